@@ -1,0 +1,1 @@
+"""What decides. Nothing in here reads, writes, waits, or asks the time."""

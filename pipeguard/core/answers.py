@@ -1,0 +1,164 @@
+"""What each side is told when something does not pass. The only module that knows.
+
+Towards the client: rule, place, event and the command that allows it, never the text itself.
+Towards a server only the event: rule and place would tell an attacker what to change.
+"""
+
+from __future__ import annotations
+
+from pipeguard.core import codes
+from pipeguard.core.finding import Direction, Finding
+from pipeguard.core.message import JsonObject, JsonValue, Number, serialise
+
+MARK = "pipeguard"  # in `data.source` and in `_meta`: only we may use it
+_VERBS = {
+    "tools/call": "call",
+    "prompts/get": "prompt",
+    "resources/read": "resource",
+}
+
+
+def refusal_to_client(
+    method: str | None, id_token: str, code: int, finding: Finding, event: str, *, executed: bool
+) -> bytes:
+    """The answer to a client's request that did not pass, or whose answer did not.
+
+    A tool call gets a result with `isError`, so that the model reads why and can go on; any
+    other request gets a JSON-RPC error (MCP server/tools, "Error Handling").
+
+    Args:
+        method: of the request.
+        id_token: of the request, as it stood in the frame.
+        code: of the error, from core.codes.
+        finding: the most serious one.
+        event: names the verdict.
+        executed: True where the server had already acted.
+    """
+    data = _data(finding, event, executed=executed)
+    if method == "tools/call" and code in (codes.BLOCKED, codes.APPROVAL, codes.UNSCANNABLE):
+        result: JsonObject = {
+            "content": [{"type": "text", "text": words(finding, event, executed=executed)}],
+            "isError": True,
+            "_meta": {MARK: data},
+        }
+        return _frame(id_token, b'"result":' + serialise(result))
+    return error(id_token, code, sentence(method, finding, executed=executed), data)
+
+
+def refusal_to_server(method: str | None, id_token: str, code: int, event: str) -> bytes:
+    """The answer to a server's request that did not pass, or whose answer did not."""
+    if method == "elicitation/create" and code == codes.BLOCKED:
+        return _frame(id_token, b'"result":{"action":"decline"}')
+    data: JsonObject = {"source": MARK, "event": event}
+    if method == "sampling/createMessage" and code == codes.BLOCKED:
+        return error(id_token, codes.USER_REJECTED, "The request was rejected", data)
+    return error(id_token, code, "The request did not pass", data)
+
+
+def error(id_token: str | None, code: int, message: str, data: JsonObject | None = None) -> bytes:
+    """A JSON-RPC error (section 5.1); without an id where none could be read."""
+    body: JsonObject = {"code": Number(code), "message": message}
+    if data is not None:
+        body["data"] = data
+    return _frame(id_token, b'"error":' + serialise(body))
+
+
+def cancelled(id_token: str) -> bytes:
+    """Tells the client that a server's open request needs no answer any more."""
+    return (
+        b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":'
+        + id_token.encode()
+        + b',"reason":"the server is gone"}}'
+    )
+
+
+def list_changed(kind: str) -> bytes:
+    """Tells the client to ask for a list again (MCP server/tools, "List Changed")."""
+    return b'{"jsonrpc":"2.0","method":"notifications/' + kind.encode() + b'/list_changed"}'
+
+
+def words(finding: Finding, event: str, *, executed: bool) -> str:
+    """What a model reads in place of a result: what was stopped, why, and what to do."""
+    if finding.rule in ("trust.drifted", "trust.held", "policy.tool"):
+        return f"{finding.note} (event {event})"
+    if executed:
+        what = f"The tool ran, but PipeGuard withheld its result: rule {finding.rule} matched in it"
+    else:
+        what = f"PipeGuard stopped this call before the server saw it: rule {finding.rule} matched"
+    return (
+        f"{what} ({finding.place}). Do not try to get the same through in another form;"
+        f" go on without it, and tell the user. If this is a false alarm, the user can allow it"
+        f" with: pipeguard allow {event}"
+    )
+
+
+def sentence(method: str | None, finding: Finding, *, executed: bool) -> str:
+    """One sentence for an error's message, without any of the text that was seen."""
+    if finding.note and finding.rule.startswith(("trust.", "protocol.", "policy.")):
+        return f"PipeGuard: {finding.note}"
+    what = f"{method or 'message'}{' result' if executed else ''}"
+    return f"PipeGuard blocked {what}: {finding.rule} in {finding.place}"
+
+
+def is_forged(value: JsonObject) -> bool:
+    """True where a peer's message passes itself off as ours."""
+    body = value.get("error")
+    if isinstance(body, dict):
+        code, data = body.get("code"), body.get("data")
+        if isinstance(code, Number) and str(code) in _OUR_CODES:
+            return True
+        return isinstance(data, dict) and data.get("source") == MARK
+    result = value.get("result")
+    meta = result.get("_meta") if isinstance(result, dict) else None
+    return isinstance(meta, dict) and MARK in meta
+
+
+def without_forgery(value: JsonObject) -> JsonObject:
+    """The message with our code and our mark taken out."""
+    clean = dict(value)
+    body, result = value.get("error"), value.get("result")
+    if isinstance(body, dict):
+        changed = dict(body)
+        if str(changed.get("code")) in _OUR_CODES:
+            changed["code"] = Number(codes.INTERNAL_ERROR)
+        data = changed.get("data")
+        if isinstance(data, dict) and data.get("source") == MARK:
+            changed["data"] = {key: item for key, item in data.items() if key != "source"}
+        clean["error"] = changed
+    if isinstance(result, dict) and isinstance(meta := result.get("_meta"), dict):
+        kept: JsonValue = {key: item for key, item in meta.items() if key != MARK}
+        clean["result"] = {**result, "_meta": kept}
+    return clean
+
+
+_OUR_CODES = frozenset(str(code) for code in codes.OURS)
+
+
+def _data(finding: Finding, event: str, *, executed: bool) -> JsonObject:
+    data: JsonObject = {
+        "source": MARK,
+        "event": event,
+        "verdict": "block",
+        "rule": finding.rule,
+        "place": finding.place,
+        "direction": (Direction.TO_CLIENT if executed else Direction.TO_SERVER).value,
+        "executed": executed,
+        "how_to_allow": how_to_allow(finding, event),
+    }
+    if finding.tool is not None:
+        data["tool"] = finding.tool
+    return data
+
+
+def how_to_allow(finding: Finding, event: str) -> str:
+    """The exact command that a person would run, or where to look where there is none."""
+    if finding.rule.startswith("trust."):
+        return finding.excerpt or "pipeguard diff"
+    if finding.rule.startswith("protocol."):
+        return f"pipeguard explain {finding.rule}"
+    return f"pipeguard allow {event}"
+
+
+def _frame(id_token: str | None, member: bytes) -> bytes:
+    id_member = b"" if id_token is None else b'"id":' + id_token.encode() + b","
+    return b'{"jsonrpc":"2.0",' + id_member + member + b"}"

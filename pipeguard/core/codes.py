@@ -1,0 +1,25 @@
+"""JSON-RPC error codes: those of the standard, and our own.
+
+The standard's stand in JSON-RPC 2.0, section 5.1. Ours lie outside of the range that
+JSON-RPC and MCP reserve (-32768 to -32000), so that they never pass for a server's.
+"""
+
+from __future__ import annotations
+
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+METHOD_NOT_FOUND = -32601
+INTERNAL_ERROR = -32603
+
+USER_REJECTED = -1  # MCP client/sampling: "User rejected sampling request"
+
+BLOCKED = -37101  # a rule said block
+APPROVAL = -37102  # a person's approval is needed and was not given
+UNSCANNABLE = -37103  # over a limit or undecodable: not judged, so not passed
+PEER_GONE = -37104  # the server exited or hung up
+PEER_SILENT = -37105  # a configured timeout ran out
+OVERLOADED = -37106  # too many requests are pending
+PEER_BROKE_PROTOCOL = -37107  # an answer that cannot be forwarded
+INTERNAL = -37108  # PipeGuard itself failed, and failed closed
+
+OURS = range(INTERNAL, BLOCKED + 1)  # arriving from a peer, they are forgeries

@@ -1,0 +1,301 @@
+"""How the two sides may behave: who may send what, when, and how often.
+
+Holds what a conversation remembers beside its texts: open requests, the agreed revision, what
+was declared. Refuses by raising; looks at no text. Sources: MCP basic/lifecycle, basic/index,
+basic/utilities of the five revisions.
+"""
+
+from __future__ import annotations
+
+from pipeguard.core import codes
+from pipeguard.core.definitions import held
+from pipeguard.core.finding import Action, Confidence, Direction, Finding, Severity
+from pipeguard.core.guard import Guard
+from pipeguard.core.message import JsonObject, JsonValue, Message, Number, id_token_of
+from pipeguard.core.pending import Pending, Request
+from pipeguard.core.policy import Mode
+from pipeguard.errors import Refusal
+
+MAX_BATCH = 100  # messages in one batch
+# Answers that a peer may take any time for: a listen stream ends when the peer ends it.
+NEVER_OVERDUE = frozenset({"subscriptions/listen", "tasks/result"})
+# Without these the conversation stalls; of a poisoned one only the reason is taken out.
+NEVER_DROPPED = frozenset(
+    {
+        "notifications/initialized",
+        "notifications/cancelled",
+        "notifications/subscriptions/acknowledged",
+    }
+)
+# Of each server request, the capability that a client declares for it (client/*).
+CAPABILITIES = {
+    "sampling/createMessage": "sampling",
+    "elicitation/create": "elicitation",
+    "roots/list": "roots",
+}
+MODERN_META = "io.modelcontextprotocol/protocolVersion"  # 2026-07-28 basic/index
+ANSWERS_WITHOUT_ID = "2025-11-25"  # from here on an error's id may be absent
+_USES = {
+    "tools/call": ("tool", "name"),
+    "prompts/get": ("prompt", "name"),
+    "resources/read": ("resource", "uri"),
+}
+_REQUESTS_ONLY = frozenset(
+    {
+        "tools/call",
+        "tools/list",
+        "prompts/get",
+        "prompts/list",
+        "resources/read",
+        "resources/list",
+        "resources/templates/list",
+        "completion/complete",
+        "initialize",
+        "server/discover",
+        "sampling/createMessage",
+        "elicitation/create",
+        "roots/list",
+    }
+)
+
+
+class State:
+    """What a conversation remembers.
+
+    Attributes:
+        pending: open requests by the direction in which they went.
+        revision: the agreed one of a handshake, or None.
+        announces: of the lists, which changes the server said that it announces.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.pending = {
+            Direction.TO_SERVER: Pending(limit),
+            Direction.TO_CLIENT: Pending(limit),
+        }
+        self.revision: str | None = None
+        self.announces: frozenset[str] = frozenset()
+        self._capabilities: frozenset[str] = frozenset()
+        self._begun = False  # the client has spoken
+        self._handshake = False  # it began with `initialize`
+
+    def admit(self, direction: Direction, message: Message, request: Request) -> None:
+        """Let a request wait for its answer.
+
+        Raises:
+            Refusal: it may not be sent, or its id is in use.
+        """
+        if direction is Direction.TO_CLIENT:
+            self._check_server_request(request)
+        pending = self.pending[direction]
+        if pending.is_full:
+            raise Refusal(
+                "protocol.too-many-pending",
+                "too many requests wait for an answer",
+                codes.OVERLOADED,
+                request.id_token,
+            )
+        if not pending.open(request):
+            raise Refusal(
+                "protocol.id-in-use",
+                "the id or the progress token belongs to a request that waits for its answer",
+                codes.INVALID_REQUEST,
+                request.id_token,
+            )
+
+    def sent(self, direction: Direction, message: Message) -> None:
+        """A request went on to the other side."""
+        if direction is Direction.TO_CLIENT:
+            return
+        self._begun = True
+        if message.method == "initialize":
+            self._handshake = True
+            params = message.value.get("params")
+            declared = params.get("capabilities") if isinstance(params, dict) else None
+            self._capabilities = frozenset(declared if isinstance(declared, dict) else ())
+
+    def opened(self, method: str, result: JsonObject) -> None:
+        """The server described itself."""
+        version = result.get("protocolVersion")
+        if method == "initialize" and type(version) is str:
+            self.revision = version
+        capabilities = result.get("capabilities")
+        if isinstance(capabilities, dict):
+            self.announces = frozenset(
+                name
+                for name, detail in capabilities.items()
+                if isinstance(detail, dict) and detail.get("listChanged") is True
+            )
+
+    def admit_notification(
+        self, direction: Direction, message: Message, now: float
+    ) -> Finding | None:
+        """Why a notification is dropped, or None where it may go on."""
+        method = message.method or ""
+        if method in _REQUESTS_ONLY:
+            return _dropped("protocol.request-without-id", "a request without an id was dropped")
+        if direction is Direction.TO_SERVER:
+            self._begun = True
+        elif not self._begun and method != "notifications/message":
+            return _dropped("protocol.too-early", "the server spoke before the client did")
+        params = message.value.get("params")
+        if method == "notifications/cancelled":
+            return self._cancel(direction, params, now)
+        if method == "notifications/progress":
+            return self._progress(direction, params)
+        return None
+
+    def may_answer_without_id(self, code: int) -> bool:
+        """True where the client takes an error that has no id; older ones hang up on it."""
+        return code == codes.PARSE_ERROR and (self.revision or "") >= ANSWERS_WITHOUT_ID
+
+    def _check_server_request(self, request: Request) -> None:
+        if not self._begun:
+            raise Refusal(
+                "protocol.too-early",
+                "the server asked before the client had spoken",
+                codes.INVALID_REQUEST,
+                request.id_token,
+            )
+        if request.method == "ping":
+            return
+        needed = CAPABILITIES.get(request.method)
+        if not self._handshake or (needed is not None and needed not in self._capabilities):
+            raise Refusal(
+                "protocol.undeclared-capability",
+                "the client has not declared that it answers this",
+                codes.METHOD_NOT_FOUND,
+                request.id_token,
+            )
+
+    def _cancel(self, direction: Direction, params: JsonValue, now: float) -> Finding | None:
+        token = id_token_of(params.get("requestId")) if isinstance(params, dict) else None
+        if token is None:
+            return None  # of a task (2025-11-25): its id is optional
+        if not self.pending[direction].cancel(token, now):
+            return _dropped(
+                "protocol.unknown-request", "a cancellation of no open request was dropped"
+            )
+        return None
+
+    def _progress(self, direction: Direction, params: JsonValue) -> Finding | None:
+        asked = self.pending[_back(direction)]
+        token = id_token_of(params.get("progressToken")) if isinstance(params, dict) else None
+        value = params.get("progress") if isinstance(params, dict) else None
+        try:
+            reached = float(value) if isinstance(value, Number) else float("nan")
+        except (ValueError, OverflowError):
+            reached = float("nan")
+        if reached != reached or not asked.progresses(token, reached):
+            return _dropped("protocol.unknown-progress", "progress of no open request was dropped")
+        return None
+
+
+def check_batch(members: list[JsonValue], allowed: bool) -> None:  # noqa: FBT001
+    """Refuse a batch where the revision has none, or where it may not be one.
+
+    Raises:
+        Refusal: with -32600 (MCP 2025-03-26 basic/lifecycle: `initialize` stands alone).
+    """
+    if not allowed:
+        raise Refusal(
+            "protocol.batch", "this revision of MCP has no batches", codes.INVALID_REQUEST
+        )
+    if not members or len(members) > MAX_BATCH:
+        raise Refusal(
+            "protocol.batch-size", f"a batch holds 1 to {MAX_BATCH} messages", codes.INVALID_REQUEST
+        )
+    requests = answered = 0
+    for member in members:
+        if isinstance(member, dict) and "method" in member:
+            requests += 1
+            if member["method"] == "initialize":
+                raise Refusal(
+                    "protocol.batch-initialize",
+                    "initialize must not stand in a batch",
+                    codes.INVALID_REQUEST,
+                )
+        else:
+            answered += 1
+    if requests and answered:
+        raise Refusal(
+            "protocol.batch-mixed",
+            "a batch holds requests or answers, not both",
+            codes.INVALID_REQUEST,
+        )
+
+
+def use(guard: Guard, direction: Direction, message: Message) -> list[Finding]:
+    """What stands against using a tool, a prompt or a resource: policy and pins."""
+    used = _USES.get(message.method or "")
+    params = message.value.get("params")
+    if used is None or direction is Direction.TO_CLIENT or not isinstance(params, dict):
+        return []
+    kind, key = used
+    name = params.get(key)
+    if type(name) is not str:
+        return []
+    if kind == "tool" and not guard.policy.calls(name):
+        action = Action.WARN if guard.policy.mode is Mode.OBSERVE else Action.BLOCK
+        note = f"the policy does not let the tool {name!r} be called"
+        return [
+            Finding("policy.tool", "call.name", "/params/name", action=action, note=note, tool=name)
+        ]
+    finding = held(guard, kind, name)
+    return [finding] if finding is not None else []
+
+
+def tool_of(message: Message) -> str | None:
+    """The name of the tool that is called, for tools/call."""
+    if message.method != "tools/call":
+        return None
+    params = message.value.get("params")
+    name = params.get("name") if isinstance(params, dict) else None
+    return name if type(name) is str else None
+
+
+def progress_token(message: Message) -> str | None:
+    """The token by which a request asks for progress (basic/utilities/progress).
+
+    Raises:
+        Refusal: it is neither a string nor an integer.
+    """
+    params = message.value.get("params")
+    meta = params.get("_meta") if isinstance(params, dict) else None
+    if not isinstance(meta, dict) or meta.get("progressToken") is None:
+        return None
+    token = id_token_of(meta["progressToken"])
+    if token is None:
+        raise Refusal(
+            "protocol.invalid-progress-token",
+            "a progress token is a string or an integer",
+            codes.INVALID_REQUEST,
+            message.id_token,
+        )
+    return token
+
+
+def without_reason(value: JsonObject) -> JsonObject:
+    """A notification that must go on, with its free text taken out."""
+    params = value.get("params")
+    if not isinstance(params, dict):
+        return value
+    kept: JsonObject = {k: v for k, v in params.items() if k in ("requestId", "notifications")}
+    return {**value, "params": kept}
+
+
+def _dropped(rule: str, why: str) -> Finding:
+    return Finding(
+        rule,
+        "envelope",
+        severity=Severity.LOW,
+        confidence=Confidence.HIGH,
+        action=Action.BLOCK,
+        note=why,
+    )
+
+
+def _back(direction: Direction) -> Direction:
+    if direction is Direction.TO_SERVER:
+        return Direction.TO_CLIENT
+    return Direction.TO_SERVER

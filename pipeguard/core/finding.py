@@ -1,0 +1,138 @@
+"""Values that say what was seen and what is done: Finding, Action, Verdict. No behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+
+
+class Direction(Enum):
+    """Which way a frame travels."""
+
+    TO_SERVER = "to-server"
+    TO_CLIENT = "to-client"
+
+    __hash__ = object.__hash__  # members are single; the one of Enum is a call for each look-up
+
+
+class Action(IntEnum):
+    """What happens to a frame; the greatest of its findings' actions wins."""
+
+    ALLOW = 0
+    WARN = 1
+    REDACT = 2
+    BLOCK = 3
+
+
+class Severity(IntEnum):
+    """How bad it is if it is true."""
+
+    INFO = 0
+    LOW = 1
+    MEDIUM = 2
+    HIGH = 3
+    CRITICAL = 4
+
+
+class Confidence(IntEnum):
+    """How sure the rule is that it is true."""
+
+    LOW = 0
+    MEDIUM = 1
+    HIGH = 2
+
+
+class Kind(Enum):
+    """What a JSON-RPC message is (JSON-RPC 2.0, sections 4 and 5)."""
+
+    REQUEST = "request"
+    NOTIFICATION = "notification"
+    RESULT = "result"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one rule saw.
+
+    Attributes:
+        rule: the rule's id, as `secrets.aws-access-key-id`: pack, dot, name.
+        place: where in the message by name, as `call.arguments` (core.places).
+        pointer: where by JSON pointer (RFC 6901), as `/params/arguments/key`.
+        start: offset of the first character in that string, in code points.
+        end: offset after the last one; equal to start where no span is known.
+        view: the reading in which it was seen, as `text` or `base64>percent`.
+        severity: how bad.
+        confidence: how sure.
+        action: what the policy makes of it.
+        excerpt: masked; never the secret, never more than 80 characters.
+        note: one sentence with no text of the message, or empty: what a check added.
+        tool: the definition or the called tool that it concerns, or None.
+    """
+
+    rule: str
+    place: str
+    pointer: str = ""
+    start: int = 0
+    end: int = 0
+    view: str = "text"
+    severity: Severity = Severity.HIGH
+    confidence: Confidence = Confidence.HIGH
+    action: Action = Action.BLOCK
+    excerpt: str = ""
+    note: str = ""
+    tool: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PinChange:
+    """A definition seen for the first time or seen to differ; the store keeps it.
+
+    Attributes:
+        kind: `tool`, `prompt`, `resource`, `template` or `server`.
+        name: the definition's own key: name, uri, uriTemplate, or `instructions`.
+        fingerprint: SHA-256 of its canonical JSON, 64 hex digits.
+        definition: its canonical JSON text (RFC 8785).
+        held: True where it may not be used until a person approves it.
+        reason: why it is held: `drift: wording`, `review`, `poisoned: <rule>`; or empty.
+        pinned: True where it is trusted from now on (trust on first use).
+    """
+
+    kind: str
+    name: str
+    fingerprint: str
+    definition: str
+    held: bool
+    reason: str
+    pinned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """All that happens to one frame.
+
+    Attributes:
+        direction: which way the frame travelled.
+        frame: the bytes that came, whole.
+        action: the greatest action of the findings.
+        forward: the bytes that go on; `frame` itself where allowed; None where nothing does.
+        reply: the bytes that go back to the sender, or None.
+        findings: what was seen, most serious first.
+        event: names this verdict in audit, log and answers, as `K7Q2M9D4.c12`.
+        kind: what the message is, or None where it could not be read.
+        method: the method, for an answer the one of its request; None where unknown.
+        tool: the called tool's name for tools/call and its answer, else None.
+        pins: definitions to remember.
+    """
+
+    direction: Direction
+    frame: bytes
+    action: Action
+    forward: bytes | None
+    reply: bytes | None
+    findings: tuple[Finding, ...] = ()
+    event: str = ""
+    kind: Kind | None = None
+    method: str | None = None
+    tool: str | None = None
+    pins: tuple[PinChange, ...] = field(default=())

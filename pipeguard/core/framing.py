@@ -1,0 +1,78 @@
+r"""Whole frames out of a stream of bytes; knows newlines, and no JSON.
+
+MCP's stdio transport puts one JSON text on each line, ended by LF (basic/transports, all
+revisions). Only the byte 0x0A splits: U+2028, U+2029, U+0085 and CR are data.
+"""
+
+from __future__ import annotations
+
+DEFAULT_LIMIT_BYTES = 16 * 2**20  # the specification sets none
+KEPT_BYTES = 4096  # of either end of a line over the limit, to find its id in
+OVERRUN = 4  # times the limit without a newline: the peer is not speaking MCP
+
+
+class Oversized(bytes):
+    """What was kept of a line over the limit: its head and its tail, joined."""
+
+    __slots__ = ()
+
+
+class LineFrames:
+    """Splits a stream into lines; memory is bounded by the limit whatever comes.
+
+    Attributes:
+        overrun: True once a line exceeded four times the limit; close that side.
+    """
+
+    def __init__(self, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
+        self._limit = limit_bytes
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._head: bytes | None = None  # set while a line over the limit is being discarded
+        self.overrun = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take the next bytes of the stream; return the lines that they complete.
+
+        Lines come without their LF; blank lines are left out. A line over the limit comes as
+        an Oversized.
+        """
+        if not self._chunks and self._head is None and data.find(b"\n") == len(data) - 1:
+            line = data[:-1]  # the common case: one whole line in one read
+            if line and not line.isspace() and len(line) <= self._limit:
+                return [line]
+        *ended, rest = data.split(b"\n")
+        frames: list[bytes] = []
+        for part in ended:
+            self._add(part)
+            frame = self._take()
+            if frame and not frame.isspace():
+                frames.append(frame)
+        if rest:
+            self._add(rest)
+        return frames
+
+    def end(self) -> list[bytes]:
+        """The stream ended: what is left of an unfinished line, if anything."""
+        frame = self._take()
+        return [frame] if frame and not frame.isspace() else []
+
+    def _add(self, part: bytes) -> None:
+        self._chunks.append(part)
+        self._size += len(part)
+        if self._size > self._limit:
+            self._discard()
+
+    def _discard(self) -> None:
+        kept = b"".join(self._chunks)
+        if self._head is None:
+            self._head = kept[:KEPT_BYTES]
+        self._chunks = [kept[-KEPT_BYTES:]]
+        self.overrun = self.overrun or self._size > OVERRUN * self._limit
+
+    def _take(self) -> bytes:
+        frame = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        if self._head is not None:
+            frame = Oversized(self._head + frame)
+        self._chunks, self._size, self._head = [], 0, None
+        return frame

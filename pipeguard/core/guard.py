@@ -1,0 +1,77 @@
+"""What is known about one server and outlives a conversation: rules, policy, pins.
+
+Its Sessions share it. Pins are replaced as a whole when the store has new ones, so that a
+Session sees either all of an approval or nothing of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipeguard.core.fingerprint import Pin
+from pipeguard.core.places import Surface
+from pipeguard.core.policy import Policy
+from pipeguard.core.scan import Engine
+
+PinKey = tuple[str, str]  # kind and name
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """The compiled rules. Each rule is in one engine, whatever it is run over.
+
+    Attributes:
+        to_server: rules that are run over what goes to the server, and maybe over more.
+        to_client: those of the rest that are run over what goes to the client.
+        definitions: those that are run over definitions only.
+    """
+
+    to_server: Engine
+    to_client: Engine
+    definitions: Engine
+
+    def over(self, surface: Surface) -> list[Engine]:
+        """The engines that hold rules for a surface."""
+        return [
+            engine
+            for engine in (self.to_server, self.to_client, self.definitions)
+            if surface in engine.surfaces
+        ]
+
+
+class Guard:
+    """The rules, the policy and the pins of one server.
+
+    Attributes:
+        name: the server's, under which its pins are kept.
+        engines: the compiled rules.
+        policy: what to do about findings.
+        scanners: the engines that hold rules for each surface.
+        pins: by kind and name.
+    """
+
+    def __init__(
+        self, name: str, engines: Engines, policy: Policy, pins: Mapping[PinKey, Pin]
+    ) -> None:
+        self.name = name
+        self.engines = engines
+        self.policy = policy
+        self.scanners = {surface: tuple(engines.over(surface)) for surface in Surface}
+        self.pins: dict[PinKey, Pin] = dict(pins)
+        self._learned: dict[PinKey, Pin] = {}
+
+    def repin(self, pins: Mapping[PinKey, Pin]) -> frozenset[str]:
+        """Take over what the store holds now.
+
+        Returns:
+            The kinds in which something changed that a client should list again.
+        """
+        old = self.pins
+        self.pins = {**{key: pin for key, pin in self._learned.items() if key not in pins}, **pins}
+        changed = {key for key in old.keys() | pins.keys() if old.get(key) != pins.get(key)}
+        return frozenset(kind for kind, _ in changed)
+
+    def learn(self, pin: Pin) -> None:
+        """Remember a definition for this run; the store learns it from the Verdict."""
+        self.pins[(pin.kind, pin.name)] = self._learned[(pin.kind, pin.name)] = pin

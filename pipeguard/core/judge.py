@@ -1,0 +1,115 @@
+"""From what a rule matched to what is done about it: scan, then policy. Knows no conversation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from pipeguard.core import codes
+from pipeguard.core.finding import Action, Confidence, Finding, Severity
+from pipeguard.core.guard import Guard
+from pipeguard.core.message import JsonValue
+from pipeguard.core.places import Path, Surface, place_of, pointer
+from pipeguard.core.policy import Subject
+from pipeguard.core.scan import Match, Seen
+from pipeguard.errors import Refusal
+
+
+class Where(NamedTuple):
+    """What is being judged, and where it stands.
+
+    Attributes:
+        guard: whose rules and policy hold.
+        part: `params`, `result` or `error`.
+        method: of the request, also for its answer.
+        now: seconds on the session's clock.
+        tool: the tool concerned, or None.
+        prefix: the path of the value in its message.
+    """
+
+    guard: Guard
+    part: str
+    method: str | None
+    now: float
+    tool: str | None = None
+    prefix: Path = ()
+
+    def place(self, path: Path) -> str:
+        """The name of the place of a path below the value."""
+        return place_of(self.part, self.method, self.prefix + path)
+
+    def finding(self, rule: str, place: str, sure: tuple[Severity, Confidence]) -> Finding:
+        """A finding with the action that the policy gives it."""
+        severity, confidence = sure
+        guard = self.guard
+        subject = Subject(rule, severity, confidence, place, guard.name, self.tool)
+        action = guard.policy.action(subject, self.now)
+        return Finding(
+            rule, place, severity=severity, confidence=confidence, action=action, tool=self.tool
+        )
+
+
+def scanned(where: Where, surface: Surface, value: JsonValue) -> list[Finding]:
+    """Run one surface's rules over a value and decide about each match.
+
+    Args:
+        where: where it stands.
+        surface: what it is judged for.
+        value: a whole message, or a part of one.
+
+    Raises:
+        Refusal: it could not be judged.
+    """
+    findings: list[Finding] = []
+    for engine in where.guard.scanners[surface]:
+        try:
+            seen = engine.scan(value, where.place, surface)
+        except UnicodeEncodeError:
+            raise Refusal(
+                "protocol.lone-surrogate", "a string holds half a character", codes.INVALID_REQUEST
+            ) from None
+        if seen.matches or seen.undecoded or seen.unfinished:
+            findings += _told(where, seen)
+    return findings
+
+
+def worst(findings: Iterable[Finding]) -> Finding:
+    """The finding that a refusal speaks of: by action, then severity, then confidence."""
+    return max(findings, key=lambda f: (f.action, f.severity, f.confidence))
+
+
+def greatest(findings: Iterable[Finding]) -> Action:
+    """The action for all findings together."""
+    return max((finding.action for finding in findings), default=Action.ALLOW)
+
+
+def _told(where: Where, seen: Seen) -> list[Finding]:
+    findings = [_decided(where, match) for match in seen.matches]
+    if seen.undecoded:
+        findings.append(where.finding("protocol.view-limit", f"{where.part}.other", _BAD))
+    if seen.unfinished:
+        findings.append(where.finding("protocol.scan-limit", f"{where.part}.other", _WORSE))
+    return findings
+
+
+_BAD = Severity.MEDIUM, Confidence.HIGH
+_WORSE = Severity.HIGH, Confidence.HIGH
+
+
+def _decided(where: Where, match: Match) -> Finding:
+    rule = match.rule
+    place = where.place(match.path)
+    subject = Subject(rule.id, rule.severity, match.confidence, place, where.guard.name, where.tool)
+    return Finding(
+        rule=rule.id,
+        place=place,
+        pointer=pointer(where.prefix + match.path),
+        start=match.start,
+        end=match.end if match.exact else match.start,
+        view=match.view,
+        severity=rule.severity,
+        confidence=match.confidence,
+        action=where.guard.policy.action(subject, where.now),
+        excerpt=match.excerpt,
+        tool=where.tool,
+    )

@@ -1,0 +1,334 @@
+"""A frame, parsed strictly, its bytes kept. Knows JSON and JSON-RPC's envelope, and no MCP.
+
+A frame that two parsers could read differently is not a Message: duplicate keys, invalid
+UTF-8, lone surrogates, NaN, a nesting bomb. It raises Refusal, with the id of the request
+where that is certain, so that its sender can be answered.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from json import JSONDecodeError, JSONDecoder
+from json.encoder import encode_basestring
+from typing import NoReturn
+
+from pipeguard.core import codes
+from pipeguard.core.finding import Kind
+from pipeguard.core.framing import Oversized
+from pipeguard.errors import Refusal
+
+MAX_DEPTH = 64  # nested arrays and objects; MCP's own messages need about 12
+MAX_NODES = 100_000  # values in one message
+MAX_KEYS = 10_000  # members of one object
+MAX_ID_BYTES = 1024  # of a request's id
+MAX_METHOD_BYTES = 1024
+MAX_ID_DIGITS = 40  # an id is compared by its digits, never as a number
+
+ENVELOPE = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
+
+_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)\Z", re.ASCII)
+
+
+class Number(str):
+    """A JSON number as its digits stood on the wire: never rounded, never re-spelt."""
+
+    __slots__ = ()
+
+
+JsonValue = None | bool | Number | str | list["JsonValue"] | dict[str, "JsonValue"]
+JsonObject = dict[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One JSON-RPC message and the frame that it was read from.
+
+    Attributes:
+        frame: the bytes as they came.
+        kind: what it is.
+        value: the parsed object; numbers are `Number`.
+        method: for a request or a notification, else None.
+        id_token: the id as it stood in the frame, as `7` or `"a"`; None for a notification.
+    """
+
+    frame: bytes
+    kind: Kind
+    value: JsonObject
+    method: str | None
+    id_token: str | None
+
+
+def parse(frame: bytes) -> Message | list[JsonValue]:
+    """Read one frame strictly.
+
+    Args:
+        frame: the bytes of one JSON text (RFC 8259), without the framing of its transport.
+
+    Returns:
+        The message; for a batch (MCP 2025-03-26) its members, not yet looked at.
+
+    Raises:
+        Refusal: the frame is not a message that every parser reads alike.
+    """
+    value = parse_json(frame)
+    return value if isinstance(value, list) else envelope(frame, value)
+
+
+def parse_json(frame: bytes) -> JsonValue:
+    """Read strict JSON: no duplicate keys, no NaN, bounded depth and size.
+
+    Raises:
+        Refusal: it is not such a text; the id is given where it can be read for certain.
+    """
+    if isinstance(frame, Oversized):
+        raise Refusal(
+            "protocol.frame-too-large",
+            "the frame is larger than the limit",
+            codes.UNSCANNABLE,
+            _stray_id(frame),
+        )
+    try:
+        text = frame.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Refusal(
+            "protocol.invalid-utf8", "the frame is not valid UTF-8", codes.PARSE_ERROR
+        ) from None
+    if nests_deeper_than(frame, MAX_DEPTH):
+        raise Refusal(
+            "protocol.too-deep",
+            f"values are nested more than {MAX_DEPTH} deep",
+            codes.UNSCANNABLE,
+            _stray_id(frame),
+        )
+    try:
+        value: JsonValue = _decode(text)
+    except (JSONDecodeError, StopIteration):
+        raise Refusal(
+            "protocol.invalid-json", "the frame is not valid JSON", codes.PARSE_ERROR
+        ) from None
+    except RecursionError:
+        raise Refusal(
+            "protocol.too-deep", "values are nested too deep", codes.UNSCANNABLE
+        ) from None
+    except _Ambiguous as ambiguous:
+        raise Refusal(
+            ambiguous.rule, ambiguous.why, codes.INVALID_REQUEST, _stray_id(frame)
+        ) from None
+    return value
+
+
+def envelope(frame: bytes, value: JsonValue) -> Message:
+    """Check JSON-RPC's envelope (JSON-RPC 2.0, sections 4 and 5; MCP basic/index).
+
+    Raises:
+        Refusal: with code -32600, and the id where it is well formed.
+    """
+    if not isinstance(value, dict):
+        raise _invalid("protocol.not-an-object", "a message must be a JSON object", None)
+    id_token = _id_token(value)
+    _check_keys(value, id_token)
+    if value.get("jsonrpc") != "2.0" or type(value["jsonrpc"]) is not str:
+        raise _invalid("protocol.jsonrpc-version", '"jsonrpc" must be "2.0"', id_token)
+    has_result, has_error = "result" in value, "error" in value
+    if "method" in value:
+        if has_result or has_error:
+            raise _invalid(
+                "protocol.request-and-response", "a message is a request or an answer", id_token
+            )
+        method = _method(value, id_token)
+        kind = Kind.REQUEST if id_token is not None else Kind.NOTIFICATION
+        return Message(frame, kind, value, method, id_token)
+    if id_token is None and not (has_error and value.get("id", None) is None):
+        raise _invalid("protocol.no-method", "the message has no method", None)
+    if has_result == has_error:
+        raise Refusal(
+            "protocol.malformed-answer",
+            "an answer has exactly one of result and error",
+            codes.PEER_BROKE_PROTOCOL,
+            id_token,
+        )
+    return Message(frame, Kind.RESULT if has_result else Kind.ERROR, value, None, id_token)
+
+
+def answer_is_well_formed(value: JsonObject) -> bool:
+    """True where `result` is an object, or `error` has an integer code and a message."""
+    if "result" in value:
+        return isinstance(value["result"], dict)
+    error = value["error"]
+    return (
+        isinstance(error, dict)
+        and isinstance(error.get("code"), Number)
+        and _INTEGER.match(str(error["code"])) is not None
+        and type(error.get("message")) is str
+    )
+
+
+def id_token_of(value: JsonValue) -> str | None:
+    """The token of a well-formed id (`7`, `"a"`), None where it is none."""
+    if isinstance(value, Number):
+        whole = len(value) <= MAX_ID_DIGITS and _INTEGER.match(value)
+        return str(value) if whole else None
+    if isinstance(value, str) and len(value) <= MAX_ID_BYTES:
+        token = encode_basestring(value)
+        return token if len(token.encode("utf-8", "replace")) <= MAX_ID_BYTES else None
+    return None
+
+
+def is_request_shaped(frame: bytes) -> bool:
+    """True where an unreadable frame seems to ask something rather than to answer."""
+    return b'"method"' in frame
+
+
+def serialise(value: JsonValue) -> bytes:
+    """Write a value that was changed: number tokens and key order as they were, no spaces."""
+    parts: list[str] = []
+    _write(value, parts)
+    return "".join(parts).encode("utf-8")
+
+
+def nests_deeper_than(frame: bytes, limit: int) -> bool:
+    """True where brackets outside of strings nest more than about `limit` deep.
+
+    Counts without recursion, so that no parser is ever given a nesting bomb. Each round takes
+    the innermost pairs away, at least one level, so that the rounds are bounded by the limit.
+    """
+    if frame.count(b"[") + frame.count(b"{") <= limit:
+        return False
+    outside = b"".join(frame.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
+    brackets = outside.translate(None, _ALL_BUT_BRACKETS)
+    for _ in range(limit + 1):
+        shorter = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        if len(shorter) == len(brackets):
+            # What cannot be paired is either refused by the parser or an unclosed bomb.
+            return shorter.count(b"[") + shorter.count(b"{") > limit
+        brackets = shorter
+    return bool(brackets)
+
+
+class _Ambiguous(Exception):  # noqa: N818  becomes a Refusal where the frame is known
+    def __init__(self, rule: str, why: str) -> None:
+        super().__init__(why)
+        self.rule = rule
+        self.why = why
+
+
+def _pairs(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise _Ambiguous("protocol.duplicate-key", "an object has the same key twice")
+    if len(value) > MAX_KEYS:
+        raise _Ambiguous("protocol.too-many-keys", f"an object has more than {MAX_KEYS} keys")
+    return value
+
+
+def _constant(name: str) -> NoReturn:
+    raise JSONDecodeError("not JSON", name, 0)
+
+
+_DECODER = JSONDecoder(
+    object_pairs_hook=_pairs, parse_float=Number, parse_int=Number, parse_constant=_constant
+)
+_scan_once: Callable[[str, int], tuple[JsonValue, int]] = _DECODER.scan_once  # type: ignore[attr-defined]  # not in typeshed
+_WHITE_SPACE = " \t\r\n"  # RFC 8259, section 2
+
+
+def _decode(text: str) -> JsonValue:
+    if text[:1] not in ("{", "["):
+        value: JsonValue = _DECODER.decode(text)
+        return value
+    # What `decode` does, without two searches for white space that is hardly ever there.
+    value, end = _scan_once(text, 0)
+    if end != len(text) and text[end:].strip(_WHITE_SPACE):
+        raise JSONDecodeError("more than one value", text, end)
+    return value
+
+
+_ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def _check_keys(value: JsonObject, id_token: str | None) -> None:
+    if not value.keys() <= ENVELOPE:
+        for key in value.keys() - ENVELOPE:
+            if key.casefold() in ENVELOPE:
+                raise _invalid(
+                    "protocol.key-look-alike",
+                    "a member differs from a JSON-RPC member in case only",
+                    id_token,
+                )
+    params = value.get("params")
+    if isinstance(params, dict) and len({key.casefold() for key in params}) != len(params):
+        raise _invalid(
+            "protocol.key-look-alike", "two members of params differ in case only", id_token
+        )
+    if "params" in value and not isinstance(params, dict):
+        raise _invalid("protocol.params-not-an-object", "params must be an object", id_token)
+    meta = params.get("_meta") if isinstance(params, dict) else None
+    if isinstance(params, dict) and "_meta" in params and not isinstance(meta, dict):
+        raise _invalid("protocol.meta-not-an-object", "_meta must be an object", id_token)
+
+
+def _id_token(value: JsonObject) -> str | None:
+    if "id" not in value:
+        return None
+    token = id_token_of(value["id"])
+    if token is None and not (value["id"] is None and "error" in value and "method" not in value):
+        raise _invalid("protocol.invalid-id", "an id is a string or an integer", None)
+    return token
+
+
+def _method(value: JsonObject, id_token: str | None) -> str:
+    method = value["method"]
+    if type(method) is not str or not method or len(method) > MAX_METHOD_BYTES:
+        raise _invalid("protocol.invalid-method", "a method is a short string", id_token)
+    if any(character < " " for character in method):
+        raise _invalid("protocol.invalid-method", "a method has no control characters", id_token)
+    return method
+
+
+def _invalid(rule: str, why: str, id_token: str | None) -> Refusal:
+    return Refusal(rule, why, codes.INVALID_REQUEST, id_token)
+
+
+# An id that stands in the head or the tail of a frame that could not be read: whoever waits is
+# told that it did not pass. A wrong guess ends no more than one of the sender's own requests.
+_ID = rb'"id"\s*:\s*(-?\d{1,20}|"[^"\\]{0,100}")\s*'
+_MEMBER = rb'"(?:jsonrpc|method)"\s*:\s*"[^"\\]{0,200}"\s*'
+_HEAD_ID = re.compile(rb"^\s*\{\s*(?:" + _MEMBER + rb",\s*){0,2}" + _ID + rb"[,}]")
+_TAIL_ID = re.compile(
+    rb"[\}\]]\s*,\s*(?:" + _MEMBER + rb",\s*){0,2}" + _ID + rb"(?:,\s*" + _MEMBER + rb"){0,2}\}\s*$"
+)
+
+
+def _stray_id(frame: bytes) -> str | None:
+    head, tail = bytes(frame[:4096]), bytes(frame[-4096:])
+    found = _HEAD_ID.search(head) or _TAIL_ID.search(tail)
+    return found.group(1).decode("utf-8", "replace") if found else None
+
+
+def _write(value: JsonValue, parts: list[str]) -> None:
+    if value is None:
+        parts.append("null")
+    elif value is True:
+        parts.append("true")
+    elif value is False:
+        parts.append("false")
+    elif isinstance(value, Number):
+        parts.append(str.__str__(value))
+    elif isinstance(value, str):
+        parts.append(encode_basestring(value))
+    elif isinstance(value, list):
+        opening = "["
+        for item in value:
+            parts.append(opening)
+            _write(item, parts)
+            opening = ","
+        parts.append("]" if value else "[]")
+    else:
+        opening = "{"
+        for key, item in value.items():
+            parts.append(opening + encode_basestring(key) + ":")
+            _write(item, parts)
+            opening = ","
+        parts.append("}" if value else "{}")

@@ -1,0 +1,129 @@
+"""Many patterns looked for at once: which of them could match in a block of text.
+
+One Hyperscan database holds all patterns of a plan. A pass over a block costs time linear in the
+block, whatever stands in it, and tells each pattern once. Knows patterns; what a match means is
+for core.scan.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from pipeguard.errors import EngineError
+
+_QUANTIFIER = re.compile(r"(?:[?*+]|\{\d*,?\d*\})?\??")
+_CONTEXT = r"(?:\A|"  # a group that says what may stand before: the start of the text, or else
+
+
+def make(patterns: Sequence[tuple[str, bool]]) -> bytes:
+    """Compile patterns for this machine's processor.
+
+    Args:
+        patterns: each with whether it ignores the case of ASCII letters.
+
+    Returns:
+        What `Plan` loads.
+
+    Raises:
+        EngineError: the engine is absent, or it does not take a pattern.
+    """
+    hyperscan = _hyperscan()
+    once = hyperscan.HS_FLAG_SINGLEMATCH
+    sources = [weaker(pattern).encode() for pattern, _ in patterns] or [b"\xff{9}"]
+    flags = [once | (hyperscan.HS_FLAG_CASELESS if folds else 0) for _, folds in patterns] or [0]
+    database = hyperscan.Database()
+    try:
+        database.compile(expressions=sources, ids=list(range(len(sources))), flags=flags)
+    except hyperscan.HyperscanError as error:
+        raise EngineError(f"the scan engine does not take a pattern: {error}") from None
+    blob: bytes = hyperscan.dumpb(database)
+    return blob
+
+
+class Plan:
+    """Compiled patterns. One thread at a time may use it."""
+
+    def __init__(self, blob: bytes) -> None:
+        """Load what `make` made.
+
+        Raises:
+            EngineError: it is not whole, or made for another processor.
+        """
+        hyperscan = _hyperscan()
+        try:
+            database = hyperscan.loadb(blob, hyperscan.HS_MODE_BLOCK)
+            database.scratch = hyperscan.Scratch(database)  # without it, every scan fails
+        except hyperscan.HyperscanError as error:
+            raise EngineError(f"compiled rules do not load: {type(error).__name__}") from None
+        self._scan: Any = database.scan
+
+    def look(self, data: bytes) -> list[tuple[int, int]]:
+        """The patterns that could match in a block, each once, with where its first match ends.
+
+        Raises:
+            EngineError: the engine failed.
+        """
+        hits: list[tuple[int, int]] = []
+        try:
+            self._scan(data, match_event_handler=lambda i, _s, end, _f, _c: hits.append((i, end)))
+        except Exception as error:
+            raise EngineError(f"the scan engine failed: {type(error).__name__}") from error
+        return hits
+
+
+def weaker(pattern: str) -> str:
+    """A pattern that matches wherever the given one does, and compiles to a smaller automaton.
+
+    What may stand before a match is left out, and an open tail is cut to its least length: the
+    end of the match stays where it is or comes earlier. The rule's own expression decides.
+    """
+    return _without_context(re.sub(r"\{([1-9]\d*),\d*\}\??$", r"{\1}", pattern))
+
+
+def _without_context(pattern: str) -> str:
+    start = pattern.find(_CONTEXT)
+    while start >= 0:
+        pattern = pattern[:start] + pattern[_group_end(pattern, start) :]
+        start = pattern.find(_CONTEXT, start)
+    return pattern
+
+
+def _group_end(pattern: str, start: int) -> int:
+    """The index after the group that opens at `start`, and after its quantifier."""
+    depth, at = 0, start
+    while True:
+        character = pattern[at]
+        if character == "\\":
+            at += 1
+        elif character == "[":
+            at = _class_end(pattern, at)
+        elif character == "(":
+            depth += 1
+        elif character == ")":
+            depth -= 1
+            if depth == 0:
+                quantifier = _QUANTIFIER.match(pattern, at + 1)
+                return quantifier.end() if quantifier else at + 1
+        at += 1
+
+
+def _class_end(pattern: str, start: int) -> int:
+    """The index of the bracket that closes the class which opens at `start`."""
+    at = start + 2 if pattern[start + 1] == "^" else start + 1
+    at += pattern[at] == "]"
+    while pattern[at] != "]":
+        at += 2 if pattern[at] == "\\" else 1
+    return at
+
+
+def _hyperscan() -> Any:
+    try:
+        import hyperscan
+    except ImportError:
+        raise EngineError(
+            "the scan engine (hyperscan) is not installed: it has wheels for Linux and macOS on "
+            "x86-64 and arm64, and for Windows on x86-64. Nothing passes unjudged, so nothing runs."
+        ) from None
+    return hyperscan

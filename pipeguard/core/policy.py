@@ -1,0 +1,177 @@
+"""From a finding to an action. Values and one function; the file is read by settings.
+
+A policy is a stack of layers: the user's, and the project's on top, which may only tighten.
+So the action is the greatest that any layer asks for, a tool is callable where every layer
+lets it be, and a limit is the least of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from fnmatch import fnmatchcase
+
+from pipeguard.core.drift import Drift
+from pipeguard.core.finding import Action, Confidence, Severity
+from pipeguard.core.framing import DEFAULT_LIMIT_BYTES
+
+DEFAULT_PENDING = 10_000  # requests without an answer, in each direction
+
+
+class Mode(Enum):
+    """Whether findings have consequences."""
+
+    ENFORCE = "enforce"
+    OBSERVE = "observe"  # everything is judged and recorded; no rule stops anything
+
+
+class Trust(Enum):
+    """What happens to a definition that was never seen."""
+
+    FIRST_USE = "first-use"  # what scans clean is pinned
+    REVIEW = "review"  # held until a person approves it
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What an entry of a policy is matched against.
+
+    Attributes:
+        rule: the rule's id, as `secrets.github-token`.
+        severity: of the finding.
+        confidence: of the finding.
+        place: where it was seen.
+        server: the name of the guarded server.
+        tool: the tool concerned, or None.
+    """
+
+    rule: str
+    severity: Severity
+    confidence: Confidence
+    place: str
+    server: str
+    tool: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """Globs that a subject must fit, all of those given; `*` stands for anything."""
+
+    rule: str = "*"
+    place: str = "*"
+    server: str = "*"
+    tool: str = "*"
+    severity: Severity | None = None  # at least
+    confidence: Confidence | None = None  # at least
+
+    def fits(self, subject: Subject) -> bool:
+        """True where every given part fits."""
+        return (
+            fnmatchcase(subject.rule, self.rule)
+            and fnmatchcase(subject.place, self.place)
+            and fnmatchcase(subject.server, self.server)
+            and (self.tool == "*" or fnmatchcase(subject.tool or "", self.tool))
+            and (self.severity is None or subject.severity >= self.severity)
+            and (self.confidence is None or subject.confidence >= self.confidence)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ActionEntry:
+    """An entry of `actions`: what to do where the selector fits."""
+
+    where: Selector
+    action: Action
+
+
+@dataclass(frozen=True, slots=True)
+class Exempt:
+    """An entry of `exceptions`: a false alarm that a person allowed.
+
+    Attributes:
+        where: rule, place, server and tool that it holds for.
+        why: the person's reason.
+        until: seconds on the session's clock after which it no longer holds, or None.
+    """
+
+    where: Selector
+    why: str
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a peer may ask of us.
+
+    Attributes:
+        frame_bytes: of one frame.
+        pending: requests without an answer, in each direction.
+        timeout_seconds: after which a request is answered by us; None for never.
+    """
+
+    frame_bytes: int = DEFAULT_LIMIT_BYTES
+    pending: int = DEFAULT_PENDING
+    timeout_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One file's wishes.
+
+    Attributes:
+        actions: the first entry that fits decides.
+        exceptions: findings that are let through with a note in the audit.
+        tools_allow: globs of tools that may be called; empty for all.
+        tools_block: globs of tools that may not.
+        defaults: True where findings that no entry fits get the default action.
+    """
+
+    actions: tuple[ActionEntry, ...] = ()
+    exceptions: tuple[Exempt, ...] = ()
+    tools_allow: tuple[str, ...] = ()
+    tools_block: tuple[str, ...] = ()
+    defaults: bool = True
+
+    def action(self, subject: Subject, now: float) -> Action:
+        """What this layer asks for."""
+        for exempt in self.exceptions:
+            if (exempt.until is None or now < exempt.until) and exempt.where.fits(subject):
+                return Action.ALLOW
+        for entry in self.actions:
+            if entry.where.fits(subject):
+                return entry.action
+        return default_action(subject) if self.defaults else Action.ALLOW
+
+    def calls(self, tool: str) -> bool:
+        """True where this layer lets a tool be called."""
+        if any(fnmatchcase(tool, pattern) for pattern in self.tools_block):
+            return False
+        return not self.tools_allow or any(fnmatchcase(tool, p) for p in self.tools_allow)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What to do about findings, which tools may be called, and what peers may ask of us."""
+
+    mode: Mode = Mode.ENFORCE
+    trust: Trust = Trust.FIRST_USE
+    layers: tuple[Layer, ...] = (Layer(),)
+    limits: Limits = field(default_factory=Limits)
+    drift_allow: frozenset[Drift] = frozenset()
+    stop_without_audit: bool = False
+
+    def action(self, subject: Subject, now: float) -> Action:
+        """The greatest action that any layer asks for; in `observe` nothing above WARN."""
+        action = max(layer.action(subject, now) for layer in self.layers)
+        return min(action, Action.WARN) if self.mode is Mode.OBSERVE else action
+
+    def calls(self, tool: str) -> bool:
+        """True where every layer lets a tool be called."""
+        return all(layer.calls(tool) for layer in self.layers)
+
+
+def default_action(subject: Subject) -> Action:
+    """Block what is both bad and certain; warn of the rest."""
+    if subject.severity >= Severity.HIGH and subject.confidence is Confidence.HIGH:
+        return Action.BLOCK
+    return Action.WARN

@@ -1,0 +1,113 @@
+"""The samples of rules, run through the whole scanner: what a rule claims, it must show.
+
+Knows where a sample would stand in a message; knows no files and no packs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from pipeguard.core.places import PLACES, Surface
+from pipeguard.core.samples import expand
+from pipeguard.core.scan import home
+
+if TYPE_CHECKING:
+    from pipeguard.core.finding import Confidence
+    from pipeguard.core.message import JsonValue
+    from pipeguard.core.rules import Rule, Sample
+    from pipeguard.core.scan import Engine
+
+SEEDS = range(3)  # of a sample that is a recipe: each gives another text
+_USUAL_PLACE = {
+    Surface.TO_SERVER: "call.arguments",
+    Surface.TO_CLIENT: "result.text",
+    Surface.DEFINITIONS: "tool.description",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A sample that does not hold.
+
+    Attributes:
+        rule: the rule's id.
+        surface: where it was tried.
+        sample: its text.
+        what: what was expected and what came.
+    """
+
+    rule: str
+    surface: Surface
+    sample: str
+    what: str
+
+
+def prove(rule: Rule, engine: Engine, surface: Surface) -> Iterator[Failure]:
+    """Try each sample of a rule: its matches and its near misses.
+
+    Args:
+        rule: one of the engine's.
+        engine: the rule's home (core.scan).
+        surface: as what the samples are judged.
+    """
+    for sample in rule.matches:
+        for text in texts(sample):
+            found = _found(rule, engine, surface, text)
+            if not found:
+                yield Failure(rule.id, surface, text, "must match, and does not")
+            elif max(found) < rule.confidence:
+                what = f"expected {rule.confidence.name.lower()}, found {max(found).name.lower()}"
+                yield Failure(rule.id, surface, text, f"confidence: {what}")
+    for sample in rule.passes:
+        for text in texts(sample):
+            if _found(rule, engine, surface, text):
+                yield Failure(rule.id, surface, text, "must pass, and does not")
+
+
+def prove_all(rules: Iterable[Rule], engines: Iterable[Engine]) -> Iterator[Failure]:
+    """Try each sample of some rules, on every surface that they are run over."""
+    homes = {engine.surface: engine for engine in engines}
+    for rule in rules:
+        for surface in sorted(rule.surfaces, key=lambda one: one.value):
+            yield from prove(rule, homes[home(rule)], surface)
+
+
+def texts(sample: Sample) -> list[str]:
+    """A sample written out: once, or once for each seed."""
+    if isinstance(sample, str):
+        return [sample]
+    return [expand(sample, seed) for seed in SEEDS]
+
+
+def known_places() -> tuple[str, ...]:
+    """Every name that a place can have, in the order of the alphabet."""
+    named = {name for rows in PLACES.values() for _, name in rows}
+    others = {f"{part}.other" for part in ("params", "result", "error", "envelope")}
+    return tuple(sorted(named | others | {"error.message", "error.data", "meta"}))
+
+
+def sample_place(rule: Rule, surface: Surface) -> str:
+    """Where a sample of a rule would stand: the usual place, or the first that the rule names."""
+    usual = _USUAL_PLACE[surface]
+    if not rule.places or any(fnmatchcase(usual, glob) for glob in rule.places):
+        return usual
+    fitting = (place for place in known_places() if fnmatchcase(place, rule.places[0]))
+    return next(fitting, rule.places[0])
+
+
+def frame_value(surface: Surface, text: str) -> JsonValue:
+    """A value as the surface's messages have it, with a sample in it."""
+    if surface is Surface.TO_SERVER:
+        return {"text": text}
+    if surface is Surface.TO_CLIENT:
+        return {"content": [{"type": "text", "text": text}]}
+    return {"description": text}
+
+
+def _found(rule: Rule, engine: Engine, surface: Surface, text: str) -> list[Confidence]:
+    place = sample_place(rule, surface)
+    seen = engine.scan(frame_value(surface, text), lambda _: place, surface)
+    return [match.confidence for match in seen.matches if match.rule.id == rule.id]

@@ -1,0 +1,265 @@
+"""Rules: data that carries its own proof. Reads packs, checks them, knows no engine.
+
+A pack is a YAML document with the pack's name, what it is about, defaults, and rules; see
+docs/rules.md for each field. A rule that does not hold together raises RuleError with the
+pack and the rule's id, and nothing is loaded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from enum import Enum
+from typing import Any, TypeVar
+
+from pipeguard.core.checks import known
+from pipeguard.core.finding import Confidence, Severity
+from pipeguard.core.places import Surface
+from pipeguard.errors import RuleError
+
+MAX_PATTERN_BYTES = 12_000  # Hyperscan refuses about 16,000
+
+
+class View(Enum):
+    """A reading of a text; core.views makes them."""
+
+    TEXT = "text"
+    FOLDED = "folded"
+    SQUEEZED = "squeezed"
+    JOINED = "joined"
+    DECODED = "decoded"
+
+
+class Boundary(Enum):
+    """Which characters must not touch a match."""
+
+    TOKEN = "token"  # noqa: S105  no letter, digit, underscore or dash
+    WORD = "word"  # no letter, digit or underscore
+    NONE = "none"
+
+
+Sample = str | Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One entry of a pack.
+
+    Attributes:
+        id: pack, dot, name, as `secrets.aws-access-key-id`.
+        title: what it finds, for people.
+        severity: how bad it is.
+        confidence: how sure the pattern alone is.
+        surfaces: what it is run over.
+        places: globs over places; empty for all.
+        views: the readings that it is run over.
+        pattern: a regular expression over UTF-8 bytes that Hyperscan and `re` both take.
+        ignore_case: for ASCII letters.
+        boundary: which characters must not touch a match, else confidence falls one step.
+        require: checks without which there is no match (core.checks).
+        check: checks that raise confidence when they hold and lower it when they fail.
+        placeholders: True where what is evidently a placeholder is no match.
+        quoted: True where a match inside quotes or code loses one step of confidence.
+        why: one sentence for a security engineer.
+        fix: one sentence: what to do.
+        owasp: the risk in OWASP's lists, as `MCP03`, or empty.
+        matches: samples that it must find.
+        passes: samples that it must not.
+    """
+
+    id: str
+    title: str
+    severity: Severity
+    confidence: Confidence
+    surfaces: frozenset[Surface]
+    places: tuple[str, ...]
+    views: frozenset[View]
+    pattern: str
+    ignore_case: bool
+    boundary: Boundary
+    require: tuple[str, ...]
+    check: tuple[str, ...]
+    placeholders: bool
+    quoted: bool
+    why: str
+    fix: str
+    owasp: str
+    matches: tuple[Sample, ...]
+    passes: tuple[Sample, ...]
+
+    @property
+    def pack(self) -> str:
+        """The pack that it stands in."""
+        return self.id.partition(".")[0]
+
+
+def load_pack(text: str, source: str) -> tuple[Rule, ...]:
+    """Read one pack.
+
+    Args:
+        text: the YAML document.
+        source: its file's name, for errors.
+
+    Raises:
+        RuleError: naming source, rule and field.
+    """
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        document = yaml.load(text, loader)  # noqa: S506  both loaders are safe ones
+    except yaml.YAMLError as error:
+        raise RuleError(f"{source}: not valid YAML: {error}") from None
+    if not isinstance(document, dict) or not isinstance(document.get("rules"), list):
+        raise RuleError(f"{source}: a pack is a mapping with `pack`, `about` and `rules`")
+    pack = str(document.get("pack", ""))
+    if not re.fullmatch(r"[a-z][a-z0-9-]{1,30}", pack):
+        raise RuleError(f"{source}: `pack` must be a short lower-case name")
+    defaults = document.get("defaults") or {}
+    for entry in (defaults, *document["rules"]):
+        if not isinstance(entry, dict):
+            raise RuleError(f"{source}: expected fields of a rule, not `{str(entry)[:40]}`")
+    rules = tuple(_rule(source, pack, {**defaults, **entry}) for entry in document["rules"])
+    seen: set[str] = set()
+    for rule in rules:
+        if rule.id in seen:
+            raise RuleError(f"{source}: {rule.id} stands twice")
+        seen.add(rule.id)
+    return rules
+
+
+def as_record(rule: Rule) -> dict[str, object]:
+    """The rule as JSON values, for the cache of compiled rules."""
+    record: dict[str, object] = {}
+    for field in fields(rule):
+        value = getattr(rule, field.name)
+        if isinstance(value, frozenset):
+            record[field.name] = sorted(item.value for item in value)
+        elif isinstance(value, Severity | Confidence):
+            record[field.name] = value.name.lower()
+        elif isinstance(value, Boundary):
+            record[field.name] = value.value
+        else:
+            record[field.name] = value
+    return record
+
+
+def from_record(record: dict[str, Any]) -> Rule:
+    """The reverse of `as_record`, for a record that this program wrote."""
+    return Rule(
+        id=record["id"],
+        title=record["title"],
+        severity=Severity[record["severity"].upper()],
+        confidence=Confidence[record["confidence"].upper()],
+        surfaces=frozenset(map(Surface, record["surfaces"])),
+        places=tuple(record["places"]),
+        views=frozenset(map(View, record["views"])),
+        pattern=record["pattern"],
+        ignore_case=record["ignore_case"],
+        boundary=Boundary(record["boundary"]),
+        require=tuple(record["require"]),
+        check=tuple(record["check"]),
+        placeholders=record["placeholders"],
+        quoted=record["quoted"],
+        why=record["why"],
+        fix=record["fix"],
+        owasp=record["owasp"],
+        matches=tuple(record["matches"]),
+        passes=tuple(record["passes"]),
+    )
+
+
+_FIELDS = frozenset(field.name for field in fields(Rule))
+_Choice = TypeVar("_Choice", bound=Enum)
+
+
+def _rule(source: str, pack: str, entry: dict[str, Any]) -> Rule:
+    name = str(entry.get("id", "?"))
+    where = f"{source}: {name}"
+    unknown = sorted(set(entry) - _FIELDS)
+    if unknown:
+        raise RuleError(f"{where}: unknown field `{unknown[0]}`")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,60}", name):
+        raise RuleError(f"{where}: `id` must be lower-case words joined by dashes")
+    for needed in ("title", "severity", "confidence", "pattern", "why", "fix", "matches", "passes"):
+        if not entry.get(needed):
+            raise RuleError(f"{where}: `{needed}` is missing")
+    pattern = _pattern(where, str(entry["pattern"]))
+    checks = (*_strings(where, entry, "require"), *_strings(where, entry, "check"))
+    for spec in checks:
+        if not known(spec):
+            raise RuleError(f"{where}: unknown check `{spec}`")
+    return Rule(
+        id=f"{pack}.{name}",
+        title=str(entry["title"]),
+        severity=_choice(where, Severity, entry["severity"]),
+        confidence=_choice(where, Confidence, entry["confidence"]),
+        surfaces=_choices(where, Surface, entry.get("surfaces")),
+        places=_strings(where, entry, "places"),
+        views=_choices(where, View, entry.get("views", ["text", "folded", "decoded"])),
+        pattern=pattern,
+        ignore_case=bool(entry.get("ignore_case", False)),
+        boundary=_choice(where, Boundary, entry.get("boundary", "word")),
+        require=_strings(where, entry, "require"),
+        check=_strings(where, entry, "check"),
+        placeholders=bool(entry.get("placeholders", False)),
+        quoted=entry.get("quoted") == "lower",
+        why=" ".join(str(entry["why"]).split()),
+        fix=" ".join(str(entry["fix"]).split()),
+        owasp=str(entry.get("owasp", "")),
+        matches=_samples(where, entry, "matches"),
+        passes=_samples(where, entry, "passes"),
+    )
+
+
+def _pattern(where: str, pattern: str) -> str:
+    if len(pattern.encode()) > MAX_PATTERN_BYTES:
+        raise RuleError(f"{where}: the pattern is longer than {MAX_PATTERN_BYTES} bytes")
+    if re.search(r"\(\?(?:[=!>]|<[=!])|\\[1-9]|\(\?P=", pattern):
+        raise RuleError(f"{where}: a pattern has no lookaround and no back-reference")
+    try:
+        compiled = re.compile(pattern.encode(), re.ASCII)
+    except re.error as error:
+        raise RuleError(f"{where}: the pattern is not a regular expression: {error}") from None
+    if compiled.match(b""):
+        raise RuleError(f"{where}: the pattern matches the empty text")
+    return pattern
+
+
+def _strings(where: str, entry: dict[str, Any], field: str) -> tuple[str, ...]:
+    items = entry.get(field) or []
+    if not isinstance(items, list):
+        raise RuleError(f"{where}: `{field}` is a list")
+    return tuple(str(item) for item in items)
+
+
+def _samples(where: str, entry: dict[str, Any], field: str) -> tuple[Sample, ...]:
+    samples = entry[field]
+    if isinstance(samples, list):
+        wrong = [s for s in samples if not isinstance(s, str) and not _is_recipe(s)]
+        if not wrong:
+            return tuple(samples)
+        raise RuleError(f"{where}: a sample is a text or {{gen: recipe}}, not `{wrong[0]}`")
+    raise RuleError(f"{where}: `{field}` is a list")
+
+
+def _is_recipe(sample: object) -> bool:
+    return isinstance(sample, dict) and [*sample] == ["gen"] and isinstance(sample["gen"], str)
+
+
+def _choice(where: str, kind: type[_Choice], word: object) -> _Choice:
+    for choice in kind:
+        if word in (choice.value, choice.name.lower()) and not isinstance(word, int):
+            return choice
+    raise RuleError(f"{where}: `{word}` is none of {', '.join(_words(kind))}")
+
+
+def _choices(where: str, kind: type[_Choice], words: object) -> frozenset[_Choice]:
+    if not isinstance(words, list) or not words:
+        raise RuleError(f"{where}: expected a list of {', '.join(_words(kind))}")
+    return frozenset(_choice(where, kind, word) for word in words)
+
+
+def _words(kind: type[Enum]) -> list[str]:
+    return [item.value if isinstance(item.value, str) else item.name.lower() for item in kind]

@@ -1,0 +1,548 @@
+"""Rules over texts and their views, in one pass each. Knows no messages' meaning, no policy.
+
+One Hyperscan database holds all patterns of a surface: a pass over a block of text says which
+rules could match in it, in time linear in the text for any input. Only there, and only from
+the hit on, the rule's own expression is run. The same pass finds the cues of encodings.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from operator import itemgetter
+
+from pipeguard.core import views
+from pipeguard.core.checks import Check, placeholder, run
+from pipeguard.core.finding import Confidence
+from pipeguard.core.message import JsonValue
+from pipeguard.core.places import Path, Surface
+from pipeguard.core.plan import Plan, make
+from pipeguard.core.rules import Boundary, Rule, View
+from pipeguard.core.text import Text
+
+BLOCK_BYTES = 8192  # scanned at a time: each rule reports at most once for a block
+OVERLAP_BYTES = 1024  # longest match before an open tail
+TAIL_BYTES = 4096  # of an open tail that is looked at beyond the block
+MAX_MATCHES_PER_RULE = 8  # in one message; more would say nothing new
+CONFIRM_BYTES = (
+    2**18
+)  # of text given to `re` for one message, and twice its length: about 50 ns each
+LEVELS = 2  # of encodings inside each other
+EXCERPT = 72  # characters
+
+PlaceOf = Callable[[Path], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What a rule found.
+
+    Attributes:
+        rule: the rule.
+        confidence: after its checks.
+        view: the chain of readings, as `text` or `base64>folded`.
+        path: of the string that it stands in, from the scanned value down.
+        start: its span in that string, in code points.
+        end: after its last character.
+        exact: True where the span is the match itself and not the stretch that it hides in.
+        paths: all strings that it is spread over, where it is more than one.
+        excerpt: masked.
+    """
+
+    rule: Rule
+    confidence: Confidence
+    view: str
+    path: Path
+    start: int
+    end: int
+    exact: bool
+    paths: tuple[Path, ...]
+    excerpt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen in one value.
+
+    Attributes:
+        matches: what the rules found.
+        undecoded: True where more was encoded in it than is decoded for one message.
+        unfinished: True where the text is made so that judging it would take too long.
+    """
+
+    matches: list[Match]
+    undecoded: bool
+    unfinished: bool
+
+
+def home(rule: Rule) -> Surface:
+    """The one engine that a rule is compiled into, of the surfaces that it is run over."""
+    return next(surface for surface in Surface if surface in rule.surfaces)
+
+
+def build(rules: Iterable[Rule], surface: Surface) -> tuple[bytes, bytes]:
+    """Compile the rules whose home a surface is for this machine's processor.
+
+    Returns:
+        What `Engine` loads: for texts as they are, and for squeezed ones.
+
+    Raises:
+        EngineError: the engine is absent, or it does not take a pattern.
+    """
+    chosen = [rule for rule in rules if home(rule) is surface]
+    cues = [(views.CUES[cue], cue in views.CUES_WITHOUT_CASE) for cue in views.Cue]
+    plain = [(rule.pattern, rule.ignore_case) for rule in chosen]
+    return make(cues + plain), make(list(filter(itemgetter(0), map(_squeezed, chosen))))
+
+
+class Engine:
+    """The rules of one home, ready to run. One thread at a time may use it.
+
+    Attributes:
+        surface: whose home it is.
+        rules: in the order of their patterns.
+        surfaces: all that any of its rules is run over.
+        keyed: True where texts are read as `key: value`, as they go to a server.
+    """
+
+    def __init__(
+        self, rules: Iterable[Rule], surface: Surface, plain: bytes, squeezed: bytes
+    ) -> None:
+        """Load what `build` made of the same rules.
+
+        Raises:
+            EngineError: the databases are not for these rules or this processor.
+        """
+        self.surface = surface
+        self.rules = tuple(rule for rule in rules if home(rule) is surface)
+        self.surfaces = frozenset(s for rule in self.rules for s in rule.surfaces)
+        self.keyed = surface is Surface.TO_SERVER
+        self._squeezable = tuple(rule for rule in self.rules if _squeezed(rule)[0])
+        self._blobs = plain, squeezed
+        self._plain = Plan(plain)
+        self._squeezed = Plan(squeezed)
+        self._compiled: dict[tuple[str, bool], re.Pattern[bytes]] = {}
+
+    def clone(self) -> Engine:
+        """The same rules for another thread."""
+        return Engine(self.rules, self.surface, *self._blobs)
+
+    def scan(self, value: JsonValue, place_of: PlaceOf, surface: Surface) -> Seen:
+        """Run the rules for a surface over every string and key of a value.
+
+        Args:
+            value: any JSON value.
+            place_of: names the place of a path below the value.
+            surface: what the value is judged for.
+
+        Raises:
+            UnicodeEncodeError: a string holds a lone surrogate.
+            EngineError: the engine failed.
+        """
+        scan = _Scan(self, Text(value, keyed=self.keyed), place_of, surface)
+        scan.run()
+        return Seen(scan.matches, scan.budget.spent, scan.exhausted)
+
+    def mask(self, data: bytes) -> bytes:
+        """Replace the secrets in free text, as a line of a log, by the rule's name."""
+        text = data.decode("utf-8", "replace").encode()
+        scan = _Scan(self, Text("", keyed=self.keyed), lambda _: "log.message", self.surface)
+        spans = [span for span in scan.spans(text) if span[2].pack == "secrets"]
+        for start, end, rule in sorted(spans, key=itemgetter(0), reverse=True):
+            text = text[:start] + b"[masked:" + rule.id.encode() + b"]" + text[end:]
+        return text if spans else data
+
+    def expression(self, rule: Rule, *, squeezed: bool) -> re.Pattern[bytes]:
+        """The rule's own expression, compiled when it is first needed."""
+        key = (rule.id, squeezed)
+        found = self._compiled.get(key)
+        if found is None:
+            source = _squeezed(rule)[0] if squeezed else rule.pattern
+            flags = re.ASCII | (re.IGNORECASE if rule.ignore_case else 0)
+            found = self._compiled[key] = re.compile(source.encode(), flags)
+        return found
+
+    def look(self, data: bytes, *, squeezed: bool) -> tuple[list[views.Cue], list[_Hit]]:
+        """Which cues stand in a block, and which rules could match in it."""
+        if squeezed:
+            return [], [(self._squeezable[i], end) for i, end in self._squeezed.look(data)]
+        cues: list[views.Cue] = []
+        hits: list[_Hit] = []
+        for index, end in self._plain.look(data):
+            if index < len(views.Cue):
+                cues.append(views.Cue(index))
+            else:
+                hits.append((self.rules[index - len(views.Cue)], end))
+        return cues, hits
+
+
+_Hit = tuple[Rule, int]  # a rule, and where its first match in the block ends
+
+
+class _Scan:
+    """One value, being scanned."""
+
+    def __init__(self, engine: Engine, text: Text, place_of: PlaceOf, surface: Surface) -> None:
+        self.engine = engine
+        self.surface = surface
+        self.text = text
+        self.place_of = place_of
+        self.budget = views.Budget()
+        self.matches: list[Match] = []
+        self._seen: set[tuple[str, bytes]] = set()
+        self._per_rule: dict[str, int] = {}
+        self._to_confirm = CONFIRM_BYTES + 2 * len(text.data)
+        self.exhausted = False
+
+    def run(self) -> None:
+        """Read the text in every view that could differ from it."""
+        data = self.text.data
+        cued = self._pass(data, View.TEXT, _Origin(self, "text"))
+        spelled_out = cued.pop(views.Cue.SPELLED_OUT, None)
+        folded = views.fold(data)
+        if folded is not None:
+            more = self._pass(folded, View.FOLDED, _Origin(self, "folded", whole=True))
+            spelled_out = more.pop(views.Cue.SPELLED_OUT, spelled_out)
+            if more and not cued:
+                data, cued = folded, more
+        if cued:
+            self._decode(data, cued, _Origin(self, "", whole=data is folded), LEVELS)
+        if self.engine.keyed:
+            self._join()
+        elif spelled_out:
+            self._squeeze(data if folded is None else folded, whole=folded is not None)
+
+    def _join(self) -> None:
+        """Towards a server: what was torn into several strings, and what stands between spaces."""
+        joined = self.text.joined()
+        if self.text.is_several:
+            self._pass(joined, View.JOINED, _Origin(self, "joined", joined=True))
+        squeezed = views.squeeze(joined, words=False)
+        if len(squeezed) != len(joined):
+            origin = _Origin(self, "squeezed", joined=True, squeezed_from=joined)
+            self._pass(squeezed, View.SQUEEZED, origin)
+
+    def spans(self, data: bytes) -> list[tuple[int, int, Rule]]:
+        """The matches of a text as it is: start, end, rule."""
+        return [
+            (*_secret_span(match), rule)
+            for low, high in _blocks(len(data))
+            for rule, end in self.engine.look(data[low:high], squeezed=False)[1]
+            for match in self._confirmed(rule, data, low + end, high, squeezed=False)
+            if self._confidence(rule, data, match, View.TEXT) is not None
+        ]
+
+    def _pass(self, data: bytes, view: View, origin: _Origin) -> dict[views.Cue, list[views.Range]]:
+        cued: dict[views.Cue, list[views.Range]] = {}
+        squeezed = view is View.SQUEEZED
+        for low, high in _blocks(len(data)):
+            cues, hits = self.engine.look(data[low:high], squeezed=squeezed)
+            for cue in cues:
+                _extend(cued.setdefault(cue, []), low, high)
+            for rule, end in hits:
+                if view in rule.views and self.surface in rule.surfaces:
+                    matches = self._confirmed(rule, data, low + end, high, squeezed=squeezed)
+                    self._match(rule, data, matches, view, origin)
+        return cued
+
+    def _decode(
+        self, data: bytes, cued: dict[views.Cue, list[views.Range]], origin: _Origin, levels: int
+    ) -> None:
+        found = views.decode(data, cued, self.budget)
+        if not found:
+            return
+        inner = _Origin(self, origin.chain, whole=origin.whole, outer=origin, parts=found)
+        decoded = b"\n".join(item.data for item in found)
+        decoded = decoded.decode("utf-8", "replace").encode("utf-8")
+        inner.measure(decoded)
+        cued = self._pass(decoded, View.DECODED, inner)
+        folded = views.fold(decoded)
+        if folded is not None:
+            self._pass(folded, View.DECODED, _Origin(self, "", outer=inner, first=True))
+        if cued and levels > 1:
+            self._decode(decoded, cued, inner, levels - 1)
+
+    def _squeeze(self, data: bytes, *, whole: bool) -> None:
+        """Towards a client: letters that stand apart, words that stand together."""
+        squeezed = views.squeeze(data, words=True)
+        origin = _Origin(self, "squeezed", whole=whole, squeezed_from=data)
+        self._pass(squeezed, View.SQUEEZED, origin)
+
+    def _match(
+        self,
+        rule: Rule,
+        data: bytes,
+        matches: Iterable[re.Match[bytes]],
+        view: View,
+        origin: _Origin,
+    ) -> None:
+        if self._per_rule.get(rule.id, 0) >= MAX_MATCHES_PER_RULE:
+            return
+        for match in matches:
+            start, end = _secret_span(match)
+            key = (rule.id, match[0])
+            if key in self._seen:
+                continue
+            confidence = self._confidence(rule, data, match, view)
+            if confidence is None or not origin.admits(start, end):
+                continue
+            found = origin.located(rule, confidence, data, start, end)
+            if rule.places and not _placed(rule, self.place_of(found.path)):
+                continue
+            self._seen.add(key)
+            self.matches.append(found)
+            self._per_rule[rule.id] = self._per_rule.get(rule.id, 0) + 1
+            if self._per_rule[rule.id] >= MAX_MATCHES_PER_RULE:
+                return
+
+    def _confirmed(
+        self, rule: Rule, data: bytes, first_end: int, high: int, *, squeezed: bool
+    ) -> Iterator[re.Match[bytes]]:
+        """The rule's own matches in a block, from where its first one may begin."""
+        low = max(0, first_end - OVERLAP_BYTES)
+        high = min(len(data), high + TAIL_BYTES)
+        self._to_confirm -= high - low
+        if self._to_confirm < 0:
+            self.exhausted = True
+            return iter(())
+        return self.engine.expression(rule, squeezed=squeezed).finditer(data, low, high)
+
+    def _confidence(
+        self, rule: Rule, data: bytes, match: re.Match[bytes], view: View
+    ) -> Confidence | None:
+        """How sure a match is after its checks; None where it is none."""
+        start, end = _secret_span(match)
+        secret = data[start:end]
+        results = [run(spec, secret) for spec in rule.check]
+        if any(run(spec, secret) is not Check.HOLDS for spec in rule.require):
+            return None
+        if Check.HOLDS in results:
+            return Confidence.HIGH
+        if rule.placeholders and placeholder(secret):
+            return None
+        confidence = Confidence.LOW if Check.FAILS in results else rule.confidence
+        if view in (View.TEXT, View.FOLDED, View.DECODED) and _touched(rule, data, match):
+            confidence = _lower(confidence)
+        if view is View.SQUEEZED and rule.pack == "secrets":
+            confidence = _lower(confidence)
+        if rule.quoted and _is_quoted(data, match.start(), match.end()):
+            confidence = _lower(confidence)
+        return confidence
+
+
+class _Origin:
+    """The way back from a reading to the text that it was made of."""
+
+    def __init__(  # noqa: PLR0913  one for each kind of reading
+        self,
+        scan: _Scan,
+        chain: str,
+        *,
+        whole: bool = False,
+        joined: bool = False,
+        squeezed_from: bytes | None = None,
+        outer: _Origin | None = None,
+        parts: list[views.Decoded] | None = None,
+        first: bool = False,
+    ) -> None:
+        self.scan = scan
+        self.chain = chain
+        self.whole = whole
+        self.joined = joined
+        self.squeezed_from = squeezed_from
+        self.outer = outer
+        self.parts = parts
+        self.first = first
+        self.ends: list[int] = []
+
+    def measure(self, decoded: bytes) -> None:
+        """Note where each decoded part ends in their join."""
+        position = 0
+        for part in self.parts or ():
+            position += len(part.data.decode("utf-8", "replace").encode("utf-8")) + 1
+            self.ends.append(position)
+
+    def admits(self, start: int, end: int) -> bool:
+        """False where the match is no other than one of the plain text."""
+        text = self.scan.text
+        if self.squeezed_from is not None:
+            words = not self.scan.engine.keyed
+            first, last = views.unsqueezed(self.squeezed_from, start, end, words=words)
+            return _is_disguised(self.squeezed_from[first:last], words=words)
+        return not self.joined or text.locate_joined(start, end)[1]
+
+    def located(
+        self, rule: Rule, confidence: Confidence, data: bytes, start: int, end: int
+    ) -> Match:
+        """Name the string that the match stands in, and show a masked piece of it."""
+        text = self.scan.text
+        excerpt = masked(rule, data[start:end])
+        while start < end and data[start] in b" \t\r\n":
+            start += 1  # so that the match stands in its own line
+        view, low, high, exact = self._trace(start, end)
+        if self.joined:
+            paths, _ = text.locate_joined(low, high)
+            return Match(
+                rule,
+                confidence,
+                view,
+                paths[0],
+                0,
+                0,
+                exact=False,
+                paths=tuple(paths),
+                excerpt=excerpt,
+            )
+        path, first, last = text.locate(low, high)
+        if "tags" in view:
+            confidence = Confidence.HIGH  # nobody hides harmless words
+        elif rule.pack != "secrets" and _ENCODED.search(view):
+            confidence = Confidence(min(Confidence.HIGH, confidence + 1))  # nor encodes them
+        return Match(
+            rule, confidence, view, path, first, last, exact and not self.whole, (), excerpt
+        )
+
+    def _trace(self, start: int, end: int) -> tuple[str, int, int, bool]:
+        """The chain of readings down to the text, and the span there, in bytes."""
+        if self.squeezed_from is not None:
+            words = not self.scan.engine.keyed
+            low, high = views.unsqueezed(self.squeezed_from, start, end, words=words)
+            return "squeezed", low, high, not self.whole
+        if self.parts is not None and self.outer is not None:
+            index = next((i for i, stop in enumerate(self.ends) if start < stop), -1)
+            part = self.parts[index]
+            chain, low, high, _ = self.outer._trace(part.start, part.end)
+            return f"{chain}>{part.view}".removeprefix(">"), low, high, False
+        if self.outer is not None:  # a folded reading of decoded parts
+            chain, low, high, _ = self.outer._trace(start, end)
+            return f"{chain}>folded", low, high, False
+        return self.chain, start, end, True
+
+
+def masked(rule: Rule, found: bytes) -> str:
+    """A piece of what was found that tells what it is and gives nothing away."""
+    text = found[: 4 * EXCERPT].decode("utf-8", "replace")
+    if rule.pack == "secrets":
+        return f"{text[:4]}… ({len(found)} characters)"
+    shown = _LONG_TOKEN.sub("…", " ".join(text.split()))
+    shown = "".join(c if c.isprintable() else f"⟨U+{ord(c):04X}⟩" for c in shown)
+    return shown if len(shown) <= EXCERPT else shown[: EXCERPT - 1] + "…"
+
+
+_ENCODED = re.compile("base64|hex|base32")
+_LONG_TOKEN = re.compile(r"(?=[A-Za-z_-]*[0-9])[A-Za-z0-9+_=-]{12,}")
+
+_CUE_WORDS = re.compile(
+    rb"(?:such as|e\.g\.|for example|example:|like this|payloads?|detects?|blocks?|attack(?:er)?s?|"
+    rb"phrases?|says?|contains?|strings?|patterns?|means?|matches|called|quoted?)[^\n]{0,24}$",
+    re.IGNORECASE,
+)
+
+_SPACE_TOKEN = re.compile(
+    r"(?:\\s|(?<!\\) |\[(?:[^\]\\]|\\.)*\\s(?:[^\]\\]|\\.)*\])(?:\{[0-9,]*\}|[+*?])?\??"
+)
+
+
+def _squeezed(rule: Rule) -> tuple[str, bool]:
+    """The rule's pattern for a text without spaces; empty where it is not run over one."""
+    if View.SQUEEZED not in rule.views:
+        return "", False
+    pattern = rule.pattern
+    if rule.pack != "secrets":
+        pattern = _SPACE_TOKEN.sub(lambda m: m[0] if m[0].startswith("[^") else "", pattern)
+        pattern = pattern.replace("\\b", "")
+    return pattern, rule.ignore_case
+
+
+def _blocks(length: int) -> list[tuple[int, int]]:
+    if length <= BLOCK_BYTES + OVERLAP_BYTES:
+        return [(0, length)]
+    return [
+        (max(0, low - OVERLAP_BYTES), min(length, low + BLOCK_BYTES))
+        for low in range(0, length, BLOCK_BYTES)
+    ]
+
+
+def _extend(ranges: list[views.Range], low: int, high: int) -> None:
+    if ranges and low <= ranges[-1][1]:
+        ranges[-1] = (ranges[-1][0], high)
+    else:
+        ranges.append((low, high))
+
+
+def _secret_span(match: re.Match[bytes]) -> tuple[int, int]:
+    if "secret" in match.re.groupindex and match.start("secret") >= 0:
+        return match.span("secret")
+    return match.span()
+
+
+def _placed(rule: Rule, place: str) -> bool:
+    from fnmatch import fnmatchcase
+
+    return any(fnmatchcase(place, pattern) for pattern in rule.places)
+
+
+def _lower(confidence: Confidence) -> Confidence:
+    return Confidence(max(0, confidence - 1))
+
+
+def _touched(rule: Rule, data: bytes, match: re.Match[bytes]) -> bool:
+    if rule.boundary is Boundary.NONE:
+        return False
+    dash = rule.boundary is Boundary.TOKEN
+    start, end = match.span()
+    before = data[start - 1] if start else 0x20
+    after = data[end] if end < len(data) else 0x20
+    return (_in_word(before, dash) and _in_word(data[start], dash)) or (
+        _in_word(after, dash) and _in_word(data[end - 1], dash)
+    )
+
+
+def _in_word(code: int, dash: bool) -> bool:  # noqa: FBT001
+    return (
+        0x30 <= code <= 0x39
+        or 0x41 <= code <= 0x5A
+        or 0x61 <= code <= 0x7A
+        or code == 0x5F
+        or (dash and code == 0x2D)
+    )
+
+
+def _is_quoted(data: bytes, start: int, end: int) -> bool:
+    """True inside quotes or a code span, or after a word that introduces an example."""
+    while start < end and not _in_word(data[start], dash=False) and data[start] < 0x80:
+        start += 1  # what may stand before a sentence is no part of it
+    line = data[max(0, data.rfind(b"\n", 0, start) + 1, start - 120) : start]
+    if _CUE_WORDS.search(line):
+        return True
+    after = data[end : end + 80].partition(b"\n")[0]
+    if line.count(b"`") % 2 == 1 and b"`" in after:
+        return True
+    for opening, closing in _QUOTES:
+        if opening is closing:
+            inside = len(opening.findall(line)) % 2 == 1
+        else:
+            inside = len(opening.findall(line)) > len(closing.findall(line))
+        if inside and closing.search(after):
+            return True
+    return False
+
+
+_QUOTES = tuple(
+    (re.compile(opening), re.compile(closing))
+    for opening, closing in (
+        (rb'"', rb'"'),
+        (rb"(?<![A-Za-z])'|'(?![A-Za-z])", rb"(?<![A-Za-z])'|'(?![A-Za-z])"),  # not in don't
+        (rb"\xe2\x80\x9c", rb"\xe2\x80\x9d"),
+        (rb"\xc2\xab", rb"\xc2\xbb"),
+    )
+)
+
+
+def _is_disguised(stretch: bytes, *, words: bool) -> bool:
+    """True where the spaces of a stretch are not those of ordinary writing."""
+    if not words:
+        return bool(stretch.split()) and any(c in stretch for c in b" \t\r\n\"'`,;|\\")
+    parts = re.split(rb"[^A-Za-z0-9\x80-\xff]+", stretch)
+    return sum(map(len, parts)) / max(1, len(parts)) <= 2.2 or len(parts) == 1

@@ -1,0 +1,521 @@
+"""One conversation, that is one JSON-RPC id space: what came, what waits, what is allowed.
+
+`Session.receive` is the one function that decides. It does no I/O, does not wait and does not
+raise; the same frames at the same times give the same verdicts. Two threads may call it at
+once, one for each direction: what they share is kept under a lock, which is never held while
+a text is judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from threading import Lock
+
+from pipeguard.core import answers, codes, conduct
+from pipeguard.core.definitions import review
+from pipeguard.core.finding import (
+    Action,
+    Direction,
+    Finding,
+    Kind,
+    PinChange,
+    Severity,
+    Verdict,
+)
+from pipeguard.core.guard import Guard
+from pipeguard.core.judge import Where, greatest, scanned, worst
+from pipeguard.core.message import (
+    JsonObject,
+    JsonValue,
+    Message,
+    answer_is_well_formed,
+    envelope,
+    is_request_shaped,
+    parse,
+    serialise,
+)
+from pipeguard.core.pending import Request
+from pipeguard.core.places import LISTS, OPENINGS, Surface, part_of
+from pipeguard.core.redact import redact
+from pipeguard.errors import Refusal
+
+BOM = b"\xef\xbb\xbf"
+BATCHES = "2025-03-26"  # the one revision that has them
+MAX_REDACTIONS = 4  # rounds; what is then still to be redacted is blocked
+TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
+
+
+class Session:
+    """One conversation between a client and a guarded server.
+
+    Attributes:
+        guard: what is known of the server.
+        run: names this run; events are `<run>.c<n>` and `<run>.s<n>`.
+    """
+
+    def __init__(self, guard: Guard, run: str) -> None:
+        self.guard = guard
+        self.run = run
+        self.state = conduct.State(guard.policy.limits.pending)
+        self._lock = Lock()
+        self._count = {TO_SERVER: 0, TO_CLIENT: 0}
+
+    def receive(self, direction: Direction, frame: bytes, now: float) -> Verdict:
+        """Judge one frame and say what to do with it.
+
+        Args:
+            direction: which way the frame travels.
+            frame: one JSON-RPC message, without the framing of its transport.
+            now: seconds on a clock that only goes forward; compared, never shown.
+
+        Returns:
+            The verdict (JSON-RPC 2.0, sections 4 and 5). What cannot be judged is refused.
+        """
+        self._count[direction] += 1
+        event = f"{self.run}.{'c' if direction is TO_SERVER else 's'}{self._count[direction]}"
+        try:
+            return self._judge(direction, frame, now, event)
+        except Refusal as refusal:
+            return self._refuse(direction, frame, refusal, event)
+        except Exception as error:  # noqa: BLE001  the only one: a check that breaks must refuse
+            return self._refuse(direction, frame, _failure(frame, error), event)
+
+    @property
+    def asked(self) -> bool:
+        """True once anything came from the client."""
+        return self._count[TO_SERVER] > 0
+
+    def abandon(self, direction: Direction = TO_CLIENT) -> list[bytes]:
+        """The server is gone: answer all that waits.
+
+        Args:
+            direction: to whom the frames go; the client unless it is the client that is gone.
+
+        Returns:
+            For the client an error for each of its requests in their order, then a cancellation
+            for each request of the server's that it still has open.
+        """
+        with self._lock:
+            own, other = self.state.pending[_back(direction)], self.state.pending[direction]
+            waiting, open_requests = own.all(), other.all()
+            for request in waiting:
+                own.drop(request)
+            for request in open_requests:
+                other.drop(request)
+        gone = "the server is gone" if direction is TO_CLIENT else "the client is gone"
+        data: JsonObject = {"source": answers.MARK}
+        frames = [
+            answers.error(request.id_token, codes.PEER_GONE, f"PipeGuard: {gone}", dict(data))
+            for request in waiting
+        ]
+        return frames + [answers.cancelled(request.id_token) for request in open_requests]
+
+    def expire(self, now: float) -> list[bytes]:
+        """Answer the client's requests that have waited for longer than the policy allows."""
+        timeout_seconds = self.guard.policy.limits.timeout_seconds
+        if timeout_seconds is None:
+            return []
+        pending = self.state.pending[TO_SERVER]
+        with self._lock:
+            overdue = [
+                request
+                for request in pending.overdue(now, timeout_seconds)
+                if request.method not in conduct.NEVER_OVERDUE
+            ]
+            for request in overdue:
+                pending.cancel(request.id_token, now)
+        why = f"PipeGuard: no answer within {timeout_seconds:g} s"
+        return [
+            answers.error(r.id_token, codes.PEER_SILENT, why, {"source": answers.MARK})
+            for r in overdue
+        ]
+
+    def relist(self, kinds: Iterable[str]) -> list[bytes]:
+        """Notifications that tell the client to list again, for the kinds that changed."""
+        names = {"tool": "tools", "prompt": "prompts", "resource": "resources"}
+        return [
+            answers.list_changed(names[kind])
+            for kind in sorted(set(kinds) & names.keys())
+            if names[kind] in self.state.announces
+        ]
+
+    # --- one frame --------------------------------------------------------------------
+
+    def _judge(self, direction: Direction, frame: bytes, now: float, event: str) -> Verdict:
+        text = frame
+        findings: tuple[Finding, ...] = ()
+        if direction is TO_CLIENT and frame.startswith(BOM) and self._count[direction] == 1:
+            text = frame[len(BOM) :]
+            findings = (_note("protocol.byte-order-mark", "a byte order mark was taken off"),)
+        parsed = parse(text)
+        if isinstance(parsed, list):
+            return self._batch(direction, frame, parsed, now, event)
+        verdict = self._message(direction, parsed, now, event)
+        if findings:
+            return _with(verdict, frame, findings)
+        return verdict
+
+    def _message(self, direction: Direction, message: Message, now: float, event: str) -> Verdict:
+        if message.kind is Kind.REQUEST:
+            return self._request(direction, message, now, event)
+        if message.kind is Kind.NOTIFICATION:
+            return self._notification(direction, message, now, event)
+        return self._answer(direction, message, now, event)
+
+    def _batch(
+        self, direction: Direction, frame: bytes, members: list[JsonValue], now: float, event: str
+    ) -> Verdict:
+        """Each member is judged alone (MCP 2025-03-26, basic/index, "Batching")."""
+        conduct.check_batch(members, self.state.revision == BATCHES)
+        verdicts = [
+            self._member(direction, member, now, f"{event}.{index}")
+            for index, member in enumerate(members)
+        ]
+        forwards = [v.forward for v in verdicts if v.forward is not None]
+        replies = [v.reply for v in verdicts if v.reply is not None]
+        same = all(v.forward is v.frame for v in verdicts)
+        findings = tuple(finding for v in verdicts for finding in v.findings)
+        return Verdict(
+            direction,
+            frame,
+            greatest(findings),
+            frame if same else _array(forwards),
+            _array(replies),
+            findings,
+            event,
+            None,
+            "batch",
+            None,
+            tuple(pin for v in verdicts for pin in v.pins),
+        )
+
+    def _member(self, direction: Direction, member: JsonValue, now: float, event: str) -> Verdict:
+        frame = serialise(member)
+        try:
+            return self._message(direction, envelope(frame, member), now, event)
+        except Refusal as refusal:
+            return self._refuse(direction, frame, refusal, event)
+
+    # --- requests and notifications -----------------------------------------------------
+
+    def _request(self, direction: Direction, message: Message, now: float, event: str) -> Verdict:
+        assert message.method is not None  # noqa: S101  a request has one
+        assert message.id_token is not None  # noqa: S101
+        request = Request(
+            message.id_token,
+            message.method,
+            conduct.tool_of(message),
+            now,
+            conduct.progress_token(message),
+        )
+        with self._lock:
+            self.state.admit(direction, message, request)
+        try:
+            findings = list(conduct.use(self.guard, direction, message))
+            findings += self._scan(direction, message, message.method, request.tool, now)
+            verdict = self._settle(direction, message, request, findings, event, now)
+        except Exception:
+            self._drop(direction, request)
+            raise
+        if verdict.forward is None:
+            self._drop(direction, request)
+        else:
+            request.forwarded = True
+            self.state.sent(direction, message)
+        return verdict
+
+    def _drop(self, direction: Direction, request: Request) -> None:
+        with self._lock:
+            self.state.pending[direction].drop(request)
+
+    def _notification(
+        self, direction: Direction, message: Message, now: float, event: str
+    ) -> Verdict:
+        method = message.method or ""
+        with self._lock:
+            dropped = self.state.admit_notification(direction, message, now)
+        if dropped is not None:
+            return _verdict(direction, message, [dropped], event, forward=None)
+        findings = self._scan(direction, message, method, None, now)
+        if greatest(findings) is Action.BLOCK and method in conduct.NEVER_DROPPED:
+            emptied = serialise(conduct.without_reason(message.value))
+            return _verdict(direction, message, findings, event, forward=emptied)
+        return self._settle(direction, message, None, findings, event, now)
+
+    # --- answers ----------------------------------------------------------------------
+
+    def _answer(self, direction: Direction, message: Message, now: float, event: str) -> Verdict:
+        asked = self.state.pending[_back(direction)]
+        with self._lock:
+            late = asked.was_cancelled(message.id_token, now)
+            request = asked.close(message.id_token)
+        if request is None:
+            if late:
+                return _verdict(direction, message, [], event, forward=None)
+            note = "an answer to no open request was dropped"
+            return _verdict(
+                direction, message, [_blocked("protocol.unknown-answer", note)], event, forward=None
+            )
+        if not answer_is_well_formed(message.value):
+            raise _Answered(request, "protocol.malformed-answer", "the answer is not well formed")
+        try:
+            return self._judged_answer(direction, message, request, now, event)
+        except Refusal as refusal:
+            raise _Answered(request, refusal.rule, refusal.why, refusal.code) from None
+
+    def _judged_answer(
+        self, direction: Direction, message: Message, request: Request, now: float, event: str
+    ) -> Verdict:
+        original, forged = message, list[Finding]()
+        if answers.is_forged(message.value):
+            message = _rewritten(message, answers.without_forgery(message.value))
+            forged.append(
+                _note("protocol.forged-mark", "a mark that only PipeGuard sets was taken out")
+            )
+        pins: tuple[PinChange, ...] = ()
+        result = message.value.get("result")
+        if direction is TO_CLIENT and isinstance(result, dict):
+            if request.method in OPENINGS:
+                self.state.opened(request.method, result)
+            if request.method in OPENINGS or request.method in LISTS:
+                reviewed = review(self.guard, request.method, result, now)
+                pins = reviewed.pins
+                forged += reviewed.findings
+                if reviewed.stopped:
+                    return self._settle(direction, original, request, forged, event, now)
+                if reviewed.result is not result:
+                    message = _rewritten(message, {**message.value, "result": reviewed.result})
+        findings = self._scan(direction, message, request.method, request.tool, now)
+        verdict = self._settle(direction, message, request, findings, event, now)
+        return _with(verdict, original.frame, forged, pins) if forged or pins else verdict
+
+    # --- judging ----------------------------------------------------------------------
+
+    def _scan(
+        self,
+        direction: Direction,
+        message: Message,
+        method: str | None,
+        tool: str | None,
+        now: float,
+    ) -> list[Finding]:
+        value: JsonValue = message.value
+        if direction is TO_CLIENT and message.kind is Kind.RESULT and method in LISTS:
+            value = _without_items(message.value, LISTS[method][0])
+        where = Where(self.guard, part_of(message.kind), method, now, tool)
+        surface = Surface.TO_SERVER if direction is TO_SERVER else Surface.TO_CLIENT
+        return scanned(where, surface, value)
+
+    def _settle(
+        self,
+        direction: Direction,
+        message: Message,
+        request: Request | None,
+        findings: list[Finding],
+        event: str,
+        now: float,
+    ) -> Verdict:
+        """From findings to what goes on and what goes back."""
+        action = greatest(findings)
+        if action is Action.REDACT:
+            return self._redacted(direction, message, request, findings, event, now)
+        if action is not Action.BLOCK:
+            return _verdict(
+                direction, message, findings, event, forward=message.frame, request=request
+            )
+        if request is None:
+            return _verdict(direction, message, findings, event, forward=None)
+        finding = worst(findings)
+        code = codes.APPROVAL if finding.rule.startswith("trust.") else codes.BLOCKED
+        return self._blocked(direction, message, request, findings, event, code)
+
+    def _blocked(
+        self,
+        direction: Direction,
+        message: Message,
+        request: Request,
+        findings: list[Finding],
+        event: str,
+        code: int,
+    ) -> Verdict:
+        """A request is answered to its sender; in place of an answer ours goes on."""
+        is_answer = message.kind in (Kind.RESULT, Kind.ERROR)
+        to_client = direction is (TO_CLIENT if is_answer else TO_SERVER)
+        if to_client:
+            answer = answers.refusal_to_client(
+                request.method, request.id_token, code, worst(findings), event, executed=is_answer
+            )
+        else:
+            answer = answers.refusal_to_server(request.method, request.id_token, code, event)
+        return _verdict(
+            direction,
+            message,
+            findings,
+            event,
+            forward=answer if is_answer else None,
+            reply=None if is_answer else answer,
+            request=request,
+        )
+
+    def _redacted(
+        self,
+        direction: Direction,
+        message: Message,
+        request: Request | None,
+        findings: list[Finding],
+        event: str,
+        now: float,
+    ) -> Verdict:
+        """Write the message once without what was found, and judge it again."""
+        told = list(findings)
+        original = message
+        for _ in range(MAX_REDACTIONS):
+            message = _rewritten(message, redact(message.value, findings))
+            method = request.method if request else message.method
+            tool = request.tool if request else None
+            findings = self._scan(direction, message, method, tool, now)
+            if greatest(findings) < Action.REDACT:
+                return _verdict(
+                    direction, original, told, event, forward=message.frame, request=request
+                )
+            if greatest(findings) is Action.BLOCK:
+                break
+        if request is None:
+            return _verdict(direction, original, told, event, forward=None)
+        blocked = [*told, _blocked("protocol.not-redacted", "it could not be redacted")]
+        return self._blocked(direction, original, request, blocked, event, codes.BLOCKED)
+
+    def _refuse(self, direction: Direction, frame: bytes, refusal: Refusal, event: str) -> Verdict:
+        """Tell whoever waits that a message did not pass. Only here."""
+        finding = _blocked(refusal.rule, refusal.why)
+        request: Request | None = None
+        reply = None
+        if isinstance(refusal, _Answered):
+            request = refusal.request
+        elif refusal.id_token is not None and is_request_shaped(frame):
+            asked = Request(refusal.id_token, "", None, 0.0)
+            reply = self._refusal(direction, asked, refusal.code, finding, event, answer=False)
+        elif refusal.id_token is not None:
+            with self._lock:
+                request = self.state.pending[_back(direction)].close(refusal.id_token)
+        elif direction is TO_SERVER and self.state.may_answer_without_id(refusal.code):
+            reply = answers.error(None, refusal.code, f"PipeGuard: {refusal.why}")
+        if request is None:
+            return Verdict(direction, frame, Action.BLOCK, None, reply, (finding,), event)
+        answer = self._refusal(direction, request, refusal.code, finding, event, answer=True)
+        method, tool = request.method, request.tool
+        return Verdict(
+            direction, frame, Action.BLOCK, answer, None, (finding,), event, None, method, tool
+        )
+
+    @staticmethod
+    def _refusal(
+        direction: Direction,
+        request: Request,
+        code: int,
+        finding: Finding,
+        event: str,
+        *,
+        answer: bool,
+    ) -> bytes:
+        if direction is (TO_CLIENT if answer else TO_SERVER):
+            return answers.refusal_to_client(
+                request.method, request.id_token, code, finding, event, executed=answer
+            )
+        return answers.refusal_to_server(request.method, request.id_token, code, event)
+
+
+class _Answered(Refusal):
+    """An answer that does not go on; the request that it belonged to waits no longer."""
+
+    def __init__(
+        self, request: Request, rule: str, why: str, code: int = codes.PEER_BROKE_PROTOCOL
+    ) -> None:
+        super().__init__(rule, why, code, request.id_token)
+        self.request = request
+
+
+def _back(direction: Direction) -> Direction:
+    return TO_CLIENT if direction is TO_SERVER else TO_SERVER
+
+
+def _failure(frame: bytes, error: Exception) -> Refusal:
+    """A check broke: nothing is known of the frame but, at best, its id."""
+    id_token = None
+    with suppress(Refusal):
+        parsed = parse(frame)
+        id_token = None if isinstance(parsed, list) else parsed.id_token
+    why = f"PipeGuard failed to judge it ({type(error).__name__})"
+    return Refusal("protocol.internal", why, codes.INTERNAL, id_token)
+
+
+def _rewritten(message: Message, value: JsonObject) -> Message:
+    return Message(serialise(value), message.kind, value, message.method, message.id_token)
+
+
+def _without_items(value: JsonObject, member: str) -> JsonObject:
+    result = value.get("result")
+    if not isinstance(result, dict) or not isinstance(result.get(member), list):
+        return value
+    return {**value, "result": {key: item for key, item in result.items() if key != member}}
+
+
+def _array(frames: list[bytes]) -> bytes | None:
+    return b"[" + b",".join(frames) + b"]" if frames else None
+
+
+def _blocked(rule: str, why: str) -> Finding:
+    return Finding(rule, "envelope", action=Action.BLOCK, note=why)
+
+
+def _note(rule: str, why: str) -> Finding:
+    return Finding(rule, "envelope", severity=Severity.MEDIUM, action=Action.WARN, note=why)
+
+
+def _verdict(  # noqa: PLR0913  a Verdict has as many parts
+    direction: Direction,
+    message: Message,
+    findings: list[Finding],
+    event: str,
+    *,
+    forward: bytes | None,
+    reply: bytes | None = None,
+    request: Request | None = None,
+) -> Verdict:
+    if findings:
+        findings = sorted(findings, key=lambda f: (-f.action, -f.severity, -f.confidence))
+    return Verdict(
+        direction,
+        message.frame,
+        findings[0].action if findings else Action.ALLOW,
+        forward,
+        reply,
+        tuple(findings),
+        event,
+        message.kind,
+        request.method if request else message.method,
+        request.tool if request else None,
+    )
+
+
+def _with(
+    verdict: Verdict,
+    frame: bytes,
+    findings: Iterable[Finding],
+    pins: tuple[PinChange, ...] = (),
+) -> Verdict:
+    everything = (*verdict.findings, *findings)
+    return Verdict(
+        verdict.direction,
+        frame,
+        greatest(everything),
+        verdict.forward,
+        verdict.reply,
+        everything,
+        verdict.event,
+        verdict.kind,
+        verdict.method,
+        verdict.tool,
+        verdict.pins + pins,
+    )

@@ -1,0 +1,176 @@
+"""All texts of one message as one buffer, and the way back from a byte to its string.
+
+Two layouts. Towards the server each string stands as `key: value`, one a line, so that a rule
+can ask for the name before a value. Towards the client the values stand one a line in order,
+so that a sentence that is split over content blocks is read as the model reads it; keys and
+values from fixed lists follow at the end, each once.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from itertools import accumulate
+
+from pipeguard.core.message import JsonValue, Number
+from pipeguard.core.places import ASIDE, Path
+
+MIN_NUMBER_DIGITS = 9  # shorter numbers name nobody and nothing
+
+
+class Text:
+    """The strings of one value.
+
+    Attributes:
+        data: all strings in UTF-8, one a line.
+    """
+
+    __slots__ = (
+        *("_joined_starts", "_keyed", "_places", "_segments", "_starts", "_value", "_values"),
+        "data",
+    )
+
+    def __init__(self, value: JsonValue, *, keyed: bool) -> None:
+        segments: list[str] = []
+        values: list[str] = []
+        if keyed:
+            _collect_keyed(value, segments, values)
+        else:
+            aside: dict[str, None] = {}
+            _collect(value, values, aside)
+            segments += values
+            segments += aside
+        self._values = values
+        self._value = value
+        self._keyed = keyed
+        self._segments = segments
+        self._starts: list[int] | None = None
+        self._joined_starts: list[int] | None = None
+        self._places: list[tuple[Path, int, str]] | None = None
+        self.data = "\n".join(segments).encode("utf-8")
+
+    @property
+    def is_several(self) -> bool:
+        """True where there is more than one value."""
+        return len(self._values) > 1
+
+    def joined(self) -> bytes:
+        """The values with nothing between."""
+        return "".join(self._values).encode("utf-8")
+
+    def locate(self, start: int, end: int) -> tuple[Path, int, int]:
+        """The string at a stretch of `data`: its path, and the span in code points."""
+        if self._starts is None:
+            lengths = (len(segment.encode("utf-8")) + 1 for segment in self._segments)
+            self._starts = list(accumulate(lengths, initial=0))
+        index = max(0, min(bisect_right(self._starts, start) - 1, len(self._segments) - 1))
+        segment = self._segments[index].encode("utf-8")
+        first = len(segment[: start - self._starts[index]].decode("utf-8", "ignore"))
+        last = len(segment[: end - self._starts[index]].decode("utf-8", "ignore"))
+        if not self._keyed:
+            return self._path_of(index), first, last
+        path, skipped, value = self._located()[index]
+        return path, max(0, first - skipped), min(max(0, last - skipped), len(value))
+
+    def locate_joined(self, start: int, end: int) -> tuple[list[Path], bool]:
+        """The strings under a stretch of `joined`; True where it is more than one."""
+        places = self._located()
+        if self._joined_starts is None:
+            lengths = (len(value.encode("utf-8")) for _, _, value in places)
+            self._joined_starts = list(accumulate(lengths, initial=0))
+        first = bisect_right(self._joined_starts, start) - 1
+        last = bisect_right(self._joined_starts, end - 1) - 1
+        crossed = [path for path, _, value in places[first : last + 1] if value]
+        return crossed, len(crossed) > 1
+
+    def _path_of(self, index: int) -> Path:
+        located = self._located()
+        if index < len(located):
+            return located[index][0]
+        wanted = self._segments[index]
+        return next(_key_paths(self._value, wanted), ())
+
+    def _located(self) -> list[tuple[Path, int, str]]:
+        """Path, length of the key before it, and value of each segment in order."""
+        if self._places is None:
+            walk = _walk_keyed if self._keyed else _walk
+            self._places = list(walk(self._value, ()))
+        return self._places
+
+
+def _collect(value: JsonValue, texts: list[str], aside: dict[str, None]) -> None:
+    if type(value) is dict:
+        for key, item in value.items():
+            aside[key] = None
+            if type(item) is str:
+                if key in ASIDE:
+                    aside[item] = None
+                else:
+                    texts.append(item)
+            elif item is not None and item is not True and item is not False:
+                _collect(item, texts, aside)
+    elif type(value) is list:
+        for item in value:
+            if type(item) is str:
+                texts.append(item)
+            else:
+                _collect(item, texts, aside)
+    elif type(value) is str or (type(value) is Number and len(value) >= MIN_NUMBER_DIGITS):
+        texts.append(value)
+
+
+def _walk(value: JsonValue, path: Path) -> Iterator[tuple[Path, int, str]]:
+    if type(value) is dict:
+        for key, item in value.items():
+            if type(item) is not str or key not in ASIDE:
+                yield from _walk(item, (*path, key))
+    elif type(value) is list:
+        for index, item in enumerate(value):
+            yield from _walk(item, (*path, index))
+    elif type(value) is str or (type(value) is Number and len(value) >= MIN_NUMBER_DIGITS):
+        yield path, 0, value
+
+
+def _collect_keyed(value: JsonValue, texts: list[str], values: list[str]) -> None:
+    if type(value) is dict:
+        for key, item in value.items():
+            if type(item) is str or (type(item) is Number and len(item) >= MIN_NUMBER_DIGITS):
+                texts.append(f"{key}: {item}")
+                values.append(item)
+            else:
+                texts.append(f"{key}: ")
+                if type(item) is dict or type(item) is list:
+                    _collect_keyed(item, texts, values)
+    elif type(value) is list:
+        for item in value:
+            _collect_keyed(item, texts, values)
+    elif type(value) is str or (type(value) is Number and len(value) >= MIN_NUMBER_DIGITS):
+        texts.append(value)
+        values.append(value)
+
+
+def _walk_keyed(value: JsonValue, path: Path) -> Iterator[tuple[Path, int, str]]:
+    if type(value) is dict:
+        for key, item in value.items():
+            if type(item) is str or (type(item) is Number and len(item) >= MIN_NUMBER_DIGITS):
+                yield (*path, key), len(key) + 2, item
+            else:
+                yield (*path, key), len(key) + 2, ""
+                yield from _walk_keyed(item, (*path, key))
+    elif type(value) is list:
+        for index, item in enumerate(value):
+            yield from _walk_keyed(item, (*path, index))
+    elif type(value) is str or (type(value) is Number and len(value) >= MIN_NUMBER_DIGITS):
+        yield path, 0, value
+
+
+def _key_paths(value: JsonValue, wanted: str, path: Path = ()) -> Iterator[Path]:
+    """Where a key, or a value from a fixed list, stands."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key == wanted or (key in ASIDE and item == wanted):
+                yield (*path, key)
+            yield from _key_paths(item, wanted, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _key_paths(item, wanted, (*path, index))

@@ -1,0 +1,431 @@
+"""Readings of a text: folded, squeezed, decoded. Knows Unicode and encodings, and no rules.
+
+Everything works on UTF-8 bytes, and a view that cannot differ from its text costs one quick
+question. Cost is linear in the text for any input: what is replaced by a Python call is
+counted against a budget, and going over it is told, never passed over in silence.
+
+Sources: Unicode UAX 15 (compatibility forms), UTS 39 (look-alikes), UAX 9 and 31 (invisible
+characters), RFC 3986 section 2.1 (percent), RFC 4648 (base64, base32, hex), RFC 8259
+section 7 (escapes).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from base64 import b32decode
+from binascii import Error as Base64Error
+from binascii import a2b_base64, unhexlify
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+BLOCK = 4096  # bytes folded at a time: a block of plain ASCII is passed over
+MIN_TEXT_BYTES = 8  # decoded: what is shorter says nothing
+MAX_CALLS = 40_000  # replacements and decodings made by Python calls in one text, about 30 ms
+MAX_DECODED_BYTES = 4 * 2**20  # of all decoded readings of one text
+MAX_RUN_BYTES = 2**20  # of one encoded run
+MAX_BASE32_BYTES = 2**15  # of one run: this decoder is slow
+MIN_PRINTABLE = 0.9  # of decoded bytes, or it is noise: images, digests, identifiers
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What an encoded stretch of a text says.
+
+    Attributes:
+        data: the decoded bytes, UTF-8 or nearly.
+        view: the encoding, as `base64`.
+        start: where the stretch begins in its text, in bytes.
+        end: where it ends.
+    """
+
+    data: bytes
+    view: str
+    start: int
+    end: int
+
+
+class Budget:
+    """What decoding may still cost; `spent` is set once something was left undecoded."""
+
+    __slots__ = ("calls", "decoded_bytes", "spent")
+
+    def __init__(self) -> None:
+        self.calls = MAX_CALLS
+        self.decoded_bytes = MAX_DECODED_BYTES
+        self.spent = False
+
+    def call(self) -> bool:
+        """Take one more call into account; False where they are too many."""
+        self.calls -= 1
+        self.spent = self.spent or self.calls < 0
+        return self.calls >= 0
+
+    def admits(self, data: bytes) -> bool:
+        """Take these decoded bytes into account; False where they are too many."""
+        if len(data) > self.decoded_bytes:
+            self.spent = True
+            return False
+        self.decoded_bytes -= len(data)
+        return True
+
+
+# --- folded -----------------------------------------------------------------------------
+
+_INVISIBLE_RANGES = (
+    (0x00AD, 0x00AD), (0x034F, 0x034F), (0x061C, 0x061C), (0x115F, 0x1160), (0x17B4, 0x17B5),
+    (0x180B, 0x180F), (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x2800, 0x2800),
+    (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFFB),
+    (0x0300, 0x036F), (0x1AB0, 0x1AFF), (0x1DC0, 0x1DFF), (0x20D0, 0x20FF), (0xFE20, 0xFE2F),
+)  # fmt: skip
+_ASTRAL_INVISIBLE = re.compile("[\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+")
+# UTS 39 look-alikes that NFKC leaves alone: Cyrillic, Greek, Armenian, Cherokee, Latin.
+_LOOK_ALIKES = (
+    "аaеeоoрpсcуyхxіiјjѕsԁdһhԛqԝwӏlАAВBЕEКKМMНHОOРPСCТTХXІIЈJЅS"
+    "αaοoρpνvιiκkυuχxϲcγyΑAΒBΕEΖZΗHΙIΚKΜMΝNΟOΡPΤTΥYΧX"
+    "օoսuոnհhզqցgաwᎠDᎡRᎢTᎪAᎬEᎳWᎻHᎷMᏚSᏟCᏢPᏙV"
+    "ıiɡgɑaɩiᴀaʙbᴄcᴅdᴇeꜰfɢgʜhɪiᴊjᴋkʟlᴍmɴnᴏoᴘpʀrꜱsᴛtᴜuᴠvᴡwʏyᴢzøoØOłlŁLđdĐD"
+    '‐-‑-‒-–-—-―-−-‘\'’\'‚\'“"”"„"«"»"⁄/∕/\u2028\n\u2029\n\u0085\n\u1680 。.'
+)
+
+
+def _fold_table() -> list[int | str | None]:
+    table: list[int | str | None] = list(range(0x10000))
+    for first, last in _INVISIBLE_RANGES:
+        table[first : last + 1] = [None] * (last + 1 - first)
+    for first, last in ((0x00C0, 0x0250), (0x1E00, 0x1F00)):
+        for code in range(first, last):
+            base = unicodedata.normalize("NFD", chr(code))[0]
+            if base.isascii():
+                table[code] = base
+    for index in range(0, len(_LOOK_ALIKES), 2):
+        table[ord(_LOOK_ALIKES[index])] = _LOOK_ALIKES[index + 1]
+    return table
+
+
+_FEW = 60  # distinct characters: below, as many `replace` calls beat one `translate`
+_folds: list[int | str | None] = []
+
+
+def fold(data: bytes) -> bytes | None:
+    """Compatibility forms, look-alikes, accents and invisible characters to plain letters.
+
+    Case is kept: rules that do not care for it say so. Returns None where nothing differs.
+    """
+    if data.isascii():
+        return None
+    if not _folds:
+        _folds.extend(_fold_table())
+    blocks: list[bytes] = []
+    start = 0
+    while start < len(data):
+        end = _boundary(data, start + BLOCK)
+        block = data[start:end]
+        blocks.append(block if block.isascii() else _fold_block(block))
+        start = end
+    folded = b"".join(blocks)
+    return None if folded == data else folded
+
+
+def _boundary(data: bytes, end: int) -> int:
+    """The next place from `end` on that does not cut a character."""
+    while end < len(data) and data[end] & 0xC0 == 0x80:
+        end += 1
+    return min(end, len(data))
+
+
+def _fold_block(block: bytes) -> bytes:
+    text = unicodedata.normalize("NFKC", block.decode("utf-8", "replace"))
+    if text.isascii():
+        return text.encode()
+    distinct = [character for character in set(text) if character > "\x7f"]
+    if max(distinct) > "\uffff":
+        text = _ASTRAL_INVISIBLE.sub("", text)
+    folding = [c for c in distinct if c <= "\uffff" and _folds[ord(c)] != ord(c)]
+    if len(folding) <= _FEW:
+        for character in folding:
+            text = text.replace(character, str(_folds[ord(character)] or ""))
+    else:
+        text = text.translate(_folds)  # what lies beyond the table stays as it is
+    return text.encode("utf-8", "replace")
+
+
+# --- squeezed ---------------------------------------------------------------------------
+
+_BETWEEN_SECRETS = b" \t\r\n\"'`,;|\\"
+_BETWEEN_WORDS = bytes(code for code in range(128) if not chr(code).isalnum())
+
+
+def squeeze(data: bytes, *, words: bool) -> bytes:
+    """Take away what separates: all but letters and digits for words, else white space."""
+    return data.translate(None, _BETWEEN_WORDS if words else _BETWEEN_SECRETS)
+
+
+def unsqueezed(data: bytes, start: int, end: int, *, words: bool) -> tuple[int, int]:
+    """Where a stretch of the squeezed text stands in the text itself."""
+    between = _BETWEEN_WORDS if words else _BETWEEN_SECRETS
+    return _nth_kept(data, between, start), _nth_kept(data, between, end - 1) + 1
+
+
+def _nth_kept(data: bytes, between: bytes, count: int) -> int:
+    position = 0
+    while position < len(data):
+        kept = len(data[position : position + BLOCK].translate(None, between))
+        if kept > count:
+            break
+        count -= kept
+        position += BLOCK
+    for offset in range(position, len(data)):
+        if data[offset] not in between:
+            if count == 0:
+                return offset
+            count -= 1
+    return len(data) - 1
+
+
+# --- decoded ----------------------------------------------------------------------------
+#
+# What can be decoded is found by cues: patterns that the scan engine runs in the same pass as
+# the rules, so that a block of text in which nothing is encoded costs nothing here.
+
+
+class Cue(IntEnum):
+    """A sign that a block of text holds something encoded."""
+
+    PERCENT = 0
+    ESCAPE = 1
+    SIMPLE_ESCAPE = 2
+    TAGS = 3
+    BASE64 = 4
+    HEX = 5
+    BASE32 = 6
+    LONG_RUN = 7
+    SEPARATED_HEX = 8
+    SPELLED_OUT = 9  # letters apart, or words together: squeezing it may say something
+
+
+Range = tuple[int, int]
+
+_B64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_B32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+
+
+def _class(alphabet: str, indices: Iterator[int] | range) -> str:
+    letters = {alphabet[index] for index in indices}
+    letters |= {{"+": "-", "/": "_"}.get(letter, letter) for letter in letters}
+    return "[" + "".join(sorted(re.escape(letter) for letter in letters)) + "]"
+
+
+# The bytes of plain text are 0x20 to 0x7E, so each letter of its encoding comes from a part of
+# the alphabet only (RFC 4648, sections 4 and 6): a run that keeps to those parts for twelve
+# characters is hardly ever chance, and it is found at any alignment.
+_B64_GROUP = (
+    _class(_B64, range(8, 32))
+    + _class(_B64, (i for i in range(64) if 2 <= i % 16 <= 7))
+    + _class(_B64, (i for i in range(64) if i % 4 <= 1))
+    + "[A-Za-z0-9+/_-]"
+)
+_B32_GROUP = (
+    _class(_B32, range(4, 16))
+    + _class(_B32, (i for i in range(32) if i % 4 <= 1))
+    + "[A-Z2-7]"
+    + _class(_B32, (i for i in range(32) if 2 <= i % 16 <= 7))
+    + _class(_B32, (i for i in range(32) if i % 2 == 0))
+    + _class(_B32, range(8, 32))
+    + _class(_B32, (i for i in range(32) if 1 <= i % 8 <= 3))
+    + "[A-Z2-7]"
+)
+CUES: dict[Cue, str] = {
+    Cue.PERCENT: "%[0-9A-Fa-f]{2}",
+    Cue.ESCAPE: r"\\(?:u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|U000[0-9A-Fa-f]{5}|u\{[0-9A-Fa-f]{1,5}\})",
+    Cue.SIMPLE_ESCAPE: r'\\[nrt"\\/]',
+    Cue.TAGS: "\\xf3\\xa0[\\x80\\x81]",
+    Cue.BASE64: f"(?:{_B64_GROUP}){{4}}",
+    Cue.HEX: "(?:[2-7][0-9A-Fa-f]){8}",
+    Cue.BASE32: f"(?:{_B32_GROUP}){{2}}",
+    Cue.LONG_RUN: "[A-Za-z0-9+/_-]{40}",
+    Cue.SEPARATED_HEX: "(?:(?:0x)?[2-7][0-9A-Fa-f][ :,-]{1,2}){7}(?:0x)?[2-7]",
+    Cue.SPELLED_OUT: (
+        "(?:\\b[A-Za-z0-9]\\b[^A-Za-z0-9]{1,3}){5}|[A-Za-z]{20}|(?:[A-Za-z]{2,16}[_.*|-]){3}"
+    ),
+}
+CUES_WITHOUT_CASE = frozenset({Cue.BASE32})
+
+_PERCENT = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
+_ESCAPE = re.compile(b"(?:" + CUES[Cue.ESCAPE].encode() + b")+")
+_SIMPLE_ESCAPES = (
+    (b"\\\\", b"\\"), (b"\\n", b"\n"), (b"\\r", b"\r"), (b"\\t", b"\t"), (b'\\"', b'"'),
+    (b"\\/", b"/"),
+)  # fmt: skip
+_TAGS = re.compile("[\U000e0020-\U000e007e]{2,}")
+_FLAGS = re.compile("\U0001f3f4[\U000e0061-\U000e007a]{2,8}\U000e007f")
+_BASE64 = re.compile(CUES[Cue.BASE64].encode())
+_HEX = re.compile(rb"(?:[2-7][0-9A-Fa-f]|0[9AaDd]){8,}")
+_BASE32 = re.compile(CUES[Cue.BASE32].encode() + rb"[A-Z2-7]*", re.IGNORECASE)
+_LONG_RUN = re.compile(rb"[A-Za-z0-9+/_-]{40,}")
+_REST_OF_RUN = re.compile(rb"(?:[A-Za-z0-9+/_-]|\r?\n(?=[A-Za-z0-9+/_-]{4}))*")
+_SEPARATED_HEX = re.compile(rb"(?:(?:0x)?[0-9A-Fa-f]{2}[ :,-]{1,2}){7,2000}(?:0x)?[0-9A-Fa-f]{2}")
+_STANDARD = bytes.maketrans(b"-_", b"+/")  # RFC 4648, section 5: the URL-safe alphabet
+_PRINTABLE = bytes(range(0x20, 0x7F)) + b"\t\r\n"
+
+
+def decode(data: bytes, cued: dict[Cue, list[Range]], budget: Budget) -> list[Decoded]:
+    """Each stretch of the text that decodes to something readable, one level deep.
+
+    Args:
+        data: the text.
+        cued: for each cue that was seen, the ranges of bytes to look into, in order.
+        budget: what it may cost; shared by all levels of one message.
+    """
+    found: list[Decoded] = []
+    escapes = sorted({*cued.pop(Cue.ESCAPE, ()), *cued.pop(Cue.SIMPLE_ESCAPE, ())})
+    for start, end in escapes:
+        found += _escapes(data, start, end, budget)
+    for cue, ranges in cued.items():
+        decoder = _DECODERS.get(cue, _nothing)
+        for start, end in ranges:
+            found += decoder(data, start, end, budget)
+    return [item for item in found if budget.admits(item.data)]
+
+
+def _percent(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
+    text, made = _PERCENT.subn(_unpercent, data[start:end], count=max(1, budget.calls))
+    budget.calls -= made
+    budget.spent = budget.spent or budget.calls <= 0
+    return [Decoded(text, "percent", start, end)] if made else []
+
+
+def _unpercent(match: re.Match[bytes]) -> bytes:
+    return unhexlify(match[0].replace(b"%", b""))
+
+
+def _escapes(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
+    block = data[start:end]
+    text, made = _ESCAPE.subn(_unescape, block, count=max(1, budget.calls))
+    budget.calls -= made
+    budget.spent = budget.spent or budget.calls <= 0
+    for written, meant in _SIMPLE_ESCAPES:
+        if written in text:
+            text = text.replace(written, meant)
+    return [] if text == block else [Decoded(text, "escapes", start, end)]
+
+
+def _unescape(match: re.Match[bytes]) -> bytes:
+    run = match[0]
+    if b"{" in run:
+        run = re.sub(rb"\\u\{([0-9A-Fa-f]+)\}", lambda m: b"\\U" + m[1].rjust(8, b"0"), run)
+    try:
+        text = run.decode("unicode_escape")
+    except UnicodeDecodeError:  # beyond the last code point
+        return match[0]
+    # Two escaped surrogates are one character (RFC 8259, section 7).
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+
+
+def _tags(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
+    text = _FLAGS.sub("", data[start:end].decode("utf-8", "ignore"))
+    runs = [_untag(run[0]) for run in _TAGS.finditer(text) if budget.call()]
+    return [Decoded("\n".join(runs).encode(), "tags", start, end)] if runs else []
+
+
+def _untag(run: str) -> str:
+    return "".join(chr(ord(character) - 0xE0000) for character in run)
+
+
+def _base64(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
+    """From each group of letters that can only be text on to the end of its run."""
+    found: list[Decoded] = []
+    position = start
+    while (match := _BASE64.search(data, position, end)) and budget.call():
+        stop = _REST_OF_RUN.match(data, match.end(), match.end() + MAX_RUN_BYTES)
+        position = stop.end() if stop else match.end()
+        plain = _from_base64(data[match.start() : position].translate(None, b"\r\n"))
+        if _reads(plain) or _reads(plain := plain[: len(match[0]) * 3 // 4]):
+            found.append(Decoded(plain, "base64", match.start(), position))
+    return found
+
+
+def _long_run(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
+    """Base64 of text that is not ASCII: decoded whole, kept where it is valid UTF-8."""
+    found: list[Decoded] = []
+    position = start
+    while (match := _LONG_RUN.search(data, position, end)) and budget.call():
+        stop = _REST_OF_RUN.match(data, match.end(), match.end() + MAX_RUN_BYTES)
+        position = stop.end() if stop else match.end()
+        run = data[match.start() : position]
+        if not run.islower() and not _BASE64.search(run[:64]):
+            plain = _from_base64(run.translate(None, b"\r\n"))
+            if _reads(plain):
+                found.append(Decoded(plain, "base64", match.start(), position))
+    return found
+
+
+def _from_base64(token: bytes) -> bytes:
+    if len(token) % 4 == 1:
+        token = token[:-1]
+    try:
+        return a2b_base64(token.translate(_STANDARD) + b"=" * (-len(token) % 4))
+    except Base64Error:
+        return b""
+
+
+def _hex(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
+    return [
+        Decoded(unhexlify(match[0]), "hex", match.start(), match.end())
+        for match in _HEX.finditer(data, start, end)
+        if budget.call()
+    ]
+
+
+def _separated_hex(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
+    found = []
+    for match in _SEPARATED_HEX.finditer(data, start, end):
+        plain = unhexlify(match[0].replace(b"0x", b"").translate(None, b" :,-"))
+        if budget.call() and _reads(plain):
+            found.append(Decoded(plain, "hex", match.start(), match.end()))
+    return found
+
+
+def _base32(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
+    found = []
+    for match in _BASE32.finditer(data, start, end):
+        token = match[0][:MAX_BASE32_BYTES].upper()
+        try:
+            plain = b32decode(token + b"=" * (-len(token) % 8))
+        except Base64Error:
+            plain = b32decode(token[: len(token) // 8 * 8])
+        if budget.call() and _reads(plain):
+            found.append(Decoded(plain, "base32", match.start(), match.end()))
+    return found
+
+
+def _nothing(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
+    return []
+
+
+_DECODERS: dict[Cue, Callable[[bytes, int, int, Budget], list[Decoded]]] = {
+    Cue.PERCENT: _percent,
+    Cue.TAGS: _tags,
+    Cue.BASE64: _base64,
+    Cue.HEX: _hex,
+    Cue.BASE32: _base32,
+    Cue.LONG_RUN: _long_run,
+    Cue.SEPARATED_HEX: _separated_hex,
+}
+
+
+def _reads(plain: bytes) -> bool:
+    """True where decoded bytes are text in UTF-8 rather than noise."""
+    if len(plain) < MIN_TEXT_BYTES:
+        return False
+    noise = len(plain.translate(None, _PRINTABLE))
+    if noise <= len(plain) * (1 - MIN_PRINTABLE):
+        return True
+    try:
+        text = plain[:4096].decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < min(len(plain), 4096) - 3:
+            return False  # not a character that was cut
+        text = plain[: error.start].decode("utf-8")
+    return sum(map(str.isprintable, text)) >= MIN_PRINTABLE * len(text)

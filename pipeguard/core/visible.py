@@ -1,0 +1,51 @@
+"""Text made safe and honest for a person's eyes; knows Unicode, and nothing of messages."""
+
+from __future__ import annotations
+
+import re
+
+# Printable by Unicode's categories, and yet nothing is seen of them: combining grapheme joiner,
+# Hangul and Khmer fillers, Mongolian and other variation selectors, the blank Braille pattern.
+_FILLER = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0"
+    "\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+)
+_MIXED_WORD = re.compile(r"[^\W\d_]*(?:[A-Za-z][\u0370-\u052f]|[\u0370-\u052f][A-Za-z])[^\W\d_]*")
+_GREEK_OR_CYRILLIC = re.compile(r"[\u0370-\u052f]")
+
+
+def visible(text: str) -> str:
+    """Show what a terminal would hide: `⟨U+200B⟩` for an invisible character, and look-alikes.
+
+    Control, format and private characters, every space but the common one, fillers and
+    variation selectors are named by their code point, and so is a Greek or Cyrillic letter in a
+    word that also has Latin ones. What comes back is safe to print.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    marked = _MIXED_WORD.sub(_mark_letters, text)
+    if marked.isprintable() and not _FILLER.search(marked):
+        return marked
+    return "".join(
+        c if c.isprintable() and not _FILLER.match(c) else f"⟨U+{ord(c):04X}⟩" for c in marked
+    )
+
+
+def is_hidden(character: str) -> bool:
+    """True where nothing is seen of a character, and it is not white space either."""
+    unseen = not character.isprintable() and not character.isspace()
+    return unseen or _FILLER.match(character) is not None
+
+
+def shown(text: str, limit_chars: int) -> str:
+    """Text made visible and cut, without reading more of it than that takes."""
+    return cut(visible(text[: limit_chars + 1]), limit_chars)
+
+
+def cut(text: str, limit_chars: int) -> str:
+    """Text, or its beginning and an ellipsis where it is longer than the limit."""
+    return text if len(text) <= limit_chars else text[: limit_chars - 1] + "…"
+
+
+def _mark_letters(word: re.Match[str]) -> str:
+    return _GREEK_OR_CYRILLIC.sub(lambda letter: f"⟨U+{ord(letter[0]):04X} {letter[0]}⟩", word[0])

@@ -1,0 +1,151 @@
+"""Every rule of every pack: its samples hold through the whole scanner."""
+
+import re
+from functools import cache
+
+import pytest
+
+from pipeguard.core.finding import Confidence
+from pipeguard.core.places import PLACES, Surface
+from pipeguard.core.proof import (
+    frame_value,
+    known_places,
+    prove,
+    prove_all,
+    sample_place,
+    texts,
+)
+from pipeguard.core.rules import Rule, as_record, from_record, load_pack
+from pipeguard.core.scan import Engine, build, home
+from pipeguard.rulebook import load_rules
+from pipeguard.state.compiled import engines
+
+RULES = {rule.id: rule for rule in load_rules()}
+SURFACES = [
+    (rule, surface) for rule in RULES.values() for surface in sorted(rule.surfaces, key=str)
+]
+
+
+@cache
+def homes() -> dict[Surface, Engine]:
+    compiled = engines()
+    return {e.surface: e for e in (compiled.to_server, compiled.to_client, compiled.definitions)}
+
+
+@pytest.mark.parametrize(
+    ("rule", "surface"), SURFACES, ids=[f"{rule.id}-{surface.value}" for rule, surface in SURFACES]
+)
+def test_a_rules_samples_hold(rule: Rule, surface: Surface) -> None:
+    assert list(prove(rule, homes()[home(rule)], surface)) == []
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=[*RULES])
+def test_a_rule_tells_a_person_what_it_is_for(rule: Rule) -> None:
+    assert rule.why.endswith(".")
+    assert rule.fix.endswith(".")
+    assert rule.title == rule.title.strip()
+    assert not rule.title.endswith(".")
+    assert len(rule.title) <= 100
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=[*RULES])
+def test_a_rules_places_are_places(rule: Rule) -> None:
+    known = known_places()
+    for glob in rule.places:
+        assert any(re.fullmatch(glob.replace(".", r"\.").replace("*", ".*"), one) for one in known)
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=[*RULES])
+def test_a_rule_survives_the_cache(rule: Rule) -> None:
+    assert from_record(as_record(rule)) == rule
+
+
+def test_a_recipe_gives_a_text_for_each_seed() -> None:
+    made = [text for rule in RULES.values() for one in rule.matches for text in texts(one)]
+    assert len(made) > sum(len(rule.matches) for rule in RULES.values())
+
+
+def test_every_place_of_the_table_is_known() -> None:
+    assert {name for rows in PLACES.values() for _, name in rows} < set(known_places())
+
+
+# --- what proves a rule also fails one ---------------------------------------------------------
+
+PACK = """\
+pack: mine
+about: For a test.
+rules:
+- id: magic-word
+  title: A word that nobody writes
+  severity: high
+  confidence: {confidence}
+  surfaces: [to-server, to-client, definitions]
+  places: {places}
+  boundary: word
+  pattern: 'xyzzy-[0-9]{{3}}'
+  why: It is for a test.
+  fix: Nothing.
+  matches: ["{matches}"]
+  passes: ["{passes}"]
+"""
+
+
+SORTED = sorted(Surface, key=lambda one: one.value)
+
+
+def failures(
+    *,
+    matches: str = "say xyzzy-123",
+    passes: str = "say xyzzy",
+    places: str = "[]",
+    confidence: str = "high",
+) -> list[str]:
+    text = PACK.format(matches=matches, passes=passes, places=places, confidence=confidence)
+    (rule,) = load_pack(text, "mine.yaml")
+    made = [Engine([rule], surface, *build([rule], surface)) for surface in Surface]
+    return [f"{one.surface.value}: {one.what}" for one in prove_all([rule], made)]
+
+
+def test_a_rule_that_does_what_it_claims_has_no_failures() -> None:
+    assert failures() == []
+
+
+@pytest.mark.parametrize("places", ["[call.arguments, result.text, tool.description]", '["*"]'])
+def test_a_sample_stands_where_the_rule_looks(places: str) -> None:
+    assert failures(places=places) == []
+
+
+def test_a_match_that_does_not_match_is_told() -> None:
+    assert failures(matches="say xyzzy-12") == [
+        f"{surface.value}: must match, and does not" for surface in SORTED
+    ]
+
+
+def test_a_near_miss_that_matches_is_told() -> None:
+    assert failures(passes="say xyzzy-123") == [
+        f"{surface.value}: must pass, and does not" for surface in SORTED
+    ]
+
+
+def test_a_match_with_less_confidence_is_told() -> None:
+    assert failures(matches="sayxyzzy-123") == [
+        f"{surface.value}: confidence: expected high, found medium" for surface in SORTED
+    ]
+
+
+def test_a_sample_stands_in_the_first_place_that_fits() -> None:
+    text = PACK.format(matches="xyzzy-123", passes="x", places="['prompt.*']", confidence="high")
+    (rule,) = load_pack(text, "mine.yaml")
+    assert sample_place(rule, Surface.DEFINITIONS).startswith("prompt.")
+    assert sample_place(rule, Surface.TO_CLIENT).startswith("prompt.")
+
+
+def test_a_frame_has_the_form_of_its_surface() -> None:
+    assert frame_value(Surface.TO_SERVER, "x") == {"text": "x"}
+    assert frame_value(Surface.TO_CLIENT, "x") == {"content": [{"type": "text", "text": "x"}]}
+    assert frame_value(Surface.DEFINITIONS, "x") == {"description": "x"}
+
+
+def test_the_confidence_of_rules_is_spread() -> None:
+    """A rulebook that is always sure is one that was not thought about."""
+    assert {rule.confidence for rule in RULES.values()} == set(Confidence)

@@ -1,0 +1,116 @@
+"""Recipes of samples: the same text for the same seed, and no text for a recipe that is wrong."""
+
+import re
+
+import pytest
+
+from pipeguard.core.checks import Check, run
+from pipeguard.core.placeholders import entropy, placeholder
+from pipeguard.core.samples import expand
+from pipeguard.errors import RuleError
+
+
+def test_a_plain_string_stands_for_itself() -> None:
+    assert expand("{b62:30} is no recipe here", 1) == "{b62:30} is no recipe here"
+
+
+def test_the_seed_alone_decides() -> None:
+    recipe = {"gen": "{b62:30} {uuid} {jwt} {stellar}"}
+    assert expand(recipe, 7) == expand(recipe, 7)
+    assert expand(recipe, 7) != expand(recipe, 8)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "shape"),
+    [
+        ("{hex:20}", "[0-9a-f]{20}"),
+        ("{HEX:20}", "[0-9A-F]{20}"),
+        ("{d:9}", "[0-9]{9}"),
+        ("{UA:20}", "[0-9A-Z]{20}"),
+        ("{la:20}", "[0-9a-z]{20}"),
+        ("{b62:20}", "[0-9A-Za-z]{20}"),
+        ("{b64:20}", "[0-9A-Za-z+/]{20}"),
+        ("{b64u:20}", "[0-9A-Za-z_-]{20}"),
+        ("{b32:20}", "[A-Z2-7]{20}"),
+        ("{base58:20}", "[1-9A-HJ-NP-Za-km-z]{20}"),
+        ("{A-Z2-7:5}", "[A-Z2-7]{5}"),
+        ("{[AQgw]:1}", "[AQgw]"),
+        ("{uuid}", "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"),
+        ("{bytes:3}", "[0-9A-Za-z+/]{4}"),
+        ("{bytes-url:4}", "[0-9A-Za-z_-]{6}"),
+        ("A{}B{{C}}", r"AB\{C\}"),
+        ("{base64 ab}", "YWI="),
+        ("{base64url a?>}", "YT8-"),
+        ("{upper ab{d:1}}", "AB[0-9]"),
+        ('{base64url {{"a":{d:1}}}}', r"eyJhIjo[0-9A-Za-z_-]{3,4}"),
+    ],
+)
+def test_a_generator_keeps_to_its_alphabet_and_length(recipe: str, shape: str) -> None:
+    for seed in range(5):
+        assert re.fullmatch(shape, expand({"gen": recipe}, seed))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "check"),
+    [
+        ("ghp_{b62:30}{github-crc}", "github-crc"),
+        ("glpat-{b64u:27}.01.{gitlab-crc}", "gitlab-routable-crc"),
+        ("{start}ATATT3{b64u:180}={atlassian-crc}", "atlassian-crc"),
+        ("cfk_{b62:40}{cloudflare-crc}", "cloudflare-crc"),
+        ("411111{d:9}{luhn}", "luhn"),
+        ("{base58check 80 32 01}", "base58check"),
+        ("{bech32 nsec 32}", "bech32"),
+        ("{stellar}", "stellar"),
+    ],
+)
+def test_a_checksum_is_the_one_that_the_check_computes(recipe: str, check: str) -> None:
+    for seed in range(5):
+        secret = expand({"gen": recipe}, seed).encode()
+        assert run(check, secret) is Check.HOLDS
+        wrong = secret[:-1] + (b"3" if secret.endswith(b"2") else b"2")
+        assert run(check, wrong) is Check.FAILS
+
+
+def test_a_checksum_covers_what_comes_after_the_mark_alone() -> None:
+    text = expand({"gen": "token is {start}glsa_{[A]:1}{grafana-crc}"}, 1)
+    assert text == expand({"gen": "token is glsa_A"}, 1) + expand(
+        {"gen": "glsa_A{grafana-crc}"}, 1
+    ).removeprefix("glsa_A")
+
+
+def test_a_run_never_looks_made_up() -> None:
+    for seed in range(200):
+        run_of = expand({"gen": "{b62:30}"}, seed).encode()
+        assert not placeholder(run_of)
+        assert entropy(run_of) > 3.8
+        assert re.search(rb"[0-9]", run_of)
+        assert re.search(rb"[a-z]", run_of)
+        assert re.search(rb"[A-Z]", run_of)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        "{nothing}",
+        "{nothing:3}",
+        "{b62:many}",
+        "{b62:3",
+        "a}",
+        "{base64 a",
+        "{[]:3}",
+        "{aeiou:20}",
+    ],
+)
+def test_a_recipe_that_is_wrong_is_refused(recipe: str) -> None:
+    with pytest.raises(RuleError):
+        expand({"gen": recipe}, 1)
+
+
+def test_a_class_that_can_only_look_made_up_is_refused() -> None:
+    with pytest.raises(RuleError, match="placeholder"):
+        expand({"gen": "{[xxxxxxxxxxxxabc]:40}"}, 1)
+
+
+def test_a_mapping_without_a_recipe_is_refused() -> None:
+    with pytest.raises(RuleError, match="recipe"):
+        expand({"text": "a"}, 1)
