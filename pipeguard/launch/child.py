@@ -1,0 +1,14 @@
+"""The one door to a server's process: `start(Command) -> Child`; the system decides how."""
+
+from __future__ import annotations
+
+import sys
+
+from pipeguard.launch.command import Command, Exit
+
+if sys.platform == "win32":
+    from pipeguard.launch.windows import Child, start
+else:
+    from pipeguard.launch.posix import Child, start
+
+__all__ = ["Child", "Command", "Exit", "start"]

@@ -1,0 +1,207 @@
+"""Which environment variables a server gets. Starts nothing, and shows no value to anybody.
+
+The server gets, in this order, the later winning:
+
+1. what programs need to run at all and what holds no secrets: `ALLOWED`;
+2. what the client put there for it: the `env` block of its entry in the client's configuration,
+   which is in our environment, among all that the client may have passed of its own;
+3. `--env NAME` and `--env NAME=VALUE`.
+
+How the second is told from the rest. The official SDKs pass a server half a dozen names and the
+entry's own; other clients pass all they have and the entry's own. If the client lives in a
+session (a terminal, a desktop) and nothing of that session is to be seen in our environment, the
+client chose what we get, so all of it is for the server. Otherwise what differs from the client's
+own environment is for the server. Where that cannot be read (macOS, Windows, /proc with hidepid),
+an environment without a session is passed whole, of any other only the first and third part.
+
+What cannot be told apart: a client that passes all it has, and an entry that sets a variable to
+the value that the client has as well. Such a variable is withheld, its name is in
+`Environment.withheld`, and `--env NAME` passes it.
+"""
+
+# ruff: noqa: PTH119
+# pathlib costs 5 ms, and the server is not running yet
+from __future__ import annotations
+
+import os
+
+from pipeguard.errors import LaunchError
+
+TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Final
+
+ALLOWED = frozenset(
+    {
+        # What the official SDKs pass by default (modelcontextprotocol python-sdk,
+        # mcp/client/stdio, DEFAULT_INHERITED_ENV_VARS; typescript-sdk the same).
+        *("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER"),
+        # Language, time and scratch space: without them text breaks and times are wrong.
+        *("LANG", "LANGUAGE", "TZ", "TZDIR", "TMPDIR", "TEMP", "TMP", "__CF_USER_TEXT_ENCODING"),
+        # Where files go; npx and uvx find their caches by them. Not XDG_RUNTIME_DIR: it leads to
+        # the sockets of the session.
+        *("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"),
+        *("XDG_CONFIG_DIRS", "XDG_DATA_DIRS"),
+        # Paths of certificates, which are public: behind a company's proxy nothing loads without.
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"),
+        *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+        # Windows: what the SDKs pass there, and what finding and starting programs needs.
+        *("APPDATA", "HOMEDRIVE", "HOMEPATH", "LOCALAPPDATA", "PROCESSOR_ARCHITECTURE"),
+        *("PROGRAMFILES", "PROGRAMFILES(X86)", "PROGRAMW6432", "PROGRAMDATA", "ALLUSERSPROFILE"),
+        *("COMMONPROGRAMFILES", "COMMONPROGRAMFILES(X86)", "NUMBER_OF_PROCESSORS", "OS"),
+        *("SYSTEMDRIVE", "SYSTEMROOT", "WINDIR", "COMSPEC", "PATHEXT", "USERNAME", "USERPROFILE"),
+    }
+)
+ALLOWED_PREFIX = "LC_"
+# Allowed unless they hold a password, as http://user:password@host does.
+PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"})
+# Ours. It may hold a header with a token that was meant for PipeGuard alone.
+OURS_PREFIX = "PIPEGUARD_"
+# Set by shells for themselves; that they differ says nothing.
+BOOKKEEPING = frozenset({"_", "SHLVL", "PWD", "OLDPWD"})
+# Set by a terminal, desktop, login, service manager or container, and by nobody in an entry.
+SESSION = BOOKKEEPING | {
+    *("XDG_SESSION_ID", "XDG_SESSION_TYPE", "XDG_SESSION_CLASS", "XDG_CURRENT_DESKTOP", "XDG_SEAT"),
+    *("DESKTOP_SESSION", "DBUS_SESSION_BUS_ADDRESS", "WINDOWID", "SESSION_MANAGER"),
+    *("TERM_PROGRAM", "TERM_SESSION_ID", "COLORTERM", "LS_COLORS", "VTE_VERSION", "TMUX", "STY"),
+    *("SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY", "WSL_DISTRO_NAME", "HOSTNAME", "MAIL"),
+    *("INVOCATION_ID", "JOURNAL_STREAM", "SYSTEMD_EXEC_PID"),
+    *("XPC_SERVICE_NAME", "XPC_FLAGS", "__CFBundleIdentifier", "SECURITYSESSIONID"),
+    *("SESSIONNAME", "LOGONSERVER", "COMPUTERNAME", "PSMODULEPATH", "PROMPT", "WT_SESSION"),
+}
+# Programs that stand between a client and us without being the client.
+STARTERS = frozenset({"uv", "uvx", "pipx", "env", "timeout", "nice", "nohup", "stdbuf"})
+SHELLS = frozenset({"sh", "bash", "dash", "zsh", "fish", "ksh", "ash", "busybox"})
+MOST_STARTERS = 4  # `sh -c`, `timeout`, `uvx`: more than three were never seen
+
+
+class Environment:
+    """What a server gets, and what not.
+
+    Attributes:
+        variables: the server's whole environment.
+        withheld: names that are in ours and not in it, sorted.
+        missing: names that `--env NAME` asked for and ours has not.
+    """
+
+    __slots__ = ("missing", "variables", "withheld")
+
+    def __init__(
+        self, variables: dict[str, str], withheld: Sequence[str], missing: Sequence[str]
+    ) -> None:
+        self.variables: Final = variables
+        self.withheld: Final = tuple(withheld)
+        self.missing: Final = tuple(missing)
+
+    def __repr__(self) -> str:
+        """Names only: the values are secrets."""
+        return f"Environment({sorted(self.variables)}, withheld={list(self.withheld)})"
+
+
+def child_environment(
+    ours: Mapping[str, str],
+    parent: Mapping[str, str] | None,
+    *,
+    extra: Sequence[str] = (),
+    inherit_all: bool = False,
+) -> Environment:
+    """Decide which variables a server gets.
+
+    Args:
+        ours: our own environment.
+        parent: the client's, or None where it cannot be read (`parent_environment`).
+        extra: what `--env` was given: NAME or NAME=VALUE.
+        inherit_all: pass all, as `--inherit-env` says.
+
+    Raises:
+        LaunchError: an `--env` has no name, or a name that is ours.
+    """
+    whole = inherit_all or _is_chosen(ours, parent)
+    variables = {
+        name: value
+        for name, value in ours.items()
+        if whole or _is_allowed(name, value) or _is_for_server(name, value, parent)
+    }
+    missing = []
+    for entry in extra:
+        name, given, value = entry.partition("=")
+        if not name or name.upper().startswith(OURS_PREFIX):
+            # The rest of it may be a secret, so it is not shown.
+            raise LaunchError(f"--env {name}: give NAME or NAME=VALUE; not PIPEGUARD_*.", 2)
+        if given:
+            variables[name] = value
+        elif name in ours:
+            variables[name] = ours[name]
+        else:
+            missing.append(name)
+    for name in [name for name in variables if name.upper().startswith(OURS_PREFIX)]:
+        del variables[name]
+    return Environment(variables, sorted(set(ours) - set(variables)), missing)
+
+
+def parent_environment() -> dict[str, str] | None:
+    """The environment that the client itself was started with; None where it cannot be read.
+
+    A starter between the client and us (`uvx`, `sh -c`) is stepped over, since it got the entry's
+    variables as we did. A person at a shell is no client with an entry: for them it is our own
+    environment, so that nothing but `--env` adds to the allowed names.
+    """
+    process = os.getppid()
+    for _ in range(MOST_STARTERS):
+        words = _read_words(process, "cmdline")
+        if not words:
+            return None
+        program = os.path.basename(words[0]).lstrip("-")
+        if program in SHELLS and not any(_runs_a_command(word) for word in words[1:]):
+            return dict(os.environ)
+        if program not in STARTERS | SHELLS:
+            break
+        process = _parent_of(process)
+    pairs = (word.partition("=") for word in _read_words(process, "environ") or ())
+    return {name: value for name, _, value in pairs if name} or None
+
+
+def _is_chosen(ours: Mapping[str, str], parent: Mapping[str, str] | None) -> bool:
+    """Whether the client passed a selection of its own making."""
+    if any(name in SESSION for name in ours):
+        return False
+    return parent is None or any(name in SESSION for name in parent)
+
+
+def _is_allowed(name: str, value: str) -> bool:
+    if value.startswith("()"):
+        return False  # a shell function is code; the SDKs leave it out as well
+    if name.upper() in PROXIES:
+        return "@" not in value
+    return name in ALLOWED or name.startswith(ALLOWED_PREFIX)
+
+
+def _is_for_server(name: str, value: str, parent: Mapping[str, str] | None) -> bool:
+    if parent is None or name in BOOKKEEPING or value.startswith("()"):
+        return False
+    return parent.get(name) != value
+
+
+def _runs_a_command(word: str) -> bool:
+    """Whether a shell's argument makes it run something: -c, -lc, or a script's name."""
+    return not word.startswith("-") or (not word.startswith("--") and "c" in word)
+
+
+def _read_words(process: int, name: str) -> list[str] | None:
+    """The NUL-ended strings of /proc/<process>/<name> (proc(5)), or None."""
+    try:
+        with open(f"/proc/{process}/{name}", "rb") as file:
+            data = file.read()
+    except OSError:
+        return None
+    return [os.fsdecode(word) for word in data.split(b"\0") if word]
+
+
+def _parent_of(process: int) -> int:
+    try:
+        with open(f"/proc/{process}/stat", "rb") as file:
+            # The second field is a name in brackets which may hold any byte (proc(5)).
+            return int(file.read().rpartition(b")")[2].split()[1])
+    except OSError:
+        return 0

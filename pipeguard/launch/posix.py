@@ -1,0 +1,257 @@
+"""A server on POSIX, seen from PipeGuard: its pipes, its exit, its end.
+
+PipeGuard does not start the server itself. It forks a warden (launch.warden) which does, and
+which lives on if PipeGuard is killed, so that nothing that the server started is left behind.
+Between the two stand a life pipe (we ask; its end means that we died) and a status pipe (the
+warden reports; its end means that nothing is left).
+"""
+
+# ruff: noqa: PTH112, PTH118
+# pathlib costs 5 ms, and the server is not running yet
+from __future__ import annotations
+
+import errno
+import os
+import select
+import sys
+from _thread import allocate_lock
+from time import monotonic
+
+from pipeguard.errors import LaunchError
+from pipeguard.launch.command import Command, Exit
+from pipeguard.transports.descriptors import shut_writing, take_standard, widen
+
+TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal  # its Python half makes enums, which costs 3 ms
+
+assert sys.platform != "win32"  # noqa: S101  tells mypy which system's names to look up
+
+NOT_FOUND, NOT_RUNNABLE = 127, 126  # POSIX shells, XCU 2.8.2
+WARDEN_SECONDS = 10.0  # how long the warden may take over its own last steps before we end it
+
+
+class Child:
+    """A server that was asked to start. Its methods may be called from any thread.
+
+    The three descriptors are pipes and belong to the child; whoever reads and writes them leaves
+    the closing to `end` and `close`.
+
+    Attributes:
+        stdin_fd: what is written here, the server reads.
+        stdout_fd: what the server writes to its standard output.
+        stderr_fd: what the server writes to its standard error.
+    """
+
+    def __init__(
+        self, command: Command, warden: int, pipes: tuple[int, int, int], life: int, status: int
+    ) -> None:
+        self.stdin_fd, self.stdout_fd, self.stderr_fd = pipes
+        self._command = command
+        self._warden = warden
+        self._life = life
+        self._status = status
+        self._lock = allocate_lock()  # held by the one thread that waits on the status pipe
+        self._reports = b""
+        self._server = 0
+        self._failure: LaunchError | None = None
+        self._exit: Exit | None = None
+        self._gone = False
+        self._closed = False
+
+    def wait_started(self) -> None:
+        """Wait until the server's program runs.
+
+        Raises:
+            LaunchError: it does not; the message is for the user, the exit code is the shell's.
+        """
+        with self._lock:
+            while not self._server and self._failure is None and not self._gone:
+                self._read_reports(None)
+        if self._failure is not None:
+            self._wait_for(WARDEN_SECONDS, gone=True)
+            raise self._failure
+        if not self._server:
+            raise LaunchError(f"{self._command.argv[0]}: its warden died before it was started.")
+
+    def wait(self, timeout_seconds: float | None = None) -> Exit | None:
+        """How the server ended, or None if it still runs when the time is over."""
+        self._wait_for(timeout_seconds, gone=False)
+        return self._exit
+
+    def end(self, grace_seconds: float) -> Exit:
+        """End the server and all that it started; return how the server ended.
+
+        Standard input is closed. What still runs after the grace is sent SIGTERM, after the same
+        grace again (half a second at the least) SIGKILL (MCP 2025-06-18, basic/lifecycle,
+        shutdown over stdio). A second call, from another thread too, can only shorten the grace.
+        """
+        if not self._gone:
+            shut_writing(self.stdin_fd)
+            self._ask(b"end %.3f\n" % grace_seconds)
+            self._wait_for(2 * grace_seconds + WARDEN_SECONDS, gone=True)
+        if not self._gone:
+            _kill(self._warden)  # the kernel then kills the server: PR_SET_PDEATHSIG
+            self._wait_for(WARDEN_SECONDS, gone=True)
+        return self._exit or Exit.by_signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        """End the server without grace if it still runs, and free all descriptors.
+
+        Only when no other thread uses the child any more.
+        """
+        if self._closed:
+            return
+        self.end(0)
+        self._closed = True
+        for descriptor in (
+            self.stdin_fd,
+            self.stdout_fd,
+            self.stderr_fd,
+            self._life,
+            self._status,
+        ):
+            os.close(descriptor)
+
+    def _ask(self, request: bytes) -> None:
+        try:
+            os.write(self._life, request)
+        except BrokenPipeError:
+            return  # the warden is through with its work
+
+    def _wait_for(self, timeout_seconds: float | None, *, gone: bool) -> None:
+        deadline = None if timeout_seconds is None else monotonic() + timeout_seconds
+        if not self._lock.acquire(timeout=-1 if timeout_seconds is None else timeout_seconds):
+            return
+        try:
+            while not self._gone and (gone or self._exit is None):
+                left = None if deadline is None else max(0.0, deadline - monotonic())
+                if not self._read_reports(left):
+                    return
+        finally:
+            self._lock.release()
+
+    def _read_reports(self, timeout_seconds: float | None) -> bool:
+        """Take in what the warden says; False if it says nothing in that time."""
+        poll = select.poll()
+        poll.register(self._status, select.POLLIN)
+        if not poll.poll(None if timeout_seconds is None else timeout_seconds * 1000):
+            return False
+        data = os.read(self._status, 4096)
+        if not data:
+            self._bury_warden()
+            return True
+        *lines, self._reports = (self._reports + data).split(b"\n")
+        for line in lines:
+            word, *numbers = line.split(b" ")
+            self._take_report(word, [int(number) for number in numbers])
+        return True
+
+    def _take_report(self, word: bytes, numbers: list[int]) -> None:
+        if word == b"started":
+            self._server = numbers[0]
+        elif word == b"exited":
+            self._exit = Exit(numbers[0])
+        elif word == b"killed":
+            self._exit = Exit.by_signal(numbers[0])
+        else:
+            self._failure = _explain(self._command, word, numbers[0])
+            self._exit = Exit(self._failure.exit_code)
+
+    def _bury_warden(self) -> None:
+        self._gone = True
+        if self._server and self._exit is None:
+            # Somebody killed the warden. The kernel kills the server; its group is for us.
+            _kill(-self._server)
+            self._exit = Exit.by_signal(signal.SIGKILL)
+        _bury(self._warden)
+
+
+def start(command: Command) -> Child:
+    """Start a server; returns at once, before it is known whether it can be run.
+
+    To be called before this process has a second thread, since it forks.
+
+    Raises:
+        LaunchError: there are no descriptors or processes left for it.
+    """
+    pipes: list[int] = []
+    try:
+        take_standard()
+        for _ in range(5):
+            pipes.extend(os.pipe())
+        warden = os.fork()
+    except OSError as error:
+        for descriptor in pipes:
+            os.close(descriptor)
+        raise LaunchError(f"{command.argv[0]}: cannot be started: {error.strerror}.") from error
+    stdin_r, stdin_w, stdout_r, stdout_w, stderr_r, stderr_w, life_r, life_w, status_r, status_w = (
+        pipes
+    )
+    if warden == 0:
+        from pipeguard.launch.warden import keep
+
+        keep(command, (stdin_r, stdout_w, stderr_w), life_r, status_w)
+    for descriptor in (stdin_r, stdout_w, stderr_w, life_r, status_w):
+        os.close(descriptor)
+    widen(stdin_w)
+    widen(stdout_r)
+    return Child(command, warden, (stdin_w, stdout_r, stderr_r), life_w, status_r)
+
+
+def _kill(target: int) -> None:
+    try:
+        os.kill(target, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return  # gone, or (macOS) only zombies are left in the group
+
+
+def _bury(process: int) -> None:
+    try:
+        os.waitpid(process, 0)
+    except ChildProcessError:
+        return  # whoever started us had SIGCHLD ignored
+
+
+def _explain(command: Command, stage: bytes, number: int) -> LaunchError:
+    """The one line that tells a user why the server did not start."""
+    program, reason = command.argv[0], os.strerror(number)
+    if stage == b"cwd":
+        return LaunchError(f"{command.cwd}: cannot start a server in this directory: {reason}.")
+    if stage == b"fork":
+        return LaunchError(f"{program}: cannot be started: {reason}.")
+    path = _find(command)
+    if path is None and number in (errno.ENOENT, errno.ENOTDIR):
+        if "/" in program:
+            return LaunchError(f"{program}: no such file. Give the server's full path.", NOT_FOUND)
+        where = command.env.get("PATH", os.defpath)
+        return LaunchError(
+            f"{program}: command not found in the server's PATH ({where}). Give its full path, or "
+            "set PATH in the entry's env.",
+            NOT_FOUND,
+        )
+    name = path or program
+    if os.path.isdir(name):
+        why = "it is a directory, not a program."
+    elif number == errno.ENOENT:
+        why = "the interpreter that its first line (#!) names is missing."
+    elif number == errno.ENOEXEC:
+        why = "it is no program for this system; a script needs a first line such as #!/bin/sh."
+    elif number == errno.EACCES:
+        why = f"it is not executable. Make it so: chmod +x {name}"
+    else:
+        why = f"{reason}."
+    return LaunchError(f"{name}: cannot be run: {why}", NOT_RUNNABLE)
+
+
+def _find(command: Command) -> str | None:
+    """The file that the program's name stands for, runnable or not."""
+    program, base = command.argv[0], command.cwd or "."
+    folders = [""] if "/" in program else os.get_exec_path(command.env)
+    for folder in folders:
+        path = os.path.join(base, folder, program)
+        if os.path.lexists(path):
+            return path if folder else program
+    return None

@@ -1,0 +1,71 @@
+"""Real processes for the tests of launch: small servers, and a look at what is left of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic, sleep
+
+from pipeguard.launch.child import Child, Command, start
+
+PATIENCE_SECONDS = 20.0  # only a failure waits so long
+
+
+def python(source: str, *arguments: str) -> list[str]:
+    """A command that runs the source in an interpreter that nothing around it can change."""
+    return [sys.executable, "-I", "-c", source, *arguments]
+
+
+def launch(argv: list[str], **env: str) -> Child:
+    """Start a server and wait until it runs."""
+    child = start(Command(argv, {"PATH": os.environ["PATH"], **env}))
+    child.wait_started()
+    return child
+
+
+def read_line(descriptor: int) -> bytes:
+    """One line of a pipe, which nobody else reads."""
+    line = b""
+    while not line.endswith(b"\n"):
+        data = os.read(descriptor, 1)
+        if not data:
+            return line
+        line += data
+    return line[:-1]
+
+
+def read_all(descriptor: int) -> bytes:
+    """All that comes to the end of a pipe."""
+    parts = []
+    while data := os.read(descriptor, 65536):
+        parts.append(data)
+    return b"".join(parts)
+
+
+def until(holds: Callable[[], bool], what: str) -> None:
+    """Poll a fact that no descriptor announces; the pause only spares the processor."""
+    deadline = monotonic() + PATIENCE_SECONDS
+    while not holds():
+        assert monotonic() < deadline, f"waited in vain until {what}"
+        sleep(0.005)
+
+
+def is_running(process: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        stat = Path(f"/proc/{process}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+
+
+def none_is_left(*processes: int) -> None:
+    """Fail, and clean up, if one of the processes does not end soon."""
+    try:
+        until(lambda: not any(map(is_running, processes)), f"{processes} are gone")
+    finally:
+        for process in filter(is_running, processes):
+            os.kill(process, signal.SIGKILL)
