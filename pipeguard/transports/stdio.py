@@ -1,0 +1,161 @@
+"""MCP's stdio transport over two file descriptors: one frame a line, ended by LF.
+
+MCP 2025-06-18, basic/transports, stdio: messages are delimited by newlines and must not hold any.
+Knows descriptors and lines; whose they are, and what the lines say, it does not.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from _thread import allocate_lock
+from collections import deque
+
+from pipeguard.core.framing import DEFAULT_LIMIT_BYTES, LineFrames
+from pipeguard.transports.channel import ChannelClosed
+from pipeguard.transports.descriptors import shut_reading, shut_writing
+
+READ_BYTES = 64 * 1024  # the default size of a Linux pipe (pipe(7)); larger reads cost more
+WINDOWS_READ_BYTES = 8 * 1024  # `os.read` makes a buffer of this size for each call
+
+
+class LineChannel:
+    """A Channel over a descriptor to read from and one to write to.
+
+    The descriptors may be pipes, sockets (Node gives its children those), a terminal or a file.
+    Their numbers are never freed here (transports.descriptors); who opened them closes them.
+    They are used as they are: our standard streams are open in other processes too, which would
+    all see O_NONBLOCK.
+    """
+
+    _own: tuple[int, ...] = ()
+
+    def __init__(self, read_fd: int, write_fd: int, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
+        self._read_fd = read_fd
+        self._write_fd = write_fd
+        self._lines = LineFrames(limit_bytes)
+        self._frames: deque[bytes] = deque()
+        self._ended = False
+        self._closed = False
+        self._reading = True
+        self._write_lock = allocate_lock()
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.setmode(read_fd, os.O_BINARY)  # or CR LF and Ctrl-Z are changed on the way
+            msvcrt.setmode(write_fd, os.O_BINARY)
+        else:
+            self._buffer = bytearray(READ_BYTES)
+            self._view = memoryview(self._buffer)
+            self._own = self._woken, self._wake = os.pipe()
+            self._poll = select.poll()
+            self._poll.register(read_fd, select.POLLIN)
+            self._poll.register(self._woken, select.POLLIN)
+
+    def __del__(self) -> None:
+        """Free the descriptors that only this object knows."""
+        for descriptor in self._own:
+            os.close(descriptor)
+
+    def read(self) -> bytes | None:
+        """The next line without its LF; None at the end of the stream or once closed.
+
+        A line without its LF at the end of the stream counts. A stream that goes on for four
+        times the limit without an LF has ended. To be called by one thread at a time.
+        """
+        frames = self._frames
+        while not frames:
+            if self._ended:
+                return None
+            data = self._receive()
+            if data:
+                frames.extend(self._lines.feed(data))
+                self._ended = self._lines.overrun
+            else:
+                frames.extend(self._lines.end())
+                self._ended = True
+        return None if self._closed else frames.popleft()
+
+    def write(self, frame: bytes) -> None:
+        """Write one line with its LF, whole, whatever else is being written.
+
+        Raises:
+            ChannelClosed: nobody reads any more, or this channel was closed.
+            ValueError: the frame holds a newline, so it would be two.
+        """
+        if b"\n" in frame:
+            raise ValueError("a frame must not hold a newline")
+        with self._write_lock:
+            try:
+                self._send(frame)
+            except OSError as error:  # EPIPE, ECONNRESET, EIO of a terminal, EINVAL on Windows
+                raise ChannelClosed(error.strerror) from error
+
+    def close(self) -> None:
+        """Hang up both ways; a waiting `read` returns None, a waiting `write` stays until EPIPE."""
+        self.close_reading()
+        self.close_writing()
+
+    def close_reading(self) -> None:
+        """Take in no more: a waiting `read` returns None; frames can still be written.
+
+        Fit for a signal handler: it takes no lock, and doing it twice does no harm.
+        """
+        self._closed = True
+        if sys.platform != "win32":
+            os.write(self._wake, b"\0")
+            # Windows has no call that a second thread could break off: a read that waits there
+            # ends when the peer ends, or with the process.
+            shut_reading(self._read_fd)
+
+    def close_writing(self) -> None:
+        """Let the peer see the end; what it still sends can be read. May be called again."""
+        shut_writing(self._write_fd)
+
+    if sys.platform == "win32":
+
+        def _receive(self) -> bytes:
+            try:
+                return b"" if self._closed else os.read(self._read_fd, WINDOWS_READ_BYTES)
+            except OSError:
+                return b""
+
+        def _send(self, frame: bytes) -> None:
+            rest = memoryview(frame + b"\n")
+            while rest:
+                rest = rest[os.write(self._write_fd, rest) :]
+
+    else:
+
+        def _receive(self) -> bytes:
+            """The next bytes; none at the end."""
+            while True:
+                self._poll.poll()
+                if self._closed or not self._reading:
+                    return b""
+                try:
+                    size = os.readv(self._read_fd, (self._buffer,))
+                except BlockingIOError:
+                    continue  # another process set O_NONBLOCK and took what was there
+                except OSError:
+                    return b""  # ECONNRESET of a socket, EIO of a terminal: nothing will come
+                return bytes(self._view[:size])
+
+        def _send(self, frame: bytes) -> None:
+            try:
+                size = os.writev(self._write_fd, (frame, b"\n"))
+            except BlockingIOError:
+                size = 0
+            if size <= len(frame):
+                self._send_rest(memoryview(frame + b"\n")[size:])
+
+        def _send_rest(self, rest: memoryview) -> None:
+            """After a signal, or on a descriptor that another process made non-blocking."""
+            while rest:
+                try:
+                    rest = rest[os.write(self._write_fd, rest) :]
+                except BlockingIOError:
+                    poll = select.poll()
+                    poll.register(self._write_fd, select.POLLOUT)
+                    poll.poll()

@@ -1,0 +1,470 @@
+"""Frames over real descriptors, and the server's standard error: transports/stdio.py, stderr.py."""
+
+from __future__ import annotations
+
+import os
+import pty
+import resource
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from pipeguard.core.framing import Oversized
+from pipeguard.launch.child import Exit
+from pipeguard.transports.channel import Channel, ChannelClosed
+from pipeguard.transports.descriptors import shut_reading, shut_writing, widen
+from pipeguard.transports.stderr import PIECE_BYTES, StderrCopy, neutralise
+from pipeguard.transports.stdio import LineChannel
+from tests.launch.processes import PATIENCE_SECONDS, launch, python, read_all, until
+
+FRAMES = [b'{"a":1}', '{"b":"ü\u2028é"}'.encode(), b'{"c":"\\n"}', b"[" + b"1," * 9 + b"1]"]
+STREAM = b"".join(frame + b"\n" for frame in FRAMES)
+LIMIT = 64 * 1024
+REPOSITORY = Path(__file__).parents[2]
+
+
+@contextmanager
+def wire(limit_bytes: int = LIMIT) -> Iterator[tuple[LineChannel, int, int]]:
+    """A channel; where to write what it reads, and where to read what it writes."""
+    read_end, to_channel = os.pipe()
+    from_channel, write_end = os.pipe()
+    try:
+        yield LineChannel(read_end, write_end, limit_bytes), to_channel, from_channel
+    finally:
+        for descriptor in (read_end, to_channel, from_channel, write_end):
+            os.close(descriptor)
+
+
+def sleeps(thread: threading.Thread) -> bool:
+    """Whether a thread is not running: it waits in the kernel."""
+    with open(f"/proc/self/task/{thread.native_id}/stat", "rb") as file:
+        return file.read().rpartition(b")")[2].split()[0] == b"S"
+
+
+def drain(channel: Channel) -> list[bytes]:
+    frames = []
+    while (frame := channel.read()) is not None:
+        frames.append(frame)
+    return frames
+
+
+@pytest.mark.parametrize("position", range(len(STREAM) + 1))
+def test_frames_split_anywhere_come_whole(position: int) -> None:
+    with wire() as (channel, to_channel, _):
+        os.write(to_channel, STREAM[:position])
+        complete = STREAM[:position].count(b"\n")
+        assert [channel.read() for _ in range(complete)] == FRAMES[:complete]
+        os.write(to_channel, STREAM[position:])
+        assert [channel.read() for _ in FRAMES[complete:]] == FRAMES[complete:]
+
+
+def test_frames_that_come_byte_by_byte_come_whole() -> None:
+    with wire() as (channel, to_channel, _), ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(drain, channel)
+        for byte in STREAM:
+            os.write(to_channel, bytes([byte]))
+        shut_writing(to_channel)
+        assert reading.result(PATIENCE_SECONDS) == FRAMES
+
+
+def test_many_frames_in_one_read_keep_their_order() -> None:
+    frames = [b"%d" % number for number in range(5000)]
+    with wire() as (channel, to_channel, _):
+        os.write(to_channel, b"\n".join(frames) + b"\n")
+        shut_writing(to_channel)
+        assert drain(channel) == frames
+
+
+def test_an_unfinished_line_at_the_end_counts() -> None:
+    with wire() as (channel, to_channel, _):
+        os.write(to_channel, b"{}\n[]")
+        shut_writing(to_channel)
+        assert drain(channel) == [b"{}", b"[]"]
+        assert channel.read() is None
+
+
+def test_a_frame_of_16_mib_passes_a_server_both_ways() -> None:
+    child = launch(["cat"])
+    try:
+        channel = LineChannel(child.stdout_fd, child.stdin_fd, 17 * 2**20)
+        frame = b'"' + b"x" * 2**24 + b'"'
+        with ThreadPoolExecutor(1) as pool:
+            writing = pool.submit(channel.write, frame)
+            assert channel.read() == frame
+            writing.result(PATIENCE_SECONDS)
+    finally:
+        child.close()
+
+
+def test_a_line_over_the_limit_is_told_and_the_next_works() -> None:
+    with wire() as (channel, to_channel, _), ThreadPoolExecutor(1) as pool:
+        pool.submit(os.write, to_channel, b"x" * (LIMIT + 1) + b"\n{}\n")
+        assert isinstance(channel.read(), Oversized)
+        assert channel.read() == b"{}"
+
+
+def test_a_line_without_end_ends_the_stream() -> None:
+    with wire(1024) as (channel, to_channel, _):
+        os.write(to_channel, b"{}\n" + b"x" * (4 * 1024 + 1))
+        assert channel.read() == b"{}"
+        assert channel.read() is None
+        assert channel.read() is None
+
+
+def test_writers_do_not_mix_their_frames() -> None:
+    frames = [bytes([letter]) * 30_000 for letter in b"abcd"]
+
+    def write_often(channel: Channel, frame: bytes) -> None:
+        for _ in range(20):
+            channel.write(frame)
+
+    with wire() as (channel, _, from_channel), ThreadPoolExecutor(4) as pool:
+        for frame in frames:
+            pool.submit(write_often, channel, frame)
+        null = os.open(os.devnull, os.O_WRONLY)
+        reader = LineChannel(from_channel, null)
+        got = [reader.read() for _ in range(80)]
+        os.close(null)
+        assert sorted(filter(None, got)) == sorted(frames * 20)
+
+
+def test_a_frame_with_a_newline_is_never_written() -> None:
+    with wire() as (channel, _, from_channel):
+        with pytest.raises(ValueError, match="newline"):
+            channel.write(b"{}\n{}")
+        channel.close()
+        assert read_all(from_channel) == b""
+
+
+def test_a_slow_reader_holds_the_writer_back_and_memory_stays_bounded() -> None:
+    source = "import sys\nwhile True: sys.stdout.write('x' * 1023 + '\\n')"
+    child = launch(python(source))
+    try:
+        channel = LineChannel(child.stdout_fd, child.stdin_fd)
+        assert channel.read() == b"x" * 1023
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        for _ in range(20_000):
+            assert channel.read() == b"x" * 1023
+            assert len(channel._frames) <= 64  # one read
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 4096  # KiB
+    finally:
+        child.close()
+
+
+def test_a_peer_that_does_not_read_blocks_the_writer_but_not_the_reader() -> None:
+    with wire() as (channel, to_channel, from_channel):
+        writer = threading.Thread(target=channel.write, args=(b"x" * 2**20,))
+        writer.start()
+        os.read(from_channel, 1)  # it has begun
+        os.write(to_channel, b"{}\n")
+        assert channel.read() == b"{}"
+        assert writer.is_alive()
+        left = 2**20
+        while left:
+            left -= len(os.read(from_channel, 2**20))
+        writer.join(PATIENCE_SECONDS)
+        assert not writer.is_alive()
+
+
+def test_close_wakes_a_waiting_read_and_ends_both_ways() -> None:
+    with wire() as (channel, to_channel, from_channel):
+        seen: list[bytes | None] = []
+        reader = threading.Thread(target=lambda: seen.append(channel.read()))
+        reader.start()
+        until(lambda: sleeps(reader), "the reader waits")
+        channel.close()
+        reader.join(PATIENCE_SECONDS)
+        assert seen == [None]
+        assert channel.read() is None
+        assert os.read(from_channel, 1) == b""
+        with pytest.raises(BrokenPipeError):
+            os.write(to_channel, b"x")
+        with pytest.raises(ChannelClosed):
+            channel.write(b"{}")
+        channel.close()
+
+
+def test_each_way_closes_by_itself() -> None:
+    with wire() as (channel, to_channel, from_channel):
+        channel.close_writing()
+        assert os.read(from_channel, 1) == b""
+        os.write(to_channel, b"{}\n")
+        assert channel.read() == b"{}"
+        with pytest.raises(ChannelClosed):
+            channel.write(b"{}")
+    with wire() as (channel, _, from_channel):
+        channel.close_reading()
+        channel.close_reading()
+        assert channel.read() is None
+        channel.write(b"{}")
+        assert os.read(from_channel, 9) == b"{}\n"
+
+
+def test_a_signal_handler_may_close_the_reading_that_it_interrupts() -> None:
+    with wire() as (channel, _, _from):
+        before = signal.signal(signal.SIGALRM, lambda *_: channel.close_reading())
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
+            assert channel.read() is None
+        finally:
+            signal.signal(signal.SIGALRM, before)
+
+
+def test_what_was_read_but_not_asked_for_is_dropped_by_close() -> None:
+    with wire() as (channel, to_channel, _):
+        os.write(to_channel, b"1\n2\n")
+        assert channel.read() == b"1"
+        channel.close()
+        assert channel.read() is None
+
+
+def test_writing_to_a_peer_that_is_gone_is_told() -> None:
+    with wire() as (channel, _, from_channel):
+        shut_reading(from_channel)
+        with pytest.raises(ChannelClosed):
+            channel.write(b"{}")
+
+
+def test_a_peer_that_goes_away_frees_a_waiting_writer() -> None:
+    with wire() as (channel, _, from_channel), ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(channel.write, b"x" * 2**20)
+        os.read(from_channel, 1)
+        shut_reading(from_channel)
+        with pytest.raises(ChannelClosed):
+            writing.result(PATIENCE_SECONDS)
+
+
+def test_sockets_serve_as_node_gives_them_to_its_children() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        channel = LineChannel(ours.fileno(), ours.fileno())
+        theirs.sendall(b"{}\n")
+        assert channel.read() == b"{}"
+        channel.write(b"[]")
+        assert theirs.recv(9) == b"[]\n"
+        theirs.close()
+        assert channel.read() is None
+        with pytest.raises(ChannelClosed):
+            channel.write(b"{}")
+
+
+def test_a_socket_that_is_reset_is_an_end() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    with listener, socket.create_connection(listener.getsockname()) as ours:
+        theirs, _ = listener.accept()
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        theirs.close()
+        assert LineChannel(ours.fileno(), ours.fileno()).read() is None
+
+
+def test_descriptors_that_another_process_made_non_blocking_work_all_the_same() -> None:
+    with wire() as (channel, to_channel, from_channel), ThreadPoolExecutor(2) as pool:
+        for descriptor in (channel._read_fd, channel._write_fd):
+            os.set_blocking(descriptor, False)
+        reading = pool.submit(channel.read)
+        os.write(to_channel, b"{}\n")
+        assert reading.result(PATIENCE_SECONDS) == b"{}"
+        frame = b"x" * 2**20
+        writing = pool.submit(channel.write, frame)
+        got = b""
+        while len(got) <= len(frame):
+            got += os.read(from_channel, 2**16)
+        writing.result(PATIENCE_SECONDS)
+        assert got == frame + b"\n"
+
+
+def test_a_server_that_dies_mid_frame_ends_the_stream() -> None:
+    source = "import os, signal; os.write(1, b'{}\\n{\"half'); os.kill(os.getpid(), signal.SIGKILL)"
+    child = launch(python(source))
+    try:
+        channel = LineChannel(child.stdout_fd, child.stdin_fd)
+        assert drain(channel) == [b"{}", b'{"half']
+        assert child.wait(PATIENCE_SECONDS) == Exit.by_signal(signal.SIGKILL)
+        with pytest.raises(ChannelClosed):
+            channel.write(b"{}")
+    finally:
+        child.close()
+
+
+def test_a_channel_frees_what_only_it_knows() -> None:
+    with wire() as (_, to_channel, from_channel):
+        channel = LineChannel(from_channel, to_channel)
+        own = channel._own
+        assert len(own) == 2
+        channel.close()
+        del channel
+        for descriptor in own:
+            with pytest.raises(OSError, match="Bad file"):
+                os.fstat(descriptor)
+
+
+def test_widening_what_is_no_pipe_changes_nothing() -> None:
+    with open(os.devnull, "rb") as file:
+        widen(file.fileno())
+        assert file.read() == b""
+
+
+# --- the server's standard error ---
+
+
+def masked(text: bytes) -> bytes:
+    return text.replace(b"secret", b"******")
+
+
+@contextmanager
+def copying(sink: int | None = None) -> Iterator[tuple[StderrCopy, int, int]]:
+    """A running copy; where the server writes, and what becomes of it."""
+    source, server = os.pipe()
+    out, sink_end = os.pipe()
+    widen(sink_end)
+    copy = StderrCopy(source, sink_end if sink is None else sink, masked)
+    thread = threading.Thread(target=copy.run)
+    thread.start()
+    try:
+        yield copy, server, out
+    finally:
+        shut_writing(server)
+        thread.join(PATIENCE_SECONDS)
+        assert not thread.is_alive()
+        for descriptor in (source, server, out, sink_end):
+            os.close(descriptor)
+
+
+def read_size(descriptor: int, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        data += os.read(descriptor, size - len(data))
+    return data
+
+
+def test_whole_lines_pass_at_once_and_a_part_of_one_waits() -> None:
+    with copying() as (_, server, out):
+        os.write(server, b"one\ntw")
+        assert read_size(out, 4) == b"one\n"
+        os.write(server, b"o\r33%\r")
+        assert read_size(out, 8) == b"two\r33%\r"
+
+
+def test_a_secret_that_comes_in_two_writes_is_masked() -> None:
+    with copying() as (_, server, out):
+        os.write(server, b"key: sec")
+        os.write(server, b"ret!\n")
+        assert read_size(out, 13) == b"key: ******!\n"
+
+
+@pytest.mark.parametrize("size", [PIECE_BYTES - 1, PIECE_BYTES, 300_000])
+def test_a_long_line_passes_in_pieces_and_whole(size: int) -> None:
+    line = (b"words " * (size // 6 + 1))[:size]
+    with copying() as (_, server, out), ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read_size, out, size + 1)
+        os.write(server, line + b"\n")
+        assert reading.result(PATIENCE_SECONDS) == line + b"\n"
+
+
+def test_a_long_line_is_cut_between_words() -> None:
+    line = b"secret " * 30_000 + b"\n"
+    with copying() as (_, server, out), ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read_size, out, len(line))
+        os.write(server, line)
+        assert reading.result(PATIENCE_SECONDS) == masked(line)
+
+
+def test_the_last_words_of_a_crash_are_not_lost() -> None:
+    source = "import os; os.write(2, b'x' * 50000 + b'\\nlast secret word'); os.abort()"
+    child = launch(python(source))
+    out, sink = os.pipe()
+    widen(sink)
+    copy = StderrCopy(child.stderr_fd, sink, masked)
+    try:
+        assert child.wait(PATIENCE_SECONDS) == Exit.by_signal(signal.SIGABRT)
+        thread = threading.Thread(target=copy.run)  # after the death: nothing was read before it
+        thread.start()
+        assert copy.finish(PATIENCE_SECONDS)
+        os.close(sink)
+        assert read_all(out) == b"x" * 50000 + b"\nlast ****** word"
+        thread.join(PATIENCE_SECONDS)
+    finally:
+        child.close()
+        os.close(out)
+
+
+def test_a_grandchild_that_holds_the_pipe_does_not_hold_us() -> None:
+    with copying() as (copy, server, out):
+        os.write(server, b"half a line")
+        assert copy.finish(0.2)
+        assert read_size(out, 11) == b"half a line"
+
+
+def test_our_own_standard_error_may_be_gone() -> None:
+    with copying() as (copy, server, out):
+        shut_reading(out)
+        for _ in range(40):  # more than the pipe holds, so somebody reads it
+            os.write(server, b"x" * 10_000 + b"\n")
+        shut_writing(server)
+        assert copy.finish(PATIENCE_SECONDS)
+
+
+def test_a_standard_error_that_nobody_reads_does_not_hold_the_end() -> None:
+    unread, full = os.pipe()
+    os.set_blocking(full, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(full, b"x" * 4096)
+    os.set_blocking(full, True)
+    with copying(full) as (copy, server, _):
+        os.write(server, b"line\n")
+        assert not copy.finish(0.05)
+        shut_reading(unread)
+    os.close(unread)
+    os.close(full)
+
+
+def test_escapes_reach_a_pipe_as_they_are() -> None:
+    with copying() as (_, server, out):
+        os.write(server, b"\x1b[31mred\x1b[0m\n")
+        assert read_size(out, 13) == b"\x1b[31mred\x1b[0m\n"
+
+
+def test_escapes_are_made_visible_on_a_terminal() -> None:
+    ours, terminal = pty.openpty()
+    try:
+        with copying(terminal) as (_, server, _out):
+            os.write(server, b"\x1b]0;title\x07\tgr\xc3\xbcn\n")
+            wanted = b"^[]0;title^G\tgr\xc3\xbcn\r\n"  # the terminal itself adds the CR
+            assert read_size(ours, len(wanted)) == wanted
+    finally:
+        os.close(ours)
+        os.close(terminal)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (b"plain \xe2\x9c\x93\r\n", b"plain \xe2\x9c\x93\r\n"),
+        (b"\x00\x7f", b"^@^?"),
+        (b"\xc2\x9b31m \xc2\xa0", b"\\x9b31m \xc2\xa0"),
+    ],
+)
+def test_controls_are_shown_and_text_is_left(text: bytes, shown: bytes) -> None:
+    assert neutralise(text) == shown
+
+
+def test_the_wire_imports_no_event_loop() -> None:
+    loaded = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import pipeguard.transports.stdio, pipeguard.transports.stderr\n"
+        "print(*sys.modules)"
+    )
+    child = launch(python(loaded, str(REPOSITORY)))
+    try:
+        modules = set(read_all(child.stdout_fd).decode().split())
+    finally:
+        child.close()
+    assert "pipeguard.transports.stdio" in modules
+    assert not modules & {"asyncio", "logging", "subprocess", "socket", "dataclasses", "pathlib"}
