@@ -1,0 +1,1 @@
+"""What outlives a run: pins and audit. Reads verdicts, makes none."""

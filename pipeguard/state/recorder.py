@@ -1,0 +1,385 @@
+"""Takes verdicts off the pump and writes them down behind it: audit, pins, log.
+
+Knows when and in what order things are written; not what they mean, nor how the pump runs.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from pipeguard.core.answers import how_to_allow
+from pipeguard.core.finding import Action, Direction, Finding, Kind, PinChange
+from pipeguard.errors import StateError
+from pipeguard.state.audit import NAME_CHARS, Audit, Entry, findings_json
+from pipeguard.state.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from pipeguard.core.finding import Verdict
+    from pipeguard.core.fingerprint import Pin
+
+    Pins = Mapping[tuple[str, str], Pin]
+
+BATCH_SECONDS = 0.05  # between two writes: +1 us on a round trip, where a write each has +12
+WATCH_SECONDS = 0.5  # between two looks for approvals, which take effect within a second
+BUSY_ROUNDS = 20  # rounds of 50 ms after the last verdict, before only each half second is looked
+RETRY_SECONDS = 1.0  # after a write that failed
+BATCH_ROWS = 1000  # of one transaction: about 20 ms
+BACKLOG_ROWS = 10_000  # that wait to be written, a few MB; then `record` waits
+BACKLOG_PIN_CHARS = 32 * 2**20  # of definitions that wait: two of the largest frames
+CLOSE_SECONDS = 10.0  # for the last write; a locked store answers after 5
+
+
+class Log(Protocol):
+    """Where findings and failures are told to people; called in the recorder's thread."""
+
+    def __call__(self, level: str, event: str, **fields: object) -> None:
+        """Tell one thing.
+
+        Args:
+            level: `info`, `warning` or `error`.
+            event: what happened, in a few words.
+            fields: what is known of it, masked.
+        """
+
+
+class _Taken(NamedTuple):
+    """What is kept of a verdict until it is written; its frame is not."""
+
+    time: float
+    client: str
+    direction: Direction
+    kind: Kind | None
+    method: str | None
+    tool: str | None
+    action: Action
+    event: str
+    sha256: str
+    length_bytes: int
+    findings: tuple[Finding, ...]
+    pins: tuple[PinChange, ...]
+
+
+class Recorder:
+    """Writes one run's verdicts to the store, from a thread of its own.
+
+    The thread starts with the first verdict. `record` hands over and returns; only where
+    `BACKLOG_ROWS` wait to be written does it wait for room, so that memory is bounded. Where the
+    store cannot be written, that is told once and `healthy` is False until it can be again; what
+    then finds no room is counted and lost, and a row of the kind `gap` says how many.
+
+    Args:
+        store_path: the store; opened by the thread.
+        server: the server's name.
+        run: names this run's chain in the audit.
+        log: where findings and failures are told.
+        pins: what the Guard was made with; None where it starts with what the store has.
+        on_pins_changed: called in the thread with all pins of the server once another process
+            has changed any. What this run itself saw last may be missing in them.
+
+    Attributes:
+        client: the client's name and version, once they are known; goes into every row.
+        healthy: False while the store cannot be written; policy says what follows.
+    """
+
+    def __init__(
+        self,
+        store_path: Path,
+        server: str,
+        run: str,
+        log: Log,
+        *,
+        pins: Pins | None = None,
+        on_pins_changed: Callable[[Pins], None] | None = None,
+    ) -> None:
+        from hashlib import sha256  # 5 MB and some ms, while the child boots
+
+        self.client = ""
+        self.healthy = True
+        self._sha256 = sha256
+        self._log = log
+        self._writer = _Writer(store_path, server, run, pins, on_pins_changed)
+        self._queue: deque[_Taken | threading.Event] = deque()
+        self._pending: list[_Taken] = []
+        self._pin_chars = 0
+        self._lost = 0
+        self._room = threading.Condition()
+        self._wake = threading.Event()
+        self._idle = False
+        self._closing = False
+        self._thread: threading.Thread | None = None
+
+    def record(self, verdict: Verdict) -> None:
+        """Take a verdict; after `close` none is taken any more."""
+        taken = _Taken(
+            time.time(),
+            self.client,
+            verdict.direction,
+            verdict.kind,
+            verdict.method,
+            verdict.tool,
+            verdict.action,
+            verdict.event,
+            self._sha256(verdict.frame).hexdigest(),  # here, so that no frame is kept
+            len(verdict.frame),
+            verdict.findings,
+            verdict.pins,
+        )
+        if self._thread is None:
+            self._start()
+        if (verdict.pins or len(self._queue) >= BACKLOG_ROWS) and not self._make_room(taken):
+            return
+        self._queue.append(taken)
+        if self._idle and verdict.findings:
+            self._wake.set()
+
+    def flush(self, timeout_seconds: float = CLOSE_SECONDS) -> bool:
+        """Wait until all that was recorded is written; False where it could not be."""
+        if self._thread is None:
+            return True
+        marker = threading.Event()
+        self._queue.append(marker)
+        self._wake.set()
+        return marker.wait(timeout_seconds) and self.healthy
+
+    def close(self) -> None:
+        """Write what waits and end the thread."""
+        with self._room:
+            self._closing = True
+            self._room.notify_all()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(CLOSE_SECONDS)
+
+    def _start(self) -> None:
+        with self._room:
+            if self._thread is None and not self._closing:
+                self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+                self._thread.start()
+
+    def _make_room(self, taken: _Taken) -> bool:
+        """Wait until one more may wait; False where it is lost."""
+        chars = sum(len(change.definition) for change in taken.pins)
+        with self._room:
+            while self.healthy and not self._closing and self._is_full():
+                self._wake.set()
+                self._room.wait()
+            if self._closing or self._is_full():
+                self._lost += 1
+                return False
+            self._pin_chars += chars
+            return True
+
+    def _is_full(self) -> bool:
+        return len(self._queue) >= BACKLOG_ROWS or self._pin_chars >= BACKLOG_PIN_CHARS
+
+    # --- in the thread ---------------------------------------------------------------------
+
+    def _run(self) -> None:
+        quiet_rounds, watched = 0, time.monotonic()
+        ended = False
+        try:
+            while not self._closing:
+                self._pause(quiet_rounds)
+                quiet_rounds = 0 if self._queue else quiet_rounds + 1
+                self._write_all()
+                if time.monotonic() - watched >= WATCH_SECONDS:
+                    self._attempt(self._writer.watch)
+                    watched = time.monotonic()
+            self._write_all()
+            if self._pending or self._lost:
+                unwritten = self._lost + len(self._pending) + len(self._queue)
+                self._tell("error", "verdicts are missing in the audit", lost=unwritten)
+            ended = True
+        finally:
+            self._writer.close()
+            with self._room:  # whatever happened, nobody waits for this thread any more
+                self._closing, self.healthy = True, self.healthy and ended
+                self._room.notify_all()
+
+    def _pause(self, quiet_rounds: int) -> None:
+        if not self.healthy:
+            self._wake.wait(RETRY_SECONDS)
+        elif quiet_rounds < BUSY_ROUNDS:
+            self._wake.wait(BATCH_SECONDS)
+        else:
+            self._idle = True
+            if not self._queue:  # what came before `_idle` was set has not woken us
+                self._wake.wait(WATCH_SECONDS)
+            self._idle = False
+        self._wake.clear()
+
+    def _write_all(self) -> None:
+        while self._queue or self._pending or self._lost:
+            markers = self._fill()
+            written = self._attempt(self._write)
+            with self._room:
+                self._room.notify_all()
+            for marker in markers:
+                marker.set()
+            if not written:
+                return
+
+    def _fill(self) -> list[threading.Event]:
+        markers: list[threading.Event] = []
+        while self._queue and len(self._pending) < BATCH_ROWS:
+            taken = self._queue.popleft()
+            if isinstance(taken, threading.Event):
+                markers.append(taken)
+            else:
+                self._pending.append(taken)
+                self._tell_findings(taken)
+        return markers
+
+    def _write(self) -> None:
+        with self._room:
+            lost = self._lost
+        self._writer.write(self._pending, lost)
+        chars = sum(len(change.definition) for taken in self._pending for change in taken.pins)
+        self._pending.clear()
+        with self._room:
+            self._lost -= lost
+            self._pin_chars -= chars
+
+    def _attempt(self, step: Callable[[], None]) -> bool:
+        try:
+            step()
+        except StateError as error:
+            if self.healthy:
+                self._tell("error", "the store cannot be written", why=str(error))
+            self.healthy = False
+        else:
+            if not self.healthy:
+                self._tell("warning", "the store is written again")
+            self.healthy = True
+        return self.healthy
+
+    def _tell_findings(self, taken: _Taken) -> None:
+        for finding in taken.findings:
+            self._tell(
+                "warning" if finding.action >= Action.WARN else "info",
+                f"{finding.action.name.lower()} {finding.rule}",
+                event_id=taken.event,
+                direction=taken.direction.value,
+                method=taken.method,
+                tool=finding.tool or taken.tool,
+                place=finding.place,
+                pointer=finding.pointer,
+                view=finding.view,
+                severity=finding.severity.name.lower(),
+                confidence=finding.confidence.name.lower(),
+                excerpt=finding.excerpt,
+                note=finding.note,
+                how_to_allow=how_to_allow(finding, taken.event)
+                if finding.action is Action.BLOCK
+                else "",
+            )
+
+    def _tell(self, level: str, event: str, **fields: object) -> None:
+        with suppress(OSError, ValueError):  # standard error is closed: nobody listens
+            self._log(level, event, **fields)
+
+
+class _Writer:
+    """The store as the thread uses it: opened late, written in batches, watched for others."""
+
+    def __init__(
+        self,
+        path: Path,
+        server: str,
+        run: str,
+        pins: Pins | None,
+        on_pins_changed: Callable[[Pins], None] | None,
+    ) -> None:
+        self._path = path
+        self._server = server
+        self._run = run
+        self._known = None if pins is None else _marks(pins)
+        self._on_pins_changed = on_pins_changed
+        self._store: Store | None = None
+        self._counter = -1
+
+    def write(self, batch: list[_Taken], lost: int) -> None:
+        """Write audit rows and pins in one transaction."""
+        store = self._open()
+        entries = [_entry(taken) for taken in batch]
+        if lost:
+            entries.append(_gap(lost))
+        changes = [change for taken in batch for change in taken.pins]
+        with store.transaction():
+            if entries:
+                Audit(store, self._run, self._server, entries[0].time).append_many(entries)
+            before = store.pins(self._server) if changes else {}
+            store.remember(self._server, changes)
+            after = store.pins(self._server) if changes else {}
+        if changes:
+            known, self._known = self._known, _marks(after)
+            if known != _marks(before) and self._on_pins_changed is not None:
+                self._on_pins_changed(after)
+
+    def watch(self) -> None:
+        """Look whether another process has changed the pins."""
+        store = self._open()
+        counter = store.change_counter()
+        if counter == self._counter:
+            return
+        self._counter = counter
+        pins = store.pins(self._server)
+        known, self._known = self._known, _marks(pins)
+        if known != self._known and self._on_pins_changed is not None:
+            self._on_pins_changed(pins)
+
+    def close(self) -> None:
+        """Let go of the store."""
+        if self._store is not None:
+            self._store.close()
+
+    def _open(self) -> Store:
+        if self._store is None:
+            self._store = Store.open(self._path)
+        if self._known is None:
+            self._known = _marks(self._store.pins(self._server))
+        return self._store
+
+
+def _marks(pins: Pins) -> dict[tuple[str, str], tuple[str | None, str | None]]:
+    return {key: (pin.approved_fingerprint, pin.held_fingerprint) for key, pin in pins.items()}
+
+
+def _entry(taken: _Taken) -> Entry:
+    return Entry(
+        _iso(taken.time),
+        _name(taken.client),
+        taken.direction.value,
+        taken.kind.value if taken.kind is not None else "unreadable",
+        _name(taken.method),
+        _name(taken.tool),
+        taken.action.name.lower(),
+        taken.event,
+        taken.sha256,
+        taken.length_bytes,
+        findings_json(taken.findings),
+    )
+
+
+def _gap(lost: int) -> Entry:
+    note = f"{lost} verdicts were lost while the store could not be written"
+    findings = findings_json((Finding("audit.gap", "audit", action=Action.WARN, note=note),))
+    return Entry(_iso(time.time()), "", "", "gap", "", "", "warn", "", "", 0, findings)
+
+
+def _name(text: str | None) -> str:
+    """A peer's word, short and fit for UTF-8."""
+    return (text or "")[:NAME_CHARS].encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _iso(seconds: float) -> str:
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,132 @@
+"""The tables of the store, and how an older file becomes a newer one; knows SQL alone."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from pipeguard.errors import StateError
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
+
+STRICT_SINCE = (3, 37, 0)  # https://www.sqlite.org/stricttables.html
+
+# Each entry brings a file from version i to i + 1 (PRAGMA user_version). Never change one.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE pins (
+            server TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            name TEXT NOT NULL,
+            approved TEXT,
+            approved_fingerprint TEXT,
+            approved_at TEXT NOT NULL DEFAULT '',
+            held TEXT,
+            held_fingerprint TEXT,
+            held_at TEXT NOT NULL DEFAULT '',
+            reason TEXT NOT NULL DEFAULT '',
+            PRIMARY KEY (server, kind, name),
+            CHECK (approved IS NOT NULL OR held IS NOT NULL)
+        ) STRICT""",
+        """CREATE TABLE chains (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            chain TEXT NOT NULL UNIQUE,
+            server TEXT NOT NULL,
+            started TEXT NOT NULL,
+            previous TEXT NOT NULL,
+            first TEXT NOT NULL,
+            head TEXT NOT NULL,
+            length INTEGER NOT NULL
+        ) STRICT""",
+        """CREATE TABLE audit (
+            id INTEGER PRIMARY KEY,
+            chain TEXT NOT NULL,
+            seq INTEGER NOT NULL,
+            time TEXT NOT NULL,
+            server TEXT NOT NULL,
+            client TEXT NOT NULL,
+            direction TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            method TEXT NOT NULL,
+            tool TEXT NOT NULL,
+            action TEXT NOT NULL,
+            event TEXT NOT NULL,
+            frame_sha256 TEXT NOT NULL,
+            frame_bytes INTEGER NOT NULL,
+            findings TEXT NOT NULL,
+            prev_hash TEXT NOT NULL,
+            hash TEXT NOT NULL,
+            UNIQUE (chain, seq)
+        ) STRICT""",
+        "CREATE INDEX audit_event ON audit (event) WHERE event <> ''",
+    ),
+)
+
+
+def migrate(connection: sqlite3.Connection, path: Path, wait_seconds: float) -> None:
+    """Bring a store to this version's form, whoever else is doing so.
+
+    Raises:
+        StateError: the file is of a newer PipeGuard, or SQLite is too old.
+    """
+    _use_wal(connection, wait_seconds)
+    if _version(connection) == len(MIGRATIONS):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = _version(connection)
+        if version > len(MIGRATIONS):
+            raise StateError(
+                f"the store {path} was written by a newer PipeGuard (form {version}).\n"
+                "  Upgrade this one, or name another folder in PIPEGUARD_STATE_DIR."
+            )
+        for statements in MIGRATIONS[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute("COMMIT")
+    finally:
+        rollback(connection)
+
+
+def rollback(connection: sqlite3.Connection) -> None:
+    """Undo a transaction that is still open; SQLite itself ends one that met a full disk."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    import sqlite3
+
+    if sqlite3.sqlite_version_info < STRICT_SINCE:
+        raise StateError(
+            f"this Python has SQLite {sqlite3.sqlite_version}; the store needs 3.37.\n"
+            "  Use a Python that was built with a newer one."
+        )
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    assert isinstance(version, int)  # noqa: S101  SQLite's own
+    return version
+
+
+def _use_wal(connection: sqlite3.Connection, wait_seconds: float) -> None:
+    """Set write-ahead logging, which lasts in the file.
+
+    Two processes that do so at once meet SQLITE_BUSY without the busy handler being asked, for
+    neither could let the other go first (https://www.sqlite.org/c3ref/busy_handler.html).
+    """
+    import sqlite3
+
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+                # A file system without shared memory keeps its own mode, and that works as well.
+                connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return

@@ -1,0 +1,247 @@
+"""The chains of the audit: what is in a row, and that no tampering goes unseen."""
+
+# ruff: noqa: S608
+# the statements are put together from this file's own words
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeguard.errors import StateError
+from pipeguard.state.audit import (
+    FINDINGS_KEPT,
+    Audit,
+    Entry,
+    Wanted,
+    chains,
+    findings_json,
+    rows,
+    verify,
+)
+from pipeguard.state.store import Store
+from tests.state.samples import FINDING
+
+
+def entry(i: int = 0, action: str = "allow", findings: str = "[]") -> Entry:
+    return Entry(
+        time=f"2026-03-02T10:00:{i:02d}.000Z",
+        client="editor 1.0",
+        direction="to-server",
+        kind="request",
+        method="tools/call",
+        tool="get_forecast",
+        action=action,
+        event=f"RUN.c{i}",
+        frame_sha256=f"{i:064x}",
+        frame_bytes=i,
+        findings=findings,
+    )
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Two runs, each with ten rows in batches of five, interleaved."""
+    path = tmp_path / "pipeguard.db"
+    with Store.open(path) as store:
+        runs = [Audit(store, f"RUN{i}", "weather", "2026-03-02T10:00:00Z") for i in range(2)]
+        for batch in range(2):
+            for run in runs:
+                run.append_many(entry(5 * batch + i) for i in range(5))
+    return path
+
+
+def test_an_untouched_audit_has_no_problems(path: Path) -> None:
+    assert verify(path) == []
+    with Store.open(path) as store:
+        assert [(chain.chain, chain.length) for chain in chains(store)] == [
+            ("RUN0", 10),
+            ("RUN1", 10),
+        ]
+        found = list(rows(store, Wanted()))
+    assert [row.entry for row in found if row.chain == "RUN0"] == [entry(i) for i in range(10)]
+    assert [row.seq for row in found if row.chain == "RUN1"] == list(range(1, 11))
+
+
+def test_an_empty_audit_has_no_problems(tmp_path: Path) -> None:
+    assert verify(tmp_path / "pipeguard.db") == []
+
+
+COLUMNS = [
+    "time",
+    "server",
+    "client",
+    "direction",
+    "kind",
+    "method",
+    "tool",
+    "action",
+    "event",
+    "frame_sha256",
+    "frame_bytes",
+    "findings",
+    "prev_hash",
+    "hash",
+]
+ROW_4 = "chain = 'RUN0' AND seq = 4"
+CHAIN_0 = "chain = 'RUN0'"
+
+
+def tamper(path: Path, *statements: str) -> None:
+    connection = sqlite3.connect(path)
+    with connection:
+        for statement in statements:
+            connection.execute(statement)
+    connection.close()
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_any_changed_field_is_seen_at_its_row(path: Path, column: str) -> None:
+    tamper(path, f"UPDATE audit SET {column} = 7 WHERE {ROW_4}")
+    problems = verify(path)
+    assert (problems[0].chain, problems[0].seq) == ("RUN0", 4)
+    assert problems[0].what == "row 4 was changed or moved"
+
+
+def test_a_removed_row_is_seen(path: Path) -> None:
+    tamper(path, f"DELETE FROM audit WHERE {ROW_4}")
+    assert [(p.seq, p.what) for p in verify(path)] == [(4, "row 4 is missing")]
+
+
+def test_a_removed_row_is_seen_when_the_later_ones_are_renumbered(path: Path) -> None:
+    tamper(
+        path,
+        f"DELETE FROM audit WHERE {ROW_4}",
+        f"UPDATE audit SET seq = -seq WHERE {CHAIN_0} AND seq > 4",
+        f"UPDATE audit SET seq = -seq - 1 WHERE {CHAIN_0} AND seq < 0",
+        f"UPDATE chains SET length = 9 WHERE {CHAIN_0}",
+    )
+    assert verify(path)[0].what == "row 4 was changed or moved"
+
+
+def test_two_rows_that_changed_places_are_seen(path: Path) -> None:
+    tamper(
+        path,
+        f"UPDATE audit SET seq = -1 WHERE {ROW_4}",
+        f"UPDATE audit SET seq = 4 WHERE {CHAIN_0} AND seq = 5",
+        f"UPDATE audit SET seq = 5 WHERE {CHAIN_0} AND seq = -1",
+    )
+    assert [p.seq for p in verify(path)] == [4, 5]
+
+
+def test_rows_cut_off_at_the_end_are_seen(path: Path) -> None:
+    tamper(path, f"DELETE FROM audit WHERE {CHAIN_0} AND seq > 8")
+    assert [(p.seq, p.what) for p in verify(path)] == [(9, "rows 9 to 10 are missing")]
+
+
+def test_rows_cut_off_with_the_length_set_back_are_seen(path: Path) -> None:
+    tamper(
+        path,
+        f"DELETE FROM audit WHERE {CHAIN_0} AND seq > 8",
+        f"UPDATE chains SET length = 8 WHERE {CHAIN_0}",
+    )
+    assert [p.what for p in verify(path)] == ["the last row is not the head of the chain"]
+
+
+def test_a_row_of_another_chain_put_in_is_seen(path: Path) -> None:
+    tamper(
+        path,
+        f"DELETE FROM audit WHERE {ROW_4}",
+        "UPDATE audit SET chain = 'RUN0' WHERE chain = 'RUN1' AND seq = 4",
+    )
+    assert {(p.chain, p.seq) for p in verify(path)} == {("RUN0", 4), ("RUN1", 4)}
+
+
+def test_an_added_row_is_seen(path: Path) -> None:
+    columns = ", ".join(COLUMNS)
+    tamper(
+        path,
+        f"INSERT INTO audit (chain, seq, {columns}) SELECT chain, 11, {columns} FROM audit"
+        f" WHERE {CHAIN_0} AND seq = 10",
+    )
+    assert "rows were added behind the head" in [p.what for p in verify(path)]
+
+
+@pytest.mark.parametrize("chain", ["RUN0", "RUN1"])
+def test_a_removed_chain_is_seen(path: Path, chain: str) -> None:
+    tamper(
+        path,
+        f"DELETE FROM audit WHERE chain = '{chain}'",
+        f"DELETE FROM chains WHERE chain = '{chain}'",
+    )
+    number = 1 + ["RUN0", "RUN1"].index(chain)
+    assert f"chain number {number} was removed" in [p.what for p in verify(path)]
+
+
+def test_a_chain_without_its_entry_is_seen(path: Path) -> None:
+    tamper(path, f"DELETE FROM chains WHERE {CHAIN_0}")
+    assert "10 rows of a chain that is not in the table of chains" in [p.what for p in verify(path)]
+
+
+@pytest.mark.parametrize("column", ["server", "started", "previous", "first"])
+def test_a_changed_entry_of_a_chain_is_seen(path: Path, column: str) -> None:
+    tamper(path, f"UPDATE chains SET {column} = 'x' WHERE {CHAIN_0}")
+    assert "the chain's own entry was changed" in [p.what for p in verify(path)]
+
+
+def test_a_failed_append_leaves_the_chain_as_it_was(path: Path) -> None:
+    with Store.open(path) as store:
+        (pages,) = store.connection.execute("PRAGMA page_count").fetchone()
+        store.connection.execute(f"PRAGMA max_page_count = {pages}")
+        audit = Audit(store, "RUN0", "weather", "")
+        with pytest.raises(StateError, match="disk is full"):
+            audit.append_many(entry(i, findings="[" + " " * 9000 + "]") for i in range(50))
+    assert verify(path) == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "matches"),
+    [
+        (Wanted(limit=3), lambda e: e.event in {"RUN.c7", "RUN.c8", "RUN.c9"}),
+        (Wanted(action="block"), lambda e: e.action == "block"),
+        (Wanted(since="2026-03-02T10:00:05"), lambda e: e.frame_bytes >= 5),
+        (Wanted(event="RUN.c3"), lambda e: e.event == "RUN.c3"),
+        (Wanted(rule="secrets.aws-access-key-id"), lambda e: e.action == "block"),
+        (Wanted(rule="secrets"), lambda e: e.action == "block"),
+        (Wanted(rule="secret"), lambda e: False),
+        (Wanted(rule="secrets.aws"), lambda e: False),
+        (Wanted(server="mail"), lambda e: False),
+        (Wanted(server="weather", rule="%"), lambda e: False),
+    ],
+)
+def test_rows_are_found_by_what_is_wanted(
+    tmp_path: Path, wanted: Wanted, matches: Callable[[Entry], bool]
+) -> None:
+    blocked = findings_json((FINDING,))
+    entries = [entry(i) if i % 2 else entry(i, "block", blocked) for i in range(10)]
+    with Store.open(tmp_path / "pipeguard.db") as store:
+        Audit(store, "RUN", "weather", "").append_many(entries)
+        found = [row.entry for row in rows(store, wanted)]
+    assert found == [e for e in entries if matches(e)]
+
+
+def test_findings_are_kept_with_all_but_their_span() -> None:
+    assert json.loads(findings_json((FINDING,))) == [
+        {
+            "rule": "secrets.aws-access-key-id",
+            "place": "call.arguments",
+            "pointer": "/params/arguments/key",
+            "severity": "high",
+            "confidence": "high",
+            "action": "block",
+            "view": "text",
+            "excerpt": "AKIA****************",
+            "note": "",
+            "tool": "get_forecast",
+        }
+    ]
+    assert findings_json(()) == "[]"
+
+
+def test_of_very_many_findings_the_first_are_kept_and_the_rest_counted() -> None:
+    kept = json.loads(findings_json((FINDING,) * (FINDINGS_KEPT + 7)))
+    assert len(kept) == FINDINGS_KEPT + 1
+    assert kept[-1] == {"rule": "audit.more", "note": "7 more"}

@@ -1,0 +1,334 @@
+"""Verdicts on their way to the store: in order, in bounded memory, through every failure."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import tracemalloc
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from pipeguard.core.finding import Direction, Verdict
+from pipeguard.core.fingerprint import Pin
+from pipeguard.state import recorder as recorder_module
+from pipeguard.state import store as store_module
+from pipeguard.state.audit import Row, Wanted, chains, rows, verify
+from pipeguard.state.recorder import Recorder
+from pipeguard.state.store import Store
+from tests.state.samples import FINDING, FORECAST, POISONED, held, seen, silent, verdict
+
+ROOT = Path(__file__).parents[2]
+TOOL = ("tool", "get_forecast")
+
+
+@dataclass
+class Heard:
+    """A log that remembers, and says when there is something."""
+
+    lines: list[tuple[str, str, dict[str, object]]] = field(default_factory=list)
+    something: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self, level: str, event: str, **fields: object) -> None:
+        self.lines.append((level, event, fields))
+        self.something.set()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "pipeguard.db"
+
+
+@pytest.fixture
+def recorder(path: Path) -> Iterator[Recorder]:
+    recorder = Recorder(path, "weather", "RUN", silent)
+    yield recorder
+    recorder.close()
+
+
+def is_healthy(recorder: Recorder) -> bool:
+    return recorder.healthy
+
+
+def written(path: Path) -> list[Row]:
+    with Store.open(path) as store:
+        return list(rows(store, Wanted()))
+
+
+def test_a_verdict_is_written_with_its_findings_and_the_hash_of_its_frame(
+    recorder: Recorder, path: Path
+) -> None:
+    frame = b'{"jsonrpc":"2.0"}'
+    recorder.client = "editor 1.0"
+    recorder.record(verdict("RUN.c1", frame, (FINDING,)))
+    assert recorder.flush()
+    (row,) = written(path)
+    entry = row.entry
+    assert (row.chain, row.seq, row.server) == ("RUN", 1, "weather")
+    assert (entry.client, entry.direction, entry.kind) == ("editor 1.0", "to-server", "request")
+    assert (entry.method, entry.tool, entry.action) == ("tools/call", "get_forecast", "block")
+    assert (entry.event, entry.frame_sha256) == ("RUN.c1", sha256(frame).hexdigest())
+    assert entry.frame_bytes == len(frame)
+    assert "secrets.aws-access-key-id" in entry.findings
+    assert verify(path) == []
+
+
+def test_what_could_not_be_read_is_written_too(recorder: Recorder, path: Path) -> None:
+    recorder.record(Verdict(Direction.TO_CLIENT, b"\xff", FINDING.action, None, None, (FINDING,)))
+    recorder.record(verdict("\ud800".encode("utf-8", "replace").decode(), b"\xff" * 9))
+    assert recorder.flush()
+    first = written(path)[0].entry
+    assert (first.kind, first.method, first.tool) == ("unreadable", "", "")
+
+
+def test_names_that_a_peer_chose_are_cut_and_made_fit_to_store(
+    recorder: Recorder, path: Path
+) -> None:
+    recorder.client = "\ud800" * 10_000
+    recorder.record(verdict())
+    assert recorder.flush()
+    assert written(path)[0].entry.client == "\\ud800" * 200
+
+
+def test_nothing_is_started_before_the_first_verdict(path: Path) -> None:
+    before = threading.active_count()
+    recorder = Recorder(path, "weather", "RUN", silent)
+    assert recorder.flush()
+    assert threading.active_count() == before
+    recorder.close()
+    assert not path.exists()
+
+
+def test_closing_writes_what_waits_and_takes_nothing_more(path: Path) -> None:
+    recorder = Recorder(path, "weather", "RUN", silent)
+    for i in range(2500):
+        recorder.record(verdict(f"RUN.c{i}"))
+    recorder.close()
+    recorder.record(verdict("RUN.late"))
+    assert [row.entry.event for row in written(path)] == [f"RUN.c{i}" for i in range(2500)]
+    assert verify(path) == []
+
+
+def test_pins_are_kept(recorder: Recorder, path: Path) -> None:
+    recorder.record(verdict(pins=(seen(FORECAST),)))
+    recorder.record(verdict(pins=(held(POISONED),)))
+    assert recorder.flush()
+    with Store.open(path) as store:
+        pin = store.pins("weather")[TOOL]
+    assert (pin.approved, pin.held) == (seen(FORECAST).definition, held(POISONED).definition)
+
+
+def test_findings_are_told_to_the_log(path: Path) -> None:
+    log = Heard()
+    recorder = Recorder(path, "weather", "RUN", log)
+    recorder.record(verdict("RUN.c1", findings=(FINDING,)))
+    recorder.record(verdict("RUN.c2"))
+    recorder.close()
+    ((level, event, fields),) = log.lines
+    assert (level, event) == ("warning", "block secrets.aws-access-key-id")
+    assert (fields["event_id"], fields["place"]) == ("RUN.c1", "call.arguments")
+
+
+def test_a_log_that_nobody_reads_any_more_is_no_failure(path: Path) -> None:
+    def closed(level: str, event: str, **fields: object) -> None:
+        raise BrokenPipeError
+
+    recorder = Recorder(path, "weather", "RUN", closed)
+    recorder.record(verdict("RUN.c1", findings=(FINDING,)))
+    assert recorder.flush()
+    recorder.close()
+    assert len(written(path)) == 1
+
+
+def test_memory_stays_flat_over_ten_thousand_verdicts(path: Path) -> None:
+    frame = b"x" * 10_000
+    recorder = Recorder(path, "weather", "RUN", silent)
+
+    def run(count: int) -> int:
+        for i in range(count):
+            recorder.record(verdict(f"RUN.c{i}", frame + str(i).encode()))
+            if i % 500 == 499:
+                assert recorder.flush()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        after_2000 = run(2_000)
+        after_10000 = run(8_000)
+    finally:
+        tracemalloc.stop()
+    recorder.close()
+    assert after_10000 - after_2000 < 100_000
+    assert len(written(path)) == 10_000
+    assert verify(path) == []
+
+
+def test_a_full_backlog_makes_the_pump_wait_and_loses_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "BACKLOG_ROWS", 10)
+    monkeypatch.setattr(recorder_module, "BACKLOG_PIN_CHARS", 100)
+    recorder = Recorder(path, "weather", "RUN", silent)
+
+    def send() -> None:
+        for _ in range(100):
+            recorder.record(verdict(pins=(seen(),)))
+
+    pumps = [threading.Thread(target=send) for _ in range(2)]
+    for pump in pumps:
+        pump.start()
+    for pump in pumps:
+        pump.join()
+    recorder.close()
+    assert len(written(path)) == 200
+    assert verify(path) == []
+
+
+def test_a_store_that_is_locked_is_told_once_and_caught_up_with(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "BUSY_SECONDS", 0.01)
+    monkeypatch.setattr(recorder_module, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(recorder_module, "BACKLOG_ROWS", 10)
+    log = Heard()
+    Store.open(path).close()
+    recorder = Recorder(path, "weather", "RUN", log)
+    with Store.open(path) as other, other.transaction():
+        other.remember("weather", [])
+        recorder.record(verdict("RUN.c0"))
+        assert log.something.wait(10)
+        assert not is_healthy(recorder)
+        assert not recorder.flush()
+        for i in range(1, 100):
+            recorder.record(verdict(f"RUN.c{i}"))
+    while not recorder.flush():
+        pass
+    assert is_healthy(recorder)
+    recorder.close()
+    assert [(level, event) for level, event, _ in log.lines] == [
+        ("error", "the store cannot be written"),
+        ("warning", "the store is written again"),
+    ]
+    kept = written(path)
+    gaps = [row.entry for row in kept if row.entry.kind == "gap"]
+    lost = sum(int(gap.findings.partition('"note":"')[2].split()[0]) for gap in gaps)
+    assert len(gaps) == 1
+    assert len(kept) - 1 + lost == 100
+    assert verify(path) == []
+
+
+def test_a_store_that_stays_broken_is_told_at_the_end(path: Path) -> None:
+    path.write_bytes(b"this is no database" * 1000)
+    log = Heard()
+    recorder = Recorder(path, "weather", "RUN", log)
+    recorder.record(verdict())
+    assert not recorder.flush()
+    recorder.close()
+    assert not recorder.healthy
+    assert [event for _, event, _ in log.lines] == [
+        "the store cannot be written",
+        "verdicts are missing in the audit",
+    ]
+    assert log.lines[-1][2] == {"lost": 1}
+
+
+def test_an_approval_from_elsewhere_is_told_while_the_server_runs(path: Path) -> None:
+    told: list[Mapping[tuple[str, str], Pin]] = []
+    changed = threading.Event()
+
+    def on_pins_changed(pins: Mapping[tuple[str, str], Pin]) -> None:
+        told.append(pins)
+        changed.set()
+
+    recorder = Recorder(path, "weather", "RUN", silent, pins={}, on_pins_changed=on_pins_changed)
+    recorder.record(verdict(pins=(seen(FORECAST),)))
+    recorder.record(verdict(pins=(held(POISONED),)))
+    assert recorder.flush()
+    with Store.open(path) as person:
+        person.approve("weather")
+        person.remember("mail", [seen(FORECAST)])
+    assert changed.wait(10)
+    recorder.close()
+    assert [pins[TOOL].approved for pins in told] == [held(POISONED).definition]
+
+
+def test_what_another_process_pinned_first_is_told_with_our_own_write(path: Path) -> None:
+    told: list[Mapping[tuple[str, str], Pin]] = []
+    recorder = Recorder(path, "weather", "RUN", silent, pins={}, on_pins_changed=told.append)
+    with Store.open(path) as other:
+        other.remember("weather", [seen(FORECAST)])
+    recorder.record(verdict(pins=(seen(POISONED),)))
+    recorder.close()
+    (pins,) = told
+    assert pins[TOOL].approved == seen(FORECAST).definition
+    assert pins[TOOL].held == seen(POISONED).definition
+
+
+def test_a_finding_wakes_a_recorder_that_sleeps(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "BUSY_ROUNDS", 0)
+    monkeypatch.setattr(recorder_module, "WATCH_SECONDS", 3600.0)
+    log = Heard()
+    recorder = Recorder(path, "weather", "RUN", log)
+    recorder.record(verdict("RUN.c1"))
+    assert recorder.flush()
+    recorder.record(verdict("RUN.c2", findings=(FINDING,)))
+    assert log.something.wait(10)
+    recorder.close()
+    assert len(written(path)) == 2
+
+
+RUN = """
+import sys
+from pathlib import Path
+from pipeguard.state.recorder import Recorder
+from tests.state.samples import silent, verdict
+path, run, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+recorder = Recorder(path, "weather", run, silent)
+for i in range(count):
+    recorder.record(verdict(f"{run}.c{i}", findings=()))
+    if i % 2000 == 1999:
+        recorder.flush()
+        print("written", flush=True)
+recorder.close()
+"""
+
+
+def start(path: Path, run: str, count: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-W", "error", "-c", RUN, str(path), run, str(count)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT)
+
+
+def test_two_processes_write_one_store_in_chains_of_their_own(path: Path) -> None:
+    runs = [start(path, run, 4000) for run in ("RUN1", "RUN2")]
+    for run in runs:
+        run.communicate(timeout=60)
+    assert [run.returncode for run in runs] == [0, 0]
+    with Store.open(path) as store:
+        assert sorted((chain.chain, chain.length) for chain in chains(store)) == [
+            ("RUN1", 4000),
+            ("RUN2", 4000),
+        ]
+    assert verify(path) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
+def test_a_kill_in_the_middle_leaves_a_chain_that_verifies(path: Path) -> None:
+    run = start(path, "RUN", 10_000_000)
+    assert run.stdout is not None
+    assert run.stdout.readline() == b"written\n"
+    run.send_signal(signal.SIGKILL)
+    run.communicate(timeout=30)
+    assert verify(path) == []
+    connection = sqlite3.connect(path)
+    (count,) = connection.execute("SELECT count(*) FROM audit").fetchone()
+    connection.close()
+    assert count >= 2000

@@ -1,0 +1,43 @@
+"""The form of the store's file, and what is done where SQLite cannot give it."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from pipeguard.errors import StateError
+from pipeguard.state.schema import MIGRATIONS, migrate
+
+
+def test_a_file_is_brought_to_this_version_once(tmp_path: Path) -> None:
+    path = tmp_path / "pipeguard.db"
+    connection = sqlite3.connect(path, isolation_level=None)
+    migrate(connection, path, 1.0)
+    migrate(connection, path, 1.0)
+    assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
+
+
+def test_an_old_sqlite_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = sqlite3.connect(tmp_path / "pipeguard.db", isolation_level=None)
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 31, 0))
+    with pytest.raises(StateError, match=r"needs 3\.37"):
+        migrate(connection, tmp_path, 1.0)
+    connection.close()
+
+
+def test_a_file_that_somebody_is_writing_is_waited_for_and_then_told(tmp_path: Path) -> None:
+    path = tmp_path / "pipeguard.db"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("CREATE TABLE t (a)")
+    other.execute("BEGIN EXCLUSIVE")
+    connection = sqlite3.connect(path, isolation_level=None, timeout=0)
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        migrate(connection, path, 0.05)
+    other.execute("ROLLBACK")
+    migrate(connection, path, 1.0)
+    other.close()
+    connection.close()

@@ -1,0 +1,231 @@
+"""Pins on disk: trusted, held, approved, and shared by processes."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeguard.core.fingerprint import Pin
+from pipeguard.errors import StateError
+from pipeguard.state import store as store_module
+from pipeguard.state.store import Store
+from tests.state.samples import FORECAST, POISONED, held, seen
+
+ROOT = Path(__file__).parents[2]
+TOOL = ("tool", "get_forecast")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "pipeguard.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    with Store.open(path) as opened:
+        yield opened
+
+
+def test_first_use_is_trusted_and_outlives_the_process(store: Store, path: Path) -> None:
+    store.remember("weather", [seen()])
+    with Store.open(path) as again:
+        pin = again.pins("weather")[TOOL]
+        assert again.servers() == ("weather",)
+    assert (pin.approved, pin.approved_fingerprint) == (seen().definition, seen().fingerprint)
+    assert (pin.held, pin.held_fingerprint, pin.reason) == (None, None, "")
+    assert pin.approved_at.endswith("Z")
+
+
+def test_servers_do_not_share_pins(store: Store) -> None:
+    store.remember("weather", [seen()])
+    assert store.pins("mail") == {}
+
+
+def test_a_drift_is_held_beside_what_is_trusted(store: Store) -> None:
+    store.remember("weather", [seen()])
+    store.remember("weather", [held()])
+    pin = store.pins("weather")[TOOL]
+    assert (pin.approved, pin.held, pin.reason) == (
+        seen().definition,
+        held().definition,
+        "drift: wording",
+    )
+
+
+def test_the_newest_definition_is_the_one_that_is_held(store: Store) -> None:
+    newest = held({"name": "get_forecast", "description": "Third."}, reason="review")
+    store.remember("weather", [held(), newest])
+    pin = store.pins("weather")[TOOL]
+    assert (pin.held, pin.reason, pin.approved) == (newest.definition, "review", None)
+
+
+def test_first_use_never_replaces_what_another_session_pinned(store: Store) -> None:
+    store.remember("weather", [seen(FORECAST)])
+    store.remember("weather", [seen(POISONED)])
+    pin = store.pins("weather")[TOOL]
+    assert pin.approved == seen(FORECAST).definition
+    assert pin.held == seen(POISONED).definition
+    assert "another session" in pin.reason
+
+
+def test_what_goes_back_to_the_approved_words_is_held_no_more(store: Store) -> None:
+    store.remember("weather", [seen()])
+    since = store.pins("weather")[TOOL].approved_at
+    store.remember("weather", [held(), seen()])
+    pin = store.pins("weather")[TOOL]
+    assert (pin.held, pin.approved_at) == (None, since)
+
+
+def test_what_a_person_approved_meanwhile_is_not_held_again(store: Store) -> None:
+    store.remember("weather", [seen(), held()])
+    store.approve("weather")
+    store.remember("weather", [held()])
+    assert store.pins("weather")[TOOL].held is None
+
+
+def test_approval_trusts_what_is_held(store: Store) -> None:
+    store.remember("weather", [seen(), held(), seen(kind="prompt")])
+    approved = store.approve("weather", "tool", "get_forecast")
+    assert approved == [
+        Pin(*TOOL, held().definition, held().fingerprint, None, None, ""),
+    ]
+    assert store.pins("weather")[TOOL] == approved[0]
+    assert store.approve("weather") == []
+
+
+def test_only_what_was_shown_is_approved(store: Store) -> None:
+    shown = held()
+    store.remember("weather", [shown])
+    store.remember("weather", [held({"name": "get_forecast", "description": "Swapped."})])
+    assert store.approve("weather", *TOOL, shown.fingerprint) == []
+    assert store.pins("weather")[TOOL].approved is None
+
+
+def test_rejection_throws_away_what_is_held_alone(store: Store) -> None:
+    store.remember("weather", [seen(), held(), held({"name": "other", "description": "x"})])
+    assert len(store.reject("weather")) == 2
+    pins = store.pins("weather")
+    assert set(pins) == {TOOL}
+    assert pins[TOOL].approved is not None
+    assert pins[TOOL].held is None
+
+
+def test_what_is_forgotten_is_seen_for_the_first_time_again(store: Store) -> None:
+    store.remember("weather", [seen(), seen(kind="prompt")])
+    assert store.forget("weather", "tool", "get_forecast") == 1
+    store.remember("weather", [seen(POISONED)])
+    assert store.pins("weather")[TOOL].approved == seen(POISONED).definition
+    assert store.forget("weather") == 2
+
+
+def test_a_failed_transaction_changes_nothing(store: Store) -> None:
+    def two_steps() -> None:
+        with store.transaction():
+            store.remember("weather", [seen()])
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        two_steps()
+    assert store.pins("weather") == {}
+
+
+def test_the_counter_moves_when_another_connection_writes(store: Store, path: Path) -> None:
+    before = store.change_counter()
+    store.remember("weather", [seen()])
+    assert store.change_counter() == before
+    with Store.open(path) as other:
+        other.remember("weather", [held()])
+    assert store.change_counter() != before
+
+
+def test_the_file_and_its_journal_are_the_owners_alone(store: Store, path: Path) -> None:
+    store.remember("weather", [seen()])
+    files = list(path.parent.iterdir())
+    assert len(files) == 3
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+
+
+def test_a_file_that_others_could_read_is_closed_to_them(path: Path) -> None:
+    path.touch(0o644)
+    path.chmod(0o644)
+    Store.open(path).close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_file_of_a_newer_version_is_left_alone(path: Path) -> None:
+    Store.open(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(StateError, match="newer PipeGuard"):
+        Store.open(path)
+
+
+def test_a_file_that_is_no_store_is_told(path: Path) -> None:
+    path.write_bytes(b"not a database at all" * 100)
+    with pytest.raises(StateError, match="move it away"):
+        Store.open(path)
+
+
+def test_a_damaged_store_is_told(store: Store, path: Path) -> None:
+    store.remember("weather", [seen()])
+    store.close()
+    path.write_bytes(path.read_bytes()[:4096] + b"\xff" * 60_000)
+    with pytest.raises(StateError, match=r"pipeguard\.db"), Store.open(path) as damaged:
+        damaged.pins("weather")
+
+
+def test_a_place_without_a_folder_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StateError, match="PIPEGUARD_STATE_DIR"):
+        Store.open(tmp_path / "absent" / "pipeguard.db")
+
+
+def test_a_locked_store_is_told(store: Store, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "BUSY_SECONDS", 0.05)
+    with Store.open(path) as second, store.transaction():
+        store.remember("weather", [seen()])
+        with pytest.raises(StateError, match="keeps it locked"):
+            second.remember("weather", [seen()])
+
+
+def test_a_full_disk_is_told_and_leaves_what_was(store: Store) -> None:
+    store.remember("weather", [seen()])
+    (pages,) = store.connection.execute("PRAGMA page_count").fetchone()
+    store.connection.execute(f"PRAGMA max_page_count = {pages}")
+    big = {"name": "big", "description": "x" * 200_000}
+    with pytest.raises(StateError, match="disk is full"):
+        store.remember("weather", [seen(big)])
+    assert set(store.pins("weather")) == {TOOL}
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from pipeguard.state.store import Store
+from tests.state.samples import seen
+sys.stdin.readline()
+with Store.open(Path(sys.argv[1])) as store:
+    for i in range(50):
+        name = f"{sys.argv[2]}-{i}"
+        store.remember("weather", [seen({"name": name, "description": "x"})])
+        store.remember("weather", [seen({"name": "shared", "description": "same"})])
+"""
+
+
+def test_processes_begin_and_fill_one_store_together(path: Path) -> None:
+    command = [sys.executable, "-W", "error", "-c", WRITER, str(path)]
+    writers = [
+        subprocess.Popen([*command, f"writer{i}"], stdin=subprocess.PIPE, cwd=ROOT)
+        for i in range(3)
+    ]
+    for writer in writers:
+        writer.communicate(b"go\n", timeout=60)
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
+    with Store.open(path) as store:
+        assert len(store.pins("weather")) == 151
