@@ -1,0 +1,96 @@
+"""Makes what in the pages is made from its source: `make docs`, or `python docs/pages.py`.
+
+The page of commands is their own help, the pages of rules are their packs', and the README's
+demonstration is what `pipeguard demo` prints.
+Knows no command by name. A test fails where a page is not what this makes of it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from pipeguard.cli import cli
+from pipeguard.core import reference
+from pipeguard.rulebook import load_rules, sources
+
+HERE = Path(__file__).resolve().parent
+COMMANDS = HERE / "commands.md"
+RULES = HERE / "rules"
+README = HERE.parent / "README.md"
+COLUMNS = 100
+HEAD = """\
+# Commands
+
+Made from `--help` by `make docs`. See also [wrap](wrap.md) and [exit codes](exit-codes.md).
+"""
+DEMO = re.compile(r"(?<=^\$ make demo\n).*?(?=^```$)", re.DOTALL | re.MULTILINE)
+# What differs from run to run: a run's name in its events, and the time that it took.
+EVENT = (re.compile(r"\b[0-9A-HJKMNP-TV-Z]{8}(?=\.[cs]\d)"), "K7Q2M9D4")
+TIME = (re.compile(r"in \d+\.\d s"), "in 0.4 s")
+
+
+def commands(group: click.Group, words: str) -> Iterator[tuple[str, click.Command]]:
+    """Every command below a group, with the words that call it."""
+    context = click.Context(group, info_name=words)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{words} {name}")
+        elif command is not None and not command.hidden:
+            yield f"{words} {name}", command
+
+
+def section(words: str, command: click.Command) -> str:
+    """A command's help as its user sees it."""
+    context = click.Context(
+        command,
+        info_name=words,
+        terminal_width=COLUMNS,
+        max_content_width=COLUMNS,
+        help_option_names=["-h", "--help"],
+    )
+    lines = (line.rstrip() for line in command.get_help(context).splitlines())
+    return f"\n## {words}\n\n```text\n{chr(10).join(lines)}\n```\n"
+
+
+def commands_page() -> str:
+    """The page of commands."""
+    return HEAD + "".join(section(*found) for found in commands(cli, "pipeguard"))
+
+
+def rules_pages() -> dict[Path, str]:
+    """A page for each shipped pack, and their index."""
+    shipped = [pack for pack in sources() if pack.shipped]
+    pages = reference.pages(load_rules(shipped))
+    return {RULES / f"{name}.md": text for name, text in pages.items()}
+
+
+def readme(text: str) -> str:
+    """The README with what the demonstration prints today."""
+    done = subprocess.run(
+        [sys.executable, "-E", "-P", "-m", "pipeguard", "demo"],
+        env={**os.environ, "COLUMNS": str(COLUMNS)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    shown = done.stdout
+    for pattern, fixed in (EVENT, TIME):
+        shown = pattern.sub(fixed, shown)
+    return DEMO.sub(lambda _: shown, text)
+
+
+if __name__ == "__main__":
+    COMMANDS.write_text(commands_page(), encoding="utf-8")
+    RULES.mkdir(exist_ok=True)
+    for path, text in rules_pages().items():
+        path.write_text(text, encoding="utf-8")
+    README.write_text(readme(README.read_text(encoding="utf-8")), encoding="utf-8")

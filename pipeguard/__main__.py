@@ -1,0 +1,66 @@
+"""Runs the command line; `wrap` takes a shorter way, so that the server starts at once."""
+
+from __future__ import annotations
+
+import sys
+
+from pipeguard import _isolate
+
+TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
+if TYPE_CHECKING:
+    import click
+
+
+def main() -> None:
+    """The entry point of the command `pipeguard`; ends the process."""
+    _isolate.ensure()  # before anything but frozen modules is imported
+    raise SystemExit(_run(sys.argv[1:]))
+
+
+def _run(arguments: list[str]) -> int:
+    from pipeguard.errors import PipeGuardError
+
+    try:
+        if arguments[:1] == ["wrap"]:
+            from pipeguard import options
+
+            read = options.read(arguments[1:])
+            if read is not None:
+                from pipeguard.wrap import run
+
+                return run(read)
+        from pipeguard.cli import cli
+
+        return _called(cli, arguments)
+    except PipeGuardError as error:
+        return _tell(str(error), error.exit_code)
+
+
+def _called(cli: click.Group, arguments: list[str]) -> int:
+    """Run a verb. What click raises has its own words and exit code."""
+    import io
+
+    import click
+
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal of few letters
+    try:
+        code = cli.main(arguments, prog_name="pipeguard", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return _tell("aborted", 130)
+    return code if isinstance(code, int) else 0
+
+
+def _tell(message: str, code: int) -> int:
+    sys.stderr.write(f"pipeguard: {message}\n")
+    return code
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""`pipeguard allow`: a person's word that a block was a false alarm, as a narrow exception."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sys
+from dataclasses import asdict
+
+import click
+
+from pipeguard.settings import user_policy_path, usual_policy_path
+from pipeguard.state.alarm import allow, entries, find_event, narrowest, save
+from pipeguard.state.paths import store_path
+
+DAYS = 90  # long enough to forget about, short enough that it is looked at again
+
+
+def _day(context: click.Context, option: click.Parameter, value: str | None) -> datetime.date:
+    today = _today()
+    if value is None:
+        return today + datetime.timedelta(days=DAYS)
+    try:
+        day = datetime.date.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} is no day: write 2027-01-31.", context, option
+        ) from None
+    if day < today:
+        raise click.BadParameter(f"{value} is over.", context, option)
+    return day
+
+
+@click.command("allow", short_help="Allow a false alarm, as narrowly as can be.")
+@click.argument("event")
+@click.option("--why", help="Your reason; it stands in the policy file. Asked for if not given.")
+@click.option("--until", callback=_day, metavar="DAY", help=f"Last day (default: in {DAYS} days).")
+@click.option("--forever", is_flag=True, help="Until you remove it.")
+@click.option("--policy", "path", metavar="FILE", help="Write to FILE, not to your own policy.")
+@click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs; needs --why.")
+def command(  # noqa: PLR0913  one for each option
+    event: str,
+    *,
+    why: str | None,
+    until: datetime.date,
+    forever: bool,
+    path: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Let what EVENT stopped pass from now on: this rule, server, tool and place, nothing else.
+
+    Writes an exception into your policy file, whose comments and order stay as they are. It holds
+    for servers that are started from then on. To take it back, remove the lines.
+
+    \b
+    Examples:
+      pipeguard allow K7Q2M9D4.c12
+      pipeguard allow K7Q2M9D4.c12 --why "our docs quote attacks" --until 2027-01-31
+      pipeguard allow K7Q2M9D4.c12 --dry-run
+    """  # noqa: D301  click reads the mark
+    found = find_event(store_path(), event)
+    narrowest(found, None, "")  # says at once where no exception would help
+    if why is None and not dry_run:
+        if as_json or not sys.stdin.isatty():
+            raise click.UsageError("say why it is a false alarm: --why TEXT.")
+        why = click.prompt("Why is it a false alarm", err=True)
+    why = " ".join((why or "to be said").split())
+    if not why:
+        raise click.UsageError("--why is empty.")
+    exemptions = narrowest(found, None if forever else until, why)
+    path = path or user_policy_path() or usual_policy_path()
+    text = allow(path, exemptions, _today())
+    if text is not None and not dry_run:
+        save(path, text)
+    if as_json:
+        values = [asdict(one) for one in exemptions]
+        told = {"policy": path, "written": text is not None and not dry_run, "exceptions": values}
+        click.echo(json.dumps(told, indent=2, default=str))
+        return
+    if text is None:
+        click.echo(f"{path} allows this already. Start the server again, so that it holds.")
+        return
+    click.echo(f"{'Would be written' if dry_run else 'Written'} to {path}:\n")
+    click.echo(entries(exemptions, "  "))
+    if not dry_run:
+        click.echo("It holds for servers started from now on: restart yours.")
+
+
+def _today() -> datetime.date:
+    return datetime.date.today()  # noqa: DTZ011  the user's own calendar

@@ -1,0 +1,201 @@
+"""`pipeguard audit`: what happened, and whether the record of it is whole. Reads only."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeguard.core.visible import visible
+from pipeguard.errors import PipeGuardError
+from pipeguard.state.audit import Row, Wanted, as_fields, chains, rows, verify
+from pipeguard.state.paths import store_path
+from pipeguard.state.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ACTIONS = ("allow", "warn", "redact", "block", "approve")
+LISTED = 50  # rows of `list`, unless told otherwise: about two screens
+
+
+def _since(context: click.Context, option: click.Parameter, value: str | None) -> str:
+    """A time, or how long ago, as the text that rows are compared with."""
+    if value is None:
+        return ""
+    ago = re.fullmatch(r"(\d{1,6})([mhdw])", value)
+    try:
+        if ago:
+            unit = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}[ago[2]]
+            moment = datetime.now(UTC) - timedelta(**{unit: int(ago[1])})
+        else:
+            moment = datetime.fromisoformat(value)
+            moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        text = moment.astimezone(UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError) as error:
+        raise click.BadParameter(
+            f"{value!r} is no time: try 2h, 7d, 2026-03-02 or 2026-03-02T10:00Z.", context, option
+        ) from error
+    return text.replace("+00:00", "Z")
+
+
+def _filters(limit: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    options = (
+        click.option("--server", default="", help="Only this server's."),
+        click.option("--since", callback=_since, help="As 2h, 7d or 2026-03-02 (UTC)."),
+        click.option("--action", type=click.Choice(ACTIONS), help="Only with this action."),
+        click.option("--rule", default="", help="Only with this rule, or a rule of this pack."),
+        click.option(
+            "--limit", type=click.IntRange(0), default=limit, help="The newest N; 0 for all."
+        ),
+    )
+
+    def add(function: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
+
+
+@click.group("audit", short_help="Read and check the record of what happened.")
+def command() -> None:
+    """Read and check the record of what happened.
+
+    Each frame has a row: who, when, what was decided and why, and the frame's hash. No frame and
+    no secret is in it.
+
+    \b
+    Examples:
+      pipeguard audit list --action block --since 7d
+      pipeguard audit verify
+    """  # noqa: D301  click reads the mark
+
+
+@command.command("list")
+@_filters(LISTED)
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+def list_rows(
+    *, server: str, since: str, action: str | None, rule: str, limit: int, as_json: bool
+) -> None:
+    """List what happened, oldest first, as in `pipeguard audit list --action block`."""
+    wanted = Wanted(server, since, action or "", rule, limit=limit)
+    with Store.open(store_path()) as store:
+        if as_json:
+            click.echo(json.dumps([as_fields(row) for row in rows(store, wanted)], indent=2))
+            return
+        empty = True
+        for row in rows(store, wanted):
+            click.echo(_line(row))
+            empty = False
+    if empty:
+        click.echo("Nothing of that kind is in the audit.", err=True)
+
+
+@command.command("show")
+@click.argument("event")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+def show(event: str, *, as_json: bool) -> None:
+    """Show all that is known of EVENT, as in `pipeguard audit show K7Q2M9D4.c12`."""
+    with Store.open(store_path()) as store:
+        found = [as_fields(row) for row in rows(store, Wanted(event=event))]
+    if not found:
+        raise PipeGuardError(
+            f"no event {event!r} is in the audit.\n  List those that are:  pipeguard audit list"
+        )
+    click.echo(json.dumps(found, indent=2) if as_json else "\n\n".join(map(_page, found)))
+
+
+@command.command("verify")
+@click.option("--heads", is_flag=True, help="Also list each chain's head, to be noted elsewhere.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+def verify_chains(*, heads: bool, as_json: bool) -> None:
+    """Check that no row was changed, moved or removed, as in `pipeguard audit verify`.
+
+    The hashes have no key: who can write the file can write it all anew. To see that too, keep
+    what --heads prints in another place.
+
+    \b
+    Exit codes:
+      0  the audit is whole
+      1  it is not, and each place where it is not is listed
+    """  # noqa: D301  click reads the mark
+    problems = verify(store_path())
+    with Store.open(store_path()) as store:
+        known = chains(store)
+    if as_json:
+        told = {"problems": [asdict(p) for p in problems], "chains": [asdict(c) for c in known]}
+        click.echo(json.dumps(told, indent=2))
+        raise SystemExit(1 if problems else 0)
+    if heads:
+        for chain in known:
+            click.echo(f"{chain.head}  {chain.length:>8}  {visible(chain.chain)}")
+    for problem in problems:
+        click.echo(f"{visible(problem.chain) or 'chains'}: {problem.what}")
+    count = sum(chain.length for chain in known)
+    if problems:
+        click.echo(f"The audit is not as it was written: {len(problems)} problems.", err=True)
+        raise SystemExit(1)
+    click.echo(f"{count} rows in {len(known)} chains, all as they were written.")
+
+
+@command.command("export")
+@_filters(0)
+@click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl")
+def export(
+    *, server: str, since: str, action: str | None, rule: str, limit: int, form: str
+) -> None:
+    """Write rows to standard output, as in `pipeguard audit export --format csv > audit.csv`.
+
+    In CSV a text that a spreadsheet would run as a formula has an apostrophe before it.
+    """
+    wanted = Wanted(server, since, action or "", rule, limit=limit)
+    writer = csv.writer(sys.stdout)
+    with Store.open(store_path()) as store:
+        for i, row in enumerate(rows(store, wanted)):
+            fields = as_fields(row)
+            if form == "jsonl":
+                click.echo(json.dumps(fields, separators=(",", ":")))
+                continue
+            if i == 0:
+                writer.writerow(fields)
+            fields["findings"] = row.entry.findings
+            writer.writerow(_cell(value) for value in fields.values())
+
+
+def _cell(value: object) -> object:
+    """No formula (OWASP, CSV Injection): names of methods and tools are a peer's words."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in _FORMULA else value
+
+
+_FORMULA = frozenset("=+-@\t\r\n")
+
+
+def _line(row: Row) -> str:
+    entry = row.entry
+    rules = ", ".join(finding["rule"] for finding in json.loads(entry.findings))
+    what = " ".join(filter(None, (entry.method or entry.kind, entry.tool)))
+    columns = (entry.time, row.server, entry.action.upper().ljust(7), what, rules, entry.event)
+    return "  ".join(visible(column) for column in columns if column)
+
+
+def _page(fields: dict[str, object]) -> str:
+    lines = [
+        f"{name.replace('_', ' '):<13} {visible(str(value))}"
+        for name, value in fields.items()
+        if name != "findings" and value != ""
+    ]
+    findings = fields["findings"]
+    for finding in findings if isinstance(findings, list) else ():
+        lines += ["", *_finding_lines(finding)]
+    return "\n".join(lines)
+
+
+def _finding_lines(finding: dict[str, str]) -> list[str]:
+    return [f"  {name:<11} {visible(str(value))}" for name, value in finding.items() if value != ""]

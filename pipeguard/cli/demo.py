@@ -1,0 +1,98 @@
+"""`pipeguard demo`: shows the scenes of `pipeguard.demo.play`; knows how, not what is in them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import textwrap
+import threading
+from dataclasses import asdict
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeguard.demo.play import SCENES, play
+from pipeguard.state.compiled import engines
+
+if TYPE_CHECKING:
+    from pipeguard.demo.play import Scene
+
+NOTICE_SECONDS = 0.5  # compiled rules load in a hundredth of it
+LABEL_COLUMNS = 13
+SHOWN_CHARACTERS = 240  # of one text; --json has all of it
+MOST_COLUMNS = 100
+COLOURS = {"client sent": "cyan", "server got": "magenta", "model got": "yellow"}
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
+def command(*, as_json: bool) -> None:
+    """Play five scenes with a real server behind `wrap`, and show what each side saw.
+
+    A clean call, a leaked key, a split injection, a poisoned description and a rug pull, as in
+    `pipeguard demo`. It needs no network, keeps its pins in a temporary folder, and ends with 0
+    only if each scene came out as it must.
+    """
+    compile_rules()
+    started = monotonic()
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    if not as_json:
+        click.echo("A real MCP server behind `pipeguard wrap`; its pins are in a temporary folder.")
+    scenes = []
+    for number, scene in enumerate(play(), start=1):
+        scenes.append(scene)
+        if not as_json:
+            click.echo(as_text(number, scene), color=colour)
+    seconds = monotonic() - started
+    good = sum(not scene.failures for scene in scenes)
+    if as_json:
+        document = {"seconds": round(seconds, 2), "scenes": [asdict(scene) for scene in scenes]}
+        click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+    else:
+        last = f"\n{good} of {len(SCENES)} scenes came out as they must, in {seconds:.1f} s."
+        click.echo(last)
+        if good == len(SCENES):
+            click.echo("In front of your own server:  pipeguard wrap -- <the server's command>")
+    raise SystemExit(0 if good == len(SCENES) else 1)
+
+
+def compile_rules() -> None:
+    """Compile the rules, as the first `wrap` on a machine would, and say why we wait."""
+    told = "Compiling the rules, once on this machine ..."
+    notice = threading.Timer(NOTICE_SECONDS, click.echo, [told], {"err": True})
+    notice.start()
+    try:
+        engines()
+    finally:
+        notice.cancel()
+
+
+def as_text(number: int, scene: Scene) -> str:
+    """One scene for people, with the colours of a terminal."""
+    good = click.style("[as it must be]", fg="green")
+    wrong = click.style(f"[WRONG: {'; '.join(scene.failures)}]", fg="red", bold=True)
+    title = click.style(f"{number}. {scene.title}", bold=True)
+    lines = ["", f"{title}  {wrong if scene.failures else good}"]
+    lines += _row("client sent", scene.client_sent)
+    lines += _row("server got", scene.server_got)
+    if scene.server_sent:
+        lines += _row("server sent", scene.server_sent)
+    lines += _row("model got", scene.model_got)
+    if scene.rule:
+        lines += _row("because of", f"{scene.rule}  (event {scene.event})")
+        lines += _row("what next", scene.command)
+    return "\n".join(lines)
+
+
+def _row(label: str, text: str) -> list[str]:
+    columns = min(shutil.get_terminal_size().columns, MOST_COLUMNS)
+    width = max(columns - LABEL_COLUMNS - 3, 20)
+    if len(text) > SHOWN_CHARACTERS:
+        text = text[: SHOWN_CHARACTERS - 1] + "…"
+    folded = textwrap.wrap(text, width, break_on_hyphens=False) or [""]
+    head = click.style(label.ljust(LABEL_COLUMNS), fg=COLOURS.get(label, "white"))
+    indent = " " * (LABEL_COLUMNS + 3)
+    return [f"   {head}{folded[0]}", *(f"{indent}{line}" for line in folded[1:])]

@@ -1,0 +1,147 @@
+"""`pipeguard diff`: what waits for a person, as old and new. Shows; changes nothing."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+
+import click
+
+from pipeguard.core.message import JsonValue, Number, parse_json
+from pipeguard.core.visible import visible
+from pipeguard.state.paths import store_path
+from pipeguard.state.review import KINDS, Held, UnknownTargetError, held
+from pipeguard.state.store import Store
+
+LINE_CHARS = 80  # from which on a text is shown a sentence a line, so that a diff can find it
+DIFF_LINES = 5000  # of one definition; difflib's time grows with the square
+
+
+@click.command("diff", short_help="Show definitions that changed and wait for approval.")
+@click.argument("target", metavar="[SERVER[/TOOL]]", required=False)
+@click.option("--kind", type=click.Choice(KINDS), help="Only definitions of this kind.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+def command(target: str | None, kind: str | None, *, as_json: bool) -> None:
+    """Show what a server says now beside what you approved.
+
+    Without SERVER, of all servers. Invisible characters stand as ⟨U+200B⟩.
+
+    \b
+    Examples:
+      pipeguard diff
+      pipeguard diff weather
+      pipeguard diff weather/get_forecast
+
+    \b
+    Exit codes:
+      0  nothing waits for you
+      1  something does
+      2  no such server or tool
+    """  # noqa: D301  click reads the mark
+    with Store.open(store_path()) as store:
+        try:
+            waiting = held(store, target, kind)
+        except UnknownTargetError as error:
+            raise click.UsageError(f"{error}.") from error
+    if as_json:
+        click.echo(json.dumps([as_fields(one) for one in waiting], indent=2))
+    elif not waiting:
+        click.echo(f"Nothing waits for approval{f' of {target}' if target else ''}.")
+    else:
+        show("\n\n".join(f"{page(one)}\n  Accept it:  {one.command}" for one in waiting))
+    raise SystemExit(1 if waiting else 0)
+
+
+def show(text: str) -> None:
+    """Print, in colour only on a terminal that wants it (https://no-color.org)."""
+    click.echo(text, color=False if os.environ.get("NO_COLOR") else None)
+
+
+def as_fields(one: Held) -> dict[str, object]:
+    """One held definition for programs; both definitions as canonical JSON texts."""
+    pin = one.pin
+    return {
+        "server": one.server,
+        "kind": pin.kind,
+        "name": pin.name,
+        "reason": pin.reason,
+        "drift": [drift.value for drift in one.drift],
+        "changes": one.changes,
+        "approved": pin.approved,
+        "approved_fingerprint": pin.approved_fingerprint,
+        "approved_at": pin.approved_at,
+        "held": pin.held,
+        "held_fingerprint": pin.held_fingerprint,
+        "held_at": pin.held_at,
+        "approve": one.command,
+    }
+
+
+def page(one: Held) -> str:
+    """One held definition for people: what changed, and the diff."""
+    pin = one.pin
+    if pin.approved is None:
+        told = f"{pin.kind}, never approved"
+    else:
+        told = f"{pin.kind}, changed since it was approved on {pin.approved_at[:10]}"
+    lines = [click.style(one.target, bold=True) + f"  {told}"]
+    lines += [f"  held: {visible(pin.reason)}"] if pin.reason else []
+    lines += [click.style(f"  {change}", fg="yellow") for change in one.changes]
+    lines += ["", *map(_coloured, unified(pin.approved, pin.held or "null")), ""]
+    return "\n".join(lines)
+
+
+def unified(approved: str | None, seen: str) -> list[str]:
+    """A unified diff of two canonical texts, every character of it visible."""
+    old = [] if approved is None else pretty(approved)
+    new = pretty(seen)
+    if len(old) > DIFF_LINES or len(new) > DIFF_LINES:
+        return [f"  (more than {DIFF_LINES} lines: see them with --json)"]
+    if not old:
+        return [f"+{line}" for line in new]
+    return list(difflib.unified_diff(old, new, "approved", "now", lineterm=""))
+
+
+def pretty(text: str) -> list[str]:
+    """A canonical text in lines: one a member, long texts one a sentence, nothing invisible."""
+    return _pretty(parse_json(text.encode("utf-8")), "", "")
+
+
+def _pretty(value: JsonValue, indent: str, key: str) -> list[str]:
+    if isinstance(value, dict) and value:
+        members = [
+            _pretty(item, f"{indent}  ", f"{_quoted(name)}: ") for name, item in value.items()
+        ]
+        return [f"{indent}{key}{{", *_with_commas(members), f"{indent}}}"]
+    if isinstance(value, list) and value:
+        items = [_pretty(item, f"{indent}  ", "") for item in value]
+        return [f"{indent}{key}[", *_with_commas(items), f"{indent}]"]
+    if isinstance(value, Number):
+        return [f"{indent}{key}{value}"]
+    if not isinstance(value, str):
+        return [f"{indent}{key}{json.dumps(value)}"]
+    text = _quoted(value)
+    if len(text) <= LINE_CHARS:
+        return [f"{indent}{key}{text}"]
+    first, *rest = _SENTENCE_END.split(text)
+    return [f"{indent}{key}{first}", *(f"{indent}    {piece}" for piece in rest)]
+
+
+_SENTENCE_END = re.compile(r"(?<=\\n)|(?<=[.!?] )")
+
+
+def _quoted(text: str) -> str:
+    return visible(json.dumps(text, ensure_ascii=False))
+
+
+def _with_commas(parts: list[list[str]]) -> list[str]:
+    for part in parts[:-1]:
+        part[-1] += ","
+    return [line for part in parts for line in part]
+
+
+def _coloured(line: str) -> str:
+    colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
+    return click.style(line, fg=colour) if colour else line

@@ -1,0 +1,180 @@
+"""`pipeguard rules`: which rules there are, and whether they do what they claim."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeguard.cli.explain import rule_fields
+from pipeguard.core.finding import Action, Severity
+from pipeguard.core.places import Surface
+from pipeguard.core.proof import prove_all, texts
+from pipeguard.core.reference import pages, usual_action
+from pipeguard.core.scan import Engine, build
+from pipeguard.core.visible import cut, visible
+from pipeguard.errors import RuleError
+from pipeguard.folders import read
+from pipeguard.rulebook import MAX_PACK_BYTES, Source, load_rules
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pipeguard.core.proof import Failure
+    from pipeguard.core.rules import Rule
+
+SAMPLE_CHARS = 100  # of a sample that failed
+
+
+@click.group("rules", short_help="List, show and test the rules.")
+def command() -> None:
+    """List, show and test the rules: those that are shipped, and your own.
+
+    \b
+    Examples:
+      pipeguard rules list --pack secrets --severity critical
+      pipeguard rules test my-pack.yaml
+    """  # noqa: D301  click reads the mark
+
+
+@command.command("list")
+@click.option("--pack", help="Only of this pack.")
+@click.option("--surface", type=click.Choice([one.value for one in Surface]), help="Only for this.")
+@click.option(
+    "--severity",
+    type=click.Choice([level.name.lower() for level in Severity]),
+    help="Only of this severity or worse.",
+)
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+def list_rules(
+    *, pack: str | None, surface: str | None, severity: str | None, as_json: bool
+) -> None:
+    """List rules with what happens by default, as in `pipeguard rules list --pack secrets`."""
+    chosen = [
+        rule
+        for rule in load_rules()
+        if (pack is None or rule.pack == pack)
+        and (surface is None or Surface(surface) in rule.surfaces)
+        and (severity is None or rule.severity >= Severity[severity.upper()])
+    ]
+    if as_json:
+        click.echo(json.dumps([rule_fields(rule) for rule in chosen], indent=2))
+        return
+    width = max((len(rule.id) for rule in chosen), default=0)
+    for rule in chosen:
+        action = usual_action(rule)
+        word = click.style(
+            f"{action.name.lower():<6}", fg="red" if action is Action.BLOCK else None
+        )
+        level = f"{rule.severity.name.lower()}/{rule.confidence.name.lower()}"
+        click.echo(f"{rule.id:<{width}}  {word}  {level:<15}  {rule.title}")
+    if not chosen:
+        click.echo("No rule is of that kind.", err=True)
+
+
+@command.command("show")
+@click.argument("name", metavar="RULE")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+def show(name: str, *, as_json: bool) -> None:
+    """Show all of RULE, its pattern and samples too, as in `pipeguard rules show secrets.jwt`."""
+    rule = next((rule for rule in load_rules() if rule.id == name), None)
+    if rule is None:
+        raise RuleError(f"no rule is called {name!r}.\n  List them:  pipeguard rules list")
+    samples = {"matches": list(rule.matches), "passes": list(rule.passes)}
+    machinery = {
+        "pattern": rule.pattern,
+        "ignore_case": rule.ignore_case,
+        "boundary": rule.boundary.value,
+        "require": list(rule.require),
+        "check": list(rule.check),
+        "placeholders": rule.placeholders,
+        "quoted": "lower" if rule.quoted else "",
+    }
+    fields = {**rule_fields(rule), **machinery, **samples}
+    if as_json:
+        click.echo(json.dumps(fields, indent=2))
+        return
+    for key, value in fields.items():
+        if key in ("example", "near_miss") or value in ("", []):
+            continue
+        items = value if isinstance(value, list) else [value]
+        for index, item in enumerate(items):
+            text = item["gen"] if isinstance(item, dict) else str(item)
+            click.echo(f"{key if index == 0 else '':<15} {visible(text)}")
+
+
+@command.command("test")
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False))
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+def test(file: str | None, *, as_json: bool) -> None:
+    """Run the samples of every rule through the whole scanner; those of FILE, if it is given.
+
+    Each of a rule's `matches` must give a finding of that rule with its own confidence at least,
+    and none of its `passes` may.
+
+    \b
+    Examples:
+      pipeguard rules test
+      pipeguard rules test my-pack.yaml
+
+    \b
+    Exit codes:
+      0  every sample holds
+      1  some do not, and each is listed
+      2  a pack is wrong
+    """  # noqa: D301  click reads the mark
+    began = perf_counter()
+    if file is None:
+        rules = load_rules()
+        failures = list(_shipped(rules))
+    else:
+        source = Source(file, read(file, MAX_PACK_BYTES, RuleError)[0], shipped=False)
+        rules = load_rules([source])
+        failures = list(_alone(rules))
+    seconds = perf_counter() - began
+    count = sum(len(texts(one)) for rule in rules for one in (*rule.matches, *rule.passes))
+    if as_json:
+        told = [
+            {"rule": one.rule, "surface": one.surface.value, "sample": one.sample, "what": one.what}
+            for one in failures
+        ]
+        fields = {"rules": len(rules), "samples": count, "seconds": seconds, "failures": told}
+        click.echo(json.dumps(fields, indent=2))
+    else:
+        for one in failures:
+            click.echo(f"{click.style(one.rule, fg='red')} ({one.surface.value}): {one.what}")
+            click.echo(f"  {cut(visible(one.sample), SAMPLE_CHARS)}")
+        click.echo(
+            f"{len(rules)} rules, {count} samples, {len(failures)} failures, {seconds:.1f} s"
+        )
+    raise SystemExit(1 if failures else 0)
+
+
+@command.command("docs", hidden=True)
+@click.option(
+    "--out", required=True, type=click.Path(file_okay=False), help="Write to this folder."
+)
+def docs(*, out: str) -> None:
+    """Write the reference of the shipped rules, as in `pipeguard rules docs --out docs/rules`."""
+    from pipeguard.rulebook import sources
+
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in pages(load_rules([one for one in sources() if one.shipped])).items():
+        (folder / f"{name}.md").write_text(text, encoding="utf-8", newline="\n")
+
+
+def _shipped(rules: Sequence[Rule]) -> Iterable[Failure]:
+    from pipeguard.state.compiled import engines
+
+    compiled = engines()
+    return prove_all(rules, (compiled.to_server, compiled.to_client, compiled.definitions))
+
+
+def _alone(rules: Sequence[Rule]) -> Iterable[Failure]:
+    """The rules of one file, compiled by themselves: a whole rulebook takes seconds."""
+    made = [Engine(rules, surface, *build(rules, surface)) for surface in Surface]
+    return prove_all(rules, made)

@@ -1,0 +1,334 @@
+"""The five scenes of `pipeguard demo`: what is played, and what must come of it.
+
+Each scene says what the client sent, what the server got and sent, and what the model got, and
+whether that is as it must be. The server is a real one and runs behind the command that a user
+runs; this module only talks to it and reads the server's own record. It prints nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeguard.demo.client import Client, Exchange, Json, mapping
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+SERVER = Path(__file__).with_name("server.py")
+# PipeGuard as a client starts it. -E and -P: as pipeguard._isolate has it.
+WRAP = (sys.executable, "-E", "-P", "-m", "pipeguard", "wrap", "--name", "demo", "--")
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What one scene showed.
+
+    Attributes:
+        name: in one word, or two with a hyphen.
+        title: what it is about, as a sentence.
+        client_sent: the request, secrets masked.
+        server_got: what of it reached the server.
+        server_sent: what the server answered; empty where it was not asked.
+        model_got: what the client handed to the model.
+        rule: which rule decided, or empty where none had to.
+        event: names the decision in audit and log, or empty.
+        command: what a person would run about it, or empty.
+        failures: what is not as it must be, as sentences; empty where all is.
+    """
+
+    name: str
+    title: str
+    client_sent: str
+    server_got: str
+    server_sent: str
+    model_got: str
+    rule: str = ""
+    event: str = ""
+    command: str = ""
+    failures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One request, seen from both sides.
+
+    Attributes:
+        exchange: the client's side.
+        got: frames that reached the server meanwhile.
+        sent: frames that the server sent meanwhile.
+    """
+
+    exchange: Exchange
+    got: tuple[str, ...]
+    sent: tuple[str, ...]
+
+    @property
+    def refusal(self) -> Json:
+        """What PipeGuard said of it; empty where it had no objection."""
+        error = mapping(self.exchange.answer.get("error"))
+        return mapping(mapping(self.exchange.result.get("_meta")).get("pipeguard")) or (
+            mapping(error.get("data"))
+        )
+
+    @property
+    def model_got(self) -> str:
+        """The text that a client hands to the model."""
+        error = self.exchange.answer.get("error")
+        return str(mapping(error).get("message")) if error else text_of(self.exchange.result)
+
+
+class Stage:
+    """A client, and the record that the server keeps of its own side."""
+
+    def __init__(self, client: Client, record: Path) -> None:
+        self.client = client
+        self._record = record
+        self._seen = 0
+
+    def call(self, name: str, **arguments: str) -> Act:
+        """Call a tool."""
+        return self.ask("tools/call", {"name": name, "arguments": arguments})
+
+    def ask(self, method: str, params: Json) -> Act:
+        """Ask, and see what reached the server."""
+        exchange = self.client.request(method, params)
+        # A ping's answer comes after all that was on its way before it, in both directions.
+        ping = self.client.request("ping", {})
+        new = [(way, frame) for way, frame in self._new_records() if not _is_of(frame, ping)]
+        return Act(
+            exchange,
+            tuple(frame for way, frame in new if way == "got"),
+            tuple(frame for way, frame in new if way == "sent"),
+        )
+
+    def _new_records(self) -> Iterator[tuple[str, str]]:
+        lines = self._record.read_text(encoding="utf-8").splitlines()
+        new, self._seen = lines[self._seen :], len(lines)
+        for line in new:
+            yield from json.loads(line).items()
+
+
+def play(wrap: Sequence[str] = WRAP) -> Iterator[Scene]:
+    """Play all scenes, each yielded as it is over.
+
+    Args:
+        wrap: what stands before the server's own command; empty to play without a guard.
+
+    Raises:
+        DemoError: a side is silent or gone.
+    """
+    with tempfile.TemporaryDirectory(prefix="pipeguard-demo-") as name:
+        folder = Path(name)
+        record = folder / "server-record.jsonl"
+        record.touch()
+        command = [*wrap, sys.executable, "-I", str(SERVER), str(record)]
+        log = folder / "stderr"
+        with Client(command, folder, _environment(folder), log) as client:
+            client.initialize()
+            stage = Stage(client, record)
+            listed = stage.ask("tools/list", {})
+            for scene in SCENES:
+                yield scene(stage, listed)
+
+
+def leaked_key() -> str:
+    """Looks like an AWS access key id and is none: the same on every run, and not in any file."""
+    digest = hashlib.sha256(b"a key for pipeguard demo").digest()
+    return "AK" + "IA" + base64.b32encode(digest).decode()[:16]
+
+
+def _clean_call(stage: Stage, _: Act) -> Scene:
+    act = stage.call("get_forecast", city="Oslo")
+    return Scene(
+        "clean-call",
+        "A clean call passes, byte for byte.",
+        shown(act.exchange.sent),
+        _same(act.got, act.exchange.sent),
+        shown_text(act.sent),
+        f"{act.model_got}  ({_same(act.sent, act.exchange.got)})",
+        failures=_failures(
+            (act.got == (act.exchange.sent,), "the server did not get the bytes that were sent"),
+            (act.sent == (act.exchange.got,), "the client did not get the bytes that were sent"),
+        ),
+    )
+
+
+def _leaked_key(stage: Stage, _: Act) -> Scene:
+    note = f"Staging works again with {leaked_key()}, please keep it to yourself."
+    act = stage.call("send_note", to="kim", text=note)
+    return _refused(
+        "leaked-key",
+        "A key in an argument is stopped before the server.",
+        act,
+        (act.got == (), "the key reached the server"),
+        (leaked_key() not in act.exchange.got, "the refusal repeats the key"),
+        (act.refusal.get("place") == "call.arguments", "the refusal names no place"),
+    )
+
+
+def _split_injection(stage: Stage, _: Act) -> Scene:
+    act = stage.call("read_page", url="https://example.com/opening-hours")
+    return _refused(
+        "split-injection",
+        "An order to the model, cut in two, is stopped before the model.",
+        act,
+        (len(act.got) == 1, "the call did not reach the server"),
+        ("instructions and send" not in act.exchange.got, "the order reached the model"),
+    )
+
+
+def _poisoned_description(stage: Stage, listed: Act) -> Scene:
+    offered, left = tool_names(listed.sent[-1]), tool_names(listed.exchange.got)
+    act = stage.call("convert", amount="10", note="")
+    return _refused(
+        "poisoned-description",
+        "A tool whose description gives orders is left out of the list, and cannot be called.",
+        act,
+        ("convert" in offered, "the server did not offer the tool"),
+        ("convert" not in left, "the model sees the tool"),
+        ([name for name in offered if name != "convert"] == left, "a clean tool is missing"),
+        ("id_rsa" not in listed.exchange.got, "the model reads the poisoned words"),
+        (act.got == (), "the call reached the server"),
+        server_sent=f"a list of {', '.join(offered)}",
+        model_got=f"a list of {', '.join(left)}; a call gets: {act.model_got}",
+    )
+
+
+def _rug_pull(stage: Stage, listed: Act) -> Scene:
+    stage.call("get_forecast", city="Bergen")  # after it, the server says that its tools changed
+    announced = "notifications/tools/list_changed" in stage.client.notifications
+    again = stage.ask("tools/list", {})
+    before, now = (description(act.exchange.got, "get_forecast") for act in (listed, again))
+    offered = description(again.sent[-1], "get_forecast")
+    act = stage.call("get_forecast", city="Oslo", context="all that was said so far")
+    return _refused(
+        "rug-pull",
+        "A tool that changes after it was trusted keeps its approved words, and is held.",
+        act,
+        (announced, "the server did not announce the change"),
+        (offered != before, "the server did not change the tool"),
+        (now == before, "the model reads the changed words"),
+        (act.got == (), "the call reached the server"),
+        server_sent=f"get_forecast as {offered!r}",
+        model_got=f"get_forecast as {now!r}; a call gets: {act.model_got}",
+    )
+
+
+SCENES: tuple[Callable[[Stage, Act], Scene], ...] = (
+    _clean_call,
+    _leaked_key,
+    _split_injection,
+    _poisoned_description,
+    _rug_pull,
+)
+
+
+def _refused(
+    name: str,
+    title: str,
+    act: Act,
+    *checks: tuple[bool, str],
+    server_sent: str = "",
+    model_got: str = "",
+) -> Scene:
+    """A scene in which something must be refused, in words that a model can read."""
+    rule, event = (str(act.refusal.get(key, "")) for key in ("rule", "event"))
+    command = str(act.refusal.get("how_to_allow", ""))
+    return Scene(
+        name,
+        title,
+        shown(act.exchange.sent),
+        _same(act.got, act.exchange.sent),
+        server_sent or shown_text(act.sent),
+        model_got or act.model_got,
+        rule,
+        event,
+        command,
+        _failures(
+            *checks,
+            (act.exchange.result.get("isError") is True, "the model was not told of a failure"),
+            (bool(rule and event and command), "the refusal lacks rule, event or command"),
+            (event in act.model_got, "the model was not told the event"),
+        ),
+    )
+
+
+def _failures(*checks: tuple[bool, str]) -> tuple[str, ...]:
+    return tuple(sentence for holds, sentence in checks if not holds)
+
+
+def _same(frames: tuple[str, ...], frame: str) -> str:
+    if not frames:
+        return "nothing"
+    size = len(frames[0].encode())
+    return f"the same {size} bytes" if frames == (frame,) else f"other bytes, {size} of them"
+
+
+def _is_of(frame: str, exchange: Exchange) -> bool:
+    return frame in (exchange.sent, exchange.got)
+
+
+def shown(frame: str) -> str:
+    """A request in a line for people: method, tool, arguments; the key masked."""
+    message = mapping(json.loads(frame))
+    params = mapping(message.get("params"))
+    arguments = json.dumps(params.get("arguments", {}), ensure_ascii=False)
+    return mask(f"{message.get('method')} {params.get('name', '')} {arguments}")
+
+
+def shown_text(frames: tuple[str, ...]) -> str:
+    """What the server answered, in a line for people."""
+    if not frames:
+        return ""
+    blocks = text_blocks(mapping(mapping(json.loads(frames[0])).get("result")))
+    return " | ".join(blocks)
+
+
+def mask(text: str) -> str:
+    """The text without the key, which looks live to whoever scans a log for keys."""
+    key = leaked_key()
+    return text.replace(key, key[:4] + "*" * (len(key) - 4))
+
+
+def text_of(result: Json) -> str:
+    """All text of a tool's result."""
+    return " ".join(text_blocks(result))
+
+
+def text_blocks(result: Json) -> list[str]:
+    """The text blocks of a tool's result."""
+    content = result.get("content")
+    blocks = content if isinstance(content, list) else []
+    return [str(mapping(block).get("text", "")) for block in blocks]
+
+
+def tool_names(frame: str) -> list[str]:
+    """The tools that an answer to tools/list names."""
+    return [str(tool.get("name")) for tool in _tools(frame)]
+
+
+def description(frame: str, name: str) -> str:
+    """A tool's description in an answer to tools/list; empty where it is not there."""
+    found = [str(tool.get("description")) for tool in _tools(frame) if tool.get("name") == name]
+    return "".join(found)
+
+
+def _tools(frame: str) -> list[Json]:
+    tools = mapping(mapping(json.loads(frame)).get("result")).get("tools")
+    return [mapping(tool) for tool in tools] if isinstance(tools, list) else []
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Ours, with a state of the demonstration's own, and the policy that holds without any file."""
+    policy = folder / "policy.yaml"
+    policy.touch(mode=0o600)
+    state = {"PIPEGUARD_STATE_DIR": str(folder / "state"), "PIPEGUARD_POLICY": str(policy)}
+    return {**os.environ, **state}
