@@ -1,0 +1,55 @@
+# Two commands do all the set-up on a machine with Python 3.11 or newer: `make demo`, `make test`.
+# Each makes its own virtual environment, at the locked versions, and only if it is not there.
+
+DEMO := .venv
+TEST := .venv-test
+LOCK := .venv-lock
+CODE := pipeguard tests benchmarks
+COMPILE := $(LOCK)/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
+
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types bench docs lock clean demo-environment test-environment
+
+help: ## Show this
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+
+demo: demo-environment ## Play the demonstration: needs no network once it is installed
+	@$(DEMO)/bin/pipeguard demo $(ARGS)
+
+test: lint types ## Run everything that must hold: lint, types, and all tests with coverage
+	$(TEST)/bin/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+
+lint: test-environment ## Check rules of style and format
+	$(TEST)/bin/ruff check .
+	$(TEST)/bin/ruff format --check .
+
+types: test-environment ## Check types
+	$(TEST)/bin/mypy
+
+bench: test-environment ## Measure what a guarded frame costs; options in ARGS
+	$(TEST)/bin/python -m benchmarks.frames $(ARGS)
+
+docs: test-environment ## Make the pages that are made from their sources
+	$(TEST)/bin/python docs/pages.py
+
+lock: ## Renew requirements/*.txt and the lock of the tests' servers: the only step that picks versions
+	@sh requirements/environment $(LOCK) lock
+	$(COMPILE) pyproject.toml -o requirements/base.txt
+	$(COMPILE) pyproject.toml --extra test -c requirements/base.txt -o requirements/test.txt
+	$(COMPILE) requirements/build.in -o requirements/build.txt
+	$(COMPILE) requirements/lock.in -o requirements/lock.txt
+	$(COMPILE) tests/requirements-servers.in -o tests/requirements-servers.txt
+
+clean: ## Remove the environments, caches and reports
+	rm -rf $(DEMO) $(TEST) $(LOCK) .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf dist htmlcov .coverage .coverage.*
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+demo-environment:
+	@sh requirements/environment $(DEMO) base
+
+test-environment:
+	@sh requirements/environment $(TEST) test

@@ -1,0 +1,151 @@
+"""A stdio MCP client that adds as little as it can to what is measured.
+
+One connection is one process tree: the server alone, or a wrapper that starts it. It knows frames
+and ids, and nothing of statistics.
+"""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BufferedReader, FileIO
+from pathlib import Path
+from time import perf_counter_ns
+from typing import IO, Self
+
+SERVER = Path(__file__).with_name("server.py")
+INITIALIZE = (
+    b'{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25",'
+    b'"capabilities":{},"clientInfo":{"name":"frames","version":"1"}}}\n'
+)
+INITIALIZED = b'{"jsonrpc":"2.0","method":"notifications/initialized"}\n'
+CALL = b'{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"%b","arguments":%b}}\n'
+EXIT_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to reach the server."""
+
+    name: str
+    command: tuple[str, ...]
+
+    @classmethod
+    def of(cls, name: str, words: Sequence[str], server: Sequence[str]) -> Self:
+        """A wrapper's command with the server's in place of `{}`, or after it."""
+        if not any("{}" in word for word in words):
+            return cls(name, (*words, *server))
+        command: list[str] = []
+        for word in words:
+            command += server if word == "{}" else [word.replace("{}", shlex.join(server))]
+        return cls(name, tuple(command))
+
+
+def server_command(folder: Path) -> list[str]:
+    """How the echo server is started; isolated, so that the environment does not slow it."""
+    return [sys.executable, "-I", "-S", str(SERVER), str(folder)]
+
+
+class Connection:
+    """A running session with one contender."""
+
+    def __init__(self, contender: Contender, environment: dict[str, str], log: IO[bytes]) -> None:
+        self.contender = contender
+        self.started_ns = perf_counter_ns()
+        self.process = subprocess.Popen(
+            contender.command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=environment,
+            bufsize=0,
+        )
+        if self.process.stdin is None or self.process.stdout is None:
+            raise AssertionError("both were asked for")
+        self.sink = self.process.stdin.fileno()
+        # 64 KiB is what one read of a pipe gives on Linux (pipe(7)).
+        raw = FileIO(self.process.stdout.fileno(), closefd=False)
+        self.source = BufferedReader(raw, buffer_size=65536)
+        self.last_id = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def initialize(self) -> int:
+        """Open the session; returns the nanoseconds from the start to the first answer."""
+        self.send(INITIALIZE)
+        answer = self.answer()
+        taken = perf_counter_ns() - self.started_ns
+        if b'"result"' not in answer:
+            raise ConnectionError(f"{self.contender.name} opens no session: {answer.decode()}")
+        self.send(INITIALIZED)
+        return taken
+
+    def list_tools(self) -> None:
+        """Ask for the tools, as every client does before it calls one."""
+        self.last_id += 1
+        self.send(b'{"jsonrpc":"2.0","id":%d,"method":"tools/list"}\n' % self.last_id)
+        self.answer()
+
+    def call(self, name: str, arguments: bytes = b"{}") -> tuple[int, bytes]:
+        """Call a tool; returns the nanoseconds that it took, and its answer without the id."""
+        self.last_id += 1
+        frame = CALL % (self.last_id, name.encode(), arguments)
+        start = perf_counter_ns()
+        self.send(frame)
+        answer = self.answer()
+        return perf_counter_ns() - start, answer.replace(b":%d," % self.last_id, b":0,", 1)
+
+    def keep_in_flight(self, name: str, calls: int, window: int) -> int:
+        """Make many calls, a window of them unanswered at any time; returns the nanoseconds."""
+        tool = name.encode()
+        frames = [CALL % (self.last_id + 1 + i, tool, b"{}") for i in range(calls)]
+        self.last_id += calls
+        start = perf_counter_ns()
+        self.send(b"".join(frames[:window]))
+        sent, answered = window, 0
+        while answered < calls:
+            arrived = self.source.read1(65536).count(b"\n")
+            if not arrived and self.process.poll() is not None:
+                raise ConnectionError(f"{self.contender.name} went away")
+            answered += arrived
+            if sent < calls and arrived:
+                self.send(b"".join(frames[sent : sent + arrived]))
+                sent += arrived
+        return perf_counter_ns() - start
+
+    def send(self, frame: bytes) -> None:
+        """Write all of it."""
+        while frame:
+            frame = frame[os.write(self.sink, frame) :]
+
+    def answer(self) -> bytes:
+        """The next line that is an answer; notifications of a wrapper's own are passed over."""
+        while line := self.source.readline():
+            if b'"id"' in line:
+                return line
+        raise ConnectionError(f"{self.contender.name} went away")
+
+    def pid_of_server(self) -> int:
+        """The server's process, which is not the wrapper's to answer for."""
+        answer = json.loads(self.call("pid")[1])
+        return int(answer["result"]["content"][0]["text"])
+
+    def close(self) -> None:
+        """Hang up, as a client does, and wait for the end."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        try:
+            self.process.wait(EXIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.source.close()
+        if self.process.stdout is not None:
+            self.process.stdout.close()

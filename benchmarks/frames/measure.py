@@ -1,0 +1,187 @@
+"""The measurements: contenders take turns, round by round, so that drift of the machine meets all.
+
+Round trips are pinned to one CPU with everything that takes part, or the scheduler would be what
+is measured; start-up and calls in flight use all CPUs.
+"""
+
+import gc
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from benchmarks.frames import corpus, memory
+from benchmarks.frames.client import Connection, Contender
+from benchmarks.frames.figures import DIRECT, Figure, Row
+from benchmarks.frames.memory import Memory
+
+KINDS = ("prose", "code", "json")
+SHAPES = ("text", "items")
+CALLS_A_ROUND = {"200B": 40, "10KB": 20, "100KB": 5, "1MB": 2}
+WINDOW = 64
+CALLS_IN_FLIGHT = 10_000
+MICROSECOND = 1_000
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all measurements share."""
+
+    contenders: Sequence[Contender]
+    environment: dict[str, str]
+    folder: Path  # what the server answers with
+    rounds: int
+    log: IO[bytes]
+
+    @contextmanager
+    def connections(self, cpus: set[int]) -> Iterator[list[Connection]]:
+        """One open session for each contender, on these CPUs."""
+        before = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, cpus)
+        gc.disable()
+        try:
+            with ExitStack() as stack:
+                opened = []
+                for contender in self.contenders:
+                    connection = Connection(contender, self.environment, self.log)
+                    stack.enter_context(connection)
+                    connection.initialize()
+                    connection.list_tools()
+                    opened.append(connection)
+                yield opened
+        finally:
+            gc.enable()
+            os.sched_setaffinity(0, before)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One call to repeat."""
+
+    name: str
+    tool: str
+    arguments: bytes
+    calls: int
+
+
+def results_and_arguments(folder: Path) -> list[Workload]:
+    """Every day's texts as results and as arguments, at each size; writes the server's answers."""
+    workloads = []
+    for direction in ("result", "arguments"):
+        for size, size_bytes in corpus.SIZES.items():
+            for kind in KINDS:
+                for shape in SHAPES:
+                    name = f"{kind}-{shape}-{size}"
+                    body = corpus.compact(corpus.realistic(kind, shape, size_bytes))
+                    to_client = direction == "result"
+                    if to_client:
+                        (folder / f"{name}.json").write_bytes(body)
+                    workloads.append(
+                        Workload(
+                            name=f"{direction} {size} {kind} {shape}",
+                            tool=name if to_client else "sink",
+                            arguments=b"{}" if to_client else body,
+                            calls=CALLS_A_ROUND[size],
+                        )
+                    )
+    return workloads
+
+
+def kinds(folder: Path) -> list[Workload]:
+    """A megabyte of each kind in both directions; writes the server's answers."""
+    workloads = []
+    for name, make in corpus.hostile().items():
+        value = make()
+        body = b'{"content":[],"structuredContent":{"value":%b}}' % value
+        (folder / f"kind-{name}.json").write_bytes(body)
+        workloads.append(Workload(f"result {name}", f"kind-{name}", b"{}", 1))
+        workloads.append(Workload(f"arguments {name}", "sink", b'{"value":%b}' % value, 1))
+    return workloads
+
+
+def round_trips(bench: Bench, workloads: Sequence[Workload], rounds: int) -> list[Row]:
+    """Time each workload with each contender, on one CPU."""
+    with bench.connections({min(os.sched_getaffinity(0))}) as connections:
+        return [_alternate(connections, workload, rounds) for workload in workloads]
+
+
+def _alternate(connections: Sequence[Connection], workload: Workload, rounds: int) -> Row:
+    samples: dict[str, list[float]] = {one.contender.name: [] for one in connections}
+    answers: dict[str, bytes] = {}
+    for turn in range(rounds + 1):
+        for connection in connections:
+            for _ in range(workload.calls):
+                taken, answer = connection.call(workload.tool, workload.arguments)
+                answers[connection.contender.name] = answer
+                if turn:  # the first round warms up
+                    samples[connection.contender.name].append(taken / MICROSECOND)
+    fate = {name: _fate(answer, answers[DIRECT]) for name, answer in answers.items()}
+    return Row(workload.name, {name: Figure.of(all_) for name, all_ in samples.items()}, fate)
+
+
+def _fate(answer: bytes, direct: bytes) -> str:
+    """What became of an answer on its way, compared with the direct one."""
+    if answer == direct:
+        return "same"
+    try:
+        equal = json.loads(answer) == json.loads(direct)
+    except ValueError:
+        return "broken"
+    return "re-written" if equal else "changed"
+
+
+def in_flight(bench: Bench) -> Row:
+    """Microseconds for each call with 64 unanswered at any time, on all CPUs."""
+    samples: dict[str, list[float]] = {one.name: [] for one in bench.contenders}
+    with bench.connections(os.sched_getaffinity(0)) as connections:
+        for turn in range(bench.rounds + 1):
+            for connection in connections:
+                taken = connection.keep_in_flight("prose-text-200B", CALLS_IN_FLIGHT, WINDOW)
+                if turn:
+                    each = taken / CALLS_IN_FLIGHT / MICROSECOND
+                    samples[connection.contender.name].append(each)
+    return Row(f"{WINDOW} in flight", {name: Figure.of(all_) for name, all_ in samples.items()}, {})
+
+
+def start_up(
+    bench: Bench, name: str, rounds: int, environment: Callable[[], dict[str, str]]
+) -> Row:
+    """Milliseconds from the start of the process to the answer to `initialize`, on all CPUs."""
+    samples: dict[str, list[float]] = {one.name: [] for one in bench.contenders}
+    for _ in range(rounds):
+        for contender in bench.contenders:
+            with Connection(contender, environment(), bench.log) as connection:
+                samples[contender.name].append(connection.initialize() / 1e6)
+    return Row(name, {name: Figure.of(all_) for name, all_ in samples.items()}, {})
+
+
+def fresh_cache(bench: Bench) -> dict[str, str]:
+    """The environment with an empty cache, so that rules are compiled anew."""
+    return bench.environment | {"XDG_CACHE_HOME": tempfile.mkdtemp(dir=bench.folder.parent)}
+
+
+def memory_use(bench: Bench) -> Mapping[str, Mapping[str, Memory]]:
+    """Memory of each wrapper's own processes, after the handshake and after work."""
+    found: dict[str, dict[str, Memory]] = {}
+    with bench.connections(os.sched_getaffinity(0)) as connections:
+        for connection in connections:
+            if connection.contender.name == DIRECT:
+                continue
+            root, server = connection.process.pid, connection.pid_of_server()
+            idle = memory.of_wrapper(root, server)
+            connection.keep_in_flight("prose-text-10KB", CALLS_IN_FLIGHT, WINDOW)
+            busy = memory.of_wrapper(root, server)
+            for kind in KINDS:
+                for shape in SHAPES:
+                    connection.call(f"{kind}-{shape}-1MB")
+            large = memory.of_wrapper(root, server)
+            found[connection.contender.name] = {
+                "after the handshake": idle,
+                f"after {CALLS_IN_FLIGHT} calls of 10 KB": busy,
+                "after frames of 1 MB": large,
+            }
+    return found

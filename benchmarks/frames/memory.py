@@ -1,0 +1,54 @@
+"""What a process tree keeps in memory, from Linux's /proc; knows nothing of MCP."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+PROC = Path("/proc")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Of a wrapper's processes together, without the server's."""
+
+    processes: int
+    resident_kib: int  # VmRSS summed: pages that two share count twice
+    proportional_kib: int  # PSS summed: a page that n share counts one n-th for each
+
+
+def of_wrapper(root: int, server: int) -> Memory:
+    """The memory of a process and its descendants, the server and its own left out."""
+    own = tree(root, without=server)
+    return Memory(
+        processes=len(own),
+        resident_kib=sum(field(pid, "status", "VmRSS") for pid in own),
+        proportional_kib=sum(field(pid, "smaps_rollup", "Pss") for pid in own),
+    )
+
+
+def tree(root: int, without: int) -> list[int]:
+    """The process and all below it, except for one branch."""
+    children: dict[int, list[int]] = {}
+    for entry in PROC.iterdir():
+        if entry.name.isdigit():
+            try:
+                # proc(5): the name in parentheses may hold anything; state and parent follow it.
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it ended while we looked
+            children.setdefault(parent, []).append(int(entry.name))
+    found: list[int] = []
+    rest = [root]
+    while rest:
+        pid = rest.pop()
+        if pid != without:
+            found.append(pid)
+            rest += children.get(pid, [])
+    return found
+
+
+def field(pid: int, file: str, name: str) -> int:
+    """One number of KiB out of a file of /proc/PID."""
+    for line in (PROC / str(pid) / file).read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1])
+    raise LookupError(f"/proc/{pid}/{file} has no {name}")

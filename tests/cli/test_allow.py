@@ -1,0 +1,281 @@
+"""`pipeguard allow`: the narrowest exception, put into a file that stays as it was."""
+
+import datetime
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeguard.cli.allow import DAYS, command
+from pipeguard.core.finding import Action, Confidence, Finding, Severity
+from pipeguard.core.policy import Policy, Subject
+from pipeguard.errors import PipeGuardError, PolicyError
+from pipeguard.settings import Scope, combine, parse_policy, usual_policy_path
+from pipeguard.state.alarm import Exemption, allow, entries
+from pipeguard.state.audit import Audit, Entry, findings_json
+from pipeguard.state.paths import store_path
+from pipeguard.state.store import Store
+
+TODAY = datetime.date.today()  # noqa: DTZ011  as the command takes it
+TOKEN = Finding(rule="secrets.github-token", place="call.arguments", tool="search")
+ORDER = Finding(rule="injection.forged-turn", place="call.arguments", tool="search")
+EVENTS: dict[str, tuple[str, tuple[Finding, ...]]] = {
+    "token": ("block", (TOKEN,)),
+    "two": ("block", (TOKEN, ORDER, TOKEN)),
+    "star": ("block", (Finding(rule="secrets.jwt", place="call.arguments", tool="*"),)),
+    "warned": ("warn", (Finding("secrets.jwt", "result.text", action=Action.WARN),)),
+    "held": ("block", (Finding(rule="trust.held", place="call.name", tool="search"),)),
+    "keys": ("block", (Finding(rule="protocol.duplicate-key", place=""),)),
+    "limit": ("block", (Finding(rule="protocol.view-limit", place="result.other"),)),
+    "tool": ("block", (Finding(rule="policy.tool", place="call.name", tool="search"),)),
+    "fine": ("allow", ()),
+}
+
+
+@pytest.fixture(autouse=True)
+def policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's policy file, which does not exist yet."""
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("PIPEGUARD_POLICY", raising=False)
+    with Store.open(store_path()) as store:
+        Audit(store, "RUN1", "docs", "").append_many(
+            Entry(
+                "2026-11-20T10:00:00.000Z", "", "to-server", "request", "tools/call", "search",
+                action, name, "0" * 64, 9, findings_json(findings),
+            )
+            for name, (action, findings) in EVENTS.items()
+        )  # fmt: skip
+    return Path(usual_policy_path())
+
+
+def run(*arguments: str, why: str | None = "our docs") -> Result:
+    reason = [] if why is None else ["--why", why]
+    return CliRunner().invoke(command, [*arguments, *reason])
+
+
+def read(path: Path) -> Policy:
+    return combine(
+        parse_policy(path.read_text(), str(path), Scope.USER, now=0.0, today=TODAY), None
+    )
+
+
+def subject(rule: str = "secrets.github-token", **parts: str) -> Subject:
+    place, server = parts.get("place", "call.arguments"), parts.get("server", "docs")
+    tool = parts.get("tool", "search")
+    return Subject(rule, Severity.CRITICAL, Confidence.HIGH, place, server, tool)
+
+
+def test_it_allows_that_and_nothing_else(policy: Path) -> None:
+    result = run("token")
+    assert result.exit_code == 0
+    assert f"Written to {policy}" in result.output
+    allowed = read(policy)
+    assert allowed.action(subject(), 0.0) is Action.ALLOW
+    for other in (
+        subject("secrets.jwt"),
+        subject(tool="find"),
+        subject(server="web"),
+        subject(place="call.name"),
+    ):
+        assert allowed.action(other, 0.0) is Action.BLOCK
+
+
+def test_it_holds_for_ninety_days_unless_told_otherwise(policy: Path) -> None:
+    run("token")
+    assert f"until: {TODAY + datetime.timedelta(days=DAYS)}\n" in policy.read_text()
+    policy.unlink()
+    run("token", "--until", "2999-01-31")
+    assert "until: 2999-01-31\n" in policy.read_text()
+    policy.unlink()
+    run("token", "--forever")
+    assert "until" not in policy.read_text()
+
+
+@pytest.mark.parametrize("until", ["2020-01-31", "soon"])
+def test_a_day_that_is_over_or_none_is_refused(policy: Path, until: str) -> None:
+    assert run("token", "--until", until).exit_code == 2
+    assert not policy.exists()
+
+
+def test_a_dry_run_writes_nothing_and_needs_no_reason(policy: Path) -> None:
+    result = run("token", "--dry-run", why=None)
+    assert result.exit_code == 0
+    assert "Would be written" in result.output
+    assert "- rule: secrets.github-token\n" in result.output
+    assert not policy.exists()
+
+
+def test_without_a_terminal_a_reason_must_be_given(policy: Path) -> None:
+    assert run("token", why=None).exit_code == 2
+    assert run("token", why="  ").exit_code == 2
+    assert not policy.exists()
+
+
+def test_what_is_allowed_already_is_not_written_twice(policy: Path) -> None:
+    run("token")
+    before = policy.read_text()
+    result = run("token")
+    assert "allows this already" in result.output
+    assert policy.read_text() == before
+
+
+def test_each_rule_that_stopped_it_gets_an_exception_once(policy: Path) -> None:
+    run("two")
+    exceptions = read(policy).layers[0].exceptions
+    assert [one.where.rule for one in exceptions] == [
+        "secrets.github-token",
+        "injection.forged-turn",
+    ]
+
+
+def test_a_tool_that_is_called_like_a_glob_is_no_glob(policy: Path) -> None:
+    run("star")
+    assert read(policy).action(subject("secrets.jwt", tool="*"), 0.0) is Action.ALLOW
+    assert read(policy).action(subject("secrets.jwt", tool="other"), 0.0) is Action.BLOCK
+
+
+def test_a_warning_can_be_silenced(policy: Path) -> None:
+    run("warned")
+    assert read(policy).layers[0].exceptions[0].where.place == "result.text"
+
+
+def test_what_policy_judges_of_the_protocol_can_be_allowed(policy: Path) -> None:
+    assert run("limit").exit_code == 0
+    assert read(policy).layers[0].exceptions[0].where.rule == "protocol.view-limit"
+
+
+@pytest.mark.parametrize(
+    ("event", "instead"),
+    [
+        ("held", "pipeguard approve docs"),
+        ("keys", "no exception"),
+        ("tool", "`tools` in the policy file"),
+        ("fine", "there is nothing to allow"),
+        ("none", "pipeguard audit list"),
+    ],
+)
+def test_what_no_exception_helps_is_told_with_what_does(
+    policy: Path, event: str, instead: str
+) -> None:
+    error = run(event).exception
+    assert isinstance(error, PipeGuardError)
+    assert instead in str(error)
+    assert not policy.exists()
+
+
+def test_another_file_can_be_named(tmp_path: Path, policy: Path) -> None:
+    run("token", "--policy", str(tmp_path / "p.yaml"))
+    assert read(tmp_path / "p.yaml").layers[0].exceptions
+    assert not policy.exists()
+
+
+def test_it_tells_programs_what_was_written(policy: Path) -> None:
+    told = json.loads(run("token", "--json", "--forever").output)
+    assert told == {
+        "policy": str(policy),
+        "written": True,
+        "exceptions": [
+            {
+                "rule": "secrets.github-token",
+                "server": "docs",
+                "tool": "search",
+                "place": "call.arguments",
+                "until": None,
+                "why": "our docs",
+            }
+        ],
+    }
+
+
+def test_a_link_to_the_file_stays_one_and_its_rights_too(tmp_path: Path, policy: Path) -> None:
+    kept = tmp_path / "dotfiles.yaml"
+    kept.write_text("mode: enforce\n")
+    kept.chmod(0o640)
+    policy.parent.mkdir(parents=True)
+    policy.symlink_to(kept)
+    run("token")
+    assert policy.is_symlink()
+    assert kept.read_text().startswith("mode: enforce\nexceptions:\n- rule: ")
+    assert kept.stat().st_mode & 0o777 == 0o640
+    assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".policy")] == []
+
+
+def test_a_wrong_file_is_told_and_left(policy: Path) -> None:
+    policy.parent.mkdir(parents=True)
+    policy.write_text("mod: enforce\n")
+    assert isinstance(run("token").exception, PolicyError)
+    assert policy.read_text() == "mod: enforce\n"
+
+
+# --- what is put in leaves everything else as it was ---------------------------------------------
+
+ONE = Exemption("secrets.jwt", "docs", "search", "call.arguments", None, 'it says "no": #1')
+HELD = "rule: secrets.stripe-key, server: web, why: w"
+FILES = {
+    "empty": "",
+    "comment": "# mine",
+    "no-newline": "mode: enforce",
+    "others": "# top\nmode: enforce  # on\n\nlimits:\n  pending: 5\n# end\n",
+    "block": "exceptions:\n- rule: secrets.stripe-key  # one\n  server: web\n  why: w  # here\n",
+    "indented": "exceptions:\n    - rule: secrets.stripe-key\n      server: web\n      why: w\n\n",
+    "in-the-middle": f"exceptions:\n# first\n- {{{HELD}}}  # x\n\n# then\nmode: enforce\n",
+    "folded": "exceptions:\n- rule: secrets.jwt\n  server: web\n  why: >-\n    a\n\nmode: enforce",
+    "flow": f"exceptions: [{{{HELD}}}]  # all\nmode: enforce\n",
+    "flow-lines": f"exceptions: [\n  {{{HELD}}},\n  # more\n]\nmode: enforce\n",
+    "flow-empty": "exceptions: []\nmode: enforce\n",
+    "windows": f"mode: enforce\r\nexceptions:\r\n- {{{HELD}}}\r\ntrust: review\r\n",
+    "marked": "---\nmode: enforce\n",
+}
+
+
+@pytest.mark.parametrize("text", FILES.values(), ids=FILES)
+def test_an_entry_is_put_in_and_no_byte_is_lost(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_bytes(text.encode())
+    changed = allow(str(path), [ONE], TODAY)
+    assert changed is not None
+    splits = range(len(text) + 1)
+    assert any(changed.startswith(text[:at]) and changed.endswith(text[at:]) for at in splits)
+    assert "\n" not in changed.replace("\r\n", "") or "\r\n" not in text
+    before = parse_policy(text, "", Scope.USER, now=0.0, today=TODAY)
+    after = parse_policy(changed, "", Scope.USER, now=0.0, today=TODAY)
+    assert after.layer.exceptions[:-1] == before.layer.exceptions
+    assert after.layer.exceptions[-1].where == ONE.where
+    assert after.layer.exceptions[-1].why == ONE.why
+
+
+@pytest.mark.parametrize("text", ["{mode: enforce}", "mode: enforce\n...\n", "--- {}\n"])
+def test_where_nothing_can_be_put_in_it_is_shown(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(text)
+    with pytest.raises(PolicyError, match=r"(?s)Add this to its `exceptions`:\n  - rule: secrets"):
+        allow(str(path), [ONE], TODAY)
+
+
+@given(
+    st.text(st.characters(codec="utf-8"), min_size=1, max_size=20),
+    st.text(st.characters(codec="utf-8"), max_size=20),
+    st.text(st.characters(codec="utf-8"), min_size=1, max_size=40),
+)
+def test_names_that_a_server_chose_stay_names(server: str, tool: str, why: str) -> None:
+    one = Exemption("secrets.jwt", server, tool, "call.arguments", None, why)
+    text = "exceptions:\n" + entries([one])
+    try:
+        file = parse_policy(text, "p.yaml", Scope.USER, now=0.0, today=TODAY)
+    except PolicyError:
+        return  # a name that no policy can hold
+    (exempt,) = file.layer.exceptions
+    assert exempt.where == one.where
+    assert exempt.where.fits(subject("secrets.jwt", server=server, tool=tool))
+    assert exempt.where.tool == "*" if not tool else True
+    assert not exempt.where.fits(subject("secrets.jwt", server=server + "x", tool=tool))
+    assert exempt.why == why
+
+
+def test_help_has_examples() -> None:
+    assert "pipeguard allow K7Q2M9D4.c12" in run("--help", why=None).output

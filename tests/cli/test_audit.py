@@ -1,0 +1,156 @@
+"""`pipeguard audit`: listing, showing, checking and exporting."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pipeguard.cli.audit import command
+from pipeguard.errors import PipeGuardError
+from pipeguard.state.audit import Audit, Entry, findings_json
+from pipeguard.state.paths import store_path
+from pipeguard.state.store import Store
+from tests.state.samples import FINDING
+
+NOW = datetime.now(UTC)
+
+
+def entry(i: int, hours_ago: int, action: str, tool: str = "get_forecast") -> Entry:
+    moment = (NOW - timedelta(hours=hours_ago)).isoformat(timespec="milliseconds")
+    findings = findings_json((FINDING,)) if action == "block" else "[]"
+    return Entry(
+        moment.replace("+00:00", "Z"), "editor 1.0", "to-server", "request", "tools/call", tool,
+        action, f"RUN.c{i}", f"{i:064x}", i, findings,
+    )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path))
+    with Store.open(store_path()) as store:
+        Audit(store, "RUN1", "weather", "").append_many(
+            [entry(1, 48, "allow"), entry(2, 2, "block"), entry(3, 0, "allow", "=cmd()\x1b[2J")]
+        )
+        Audit(store, "RUN2", "mail", "").append_many([entry(4, 0, "warn")])
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(command, list(arguments))
+
+
+def events(*arguments: str) -> list[str]:
+    result = run("list", "--json", *arguments)
+    assert result.exit_code == 0
+    return [row["event"] for row in json.loads(result.output)]
+
+
+def test_the_list_has_a_line_a_row() -> None:
+    result = run("list", "--rule", "secrets")
+    assert result.exit_code == 0
+    assert result.output == (
+        f"{entry(2, 2, 'block').time}  weather  BLOCK    tools/call get_forecast"
+        "  secrets.aws-access-key-id  RUN.c2\n"
+    )
+
+
+def test_a_peers_words_cannot_move_the_cursor() -> None:
+    assert "=cmd()⟨U+001B⟩[2J" in run("list").output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        ((), ["RUN.c1", "RUN.c2", "RUN.c3", "RUN.c4"]),
+        (("--server", "mail"), ["RUN.c4"]),
+        (("--since", "3h"), ["RUN.c2", "RUN.c3", "RUN.c4"]),
+        (("--since", "60m"), ["RUN.c3", "RUN.c4"]),
+        (("--since", (NOW - timedelta(hours=3)).isoformat()), ["RUN.c2", "RUN.c3", "RUN.c4"]),
+        (("--since", "2020-01-01", "--action", "allow"), ["RUN.c1", "RUN.c3"]),
+        (("--rule", "secrets.aws-access-key-id"), ["RUN.c2"]),
+        (("--limit", "2"), ["RUN.c3", "RUN.c4"]),
+        (("--limit", "0"), ["RUN.c1", "RUN.c2", "RUN.c3", "RUN.c4"]),
+    ],
+)
+def test_rows_are_found(arguments: tuple[str, ...], found: list[str]) -> None:
+    assert events(*arguments) == found
+
+
+def test_where_nothing_is_found_it_says_so() -> None:
+    result = run("list", "--server", "other")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "Nothing of that kind" in result.stderr
+
+
+@pytest.mark.parametrize("time", ["yesterday", "999999w", "2026-13-01"])
+def test_what_is_no_time_is_told(time: str) -> None:
+    result = run("list", "--since", time)
+    assert result.exit_code == 2
+    assert "try 2h, 7d, 2026-03-02" in result.output
+
+
+def test_an_event_is_shown_with_its_findings() -> None:
+    result = run("show", "RUN.c2")
+    assert result.exit_code == 0
+    for line in (
+        "client        editor 1.0",
+        f"frame sha256  {2:064x}",
+        "  rule        secrets.aws-access-key-id",
+        "  excerpt     AKIA****************",
+    ):
+        assert line in result.output.splitlines()
+    (row,) = json.loads(run("show", "RUN.c2", "--json").output)
+    assert row["findings"][0]["pointer"] == "/params/arguments/key"
+
+
+def test_an_unknown_event_is_told() -> None:
+    result = run("show", "RUN.c99")
+    assert isinstance(result.exception, PipeGuardError)
+    assert "pipeguard audit list" in str(result.exception)
+
+
+def test_a_whole_audit_verifies() -> None:
+    result = run("verify", "--heads")
+    assert result.exit_code == 0
+    *heads, last = result.output.splitlines()
+    assert last == "4 rows in 2 chains, all as they were written."
+    assert [head.split()[1:] for head in heads] == [["3", "RUN1"], ["1", "RUN2"]]
+    told = json.loads(run("verify", "--json").output)
+    assert [chain["head"] for chain in told["chains"]] == [head.split()[0] for head in heads]
+    assert told["problems"] == []
+
+
+def test_a_changed_row_is_listed() -> None:
+    connection = sqlite3.connect(store_path())
+    with connection:
+        connection.execute("UPDATE audit SET action = 'allow' WHERE event = 'RUN.c2'")
+    connection.close()
+    result = run("verify")
+    assert result.exit_code == 1
+    assert result.stdout == "RUN1: row 2 was changed or moved\n"
+    told = run("verify", "--json")
+    assert told.exit_code == 1
+    assert json.loads(told.output)["problems"][0]["seq"] == 2
+
+
+def test_json_lines_have_every_field() -> None:
+    lines = run("export").output.splitlines()
+    assert [json.loads(line)["event"] for line in lines] == events()
+    assert json.loads(lines[1]) == json.loads(run("list", "--json").output)[1]
+
+
+def test_csv_has_every_field_and_no_formula() -> None:
+    rows = list(csv.DictReader(io.StringIO(run("export", "--format", "csv").output)))
+    assert [row["event"] for row in rows] == events()
+    assert rows[2]["tool"] == "'=cmd()\x1b[2J"
+    assert json.loads(rows[1]["findings"])[0]["rule"] == "secrets.aws-access-key-id"
+
+
+def test_an_export_of_nothing_is_empty() -> None:
+    assert run("export", "--server", "other").output == ""

@@ -1,0 +1,136 @@
+"""`pipeguard demo` with its real server: behind `wrap` as a user runs it, and without a guard."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeguard.demo.client import Client, DemoError
+from pipeguard.demo.play import SCENES, leaked_key, play
+
+PIPEGUARD = (sys.executable, "-E", "-P", "-m", "pipeguard")
+MOST_SECONDS = 10.0
+
+
+def run(*options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*PIPEGUARD, "demo", *options],
+        capture_output=True,
+        encoding="utf-8",
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+def test_every_scene_comes_out_as_it_must_in_ten_seconds() -> None:
+    done = run("--json")
+    document = json.loads(done.stdout)
+    failures = {scene["name"]: scene["failures"] for scene in document["scenes"]}
+    assert failures == {
+        "clean-call": [],
+        "leaked-key": [],
+        "split-injection": [],
+        "poisoned-description": [],
+        "rug-pull": [],
+    }
+    assert done.returncode == 0
+    assert document["seconds"] < MOST_SECONDS
+
+
+def test_each_refusal_names_its_rule_its_event_and_a_command() -> None:
+    scenes = {scene.name: scene for scene in play()}
+    assert scenes["leaked-key"].rule == "secrets.aws-access-key-id"
+    assert scenes["split-injection"].rule == "injection.override-instructions"
+    assert scenes["poisoned-description"].rule == "trust.held"
+    assert scenes["rug-pull"].rule == "trust.drifted"
+    for name, scene in scenes.items():
+        if name != "clean-call":
+            assert re.fullmatch(r"[0-9A-Z]{8}\.[cs][0-9]+", scene.event)
+            assert scene.command.startswith("pipeguard ")
+
+
+def test_for_people_it_prints_each_scene_without_colour_and_without_the_key() -> None:
+    done = run()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("as it must be") == len(SCENES)
+    assert "\x1b" not in done.stdout  # not a terminal
+    assert leaked_key() not in done.stdout + done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no pseudo terminals in the library")
+@pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_colour_is_for_terminals_unless_it_is_unwanted(
+    variables: dict[str, str], *, coloured: bool
+) -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
+    shown = in_terminal([*PIPEGUARD, "demo"], environment | variables)
+    assert b"as it must be" in shown
+    assert (b"\x1b[32m" in shown) is coloured
+
+
+def in_terminal(command: list[str], environment: dict[str, str]) -> bytes:
+    """What a command writes to a terminal."""
+    ours, theirs = os.openpty()
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        while chunk := read_terminal(ours):
+            shown += chunk
+    os.close(ours)
+    assert process.returncode == 0, shown
+    return shown
+
+
+def read_terminal(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65536)
+    except OSError:  # EIO: on Linux, how a terminal ends when nobody holds its other side
+        return b""
+
+
+def test_the_first_time_it_says_why_it_takes_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIPEGUARD_CACHE_DIR", str(tmp_path))
+    first, second = run(), run()
+    assert "Compiling the rules, once on this machine" in first.stderr
+    assert first.returncode == second.returncode == 0
+    assert second.stderr == ""
+
+
+def test_without_a_guard_every_scene_but_the_clean_one_fails() -> None:
+    results = {scene.name: scene.failures for scene in play(wrap=())}
+    assert results.pop("clean-call") == ()
+    assert len(results) == len(SCENES) - 1
+    assert all(results.values())
+    assert "the key reached the server" in results["leaked-key"]
+    assert "the order reached the model" in results["split-injection"]
+    assert "the model reads the poisoned words" in results["poisoned-description"]
+    assert "the model reads the changed words" in results["rug-pull"]
+
+
+def test_a_guard_that_dies_is_told_with_its_last_words() -> None:
+    died = (sys.executable, "-c", "import sys; sys.exit('out of luck')")
+    with pytest.raises(DemoError, match="out of luck"):
+        list(play(wrap=died))
+
+
+def test_a_guard_that_declines_is_told_with_its_reason() -> None:
+    answer = '{"id":1,"error":{"code":-37104,"message":"no rules today"}}'
+    declines = (sys.executable, "-c", f"import sys; sys.stdin.readline(); print('{answer}')")
+    with pytest.raises(DemoError, match="no rules today"):
+        list(play(wrap=declines))
+
+
+def test_the_client_notes_what_comes_unasked(tmp_path: Path) -> None:
+    server = 'import sys; sys.stdin.readline(); print(\'{"method":"a"}\'); print(\'{"id":1}\')'
+    command = [sys.executable, "-I", "-c", server]
+    with Client(command, tmp_path, {}, tmp_path / "stderr") as client:
+        assert client.request("ping", {}).answer == {"id": 1}
+        assert client.notifications == ["a"]

@@ -1,0 +1,118 @@
+"""`pipeguard explain`: a rule or an event, told to a person."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pipeguard.cli.explain import FAMILIES, command
+from pipeguard.core.finding import Action, Confidence, Finding, Severity
+from pipeguard.errors import PipeGuardError
+from pipeguard.rulebook import load_rules
+from pipeguard.state.audit import Audit, Entry, findings_json
+from pipeguard.state.paths import store_path
+from pipeguard.state.store import Store
+
+FINDING = Finding(
+    rule="secrets.github-token",
+    place="call.arguments",
+    pointer="/params/arguments/key",
+    severity=Severity.CRITICAL,
+    confidence=Confidence.HIGH,
+    view="base64",
+    excerpt="ghp_… (40 characters)",
+    tool="search",
+)
+HELD = Finding(rule="trust.held", place="call.name", note="it was never approved", tool="search")
+GONE = Finding(rule="old.rule-of-mine", place="result.text", action=Action.WARN)
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path))
+    with Store.open(store_path()) as store:
+        Audit(store, "RUN1", "docs", "").append_many(
+            Entry(
+                "2026-11-20T10:00:00.000Z", "editor 1.0", "to-server", "request", "tools/call",
+                "search", action, f"RUN1.c{number}", "0" * 64, 9, findings_json(findings),
+            )
+            for number, (action, findings) in enumerate(
+                [("block", (FINDING,)), ("warn", (GONE,)), ("block", (HELD,)), ("allow", ())]
+            )
+        )  # fmt: skip
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(command, list(arguments))
+
+
+@pytest.mark.parametrize("rule", load_rules(), ids=lambda rule: rule.id)
+def test_every_rule_is_explained(rule: object) -> None:
+    rule_id = getattr(rule, "id", "")
+    result = run(rule_id)
+    assert result.exit_code == 0
+    assert result.output.startswith(f"{rule_id}: ")
+    for label in ("Why ", "Do ", "Finds ", "Lets by "):
+        assert f"\n{label}" in result.output
+    assert all(line.isprintable() for line in result.output.split("\n"))
+
+
+def test_a_rule_is_told_to_a_program() -> None:
+    told = json.loads(run("secrets.github-token", "--json").output)
+    assert told["default_action"] == "block"
+    assert told["example"].startswith("gh")
+    assert told["fix"].endswith(".")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_rules_that_are_code_are_explained_by_their_family(family: str) -> None:
+    result = run(f"{family}.some-rule")
+    assert result.exit_code == 0
+    assert "\nDo " in result.output
+    assert json.loads(run(f"{family}.some-rule", "--json").output)["why"]
+
+
+def test_a_rule_that_is_misspelt_is_guessed() -> None:
+    error = run("secrets.github-tokn").exception
+    assert isinstance(error, PipeGuardError)
+    assert "Did you mean `secrets.github-token`?" in str(error)
+
+
+def test_an_event_is_told_with_the_command_that_allows_it() -> None:
+    output = run("RUN1.c0").output
+    assert output.startswith("RUN1.c0: 2026-11-20T10:00:00.000Z, server docs: tools/call search\n")
+    assert "in call.arguments /params/arguments/key, read as base64; severity critical" in output
+    assert "ghp_… (40 characters)" in output
+    assert "pipeguard allow RUN1.c0" in output
+
+
+def test_an_event_tells_a_rule_that_is_gone_and_one_that_is_code() -> None:
+    assert "not installed any more" in run("RUN1.c1").output
+    output = run("RUN1.c2").output
+    assert "it was never approved" in output
+    assert "pipeguard approve" in output
+
+
+def test_an_event_without_findings_is_told() -> None:
+    output = run("RUN1.c3").output
+    assert "It got the action allow." in output
+    assert "pipeguard allow" not in output
+
+
+def test_an_event_is_told_to_a_program() -> None:
+    told = json.loads(run("RUN1.c0", "--json").output)
+    assert told["server"] == "docs"
+    assert told["findings"][0]["rule"] == "secrets.github-token"
+    assert told["findings"][0]["title"] == "GitHub token"
+
+
+def test_an_unknown_event_is_told() -> None:
+    error = run("XXXX.c1").exception
+    assert isinstance(error, PipeGuardError)
+    assert "pipeguard audit list" in str(error)
+
+
+def test_help_has_examples() -> None:
+    output = run("--help").output
+    assert "pipeguard explain secrets." in output

@@ -1,0 +1,123 @@
+"""`pipeguard rules`: listed, shown, tested, and their reference up to date."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pipeguard.cli.rules import command
+from pipeguard.core.reference import pages
+from pipeguard.errors import RuleError
+from pipeguard.rulebook import load_rules, sources
+from tests.test_rulebook import pack
+
+TOP = Path(__file__).resolve().parent.parent.parent
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(command, list(arguments))
+
+
+def listed(*arguments: str) -> list[dict[str, object]]:
+    result = run("list", "--json", *arguments)
+    assert result.exit_code == 0
+    found: list[dict[str, object]] = json.loads(result.output)
+    return found
+
+
+def test_the_list_has_every_rule_and_a_line_for_each() -> None:
+    assert [rule["rule"] for rule in listed()] == [rule.id for rule in load_rules()]
+    assert len(run("list").output.splitlines()) == len(load_rules())
+
+
+def test_the_list_takes_filters() -> None:
+    chosen = listed("--pack", "secrets", "--surface", "to-server", "--severity", "critical")
+    assert chosen
+    for rule in chosen:
+        assert str(rule["rule"]).startswith("secrets.")
+        assert rule["severity"] == "critical"
+    assert len(listed("--severity", "info")) == len(load_rules())
+    assert len(listed("--surface", "definitions")) < len(load_rules())
+
+
+def test_a_filter_that_nothing_fits_is_told() -> None:
+    result = run("list", "--pack", "none-such")
+    assert result.exit_code == 0
+    assert "No rule is of that kind." in result.output
+
+
+def test_colours_are_for_terminals_only() -> None:
+    assert "\x1b" not in run("list").output
+    assert "\x1b" in CliRunner().invoke(command, ["list"], color=True).output
+
+
+def test_a_rule_is_shown_with_its_pattern_and_samples() -> None:
+    rule = next(rule for rule in load_rules() if rule.id == "secrets.github-token")
+    told = json.loads(run("show", rule.id, "--json").output)
+    assert told["pattern"] == rule.pattern
+    assert told["matches"] == list(rule.matches)
+    output = run("show", rule.id).output
+    assert rule.pattern in output
+    assert rule.why in output
+
+
+def test_an_unknown_rule_is_told() -> None:
+    assert isinstance(run("show", "secrets.none-such").exception, RuleError)
+
+
+def test_a_pack_of_ones_own_is_tested_by_itself(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(pack())
+    result = run("test", str(file))
+    assert result.exit_code == 0
+    assert result.output.startswith("1 rules, 2 samples, 0 failures, ")
+
+
+def test_what_fails_is_listed(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        pack()
+        .replace("matches: [xyzzy-123]", "matches: [xyzzy-12]")
+        .replace("passes: [xyzzy-12]", "passes: [xyzzy-123]")
+    )
+    result = run("test", str(file))
+    assert result.exit_code == 1
+    assert "mine.magic-word (to-server): must match, and does not\n  xyzzy-12\n" in result.output
+    assert "mine.magic-word (to-server): must pass, and does not\n  xyzzy-123\n" in result.output
+    told = json.loads(run("test", "--json", str(file)).output)
+    assert [failure["sample"] for failure in told["failures"]] == ["xyzzy-12", "xyzzy-123"]
+
+
+def test_a_wrong_pack_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("rules: none")
+    assert isinstance(run("test", str(file)).exception, RuleError)
+
+
+def test_the_reference_is_up_to_date() -> None:
+    """If this fails: pipeguard rules docs --out docs/rules."""
+    made = pages(load_rules([one for one in sources() if one.shipped]))
+    kept = {file.stem: file.read_text(encoding="utf-8") for file in TOP.glob("docs/rules/*.md")}
+    assert kept.keys() == made.keys()
+    assert [name for name in made if kept[name] != made[name]] == []
+
+
+def test_the_reference_is_written_where_it_is_asked_for(tmp_path: Path) -> None:
+    assert run("docs", "--out", str(tmp_path / "rules")).exit_code == 0
+    names = {file.stem for file in (tmp_path / "rules").iterdir()}
+    assert names == {"index"} | {rule.pack for rule in load_rules()}
+
+
+def test_the_reference_names_every_rule_and_no_invisible_character() -> None:
+    made = pages(load_rules())
+    for rule in load_rules():
+        assert f"\n## {rule.id}\n" in made[rule.pack]
+        assert rule.fix in made[rule.pack]
+    for text in made.values():
+        assert all(line.isprintable() for line in text.split("\n"))
+
+
+@pytest.mark.parametrize("verb", ["list", "show", "test", "docs"])
+def test_each_verb_has_an_example(verb: str) -> None:
+    assert f"pipeguard rules {verb}" in run(verb, "--help").output

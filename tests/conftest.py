@@ -1,0 +1,16 @@
+"""What holds for every test: none reads or writes the settings and state of whoever runs it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+FOLDERS = ("CONFIG", "STATE", "CACHE", "DATA")  # as the XDG base directories name them
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        for name in FOLDERS:
+            patch.setenv(f"XDG_{name}_HOME", str(tmp_path_factory.mktemp(name.lower())))
+        yield

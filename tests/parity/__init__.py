@@ -1,0 +1,1 @@
+"""Official SDK clients drive reference servers, directly and through the wrapper."""

@@ -1,0 +1,175 @@
+"""Plays one session with the official Python SDK and prints what its client saw.
+
+stdin: {command, args, env, steps, …}; stdout: {steps: [outcome…], seen: [message…]}, as JSON.
+It runs in the environment of tests/requirements-servers.txt, not in PipeGuard's.
+"""
+
+import json
+import sys
+import warnings
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio  # type: ignore[import-not-found, unused-ignore]
+import mcp_types as types  # type: ignore[import-not-found, unused-ignore]
+from mcp import Client, MCPError, StdioServerParameters  # type: ignore[import-not-found, unused-ignore]
+
+Outcome = dict[str, object]
+LISTS = {
+    "tools": "list_tools",
+    "prompts": "list_prompts",
+    "resources": "list_resources",
+    "templates": "list_resource_templates",
+}
+
+
+def plain(model: Any) -> Any:
+    """A result of the SDK as the JSON that it stands for."""
+    return model.model_dump(by_alias=True, mode="json", exclude_none=True)
+
+
+class Play:
+    """One client's session: its answers to the server, and what it saw."""
+
+    def __init__(self, plan: Any) -> None:
+        self.plan = plan
+        self.roots = plan["roots"]
+        self.seen: list[Outcome] = []
+        self.news = anyio.Event()
+        self.client: Any = None
+
+    def note(self, method: str, params: object) -> None:
+        self.seen.append({"method": method, "params": params})
+        self.news.set()
+        self.news = anyio.Event()
+
+    async def until(self, method: str, count: int) -> None:
+        while sum(message["method"] == method for message in self.seen) < count:
+            await self.news.wait()
+
+    async def sample(self, _context: Any, params: Any) -> Any:
+        self.note("sampling/createMessage", plain(params))
+        return types.CreateMessageResult.model_validate(self.plan["answers"]["sampling"])
+
+    async def elicit(self, _context: Any, params: Any) -> Any:
+        self.note("elicitation/create", plain(params))
+        by_url = getattr(params, "mode", None) == "url"
+        answer = {"action": "accept"} if by_url else self.plan["answers"]["elicitation"]
+        return types.ElicitResult.model_validate(answer)
+
+    async def list_roots(self, _context: Any) -> Any:
+        self.note("roots/list", None)
+        return types.ListRootsResult.model_validate({"roots": self.roots})
+
+    async def heard(self, message: Any) -> None:
+        if isinstance(message, Exception):
+            raise message
+        params = message.params
+        self.note(message.method, None if params is None else plain(params))
+
+    async def connect(self) -> Outcome:
+        plan = self.plan
+        parameters = StdioServerParameters(
+            command=plan["command"], args=plan["args"], env=plan["env"]
+        )
+        self.client = Client(
+            parameters,
+            sampling_callback=self.sample,
+            elicitation_callback=self.elicit,
+            list_roots_callback=self.list_roots,
+            message_handler=self.heard,
+            mode="auto",  # asks for the newest revision, falls back to the handshake
+            log_level="debug",
+            cache=None,
+        )
+        async with self.client as client:
+            info = client.server_info
+            result = {
+                "server": None if info is None else plain(info),
+                "capabilities": plain(client.server_capabilities),
+                "instructions": client.instructions,
+            }
+            outcomes: list[Outcome] = [{"result": result, "failed": False}]
+            outcomes += [await self.outcome(step) for step in plan["steps"]]
+        return {"steps": outcomes, "seen": self.seen}
+
+    async def outcome(self, step: Any) -> Outcome:
+        try:
+            result = await self.verb(step)(step)
+        except MCPError as error:
+            return {"error": {"code": error.code, "message": error.message}, "failed": True}
+        failed = isinstance(result, dict) and result.get("isError") is True
+        return {"result": result, "failed": failed}
+
+    def verb(self, step: Any) -> Callable[[Any], Awaitable[object]]:
+        word = next(iter(step))
+        return getattr(self, f"do_{word}")  # type: ignore[no-any-return]
+
+    async def do_list(self, step: Any) -> object:
+        fetch = getattr(self.client, LISTS[step["list"]])
+        pages = [plain(await fetch())]
+        while (cursor := pages[-1].get("nextCursor")) is not None:
+            pages.append(plain(await fetch(cursor=cursor)))
+        return pages
+
+    async def do_call(self, step: Any) -> object:
+        async def progressed(progress: float, total: float | None, message: str | None) -> None:
+            self.note("progress", {"progress": progress, "total": total, "message": message})
+            if step.get("cancel"):
+                scope.cancel("parity")
+
+        wanted = step.get("progress") or step.get("cancel")
+        result = None
+        with anyio.CancelScope() as scope:
+            result = await self.client.call_tool(
+                step["call"],
+                step.get("arguments", {}),
+                progress_callback=progressed if wanted else None,
+            )
+        if scope.cancelled_caught:
+            return {"isError": True, "cancelled": True}
+        return plain(result)
+
+    async def do_read(self, step: Any) -> object:
+        return plain(await self.client.read_resource(step["read"]))
+
+    async def do_prompt(self, step: Any) -> object:
+        return plain(await self.client.get_prompt(step["prompt"], step.get("arguments", {})))
+
+    async def do_complete(self, step: Any) -> object:
+        reference = step["complete"]
+        kind = (
+            types.PromptReference
+            if reference["type"] == "ref/prompt"
+            else types.ResourceTemplateReference
+        )
+        result = await self.client.complete(
+            kind.model_validate(reference), step["argument"], step.get("context")
+        )
+        return plain(result)
+
+    async def do_subscribe(self, step: Any) -> object:
+        return plain(await self.client.subscribe_resource(step["subscribe"]))
+
+    async def do_unsubscribe(self, step: Any) -> object:
+        return plain(await self.client.unsubscribe_resource(step["unsubscribe"]))
+
+    async def do_level(self, step: Any) -> object:
+        return plain(await self.client.set_logging_level(step["level"]))
+
+    async def do_roots(self, step: Any) -> object:
+        self.roots = step["roots"]
+        await self.client.send_roots_list_changed()
+        return None
+
+    async def do_await(self, step: Any) -> object:
+        await self.until(step["await"], step.get("count", 1))
+        return None
+
+    async def do_ping(self, _step: Any) -> object:
+        return plain(await self.client.send_ping())
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")  # the SDK calls what the newest revision left out deprecated
+    json.dump(anyio.run(Play(json.load(sys.stdin)).connect), sys.stdout)

@@ -1,0 +1,147 @@
+"""What real clients and real servers say to each other passes the wrapper byte for byte."""
+
+import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.parity.session import CLIENTS, SERVERS, Json, Played, Session, wrapper_command
+
+pytestmark = pytest.mark.real
+OFFERS = {
+    # method: (the member of its result, what names an item)
+    "tools/list": ("tools", "name"),
+    "prompts/list": ("prompts", "name"),
+    "resources/list": ("resources", "uri"),
+    "resources/templates/list": ("resourceTemplates", "uriTemplate"),
+}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The same session, played directly and through the wrapper."""
+
+    session: Session
+    direct: Played
+    wrapped: Played
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the SDKs' clients live: all sessions share one store and one cache."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module", params=[(s, c) for s in SERVERS for c in CLIENTS], ids="-".join)
+def pair(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, home: Path
+) -> Pair:
+    server, client = request.param
+    session = Session.load(server, client)
+    folder = tmp_path_factory.mktemp("parity")
+    wrapper = wrapper_command(f"{server}-{client}")
+    # Names of one length, so that lengths that a server tells are equal too.
+    with ThreadPoolExecutor() as pool:
+        direct = pool.submit(session.play, folder / "plain", home, None)
+        wrapped = pool.submit(session.play, folder / "guard", home, wrapper)
+        return Pair(session, direct.result(), wrapped.result())
+
+
+def test_every_step_goes_as_planned(pair: Pair) -> None:
+    outcomes = pair.direct.steps[1:]  # the first is the handshake
+    planned = [step.get("fails", False) for step in pair.session.steps]
+    assert [outcome["failed"] for outcome in outcomes] == planned, list(
+        zip(pair.session.steps, outcomes, strict=True)
+    )
+
+
+def test_the_session_speaks_the_methods_that_it_names(pair: Pair) -> None:
+    spoken = {message.get("method") for message in (*pair.direct.sent, *pair.direct.answered)}
+    assert pair.session.methods - spoken == set()
+
+
+def test_everything_on_offer_is_driven(pair: Pair) -> None:
+    asked = {m["id"]: m for m in pair.direct.sent if "id" in m and "method" in m}
+    offered = {
+        (method, str(item[key]))
+        for answer in pair.direct.answered
+        if isinstance(answer.get("result"), dict)
+        and (method := asked.get(answer.get("id"), {}).get("method")) in OFFERS
+        for member, key in [OFFERS[str(method)]]
+        for item in items(answer["result"], member)
+    }
+    assert offered - driven(pair.direct.sent) == set()
+
+
+def test_the_bytes_that_left_the_client_reach_the_server(pair: Pair) -> None:
+    left, arrived = pair.wrapped.client_side.to_server, pair.wrapped.server_side.to_server
+    assert left == arrived
+
+
+def test_the_bytes_that_left_the_server_reach_the_client(pair: Pair) -> None:
+    left, arrived = pair.wrapped.server_side.to_client, pair.wrapped.client_side.to_client
+    late = after_cancel(pair.wrapped, pair.session.withheld)
+    assert [line for line in left if line not in late] == [
+        line for line in arrived if line not in late
+    ]
+
+
+def test_the_client_sees_the_same(pair: Pair) -> None:
+    assert pair.wrapped.observed == pair.direct.observed
+
+
+def after_cancel(played: Played, methods: set[str]) -> set[bytes]:
+    """The lines of these methods that tell of a request that the client had cancelled."""
+    cancelled = {
+        field(message, "requestId")
+        for message in played.sent
+        if message.get("method") == "notifications/cancelled"
+    }
+    tokens = {
+        field(message, "_meta", "progressToken")
+        for message in played.sent
+        if json.dumps(message.get("id")) in cancelled and "method" in message
+    }
+    return {
+        line
+        for line in played.server_side.to_client
+        if line
+        and (message := json.loads(line)).get("method") in methods
+        and field(message, "progressToken") in tokens
+    }
+
+
+def field(message: dict[str, Json], *keys: str) -> str:
+    """A member of a message's params, as JSON, so that 1 and "1" differ."""
+    value = message.get("params")
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return json.dumps(value)
+
+
+def items(result: Json, member: str) -> Iterable[dict[str, Json]]:
+    listed = result.get(member) if isinstance(result, dict) else None
+    return [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+
+
+def driven(sent: Iterable[dict[str, Json]]) -> set[tuple[str, str]]:
+    """What the client used, in the terms of the lists."""
+    used = set()
+    for message in sent:
+        params = message.get("params")
+        if not isinstance(params, dict):
+            continue
+        match message.get("method"):
+            case "tools/call":
+                used.add(("tools/list", str(params["name"])))
+            case "prompts/get":
+                used.add(("prompts/list", str(params["name"])))
+            case "resources/read":
+                uri = str(params["uri"])
+                used.add(("resources/list", uri))
+                # the reference servers' templates have one variable, at the end
+                used.add(("resources/templates/list", f"{uri.rpartition('/')[0]}/{{resourceId}}"))
+    return used

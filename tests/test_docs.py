@@ -1,0 +1,134 @@
+"""Holds that what is documented exists, and that what exists is documented."""
+
+import json
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from pipeguard.cli import cli
+
+TOP = Path(__file__).resolve().parent.parent
+README = (TOP / "README.md").read_text(encoding="utf-8")
+PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted(TOP.glob("docs/*.md"))}
+PAGES["README.md"] = README
+PAGES["SECURITY.md"] = (TOP / "SECURITY.md").read_text(encoding="utf-8")
+EVERYTHING = "\n".join(PAGES.values())
+PAGE_MAKER = runpy.run_path(str(TOP / "docs" / "pages.py"))
+MOST_README_LINES = 150
+HELP = {"-h", "--help"}
+
+
+def commands(group: click.Group, words: tuple[str, ...] = ()) -> dict[str, click.Command]:
+    """Every command below a group, by the words that call it."""
+    context = click.Context(group)
+    found: dict[str, click.Command] = {}
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            found |= commands(command, (*words, name))
+        elif not command.hidden:
+            found[" ".join((*words, name))] = command
+    return found
+
+
+COMMANDS = commands(cli)
+GROUPS = {words.rpartition(" ")[0] for words in COMMANDS}
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_a_command_is_documented_with_its_options(words: str) -> None:
+    pages = [text for text in PAGES.values() if f"pipeguard {words}" in text]
+    assert pages, f"no page says what `pipeguard {words}` does"
+    options = {
+        option
+        for parameter in COMMANDS[words].params
+        if isinstance(parameter, click.Option) and not parameter.hidden
+        for option in (*parameter.opts, *parameter.secondary_opts)
+        if option.startswith("--")
+    }
+    missing = {option for option in options - HELP if not any(option in text for text in pages)}
+    assert missing == set()
+
+
+def test_the_page_of_commands_is_what_the_commands_say_of_themselves() -> None:
+    assert PAGES["commands.md"] == PAGE_MAKER["commands_page"](), "run: make docs"
+
+
+def test_the_pages_of_rules_are_what_the_rules_say_of_themselves() -> None:
+    wanted = PAGE_MAKER["rules_pages"]()
+    there = {path: path.read_text(encoding="utf-8") for path in TOP.glob("docs/rules/*.md")}
+    assert {path.name for path in there} == {path.name for path in wanted}, "run: make docs"
+    assert [path.name for path in wanted if there[path] != wanted[path]] == [], "run: make docs"
+
+
+def test_the_readme_shows_what_the_demo_prints() -> None:
+    assert PAGE_MAKER["readme"](README) == README, "run: make docs"
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_a_command_says_how_it_is_used(words: str) -> None:
+    text = f"{COMMANDS[words].help}\n{COMMANDS[words].epilog}"
+    assert f"pipeguard {words}" in text, "its help has no example"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_names_only_commands_that_exist(page: str) -> None:
+    code = "\n".join(snippets(PAGES[page]))
+    for match in re.finditer(r"(?<![\w./-])pipeguard ((?:[a-z]+ ?)+)", code):
+        words = match[1].split()
+        known = [count for count in (1, 2) if " ".join(words[:count]) in COMMANDS.keys() | GROUPS]
+        assert known, f"{page}: there is no `pipeguard {match[1]}`"
+
+
+def snippets(text: str) -> list[str]:
+    """What stands in code: fenced, indented, or between backticks."""
+    fenced = re.findall(r"^```[a-z]*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    indented = re.findall(r"^    (.*)$", text, re.MULTILINE)
+    return [*fenced, *indented, *re.findall(r"`([^`\n]+)`", text)]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_links_only_to_what_is_there(page: str) -> None:
+    folder = TOP if page in ("README.md", "SECURITY.md") else TOP / "docs"
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", PAGES[page]):
+        if not target.startswith("https://"):
+            assert (folder / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_json_in_a_page_is_json(page: str) -> None:
+    for block in re.findall(r"^```json\n(.*?)^```", PAGES[page], re.DOTALL | re.MULTILINE):
+        json.loads(block)
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) < MOST_README_LINES
+
+
+def test_the_readme_names_rules_that_exist() -> None:
+    from pipeguard.rulebook import load_rules
+
+    known = {rule.id for rule in load_rules()}
+    named = set(re.findall(r"`((?:secrets|injection|poisoning|commands)\.[a-z0-9-]+)`", README))
+    assert named
+    assert named <= known
+
+
+def test_the_readme_s_python_runs() -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    assert blocks
+    for block in blocks:
+        subprocess.run([sys.executable, "-P", "-c", block], check=True)
+
+
+def test_make_has_every_target_that_the_pages_name() -> None:
+    makefile = (TOP / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    named = set(re.findall(r"`make ([a-z-]+)`|^make ([a-z-]+)", EVERYTHING, re.MULTILINE))
+    assert {first or second for first, second in named} <= targets

