@@ -34,6 +34,8 @@ def _run(arguments: list[str]) -> int:
         return _called(cli, arguments)
     except PipeGuardError as error:
         return _tell(str(error), error.exit_code)
+    except KeyboardInterrupt:  # while loading; a server that was started ends with us
+        return _tell("aborted", 130)
 
 
 def _called(cli: click.Group, arguments: list[str]) -> int:
@@ -52,13 +54,15 @@ def _called(cli: click.Group, arguments: list[str]) -> int:
         return error.exit_code
     except click.exceptions.Exit as error:
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except click.Abort:
         return _tell("aborted", 130)
     return code if isinstance(code, int) else 0
 
 
 def _tell(message: str, code: int) -> int:
-    sys.stderr.write(f"pipeguard: {message}\n")
+    from pipeguard.log import say
+
+    say(message)
     return code
 
 

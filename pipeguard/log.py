@@ -1,24 +1,34 @@
-"""What a person may read on stderr: quiet by default, imported only when there is something.
+"""What a person may read on stderr: quiet by default, and never in anybody's way.
 
 structlog costs a tenth of a second, so it is loaded with the first line that is written, by the
-thread that writes it, which is never one that carries frames.
+thread that writes it, which is never one that carries frames. Many clients do not read a server's
+stderr: once its pipe is full a line waits for a moment, and is then counted instead of written.
 """
 
 from __future__ import annotations
 
-import queue
+import os
+import select
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from queue import SimpleQueue
+from time import monotonic
+from typing import Any, NamedTuple
 
 from pipeguard.core.finding import Direction, Verdict
 from pipeguard.errors import PolicyError
 
 LEVELS = ("trace", "debug", "info", "warning", "error", "off")
 FORMATS = ("console", "json")
+STDERR = 2
 TRACED_FRAMES = 1000  # that wait to be shown; what comes then is counted, not kept
 TRACED_BYTES = 4096  # of one frame
+# Of one frame beyond that, for the mask to see a secret whole that stands across the cut.
+MASKED_BYTES = 4096
+PATIENCE_SECONDS = 0.5  # for a reader of stderr to take something
+PIECE_BYTES = 512  # PIPE_BUF of POSIX: so much can be written to a pipe that says it is ready
 
 
 class Log:
@@ -36,13 +46,14 @@ class Log:
         """
         level, style = level or "warning", style or "console"
         if level not in LEVELS:
-            raise PolicyError(f"--log-level {level}: give one of {', '.join(LEVELS)}")
+            raise PolicyError(f"--log-level {level}: there are {', '.join(LEVELS)}.")
         if style not in FORMATS:
-            raise PolicyError(f"--log-format {style}: give one of {', '.join(FORMATS)}")
+            raise PolicyError(f"--log-format {style}: there are {', '.join(FORMATS)}.")
         self._from = LEVELS.index(level)
         self._style = style
         self._logger: Any = None
         self._lock = threading.Lock()
+        self._sink = _Sink()
         self.traces = level == "trace"
 
     def __call__(self, level: str, event: str, **fields: object) -> None:
@@ -51,9 +62,21 @@ class Log:
             return
         with self._lock:
             if self._logger is None:
-                self._logger = _logger(self._style)
+                self._logger = _logger(self._style, self._sink)
             told = {key: value for key, value in fields.items() if value not in (None, "", ())}
+            if self._sink.missed:
+                told["missed_lines"] = self._sink.missed
             getattr(self._logger, "debug" if level == "trace" else level)(event, **told)
+
+
+class _Traced(NamedTuple):
+    """What is kept of a frame until it is shown."""
+
+    direction: Direction
+    event: str
+    action: str
+    length_bytes: int
+    beginning: bytes
 
 
 class Trace:
@@ -62,17 +85,25 @@ class Trace:
     def __init__(self, log: Log, mask: Callable[[bytes], bytes]) -> None:
         self._log = log
         self._mask = mask
-        self._frames: queue.Queue[Verdict | None] = queue.Queue(TRACED_FRAMES)
+        self._frames: SimpleQueue[_Traced | None] = SimpleQueue()
         self._missed = 0
         self._thread = threading.Thread(target=self._run, name="trace", daemon=True)
         self._thread.start()
 
     def show(self, verdict: Verdict) -> None:
         """Hand over a frame; never waits."""
-        try:
-            self._frames.put_nowait(verdict)
-        except queue.Full:
+        if self._frames.qsize() >= TRACED_FRAMES:
             self._missed += 1
+            return
+        self._frames.put(
+            _Traced(
+                verdict.direction,
+                verdict.event,
+                verdict.action.name.lower(),
+                len(verdict.frame),
+                verdict.frame[: TRACED_BYTES + MASKED_BYTES],
+            )
+        )
 
     def close(self) -> None:
         """Show what waits and end."""
@@ -80,29 +111,69 @@ class Trace:
         self._thread.join(5)
 
     def _run(self) -> None:
-        while (verdict := self._frames.get()) is not None:
-            frame = verdict.frame[:TRACED_BYTES]
+        while (traced := self._frames.get()) is not None:
             self._log(
                 "trace",
-                "→ server" if verdict.direction is Direction.TO_SERVER else "← server",
-                event_id=verdict.event,
-                action=verdict.action.name.lower(),
-                length_bytes=len(verdict.frame),
-                frame=self._mask(frame).decode("utf-8", "replace"),
-                missed=self._missed or None,
+                "→ server" if traced.direction is Direction.TO_SERVER else "← server",
+                event_id=traced.event,
+                action=traced.action,
+                length_bytes=traced.length_bytes,
+                frame=self._mask(traced.beginning)[:TRACED_BYTES].decode("utf-8", "replace"),
+                missed_frames=self._missed or None,
             )
 
 
-def _logger(style: str) -> Any:
+def say(text: str) -> None:
+    """One thing that a person should know, in the words of every other message of ours."""
+    _Sink().write(f"pipeguard: {text}")
+
+
+class _Sink:
+    """Our stderr. What nobody reads is counted, and the next line is asked for anew.
+
+    Attributes:
+        missed: lines that were not written, or not whole.
+    """
+
+    def __init__(self) -> None:
+        self.missed = 0
+        self._patience_seconds = PATIENCE_SECONDS
+
+    def write(self, line: str) -> None:
+        """Write a line if anybody takes it."""
+        rest = memoryview(line.encode("utf-8", "backslashreplace") + b"\n")
+        deadline = monotonic() + self._patience_seconds
+        with suppress(OSError):  # it is closed: nobody will ever read it
+            while rest:
+                if not _is_ready(max(0.0, deadline - monotonic())):
+                    self.missed += 1
+                    self._patience_seconds = 0.0  # until somebody reads again
+                    return
+                with suppress(BlockingIOError):  # another process filled it, or made it so
+                    rest = rest[os.write(STDERR, rest[:PIECE_BYTES]) :]
+        self._patience_seconds = PATIENCE_SECONDS
+
+    debug = info = warning = error = write  # by level, as structlog calls it
+
+
+def _is_ready(timeout_seconds: float) -> bool:
+    if sys.platform == "win32":
+        return True
+    poll = select.poll()
+    poll.register(STDERR, select.POLLOUT)
+    return bool(poll.poll(timeout_seconds * 1000))
+
+
+def _logger(style: str, sink: _Sink) -> Any:
     import structlog
 
     renderer: Any
     if style == "json":
         renderer = structlog.processors.JSONRenderer(ensure_ascii=False)
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        renderer = structlog.dev.ConsoleRenderer(colors=os.isatty(STDERR))
     return structlog.wrap_logger(
-        structlog.PrintLogger(sys.stderr),
+        sink,
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -7,19 +7,20 @@ The server is started first of all, and everything else is loaded while it boots
 from __future__ import annotations
 
 import os
-import sys
 
-from pipeguard.errors import PipeGuardError
+from pipeguard.errors import LaunchError, PipeGuardError
 from pipeguard.launch.child import Command, start
-from pipeguard.launch.environment import Environment, child_environment, parent_environment
-from pipeguard.naming import server_name
+from pipeguard.launch.environment import child_environment, parent_environment
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
 if TYPE_CHECKING:
+    from pipeguard.launch.child import Child
+    from pipeguard.launch.environment import Environment
     from pipeguard.options import WrapOptions
 
-GRACE_SECONDS = 2.0  # after its stdin is closed, and again after SIGTERM
 DYING_SECONDS = 5.0  # a server that ends within this of its start may lack a variable
+MOST_HINTS = 8
+STDOUT, STDERR = 1, 2
 
 
 def run(options: WrapOptions) -> int:
@@ -31,40 +32,69 @@ def run(options: WrapOptions) -> int:
     Raises:
         PipeGuardError: it could not be guarded; what was asked meanwhile is answered.
     """
+    inherits = "--inherit-env" in options.flags
     environment = child_environment(
         os.environ,
-        None if "--inherit-env" in options.flags else parent_environment(),
+        None if inherits else parent_environment(),
         extra=options.lists.get("--env", ()),
-        inherit_all="--inherit-env" in options.flags,
+        inherit_all=inherits,
     )
-    command = Command(options.command, environment.variables, options.values.get("--cwd"))
-    child = start(command)
+    child = start(Command(options.command, environment.variables, options.values.get("--cwd")))
     # From here on the server boots beside us.
-    from pipeguard.guarded import Guarded, decline
+    client_fd = _keep_stdout_for_frames()
+    from pipeguard.guarded import Guarded
+    from pipeguard.log import say
+    from pipeguard.naming import server_name
 
     try:
-        child.wait_started()
+        child.wait_started()  # by now it is known
         name = options.values.get("--name") or server_name(options.command)
-        guarded = Guarded(child, name, options)
+        guarded = Guarded(child, name, options, client_fd)
     except PipeGuardError as error:
-        decline(str(error))
-        child.close()
+        _decline(child, error, client_fd)
         raise
+    for missing in environment.missing:
+        say(f"--env {missing}: there is no such variable to pass.")
     code = guarded.run()
-    hint(environment, guarded.seconds, code)
+    told = hint(environment, code) if guarded.died and guarded.seconds < DYING_SECONDS else None
+    if told is not None:
+        say(told)
     return code
 
 
-def hint(environment: Environment, seconds: float, code: int) -> None:
-    """A server that died young may have missed a variable: say which were withheld."""
-    if code and seconds < DYING_SECONDS and environment.withheld:
-        names = [n for n in environment.withheld if _is_telling(n)][:8]
-        if names:
-            sys.stderr.write(
-                f"pipeguard: the server ended with {code}. These variables were not passed to it:"
-                f" {', '.join(names)}. Pass one with --env NAME, all with --inherit-env.\n"
-            )
+def hint(environment: Environment, code: int) -> str | None:
+    """What to say of a server that died young: it may have missed a variable."""
+    names = [name for name in environment.withheld if _is_telling(name)][:MOST_HINTS]
+    if not code or not names:
+        return None
+    return (
+        f"the server ended with {code}. These variables were not passed to it: {', '.join(names)}."
+        " Pass one with --env NAME, all with --inherit-env."
+    )
 
 
 def _is_telling(name: str) -> bool:
     return any(word in name for word in ("KEY", "TOKEN", "SECRET", "PASS", "URL", "HOST", "USER"))
+
+
+def _keep_stdout_for_frames() -> int:
+    """A descriptor of the client's; whatever else is printed goes to stderr."""
+    client_fd = os.dup(STDOUT)
+    os.dup2(STDERR, STDOUT)
+    return client_fd
+
+
+def _decline(child: Child, error: PipeGuardError, client_fd: int) -> None:
+    from threading import Thread
+
+    from pipeguard.guarded import decline
+
+    if isinstance(error, LaunchError):
+        decline(error, client_fd)
+        child.close()
+        return
+    ender = Thread(target=child.end, args=(0.0,))
+    ender.start()
+    decline(error, client_fd)
+    ender.join()
+    child.close()

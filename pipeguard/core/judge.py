@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from pipeguard.core import codes
@@ -78,9 +78,11 @@ def worst(findings: Iterable[Finding]) -> Finding:
     return max(findings, key=lambda f: (f.action, f.severity, f.confidence))
 
 
-def greatest(findings: Iterable[Finding]) -> Action:
+def greatest(findings: Collection[Finding]) -> Action:
     """The action for all findings together."""
-    return max((finding.action for finding in findings), default=Action.ALLOW)
+    if not findings:
+        return Action.ALLOW
+    return max(finding.action for finding in findings)
 
 
 def _told(where: Where, seen: Seen) -> list[Finding]:

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from json import JSONDecodeError, JSONDecoder
 from json.encoder import encode_basestring
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from pipeguard.core import codes
 from pipeguard.core.finding import Kind
@@ -28,7 +27,7 @@ MAX_ID_DIGITS = 40  # an id is compared by its digits, never as a number
 
 ENVELOPE = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
 
-_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)\Z", re.ASCII)
+_INTEGER = re.compile(r"(?:0|-?[1-9][0-9]*)\Z", re.ASCII)  # not `-0`: peers answer it as `0`
 
 
 class Number(str):
@@ -41,8 +40,7 @@ JsonValue = None | bool | Number | str | list["JsonValue"] | dict[str, "JsonValu
 JsonObject = dict[str, JsonValue]
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):  # a tuple, since there is one for each frame
     """One JSON-RPC message and the frame that it was read from.
 
     Attributes:
@@ -95,6 +93,13 @@ def parse_json(frame: bytes) -> JsonValue:
         raise Refusal(
             "protocol.invalid-utf8", "the frame is not valid UTF-8", codes.PARSE_ERROR
         ) from None
+    if holds_more_than(frame, MAX_NODES):
+        raise Refusal(
+            "protocol.too-many-values",
+            f"the frame holds more than {MAX_NODES} values",
+            codes.UNSCANNABLE,
+            _stray_id(frame),
+        )
     if nests_deeper_than(frame, MAX_DEPTH):
         raise Refusal(
             "protocol.too-deep",
@@ -108,14 +113,8 @@ def parse_json(frame: bytes) -> JsonValue:
         raise Refusal(
             "protocol.invalid-json", "the frame is not valid JSON", codes.PARSE_ERROR
         ) from None
-    except RecursionError:
-        raise Refusal(
-            "protocol.too-deep", "values are nested too deep", codes.UNSCANNABLE
-        ) from None
-    except _Ambiguous as ambiguous:
-        raise Refusal(
-            ambiguous.rule, ambiguous.why, codes.INVALID_REQUEST, _stray_id(frame)
-        ) from None
+    except _Refused as refused:
+        raise Refusal(refused.rule, refused.why, refused.code, _stray_id(frame)) from None
     return value
 
 
@@ -172,13 +171,20 @@ def id_token_of(value: JsonValue) -> str | None:
         return str(value) if whole else None
     if isinstance(value, str) and len(value) <= MAX_ID_BYTES:
         token = encode_basestring(value)
-        return token if len(token.encode("utf-8", "replace")) <= MAX_ID_BYTES else None
+        try:
+            return token if len(token.encode("utf-8")) <= MAX_ID_BYTES else None
+        except UnicodeEncodeError:  # half a character: no answer could repeat it
+            return None
     return None
 
 
 def is_request_shaped(frame: bytes) -> bool:
-    """True where an unreadable frame seems to ask something rather than to answer."""
-    return b'"method"' in frame
+    """True where a refused frame asks something rather than answers, as far as can be told."""
+    try:
+        value = None if isinstance(frame, Oversized) else _read_loosely(frame)
+    except (ValueError, StopIteration):
+        value = None
+    return "method" in value if isinstance(value, dict) else b'"method"' in frame
 
 
 def serialise(value: JsonValue) -> bytes:
@@ -188,38 +194,53 @@ def serialise(value: JsonValue) -> bytes:
     return "".join(parts).encode("utf-8")
 
 
+def holds_more_than(frame: bytes, limit: int) -> bool:
+    """True where there are more than `limit` values, with a container's members and itself."""
+    if frame.count(b",") + frame.count(b"[") + frame.count(b"{") < limit:
+        return False
+    outside = _outside_strings(frame)
+    return 1 + outside.count(b",") + outside.count(b"[") + outside.count(b"{") > limit
+
+
 def nests_deeper_than(frame: bytes, limit: int) -> bool:
-    """True where brackets outside of strings nest more than about `limit` deep.
+    """True where brackets outside of strings nest more than `limit` deep.
 
     Counts without recursion, so that no parser is ever given a nesting bomb. Each round takes
-    the innermost pairs away, at least one level, so that the rounds are bounded by the limit.
+    the innermost pairs away, one level of each, so that the rounds are bounded by the limit.
     """
     if frame.count(b"[") + frame.count(b"{") <= limit:
         return False
-    outside = b"".join(frame.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
-    brackets = outside.translate(None, _ALL_BUT_BRACKETS)
-    for _ in range(limit + 1):
-        shorter = brackets.replace(b"[]", b"").replace(b"{}", b"")
+    # Whether the kinds of brackets fit together is for the parser to say.
+    brackets = _outside_strings(frame).translate(_SQUARE, _ALL_BUT_BRACKETS)
+    for _ in range(limit):
+        shorter = brackets.replace(b"[]", b"")
         if len(shorter) == len(brackets):
             # What cannot be paired is either refused by the parser or an unclosed bomb.
-            return shorter.count(b"[") + shorter.count(b"{") > limit
+            return shorter.count(b"[") > limit
         brackets = shorter
-    return bool(brackets)
+    return b"[" in brackets
 
 
-class _Ambiguous(Exception):  # noqa: N818  becomes a Refusal where the frame is known
-    def __init__(self, rule: str, why: str) -> None:
+def _outside_strings(frame: bytes) -> bytes:
+    return b"".join(frame.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
+
+
+class _Refused(Exception):  # noqa: N818  becomes a Refusal where the frame is known
+    def __init__(self, rule: str, why: str, code: int) -> None:
         super().__init__(why)
         self.rule = rule
         self.why = why
+        self.code = code
 
 
 def _pairs(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise _Ambiguous("protocol.duplicate-key", "an object has the same key twice")
+        why = "an object has the same key twice"
+        raise _Refused("protocol.duplicate-key", why, codes.INVALID_REQUEST)
     if len(value) > MAX_KEYS:
-        raise _Ambiguous("protocol.too-many-keys", f"an object has more than {MAX_KEYS} keys")
+        why = f"an object has more than {MAX_KEYS} keys"
+        raise _Refused("protocol.too-many-keys", why, codes.UNSCANNABLE)
     return value
 
 
@@ -245,7 +266,17 @@ def _decode(text: str) -> JsonValue:
     return value
 
 
+def _read_loosely(frame: bytes) -> JsonValue:
+    """Read for its outline alone what was refused: of duplicate keys the last one counts."""
+    if nests_deeper_than(frame, MAX_DEPTH) or holds_more_than(frame, MAX_NODES):
+        return None
+    value: JsonValue = _LOOSE_DECODER.decode(frame.decode("utf-8"))
+    return value
+
+
+_LOOSE_DECODER = JSONDecoder(parse_float=Number, parse_int=Number)
 _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_SQUARE = bytes.maketrans(b"{}", b"[]")
 
 
 def _check_keys(value: JsonObject, id_token: str | None) -> None:
@@ -257,15 +288,16 @@ def _check_keys(value: JsonObject, id_token: str | None) -> None:
                     "a member differs from a JSON-RPC member in case only",
                     id_token,
                 )
-    params = value.get("params")
-    if isinstance(params, dict) and len({key.casefold() for key in params}) != len(params):
+    if "params" not in value:
+        return
+    params = value["params"]
+    if type(params) is not dict:
+        raise _invalid("protocol.params-not-an-object", "params must be an object", id_token)
+    if len(params) > 1 and len({key.casefold() for key in params}) != len(params):
         raise _invalid(
             "protocol.key-look-alike", "two members of params differ in case only", id_token
         )
-    if "params" in value and not isinstance(params, dict):
-        raise _invalid("protocol.params-not-an-object", "params must be an object", id_token)
-    meta = params.get("_meta") if isinstance(params, dict) else None
-    if isinstance(params, dict) and "_meta" in params and not isinstance(meta, dict):
+    if "_meta" in params and type(params["_meta"]) is not dict:
         raise _invalid("protocol.meta-not-an-object", "_meta must be an object", id_token)
 
 
@@ -293,7 +325,7 @@ def _invalid(rule: str, why: str, id_token: str | None) -> Refusal:
 
 # An id that stands in the head or the tail of a frame that could not be read: whoever waits is
 # told that it did not pass. A wrong guess ends no more than one of the sender's own requests.
-_ID = rb'"id"\s*:\s*(-?\d{1,20}|"[^"\\]{0,100}")\s*'
+_ID = rb'"id"\s*:\s*(0|-?[1-9]\d{0,19}|"[^"\\\x00-\x1f]{0,100}")\s*'
 _MEMBER = rb'"(?:jsonrpc|method)"\s*:\s*"[^"\\]{0,200}"\s*'
 _HEAD_ID = re.compile(rb"^\s*\{\s*(?:" + _MEMBER + rb",\s*){0,2}" + _ID + rb"[,}]")
 _TAIL_ID = re.compile(
@@ -304,7 +336,10 @@ _TAIL_ID = re.compile(
 def _stray_id(frame: bytes) -> str | None:
     head, tail = bytes(frame[:4096]), bytes(frame[-4096:])
     found = _HEAD_ID.search(head) or _TAIL_ID.search(tail)
-    return found.group(1).decode("utf-8", "replace") if found else None
+    try:
+        return found.group(1).decode("utf-8") if found else None
+    except UnicodeDecodeError:
+        return None
 
 
 def _write(value: JsonValue, parts: list[str]) -> None:

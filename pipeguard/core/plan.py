@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 from pipeguard.errors import EngineError
@@ -57,7 +58,14 @@ class Plan:
             database.scratch = hyperscan.Scratch(database)  # without it, every scan fails
         except hyperscan.HyperscanError as error:
             raise EngineError(f"compiled rules do not load: {type(error).__name__}") from None
-        self._scan: Any = database.scan
+        self._database: Any = database
+        self._scratch: Any = database.scratch
+
+    def share(self) -> Plan:
+        """The same patterns for another thread: a scratch of its own over one database."""
+        other = copy(self)
+        other._scratch = _hyperscan().Scratch(self._database)
+        return other
 
     def look(self, data: bytes) -> list[tuple[int, int]]:
         """The patterns that could match in a block, each once, with where its first match ends.
@@ -67,7 +75,11 @@ class Plan:
         """
         hits: list[tuple[int, int]] = []
         try:
-            self._scan(data, match_event_handler=lambda i, _s, end, _f, _c: hits.append((i, end)))
+            self._database.scan(
+                data,
+                match_event_handler=lambda i, _s, end, _f, _c: hits.append((i, end)),
+                scratch=self._scratch,
+            )
         except Exception as error:
             raise EngineError(f"the scan engine failed: {type(error).__name__}") from error
         return hits

@@ -144,7 +144,7 @@ class Layer:
 
     def calls(self, tool: str) -> bool:
         """True where this layer lets a tool be called."""
-        if any(fnmatchcase(tool, pattern) for pattern in self.tools_block):
+        if self.tools_block and any(fnmatchcase(tool, p) for p in self.tools_block):
             return False
         return not self.tools_allow or any(fnmatchcase(tool, p) for p in self.tools_allow)
 

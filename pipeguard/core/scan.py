@@ -8,8 +8,11 @@ the hit on, the rule's own expression is run. The same pass finds the cues of en
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass
+from itertools import accumulate
 from operator import itemgetter
 
 from pipeguard.core import views
@@ -25,9 +28,11 @@ BLOCK_BYTES = 8192  # scanned at a time: each rule reports at most once for a bl
 OVERLAP_BYTES = 1024  # longest match before an open tail
 TAIL_BYTES = 4096  # of an open tail that is looked at beyond the block
 MAX_MATCHES_PER_RULE = 8  # in one message; more would say nothing new
-CONFIRM_BYTES = (
-    2**18
-)  # of text given to `re` for one message, and twice its length: about 50 ns each
+# What `re` may be given for one message beside its length, about 50 ns a byte; what one match
+# costs to look at, in the same coin. Beyond it a message is unscannable.
+CONFIRM_BYTES = 2**20
+CANDIDATE_BYTES = 64
+MAX_LOOKS = 32  # at the same words in other surroundings, which may make them surer
 LEVELS = 2  # of encodings inside each other
 EXCERPT = 72  # characters
 
@@ -76,6 +81,9 @@ class Seen:
     unfinished: bool
 
 
+NOTHING = Seen([], undecoded=False, unfinished=False)
+
+
 def home(rule: Rule) -> Surface:
     """The one engine that a rule is compiled into, of the surfaces that it is run over."""
     return next(surface for surface in Surface if surface in rule.surfaces)
@@ -91,7 +99,7 @@ def build(rules: Iterable[Rule], surface: Surface) -> tuple[bytes, bytes]:
         EngineError: the engine is absent, or it does not take a pattern.
     """
     chosen = [rule for rule in rules if home(rule) is surface]
-    cues = [(views.CUES[cue], cue in views.CUES_WITHOUT_CASE) for cue in views.Cue]
+    cues = [(views.CUES[cue], False) for cue in views.Cue]
     plain = [(rule.pattern, rule.ignore_case) for rule in chosen]
     return make(cues + plain), make(list(filter(itemgetter(0), map(_squeezed, chosen))))
 
@@ -119,14 +127,16 @@ class Engine:
         self.surfaces = frozenset(s for rule in self.rules for s in rule.surfaces)
         self.keyed = surface is Surface.TO_SERVER
         self._squeezable = tuple(rule for rule in self.rules if _squeezed(rule)[0])
-        self._blobs = plain, squeezed
         self._plain = Plan(plain)
         self._squeezed = Plan(squeezed)
         self._compiled: dict[tuple[str, bool], re.Pattern[bytes]] = {}
 
     def clone(self) -> Engine:
         """The same rules for another thread."""
-        return Engine(self.rules, self.surface, *self._blobs)
+        other = copy(self)
+        other._plain = self._plain.share()
+        other._squeezed = self._squeezed.share()
+        return other
 
     def scan(self, value: JsonValue, place_of: PlaceOf, surface: Surface) -> Seen:
         """Run the rules for a surface over every string and key of a value.
@@ -140,9 +150,25 @@ class Engine:
             UnicodeEncodeError: a string holds a lone surrogate.
             EngineError: the engine failed.
         """
-        scan = _Scan(self, Text(value, keyed=self.keyed), place_of, surface)
+        text = Text(value, keyed=self.keyed)
+        if self._is_plainly_clean(text):
+            return NOTHING
+        scan = _Scan(self, text, place_of, surface)
         scan.run()
         return Seen(scan.matches, scan.budget.spent, scan.exhausted)
+
+    def _is_plainly_clean(self, text: Text) -> bool:
+        """True for a short text in which no pattern and no cue stands: most of all texts."""
+        data = text.data
+        if len(data) > BLOCK_BYTES or not data.isascii() or self._plain.look(data):
+            return False
+        if not self.keyed:
+            return True
+        joined = text.joined()
+        if text.is_several and self._plain.look(joined):
+            return False
+        squeezed = views.squeeze(joined, words=False)
+        return len(squeezed) == len(joined) or not self._squeezed.look(squeezed)
 
     def mask(self, data: bytes) -> bytes:
         """Replace the secrets in free text, as a line of a log, by the rule's name."""
@@ -190,28 +216,29 @@ class _Scan:
         self.place_of = place_of
         self.budget = views.Budget()
         self.matches: list[Match] = []
-        self._seen: set[tuple[str, bytes]] = set()
+        # What was matched, how sure its best match was, and how often it was looked at.
+        self._seen: dict[tuple[str, bytes], tuple[int, int]] = {}
         self._per_rule: dict[str, int] = {}
-        self._to_confirm = CONFIRM_BYTES + 2 * len(text.data)
+        self._to_confirm = CONFIRM_BYTES + len(text.data)
         self.exhausted = False
 
     def run(self) -> None:
         """Read the text in every view that could differ from it."""
         data = self.text.data
         cued = self._pass(data, View.TEXT, _Origin(self, "text"))
-        spelled_out = cued.pop(views.Cue.SPELLED_OUT, None)
-        folded = views.fold(data)
-        if folded is not None:
-            more = self._pass(folded, View.FOLDED, _Origin(self, "folded", whole=True))
-            spelled_out = more.pop(views.Cue.SPELLED_OUT, spelled_out)
-            if more and not cued:
-                data, cued = folded, more
-        if cued:
-            self._decode(data, cued, _Origin(self, "", whole=data is folded), LEVELS)
+        squeezable = _taken(cued)
+        self._decode(data, cued, _Origin(self, ""), LEVELS)
+        folded, changed = views.fold(data)
+        if changed:
+            origin = _Origin(self, "folded", whole=True)
+            cued = self._pass(folded, View.FOLDED, origin, changed)
+            squeezable += _taken(cued)
+            self._decode(folded, cued, origin, LEVELS)
         if self.engine.keyed:
             self._join()
-        elif spelled_out:
-            self._squeeze(data if folded is None else folded, whole=folded is not None)
+        else:
+            for low, high in _merged(squeezable):
+                self._squeeze(folded, low, high, whole=bool(changed))
 
     def _join(self) -> None:
         """Towards a server: what was torn into several strings, and what stands between spaces."""
@@ -233,15 +260,28 @@ class _Scan:
             if self._confidence(rule, data, match, View.TEXT) is not None
         ]
 
-    def _pass(self, data: bytes, view: View, origin: _Origin) -> dict[views.Cue, list[views.Range]]:
+    def _pass(
+        self,
+        data: bytes,
+        view: View,
+        origin: _Origin,
+        ranges: list[views.Range] | None = None,
+    ) -> dict[views.Cue, list[views.Range]]:
+        """Run the rules over a reading, or over the ranges of it that are new.
+
+        Returns:
+            For each cue of an encoding, the ranges in which it was seen.
+        """
         cued: dict[views.Cue, list[views.Range]] = {}
         squeezed = view is View.SQUEEZED
-        for low, high in _blocks(len(data)):
+        for low, high in _blocks(len(data), ranges):
             cues, hits = self.engine.look(data[low:high], squeezed=squeezed)
             for cue in cues:
                 _extend(cued.setdefault(cue, []), low, high)
             for rule, end in hits:
-                if view in rule.views and self.surface in rule.surfaces:
+                if view not in rule.views or self.surface not in rule.surfaces:
+                    continue
+                if self._per_rule.get(rule.id, 0) < MAX_MATCHES_PER_RULE:
                     matches = self._confirmed(rule, data, low + end, high, squeezed=squeezed)
                     self._match(rule, data, matches, view, origin)
         return cued
@@ -249,25 +289,23 @@ class _Scan:
     def _decode(
         self, data: bytes, cued: dict[views.Cue, list[views.Range]], origin: _Origin, levels: int
     ) -> None:
-        found = views.decode(data, cued, self.budget)
+        found = views.decode(data, cued, self.budget) if cued else []
         if not found:
             return
-        inner = _Origin(self, origin.chain, whole=origin.whole, outer=origin, parts=found)
+        inner = _Origin(self, "", whole=origin.whole, outer=origin, parts=found, read=data)
         decoded = b"\n".join(item.data for item in found)
-        decoded = decoded.decode("utf-8", "replace").encode("utf-8")
-        inner.measure(decoded)
         cued = self._pass(decoded, View.DECODED, inner)
-        folded = views.fold(decoded)
-        if folded is not None:
-            self._pass(folded, View.DECODED, _Origin(self, "", outer=inner, first=True))
-        if cued and levels > 1:
+        folded, changed = views.fold(decoded)
+        if changed:
+            self._pass(folded, View.DECODED, _Origin(self, "", outer=inner), changed)
+        if levels > 1:
             self._decode(decoded, cued, inner, levels - 1)
 
-    def _squeeze(self, data: bytes, *, whole: bool) -> None:
+    def _squeeze(self, data: bytes, low: int, high: int, *, whole: bool) -> None:
         """Towards a client: letters that stand apart, words that stand together."""
-        squeezed = views.squeeze(data, words=True)
-        origin = _Origin(self, "squeezed", whole=whole, squeezed_from=data)
-        self._pass(squeezed, View.SQUEEZED, origin)
+        stretch = data[low:high]
+        origin = _Origin(self, "squeezed", whole=whole, squeezed_from=stretch, offset=low)
+        self._pass(views.squeeze(stretch, words=True), View.SQUEEZED, origin)
 
     def _match(
         self,
@@ -277,20 +315,29 @@ class _Scan:
         view: View,
         origin: _Origin,
     ) -> None:
-        if self._per_rule.get(rule.id, 0) >= MAX_MATCHES_PER_RULE:
-            return
         for match in matches:
-            start, end = _secret_span(match)
+            self._to_confirm -= CANDIDATE_BYTES
+            if self._to_confirm < 0:
+                self.exhausted = True
+                return
             key = (rule.id, match[0])
-            if key in self._seen:
+            known, looks = self._seen.get(key, (-1, 0))
+            if known >= Confidence.HIGH or looks >= MAX_LOOKS:
                 continue
+            start, end = _secret_span(match)
             confidence = self._confidence(rule, data, match, view)
-            if confidence is None or not origin.admits(start, end):
+            if confidence is None:
+                self._seen[key] = (Confidence.HIGH, 0)  # it is none wherever it stands
+                continue
+            self._seen[key] = (known, looks + 1)
+            if confidence <= known:
+                continue
+            if not origin.admits(start, end):
                 continue
             found = origin.located(rule, confidence, data, start, end)
-            if rule.places and not _placed(rule, self.place_of(found.path)):
+            if found is None:
                 continue
-            self._seen.add(key)
+            self._seen[key] = (confidence, looks + 1)
             self.matches.append(found)
             self._per_rule[rule.id] = self._per_rule.get(rule.id, 0) + 1
             if self._per_rule[rule.id] >= MAX_MATCHES_PER_RULE:
@@ -331,88 +378,79 @@ class _Scan:
         return confidence
 
 
+@dataclass(slots=True)
 class _Origin:
-    """The way back from a reading to the text that it was made of."""
+    """The way back from a reading to the text that it was made of.
 
-    def __init__(  # noqa: PLR0913  one for each kind of reading
-        self,
-        scan: _Scan,
-        chain: str,
-        *,
-        whole: bool = False,
-        joined: bool = False,
-        squeezed_from: bytes | None = None,
-        outer: _Origin | None = None,
-        parts: list[views.Decoded] | None = None,
-        first: bool = False,
-    ) -> None:
-        self.scan = scan
-        self.chain = chain
-        self.whole = whole
-        self.joined = joined
-        self.squeezed_from = squeezed_from
-        self.outer = outer
-        self.parts = parts
-        self.first = first
-        self.ends: list[int] = []
+    Attributes:
+        scan: whose text it is a reading of.
+        chain: the view's name, where it is made of the text itself.
+        whole: True where a span in it is none in the text: strings are then told as a whole.
+        joined: True where it is made of the strings joined.
+        squeezed_from: what it was squeezed from.
+        offset: where that begins in the text.
+        outer: of the reading that it was decoded or folded from.
+        parts: what was decoded.
+        read: the reading that the parts were decoded from.
+    """
 
-    def measure(self, decoded: bytes) -> None:
-        """Note where each decoded part ends in their join."""
-        position = 0
-        for part in self.parts or ():
-            position += len(part.data.decode("utf-8", "replace").encode("utf-8")) + 1
-            self.ends.append(position)
+    scan: _Scan
+    chain: str
+    whole: bool = False
+    joined: bool = False
+    squeezed_from: bytes | None = None
+    offset: int = 0
+    outer: _Origin | None = None
+    parts: list[views.Decoded] | None = None
+    read: bytes = b""
 
     def admits(self, start: int, end: int) -> bool:
         """False where the match is no other than one of the plain text."""
-        text = self.scan.text
         if self.squeezed_from is not None:
             words = not self.scan.engine.keyed
             first, last = views.unsqueezed(self.squeezed_from, start, end, words=words)
             return _is_disguised(self.squeezed_from[first:last], words=words)
-        return not self.joined or text.locate_joined(start, end)[1]
+        return not self.joined or self.scan.text.locate_joined(start, end)[1]
 
     def located(
         self, rule: Rule, confidence: Confidence, data: bytes, start: int, end: int
-    ) -> Match:
-        """Name the string that the match stands in, and show a masked piece of it."""
+    ) -> Match | None:
+        """Name the string that the match stands in; None where the rule does not ask there."""
         text = self.scan.text
-        excerpt = masked(rule, data[start:end])
-        while start < end and data[start] in b" \t\r\n":
+        found = data[start:end]
+        while start < end - 1 and data[start] in b" \t\r\n":
             start += 1  # so that the match stands in its own line
         view, low, high, exact = self._trace(start, end)
+        paths: list[Path] = []
         if self.joined:
             paths, _ = text.locate_joined(low, high)
-            return Match(
-                rule,
-                confidence,
-                view,
-                paths[0],
-                0,
-                0,
-                exact=False,
-                paths=tuple(paths),
-                excerpt=excerpt,
-            )
-        path, first, last = text.locate(low, high)
+            path, exact = paths[0], False
+        else:
+            path = text.path_at(low)
+        if rule.places and not _placed(rule, self.scan.place_of(path)):
+            return None
+        exact = exact and not self.whole
+        first, last = text.span(low, high) if exact else (0, 0)
         if "tags" in view:
             confidence = Confidence.HIGH  # nobody hides harmless words
         elif rule.pack != "secrets" and _ENCODED.search(view):
             confidence = Confidence(min(Confidence.HIGH, confidence + 1))  # nor encodes them
-        return Match(
-            rule, confidence, view, path, first, last, exact and not self.whole, (), excerpt
-        )
+        excerpt = masked(rule, found)
+        return Match(rule, confidence, view, path, first, last, exact, tuple(paths), excerpt)
 
     def _trace(self, start: int, end: int) -> tuple[str, int, int, bool]:
         """The chain of readings down to the text, and the span there, in bytes."""
         if self.squeezed_from is not None:
             words = not self.scan.engine.keyed
             low, high = views.unsqueezed(self.squeezed_from, start, end, words=words)
-            return "squeezed", low, high, not self.whole
+            return "squeezed", low + self.offset, high + self.offset, not self.whole
         if self.parts is not None and self.outer is not None:
-            index = next((i for i, stop in enumerate(self.ends) if start < stop), -1)
+            ends = list(accumulate(len(part.data) + 1 for part in self.parts))
+            index = min(bisect_right(ends, start), len(self.parts) - 1)
             part = self.parts[index]
-            chain, low, high, _ = self.outer._trace(part.start, part.end)
+            begins = ends[index] - len(part.data) - 1
+            low, high = views.origin(part, self.read, start - begins, end - begins)
+            chain, low, high, _ = self.outer._trace(low, high)
             return f"{chain}>{part.view}".removeprefix(">"), low, high, False
         if self.outer is not None:  # a folded reading of decoded parts
             chain, low, high, _ = self.outer._trace(start, end)
@@ -455,20 +493,36 @@ def _squeezed(rule: Rule) -> tuple[str, bool]:
     return pattern, rule.ignore_case
 
 
-def _blocks(length: int) -> list[tuple[int, int]]:
-    if length <= BLOCK_BYTES + OVERLAP_BYTES:
-        return [(0, length)]
-    return [
-        (max(0, low - OVERLAP_BYTES), min(length, low + BLOCK_BYTES))
-        for low in range(0, length, BLOCK_BYTES)
-    ]
+def _blocks(length: int, ranges: list[views.Range] | None = None) -> Iterator[views.Range]:
+    """Where to look, in pieces that overlap by the longest match."""
+    if ranges is None:
+        if length <= BLOCK_BYTES + OVERLAP_BYTES:
+            yield 0, length
+            return
+        ranges = [(0, length)]
+    for low, high in ranges:
+        start, stop = max(0, low - OVERLAP_BYTES), min(length, high + OVERLAP_BYTES)
+        for begin in range(start, stop, BLOCK_BYTES):
+            yield max(start, begin - OVERLAP_BYTES), min(stop, begin + BLOCK_BYTES)
+
+
+def _taken(cued: dict[views.Cue, list[views.Range]]) -> list[views.Range]:
+    """Take the cues of what may be squeezed out of those of encodings."""
+    return [found for cue in views.SQUEEZED_CUES for found in cued.pop(cue, ())]
 
 
 def _extend(ranges: list[views.Range], low: int, high: int) -> None:
     if ranges and low <= ranges[-1][1]:
-        ranges[-1] = (ranges[-1][0], high)
+        ranges[-1] = (ranges[-1][0], max(high, ranges[-1][1]))
     else:
         ranges.append((low, high))
+
+
+def _merged(ranges: list[views.Range]) -> list[views.Range]:
+    merged: list[views.Range] = []
+    for low, high in sorted(ranges):
+        _extend(merged, low, high)
+    return merged
 
 
 def _secret_span(match: re.Match[bytes]) -> tuple[int, int]:

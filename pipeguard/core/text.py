@@ -26,7 +26,16 @@ class Text:
     """
 
     __slots__ = (
-        *("_joined_starts", "_keyed", "_places", "_segments", "_starts", "_value", "_values"),
+        *(
+            "_joined_starts",
+            "_key_paths",
+            "_keyed",
+            "_places",
+            "_segments",
+            "_starts",
+            "_value",
+            "_values",
+        ),
         "data",
     )
 
@@ -41,6 +50,7 @@ class Text:
             segments += values
             segments += aside
         self._values = values
+        self._key_paths: dict[int, Path] = {}
         self._value = value
         self._keyed = keyed
         self._segments = segments
@@ -58,19 +68,30 @@ class Text:
         """The values with nothing between."""
         return "".join(self._values).encode("utf-8")
 
-    def locate(self, start: int, end: int) -> tuple[Path, int, int]:
-        """The string at a stretch of `data`: its path, and the span in code points."""
+    def path_at(self, start: int) -> Path:
+        """The path of the string at a byte of `data`."""
+        return self._path_of(self._index(start))
+
+    def span(self, start: int, end: int) -> tuple[int, int]:
+        """A stretch of `data` as code points of the string that it begins in."""
+        index = self._index(start)
+        begins, ends = self._bounds()[index], self._bounds()[index + 1] - 1
+        skipped, length = 0, len(self._segments[index])
+        if self._keyed:
+            _, skipped, value = self._located()[index]
+            length = len(value)
+        first = len(self.data[begins:start].decode("utf-8", "ignore")) - skipped
+        last = first + len(self.data[start : min(end, ends)].decode("utf-8", "ignore"))
+        return max(0, first), min(max(0, last), length)
+
+    def _bounds(self) -> list[int]:
         if self._starts is None:
             lengths = (len(segment.encode("utf-8")) + 1 for segment in self._segments)
             self._starts = list(accumulate(lengths, initial=0))
-        index = max(0, min(bisect_right(self._starts, start) - 1, len(self._segments) - 1))
-        segment = self._segments[index].encode("utf-8")
-        first = len(segment[: start - self._starts[index]].decode("utf-8", "ignore"))
-        last = len(segment[: end - self._starts[index]].decode("utf-8", "ignore"))
-        if not self._keyed:
-            return self._path_of(index), first, last
-        path, skipped, value = self._located()[index]
-        return path, max(0, first - skipped), min(max(0, last - skipped), len(value))
+        return self._starts
+
+    def _index(self, start: int) -> int:
+        return max(0, min(bisect_right(self._bounds(), start) - 1, len(self._segments) - 1))
 
     def locate_joined(self, start: int, end: int) -> tuple[list[Path], bool]:
         """The strings under a stretch of `joined`; True where it is more than one."""
@@ -87,8 +108,11 @@ class Text:
         located = self._located()
         if index < len(located):
             return located[index][0]
-        wanted = self._segments[index]
-        return next(_key_paths(self._value, wanted), ())
+        found = self._key_paths.get(index)
+        if found is None:
+            found = next(_key_paths(self._value, self._segments[index]), ())
+            self._key_paths[index] = found
+        return found
 
     def _located(self) -> list[tuple[Path, int, str]]:
         """Path, length of the key before it, and value of each segment in order."""

@@ -17,16 +17,20 @@ from base64 import b32decode
 from binascii import Error as Base64Error
 from binascii import a2b_base64, unhexlify
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 BLOCK = 4096  # bytes folded at a time: a block of plain ASCII is passed over
 MIN_TEXT_BYTES = 8  # decoded: what is shorter says nothing
+AROUND_BYTES = 384  # of plain text on either side of something encoded that are read with it
 MAX_CALLS = 40_000  # replacements and decodings made by Python calls in one text, about 30 ms
 MAX_DECODED_BYTES = 4 * 2**20  # of all decoded readings of one text
 MAX_RUN_BYTES = 2**20  # of one encoded run
 MAX_BASE32_BYTES = 2**15  # of one run: this decoder is slow
 MIN_PRINTABLE = 0.9  # of decoded bytes, or it is noise: images, digests, identifiers
+
+
+Range = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,28 +108,39 @@ def _fold_table() -> list[int | str | None]:
     return table
 
 
+_ASCII = bytes(range(128))
+_TYPOGRAPHY = frozenset("‘’“”„«»–—…•·°©®™§€£×→←✓")
 _FEW = 60  # distinct characters: below, as many `replace` calls beat one `translate`
 _folds: list[int | str | None] = []
 
 
-def fold(data: bytes) -> bytes | None:
+def fold(data: bytes) -> tuple[bytes, list[Range]]:
     """Compatibility forms, look-alikes, accents and invisible characters to plain letters.
 
-    Case is kept: rules that do not care for it say so. Returns None where nothing differs.
+    Case is kept: rules that do not care for it say so.
+
+    Returns:
+        The folded text, and the ranges of it that differ; none where nothing does.
     """
     if data.isascii():
-        return None
+        return data, []
     if not _folds:
         _folds.extend(_fold_table())
     blocks: list[bytes] = []
-    start = 0
+    changed: list[Range] = []
+    start = length = 0
     while start < len(data):
         end = _boundary(data, start + BLOCK)
         block = data[start:end]
-        blocks.append(block if block.isascii() else _fold_block(block))
-        start = end
-    folded = b"".join(blocks)
-    return None if folded == data else folded
+        folded = block if block.isascii() else _fold_block(block)
+        if folded != block:
+            if changed and changed[-1][1] == length:
+                changed[-1] = (changed[-1][0], length + len(folded))
+            else:
+                changed.append((length, length + len(folded)))
+        blocks.append(folded)
+        start, length = end, length + len(folded)
+    return b"".join(blocks), changed
 
 
 def _boundary(data: bytes, end: int) -> int:
@@ -136,6 +151,9 @@ def _boundary(data: bytes, end: int) -> int:
 
 
 def _fold_block(block: bytes) -> bytes:
+    foreign = set(block.translate(None, _ASCII).decode("utf-8", "replace"))
+    if foreign <= _TYPOGRAPHY:
+        return block  # rules know curly quotes, and no word hides behind a dash
     text = unicodedata.normalize("NFKC", block.decode("utf-8", "replace"))
     if text.isascii():
         return text.encode()
@@ -202,10 +220,10 @@ class Cue(IntEnum):
     BASE32 = 6
     LONG_RUN = 7
     SEPARATED_HEX = 8
-    SPELLED_OUT = 9  # letters apart, or words together: squeezing it may say something
+    SPACED = 9  # letters that stand apart
+    RUN_TOGETHER = 10  # words that do not
+    UNDERSCORED = 11
 
-
-Range = tuple[int, int]
 
 _B64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _B32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
@@ -246,14 +264,16 @@ CUES: dict[Cue, str] = {
     Cue.BASE32: f"(?:{_B32_GROUP}){{2}}",
     Cue.LONG_RUN: "[A-Za-z0-9+/_-]{40}",
     Cue.SEPARATED_HEX: "(?:(?:0x)?[2-7][0-9A-Fa-f][ :,-]{1,2}){7}(?:0x)?[2-7]",
-    Cue.SPELLED_OUT: (
-        "(?:\\b[A-Za-z0-9]\\b[^A-Za-z0-9]{1,3}){5}|[A-Za-z]{20}|(?:[A-Za-z]{2,16}[_.*|-]){3}"
-    ),
+    Cue.SPACED: r"[^A-Za-z0-9](?:[A-Za-z0-9][ ._*|,/-]){5}",
+    Cue.RUN_TOGETHER: "[A-Za-z]{20}",
+    Cue.UNDERSCORED: "[A-Za-z]{2}[_.*|-][A-Za-z]{2,16}[_.*|-][A-Za-z]{2}",
 }
-CUES_WITHOUT_CASE = frozenset({Cue.BASE32})
+# Of these the squeezed reading may say something.
+SQUEEZED_CUES = (Cue.SPACED, Cue.RUN_TOGETHER, Cue.UNDERSCORED)
 
 _PERCENT = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
 _ESCAPE = re.compile(b"(?:" + CUES[Cue.ESCAPE].encode() + b")+")
+_ANY_ESCAPE = re.compile(rb'(?:\\[nrt"\\/xuU][^\\]{0,80})+')
 _SIMPLE_ESCAPES = (
     (b"\\\\", b"\\"), (b"\\n", b"\n"), (b"\\r", b"\r"), (b"\\t", b"\t"), (b'\\"', b'"'),
     (b"\\/", b"/"),
@@ -262,9 +282,10 @@ _TAGS = re.compile("[\U000e0020-\U000e007e]{2,}")
 _FLAGS = re.compile("\U0001f3f4[\U000e0061-\U000e007a]{2,8}\U000e007f")
 _BASE64 = re.compile(CUES[Cue.BASE64].encode())
 _HEX = re.compile(rb"(?:[2-7][0-9A-Fa-f]|0[9AaDd]){8,}")
-_BASE32 = re.compile(CUES[Cue.BASE32].encode() + rb"[A-Z2-7]*", re.IGNORECASE)
+_BASE32 = re.compile(CUES[Cue.BASE32].encode() + rb"[A-Z2-7]*")
+_LOWER_BASE32 = re.compile(rb"[a-z2-7]{40,}\Z")
 _LONG_RUN = re.compile(rb"[A-Za-z0-9+/_-]{40,}")
-_REST_OF_RUN = re.compile(rb"(?:[A-Za-z0-9+/_-]|\r?\n(?=[A-Za-z0-9+/_-]{4}))*")
+_REST_OF_RUN = re.compile(rb"[A-Za-z0-9+/_-]*+(?:\r?\n[A-Za-z0-9+/_-]{4,}+)*+")
 _SEPARATED_HEX = re.compile(rb"(?:(?:0x)?[0-9A-Fa-f]{2}[ :,-]{1,2}){7,2000}(?:0x)?[0-9A-Fa-f]{2}")
 _STANDARD = bytes.maketrans(b"-_", b"+/")  # RFC 4648, section 5: the URL-safe alphabet
 _PRINTABLE = bytes(range(0x20, 0x7F)) + b"\t\r\n"
@@ -286,14 +307,65 @@ def decode(data: bytes, cued: dict[Cue, list[Range]], budget: Budget) -> list[De
         decoder = _DECODERS.get(cue, _nothing)
         for start, end in ranges:
             found += decoder(data, start, end, budget)
-    return [item for item in found if budget.admits(item.data)]
+    return [
+        item if item.data.isascii() else replace(item, data=_valid(item.data))
+        for item in found
+        if budget.admits(item.data)
+    ]
+
+
+def _valid(data: bytes) -> bytes:
+    return data.decode("utf-8", "replace").encode("utf-8")
+
+
+def origin(part: Decoded, data: bytes, start: int, end: int) -> Range:
+    """Where a stretch of something decoded stands in the text that it was decoded from."""
+    if part.view not in _PIECEWISE:
+        return part.start, part.end
+    return tuple(  # type: ignore[return-value]  # two in, two out
+        part.start + _source_of(part.view, data[part.start : part.end], offset)
+        for offset in (start, end)
+    )
+
+
+def _source_of(view: str, block: bytes, offset: int) -> int:
+    """The shortest head of a block whose reading is as long as `offset`."""
+    low, high = 0, len(block)
+    while low < high:
+        middle = (low + high) // 2
+        if len(_PIECEWISE[view](block[:middle])) < offset:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 def _percent(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
-    text, made = _PERCENT.subn(_unpercent, data[start:end], count=max(1, budget.calls))
-    budget.calls -= made
-    budget.spent = budget.spent or budget.calls <= 0
-    return [Decoded(text, "percent", start, end)] if made else []
+    return [
+        Decoded(_plain_of_percent(data[low:high]), "percent", low, high)
+        for low, high in _around(_PERCENT, data, start, end, budget)
+    ]
+
+
+def _around(
+    pattern: re.Pattern[bytes], data: bytes, start: int, end: int, budget: Budget
+) -> list[Range]:
+    """The stretches that hold a pattern, with what stands around, neighbours joined."""
+    windows: list[Range] = []
+    for match in pattern.finditer(data, start, end):
+        if not budget.call():
+            break
+        low = max(start, match.start() - AROUND_BYTES)
+        high = min(end, match.end() + AROUND_BYTES)
+        if windows and low <= windows[-1][1]:
+            windows[-1] = (windows[-1][0], high)
+        else:
+            windows.append((low, high))
+    return windows
+
+
+def _plain_of_percent(block: bytes) -> bytes:
+    return _PERCENT.sub(_unpercent, block)
 
 
 def _unpercent(match: re.Match[bytes]) -> bytes:
@@ -301,14 +373,21 @@ def _unpercent(match: re.Match[bytes]) -> bytes:
 
 
 def _escapes(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
-    block = data[start:end]
-    text, made = _ESCAPE.subn(_unescape, block, count=max(1, budget.calls))
-    budget.calls -= made
-    budget.spent = budget.spent or budget.calls <= 0
+    return [
+        Decoded(_plain_of_escapes(data[low:high]), "escapes", low, high)
+        for low, high in _around(_ANY_ESCAPE, data, start, end, budget)
+    ]
+
+
+def _plain_of_escapes(block: bytes) -> bytes:
+    return _plain_of_simple(_ESCAPE.sub(_unescape, block))
+
+
+def _plain_of_simple(text: bytes) -> bytes:
     for written, meant in _SIMPLE_ESCAPES:
         if written in text:
             text = text.replace(written, meant)
-    return [] if text == block else [Decoded(text, "escapes", start, end)]
+    return text
 
 
 def _unescape(match: re.Match[bytes]) -> bytes:
@@ -358,6 +437,10 @@ def _long_run(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded
             plain = _from_base64(run.translate(None, b"\r\n"))
             if _reads(plain):
                 found.append(Decoded(plain, "base64", match.start(), position))
+        elif _LOWER_BASE32.match(run):
+            plain = _from_base32(run)
+            if _reads(plain):
+                found.append(Decoded(plain, "base32", match.start(), position))
     return found
 
 
@@ -390,14 +473,25 @@ def _separated_hex(data: bytes, start: int, end: int, budget: Budget) -> list[De
 def _base32(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
     found = []
     for match in _BASE32.finditer(data, start, end):
-        token = match[0][:MAX_BASE32_BYTES].upper()
-        try:
-            plain = b32decode(token + b"=" * (-len(token) % 8))
-        except Base64Error:
-            plain = b32decode(token[: len(token) // 8 * 8])
+        plain = _from_base32(match[0])
         if budget.call() and _reads(plain):
             found.append(Decoded(plain, "base32", match.start(), match.end()))
     return found
+
+
+def _from_base32(run: bytes) -> bytes:
+    token = run[:MAX_BASE32_BYTES].upper()
+    try:
+        return b32decode(token + b"=" * (-len(token) % 8))
+    except Base64Error:
+        return b32decode(token[: len(token) // 8 * 8])
+
+
+# Readings that keep what stands around: the way back is found by reading heads of the text.
+_PIECEWISE: dict[str, Callable[[bytes], bytes]] = {
+    "percent": _plain_of_percent,
+    "escapes": _plain_of_escapes,
+}
 
 
 def _nothing(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:

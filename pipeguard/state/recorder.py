@@ -83,6 +83,7 @@ class Recorder:
         pins: what the Guard was made with; None where it starts with what the store has.
         on_pins_changed: called in the thread with all pins of the server once another process
             has changed any. What this run itself saw last may be missing in them.
+        audits: False to keep pins and no audit.
 
     Attributes:
         client: the client's name and version, once they are known; goes into every row.
@@ -98,6 +99,7 @@ class Recorder:
         *,
         pins: Pins | None = None,
         on_pins_changed: Callable[[Pins], None] | None = None,
+        audits: bool = True,
     ) -> None:
         from hashlib import sha256  # 5 MB and some ms, while the child boots
 
@@ -105,7 +107,7 @@ class Recorder:
         self.healthy = True
         self._sha256 = sha256
         self._log = log
-        self._writer = _Writer(store_path, server, run, pins, on_pins_changed)
+        self._writer = _Writer(store_path, server, run if audits else None, pins, on_pins_changed)
         self._queue: deque[_Taken | threading.Event] = deque()
         self._pending: list[_Taken] = []
         self._pin_chars = 0
@@ -294,7 +296,7 @@ class _Writer:
         self,
         path: Path,
         server: str,
-        run: str,
+        run: str | None,
         pins: Pins | None,
         on_pins_changed: Callable[[Pins], None] | None,
     ) -> None:
@@ -307,14 +309,14 @@ class _Writer:
         self._counter = -1
 
     def write(self, batch: list[_Taken], lost: int) -> None:
-        """Write audit rows and pins in one transaction."""
+        """Write audit rows, where an audit is kept, and pins in one transaction."""
         store = self._open()
-        entries = [_entry(taken) for taken in batch]
+        entries = [_entry(taken) for taken in batch] if self._run is not None else []
         if lost:
             entries.append(_gap(lost))
         changes = [change for taken in batch for change in taken.pins]
         with store.transaction():
-            if entries:
+            if entries and self._run is not None:
                 Audit(store, self._run, self._server, entries[0].time).append_many(entries)
             before = store.pins(self._server) if changes else {}
             store.remember(self._server, changes)
