@@ -36,6 +36,8 @@ def _run(arguments: list[str]) -> int:
         return _tell(str(error), error.exit_code)
     except KeyboardInterrupt:  # while loading; a server that was started ends with us
         return _tell("aborted", 130)
+    except Exception as error:  # noqa: BLE001  the one handler of the command line
+        return _tell(_fault(error), 1)
 
 
 def _called(cli: click.Group, arguments: list[str]) -> int:
@@ -57,6 +59,15 @@ def _called(cli: click.Group, arguments: list[str]) -> int:
     except click.Abort:
         return _tell("aborted", 130)
     return code if isinstance(code, int) else 0
+
+
+def _fault(error: Exception) -> str:
+    """A fault of our own, told by its place; its text may hold what it was about, as a secret."""
+    from traceback import extract_tb
+
+    frames = extract_tb(error.__traceback__)
+    places = " < ".join(f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in frames[::-1])
+    return f"a fault of PipeGuard's own: {type(error).__name__} in {places}\n  Please report it."
 
 
 def _tell(message: str, code: int) -> int:

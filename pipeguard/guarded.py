@@ -101,8 +101,9 @@ class Guarded:
         self._guard = Guard(name, self._engines, policy, pins)
         _give_each_direction_its_own(self._guard)
         self._session = Session(self._guard, run)
+        chain = run if audits else None
         self._recorder = Recorder(
-            store, name, run, self._log, pins=pins, on_pins_changed=self._repin, audits=audits
+            store, name, chain, self._log, pins=pins, on_pins_changed=self._repin
         )
         limit = policy.limits.frame_bytes
         self._client = LineChannel(0, client_fd, limit)
@@ -155,16 +156,20 @@ class Guarded:
 
     def _to_server(self) -> None:
         """Until the client hangs up; what is asked when the server is gone is answered."""
-        while True:
-            try:
-                pump(self._session, Direction.TO_SERVER, self._client, self._server, self._record)
-            except ChannelClosed:
-                self._news.put(_News.SERVER)
-                if self._server_ended:
-                    self._answer_all()  # else `_to_client` does, after the last that it says
-            else:
-                self._news.put(_News.CLIENT)
-                return
+        hung_up = False
+        try:
+            while not hung_up:
+                try:
+                    pump(
+                        self._session, Direction.TO_SERVER, self._client, self._server, self._record
+                    )
+                    hung_up = True
+                except ChannelClosed:
+                    self._news.put(_News.SERVER)
+                    if self._server_ended:
+                        self._answer_all()  # else `_to_client` does, after the last that it says
+        finally:
+            self._news.put(_News.CLIENT)  # or this thread failed: that is an end as well
 
     def _to_client(self) -> None:
         """Until the server's last word, also when the client does not listen any more."""
@@ -178,7 +183,8 @@ class Guarded:
             self._server_ended = True
             self._news.put(_News.SERVER)
             self._answer_all()
-        self._news.put(_News.DRAINED)
+        finally:
+            self._news.put(_News.DRAINED)
 
     def _answer_all(self) -> None:
         with suppress(ChannelClosed):

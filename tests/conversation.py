@@ -13,7 +13,8 @@ A message is JSON (`jsonrpc` is added, a list is a batch) or `{raw: text}`, `{he
 `{parts: [...]}` of these, which may have `fed: n` (bytes at a time) and `ends: true` (no newline
 follows, the stream ends). Within a message stand for a string: `{gen: recipe}` (core.samples),
 `{repeat: text, times: n}`, `{join: [...]}`, `{encode: base64, text: ...}`; and for a list
-`{items: template, times: n}`, where `#` is the item's number.
+`{items: template, times: n}`, where `#` is the item's number; and for an object of so many
+members `{numbered: n}`. A key may be a sample too: `gen:recipe`.
 
 What a side saw is `same` (the very frame), `nothing` (as where nothing is said), or JSON whose
 objects may have more members, where `{has: text}`, `{lacks: text}`, `{exactly: value}` and
@@ -28,7 +29,7 @@ import base64
 import datetime
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -264,6 +265,8 @@ class _Play:
             return "".join(str(self._made(part)) for part in parts)
         if keys == {"encode", "text"}:
             return _ENCODINGS[str(value["encode"])](str(self._made(value["text"])))
+        if keys == {"numbered"}:
+            return {f"k{index}": index for index in range(int(str(value["numbered"])))}
         if keys == {"items", "times"}:
             count = int(str(value["times"]))
             return [_numbered(self._made(value["items"]), index) for index in range(count)]
@@ -274,16 +277,16 @@ class _Play:
         return str(self._made({"gen": key[4:]})) if key.startswith("gen:") else key
 
     def _as_said(self, step: Object, verdict: Verdict, index: int | None) -> None:
+        rules = {finding.rule for finding in verdict.findings}
         to_server = verdict.direction is Direction.TO_SERVER
         forward, back = ("server_sees", "client_sees")[:: 1 if to_server else -1]
-        self._seen(forward, _nth(step.get(forward), index), verdict.forward, verdict.frame)
-        self._seen(back, _nth(step.get(back), index), verdict.reply, None)
         wanted = _nth(step.get("finding"), index) or []
-        rules = {finding.rule for finding in verdict.findings}
-        told = f"findings: {sorted(rules)} at {[f.place for f in verdict.findings]}"
+        told = f"findings: {[(f.rule, f.place, f.note) for f in verdict.findings]}"
         for rule in wanted if isinstance(wanted, list) else [wanted]:
             assert rule in rules, f"{rule} is missing; {told}"
         assert bool(rules) == bool(wanted), told
+        self._seen(forward, _nth(step.get(forward), index), verdict.forward, verdict.frame)
+        self._seen(back, _nth(step.get(back), index), verdict.reply, None)
         if "place" in step:
             places = {finding.place for finding in verdict.findings}
             assert step["place"] in places, f"places: {sorted(places)}"
@@ -327,10 +330,10 @@ class _Play:
 
     def _ours(self, step: Object) -> None:
         """What we send of our own accord."""
-        side = "client_sees"
+        side, to = "client_sees", Direction.TO_CLIENT
+        if step.get("gone") == "client":
+            side, to = "server_sees", Direction.TO_SERVER
         if "gone" in step:
-            side = "client_sees" if step["gone"] == "server" else "server_sees"
-            to = Direction.TO_CLIENT if step["gone"] == "server" else Direction.TO_SERVER
             frames = self.session.abandon(to)
         elif "expire" in step:
             frames = self.session.expire(self.now)
@@ -338,7 +341,7 @@ class _Play:
             kinds = step["relist"]
             assert isinstance(kinds, list)
             frames = self.session.relist(map(str, kinds))
-        self.ledger.sent(Direction.TO_CLIENT if side == "client_sees" else Direction.TO_SERVER, frames)
+        self.ledger.sent(to, frames)
         wanted = step.get(side, [])
         assert isinstance(wanted, list)
         _differs([_envelope(item) for item in wanted], [json.loads(f) for f in frames], side)
@@ -408,10 +411,20 @@ def _pairs(pairs: list[tuple[str, Json]]) -> Object:
     return dict(pairs)
 
 
+def _no_json(word: str) -> Json:
+    raise ValueError(word)
+
+
 def _messages(frame: bytes | None) -> Iterator[Object]:
     """The messages of a frame, as another parser reads them; none where it cannot."""
     try:
-        read = json.loads(frame or b"", object_pairs_hook=_pairs, parse_int=Number, parse_float=Number)
+        read = json.loads(
+            (frame or b"").decode(),
+            object_pairs_hook=_pairs,
+            parse_int=Number,
+            parse_float=Number,
+            parse_constant=_no_json,
+        )
     except (ValueError, RecursionError):
         return
     for message in read if isinstance(read, list) else [read]:
@@ -443,9 +456,9 @@ def _pins(pins: Object) -> Iterator[tuple[PinKey, Pin]]:
         kind, _, name = key.partition("/")
         if kind not in KINDS or not name:
             kind, name = "tool", key
-        definition: Json = words if isinstance(words, dict) else {"name": name, "description": words}
-        if kind == "server":
-            definition = {"instructions": words}
+        definition: Json = {"name": name, "description": words}
+        if isinstance(words, dict) or kind == "server":
+            definition = words if isinstance(words, dict) else {"instructions": words}
         text = canonical(definition).decode()
         yield (kind, name), Pin(kind, name, text, fingerprint(definition), None, None, "")
 
@@ -535,7 +548,7 @@ def _compact(value: Json) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
 
 
-_ENCODINGS = {
+_ENCODINGS: Mapping[str, Callable[[str], str]] = {
     "base64": lambda text: base64.b64encode(text.encode()).decode(),
     "base64url": lambda text: base64.urlsafe_b64encode(text.encode()).decode().rstrip("="),
     "hex": lambda text: text.encode().hex(),
@@ -544,7 +557,5 @@ _ENCODINGS = {
     "spaced": " ".join,
     "zero-width": "\u200b".join,
     "tags": lambda text: "".join(chr(0xE0000 + ord(letter)) for letter in text),
-    "fullwidth": lambda text: "".join(
-        chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text
-    ),
+    "fullwidth": lambda text: "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text),
 }

@@ -13,7 +13,9 @@ from pipeguard.core.finding import Action, Confidence, Direction, Finding, Sever
 from pipeguard.core.guard import Guard
 from pipeguard.core.message import JsonObject, JsonValue, Message, Number, id_token_of
 from pipeguard.core.pending import Pending, Request
+from pipeguard.core.places import LISTS, PLACES
 from pipeguard.core.policy import Mode
+from pipeguard.core.views import fold
 from pipeguard.errors import Refusal
 
 MAX_BATCH = 100  # messages in one batch
@@ -33,7 +35,7 @@ CAPABILITIES = {
     "elicitation/create": "elicitation",
     "roots/list": "roots",
 }
-MODERN_META = "io.modelcontextprotocol/protocolVersion"  # 2026-07-28 basic/index
+SUBSCRIPTION_META = "io.modelcontextprotocol/subscriptionId"  # 2026-07-28 basic/index
 ANSWERS_WITHOUT_ID = "2025-11-25"  # from here on an error's id may be absent
 _USES = {
     "tools/call": ("tool", "name"),
@@ -58,6 +60,16 @@ _REQUESTS_ONLY = frozenset(
     }
 )
 
+# What a peer reads of the params of each method, by its spelling in one case: there are parsers
+# that take `Name` for `name` (modelcontextprotocol/go-sdk#805), and rules and pins would not.
+_READ = {
+    method: {pattern.partition("/")[0].casefold(): pattern.partition("/")[0] for pattern, _ in rows}
+    for (part, method), rows in PLACES.items()
+    if part == "params"
+}
+_JUDGED = frozenset(_READ) | LISTS.keys() | _REQUESTS_ONLY | NEVER_DROPPED
+_FOLDED = frozenset(method.casefold() for method in _JUDGED)
+
 
 class State:
     """What a conversation remembers.
@@ -75,7 +87,7 @@ class State:
         }
         self.revision: str | None = None
         self.announces: frozenset[str] = frozenset()
-        self._capabilities: frozenset[str] = frozenset()
+        self._capabilities: JsonObject = {}
         self._begun = False  # the client has spoken
         self._handshake = False  # it began with `initialize`
 
@@ -86,7 +98,7 @@ class State:
             Refusal: it may not be sent, or its id is in use.
         """
         if direction is Direction.TO_CLIENT:
-            self._check_server_request(request)
+            self._check_server_request(message, request)
         pending = self.pending[direction]
         if pending.is_full:
             raise Refusal(
@@ -112,7 +124,7 @@ class State:
             self._handshake = True
             params = message.value.get("params")
             declared = params.get("capabilities") if isinstance(params, dict) else None
-            self._capabilities = frozenset(declared if isinstance(declared, dict) else ())
+            self._capabilities = declared if isinstance(declared, dict) else {}
 
     def opened(self, method: str, result: JsonObject) -> None:
         """The server described itself."""
@@ -149,7 +161,9 @@ class State:
         """True where the client takes an error that has no id; older ones hang up on it."""
         return code == codes.PARSE_ERROR and (self.revision or "") >= ANSWERS_WITHOUT_ID
 
-    def _check_server_request(self, request: Request) -> None:
+    def _check_server_request(self, message: Message, request: Request) -> None:
+        if request.method == "ping":
+            return
         if not self._begun:
             raise Refusal(
                 "protocol.too-early",
@@ -157,16 +171,25 @@ class State:
                 codes.INVALID_REQUEST,
                 request.id_token,
             )
-        if request.method == "ping":
-            return
-        needed = CAPABILITIES.get(request.method)
-        if not self._handshake or (needed is not None and needed not in self._capabilities):
+        if not self._handshake or not self._declared(message):
             raise Refusal(
                 "protocol.undeclared-capability",
                 "the client has not declared that it answers this",
                 codes.METHOD_NOT_FOUND,
                 request.id_token,
             )
+
+    def _declared(self, message: Message) -> bool:
+        """True where the client said that it answers such a request."""
+        needed = CAPABILITIES.get(message.method or "")
+        if needed is None:
+            return True
+        params = message.value.get("params")
+        if isinstance(params, dict) and params.get("mode") == "url":
+            # An empty declaration stands for forms alone (MCP 2025-11-25 client/elicitation).
+            modes = self._capabilities.get(needed)
+            return isinstance(modes, dict) and "url" in modes
+        return needed in self._capabilities
 
     def _cancel(self, direction: Direction, params: JsonValue, now: float) -> Finding | None:
         token = id_token_of(params.get("requestId")) if isinstance(params, dict) else None
@@ -226,10 +249,20 @@ def check_batch(members: list[JsonValue], allowed: bool) -> None:  # noqa: FBT00
 
 
 def use(guard: Guard, direction: Direction, message: Message) -> list[Finding]:
-    """What stands against using a tool, a prompt or a resource: policy and pins."""
-    used = _USES.get(message.method or "")
+    """What stands against using a tool, a prompt or a resource: policy and pins.
+
+    Raises:
+        Refusal: a member of the params is one that peers may read, in another spelling.
+    """
+    method = message.method or ""
+    if method not in _JUDGED and (spelt := _folded(method)) != method and spelt in _FOLDED:
+        return [_look_alike()]
     params = message.value.get("params")
-    if used is None or direction is Direction.TO_CLIENT or not isinstance(params, dict):
+    if direction is Direction.TO_CLIENT or not isinstance(params, dict):
+        return []
+    _check_spelling(message, params)
+    used = _USES.get(method)
+    if used is None:
         return []
     kind, key = used
     name = params.get(key)
@@ -281,7 +314,38 @@ def without_reason(value: JsonObject) -> JsonObject:
     if not isinstance(params, dict):
         return value
     kept: JsonObject = {k: v for k, v in params.items() if k in ("requestId", "notifications")}
+    meta = params.get("_meta")
+    if isinstance(meta, dict) and SUBSCRIPTION_META in meta:
+        kept["_meta"] = {SUBSCRIPTION_META: meta[SUBSCRIPTION_META]}  # what it acknowledges
     return {**value, "params": kept}
+
+
+def _check_spelling(message: Message, params: JsonObject) -> None:
+    read = _READ.get(message.method or "", {})
+    for key in params:
+        if read.get(key.casefold(), key) != key:
+            raise Refusal(
+                "protocol.key-look-alike",
+                "a member of params differs from one of the protocol in case only",
+                codes.INVALID_REQUEST,
+                message.id_token,
+            )
+
+
+def _folded(method: str) -> str:
+    """A method as somebody would read it who looks only briefly."""
+    return fold(method.encode())[0].decode("utf-8", "replace").strip().casefold()
+
+
+def _look_alike() -> Finding:
+    note = "the method differs from one of the protocol in how it is spelt only"
+    return Finding(
+        "protocol.method-look-alike",
+        "envelope",
+        severity=Severity.MEDIUM,
+        action=Action.WARN,
+        note=note,
+    )
 
 
 def _dropped(rule: str, why: str) -> Finding:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from hashlib import sha256
 
+from pipeguard.core import codes
 from pipeguard.core.drift import classify
 from pipeguard.core.finding import Action, Confidence, Finding, PinChange, Severity
 from pipeguard.core.fingerprint import Pin, canonical
@@ -20,6 +21,7 @@ from pipeguard.core.judge import Where, greatest, scanned, worst
 from pipeguard.core.message import JsonObject, JsonValue, Number
 from pipeguard.core.places import LISTS, OPENINGS, Path, Surface
 from pipeguard.core.policy import Mode, Trust
+from pipeguard.errors import Refusal
 
 _LENIENT = json.JSONDecoder(parse_int=Number, parse_float=Number)
 
@@ -74,6 +76,7 @@ def review(guard: Guard, method: str, result: JsonObject, now: float) -> Reviewe
     if method in OPENINGS:
         return _review_opening(guard, method, result, now)
     member, kind, key = LISTS[method]
+    _check_spelling(result, member)
     items = result.get(member)
     if not isinstance(items, list):
         return Reviewed(result, (), ())
@@ -183,7 +186,7 @@ class _Place:
 
 def _item(place: _Place, item: JsonValue, names: set[str]) -> _Item:
     name = item.get(place.key) if isinstance(item, dict) else None
-    if not isinstance(item, dict) or type(name) is not str:
+    if not isinstance(item, dict) or type(name) is not str or _is_respelt(item, place.key):
         note = f"a {place.kind} without {place.key} was left out of the list"
         return _Item(_ABSENT, (place.finding("protocol.nameless", note, None, Action.BLOCK),))
     if name in names:
@@ -191,6 +194,21 @@ def _item(place: _Place, item: JsonValue, names: set[str]) -> _Item:
         return _Item(_ABSENT, (place.finding("protocol.duplicate-name", note, name, Action.BLOCK),))
     names.add(name)
     return _pinned(place, name, item, item)
+
+
+def _is_respelt(value: JsonObject, member: str) -> bool:
+    """True where a parser that ignores case would read another member for this one."""
+    wanted = member.casefold()
+    return any(key != member and key.casefold() == wanted for key in value)
+
+
+def _check_spelling(result: JsonObject, member: str) -> None:
+    if _is_respelt(result, member):
+        raise Refusal(
+            "protocol.key-look-alike",
+            "a member of the result differs from one of the protocol in case only",
+            codes.INVALID_REQUEST,
+        )
 
 
 def _pinned(place: _Place, name: str, definition: JsonValue, shown: JsonValue) -> _Item:
@@ -289,6 +307,7 @@ def _learn(guard: Guard, change: PinChange, pin: Pin | None) -> None:
 
 def _review_opening(guard: Guard, method: str, result: JsonObject, now: float) -> Reviewed:
     """The instructions are held to their pin; the rest of the opening is judged as a whole."""
+    _check_spelling(result, "instructions")
     rest = {key: item for key, item in result.items() if key != "instructions"}
     place = _Place(guard, method, ("result",), "server", "instructions", now)
     findings = place.scan(rest, None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 DEFAULT_LIMIT_BYTES = 16 * 2**20  # the specification sets none
 KEPT_BYTES = 4096  # of either end of a line over the limit, to find its id in
 OVERRUN = 4  # times the limit without a newline: the peer is not speaking MCP
+SMALL_BYTES = 4096  # a piece below is joined to the one before, or its overhead would outweigh it
 
 
 class Oversized(bytes):
@@ -26,7 +27,7 @@ class LineFrames:
 
     def __init__(self, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
         self._limit = limit_bytes
-        self._chunks: list[bytes] = []
+        self._chunks: list[bytes | bytearray] = []
         self._size = 0
         self._head: bytes | None = None  # set while a line over the limit is being discarded
         self.overrun = False
@@ -58,7 +59,12 @@ class LineFrames:
         return [frame] if frame and not frame.isspace() else []
 
     def _add(self, part: bytes) -> None:
-        self._chunks.append(part)
+        last = self._chunks[-1] if self._chunks else b""
+        if isinstance(last, bytearray) and len(part) < SMALL_BYTES:
+            last += part
+        else:
+            small = len(part) < SMALL_BYTES and self._chunks
+            self._chunks.append(bytearray(part) if small else part)
         self._size += len(part)
         if self._size > self._limit:
             self._discard()
@@ -71,7 +77,7 @@ class LineFrames:
         self.overrun = self.overrun or self._size > OVERRUN * self._limit
 
     def _take(self) -> bytes:
-        frame = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        frame = b"".join(self._chunks)  # of a single piece, the very object
         if self._head is not None:
             frame = Oversized(self._head + frame)
         self._chunks, self._size, self._head = [], 0, None

@@ -115,6 +115,13 @@ def parse_json(frame: bytes) -> JsonValue:
         ) from None
     except _Refused as refused:
         raise Refusal(refused.rule, refused.why, refused.code, _stray_id(frame)) from None
+    if b"\\u" in frame and _HALF.search(frame.replace(rb"\\", b"  ")):
+        raise Refusal(
+            "protocol.lone-surrogate",
+            "a string holds half a character",
+            codes.INVALID_REQUEST,
+            id_token_of(value.get("id")) if isinstance(value, dict) else None,
+        )
     return value
 
 
@@ -184,7 +191,10 @@ def is_request_shaped(frame: bytes) -> bool:
         value = None if isinstance(frame, Oversized) else _read_loosely(frame)
     except (ValueError, StopIteration):
         value = None
-    return "method" in value if isinstance(value, dict) else b'"method"' in frame
+    if isinstance(value, dict):
+        return "method" in value
+    first = _TELLING.search(frame)  # before it come at most `jsonrpc` and `id`: it is at the top
+    return first is not None and first.group(1) in (b"method", b"params")
 
 
 def serialise(value: JsonValue) -> bytes:
@@ -196,7 +206,7 @@ def serialise(value: JsonValue) -> bytes:
 
 def holds_more_than(frame: bytes, limit: int) -> bool:
     """True where there are more than `limit` values, with a container's members and itself."""
-    if frame.count(b",") + frame.count(b"[") + frame.count(b"{") < limit:
+    if len(frame) < limit or frame.count(b",") + frame.count(b"[") + frame.count(b"{") < limit:
         return False
     outside = _outside_strings(frame)
     return 1 + outside.count(b",") + outside.count(b"[") + outside.count(b"{") > limit
@@ -314,7 +324,7 @@ def _method(value: JsonObject, id_token: str | None) -> str:
     method = value["method"]
     if type(method) is not str or not method or len(method) > MAX_METHOD_BYTES:
         raise _invalid("protocol.invalid-method", "a method is a short string", id_token)
-    if any(character < " " for character in method):
+    if not method.isprintable() and any(character < " " for character in method):
         raise _invalid("protocol.invalid-method", "a method has no control characters", id_token)
     return method
 
@@ -330,6 +340,14 @@ _MEMBER = rb'"(?:jsonrpc|method)"\s*:\s*"[^"\\]{0,200}"\s*'
 _HEAD_ID = re.compile(rb"^\s*\{\s*(?:" + _MEMBER + rb",\s*){0,2}" + _ID + rb"[,}]")
 _TAIL_ID = re.compile(
     rb"[\}\]]\s*,\s*(?:" + _MEMBER + rb",\s*){0,2}" + _ID + rb"(?:,\s*" + _MEMBER + rb"){0,2}\}\s*$"
+)
+
+_TELLING = re.compile(rb'"(method|params|result|error)"\s*:')
+
+# An escape for half a character without the other half beside it (RFC 8259, section 8.2).
+_HALF = re.compile(
+    rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
+    rb"|[c-fC-F](?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F]))"
 )
 
 

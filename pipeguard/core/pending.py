@@ -74,10 +74,14 @@ class Pending:
             self._by_progress.pop(request.progress_token, None)
 
     def cancel(self, id_token: str, now: float) -> bool:
-        """Forget a request that its sender gave up; False where none such waits."""
-        request = self.close(id_token)
-        if request is None:
+        """Forget a request that its sender gave up; False where none such waits.
+
+        That which opens the conversation cannot be given up (basic/utilities/cancellation).
+        """
+        request = self._open.get(id_token)
+        if request is None or not request.forwarded or request.method == "initialize":
             return False
+        self.drop(request)
         while len(self._cancelled) >= MAX_REMEMBERED:
             del self._cancelled[next(iter(self._cancelled))]
         self._cancelled[id_token] = now

@@ -8,7 +8,7 @@ for core.scan.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any
 
@@ -60,12 +60,21 @@ class Plan:
             raise EngineError(f"compiled rules do not load: {type(error).__name__}") from None
         self._database: Any = database
         self._scratch: Any = database.scratch
+        self._hits: list[tuple[int, int]] = []
+        self._on_match = self._make_handler()
 
     def share(self) -> Plan:
         """The same patterns for another thread: a scratch of its own over one database."""
         other = copy(self)
         other._scratch = _hyperscan().Scratch(self._database)
+        other._hits = []
+        other._on_match = other._make_handler()
         return other
+
+    def _make_handler(self) -> Callable[[int, int, int, int, object], None]:
+        """What the engine calls for each match; made once, since every frame needs it."""
+        found = self._hits.append
+        return lambda pattern, _start, end, _flags, _context: found((pattern, end))
 
     def look(self, data: bytes) -> list[tuple[int, int]]:
         """The patterns that could match in a block, each once, with where its first match ends.
@@ -73,16 +82,16 @@ class Plan:
         Raises:
             EngineError: the engine failed.
         """
-        hits: list[tuple[int, int]] = []
+        hits = self._hits
+        hits.clear()
         try:
-            self._database.scan(
-                data,
-                match_event_handler=lambda i, _s, end, _f, _c: hits.append((i, end)),
-                scratch=self._scratch,
-            )
-        except Exception as error:
+            self._database.scan(data, self._on_match, 0, None, self._scratch)
+        except Exception as error:  # the binding has a class for each of its errors
             raise EngineError(f"the scan engine failed: {type(error).__name__}") from error
-        return hits
+        return hits.copy() if hits else _NONE
+
+
+_NONE: list[tuple[int, int]] = []
 
 
 def weaker(pattern: str) -> str:

@@ -160,12 +160,13 @@ class Engine:
     def _is_plainly_clean(self, text: Text) -> bool:
         """True for a short text in which no pattern and no cue stands: most of all texts."""
         data = text.data
-        if len(data) > BLOCK_BYTES or not data.isascii() or self._plain.look(data):
+        if len(data) > BLOCK_BYTES or not data.isascii():
             return False
         if not self.keyed:
-            return True
+            return not self._plain.look(data)
         joined = text.joined()
-        if text.is_several and self._plain.look(joined):
+        # One pass over both: what would match across the gap is looked at again, and is none.
+        if self._plain.look(data + b"\n\n" + joined):
             return False
         squeezed = views.squeeze(joined, words=False)
         return len(squeezed) == len(joined) or not self._squeezed.look(squeezed)

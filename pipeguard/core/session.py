@@ -212,22 +212,17 @@ class Session:
         with self._lock:
             self.state.admit(direction, message, request)
         try:
-            findings = list(conduct.use(self.guard, direction, message))
+            findings = conduct.use(self.guard, direction, message)
             findings += self._scan(direction, message, message.method, request.tool, now)
             verdict = self._settle(direction, message, request, findings, event, now)
-        except Exception:
-            self._drop(direction, request)
-            raise
-        if verdict.forward is None:
-            self._drop(direction, request)
-        else:
-            request.forwarded = True
-            self.state.sent(direction, message)
+            if verdict.forward is not None:
+                request.forwarded = True
+                self.state.sent(direction, message)
+        finally:
+            if not request.forwarded:
+                with self._lock:
+                    self.state.pending[direction].drop(request)
         return verdict
-
-    def _drop(self, direction: Direction, request: Request) -> None:
-        with self._lock:
-            self.state.pending[direction].drop(request)
 
     def _notification(
         self, direction: Direction, message: Message, now: float, event: str

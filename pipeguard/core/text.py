@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from itertools import accumulate
 
 from pipeguard.core.message import JsonValue, Number
@@ -25,19 +26,7 @@ class Text:
         data: all strings in UTF-8, one a line.
     """
 
-    __slots__ = (
-        *(
-            "_joined_starts",
-            "_key_paths",
-            "_keyed",
-            "_places",
-            "_segments",
-            "_starts",
-            "_value",
-            "_values",
-        ),
-        "data",
-    )
+    __slots__ = ("_keyed", "_segments", "_value", "_values", "_ways", "data")
 
     def __init__(self, value: JsonValue, *, keyed: bool) -> None:
         segments: list[str] = []
@@ -50,13 +39,10 @@ class Text:
             segments += values
             segments += aside
         self._values = values
-        self._key_paths: dict[int, Path] = {}
         self._value = value
         self._keyed = keyed
         self._segments = segments
-        self._starts: list[int] | None = None
-        self._joined_starts: list[int] | None = None
-        self._places: list[tuple[Path, int, str]] | None = None
+        self._ways: _Ways | None = None  # most texts are never asked
         self.data = "\n".join(segments).encode("utf-8")
 
     @property
@@ -85,10 +71,17 @@ class Text:
         return max(0, first), min(max(0, last), length)
 
     def _bounds(self) -> list[int]:
-        if self._starts is None:
+        ways = self._way_back()
+        if not ways.starts:
             lengths = (len(segment.encode("utf-8")) + 1 for segment in self._segments)
-            self._starts = list(accumulate(lengths, initial=0))
-        return self._starts
+            ways.starts = list(accumulate(lengths, initial=0))
+        return ways.starts
+
+    def _way_back(self) -> _Ways:
+        if self._ways is None:
+            walk = _walk_keyed if self._keyed else _walk
+            self._ways = _Ways(list(walk(self._value, ())))
+        return self._ways
 
     def _index(self, start: int) -> int:
         return max(0, min(bisect_right(self._bounds(), start) - 1, len(self._segments) - 1))
@@ -96,11 +89,12 @@ class Text:
     def locate_joined(self, start: int, end: int) -> tuple[list[Path], bool]:
         """The strings under a stretch of `joined`; True where it is more than one."""
         places = self._located()
-        if self._joined_starts is None:
+        ways = self._way_back()
+        if not ways.joined_starts:
             lengths = (len(value.encode("utf-8")) for _, _, value in places)
-            self._joined_starts = list(accumulate(lengths, initial=0))
-        first = bisect_right(self._joined_starts, start) - 1
-        last = bisect_right(self._joined_starts, end - 1) - 1
+            ways.joined_starts = list(accumulate(lengths, initial=0))
+        first = bisect_right(ways.joined_starts, start) - 1
+        last = bisect_right(ways.joined_starts, end - 1) - 1
         crossed = [path for path, _, value in places[first : last + 1] if value]
         return crossed, len(crossed) > 1
 
@@ -108,18 +102,31 @@ class Text:
         located = self._located()
         if index < len(located):
             return located[index][0]
-        found = self._key_paths.get(index)
-        if found is None:
-            found = next(_key_paths(self._value, self._segments[index]), ())
-            self._key_paths[index] = found
-        return found
+        known = self._way_back().key_paths
+        if index not in known:
+            known[index] = next(_key_paths(self._value, self._segments[index]), ())
+        return known[index]
 
     def _located(self) -> list[tuple[Path, int, str]]:
         """Path, length of the key before it, and value of each segment in order."""
-        if self._places is None:
-            walk = _walk_keyed if self._keyed else _walk
-            self._places = list(walk(self._value, ()))
-        return self._places
+        return self._way_back().places
+
+
+@dataclass(slots=True)
+class _Ways:
+    """What is only needed once something was found.
+
+    Attributes:
+        places: of each value its path, the length of the key before it, and itself.
+        starts: of each segment, in bytes of `data`.
+        joined_starts: of each value, in bytes of the values joined.
+        key_paths: of segments that are keys, once asked for.
+    """
+
+    places: list[tuple[Path, int, str]]
+    starts: list[int] = field(default_factory=list)
+    joined_starts: list[int] = field(default_factory=list)
+    key_paths: dict[int, Path] = field(default_factory=dict)
 
 
 def _collect(value: JsonValue, texts: list[str], aside: dict[str, None]) -> None:

@@ -73,6 +73,7 @@ class Warden:
         self._exited = False
         self._asked = False
         self._deadline: float | None = None
+        self._grace_seconds: float | None = None  # the shortest that was asked for
         self._poll = select.poll()
         self._poll.register(life, select.POLLIN)
         self._wake = self._take_signals()
@@ -113,11 +114,10 @@ class Warden:
         """Wait, SIGTERM, wait, SIGKILL; the server's standard input is closed already."""
         if self._exited:
             self._hasten(LINGER_SECONDS)
-        grace = max(0.0, (self._deadline or 0.0) - monotonic())
         if self._wait_until_gone():
             return
         self._signal_all(signal.SIGTERM)
-        self._deadline = monotonic() + max(grace, TERM_SECONDS)
+        self._deadline = monotonic() + max(self._grace_seconds or 0.0, TERM_SECONDS)
         self._wait_until_gone()
 
     def kill_all(self) -> None:
@@ -159,6 +159,8 @@ class Warden:
                 self._ask(ABANDONED_SECONDS)
 
     def _ask(self, grace_seconds: float) -> None:
+        if self._grace_seconds is None or grace_seconds < self._grace_seconds:
+            self._grace_seconds = grace_seconds
         self._asked = True
         self._hasten(grace_seconds)
 

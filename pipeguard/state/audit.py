@@ -145,6 +145,8 @@ class Wanted:
 
 def findings_json(findings: Sequence[Finding]) -> str:
     """Findings as they are kept: all but their span, the most serious `FINDINGS_KEPT`."""
+    if not findings:
+        return "[]"
     kept: list[dict[str, str]] = [
         {
             "rule": finding.rule,
@@ -364,4 +366,7 @@ def _row(columns: Sequence[Any]) -> Row:
 def _hash(*fields: object) -> str:
     from hashlib import sha256
 
-    return sha256(json.dumps(fields, separators=(",", ":")).encode("ascii")).hexdigest()
+    return sha256(_encode(fields).encode("ascii")).hexdigest()
+
+
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pipeguard.core.answers import how_to_allow
@@ -78,12 +79,11 @@ class Recorder:
     Args:
         store_path: the store; opened by the thread.
         server: the server's name.
-        run: names this run's chain in the audit.
+        run: names this run's chain in the audit; None to keep pins and no audit.
         log: where findings and failures are told.
         pins: what the Guard was made with; None where it starts with what the store has.
         on_pins_changed: called in the thread with all pins of the server once another process
             has changed any. What this run itself saw last may be missing in them.
-        audits: False to keep pins and no audit.
 
     Attributes:
         client: the client's name and version, once they are known; goes into every row.
@@ -94,12 +94,11 @@ class Recorder:
         self,
         store_path: Path,
         server: str,
-        run: str,
+        run: str | None,
         log: Log,
         *,
         pins: Pins | None = None,
         on_pins_changed: Callable[[Pins], None] | None = None,
-        audits: bool = True,
     ) -> None:
         from hashlib import sha256  # 5 MB and some ms, while the child boots
 
@@ -107,7 +106,7 @@ class Recorder:
         self.healthy = True
         self._sha256 = sha256
         self._log = log
-        self._writer = _Writer(store_path, server, run if audits else None, pins, on_pins_changed)
+        self._writer = _Writer(store_path, server, run, pins, on_pins_changed)
         self._queue: deque[_Taken | threading.Event] = deque()
         self._pending: list[_Taken] = []
         self._pin_chars = 0
@@ -359,8 +358,8 @@ def _entry(taken: _Taken) -> Entry:
     return Entry(
         _iso(taken.time),
         _name(taken.client),
-        taken.direction.value,
-        taken.kind.value if taken.kind is not None else "unreadable",
+        taken.direction._value_,
+        taken.kind._value_ if taken.kind is not None else "unreadable",
         _name(taken.method),
         _name(taken.tool),
         taken.action.name.lower(),
@@ -379,9 +378,16 @@ def _gap(lost: int) -> Entry:
 
 def _name(text: str | None) -> str:
     """A peer's word, short and fit for UTF-8."""
+    if text is None or (len(text) <= NAME_CHARS and text.isascii()):
+        return text or ""
     return (text or "")[:NAME_CHARS].encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _iso(seconds: float) -> str:
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    whole = int(seconds)
+    return f"{_second(whole)}.{int((seconds - whole) * 1000):03d}Z"
+
+
+@lru_cache(maxsize=4)  # the verdicts of one batch are of one second or two
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -5,13 +5,10 @@ Holds that no row of the list of hostile input, and no method of any revision, i
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
-import yaml
 
-from tests import conversation
 from tests.conversation import paths, play
 
 

@@ -1,0 +1,223 @@
+"""All strings of a value in one buffer: none is left out, and each is found again."""
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from pipeguard.core.message import JsonValue, Number
+from pipeguard.core.places import ASIDE, Path
+from pipeguard.core.text import MIN_NUMBER_DIGITS, Text
+from tests.fuzz.budget import tried
+from tests.fuzz.values import texts, tokens
+
+MARKER = "Zm@rker§"
+keys = st.one_of(texts, st.sampled_from(sorted(ASIDE)))
+values: st.SearchStrategy[JsonValue] = st.recursive(
+    st.none() | st.booleans() | tokens | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4),
+    max_leaves=14,
+)
+
+
+def strings(value: JsonValue, path: Path = ()) -> Iterator[tuple[Path, str]]:
+    """Every string, and every number that is long enough to say something, with its path."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from strings(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from strings(item, (*path, index))
+    elif isinstance(value, str) and (
+        not isinstance(value, Number) or len(value) >= MIN_NUMBER_DIGITS
+    ):
+        yield path, value
+
+
+def all_keys(value: JsonValue) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from value
+        for item in value.values():
+            yield from all_keys(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from all_keys(item)
+
+
+def at(value: JsonValue, path: Path) -> JsonValue:
+    for step in path:
+        if isinstance(value, dict):
+            value = value[str(step)]
+        elif isinstance(value, list):
+            value = value[int(step)]
+    return value
+
+
+def located(text: Text, start: int, end: int) -> tuple[Path, int, int]:
+    return text.path_at(start), *text.span(start, end)
+
+
+@tried(200)
+@given(values, st.booleans())
+def test_every_string_and_every_key_is_read(value: JsonValue, keyed: bool) -> None:
+    lines = Text(value, keyed=keyed).data
+    for _, one in strings(value):
+        assert one.encode() in lines
+    for key in all_keys(value):
+        assert key.encode() in lines
+
+
+@st.composite
+def marked(draw: st.DrawFn) -> tuple[JsonValue, str]:
+    """A value with a marker somewhere in it, at any depth, as a value or a key or in one."""
+    hidden = draw(texts) + MARKER + draw(texts)
+    value: JsonValue = hidden
+    if draw(st.booleans()):
+        value = {hidden: draw(values)}
+    for _ in range(draw(st.integers(0, 30))):
+        if draw(st.booleans()):
+            beside = draw(st.dictionaries(keys, texts, max_size=2))
+            value = {**beside, draw(keys): value}
+        else:
+            value = [*draw(st.lists(texts, max_size=2)), value]
+    return value, hidden
+
+
+@tried(150)
+@given(marked(), st.booleans())
+def test_nothing_escapes_wherever_it_stands(found: tuple[JsonValue, str], keyed: bool) -> None:
+    value, hidden = found
+    text = Text(value, keyed=keyed)
+    start = text.data.find(MARKER.encode())
+    assert start >= 0
+    path, first, last = located(text, start, start + len(MARKER.encode()))
+    string = at(value, path)
+    if isinstance(string, str) and string == hidden:
+        assert string[first:last] == MARKER
+    else:
+        assert hidden in path
+
+
+@tried(200)
+@given(values)
+def test_each_string_towards_a_client_is_located_as_a_whole(value: JsonValue) -> None:
+    text = Text(value, keyed=False)
+    aside = {*all_keys(value)} | {one for path, one in strings(value) if is_aside(path, one)}
+    expected = [(path, one) for path, one in strings(value) if not is_aside(path, one)]
+    position = 0
+    for path, one in expected:
+        end = position + len(one.encode())
+        assert text.data[position:end] == one.encode()
+        if one:
+            assert located(text, position, end) == (path, 0, len(one))
+        position = end + 1
+    rest = text.data[position:].decode()
+    assert len(rest) == len("\n".join(aside))
+    assert sorted(rest) == sorted("\n".join(aside))
+
+
+def is_aside(path: Path, one: str) -> bool:
+    return bool(path) and path[-1] in ASIDE and not isinstance(one, Number)
+
+
+@tried(200)
+@given(values, st.booleans(), st.data())
+def test_any_stretch_is_located_somewhere_in_the_value(
+    value: JsonValue, keyed: bool, data: st.DataObject
+) -> None:
+    text = Text(value, keyed=keyed)
+    assume(text.data)
+    start = data.draw(st.integers(0, len(text.data) - 1))
+    end = data.draw(st.integers(start, len(text.data)))
+    path, first, last = located(text, start, end)
+    string = at(value, path)
+    if isinstance(string, str):
+        assert 0 <= first <= last
+        if keyed or not set(path) & all_of(value):
+            assert last <= len(string)
+
+
+def all_of(value: JsonValue) -> set[str | int]:
+    return {*all_keys(value)}
+
+
+@tried(150)
+@given(st.lists(texts.filter(bool), min_size=1, max_size=6), st.booleans(), st.data())
+def test_the_very_span_is_found(items: list[str], keyed: bool, data: st.DataObject) -> None:
+    """In a value of known layout the offset of each character is known as well."""
+    value: JsonValue = {f"key{index}": item for index, item in enumerate(items)}
+    text = Text(value, keyed=keyed)
+    index = data.draw(st.integers(0, len(items) - 1))
+    item = items[index]
+    low = data.draw(st.integers(0, len(item) - 1))
+    high = data.draw(st.integers(low + 1, len(item)))
+    before = "\n".join(
+        (f"key{number}: {one}" if keyed else one) for number, one in enumerate(items[:index])
+    )
+    head = (before + "\n" if index else "") + (f"key{index}: " if keyed else "")
+    start = len((head + item[:low]).encode())
+    end = len((head + item[:high]).encode())
+    assert text.data[start:end] == item[low:high].encode()
+    assert located(text, start, end) == ((f"key{index}",), low, high)
+
+
+@tried(150)
+@given(values)
+def test_joined_is_the_values_with_nothing_between(value: JsonValue) -> None:
+    text = Text(value, keyed=True)
+    parts = [one for _, one in strings(value)]
+    assert text.joined() == "".join(parts).encode()
+    assert text.is_several == (len(parts) > 1)
+
+
+@tried(150)
+@given(st.lists(texts, min_size=1, max_size=6), st.data())
+def test_a_stretch_of_the_joined_text_tells_its_strings(
+    items: list[str], data: st.DataObject
+) -> None:
+    value: JsonValue = [{"a": item} for item in items]
+    text = Text(value, keyed=True)
+    length = len(text.joined())
+    assume(length)
+    start = data.draw(st.integers(0, length - 1))
+    end = data.draw(st.integers(start + 1, length))
+    spans: list[tuple[int, int]] = []
+    position = 0
+    for item in items:
+        spans.append((position, position + len(item.encode())))
+        position = spans[-1][1]
+    crossed = [
+        (index, "a") for index, (low, high) in enumerate(spans) if low < end and high > start and low < high
+    ]
+    assert text.locate_joined(start, end) == (crossed, len(crossed) > 1)
+
+
+def test_towards_a_server_a_value_stands_after_its_key() -> None:
+    value: JsonValue = {"a": "b", "c": {"d": ["e", {"f": None}]}, "n": Number("123456789")}
+    assert Text(value, keyed=True).data == b"a: b\nc: \nd: \ne\nf: \nn: 123456789"
+
+
+def test_towards_a_client_keys_and_fixed_values_stand_last_and_once() -> None:
+    value: JsonValue = {"content": [{"type": "text", "text": x} for x in ("one", "two")]}
+    assert Text(value, keyed=False).data == b"one\ntwo\ncontent\ntype\ntext"
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+def test_a_key_is_located_by_the_path_it_leads_to(keyed: bool) -> None:
+    text = Text([{"x": {"marked": 1}}], keyed=keyed)
+    assert text.path_at(text.data.index(b"marked")) == (0, "x", "marked")
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+def test_half_a_character_is_an_error_wherever_it_stands(keyed: bool) -> None:
+    for value in ("\ud800", {"\ud800": None}, [{"type": "\ud800"}], {"a": ["\ud800"]}):
+        with pytest.raises(UnicodeEncodeError):
+            Text(value, keyed=keyed)
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+def test_a_value_without_a_string_has_no_text(keyed: bool) -> None:
+    text = Text([None, True, Number("12345678")], keyed=keyed)
+    assert text.data == b""
+    assert not text.is_several

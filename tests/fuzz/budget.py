@@ -1,0 +1,26 @@
+"""How often each property is tried: a little in the suite, for minutes by hand.
+
+Knows Hypothesis' profiles and the runner's wish; knows no property.
+"""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+FACTOR = "PIPEGUARD_FUZZ_FACTOR"  # set by the runner: how many times the suite's examples
+
+settings.register_profile(
+    "ci",
+    deadline=None,
+    derandomize=False,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.register_profile("fuzz", settings.get_profile("ci"))
+
+
+def tried(examples: int) -> settings:
+    """The settings of a property that the suite tries so often."""
+    factor = int(os.environ.get(FACTOR, "1"))
+    profile = settings.get_profile("ci" if factor == 1 else "fuzz")
+    return settings(profile, max_examples=max(1, examples * factor))

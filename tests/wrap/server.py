@@ -1,0 +1,141 @@
+"""A stdio MCP server that does what the tests ask of it, on the standard library alone.
+
+Its methods besides MCP's are named `do/...`. The words of the command line say what it does before
+it reads anything. It knows nothing of PipeGuard.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+
+DESCRIPTION = "Returns its text."
+
+
+def tool() -> dict[str, object]:
+    """The one tool; the tests change its description."""
+    text = {"type": "string", "description": "What to return."}
+    schema = {"type": "object", "properties": {"text": text}, "required": ["text"]}
+    return {"name": "echo", "description": DESCRIPTION, "inputSchema": schema}
+
+
+def write(data: bytes) -> None:
+    while data:
+        data = data[os.write(1, data) :]
+
+
+def send(**members: object) -> None:
+    write(json.dumps({"jsonrpc": "2.0", **members}).encode() + b"\n")
+
+
+def note(text: str) -> None:
+    send(method="notifications/message", params={"level": "info", "data": text})
+
+
+def escape(path: str) -> None:
+    """Leave a grandchild that forked twice, has its own session and ignores SIGTERM."""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            with open(path, "w") as file:
+                file.write(str(os.getpid()))
+            signal.pause()
+        os._exit(0)
+    os.wait()
+
+
+def wait_for(path: str) -> None:
+    """Read nothing until a file is there; a test that dies takes this process with it."""
+    while not os.path.exists(path):
+        time.sleep(0.01)
+
+
+def answer(id_: object, method: str, params: dict[str, object]) -> object:  # noqa: C901
+    global DESCRIPTION
+    number = params.get("number", 0)
+    text = params.get("text", "")
+    assert isinstance(number, int)
+    assert isinstance(text, str)
+    match method:
+        case "initialize":
+            return {
+                "protocolVersion": params["protocolVersion"],
+                "capabilities": {"tools": {"listChanged": True}, "logging": {}},
+                "serverInfo": {"name": "actor", "version": "1"},
+            }
+        case "tools/list":
+            return {"tools": [tool()]}
+        case "tools/call":
+            arguments = params["arguments"]
+            assert isinstance(arguments, dict)
+            return {"content": [{"type": "text", "text": arguments["text"]}]}
+        case "do/echo":
+            return {"text": text}
+        case "do/describe":
+            DESCRIPTION = text
+        case "do/environment":
+            return dict(os.environ)
+        case "do/directory":
+            return {"directory": os.getcwd()}
+        case "do/pid":
+            return {"pid": os.getpid(), "parent": os.getppid()}
+        case "do/raw":
+            write(text.encode("latin-1"))
+        case "do/say":
+            os.write(2, text.encode("latin-1"))
+        case "do/large":
+            return {"text": "word " * (number // 5)}
+        case "do/flood":
+            for _ in range(number):
+                note(text)
+        case "do/wait":
+            wait_for(text)
+        case "do/escape":
+            escape(text)
+        case "do/half":
+            write(b'{"jsonrpc":"2.0","id":%d,"resu' % id_)
+            sys.exit(number)
+        case "do/exit":
+            sys.exit(number)
+        case "do/kill":
+            os.kill(os.getpid(), number)
+        case "do/ask":
+            send(id="theirs", method="ping")
+        case "do/close-stdout":
+            os.close(1)
+            signal.pause()
+        case "do/close-stdin":
+            os.close(0)
+            send(id=id_, result={})
+            wait_for(text)
+            sys.exit(number)
+        case "do/nothing":
+            return None
+    return {}
+
+
+for word in sys.argv[1:]:
+    match word.split("="):
+        case ["exit", code]:
+            sys.exit(int(code))
+        case ["say", text]:
+            os.write(2, text.encode())
+        case ["banner", text]:
+            write(text.encode("latin-1").decode("unicode_escape").encode("latin-1"))
+        case ["stubborn"]:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        case ["sleep"]:
+            signal.pause()
+
+while line := sys.stdin.buffer.readline():
+    message = json.loads(line)
+    if "id" in message and "method" in message:
+        result = answer(message["id"], message["method"], message.get("params", {}))
+        if result is not None:
+            send(id=message["id"], result=result)
+
+if "stubborn" in sys.argv:
+    while True:
+        signal.pause()

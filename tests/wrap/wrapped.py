@@ -1,0 +1,246 @@
+"""A client of a real `pipeguard wrap` in front of a real server, over real pipes.
+
+Every wait is for something that happens, and ends as a failure after `PATIENCE_SECONDS`. Each run
+has a mark in its environment, by which whatever it left running is found.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+from typing import IO, Self
+
+from tests.launch.processes import PATIENCE_SECONDS, until
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+Object = dict[str, Json]
+
+SERVER = Path(__file__).with_name("server.py")
+PYTHON = (sys.executable, "-I", "-u")
+PIPEGUARD = (sys.executable, "-E", "-P", "-m", "pipeguard")
+MARK = "TEST_RUN"
+GONE, UNSCANNABLE, INTERNAL = -37104, -37103, -37108
+
+
+class Wrapped:
+    """One run of `wrap`, seen as its client sees it.
+
+    Attributes:
+        process: PipeGuard's.
+        stderr: the file that holds what it wrote there.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *server: str,
+        options: Sequence[str] = ("--name", "demo"),
+        command: Sequence[str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        pipeguard: Sequence[str] = PIPEGUARD,
+    ) -> None:
+        self.mark = f"{MARK}={uuid.uuid4()}".encode()
+        self.folder = folder
+        self.stderr = folder / f"stderr-{self.mark[-4:].decode()}"
+        words = (*PYTHON, str(SERVER), *server) if command is None else tuple(command)
+        # Coverage's own start in every process would be measured as ours.
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("COV_")}
+        with open(self.stderr, "wb") as file:
+            self.process = subprocess.Popen(
+                [*pipeguard, "wrap", *options, "--", *words],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=file,
+                bufsize=0,
+                cwd=folder,
+                env=inherited | {MARK: self.mark.decode()[len(MARK) + 1 :]} | (environment or {}),
+            )
+        self._number = 0
+        self._rest = b""
+        self.seen: list[Object] = []  # frames that came while another one was waited for
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """End it the hard way if the test has not, and look that nothing is left."""
+        if self.process.poll() is None:
+            self.process.kill()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                stream.close()
+        self.process.wait(PATIENCE_SECONDS)
+        self.none_is_left()
+
+    # --- frames -------------------------------------------------------------------------
+
+    def initialize(self) -> Object:
+        """Shake hands."""
+        answer = self.ask(
+            "initialize",
+            protocolVersion="2025-06-18",
+            capabilities={},
+            clientInfo={"name": "tests", "version": "1"},
+        )
+        self.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
+        return answer
+
+    def send(self, message: Object | bytes) -> None:
+        """Write a message, or bytes as they are."""
+        stdin(self).write(line(message) if isinstance(message, dict) else message)
+
+    def request(self, method: str, **params: Json) -> int:
+        """Ask something; returns its id."""
+        self._number += 1
+        message: Object = {"jsonrpc": "2.0", "id": self._number, "method": method, "params": params}
+        self.send(message)
+        return self._number
+
+    def ask(self, method: str, **params: Json) -> Object:
+        """Ask something and wait for its answer."""
+        return self.answer(self.request(method, **params))
+
+    def answer(self, id_: int) -> Object:
+        """The answer to a request; other frames are kept in `seen`."""
+        while True:
+            frame = self.frame()
+            if frame.get("id") == id_ and "method" not in frame:
+                return frame
+            self.seen.append(frame)
+
+    def frame(self) -> Object:
+        """The next frame."""
+        message: Object = json.loads(self.line())
+        return message
+
+    def line(self) -> bytes:
+        """The next line; whatever is no frame fails where it is read."""
+        while b"\n" not in self._rest:
+            data = self._receive()
+            assert data, f"the stream ended; stderr: {self.said()}"
+            self._rest += data
+        found, _, self._rest = self._rest.partition(b"\n")
+        return found
+
+    def frames_to_the_end(self) -> list[Object]:
+        """All that comes until PipeGuard closes its end."""
+        while data := self._receive():
+            self._rest += data
+        *lines, rest = self._rest.split(b"\n")
+        assert rest == b"", "half a frame at the end"
+        return [json.loads(text) for text in lines]
+
+    def _receive(self) -> bytes:
+        assert self.process.stdout is not None
+        descriptor = self.process.stdout.fileno()
+        ready, _, _ = select.select([descriptor], [], [], PATIENCE_SECONDS)
+        assert ready, f"nothing came; stderr: {self.said()}"
+        return os.read(descriptor, 2**20)
+
+    # --- the end ------------------------------------------------------------------------
+
+    def hang_up(self) -> None:
+        """Close its standard input."""
+        stdin(self).close()
+
+    def code(self) -> int:
+        """Its exit code, once it has ended."""
+        return self.process.wait(PATIENCE_SECONDS)
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """Send PipeGuard a signal."""
+        self.process.send_signal(number)
+
+    def said(self) -> str:
+        """What is on its stderr by now."""
+        return self.stderr.read_text(errors="replace")
+
+    def running(self) -> list[int]:
+        """All processes of this run that still run."""
+        return [process for process in processes() if self.mark in environment_of(process)]
+
+    def none_is_left(self) -> None:
+        """Fail, and clean up, if anything of this run does not end soon."""
+        try:
+            until(lambda: not self.running(), "nothing of the run is left")
+        finally:
+            for process in self.running():
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+
+    # --- memory -------------------------------------------------------------------------
+
+    def peak_kib(self) -> int:
+        """The most that PipeGuard ever had resident (proc(5), VmHWM)."""
+        return status_kib(self.process.pid, "VmHWM")
+
+    def is_idle(self) -> bool:
+        """Whether no process of the run used any time between two looks."""
+        before, end = used(self.running()), monotonic() + 0.15  # ticks are 10 ms
+        until(lambda: monotonic() > end, "the second look")
+        return used(self.running()) == before
+
+
+def stdin(wrapped: Wrapped) -> IO[bytes]:
+    assert wrapped.process.stdin is not None
+    return wrapped.process.stdin
+
+
+def line(message: Object) -> bytes:
+    return json.dumps(message).encode() + b"\n"
+
+
+def error_code(answer: Object) -> Json:
+    """The code of an error, or None."""
+    error = answer.get("error")
+    return error["code"] if isinstance(error, dict) else None
+
+
+def result(answer: Object) -> Object:
+    found = answer.get("result")
+    assert isinstance(found, dict), answer
+    return found
+
+
+def processes() -> list[int]:
+    """All that run; zombies do not."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+                state = (entry / "stat").read_bytes().rpartition(b")")[2].split()[0]
+                if state not in (b"Z", b"X"):
+                    found.append(int(entry.name))
+    return found
+
+
+def environment_of(process: int) -> bytes:
+    with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+        return Path(f"/proc/{process}/environ").read_bytes()
+    return b""
+
+
+def status_kib(process: int, name: str) -> int:
+    for text in Path(f"/proc/{process}/status").read_text().splitlines():
+        if text.startswith(f"{name}:"):
+            return int(text.split()[1])
+    raise AssertionError(name)
+
+
+def used(running: Sequence[int]) -> dict[int, bytes]:
+    """The processor time of each process so far (proc(5): fields 14 and 15)."""
+    times = {}
+    for process in running:
+        with suppress(FileNotFoundError, ProcessLookupError):
+            fields = Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()
+            times[process] = b" ".join(fields[11:13])
+    return times
