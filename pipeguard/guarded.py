@@ -137,8 +137,8 @@ class Guarded:
             self._wait_for_latecomers()
         self._client.close_reading()
         to_server.join(LAST_SECONDS)
-        last = _begin("last-answers", self._answer_all)
-        last.join(LAST_SECONDS)  # a client that does not read keeps it waiting for ever
+        if not to_client.is_alive():  # else the client does not read, and so would this wait
+            _begin("last-answers", self._answer_all).join(LAST_SECONDS)
         self._over.set()
         self._stderr.finish(STDERR_SECONDS)
         self._recorder.close()
@@ -146,7 +146,7 @@ class Guarded:
             self._trace.close()
         self.seconds = monotonic() - self._began
         ended = self._child.end(0)
-        if not any(thread.is_alive() for thread in (to_client, to_server, last)):
+        if not to_client.is_alive() and not to_server.is_alive():
             self._child.close()  # else their numbers must stay taken until this process ends
         if self._failure is not None:
             raise self._failure
@@ -328,13 +328,16 @@ def _begin(name: str, work: Callable[[], object]) -> threading.Thread:
 
 def _engines() -> Engines:
     """The compiled rules; compiling them takes seconds, and a person wonders."""
-    timer = threading.Timer(COMPILING_SECONDS, say, (COMPILING,))
-    timer.daemon = True
-    timer.start()
+    if sys.platform == "win32":
+        return engines()
+    # By an alarm and not by a thread: processes are forked for compiling.
+    before = signal.signal(signal.SIGALRM, lambda _number, _frame: say(COMPILING))
+    signal.setitimer(signal.ITIMER_REAL, COMPILING_SECONDS)
     try:
         return engines()
     finally:
-        timer.cancel()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _give_each_direction_its_own(guard: Guard) -> None:

@@ -56,7 +56,7 @@ def _named(word: str) -> str:
     stem = _bare(word)
     if "node_modules" in path or os.path.basename(os.path.dirname(path)) == "bin":  # noqa: PTH119, PTH120
         return _clean(stem)
-    from hashlib import sha256
+    from pipeguard.core.digest import sha256
 
     digest = sha256(os.path.abspath(path).encode()).hexdigest()[:6]  # noqa: PTH100
     return f"{_clean(stem)}-{digest}"

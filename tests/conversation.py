@@ -312,7 +312,8 @@ class _Play:
         for ours in (verdict.reply, verdict.forward):
             if ours is not None and ours is not verdict.frame:
                 parse(ours)  # strict JSON, and a message
-        told = [f.excerpt + f.note for f in verdict.findings] + [str(verdict.reply)]
+        told = [finding.excerpt + finding.note for finding in verdict.findings]
+        told += [str({**reply, "id": None}) for reply in _messages(verdict.reply)]
         for secret in self.secrets:
             assert not any(secret in text for text in told), "a secret stands in what we tell"
 
@@ -358,6 +359,9 @@ class _Ledger:
     def note(self, verdict: Verdict) -> None:
         there = verdict.direction
         back = _SIDES["server"] if there is _SIDES["client"] else _SIDES["client"]
+        refused_whole = verdict.forward is None and not (verdict.reply or b"").startswith(b"[")
+        if refused_whole and verdict.frame.startswith(b"["):
+            return  # a batch refused as a whole is no request, and none of its ids are certain
         for message in _messages(verdict.frame):
             token = id_token_of(message.get("id"))  # type: ignore[arg-type]  # JSON all the same
             if "method" in message and token is not None:

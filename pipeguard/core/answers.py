@@ -145,7 +145,8 @@ def _data(finding: Finding, event: str, *, executed: bool) -> JsonObject:
         "executed": executed,
         "how_to_allow": how_to_allow(finding, event),
     }
-    if finding.tool is not None:
+    # Where the name itself is what was found, it may be the secret.
+    if finding.tool is not None and (finding.place != "call.name" or finding.note):
         data["tool"] = finding.tool
     return data
 

@@ -87,7 +87,7 @@ def base58check(payload: bytes) -> bytes:
 
 def double_sha256(data: bytes) -> bytes:
     """SHA-256 of SHA-256."""
-    from hashlib import sha256  # it brings OpenSSL, 5 MB; asked for only when something matched
+    from pipeguard.core.digest import sha256
 
     return sha256(sha256(data).digest()).digest()
 

@@ -37,6 +37,16 @@ CAPABILITIES = {
 }
 SUBSCRIPTION_META = "io.modelcontextprotocol/subscriptionId"  # 2026-07-28 basic/index
 ANSWERS_WITHOUT_ID = "2025-11-25"  # from here on an error's id may be absent
+# What may have been a request, and could not be answered by its id; a notification breaks others.
+_NAMELESS = frozenset(
+    {
+        "protocol.invalid-json",
+        "protocol.invalid-utf8",
+        "protocol.not-an-object",
+        "protocol.invalid-id",
+        "protocol.batch",
+    }
+)
 _USES = {
     "tools/call": ("tool", "name"),
     "prompts/get": ("prompt", "name"),
@@ -157,9 +167,9 @@ class State:
             return self._progress(direction, params)
         return None
 
-    def may_answer_without_id(self, code: int) -> bool:
+    def may_answer_without_id(self, rule: str) -> bool:
         """True where the client takes an error that has no id; older ones hang up on it."""
-        return code == codes.PARSE_ERROR and (self.revision or "") >= ANSWERS_WITHOUT_ID
+        return rule in _NAMELESS and (self.revision or "") >= ANSWERS_WITHOUT_ID
 
     def _check_server_request(self, message: Message, request: Request) -> None:
         if request.method == "ping":
@@ -306,6 +316,11 @@ def progress_token(message: Message) -> str | None:
             message.id_token,
         )
     return token
+
+
+def makes_task(result: JsonObject) -> bool:
+    """True where the work goes on as a task (2025-11-25 and extension, basic/utilities/tasks)."""
+    return isinstance(result.get("task"), dict) or result.get("resultType") == "task"
 
 
 def without_reason(value: JsonObject) -> JsonObject:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from enum import Enum
-from hashlib import sha256
 
 from pipeguard.core import codes
+from pipeguard.core.digest import sha256
 from pipeguard.core.drift import classify
 from pipeguard.core.finding import Action, Confidence, Finding, PinChange, Severity
 from pipeguard.core.fingerprint import Pin, canonical
@@ -21,6 +21,7 @@ from pipeguard.core.judge import Where, greatest, scanned, worst
 from pipeguard.core.message import JsonObject, JsonValue, Number
 from pipeguard.core.places import LISTS, OPENINGS, Path, Surface
 from pipeguard.core.policy import Mode, Trust
+from pipeguard.core.views import fold
 from pipeguard.errors import Refusal
 
 _LENIENT = json.JSONDecoder(parse_int=Number, parse_float=Number)
@@ -189,11 +190,18 @@ def _item(place: _Place, item: JsonValue, names: set[str]) -> _Item:
     if not isinstance(item, dict) or type(name) is not str or _is_respelt(item, place.key):
         note = f"a {place.kind} without {place.key} was left out of the list"
         return _Item(_ABSENT, (place.finding("protocol.nameless", note, None, Action.BLOCK),))
-    if name in names:
+    if (seen := _as_seen(place.kind, name)) in names:
         note = f"a second {place.kind} of the same {place.key} was left out of the list"
         return _Item(_ABSENT, (place.finding("protocol.duplicate-name", note, name, Action.BLOCK),))
-    names.add(name)
+    names.add(seen)
     return _pinned(place, name, item, item)
+
+
+def _as_seen(kind: str, name: str) -> str:
+    """A name as a person or a model sees it; of an address each character counts."""
+    if kind not in ("tool", "prompt"):
+        return name
+    return fold(name.encode("utf-8"))[0].decode("utf-8", "replace")
 
 
 def _is_respelt(value: JsonObject, member: str) -> bool:

@@ -74,7 +74,7 @@ def canonical(definition: object) -> bytes:
 
 def fingerprint(definition: object) -> str:
     """SHA-256 of the canonical form, 64 hex digits."""
-    from hashlib import sha256
+    from pipeguard.core.digest import sha256
 
     return sha256(canonical(definition)).hexdigest()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 REMEMBERED_SECONDS = 60.0  # a late answer to a cancelled request is no violation for so long
-MAX_REMEMBERED = 1024  # cancelled requests
+MAX_REMEMBERED = 1024  # cancelled requests, and tasks that tell of progress
 
 
 @dataclass(slots=True)
@@ -39,6 +39,7 @@ class Pending:
         self._open: dict[str, Request] = {}
         self._cancelled: dict[str, float] = {}
         self._by_progress: dict[str, Request] = {}
+        self._tasks: dict[str, Request] = {}  # answered, and still telling of progress
 
     def __len__(self) -> int:
         return len(self._open)
@@ -57,6 +58,7 @@ class Pending:
         self._cancelled.pop(request.id_token, None)
         if token is not None:
             self._by_progress[token] = request
+            self._tasks.pop(token, None)
         return True
 
     def close(self, id_token: str | None) -> Request | None:
@@ -72,6 +74,13 @@ class Pending:
         self._open.pop(request.id_token, None)
         if request.progress_token is not None:
             self._by_progress.pop(request.progress_token, None)
+
+    def outlive(self, request: Request) -> None:
+        """Take progress of an answered request: a task was made of it (basic/utilities/tasks)."""
+        while len(self._tasks) >= MAX_REMEMBERED:
+            del self._tasks[next(iter(self._tasks))]
+        if request.progress_token is not None:
+            self._tasks[request.progress_token] = request
 
     def cancel(self, id_token: str, now: float) -> bool:
         """Forget a request that its sender gave up; False where none such waits.
@@ -94,7 +103,7 @@ class Pending:
 
     def progresses(self, token: str | None, value: float) -> bool:
         """Take a report of progress; False where it belongs to nothing or goes back."""
-        request = self._by_progress.get(token) if token is not None else None
+        request = self._by_progress.get(token or "") or self._tasks.get(token or "")
         if request is None or not request.forwarded or value < request.progress:
             return False
         request.progress = value

@@ -101,7 +101,7 @@ def _published(secret: bytes) -> bool:
         return True
     if not 32 <= len(secret) <= 400:
         return False
-    from hashlib import sha256  # as above: late, because it is heavy
+    from pipeguard.core.digest import sha256
 
     return sha256(secret).hexdigest()[:32] in _published_digests()
 

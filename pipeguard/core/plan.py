@@ -100,7 +100,38 @@ def weaker(pattern: str) -> str:
     What may stand before a match is left out, and an open tail is cut to its least length: the
     end of the match stays where it is or comes earlier. The rule's own expression decides.
     """
-    return _without_context(re.sub(r"\{([1-9]\d*),\d*\}\??$", r"{\1}", pattern))
+    return _without_optional_ends(
+        _without_context(re.sub(r"\{([1-9]\d*),\d*\}\??$", r"{\1}", pattern))
+    )
+
+
+def _without_optional_ends(pattern: str) -> str:
+    """Leave out what may be absent at either end of a pattern without alternatives at its top."""
+    start = 2 if pattern.startswith(r"\b") else 0
+    if pattern.startswith("(", start) and not _has_alternatives(pattern):
+        end = _group_end(pattern, start)
+        if _OPTIONAL.search(pattern[:end]):
+            return _without_optional_ends(pattern[end:])
+    return pattern
+
+
+_OPTIONAL = re.compile(r"\)(?:\?|\*|\{0,\d*\})\??$")
+
+
+def _has_alternatives(pattern: str) -> bool:
+    """True where a bar stands outside of all groups."""
+    at = 0
+    while at < len(pattern):
+        character = pattern[at]
+        if character == "|":
+            return True
+        if character == "(":
+            at = _group_end(pattern, at)
+        elif character == "[":
+            at = _class_end(pattern, at) + 1
+        else:
+            at += 2 if character == "\\" else 1
+    return False
 
 
 def _without_context(pattern: str) -> str:

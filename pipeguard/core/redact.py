@@ -35,7 +35,7 @@ def _copy(value: JsonValue, at: str, spans: dict[str, list[Finding]]) -> JsonVal
             inner = f"{at}/{key.replace('~', '~0').replace('/', '~1')}"
             hidden = key
             if inner in spans and not isinstance(item, str):
-                hidden = placeholder(spans[inner][0].rule)  # the key itself was the finding
+                hidden = _free(placeholder(spans[inner][0].rule), value, copied)  # the key was it
             copied[hidden] = _copy(item, inner, spans)
         return copied
     if isinstance(value, list):
@@ -49,9 +49,21 @@ def _cut(text: str, findings: list[Finding]) -> str:
     exact = [finding for finding in findings if finding.end > finding.start]
     if len(exact) < len(findings) or isinstance(text, Number):
         return placeholder(findings[0].rule)
-    position = len(text) + 1
-    for finding in sorted(exact, key=lambda finding: finding.start, reverse=True):
-        if finding.end <= position:  # of two that overlap, the later one was cut already
-            text = text[: finding.start] + placeholder(finding.rule) + text[finding.end :]
-            position = finding.start
-    return text
+    parts: list[str] = []
+    done = 0
+    for finding in sorted(exact, key=lambda finding: (finding.start, -finding.end)):
+        if finding.end <= done:
+            continue
+        if finding.start >= done:
+            parts += (text[done : finding.start], placeholder(finding.rule))
+        done = finding.end  # of two that overlap, one placeholder stands for both
+    return "".join(parts) + text[done:]
+
+
+def _free(name: str, value: JsonObject, copied: JsonObject) -> str:
+    """A key that no member has yet, so that none is lost."""
+    wanted, number = name, 1
+    while wanted in value or wanted in copied:
+        number += 1
+        wanted = f"{name} {number}"
+    return wanted

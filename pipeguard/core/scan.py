@@ -28,10 +28,11 @@ BLOCK_BYTES = 8192  # scanned at a time: each rule reports at most once for a bl
 OVERLAP_BYTES = 1024  # longest match before an open tail
 TAIL_BYTES = 4096  # of an open tail that is looked at beyond the block
 MAX_MATCHES_PER_RULE = 8  # in one message; more would say nothing new
-# What `re` may be given for one message beside its length, about 50 ns a byte; what one match
+# What `re` may be given for one message beside half its length, about 50 ns a byte; what one match
 # costs to look at, in the same coin. Beyond it a message is unscannable.
-CONFIRM_BYTES = 2**20
+CONFIRM_BYTES = 2**19
 CANDIDATE_BYTES = 64
+SHORT_BYTES = 1024  # of decoded text: orders are encoded to hide, documents to be carried
 MAX_LOOKS = 32  # at the same words in other surroundings, which may make them surer
 LEVELS = 2  # of encodings inside each other
 EXCERPT = 72  # characters
@@ -86,7 +87,9 @@ NOTHING = Seen([], undecoded=False, unfinished=False)
 
 def home(rule: Rule) -> Surface:
     """The one engine that a rule is compiled into, of the surfaces that it is run over."""
-    return next(surface for surface in Surface if surface in rule.surfaces)
+    if Surface.TO_SERVER in rule.surfaces:
+        return Surface.TO_SERVER
+    return Surface.TO_CLIENT if Surface.TO_CLIENT in rule.surfaces else Surface.DEFINITIONS
 
 
 def build(rules: Iterable[Rule], surface: Surface) -> tuple[bytes, bytes]:
@@ -220,12 +223,14 @@ class _Scan:
         # What was matched, how sure its best match was, and how often it was looked at.
         self._seen: dict[tuple[str, bytes], tuple[int, int]] = {}
         self._per_rule: dict[str, int] = {}
-        self._to_confirm = CONFIRM_BYTES + len(text.data)
+        self._to_confirm = CONFIRM_BYTES + len(text.data) // 2
         self.exhausted = False
 
     def run(self) -> None:
         """Read the text in every view that could differ from it."""
         data = self.text.data
+        if not self.engine.keyed:
+            data = views.soften(data)
         cued = self._pass(data, View.TEXT, _Origin(self, "text"))
         squeezable = _taken(cued)
         self._decode(data, cued, _Origin(self, ""), LEVELS)
@@ -276,6 +281,8 @@ class _Scan:
         cued: dict[views.Cue, list[views.Range]] = {}
         squeezed = view is View.SQUEEZED
         for low, high in _blocks(len(data), ranges):
+            if self.exhausted:
+                break
             cues, hits = self.engine.look(data[low:high], squeezed=squeezed)
             for cue in cues:
                 _extend(cued.setdefault(cue, []), low, high)
@@ -434,7 +441,7 @@ class _Origin:
         first, last = text.span(low, high) if exact else (0, 0)
         if "tags" in view:
             confidence = Confidence.HIGH  # nobody hides harmless words
-        elif rule.pack != "secrets" and _ENCODED.search(view):
+        elif rule.pack != "secrets" and len(data) <= SHORT_BYTES and _ENCODED.search(view):
             confidence = Confidence(min(Confidence.HIGH, confidence + 1))  # nor encodes them
         excerpt = masked(rule, found)
         return Match(rule, confidence, view, path, first, last, exact, tuple(paths), excerpt)

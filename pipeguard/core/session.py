@@ -42,6 +42,15 @@ from pipeguard.errors import Refusal
 
 BOM = b"\xef\xbb\xbf"
 BATCHES = "2025-03-26"  # the one revision that has them
+# By these the two sides and their users know things again: changed, they would name others.
+NEVER_REDACTED = frozenset(
+    f"/{pointer}"
+    for pointer in (
+        *("jsonrpc", "id", "method", "params/name", "params/uri", "params/cursor"),
+        *("params/taskId", "params/requestId", "params/requestState"),
+        *("params/progressToken", "params/_meta/progressToken"),
+    )
+)
 MAX_REDACTIONS = 4  # rounds; what is then still to be redacted is blocked
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 
@@ -78,7 +87,7 @@ class Session:
             return self._judge(direction, frame, now, event)
         except Refusal as refusal:
             return self._refuse(direction, frame, refusal, event)
-        except Exception as error:  # noqa: BLE001  the only one: a check that breaks must refuse
+        except Exception as error:  # noqa: BLE001  a check that breaks must refuse
             return self._refuse(direction, frame, _failure(frame, error), event)
 
     @property
@@ -196,6 +205,8 @@ class Session:
             return self._message(direction, envelope(frame, member), now, event)
         except Refusal as refusal:
             return self._refuse(direction, frame, refusal, event)
+        except Exception as error:  # noqa: BLE001  the other members were judged and go on
+            return self._refuse(direction, frame, _failure(frame, error), event)
 
     # --- requests and notifications -----------------------------------------------------
 
@@ -258,6 +269,10 @@ class Session:
             return self._judged_answer(direction, message, request, now, event)
         except Refusal as refusal:
             raise _Answered(request, refusal.rule, refusal.why, refusal.code) from None
+        except Exception:
+            with self._lock:
+                asked.open(request)  # it waits on: whoever refuses this answer closes it
+            raise
 
     def _judged_answer(
         self, direction: Direction, message: Message, request: Request, now: float, event: str
@@ -270,6 +285,9 @@ class Session:
             )
         pins: tuple[PinChange, ...] = ()
         result = message.value.get("result")
+        if isinstance(result, dict) and conduct.makes_task(result):
+            with self._lock:
+                self.state.pending[_back(direction)].outlive(request)
         if direction is TO_CLIENT and isinstance(result, dict):
             if request.method in OPENINGS:
                 self.state.opened(request.method, result)
@@ -366,6 +384,8 @@ class Session:
         told = list(findings)
         original = message
         for _ in range(MAX_REDACTIONS):
+            if any(f.action is Action.REDACT and f.pointer in NEVER_REDACTED for f in findings):
+                break
             message = _rewritten(message, redact(message.value, findings))
             method = request.method if request else message.method
             tool = request.tool if request else None
@@ -376,9 +396,9 @@ class Session:
                 )
             if greatest(findings) is Action.BLOCK:
                 break
-        if request is None:
-            return _verdict(direction, original, told, event, forward=None)
         blocked = [*told, _blocked("protocol.not-redacted", "it could not be redacted")]
+        if request is None:
+            return _verdict(direction, original, blocked, event, forward=None)
         return self._blocked(direction, original, request, blocked, event, codes.BLOCKED)
 
     def _refuse(self, direction: Direction, frame: bytes, refusal: Refusal, event: str) -> Verdict:
@@ -394,7 +414,7 @@ class Session:
         elif refusal.id_token is not None:
             with self._lock:
                 request = self.state.pending[_back(direction)].close(refusal.id_token)
-        elif direction is TO_SERVER and self.state.may_answer_without_id(refusal.code):
+        elif direction is TO_SERVER and self.state.may_answer_without_id(refusal.rule):
             reply = answers.error(None, refusal.code, f"PipeGuard: {refusal.why}")
         if request is None:
             return Verdict(direction, frame, Action.BLOCK, None, reply, (finding,), event)

@@ -21,7 +21,10 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 
 BLOCK = 4096  # bytes folded at a time: a block of plain ASCII is passed over
+MAX_FOLDS = 70_000  # characters remembered: more than any text has, fewer than there are
+MAX_EXPANSION = 6  # letters that one is folded to: two ligatures of whole phrases have more
 MIN_TEXT_BYTES = 8  # decoded: what is shorter says nothing
+PIECE_BYTES = 2048  # read at a time to find the way back
 AROUND_BYTES = 384  # of plain text on either side of something encoded that are read with it
 MAX_CALLS = 40_000  # replacements and decodings made by Python calls in one text, about 30 ms
 MAX_DECODED_BYTES = 4 * 2**20  # of all decoded readings of one text
@@ -82,8 +85,8 @@ _INVISIBLE_RANGES = (
     (0x180B, 0x180F), (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x2800, 0x2800),
     (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFFB),
     (0x0300, 0x036F), (0x1AB0, 0x1AFF), (0x1DC0, 0x1DFF), (0x20D0, 0x20FF), (0xFE20, 0xFE2F),
+    (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
 )  # fmt: skip
-_ASTRAL_INVISIBLE = re.compile("[\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+")
 # UTS 39 look-alikes that NFKC leaves alone: Cyrillic, Greek, Armenian, Cherokee, Latin.
 _LOOK_ALIKES = (
     "аaеeоoрpсcуyхxіiјjѕsԁdһhԛqԝwӏlАAВBЕEКKМMНHОOРPСCТTХXІIЈJЅS"
@@ -94,24 +97,34 @@ _LOOK_ALIKES = (
 )
 
 
-def _fold_table() -> list[int | str | None]:
-    table: list[int | str | None] = list(range(0x10000))
-    for first, last in _INVISIBLE_RANGES:
-        table[first : last + 1] = [None] * (last + 1 - first)
-    for first, last in ((0x00C0, 0x0250), (0x1E00, 0x1F00)):
-        for code in range(first, last):
-            base = unicodedata.normalize("NFD", chr(code))[0]
-            if base.isascii():
-                table[code] = base
-    for index in range(0, len(_LOOK_ALIKES), 2):
-        table[ord(_LOOK_ALIKES[index])] = _LOOK_ALIKES[index + 1]
-    return table
+class _Folds(dict[int, int | str]):
+    """What each character is folded to, itself where to nothing else; found when first asked."""
+
+    def __missing__(self, code: int) -> int | str:
+        if len(self) > MAX_FOLDS:
+            self.clear()
+        plain = unicodedata.normalize("NFKC", chr(code))
+        folded = "".join(map(_base, plain)) if len(plain) <= MAX_EXPANSION else chr(code)
+        found = self[code] = code if folded == chr(code) else folded
+        return found
 
 
+def _base(character: str) -> str:
+    code = ord(character)
+    if _INVISIBLE.match(character):
+        return ""
+    if 0x00C0 <= code < 0x0250 or 0x1E00 <= code < 0x1F00:
+        base = unicodedata.normalize("NFD", character)[0]
+        character = base if base.isascii() else character
+    return _PLAIN.get(character, character)
+
+
+_INVISIBLE = re.compile("[" + "".join(f"{chr(a)}-{chr(b)}" for a, b in _INVISIBLE_RANGES) + "]")
+_PLAIN = dict(zip(_LOOK_ALIKES[::2], _LOOK_ALIKES[1::2], strict=True))
 _ASCII = bytes(range(128))
 _TYPOGRAPHY = frozenset("‘’“”„«»–—…•·°©®™§€£×→←✓")
 _FEW = 60  # distinct characters: below, as many `replace` calls beat one `translate`
-_folds: list[int | str | None] = []
+_folds = _Folds()
 
 
 def fold(data: bytes) -> tuple[bytes, list[Range]]:
@@ -124,8 +137,6 @@ def fold(data: bytes) -> tuple[bytes, list[Range]]:
     """
     if data.isascii():
         return data, []
-    if not _folds:
-        _folds.extend(_fold_table())
     blocks: list[bytes] = []
     changed: list[Range] = []
     start = length = 0
@@ -154,25 +165,43 @@ def _fold_block(block: bytes) -> bytes:
     foreign = set(block.translate(None, _ASCII).decode("utf-8", "replace"))
     if foreign <= _TYPOGRAPHY:
         return block  # rules know curly quotes, and no word hides behind a dash
-    text = unicodedata.normalize("NFKC", block.decode("utf-8", "replace"))
-    if text.isascii():
-        return text.encode()
-    distinct = [character for character in set(text) if character > "\x7f"]
-    if max(distinct) > "\uffff":
-        text = _ASTRAL_INVISIBLE.sub("", text)
-    folding = [c for c in distinct if c <= "\uffff" and _folds[ord(c)] != ord(c)]
+    # Character by character, since what is composed is taken apart again; to put marks in order
+    # would be quadratic in them (UAX 15, section 11).
+    folding = [character for character in foreign if _folds[ord(character)] != ord(character)]
+    text = block.decode("utf-8", "replace")
     if len(folding) <= _FEW:
         for character in folding:
-            text = text.replace(character, str(_folds[ord(character)] or ""))
+            text = text.replace(character, str(_folds[ord(character)]))
     else:
-        text = text.translate(_folds)  # what lies beyond the table stays as it is
-    return text.encode("utf-8", "replace")
+        text = text.translate(_folds)
+    return text.encode("utf-8")
 
 
 # --- squeezed ---------------------------------------------------------------------------
 
 _BETWEEN_SECRETS = b" \t\r\n\"'`,;|\\"
 _BETWEEN_WORDS = bytes(code for code in range(128) if not chr(code).isalnum())
+
+
+# Line ends and quotes as JSON escapes them, once and twice; what stands for each is as long.
+_ESCAPED_SPACES = tuple(
+    (backslash + sign, b" " * (len(backslash + sign) - 1) + meant)
+    for backslash in (b"\\\\\\", b"\\\\", b"\\")
+    for sign, meant in ((b"n", b" "), (b"t", b" "), (b"r", b" "), (b'"', b'"'))
+)
+
+
+def soften(data: bytes) -> bytes:
+    """The text with escaped line ends and quotes as spaces and quotes, each byte in its place.
+
+    For what a model reads: JSON in a string is then read as its text, at no other offset.
+    """
+    if b"\\" not in data:
+        return data
+    for escaped, meant in _ESCAPED_SPACES:
+        if escaped in data:
+            data = data.replace(escaped, meant)
+    return data
 
 
 def squeeze(data: bytes, *, words: bool) -> bytes:
@@ -254,41 +283,48 @@ _B32_GROUP = (
     + _class(_B32, (i for i in range(32) if 1 <= i % 8 <= 3))
     + "[A-Z2-7]"
 )
+# Weaker than the expressions below wherever that makes a much smaller automaton.
 CUES: dict[Cue, str] = {
     Cue.PERCENT: "%[0-9A-Fa-f]{2}",
     Cue.ESCAPE: r"\\(?:u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|U000[0-9A-Fa-f]{5}|u\{[0-9A-Fa-f]{1,5}\})",
     Cue.SIMPLE_ESCAPE: r'\\[nrt"\\/]',
     Cue.TAGS: "\\xf3\\xa0[\\x80\\x81]",
-    Cue.BASE64: f"(?:{_B64_GROUP}){{4}}",
+    Cue.BASE64: f"(?:{_B64_GROUP}){{3}}",
     Cue.HEX: "(?:[2-7][0-9A-Fa-f]){8}",
-    Cue.BASE32: f"(?:{_B32_GROUP}){{2}}",
+    Cue.BASE32: "[A-Z2-7]{16}",
     Cue.LONG_RUN: "[A-Za-z0-9+/_-]{40}",
     Cue.SEPARATED_HEX: "(?:(?:0x)?[2-7][0-9A-Fa-f][ :,-]{1,2}){7}(?:0x)?[2-7]",
     Cue.SPACED: r"[^A-Za-z0-9](?:[A-Za-z0-9][ ._*|,/-]){5}",
     Cue.RUN_TOGETHER: "[A-Za-z]{20}",
-    Cue.UNDERSCORED: "[A-Za-z]{2}[_.*|-][A-Za-z]{2,16}[_.*|-][A-Za-z]{2}",
+    Cue.UNDERSCORED: "[_-][A-Za-z]{2,16}[_-]",
 }
 # Of these the squeezed reading may say something.
 SQUEEZED_CUES = (Cue.SPACED, Cue.RUN_TOGETHER, Cue.UNDERSCORED)
 
 _PERCENT = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
 _ESCAPE = re.compile(b"(?:" + CUES[Cue.ESCAPE].encode() + b")+")
-_ANY_ESCAPE = re.compile(rb'(?:\\[nrt"\\/xuU][^\\]{0,80})+')
+_ANY_ESCAPE = re.compile(rb'\\[nrt"\\/xuU]')
 _SIMPLE_ESCAPES = (
     (b"\\\\", b"\\"), (b"\\n", b"\n"), (b"\\r", b"\r"), (b"\\t", b"\t"), (b'\\"', b'"'),
     (b"\\/", b"/"),
 )  # fmt: skip
 _TAGS = re.compile("[\U000e0020-\U000e007e]{2,}")
 _FLAGS = re.compile("\U0001f3f4[\U000e0061-\U000e007a]{2,8}\U000e007f")
-_BASE64 = re.compile(CUES[Cue.BASE64].encode())
-_HEX = re.compile(rb"(?:[2-7][0-9A-Fa-f]|0[9AaDd]){8,}")
-_BASE32 = re.compile(CUES[Cue.BASE32].encode() + rb"[A-Z2-7]*")
-_LOWER_BASE32 = re.compile(rb"[a-z2-7]{40,}\Z")
-_LONG_RUN = re.compile(rb"[A-Za-z0-9+/_-]{40,}")
-_REST_OF_RUN = re.compile(rb"[A-Za-z0-9+/_-]*+(?:\r?\n[A-Za-z0-9+/_-]{4,}+)*+")
+_BASE64 = re.compile(f"(?:{_B64_GROUP}){{4}}".encode())
+_HEX = re.compile(rb"(?:[2-7][0-9A-Fa-f]|0[9AaDd]){8,1000}")
+_REST_OF_HEX = re.compile(rb"(?:[0-9A-Fa-f]{2}){0,30000}")
+_BASE32 = re.compile(f"(?:{_B32_GROUP}){{2}}[A-Z2-7]*".encode())
+_HEX_DIGITS = b"0123456789ABCDEFabcdef"
+_UPPER_BASE32 = _B32.encode()
+_LOWER_BASE32 = _UPPER_BASE32.lower()
+_LONG_RUN = re.compile(rb"[A-Za-z0-9][A-Za-z0-9+/_-]{39,}")
+_REST_OF_RUN = re.compile(
+    rb"[A-Za-z0-9+/_-]*+(?:\r?\n[A-Za-z0-9+/_-]{4,}+)*+(?:\r?\n[A-Za-z0-9+/_-]{2,3}(?==))?"
+)
 _SEPARATED_HEX = re.compile(rb"(?:(?:0x)?[0-9A-Fa-f]{2}[ :,-]{1,2}){7,2000}(?:0x)?[0-9A-Fa-f]{2}")
 _STANDARD = bytes.maketrans(b"-_", b"+/")  # RFC 4648, section 5: the URL-safe alphabet
 _PRINTABLE = bytes(range(0x20, 0x7F)) + b"\t\r\n"
+_TEXT = re.compile(rb"[ -~\t\r\n]*")
 
 
 def decode(data: bytes, cued: dict[Cue, list[Range]], budget: Budget) -> list[Decoded]:
@@ -319,25 +355,19 @@ def _valid(data: bytes) -> bytes:
 
 
 def origin(part: Decoded, data: bytes, start: int, end: int) -> Range:
-    """Where a stretch of something decoded stands in the text that it was decoded from."""
-    if part.view not in _PIECEWISE:
+    """About where a stretch of something decoded stands in the text that it was decoded from."""
+    reader = _PIECEWISE.get(part.view)
+    if reader is None:
         return part.start, part.end
-    return tuple(  # type: ignore[return-value]  # two in, two out
-        part.start + _source_of(part.view, data[part.start : part.end], offset)
-        for offset in (start, end)
-    )
-
-
-def _source_of(view: str, block: bytes, offset: int) -> int:
-    """The shortest head of a block whose reading is as long as `offset`."""
-    low, high = 0, len(block)
-    while low < high:
-        middle = (low + high) // 2
-        if len(_PIECEWISE[view](block[:middle])) < offset:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+    low, read = part.start, 0
+    while low < part.end:  # piece by piece, until the pieces read as far as the stretch
+        high = min(low + PIECE_BYTES, part.end)
+        length = len(reader(data[low:high]))
+        if read + length > start:
+            break
+        low, read = high, read + length
+    first = min(low + start - read, part.end - 1)
+    return first, min(max(first + end - start, first + 1), part.end)
 
 
 def _percent(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
@@ -352,15 +382,17 @@ def _around(
 ) -> list[Range]:
     """The stretches that hold a pattern, with what stands around, neighbours joined."""
     windows: list[Range] = []
-    for match in pattern.finditer(data, start, end):
-        if not budget.call():
-            break
+    position = start
+    while (match := pattern.search(data, position, end)) and budget.call():
         low = max(start, match.start() - AROUND_BYTES)
         high = min(end, match.end() + AROUND_BYTES)
         if windows and low <= windows[-1][1]:
             windows[-1] = (windows[-1][0], high)
         else:
             windows.append((low, high))
+        # What follows near by is in the window; the last of it may push its end on.
+        last = max(data.rfind(sign, match.end(), high) for sign in (b"%", b"\\"))
+        position = max(match.end(), last)
     return windows
 
 
@@ -394,10 +426,7 @@ def _unescape(match: re.Match[bytes]) -> bytes:
     run = match[0]
     if b"{" in run:
         run = re.sub(rb"\\u\{([0-9A-Fa-f]+)\}", lambda m: b"\\U" + m[1].rjust(8, b"0"), run)
-    try:
-        text = run.decode("unicode_escape")
-    except UnicodeDecodeError:  # beyond the last code point
-        return match[0]
+    text = run.decode("unicode_escape")  # no digits reach beyond the last code point
     # Two escaped surrogates are one character (RFC 8259, section 7).
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
@@ -413,35 +442,61 @@ def _untag(run: str) -> str:
 
 
 def _base64(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
-    """From each group of letters that can only be text on to the end of its run."""
+    """From each group of letters that can only be text on, as far as its run goes on as text."""
     found: list[Decoded] = []
-    position = start
+    position = stop = start
     while (match := _BASE64.search(data, position, end)) and budget.call():
-        stop = _REST_OF_RUN.match(data, match.end(), match.end() + MAX_RUN_BYTES)
-        position = stop.end() if stop else match.end()
-        plain = _from_base64(data[match.start() : position].translate(None, b"\r\n"))
-        if _reads(plain) or _reads(plain := plain[: len(match[0]) * 3 // 4]):
+        if match.end() > stop:
+            rest = _REST_OF_RUN.match(data, match.end(), match.end() + MAX_RUN_BYTES)
+            stop = rest.end() if rest else match.end()
+        plain, position = _text_from(data, match.start(), match.end(), stop)
+        if _reads(plain):
             found.append(Decoded(plain, "base64", match.start(), position))
     return found
 
 
+def _text_from(data: bytes, start: int, end: int, stop: int) -> tuple[bytes, int]:
+    """The longest reading of a run of base64 that is text, and where it ends.
+
+    What was read as text at the wrong one of four places ends soon, and hides nothing after it.
+    """
+    plain = _from_base64(data[start:end])
+    size = end - start
+    while end < stop:
+        size *= 8  # so that all that is tried costs little more than the last of it
+        longer = _from_base64(data[start : min(stop, start + size)].translate(None, b"\r\n"))
+        if not _reads(longer):
+            text = _TEXT.match(longer)
+            if text and text.end() > len(plain):
+                plain, end = text[0], max(end, start + text.end() // 3 * 4)
+            break
+        plain, end = longer, min(stop, start + size)
+    return plain, end
+
+
 def _long_run(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
-    """Base64 of text that is not ASCII: decoded whole, kept where it is valid UTF-8."""
+    """Text that is not ASCII has no groups to know it by: a run is decoded whole."""
     found: list[Decoded] = []
     position = start
     while (match := _LONG_RUN.search(data, position, end)) and budget.call():
         stop = _REST_OF_RUN.match(data, match.end(), match.end() + MAX_RUN_BYTES)
         position = stop.end() if stop else match.end()
-        run = data[match.start() : position]
-        if not run.islower() and not _BASE64.search(run[:64]):
-            plain = _from_base64(run.translate(None, b"\r\n"))
+        run = data[match.start() : position].translate(None, b"\r\n")
+        for view, plain in _whole(run):
             if _reads(plain):
-                found.append(Decoded(plain, "base64", match.start(), position))
-        elif _LOWER_BASE32.match(run):
-            plain = _from_base32(run)
-            if _reads(plain):
-                found.append(Decoded(plain, "base32", match.start(), position))
+                found.append(Decoded(plain, view, match.start(), position))
+                break
     return found
+
+
+def _whole(run: bytes) -> Iterator[tuple[str, bytes]]:
+    """What a run says in each encoding that has all its letters, and that no other cue tells."""
+    if not run.strip(_HEX_DIGITS):
+        yield "hex", unhexlify(run[: len(run) // 2 * 2])
+    if (run.islower() and not run.strip(_LOWER_BASE32)) or not run.strip(_UPPER_BASE32):
+        yield "base32", _from_base32(run)
+    if not run.islower() and not _BASE64.match(run):
+        yield "base64", _from_base64(run)
 
 
 def _from_base64(token: bytes) -> bytes:
@@ -454,11 +509,18 @@ def _from_base64(token: bytes) -> bytes:
 
 
 def _hex(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
-    return [
-        Decoded(unhexlify(match[0]), "hex", match.start(), match.end())
-        for match in _HEX.finditer(data, start, end)
-        if budget.call()
-    ]
+    found: list[Decoded] = []
+    position = start
+    while (match := _HEX.search(data, position, end)) and budget.call():
+        # With the letters that are not ASCII, as far as they are part of a text.
+        rest = _REST_OF_HEX.match(data, match.end())
+        position = rest.end() if rest else match.end()
+        plain = unhexlify(data[match.start() : position])
+        if not _reads(plain):
+            position = match.end()
+            plain = plain[: (position - match.start()) // 2]
+        found.append(Decoded(plain, "hex", match.start(), position))
+    return found
 
 
 def _separated_hex(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
@@ -474,6 +536,7 @@ def _base32(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
     found = []
     for match in _BASE32.finditer(data, start, end):
         plain = _from_base32(match[0])
+        budget.spent = budget.spent or len(match[0]) > MAX_BASE32_BYTES
         if budget.call() and _reads(plain):
             found.append(Decoded(plain, "base32", match.start(), match.end()))
     return found

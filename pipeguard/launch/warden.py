@@ -73,7 +73,7 @@ class Warden:
         self._exited = False
         self._asked = False
         self._deadline: float | None = None
-        self._grace_seconds: float | None = None  # the shortest that was asked for
+        self._grace_seconds = float("inf")  # the shortest that was ever given
         self._poll = select.poll()
         self._poll.register(life, select.POLLIN)
         self._wake = self._take_signals()
@@ -117,7 +117,7 @@ class Warden:
         if self._wait_until_gone():
             return
         self._signal_all(signal.SIGTERM)
-        self._deadline = monotonic() + max(self._grace_seconds or 0.0, TERM_SECONDS)
+        self._deadline = monotonic() + max(self._grace_seconds, TERM_SECONDS)
         self._wait_until_gone()
 
     def kill_all(self) -> None:
@@ -142,6 +142,7 @@ class Warden:
         return True
 
     def _hasten(self, grace_seconds: float) -> None:
+        self._grace_seconds = min(self._grace_seconds, grace_seconds)
         deadline = monotonic() + grace_seconds
         self._deadline = deadline if self._deadline is None else min(self._deadline, deadline)
 
@@ -159,8 +160,6 @@ class Warden:
                 self._ask(ABANDONED_SECONDS)
 
     def _ask(self, grace_seconds: float) -> None:
-        if self._grace_seconds is None or grace_seconds < self._grace_seconds:
-            self._grace_seconds = grace_seconds
         self._asked = True
         self._hasten(grace_seconds)
 

@@ -364,7 +364,7 @@ def _row(columns: Sequence[Any]) -> Row:
 
 
 def _hash(*fields: object) -> str:
-    from hashlib import sha256
+    from pipeguard.core.digest import sha256
 
     return sha256(_encode(fields).encode("ascii")).hexdigest()
 

@@ -8,7 +8,7 @@ rules are compiled anew. That the cache cannot be written is no error, only slow
 The file::
 
     magic, key (32 bytes), SHA-256 of the table (32 bytes)
-    table: for each of seven parts its length (8 bytes, big-endian) and its SHA-256
+    table: for each of seven parts its length (8 bytes, big-endian) and its CRC-32
     the parts: the rules' records as JSON; two databases for each of three surfaces
 """
 
@@ -16,14 +16,16 @@ The file::
 # ruff: noqa: PTH103, PTH105, PTH108, PTH118, PTH119, PTH120
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 import sys
+import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from pipeguard.core import rules, scan
+from pipeguard.core.digest import sha256
 from pipeguard.core.guard import Engines
 from pipeguard.core.places import Surface
 from pipeguard.errors import EngineError
@@ -32,19 +34,20 @@ from pipeguard.rulebook import load_rules, sources
 from pipeguard.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    import hashlib
+    from collections.abc import Callable, Iterator, Sequence
 
     from pipeguard.core.rules import Rule
     from pipeguard.rulebook import Source
 
-MAGIC = b"pipeguard compiled rules 1\n"
+MAGIC = b"pipeguard compiled rules 2\n"
 KEPT_FILES = 4  # one for each version, engine and set of rules in use at once
 MAX_PART_BYTES = 256 * 2**20  # more is no file of ours
 _SURFACES = (Surface.TO_SERVER, Surface.TO_CLIENT, Surface.DEFINITIONS)
 _DRAFT = ".rules-"
 # Of the core: what makes of a rule a record and a database, and reads them again.
 _MAKERS = ("plan.py", "rules.py", "scan.py", "views.py")
-_ROW_BYTES = 8 + 32
+_ROW_BYTES = 8 + 4
 _TABLE_BYTES = (1 + 2 * len(_SURFACES)) * _ROW_BYTES
 _HEAD_BYTES = len(MAGIC) + 32 + 32
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -84,14 +87,62 @@ def _compile(packs: Sequence[Source], folder: str, name: str, key: bytes) -> Eng
     import json
 
     chosen = load_rules(packs)
-    databases = [scan.build(chosen, surface) for surface in _SURFACES]
-    found = _engines(chosen, iter([blob for pair in databases for blob in pair]))
-    records = [rules.as_record(rule) | {"matches": [], "passes": []} for rule in chosen]
-    parts = [json.dumps(records, separators=(",", ":")).encode()]
-    parts += [blob for pair in databases for blob in pair]
+    blobs = [blob for pair in _build(chosen) for blob in pair]
+    records = [rules.as_record(rule) | _UNREAD for rule in chosen]
+    parts = [json.dumps(records, separators=(",", ":")).encode(), *blobs]
     with suppress(OSError, _Doubt):  # then the next start compiles again
         _write(folder, name, key, parts)
-    return found
+    return _engines(_rules(parts[0]), iter(blobs))
+
+
+# What only people read of a rule; they read it from its pack.
+_UNREAD: dict[str, object] = {"matches": [], "passes": [], "title": "", "why": "", "fix": ""}
+
+
+def _build(chosen: Sequence[Rule]) -> list[tuple[bytes, bytes]]:
+    """The databases of each surface, each made by a process of its own where that can be.
+
+    Compiling takes seconds and leaves tens of megabytes behind, which the process that serves
+    for the rest of the day should not keep.
+    """
+    if not hasattr(os, "fork") or threading.active_count() > 1:
+        return [scan.build(chosen, surface) for surface in _SURFACES]
+    workers = [_Worker(chosen, surface) for surface in _SURFACES]
+    return [worker.result() for worker in workers]
+
+
+class _Worker:
+    """A process that compiles one surface's rules and sends what it made through a pipe."""
+
+    def __init__(self, chosen: Sequence[Rule], surface: Surface) -> None:
+        self._again: Callable[[], tuple[bytes, bytes]] = lambda: scan.build(chosen, surface)
+        self._read, write = os.pipe()
+        self._process = os.fork()
+        if self._process:
+            os.close(write)
+            return
+        code = 1
+        try:
+            plain, squeezed = scan.build(chosen, surface)
+            with os.fdopen(write, "wb") as pipe:
+                pipe.write(len(plain).to_bytes(8, "big") + plain + squeezed)
+            code = 0
+        finally:
+            os._exit(code)  # nothing of the parent's is flushed or closed twice
+
+    def result(self) -> tuple[bytes, bytes]:
+        """What it made.
+
+        Raises:
+            EngineError: the engine is absent, or does not take a pattern.
+        """
+        with os.fdopen(self._read, "rb") as pipe:
+            data = pipe.read()
+        _, status = os.waitpid(self._process, 0)
+        if status:
+            return self._again()  # it fails here in the same way, and says why
+        length = int.from_bytes(data[:8], "big")
+        return data[8 : 8 + length], data[8 + length :]
 
 
 def _engines(chosen: Sequence[Rule], blobs: Iterator[bytes]) -> Engines:
@@ -101,7 +152,7 @@ def _engines(chosen: Sequence[Rule], blobs: Iterator[bytes]) -> Engines:
 
 def _key(packs: Sequence[Source]) -> bytes:
     """What the databases depend on: the rules, the code that reads them, engine and processor."""
-    key = hashlib.sha256()
+    key = sha256()
     machine = os.uname().machine if hasattr(os, "uname") else ""
     for word in (MAGIC, VERSION, sys.platform, machine, sys.byteorder, *_engine()):
         _add(key, word if isinstance(word, bytes) else word.encode())
@@ -151,11 +202,13 @@ def _read(folder: str, name: str, key: bytes) -> Engines:
         if head != _head(key, table):
             raise _Doubt("made by another version, or damaged")
         parts = _parts(descriptor, table)
-        return _engines(_rules(next(parts)), parts)
+        found = _engines(_rules(next(parts)), parts)
     except EngineError as error:  # it says so of a database for another processor
         raise _Doubt(str(error)) from None
     finally:
         os.close(descriptor)
+    _trim()
+    return found
 
 
 def _parts(descriptor: int, table: bytes) -> Iterator[bytes]:
@@ -165,9 +218,14 @@ def _parts(descriptor: int, table: bytes) -> Iterator[bytes]:
         if size > MAX_PART_BYTES:
             raise _Doubt("no file of ours")
         part = _take(descriptor, size)
-        if hashlib.sha256(part).digest() != table[at + 8 : at + _ROW_BYTES]:
+        if _check(part) != table[at + 8 : at + _ROW_BYTES]:
             raise _Doubt("damaged")
         yield part
+
+
+def _check(part: bytes) -> bytes:
+    """A check against damage; against malice the file's owner and rights are checked."""
+    return crc32(part).to_bytes(4, "big")
 
 
 def _rules(part: bytes) -> tuple[Rule, ...]:
@@ -186,8 +244,18 @@ def _take(descriptor: int, size: int) -> bytes:
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
+def _trim() -> None:
+    """Give back what held the parts: a third of all our memory, which glibc keeps for reuse."""
+    if sys.platform == "linux":
+        import ctypes
+
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none, and keeps less
+        if trim is not None:
+            trim(0)
+
+
 def _head(key: bytes, table: bytes) -> bytes:
-    return MAGIC + key + hashlib.sha256(table).digest()
+    return MAGIC + key + sha256(table).digest()
 
 
 def _open(folder: str, name: str) -> int:
@@ -233,7 +301,7 @@ def _write(folder: str, name: str, key: bytes, parts: Sequence[bytes]) -> None:
     import tempfile
 
     _make(folder)
-    rows = (len(part).to_bytes(8, "big") + hashlib.sha256(part).digest() for part in parts)
+    rows = (len(part).to_bytes(8, "big") + _check(part) for part in parts)
     table = b"".join(rows)
     descriptor, draft = tempfile.mkstemp(prefix=_DRAFT, dir=folder)  # 0600
     try:

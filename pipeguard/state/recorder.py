@@ -100,7 +100,7 @@ class Recorder:
         pins: Pins | None = None,
         on_pins_changed: Callable[[Pins], None] | None = None,
     ) -> None:
-        from hashlib import sha256  # 5 MB and some ms, while the child boots
+        from pipeguard.core.digest import sha256
 
         self.client = ""
         self.healthy = True

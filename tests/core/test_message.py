@@ -288,9 +288,7 @@ def test_two_ids_have_one_token_only_if_they_are_the_same(
     assert (id_token_of(one) == id_token_of(other)) == same
 
 
-@pytest.mark.parametrize(
-    "token", ["1.0", "1.5", "1e0", "1E2", "-0", "true", "[]", "{}", "1" * 41]
-)
+@pytest.mark.parametrize("token", ["1.0", "1.5", "1e0", "1E2", "-0", "true", "[]", "{}", "1" * 41])
 def test_what_no_peer_repeats_alike_is_no_id(token: str) -> None:
     frame = f'{{"jsonrpc":"2.0","id":{token},"method":"x"}}'.encode()
     refusal = refused(frame)

@@ -188,7 +188,9 @@ def test_a_stretch_of_the_joined_text_tells_its_strings(
         spans.append((position, position + len(item.encode())))
         position = spans[-1][1]
     crossed = [
-        (index, "a") for index, (low, high) in enumerate(spans) if low < end and high > start and low < high
+        (index, "a")
+        for index, (low, high) in enumerate(spans)
+        if low < end and high > start and low < high
     ]
     assert text.locate_joined(start, end) == (crossed, len(crossed) > 1)
 

@@ -31,7 +31,7 @@ values: st.SearchStrategy[JsonValue] = st.recursive(
 )
 objects: st.SearchStrategy[JsonObject] = st.dictionaries(texts, values, max_size=4)
 ids: st.SearchStrategy[str | Number] = st.one_of(
-    st.integers().map(lambda number: Number(number)),
+    st.integers().map(Number),
     st.text(characters, max_size=20),
     st.sampled_from([Number("0"), Number(2**63), Number("-1"), "", "0", "1"]),
 )

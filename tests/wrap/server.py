@@ -11,6 +11,7 @@ import sys
 import time
 
 DESCRIPTION = "Returns its text."
+KEY = "AKIA" + "Z7QX4M2N5P6R3STV"  # stands for {key} in what is said on stderr
 
 
 def tool() -> dict[str, object]:
@@ -48,12 +49,12 @@ def escape(path: str) -> None:
 
 def wait_for(path: str) -> None:
     """Read nothing until a file is there; a test that dies takes this process with it."""
-    while not os.path.exists(path):
+    while not os.path.exists(path):  # noqa: PTH110  pathlib costs 5 ms
         time.sleep(0.01)
 
 
 def answer(id_: object, method: str, params: dict[str, object]) -> object:  # noqa: C901
-    global DESCRIPTION
+    global DESCRIPTION  # noqa: PLW0603  this process is one server
     number = params.get("number", 0)
     text = params.get("text", "")
     assert isinstance(number, int)
@@ -78,13 +79,14 @@ def answer(id_: object, method: str, params: dict[str, object]) -> object:  # no
         case "do/environment":
             return dict(os.environ)
         case "do/directory":
-            return {"directory": os.getcwd()}
+            return {"directory": os.getcwd()}  # noqa: PTH109
         case "do/pid":
             return {"pid": os.getpid(), "parent": os.getppid()}
         case "do/raw":
             write(text.encode("latin-1"))
         case "do/say":
-            os.write(2, text.encode("latin-1"))
+            sys.stderr.write(text.replace("{key}", KEY))
+            sys.stderr.flush()
         case "do/large":
             return {"text": "word " * (number // 5)}
         case "do/flood":
@@ -95,7 +97,7 @@ def answer(id_: object, method: str, params: dict[str, object]) -> object:  # no
         case "do/escape":
             escape(text)
         case "do/half":
-            write(b'{"jsonrpc":"2.0","id":%d,"resu' % id_)
+            write(f'{{"jsonrpc":"2.0","id":{id_},"resu'.encode())
             sys.exit(number)
         case "do/exit":
             sys.exit(number)
@@ -116,26 +118,31 @@ def answer(id_: object, method: str, params: dict[str, object]) -> object:  # no
     return {}
 
 
-for word in sys.argv[1:]:
-    match word.split("="):
-        case ["exit", code]:
-            sys.exit(int(code))
-        case ["say", text]:
-            os.write(2, text.encode())
-        case ["banner", text]:
-            write(text.encode("latin-1").decode("unicode_escape").encode("latin-1"))
-        case ["stubborn"]:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        case ["sleep"]:
+def main() -> None:
+    for word in sys.argv[1:]:
+        match word.split("="):
+            case ["exit", code]:
+                sys.exit(int(code))
+            case ["say", text]:
+                os.write(2, text.encode())
+            case ["banner", text]:
+                write(text.encode("latin-1").decode("unicode_escape").encode("latin-1"))
+            case ["stubborn"]:
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            case ["sleep"]:
+                signal.pause()
+
+    while line := sys.stdin.buffer.readline():
+        message = json.loads(line)
+        if "id" in message and "method" in message:
+            result = answer(message["id"], message["method"], message.get("params", {}))
+            if result is not None:
+                send(id=message["id"], result=result)
+
+    if "stubborn" in sys.argv:
+        while True:
             signal.pause()
 
-while line := sys.stdin.buffer.readline():
-    message = json.loads(line)
-    if "id" in message and "method" in message:
-        result = answer(message["id"], message["method"], message.get("params", {}))
-        if result is not None:
-            send(id=message["id"], result=result)
 
-if "stubborn" in sys.argv:
-    while True:
-        signal.pause()
+if __name__ == "__main__":
+    main()

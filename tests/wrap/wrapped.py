@@ -36,6 +36,7 @@ class Wrapped:
 
     Attributes:
         process: PipeGuard's.
+        store: of its pins and audit, in a state folder for this test alone.
         stderr: the file that holds what it wrote there.
     """
 
@@ -45,15 +46,20 @@ class Wrapped:
         *server: str,
         options: Sequence[str] = ("--name", "demo"),
         command: Sequence[str] | None = None,
-        environment: Mapping[str, str] | None = None,
+        environment: Mapping[str, str | None] | None = None,
         pipeguard: Sequence[str] = PIPEGUARD,
     ) -> None:
         self.mark = f"{MARK}={uuid.uuid4()}".encode()
-        self.folder = folder
+        self.store = folder / "state" / "pipeguard.db"
         self.stderr = folder / f"stderr-{self.mark[-4:].decode()}"
         words = (*PYTHON, str(SERVER), *server) if command is None else tuple(command)
-        # Coverage's own start in every process would be measured as ours.
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("COV_")}
+        mark, _, value = self.mark.decode().partition("=")
+        variables: dict[str, str | None] = {
+            **os.environ,
+            mark: value,
+            "PIPEGUARD_STATE_DIR": str(folder / "state"),
+        }
+        variables |= environment or {}
         with open(self.stderr, "wb") as file:
             self.process = subprocess.Popen(
                 [*pipeguard, "wrap", *options, "--", *words],
@@ -62,7 +68,7 @@ class Wrapped:
                 stderr=file,
                 bufsize=0,
                 cwd=folder,
-                env=inherited | {MARK: self.mark.decode()[len(MARK) + 1 :]} | (environment or {}),
+                env={name: value for name, value in variables.items() if value is not None},
             )
         self._number = 0
         self._rest = b""

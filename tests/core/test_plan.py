@@ -1,0 +1,124 @@
+"""Many patterns at once: the engine never misses what the rule's own expression finds."""
+
+import re
+from functools import cache
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from pipeguard.core.plan import Plan, make, weaker
+from pipeguard.core.rules import Rule
+from pipeguard.core.scan import BLOCK_BYTES
+from pipeguard.errors import EngineError
+from tests.fuzz.budget import tried
+from tests.fuzz.rulebook import RULES, Sample, engine_of, expression, samples
+
+RULE_IDS = sorted(RULES)
+
+
+@cache
+def matching(rule: str) -> st.SearchStrategy[bytes]:
+    """Texts that a rule's pattern matches, read as characters rather than as bytes."""
+    found = re.compile(RULES[rule].pattern, expression(RULES[rule]).flags)
+    return st.from_regex(found).map(str.encode)
+
+
+def is_seen(rule: Rule, data: bytes) -> bool:
+    """Whether the engine tells a rule that `re` finds, and no later than it ends there."""
+    match = expression(rule).search(data)
+    assert match is not None
+    hits = engine_of(rule.id).look(data, squeezed=False)[1]
+    ends = [end for seen, end in hits if seen.id == rule.id]
+    return len(ends) == 1 and ends[0] <= match.end()
+
+
+FILLER = b"The quick brown fox jumps over the lazy dog, 0123456789 times.\n" * 8
+
+
+@pytest.mark.parametrize("before", [0, 1, 15, 64, 500])
+def test_the_engine_sees_every_sample_wherever_it_stands(before: int) -> None:
+    """An engine of many automata may find a pattern at the start of a text and miss it later."""
+    assert len(samples()) > 2 * len(RULES)
+    missed = set()
+    for sample in samples():
+        text = FILLER[len(FILLER) - before :] + sample.text.encode() + b"\nand more\n"
+        for data in (text, text[: -len(b"\nand more\n")]):
+            if expression(sample.rule).search(data) and not is_seen(sample.rule, data):
+                missed.add((sample.rule.id, sample.found))
+    assert missed == set()
+
+
+@tried(60)
+@given(st.data())
+def test_the_engine_sees_whatever_matches(data: st.DataObject) -> None:
+    rule = RULES[data.draw(st.sampled_from(RULE_IDS))]
+    text = data.draw(matching(rule.id))
+    assume(len(text) <= BLOCK_BYTES and expression(rule).search(text))
+    assert is_seen(rule, text)
+
+
+@tried(150)
+@given(st.sampled_from(samples()), st.binary(max_size=20), st.binary(max_size=20))
+def test_a_weaker_pattern_matches_wherever_the_pattern_does(
+    sample: Sample, before: bytes, after: bytes
+) -> None:
+    data = before + sample.text.encode() + after
+    pattern = expression(sample.rule)
+    match = pattern.search(data)
+    assume(match)
+    weak = re.compile(weaker(sample.rule.pattern).encode(), pattern.flags)
+    assert weak.search(data) is not None
+    assert is_seen(sample.rule, data)
+
+
+WEAKER = {
+    r"(?:\A|[!#]\s{0,8})ignore": "ignore",
+    r"a(?:\A|b(?:c|\))[)\]]d)?e": "ae",
+    r"(?:\A|[^)]){1,2}?x": "x",
+    r"(?:\A|[])]+)y(?:\A|\()z": "yz",
+    "a{40,}": "a{40}",
+    "a{40,99}?": "a{40}",
+    "a{0,4}": "a{0,4}",
+    "a{40,}b": "a{40,}b",
+    "plain": "plain",
+}
+
+
+@pytest.mark.parametrize(("pattern", "expected"), WEAKER.items(), ids=[*WEAKER])
+def test_what_is_left_out_of_a_pattern(pattern: str, expected: str) -> None:
+    assert weaker(pattern) == expected
+
+
+def test_a_plan_tells_each_pattern_once_with_its_first_end() -> None:
+    plan = Plan(make([("ab", False), ("B{2,}", True), ("x", False)]))
+    assert sorted(plan.look(b"..ab..abbb")) == [(0, 4), (1, 9)]
+    assert sorted(plan.share().look(b"x")) == [(2, 1)]
+
+
+def test_a_plan_of_no_patterns_sees_nothing() -> None:
+    assert Plan(make([])).look(b"anything at all") == []
+
+
+def test_a_pattern_that_the_engine_does_not_take_is_an_error() -> None:
+    with pytest.raises(EngineError, match="does not take a pattern"):
+        make([(r"(a)\1", False)])
+
+
+@pytest.mark.parametrize("blob", [b"", b"not a database", bytes(1000)], ids=range(3))
+def test_a_database_that_is_not_one_is_an_error(blob: bytes) -> None:
+    with pytest.raises(EngineError, match="do not load"):
+        Plan(blob)
+
+
+def test_a_database_with_a_bit_turned_is_an_error() -> None:
+    blob = bytearray(make([("abc", False)]))
+    blob[len(blob) // 2] ^= 1
+    with pytest.raises(EngineError, match="do not load"):
+        Plan(bytes(blob))
+
+
+def test_a_failure_of_the_engine_is_an_error() -> None:
+    plan = Plan(make([("abc", False)]))
+    with pytest.raises(EngineError, match="failed: TypeError"):
+        plan.look(None)  # type: ignore[arg-type]  as a broken engine would

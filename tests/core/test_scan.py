@@ -1,0 +1,276 @@
+"""The whole scanner: nothing is missed for where or how it is written, and no secret is told."""
+
+import base64
+import json
+from typing import NamedTuple
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from pipeguard.core.finding import Confidence
+from pipeguard.core.message import JsonValue, Number
+from pipeguard.core.places import Surface
+from pipeguard.core.proof import frame_value, sample_place
+from pipeguard.core.rules import Rule, View
+from pipeguard.core.scan import BLOCK_BYTES, EXCERPT, OVERLAP_BYTES, Match, Seen, masked
+from tests.fuzz.budget import tried
+from tests.fuzz.disguises import ENCODINGS, FOLDS, JSON_IN_A_STRING
+from tests.fuzz.rulebook import RULES, Sample, decodable, engine_of, engines, samples
+from tests.fuzz.values import long_texts, texts, values
+
+FILLER = "The quick brown fox jumps over the lazy dog and runs away.\n" * 600
+EDGE = OVERLAP_BYTES + 76
+SURFACES = {"secrets": Surface.TO_SERVER, "injection": Surface.TO_CLIENT}
+
+
+def scanned(rule: Rule, surface: Surface, value: JsonValue) -> Seen:
+    place = sample_place(rule, surface)
+    return engine_of(rule.id).scan(value, lambda _: place, surface)
+
+
+def matches_of(rule: Rule, surface: Surface, text: str) -> list[Match]:
+    seen = scanned(rule, surface, frame_value(surface, text))
+    return [match for match in seen.matches if match.rule.id == rule.id]
+
+
+def surface_of(rule: Rule) -> Surface:
+    return next(surface for surface in Surface if surface in rule.surfaces)
+
+
+# --- wherever it stands ------------------------------------------------------------------------
+
+textual = tuple(sample for sample in samples() if View.TEXT in sample.rule.views)
+
+
+def stands_alone(sample: Sample) -> bool:
+    """Whether it is still found between lines of ordinary text, at the start of a long one."""
+    return bool(matches_of(sample.rule, surface_of(sample.rule), f"away.\n{sample.text}\nThe end."))
+
+
+@tried(300)
+@given(st.sampled_from(textual), st.integers(-EDGE, EDGE), st.integers(1, 2))
+def test_a_sample_is_found_at_any_place_around_the_edge_of_a_block(
+    sample: Sample, offset: int, block: int
+) -> None:
+    assume(stands_alone(sample))
+    before = max(0, block * BLOCK_BYTES + offset)
+    text = f"{FILLER[:before]}\n{sample.text}\n{FILLER[: BLOCK_BYTES // 2]}"
+    assert matches_of(sample.rule, surface_of(sample.rule), text)
+
+
+@pytest.mark.parametrize("rule", ["secrets.aws-access-key-id", "injection.override-instructions"])
+def test_a_sample_is_found_at_every_place_around_the_edge_of_a_block(rule: str) -> None:
+    sample = next(one for one in textual if one.rule.id == rule)
+    surface = surface_of(sample.rule)
+    missed = []
+    for before in range(BLOCK_BYTES - EDGE, BLOCK_BYTES + EDGE):
+        text = f"{FILLER[:before]}\n{sample.text}\n{FILLER[:4000]}"
+        if not matches_of(sample.rule, surface, text):
+            missed.append(before)
+    assert missed == []
+
+
+@tried(100)
+@given(st.sampled_from(textual), st.lists(texts, max_size=3), st.data())
+def test_a_sample_is_found_in_any_value(
+    sample: Sample, beside: list[str], data: st.DataObject
+) -> None:
+    assume(stands_alone(sample))
+    value: JsonValue = sample.text
+    for _ in range(data.draw(st.integers(0, 8))):
+        value = [*beside, value] if data.draw(st.booleans()) else {"some": beside[:1], "k": value}
+    surface = surface_of(sample.rule)
+    assert sample.rule.id in {m.rule.id for m in scanned(sample.rule, surface, [value]).matches}
+
+
+# --- however it is written ---------------------------------------------------------------------
+
+
+def embedded(text: str) -> str:
+    return f"Please look at this: {text} and tell me."
+
+
+class Written(NamedTuple):
+    """A sample under disguises, as a text of ordinary words holds it."""
+
+    sample: Sample
+    names: tuple[str, ...]
+    text: str
+
+
+def fits(name: str, text: str, *, inner: bool) -> bool:
+    """Whether a disguise can carry a text at all, and says something of it."""
+    if name == "tags":
+        return text.isascii() and not inner and "\n" not in text
+    if name == "base32 lower":
+        return len(text) >= 32
+    if name == "percent where needed":
+        return not inner and "%" not in text
+    return not (name == "escapes x" and not text.isascii())
+
+
+@st.composite
+def written(draw: st.DrawFn, pack: str, levels: int) -> Written:
+    sample = draw(st.sampled_from(decodable(pack, SURFACES[pack])))
+    text, names = sample.text, list[str]()
+    for level in range(levels):
+        name = draw(st.sampled_from(sorted(ENCODINGS)))
+        assume(fits(name, text, inner=level + 1 < levels))
+        text = ENCODINGS[name](text)
+        names.append(name)
+    assume(embedded(text) != embedded(sample.text))
+    return Written(sample, tuple(names), embedded(text))
+
+
+@pytest.mark.parametrize("pack", SURFACES)
+@pytest.mark.parametrize("name", sorted(ENCODINGS))
+def test_every_sample_is_found_under_every_encoding(pack: str, name: str) -> None:
+    surface = SURFACES[pack]
+    missed = []
+    for sample in decodable(pack, surface)[:: 3 if pack == "secrets" else 2]:
+        if not fits(name, sample.text, inner=False):
+            continue
+        if not matches_of(sample.rule, surface, embedded(ENCODINGS[name](sample.text))):
+            missed.append((sample.rule.id, sample.text))
+    assert missed == []
+
+
+@tried(150)
+@given(written("secrets", 2))
+def test_a_secret_is_found_under_two_encodings(found: Written) -> None:
+    assert matches_of(found.sample.rule, Surface.TO_SERVER, found.text)
+
+
+@tried(150)
+@given(written("injection", 2))
+def test_an_order_is_found_under_two_encodings(found: Written) -> None:
+    assert matches_of(found.sample.rule, Surface.TO_CLIENT, found.text)
+
+
+@pytest.mark.parametrize("pack", SURFACES)
+def test_a_sample_is_found_in_json_in_a_string(pack: str) -> None:
+    for sample in decodable(pack, SURFACES[pack])[::4]:
+        for text in (JSON_IN_A_STRING(sample.text), json.dumps({"a": json.dumps(sample.text)})):
+            assert matches_of(sample.rule, SURFACES[pack], text), sample
+
+
+@tried(150)
+@given(
+    st.sampled_from([s for s in textual if View.FOLDED in s.rule.views and s.text.isascii()]),
+    st.sampled_from(sorted(FOLDS)),
+)
+def test_a_sample_is_found_under_every_fold(sample: Sample, name: str) -> None:
+    text = f"away.\n{sample.text}\nThe end."
+    assume(matches_of(sample.rule, surface_of(sample.rule), text))
+    disguised = FOLDS[name](sample.text)
+    assume(disguised != sample.text)
+    assert matches_of(sample.rule, surface_of(sample.rule), f"away.\n{disguised}\nThe end.")
+
+
+@tried(100)
+@given(
+    st.sampled_from([s for s in decodable("secrets", Surface.TO_SERVER) if s.found == s.text]),
+    st.data(),
+)
+def test_a_secret_is_found_that_is_torn_over_several_strings(
+    sample: Sample, data: st.DataObject
+) -> None:
+    assume(View.JOINED in sample.rule.views and len(sample.text) >= 12)
+    cuts = data.draw(st.sets(st.integers(1, len(sample.text) - 1), min_size=1, max_size=4))
+    ends = [0, *sorted(cuts), len(sample.text)]
+    parts = [sample.text[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+    found = scanned(sample.rule, Surface.TO_SERVER, {"parts": list(parts)}).matches
+    assert sample.rule.id in {match.rule.id for match in found}
+
+
+# --- what is told ------------------------------------------------------------------------------
+
+
+@tried(150)
+@given(st.sampled_from(samples()), texts, texts)
+def test_a_match_tells_where_it_stands(sample: Sample, before: str, after: str) -> None:
+    surface = surface_of(sample.rule)
+    text = before + "\n" + sample.text + "\n" + after
+    for match in scanned(sample.rule, surface, ["first", {"key": text}, "last"]).matches:
+        if match.exact and match.path == (1, "key"):
+            stretch = text[match.start : match.end].encode()
+            pattern = engine_of(sample.rule.id).expression(match.rule, squeezed=False)
+            if match.view == "text":
+                assert pattern.search(text.encode())
+                assert stretch.strip() in pattern.search(text.encode())[0] or "secret" in (
+                    pattern.groupindex
+                )
+        assert 0 <= match.start <= match.end <= len(text)
+        assert len(match.excerpt) <= EXCERPT + 20
+
+
+@tried(300)
+@given(st.sampled_from(samples()), st.booleans())
+def test_an_excerpt_never_holds_the_secret(sample: Sample, whole: bool) -> None:
+    assume(sample.rule.pack == "secrets" and len(sample.secret) > 8)
+    told = masked(sample.rule, (sample.found if whole else sample.secret).encode())
+    for at in range(len(sample.secret) - 5):
+        assert sample.secret[at : at + 6] not in told.partition(" (")[0]
+
+
+@tried(100)
+@given(st.binary(max_size=600), st.sampled_from([*RULES]))
+def test_any_bytes_can_be_told(found: bytes, rule: str) -> None:
+    told = masked(RULES[rule], found)
+    assert len(told) <= EXCERPT
+    assert told.isprintable()
+
+
+# Lines of a log hold what rules are sure of without a key before it.
+maskable = tuple(
+    sample
+    for sample in decodable("secrets", Surface.TO_SERVER)
+    if sample.rule.confidence is Confidence.HIGH and View.TEXT in sample.rule.views
+)
+
+
+@tried(200)
+@given(st.sampled_from(maskable), long_texts, long_texts)
+def test_no_sample_passes_in_a_line_of_a_log(sample: Sample, before: str, after: str) -> None:
+    line = f"{before}\n{sample.text}\n{after}".encode()
+    told = engines().to_server.mask(line)
+    assert sample.secret.encode() not in told
+    assert b"[masked:" in told
+
+
+@tried(100)
+@given(st.binary(max_size=200))
+def test_any_line_of_a_log_can_be_masked(line: bytes) -> None:
+    told = engines().to_server.mask(line)
+    assert told == line or b"[masked:" in told
+
+
+def test_a_line_without_a_secret_is_the_same_bytes() -> None:
+    line = b"\xff\xfe started on port 8080\r\n"
+    assert engines().to_server.mask(line) is line
+
+
+@tried(150)
+@given(values, st.sampled_from(sorted(Surface, key=str)))
+def test_any_value_can_be_scanned_on_any_surface(value: JsonValue, surface: Surface) -> None:
+    for engine in engines().over(surface):
+        seen = engine.scan(value, lambda _: "result.text", surface)
+        assert not seen.unfinished
+        assert engine.scan(value, lambda _: "result.text", surface) == seen
+
+
+def test_a_clone_finds_the_same() -> None:
+    engine = engines().to_server
+    for sample in decodable("secrets", Surface.TO_SERVER)[::20]:
+        value: JsonValue = {"text": sample.text}
+        one = engine.scan(value, lambda _: "call.arguments", Surface.TO_SERVER)
+        assert engine.clone().scan(value, lambda _: "call.arguments", Surface.TO_SERVER) == one
+
+
+@pytest.mark.parametrize("surface", sorted(Surface, key=str), ids=str)
+def test_too_much_that_is_encoded_is_told(surface: Surface) -> None:
+    text = " ".join(base64.b64encode(b"some words %d" % n).decode() for n in range(60_000))
+    for engine in engines().over(surface):
+        if engine.surface is surface:
+            assert engine.scan([text, Number("1")], lambda _: "result.text", surface).undecoded

@@ -1,0 +1,285 @@
+"""Frames through a running wrap: whole, in order, as they came, and bounded in memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.launch.processes import until
+from tests.wrap.server import KEY
+from tests.wrap.wrapped import UNSCANNABLE, Json, Object, Wrapped, error_code, line, result, stdin
+
+MIB = 2**20
+BURST = 64
+FLOOD_BYTES = 16 * 1024  # of one notification's text
+FLOODED = 1000  # notifications, so 16 MB
+GROWTH_KIB = 12 * 1024  # below what is sent, above what the pipes and one read hold
+
+
+@pytest.fixture
+def wrapped(tmp_path: Path) -> Wrapped:
+    wrapped = Wrapped(tmp_path)
+    wrapped.initialize()
+    return wrapped
+
+
+def ping(id_: int, **more: object) -> Object:
+    return {"jsonrpc": "2.0", "id": id_, "method": "ping", **more}  # type: ignore[dict-item]
+
+
+def test_sixty_four_requests_at_once_are_answered_in_order(wrapped: Wrapped) -> None:
+    with wrapped:
+        ids = [wrapped.request("do/echo", text=f"number {number}") for number in range(BURST)]
+        answers = [wrapped.frame() for _ in ids]
+        assert [answer["id"] for answer in answers] == ids
+        assert [result(answer)["text"] for answer in answers] == [
+            f"number {number}" for number in range(BURST)
+        ]
+
+
+def test_large_frames_cross_each_other(wrapped: Wrapped) -> None:
+    # Both threads scan at once: neither may use what the other one is using.
+    with wrapped:
+        text = "The quick brown fox jumps over the lazy dog. " * 6000
+        ids = [wrapped.request("do/large", number=MIB)]
+        writer = threading.Thread(
+            target=lambda: ids.extend(wrapped.request("do/echo", text=text) for _ in range(12))
+        )
+        writer.start()
+        answers = [wrapped.frame() for _ in range(13)]
+        writer.join()
+        assert [answer["id"] for answer in answers] == ids
+        assert all("result" in answer for answer in answers), str(answers)[:1000]
+
+
+def test_a_frame_leaves_for_the_client_as_the_very_bytes_that_came(wrapped: Wrapped) -> None:
+    with wrapped:
+        odd = (
+            '{ "result" : {"n": 1.0, "e": 1E5, "big": 12345678901234567890123, "s": "\\u0041/\\/",'
+            ' "ls": "\u2028 \u2029 \x85", "é": "ü"} , "id":100, "jsonrpc":"2.0" }'
+        )
+        params: Json = {"text": (odd + "\n").encode().decode("latin-1")}
+        wrapped.send({"jsonrpc": "2.0", "id": 100, "method": "do/raw", "params": params})
+        assert wrapped.line() == odd.encode()
+
+
+def test_a_frame_leaves_for_the_server_as_the_very_bytes_that_came(tmp_path: Path) -> None:
+    got = tmp_path / "got"
+    frame = '{ "id" :100, "method":"x/y" ,"jsonrpc":"2.0", "params":{"é\\u00e9":[1.50,1E5]} }\r\n'
+    with Wrapped(tmp_path, command=["sh", "-c", 'cat > "$0"', str(got)]) as wrapped:
+        wrapped.send(frame.encode())
+        wrapped.hang_up()
+        assert wrapped.code() == 0
+        assert got.read_bytes() == frame.encode()
+
+
+def test_a_frame_of_one_byte_at_a_time_arrives(wrapped: Wrapped) -> None:
+    with wrapped:
+        for byte in line(ping(50)):
+            stdin(wrapped).write(bytes([byte]))
+        assert "result" in wrapped.answer(50)
+
+
+def test_many_frames_in_one_write_arrive(wrapped: Wrapped) -> None:
+    with wrapped:
+        wrapped.send(b"".join(line(ping(number)) for number in range(100, 200)))
+        assert [wrapped.frame()["id"] for _ in range(100)] == list(range(100, 200))
+
+
+def test_a_frame_that_ends_in_cr_lf_passes_with_its_cr(wrapped: Wrapped) -> None:
+    with wrapped:
+        wrapped.send(b'{"jsonrpc":"2.0","id":60,"method":"ping"}\r\n\r\n  \n')
+        assert "result" in wrapped.answer(60)
+        id_ = wrapped.request("do/raw", text=' \r\n{"jsonrpc":"2.0","id":2,"result":{"a":1}}\r\n')
+        assert id_ == 2
+        assert wrapped.line() == b'{"jsonrpc":"2.0","id":2,"result":{"a":1}}\r'
+
+
+def test_only_lf_ends_a_frame(wrapped: Wrapped) -> None:
+    with wrapped:
+        text = "a\u2028b\u2029c\u0085d\re"
+        wrapped.send(
+            json.dumps(
+                {"jsonrpc": "2.0", "id": 61, "method": "do/echo", "params": {"text": text}},
+                ensure_ascii=False,
+            ).encode()
+            + b"\n"
+        )
+        assert result(wrapped.answer(61))["text"] == text
+
+
+def test_a_frame_of_almost_sixteen_mebibytes_passes(wrapped: Wrapped) -> None:
+    with wrapped:
+        text = "word " * ((16 * MIB - 1024) // 5)
+        assert result(wrapped.ask("do/echo", text=text))["text"] == text
+
+
+def test_a_frame_over_the_limit_is_answered_under_its_id_and_the_next_works(
+    wrapped: Wrapped,
+) -> None:
+    with wrapped:
+        head = wrapped.request("do/echo", text="x" * 17 * MIB)
+        assert error_code(wrapped.answer(head)) == UNSCANNABLE
+        tail: Object = {"params": {"text": "x" * 17 * MIB}, "method": "do/echo", "id": 900}
+        wrapped.send({**tail, "jsonrpc": "2.0"})
+        assert error_code(wrapped.answer(900)) == UNSCANNABLE
+        assert "result" in wrapped.ask("ping")
+
+
+def test_an_answer_over_the_limit_is_replaced_and_the_next_works(wrapped: Wrapped) -> None:
+    with wrapped:
+        assert error_code(wrapped.ask("do/large", number=17 * MIB)) == UNSCANNABLE
+        assert "result" in wrapped.ask("ping")
+
+
+def test_a_line_that_never_ends_ends_that_side(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("limits: {frame: 64 KiB}\n")
+    options = ("--name", "demo", "--policy", str(policy), "--grace", "0.1")
+    with Wrapped(tmp_path, options=options) as wrapped:
+        wrapped.initialize()
+        waits = wrapped.request("do/raw", text="x" * 60_000)
+        wrapped.send(b"x" * (5 * 64 * 1024))
+        answers = wrapped.frames_to_the_end()
+        assert waits in [answer.get("id") for answer in answers]
+        assert wrapped.code() == 0
+
+
+@pytest.mark.parametrize(
+    "banner",
+    [
+        "Server listening on stdio\\n",
+        "\\xef\\xbb\\xbf",
+        "\\x1b[31mred\\x1b[0m\\x07\\n\\n\\n",
+        "\\x00\\xff\\xfe\\x80binary\\n{\\n",
+        '{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}\\n',
+    ],
+    ids=["text", "bom", "ansi", "binary", "too-early"],
+)
+def test_what_a_server_prints_before_it_is_asked_never_reaches_the_client(
+    tmp_path: Path, banner: str
+) -> None:
+    with Wrapped(tmp_path, f"banner={banner}") as wrapped:
+        wrapped.initialize()
+        assert wrapped.seen == []
+        wrapped.hang_up()
+        assert wrapped.frames_to_the_end() == []
+        assert wrapped.code() == 0
+
+
+def test_garbage_between_frames_is_dropped_with_an_event(wrapped: Wrapped) -> None:
+    with wrapped:
+        garbage = bytes(range(256)).decode("latin-1").replace("\n", "") + "\n"
+        for _ in range(20):
+            wrapped.ask("do/raw", text=garbage)
+        wrapped.ask("do/raw", text="plain words\n")
+        assert wrapped.seen == []
+        wrapped.hang_up()
+        assert wrapped.code() == 0
+        assert "protocol." in wrapped.said()
+
+
+def test_nothing_that_is_no_frame_ever_reaches_the_client(tmp_path: Path) -> None:
+    options = ("--name", "demo", "--log-level", "trace", "--log-format", "json")
+    with Wrapped(tmp_path, "say=hello", "banner=hello\\n", options=options) as wrapped:
+        wrapped.initialize()
+        wrapped.ask("do/say", text="on stderr\n")
+        wrapped.send(b"not json\n")
+        wrapped.ask("do/raw", text="nor this\n")
+        wrapped.hang_up()
+        lines = [json.dumps(frame) for frame in wrapped.frames_to_the_end()]
+        assert lines == []
+        assert wrapped.code() == 0
+
+
+# --- memory -----------------------------------------------------------------------------
+
+
+def test_a_client_that_does_not_read_stops_the_server_and_fills_no_memory(
+    wrapped: Wrapped,
+) -> None:
+    with wrapped:
+        before = wrapped.peak_kib()
+        flood = wrapped.request("do/flood", number=FLOODED, text="word " * (FLOOD_BYTES // 5))
+        until(wrapped.is_idle, "all pipes are full")
+        again = wrapped.request("ping")  # the other direction goes on
+        assert wrapped.peak_kib() - before < GROWTH_KIB
+        assert "result" in wrapped.answer(flood)
+        assert "result" in wrapped.answer(again)
+        assert len(wrapped.seen) == FLOODED
+        assert wrapped.peak_kib() - before < GROWTH_KIB
+
+
+def test_a_server_that_does_not_read_stops_the_client_and_fills_no_memory(
+    wrapped: Wrapped, tmp_path: Path
+) -> None:
+    with wrapped:
+        before = wrapped.peak_kib()
+        go_on = tmp_path / "go-on"
+        waits = wrapped.request("do/wait", text=str(go_on))
+        text = "word " * (FLOOD_BYTES // 5)
+        message = line({"jsonrpc": "2.0", "method": "notifications/x", "params": {"text": text}})
+        writer = threading.Thread(target=lambda: wrapped.send(message * FLOODED))
+        writer.start()
+        until(wrapped.is_idle, "all pipes are full")
+        assert writer.is_alive()
+        assert wrapped.peak_kib() - before < GROWTH_KIB
+        go_on.touch()
+        assert "result" in wrapped.answer(waits)
+        writer.join()
+        assert "result" in wrapped.ask("ping")
+        assert wrapped.peak_kib() - before < GROWTH_KIB
+
+
+def test_requests_go_on_in_a_flood_of_notifications(wrapped: Wrapped) -> None:
+    with wrapped:
+        before = wrapped.peak_kib()
+        flood = wrapped.request("do/flood", number=3000, text="tick")
+        pings = [wrapped.request("ping") for _ in range(20)]
+        assert "result" in wrapped.answer(flood)
+        assert all("result" in wrapped.answer(id_) for id_ in pings)
+        assert len(wrapped.seen) == 3000
+        assert wrapped.peak_kib() - before < GROWTH_KIB
+
+
+# --- standard error ---------------------------------------------------------------------
+
+
+def test_a_secret_on_stderr_is_masked_and_all_else_is_as_it_was(wrapped: Wrapped) -> None:
+    with wrapped:
+        wrapped.ask("do/say", text="before\nloaded {key} from disk\n\tafter \x1b[1mbold\n")
+        wrapped.hang_up()
+        assert wrapped.code() == 0
+        said = wrapped.said()
+        assert KEY not in said
+        assert said.startswith("before\nloaded [masked:")
+        assert said.endswith(" from disk\n\tafter \x1b[1mbold\n")
+
+
+def test_the_last_words_of_a_crash_are_not_lost(wrapped: Wrapped) -> None:
+    with wrapped:
+        words = "".join(f"line {number}: {{key}}\n" for number in range(2000)) + "fatal"
+        wrapped.ask("do/say", text=words)
+        wrapped.request("do/kill", number=9)
+        assert wrapped.code() == 137
+        said = wrapped.said()
+        assert KEY not in said
+        assert said.count("masked:") == 2000
+        assert "line 1999: " in said
+        assert "\nfatal" in said
+
+
+def test_a_flood_on_stderr_holds_no_frames_and_no_memory(wrapped: Wrapped) -> None:
+    with wrapped:
+        before = wrapped.peak_kib()
+        for _ in range(8):
+            wrapped.ask("do/say", text="a word or two\n" * 70_000)
+        assert "result" in wrapped.ask("ping")
+        wrapped.hang_up()
+        assert wrapped.code() == 0
+        assert os.path.getsize(wrapped.stderr) == 8 * 14 * 70_000  # noqa: PTH202
+        assert before

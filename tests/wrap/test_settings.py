@@ -1,0 +1,393 @@
+"""What a running wrap was told, by options, policy, environment and the store: it has effect."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeguard.core.fingerprint import Pin
+from pipeguard.state import recorder
+from pipeguard.state.audit import Row, Wanted, rows
+from pipeguard.state.store import Store
+from tests.launch.processes import until
+from tests.wrap.server import KEY
+from tests.wrap.wrapped import (
+    INTERNAL,
+    PIPEGUARD,
+    PYTHON,
+    SERVER,
+    Json,
+    Object,
+    Wrapped,
+    error_code,
+    result,
+)
+
+
+def told(tmp_path: Path, *options: str, environment: dict[str, str] | None = None) -> Object:
+    """The environment that the server has."""
+    with Wrapped(tmp_path, options=options, environment=environment) as wrapped:
+        return result(wrapped.ask("do/environment"))
+
+
+def audited(wrapped: Wrapped, name: str = "demo") -> list[Row]:
+    with Store.open(wrapped.store) as store:
+        return list(rows(store, Wanted(server=name)))
+
+
+def pins(wrapped: Wrapped, name: str = "demo") -> dict[tuple[str, str], Pin]:
+    with Store.open(wrapped.store) as store:
+        return store.pins(name)
+
+
+def leaks(wrapped: Wrapped) -> Object:
+    return wrapped.ask("tools/call", name="echo", arguments={"text": f"use {KEY} for it"})
+
+
+# --- the environment --------------------------------------------------------------------
+
+
+def test_what_a_client_puts_into_the_entry_reaches_the_server(tmp_path: Path) -> None:
+    got = told(tmp_path, environment={"DEMO_API_KEY": "from-the-entry"})
+    assert got["DEMO_API_KEY"] == "from-the-entry"
+
+
+def test_what_the_client_has_itself_is_withheld_but_for_what_is_named(tmp_path: Path) -> None:
+    # The client is this very process: what it was started with is not for the server.
+    inherited = Path(f"/proc/{os.getpid()}/environ").read_bytes().split(b"\0")
+    names = {entry.partition(b"=")[0].decode() for entry in inherited if entry}
+    private = sorted(names - {"PATH", "HOME", "LANG", "USER", "TERM", "SHELL", "PWD", "SHLVL", "_"})
+    got = told(tmp_path, "--env", "DEMO_GIVEN=1", "--env", "PATH")
+    assert got["DEMO_GIVEN"] == "1"
+    assert "PATH" in got
+    assert not [name for name in private if name in got and os.environ[name] != got[name]]
+
+
+def test_our_own_variables_are_not_the_servers(tmp_path: Path) -> None:
+    for options in ((), ("--inherit-env",)):
+        got = told(tmp_path, *options, environment={"PIPEGUARD_SOMETHING": "ours"})
+        assert not [name for name in got if name.startswith("PIPEGUARD_")]
+
+
+def test_all_is_passed_where_that_was_asked_for(tmp_path: Path) -> None:
+    got = told(tmp_path, "--inherit-env")
+    assert {name for name in os.environ if not name.startswith("PIPEGUARD_")} <= got.keys()
+
+
+def test_a_variable_that_is_asked_for_and_not_there_is_told(tmp_path: Path) -> None:
+    with Wrapped(tmp_path, options=("--env", "NO_SUCH_VARIABLE")) as wrapped:
+        wrapped.initialize()
+        wrapped.hang_up()
+        assert wrapped.code() == 0
+        assert wrapped.said() == (
+            "pipeguard: --env NO_SUCH_VARIABLE: there is no such variable to pass.\n"
+        )
+
+
+def test_the_server_starts_in_the_directory_that_was_given(tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    with Wrapped(tmp_path, options=("--cwd", str(folder))) as wrapped:
+        assert result(wrapped.ask("do/directory"))["directory"] == str(folder.resolve())
+
+
+def test_a_server_that_dies_young_is_told_which_variables_it_may_miss(tmp_path: Path) -> None:
+    # A client between us that has the variable itself, so that it was not put there for the entry.
+    client = "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))"
+    between = (sys.executable, "-I", "-c", client, *PIPEGUARD)
+    environment = {"DEMO_TOKEN": "of-the-client"}
+    with Wrapped(tmp_path, "exit=3", pipeguard=between, environment=environment) as wrapped:
+        assert wrapped.frames_to_the_end() == []
+        assert wrapped.code() == 3
+        assert wrapped.said().startswith("pipeguard: the server ended with 3. These variables were")
+        assert "DEMO_TOKEN" in wrapped.said()
+        assert "of-the-client" not in wrapped.said()
+
+
+def test_a_server_that_was_ended_is_not_said_to_miss_anything(tmp_path: Path) -> None:
+    with Wrapped(tmp_path, "sleep", options=("--grace", "0.1")) as wrapped:
+        until(wrapped.is_idle, "it runs")
+        wrapped.hang_up()
+        assert wrapped.code() == 143
+        assert wrapped.said() == ""
+
+
+def test_a_module_in_pythonpath_or_the_folder_is_the_servers_and_not_ours(tmp_path: Path) -> None:
+    hostile = tmp_path / "hostile"
+    hostile.mkdir()
+    witness = tmp_path / "witness"
+    evil = f"import os, sys\nwith open({str(witness)!r}, 'a') as f: f.write(' '.join(sys.argv))\n"
+    for name in ("json", "threading", "queue", "hashlib", "hyperscan", "click", "dataclasses"):
+        (hostile / f"{name}.py").write_text(evil + "raise SystemExit(66)\n")
+        (tmp_path / f"{name}.py").write_text(evil + "raise SystemExit(66)\n")
+    environment = {"PYTHONPATH": str(hostile), "COVERAGE_PROCESS_START": None}
+    environment["COVERAGE_PROCESS_CONFIG"] = None  # coverage itself imports json
+    plain = (sys.executable, "-m", "pipeguard")  # as a client would start it: no -E, no -P
+    with Wrapped(tmp_path, pipeguard=plain, environment=environment) as wrapped:
+        wrapped.initialize()
+        assert result(wrapped.ask("do/environment"))["PYTHONPATH"] == str(hostile)
+        wrapped.hang_up()
+        assert wrapped.code() == 0
+    assert not witness.exists()
+
+
+# --- policy and its options -------------------------------------------------------------
+
+
+def test_a_secret_is_blocked_out_of_the_box(tmp_path: Path) -> None:
+    with Wrapped(tmp_path) as wrapped:
+        wrapped.initialize()
+        answer = leaks(wrapped)
+        assert result(answer)["isError"] is True
+        assert "secrets.aws-access-key-id" in str(answer)
+        assert KEY not in str(answer)
+        wrapped.hang_up()
+        assert wrapped.code() == 0
+        assert "pipeguard allow" in wrapped.said()
+        assert KEY not in wrapped.said()
+
+
+def test_observed_a_secret_passes_and_is_recorded(tmp_path: Path) -> None:
+    with Wrapped(tmp_path, options=("--name", "demo", "--observe")) as wrapped:
+        wrapped.initialize()
+        assert KEY in str(leaks(wrapped))
+        wrapped.hang_up()
+        assert wrapped.code() == 0
+        actions = {row.entry.action for row in audited(wrapped) if "aws" in row.entry.findings}
+        assert actions == {"warn"}
+
+
+def test_a_policy_file_is_obeyed(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("actions:\n- {pack: secrets, action: redact}\n")
+    with Wrapped(tmp_path, options=("--policy", str(policy))) as wrapped:
+        wrapped.initialize()
+        answer = leaks(wrapped)
+        assert "isError" not in result(answer)
+        assert KEY not in str(answer)
+
+
+def test_under_review_a_tool_is_held_until_it_is_approved(tmp_path: Path) -> None:
+    with Wrapped(tmp_path, options=("--name", "demo", "--trust", "review")) as wrapped:
+        wrapped.initialize()
+        assert result(wrapped.ask("tools/list"))["tools"] == []
+        call = wrapped.ask("tools/call", name="echo", arguments={"text": "hello"})
+        assert result(call)["isError"] is True
+        approve(wrapped)
+        assert wrapped.frame()["method"] == "notifications/tools/list_changed"
+        assert len(listed(wrapped)) == 1
+        call = wrapped.ask("tools/call", name="echo", arguments={"text": "hello"})
+        assert "isError" not in result(call)
+
+
+def test_without_an_audit_pins_are_kept_all_the_same(tmp_path: Path) -> None:
+    with Wrapped(tmp_path, options=("--name", "demo", "--no-audit")) as wrapped:
+        wrapped.initialize()
+        wrapped.ask("tools/list")
+        leaks(wrapped)
+        wrapped.hang_up()
+        assert wrapped.code() == 0
+        assert ("tool", "echo") in pins(wrapped)
+        assert audited(wrapped) == []
+        assert "secrets.aws-access-key-id" in wrapped.said()
+
+
+def test_the_audit_has_every_frame_with_the_clients_name(tmp_path: Path) -> None:
+    with Wrapped(tmp_path) as wrapped:
+        wrapped.initialize()
+        wrapped.ask("tools/list")
+        wrapped.hang_up()
+        assert wrapped.code() == 0
+        entries = [row.entry for row in audited(wrapped)]
+        assert [entry.method for entry in entries if entry.direction == "to-server"] == [
+            "initialize",
+            "notifications/initialized",
+            "tools/list",
+        ]
+        assert {entry.client for entry in entries[1:]} == {"tests 1"}
+
+
+@pytest.mark.parametrize(("level", "shown"), [("warning", False), ("info", False), ("trace", True)])
+def test_a_trace_shows_every_frame_with_its_secrets_masked(
+    tmp_path: Path, level: str, shown: bool
+) -> None:
+    options = ("--observe", "--log-level", level, "--log-format", "json")
+    with Wrapped(tmp_path, options=options) as wrapped:
+        wrapped.initialize()
+        wrapped.ask("tools/call", name="echo", arguments={"text": "x" * 4080 + f" {KEY} y"})
+        leaks(wrapped)
+        wrapped.hang_up()
+        assert wrapped.code() == 0
+        lines: list[dict[str, Any]] = [json.loads(text) for text in wrapped.said().splitlines()]
+        assert lines
+        frames = [entry["frame"] for entry in lines if "frame" in entry]
+        assert bool(frames) is shown
+        assert KEY[:10] not in wrapped.said()
+        if shown:
+            assert "initialize" in frames[0]
+            assert "[masked:" in "".join(frames)
+
+
+def test_a_log_that_is_off_says_nothing(tmp_path: Path) -> None:
+    with Wrapped(tmp_path, options=("--log-level", "off")) as wrapped:
+        wrapped.initialize()
+        leaks(wrapped)
+        wrapped.hang_up()
+        assert wrapped.code() == 0
+        assert wrapped.said() == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (("--grace", "soon"), "--grace soon: give seconds, as 2 or 0.5."),
+        (("--grace", "nan"), "--grace nan: give seconds, as 2 or 0.5."),
+        (("--log-level", "loud"), "--log-level loud: there are trace, debug, info"),
+        (("--log-format", "xml"), "--log-format xml: there are console, json."),
+        (("--trust", "nobody"), "--trust nobody: there are first-use, review."),
+        (("--policy", "/no/such/policy"), "/no/such/policy cannot be read"),
+    ],
+)
+def test_what_is_wrong_is_told_on_stderr_and_to_whoever_asks(
+    tmp_path: Path, options: tuple[str, str], why: str
+) -> None:
+    with Wrapped(tmp_path, options=options) as wrapped:
+        id_ = wrapped.request("initialize")
+        answer = wrapped.answer(id_)
+        assert error_code(answer) == INTERNAL
+        assert why in str(answer)
+        wrapped.hang_up()
+        assert wrapped.code() == 2
+        assert wrapped.said().startswith(f"pipeguard: {why}")
+
+
+def test_a_wrong_policy_names_line_and_key_and_ends_the_server(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("mode: enforce\ntrusst: review\n")
+    with Wrapped(tmp_path, "stubborn", options=("--policy", str(policy))) as wrapped:
+        wrapped.hang_up()
+        assert wrapped.frames_to_the_end() == []
+        assert wrapped.code() == 2
+        assert f"{policy} has one error:\n  line 2, column 1: trusst" in wrapped.said()
+        assert wrapped.running() == []
+
+
+def test_a_store_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "pipeguard.db").write_text("this is no database, but long enough" * 99)
+    with Wrapped(tmp_path) as wrapped:
+        assert error_code(wrapped.ask("initialize")) == INTERNAL
+        wrapped.hang_up()
+        assert wrapped.code() == 4
+        assert "pipeguard.db" in wrapped.said()
+
+
+def test_without_a_scan_engine_nothing_runs(tmp_path: Path) -> None:
+    blocker = "import sys; sys.modules['hyperscan'] = None; sys.argv[:] = ['pipeguard', *{}]\n"
+    wrap = ["wrap", "--", *PYTHON, str(SERVER)]
+    source = blocker.format(wrap) + "from pipeguard.__main__ import main; main()"
+    environment = {**os.environ, "PIPEGUARD_STATE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-E", "-P", "-c", source],
+        input=b'{"jsonrpc":"2.0","id":1,"method":"initialize"}\n',
+        capture_output=True,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["error"]["code"] == INTERNAL
+    assert b"the scan engine (hyperscan) is not installed" in done.stderr
+
+
+# --- approvals and the store while it runs ----------------------------------------------
+
+
+def listed(wrapped: Wrapped) -> list[Json]:
+    tools = result(wrapped.ask("tools/list"))["tools"]
+    assert isinstance(tools, list)
+    return tools
+
+
+def approve(wrapped: Wrapped) -> None:
+    """Approve from another process, once what was seen is written."""
+    until(lambda: any(pin.held is not None for pin in pins(wrapped).values()), "it is held")
+    environment = {**os.environ, "PIPEGUARD_STATE_DIR": str(wrapped.store.parent)}
+    approve = [*PIPEGUARD, "approve", "demo", "--all", "--yes"]
+    subprocess.run(approve, env=environment, check=True, capture_output=True)
+
+
+def test_an_approval_takes_effect_in_a_running_wrap(tmp_path: Path) -> None:
+    assert recorder.WATCH_SECONDS + recorder.BATCH_SECONDS < 1
+    with Wrapped(tmp_path) as wrapped:
+        wrapped.initialize()
+        assert "Returns its text." in str(listed(wrapped))
+        wrapped.ask("do/describe", text="Returns its text, in capitals.")
+        assert "in capitals" not in str(listed(wrapped))
+        call = wrapped.ask("tools/call", name="echo", arguments={"text": "hello"})
+        assert result(call)["isError"] is True
+        assert "pipeguard approve" in str(call) or "pipeguard diff" in str(call)
+        approve(wrapped)
+        assert wrapped.frame() == {
+            "jsonrpc": "2.0",
+            "method": "notifications/tools/list_changed",
+        }
+        assert "in capitals" in str(listed(wrapped))
+        call = wrapped.ask("tools/call", name="echo", arguments={"text": "hello"})
+        assert "isError" not in result(call)
+
+
+def test_two_runs_share_one_store(tmp_path: Path) -> None:
+    with Wrapped(tmp_path) as one, Wrapped(tmp_path) as other:
+        for wrapped in (one, other):
+            wrapped.initialize()
+            assert len(listed(wrapped)) == 1
+        one.ask("do/describe", text="Returns its text, in capitals.")
+        listed(one)
+        until(lambda: any(pin.held for pin in pins(one).values()), "it is held")
+        for wrapped in (one, other):
+            wrapped.hang_up()
+            assert wrapped.code() == 0
+        assert len({row.chain for row in audited(one)}) == 2
+
+
+@pytest.mark.parametrize("failure", ["stop", "continue"])
+def test_a_full_disk_stops_traffic_only_where_policy_says_so(tmp_path: Path, failure: str) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(f"audit: {{on_failure: {failure}}}\n")
+    with Wrapped(tmp_path, options=("--name", "demo", "--policy", str(policy))) as wrapped:
+        wrapped.initialize()
+        waits = wrapped.request("do/nothing")
+        wrapped.ask("ping")
+        until(lambda: len(audited(wrapped)) >= 6, "it is written")
+        # The store may not grow any more: a disk that is full, for this process alone.
+        full = wrapped.store.with_name("pipeguard.db-wal").stat().st_size
+        resource.prlimit(wrapped.process.pid, resource.RLIMIT_FSIZE, (full, full))
+        wrapped.ask("ping")
+        until(lambda: "the store cannot be written" in wrapped.said(), "it is noticed")
+        last = wrapped.request("ping")
+        if failure == "continue":
+            assert "result" in wrapped.answer(last)
+            wrapped.hang_up()
+            assert wrapped.code() == 0
+        else:
+            answers = wrapped.frames_to_the_end()
+            assert [answer["id"] for answer in answers] == [waits, last]
+            assert all("error" in answer for answer in answers)
+            assert wrapped.code() == 4
+            assert "pipeguard: the audit cannot be written" in wrapped.said()
+
+
+def test_no_audit_is_not_taken_where_policy_wants_one(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("audit: {on_failure: stop}\n")
+    with Wrapped(tmp_path, options=("--policy", str(policy), "--no-audit")) as wrapped:
+        wrapped.hang_up()
+        assert wrapped.code() == 2
+        assert "--no-audit: the policy says `audit.on_failure: stop`." in wrapped.said()
