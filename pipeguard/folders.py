@@ -25,6 +25,15 @@ def config_folder() -> str:
     return user_config_dir("pipeguard", appauthor=False)
 
 
+def usual_state_folder() -> str:
+    """The system's own folder for pins and audit; it need not exist."""
+    if _LINUX:
+        return _xdg("XDG_STATE_HOME", "~/.local/state")
+    from platformdirs import user_state_dir
+
+    return user_state_dir("pipeguard", appauthor=False)
+
+
 def cache_folder() -> str:
     """The folder of what can be made anew; it need not exist.
 

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from enum import Enum
-from queue import Empty, SimpleQueue
 from time import monotonic
 
 from pipeguard.core import answers, codes
@@ -29,7 +28,7 @@ from pipeguard.log import Log, Trace, say
 from pipeguard.options import WrapOptions
 from pipeguard.settings import load_wrap_policy
 from pipeguard.state.compiled import engines
-from pipeguard.state.paths import store_path
+from pipeguard.state.paths import store_file
 from pipeguard.state.recorder import Recorder
 from pipeguard.state.store import Store
 from pipeguard.transports.channel import ChannelClosed
@@ -40,8 +39,10 @@ from pipeguard.transports.stdio import LineChannel
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING
 if TYPE_CHECKING:
     import signal
+    from queue import Empty, SimpleQueue
 else:
     import _signal as signal  # its Python half makes enums, which costs 3 ms
+    from _queue import Empty, SimpleQueue
 
 GRACE_SECONDS = 2.0  # for a server to end by itself, and again after SIGTERM
 MOST_GRACE_SECONDS = 3600.0
@@ -94,7 +95,7 @@ class Guarded:
         if policy.stop_without_audit and not audits:
             raise PolicyError("--no-audit: the policy says `audit.on_failure: stop`.")
         self._engines = _engines()
-        store = store_path()
+        store = store_file()
         with Store.open(store) as opened:
             pins = opened.pins(name)
         run = _run_id()

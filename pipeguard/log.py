@@ -13,12 +13,17 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from queue import SimpleQueue
 from time import monotonic
 from typing import Any, NamedTuple
 
 from pipeguard.core.finding import Direction, Verdict
 from pipeguard.errors import PolicyError
+
+TYPE_CHECKING = False  # as typing.TYPE_CHECKING
+if TYPE_CHECKING:
+    from queue import SimpleQueue
+else:
+    from _queue import SimpleQueue  # without the half that is written in Python
 
 LEVELS = ("trace", "debug", "info", "warning", "error", "off")
 FORMATS = ("console", "json")

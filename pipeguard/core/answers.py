@@ -105,7 +105,7 @@ def is_forged(value: JsonObject) -> bool:
     body = value.get("error")
     if isinstance(body, dict):
         code, data = body.get("code"), body.get("data")
-        if isinstance(code, Number) and str(code) in _OUR_CODES:
+        if _is_ours(code):
             return True
         return isinstance(data, dict) and data.get("source") == MARK
     result = value.get("result")
@@ -119,7 +119,7 @@ def without_forgery(value: JsonObject) -> JsonObject:
     body, result = value.get("error"), value.get("result")
     if isinstance(body, dict):
         changed = dict(body)
-        if str(changed.get("code")) in _OUR_CODES:
+        if _is_ours(changed.get("code")):
             changed["code"] = Number(codes.INTERNAL_ERROR)
         data = changed.get("data")
         if isinstance(data, dict) and data.get("source") == MARK:
@@ -132,6 +132,10 @@ def without_forgery(value: JsonObject) -> JsonObject:
 
 
 _OUR_CODES = frozenset(str(code) for code in codes.OURS)
+
+
+def _is_ours(code: JsonValue) -> bool:
+    return isinstance(code, Number) and str(code) in _OUR_CODES
 
 
 def _data(finding: Finding, event: str, *, executed: bool) -> JsonObject:

@@ -202,10 +202,10 @@ class State:
         return needed in self._capabilities
 
     def _cancel(self, direction: Direction, params: JsonValue, now: float) -> Finding | None:
-        token = id_token_of(params.get("requestId")) if isinstance(params, dict) else None
-        if token is None:
+        if not isinstance(params, dict) or "requestId" not in params:
             return None  # of a task (2025-11-25): its id is optional
-        if not self.pending[direction].cancel(token, now):
+        token = id_token_of(params["requestId"])
+        if token is None or not self.pending[direction].cancel(token, now):
             return _dropped(
                 "protocol.unknown-request", "a cancellation of no open request was dropped"
             )
@@ -215,11 +215,8 @@ class State:
         asked = self.pending[_back(direction)]
         token = id_token_of(params.get("progressToken")) if isinstance(params, dict) else None
         value = params.get("progress") if isinstance(params, dict) else None
-        try:
-            reached = float(value) if isinstance(value, Number) else float("nan")
-        except (ValueError, OverflowError):
-            reached = float("nan")
-        if reached != reached or not asked.progresses(token, reached):
+        # A number that no float holds is infinite, or none at all: it need not be exact.
+        if not isinstance(value, Number) or not asked.progresses(token, float(value)):
             return _dropped("protocol.unknown-progress", "progress of no open request was dropped")
         return None
 

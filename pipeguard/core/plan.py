@@ -16,6 +16,7 @@ from pipeguard.errors import EngineError
 
 _QUANTIFIER = re.compile(r"(?:[?*+]|\{\d*,?\d*\})?\??")
 _CONTEXT = r"(?:\A|"  # a group that says what may stand before: the start of the text, or else
+_END_CONTEXT = r"|\Z)"  # and after: its end, or else
 
 
 def make(patterns: Sequence[tuple[str, bool]]) -> bytes:
@@ -60,7 +61,7 @@ class Plan:
             raise EngineError(f"compiled rules do not load: {type(error).__name__}") from None
         self._database: Any = database
         self._scratch: Any = database.scratch
-        self._hits: list[tuple[int, int]] = []
+        self._hits: list[int] = []
         self._on_match = self._make_handler()
 
     def share(self) -> Plan:
@@ -74,10 +75,12 @@ class Plan:
     def _make_handler(self) -> Callable[[int, int, int, int, object], None]:
         """What the engine calls for each match; made once, since every frame needs it."""
         found = self._hits.append
-        return lambda pattern, _start, end, _flags, _context: found((pattern, end))
+        return lambda pattern, _start, _end, _flags, _context: found(pattern)
 
-    def look(self, data: bytes) -> list[tuple[int, int]]:
-        """The patterns that could match in a block, each once, with where its first match ends.
+    def look(self, data: bytes) -> list[int]:
+        """The patterns that could match in a block, each once.
+
+        Where is not told: of several matches the engine tells any one.
 
         Raises:
             EngineError: the engine failed.
@@ -91,7 +94,7 @@ class Plan:
         return hits.copy() if hits else _NONE
 
 
-_NONE: list[tuple[int, int]] = []
+_NONE: list[int] = []
 
 
 def weaker(pattern: str) -> str:
@@ -139,7 +142,30 @@ def _without_context(pattern: str) -> str:
     while start >= 0:
         pattern = pattern[:start] + pattern[_group_end(pattern, start) :]
         start = pattern.find(_CONTEXT, start)
+    end = pattern.find(_END_CONTEXT)
+    while end >= 0:
+        start = _group_start(pattern, end)
+        pattern = pattern[:start] + pattern[_group_end(pattern, start) :]
+        end = pattern.find(_END_CONTEXT, start)
     return pattern
+
+
+def _group_start(pattern: str, inside: int) -> int:
+    """The index of the group that a place directly stands in."""
+    openings: list[int] = []
+    at = 0
+    while at < inside:
+        character = pattern[at]
+        if character == "\\":
+            at += 1
+        elif character == "[":
+            at = _class_end(pattern, at)
+        elif character == "(":
+            openings.append(at)
+        elif character == ")":
+            openings.pop()
+        at += 1
+    return openings[-1]
 
 
 def _group_end(pattern: str, start: int) -> int:

@@ -193,21 +193,18 @@ class Engine:
             found = self._compiled[key] = re.compile(source.encode(), flags)
         return found
 
-    def look(self, data: bytes, *, squeezed: bool) -> tuple[list[views.Cue], list[_Hit]]:
+    def look(self, data: bytes, *, squeezed: bool) -> tuple[list[views.Cue], list[Rule]]:
         """Which cues stand in a block, and which rules could match in it."""
         if squeezed:
-            return [], [(self._squeezable[i], end) for i, end in self._squeezed.look(data)]
+            return [], [self._squeezable[index] for index in self._squeezed.look(data)]
         cues: list[views.Cue] = []
-        hits: list[_Hit] = []
-        for index, end in self._plain.look(data):
+        hits: list[Rule] = []
+        for index in self._plain.look(data):
             if index < len(views.Cue):
                 cues.append(views.Cue(index))
             else:
-                hits.append((self.rules[index - len(views.Cue)], end))
+                hits.append(self.rules[index - len(views.Cue)])
         return cues, hits
-
-
-_Hit = tuple[Rule, int]  # a rule, and where its first match in the block ends
 
 
 class _Scan:
@@ -261,8 +258,8 @@ class _Scan:
         return [
             (*_secret_span(match), rule)
             for low, high in _blocks(len(data))
-            for rule, end in self.engine.look(data[low:high], squeezed=False)[1]
-            for match in self._confirmed(rule, data, low + end, high, squeezed=False)
+            for rule in self.engine.look(data[low:high], squeezed=False)[1]
+            for match in self._confirmed(rule, data, low, high, squeezed=False)
             if self._confidence(rule, data, match, View.TEXT) is not None
         ]
 
@@ -286,11 +283,11 @@ class _Scan:
             cues, hits = self.engine.look(data[low:high], squeezed=squeezed)
             for cue in cues:
                 _extend(cued.setdefault(cue, []), low, high)
-            for rule, end in hits:
+            for rule in hits:
                 if view not in rule.views or self.surface not in rule.surfaces:
                     continue
                 if self._per_rule.get(rule.id, 0) < MAX_MATCHES_PER_RULE:
-                    matches = self._confirmed(rule, data, low + end, high, squeezed=squeezed)
+                    matches = self._confirmed(rule, data, low, high, squeezed=squeezed)
                     self._match(rule, data, matches, view, origin)
         return cued
 
@@ -352,10 +349,9 @@ class _Scan:
                 return
 
     def _confirmed(
-        self, rule: Rule, data: bytes, first_end: int, high: int, *, squeezed: bool
+        self, rule: Rule, data: bytes, low: int, high: int, *, squeezed: bool
     ) -> Iterator[re.Match[bytes]]:
-        """The rule's own matches in a block, from where its first one may begin."""
-        low = max(0, first_end - OVERLAP_BYTES)
+        """The rule's own matches in a block: the engine tells that there is one, not which."""
         high = min(len(data), high + TAIL_BYTES)
         self._to_confirm -= high - low
         if self._to_confirm < 0:

@@ -301,8 +301,9 @@ CUES: dict[Cue, str] = {
 # Of these the squeezed reading may say something.
 SQUEEZED_CUES = (Cue.SPACED, Cue.RUN_TOGETHER, Cue.UNDERSCORED)
 
-_PERCENT = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
-_ESCAPE = re.compile(b"(?:" + CUES[Cue.ESCAPE].encode() + b")+")
+# What repeats a group is held short or possessive: `re` keeps 140 bytes for each repetition.
+_PERCENT = re.compile(rb"(?:%[0-9A-Fa-f]{2})++")
+_ESCAPE = re.compile(b"(?:" + CUES[Cue.ESCAPE].encode() + b"){1,500}")
 _ANY_ESCAPE = re.compile(rb'\\[nrt"\\/xuU]')
 _SIMPLE_ESCAPES = (
     (b"\\\\", b"\\"), (b"\\n", b"\n"), (b"\\r", b"\r"), (b"\\t", b"\t"), (b'\\"', b'"'),
@@ -311,8 +312,8 @@ _SIMPLE_ESCAPES = (
 _TAGS = re.compile("[\U000e0020-\U000e007e]{2,}")
 _FLAGS = re.compile("\U0001f3f4[\U000e0061-\U000e007a]{2,8}\U000e007f")
 _BASE64 = re.compile(f"(?:{_B64_GROUP}){{4}}".encode())
-_HEX = re.compile(rb"(?:[2-7][0-9A-Fa-f]|0[9AaDd]){8,1000}")
-_REST_OF_HEX = re.compile(rb"(?:[0-9A-Fa-f]{2}){0,30000}")
+_HEX = re.compile(rb"(?:[2-7][0-9A-Fa-f]|0[9AaDd]){8}")
+_REST_OF_HEX = re.compile(rb"[0-9A-Fa-f]*+")
 _BASE32 = re.compile(f"(?:{_B32_GROUP}){{2}}[A-Z2-7]*".encode())
 _HEX_DIGITS = b"0123456789ABCDEFabcdef"
 _UPPER_BASE32 = _B32.encode()
@@ -449,28 +450,30 @@ def _base64(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
         if match.end() > stop:
             rest = _REST_OF_RUN.match(data, match.end(), match.end() + MAX_RUN_BYTES)
             stop = rest.end() if rest else match.end()
-        plain, position = _text_from(data, match.start(), match.end(), stop)
-        if _reads(plain):
-            found.append(Decoded(plain, "base64", match.start(), position))
+        plain, position = _text_from(data, match.start(), match.end(), stop, _from_base64)
+        found.append(Decoded(plain, "base64", match.start(), position))
     return found
 
 
-def _text_from(data: bytes, start: int, end: int, stop: int) -> tuple[bytes, int]:
-    """The longest reading of a run of base64 that is text, and where it ends.
+def _text_from(
+    data: bytes, start: int, end: int, stop: int, decoder: Callable[[bytes], bytes]
+) -> tuple[bytes, int]:
+    """The longest reading of a run that is text, from a stretch of whole groups that is.
 
-    What was read as text at the wrong one of four places ends soon, and hides nothing after it.
+    What was read as text from the wrong letter on ends soon, and hides nothing after it.
     """
-    plain = _from_base64(data[start:end])
-    size = end - start
+    plain = decoder(data[start:end])
+    size, made = end - start, len(plain)
+    step = size
     while end < stop:
-        size *= 8  # so that all that is tried costs little more than the last of it
-        longer = _from_base64(data[start : min(stop, start + size)].translate(None, b"\r\n"))
+        step *= 8  # so that all that is tried costs little more than the last of it
+        longer = decoder(data[start : min(stop, start + step)])
         if not _reads(longer):
             text = _TEXT.match(longer)
             if text and text.end() > len(plain):
-                plain, end = text[0], max(end, start + text.end() // 3 * 4)
+                plain, end = text[0], max(end, start + text.end() // made * size)
             break
-        plain, end = longer, min(stop, start + size)
+        plain, end = longer, min(stop, start + step)
     return plain, end
 
 
@@ -479,27 +482,32 @@ def _long_run(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded
     found: list[Decoded] = []
     position = start
     while (match := _LONG_RUN.search(data, position, end)) and budget.call():
-        stop = _REST_OF_RUN.match(data, match.end(), match.end() + MAX_RUN_BYTES)
-        position = stop.end() if stop else match.end()
-        run = data[match.start() : position].translate(None, b"\r\n")
-        for view, plain in _whole(run):
+        position = match.end()
+        for view, plain in _on_one_line(match[0]):
             if _reads(plain):
                 found.append(Decoded(plain, view, match.start(), position))
                 break
+        else:
+            if match[0].islower() or _BASE64.match(match[0]):
+                continue  # neither mixed as base64 is, nor left to this cue
+            rest = _REST_OF_RUN.match(data, position, position + MAX_RUN_BYTES)
+            position = rest.end() if rest else position
+            plain = _from_base64(data[match.start() : position])
+            if _reads(plain):
+                found.append(Decoded(plain, "base64", match.start(), position))
     return found
 
 
-def _whole(run: bytes) -> Iterator[tuple[str, bytes]]:
-    """What a run says in each encoding that has all its letters, and that no other cue tells."""
-    if not run.strip(_HEX_DIGITS):
-        yield "hex", unhexlify(run[: len(run) // 2 * 2])
-    if (run.islower() and not run.strip(_LOWER_BASE32)) or not run.strip(_UPPER_BASE32):
+def _on_one_line(run: bytes) -> Iterator[tuple[str, bytes]]:
+    """What a run says in hex and in base32, where it has their letters alone."""
+    if not run.strip(_HEX_DIGITS) and not _HEX.match(run):
+        yield "hex", _from_hex(run)
+    if not run.strip(_LOWER_BASE32) or (not run.strip(_UPPER_BASE32) and not _BASE32.match(run)):
         yield "base32", _from_base32(run)
-    if not run.islower() and not _BASE64.match(run):
-        yield "base64", _from_base64(run)
 
 
 def _from_base64(token: bytes) -> bytes:
+    token = token.translate(None, b"\r\n")
     if len(token) % 4 == 1:
         token = token[:-1]
     try:
@@ -510,17 +518,18 @@ def _from_base64(token: bytes) -> bytes:
 
 def _hex(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
     found: list[Decoded] = []
-    position = start
+    position = stop = start
     while (match := _HEX.search(data, position, end)) and budget.call():
-        # With the letters that are not ASCII, as far as they are part of a text.
-        rest = _REST_OF_HEX.match(data, match.end())
-        position = rest.end() if rest else match.end()
-        plain = unhexlify(data[match.start() : position])
-        if not _reads(plain):
-            position = match.end()
-            plain = plain[: (position - match.start()) // 2]
+        if match.end() > stop:
+            rest = _REST_OF_HEX.match(data, match.end(), match.end() + MAX_RUN_BYTES)
+            stop = rest.end() if rest else match.end()
+        plain, position = _text_from(data, match.start(), match.end(), stop, _from_hex)
         found.append(Decoded(plain, "hex", match.start(), position))
     return found
+
+
+def _from_hex(run: bytes) -> bytes:
+    return unhexlify(run[: len(run) // 2 * 2])
 
 
 def _separated_hex(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:

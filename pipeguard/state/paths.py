@@ -1,12 +1,18 @@
 """Where what is kept lies on this system; knows folders and their rights, not what is in them."""
 
+# pathlib costs 5 ms, and a server is waiting
+# ruff: noqa: PTH103, PTH111, PTH116, PTH118
 from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
 
 from pipeguard.errors import StateError
+from pipeguard.folders import usual_state_folder
+
+TYPE_CHECKING = False  # as typing.TYPE_CHECKING
+if TYPE_CHECKING:
+    from pathlib import Path
 
 STATE_DIR_VARIABLE = "PIPEGUARD_STATE_DIR"
 STORE_NAME = "pipeguard.db"
@@ -21,16 +27,31 @@ def state_folder() -> Path:
     Raises:
         StateError: it cannot be made, or everybody may write to it.
     """
-    override = os.environ.get(STATE_DIR_VARIABLE)
-    if override:
-        folder = Path(override).expanduser()
-    else:
-        from platformdirs import user_state_dir  # 15 ms
+    from pathlib import Path
 
-        folder = Path(user_state_dir("pipeguard", appauthor=False))
+    return Path(_folder())
+
+
+def store_path() -> Path:
+    """The file of pins and audit; it need not exist yet."""
+    return state_folder() / STORE_NAME
+
+
+def store_file() -> str:
+    """The same for whoever is in a hurry.
+
+    Raises:
+        StateError: as `state_folder`.
+    """
+    return os.path.join(_folder(), STORE_NAME)
+
+
+def _folder() -> str:
+    override = os.environ.get(STATE_DIR_VARIABLE)
+    folder = os.path.expanduser(override) if override else usual_state_folder()
     try:
-        folder.mkdir(mode=_OWNER_ONLY, parents=True, exist_ok=True)
-        mode = folder.stat().st_mode
+        os.makedirs(folder, mode=_OWNER_ONLY, exist_ok=True)
+        mode = os.stat(folder).st_mode
     except OSError as error:
         raise StateError(
             f"the state folder {folder} cannot be used: {error.strerror}.\n"
@@ -42,8 +63,3 @@ def state_folder() -> Path:
             f"  Close it:  chmod go-w {folder}"
         )
     return folder
-
-
-def store_path() -> Path:
-    """The file of pins and audit; it need not exist yet."""
-    return state_folder() / STORE_NAME

@@ -9,14 +9,12 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pipeguard.core.answers import how_to_allow
 from pipeguard.core.finding import Action, Direction, Finding, Kind, PinChange
 from pipeguard.errors import StateError
-from pipeguard.state.audit import NAME_CHARS, Audit, Entry, findings_json
 from pipeguard.state.store import Store
 
 if TYPE_CHECKING:
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
 
     from pipeguard.core.finding import Verdict
     from pipeguard.core.fingerprint import Pin
+    from pipeguard.state.audit import Entry
 
     Pins = Mapping[tuple[str, str], Pin]
 
@@ -92,7 +91,7 @@ class Recorder:
 
     def __init__(
         self,
-        store_path: Path,
+        store_path: Path | str,
         server: str,
         run: str | None,
         log: Log,
@@ -293,7 +292,7 @@ class _Writer:
 
     def __init__(
         self,
-        path: Path,
+        path: Path | str,
         server: str,
         run: str | None,
         pins: Pins | None,
@@ -309,6 +308,8 @@ class _Writer:
 
     def write(self, batch: list[_Taken], lost: int) -> None:
         """Write audit rows, where an audit is kept, and pins in one transaction."""
+        from pipeguard.state.audit import Audit  # here, since a server waits for what is on top
+
         store = self._open()
         entries = [_entry(taken) for taken in batch] if self._run is not None else []
         if lost:
@@ -355,6 +356,8 @@ def _marks(pins: Pins) -> dict[tuple[str, str], tuple[str | None, str | None]]:
 
 
 def _entry(taken: _Taken) -> Entry:
+    from pipeguard.state.audit import Entry, findings_json
+
     return Entry(
         _iso(taken.time),
         _name(taken.client),
@@ -371,6 +374,8 @@ def _entry(taken: _Taken) -> Entry:
 
 
 def _gap(lost: int) -> Entry:
+    from pipeguard.state.audit import Entry, findings_json
+
     note = f"{lost} verdicts were lost while the store could not be written"
     findings = findings_json((Finding("audit.gap", "audit", action=Action.WARN, note=note),))
     return Entry(_iso(time.time()), "", "", "gap", "", "", "warn", "", "", 0, findings)
@@ -378,6 +383,8 @@ def _gap(lost: int) -> Entry:
 
 def _name(text: str | None) -> str:
     """A peer's word, short and fit for UTF-8."""
+    from pipeguard.state.audit import NAME_CHARS
+
     if text is None or (len(text) <= NAME_CHARS and text.isascii()):
         return text or ""
     return (text or "")[:NAME_CHARS].encode("utf-8", "backslashreplace").decode("utf-8")
@@ -390,4 +397,6 @@ def _iso(seconds: float) -> str:
 
 @lru_cache(maxsize=4)  # the verdicts of one batch are of one second or two
 def _second(seconds: int) -> str:
+    from datetime import UTC, datetime
+
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

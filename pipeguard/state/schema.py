@@ -65,7 +65,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 )
 
 
-def migrate(connection: sqlite3.Connection, path: Path, wait_seconds: float) -> None:
+def migrate(connection: sqlite3.Connection, path: Path | str, wait_seconds: float) -> None:
     """Bring a store to this version's form, whoever else is doing so.
 
     Raises:

@@ -3,11 +3,12 @@
 One SQLite file for all servers and all processes at once; knows nothing of what a drift means.
 """
 
+# pathlib costs 5 ms, and a server is waiting
+# ruff: noqa: PTH101, PTH116
 from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pipeguard.core.fingerprint import Pin
@@ -60,12 +61,12 @@ class Store:
     of `with store.transaction()`.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path | str, connection: sqlite3.Connection) -> None:
         self.path = path
         self.connection = connection
 
     @classmethod
-    def open(cls, path: Path) -> Store:
+    def open(cls, path: Path | str) -> Store:
         """Open a store, make it where there is none, and bring it to this version's form.
 
         Raises:
@@ -247,10 +248,12 @@ class Store:
 
 
 def _now() -> str:
+    from datetime import UTC, datetime
+
     return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _make_private(path: Path) -> None:
+def _make_private(path: Path | str) -> None:
     """Make the file ours alone before SQLite opens it; its -wal and -shm take the same rights.
 
     A file that exists is never opened here: closing it would drop the locks that this process
@@ -260,8 +263,8 @@ def _make_private(path: Path) -> None:
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         except FileExistsError:
-            if os.name == "posix" and path.stat().st_mode & 0o077:
-                path.chmod(0o600)
+            if os.name == "posix" and os.stat(path).st_mode & 0o077:
+                os.chmod(path, 0o600)
     except OSError as error:
         raise StateError(
             f"the store {path} cannot be opened: {error.strerror}.\n"
@@ -270,7 +273,7 @@ def _make_private(path: Path) -> None:
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
+def told(path: Path | str) -> Iterator[None]:
     """Tell SQLite's errors in one sentence of what happened, and one of what to do.
 
     Raises:

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+import tracemalloc
 import unicodedata
 from functools import cache
 
@@ -285,6 +286,9 @@ COSTLY = {
     "base64 off": b"IiIiIiIiIiIiIiIi/w" * (MEBIBYTE // 18),
     "base64 in lines": b"aGVsbG8gd29ybGQh\n" * (MEBIBYTE // 17),
     "hex": b"68" * (MEBIBYTE // 2),
+    "hex off": b"68656c6c6f20776fff00" * (MEBIBYTE // 20),
+    "hex odd": b"68656c6c6f20776f0" * (MEBIBYTE // 17),
+    "hex of words of another alphabet": "слово ".encode().hex().encode() * (MEBIBYTE // 22),
     "hex apart": b"68656c6c6f20776f " * (MEBIBYTE // 17),
     "separated hex": b"68 " * (MEBIBYTE // 3),
     "base32": b"NBSWY3DP" * (MEBIBYTE // 8),
@@ -303,6 +307,19 @@ def test_the_budget_holds(data: bytes) -> None:
     assert sum(len(item.data) for item in found) <= min(views.MAX_DECODED_BYTES, 3 * len(data))
     read = sum(item.end - item.start for item in found)
     assert budget.spent or read * 2 >= len(data) or not found
+
+
+@pytest.mark.parametrize("data", COSTLY.values(), ids=[*COSTLY])
+def test_memory_is_a_few_times_that_of_the_text(data: bytes) -> None:
+    ranges = cues_in(data)
+    tracemalloc.start()
+    try:
+        kept = decode(data, ranges, Budget())
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak <= 8 * len(data) + 400 * views.MAX_CALLS
+    assert kept or not data.isascii() or b"A" * 40 in data
 
 
 @pytest.mark.parametrize("data", COSTLY.values(), ids=[*COSTLY])

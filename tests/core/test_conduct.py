@@ -1,0 +1,407 @@
+"""Who may send what, when: the rules of conduct, one at a time."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import cast
+
+import pytest
+
+from pipeguard.core import codes, conduct
+from pipeguard.core.conduct import State
+from pipeguard.core.finding import Action, Direction, Finding
+from pipeguard.core.fingerprint import Pin
+from pipeguard.core.guard import Engines, Guard
+from pipeguard.core.message import JsonObject, JsonValue, Message, parse, parse_json
+from pipeguard.core.pending import Request
+from pipeguard.core.places import Surface
+from pipeguard.core.policy import Layer, Mode, Policy
+from pipeguard.core.scan import Engine, build
+from pipeguard.errors import Refusal
+
+TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
+
+
+def message(**members: object) -> Message:
+    made = parse(json.dumps({"jsonrpc": "2.0", **members}).encode())
+    assert isinstance(made, Message)
+    return made
+
+
+def value(text: str) -> JsonValue:
+    return parse_json(text.encode())
+
+
+def admit(state: State, direction: Direction, sent: Message) -> Request:
+    """A request that goes on."""
+    assert sent.id_token is not None
+    assert sent.method is not None
+    request = Request(sent.id_token, sent.method, None, 0.0, conduct.progress_token(sent))
+    state.admit(direction, sent, request)
+    request.forwarded = True
+    state.sent(direction, sent)
+    return request
+
+
+def opened(**capabilities: object) -> State:
+    """A state after the client declared this."""
+    state = State(10)
+    params = {"protocolVersion": "2025-11-25", "capabilities": capabilities}
+    admit(state, TO_SERVER, message(id=0, method="initialize", params=params))
+    return state
+
+
+@cache
+def engines() -> Engines:
+    """Without a rule: conduct looks at no text."""
+    return Engines(*(Engine([], surface, *build([], surface)) for surface in Surface))
+
+
+def guard(policy: Policy | None = None, pins: dict[tuple[str, str], Pin] | None = None) -> Guard:
+    return Guard("demo", engines(), policy or Policy(), pins or {})
+
+
+def held(kind: str, name: str) -> dict[tuple[str, str], Pin]:
+    return {(kind, name): Pin(kind, name, "{}", "00", "{}", "11", "drift: wording")}
+
+
+def rule_of(finding: Finding | None) -> str | None:
+    return finding.rule if finding is not None else None
+
+
+# --- requests ------------------------------------------------------------------------------
+
+
+def test_no_more_than_the_limit_wait() -> None:
+    state = State(1)
+    admit(state, TO_SERVER, message(id=1, method="ping"))
+    with pytest.raises(Refusal) as refused:
+        admit(state, TO_SERVER, message(id=2, method="ping"))
+    assert (refused.value.rule, refused.value.code) == (
+        "protocol.too-many-pending",
+        codes.OVERLOADED,
+    )
+    assert refused.value.id_token == "2"
+
+
+def test_an_id_in_use_is_refused() -> None:
+    state = State(10)
+    admit(state, TO_SERVER, message(id=1, method="ping"))
+    with pytest.raises(Refusal, match="belongs to a request") as refused:
+        admit(state, TO_SERVER, message(id=1, method="ping"))
+    assert refused.value.rule == "protocol.id-in-use"
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "method", "params"),
+    [
+        ({"roots": {}}, "roots/list", {}),
+        ({"sampling": {}}, "sampling/createMessage", {}),
+        ({"elicitation": {}}, "elicitation/create", {"mode": "form"}),
+        ({"elicitation": {"url": {}}}, "elicitation/create", {"mode": "url"}),
+        ({}, "acme/ask", {}),
+        ({}, "ping", {}),
+    ],
+)
+def test_a_server_may_ask_for_what_was_declared(
+    capabilities: dict[str, object], method: str, params: dict[str, str]
+) -> None:
+    admit(opened(**capabilities), TO_CLIENT, message(id=1, method=method, params=params))
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "method", "params"),
+    [
+        ({"roots": {}}, "sampling/createMessage", {}),
+        ({"elicitation": {}}, "elicitation/create", {"mode": "url"}),
+        ({"elicitation": True}, "elicitation/create", {"mode": "url"}),
+        ({}, "roots/list", {}),
+    ],
+)
+def test_a_server_may_not_ask_for_what_was_not(
+    capabilities: dict[str, object], method: str, params: dict[str, str]
+) -> None:
+    with pytest.raises(Refusal) as refused:
+        admit(opened(**capabilities), TO_CLIENT, message(id=1, method=method, params=params))
+    assert refused.value.rule == "protocol.undeclared-capability"
+    assert refused.value.code == codes.METHOD_NOT_FOUND
+
+
+@pytest.mark.parametrize("params", [None, {}, {"capabilities": []}])
+def test_who_declares_nothing_is_asked_nothing(params: dict[str, object] | None) -> None:
+    state = State(10)
+    members = {} if params is None else {"params": params}
+    admit(state, TO_SERVER, message(id=0, method="initialize", **members))
+    with pytest.raises(Refusal):
+        admit(state, TO_CLIENT, message(id=1, method="roots/list"))
+
+
+def test_before_the_client_spoke_only_a_ping_passes() -> None:
+    state = State(10)
+    admit(state, TO_CLIENT, message(id=1, method="ping"))
+    with pytest.raises(Refusal) as refused:
+        admit(state, TO_CLIENT, message(id=2, method="acme/ask"))
+    assert refused.value.rule == "protocol.too-early"
+
+
+def test_without_a_handshake_a_server_asks_nothing() -> None:
+    state = State(10)
+    admit(state, TO_SERVER, message(id=1, method="tools/list"))
+    with pytest.raises(Refusal, match="not declared"):
+        admit(state, TO_CLIENT, message(id=1, method="acme/ask"))
+
+
+# --- openings ------------------------------------------------------------------------------
+
+
+def test_what_was_agreed_is_remembered() -> None:
+    state = State(10)
+    agreed = value(
+        '{"protocolVersion":"2025-11-25","capabilities":'
+        '{"tools":{"listChanged":true},"prompts":{"listChanged":false},"logging":{},"x":7}}'
+    )
+    assert isinstance(agreed, dict)
+    state.opened("initialize", agreed)
+    assert state.revision == "2025-11-25"
+    assert state.announces == {"tools"}
+    assert state.may_answer_without_id("protocol.invalid-json")
+    assert not state.may_answer_without_id("protocol.params-not-an-object")
+
+
+@pytest.mark.parametrize("text", ["{}", '{"protocolVersion":7,"capabilities":[]}'])
+def test_an_odd_opening_agrees_on_nothing(text: str) -> None:
+    state = State(10)
+    state.opened("initialize", cast(JsonObject, value(text)))
+    assert (state.revision, state.announces) == (None, frozenset())
+    assert not state.may_answer_without_id("protocol.invalid-json")
+
+
+def test_a_server_that_is_discovered_agrees_on_no_revision() -> None:
+    state = State(10)
+    state.opened("server/discover", {"protocolVersion": "2025-11-25"})
+    assert state.revision is None
+
+
+# --- notifications -------------------------------------------------------------------------
+
+
+def note(state: State, direction: Direction, method: str, params: object = None) -> str | None:
+    """The rule by which a notification is dropped, or None."""
+    members = {} if params is None else {"params": params}
+    return rule_of(state.admit_notification(direction, message(method=method, **members), 0.0))
+
+
+def test_a_request_without_an_id_is_dropped() -> None:
+    assert note(State(10), TO_SERVER, "tools/call") == "protocol.request-without-id"
+    assert note(State(10), TO_SERVER, "acme/call") is None
+
+
+def test_a_server_that_speaks_first_is_heard_only_for_its_log() -> None:
+    state = State(10)
+    assert note(state, TO_CLIENT, "notifications/acme") == "protocol.too-early"
+    assert note(state, TO_CLIENT, "notifications/message") is None
+    assert note(state, TO_SERVER, "notifications/acme") is None
+    assert note(state, TO_CLIENT, "notifications/acme") is None
+
+
+def test_only_an_open_request_is_cancelled() -> None:
+    state = opened()
+    admit(state, TO_SERVER, message(id="a", method="ping"))
+    cancel = "notifications/cancelled"
+    assert note(state, TO_CLIENT, cancel, {"requestId": "a"}) == "protocol.unknown-request"
+    assert note(state, TO_SERVER, cancel, {"requestId": "a"}) is None
+    assert note(state, TO_SERVER, cancel, {"requestId": "a"}) == "protocol.unknown-request"
+    assert note(state, TO_SERVER, cancel, {"requestId": 1.5}) == "protocol.unknown-request"
+    assert note(state, TO_SERVER, cancel, {"reason": "a task"}) is None
+    assert note(state, TO_SERVER, cancel) is None
+
+
+@pytest.mark.parametrize(
+    ("params", "dropped"),
+    [
+        ({"progressToken": 7, "progress": 1}, False),
+        ({"progressToken": 7, "progress": 1e3}, False),
+        ({"progressToken": 8, "progress": 1}, True),
+        ({"progressToken": 7, "progress": "1"}, True),
+        ({"progressToken": 7}, True),
+        ({"progress": 1}, True),
+        (None, True),
+    ],
+)
+def test_progress_is_of_an_open_request(params: object, dropped: bool) -> None:
+    state = opened()
+    asks = {"_meta": {"progressToken": 7}}
+    admit(state, TO_SERVER, message(id=1, method="tools/call", params=asks))
+    rule = note(state, TO_CLIENT, "notifications/progress", params)
+    assert rule == ("protocol.unknown-progress" if dropped else None)
+
+
+def test_a_progress_token_goes_with_the_request_of_the_other_side() -> None:
+    state = opened(roots={})
+    asks = {"_meta": {"progressToken": "p"}}
+    admit(state, TO_CLIENT, message(id=1, method="roots/list", params=asks))
+    told = {"progressToken": "p", "progress": 1}
+    assert note(state, TO_CLIENT, "notifications/progress", told) == "protocol.unknown-progress"
+    assert note(state, TO_SERVER, "notifications/progress", told) is None
+
+
+def test_a_number_that_no_float_holds_is_no_progress_that_falls() -> None:
+    state = opened()
+    asks = {"_meta": {"progressToken": 7}}
+    admit(state, TO_SERVER, message(id=1, method="tools/call", params=asks))
+    huge = (
+        b'{"jsonrpc":"2.0","method":"notifications/progress",'
+        b'"params":{"progressToken":7,"progress":' + b"9" * 5000 + b"}}"
+    )
+    sent = parse(huge)
+    assert isinstance(sent, Message)
+    assert state.admit_notification(TO_CLIENT, sent, 0.0) is None
+
+
+# --- batches -------------------------------------------------------------------------------
+
+PING = '{"id":1,"method":"ping"}'
+
+
+@pytest.mark.parametrize(
+    ("members", "allowed", "rule"),
+    [
+        (f"[{PING}]", False, "protocol.batch"),
+        ("[]", True, "protocol.batch-size"),
+        (f"[{','.join([PING] * 101)}]", True, "protocol.batch-size"),
+        ('[{"id":1,"method":"initialize"}]', True, "protocol.batch-initialize"),
+        (f'[{PING},{{"id":2,"result":{{}}}}]', True, "protocol.batch-mixed"),
+        (f"[{PING},[]]", True, "protocol.batch-mixed"),
+    ],
+)
+def test_a_batch_is_refused(members: str, allowed: bool, rule: str) -> None:
+    batch = value(members)
+    assert isinstance(batch, list)
+    with pytest.raises(Refusal) as refused:
+        conduct.check_batch(batch, allowed)
+    assert (refused.value.rule, refused.value.code) == (rule, codes.INVALID_REQUEST)
+
+
+@pytest.mark.parametrize("members", [f"[{','.join([PING] * 100)}]", '[{"id":1,"result":{}}]'])
+def test_a_batch_passes(members: str) -> None:
+    batch = value(members)
+    assert isinstance(batch, list)
+    conduct.check_batch(batch, allowed=True)
+
+
+# --- use -----------------------------------------------------------------------------------
+
+
+def use(made: Guard, method: str, params: object, direction: Direction = TO_SERVER) -> list[str]:
+    members = {} if params is None else {"params": params}
+    sent = message(id=1, method=method, **members)
+    return [finding.rule for finding in conduct.use(made, direction, sent)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "params"),
+    [
+        ("tool", "tools/call", {"name": "x"}),
+        ("prompt", "prompts/get", {"name": "x"}),
+        ("resource", "resources/read", {"uri": "x"}),
+    ],
+)
+def test_what_is_held_is_not_used(kind: str, method: str, params: dict[str, str]) -> None:
+    assert use(guard(pins=held(kind, "x")), method, params) == ["trust.drifted"]
+    assert use(guard(pins=held(kind, "y")), method, params) == []
+    assert use(guard(pins=held(kind, "x")), method, params, TO_CLIENT) == []
+
+
+@pytest.mark.parametrize("params", [None, {}, {"name": 7}])
+def test_what_names_nothing_uses_nothing(params: object) -> None:
+    assert use(guard(pins=held("tool", "x")), "tools/call", params) == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "action"), [(Mode.ENFORCE, Action.BLOCK), (Mode.OBSERVE, Action.WARN)]
+)
+def test_a_tool_that_the_policy_blocks_is_not_called(mode: Mode, action: Action) -> None:
+    made = guard(Policy(mode=mode, layers=(Layer(tools_block=("x",)),)))
+    sent = message(id=1, method="tools/call", params={"name": "x"})
+    (finding,) = conduct.use(made, TO_SERVER, sent)
+    assert (finding.rule, finding.action, finding.tool) == ("policy.tool", action, "x")
+    assert use(made, "tools/call", {"name": "y"}) == []
+    assert use(made, "prompts/get", {"name": "x"}) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "key"),
+    [
+        ("tools/call", "Name"),
+        ("tools/call", "ARGUMENTS"),
+        ("tools/call", "inputresponses"),
+        ("prompts/get", "argument\u017f"),
+        ("resources/read", "Uri"),
+        ("completion/complete", "Argument"),
+    ],
+)
+def test_a_member_in_another_spelling_is_refused(method: str, key: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        use(guard(), method, {key: "x"})
+    assert (refused.value.rule, refused.value.id_token) == ("protocol.key-look-alike", "1")
+    assert use(guard(), "acme/ask", {key: "x"}) == []
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["Tools/Call", "tools/call ", "tools\u2215list", "ｉnitialize", "notifications/Cancelled"],
+)
+def test_a_method_that_looks_like_another_is_told(method: str) -> None:
+    assert use(guard(), method, {}) == ["protocol.method-look-alike"]
+    assert use(guard(), method, {}, TO_CLIENT) == ["protocol.method-look-alike"]
+
+
+@pytest.mark.parametrize("method", ["tools/call", "acme/ask", "ping", "acme/größe"])
+def test_a_method_of_its_own_looks_like_none(method: str) -> None:
+    assert use(guard(), method, {}) == []
+
+
+# --- small questions -----------------------------------------------------------------------
+
+
+def test_the_called_tool_is_named() -> None:
+    assert conduct.tool_of(message(id=1, method="tools/call", params={"name": "x"})) == "x"
+    assert conduct.tool_of(message(id=1, method="tools/call", params={"name": 7})) is None
+    assert conduct.tool_of(message(id=1, method="tools/call")) is None
+    assert conduct.tool_of(message(id=1, method="prompts/get", params={"name": "x"})) is None
+
+
+def test_a_progress_token_is_a_string_or_an_integer() -> None:
+    def asks(meta: object) -> str | None:
+        return conduct.progress_token(message(id=1, method="ping", params={"_meta": meta}))
+
+    assert asks({"progressToken": 7}) == "7"
+    assert asks({"progressToken": "7"}) == '"7"'
+    assert asks({"progressToken": None}) is None
+    assert asks({}) is None
+    assert conduct.progress_token(message(id=1, method="ping")) is None
+    with pytest.raises(Refusal) as refused:
+        asks({"progressToken": 1.5})
+    assert refused.value.rule == "protocol.invalid-progress-token"
+
+
+def test_a_task_is_made_by_its_result() -> None:
+    assert conduct.makes_task({"task": {}})
+    assert conduct.makes_task({"resultType": "task", "taskId": "t"})
+    assert not conduct.makes_task({"task": "done"})
+    assert not conduct.makes_task({"resultType": "complete"})
+
+
+def test_of_what_must_go_on_only_the_words_are_taken_out() -> None:
+    key = conduct.SUBSCRIPTION_META
+    sent: JsonObject = {"method": "m", "params": {"requestId": "1", "reason": "r"}}
+    assert conduct.without_reason(sent) == {"method": "m", "params": {"requestId": "1"}}
+    sent = {"method": "m", "params": {"notifications": {}, "_meta": {key: "1", "x": "y"}}}
+    assert conduct.without_reason(sent) == {
+        "method": "m",
+        "params": {"notifications": {}, "_meta": {key: "1"}},
+    }
+    sent = {"method": "m", "params": {"_meta": {"x": "y"}}}
+    assert conduct.without_reason(sent) == {"method": "m", "params": {}}
+    assert conduct.without_reason({"method": "m"}) == {"method": "m"}

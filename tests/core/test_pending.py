@@ -1,0 +1,132 @@
+"""Which requests wait: by id and by progress token, and for how long cancelled ones are known."""
+
+from __future__ import annotations
+
+from pipeguard.core.pending import MAX_REMEMBERED, REMEMBERED_SECONDS, Pending, Request
+
+
+def asked(pending: Pending, id_token: str, method: str = "ping", **more: str | float) -> Request:
+    """A request that went on."""
+    request = Request(id_token, method, None, float(more.get("since", 0.0)))
+    if "token" in more:
+        request.progress_token = str(more["token"])
+    assert pending.open(request)
+    request.forwarded = True
+    return request
+
+
+def test_an_answer_closes_the_request_it_belongs_to_once() -> None:
+    pending = Pending(10)
+    one, two = asked(pending, "1"), asked(pending, '"1"')
+    assert pending.all() == [one, two]
+    assert pending.close('"1"') is two
+    assert pending.close('"1"') is None
+    assert pending.close(None) is None
+    assert pending.close("2") is None
+    assert pending.all() == [one]
+
+
+def test_nothing_answers_a_request_that_did_not_go_on_yet() -> None:
+    pending = Pending(10)
+    request = Request("1", "ping", None, 0.0, progress_token="7")
+    assert pending.open(request)
+    assert pending.close("1") is None
+    assert not pending.cancel("1", 0.0)
+    assert not pending.progresses("7", 1.0)
+    assert pending.overdue(99.0, 1.0) == []
+    request.forwarded = True
+    assert pending.close("1") is request
+
+
+def test_an_id_or_a_progress_token_in_use_is_taken() -> None:
+    pending = Pending(10)
+    first = asked(pending, "1", token='"p"')
+    assert not pending.open(Request("1", "ping", None, 0.0))
+    assert not pending.open(Request("2", "ping", None, 0.0, progress_token='"p"'))
+    pending.drop(first)
+    assert asked(pending, "2", token='"p"') in pending.all()
+
+
+def test_it_is_full_at_its_limit() -> None:
+    pending = Pending(2)
+    first = asked(pending, "1")
+    seen = [(len(pending), pending.is_full)]
+    asked(pending, "2")
+    seen.append((len(pending), pending.is_full))
+    pending.drop(first)
+    seen.append((len(pending), pending.is_full))
+    assert seen == [(1, False), (2, True), (1, False)]
+
+
+def test_a_cancelled_request_is_known_for_a_minute() -> None:
+    pending = Pending(10)
+    asked(pending, "1")
+    assert pending.cancel("1", 5.0)
+    assert not pending.cancel("1", 5.0)
+    assert pending.was_cancelled("1", 5.0 + REMEMBERED_SECONDS)
+    assert not pending.was_cancelled("1", 5.1 + REMEMBERED_SECONDS)
+    assert not pending.was_cancelled("2", 5.0)
+    assert not pending.was_cancelled(None, 5.0)
+    asked(pending, "1")
+    assert not pending.was_cancelled("1", 6.0), "the id is in use again"
+
+
+def test_what_opens_a_conversation_cannot_be_cancelled() -> None:
+    pending = Pending(10)
+    request = asked(pending, "1", "initialize")
+    assert not pending.cancel("1", 0.0)
+    assert pending.close("1") is request
+
+
+def test_only_so_many_cancelled_requests_are_remembered() -> None:
+    pending = Pending(10)
+    for number in range(MAX_REMEMBERED + 1):
+        asked(pending, str(number))
+        assert pending.cancel(str(number), 0.0)
+    assert not pending.was_cancelled("0", 0.0)
+    assert pending.was_cancelled("1", 0.0)
+    assert pending.was_cancelled(str(MAX_REMEMBERED), 0.0)
+
+
+def test_progress_never_falls_and_ends_with_the_answer() -> None:
+    pending = Pending(10)
+    asked(pending, "1", token="7")
+    assert pending.progresses("7", 1.0)
+    assert pending.progresses("7", 1.0)
+    assert not pending.progresses("7", 0.5)
+    assert not pending.progresses('"7"', 2.0)
+    assert not pending.progresses(None, 2.0)
+    pending.close("1")
+    assert not pending.progresses("7", 2.0)
+
+
+def test_progress_of_a_task_goes_on_until_its_token_is_used_again() -> None:
+    pending = Pending(10)
+    task = asked(pending, "1", token="7")
+    pending.close("1")
+    pending.outlive(task)
+    assert pending.progresses("7", 1.0)
+    asked(pending, "2", token="7")
+    pending.close("2")
+    assert not pending.progresses("7", 2.0)
+
+
+def test_only_so_many_tasks_tell_of_progress() -> None:
+    pending = Pending(10)
+    for number in range(MAX_REMEMBERED + 1):
+        task = asked(pending, "1", token=str(number))
+        pending.close("1")
+        pending.outlive(task)
+    assert not pending.progresses("0", 1.0)
+    assert pending.progresses(str(MAX_REMEMBERED), 1.0)
+    silent = asked(pending, "1")
+    pending.outlive(silent)
+    assert not pending.progresses("1", 1.0)
+
+
+def test_what_waits_too_long_is_overdue() -> None:
+    pending = Pending(10)
+    early = asked(pending, "1", since=0.0)
+    asked(pending, "2", since=5.0)
+    assert pending.overdue(10.0, 10.0) == []
+    assert pending.overdue(11.0, 10.0) == [early]
