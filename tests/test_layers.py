@@ -36,12 +36,25 @@ PURE = {
     *("__future__", "typing", "types", "dataclasses", "enum", "abc", "functools", "itertools"),
     *("collections", "collections.abc", "operator", "bisect", "heapq", "string", "re", "fnmatch"),
     *("json", "json.encoder", "json.scanner", "math", "decimal", "unicodedata", "textwrap"),
-    *("base64", "binascii", "hashlib", "hmac", "struct", "zlib", "difflib", "ipaddress"),
+    *(
+        "contextlib",
+        "copy",
+        "base64",
+        "binascii",
+        "hashlib",
+        "hmac",
+        "struct",
+        "zlib",
+        "difflib",
+        "ipaddress",
+    ),
     *("hyperscan", "rfc8785", "yaml"),  # yaml reads a pack's text, which is handed in
 }
 EXCEPTIONS = {  # module of the core, what else it imports: with the reason
     ("core.fingerprint", "io"): "BytesIO, in memory",
     ("core.samples", "random"): "Random(seed): the samples of rules, the same on every run",
+    ("core.digest", "_sha2"): "SHA-256, without OpenSSL",
+    ("core.digest", "_sha256"): "the same, in CPython 3.11",
     ("core.session", "threading"): "Lock: the two threads of the pump share a Session",
 }
 IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "__import__", "breakpoint"}

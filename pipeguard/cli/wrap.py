@@ -50,7 +50,8 @@ def command(ctx: click.Context, /, server_command: tuple[str, ...], **given: obj
     for name, metavar, many, _ in TABLE:
         value = given[name.removeprefix("--").replace("-", "_")]
         if many and isinstance(value, tuple):
-            lists[name] = value
+            if value:
+                lists[name] = value
         elif not metavar and value:
             flags.append(name)
         elif isinstance(value, str):

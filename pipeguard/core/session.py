@@ -8,7 +8,7 @@ a text is judged.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from threading import Lock
 
@@ -20,7 +20,6 @@ from pipeguard.core.finding import (
     Finding,
     Kind,
     PinChange,
-    Severity,
     Verdict,
 )
 from pipeguard.core.guard import Guard
@@ -33,11 +32,13 @@ from pipeguard.core.message import (
     envelope,
     is_request_shaped,
     parse,
+    parse_json,
     serialise,
 )
 from pipeguard.core.pending import Request
 from pipeguard.core.places import LISTS, OPENINGS, Surface, part_of
 from pipeguard.core.redact import redact
+from pipeguard.core.verdicts import array, blocked, noted, verdict_of, with_more
 from pipeguard.errors import Refusal
 
 BOM = b"\xef\xbb\xbf"
@@ -53,6 +54,8 @@ NEVER_REDACTED = frozenset(
 )
 MAX_REDACTIONS = 4  # rounds; what is then still to be redacted is blocked
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
+
+_Judge = Callable[[Direction, bytes, float, str], Verdict]
 
 
 class Session:
@@ -83,11 +86,16 @@ class Session:
         """
         self._count[direction] += 1
         event = f"{self.run}.{'c' if direction is TO_SERVER else 's'}{self._count[direction]}"
+        return self._judge_or_refuse(direction, frame, now, event, self._judge)
+
+    def _judge_or_refuse(
+        self, direction: Direction, frame: bytes, now: float, event: str, judge: _Judge
+    ) -> Verdict:
         try:
-            return self._judge(direction, frame, now, event)
+            return judge(direction, frame, now, event)
         except Refusal as refusal:
             return self._refuse(direction, frame, refusal, event)
-        except Exception as error:  # noqa: BLE001  a check that breaks must refuse
+        except Exception as error:  # noqa: BLE001  the only one: a check that breaks must refuse
             return self._refuse(direction, frame, _failure(frame, error), event)
 
     @property
@@ -156,13 +164,13 @@ class Session:
         findings: tuple[Finding, ...] = ()
         if direction is TO_CLIENT and frame.startswith(BOM) and self._count[direction] == 1:
             text = frame[len(BOM) :]
-            findings = (_note("protocol.byte-order-mark", "a byte order mark was taken off"),)
+            findings = (noted("protocol.byte-order-mark", "a byte order mark was taken off"),)
         parsed = parse(text)
         if isinstance(parsed, list):
             return self._batch(direction, frame, parsed, now, event)
         verdict = self._message(direction, parsed, now, event)
         if findings:
-            return _with(verdict, frame, findings)
+            return with_more(verdict, frame, findings)
         return verdict
 
     def _message(self, direction: Direction, message: Message, now: float, event: str) -> Verdict:
@@ -178,7 +186,9 @@ class Session:
         """Each member is judged alone (MCP 2025-03-26, basic/index, "Batching")."""
         conduct.check_batch(members, self.state.revision == BATCHES)
         verdicts = [
-            self._member(direction, member, now, f"{event}.{index}")
+            self._judge_or_refuse(
+                direction, serialise(member), now, f"{event}.{index}", self._judge_member
+            )
             for index, member in enumerate(members)
         ]
         forwards = [v.forward for v in verdicts if v.forward is not None]
@@ -189,8 +199,8 @@ class Session:
             direction,
             frame,
             greatest(findings),
-            frame if same else _array(forwards),
-            _array(replies),
+            frame if same else array(forwards),
+            array(replies),
             findings,
             event,
             None,
@@ -199,14 +209,8 @@ class Session:
             tuple(pin for v in verdicts for pin in v.pins),
         )
 
-    def _member(self, direction: Direction, member: JsonValue, now: float, event: str) -> Verdict:
-        frame = serialise(member)
-        try:
-            return self._message(direction, envelope(frame, member), now, event)
-        except Refusal as refusal:
-            return self._refuse(direction, frame, refusal, event)
-        except Exception as error:  # noqa: BLE001  the other members were judged and go on
-            return self._refuse(direction, frame, _failure(frame, error), event)
+    def _judge_member(self, direction: Direction, frame: bytes, now: float, event: str) -> Verdict:
+        return self._message(direction, envelope(frame, parse_json(frame)), now, event)
 
     # --- requests and notifications -----------------------------------------------------
 
@@ -242,11 +246,11 @@ class Session:
         with self._lock:
             dropped = self.state.admit_notification(direction, message, now)
         if dropped is not None:
-            return _verdict(direction, message, [dropped], event, forward=None)
+            return verdict_of(direction, message, [dropped], event, forward=None)
         findings = self._scan(direction, message, method, None, now)
         if greatest(findings) is Action.BLOCK and method in conduct.NEVER_DROPPED:
             emptied = serialise(conduct.without_reason(message.value))
-            return _verdict(direction, message, findings, event, forward=emptied)
+            return verdict_of(direction, message, findings, event, forward=emptied)
         return self._settle(direction, message, None, findings, event, now)
 
     # --- answers ----------------------------------------------------------------------
@@ -258,10 +262,10 @@ class Session:
             request = asked.close(message.id_token)
         if request is None:
             if late:
-                return _verdict(direction, message, [], event, forward=None)
+                return verdict_of(direction, message, [], event, forward=None)
             note = "an answer to no open request was dropped"
-            return _verdict(
-                direction, message, [_blocked("protocol.unknown-answer", note)], event, forward=None
+            return verdict_of(
+                direction, message, [blocked("protocol.unknown-answer", note)], event, forward=None
             )
         if not answer_is_well_formed(message.value):
             raise _Answered(request, "protocol.malformed-answer", "the answer is not well formed")
@@ -281,7 +285,7 @@ class Session:
         if answers.is_forged(message.value):
             message = _rewritten(message, answers.without_forgery(message.value))
             forged.append(
-                _note("protocol.forged-mark", "a mark that only PipeGuard sets was taken out")
+                noted("protocol.forged-mark", "a mark that only PipeGuard sets was taken out")
             )
         pins: tuple[PinChange, ...] = ()
         result = message.value.get("result")
@@ -301,7 +305,7 @@ class Session:
                     message = _rewritten(message, {**message.value, "result": reviewed.result})
         findings = self._scan(direction, message, request.method, request.tool, now)
         verdict = self._settle(direction, message, request, findings, event, now)
-        return _with(verdict, original.frame, forged, pins) if forged or pins else verdict
+        return with_more(verdict, original.frame, forged, pins) if forged or pins else verdict
 
     # --- judging ----------------------------------------------------------------------
 
@@ -334,11 +338,11 @@ class Session:
         if action is Action.REDACT:
             return self._redacted(direction, message, request, findings, event, now)
         if action is not Action.BLOCK:
-            return _verdict(
+            return verdict_of(
                 direction, message, findings, event, forward=message.frame, request=request
             )
         if request is None:
-            return _verdict(direction, message, findings, event, forward=None)
+            return verdict_of(direction, message, findings, event, forward=None)
         finding = worst(findings)
         code = codes.APPROVAL if finding.rule.startswith("trust.") else codes.BLOCKED
         return self._blocked(direction, message, request, findings, event, code)
@@ -361,7 +365,7 @@ class Session:
             )
         else:
             answer = answers.refusal_to_server(request.method, request.id_token, code, event)
-        return _verdict(
+        return verdict_of(
             direction,
             message,
             findings,
@@ -391,19 +395,19 @@ class Session:
             tool = request.tool if request else None
             findings = self._scan(direction, message, method, tool, now)
             if greatest(findings) < Action.REDACT:
-                return _verdict(
+                return verdict_of(
                     direction, original, told, event, forward=message.frame, request=request
                 )
             if greatest(findings) is Action.BLOCK:
                 break
-        blocked = [*told, _blocked("protocol.not-redacted", "it could not be redacted")]
+        seen = [*told, blocked("protocol.not-redacted", "it could not be redacted")]
         if request is None:
-            return _verdict(direction, original, blocked, event, forward=None)
-        return self._blocked(direction, original, request, blocked, event, codes.BLOCKED)
+            return verdict_of(direction, original, seen, event, forward=None)
+        return self._blocked(direction, original, request, seen, event, codes.BLOCKED)
 
     def _refuse(self, direction: Direction, frame: bytes, refusal: Refusal, event: str) -> Verdict:
         """Tell whoever waits that a message did not pass. Only here."""
-        finding = _blocked(refusal.rule, refusal.why)
+        finding = blocked(refusal.rule, refusal.why)
         request: Request | None = None
         reply = None
         if isinstance(refusal, _Answered):
@@ -474,63 +478,3 @@ def _without_items(value: JsonObject, member: str) -> JsonObject:
     if not isinstance(result, dict) or not isinstance(result.get(member), list):
         return value
     return {**value, "result": {key: item for key, item in result.items() if key != member}}
-
-
-def _array(frames: list[bytes]) -> bytes | None:
-    return b"[" + b",".join(frames) + b"]" if frames else None
-
-
-def _blocked(rule: str, why: str) -> Finding:
-    return Finding(rule, "envelope", action=Action.BLOCK, note=why)
-
-
-def _note(rule: str, why: str) -> Finding:
-    return Finding(rule, "envelope", severity=Severity.MEDIUM, action=Action.WARN, note=why)
-
-
-def _verdict(  # noqa: PLR0913  a Verdict has as many parts
-    direction: Direction,
-    message: Message,
-    findings: list[Finding],
-    event: str,
-    *,
-    forward: bytes | None,
-    reply: bytes | None = None,
-    request: Request | None = None,
-) -> Verdict:
-    if findings:
-        findings = sorted(findings, key=lambda f: (-f.action, -f.severity, -f.confidence))
-    return Verdict(
-        direction,
-        message.frame,
-        findings[0].action if findings else Action.ALLOW,
-        forward,
-        reply,
-        tuple(findings),
-        event,
-        message.kind,
-        request.method if request else message.method,
-        request.tool if request else None,
-    )
-
-
-def _with(
-    verdict: Verdict,
-    frame: bytes,
-    findings: Iterable[Finding],
-    pins: tuple[PinChange, ...] = (),
-) -> Verdict:
-    everything = (*verdict.findings, *findings)
-    return Verdict(
-        verdict.direction,
-        frame,
-        greatest(everything),
-        verdict.forward,
-        verdict.reply,
-        everything,
-        verdict.event,
-        verdict.kind,
-        verdict.method,
-        verdict.tool,
-        verdict.pins + pins,
-    )

@@ -1,0 +1,95 @@
+"""What stands around a match, and what may be shown of it: words, quotes, disguises, masks.
+
+Each is a question about bytes; what follows from the answer is for core.scan.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pipeguard.core.rules import Boundary, Rule
+
+EXCERPT = 72  # characters
+SHOWN = 4  # characters of a secret that tell its kind, where it is long enough to keep the rest
+
+
+def masked(rule: Rule, found: bytes) -> str:
+    """A piece of what was found that tells what it is and gives nothing away."""
+    text = found[: 4 * EXCERPT].decode("utf-8", "replace")
+    if rule.pack == "secrets":
+        shown = text[: min(SHOWN, len(found) // 5)]
+        return f"{shown}… ({len(found)} characters)"
+    shown = _LONG_TOKEN.sub("…", " ".join(text.split()))
+    shown = "".join(c if c.isprintable() else f"⟨U+{ord(c):04X}⟩" for c in shown)
+    return shown if len(shown) <= EXCERPT else shown[: EXCERPT - 1] + "…"
+
+
+_LONG_TOKEN = re.compile(r"(?=[A-Za-z_-]*[0-9])[A-Za-z0-9+_=-]{12,}")
+
+_CUE_WORDS = re.compile(
+    rb"(?:such as|e\.g\.|for example|example:|like this|payloads?|detects?|blocks?|attack(?:er)?s?|"
+    rb"phrases?|says?|contains?|strings?|patterns?|means?|matches|called|quoted?)[^\n]{0,24}$",
+    re.IGNORECASE,
+)
+
+
+def touched(rule: Rule, data: bytes, match: re.Match[bytes]) -> bool:
+    """True where a match goes on beyond its ends, as a key inside a longer word."""
+    if rule.boundary is Boundary.NONE:
+        return False
+    dash = rule.boundary is Boundary.TOKEN
+    start, end = match.span()
+    before = data[start - 1] if start else 0x20
+    after = data[end] if end < len(data) else 0x20
+    return (_in_word(before, dash) and _in_word(data[start], dash)) or (
+        _in_word(after, dash) and _in_word(data[end - 1], dash)
+    )
+
+
+def _in_word(code: int, dash: bool) -> bool:  # noqa: FBT001
+    return (
+        0x30 <= code <= 0x39
+        or 0x41 <= code <= 0x5A
+        or 0x61 <= code <= 0x7A
+        or code == 0x5F
+        or (dash and code == 0x2D)
+    )
+
+
+def is_quoted(data: bytes, start: int, end: int) -> bool:
+    """True inside quotes or a code span, or after a word that introduces an example."""
+    while start < end and not _in_word(data[start], dash=False) and data[start] < 0x80:
+        start += 1  # what may stand before a sentence is no part of it
+    line = data[max(0, data.rfind(b"\n", 0, start) + 1, start - 120) : start]
+    if _CUE_WORDS.search(line):
+        return True
+    after = data[end : end + 80].partition(b"\n")[0]
+    if line.count(b"`") % 2 == 1 and b"`" in after:
+        return True
+    for opening, closing in _QUOTES:
+        if opening is closing:
+            inside = len(opening.findall(line)) % 2 == 1
+        else:
+            inside = len(opening.findall(line)) > len(closing.findall(line))
+        if inside and closing.search(after):
+            return True
+    return False
+
+
+_QUOTES = tuple(
+    (re.compile(opening), re.compile(closing))
+    for opening, closing in (
+        (rb'"', rb'"'),
+        (rb"(?<![A-Za-z])'|'(?![A-Za-z])", rb"(?<![A-Za-z])'|'(?![A-Za-z])"),  # not in don't
+        (rb"\xe2\x80\x9c", rb"\xe2\x80\x9d"),
+        (rb"\xc2\xab", rb"\xc2\xbb"),
+    )
+)
+
+
+def is_disguised(stretch: bytes, *, words: bool) -> bool:
+    """True where the spaces of a stretch are not those of ordinary writing."""
+    if not words:
+        return bool(stretch.split()) and any(c in stretch for c in b" \t\r\n\"'`,;|\\")
+    parts = re.split(rb"[^A-Za-z0-9\x80-\xff]+", stretch)
+    return sum(map(len, parts)) / max(1, len(parts)) <= 2.2 or len(parts) == 1

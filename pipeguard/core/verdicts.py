@@ -1,0 +1,82 @@
+"""Verdicts and findings, put together from what a Session knows. Decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pipeguard.core.finding import (
+    Action,
+    Direction,
+    Finding,
+    PinChange,
+    Severity,
+    Verdict,
+)
+from pipeguard.core.judge import greatest
+from pipeguard.core.message import Message
+from pipeguard.core.pending import Request
+
+
+def array(frames: list[bytes]) -> bytes | None:
+    """A batch of messages; None where there is none."""
+    return b"[" + b",".join(frames) + b"]" if frames else None
+
+
+def blocked(rule: str, why: str) -> Finding:
+    """A finding about a message as such, which stops it."""
+    return Finding(rule, "envelope", action=Action.BLOCK, note=why)
+
+
+def noted(rule: str, why: str) -> Finding:
+    """A finding about a message as such, which does not."""
+    return Finding(rule, "envelope", severity=Severity.MEDIUM, action=Action.WARN, note=why)
+
+
+def verdict_of(  # noqa: PLR0913  a Verdict has as many parts
+    direction: Direction,
+    message: Message,
+    findings: list[Finding],
+    event: str,
+    *,
+    forward: bytes | None,
+    reply: bytes | None = None,
+    request: Request | None = None,
+) -> Verdict:
+    """The verdict on a message, its findings the most serious first."""
+    if findings:
+        findings = sorted(findings, key=lambda f: (-f.action, -f.severity, -f.confidence))
+    return Verdict(
+        direction,
+        message.frame,
+        findings[0].action if findings else Action.ALLOW,
+        forward,
+        reply,
+        tuple(findings),
+        event,
+        message.kind,
+        request.method if request else message.method,
+        request.tool if request else None,
+    )
+
+
+def with_more(
+    verdict: Verdict,
+    frame: bytes,
+    findings: Iterable[Finding],
+    pins: tuple[PinChange, ...] = (),
+) -> Verdict:
+    """A verdict with more findings, on the frame that came."""
+    everything = (*verdict.findings, *findings)
+    return Verdict(
+        verdict.direction,
+        frame,
+        greatest(everything),
+        verdict.forward,
+        verdict.reply,
+        everything,
+        verdict.event,
+        verdict.kind,
+        verdict.method,
+        verdict.tool,
+        verdict.pins + pins,
+    )

@@ -1,0 +1,55 @@
+"""What is known about one server: the rules for each surface, and pins that are replaced whole."""
+
+import pytest
+
+from pipeguard.core.fingerprint import Pin, canonical, fingerprint
+from pipeguard.core.guard import Guard, PinKey
+from pipeguard.core.message import JsonObject
+from pipeguard.core.places import Surface
+from pipeguard.core.policy import Policy
+from tests.fuzz.rulebook import RULES, engines
+
+
+def pin(name: str, said: str = "Says it.", kind: str = "tool") -> Pin:
+    definition: JsonObject = {"name": name, "description": said}
+    text = canonical(definition).decode()
+    return Pin(kind, name, text, fingerprint(definition), None, None, "")
+
+
+def guard(*pins: Pin) -> Guard:
+    return Guard("demo", engines(), Policy(), {(one.kind, one.name): one for one in pins})
+
+
+@pytest.mark.parametrize("surface", Surface)
+def test_every_rule_for_a_surface_is_run_over_it_once(surface: Surface) -> None:
+    held = [rule.id for engine in guard().scanners[surface] for rule in engine.rules]
+    assert len(held) == len(set(held))
+    assert {rule.id for rule in RULES.values() if surface in rule.surfaces} <= set(held)
+
+
+def test_what_changed_in_the_store_is_told_by_kind() -> None:
+    one = guard(pin("a"), pin("b"), pin("c", kind="prompt"))
+    assert one.repin(dict(one.pins)) == frozenset()
+    changed: dict[PinKey, Pin] = {**one.pins, ("tool", "a"): pin("a", "Says more.")}
+    assert one.repin(changed) == {"tool"}
+    assert one.pins == changed
+    del changed[("prompt", "c")]
+    changed[("resource", "d")] = pin("d", kind="resource")
+    assert one.repin(changed) == {"prompt", "resource"}
+
+
+def test_what_was_learned_stays_until_the_store_has_it() -> None:
+    one = guard()
+    one.learn(pin("a"))
+    assert one.pins == {("tool", "a"): pin("a")}
+    one.repin({("tool", "b"): pin("b")})
+    assert one.pins == {("tool", "a"): pin("a"), ("tool", "b"): pin("b")}
+    one.repin({("tool", "a"): pin("a", "As a person approved it.")})
+    assert one.pins == {("tool", "a"): pin("a", "As a person approved it.")}
+
+
+def test_a_guard_keeps_its_own_pins() -> None:
+    given: dict[PinKey, Pin] = {("tool", "a"): pin("a")}
+    one = Guard("demo", engines(), Policy(), given)
+    one.learn(pin("b"))
+    assert given == {("tool", "a"): pin("a")}

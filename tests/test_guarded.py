@@ -1,0 +1,129 @@
+"""The parts of a run that need no process; the run itself is in tests/wrap. guarded.py, wrap.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from pipeguard import guarded
+from pipeguard.core.guard import Guard
+from pipeguard.core.places import Surface
+from pipeguard.core.policy import Policy
+from pipeguard.errors import LaunchError, PolicyError, StateError
+from pipeguard.launch.environment import Environment
+from pipeguard.state.compiled import engines
+from pipeguard.wrap import hint
+
+
+def test_a_runs_name_is_eight_letters_and_digits_and_another_each_time() -> None:
+    names = {guarded._run_id() for _ in range(1000)}
+    assert len(names) == 1000
+    assert all(re.fullmatch("[0-9A-HJKMNP-TV-Z]{8}", name) for name in names)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [(None, 2.0), ("0", 0), ("0.5", 0.5), ("3600", 3600)])
+def test_a_grace_is_a_number_of_seconds(text: str | None, seconds: float) -> None:
+    assert guarded._seconds(text, 2.0) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "nan", "inf", "3601", "1s"])
+def test_what_is_none_is_refused(text: str) -> None:
+    with pytest.raises(PolicyError, match="give seconds"):
+        guarded._seconds(text, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("params", "name"),
+    [
+        ({"clientInfo": {"name": "editor", "version": "1.2"}}, "editor 1.2"),
+        ({"clientInfo": {"name": "editor"}}, "editor"),
+        ({"clientInfo": {"name": ["x"], "version": {}}}, ""),
+        ({"clientInfo": "editor"}, ""),
+        ({}, ""),
+        ([], ""),
+    ],
+)
+def test_a_clients_name_is_what_it_says_in_its_opening(params: object, name: str) -> None:
+    frame = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
+    assert guarded._client_of(json.dumps(frame).encode()) == name
+
+
+def test_the_two_directions_share_no_engine() -> None:
+    guard = Guard("demo", engines(), Policy(), {})
+    guarded._give_each_direction_its_own(guard)
+    to_server = set(map(id, guard.scanners[Surface.TO_SERVER]))
+    for surface in (Surface.TO_CLIENT, Surface.DEFINITIONS):
+        assert guard.scanners[surface]
+        assert not to_server & set(map(id, guard.scanners[surface]))
+
+
+def test_a_withheld_variable_is_hinted_at_only_after_a_failure() -> None:
+    environment = Environment({}, ["DEMO_API_KEY", "EDITOR", "MAIL_PASSWORD"], [])
+    told = hint(environment, 3)
+    assert told is not None
+    assert "DEMO_API_KEY, MAIL_PASSWORD." in told
+    assert "EDITOR" not in told
+    assert hint(environment, 0) is None
+    assert hint(Environment({}, ["EDITOR"], []), 3) is None
+
+
+@contextmanager
+def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, int, int]]:
+    """A client's two pipes: where to write, where to read, and our end of the second."""
+    read_end, to_us = os.pipe()
+    from_us, write_end = os.pipe()
+    saved = os.dup(0)
+    os.dup2(read_end, 0)
+    try:
+        yield to_us, from_us, write_end
+    finally:
+        os.dup2(saved, 0)
+        for descriptor in (saved, read_end, from_us, write_end):
+            os.close(descriptor)
+
+
+def ask(descriptor: int, *frames: bytes) -> None:
+    os.write(descriptor, b"".join(frame + b"\n" for frame in frames))
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(LaunchError("no such file"), -37104), (StateError("no store"), -37108)]
+)
+def test_without_a_server_requests_are_answered_and_all_else_is_not(
+    error: LaunchError | StateError, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with client(monkeypatch) as (to_us, from_us, write_end):
+        ask(
+            to_us,
+            b'{"jsonrpc":"2.0","id":"a","method":"initialize"}',
+            b"not json",
+            b'{"jsonrpc":"2.0","method":"notifications/initialized"}',
+            b'{"jsonrpc":"2.0","id":"a","result":{}}',
+            b"[]",
+            b'{"jsonrpc":"2.0","id":1.0,"method":"x"}',
+            b'{"jsonrpc":"2.0","id":7,"method":"tools/list"}',
+        )
+        guarded.decline(error, write_end)
+        answers = [json.loads(line) for line in os.read(from_us, 65536).splitlines()]
+    assert [answer["id"] for answer in answers] == ["a", 7]
+    assert {answer["error"]["code"] for answer in answers} == {code}
+    assert {answer["error"]["message"] for answer in answers} == {f"PipeGuard: {error}"}
+
+
+def test_it_does_not_wait_for_a_client_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guarded, "DECLINE_SECONDS", 0.05)
+    with client(monkeypatch) as (to_us, _, write_end):
+        declining = threading.Thread(
+            target=guarded.decline, args=(LaunchError("gone"), write_end), daemon=True
+        )
+        declining.start()
+        declining.join(10)
+        assert not declining.is_alive()
+        os.close(to_us)

@@ -1,0 +1,147 @@
+"""Lines for a person: quiet by default, whole, masked, and in nobody's way. log.py."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from pipeguard import log as module
+from pipeguard.core.finding import Action, Direction, Verdict
+from pipeguard.errors import PolicyError
+from pipeguard.log import LEVELS, TRACED_BYTES, TRACED_FRAMES, Log, Trace, say
+
+
+@pytest.fixture
+def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, int]]:
+    """Our stderr as a pipe: where to read it, and its writing end."""
+    read_end, write_end = os.pipe()
+    monkeypatch.setattr(module, "STDERR", write_end)
+    yield read_end, write_end
+    os.close(read_end)
+    os.close(write_end)
+
+
+def told(read_end: int) -> str:
+    """All that was written by now."""
+    os.set_blocking(read_end, False)
+    parts = []
+    try:
+        while data := os.read(read_end, 65536):
+            parts.append(data)
+    except BlockingIOError:
+        pass
+    return b"".join(parts).decode()
+
+
+def verdict(frame: bytes, direction: Direction = Direction.TO_SERVER) -> Verdict:
+    return Verdict(direction, frame, Action.ALLOW, frame, None, (), "RUN.c1")
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_only_what_is_at_the_level_or_above_is_told(level: str, pipe: tuple[int, int]) -> None:
+    log = Log(level, "json")
+    for each in LEVELS[:-1]:
+        log(each, f"of {each}")
+    events = [json.loads(line)["event"] for line in told(pipe[0]).splitlines()]
+    assert events == [f"of {each}" for each in LEVELS[LEVELS.index(level) : -1]]
+    assert log.traces is (level == "trace")
+
+
+def test_by_default_warnings_are_told_in_words(pipe: tuple[int, int]) -> None:
+    log = Log(None, None)
+    log("info", "unseen")
+    log("warning", "block secrets.x", event_id="RUN.c1", empty="", nothing=None, place="meta")
+    line = told(pipe[0])
+    assert "block secrets.x" in line
+    assert "event_id=RUN.c1" in line
+    assert "place=meta" in line
+    assert "unseen" not in line
+    assert "empty" not in line
+    assert "nothing" not in line
+    assert "\x1b" not in line  # colours are for terminals
+
+
+@pytest.mark.parametrize(("level", "style"), [("loud", None), (None, "xml"), ("WARNING", None)])
+def test_what_does_not_exist_is_refused_with_what_does(
+    level: str | None, style: str | None
+) -> None:
+    with pytest.raises(PolicyError, match="there are"):
+        Log(level, style)
+
+
+def test_lines_that_nobody_reads_are_counted_and_hold_nobody(pipe: tuple[int, int]) -> None:
+    read_end, write_end = pipe
+    log = Log("info", "json")
+    os.set_blocking(write_end, False)
+    try:
+        while True:
+            os.write(write_end, b"x" * 4096)
+    except BlockingIOError:
+        os.set_blocking(write_end, True)
+    for number in range(20):
+        log("info", f"lost {number}")
+    told(read_end)
+    log("info", "read again")
+    last = json.loads(told(read_end))
+    assert (last["event"], last["missed_lines"]) == ("read again", 20)
+
+
+def test_a_line_that_is_longer_than_the_pipe_is_written_to_who_reads(pipe: tuple[int, int]) -> None:
+    log = Log("info", "json")
+    log("info", "long", text="x" * 50_000)
+    assert json.loads(told(pipe[0]))["text"] == "x" * 50_000
+
+
+def test_a_stderr_that_is_closed_is_survived(monkeypatch: pytest.MonkeyPatch) -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    monkeypatch.setattr(module, "STDERR", write_end)
+    try:
+        say("to nobody")
+        Log("info", "json")("info", "to nobody")
+    finally:
+        os.close(write_end)
+
+
+def test_what_is_said_begins_with_our_name(pipe: tuple[int, int]) -> None:
+    say("a word \udcff")
+    assert told(pipe[0]) == "pipeguard: a word \\udcff\n"
+
+
+def test_a_trace_shows_each_frame_masked_with_its_way_and_length(pipe: tuple[int, int]) -> None:
+    trace = Trace(Log("trace", "json"), lambda data: data.replace(b"secret", b"[masked]"))
+    trace.show(verdict(b'{"a":"secret \xc3\xbc"}'))
+    trace.show(verdict(b"\xff", Direction.TO_CLIENT))
+    trace.close()
+    first, second = (json.loads(line) for line in told(pipe[0]).splitlines())
+    assert first["frame"] == '{"a":"[masked] ü"}'
+    assert (first["event"], first["length_bytes"], first["action"]) == ("→ server", 17, "allow")
+    assert (second["event"], second["frame"]) == ("← server", "\ufffd")
+
+
+def test_a_secret_across_the_cut_is_masked_before_it_is_cut(pipe: tuple[int, int]) -> None:
+    trace = Trace(Log("trace", "json"), lambda data: data.replace(b"secret", b"[...]"))
+    trace.show(verdict(b"x" * (TRACED_BYTES - 3) + b"secret" + b"x" * 100_000))
+    trace.close()
+    shown = json.loads(told(pipe[0]))["frame"]
+    assert "sec" not in shown
+    assert len(shown) <= TRACED_BYTES
+
+
+def test_more_frames_than_can_be_shown_are_counted(pipe: tuple[int, int]) -> None:
+    shown = []
+
+    class Late(Log):
+        def __call__(self, level: str, event: str, **fields: object) -> None:
+            shown.append(fields)
+
+    trace = Trace(Late("trace", "json"), bytes)
+    for _ in range(TRACED_FRAMES * 50):
+        trace.show(verdict(b"{}"))
+    trace.close()
+    missed = shown[-1]["missed_frames"] or 0
+    assert isinstance(missed, int)
+    assert len(shown) + missed == TRACED_FRAMES * 50

@@ -1,0 +1,111 @@
+"""The entry point: which way an argument goes, and how errors end it. __main__.py."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeguard import __main__ as main
+from pipeguard import wrap
+from pipeguard.errors import EngineError, LaunchError, PipeGuardError, PolicyError, StateError
+from pipeguard.options import WrapOptions
+from tests.launch.processes import until
+from tests.wrap.wrapped import PIPEGUARD, Wrapped
+
+WRAP = ["wrap", "--name", "x", "--", "server"]
+
+
+def ends(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:
+    def run(options: WrapOptions) -> int:
+        raise error
+
+    monkeypatch.setattr(wrap, "run", run)
+    return main._run(WRAP)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (PipeGuardError("what and why"), 1),
+        (PolicyError("what and why"), 2),
+        (EngineError("what and why"), 3),
+        (StateError("what and why"), 4),
+        (LaunchError("what and why"), 126),
+        (LaunchError("what and why", 127), 127),
+    ],
+)
+def test_an_error_is_told_in_its_words_with_its_code(
+    error: PipeGuardError,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert ends(monkeypatch, error) == code
+    assert capfd.readouterr() == ("", "pipeguard: what and why\n")
+
+
+def test_a_fault_of_our_own_is_told_by_its_place_and_not_by_its_text(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert ends(monkeypatch, KeyError("a secret that it was about")) == 1
+    told = capfd.readouterr().err
+    assert told.startswith("pipeguard: a fault of PipeGuard's own: KeyError in run (")
+    assert "test_main.py:" in told
+    assert "secret" not in told
+
+
+def test_an_interrupt_is_no_fault(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert ends(monkeypatch, KeyboardInterrupt()) == 130
+    assert capfd.readouterr().err == "pipeguard: aborted\n"
+
+
+def test_the_code_of_a_server_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wrap, "run", lambda options: 42)
+    assert main._run(WRAP) == 42
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--version"], 0, "pipeguard"),
+        (["--help"], 0, "wrap"),
+        (["wrap", "--help"], 0, "COMMAND"),
+        (["no-such-verb"], 2, "No such command"),
+        (["wrap"], 2, "give the server's command after --"),
+        (["wrap", "--no-such", "--", "x"], 2, "No such option"),
+    ],
+)
+def test_the_rest_is_for_the_full_parser(
+    arguments: list[str], code: int, words: str, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [*PIPEGUARD, *arguments], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == code
+    assert words in done.stdout + done.stderr
+
+
+def test_an_interrupt_while_it_loads_leaves_nothing(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir(mode=0o700)
+    hold = (
+        f"import fcntl, sys; f = open({str(cache / 'lock')!r}, 'w');"
+        " fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-I", "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        environment = {"PIPEGUARD_CACHE_DIR": str(cache)}
+        with Wrapped(tmp_path, environment=environment) as wrapped:
+            until(lambda: "compiling" in wrapped.said(), "it waits for its rules")
+            wrapped.kill(signal.SIGINT)
+            assert wrapped.code() == 130
+            assert wrapped.said().endswith("pipeguard: aborted\n")

@@ -1,0 +1,107 @@
+"""What `wrap` can be told: both readers read the same. options.py, cli/wrap.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from pipeguard import wrap
+from pipeguard.cli import cli
+from pipeguard.options import TABLE, WrapOptions, read
+
+SERVER = ["npx", "-y", "server", "--name", "not-ours", "--"]
+PLAIN = [
+    [],
+    ["--name", "x"],
+    ["--name=x"],
+    ["--name="],
+    ["--env", "A", "--env", "B=c d", "--env=C=1=2"],
+    ["--inherit-env", "--observe", "--no-audit"],
+    ["--cwd", "/a b", "--policy", "p.yaml", "--trust", "review", "--grace", "0.5"],
+    ["--log-level", "trace", "--log-format=json"],
+    ["--name", "first", "--name", "last"],
+]
+
+
+def fields(options: WrapOptions) -> tuple[object, ...]:
+    return options.command, options.values, options.lists, options.flags
+
+
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[WrapOptions]:
+    """What the full parser hands to `wrap.run`, which is not run."""
+    seen: list[WrapOptions] = []
+
+    def run(options: WrapOptions) -> int:
+        seen.append(options)
+        return 7
+
+    monkeypatch.setattr(wrap, "run", run)
+    return seen
+
+
+@pytest.mark.parametrize("arguments", PLAIN, ids=" ".join)
+def test_both_readers_agree(arguments: list[str], parsed: list[WrapOptions]) -> None:
+    short = read([*arguments, "--", *SERVER])
+    outcome = CliRunner().invoke(cli, ["wrap", *arguments, "--", *SERVER])
+    assert outcome.exit_code == 7, outcome.output
+    assert short is not None
+    assert fields(short) == fields(parsed[0])
+    assert short.command == tuple(SERVER)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--"],
+        ["--help"],
+        ["npx", "server"],
+        ["--nam", "x", "--", "npx"],
+        ["--no-such", "--", "npx"],
+        ["--name", "--", "npx"],
+        ["--name"],
+        ["--observe=yes", "--", "npx"],
+        ["--grace", "-1", "--", "npx"],
+        ["--env", "-x", "--", "npx"],
+    ],
+    ids=" ".join,
+)
+def test_what_is_not_plain_is_left_to_the_full_parser(arguments: list[str]) -> None:
+    assert read(arguments) is None
+
+
+def test_without_dashes_the_first_word_begins_the_command(parsed: list[WrapOptions]) -> None:
+    outcome = CliRunner().invoke(cli, ["wrap", "--name", "x", "npx", "-y", "server", "--name", "y"])
+    assert outcome.exit_code == 7, outcome.output
+    assert parsed[0].command == ("npx", "-y", "server", "--name", "y")
+    assert parsed[0].values == {"--name": "x"}
+
+
+def test_without_a_command_it_says_what_to_give(parsed: list[WrapOptions]) -> None:
+    outcome = CliRunner().invoke(cli, ["wrap", "--observe"])
+    assert outcome.exit_code == 2
+    assert "give the server's command after --" in outcome.output
+    assert parsed == []
+
+
+def test_help_names_every_option_with_its_words() -> None:
+    outcome = CliRunner().invoke(cli, ["wrap", "--help"])
+    assert outcome.exit_code == 0
+    told = " ".join(outcome.output.split())
+    for name, metavar, _, text in TABLE:
+        assert f"{name} {metavar}".strip() in told
+        assert " ".join(text.split()) in told
+
+
+def test_the_page_names_every_option() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "wrap.md").read_text(encoding="utf-8")
+    for name, *_ in TABLE:
+        assert f"`{name}" in page
+
+
+def test_the_command_is_a_command() -> None:
+    assert isinstance(cli.get_command(click.Context(cli), "wrap"), click.Command)

@@ -1,0 +1,131 @@
+"""The only loop: read, judge, record, write, in this order. transports/pump.py."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeguard.core.finding import Action, Direction, Verdict
+from pipeguard.transports.channel import Channel, ChannelClosed
+from pipeguard.transports.pump import pump
+
+TO_SERVER = Direction.TO_SERVER
+
+
+class Listed:
+    """A Channel over lists, of which each act is noted in a common diary."""
+
+    def __init__(self, name: str, diary: list[str], frames: list[bytes] | None = None) -> None:
+        self.name = name
+        self.diary = diary
+        self.frames = list(frames or [])
+        self.written: list[bytes] = []
+        self.open = True
+
+    def read(self) -> bytes | None:
+        self.diary.append(f"read {self.name}")
+        return self.frames.pop(0) if self.frames else None
+
+    def write(self, frame: bytes) -> None:
+        if not self.open:
+            raise ChannelClosed(self.name)
+        self.diary.append(f"write {self.name}")
+        self.written.append(frame)
+
+    def close(self) -> None:
+        self.open = False
+
+
+class Judge:
+    """A Session that judges by the frame's first letter."""
+
+    def __init__(self, diary: list[str]) -> None:
+        self.diary = diary
+        self.times: list[float] = []
+
+    def receive(self, direction: Direction, frame: bytes, now: float) -> Verdict:
+        self.diary.append("judge")
+        self.times.append(now)
+        passes, answered = frame[:1] in b"pb", frame[:1] in b"ab"
+        return Verdict(
+            direction,
+            frame,
+            Action.ALLOW,
+            frame if passes else None,
+            b"no: " + frame if answered else None,
+            (),
+            "EVENT",
+        )
+
+
+def run(frames: list[bytes]) -> tuple[Listed, Listed, list[Verdict], list[str]]:
+    diary: list[str] = []
+    source, sink = Listed("source", diary, frames), Listed("sink", diary)
+    recorded: list[Verdict] = []
+
+    def record(verdict: Verdict) -> None:
+        diary.append("record")
+        recorded.append(verdict)
+
+    judge = Judge(diary)
+    pump(judge, TO_SERVER, source, sink, record)  # type: ignore[arg-type]
+    assert judge.times == sorted(judge.times)
+    return source, sink, recorded, diary
+
+
+def test_a_channel_over_lists_is_a_channel() -> None:
+    channel: Channel = Listed("any", [])
+    assert channel.read() is None
+
+
+def test_a_frame_that_passes_goes_on_as_the_object_that_came() -> None:
+    frame = b"pass"
+    source, sink, recorded, diary = run([frame])
+    assert sink.written[0] is frame
+    assert source.written == []
+    assert [verdict.frame for verdict in recorded] == [frame]
+    assert diary == ["read source", "judge", "record", "write sink", "read source"]
+
+
+def test_a_frame_that_is_answered_goes_back_and_not_on() -> None:
+    source, sink, recorded, _ = run([b"answered"])
+    assert (source.written, sink.written) == ([b"no: answered"], [])
+    assert len(recorded) == 1
+
+
+def test_of_one_frame_a_part_may_go_on_and_an_answer_back() -> None:
+    source, sink, _, _ = run([b"both"])
+    assert (source.written, sink.written) == ([b"no: both"], [b"both"])
+
+
+def test_a_frame_that_is_dropped_is_recorded_all_the_same() -> None:
+    source, sink, recorded, _ = run([b"dropped"])
+    assert (source.written, sink.written) == ([], [])
+    assert len(recorded) == 1
+
+
+def test_the_order_of_frames_is_kept() -> None:
+    frames = [b"p%d" % number for number in range(100)]
+    assert run(frames)[1].written == frames
+
+
+def test_a_peer_that_is_gone_ends_it_after_the_record() -> None:
+    diary: list[str] = []
+    source, sink = Listed("source", diary, [b"pass", b"pass"]), Listed("sink", diary)
+    sink.close()
+    recorded: list[Verdict] = []
+    with pytest.raises(ChannelClosed, match="sink"):
+        pump(Judge(diary), TO_SERVER, source, sink, recorded.append)  # type: ignore[arg-type]
+    assert len(recorded) == 1
+    assert source.frames == [b"pass"]
+
+
+def test_what_cannot_be_recorded_does_not_pass() -> None:
+    diary: list[str] = []
+    source, sink = Listed("source", diary, [b"pass"]), Listed("sink", diary)
+
+    def refuse(verdict: Verdict) -> None:
+        raise ChannelClosed(verdict.event)
+
+    with pytest.raises(ChannelClosed, match="EVENT"):
+        pump(Judge(diary), TO_SERVER, source, sink, refuse)  # type: ignore[arg-type]
+    assert sink.written == []

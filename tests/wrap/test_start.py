@@ -1,0 +1,97 @@
+"""How a run starts: the server first, and nothing that a daily session does not need."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.launch.processes import until
+from tests.wrap.wrapped import PIPEGUARD, PYTHON, SERVER, Wrapped, processes
+
+# Of the libraries that judging needs, each maps or holds something by which it is known.
+NEEDED_FOR_JUDGING = ("hyperscan", "_sqlite3")
+# What an ordinary session never needs: an event loop, HTTP, the command line, the log, YAML.
+NOT_NEEDED = {
+    *("asyncio", "anyio", "http", "httpx", "urllib.request", "ssl", "socket", "selectors"),
+    *("click", "structlog", "logging", "yaml", "rich", "platformdirs", "subprocess", "pathlib"),
+    *("importlib.metadata", "hypothesis", "pytest", "unittest"),
+}
+# Tells what is loaded once everything is over, in the words of the interpreter itself.
+TELLS = """
+import sys
+sys.argv[:] = ["pipeguard", *sys.argv[1:]]
+from pipeguard.__main__ import main
+try:
+    main()
+finally:
+    import os
+    os.write(2, " ".join(sorted(sys.modules)).encode())
+"""
+
+
+def maps(process: int) -> str:
+    return Path(f"/proc/{process}/maps").read_text()
+
+
+def name_of(process: int) -> str:
+    return Path(f"/proc/{process}/comm").read_text().strip()
+
+
+def test_the_server_is_started_before_anything_is_loaded_that_judges(tmp_path: Path) -> None:
+    with Wrapped(tmp_path) as wrapped:
+        wrapped.initialize()
+        # The warden is PipeGuard as it was when it forked: it has what was loaded by then.
+        (warden,) = (one for one in wrapped.running() if name_of(one) == "pipeguard-ward")
+        assert all(name in maps(wrapped.process.pid) for name in NEEDED_FOR_JUDGING)
+        assert not [name for name in NEEDED_FOR_JUDGING if name in maps(warden)]
+
+
+def test_the_server_runs_while_the_rules_are_being_waited_for(tmp_path: Path) -> None:
+    # A cache whose lock somebody else holds stands for rules that take long to load.
+    cache = tmp_path / "cache"
+    cache.mkdir(mode=0o700)
+    lock = cache / "lock"
+    hold = f"import fcntl, sys; f = open({str(lock)!r}, 'w'); fcntl.flock(f, fcntl.LOCK_EX); "
+    hold += "print(flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-I", "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        environment = {"PIPEGUARD_CACHE_DIR": str(cache)}
+        started = tmp_path / "started"
+        touch = f"open({str(started)!r}, 'w').close(); import sys; sys.stdin.read()"
+        command = [sys.executable, "-I", "-c", touch]
+        with Wrapped(tmp_path, command=command, environment=environment) as wrapped:
+            until(started.exists, "the server runs")
+            waits = "pipeguard: compiling the rules, once after each change (a few seconds)\n"
+            until(lambda: wrapped.said() == waits, "it is told why nothing else happens")
+
+
+def test_a_session_loads_no_more_than_it_needs(tmp_path: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if "COVERAGE" not in k}
+    environment["PIPEGUARD_STATE_DIR"] = str(tmp_path)
+    done = subprocess.run(
+        [*PIPEGUARD[:3], "-c", TELLS, "wrap", "--", *PYTHON, str(SERVER)],
+        input=b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"x"}}\n'
+        b'{"jsonrpc":"2.0","id":2,"method":"tools/list"}\n'
+        b'{"jsonrpc":"2.0","id":3,"method":"tools/call","params":'
+        b'{"name":"echo","arguments":{"text":"hello"}}}\n',
+        capture_output=True,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(b"\n") == 3
+    loaded = done.stderr.decode().split()
+    assert "pipeguard.core.session" in loaded
+    assert sorted(NOT_NEEDED & set(loaded)) == []
+
+
+def test_a_process_of_ours_is_one_and_the_warden(tmp_path: Path) -> None:
+    with Wrapped(tmp_path) as wrapped:
+        wrapped.initialize()
+        assert len(wrapped.running()) == 3
+        assert set(wrapped.running()) <= set(processes())
