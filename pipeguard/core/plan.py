@@ -16,7 +16,6 @@ from pipeguard.errors import EngineError
 
 _QUANTIFIER = re.compile(r"(?:[?*+]|\{\d*,?\d*\})?\??")
 _CONTEXT = r"(?:\A|"  # a group that says what may stand before: the start of the text, or else
-_END_CONTEXT = r"|\Z)"  # and after: its end, or else
 
 
 def make(patterns: Sequence[tuple[str, bool]]) -> bytes:
@@ -142,30 +141,7 @@ def _without_context(pattern: str) -> str:
     while start >= 0:
         pattern = pattern[:start] + pattern[_group_end(pattern, start) :]
         start = pattern.find(_CONTEXT, start)
-    end = pattern.find(_END_CONTEXT)
-    while end >= 0:
-        start = _group_start(pattern, end)
-        pattern = pattern[:start] + pattern[_group_end(pattern, start) :]
-        end = pattern.find(_END_CONTEXT, start)
     return pattern
-
-
-def _group_start(pattern: str, inside: int) -> int:
-    """The index of the group that a place directly stands in."""
-    openings: list[int] = []
-    at = 0
-    while at < inside:
-        character = pattern[at]
-        if character == "\\":
-            at += 1
-        elif character == "[":
-            at = _class_end(pattern, at)
-        elif character == "(":
-            openings.append(at)
-        elif character == ")":
-            openings.pop()
-        at += 1
-    return openings[-1]
 
 
 def _group_end(pattern: str, start: int) -> int:

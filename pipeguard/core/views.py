@@ -69,6 +69,15 @@ class Budget:
         self.spent = self.spent or self.calls < 0
         return self.calls >= 0
 
+    def replace(
+        self, pattern: re.Pattern[bytes], by: Callable[[re.Match[bytes]], bytes], text: bytes
+    ) -> bytes:
+        """Replace what a pattern matches, as far as the calls go."""
+        text, made = pattern.subn(by, text, count=max(1, self.calls))
+        self.calls -= made
+        self.spent = self.spent or self.calls < 0
+        return text
+
     def admits(self, data: bytes) -> bool:
         """Take these decoded bytes into account; False where they are too many."""
         if len(data) > self.decoded_bytes:
@@ -373,7 +382,7 @@ def origin(part: Decoded, data: bytes, start: int, end: int) -> Range:
 
 def _percent(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
     return [
-        Decoded(_plain_of_percent(data[low:high]), "percent", low, high)
+        Decoded(budget.replace(_PERCENT, _unpercent, data[low:high]), "percent", low, high)
         for low, high in _around(_PERCENT, data, start, end, budget)
     ]
 
@@ -406,10 +415,11 @@ def _unpercent(match: re.Match[bytes]) -> bytes:
 
 
 def _escapes(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
-    return [
-        Decoded(_plain_of_escapes(data[low:high]), "escapes", low, high)
-        for low, high in _around(_ANY_ESCAPE, data, start, end, budget)
-    ]
+    found: list[Decoded] = []
+    for low, high in _around(_ANY_ESCAPE, data, start, end, budget):
+        plain = budget.replace(_ESCAPE, _unescape, data[low:high])
+        found.append(Decoded(_plain_of_simple(plain), "escapes", low, high))
+    return found
 
 
 def _plain_of_escapes(block: bytes) -> bytes:

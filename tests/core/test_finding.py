@@ -1,7 +1,5 @@
 """The values that everything else reads: their order is what decides."""
 
-import dataclasses
-
 import pytest
 
 from pipeguard.core.finding import Action, Confidence, Direction, Finding, Kind, Severity, Verdict
@@ -21,22 +19,21 @@ def test_a_finding_is_by_default_one_that_blocks() -> None:
     assert finding.start == finding.end
 
 
+def verdict(reply: bytes | None = None, *findings: Finding) -> Verdict:
+    return Verdict(Direction.TO_SERVER, b"{}", Action.ALLOW, b"{}", reply, findings)
+
+
 def test_values_do_not_change() -> None:
-    finding = Finding("protocol.x", "envelope")
-    verdict = Verdict(Direction.TO_SERVER, b"{}", Action.ALLOW, b"{}", None)
-    for value in (finding, verdict):
-        with pytest.raises(dataclasses.FrozenInstanceError):
-            value.action = Action.WARN  # type: ignore[misc]  what must not be possible
-        with pytest.raises(TypeError):
-            vars(value)
+    for value in (Finding("protocol.x", "envelope"), verdict()):
+        with pytest.raises(AttributeError):
+            setattr(value, "action", Action.WARN)  # noqa: B010  what types do not let one write
 
 
 def test_verdicts_of_the_same_parts_are_equal() -> None:
     """Replaying a conversation is compared by this."""
-    one = Verdict(Direction.TO_SERVER, b"{}", Action.ALLOW, b"{}", None, kind=Kind.REQUEST)
-    assert one == dataclasses.replace(one)
-    assert one != dataclasses.replace(one, reply=b"{}")
-    assert one != dataclasses.replace(one, findings=(Finding("a.b", "x"),))
+    assert verdict() == verdict()
+    assert verdict() != verdict(b"{}")
+    assert verdict() != verdict(None, Finding("a.b", "x"))
 
 
 def test_directions_and_kinds_are_keys() -> None:

