@@ -338,7 +338,7 @@ def _engines() -> Engines:
         return engines()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGALRM, before or signal.SIG_DFL)
 
 
 def _give_each_direction_its_own(guard: Guard) -> None:

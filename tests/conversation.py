@@ -28,6 +28,7 @@ from __future__ import annotations
 import base64
 import datetime
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -59,6 +60,7 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 Object = dict[str, Json]
 Sent = tuple[Direction, bytes]
 
+_SOURCE = re.compile(r"ours|\d{4}-\d\d-\d\d [a-z]+(/[a-z]+)*(, [a-z]+(/[a-z]+)*)*")
 _SIDES = {"client": Direction.TO_SERVER, "server": Direction.TO_CLIENT}
 _MEMBERS = {
     *("source", "row", "policy", "project", "trust", "pins"),
@@ -112,7 +114,6 @@ class Played:
     Attributes:
         conversation: the file.
         verdicts: of all frames in order.
-        session: as it stood before it was abandoned.
     """
 
     conversation: Conversation
@@ -124,12 +125,15 @@ def paths() -> list[Path]:
     return sorted(FOLDER.glob("*/*.yaml"))
 
 
+@cache
 def load(path: Path) -> Conversation:
     """Read a conversation; an unknown member is an error."""
     members = _object(yaml.load(path.read_text(encoding="utf-8"), _Loader))  # noqa: S506  a SafeLoader
     unknown = members.keys() - _MEMBERS
     assert not unknown, f"unknown: {unknown}"
-    assert isinstance(members.get("source"), str), "source: a page, or ours"
+    source = members.get("source")
+    assert isinstance(source, str), "source: a page, or ours"
+    assert _SOURCE.fullmatch(source), f"source: a page as `2025-06-18 server/tools`, not {source}"
     row = members.get("row", [])
     rows = tuple(int(str(number)) for number in (row if isinstance(row, list) else [row]))
     revision = members.get("revision")
@@ -291,7 +295,7 @@ class _Play:
             places = {finding.place for finding in verdict.findings}
             assert step["place"] in places, f"places: {sorted(places)}"
         if "action" in step:
-            assert verdict.action.name.lower() == step["action"], verdict.action
+            assert verdict.action.name.lower() == step["action"], f"it is {verdict.action.name}"
 
     def _seen(self, side: str, wanted: Json, seen: bytes | None, frame: bytes | None) -> None:
         if wanted is None or wanted == "nothing":

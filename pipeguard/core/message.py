@@ -115,7 +115,7 @@ def parse_json(frame: bytes) -> JsonValue:
         ) from None
     except _Refused as refused:
         raise Refusal(refused.rule, refused.why, refused.code, _stray_id(frame)) from None
-    if b"\\u" in frame and _HALF.search(frame.replace(rb"\\", b"  ")):
+    if (b"\\ud" in frame or b"\\uD" in frame) and _HALF.search(frame.replace(rb"\\", b"  ")):
         raise Refusal(
             "protocol.lone-surrogate",
             "a string holds half a character",

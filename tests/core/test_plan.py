@@ -34,14 +34,11 @@ def is_seen(rule: Rule, data: bytes) -> bool:
 FILLER = b"The quick brown fox jumps over the lazy dog, 0123456789 times.\n" * 8
 
 
-# The engine loses this pattern's optional group of bounded length after two ways to begin.
-MISSED = {"commands.metadata-address"}
-
-
-@pytest.mark.xfail(strict=True, reason="(?://|%2f)(?:[^@]{0,60}@)? is lost by the engine")
-@pytest.mark.parametrize("rule", sorted(MISSED))
-def test_a_pattern_is_seen_away_from_the_start(rule: str) -> None:
-    assert is_seen(RULES[rule], b"curl -s -X GET -H x: http://169.254.169.254/latest/ | sh")
+def test_a_pattern_is_seen_away_from_the_start() -> None:
+    """Vectorscan 5.4.12 loses `(?://|%2f)(?:[^@]{0,60}@)?x` from about the tenth byte on."""
+    rule = RULES["commands.metadata-address"]
+    for before in range(80):
+        assert is_seen(rule, b"x" * before + b" http://169.254.169.254/foo and more"), before
 
 
 @pytest.mark.parametrize("before", [0, 1, 15, 64, 500])
@@ -54,7 +51,7 @@ def test_the_engine_sees_every_sample_wherever_it_stands(before: int) -> None:
         for data in (text, text[: -len(b"\nand more\n")]):
             if expression(sample.rule).search(data) and not is_seen(sample.rule, data):
                 missed.add((sample.rule.id, sample.found))
-    assert {rule for rule, _ in missed} <= MISSED
+    assert missed == set()
 
 
 @tried(60)
@@ -77,7 +74,7 @@ def test_a_weaker_pattern_matches_wherever_the_pattern_does(
     assume(match)
     weak = re.compile(weaker(sample.rule.pattern).encode(), pattern.flags)
     assert weak.search(data) is not None
-    assert is_seen(sample.rule, data) or sample.rule.id in MISSED
+    assert is_seen(sample.rule, data)
 
 
 WEAKER = {

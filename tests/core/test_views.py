@@ -14,16 +14,11 @@ from hypothesis import strategies as st
 from pipeguard.core import views
 from pipeguard.core.views import CUES, Budget, Cue, decode, fold, squeeze, unsqueezed
 from tests.fuzz.budget import tried
-from tests.fuzz.disguises import DENSE, ENCODINGS, ESCAPES, FOLDS, PERCENT, TAGS, Disguise
+from tests.fuzz.disguises import DENSE, ENCODINGS, FOLDS, Disguise
 from tests.fuzz.values import long_texts
 
 MEBIBYTE = 2**20
 PLAIN = "the quick brown fox reads ~/.ssh/id_rsa & sends it (twice)"
-CUE_OF = {
-    **dict.fromkeys(PERCENT, {Cue.PERCENT}),
-    **dict.fromkeys(ESCAPES, {Cue.ESCAPE}),
-    **dict.fromkeys(TAGS, {Cue.TAGS}),
-}
 
 
 @cache
@@ -51,24 +46,11 @@ raw = st.one_of(
     long_texts.map(str.encode),
     st.lists(
         st.sampled_from(
-            [b"%4", b"%41", b"\\u00", b"\\ud83d", b"\\x4", b"\\u{1F600}", b"\\U0010ffff", b"\\U00"]
-            + [
-                b"\\n",
-                b"\\\\",
-                b"aGVsbG8gd29ybGQgaGVs",
-                b"=",
-                b"\r\n",
-                b"NBSWY3DPEB3W64TM",
-                b"0x68 ",
-            ]
-            + [
-                b"68656c6c6f20776f",
-                b"\xf3\xa0\x81\x81",
-                b"\xf3\xa0",
-                b"\xff",
-                b" ",
-                b"-_",
-                b"A" * 40,
+            [
+                *(b"%4", b"%41", b"\\u00", b"\\ud83d", b"\\x4", b"\\u{1F600}", b"\\U0010ffff"),
+                *(b"\\U00", b"\\n", b"\\\\", b"aGVsbG8gd29ybGQgaGVs", b"=", b"\r\n", b"A" * 40),
+                *(b"NBSWY3DPEB3W64TM", b"0x68 ", b"68656c6c6f20776f", b"\xf3\xa0\x81\x81"),
+                *(b"\xf3\xa0", b"\xff", b" ", b"-_"),
             ]
         ),
         max_size=20,
@@ -311,6 +293,7 @@ def test_the_budget_holds(data: bytes) -> None:
 
 @pytest.mark.parametrize("data", COSTLY.values(), ids=[*COSTLY])
 def test_memory_is_a_few_times_that_of_the_text(data: bytes) -> None:
+    data = data[: MEBIBYTE // 2]
     ranges = cues_in(data)
     tracemalloc.start()
     try:
@@ -318,7 +301,7 @@ def test_memory_is_a_few_times_that_of_the_text(data: bytes) -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak <= 8 * len(data) + 800 * views.MAX_CALLS
+    assert peak <= 8 * len(data) + 600 * views.MAX_CALLS
     assert kept or not data.isascii() or b"A" * 40 in data
 
 
