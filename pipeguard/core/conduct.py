@@ -16,6 +16,7 @@ from pipeguard.core.pending import Pending, Request
 from pipeguard.core.places import LISTS, PLACES
 from pipeguard.core.policy import Mode
 from pipeguard.core.views import fold
+from pipeguard.core.visible import NAME_CHARS, cut
 from pipeguard.errors import Refusal
 
 MAX_BATCH = 100  # messages in one batch
@@ -277,7 +278,7 @@ def use(guard: Guard, direction: Direction, message: Message) -> list[Finding]:
         return []
     if kind == "tool" and not guard.policy.calls(name):
         action = Action.WARN if guard.policy.mode is Mode.OBSERVE else Action.BLOCK
-        note = f"the policy does not let the tool {name!r} be called"
+        note = f"the policy does not let the tool {cut(name, NAME_CHARS)!r} be called"
         return [
             Finding("policy.tool", "call.name", "/params/name", action=action, note=note, tool=name)
         ]

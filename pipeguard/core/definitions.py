@@ -22,6 +22,7 @@ from pipeguard.core.message import JsonObject, JsonValue, Number
 from pipeguard.core.places import LISTS, OPENINGS, Path, Surface
 from pipeguard.core.policy import Mode, Trust
 from pipeguard.core.views import fold
+from pipeguard.core.visible import NAME_CHARS, cut
 from pipeguard.errors import Refusal
 
 _LENIENT = json.JSONDecoder(parse_int=Number, parse_float=Number)
@@ -131,9 +132,9 @@ def _held_finding(guard: Guard, kind: str, name: str, why: str, rule: str) -> Fi
         confidence=Confidence.HIGH,
         action=action,
         note=(
-            f"PipeGuard holds the {kind} {name!r}: {why}. It cannot be used until the user looks"
-            f" at it with `pipeguard diff {target}` and accepts it with"
-            f" `pipeguard approve {target}`."
+            f"PipeGuard holds the {kind} {cut(name, NAME_CHARS)!r}: {why}."
+            f" It cannot be used until the user looks at it with `pipeguard diff {target}`"
+            f" and accepts it with `pipeguard approve {target}`."
         ),
         excerpt=f"pipeguard diff {target}",
         tool=name,
@@ -264,7 +265,7 @@ def _lasting(kind: str, definition: JsonValue) -> JsonValue:
 
 
 def _never_approved(place: _Place, name: str, reason: str, findings: tuple[Finding, ...]) -> _Item:
-    note = f"the {place.kind} {name!r} was never approved and is held ({reason})"
+    note = f"the {place.kind} {cut(name, NAME_CHARS)!r} was never approved and is held ({reason})"
     return _Item(_ABSENT, (*findings, place.finding("trust.held", note, name, Action.BLOCK)))
 
 
@@ -279,7 +280,9 @@ def _drifted(
     assert pin.approved is not None  # noqa: S101  the caller asked
     classes = classify(pin.approved, text, place.kind)
     reason = "drift: " + ", ".join(drift.value for drift in classes)
-    note = f"the {place.kind} {pin.name!r} changed since it was approved ({reason})"
+    note = (
+        f"the {place.kind} {cut(pin.name, NAME_CHARS)!r} changed since it was approved ({reason})"
+    )
     clean = greatest(findings) is not Action.BLOCK
     harmless = frozenset(classes) <= place.guard.policy.drift_allow
     # What a resource list says of its entries changes with their content, so it is only told.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import NamedTuple
 
 from pipeguard.core import codes
@@ -70,7 +71,14 @@ def scanned(where: Where, surface: Surface, value: JsonValue) -> list[Finding]:
             ) from None
         if seen.matches or seen.undecoded or seen.unfinished:
             findings += _told(where, seen)
+    if findings and stands_in_name(findings):
+        findings = [replace(finding, tool=None) for finding in findings]
     return findings
+
+
+def stands_in_name(findings: Collection[Finding]) -> bool:
+    """True where a tool's name is a secret: then it is told by its place alone."""
+    return any(f.place == "call.name" and f.rule.startswith("secrets.") for f in findings)
 
 
 def worst(findings: Iterable[Finding]) -> Finding:

@@ -8,6 +8,7 @@ revisions, 2024-11-05 to 2026-07-28 (schema/<revision>/schema.ts), and the tasks
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 
 from pipeguard.core.finding import Kind
@@ -184,8 +185,19 @@ def place_of(part: str, method: str | None, path: Path) -> str:
 
 
 def pointer(path: Path) -> str:
-    """The JSON pointer (RFC 6901) of a path."""
-    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
+    """The JSON pointer (RFC 6901) of a path; a key that could be a secret is `…` in it."""
+    return "".join(map(pointer_step, path))
+
+
+def pointer_step(step: str | int) -> str:
+    """One step of a pointer. Keys are the peer's words too, and pointers go into the audit."""
+    if isinstance(step, str) and _COULD_BE_SECRET.search(step):
+        return f"/{MASKED_STEP}"
+    return "/" + str(step).replace("~", "~0").replace("/", "~1")
+
+
+MASKED_STEP = "…"
+_COULD_BE_SECRET = re.compile(r"(?=[A-Za-z+_=.-]{0,40}[0-9])[A-Za-z0-9+_=.-]{12,}")
 
 
 def _fits(pattern: str, steps: Path) -> bool:

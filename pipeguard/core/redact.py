@@ -6,19 +6,26 @@ from collections import defaultdict
 
 from pipeguard.core.finding import Action, Finding
 from pipeguard.core.message import JsonObject, JsonValue, Number
+from pipeguard.core.places import MASKED_STEP, pointer_step
+
+MIN_COPY = 8  # characters: shorter words stand elsewhere by chance
 
 
 def redact(value: JsonObject, findings: list[Finding]) -> JsonObject:
     """A copy of a message in which what is to be redacted is replaced by typed placeholders.
 
-    Where the span in the string is known, only the span goes; where it was seen in another
-    view, the whole string goes. Numbers, key order and all else stay as they were.
+    Where the span in the string is known, the span goes, and every other copy of the same words
+    in the message; where it was seen in another view, the whole string goes. Numbers, keys,
+    their order and all else stay as they were.
     """
     spans: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         if finding.action is Action.REDACT:
             spans[finding.pointer].append(finding)
-    copied = _copy(value, "", spans)
+    words: dict[str, str] = {}
+    copied = _copy(value, "", spans, words)
+    if words:
+        copied = _without(copied, words)
     assert isinstance(copied, dict)  # noqa: S101  a copy of an object
     return copied
 
@@ -28,30 +35,45 @@ def placeholder(rule: str) -> str:
     return f"[redacted:{rule}]"
 
 
-def _copy(value: JsonValue, at: str, spans: dict[str, list[Finding]]) -> JsonValue:
+def _copy(
+    value: JsonValue, at: str, spans: dict[str, list[Finding]], words: dict[str, str]
+) -> JsonValue:
     if isinstance(value, dict):
         copied: JsonObject = {}
         for key, item in value.items():
-            inner = f"{at}/{key.replace('~', '~0').replace('/', '~1')}"
-            hidden = key
-            if inner in spans and not isinstance(item, str):
-                hidden = _free(placeholder(spans[inner][0].rule), value, copied)  # the key was it
-            copied[hidden] = _copy(item, inner, spans)
+            inner, shown = at + pointer_step(key), key
+            if inner in spans and (MASKED_STEP in inner or not isinstance(item, str)):
+                shown = _free(placeholder(spans[inner][0].rule), value, copied)  # it may be the key
+            copied[shown] = _copy(item, inner, spans, words)
         return copied
     if isinstance(value, list):
-        return [_copy(item, f"{at}/{index}", spans) for index, item in enumerate(value)]
-    if isinstance(value, str) and at in spans:
-        return _cut(value, spans[at])
+        return [_copy(item, f"{at}/{index}", spans, words) for index, item in enumerate(value)]
+    if not isinstance(value, str) or at not in spans:
+        return value
+    found = spans[at]
+    if MASKED_STEP in at or isinstance(value, Number) or any(f.end <= f.start for f in found):
+        return placeholder(found[0].rule)  # which part of it is not known for certain
+    words.update((value[f.start : f.end], f.rule) for f in found)
+    return _cut(value, found)
+
+
+def _without(value: JsonValue, words: dict[str, str]) -> JsonValue:
+    """The value without any other copy of the words that were found."""
+    if isinstance(value, dict):
+        return {key: _without(item, words) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without(item, words) for item in value]
+    if type(value) is str:
+        for word, rule in words.items():
+            if word in value and len(word) >= MIN_COPY:
+                value = value.replace(word, placeholder(rule))
     return value
 
 
 def _cut(text: str, findings: list[Finding]) -> str:
-    exact = [finding for finding in findings if finding.end > finding.start]
-    if len(exact) < len(findings) or isinstance(text, Number):
-        return placeholder(findings[0].rule)
     parts: list[str] = []
     done = 0
-    for finding in sorted(exact, key=lambda finding: (finding.start, -finding.end)):
+    for finding in sorted(findings, key=lambda finding: (finding.start, -finding.end)):
         if finding.end <= done:
             continue
         if finding.start >= done:

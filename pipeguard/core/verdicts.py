@@ -12,7 +12,7 @@ from pipeguard.core.finding import (
     Severity,
     Verdict,
 )
-from pipeguard.core.judge import greatest
+from pipeguard.core.judge import greatest, stands_in_name
 from pipeguard.core.message import Message
 from pipeguard.core.pending import Request
 
@@ -55,7 +55,7 @@ def verdict_of(  # noqa: PLR0913  a Verdict has as many parts
         event,
         message.kind,
         request.method if request else message.method,
-        request.tool if request else None,
+        None if request is None or stands_in_name(findings) else request.tool,
     )
 
 

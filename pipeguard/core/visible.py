@@ -42,6 +42,9 @@ def shown(text: str, limit_chars: int) -> str:
     return cut(visible(text[: limit_chars + 1]), limit_chars)
 
 
+NAME_CHARS = 100  # of a peer's name in a sentence of ours
+
+
 def cut(text: str, limit_chars: int) -> str:
     """Text, or its beginning and an ellipsis where it is longer than the limit."""
     return text if len(text) <= limit_chars else text[: limit_chars - 1] + "…"

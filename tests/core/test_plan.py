@@ -2,6 +2,7 @@
 
 import re
 from functools import cache
+from typing import Any
 
 import pytest
 from hypothesis import assume, given
@@ -125,5 +126,6 @@ def test_a_database_with_a_bit_turned_is_an_error() -> None:
 
 def test_a_failure_of_the_engine_is_an_error() -> None:
     plan = Plan(make([("abc", False)]))
+    nothing: Any = None
     with pytest.raises(EngineError, match="failed: TypeError"):
-        plan.look(None)  # type: ignore[arg-type]  as a broken engine would
+        plan.look(nothing)

@@ -241,12 +241,18 @@ def answers_in(written: bytes | None) -> list[str]:
         return []
     members: list[JsonValue] = value if isinstance(value, list) else [value.value]
     return [
-        token
+        serialise(member["id"]).decode()
         for member in members
-        if isinstance(member, dict) and "method" not in member
-        for token in [id_token_of(member.get("id"))]
-        if token is not None
+        if isinstance(member, dict) and "method" not in member and member.get("id") is not None
     ]
+
+
+def is_answerable(frame: bytes, member: dict[str, JsonValue]) -> bool:
+    """Whether a member of a frame has an id under which it can be answered."""
+    try:
+        return envelope(frame, member).id_token is not None
+    except Refusal as refusal:
+        return refusal.id_token is not None
 
 
 def requests_in(frame: bytes, verdict: Verdict) -> list[str]:
@@ -254,16 +260,11 @@ def requests_in(frame: bytes, verdict: Verdict) -> list[str]:
     if verdict.kind is not None or verdict.method == "batch":
         parsed = parse(frame.removeprefix(b"\xef\xbb\xbf"))
         members: list[JsonValue] = parsed if isinstance(parsed, list) else [parsed.value]
-        found = []
-        for member in members:
-            try:
-                one = envelope(frame, member)
-            except Refusal as refusal:
-                if refusal.id_token is not None and isinstance(member, dict):
-                    found += [refusal.id_token] * ("method" in member)
-            else:
-                found += [one.id_token] if one.kind is Kind.REQUEST and one.id_token else []
-        return found
+        return [
+            serialise(member["id"]).decode()
+            for member in members
+            if isinstance(member, dict) and "method" in member and is_answerable(frame, member)
+        ]
     return answers_in(verdict.reply)  # refused: it was asked if it was answered
 
 
@@ -463,8 +464,12 @@ NAMED = {
 }
 
 
-@pytest.mark.xfail(strict=True, reason="pointer, tool and method are told as they stand")
-@pytest.mark.parametrize("place", NAMED)
+TOLD = pytest.mark.xfail(strict=True, reason="a pointer and a method are told as they stand")
+
+
+@pytest.mark.parametrize(
+    "place", ["tool", *(pytest.param(name, marks=TOLD) for name in NAMED if name != "tool")]
+)
 def test_a_secret_that_is_a_name_is_not_told(place: str) -> None:
     for sample in secrets():
         verdict = session_of("default").receive(TO_SERVER, NAMED[place](sample.text), 0.0)

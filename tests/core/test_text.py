@@ -207,13 +207,15 @@ def test_towards_a_client_keys_and_fixed_values_stand_last_and_once() -> None:
 
 @pytest.mark.parametrize("keyed", [True, False])
 def test_a_key_is_located_by_the_path_it_leads_to(keyed: bool) -> None:
-    text = Text([{"x": {"marked": 1}}], keyed=keyed)
+    text = Text([{"x": {"marked": None}}], keyed=keyed)
     assert text.path_at(text.data.index(b"marked")) == (0, "x", "marked")
 
 
 @pytest.mark.parametrize("keyed", [True, False])
 def test_half_a_character_is_an_error_wherever_it_stands(keyed: bool) -> None:
-    for value in ("\ud800", {"\ud800": None}, [{"type": "\ud800"}], {"a": ["\ud800"]}):
+    half = "\ud800"
+    held: list[JsonValue] = [half, {half: None}, [{"type": half}], {"a": [half]}]
+    for value in held:
         with pytest.raises(UnicodeEncodeError):
             Text(value, keyed=keyed)
 

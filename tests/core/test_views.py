@@ -6,6 +6,7 @@ import re
 import tracemalloc
 import unicodedata
 from functools import cache
+from typing import Literal
 
 import pytest
 from hypothesis import example, given
@@ -366,7 +367,7 @@ def test_folding_sorts_no_marks(monkeypatch: pytest.MonkeyPatch) -> None:
     longest = 0
     real = unicodedata.normalize
 
-    def spy(form: str, text: str) -> str:
+    def spy(form: Literal["NFC", "NFD", "NFKC", "NFKD"], text: str) -> str:
         nonlocal longest
         marks = max((len(run) for run in re.findall(r"[\u0300-\u05c2]+", text)), default=0)
         longest = max(longest, marks)

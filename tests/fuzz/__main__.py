@@ -17,6 +17,7 @@ from random import SystemRandom
 from tests.fuzz.budget import FACTOR
 
 ROOT = Path(__file__).parents[2]
+PATHS = ["tests/core", "tests/fuzz", "tests/test_settings.py"]
 FAILED = 1  # pytest's exit code where a test failed
 
 
@@ -25,7 +26,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10, help="how long (default 10)")
     parser.add_argument("--factor", type=int, default=4, help="examples, times the suite's")
-    parser.add_argument("paths", nargs="*", default=["tests/core", "tests/fuzz"])
+    parser.add_argument("paths", nargs="*", default=PATHS)
     options = parser.parse_args()
     deadline = time.monotonic() + options.minutes * 60
     rounds = failed = 0
