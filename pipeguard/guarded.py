@@ -20,7 +20,6 @@ from pipeguard.core.finding import Direction, Kind, Verdict
 from pipeguard.core.fingerprint import Pin
 from pipeguard.core.guard import Engines, Guard
 from pipeguard.core.message import JsonObject, Message, parse
-from pipeguard.core.places import Surface
 from pipeguard.core.session import Session
 from pipeguard.errors import LaunchError, PipeGuardError, PolicyError, Refusal, StateError
 from pipeguard.launch.child import Child
@@ -100,7 +99,6 @@ class Guarded:
             pins = opened.pins(name)
         run = _run_id()
         self._guard = Guard(name, self._engines, policy, pins)
-        _give_each_direction_its_own(self._guard)
         self._session = Session(self._guard, run)
         chain = run if audits else None
         self._recorder = Recorder(
@@ -339,14 +337,6 @@ def _engines() -> Engines:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before or signal.SIG_DFL)
-
-
-def _give_each_direction_its_own(guard: Guard) -> None:
-    """An engine is for one thread, and each rule stands in one engine, whatever it is run over."""
-    compiled = guard.engines
-    own = Engines(compiled.to_server.clone(), compiled.to_client, compiled.definitions)
-    for surface in (Surface.TO_CLIENT, Surface.DEFINITIONS):  # both in the thread to the client
-        guard.scanners[surface] = tuple(own.over(surface))
 
 
 def _run_id() -> str:

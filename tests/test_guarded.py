@@ -56,7 +56,6 @@ def test_a_clients_name_is_what_it_says_in_its_opening(params: object, name: str
 
 def test_the_two_directions_share_no_engine() -> None:
     guard = Guard("demo", engines(), Policy(), {})
-    guarded._give_each_direction_its_own(guard)
     to_server = set(map(id, guard.scanners[Surface.TO_SERVER]))
     for surface in (Surface.TO_CLIENT, Surface.DEFINITIONS):
         assert guard.scanners[surface]

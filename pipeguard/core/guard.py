@@ -57,7 +57,14 @@ class Guard:
         self.name = name
         self.engines = engines
         self.policy = policy
-        self.scanners = {surface: tuple(engines.over(surface)) for surface in Surface}
+        # An engine is for one thread, and a rule stands in one engine whatever it is run over:
+        # what is run over both directions is there twice, over one database.
+        back = Engines(engines.to_server.clone(), engines.to_client, engines.definitions)
+        self.scanners = {
+            Surface.TO_SERVER: tuple(engines.over(Surface.TO_SERVER)),
+            Surface.TO_CLIENT: tuple(back.over(Surface.TO_CLIENT)),
+            Surface.DEFINITIONS: tuple(back.over(Surface.DEFINITIONS)),
+        }
         self.pins: dict[PinKey, Pin] = dict(pins)
         self._learned: dict[PinKey, Pin] = {}
 

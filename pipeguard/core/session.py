@@ -115,7 +115,9 @@ class Session:
         """
         with self._lock:
             own, other = self.state.pending[_back(direction)], self.state.pending[direction]
-            waiting, open_requests = own.all(), other.all()
+            # What is being judged at this moment has its answer yet to come.
+            waiting = [request for request in own.all() if request.forwarded]
+            open_requests = [request for request in other.all() if request.forwarded]
             for request in waiting:
                 own.drop(request)
             for request in open_requests:

@@ -105,10 +105,15 @@ def _build(chosen: Sequence[Rule]) -> list[tuple[bytes, bytes]]:
     Compiling takes seconds and leaves tens of megabytes behind, which the process that serves
     for the rest of the day should not keep.
     """
-    if not hasattr(os, "fork") or threading.active_count() > 1:
+    if not _may_fork():
         return [scan.build(chosen, surface) for surface in _SURFACES]
     workers = [_Worker(chosen, surface) for surface in _SURFACES]
     return [worker.result() for worker in workers]
+
+
+def _may_fork() -> bool:
+    """True where a copy of this process is sure to work: threads would be missing in it."""
+    return hasattr(os, "fork") and threading.active_count() == 1
 
 
 class _Worker:

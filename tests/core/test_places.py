@@ -1,13 +1,23 @@
 """The table of places: every text has one, and the rows say what they seem to say."""
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pipeguard.core.finding import Kind
-from pipeguard.core.places import LISTS, OPENINGS, PLACES, Path, part_of, place_of, pointer
+from pipeguard.core.places import (
+    LISTS,
+    OPENINGS,
+    PLACES,
+    Path,
+    Surface,
+    part_of,
+    place_of,
+    pointer,
+)
 from pipeguard.core.proof import known_places
 from tests.fuzz.budget import tried
+from tests.fuzz.rulebook import Sample, decodable
 from tests.fuzz.values import texts
 
 METHODS = sorted({method for _, method in PLACES})
@@ -38,8 +48,19 @@ def test_every_text_has_a_place_that_is_known(part: str, method: str | None, pat
 @tried(150)
 @given(st.lists(steps.filter(lambda step: "/" not in str(step)), max_size=6).map(tuple))
 def test_a_pointer_names_its_path(path: Path) -> None:
+    assume(not any(len(str(step)) >= 12 for step in path))  # as long as a secret
     parts = pointer(path).split("/")[1:]
+    assume("…" not in parts)  # a key that could be a secret
     assert [part.replace("~1", "/").replace("~0", "~") for part in parts] == [*map(str, path)]
+
+
+@tried(100)
+@given(st.sampled_from(decodable("secrets", Surface.TO_SERVER)), paths)
+def test_a_pointer_holds_no_secret(sample: Sample, path: Path) -> None:
+    assume(any(character.isdigit() for character in sample.secret[:40]))
+    told = pointer((*path, sample.secret, "x"))
+    assert sample.secret not in told
+    assert told.endswith("/x")
 
 
 def test_a_pointer_escapes_what_it_must() -> None:

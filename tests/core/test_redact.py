@@ -36,6 +36,9 @@ def test_only_the_span_goes(
     assume(len(secret) < MIN_COPY or secret not in rest)  # every other copy of it goes too
     assume("…" not in pointer(tuple(steps)))  # below a key that is not told, all of the text goes
     path: Path = ("at", *steps)
+    assume("…" not in pointer(path))  # a key that could be a secret is not named
+    assume(len(secret) < MIN_COPY or (before + secret + after).count(secret) == 1)
+    assume(len(secret) < MIN_COPY or secret not in str(beside))
     finding = found(path, len(before), len(before) + len(secret))
     original = built(before + secret + after)
     kept = serialise(original)
@@ -62,11 +65,26 @@ def test_of_spans_that_touch_or_overlap_nothing_is_left(
     spans = [(min(low, len(text) - 1), min(low + size, len(text))) for low, size in spans]
     findings = [found(("a",), low, high) for low, high in spans]
     covered = {at for low, high in spans for at in range(low, high)}
+    assume(len(set(text)) == len(text) or all(high - low < MIN_COPY for low, high in spans))
     redacted = redact({"a": text}, findings)["a"]
     assert isinstance(redacted, str)
     left = "".join(character for at, character in enumerate(text) if at not in covered)
     assert redacted.replace(GONE, "") == left
     assert redact({"a": text}, findings[::-1]) == {"a": redacted}
+
+
+def test_every_other_copy_goes_as_well() -> None:
+    value: JsonObject = {"a": "key 0123456789 end", "b": ["again 0123456789", "0123"], "n": None}
+    assert redact(value, [found(("a",), 4, 14)]) == {
+        "a": f"key {GONE} end",
+        "b": [f"again {GONE}", "0123"],
+        "n": None,
+    }
+
+
+def test_under_a_key_that_is_not_named_the_whole_string_goes() -> None:
+    value: JsonObject = {"key-0123456789ab": "some text", "b": "some text"}
+    assert redact(value, [found(("key-0123456789ab",), 0, 4)]) == {GONE: GONE, "b": "some text"}
 
 
 def test_a_span_inside_another_takes_both() -> None:
