@@ -150,7 +150,7 @@ OPENINGS = frozenset({"initialize", "server/discover"})
 
 # Values under these keys are chosen from a list that the schema gives; they stand between the
 # text blocks of a result and would tear a sentence that is split over two of them.
-ASIDE = frozenset({"type", "mimeType", "role", "audience", "lastModified", "resultType"})
+ASIDE = frozenset({"jsonrpc", "type", "mimeType", "role", "audience", "lastModified", "resultType"})
 
 
 def part_of(kind: Kind) -> str:

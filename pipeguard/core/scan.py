@@ -34,6 +34,7 @@ MAX_MATCHES_PER_RULE = 8  # in one message; more would say nothing new
 CONFIRM_BYTES = 2**19
 CANDIDATE_BYTES = 64
 SHORT_BYTES = 1024  # of decoded text: orders are encoded to hide, documents to be carried
+JOINED_BYTES = 2**16  # of results whose strings are also read with nothing between
 MAX_LOOKS = 32  # at the same words in other surroundings, which may make them surer
 LEVELS = 2  # of encodings inside each other
 
@@ -165,13 +166,13 @@ class Engine:
         data = text.data
         if len(data) > BLOCK_BYTES or not data.isascii():
             return False
-        if not self.keyed:
+        if not (self.keyed or text.is_several):
             return not self._plain.look(data)
         joined = text.joined()
         # One pass over both: what would match across the gap is looked at again, and is none.
         if self._plain.look(data + b"\n\n" + joined):
             return False
-        squeezed = views.squeeze(joined, words=False)
+        squeezed = views.squeeze(joined, words=False) if self.keyed else joined
         return len(squeezed) == len(joined) or not self._squeezed.look(squeezed)
 
     def mask(self, data: bytes) -> bytes:
@@ -239,9 +240,12 @@ class _Scan:
             self._decode(folded, cued, origin, LEVELS)
         if self.engine.keyed:
             self._join()
-        else:
-            for low, high in _merged(squeezable):
-                self._squeeze(folded, low, high, whole=bool(changed))
+            return
+        for low, high in _merged(squeezable):
+            self._squeeze(folded, low, high, whole=bool(changed))
+        if self.text.is_several and len(data) <= JOINED_BYTES:
+            # A word that is cut in two by the end of a content block.
+            self._pass(self.text.joined(), View.JOINED, _Origin(self, "joined", joined=True))
 
     def _join(self) -> None:
         """Towards a server: what was torn into several strings, and what stands between spaces."""

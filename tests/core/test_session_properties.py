@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, target
 from hypothesis import strategies as st
 
-from pipeguard.core.finding import Action, Direction, Kind, Verdict
+from pipeguard.core.finding import Action, Direction, Verdict
 from pipeguard.core.guard import Guard
 from pipeguard.core.judge import Where, greatest, scanned
 from pipeguard.core.message import JsonValue, Message, envelope, id_token_of, parse, serialise
@@ -356,7 +356,7 @@ def verdicts_of(policy: str, events: list[Event]) -> list[Verdict]:
 policies = st.sampled_from(sorted(POLICIES))
 
 
-@tried(250)
+@tried(120)
 @given(policies, conversations())
 def test_every_request_is_answered_exactly_once(policy: str, events: list[Event]) -> None:
     sides = Sides(session_of(policy))

@@ -275,7 +275,9 @@ def test_processes_that_start_at_once_compile_once(folder: Path, tmp_path: Path)
     pack = tmp_path / "mine.yaml"
     pack.write_bytes(packs()[0].content)
     program = (
-        "import os, sys; from pipeguard.rulebook import Source; from pipeguard.state import compiled\n"
+        "import os, sys\n"
+        "from pipeguard.rulebook import Source\n"
+        "from pipeguard.state import compiled\n"
         "build = compiled.scan.build\n"
         "def told(rules, surface):\n"
         "    os.write(1, surface.name.encode() + b'\\n')\n"
