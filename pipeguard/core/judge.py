@@ -81,6 +81,11 @@ def stands_in_name(findings: Collection[Finding]) -> bool:
     return any(f.place == "call.name" and f.rule.startswith("secrets.") for f in findings)
 
 
+def stands_in_method(findings: Collection[Finding]) -> bool:
+    """True where a method is a secret: then it is not told."""
+    return any(f.pointer == "/method" and f.rule.startswith("secrets.") for f in findings)
+
+
 def worst(findings: Iterable[Finding]) -> Finding:
     """The finding that a refusal speaks of: by action, then severity, then confidence."""
     return max(findings, key=lambda f: (f.action, f.severity, f.confidence))

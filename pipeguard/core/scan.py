@@ -19,7 +19,7 @@ from pipeguard.core import views
 from pipeguard.core.checks import Check, placeholder, run
 from pipeguard.core.finding import Confidence
 from pipeguard.core.message import JsonValue
-from pipeguard.core.places import Path, Surface
+from pipeguard.core.places import MASKED_STEP, Path, Surface
 from pipeguard.core.plan import Plan, make
 from pipeguard.core.rules import Rule, View
 from pipeguard.core.surroundings import is_disguised, is_quoted, masked, touched
@@ -444,6 +444,8 @@ class _Origin:
         elif rule.pack != "secrets" and len(data) <= SHORT_BYTES and _ENCODED.search(view):
             confidence = Confidence(min(Confidence.HIGH, confidence + 1))  # nor encodes them
         excerpt = masked(rule, found)
+        if rule.pack == "secrets":
+            path = _untold(path, found.decode("utf-8", "replace"))
         return Match(rule, confidence, view, path, first, last, exact, tuple(paths), excerpt)
 
     def _trace(self, start: int, end: int) -> tuple[str, int, int, bool]:
@@ -519,6 +521,11 @@ def _secret_span(match: re.Match[bytes]) -> tuple[int, int]:
     if "secret" in match.re.groupindex and match.start("secret") >= 0:
         return match.span("secret")
     return match.span()
+
+
+def _untold(path: Path, secret: str) -> Path:
+    """A path without a key that holds the secret itself."""
+    return tuple(MASKED_STEP if isinstance(step, str) and secret in step else step for step in path)
 
 
 def _placed(rule: Rule, place: str) -> bool:

@@ -23,7 +23,7 @@ from pipeguard.core.finding import (
     Verdict,
 )
 from pipeguard.core.guard import Guard
-from pipeguard.core.judge import Where, greatest, scanned, worst
+from pipeguard.core.judge import Where, greatest, scanned, stands_in_method, worst
 from pipeguard.core.message import (
     JsonObject,
     JsonValue,
@@ -359,11 +359,12 @@ class Session:
         code: int,
     ) -> Verdict:
         """A request is answered to its sender; in place of an answer ours goes on."""
+        method = None if stands_in_method(findings) else request.method
         is_answer = message.kind in (Kind.RESULT, Kind.ERROR)
         to_client = direction is (TO_CLIENT if is_answer else TO_SERVER)
         if to_client:
             answer = answers.refusal_to_client(
-                request.method, request.id_token, code, worst(findings), event, executed=is_answer
+                method, request.id_token, code, worst(findings), event, executed=is_answer
             )
         else:
             answer = answers.refusal_to_server(request.method, request.id_token, code, event)

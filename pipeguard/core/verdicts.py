@@ -12,7 +12,7 @@ from pipeguard.core.finding import (
     Severity,
     Verdict,
 )
-from pipeguard.core.judge import greatest, stands_in_name
+from pipeguard.core.judge import greatest, stands_in_method, stands_in_name
 from pipeguard.core.message import Message
 from pipeguard.core.pending import Request
 
@@ -54,7 +54,7 @@ def verdict_of(  # noqa: PLR0913  a Verdict has as many parts
         tuple(findings),
         event,
         message.kind,
-        request.method if request else message.method,
+        None if stands_in_method(findings) else request.method if request else message.method,
         None if request is None or stands_in_name(findings) else request.tool,
     )
 

@@ -470,12 +470,7 @@ NAMED = {
 }
 
 
-TOLD = pytest.mark.xfail(strict=True, reason="a method is told, and a key without a digit")
-
-
-@pytest.mark.parametrize(
-    "place", ["tool", *(pytest.param(name, marks=TOLD) for name in NAMED if name != "tool")]
-)
+@pytest.mark.parametrize("place", NAMED)
 def test_a_secret_that_is_a_name_is_not_told(place: str) -> None:
     for sample in secrets():
         verdict = session_of("default").receive(TO_SERVER, NAMED[place](sample.text), 0.0)
