@@ -10,12 +10,12 @@ from __future__ import annotations
 from pipeguard.core import codes
 from pipeguard.core.definitions import held
 from pipeguard.core.finding import Action, Confidence, Direction, Finding, Severity
+from pipeguard.core.folding import fold
 from pipeguard.core.guard import Guard
 from pipeguard.core.message import JsonObject, JsonValue, Message, Number, id_token_of
 from pipeguard.core.pending import Pending, Request
 from pipeguard.core.places import LISTS, PLACES
 from pipeguard.core.policy import Mode
-from pipeguard.core.views import fold
 from pipeguard.core.visible import NAME_CHARS, cut
 from pipeguard.errors import Refusal
 

@@ -16,12 +16,12 @@ from pipeguard.core.digest import sha256
 from pipeguard.core.drift import classify
 from pipeguard.core.finding import Action, Confidence, Finding, PinChange, Severity
 from pipeguard.core.fingerprint import Pin, canonical
+from pipeguard.core.folding import fold
 from pipeguard.core.guard import Guard
 from pipeguard.core.judge import Where, greatest, scanned, worst
 from pipeguard.core.message import JsonObject, JsonValue, Number
 from pipeguard.core.places import LISTS, OPENINGS, Path, Surface
 from pipeguard.core.policy import Mode, Trust
-from pipeguard.core.views import fold
 from pipeguard.core.visible import NAME_CHARS, cut
 from pipeguard.errors import Refusal
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from operator import itemgetter
 
-from pipeguard.core import views
+from pipeguard.core import folding, views
 from pipeguard.core.checks import Check, placeholder, run
 from pipeguard.core.finding import Confidence
 from pipeguard.core.message import JsonValue
@@ -172,7 +172,7 @@ class Engine:
         # One pass over both: what would match across the gap is looked at again, and is none.
         if self._plain.look(data + b"\n\n" + joined):
             return False
-        squeezed = views.squeeze(joined, words=False) if self.keyed else joined
+        squeezed = folding.squeeze(joined, words=False) if self.keyed else joined
         return len(squeezed) == len(joined) or not self._squeezed.look(squeezed)
 
     def mask(self, data: bytes) -> bytes:
@@ -228,11 +228,11 @@ class _Scan:
         """Read the text in every view that could differ from it."""
         data = self.text.data
         if not self.engine.keyed:
-            data = views.soften(data)
+            data = folding.soften(data)
         cued = self._pass(data, View.TEXT, _Origin(self, "text"))
         squeezable = _taken(cued)
         self._decode(data, cued, _Origin(self, ""), LEVELS)
-        folded, changed = views.fold(data)
+        folded, changed = folding.fold(data)
         if changed:
             origin = _Origin(self, "folded", whole=True)
             cued = self._pass(folded, View.FOLDED, origin, changed)
@@ -252,7 +252,7 @@ class _Scan:
         joined = self.text.joined()
         if self.text.is_several:
             self._pass(joined, View.JOINED, _Origin(self, "joined", joined=True))
-        squeezed = views.squeeze(joined, words=False)
+        squeezed = folding.squeeze(joined, words=False)
         if len(squeezed) != len(joined):
             origin = _Origin(self, "squeezed", joined=True, squeezed_from=joined)
             self._pass(squeezed, View.SQUEEZED, origin)
@@ -272,14 +272,14 @@ class _Scan:
         data: bytes,
         view: View,
         origin: _Origin,
-        ranges: list[views.Range] | None = None,
-    ) -> dict[views.Cue, list[views.Range]]:
+        ranges: list[folding.Range] | None = None,
+    ) -> dict[views.Cue, list[folding.Range]]:
         """Run the rules over a reading, or over the ranges of it that are new.
 
         Returns:
             For each cue of an encoding, the ranges in which it was seen.
         """
-        cued: dict[views.Cue, list[views.Range]] = {}
+        cued: dict[views.Cue, list[folding.Range]] = {}
         squeezed = view is View.SQUEEZED
         for low, high in _blocks(len(data), ranges):
             if self.exhausted:
@@ -296,7 +296,7 @@ class _Scan:
         return cued
 
     def _decode(
-        self, data: bytes, cued: dict[views.Cue, list[views.Range]], origin: _Origin, levels: int
+        self, data: bytes, cued: dict[views.Cue, list[folding.Range]], origin: _Origin, levels: int
     ) -> None:
         found = views.decode(data, cued, self.budget) if cued else []
         if not found:
@@ -304,7 +304,7 @@ class _Scan:
         inner = _Origin(self, "", whole=origin.whole, outer=origin, parts=found, read=data)
         decoded = b"\n".join(item.data for item in found)
         cued = self._pass(decoded, View.DECODED, inner)
-        folded, changed = views.fold(decoded)
+        folded, changed = folding.fold(decoded)
         if changed:
             self._pass(folded, View.DECODED, _Origin(self, "", outer=inner), changed)
         if levels > 1:
@@ -314,7 +314,7 @@ class _Scan:
         """Towards a client: letters that stand apart, words that stand together."""
         stretch = data[low:high]
         origin = _Origin(self, "squeezed", whole=whole, squeezed_from=stretch, offset=low)
-        self._pass(views.squeeze(stretch, words=True), View.SQUEEZED, origin)
+        self._pass(folding.squeeze(stretch, words=True), View.SQUEEZED, origin)
 
     def _match(
         self,
@@ -416,7 +416,7 @@ class _Origin:
         """False where the match is no other than one of the plain text."""
         if self.squeezed_from is not None:
             words = not self.scan.engine.keyed
-            first, last = views.unsqueezed(self.squeezed_from, start, end, words=words)
+            first, last = folding.unsqueezed(self.squeezed_from, start, end, words=words)
             return is_disguised(self.squeezed_from[first:last], words=words)
         return not self.joined or self.scan.text.locate_joined(start, end)[1]
 
@@ -452,7 +452,7 @@ class _Origin:
         """The chain of readings down to the text, and the span there, in bytes."""
         if self.squeezed_from is not None:
             words = not self.scan.engine.keyed
-            low, high = views.unsqueezed(self.squeezed_from, start, end, words=words)
+            low, high = folding.unsqueezed(self.squeezed_from, start, end, words=words)
             return "squeezed", low + self.offset, high + self.offset, not self.whole
         if self.parts is not None and self.outer is not None:
             ends = list(accumulate(len(part.data) + 1 for part in self.parts))
@@ -485,7 +485,7 @@ def _squeezed(rule: Rule) -> tuple[str, bool]:
     return pattern, rule.ignore_case
 
 
-def _blocks(length: int, ranges: list[views.Range] | None = None) -> Iterator[views.Range]:
+def _blocks(length: int, ranges: list[folding.Range] | None = None) -> Iterator[folding.Range]:
     """Where to look, in pieces that overlap by the longest match."""
     if ranges is None:
         if length <= BLOCK_BYTES + OVERLAP_BYTES:
@@ -498,20 +498,20 @@ def _blocks(length: int, ranges: list[views.Range] | None = None) -> Iterator[vi
             yield max(start, begin - OVERLAP_BYTES), min(stop, begin + BLOCK_BYTES)
 
 
-def _taken(cued: dict[views.Cue, list[views.Range]]) -> list[views.Range]:
+def _taken(cued: dict[views.Cue, list[folding.Range]]) -> list[folding.Range]:
     """Take the cues of what may be squeezed out of those of encodings."""
     return [found for cue in views.SQUEEZED_CUES for found in cued.pop(cue, ())]
 
 
-def _extend(ranges: list[views.Range], low: int, high: int) -> None:
+def _extend(ranges: list[folding.Range], low: int, high: int) -> None:
     if ranges and low <= ranges[-1][1]:
         ranges[-1] = (ranges[-1][0], max(high, ranges[-1][1]))
     else:
         ranges.append((low, high))
 
 
-def _merged(ranges: list[views.Range]) -> list[views.Range]:
-    merged: list[views.Range] = []
+def _merged(ranges: list[folding.Range]) -> list[folding.Range]:
+    merged: list[folding.Range] = []
     for low, high in sorted(ranges):
         _extend(merged, low, high)
     return merged

@@ -1,18 +1,16 @@
-"""Readings of a text: folded, squeezed, decoded. Knows Unicode and encodings, and no rules.
+"""Readings of what a text has encoded in it. Knows encodings, and no rules.
 
 Everything works on UTF-8 bytes, and a view that cannot differ from its text costs one quick
 question. Cost is linear in the text for any input: what is replaced by a Python call is
 counted against a budget, and going over it is told, never passed over in silence.
 
-Sources: Unicode UAX 15 (compatibility forms), UTS 39 (look-alikes), UAX 9 and 31 (invisible
-characters), RFC 3986 section 2.1 (percent), RFC 4648 (base64, base32, hex), RFC 8259
-section 7 (escapes).
+Sources: RFC 3986 section 2.1 (percent), RFC 4648 (base64, base32, hex), RFC 8259 section 7
+(escapes), the Unicode block of tags.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from base64 import b32decode
 from binascii import Error as Base64Error
 from binascii import a2b_base64, unhexlify
@@ -20,9 +18,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
-BLOCK = 4096  # bytes folded at a time: a block of plain ASCII is passed over
-MAX_FOLDS = 70_000  # characters remembered: more than any text has, fewer than there are
-MAX_EXPANSION = 6  # letters that one is folded to: two ligatures of whole phrases have more
+from pipeguard.core.folding import Range
+
 MIN_TEXT_BYTES = 8  # decoded: what is shorter says nothing
 PIECE_BYTES = 2048  # read at a time to find the way back
 AROUND_BYTES = 384  # of plain text on either side of something encoded that are read with it
@@ -31,9 +28,6 @@ MAX_DECODED_BYTES = 4 * 2**20  # of all decoded readings of one text
 MAX_RUN_BYTES = 2**20  # of one encoded run
 MAX_BASE32_BYTES = 2**15  # of one run: this decoder is slow
 MIN_PRINTABLE = 0.9  # of decoded bytes, or it is noise: images, digests, identifiers
-
-
-Range = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,162 +81,6 @@ class Budget:
         return True
 
 
-# --- folded -----------------------------------------------------------------------------
-
-_INVISIBLE_RANGES = (
-    (0x00AD, 0x00AD), (0x034F, 0x034F), (0x061C, 0x061C), (0x115F, 0x1160), (0x17B4, 0x17B5),
-    (0x180B, 0x180F), (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x2800, 0x2800),
-    (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFFB),
-    (0x0300, 0x036F), (0x1AB0, 0x1AFF), (0x1DC0, 0x1DFF), (0x20D0, 0x20FF), (0xFE20, 0xFE2F),
-    (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
-)  # fmt: skip
-# UTS 39 look-alikes that NFKC leaves alone: Cyrillic, Greek, Armenian, Cherokee, Latin.
-_LOOK_ALIKES = (
-    "аaеeоoрpсcуyхxіiјjѕsԁdһhԛqԝwӏlАAВBЕEКKМMНHОOРPСCТTХXІIЈJЅS"
-    "αaοoρpνvιiκkυuχxϲcγyΑAΒBΕEΖZΗHΙIΚKΜMΝNΟOΡPΤTΥYΧX"
-    "օoսuոnհhզqցgաwᎠDᎡRᎢTᎪAᎬEᎳWᎻHᎷMᏚSᏟCᏢPᏙV"
-    "ıiɡgɑaɩiᴀaʙbᴄcᴅdᴇeꜰfɢgʜhɪiᴊjᴋkʟlᴍmɴnᴏoᴘpʀrꜱsᴛtᴜuᴠvᴡwʏyᴢzøoØOłlŁLđdĐD"
-    '‐-‑-‒-–-—-―-−-‘\'’\'‚\'“"”"„"«"»"⁄/∕/\u2028\n\u2029\n\u0085\n\u1680 。.'
-)
-
-
-class _Folds(dict[int, int | str]):
-    """What each character is folded to, itself where to nothing else; found when first asked."""
-
-    def __missing__(self, code: int) -> int | str:
-        if len(self) > MAX_FOLDS:
-            self.clear()
-        plain = unicodedata.normalize("NFKC", chr(code))
-        folded = "".join(map(_base, plain)) if len(plain) <= MAX_EXPANSION else chr(code)
-        found = self[code] = code if folded == chr(code) else folded
-        return found
-
-
-def _base(character: str) -> str:
-    code = ord(character)
-    if _INVISIBLE.match(character):
-        return ""
-    if 0x00C0 <= code < 0x0250 or 0x1E00 <= code < 0x1F00:
-        base = unicodedata.normalize("NFD", character)[0]
-        character = base if base.isascii() else character
-    return _PLAIN.get(character, character)
-
-
-_INVISIBLE = re.compile("[" + "".join(f"{chr(a)}-{chr(b)}" for a, b in _INVISIBLE_RANGES) + "]")
-_PLAIN = dict(zip(_LOOK_ALIKES[::2], _LOOK_ALIKES[1::2], strict=True))
-_ASCII = bytes(range(128))
-_TYPOGRAPHY = frozenset("‘’“”„«»–—…•·°©®™§€£×→←✓")
-_FEW = 60  # distinct characters: below, as many `replace` calls beat one `translate`
-_folds = _Folds()
-
-
-def fold(data: bytes) -> tuple[bytes, list[Range]]:
-    """Compatibility forms, look-alikes, accents and invisible characters to plain letters.
-
-    Case is kept: rules that do not care for it say so.
-
-    Returns:
-        The folded text, and the ranges of it that differ; none where nothing does.
-    """
-    if data.isascii():
-        return data, []
-    blocks: list[bytes] = []
-    changed: list[Range] = []
-    start = length = 0
-    while start < len(data):
-        end = _boundary(data, start + BLOCK)
-        block = data[start:end]
-        folded = block if block.isascii() else _fold_block(block)
-        if folded != block:
-            if changed and changed[-1][1] == length:
-                changed[-1] = (changed[-1][0], length + len(folded))
-            else:
-                changed.append((length, length + len(folded)))
-        blocks.append(folded)
-        start, length = end, length + len(folded)
-    return b"".join(blocks), changed
-
-
-def _boundary(data: bytes, end: int) -> int:
-    """The next place from `end` on that does not cut a character."""
-    while end < len(data) and data[end] & 0xC0 == 0x80:
-        end += 1
-    return min(end, len(data))
-
-
-def _fold_block(block: bytes) -> bytes:
-    foreign = set(block.translate(None, _ASCII).decode("utf-8", "replace"))
-    if foreign <= _TYPOGRAPHY:
-        return block  # rules know curly quotes, and no word hides behind a dash
-    # Character by character, since what is composed is taken apart again; to put marks in order
-    # would be quadratic in them (UAX 15, section 11).
-    folding = [character for character in foreign if _folds[ord(character)] != ord(character)]
-    text = block.decode("utf-8", "replace")
-    if len(folding) <= _FEW:
-        for character in folding:
-            text = text.replace(character, str(_folds[ord(character)]))
-    else:
-        text = text.translate(_folds)
-    return text.encode("utf-8")
-
-
-# --- squeezed ---------------------------------------------------------------------------
-
-_BETWEEN_SECRETS = b" \t\r\n\"'`,;|\\"
-_BETWEEN_WORDS = bytes(code for code in range(128) if not chr(code).isalnum())
-
-
-SOFTENED = 400  # bytes: a text with more than a backslash in so many is JSON or the like
-
-# Line ends and quotes as JSON escapes them, once and twice; what stands for each is as long.
-_ESCAPED_SPACES = tuple(
-    (backslash + sign, b" " * (len(backslash + sign) - 1) + meant)
-    for backslash in (b"\\\\\\", b"\\\\", b"\\")
-    for sign, meant in ((b"n", b" "), (b"t", b" "), (b"r", b" "), (b'"', b'"'))
-)
-
-
-def soften(data: bytes) -> bytes:
-    """The text with escaped line ends and quotes as spaces and quotes, each byte in its place.
-
-    For what a model reads: JSON in a string is then read as its text, at no other offset.
-    """
-    if data.count(b"\\") * SOFTENED < len(data):
-        return data  # what little is escaped, `decode` reads
-    for escaped, meant in _ESCAPED_SPACES if b"\\\\" in data else _ESCAPED_SPACES[-4:]:
-        if escaped in data:
-            data = data.replace(escaped, meant)
-    return data
-
-
-def squeeze(data: bytes, *, words: bool) -> bytes:
-    """Take away what separates: all but letters and digits for words, else white space."""
-    return data.translate(None, _BETWEEN_WORDS if words else _BETWEEN_SECRETS)
-
-
-def unsqueezed(data: bytes, start: int, end: int, *, words: bool) -> tuple[int, int]:
-    """Where a stretch of the squeezed text stands in the text itself."""
-    between = _BETWEEN_WORDS if words else _BETWEEN_SECRETS
-    return _nth_kept(data, between, start), _nth_kept(data, between, end - 1) + 1
-
-
-def _nth_kept(data: bytes, between: bytes, count: int) -> int:
-    position = 0
-    while position < len(data):
-        kept = len(data[position : position + BLOCK].translate(None, between))
-        if kept > count:
-            break
-        count -= kept
-        position += BLOCK
-    for offset in range(position, len(data)):
-        if data[offset] not in between:
-            if count == 0:
-                return offset
-            count -= 1
-    return len(data) - 1
-
-
-# --- decoded ----------------------------------------------------------------------------
 #
 # What can be decoded is found by cues: patterns that the scan engine runs in the same pass as
 # the rules, so that a block of text in which nothing is encoded costs nothing here.

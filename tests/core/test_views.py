@@ -12,8 +12,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeguard.core import views
-from pipeguard.core.views import CUES, Budget, Cue, decode, fold, squeeze, unsqueezed
+from pipeguard.core import folding, views
+from pipeguard.core.folding import fold, squeeze, unsqueezed
+from pipeguard.core.views import CUES, Budget, Cue, decode
 from tests.fuzz.budget import tried
 from tests.fuzz.disguises import DENSE, ENCODINGS, FOLDS, Disguise
 from tests.fuzz.values import long_texts
@@ -27,7 +28,7 @@ def cue_patterns() -> dict[Cue, re.Pattern[bytes]]:
     return {cue: re.compile(pattern.encode()) for cue, pattern in CUES.items()}
 
 
-def cues_in(data: bytes) -> dict[Cue, list[views.Range]]:
+def cues_in(data: bytes) -> dict[Cue, list[folding.Range]]:
     """As the scan tells them, for a text of one block; those of squeezing left out."""
     return {
         cue: [(0, len(data))]
@@ -124,7 +125,7 @@ def test_only_what_differs_is_told() -> None:
     assert folded == b"a" * 10_000 + b"one" + b"b" * 10_000
     assert low <= 10_000
     assert high >= 10_003
-    assert high - low <= 2 * views.BLOCK
+    assert high - low <= 2 * folding.BLOCK
 
 
 # --- squeezed ----------------------------------------------------------------------------------
