@@ -16,6 +16,7 @@ from itertools import accumulate
 from pipeguard.core.message import JsonValue, Number
 from pipeguard.core.places import ASIDE, Path
 
+MOST_BLOCKS = 64  # values between which a model's words could be cut in two
 MIN_NUMBER_DIGITS = 9  # shorter numbers name nobody and nothing
 
 
@@ -47,8 +48,9 @@ class Text:
 
     @property
     def is_several(self) -> bool:
-        """True where there is more than one value."""
-        return len(self._values) > 1
+        """True where something could be split over values: not in a result that is a table."""
+        count = len(self._values)
+        return count > 1 and (self._keyed or count <= MOST_BLOCKS)
 
     def joined(self) -> bytes:
         """The values with nothing between."""

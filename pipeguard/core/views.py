@@ -100,7 +100,6 @@ class Cue(IntEnum):
     SEPARATED_HEX = 8
     SPACED = 9  # letters that stand apart
     RUN_TOGETHER = 10  # words that do not
-    UNDERSCORED = 11
 
 
 _B64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -145,10 +144,9 @@ CUES: dict[Cue, str] = {
     Cue.SEPARATED_HEX: "(?:(?:0x)?[2-7][0-9A-Fa-f][ :,-]{1,2}){7}(?:0x)?[2-7]",
     Cue.SPACED: r"[^A-Za-z0-9](?:[A-Za-z0-9][ ._*|,/-]){5}",
     Cue.RUN_TOGETHER: "[A-Za-z]{20}",
-    Cue.UNDERSCORED: "[_-][A-Za-z]{2,16}[_-]",
 }
 # Of these the squeezed reading may say something.
-SQUEEZED_CUES = (Cue.SPACED, Cue.RUN_TOGETHER, Cue.UNDERSCORED)
+SQUEEZED_CUES = (Cue.SPACED, Cue.RUN_TOGETHER)
 
 # What repeats a group is held short or possessive: `re` keeps 140 bytes for each repetition.
 _PERCENT = re.compile(rb"(?:%[0-9A-Fa-f]{2})++")

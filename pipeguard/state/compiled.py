@@ -68,6 +68,7 @@ def engines(packs: Sequence[Source] | None = None, folder: str | None = None) ->
         RuleError: a pack is wrong.
         EngineError: the engine is absent, or does not take a pattern.
     """
+    _return_large_blocks()
     packs = sources() if packs is None else packs
     folder = cache_folder() if folder is None else folder
     key = _key(packs)
@@ -212,7 +213,6 @@ def _read(folder: str, name: str, key: bytes) -> Engines:
         raise _Doubt(str(error)) from None
     finally:
         os.close(descriptor)
-    _trim()
     return found
 
 
@@ -249,14 +249,22 @@ def _take(descriptor: int, size: int) -> bytes:
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def _trim() -> None:
-    """Give back what held the parts: a third of all our memory, which glibc keeps for reuse."""
+def _return_large_blocks() -> None:
+    """Have glibc give large blocks back to the system when they are freed.
+
+    By default it raises the size from which on it does with each that is freed (mallopt(3),
+    M_MMAP_THRESHOLD), so that what held these files and each large frame would stay ours.
+    """
     if sys.platform == "linux":
         import ctypes
 
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none, and keeps less
-        if trim is not None:
-            trim(0)
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none, and keeps less
+        if mallopt is not None:
+            mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)
+
+
+_M_MMAP_THRESHOLD = -3  # <malloc.h>
+_LARGE_BLOCK_BYTES = 256 * 1024
 
 
 def _head(key: bytes, table: bytes) -> bytes:

@@ -99,11 +99,11 @@ class Recorder:
         pins: Pins | None = None,
         on_pins_changed: Callable[[Pins], None] | None = None,
     ) -> None:
-        from pipeguard.core.digest import sha256
+        from pipeguard.core.digest import hexdigest
 
         self.client = ""
         self.healthy = True
-        self._sha256 = sha256
+        self._digest = hexdigest
         self._log = log
         self._writer = _Writer(store_path, server, run, pins, on_pins_changed)
         self._queue: deque[_Taken | threading.Event] = deque()
@@ -127,7 +127,7 @@ class Recorder:
             verdict.tool,
             verdict.action,
             verdict.event,
-            self._sha256(verdict.frame).hexdigest(),  # here, so that no frame is kept
+            self._digest(verdict.frame),  # here, so that no frame is kept
             len(verdict.frame),
             verdict.findings,
             verdict.pins,
