@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from copy import copy
 from pathlib import Path
 
 import click
@@ -49,6 +50,8 @@ def commands(group: click.Group, words: str) -> Iterator[tuple[str, click.Comman
 
 def section(words: str, command: click.Command) -> str:
     """A command's help as its user sees it."""
+    command = copy(command)
+    command._help_option = None  # kept from whatever asked for it first, under other names
     context = click.Context(
         command,
         info_name=words,

@@ -14,8 +14,7 @@ from enum import Enum
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, TypeVar
 
-from pipeguard.core.drift import Drift
-from pipeguard.core.finding import Action, Confidence, Severity
+from pipeguard.core.finding import Action, Confidence, Drift, Severity
 from pipeguard.core.policy import (
     DEFAULT_PENDING,
     ActionEntry,

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from pipeguard import settings
 from pipeguard.cli.policy import EXAMPLE
-from pipeguard.core.drift import Drift
-from pipeguard.core.finding import Action, Confidence, Severity
+from pipeguard.core.finding import Action, Confidence, Drift, Severity
 from pipeguard.core.policy import Layer, Mode, Policy, Selector, Subject, Trust
 from pipeguard.core.proof import known_places
 from pipeguard.errors import PolicyError

@@ -13,7 +13,6 @@ from enum import Enum
 
 from pipeguard.core import codes
 from pipeguard.core.digest import sha256
-from pipeguard.core.drift import classify
 from pipeguard.core.finding import Action, Confidence, Finding, PinChange, Severity
 from pipeguard.core.fingerprint import Pin, canonical
 from pipeguard.core.folding import fold
@@ -278,6 +277,8 @@ def _drifted(
     findings: tuple[Finding, ...],
 ) -> _Item:
     assert pin.approved is not None  # noqa: S101  the caller asked
+    from pipeguard.core.drift import classify  # 3 ms, and hardly ever asked
+
     classes = classify(pin.approved, text, place.kind)
     reason = "drift: " + ", ".join(drift.value for drift in classes)
     note = (

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from pipeguard.core.difference import (
@@ -23,6 +22,7 @@ from pipeguard.core.difference import (
     required_anew,
     schema_place,
 )
+from pipeguard.core.finding import Drift
 from pipeguard.core.message import JsonObject, JsonValue, Number, serialise
 from pipeguard.core.visible import cut, is_hidden, shown, visible
 
@@ -36,22 +36,6 @@ EDITS = 4  # of one text that are told apart
 EDIT_GAP_WORDS = 2  # that two edits may share between them and still be told as one
 EDIT_WORDS = 400  # of both texts together; matching takes up to their cube
 CUE_CHARS = 256 * 1024  # of text in which new instructions are looked for; more is suspect
-
-
-class Drift(Enum):
-    """How a definition differs from the approved one; the gravest stands first."""
-
-    INSTRUCTION_ADDED = "instruction-added"
-    REQUIRED_PARAMETER_ADDED = "required-parameter-added"
-    ANNOTATION_FLIPPED = "annotation-flipped"
-    SCHEMA_WIDENED = "schema-widened"
-    PARAMETER_ADDED = "parameter-added"
-    PARAMETER_CHANGED = "parameter-changed"
-    PARAMETER_REMOVED = "parameter-removed"
-    OUTPUT_SCHEMA = "output-schema"
-    WORDING = "wording"
-    NAME_ONLY = "name-only"
-    OTHER = "other"
 
 
 def classify(approved_json: str, seen_json: str, kind: str) -> tuple[Drift, ...]:

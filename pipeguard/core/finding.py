@@ -52,6 +52,22 @@ class Kind(Enum):
     ERROR = "error"
 
 
+class Drift(Enum):
+    """How a definition differs from the approved one; the gravest stands first."""
+
+    INSTRUCTION_ADDED = "instruction-added"
+    REQUIRED_PARAMETER_ADDED = "required-parameter-added"
+    ANNOTATION_FLIPPED = "annotation-flipped"
+    SCHEMA_WIDENED = "schema-widened"
+    PARAMETER_ADDED = "parameter-added"
+    PARAMETER_CHANGED = "parameter-changed"
+    PARAMETER_REMOVED = "parameter-removed"
+    OUTPUT_SCHEMA = "output-schema"
+    WORDING = "wording"
+    NAME_ONLY = "name-only"
+    OTHER = "other"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What one rule saw.

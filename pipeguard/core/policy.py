@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from fnmatch import fnmatchcase
 
-from pipeguard.core.drift import Drift
-from pipeguard.core.finding import Action, Confidence, Severity
+from pipeguard.core.finding import Action, Confidence, Drift, Severity
 from pipeguard.core.framing import DEFAULT_LIMIT_BYTES
 
 DEFAULT_PENDING = 10_000  # requests without an answer, in each direction

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import Enum
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from pipeguard.core.checks import known
@@ -129,6 +130,9 @@ def load_pack(text: str, source: str) -> tuple[Rule, ...]:
     return rules
 
 
+_Choice = TypeVar("_Choice", bound=Enum)
+
+
 def as_record(rule: Rule) -> dict[str, object]:
     """The rule as JSON values, for the cache of compiled rules."""
     record: dict[str, object] = {}
@@ -152,9 +156,9 @@ def from_record(record: dict[str, Any]) -> Rule:
         title=record["title"],
         severity=Severity[record["severity"].upper()],
         confidence=Confidence[record["confidence"].upper()],
-        surfaces=frozenset(map(Surface, record["surfaces"])),
+        surfaces=_set(Surface, tuple(record["surfaces"])),
         places=tuple(record["places"]),
-        views=frozenset(map(View, record["views"])),
+        views=_set(View, tuple(record["views"])),
         pattern=record["pattern"],
         ignore_case=record["ignore_case"],
         boundary=Boundary(record["boundary"]),
@@ -170,8 +174,12 @@ def from_record(record: dict[str, Any]) -> Rule:
     )
 
 
+@lru_cache(maxsize=64)  # hundreds of rules have a dozen sets between them
+def _set(kind: type[_Choice], words: tuple[str, ...]) -> frozenset[_Choice]:
+    return frozenset(map(kind, words))
+
+
 _FIELDS = frozenset(field.name for field in fields(Rule))
-_Choice = TypeVar("_Choice", bound=Enum)
 
 
 def _rule(source: str, pack: str, entry: dict[str, Any]) -> Rule:

@@ -274,4 +274,7 @@ def _flow(exemption: Exemption) -> str:
 
 def _quoted(text: str) -> str:
     """A YAML double-quoted scalar; JSON's strings are such (YAML 1.2, 1.3)."""
-    return json.dumps(text, ensure_ascii=False)
+    quoted = json.dumps(text, ensure_ascii=False)
+    for line_end in "\x85\u2028\u2029":  # data in JSON, and folded to a space in YAML
+        quoted = quoted.replace(line_end, f"\\u{ord(line_end):04x}")
+    return quoted

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pipeguard.core.answers import how_to_allow
-from pipeguard.core.finding import Action, Direction, Finding, Kind, PinChange
+from pipeguard.core.finding import Action, Direction, Finding, Kind, PinChange, Severity
 from pipeguard.errors import StateError
 from pipeguard.state.store import Store
 
@@ -264,7 +264,10 @@ class Recorder:
     def _tell_findings(self, taken: _Taken) -> None:
         for finding in taken.findings:
             self._tell(
-                "warning" if finding.action >= Action.WARN else "info",
+                # What is low is housekeeping, as progress that came after a cancellation.
+                "warning"
+                if finding.action >= Action.WARN and finding.severity > Severity.LOW
+                else "info",
                 f"{finding.action.name.lower()} {finding.rule}",
                 event_id=taken.event,
                 direction=taken.direction.value,

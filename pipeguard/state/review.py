@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pipeguard.core.drift import Drift, classify, describe
+from pipeguard.core.drift import classify, describe
+from pipeguard.core.finding import Drift
 from pipeguard.core.fingerprint import Pin
 from pipeguard.core.visible import visible
 from pipeguard.state.audit import Audit, Entry

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeguard.cli.allow import DAYS, command
@@ -257,6 +257,7 @@ def test_where_nothing_can_be_put_in_it_is_shown(text: str, tmp_path: Path) -> N
         allow(str(path), [ONE], TODAY)
 
 
+@example("0", "0\x850", "0\u2028\u2029")  # line ends in YAML, and data in JSON
 @given(
     st.text(st.characters(codec="utf-8"), min_size=1, max_size=20),
     st.text(st.characters(codec="utf-8"), max_size=20),

@@ -8,8 +8,7 @@ from functools import cache
 import pytest
 
 from pipeguard.core.definitions import Reviewed, held, review
-from pipeguard.core.drift import Drift
-from pipeguard.core.finding import Action
+from pipeguard.core.finding import Action, Drift
 from pipeguard.core.fingerprint import Pin, canonical, fingerprint
 from pipeguard.core.guard import Engines, Guard
 from pipeguard.core.message import JsonObject, JsonValue, parse_json

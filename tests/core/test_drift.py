@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core.drift import LINE_CHARS, LINES, Drift, classify, describe
+from pipeguard.core.drift import LINE_CHARS, LINES, classify, describe
+from pipeguard.core.finding import Drift
 from pipeguard.core.fingerprint import canonical
 from pipeguard.core.message import JsonObject, JsonValue, parse_json
 from pipeguard.core.visible import visible

@@ -11,7 +11,7 @@ from tests.launch.processes import until
 from tests.wrap.wrapped import PIPEGUARD, PYTHON, SERVER, Wrapped, processes
 
 # Of the libraries that judging needs, each maps or holds something by which it is known.
-NEEDED_FOR_JUDGING = ("hyperscan", "_sqlite3")
+NEEDED_FOR_JUDGING = ("hyperscan",)  # not sqlite3, which coverage loads before us
 # What an ordinary session never needs: an event loop, HTTP, the command line, the log, YAML.
 NOT_NEEDED = {
     *("asyncio", "anyio", "http", "httpx", "urllib.request", "ssl", "socket", "selectors"),
