@@ -191,13 +191,14 @@ def pointer(path: Path) -> str:
 
 def pointer_step(step: str | int) -> str:
     """One step of a pointer. Keys are the peer's words too, and pointers go into the audit."""
-    if isinstance(step, str) and _COULD_BE_SECRET.search(step):
+    if isinstance(step, str) and (len(step) > LONGEST_STEP or _COULD_BE_SECRET.search(step)):
         return f"/{MASKED_STEP}"
     return "/" + str(step).replace("~", "~0").replace("/", "~1")
 
 
 MASKED_STEP = "…"
-_COULD_BE_SECRET = re.compile(r"(?=[A-Za-z+_=.-]{0,40}[0-9])[A-Za-z0-9+_=.-]{12,}")
+LONGEST_STEP = 64  # characters: a longer key names nothing that a person would look for
+_COULD_BE_SECRET = re.compile(r"(?=\S{0,64}[0-9])(?=\S{0,64}[A-Za-z])\S{12,64}")
 
 
 def _fits(pattern: str, steps: Path) -> bool:

@@ -299,7 +299,8 @@ class Sides:
         self.told(event.direction, [verdict.forward])
         open_now = self.open(event.direction)
         for token in cancelled if verdict.forward is not None else ():
-            if token not in open_now and self.waiting[event.direction][token]:
+            # Its id may have been taken again by a later member of the same batch.
+            if self.waiting[event.direction][token] > open_now[token]:
                 self.waiting[event.direction][token] -= 1
         self.hold()
         return verdict
