@@ -7,9 +7,9 @@ import sys
 
 import click
 
-from pipeguard.cli.diff import page, show
+from pipeguard.cli.diff import find_held, page, show, tell_nothing_waits
 from pipeguard.state.paths import store_path
-from pipeguard.state.review import KINDS, Held, UnknownTargetError, approve, held
+from pipeguard.state.review import KINDS, Held, approve
 from pipeguard.state.store import Store
 
 NOT_APPROVED = 1
@@ -47,10 +47,7 @@ def command(
     if as_json and not yes:
         raise click.UsageError("--json cannot ask: add --yes.")
     with Store.open(store_path()) as store:
-        try:
-            waiting = held(store, target, kind)
-        except UnknownTargetError as error:
-            raise click.UsageError(f"{error}.") from error
+        waiting = find_held(store, target, kind)
         if yes and len(waiting) > 1 and not take_all:
             names = ", ".join(one.target for one in waiting)
             raise click.UsageError(f"{len(waiting)} wait: {names}. Name one, or add --all.")
@@ -86,7 +83,7 @@ def _tell(
     target: str | None, waiting: list[Held], chosen: list[Held], approved: list[Held]
 ) -> None:
     if not waiting:
-        click.echo(f"Nothing waits for approval{f' of {target}' if target else ''}.")
+        tell_nothing_waits(target)
     for one in chosen:
         if one in approved:
             click.echo(f"Approved {one.target}  {(one.pin.held_fingerprint or '')[:16]}")

@@ -41,17 +41,27 @@ def command(target: str | None, kind: str | None, *, as_json: bool) -> None:
       2  no such server or tool
     """  # noqa: D301  click reads the mark
     with Store.open(store_path()) as store:
-        try:
-            waiting = held(store, target, kind)
-        except UnknownTargetError as error:
-            raise click.UsageError(f"{error}.") from error
+        waiting = find_held(store, target, kind)
     if as_json:
         click.echo(json.dumps([as_fields(one) for one in waiting], indent=2))
     elif not waiting:
-        click.echo(f"Nothing waits for approval{f' of {target}' if target else ''}.")
+        tell_nothing_waits(target)
     else:
         show("\n\n".join(f"{page(one)}\n  Accept it:  {one.command}" for one in waiting))
     raise SystemExit(1 if waiting else 0)
+
+
+def find_held(store: Store, target: str | None, kind: str | None) -> list[Held]:
+    """What waits for approval; a target that names nothing is wrong usage."""
+    try:
+        return held(store, target, kind)
+    except UnknownTargetError as error:
+        raise click.UsageError(f"{error}.") from error
+
+
+def tell_nothing_waits(target: str | None) -> None:
+    """Say so to a person."""
+    click.echo(f"Nothing waits for approval{f' of {target}' if target else ''}.")
 
 
 def show(text: str) -> None:

@@ -213,7 +213,7 @@ class State:
         return None
 
     def _progress(self, direction: Direction, params: JsonValue) -> Finding | None:
-        asked = self.pending[_back(direction)]
+        asked = self.pending[direction.back]
         token = id_token_of(params.get("progressToken")) if isinstance(params, dict) else None
         value = params.get("progress") if isinstance(params, dict) else None
         # A number that no float holds is infinite, or none at all: it need not be exact.
@@ -370,9 +370,3 @@ def _dropped(rule: str, why: str) -> Finding:
         action=Action.BLOCK,
         note=why,
     )
-
-
-def _back(direction: Direction) -> Direction:
-    if direction is Direction.TO_SERVER:
-        return Direction.TO_CLIENT
-    return Direction.TO_SERVER

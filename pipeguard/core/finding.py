@@ -15,6 +15,11 @@ class Direction(Enum):
 
     __hash__ = object.__hash__  # members are single; the one of Enum is a call for each look-up
 
+    @property
+    def back(self) -> Direction:
+        """The way that answers to it travel."""
+        return Direction.TO_CLIENT if self is Direction.TO_SERVER else Direction.TO_SERVER
+
 
 class Action(IntEnum):
     """What happens to a frame; the greatest of its findings' actions wins."""

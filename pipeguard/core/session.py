@@ -114,7 +114,7 @@ class Session:
             for each request of the server's that it still has open.
         """
         with self._lock:
-            own, other = self.state.pending[_back(direction)], self.state.pending[direction]
+            own, other = self.state.pending[direction.back], self.state.pending[direction]
             # What is being judged at this moment has its answer yet to come.
             waiting = [request for request in own.all() if request.forwarded]
             open_requests = [request for request in other.all() if request.forwarded]
@@ -258,7 +258,7 @@ class Session:
     # --- answers ----------------------------------------------------------------------
 
     def _answer(self, direction: Direction, message: Message, now: float, event: str) -> Verdict:
-        asked = self.state.pending[_back(direction)]
+        asked = self.state.pending[direction.back]
         with self._lock:
             late = asked.was_cancelled(message.id_token, now)
             request = asked.close(message.id_token)
@@ -293,7 +293,7 @@ class Session:
         result = message.value.get("result")
         if isinstance(result, dict) and conduct.makes_task(result):
             with self._lock:
-                self.state.pending[_back(direction)].outlive(request)
+                self.state.pending[direction.back].outlive(request)
         if direction is TO_CLIENT and isinstance(result, dict):
             if request.method in OPENINGS:
                 self.state.opened(request.method, result)
@@ -359,15 +359,8 @@ class Session:
         code: int,
     ) -> Verdict:
         """A request is answered to its sender; in place of an answer ours goes on."""
-        method = None if stands_in_method(findings) else request.method
         is_answer = message.kind in (Kind.RESULT, Kind.ERROR)
-        to_client = direction is (TO_CLIENT if is_answer else TO_SERVER)
-        if to_client:
-            answer = answers.refusal_to_client(
-                method, request.id_token, code, worst(findings), event, executed=is_answer
-            )
-        else:
-            answer = answers.refusal_to_server(request.method, request.id_token, code, event)
+        answer = self._refusal(direction, request, code, findings, event, answer=is_answer)
         return verdict_of(
             direction,
             message,
@@ -410,25 +403,25 @@ class Session:
 
     def _refuse(self, direction: Direction, frame: bytes, refusal: Refusal, event: str) -> Verdict:
         """Tell whoever waits that a message did not pass. Only here."""
-        finding = blocked(refusal.rule, refusal.why)
+        findings = [blocked(refusal.rule, refusal.why)]
         request: Request | None = None
         reply = None
         if isinstance(refusal, _Answered):
             request = refusal.request
         elif refusal.id_token is not None and is_request_shaped(frame):
             asked = Request(refusal.id_token, "", None, 0.0)
-            reply = self._refusal(direction, asked, refusal.code, finding, event, answer=False)
+            reply = self._refusal(direction, asked, refusal.code, findings, event, answer=False)
         elif refusal.id_token is not None:
             with self._lock:
-                request = self.state.pending[_back(direction)].close(refusal.id_token)
+                request = self.state.pending[direction.back].close(refusal.id_token)
         elif direction is TO_SERVER and self.state.may_answer_without_id(refusal.rule):
             reply = answers.error(None, refusal.code, f"PipeGuard: {refusal.why}")
         if request is None:
-            return Verdict(direction, frame, Action.BLOCK, None, reply, (finding,), event)
-        answer = self._refusal(direction, request, refusal.code, finding, event, answer=True)
+            return Verdict(direction, frame, Action.BLOCK, None, reply, tuple(findings), event)
+        answer = self._refusal(direction, request, refusal.code, findings, event, answer=True)
         method, tool = request.method, request.tool
         return Verdict(
-            direction, frame, Action.BLOCK, answer, None, (finding,), event, None, method, tool
+            direction, frame, Action.BLOCK, answer, None, tuple(findings), event, None, method, tool
         )
 
     @staticmethod
@@ -436,14 +429,16 @@ class Session:
         direction: Direction,
         request: Request,
         code: int,
-        finding: Finding,
+        findings: list[Finding],
         event: str,
         *,
         answer: bool,
     ) -> bytes:
+        """To the side that asked: its request is refused, or an answer to it (`answer`)."""
         if direction is (TO_CLIENT if answer else TO_SERVER):
+            method = None if stands_in_method(findings) else request.method
             return answers.refusal_to_client(
-                request.method, request.id_token, code, finding, event, executed=answer
+                method, request.id_token, code, worst(findings), event, executed=answer
             )
         return answers.refusal_to_server(request.method, request.id_token, code, event)
 
@@ -456,10 +451,6 @@ class _Answered(Refusal):
     ) -> None:
         super().__init__(rule, why, code, request.id_token)
         self.request = request
-
-
-def _back(direction: Direction) -> Direction:
-    return TO_CLIENT if direction is TO_SERVER else TO_SERVER
 
 
 def _failure(frame: bytes, error: Exception) -> Refusal:
