@@ -241,7 +241,7 @@ class _Scan:
         if self.engine.keyed:
             self._join()
             return
-        for low, high in _merged(squeezable):
+        for low, high in folding.merged(squeezable):
             self._squeeze(folded, low, high, whole=bool(changed))
         if self.text.is_several and len(data) <= JOINED_BYTES:
             # A word that is cut in two by the end of a content block.
@@ -286,7 +286,7 @@ class _Scan:
                 break
             cues, hits = self.engine.look(data[low:high], squeezed=squeezed)
             for cue in cues:
-                _extend(cued.setdefault(cue, []), low, high)
+                folding.extend(cued.setdefault(cue, []), low, high)
             for rule in hits:
                 if view not in rule.views or self.surface not in rule.surfaces:
                     continue
@@ -501,20 +501,6 @@ def _blocks(length: int, ranges: list[folding.Range] | None = None) -> Iterator[
 def _taken(cued: dict[views.Cue, list[folding.Range]]) -> list[folding.Range]:
     """Take the cues of what may be squeezed out of those of encodings."""
     return [found for cue in views.SQUEEZED_CUES for found in cued.pop(cue, ())]
-
-
-def _extend(ranges: list[folding.Range], low: int, high: int) -> None:
-    if ranges and low <= ranges[-1][1]:
-        ranges[-1] = (ranges[-1][0], max(high, ranges[-1][1]))
-    else:
-        ranges.append((low, high))
-
-
-def _merged(ranges: list[folding.Range]) -> list[folding.Range]:
-    merged: list[folding.Range] = []
-    for low, high in sorted(ranges):
-        _extend(merged, low, high)
-    return merged
 
 
 def _secret_span(match: re.Match[bytes]) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
-from pipeguard.core.folding import Range
+from pipeguard.core.folding import Range, merged
 
 MIN_TEXT_BYTES = 8  # decoded: what is shorter says nothing
 PIECE_BYTES = 2048  # read at a time to find the way back
@@ -189,8 +189,7 @@ def decode(data: bytes, cued: dict[Cue, list[Range]], budget: Budget) -> list[De
         budget: what it may cost; shared by all levels of one message.
     """
     found: list[Decoded] = []
-    escapes = sorted({*cued.pop(Cue.ESCAPE, ()), *cued.pop(Cue.SIMPLE_ESCAPE, ())})
-    for start, end in escapes:
+    for start, end in merged([*cued.pop(Cue.ESCAPE, ()), *cued.pop(Cue.SIMPLE_ESCAPE, ())]):
         found += _escapes(data, start, end, budget)
     for cue, ranges in cued.items():
         decoder = _DECODERS.get(cue, _nothing)
