@@ -11,7 +11,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from operator import itemgetter
 
@@ -400,6 +400,7 @@ class _Origin:
         outer: of the reading that it was decoded or folded from.
         parts: what was decoded.
         read: the reading that the parts were decoded from.
+        ends: once asked for, where each part ends among them.
     """
 
     scan: _Scan
@@ -411,6 +412,7 @@ class _Origin:
     outer: _Origin | None = None
     parts: list[views.Decoded] | None = None
     read: bytes = b""
+    ends: list[int] = field(default_factory=list)
 
     def admits(self, start: int, end: int) -> bool:
         """False where the match is no other than one of the plain text."""
@@ -428,6 +430,8 @@ class _Origin:
         found = data[start:end]
         while start < end - 1 and data[start] in b" \t\r\n":
             start += 1  # so that the match stands in its own line
+        if rule.places and not self.joined and not self._may_stand(rule, start, end):
+            return None
         view, low, high, exact = self._trace(start, end)
         paths: list[Path] = []
         if self.joined:
@@ -448,6 +452,17 @@ class _Origin:
             path = _untold(path, found.decode("utf-8", "replace"))
         return Match(rule, confidence, view, path, first, last, exact, tuple(paths), excerpt)
 
+    def _may_stand(self, rule: Rule, start: int, end: int) -> bool:
+        """False where the rule does not ask in the string that the stretch stands in for sure."""
+        origin = self
+        while origin.outer is not None:
+            if origin.parts is not None:
+                part, _ = origin._part_at(start)
+                start, end = part.start, part.end
+            origin = origin.outer
+        path = self.scan.text.path_at(start)
+        return path != self.scan.text.path_at(end - 1) or _placed(rule, self.scan.place_of(path))
+
     def _trace(self, start: int, end: int) -> tuple[str, int, int, bool]:
         """The chain of readings down to the text, and the span there, in bytes."""
         if self.squeezed_from is not None:
@@ -455,10 +470,7 @@ class _Origin:
             low, high = folding.unsqueezed(self.squeezed_from, start, end, words=words)
             return "squeezed", low + self.offset, high + self.offset, not self.whole
         if self.parts is not None and self.outer is not None:
-            ends = list(accumulate(len(part.data) + 1 for part in self.parts))
-            index = min(bisect_right(ends, start), len(self.parts) - 1)
-            part = self.parts[index]
-            begins = ends[index] - len(part.data) - 1
+            part, begins = self._part_at(start)
             low, high = views.origin(part, self.read, start - begins, end - begins)
             chain, low, high, _ = self.outer._trace(low, high)
             return f"{chain}>{part.view}".removeprefix(">"), low, high, False
@@ -466,6 +478,14 @@ class _Origin:
             chain, low, high, _ = self.outer._trace(start, end)
             return f"{chain}>folded", low, high, False
         return self.chain, start, end, True
+
+    def _part_at(self, start: int) -> tuple[views.Decoded, int]:
+        """What was decoded and stands there, and where it begins."""
+        parts = self.parts or []
+        if not self.ends:
+            self.ends.extend(accumulate(len(part.data) + 1 for part in parts))
+        part = parts[index := min(bisect_right(self.ends, start), len(parts) - 1)]
+        return part, self.ends[index] - len(part.data) - 1
 
 
 _ENCODED = re.compile("base64|hex|base32")

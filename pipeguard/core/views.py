@@ -14,9 +14,11 @@ import re
 from base64 import b32decode
 from binascii import Error as Base64Error
 from binascii import a2b_base64, unhexlify
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from itertools import accumulate
 
 from pipeguard.core.folding import Range, merged
 
@@ -39,12 +41,14 @@ class Decoded:
         view: the encoding, as `base64`.
         start: where the stretch begins in its text, in bytes.
         end: where it ends.
+        pieces: once asked for, where the reading of each piece of the stretch begins in `data`.
     """
 
     data: bytes
     view: str
     start: int
     end: int
+    pieces: list[int] = field(default_factory=list)
 
 
 class Budget:
@@ -211,28 +215,27 @@ def origin(part: Decoded, data: bytes, start: int, end: int) -> Range:
     reader = _PIECEWISE.get(part.view)
     if reader is None:
         return part.start, part.end
-    low, read = part.start, 0
-    while low < part.end:  # piece by piece, until the pieces read as far as the stretch
-        high = min(low + PIECE_BYTES, part.end)
-        length = len(reader(data[low:high]))
-        if read + length > start:
-            break
-        low, read = high, read + length
-    first = min(low + start - read, part.end - 1)
+    if not part.pieces:
+        cuts = range(part.start, part.end, PIECE_BYTES)
+        lengths = (len(reader(data[cut : min(cut + PIECE_BYTES, part.end)])) for cut in cuts)
+        part.pieces.extend(accumulate(lengths, initial=0))
+    index = min(bisect_right(part.pieces, start), len(part.pieces) - 1) - 1
+    first = part.start + index * PIECE_BYTES + start - part.pieces[index]
+    first = min(first, part.end - 1)
     return first, min(max(first + end - start, first + 1), part.end)
 
 
 def _percent(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
     return [
         Decoded(budget.replace(_PERCENT, _unpercent, data[low:high]), "percent", low, high)
-        for low, high in _around(_PERCENT, data, start, end, budget)
+        for low, high in _around(b"%", _PERCENT, data, start, end, budget)
     ]
 
 
 def _around(
-    pattern: re.Pattern[bytes], data: bytes, start: int, end: int, budget: Budget
+    sign: bytes, pattern: re.Pattern[bytes], data: bytes, start: int, end: int, budget: Budget
 ) -> list[Range]:
-    """The stretches that hold a pattern, with what stands around, neighbours joined."""
+    """The stretches that hold a pattern, which begins with a sign, and what stands around."""
     windows: list[Range] = []
     position = start
     while (match := pattern.search(data, position, end)) and budget.call():
@@ -243,8 +246,7 @@ def _around(
         else:
             windows.append((low, high))
         # What follows near by is in the window; the last of it may push its end on.
-        last = max(data.rfind(sign, match.end(), high) for sign in (b"%", b"\\"))
-        position = max(match.end(), last)
+        position = max(match.end(), data.rfind(sign, match.end(), high))
     return windows
 
 
@@ -258,7 +260,7 @@ def _unpercent(match: re.Match[bytes]) -> bytes:
 
 def _escapes(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
     found: list[Decoded] = []
-    for low, high in _around(_ANY_ESCAPE, data, start, end, budget):
+    for low, high in _around(b"\\", _ANY_ESCAPE, data, start, end, budget):
         plain = budget.replace(_ESCAPE, _unescape, data[low:high])
         found.append(Decoded(_plain_of_simple(plain), "escapes", low, high))
     return found
