@@ -7,9 +7,9 @@ lets it be, and a limit is the least of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 from pipeguard.core.finding import Action, Confidence, Drift, Severity
 from pipeguard.core.framing import DEFAULT_LIMIT_BYTES
@@ -31,8 +31,7 @@ class Trust(Enum):
     REVIEW = "review"  # held until a person approves it
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(NamedTuple):
     """What an entry of a policy is matched against.
 
     Attributes:
@@ -52,8 +51,7 @@ class Subject:
     tool: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Selector:
+class Selector(NamedTuple):
     """Globs that a subject must fit, all of those given; `*` stands for anything."""
 
     rule: str = "*"
@@ -75,16 +73,14 @@ class Selector:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ActionEntry:
+class ActionEntry(NamedTuple):
     """An entry of `actions`: what to do where the selector fits."""
 
     where: Selector
     action: Action
 
 
-@dataclass(frozen=True, slots=True)
-class Exempt:
+class Exempt(NamedTuple):
     """An entry of `exceptions`: a false alarm that a person allowed.
 
     Attributes:
@@ -98,8 +94,7 @@ class Exempt:
     until: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """What a peer may ask of us.
 
     Attributes:
@@ -113,8 +108,7 @@ class Limits:
     timeout_seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(NamedTuple):
     """One file's wishes.
 
     Attributes:
@@ -148,14 +142,13 @@ class Layer:
         return not self.tools_allow or any(fnmatchcase(tool, p) for p in self.tools_allow)
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """What to do about findings, which tools may be called, and what peers may ask of us."""
 
     mode: Mode = Mode.ENFORCE
     trust: Trust = Trust.FIRST_USE
     layers: tuple[Layer, ...] = (Layer(),)
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = Limits()
     drift_allow: frozenset[Drift] = frozenset()
     stop_without_audit: bool = False
 

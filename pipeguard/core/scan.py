@@ -8,12 +8,10 @@ the hit on, the rule's own expression is run. The same pass finds the cues of en
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from copy import copy
-from dataclasses import dataclass, field
-from itertools import accumulate
 from operator import itemgetter
+from typing import NamedTuple
 
 from pipeguard.core import folding, views
 from pipeguard.core.checks import Check, placeholder, run
@@ -41,8 +39,7 @@ LEVELS = 2  # of encodings inside each other
 PlaceOf = Callable[[Path], str]
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """What a rule found.
 
     Attributes:
@@ -68,8 +65,7 @@ class Match:
     excerpt: str
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """What was seen in one value.
 
     Attributes:
@@ -104,7 +100,7 @@ def build(rules: Iterable[Rule], surface: Surface) -> tuple[bytes, bytes]:
     """
     chosen = [rule for rule in rules if home(rule) is surface]
     cues = [(views.CUES[cue], False) for cue in views.Cue]
-    plain = [(rule.pattern, rule.ignore_case) for rule in chosen]
+    plain = [(rule.pattern, rule.ignore_case) for rule in chosen if _is_plain(rule)]
     return make(cues + plain), make(list(filter(itemgetter(0), map(_squeezed, chosen))))
 
 
@@ -130,6 +126,7 @@ class Engine:
         self.rules = tuple(rule for rule in rules if home(rule) is surface)
         self.surfaces = frozenset(s for rule in self.rules for s in rule.surfaces)
         self.keyed = surface is Surface.TO_SERVER
+        self._looked_for = tuple(filter(_is_plain, self.rules))
         self._squeezable = tuple(rule for rule in self.rules if _squeezed(rule)[0])
         self._plain = Plan(plain)
         self._squeezed = Plan(squeezed)
@@ -204,7 +201,7 @@ class Engine:
             if index < len(views.Cue):
                 cues.append(views.Cue(index))
             else:
-                hits.append(self.rules[index - len(views.Cue)])
+                hits.append(self._looked_for[index - len(views.Cue)])
         return cues, hits
 
 
@@ -301,8 +298,9 @@ class _Scan:
         found = views.decode(data, cued, self.budget) if cued else []
         if not found:
             return
-        inner = _Origin(self, "", whole=origin.whole, outer=origin, parts=found, read=data)
-        decoded = b"\n".join(item.data for item in found)
+        parts = views.Parts(found, data)
+        inner = _Origin(self, "", whole=origin.whole, outer=origin, parts=parts)
+        decoded = parts.data
         cued = self._pass(decoded, View.DECODED, inner)
         folded, changed = folding.fold(decoded)
         if changed:
@@ -386,8 +384,7 @@ class _Scan:
         return confidence
 
 
-@dataclass(slots=True)
-class _Origin:
+class _Origin(NamedTuple):
     """The way back from a reading to the text that it was made of.
 
     Attributes:
@@ -398,9 +395,7 @@ class _Origin:
         squeezed_from: what it was squeezed from.
         offset: where that begins in the text.
         outer: of the reading that it was decoded or folded from.
-        parts: what was decoded.
-        read: the reading that the parts were decoded from.
-        ends: once asked for, where each part ends among them.
+        parts: what was decoded, where it is made of that.
     """
 
     scan: _Scan
@@ -410,9 +405,7 @@ class _Origin:
     squeezed_from: bytes | None = None
     offset: int = 0
     outer: _Origin | None = None
-    parts: list[views.Decoded] | None = None
-    read: bytes = b""
-    ends: list[int] = field(default_factory=list)
+    parts: views.Parts | None = None
 
     def admits(self, start: int, end: int) -> bool:
         """False where the match is no other than one of the plain text."""
@@ -457,8 +450,7 @@ class _Origin:
         origin = self
         while origin.outer is not None:
             if origin.parts is not None:
-                part, _ = origin._part_at(start)
-                start, end = part.start, part.end
+                _, _, start, end = origin.parts.at(start)
             origin = origin.outer
         path = self.scan.text.path_at(start)
         return path != self.scan.text.path_at(end - 1) or _placed(rule, self.scan.place_of(path))
@@ -470,28 +462,24 @@ class _Origin:
             low, high = folding.unsqueezed(self.squeezed_from, start, end, words=words)
             return "squeezed", low + self.offset, high + self.offset, not self.whole
         if self.parts is not None and self.outer is not None:
-            part, begins = self._part_at(start)
-            low, high = views.origin(part, self.read, start - begins, end - begins)
-            chain, low, high, _ = self.outer._trace(low, high)
-            return f"{chain}>{part.view}".removeprefix(">"), low, high, False
+            view = self.parts.at(start).view
+            chain, low, high, _ = self.outer._trace(*self.parts.origin(start, end))
+            return f"{chain}>{view}".removeprefix(">"), low, high, False
         if self.outer is not None:  # a folded reading of decoded parts
             chain, low, high, _ = self.outer._trace(start, end)
             return f"{chain}>folded", low, high, False
         return self.chain, start, end, True
-
-    def _part_at(self, start: int) -> tuple[views.Decoded, int]:
-        """What was decoded and stands there, and where it begins."""
-        parts = self.parts or []
-        if not self.ends:
-            self.ends.extend(accumulate(len(part.data) + 1 for part in parts))
-        part = parts[index := min(bisect_right(self.ends, start), len(parts) - 1)]
-        return part, self.ends[index] - len(part.data) - 1
 
 
 _ENCODED = re.compile("base64|hex|base32")
 _SPACE_TOKEN = re.compile(
     r"(?:\\s|(?<!\\) |\[(?:[^\]\\]|\\.)*\\s(?:[^\]\\]|\\.)*\])(?:\{[0-9,]*\}|[+*?])?\??"
 )
+
+
+def _is_plain(rule: Rule) -> bool:
+    """True where a rule is run over a text with its spaces."""
+    return rule.views != {View.SQUEEZED}
 
 
 def _squeezed(rule: Rule) -> tuple[str, bool]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import accumulate, islice
 
 from pipeguard.core.message import JsonValue, Number
@@ -127,7 +126,6 @@ class Text:
         return ways.places
 
 
-@dataclass(slots=True)
 class _Ways:
     """What is only needed once something was found, as far as it was needed.
 
@@ -139,11 +137,14 @@ class _Ways:
         key_paths: of segments that are keys, once asked for.
     """
 
-    walk: Iterator[_Place]
-    places: list[_Place] = field(default_factory=list)
-    starts: list[int] = field(default_factory=lambda: [0])
-    joined_starts: list[int] = field(default_factory=list)
-    key_paths: dict[int, Path] = field(default_factory=dict)
+    __slots__ = ("joined_starts", "key_paths", "places", "starts", "walk")
+
+    def __init__(self, walk: Iterator[_Place]) -> None:
+        self.walk = walk
+        self.places: list[_Place] = []
+        self.starts = [0]
+        self.joined_starts: list[int] = []
+        self.key_paths: dict[int, Path] = {}
 
 
 def _collect(value: JsonValue, texts: list[str], aside: dict[str, None]) -> None:

@@ -16,14 +16,14 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64, unhexlify
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from itertools import accumulate
+from typing import NamedTuple
 
 from pipeguard.core.folding import Range, merged
 
 MIN_TEXT_BYTES = 8  # decoded: what is shorter says nothing
-PIECE_BYTES = 2048  # read at a time to find the way back
+PIECE_BYTES = 2048  # read at a time for the way back
 AROUND_BYTES = 384  # of plain text on either side of something encoded that are read with it
 MAX_CALLS = 40_000  # replacements and decodings made by Python calls in one text, about 30 ms
 MAX_DECODED_BYTES = 4 * 2**20  # of all decoded readings of one text
@@ -32,8 +32,7 @@ MAX_BASE32_BYTES = 2**15  # of one run: this decoder is slow
 MIN_PRINTABLE = 0.9  # of decoded bytes, or it is noise: images, digests, identifiers
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(NamedTuple):
     """What an encoded stretch of a text says.
 
     Attributes:
@@ -41,14 +40,12 @@ class Decoded:
         view: the encoding, as `base64`.
         start: where the stretch begins in its text, in bytes.
         end: where it ends.
-        pieces: once asked for, where the reading of each piece of the stretch begins in `data`.
     """
 
     data: bytes
     view: str
     start: int
     end: int
-    pieces: list[int] = field(default_factory=list)
 
 
 class Budget:
@@ -200,7 +197,7 @@ def decode(data: bytes, cued: dict[Cue, list[Range]], budget: Budget) -> list[De
         for start, end in ranges:
             found += decoder(data, start, end, budget)
     return [
-        item if item.data.isascii() else replace(item, data=_valid(item.data))
+        item if item.data.isascii() else item._replace(data=_valid(item.data))
         for item in found
         if budget.admits(item.data)
     ]
@@ -210,19 +207,47 @@ def _valid(data: bytes) -> bytes:
     return data.decode("utf-8", "replace").encode("utf-8")
 
 
-def origin(part: Decoded, data: bytes, start: int, end: int) -> Range:
-    """About where a stretch of something decoded stands in the text that it was decoded from."""
-    reader = _PIECEWISE.get(part.view)
-    if reader is None:
-        return part.start, part.end
-    if not part.pieces:
-        cuts = range(part.start, part.end, PIECE_BYTES)
-        lengths = (len(reader(data[cut : min(cut + PIECE_BYTES, part.end)])) for cut in cuts)
-        part.pieces.extend(accumulate(lengths, initial=0))
-    index = min(bisect_right(part.pieces, start), len(part.pieces) - 1) - 1
-    first = part.start + index * PIECE_BYTES + start - part.pieces[index]
-    first = min(first, part.end - 1)
-    return first, min(max(first + end - start, first + 1), part.end)
+class Parts:
+    """All that was decoded from one reading, and the way back to it.
+
+    Attributes:
+        data: the decoded texts, one a line.
+    """
+
+    __slots__ = ("_ends", "_found", "_pieces", "_read", "data")
+
+    def __init__(self, found: list[Decoded], read: bytes) -> None:
+        self._found = found
+        self._read = read
+        self._ends: list[int] = []  # once asked for, where each part ends in `data`
+        self._pieces: dict[int, list[int]] = {}
+        self.data = b"\n".join(part.data for part in found)
+
+    def at(self, start: int) -> Decoded:
+        """The part that a byte of `data` stands in."""
+        return self._found[self._index(start)]
+
+    def origin(self, start: int, end: int) -> Range:
+        """About where a stretch of `data` stands in the text that it was decoded from."""
+        index = self._index(start)
+        part, begins = self._found[index], self._ends[index - 1] if index else 0
+        reader = _PIECEWISE.get(part.view)
+        if reader is None:
+            return part.start, part.end
+        if index not in self._pieces:
+            cuts = range(part.start, part.end, PIECE_BYTES)
+            texts = (self._read[cut : min(cut + PIECE_BYTES, part.end)] for cut in cuts)
+            lengths = (len(reader(text)) for text in texts)
+            self._pieces[index] = list(accumulate(lengths, initial=begins))
+        pieces = self._pieces[index]
+        nth = min(bisect_right(pieces, start), len(pieces) - 1) - 1
+        first = min(part.start + nth * PIECE_BYTES + start - pieces[nth], part.end - 1)
+        return first, min(max(first + end - start, first + 1), part.end)
+
+    def _index(self, start: int) -> int:
+        if not self._ends:
+            self._ends.extend(accumulate(len(part.data) + 1 for part in self._found))
+        return min(bisect_right(self._ends, start), len(self._ends) - 1)
 
 
 def _percent(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:

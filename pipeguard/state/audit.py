@@ -13,8 +13,7 @@ note the heads that `pipeguard audit verify` prints somewhere else.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeguard.state.store import Store, told
 
@@ -29,8 +28,7 @@ FINDINGS_KEPT = 50  # of one verdict, the most serious; a frame can have thousan
 NAME_CHARS = 200  # of a method or a tool's name: a peer chooses those
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """What is to be kept of one verdict, or of one approval.
 
     Attributes:
@@ -60,8 +58,7 @@ class Entry:
     findings: str
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """An entry in its chain.
 
     Attributes:
@@ -82,8 +79,7 @@ class Row:
     hash: str
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(NamedTuple):
     """One run's chain as the table of chains has it.
 
     Attributes:
@@ -107,8 +103,7 @@ class Chain:
     length: int
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """Something that is not as it was written.
 
     Attributes:
@@ -122,8 +117,7 @@ class Problem:
     what: str
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """Which rows are asked for; what is empty does not restrict.
 
     Attributes:
@@ -345,7 +339,7 @@ def _missing(first: int, last: int) -> str:
     return f"row {first} is missing" if first >= last else f"rows {first} to {last} are missing"
 
 
-_ENTRY = tuple(Entry.__dataclass_fields__)
+_ENTRY = Entry._fields
 _COLUMNS = ", ".join(("chain", "seq", _ENTRY[0], "server", *_ENTRY[1:], "prev_hash", "hash"))
 _INSERT = f"INSERT INTO audit ({_COLUMNS}) VALUES ({', '.join('?' * (len(_ENTRY) + 5))})"  # noqa: S608  constants
 
