@@ -295,6 +295,8 @@ class _Scan:
     def _decode(
         self, data: bytes, cued: dict[views.Cue, list[folding.Range]], origin: _Origin, levels: int
     ) -> None:
+        if not self.engine.keyed:
+            cued.pop(views.Cue.LABELS, None)  # only what goes out goes out by a host's name
         found = views.decode(data, cued, self.budget) if cued else []
         if not found:
             return
@@ -436,7 +438,7 @@ class _Origin(NamedTuple):
             return None
         exact = exact and not self.whole
         first, last = text.span(low, high) if exact else (0, 0)
-        if "tags" in view:
+        if _HIDDEN.search(view):
             confidence = Confidence.HIGH  # nobody hides harmless words
         elif rule.pack != "secrets" and len(data) <= SHORT_BYTES and _ENCODED.search(view):
             confidence = Confidence(min(Confidence.HIGH, confidence + 1))  # nor encodes them
@@ -471,6 +473,7 @@ class _Origin(NamedTuple):
         return self.chain, start, end, True
 
 
+_HIDDEN = re.compile("tags|selectors|bits")
 _ENCODED = re.compile("base64|hex|base32")
 _SPACE_TOKEN = re.compile(
     r"(?:\\s|(?<!\\) |\[(?:[^\]\\]|\\.)*\\s(?:[^\]\\]|\\.)*\])(?:\{[0-9,]*\}|[+*?])?\??"
