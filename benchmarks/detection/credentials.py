@@ -181,8 +181,7 @@ def pem(dice: Random, label: str) -> str:
     lines = re.findall(f".{{1,{LINE}}}", base64_of(content))
     if kind == "PGP":
         lines = ["", *lines, f"={base64_of(_crc24(content).to_bytes(3, 'big'))}"]
-    dashes = "-" * 5
-    return "\n".join([f"{dashes}BEGIN {label}{dashes}", *lines, f"{dashes}END {label}{dashes}"])
+    return armour(label, lines)
 
 
 def _crc24(content: bytes) -> int:
@@ -195,6 +194,24 @@ def _crc24(content: bytes) -> int:
             if register & 0x1000000:
                 register ^= 0x1864CFB
     return register
+
+
+def public_pem(dice: Random, label: str) -> str:
+    """Something public in the same armour."""
+    content = b"\x30\x82\x01\x22\x30\x0d" + dice.randbytes(290)
+    return armour(label, re.findall(f".{{1,{LINE}}}", base64_of(content)))
+
+
+def armour(label: str, lines: list[str]) -> str:
+    """Lines between a begin and an end."""
+    dashes = "-" * 5
+    return "\n".join([f"{dashes}BEGIN {label}{dashes}", *lines, f"{dashes}END {label}{dashes}"])
+
+
+def repeated(_: Random, argument: str) -> str:
+    """The same so many times."""
+    times, text = argument.split(",")
+    return text * int(times)
 
 
 def private_key(dice: Random, _: str) -> str:
@@ -291,6 +308,8 @@ GENERATORS: Mapping[str, Generator] = {
     "pem": pem,
     "private-key-pem": private_key,
     "pem-escaped": escaped_key,
+    "pem-public": public_pem,
+    "repeat": repeated,
     "wif": wif,
     "bip38": bip38,
     "xkey": extended_key,

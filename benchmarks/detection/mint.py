@@ -22,7 +22,7 @@ from benchmarks.detection import credentials, numbers
 from benchmarks.detection.letters import ALPHABETS, chosen
 
 TABLE = Path(__file__).with_name("formats.txt")
-_ENTRY = re.compile(r"(?P<name>[a-z0-9-]+) (?P<use>[ACKWPN]) (?P<kept>\S+) (?P<recipe>.+)")
+_ENTRY = re.compile(r"(?P<name>[a-z0-9-]+) (?P<use>[ACKWPNI]) (?P<kept>\S+) (?P<recipe>.+)")
 _MADE = re.compile(
     r"(?P<name>[A-Za-z0-9-]+?)(?:\*(?P<least>\d+)(?:-(?P<most>\d+))?|:(?P<arg>.*))?", re.S
 )
@@ -38,6 +38,7 @@ class Use(Enum):
     WEAK = "W"  # made to be passed on, or good for tests only
     PUBLIC = "P"  # public, or an identifier
     NUMBER = "N"  # of a person or of an account
+    INNOCENT = "I"  # looks like a secret and is none
 
 
 @dataclass(frozen=True, slots=True)
