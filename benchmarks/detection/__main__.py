@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from benchmarks.detection import harvest
-from benchmarks.detection.cases import Case, CaseError, Expect, Object, Split, Way, load, played
+from benchmarks.detection.cases import Case, CaseError, Expect, Split, Way, load, played
 from benchmarks.detection.page import page
 from benchmarks.detection.play import Play, play_all
 from benchmarks.detection.report import MEGABYTE, SUMMARY_HEADS, Report, misses, report
@@ -37,7 +37,7 @@ def main() -> None:
     if options.noise:
         written["noise"] = play_noise(options.noise, rules)
     if options.corpus:
-        written["corpus"] = play_corpus(options.corpus, rules, told=options.misses)
+        written["corpus"] = play_corpus(options, rules)
     if options.json:
         Path(options.json).write_text(json.dumps(written, indent=1) + "\n", "utf-8")
     if options.html:
@@ -75,6 +75,13 @@ def arguments() -> argparse.Namespace:
         metavar="DIR",
         help="play all that is readable in these trees, and list false blocks by rule",
     )
+    parser.add_argument(
+        "--as",
+        dest="way",
+        choices=["result", "arguments"],
+        default="result",
+        help="how texts of --corpus travel: other rules look at what is sent than at what comes",
+    )
     parser.add_argument("--noise", type=int, metavar="N", help="play 32 KiB of each noise N times")
     parser.add_argument("--json", metavar="FILE", help="write all figures to FILE")
     parser.add_argument("--html", metavar="FILE", help="write them as a page, with plots")
@@ -92,7 +99,9 @@ def run(split: Split, options: argparse.Namespace, rules: Engines) -> Report:
         gathered = _gathered(options.harvest, tuple(options.harvest_from))
         cases += [case for case in gathered if case.split is split]
     plays = list(play_all((played(case, view) for case in cases for view in case.views), rules))
-    figures = report(split.value, plays)
+    disguised = (case for case in cases if "text" not in case.views and not case.innocent)
+    clear = play_all((played(case, "text") for case in disguised), rules)
+    figures = report(split.value, plays, clear)
     show(figures)
     if options.misses:
         show_misses(split, plays, opened=options.open)
@@ -138,27 +147,33 @@ def show_misses(split: Split, plays: Iterable[Play], *, opened: bool) -> None:
 
 
 def play_noise(count: int, rules: Engines) -> dict[str, int]:
-    """So many frames of each kind of noise; how many were blocked."""
+    """So many of each kind of noise, as results and as arguments; how many were blocked."""
     blocks: dict[str, int] = {}
     lines = []
     for kind in harvest.NOISES:
-        cases = (harvest.noise_case(kind, Split.TUNED, number) for number in range(count))
+        cases = (
+            harvest.noise_case(kind, Split.TUNED, number, way)
+            for number in range(count)
+            for way in (Way.RESULT, Way.ARGUMENTS)
+        )
         plays = list(play_all((played(case, "text") for case in cases), rules))
         blocks[kind] = sum(play.stopped for play in plays)
         seen = Counter(rule for play in plays if play.stopped for rule in play.rules[:1])
         told = ", ".join(f"{rule} {times}" for rule, times in seen.most_common())
-        lines.append([kind, str(count), str(blocks[kind]), told])
+        lines.append([kind, str(len(plays)), str(blocks[kind]), told])
     heads = ("noise", "frames", "blocked", "rules")
     print(table("Frames of 32 KiB of noise", heads, lines), flush=True)
     return blocks
 
 
-def play_corpus(folders: Sequence[Path], rules: Engines, *, told: bool) -> dict[str, object]:
+def play_corpus(options: argparse.Namespace, rules: Engines) -> dict[str, object]:
     """All that is readable in some trees; how much of it was blocked, and by which rule."""
+    folders: Sequence[Path] = options.corpus
+    way = Way(options.way)
     size_bytes, frames, seconds = 0, 0, 0.0
     seen: Counter[str] = Counter()
     stopped: list[Play] = []
-    cases = (_chunk(path, text) for folder in folders for path, text in harvest.tree(folder))
+    cases = (_chunk(path, text, way) for folder in folders for path, text in harvest.tree(folder))
     for play in play_all((played(case, "text") for case in cases), rules):
         frames, size_bytes, seconds = (
             frames + 1,
@@ -173,12 +188,13 @@ def play_corpus(folders: Sequence[Path], rules: Engines, *, told: bool) -> dict[
     rows = [[rule, str(times), f"{times / megabytes:.3f}"] for rule, times in seen.most_common()]
     total = f"{len(stopped)} of {frames} frames blocked, {10 * each:.2f} in 10 MB"
     rate = f"{megabytes / seconds:,.1f} MB/s" if seconds else "nothing readable"
-    print(f"Corpus: {megabytes:,.1f} MB, {total}, {rate}")
+    print(f"Corpus as {way.value}: {megabytes:,.1f} MB, {total}, {rate}")
     print(table("", ("first rule", "blocks", "a MB"), rows), flush=True)
-    if told:
+    if options.misses:
         lines = [[play.id, ", ".join(play.rules[:SHOWN_RULES])] for play in stopped]
         print(table("Blocked, from the file on", ("file", "rules"), lines), flush=True)
     return {
+        "as": way.value,
         "megabytes": megabytes,
         "frames": frames,
         "blocks": len(stopped),
@@ -187,12 +203,8 @@ def play_corpus(folders: Sequence[Path], rules: Engines, *, told: bool) -> dict[
     }
 
 
-def _chunk(path: str, text: str) -> Case:
-    body: Object = {
-        "method": "tools/call",
-        "result": {"content": [{"type": "text", "text": text}]},
-    }
-    return Case(path, Split.TUNED, "corpus", Expect.QUIET, "zxx", Way.RESULT, body)
+def _chunk(path: str, text: str, way: Way) -> Case:
+    return Case(path, Split.TUNED, "corpus", Expect.QUIET, "zxx", way, harvest.body_of(text, way))
 
 
 if __name__ == "__main__":

@@ -145,11 +145,15 @@ def _case(one: Found) -> Case | None:
         return None
     part = _part(text, Random(one.name))
     split = Split.TUNED if one.order[-1] % 2 else Split.HELD
-    if one.order[-2] % AS_ARGUMENTS:
-        body: Object = {"method": "tools/call", "result": _result(part)}
-        return _innocent(one.name, split, one.kind, Way.RESULT, body)
-    body = {"tool": "write_file", "arguments": {"path": one.path.name, "content": part}}
-    return _innocent(one.name, split, one.kind, Way.ARGUMENTS, body)
+    way = Way.RESULT if one.order[-2] % AS_ARGUMENTS else Way.ARGUMENTS
+    return _innocent(one.name, split, one.kind, way, body_of(part, way))
+
+
+def body_of(text: str, way: Way) -> Object:
+    """A text as a tool gives it, or as a client writes it into a file."""
+    if way is Way.RESULT:
+        return {"method": "tools/call", "result": _result(text)}
+    return {"tool": "write_file", "arguments": {"path": "notes.txt", "content": text}}
 
 
 def _innocent(name: str, split: Split, kind: str, way: Way, body: Object) -> Case:
@@ -211,14 +215,17 @@ def tree(folder: Path) -> Iterator[tuple[str, str]]:
 # --- noise ------------------------------------------------------------------------------
 
 
-def noise(kind: str, seed: str) -> Object:
-    """A result that holds nothing but noise."""
+def noise(kind: str, seed: str, way: Way) -> Object:
+    """The body of a case that holds nothing but noise."""
     dice = Random(f"{kind} {seed}")
-    if kind == "png":
-        head = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\1\0\0\0\1\0\x08\6\0\0\0"
-        picture = base64.b64encode(head + dice.randbytes(NOISE_BYTES * 3 // 4)).decode()
-        return {"content": [{"type": "image", "data": picture, "mimeType": "image/png"}]}
-    return _result(_noise_text(kind, dice))
+    if kind != "png":
+        return body_of(_noise_text(kind, dice), way)
+    head = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\1\0\0\0\1\0\x08\6\0\0\0"
+    picture = base64.b64encode(head + dice.randbytes(NOISE_BYTES * 3 // 4)).decode()
+    if way is Way.ARGUMENTS:
+        return body_of(f"data:image/png;base64,{picture}", way)
+    image: Object = {"type": "image", "data": picture, "mimeType": "image/png"}
+    return {"method": "tools/call", "result": {"content": [image]}}
 
 
 def _noise_text(kind: str, dice: Random) -> str:
@@ -237,14 +244,18 @@ def _noise_text(kind: str, dice: Random) -> str:
 NOISES = ("base64", "hex", "uuid", "png", "gzip")
 
 
-def noise_case(kind: str, split: Split, number: int) -> Case:
+def noise_case(kind: str, split: Split, number: int, way: Way) -> Case:
     """One case of noise; its seed is its own name."""
-    name = f"{kind}-{split.value}-{number}"
-    body: Object = {"method": "tools/call", "result": noise(kind, name)}
-    return _innocent(name, split, f"noise-{kind}", Way.RESULT, body)
+    name = f"{kind}-{split.value}-{way.value}-{number}"
+    return _innocent(name, split, f"noise-{kind}", way, noise(kind, name, way))
 
 
 def noise_cases() -> list[Case]:
-    """Some of each kind in each split."""
-    numbers = range(NOISE_CASES)
-    return [noise_case(kind, split, at) for kind in NOISES for split in Split for at in numbers]
+    """Some of each kind in each split, half of them as arguments."""
+    return [
+        noise_case(kind, split, number, way)
+        for kind in NOISES
+        for split in Split
+        for number in range(NOISE_CASES // 2)
+        for way in (Way.RESULT, Way.ARGUMENTS)
+    ]

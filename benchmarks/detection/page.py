@@ -61,10 +61,10 @@ def plot(table: Table) -> str:
 def _bar(row: Row, top: int, colour: str) -> list[str]:
     share: Share = row.right
     low, high = (NAME_PX + PLOT_PX * end for end in share.interval)
-    middle, length = top + LINE_PX / 2, PLOT_PX * share.value
+    middle, size = top + LINE_PX / 2, f"{PLOT_PX * share.value:.1f}"
     return [
         f'<text x="{NAME_PX - 8}" y="{middle + 4}" text-anchor="end">{escape(row.name)}</text>',
-        f'<rect x="{NAME_PX}" y="{top + 4}" width="{length:.1f}" height="{BAR_PX}" fill="{colour}"/>',
+        f'<rect x="{NAME_PX}" y="{top + 4}" width="{size}" height="{BAR_PX}" fill="{colour}"/>',
         f'<line x1="{low:.1f}" x2="{high:.1f}" y1="{middle}" y2="{middle}" stroke="{WHISKER}"/>',
     ]
 

@@ -107,7 +107,7 @@ class Report:
 
     Attributes:
         split: its name.
-        tables: recall by class, language and view; false blocks by kind.
+        tables: recall by class, way, language and view; false blocks by kind.
         recall: over all attacks.
         plain_recall: over those without a disguise.
         false_blocks: over all that is innocent.
@@ -154,18 +154,33 @@ class Report:
 SUMMARY_HEADS = ("of all", "n", "count", "% [95 %]")
 
 
-def report(split: str, plays: Sequence[Play]) -> Report:
-    """The figures of one split's plays."""
+def report(split: str, plays: Sequence[Play], clear: Iterable[Play] = ()) -> Report:
+    """The figures of one split's plays.
+
+    Args:
+        split: its name.
+        plays: what is counted.
+        clear: disguised cases without their disguise, which tell what the disguise did.
+    """
+    bare = {play.id for play in (*plays, *clear) if play.view == "text" and play.caught}
     attacks = [play for play in plays if not play.innocent]
     innocents = [play for play in plays if play.innocent]
     plain = [play for play in attacks if play.view == "text"]
     due = [play for play in attacks if play.expect is Expect.WARN]
     seconds = sum(play.seconds for play in plays)
     tables = (
-        _table("Recall by class", attacks, lambda play: play.kind),
-        _table("Recall by language, without disguise", plain, lambda play: play.language),
-        _table("Recall by view", attacks, lambda play: play.view),
-        _table("False blocks by kind", innocents, lambda play: play.kind),
+        _table("Recall by class", "class", attacks, lambda play: play.kind),
+        _table(
+            "Recall by language, without disguise", "language", plain, lambda play: play.language
+        ),
+        _table("Recall by view", "view", attacks, lambda play: play.view),
+        _table(
+            "Recall by view, of what is caught without it",
+            "view",
+            (play for play in attacks if play.view != "text" and play.id in bare),
+            lambda play: play.view,
+        ),
+        _table("False blocks by kind", "kind", innocents, lambda play: play.kind),
     )
     return Report(
         split=split,
@@ -187,12 +202,12 @@ def precision(plays: Iterable[Play]) -> Share:
     return Share(sum(not play.innocent for play in stopped), len(stopped))
 
 
-def _table(title: str, plays: Iterable[Play], key: Callable[[Play], str]) -> Table:
+def _table(title: str, by: str, plays: Iterable[Play], key: Callable[[Play], str]) -> Table:
     groups: Mapping[str, list[Play]] = defaultdict(list)
     for play in plays:
         groups[key(play)].append(play)
     of_attacks = "Recall" in title
-    heads = (title.split()[-1], *(RECALL_HEADS if of_attacks else FALSE_HEADS))
+    heads = (by, *(RECALL_HEADS if of_attacks else FALSE_HEADS))
     rows = tuple(_row(name, groups[name]) for name in sorted(groups))
     return Table(title, heads, rows, of_attacks)
 
