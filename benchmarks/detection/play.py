@@ -21,6 +21,7 @@ REVISION = "2025-11-25"
 TOOL = "lookup"  # a tool of no meaning, for results
 SERVER = {"name": "detection", "version": "1"}
 CLIENT = {"name": "detection", "version": "1"}
+SECRETS = ("secret", "number")  # classes in which it is enough to take something out
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 ASKED: dict[str, Object] = {
     "tools/call": {"name": TOOL, "arguments": {}},
@@ -178,7 +179,7 @@ def _is_caught(played: Played, outcome: Outcome) -> bool:
         return False
     if case.expect is Expect.WARN:
         return outcome >= Outcome.WARNED
-    if played.secrets and case.way is Way.RESULT:
+    if case.kind.startswith(SECRETS) and case.way is Way.RESULT:
         return outcome >= Outcome.REDACTED  # the model gets the text without the secret
     return outcome is Outcome.BLOCKED
 
