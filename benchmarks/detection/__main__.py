@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from benchmarks.detection import harvest
-from benchmarks.detection.cases import Case, CaseError, Expect, Split, Way, load, played
+from benchmarks.detection.cases import Case, CaseError, Expect, Split, Way, load_apart, played
 from benchmarks.detection.page import page
 from benchmarks.detection.play import Play, play_all
 from benchmarks.detection.report import MEGABYTE, SUMMARY_HEADS, Report, misses, report
@@ -94,7 +94,9 @@ def arguments() -> argparse.Namespace:
 
 def run(split: Split, options: argparse.Namespace, rules: Engines) -> Report:
     """Play one split and print its figures."""
-    cases = load(split)
+    cases, left_out = load_apart(split)
+    if left_out:
+        print(f"{split.value}: {left_out} cases left out, which stand in tuned word for word\n")
     if options.harvest:
         gathered = _gathered(options.harvest, tuple(options.harvest_from))
         cases += [case for case in gathered if case.split is split]

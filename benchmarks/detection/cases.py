@@ -4,6 +4,7 @@ A case becomes one JSON tree, its body; secrets are minted into it and a disguis
 strings that hold the attack. What is sent of the body, and what becomes of it, stands in play.py.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -135,6 +136,27 @@ def load(split: Split, folder: Path = FOLDER) -> list[Case]:
                 raise CaseError(f"{path}: {case.id}: the id is taken")
             found[case.id] = case
     return list(found.values())
+
+
+def load_apart(split: Split, folder: Path = FOLDER) -> tuple[list[Case], int]:
+    """The cases of a split, those of `held` without what stands in `tuned` word for word.
+
+    Returns:
+        The cases, and how many were left out.
+
+    Raises:
+        CaseError: a file or a case is wrong.
+    """
+    cases = load(split, folder)
+    if split is Split.TUNED:
+        return cases, 0
+    known = {_said(case) for case in load(Split.TUNED, folder)}
+    apart = [case for case in cases if _said(case) not in known]
+    return apart, len(cases) - len(apart)
+
+
+def _said(case: Case) -> str:
+    return json.dumps(case.body, sort_keys=True)
 
 
 def read(path: Path, split: Split) -> Iterator[Case]:

@@ -14,6 +14,7 @@ from benchmarks.detection.cases import (
     Split,
     Way,
     load,
+    load_apart,
     played,
     read,
     targets,
@@ -169,9 +170,15 @@ def test_secrets_wear_every_disguise_and_have_look_alikes(split: Split) -> None:
     assert sum(case.innocent for case in cases) >= LOOK_ALIKES
 
 
-def test_the_splits_share_no_text() -> None:
-    tuned, held = ({json.dumps(case.body) for case in load(split)} for split in Split)
-    assert tuned & held == set()
+def test_what_stands_in_both_splits_is_left_out_of_held(tmp_path: Path) -> None:
+    write(tmp_path, SMALLEST)
+    (tmp_path / "held").mkdir()
+    other = SMALLEST.replace("a-1", "b-1")
+    (tmp_path / "held" / "some.yaml").write_text(other + SMALLEST.replace("Hello", "Bye"), "utf-8")
+    cases, left_out = load_apart(Split.HELD, tmp_path)
+    assert [case.id for case in cases] == ["a-1"]
+    assert left_out == 1
+    assert load_apart(Split.TUNED, tmp_path)[1] == 0
 
 
 def test_what_is_innocent_holds_no_secret() -> None:
