@@ -29,6 +29,11 @@ NOISE_BYTES = 32 * 1024
 NOISE_CASES = 8  # of each kind of noise in each split
 AS_ARGUMENTS = 4  # one of so many is written by the client, the others are read
 TOP = Path(__file__).resolve().parents[2]
+SKIPPED = (
+    "__pycache__",
+    ".git",
+    "pipeguard",
+)  # what we installed ourselves holds samples of attacks
 OURS = (TOP / "tests", TOP / "requirements")
 
 # By the first that fits; the path is the one below its root.
@@ -81,7 +86,7 @@ def roots() -> list[Path]:
 def files(folder: Path) -> Iterator[Path]:
     """Every plain file of a tree in a fixed order; links are not followed."""
     for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(one for one in folders if one not in ("__pycache__", ".git"))
+        folders[:] = sorted(one for one in folders if one not in SKIPPED)
         for name in sorted(names):
             path = Path(parent) / name
             if path.is_file() and not path.is_symlink():

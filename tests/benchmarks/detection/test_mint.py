@@ -235,3 +235,35 @@ def test_a_docker_configuration_decodes() -> None:
 @pytest.mark.parametrize("name", ["gcp-service-account", "gcp-user-credentials", "jwk-private"])
 def test_a_credential_in_json_is_json(name: str) -> None:
     assert isinstance(json.loads(mint(name, "one")), dict)
+
+
+@pytest.mark.parametrize(
+    ("name", "length"),
+    [
+        ("aws-access-key-id", 20),
+        ("aws-secret-key", 40),
+        ("google-api-key", 39),
+        ("gcs-hmac-id", 61),
+        ("openai-key", 51),
+        ("anthropic-key", 108),
+        ("github-pat", 40),
+        ("github-fine-grained-pat", 93),
+        ("sendgrid-key", 69),
+        ("azure-cosmos-key", 88),
+        ("azure-event-hub-key", 44),
+        ("azure-registry-key", 52),
+        ("azure-openai-key", 84),
+        ("azure-devops-pat", 84),
+        ("azure-functions-key", 56),
+        ("entra-client-secret", 40),
+        ("bitcoin-wif", 51),
+        ("bitcoin-compressed-wif", 52),
+        ("bitcoin-bip38", 58),
+        ("bip32-private-key", 111),
+        ("stellar-seed", 56),
+        ("rapidapi-key", 50),
+        ("vin", 17),
+    ],
+)
+def test_a_format_has_its_published_length(name: str, length: int) -> None:
+    assert {len(mint(name, seed)) for seed in SEEDS} == {length}
