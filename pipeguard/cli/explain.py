@@ -43,6 +43,18 @@ FAMILIES: dict[str, tuple[str, str]] = {
             " SERVER`, or stop using the server."
         ),
     ),
+    "flows": (
+        (
+            "What came back from one tool leaves through another: a secret (`flows.secret-out`),"
+            " private text (`flows.private-out`), or text that anybody may have written and that"
+            " is now run or kept (`flows.untrusted-acts`). What a tool does is told by its"
+            " definition; what came back is kept for half an hour, in memory alone."
+        ),
+        (
+            "Look at what was sent and to whom. If you want it, allow the event, or set the rule to"
+            " `allow` for this server in the policy."
+        ),
+    ),
     "policy": (
         "A tool that your own policy keeps from being called.",
         "Change `tools` in the policy file: `pipeguard policy path` says where it stands.",

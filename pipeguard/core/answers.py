@@ -94,7 +94,7 @@ def words(finding: Finding, event: str, *, executed: bool) -> str:
 
 def sentence(method: str | None, finding: Finding, *, executed: bool) -> str:
     """One sentence for an error's message, without any of the text that was seen."""
-    if finding.note and finding.rule.startswith(("trust.", "protocol.", "policy.")):
+    if finding.note and finding.rule.startswith(("trust.", "protocol.", "policy.", "flows.")):
         return f"PipeGuard: {finding.note}"
     what = f"{method or 'message'}{' result' if executed else ''}"
     return f"PipeGuard blocked {what}: {finding.rule} in {finding.place}"

@@ -22,6 +22,7 @@ from pipeguard.core.finding import (
     PinChange,
     Verdict,
 )
+from pipeguard.core.flows import Tool
 from pipeguard.core.guard import Guard
 from pipeguard.core.judge import Where, greatest, scanned, stands_in_method, worst
 from pipeguard.core.message import (
@@ -231,10 +232,15 @@ class Session:
         try:
             findings = conduct.use(self.guard, direction, message)
             findings += self._scan(direction, message, message.method, request.tool, now)
+            tool = None if request.tool is None else self.guard.tool(request.tool)
+            if tool is not None and tool.is_sink:
+                findings += self._leaks(message, tool, now)
             verdict = self._settle(direction, message, request, findings, event, now)
             if verdict.forward is not None:
                 request.forwarded = True
                 self.state.sent(direction, message)
+                if tool is not None:
+                    self.guard.flows.went(message.frame)
         finally:
             if not request.forwarded:
                 with self._lock:
@@ -307,6 +313,8 @@ class Session:
                     message = _rewritten(message, {**message.value, "result": reviewed.result})
         findings = self._scan(direction, message, request.method, request.tool, now)
         verdict = self._settle(direction, message, request, findings, event, now)
+        if request.tool is not None and verdict.forward is message.frame:
+            self.guard.flows.came(self.guard.tool(request.tool), message.frame, now)
         return with_more(verdict, original.frame, forged, pins) if forged or pins else verdict
 
     # --- judging ----------------------------------------------------------------------
@@ -325,6 +333,19 @@ class Session:
         where = Where(self.guard, part_of(message.kind), method, now, tool)
         surface = Surface.TO_SERVER if direction is TO_SERVER else Surface.TO_CLIENT
         return scanned(where, surface, value)
+
+    def _leaks(self, message: Message, tool: Tool, now: float) -> list[Finding]:
+        """What came back from another tool and goes out with this call."""
+        params = message.value["params"]
+        arguments = params.get("arguments") if isinstance(params, dict) else None
+        leaks = self.guard.flows.leaks(tool, arguments)
+        where = Where(self.guard, "params", message.method, now, tool.name)
+        return [
+            where.finding(leak.rule, "call.arguments", (leak.severity, leak.confidence))._replace(
+                note=leak.note
+            )
+            for leak in leaks
+        ]
 
     def _settle(
         self,
