@@ -19,7 +19,6 @@ from pipeguard.core.policy import Mode
 from pipeguard.core.visible import NAME_CHARS, cut
 from pipeguard.errors import Refusal
 
-MAX_BATCH = 100  # messages in one batch
 # Answers that a peer may take any time for: a listen stream ends when the peer ends it.
 NEVER_OVERDUE = frozenset({"subscriptions/listen", "tasks/result"})
 # Without these the conversation stalls; of a poisoned one only the reason is taken out.
@@ -220,40 +219,6 @@ class State:
         if not isinstance(value, Number) or not asked.progresses(token, float(value)):
             return _dropped("protocol.unknown-progress", "progress of no open request was dropped")
         return None
-
-
-def check_batch(members: list[JsonValue], allowed: bool) -> None:  # noqa: FBT001
-    """Refuse a batch where the revision has none, or where it may not be one.
-
-    Raises:
-        Refusal: with -32600 (MCP 2025-03-26 basic/lifecycle: `initialize` stands alone).
-    """
-    if not allowed:
-        raise Refusal(
-            "protocol.batch", "this revision of MCP has no batches", codes.INVALID_REQUEST
-        )
-    if not members or len(members) > MAX_BATCH:
-        raise Refusal(
-            "protocol.batch-size", f"a batch holds 1 to {MAX_BATCH} messages", codes.INVALID_REQUEST
-        )
-    requests = answered = 0
-    for member in members:
-        if isinstance(member, dict) and "method" in member:
-            requests += 1
-            if member["method"] == "initialize":
-                raise Refusal(
-                    "protocol.batch-initialize",
-                    "initialize must not stand in a batch",
-                    codes.INVALID_REQUEST,
-                )
-        else:
-            answered += 1
-    if requests and answered:
-        raise Refusal(
-            "protocol.batch-mixed",
-            "a batch holds requests or answers, not both",
-            codes.INVALID_REQUEST,
-        )
 
 
 def use(guard: Guard, direction: Direction, message: Message) -> list[Finding]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from threading import Lock
 
-from pipeguard.core import answers, codes, conduct
+from pipeguard.core import answers, batch, codes, conduct
 from pipeguard.core.definitions import review
 from pipeguard.core.finding import (
     Action,
@@ -38,11 +38,10 @@ from pipeguard.core.message import (
 from pipeguard.core.pending import Request
 from pipeguard.core.places import LISTS, OPENINGS, Surface, part_of
 from pipeguard.core.redact import redact
-from pipeguard.core.verdicts import array, blocked, noted, verdict_of, with_more
+from pipeguard.core.verdicts import blocked, noted, verdict_of, with_more
 from pipeguard.errors import Refusal
 
 BOM = b"\xef\xbb\xbf"
-BATCHES = "2025-03-26"  # the one revision that has them
 # By these the two sides and their users know things again: changed, they would name others.
 NEVER_REDACTED = frozenset(
     f"/{pointer}"
@@ -186,30 +185,14 @@ class Session:
         self, direction: Direction, frame: bytes, members: list[JsonValue], now: float, event: str
     ) -> Verdict:
         """Each member is judged alone (MCP 2025-03-26, basic/index, "Batching")."""
-        conduct.check_batch(members, self.state.revision == BATCHES)
+        batch.check(members, self.state.revision)
         verdicts = [
             self._judge_or_refuse(
                 direction, serialise(member), now, f"{event}.{index}", self._judge_member
             )
             for index, member in enumerate(members)
         ]
-        forwards = [v.forward for v in verdicts if v.forward is not None]
-        replies = [v.reply for v in verdicts if v.reply is not None]
-        same = all(v.forward is v.frame for v in verdicts)
-        findings = tuple(finding for v in verdicts for finding in v.findings)
-        return Verdict(
-            direction,
-            frame,
-            greatest(findings),
-            frame if same else array(forwards),
-            array(replies),
-            findings,
-            event,
-            None,
-            "batch",
-            None,
-            tuple(pin for v in verdicts for pin in v.pins),
-        )
+        return batch.together(direction, frame, verdicts, event)
 
     def _judge_member(self, direction: Direction, frame: bytes, now: float, event: str) -> Verdict:
         return self._message(direction, envelope(frame, parse_json(frame)), now, event)
@@ -406,11 +389,18 @@ class Session:
         findings = [blocked(refusal.rule, refusal.why)]
         request: Request | None = None
         reply = None
+
+        def told(id_token: str) -> bytes:
+            asked = Request(id_token, "", None, 0.0)
+            return self._refusal(direction, asked, refusal.code, findings, event, answer=False)
+
         if isinstance(refusal, _Answered):
             request = refusal.request
+        elif isinstance(refusal, batch.RefusedBatch) and refusal.asked:
+            # Whoever sends a batch reads one (JSON-RPC 2.0, section 6), whatever was agreed.
+            reply = batch.array([told(id_token) for id_token in refusal.asked])
         elif refusal.id_token is not None and is_request_shaped(frame):
-            asked = Request(refusal.id_token, "", None, 0.0)
-            reply = self._refusal(direction, asked, refusal.code, findings, event, answer=False)
+            reply = told(refusal.id_token)
         elif refusal.id_token is not None:
             with self._lock:
                 request = self.state.pending[direction.back].close(refusal.id_token)

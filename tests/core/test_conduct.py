@@ -259,37 +259,6 @@ def test_a_number_that_no_float_holds_is_no_progress_that_falls() -> None:
     assert state.admit_notification(TO_CLIENT, sent, 0.0) is None
 
 
-# --- batches -------------------------------------------------------------------------------
-
-PING = '{"id":1,"method":"ping"}'
-
-
-@pytest.mark.parametrize(
-    ("members", "allowed", "rule"),
-    [
-        (f"[{PING}]", False, "protocol.batch"),
-        ("[]", True, "protocol.batch-size"),
-        (f"[{','.join([PING] * 101)}]", True, "protocol.batch-size"),
-        ('[{"id":1,"method":"initialize"}]', True, "protocol.batch-initialize"),
-        (f'[{PING},{{"id":2,"result":{{}}}}]', True, "protocol.batch-mixed"),
-        (f"[{PING},[]]", True, "protocol.batch-mixed"),
-    ],
-)
-def test_a_batch_is_refused(members: str, allowed: bool, rule: str) -> None:
-    batch = value(members)
-    assert isinstance(batch, list)
-    with pytest.raises(Refusal) as refused:
-        conduct.check_batch(batch, allowed)
-    assert (refused.value.rule, refused.value.code) == (rule, codes.INVALID_REQUEST)
-
-
-@pytest.mark.parametrize("members", [f"[{','.join([PING] * 100)}]", '[{"id":1,"result":{}}]'])
-def test_a_batch_passes(members: str) -> None:
-    batch = value(members)
-    assert isinstance(batch, list)
-    conduct.check_batch(batch, allowed=True)
-
-
 # --- use -----------------------------------------------------------------------------------
 
 
