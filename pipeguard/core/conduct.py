@@ -100,15 +100,21 @@ class State:
         self._capabilities: JsonObject = {}
         self._begun = False  # the client has spoken
         self._handshake = False  # it began with `initialize`
+        self._agreed = False  # which the server has answered
+        self._initialized = False  # and the client has said that it is ready
 
-    def admit(self, direction: Direction, message: Message, request: Request) -> None:
+    def admit(self, direction: Direction, message: Message, request: Request) -> Finding | None:
         """Let a request wait for its answer.
+
+        Returns:
+            What is to be said of it although it may go on, or None.
 
         Raises:
             Refusal: it may not be sent, or its id is in use.
         """
+        noted = None
         if direction is Direction.TO_CLIENT:
-            self._check_server_request(message, request)
+            noted = self._check_server_request(message, request)
         pending = self.pending[direction]
         if pending.is_full:
             raise Refusal(
@@ -124,6 +130,7 @@ class State:
                 codes.INVALID_REQUEST,
                 request.id_token,
             )
+        return noted
 
     def sent(self, direction: Direction, message: Message) -> None:
         """A request went on to the other side."""
@@ -131,7 +138,7 @@ class State:
             return
         self._begun = True
         if message.method == "initialize":
-            self._handshake = True
+            self._handshake, self._agreed, self._initialized = True, False, False
             params = message.value.get("params")
             declared = params.get("capabilities") if isinstance(params, dict) else None
             self._capabilities = declared if isinstance(declared, dict) else {}
@@ -139,8 +146,9 @@ class State:
     def opened(self, method: str, result: JsonObject) -> None:
         """The server described itself."""
         version = result.get("protocolVersion")
-        if method == "initialize" and type(version) is str:
-            self.revision = version
+        if method == "initialize":
+            self._agreed = True
+            self.revision = version if type(version) is str else self.revision
         capabilities = result.get("capabilities")
         if isinstance(capabilities, dict):
             self.announces = frozenset(
@@ -158,6 +166,7 @@ class State:
             return _dropped("protocol.request-without-id", "a request without an id was dropped")
         if direction is Direction.TO_SERVER:
             self._begun = True
+            self._initialized = self._initialized or method == "notifications/initialized"
         elif not self._begun and method != "notifications/message":
             return _dropped("protocol.too-early", "the server spoke before the client did")
         params = message.value.get("params")
@@ -171,9 +180,15 @@ class State:
         """True where the client takes an error that has no id; older ones hang up on it."""
         return rule in _NAMELESS and (self.revision or "") >= ANSWERS_WITHOUT_ID
 
-    def _check_server_request(self, message: Message, request: Request) -> None:
+    def _check_server_request(self, message: Message, request: Request) -> Finding | None:
+        """Whether the server may ask this now (basic/lifecycle, "Initialization").
+
+        Between its answer to `initialize` and `initialized` it SHOULD NOT. The client declared
+        that it answers, and many answer at once, so a server in a hurry is only noted: refused,
+        it would go on without roots for good. Before its own answer nothing is agreed.
+        """
         if request.method == "ping":
-            return
+            return None
         if not self._begun:
             raise Refusal(
                 "protocol.too-early",
@@ -188,6 +203,14 @@ class State:
                 codes.METHOD_NOT_FOUND,
                 request.id_token,
             )
+        if not self._agreed:
+            raise Refusal(
+                "protocol.too-early",
+                "the server asked before it had answered initialize",
+                codes.INVALID_REQUEST,
+                request.id_token,
+            )
+        return None if self._initialized else _EARLY
 
     def _declared(self, message: Message) -> bool:
         """True where the client said that it answers such a request."""
@@ -324,6 +347,15 @@ def _look_alike() -> Finding:
         action=Action.WARN,
         note=note,
     )
+
+
+_EARLY = Finding(
+    "protocol.before-initialized",
+    "envelope",
+    severity=Severity.LOW,
+    action=Action.WARN,
+    note="the server asked before the client had said that it is initialized",
+)
 
 
 def _dropped(rule: str, why: str) -> Finding:

@@ -210,10 +210,12 @@ class Session:
             conduct.progress_token(message),
         )
         with self._lock:
-            self.state.admit(direction, message, request)
+            early = self.state.admit(direction, message, request)
         try:
             findings = conduct.use(self.guard, direction, message)
             findings += self._scan(direction, message, message.method, request.tool, now)
+            if early is not None:
+                findings.append(early)
             verdict = self._settle(direction, message, request, findings, event, now)
             if verdict.forward is not None:
                 request.forwarded = True

@@ -49,6 +49,8 @@ def opened(**capabilities: object) -> State:
     state = State(10)
     params = {"protocolVersion": "2025-11-25", "capabilities": capabilities}
     admit(state, TO_SERVER, message(id=0, method="initialize", params=params))
+    state.opened("initialize", {"protocolVersion": "2025-11-25"})
+    state.admit_notification(TO_SERVER, message(method="notifications/initialized"), 0.0)
     return state
 
 
@@ -150,6 +152,25 @@ def test_without_a_handshake_a_server_asks_nothing() -> None:
     admit(state, TO_SERVER, message(id=1, method="tools/list"))
     with pytest.raises(Refusal, match="not declared"):
         admit(state, TO_CLIENT, message(id=1, method="acme/ask"))
+
+
+def test_before_it_has_answered_the_handshake_a_server_asks_nothing_and_then_is_noted() -> None:
+    state = State(10)
+    params: JsonObject = {"capabilities": {"roots": {}}}
+    admit(state, TO_SERVER, message(id=0, method="initialize", params=params))
+    asks = message(id=1, method="roots/list")
+    request = Request("1", "roots/list", None, 0.0)
+    with pytest.raises(Refusal, match="before it had answered") as refused:
+        state.admit(TO_CLIENT, asks, request)
+    assert refused.value.rule == "protocol.too-early"
+    state.opened("initialize", {"protocolVersion": "2025-11-25"})
+    noted = state.admit(TO_CLIENT, asks, request)
+    assert (rule_of(noted), noted and noted.action) == (
+        "protocol.before-initialized",
+        Action.WARN,
+    )
+    state.admit_notification(TO_SERVER, message(method="notifications/initialized"), 0.0)
+    assert state.admit(TO_CLIENT, asks, Request("2", "roots/list", None, 0.0)) is None
 
 
 # --- openings ------------------------------------------------------------------------------
