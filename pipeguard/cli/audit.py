@@ -16,7 +16,7 @@ from pipeguard.core.visible import visible
 from pipeguard.errors import PipeGuardError
 from pipeguard.state.audit import Row, Wanted, as_fields, chains, rows, verify
 from pipeguard.state.paths import store_path
-from pipeguard.state.store import Store
+from pipeguard.state.store import Store, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,12 +37,11 @@ def _since(context: click.Context, option: click.Parameter, value: str | None) -
         else:
             moment = datetime.fromisoformat(value)
             moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        text = moment.astimezone(UTC).isoformat(timespec="milliseconds")
+        return written(moment)
     except (ValueError, OverflowError) as error:
         raise click.BadParameter(
             f"{value!r} is no time: try 2h, 7d, 2026-03-02 or 2026-03-02T10:00Z.", context, option
         ) from error
-    return text.replace("+00:00", "Z")
 
 
 def _filters(limit: int) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -17,6 +17,7 @@ from pipeguard.core.finding import Drift
 from pipeguard.core.fingerprint import Pin
 from pipeguard.core.visible import visible
 from pipeguard.state.audit import Audit, Entry
+from pipeguard.state.store import written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -102,7 +103,7 @@ def approve(store: Store, shown: Iterable[Held]) -> list[Held]:
         since, or where somebody else was faster.
     """
     chain = f"APPROVE-{secrets.token_hex(4).upper()}"
-    moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    moment = written(datetime.now(UTC))
     approved: list[Held] = []
     with store.transaction():
         for one in shown:
