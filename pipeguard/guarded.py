@@ -49,6 +49,7 @@ LAST_SECONDS = 2.0  # for a client that hung up to take what is left, and for a 
 STDERR_SECONDS = 1.0  # for a dead server's last words
 DYING_SECONDS = 0.1  # to answer what crossed with the server's end
 DECLINE_SECONDS = 1.0  # to answer what is asked although no server runs
+SETTLED_SECONDS = 5.0  # after which a start is over, and the audit's age is looked at
 TICK_SECONDS = 0.5  # between two looks for requests that waited too long
 COMPILING_SECONDS = 1.0  # cached rules load in 20 ms
 COMPILING = "compiling the rules, once after each change (a few seconds)"
@@ -90,19 +91,19 @@ class Guarded:
         self._grace_seconds = _seconds(options.values.get("--grace"), GRACE_SECONDS)
         self._log = Log(options.values.get("--log-level"), options.values.get("--log-format"))
         policy = load_wrap_policy(options)
-        audits = "--no-audit" not in options.flags
-        if policy.stop_without_audit and not audits:
+        self._audits = "--no-audit" not in options.flags
+        if policy.stop_without_audit and not self._audits:
             raise PolicyError("--no-audit: the policy says `audit.on_failure: stop`.")
         self._engines = _engines()
-        store = store_file()
-        with Store.open(store) as opened:
+        self._store = store_file()
+        with Store.open(self._store) as opened:
             pins = opened.pins(name)
         run = _run_id()
         self._guard = Guard(name, self._engines, policy, pins)
         self._session = Session(self._guard, run)
-        chain = run if audits else None
+        chain = run if self._audits else None
         self._recorder = Recorder(
-            store, name, chain, self._log, pins=pins, on_pins_changed=self._repin
+            self._store, name, chain, self._log, pins=pins, on_pins_changed=self._repin
         )
         limit = policy.limits.frame_bytes
         self._client = LineChannel(0, client_fd, limit)
@@ -129,6 +130,8 @@ class Guarded:
         to_server = _begin("to-server", self._to_server)
         if self._guard.policy.limits.timeout_seconds is not None:
             _begin("expire", self._expire)
+        keeps = self._audits and self._guard.policy.audit_keep_days > 0
+        pruning = _begin("prune", self._prune) if keeps else None
         first = self._news.get()
         self.died = first is _News.SERVER
         _begin("end", self._end_child)
@@ -141,6 +144,8 @@ class Guarded:
         self._over.set()
         self._stderr.finish(STDERR_SECONDS)
         self._recorder.close()
+        if pruning is not None:
+            pruning.join(LAST_SECONDS)
         if self._trace is not None:
             self._trace.close()
         self.seconds = monotonic() - self._began
@@ -221,6 +226,20 @@ class Guarded:
         frames = self._session.relist(self._guard.repin(pins))
         if frames:
             _begin("relist", lambda: self._tell(frames))
+
+    def _prune(self) -> None:
+        """Remove what the audit has kept for long enough, once the start is over."""
+        self._over.wait(SETTLED_SECONDS)
+        from datetime import UTC, datetime
+
+        from pipeguard.state.retention import prune
+
+        try:
+            with Store.open(self._store) as store:
+                prune(store, self._guard.policy.audit_keep_days, datetime.now(UTC))
+        except StateError as error:
+            with suppress(OSError, ValueError):  # standard error is closed
+                self._log("warning", "the audit could not be pruned", why=str(error))
 
     def _expire(self) -> None:
         while not self._over.wait(TICK_SECONDS):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pipeguard.core.finding import Action, Confidence, Drift, Severity
 from pipeguard.core.policy import (
+    DEFAULT_KEEP_DAYS,
     DEFAULT_PENDING,
     ActionEntry,
     Exempt,
@@ -46,6 +47,7 @@ _T = TypeVar("_T")
 # A frame must hold an `initialize`, and is parsed into some ten times its size in memory.
 FRAME_BYTES = (4 * 1024, 2**30)
 PENDING = (1, 100 * DEFAULT_PENDING)
+KEEP_DAYS = (1, 36_500)
 TIMEOUT_SECONDS = (1.0, float(DAY_SECONDS))
 
 # Drift that policy may let through: it asks the model for nothing new, and what it says is
@@ -82,6 +84,7 @@ class PolicyFile:
         timeout_seconds: as in Limits.
         drift_allow: as in Policy.
         stop_without_audit: as in Policy.
+        audit_keep_days: as in Policy.
         notes: what a person should know of it, as an exception that has expired.
     """
 
@@ -93,6 +96,7 @@ class PolicyFile:
     timeout_seconds: float | None = None
     drift_allow: frozenset[Drift] | None = None
     stop_without_audit: bool | None = None
+    audit_keep_days: int | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -223,6 +227,9 @@ def combine(user: PolicyFile | None, project: PolicyFile | None) -> Policy:
         limits=Limits(min(frame), min(pending), min(timeouts, default=None)),
         drift_allow=drift if project.drift_allow is None else drift & project.drift_allow,
         stop_without_audit=bool(project.stop_without_audit or user.stop_without_audit),
+        audit_keep_days=(
+            DEFAULT_KEEP_DAYS if user.audit_keep_days is None else user.audit_keep_days
+        ),
     )
 
 
@@ -262,6 +269,7 @@ _SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)\s*([A-Za-z]*)")
 _SIZES: Mapping[str, int] = {
     "": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9,
 }  # fmt: skip
+_DAYS: Mapping[str, int] = {"d": 1, "w": 7}
 _TIMES: Mapping[str, int] = {"s": 1, "min": 60, "h": 3600}
 
 
@@ -279,7 +287,7 @@ class _Reader:
         tools = keys["tools"].fields(("allow", "block")) if "tools" in keys else {}
         limits = keys["limits"].fields(("frame", "pending", "timeout")) if "limits" in keys else {}
         drift = keys["drift"].fields(("allow",)) if "drift" in keys else {}
-        audit = keys["audit"].fields(("on_failure",)) if "audit" in keys else {}
+        audit = keys["audit"].fields(("on_failure", "keep")) if "audit" in keys else {}
         layer = Layer(
             actions=_each(keys.get("actions"), self._action),
             exceptions=self._exceptions(keys.get("exceptions")),
@@ -302,6 +310,7 @@ class _Reader:
             stop_without_audit=self._word(
                 audit.get("on_failure"), {"continue": False, "stop": True}, loose=False
             ),
+            audit_keep_days=self._keep(audit.get("keep")),
             notes=tuple(self.notes),
         )
 
@@ -383,6 +392,18 @@ class _Reader:
                 " heeded and can be removed"
             )
         return self.now + days * DAY_SECONDS
+
+    def _keep(self, entry: Entry | None) -> int | None:
+        if entry is not None and self.scope is Scope.PROJECT:
+            entry.wrong(
+                "a project's file may only tighten, and the audit is that of all your projects."
+                " Say it in your own policy file."
+            )
+            return None
+        if entry is not None and entry.text() == "forever":
+            return 0
+        number = _measured(entry, _DAYS, "a time as 90 d or 12 w, or forever")
+        return None if entry is None or number is None else int(_within(entry, number, KEEP_DAYS))
 
     def _tools(self, entry: Entry | None) -> tuple[str, ...]:
         globs = _each(entry, _glob)

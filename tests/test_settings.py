@@ -102,7 +102,7 @@ tools: {allow: ["read_*"], block: ["delete_*"]}
 exceptions:
 - {rule: injection.forged-turn, server: docs, tool: search, place: result.text, why: "they quote"}
 limits: {frame: 1.5 MiB, pending: 12, timeout: 5 min}
-audit: {on_failure: stop}
+audit: {on_failure: stop, keep: 12 w}
 """
     )
     policy = combine(file, None)
@@ -113,6 +113,7 @@ audit: {on_failure: stop}
     assert policy.limits.pending == 12
     assert policy.limits.timeout_seconds == 300.0
     assert policy.stop_without_audit
+    assert policy.audit_keep_days == 84
     (layer,) = policy.layers
     assert layer.actions[0].where == Selector(
         "secrets.*", "call.arguments", severity=Severity.HIGH, confidence=Confidence.MEDIUM
@@ -304,7 +305,18 @@ KEYS = st.sampled_from(
     [
         *("mode", "trust", "drift", "actions", "tools", "exceptions", "limits", "audit"),
         *("rule", "pack", "place", "server", "tool", "severity", "confidence", "action"),
-        *("allow", "block", "until", "why", "frame", "pending", "timeout", "on_failure", "x"),
+        *(
+            "allow",
+            "block",
+            "until",
+            "why",
+            "frame",
+            "pending",
+            "timeout",
+            "on_failure",
+            "keep",
+            "x",
+        ),
     ]
 )
 SCALARS = st.one_of(
@@ -357,6 +369,8 @@ def test_harmful_drift_is_refused_with_the_reason(drift: Drift) -> None:
         "mode: observe",
         "trust: first-use",
         "audit: {on_failure: continue}",
+        "audit: {keep: 365 d}",
+        "audit: {keep: forever}",
         "actions: [{rule: secrets.*, action: allow}]",
         "exceptions: [{rule: secrets.jwt, server: docs, why: w}]",
         "exceptions: []",
@@ -387,6 +401,22 @@ def test_a_projects_file_tightens_everything() -> None:
     assert policy.drift_allow == {Drift.WORDING}
     assert policy.stop_without_audit
     assert not policy.calls("rm")
+
+
+@pytest.mark.parametrize(
+    ("text", "days"),
+    [("", 90), ("audit: {keep: 1d}", 1), ("audit: {keep: 2 w}", 14), ("audit: {keep: forever}", 0)],
+)
+def test_the_audit_is_kept_for_as_long_as_the_user_says(text: str, days: int) -> None:
+    project = parse("audit: {on_failure: stop}", Scope.PROJECT)
+    assert combine(parse(text), project).audit_keep_days == days
+    assert Policy().audit_keep_days == 90
+
+
+@pytest.mark.parametrize("keep", ["0 d", "1.5 d", "90 days", "200 y", "40000 d", "never", "-1 d"])
+def test_a_time_to_keep_the_audit_is_a_number_of_days_or_weeks(keep: str) -> None:
+    (told,) = errors(f"audit: {{keep: {keep}}}")
+    assert "audit.keep: expected" in told
 
 
 def test_a_projects_limits_stay_below_the_defaults() -> None:
@@ -548,7 +578,7 @@ PAGE = (TOP / "docs" / "policy.md").read_text(encoding="utf-8")
 
 def test_the_page_has_every_key_every_drift_and_every_place() -> None:
     keys = ["mode", "trust", "drift.allow", "actions", "tools.allow", "tools.block", "exceptions"]
-    keys += ["limits.frame", "limits.pending", "limits.timeout", "audit.on_failure"]
+    keys += ["limits.frame", "limits.pending", "limits.timeout", "audit.on_failure", "audit.keep"]
     assert {key.partition(".")[0] for key in keys} == set(settings._TOP)
     for key in keys:
         assert f"\n| `{key}` |" in PAGE

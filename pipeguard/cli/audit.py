@@ -21,7 +21,7 @@ from pipeguard.state.store import Store, written
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ACTIONS = ("allow", "warn", "redact", "block", "approve")
+ACTIONS = ("allow", "warn", "redact", "block", "approve", "prune")
 LISTED = 50  # rows of `list`, unless told otherwise: about two screens
 
 
@@ -118,7 +118,8 @@ def verify_chains(*, heads: bool, as_json: bool) -> None:
     """Check that no row was changed, moved or removed, as in `pipeguard audit verify`.
 
     The hashes have no key: who can write the file can write it all anew. To see that too, keep
-    what --heads prints in another place.
+    what --heads prints in another place. Runs that went for their age, as `audit.keep` in the
+    policy says, are not missed: `audit list --action prune` says which.
 
     \b
     Exit codes:
@@ -127,7 +128,7 @@ def verify_chains(*, heads: bool, as_json: bool) -> None:
     """  # noqa: D301  click reads the mark
     problems = verify(store_path())
     with Store.open(store_path()) as store:
-        known = chains(store)
+        known = list(chains(store))
     if as_json:
         told = {"problems": [asdict(p) for p in problems], "chains": [asdict(c) for c in known]}
         click.echo(json.dumps(told, indent=2))

@@ -48,7 +48,10 @@ FAMILIES: dict[str, tuple[str, str]] = {
         "Change `tools` in the policy file: `pipeguard policy path` says where it stands.",
     ),
     "audit": (
-        "A note of the audit about itself: something could not be kept.",
+        (
+            "A note of the audit about itself: something could not be kept, or was kept for as long"
+            " as your policy says."
+        ),
         "See `pipeguard audit verify`, and whether the disk is full.",
     ),
 }

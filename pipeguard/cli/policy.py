@@ -64,6 +64,7 @@ limits:
 
 audit:
   on_failure: continue   # stop: no traffic without a record of it
+  keep: 90 d             # what is older goes, when a server is started; forever: nothing does
 """
 
 
@@ -190,5 +191,6 @@ def _fields(policy: Policy) -> dict[str, object]:
         "frame limit": f"{policy.limits.frame_bytes} bytes",
         "pending limit": policy.limits.pending,
         "timeout": f"{policy.limits.timeout_seconds or 'none'}",
+        "audit kept": f"{policy.audit_keep_days} days" if policy.audit_keep_days else "for ever",
         "without audit": "stop" if policy.stop_without_audit else "continue",
     }

@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from pipeguard.core.finding import Action, Confidence, Drift, Severity
 from pipeguard.core.framing import DEFAULT_LIMIT_BYTES
 
+DEFAULT_KEEP_DAYS = 90  # of the audit: as long as an exception of `pipeguard allow` lasts
 DEFAULT_PENDING = 10_000  # requests without an answer, in each direction
 
 
@@ -158,6 +159,7 @@ class Policy:
     limits: Limits = field(default_factory=Limits)
     drift_allow: frozenset[Drift] = frozenset()
     stop_without_audit: bool = False
+    audit_keep_days: int = DEFAULT_KEEP_DAYS  # 0 for ever
 
     def action(self, subject: Subject, now: float) -> Action:
         """The greatest action that any layer asks for; in `observe` nothing above WARN."""
