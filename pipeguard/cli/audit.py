@@ -21,7 +21,7 @@ from pipeguard.state.store import Store, written
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ACTIONS = ("allow", "warn", "redact", "block", "approve", "prune")
+ACTIONS = ("allow", "warn", "redact", "block", "approve", "reject", "forget", "prune")
 LISTED = 50  # rows of `list`, unless told otherwise: about two screens
 
 

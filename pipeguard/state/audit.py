@@ -43,7 +43,8 @@ class Entry:
             what is none.
         method: the method, or empty.
         tool: the tool, or empty.
-        action: `allow`, `warn`, `redact`, `block`, `approve` or `prune`.
+        action: `allow`, `warn`, `redact`, `block`, `approve`, `reject`, `forget`
+            or `prune`.
         event: the verdict's name, as `K7Q2M9D4.c12`, or empty.
         frame_sha256: SHA-256 of the frame, 64 hex digits.
         frame_bytes: its length.
