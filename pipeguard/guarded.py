@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from enum import Enum
-from time import monotonic
+from time import monotonic, time
 
 from pipeguard.core import answers, codes
 from pipeguard.core.finding import Direction, Kind, Verdict
@@ -49,6 +49,7 @@ LAST_SECONDS = 2.0  # for a client that hung up to take what is left, and for a 
 STDERR_SECONDS = 1.0  # for a dead server's last words
 DYING_SECONDS = 0.1  # to answer what crossed with the server's end
 DECLINE_SECONDS = 1.0  # to answer what is asked although no server runs
+CALENDAR_SECONDS = 2.0  # between two looks at it, where an exception ends
 SETTLED_SECONDS = 5.0  # after which a start is over, and the audit's age is looked at
 TICK_SECONDS = 0.5  # between two looks for requests that waited too long
 COMPILING_SECONDS = 1.0  # cached rules load in 20 ms
@@ -130,6 +131,8 @@ class Guarded:
         to_server = _begin("to-server", self._to_server)
         if self._guard.policy.limits.timeout_seconds is not None:
             _begin("expire", self._expire)
+        if self._guard.policy.ends:
+            _begin("calendar", self._follow_calendar)
         keeps = self._audits and self._guard.policy.audit_keep_days > 0
         pruning = _begin("prune", self._prune) if keeps else None
         first = self._news.get()
@@ -226,6 +229,15 @@ class Guarded:
         frames = self._session.relist(self._guard.repin(pins))
         if frames:
             _begin("relist", lambda: self._tell(frames))
+
+    def _follow_calendar(self) -> None:
+        """Exceptions end by the calendar, but frames have a clock that sleeps as the machine does.
+
+        Whether it slept, or somebody set the calendar, their ends are put where they belong.
+        """
+        policy, offset = self._guard.policy, time() - monotonic()
+        while not self._over.wait(CALENDAR_SECONDS):
+            self._guard.policy = policy.sooner(time() - monotonic() - offset)
 
     def _prune(self) -> None:
         """Remove what the audit has kept for long enough, once the start is over."""

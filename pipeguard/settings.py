@@ -136,7 +136,7 @@ def load_policy(
     Args:
         user_file: the user's, or None.
         project_file: the project's, or None.
-        now: seconds on the clock that sessions use.
+        now: as in `parse_policy`.
         today: the date, for exceptions that end.
 
     Raises:
@@ -164,7 +164,9 @@ def load_wrap_policy(options: WrapOptions) -> Policy:
         import datetime
         from time import monotonic
 
-        now, today = monotonic(), datetime.date.today()  # noqa: DTZ011  the user's own calendar
+        moment = datetime.datetime.now()  # noqa: DTZ005  the user's own calendar
+        today = moment.date()
+        now = monotonic() - (moment.timestamp() - _beginning(today))
         user = _file(user_file, Scope.USER, now, today)
         project = _file(project_file, Scope.PROJECT, now, today)
     user = user or PolicyFile()
@@ -242,9 +244,8 @@ def parse_policy(
         text: the YAML document.
         source: its name, for errors.
         scope: whose it is.
-        now: seconds on the clock that sessions use.
-        today: the date. An exception holds on the day of its `until`; in a session that is
-            open then, for as many whole days from its start.
+        now: seconds on the clock that sessions use, at the beginning of the day.
+        today: the date. An exception holds to the end of the day of its `until`.
 
     Raises:
         PolicyError: naming line, column and key of all that is wrong.
@@ -385,13 +386,14 @@ class _Reader:
             if text:
                 entry.wrong("expected a day as 2027-01-31: the last one on which it holds")
             return self.now
-        days = (last - self.today).days + 1
-        if days <= 0:
+        if last < self.today:
             self.notes.append(
                 f"line {entry.line}: the exception for {where.rule} ended on {last}; it is not"
                 " heeded and can be removed"
             )
-        return self.now + days * DAY_SECONDS
+            return self.now
+        last = min(last, datetime.date(9000, 1, 1))  # the last ones that are dates have no morrow
+        return self.now + _beginning(last + datetime.timedelta(days=1)) - _beginning(self.today)
 
     def _keep(self, entry: Entry | None) -> int | None:
         if entry is not None and self.scope is Scope.PROJECT:
@@ -410,6 +412,13 @@ class _Reader:
         if entry is not None and entry.key == "tools.allow" and not globs:
             entry.wrong("an empty list would allow all tools. To block all: `block: ['*']`.")
         return globs
+
+
+def _beginning(day: datetime.date) -> float:
+    """When a day begins where the user is: not every one has 24 hours."""
+    import datetime
+
+    return datetime.datetime.combine(day, datetime.time()).timestamp()
 
 
 def _each(entry: Entry | None, take: Callable[[Entry], _T | None]) -> tuple[_T, ...]:

@@ -2,6 +2,7 @@
 
 import datetime
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -166,6 +167,28 @@ def test_an_exception_holds_on_its_last_day_and_not_after() -> None:
 def test_days_are_counted_on_the_sessions_clock() -> None:
     (exempt,) = parse(exception("2026-11-30")).layer.exceptions
     assert exempt.until == NOW + 11 * DAY_SECONDS
+
+
+def test_a_day_without_end_is_far_off() -> None:
+    (exempt,) = parse(exception("9999-12-31")).layer.exceptions
+    assert exempt.until is not None
+    assert exempt.until > NOW + 1000 * 365 * DAY_SECONDS
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="this system's calendar cannot be set")
+@pytest.mark.parametrize(
+    ("last", "hours"), [("2027-03-27", 24), ("2027-03-28", 47), ("2027-03-29", 71)]
+)
+def test_a_day_has_as_many_hours_as_where_the_user_is(
+    last: str, hours: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+        time.tzset()
+        saturday = datetime.date(2027, 3, 27)
+        file = parse_policy(exception(last), "p.yaml", Scope.USER, now=NOW, today=saturday)
+    time.tzset()
+    assert file.layer.exceptions[0].until == NOW + hours * 3600
 
 
 def test_an_exception_that_ended_is_left_out_and_told() -> None:
@@ -568,6 +591,17 @@ def test_an_unknown_trust_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_without_files_wrap_has_the_default(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(home)
     assert load_wrap_policy(options()) == Policy()
+
+
+def test_wrap_takes_an_exception_to_end_at_midnight(home: Path) -> None:
+    usual = Path(usual_policy_path())
+    usual.parent.mkdir(parents=True)
+    now = datetime.datetime.now()  # noqa: DTZ005  the user's own calendar
+    usual.write_text(exception(str(now.date())))
+    (exempt,) = load_wrap_policy(options()).layers[0].exceptions
+    midnight = datetime.datetime.combine(now.date(), datetime.time()) + datetime.timedelta(days=1)
+    left_seconds = midnight.timestamp() - now.timestamp()
+    assert exempt.until == pytest.approx(time.monotonic() + left_seconds, abs=5)
 
 
 # --- what the documents say ------------------------------------------------------------------

@@ -7,7 +7,7 @@ lets it be, and a limit is the least of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from fnmatch import fnmatchcase
 
@@ -165,6 +165,25 @@ class Policy:
         """The greatest action that any layer asks for; in `observe` nothing above WARN."""
         action = max(layer.action(subject, now) for layer in self.layers)
         return min(action, Action.WARN) if self.mode is Mode.OBSERVE else action
+
+    @property
+    def ends(self) -> bool:
+        """True where an exception does not hold for ever."""
+        return any(one.until is not None for layer in self.layers for one in layer.exceptions)
+
+    def sooner(self, seconds: float) -> Policy:
+        """The same, its exceptions ending so much sooner on the session's clock."""
+        layers = tuple(
+            replace(
+                layer,
+                exceptions=tuple(
+                    replace(one, until=None if one.until is None else one.until - seconds)
+                    for one in layer.exceptions
+                ),
+            )
+            for layer in self.layers
+        )
+        return replace(self, layers=layers)
 
     def calls(self, tool: str) -> bool:
         """True where every layer lets a tool be called."""
