@@ -274,6 +274,20 @@ def use(guard: Guard, direction: Direction, message: Message) -> list[Finding]:
     return [finding] if finding is not None else []
 
 
+def oddities(message: Message) -> tuple[Finding, ...]:
+    """What passes and is noted: members that careless programs stumble over."""
+    value = message.value
+    body = value.get("result") if message.method is None else value.get("params")
+    odd: tuple[Finding, ...] = ()
+    if type(body) is dict:
+        meta = body.get("_meta")
+        if meta is not None and type(meta) is not dict:  # of a request it is refused
+            odd = (_ODD_META,)
+        if not _INHERITED.isdisjoint(body):
+            return (*odd, _INHERITED_KEY)
+    return odd if _INHERITED.isdisjoint(value) else (*odd, _INHERITED_KEY)
+
+
 def tool_of(message: Message) -> str | None:
     """The name of the tool that is called, for tools/call."""
     if message.method != "tools/call":
@@ -349,6 +363,22 @@ def _look_alike() -> Finding:
     )
 
 
+_INHERITED = frozenset({"__proto__", "constructor", "prototype"})
+_INHERITED_KEY = Finding(
+    "protocol.inherited-key",
+    "envelope",
+    severity=Severity.MEDIUM,
+    action=Action.WARN,
+    note="a member is called as what JavaScript's objects inherit: __proto__ and the like",
+)
+_ODD_META = Finding(
+    "protocol.meta-not-an-object",
+    "meta",
+    "/result/_meta",
+    severity=Severity.LOW,
+    action=Action.WARN,
+    note="_meta of a result is no object",
+)
 _EARLY = Finding(
     "protocol.before-initialized",
     "envelope",

@@ -352,6 +352,29 @@ def test_a_method_of_its_own_looks_like_none(method: str) -> None:
     assert use(guard(), method, {}) == []
 
 
+@pytest.mark.parametrize(
+    ("members", "rules"),
+    [
+        ({"method": "x", "params": {"a": {"__proto__": 1}, "_meta": {"prototype": 1}}}, []),
+        ({"method": "x", "params": {"__proto__": 1}}, ["protocol.inherited-key"]),
+        ({"method": "x", "id": 1, "constructor": 1}, ["protocol.inherited-key"]),
+        ({"method": "x"}, []),
+        ({"id": 1, "result": {"_meta": None}}, []),
+        ({"id": 1, "result": {"_meta": "x"}}, ["protocol.meta-not-an-object"]),
+        (
+            {"id": 1, "result": {"_meta": 7, "prototype": 1}, "prototype": 1},
+            ["protocol.meta-not-an-object", "protocol.inherited-key"],
+        ),
+        ({"id": 1, "result": [], "__proto__": 1}, ["protocol.inherited-key"]),
+        ({"id": 1, "error": {"code": 1, "message": "x", "constructor": 1}}, []),
+    ],
+)
+def test_what_is_odd_is_noted_and_passes(members: dict[str, object], rules: list[str]) -> None:
+    found = conduct.oddities(message(**members))
+    assert [finding.rule for finding in found] == rules
+    assert {finding.action for finding in found} <= {Action.WARN}
+
+
 # --- small questions -----------------------------------------------------------------------
 
 
