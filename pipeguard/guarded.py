@@ -203,6 +203,8 @@ class Guarded:
             self._trace.show(verdict)
         if verdict.method == "initialize" and verdict.kind is Kind.REQUEST:
             self._recorder.client = _client_of(verdict.frame)
+        if verdict.forward is None and verdict.kind is Kind.NOTIFICATION and not verdict.findings:
+            return  # one of a flood, of which a row tells already
         self._recorder.record(verdict)
         if not self._recorder.healthy and self._guard.policy.stop_without_audit:
             self._failure = StateError("the audit cannot be written, and the policy says to stop.")

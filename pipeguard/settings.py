@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pipeguard.core.finding import Action, Confidence, Drift, Severity
 from pipeguard.core.policy import (
     DEFAULT_KEEP_DAYS,
+    DEFAULT_NOTIFICATIONS,
     DEFAULT_PENDING,
     ActionEntry,
     Exempt,
@@ -47,6 +48,7 @@ _T = TypeVar("_T")
 # A frame must hold an `initialize`, and is parsed into some ten times its size in memory.
 FRAME_BYTES = (4 * 1024, 2**30)
 PENDING = (1, 100 * DEFAULT_PENDING)
+NOTIFICATIONS = (1, 100 * DEFAULT_NOTIFICATIONS)
 KEEP_DAYS = (1, 36_500)
 TIMEOUT_SECONDS = (1.0, float(DAY_SECONDS))
 
@@ -81,6 +83,7 @@ class PolicyFile:
         layer: its actions, exceptions and tools.
         frame_bytes: as in Limits.
         pending: as in Limits.
+        notifications: as in Limits.
         timeout_seconds: as in Limits.
         drift_allow: as in Policy.
         stop_without_audit: as in Policy.
@@ -93,6 +96,7 @@ class PolicyFile:
     layer: Layer = field(default_factory=Layer)
     frame_bytes: int | None = None
     pending: int | None = None
+    notifications: int | None = None
     timeout_seconds: float | None = None
     drift_allow: frozenset[Drift] | None = None
     stop_without_audit: bool | None = None
@@ -213,26 +217,31 @@ def combine(user: PolicyFile | None, project: PolicyFile | None) -> Policy:
         return Policy()
     user, project = user or PolicyFile(), project or PolicyFile()
     both = (project, user)
-    frame = [file.frame_bytes for file in both if file.frame_bytes is not None]
-    pending = [file.pending for file in both if file.pending is not None]
     timeouts = [file.timeout_seconds for file in both if file.timeout_seconds is not None]
-    limits = Limits()
-    if user.frame_bytes is None:
-        frame.append(limits.frame_bytes)
-    if user.pending is None:
-        pending.append(limits.pending)
+    usual = Limits()
     drift = user.drift_allow or frozenset()
     return Policy(
         mode=project.mode or user.mode or Mode.ENFORCE,
         trust=project.trust or user.trust or Trust.FIRST_USE,
         layers=(user.layer,) if project.layer == Layer() else (user.layer, project.layer),
-        limits=Limits(min(frame), min(pending), min(timeouts, default=None)),
+        limits=Limits(
+            _least(user.frame_bytes, project.frame_bytes, usual.frame_bytes),
+            _least(user.pending, project.pending, usual.pending),
+            _least(user.notifications, project.notifications, usual.notifications),
+            min(timeouts, default=None),
+        ),
         drift_allow=drift if project.drift_allow is None else drift & project.drift_allow,
         stop_without_audit=bool(project.stop_without_audit or user.stop_without_audit),
         audit_keep_days=(
             DEFAULT_KEEP_DAYS if user.audit_keep_days is None else user.audit_keep_days
         ),
     )
+
+
+def _least(user: int | None, project: int | None, usual: int) -> int:
+    """What the user says, or else what is usual; a project may ask for less."""
+    given = usual if user is None else user
+    return given if project is None else min(given, project)
 
 
 def parse_policy(
@@ -260,6 +269,7 @@ def parse_policy(
 
 
 _TOP = ("mode", "trust", "drift", "actions", "tools", "exceptions", "limits", "audit")
+_LIMITS = ("frame", "pending", "notifications", "timeout")
 _ACTION = ("rule", "pack", "place", "server", "tool", "severity", "confidence", "action")
 _EXCEPTION = ("rule", "server", "tool", "place", "until", "why")
 _ACTIONS: Mapping[str, Action] = {action.name.lower(): action for action in Action}
@@ -286,7 +296,7 @@ class _Reader:
     def file(self, root: Entry) -> PolicyFile:
         keys = root.fields(_TOP)
         tools = keys["tools"].fields(("allow", "block")) if "tools" in keys else {}
-        limits = keys["limits"].fields(("frame", "pending", "timeout")) if "limits" in keys else {}
+        limits = keys["limits"].fields(_LIMITS) if "limits" in keys else {}
         drift = keys["drift"].fields(("allow",)) if "drift" in keys else {}
         audit = keys["audit"].fields(("on_failure", "keep")) if "audit" in keys else {}
         layer = Layer(
@@ -305,7 +315,8 @@ class _Reader:
             ),
             layer=layer,
             frame_bytes=_size(limits.get("frame")),
-            pending=_count(limits.get("pending")),
+            pending=_count(limits.get("pending"), PENDING),
+            notifications=_count(limits.get("notifications"), NOTIFICATIONS),
             timeout_seconds=_seconds(limits.get("timeout")),
             drift_allow=frozenset(_each(drift["allow"], _drift)) if "allow" in drift else None,
             stop_without_audit=self._word(
@@ -479,9 +490,9 @@ def _size(entry: Entry | None) -> int | None:
     return None if entry is None or number is None else int(_within(entry, number, FRAME_BYTES))
 
 
-def _count(entry: Entry | None) -> int | None:
+def _count(entry: Entry | None, bounds: tuple[int, int]) -> int | None:
     number = _measured(entry, {"": 1}, "a whole number, as 10000")
-    return None if entry is None or number is None else int(_within(entry, number, PENDING))
+    return None if entry is None or number is None else int(_within(entry, number, bounds))
 
 
 def _seconds(entry: Entry | None) -> float | None:

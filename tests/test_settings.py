@@ -102,7 +102,7 @@ actions:
 tools: {allow: ["read_*"], block: ["delete_*"]}
 exceptions:
 - {rule: injection.forged-turn, server: docs, tool: search, place: result.text, why: "they quote"}
-limits: {frame: 1.5 MiB, pending: 12, timeout: 5 min}
+limits: {frame: 1.5 MiB, pending: 12, notifications: 34, timeout: 5 min}
 audit: {on_failure: stop, keep: 12 w}
 """
     )
@@ -112,6 +112,7 @@ audit: {on_failure: stop, keep: 12 w}
     assert policy.drift_allow == {Drift.WORDING, Drift.NAME_ONLY}
     assert policy.limits.frame_bytes == 3 * 2**19
     assert policy.limits.pending == 12
+    assert policy.limits.notifications == 34
     assert policy.limits.timeout_seconds == 300.0
     assert policy.stop_without_audit
     assert policy.audit_keep_days == 84
@@ -410,7 +411,8 @@ def test_a_projects_file_tightens_everything() -> None:
         "mode: observe\nlimits: {frame: 1 MiB, pending: 10}\ndrift: {allow: [wording, name-only]}"
     )
     project = parse(
-        "mode: enforce\ntrust: review\nlimits: {frame: 2 MiB, pending: 5, timeout: 9 s}\n"
+        "mode: enforce\ntrust: review\n"
+        "limits: {frame: 2 MiB, pending: 5, timeout: 9 s, notifications: 7}\n"
         "drift: {allow: [wording, output-schema]}\naudit: {on_failure: stop}\n"
         "actions: [{rule: 'commands.*', action: block}]\ntools: {block: [rm]}",
         Scope.PROJECT,
@@ -420,6 +422,7 @@ def test_a_projects_file_tightens_everything() -> None:
     assert policy.trust is Trust.REVIEW
     assert policy.limits.frame_bytes == 2**20
     assert policy.limits.pending == 5
+    assert policy.limits.notifications == 7
     assert policy.limits.timeout_seconds == 9.0
     assert policy.drift_allow == {Drift.WORDING}
     assert policy.stop_without_audit
@@ -443,7 +446,9 @@ def test_a_time_to_keep_the_audit_is_a_number_of_days_or_weeks(keep: str) -> Non
 
 
 def test_a_projects_limits_stay_below_the_defaults() -> None:
-    policy = combine(None, parse("limits: {frame: 64 MiB, pending: 20000}", Scope.PROJECT))
+    policy = combine(
+        None, parse("limits: {frame: 64 MiB, pending: 20000, notifications: 20000}", Scope.PROJECT)
+    )
     assert policy.limits == Policy().limits
 
 
@@ -612,7 +617,14 @@ PAGE = (TOP / "docs" / "policy.md").read_text(encoding="utf-8")
 
 def test_the_page_has_every_key_every_drift_and_every_place() -> None:
     keys = ["mode", "trust", "drift.allow", "actions", "tools.allow", "tools.block", "exceptions"]
-    keys += ["limits.frame", "limits.pending", "limits.timeout", "audit.on_failure", "audit.keep"]
+    keys += [
+        "limits.frame",
+        "limits.pending",
+        "limits.notifications",
+        "limits.timeout",
+        "audit.on_failure",
+        "audit.keep",
+    ]
     assert {key.partition(".")[0] for key in keys} == set(settings._TOP)
     for key in keys:
         assert f"\n| `{key}` |" in PAGE

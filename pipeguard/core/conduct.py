@@ -15,7 +15,7 @@ from pipeguard.core.guard import Guard
 from pipeguard.core.message import JsonObject, JsonValue, Message, Number, id_token_of
 from pipeguard.core.pending import Pending, Request
 from pipeguard.core.places import LISTS, PLACES
-from pipeguard.core.policy import Mode
+from pipeguard.core.policy import Limits, Mode
 from pipeguard.core.visible import NAME_CHARS, cut
 from pipeguard.errors import Refusal
 
@@ -47,6 +47,8 @@ _NAMELESS = frozenset(
         "protocol.batch",
     }
 )
+# Of these one more or less is no loss, and only of these are there many.
+_PLENTIFUL = frozenset({"notifications/progress", "notifications/message"})
 _USES = {
     "tools/call": ("tool", "name"),
     "prompts/get": ("prompt", "name"),
@@ -81,6 +83,33 @@ _JUDGED = frozenset(_READ) | LISTS.keys() | _REQUESTS_ONLY | NEVER_DROPPED
 _FOLDED = frozenset(method.casefold() for method in _JUDGED)
 
 
+class _Flood:
+    """How many notifications came one way in this second, and how many were dropped in all."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._since = float("-inf")
+        self._count = self._dropped = 0
+        self._told = False
+
+    def take(self, may_be_dropped: bool, now: float) -> list[Finding] | None:  # noqa: FBT001
+        """Why it is dropped, said once in a second; None where it is not."""
+        if now - self._since >= 1.0:
+            self._since, self._count, self._told = now, 0, False
+        self._count += 1
+        if self._count <= self._limit or not may_be_dropped:
+            return None
+        self._dropped += 1
+        if self._told:
+            return []
+        self._told = True
+        return _dropped(
+            "protocol.flood",
+            f"more than {self._limit} notifications came in a second: of what comes more in it,"
+            f" progress and log messages are dropped ({self._dropped} so far)",
+        )
+
+
 class State:
     """What a conversation remembers.
 
@@ -90,11 +119,9 @@ class State:
         announces: of the lists, which changes the server said that it announces.
     """
 
-    def __init__(self, limit: int) -> None:
-        self.pending = {
-            Direction.TO_SERVER: Pending(limit),
-            Direction.TO_CLIENT: Pending(limit),
-        }
+    def __init__(self, limits: Limits) -> None:
+        self.pending = {direction: Pending(limits.pending) for direction in Direction}
+        self._floods = {direction: _Flood(limits.notifications) for direction in Direction}
         self.revision: str | None = None
         self.announces: frozenset[str] = frozenset()
         self._capabilities: JsonObject = {}
@@ -159,8 +186,8 @@ class State:
 
     def admit_notification(
         self, direction: Direction, message: Message, now: float
-    ) -> Finding | None:
-        """Why a notification is dropped, or None where it may go on."""
+    ) -> list[Finding] | None:
+        """Why a notification is dropped, or None where it may go on; nothing where it was said."""
         method = message.method or ""
         if method in _REQUESTS_ONLY:
             return _dropped("protocol.request-without-id", "a request without an id was dropped")
@@ -169,6 +196,9 @@ class State:
             self._initialized = self._initialized or method == "notifications/initialized"
         elif not self._begun and method != "notifications/message":
             return _dropped("protocol.too-early", "the server spoke before the client did")
+        flood = self._floods[direction].take(method in _PLENTIFUL, now)
+        if flood is not None:
+            return flood
         params = message.value.get("params")
         if method == "notifications/cancelled":
             return self._cancel(direction, params, now)
@@ -224,7 +254,7 @@ class State:
             return isinstance(modes, dict) and "url" in modes
         return needed in self._capabilities
 
-    def _cancel(self, direction: Direction, params: JsonValue, now: float) -> Finding | None:
+    def _cancel(self, direction: Direction, params: JsonValue, now: float) -> list[Finding] | None:
         if not isinstance(params, dict) or "requestId" not in params:
             return None  # of a task (2025-11-25): its id is optional
         token = id_token_of(params["requestId"])
@@ -234,7 +264,7 @@ class State:
             )
         return None
 
-    def _progress(self, direction: Direction, params: JsonValue) -> Finding | None:
+    def _progress(self, direction: Direction, params: JsonValue) -> list[Finding] | None:
         asked = self.pending[direction.back]
         token = id_token_of(params.get("progressToken")) if isinstance(params, dict) else None
         value = params.get("progress") if isinstance(params, dict) else None
@@ -388,12 +418,14 @@ _EARLY = Finding(
 )
 
 
-def _dropped(rule: str, why: str) -> Finding:
-    return Finding(
-        rule,
-        "envelope",
-        severity=Severity.LOW,
-        confidence=Confidence.HIGH,
-        action=Action.BLOCK,
-        note=why,
-    )
+def _dropped(rule: str, why: str) -> list[Finding]:
+    return [
+        Finding(
+            rule,
+            "envelope",
+            severity=Severity.LOW,
+            confidence=Confidence.HIGH,
+            action=Action.BLOCK,
+            note=why,
+        )
+    ]

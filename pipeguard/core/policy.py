@@ -16,6 +16,9 @@ from pipeguard.core.framing import DEFAULT_LIMIT_BYTES
 
 DEFAULT_KEEP_DAYS = 90  # of the audit: as long as an exception of `pipeguard allow` lasts
 DEFAULT_PENDING = 10_000  # requests without an answer, in each direction
+# In a second and in each direction. Judging one takes some 10 us, so all of them a tenth of a
+# core's time; no client shows as many.
+DEFAULT_NOTIFICATIONS = 10_000
 
 
 class Mode(Enum):
@@ -106,11 +109,13 @@ class Limits:
     Attributes:
         frame_bytes: of one frame.
         pending: requests without an answer, in each direction.
+        notifications: in a second and in each direction; beyond, progress and logs are dropped.
         timeout_seconds: after which a request is answered by us; None for never.
     """
 
     frame_bytes: int = DEFAULT_LIMIT_BYTES
     pending: int = DEFAULT_PENDING
+    notifications: int = DEFAULT_NOTIFICATIONS
     timeout_seconds: float | None = None
 
 

@@ -68,7 +68,7 @@ class Session:
     def __init__(self, guard: Guard, run: str) -> None:
         self.guard = guard
         self.run = run
-        self.state = conduct.State(guard.policy.limits.pending)
+        self.state = conduct.State(guard.policy.limits)
         self._lock = Lock()
         self._count = {TO_SERVER: 0, TO_CLIENT: 0}
 
@@ -233,7 +233,7 @@ class Session:
         with self._lock:
             dropped = self.state.admit_notification(direction, message, now)
         if dropped is not None:
-            return verdict_of(direction, message, [dropped], event, forward=None)
+            return verdict_of(direction, message, dropped, event, forward=None)
         findings = self._scan(direction, message, method, None, now)
         if greatest(findings) is Action.BLOCK and method in conduct.NEVER_DROPPED:
             emptied = serialise(conduct.without_reason(message.value))

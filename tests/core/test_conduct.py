@@ -16,7 +16,7 @@ from pipeguard.core.guard import Engines, Guard
 from pipeguard.core.message import JsonObject, JsonValue, Message, parse, parse_json
 from pipeguard.core.pending import Request
 from pipeguard.core.places import Surface
-from pipeguard.core.policy import Layer, Mode, Policy
+from pipeguard.core.policy import Layer, Limits, Mode, Policy
 from pipeguard.core.scan import Engine, build
 from pipeguard.errors import Refusal
 
@@ -46,7 +46,7 @@ def admit(state: State, direction: Direction, sent: Message) -> Request:
 
 def opened(**capabilities: object) -> State:
     """A state after the client declared this."""
-    state = State(10)
+    state = State(Limits())
     params = {"protocolVersion": "2025-11-25", "capabilities": capabilities}
     admit(state, TO_SERVER, message(id=0, method="initialize", params=params))
     state.opened("initialize", {"protocolVersion": "2025-11-25"})
@@ -76,7 +76,7 @@ def rule_of(finding: Finding | None) -> str | None:
 
 
 def test_no_more_than_the_limit_wait() -> None:
-    state = State(1)
+    state = State(Limits(pending=1))
     admit(state, TO_SERVER, message(id=1, method="ping"))
     with pytest.raises(Refusal) as refused:
         admit(state, TO_SERVER, message(id=2, method="ping"))
@@ -88,7 +88,7 @@ def test_no_more_than_the_limit_wait() -> None:
 
 
 def test_an_id_in_use_is_refused() -> None:
-    state = State(10)
+    state = State(Limits())
     admit(state, TO_SERVER, message(id=1, method="ping"))
     with pytest.raises(Refusal, match="belongs to a request") as refused:
         admit(state, TO_SERVER, message(id=1, method="ping"))
@@ -132,7 +132,7 @@ def test_a_server_may_not_ask_for_what_was_not(
 
 @pytest.mark.parametrize("params", [None, {}, {"capabilities": []}])
 def test_who_declares_nothing_is_asked_nothing(params: dict[str, object] | None) -> None:
-    state = State(10)
+    state = State(Limits())
     members = {} if params is None else {"params": params}
     admit(state, TO_SERVER, message(id=0, method="initialize", **members))
     with pytest.raises(Refusal):
@@ -140,7 +140,7 @@ def test_who_declares_nothing_is_asked_nothing(params: dict[str, object] | None)
 
 
 def test_before_the_client_spoke_only_a_ping_passes() -> None:
-    state = State(10)
+    state = State(Limits())
     admit(state, TO_CLIENT, message(id=1, method="ping"))
     with pytest.raises(Refusal) as refused:
         admit(state, TO_CLIENT, message(id=2, method="acme/ask"))
@@ -148,14 +148,14 @@ def test_before_the_client_spoke_only_a_ping_passes() -> None:
 
 
 def test_without_a_handshake_a_server_asks_nothing() -> None:
-    state = State(10)
+    state = State(Limits())
     admit(state, TO_SERVER, message(id=1, method="tools/list"))
     with pytest.raises(Refusal, match="not declared"):
         admit(state, TO_CLIENT, message(id=1, method="acme/ask"))
 
 
 def test_before_it_has_answered_the_handshake_a_server_asks_nothing_and_then_is_noted() -> None:
-    state = State(10)
+    state = State(Limits())
     params: JsonObject = {"capabilities": {"roots": {}}}
     admit(state, TO_SERVER, message(id=0, method="initialize", params=params))
     asks = message(id=1, method="roots/list")
@@ -177,7 +177,7 @@ def test_before_it_has_answered_the_handshake_a_server_asks_nothing_and_then_is_
 
 
 def test_what_was_agreed_is_remembered() -> None:
-    state = State(10)
+    state = State(Limits())
     agreed = value(
         '{"protocolVersion":"2025-11-25","capabilities":'
         '{"tools":{"listChanged":true},"prompts":{"listChanged":false},"logging":{},"x":7}}'
@@ -192,14 +192,14 @@ def test_what_was_agreed_is_remembered() -> None:
 
 @pytest.mark.parametrize("text", ["{}", '{"protocolVersion":7,"capabilities":[]}'])
 def test_an_odd_opening_agrees_on_nothing(text: str) -> None:
-    state = State(10)
+    state = State(Limits())
     state.opened("initialize", cast(JsonObject, value(text)))
     assert (state.revision, state.announces) == (None, frozenset())
     assert not state.may_answer_without_id("protocol.invalid-json")
 
 
 def test_a_server_that_is_discovered_agrees_on_no_revision() -> None:
-    state = State(10)
+    state = State(Limits())
     state.opened("server/discover", {"protocolVersion": "2025-11-25"})
     assert state.revision is None
 
@@ -210,16 +210,17 @@ def test_a_server_that_is_discovered_agrees_on_no_revision() -> None:
 def note(state: State, direction: Direction, method: str, params: object = None) -> str | None:
     """The rule by which a notification is dropped, or None."""
     members = {} if params is None else {"params": params}
-    return rule_of(state.admit_notification(direction, message(method=method, **members), 0.0))
+    dropped = state.admit_notification(direction, message(method=method, **members), 0.0)
+    return None if dropped is None else rule_of(dropped[0])
 
 
 def test_a_request_without_an_id_is_dropped() -> None:
-    assert note(State(10), TO_SERVER, "tools/call") == "protocol.request-without-id"
-    assert note(State(10), TO_SERVER, "acme/call") is None
+    assert note(State(Limits()), TO_SERVER, "tools/call") == "protocol.request-without-id"
+    assert note(State(Limits()), TO_SERVER, "acme/call") is None
 
 
 def test_a_server_that_speaks_first_is_heard_only_for_its_log() -> None:
-    state = State(10)
+    state = State(Limits())
     assert note(state, TO_CLIENT, "notifications/acme") == "protocol.too-early"
     assert note(state, TO_CLIENT, "notifications/message") is None
     assert note(state, TO_SERVER, "notifications/acme") is None
@@ -278,6 +279,29 @@ def test_a_number_that_no_float_holds_is_no_progress_that_falls() -> None:
     sent = parse(huge)
     assert isinstance(sent, Message)
     assert state.admit_notification(TO_CLIENT, sent, 0.0) is None
+
+
+def test_of_a_flood_only_progress_and_logs_are_dropped_and_it_is_said_once_a_second() -> None:
+    state = State(Limits(notifications=2))
+    state.admit_notification(TO_SERVER, message(method="notifications/initialized"), 0.0)
+
+    def told(method: str, now: float) -> list[str] | None:
+        sent = message(method=method, params={"level": "info", "data": "x"})
+        dropped = state.admit_notification(TO_CLIENT, sent, now)
+        return None if dropped is None else [finding.note for finding in dropped]
+
+    log, change = "notifications/message", "notifications/tools/list_changed"
+    assert [told(log, 5.0), told(change, 5.2)] == [None, None]
+    note = (told(log, 5.3) or [""])[0]
+    assert "more than 2 notifications" in note
+    assert "(1 so far)" in note
+    assert [told(log, 5.4), told("notifications/progress", 5.9), told(change, 5.9)] == [
+        [],
+        [],
+        None,
+    ]
+    assert [told(log, 6.0), told(log, 6.5)] == [None, None]
+    assert "(4 so far)" in (told(log, 6.9) or [""])[0]
 
 
 # --- use -----------------------------------------------------------------------------------

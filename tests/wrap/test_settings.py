@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -384,6 +385,25 @@ def test_a_full_disk_stops_traffic_only_where_policy_says_so(tmp_path: Path, fai
             assert all("error" in answer for answer in answers)
             assert wrapped.code() == 4
             assert "pipeguard: the audit cannot be written" in wrapped.said()
+
+
+def test_a_flood_is_dropped_beyond_what_policy_says_and_does_not_fill_the_audit(
+    tmp_path: Path,
+) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("limits: {notifications: 10}\n")
+    with Wrapped(tmp_path, options=("--name", "demo", "--policy", str(policy))) as wrapped:
+        wrapped.initialize()
+        begun = monotonic()
+        wrapped.ask("do/flood", number=1000, text="tick")
+        seconds = int(monotonic() - begun) + 2
+        assert 10 <= len(wrapped.seen) <= 10 * seconds
+        wrapped.hang_up()
+        assert wrapped.code() == 0
+        entries = [row.entry for row in audited(wrapped) if row.entry.kind == "notification"]
+        floods = [entry for entry in entries if "protocol.flood" in entry.findings]
+        assert 1 <= len(floods) <= seconds
+        assert len(entries) == len(wrapped.seen) + len(floods) + 1, "and `initialized`"
 
 
 def an_old_run(folder: Path) -> None:
