@@ -117,6 +117,8 @@ class State:
         pending: open requests by the direction in which they went.
         revision: the agreed one of a handshake, or None.
         announces: of the lists, which changes the server said that it announces.
+        handshake: True once the client sent `initialize`; without it, each message says its
+            revision (2026-07-28).
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -126,8 +128,8 @@ class State:
         self.announces: frozenset[str] = frozenset()
         self._capabilities: JsonObject = {}
         self._begun = False  # the client has spoken
-        self._handshake = False  # it began with `initialize`
-        self._agreed = False  # which the server has answered
+        self.handshake = False
+        self._agreed = False  # the server has answered it
         self._initialized = False  # and the client has said that it is ready
 
     def admit(self, direction: Direction, message: Message, request: Request) -> Finding | None:
@@ -165,7 +167,7 @@ class State:
             return
         self._begun = True
         if message.method == "initialize":
-            self._handshake, self._agreed, self._initialized = True, False, False
+            self.handshake, self._agreed, self._initialized = True, False, False
             params = message.value.get("params")
             declared = params.get("capabilities") if isinstance(params, dict) else None
             self._capabilities = declared if isinstance(declared, dict) else {}
@@ -226,7 +228,7 @@ class State:
                 codes.INVALID_REQUEST,
                 request.id_token,
             )
-        if not self._handshake or not self._declared(message):
+        if not self.handshake or not self._declared(message):
             raise Refusal(
                 "protocol.undeclared-capability",
                 "the client has not declared that it answers this",

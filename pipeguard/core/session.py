@@ -373,7 +373,8 @@ class Session:
         for _ in range(MAX_REDACTIONS):
             if any(f.action is Action.REDACT and f.pointer in NEVER_REDACTED for f in findings):
                 break
-            message = _rewritten(message, redact(message.value, findings))
+            redacted = answers.marked(redact(message.value, findings), direction, event)
+            message = _rewritten(message, redacted)
             method = request.method if request else message.method
             tool = request.tool if request else None
             findings = self._scan(direction, message, method, tool, now)
@@ -418,8 +419,8 @@ class Session:
             direction, frame, Action.BLOCK, answer, None, tuple(findings), event, None, method, tool
         )
 
-    @staticmethod
     def _refusal(
+        self,
         direction: Direction,
         request: Request,
         code: int,
@@ -432,7 +433,13 @@ class Session:
         if direction is (TO_CLIENT if answer else TO_SERVER):
             method = None if stands_in_method(findings) else request.method
             return answers.refusal_to_client(
-                method, request.id_token, code, worst(findings), event, executed=answer
+                method,
+                request.id_token,
+                code,
+                worst(findings),
+                event,
+                executed=answer,
+                typed=not self.state.handshake,
             )
         return answers.refusal_to_server(request.method, request.id_token, code, event)
 
