@@ -16,6 +16,7 @@ from pipeguard.core.message import JsonObject, JsonValue, Message, Number, id_to
 from pipeguard.core.pending import Pending, Request
 from pipeguard.core.places import LISTS, PLACES
 from pipeguard.core.policy import Limits, Mode
+from pipeguard.core.questions import Questions
 from pipeguard.core.visible import NAME_CHARS, cut
 from pipeguard.errors import Refusal
 
@@ -115,6 +116,7 @@ class State:
 
     Attributes:
         pending: open requests by the direction in which they went.
+        questions: what results asked the client.
         revision: the agreed one of a handshake, or None.
         announces: of the lists, which changes the server said that it announces.
         handshake: True once the client sent `initialize`; without it, each message says its
@@ -124,6 +126,7 @@ class State:
     def __init__(self, limits: Limits) -> None:
         self.pending = {direction: Pending(limits.pending) for direction in Direction}
         self._floods = {direction: _Flood(limits.notifications) for direction in Direction}
+        self.questions = Questions()
         self.revision: str | None = None
         self.announces: frozenset[str] = frozenset()
         self._capabilities: JsonObject = {}
@@ -144,6 +147,10 @@ class State:
         noted = None
         if direction is Direction.TO_CLIENT:
             noted = self._check_server_request(message, request)
+        else:
+            params = message.value.get("params")
+            if type(params) is dict and not _ANSWERING.isdisjoint(params):
+                noted = None if self.questions.are_answered_by(params) else _UNASKED
         pending = self.pending[direction]
         if pending.is_full:
             raise Refusal(
@@ -410,6 +417,14 @@ _ODD_META = Finding(
     severity=Severity.LOW,
     action=Action.WARN,
     note="_meta of a result is no object",
+)
+_ANSWERING = frozenset({"inputResponses", "requestState"})
+_UNASKED = Finding(
+    "protocol.unasked-answer",
+    "params.other",
+    severity=Severity.LOW,
+    action=Action.WARN,
+    note="the request answers what no result asked, or with a state that none gave",
 )
 _EARLY = Finding(
     "protocol.before-initialized",

@@ -238,7 +238,12 @@ class Session:
         if greatest(findings) is Action.BLOCK and method in conduct.NEVER_DROPPED:
             emptied = serialise(conduct.without_reason(message.value))
             return verdict_of(direction, message, findings, event, forward=emptied)
-        return self._settle(direction, message, None, findings, event, now)
+        verdict = self._settle(direction, message, None, findings, event, now)
+        if method == "notifications/tasks" and isinstance(
+            body := message.value.get("params"), dict
+        ):
+            self._ask(direction, body, verdict)
+        return verdict
 
     # --- answers ----------------------------------------------------------------------
 
@@ -292,7 +297,15 @@ class Session:
                     message = _rewritten(message, {**message.value, "result": reviewed.result})
         findings = self._scan(direction, message, request.method, request.tool, now)
         verdict = self._settle(direction, message, request, findings, event, now)
+        if isinstance(result, dict) and ("inputRequests" in result or "requestState" in result):
+            self._ask(direction, result, verdict)
         return with_more(verdict, original.frame, forged, pins) if forged or pins else verdict
+
+    def _ask(self, direction: Direction, body: JsonObject, verdict: Verdict) -> None:
+        """Remember what the client was asked, if that reached it."""
+        if direction is TO_CLIENT and verdict.action is not Action.BLOCK:
+            with self._lock:
+                self.state.questions.ask(body)
 
     # --- judging ----------------------------------------------------------------------
 
