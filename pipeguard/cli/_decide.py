@@ -10,7 +10,6 @@ from typing import Generic, TypeVar
 
 import click
 
-from pipeguard.cli.diff import show
 from pipeguard.state.paths import store_path
 from pipeguard.state.review import KINDS, Kept
 from pipeguard.state.store import Store
@@ -101,7 +100,7 @@ def _choose(
     verb = decision.verb.capitalize()
     chosen = []
     for one in found:
-        show(decision.page(one))
+        click.echo(decision.page(one))
         if yes or take_all or click.confirm(f"{verb} {one.target}?"):
             chosen.append(one)
         click.echo()
