@@ -19,7 +19,7 @@ from pipeguard.core import answers, codes
 from pipeguard.core.finding import Direction, Kind, Verdict
 from pipeguard.core.fingerprint import Pin
 from pipeguard.core.guard import Engines, Guard
-from pipeguard.core.message import JsonObject, Message, parse
+from pipeguard.core.message import STACK_BYTES, JsonObject, Message, parse
 from pipeguard.core.session import Session
 from pipeguard.errors import LaunchError, PipeGuardError, PolicyError, Refusal, StateError
 from pipeguard.launch.child import Child
@@ -352,7 +352,8 @@ def decline(error: PipeGuardError, client_fd: int) -> None:
 
 
 def _begin(name: str, work: Callable[[], object]) -> threading.Thread:
-    """A thread that does not keep this process alive."""
+    """A thread that does not keep this process alive, with a stack that frames fit on."""
+    threading.stack_size(STACK_BYTES)
     thread = threading.Thread(target=work, name=name, daemon=True)
     thread.start()
     return thread

@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from enum import Enum
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pipeguard.core.finding import Action, Confidence, Drift, Severity
 from pipeguard.core.policy import (
@@ -73,8 +72,7 @@ class Scope(Enum):
     PROJECT = "project"  # it comes with a repository: it may only tighten
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyFile:
+class PolicyFile(NamedTuple):
     """What one file says; None where it says nothing.
 
     Attributes:
@@ -93,7 +91,7 @@ class PolicyFile:
 
     mode: Mode | None = None
     trust: Trust | None = None
-    layer: Layer = field(default_factory=Layer)
+    layer: Layer = Layer()
     frame_bytes: int | None = None
     pending: int | None = None
     notifications: int | None = None
@@ -175,9 +173,9 @@ def load_wrap_policy(options: WrapOptions) -> Policy:
         project = _file(project_file, Scope.PROJECT, now, today)
     user = user or PolicyFile()
     if trust is not None:
-        user = replace(user, trust=Trust(trust))
+        user = user._replace(trust=Trust(trust))
     if "--observe" in options.flags:
-        user = replace(user, mode=Mode.OBSERVE)
+        user = user._replace(mode=Mode.OBSERVE)
     return combine(user, project)
 
 

@@ -18,6 +18,7 @@ from pipeguard.state.compiled import engines
 
 TOP = Path(__file__).resolve().parent.parent
 LOCKS = sorted([*TOP.glob("requirements/*.txt"), TOP / "tests" / "requirements-servers.txt"])
+PLAYED = "benchmarks/detection/cases/"  # what is sent through a Session there is installed nowhere
 BINARY = {".png", ".gz", ".db"}
 MOST_LINES, MOST_FUNCTION_LINES = 400, 50  # without docstrings, comments and empty lines
 LINES_AT_A_TIME = 25
@@ -70,7 +71,12 @@ def plain(requirement: str) -> str:
 
 
 def test_no_file_names_a_registry() -> None:
-    found = [(name, host) for name, text in files().items() for host in REGISTRIES if host in text]
+    found = [
+        (name, host)
+        for name, text in files().items()
+        for host in REGISTRIES
+        if host in text and not name.startswith(PLAYED)
+    ]
     assert found == []
 
 

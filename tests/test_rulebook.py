@@ -1,7 +1,6 @@
 """Which packs there are: the shipped ones first, the user's own beside them."""
 
 import os
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -146,8 +145,8 @@ def test_an_installed_packages_own_rules_come_before_those_beside_it(
 
 def test_the_page_has_every_field_and_its_example_holds() -> None:
     page = (Path(__file__).resolve().parent.parent / "docs" / "rules.md").read_text("utf-8")
-    for field in fields(Rule):
-        assert f"\n| `{field.name}` |" in page
+    for name in Rule._fields:
+        assert f"\n| `{name}` |" in page
     example = page.partition("```yaml\n")[2].partition("```")[0]
     rules = load_rules([Source("acme.yaml", example.encode(), shipped=False)])
     assert [rule.id for rule in rules] == ["acme.project-code"]

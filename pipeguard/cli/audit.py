@@ -6,7 +6,6 @@ import csv
 import json
 import re
 import sys
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -130,7 +129,7 @@ def verify_chains(*, heads: bool, as_json: bool) -> None:
     with Store.open(store_path()) as store:
         known = list(chains(store))
     if as_json:
-        told = {"problems": [asdict(p) for p in problems], "chains": [asdict(c) for c in known]}
+        told = {"problems": [p._asdict() for p in problems], "chains": [c._asdict() for c in known]}
         click.echo(json.dumps(told, indent=2))
         raise SystemExit(1 if problems else 0)
     if heads:

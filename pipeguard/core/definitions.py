@@ -8,8 +8,8 @@ a list says is judged at each list, whatever was announced.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
 from enum import Enum
+from typing import NamedTuple
 
 from pipeguard.core import codes
 from pipeguard.core.digest import sha256
@@ -27,8 +27,7 @@ from pipeguard.errors import Refusal
 _LENIENT = json.JSONDecoder(parse_int=Number, parse_float=Number)
 
 
-@dataclass(frozen=True, slots=True)
-class Reviewed:
+class Reviewed(NamedTuple):
     """What became of the definitions in one result.
 
     Attributes:
@@ -53,8 +52,7 @@ class _Absent(Enum):
 _ABSENT = _Absent.ABSENT
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
+class _Item(NamedTuple):
     """One definition: what the client gets to read of it, if anything."""
 
     shown: JsonValue | _Absent
@@ -140,8 +138,7 @@ def _held_finding(guard: Guard, kind: str, name: str, why: str, rule: str) -> Fi
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(NamedTuple):
     """Where a definition stands."""
 
     guard: Guard
@@ -156,7 +153,7 @@ class _Place:
         where = Where(self.guard, "result", self.method, self.now, name, self.path)
         found = scanned(where, Surface.DEFINITIONS, value)
         return tuple(
-            replace(finding, action=Action.BLOCK) if finding.action is Action.REDACT else finding
+            finding._replace(action=Action.BLOCK) if finding.action is Action.REDACT else finding
             for finding in found
         )
 
@@ -227,7 +224,7 @@ def _pinned(place: _Place, name: str, definition: JsonValue, shown: JsonValue) -
     findings = place.scan(definition, name)
     if pin is not None and pin.approved_fingerprint == fingerprint:
         # What was approved stays approved: what newer rules see in it is said, not stopped.
-        warned = tuple(replace(f, action=min(f.action, Action.WARN)) for f in findings)
+        warned = tuple(f._replace(action=min(f.action, Action.WARN)) for f in findings)
         change = None
         if pin.held is not None:
             change = place.pin(name, fingerprint, text.decode())
@@ -249,7 +246,7 @@ def _pinned(place: _Place, name: str, definition: JsonValue, shown: JsonValue) -
     known = pin is not None and pin.held_fingerprint == fingerprint
     _learn(place.guard, change, pin)
     left_out = _never_approved(place, name, reason, findings)
-    return left_out if known else replace(left_out, pin=change)
+    return left_out if known else left_out._replace(pin=change)
 
 
 def _lasting(kind: str, definition: JsonValue) -> JsonValue:
@@ -325,9 +322,9 @@ def _review_opening(guard: Guard, method: str, result: JsonObject, now: float) -
     findings = place.scan(rest, None)
     if not isinstance(result.get("instructions"), str) or greatest(findings) is Action.BLOCK:
         return Reviewed(result, findings, (), stopped=greatest(findings) is Action.BLOCK)
-    place = replace(place, path=("result", "instructions"))
+    place = place._replace(path=("result", "instructions"))
     wrapped: JsonObject = {"instructions": result["instructions"]}
-    judged = _pinned(replace(place, path=("result",)), "instructions", wrapped, wrapped)
+    judged = _pinned(place._replace(path=("result",)), "instructions", wrapped, wrapped)
     pins = (judged.pin,) if judged.pin is not None else ()
     if judged.shown is wrapped:
         return Reviewed(result, (*findings, *judged.findings), pins)

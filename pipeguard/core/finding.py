@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import NamedTuple
 
@@ -73,8 +72,7 @@ class Drift(Enum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """What one rule saw.
 
     Attributes:
@@ -106,8 +104,7 @@ class Finding:
     tool: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PinChange:
+class PinChange(NamedTuple):
     """A definition seen for the first time or seen to differ; the store keeps it.
 
     Attributes:

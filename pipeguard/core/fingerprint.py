@@ -5,8 +5,7 @@ Knows JSON; knows neither what a tool is, nor where pins are kept, nor what a dr
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.core.message import Number
 
@@ -19,9 +18,10 @@ if TYPE_CHECKING:
 
 EXACT_DIGITS = 15  # any decimal of so many digits comes back whole from a double (IEEE 754)
 
+_WHEN = -2  # from here on a pin's fields say when
 
-@dataclass(frozen=True, slots=True)
-class Pin:
+
+class Pin(NamedTuple):
     """What is trusted of one definition, and what waits for a person.
 
     Attributes:
@@ -44,8 +44,15 @@ class Pin:
     held: str | None
     held_fingerprint: str | None
     reason: str
-    approved_at: str = field(default="", compare=False)
-    held_at: str = field(default="", compare=False)
+    approved_at: str = ""
+    held_at: str = ""
+
+    def __eq__(self, other: object) -> bool:
+        """True where the same is approved and held, whenever that was."""
+        return isinstance(other, Pin) and self[:_WHEN] == other[:_WHEN]
+
+    def __hash__(self) -> int:
+        return hash(self[:_WHEN])
 
 
 def canonical(definition: object) -> bytes:

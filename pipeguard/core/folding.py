@@ -119,11 +119,12 @@ _BETWEEN_WORDS = bytes(code for code in range(128) if not chr(code).isalnum())
 
 SOFTENED = 400  # bytes: a text with more than a backslash in so many is JSON or the like
 
-# Line ends and quotes as JSON escapes them, once and twice; what stands for each is as long.
+# Line ends and quotes as JSON escapes them, three times, twice and once over; what stands for
+# each is as long.
 _ESCAPED_SPACES = tuple(
-    (backslash + sign, b" " * (len(backslash + sign) - 1) + meant)
+    (backslash, [(backslash + sign, meant.rjust(len(backslash) + 1)) for sign, meant in signs])
+    for signs in [((b"n", b" "), (b"t", b" "), (b"r", b" "), (b'"', b'"'))]
     for backslash in (b"\\\\\\", b"\\\\", b"\\")
-    for sign, meant in ((b"n", b" "), (b"t", b" "), (b"r", b" "), (b'"', b'"'))
 )
 
 
@@ -134,9 +135,10 @@ def soften(data: bytes) -> bytes:
     """
     if data.count(b"\\") * SOFTENED < len(data):
         return data  # what little is escaped, `decode` reads
-    for escaped, meant in _ESCAPED_SPACES if b"\\\\" in data else _ESCAPED_SPACES[-4:]:
-        if escaped in data:
-            data = data.replace(escaped, meant)
+    for backslashes, escapes in _ESCAPED_SPACES:
+        if backslashes in data:
+            for escaped, meant in escapes:
+                data = data.replace(escaped, meant)
     return data
 
 
@@ -165,3 +167,19 @@ def _nth_kept(data: bytes, between: bytes, count: int) -> int:
                 return offset
             count -= 1
     return len(data) - 1
+
+
+def extend(ranges: list[Range], low: int, high: int) -> None:
+    """Add a range that begins in the last one or after it."""
+    if ranges and low <= ranges[-1][1]:
+        ranges[-1] = (ranges[-1][0], max(high, ranges[-1][1]))
+    else:
+        ranges.append((low, high))
+
+
+def merged(ranges: list[Range]) -> list[Range]:
+    """The same bytes in ranges that do not touch, in order."""
+    apart: list[Range] = []
+    for low, high in sorted(ranges):
+        extend(apart, low, high)
+    return apart

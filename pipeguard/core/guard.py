@@ -7,7 +7,7 @@ Session sees either all of an approval or nothing of it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pipeguard.core.fingerprint import Pin
 from pipeguard.core.places import Surface
@@ -17,8 +17,7 @@ from pipeguard.core.scan import Engine
 PinKey = tuple[str, str]  # kind and name
 
 
-@dataclass(frozen=True, slots=True)
-class Engines:
+class Engines(NamedTuple):
     """The compiled rules. Each rule is in one engine, whatever it is run over.
 
     Attributes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import replace
 from typing import NamedTuple
 
 from pipeguard.core import codes
@@ -72,7 +71,7 @@ def scanned(where: Where, surface: Surface, value: JsonValue) -> list[Finding]:
         if seen.matches or seen.undecoded or seen.unfinished:
             findings += _told(where, seen)
     if findings and stands_in_name(findings):
-        findings = [replace(finding, tool=None) for finding in findings]
+        findings = [finding._replace(tool=None) for finding in findings]
     return findings
 
 

@@ -24,6 +24,9 @@ MAX_KEYS = 10_000  # members of one object
 MAX_ID_BYTES = 1024  # of a request's id
 MAX_METHOD_BYTES = 1024
 MAX_ID_DIGITS = 40  # an id is compared by its digits, never as a number
+# Of each thread that reads frames: CPython counts how deep its parser is in C, and raises
+# RecursionError at a depth for which this is enough (3.13 needs 2 MiB, the other versions less).
+STACK_BYTES = 8 * 2**20
 
 ENVELOPE = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
 
@@ -93,29 +96,27 @@ def parse_json(frame: bytes) -> JsonValue:
         raise Refusal(
             "protocol.invalid-utf8", "the frame is not valid UTF-8", codes.PARSE_ERROR
         ) from None
-    if holds_more_than(frame, MAX_NODES):
+    if len(frame) > MAX_NODES and holds_more_than(frame, MAX_NODES):
         raise Refusal(
             "protocol.too-many-values",
             f"the frame holds more than {MAX_NODES} values",
             codes.UNSCANNABLE,
             _stray_id(frame),
         )
-    if nests_deeper_than(frame, MAX_DEPTH):
-        raise Refusal(
-            "protocol.too-deep",
-            f"values are nested more than {MAX_DEPTH} deep",
-            codes.UNSCANNABLE,
-            _stray_id(frame),
-        )
     try:
         value: JsonValue = _decode(text)
+    except RecursionError:  # the parser keeps count itself: see STACK_BYTES
+        raise _too_deep(frame) from None
     except (JSONDecodeError, StopIteration):
         raise Refusal(
             "protocol.invalid-json", "the frame is not valid JSON", codes.PARSE_ERROR
         ) from None
     except _Refused as refused:
         raise Refusal(refused.rule, refused.why, refused.code, _stray_id(frame)) from None
-    if (b"\\ud" in frame or b"\\uD" in frame) and _HALF.search(frame.replace(rb"\\", b"  ")):
+    opened = frame.count(b"[") + frame.count(b"{")
+    if opened > MAX_DEPTH and nests_deeper_than(value, MAX_DEPTH):
+        raise _too_deep(frame)
+    if _MAYBE_HALF.search(frame) and _HALF.search(frame.replace(rb"\\", b"  ")):
         raise Refusal(
             "protocol.lone-surrogate",
             "a string holds half a character",
@@ -189,7 +190,7 @@ def is_request_shaped(frame: bytes) -> bool:
     """True where a refused frame asks something rather than answers, as far as can be told."""
     try:
         value = None if isinstance(frame, Oversized) else _read_loosely(frame)
-    except (ValueError, StopIteration):
+    except (ValueError, StopIteration, RecursionError):
         value = None
     if isinstance(value, dict):
         return "method" in value
@@ -206,29 +207,25 @@ def serialise(value: JsonValue) -> bytes:
 
 def holds_more_than(frame: bytes, limit: int) -> bool:
     """True where there are more than `limit` values, with a container's members and itself."""
-    if len(frame) < limit or frame.count(b",") + frame.count(b"[") + frame.count(b"{") < limit:
+    if frame.count(b",") + frame.count(b"[") + frame.count(b"{") < limit:
         return False
     outside = _outside_strings(frame)
     return 1 + outside.count(b",") + outside.count(b"[") + outside.count(b"{") > limit
 
 
-def nests_deeper_than(frame: bytes, limit: int) -> bool:
-    """True where brackets outside of strings nest more than `limit` deep.
-
-    Counts without recursion, so that no parser is ever given a nesting bomb. Each round takes
-    the innermost pairs away, one level of each, so that the rounds are bounded by the limit.
-    """
-    if frame.count(b"[") + frame.count(b"{") <= limit:
-        return False
-    # Whether the kinds of brackets fit together is for the parser to say.
-    brackets = _outside_strings(frame).translate(_SQUARE, _ALL_BUT_BRACKETS)
+def nests_deeper_than(value: JsonValue, limit: int) -> bool:
+    """True where arrays and objects nest more than `limit` deep, counted without recursion."""
+    level = [value] if type(value) is dict or type(value) is list else []
     for _ in range(limit):
-        shorter = brackets.replace(b"[]", b"")
-        if len(shorter) == len(brackets):
-            # What cannot be paired is either refused by the parser or an unclosed bomb.
-            return shorter.count(b"[") > limit
-        brackets = shorter
-    return b"[" in brackets
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if type(outer) is dict else outer)
+            if type(inner) is dict or type(inner) is list
+        ]
+        if not level:
+            return False
+    return bool(level)
 
 
 def _outside_strings(frame: bytes) -> bytes:
@@ -245,13 +242,17 @@ class _Refused(Exception):  # noqa: N818  becomes a Refusal where the frame is k
 
 def _pairs(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
     value = dict(pairs)
-    if len(value) != len(pairs):
-        why = "an object has the same key twice"
-        raise _Refused("protocol.duplicate-key", why, codes.INVALID_REQUEST)
-    if len(value) > MAX_KEYS:
-        why = f"an object has more than {MAX_KEYS} keys"
-        raise _Refused("protocol.too-many-keys", why, codes.UNSCANNABLE)
+    if len(pairs) != len(value) or len(pairs) > MAX_KEYS:
+        raise _bad_keys(len(pairs), len(value))
     return value
+
+
+def _bad_keys(written: int, different: int) -> _Refused:
+    if written != different:
+        why = "an object has the same key twice"
+        return _Refused("protocol.duplicate-key", why, codes.INVALID_REQUEST)
+    why = f"an object has more than {MAX_KEYS} keys"
+    return _Refused("protocol.too-many-keys", why, codes.UNSCANNABLE)
 
 
 def _constant(name: str) -> NoReturn:
@@ -278,15 +279,13 @@ def _decode(text: str) -> JsonValue:
 
 def _read_loosely(frame: bytes) -> JsonValue:
     """Read for its outline alone what was refused: of duplicate keys the last one counts."""
-    if nests_deeper_than(frame, MAX_DEPTH) or holds_more_than(frame, MAX_NODES):
+    if holds_more_than(frame, MAX_NODES):
         return None
     value: JsonValue = _LOOSE_DECODER.decode(frame.decode("utf-8"))
     return value
 
 
 _LOOSE_DECODER = JSONDecoder(parse_float=Number, parse_int=Number)
-_ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_SQUARE = bytes.maketrans(b"{}", b"[]")
 
 
 def _check_keys(value: JsonObject, id_token: str | None) -> None:
@@ -329,6 +328,11 @@ def _method(value: JsonObject, id_token: str | None) -> str:
     return method
 
 
+def _too_deep(frame: bytes) -> Refusal:
+    why = f"values are nested more than {MAX_DEPTH} deep"
+    return Refusal("protocol.too-deep", why, codes.UNSCANNABLE, _stray_id(frame))
+
+
 def _invalid(rule: str, why: str, id_token: str | None) -> Refusal:
     return Refusal(rule, why, codes.INVALID_REQUEST, id_token)
 
@@ -344,6 +348,7 @@ _TAIL_ID = re.compile(
 
 _TELLING = re.compile(rb'"(method|params|result|error)"\s*:')
 
+_MAYBE_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 # An escape for half a character without the other half beside it (RFC 8259, section 8.2).
 _HALF = re.compile(
     rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"

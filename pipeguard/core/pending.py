@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 REMEMBERED_SECONDS = 60.0  # a late answer to a cancelled request is no violation for so long
 MAX_REMEMBERED = 1024  # cancelled requests, and tasks that tell of progress
 
 
-@dataclass(slots=True)
 class Request:
     """A request that went on and has no answer yet.
 
@@ -22,13 +19,25 @@ class Request:
         forwarded: False while it is being judged: nothing may answer it yet.
     """
 
-    id_token: str
-    method: str
-    tool: str | None
-    since: float
-    progress_token: str | None = None
-    progress: float = float("-inf")
-    forwarded: bool = False
+    __slots__ = (
+        *("forwarded", "id_token", "method", "progress", "progress_token", "since", "tool"),
+    )
+
+    def __init__(
+        self,
+        id_token: str,
+        method: str,
+        tool: str | None,
+        since: float,
+        progress_token: str | None = None,
+    ) -> None:
+        self.id_token = id_token
+        self.method = method
+        self.tool = tool
+        self.since = since
+        self.progress_token = progress_token
+        self.progress = float("-inf")
+        self.forwarded = False
 
 
 class Pending:

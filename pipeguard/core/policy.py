@@ -7,9 +7,9 @@ lets it be, and a limit is the least of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from enum import Enum
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 from pipeguard.core.finding import Action, Confidence, Drift, Severity
 from pipeguard.core.framing import DEFAULT_LIMIT_BYTES
@@ -35,8 +35,7 @@ class Trust(Enum):
     REVIEW = "review"  # held until a person approves it
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(NamedTuple):
     """What an entry of a policy is matched against.
 
     Attributes:
@@ -56,8 +55,7 @@ class Subject:
     tool: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Selector:
+class Selector(NamedTuple):
     """Globs that a subject must fit, all of those given; `*` stands for anything."""
 
     rule: str = "*"
@@ -79,16 +77,14 @@ class Selector:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ActionEntry:
+class ActionEntry(NamedTuple):
     """An entry of `actions`: what to do where the selector fits."""
 
     where: Selector
     action: Action
 
 
-@dataclass(frozen=True, slots=True)
-class Exempt:
+class Exempt(NamedTuple):
     """An entry of `exceptions`: a false alarm that a person allowed.
 
     Attributes:
@@ -102,8 +98,7 @@ class Exempt:
     until: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """What a peer may ask of us.
 
     Attributes:
@@ -119,8 +114,7 @@ class Limits:
     timeout_seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(NamedTuple):
     """One file's wishes.
 
     Attributes:
@@ -154,14 +148,13 @@ class Layer:
         return not self.tools_allow or any(fnmatchcase(tool, p) for p in self.tools_allow)
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """What to do about findings, which tools may be called, and what peers may ask of us."""
 
     mode: Mode = Mode.ENFORCE
     trust: Trust = Trust.FIRST_USE
     layers: tuple[Layer, ...] = (Layer(),)
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = Limits()
     drift_allow: frozenset[Drift] = frozenset()
     stop_without_audit: bool = False
     audit_keep_days: int = DEFAULT_KEEP_DAYS  # 0 for ever
@@ -179,16 +172,15 @@ class Policy:
     def sooner(self, seconds: float) -> Policy:
         """The same, its exceptions ending so much sooner on the session's clock."""
         layers = tuple(
-            replace(
-                layer,
+            layer._replace(
                 exceptions=tuple(
-                    replace(one, until=None if one.until is None else one.until - seconds)
+                    one._replace(until=None if one.until is None else one.until - seconds)
                     for one in layer.exceptions
-                ),
+                )
             )
             for layer in self.layers
         )
-        return replace(self, layers=layers)
+        return self._replace(layers=layers)
 
     def calls(self, tool: str) -> bool:
         """True where every layer lets a tool be called."""

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from enum import Enum
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pipeguard.core.checks import known
 from pipeguard.core.finding import Confidence, Severity
@@ -43,8 +42,7 @@ class Boundary(Enum):
 Sample = str | Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """One entry of a pack.
 
     Attributes:
@@ -136,16 +134,16 @@ _Choice = TypeVar("_Choice", bound=Enum)
 def as_record(rule: Rule) -> dict[str, object]:
     """The rule as JSON values, for the cache of compiled rules."""
     record: dict[str, object] = {}
-    for field in fields(rule):
-        value = getattr(rule, field.name)
+    for name in rule._fields:
+        value = getattr(rule, name)
         if isinstance(value, frozenset):
-            record[field.name] = sorted(item.value for item in value)
+            record[name] = sorted(item.value for item in value)
         elif isinstance(value, Severity | Confidence):
-            record[field.name] = value.name.lower()
+            record[name] = value.name.lower()
         elif isinstance(value, Boundary):
-            record[field.name] = value.value
+            record[name] = value.value
         else:
-            record[field.name] = value
+            record[name] = value
     return record
 
 
@@ -179,7 +177,7 @@ def _set(kind: type[_Choice], words: tuple[str, ...]) -> frozenset[_Choice]:
     return frozenset(map(kind, words))
 
 
-_FIELDS = frozenset(field.name for field in fields(Rule))
+_FIELDS = frozenset(Rule._fields)
 
 
 def _rule(source: str, pack: str, entry: dict[str, Any]) -> Rule:

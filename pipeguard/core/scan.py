@@ -8,12 +8,10 @@ the hit on, the rule's own expression is run. The same pass finds the cues of en
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from copy import copy
-from dataclasses import dataclass
-from itertools import accumulate
 from operator import itemgetter
+from typing import NamedTuple
 
 from pipeguard.core import folding, views
 from pipeguard.core.checks import Check, placeholder, run
@@ -41,8 +39,7 @@ LEVELS = 2  # of encodings inside each other
 PlaceOf = Callable[[Path], str]
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """What a rule found.
 
     Attributes:
@@ -68,8 +65,7 @@ class Match:
     excerpt: str
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """What was seen in one value.
 
     Attributes:
@@ -104,7 +100,7 @@ def build(rules: Iterable[Rule], surface: Surface) -> tuple[bytes, bytes]:
     """
     chosen = [rule for rule in rules if home(rule) is surface]
     cues = [(views.CUES[cue], False) for cue in views.Cue]
-    plain = [(rule.pattern, rule.ignore_case) for rule in chosen]
+    plain = [(rule.pattern, rule.ignore_case) for rule in chosen if _is_plain(rule)]
     return make(cues + plain), make(list(filter(itemgetter(0), map(_squeezed, chosen))))
 
 
@@ -130,6 +126,7 @@ class Engine:
         self.rules = tuple(rule for rule in rules if home(rule) is surface)
         self.surfaces = frozenset(s for rule in self.rules for s in rule.surfaces)
         self.keyed = surface is Surface.TO_SERVER
+        self._looked_for = tuple(filter(_is_plain, self.rules))
         self._squeezable = tuple(rule for rule in self.rules if _squeezed(rule)[0])
         self._plain = Plan(plain)
         self._squeezed = Plan(squeezed)
@@ -204,7 +201,7 @@ class Engine:
             if index < len(views.Cue):
                 cues.append(views.Cue(index))
             else:
-                hits.append(self.rules[index - len(views.Cue)])
+                hits.append(self._looked_for[index - len(views.Cue)])
         return cues, hits
 
 
@@ -241,7 +238,7 @@ class _Scan:
         if self.engine.keyed:
             self._join()
             return
-        for low, high in _merged(squeezable):
+        for low, high in folding.merged(squeezable):
             self._squeeze(folded, low, high, whole=bool(changed))
         if self.text.is_several and len(data) <= JOINED_BYTES:
             # A word that is cut in two by the end of a content block.
@@ -286,7 +283,7 @@ class _Scan:
                 break
             cues, hits = self.engine.look(data[low:high], squeezed=squeezed)
             for cue in cues:
-                _extend(cued.setdefault(cue, []), low, high)
+                folding.extend(cued.setdefault(cue, []), low, high)
             for rule in hits:
                 if view not in rule.views or self.surface not in rule.surfaces:
                     continue
@@ -298,11 +295,14 @@ class _Scan:
     def _decode(
         self, data: bytes, cued: dict[views.Cue, list[folding.Range]], origin: _Origin, levels: int
     ) -> None:
+        if not self.engine.keyed:
+            cued.pop(views.Cue.LABELS, None)  # only what goes out goes out by a host's name
         found = views.decode(data, cued, self.budget) if cued else []
         if not found:
             return
-        inner = _Origin(self, "", whole=origin.whole, outer=origin, parts=found, read=data)
-        decoded = b"\n".join(item.data for item in found)
+        parts = views.Parts(found, data)
+        inner = _Origin(self, "", whole=origin.whole, outer=origin, parts=parts)
+        decoded = parts.data
         cued = self._pass(decoded, View.DECODED, inner)
         folded, changed = folding.fold(decoded)
         if changed:
@@ -386,8 +386,7 @@ class _Scan:
         return confidence
 
 
-@dataclass(slots=True)
-class _Origin:
+class _Origin(NamedTuple):
     """The way back from a reading to the text that it was made of.
 
     Attributes:
@@ -398,8 +397,7 @@ class _Origin:
         squeezed_from: what it was squeezed from.
         offset: where that begins in the text.
         outer: of the reading that it was decoded or folded from.
-        parts: what was decoded.
-        read: the reading that the parts were decoded from.
+        parts: what was decoded, where it is made of that.
     """
 
     scan: _Scan
@@ -409,8 +407,7 @@ class _Origin:
     squeezed_from: bytes | None = None
     offset: int = 0
     outer: _Origin | None = None
-    parts: list[views.Decoded] | None = None
-    read: bytes = b""
+    parts: views.Parts | None = None
 
     def admits(self, start: int, end: int) -> bool:
         """False where the match is no other than one of the plain text."""
@@ -428,6 +425,8 @@ class _Origin:
         found = data[start:end]
         while start < end - 1 and data[start] in b" \t\r\n":
             start += 1  # so that the match stands in its own line
+        if rule.places and not self.joined and not self._may_stand(rule, start, end):
+            return None
         view, low, high, exact = self._trace(start, end)
         paths: list[Path] = []
         if self.joined:
@@ -439,7 +438,7 @@ class _Origin:
             return None
         exact = exact and not self.whole
         first, last = text.span(low, high) if exact else (0, 0)
-        if "tags" in view:
+        if _HIDDEN.search(view):
             confidence = Confidence.HIGH  # nobody hides harmless words
         elif rule.pack != "secrets" and len(data) <= SHORT_BYTES and _ENCODED.search(view):
             confidence = Confidence(min(Confidence.HIGH, confidence + 1))  # nor encodes them
@@ -448,6 +447,16 @@ class _Origin:
             path = _untold(path, found.decode("utf-8", "replace"))
         return Match(rule, confidence, view, path, first, last, exact, tuple(paths), excerpt)
 
+    def _may_stand(self, rule: Rule, start: int, end: int) -> bool:
+        """False where the rule does not ask in the string that the stretch stands in for sure."""
+        origin = self
+        while origin.outer is not None:
+            if origin.parts is not None:
+                _, _, start, end = origin.parts.at(start)
+            origin = origin.outer
+        path = self.scan.text.path_at(start)
+        return path != self.scan.text.path_at(end - 1) or _placed(rule, self.scan.place_of(path))
+
     def _trace(self, start: int, end: int) -> tuple[str, int, int, bool]:
         """The chain of readings down to the text, and the span there, in bytes."""
         if self.squeezed_from is not None:
@@ -455,23 +464,25 @@ class _Origin:
             low, high = folding.unsqueezed(self.squeezed_from, start, end, words=words)
             return "squeezed", low + self.offset, high + self.offset, not self.whole
         if self.parts is not None and self.outer is not None:
-            ends = list(accumulate(len(part.data) + 1 for part in self.parts))
-            index = min(bisect_right(ends, start), len(self.parts) - 1)
-            part = self.parts[index]
-            begins = ends[index] - len(part.data) - 1
-            low, high = views.origin(part, self.read, start - begins, end - begins)
-            chain, low, high, _ = self.outer._trace(low, high)
-            return f"{chain}>{part.view}".removeprefix(">"), low, high, False
+            view = self.parts.at(start).view
+            chain, low, high, _ = self.outer._trace(*self.parts.origin(start, end))
+            return f"{chain}>{view}".removeprefix(">"), low, high, False
         if self.outer is not None:  # a folded reading of decoded parts
             chain, low, high, _ = self.outer._trace(start, end)
             return f"{chain}>folded", low, high, False
         return self.chain, start, end, True
 
 
+_HIDDEN = re.compile("tags|selectors|bits")
 _ENCODED = re.compile("base64|hex|base32")
 _SPACE_TOKEN = re.compile(
     r"(?:\\s|(?<!\\) |\[(?:[^\]\\]|\\.)*\\s(?:[^\]\\]|\\.)*\])(?:\{[0-9,]*\}|[+*?])?\??"
 )
+
+
+def _is_plain(rule: Rule) -> bool:
+    """True where a rule is run over a text with its spaces."""
+    return rule.views != {View.SQUEEZED}
 
 
 def _squeezed(rule: Rule) -> tuple[str, bool]:
@@ -501,20 +512,6 @@ def _blocks(length: int, ranges: list[folding.Range] | None = None) -> Iterator[
 def _taken(cued: dict[views.Cue, list[folding.Range]]) -> list[folding.Range]:
     """Take the cues of what may be squeezed out of those of encodings."""
     return [found for cue in views.SQUEEZED_CUES for found in cued.pop(cue, ())]
-
-
-def _extend(ranges: list[folding.Range], low: int, high: int) -> None:
-    if ranges and low <= ranges[-1][1]:
-        ranges[-1] = (ranges[-1][0], max(high, ranges[-1][1]))
-    else:
-        ranges.append((low, high))
-
-
-def _merged(ranges: list[folding.Range]) -> list[folding.Range]:
-    merged: list[folding.Range] = []
-    for low, high in sorted(ranges):
-        _extend(merged, low, high)
-    return merged
 
 
 def _secret_span(match: re.Match[bytes]) -> tuple[int, int]:

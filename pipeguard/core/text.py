@@ -10,14 +10,16 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, islice
 
 from pipeguard.core.message import JsonValue, Number
 from pipeguard.core.places import ASIDE, Path
 
 MOST_BLOCKS = 64  # values between which a model's words could be cut in two
+MORE = 256  # segments of which the start is looked for at a time
 MIN_NUMBER_DIGITS = 9  # shorter numbers name nobody and nothing
+
+_Place = tuple[Path, int, str]
 
 
 class Text:
@@ -63,30 +65,33 @@ class Text:
     def span(self, start: int, end: int) -> tuple[int, int]:
         """A stretch of `data` as code points of the string that it begins in."""
         index = self._index(start)
-        begins, ends = self._bounds()[index], self._bounds()[index + 1] - 1
+        begins, ends = self._start(index), self._start(index + 1) - 1
         skipped, length = 0, len(self._segments[index])
         if self._keyed:
-            _, skipped, value = self._located()[index]
+            _, skipped, value = self._place(index)
             length = len(value)
         first = len(self.data[begins:start].decode("utf-8", "ignore")) - skipped
         last = first + len(self.data[start : min(end, ends)].decode("utf-8", "ignore"))
         return max(0, first), min(max(0, last), length)
 
-    def _bounds(self) -> list[int]:
-        ways = self._way_back()
-        if not ways.starts:
-            lengths = (len(segment.encode("utf-8")) + 1 for segment in self._segments)
-            ways.starts = list(accumulate(lengths, initial=0))
-        return ways.starts
+    def _start(self, index: int) -> int:
+        """Where a segment starts, in bytes of `data`."""
+        starts = self._way_back().starts
+        for segment in self._segments[len(starts) - 1 : index]:
+            starts.append(starts[-1] + len(segment.encode("utf-8")) + 1)
+        return starts[index]
 
     def _way_back(self) -> _Ways:
         if self._ways is None:
             walk = _walk_keyed if self._keyed else _walk
-            self._ways = _Ways(list(walk(self._value, ())))
+            self._ways = _Ways(walk(self._value, ()))
         return self._ways
 
     def _index(self, start: int) -> int:
-        return max(0, min(bisect_right(self._bounds(), start) - 1, len(self._segments) - 1))
+        starts, last = self._way_back().starts, len(self._segments) - 1
+        while starts[-1] <= start and len(starts) <= last:
+            self._start(min(last, len(starts) + MORE))
+        return max(0, min(bisect_right(starts, start) - 1, last))
 
     def locate_joined(self, start: int, end: int) -> tuple[list[Path], bool]:
         """The strings under a stretch of `joined`; True where it is more than one."""
@@ -101,34 +106,45 @@ class Text:
         return crossed, len(crossed) > 1
 
     def _path_of(self, index: int) -> Path:
-        located = self._located()
-        if index < len(located):
-            return located[index][0]
+        if self._keyed or index < len(self._values):
+            return self._place(index)[0]
         known = self._way_back().key_paths
         if index not in known:
             known[index] = next(_key_paths(self._value, self._segments[index]), ())
         return known[index]
 
-    def _located(self) -> list[tuple[Path, int, str]]:
-        """Path, length of the key before it, and value of each segment in order."""
-        return self._way_back().places
+    def _place(self, index: int) -> _Place:
+        """Path, length of the key before it, and value of a segment."""
+        ways = self._way_back()
+        ways.places.extend(islice(ways.walk, max(0, index + 1 - len(ways.places))))
+        return ways.places[index]
+
+    def _located(self) -> list[_Place]:
+        """Those of each segment in order."""
+        ways = self._way_back()
+        ways.places.extend(ways.walk)
+        return ways.places
 
 
-@dataclass(slots=True)
 class _Ways:
-    """What is only needed once something was found.
+    """What is only needed once something was found, as far as it was needed.
 
     Attributes:
+        walk: goes on with `places`.
         places: of each value its path, the length of the key before it, and itself.
         starts: of each segment, in bytes of `data`.
         joined_starts: of each value, in bytes of the values joined.
         key_paths: of segments that are keys, once asked for.
     """
 
-    places: list[tuple[Path, int, str]]
-    starts: list[int] = field(default_factory=list)
-    joined_starts: list[int] = field(default_factory=list)
-    key_paths: dict[int, Path] = field(default_factory=dict)
+    __slots__ = ("joined_starts", "key_paths", "places", "starts", "walk")
+
+    def __init__(self, walk: Iterator[_Place]) -> None:
+        self.walk = walk
+        self.places: list[_Place] = []
+        self.starts = [0]
+        self.joined_starts: list[int] = []
+        self.key_paths: dict[int, Path] = {}
 
 
 def _collect(value: JsonValue, texts: list[str], aside: dict[str, None]) -> None:
@@ -152,7 +168,7 @@ def _collect(value: JsonValue, texts: list[str], aside: dict[str, None]) -> None
         texts.append(value)
 
 
-def _walk(value: JsonValue, path: Path) -> Iterator[tuple[Path, int, str]]:
+def _walk(value: JsonValue, path: Path) -> Iterator[_Place]:
     if type(value) is dict:
         for key, item in value.items():
             if type(item) is not str or key not in ASIDE:
@@ -182,7 +198,7 @@ def _collect_keyed(value: JsonValue, texts: list[str], values: list[str]) -> Non
         values.append(value)
 
 
-def _walk_keyed(value: JsonValue, path: Path) -> Iterator[tuple[Path, int, str]]:
+def _walk_keyed(value: JsonValue, path: Path) -> Iterator[_Place]:
     if type(value) is dict:
         for key, item in value.items():
             if type(item) is str or (type(item) is Number and len(item) >= MIN_NUMBER_DIGITS):

@@ -38,12 +38,25 @@ def verdict_of(  # noqa: PLR0913  a Verdict has as many parts
     request: Request | None = None,
 ) -> Verdict:
     """The verdict on a message, its findings the most serious first."""
-    if findings:
-        findings = sorted(findings, key=lambda f: (-f.action, -f.severity, -f.confidence))
+    if not findings:
+        method, tool = (request.method, request.tool) if request else (message.method, None)
+        return Verdict(
+            direction,
+            message.frame,
+            Action.ALLOW,
+            forward,
+            reply,
+            (),
+            event,
+            message.kind,
+            method,
+            tool,
+        )
+    findings = sorted(findings, key=lambda f: (-f.action, -f.severity, -f.confidence))
     return Verdict(
         direction,
         message.frame,
-        findings[0].action if findings else Action.ALLOW,
+        findings[0].action,
         forward,
         reply,
         tuple(findings),

@@ -13,25 +13,29 @@ from __future__ import annotations
 import re
 from base64 import b32decode
 from binascii import Error as Base64Error
-from binascii import a2b_base64, unhexlify
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from binascii import a2b_base64, a2b_qp, unhexlify
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum
+from itertools import accumulate
+from typing import NamedTuple
 
-from pipeguard.core.folding import Range
+from pipeguard.core import spellings
+from pipeguard.core.folding import Range, merged
 
 MIN_TEXT_BYTES = 8  # decoded: what is shorter says nothing
-PIECE_BYTES = 2048  # read at a time to find the way back
+PIECE_BYTES = 2048  # read at a time for the way back
 AROUND_BYTES = 384  # of plain text on either side of something encoded that are read with it
 MAX_CALLS = 40_000  # replacements and decodings made by Python calls in one text, about 30 ms
 MAX_DECODED_BYTES = 4 * 2**20  # of all decoded readings of one text
 MAX_RUN_BYTES = 2**20  # of one encoded run
+MAX_INFLATED_BYTES = 2**20  # of one compressed run
 MAX_BASE32_BYTES = 2**15  # of one run: this decoder is slow
+ENTITY_ROUNDS = 3  # `&amp;amp;#105;` is one letter in the end
 MIN_PRINTABLE = 0.9  # of decoded bytes, or it is noise: images, digests, identifiers
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(NamedTuple):
     """What an encoded stretch of a text says.
 
     Attributes:
@@ -45,6 +49,9 @@ class Decoded:
     view: str
     start: int
     end: int
+
+
+_Decoder = Callable[[bytes, int, int, "Budget"], list[Decoded]]
 
 
 class Budget:
@@ -100,6 +107,15 @@ class Cue(IntEnum):
     SEPARATED_HEX = 8
     SPACED = 9  # letters that stand apart
     RUN_TOGETHER = 10  # words that do not
+    ENTITY = 11
+    QUOTED_PRINTABLE = 12
+    SELECTORS = 13  # bytes as variation selectors
+    BITS = 14  # bits as invisible characters
+    LABELS = 15  # of a host name, or the like
+    COMPRESSED = 16
+    TURNED = 17  # by thirteen letters
+    REVERSED = 18
+    LEET = 19
 
 
 _B64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -131,6 +147,8 @@ _B32_GROUP = (
     + _class(_B32, (i for i in range(32) if 1 <= i % 8 <= 3))
     + "[A-Z2-7]"
 )
+# What stands before a host's name where one is asked for.
+_HOST = r"(?:://|@|: |\b(?:dig|host|ping|nslookup)\s)"
 # Weaker than the expressions below wherever that makes a much smaller automaton.
 CUES: dict[Cue, str] = {
     Cue.PERCENT: "%[0-9A-Fa-f]{2}",
@@ -144,6 +162,15 @@ CUES: dict[Cue, str] = {
     Cue.SEPARATED_HEX: "(?:(?:0x)?[2-7][0-9A-Fa-f][ :,-]{1,2}){7}(?:0x)?[2-7]",
     Cue.SPACED: r"[^A-Za-z0-9](?:[A-Za-z0-9][ ._*|,/-]){5}",
     Cue.RUN_TOGETHER: "[A-Za-z]{20}",
+    Cue.ENTITY: "&(?:#[0-9]{2}|#[Xx][0-9A-Fa-f]{2}|[A-Za-z]{2,6};)",
+    Cue.QUOTED_PRINTABLE: "(?:=[0-9A-F]{2}[^=\\n]{0,3}){3}|[A-Za-z0-9,.]=\\r?\\n[A-Za-z0-9]",
+    Cue.SELECTORS: "\\xf3\\xa0[\\x84-\\x87]|(?:\\xef\\xb8[\\x80-\\x8f]){4}",
+    Cue.BITS: "(?:\\xe2\\x81[\\xa2\\xa4]){8}|(?:\\xe2\\x80[\\x8b-\\x8d]){8}",
+    Cue.LABELS: rf"{_HOST}[A-Za-z0-9_-]{{8,63}}\.[A-Za-z_-]{{0,20}}[0-9][A-Za-z0-9_-]{{4}}",
+    Cue.COMPRESSED: "(?:H4sI|eJ[w-z0-9+/_-]|eN[o-r]|eAE|eF[4-7])[A-Za-z0-9+/_-]{20}",
+    Cue.TURNED: spellings.TURNED,
+    Cue.REVERSED: spellings.REVERSED,
+    Cue.LEET: spellings.LEET,
 }
 # Of these the squeezed reading may say something.
 SQUEEZED_CUES = (Cue.SPACED, Cue.RUN_TOGETHER)
@@ -162,6 +189,14 @@ _BASE64 = re.compile(f"(?:{_B64_GROUP}){{4}}".encode())
 _HEX = re.compile(rb"(?:[2-7][0-9A-Fa-f]|0[9AaDd]){8}")
 _REST_OF_HEX = re.compile(rb"[0-9A-Fa-f]*+")
 _BASE32 = re.compile(f"(?:{_B32_GROUP}){{2}}[A-Z2-7]*".encode())
+_SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
+_BITS = re.compile(
+    "[\u2062\u2064]{64,}|[\u200b\u200c]{64,}|[\u200c\u200d]{64,}|[\u200b\u200d]{64,}"
+)
+_LABELS = re.compile(
+    rf"{_HOST}([A-Za-z0-9_-]{{8,63}}+(?:\.[A-Za-z0-9_-]{{1,63}}+){{2,32}})".encode()
+)
+_COMPRESSED = re.compile(CUES[Cue.COMPRESSED].encode())
 _HEX_DIGITS = b"0123456789ABCDEFabcdef"
 _UPPER_BASE32 = _B32.encode()
 _LOWER_BASE32 = _UPPER_BASE32.lower()
@@ -189,15 +224,14 @@ def decode(data: bytes, cued: dict[Cue, list[Range]], budget: Budget) -> list[De
         budget: what it may cost; shared by all levels of one message.
     """
     found: list[Decoded] = []
-    escapes = sorted({*cued.pop(Cue.ESCAPE, ()), *cued.pop(Cue.SIMPLE_ESCAPE, ())})
-    for start, end in escapes:
+    for start, end in merged([*cued.pop(Cue.ESCAPE, ()), *cued.pop(Cue.SIMPLE_ESCAPE, ())]):
         found += _escapes(data, start, end, budget)
     for cue, ranges in cued.items():
         decoder = _DECODERS.get(cue, _nothing)
         for start, end in ranges:
             found += decoder(data, start, end, budget)
     return [
-        item if item.data.isascii() else replace(item, data=_valid(item.data))
+        item if item.data.isascii() else item._replace(data=_valid(item.data))
         for item in found
         if budget.admits(item.data)
     ]
@@ -207,20 +241,62 @@ def _valid(data: bytes) -> bytes:
     return data.decode("utf-8", "replace").encode("utf-8")
 
 
-def origin(part: Decoded, data: bytes, start: int, end: int) -> Range:
-    """About where a stretch of something decoded stands in the text that it was decoded from."""
-    reader = _PIECEWISE.get(part.view)
-    if reader is None:
-        return part.start, part.end
-    low, read = part.start, 0
-    while low < part.end:  # piece by piece, until the pieces read as far as the stretch
-        high = min(low + PIECE_BYTES, part.end)
-        length = len(reader(data[low:high]))
-        if read + length > start:
-            break
-        low, read = high, read + length
-    first = min(low + start - read, part.end - 1)
-    return first, min(max(first + end - start, first + 1), part.end)
+class Parts:
+    """All that was decoded from one reading, and the way back to it.
+
+    Attributes:
+        data: the decoded texts, one a line.
+    """
+
+    __slots__ = ("_ends", "_found", "_pieces", "_read", "data")
+
+    def __init__(self, found: list[Decoded], read: bytes) -> None:
+        self._found = found
+        self._read = read
+        self._ends: list[int] = []  # once asked for, where each part ends in `data`
+        self._pieces: dict[int, list[int]] = {}
+        self.data = b"\n".join(part.data for part in found)
+
+    def at(self, start: int) -> Decoded:
+        """The part that a byte of `data` stands in."""
+        return self._found[self._index(start)]
+
+    def origin(self, start: int, end: int) -> Range:
+        """About where a stretch of `data` stands in the text that it was decoded from."""
+        index = self._index(start)
+        part, begins = self._found[index], self._ends[index - 1] if index else 0
+        if part.view == "reversed":
+            return max(part.start, part.end + begins - end), part.end + begins - start
+        reader = _PIECEWISE.get(part.view)
+        if reader is None:
+            return part.start, part.end
+        if index not in self._pieces:
+            cuts = range(part.start, part.end, PIECE_BYTES)
+            texts = (self._read[cut : min(cut + PIECE_BYTES, part.end)] for cut in cuts)
+            lengths = (len(reader(text)) for text in texts)
+            self._pieces[index] = list(accumulate(lengths, initial=begins))
+        pieces = self._pieces[index]
+        nth = min(bisect_right(pieces, start), len(pieces) - 1) - 1
+        first = min(part.start + nth * PIECE_BYTES + start - pieces[nth], part.end - 1)
+        return first, min(max(first + end - start, first + 1), part.end)
+
+    def _index(self, start: int) -> int:
+        if not self._ends:
+            self._ends.extend(accumulate(len(part.data) + 1 for part in self._found))
+        return min(bisect_right(self._ends, start), len(self._ends) - 1)
+
+
+def _windowed(view: str, cue: Cue, reader: Callable[[bytes], bytes]) -> _Decoder:
+    """A decoder of what keeps the text around it: windows round each cue are read as a whole."""
+    pattern = re.compile(CUES[cue].encode())
+
+    def decoder(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
+        return [
+            Decoded(reader(data[low:high]), view, low, high)
+            for low, high in _around(pattern, data, start, end, budget)
+        ]
+
+    return decoder
 
 
 def _percent(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
@@ -244,8 +320,7 @@ def _around(
         else:
             windows.append((low, high))
         # What follows near by is in the window; the last of it may push its end on.
-        last = max(data.rfind(sign, match.end(), high) for sign in (b"%", b"\\"))
-        position = max(match.end(), last)
+        position = max(match.end(), data.rfind(data[match.start() : match.start() + 1], 0, high))
     return windows
 
 
@@ -416,10 +491,100 @@ def _from_base32(run: bytes) -> bytes:
         return b32decode(token[: len(token) // 8 * 8])
 
 
+def _plain_of_entities(block: bytes) -> bytes:
+    import html  # here, since its table of names is large
+
+    text = block.decode("utf-8", "replace")
+    for _ in range(ENTITY_ROUNDS):
+        plain = html.unescape(text)
+        if plain == text:
+            break
+        text = plain
+    return text.encode("utf-8", "replace")
+
+
+def _plain_of_quoted_printable(block: bytes) -> bytes:
+    return a2b_qp(block)
+
+
+def _selectors(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
+    """Bytes written as variation selectors: the first sixteen, and the rest."""
+    found: list[Decoded] = []
+    text = data[start:end].decode("utf-8", "ignore")
+    for run in _SELECTORS.finditer(text):
+        codes = (ord(character) for character in run[0])
+        plain = bytes(c - 0xFE00 if c < 0xFF00 else c - 0xE0100 + 16 for c in codes)
+        if budget.call() and _reads(plain):
+            found.append(Decoded(plain, "selectors", start, end))
+    return found
+
+
+def _bits(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
+    """Bits written as two invisible characters, eight to a byte."""
+    found: list[Decoded] = []
+    text = data[start:end].decode("utf-8", "ignore")
+    for run in _BITS.finditer(text):
+        for one in set(run[0]):
+            bits = "".join("1" if character == one else "0" for character in run[0])
+            whole = len(bits) // 8
+            plain = int(bits[: whole * 8], 2).to_bytes(whole, "big")
+            if budget.call() and _reads(plain):
+                found.append(Decoded(plain, "bits", start, end))
+    return found
+
+
+def _labels(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
+    """The labels of a name with nothing between: what is sent out by asking for a host."""
+    return [
+        Decoded(match[1].replace(b".", b""), "labels", match.start(1), match.end())
+        for match in _LABELS.finditer(data, start, end)
+        if budget.call()
+    ]
+
+
+def _compressed(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
+    found: list[Decoded] = []
+    position = start
+    while (match := _COMPRESSED.search(data, position, end)) and budget.call():
+        rest = _REST_OF_RUN.match(data, match.end(), match.end() + MAX_RUN_BYTES)
+        position = rest.end() if rest else match.end()
+        plain = _inflated(_from_base64(data[match.start() : position]), budget)
+        if _reads(plain):
+            found.append(Decoded(plain, "base64>compressed", match.start(), position))
+    return found
+
+
+def _inflated(packed: bytes, budget: Budget) -> bytes:
+    """What gzip or zlib packed, as far as it goes and is not too much (RFC 1950, RFC 1952)."""
+    import zlib
+
+    unpacker = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)  # either header
+    try:
+        plain = unpacker.decompress(packed, MAX_INFLATED_BYTES)
+    except zlib.error:
+        return b""
+    budget.spent = budget.spent or bool(unpacker.unconsumed_tail)
+    return plain
+
+
+def _respelt(view: str, readers: Sequence[Callable[[bytes], bytes]]) -> _Decoder:
+    """A decoder of a whole stretch in which a watched word stands in another spelling."""
+
+    def decoder(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
+        texts = (reader(data[start:end]) for reader in readers if start < end and budget.call())
+        return [Decoded(text, view, start, end) for text in texts]
+
+    return decoder
+
+
 # Readings that keep what stands around: the way back is found by reading heads of the text.
 _PIECEWISE: dict[str, Callable[[bytes], bytes]] = {
     "percent": _plain_of_percent,
     "escapes": _plain_of_escapes,
+    "entities": _plain_of_entities,
+    "quoted-printable": _plain_of_quoted_printable,
+    "rot13": spellings.rot13,
+    "leet": spellings.unleet,
 }
 
 
@@ -427,7 +592,7 @@ def _nothing(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]
     return []
 
 
-_DECODERS: dict[Cue, Callable[[bytes, int, int, Budget], list[Decoded]]] = {
+_DECODERS: dict[Cue, _Decoder] = {
     Cue.PERCENT: _percent,
     Cue.TAGS: _tags,
     Cue.BASE64: _base64,
@@ -435,6 +600,17 @@ _DECODERS: dict[Cue, Callable[[bytes, int, int, Budget], list[Decoded]]] = {
     Cue.BASE32: _base32,
     Cue.LONG_RUN: _long_run,
     Cue.SEPARATED_HEX: _separated_hex,
+    Cue.ENTITY: _windowed("entities", Cue.ENTITY, _plain_of_entities),
+    Cue.QUOTED_PRINTABLE: _windowed(
+        "quoted-printable", Cue.QUOTED_PRINTABLE, _plain_of_quoted_printable
+    ),
+    Cue.SELECTORS: _selectors,
+    Cue.BITS: _bits,
+    Cue.LABELS: _labels,
+    Cue.COMPRESSED: _compressed,
+    Cue.TURNED: _respelt("rot13", [spellings.rot13]),
+    Cue.REVERSED: _respelt("reversed", [spellings.reverse]),
+    Cue.LEET: _respelt("leet", [spellings.unleet, spellings.unleet_l]),
 }
 
 

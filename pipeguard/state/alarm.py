@@ -10,7 +10,7 @@ import glob
 import json
 import os
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -219,8 +219,8 @@ def _holds(
         return False
     kept = before.layer.exceptions
     new = after.layer.exceptions[len(kept) :]
-    layer = replace(before.layer, exceptions=kept + new)
-    same = after == replace(before, layer=layer, notes=after.notes)
+    layer = before.layer._replace(exceptions=kept + new)
+    same = after == before._replace(layer=layer, notes=after.notes)
     return same and [one.where for one in new] == [one.where for one in added]
 
 

@@ -14,8 +14,7 @@ note the heads that `pipeguard audit verify` prints somewhere else.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeguard.state.store import Store, told
 
@@ -31,8 +30,7 @@ PRUNED = "retention"  # the kind of a row that says which chains were removed
 NAME_CHARS = 200  # of a method or a tool's name: a peer chooses those
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """What is to be kept of one verdict, or of one approval.
 
     Attributes:
@@ -64,8 +62,7 @@ class Entry:
     findings: str
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """An entry in its chain.
 
     Attributes:
@@ -86,8 +83,7 @@ class Row:
     hash: str
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(NamedTuple):
     """One run's chain as the table of chains has it.
 
     Attributes:
@@ -111,8 +107,7 @@ class Chain:
     length: int
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """Something that is not as it was written.
 
     Attributes:
@@ -126,8 +121,7 @@ class Problem:
     what: str
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """Which rows are asked for; what is empty does not restrict.
 
     Attributes:
@@ -375,7 +369,7 @@ def _missing(first: int, last: int) -> str:
     return f"row {first} is missing" if first >= last else f"rows {first} to {last} are missing"
 
 
-_ENTRY = tuple(Entry.__dataclass_fields__)
+_ENTRY = Entry._fields
 _COLUMNS = ", ".join(("chain", "seq", _ENTRY[0], "server", *_ENTRY[1:], "prev_hash", "hash"))
 _INSERT = f"INSERT INTO audit ({_COLUMNS}) VALUES ({', '.join('?' * (len(_ENTRY) + 5))})"  # noqa: S608  constants
 

@@ -7,7 +7,7 @@ is on its way out. Knows times and chains, not what is in a row.
 from __future__ import annotations
 
 import json
-import secrets
+import os
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -80,7 +80,7 @@ def _announce(store: Store, old: list[Chain], keep_days: int, moment: str) -> No
         frame_bytes=0,
         findings=json.dumps([finding], separators=(",", ":")),
     )
-    Audit(store, f"PRUNE-{secrets.token_hex(4).upper()}", "", moment).append_many([entry])
+    Audit(store, f"PRUNE-{os.urandom(4).hex().upper()}", "", moment).append_many([entry])
 
 
 def _remove(store: Store, chain: Chain) -> None:

@@ -1,7 +1,5 @@
 """What is known about one server: the rules for each surface, and pins that are replaced whole."""
 
-from dataclasses import replace
-
 import pytest
 
 from pipeguard.core.fingerprint import Pin, canonical, fingerprint
@@ -53,8 +51,8 @@ def test_what_was_learned_stays_until_the_store_has_it() -> None:
 def holding(name: str, said: str) -> Pin:
     """An approved definition, and what its server says now."""
     now = pin(name, said)
-    return replace(
-        pin(name), held=now.approved, held_fingerprint=now.approved_fingerprint, reason="drift"
+    return pin(name)._replace(
+        held=now.approved, held_fingerprint=now.approved_fingerprint, reason="drift"
     )
 
 

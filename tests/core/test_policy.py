@@ -55,7 +55,7 @@ layers = st.builds(
     tools_block=st.lists(globs, max_size=2).map(tuple),
     defaults=st.booleans(),
 )
-policies = st.builds(Policy, layers=st.lists(layers, min_size=1, max_size=3).map(tuple))
+policies = st.lists(layers, min_size=1, max_size=3).map(lambda them: Policy(layers=tuple(them)))
 times = st.floats(0, 200)
 
 

@@ -110,6 +110,8 @@ def fits(name: str, text: str, *, inner: bool) -> bool:
         return text.isascii() and not inner and "\n" not in text
     if name == "base32 lower":
         return len(text.encode()) >= 32
+    if name in ("gzip", "zlib"):
+        return len(text.encode()) >= 12
     if name in DENSE and not text.isascii():
         # What is not ASCII is known by its length alone, and not between separators.
         return len(text.encode()) >= 30 and not name.startswith(("hex s", "hex c", "hex 0"))

@@ -1,8 +1,11 @@
 """Ways to write a text so that it reads as something else: each encoding that views undo."""
 
 import base64
+import codecs
+import gzip
 import string
 import textwrap
+import zlib
 from collections.abc import Callable
 from urllib.parse import quote
 
@@ -49,12 +52,36 @@ DENSE: dict[str, Disguise] = {
     "hex 0x": lambda text: ", ".join(f"0x{byte:02x}" for byte in text.encode()),
     "base32": lambda text: base64.b32encode(text.encode()).decode(),
     "base32 unpadded": lambda text: base64.b32encode(text.encode()).decode().rstrip("="),
+    "gzip": lambda text: base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode(),
+    "zlib": lambda text: base64.b64encode(zlib.compress(text.encode())).decode(),
     "base32 lower": lambda text: base64.b32encode(text.encode()).decode().lower().rstrip("="),
 }
 TAGS: dict[str, Disguise] = {
     "tags": lambda text: "".join(chr(0xE0000 + ord(c)) if " " <= c <= "~" else c for c in text),
 }
-ENCODINGS = PERCENT | ESCAPES | DENSE | TAGS
+ENTITIES: dict[str, Disguise] = {
+    "entities": lambda text: "".join(f"&#{ord(c)};" for c in text),
+    "entities hex": lambda text: "".join(f"&#x{ord(c):X};" for c in text),
+    "entities twice": lambda text: "".join(f"&amp;#{ord(c)};" for c in text),
+}
+MAIL: dict[str, Disguise] = {
+    "mail": lambda text: "".join(f"={byte:02X}" for byte in text.encode()),
+}
+ENCODINGS = PERCENT | ESCAPES | DENSE | TAGS | ENTITIES | MAIL
+# What no letter of the text is left in: as bytes or bits written with characters that nobody sees.
+UNSEEN: dict[str, Disguise] = {
+    "selectors": lambda text: "".join(
+        chr(0xFE00 + byte if byte < 16 else 0xE0100 + byte - 16) for byte in text.encode()
+    ),
+    "bits": lambda text: "".join(
+        "\u2062\u2064"[byte >> shift & 1] for byte in text.encode() for shift in range(7, -1, -1)
+    ),
+}
+# What is only read where a watched word or a known prefix stands in it.
+RESPELT: dict[str, Disguise] = {
+    "rot13": lambda text: codecs.encode(text, "rot13"),
+    "reversed": lambda text: text[::-1],
+}
 JSON_IN_A_STRING: Disguise = lambda text: (  # noqa: E731  one of a kind
     '{\\"a\\": \\"' + text.replace("\\", "\\\\").replace('"', '\\\\\\"') + '\\"}'
 )

@@ -19,9 +19,7 @@ NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)
 
 
 def entry_of(days_ago: float) -> Entry:
-    made = entry()
-    fields = {name: getattr(made, name) for name in Entry.__dataclass_fields__}
-    return Entry(**{**fields, "time": written(NOW - timedelta(days=days_ago))})
+    return entry()._replace(time=written(NOW - timedelta(days=days_ago)))
 
 
 def append(path: Path, run: str, *days_ago: float) -> None:

@@ -16,7 +16,7 @@ NEEDED_FOR_JUDGING = ("hyperscan",)  # not sqlite3, which coverage loads before 
 NOT_NEEDED = {
     *("asyncio", "anyio", "http", "httpx", "urllib.request", "ssl", "socket", "selectors"),
     *("click", "structlog", "logging", "yaml", "rich", "platformdirs", "subprocess", "pathlib"),
-    *("importlib.metadata", "hypothesis", "pytest", "unittest"),
+    *("importlib.metadata", "hypothesis", "pytest", "unittest", "dataclasses", "inspect"),
 }
 # Tells what is loaded once everything is over, in the words of the interpreter itself.
 TELLS = """

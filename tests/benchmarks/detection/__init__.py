@@ -1,0 +1,1 @@
+"""The benchmark of detection measures what it says it measures."""

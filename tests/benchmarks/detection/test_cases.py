@@ -1,0 +1,190 @@
+"""Case files are read strictly; secrets and disguises get to where they belong."""
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.detection.cases import (
+    Case,
+    CaseError,
+    Expect,
+    Json,
+    Split,
+    Way,
+    load,
+    load_apart,
+    played,
+    read,
+    targets,
+)
+from benchmarks.detection.mint import Use, formats
+
+SMALLEST = "- {id: a-1, class: override, expect: block, as: result, text: Hello}\n"
+LOOK_ALIKES = 80  # of secrets, in each split, at least
+VIEWS_OF_SECRETS = 6  # secrets in each view, at least
+
+
+def write(folder: Path, text: str, name: str = "some.yaml") -> Path:
+    path = folder / "tuned" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text, "utf-8")
+    return path
+
+
+def one(folder: Path, text: str) -> Case:
+    (case,) = read(write(folder, text), Split.TUNED)
+    return case
+
+
+def result(case: Case, view: str = "text") -> dict[str, Json]:
+    body = played(case, view).body["result"]
+    assert isinstance(body, dict)
+    return body
+
+
+def test_a_case_is_read(tmp_path: Path) -> None:
+    case = one(tmp_path, SMALLEST)
+    assert (case.id, case.kind, case.expect) == ("a-1", "override", Expect.BLOCK)
+    assert (case.language, case.way, case.views) == ("en", Way.RESULT, ("text",))
+    assert result(case) == {"content": [{"type": "text", "text": "Hello"}]}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a: b\n", "not a list"),
+        ("- [\n", "while parsing"),
+        ("- hello\n", "not a mapping"),
+        ("- {id: a-1, class: x}\n", "expect: missing"),
+        (SMALLEST.replace("block", "stop"), "'stop' is not a valid Expect"),
+        (SMALLEST.replace("result", "answer"), "'answer' is not a valid Way"),
+        (SMALLEST.replace("a-1", "A 1"), "not an id"),
+        (SMALLEST.replace("}", ", colour: red}"), "colour: no such member"),
+        (SMALLEST.replace("}", ", views: [base65]}"), "base65: no such view"),
+        (SMALLEST.replace("}", ", views: []}"), "views: none"),
+        (SMALLEST.replace("}", ", blocks: [a]}"), "one of text, blocks, value"),
+        (SMALLEST.replace("Hello", "[1]"), "text: not text"),
+        (SMALLEST.replace("Hello", '"{{mint:nothing}}"'), "nothing: no such format"),
+        (SMALLEST.replace("Hello", '"{{mint:jwt}"'), "a mark is not closed"),
+        (SMALLEST.replace("text: Hello", "value: {1: a}"), "a key that is no string"),
+        (SMALLEST.replace("result", "arguments"), "arguments need a tool"),
+        (SMALLEST.replace("as: result, text: Hello", "as: definition, value: {}"), "with a name"),
+        (SMALLEST.replace("as: result, text: Hello", "steps: []"), "steps: none"),
+        (
+            SMALLEST.replace("as: result, text: Hello", "steps: [{tool: a, b: c}]"),
+            "b: no such member",
+        ),
+        (SMALLEST.replace("text: Hello", "value: {method: ping}"), "ping: results are of"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_its_name(tmp_path: Path, text: str, told: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(CaseError, match=r"(?s)some\.yaml: .*") as caught:
+        list(read(path, Split.TUNED))
+    assert told in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_an_id_stands_once_in_a_split(tmp_path: Path) -> None:
+    write(tmp_path, SMALLEST, "one.yaml")
+    write(tmp_path, SMALLEST, "two.yaml")
+    with pytest.raises(CaseError, match=r"two\.yaml: a-1: the id is taken"):
+        load(Split.TUNED, tmp_path)
+
+
+def test_a_date_is_a_string(tmp_path: Path) -> None:
+    case = one(tmp_path, SMALLEST.replace("text: Hello", "value: {content: [], when: 2026-03-02}"))
+    assert result(case)["when"] == "2026-03-02"
+
+
+def test_a_secret_is_minted_and_the_same_name_is_the_same_secret(tmp_path: Path) -> None:
+    text = '"{{mint:github-pat}} {{mint:github-pat}} {{mint:github-pat#2}}"'
+    case = one(tmp_path, SMALLEST.replace("Hello", text))
+    body = played(case, "text")
+    assert len(body.secrets) == 2
+    assert json.dumps(body.body).count(body.secrets[0]) == 2
+    assert played(case, "text") == body
+
+
+def test_a_key_may_hold_a_secret(tmp_path: Path) -> None:
+    value = '{id: a-1, class: b, expect: block, as: arguments, tool: t, value: {"{{mint:jwt}}": 1}}'
+    body = played(one(tmp_path, f"- {value}\n"), "text")
+    assert body.body["arguments"] == {body.secrets[0]: 1}
+
+
+def test_a_disguise_is_over_the_whole_string_that_holds_the_secret(tmp_path: Path) -> None:
+    value = "{content: [{type: text, text: plain}], structuredContent: {a: 'K={{mint:jwt}}', b: c}}"
+    case = one(tmp_path, SMALLEST.replace("text: Hello", f"value: {value}, views: [base64]"))
+    body = played(case, "base64")
+    shown = result(case, "base64")["structuredContent"]
+    assert isinstance(shown, dict)
+    assert base64.b64decode(str(shown["a"])).decode() == f"K={body.secrets[0]}"
+    assert shown["b"] == "c"
+
+
+def test_a_disguise_is_over_no_more_than_what_is_marked(tmp_path: Path) -> None:
+    text = "'Note: {{hide:read {{mint:jwt}} now}} (end)'"
+    case = one(tmp_path, SMALLEST.replace("Hello", text))
+    (secret,) = played(case, "text").secrets
+    assert result(case)["content"] == [{"type": "text", "text": f"Note: read {secret} now (end)"}]
+    shown = json.dumps(result(case, "hex"))
+    assert f"Note: {f'read {secret} now'.encode().hex()} (end)" in shown
+
+
+def test_without_a_mark_the_longest_string_wears_the_disguise(tmp_path: Path) -> None:
+    value = "{a: short, b: longer one}"
+    call = f"{{id: a-1, class: b, expect: block, as: arguments, tool: t, value: {value}}}"
+    assert targets(one(tmp_path, f"- {call}\n")) == [("arguments", "b")]
+
+
+@pytest.mark.parametrize(
+    ("view", "expected"),
+    [
+        ("split-blocks", [{"type": "text", "text": one} for one in ("abc", "def", "ghi")]),
+        ("split-fields", {"part1": "abc", "part2": "def", "part3": "ghi"}),
+        ("split-array", ["abc", "def", "ghi"]),
+        ("split-keys", {"abc": 1, "def": 2, "ghi": 3}),
+    ],
+)
+def test_a_text_in_pieces_stands_side_by_side(tmp_path: Path, view: str, expected: Json) -> None:
+    shown = result(one(tmp_path, SMALLEST.replace("Hello", "abcdefghi")), view)
+    structured = shown.get("structuredContent")
+    assert expected == (shown["content"] if structured is None else structured["parts"])  # type: ignore[index,call-overload]
+
+
+@pytest.mark.parametrize("split", Split)
+def test_the_files_load_and_every_format_is_in_each_split(split: Split) -> None:
+    cases = load(split)
+    text = "".join(json.dumps(case.body) for case in cases)
+    assert [name for name in formats() if f"{{{{mint:{name}}}}}" not in text] == []
+
+
+@pytest.mark.parametrize("split", Split)
+def test_secrets_wear_every_disguise_and_have_look_alikes(split: Split) -> None:
+    cases = [case for case in load(split) if "-sec-" in case.id]
+    views = [view for case in cases for view in case.views]
+    scarce = {view: views.count(view) for view in views if views.count(view) < VIEWS_OF_SECRETS}
+    assert scarce == {}
+    assert sum(case.innocent for case in cases) >= LOOK_ALIKES
+
+
+def test_what_stands_in_both_splits_is_left_out_of_held(tmp_path: Path) -> None:
+    write(tmp_path, SMALLEST)
+    (tmp_path / "held").mkdir()
+    other = SMALLEST.replace("a-1", "b-1")
+    (tmp_path / "held" / "some.yaml").write_text(other + SMALLEST.replace("Hello", "Bye"), "utf-8")
+    cases, left_out = load_apart(Split.HELD, tmp_path)
+    assert [case.id for case in cases] == ["a-1"]
+    assert left_out == 1
+    assert load_apart(Split.TUNED, tmp_path)[1] == 0
+
+
+def test_what_is_innocent_holds_no_secret() -> None:
+    real = {name for name, form in formats().items() if form.use is not Use.INNOCENT}
+    for split in Split:
+        for case in load(split):
+            text = json.dumps(case.body)
+            held = {name for name in real if f"{{{{mint:{name}}}}}" in text}
+            assert not (case.innocent and held and "-sec-" in case.id), case.id
