@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pipeguard.core import codes
 from pipeguard.core.definitions import held
-from pipeguard.core.finding import Action, Confidence, Direction, Finding, Severity
+from pipeguard.core.finding import Action, Confidence, Direction, Finding, Kind, Severity
 from pipeguard.core.folding import fold
 from pipeguard.core.guard import Guard
 from pipeguard.core.message import JsonObject, JsonValue, Message, Number, id_token_of
@@ -147,10 +147,6 @@ class State:
         noted = None
         if direction is Direction.TO_CLIENT:
             noted = self._check_server_request(message, request)
-        else:
-            params = message.value.get("params")
-            if type(params) is dict and not _ANSWERING.isdisjoint(params):
-                noted = None if self.questions.are_answered_by(params) else _UNASKED
         pending = self.pending[direction]
         if pending.is_full:
             raise Refusal(
@@ -214,6 +210,23 @@ class State:
         if method == "notifications/progress":
             return self._progress(direction, params)
         return None
+
+    def oddities(self, direction: Direction, message: Message) -> tuple[Finding, ...]:
+        """What passes and is noted: for most messages nothing, as two cheap questions say."""
+        value = message.value
+        body = value.get("result") if message.method is None else value.get("params")
+        if type(body) is not dict or _NOTABLE.isdisjoint(body):
+            return () if _INHERITED.isdisjoint(value) else (_INHERITED_KEY,)
+        odd = []
+        meta = body.get("_meta")
+        if meta is not None and type(meta) is not dict:  # of a request it is refused
+            odd.append(_ODD_META)
+        if not _INHERITED.isdisjoint(body) or not _INHERITED.isdisjoint(value):
+            odd.append(_INHERITED_KEY)
+        asks = message.kind is Kind.REQUEST and direction is Direction.TO_SERVER
+        if asks and not self.questions.are_answered_by(body):
+            odd.append(_UNASKED)
+        return tuple(odd)
 
     def may_answer_without_id(self, rule: str) -> bool:
         """True where the client takes an error that has no id; older ones hang up on it."""
@@ -313,20 +326,6 @@ def use(guard: Guard, direction: Direction, message: Message) -> list[Finding]:
     return [finding] if finding is not None else []
 
 
-def oddities(message: Message) -> tuple[Finding, ...]:
-    """What passes and is noted: members that careless programs stumble over."""
-    value = message.value
-    body = value.get("result") if message.method is None else value.get("params")
-    odd: tuple[Finding, ...] = ()
-    if type(body) is dict:
-        meta = body.get("_meta")
-        if meta is not None and type(meta) is not dict:  # of a request it is refused
-            odd = (_ODD_META,)
-        if not _INHERITED.isdisjoint(body):
-            return (*odd, _INHERITED_KEY)
-    return odd if _INHERITED.isdisjoint(value) else (*odd, _INHERITED_KEY)
-
-
 def tool_of(message: Message) -> str | None:
     """The name of the tool that is called, for tools/call."""
     if message.method != "tools/call":
@@ -418,7 +417,7 @@ _ODD_META = Finding(
     action=Action.WARN,
     note="_meta of a result is no object",
 )
-_ANSWERING = frozenset({"inputResponses", "requestState"})
+_NOTABLE = _INHERITED | {"_meta", "inputResponses", "requestState"}
 _UNASKED = Finding(
     "protocol.unasked-answer",
     "params.other",

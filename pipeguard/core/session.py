@@ -323,7 +323,8 @@ class Session:
         where = Where(self.guard, part_of(message.kind), method, now, tool)
         surface = Surface.TO_SERVER if direction is TO_SERVER else Surface.TO_CLIENT
         findings = scanned(where, surface, value)
-        findings += conduct.oddities(message)
+        if odd := self.state.oddities(direction, message):
+            findings += odd
         return findings
 
     def _settle(

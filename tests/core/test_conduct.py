@@ -394,7 +394,7 @@ def test_a_method_of_its_own_looks_like_none(method: str) -> None:
     ],
 )
 def test_what_is_odd_is_noted_and_passes(members: dict[str, object], rules: list[str]) -> None:
-    found = conduct.oddities(message(**members))
+    found = State(Limits()).oddities(TO_SERVER, message(**members))
     assert [finding.rule for finding in found] == rules
     assert {finding.action for finding in found} <= {Action.WARN}
 
