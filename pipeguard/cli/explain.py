@@ -31,8 +31,8 @@ FAMILIES: dict[str, tuple[str, str]] = {
         (
             "A message that breaks JSON-RPC or MCP, or that two programs could read differently:"
             " then what was judged is not what the other side understands. It never passes, and"
-            " no exception lets it. `protocol.view-limit` is the one that policy decides: more is"
-            " encoded in a message than is decoded for one."
+            " no exception lets it. What is only odd passes, and is noted. `protocol.view-limit`"
+            " is the one that policy decides: more is encoded in a message than is decoded for one."
         ),
         "Tell the author of the client or the server; the event's note says what was wrong.",
     ),
@@ -60,7 +60,10 @@ FAMILIES: dict[str, tuple[str, str]] = {
         "Change `tools` in the policy file: `pipeguard policy path` says where it stands.",
     ),
     "audit": (
-        "A note of the audit about itself: something could not be kept.",
+        (
+            "A note of the audit about itself: something could not be kept, or was kept for as long"
+            " as your policy says."
+        ),
         "See `pipeguard audit verify`, and whether the disk is full.",
     ),
 }

@@ -76,12 +76,17 @@ class Guard:
     def repin(self, pins: Mapping[PinKey, Pin]) -> frozenset[str]:
         """Take over what the store holds now.
 
+        What is held here stays held until it is accepted: the store may have thrown it away,
+        or not have it yet, and the server still offers it.
+
         Returns:
             The kinds in which something changed that a client should list again.
         """
         old = self.pins
-        self.pins = {**{key: pin for key, pin in self._learned.items() if key not in pins}, **pins}
-        changed = {key for key in old.keys() | pins.keys() if old.get(key) != pins.get(key)}
+        new = {**{key: pin for key, pin in self._learned.items() if key not in pins}, **pins}
+        new |= {key: pin for key, pin in old.items() if _waits(pin, pins.get(key))}
+        self.pins = new
+        changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
         return frozenset(kind for kind, _ in changed)
 
     def tool(self, name: str) -> Tool:
@@ -101,3 +106,10 @@ class Guard:
     def learn(self, pin: Pin) -> None:
         """Remember a definition for this run; the store learns it from the Verdict."""
         self.pins[(pin.kind, pin.name)] = self._learned[(pin.kind, pin.name)] = pin
+
+
+def _waits(pin: Pin, stored: Pin | None) -> bool:
+    """True where something is held of which the store knows neither that nor an approval."""
+    if pin.held is None or (stored is not None and stored.held is not None):
+        return False
+    return stored is None or stored.approved_fingerprint != pin.held_fingerprint

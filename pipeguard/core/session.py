@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from threading import Lock
 
-from pipeguard.core import answers, codes, conduct
+from pipeguard.core import answers, batch, codes, conduct
 from pipeguard.core.definitions import review
 from pipeguard.core.finding import (
     Action,
@@ -39,11 +39,10 @@ from pipeguard.core.message import (
 from pipeguard.core.pending import Request
 from pipeguard.core.places import LISTS, OPENINGS, Surface, part_of
 from pipeguard.core.redact import redact
-from pipeguard.core.verdicts import array, blocked, noted, verdict_of, with_more
+from pipeguard.core.verdicts import blocked, noted, verdict_of, with_more
 from pipeguard.errors import Refusal
 
 BOM = b"\xef\xbb\xbf"
-BATCHES = "2025-03-26"  # the one revision that has them
 # By these the two sides and their users know things again: changed, they would name others.
 NEVER_REDACTED = frozenset(
     f"/{pointer}"
@@ -70,7 +69,7 @@ class Session:
     def __init__(self, guard: Guard, run: str) -> None:
         self.guard = guard
         self.run = run
-        self.state = conduct.State(guard.policy.limits.pending)
+        self.state = conduct.State(guard.policy.limits)
         self._lock = Lock()
         self._count = {TO_SERVER: 0, TO_CLIENT: 0}
 
@@ -187,30 +186,14 @@ class Session:
         self, direction: Direction, frame: bytes, members: list[JsonValue], now: float, event: str
     ) -> Verdict:
         """Each member is judged alone (MCP 2025-03-26, basic/index, "Batching")."""
-        conduct.check_batch(members, self.state.revision == BATCHES)
+        batch.check(members, self.state.revision)
         verdicts = [
             self._judge_or_refuse(
                 direction, serialise(member), now, f"{event}.{index}", self._judge_member
             )
             for index, member in enumerate(members)
         ]
-        forwards = [v.forward for v in verdicts if v.forward is not None]
-        replies = [v.reply for v in verdicts if v.reply is not None]
-        same = all(v.forward is v.frame for v in verdicts)
-        findings = tuple(finding for v in verdicts for finding in v.findings)
-        return Verdict(
-            direction,
-            frame,
-            greatest(findings),
-            frame if same else array(forwards),
-            array(replies),
-            findings,
-            event,
-            None,
-            "batch",
-            None,
-            tuple(pin for v in verdicts for pin in v.pins),
-        )
+        return batch.together(direction, frame, verdicts, event)
 
     def _judge_member(self, direction: Direction, frame: bytes, now: float, event: str) -> Verdict:
         return self._message(direction, envelope(frame, parse_json(frame)), now, event)
@@ -228,13 +211,15 @@ class Session:
             conduct.progress_token(message),
         )
         with self._lock:
-            self.state.admit(direction, message, request)
+            early = self.state.admit(direction, message, request)
         try:
             findings = conduct.use(self.guard, direction, message)
             findings += self._scan(direction, message, message.method, request.tool, now)
             tool = None if request.tool is None else self.guard.tool(request.tool)
             if tool is not None and tool.is_sink:
                 findings += self._leaks(message, tool, now)
+            if early is not None:
+                findings.append(early)
             verdict = self._settle(direction, message, request, findings, event, now)
             if verdict.forward is not None:
                 request.forwarded = True
@@ -254,12 +239,17 @@ class Session:
         with self._lock:
             dropped = self.state.admit_notification(direction, message, now)
         if dropped is not None:
-            return verdict_of(direction, message, [dropped], event, forward=None)
+            return verdict_of(direction, message, dropped, event, forward=None)
         findings = self._scan(direction, message, method, None, now)
         if greatest(findings) is Action.BLOCK and method in conduct.NEVER_DROPPED:
             emptied = serialise(conduct.without_reason(message.value))
             return verdict_of(direction, message, findings, event, forward=emptied)
-        return self._settle(direction, message, None, findings, event, now)
+        verdict = self._settle(direction, message, None, findings, event, now)
+        if method == "notifications/tasks" and isinstance(
+            body := message.value.get("params"), dict
+        ):
+            self._ask(direction, body, verdict)
+        return verdict
 
     # --- answers ----------------------------------------------------------------------
 
@@ -315,7 +305,15 @@ class Session:
         verdict = self._settle(direction, message, request, findings, event, now)
         if request.tool is not None and verdict.forward is message.frame:
             self.guard.flows.came(self.guard.tool(request.tool), message.frame, now)
+        if isinstance(result, dict) and ("inputRequests" in result or "requestState" in result):
+            self._ask(direction, result, verdict)
         return with_more(verdict, original.frame, forged, pins) if forged or pins else verdict
+
+    def _ask(self, direction: Direction, body: JsonObject, verdict: Verdict) -> None:
+        """Remember what the client was asked, if that reached it."""
+        if direction is TO_CLIENT and verdict.action is not Action.BLOCK:
+            with self._lock:
+                self.state.questions.ask(body)
 
     # --- judging ----------------------------------------------------------------------
 
@@ -332,7 +330,10 @@ class Session:
             value = _without_items(message.value, LISTS[method][0])
         where = Where(self.guard, part_of(message.kind), method, now, tool)
         surface = Surface.TO_SERVER if direction is TO_SERVER else Surface.TO_CLIENT
-        return scanned(where, surface, value)
+        findings = scanned(where, surface, value)
+        if odd := self.state.oddities(direction, message):
+            findings += odd
+        return findings
 
     def _leaks(self, message: Message, tool: Tool, now: float) -> list[Finding]:
         """What came back from another tool and goes out with this call."""
@@ -407,7 +408,8 @@ class Session:
         for _ in range(MAX_REDACTIONS):
             if any(f.action is Action.REDACT and f.pointer in NEVER_REDACTED for f in findings):
                 break
-            message = _rewritten(message, redact(message.value, findings))
+            redacted = answers.marked(redact(message.value, findings), direction, event)
+            message = _rewritten(message, redacted)
             method = request.method if request else message.method
             tool = request.tool if request else None
             findings = self._scan(direction, message, method, tool, now)
@@ -427,11 +429,18 @@ class Session:
         findings = [blocked(refusal.rule, refusal.why)]
         request: Request | None = None
         reply = None
+
+        def told(id_token: str) -> bytes:
+            asked = Request(id_token, "", None, 0.0)
+            return self._refusal(direction, asked, refusal.code, findings, event, answer=False)
+
         if isinstance(refusal, _Answered):
             request = refusal.request
+        elif isinstance(refusal, batch.RefusedBatch) and refusal.asked:
+            # Whoever sends a batch reads one (JSON-RPC 2.0, section 6), whatever was agreed.
+            reply = batch.array([told(id_token) for id_token in refusal.asked])
         elif refusal.id_token is not None and is_request_shaped(frame):
-            asked = Request(refusal.id_token, "", None, 0.0)
-            reply = self._refusal(direction, asked, refusal.code, findings, event, answer=False)
+            reply = told(refusal.id_token)
         elif refusal.id_token is not None:
             with self._lock:
                 request = self.state.pending[direction.back].close(refusal.id_token)
@@ -445,8 +454,8 @@ class Session:
             direction, frame, Action.BLOCK, answer, None, tuple(findings), event, None, method, tool
         )
 
-    @staticmethod
     def _refusal(
+        self,
         direction: Direction,
         request: Request,
         code: int,
@@ -459,7 +468,13 @@ class Session:
         if direction is (TO_CLIENT if answer else TO_SERVER):
             method = None if stands_in_method(findings) else request.method
             return answers.refusal_to_client(
-                method, request.id_token, code, worst(findings), event, executed=answer
+                method,
+                request.id_token,
+                code,
+                worst(findings),
+                event,
+                executed=answer,
+                typed=not self.state.handshake,
             )
         return answers.refusal_to_server(request.method, request.id_token, code, event)
 
