@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 from pipeguard.core import views
 from pipeguard.core.checks import entropy
+from pipeguard.core.cues import Cue
+from pipeguard.core.decoding import Budget
 from pipeguard.core.finding import Confidence, Severity
 from pipeguard.core.message import JsonObject, JsonValue, parse_json
 from pipeguard.core.text import Text
@@ -270,13 +272,13 @@ def _text_of(frame: bytes) -> str:
 def _readings(text: bytes) -> list[str]:
     """The text as it is, and all that is encoded in it."""
     cued = {cue: [(0, len(text))] for cue in _ENCODINGS}
-    found = views.decode(text, cued, views.Budget())
+    found = views.decode(text, cued, Budget())
     return [one.decode("utf-8", "ignore") for one in (text, *(part.data for part in found))]
 
 
 _ENCODINGS = (
-    *(views.Cue.PERCENT, views.Cue.ESCAPE, views.Cue.BASE64, views.Cue.HEX, views.Cue.BASE32),
-    *(views.Cue.LONG_RUN, views.Cue.REVERSED, views.Cue.TURNED),
+    *(Cue.PERCENT, Cue.ESCAPE, Cue.BASE64, Cue.HEX, Cue.BASE32),
+    *(Cue.LONG_RUN, Cue.REVERSED, Cue.TURNED),
 )
 
 

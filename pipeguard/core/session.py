@@ -22,9 +22,8 @@ from pipeguard.core.finding import (
     PinChange,
     Verdict,
 )
-from pipeguard.core.flows import Tool
 from pipeguard.core.guard import Guard
-from pipeguard.core.judge import Where, greatest, scanned, stands_in_method, worst
+from pipeguard.core.judge import Where, greatest, leaked, scanned, stands_in_method, worst
 from pipeguard.core.message import (
     JsonObject,
     JsonValue,
@@ -217,7 +216,7 @@ class Session:
             findings += self._scan(direction, message, message.method, request.tool, now)
             tool = None if request.tool is None else self.guard.tool(request.tool)
             if tool is not None and tool.is_sink:
-                findings += self._leaks(message, tool, now)
+                findings += leaked(self.guard, message, tool, now)
             if early is not None:
                 findings.append(early)
             verdict = self._settle(direction, message, request, findings, event, now)
@@ -330,23 +329,7 @@ class Session:
             value = _without_items(message.value, LISTS[method][0])
         where = Where(self.guard, part_of(message.kind), method, now, tool)
         surface = Surface.TO_SERVER if direction is TO_SERVER else Surface.TO_CLIENT
-        findings = scanned(where, surface, value)
-        if odd := self.state.oddities(direction, message):
-            findings += odd
-        return findings
-
-    def _leaks(self, message: Message, tool: Tool, now: float) -> list[Finding]:
-        """What came back from another tool and goes out with this call."""
-        params = message.value["params"]
-        arguments = params.get("arguments") if isinstance(params, dict) else None
-        leaks = self.guard.flows.leaks(tool, arguments)
-        where = Where(self.guard, "params", message.method, now, tool.name)
-        return [
-            where.finding(leak.rule, "call.arguments", (leak.severity, leak.confidence))._replace(
-                note=leak.note
-            )
-            for leak in leaks
-        ]
+        return scanned(where, surface, value) + self.state.oddities(direction, message)
 
     def _settle(
         self,
