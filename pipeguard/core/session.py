@@ -329,7 +329,9 @@ class Session:
             value = _without_items(message.value, LISTS[method][0])
         where = Where(self.guard, part_of(message.kind), method, now, tool)
         surface = Surface.TO_SERVER if direction is TO_SERVER else Surface.TO_CLIENT
-        return scanned(where, surface, value) + self.state.oddities(direction, message)
+        findings = scanned(where, surface, value)
+        findings += self.state.oddities(direction, message)
+        return findings
 
     def _settle(
         self,
