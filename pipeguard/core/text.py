@@ -54,6 +54,13 @@ class Text:
         count = len(self._values)
         return count > 1 and (self._keyed or count <= MOST_BLOCKS)
 
+    def strings(self) -> Iterator[tuple[Path, str, int, int]]:
+        """Each string towards a server with its path, and where its value stands in `data`."""
+        for index, (path, skipped, value) in enumerate(self._located()):
+            if value:
+                key = len(self._segments[index][:skipped].encode("utf-8"))
+                yield path, value, self._start(index) + key, self._start(index + 1) - 1
+
     def joined(self) -> bytes:
         """The values with nothing between."""
         return "".join(self._values).encode("utf-8")

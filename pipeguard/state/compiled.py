@@ -8,8 +8,8 @@ rules are compiled anew. That the cache cannot be written is no error, only slow
 The file::
 
     magic, key (32 bytes), SHA-256 of the table (32 bytes)
-    table: for each of seven parts its length (8 bytes, big-endian) and its CRC-32
-    the parts: the rules' records as JSON; two databases for each of three surfaces
+    table: for each of ten parts its length (8 bytes, big-endian) and its CRC-32
+    the parts: the rules' records as JSON; three databases for each of three surfaces
 """
 
 # pathlib costs 5 ms, and a server is waiting
@@ -40,15 +40,15 @@ if TYPE_CHECKING:
     from pipeguard.core.rules import Rule
     from pipeguard.rulebook import Source
 
-MAGIC = b"pipeguard compiled rules 2\n"
+MAGIC = b"pipeguard compiled rules 3\n"
 KEPT_FILES = 4  # one for each version, engine and set of rules in use at once
 MAX_PART_BYTES = 256 * 2**20  # more is no file of ours
 _SURFACES = (Surface.TO_SERVER, Surface.TO_CLIENT, Surface.DEFINITIONS)
 _DRAFT = ".rules-"
 # Of the core: what makes of a rule a record and a database, and reads them again.
-_MAKERS = ("plan.py", "rules.py", "scan.py", "views.py")
+_MAKERS = ("plan.py", "rules.py", "scan.py", "spellings.py", "views.py")
 _ROW_BYTES = 8 + 4
-_TABLE_BYTES = (1 + 2 * len(_SURFACES)) * _ROW_BYTES
+_TABLE_BYTES = (1 + 3 * len(_SURFACES)) * _ROW_BYTES
 _HEAD_BYTES = len(MAGIC) + 32 + 32
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
@@ -88,7 +88,7 @@ def _compile(packs: Sequence[Source], folder: str, name: str, key: bytes) -> Eng
     import json
 
     chosen = load_rules(packs)
-    blobs = [blob for pair in _build(chosen) for blob in pair]
+    blobs = [blob for three in _build(chosen) for blob in three]
     records = [rules.as_record(rule) | _UNREAD for rule in chosen]
     parts = [json.dumps(records, separators=(",", ":")).encode(), *blobs]
     with suppress(OSError, _Doubt):  # then the next start compiles again
@@ -100,7 +100,7 @@ def _compile(packs: Sequence[Source], folder: str, name: str, key: bytes) -> Eng
 _UNREAD: dict[str, object] = {"matches": [], "passes": [], "title": "", "why": "", "fix": ""}
 
 
-def _build(chosen: Sequence[Rule]) -> list[tuple[bytes, bytes]]:
+def _build(chosen: Sequence[Rule]) -> list[tuple[bytes, ...]]:
     """The databases of each surface, each made by a process of its own where that can be.
 
     Compiling takes seconds and leaves tens of megabytes behind, which the process that serves
@@ -109,6 +109,8 @@ def _build(chosen: Sequence[Rule]) -> list[tuple[bytes, bytes]]:
     if not _may_fork():
         return [scan.build(chosen, surface) for surface in _SURFACES]
     workers = [_Worker(chosen, surface) for surface in _SURFACES]
+    for worker in workers:
+        worker.wait()  # all of them, whatever one says: they hold the lock as long as they live
     return [worker.result() for worker in workers]
 
 
@@ -121,7 +123,9 @@ class _Worker:
     """A process that compiles one surface's rules and sends what it made through a pipe."""
 
     def __init__(self, chosen: Sequence[Rule], surface: Surface) -> None:
-        self._again: Callable[[], tuple[bytes, bytes]] = lambda: scan.build(chosen, surface)
+        self._again: Callable[[], tuple[bytes, ...]] = lambda: scan.build(chosen, surface)
+        self._data = b""
+        self._status = 0
         self._read, write = os.pipe()
         self._process = os.fork()
         if self._process:
@@ -129,30 +133,39 @@ class _Worker:
             return
         code = 1
         try:
-            plain, squeezed = scan.build(chosen, surface)
+            made = scan.build(chosen, surface)
             with os.fdopen(write, "wb") as pipe:
-                pipe.write(len(plain).to_bytes(8, "big") + plain + squeezed)
+                pipe.writelines(len(blob).to_bytes(8, "big") + blob for blob in made)
             code = 0
         finally:
             os._exit(code)  # nothing of the parent's is flushed or closed twice
 
-    def result(self) -> tuple[bytes, bytes]:
+    def wait(self) -> None:
+        """Take what it made, and its end."""
+        with os.fdopen(self._read, "rb") as pipe:
+            self._data = pipe.read()
+        _, self._status = os.waitpid(self._process, 0)
+
+    def result(self) -> tuple[bytes, ...]:
         """What it made.
 
         Raises:
             EngineError: the engine is absent, or does not take a pattern.
         """
-        with os.fdopen(self._read, "rb") as pipe:
-            data = pipe.read()
-        _, status = os.waitpid(self._process, 0)
-        if status:
+        if self._status:
             return self._again()  # it fails here in the same way, and says why
-        length = int.from_bytes(data[:8], "big")
-        return data[8 : 8 + length], data[8 + length :]
+        data = self._data
+        blobs: list[bytes] = []
+        at = 0
+        while at < len(data):
+            end = at + 8 + int.from_bytes(data[at : at + 8], "big")
+            blobs.append(data[at + 8 : end])
+            at = end
+        return tuple(blobs)
 
 
 def _engines(chosen: Sequence[Rule], blobs: Iterator[bytes]) -> Engines:
-    made = [scan.Engine(chosen, surface, next(blobs), next(blobs)) for surface in _SURFACES]
+    made = [scan.Engine(chosen, surface, next(blobs), next(blobs), next(blobs)) for surface in _SURFACES]
     return Engines(*made)
 
 
