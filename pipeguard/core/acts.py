@@ -91,6 +91,8 @@ def command_lines(text: str) -> list[str]:
     reader = _Acts()
     reader.script(text[:MAX_TEXT])
     reader.lines += _torn(text[:MAX_TEXT])
+    if _PRELOADS.search(text):
+        reader.lines.append("ENV LD_PRELOAD=")
     if is_windows(text):
         for line, script in windows_lines(text[:MAX_TEXT]):
             reader.lines.append(line)
@@ -116,6 +118,7 @@ def code_lines(text: str) -> list[str]:
     return reader.lines[:MAX_LINES]
 
 
+_PRELOADS = re.compile(r"\bLD_(?:PRELOAD|AUDIT)=[^\s;&|]|\bDYLD_INSERT_LIBRARIES=[^\s;&|]")
 _TORN = re.compile(
     r"(?:^|[;|&(`\n]|\$\()\s{0,8}(?:sudo\s{1,4})?((?:[A-Za-z0-9_./-]{0,20}(?:''|\"\"|\\[A-Za-z]|'[A-Za-z]{1,6}'"
     r"|\"[A-Za-z]{1,6}\"|\$[@*]|\$\{[A-Za-z@*]{1,8}\}|\$\{[@*]\})){1,20}[A-Za-z0-9_.-]{0,20})(?=[\s;|&)<>`]|\Z)"
@@ -338,6 +341,8 @@ class _Acts:
         """The files that a command reads and writes."""
         rest = words[1:]
         operands = [word for word in rest if word and not word.startswith("-")]
+        if name in ("scp", "sftp", "rsync"):
+            operands = _without_values(rest)
         if name in _TELL_ENVIRONMENT and (len(words) == 1 or words[1:] in (["-p"], ["-x"], ["-0"])):
             self._reads("ENV")
         if name == "tee" or (name == "sed" and any(w.startswith("-i") for w in rest)):
@@ -411,14 +416,16 @@ class _Acts:
 def tidy(path: str) -> str:
     """A path without detours and without what only says `all that is in it`."""
     path = _flat(path[:MAX_VALUE])
+    if path.startswith("./") and path[2:3] not in ("", "*", ".", "/"):
+        path = path[2:]
     if "/" in path:
         path = re.sub(r"/{2,}", "/", path) if "://" not in path else path
         path = re.sub(r"(?:/\.(?=/|\Z))+", "", path) or "/"
         for _ in range(8):
-            shorter = re.sub(r"(?:\A|/)(?!\.\.?/)[^/~$]{1,80}/\.\.(?=/|\Z)", "", path, count=1)
+            shorter = re.sub(r"(\A|/)(?!\.\.?/)[^/~$]{1,80}/\.\.(?:/|\Z)", r"\1", path, count=1)
             if shorter == path:
                 break
-            path = shorter or "/"
+            path = shorter or "."
         while path.startswith("/../"):
             path = path[3:]
         if path == "/..":
@@ -496,6 +503,17 @@ def _operands(words: list[str], valued: str) -> list[str]:
         if found or not rest:
             return found + words
         found, words = rest[:1], rest[1:]
+    return found
+
+
+def _without_values(words: list[str]) -> list[str]:
+    """The operands of `scp` and its like: a key that is used is not sent."""
+    found: list[str] = []
+    skip = False
+    for word in words:
+        if not skip and not word.startswith("-"):
+            found.append(word)
+        skip = not skip and word in ("-i", "-F", "-o", "-P", "-J", "-e", "-c", "-l", "-S", "-D")
     return found
 
 

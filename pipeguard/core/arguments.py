@@ -61,7 +61,7 @@ def deeds(text: Text, tool: str | None) -> tuple[list[Deed], bool]:
     for group in _groups(text):
         first = group[0]
         purpose = role(tool, first.path)
-        if purpose is Role.WRITTEN:
+        if purpose is Role.WRITTEN and not (len(group) == 1 and _is_token(first.value)):
             continue
         strings += len(group)
         left -= group[-1].end - first.start
@@ -109,6 +109,11 @@ def _is_program(one: _String) -> bool:
 _PROGRAM_KEYS = frozenset("command cmd program executable binary bin path file tool exe".split())
 
 
+def _is_token(value: str) -> bool:
+    """True for what is no prose, whatever its name: one word that leads somewhere."""
+    return len(value) < 300 and ("/" in value or "%" in value) and not re.search(r"\s", value)
+
+
 def _lines(tool: str | None, purpose: Role, group: list[_String]) -> list[str]:
     values = [_plain(one.value) for one in group]
     if len(group) > 1:
@@ -128,6 +133,8 @@ def _lines(tool: str | None, purpose: Role, group: list[_String]) -> list[str]:
         return command_lines(value) if is_shell(tool) else code_lines(value)
     if purpose is Role.STATEMENT:
         return statements(value)
+    if purpose is Role.WRITTEN:
+        return path_lines(value, _plain(value), writes=False)
     return _value_lines(tool, group[0])
 
 

@@ -41,7 +41,7 @@ _ALWAYS_WRITTEN = frozenset(
 # Text for a reader unless the tool executes what it is given.
 _WRITTEN = frozenset(
     "content contents text texts body html markdown md document doc paragraph source data patch "
-    "diff edits replacement reply post story template page prose blocks children cell cells "
+    "diff edits replacement reply post story prose blocks children cell cells "
     "values rows old_string new_string old_str new_str oldtext newtext old_text new_text file_text "
     "insert_text oldstring newstring oldstr newstr".split()
 )

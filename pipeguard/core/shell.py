@@ -160,11 +160,14 @@ class _Script:
     def _assigned(self, words: list[str]) -> list[str]:
         """Take the assignments before a command; they are kept for what comes after."""
         values = self.shell.values
+        given = len(words)
         skip = 1 if words and words[0] in ("export", "local", "declare", "readonly", "set") else 0
         while len(words) > skip and (match := _ASSIGNMENT.fullmatch(words[skip])):
             if len(match[2]) <= MAX_VALUE and len(values) < 1000:
                 values[match[1]] = match[2]
             words = words[:skip] + words[skip + 1 :]
+        if len(words) == skip < given:
+            return []
         if len(words) >= 4 and words[0] == "for" and words[2] == "in" and _UNKNOWN not in words[3]:
             values[words[1]] = words[3]
         return words

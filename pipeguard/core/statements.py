@@ -23,8 +23,7 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _ALL = re.compile(
-    r"(?:delete from [\w.]+|update (?:only )?[\w.]+(?: \w+)? set .*)\Z"
-    r"|(?:delete from|update) .* where "
+    r"(?:delete from|update) .* where "
     r"\(?(?:(\w+) ?= ?\1|true|1|not false|'_' ?(?:=|like) ?'_'|\d+ ?(?:<>|!=|<|>|=) ?\d+|"
     r"[\w.]+ ?= ?[\w.]+ or 1 ?= ?1|\w+ (?:is not null|like '_'))\)?\Z"
 )

@@ -52,7 +52,7 @@ def path_lines(raw: str, folded: str, *, writes: bool) -> list[str]:
     plain = _SCHEME.sub("/", plain) if _SCHEME.match(plain) else plain
     slashed = plain.replace("\\", "/")
     stripped = re.sub(r"\.\.(?:;|%3b)[^/]{0,40}/", "../", slashed)
-    stripped = re.sub(r"\.{3,4}/{2,}", "../", re.sub(r"\.\.\./+(?=\.)", "../", stripped))
+    stripped = re.sub(r"\.{3,4}/{2,}", "../", stripped)
     cut = re.split(r"\x00|%00", stripped)[0]
     odd = encoded or stripped != slashed or (cut != stripped) or re.search(r"\.\.(?:%|;)", raw)
     if foreign and not (odd and cut.count("../") >= 2):

@@ -159,12 +159,13 @@ ACTING = (
     r"|(?:[;|&]|\$\(|`)\s{0,4}(?:sudo\s)?(?:/(?:usr/)?bin/)?(?:cat|curl|wget|rm|n?cat|nc|bash|sh|zsh|"
     r"python|perl|id|whoami|uname|sleep|ping|nslookup|touch|ls|echo|env|printenv|head|tail|base64|"
     r"chmod|powershell|cmd|reboot|shutdown|kill|dig|ssh|eval|tee|find|node|php|ruby|dir|type|set)"
-    r"|\$\{?ifs|: -{1,2}[a-z]|\n-{1,2}[a-z]"
+    r"\b|\$\{?ifs|: -{1,2}[a-z]|\n-{1,2}[a-z]"
     r"|['\")\d]\s{0,4}(?:--|/\*|or\b|and\b|union\b|\|\||&&|having\b)|\bsleep\s?\(|waitfor\s|\(select\s"
-    r"|\.\.[/\%;]|%2e|%c0|%252|/etc/|/proc/|/sys/|/root|/var/run|/boot|\.ssh|\.aws|\.env|\.kube|"
+    r"|;\s{0,4}(?:drop|delete|insert|update|select|truncate|alter|exec|create|shutdown|declare)\s"
+    r"|\.\.[/\\%;]|%2e|%c0|%252|/etc/|/proc/|/sys/|/root|/var/run|/boot|\.ssh|\.aws|\.env|\.kube|"
     r"\.docker|\.netrc|\.npmrc|\.pypirc|\.git|\.gnupg|\.azure|gcloud|id_rsa|id_ed25519|\.pem|\.key|"
-    r"\.p12|\.pfx|\.kdbx|\.pgpass|_history|rc|profile|cookies|login data|logins\.json|key4\.db|"
-    r"keychain|wallet|credential|secret|tfstate|cron|systemd|launchagents|launchdaemons|startup|"
+    r"\.p12|\.pfx|\.kdbx|\.pgpass|_history|\.[a-z_]{2,8}rc\b|profile\b|/cookies|login data|logins\.json|key4\.db|"
+    r"keychain|wallet\.|[/ ]credentials?[/.]|secrets?[/.]|tfstate|cron|systemd|launchagents|launchdaemons|/startup|"
     r"autostart|mcp\.json|\.cursor|\.claude|\.vscode|system32|ntds|unattend|\\\\\?\\|file:|\x00)"
 )
 # Weaker than the expressions below wherever that makes a much smaller automaton.
