@@ -198,7 +198,9 @@ class _Acts:
             if given is None and at:
                 given = output(pipeline[:at])
             if words:
-                words = [_matched(words[0]), *map(_matched, words[1:])]
+                plain = [_matched(word) for word in words]
+                self.lines += [f"ODD glob {new}" for old, new in zip(words, plain, strict=True) if old != new]
+                words = plain
                 if wrapped and given is not None and len(given) < 4000:
                     words = words + given.split()
                 name = _name(words[0])
@@ -281,6 +283,9 @@ class _Acts:
                 at == 0 or words[0] in ("docker", "podman", "kubectl", "uv", "poetry", "npx")
             ):
                 flags = [w for w in words[at + 1 : at + 8]]
+                self_contained = [f[2:] for f in flags if re.match(r"-[ceE].{8}", f) and " " in f]
+                for code in self_contained[:1]:
+                    self.code(code)
                 for index, flag in enumerate(flags[:-1]):
                     if re.fullmatch(r"-[a-zA-Z]*[cerE]|--eval|-r|eval|--print|-p|-pe|-ne", flag):
                         self.code(flags[index + 1])
@@ -345,7 +350,7 @@ class _Acts:
             operands = _without_values(rest)
         if name in _TELL_ENVIRONMENT and (len(words) == 1 or words[1:] in (["-p"], ["-x"], ["-0"])):
             self._reads("ENV")
-        if name == "tee" or (name == "sed" and any(w.startswith("-i") for w in rest)):
+        if name in ("tee", "truncate") or (name == "sed" and any(w.startswith("-i") for w in rest)):
             self.lines += [f"> {self._resolved(word)}" for word in operands[:20]]
         elif name in _LAST_IS_TARGET and len(operands) > 1:
             self.lines.append(f"> {self._resolved(operands[-1])}")

@@ -104,7 +104,7 @@ _ANY_END = re.compile(r"[/\\?#]")
 def _authorities(rest: str) -> Iterator[tuple[str, bool]]:
     """The candidates, each with whether it takes a trick to read it so."""
     plain = _BLANK.sub("", rest)
-    torn = plain != rest
+    torn = _BLANK.search(_ANY_END.split(rest, maxsplit=1)[0].rstrip()) is not None
     strict = _END.split(plain, maxsplit=1)[0]
     lax = _ANY_END.split(plain, maxsplit=1)[0]
     yield lax.rpartition("@")[2], torn
@@ -137,7 +137,8 @@ def _host(text: str) -> Host | None:
         return _host_v6(name, odd=odd)
     address = _inet_aton(name)
     if address is not None:
-        return Host(str(address), _reach_v4(address), odd or str(address) != name)
+        unusual = address.is_loopback and str(address) != "127.0.0.1"
+        return Host(str(address), _reach_v4(address), odd or unusual or str(address) != name)
     return _named(name, odd=odd)
 
 
@@ -172,6 +173,8 @@ def _inet_aton(name: str) -> IPv4Address | None:
     numbers = [_number(part) for part in parts]
     if any(number is None for number in numbers):
         return None
+    if len(parts) == 1 and re.fullmatch(r"[1-9][0-9]{0,6}", name):
+        return None  # hardly an address
     *first, last = [number or 0 for number in numbers]
     if any(number > 0xFF for number in first):
         return None
@@ -207,7 +210,7 @@ def _host_v6(text: str, *, odd: bool) -> Host | None:
         return Host(str(inner), _reach_v4(inner), odd=True)
     if address in _METADATA_V6:
         return Host(str(address), Reach.METADATA, odd)
-    odd = odd or bool(zone) or (address.is_loopback and plain != "::1")
+    odd = odd or bool(zone) or address.is_unspecified or (address.is_loopback and plain != "::1")
     return Host(str(address), _reach_v6(address), odd)
 
 

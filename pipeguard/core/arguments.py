@@ -61,7 +61,7 @@ def deeds(text: Text, tool: str | None) -> tuple[list[Deed], bool]:
     for group in _groups(text):
         first = group[0]
         purpose = role(tool, first.path)
-        if purpose is Role.WRITTEN and not (len(group) == 1 and _is_token(first.value)):
+        if purpose in (Role.WRITTEN, Role.ASKED) and not (len(group) == 1 and _is_token(first.value)):
             continue
         strings += len(group)
         left -= group[-1].end - first.start
@@ -111,7 +111,8 @@ _PROGRAM_KEYS = frozenset("command cmd program executable binary bin path file t
 
 def _is_token(value: str) -> bool:
     """True for what is no prose, whatever its name: one word that leads somewhere."""
-    return len(value) < 300 and ("/" in value or "%" in value) and not re.search(r"\s", value)
+    leads = "/" in value or "%" in value or value.startswith("-")
+    return len(value) < 300 and leads and not re.search(r"\s", value)
 
 
 def _lines(tool: str | None, purpose: Role, group: list[_String]) -> list[str]:
@@ -133,8 +134,9 @@ def _lines(tool: str | None, purpose: Role, group: list[_String]) -> list[str]:
         return command_lines(value) if is_shell(tool) else code_lines(value)
     if purpose is Role.STATEMENT:
         return statements(value)
-    if purpose is Role.WRITTEN:
-        return path_lines(value, _plain(value), writes=False)
+    if purpose in (Role.WRITTEN, Role.ASKED):
+        options = [f"OPT {value}"] if _OPTION.match(value) else []
+        return options + path_lines(value, _plain(value), writes=False)
     return _value_lines(tool, group[0])
 
 
@@ -148,6 +150,8 @@ def _value_lines(tool: str | None, one: _String) -> list[str]:
     lines = path_lines(value, folded, writes=writes(tool, key))
     if _OPTION.match(folded) and key.lower() not in _OPTION_KEYS:
         lines.append(f"OPT {' '.join(folded.split())}")
+    elif " -" in folded and "\n" not in folded:
+        lines += [f"OPT {match[1]}" for match in _LATER_OPTION.finditer(folded)][:8]
     if _QUERIES.search(folded):
         lines.append(f"VAL {' '.join(folded.split())}")
     if _injects(folded):
@@ -177,6 +181,7 @@ _QUERIES = re.compile(
     r"['\"`;]|--|\b(?:or|and|union|select|having|sleep|waitfor|order by)\b|\|\||&&|\bcase\b", re.IGNORECASE
 )
 _OPTION = re.compile(r"--?[A-Za-z][\w-]{0,40}")
+_LATER_OPTION = re.compile(r"(?<=\s)(--?[A-Za-z][\w-]{2,40}[= ]?\S{0,200})")
 _OPTION_KEYS = frozenset(
     "options option opts opt flags flag args arguments argv params extra extra_args value".split()
 )

@@ -21,7 +21,8 @@ class Role(Enum):
     CODE = "code"  # a program in some language
     STATEMENT = "statement"  # of a database
     VALUE = "value"  # anything else that a tool acts on
-    WRITTEN = "written"  # content, message, question: text that somebody reads
+    WRITTEN = "written"  # content or message: text that somebody reads
+    ASKED = "asked"  # question or pattern: text that is looked for
 
     __hash__ = object.__hash__
 
@@ -30,7 +31,13 @@ _COMMAND = frozenset(
     "command commands cmd cmds cmdline commandline shell bash sh exec execute run argv args "
     "arguments arg script scripts entrypoint powershell terminal stdin keys keystrokes".split()
 )
-_CODE = frozenset("code expression expr program snippet function func lambda formula".split())
+_CODE = frozenset("code program snippet function func lambda js javascript python".split())
+_FORMULA = frozenset("expression expr formula equation calculation".split())
+_TAKES_CODE = frozenset(
+    "code python node javascript js typescript ts java ruby php go rust script notebook sandbox "
+    "browser page playwright puppeteer function lambda format lint compile program cell snippet "
+    "colab jupyter kernel codemod refactor review".split()
+)
 _STATEMENT = frozenset("sql statement statements cypher sparql gql hql ddl dml".split())
 # Text for a reader, in whatever tool.
 _ALWAYS_WRITTEN = frozenset(
@@ -117,15 +124,17 @@ def _said(name: str, tool: frozenset[str], *, executes: bool) -> Role | None:
         return Role.STATEMENT
     if either & _COMMAND:
         return Role.COMMAND
+    if either & _FORMULA:
+        return Role.VALUE
     if either & _CODE:
-        return Role.CODE
+        return Role.CODE if executes or tool & _TAKES_CODE else Role.VALUE
     if either & _ALWAYS_WRITTEN:
         return Role.WRITTEN
     if either & _WRITTEN:
         return Role.COMMAND if executes else Role.WRITTEN
     if either & _LOOKED_FOR:
         if tool & _READS_TEXT or not (tool & _DATABASE or executes):
-            return Role.WRITTEN
+            return Role.ASKED
         return Role.STATEMENT
     return None
 

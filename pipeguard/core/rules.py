@@ -38,6 +38,7 @@ class Written(Enum):
     KEEP = "keep"
     LOWER = "lower"  # one step less sure
     DROP = "drop"  # none
+    VALUES = "values"  # none, nor in a command, a program or a statement
 
 
 class Boundary(Enum):

@@ -472,10 +472,17 @@ class _Origin(NamedTuple):
             path = text.path_at(low)
         if rule.places and not _placed(rule, self.scan.place_of(path)):
             return None
-        if rule.written is not Written.KEEP and role(self.scan.tool, path) is Role.WRITTEN:
-            if rule.written is Written.DROP:
+        if rule.written is not Written.KEEP:
+            purpose = role(self.scan.tool, path)
+            if rule.written is Written.VALUES and purpose in _PROGRAMS:
                 return None
-            confidence = _lower(confidence)
+            does_nothing = purpose is Role.ASKED or (
+                purpose is Role.WRITTEN and not text.is_most(low, len(found))
+            )
+            if does_nothing and rule.written is Written.LOWER:
+                confidence = _lower(confidence)
+            elif does_nothing:
+                return None
         exact = exact and not self.whole
         first, last = text.span(low, high) if exact else (0, 0)
         if _HIDDEN.search(view):
@@ -513,6 +520,7 @@ class _Origin(NamedTuple):
         return self.chain, start, end, True
 
 
+_PROGRAMS = (Role.COMMAND, Role.CODE, Role.STATEMENT)
 _HIDDEN = re.compile("tags|selectors|bits")
 _ENCODED = re.compile("base64|hex|base32")
 _SPACE_TOKEN = re.compile(

@@ -228,7 +228,7 @@ class _Script:
                 pieces.append(text[self.at + 1 : self.at + 2].translate(_QUOTED))
                 self.at += 2
             elif character == "$":
-                pieces.append(self._dollar())
+                pieces.append(self._divided(self._dollar()))
             elif character == "`":
                 script = self._until("`").replace("\\`", "`")
                 pieces.append(self.shell.substitute(script))
@@ -245,6 +245,12 @@ class _Script:
             self.words.extend(_known(part.translate(_PLAIN)) for part in parts if part)
         if not pieces or not "".join(pieces):
             self.words.append("")
+
+    def _divided(self, value: str) -> str:
+        """An unquoted value, divided where the script says that words end."""
+        for separator in self.shell.values.get("IFS", "").strip()[:4]:
+            value = value.replace(separator, " ")
+        return value
 
     def _until(self, quote: str) -> str:
         end = self.text.find(quote, self.at + 1)

@@ -29,6 +29,13 @@ _ALL = re.compile(
 )
 
 
+# What a session made for itself it may drop.
+_SCRATCH = re.compile(
+    r"(?:drop|truncate) (?:temporary |temp )?(?:table )?(?:if exists )?[\w]*\.?(?:tmp|temp|test|"
+    r"scratch|staging|stg|#)_?\w*"
+)
+
+
 def statements(text: str) -> list[str]:
     """The lines, each `SQL` and a statement; `ALL` follows where it spares no row."""
     text = text[:MAX_TEXT]
@@ -40,7 +47,8 @@ def statements(text: str) -> list[str]:
             folded = words.lower()
             changes = folded.startswith(("delete", "update"))
             spared = " where " in folded and not _ALL.match(folded)
-            lines.append(f"SQL {words}" + (" ALL" if changes and not spared else ""))
+            kept = "SQL scratch" if _SCRATCH.match(folded) else "SQL"
+            lines.append(f"{kept} {words}" + (" ALL" if changes and not spared else ""))
     return lines
 
 

@@ -69,6 +69,11 @@ class Text:
         """The path of the string at a byte of `data`."""
         return self._path_of(self._index(start))
 
+    def is_most(self, start: int, size: int) -> bool:
+        """True where so many bytes are most of the string at a byte of `data`."""
+        _, _, value = self._place(self._index(start))
+        return 5 * size >= 3 * len(value)
+
     def span(self, start: int, end: int) -> tuple[int, int]:
         """A stretch of `data` as code points of the string that it begins in."""
         index = self._index(start)
