@@ -237,6 +237,8 @@ class _Acts:
             " ".join(words[1:6])
         ):
             self.sent = True
+        if command.given and name in ("kubectl", "oc", "docker", "podman", "aws", "gcloud", "az"):
+            words = [*words, GAP.join(command.given.split())[:1000]]
         if name == "rm":
             return self._removal(words) + targets
         if name == "cd" and len(words) > 1:

@@ -148,6 +148,8 @@ def _value_lines(tool: str | None, one: _String) -> list[str]:
     folded = _plain(value)
     key = next((str(step) for step in reversed(one.path) if isinstance(step, str)), "")
     lines = path_lines(value, folded, writes=writes(tool, key))
+    if key.lower() in ("code", "script", "program", "expression", "expr", "formula", "function"):
+        lines += code_lines(folded)
     if _OPTION.match(folded) and key.lower() not in _OPTION_KEYS:
         lines.append(f"OPT {' '.join(folded.split())}")
     elif " -" in folded and "\n" not in folded:

@@ -245,15 +245,17 @@ class _Scan:
             data = folding.soften(data)
         cued = self._pass(data, View.TEXT, _Origin(self, "text"))
         squeezable = _taken(cued)
-        if cued.pop(views.Cue.ACTS, None) and self.engine.keyed:
-            self._read_acts()
+        acts = cued.pop(views.Cue.ACTS, None)
         self._decode(data, cued, _Origin(self, ""), LEVELS)
         folded, changed = folding.fold(data)
         if changed:
             origin = _Origin(self, "folded", whole=True)
             cued = self._pass(folded, View.FOLDED, origin, changed)
             squeezable += _taken(cued)
+            acts = cued.pop(views.Cue.ACTS, None) or acts
             self._decode(folded, cued, origin, LEVELS)
+        if acts and self.engine.keyed:
+            self._read_acts()
         if self.engine.keyed:
             self._join()
             return

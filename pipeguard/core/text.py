@@ -16,6 +16,7 @@ from pipeguard.core.message import JsonValue, Number
 from pipeguard.core.places import ASIDE, Path
 
 MOST_BLOCKS = 64  # values between which a model's words could be cut in two
+MOST_TOKEN = 120  # characters of a value that could be one word or one expression
 MORE = 256  # segments of which the start is looked for at a time
 MIN_NUMBER_DIGITS = 9  # shorter numbers name nobody and nothing
 
@@ -70,9 +71,9 @@ class Text:
         return self._path_of(self._index(start))
 
     def is_most(self, start: int, size: int) -> bool:
-        """True where so many bytes are most of the string at a byte of `data`."""
+        """True where so many bytes are most of a short string, the one at a byte of `data`."""
         _, _, value = self._place(self._index(start))
-        return 5 * size >= 3 * len(value)
+        return len(value) <= MOST_TOKEN and 5 * size >= 3 * len(value)
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """A stretch of `data` as code points of the string that it begins in."""
