@@ -60,7 +60,7 @@ def hosts(rest: str) -> list[Host]:
     return list(found)
 
 
-def says(rest: bytes, wanted: str) -> bool:
+def says(rest: bytes, wanted: str) -> bool:  # noqa: PLR0911  a question each
     """Whether an address reaches what is `wanted`.
 
     Args:
@@ -239,14 +239,14 @@ _METADATA_V6 = frozenset({IPv6Address("fd00:ec2::254"), IPv6Address("fd00:ec2::2
 _METADATA_V4 = frozenset(
     map(
         IPv4Address,
-        ("169.254.169.254", "169.254.170.2", "169.254.170.23", "169.254.169.253")
-        + ("169.254.169.249", "100.100.100.200", "168.63.129.16", "192.0.0.192", "169.254.0.23"),
+        "169.254.169.254 169.254.170.2 169.254.170.23 169.254.169.253 169.254.169.249 "  # noqa: SIM905
+        "169.254.0.23 100.100.100.200 168.63.129.16 192.0.0.192".split(),
     )
 )
 _SHARED = IPv4Network("100.64.0.0/10")
 
 
-def _reach_v4(address: IPv4Address) -> Reach:
+def _reach_v4(address: IPv4Address) -> Reach:  # noqa: PLR0911  a table
     if address in _METADATA_V4:
         return Reach.METADATA
     if address.is_loopback:
@@ -271,9 +271,7 @@ class _Networks(tuple[IPv4Network, ...]):
         return any(address in network for network in self)
 
 
-_DOCUMENTATION = _Networks(
-    map(IPv4Network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"))
-)
+_DOCUMENTATION = _Networks(map(IPv4Network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24")))
 
 
 def _reach_v6(address: IPv6Address) -> Reach:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from pipeguard.core import folding
 from pipeguard.core.acts import MAX_TEXT, argument_lines, code_lines, command_lines
 from pipeguard.core.places import Path
-from pipeguard.core.roles import Role, is_shell, role, writes
+from pipeguard.core.roles import Role, is_shell, listed, role, writes
 from pipeguard.core.statements import statements
 from pipeguard.core.text import Text
 from pipeguard.core.trails import path_lines
@@ -61,7 +61,9 @@ def deeds(text: Text, tool: str | None) -> tuple[list[Deed], bool]:
     for group in _groups(text):
         first = group[0]
         purpose = role(tool, first.path)
-        if purpose in (Role.WRITTEN, Role.ASKED) and not (len(group) == 1 and _is_token(first.value)):
+        if purpose in (Role.WRITTEN, Role.ASKED) and not (
+            len(group) == 1 and _is_token(first.value)
+        ):
             continue
         strings += len(group)
         left -= group[-1].end - first.start
@@ -106,7 +108,7 @@ def _is_program(one: _String) -> bool:
     return name in _PROGRAM_KEYS and 0 < len(one.value) < 200 and " " not in one.value
 
 
-_PROGRAM_KEYS = frozenset("command cmd program executable binary bin path file tool exe".split())
+_PROGRAM_KEYS = listed("command cmd program executable binary bin path file tool exe")
 
 
 def _is_token(value: str) -> bool:
@@ -115,7 +117,9 @@ def _is_token(value: str) -> bool:
     return len(value) < 300 and leads and not re.search(r"\s", value)
 
 
-def _lines(tool: str | None, purpose: Role, group: list[_String]) -> list[str]:
+def _lines(  # noqa: PLR0911  one for each purpose
+    tool: str | None, purpose: Role, group: list[_String]
+) -> list[str]:
     values = [_plain(one.value) for one in group]
     if len(group) > 1:
         if purpose in (Role.COMMAND, Role.CODE):
@@ -180,12 +184,13 @@ def _as_list(value: str) -> list[str]:
 
 
 _QUERIES = re.compile(
-    r"['\"`;]|--|\b(?:or|and|union|select|having|sleep|waitfor|order by)\b|\|\||&&|\bcase\b", re.IGNORECASE
+    r"['\"`;]|--|\b(?:or|and|union|select|having|sleep|waitfor|order by)\b|\|\||&&|\bcase\b",
+    re.IGNORECASE,
 )
 _OPTION = re.compile(r"--?[A-Za-z][\w-]{0,40}")
 _LATER_OPTION = re.compile(r"(?<=\s)(--?[A-Za-z][\w-]{2,40}[= ]?\S{0,200})")
-_OPTION_KEYS = frozenset(
-    "options option opts opt flags flag args arguments argv params extra extra_args value".split()
+_OPTION_KEYS = listed(
+    "options option opts opt flags flag args arguments argv params extra extra_args value"
 )
 _STATEMENT = re.compile(
     r"\s*(?:select|insert|update|delete|drop|truncate|alter|create|grant|revoke|copy|attach|exec|"
@@ -193,8 +198,10 @@ _STATEMENT = re.compile(
     r"module|shutdown|keys|db\.)\b",
     re.IGNORECASE,
 )
-_PROGRAM = re.compile(r"(?:/(?:usr/)?(?:local/)?s?bin/)?(?:sudo|(?:ba|z|da|k)?sh|rm|curl|wget|nc|ncat|"
-                      r"dd|find|python3?|perl|node|cmd|powershell|pwsh|docker|chmod|env)\Z")  # fmt: skip
+_PROGRAM = re.compile(
+    r"(?:/(?:usr/)?(?:local/)?s?bin/)?(?:sudo|(?:ba|z|da|k)?sh|rm|curl|wget|nc|ncat|dd|find|"
+    r"python3?|perl|node|cmd|powershell|pwsh|docker|chmod|env)\Z"
+)
 
 # A program's name that is no English word, or one with arguments that no prose has.
 _SURE = (

@@ -363,8 +363,9 @@ def _host(argument: str) -> Test:
 def _not_installer(text: bytes) -> Check:
     """FAILS where every address is of an installer that its project publishes."""
     found = re.findall(rb"https?://([^/\s|;&\"'?#]{1,200})(/[^\s|;&\"']{0,200})?", text.lower())
-    known = all(host in _INSTALLERS or host + path[:24] in _INSTALLERS or any(
-        (host + path).startswith(one) for one in _INSTALLER_PATHS) for host, path in found)  # fmt: skip
+    known = all(
+        host in _INSTALLERS or (host + path).startswith(_INSTALLER_PATHS) for host, path in found
+    )
     return _says(not (found and known))
 
 
@@ -373,9 +374,11 @@ _INSTALLERS = frozenset(
     b"sh.rustup.rs get.docker.com install.python-poetry.org deb.nodesource.com rpm.nodesource.com "
     b"bun.sh deno.land get.helm.sh astral.sh starship.rs get.pnpm.io get.k3s.io get.sdkman.io "
     b"get.volta.sh bootstrap.pypa.io install.determinate.systems nixos.org fnm.vercel.app mise.run "
-    b"mise.jdx.dev ohmyz.sh pyenv.run wasmtime.dev tailscale.com ollama.com pixi.sh cli.doppler.com "
+    b"mise.jdx.dev ohmyz.sh pyenv.run wasmtime.dev tailscale.com ollama.com pixi.sh "
+    b"cli.doppler.com "
     b"packages.microsoft.com download.docker.com apt.releases.hashicorp.com sdk.cloud.google.com "
-    b"fly.io install.duckdb.org cdn.rootless.com get.jetify.com dl.yarnpkg.com foundry.paradigm.xyz "
+    b"fly.io install.duckdb.org cdn.rootless.com get.jetify.com dl.yarnpkg.com "
+    b"foundry.paradigm.xyz "
     b"foundryup.sh get.nexte.st zed.dev claude.ai".split()
 )
 _INSTALLER_PATHS = (

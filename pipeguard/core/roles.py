@@ -14,6 +14,11 @@ from functools import lru_cache
 from pipeguard.core.places import Path
 
 
+def listed(text: str) -> frozenset[str]:
+    """The words of a list that is written as one text."""
+    return frozenset(text.split())
+
+
 class Role(Enum):
     """What an argument is for."""
 
@@ -27,45 +32,45 @@ class Role(Enum):
     __hash__ = object.__hash__
 
 
-_COMMAND = frozenset(
+_COMMAND = listed(
     "command commands cmd cmds cmdline commandline shell bash sh exec execute run argv args "
-    "arguments arg script scripts entrypoint powershell terminal stdin keys keystrokes".split()
+    "arguments arg script scripts entrypoint powershell terminal stdin keys keystrokes"
 )
-_CODE = frozenset("code program snippet function func lambda js javascript python".split())
-_FORMULA = frozenset("expression expr formula equation calculation".split())
-_TAKES_CODE = frozenset(
+_CODE = listed("code program snippet function func lambda js javascript python")
+_FORMULA = listed("expression expr formula equation calculation")
+_TAKES_CODE = listed(
     "code python node javascript js typescript ts java ruby php go rust script notebook sandbox "
     "browser page playwright puppeteer function lambda format lint compile program cell snippet "
-    "colab jupyter kernel codemod refactor review".split()
+    "colab jupyter kernel codemod refactor review"
 )
-_STATEMENT = frozenset("sql statement statements cypher sparql gql hql ddl dml".split())
+_STATEMENT = listed("sql statement statements cypher sparql gql hql ddl dml")
 # Text for a reader, in whatever tool.
-_ALWAYS_WRITTEN = frozenset(
+_ALWAYS_WRITTEN = listed(
     "description title subject summary reason explanation thought thoughts comment comments note "
     "notes message messages caption headline justification rationale purpose question answer "
-    "feedback instructions objective goal prompt task todo todos fact facts observations".split()
+    "feedback instructions objective goal prompt task todo todos fact facts observations"
 )
 # Text for a reader unless the tool executes what it is given.
-_WRITTEN = frozenset(
+_WRITTEN = listed(
     "content contents text texts body html markdown md document doc paragraph source data patch "
     "diff edits replacement reply post story prose blocks children cell cells "
     "values rows old_string new_string old_str new_str oldtext newtext old_text new_text file_text "
-    "insert_text oldstring newstring oldstr newstr".split()
+    "insert_text oldstring newstring oldstr newstr"
 )
-_LOOKED_FOR = frozenset("query q search pattern regex regexp term terms keyword keywords".split())
-_EXECUTES = frozenset(
+_LOOKED_FOR = listed("query q search pattern regex regexp term terms keyword keywords")
+_EXECUTES = listed(
     "run exec execute executes shell bash sh zsh cmd command commands powershell pwsh terminal "
     "console process subprocess spawn ssh eval evaluate repl interpreter tty tmux system "
-    "cli invoke launch".split()
+    "cli invoke launch"
 )
-_DATABASE = frozenset(
+_DATABASE = listed(
     "sql db database query queries postgres postgresql mysql mariadb sqlite mongo mongodb redis "
     "bigquery snowflake clickhouse duckdb oracle mssql neo4j cypher migration migrate statement "
     "supabase planetscale dynamodb cassandra elastic elasticsearch table tables record records "
     "user users order orders customer customers account accounts product products item items "
-    "login row rows".split()
+    "login row rows"
 )
-_READS_TEXT = frozenset("web internet code docs documentation wiki grep issues logs news".split())
+_READS_TEXT = listed("web internet code docs documentation wiki grep issues logs news")
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
@@ -90,33 +95,35 @@ def is_shell(tool: str | None) -> bool:
 
 def writes(tool: str | None, key: str) -> bool:
     """True where a path in an argument is one that the tool writes to."""
-    words = _words(tool or "")
+    tokens = _words(tool or "")
     if key.lower() in _TARGETS:
         return True
-    return bool(words & _WRITES) and key.lower() not in _SOURCES
+    return bool(tokens & _WRITES) and key.lower() not in _SOURCES
 
 
-_SHELLS = frozenset("shell bash sh zsh powershell pwsh cmd terminal console command".split())
-_TARGETS = frozenset("destination dest target to output out output_path outfile new_path".split())
-_SOURCES = frozenset("source src from old_path input".split())
-_WRITES = frozenset(
+_SHELLS = listed("shell bash sh zsh powershell pwsh cmd terminal console command")
+_TARGETS = listed("destination dest target to output out output_path outfile new_path")
+_SOURCES = listed("source src from old_path input")
+_WRITES = listed(
     "write edit create append save move copy put patch replace insert update modify rename touch "
-    "overwrite apply store download delete remove unlink rm export".split()
+    "overwrite apply store download delete remove unlink rm export"
 )
 
 
 @lru_cache(maxsize=2048)  # the same tools with the same arguments, all day
 def _role(tool: str, names: tuple[str, ...]) -> Role:
-    words = _words(tool)
-    executes = bool(words & _EXECUTES)
+    tokens = _words(tool)
+    executes = bool(tokens & _EXECUTES)
     for name in reversed(names):  # the nearest name that says something
-        said = _said(name, words, executes=executes)
+        said = _said(name, tokens, executes=executes)
         if said is not None:
             return said
-    return Role.COMMAND if executes and not words & _DATABASE else Role.VALUE
+    return Role.COMMAND if executes and not tokens & _DATABASE else Role.VALUE
 
 
-def _said(name: str, tool: frozenset[str], *, executes: bool) -> Role | None:
+def _said(  # noqa: PLR0911  a table of names, each with its own exception
+    name: str, tool: frozenset[str], *, executes: bool
+) -> Role | None:
     parts = [word.lower() for word in _WORD.findall(name[:64])]
     last = parts[-1] if parts else ""
     either = {last, name.lower()}

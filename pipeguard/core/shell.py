@@ -139,7 +139,9 @@ class _Script:
         self._end_command()
         if operator not in ("|", "|&"):
             self._end_pipeline()
-        if operator == "(" or (self.found and self.found[-1][0].words[:1] in (["{"], ["while"], ["for"])):
+        if operator == "(" or (
+            self.found and self.found[-1][0].words[:1] in (["{"], ["while"], ["for"])
+        ):
             self.group = len(self.found) - (operator != "(")
         if operator == "\n":
             while self.heredocs:
@@ -283,7 +285,7 @@ class _Script:
                 pieces.append(self._dollar())
         return "".join(pieces)
 
-    def _dollar(self) -> str:
+    def _dollar(self) -> str:  # noqa: PLR0911  one for each form
         text, at = self.text, self.at
         following = text[at + 1 : at + 2]
         if following == "'":
@@ -393,7 +395,7 @@ def _parameter(values: dict[str, str], body: str) -> str:
     return _cut(value, operation)[:MAX_VALUE]
 
 
-def _cut(value: str, operation: str) -> str:
+def _cut(value: str, operation: str) -> str:  # noqa: PLR0911  one for each form
     cut = re.fullmatch(r":[ ]?(-?[0-9]{1,6})(?::[ ]?(-?[0-9]{1,6}))?", operation)
     if cut:
         start = int(cut[1])
@@ -439,7 +441,16 @@ _ESCAPE = re.compile(
     r"\\(?:x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})|U([0-9A-Fa-f]{1,8})|0?([0-7]{1,3})|(.))",
     re.DOTALL,
 )
-_LETTERS = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "e": "\x1b", "f": "\f", "v": "\v"}
+_LETTERS = {
+    "n": "\n",
+    "t": "\t",
+    "r": "\r",
+    "a": "\a",
+    "b": "\b",
+    "e": "\x1b",
+    "f": "\f",
+    "v": "\v",
+}
 
 
 def escapes(text: str) -> str:

@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import accumulate, islice
 
+from pipeguard.core.folding import fold
 from pipeguard.core.message import JsonValue, Number
 from pipeguard.core.places import ASIDE, Path
 
@@ -73,6 +74,8 @@ class Text:
     def is_most(self, start: int, size: int) -> bool:
         """True where so many bytes are most of a short string, the one at a byte of `data`."""
         _, _, value = self._place(self._index(start))
+        if not value.isascii():
+            value = fold(value[: 4 * MOST_TOKEN].encode("utf-8", "replace"))[0].decode()
         return len(value) <= MOST_TOKEN and 5 * size >= 3 * len(value)
 
     def span(self, start: int, end: int) -> tuple[int, int]:

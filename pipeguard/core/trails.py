@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from pipeguard.core.acts import tidy
+from pipeguard.core.programs import tidy
 
 PERCENT_ROUNDS = 3
 _LOOKS = re.compile(
@@ -24,8 +24,10 @@ _TOO_LONG = (
     (re.compile(r"%(?:c0%[2a6e]e|e0%80%ae|f0%80%80%ae|c0%2e)", re.IGNORECASE), "."),
     (re.compile(r"%(?:c0%[2a6e]f|c0%9v|e0%80%af|c1%9c|c0%5c|c1%8s|c1%af)", re.IGNORECASE), "/"),
 )
-_SCHEME = re.compile(r"(?:view-source:)?(?:file|local_file|netdoc|vscode-file|jar:file):/{0,3}(?:localhost(?=/))?",
-                     re.IGNORECASE)  # fmt: skip
+_SCHEME = re.compile(
+    r"(?:view-source:)?(?:file|local_file|netdoc|vscode-file|jar:file):/{0,3}(?:localhost(?=/))?",
+    re.IGNORECASE,
+)
 _FOREIGN = re.compile(r"[a-z][a-z0-9+.-]{1,20}://", re.IGNORECASE)
 
 
@@ -47,7 +49,7 @@ def path_lines(raw: str, folded: str, *, writes: bool) -> list[str]:
         if decoded == plain:
             break
         plain = decoded
-    foreign = _FOREIGN.match(plain)
+    foreign = _FOREIGN.match(_SCHEME.sub("/", plain))
     encoded = plain != raw.strip() and ".." in plain and raw.count("..") < plain.count("..")
     plain = _SCHEME.sub("/", plain) if _SCHEME.match(plain) else plain
     slashed = plain.replace("\\", "/")

@@ -164,8 +164,10 @@ ACTING = (
     r"|;\s{0,4}(?:drop|delete|insert|update|select|truncate|alter|exec|create|shutdown|declare)\s"
     r"|\.\.[/\\%;]|%2e|%c0|%252|/etc/|/proc/|/sys/|/root|/var/run|/boot|\.ssh|\.aws|\.env|\.kube|"
     r"\.docker|\.netrc|\.npmrc|\.pypirc|\.git|\.gnupg|\.azure|gcloud|id_rsa|id_ed25519|\.pem|\.key|"
-    r"\.p12|\.pfx|\.kdbx|\.pgpass|_history|\.[a-z_]{2,8}rc\b|profile\b|/cookies|login data|logins\.json|key4\.db|"
-    r"keychain|wallet\.|[/ ]credentials?[/.]|secrets?[/.]|tfstate|cron|systemd|launchagents|launchdaemons|/startup|"
+    r"\.p12|\.pfx|\.kdbx|\.pgpass|_history|\.[a-z_]{2,8}rc\b|profile\b|/cookies|login data|"
+    r"logins\.json|key4\.db|"
+    r"keychain|wallet\.|[/ ]credentials?[/.]|secrets?[/.]|tfstate|cron|systemd|launchagents|"
+    r"launchdaemons|/startup|"
     r"autostart|mcp\.json|\.cursor|\.claude|\.vscode|system32|ntds|unattend|\\\\\?\\|file:|\x00)"
 )
 # Weaker than the expressions below wherever that makes a much smaller automaton.

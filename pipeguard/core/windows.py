@@ -10,9 +10,11 @@ import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64
 from collections.abc import Iterator
+from functools import partial
 
 MAX_LINE = 3000  # characters
 MAX_ROUNDS = 6
+MAX_TEXT = 200_000  # characters that variables may make of a text
 
 _CUE = re.compile(
     r"powershell|pwsh|\bcmd(?:\.exe)?\s{1,4}/|\w\^\w|\b(?:iex|irm|iwr|invoke-\w|new-object|"
@@ -23,7 +25,7 @@ _CUE = re.compile(
     r"reg(?:\.exe)?\s{1,4}(?:add|save|delete|query|export)|sc(?:\.exe)?\s{1,4}\w|rd\s{1,4}/|rmdir\s{1,4}/|"
     r"del\s{1,4}/|erase\s{1,4}/|format\s{1,4}[a-z]:|cipher\s{1,4}/w|ri\s{1,4}-|rm\s{1,4}-rec|procdump|"
     r"ntdsutil|esentutl|cmdkey|vaultcmd|mimikatz|sekurlsa)|\[char|\[convert|\[text\.|\$env:|"
-    r"-join\b|%[a-z]{3,20}(?:%|:)",
+    r"-join\b|['\"]\s{0,4}\+\s{0,4}['\"]|%[a-z]{3,20}(?:%|:)",
     re.IGNORECASE,
 )
 _ENCODED = re.compile(
@@ -32,18 +34,25 @@ _ENCODED = re.compile(
 )
 _FROM_BASE64 = re.compile(r"frombase64string\s{0,4}\(\s{0,4}['\"]([A-Za-z0-9+/=]{8,20000})", re.I)
 _CHAR = re.compile(r"\[char\]\s{0,4}\(?\s{0,4}(0x[0-9a-f]{1,4}|[0-9]{1,5})\s{0,4}\)?", re.I)
-_CHARS = re.compile(r"\[char\[\]\]\s{0,4}\(?@?\(?\s{0,4}((?:0x[0-9a-f]{1,4}|[0-9]{1,5})"
-                    r"(?:\s{0,4},\s{0,4}(?:0x[0-9a-f]{1,4}|[0-9]{1,5})){1,400})\)?\)?", re.I)  # fmt: skip
+_CHARS = re.compile(
+    r"\[char\[\]\]\s{0,4}\(?@?\(?\s{0,4}((?:0x[0-9a-f]{1,4}|[0-9]{1,5})"
+    r"(?:\s{0,4},\s{0,4}(?:0x[0-9a-f]{1,4}|[0-9]{1,5})){1,400})\)?\)?",
+    re.I,
+)
 _PLUS = re.compile(r"(['\"])\s{0,4}\)?\s{0,4}\+\s{0,4}\(?\s{0,4}\1")
 _FORM = re.compile(r"['\"]((?:\{\d{1,2}\}[^'\"{}]{0,40}){1,40})['\"]\s{0,4}-f\s{0,4}"
                    r"((?:['\"][^'\"]{0,200}['\"]\s{0,4},?\s{0,4}){1,40})", re.I)  # fmt: skip
 _JOIN = re.compile(r"-join\s{0,4}\(?\s{0,4}((?:['\"][^'\"]{1,200}['\"]\s{0,4},?\s{0,4}){2,400})|"
                    r"\(((?:['\"][^'\"]{1,200}['\"]\s{0,4},?\s{0,4}){2,400})\)\s{0,4}-join\s{0,4}['\"]{2}",
                    re.I)  # fmt: skip
-_REPLACE = re.compile(r"['\"]([^'\"]{1,2000})['\"]\s{0,4}(?:\.replace\s{0,4}\(\s{0,4}|-c?replace\s{0,4})"
-                      r"['\"]([^'\"]{1,40})['\"]\s{0,4},\s{0,4}['\"]([^'\"]{0,40})['\"]\)?", re.I)  # fmt: skip
+_REPLACE = re.compile(
+    r"['\"]([^'\"]{1,2000})['\"]\s{0,4}(?:\.replace\s{0,4}\(\s{0,4}|-c?replace\s{0,4})"
+    r"['\"]([^'\"]{1,40})['\"]\s{0,4},\s{0,4}['\"]([^'\"]{0,40})['\"]\)?",
+    re.I,
+)
 _BACKWARDS = re.compile(r"['\"]([^'\"]{2,2000})['\"]\s{0,4}\[\s{0,4}-1\s{0,4}\.\.", re.I)
 _SETS = re.compile(r"\$(\w{1,40})\s{0,4}=\s{0,4}(['\"])([^'\"\n]{0,2000})\2")
+_USES = re.compile(r"\$\{?(\w{1,40})\b\}?(?!\s{0,4}=)")
 _CMD_SETS = re.compile(r"\bset\s{1,4}\"?(\w{1,40})=([^&|\n\"]{0,400})", re.I)
 _KNOWN_LETTERS = re.compile(
     r"\$(?:env:comspec|pshome|shellid|verbosepreference\.tostring\(\))\s{0,4}\[[^\]]{1,40}\]"
@@ -83,7 +92,9 @@ def _untangled(text: str) -> str:
     text = _CMD_SETS.sub(" ", _substituted(text))
     for _ in range(MAX_ROUNDS):
         before = text
-        text = _CHARS.sub(lambda m: "'" + "".join(map(_char, re.split(r"[\s,]+", m[1]))) + "'", text)
+        text = _CHARS.sub(
+            lambda m: "'" + "".join(map(_char, re.split(r"[\s,]+", m[1]))) + "'", text
+        )
         text = _CHAR.sub(lambda m: f"'{_char(m[1])}'", text)
         text = _KNOWN_LETTERS.sub("iex", text)
         text = _FORM.sub(_formed, text)
@@ -91,12 +102,18 @@ def _untangled(text: str) -> str:
         text = _REPLACE.sub(lambda m: "'" + m[1].replace(m[2], m[3]) + "'", text)
         text = _BACKWARDS.sub(lambda m: f"'{m[1][::-1]}' [", text)
         text = _PLUS.sub("", text)
-        for match in [*_SETS.finditer(text)][:40]:
-            name = re.escape(match[1])
-            text = re.sub(rf"\$\{{?{name}\b\}}?(?!\s*=)", lambda _, m=match: f"'{m[3]}'", text)[:200_000]
+        values = {match[1].lower(): match[3] for match in [*_SETS.finditer(text)][:40]}
+        if values:
+            text = _USES.sub(partial(_used, values=values), text)[:MAX_TEXT]
         if text == before:
             break
     return text
+
+
+def _used(match: re.Match[str], values: dict[str, str]) -> str:
+    """A variable that the line sets, as the string that it holds."""
+    value = values.get(match[1].lower())
+    return match[0] if value is None else f"'{value}'"
 
 
 def _substituted(text: str) -> str:

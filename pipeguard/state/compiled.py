@@ -165,7 +165,9 @@ class _Worker:
 
 
 def _engines(chosen: Sequence[Rule], blobs: Iterator[bytes]) -> Engines:
-    made = [scan.Engine(chosen, surface, next(blobs), next(blobs), next(blobs)) for surface in _SURFACES]
+    made = [
+        scan.Engine(chosen, surface, next(blobs), next(blobs), next(blobs)) for surface in _SURFACES
+    ]
     return Engines(*made)
 
 
