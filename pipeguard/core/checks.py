@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import cache, lru_cache
 
+from pipeguard.core import addresses
 from pipeguard.core.checksums import (
     BASE32,
     BASE36,
@@ -349,6 +350,45 @@ def aws_account(secret: bytes) -> str | None:
     return f"{number:012d}" if number < 10**12 else None
 
 
+# -- addresses -----------------------------------------------------------------------------------
+
+
+def _host(argument: str) -> Test:
+    """What follows `//` in an address: one of `addresses.WANTED`."""
+    if argument not in addresses.WANTED:
+        raise ValueError(f"a host is one of {', '.join(addresses.WANTED)}")
+    return lambda secret: _says(addresses.says(secret, argument))
+
+
+def _not_installer(text: bytes) -> Check:
+    """FAILS where every address is of an installer that its project publishes."""
+    found = re.findall(rb"https?://([^/\s|;&\"'?#]{1,200})(/[^\s|;&\"']{0,200})?", text.lower())
+    known = all(
+        host in _INSTALLERS or (host + path).startswith(_INSTALLER_PATHS) for host, path in found
+    )
+    return _says(not (found and known))
+
+
+# Hosts that serve nothing but the installer of a project, or that only the project writes to.
+_INSTALLERS = frozenset(
+    b"sh.rustup.rs get.docker.com install.python-poetry.org deb.nodesource.com rpm.nodesource.com "
+    b"bun.sh deno.land get.helm.sh astral.sh starship.rs get.pnpm.io get.k3s.io get.sdkman.io "
+    b"get.volta.sh bootstrap.pypa.io install.determinate.systems nixos.org fnm.vercel.app mise.run "
+    b"mise.jdx.dev ohmyz.sh pyenv.run wasmtime.dev tailscale.com ollama.com pixi.sh "
+    b"cli.doppler.com "
+    b"packages.microsoft.com download.docker.com apt.releases.hashicorp.com sdk.cloud.google.com "
+    b"fly.io install.duckdb.org cdn.rootless.com get.jetify.com dl.yarnpkg.com "
+    b"foundry.paradigm.xyz "
+    b"foundryup.sh get.nexte.st zed.dev claude.ai".split()
+)
+_INSTALLER_PATHS = (
+    b"raw.githubusercontent.com/nvm-sh/nvm/", b"raw.githubusercontent.com/homebrew/install/",
+    b"raw.githubusercontent.com/ohmyzsh/", b"raw.githubusercontent.com/helm/helm/",
+    b"raw.githubusercontent.com/pyenv/pyenv-installer/", b"raw.githubusercontent.com/golangci/",
+    b"raw.githubusercontent.com/rust-lang/", b"raw.githubusercontent.com/astral-sh/",
+)  # fmt: skip
+
+
 # -- checksums -----------------------------------------------------------------------------------
 
 
@@ -439,6 +479,7 @@ _PLAIN: Mapping[str, Test] = {
     "jwt": _jwt,
     "luhn": _luhn,
     "mixed": _mixed,
+    "not-installer": _not_installer,
     "not-hex": _not_hex,
     "not-identifier": _not_identifier,
     "password": _password,
@@ -453,6 +494,7 @@ _WITH_ARGUMENT: Mapping[str, Callable[[str], Test]] = {
     "base64-bytes": _base64_bytes,
     "base64-prefix": _base64_prefix,
     "entropy": _entropy,
+    "host": _host,
     "json-keys": _json_keys,
     "jwt-claim": _jwt_claim,
     "jwt-not": _jwt_not,

@@ -36,6 +36,7 @@ class Cue(IntEnum):
     TURNED = 17  # by thirteen letters
     REVERSED = 18
     LEET = 19
+    ACTS = 20  # something that acts: core.arguments
 
 
 B64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -69,6 +70,26 @@ B32_GROUP = (
 )
 # What stands before a host's name where one is asked for.
 HOST = r"(?:://|@|: |\b(?:dig|host|ping|nslookup)\s)"
+# Towards a server: the name of an argument or a tool that acts; a value that goes on as a command,
+# leads upwards, is an option, or names what holds credentials or is run by itself.
+ACTING = (
+    r"(?i:(?:command|commandline|cmd|cmds|script|argv|args|shell|bash|code|sql|statements?|query|"
+    r"expression|expr|cypher|program|terminal|stdin|keys|formula|exec|run|entrypoint|lambda): "
+    r"|name: [a-z0-9_.:/-]{0,40}(?:shell|bash|exec|terminal|console|run|eval|ssh|repl|spawn|cmd)"
+    r"|(?:[;|&]|\$\(|`)\s{0,4}(?:sudo\s)?(?:/(?:usr/)?bin/)?(?:cat|curl|wget|rm|n?cat|nc|bash|sh|zsh|"
+    r"python|perl|id|whoami|uname|sleep|ping|nslookup|touch|ls|echo|env|printenv|head|tail|base64|"
+    r"chmod|powershell|cmd|reboot|shutdown|kill|dig|ssh|eval|tee|find|node|php|ruby|dir|type|set)"
+    r"\b|\$\{?ifs|: -{1,2}[a-z]|\n-{1,2}[a-z]"
+    r"|['\")\d]\s{0,4}(?:--|/\*|or\b|and\b|union\b|\|\||&&|having\b)|\bsleep\s?\(|waitfor\s|\(select\s"
+    r"|;\s{0,4}(?:drop|delete|insert|update|select|truncate|alter|exec|create|shutdown|declare)\s"
+    r"|\.\.[/\\%;]|%2e|%c0|%252|/etc/|/proc/|/sys/|/root|/var/run|/boot|\.ssh|\.aws|\.env|\.kube|"
+    r"\.docker|\.netrc|\.npmrc|\.pypirc|\.git|\.gnupg|\.azure|gcloud|id_rsa|id_ed25519|\.pem|\.key|"
+    r"\.p12|\.pfx|\.kdbx|\.pgpass|_history|\.[a-z_]{2,8}rc\b|profile\b|/cookies|login data|"
+    r"logins\.json|key4\.db|"
+    r"keychain|wallet\.|[/ ]credentials?[/.]|secrets?[/.]|tfstate|cron|systemd|launchagents|"
+    r"launchdaemons|/startup|"
+    r"autostart|mcp\.json|\.cursor|\.claude|\.vscode|system32|ntds|unattend|\\\\\?\\|file:|\x00)"
+)
 # Weaker than the expressions of the decoders wherever that makes a much smaller automaton.
 CUES: dict[Cue, str] = {
     Cue.PERCENT: "%[0-9A-Fa-f]{2}",
@@ -91,6 +112,7 @@ CUES: dict[Cue, str] = {
     Cue.TURNED: spellings.TURNED,
     Cue.REVERSED: spellings.REVERSED,
     Cue.LEET: spellings.LEET,
+    Cue.ACTS: ACTING,
 }
 # Of these the squeezed reading may say something.
 SQUEEZED_CUES = (Cue.SPACED, Cue.RUN_TOGETHER)

@@ -5,12 +5,14 @@ Knows where a sample would stand in a message; knows no files and no packs.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from pipeguard.core.places import PLACES, Surface
+from pipeguard.core.rules import View, Written
 from pipeguard.core.samples import expand
 from pipeguard.core.scan import home
 
@@ -20,6 +22,12 @@ if TYPE_CHECKING:
     from pipeguard.core.rules import Rule, Sample
     from pipeguard.core.scan import Engine
 
+# A sample of what acts may say under which name it stands: `sql: DROP TABLE x`.
+_NAMED = re.compile(
+    r"(command|sql|code|path|paths|file|url|uri|host|branch|name|id|value|content|query|template|"
+    r"xml|yaml|filename|expression|user|domain|config|target|endpoint): (.*)",
+    re.DOTALL,
+)
 SEEDS = range(3)  # of a sample that is a recipe: each gives another text
 _USUAL_PLACE = {
     Surface.TO_SERVER: "call.arguments",
@@ -98,10 +106,11 @@ def sample_place(rule: Rule, surface: Surface) -> str:
     return next(fitting, rule.places[0])
 
 
-def frame_value(surface: Surface, text: str) -> JsonValue:
-    """A value as the surface's messages have it, with a sample in it."""
+def frame_value(surface: Surface, text: str, key: str = "text") -> JsonValue:
+    """A value as the surface's messages have it, with a sample in it under a key."""
     if surface is Surface.TO_SERVER:
-        return {"text": text}
+        named = _NAMED.match(text)
+        return {named[1]: named[2]} if named and key != "text" else {key: text}
     if surface is Surface.TO_CLIENT:
         return {"content": [{"type": "text", "text": text}]}
     return {"description": text}
@@ -109,5 +118,8 @@ def frame_value(surface: Surface, text: str) -> JsonValue:
 
 def _found(rule: Rule, engine: Engine, surface: Surface, text: str) -> list[Confidence]:
     place = sample_place(rule, surface)
-    seen = engine.scan(frame_value(surface, text), lambda _: place, surface)
+    key = "command" if View.ACTS in rule.views else "input"
+    if View.ACTS not in rule.views and rule.written is Written.KEEP:
+        key = "text"
+    seen = engine.scan(frame_value(surface, text, key), lambda _: place, surface)
     return [match.confidence for match in seen.matches if match.rule.id == rule.id]

@@ -29,6 +29,16 @@ class View(Enum):
     SQUEEZED = "squeezed"
     JOINED = "joined"
     DECODED = "decoded"
+    ACTS = "acts"
+
+
+class Written(Enum):
+    """What becomes of a match in an argument that is only written, said or looked for."""
+
+    KEEP = "keep"
+    LOWER = "lower"  # one step less sure
+    DROP = "drop"  # none
+    VALUES = "values"  # none, nor in a command, a program or a statement
 
 
 class Boundary(Enum):
@@ -59,6 +69,7 @@ class Rule(NamedTuple):
         require: checks without which there is no match (core.checks).
         check: checks that raise confidence when they hold and lower it when they fail.
         placeholders: True where what is evidently a placeholder is no match.
+        written: what becomes of a match in an argument that does nothing (core.roles).
         quoted: True where a match inside quotes or code loses one step of confidence.
         why: one sentence for a security engineer.
         fix: one sentence: what to do.
@@ -80,6 +91,7 @@ class Rule(NamedTuple):
     require: tuple[str, ...]
     check: tuple[str, ...]
     placeholders: bool
+    written: Written
     quoted: bool
     why: str
     fix: str
@@ -169,7 +181,7 @@ def as_record(rule: Rule) -> dict[str, object]:
             record[name] = sorted(item.value for item in value)
         elif isinstance(value, Severity | Confidence):
             record[name] = value.name.lower()
-        elif isinstance(value, Boundary):
+        elif isinstance(value, Boundary | Written):
             record[name] = value.value
         else:
             record[name] = value
@@ -192,6 +204,7 @@ def from_record(record: dict[str, Any]) -> Rule:
         require=tuple(record["require"]),
         check=tuple(record["check"]),
         placeholders=record["placeholders"],
+        written=Written(record["written"]),
         quoted=record["quoted"],
         why=record["why"],
         fix=record["fix"],
@@ -239,6 +252,7 @@ def _rule(source: str, pack: str, entry: dict[str, Any]) -> Rule:
         require=_strings(where, entry, "require"),
         check=_strings(where, entry, "check"),
         placeholders=bool(entry.get("placeholders", False)),
+        written=_choice(where, Written, entry.get("written", "keep")),
         quoted=entry.get("quoted") == "lower",
         why=" ".join(str(entry["why"]).split()),
         fix=" ".join(str(entry["fix"]).split()),

@@ -14,14 +14,16 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from pipeguard.core import folding, views
+from pipeguard.core.arguments import deeds
 from pipeguard.core.checks import Check, placeholder, run
 from pipeguard.core.cues import CUES, SQUEEZED_CUES, Cue
-from pipeguard.core.decoding import Budget
+from pipeguard.core.decoding import Budget, Decoded
 from pipeguard.core.finding import Confidence
 from pipeguard.core.message import JsonValue
 from pipeguard.core.places import MASKED_STEP, Path, Surface
 from pipeguard.core.plan import Plan, make
-from pipeguard.core.rules import Rule, View
+from pipeguard.core.roles import Role, role
+from pipeguard.core.rules import Rule, View, Written
 from pipeguard.core.surroundings import is_disguised, is_quoted, masked, touched
 from pipeguard.core.text import Text
 
@@ -81,6 +83,7 @@ class Seen(NamedTuple):
     unfinished: bool
 
 
+_NEVER = r"\xff{9}"  # no byte of UTF-8
 NOTHING = Seen([], undecoded=False, unfinished=False)
 
 
@@ -91,19 +94,22 @@ def home(rule: Rule) -> Surface:
     return Surface.TO_CLIENT if Surface.TO_CLIENT in rule.surfaces else Surface.DEFINITIONS
 
 
-def build(rules: Iterable[Rule], surface: Surface) -> tuple[bytes, bytes]:
+def build(rules: Iterable[Rule], surface: Surface) -> tuple[bytes, bytes, bytes]:
     """Compile the rules whose home a surface is for this machine's processor.
 
     Returns:
-        What `Engine` loads: for texts as they are, and for squeezed ones.
+        What `Engine` loads: for texts as they are, for squeezed ones, and for what arguments do.
 
     Raises:
         EngineError: the engine is absent, or it does not take a pattern.
     """
     chosen = [rule for rule in rules if home(rule) is surface]
-    cues = [(CUES[cue], False) for cue in Cue]
+    acts = CUES[Cue.ACTS] if surface is Surface.TO_SERVER else _NEVER
+    cues = [(acts if cue is Cue.ACTS else CUES[cue], False) for cue in Cue]
     plain = [(rule.pattern, rule.ignore_case) for rule in chosen if _is_plain(rule)]
-    return make(cues + plain), make(list(filter(itemgetter(0), map(_squeezed, chosen))))
+    acting = [(rule.pattern, rule.ignore_case) for rule in chosen if View.ACTS in rule.views]
+    squeezed = list(filter(itemgetter(0), map(_squeezed, chosen)))
+    return make(cues + plain), make(squeezed), make(acting)
 
 
 class Engine:
@@ -117,7 +123,7 @@ class Engine:
     """
 
     def __init__(
-        self, rules: Iterable[Rule], surface: Surface, plain: bytes, squeezed: bytes
+        self, rules: Iterable[Rule], surface: Surface, plain: bytes, squeezed: bytes, acts: bytes
     ) -> None:
         """Load what `build` made of the same rules.
 
@@ -132,6 +138,8 @@ class Engine:
         self._squeezable = tuple(rule for rule in self.rules if _squeezed(rule)[0])
         self._plain = Plan(plain)
         self._squeezed = Plan(squeezed)
+        self._acting = tuple(rule for rule in self.rules if View.ACTS in rule.views)
+        self._acts = Plan(acts)
         self._compiled: dict[tuple[str, bool], re.Pattern[bytes]] = {}
 
     def clone(self) -> Engine:
@@ -139,6 +147,7 @@ class Engine:
         other = copy(self)
         other._plain = self._plain.share()
         other._squeezed = self._squeezed.share()
+        other._acts = self._acts.share()
         return other
 
     def scan(self, value: JsonValue, place_of: PlaceOf, surface: Surface) -> Seen:
@@ -157,8 +166,10 @@ class Engine:
         if self._is_plainly_clean(text):
             return NOTHING
         scan = _Scan(self, text, place_of, surface)
+        if self.keyed:
+            scan.tool = _tool(value)
         scan.run()
-        return Seen(scan.matches, scan.budget.spent, scan.exhausted)
+        return Seen(scan.matches, scan.budget.spent or scan.unread, scan.exhausted)
 
     def _is_plainly_clean(self, text: Text) -> bool:
         """True for a short text in which no pattern and no cue stands: most of all texts."""
@@ -193,6 +204,10 @@ class Engine:
             found = self._compiled[key] = re.compile(source.encode(), flags)
         return found
 
+    def look_at_acts(self, data: bytes) -> list[Rule]:
+        """Which rules could match in the lines that tell what arguments do."""
+        return [self._acting[index] for index in self._acts.look(data)]
+
     def look(self, data: bytes, *, squeezed: bool) -> tuple[list[Cue], list[Rule]]:
         """Which cues stand in a block, and which rules could match in it."""
         if squeezed:
@@ -217,6 +232,8 @@ class _Scan:
         self.place_of = place_of
         self.budget = Budget()
         self.matches: list[Match] = []
+        self.tool: str | None = None
+        self.unread = False
         # What was matched, how sure its best match was, and how often it was looked at.
         self._seen: dict[tuple[str, bytes], tuple[int, int]] = {}
         self._per_rule: dict[str, int] = {}
@@ -230,13 +247,17 @@ class _Scan:
             data = folding.soften(data)
         cued = self._pass(data, View.TEXT, _Origin(self, "text"))
         squeezable = _taken(cued)
+        acts = cued.pop(Cue.ACTS, None)
         self._decode(data, cued, _Origin(self, ""), LEVELS)
         folded, changed = folding.fold(data)
         if changed:
             origin = _Origin(self, "folded", whole=True)
             cued = self._pass(folded, View.FOLDED, origin, changed)
             squeezable += _taken(cued)
+            acts = cued.pop(Cue.ACTS, None) or acts
             self._decode(folded, cued, origin, LEVELS)
+        if acts and self.engine.keyed:
+            self._read_acts()
         if self.engine.keyed:
             self._join()
             return
@@ -255,6 +276,23 @@ class _Scan:
         if len(squeezed) != len(joined):
             origin = _Origin(self, "squeezed", joined=True, squeezed_from=joined)
             self._pass(squeezed, View.SQUEEZED, origin)
+
+    def _read_acts(self) -> None:
+        """Towards a server: what the arguments would do."""
+        found, self.unread = deeds(self.text, self.tool)
+        if not found:
+            return
+        parts = views.Parts(
+            [Decoded(deed.data, "acts", deed.start, deed.end) for deed in found],
+            self.text.data,
+        )
+        data = parts.data
+        origin = _Origin(self, "", outer=_Origin(self, ""), parts=parts)
+        for low, high in _blocks(len(data)):
+            for rule in self.engine.look_at_acts(data[low:high]):
+                if self.surface in rule.surfaces and not self.exhausted:
+                    matches = self._confirmed(rule, data, low, high, squeezed=False)
+                    self._match(rule, data, matches, View.ACTS, origin)
 
     def spans(self, data: bytes) -> list[tuple[int, int, Rule]]:
         """The matches of a text as it is: start, end, rule."""
@@ -438,6 +476,17 @@ class _Origin(NamedTuple):
             path = text.path_at(low)
         if rule.places and not _placed(rule, self.scan.place_of(path)):
             return None
+        if rule.written is not Written.KEEP:
+            purpose = role(self.scan.tool, path)
+            if rule.written is Written.VALUES and purpose in _PROGRAMS:
+                return None
+            does_nothing = purpose is Role.ASKED or (
+                purpose is Role.WRITTEN and not text.is_most(low, len(found))
+            )
+            if does_nothing and rule.written is Written.LOWER:
+                confidence = _lower(confidence)
+            elif does_nothing:
+                return None
         exact = exact and not self.whole
         first, last = text.span(low, high) if exact else (0, 0)
         if _HIDDEN.search(view):
@@ -475,6 +524,7 @@ class _Origin(NamedTuple):
         return self.chain, start, end, True
 
 
+_PROGRAMS = (Role.COMMAND, Role.CODE, Role.STATEMENT)
 _HIDDEN = re.compile("tags|selectors|bits")
 _ENCODED = re.compile("base64|hex|base32")
 _SPACE_TOKEN = re.compile(
@@ -484,7 +534,14 @@ _SPACE_TOKEN = re.compile(
 
 def _is_plain(rule: Rule) -> bool:
     """True where a rule is run over a text with its spaces."""
-    return rule.views != {View.SQUEEZED}
+    return not rule.views <= {View.SQUEEZED, View.ACTS}
+
+
+def _tool(value: JsonValue) -> str | None:
+    """The tool that a message calls."""
+    params = value.get("params") if isinstance(value, dict) else None
+    name = params.get("name") if isinstance(params, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def _squeezed(rule: Rule) -> tuple[str, bool]:

@@ -12,10 +12,12 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import accumulate, islice
 
+from pipeguard.core.folding import fold
 from pipeguard.core.message import JsonValue, Number
 from pipeguard.core.places import ASIDE, Path
 
 MOST_BLOCKS = 64  # values between which a model's words could be cut in two
+MOST_TOKEN = 120  # characters of a value that could be one word or one expression
 MORE = 256  # segments of which the start is looked for at a time
 MIN_NUMBER_DIGITS = 9  # shorter numbers name nobody and nothing
 
@@ -54,6 +56,13 @@ class Text:
         count = len(self._values)
         return count > 1 and (self._keyed or count <= MOST_BLOCKS)
 
+    def strings(self) -> Iterator[tuple[Path, str, int, int]]:
+        """Each string towards a server with its path, and where its value stands in `data`."""
+        for index, (path, skipped, value) in enumerate(self._located()):
+            if value:
+                key = len(self._segments[index][:skipped].encode("utf-8"))
+                yield path, value, self._start(index) + key, self._start(index + 1) - 1
+
     def joined(self) -> bytes:
         """The values with nothing between."""
         return "".join(self._values).encode("utf-8")
@@ -61,6 +70,13 @@ class Text:
     def path_at(self, start: int) -> Path:
         """The path of the string at a byte of `data`."""
         return self._path_of(self._index(start))
+
+    def is_most(self, start: int, size: int) -> bool:
+        """True where so many bytes are most of a short string, the one at a byte of `data`."""
+        _, _, value = self._place(self._index(start))
+        if not value.isascii():
+            value = fold(value[: 4 * MOST_TOKEN].encode("utf-8", "replace"))[0].decode()
+        return len(value) <= MOST_TOKEN and 5 * size >= 3 * len(value)
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """A stretch of `data` as code points of the string that it begins in."""

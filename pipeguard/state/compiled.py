@@ -8,8 +8,8 @@ rules are compiled anew. That the cache cannot be written is no error, only slow
 The file::
 
     magic, key (32 bytes), SHA-256 of the table (32 bytes)
-    table: for each of seven parts its length (8 bytes, big-endian) and its CRC-32
-    the parts: the rules' records as JSON; two databases for each of three surfaces
+    table: for each of ten parts its length (8 bytes, big-endian) and its CRC-32
+    the parts: the rules' records as JSON; three databases for each of three surfaces
 """
 
 # pathlib costs 5 ms, and a server is waiting
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pipeguard.core.rules import Rule
     from pipeguard.rulebook import Source
 
-MAGIC = b"pipeguard compiled rules 2\n"
+MAGIC = b"pipeguard compiled rules 3\n"
 KEPT_FILES = 4  # one for each version, engine and set of rules in use at once
 MAX_PART_BYTES = 256 * 2**20  # more is no file of ours
 _SURFACES = (Surface.TO_SERVER, Surface.TO_CLIENT, Surface.DEFINITIONS)
@@ -50,7 +50,7 @@ STDERR = 2
 MOST_DESCRIPTORS = 4096  # that a process which compiles has open: it has just begun
 _MAKERS = ("cues.py", "plan.py", "rules.py", "scan.py", "spellings.py")
 _ROW_BYTES = 8 + 4
-_TABLE_BYTES = (1 + 2 * len(_SURFACES)) * _ROW_BYTES
+_TABLE_BYTES = (1 + 3 * len(_SURFACES)) * _ROW_BYTES
 _HEAD_BYTES = len(MAGIC) + 32 + 32
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
@@ -90,7 +90,7 @@ def _compile(packs: Sequence[Source], folder: str, name: str, key: bytes) -> Eng
     import json
 
     chosen = load_rules(packs)
-    blobs = [blob for pair in _build(chosen) for blob in pair]
+    blobs = [blob for three in _build(chosen) for blob in three]
     records = [rules.as_record(rule) | _UNREAD for rule in chosen]
     parts = [json.dumps(records, separators=(",", ":")).encode(), *blobs]
     with suppress(OSError, _Doubt):  # then the next start compiles again
@@ -102,7 +102,7 @@ def _compile(packs: Sequence[Source], folder: str, name: str, key: bytes) -> Eng
 _UNREAD: dict[str, object] = {"matches": [], "passes": [], "title": "", "why": "", "fix": ""}
 
 
-def _build(chosen: Sequence[Rule]) -> list[tuple[bytes, bytes]]:
+def _build(chosen: Sequence[Rule]) -> list[tuple[bytes, ...]]:
     """The databases of each surface, each made by a process of its own where that can be.
 
     Compiling takes seconds and leaves tens of megabytes behind, which the process that serves
@@ -127,7 +127,7 @@ class _Worker:
     """A process that compiles one surface's rules and sends what it made through a pipe."""
 
     def __init__(self, chosen: Sequence[Rule], surface: Surface) -> None:
-        self._again: Callable[[], tuple[bytes, bytes]] = lambda: scan.build(chosen, surface)
+        self._again: Callable[[], tuple[bytes, ...]] = lambda: scan.build(chosen, surface)
         self._read, write = os.pipe()
         self._process = os.fork()
         if self._process:
@@ -138,14 +138,14 @@ class _Worker:
             # Else this process holds the lock, and the end that it writes to, when the other dies.
             os.closerange(STDERR + 1, write)
             os.closerange(write + 1, MOST_DESCRIPTORS)
-            plain, squeezed = scan.build(chosen, surface)
+            made = scan.build(chosen, surface)
             with os.fdopen(write, "wb") as pipe:
-                pipe.write(len(plain).to_bytes(8, "big") + plain + squeezed)
+                pipe.writelines(len(blob).to_bytes(8, "big") + blob for blob in made)
             code = 0
         finally:
             os._exit(code)  # nothing of the parent's is flushed or closed twice
 
-    def result(self) -> tuple[bytes, bytes]:
+    def result(self) -> tuple[bytes, ...]:
         """What it made.
 
         Raises:
@@ -157,8 +157,13 @@ class _Worker:
         self._process = 0
         if status:
             return self._again()  # it fails here in the same way, and says why
-        length = int.from_bytes(data[:8], "big")
-        return data[8 : 8 + length], data[8 + length :]
+        blobs: list[bytes] = []
+        at = 0
+        while at < len(data):
+            end = at + 8 + int.from_bytes(data[at : at + 8], "big")
+            blobs.append(data[at + 8 : end])
+            at = end
+        return tuple(blobs)
 
     def end(self) -> None:
         """See to it that nothing is left of it, also where nobody asked for its result."""
@@ -172,7 +177,9 @@ class _Worker:
 
 
 def _engines(chosen: Sequence[Rule], blobs: Iterator[bytes]) -> Engines:
-    made = [scan.Engine(chosen, surface, next(blobs), next(blobs)) for surface in _SURFACES]
+    made = [
+        scan.Engine(chosen, surface, next(blobs), next(blobs), next(blobs)) for surface in _SURFACES
+    ]
     return Engines(*made)
 
 

@@ -17,7 +17,7 @@ from pydoc_data import topics
 import pytest
 
 from pipeguard.core.finding import Confidence, Severity
-from pipeguard.core.rules import Rule, View, load_pack
+from pipeguard.core.rules import Rule, View, Written, load_pack
 
 RULES = Path(__file__).parents[2] / "rules"
 TOPICS = 16  # of the manual that `help()` shows, spread over it
@@ -47,6 +47,7 @@ def blocking(pack: str) -> list[Rule]:
         if rule.severity >= Severity.HIGH
         and rule.confidence is Confidence.HIGH
         and View.TEXT in rule.views
+        and rule.written is Written.KEEP
     ]
 
 
@@ -57,7 +58,7 @@ def text() -> bytes:
     return joined
 
 
-@pytest.mark.parametrize("pack", ["injection", "poisoning", "commands"])
+@pytest.mark.parametrize("pack", ["injection", "poisoning"])
 def test_no_blocking_rule_matches_the_standard_library(pack: str, text: bytes) -> None:
     rules = blocking(pack)
     assert rules
@@ -69,7 +70,7 @@ def test_no_blocking_rule_matches_the_standard_library(pack: str, text: bytes) -
     assert found == {}
 
 
-@pytest.mark.parametrize("pack", ["injection", "poisoning", "commands"])
+@pytest.mark.parametrize("pack", ["injection", "poisoning"])
 def test_the_same_text_with_an_attack_in_it_is_not_quiet(pack: str, text: bytes) -> None:
     middle = len(text) // 2
     for rule in blocking(pack)[:3]:

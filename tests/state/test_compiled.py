@@ -62,7 +62,7 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> list[Surface]:
     counted: list[Surface] = []
     build = scan.build
 
-    def counting(rules: tuple[Rule, ...], surface: Surface) -> tuple[bytes, bytes]:
+    def counting(rules: tuple[Rule, ...], surface: Surface) -> tuple[bytes, ...]:
         counted.append(surface)
         return build(rules, surface)
 

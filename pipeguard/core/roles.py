@@ -1,0 +1,150 @@
+"""What an argument is for: it acts, or it is only written, said or looked for.
+
+A command that stands in a file's content, a message or a question is no command. Who names the
+arguments is the server, so only names that leave no doubt make a text harmless, and none does
+where the tool is one that executes. Knows words in names, and no values.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from functools import lru_cache
+
+from pipeguard.core.places import Path
+
+
+def listed(text: str) -> frozenset[str]:
+    """The words of a list that is written as one text."""
+    return frozenset(text.split())
+
+
+class Role(Enum):
+    """What an argument is for."""
+
+    COMMAND = "command"  # a command line, or a script of them
+    CODE = "code"  # a program in some language
+    STATEMENT = "statement"  # of a database
+    VALUE = "value"  # anything else that a tool acts on
+    WRITTEN = "written"  # content or message: text that somebody reads
+    ASKED = "asked"  # question or pattern: text that is looked for
+
+    __hash__ = object.__hash__
+
+
+_COMMAND = listed(
+    "command commands cmd cmds cmdline commandline shell bash sh exec execute run argv args "
+    "arguments arg script scripts entrypoint powershell terminal stdin keys keystrokes"
+)
+_CODE = listed("code program snippet function func lambda js javascript python")
+_FORMULA = listed("expression expr formula equation calculation")
+_TAKES_CODE = listed(
+    "code python node javascript js typescript ts java ruby php go rust script notebook sandbox "
+    "browser page playwright puppeteer function lambda format lint compile program cell snippet "
+    "colab jupyter kernel codemod refactor review"
+)
+_STATEMENT = listed("sql statement statements cypher sparql gql hql ddl dml")
+# Text for a reader, in whatever tool.
+_ALWAYS_WRITTEN = listed(
+    "description title subject summary reason explanation thought thoughts comment comments note "
+    "notes message messages caption headline justification rationale purpose question answer "
+    "feedback instructions objective goal prompt task todo todos fact facts observations"
+)
+# Text for a reader unless the tool executes what it is given.
+_WRITTEN = listed(
+    "content contents text texts body html markdown md document doc paragraph source data patch "
+    "diff edits replacement reply post story prose blocks children cell cells "
+    "values rows old_string new_string old_str new_str oldtext newtext old_text new_text file_text "
+    "insert_text oldstring newstring oldstr newstr"
+)
+_LOOKED_FOR = listed("query q search pattern regex regexp term terms keyword keywords")
+_EXECUTES = listed(
+    "run exec execute executes shell bash sh zsh cmd command commands powershell pwsh terminal "
+    "console process subprocess spawn ssh eval evaluate repl interpreter tty tmux system "
+    "cli invoke launch"
+)
+_DATABASE = listed(
+    "sql db database query queries postgres postgresql mysql mariadb sqlite mongo mongodb redis "
+    "bigquery snowflake clickhouse duckdb oracle mssql neo4j cypher migration migrate statement "
+    "supabase planetscale dynamodb cassandra elastic elasticsearch table tables record records "
+    "user users order orders customer customers account accounts product products item items "
+    "login row rows"
+)
+_READS_TEXT = listed("web internet code docs documentation wiki grep issues logs news")
+
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+
+
+def role(tool: str | None, path: Path) -> Role:
+    """What the argument at a path is for.
+
+    Args:
+        tool: whose argument it is; None for a prompt's, or where it is not known.
+        path: from anywhere above the arguments down.
+    """
+    if path[:2] == ("params", "arguments"):
+        path = path[2:]
+    names = tuple(step for step in path if isinstance(step, str))
+    return _role(tool or "", names[-4:])
+
+
+def is_shell(tool: str | None) -> bool:
+    """True where a tool's programs are scripts of a shell."""
+    return bool(_words(tool or "") & _SHELLS)
+
+
+def writes(tool: str | None, key: str) -> bool:
+    """True where a path in an argument is one that the tool writes to."""
+    tokens = _words(tool or "")
+    if key.lower() in _TARGETS:
+        return True
+    return bool(tokens & _WRITES) and key.lower() not in _SOURCES
+
+
+_SHELLS = listed("shell bash sh zsh powershell pwsh cmd terminal console command")
+_TARGETS = listed("destination dest target to output out output_path outfile new_path")
+_SOURCES = listed("source src from old_path input")
+_WRITES = listed(
+    "write edit create append save move copy put patch replace insert update modify rename touch "
+    "overwrite apply store download delete remove unlink rm export"
+)
+
+
+@lru_cache(maxsize=2048)  # the same tools with the same arguments, all day
+def _role(tool: str, names: tuple[str, ...]) -> Role:
+    tokens = _words(tool)
+    executes = bool(tokens & _EXECUTES)
+    for name in reversed(names):  # the nearest name that says something
+        said = _said(name, tokens, executes=executes)
+        if said is not None:
+            return said
+    return Role.COMMAND if executes and not tokens & _DATABASE else Role.VALUE
+
+
+def _said(  # noqa: PLR0911  a table of names, each with its own exception
+    name: str, tool: frozenset[str], *, executes: bool
+) -> Role | None:
+    parts = [word.lower() for word in _WORD.findall(name[:64])]
+    last = parts[-1] if parts else ""
+    either = {last, name.lower()}
+    if either & _STATEMENT:
+        return Role.STATEMENT
+    if either & _COMMAND:
+        return Role.COMMAND
+    if either & _FORMULA:
+        return Role.VALUE
+    if either & _CODE:
+        return Role.CODE if executes or tool & _TAKES_CODE else Role.VALUE
+    if either & _ALWAYS_WRITTEN:
+        return Role.WRITTEN
+    if either & _WRITTEN:
+        return Role.COMMAND if executes else Role.WRITTEN
+    if either & _LOOKED_FOR:
+        if tool & _READS_TEXT or not (tool & _DATABASE or executes):
+            return Role.ASKED
+        return Role.STATEMENT
+    return None
+
+
+def _words(name: str) -> frozenset[str]:
+    return frozenset(word.lower() for word in _WORD.findall(name[:128]))

@@ -1,0 +1,587 @@
+"""Words of a shell, as the shell would see them: quotes, variables, braces and escapes undone.
+
+Splits a script into pipelines of plain words. Nothing is run, and what only the machine knows
+(a variable of its environment, the output of a program) stays as it is written. Linear in the
+text, and never more than a fixed number of steps; knows no command's meaning but that of the few
+that only print or decode what they are given. Source: POSIX.1-2017, volume XCU, chapter 2.
+"""
+
+from __future__ import annotations
+
+import re
+from binascii import Error as Base64Error
+from binascii import a2b_base64, unhexlify
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+MAX_DEPTH = 5  # of scripts inside each other
+MAX_STEPS = 30_000  # pieces of words in all scripts of one message, about 30 ms
+HEREDOC_STEPS = 500  # that a here-document costs
+MAX_WORDS = 64  # that braces may make of one word
+MAX_VALUE = 16_384  # characters of what is printed or assigned
+
+GAP = "\x1f"  # a space inside of a word
+_UNKNOWN = "\ue0f0"  # before and after the name of a variable that nobody set
+# What is special outside of quotes stands for itself inside: there it is another character.
+_QUOTED = {ord(plain): chr(0xE000 + at) for at, plain in enumerate("{},*?[]~= \t\n;|&<>")}
+_PLAIN = {ord(quoted): chr(plain) for plain, quoted in _QUOTED.items()}
+
+_CHUNK = re.compile(r"[^\s'\"\\$`;|&()<>#]+|#")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\+?=(.*)", re.DOTALL)
+_REDIRECT = re.compile(r"(?:[0-9]{0,2}|&)(?:<<<|<<-?|<>|<&|>>|>\||>&|&>>?|<|>)")
+_OPERATOR = re.compile(r"\|\||&&|\|&|;;&?|;|\||&(?!>)|\n|[()]")
+
+
+class Command(NamedTuple):
+    """One command of a pipeline.
+
+    Attributes:
+        words: the command's name and arguments.
+        redirects: each an operator, as `>`, and a target.
+        given: what it reads as its input, where the script says it.
+    """
+
+    words: list[str]
+    redirects: list[tuple[str, str]]
+    given: str | None
+
+
+Pipeline = list[Command]
+
+
+class Shell:
+    """What is known while a script is read.
+
+    Attributes:
+        values: of variables that the script sets.
+        steps: that may still be taken.
+        depth: of scripts inside each other.
+        nested: called with each script in a substitution, before its place is filled.
+    """
+
+    __slots__ = ("depth", "nested", "steps", "values")
+
+    def __init__(self, nested: Callable[[list[Pipeline]], None]) -> None:
+        self.values: dict[str, str] = {
+            "IFS": " ", "HOME": "~", "PWD": ".", "SHELL": "/bin/bash",
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        }  # fmt: skip
+        self.steps = MAX_STEPS
+        self.depth = 0
+        self.nested = nested
+
+    def pipelines(self, text: str) -> list[Pipeline]:
+        """The pipelines of a script, in order."""
+        if self.depth >= MAX_DEPTH:
+            return []
+        self.depth += 1
+        try:
+            return _Script(self, text).read()
+        finally:
+            self.depth -= 1
+
+    def substitute(self, script: str) -> str:
+        """What a substitution is replaced by: its output where that is known."""
+        found = self.pipelines(script)
+        self.nested(found)
+        printed = output(found[-1]) if found else ""
+        if printed is None:
+            return "$(" + GAP.join(script.split()) + ")"
+        return printed.rstrip("\n")
+
+
+class _Script:
+    """One script, being read."""
+
+    def __init__(self, shell: Shell, text: str) -> None:
+        self.shell = shell
+        self.text = text.replace("\\\r\n", "").replace("\\\n", "").replace("\r\n", "\n")
+        self.at = 0
+        self.found: list[Pipeline] = []
+        self.pipeline: Pipeline = []
+        self.words: list[str] = []
+        self.redirects: list[tuple[str, str]] = []
+        self.given: str | None = None
+        self.heredocs: list[str] = []
+        self.group = 0  # where the last group of commands began
+
+    def read(self) -> list[Pipeline]:
+        text, size = self.text, len(self.text)
+        while self.at < size and self.shell.steps > 0:
+            self.shell.steps -= 1
+            character = text[self.at]
+            if character in " \t\r\f\v":
+                self.at += 1
+            elif character == "#":
+                end = text.find("\n", self.at)
+                self.at = size if end < 0 else end
+            elif text.startswith(("<(", ">("), self.at):
+                self._word()
+            elif redirect := _REDIRECT.match(text, self.at):
+                self._redirect(redirect)
+            elif operator := _OPERATOR.match(text, self.at):
+                self.at = operator.end()
+                self._operator(operator[0])
+            else:
+                self._word()
+        self._end_pipeline()
+        return self.found
+
+    def _operator(self, operator: str) -> None:
+        if operator in ("|", "|&") and self.words in ([], ["}"], ["done"], ["fi"]):
+            # What comes out of a group comes out of all that stands in it.
+            self.words = []
+            if not self.pipeline and not self.redirects and self.found:
+                group = self.found[self.group :]
+                self.pipeline = [one for found in group for one in found][-MAX_WORDS:]
+                del self.found[self.group :]
+        self._end_command()
+        if operator not in ("|", "|&"):
+            self._end_pipeline()
+        if operator == "(" or (
+            self.found and self.found[-1][0].words[:1] in (["{"], ["while"], ["for"])
+        ):
+            self.group = len(self.found) - (operator != "(")
+        if operator == "\n":
+            while self.heredocs:
+                self._skip_heredoc(self.heredocs.pop(0))
+
+    def _end_command(self) -> None:
+        if self.words or self.redirects:
+            words = self._assigned(self.words)
+            self.pipeline.append(Command(words, self.redirects, self.given))
+        self.words, self.redirects, self.given = [], [], None
+
+    def _end_pipeline(self) -> None:
+        self._end_command()
+        if self.pipeline:
+            self.found.append(self.pipeline)
+            self.pipeline = []
+
+    def _assigned(self, words: list[str]) -> list[str]:
+        """Take the assignments before a command; they are kept for what comes after."""
+        values = self.shell.values
+        given = len(words)
+        skip = 1 if words and words[0] in ("export", "local", "declare", "readonly", "set") else 0
+        while len(words) > skip and (match := _ASSIGNMENT.fullmatch(words[skip])):
+            if len(match[2]) <= MAX_VALUE and len(values) < 1000:
+                values[match[1]] = match[2]
+            words = words[:skip] + words[skip + 1 :]
+        if len(words) == skip < given:
+            return []
+        if len(words) >= 4 and words[0] == "for" and words[2] == "in" and _UNKNOWN not in words[3]:
+            values[words[1]] = words[3]
+        return words
+
+    def _redirect(self, match: re.Match[str]) -> None:
+        operator = match[0].lstrip("0123456789")
+        self.at = match.end()
+        target = self._target()
+        if operator in ("<<", "<<-") and self.shell.steps > HEREDOC_STEPS:
+            self.shell.steps -= HEREDOC_STEPS  # its end is looked for in all that follows
+            self.heredocs.append(target)
+            self.given = self._heredoc(target)
+        elif operator == "<<<":
+            self.given = target
+        elif target and not re.fullmatch(r"[0-9]|-|/dev/null|/dev/std(?:in|out|err)", target):
+            self.redirects.append((operator.replace("&", "").replace("|", "") or ">", target))
+
+    def _target(self) -> str:
+        while self.at < len(self.text) and self.text[self.at] in " \t":
+            self.at += 1
+        count = len(self.words)
+        self._word()
+        taken = self.words[count:]
+        del self.words[count:]
+        return " ".join(taken)
+
+    def _heredoc(self, tag: str) -> str:
+        start = self.text.find("\n", self.at)
+        if start < 0 or not tag:
+            return ""
+        end = _heredoc_end(self.text, start, tag)
+        return self.text[start + 1 : end][:MAX_VALUE]
+
+    def _skip_heredoc(self, tag: str) -> None:
+        end = _heredoc_end(self.text, self.at - 1, tag)
+        following = self.text.find("\n", end + 1)
+        self.at = len(self.text) if following < 0 or end >= len(self.text) else following
+
+    # -- words -----------------------------------------------------------------------------------
+
+    def _word(self) -> None:
+        """Read one word; braces and unquoted values may make several of it."""
+        text, size = self.text, len(self.text)
+        start = self.at
+        pieces: list[str] = []
+        while self.at < size and self.shell.steps > 0:
+            self.shell.steps -= 1
+            character = text[self.at]
+            if chunk := _CHUNK.match(text, self.at):
+                pieces.append(chunk[0])
+                self.at = chunk.end()
+            elif character == "'":
+                pieces.append(self._until("'").translate(_QUOTED))
+            elif character == '"':
+                self.at += 1
+                pieces.append(self._double().translate(_QUOTED))
+            elif character == "\\":
+                pieces.append(text[self.at + 1 : self.at + 2].translate(_QUOTED))
+                self.at += 2
+            elif character == "$":
+                pieces.append(self._divided(self._dollar()))
+            elif character == "`":
+                script = self._until("`").replace("\\`", "`")
+                pieces.append(self.shell.substitute(script))
+            elif text.startswith(("<(", ">("), self.at):
+                self.at += 1
+                pieces.append(character + self._substituted())
+            else:
+                break
+        if self.at == start:
+            self.at += 1  # nothing that a word begins with
+            return
+        for word in _braces("".join(pieces)):
+            parts = word.split(" ") if _ASSIGNMENT.match(word) is None else [word]
+            self.words.extend(_known(part.translate(_PLAIN)) for part in parts if part)
+        if not pieces or not "".join(pieces):
+            self.words.append("")
+
+    def _divided(self, value: str) -> str:
+        """An unquoted value, divided where the script says that words end."""
+        for separator in self.shell.values.get("IFS", "").strip()[:4]:
+            value = value.replace(separator, " ")
+        return value
+
+    def _until(self, quote: str) -> str:
+        end = self.text.find(quote, self.at + 1)
+        end = len(self.text) if end < 0 else end
+        inner = self.text[self.at + 1 : end]
+        self.at = end + 1
+        return inner
+
+    def _double(self) -> str:
+        """What stands between double quotes, the first of them read already."""
+        text, size = self.text, len(self.text)
+        pieces: list[str] = []
+        while self.at < size and self.shell.steps > 0:
+            self.shell.steps -= 1
+            if chunk := _IN_DOUBLE.match(text, self.at):
+                pieces.append(chunk[0])
+                self.at = chunk.end()
+                continue
+            character = text[self.at]
+            if character == '"':
+                self.at += 1
+                break
+            if character == "\\":
+                following = text[self.at + 1 : self.at + 2]
+                pieces.append(following if following in '"\\$`' else "\\" + following)
+                self.at += 2
+            elif character == "`":
+                pieces.append(self.shell.substitute(self._until("`")))
+            else:
+                pieces.append(self._dollar())
+        return "".join(pieces)
+
+    def _dollar(self) -> str:  # noqa: PLR0911  one for each form
+        text, at = self.text, self.at
+        following = text[at + 1 : at + 2]
+        if following == "'":
+            self.at += 1
+            end = _ansi_end(text, self.at + 1)
+            inner = text[self.at + 1 : end]
+            self.at = end + 1
+            return escapes(inner).translate(_QUOTED)
+        if following == '"':
+            self.at += 2
+            return self._double().translate(_QUOTED)
+        if text.startswith("$((", at):
+            end = text.find("))", at)
+            self.at = len(text) if end < 0 else end + 2
+            return "1"
+        if following == "(":
+            self.at += 1
+            return self._substituted()
+        if following == "{":
+            end = _closing(text, at + 1, "{", "}")
+            self.at = end + 1
+            return _parameter(self.shell.values, text[at + 2 : end])
+        name = _NAME.match(text, at + 1)
+        if name:
+            self.at = name.end()
+            return _value(self.shell.values, name[0])
+        self.at += 2 if following and following in "@*0123456789?!#-$" else 1
+        return "" if following and following in "@*123456789" else "$"
+
+    def _substituted(self) -> str:
+        end = _closing(self.text, self.at, "(", ")")
+        inner = self.text[self.at + 1 : end]
+        self.at = end + 1
+        return self.shell.substitute(inner)
+
+
+_IN_DOUBLE = re.compile(r'[^"\\$`]+')
+
+
+def _heredoc_end(text: str, start: int, tag: str) -> int:
+    """Where the line break before a here-document's last line stands."""
+    found = re.compile(r"\n[ \t]*" + re.escape(tag) + r"[ \t]*(?=\n|\Z)").search(text, start)
+    return found.start() if found else len(text)
+
+
+def _closing(text: str, start: int, opening: str, closing: str) -> int:
+    """The index of the bracket that closes the one at `start`; the end where there is none."""
+    depth, quote = 0, ""
+    for match in re.compile(r"\\.|['\"" + re.escape(opening + closing) + "]", re.DOTALL).finditer(
+        text, start
+    ):
+        sign = match[0]
+        if quote:
+            quote = "" if sign == quote else quote
+        elif sign in "'\"":
+            quote = sign
+        elif sign == opening:
+            depth += 1
+        elif sign == closing:
+            depth -= 1
+            if depth == 0:
+                return match.start()
+    return len(text)
+
+
+def _ansi_end(text: str, at: int) -> int:
+    while at < len(text) and text[at] != "'":
+        at += 2 if text[at] == "\\" else 1
+    return min(at, len(text))
+
+
+def _known(word: str) -> str:
+    """A word with the names of variables that nobody set as they are written."""
+    if _UNKNOWN not in word:
+        return word
+    return _UNSET.sub(r"$\1", _INSIDE.sub("", word))
+
+
+_UNSET = re.compile(f"{_UNKNOWN}([^{_UNKNOWN}]*){_UNKNOWN}")
+# In the midst of a word such a name is only there to tear it.
+_INSIDE = re.compile(f"(?<=[A-Za-z]){_UNKNOWN}[^{_UNKNOWN}]*{_UNKNOWN}(?=[A-Za-z])")
+
+
+def _value(values: dict[str, str], name: str) -> str:
+    return values.get(name, f"{_UNKNOWN}{name}{_UNKNOWN}")[:MAX_VALUE]
+
+
+_EXPANSION = re.compile(r"(!?)([A-Za-z_][A-Za-z0-9_]*|[@*0-9])(?:\[[@*0-9]{1,4}\])?(.*)", re.DOTALL)
+
+
+def _parameter(values: dict[str, str], body: str) -> str:
+    """What `${...}` says."""
+    match = _EXPANSION.fullmatch(body)
+    if match is None:
+        return ""
+    indirect, name, operation = match.groups()
+    if indirect:
+        name = values.get(name, name)
+    if name in "@*" or name.isdigit():
+        return ""
+    value = values.get(name)
+    if operation[:2] in (":-", ":=") or operation[:1] in ("-", "="):
+        return operation.lstrip(":-=") if value is None else value
+    if value is None:
+        # Cut up, a variable that nobody set is as good as empty.
+        return "" if operation and name.islower() else _value(values, name)
+    return _cut(value, operation)[:MAX_VALUE]
+
+
+def _cut(value: str, operation: str) -> str:  # noqa: PLR0911  one for each form
+    cut = re.fullmatch(r":[ ]?(-?[0-9]{1,6})(?::[ ]?(-?[0-9]{1,6}))?", operation)
+    if cut:
+        start = int(cut[1])
+        rest = value[start:] if start >= 0 else value[max(0, len(value) + start) :]
+        return rest if cut[2] is None else rest[: int(cut[2])]
+    if operation.startswith("/"):
+        old, _, new = operation.lstrip("/").partition("/")
+        many = -1 if operation.startswith("//") else 1
+        return value.replace(old.lstrip("\\"), new, many) if old else value
+    if operation in ("^^", "^"):
+        return value.upper()
+    if operation in (",,", ","):
+        return value.lower()
+    if operation[:1] == "#":
+        return value.removeprefix(operation.lstrip("#").replace("*", ""))
+    if operation[:1] == "%":
+        return value.removesuffix(operation.lstrip("%").replace("*", ""))
+    return value
+
+
+def _braces(word: str) -> Iterator[str]:
+    """The words that `{a,b}` makes of one."""
+    made = [word]
+    for _ in range(3):
+        if not any("{" in one for one in made) or len(made) > MAX_WORDS:
+            break
+        made = [wider for one in made for wider in _brace(one)][:MAX_WORDS]
+    yield from made
+
+
+def _brace(word: str) -> list[str]:
+    for match in _BRACE.finditer(word):
+        if "," in match[1]:
+            head, tail = word[: match.start()], word[match.end() :]
+            return [head + choice + tail for choice in match[1].split(",")[:MAX_WORDS]]
+    return [word]
+
+
+_BRACE = re.compile(r"(?<!\$)\{([^{}]{0,4000})\}")
+
+
+_ESCAPE = re.compile(
+    r"\\(?:x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})|U([0-9A-Fa-f]{1,8})|0?([0-7]{1,3})|(.))",
+    re.DOTALL,
+)
+_LETTERS = {
+    "n": "\n",
+    "t": "\t",
+    "r": "\r",
+    "a": "\a",
+    "b": "\b",
+    "e": "\x1b",
+    "f": "\f",
+    "v": "\v",
+}
+
+
+def escapes(text: str) -> str:
+    r"""What `$'...'`, `printf` and `echo -e` make of `\x72`, `\162` and the like."""
+    return _ESCAPE.sub(_unescape, text) if "\\" in text else text
+
+
+def _unescape(match: re.Match[str]) -> str:
+    digits = match[1] or match[2] or match[3]
+    if digits or match[4]:
+        code = int(digits, 16) if digits else int(match[4], 8)
+        return chr(code) if 0 < code < 0xD800 else ""
+    return _LETTERS.get(match[5], match[5])
+
+
+# -- what is printed -------------------------------------------------------------------------------
+
+
+def output(pipeline: Pipeline) -> str | None:
+    """What a pipeline prints, where the script says it; None where only the machine knows."""
+    value: str | None = None
+    for at, command in enumerate(pipeline):
+        if not command.words:
+            return value if at else None
+        given = command.given if command.given is not None else value
+        value = _printed(command.words, given)
+        if value is None:
+            return None
+        value = value[:MAX_VALUE]
+    return value
+
+
+def _printed(words: list[str], given: str | None) -> str | None:
+    name, rest = words[0].rpartition("/")[2], words[1:]
+    if name == "echo":
+        options = [word for word in rest[:2] if re.fullmatch("-[neE]{1,3}", word)]
+        text = " ".join(rest[len(options) :])
+        return (escapes(text) if any("e" in option for option in options) else text) + "\n"
+    if name == "printf" and rest:
+        return _formatted(rest)
+    reader = _FILTERS.get(name)
+    if reader is None or given is None:
+        return None
+    try:
+        return reader(rest, given)
+    except (ValueError, Base64Error, EOFError, OSError):
+        return None
+
+
+def _formatted(rest: list[str]) -> str:
+    rest = rest[1:] if rest[0] == "--" and len(rest) > 1 else rest
+    form, values = escapes(rest[0]), list(rest[1:])
+    fills = max(1, len(re.findall("%[sbdciqx]", form)))
+    text = ""
+    for _ in range(min(256, max(1, -(-len(values) // fills)))):
+        text += re.sub("%[sbdciqx]", lambda _: escapes(values.pop(0)) if values else "", form)
+    return text.replace("%%", "%")
+
+
+def _from_base64(words: list[str], given: str) -> str | None:
+    if not any(re.fullmatch(r"-[a-zA-Z]*[dD][a-zA-Z]*|--decode|-di", word) for word in words):
+        return None
+    text = re.sub(r"[^A-Za-z0-9+/_-]", "", given).replace("-", "+").replace("_", "/")
+    text = text[:-1] if len(text) % 4 == 1 else text
+    return a2b_base64(text + "=" * (-len(text) % 4)).decode("latin-1")
+
+
+def _from_hex(words: list[str], given: str) -> str | None:
+    if not any("r" in word for word in words if word.startswith("-")):
+        return None
+    digits = re.sub(r"[^0-9A-Fa-f]", "", given)
+    return unhexlify(digits[: len(digits) // 2 * 2]).decode("latin-1")
+
+
+def _reversed(_words: list[str], given: str) -> str:
+    return "\n".join(line[::-1] for line in given.splitlines()) + "\n"
+
+
+def _inflated(_words: list[str], given: str) -> str:
+    import zlib
+
+    try:
+        unpacker = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)
+        return unpacker.decompress(given.encode("latin-1"), MAX_VALUE).decode("latin-1")
+    except zlib.error as error:
+        raise ValueError("not compressed") from error
+
+
+def _turned(words: list[str], given: str) -> str | None:
+    if len(words) == 2 and words[0] in ("-d", "--delete"):
+        return given.translate(dict.fromkeys(map(ord, _ranges(words[1]))))
+    if len(words) != 2 or not words[1]:
+        return None
+    old, new = _ranges(words[0]), _ranges(words[1])
+    new = new.ljust(len(old), new[-1:])[: len(old)]
+    return given.translate(dict(zip(map(ord, old), new, strict=True)))
+
+
+def _ranges(text: str) -> str:
+    text = text.replace("[:upper:]", "A-Z").replace("[:lower:]", "a-z")
+    return re.sub(
+        "([A-Za-z0-9])-([A-Za-z0-9])",
+        lambda m: "".join(map(chr, range(ord(m[1]), ord(m[2]) + 1))),
+        escapes(text),
+    )
+
+
+def _edited(words: list[str], given: str) -> str | None:
+    for word in words:
+        match = re.fullmatch(r"s(.)(.{0,200}?)\1(.{0,200}?)\1g?", word, re.DOTALL)
+        if match:
+            return given.replace(match[2].replace("\\", ""), match[3])
+    return None
+
+
+def _decrypted(words: list[str], given: str) -> str | None:
+    if "base64" in words or "-base64" in words:
+        return _from_base64(words, given) if not any("aes" in word for word in words) else None
+    return None
+
+
+_FILTERS: dict[str, Callable[[list[str], str], str | None]] = {
+    "base64": _from_base64,
+    "openssl": _decrypted,
+    "xxd": _from_hex,
+    "rev": _reversed,
+    "tr": _turned,
+    "sed": _edited,
+    "cat": lambda _words, given: given,
+    "tee": lambda _words, given: given,
+    "gunzip": _inflated,
+    "zcat": _inflated,
+    "gzip": lambda words, given: _inflated(words, given) if "-d" in "".join(words) else None,
+}
