@@ -81,7 +81,8 @@ def windows_lines(text: str) -> Iterator[tuple[str, str]]:
             yield from windows_lines(inner)
     plain = _untangled(text)
     for part in re.split(r"[;\n]|&&|\|\||(?<=\s)&(?=\s)", plain):
-        words = " ".join(re.sub(r"['\"(){}@]|(?:^|\s)[&.](?=\s*\w)", " ", part).split())
+        bare = re.sub(r"['\"(){}@]", " ", part)
+        words = " ".join(re.sub(r"(?:^|(?<=\s))[&.](?=\s)", " ", bare).split())
         if words:
             yield f"PS {words[:MAX_LINE]}", ""
 
