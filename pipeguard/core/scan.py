@@ -38,6 +38,7 @@ CANDIDATE_BYTES = 64
 SHORT_BYTES = 1024  # of decoded text: orders are encoded to hide, documents to be carried
 JOINED_BYTES = 2**16  # of results whose strings are also read with nothing between
 MAX_LOOKS = 32  # at the same words in other surroundings, which may make them surer
+IDLE_BYTES = 4096  # of a string: no match is most of it
 LEVELS = 2  # of encodings inside each other
 
 PlaceOf = Callable[[Path], str]
@@ -327,6 +328,8 @@ class _Scan:
             for rule in hits:
                 if view not in rule.views or self.surface not in rule.surfaces:
                     continue
+                if rule.written is not Written.KEEP and origin.is_idle(rule, low, high):
+                    continue
                 if self._per_rule.get(rule.id, 0) < MAX_MATCHES_PER_RULE:
                     matches = self._confirmed(rule, data, low, high, squeezed=squeezed)
                     self._match(rule, data, matches, view, origin)
@@ -500,13 +503,30 @@ class _Origin(NamedTuple):
 
     def _may_stand(self, rule: Rule, start: int, end: int) -> bool:
         """False where the rule does not ask in the string that the stretch stands in for sure."""
+        path = self._path(start, end)
+        return path is None or _placed(rule, self.scan.place_of(path))
+
+    def is_idle(self, rule: Rule, low: int, high: int) -> bool:
+        """True where whatever the rule finds in a long stretch is only written or looked for."""
+        if high - low < IDLE_BYTES or rule.written is Written.LOWER or self.joined:
+            return False
+        path = None if self.squeezed_from is not None else self._path(low, high)
+        if path is None:
+            return False
+        purpose = role(self.scan.tool, path)
+        return purpose in (Role.ASKED, Role.WRITTEN) or (
+            rule.written is Written.VALUES and purpose in _PROGRAMS
+        )
+
+    def _path(self, start: int, end: int) -> Path | None:
+        """The string that a stretch stands in; None where it may be more than one."""
         origin = self
         while origin.outer is not None:
             if origin.parts is not None:
                 _, _, start, end = origin.parts.at(start)
             origin = origin.outer
         path = self.scan.text.path_at(start)
-        return path != self.scan.text.path_at(end - 1) or _placed(rule, self.scan.place_of(path))
+        return path if path == self.scan.text.path_at(end - 1) else None
 
     def _trace(self, start: int, end: int) -> tuple[str, int, int, bool]:
         """The chain of readings down to the text, and the span there, in bytes."""
