@@ -69,7 +69,7 @@ B32_GROUP = (
     + "[A-Z2-7]"
 )
 # What stands before a host's name where one is asked for.
-HOST = r"(?:://|@|: |\b(?:dig|host|ping|nslookup)\s)"
+HOST = "(?:://|@|: |dig |host |ping |nslookup )"
 # Towards a server: the name of an argument or a tool that acts; a value that goes on as a command,
 # leads upwards, is an option, or names what holds credentials or is run by itself.
 ACTING = (
@@ -77,12 +77,13 @@ ACTING = (
     r"expression|expr|cypher|program|terminal|stdin|keys|formula|exec|run|entrypoint|lambda): "
     r"|name: [a-z0-9_.:/-]{0,40}(?:shell|bash|exec|terminal|console|run|eval|ssh|repl|spawn|cmd)"
     # Each begins with a few letters that are fixed: a class there costs half of a whole pass.
-    r"|(?:;|; |\||\| |&|& |\$\(|`|%0a)(?:cat|curl|wget|rm|ncat|nc|bash|sh|zsh|python|perl|id|whoami|"
-    r"uname|sleep|ping|nslookup|touch|ls|echo|env|printenv|head|tail|base64|chmod|powershell|cmd|"
+    r"|(?:;|; |\||\| |&|& |\$\(|`|%0a)(?:cat|curl|wget|rm|ncat|nc|bash|sh|zsh|python|perl|id|"
+    r"whoami|uname|sleep|ping|nslookup|touch|ls|echo|env|printenv|head|tail|base64|chmod|powershell|cmd|"
     r"reboot|shutdown|kill|dig|ssh|eval|tee|find|node|php|ruby|dir|type|set|sudo|/bin|/usr)"
     r"|\$\{?ifs|: -{1,2}[a-z]|\n-{1,2}[a-z]"
     r"|(?:'|\x22|' |\x22 |\) |\))(?:or |and |union |having |-- |--\n|/\*|\|\||&& )"
-    r"|(?:or|and|union) (?:[0-9]|'|true|select|all)|[0-9] (?:or|and|union|having) |sleep\(|waitfor |\(select "
+    r"|(?:or|and|union) (?:[0-9]|'|true|select|all)|[0-9] (?:or|and|union|having) |sleep\("
+    r"|waitfor |\(select "
     r"|(?:;|; )(?:drop|delete|insert|update|select|truncate|alter|exec|create|shutdown|declare) "
     r"|\.\.[/\\%;]|%2e|%c0|%252|/etc/|/proc/|/sys/|/root|/var/run|/boot|\.ssh|\.aws|\.env|\.kube|"
     r"\.docker|\.netrc|\.npmrc|\.pypirc|\.git|\.gnupg|\.azure|gcloud|id_rsa|id_ed25519|\.pem|\.key|"

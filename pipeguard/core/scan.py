@@ -292,7 +292,7 @@ class _Scan:
         for low, high in _blocks(len(data)):
             for rule in self.engine.look_at_acts(data[low:high]):
                 if self.surface in rule.surfaces and not self.exhausted:
-                    matches = self._confirmed(rule, data, low, high, squeezed=False)
+                    matches = self._confirmed(rule, data, low, high + TAIL_BYTES, squeezed=False)
                     self._match(rule, data, matches, View.ACTS, origin)
 
     def spans(self, data: bytes) -> list[tuple[int, int, Rule]]:
@@ -301,7 +301,7 @@ class _Scan:
             (*_secret_span(match), rule)
             for low, high in _blocks(len(data))
             for rule in self.engine.look(data[low:high], squeezed=False)[1]
-            for match in self._confirmed(rule, data, low, high, squeezed=False)
+            for match in self._confirmed(rule, data, low, high + TAIL_BYTES, squeezed=False)
             if self._confidence(rule, data, match, View.TEXT) is not None
         ]
 
@@ -328,10 +328,12 @@ class _Scan:
             for rule in hits:
                 if view not in rule.views or self.surface not in rule.surfaces:
                     continue
-                if rule.written is not Written.KEEP and origin.is_idle(rule, low, high):
-                    continue
-                if self._per_rule.get(rule.id, 0) < MAX_MATCHES_PER_RULE:
-                    matches = self._confirmed(rule, data, low, high, squeezed=squeezed)
+                first, last = low, high
+                if rule.written is not Written.KEEP:
+                    first, last = origin.busy(rule, low, high)
+                if first < last and self._per_rule.get(rule.id, 0) < MAX_MATCHES_PER_RULE:
+                    tail = TAIL_BYTES if last == high else 0
+                    matches = self._confirmed(rule, data, first, last + tail, squeezed=squeezed)
                     self._match(rule, data, matches, view, origin)
         return cued
 
@@ -399,7 +401,7 @@ class _Scan:
         self, rule: Rule, data: bytes, low: int, high: int, *, squeezed: bool
     ) -> Iterator[re.Match[bytes]]:
         """The rule's own matches in a block: the engine tells that there is one, not which."""
-        high = min(len(data), high + TAIL_BYTES)
+        high = min(len(data), high)
         self._to_confirm -= high - low
         if self._to_confirm < 0:
             self.exhausted = True
@@ -506,13 +508,21 @@ class _Origin(NamedTuple):
         path = self._path(start, end)
         return path is None or _placed(rule, self.scan.place_of(path))
 
-    def is_idle(self, rule: Rule, low: int, high: int) -> bool:
-        """True where whatever the rule finds in a long stretch is only written or looked for."""
-        if high - low < IDLE_BYTES or rule.written is Written.LOWER or self.joined:
-            return False
-        path = None if self.squeezed_from is not None else self._path(low, high)
-        if path is None:
-            return False
+    def busy(self, rule: Rule, low: int, high: int) -> folding.Range:
+        """The stretch without long strings at its ends that are only written or looked for."""
+        if self.joined or self.squeezed_from is not None:
+            return low, high
+        text = self.scan.text
+        if self.outer is not None or self.whole:
+            path = self._path(low, high) if high - low >= IDLE_BYTES else None
+            return (low, low) if path is not None and self._is_idle(rule, path) else (low, high)
+        for at in (high - 1, low):
+            start, end = text.around(at)
+            if end - start >= IDLE_BYTES and self._is_idle(rule, text.path_at(at)):
+                low, high = (low, min(high, start)) if at == high - 1 else (max(low, end), high)
+        return low, high
+
+    def _is_idle(self, rule: Rule, path: Path) -> bool:
         purpose = role(self.scan.tool, path)
         return purpose in (Role.ASKED, Role.WRITTEN) or (
             rule.written is Written.VALUES and purpose in _PROGRAMS

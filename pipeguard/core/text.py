@@ -67,6 +67,11 @@ class Text:
         """The values with nothing between."""
         return "".join(self._values).encode("utf-8")
 
+    def around(self, at: int) -> tuple[int, int]:
+        """The string at a byte of `data`, with its key: where it starts and ends."""
+        index = self._index(at)
+        return self._start(index), self._start(index + 1)
+
     def path_at(self, start: int) -> Path:
         """The path of the string at a byte of `data`."""
         return self._path_of(self._index(start))
