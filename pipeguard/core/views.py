@@ -31,6 +31,7 @@ MAX_DECODED_BYTES = 4 * 2**20  # of all decoded readings of one text
 MAX_RUN_BYTES = 2**20  # of one encoded run
 MAX_INFLATED_BYTES = 2**20  # of one compressed run
 MAX_BASE32_BYTES = 2**15  # of one run: this decoder is slow
+HOST_LABELS = 3  # at most that are the host's own, as `collector.acme.test`
 ENTITY_ROUNDS = 3  # `&amp;amp;#105;` is one letter in the end
 MIN_PRINTABLE = 0.9  # of decoded bytes, or it is noise: images, digests, identifiers
 
@@ -116,6 +117,7 @@ class Cue(IntEnum):
     TURNED = 17  # by thirteen letters
     REVERSED = 18
     LEET = 19
+    OVERRIDDEN = 20  # text that is shown from right to left
 
 
 _B64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -166,11 +168,13 @@ CUES: dict[Cue, str] = {
     Cue.QUOTED_PRINTABLE: "(?:=[0-9A-F]{2}[^=\\n]{0,3}){3}|[A-Za-z0-9,.]=\\r?\\n[A-Za-z0-9]",
     Cue.SELECTORS: "\\xf3\\xa0[\\x84-\\x87]|(?:\\xef\\xb8[\\x80-\\x8f]){4}",
     Cue.BITS: "(?:\\xe2\\x81[\\xa2\\xa4]){8}|(?:\\xe2\\x80[\\x8b-\\x8d]){8}",
-    Cue.LABELS: rf"{_HOST}[A-Za-z0-9_-]{{8,63}}\.[A-Za-z_-]{{0,20}}[0-9][A-Za-z0-9_-]{{4}}",
+    Cue.LABELS: rf"{_HOST}(?:[A-Za-z0-9_-]{{8,63}}\.[A-Za-z_-]{{0,20}}[0-9][A-Za-z0-9_-]{{4}}|"
+    r"[A-Za-z0-9_-]{30,63}\.[A-Za-z0-9_-]{4})",
     Cue.COMPRESSED: "(?:H4sI|eJ[w-z0-9+/_-]|eN[o-r]|eAE|eF[4-7])[A-Za-z0-9+/_-]{20}",
     Cue.TURNED: spellings.TURNED,
     Cue.REVERSED: spellings.REVERSED,
     Cue.LEET: spellings.LEET,
+    Cue.OVERRIDDEN: "\\xe2\\x80\\xae",
 }
 # Of these the squeezed reading may say something.
 SQUEEZED_CUES = (Cue.SPACED, Cue.RUN_TOGETHER)
@@ -196,6 +200,8 @@ _BITS = re.compile(
 _LABELS = re.compile(
     rf"{_HOST}([A-Za-z0-9_-]{{8,63}}+(?:\.[A-Za-z0-9_-]{{1,63}}+){{2,32}})".encode()
 )
+_OVERRIDDEN = re.compile(rb"\xe2\x80\xae[^\n]*?(?:\xe2\x80\xac|\n|\Z)")
+_BIDI = re.compile(rb"\xd8\x9c|\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]")
 _COMPRESSED = re.compile(CUES[Cue.COMPRESSED].encode())
 _HEX_DIGITS = b"0123456789ABCDEFabcdef"
 _UPPER_BASE32 = _B32.encode()
@@ -534,12 +540,29 @@ def _bits(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
 
 
 def _labels(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
-    """The labels of a name with nothing between: what is sent out by asking for a host."""
-    return [
-        Decoded(match[1].replace(b".", b""), "labels", match.start(1), match.end())
-        for match in _LABELS.finditer(data, start, end)
-        if budget.call()
-    ]
+    """The labels of a name with nothing between: what is sent out by asking for a host.
+
+    Read with and without its last ones, which are the host's own and would spoil an encoding.
+    """
+    found: list[Decoded] = []
+    for match in _LABELS.finditer(data, start, end):
+        labels = match[1].split(b".")
+        for own in range(min(len(labels), HOST_LABELS + 1)):
+            if budget.call():
+                plain = b"".join(labels[: len(labels) - own])
+                found.append(Decoded(plain, "labels", match.start(1), match.end()))
+    return found
+
+
+def _overridden(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
+    """What stands between an override to the left and its end, as a reader sees it (UAX 9)."""
+    found: list[Decoded] = []
+    for match in _OVERRIDDEN.finditer(data, start, end):
+        if not budget.call():
+            break
+        plain = _BIDI.sub(b"", match[0])
+        found.append(Decoded(spellings.reverse(plain), "reversed", match.start(), match.end()))
+    return found
 
 
 def _compressed(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
@@ -611,6 +634,8 @@ _DECODERS: dict[Cue, _Decoder] = {
     Cue.TURNED: _respelt("rot13", [spellings.rot13]),
     Cue.REVERSED: _respelt("reversed", [spellings.reverse]),
     Cue.LEET: _respelt("leet", [spellings.unleet, spellings.unleet_l]),
+    Cue.SPACED: _windowed("spelled", Cue.SPACED, spellings.unspell),
+    Cue.OVERRIDDEN: _overridden,
 }
 
 

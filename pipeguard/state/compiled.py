@@ -46,7 +46,7 @@ MAX_PART_BYTES = 256 * 2**20  # more is no file of ours
 _SURFACES = (Surface.TO_SERVER, Surface.TO_CLIENT, Surface.DEFINITIONS)
 _DRAFT = ".rules-"
 # Of the core: what makes of a rule a record and a database, and reads them again.
-_MAKERS = ("plan.py", "rules.py", "scan.py", "views.py")
+_MAKERS = ("plan.py", "rules.py", "scan.py", "spellings.py", "views.py")
 _ROW_BYTES = 8 + 4
 _TABLE_BYTES = (1 + 2 * len(_SURFACES)) * _ROW_BYTES
 _HEAD_BYTES = len(MAGIC) + 32 + 32
