@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from enum import Enum
-from time import monotonic
+from time import monotonic, time
 
 from pipeguard.core import answers, codes
 from pipeguard.core.finding import Direction, Kind, Verdict
@@ -49,6 +49,8 @@ LAST_SECONDS = 2.0  # for a client that hung up to take what is left, and for a 
 STDERR_SECONDS = 1.0  # for a dead server's last words
 DYING_SECONDS = 0.1  # to answer what crossed with the server's end
 DECLINE_SECONDS = 1.0  # to answer what is asked although no server runs
+CALENDAR_SECONDS = 2.0  # between two looks at it, where an exception ends
+SETTLED_SECONDS = 5.0  # after which a start is over, and the audit's age is looked at
 TICK_SECONDS = 0.5  # between two looks for requests that waited too long
 COMPILING_SECONDS = 1.0  # cached rules load in 20 ms
 COMPILING = "compiling the rules, once after each change (a few seconds)"
@@ -90,19 +92,19 @@ class Guarded:
         self._grace_seconds = _seconds(options.values.get("--grace"), GRACE_SECONDS)
         self._log = Log(options.values.get("--log-level"), options.values.get("--log-format"))
         policy = load_wrap_policy(options)
-        audits = "--no-audit" not in options.flags
-        if policy.stop_without_audit and not audits:
+        self._audits = "--no-audit" not in options.flags
+        if policy.stop_without_audit and not self._audits:
             raise PolicyError("--no-audit: the policy says `audit.on_failure: stop`.")
         self._engines = _engines()
-        store = store_file()
-        with Store.open(store) as opened:
+        self._store = store_file()
+        with Store.open(self._store) as opened:
             pins = opened.pins(name)
         run = _run_id()
         self._guard = Guard(name, self._engines, policy, pins, os.urandom(32))
         self._session = Session(self._guard, run)
-        chain = run if audits else None
+        chain = run if self._audits else None
         self._recorder = Recorder(
-            store, name, chain, self._log, pins=pins, on_pins_changed=self._repin
+            self._store, name, chain, self._log, pins=pins, on_pins_changed=self._repin
         )
         limit = policy.limits.frame_bytes
         self._client = LineChannel(0, client_fd, limit)
@@ -129,6 +131,10 @@ class Guarded:
         to_server = _begin("to-server", self._to_server)
         if self._guard.policy.limits.timeout_seconds is not None:
             _begin("expire", self._expire)
+        if self._guard.policy.ends:
+            _begin("calendar", self._follow_calendar)
+        keeps = self._audits and self._guard.policy.audit_keep_days > 0
+        pruning = _begin("prune", self._prune) if keeps else None
         first = self._news.get()
         self.died = first is _News.SERVER
         _begin("end", self._end_child)
@@ -141,6 +147,8 @@ class Guarded:
         self._over.set()
         self._stderr.finish(STDERR_SECONDS)
         self._recorder.close()
+        if pruning is not None:
+            pruning.join(LAST_SECONDS)
         if self._trace is not None:
             self._trace.close()
         self.seconds = monotonic() - self._began
@@ -195,6 +203,8 @@ class Guarded:
             self._trace.show(verdict)
         if verdict.method == "initialize" and verdict.kind is Kind.REQUEST:
             self._recorder.client = _client_of(verdict.frame)
+        if verdict.forward is None and verdict.kind is Kind.NOTIFICATION and not verdict.findings:
+            return  # one of a flood, of which a row tells already
         self._recorder.record(verdict)
         if not self._recorder.healthy and self._guard.policy.stop_without_audit:
             self._failure = StateError("the audit cannot be written, and the policy says to stop.")
@@ -221,6 +231,29 @@ class Guarded:
         frames = self._session.relist(self._guard.repin(pins))
         if frames:
             _begin("relist", lambda: self._tell(frames))
+
+    def _follow_calendar(self) -> None:
+        """Exceptions end by the calendar, but frames have a clock that sleeps as the machine does.
+
+        Whether it slept, or somebody set the calendar, their ends are put where they belong.
+        """
+        policy, offset = self._guard.policy, time() - monotonic()
+        while not self._over.wait(CALENDAR_SECONDS):
+            self._guard.policy = policy.sooner(time() - monotonic() - offset)
+
+    def _prune(self) -> None:
+        """Remove what the audit has kept for long enough, once the start is over."""
+        self._over.wait(SETTLED_SECONDS)
+        from datetime import UTC, datetime
+
+        from pipeguard.state.retention import prune
+
+        try:
+            with Store.open(self._store) as store:
+                prune(store, self._guard.policy.audit_keep_days, datetime.now(UTC))
+        except StateError as error:
+            with suppress(OSError, ValueError):  # standard error is closed
+                self._log("warning", "the audit could not be pruned", why=str(error))
 
     def _expire(self) -> None:
         while not self._over.wait(TICK_SECONDS):

@@ -16,6 +16,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any, NamedTuple
 
+from pipeguard.colour import colour_is_unwanted
 from pipeguard.core.finding import Direction, Verdict
 from pipeguard.errors import PolicyError
 
@@ -176,7 +177,9 @@ def _logger(style: str, sink: _Sink) -> Any:
     if style == "json":
         renderer = structlog.processors.JSONRenderer(ensure_ascii=False)
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=os.isatty(STDERR))
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=os.isatty(STDERR) and not colour_is_unwanted()
+        )
     return structlog.wrap_logger(
         sink,
         processors=[

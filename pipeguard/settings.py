@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pipeguard.core.finding import Action, Confidence, Drift, Severity
 from pipeguard.core.policy import (
+    DEFAULT_KEEP_DAYS,
+    DEFAULT_NOTIFICATIONS,
     DEFAULT_PENDING,
     ActionEntry,
     Exempt,
@@ -45,6 +47,8 @@ _T = TypeVar("_T")
 # A frame must hold an `initialize`, and is parsed into some ten times its size in memory.
 FRAME_BYTES = (4 * 1024, 2**30)
 PENDING = (1, 100 * DEFAULT_PENDING)
+NOTIFICATIONS = (1, 100 * DEFAULT_NOTIFICATIONS)
+KEEP_DAYS = (1, 36_500)
 TIMEOUT_SECONDS = (1.0, float(DAY_SECONDS))
 
 # Drift that policy may let through: it asks the model for nothing new, and what it says is
@@ -77,9 +81,11 @@ class PolicyFile(NamedTuple):
         layer: its actions, exceptions and tools.
         frame_bytes: as in Limits.
         pending: as in Limits.
+        notifications: as in Limits.
         timeout_seconds: as in Limits.
         drift_allow: as in Policy.
         stop_without_audit: as in Policy.
+        audit_keep_days: as in Policy.
         notes: what a person should know of it, as an exception that has expired.
     """
 
@@ -88,9 +94,11 @@ class PolicyFile(NamedTuple):
     layer: Layer = Layer()
     frame_bytes: int | None = None
     pending: int | None = None
+    notifications: int | None = None
     timeout_seconds: float | None = None
     drift_allow: frozenset[Drift] | None = None
     stop_without_audit: bool | None = None
+    audit_keep_days: int | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -130,7 +138,7 @@ def load_policy(
     Args:
         user_file: the user's, or None.
         project_file: the project's, or None.
-        now: seconds on the clock that sessions use.
+        now: as in `parse_policy`.
         today: the date, for exceptions that end.
 
     Raises:
@@ -158,7 +166,9 @@ def load_wrap_policy(options: WrapOptions) -> Policy:
         import datetime
         from time import monotonic
 
-        now, today = monotonic(), datetime.date.today()  # noqa: DTZ011  the user's own calendar
+        moment = datetime.datetime.now()  # noqa: DTZ005  the user's own calendar
+        today = moment.date()
+        now = monotonic() - (moment.timestamp() - _beginning(today))
         user = _file(user_file, Scope.USER, now, today)
         project = _file(project_file, Scope.PROJECT, now, today)
     user = user or PolicyFile()
@@ -205,23 +215,31 @@ def combine(user: PolicyFile | None, project: PolicyFile | None) -> Policy:
         return Policy()
     user, project = user or PolicyFile(), project or PolicyFile()
     both = (project, user)
-    frame = [file.frame_bytes for file in both if file.frame_bytes is not None]
-    pending = [file.pending for file in both if file.pending is not None]
     timeouts = [file.timeout_seconds for file in both if file.timeout_seconds is not None]
-    limits = Limits()
-    if user.frame_bytes is None:
-        frame.append(limits.frame_bytes)
-    if user.pending is None:
-        pending.append(limits.pending)
+    usual = Limits()
     drift = user.drift_allow or frozenset()
     return Policy(
         mode=project.mode or user.mode or Mode.ENFORCE,
         trust=project.trust or user.trust or Trust.FIRST_USE,
         layers=(user.layer,) if project.layer == Layer() else (user.layer, project.layer),
-        limits=Limits(min(frame), min(pending), min(timeouts, default=None)),
+        limits=Limits(
+            _least(user.frame_bytes, project.frame_bytes, usual.frame_bytes),
+            _least(user.pending, project.pending, usual.pending),
+            _least(user.notifications, project.notifications, usual.notifications),
+            min(timeouts, default=None),
+        ),
         drift_allow=drift if project.drift_allow is None else drift & project.drift_allow,
         stop_without_audit=bool(project.stop_without_audit or user.stop_without_audit),
+        audit_keep_days=(
+            DEFAULT_KEEP_DAYS if user.audit_keep_days is None else user.audit_keep_days
+        ),
     )
+
+
+def _least(user: int | None, project: int | None, usual: int) -> int:
+    """What the user says, or else what is usual; a project may ask for less."""
+    given = usual if user is None else user
+    return given if project is None else min(given, project)
 
 
 def parse_policy(
@@ -233,9 +251,8 @@ def parse_policy(
         text: the YAML document.
         source: its name, for errors.
         scope: whose it is.
-        now: seconds on the clock that sessions use.
-        today: the date. An exception holds on the day of its `until`; in a session that is
-            open then, for as many whole days from its start.
+        now: seconds on the clock that sessions use, at the beginning of the day.
+        today: the date. An exception holds to the end of the day of its `until`.
 
     Raises:
         PolicyError: naming line, column and key of all that is wrong.
@@ -250,6 +267,7 @@ def parse_policy(
 
 
 _TOP = ("mode", "trust", "drift", "actions", "tools", "exceptions", "limits", "audit")
+_LIMITS = ("frame", "pending", "notifications", "timeout")
 _ACTION = ("rule", "pack", "place", "server", "tool", "severity", "confidence", "action")
 _EXCEPTION = ("rule", "server", "tool", "place", "until", "why")
 _ACTIONS: Mapping[str, Action] = {action.name.lower(): action for action in Action}
@@ -260,6 +278,7 @@ _SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)\s*([A-Za-z]*)")
 _SIZES: Mapping[str, int] = {
     "": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9,
 }  # fmt: skip
+_DAYS: Mapping[str, int] = {"d": 1, "w": 7}
 _TIMES: Mapping[str, int] = {"s": 1, "min": 60, "h": 3600}
 
 
@@ -275,9 +294,9 @@ class _Reader:
     def file(self, root: Entry) -> PolicyFile:
         keys = root.fields(_TOP)
         tools = keys["tools"].fields(("allow", "block")) if "tools" in keys else {}
-        limits = keys["limits"].fields(("frame", "pending", "timeout")) if "limits" in keys else {}
+        limits = keys["limits"].fields(_LIMITS) if "limits" in keys else {}
         drift = keys["drift"].fields(("allow",)) if "drift" in keys else {}
-        audit = keys["audit"].fields(("on_failure",)) if "audit" in keys else {}
+        audit = keys["audit"].fields(("on_failure", "keep")) if "audit" in keys else {}
         layer = Layer(
             actions=_each(keys.get("actions"), self._action),
             exceptions=self._exceptions(keys.get("exceptions")),
@@ -294,12 +313,14 @@ class _Reader:
             ),
             layer=layer,
             frame_bytes=_size(limits.get("frame")),
-            pending=_count(limits.get("pending")),
+            pending=_count(limits.get("pending"), PENDING),
+            notifications=_count(limits.get("notifications"), NOTIFICATIONS),
             timeout_seconds=_seconds(limits.get("timeout")),
             drift_allow=frozenset(_each(drift["allow"], _drift)) if "allow" in drift else None,
             stop_without_audit=self._word(
                 audit.get("on_failure"), {"continue": False, "stop": True}, loose=False
             ),
+            audit_keep_days=self._keep(audit.get("keep")),
             notes=tuple(self.notes),
         )
 
@@ -374,19 +395,39 @@ class _Reader:
             if text:
                 entry.wrong("expected a day as 2027-01-31: the last one on which it holds")
             return self.now
-        days = (last - self.today).days + 1
-        if days <= 0:
+        if last < self.today:
             self.notes.append(
                 f"line {entry.line}: the exception for {where.rule} ended on {last}; it is not"
                 " heeded and can be removed"
             )
-        return self.now + days * DAY_SECONDS
+            return self.now
+        last = min(last, datetime.date(9000, 1, 1))  # the last ones that are dates have no morrow
+        return self.now + _beginning(last + datetime.timedelta(days=1)) - _beginning(self.today)
+
+    def _keep(self, entry: Entry | None) -> int | None:
+        if entry is not None and self.scope is Scope.PROJECT:
+            entry.wrong(
+                "a project's file may only tighten, and the audit is that of all your projects."
+                " Say it in your own policy file."
+            )
+            return None
+        if entry is not None and entry.text() == "forever":
+            return 0
+        number = _measured(entry, _DAYS, "a time as 90 d or 12 w, or forever")
+        return None if entry is None or number is None else int(_within(entry, number, KEEP_DAYS))
 
     def _tools(self, entry: Entry | None) -> tuple[str, ...]:
         globs = _each(entry, _glob)
         if entry is not None and entry.key == "tools.allow" and not globs:
             entry.wrong("an empty list would allow all tools. To block all: `block: ['*']`.")
         return globs
+
+
+def _beginning(day: datetime.date) -> float:
+    """When a day begins where the user is: not every one has 24 hours."""
+    import datetime
+
+    return datetime.datetime.combine(day, datetime.time()).timestamp()
 
 
 def _each(entry: Entry | None, take: Callable[[Entry], _T | None]) -> tuple[_T, ...]:
@@ -447,9 +488,9 @@ def _size(entry: Entry | None) -> int | None:
     return None if entry is None or number is None else int(_within(entry, number, FRAME_BYTES))
 
 
-def _count(entry: Entry | None) -> int | None:
+def _count(entry: Entry | None, bounds: tuple[int, int]) -> int | None:
     number = _measured(entry, {"": 1}, "a whole number, as 10000")
-    return None if entry is None or number is None else int(_within(entry, number, PENDING))
+    return None if entry is None or number is None else int(_within(entry, number, bounds))
 
 
 def _seconds(entry: Entry | None) -> float | None:

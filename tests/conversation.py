@@ -311,7 +311,7 @@ class _Play:
         actions = [finding.action for finding in verdict.findings]
         assert verdict.action == max(actions, default=Action.ALLOW)
         if verdict.action is Action.ALLOW and verdict.forward is not verdict.frame:
-            answers_nothing = verdict.forward is None and verdict.kind in (Kind.RESULT, Kind.ERROR)
+            answers_nothing = verdict.forward is None and verdict.kind is not Kind.REQUEST
             assert answers_nothing, "allowed, and yet not the same"
         for ours in (verdict.reply, verdict.forward):
             if ours is not None and ours is not verdict.frame:

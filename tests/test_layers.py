@@ -22,7 +22,18 @@ LAYERS = (
     ("errors", "version", "_isolate"),
     ("core",),
     ("transports",),
-    ("folders", "document", "settings", "rulebook", "state", "launch", "naming", "options", "log"),
+    (
+        "folders",
+        "document",
+        "settings",
+        "rulebook",
+        "state",
+        "launch",
+        "naming",
+        "options",
+        "log",
+        "colour",
+    ),
     ("guarded", "wrap"),
     ("gateway",),
     ("clients", "assess", "demo"),
@@ -57,6 +68,8 @@ EXCEPTIONS = {  # module of the core, what else it imports: with the reason
     ("core.digest", "_sha256"): "the same, in CPython 3.11",
     ("core.session", "threading"): "Lock: the two threads of the pump share a Session",
     ("core.vault", "threading"): "Lock: one of them takes secrets out, the other puts them back",
+    ("core.flows", "threading"): "Lock: they share what came back, too",
+    ("core.escapes", "html"): "unescape, with HTML's table of names",
 }
 IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "__import__", "breakpoint"}
 

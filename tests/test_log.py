@@ -64,6 +64,24 @@ def test_by_default_warnings_are_told_in_words(pipe: tuple[int, int]) -> None:
     assert "\x1b" not in line  # colours are for terminals
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no pseudo terminals in the library")
+@pytest.mark.parametrize(("unwanted", "coloured"), [("", True), ("1", False)])
+def test_colours_are_for_terminals_that_want_them(
+    unwanted: str, coloured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    primary, secondary = os.openpty()
+    monkeypatch.setattr(module, "STDERR", secondary)
+    monkeypatch.setenv("NO_COLOR", unwanted)
+    try:
+        Log(None, None)("warning", "block secrets.x")
+        line = os.read(primary, 65536)
+    finally:
+        os.close(primary)
+        os.close(secondary)
+    assert b"block secrets.x" in line
+    assert (b"\x1b[" in line) is coloured
+
+
 @pytest.mark.parametrize(("level", "style"), [("loud", None), (None, "xml"), ("WARNING", None)])
 def test_what_does_not_exist_is_refused_with_what_does(
     level: str | None, style: str | None

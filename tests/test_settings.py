@@ -2,6 +2,7 @@
 
 import datetime
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -101,8 +102,8 @@ actions:
 tools: {allow: ["read_*"], block: ["delete_*"]}
 exceptions:
 - {rule: injection.forged-turn, server: docs, tool: search, place: result.text, why: "they quote"}
-limits: {frame: 1.5 MiB, pending: 12, timeout: 5 min}
-audit: {on_failure: stop}
+limits: {frame: 1.5 MiB, pending: 12, notifications: 34, timeout: 5 min}
+audit: {on_failure: stop, keep: 12 w}
 """
     )
     policy = combine(file, None)
@@ -111,8 +112,10 @@ audit: {on_failure: stop}
     assert policy.drift_allow == {Drift.WORDING, Drift.NAME_ONLY}
     assert policy.limits.frame_bytes == 3 * 2**19
     assert policy.limits.pending == 12
+    assert policy.limits.notifications == 34
     assert policy.limits.timeout_seconds == 300.0
     assert policy.stop_without_audit
+    assert policy.audit_keep_days == 84
     (layer,) = policy.layers
     assert layer.actions[0].where == Selector(
         "secrets.*", "call.arguments", severity=Severity.HIGH, confidence=Confidence.MEDIUM
@@ -165,6 +168,28 @@ def test_an_exception_holds_on_its_last_day_and_not_after() -> None:
 def test_days_are_counted_on_the_sessions_clock() -> None:
     (exempt,) = parse(exception("2026-11-30")).layer.exceptions
     assert exempt.until == NOW + 11 * DAY_SECONDS
+
+
+def test_a_day_without_end_is_far_off() -> None:
+    (exempt,) = parse(exception("9999-12-31")).layer.exceptions
+    assert exempt.until is not None
+    assert exempt.until > NOW + 1000 * 365 * DAY_SECONDS
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="this system's calendar cannot be set")
+@pytest.mark.parametrize(
+    ("last", "hours"), [("2027-03-27", 24), ("2027-03-28", 47), ("2027-03-29", 71)]
+)
+def test_a_day_has_as_many_hours_as_where_the_user_is(
+    last: str, hours: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+        time.tzset()
+        saturday = datetime.date(2027, 3, 27)
+        file = parse_policy(exception(last), "p.yaml", Scope.USER, now=NOW, today=saturday)
+    time.tzset()
+    assert file.layer.exceptions[0].until == NOW + hours * 3600
 
 
 def test_an_exception_that_ended_is_left_out_and_told() -> None:
@@ -304,7 +329,18 @@ KEYS = st.sampled_from(
     [
         *("mode", "trust", "drift", "actions", "tools", "exceptions", "limits", "audit"),
         *("rule", "pack", "place", "server", "tool", "severity", "confidence", "action"),
-        *("allow", "block", "until", "why", "frame", "pending", "timeout", "on_failure", "x"),
+        *(
+            "allow",
+            "block",
+            "until",
+            "why",
+            "frame",
+            "pending",
+            "timeout",
+            "on_failure",
+            "keep",
+            "x",
+        ),
     ]
 )
 SCALARS = st.one_of(
@@ -357,6 +393,8 @@ def test_harmful_drift_is_refused_with_the_reason(drift: Drift) -> None:
         "mode: observe",
         "trust: first-use",
         "audit: {on_failure: continue}",
+        "audit: {keep: 365 d}",
+        "audit: {keep: forever}",
         "actions: [{rule: secrets.*, action: allow}]",
         "exceptions: [{rule: secrets.jwt, server: docs, why: w}]",
         "exceptions: []",
@@ -373,7 +411,8 @@ def test_a_projects_file_tightens_everything() -> None:
         "mode: observe\nlimits: {frame: 1 MiB, pending: 10}\ndrift: {allow: [wording, name-only]}"
     )
     project = parse(
-        "mode: enforce\ntrust: review\nlimits: {frame: 2 MiB, pending: 5, timeout: 9 s}\n"
+        "mode: enforce\ntrust: review\n"
+        "limits: {frame: 2 MiB, pending: 5, timeout: 9 s, notifications: 7}\n"
         "drift: {allow: [wording, output-schema]}\naudit: {on_failure: stop}\n"
         "actions: [{rule: 'commands.*', action: block}]\ntools: {block: [rm]}",
         Scope.PROJECT,
@@ -383,14 +422,33 @@ def test_a_projects_file_tightens_everything() -> None:
     assert policy.trust is Trust.REVIEW
     assert policy.limits.frame_bytes == 2**20
     assert policy.limits.pending == 5
+    assert policy.limits.notifications == 7
     assert policy.limits.timeout_seconds == 9.0
     assert policy.drift_allow == {Drift.WORDING}
     assert policy.stop_without_audit
     assert not policy.calls("rm")
 
 
+@pytest.mark.parametrize(
+    ("text", "days"),
+    [("", 90), ("audit: {keep: 1d}", 1), ("audit: {keep: 2 w}", 14), ("audit: {keep: forever}", 0)],
+)
+def test_the_audit_is_kept_for_as_long_as_the_user_says(text: str, days: int) -> None:
+    project = parse("audit: {on_failure: stop}", Scope.PROJECT)
+    assert combine(parse(text), project).audit_keep_days == days
+    assert Policy().audit_keep_days == 90
+
+
+@pytest.mark.parametrize("keep", ["0 d", "1.5 d", "90 days", "200 y", "40000 d", "never", "-1 d"])
+def test_a_time_to_keep_the_audit_is_a_number_of_days_or_weeks(keep: str) -> None:
+    (told,) = errors(f"audit: {{keep: {keep}}}")
+    assert "audit.keep: expected" in told
+
+
 def test_a_projects_limits_stay_below_the_defaults() -> None:
-    policy = combine(None, parse("limits: {frame: 64 MiB, pending: 20000}", Scope.PROJECT))
+    policy = combine(
+        None, parse("limits: {frame: 64 MiB, pending: 20000, notifications: 20000}", Scope.PROJECT)
+    )
     assert policy.limits == Policy().limits
 
 
@@ -540,6 +598,17 @@ def test_without_files_wrap_has_the_default(home: Path, monkeypatch: pytest.Monk
     assert load_wrap_policy(options()) == Policy()
 
 
+def test_wrap_takes_an_exception_to_end_at_midnight(home: Path) -> None:
+    usual = Path(usual_policy_path())
+    usual.parent.mkdir(parents=True)
+    now = datetime.datetime.now()  # noqa: DTZ005  the user's own calendar
+    usual.write_text(exception(str(now.date())))
+    (exempt,) = load_wrap_policy(options()).layers[0].exceptions
+    midnight = datetime.datetime.combine(now.date(), datetime.time()) + datetime.timedelta(days=1)
+    left_seconds = midnight.timestamp() - now.timestamp()
+    assert exempt.until == pytest.approx(time.monotonic() + left_seconds, abs=5)
+
+
 # --- what the documents say ------------------------------------------------------------------
 
 TOP = Path(__file__).resolve().parent.parent
@@ -548,7 +617,14 @@ PAGE = (TOP / "docs" / "policy.md").read_text(encoding="utf-8")
 
 def test_the_page_has_every_key_every_drift_and_every_place() -> None:
     keys = ["mode", "trust", "drift.allow", "actions", "tools.allow", "tools.block", "exceptions"]
-    keys += ["limits.frame", "limits.pending", "limits.timeout", "audit.on_failure"]
+    keys += [
+        "limits.frame",
+        "limits.pending",
+        "limits.notifications",
+        "limits.timeout",
+        "audit.on_failure",
+        "audit.keep",
+    ]
     assert {key.partition(".")[0] for key in keys} == set(settings._TOP)
     for key in keys:
         assert f"\n| `{key}` |" in PAGE

@@ -170,6 +170,7 @@ def report(split: str, plays: Sequence[Play], clear: Iterable[Play] = ()) -> Rep
     seconds = sum(play.seconds for play in plays)
     tables = (
         _table("Recall by class", "class", attacks, lambda play: play.kind),
+        _table("Recall by way", "way", attacks, lambda play: play.way),
         _table(
             "Recall by language, without disguise", "language", plain, lambda play: play.language
         ),

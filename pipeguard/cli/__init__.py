@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from pipeguard.colour import colour_is_unwanted
 from pipeguard.version import VERSION
 
 
@@ -39,7 +40,8 @@ class Verbs(click.Group):
     epilog='Completion: eval "$(_PIPEGUARD_COMPLETE=bash_source pipeguard)"; also zsh and fish.',
 )
 @click.version_option(VERSION, prog_name="pipeguard")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     r"""A firewall for the Model Context Protocol.
 
     \b
@@ -48,3 +50,5 @@ def cli() -> None:
     See it at work:
       pipeguard demo
     """
+    if colour_is_unwanted():
+        ctx.color = False  # for every verb; else click asks whether it is a terminal

@@ -15,12 +15,12 @@ from pipeguard.core.visible import visible
 from pipeguard.errors import PipeGuardError
 from pipeguard.state.audit import Row, Wanted, as_fields, chains, rows, verify
 from pipeguard.state.paths import store_path
-from pipeguard.state.store import Store
+from pipeguard.state.store import Store, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ACTIONS = ("allow", "warn", "redact", "block", "approve")
+ACTIONS = ("allow", "warn", "redact", "block", "approve", "reject", "forget", "prune")
 LISTED = 50  # rows of `list`, unless told otherwise: about two screens
 
 
@@ -36,12 +36,11 @@ def _since(context: click.Context, option: click.Parameter, value: str | None) -
         else:
             moment = datetime.fromisoformat(value)
             moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        text = moment.astimezone(UTC).isoformat(timespec="milliseconds")
+        return written(moment)
     except (ValueError, OverflowError) as error:
         raise click.BadParameter(
             f"{value!r} is no time: try 2h, 7d, 2026-03-02 or 2026-03-02T10:00Z.", context, option
         ) from error
-    return text.replace("+00:00", "Z")
 
 
 def _filters(limit: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -118,7 +117,8 @@ def verify_chains(*, heads: bool, as_json: bool) -> None:
     """Check that no row was changed, moved or removed, as in `pipeguard audit verify`.
 
     The hashes have no key: who can write the file can write it all anew. To see that too, keep
-    what --heads prints in another place.
+    what --heads prints in another place. Runs that went for their age, as `audit.keep` in the
+    policy says, are not missed: `audit list --action prune` says which.
 
     \b
     Exit codes:
@@ -127,7 +127,7 @@ def verify_chains(*, heads: bool, as_json: bool) -> None:
     """  # noqa: D301  click reads the mark
     problems = verify(store_path())
     with Store.open(store_path()) as store:
-        known = chains(store)
+        known = list(chains(store))
     if as_json:
         told = {"problems": [p._asdict() for p in problems], "chains": [c._asdict() for c in known]}
         click.echo(json.dumps(told, indent=2))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import sys
 import textwrap
 import threading
 from dataclasses import asdict
@@ -38,14 +36,13 @@ def command(*, as_json: bool) -> None:
     """
     compile_rules()
     started = monotonic()
-    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     if not as_json:
         click.echo("A real MCP server behind `pipeguard wrap`; its pins are in a temporary folder.")
     scenes = []
     for number, scene in enumerate(play(), start=1):
         scenes.append(scene)
         if not as_json:
-            click.echo(as_text(number, scene), color=colour)
+            click.echo(as_text(number, scene))
     seconds = monotonic() - started
     good = sum(not scene.failures for scene in scenes)
     if as_json:

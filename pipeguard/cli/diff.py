@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 import re
 
 import click
@@ -47,7 +46,7 @@ def command(target: str | None, kind: str | None, *, as_json: bool) -> None:
     elif not waiting:
         tell_nothing_waits(target)
     else:
-        show("\n\n".join(f"{page(one)}\n  Accept it:  {one.command}" for one in waiting))
+        click.echo("\n\n".join(f"{page(one)}\n  Accept it:  {one.command}" for one in waiting))
     raise SystemExit(1 if waiting else 0)
 
 
@@ -62,11 +61,6 @@ def find_held(store: Store, target: str | None, kind: str | None) -> list[Held]:
 def tell_nothing_waits(target: str | None) -> None:
     """Say so to a person."""
     click.echo(f"Nothing waits for approval{f' of {target}' if target else ''}.")
-
-
-def show(text: str) -> None:
-    """Print, in colour only on a terminal that wants it (https://no-color.org)."""
-    click.echo(text, color=False if os.environ.get("NO_COLOR") else None)
 
 
 def as_fields(one: Held) -> dict[str, object]:

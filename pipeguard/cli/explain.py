@@ -31,8 +31,8 @@ FAMILIES: dict[str, tuple[str, str]] = {
         (
             "A message that breaks JSON-RPC or MCP, or that two programs could read differently:"
             " then what was judged is not what the other side understands. It never passes, and"
-            " no exception lets it. `protocol.view-limit` is the one that policy decides: more is"
-            " encoded in a message than is decoded for one."
+            " no exception lets it. What is only odd passes, and is noted. `protocol.view-limit`"
+            " is the one that policy decides: more is encoded in a message than is decoded for one."
         ),
         "Tell the author of the client or the server; the event's note says what was wrong.",
     ),
@@ -43,12 +43,27 @@ FAMILIES: dict[str, tuple[str, str]] = {
             " SERVER`, or stop using the server."
         ),
     ),
+    "flows": (
+        (
+            "What came back from one tool leaves through another: a secret (`flows.secret-out`),"
+            " private text (`flows.private-out`), or text that anybody may have written and that"
+            " is now run or kept (`flows.untrusted-acts`). What a tool does is told by its"
+            " definition; what came back is kept for half an hour, in memory alone."
+        ),
+        (
+            "Look at what was sent and to whom. If you want it, allow the event, or set the rule to"
+            " `allow` for this server in the policy."
+        ),
+    ),
     "policy": (
         "A tool that your own policy keeps from being called.",
         "Change `tools` in the policy file: `pipeguard policy path` says where it stands.",
     ),
     "audit": (
-        "A note of the audit about itself: something could not be kept.",
+        (
+            "A note of the audit about itself: something could not be kept, or was kept for as long"
+            " as your policy says."
+        ),
         "See `pipeguard audit verify`, and whether the disk is full.",
     ),
 }

@@ -60,10 +60,12 @@ trust: first-use         # review: a tool that was never seen waits for `pipegua
 limits:
   frame: 16 MiB          # of one message
   pending: 10000         # requests without an answer, in each direction
+  notifications: 10000   # in a second; beyond, progress and log messages are dropped
   # timeout: 300 s       # after which a request is answered in the server's stead
 
 audit:
   on_failure: continue   # stop: no traffic without a record of it
+  keep: 90 d             # what is older goes, when a server is started; forever: nothing does
 """
 
 
@@ -168,6 +170,7 @@ def _overruled(user: PolicyFile, project: PolicyFile) -> list[str]:
     pairs = (
         ("limits.frame", project.frame_bytes, policy.limits.frame_bytes),
         ("limits.pending", project.pending, policy.limits.pending),
+        ("limits.notifications", project.notifications, policy.limits.notifications),
         ("limits.timeout", project.timeout_seconds, policy.limits.timeout_seconds),
         ("drift.allow", project.drift_allow, policy.drift_allow),
     )
@@ -189,6 +192,8 @@ def _fields(policy: Policy) -> dict[str, object]:
         "exceptions": exceptions,
         "frame limit": f"{policy.limits.frame_bytes} bytes",
         "pending limit": policy.limits.pending,
+        "notifications": f"{policy.limits.notifications} a second",
         "timeout": f"{policy.limits.timeout_seconds or 'none'}",
+        "audit kept": f"{policy.audit_keep_days} days" if policy.audit_keep_days else "for ever",
         "without audit": "stop" if policy.stop_without_audit else "continue",
     }

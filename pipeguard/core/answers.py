@@ -21,8 +21,15 @@ _VERBS = {
 FOREIGN_PLACEHOLDER = "secrets.foreign-placeholder"  # core.restore raises it
 
 
-def refusal_to_client(
-    method: str | None, id_token: str, code: int, finding: Finding, event: str, *, executed: bool
+def refusal_to_client(  # noqa: PLR0913  a refusal has as many parts
+    method: str | None,
+    id_token: str,
+    code: int,
+    finding: Finding,
+    event: str,
+    *,
+    executed: bool,
+    typed: bool = False,
 ) -> bytes:
     """The answer to a client's request that did not pass, or whose answer did not.
 
@@ -36,6 +43,7 @@ def refusal_to_client(
         finding: the most serious one.
         event: names the verdict.
         executed: True where the server had already acted.
+        typed: True where a result says of which type it is (MCP 2026-07-28 basic/index).
     """
     data = _data(finding, event, executed=executed)
     if method == "tools/call" and code in (codes.BLOCKED, codes.APPROVAL, codes.UNSCANNABLE):
@@ -44,6 +52,8 @@ def refusal_to_client(
             "isError": True,
             "_meta": {MARK: data},
         }
+        if typed:
+            result["resultType"] = "complete"
         return _frame(id_token, b'"result":' + serialise(result))
     return error(id_token, code, sentence(method, finding, executed=executed), data)
 
@@ -97,10 +107,23 @@ def words(finding: Finding, event: str, *, executed: bool) -> str:
 
 def sentence(method: str | None, finding: Finding, *, executed: bool) -> str:
     """One sentence for an error's message, without any of the text that was seen."""
-    if finding.note and finding.rule.startswith(("trust.", "protocol.", "policy.")):
+    if finding.note and finding.rule.startswith(("trust.", "protocol.", "policy.", "flows.")):
         return f"PipeGuard: {finding.note}"
     what = f"{method or 'message'}{' result' if executed else ''}"
     return f"PipeGuard blocked {what}: {finding.rule} in {finding.place}"
+
+
+def marked(value: JsonObject, direction: Direction, event: str) -> JsonObject:
+    """A message that was redacted, with a word of that in its `_meta` where it has one."""
+    member = "params" if "method" in value else "result"
+    body = value.get(member)
+    meta = body.get("_meta", {}) if isinstance(body, dict) else None
+    if not isinstance(body, dict) or not isinstance(meta, dict):
+        return value
+    data: JsonObject = {"source": MARK, "event": event}
+    if direction is Direction.TO_CLIENT:
+        data["verdict"] = "redact"
+    return {**value, member: {**body, "_meta": {**meta, MARK: data}}}
 
 
 def is_forged(value: JsonObject) -> bool:

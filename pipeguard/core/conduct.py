@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from pipeguard.core import codes
 from pipeguard.core.definitions import held
-from pipeguard.core.finding import Action, Confidence, Direction, Finding, Severity
+from pipeguard.core.finding import Action, Confidence, Direction, Finding, Kind, Severity
 from pipeguard.core.folding import fold
 from pipeguard.core.guard import Guard
 from pipeguard.core.message import JsonObject, JsonValue, Message, Number, id_token_of
 from pipeguard.core.pending import Pending, Request
 from pipeguard.core.places import LISTS, PLACES
-from pipeguard.core.policy import Mode
+from pipeguard.core.policy import Limits, Mode
+from pipeguard.core.questions import Questions
 from pipeguard.core.visible import NAME_CHARS, cut
 from pipeguard.errors import Refusal
 
-MAX_BATCH = 100  # messages in one batch
 # Answers that a peer may take any time for: a listen stream ends when the peer ends it.
 NEVER_OVERDUE = frozenset({"subscriptions/listen", "tasks/result"})
 # Without these the conversation stalls; of a poisoned one only the reason is taken out.
@@ -48,6 +48,8 @@ _NAMELESS = frozenset(
         "protocol.batch",
     }
 )
+# Of these one more or less is no loss, and only of these are there many.
+_PLENTIFUL = frozenset({"notifications/progress", "notifications/message"})
 _USES = {
     "tools/call": ("tool", "name"),
     "prompts/get": ("prompt", "name"),
@@ -82,34 +84,69 @@ _JUDGED = frozenset(_READ) | LISTS.keys() | _REQUESTS_ONLY | NEVER_DROPPED
 _FOLDED = frozenset(method.casefold() for method in _JUDGED)
 
 
+class _Flood:
+    """How many notifications came one way in this second, and how many were dropped in all."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._since = float("-inf")
+        self._count = self._dropped = 0
+        self._told = False
+
+    def take(self, may_be_dropped: bool, now: float) -> list[Finding] | None:  # noqa: FBT001
+        """Why it is dropped, said once in a second; None where it is not."""
+        if now - self._since >= 1.0:
+            self._since, self._count, self._told = now, 0, False
+        self._count += 1
+        if self._count <= self._limit or not may_be_dropped:
+            return None
+        self._dropped += 1
+        if self._told:
+            return []
+        self._told = True
+        return _dropped(
+            "protocol.flood",
+            f"more than {self._limit} notifications came in a second: of what comes more in it,"
+            f" progress and log messages are dropped ({self._dropped} so far)",
+        )
+
+
 class State:
     """What a conversation remembers.
 
     Attributes:
         pending: open requests by the direction in which they went.
+        questions: what results asked the client.
         revision: the agreed one of a handshake, or None.
         announces: of the lists, which changes the server said that it announces.
+        handshake: True once the client sent `initialize`; without it, each message says its
+            revision (2026-07-28).
     """
 
-    def __init__(self, limit: int) -> None:
-        self.pending = {
-            Direction.TO_SERVER: Pending(limit),
-            Direction.TO_CLIENT: Pending(limit),
-        }
+    def __init__(self, limits: Limits) -> None:
+        self.pending = {direction: Pending(limits.pending) for direction in Direction}
+        self._floods = {direction: _Flood(limits.notifications) for direction in Direction}
+        self.questions = Questions()
         self.revision: str | None = None
         self.announces: frozenset[str] = frozenset()
         self._capabilities: JsonObject = {}
         self._begun = False  # the client has spoken
-        self._handshake = False  # it began with `initialize`
+        self.handshake = False
+        self._agreed = False  # the server has answered it
+        self._initialized = False  # and the client has said that it is ready
 
-    def admit(self, direction: Direction, message: Message, request: Request) -> None:
+    def admit(self, direction: Direction, message: Message, request: Request) -> Finding | None:
         """Let a request wait for its answer.
+
+        Returns:
+            What is to be said of it although it may go on, or None.
 
         Raises:
             Refusal: it may not be sent, or its id is in use.
         """
+        noted = None
         if direction is Direction.TO_CLIENT:
-            self._check_server_request(message, request)
+            noted = self._check_server_request(message, request)
         pending = self.pending[direction]
         if pending.is_full:
             raise Refusal(
@@ -125,6 +162,7 @@ class State:
                 codes.INVALID_REQUEST,
                 request.id_token,
             )
+        return noted
 
     def sent(self, direction: Direction, message: Message) -> None:
         """A request went on to the other side."""
@@ -132,7 +170,7 @@ class State:
             return
         self._begun = True
         if message.method == "initialize":
-            self._handshake = True
+            self.handshake, self._agreed, self._initialized = True, False, False
             params = message.value.get("params")
             declared = params.get("capabilities") if isinstance(params, dict) else None
             self._capabilities = declared if isinstance(declared, dict) else {}
@@ -140,8 +178,9 @@ class State:
     def opened(self, method: str, result: JsonObject) -> None:
         """The server described itself."""
         version = result.get("protocolVersion")
-        if method == "initialize" and type(version) is str:
-            self.revision = version
+        if method == "initialize":
+            self._agreed = True
+            self.revision = version if type(version) is str else self.revision
         capabilities = result.get("capabilities")
         if isinstance(capabilities, dict):
             self.announces = frozenset(
@@ -152,15 +191,19 @@ class State:
 
     def admit_notification(
         self, direction: Direction, message: Message, now: float
-    ) -> Finding | None:
-        """Why a notification is dropped, or None where it may go on."""
+    ) -> list[Finding] | None:
+        """Why a notification is dropped, or None where it may go on; nothing where it was said."""
         method = message.method or ""
         if method in _REQUESTS_ONLY:
             return _dropped("protocol.request-without-id", "a request without an id was dropped")
         if direction is Direction.TO_SERVER:
             self._begun = True
+            self._initialized = self._initialized or method == "notifications/initialized"
         elif not self._begun and method != "notifications/message":
             return _dropped("protocol.too-early", "the server spoke before the client did")
+        flood = self._floods[direction].take(method in _PLENTIFUL, now)
+        if flood is not None:
+            return flood
         params = message.value.get("params")
         if method == "notifications/cancelled":
             return self._cancel(direction, params, now)
@@ -168,13 +211,36 @@ class State:
             return self._progress(direction, params)
         return None
 
+    def oddities(self, direction: Direction, message: Message) -> tuple[Finding, ...]:
+        """What passes and is noted: for most messages nothing, as two cheap questions say."""
+        value = message.value
+        body = value.get("result") if message.method is None else value.get("params")
+        if type(body) is not dict or _NOTABLE.isdisjoint(body):
+            return () if _INHERITED.isdisjoint(value) else (_INHERITED_KEY,)
+        odd = []
+        meta = body.get("_meta")
+        if meta is not None and type(meta) is not dict:  # of a request it is refused
+            odd.append(_ODD_META)
+        if not _INHERITED.isdisjoint(body) or not _INHERITED.isdisjoint(value):
+            odd.append(_INHERITED_KEY)
+        asks = message.kind is Kind.REQUEST and direction is Direction.TO_SERVER
+        if asks and not self.questions.are_answered_by(body):
+            odd.append(_UNASKED)
+        return tuple(odd)
+
     def may_answer_without_id(self, rule: str) -> bool:
         """True where the client takes an error that has no id; older ones hang up on it."""
         return rule in _NAMELESS and (self.revision or "") >= ANSWERS_WITHOUT_ID
 
-    def _check_server_request(self, message: Message, request: Request) -> None:
+    def _check_server_request(self, message: Message, request: Request) -> Finding | None:
+        """Whether the server may ask this now (basic/lifecycle, "Initialization").
+
+        Between its answer to `initialize` and `initialized` it SHOULD NOT. The client declared
+        that it answers, and many answer at once, so a server in a hurry is only noted: refused,
+        it would go on without roots for good. Before its own answer nothing is agreed.
+        """
         if request.method == "ping":
-            return
+            return None
         if not self._begun:
             raise Refusal(
                 "protocol.too-early",
@@ -182,13 +248,21 @@ class State:
                 codes.INVALID_REQUEST,
                 request.id_token,
             )
-        if not self._handshake or not self._declared(message):
+        if not self.handshake or not self._declared(message):
             raise Refusal(
                 "protocol.undeclared-capability",
                 "the client has not declared that it answers this",
                 codes.METHOD_NOT_FOUND,
                 request.id_token,
             )
+        if not self._agreed:
+            raise Refusal(
+                "protocol.too-early",
+                "the server asked before it had answered initialize",
+                codes.INVALID_REQUEST,
+                request.id_token,
+            )
+        return None if self._initialized else _EARLY
 
     def _declared(self, message: Message) -> bool:
         """True where the client said that it answers such a request."""
@@ -202,7 +276,7 @@ class State:
             return isinstance(modes, dict) and "url" in modes
         return needed in self._capabilities
 
-    def _cancel(self, direction: Direction, params: JsonValue, now: float) -> Finding | None:
+    def _cancel(self, direction: Direction, params: JsonValue, now: float) -> list[Finding] | None:
         if not isinstance(params, dict) or "requestId" not in params:
             return None  # of a task (2025-11-25): its id is optional
         token = id_token_of(params["requestId"])
@@ -212,7 +286,7 @@ class State:
             )
         return None
 
-    def _progress(self, direction: Direction, params: JsonValue) -> Finding | None:
+    def _progress(self, direction: Direction, params: JsonValue) -> list[Finding] | None:
         asked = self.pending[direction.back]
         token = id_token_of(params.get("progressToken")) if isinstance(params, dict) else None
         value = params.get("progress") if isinstance(params, dict) else None
@@ -220,40 +294,6 @@ class State:
         if not isinstance(value, Number) or not asked.progresses(token, float(value)):
             return _dropped("protocol.unknown-progress", "progress of no open request was dropped")
         return None
-
-
-def check_batch(members: list[JsonValue], allowed: bool) -> None:  # noqa: FBT001
-    """Refuse a batch where the revision has none, or where it may not be one.
-
-    Raises:
-        Refusal: with -32600 (MCP 2025-03-26 basic/lifecycle: `initialize` stands alone).
-    """
-    if not allowed:
-        raise Refusal(
-            "protocol.batch", "this revision of MCP has no batches", codes.INVALID_REQUEST
-        )
-    if not members or len(members) > MAX_BATCH:
-        raise Refusal(
-            "protocol.batch-size", f"a batch holds 1 to {MAX_BATCH} messages", codes.INVALID_REQUEST
-        )
-    requests = answered = 0
-    for member in members:
-        if isinstance(member, dict) and "method" in member:
-            requests += 1
-            if member["method"] == "initialize":
-                raise Refusal(
-                    "protocol.batch-initialize",
-                    "initialize must not stand in a batch",
-                    codes.INVALID_REQUEST,
-                )
-        else:
-            answered += 1
-    if requests and answered:
-        raise Refusal(
-            "protocol.batch-mixed",
-            "a batch holds requests or answers, not both",
-            codes.INVALID_REQUEST,
-        )
 
 
 def use(guard: Guard, direction: Direction, message: Message) -> list[Finding]:
@@ -361,12 +401,47 @@ def _look_alike() -> Finding:
     )
 
 
-def _dropped(rule: str, why: str) -> Finding:
-    return Finding(
-        rule,
-        "envelope",
-        severity=Severity.LOW,
-        confidence=Confidence.HIGH,
-        action=Action.BLOCK,
-        note=why,
-    )
+_INHERITED = frozenset({"__proto__", "constructor", "prototype"})
+_INHERITED_KEY = Finding(
+    "protocol.inherited-key",
+    "envelope",
+    severity=Severity.MEDIUM,
+    action=Action.WARN,
+    note="a member is called as what JavaScript's objects inherit: __proto__ and the like",
+)
+_ODD_META = Finding(
+    "protocol.meta-not-an-object",
+    "meta",
+    "/result/_meta",
+    severity=Severity.LOW,
+    action=Action.WARN,
+    note="_meta of a result is no object",
+)
+_NOTABLE = _INHERITED | {"_meta", "inputResponses", "requestState"}
+_UNASKED = Finding(
+    "protocol.unasked-answer",
+    "params.other",
+    severity=Severity.LOW,
+    action=Action.WARN,
+    note="the request answers what no result asked, or with a state that none gave",
+)
+_EARLY = Finding(
+    "protocol.before-initialized",
+    "envelope",
+    severity=Severity.LOW,
+    action=Action.WARN,
+    note="the server asked before the client had said that it is initialized",
+)
+
+
+def _dropped(rule: str, why: str) -> list[Finding]:
+    return [
+        Finding(
+            rule,
+            "envelope",
+            severity=Severity.LOW,
+            confidence=Confidence.HIGH,
+            action=Action.BLOCK,
+            note=why,
+        )
+    ]

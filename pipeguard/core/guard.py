@@ -10,12 +10,15 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from pipeguard.core.fingerprint import Pin
+from pipeguard.core.flows import Flows, Tool, tool_of
+from pipeguard.core.message import parse_json
 from pipeguard.core.places import Surface
 from pipeguard.core.policy import Policy
 from pipeguard.core.scan import Engine
 from pipeguard.core.vault import Vault
 
 PinKey = tuple[str, str]  # kind and name
+MAX_TOOLS = 10_000  # of which the labels are remembered
 
 
 class Engines(NamedTuple):
@@ -50,6 +53,7 @@ class Guard:
         vault: what was taken out of its words, to be put back into what goes to it; or None.
         scanners: the engines that hold rules for each surface.
         pins: by kind and name.
+        flows: what went through it lately.
     """
 
     def __init__(
@@ -83,19 +87,47 @@ class Guard:
             Surface.DEFINITIONS: tuple(back.over(Surface.DEFINITIONS)),
         }
         self.pins: dict[PinKey, Pin] = dict(pins)
+        self.flows = Flows()
         self._learned: dict[PinKey, Pin] = {}
+        self._tools: dict[str, tuple[Pin | None, Tool]] = {}
 
     def repin(self, pins: Mapping[PinKey, Pin]) -> frozenset[str]:
         """Take over what the store holds now.
+
+        What is held here stays held until it is accepted: the store may have thrown it away,
+        or not have it yet, and the server still offers it.
 
         Returns:
             The kinds in which something changed that a client should list again.
         """
         old = self.pins
-        self.pins = {**{key: pin for key, pin in self._learned.items() if key not in pins}, **pins}
-        changed = {key for key in old.keys() | pins.keys() if old.get(key) != pins.get(key)}
+        new = {**{key: pin for key, pin in self._learned.items() if key not in pins}, **pins}
+        new |= {key: pin for key, pin in old.items() if _waits(pin, pins.get(key))}
+        self.pins = new
+        changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
         return frozenset(kind for kind, _ in changed)
+
+    def tool(self, name: str) -> Tool:
+        """What a tool does, by the definition that is trusted."""
+        pin = self.pins.get(("tool", name))
+        known = self._tools.get(name)
+        if known is not None and known[0] is pin:
+            return known[1]
+        if len(self._tools) >= MAX_TOOLS:
+            self._tools.clear()
+        text = pin.approved or pin.held if pin is not None else None
+        definition = parse_json(text.encode()) if text else None
+        tool = tool_of(name, definition if isinstance(definition, dict) else None)
+        self._tools[name] = (pin, tool)
+        return tool
 
     def learn(self, pin: Pin) -> None:
         """Remember a definition for this run; the store learns it from the Verdict."""
         self.pins[(pin.kind, pin.name)] = self._learned[(pin.kind, pin.name)] = pin
+
+
+def _waits(pin: Pin, stored: Pin | None) -> bool:
+    """True where something is held of which the store knows neither that nor an approval."""
+    if pin.held is None or (stored is not None and stored.held is not None):
+        return False
+    return stored is None or stored.approved_fingerprint != pin.held_fingerprint

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from pipeguard.core import codes
 from pipeguard.core.finding import Action, Confidence, Finding, Severity
+from pipeguard.core.flows import Tool
 from pipeguard.core.guard import Guard
-from pipeguard.core.message import JsonValue
+from pipeguard.core.message import JsonValue, Message
 from pipeguard.core.places import Path, Surface, place_of, pointer
 from pipeguard.core.policy import Subject
 from pipeguard.core.rules import tells_private
@@ -74,6 +75,18 @@ def scanned(where: Where, surface: Surface, value: JsonValue) -> list[Finding]:
     if findings and stands_in_name(findings):
         findings = [finding._replace(tool=None) for finding in findings]
     return findings
+
+
+def leaked(guard: Guard, message: Message, tool: Tool, now: float) -> list[Finding]:
+    """What came back from another tool and goes out with this call."""
+    params = message.value.get("params")
+    arguments = params.get("arguments") if isinstance(params, dict) else None
+    where = Where(guard, "params", message.method, now, tool.name)
+    found: list[Finding] = []
+    for leak in guard.flows.leaks(tool, arguments):
+        finding = where.finding(leak.rule, "call.arguments", (leak.severity, leak.confidence))
+        found.append(finding._replace(note=leak.note))
+    return found
 
 
 def stands_in_name(findings: Collection[Finding]) -> bool:

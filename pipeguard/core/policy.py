@@ -16,7 +16,11 @@ from pipeguard.core.framing import DEFAULT_LIMIT_BYTES
 from pipeguard.core.places import Surface
 from pipeguard.core.rules import tells_private
 
+DEFAULT_KEEP_DAYS = 90  # of the audit: as long as an exception of `pipeguard allow` lasts
 DEFAULT_PENDING = 10_000  # requests without an answer, in each direction
+# In a second and in each direction. Judging one takes some 10 us, so all of them a tenth of a
+# core's time; no client shows as many.
+DEFAULT_NOTIFICATIONS = 10_000
 
 
 class Mode(Enum):
@@ -104,11 +108,13 @@ class Limits(NamedTuple):
     Attributes:
         frame_bytes: of one frame.
         pending: requests without an answer, in each direction.
+        notifications: in a second and in each direction; beyond, progress and logs are dropped.
         timeout_seconds: after which a request is answered by us; None for never.
     """
 
     frame_bytes: int = DEFAULT_LIMIT_BYTES
     pending: int = DEFAULT_PENDING
+    notifications: int = DEFAULT_NOTIFICATIONS
     timeout_seconds: float | None = None
 
 
@@ -155,11 +161,30 @@ class Policy(NamedTuple):
     limits: Limits = Limits()
     drift_allow: frozenset[Drift] = frozenset()
     stop_without_audit: bool = False
+    audit_keep_days: int = DEFAULT_KEEP_DAYS  # 0 for ever
 
     def action(self, subject: Subject, now: float) -> Action:
         """The greatest action that any layer asks for; in `observe` nothing above WARN."""
         action = max(layer.action(subject, now) for layer in self.layers)
         return min(action, Action.WARN) if self.mode is Mode.OBSERVE else action
+
+    @property
+    def ends(self) -> bool:
+        """True where an exception does not hold for ever."""
+        return any(one.until is not None for layer in self.layers for one in layer.exceptions)
+
+    def sooner(self, seconds: float) -> Policy:
+        """The same, its exceptions ending so much sooner on the session's clock."""
+        layers = tuple(
+            layer._replace(
+                exceptions=tuple(
+                    one._replace(until=None if one.until is None else one.until - seconds)
+                    for one in layer.exceptions
+                )
+            )
+            for layer in self.layers
+        )
+        return self._replace(layers=layers)
 
     def calls(self, tool: str) -> bool:
         """True where every layer lets a tool be called."""

@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 from pipeguard.core import folding, views
 from pipeguard.core.checks import NAME_CHECK, Check, placeholder, run
+from pipeguard.core.cues import CUES, SQUEEZED_CUES, Cue
+from pipeguard.core.decoding import Budget
 from pipeguard.core.finding import Confidence
 from pipeguard.core.message import JsonValue
 from pipeguard.core.places import MASKED_STEP, Path, Surface
@@ -125,7 +127,7 @@ def build(rules: Iterable[Rule], surface: Surface) -> tuple[bytes, bytes]:
         EngineError: the engine is absent, or it does not take a pattern.
     """
     chosen = list(residents(rules, surface))
-    cues = [(views.CUES[cue], False) for cue in views.Cue]
+    cues = [(CUES[cue], False) for cue in Cue]
     groups = [
         [(rule.pattern, rule.ignore_case) for rule in group] for group in _groups(chosen, surface)
     ]
@@ -231,17 +233,17 @@ class Engine:
             found = self._compiled[(rule.id, None)] = re.compile(source.encode(), flags)
         return found
 
-    def look(self, data: bytes, *, squeezed: bool) -> tuple[list[views.Cue], list[Rule]]:
+    def look(self, data: bytes, *, squeezed: bool) -> tuple[list[Cue], list[Rule]]:
         """Which cues stand in a block, and which rules could match in it."""
         if squeezed:
             return [], [self._squeezable[index] for index in self._squeezed.look(data)]
-        cues: list[views.Cue] = []
+        cues: list[Cue] = []
         hits: list[Rule] = []
         for index in self._plain.look(data):
-            if index < len(views.Cue):
-                cues.append(views.Cue(index))
+            if index < len(Cue):
+                cues.append(Cue(index))
             else:
-                hits.append(self._looked_for[index - len(views.Cue)])
+                hits.append(self._looked_for[index - len(Cue)])
         return cues, hits
 
 
@@ -253,7 +255,7 @@ class _Scan:
         self.surface = surface
         self.text = text
         self.place_of = place_of
-        self.budget = views.Budget()
+        self.budget = Budget()
         self.matches: list[Match] = []
         # What was matched, how sure its best match was, and how often it was looked at.
         self._seen: dict[tuple[str, bytes], tuple[int, int]] = {}
@@ -320,13 +322,13 @@ class _Scan:
         view: View,
         origin: _Origin,
         ranges: list[folding.Range] | None = None,
-    ) -> dict[views.Cue, list[folding.Range]]:
+    ) -> dict[Cue, list[folding.Range]]:
         """Run the rules over a reading, or over the ranges of it that are new.
 
         Returns:
             For each cue of an encoding, the ranges in which it was seen.
         """
-        cued: dict[views.Cue, list[folding.Range]] = {}
+        cued: dict[Cue, list[folding.Range]] = {}
         squeezed = view is View.SQUEEZED
         for low, high in _blocks(len(data), ranges):
             if self.exhausted:
@@ -343,10 +345,10 @@ class _Scan:
         return cued
 
     def _decode(
-        self, data: bytes, cued: dict[views.Cue, list[folding.Range]], origin: _Origin, levels: int
+        self, data: bytes, cued: dict[Cue, list[folding.Range]], origin: _Origin, levels: int
     ) -> None:
         if not self.engine.keyed:
-            cued.pop(views.Cue.LABELS, None)  # only what goes out goes out by a host's name
+            cued.pop(Cue.LABELS, None)  # only what goes out goes out by a host's name
         found = views.decode(data, cued, self.budget) if cued else []
         if not found:
             return
@@ -595,9 +597,9 @@ def _blocks(length: int, ranges: list[folding.Range] | None = None) -> Iterator[
             yield max(start, begin - OVERLAP_BYTES), min(stop, begin + BLOCK_BYTES)
 
 
-def _taken(cued: dict[views.Cue, list[folding.Range]]) -> list[folding.Range]:
+def _taken(cued: dict[Cue, list[folding.Range]]) -> list[folding.Range]:
     """The ranges of what may be squeezed; of two cues, one is that of an encoding as well."""
-    return [found for cue in views.SQUEEZED_CUES for found in cued.get(cue, ())]
+    return [found for cue in SQUEEZED_CUES for found in cued.get(cue, ())]
 
 
 def _secret_span(match: re.Match[bytes]) -> tuple[int, int]:

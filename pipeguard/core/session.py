@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from threading import Lock
 
-from pipeguard.core import answers, codes, conduct
+from pipeguard.core import answers, batch, codes, conduct
 from pipeguard.core.definitions import review
 from pipeguard.core.finding import (
     Action,
@@ -23,7 +23,7 @@ from pipeguard.core.finding import (
     Verdict,
 )
 from pipeguard.core.guard import Guard
-from pipeguard.core.judge import Where, greatest, scanned, stands_in_method, worst
+from pipeguard.core.judge import Where, greatest, leaked, scanned, stands_in_method, worst
 from pipeguard.core.message import (
     JsonObject,
     JsonValue,
@@ -41,11 +41,10 @@ from pipeguard.core.policy import Mode
 from pipeguard.core.redact import redact
 from pipeguard.core.restore import FOREIGN, echoes, holds_foreign, put_back
 from pipeguard.core.vault import holds_marks
-from pipeguard.core.verdicts import array, blocked, noted, verdict_of, with_more
+from pipeguard.core.verdicts import blocked, noted, verdict_of, with_more
 from pipeguard.errors import Refusal
 
 BOM = b"\xef\xbb\xbf"
-BATCHES = "2025-03-26"  # the one revision that has them
 # By these the two sides and their users know things again: changed, they would name others.
 NEVER_REDACTED = frozenset(
     f"/{pointer}"
@@ -72,7 +71,7 @@ class Session:
     def __init__(self, guard: Guard, run: str) -> None:
         self.guard = guard
         self.run = run
-        self.state = conduct.State(guard.policy.limits.pending)
+        self.state = conduct.State(guard.policy.limits)
         self._lock = Lock()
         self._count = {TO_SERVER: 0, TO_CLIENT: 0}
 
@@ -195,30 +194,14 @@ class Session:
         self, direction: Direction, frame: bytes, members: list[JsonValue], now: float, event: str
     ) -> Verdict:
         """Each member is judged alone (MCP 2025-03-26, basic/index, "Batching")."""
-        conduct.check_batch(members, self.state.revision == BATCHES)
+        batch.check(members, self.state.revision)
         verdicts = [
             self._judge_or_refuse(
                 direction, serialise(member), now, f"{event}.{index}", self._judge_member
             )
             for index, member in enumerate(members)
         ]
-        forwards = [v.forward for v in verdicts if v.forward is not None]
-        replies = [v.reply for v in verdicts if v.reply is not None]
-        same = all(v.forward is v.frame for v in verdicts)
-        findings = tuple(finding for v in verdicts for finding in v.findings)
-        return Verdict(
-            direction,
-            frame,
-            greatest(findings),
-            frame if same else array(forwards),
-            array(replies),
-            findings,
-            event,
-            None,
-            "batch",
-            None,
-            tuple(pin for v in verdicts for pin in v.pins),
-        )
+        return batch.together(direction, frame, verdicts, event)
 
     def _judge_member(self, direction: Direction, frame: bytes, now: float, event: str) -> Verdict:
         return self._message(direction, envelope(frame, parse_json(frame)), now, event)
@@ -236,14 +219,21 @@ class Session:
             conduct.progress_token(message),
         )
         with self._lock:
-            self.state.admit(direction, message, request)
+            early = self.state.admit(direction, message, request)
         try:
             findings = conduct.use(self.guard, direction, message)
             findings += self._scan(direction, message, message.method, request.tool, now)
+            tool = None if request.tool is None else self.guard.tool(request.tool)
+            if tool is not None and tool.is_sink:
+                findings += leaked(self.guard, message, tool, now)
+            if early is not None:
+                findings.append(early)
             verdict = self._settle(direction, message, request, findings, event, now)
             if verdict.forward is not None:
                 request.forwarded = True
                 self.state.sent(direction, message)
+                if tool is not None:
+                    self.guard.flows.went(message.frame)
         finally:
             if not request.forwarded:
                 with self._lock:
@@ -257,12 +247,17 @@ class Session:
         with self._lock:
             dropped = self.state.admit_notification(direction, message, now)
         if dropped is not None:
-            return verdict_of(direction, message, [dropped], event, forward=None)
+            return verdict_of(direction, message, dropped, event, forward=None)
         findings = self._scan(direction, message, method, None, now)
         if greatest(findings) is Action.BLOCK and method in conduct.NEVER_DROPPED:
             emptied = serialise(conduct.without_reason(message.value))
             return verdict_of(direction, message, findings, event, forward=emptied)
-        return self._settle(direction, message, None, findings, event, now)
+        verdict = self._settle(direction, message, None, findings, event, now)
+        if method == "notifications/tasks" and isinstance(
+            body := message.value.get("params"), dict
+        ):
+            self._ask(direction, body, verdict)
+        return verdict
 
     # --- answers ----------------------------------------------------------------------
 
@@ -316,7 +311,17 @@ class Session:
                     message = _rewritten(message, {**message.value, "result": reviewed.result})
         findings = self._scan(direction, message, request.method, request.tool, now)
         verdict = self._settle(direction, message, request, findings, event, now)
+        if request.tool is not None and verdict.forward is message.frame:
+            self.guard.flows.came(self.guard.tool(request.tool), message.frame, now)
+        if isinstance(result, dict) and ("inputRequests" in result or "requestState" in result):
+            self._ask(direction, result, verdict)
         return with_more(verdict, original.frame, forged, pins) if forged or pins else verdict
+
+    def _ask(self, direction: Direction, body: JsonObject, verdict: Verdict) -> None:
+        """Remember what the client was asked, if that reached it."""
+        if direction is TO_CLIENT and verdict.action is not Action.BLOCK:
+            with self._lock:
+                self.state.questions.ask(body)
 
     # --- judging ----------------------------------------------------------------------
 
@@ -332,12 +337,13 @@ class Session:
         if direction is TO_CLIENT and message.kind is Kind.RESULT and method in LISTS:
             value = _without_items(message.value, LISTS[method][0])
         where = Where(self.guard, part_of(message.kind), method, now, tool)
+        findings = list(self.state.oddities(direction, message))
         if direction is TO_CLIENT:
-            findings = scanned(where, Surface.TO_CLIENT, value)
+            findings += scanned(where, Surface.TO_CLIENT, value)
             if self.guard.vault is not None and self.guard.policy.mode is not Mode.OBSERVE:
                 findings += echoes(self.guard.vault, message.frame, where, value)
             return findings
-        findings = scanned(where, Surface.TO_SERVER, value)
+        findings += scanned(where, Surface.TO_SERVER, value)
         if holds_marks(message.frame) and holds_foreign(self.guard.vault, value):
             findings.append(blocked(answers.FOREIGN_PLACEHOLDER, FOREIGN))
         return findings
@@ -404,7 +410,8 @@ class Session:
                 break
             vault = self.guard.vault if direction is TO_CLIENT else None
             holder = vault.placeholder if vault is not None else None
-            message = _rewritten(message, redact(message.value, findings, holder))
+            redacted = redact(message.value, findings, holder)
+            message = _rewritten(message, answers.marked(redacted, direction, event))
             method = request.method if request else message.method
             tool = request.tool if request else None
             findings = self._scan(direction, message, method, tool, now)
@@ -424,11 +431,18 @@ class Session:
         findings = [blocked(refusal.rule, refusal.why)]
         request: Request | None = None
         reply = None
+
+        def told(id_token: str) -> bytes:
+            asked = Request(id_token, "", None, 0.0)
+            return self._refusal(direction, asked, refusal.code, findings, event, answer=False)
+
         if isinstance(refusal, _Answered):
             request = refusal.request
+        elif isinstance(refusal, batch.RefusedBatch) and refusal.asked:
+            # Whoever sends a batch reads one (JSON-RPC 2.0, section 6), whatever was agreed.
+            reply = batch.array([told(id_token) for id_token in refusal.asked])
         elif refusal.id_token is not None and is_request_shaped(frame):
-            asked = Request(refusal.id_token, "", None, 0.0)
-            reply = self._refusal(direction, asked, refusal.code, findings, event, answer=False)
+            reply = told(refusal.id_token)
         elif refusal.id_token is not None:
             with self._lock:
                 request = self.state.pending[direction.back].close(refusal.id_token)
@@ -442,8 +456,8 @@ class Session:
             direction, frame, Action.BLOCK, answer, None, tuple(findings), event, None, method, tool
         )
 
-    @staticmethod
     def _refusal(
+        self,
         direction: Direction,
         request: Request,
         code: int,
@@ -456,7 +470,13 @@ class Session:
         if direction is (TO_CLIENT if answer else TO_SERVER):
             method = None if stands_in_method(findings) else request.method
             return answers.refusal_to_client(
-                method, request.id_token, code, worst(findings), event, executed=answer
+                method,
+                request.id_token,
+                code,
+                worst(findings),
+                event,
+                executed=answer,
+                typed=not self.state.handshake,
             )
         return answers.refusal_to_server(request.method, request.id_token, code, event)
 

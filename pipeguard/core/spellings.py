@@ -6,7 +6,6 @@ spelling. Knows letters and a list of words; what they mean is for the rules.
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Callable
 
@@ -102,10 +101,13 @@ def unleet_l(text: bytes) -> bytes:
 
 
 def _turned(text: str) -> str:
-    return codecs.encode(text, "rot13")
+    return rot13(text.encode()).decode()
 
 
-_ROT13 = bytes(ord(_turned(chr(code))) if code < 128 else code for code in range(256))
+_LOWER = b"abcdefghijklmnopqrstuvwxyz"
+_ROT13 = bytes.maketrans(
+    _LOWER + _LOWER.upper(), _LOWER[13:] + _LOWER[:13] + (_LOWER[13:] + _LOWER[:13]).upper()
+)
 _UNLEET = bytes.maketrans(b"43105$7@!+89|", b"aeiossta" + b"itbgl")
 _UNLEET_L = bytes.maketrans(b"43105$7@!+89|", b"aelossta" + b"itbgl")
 

@@ -111,6 +111,9 @@ _QUOTES = tuple(
         (rb"(?<![A-Za-z])'|'(?![A-Za-z])", rb"(?<![A-Za-z])'|'(?![A-Za-z])"),  # not in don't
         (rb"\xe2\x80\x9c", rb"\xe2\x80\x9d"),
         (rb"\xc2\xab", rb"\xc2\xbb"),
+        (rb"\xc2\xbb", rb"\xc2\xab"),  # as in German books
+        (rb"\xe2\x80\x9e", rb"\xe2\x80[\x9c\x9d]"),
+        (rb"\xe3\x80[\x8c\x8e]", rb"\xe3\x80[\x8d\x8f]"),
     )
 )
 

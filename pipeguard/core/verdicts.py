@@ -17,11 +17,6 @@ from pipeguard.core.message import Message
 from pipeguard.core.pending import Request
 
 
-def array(frames: list[bytes]) -> bytes | None:
-    """A batch of messages; None where there is none."""
-    return b"[" + b",".join(frames) + b"]" if frames else None
-
-
 def blocked(rule: str, why: str) -> Finding:
     """A finding about a message as such, which stops it."""
     return Finding(rule, "envelope", action=Action.BLOCK, note=why)

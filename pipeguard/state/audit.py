@@ -5,7 +5,8 @@ a secret. Knows rows and hashes, not why a verdict was given.
 
 A chain is one run of one process, so that processes do not wait for each other. Its first hash
 covers the first hash of the chain that was begun before it, and a table keeps each chain's head
-and length. So a row or a chain that is changed, moved or removed is seen, at the end as well. The
+and length. So a row or a chain that is changed, moved or removed is seen, at the end as well. What
+was kept for long enough goes as whole chains, the oldest first, and a row says so (retention). The
 hashes have no key: who can write the file can write it anew from the first row. Against that,
 note the heads that `pipeguard audit verify` prints somewhere else.
 """
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pipeguard.core.finding import Finding
 
 FINDINGS_KEPT = 50  # of one verdict, the most serious; a frame can have thousands
+PRUNED = "retention"  # the kind of a row that says which chains were removed
 NAME_CHARS = 200  # of a method or a tool's name: a peer chooses those
 
 
@@ -35,10 +37,12 @@ class Entry(NamedTuple):
         time: when it was given (ISO 8601, UTC, to the millisecond).
         client: the client's name and version, or empty.
         direction: `to-server`, `to-client`, or empty.
-        kind: what the message is, as `request`; `unreadable`, `approval` or `gap` for what is none.
+        kind: what the message is, as `request`; `unreadable`, `approval`, `gap` or `retention` for
+            what is none.
         method: the method, or empty.
         tool: the tool, or empty.
-        action: `allow`, `warn`, `redact`, `block`, `approve` or `reject`.
+        action: `allow`, `warn`, `redact`, `block`, `approve`, `reject`, `forget`
+            or `prune`.
         event: the verdict's name, as `K7Q2M9D4.c12`, or empty.
         frame_sha256: SHA-256 of the frame, 64 hex digits.
         frame_bytes: its length.
@@ -261,14 +265,19 @@ def as_fields(row: Row) -> dict[str, object]:
     return {**fields, "findings": json.loads(row.entry.findings)}
 
 
-def chains(store: Store) -> list[Chain]:
-    """Every chain, in the order in which they were begun."""
+def chains(store: Store) -> Iterator[Chain]:
+    """Every chain, in the order in which they were begun, read as they are taken.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
     with told(store.path):
         found = store.connection.execute(
             "SELECT number, chain, server, started, previous, first, head, length"
             " FROM chains ORDER BY number"
         )
-        return [Chain(*columns) for columns in found]
+        for columns in found:
+            yield Chain(*columns)
 
 
 def verify(path: Path) -> list[Problem]:
@@ -279,8 +288,8 @@ def verify(path: Path) -> list[Problem]:
     """
     with Store.open(path) as store, told(path):
         store.connection.execute("BEGIN")  # one state of the file, while others go on writing
-        known = chains(store)
-        problems = list(_verify_chains(store, known))
+        known, before = _without_pruned(store, list(chains(store)))
+        problems = list(_verify_chains(store, known, before))
         for chain in known:
             problems += _verify_rows(store, chain)
         orphans = store.connection.execute(
@@ -294,8 +303,29 @@ def verify(path: Path) -> list[Problem]:
     return problems
 
 
-def _verify_chains(store: Store, known: list[Chain]) -> Iterator[Problem]:
-    before = Chain(0, "", "", "", "", "", "", 0)
+def _without_pruned(store: Store, known: list[Chain]) -> tuple[list[Chain], Chain]:
+    """The chains that are to be there, and what is known of the one before them.
+
+    A chain that was kept for long enough goes with all before it, once a row holds its first
+    hash; it goes last. Without such a row the first chain is that with the number 1.
+    """
+    gone = set()
+    for columns in store.connection.execute(
+        f"SELECT {_COLUMNS} FROM audit WHERE kind = ?",  # noqa: S608  a constant
+        (PRUNED,),
+    ):
+        row = _row(columns)
+        if row.hash == _hash(*columns[:-1]):  # else it proves nothing, and is told as changed
+            gone.add(row.entry.frame_sha256)
+    while any(chain.first in gone for chain in known):
+        known = known[1:]
+    number, first = 0, ""
+    if known and known[0].previous in gone:
+        number, first = known[0].number - 1, known[0].previous
+    return known, Chain(number, "", "", "", "", first, "", 0)
+
+
+def _verify_chains(store: Store, known: list[Chain], before: Chain) -> Iterator[Problem]:
     for chain in known:
         for number in range(before.number + 1, chain.number):
             yield Problem("", number, f"chain number {number} was removed")

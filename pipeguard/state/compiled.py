@@ -46,7 +46,9 @@ MAX_PART_BYTES = 256 * 2**20  # more is no file of ours
 _SURFACES = (Surface.TO_SERVER, Surface.TO_CLIENT, Surface.DEFINITIONS)
 _DRAFT = ".rules-"
 # Of the core: what makes of a rule a record and a database, and reads them again.
-_MAKERS = ("plan.py", "rules.py", "scan.py", "spellings.py", "views.py")
+STDERR = 2
+MOST_DESCRIPTORS = 4096  # that a process which compiles has open: it has just begun
+_MAKERS = ("cues.py", "plan.py", "rules.py", "scan.py", "spellings.py")
 _ROW_BYTES = 8 + 4
 _TABLE_BYTES = (1 + 2 * len(_SURFACES)) * _ROW_BYTES
 _HEAD_BYTES = len(MAGIC) + 32 + 32
@@ -109,7 +111,11 @@ def _build(chosen: Sequence[Rule]) -> list[tuple[bytes, bytes]]:
     if not _may_fork():
         return [scan.build(chosen, surface) for surface in _SURFACES]
     workers = [_Worker(chosen, surface) for surface in _SURFACES]
-    return [worker.result() for worker in workers]
+    try:
+        return [worker.result() for worker in workers]
+    finally:
+        for worker in workers:
+            worker.end()
 
 
 def _may_fork() -> bool:
@@ -129,6 +135,9 @@ class _Worker:
             return
         code = 1
         try:
+            # Else this process holds the lock, and the end that it writes to, when the other dies.
+            os.closerange(STDERR + 1, write)
+            os.closerange(write + 1, MOST_DESCRIPTORS)
             plain, squeezed = scan.build(chosen, surface)
             with os.fdopen(write, "wb") as pipe:
                 pipe.write(len(plain).to_bytes(8, "big") + plain + squeezed)
@@ -145,10 +154,21 @@ class _Worker:
         with os.fdopen(self._read, "rb") as pipe:
             data = pipe.read()
         _, status = os.waitpid(self._process, 0)
+        self._process = 0
         if status:
             return self._again()  # it fails here in the same way, and says why
         length = int.from_bytes(data[:8], "big")
         return data[8 : 8 + length], data[8 + length :]
+
+    def end(self) -> None:
+        """See to it that nothing is left of it, also where nobody asked for its result."""
+        if self._process:
+            import signal  # here, since only a failure needs it
+
+            os.kill(self._process, signal.SIGKILL)
+            os.waitpid(self._process, 0)
+            os.close(self._read)
+            self._process = 0
 
 
 def _engines(chosen: Sequence[Rule], blobs: Iterator[bytes]) -> Engines:

@@ -1,4 +1,4 @@
-"""What waits for a person, and a person's yes: pins held in the store, and their approval.
+"""What waits for a person, and what a person decides: yes, no, or that it was never seen.
 
 Knows the store and what a drift is called; asks nobody and prints nothing.
 """
@@ -10,16 +10,17 @@ import secrets
 import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pipeguard.core.drift import classify, describe
 from pipeguard.core.finding import Drift
 from pipeguard.core.fingerprint import Pin
 from pipeguard.core.visible import visible
 from pipeguard.state.audit import Audit, Entry
+from pipeguard.state.store import written
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from pipeguard.state.store import Store
 
@@ -31,8 +32,8 @@ class UnknownTargetError(LookupError):
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """A definition that waits for a person.
+class Kept:
+    """A definition that is in the store.
 
     Attributes:
         server: the server's name.
@@ -46,6 +47,11 @@ class Held:
     def target(self) -> str:
         """Its name for people and for the command line, as `weather/get_forecast`."""
         return visible(f"{self.server}/{self.pin.name}")
+
+
+@dataclass(frozen=True, slots=True)
+class Held(Kept):
+    """One that waits for a person."""
 
     @property
     def command(self) -> str:
@@ -68,8 +74,8 @@ class Held:
         return describe(self.pin.approved, self.pin.held)
 
 
-def held(store: Store, target: str | None = None, kind: str | None = None) -> list[Held]:
-    """What waits for a person.
+def kept(store: Store, target: str | None = None, kind: str | None = None) -> list[Kept]:
+    """What is in the store.
 
     Args:
         store: where pins are kept.
@@ -85,13 +91,21 @@ def held(store: Store, target: str | None = None, kind: str | None = None) -> li
         else [_place(store, target)]
     )
     return [
-        Held(server, pin)
+        Kept(server, pin)
         for server, name in places
         for pin in store.pins(server).values()
-        if pin.held is not None
-        and kind in {None, pin.kind}
-        and name in {None, pin.name, visible(pin.name)}
+        if kind in {None, pin.kind} and name in {None, pin.name, visible(pin.name)}
     ]
+
+
+def held(store: Store, target: str | None = None, kind: str | None = None) -> list[Held]:
+    """What of that waits for a person.
+
+    Raises:
+        UnknownTargetError: nothing of that name is kept.
+    """
+    found = kept(store, target, kind)
+    return [Held(one.server, one.pin) for one in found if one.pin.held is not None]
 
 
 def approve(store: Store, shown: Iterable[Held]) -> list[Held]:
@@ -101,18 +115,56 @@ def approve(store: Store, shown: Iterable[Held]) -> list[Held]:
         Those that were approved. One is missing where the server has sent another definition
         since, or where somebody else was faster.
     """
-    chain = f"APPROVE-{secrets.token_hex(4).upper()}"
-    moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    approved: list[Held] = []
+
+    def take(one: Held) -> bool:
+        pin = one.pin
+        return bool(store.approve(one.server, pin.kind, pin.name, pin.held_fingerprint))
+
+    return _decided(store, shown, "approve", take)
+
+
+def reject(store: Store, shown: Iterable[Held]) -> list[Held]:
+    """Throw away just what was shown, and say so in the audit; what was approved stays so.
+
+    Returns:
+        Those that were thrown away, as in `approve`.
+    """
+
+    def take(one: Held) -> bool:
+        pin = one.pin
+        return bool(store.reject(one.server, pin.kind, pin.name, pin.held_fingerprint))
+
+    return _decided(store, shown, "reject", take)
+
+
+def forget(store: Store, shown: Iterable[Kept]) -> list[Kept]:
+    """Forget what is trusted and what is held, and say so in the audit.
+
+    Returns:
+        Those that were forgotten; one is missing where somebody else was faster.
+    """
+
+    def take(one: Kept) -> bool:
+        return store.forget(one.server, one.pin.kind, one.pin.name) > 0
+
+    return _decided(store, shown, "forget", take)
+
+
+_Kept = TypeVar("_Kept", bound=Kept)
+
+
+def _decided(
+    store: Store, shown: Iterable[_Kept], action: str, take: Callable[[_Kept], bool]
+) -> list[_Kept]:
+    """Do what a person decided, and write it down, in one transaction."""
+    moment = written(datetime.now(UTC))
+    chain = f"{action.upper()}-{secrets.token_hex(4).upper()}"
     with store.transaction():
-        for one in shown:
-            pin = one.pin
-            if store.approve(one.server, pin.kind, pin.name, pin.held_fingerprint):
-                approved.append(one)
-        for server in sorted({one.server for one in approved}):
-            entries = [_entry(one, moment) for one in approved if one.server == server]
+        done = [one for one in shown if take(one)]
+        for server in sorted({one.server for one in done}):
+            entries = [_entry(one, action, moment) for one in done if one.server == server]
             Audit(store, f"{chain}-{server}", server, moment).append_many(entries)
-    return approved
+    return done
 
 
 def _place(store: Store, target: str) -> tuple[str, str | None]:
@@ -131,10 +183,12 @@ def _place(store: Store, target: str) -> tuple[str, str | None]:
     raise UnknownTargetError(f"no server is known as {target!r}; known: {known}")
 
 
-def _entry(one: Held, moment: str) -> Entry:
-    """An approval as a row: the frame of it is the definition that was approved."""
+def _entry(one: Kept, action: str, moment: str) -> Entry:
+    """A decision as a row: the frame of it is the definition that it was about."""
     pin = one.pin
-    note = f"before: {pin.approved_fingerprint or 'nothing'}; held for {pin.reason or 'review'}"
+    note = f"approved: {pin.approved_fingerprint or 'nothing'}"
+    if pin.held is not None:
+        note += f"; held for {pin.reason or 'review'}"
     return Entry(
         time=moment,
         client="",
@@ -142,9 +196,14 @@ def _entry(one: Held, moment: str) -> Entry:
         kind="approval",
         method=pin.kind,
         tool=pin.name[:200],
-        action="approve",
+        action=action,
         event="",
-        frame_sha256=pin.held_fingerprint or "",
-        frame_bytes=len((pin.held or "").encode("utf-8")),
-        findings=json.dumps([{"rule": "trust.approved", "note": note}], separators=(",", ":")),
+        frame_sha256=pin.held_fingerprint or pin.approved_fingerprint or "",
+        frame_bytes=len((pin.held or pin.approved or "").encode("utf-8")),
+        findings=json.dumps(
+            [{"rule": f"trust.{_DONE[action]}", "note": note}], separators=(",", ":")
+        ),
     )
+
+
+_DONE = {"approve": "approved", "reject": "rejected", "forget": "forgotten"}

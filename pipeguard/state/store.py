@@ -18,6 +18,7 @@ from pipeguard.state.schema import migrate, rollback
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator
+    from datetime import datetime
     from pathlib import Path
 
     from pipeguard.core.finding import PinChange
@@ -247,10 +248,17 @@ class Store:
         )
 
 
+def written(moment: datetime, timespec: str = "milliseconds") -> str:
+    """A moment as it is kept and compared: ISO 8601, in UTC, with a Z."""
+    from datetime import UTC
+
+    return moment.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
 def _now() -> str:
     from datetime import UTC, datetime
 
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return written(datetime.now(UTC), "seconds")
 
 
 def _make_private(path: Path | str) -> None:

@@ -76,7 +76,7 @@ def test_where_nothing_waits_it_says_so() -> None:
 def test_all_of_a_server_must_be_said() -> None:
     result = run("weather", "--yes")
     assert result.exit_code == 2
-    assert "2 wait: weather/alerts, weather/get_forecast." in result.output
+    assert "there are 2: weather/alerts, weather/get_forecast." in result.output
     assert run("weather", "--yes", "--all").exit_code == 0
     assert waiting() == {"mail/alerts"}
 

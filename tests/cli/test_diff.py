@@ -135,7 +135,7 @@ def test_escape_sequences_never_reach_the_terminal() -> None:
 def on_terminal(environment: dict[str, str]) -> bytes:
     """What the command writes to a real terminal."""
     primary, secondary = pty.openpty()
-    code = "from pipeguard.cli.diff import command; command(['weather'])"
+    code = "from pipeguard.cli import cli; cli(['diff', 'weather'])"
     try:
         subprocess.run(
             [sys.executable, "-c", code],

@@ -8,7 +8,7 @@ from typing import TypedDict
 import pytest
 
 from pipeguard.core import answers, codes
-from pipeguard.core.finding import Finding
+from pipeguard.core.finding import Direction, Finding
 from pipeguard.core.message import JsonObject, Message, parse, serialise
 
 SECRET = Finding("secrets.some-token", "call.arguments", tool="send", excerpt="gh…")
@@ -200,3 +200,34 @@ def test_a_forgery_is_taken_out(text: str, clean: str) -> None:
 def test_what_is_no_forgery_stays(text: str) -> None:
     assert not answers.is_forged(value(text))
     assert answers.without_forgery(value(text)) == value(text)
+
+
+def test_a_result_says_of_which_type_it_is_where_there_are_types() -> None:
+    for typed, wanted in ((False, None), (True, "complete")):
+        frame = answers.refusal_to_client(
+            "tools/call", "7", codes.BLOCKED, SECRET, "RUN.c1", executed=True, typed=typed
+        )
+        assert read(frame)["result"].get("resultType") == wanted
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"method": "x", "params": {}}, {"method": "x", "params": {"_meta": {"pipeguard": {}}}}),
+        ({"result": {"_meta": {"a": "b"}}}, {"result": {"_meta": {"a": "b", "pipeguard": {}}}}),
+        ({"method": "x"}, {"method": "x"}),
+        ({"result": {"_meta": None}}, {"result": {"_meta": None}}),
+        ({"result": []}, {"result": []}),
+        ({"error": {"data": {}}}, {"error": {"data": {}}}),
+    ],
+)
+def test_a_message_is_marked_where_it_has_a_meta(before: JsonObject, after: JsonObject) -> None:
+    source = '{"source":"pipeguard","event":"RUN.c1"'
+    for direction, mark in (
+        (Direction.TO_SERVER, source + "}"),
+        (Direction.TO_CLIENT, source + ',"verdict":"redact"}'),
+    ):
+        kept = serialise(before)
+        marked = serialise(answers.marked(before, direction, "RUN.c1")).decode()
+        assert marked == serialise(after).decode().replace('"pipeguard":{}', f'"pipeguard":{mark}')
+        assert serialise(before) == kept

@@ -16,7 +16,7 @@ from pipeguard.core.guard import Engines, Guard
 from pipeguard.core.message import JsonObject, JsonValue, Message, parse, parse_json
 from pipeguard.core.pending import Request
 from pipeguard.core.places import Surface
-from pipeguard.core.policy import Layer, Mode, Policy
+from pipeguard.core.policy import Layer, Limits, Mode, Policy
 from pipeguard.core.scan import Engine, build
 from pipeguard.errors import Refusal
 
@@ -46,9 +46,11 @@ def admit(state: State, direction: Direction, sent: Message) -> Request:
 
 def opened(**capabilities: object) -> State:
     """A state after the client declared this."""
-    state = State(10)
+    state = State(Limits())
     params = {"protocolVersion": "2025-11-25", "capabilities": capabilities}
     admit(state, TO_SERVER, message(id=0, method="initialize", params=params))
+    state.opened("initialize", {"protocolVersion": "2025-11-25"})
+    state.admit_notification(TO_SERVER, message(method="notifications/initialized"), 0.0)
     return state
 
 
@@ -74,7 +76,7 @@ def rule_of(finding: Finding | None) -> str | None:
 
 
 def test_no_more_than_the_limit_wait() -> None:
-    state = State(1)
+    state = State(Limits(pending=1))
     admit(state, TO_SERVER, message(id=1, method="ping"))
     with pytest.raises(Refusal) as refused:
         admit(state, TO_SERVER, message(id=2, method="ping"))
@@ -86,7 +88,7 @@ def test_no_more_than_the_limit_wait() -> None:
 
 
 def test_an_id_in_use_is_refused() -> None:
-    state = State(10)
+    state = State(Limits())
     admit(state, TO_SERVER, message(id=1, method="ping"))
     with pytest.raises(Refusal, match="belongs to a request") as refused:
         admit(state, TO_SERVER, message(id=1, method="ping"))
@@ -130,7 +132,7 @@ def test_a_server_may_not_ask_for_what_was_not(
 
 @pytest.mark.parametrize("params", [None, {}, {"capabilities": []}])
 def test_who_declares_nothing_is_asked_nothing(params: dict[str, object] | None) -> None:
-    state = State(10)
+    state = State(Limits())
     members = {} if params is None else {"params": params}
     admit(state, TO_SERVER, message(id=0, method="initialize", **members))
     with pytest.raises(Refusal):
@@ -138,7 +140,7 @@ def test_who_declares_nothing_is_asked_nothing(params: dict[str, object] | None)
 
 
 def test_before_the_client_spoke_only_a_ping_passes() -> None:
-    state = State(10)
+    state = State(Limits())
     admit(state, TO_CLIENT, message(id=1, method="ping"))
     with pytest.raises(Refusal) as refused:
         admit(state, TO_CLIENT, message(id=2, method="acme/ask"))
@@ -146,17 +148,36 @@ def test_before_the_client_spoke_only_a_ping_passes() -> None:
 
 
 def test_without_a_handshake_a_server_asks_nothing() -> None:
-    state = State(10)
+    state = State(Limits())
     admit(state, TO_SERVER, message(id=1, method="tools/list"))
     with pytest.raises(Refusal, match="not declared"):
         admit(state, TO_CLIENT, message(id=1, method="acme/ask"))
+
+
+def test_before_it_has_answered_the_handshake_a_server_asks_nothing_and_then_is_noted() -> None:
+    state = State(Limits())
+    params: JsonObject = {"capabilities": {"roots": {}}}
+    admit(state, TO_SERVER, message(id=0, method="initialize", params=params))
+    asks = message(id=1, method="roots/list")
+    request = Request("1", "roots/list", None, 0.0)
+    with pytest.raises(Refusal, match="before it had answered") as refused:
+        state.admit(TO_CLIENT, asks, request)
+    assert refused.value.rule == "protocol.too-early"
+    state.opened("initialize", {"protocolVersion": "2025-11-25"})
+    noted = state.admit(TO_CLIENT, asks, request)
+    assert (rule_of(noted), noted and noted.action) == (
+        "protocol.before-initialized",
+        Action.WARN,
+    )
+    state.admit_notification(TO_SERVER, message(method="notifications/initialized"), 0.0)
+    assert state.admit(TO_CLIENT, asks, Request("2", "roots/list", None, 0.0)) is None
 
 
 # --- openings ------------------------------------------------------------------------------
 
 
 def test_what_was_agreed_is_remembered() -> None:
-    state = State(10)
+    state = State(Limits())
     agreed = value(
         '{"protocolVersion":"2025-11-25","capabilities":'
         '{"tools":{"listChanged":true},"prompts":{"listChanged":false},"logging":{},"x":7}}'
@@ -171,14 +192,14 @@ def test_what_was_agreed_is_remembered() -> None:
 
 @pytest.mark.parametrize("text", ["{}", '{"protocolVersion":7,"capabilities":[]}'])
 def test_an_odd_opening_agrees_on_nothing(text: str) -> None:
-    state = State(10)
+    state = State(Limits())
     state.opened("initialize", cast(JsonObject, value(text)))
     assert (state.revision, state.announces) == (None, frozenset())
     assert not state.may_answer_without_id("protocol.invalid-json")
 
 
 def test_a_server_that_is_discovered_agrees_on_no_revision() -> None:
-    state = State(10)
+    state = State(Limits())
     state.opened("server/discover", {"protocolVersion": "2025-11-25"})
     assert state.revision is None
 
@@ -189,16 +210,17 @@ def test_a_server_that_is_discovered_agrees_on_no_revision() -> None:
 def note(state: State, direction: Direction, method: str, params: object = None) -> str | None:
     """The rule by which a notification is dropped, or None."""
     members = {} if params is None else {"params": params}
-    return rule_of(state.admit_notification(direction, message(method=method, **members), 0.0))
+    dropped = state.admit_notification(direction, message(method=method, **members), 0.0)
+    return None if dropped is None else rule_of(dropped[0])
 
 
 def test_a_request_without_an_id_is_dropped() -> None:
-    assert note(State(10), TO_SERVER, "tools/call") == "protocol.request-without-id"
-    assert note(State(10), TO_SERVER, "acme/call") is None
+    assert note(State(Limits()), TO_SERVER, "tools/call") == "protocol.request-without-id"
+    assert note(State(Limits()), TO_SERVER, "acme/call") is None
 
 
 def test_a_server_that_speaks_first_is_heard_only_for_its_log() -> None:
-    state = State(10)
+    state = State(Limits())
     assert note(state, TO_CLIENT, "notifications/acme") == "protocol.too-early"
     assert note(state, TO_CLIENT, "notifications/message") is None
     assert note(state, TO_SERVER, "notifications/acme") is None
@@ -259,35 +281,27 @@ def test_a_number_that_no_float_holds_is_no_progress_that_falls() -> None:
     assert state.admit_notification(TO_CLIENT, sent, 0.0) is None
 
 
-# --- batches -------------------------------------------------------------------------------
+def test_of_a_flood_only_progress_and_logs_are_dropped_and_it_is_said_once_a_second() -> None:
+    state = State(Limits(notifications=2))
+    state.admit_notification(TO_SERVER, message(method="notifications/initialized"), 0.0)
 
-PING = '{"id":1,"method":"ping"}'
+    def told(method: str, now: float) -> list[str] | None:
+        sent = message(method=method, params={"level": "info", "data": "x"})
+        dropped = state.admit_notification(TO_CLIENT, sent, now)
+        return None if dropped is None else [finding.note for finding in dropped]
 
-
-@pytest.mark.parametrize(
-    ("members", "allowed", "rule"),
-    [
-        (f"[{PING}]", False, "protocol.batch"),
-        ("[]", True, "protocol.batch-size"),
-        (f"[{','.join([PING] * 101)}]", True, "protocol.batch-size"),
-        ('[{"id":1,"method":"initialize"}]', True, "protocol.batch-initialize"),
-        (f'[{PING},{{"id":2,"result":{{}}}}]', True, "protocol.batch-mixed"),
-        (f"[{PING},[]]", True, "protocol.batch-mixed"),
-    ],
-)
-def test_a_batch_is_refused(members: str, allowed: bool, rule: str) -> None:
-    batch = value(members)
-    assert isinstance(batch, list)
-    with pytest.raises(Refusal) as refused:
-        conduct.check_batch(batch, allowed)
-    assert (refused.value.rule, refused.value.code) == (rule, codes.INVALID_REQUEST)
-
-
-@pytest.mark.parametrize("members", [f"[{','.join([PING] * 100)}]", '[{"id":1,"result":{}}]'])
-def test_a_batch_passes(members: str) -> None:
-    batch = value(members)
-    assert isinstance(batch, list)
-    conduct.check_batch(batch, allowed=True)
+    log, change = "notifications/message", "notifications/tools/list_changed"
+    assert [told(log, 5.0), told(change, 5.2)] == [None, None]
+    note = (told(log, 5.3) or [""])[0]
+    assert "more than 2 notifications" in note
+    assert "(1 so far)" in note
+    assert [told(log, 5.4), told("notifications/progress", 5.9), told(change, 5.9)] == [
+        [],
+        [],
+        None,
+    ]
+    assert [told(log, 6.0), told(log, 6.5)] == [None, None]
+    assert "(4 so far)" in (told(log, 6.9) or [""])[0]
 
 
 # --- use -----------------------------------------------------------------------------------
@@ -360,6 +374,29 @@ def test_a_method_that_looks_like_another_is_told(method: str) -> None:
 @pytest.mark.parametrize("method", ["tools/call", "acme/ask", "ping", "acme/größe"])
 def test_a_method_of_its_own_looks_like_none(method: str) -> None:
     assert use(guard(), method, {}) == []
+
+
+@pytest.mark.parametrize(
+    ("members", "rules"),
+    [
+        ({"method": "x", "params": {"a": {"__proto__": 1}, "_meta": {"prototype": 1}}}, []),
+        ({"method": "x", "params": {"__proto__": 1}}, ["protocol.inherited-key"]),
+        ({"method": "x", "id": 1, "constructor": 1}, ["protocol.inherited-key"]),
+        ({"method": "x"}, []),
+        ({"id": 1, "result": {"_meta": None}}, []),
+        ({"id": 1, "result": {"_meta": "x"}}, ["protocol.meta-not-an-object"]),
+        (
+            {"id": 1, "result": {"_meta": 7, "prototype": 1}, "prototype": 1},
+            ["protocol.meta-not-an-object", "protocol.inherited-key"],
+        ),
+        ({"id": 1, "result": [], "__proto__": 1}, ["protocol.inherited-key"]),
+        ({"id": 1, "error": {"code": 1, "message": "x", "constructor": 1}}, []),
+    ],
+)
+def test_what_is_odd_is_noted_and_passes(members: dict[str, object], rules: list[str]) -> None:
+    found = State(Limits()).oddities(TO_SERVER, message(**members))
+    assert [finding.rule for finding in found] == rules
+    assert {finding.action for finding in found} <= {Action.WARN}
 
 
 # --- small questions -----------------------------------------------------------------------

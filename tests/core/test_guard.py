@@ -53,6 +53,30 @@ def test_what_was_learned_stays_until_the_store_has_it() -> None:
     assert one.pins == {("tool", "a"): pin("a", "As a person approved it.")}
 
 
+def holding(name: str, said: str) -> Pin:
+    """An approved definition, and what its server says now."""
+    now = pin(name, said)
+    return pin(name)._replace(
+        held=now.approved, held_fingerprint=now.approved_fingerprint, reason="drift"
+    )
+
+
+def test_what_is_held_stays_so_until_it_is_accepted() -> None:
+    one = guard(holding("a", "Says more."))
+    before = one.pins
+    assert one.repin({("tool", "a"): pin("a")}) == frozenset(), "it was rejected"
+    assert one.repin({}) == frozenset(), "it was forgotten"
+    assert one.pins == before
+    assert one.repin({("tool", "a"): pin("a", "Says more.")}) == {"tool"}
+    assert one.pins == {("tool", "a"): pin("a", "Says more.")}
+
+
+def test_what_is_held_by_now_is_what_the_store_says() -> None:
+    one = guard(holding("a", "Says more."))
+    assert one.repin({("tool", "a"): holding("a", "Says less.")}) == {"tool"}
+    assert one.pins == {("tool", "a"): holding("a", "Says less.")}
+
+
 def test_a_guard_keeps_its_own_pins() -> None:
     given: dict[PinKey, Pin] = {("tool", "a"): pin("a")}
     one = Guard("demo", engines(), Policy(), given)

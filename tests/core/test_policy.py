@@ -150,3 +150,16 @@ def test_limits_are_finite() -> None:
     assert Limits().frame_bytes >= 64 * 2**10
     assert Limits().pending > 0
     assert Limits().timeout_seconds is None
+
+
+def test_exceptions_end_sooner_where_the_clock_stood_still() -> None:
+    exempt = Exempt(Selector(rule="secrets.*"), "a test token", until=100.0)
+    lasting = Exempt(Selector(rule="injection.*"), "our docs")
+    policy = Policy(layers=(Layer(exceptions=(exempt, lasting)), Layer(defaults=False)))
+    asked = Subject("secrets.jwt", Severity.HIGH, Confidence.HIGH, "call.arguments", "demo", None)
+    assert policy.ends
+    assert policy.action(asked, 50.0) is Action.ALLOW
+    assert policy.sooner(60.0).action(asked, 50.0) is Action.BLOCK
+    assert policy.sooner(60.0).layers[0].exceptions[1] == lasting
+    assert policy.sooner(0.0) == policy
+    assert not Policy(layers=(Layer(exceptions=(lasting,)),)).ends

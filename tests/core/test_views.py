@@ -13,9 +13,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeguard.core import folding, spellings, views
+from pipeguard.core import folding, runs, spellings, views
+from pipeguard.core.cues import CUES, SQUEEZED_CUES, Cue
+from pipeguard.core.decoding import MAX_CALLS, MAX_DECODED_BYTES, Budget
 from pipeguard.core.folding import fold, squeeze, unsqueezed
-from pipeguard.core.views import CUES, Budget, Cue, decode
+from pipeguard.core.views import decode
 from tests.fuzz.budget import tried
 from tests.fuzz.disguises import DENSE, ENCODINGS, FOLDS, RESPELT, UNSEEN, Disguise
 from tests.fuzz.values import long_texts
@@ -34,7 +36,7 @@ def cues_in(data: bytes) -> dict[Cue, list[folding.Range]]:
     return {
         cue: [(0, len(data))]
         for cue, pattern in cue_patterns().items()
-        if cue not in views.SQUEEZED_CUES and pattern.search(data)
+        if cue not in SQUEEZED_CUES and pattern.search(data)
     }
 
 
@@ -67,7 +69,7 @@ def test_no_reading_fails_on_any_bytes(data: bytes) -> None:
     folded, changed = fold(data)
     assert all(0 <= low <= high <= len(folded) for low, high in changed)
     assert bool(changed) == (folded != data)
-    ranges = {cue: [(0, len(data))] for cue in Cue if cue not in views.SQUEEZED_CUES}
+    ranges = {cue: [(0, len(data))] for cue in Cue if cue not in SQUEEZED_CUES}
     for item in decode(data, ranges, Budget()):
         item.data.decode("utf-8")
         assert 0 <= item.start < item.end <= len(data)
@@ -225,7 +227,7 @@ def test_text_on_either_side_of_binary_in_one_run_is_read_whole() -> None:
 
 def test_base32_that_is_too_long_to_read_is_told() -> None:
     budget = Budget()
-    data = DENSE["base32"]("a" * 3 * views.MAX_BASE32_BYTES).encode()
+    data = DENSE["base32"]("a" * 3 * runs.MAX_BASE32_BYTES).encode()
     assert decode(data, cues_in(data), budget)
     assert budget.spent
 
@@ -262,9 +264,9 @@ def test_labels_of_a_name_are_read_with_nothing_between() -> None:
 
 def test_a_bomb_is_inflated_as_far_as_is_allowed_and_told() -> None:
     budget = Budget()
-    data = base64.b64encode(gzip.compress(b"a" * 3 * views.MAX_INFLATED_BYTES, mtime=0))
+    data = base64.b64encode(gzip.compress(b"a" * 3 * runs.MAX_INFLATED_BYTES, mtime=0))
     assert [len(item.data) for item in decode(data, cues_in(data), budget)] == [
-        views.MAX_INFLATED_BYTES
+        runs.MAX_INFLATED_BYTES
     ]
     assert budget.spent
 
@@ -328,8 +330,8 @@ def test_the_budget_holds(data: bytes) -> None:
     """Counted, not timed: pieces made, bytes made, and told where something was left out."""
     budget = Budget()
     found = decode(data, cues_in(data), budget)
-    assert len(found) <= views.MAX_CALLS
-    assert sum(len(item.data) for item in found) <= min(views.MAX_DECODED_BYTES, 3 * len(data))
+    assert len(found) <= MAX_CALLS
+    assert sum(len(item.data) for item in found) <= min(MAX_DECODED_BYTES, 3 * len(data))
     read = sum(item.end - item.start for item in found)
     assert budget.spent or read * 2 >= len(data) or not found
 
@@ -344,7 +346,7 @@ def test_memory_is_a_few_times_that_of_the_text(data: bytes) -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak <= 8 * len(data) + 600 * views.MAX_CALLS
+    assert peak <= 8 * len(data) + 600 * MAX_CALLS
     assert kept or not data.isascii() or b"A" * 40 in data
 
 
@@ -354,14 +356,14 @@ def test_work_grows_no_faster_than_the_text(data: bytes, monkeypatch: pytest.Mon
     work: list[int] = []
 
     def spied(name: str) -> None:
-        real = getattr(views, name)
+        real = getattr(runs, name)
 
         def spy(given: bytes) -> bytes:
             work.append(len(given))
             made: bytes = real(given)
             return made
 
-        monkeypatch.setattr(views, name, spy)
+        monkeypatch.setattr(runs, name, spy)
 
     for name in ("a2b_base64", "unhexlify", "b32decode"):
         spied(name)

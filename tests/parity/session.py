@@ -159,7 +159,7 @@ class Session:
         recorder = [sys.executable, "-I", "-S", str(HERE / "recorder.py")]
         arguments = self.plan.get("arguments", [])
         assert isinstance(arguments, list)
-        server = [str(self._program()), *map(str, arguments)]
+        server = [*map(str, self._program()), *map(str, arguments)]
         outer = [*recorder, str(folder / "outer"), ",".join(self._environment())]
         if wrapper is None:
             return [*outer, *server]
@@ -171,10 +171,12 @@ class Session:
         assert isinstance(variables, dict)
         return variables
 
-    def _program(self) -> Path:
+    def _program(self) -> list[Path]:
         if "npm" in self.plan:
-            return tools.npm_bin(str(self.plan["npm"]))
-        return tools.server_bin(str(self.plan["pypi"]))
+            return [tools.npm_bin(str(self.plan["npm"]))]
+        if "pypi" in self.plan:
+            return [tools.server_bin(str(self.plan["pypi"]))]
+        return [tools.server_python(), HERE / "servers" / str(self.plan["script"])]
 
     def _run(
         self, home: Path, chain: list[str], places: dict[str, str]

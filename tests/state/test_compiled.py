@@ -345,3 +345,35 @@ def test_each_surface_is_compiled_by_a_process_of_its_own(folder: Path) -> None:
     )
     assert done.stdout == "0\n"
     assert finds(engines(packs(), str(folder)))
+
+
+def test_a_pack_that_the_engine_refuses_leaves_no_process_and_no_lock(folder: Path) -> None:
+    """What the others made is more than a pipe takes: they must not wait for a reader for ever."""
+    script = """
+import os, sys
+from pipeguard.core import scan
+from pipeguard.core.places import Surface
+from pipeguard.errors import EngineError
+from pipeguard.state import compiled
+
+def build(rules, surface):
+    if surface is Surface.TO_SERVER:
+        raise EngineError("refused")
+    return b"x" * 2**20, b""
+
+scan.build = build
+for _ in range(2):
+    try:
+        compiled.engines(folder=sys.argv[1])
+    except EngineError as error:
+        print(error)
+try:
+    os.waitpid(-1, os.WNOHANG)
+except ChildProcessError:
+    print("nothing is left")
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", script, str(folder)],
+        capture_output=True, text=True, timeout=30, check=True,
+    )  # fmt: skip
+    assert ran.stdout.split("\n") == ["refused", "refused", "nothing is left", ""]

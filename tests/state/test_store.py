@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from pipeguard.core.fingerprint import Pin
 from pipeguard.errors import StateError
 from pipeguard.state import store as store_module
-from pipeguard.state.store import Store
+from pipeguard.state.store import Store, written
 from tests.state.samples import FORECAST, POISONED, held, seen
 
 ROOT = Path(__file__).parents[2]
@@ -207,7 +208,7 @@ def test_a_full_disk_is_told_and_leaves_what_was(store: Store) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from pipeguard.state.store import Store
+from pipeguard.state.store import Store, written
 from tests.state.samples import seen
 sys.stdin.readline()
 with Store.open(Path(sys.argv[1])) as store:
@@ -229,3 +230,11 @@ def test_processes_begin_and_fill_one_store_together(path: Path) -> None:
     assert [writer.returncode for writer in writers] == [0, 0, 0]
     with Store.open(path) as store:
         assert len(store.pins("weather")) == 151
+
+
+@pytest.mark.parametrize(
+    ("hours", "text"), [(0, "2026-03-02T10:00:00.120Z"), (2, "2026-03-02T08:00:00.120Z")]
+)
+def test_a_moment_is_kept_in_one_spelling_of_utc(hours: int, text: str) -> None:
+    zone = timezone(timedelta(hours=hours))
+    assert written(datetime(2026, 3, 2, 10, 0, 0, 120_999, zone)) == text

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import os
 import resource
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
 
 from pipeguard.core.fingerprint import Pin
 from pipeguard.state import recorder
-from pipeguard.state.audit import Row, Wanted, rows
+from pipeguard.state.audit import Audit, Row, Wanted, rows, verify
 from pipeguard.state.store import Store
 from tests.launch.processes import until
+from tests.state.test_retention import entry_of
 from tests.wrap.server import KEY
 from tests.wrap.wrapped import (
     INTERNAL,
@@ -382,6 +385,70 @@ def test_a_full_disk_stops_traffic_only_where_policy_says_so(tmp_path: Path, fai
             assert all("error" in answer for answer in answers)
             assert wrapped.code() == 4
             assert "pipeguard: the audit cannot be written" in wrapped.said()
+
+
+def test_a_flood_is_dropped_beyond_what_policy_says_and_does_not_fill_the_audit(
+    tmp_path: Path,
+) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("limits: {notifications: 10}\n")
+    with Wrapped(tmp_path, options=("--name", "demo", "--policy", str(policy))) as wrapped:
+        wrapped.initialize()
+        begun = monotonic()
+        wrapped.ask("do/flood", number=1000, text="tick")
+        seconds = int(monotonic() - begun) + 2
+        assert 10 <= len(wrapped.seen) <= 10 * seconds
+        wrapped.hang_up()
+        assert wrapped.code() == 0
+        entries = [row.entry for row in audited(wrapped) if row.entry.kind == "notification"]
+        floods = [entry for entry in entries if "protocol.flood" in entry.findings]
+        assert 1 <= len(floods) <= seconds
+        assert len(entries) == len(wrapped.seen) + len(floods) + 1, "and `initialized`"
+
+
+def an_old_run(folder: Path) -> None:
+    """A run of years ago, in the store of a test."""
+    (folder / "state").mkdir(mode=0o700)
+    old = entry_of(1000)
+    with Store.open(folder / "state" / "pipeguard.db") as store:
+        Audit(store, "OLDRUN", "demo", old.time).append_many([old])
+
+
+@pytest.mark.parametrize(("keep", "stays"), [("90 d", False), ("forever", True)])
+def test_a_run_removes_what_is_older_than_policy_says(
+    tmp_path: Path, keep: str, stays: bool
+) -> None:
+    an_old_run(tmp_path)
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(f"audit: {{keep: {keep}}}\n")
+    with Wrapped(tmp_path, options=("--name", "demo", "--policy", str(policy))) as wrapped:
+        wrapped.initialize()
+        wrapped.hang_up()
+        assert wrapped.code() == 0
+        assert ("OLDRUN" in {row.chain for row in audited(wrapped)}) is stays
+        assert verify(wrapped.store) == []
+
+
+def test_a_run_that_keeps_no_audit_removes_none(tmp_path: Path) -> None:
+    an_old_run(tmp_path)
+    with Wrapped(tmp_path, options=("--name", "demo", "--no-audit")) as wrapped:
+        wrapped.initialize()
+        wrapped.hang_up()
+        assert wrapped.code() == 0
+        assert [row.chain for row in audited(wrapped)] == ["OLDRUN"]
+
+
+def test_an_audit_that_cannot_be_pruned_is_told_and_no_reason_to_fail(tmp_path: Path) -> None:
+    an_old_run(tmp_path)
+    with Wrapped(tmp_path, options=("--name", "demo")) as wrapped:
+        wrapped.initialize()
+        until(lambda: len(audited(wrapped)) >= 3, "it is written")
+        with sqlite3.connect(wrapped.store) as connection:
+            connection.execute("DROP TABLE chains")
+        connection.close()
+        wrapped.hang_up()
+        assert wrapped.code() == 0
+        assert "the audit could not be pruned" in wrapped.said()
 
 
 def test_no_audit_is_not_taken_where_policy_wants_one(tmp_path: Path) -> None:

@@ -37,6 +37,8 @@ class Play:
         self.seen: list[Outcome] = []
         self.news = anyio.Event()
         self.client: Any = None
+        self.listening: Any = None
+        self.subscription: Any = None
 
     def note(self, method: str, params: object) -> None:
         self.seen.append({"method": method, "params": params})
@@ -164,6 +166,23 @@ class Play:
 
     async def do_await(self, step: Any) -> object:
         await self.until(step["await"], step.get("count", 1))
+        return None
+
+    async def do_listen(self, step: Any) -> object:
+        wanted = types.SubscriptionFilter.model_validate(step["listen"])
+        self.listening = self.client.listen(
+            tools_list_changed=bool(wanted.tools_list_changed),
+            resource_subscriptions=wanted.resource_subscriptions or (),
+        )
+        self.subscription = await self.listening.__aenter__()
+        return plain(self.subscription.honored)
+
+    async def do_hear(self, step: Any) -> object:
+        events = [await anext(self.subscription) for _ in step["hear"]]
+        return [repr(event) for event in events]
+
+    async def do_unlisten(self, _step: Any) -> object:
+        await self.listening.__aexit__(None, None, None)
         return None
 
     async def do_ping(self, _step: Any) -> object:

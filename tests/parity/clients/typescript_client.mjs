@@ -142,6 +142,8 @@ async function taskCancelled(step) {
   return { listed: listed.tasks.some((task) => task.taskId === taskId), status: cancelled.status };
 }
 
+let subscription;
+
 async function play(step) {
   if ("list" in step) return listed(step.list);
   if ("call" in step) return called(step);
@@ -159,6 +161,15 @@ async function play(step) {
   if ("roots" in step) {
     roots = step.roots;
     return client.sendRootsListChanged();
+  }
+  if ("listen" in step) {
+    subscription = await client.listen(step.listen);
+    return subscription.honoredFilter;
+  }
+  if ("hear" in step) return Promise.all(step.hear.map((method) => until(method, 1)));
+  if ("unlisten" in step) {
+    await subscription.close();
+    return subscription.closed;
   }
   if ("await" in step) return until(step.await, step.count ?? 1);
   if ("ping" in step) return client.ping();

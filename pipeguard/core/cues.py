@@ -1,0 +1,99 @@
+"""Signs that a text holds something encoded. Knows patterns for the scan engine, and no decoder.
+
+The engine runs them in the same pass as the rules, so that a block of text in which nothing is
+encoded costs nothing more.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from enum import IntEnum
+
+from pipeguard.core import spellings
+
+
+class Cue(IntEnum):
+    """A sign that a block of text holds something encoded."""
+
+    PERCENT = 0
+    ESCAPE = 1
+    SIMPLE_ESCAPE = 2
+    TAGS = 3
+    BASE64 = 4
+    HEX = 5
+    BASE32 = 6
+    LONG_RUN = 7
+    SEPARATED_HEX = 8
+    SPACED = 9  # letters that stand apart
+    RUN_TOGETHER = 10  # words that do not
+    ENTITY = 11
+    QUOTED_PRINTABLE = 12
+    SELECTORS = 13  # bytes as variation selectors
+    BITS = 14  # bits as invisible characters
+    LABELS = 15  # of a host name, or the like
+    COMPRESSED = 16
+    TURNED = 17  # by thirteen letters
+    REVERSED = 18
+    LEET = 19
+    OVERRIDDEN = 20  # text that is shown from right to left
+
+
+B64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+B32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+
+
+def _class(alphabet: str, indices: Iterator[int] | range) -> str:
+    letters = {alphabet[index] for index in indices}
+    letters |= {{"+": "-", "/": "_"}.get(letter, letter) for letter in letters}
+    return "[" + "".join(sorted(re.escape(letter) for letter in letters)) + "]"
+
+
+# The bytes of plain text are 0x20 to 0x7E, so each letter of its encoding comes from a part of
+# the alphabet only (RFC 4648, sections 4 and 6): a run that keeps to those parts for twelve
+# characters is hardly ever chance, and it is found at any alignment.
+B64_GROUP = (
+    _class(B64, range(8, 32))
+    + _class(B64, (i for i in range(64) if 2 <= i % 16 <= 7))
+    + _class(B64, (i for i in range(64) if i % 4 <= 1))
+    + "[A-Za-z0-9+/_-]"
+)
+B32_GROUP = (
+    _class(B32, range(4, 16))
+    + _class(B32, (i for i in range(32) if i % 4 <= 1))
+    + "[A-Z2-7]"
+    + _class(B32, (i for i in range(32) if 2 <= i % 16 <= 7))
+    + _class(B32, (i for i in range(32) if i % 2 == 0))
+    + _class(B32, range(8, 32))
+    + _class(B32, (i for i in range(32) if 1 <= i % 8 <= 3))
+    + "[A-Z2-7]"
+)
+# What stands before a host's name where one is asked for.
+HOST = r"(?:://|@|: |\b(?:dig|host|ping|nslookup)\s)"
+# Weaker than the expressions of the decoders wherever that makes a much smaller automaton.
+CUES: dict[Cue, str] = {
+    Cue.PERCENT: "%[0-9A-Fa-f]{2}",
+    Cue.ESCAPE: r"\\(?:u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|U000[0-9A-Fa-f]{5}|u\{[0-9A-Fa-f]{1,5}\})",
+    Cue.SIMPLE_ESCAPE: r'\\[nrt"\\/]',
+    Cue.TAGS: "\\xf3\\xa0[\\x80\\x81]",
+    Cue.BASE64: f"(?:{B64_GROUP}){{3}}",
+    Cue.HEX: "(?:[2-7][0-9A-Fa-f]){8}",
+    Cue.BASE32: "[A-Z2-7]{16}",
+    Cue.LONG_RUN: "[A-Za-z0-9+/_-]{40}",
+    Cue.SEPARATED_HEX: "(?:(?:0x)?[2-7][0-9A-Fa-f][ :,-]{1,2}){7}(?:0x)?[2-7]",
+    Cue.SPACED: r"[^A-Za-z0-9](?:[A-Za-z0-9][ ._*|,/-]){5}",
+    Cue.RUN_TOGETHER: "[A-Za-z]{20}",
+    Cue.ENTITY: "&(?:#[0-9]{2}|#[Xx][0-9A-Fa-f]{2}|[A-Za-z]{2,6};)",
+    Cue.QUOTED_PRINTABLE: "(?:=[0-9A-F]{2}[^=\\n]{0,3}){3}|[A-Za-z0-9,.]=\\r?\\n[A-Za-z0-9]",
+    Cue.SELECTORS: "\\xf3\\xa0[\\x84-\\x87]|(?:\\xef\\xb8[\\x80-\\x8f]){4}",
+    Cue.BITS: "(?:\\xe2\\x81[\\xa2\\xa4]){8}|(?:\\xe2\\x80[\\x8b-\\x8d]){8}",
+    Cue.LABELS: rf"{HOST}(?:[A-Za-z0-9_-]{{8,63}}\.[A-Za-z_-]{{0,20}}[0-9][A-Za-z0-9_-]{{4}}|"
+    r"[A-Za-z0-9_-]{30,63}\.[A-Za-z0-9_-]{4})",
+    Cue.COMPRESSED: "(?:H4sI|eJ[w-z0-9+/_-]|eN[o-r]|eAE|eF[4-7])[A-Za-z0-9+/_-]{20}",
+    Cue.TURNED: spellings.TURNED,
+    Cue.REVERSED: spellings.REVERSED,
+    Cue.LEET: spellings.LEET,
+    Cue.OVERRIDDEN: "\\xe2\\x80\\xae",
+}
+# Of these the squeezed reading may say something.
+SQUEEZED_CUES = (Cue.SPACED, Cue.RUN_TOGETHER)

@@ -1,0 +1,197 @@
+"""Runs of letters that stand for bytes: base64, base32, hex, and what is packed in base64.
+
+Cost is linear in the text for any input. Sources: RFC 4648 (base64, base32, hex), RFC 1950 and
+RFC 1952 (zlib, gzip).
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b32decode
+from binascii import Error as Base64Error
+from binascii import a2b_base64, unhexlify
+from collections.abc import Callable, Iterator
+
+from pipeguard.core.cues import B32, B32_GROUP, B64_GROUP, CUES, Cue
+from pipeguard.core.decoding import Budget, Decoded, Decoder, reads
+
+MAX_RUN_BYTES = 2**20  # of one encoded run
+MAX_INFLATED_BYTES = 2**20  # of one compressed run
+MAX_BASE32_BYTES = 2**15  # of one run: this decoder is slow
+
+_BASE64 = re.compile(f"(?:{B64_GROUP}){{4}}".encode())
+_HEX = re.compile(rb"(?:[2-7][0-9A-Fa-f]|0[9AaDd]){8}")
+_REST_OF_HEX = re.compile(rb"[0-9A-Fa-f]*+")
+_BASE32 = re.compile(f"(?:{B32_GROUP}){{2}}[A-Z2-7]*".encode())
+_COMPRESSED = re.compile(CUES[Cue.COMPRESSED].encode())
+_HEX_DIGITS = b"0123456789ABCDEFabcdef"
+_UPPER_BASE32 = B32.encode()
+_LOWER_BASE32 = _UPPER_BASE32.lower()
+_IN_RUN = bytes(
+    0x61 if code < 0x80 and (chr(code).isalnum() or chr(code) in "+/_-") else 0x20
+    for code in range(256)
+)
+_FORTY = b"a" * 40
+_LONG_RUN = re.compile(rb"[A-Za-z0-9][A-Za-z0-9+/_-]{39,}")
+_REST_OF_RUN = re.compile(
+    rb"[A-Za-z0-9+/_-]*+(?:\r?\n[A-Za-z0-9+/_-]{4,}+)*+(?:\r?\n[A-Za-z0-9+/_-]{2,3}(?==))?"
+)
+_SEPARATED_HEX = re.compile(rb"(?:(?:0x)?[0-9A-Fa-f]{2}[ :,-]{1,2}){7,2000}(?:0x)?[0-9A-Fa-f]{2}")
+_STANDARD = bytes.maketrans(b"-_", b"+/")  # RFC 4648, section 5: the URL-safe alphabet
+_TEXT = re.compile(rb"[ -~\t\r\n]*")
+
+
+def _base64(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
+    """From each group of letters that can only be text on, as far as its run goes on as text."""
+    found: list[Decoded] = []
+    position = stop = start
+    while (match := _BASE64.search(data, position, end)) and budget.call():
+        if match.end() > stop:
+            rest = _REST_OF_RUN.match(data, match.end(), match.end() + MAX_RUN_BYTES)
+            stop = rest.end() if rest else match.end()
+        plain, position = _text_from(data, match.start(), match.end(), stop, _from_base64)
+        found.append(Decoded(plain, "base64", match.start(), position))
+    return found
+
+
+def _text_from(
+    data: bytes, start: int, end: int, stop: int, decoder: Callable[[bytes], bytes]
+) -> tuple[bytes, int]:
+    """The longest reading of a run that is text, from a stretch of whole groups that is.
+
+    What was read as text from the wrong letter on ends soon, and hides nothing after it.
+    """
+    plain = decoder(data[start:end])
+    size, made = end - start, len(plain)
+    step = size
+    while end < stop:
+        step *= 8  # so that all that is tried costs little more than the last of it
+        longer = decoder(data[start : min(stop, start + step)])
+        if not reads(longer):
+            text = _TEXT.match(longer)
+            if text and text.end() > len(plain):
+                plain, end = text[0], max(end, start + text.end() // made * size)
+            break
+        plain, end = longer, min(stop, start + step)
+    return plain, end
+
+
+def _long_run(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
+    """Text that is not ASCII has no groups to know it by: a run is decoded whole."""
+    found: list[Decoded] = []
+    position = start
+    letters = data[start:end].translate(_IN_RUN)  # a search for one letter, forty times over
+    while (at := letters.find(_FORTY, position - start)) >= 0 and budget.call():
+        match = _LONG_RUN.search(data, start + at, end)
+        if match is None:
+            break
+        position = match.end()
+        for view, plain in _on_one_line(match[0]):
+            if reads(plain):
+                found.append(Decoded(plain, view, match.start(), position))
+                break
+        else:
+            if match[0].islower() or _BASE64.match(match[0]):
+                continue  # neither mixed as base64 is, nor left to this cue
+            rest = _REST_OF_RUN.match(data, position, position + MAX_RUN_BYTES)
+            position = rest.end() if rest else position
+            plain = _from_base64(data[match.start() : position])
+            if reads(plain):
+                found.append(Decoded(plain, "base64", match.start(), position))
+    return found
+
+
+def _on_one_line(run: bytes) -> Iterator[tuple[str, bytes]]:
+    """What a run says in hex and in base32, where it has their letters alone."""
+    if not run.strip(_HEX_DIGITS) and not _HEX.match(run):
+        yield "hex", _from_hex(run)
+    if not run.strip(_LOWER_BASE32) or (not run.strip(_UPPER_BASE32) and not _BASE32.match(run)):
+        yield "base32", _from_base32(run)
+
+
+def _from_base64(token: bytes) -> bytes:
+    token = token.translate(None, b"\r\n")
+    if len(token) % 4 == 1:
+        token = token[:-1]
+    try:
+        return a2b_base64(token.translate(_STANDARD) + b"=" * (-len(token) % 4))
+    except Base64Error:
+        return b""
+
+
+def _hex(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
+    found: list[Decoded] = []
+    position = stop = start
+    while (match := _HEX.search(data, position, end)) and budget.call():
+        if match.end() > stop:
+            rest = _REST_OF_HEX.match(data, match.end(), match.end() + MAX_RUN_BYTES)
+            stop = rest.end() if rest else match.end()
+        plain, position = _text_from(data, match.start(), match.end(), stop, _from_hex)
+        found.append(Decoded(plain, "hex", match.start(), position))
+    return found
+
+
+def _from_hex(run: bytes) -> bytes:
+    return unhexlify(run[: len(run) // 2 * 2])
+
+
+def _separated_hex(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
+    found = []
+    for match in _SEPARATED_HEX.finditer(data, start, end):
+        plain = unhexlify(match[0].replace(b"0x", b"").translate(None, b" :,-"))
+        if budget.call() and reads(plain):
+            found.append(Decoded(plain, "hex", match.start(), match.end()))
+    return found
+
+
+def _base32(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
+    found = []
+    for match in _BASE32.finditer(data, start, end):
+        plain = _from_base32(match[0])
+        budget.spent = budget.spent or len(match[0]) > MAX_BASE32_BYTES
+        if budget.call() and reads(plain):
+            found.append(Decoded(plain, "base32", match.start(), match.end()))
+    return found
+
+
+def _from_base32(run: bytes) -> bytes:
+    token = run[:MAX_BASE32_BYTES].upper()
+    try:
+        return b32decode(token + b"=" * (-len(token) % 8))
+    except Base64Error:
+        return b32decode(token[: len(token) // 8 * 8])
+
+
+def _compressed(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
+    found: list[Decoded] = []
+    position = start
+    while (match := _COMPRESSED.search(data, position, end)) and budget.call():
+        rest = _REST_OF_RUN.match(data, match.end(), match.end() + MAX_RUN_BYTES)
+        position = rest.end() if rest else match.end()
+        plain = _inflated(_from_base64(data[match.start() : position]), budget)
+        if reads(plain):
+            found.append(Decoded(plain, "base64>compressed", match.start(), position))
+    return found
+
+
+def _inflated(packed: bytes, budget: Budget) -> bytes:
+    """What gzip or zlib packed, as far as it goes and is not too much (RFC 1950, RFC 1952)."""
+    import zlib
+
+    unpacker = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)  # either header
+    try:
+        plain = unpacker.decompress(packed, MAX_INFLATED_BYTES)
+    except zlib.error:
+        return b""
+    budget.spent = budget.spent or bool(unpacker.unconsumed_tail)
+    return plain
+
+
+DECODERS: dict[Cue, Decoder] = {
+    Cue.BASE64: _base64,
+    Cue.HEX: _hex,
+    Cue.BASE32: _base32,
+    Cue.LONG_RUN: _long_run,
+    Cue.SEPARATED_HEX: _separated_hex,
+    Cue.COMPRESSED: _compressed,
+}
