@@ -234,7 +234,7 @@ def test_a_match_tells_where_it_stands(sample: Sample, before: str, after: str) 
 @tried(300)
 @given(st.sampled_from(samples()), st.booleans())
 def test_an_excerpt_never_holds_the_secret(sample: Sample, whole: bool) -> None:
-    assume(sample.rule.pack == "secrets" and len(sample.secret) > 8)
+    assume(sample.rule.is_private and len(sample.secret) > 8)
     told = masked(sample.rule, (sample.found if whole else sample.secret).encode())
     for at in range(len(sample.secret) - 5):
         assert sample.secret[at : at + 6] not in told.partition(" (")[0]
@@ -245,7 +245,7 @@ def test_an_excerpt_never_holds_the_secret(sample: Sample, whole: bool) -> None:
 def test_any_bytes_can_be_told(found: bytes, rule: str) -> None:
     told = masked(RULES[rule], found)
     assert len(told) <= EXCERPT
-    assert told.isprintable() or RULES[rule].pack == "secrets"
+    assert told.isprintable() or RULES[rule].is_private
 
 
 # Lines of a log hold what rules are sure of without a key before it.
