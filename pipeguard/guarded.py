@@ -100,7 +100,7 @@ class Guarded:
         with Store.open(self._store) as opened:
             pins = opened.pins(name)
         run = _run_id()
-        self._guard = Guard(name, self._engines, policy, pins)
+        self._guard = Guard(name, self._engines, policy, pins, os.urandom(32))
         self._session = Session(self._guard, run)
         chain = run if self._audits else None
         self._recorder = Recorder(

@@ -44,15 +44,16 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_shipped_packs_are_found_in_order() -> None:
-    names = [Path(source.path).stem for source in sources() if source.shipped]
+    names = [Path(source.path).name for source in sources() if source.shipped]
     assert names == sorted(names)
-    assert {"commands", "injection", "poisoning", "secrets"} <= set(names)
+    packs = {name.removesuffix(".yaml") for name in names}
+    assert {"commands", "injection", "personal", "poisoning", "secrets"} <= packs
 
 
-def test_every_file_in_the_folder_is_a_pack_of_its_own_name() -> None:
+def test_every_file_in_the_folder_is_a_part_of_the_pack_that_its_name_begins_with() -> None:
     for source in sources():
         rules = load_rules([source])
-        assert {rule.pack for rule in rules} == {Path(source.path).stem}
+        assert {rule.pack for rule in rules} == {Path(source.path).stem.partition("-")[0]}
 
 
 def test_the_users_own_packs_come_after(own: Path) -> None:

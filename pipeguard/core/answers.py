@@ -18,6 +18,9 @@ _VERBS = {
 }
 
 
+FOREIGN_PLACEHOLDER = "secrets.foreign-placeholder"  # core.restore raises it
+
+
 def refusal_to_client(  # noqa: PLR0913  a refusal has as many parts
     method: str | None,
     id_token: str,
@@ -89,7 +92,7 @@ def list_changed(kind: str) -> bytes:
 
 def words(finding: Finding, event: str, *, executed: bool) -> str:
     """What a model reads in place of a result: what was stopped, why, and what to do."""
-    if finding.rule in ("trust.drifted", "trust.held", "policy.tool"):
+    if finding.rule in ("trust.drifted", "trust.held", "policy.tool", FOREIGN_PLACEHOLDER):
         return f"{finding.note} (event {event})"
     if executed:
         what = f"The tool ran, but PipeGuard withheld its result: rule {finding.rule} matched in it"

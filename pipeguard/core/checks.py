@@ -40,9 +40,10 @@ from pipeguard.core.checksums import (
 from pipeguard.core.placeholders import MEASURED_BYTES, PREFIX, entropy, placeholder
 from pipeguard.errors import RuleError
 
-__all__ = ["Check", "aws_account", "entropy", "known", "placeholder", "run"]
+__all__ = ["NAME_CHECK", "Check", "aws_account", "entropy", "known", "placeholder", "run"]
 
 
+NAME_CHECK = "name-"  # so begin the checks that are asked of a secret's name
 JSON_BYTES = 24 * 1024  # a token's parts: 8 KiB of header and 16 KiB of claims
 _DIGITS = b"0123456789"
 PEM_BYTES = 16 * 1024  # RSA of 16,384 bits has 12.6 KiB
@@ -154,6 +155,137 @@ def _not_identifier(secret: bytes) -> Check:
         if turns >= 4 and len(re.findall(rb"[A-Z]", word)) * 10 >= 3 * len(word):
             return Check.HOLDS
     return Check.FAILS
+
+
+def _random(secret: bytes) -> Check:
+    """HOLDS for what no person thought of, FAILS for what is words, versions or a path.
+
+    A run of letters of one case, or with a capital first, is a word where most of its pairs are.
+    """
+    body = PREFIX.sub(b"", secret[:MEASURED_BYTES])
+    letters = len(re.findall(rb"[A-Za-z0-9]", body))
+    worded = _worded(body)
+    if letters < 10 or 10 * worded >= 6 * letters or _is_calendar(body) or _spells(body):
+        return Check.FAILS
+    if _PUBLIC.match(secret):
+        return Check.FAILS
+    turns = len(re.findall(rb"[0-9](?=[A-Za-z])|[A-Za-z](?=[0-9])", body))
+    if letters >= 16 and 10 * worded < 4 * letters and turns >= letters // 8 and turns >= 3:
+        return Check.HOLDS
+    is_cased = letters >= 16 and _random_case(body) is Check.HOLDS and 10 * worded < 4 * letters
+    return Check.HOLDS if is_cased else Check.UNKNOWN
+
+
+# Identifiers, publishable keys and test keys by their formats: rules/secrets-public.yaml has them.
+_PUBLIC = re.compile(
+    rb"(?:pk|sk|rk)_test_|pk_live_|pk-lf-|pk\.eyJ|phc_|sb_publishable_|mob-|rzp_|AC[0-9a-f]{32}\Z|"
+    rb"A(?:IDA|ROA|GPA|IPA|NPA|NVA|PKA|SCA)[A-Z2-7]{16}|3MVG9|mdb_sa_id_|SCW[A-Z0-9]{17}\Z|EZTK|"
+    rb"amzn1\.application|[xyzt]pub|[\w-]{22}:APA91b"
+)
+
+
+def _worded(body: bytes) -> int:
+    """How many of the characters stand in what reads as words."""
+    runs = (run.lower() for run in re.findall(rb"[A-Z]?[a-z]{3,}|[A-Z]{4,}", body))
+    return sum(
+        len(run)
+        for run in runs
+        if 5 * sum(run[at : at + 2] in _pairs() for at in range(len(run) - 1)) >= 3 * (len(run) - 1)
+    )
+
+
+@cache
+def _pairs() -> frozenset[bytes]:
+    """The pairs of letters that are common in English and in names."""
+    return frozenset(
+        b"th he in er an re on at en nd ti es or te of ed is it al ar st to nt ng se ha as ou io le ve "
+        b"co me de hi ri ro ic ne ea ra ce li ch ll be ma si om ur ca el ta la ns di fo ho pe ec pr no "
+        b"ct us ac ot il tr ly nc et ut ss so rs un lo wa ge ie wh ee wi em ad ol rt po we na ul ni ts "
+        b"mo ow pa im mi ai sh ir su id os iv ia am fi ci vi pl ig tu ev ld ry mp fe bl ab gh ty op wo "
+        b"sa ay ex ke fr oo av ag if ap gr od bo sp rd do uc bu ei ov by rm ep tt oc fa ef cu rn sc gi "
+        b"da yo cr cl du ga qu ue ff ba ey ls va um pp up lu go ht ru ug lt pi au ck ew mu br bi pt ak "
+        b"pu ui ib ki rk ys ob ph ud mb ip ub rl gu dr ft wn nu af my je nk sy ps".split()
+    )
+
+
+def _spells(body: bytes) -> bool:
+    """True for base64 of words, as `not my real password`."""
+    text = decoded(body) if len(body) >= 12 else None
+    return text is not None and text.isascii() and 10 * _worded(text) >= 6 * len(text)
+
+
+def _is_calendar(body: bytes) -> bool:
+    """A date or a time of day, whatever stands around it."""
+    return _CALENDAR.search(body) is not None
+
+
+_CALENDAR = re.compile(rb"(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9]|[0-9]{2}:[0-9]{2}:[0-9]{2}")
+
+
+def _typed(secret: bytes) -> Check:
+    """HOLDS for a password that somebody chose well: no word, no code, several kinds of sign."""
+    if _password(secret) is Check.FAILS or _not_identifier(secret) is not Check.HOLDS:
+        return Check.FAILS
+    body = secret[:MEASURED_BYTES]
+    worded = _worded(body)
+    if _is_calendar(body) or 10 * worded >= 7 * len(body) or _spells(body):
+        return Check.FAILS
+    signs = len(re.findall(rb"[^A-Za-z0-9_./:+=-]", body))
+    if len(body) >= 8 and _classes(body) >= 3 and 2 * worded <= len(body) and entropy(body) >= 2.7:
+        return Check.HOLDS if signs or _random(body) is not Check.FAILS else Check.UNKNOWN
+    return _random(body)
+
+
+def _name_secret(name: bytes) -> Check:
+    """Not the name of a key or token that everybody may see: of a cache, a page, a column."""
+    found = re.findall(rb"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)
+    return _says(not any(word.lower() in _public_names() for word in found))
+
+
+@cache
+def _public_names() -> frozenset[bytes]:
+    return frozenset(
+        b"public pub publishable primary foreign partition sort cache idempotency next prev previous "
+        b"page paging pagination continuation cursor sync csrf xsrf nonce state etag hash hashed "
+        b"checksum digest sha fingerprint thumbprint object shard group routing map dict lookup index "
+        b"unique composite surrogate natural node react theme color locale feature path file dir "
+        b"folder uri endpoint field column schema prefix suffix length size count limit max min num "
+        b"total ttl sequence seq query list device push resume progress cancel correlation trace span "
+        b"request commit tree blob build version revision placeholder regex pattern license test "
+        b"site integrity resolved encrypted sealed".split()
+    )
+
+
+def _jira(secret: bytes) -> Check:
+    """A number, a colon, 20 random bytes, in base64 (Jira and Bitbucket Data Center)."""
+    return _says(re.fullmatch(rb"(?s)[0-9]{6,14}:.{20}", decoded(secret) or b"") is not None)
+
+
+def _bip39(secret: bytes) -> Check:
+    """Words of a seed phrase, numbered or not, one a line or not (BIP-39)."""
+    from pipeguard.core.seedwords import holds_phrase
+
+    return _says(holds_phrase(re.findall(rb"[a-z]+", secret[:MEASURED_BYTES])))
+
+
+def _key_bytes(secret: bytes) -> Check:
+    """A key as a JSON array of 64 bytes, as Solana's tools write it."""
+    numbers = [int(one) for one in re.findall(rb"[0-9]{1,3}", secret[:MEASURED_BYTES])]
+    return _says(len(numbers) == 64 and max(numbers) < 256 and len(set(numbers)) > 30)
+
+
+def _number(argument: str) -> Test:
+    """`number us-ssn`: a number of that kind that holds together and is in no documentation."""
+    from pipeguard.core.numbers import NUMBERS, holds
+
+    if argument not in NUMBERS:
+        raise ValueError(f"no kind of number is called {argument}")
+
+    def test(secret: bytes) -> Check:
+        text = re.sub(rb"[ ./\s-]", b"", secret[:200]).upper().decode("utf-8", "replace")
+        return _says(holds(argument, text))
+
+    return test
 
 
 def _password(secret: bytes) -> Check:
@@ -470,24 +602,30 @@ _PLAIN: Mapping[str, Test] = {
     "base58check": _base58check,
     "basic-auth": _basic_auth,
     "bech32": _bech32,
+    "bip39": _bip39,
     "cloudflare-crc": _cloudflare_crc,
     "discord": _discord,
     "github-crc": _github_crc,
     "gitlab-routable-crc": _gitlab_crc,
     "grafana-crc": _grafana_crc,
     "iban": _iban,
+    "jira": _jira,
     "jwt": _jwt,
+    "key-bytes": _key_bytes,
     "luhn": _luhn,
     "mixed": _mixed,
-    "not-installer": _not_installer,
+    "name-secret": _name_secret,
     "not-hex": _not_hex,
     "not-identifier": _not_identifier,
+    "not-installer": _not_installer,
     "password": _password,
     "pem": _pem,
     "pypi-macaroon": _pypi_macaroon,
+    "random": _random,
     "random-case": _random_case,
     "stellar": _stellar,
     "telegram": _telegram,
+    "typed": _typed,
     "userinfo": _userinfo,
 }
 _WITH_ARGUMENT: Mapping[str, Callable[[str], Test]] = {
@@ -498,4 +636,5 @@ _WITH_ARGUMENT: Mapping[str, Callable[[str], Test]] = {
     "json-keys": _json_keys,
     "jwt-claim": _jwt_claim,
     "jwt-not": _jwt_not,
+    "number": _number,
 }

@@ -37,6 +37,7 @@ class Cue(IntEnum):
     REVERSED = 18
     LEET = 19
     ACTS = 20  # something that acts: core.arguments
+    OVERRIDDEN = 21  # text that is shown from right to left
 
 
 B64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -110,12 +111,14 @@ CUES: dict[Cue, str] = {
     Cue.QUOTED_PRINTABLE: "(?:=[0-9A-F]{2}[^=\\n]{0,3}){3}|[A-Za-z0-9,.]=\\r?\\n[A-Za-z0-9]",
     Cue.SELECTORS: "\\xf3\\xa0[\\x84-\\x87]|(?:\\xef\\xb8[\\x80-\\x8f]){4}",
     Cue.BITS: "(?:\\xe2\\x81[\\xa2\\xa4]){8}|(?:\\xe2\\x80[\\x8b-\\x8d]){8}",
-    Cue.LABELS: rf"{HOST}[A-Za-z0-9_-]{{8,63}}\.[A-Za-z_-]{{0,20}}[0-9][A-Za-z0-9_-]{{4}}",
+    Cue.LABELS: rf"{HOST}(?:[A-Za-z0-9_-]{{8,63}}\.[A-Za-z_-]{{0,20}}[0-9][A-Za-z0-9_-]{{4}}|"
+    r"[A-Za-z0-9_-]{30,63}\.[A-Za-z0-9_-]{4})",
     Cue.COMPRESSED: "(?:H4sI|eJ[w-z0-9+/_-]|eN[o-r]|eAE|eF[4-7])[A-Za-z0-9+/_-]{20}",
     Cue.TURNED: spellings.TURNED,
     Cue.REVERSED: spellings.REVERSED,
     Cue.LEET: spellings.LEET,
     Cue.ACTS: ACTING,
+    Cue.OVERRIDDEN: "\\xe2\\x80\\xae",
 }
 # Of these the squeezed reading may say something.
 SQUEEZED_CUES = (Cue.SPACED, Cue.RUN_TOGETHER)

@@ -27,7 +27,7 @@ _SIMPLE_ESCAPES = (
 )  # fmt: skip
 
 
-def _windowed(view: str, cue: Cue, reader: Callable[[bytes], bytes]) -> Decoder:
+def windowed(view: str, cue: Cue, reader: Callable[[bytes], bytes]) -> Decoder:
     """A decoder of what keeps the text around it: windows round each cue are read as a whole."""
     pattern = re.compile(CUES[cue].encode())
 
@@ -127,8 +127,8 @@ READERS: dict[str, Callable[[bytes], bytes]] = {
 }
 DECODERS: dict[Cue, Decoder] = {
     Cue.PERCENT: _percent,
-    Cue.ENTITY: _windowed("entities", Cue.ENTITY, _plain_of_entities),
-    Cue.QUOTED_PRINTABLE: _windowed(
+    Cue.ENTITY: windowed("entities", Cue.ENTITY, _plain_of_entities),
+    Cue.QUOTED_PRINTABLE: windowed(
         "quoted-printable", Cue.QUOTED_PRINTABLE, _plain_of_quoted_printable
     ),
 }

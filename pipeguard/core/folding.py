@@ -25,7 +25,7 @@ _INVISIBLE_RANGES = (
 )  # fmt: skip
 # UTS 39 look-alikes that NFKC leaves alone: Cyrillic, Greek, Armenian, Cherokee, Latin.
 _LOOK_ALIKES = (
-    "аaеeоoрpсcуyхxіiјjѕsԁdһhԛqԝwӏlАAВBЕEКKМMНHОOРPСCТTХXІIЈJЅS"
+    "аaеeоoрpсcуyхxіiјjѕsԁdһhԛqԝwӏlАAВBЕEКKМMНHОOРPСCТTХXІIЈJЅSУYҮYүyѴVѵvԚQԜWԌGԀDҺHӀI"
     "αaοoρpνvιiκkυuχxϲcγyΑAΒBΕEΖZΗHΙIΚKΜMΝNΟOΡPΤTΥYΧX"
     "օoսuոnհhզqցgաwᎠDᎡRᎢTᎪAᎬEᎳWᎻHᎷMᏚSᏟCᏢPᏙV"
     "ıiɡgɑaɩiᴀaʙbᴄcᴅdᴇeꜰfɢgʜhɪiᴊjᴋkʟlᴍmɴnᴏoᴘpʀrꜱsᴛtᴜuᴠvᴡwʏyᴢzøoØOłlŁLđdĐD"

@@ -15,6 +15,7 @@ from pipeguard.core.message import parse_json
 from pipeguard.core.places import Surface
 from pipeguard.core.policy import Policy
 from pipeguard.core.scan import Engine
+from pipeguard.core.vault import Vault
 
 PinKey = tuple[str, str]  # kind and name
 MAX_TOOLS = 10_000  # of which the labels are remembered
@@ -49,15 +50,32 @@ class Guard:
         name: the server's, under which its pins are kept.
         engines: the compiled rules.
         policy: what to do about findings.
+        vault: what was taken out of its words, to be put back into what goes to it; or None.
         scanners: the engines that hold rules for each surface.
         pins: by kind and name.
         flows: what went through it lately.
     """
 
     def __init__(
-        self, name: str, engines: Engines, policy: Policy, pins: Mapping[PinKey, Pin]
+        self,
+        name: str,
+        engines: Engines,
+        policy: Policy,
+        pins: Mapping[PinKey, Pin],
+        key: bytes = b"",
     ) -> None:
+        """Know a server.
+
+        Args:
+            name: the server's, under which its pins are kept.
+            engines: the compiled rules.
+            policy: what to do about findings.
+            pins: by kind and name.
+            key: random bytes of this run, by which its placeholders are known again; without
+                them, what is taken out of the server's words is never put back.
+        """
         self.name = name
+        self.vault = Vault(key) if key else None
         self.engines = engines
         self.policy = policy
         # An engine is for one thread, and a rule stands in one engine whatever it is run over:

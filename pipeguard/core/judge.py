@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from pipeguard.core import codes
@@ -12,6 +12,7 @@ from pipeguard.core.guard import Guard
 from pipeguard.core.message import JsonValue, Message
 from pipeguard.core.places import Path, Surface, place_of, pointer
 from pipeguard.core.policy import Subject
+from pipeguard.core.rules import tells_private
 from pipeguard.core.scan import Match, Seen
 from pipeguard.errors import Refusal
 
@@ -70,7 +71,7 @@ def scanned(where: Where, surface: Surface, value: JsonValue) -> list[Finding]:
                 "protocol.lone-surrogate", "a string holds half a character", codes.INVALID_REQUEST
             ) from None
         if seen.matches or seen.undecoded or seen.unfinished:
-            findings += _told(where, seen)
+            findings += _told(where, seen, surface)
     if findings and stands_in_name(findings):
         findings = [finding._replace(tool=None) for finding in findings]
     return findings
@@ -90,12 +91,12 @@ def leaked(guard: Guard, message: Message, tool: Tool, now: float) -> list[Findi
 
 def stands_in_name(findings: Collection[Finding]) -> bool:
     """True where a tool's name is a secret: then it is told by its place alone."""
-    return any(f.place == "call.name" and f.rule.startswith("secrets.") for f in findings)
+    return any(f.place == "call.name" and tells_private(f.rule) for f in findings)
 
 
 def stands_in_method(findings: Collection[Finding]) -> bool:
     """True where a method is a secret: then it is not told."""
-    return any(f.pointer == "/method" and f.rule.startswith("secrets.") for f in findings)
+    return any(f.pointer == "/method" and tells_private(f.rule) for f in findings)
 
 
 def worst(findings: Iterable[Finding]) -> Finding:
@@ -110,8 +111,10 @@ def greatest(findings: Collection[Finding]) -> Action:
     return max(finding.action for finding in findings)
 
 
-def _told(where: Where, seen: Seen) -> list[Finding]:
-    findings = [_decided(where, match) for match in seen.matches]
+def _told(where: Where, seen: Seen, surface: Surface) -> list[Finding]:
+    findings = [
+        _decided(where, piece, surface) for match in seen.matches for piece in _pieces(match)
+    ]
     if seen.undecoded:
         findings.append(where.finding("protocol.view-limit", f"{where.part}.other", _BAD))
     if seen.unfinished:
@@ -123,10 +126,21 @@ _BAD = Severity.MEDIUM, Confidence.HIGH
 _WORSE = Severity.HIGH, Confidence.HIGH
 
 
-def _decided(where: Where, match: Match) -> Finding:
+def _pieces(match: Match) -> Iterator[Match]:
+    """One for each string that a secret is split over, so that each can be taken out."""
+    if len(match.paths) < 2 or not match.rule.is_private:
+        yield match
+        return
+    for path in match.paths:
+        yield match._replace(path=path, paths=())
+
+
+def _decided(where: Where, match: Match, surface: Surface) -> Finding:
     rule = match.rule
     place = where.place(match.path)
-    subject = Subject(rule.id, rule.severity, match.confidence, place, where.guard.name, where.tool)
+    subject = Subject(
+        rule.id, rule.severity, match.confidence, place, where.guard.name, where.tool, surface
+    )
     return Finding(
         rule=rule.id,
         place=place,

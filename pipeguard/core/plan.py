@@ -8,7 +8,7 @@ for core.scan.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from typing import Any
 
@@ -18,11 +18,12 @@ _QUANTIFIER = re.compile(r"(?:[?*+]|\{\d*,?\d*\})?\??")
 _CONTEXT = r"(?:\A|"  # a group that says what may stand before: the start of the text, or else
 
 
-def make(patterns: Sequence[tuple[str, bool]]) -> bytes:
+def make(*groups: Sequence[tuple[str, bool]]) -> bytes:
     """Compile patterns for this machine's processor.
 
     Args:
-        patterns: each with whether it ignores the case of ASCII letters.
+        groups: of patterns, each with whether it ignores the case of ASCII letters. Each group
+            is a database of its own: some take minutes together that take seconds apart.
 
     Returns:
         What `Plan` loads.
@@ -30,17 +31,44 @@ def make(patterns: Sequence[tuple[str, bool]]) -> bytes:
     Raises:
         EngineError: the engine is absent, or it does not take a pattern.
     """
+    blobs: list[bytes] = []
+    first = 0
+    for patterns in groups:
+        if patterns or not blobs:
+            blobs.append(_compiled(patterns, first))
+        first += len(patterns)
+    if len(blobs) == 1:
+        return blobs[0]
+    return b"".join((_SEVERAL, *(len(blob).to_bytes(8, "big") + blob for blob in blobs)))
+
+
+def _compiled(patterns: Sequence[tuple[str, bool]], first: int) -> bytes:
     hyperscan = _hyperscan()
     once = hyperscan.HS_FLAG_SINGLEMATCH
     sources = [weaker(pattern).encode() for pattern, _ in patterns] or [b"\xff{9}"]
     flags = [once | (hyperscan.HS_FLAG_CASELESS if folds else 0) for _, folds in patterns] or [0]
     database = hyperscan.Database()
+    ids = list(range(first, first + len(sources)))
     try:
-        database.compile(expressions=sources, ids=list(range(len(sources))), flags=flags)
+        database.compile(expressions=sources, ids=ids, flags=flags)
     except hyperscan.HyperscanError as error:
         raise EngineError(f"the scan engine does not take a pattern: {error}") from None
     blob: bytes = hyperscan.dumpb(database)
     return blob
+
+
+_SEVERAL = b"several\n"
+
+
+def _apart(blob: bytes) -> Iterator[bytes]:
+    if not blob.startswith(_SEVERAL):
+        yield blob
+        return
+    at = len(_SEVERAL)
+    while at < len(blob):
+        end = at + 8 + int.from_bytes(blob[at : at + 8], "big")
+        yield blob[at + 8 : end]
+        at = end
 
 
 class Plan:
@@ -53,20 +81,22 @@ class Plan:
             EngineError: it is not whole, or made for another processor.
         """
         hyperscan = _hyperscan()
+        self._databases: list[Any] = []
         try:
-            database = hyperscan.loadb(blob, hyperscan.HS_MODE_BLOCK)
-            database.scratch = hyperscan.Scratch(database)  # without it, every scan fails
+            for part in _apart(blob):
+                database = hyperscan.loadb(part, hyperscan.HS_MODE_BLOCK)
+                database.scratch = hyperscan.Scratch(database)  # without it, every scan fails
+                self._databases.append(database)
         except hyperscan.HyperscanError as error:
             raise EngineError(f"compiled rules do not load: {type(error).__name__}") from None
-        self._database: Any = database
-        self._scratch: Any = database.scratch
+        self._scratches: list[Any] = [database.scratch for database in self._databases]
         self._hits: list[int] = []
         self._on_match = self._make_handler()
 
     def share(self) -> Plan:
-        """The same patterns for another thread: a scratch of its own over one database."""
+        """The same patterns for another thread: scratches of its own over the databases."""
         other = copy(self)
-        other._scratch = _hyperscan().Scratch(self._database)
+        other._scratches = [_hyperscan().Scratch(database) for database in self._databases]
         other._hits = []
         other._on_match = other._make_handler()
         return other
@@ -87,7 +117,8 @@ class Plan:
         hits = self._hits
         hits.clear()
         try:
-            self._database.scan(data, self._on_match, 0, None, self._scratch)
+            for database, scratch in zip(self._databases, self._scratches, strict=True):
+                database.scan(data, self._on_match, 0, None, scratch)
         except Exception as error:  # the binding has a class for each of its errors
             raise EngineError(f"the scan engine failed: {type(error).__name__}") from error
         return hits.copy() if hits else _NONE
@@ -105,6 +136,12 @@ def weaker(pattern: str) -> str:
     return _without_optional_ends(
         _without_context(re.sub(r"\{([1-9]\d*),\d*\}\??$", r"{\1}", pattern))
     )
+
+
+def secret_of(pattern: str) -> str:
+    """The group of a pattern that is the secret; all of it where there is none."""
+    start = pattern.find("(?P<secret>")
+    return pattern if start < 0 else pattern[start : _group_end(pattern, start)]
 
 
 def _without_optional_ends(pattern: str) -> str:

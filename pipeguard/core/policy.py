@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 from pipeguard.core.finding import Action, Confidence, Drift, Severity
 from pipeguard.core.framing import DEFAULT_LIMIT_BYTES
+from pipeguard.core.places import Surface
+from pipeguard.core.rules import tells_private
 
 DEFAULT_KEEP_DAYS = 90  # of the audit: as long as an exception of `pipeguard allow` lasts
 DEFAULT_PENDING = 10_000  # requests without an answer, in each direction
@@ -45,6 +47,7 @@ class Subject(NamedTuple):
         place: where it was seen.
         server: the name of the guarded server.
         tool: the tool concerned, or None.
+        surface: what it was judged for.
     """
 
     rule: str
@@ -53,6 +56,7 @@ class Subject(NamedTuple):
     place: str
     server: str
     tool: str | None
+    surface: Surface = Surface.TO_SERVER
 
 
 class Selector(NamedTuple):
@@ -188,7 +192,11 @@ class Policy(NamedTuple):
 
 
 def default_action(subject: Subject) -> Action:
-    """Block what is both bad and certain; warn of the rest."""
+    """Block what is both bad and certain; warn of the rest.
+
+    A credential on its way to the client is taken out, so that the rest can be read.
+    """
     if subject.severity >= Severity.HIGH and subject.confidence is Confidence.HIGH:
-        return Action.BLOCK
+        is_told = subject.surface is Surface.TO_CLIENT and tells_private(subject.rule)
+        return Action.REDACT if is_told else Action.BLOCK
     return Action.WARN

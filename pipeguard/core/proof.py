@@ -80,7 +80,7 @@ def prove_all(rules: Iterable[Rule], engines: Iterable[Engine]) -> Iterator[Fail
     homes = {engine.surface: engine for engine in engines}
     for rule in rules:
         for surface in sorted(rule.surfaces, key=lambda one: one.value):
-            yield from prove(rule, homes[home(rule)], surface)
+            yield from prove(rule, homes[home(rule, surface)], surface)
 
 
 def texts(sample: Sample) -> list[str]:

@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 
 from pipeguard.core.finding import Action, Finding
 from pipeguard.core.message import JsonObject, JsonValue, Number
 from pipeguard.core.places import MASKED_STEP, pointer_step
 
+PlaceHolder = Callable[[str, str], str]  # from a rule and what it found to what stands for it
 MIN_COPY = 8  # characters: shorter words stand elsewhere by chance
 
 
-def redact(value: JsonObject, findings: list[Finding]) -> JsonObject:
+def redact(
+    value: JsonObject, findings: list[Finding], place_holder: PlaceHolder | None = None
+) -> JsonObject:
     """A copy of a message in which what is to be redacted is replaced by typed placeholders.
 
     Where the span in the string is known, the span goes, and every other copy of the same words
     in the message; where it was seen in another view, the whole string goes. Numbers, keys,
     their order and all else stay as they were.
+
+    Args:
+        value: the message.
+        findings: of it.
+        place_holder: makes what stands for a text that a rule found; else it only names the rule.
     """
+    made = place_holder or (lambda rule, _: placeholder(rule))
     spans: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         if finding.action is Action.REDACT:
             spans[finding.pointer].append(finding)
     words: dict[str, str] = {}
-    copied = _copy(value, "", spans, words)
+    copied = _copy(value, "", spans, words, made)
     if words:
         copied = _without(copied, words)
     assert isinstance(copied, dict)  # noqa: S101  a copy of an object
@@ -36,7 +46,11 @@ def placeholder(rule: str) -> str:
 
 
 def _copy(
-    value: JsonValue, at: str, spans: dict[str, list[Finding]], words: dict[str, str]
+    value: JsonValue,
+    at: str,
+    spans: dict[str, list[Finding]],
+    words: dict[str, str],
+    made: PlaceHolder,
 ) -> JsonValue:
     if isinstance(value, dict):
         copied: JsonObject = {}
@@ -44,17 +58,24 @@ def _copy(
             inner, shown = at + pointer_step(key), key
             if inner in spans and (MASKED_STEP in inner or not isinstance(item, str)):
                 shown = _free(placeholder(spans[inner][0].rule), value, copied)  # it may be the key
-            copied[shown] = _copy(item, inner, spans, words)
+            copied[shown] = _copy(item, inner, spans, words, made)
         return copied
     if isinstance(value, list):
-        return [_copy(item, f"{at}/{index}", spans, words) for index, item in enumerate(value)]
+        return [
+            _copy(item, f"{at}/{index}", spans, words, made) for index, item in enumerate(value)
+        ]
     if not isinstance(value, str) or at not in spans:
         return value
     found = spans[at]
-    if MASKED_STEP in at or isinstance(value, Number) or any(f.end <= f.start for f in found):
-        return placeholder(found[0].rule)  # which part of it is not known for certain
-    words.update((value[f.start : f.end], f.rule) for f in found)
-    return _cut(value, found)
+    if isinstance(value, Number):
+        return placeholder(found[0].rule)  # no text, so none is put back
+    if MASKED_STEP in at or any(f.end <= f.start for f in found):
+        return made(found[0].rule, value)  # which part of it is not known for certain
+    for finding in found:
+        word = value[finding.start : finding.end]
+        if len(word) >= MIN_COPY:
+            words[word] = made(finding.rule, word)
+    return _cut(value, found, made)
 
 
 def _without(value: JsonValue, words: dict[str, str]) -> JsonValue:
@@ -64,21 +85,25 @@ def _without(value: JsonValue, words: dict[str, str]) -> JsonValue:
     if isinstance(value, list):
         return [_without(item, words) for item in value]
     if type(value) is str:
-        for word, rule in words.items():
-            if word in value and len(word) >= MIN_COPY:
-                value = value.replace(word, placeholder(rule))
+        for word, stands in words.items():
+            if word in value:
+                value = value.replace(word, stands)
     return value
 
 
-def _cut(text: str, findings: list[Finding]) -> str:
+def _cut(text: str, findings: list[Finding], made: PlaceHolder) -> str:
+    spans: list[tuple[int, int, str]] = []
+    for finding in sorted(findings, key=lambda finding: (finding.start, -finding.end)):
+        if spans and finding.start < spans[-1][1]:  # of two that overlap, one stands for both
+            first, last, rule = spans[-1]
+            spans[-1] = (first, max(last, finding.end), rule)
+        else:
+            spans.append((finding.start, finding.end, finding.rule))
     parts: list[str] = []
     done = 0
-    for finding in sorted(findings, key=lambda finding: (finding.start, -finding.end)):
-        if finding.end <= done:
-            continue
-        if finding.start >= done:
-            parts += (text[done : finding.start], placeholder(finding.rule))
-        done = finding.end  # of two that overlap, one placeholder stands for both
+    for first, last, rule in spans:
+        parts += (text[done:first], made(rule, text[first:last]))
+        done = last
     return "".join(parts) + text[done:]
 
 

@@ -71,6 +71,7 @@ class Rule(NamedTuple):
         placeholders: True where what is evidently a placeholder is no match.
         written: what becomes of a match in an argument that does nothing (core.roles).
         quoted: True where a match inside quotes or code loses one step of confidence.
+        several: True where two different values in one message raise confidence one step.
         why: one sentence for a security engineer.
         fix: one sentence: what to do.
         owasp: the risk in OWASP's lists, as `MCP03`, or empty.
@@ -93,6 +94,7 @@ class Rule(NamedTuple):
     placeholders: bool
     written: Written
     quoted: bool
+    several: bool
     why: str
     fix: str
     owasp: str
@@ -103,6 +105,16 @@ class Rule(NamedTuple):
     def pack(self) -> str:
         """The pack that it stands in."""
         return self.id.partition(".")[0]
+
+    @property
+    def is_private(self) -> bool:
+        """True where what it finds must not be shown to anybody."""
+        return tells_private(self.id)
+
+
+def tells_private(rule: str) -> bool:
+    """True for the id of a rule that finds credentials, or numbers of persons."""
+    return rule.startswith(("secrets.", "personal."))
 
 
 def load_pack(text: str, source: str) -> tuple[Rule, ...]:
@@ -206,6 +218,7 @@ def from_record(record: dict[str, Any]) -> Rule:
         placeholders=record["placeholders"],
         written=Written(record["written"]),
         quoted=record["quoted"],
+        several=record["several"],
         why=record["why"],
         fix=record["fix"],
         owasp=record["owasp"],
@@ -254,6 +267,7 @@ def _rule(source: str, pack: str, entry: dict[str, Any]) -> Rule:
         placeholders=bool(entry.get("placeholders", False)),
         written=_choice(where, Written, entry.get("written", "keep")),
         quoted=entry.get("quoted") == "lower",
+        several=entry.get("several") == "raise",
         why=" ".join(str(entry["why"]).split()),
         fix=" ".join(str(entry["fix"]).split()),
         owasp=str(entry.get("owasp", "")),

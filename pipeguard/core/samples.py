@@ -17,6 +17,8 @@ generators, and a literal brace is doubled:
     {base58check 80 32 01}   version, number of random bytes, suffix
     {bech32 nsec 32}    prefix, number of random bytes
     {stellar}           a seed
+    {number us-ssn}     a number of that kind that holds together, and that nobody may have
+    {iban DE}           an account of that country
     {base64 a:{b62:9}}  base64 of what the inner recipe gives; also base64url, upper
     {}                  nothing: splits a word that must not stand whole in a file
 """
@@ -30,7 +32,7 @@ from collections.abc import Callable, Mapping
 from math import log2
 from random import Random
 
-from pipeguard.core import checksums
+from pipeguard.core import checksums, numbers
 from pipeguard.core.placeholders import entropy, placeholder
 from pipeguard.errors import RuleError
 
@@ -223,6 +225,82 @@ def _stellar(random: Random, _: str) -> str:
     return "".join(_CHARSETS["b32"][number >> 5 * (55 - place) & 31] for place in range(56))
 
 
+# `#` stands for a digit and `@` for an upper-case letter.
+_NUMBER_SHAPES: Mapping[str, str] = {
+    "card": "4###############",
+    "us-ssn": "#########",
+    "us-itin": "9##7#####",
+    "us-routing": "12#######",
+    "us-npi": "1#########",
+    "us-dea": "B@#######",
+    "uk-nino": "A@######B",
+    "uk-nhs": "##########",
+    "ca-sin": "#########",
+    "il-id": "#########",
+    "za-id": "8#0#1####00##",
+    "se-personnummer": "8#0#1#####",
+    "gr-amka": "1#0########",
+    "fr-nir": "18#0##########0",
+    "de-tax-id": "###########",
+    "es-dni": "########@",
+    "es-nie": "X#######@",
+    "it-codice-fiscale": "@@@@@@8#A1#@###@",
+    "nl-bsn": "#########",
+    "pt-nif": "2########",
+    "pl-pesel": "8#0#1######",
+    "ro-cnp": "18#0#1#######",
+    "bg-egn": "8#0#1#####",
+    "be-national": "8#0#1######",
+    "cz-birth": "7#0#1#####",
+    "fi-hetu": "1#0#8#-###@",
+    "ch-ahv": "756##########",
+    "ie-pps": "#######@",
+    "dk-cpr": "1#0#######",
+    "br-cpf": "###########",
+    "br-cnpj": "########0001##",
+    "ar-cuit": "20#########",
+    "cl-rut": "1########",
+    "mx-curp": "@E@@8#0#1#HDFRRL0#",
+    "in-aadhaar": "3###########",
+    "in-pan": "@@@P@####@",
+    "cn-resident": "11010#198#0#1#####",
+    "jp-my-number": "############",
+    "kr-rrn": "8#0#1#1######",
+    "au-tfn": "#########",
+    "au-abn": "5##########",
+    "sg-nric": "S#######@",
+    "tr-identity": "1##########",
+    "ru-inn": "7#########",
+    "ru-snils": "1##########",
+    "passport-mrz": "@@#######" + "#UTO8#0#1##F3#0#1##<<<<<<<<<<<<<<<#",
+    "vin": "WVWZZZ1K#7W######",
+    "imei": "35#############",
+}
+_NUMBER_TRIES = 200_000
+
+
+def _number(random: Random, kind: str) -> str:
+    if kind not in _NUMBER_SHAPES:
+        raise RuleError(f"no kind of number is called {kind!r}")
+    for _ in range(_NUMBER_TRIES):
+        letters = (
+            random.choice(_DIGITS if one == "#" else _UPPER) if one in "#@" else one
+            for one in _NUMBER_SHAPES[kind]
+        )
+        text = "".join(letters)
+        if numbers.holds(kind, text.replace("-", "")):
+            return text
+    raise RuleError(f"no {kind} was found by chance")
+
+
+def _iban(random: Random, country: str) -> str:
+    """An account number with its check digits (ISO 13616)."""
+    size = checksums.IBAN_LENGTHS[country] - 4
+    account = "".join(random.choices(_DIGITS, k=size))
+    number = int("".join(str(int(letter, 36)) for letter in f"{account}{country}00"))
+    return f"{country}{98 - number % 97:02d}{account}"
+
+
 def _gitlab(before: bytes) -> bytes:
     """Length of the payload, then the checksum, of a token that ends in `.01.`."""
     payload = before.partition(b"-")[2][: -len(b".01.")]
@@ -246,7 +324,9 @@ _CHECKSUMS: Mapping[str, Callable[[bytes], bytes]] = {
 _TOKENS: Mapping[str, Callable[[Random, str], str]] = {
     "base58check": _base58check,
     "bech32": _bech32,
+    "iban": _iban,
     "jwt": _jwt,
+    "number": _number,
     "stellar": _stellar,
     "uuid": _uuid,
 }

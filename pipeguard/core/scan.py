@@ -8,32 +8,42 @@ the hit on, the rule's own expression is run. The same pass finds the cues of en
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
+from itertools import chain
 from operator import itemgetter
 from typing import NamedTuple
 
 from pipeguard.core import folding, views
 from pipeguard.core.arguments import deeds
-from pipeguard.core.checks import Check, placeholder, run
+from pipeguard.core.checks import NAME_CHECK, Check, placeholder, run
 from pipeguard.core.cues import CUES, SQUEEZED_CUES, Cue
 from pipeguard.core.decoding import Budget, Decoded
 from pipeguard.core.finding import Confidence
 from pipeguard.core.message import JsonValue
 from pipeguard.core.places import MASKED_STEP, Path, Surface
-from pipeguard.core.plan import Plan, make
+from pipeguard.core.plan import Plan, make, secret_of
 from pipeguard.core.roles import Role, role
 from pipeguard.core.rules import Rule, View, Written
-from pipeguard.core.surroundings import is_disguised, is_quoted, masked, touched
+from pipeguard.core.surroundings import (
+    in_placeholder,
+    is_disguised,
+    is_quoted,
+    masked,
+    named,
+    touched,
+)
 from pipeguard.core.text import Text
 
 BLOCK_BYTES = 8192  # scanned at a time: each rule reports at most once for a block
 OVERLAP_BYTES = 1024  # longest match before an open tail
 TAIL_BYTES = 4096  # of an open tail that is looked at beyond the block
 MAX_MATCHES_PER_RULE = 8  # in one message; more would say nothing new
-# What `re` may be given for one message beside half its length, about 50 ns a byte; what one match
+MAX_PRIVATE_PER_RULE = 64  # of what may be taken out, which is done for each
+AGAIN_BYTES = 4096  # after a number that has its name before it, in which more may follow
+# What `re` may be given for one message beside its own length, about 50 ns a byte; what one match
 # costs to look at, in the same coin. Beyond it a message is unscannable.
-CONFIRM_BYTES = 2**19
+CONFIRM_BYTES = 2**20
 CANDIDATE_BYTES = 64
 SHORT_BYTES = 1024  # of decoded text: orders are encoded to hide, documents to be carried
 JOINED_BYTES = 2**16  # of results whose strings are also read with nothing between
@@ -88,11 +98,27 @@ _NEVER = r"\xff{9}"  # no byte of UTF-8
 NOTHING = Seen([], undecoded=False, unfinished=False)
 
 
-def home(rule: Rule) -> Surface:
-    """The one engine that a rule is compiled into, of the surfaces that it is run over."""
+def home(rule: Rule, surface: Surface) -> Surface:
+    """The engine that runs a rule over a surface that it is made for.
+
+    What goes to a client is read by one engine, which therefore has credentials of its own.
+    """
+    if surface is Surface.TO_CLIENT and rule.is_private:
+        return surface
     if Surface.TO_SERVER in rule.surfaces:
         return Surface.TO_SERVER
     return Surface.TO_CLIENT if Surface.TO_CLIENT in rule.surfaces else Surface.DEFINITIONS
+
+
+def residents(rules: Iterable[Rule], engine: Surface) -> Iterator[Rule]:
+    """The rules of one engine, each with those of its surfaces that it is run over there."""
+    for rule in rules:
+        surfaces = frozenset(over for over in rule.surfaces if home(rule, over) is engine)
+        if surfaces == rule.surfaces:
+            yield rule
+        elif surfaces:
+            views = rule.views if engine is Surface.TO_SERVER else rule.views - {View.SQUEEZED}
+            yield rule._replace(surfaces=surfaces, views=views)
 
 
 def build(rules: Iterable[Rule], surface: Surface) -> tuple[bytes, bytes, bytes]:
@@ -104,13 +130,15 @@ def build(rules: Iterable[Rule], surface: Surface) -> tuple[bytes, bytes, bytes]
     Raises:
         EngineError: the engine is absent, or it does not take a pattern.
     """
-    chosen = [rule for rule in rules if home(rule) is surface]
+    chosen = list(residents(rules, surface))
     acts = CUES[Cue.ACTS] if surface is Surface.TO_SERVER else _NEVER
     cues = [(acts if cue is Cue.ACTS else CUES[cue], False) for cue in Cue]
-    plain = [(rule.pattern, rule.ignore_case) for rule in chosen if _is_plain(rule)]
+    first, apart = (
+        [(rule.pattern, rule.ignore_case) for rule in group] for group in _groups(chosen, surface)
+    )
     acting = [(rule.pattern, rule.ignore_case) for rule in chosen if View.ACTS in rule.views]
     squeezed = list(filter(itemgetter(0), map(_squeezed, chosen)))
-    return make(cues + plain), make(squeezed), make(acting)
+    return make(cues + first, apart), make(squeezed), make(acting)
 
 
 class Engine:
@@ -132,16 +160,16 @@ class Engine:
             EngineError: the databases are not for these rules or this processor.
         """
         self.surface = surface
-        self.rules = tuple(rule for rule in rules if home(rule) is surface)
+        self.rules = tuple(residents(rules, surface))
         self.surfaces = frozenset(s for rule in self.rules for s in rule.surfaces)
         self.keyed = surface is Surface.TO_SERVER
-        self._looked_for = tuple(filter(_is_plain, self.rules))
+        self._looked_for = tuple(chain(*_groups(self.rules, surface)))
         self._squeezable = tuple(rule for rule in self.rules if _squeezed(rule)[0])
         self._plain = Plan(plain)
         self._squeezed = Plan(squeezed)
         self._acting = tuple(rule for rule in self.rules if View.ACTS in rule.views)
         self._acts = Plan(acts)
-        self._compiled: dict[tuple[str, bool], re.Pattern[bytes]] = {}
+        self._compiled: dict[tuple[str, bool | None], re.Pattern[bytes]] = {}
 
     def clone(self) -> Engine:
         """The same rules for another thread."""
@@ -177,11 +205,12 @@ class Engine:
         data = text.data
         if len(data) > BLOCK_BYTES or not data.isascii():
             return False
+        keys = text.joined_keys()
         if not (self.keyed or text.is_several):
-            return not self._plain.look(data)
+            return not self._plain.look(b"\n\n".join((data, keys)) if keys else data)
         joined = text.joined()
-        # One pass over both: what would match across the gap is looked at again, and is none.
-        if self._plain.look(data + b"\n\n" + joined):
+        # One pass over all: what would match across the gap is looked at again, and is none.
+        if self._plain.look(b"\n\n".join((data, joined, keys))):
             return False
         squeezed = folding.squeeze(joined, words=False) if self.keyed else joined
         return len(squeezed) == len(joined) or not self._squeezed.look(squeezed)
@@ -190,7 +219,7 @@ class Engine:
         """Replace the secrets in free text, as a line of a log, by the rule's name."""
         text = data.decode("utf-8", "replace").encode()
         scan = _Scan(self, Text("", keyed=self.keyed), lambda _: "log.message", self.surface)
-        spans = [span for span in scan.spans(text) if span[2].pack == "secrets"]
+        spans = [span for span in scan.spans(text) if span[2].is_private]
         for start, end, rule in sorted(spans, key=itemgetter(0), reverse=True):
             text = text[:start] + b"[masked:" + rule.id.encode() + b"]" + text[end:]
         return text if spans else data
@@ -208,6 +237,15 @@ class Engine:
     def look_at_acts(self, data: bytes) -> list[Rule]:
         """Which rules could match in the lines that tell what arguments do."""
         return [self._acting[index] for index in self._acts.look(data)]
+
+    def value(self, rule: Rule) -> re.Pattern[bytes]:
+        """The part of the rule's expression that is the secret, for one that stands alone."""
+        found = self._compiled.get((rule.id, None))
+        if found is None:
+            flags = re.ASCII | (re.IGNORECASE if rule.ignore_case else 0)
+            source = rf"(?<![A-Za-z0-9]){secret_of(rule.pattern)}(?![A-Za-z0-9])"
+            found = self._compiled[(rule.id, None)] = re.compile(source.encode(), flags)
+        return found
 
     def look(self, data: bytes, *, squeezed: bool) -> tuple[list[Cue], list[Rule]]:
         """Which cues stand in a block, and which rules could match in it."""
@@ -238,11 +276,18 @@ class _Scan:
         # What was matched, how sure its best match was, and how often it was looked at.
         self._seen: dict[tuple[str, bytes], tuple[int, int]] = {}
         self._per_rule: dict[str, int] = {}
-        self._to_confirm = CONFIRM_BYTES + len(text.data) // 2
+        self._values: dict[str, set[bytes]] = {}  # of rules that ask for several
+        self._to_confirm = CONFIRM_BYTES + len(text.data)
         self.exhausted = False
 
     def run(self) -> None:
         """Read the text in every view that could differ from it."""
+        self._read()
+        for index, match in enumerate(self.matches):
+            if len(self._values.get(match.rule.id, ())) > 1:
+                self.matches[index] = match._replace(confidence=_raised(match.confidence))
+
+    def _read(self) -> None:
         data = self.text.data
         if not self.engine.keyed:
             data = folding.soften(data)
@@ -257,6 +302,9 @@ class _Scan:
             squeezable += _taken(cued)
             acts = cued.pop(Cue.ACTS, None) or acts
             self._decode(folded, cued, origin, LEVELS)
+        keys = self.text.joined_keys()
+        if keys:
+            self._pass(keys, View.JOINED, _Origin(self, "joined", joined=True, keys=True))
         if acts and self.engine.keyed:
             self._read_acts()
         if self.engine.keyed:
@@ -331,7 +379,7 @@ class _Scan:
                 first, last = low, high
                 if rule.written is not Written.KEEP:
                     first, last = origin.busy(rule, low, high)
-                if first < last and self._per_rule.get(rule.id, 0) < MAX_MATCHES_PER_RULE:
+                if first < last and self._per_rule.get(rule.id, 0) < _most(rule):
                     tail = TAIL_BYTES if last == high else 0
                     matches = self._confirmed(rule, data, first, last + tail, squeezed=squeezed)
                     self._match(rule, data, matches, view, origin)
@@ -393,8 +441,10 @@ class _Scan:
                 continue
             self._seen[key] = (confidence, looks + 1)
             self.matches.append(found)
+            if rule.several:
+                self._values.setdefault(rule.id, set()).add(_digits_of(data[start:end]))
             self._per_rule[rule.id] = self._per_rule.get(rule.id, 0) + 1
-            if self._per_rule[rule.id] >= MAX_MATCHES_PER_RULE:
+            if self._per_rule[rule.id] >= _most(rule):
                 return
 
     def _confirmed(
@@ -406,7 +456,21 @@ class _Scan:
         if self._to_confirm < 0:
             self.exhausted = True
             return iter(())
-        return self.engine.expression(rule, squeezed=squeezed).finditer(data, low, high)
+        expression = self.engine.expression(rule, squeezed=squeezed)
+        if rule.several:
+            return self._each(rule, expression, data, low, high)
+        return expression.finditer(data, low, high)
+
+    def _each(
+        self, rule: Rule, expression: re.Pattern[bytes], data: bytes, low: int, high: int
+    ) -> Iterator[re.Match[bytes]]:
+        """Each match, and further values of its kind that follow without their name."""
+        value = self.engine.value(rule)
+        for match in expression.finditer(data, low, high):
+            yield match
+            end = match.end()
+            self._to_confirm -= AGAIN_BYTES // 4
+            yield from value.finditer(data, end, min(len(data), end + AGAIN_BYTES))
 
     def _confidence(
         self, rule: Rule, data: bytes, match: re.Match[bytes], view: View
@@ -414,9 +478,11 @@ class _Scan:
         """How sure a match is after its checks; None where it is none."""
         start, end = _secret_span(match)
         secret = data[start:end]
-        results = [run(spec, secret) for spec in rule.check]
-        if any(run(spec, secret) is not Check.HOLDS for spec in rule.require):
+        if rule.is_private and in_placeholder(data, start, end):
             return None
+        if any(_ask(spec, data, match, secret) is not Check.HOLDS for spec in rule.require):
+            return None
+        results = [_ask(spec, data, match, secret) for spec in rule.check]
         if Check.HOLDS in results:
             return Confidence.HIGH
         if rule.placeholders and placeholder(secret):
@@ -424,7 +490,7 @@ class _Scan:
         confidence = Confidence.LOW if Check.FAILS in results else rule.confidence
         if view in (View.TEXT, View.FOLDED, View.DECODED) and touched(rule, data, match):
             confidence = _lower(confidence)
-        if view is View.SQUEEZED and rule.pack == "secrets":
+        if view is View.SQUEEZED and rule.is_private:
             confidence = _lower(confidence)
         if rule.quoted and is_quoted(data, match.start(), match.end()):
             confidence = _lower(confidence)
@@ -439,6 +505,7 @@ class _Origin(NamedTuple):
         chain: the view's name, where it is made of the text itself.
         whole: True where a span in it is none in the text: strings are then told as a whole.
         joined: True where it is made of the strings joined.
+        keys: True where it is the keys that were joined.
         squeezed_from: what it was squeezed from.
         offset: where that begins in the text.
         outer: of the reading that it was decoded or folded from.
@@ -453,6 +520,7 @@ class _Origin(NamedTuple):
     offset: int = 0
     outer: _Origin | None = None
     parts: views.Parts | None = None
+    keys: bool = False
 
     def admits(self, start: int, end: int) -> bool:
         """False where the match is no other than one of the plain text."""
@@ -460,7 +528,12 @@ class _Origin(NamedTuple):
             words = not self.scan.engine.keyed
             first, last = folding.unsqueezed(self.squeezed_from, start, end, words=words)
             return is_disguised(self.squeezed_from[first:last], words=words)
-        return not self.joined or self.scan.text.locate_joined(start, end)[1]
+        return not self.joined or self._crossed(start, end)[1]
+
+    def _crossed(self, start: int, end: int) -> tuple[list[Path], bool]:
+        """The strings or keys under a stretch of them joined; True where it is more than one."""
+        text = self.scan.text
+        return (text.locate_keys if self.keys else text.locate_joined)(start, end)
 
     def located(
         self, rule: Rule, confidence: Confidence, data: bytes, start: int, end: int
@@ -475,7 +548,7 @@ class _Origin(NamedTuple):
         view, low, high, exact = self._trace(start, end)
         paths: list[Path] = []
         if self.joined:
-            paths, _ = text.locate_joined(low, high)
+            paths, _ = self._crossed(low, high)
             path, exact = paths[0], False
         else:
             path = text.path_at(low)
@@ -496,10 +569,10 @@ class _Origin(NamedTuple):
         first, last = text.span(low, high) if exact else (0, 0)
         if _HIDDEN.search(view):
             confidence = Confidence.HIGH  # nobody hides harmless words
-        elif rule.pack != "secrets" and len(data) <= SHORT_BYTES and _ENCODED.search(view):
-            confidence = Confidence(min(Confidence.HIGH, confidence + 1))  # nor encodes them
+        elif not rule.is_private and len(data) <= SHORT_BYTES and _ENCODED.search(view):
+            confidence = _raised(confidence)  # nor encodes them
         excerpt = masked(rule, found)
-        if rule.pack == "secrets":
+        if rule.is_private:
             path = _untold(path, found.decode("utf-8", "replace"))
         return Match(rule, confidence, view, path, first, last, exact, tuple(paths), excerpt)
 
@@ -574,12 +647,23 @@ def _tool(value: JsonValue) -> str | None:
     return name if isinstance(name, str) else None
 
 
+def _groups(rules: Sequence[Rule], surface: Surface) -> tuple[list[Rule], list[Rule]]:
+    """The rules that are compiled together; towards a client credentials are apart."""
+    plain = list(filter(_is_plain, rules))
+    if surface is not Surface.TO_CLIENT:
+        return plain, []
+    return (
+        [rule for rule in plain if not rule.is_private],
+        [rule for rule in plain if rule.is_private],
+    )
+
+
 def _squeezed(rule: Rule) -> tuple[str, bool]:
     """The rule's pattern for a text without spaces; empty where it is not run over one."""
     if View.SQUEEZED not in rule.views:
         return "", False
     pattern = rule.pattern
-    if rule.pack != "secrets":
+    if not rule.is_private:
         pattern = _SPACE_TOKEN.sub(lambda m: m[0] if m[0].startswith("[^") else "", pattern)
         pattern = pattern.replace("\\b", "")
     return pattern, rule.ignore_case
@@ -599,14 +683,23 @@ def _blocks(length: int, ranges: list[folding.Range] | None = None) -> Iterator[
 
 
 def _taken(cued: dict[Cue, list[folding.Range]]) -> list[folding.Range]:
-    """Take the cues of what may be squeezed out of those of encodings."""
-    return [found for cue in SQUEEZED_CUES for found in cued.pop(cue, ())]
+    """The ranges of what may be squeezed; of two cues, one is that of an encoding as well."""
+    return [found for cue in SQUEEZED_CUES for found in cued.get(cue, ())]
 
 
 def _secret_span(match: re.Match[bytes]) -> tuple[int, int]:
     if "secret" in match.re.groupindex and match.start("secret") >= 0:
         return match.span("secret")
     return match.span()
+
+
+def _most(rule: Rule) -> int:
+    return MAX_PRIVATE_PER_RULE if rule.is_private else MAX_MATCHES_PER_RULE
+
+
+def _ask(spec: str, data: bytes, match: re.Match[bytes], secret: bytes) -> Check:
+    """What a check says of a secret, or of its name where it asks for that."""
+    return run(spec, named(data, match) if spec.startswith(NAME_CHECK) else secret)
 
 
 def _untold(path: Path, secret: str) -> Path:
@@ -618,6 +711,15 @@ def _placed(rule: Rule, place: str) -> bool:
     from fnmatch import fnmatchcase
 
     return any(fnmatchcase(place, pattern) for pattern in rule.places)
+
+
+def _digits_of(value: bytes) -> bytes:
+    """A number without what is written between its groups."""
+    return re.sub(rb"[ .\-/]", b"", value).upper()
+
+
+def _raised(confidence: Confidence) -> Confidence:
+    return Confidence(min(Confidence.HIGH, confidence + 1))
 
 
 def _lower(confidence: Confidence) -> Confidence:

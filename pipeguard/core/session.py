@@ -37,7 +37,10 @@ from pipeguard.core.message import (
 )
 from pipeguard.core.pending import Request
 from pipeguard.core.places import LISTS, OPENINGS, Surface, part_of
+from pipeguard.core.policy import Mode
 from pipeguard.core.redact import redact
+from pipeguard.core.restore import FOREIGN, echoes, holds_foreign, put_back
+from pipeguard.core.vault import holds_marks
 from pipeguard.core.verdicts import blocked, noted, verdict_of, with_more
 from pipeguard.errors import Refusal
 
@@ -175,6 +178,12 @@ class Session:
         return verdict
 
     def _message(self, direction: Direction, message: Message, now: float, event: str) -> Verdict:
+        verdict = self._judged(direction, message, now, event)
+        if direction is TO_SERVER and verdict.forward is not None and self.guard.vault is not None:
+            return put_back(self.guard.vault, verdict)
+        return verdict
+
+    def _judged(self, direction: Direction, message: Message, now: float, event: str) -> Verdict:
         if message.kind is Kind.REQUEST:
             return self._request(direction, message, now, event)
         if message.kind is Kind.NOTIFICATION:
@@ -328,9 +337,15 @@ class Session:
         if direction is TO_CLIENT and message.kind is Kind.RESULT and method in LISTS:
             value = _without_items(message.value, LISTS[method][0])
         where = Where(self.guard, part_of(message.kind), method, now, tool)
-        surface = Surface.TO_SERVER if direction is TO_SERVER else Surface.TO_CLIENT
-        findings = scanned(where, surface, value)
-        findings += self.state.oddities(direction, message)
+        findings = list(self.state.oddities(direction, message))
+        if direction is TO_CLIENT:
+            findings += scanned(where, Surface.TO_CLIENT, value)
+            if self.guard.vault is not None and self.guard.policy.mode is not Mode.OBSERVE:
+                findings += echoes(self.guard.vault, message.frame, where, value)
+            return findings
+        findings += scanned(where, Surface.TO_SERVER, value)
+        if holds_marks(message.frame) and holds_foreign(self.guard.vault, value):
+            findings.append(blocked(answers.FOREIGN_PLACEHOLDER, FOREIGN))
         return findings
 
     def _settle(
@@ -393,8 +408,10 @@ class Session:
         for _ in range(MAX_REDACTIONS):
             if any(f.action is Action.REDACT and f.pointer in NEVER_REDACTED for f in findings):
                 break
-            redacted = answers.marked(redact(message.value, findings), direction, event)
-            message = _rewritten(message, redacted)
+            vault = self.guard.vault if direction is TO_CLIENT else None
+            holder = vault.placeholder if vault is not None else None
+            redacted = redact(message.value, findings, holder)
+            message = _rewritten(message, answers.marked(redacted, direction, event))
             method = request.method if request else message.method
             tool = request.tool if request else None
             findings = self._scan(direction, message, method, tool, now)

@@ -16,7 +16,7 @@ SHOWN = 4  # characters of a secret that tell its kind, where it is long enough 
 def masked(rule: Rule, found: bytes) -> str:
     """A piece of what was found that tells what it is and gives nothing away."""
     text = found[: 4 * EXCERPT].decode("utf-8", "replace")
-    if rule.pack == "secrets":
+    if rule.is_private:
         shown = text[: min(SHOWN, len(found) // 5)]
         return f"{shown}… ({len(found)} characters)"
     shown = _LONG_TOKEN.sub("…", " ".join(text.split()))
@@ -39,11 +39,39 @@ def touched(rule: Rule, data: bytes, match: re.Match[bytes]) -> bool:
         return False
     dash = rule.boundary is Boundary.TOKEN
     start, end = match.span()
-    before = data[start - 1] if start else 0x20
+    is_named = "secret" in match.re.groupindex and match.start("secret") > start
+    before = data[start - 1] if start and not is_named else 0x20  # a name may be part of a longer
     after = data[end] if end < len(data) else 0x20
     return (_in_word(before, dash) and _in_word(data[start], dash)) or (
         _in_word(after, dash) and _in_word(data[end - 1], dash)
     )
+
+
+PLACEHOLDER_BYTES = 110  # of the longest that core.vault makes
+_PLACEHOLDER = re.compile(rb"\[(?:secret|personal):[a-z0-9-]{1,64}:[0-9]{1,9}:[0-9a-f]{16}\]")
+
+
+def in_placeholder(data: bytes, start: int, end: int) -> bool:
+    """True where a match stands in what was put in a secret's place, or reaches into it."""
+    low = max(0, start - PLACEHOLDER_BYTES)
+    return any(
+        found.start() < end and start < found.end()
+        for found in _PLACEHOLDER.finditer(data, low, min(len(data), end + PLACEHOLDER_BYTES))
+    )
+
+
+NAME_BYTES = 64
+
+
+def named(data: bytes, match: re.Match[bytes]) -> bytes:
+    """The name that a secret stands behind, whole, where a match begins in the middle of it."""
+    start = match.start()
+    end = match.start("secret") if "secret" in match.re.groupindex else start
+    before = _NAME_END.search(data, max(0, start - NAME_BYTES), start)
+    return data[before.start() if before else start : end]
+
+
+_NAME_END = re.compile(rb"[A-Za-z0-9_.$-]+\Z")
 
 
 def _in_word(code: int, dash: bool) -> bool:  # noqa: FBT001

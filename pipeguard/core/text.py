@@ -2,23 +2,28 @@
 
 Two layouts. Towards the server each string stands as `key: value`, one a line, so that a rule
 can ask for the name before a value. Towards the client the values stand one a line in order,
-so that a sentence that is split over content blocks is read as the model reads it; keys and
-values from fixed lists follow at the end, each once.
+so that a sentence that is split over content blocks is read as the model reads it; values whose
+name tells what they are follow with it, and at the end keys and values from fixed lists, each once.
 """
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterator
-from itertools import accumulate, islice
+from functools import lru_cache
+from itertools import accumulate, chain, islice
 
 from pipeguard.core.folding import fold
-from pipeguard.core.message import JsonValue, Number
+from pipeguard.core.message import JsonObject, JsonValue, Number
 from pipeguard.core.places import ASIDE, Path
 
+LONGEST_KEY = 100  # characters: a longer key is a text, and no name
+LONGEST_NAMED = 600  # characters of a value that is read together with its name
 MOST_BLOCKS = 64  # values between which a model's words could be cut in two
 MOST_TOKEN = 120  # characters of a value that could be one word or one expression
 MORE = 256  # segments of which the start is looked for at a time
+LONGEST_LISTED = 12  # characters, as `application/` has
 MIN_NUMBER_DIGITS = 9  # shorter numbers name nobody and nothing
 
 _Place = tuple[Path, int, str]
@@ -31,18 +36,20 @@ class Text:
         data: all strings in UTF-8, one a line.
     """
 
-    __slots__ = ("_keyed", "_segments", "_value", "_values", "_ways", "data")
+    __slots__ = ("_keyed", "_keys", "_named", "_segments", "_value", "_values", "_ways", "data")
 
     def __init__(self, value: JsonValue, *, keyed: bool) -> None:
         segments: list[str] = []
         values: list[str] = []
+        self._keys: dict[str, None] = {}
+        self._named: list[str] = []
         if keyed:
-            _collect_keyed(value, segments, values)
+            _collect_keyed(value, segments, values, self._keys)
         else:
-            aside: dict[str, None] = {}
-            _collect(value, values, aside)
+            _collect(value, values, self._keys, self._named)
             segments += values
-            segments += aside
+            segments += self._named
+            segments += self._keys
         self._values = values
         self._value = value
         self._keyed = keyed
@@ -72,6 +79,20 @@ class Text:
         index = self._index(at)
         return self._start(index), self._start(index + 1)
 
+    def joined_keys(self) -> bytes:
+        """The keys, each once, with nothing between; empty where they are but names."""
+        if not any(map(_COULD_HOLD.search, self._keys)):
+            return b""
+        return "".join(self._keys).encode("utf-8")
+
+    def locate_keys(self, start: int, end: int) -> tuple[list[Path], bool]:
+        """The keys under a stretch of `joined_keys`; True where it is more than one."""
+        ends = list(accumulate(len(key.encode("utf-8")) for key in self._keys))
+        keys = list(self._keys)
+        crossed = keys[bisect_right(ends, start) : bisect_right(ends, end - 1) + 1]
+        paths = [next(_key_paths(self._value, key), ()) for key in crossed if key]
+        return paths, len(paths) > 1
+
     def path_at(self, start: int) -> Path:
         """The path of the string at a byte of `data`."""
         return self._path_of(self._index(start))
@@ -88,7 +109,7 @@ class Text:
         index = self._index(start)
         begins, ends = self._start(index), self._start(index + 1) - 1
         skipped, length = 0, len(self._segments[index])
-        if self._keyed:
+        if self._keyed or len(self._values) <= index < len(self._values) + len(self._named):
             _, skipped, value = self._place(index)
             length = len(value)
         first = len(self.data[begins:start].decode("utf-8", "ignore")) - skipped
@@ -104,8 +125,11 @@ class Text:
 
     def _way_back(self) -> _Ways:
         if self._ways is None:
-            walk = _walk_keyed if self._keyed else _walk
-            self._ways = _Ways(walk(self._value, ()))
+            if self._keyed:
+                walk = _walk_keyed(self._value, ())
+            else:
+                walk = chain(_walk(self._value, ()), _walk_named(self._value, ()))
+            self._ways = _Ways(walk)
         return self._ways
 
     def _index(self, start: int) -> int:
@@ -119,15 +143,26 @@ class Text:
         places = self._located()
         ways = self._way_back()
         if not ways.joined_starts:
-            lengths = (len(value.encode("utf-8")) for _, _, value in places)
+            lengths = (
+                0 if self._is_aside(path, value) else len(value.encode("utf-8"))
+                for path, _, value in places
+            )
             ways.joined_starts = list(accumulate(lengths, initial=0))
         first = bisect_right(ways.joined_starts, start) - 1
         last = bisect_right(ways.joined_starts, end - 1) - 1
-        crossed = [path for path, _, value in places[first : last + 1] if value]
+        crossed = [
+            path
+            for path, _, value in places[first : last + 1]
+            if value and not self._is_aside(path, value)
+        ]
         return crossed, len(crossed) > 1
 
+    def _is_aside(self, path: Path, value: str) -> bool:
+        """True where a value was left out of those that are read with nothing between."""
+        return self._keyed and bool(path) and path[-1] in ASIDE and _is_listed(value)
+
     def _path_of(self, index: int) -> Path:
-        if self._keyed or index < len(self._values):
+        if self._keyed or index < len(self._values) + len(self._named):
             return self._place(index)[0]
         known = self._way_back().key_paths
         if index not in known:
@@ -144,7 +179,7 @@ class Text:
         """Those of each segment in order."""
         ways = self._way_back()
         ways.places.extend(ways.walk)
-        return ways.places
+        return ways.places if self._keyed else ways.places[: len(self._values)]
 
 
 class _Ways:
@@ -168,7 +203,7 @@ class _Ways:
         self.key_paths: dict[int, Path] = {}
 
 
-def _collect(value: JsonValue, texts: list[str], aside: dict[str, None]) -> None:
+def _collect(value: JsonValue, texts: list[str], aside: dict[str, None], named: list[str]) -> None:
     if type(value) is dict:
         for key, item in value.items():
             aside[key] = None
@@ -177,16 +212,72 @@ def _collect(value: JsonValue, texts: list[str], aside: dict[str, None]) -> None
                     aside[item] = None
                 else:
                     texts.append(item)
+                    if len(item) <= LONGEST_NAMED and _is_telling(key):
+                        named.append(f"{key}: {item}")
             elif item is not None and item is not True and item is not False:
-                _collect(item, texts, aside)
+                _collect(item, texts, aside, named)
+                if type(item) is Number and len(item) >= MIN_NUMBER_DIGITS and _is_telling(key):
+                    named.append(f"{key}: {item}")
+        if name := _name_beside(value):
+            named.append(f"{name}: {value['value']}")
     elif type(value) is list:
         for item in value:
             if type(item) is str:
                 texts.append(item)
             else:
-                _collect(item, texts, aside)
+                _collect(item, texts, aside, named)
     elif type(value) is str or (type(value) is Number and len(value) >= MIN_NUMBER_DIGITS):
         texts.append(value)
+
+
+def _walk_named(value: JsonValue, path: Path) -> Iterator[_Place]:
+    """The values that stand behind their names once more, in the order of `_collect`."""
+    if type(value) is dict:
+        for key, item in value.items():
+            if type(item) is str:
+                if key not in ASIDE and len(item) <= LONGEST_NAMED and _is_telling(key):
+                    yield (*path, key), len(key) + 2, item
+            else:
+                yield from _walk_named(item, (*path, key))
+                if type(item) is Number and len(item) >= MIN_NUMBER_DIGITS and _is_telling(key):
+                    yield (*path, key), len(key) + 2, item
+        if name := _name_beside(value):
+            yield (*path, "value"), len(name) + 2, str(value["value"])
+    elif type(value) is list:
+        for index, item in enumerate(value):
+            yield from _walk_named(item, (*path, index))
+
+
+def _name_beside(value: JsonObject) -> str:
+    """The name of what stands as `value` beside it, as in a list of variables; or empty."""
+    held = value.get("value")
+    if type(held) is not str or len(held) > LONGEST_NAMED:
+        return ""
+    for key in ("name", "key", "label", "variable"):
+        name = value.get(key)
+        if type(name) is str and _is_telling(name):
+            return name
+    return ""
+
+
+@lru_cache(maxsize=4096)
+def _is_telling(key: str) -> bool:
+    """True for a key that could say that its value is private."""
+    return len(key) <= LONGEST_KEY and _TELLING.search(key) is not None
+
+
+# Words of the names that rules ask for before a value: of credentials, then of personal numbers.
+_TELLING = re.compile(
+    "key|token|secret|pass|pwd|auth|cred|seed|pat(?![a-z])|bearer|dsn|cookie|session|phrase|mnemonic|"
+    "private|wort|senha|contras|"
+    "card|cc|pan|iban|konto|account|ssn|social|tin|tax|routing|aba|npi|dea|nino|insurance|nhs|sin|"
+    "nas|zehut|id.?n|person|pnr|amka|nir|secu|steuer|idnr|dni|nie|nif|fisc|bsn|pesel|cnp|egn|"
+    "regist|niss|insz|cislo|číslo|rč|hetu|tunnus|ahv|avs|nss|pps|cpr|cpf|cnpj|cuit|cuil|rut|run|curp|"
+    "aadh|uid|passport|mrz|vin|chassis|imei|tfn|abn|nric|fin|kimlik|tck|inn|snils|rrn|jumin|sfz|"
+    "number|身份|居民|マイナ|個人|주민|инн|снилс|егн|αμκα|ת|आधार",
+    re.IGNORECASE,
+)
+_COULD_HOLD = re.compile(r"(?=\D{0,24}[0-9])[!-~]{10}")
 
 
 def _walk(value: JsonValue, path: Path) -> Iterator[_Place]:
@@ -201,22 +292,31 @@ def _walk(value: JsonValue, path: Path) -> Iterator[_Place]:
         yield path, 0, value
 
 
-def _collect_keyed(value: JsonValue, texts: list[str], values: list[str]) -> None:
+def _collect_keyed(
+    value: JsonValue, texts: list[str], values: list[str], keys: dict[str, None]
+) -> None:
     if type(value) is dict:
         for key, item in value.items():
+            keys[key] = None
             if type(item) is str or (type(item) is Number and len(item) >= MIN_NUMBER_DIGITS):
                 texts.append(f"{key}: {item}")
-                values.append(item)
+                if key not in ASIDE or not _is_listed(item):
+                    values.append(item)
             else:
                 texts.append(f"{key}: ")
                 if type(item) is dict or type(item) is list:
-                    _collect_keyed(item, texts, values)
+                    _collect_keyed(item, texts, values, keys)
     elif type(value) is list:
         for item in value:
-            _collect_keyed(item, texts, values)
+            _collect_keyed(item, texts, values, keys)
     elif type(value) is str or (type(value) is Number and len(value) >= MIN_NUMBER_DIGITS):
         texts.append(value)
         values.append(value)
+
+
+def _is_listed(value: str) -> bool:
+    """True for what a schema lists, as `text` or `image/png`, and not for a piece of a secret."""
+    return len(value) <= LONGEST_LISTED and (value.islower() or value == "2.0")
 
 
 def _walk_keyed(value: JsonValue, path: Path) -> Iterator[_Place]:

@@ -19,6 +19,7 @@ from pipeguard.core.decoding import Budget, Decoded, Decoder, reads
 from pipeguard.core.folding import Range, merged
 
 PIECE_BYTES = 2048  # read at a time for the way back
+HOST_LABELS = 3  # at most that are the host's own, as `collector.acme.test`
 
 _TAGS = re.compile("[\U000e0020-\U000e007e]{2,}")
 _FLAGS = re.compile("\U0001f3f4[\U000e0061-\U000e007a]{2,8}\U000e007f")
@@ -29,6 +30,8 @@ _BITS = re.compile(
 _LABELS = re.compile(
     rf"{HOST}([A-Za-z0-9_-]{{8,63}}+(?:\.[A-Za-z0-9_-]{{1,63}}+){{2,32}})".encode()
 )
+_OVERRIDDEN = re.compile(rb"\xe2\x80\xae[^\n]*?(?:\xe2\x80\xac|\n|\Z)")
+_BIDI = re.compile(rb"\xd8\x9c|\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]")
 
 
 def decode(data: bytes, cued: dict[Cue, list[Range]], budget: Budget) -> list[Decoded]:
@@ -139,12 +142,29 @@ def _bits(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
 
 
 def _labels(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
-    """The labels of a name with nothing between: what is sent out by asking for a host."""
-    return [
-        Decoded(match[1].replace(b".", b""), "labels", match.start(1), match.end())
-        for match in _LABELS.finditer(data, start, end)
-        if budget.call()
-    ]
+    """The labels of a name with nothing between: what is sent out by asking for a host.
+
+    Read with and without its last ones, which are the host's own and would spoil an encoding.
+    """
+    found: list[Decoded] = []
+    for match in _LABELS.finditer(data, start, end):
+        labels = match[1].split(b".")
+        for own in range(min(len(labels), HOST_LABELS + 1)):
+            if budget.call():
+                plain = b"".join(labels[: len(labels) - own])
+                found.append(Decoded(plain, "labels", match.start(1), match.end()))
+    return found
+
+
+def _overridden(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
+    """What stands between an override to the left and its end, as a reader sees it (UAX 9)."""
+    found: list[Decoded] = []
+    for match in _OVERRIDDEN.finditer(data, start, end):
+        if not budget.call():
+            break
+        plain = _BIDI.sub(b"", match[0])
+        found.append(Decoded(spellings.reverse(plain), "reversed", match.start(), match.end()))
+    return found
 
 
 def _respelt(view: str, readers: Sequence[Callable[[bytes], bytes]]) -> Decoder:
@@ -177,4 +197,6 @@ _DECODERS: dict[Cue, Decoder] = {
     Cue.TURNED: _respelt("rot13", [spellings.rot13]),
     Cue.REVERSED: _respelt("reversed", [spellings.reverse]),
     Cue.LEET: _respelt("leet", [spellings.unleet, spellings.unleet_l]),
+    Cue.SPACED: escapes.windowed("spelled", Cue.SPACED, spellings.unspell),
+    Cue.OVERRIDDEN: _overridden,
 }

@@ -36,7 +36,7 @@ def homes() -> dict[Surface, Engine]:
     ("rule", "surface"), SURFACES, ids=[f"{rule.id}-{surface.value}" for rule, surface in SURFACES]
 )
 def test_a_rules_samples_hold(rule: Rule, surface: Surface) -> None:
-    assert list(prove(rule, homes()[home(rule)], surface)) == []
+    assert list(prove(rule, homes()[home(rule, surface)], surface)) == []
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=[*RULES])

@@ -79,4 +79,4 @@ def engine_of(rule_id: str) -> Engine:
     """The engine that a rule is compiled into."""
     made = engines()
     homes = {one.surface: one for one in (made.to_server, made.to_client, made.definitions)}
-    return homes[home(RULES[rule_id])]
+    return homes[home(RULES[rule_id], Surface.TO_SERVER)]
