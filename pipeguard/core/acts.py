@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from pipeguard.core.printing import Command, Pipeline, output
 from pipeguard.core.programs import (
     CLIENTS,
     COPIES,
@@ -48,7 +49,7 @@ from pipeguard.core.programs import (
     unwrapped,
     without_values,
 )
-from pipeguard.core.shell import GAP, Command, Pipeline, Shell, output
+from pipeguard.core.shell import GAP, Shell
 from pipeguard.core.statements import statements
 from pipeguard.core.windows import is_windows, windows_lines
 

@@ -17,7 +17,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from enum import Enum
-from functools import cache, lru_cache
+from functools import lru_cache
 
 from pipeguard.core import addresses
 from pipeguard.core.checksums import (
@@ -38,6 +38,7 @@ from pipeguard.core.checksums import (
     luhn_digit,
 )
 from pipeguard.core.placeholders import MEASURED_BYTES, PREFIX, entropy, placeholder
+from pipeguard.core.wording import is_calendar, public_names, weak_passwords, worded
 from pipeguard.errors import RuleError
 
 __all__ = ["NAME_CHECK", "Check", "aws_account", "entropy", "known", "placeholder", "run"]
@@ -164,15 +165,15 @@ def _random(secret: bytes) -> Check:
     """
     body = PREFIX.sub(b"", secret[:MEASURED_BYTES])
     letters = len(re.findall(rb"[A-Za-z0-9]", body))
-    worded = _worded(body)
-    if letters < 10 or 10 * worded >= 6 * letters or _is_calendar(body) or _spells(body):
+    in_words = worded(body)
+    if letters < 10 or 10 * in_words >= 6 * letters or is_calendar(body) or _spells(body):
         return Check.FAILS
     if _PUBLIC.match(secret):
         return Check.FAILS
     turns = len(re.findall(rb"[0-9](?=[A-Za-z])|[A-Za-z](?=[0-9])", body))
-    if letters >= 16 and 10 * worded < 4 * letters and turns >= letters // 8 and turns >= 3:
+    if letters >= 16 and 10 * in_words < 4 * letters and turns >= letters // 8 and turns >= 3:
         return Check.HOLDS
-    is_cased = letters >= 16 and _random_case(body) is Check.HOLDS and 10 * worded < 4 * letters
+    is_cased = letters >= 16 and _random_case(body) is Check.HOLDS and 10 * in_words < 4 * letters
     return Check.HOLDS if is_cased else Check.UNKNOWN
 
 
@@ -184,42 +185,10 @@ _PUBLIC = re.compile(
 )
 
 
-def _worded(body: bytes) -> int:
-    """How many of the characters stand in what reads as words."""
-    runs = (run.lower() for run in re.findall(rb"[A-Z]?[a-z]{3,}|[A-Z]{4,}", body))
-    return sum(
-        len(run)
-        for run in runs
-        if 5 * sum(run[at : at + 2] in _pairs() for at in range(len(run) - 1)) >= 3 * (len(run) - 1)
-    )
-
-
-@cache
-def _pairs() -> frozenset[bytes]:
-    """The pairs of letters that are common in English and in names."""
-    return frozenset(
-        b"th he in er an re on at en nd ti es or te of ed is it al ar st to nt ng se ha as ou io le ve "
-        b"co me de hi ri ro ic ne ea ra ce li ch ll be ma si om ur ca el ta la ns di fo ho pe ec pr no "
-        b"ct us ac ot il tr ly nc et ut ss so rs un lo wa ge ie wh ee wi em ad ol rt po we na ul ni ts "
-        b"mo ow pa im mi ai sh ir su id os iv ia am fi ci vi pl ig tu ev ld ry mp fe bl ab gh ty op wo "
-        b"sa ay ex ke fr oo av ag if ap gr od bo sp rd do uc bu ei ov by rm ep tt oc fa ef cu rn sc gi "
-        b"da yo cr cl du ga qu ue ff ba ey ls va um pp up lu go ht ru ug lt pi au ck ew mu br bi pt ak "
-        b"pu ui ib ki rk ys ob ph ud mb ip ub rl gu dr ft wn nu af my je nk sy ps".split()
-    )
-
-
 def _spells(body: bytes) -> bool:
     """True for base64 of words, as `not my real password`."""
     text = decoded(body) if len(body) >= 12 else None
-    return text is not None and text.isascii() and 10 * _worded(text) >= 6 * len(text)
-
-
-def _is_calendar(body: bytes) -> bool:
-    """A date or a time of day, whatever stands around it."""
-    return _CALENDAR.search(body) is not None
-
-
-_CALENDAR = re.compile(rb"(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9]|[0-9]{2}:[0-9]{2}:[0-9]{2}")
+    return text is not None and text.isascii() and 10 * worded(text) >= 6 * len(text)
 
 
 def _typed(secret: bytes) -> Check:
@@ -227,11 +196,16 @@ def _typed(secret: bytes) -> Check:
     if _password(secret) is Check.FAILS or _not_identifier(secret) is not Check.HOLDS:
         return Check.FAILS
     body = secret[:MEASURED_BYTES]
-    worded = _worded(body)
-    if _is_calendar(body) or 10 * worded >= 7 * len(body) or _spells(body):
+    in_words = worded(body)
+    if is_calendar(body) or 10 * in_words >= 7 * len(body) or _spells(body):
         return Check.FAILS
     signs = len(re.findall(rb"[^A-Za-z0-9_./:+=-]", body))
-    if len(body) >= 8 and _classes(body) >= 3 and 2 * worded <= len(body) and entropy(body) >= 2.7:
+    if (
+        len(body) >= 8
+        and _classes(body) >= 3
+        and 2 * in_words <= len(body)
+        and entropy(body) >= 2.7
+    ):
         return Check.HOLDS if signs or _random(body) is not Check.FAILS else Check.UNKNOWN
     return _random(body)
 
@@ -239,21 +213,7 @@ def _typed(secret: bytes) -> Check:
 def _name_secret(name: bytes) -> Check:
     """Not the name of a key or token that everybody may see: of a cache, a page, a column."""
     found = re.findall(rb"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)
-    return _says(not any(word.lower() in _public_names() for word in found))
-
-
-@cache
-def _public_names() -> frozenset[bytes]:
-    return frozenset(
-        b"public pub publishable primary foreign partition sort cache idempotency next prev previous "
-        b"page paging pagination continuation cursor sync csrf xsrf nonce state etag hash hashed "
-        b"checksum digest sha fingerprint thumbprint object shard group routing map dict lookup index "
-        b"unique composite surrogate natural node react theme color locale feature path file dir "
-        b"folder uri endpoint field column schema prefix suffix length size count limit max min num "
-        b"total ttl sequence seq query list device push resume progress cancel correlation trace span "
-        b"request commit tree blob build version revision placeholder regex pattern license test "
-        b"site integrity resolved encrypted sealed".split()
-    )
+    return _says(not any(word.lower() in public_names() for word in found))
 
 
 def _jira(secret: bytes) -> Check:
@@ -290,21 +250,11 @@ def _number(argument: str) -> Test:
 
 def _password(secret: bytes) -> Check:
     """FAILS for what everybody types first, HOLDS for what nobody types by chance."""
-    if placeholder(secret) or secret.lower() in _weak_passwords():
+    if placeholder(secret) or secret.lower() in weak_passwords():
         return Check.FAILS
     classes = _classes(secret)
     strong = (classes >= 2 and len(secret) >= 10) or (classes >= 3 and len(secret) >= 7)
     return Check.HOLDS if strong else Check.UNKNOWN
-
-
-@cache
-def _weak_passwords() -> frozenset[bytes]:
-    return frozenset(
-        b"postgres mysql mariadb mongo mongodb redis rabbitmq root admin administrator guest user "
-        b"username letmein qwerty qwerty123 welcome test testing changeit toor docker sa scott "
-        b"tiger hunter2 passw0rd p@ssw0rd p@ssword pass@word1 trustno1 foo bar baz pw pwd "
-        b"developer local localhost postgrespw supersecret topsecret".split()
-    )
 
 
 def _userinfo(secret: bytes) -> Check:

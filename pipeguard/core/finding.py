@@ -47,6 +47,16 @@ class Confidence(IntEnum):
     HIGH = 2
 
 
+def raised(confidence: Confidence) -> Confidence:
+    """One step surer."""
+    return Confidence(min(Confidence.HIGH, confidence + 1))
+
+
+def lower(confidence: Confidence) -> Confidence:
+    """One step less sure."""
+    return Confidence(max(Confidence.LOW, confidence - 1))
+
+
 class Kind(Enum):
     """What a JSON-RPC message is (JSON-RPC 2.0, sections 4 and 5)."""
 

@@ -10,10 +10,11 @@ from pipeguard.core.finding import Action, Confidence, Finding, Severity
 from pipeguard.core.flows import Tool
 from pipeguard.core.guard import Guard
 from pipeguard.core.message import JsonValue, Message
+from pipeguard.core.origin import Match
 from pipeguard.core.places import Path, Surface, place_of, pointer
 from pipeguard.core.policy import Subject
 from pipeguard.core.rules import tells_private
-from pipeguard.core.scan import Match, Seen
+from pipeguard.core.scan import Seen
 from pipeguard.errors import Refusal
 
 

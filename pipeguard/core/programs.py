@@ -9,8 +9,9 @@ import re
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 
+from pipeguard.core.printing import MAX_VALUE
 from pipeguard.core.roles import listed
-from pipeguard.core.shell import GAP, MAX_VALUE
+from pipeguard.core.shell import GAP
 
 SHELLS = listed("sh bash zsh dash ksh ash fish csh tcsh rbash mksh")
 INTERPRETERS = re.compile(

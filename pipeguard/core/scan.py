@@ -8,7 +8,7 @@ the hit on, the rule's own expression is run. The same pass finds the cues of en
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from itertools import chain
 from operator import itemgetter
@@ -19,20 +19,13 @@ from pipeguard.core.arguments import deeds
 from pipeguard.core.checks import NAME_CHECK, Check, placeholder, run
 from pipeguard.core.cues import CUES, SQUEEZED_CUES, Cue
 from pipeguard.core.decoding import Budget, Decoded
-from pipeguard.core.finding import Confidence
+from pipeguard.core.finding import Confidence, lower, raised
 from pipeguard.core.message import JsonValue
-from pipeguard.core.places import MASKED_STEP, Path, Surface
+from pipeguard.core.origin import Match, Origin, PlaceOf, Subject
+from pipeguard.core.places import Surface
 from pipeguard.core.plan import Plan, make, secret_of
-from pipeguard.core.roles import Role, role
 from pipeguard.core.rules import Rule, View, Written
-from pipeguard.core.surroundings import (
-    in_placeholder,
-    is_disguised,
-    is_quoted,
-    masked,
-    named,
-    touched,
-)
+from pipeguard.core.surroundings import in_placeholder, is_quoted, named, touched
 from pipeguard.core.text import Text
 
 BLOCK_BYTES = 8192  # scanned at a time: each rule reports at most once for a block
@@ -45,39 +38,9 @@ AGAIN_BYTES = 4096  # after a number that has its name before it, in which more 
 # costs to look at, in the same coin. Beyond it a message is unscannable.
 CONFIRM_BYTES = 2**20
 CANDIDATE_BYTES = 64
-SHORT_BYTES = 1024  # of decoded text: orders are encoded to hide, documents to be carried
 JOINED_BYTES = 2**16  # of results whose strings are also read with nothing between
 MAX_LOOKS = 32  # at the same words in other surroundings, which may make them surer
-IDLE_BYTES = 4096  # of a string: no match is most of it
 LEVELS = 2  # of encodings inside each other
-
-PlaceOf = Callable[[Path], str]
-
-
-class Match(NamedTuple):
-    """What a rule found.
-
-    Attributes:
-        rule: the rule.
-        confidence: after its checks.
-        view: the chain of readings, as `text` or `base64>folded`.
-        path: of the string that it stands in, from the scanned value down.
-        start: its span in that string, in code points.
-        end: after its last character.
-        exact: True where the span is the match itself and not the stretch that it hides in.
-        paths: all strings that it is spread over, where it is more than one.
-        excerpt: masked.
-    """
-
-    rule: Rule
-    confidence: Confidence
-    view: str
-    path: Path
-    start: int
-    end: int
-    exact: bool
-    paths: tuple[Path, ...]
-    excerpt: str
 
 
 class Seen(NamedTuple):
@@ -194,9 +157,8 @@ class Engine:
         text = Text(value, keyed=self.keyed)
         if self._is_plainly_clean(text):
             return NOTHING
-        scan = _Scan(self, text, place_of, surface)
-        if self.keyed:
-            scan.tool = _tool(value)
+        tool = _tool(value) if self.keyed else None
+        scan = _Scan(self, Subject(text, place_of, self.keyed, tool), surface)
         scan.run()
         return Seen(scan.matches, scan.budget.spent or scan.unread, scan.exhausted)
 
@@ -218,7 +180,8 @@ class Engine:
     def mask(self, data: bytes) -> bytes:
         """Replace the secrets in free text, as a line of a log, by the rule's name."""
         text = data.decode("utf-8", "replace").encode()
-        scan = _Scan(self, Text("", keyed=self.keyed), lambda _: "log.message", self.surface)
+        subject = Subject(Text("", keyed=self.keyed), lambda _: "log.message", self.keyed, None)
+        scan = _Scan(self, subject, self.surface)
         spans = [span for span in scan.spans(text) if span[2].is_private]
         for start, end, rule in sorted(spans, key=itemgetter(0), reverse=True):
             text = text[:start] + b"[masked:" + rule.id.encode() + b"]" + text[end:]
@@ -264,14 +227,13 @@ class Engine:
 class _Scan:
     """One value, being scanned."""
 
-    def __init__(self, engine: Engine, text: Text, place_of: PlaceOf, surface: Surface) -> None:
+    def __init__(self, engine: Engine, subject: Subject, surface: Surface) -> None:
         self.engine = engine
         self.surface = surface
-        self.text = text
-        self.place_of = place_of
+        self.subject = subject
+        self.text = text = subject.text
         self.budget = Budget()
         self.matches: list[Match] = []
-        self.tool: str | None = None
         self.unread = False
         # What was matched, how sure its best match was, and how often it was looked at.
         self._seen: dict[tuple[str, bytes], tuple[int, int]] = {}
@@ -285,26 +247,26 @@ class _Scan:
         self._read()
         for index, match in enumerate(self.matches):
             if len(self._values.get(match.rule.id, ())) > 1:
-                self.matches[index] = match._replace(confidence=_raised(match.confidence))
+                self.matches[index] = match._replace(confidence=raised(match.confidence))
 
     def _read(self) -> None:
         data = self.text.data
         if not self.engine.keyed:
             data = folding.soften(data)
-        cued = self._pass(data, View.TEXT, _Origin(self, "text"))
+        cued = self._pass(data, View.TEXT, Origin(self.subject, "text"))
         squeezable = _taken(cued)
         acts = cued.pop(Cue.ACTS, None)
-        self._decode(data, cued, _Origin(self, ""), LEVELS)
+        self._decode(data, cued, Origin(self.subject, ""), LEVELS)
         folded, changed = folding.fold(data)
         if changed:
-            origin = _Origin(self, "folded", whole=True)
+            origin = Origin(self.subject, "folded", whole=True)
             cued = self._pass(folded, View.FOLDED, origin, changed)
             squeezable += _taken(cued)
             acts = cued.pop(Cue.ACTS, None) or acts
             self._decode(folded, cued, origin, LEVELS)
         keys = self.text.joined_keys()
         if keys:
-            self._pass(keys, View.JOINED, _Origin(self, "joined", joined=True, keys=True))
+            self._pass(keys, View.JOINED, Origin(self.subject, "joined", joined=True, keys=True))
         if acts and self.engine.keyed:
             self._read_acts()
         if self.engine.keyed:
@@ -314,21 +276,21 @@ class _Scan:
             self._squeeze(folded, low, high, whole=bool(changed))
         if self.text.is_several and len(data) <= JOINED_BYTES:
             # A word that is cut in two by the end of a content block.
-            self._pass(self.text.joined(), View.JOINED, _Origin(self, "joined", joined=True))
+            self._pass(self.text.joined(), View.JOINED, Origin(self.subject, "joined", joined=True))
 
     def _join(self) -> None:
         """Towards a server: what was torn into several strings, and what stands between spaces."""
         joined = self.text.joined()
         if self.text.is_several:
-            self._pass(joined, View.JOINED, _Origin(self, "joined", joined=True))
+            self._pass(joined, View.JOINED, Origin(self.subject, "joined", joined=True))
         squeezed = folding.squeeze(joined, words=False)
         if len(squeezed) != len(joined):
-            origin = _Origin(self, "squeezed", joined=True, squeezed_from=joined)
+            origin = Origin(self.subject, "squeezed", joined=True, squeezed_from=joined)
             self._pass(squeezed, View.SQUEEZED, origin)
 
     def _read_acts(self) -> None:
         """Towards a server: what the arguments would do."""
-        found, self.unread = deeds(self.text, self.tool)
+        found, self.unread = deeds(self.text, self.subject.tool)
         if not found:
             return
         parts = views.Parts(
@@ -336,7 +298,7 @@ class _Scan:
             self.text.data,
         )
         data = parts.data
-        origin = _Origin(self, "", outer=_Origin(self, ""), parts=parts)
+        origin = Origin(self.subject, "", outer=Origin(self.subject, ""), parts=parts)
         for low, high in _blocks(len(data)):
             for rule in self.engine.look_at_acts(data[low:high]):
                 if self.surface in rule.surfaces and not self.exhausted:
@@ -357,7 +319,7 @@ class _Scan:
         self,
         data: bytes,
         view: View,
-        origin: _Origin,
+        origin: Origin,
         ranges: list[folding.Range] | None = None,
     ) -> dict[Cue, list[folding.Range]]:
         """Run the rules over a reading, or over the ranges of it that are new.
@@ -386,7 +348,7 @@ class _Scan:
         return cued
 
     def _decode(
-        self, data: bytes, cued: dict[Cue, list[folding.Range]], origin: _Origin, levels: int
+        self, data: bytes, cued: dict[Cue, list[folding.Range]], origin: Origin, levels: int
     ) -> None:
         if not self.engine.keyed:
             cued.pop(Cue.LABELS, None)  # only what goes out goes out by a host's name
@@ -394,19 +356,19 @@ class _Scan:
         if not found:
             return
         parts = views.Parts(found, data)
-        inner = _Origin(self, "", whole=origin.whole, outer=origin, parts=parts)
+        inner = Origin(self.subject, "", whole=origin.whole, outer=origin, parts=parts)
         decoded = parts.data
         cued = self._pass(decoded, View.DECODED, inner)
         folded, changed = folding.fold(decoded)
         if changed:
-            self._pass(folded, View.DECODED, _Origin(self, "", outer=inner), changed)
+            self._pass(folded, View.DECODED, Origin(self.subject, "", outer=inner), changed)
         if levels > 1:
             self._decode(decoded, cued, inner, levels - 1)
 
     def _squeeze(self, data: bytes, low: int, high: int, *, whole: bool) -> None:
         """Towards a client: letters that stand apart, words that stand together."""
         stretch = data[low:high]
-        origin = _Origin(self, "squeezed", whole=whole, squeezed_from=stretch, offset=low)
+        origin = Origin(self.subject, "squeezed", whole=whole, squeezed_from=stretch, offset=low)
         self._pass(folding.squeeze(stretch, words=True), View.SQUEEZED, origin)
 
     def _match(
@@ -415,7 +377,7 @@ class _Scan:
         data: bytes,
         matches: Iterable[re.Match[bytes]],
         view: View,
-        origin: _Origin,
+        origin: Origin,
     ) -> None:
         for match in matches:
             self._to_confirm -= CANDIDATE_BYTES
@@ -489,147 +451,14 @@ class _Scan:
             return None
         confidence = Confidence.LOW if Check.FAILS in results else rule.confidence
         if view in (View.TEXT, View.FOLDED, View.DECODED) and touched(rule, data, match):
-            confidence = _lower(confidence)
+            confidence = lower(confidence)
         if view is View.SQUEEZED and rule.is_private:
-            confidence = _lower(confidence)
+            confidence = lower(confidence)
         if rule.quoted and is_quoted(data, match.start(), match.end()):
-            confidence = _lower(confidence)
+            confidence = lower(confidence)
         return confidence
 
 
-class _Origin(NamedTuple):
-    """The way back from a reading to the text that it was made of.
-
-    Attributes:
-        scan: whose text it is a reading of.
-        chain: the view's name, where it is made of the text itself.
-        whole: True where a span in it is none in the text: strings are then told as a whole.
-        joined: True where it is made of the strings joined.
-        keys: True where it is the keys that were joined.
-        squeezed_from: what it was squeezed from.
-        offset: where that begins in the text.
-        outer: of the reading that it was decoded or folded from.
-        parts: what was decoded, where it is made of that.
-    """
-
-    scan: _Scan
-    chain: str
-    whole: bool = False
-    joined: bool = False
-    squeezed_from: bytes | None = None
-    offset: int = 0
-    outer: _Origin | None = None
-    parts: views.Parts | None = None
-    keys: bool = False
-
-    def admits(self, start: int, end: int) -> bool:
-        """False where the match is no other than one of the plain text."""
-        if self.squeezed_from is not None:
-            words = not self.scan.engine.keyed
-            first, last = folding.unsqueezed(self.squeezed_from, start, end, words=words)
-            return is_disguised(self.squeezed_from[first:last], words=words)
-        return not self.joined or self._crossed(start, end)[1]
-
-    def _crossed(self, start: int, end: int) -> tuple[list[Path], bool]:
-        """The strings or keys under a stretch of them joined; True where it is more than one."""
-        text = self.scan.text
-        return (text.locate_keys if self.keys else text.locate_joined)(start, end)
-
-    def located(
-        self, rule: Rule, confidence: Confidence, data: bytes, start: int, end: int
-    ) -> Match | None:
-        """Name the string that the match stands in; None where the rule does not ask there."""
-        text = self.scan.text
-        found = data[start:end]
-        while start < end - 1 and data[start] in b" \t\r\n":
-            start += 1  # so that the match stands in its own line
-        if rule.places and not self.joined and not self._may_stand(rule, start, end):
-            return None
-        view, low, high, exact = self._trace(start, end)
-        paths: list[Path] = []
-        if self.joined:
-            paths, _ = self._crossed(low, high)
-            path, exact = paths[0], False
-        else:
-            path = text.path_at(low)
-        if rule.places and not _placed(rule, self.scan.place_of(path)):
-            return None
-        if rule.written is not Written.KEEP:
-            purpose = role(self.scan.tool, path)
-            if rule.written is Written.VALUES and purpose in _PROGRAMS:
-                return None
-            does_nothing = purpose is Role.ASKED or (
-                purpose is Role.WRITTEN and not text.is_most(low, len(found))
-            )
-            if does_nothing and rule.written is Written.LOWER:
-                confidence = _lower(confidence)
-            elif does_nothing:
-                return None
-        exact = exact and not self.whole
-        first, last = text.span(low, high) if exact else (0, 0)
-        if _HIDDEN.search(view):
-            confidence = Confidence.HIGH  # nobody hides harmless words
-        elif not rule.is_private and len(data) <= SHORT_BYTES and _ENCODED.search(view):
-            confidence = _raised(confidence)  # nor encodes them
-        excerpt = masked(rule, found)
-        if rule.is_private:
-            path = _untold(path, found.decode("utf-8", "replace"))
-        return Match(rule, confidence, view, path, first, last, exact, tuple(paths), excerpt)
-
-    def _may_stand(self, rule: Rule, start: int, end: int) -> bool:
-        """False where the rule does not ask in the string that the stretch stands in for sure."""
-        path = self._path(start, end)
-        return path is None or _placed(rule, self.scan.place_of(path))
-
-    def busy(self, rule: Rule, low: int, high: int) -> folding.Range:
-        """The stretch without long strings at its ends that are only written or looked for."""
-        if self.joined or self.squeezed_from is not None:
-            return low, high
-        text = self.scan.text
-        if self.outer is not None or self.whole:
-            path = self._path(low, high) if high - low >= IDLE_BYTES else None
-            return (low, low) if path is not None and self._is_idle(rule, path) else (low, high)
-        for at in (high - 1, low):
-            start, end = text.around(at)
-            if end - start >= IDLE_BYTES and self._is_idle(rule, text.path_at(at)):
-                low, high = (low, min(high, start)) if at == high - 1 else (max(low, end), high)
-        return low, high
-
-    def _is_idle(self, rule: Rule, path: Path) -> bool:
-        purpose = role(self.scan.tool, path)
-        return purpose in (Role.ASKED, Role.WRITTEN) or (
-            rule.written is Written.VALUES and purpose in _PROGRAMS
-        )
-
-    def _path(self, start: int, end: int) -> Path | None:
-        """The string that a stretch stands in; None where it may be more than one."""
-        origin = self
-        while origin.outer is not None:
-            if origin.parts is not None:
-                _, _, start, end = origin.parts.at(start)
-            origin = origin.outer
-        path = self.scan.text.path_at(start)
-        return path if path == self.scan.text.path_at(end - 1) else None
-
-    def _trace(self, start: int, end: int) -> tuple[str, int, int, bool]:
-        """The chain of readings down to the text, and the span there, in bytes."""
-        if self.squeezed_from is not None:
-            words = not self.scan.engine.keyed
-            low, high = folding.unsqueezed(self.squeezed_from, start, end, words=words)
-            return "squeezed", low + self.offset, high + self.offset, not self.whole
-        if self.parts is not None and self.outer is not None:
-            view = self.parts.at(start).view
-            chain, low, high, _ = self.outer._trace(*self.parts.origin(start, end))
-            return f"{chain}>{view}".removeprefix(">"), low, high, False
-        if self.outer is not None:  # a folded reading of decoded parts
-            chain, low, high, _ = self.outer._trace(start, end)
-            return f"{chain}>folded", low, high, False
-        return self.chain, start, end, True
-
-
-_PROGRAMS = (Role.COMMAND, Role.CODE, Role.STATEMENT)
-_HIDDEN = re.compile("tags|selectors|bits")
-_ENCODED = re.compile("base64|hex|base32")
 _SPACE_TOKEN = re.compile(
     r"(?:\\s|(?<!\\) |\[(?:[^\]\\]|\\.)*\\s(?:[^\]\\]|\\.)*\])(?:\{[0-9,]*\}|[+*?])?\??"
 )
@@ -702,25 +531,6 @@ def _ask(spec: str, data: bytes, match: re.Match[bytes], secret: bytes) -> Check
     return run(spec, named(data, match) if spec.startswith(NAME_CHECK) else secret)
 
 
-def _untold(path: Path, secret: str) -> Path:
-    """A path without a key that holds the secret itself."""
-    return tuple(MASKED_STEP if isinstance(step, str) and secret in step else step for step in path)
-
-
-def _placed(rule: Rule, place: str) -> bool:
-    from fnmatch import fnmatchcase
-
-    return any(fnmatchcase(place, pattern) for pattern in rule.places)
-
-
 def _digits_of(value: bytes) -> bytes:
     """A number without what is written between its groups."""
     return re.sub(rb"[ .\-/]", b"", value).upper()
-
-
-def _raised(confidence: Confidence) -> Confidence:
-    return Confidence(min(Confidence.HIGH, confidence + 1))
-
-
-def _lower(confidence: Confidence) -> Confidence:
-    return Confidence(max(0, confidence - 1))

@@ -23,7 +23,7 @@ from pipeguard.core.finding import (
     Verdict,
 )
 from pipeguard.core.guard import Guard
-from pipeguard.core.judge import Where, greatest, leaked, scanned, stands_in_method, worst
+from pipeguard.core.judge import Where, greatest, leaked, stands_in_method, worst
 from pipeguard.core.message import (
     JsonObject,
     JsonValue,
@@ -36,11 +36,10 @@ from pipeguard.core.message import (
     serialise,
 )
 from pipeguard.core.pending import Request
-from pipeguard.core.places import LISTS, OPENINGS, Surface, part_of
-from pipeguard.core.policy import Mode
+from pipeguard.core.places import LISTS, OPENINGS, part_of
 from pipeguard.core.redact import redact
-from pipeguard.core.restore import FOREIGN, echoes, holds_foreign, put_back
-from pipeguard.core.vault import holds_marks
+from pipeguard.core.restore import put_back
+from pipeguard.core.said import said
 from pipeguard.core.verdicts import blocked, noted, verdict_of, with_more
 from pipeguard.errors import Refusal
 
@@ -333,20 +332,8 @@ class Session:
         tool: str | None,
         now: float,
     ) -> list[Finding]:
-        value: JsonValue = message.value
-        if direction is TO_CLIENT and message.kind is Kind.RESULT and method in LISTS:
-            value = _without_items(message.value, LISTS[method][0])
         where = Where(self.guard, part_of(message.kind), method, now, tool)
-        findings = list(self.state.oddities(direction, message))
-        if direction is TO_CLIENT:
-            findings += scanned(where, Surface.TO_CLIENT, value)
-            if self.guard.vault is not None and self.guard.policy.mode is not Mode.OBSERVE:
-                findings += echoes(self.guard.vault, message.frame, where, value)
-            return findings
-        findings += scanned(where, Surface.TO_SERVER, value)
-        if holds_marks(message.frame) and holds_foreign(self.guard.vault, value):
-            findings.append(blocked(answers.FOREIGN_PLACEHOLDER, FOREIGN))
-        return findings
+        return [*self.state.oddities(direction, message), *said(where, direction, message)]
 
     def _settle(
         self,
@@ -503,10 +490,3 @@ def _failure(frame: bytes, error: Exception) -> Refusal:
 
 def _rewritten(message: Message, value: JsonObject) -> Message:
     return Message(serialise(value), message.kind, value, message.method, message.id_token)
-
-
-def _without_items(value: JsonObject, member: str) -> JsonObject:
-    result = value.get("result")
-    if not isinstance(result, dict) or not isinstance(result.get(member), list):
-        return value
-    return {**value, "result": {key: item for key, item in result.items() if key != member}}

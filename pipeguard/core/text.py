@@ -205,21 +205,7 @@ class _Ways:
 
 def _collect(value: JsonValue, texts: list[str], aside: dict[str, None], named: list[str]) -> None:
     if type(value) is dict:
-        for key, item in value.items():
-            aside[key] = None
-            if type(item) is str:
-                if key in ASIDE:
-                    aside[item] = None
-                else:
-                    texts.append(item)
-                    if len(item) <= LONGEST_NAMED and _is_telling(key):
-                        named.append(f"{key}: {item}")
-            elif item is not None and item is not True and item is not False:
-                _collect(item, texts, aside, named)
-                if type(item) is Number and len(item) >= MIN_NUMBER_DIGITS and _is_telling(key):
-                    named.append(f"{key}: {item}")
-        if name := _name_beside(value):
-            named.append(f"{name}: {value['value']}")
+        _collect_members(value, texts, aside, named)
     elif type(value) is list:
         for item in value:
             if type(item) is str:
@@ -228,6 +214,26 @@ def _collect(value: JsonValue, texts: list[str], aside: dict[str, None], named: 
                 _collect(item, texts, aside, named)
     elif type(value) is str or (type(value) is Number and len(value) >= MIN_NUMBER_DIGITS):
         texts.append(value)
+
+
+def _collect_members(
+    value: JsonObject, texts: list[str], aside: dict[str, None], named: list[str]
+) -> None:
+    for key, item in value.items():
+        aside[key] = None
+        if type(item) is str:
+            if key in ASIDE:
+                aside[item] = None
+            else:
+                texts.append(item)
+                if len(item) <= LONGEST_NAMED and _is_telling(key):
+                    named.append(f"{key}: {item}")
+        elif item is not None and item is not True and item is not False:
+            _collect(item, texts, aside, named)
+            if type(item) is Number and len(item) >= MIN_NUMBER_DIGITS and _is_telling(key):
+                named.append(f"{key}: {item}")
+    if name := _name_beside(value):
+        named.append(f"{name}: {value['value']}")
 
 
 def _walk_named(value: JsonValue, path: Path) -> Iterator[_Place]:

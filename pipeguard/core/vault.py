@@ -108,7 +108,7 @@ class Vault:
         return Restored(restored, known, unknown)
 
     def sent(self) -> dict[str, str]:
-        """The secrets that were put back of late, with their placeholders: a server may echo them."""
+        """The secrets that were put back of late and may be echoed, with their placeholders."""
         with self._lock:
             return dict(self._sent)
 

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from pipeguard.core.acts import argument_lines, code_lines, command_lines
 from pipeguard.core.addresses import WANTED, Reach, hosts, says
 from pipeguard.core.arguments import deeds
+from pipeguard.core.printing import escapes
 from pipeguard.core.programs import tidy
 from pipeguard.core.roles import Role, role, writes
-from pipeguard.core.shell import Shell, escapes
+from pipeguard.core.shell import Shell
 from pipeguard.core.statements import statements
 from pipeguard.core.text import Text
 from pipeguard.core.trails import path_lines

@@ -18,9 +18,10 @@ from pipeguard.core import codes
 from pipeguard.core.finding import Action, Direction, Kind, Verdict
 from pipeguard.core.guard import Guard
 from pipeguard.core.message import JsonValue
+from pipeguard.core.origin import Match, PlaceOf
 from pipeguard.core.places import Surface
 from pipeguard.core.policy import Policy
-from pipeguard.core.scan import Engine, Match, PlaceOf, Seen
+from pipeguard.core.scan import Engine, Seen
 from pipeguard.core.session import Session
 from tests.conversation import FOLDER, Conversation, load, paths, play, shipped
 

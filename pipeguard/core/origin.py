@@ -1,0 +1,211 @@
+"""The way back from a reading to the text that it was made of, and the string a match stands in.
+
+Knows how readings are made of each other, and what a rule says of the strings that it asks in;
+runs no rule and reads nothing itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+from pipeguard.core import folding, views
+from pipeguard.core.finding import Confidence, lower, raised
+from pipeguard.core.places import MASKED_STEP, Path
+from pipeguard.core.roles import Role, role
+from pipeguard.core.rules import Rule, Written
+from pipeguard.core.surroundings import is_disguised, masked
+from pipeguard.core.text import Text
+
+SHORT_BYTES = 1024  # of decoded text: orders are encoded to hide, documents to be carried
+IDLE_BYTES = 4096  # of a string: no match is most of it
+
+PlaceOf = Callable[[Path], str]
+
+
+class Match(NamedTuple):
+    """What a rule found.
+
+    Attributes:
+        rule: the rule.
+        confidence: after its checks.
+        view: the chain of readings, as `text` or `base64>folded`.
+        path: of the string that it stands in, from the scanned value down.
+        start: its span in that string, in code points.
+        end: after its last character.
+        exact: True where the span is the match itself and not the stretch that it hides in.
+        paths: all strings that it is spread over, where it is more than one.
+        excerpt: masked.
+    """
+
+    rule: Rule
+    confidence: Confidence
+    view: str
+    path: Path
+    start: int
+    end: int
+    exact: bool
+    paths: tuple[Path, ...]
+    excerpt: str
+
+
+class Subject(NamedTuple):
+    """What is judged: one value's text, and where and for what it stands.
+
+    Attributes:
+        text: the strings of the value.
+        place_of: names the place of a path below the value.
+        keyed: True where it goes to a server.
+        tool: that the value is a call of; None where it is none.
+    """
+
+    text: Text
+    place_of: PlaceOf
+    keyed: bool
+    tool: str | None
+
+
+class Origin(NamedTuple):
+    """The way back from a reading to the text that it was made of.
+
+    Attributes:
+        subject: whose text it is a reading of.
+        chain: the view's name, where it is made of the text itself.
+        whole: True where a span in it is none in the text: strings are then told as a whole.
+        joined: True where it is made of the strings joined.
+        keys: True where it is the keys that were joined.
+        squeezed_from: what it was squeezed from.
+        offset: where that begins in the text.
+        outer: of the reading that it was decoded or folded from.
+        parts: what was decoded, where it is made of that.
+    """
+
+    subject: Subject
+    chain: str
+    whole: bool = False
+    joined: bool = False
+    squeezed_from: bytes | None = None
+    offset: int = 0
+    outer: Origin | None = None
+    parts: views.Parts | None = None
+    keys: bool = False
+
+    def admits(self, start: int, end: int) -> bool:
+        """False where the match is no other than one of the plain text."""
+        if self.squeezed_from is not None:
+            words = not self.subject.keyed
+            first, last = folding.unsqueezed(self.squeezed_from, start, end, words=words)
+            return is_disguised(self.squeezed_from[first:last], words=words)
+        return not self.joined or self._crossed(start, end)[1]
+
+    def _crossed(self, start: int, end: int) -> tuple[list[Path], bool]:
+        """The strings or keys under a stretch of them joined; True where it is more than one."""
+        text = self.subject.text
+        return (text.locate_keys if self.keys else text.locate_joined)(start, end)
+
+    def located(
+        self, rule: Rule, confidence: Confidence, data: bytes, start: int, end: int
+    ) -> Match | None:
+        """Name the string that the match stands in; None where the rule does not ask there."""
+        text = self.subject.text
+        found = data[start:end]
+        while start < end - 1 and data[start] in b" \t\r\n":
+            start += 1  # so that the match stands in its own line
+        if rule.places and not self.joined and not self._may_stand(rule, start, end):
+            return None
+        view, low, high, exact = self._trace(start, end)
+        paths: list[Path] = []
+        if self.joined:
+            paths, _ = self._crossed(low, high)
+            path, exact = paths[0], False
+        else:
+            path = text.path_at(low)
+        if rule.places and not _placed(rule, self.subject.place_of(path)):
+            return None
+        if rule.written is not Written.KEEP:
+            purpose = role(self.subject.tool, path)
+            if rule.written is Written.VALUES and purpose in _PROGRAMS:
+                return None
+            does_nothing = purpose is Role.ASKED or (
+                purpose is Role.WRITTEN and not text.is_most(low, len(found))
+            )
+            if does_nothing and rule.written is Written.LOWER:
+                confidence = lower(confidence)
+            elif does_nothing:
+                return None
+        exact = exact and not self.whole
+        first, last = text.span(low, high) if exact else (0, 0)
+        if _HIDDEN.search(view):
+            confidence = Confidence.HIGH  # nobody hides harmless words
+        elif not rule.is_private and len(data) <= SHORT_BYTES and _ENCODED.search(view):
+            confidence = raised(confidence)  # nor encodes them
+        excerpt = masked(rule, found)
+        if rule.is_private:
+            path = _untold(path, found.decode("utf-8", "replace"))
+        return Match(rule, confidence, view, path, first, last, exact, tuple(paths), excerpt)
+
+    def _may_stand(self, rule: Rule, start: int, end: int) -> bool:
+        """False where the rule does not ask in the string that the stretch stands in for sure."""
+        path = self._path(start, end)
+        return path is None or _placed(rule, self.subject.place_of(path))
+
+    def busy(self, rule: Rule, low: int, high: int) -> folding.Range:
+        """The stretch without long strings at its ends that are only written or looked for."""
+        if self.joined or self.squeezed_from is not None:
+            return low, high
+        text = self.subject.text
+        if self.outer is not None or self.whole:
+            path = self._path(low, high) if high - low >= IDLE_BYTES else None
+            return (low, low) if path is not None and self._is_idle(rule, path) else (low, high)
+        for at in (high - 1, low):
+            start, end = text.around(at)
+            if end - start >= IDLE_BYTES and self._is_idle(rule, text.path_at(at)):
+                low, high = (low, min(high, start)) if at == high - 1 else (max(low, end), high)
+        return low, high
+
+    def _is_idle(self, rule: Rule, path: Path) -> bool:
+        purpose = role(self.subject.tool, path)
+        return purpose in (Role.ASKED, Role.WRITTEN) or (
+            rule.written is Written.VALUES and purpose in _PROGRAMS
+        )
+
+    def _path(self, start: int, end: int) -> Path | None:
+        """The string that a stretch stands in; None where it may be more than one."""
+        origin = self
+        while origin.outer is not None:
+            if origin.parts is not None:
+                _, _, start, end = origin.parts.at(start)
+            origin = origin.outer
+        path = self.subject.text.path_at(start)
+        return path if path == self.subject.text.path_at(end - 1) else None
+
+    def _trace(self, start: int, end: int) -> tuple[str, int, int, bool]:
+        """The chain of readings down to the text, and the span there, in bytes."""
+        if self.squeezed_from is not None:
+            words = not self.subject.keyed
+            low, high = folding.unsqueezed(self.squeezed_from, start, end, words=words)
+            return "squeezed", low + self.offset, high + self.offset, not self.whole
+        if self.parts is not None and self.outer is not None:
+            view = self.parts.at(start).view
+            chain, low, high, _ = self.outer._trace(*self.parts.origin(start, end))
+            return f"{chain}>{view}".removeprefix(">"), low, high, False
+        if self.outer is not None:  # a folded reading of decoded parts
+            chain, low, high, _ = self.outer._trace(start, end)
+            return f"{chain}>folded", low, high, False
+        return self.chain, start, end, True
+
+
+_PROGRAMS = (Role.COMMAND, Role.CODE, Role.STATEMENT)
+_HIDDEN = re.compile("tags|selectors|bits")
+_ENCODED = re.compile("base64|hex|base32")
+
+
+def _untold(path: Path, secret: str) -> Path:
+    """A path without a key that holds the secret itself."""
+    return tuple(MASKED_STEP if isinstance(step, str) and secret in step else step for step in path)
+
+
+def _placed(rule: Rule, place: str) -> bool:
+    return any(fnmatchcase(place, pattern) for pattern in rule.places)
