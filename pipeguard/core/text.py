@@ -322,6 +322,8 @@ def _collect_keyed(
 
 def _is_listed(value: str) -> bool:
     """True for what a schema lists, as `text` or `image/png`, and not for a piece of a secret."""
+    if type(value) is Number:
+        return False
     return len(value) <= LONGEST_LISTED and (value.islower() or value == "2.0")
 
 
