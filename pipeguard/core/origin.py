@@ -151,19 +151,19 @@ class Origin(NamedTuple):
         path = self._path(start, end)
         return path is None or _placed(rule, self.subject.place_of(path))
 
-    def busy(self, rule: Rule, low: int, high: int) -> folding.Range:
-        """The stretch without long strings at its ends that are only written or looked for."""
-        if self.joined or self.squeezed_from is not None:
-            return low, high
-        text = self.subject.text
+    def busy(self, rule: Rule, low: int, high: int) -> list[folding.Range]:
+        """The stretch without what is only written or looked for, where that is much of it."""
+        if rule.written is Written.KEEP or self.joined or self.squeezed_from is not None:
+            return [(low, high)]
         if self.outer is not None or self.whole:
             path = self._path(low, high) if high - low >= IDLE_BYTES else None
-            return (low, low) if path is not None and self._is_idle(rule, path) else (low, high)
-        for at in (high - 1, low):
-            start, end = text.around(at)
-            if end - start >= IDLE_BYTES and self._is_idle(rule, text.path_at(at)):
-                low, high = (low, min(high, start)) if at == high - 1 else (max(low, end), high)
-        return low, high
+            return [] if path is not None and self._is_idle(rule, path) else [(low, high)]
+        busy: list[folding.Range] = []
+        for start, end, path in self.subject.text.segments(low, high):
+            if not self._is_idle(rule, path):
+                folding.extend(busy, max(low, start), min(high, end))
+        idle = high - low - sum(end - start for start, end in busy)
+        return busy if idle >= IDLE_BYTES else [(low, high)]
 
     def _is_idle(self, rule: Rule, path: Path) -> bool:
         purpose = role(self.subject.tool, path)

@@ -24,7 +24,7 @@ from pipeguard.core.message import JsonValue
 from pipeguard.core.origin import Match, Origin, PlaceOf, Subject
 from pipeguard.core.places import Surface
 from pipeguard.core.plan import Plan, make, secret_of
-from pipeguard.core.rules import Rule, View, Written
+from pipeguard.core.rules import Rule, View
 from pipeguard.core.surroundings import in_placeholder, is_quoted, named, touched
 from pipeguard.core.text import Text
 
@@ -338,10 +338,9 @@ class _Scan:
             for rule in hits:
                 if view not in rule.views or self.surface not in rule.surfaces:
                     continue
-                first, last = low, high
-                if rule.written is not Written.KEEP:
-                    first, last = origin.busy(rule, low, high)
-                if first < last and self._per_rule.get(rule.id, 0) < _most(rule):
+                if self._per_rule.get(rule.id, 0) >= _most(rule):
+                    continue
+                for first, last in origin.busy(rule, low, high):
                     tail = TAIL_BYTES if last == high else 0
                     matches = self._confirmed(rule, data, first, last + tail, squeezed=squeezed)
                     self._match(rule, data, matches, view, origin)

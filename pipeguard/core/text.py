@@ -74,10 +74,10 @@ class Text:
         """The values with nothing between."""
         return "".join(self._values).encode("utf-8")
 
-    def around(self, at: int) -> tuple[int, int]:
-        """The string at a byte of `data`, with its key: where it starts and ends."""
-        index = self._index(at)
-        return self._start(index), self._start(index + 1)
+    def segments(self, low: int, high: int) -> Iterator[tuple[int, int, Path]]:
+        """The strings with their keys that stand between two bytes of `data`, and their paths."""
+        for index in range(self._index(low), self._index(high - 1) + 1):
+            yield self._start(index), self._start(index + 1), self._path_of(index)
 
     def joined_keys(self) -> bytes:
         """The keys, each once, with nothing between; empty where they are but names."""
