@@ -68,7 +68,7 @@ B32_GROUP = (
     + "[A-Z2-7]"
 )
 # What stands before a host's name where one is asked for.
-HOST = r"(?:://|@|: |\b(?:dig|host|ping|nslookup)\s)"
+HOST = "(?:://|@|: |dig |host |ping |nslookup )"
 # Weaker than the expressions of the decoders wherever that makes a much smaller automaton.
 CUES: dict[Cue, str] = {
     Cue.PERCENT: "%[0-9A-Fa-f]{2}",
