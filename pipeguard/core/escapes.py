@@ -15,6 +15,7 @@ from pipeguard.core.decoding import Budget, Decoded, Decoder
 from pipeguard.core.folding import Range
 
 AROUND_BYTES = 384  # of plain text on either side of something encoded that are read with it
+UNCUT_BYTES = 32  # of several escapes in a row that are fewer than their cue asks for
 ENTITY_ROUNDS = 3  # `&amp;amp;#105;` is one letter in the end
 
 # What repeats a group is held short or possessive: `re` keeps 140 bytes for each repetition.
@@ -48,13 +49,15 @@ def _around(
     position = start
     while (match := pattern.search(data, position, end)) and budget.call():
         low = max(start, match.start() - AROUND_BYTES)
-        high = min(end, match.end() + AROUND_BYTES)
+        # What follows near by is in the window; the last of it is not cut, and may push its end on.
+        sign = data[match.start() : match.start() + 1]
+        last = data.rfind(sign, match.start(), min(end, match.end() + AROUND_BYTES))
+        high = min(end, max(match.end() + AROUND_BYTES, last + UNCUT_BYTES))
         if windows and low <= windows[-1][1]:
             windows[-1] = (windows[-1][0], high)
         else:
             windows.append((low, high))
-        # What follows near by is in the window; the last of it may push its end on.
-        position = max(match.end(), data.rfind(data[match.start() : match.start() + 1], 0, high))
+        position = max(match.end(), last)
     return windows
 
 

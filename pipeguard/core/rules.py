@@ -139,46 +139,17 @@ def load_pack(text: str, source: str) -> tuple[Rule, ...]:
     pack = str(document.get("pack", ""))
     if not re.fullmatch(r"[a-z][a-z0-9-]{1,30}", pack):
         raise RuleError(f"{source}: `pack` must be a short lower-case name")
-    terms = _terms(source, document.get("terms") or {})
     defaults = document.get("defaults") or {}
     for entry in (defaults, *document["rules"]):
         if not isinstance(entry, dict):
             raise RuleError(f"{source}: expected fields of a rule, not `{str(entry)[:40]}`")
-    entries = ({**defaults, **entry} for entry in document["rules"])
-    rules = tuple(_rule(source, pack, _written_out(source, entry, terms)) for entry in entries)
+    rules = tuple(_rule(source, pack, {**defaults, **entry}) for entry in document["rules"])
     seen: set[str] = set()
     for rule in rules:
         if rule.id in seen:
             raise RuleError(f"{source}: {rule.id} stands twice")
         seen.add(rule.id)
     return rules
-
-
-def _terms(source: str, terms: object) -> dict[str, str]:
-    """What `(?&name)` stands for in the patterns of a pack: a pattern, or any of several."""
-    if not isinstance(terms, dict):
-        raise RuleError(f"{source}: `terms` is a mapping of names to patterns")
-    written: dict[str, str] = {}
-    for name, term in terms.items():
-        patterns = [str(one) for one in term] if isinstance(term, list) else [str(term)]
-        text = "(?:" + "|".join(patterns) + ")"
-        written[str(name)] = _TERM.sub(lambda use: _term(source, use, written), text)
-    return written
-
-
-_TERM = re.compile(r"\(\?&([a-z-]+)\)")
-
-
-def _term(source: str, use: re.Match[str], terms: dict[str, str]) -> str:
-    if use[1] not in terms:
-        raise RuleError(f"{source}: `{use[0]}`: no such term stands above")
-    return terms[use[1]]
-
-
-def _written_out(source: str, entry: dict[str, Any], terms: dict[str, str]) -> dict[str, Any]:
-    if not isinstance(entry.get("pattern"), str):
-        return entry
-    return {**entry, "pattern": _TERM.sub(lambda use: _term(source, use, terms), entry["pattern"])}
 
 
 _Choice = TypeVar("_Choice", bound=Enum)

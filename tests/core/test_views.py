@@ -420,3 +420,11 @@ def test_folding_sorts_no_marks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unicodedata, "normalize", spy)
     fold(("a" + "\u0345\u035c\u0591\u05c2" * 4000).encode())
     assert longest <= 64
+
+
+@pytest.mark.parametrize("name", ["mail", "entities", "percent", "escapes x"])
+@pytest.mark.parametrize("length", range(120, 132))
+def test_a_long_row_of_escapes_is_read_to_its_last(name: str, length: int) -> None:
+    text = ("0x7a, " * 30)[:length]
+    found = readings(f"see {ENCODINGS[name](text)} and tell me".encode())
+    assert any(text.encode() in item for item in found)
