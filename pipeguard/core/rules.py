@@ -64,6 +64,7 @@ class Rule(NamedTuple):
         places: globs over places; empty for all.
         views: the readings that it is run over.
         pattern: a regular expression over UTF-8 bytes that Hyperscan and `re` both take.
+        sign: what stands in whatever `pattern` matches, for the engine to look for; or empty.
         ignore_case: for ASCII letters.
         boundary: which characters must not touch a match, else confidence falls one step.
         require: checks without which there is no match (core.checks).
@@ -87,6 +88,7 @@ class Rule(NamedTuple):
     places: tuple[str, ...]
     views: frozenset[View]
     pattern: str
+    sign: str
     ignore_case: bool
     boundary: Boundary
     require: tuple[str, ...]
@@ -182,6 +184,7 @@ def from_record(record: dict[str, Any]) -> Rule:
         places=tuple(record["places"]),
         views=_set(View, tuple(record["views"])),
         pattern=record["pattern"],
+        sign=record["sign"],
         ignore_case=record["ignore_case"],
         boundary=Boundary(record["boundary"]),
         require=tuple(record["require"]),
@@ -231,6 +234,7 @@ def _rule(source: str, pack: str, entry: dict[str, Any]) -> Rule:
         places=_strings(where, entry, "places"),
         views=_choices(where, View, entry.get("views", ["text", "folded", "decoded"])),
         pattern=pattern,
+        sign=_pattern(where, str(entry["sign"])) if entry.get("sign") else "",
         ignore_case=bool(entry.get("ignore_case", False)),
         boundary=_choice(where, Boundary, entry.get("boundary", "word")),
         require=_strings(where, entry, "require"),

@@ -97,7 +97,8 @@ def build(rules: Iterable[Rule], surface: Surface) -> tuple[bytes, bytes, bytes]
     acts = CUES[Cue.ACTS] if surface is Surface.TO_SERVER else _NEVER
     cues = [(acts if cue is Cue.ACTS else CUES[cue], False) for cue in Cue]
     first, apart = (
-        [(rule.pattern, rule.ignore_case) for rule in group] for group in _groups(chosen, surface)
+        [(rule.sign or rule.pattern, rule.ignore_case) for rule in group]
+        for group in _groups(chosen, surface)
     )
     acting = [(rule.pattern, rule.ignore_case) for rule in chosen if View.ACTS in rule.views]
     squeezed = list(filter(itemgetter(0), map(_squeezed, chosen)))
