@@ -19,8 +19,9 @@ UNCUT_BYTES = 32  # of several escapes in a row that are fewer than their cue as
 ENTITY_ROUNDS = 3  # `&amp;amp;#105;` is one letter in the end
 
 # What repeats a group is held short or possessive: `re` keeps 140 bytes for each repetition.
-_PERCENT = re.compile(rb"(?:%[0-9A-Fa-f]{2})++")
-_ESCAPE = re.compile(b"(?:" + CUES[Cue.ESCAPE].encode() + b"){1,500}")
+# Each begins with its sign, by which `re` finds it ten times as fast as by a group.
+_PERCENT = re.compile(rb"%[0-9A-Fa-f]{2}(?:%[0-9A-Fa-f]{2})*+")
+_ESCAPE = re.compile(CUES[Cue.ESCAPE].encode() + b"(?:" + CUES[Cue.ESCAPE].encode() + b"){0,499}")
 _ANY_ESCAPE = re.compile(rb'\\[nrt"\\/xuU]')
 _SIMPLE_ESCAPES = (
     (b"\\\\", b"\\"), (b"\\n", b"\n"), (b"\\r", b"\r"), (b"\\t", b"\t"), (b'\\"', b'"'),

@@ -121,11 +121,13 @@ SOFTENED = 400  # bytes: a text with more than a backslash in so many is JSON or
 
 # Line ends and quotes as JSON escapes them, three times, twice and once over; what stands for
 # each is as long.
+_MEANT = {b"n": b" ", b"t": b" ", b"r": b" ", b'"': b'"'}
 _ESCAPED_SPACES = tuple(
-    (backslash, [(backslash + sign, meant.rjust(len(backslash) + 1)) for sign, meant in signs])
-    for signs in [((b"n", b" "), (b"t", b" "), (b"r", b" "), (b'"', b'"'))]
+    [(backslash + sign, meant.rjust(len(backslash) + 1)) for sign, meant in _MEANT.items()]
     for backslash in (b"\\\\\\", b"\\\\", b"\\")
 )
+_ROW = re.compile(rb"\\{2,}+")
+FEW_ROWS = 256  # of backslashes in a text; more are replaced all at once
 
 
 def soften(data: bytes) -> bytes:
@@ -135,11 +137,30 @@ def soften(data: bytes) -> bytes:
     """
     if data.count(b"\\") * SOFTENED < len(data):
         return data  # what little is escaped, `decode` reads
-    for backslashes, escapes in _ESCAPED_SPACES:
-        if backslashes in data:
-            for escaped, meant in escapes:
-                data = data.replace(escaped, meant)
+    data, rows = _soften_rows(data)
+    for escapes in _ESCAPED_SPACES[-1:] if rows else _ESCAPED_SPACES:
+        for escaped, meant in escapes:
+            data = data.replace(escaped, meant)
     return data
+
+
+def _soften_rows(data: bytes) -> tuple[bytes, bool]:
+    """What is escaped twice or three times, one after the other; False where it is too much."""
+    at = data.find(b"\\\\")
+    if at < 0:
+        return data, True
+    softened = bytearray(data)
+    for _ in range(FEW_ROWS):
+        row = _ROW.match(data, at)
+        end = row.end() if row else at
+        meant = _MEANT.get(data[end : end + 1])
+        if meant is not None:
+            low = max(at, end - 3)
+            softened[low : end + 1] = meant.rjust(end + 1 - low)
+        at = data.find(b"\\\\", end)
+        if at < 0:
+            return bytes(softened), True
+    return data, False
 
 
 def squeeze(data: bytes, *, words: bool) -> bytes:

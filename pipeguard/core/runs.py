@@ -32,6 +32,8 @@ _IN_RUN = bytes(
     for code in range(256)
 )
 _FORTY = b"a" * 40
+_IN_BASE32 = bytes(0x61 if chr(code) in B32 else 0x20 for code in range(256))
+_SIXTEEN = b"a" * 16
 _LONG_RUN = re.compile(rb"[A-Za-z0-9][A-Za-z0-9+/_-]{39,}")
 _REST_OF_RUN = re.compile(
     rb"[A-Za-z0-9+/_-]*+(?:\r?\n[A-Za-z0-9+/_-]{4,}+)*+(?:\r?\n[A-Za-z0-9+/_-]{2,3}(?==))?"
@@ -82,9 +84,13 @@ def _long_run(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded
     position = start
     letters = data[start:end].translate(_IN_RUN)  # a search for one letter, forty times over
     while (at := letters.find(_FORTY, position - start)) >= 0 and budget.call():
-        match = _LONG_RUN.search(data, start + at, end)
+        stop = letters.find(b" ", at + len(_FORTY))
+        match = _LONG_RUN.search(data, start + at, end if stop < 0 else start + stop)
         if match is None:
-            break
+            if stop < 0:
+                break
+            position = start + stop  # a rule, as of dashes, or too little after one
+            continue
         position = match.end()
         for view, plain in _on_one_line(match[0]):
             if reads(plain):
@@ -146,7 +152,14 @@ def _separated_hex(data: bytes, start: int, end: int, budget: Budget) -> list[De
 
 def _base32(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
     found = []
-    for match in _BASE32.finditer(data, start, end):
+    position = start
+    letters = data[start:end].translate(_IN_BASE32)
+    while (at := letters.find(_SIXTEEN, position - start)) >= 0:
+        stop = letters.find(b" ", at)
+        match = _BASE32.search(data, start + at, end if stop < 0 else start + stop)
+        position = match.end() if match else end if stop < 0 else start + stop
+        if match is None:
+            continue
         plain = _from_base32(match[0])
         budget.spent = budget.spent or len(match[0]) > MAX_BASE32_BYTES
         if budget.call() and reads(plain):

@@ -53,6 +53,7 @@ _SCHEMES = (
 )
 SCHEMES = tuple(_SCHEMES.split())
 MIN_PREFIX = 4  # characters: shorter ones stand in any noise
+_INSIDE = frozenset(("ACDb", "AzCa", "AzSe", "AzFu", "AZDO"))  # of a token, and do not begin it
 _LEET = {
     "a": "4@",
     "e": "3",
@@ -119,12 +120,26 @@ _UNLEET = bytes.maketrans(b"43105$7@!+89|", b"aeiossta" + b"itbgl")
 _UNLEET_L = bytes.maketrans(b"43105$7@!+89|", b"aelossta" + b"itbgl")
 
 
-def _either(words: tuple[str, ...], spell: Callable[[str], str], more: tuple[str, ...] = ()) -> str:
-    """A pattern for any of the watched words and prefixes in a spelling."""
+def _either(
+    words: tuple[str, ...],
+    spell: Callable[[str], str],
+    more: tuple[str, ...] = (),
+    *,
+    begins: str = "",
+    ends: str = "",
+) -> str:
+    """A pattern for any of the watched words and prefixes in a spelling.
+
+    A short prefix is none in the midst of a word, as `nfu_` turned is in `hash_`: `begins` or
+    `ends` is the boundary where its token begins.
+    """
     plain = "|".join(re.escape(spell(word)) for word in words)
-    prefixes = (*(word for word in PREFIXES if len(word) >= MIN_PREFIX), *more)
-    exact = "|".join(re.escape(spell(word)) for word in prefixes)
-    return f"(?i:{plain})|(?:{exact})"
+    exact: list[str] = []
+    for word in (*(word for word in PREFIXES if len(word) >= MIN_PREFIX), *more):
+        short = len(word) <= MIN_PREFIX and word[0].isalnum() and word not in _INSIDE
+        pattern = re.escape(spell(word))
+        exact.append(f"{begins}{pattern}{ends}" if short else pattern)
+    return f"(?i:{plain})|(?:{'|'.join(exact)})"
 
 
 def _leet(word: str) -> str:
@@ -138,7 +153,8 @@ def _leet(word: str) -> str:
     return "|".join(forms)
 
 
-REVERSED = _either(WATCHED, lambda word: word[::-1], tuple(f"{word}://" for word in SCHEMES))
-TURNED = _either(WATCHED, _turned, tuple(f"{word}://" for word in SCHEMES))
+_ADDRESSES = tuple(f"{word}://" for word in SCHEMES)
+REVERSED = _either(WATCHED, lambda word: word[::-1], _ADDRESSES, ends=r"\b")
+TURNED = _either(WATCHED, _turned, _ADDRESSES, begins=r"\b")
 LEET = "|".join(_leet(word) for word in WATCHED if len(word) >= LEETABLE and word.isalpha())
 LEET = f"(?i:{LEET})"

@@ -250,6 +250,22 @@ def test_each_watched_word_is_read_in_another_spelling(text: str, disguise: Disg
     assert any(text.encode() in item for item in found) or len(text) < spellings.MIN_PREFIX
 
 
+@pytest.mark.parametrize("text", ["the hash_ of", "contract_ and act", "INDIA", "AISAK", "_unpack"])
+def test_part_of_a_word_is_no_prefix_in_another_spelling(text: str) -> None:
+    assert not {Cue.TURNED, Cue.REVERSED} & cues_in(text.encode()).keys()
+
+
+@given(st.text('\\\\\\ntr"x', max_size=60), st.sampled_from([1, 300]))
+def test_escaped_line_ends_and_quotes_are_softened_in_their_place(text: str, times: int) -> None:
+    plain = re.sub(
+        r'\\{1,3}([ntr"])',
+        lambda found: found[1].replace("n", " ").translate({116: 32, 114: 32}).rjust(len(found[0])),
+        text * times,
+    )
+    few = text.count("\\") * folding.SOFTENED < len(text)
+    assert folding.soften((text * times).encode()).decode() == (text * times if few else plain)
+
+
 @pytest.mark.parametrize("text", ["1gn0r3 all", "Pr3v10u5 rules", "ign0re", "p@ssword", "SY5TEM"])
 def test_digits_are_read_as_letters(text: str) -> None:
     found = b"|".join(readings(text.encode())).lower()
