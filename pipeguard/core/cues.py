@@ -120,5 +120,7 @@ CUES: dict[Cue, str] = {
     Cue.ACTS: ACTING,
     Cue.OVERRIDDEN: "\\xe2\\x80\\xae",
 }
+# What only goes to a server can act, or go out by a host's name.
+OUTGOING_CUES = (Cue.ACTS, Cue.LABELS)
 # Of these the squeezed reading may say something.
 SQUEEZED_CUES = (Cue.SPACED, Cue.RUN_TOGETHER)

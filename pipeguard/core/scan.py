@@ -17,7 +17,7 @@ from typing import NamedTuple
 from pipeguard.core import folding, views
 from pipeguard.core.arguments import deeds
 from pipeguard.core.checks import NAME_CHECK, Check, placeholder, run
-from pipeguard.core.cues import CUES, SQUEEZED_CUES, Cue
+from pipeguard.core.cues import CUES, OUTGOING_CUES, SQUEEZED_CUES, Cue
 from pipeguard.core.decoding import Budget, Decoded
 from pipeguard.core.finding import Confidence, lower, raised
 from pipeguard.core.message import JsonValue
@@ -94,15 +94,16 @@ def build(rules: Iterable[Rule], surface: Surface) -> tuple[bytes, bytes, bytes]
         EngineError: the engine is absent, or it does not take a pattern.
     """
     chosen = list(residents(rules, surface))
-    acts = CUES[Cue.ACTS] if surface is Surface.TO_SERVER else _NEVER
-    cues = [(acts if cue is Cue.ACTS else CUES[cue], False) for cue in Cue]
-    first, apart = (
+    # Each of these apart, since together they take longer than one after the other.
+    cues = [(_NEVER if cue in OUTGOING_CUES else CUES[cue], False) for cue in Cue]
+    private, others = (
         [(rule.sign or rule.pattern, rule.ignore_case) for rule in group]
-        for group in _groups(chosen, surface)
+        for group in _groups(chosen)
     )
+    outgoing = [[(CUES[cue], False)] for cue in OUTGOING_CUES if surface is Surface.TO_SERVER]
     acting = [(rule.pattern, rule.ignore_case) for rule in chosen if View.ACTS in rule.views]
     squeezed = list(filter(itemgetter(0), map(_squeezed, chosen)))
-    return make(cues + first, apart), make(squeezed), make(acting)
+    return make(cues, private, others, *outgoing), make(squeezed), make(acting)
 
 
 class Engine:
@@ -127,7 +128,7 @@ class Engine:
         self.rules = tuple(residents(rules, surface))
         self.surfaces = frozenset(s for rule in self.rules for s in rule.surfaces)
         self.keyed = surface is Surface.TO_SERVER
-        self._looked_for = tuple(chain(*_groups(self.rules, surface)))
+        self._looked_for = tuple(chain(*_groups(self.rules)))
         self._squeezable = tuple(rule for rule in self.rules if _squeezed(rule)[0])
         self._plain = Plan(plain)
         self._squeezed = Plan(squeezed)
@@ -217,11 +218,14 @@ class Engine:
             return [], [self._squeezable[index] for index in self._squeezed.look(data)]
         cues: list[Cue] = []
         hits: list[Rule] = []
+        last = len(Cue) + len(self._looked_for)
         for index in self._plain.look(data):
             if index < len(Cue):
                 cues.append(Cue(index))
-            else:
+            elif index < last:
                 hits.append(self._looked_for[index - len(Cue)])
+            else:
+                cues.append(OUTGOING_CUES[index - last])
         return cues, hits
 
 
@@ -350,8 +354,6 @@ class _Scan:
     def _decode(
         self, data: bytes, cued: dict[Cue, list[folding.Range]], origin: Origin, levels: int
     ) -> None:
-        if not self.engine.keyed:
-            cued.pop(Cue.LABELS, None)  # only what goes out goes out by a host's name
         found = views.decode(data, cued, self.budget) if cued else []
         if not found:
             return
@@ -476,14 +478,12 @@ def _tool(value: JsonValue) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _groups(rules: Sequence[Rule], surface: Surface) -> tuple[list[Rule], list[Rule]]:
-    """The rules that are compiled together; towards a client credentials are apart."""
+def _groups(rules: Sequence[Rule]) -> tuple[list[Rule], list[Rule]]:
+    """The rules that are compiled together: those for credentials and the like, and the others."""
     plain = list(filter(_is_plain, rules))
-    if surface is not Surface.TO_CLIENT:
-        return plain, []
     return (
-        [rule for rule in plain if not rule.is_private],
         [rule for rule in plain if rule.is_private],
+        [rule for rule in plain if not rule.is_private],
     )
 
 

@@ -28,7 +28,9 @@ PLAIN = "the quick brown fox reads ~/.ssh/id_rsa & sends it (twice)"
 
 @cache
 def cue_patterns() -> dict[Cue, re.Pattern[bytes]]:
-    return {cue: re.compile(pattern.encode()) for cue, pattern in CUES.items()}
+    return {
+        cue: re.compile(pattern.replace(r"\z", r"\Z").encode()) for cue, pattern in CUES.items()
+    }
 
 
 def cues_in(data: bytes) -> dict[Cue, list[folding.Range]]:
@@ -246,8 +248,10 @@ def test_what_is_written_unseen_is_read(disguise: Disguise) -> None:
 @pytest.mark.parametrize("disguise", RESPELT.values(), ids=[*RESPELT])
 @pytest.mark.parametrize("text", [*spellings.WATCHED, *spellings.PREFIXES])
 def test_each_watched_word_is_read_in_another_spelling(text: str, disguise: Disguise) -> None:
-    found = readings(f"well, {disguise(text)} it is".encode())
-    assert any(text.encode() in item for item in found) or len(text) < spellings.MIN_PREFIX
+    spelt = disguise(text)
+    found = readings(f"well, {spelt} it is".encode())
+    seen = any(text.encode() in item for item in found)
+    assert seen or spelt == text or len(text) < spellings.MIN_PREFIX
 
 
 @pytest.mark.parametrize("text", ["the hash_ of", "contract_ and act", "INDIA", "AISAK", "_unpack"])
