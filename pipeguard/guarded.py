@@ -20,6 +20,7 @@ from pipeguard.core.finding import Direction, Kind, Verdict
 from pipeguard.core.fingerprint import Pin
 from pipeguard.core.guard import Engines, Guard
 from pipeguard.core.message import STACK_BYTES, JsonObject, Message, parse
+from pipeguard.core.places import Surface
 from pipeguard.core.session import Session
 from pipeguard.errors import LaunchError, PipeGuardError, PolicyError, Refusal, StateError
 from pipeguard.launch.child import Child
@@ -164,6 +165,7 @@ class Guarded:
     def _to_server(self) -> None:
         """Until the client hangs up; what is asked when the server is gone is answered."""
         hung_up = False
+        self._load(Surface.TO_SERVER)
         try:
             while not hung_up:
                 try:
@@ -180,6 +182,7 @@ class Guarded:
 
     def _to_client(self) -> None:
         """Until the server's last word, also when the client does not listen any more."""
+        self._load(Surface.TO_CLIENT)  # while the server boots
         try:
             pump(self._session, Direction.TO_CLIENT, self._server, self._client, self._record)
         except ChannelClosed:
@@ -192,6 +195,10 @@ class Guarded:
             self._answer_all()
         finally:
             self._news.put(_News.DRAINED)
+
+    def _load(self, surface: Surface) -> None:
+        with suppress(PipeGuardError):  # each frame meets it again, and is refused
+            self._guard.load(surface)
 
     def _answer_all(self) -> None:
         with suppress(ChannelClosed):

@@ -66,6 +66,7 @@ EXCEPTIONS = {  # module of the core, what else it imports: with the reason
     ("core.samples", "random"): "Random(seed): the samples of rules, the same on every run",
     ("core.digest", "_sha2"): "SHA-256, without OpenSSL",
     ("core.digest", "_sha256"): "the same, in CPython 3.11",
+    ("core.plan", "threading"): "Lock: threads share the databases, which are loaded once",
     ("core.session", "threading"): "Lock: the two threads of the pump share a Session",
     ("core.vault", "threading"): "Lock: one of them takes secrets out, the other puts them back",
     ("core.flows", "threading"): "Lock: they share what came back, too",

@@ -31,13 +31,13 @@ class Cue(IntEnum):
     QUOTED_PRINTABLE = 12
     SELECTORS = 13  # bytes as variation selectors
     BITS = 14  # bits as invisible characters
-    LABELS = 15  # of a host name, or the like
-    COMPRESSED = 16
-    TURNED = 17  # by thirteen letters
-    REVERSED = 18
-    LEET = 19
-    ACTS = 20  # something that acts: core.arguments
-    OVERRIDDEN = 21  # text that is shown from right to left
+    COMPRESSED = 15
+    TURNED = 16  # by thirteen letters
+    REVERSED = 17
+    LEET = 18
+    OVERRIDDEN = 19  # text that is shown from right to left
+    LABELS = 20  # of a host name, or the like
+    ACTS = 21  # something that acts: core.arguments
 
 
 B64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -120,7 +120,7 @@ CUES: dict[Cue, str] = {
     Cue.ACTS: ACTING,
     Cue.OVERRIDDEN: "\\xe2\\x80\\xae",
 }
-# What only goes to a server can act, or go out by a host's name.
-OUTGOING_CUES = (Cue.ACTS, Cue.LABELS)
+# What only goes to a server can act, or go out by a host's name. They stand last.
+OUTGOING_CUES = (Cue.LABELS, Cue.ACTS)
 # Of these the squeezed reading may say something.
 SQUEEZED_CUES = (Cue.SPACED, Cue.RUN_TOGETHER)

@@ -91,6 +91,15 @@ class Guard:
         self._learned: dict[PinKey, Pin] = {}
         self._tools: dict[str, tuple[Pin | None, Tool]] = {}
 
+    def load(self, surface: Surface) -> None:
+        """Load what the texts of a surface are looked through with, before the first comes.
+
+        Raises:
+            EngineError: compiled rules are not whole; the first text would then be refused.
+        """
+        for engine in self.scanners[surface]:
+            engine.load()
+
     def repin(self, pins: Mapping[PinKey, Pin]) -> frozenset[str]:
         """Take over what the store holds now.
 

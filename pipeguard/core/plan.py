@@ -8,8 +8,10 @@ for core.scan.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
+from functools import partial
+from threading import Lock
 from typing import Any
 
 from pipeguard.errors import EngineError
@@ -18,12 +20,13 @@ _QUANTIFIER = re.compile(r"(?:[?*+]|\{\d*,?\d*\})?\??")
 _CONTEXT = r"(?:\A|"  # a group that says what may stand before: the start of the text, or else
 
 
-def make(*groups: Sequence[tuple[str, bool]]) -> bytes:
+def make(groups: Mapping[int, Sequence[tuple[str, bool]]]) -> bytes:
     """Compile patterns for this machine's processor.
 
     Args:
-        groups: of patterns, each with whether it ignores the case of ASCII letters. Each group
-            is a database of its own: some take minutes together that take seconds apart.
+        groups: of patterns, each with whether it ignores the case of ASCII letters, by the number
+            that the first of a group is told by. Each group is a database of its own: some take
+            minutes together that take seconds apart, and a pass over both is then the slower one.
 
     Returns:
         What `Plan` loads.
@@ -31,14 +34,8 @@ def make(*groups: Sequence[tuple[str, bool]]) -> bytes:
     Raises:
         EngineError: the engine is absent, or it does not take a pattern.
     """
-    blobs: list[bytes] = []
-    first = 0
-    for patterns in groups:
-        if patterns or not blobs:
-            blobs.append(_compiled(patterns, first))
-        first += len(patterns)
-    if len(blobs) == 1:
-        return blobs[0]
+    blobs = [_compiled(patterns, first) for first, patterns in groups.items() if patterns]
+    blobs = blobs or [_compiled([], 0)]
     return b"".join((_SEVERAL, *(len(blob).to_bytes(8, "big") + blob for blob in blobs)))
 
 
@@ -60,43 +57,93 @@ def _compiled(patterns: Sequence[tuple[str, bool]], first: int) -> bytes:
 _SEVERAL = b"several\n"
 
 
-def _apart(blob: bytes) -> Iterator[bytes]:
-    if not blob.startswith(_SEVERAL):
-        yield blob
-        return
+def apart(blob: bytes) -> Iterator[bytes]:
+    """The databases that `make` made."""
     at = len(_SEVERAL)
+    if not blob.startswith(_SEVERAL) or at == len(blob):
+        raise EngineError("compiled rules do not load: they are none")
     while at < len(blob):
         end = at + 8 + int.from_bytes(blob[at : at + 8], "big")
         yield blob[at + 8 : end]
         at = end
 
 
-class Plan:
-    """Compiled patterns. One thread at a time may use it."""
+class Database:
+    """One database, loaded when something is first looked for in it; for all threads."""
 
-    def __init__(self, blob: bytes) -> None:
-        """Load what `make` made.
+    __slots__ = ("_again", "_loaded", "_lock", "_read")
+
+    def __init__(self, read: Callable[[], bytes], again: Callable[[], bytes]) -> None:
+        """Know where it is read from.
+
+        Args:
+            read: gives it.
+            again: gives it where what was read does not load.
+        """
+        self._read: Callable[[], bytes] | None = read
+        self._again = again
+        self._lock = Lock()
+        self._loaded: Any = None
+
+    def loaded(self) -> Any:
+        """The engine's own.
 
         Raises:
             EngineError: it is not whole, or made for another processor.
         """
-        hyperscan = _hyperscan()
-        self._databases: list[Any] = []
-        try:
-            for part in _apart(blob):
-                database = hyperscan.loadb(part, hyperscan.HS_MODE_BLOCK)
-                database.scratch = hyperscan.Scratch(database)  # without it, every scan fails
-                self._databases.append(database)
-        except hyperscan.HyperscanError as error:
-            raise EngineError(f"compiled rules do not load: {type(error).__name__}") from None
-        self._scratches: list[Any] = [database.scratch for database in self._databases]
+        with self._lock:
+            if self._read is not None:
+                try:
+                    self._loaded = _load(self._read())
+                except EngineError:
+                    self._loaded = _load(self._again())
+                self._read = None
+            return self._loaded
+
+
+def _load(blob: bytes) -> Any:
+    hyperscan = _hyperscan()
+    try:
+        database = hyperscan.loadb(blob, hyperscan.HS_MODE_BLOCK)
+        database.scratch = hyperscan.Scratch(database)  # without it, every scan fails
+    except hyperscan.HyperscanError as error:
+        raise EngineError(f"compiled rules do not load: {type(error).__name__}") from None
+    return database
+
+
+class Plan:
+    """Compiled patterns. One thread at a time may use it."""
+
+    def __init__(self, databases: bytes | Sequence[Database]) -> None:
+        """Take what `make` made, or databases of it that are loaded when they are needed.
+
+        Raises:
+            EngineError: what was made is not whole, or made for another processor.
+        """
+        self._scratches: list[tuple[Any, Any]] = []
         self._hits: list[int] = []
         self._on_match = self._make_handler()
+        if isinstance(databases, bytes):
+            parts = [partial(bytes, part) for part in apart(databases)]
+            self._databases: Sequence[Database] = [Database(part, part) for part in parts]
+            self.load()
+        else:
+            self._databases = databases
+
+    def load(self) -> None:
+        """Load the databases, where something is going to be looked for soon.
+
+        Raises:
+            EngineError: one is not whole, or made for another processor.
+        """
+        if not self._scratches:
+            loaded = [database.loaded() for database in self._databases]
+            self._scratches = [(one, _hyperscan().Scratch(one)) for one in loaded]
 
     def share(self) -> Plan:
         """The same patterns for another thread: scratches of its own over the databases."""
         other = copy(self)
-        other._scratches = [_hyperscan().Scratch(database) for database in self._databases]
+        other._scratches = []
         other._hits = []
         other._on_match = other._make_handler()
         return other
@@ -116,8 +163,10 @@ class Plan:
         """
         hits = self._hits
         hits.clear()
+        if not self._scratches:
+            self.load()
         try:
-            for database, scratch in zip(self._databases, self._scratches, strict=True):
+            for database, scratch in self._scratches:
                 database.scan(data, self._on_match, 0, None, scratch)
         except Exception as error:  # the binding has a class for each of its errors
             raise EngineError(f"the scan engine failed: {type(error).__name__}") from error

@@ -8,8 +8,9 @@ the hit on, the rule's own expression is run. The same pass finds the cues of en
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
+from functools import cached_property
 from itertools import chain
 from operator import itemgetter
 from typing import NamedTuple
@@ -57,7 +58,6 @@ class Seen(NamedTuple):
     unfinished: bool
 
 
-_NEVER = r"\xff{9}"  # no byte of UTF-8
 NOTHING = Seen([], undecoded=False, unfinished=False)
 
 
@@ -75,8 +75,13 @@ def home(rule: Rule, surface: Surface) -> Surface:
 
 def residents(rules: Iterable[Rule], engine: Surface) -> Iterator[Rule]:
     """The rules of one engine, each with those of its surfaces that it is run over there."""
+    known: dict[tuple[frozenset[Surface], bool], frozenset[Surface]] = {}
     for rule in rules:
-        surfaces = frozenset(over for over in rule.surfaces if home(rule, over) is engine)
+        kind = rule.surfaces, rule.is_private
+        surfaces = known.get(kind)
+        if surfaces is None:
+            surfaces = frozenset(over for over in rule.surfaces if home(rule, over) is engine)
+            known[kind] = surfaces
         if surfaces == rule.surfaces:
             yield rule
         elif surfaces:
@@ -94,16 +99,64 @@ def build(rules: Iterable[Rule], surface: Surface) -> tuple[bytes, bytes, bytes]
         EngineError: the engine is absent, or it does not take a pattern.
     """
     chosen = list(residents(rules, surface))
-    # Each of these apart, since together they take longer than one after the other.
-    cues = [(_NEVER if cue in OUTGOING_CUES else CUES[cue], False) for cue in Cue]
     private, others = (
         [(rule.sign or rule.pattern, rule.ignore_case) for rule in group]
         for group in _groups(chosen)
     )
-    outgoing = [[(CUES[cue], False)] for cue in OUTGOING_CUES if surface is Surface.TO_SERVER]
+    # Each of these apart, since together they take longer than one after the other.
+    groups = {0: [(CUES[cue], False) for cue in Cue if cue not in OUTGOING_CUES]}
+    if surface is Surface.TO_SERVER:
+        groups |= {int(cue): [(CUES[cue], False)] for cue in OUTGOING_CUES}
+    groups |= {len(Cue): private, len(Cue) + len(private): others}
     acting = [(rule.pattern, rule.ignore_case) for rule in chosen if View.ACTS in rule.views]
     squeezed = list(filter(itemgetter(0), map(_squeezed, chosen)))
-    return make(cues, private, others, *outgoing), make(squeezed), make(acting)
+    return make(groups), make({0: squeezed}), make({0: acting})
+
+
+class Residents:
+    """The rules of one engine, read when one of them is first asked for.
+
+    Attributes:
+        surface: whose home it is.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Iterable[Rule]],
+        surface: Surface,
+        surfaces: frozenset[Surface] | None = None,
+    ) -> None:
+        """Know where rules are read from, and maybe already what they are run over."""
+        self.surface = surface
+        self._read = read
+        self._surfaces = surfaces
+
+    @cached_property
+    def rules(self) -> tuple[Rule, ...]:
+        """All of them, in the order in which they were given."""
+        return tuple(residents(self._read(), self.surface))
+
+    @property
+    def surfaces(self) -> frozenset[Surface]:
+        """All that any of them is run over."""
+        if self._surfaces is None:
+            self._surfaces = frozenset(over for rule in self.rules for over in rule.surfaces)
+        return self._surfaces
+
+    @cached_property
+    def looked_for(self) -> tuple[Rule, ...]:
+        """Those that are run over texts as they are, in the order of their patterns."""
+        return tuple(chain(*_groups(self.rules)))
+
+    @cached_property
+    def squeezable(self) -> tuple[Rule, ...]:
+        """Those that are run over texts without spaces, in the order of their patterns."""
+        return tuple(rule for rule in self.rules if _squeezed(rule)[0])
+
+    @cached_property
+    def acting(self) -> tuple[Rule, ...]:
+        """Those that are run over what arguments do, in the order of their patterns."""
+        return tuple(rule for rule in self.rules if View.ACTS in rule.views)
 
 
 class Engine:
@@ -111,30 +164,49 @@ class Engine:
 
     Attributes:
         surface: whose home it is.
-        rules: in the order of their patterns.
         surfaces: all that any of its rules is run over.
         keyed: True where texts are read as `key: value`, as they go to a server.
     """
 
     def __init__(
-        self, rules: Iterable[Rule], surface: Surface, plain: bytes, squeezed: bytes, acts: bytes
+        self,
+        rules: Iterable[Rule] | Residents,
+        surface: Surface,
+        plain: bytes | Plan,
+        squeezed: bytes | Plan,
+        acts: bytes | Plan,
     ) -> None:
-        """Load what `build` made of the same rules.
+        """Take what `build` made of the same rules.
 
         Raises:
             EngineError: the databases are not for these rules or this processor.
         """
+        if not isinstance(rules, Residents):
+            given = tuple(rules)
+            rules = Residents(lambda: given, surface)
         self.surface = surface
-        self.rules = tuple(residents(rules, surface))
-        self.surfaces = frozenset(s for rule in self.rules for s in rule.surfaces)
+        self.surfaces = rules.surfaces
         self.keyed = surface is Surface.TO_SERVER
-        self._looked_for = tuple(chain(*_groups(self.rules)))
-        self._squeezable = tuple(rule for rule in self.rules if _squeezed(rule)[0])
-        self._plain = Plan(plain)
-        self._squeezed = Plan(squeezed)
-        self._acting = tuple(rule for rule in self.rules if View.ACTS in rule.views)
-        self._acts = Plan(acts)
+        self._residents = rules
+        self._plain = plain if isinstance(plain, Plan) else Plan(plain)
+        self._squeezed = squeezed if isinstance(squeezed, Plan) else Plan(squeezed)
+        self._acts = acts if isinstance(acts, Plan) else Plan(acts)
         self._compiled: dict[tuple[str, bool | None], re.Pattern[bytes]] = {}
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """Its rules, in the order in which they were given."""
+        return self._residents.rules
+
+    def load(self) -> None:
+        """Load what any text is looked through with, so that the first need not wait for it.
+
+        Raises:
+            EngineError: a database is not whole, or made for another processor.
+        """
+        self._plain.load()
+        if self.keyed:
+            self._squeezed.load()
 
     def clone(self) -> Engine:
         """The same rules for another thread."""
@@ -201,7 +273,7 @@ class Engine:
 
     def look_at_acts(self, data: bytes) -> list[Rule]:
         """Which rules could match in the lines that tell what arguments do."""
-        return [self._acting[index] for index in self._acts.look(data)]
+        return [self._residents.acting[index] for index in self._acts.look(data)]
 
     def value(self, rule: Rule) -> re.Pattern[bytes]:
         """The part of the rule's expression that is the secret, for one that stands alone."""
@@ -215,17 +287,14 @@ class Engine:
     def look(self, data: bytes, *, squeezed: bool) -> tuple[list[Cue], list[Rule]]:
         """Which cues stand in a block, and which rules could match in it."""
         if squeezed:
-            return [], [self._squeezable[index] for index in self._squeezed.look(data)]
+            return [], [self._residents.squeezable[index] for index in self._squeezed.look(data)]
         cues: list[Cue] = []
         hits: list[Rule] = []
-        last = len(Cue) + len(self._looked_for)
         for index in self._plain.look(data):
             if index < len(Cue):
                 cues.append(Cue(index))
-            elif index < last:
-                hits.append(self._looked_for[index - len(Cue)])
             else:
-                cues.append(OUTGOING_CUES[index - last])
+                hits.append(self._residents.looked_for[index - len(Cue)])
         return cues, hits
 
 

@@ -7,9 +7,13 @@ rules are compiled anew. That the cache cannot be written is no error, only slow
 
 The file::
 
-    magic, key (32 bytes), SHA-256 of the table (32 bytes)
-    table: for each of ten parts its length (8 bytes, big-endian) and its CRC-32
-    the parts: the rules' records as JSON; three databases for each of three surfaces
+    magic, key (32 bytes), SHA-256 of the index (32 bytes), length of the index (4 bytes)
+    index, in JSON: for each part its length and its CRC-32; of which parts each surface's three
+        plans are made
+    the parts: the rules' records as JSON; databases, each once
+
+A part is read when it is first needed: a session that only looks at results reads no rule before
+one matches. The file stays open until then, so that nobody changes it in between.
 """
 
 # pathlib costs 5 ms, and a server is waiting
@@ -21,6 +25,7 @@ import stat
 import sys
 import threading
 from contextlib import contextmanager, suppress
+from functools import cache, partial
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -28,6 +33,7 @@ from pipeguard.core import rules, scan
 from pipeguard.core.digest import sha256
 from pipeguard.core.guard import Engines
 from pipeguard.core.places import Surface
+from pipeguard.core.plan import Database, Plan, apart
 from pipeguard.errors import EngineError
 from pipeguard.folders import cache_folder
 from pipeguard.rulebook import load_rules, sources
@@ -40,7 +46,7 @@ if TYPE_CHECKING:
     from pipeguard.core.rules import Rule
     from pipeguard.rulebook import Source
 
-MAGIC = b"pipeguard compiled rules 3\n"
+MAGIC = b"pipeguard compiled rules 4\n"
 KEPT_FILES = 4  # one for each version, engine and set of rules in use at once
 MAX_PART_BYTES = 256 * 2**20  # more is no file of ours
 _SURFACES = (Surface.TO_SERVER, Surface.TO_CLIENT, Surface.DEFINITIONS)
@@ -49,9 +55,8 @@ _DRAFT = ".rules-"
 STDERR = 2
 MOST_DESCRIPTORS = 4096  # that a process which compiles has open: it has just begun
 _MAKERS = ("cues.py", "plan.py", "rules.py", "scan.py", "spellings.py")
-_ROW_BYTES = 8 + 4
-_TABLE_BYTES = (1 + 3 * len(_SURFACES)) * _ROW_BYTES
-_HEAD_BYTES = len(MAGIC) + 32 + 32
+_HEAD_BYTES = len(MAGIC) + 32 + 32 + 4
+MAX_INDEX_BYTES = 2**16
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -76,26 +81,39 @@ def engines(packs: Sequence[Source] | None = None, folder: str | None = None) ->
     key = _key(packs)
     name = f"rules-{key.hex()[:16]}.compiled"
     try:
-        return _read(folder, name, key)
+        return _read(folder, name, key, packs)
     except (OSError, _Doubt):
         pass
     with _alone(folder):
         try:
-            return _read(folder, name, key)  # another process may have compiled them meanwhile
+            return _read(
+                folder, name, key, packs
+            )  # another process may have compiled them meanwhile
         except (OSError, _Doubt):
-            return _compile(packs, folder, name, key)
+            made = _compile(packs, folder, name, key)
+        try:
+            return _read(folder, name, key, packs)  # so that only what is needed stays in memory
+        except (OSError, _Doubt):
+            return _engines(made)
 
 
-def _compile(packs: Sequence[Source], folder: str, name: str, key: bytes) -> Engines:
+def _compile(packs: Sequence[Source], folder: str, name: str, key: bytes) -> _Made:
     import json
 
     chosen = load_rules(packs)
-    blobs = [blob for three in _build(chosen) for blob in three]
     records = [rules.as_record(rule) | _UNREAD for rule in chosen]
-    parts = [json.dumps(records, separators=(",", ":")).encode(), *blobs]
+    parts = [json.dumps(records, separators=(",", ":")).encode()]
+    numbers: dict[bytes, int] = {}
+    layout: list[_Layout] = []
+    for surface, blobs in zip(_SURFACES, _build(chosen), strict=True):
+        # What two surfaces look for is the same database, and stands there once.
+        plans = [[numbers.setdefault(one, len(numbers) + 1) for one in apart(b)] for b in blobs]
+        over = {over.value for rule in scan.residents(chosen, surface) for over in rule.surfaces}
+        layout.append((sorted(over), plans))
+    made = _Made([*parts, *numbers], layout)
     with suppress(OSError, _Doubt):  # then the next start compiles again
-        _write(folder, name, key, parts)
-    return _engines(_rules(parts[0]), iter(blobs))
+        _write(folder, name, key, made)
+    return made
 
 
 # What only people read of a rule; they read it from its pack.
@@ -176,10 +194,87 @@ class _Worker:
             self._process = 0
 
 
-def _engines(chosen: Sequence[Rule], blobs: Iterator[bytes]) -> Engines:
-    made = [
-        scan.Engine(chosen, surface, next(blobs), next(blobs), next(blobs)) for surface in _SURFACES
-    ]
+_Layout = tuple[list[str], list[list[int]]]  # what an engine is run over, the parts of its plans
+
+
+class _Made:
+    """The parts of a file, in memory."""
+
+    def __init__(self, parts: list[bytes], layout: list[_Layout]) -> None:
+        self.parts = parts
+        self.layout = layout
+
+    def part(self, number: int) -> bytes:
+        """A part of it."""
+        return self.parts[number]
+
+    def again(self, number: int) -> bytes:
+        """The same: there is no other."""
+        return self.parts[number]
+
+
+class _Kept:
+    """The parts of a file that is believed, read when they are asked for.
+
+    One that turns out to be damaged, or for another processor, is made anew with all others.
+    """
+
+    def __init__(
+        self, descriptor: int, begin: int, rows: list[tuple[int, int]], layout: list[_Layout]
+    ) -> None:
+        self.layout = layout
+        self._descriptor = descriptor
+        self._rows = rows
+        self._begins = [begin + sum(size for size, _ in rows[:at]) for at in range(len(rows))]
+        self._lock = threading.Lock()
+        self._made: _Made | None = None
+        self.remake: Callable[[], _Made] | None = None
+
+    def part(self, number: int) -> bytes:
+        """A part of it, as it was written."""
+        with self._lock:
+            try:
+                os.lseek(self._descriptor, self._begins[number], os.SEEK_SET)
+                size, check = self._rows[number]
+                part = _take(self._descriptor, size)
+                if crc32(part) == check:  # against malice the file's owner and rights are checked
+                    return part
+            except (OSError, _Doubt):
+                pass
+        return self.again(number)
+
+    def again(self, number: int) -> bytes:
+        """A part of what is made anew.
+
+        Raises:
+            EngineError: it is another thing than what was kept.
+        """
+        with self._lock:
+            if self._made is None and self.remake is not None:
+                self._made = self.remake()
+            if self._made is None or self._made.layout != self.layout:
+                raise EngineError("the compiled rules are damaged. Start again.")
+            return self._made.part(number)
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)
+
+
+def _engines(kept: _Made | _Kept) -> Engines:
+    """The engines over the parts of a file, of which nothing is read yet."""
+
+    @cache
+    def chosen() -> tuple[Rule, ...]:
+        return _rules(kept)
+
+    @cache
+    def database(number: int) -> Database:
+        return Database(partial(kept.part, number), partial(kept.again, number))
+
+    made = []
+    for surface, (over, plans) in zip(_SURFACES, kept.layout, strict=True):
+        held = scan.Residents(chosen, surface, frozenset(map(Surface, over)))
+        made.append(scan.Engine(held, surface, *(Plan([*map(database, one)]) for one in plans)))
     return Engines(*made)
 
 
@@ -221,8 +316,8 @@ def _engine() -> tuple[str, str]:
     return getattr(hyperscan, "__version__", ""), str(probe.info())
 
 
-def _read(folder: str, name: str, key: bytes) -> Engines:
-    """Load a file, if it is to be believed.
+def _read(folder: str, name: str, key: bytes, packs: Sequence[Source]) -> Engines:
+    """Open a file, if it is to be believed.
 
     Raises:
         OSError: it cannot be read.
@@ -230,40 +325,46 @@ def _read(folder: str, name: str, key: bytes) -> Engines:
     """
     descriptor = _open(folder, name)
     try:
-        head = _take(descriptor, _HEAD_BYTES)
-        table = _take(descriptor, _TABLE_BYTES)
-        if head != _head(key, table):
-            raise _Doubt("made by another version, or damaged")
-        parts = _parts(descriptor, table)
-        found = _engines(_rules(next(parts)), parts)
-    except EngineError as error:  # it says so of a database for another processor
-        raise _Doubt(str(error)) from None
-    finally:
+        kept = _kept(descriptor, key)
+    except BaseException:
         os.close(descriptor)
-    return found
+        raise
+    kept.remake = partial(_remake, packs, folder, name, key)
+    return _engines(kept)
 
 
-def _parts(descriptor: int, table: bytes) -> Iterator[bytes]:
-    """One part at a time, so that no more than one stands in memory beside the databases."""
-    for at in range(0, _TABLE_BYTES, _ROW_BYTES):
-        size = int.from_bytes(table[at : at + 8], "big")
-        if size > MAX_PART_BYTES:
-            raise _Doubt("no file of ours")
-        part = _take(descriptor, size)
-        if _check(part) != table[at + 8 : at + _ROW_BYTES]:
-            raise _Doubt("damaged")
-        yield part
+def _kept(descriptor: int, key: bytes) -> _Kept:
+    head = _take(descriptor, _HEAD_BYTES)
+    length = int.from_bytes(head[-4:], "big")
+    if length > MAX_INDEX_BYTES:
+        raise _Doubt("no file of ours")
+    index = _take(descriptor, length)
+    if head != _head(key, index):
+        raise _Doubt("made by another version, or damaged")
+    rows, layout = _index(index)
+    begin = _HEAD_BYTES + length
+    sizes = [size for size, _ in rows]
+    if max(sizes) > MAX_PART_BYTES or os.fstat(descriptor).st_size != begin + sum(sizes):
+        raise _Doubt("no file of ours, or cut short")
+    return _Kept(descriptor, begin, rows, layout)
 
 
-def _check(part: bytes) -> bytes:
-    """A check against damage; against malice the file's owner and rights are checked."""
-    return crc32(part).to_bytes(4, "big")
+def _remake(packs: Sequence[Source], folder: str, name: str, key: bytes) -> _Made:
+    with _alone(folder):
+        return _compile(packs, folder, name, key)
 
 
-def _rules(part: bytes) -> tuple[Rule, ...]:
+def _index(written: bytes) -> tuple[list[tuple[int, int]], list[_Layout]]:
     import json
 
-    return tuple(map(rules.from_record, json.loads(part)))
+    rows, layout = json.loads(written)
+    return [(size, check) for size, check in rows], [(over, plans) for over, plans in layout]
+
+
+def _rules(kept: _Made | _Kept) -> tuple[Rule, ...]:
+    import json
+
+    return tuple(map(rules.from_record, json.loads(kept.part(0))))
 
 
 def _take(descriptor: int, size: int) -> bytes:
@@ -294,8 +395,8 @@ _M_MMAP_THRESHOLD = -3  # <malloc.h>
 _LARGE_BLOCK_BYTES = 256 * 1024
 
 
-def _head(key: bytes, table: bytes) -> bytes:
-    return MAGIC + key + sha256(table).digest()
+def _head(key: bytes, index: bytes) -> bytes:
+    return MAGIC + key + sha256(index).digest() + len(index).to_bytes(4, "big")
 
 
 def _open(folder: str, name: str) -> int:
@@ -336,17 +437,18 @@ def _believe(status: os.stat_result, kind: int) -> None:
         raise _Doubt("somebody else could have written it")
 
 
-def _write(folder: str, name: str, key: bytes, parts: Sequence[bytes]) -> None:
+def _write(folder: str, name: str, key: bytes, made: _Made) -> None:
     """Put a file in place whole, or not at all."""
+    import json
     import tempfile
 
     _make(folder)
-    rows = (len(part).to_bytes(8, "big") + _check(part) for part in parts)
-    table = b"".join(rows)
+    rows = [(len(part), crc32(part)) for part in made.parts]
+    index = json.dumps([rows, made.layout], separators=(",", ":")).encode()
     descriptor, draft = tempfile.mkstemp(prefix=_DRAFT, dir=folder)  # 0600
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.writelines([_head(key, table), table, *parts])
+            file.writelines([_head(key, index), index, *made.parts])
         os.replace(draft, os.path.join(folder, name))
     except BaseException:
         os.unlink(draft)

@@ -99,18 +99,18 @@ def test_what_is_left_out_of_a_pattern(pattern: str, expected: str) -> None:
 
 
 def test_a_plan_tells_each_pattern_once_with_its_first_end() -> None:
-    plan = Plan(make([("ab", False), ("B{2,}", True), ("x", False)]))
+    plan = Plan(make({0: [("ab", False), ("B{2,}", True)], 2: [("x", False)]}))
     assert sorted(plan.look(b"..ab..abbb")) == [0, 1]
     assert plan.share().look(b"x") == [2]
 
 
 def test_a_plan_of_no_patterns_sees_nothing() -> None:
-    assert Plan(make([])).look(b"anything at all") == []
+    assert Plan(make({})).look(b"anything at all") == []
 
 
 def test_a_pattern_that_the_engine_does_not_take_is_an_error() -> None:
     with pytest.raises(EngineError, match="does not take a pattern"):
-        make([(r"(a)\1", False)])
+        make({0: [(r"(a)\1", False)]})
 
 
 @pytest.mark.parametrize("blob", [b"", b"not a database", bytes(1000)], ids=range(3))
@@ -120,14 +120,14 @@ def test_a_database_that_is_not_one_is_an_error(blob: bytes) -> None:
 
 
 def test_a_database_with_a_bit_turned_is_an_error() -> None:
-    blob = bytearray(make([("abc", False)]))
+    blob = bytearray(make({0: [("abc", False)]}))
     blob[len(blob) // 2] ^= 1
     with pytest.raises(EngineError, match="do not load"):
         Plan(bytes(blob))
 
 
 def test_a_failure_of_the_engine_is_an_error() -> None:
-    plan = Plan(make([("abc", False)]))
+    plan = Plan(make({0: [("abc", False)]}))
     nothing: Any = None
     with pytest.raises(EngineError, match="failed: TypeError"):
         plan.look(nothing)

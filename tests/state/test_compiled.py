@@ -1,5 +1,6 @@
 """The cache of compiled rules: believed only where nobody else could have written it."""
 
+import json
 import os
 import statistics
 import subprocess
@@ -16,7 +17,7 @@ from pipeguard.core.guard import Engines
 from pipeguard.core.message import JsonValue
 from pipeguard.core.places import Surface
 from pipeguard.core.rules import Rule
-from pipeguard.errors import RuleError
+from pipeguard.errors import EngineError, RuleError
 from pipeguard.rulebook import Source
 from pipeguard.state import compiled
 from pipeguard.state.compiled import KEPT_FILES, MAGIC, engines
@@ -162,16 +163,23 @@ def empty(file: Path) -> None:
 
 
 def huge(file: Path) -> None:
-    """A table that asks for more than there is memory, with a hash that is right."""
+    """An index that asks for more than there is memory, with a hash that is right."""
     content = file.read_bytes()
     key = content[len(MAGIC) : len(MAGIC) + 32]
-    table = (2**60).to_bytes(8, "big") + bytes(compiled._TABLE_BYTES - 8)
-    file.write_bytes(compiled._head(key, table) + table)
+    index = json.dumps([[[2**60, 0]], []]).encode()
+    file.write_bytes(compiled._head(key, index) + index)
+
+
+def longer(file: Path) -> None:
+    """An index that is said to be longer than any is."""
+    content = bytearray(file.read_bytes())
+    content[compiled._HEAD_BYTES - 4] = 255
+    file.write_bytes(content)
 
 
 DAMAGES = [
     *(pytest.param(flip(at), id=f"byte-{at}") for at in (0, 30, 70, 100, 400, 2000, -1)),
-    *(truncate, empty, huge),
+    *(truncate, empty, huge, longer),
 ]
 
 
@@ -181,10 +189,38 @@ def test_a_damaged_file_is_made_anew(
 ) -> None:
     engines(packs(), str(folder))
     damage(only_file(folder))
+    found = engines(packs(), str(folder))
+    for engine in found:
+        for plan in (engine._plain, engine._squeezed, engine._acts):
+            plan.load()
+    assert finds(found)
+    assert len(builds) == 6
     assert finds(engines(packs(), str(folder)))
     assert len(builds) == 6
+
+
+def test_what_is_damaged_after_it_was_opened_is_made_anew(
+    folder: Path, builds: list[Surface]
+) -> None:
     engines(packs(), str(folder))
+    found = engines(packs(), str(folder))
+    content = bytearray(only_file(folder).read_bytes())
+    start = content.index(b"[{")
+    only_file(folder).write_bytes(content[:start] + bytes(len(content) - start))
+    assert finds(found)
     assert len(builds) == 6
+
+
+def test_what_is_made_anew_and_is_another_thing_is_refused(
+    folder: Path, builds: list[Surface], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines(packs(), str(folder))
+    monkeypatch.setattr(compiled, "_remake", lambda *_: compiled._Made([], []))
+    found = engines(packs(), str(folder))
+    only_file(folder).write_bytes(b"")
+    for _ in range(2):
+        with pytest.raises(EngineError, match="damaged"):
+            found.to_client.scan("xyzzy-123", str, Surface.TO_CLIENT)
 
 
 def test_a_database_of_another_processor_is_made_anew(
@@ -192,8 +228,9 @@ def test_a_database_of_another_processor_is_made_anew(
 ) -> None:
     write = compiled._write
 
-    def foreign(folder: str, name: str, key: bytes, parts: list[bytes]) -> None:
-        write(folder, name, key, [parts[0], *(b"\xdb\xdb\xdb\xdb" + p[4:-9] for p in parts[1:])])
+    def foreign(folder: str, name: str, key: bytes, made: compiled._Made) -> None:
+        made.parts[1:] = [b"\xdb\xdb\xdb\xdb" + part[4:-9] for part in made.parts[1:]]
+        write(folder, name, key, made)
 
     with monkeypatch.context() as patch:
         patch.setattr(compiled, "_write", foreign)
