@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import lru_cache
 
-from pipeguard.core import addresses
 from pipeguard.core.checksums import (
     BASE32,
     BASE36,
@@ -437,6 +436,8 @@ def aws_account(secret: bytes) -> str | None:
 
 def _host(argument: str) -> Test:
     """What follows `//` in an address: one of `addresses.WANTED`."""
+    from pipeguard.core import addresses  # here, since it costs a start 4 ms
+
     if argument not in addresses.WANTED:
         raise ValueError(f"a host is one of {', '.join(addresses.WANTED)}")
     return lambda secret: _says(addresses.says(secret, argument))

@@ -16,7 +16,6 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from pipeguard.core import folding, views
-from pipeguard.core.arguments import deeds
 from pipeguard.core.checks import NAME_CHECK, Check, placeholder, run
 from pipeguard.core.cues import CUES, OUTGOING_CUES, SQUEEZED_CUES, Cue
 from pipeguard.core.decoding import Budget, Decoded
@@ -364,6 +363,8 @@ class _Scan:
 
     def _read_acts(self) -> None:
         """Towards a server: what the arguments would do."""
+        from pipeguard.core.arguments import deeds  # here, since it costs a start 11 ms
+
         found, self.unread = deeds(self.text, self.subject.tool)
         if not found:
             return
