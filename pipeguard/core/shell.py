@@ -25,6 +25,12 @@ _QUOTED = {ord(plain): chr(0xE000 + at) for at, plain in enumerate("{},*?[]~= \t
 _PLAIN = {ord(quoted): chr(plain) for plain, quoted in _QUOTED.items()}
 
 _CHUNK = re.compile(r"[^\s'\"\\$`;|&()<>#]+|#")
+# What most of a script is made of: a word with nothing to undo in it, or the end of a command.
+_PLAINLY = re.compile(
+    r"[ \t\r\f\v]*(?:([\w!%*+,\-./:=?@\[\]^~][\w!%*+,\-./:=?@\[\]^~#]*)(?=[ \t\n;|)]|\Z)"
+    r"|(&&|\|\|?(?!&)|;(?!;)|\n))",
+    re.ASCII,
+)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\+?=(.*)", re.DOTALL)
 _REDIRECT = re.compile(r"(?:[0-9]{0,2}|&)(?:<<<|<<-?|<>|<&|>>|>\||>&|&>>?|<|>)")
@@ -91,6 +97,13 @@ class _Script:
         text, size = self.text, len(self.text)
         while self.at < size and self.shell.steps > 0:
             self.shell.steps -= 1
+            if plain := _PLAINLY.match(text, self.at):
+                self.at = plain.end()
+                if word := plain[1]:
+                    self.words.append(word)
+                else:
+                    self._operator(plain[2])
+                continue
             character = text[self.at]
             if character in " \t\r\f\v":
                 self.at += 1
