@@ -15,7 +15,7 @@ from pipeguard.core import folding, views
 from pipeguard.core.finding import Confidence, lower, raised
 from pipeguard.core.places import MASKED_STEP, Path
 from pipeguard.core.roles import Role, role
-from pipeguard.core.rules import Rule, Written
+from pipeguard.core.rules import Rule, View, Written
 from pipeguard.core.surroundings import is_disguised, masked
 from pipeguard.core.text import Text
 
@@ -65,6 +65,10 @@ class Subject(NamedTuple):
     place_of: PlaceOf
     keyed: bool
     tool: str | None
+
+    def purpose(self, path: Path) -> Role:
+        """What the string at a path is for."""
+        return role(self.tool, path, among=self.text.count)
 
 
 class Origin(NamedTuple):
@@ -124,17 +128,11 @@ class Origin(NamedTuple):
             path = text.path_at(low)
         if rule.places and not _placed(rule, self.subject.place_of(path)):
             return None
-        if rule.written is not Written.KEEP:
-            purpose = role(self.subject.tool, path)
-            if rule.written is Written.VALUES and purpose in _PROGRAMS:
+        if rule.written is not Written.KEEP or View.ACTS in rule.views:
+            changed = self._as_used(rule, confidence, path, low, len(found))
+            if changed is None:
                 return None
-            does_nothing = purpose is Role.ASKED or (
-                purpose is Role.WRITTEN and not text.is_most(low, len(found))
-            )
-            if does_nothing and rule.written is Written.LOWER:
-                confidence = lower(confidence)
-            elif does_nothing:
-                return None
+            confidence = changed
         exact = exact and not self.whole
         first, last = text.span(low, high) if exact else (0, 0)
         if _HIDDEN.search(view):
@@ -145,6 +143,25 @@ class Origin(NamedTuple):
         if rule.is_private:
             path = _untold(path, found.decode("utf-8", "replace"))
         return Match(rule, confidence, view, path, first, last, exact, tuple(paths), excerpt)
+
+    def _as_used(
+        self, rule: Rule, confidence: Confidence, path: Path, start: int, size: int
+    ) -> Confidence | None:
+        """How sure a match is where its string is used for what it is; None where it is none."""
+        purpose, text = self.subject.purpose(path), self.subject.text
+        if purpose is Role.KEPT or (purpose is Role.VALUE and text.is_document(start)):
+            return lower(confidence)
+        if rule.written is Written.KEEP:
+            return confidence
+        if rule.written is Written.VALUES and purpose in _PROGRAMS:
+            return None
+        does_nothing = purpose is Role.ASKED or (
+            purpose is Role.WRITTEN
+            and not (isinstance(path[-1], str) and text.is_most(start, size))
+        )
+        if not does_nothing:
+            return confidence
+        return lower(confidence) if rule.written is Written.LOWER else None
 
     def _may_stand(self, rule: Rule, start: int, end: int) -> bool:
         """False where the rule does not ask in the string that the stretch stands in for sure."""
@@ -166,7 +183,7 @@ class Origin(NamedTuple):
         return busy if idle >= IDLE_BYTES else [(low, high)]
 
     def _is_idle(self, rule: Rule, path: Path) -> bool:
-        purpose = role(self.subject.tool, path)
+        purpose = self.subject.purpose(path)
         return purpose in (Role.ASKED, Role.WRITTEN) or (
             rule.written is Written.VALUES and purpose in _PROGRAMS
         )

@@ -57,6 +57,7 @@ class Seen(NamedTuple):
     unfinished: bool
 
 
+_OF_ARGUMENTS = (Cue.ACTS, Cue.WINDOWS)
 _NEVER = r"\xff{9}"  # no byte of UTF-8
 NOTHING = Seen([], undecoded=False, unfinished=False)
 
@@ -94,8 +95,8 @@ def build(rules: Iterable[Rule], surface: Surface) -> tuple[bytes, bytes, bytes]
         EngineError: the engine is absent, or it does not take a pattern.
     """
     chosen = list(residents(rules, surface))
-    acts = CUES[Cue.ACTS] if surface is Surface.TO_SERVER else _NEVER
-    cues = [(acts if cue is Cue.ACTS else CUES[cue], False) for cue in Cue]
+    idle = () if surface is Surface.TO_SERVER else _OF_ARGUMENTS
+    cues = [(_NEVER if cue in idle else CUES[cue], False) for cue in Cue]
     first, apart = (
         [(rule.pattern, rule.ignore_case) for rule in group] for group in _groups(chosen, surface)
     )
@@ -255,20 +256,20 @@ class _Scan:
             data = folding.soften(data)
         cued = self._pass(data, View.TEXT, Origin(self.subject, "text"))
         squeezable = _taken(cued)
-        acts = cued.pop(Cue.ACTS, None)
+        acting = {cue for cue in _OF_ARGUMENTS if cued.pop(cue, None)}
         self._decode(data, cued, Origin(self.subject, ""), LEVELS)
         folded, changed = folding.fold(data)
         if changed:
             origin = Origin(self.subject, "folded", whole=True)
             cued = self._pass(folded, View.FOLDED, origin, changed)
             squeezable += _taken(cued)
-            acts = cued.pop(Cue.ACTS, None) or acts
+            acting |= {cue for cue in _OF_ARGUMENTS if cued.pop(cue, None)}
             self._decode(folded, cued, origin, LEVELS)
         keys = self.text.joined_keys()
         if keys:
             self._pass(keys, View.JOINED, Origin(self.subject, "joined", joined=True, keys=True))
-        if acts and self.engine.keyed:
-            self._read_acts()
+        if Cue.ACTS in acting and self.engine.keyed:
+            self._read_acts(windows=Cue.WINDOWS in acting)
         if self.engine.keyed:
             self._join()
             return
@@ -288,9 +289,9 @@ class _Scan:
             origin = Origin(self.subject, "squeezed", joined=True, squeezed_from=joined)
             self._pass(squeezed, View.SQUEEZED, origin)
 
-    def _read_acts(self) -> None:
+    def _read_acts(self, *, windows: bool) -> None:
         """Towards a server: what the arguments would do."""
-        found, self.unread = deeds(self.text, self.subject.tool)
+        found, self.unread = deeds(self.text, self.subject.tool, windows=windows)
         if not found:
             return
         parts = views.Parts(

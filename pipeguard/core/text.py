@@ -22,6 +22,8 @@ LONGEST_KEY = 100  # characters: a longer key is a text, and no name
 LONGEST_NAMED = 600  # characters of a value that is read together with its name
 MOST_BLOCKS = 64  # values between which a model's words could be cut in two
 MOST_TOKEN = 120  # characters of a value that could be one word or one expression
+DOCUMENT_CHARS = 160  # and more: a text, where it has lines
+DOCUMENT_LINES = 3
 MORE = 256  # segments of which the start is looked for at a time
 LONGEST_LISTED = 12  # characters, as `application/` has
 MIN_NUMBER_DIGITS = 9  # shorter numbers name nobody and nothing
@@ -63,12 +65,26 @@ class Text:
         count = len(self._values)
         return count > 1 and (self._keyed or count <= MOST_BLOCKS)
 
-    def strings(self) -> Iterator[tuple[Path, str, int, int]]:
-        """Each string towards a server with its path, and where its value stands in `data`."""
-        for index, (path, skipped, value) in enumerate(self._located()):
+    @property
+    def count(self) -> int:
+        """How many strings there are."""
+        return len(self._values)
+
+    def has(self, key: str) -> bool:
+        """True where the value is an object with a key."""
+        return isinstance(self._value, dict) and key in self._value
+
+    def strings(self) -> Iterator[tuple[Path, str, int]]:
+        """Each string towards a server: its path, itself, and the number of its segment."""
+        for index, (path, _, value) in enumerate(self._located()):
             if value:
-                key = len(self._segments[index][:skipped].encode("utf-8"))
-                yield path, value, self._start(index) + key, self._start(index + 1) - 1
+                yield path, value, index
+
+    def stretch(self, index: int) -> tuple[int, int]:
+        """Where the value of a segment stands in `data`."""
+        _, skipped, _ = self._place(index)
+        key = len(self._segments[index][:skipped].encode("utf-8"))
+        return self._start(index) + key, self._start(index + 1) - 1
 
     def joined(self) -> bytes:
         """The values with nothing between."""
@@ -103,6 +119,11 @@ class Text:
         if not value.isascii():
             value = fold(value[: 4 * MOST_TOKEN].encode("utf-8", "replace"))[0].decode()
         return len(value) <= MOST_TOKEN and 5 * size >= 3 * len(value)
+
+    def is_document(self, start: int) -> bool:
+        """True where the string at a byte of `data` has the lines of a text, and is no value."""
+        value = self._place(self._index(start))[2]
+        return len(value) > DOCUMENT_CHARS and value.count("\n") >= DOCUMENT_LINES
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """A stretch of `data` as code points of the string that it begins in."""
