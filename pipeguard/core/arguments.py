@@ -16,17 +16,16 @@ from pipeguard.core import folding
 from pipeguard.core.acts import MAX_TEXT, argument_lines, code_lines, command_lines
 from pipeguard.core.places import Path
 from pipeguard.core.roles import (
-    MANY_STRINGS,
     Role,
     is_of_database,
     is_shell,
     listed,
-    role,
     writes,
 )
 from pipeguard.core.statements import statements
 from pipeguard.core.text import Text
 from pipeguard.core.trails import path_lines
+from pipeguard.core.uses import Uses
 
 MAX_STRINGS = 400  # of one message that are read
 MAX_BYTES = 2 * MAX_TEXT  # of all of them
@@ -53,25 +52,23 @@ class _String(NamedTuple):
     segment: int
 
 
-def deeds(text: Text, tool: str | None, *, windows: bool = True) -> tuple[list[Deed], bool]:
+def deeds(uses: Uses, *, windows: bool = True) -> tuple[list[Deed], bool]:
     """What the arguments of a message would do.
 
     Args:
-        text: its strings, as `key: value`.
-        tool: the tool that is called.
+        uses: its strings, as `key: value`, and what each is for.
         windows: False where no line for PowerShell or cmd stands in them.
 
     Returns:
         The deeds, and True where there was more than is read of one message.
     """
+    text, tool = uses.text, uses.tool
     found: list[Deed] = []
     written: list[list[_String]] = []
     left, strings, is_started = MAX_BYTES, 0, False
     for group in _groups(text, is_call=tool is not None and text.has("params")):
         first = group[0]
-        purpose = role(tool, first.path, among=text.count)
-        if purpose is Role.KEPT and text.count > MANY_STRINGS:
-            continue
+        purpose = uses.role(first.path)
         if purpose in (Role.WRITTEN, Role.ASKED) and not (
             len(group) == 1 and _is_token(first.value)
         ):

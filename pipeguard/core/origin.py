@@ -14,10 +14,11 @@ from typing import NamedTuple
 from pipeguard.core import folding, views
 from pipeguard.core.finding import Confidence, lower, raised
 from pipeguard.core.places import MASKED_STEP, Path
-from pipeguard.core.roles import Role, role
+from pipeguard.core.roles import Role
 from pipeguard.core.rules import Rule, View, Written
 from pipeguard.core.surroundings import is_disguised, masked
 from pipeguard.core.text import Text
+from pipeguard.core.uses import Uses
 
 SHORT_BYTES = 1024  # of decoded text: orders are encoded to hide, documents to be carried
 IDLE_BYTES = 4096  # of a string: no match is most of it
@@ -58,17 +59,13 @@ class Subject(NamedTuple):
         text: the strings of the value.
         place_of: names the place of a path below the value.
         keyed: True where it goes to a server.
-        tool: that the value is a call of; None where it is none.
+        uses: what each of its strings is for.
     """
 
     text: Text
     place_of: PlaceOf
     keyed: bool
-    tool: str | None
-
-    def purpose(self, path: Path) -> Role:
-        """What the string at a path is for."""
-        return role(self.tool, path, among=self.text.count)
+    uses: Uses
 
 
 class Origin(NamedTuple):
@@ -148,7 +145,8 @@ class Origin(NamedTuple):
         self, rule: Rule, confidence: Confidence, path: Path, start: int, size: int
     ) -> Confidence | None:
         """How sure a match is where its string is used for what it is; None where it is none."""
-        purpose, text = self.subject.purpose(path), self.subject.text
+        uses, text = self.subject.uses, self.subject.text
+        purpose = uses.role(path)
         if purpose is Role.KEPT or (purpose is Role.VALUE and text.is_document(start)):
             return lower(confidence)
         if rule.written is Written.KEEP:
@@ -156,8 +154,7 @@ class Origin(NamedTuple):
         if rule.written is Written.VALUES and purpose in _PROGRAMS:
             return None
         does_nothing = purpose is Role.ASKED or (
-            purpose is Role.WRITTEN
-            and not (isinstance(path[-1], str) and text.is_most(start, size))
+            purpose is Role.WRITTEN and not (uses.is_alone(path) and text.is_most(start, size))
         )
         if not does_nothing:
             return confidence
@@ -172,21 +169,13 @@ class Origin(NamedTuple):
         """The stretch without what is only written or looked for, where that is much of it."""
         if rule.written is Written.KEEP or self.joined or self.squeezed_from is not None:
             return [(low, high)]
+        uses = self.subject.uses
+        programs = rule.written is not Written.VALUES
         if self.outer is not None or self.whole:
             path = self._path(low, high) if high - low >= IDLE_BYTES else None
-            return [] if path is not None and self._is_idle(rule, path) else [(low, high)]
-        busy: list[folding.Range] = []
-        for start, end, path in self.subject.text.segments(low, high):
-            if not self._is_idle(rule, path):
-                folding.extend(busy, max(low, start), min(high, end))
-        idle = high - low - sum(end - start for start, end in busy)
-        return busy if idle >= IDLE_BYTES else [(low, high)]
-
-    def _is_idle(self, rule: Rule, path: Path) -> bool:
-        purpose = self.subject.purpose(path)
-        return purpose in (Role.ASKED, Role.WRITTEN) or (
-            rule.written is Written.VALUES and purpose in _PROGRAMS
-        )
+            idle = path is not None and uses.role(path) in _IDLE[programs]
+            return [] if idle else [(low, high)]
+        return uses.busy(low, high, programs=programs)
 
     def _path(self, start: int, end: int) -> Path | None:
         """The string that a stretch stands in; None where it may be more than one."""
@@ -214,6 +203,10 @@ class Origin(NamedTuple):
         return self.chain, start, end, True
 
 
+_IDLE = {
+    True: (Role.WRITTEN, Role.ASKED),
+    False: (Role.WRITTEN, Role.ASKED, Role.COMMAND, Role.CODE, Role.STATEMENT),
+}
 _PROGRAMS = (Role.COMMAND, Role.CODE, Role.STATEMENT)
 _HIDDEN = re.compile("tags|selectors|bits")
 _ENCODED = re.compile("base64|hex|base32")

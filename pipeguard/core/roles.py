@@ -108,8 +108,10 @@ def role(tool: str | None, path: Path, *, among: int = 0) -> Role:
     names = tuple(step for step in path if isinstance(step, str))
     found = _role(tool or "", names[-4:])
     if found is Role.VALUE and len(names) > 1:
-        kept = among > MANY_STRINGS or (_words(tool or "") & _KEEPS)
-        return Role.KEPT if kept else found
+        if among > MANY_STRINGS:
+            return Role.WRITTEN
+        if _words(tool or "") & _KEEPS:
+            return Role.KEPT
     return found
 
 

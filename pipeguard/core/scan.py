@@ -27,6 +27,7 @@ from pipeguard.core.plan import Plan, make, secret_of
 from pipeguard.core.rules import Rule, View
 from pipeguard.core.surroundings import in_placeholder, is_quoted, named, touched
 from pipeguard.core.text import Text
+from pipeguard.core.uses import Uses
 
 BLOCK_BYTES = 8192  # scanned at a time: each rule reports at most once for a block
 OVERLAP_BYTES = 1024  # longest match before an open tail
@@ -159,7 +160,7 @@ class Engine:
         if self._is_plainly_clean(text):
             return NOTHING
         tool = _tool(value) if self.keyed else None
-        scan = _Scan(self, Subject(text, place_of, self.keyed, tool), surface)
+        scan = _Scan(self, Subject(text, place_of, self.keyed, Uses(text, tool)), surface)
         scan.run()
         return Seen(scan.matches, scan.budget.spent or scan.unread, scan.exhausted)
 
@@ -181,7 +182,8 @@ class Engine:
     def mask(self, data: bytes) -> bytes:
         """Replace the secrets in free text, as a line of a log, by the rule's name."""
         text = data.decode("utf-8", "replace").encode()
-        subject = Subject(Text("", keyed=self.keyed), lambda _: "log.message", self.keyed, None)
+        nothing = Text("", keyed=self.keyed)
+        subject = Subject(nothing, lambda _: "log.message", self.keyed, Uses(nothing, None))
         scan = _Scan(self, subject, self.surface)
         spans = [span for span in scan.spans(text) if span[2].is_private]
         for start, end, rule in sorted(spans, key=itemgetter(0), reverse=True):
@@ -291,7 +293,7 @@ class _Scan:
 
     def _read_acts(self, *, windows: bool) -> None:
         """Towards a server: what the arguments would do."""
-        found, self.unread = deeds(self.text, self.subject.tool, windows=windows)
+        found, self.unread = deeds(self.subject.uses, windows=windows)
         if not found:
             return
         parts = views.Parts(

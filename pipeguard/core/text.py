@@ -80,6 +80,12 @@ class Text:
             if value:
                 yield path, value, index
 
+    def sizes(self) -> Iterator[tuple[Path, int]]:
+        """Each string towards a server with its key: its path, and how many bytes it has."""
+        plain = self.data.isascii()
+        for (path, _, _), segment in zip(self._located(), self._segments, strict=True):
+            yield path, (len(segment) if plain else len(segment.encode("utf-8"))) + 1
+
     def stretch(self, index: int) -> tuple[int, int]:
         """Where the value of a segment stands in `data`."""
         _, skipped, _ = self._place(index)
