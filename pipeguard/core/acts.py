@@ -41,6 +41,8 @@ from pipeguard.core.programs import (
     UPLOADS,
     each,
     flat,
+    is_inner,
+    is_ordinary,
     matched,
     name_of,
     operands,
@@ -177,7 +179,9 @@ class _Acts:
             if given is None and at:
                 given = output(pipeline[:at])
             if words:
-                plain = [matched(word) for word in words]
+                plain = words
+                if any("*" in word or "?" in word or "[" in word for word in words):
+                    plain = [matched(word) for word in words]
                 if plain != words:
                     pairs = zip(words, plain, strict=True)
                     self.lines += [f"ODD glob {new}" for old, new in pairs if old != new]
@@ -193,8 +197,8 @@ class _Acts:
                     self.lines += statements(given)
             yield Command(words, command.redirects, given)
 
-    def _one(self, command: Command) -> str:
-        words = command.words
+    def _redirected(self, command: Command) -> str:
+        words, targets = command.words, ""
         for operator, target in command.redirects:
             path = self._resolved(target)
             if operator.startswith("<"):
@@ -203,12 +207,17 @@ class _Acts:
                 self._fetches(path)
             else:
                 self.lines.append(f"> {path}")
-        targets = "".join(
-            f" {operator[0]} {flat(self._resolved(target))}"
-            for operator, target in command.redirects
-        )
+            targets += f" {operator[0]} {flat(path)}"
+        return targets
+
+    def _one(self, command: Command) -> str:
+        words = command.words
+        targets = self._redirected(command) if command.redirects else ""
         if not words:
             return f"${targets}" if targets else ""
+        plainly = not (command.redirects or command.given or "/" in words[0])
+        if plainly and is_ordinary(words[0]) and not any(map(is_inner, words)):
+            return "$ " + " ".join([name_of(words[0]), *(flat(word) for word in words[1:] if word)])
         name = name_of(words[0])
         self._nested(name, words)
         self._files(name, words)

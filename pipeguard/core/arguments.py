@@ -70,7 +70,7 @@ def deeds(uses: Uses, *, windows: bool = True) -> tuple[list[Deed], bool]:
         first = group[0]
         purpose = uses.role(first.path)
         if purpose in (Role.WRITTEN, Role.ASKED) and not (
-            len(group) == 1 and _is_token(first.value)
+            len(group) == 1 and uses.is_alone(first.path) and _is_token(first.value)
         ):
             written.append(group)
             continue

@@ -109,6 +109,41 @@ FILE_OPTION = re.compile(
 )
 
 
+# Programs that core.acts knows more of than their name and arguments.
+_HANDLED = (
+    SHELLS
+    | READERS
+    | PATTERN_FIRST
+    | OPERANDS_LAST
+    | LAST_IS_TARGET
+    | COPIES
+    | FETCHERS
+    | TELL_ENVIRONMENT
+    | RUN_IN
+    | CLIENTS.keys()
+    | listed("eval su runuser script watch flock find git tee truncate cd gcloud az gh oc")
+)
+
+
+@lru_cache(maxsize=1024)
+def is_ordinary(word: str) -> bool:
+    """True for a program of which nothing is known, and for a word that is none at all."""
+    name = name_of(word)
+    return not (
+        name in _HANDLED
+        or INTERPRETERS.match(name)
+        or SENDERS.match(name)
+        or name.endswith((".sh", ".py", ".bin"))
+    )
+
+
+@lru_cache(maxsize=4096)
+def is_inner(word: str) -> bool:
+    """True for a shell or an interpreter, which may stand behind a program that runs it."""
+    name = name_of(word)
+    return name in SHELLS or INTERPRETERS.match(name) is not None
+
+
 def tidy(path: str) -> str:
     """A path without detours and without what only says `all that is in it`."""
     path = flat(path[:MAX_VALUE])

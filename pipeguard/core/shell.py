@@ -31,6 +31,8 @@ _PLAINLY = re.compile(
     r"|(&&|\|\|?(?!&)|;(?!;)|\n))",
     re.ASCII,
 )
+_GROUPS = (["{"], ["while"], ["for"])
+_ASSIGNING = frozenset(("export", "local", "declare", "readonly", "set", "for"))
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\+?=(.*)", re.DOTALL)
 _REDIRECT = re.compile(r"(?:[0-9]{0,2}|&)(?:<<<|<<-?|<>|<&|>>|>\||>&|&>>?|<|>)")
@@ -130,22 +132,25 @@ class _Script:
                 group = self.found[self.group :]
                 self.pipeline = [one for found in group for one in found][-MAX_WORDS:]
                 del self.found[self.group :]
-        self._end_command()
-        if operator not in ("|", "|&"):
+            self._end_command()
+        elif operator in ("|", "|&"):
+            self._end_command()
+        else:
             self._end_pipeline()
-        if operator == "(" or (
-            self.found and self.found[-1][0].words[:1] in (["{"], ["while"], ["for"])
-        ):
+        if operator == "(" or (self.found and self.found[-1][0].words[:1] in _GROUPS):
             self.group = len(self.found) - (operator != "(")
-        if operator == "\n":
+        if self.heredocs and operator == "\n":
             while self.heredocs:
                 self._skip_heredoc(self.heredocs.pop(0))
 
     def _end_command(self) -> None:
         if self.words or self.redirects:
-            words = self._assigned(self.words)
+            words = self.words
+            if words and (words[0] in _ASSIGNING or "=" in words[0]):
+                words = self._assigned(words)
             self.pipeline.append(Command(words, self.redirects, self.given))
-        self.words, self.redirects, self.given = [], [], None
+            self.words, self.redirects = [], []
+        self.given = None
 
     def _end_pipeline(self) -> None:
         self._end_command()
@@ -157,7 +162,7 @@ class _Script:
         """Take the assignments before a command; they are kept for what comes after."""
         values = self.shell.values
         given = len(words)
-        skip = 1 if words and words[0] in ("export", "local", "declare", "readonly", "set") else 0
+        skip = 1 if words and words[0] in _ASSIGNING and words[0] != "for" else 0
         while len(words) > skip and (match := _ASSIGNMENT.fullmatch(words[skip])):
             if len(match[2]) <= MAX_VALUE and len(values) < 1000:
                 values[match[1]] = match[2]

@@ -205,6 +205,9 @@ class Text:
     def _located(self) -> list[_Place]:
         """Those of each segment in order."""
         ways = self._way_back()
+        if self._keyed and not ways.places:
+            _locate_keyed(self._value, (), ways.places)
+            ways.walk = iter(())
         ways.places.extend(ways.walk)
         return ways.places if self._keyed else ways.places[: len(self._values)]
 
@@ -367,6 +370,23 @@ def _walk_keyed(value: JsonValue, path: Path) -> Iterator[_Place]:
             yield from _walk_keyed(item, (*path, index))
     elif type(value) is str or (type(value) is Number and len(value) >= MIN_NUMBER_DIGITS):
         yield path, 0, value
+
+
+def _locate_keyed(value: JsonValue, path: Path, places: list[_Place]) -> None:
+    """The same, all at once."""
+    if type(value) is dict:
+        for key, item in value.items():
+            if type(item) is str or (type(item) is Number and len(item) >= MIN_NUMBER_DIGITS):
+                places.append(((*path, key), len(key) + 2, item))
+            else:
+                places.append(((*path, key), len(key) + 2, ""))
+                if type(item) is dict or type(item) is list:
+                    _locate_keyed(item, (*path, key), places)
+    elif type(value) is list:
+        for index, item in enumerate(value):
+            _locate_keyed(item, (*path, index), places)
+    elif type(value) is str or (type(value) is Number and len(value) >= MIN_NUMBER_DIGITS):
+        places.append((path, 0, value))
 
 
 def _key_paths(value: JsonValue, wanted: str, path: Path = ()) -> Iterator[Path]:
