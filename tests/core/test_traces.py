@@ -66,7 +66,7 @@ def test_a_name_is_no_plain_word() -> None:
 @pytest.mark.parametrize(
     "encode",
     [
-        lambda text: base64.b64encode(text),
+        base64.b64encode,
         lambda text: base64.b64encode(base64.b64encode(text)),
         lambda text: text.hex().encode(),
         lambda text: b"".join(b"%%%02X" % byte for byte in text),
