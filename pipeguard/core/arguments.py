@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from pipeguard.core import folding
@@ -25,7 +25,7 @@ from pipeguard.core.roles import (
 from pipeguard.core.statements import statements
 from pipeguard.core.text import Text
 from pipeguard.core.trails import path_lines
-from pipeguard.core.uses import Uses
+from pipeguard.core.uses import IDLE, Uses
 
 MAX_STRINGS = 400  # of one message that are read
 MAX_BYTES = 2 * MAX_TEXT  # of all of them
@@ -64,15 +64,11 @@ def deeds(uses: Uses, *, windows: bool = True) -> tuple[list[Deed], bool]:
     """
     text, tool = uses.text, uses.tool
     found: list[Deed] = []
-    written: list[list[_String]] = []
     left, strings, is_started = MAX_BYTES, 0, False
-    for group in _groups(text, is_call=tool is not None and text.has("params")):
+    for group in _groups(uses, _is_idle):
         first = group[0]
         purpose = uses.role(first.path)
-        if purpose in (Role.WRITTEN, Role.ASKED) and not (
-            len(group) == 1 and uses.is_alone(first.path) and _is_token(first.value)
-        ):
-            written.append(group)
+        if purpose in IDLE and not (len(group) == 1 and _is_token(first.value)):
             continue
         strings += len(group)
         left -= sum(len(one.value) for one in group)
@@ -83,10 +79,18 @@ def deeds(uses: Uses, *, windows: bool = True) -> tuple[list[Deed], bool]:
             is_started = is_started or any(map(_IS_STARTED.match, lines))
             found.append(_deed(text, group, lines))
     if is_started:  # what is written there is run later
-        for group in written[:MAX_STRINGS]:
-            lines = command_lines("\n".join(one.value for one in group), windows=windows)
-            found.append(_deed(text, group, lines))
+        written = [one for group in _groups(uses, _acts) for one in group][:MAX_STRINGS]
+        script = "\n".join(one.value for one in written)
+        found += [_deed(text, written, command_lines(script, windows=windows))] if written else []
     return found, False
+
+
+def _is_idle(uses: Uses, path: Path) -> bool:
+    return uses.role(path) in IDLE and not uses.is_alone(path)
+
+
+def _acts(uses: Uses, path: Path) -> bool:
+    return uses.role(path) not in IDLE
 
 
 def _deed(text: Text, group: list[_String], lines: list[str]) -> Deed:
@@ -102,12 +106,14 @@ _IS_STARTED = re.compile(
 )
 
 
-def _groups(text: Text, *, is_call: bool) -> Iterator[list[_String]]:
+def _groups(uses: Uses, is_left_out: Callable[[Uses, Path], bool]) -> Iterator[list[_String]]:
     """The arguments of a message, those of one list together, and a program with its arguments."""
     group: list[_String] = []
-    for one in map(_String._make, text.strings()):
-        if _is_aside(one.path, is_call=is_call):
+    is_call = uses.tool is not None and uses.text.has("params")
+    for path, value, segment in uses.text.strings():
+        if is_left_out(uses, path) or _is_aside(path, is_call=is_call):
             continue
+        one = _String(path, value, segment)
         if group and _belongs(group, one):
             group.append(one)
             continue

@@ -19,12 +19,13 @@ from typing import NamedTuple
 
 from pipeguard.core import traces
 from pipeguard.core.finding import Confidence, Severity
-from pipeguard.core.labels import ACTS, CHANGES, PRIVATE, Label, Tool
+from pipeguard.core.labels import ACTS, CHANGES, PRIVATE, SOURCES, Label, Tool
 from pipeguard.core.message import JsonValue, parse_json
 from pipeguard.core.text import Text
 from pipeguard.errors import Refusal
 
 KEPT_BYTES = 4 * 2**20  # of results
+KEPT_RESULTS = 1000  # of them
 SAID_BYTES = 2**18  # of requests
 KEPT_SECONDS = 1800.0
 ASKED_BYTES = 2**16  # of arguments that are looked up
@@ -57,10 +58,11 @@ class Leak(NamedTuple):
 class _Kept:
     """A frame that passed, as bytes until somebody asks for its text."""
 
-    __slots__ = ("_addressed", "_secrets", "_small", "_text", "frame", "since", "tool")
+    __slots__ = ("_addressed", "_secrets", "_small", "_text", "frame", "labels", "since", "tool")
 
     def __init__(self, tool: Tool, frame: bytes, since: float) -> None:
         self.tool = tool
+        self.labels: int = tool.labels.value
         self.frame = frame
         self.since = since
         self._text: str | None = None
@@ -130,7 +132,11 @@ class Flows:
         with self._lock:
             self._came.append(_Kept(tool, frame, now))
             self._came_bytes += len(frame)
-            while self._came_bytes > KEPT_BYTES or now - self._came[0].since > KEPT_SECONDS:
+            while (
+                len(self._came) > KEPT_RESULTS
+                or self._came_bytes > KEPT_BYTES
+                or now - self._came[0].since > KEPT_SECONDS
+            ):
                 self._came_bytes -= len(self._came.popleft().frame)
 
     def went(self, frame: bytes) -> None:
@@ -149,8 +155,9 @@ class Flows:
         """
         if not tool.is_sink:
             return []
+        wanted = (SOURCES if tool.labels & Label.SENDS else Label.TAKES_IN).value
         with self._lock:
-            kept = [one for one in self._came if one.tool.name != tool.name]
+            kept = [one for one in self._came if one.labels & wanted and one.tool.name != tool.name]
         if not kept:
             return []
         text = Text(arguments, keyed=False).data[:ASKED_BYTES]

@@ -18,7 +18,7 @@ from pipeguard.core.roles import Role
 from pipeguard.core.rules import Rule, View, Written
 from pipeguard.core.surroundings import is_disguised, masked
 from pipeguard.core.text import Text
-from pipeguard.core.uses import Uses
+from pipeguard.core.uses import IDLE, Uses
 
 SHORT_BYTES = 1024  # of decoded text: orders are encoded to hide, documents to be carried
 IDLE_BYTES = 4096  # of a string: no match is most of it
@@ -204,8 +204,8 @@ class Origin(NamedTuple):
 
 
 _IDLE = {
-    True: (Role.WRITTEN, Role.ASKED),
-    False: (Role.WRITTEN, Role.ASKED, Role.COMMAND, Role.CODE, Role.STATEMENT),
+    True: IDLE,
+    False: (*IDLE, Role.COMMAND, Role.CODE, Role.STATEMENT),
 }
 _PROGRAMS = (Role.COMMAND, Role.CODE, Role.STATEMENT)
 _HIDDEN = re.compile("tags|selectors|bits")

@@ -15,7 +15,7 @@ from pipeguard.core.text import Text
 Range = tuple[int, int]
 WHOLE_BYTES = 480  # of a string that is nothing but what a rule looks for
 
-_IDLE = (Role.WRITTEN, Role.ASKED)
+IDLE = (Role.WRITTEN, Role.ASKED)
 _PROGRAMS = (Role.COMMAND, Role.CODE, Role.STATEMENT)
 
 
@@ -69,7 +69,7 @@ class Uses:
     def _found(self, *, programs: bool) -> list[Range]:
         ranges: list[Range] = []
         start = 0
-        idle = _IDLE if programs else _IDLE + _PROGRAMS
+        idle = IDLE if programs else IDLE + _PROGRAMS
         for path, size in self.text.sizes():
             purpose = self.role(path)
             end = start + size
