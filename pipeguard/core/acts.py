@@ -144,6 +144,10 @@ class _Acts:
                 self.pipelines([[Command(words, [], None)]])
             elif script:
                 self.script(script.replace("\\'", "'").replace('\\"', '"'))
+        for match in _OPENS.finditer(text):
+            path = tidy(("~" if match[2] else "") + match[3])
+            sign = ">" if match[1] in _WRITERS or match[4] else "<"
+            self.lines.append(f"{sign} {path}")
         if self.shell.steps > 0:
             flat = " ".join(text.split())
             self.lines.append("CODE " + flat[:MAX_LINE])
@@ -422,6 +426,16 @@ class _Acts:
         return tidy(path)
 
 
+# A program in another language that opens a file by its name.
+_OPENS = re.compile(
+    r"\b(open|path|read_?text|read_?bytes|readfile(?:sync)?|writefile(?:sync)?|appendfile(?:sync)?|"
+    r"createreadstream|file_get_contents|file_put_contents|fopen|readlines|file\.read|io\.open|"
+    r"copy(?:file|2)?|expanduser|slurp|readalltext|filereader|load)\s{0,2}\(\s{0,2}"
+    r"((?:process\.env\.HOME|os\.homedir\(\)|os\.environ\[['\"]HOME['\"]\]|home)\s{0,2}[+,]\s{0,2})?"
+    r"[rbfu]{0,2}['\"`]([~/.][^'\"`\n]{1,200})['\"`](\s{0,2},\s{0,2}['\"][wa])?",
+    re.IGNORECASE,
+)
+_WRITERS = ("writeFileSync", "writeFile", "appendFileSync", "appendFile", "file_put_contents")
 _STRINGS = re.compile(r"'((?:[^'\\]|\\.){0,4000})'|\"((?:[^\"\\]|\\.){0,4000})\"")
 _CALLS_SHELL = re.compile(
     r"(?:\b(?:system|popen[234]?|exec(?:sync|file(?:sync)?|[lv]p?e?)?|spawn(?:sync)?|run|call|"

@@ -22,7 +22,7 @@ from pipeguard.core.roles import (
     listed,
     writes,
 )
-from pipeguard.core.statements import statements
+from pipeguard.core.statements import is_statement, statements
 from pipeguard.core.text import Text
 from pipeguard.core.trails import path_lines
 from pipeguard.core.uses import IDLE, Uses
@@ -168,8 +168,9 @@ def _lines(tool: str | None, purpose: Role, group: list[_String], *, windows: bo
     if purpose is Role.CODE:
         return command_lines(value, windows=windows) if is_shell(tool) else code_lines(value)
     if purpose is Role.STATEMENT:
-        return statements(value)
-    if purpose in (Role.WRITTEN, Role.ASKED):
+        is_value = not is_statement(value) and not _CONDITION.match(value) and _CLOSES.search(value)
+        return statements(value) + ([f"VAL {' '.join(value.split())}"] if is_value else [])
+    if purpose in IDLE:
         options = [f"OPT {value}"] if _OPTION.match(value) else []
         return options + path_lines(group[0].value, value, writes=False)
     return _value_lines(tool, group[0])
@@ -237,6 +238,8 @@ def _options(key: str, value: str) -> list[str]:
     return []
 
 
+# A value that is looked for and goes on as a condition.
+_CLOSES = re.compile(r"['\"].{0,200}(?:=|--|/\*|\()", re.DOTALL)
 MAX_VALUE_LINES = 3  # of a value that is put into a command or a statement; more is a document
 _LEADS = re.compile(r"[/\\~%.]|id_")
 _SHELL_SIGN = re.compile(r"[;&|`$<\n]|%0")

@@ -18,7 +18,7 @@ from pipeguard.core.roles import Role
 from pipeguard.core.rules import Rule, View, Written
 from pipeguard.core.surroundings import is_disguised, masked
 from pipeguard.core.text import Text
-from pipeguard.core.uses import IDLE, Uses
+from pipeguard.core.uses import IDLE, PROGRAMS, Idle, Uses
 
 SHORT_BYTES = 1024  # of decoded text: orders are encoded to hide, documents to be carried
 IDLE_BYTES = 4096  # of a string: no match is most of it
@@ -146,15 +146,18 @@ class Origin(NamedTuple):
     ) -> Confidence | None:
         """How sure a match is where its string is used for what it is; None where it is none."""
         uses, text = self.subject.uses, self.subject.text
-        purpose = uses.role(path)
+        purpose = uses.used(path, text.value_at(start))
         if purpose is Role.KEPT or (purpose is Role.VALUE and text.is_document(start)):
             return lower(confidence)
-        if rule.written is Written.KEEP:
+        if rule.written is Written.KEEP or (
+            purpose is Role.PARSED and rule.written is Written.PARSED
+        ):
             return confidence
-        if rule.written is Written.VALUES and purpose in _PROGRAMS:
+        if rule.written in (Written.VALUES, Written.PARSED) and purpose in _PROGRAMS:
             return None
         does_nothing = purpose is Role.ASKED or (
-            purpose is Role.WRITTEN and not (uses.is_alone(path) and text.is_most(start, size))
+            purpose in (Role.WRITTEN, Role.PARSED)
+            and not (uses.is_alone(path) and text.is_most(start, size))
         )
         if not does_nothing:
             return confidence
@@ -169,13 +172,11 @@ class Origin(NamedTuple):
         """The stretch without what is only written or looked for, where that is much of it."""
         if rule.written is Written.KEEP or self.joined or self.squeezed_from is not None:
             return [(low, high)]
-        uses = self.subject.uses
-        programs = rule.written is not Written.VALUES
+        uses, idle = self.subject.uses, _IDLE[rule.written]
         if self.outer is not None or self.whole:
             path = self._path(low, high) if high - low >= IDLE_BYTES else None
-            idle = path is not None and uses.role(path) in _IDLE[programs]
-            return [] if idle else [(low, high)]
-        return uses.busy(low, high, programs=programs)
+            return [] if path is not None and uses.role(path) in idle else [(low, high)]
+        return uses.busy(low, high, idle)
 
     def _path(self, start: int, end: int) -> Path | None:
         """The string that a stretch stands in; None where it may be more than one."""
@@ -203,11 +204,13 @@ class Origin(NamedTuple):
         return self.chain, start, end, True
 
 
-_IDLE = {
-    True: IDLE,
-    False: (*IDLE, Role.COMMAND, Role.CODE, Role.STATEMENT),
+_IDLE: dict[Written, Idle] = {
+    Written.LOWER: IDLE,
+    Written.DROP: IDLE,
+    Written.VALUES: (*IDLE, *PROGRAMS),
+    Written.PARSED: (Role.WRITTEN, Role.ASKED, *PROGRAMS),
 }
-_PROGRAMS = (Role.COMMAND, Role.CODE, Role.STATEMENT)
+_PROGRAMS = (*PROGRAMS, Role.STATEMENT)
 _HIDDEN = re.compile("tags|selectors|bits")
 _ENCODED = re.compile("base64|hex|base32")
 

@@ -27,6 +27,7 @@ class Role(Enum):
     STATEMENT = "statement"  # of a database
     VALUE = "value"  # anything else that a tool acts on
     KEPT = "kept"  # a value in a record or a document that a tool keeps
+    PARSED = "parsed"  # text that the tool itself reads: a template, a document with rules
     WRITTEN = "written"  # content or message: text that somebody reads
     ASKED = "asked"  # question or pattern: text that is looked for
 
@@ -38,6 +39,7 @@ _COMMAND = listed(
     "arguments arg script scripts entrypoint powershell terminal stdin keys keystrokes"
 )
 _CODE = listed("code program snippet function func lambda js javascript python")
+_SCRIPT = listed("script scripts")
 _FORMULA = listed("expression expr formula equation calculation")
 _TAKES_CODE = listed(
     "code python node javascript js typescript ts java ruby php go rust script notebook sandbox "
@@ -69,6 +71,14 @@ _READS = listed(
     "speak tts say memory remember memorize note notes annotate log journal index proofread "
     "rewrite paraphrase"
 )
+# Tools that make something of the text that they are given, by what it says.
+_OF_CODE = listed("code source snippet")
+_RENDERS = listed("render template templates preview report format")
+_PARSES = listed(
+    "parse load deserialize unserialize restore import render template templates preview transform "
+    "validate soap xslt xml yaml unpickle decode unmarshal svg convert compile interpolate report "
+    "generate format state merge"
+)
 # What such a tool is given as an object, or in a list, it keeps or passes on as it is.
 _KEEPS = listed(
     "write create update insert append add save store send post put edit push upsert import "
@@ -86,7 +96,7 @@ _DATABASE = listed(
     "bigquery snowflake clickhouse duckdb oracle mssql neo4j cypher migration migrate statement "
     "supabase planetscale dynamodb cassandra elastic elasticsearch table tables record records "
     "user users order orders customer customers account accounts product products item items "
-    "login row rows"
+    "login row rows employee employees member members directory ldap contact contacts person people"
 )
 _READS_TEXT = listed("web internet code docs documentation wiki grep issues logs news")
 
@@ -163,7 +173,8 @@ def _said(  # noqa: PLR0911  a table of names, each with its own exception
     if either & _STATEMENT:
         return Role.STATEMENT
     if either & _COMMAND:
-        return Role.COMMAND
+        is_code = last in _SCRIPT and tool & _TAKES_CODE and not tool & _SHELLS
+        return Role.CODE if is_code else Role.COMMAND
     if either & _FORMULA:
         return Role.VALUE
     if either & _CODE:
@@ -171,9 +182,11 @@ def _said(  # noqa: PLR0911  a table of names, each with its own exception
             return Role.WRITTEN
         return Role.CODE if executes or tool & _TAKES_CODE else Role.VALUE
     if either & _ALWAYS_WRITTEN:
-        return Role.WRITTEN
+        return Role.PARSED if tool & _RENDERS else Role.WRITTEN
     if either & _WRITTEN:
-        return Role.COMMAND if executes else Role.WRITTEN
+        if executes:
+            return Role.COMMAND
+        return Role.PARSED if tool & _PARSES and not tool & _OF_CODE else Role.WRITTEN
     if either & _READ_THERE and tool & _READS:
         return Role.WRITTEN
     if either & _LOOKED_FOR:

@@ -126,9 +126,13 @@ class Text:
             value = fold(value[: 4 * MOST_TOKEN].encode("utf-8", "replace"))[0].decode()
         return len(value) <= MOST_TOKEN and 5 * size >= 3 * len(value)
 
+    def value_at(self, start: int) -> str:
+        """The string at a byte of `data`."""
+        return self._place(self._index(start))[2]
+
     def is_document(self, start: int) -> bool:
         """True where the string at a byte of `data` has the lines of a text, and is no value."""
-        value = self._place(self._index(start))[2]
+        value = self.value_at(start)
         return len(value) > DOCUMENT_CHARS and value.count("\n") >= DOCUMENT_LINES
 
     def span(self, start: int, end: int) -> tuple[int, int]:

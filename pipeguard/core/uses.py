@@ -10,13 +10,15 @@ from bisect import bisect_left
 
 from pipeguard.core.places import Path
 from pipeguard.core.roles import Role, role
+from pipeguard.core.statements import is_statement
 from pipeguard.core.text import Text
 
 Range = tuple[int, int]
+Idle = tuple[Role, ...]
 WHOLE_BYTES = 480  # of a string that is nothing but what a rule looks for
 
-IDLE = (Role.WRITTEN, Role.ASKED)
-_PROGRAMS = (Role.COMMAND, Role.CODE, Role.STATEMENT)
+IDLE = (Role.WRITTEN, Role.ASKED, Role.PARSED)
+PROGRAMS = (Role.COMMAND, Role.CODE)
 
 
 class Uses:
@@ -33,7 +35,7 @@ class Uses:
         self.text = text
         self.tool = tool
         self._known: dict[Path, Role] = {}
-        self._busy: dict[bool, list[Range]] = {}
+        self._busy: dict[Idle, list[Range]] = {}
 
     def role(self, path: Path) -> Role:
         """What the string at a path is for."""
@@ -47,17 +49,24 @@ class Uses:
         """True for an argument by itself, that is in no list and no object."""
         return len(path) == 1 or (len(path) == 3 and path[:2] == ("params", "arguments"))
 
-    def busy(self, low: int, high: int, *, programs: bool) -> list[Range]:
+    def used(self, path: Path, value: str) -> Role:
+        """The same for a string that is known: what is looked for may be a statement or a value."""
+        found = self.role(path)
+        if found is Role.STATEMENT and not is_statement(value):
+            return Role.VALUE
+        return found
+
+    def busy(self, low: int, high: int, idle: Idle) -> list[Range]:
         """The parts of a stretch of the text in which something else stands than what is idle.
 
         Args:
             low: where the stretch begins, in bytes.
             high: where it ends.
-            programs: False where commands, programs and statements are idle too.
+            idle: the roles of what is.
         """
-        if programs not in self._busy:
-            self._busy[programs] = self._found(programs=programs)
-        ranges = self._busy[programs]
+        if idle not in self._busy:
+            self._busy[idle] = self._found(idle)
+        ranges = self._busy[idle]
         found: list[Range] = []
         for start, end in ranges[bisect_left(ranges, low, key=_end_of) :]:
             if start >= high:
@@ -66,15 +75,14 @@ class Uses:
                 found.append((max(start, low), min(end, high)))
         return found
 
-    def _found(self, *, programs: bool) -> list[Range]:
+    def _found(self, idle: Idle) -> list[Range]:
         ranges: list[Range] = []
         start = 0
-        idle = IDLE if programs else IDLE + _PROGRAMS
         for path, size in self.text.sizes():
             purpose = self.role(path)
             end = start + size
             lets_be = purpose in idle and (
-                size > WHOLE_BYTES or purpose in _PROGRAMS or not self.is_alone(path)
+                size > WHOLE_BYTES or purpose in PROGRAMS or not self.is_alone(path)
             )
             if not lets_be:
                 if ranges and ranges[-1][1] == start:
