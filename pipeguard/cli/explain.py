@@ -47,8 +47,10 @@ FAMILIES: dict[str, tuple[str, str]] = {
         (
             "What came back from one tool leaves through another: a secret (`flows.secret-out`),"
             " private text (`flows.private-out`), or text that anybody may have written and that"
-            " is now run or kept (`flows.untrusted-acts`). What a tool does is told by its"
-            " definition; what came back is kept for half an hour, in memory alone."
+            " is now run, kept or obeyed (`flows.untrusted-acts`). It is blocked where it is sure:"
+            " mail, calendars and records that go to an address or to everybody, private text that"
+            " was encoded first, and what a text tells a model to do. What a tool does is told by"
+            " its definition; what came back is kept for half an hour, in memory alone."
         ),
         (
             "Look at what was sent and to whom. If you want it, allow the event, or set the rule to"

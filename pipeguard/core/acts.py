@@ -41,6 +41,8 @@ from pipeguard.core.programs import (
     UPLOADS,
     each,
     flat,
+    is_inner,
+    is_ordinary,
     matched,
     name_of,
     operands,
@@ -58,14 +60,19 @@ MAX_TEXT = 65_536  # characters of one argument that are read
 MAX_LINES = 4000
 
 
-def command_lines(text: str) -> list[str]:
-    """The lines of a command line or a script."""
+def command_lines(text: str, *, windows: bool = True) -> list[str]:
+    """The lines of a command line or a script.
+
+    Args:
+        text: the script.
+        windows: False where no line for PowerShell or cmd stands in it.
+    """
     reader = _Acts()
     reader.script(text[:MAX_TEXT])
     reader.lines += _torn(text[:MAX_TEXT])
-    if _PRELOADS.search(text):
+    if "LD_" in text and _PRELOADS.search(text):
         reader.lines.append("ENV LD_PRELOAD=")
-    if is_windows(text):
+    if windows and is_windows(text):
         for line, script in windows_lines(text[:MAX_TEXT]):
             reader.lines.append(line)
             if script:
@@ -99,7 +106,9 @@ _TORN = re.compile(
 
 def _torn(text: str) -> list[str]:
     """A line where a command's name is written in pieces."""
-    found = []
+    found: list[str] = []
+    if not any(sign in text for sign in "'\"\\$"):
+        return found
     for match in _TORN.finditer(text):
         word = re.sub(r"''|\"\"|['\"\\]|\$\{?[@*]\}?|\$\{[A-Za-z]{1,8}\}", "", match[1])
         name = name_of(word)
@@ -129,12 +138,16 @@ class _Acts:
     def code(self, text: str) -> None:
         """A program in another language: what it gives to a shell."""
         for match in _CALLS_SHELL.finditer(text):
-            script = match[2] if match[2] is not None else match[4]
+            script = match[2] or match[4] or match[5]
             if match[3] is not None:
                 words = [one or two for one, two in _STRINGS.findall(match[3])]
                 self.pipelines([[Command(words, [], None)]])
             elif script:
                 self.script(script.replace("\\'", "'").replace('\\"', '"'))
+        for match in _OPENS.finditer(text):
+            path = tidy(("~" if match[2] else "") + match[3])
+            sign = ">" if match[1] in _WRITERS or match[4] else "<"
+            self.lines.append(f"{sign} {path}")
         if self.shell.steps > 0:
             flat = " ".join(text.split())
             self.lines.append("CODE " + flat[:MAX_LINE])
@@ -170,11 +183,13 @@ class _Acts:
             if given is None and at:
                 given = output(pipeline[:at])
             if words:
-                plain = [matched(word) for word in words]
-                self.lines += [
-                    f"ODD glob {new}" for old, new in zip(words, plain, strict=True) if old != new
-                ]
-                words = plain
+                plain = words
+                if any("*" in word or "?" in word or "[" in word for word in words):
+                    plain = [matched(word) for word in words]
+                if plain != words:
+                    pairs = zip(words, plain, strict=True)
+                    self.lines += [f"ODD glob {new}" for old, new in pairs if old != new]
+                    words = plain
                 if wrapped and given is not None and len(given) < 4000:
                     words = words + given.split()
                 name = name_of(words[0])
@@ -186,8 +201,8 @@ class _Acts:
                     self.lines += statements(given)
             yield Command(words, command.redirects, given)
 
-    def _one(self, command: Command) -> str:
-        words = command.words
+    def _redirected(self, command: Command) -> str:
+        words, targets = command.words, ""
         for operator, target in command.redirects:
             path = self._resolved(target)
             if operator.startswith("<"):
@@ -196,12 +211,17 @@ class _Acts:
                 self._fetches(path)
             else:
                 self.lines.append(f"> {path}")
-        targets = "".join(
-            f" {operator[0]} {flat(self._resolved(target))}"
-            for operator, target in command.redirects
-        )
+            targets += f" {operator[0]} {flat(path)}"
+        return targets
+
+    def _one(self, command: Command) -> str:
+        words = command.words
+        targets = self._redirected(command) if command.redirects else ""
         if not words:
             return f"${targets}" if targets else ""
+        plainly = not (command.redirects or command.given or "/" in words[0])
+        if plainly and is_ordinary(words[0]) and not any(map(is_inner, words)):
+            return "$ " + " ".join([name_of(words[0]), *(flat(word) for word in words[1:] if word)])
         name = name_of(words[0])
         self._nested(name, words)
         self._files(name, words)
@@ -334,7 +354,7 @@ class _Acts:
         if name in ("tee", "truncate") or (name == "sed" and any(w.startswith("-i") for w in rest)):
             self.lines += [f"> {self._resolved(word)}" for word in things[:20]]
         elif name in LAST_IS_TARGET and len(things) > 1:
-            self.lines.append(f"> {self._resolved(things[-1])}")
+            self.lines += [f"> {path}" for path in self._targets(things)]
             self.sent = self.sent or (name in COPIES and ":" in things[-1].partition("/")[0])
             things = things[:-1]
         if name == "git" and "clone" in things[:3]:
@@ -346,6 +366,14 @@ class _Acts:
         elif name in READERS or name in PATTERN_FIRST:
             for word in things[name in PATTERN_FIRST : 40]:
                 self._reads(self._resolved(word))
+
+    def _targets(self, things: list[str]) -> Iterator[str]:
+        """What `cp` and the like write: a file, or others of the same names in a folder."""
+        target = things[-1]
+        yield self._resolved(target)
+        if target.endswith("/"):
+            for thing in things[:-1][:20]:
+                yield self._resolved(target + thing.rstrip("/").rpartition("/")[2])
 
     def _clones(self, rest: list[str]) -> None:
         folder = rest[-1] if rest else "?"
@@ -398,12 +426,22 @@ class _Acts:
         return tidy(path)
 
 
+# A program in another language that opens a file by its name.
+_OPENS = re.compile(
+    r"\b(open|path|read_?text|read_?bytes|readfile(?:sync)?|writefile(?:sync)?|appendfile(?:sync)?|"
+    r"createreadstream|file_get_contents|file_put_contents|fopen|readlines|file\.read|io\.open|"
+    r"copy(?:file|2)?|expanduser|slurp|readalltext|filereader|load)\s{0,2}\(\s{0,2}"
+    r"((?:process\.env\.HOME|os\.homedir\(\)|os\.environ\[['\"]HOME['\"]\]|home)\s{0,2}[+,]\s{0,2})?"
+    r"[rbfu]{0,2}['\"`]([~/.][^'\"`\n]{1,200})['\"`](\s{0,2},\s{0,2}['\"][wa])?",
+    re.IGNORECASE,
+)
+_WRITERS = ("writeFileSync", "writeFile", "appendFileSync", "appendFile", "file_put_contents")
 _STRINGS = re.compile(r"'((?:[^'\\]|\\.){0,4000})'|\"((?:[^\"\\]|\\.){0,4000})\"")
 _CALLS_SHELL = re.compile(
     r"(?:\b(?:system|popen[234]?|exec(?:sync|file(?:sync)?|[lv]p?e?)?|spawn(?:sync)?|run|call|"
     r"check_(?:call|output)|popen|shell_exec|passthru|proc_open|getoutput|getstatusoutput|"
     r"create_subprocess_shell|command|start|invoke|sh|bash)\s{0,4}\(\s{0,4}[rbfu]{0,2}"
     r"(?:(['\"]{1,3})((?:[^'\"\\\n]|\\.|(?!\1)['\"]){1,4000}?)\1|\[([^\]\n]{1,4000})\])"
-    r"|(?<![\w`])`([^`\n]{2,2000})`)",
+    r"|(?<![\w`])`([^`\n]{2,2000})`|\bdo shell script\s{1,4}\"((?:[^\"\\]|\\.){1,4000})\")",
     re.IGNORECASE,
 )

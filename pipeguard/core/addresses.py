@@ -110,14 +110,17 @@ def _authorities(rest: str) -> Iterator[tuple[str, bool]]:
     yield lax.rpartition("@")[2], torn
     if lax != strict:  # a backslash: for browsers a slash, for others part of the user's name
         yield strict.rpartition("@")[2], True
-    user, at, _ = strict.rpartition("@")
+    user, at, host = strict.rpartition("@")
     if at and _ADDRESS_LIKE.match(user):
         yield user, True
+    elif at and _HOST_LIKE.match(user):
+        yield host, True  # who is shown one host reaches another
     behind = re.match(r"[^/@]{0,200}[#?\\][^/@]{0,200}@([^/?#\\]{1,200})", plain)
     if behind:
         yield behind[1], True
 
 
+_HOST_LIKE = re.compile(r"(?:[\w-]{1,63}\.){1,8}[A-Za-z]{2,20}\Z")
 _ADDRESS_LIKE = re.compile(r"\[?[0-9a-f:.x%]{3,60}\]?(?::\d{1,5})?\Z", re.IGNORECASE)
 
 
@@ -177,7 +180,9 @@ def _inet_aton(name: str) -> IPv4Address | None:
         return None  # hardly an address
     *first, last = [number or 0 for number in numbers]
     if any(number > 0xFF for number in first):
-        return None
+        if not re.fullmatch(r"(?:[1-9]\d{2}\.){3}[1-9]\d{2}", name):
+            return None
+        first, last = [number & 0xFF for number in first], last & 0xFF  # some keep the last bits
     limit = 1 << 8 * (5 - len(parts))
     value = last % limit if len(parts) == 1 else last  # some keep what fits into 32 bits
     if value >= limit:

@@ -9,16 +9,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from pipeguard.core import folding
 from pipeguard.core.acts import MAX_TEXT, argument_lines, code_lines, command_lines
 from pipeguard.core.places import Path
-from pipeguard.core.roles import Role, is_shell, listed, role, writes
-from pipeguard.core.statements import statements
+from pipeguard.core.roles import (
+    Role,
+    is_of_database,
+    is_shell,
+    listed,
+    writes,
+)
+from pipeguard.core.statements import is_statement, statements
 from pipeguard.core.text import Text
 from pipeguard.core.trails import path_lines
+from pipeguard.core.uses import IDLE, Uses
 
 MAX_STRINGS = 400  # of one message that are read
 MAX_BYTES = 2 * MAX_TEXT  # of all of them
@@ -42,46 +49,71 @@ class Deed(NamedTuple):
 class _String(NamedTuple):
     path: Path
     value: str
-    start: int
-    end: int
+    segment: int
 
 
-def deeds(text: Text, tool: str | None) -> tuple[list[Deed], bool]:
+def deeds(uses: Uses, *, windows: bool = True) -> tuple[list[Deed], bool]:
     """What the arguments of a message would do.
 
     Args:
-        text: its strings, as `key: value`.
-        tool: the tool that is called.
+        uses: its strings, as `key: value`, and what each is for.
+        windows: False where no line for PowerShell or cmd stands in them.
 
     Returns:
         The deeds, and True where there was more than is read of one message.
     """
+    text, tool = uses.text, uses.tool
     found: list[Deed] = []
-    left, strings = MAX_BYTES, 0
-    for group in _groups(text):
+    left, strings, is_started = MAX_BYTES, 0, False
+    for group in _groups(uses, _is_idle):
         first = group[0]
-        purpose = role(tool, first.path)
-        if purpose in (Role.WRITTEN, Role.ASKED) and not (
-            len(group) == 1 and _is_token(first.value)
-        ):
+        purpose = uses.role(first.path)
+        if purpose in IDLE and not (len(group) == 1 and _is_token(first.value)):
             continue
         strings += len(group)
-        left -= group[-1].end - first.start
+        left -= sum(len(one.value) for one in group)
         if strings > MAX_STRINGS or left < 0:
             return found, purpose is not Role.VALUE
-        lines = _lines(tool, purpose, group)
+        lines = _lines(tool, purpose, group, windows=windows)
         if lines:
-            data = "\n" + "\n".join(dict.fromkeys(lines)) + "\n"
-            encoded = data.encode("utf-8", "replace")
-            found.append(Deed(encoded, first.start, max(group[-1].end, first.start + 1)))
+            is_started = is_started or any(map(_IS_STARTED.match, lines))
+            found.append(_deed(text, group, lines))
+    if is_started:  # what is written there is run later
+        written = [one for group in _groups(uses, _acts) for one in group][:MAX_STRINGS]
+        script = "\n".join(one.value for one in written)
+        found += [_deed(text, written, command_lines(script, windows=windows))] if written else []
     return found, False
 
 
-def _groups(text: Text) -> Iterator[list[_String]]:
-    """The strings of a message, those of one list together, and a program with its arguments."""
+def _is_idle(uses: Uses, path: Path) -> bool:
+    return uses.role(path) in IDLE and not uses.is_alone(path)
+
+
+def _acts(uses: Uses, path: Path) -> bool:
+    return uses.role(path) not in IDLE
+
+
+def _deed(text: Text, group: list[_String], lines: list[str]) -> Deed:
+    data = "\n" + "\n".join(dict.fromkeys(lines)) + "\n"
+    start, end = text.stretch(group[0].segment)[0], text.stretch(group[-1].segment)[1]
+    return Deed(data.encode("utf-8", "replace"), start, max(end, start + 1))
+
+
+_IS_STARTED = re.compile(
+    r"> (?:.*/)?(?:\.(?:bash|zsh|ksh|csh|tcsh)(?:rc|_profile|_login|_logout|_aliases)|\.zshenv|"
+    r"\.(?:zprofile|profile|login|xinitrc|xprofile|xsession|envrc)|config\.fish|rc\.local|"
+    r"\.git/hooks/[a-z-]+|\.husky/[a-z-]+|cron[a-z.]*(?:/.*)?|.*\.(?:service|desktop|timer))\Z"
+)
+
+
+def _groups(uses: Uses, is_left_out: Callable[[Uses, Path], bool]) -> Iterator[list[_String]]:
+    """The arguments of a message, those of one list together, and a program with its arguments."""
     group: list[_String] = []
-    for path, value, start, end in text.strings():
-        one = _String(path, value, start, end)
+    is_call = uses.tool is not None and uses.text.has("params")
+    for path, value, segment in uses.text.strings():
+        if is_left_out(uses, path) or _is_aside(path, is_call=is_call):
+            continue
+        one = _String(path, value, segment)
         if group and _belongs(group, one):
             group.append(one)
             continue
@@ -90,6 +122,13 @@ def _groups(text: Text) -> Iterator[list[_String]]:
         group = [one]
     if group:
         yield group
+
+
+def _is_aside(path: Path, *, is_call: bool) -> bool:
+    """True for what stands in a message and is no argument."""
+    if path[:1] == ("params",):
+        return len(path) > 1 and path[1] in ("name", "_meta")
+    return is_call
 
 
 def _belongs(group: list[_String], one: _String) -> bool:
@@ -113,35 +152,50 @@ _PROGRAM_KEYS = listed("command cmd program executable binary bin path file tool
 
 def _is_token(value: str) -> bool:
     """True for what is no prose, whatever its name: one word that leads somewhere."""
-    leads = "/" in value or "%" in value or value.startswith("-")
-    return len(value) < 300 and leads and not re.search(r"\s", value)
+    if len(value) >= 300:
+        return False
+    if value.startswith("-"):
+        return _OPTION.match(value) is not None and "\n" not in value
+    return ("/" in value or "%" in value) and not re.search(r"\s", value)
 
 
-def _lines(  # noqa: PLR0911  one for each purpose
-    tool: str | None, purpose: Role, group: list[_String]
+def _lines(tool: str | None, purpose: Role, group: list[_String], *, windows: bool) -> list[str]:
+    if len(group) > 1:
+        return _lines_of_list(tool, purpose, group, windows=windows)
+    value = _plain(group[0].value)
+    if purpose is Role.COMMAND:
+        return _command(_key(group[0]), value, windows=windows)
+    if purpose is Role.CODE:
+        return command_lines(value, windows=windows) if is_shell(tool) else code_lines(value)
+    if purpose is Role.STATEMENT:
+        is_value = not is_statement(value) and not _CONDITION.match(value) and _CLOSES.search(value)
+        return statements(value) + ([f"VAL {' '.join(value.split())}"] if is_value else [])
+    if purpose in IDLE:
+        options = [f"OPT {value}"] if _OPTION.match(value) else []
+        return options + path_lines(group[0].value, value, writes=False)
+    return _value_lines(tool, group[0])
+
+
+def _command(key: str, value: str, *, windows: bool) -> list[str]:
+    if value.startswith("-") and key in _NO_OPTION_KEYS:
+        return _options(key, value)
+    words = _as_list(value)
+    lines = argument_lines(words) if words else command_lines(value, windows=windows)
+    return lines + (statements(value) if _STATEMENT.match(value) else [])
+
+
+def _lines_of_list(
+    tool: str | None, purpose: Role, group: list[_String], *, windows: bool
 ) -> list[str]:
     values = [_plain(one.value) for one in group]
-    if len(group) > 1:
-        if purpose in (Role.COMMAND, Role.CODE):
-            lines = [] if " " in values[0].strip() else argument_lines(values)
-            return lines + command_lines("\n".join(value for value in values if " " in value))
-        if purpose is Role.STATEMENT:
-            return [line for value in values for line in statements(value)]
-        lines = argument_lines(values) if _PROGRAM.match(values[0]) else []
-        return lines + [line for one in group for line in _value_lines(tool, one)]
-    value = values[0]
-    if purpose is Role.COMMAND:
-        words = _as_list(value)
-        lines = argument_lines(words) if words else command_lines(value)
-        return lines + (statements(value) if _STATEMENT.match(value) else [])
-    if purpose is Role.CODE:
-        return command_lines(value) if is_shell(tool) else code_lines(value)
+    if purpose in (Role.COMMAND, Role.CODE):
+        lines = [] if " " in values[0].strip() else argument_lines(values)
+        script = "\n".join(value for value in values if " " in value)
+        return lines + command_lines(script, windows=windows)
     if purpose is Role.STATEMENT:
-        return statements(value)
-    if purpose in (Role.WRITTEN, Role.ASKED):
-        options = [f"OPT {value}"] if _OPTION.match(value) else []
-        return options + path_lines(value, _plain(value), writes=False)
-    return _value_lines(tool, group[0])
+        return [line for value in values for line in statements(value)]
+    lines = argument_lines(values) if _PROGRAM.match(values[0]) else []
+    return lines + [line for one in group for line in _value_lines(tool, one)]
 
 
 def _value_lines(tool: str | None, one: _String) -> list[str]:
@@ -150,20 +204,65 @@ def _value_lines(tool: str | None, one: _String) -> list[str]:
     if not value or len(value) > MAX_VALUE:
         return []
     folded = _plain(value)
-    key = next((str(step) for step in reversed(one.path) if isinstance(step, str)), "")
-    lines = path_lines(value, folded, writes=writes(tool, key))
-    if key.lower() in ("code", "script", "program", "expression", "expr", "formula", "function"):
+    key = _key(one)
+    lines = path_lines(value, folded, writes=writes(tool, key)) if _LEADS.search(folded) else []
+    if key in _PROGRAM_TEXTS:
         lines += code_lines(folded)
-    if _OPTION.match(folded) and key.lower() not in _OPTION_KEYS:
-        lines.append(f"OPT {' '.join(folded.split())}")
-    elif " -" in folded and "\n" not in folded:
-        lines += [f"OPT {match[1]}" for match in _LATER_OPTION.finditer(folded)][:8]
-    if _QUERIES.search(folded):
-        lines.append(f"VAL {' '.join(folded.split())}")
-    if _injects(folded):
+    if "-" in folded:
+        lines += _options(key, folded)
+    if folded.count("\n") > MAX_VALUE_LINES:
+        return lines
+    if _QUERIES.search(folded) and not (key in _CONDITION_KEYS and _CONDITION.match(folded)):
+        if _STATEMENT.match(folded) and is_of_database(tool):
+            lines += statements(folded)
+        else:
+            lines.append(f"VAL {' '.join(folded.split())}")
+    if _SHELL_SIGN.search(folded) and _injects(folded):
         lines.append(f"INJ {' '.join(folded.split())}")
         lines += command_lines(folded)[:50]
     return lines
+
+
+def _key(one: _String) -> str:
+    return next((step for step in reversed(one.path) if isinstance(step, str)), "").lower()
+
+
+def _options(key: str, value: str) -> list[str]:
+    """What a program would take for options of its own."""
+    if value.startswith("-"):
+        if not _OPTION.match(value) or key in _OPTION_KEYS:
+            return []
+        return [f"{'DASH' if key in _NO_OPTION_KEYS else 'OPT'} {' '.join(value.split())}"]
+    if " -" in value and "\n" not in value:
+        return [f"OPT {match[1]}" for match in _LATER_OPTION.finditer(value)][:8]
+    return []
+
+
+# A value that is looked for and goes on as a condition.
+_CLOSES = re.compile(r"['\"].{0,200}(?:=|--|/\*|\()", re.DOTALL)
+MAX_VALUE_LINES = 3  # of a value that is put into a command or a statement; more is a document
+_LEADS = re.compile(r"[/\\~%.]|id_")
+_SHELL_SIGN = re.compile(r"[;&|`$<\n]|%0")
+_PROGRAM_TEXTS = listed("code script program expression expr formula function")
+# A condition in a language of its own, as a tracker or a log has one.
+_CONDITION_KEYS = listed(
+    "jql cql kql wiql lucene rsql odata filter filters where condition conditions query q search "
+    "filterexpression filter_expression expression criteria rule when predicate"
+)
+_CONDITION = re.compile(
+    r"\s{0,4}(?:not\s)?\(?\s{0,4}[A-Za-z_][\w.\[\]\"-]{0,60}\s{0,4}"
+    r"(?:!?=|!?~|<|>|:|\b(?:in|not in|is|like|eq|ne|gt|ge|lt|le|contains|between|was)\b)",
+    re.IGNORECASE,
+)
+# Names of what never begins with a dash: whoever passes one speaks to the program behind.
+_NO_OPTION_KEYS = listed(
+    "url uri repo repository remote remote_url path file filename file_path filepath dir directory "
+    "folder branch ref revision rev commit sha tag host hostname server address domain ip target "
+    "image image_name container container_id archive source src destination dest dst input "
+    "input_file output output_file package package_name module page document dbname database db "
+    "user username email to resource pod namespace device interface base head range from_ref "
+    "to_ref cwd workdir root entry target_path source_path clone_url project project_path"
+)
 
 
 def _plain(value: str) -> str:
@@ -183,10 +282,9 @@ def _as_list(value: str) -> list[str]:
     return []
 
 
-_QUERIES = re.compile(
-    r"['\"`;]|--|\b(?:or|and|union|select|having|sleep|waitfor|order by)\b|\|\||&&|\bcase\b",
-    re.IGNORECASE,
-)
+# A value that goes on as a statement has a quote, an end, a comment, a sign that compares, or one
+# of a few words.
+_QUERIES = re.compile(r"['\"`;=#(<]|--|\|\||(?i:union|select|waitfor|case|having|order by)")
 _OPTION = re.compile(r"--?[A-Za-z][\w-]{0,40}")
 _LATER_OPTION = re.compile(r"(?<=\s)(--?[A-Za-z][\w-]{2,40}[= ]?\S{0,200})")
 _OPTION_KEYS = listed(
@@ -218,7 +316,7 @@ _PREFIX = r"(?:sudo\s{1,4})?(?:/(?:usr/)?(?:local/)?s?bin/)?"
 _INJECTED = re.compile(
     # after a separator, a sure name; or any name with an argument that no prose has; or at the end
     rf"(?:[;\n]|&&?|\|\|?|%0a)\s{{0,8}}{_PREFIX}(?:(?:{_SURE})(?:\s|[;&|>\"'#)]|\Z)"
-    rf"|(?:{_PERHAPS})\s{{1,4}}(?:-|/|~|\$|\.{{1,2}}/|>|<|[^\s|]{{0,60}}[/$>]|\d{{1,4}}(?:\s|;|\Z|#)"
+    rf"|(?:{_PERHAPS})(?:\s|%20){{1,4}}(?:-|/|~|\$|\.{{1,2}}/|>|<|[^\s|]{{0,60}}[/$>]|\d{{1,4}}(?:\s|;|\Z|#)"
     r"|[\w-]{1,60}\.[\w.-]{1,60}))"
     rf"|(?:;|&&|\|\|?|&)\s{{0,4}}{_PREFIX}(?:id|ls|env|whoami|reboot|halt|ps|w|dir|set|shutdown)\s{{0,4}}"
     r"(?:\Z|[;&#>]|\|\s{0,4}\w)"
@@ -226,6 +324,7 @@ _INJECTED = re.compile(
     rf"|(?:[^\s`]`|`\s{{0,4}}(?=[^`]{{0,200}}[\s>|;$]))\s{{0,4}}{_PREFIX}(?:{_SURE}|{_PERHAPS})"
     r"(?:\s{1,4}[^`\s]{0,80}[-/$.>|;]|[`>|;$<])"
     r"|\$\{?IFS|<\(\s{0,4}\w{2,12}\s|\$\(\([^)\n]{0,40}\)\)\s{0,4}[;|&]"
+    rf"|\A\s{{0,4}}(?:print\s|echo\s)?`\s{{0,4}}{_PREFIX}(?:{_SURE}|{_PERHAPS})(?:\s[^`\n]{{0,80}})?`\s{{0,4}}\Z"
     rf"|'\s{{0,4}}[;&|]{{1,2}}\s{{0,4}}{_PREFIX}(?:{_SURE}|{_PERHAPS})\s",
     re.IGNORECASE,
 )

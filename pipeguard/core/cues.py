@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from enum import IntEnum
 
-from pipeguard.core import spellings
+from pipeguard.core import spellings, windows
 
 
 class Cue(IntEnum):
@@ -38,6 +38,7 @@ class Cue(IntEnum):
     OVERRIDDEN = 19  # text that is shown from right to left
     LABELS = 20  # of a host name, or the like
     ACTS = 21  # something that acts: core.arguments
+    WINDOWS = 22  # a line for PowerShell or cmd: core.windows
 
 
 B64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -82,11 +83,11 @@ ACTING = (
     r"whoami|uname|sleep|ping|nslookup|touch|ls|echo|env|printenv|head|tail|base64|chmod|powershell|cmd|"
     r"reboot|shutdown|kill|dig|ssh|eval|tee|find|node|php|ruby|dir|type|set|sudo|/bin|/usr)"
     r"|\$\{?ifs|: -{1,2}[a-z]|\n-{1,2}[a-z]"
-    r"|(?:'|\x22|' |\x22 |\) |\))(?:or |and |union |having |-- |--\n|/\*|\|\||&& )"
+    r"|(?:'|\x22|' |\x22 |\) |\))(?:or |and |union |having |--|/\*|\|\||&& )"
     r"|(?:or|and|union) (?:[0-9]|'|true|select|all)|[0-9] (?:or|and|union|having) |sleep\("
     r"|waitfor |\(select "
     r"|(?:;|; )(?:drop|delete|insert|update|select|truncate|alter|exec|create|shutdown|declare) "
-    r"|\.\.[/\\%;]|%2e|%c0|%252|/etc/|/proc/|/sys/|/root|/var/run|/boot|\.ssh|\.aws|\.env|\.kube|"
+    r"|\.\.[/\\%;]|%2e|%c0|%252|%00|/usr/|/s?bin/|/etc/|/proc/|/sys/|/root|/var/run|/boot|\.ssh|\.aws|\.env|\.kube|"
     r"\.docker|\.netrc|\.npmrc|\.pypirc|\.git|\.gnupg|\.azure|gcloud|id_rsa|id_ed25519|\.pem|\.key|"
     r"\.p12|\.pfx|\.kdbx|\.pgpass|_history|\.[a-z_]{2,8}rc\b|profile\b|/cookies|login data|"
     r"logins\.json|key4\.db|"
@@ -119,8 +120,9 @@ CUES: dict[Cue, str] = {
     Cue.LEET: spellings.LEET,
     Cue.ACTS: ACTING,
     Cue.OVERRIDDEN: "\\xe2\\x80\\xae",
+    Cue.WINDOWS: windows.CUE,
 }
 # What only goes to a server can act, or go out by a host's name. They stand last.
-OUTGOING_CUES = (Cue.LABELS, Cue.ACTS)
+OUTGOING_CUES = (Cue.LABELS, Cue.ACTS, Cue.WINDOWS)
 # Of these the squeezed reading may say something.
 SQUEEZED_CUES = (Cue.SPACED, Cue.RUN_TOGETHER)

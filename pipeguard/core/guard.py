@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from pipeguard.core.fingerprint import Pin
-from pipeguard.core.flows import Flows, Tool, tool_of
+from pipeguard.core.flows import Flows
+from pipeguard.core.labels import Tool, tool_of
 from pipeguard.core.message import parse_json
 from pipeguard.core.places import Surface
 from pipeguard.core.policy import Policy

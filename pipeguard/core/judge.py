@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from pipeguard.core import codes
 from pipeguard.core.finding import Action, Confidence, Finding, Severity
-from pipeguard.core.flows import Tool
 from pipeguard.core.guard import Guard
+from pipeguard.core.labels import Tool
 from pipeguard.core.message import JsonValue, Message
 from pipeguard.core.origin import Match
 from pipeguard.core.places import Path, Surface, place_of, pointer

@@ -14,10 +14,11 @@ from typing import NamedTuple
 from pipeguard.core import folding, views
 from pipeguard.core.finding import Confidence, lower, raised
 from pipeguard.core.places import MASKED_STEP, Path
-from pipeguard.core.roles import Role, role
-from pipeguard.core.rules import Rule, Written
+from pipeguard.core.roles import Role
+from pipeguard.core.rules import Rule, View, Written
 from pipeguard.core.surroundings import is_disguised, masked
 from pipeguard.core.text import Text
+from pipeguard.core.uses import IDLE, PROGRAMS, Idle, Uses
 
 SHORT_BYTES = 1024  # of decoded text: orders are encoded to hide, documents to be carried
 IDLE_BYTES = 4096  # of a string: no match is most of it
@@ -58,13 +59,13 @@ class Subject(NamedTuple):
         text: the strings of the value.
         place_of: names the place of a path below the value.
         keyed: True where it goes to a server.
-        tool: that the value is a call of; None where it is none.
+        uses: what each of its strings is for.
     """
 
     text: Text
     place_of: PlaceOf
     keyed: bool
-    tool: str | None
+    uses: Uses
 
 
 class Origin(NamedTuple):
@@ -124,17 +125,11 @@ class Origin(NamedTuple):
             path = text.path_at(low)
         if rule.places and not _placed(rule, self.subject.place_of(path)):
             return None
-        if rule.written is not Written.KEEP:
-            purpose = role(self.subject.tool, path)
-            if rule.written is Written.VALUES and purpose in _PROGRAMS:
+        if rule.written is not Written.KEEP or View.ACTS in rule.views:
+            changed = self._as_used(rule, confidence, path, low, len(found))
+            if changed is None:
                 return None
-            does_nothing = purpose is Role.ASKED or (
-                purpose is Role.WRITTEN and not text.is_most(low, len(found))
-            )
-            if does_nothing and rule.written is Written.LOWER:
-                confidence = lower(confidence)
-            elif does_nothing:
-                return None
+            confidence = changed
         exact = exact and not self.whole
         first, last = text.span(low, high) if exact else (0, 0)
         if _HIDDEN.search(view):
@@ -146,6 +141,28 @@ class Origin(NamedTuple):
             path = _untold(path, found.decode("utf-8", "replace"))
         return Match(rule, confidence, view, path, first, last, exact, tuple(paths), excerpt)
 
+    def _as_used(
+        self, rule: Rule, confidence: Confidence, path: Path, start: int, size: int
+    ) -> Confidence | None:
+        """How sure a match is where its string is used for what it is; None where it is none."""
+        uses, text = self.subject.uses, self.subject.text
+        purpose = uses.used(path, text.value_at(start))
+        if purpose is Role.KEPT or (purpose is Role.VALUE and text.is_document(start)):
+            return lower(confidence)
+        if rule.written is Written.KEEP or (
+            purpose is Role.PARSED and rule.written is Written.PARSED
+        ):
+            return confidence
+        if rule.written in (Written.VALUES, Written.PARSED) and purpose in _PROGRAMS:
+            return None
+        does_nothing = purpose is Role.ASKED or (
+            purpose in (Role.WRITTEN, Role.PARSED)
+            and not (uses.is_alone(path) and text.is_most(start, size))
+        )
+        if not does_nothing:
+            return confidence
+        return lower(confidence) if rule.written is Written.LOWER else None
+
     def _may_stand(self, rule: Rule, start: int, end: int) -> bool:
         """False where the rule does not ask in the string that the stretch stands in for sure."""
         path = self._path(start, end)
@@ -155,21 +172,11 @@ class Origin(NamedTuple):
         """The stretch without what is only written or looked for, where that is much of it."""
         if rule.written is Written.KEEP or self.joined or self.squeezed_from is not None:
             return [(low, high)]
+        uses, idle = self.subject.uses, _IDLE[rule.written]
         if self.outer is not None or self.whole:
             path = self._path(low, high) if high - low >= IDLE_BYTES else None
-            return [] if path is not None and self._is_idle(rule, path) else [(low, high)]
-        busy: list[folding.Range] = []
-        for start, end, path in self.subject.text.segments(low, high):
-            if not self._is_idle(rule, path):
-                folding.extend(busy, max(low, start), min(high, end))
-        idle = high - low - sum(end - start for start, end in busy)
-        return busy if idle >= IDLE_BYTES else [(low, high)]
-
-    def _is_idle(self, rule: Rule, path: Path) -> bool:
-        purpose = role(self.subject.tool, path)
-        return purpose in (Role.ASKED, Role.WRITTEN) or (
-            rule.written is Written.VALUES and purpose in _PROGRAMS
-        )
+            return [] if path is not None and uses.role(path) in idle else [(low, high)]
+        return uses.busy(low, high, idle)
 
     def _path(self, start: int, end: int) -> Path | None:
         """The string that a stretch stands in; None where it may be more than one."""
@@ -197,7 +204,13 @@ class Origin(NamedTuple):
         return self.chain, start, end, True
 
 
-_PROGRAMS = (Role.COMMAND, Role.CODE, Role.STATEMENT)
+_IDLE: dict[Written, Idle] = {
+    Written.LOWER: IDLE,
+    Written.DROP: IDLE,
+    Written.VALUES: (*IDLE, *PROGRAMS),
+    Written.PARSED: (Role.WRITTEN, Role.ASKED, *PROGRAMS),
+}
+_PROGRAMS = (*PROGRAMS, Role.STATEMENT)
 _HIDDEN = re.compile("tags|selectors|bits")
 _ENCODED = re.compile("base64|hex|base32")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from pipeguard.core.printing import MAX_VALUE
 from pipeguard.core.roles import listed
@@ -36,7 +37,7 @@ READERS = listed(
     "cat bat less more head tail strings xxd hexdump od base64 base32 nl tac sort uniq cut paste "
     "rev fold split tar zip 7z gzip bzip2 xz zstd gpg openssl jq yq source . cp mv scp rsync "
     "rclone install diff cmp comm wc vi vim nano emacs view column iconv dd type gc get-content "
-    "md5sum shasum sha256sum uuencode ccat pr expand look dos2unix sqlite3 xargs ssh-keygen "
+    "md5sum shasum sha256sum uuencode ccat pr expand look dos2unix sqlite3 xargs "
     "keytool plutil defaults mail mutt ftp tftp sftp s3cmd "
     "gsutil azcopy aws mc nc ncat socat readarray mapfile ln curl wget http xclip pbcopy"
 )
@@ -108,6 +109,41 @@ FILE_OPTION = re.compile(
 )
 
 
+# Programs that core.acts knows more of than their name and arguments.
+_HANDLED = (
+    SHELLS
+    | READERS
+    | PATTERN_FIRST
+    | OPERANDS_LAST
+    | LAST_IS_TARGET
+    | COPIES
+    | FETCHERS
+    | TELL_ENVIRONMENT
+    | RUN_IN
+    | CLIENTS.keys()
+    | listed("eval su runuser script watch flock find git tee truncate cd gcloud az gh oc")
+)
+
+
+@lru_cache(maxsize=1024)
+def is_ordinary(word: str) -> bool:
+    """True for a program of which nothing is known, and for a word that is none at all."""
+    name = name_of(word)
+    return not (
+        name in _HANDLED
+        or INTERPRETERS.match(name)
+        or SENDERS.match(name)
+        or name.endswith((".sh", ".py", ".bin"))
+    )
+
+
+@lru_cache(maxsize=4096)
+def is_inner(word: str) -> bool:
+    """True for a shell or an interpreter, which may stand behind a program that runs it."""
+    name = name_of(word)
+    return name in SHELLS or INTERPRETERS.match(name) is not None
+
+
 def tidy(path: str) -> str:
     """A path without detours and without what only says `all that is in it`."""
     path = flat(path[:MAX_VALUE])
@@ -135,18 +171,24 @@ def tidy(path: str) -> str:
 
 def flat(word: str) -> str:
     """A word on a line of words: no space inside."""
-    return re.sub(r"\s", GAP, word) if not word.isalnum() else word
+    return _SPACE.sub(GAP, word) if _SPACE.search(word) else word
 
 
+_SPACE = re.compile(r"\s")
+
+
+@lru_cache(maxsize=1024)  # the same few programs, all day
 def name_of(word: str) -> str:
     """The name of a program without its folder, in small letters."""
-    name = re.split(r"[/\\]", word)[-1].lower() if not word.startswith("$(") else word
+    name = word
+    if not word.startswith("$("):
+        name = word.replace("\\", "/").rpartition("/")[2].lower()
     return flat(name.removesuffix(".exe"))
 
 
 def matched(word: str) -> str:
     """A pattern for file names as the file that it was written for."""
-    if not (("?" in word or "[" in word or "*" in word) and word.startswith(("/", "~"))):
+    if not (word.startswith(("/", "~")) and ("?" in word or "[" in word or "*" in word)):
         return word
     if not re.search(r"[?\[]|/[^/*]{0,3}\*[^/*]{1,4}", word) or len(word) > 80:
         return word
@@ -160,7 +202,7 @@ def unwrapped(words: list[str]) -> tuple[list[str], bool]:
         if not words:
             break
         name = name_of(words[0])
-        if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*=.*", words[0], re.DOTALL):
+        if "=" in words[0] and _ASSIGNS.match(words[0]):
             words = words[1:]
             continue
         if name not in WRAPPERS or len(words) == 1:
@@ -181,6 +223,9 @@ def unwrapped(words: list[str]) -> tuple[list[str], bool]:
             break
         words = rest[first:]
     return words, wrapped
+
+
+_ASSIGNS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 
 
 def after_options(words: list[str], valued: str) -> list[str]:

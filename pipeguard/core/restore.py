@@ -32,7 +32,7 @@ def holds_foreign(vault: Vault | None, value: JsonValue) -> bool:
         )
     if isinstance(value, list):
         return any(holds_foreign(vault, item) for item in value)
-    return type(value) is str and vault.restore(value).unknown > 0
+    return type(value) is str and "[" in value and vault.restore(value).unknown > 0
 
 
 def put_back(vault: Vault, verdict: Verdict) -> Verdict:

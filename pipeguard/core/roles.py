@@ -26,6 +26,8 @@ class Role(Enum):
     CODE = "code"  # a program in some language
     STATEMENT = "statement"  # of a database
     VALUE = "value"  # anything else that a tool acts on
+    KEPT = "kept"  # a value in a record or a document that a tool keeps
+    PARSED = "parsed"  # text that the tool itself reads: a template, a document with rules
     WRITTEN = "written"  # content or message: text that somebody reads
     ASKED = "asked"  # question or pattern: text that is looked for
 
@@ -37,11 +39,16 @@ _COMMAND = listed(
     "arguments arg script scripts entrypoint powershell terminal stdin keys keystrokes"
 )
 _CODE = listed("code program snippet function func lambda js javascript python")
+_SCRIPT = listed("script scripts")
 _FORMULA = listed("expression expr formula equation calculation")
 _TAKES_CODE = listed(
     "code python node javascript js typescript ts java ruby php go rust script notebook sandbox "
-    "browser page playwright puppeteer function lambda format lint compile program cell snippet "
-    "colab jupyter kernel codemod refactor review"
+    "browser page playwright puppeteer function lambda program cell snippet colab jupyter kernel"
+)
+# Tools that look at a program and do not run it.
+_LOOKS_AT_CODE = listed(
+    "lint format review refactor explain analyze highlight minify parse prettify codemod diff "
+    "beautify transpile check"
 )
 _STATEMENT = listed("sql statement statements cypher sparql gql hql ddl dml")
 # Text for a reader, in whatever tool.
@@ -57,6 +64,27 @@ _WRITTEN = listed(
     "values rows old_string new_string old_str new_str oldtext newtext old_text new_text file_text "
     "insert_text oldstring newstring oldstr newstr"
 )
+# Text for a reader, where the tool is one that reads or remembers.
+_READ_THERE = listed("input inputs value values string sentence chunk chunks passage observation")
+_READS = listed(
+    "embed embedding translate summarize summarise classify tokenize moderate detect sentiment "
+    "speak tts say memory remember memorize note notes annotate log journal index proofread "
+    "rewrite paraphrase"
+)
+# Tools that make something of the text that they are given, by what it says.
+_OF_CODE = listed("code source snippet")
+_RENDERS = listed("render template templates preview report format")
+_PARSES = listed(
+    "parse load deserialize unserialize restore import render template templates preview transform "
+    "validate soap xslt xml yaml unpickle decode unmarshal svg convert compile interpolate report "
+    "generate format state merge"
+)
+# What such a tool is given as an object, or in a list, it keeps or passes on as it is.
+_KEEPS = listed(
+    "write create update insert append add save store send post put edit push upsert import "
+    "publish apply deploy register submit file record log report build generate configure patch "
+    "merge index document draft compose notify track sync define"
+)
 _LOOKED_FOR = listed("query q search pattern regex regexp term terms keyword keywords")
 _EXECUTES = listed(
     "run exec execute executes shell bash sh zsh cmd command commands powershell pwsh terminal "
@@ -68,24 +96,33 @@ _DATABASE = listed(
     "bigquery snowflake clickhouse duckdb oracle mssql neo4j cypher migration migrate statement "
     "supabase planetscale dynamodb cassandra elastic elasticsearch table tables record records "
     "user users order orders customer customers account accounts product products item items "
-    "login row rows"
+    "login row rows employee employees member members directory ldap contact contacts person people"
 )
 _READS_TEXT = listed("web internet code docs documentation wiki grep issues logs news")
+
+MANY_STRINGS = 24  # of one call: a document, or rows, in which each string says little
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 
-def role(tool: str | None, path: Path) -> Role:
+def role(tool: str | None, path: Path, *, among: int = 0) -> Role:
     """What the argument at a path is for.
 
     Args:
         tool: whose argument it is; None for a prompt's, or where it is not known.
         path: from anywhere above the arguments down.
+        among: how many strings the arguments have.
     """
     if path[:2] == ("params", "arguments"):
         path = path[2:]
     names = tuple(step for step in path if isinstance(step, str))
-    return _role(tool or "", names[-4:])
+    found = _role(tool or "", names[-4:])
+    if found is Role.VALUE and len(names) > 1:
+        if among > MANY_STRINGS:
+            return Role.WRITTEN
+        if _words(tool or "") & _KEEPS:
+            return Role.KEPT
+    return found
 
 
 def is_shell(tool: str | None) -> bool:
@@ -93,6 +130,12 @@ def is_shell(tool: str | None) -> bool:
     return bool(_words(tool or "") & _SHELLS)
 
 
+def is_of_database(tool: str | None) -> bool:
+    """True where a tool speaks to a database, so that a statement is no surprise."""
+    return bool(_words(tool or "") & _DATABASE)
+
+
+@lru_cache(maxsize=512)
 def writes(tool: str | None, key: str) -> bool:
     """True where a path in an argument is one that the tool writes to."""
     tokens = _words(tool or "")
@@ -130,15 +173,22 @@ def _said(  # noqa: PLR0911  a table of names, each with its own exception
     if either & _STATEMENT:
         return Role.STATEMENT
     if either & _COMMAND:
-        return Role.COMMAND
+        is_code = last in _SCRIPT and tool & _TAKES_CODE and not tool & _SHELLS
+        return Role.CODE if is_code else Role.COMMAND
     if either & _FORMULA:
         return Role.VALUE
     if either & _CODE:
+        if tool & _LOOKS_AT_CODE and not executes:
+            return Role.WRITTEN
         return Role.CODE if executes or tool & _TAKES_CODE else Role.VALUE
     if either & _ALWAYS_WRITTEN:
-        return Role.WRITTEN
+        return Role.PARSED if tool & _RENDERS else Role.WRITTEN
     if either & _WRITTEN:
-        return Role.COMMAND if executes else Role.WRITTEN
+        if executes:
+            return Role.COMMAND
+        return Role.PARSED if tool & _PARSES and not tool & _OF_CODE else Role.WRITTEN
+    if either & _READ_THERE and tool & _READS:
+        return Role.WRITTEN
     if either & _LOOKED_FOR:
         if tool & _READS_TEXT or not (tool & _DATABASE or executes):
             return Role.ASKED
@@ -146,5 +196,6 @@ def _said(  # noqa: PLR0911  a table of names, each with its own exception
     return None
 
 
+@lru_cache(maxsize=512)
 def _words(name: str) -> frozenset[str]:
     return frozenset(word.lower() for word in _WORD.findall(name[:128]))

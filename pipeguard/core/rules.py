@@ -39,6 +39,7 @@ class Written(Enum):
     LOWER = "lower"  # one step less sure
     DROP = "drop"  # none
     VALUES = "values"  # none, nor in a command, a program or a statement
+    PARSED = "parsed"  # the same, but for a text that the tool itself makes something of
 
 
 class Boundary(Enum):

@@ -27,6 +27,7 @@ from pipeguard.core.plan import Plan, make, secret_of
 from pipeguard.core.rules import Rule, View
 from pipeguard.core.surroundings import in_placeholder, is_quoted, named, touched
 from pipeguard.core.text import Text
+from pipeguard.core.uses import Uses
 
 BLOCK_BYTES = 8192  # scanned at a time: each rule reports at most once for a block
 OVERLAP_BYTES = 1024  # longest match before an open tail
@@ -57,6 +58,7 @@ class Seen(NamedTuple):
     unfinished: bool
 
 
+_OF_ARGUMENTS = (Cue.ACTS, Cue.WINDOWS)
 NOTHING = Seen([], undecoded=False, unfinished=False)
 
 
@@ -231,7 +233,7 @@ class Engine:
         if self._is_plainly_clean(text):
             return NOTHING
         tool = _tool(value) if self.keyed else None
-        scan = _Scan(self, Subject(text, place_of, self.keyed, tool), surface)
+        scan = _Scan(self, Subject(text, place_of, self.keyed, Uses(text, tool)), surface)
         scan.run()
         return Seen(scan.matches, scan.budget.spent or scan.unread, scan.exhausted)
 
@@ -253,7 +255,8 @@ class Engine:
     def mask(self, data: bytes) -> bytes:
         """Replace the secrets in free text, as a line of a log, by the rule's name."""
         text = data.decode("utf-8", "replace").encode()
-        subject = Subject(Text("", keyed=self.keyed), lambda _: "log.message", self.keyed, None)
+        nothing = Text("", keyed=self.keyed)
+        subject = Subject(nothing, lambda _: "log.message", self.keyed, Uses(nothing, None))
         scan = _Scan(self, subject, self.surface)
         spans = [span for span in scan.spans(text) if span[2].is_private]
         for start, end, rule in sorted(spans, key=itemgetter(0), reverse=True):
@@ -328,20 +331,20 @@ class _Scan:
             data = folding.soften(data)
         cued = self._pass(data, View.TEXT, Origin(self.subject, "text"))
         squeezable = _taken(cued)
-        acts = cued.pop(Cue.ACTS, None)
+        acting = {cue for cue in _OF_ARGUMENTS if cued.pop(cue, None)}
         self._decode(data, cued, Origin(self.subject, ""), LEVELS)
         folded, changed = folding.fold(data)
         if changed:
             origin = Origin(self.subject, "folded", whole=True)
             cued = self._pass(folded, View.FOLDED, origin, changed)
             squeezable += _taken(cued)
-            acts = cued.pop(Cue.ACTS, None) or acts
+            acting |= {cue for cue in _OF_ARGUMENTS if cued.pop(cue, None)}
             self._decode(folded, cued, origin, LEVELS)
         keys = self.text.joined_keys()
         if keys:
             self._pass(keys, View.JOINED, Origin(self.subject, "joined", joined=True, keys=True))
-        if acts and self.engine.keyed:
-            self._read_acts()
+        if Cue.ACTS in acting and self.engine.keyed:
+            self._read_acts(windows=Cue.WINDOWS in acting)
         if self.engine.keyed:
             self._join()
             return
@@ -361,11 +364,11 @@ class _Scan:
             origin = Origin(self.subject, "squeezed", joined=True, squeezed_from=joined)
             self._pass(squeezed, View.SQUEEZED, origin)
 
-    def _read_acts(self) -> None:
+    def _read_acts(self, *, windows: bool) -> None:
         """Towards a server: what the arguments would do."""
         from pipeguard.core.arguments import deeds  # here, since it costs a start 11 ms
 
-        found, self.unread = deeds(self.text, self.subject.tool)
+        found, self.unread = deeds(self.subject.uses, windows=windows)
         if not found:
             return
         parts = views.Parts(

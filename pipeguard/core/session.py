@@ -310,7 +310,7 @@ class Session:
                     message = _rewritten(message, {**message.value, "result": reviewed.result})
         findings = self._scan(direction, message, request.method, request.tool, now)
         verdict = self._settle(direction, message, request, findings, event, now)
-        if request.tool is not None and verdict.forward is message.frame:
+        if request.tool is not None:  # also where it was stopped: what is done then is telling
             self.guard.flows.came(self.guard.tool(request.tool), message.frame, now)
         if isinstance(result, dict) and ("inputRequests" in result or "requestState" in result):
             self._ask(direction, result, verdict)

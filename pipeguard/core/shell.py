@@ -25,6 +25,14 @@ _QUOTED = {ord(plain): chr(0xE000 + at) for at, plain in enumerate("{},*?[]~= \t
 _PLAIN = {ord(quoted): chr(plain) for plain, quoted in _QUOTED.items()}
 
 _CHUNK = re.compile(r"[^\s'\"\\$`;|&()<>#]+|#")
+# What most of a script is made of: a word with nothing to undo in it, or the end of a command.
+_PLAINLY = re.compile(
+    r"[ \t\r\f\v]*(?:([\w!%*+,\-./:=?@\[\]^~][\w!%*+,\-./:=?@\[\]^~#]*)(?=[ \t\n;|)]|\Z)"
+    r"|(&&|\|\|?(?!&)|;(?!;)|\n))",
+    re.ASCII,
+)
+_GROUPS = (["{"], ["while"], ["for"])
+_ASSIGNING = frozenset(("export", "local", "declare", "readonly", "set", "for"))
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\+?=(.*)", re.DOTALL)
 _REDIRECT = re.compile(r"(?:[0-9]{0,2}|&)(?:<<<|<<-?|<>|<&|>>|>\||>&|&>>?|<|>)")
@@ -91,6 +99,13 @@ class _Script:
         text, size = self.text, len(self.text)
         while self.at < size and self.shell.steps > 0:
             self.shell.steps -= 1
+            if plain := _PLAINLY.match(text, self.at):
+                self.at = plain.end()
+                if word := plain[1]:
+                    self.words.append(word)
+                else:
+                    self._operator(plain[2])
+                continue
             character = text[self.at]
             if character in " \t\r\f\v":
                 self.at += 1
@@ -117,22 +132,25 @@ class _Script:
                 group = self.found[self.group :]
                 self.pipeline = [one for found in group for one in found][-MAX_WORDS:]
                 del self.found[self.group :]
-        self._end_command()
-        if operator not in ("|", "|&"):
+            self._end_command()
+        elif operator in ("|", "|&"):
+            self._end_command()
+        else:
             self._end_pipeline()
-        if operator == "(" or (
-            self.found and self.found[-1][0].words[:1] in (["{"], ["while"], ["for"])
-        ):
+        if operator == "(" or (self.found and self.found[-1][0].words[:1] in _GROUPS):
             self.group = len(self.found) - (operator != "(")
-        if operator == "\n":
+        if self.heredocs and operator == "\n":
             while self.heredocs:
                 self._skip_heredoc(self.heredocs.pop(0))
 
     def _end_command(self) -> None:
         if self.words or self.redirects:
-            words = self._assigned(self.words)
+            words = self.words
+            if words and (words[0] in _ASSIGNING or "=" in words[0]):
+                words = self._assigned(words)
             self.pipeline.append(Command(words, self.redirects, self.given))
-        self.words, self.redirects, self.given = [], [], None
+            self.words, self.redirects = [], []
+        self.given = None
 
     def _end_pipeline(self) -> None:
         self._end_command()
@@ -144,7 +162,7 @@ class _Script:
         """Take the assignments before a command; they are kept for what comes after."""
         values = self.shell.values
         given = len(words)
-        skip = 1 if words and words[0] in ("export", "local", "declare", "readonly", "set") else 0
+        skip = 1 if words and words[0] in _ASSIGNING and words[0] != "for" else 0
         while len(words) > skip and (match := _ASSIGNMENT.fullmatch(words[skip])):
             if len(match[2]) <= MAX_VALUE and len(values) < 1000:
                 values[match[1]] = match[2]

@@ -36,6 +36,20 @@ _SCRATCH = re.compile(
 )
 
 
+_BEGINS = re.compile(
+    r"[\s(/*-]{0,20}(?:select|insert|update|delete|drop|truncate|alter|create|grant|revoke|copy|attach|"
+    r"exec|load|merge|replace|call|do|set|use|with|match|optional|unwind|explain|describe|desc|show|"
+    r"pragma|begin|commit|rollback|vacuum|analyze|declare|from|values|db\.|get|put|scan|hget|keys|"
+    r"flush\w{2,4}|config|eval|\{|\[|query\b|mutation\b|subscription\b)",
+    re.IGNORECASE,
+)
+
+
+def is_statement(text: str) -> bool:
+    """True for what begins as a statement does; else it is a value that is looked for."""
+    return _BEGINS.match(text) is not None
+
+
 def statements(text: str) -> list[str]:
     """The lines, each `SQL` and a statement; `ALL` follows where it spares no row."""
     text = text[:MAX_TEXT]

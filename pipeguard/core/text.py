@@ -22,6 +22,8 @@ LONGEST_KEY = 100  # characters: a longer key is a text, and no name
 LONGEST_NAMED = 600  # characters of a value that is read together with its name
 MOST_BLOCKS = 64  # values between which a model's words could be cut in two
 MOST_TOKEN = 120  # characters of a value that could be one word or one expression
+DOCUMENT_CHARS = 160  # and more: a text, where it has lines
+DOCUMENT_LINES = 3
 MORE = 256  # segments of which the start is looked for at a time
 LONGEST_LISTED = 12  # characters, as `application/` has
 MIN_NUMBER_DIGITS = 9  # shorter numbers name nobody and nothing
@@ -63,12 +65,32 @@ class Text:
         count = len(self._values)
         return count > 1 and (self._keyed or count <= MOST_BLOCKS)
 
-    def strings(self) -> Iterator[tuple[Path, str, int, int]]:
-        """Each string towards a server with its path, and where its value stands in `data`."""
-        for index, (path, skipped, value) in enumerate(self._located()):
+    @property
+    def count(self) -> int:
+        """How many strings there are."""
+        return len(self._values)
+
+    def has(self, key: str) -> bool:
+        """True where the value is an object with a key."""
+        return isinstance(self._value, dict) and key in self._value
+
+    def strings(self) -> Iterator[tuple[Path, str, int]]:
+        """Each string towards a server: its path, itself, and the number of its segment."""
+        for index, (path, _, value) in enumerate(self._located()):
             if value:
-                key = len(self._segments[index][:skipped].encode("utf-8"))
-                yield path, value, self._start(index) + key, self._start(index + 1) - 1
+                yield path, value, index
+
+    def sizes(self) -> Iterator[tuple[Path, int]]:
+        """Each string towards a server with its key: its path, and how many bytes it has."""
+        plain = self.data.isascii()
+        for (path, _, _), segment in zip(self._located(), self._segments, strict=True):
+            yield path, (len(segment) if plain else len(segment.encode("utf-8"))) + 1
+
+    def stretch(self, index: int) -> tuple[int, int]:
+        """Where the value of a segment stands in `data`."""
+        _, skipped, _ = self._place(index)
+        key = len(self._segments[index][:skipped].encode("utf-8"))
+        return self._start(index) + key, self._start(index + 1) - 1
 
     def joined(self) -> bytes:
         """The values with nothing between."""
@@ -103,6 +125,15 @@ class Text:
         if not value.isascii():
             value = fold(value[: 4 * MOST_TOKEN].encode("utf-8", "replace"))[0].decode()
         return len(value) <= MOST_TOKEN and 5 * size >= 3 * len(value)
+
+    def value_at(self, start: int) -> str:
+        """The string at a byte of `data`."""
+        return self._place(self._index(start))[2]
+
+    def is_document(self, start: int) -> bool:
+        """True where the string at a byte of `data` has the lines of a text, and is no value."""
+        value = self.value_at(start)
+        return len(value) > DOCUMENT_CHARS and value.count("\n") >= DOCUMENT_LINES
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """A stretch of `data` as code points of the string that it begins in."""
@@ -178,6 +209,9 @@ class Text:
     def _located(self) -> list[_Place]:
         """Those of each segment in order."""
         ways = self._way_back()
+        if self._keyed and not ways.places:
+            _locate_keyed(self._value, (), ways.places)
+            ways.walk = iter(())
         ways.places.extend(ways.walk)
         return ways.places if self._keyed else ways.places[: len(self._values)]
 
@@ -340,6 +374,23 @@ def _walk_keyed(value: JsonValue, path: Path) -> Iterator[_Place]:
             yield from _walk_keyed(item, (*path, index))
     elif type(value) is str or (type(value) is Number and len(value) >= MIN_NUMBER_DIGITS):
         yield path, 0, value
+
+
+def _locate_keyed(value: JsonValue, path: Path, places: list[_Place]) -> None:
+    """The same, all at once."""
+    if type(value) is dict:
+        for key, item in value.items():
+            if type(item) is str or (type(item) is Number and len(item) >= MIN_NUMBER_DIGITS):
+                places.append(((*path, key), len(key) + 2, item))
+            else:
+                places.append(((*path, key), len(key) + 2, ""))
+                if type(item) is dict or type(item) is list:
+                    _locate_keyed(item, (*path, key), places)
+    elif type(value) is list:
+        for index, item in enumerate(value):
+            _locate_keyed(item, (*path, index), places)
+    elif type(value) is str or (type(value) is Number and len(value) >= MIN_NUMBER_DIGITS):
+        places.append((path, 0, value))
 
 
 def _key_paths(value: JsonValue, wanted: str, path: Path = ()) -> Iterator[Path]:

@@ -16,18 +16,43 @@ MAX_LINE = 3000  # characters
 MAX_ROUNDS = 6
 MAX_TEXT = 200_000  # characters that variables may make of a text
 
-_CUE = re.compile(
-    r"powershell|pwsh|\bcmd(?:\.exe)?\s{1,4}/|\w\^\w|\b(?:iex|irm|iwr|invoke-\w|new-object|"
-    r"remove-item|get-content|get-childitem|set-\w|add-\w|start-\w|stop-\w|clear-\w|disable-\w|"
-    r"new-\w|register-\w|import-module|copy-item|format-volume|certutil|bitsadmin|mshta|rundll32|"
-    r"regsvr32|wmic|vssadmin|bcdedit|wbadmin|schtasks|diskpart|takeown|icacls|netsh|wevtutil|"
-    r"cscript|wscript|msiexec|net1?(?:\.exe)?\s{1,4}(?:user|localgroup|stop|use)|"
-    r"reg(?:\.exe)?\s{1,4}(?:add|save|delete|query|export)|sc(?:\.exe)?\s{1,4}\w|rd\s{1,4}/|rmdir\s{1,4}/|"
-    r"del\s{1,4}/|erase\s{1,4}/|format\s{1,4}[a-z]:|cipher\s{1,4}/w|ri\s{1,4}-|rm\s{1,4}-rec|procdump|"
-    r"ntdsutil|esentutl|cmdkey|vaultcmd|mimikatz|sekurlsa)|\[char|\[convert|\[text\.|\$env:|"
-    r"-join\b|['\"]\s{0,4}\+\s{0,4}['\"]|%[a-z]{3,20}(?:%|:)",
-    re.IGNORECASE,
+# What stands in lines for PowerShell or cmd alone: a word, which is looked for first, and then
+# the whole of it. All in small letters.
+_CUES: dict[str, str] = {
+    "powershell": "", "pwsh": "", "cmd": r"(?:\.exe)?\s{1,4}/", "iex": r"\b", "irm": r"\b",
+    "iwr": r"\b", "invoke-": r"\w", "new-object": r"\b", "remove-item": r"\b",
+    "get-content": r"\b", "get-childitem": r"\b", "set-": r"\w", "add-": r"\w", "start-": r"\w",
+    "stop-": r"\w", "clear-": r"\w", "disable-": r"\w", "new-": r"\w", "register-": r"\w",
+    "import-module": r"\b", "copy-item": r"\b", "format-volume": r"\b", "certutil": r"\b",
+    "bitsadmin": r"\b", "mshta": r"\b", "rundll32": r"\b", "regsvr32": r"\b", "wmic": r"\b",
+    "vssadmin": r"\b", "bcdedit": r"\b", "wbadmin": r"\b", "schtasks": r"\b", "diskpart": r"\b",
+    "takeown": r"\b", "icacls": r"\b", "netsh": r"\b", "wevtutil": r"\b", "cscript": r"\b",
+    "wscript": r"\b", "msiexec": r"\b", "reg": r"(?:\.exe)?\s{1,4}(?:add|save|delete|query|export)",
+    "net": r"1?(?:\.exe)?\s{1,4}(?:user|localgroup|stop|use)", "sc": r"(?:\.exe)?\s{1,4}\w",
+    "rd": r"\s{1,4}/", "rmdir": r"\s{1,4}/", "del": r"\s{1,4}/", "erase": r"\s{1,4}/",
+    "format": r"\s{1,4}[a-z]:", "cipher": r"\s{1,4}/w", "ri": r"\s{1,4}-", "rm": r"\s{1,4}-rec",
+    "procdump": r"\b", "ntdsutil": r"\b", "esentutl": r"\b", "cmdkey": r"\b", "vaultcmd": r"\b",
+    "mimikatz": "", "sekurlsa": "", "get-disk": r"\b", "gci": r"\b", "saps": r"\b",
+}  # fmt: skip
+# The word comes first, since an expression that begins with fixed letters is found at once.
+_WORDS = [
+    (word, re.compile(rf"{re.escape(word)}(?<!\w{re.escape(word)}){rest}"))
+    for word, rest in _CUES.items()
+]
+_CUE_SIGNS = (
+    ("^", r"\w\^\w"),
+    ("[char", r"\[char"),
+    ("[convert", r"\[convert"),
+    ("[text.", r"\[text\."),
+    ("$env:", r"\$env:"),
+    ("-join", r"-join\b"),
+    ("+", r"(?:'|\")\s{0,4}\+\s{0,4}['\"]"),
+    ("%", r"%[a-z]{3,20}(?:%|:)"),
 )
+_SIGNS = [(sign, re.compile(rest)) for sign, rest in _CUE_SIGNS]
+# For the scan engine, which looks for them in the same pass as for all else.
+_ALL_CUES = (*(re.escape(word) + rest for word, rest in _CUES.items()), *dict(_CUE_SIGNS).values())
+CUE = f"(?i:{'|'.join(_ALL_CUES)})"
 _ENCODED = re.compile(
     r"(?:^|\s)[-/–]e(?:n?c?|nco?d?e?d?c?o?m?m?a?n?d?)\s{1,4}['\"]?([A-Za-z0-9+/=]{16,20000})",
     re.IGNORECASE,
@@ -70,7 +95,8 @@ _ENV = {
 
 def is_windows(text: str) -> bool:
     """True where something in a text is for PowerShell or cmd."""
-    return _CUE.search(text) is not None
+    small = text.lower()
+    return any(word in small and whole.search(small) for word, whole in (*_WORDS, *_SIGNS))
 
 
 def windows_lines(text: str) -> Iterator[tuple[str, str]]:

@@ -16,6 +16,7 @@ from pipeguard.core.shell import Shell
 from pipeguard.core.statements import statements
 from pipeguard.core.text import Text
 from pipeguard.core.trails import path_lines
+from pipeguard.core.uses import Uses
 from pipeguard.core.windows import windows_lines
 from tests.fuzz.budget import tried
 
@@ -119,7 +120,7 @@ def test_words_of_a_list_are_one_command() -> None:
     assert "$ rm -r /etc" in argument_lines(["sudo", "rm", "-rf", "/etc"])
     assert "$ rm -r ~" in argument_lines(["sh", "-c", "rm -rf ~"])
     value = Text({"command": "rm", "args": ["-rf", "/"]}, keyed=True)
-    assert b"\n$ rm -r /\n" in deeds(value, "exec")[0][0].data
+    assert b"\n$ rm -r /\n" in deeds(Uses(value, "exec"))[0][0].data
 
 
 @pytest.mark.parametrize(
@@ -293,7 +294,7 @@ def test_nothing_is_raised_whatever_the_signs(text: str) -> None:
 @given(st.text(max_size=200), st.sampled_from(["command", "sql", "code", "path", "text"]))
 def test_nothing_is_raised_whatever_the_text(text: str, key: str) -> None:
     encoded = text.encode("utf-8", "replace").decode()
-    deeds(Text({key: encoded, "args": [encoded, encoded]}, keyed=True), "run")
+    deeds(Uses(Text({key: encoded, "args": [encoded, encoded]}, keyed=True), "run"))
     says(encoded.encode(), "exposed")
 
 
@@ -335,5 +336,5 @@ def test_the_largest_argument_is_read_in_time(piece: str) -> None:
     text = piece * (65_536 // len(piece))
     began = time.perf_counter()
     for key in ("command", "sql", "code", "path"):
-        deeds(Text({key: text}, keyed=True), "run")
+        deeds(Uses(Text({key: text}, keyed=True), "run"))
     assert time.perf_counter() - began < SLOW_SECONDS

@@ -9,6 +9,7 @@ BEYOND = {
     "conversations": "whole sessions, written down",
     "naming_of_files": "this",
     "packs_quiet": "what the shipped rules leave alone",
+    "quiet": "ordinary calls, and those that do harm",
     "session_properties": "whole sessions, scrambled",
 }
 
