@@ -50,6 +50,19 @@ def shipped_folder() -> str:
     raise RuleError("the rules are missing from this installation. Install PipeGuard again.")
 
 
+def model(name: str) -> bytes:
+    """A classifier's file, which stands beside the shipped packs.
+
+    Raises:
+        RuleError: there is none.
+    """
+    try:
+        with open(os.path.join(shipped_folder(), name), "rb") as file:
+            return file.read(MAX_PACK_BYTES)
+    except OSError as error:
+        raise RuleError(f"{name} is missing from the rules: {error.strerror}") from None
+
+
 def user_folder() -> str:
     """The folder of the user's own packs; it need not exist."""
     return os.path.join(config_folder(), "rules")

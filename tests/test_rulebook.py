@@ -9,7 +9,7 @@ from pipeguard import rulebook
 from pipeguard.core.places import Surface
 from pipeguard.core.proof import prove
 from pipeguard.core.rules import Rule
-from pipeguard.core.scan import Engine, build
+from pipeguard.core.scan import Engine, build, loaded
 from pipeguard.errors import RuleError
 from pipeguard.rulebook import Source, load_rules, shipped_folder, sources, user_folder
 
@@ -151,5 +151,5 @@ def test_the_page_has_every_field_and_its_example_holds() -> None:
     example = page.partition("```yaml\n")[2].partition("```")[0]
     rules = load_rules([Source("acme.yaml", example.encode(), shipped=False)])
     assert [rule.id for rule in rules] == ["acme.project-code"]
-    engine = Engine(rules, Surface.TO_SERVER, *build(rules, Surface.TO_SERVER))
+    engine = Engine(rules, Surface.TO_SERVER, loaded(build(rules, Surface.TO_SERVER)))
     assert list(prove(rules[0], engine, Surface.TO_SERVER)) == []

@@ -14,11 +14,11 @@ from pipeguard.core.finding import Action, Severity
 from pipeguard.core.places import Surface
 from pipeguard.core.proof import prove_all, texts
 from pipeguard.core.reference import pages, usual_action
-from pipeguard.core.scan import Engine, build
+from pipeguard.core.scan import Engine, build, loaded
 from pipeguard.core.visible import cut, visible
 from pipeguard.errors import RuleError
 from pipeguard.folders import read
-from pipeguard.rulebook import MAX_PACK_BYTES, Source, load_rules
+from pipeguard.rulebook import MAX_PACK_BYTES, Source, load_rules, model
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -176,5 +176,7 @@ def _shipped(rules: Sequence[Rule]) -> Iterable[Failure]:
 
 def _alone(rules: Sequence[Rule]) -> Iterable[Failure]:
     """The rules of one file, compiled by themselves: a whole rulebook takes seconds."""
-    made = [Engine(rules, surface, *build(rules, surface)) for surface in Surface]
+    made = [
+        Engine(rules, surface, loaded(build(rules, surface, model)), model) for surface in Surface
+    ]
     return prove_all(rules, made)

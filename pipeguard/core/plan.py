@@ -8,7 +8,7 @@ for core.scan.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import partial
 from threading import Lock
@@ -35,12 +35,16 @@ def make(groups: Mapping[int, Sequence[tuple[str, bool]]]) -> bytes:
         EngineError: the engine is absent, or it does not take a pattern.
     """
     blobs = [_compiled(patterns, first) for first, patterns in groups.items() if patterns]
-    blobs = blobs or [_compiled([], 0)]
+    return together(blobs or [_compiled([], 0)])
+
+
+def together(blobs: Iterable[bytes]) -> bytes:
+    """Several blobs as one, which `apart` takes apart again."""
     return b"".join((_SEVERAL, *(len(blob).to_bytes(8, "big") + blob for blob in blobs)))
 
 
 def _compiled(patterns: Sequence[tuple[str, bool]], first: int) -> bytes:
-    hyperscan = _hyperscan()
+    hyperscan = binding()
     once = hyperscan.HS_FLAG_SINGLEMATCH
     sources = [weaker(pattern).encode() for pattern, _ in patterns] or [b"\xff{9}"]
     flags = [once | (hyperscan.HS_FLAG_CASELESS if folds else 0) for _, folds in patterns] or [0]
@@ -58,7 +62,7 @@ _SEVERAL = b"several\n"
 
 
 def apart(blob: bytes) -> Iterator[bytes]:
-    """The databases that `make` made."""
+    """What `together` put together, as the databases that `make` made."""
     at = len(_SEVERAL)
     if not blob.startswith(_SEVERAL) or at == len(blob):
         raise EngineError("compiled rules do not load: they are none")
@@ -102,7 +106,7 @@ class Database:
 
 
 def _load(blob: bytes) -> Any:
-    hyperscan = _hyperscan()
+    hyperscan = binding()
     try:
         database = hyperscan.loadb(blob, hyperscan.HS_MODE_BLOCK)
         database.scratch = hyperscan.Scratch(database)  # without it, every scan fails
@@ -138,7 +142,7 @@ class Plan:
         """
         if not self._scratches:
             loaded = [database.loaded() for database in self._databases]
-            self._scratches = [(one, _hyperscan().Scratch(one)) for one in loaded]
+            self._scratches = [(one, binding().Scratch(one)) for one in loaded]
 
     def share(self) -> Plan:
         """The same patterns for another thread: scratches of its own over the databases."""
@@ -258,7 +262,12 @@ def _class_end(pattern: str, start: int) -> int:
     return at
 
 
-def _hyperscan() -> Any:
+def binding() -> Any:
+    """The scan engine's module.
+
+    Raises:
+        EngineError: it is not installed.
+    """
     try:
         import hyperscan
     except ImportError:

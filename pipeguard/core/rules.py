@@ -64,7 +64,11 @@ class Rule(NamedTuple):
         surfaces: what it is run over.
         places: globs over places; empty for all.
         views: the readings that it is run over.
-        pattern: a regular expression over UTF-8 bytes that Hyperscan and `re` both take.
+        pattern: a regular expression over UTF-8 bytes that Hyperscan and `re` both take; empty
+            for a rule that has a model.
+        model: the file of a classifier's weights beside the shipped packs, which tells what a
+            pattern cannot; or empty.
+        sha256: of that file, in hexadecimal.
         sign: what stands in whatever `pattern` matches, for the engine to look for; or empty.
         ignore_case: for ASCII letters.
         boundary: which characters must not touch a match, else confidence falls one step.
@@ -89,6 +93,8 @@ class Rule(NamedTuple):
     places: tuple[str, ...]
     views: frozenset[View]
     pattern: str
+    model: str
+    sha256: str
     sign: str
     ignore_case: bool
     boundary: Boundary
@@ -185,6 +191,8 @@ def from_record(record: dict[str, Any]) -> Rule:
         places=tuple(record["places"]),
         views=_set(View, tuple(record["views"])),
         pattern=record["pattern"],
+        model=record["model"],
+        sha256=record["sha256"],
         sign=record["sign"],
         ignore_case=record["ignore_case"],
         boundary=Boundary(record["boundary"]),
@@ -218,10 +226,14 @@ def _rule(source: str, pack: str, entry: dict[str, Any]) -> Rule:
         raise RuleError(f"{where}: unknown field `{unknown[0]}`")
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,60}", name):
         raise RuleError(f"{where}: `id` must be lower-case words joined by dashes")
-    for needed in ("title", "severity", "confidence", "pattern", "why", "fix", "matches", "passes"):
+    for needed in ("title", "severity", "confidence", "why", "fix", "matches", "passes"):
         if not entry.get(needed):
             raise RuleError(f"{where}: `{needed}` is missing")
-    pattern = _pattern(where, str(entry["pattern"]))
+    model, pattern = _model(where, entry), ""
+    if not model:
+        if not entry.get("pattern"):
+            raise RuleError(f"{where}: `pattern` is missing")
+        pattern = _pattern(where, str(entry["pattern"]))
     checks = (*_strings(where, entry, "require"), *_strings(where, entry, "check"))
     for spec in checks:
         if not known(spec):
@@ -235,6 +247,8 @@ def _rule(source: str, pack: str, entry: dict[str, Any]) -> Rule:
         places=_strings(where, entry, "places"),
         views=_choices(where, View, entry.get("views", ["text", "folded", "decoded"])),
         pattern=pattern,
+        model=model,
+        sha256=str(entry.get("sha256", "")),
         sign=_pattern(where, str(entry["sign"])) if entry.get("sign") else "",
         ignore_case=bool(entry.get("ignore_case", False)),
         boundary=_choice(where, Boundary, entry.get("boundary", "word")),
@@ -250,6 +264,17 @@ def _rule(source: str, pack: str, entry: dict[str, Any]) -> Rule:
         matches=_samples(where, entry, "matches"),
         passes=_samples(where, entry, "passes"),
     )
+
+
+def _model(where: str, entry: dict[str, Any]) -> str:
+    model = str(entry.get("model", ""))
+    if model and not re.fullmatch(r"[a-z][a-z-]{1,30}\.model", model):
+        raise RuleError(f"{where}: `model` is the name of a file that ends in .model")
+    if model and not re.fullmatch(r"[0-9a-f]{64}", str(entry.get("sha256", ""))):
+        raise RuleError(f"{where}: `sha256` is missing: a model is only used if it is that file")
+    if model and "pattern" in entry:
+        raise RuleError(f"{where}: a rule has a `model` or a `pattern`, not both")
+    return model
 
 
 def _pattern(where: str, pattern: str) -> str:

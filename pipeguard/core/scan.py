@@ -16,10 +16,14 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from pipeguard.core import folding, views
+from pipeguard.core import gate as gates
 from pipeguard.core.checks import NAME_CHECK, Check, placeholder, run
+from pipeguard.core.classifier import Classifier, load
 from pipeguard.core.cues import CUES, OUTGOING_CUES, SQUEEZED_CUES, Cue
 from pipeguard.core.decoding import Budget, Decoded
+from pipeguard.core.digest import sha256
 from pipeguard.core.finding import Confidence, lower, raised
+from pipeguard.core.gate import Gate
 from pipeguard.core.message import JsonValue
 from pipeguard.core.origin import Match, Origin, PlaceOf, Subject
 from pipeguard.core.places import Surface
@@ -28,6 +32,7 @@ from pipeguard.core.rules import Rule, View
 from pipeguard.core.surroundings import in_placeholder, is_quoted, named, touched
 from pipeguard.core.text import Text
 from pipeguard.core.uses import Uses
+from pipeguard.errors import EngineError
 
 BLOCK_BYTES = 8192  # scanned at a time: each rule reports at most once for a block
 OVERLAP_BYTES = 1024  # longest match before an open tail
@@ -39,6 +44,9 @@ AGAIN_BYTES = 4096  # after a number that has its name before it, in which more 
 # costs to look at, in the same coin. Beyond it a message is unscannable.
 CONFIRM_BYTES = 2**20
 CANDIDATE_BYTES = 64
+# Of one message, what a classifier reads of the stretches whose words are worth it, the heaviest
+# first: in a long text some words stand together by chance.
+CLASSIFY_BYTES, CLASSIFY_SHARE = 24_576, 64
 JOINED_BYTES = 2**16  # of results whose strings are also read with nothing between
 MAX_LOOKS = 32  # at the same words in other surroundings, which may make them surer
 LEVELS = 2  # of encodings inside each other
@@ -58,6 +66,11 @@ class Seen(NamedTuple):
     unfinished: bool
 
 
+Models = Callable[[str], bytes]
+
+LEAST_WEIGHT = 350  # hundredths; tests/core/test_classifier.py holds what it lets pass unread
+_ENOUGH = 2  # sure findings of a classifier in one message; more would say nothing new
+_CLASSIFIED = (View.TEXT, View.FOLDED, View.DECODED)
 _OF_ARGUMENTS = (Cue.ACTS, Cue.WINDOWS)
 NOTHING = Seen([], undecoded=False, unfinished=False)
 
@@ -90,11 +103,19 @@ def residents(rules: Iterable[Rule], engine: Surface) -> Iterator[Rule]:
             yield rule._replace(surfaces=surfaces, views=views)
 
 
-def build(rules: Iterable[Rule], surface: Surface) -> tuple[bytes, bytes, bytes]:
+def build(
+    rules: Iterable[Rule], surface: Surface, models: Models | None = None
+) -> tuple[bytes, bytes, bytes, bytes]:
     """Compile the rules whose home a surface is for this machine's processor.
 
+    Args:
+        rules: of every home.
+        surface: the home.
+        models: gives the file that a rule names as its model.
+
     Returns:
-        What `Engine` loads: for texts as they are, for squeezed ones, and for what arguments do.
+        What `loaded` takes: for texts as they are, for squeezed ones, for what arguments do, and
+        the gate of what a classifier reads, which is empty where there is none.
 
     Raises:
         EngineError: the engine is absent, or it does not take a pattern.
@@ -111,7 +132,36 @@ def build(rules: Iterable[Rule], surface: Surface) -> tuple[bytes, bytes, bytes]
     groups |= {len(Cue): private, len(Cue) + len(private): others}
     acting = [(rule.pattern, rule.ignore_case) for rule in chosen if View.ACTS in rule.views]
     squeezed = list(filter(itemgetter(0), map(_squeezed, chosen)))
-    return make(groups), make({0: squeezed}), make({0: acting})
+    opening = [_classifier(rule, models).opening for rule in chosen if rule.model]
+    gate = gates.make(opening[0]) if opening else b""
+    return make(groups), make({0: squeezed}), make({0: acting}), gate
+
+
+class Plans(NamedTuple):
+    """What was compiled of the rules of one home.
+
+    Attributes:
+        plain: for texts as they are.
+        squeezed: for those without spaces.
+        acts: for what arguments do.
+        gate: of what a classifier reads; None where there is none.
+    """
+
+    plain: Plan
+    squeezed: Plan
+    acts: Plan
+    gate: Gate | None
+
+
+def loaded(blobs: Sequence[bytes]) -> Plans:
+    """What `build` made, ready to run.
+
+    Raises:
+        EngineError: it is not whole, or made for another processor.
+    """
+    plain, squeezed, acts, gate = blobs
+    opened = gates.opened(gate, LEAST_WEIGHT) if gate else None
+    return Plans(Plan(plain), Plan(squeezed), Plan(acts), opened)
 
 
 class Residents:
@@ -155,6 +205,11 @@ class Residents:
         return tuple(rule for rule in self.rules if _squeezed(rule)[0])
 
     @cached_property
+    def classifying(self) -> tuple[Rule, ...]:
+        """Those that have a classifier."""
+        return tuple(rule for rule in self.rules if rule.model)
+
+    @cached_property
     def acting(self) -> tuple[Rule, ...]:
         """Those that are run over what arguments do, in the order of their patterns."""
         return tuple(rule for rule in self.rules if View.ACTS in rule.views)
@@ -173,31 +228,26 @@ class Engine:
         self,
         rules: Iterable[Rule] | Residents,
         surface: Surface,
-        plain: bytes | Plan,
-        squeezed: bytes | Plan,
-        acts: bytes | Plan,
+        plans: Plans,
+        models: Models | None = None,
     ) -> None:
-        """Take what `build` made of the same rules.
-
-        Raises:
-            EngineError: the databases are not for these rules or this processor.
-        """
+        """Take what was compiled of the same rules; a model's file is read when it is needed."""
         if not isinstance(rules, Residents):
             given = tuple(rules)
             rules = Residents(lambda: given, surface)
         self.surface = surface
         self.surfaces = rules.surfaces
         self.keyed = surface is Surface.TO_SERVER
-        self._residents = rules
-        self._plain = plain if isinstance(plain, Plan) else Plan(plain)
-        self._squeezed = squeezed if isinstance(squeezed, Plan) else Plan(squeezed)
-        self._acts = acts if isinstance(acts, Plan) else Plan(acts)
+        self.residents = rules
+        self._plain, self._squeezed, self._acts, self.gate = plans
+        self._models = models
+        self._classifiers: dict[str, Classifier] = {}
         self._compiled: dict[tuple[str, bool | None], re.Pattern[bytes]] = {}
 
     @property
     def rules(self) -> tuple[Rule, ...]:
         """Its rules, in the order in which they were given."""
-        return self._residents.rules
+        return self.residents.rules
 
     def load(self) -> None:
         """Load what any text is looked through with, so that the first need not wait for it.
@@ -206,6 +256,8 @@ class Engine:
             EngineError: a database is not whole, or made for another processor.
         """
         self._plain.load()
+        if self.gate is not None:
+            self.gate.load()
         if self.keyed:
             self._squeezed.load()
 
@@ -215,6 +267,8 @@ class Engine:
         other._plain = self._plain.share()
         other._squeezed = self._squeezed.share()
         other._acts = self._acts.share()
+        if self.gate is not None:
+            other.gate = self.gate.share()
         return other
 
     def scan(self, value: JsonValue, place_of: PlaceOf, surface: Surface) -> Seen:
@@ -243,6 +297,8 @@ class Engine:
         if len(data) > BLOCK_BYTES or not data.isascii():
             return False
         keys = text.joined_keys()
+        if self.gate is not None and self.gate.stretches(data):
+            return False
         if not (self.keyed or text.is_several):
             return not self._plain.look(b"\n\n".join((data, keys)) if keys else data)
         joined = text.joined()
@@ -273,9 +329,20 @@ class Engine:
             found = self._compiled[key] = re.compile(source.encode(), flags)
         return found
 
+    def classifier(self, rule: Rule) -> Classifier:
+        """What a rule's model says of a text.
+
+        Raises:
+            EngineError: its file is not there, or not the one that the rule names.
+        """
+        found = self._classifiers.get(rule.id)
+        if found is None:
+            found = self._classifiers[rule.id] = _classifier(rule, self._models)
+        return found
+
     def look_at_acts(self, data: bytes) -> list[Rule]:
         """Which rules could match in the lines that tell what arguments do."""
-        return [self._residents.acting[index] for index in self._acts.look(data)]
+        return [self.residents.acting[index] for index in self._acts.look(data)]
 
     def value(self, rule: Rule) -> re.Pattern[bytes]:
         """The part of the rule's expression that is the secret, for one that stands alone."""
@@ -289,14 +356,14 @@ class Engine:
     def look(self, data: bytes, *, squeezed: bool) -> tuple[list[Cue], list[Rule]]:
         """Which cues stand in a block, and which rules could match in it."""
         if squeezed:
-            return [], [self._residents.squeezable[index] for index in self._squeezed.look(data)]
+            return [], [self.residents.squeezable[index] for index in self._squeezed.look(data)]
         cues: list[Cue] = []
         hits: list[Rule] = []
         for index in self._plain.look(data):
             if index < len(Cue):
                 cues.append(Cue(index))
             else:
-                hits.append(self._residents.looked_for[index - len(Cue)])
+                hits.append(self.residents.looked_for[index - len(Cue)])
         return cues, hits
 
 
@@ -316,6 +383,7 @@ class _Scan:
         self._per_rule: dict[str, int] = {}
         self._values: dict[str, set[bytes]] = {}  # of rules that ask for several
         self._to_confirm = CONFIRM_BYTES + len(text.data)
+        self._to_classify = CLASSIFY_BYTES + len(text.data) // CLASSIFY_SHARE
         self.exhausted = False
 
     def run(self) -> None:
@@ -422,7 +490,48 @@ class _Scan:
                     tail = TAIL_BYTES if last == high else 0
                     matches = self._confirmed(rule, data, first, last + tail, squeezed=squeezed)
                     self._match(rule, data, matches, view, origin)
+        if self.engine.gate is not None and view in _CLASSIFIED:
+            for low, high in ranges or [(0, len(data))]:
+                self._classify(data[low:high], data, low, origin)
         return cued
+
+    def _classify(self, part: bytes, data: bytes, offset: int, origin: Origin) -> None:
+        """Have what could be an order to the model read by the rules that have a classifier."""
+        gate = self.engine.gate
+        stretches = gate.stretches(part) if gate is not None else []
+        stretches.sort(key=itemgetter(2), reverse=True)
+        for stretch in stretches:
+            self._to_classify -= stretch.end - stretch.start
+            if self._to_classify < 0:
+                return
+            for rule in self.engine.residents.classifying:
+                if self.surface not in rule.surfaces or self._per_rule.get(rule.id, 0) >= _ENOUGH:
+                    continue
+                text = part[stretch.start : stretch.end].decode("utf-8", "replace")
+                told = self.engine.classifier(rule).surest(text)
+                if told is not None:
+                    start = offset + stretch.start + len(text[: told.start].encode())
+                    end = start + len(text[told.start : told.end].encode())
+                    self._judged(rule, data, start, end, told.confidence, origin)
+
+    def _judged(
+        self,
+        rule: Rule,
+        data: bytes,
+        start: int,
+        end: int,
+        confidence: Confidence,
+        origin: Origin,
+    ) -> None:
+        key = (rule.id, data[start:end])
+        if self._seen.get(key, (-1, 0))[0] >= confidence:
+            return
+        found = origin.located(rule, confidence, data, start, min(end, len(data)))
+        if found is not None:
+            self._seen[key] = (confidence, 0)
+            self.matches.append(found)
+            if confidence is Confidence.HIGH:
+                self._per_rule[rule.id] = self._per_rule.get(rule.id, 0) + 1
 
     def _decode(
         self, data: bytes, cued: dict[Cue, list[folding.Range]], origin: Origin, levels: int
@@ -540,8 +649,15 @@ _SPACE_TOKEN = re.compile(
 
 
 def _is_plain(rule: Rule) -> bool:
-    """True where a rule is run over a text with its spaces."""
-    return not rule.views <= {View.SQUEEZED, View.ACTS}
+    """True where a rule's pattern is run over a text with its spaces."""
+    return bool(rule.pattern) and not rule.views <= {View.SQUEEZED, View.ACTS}
+
+
+def _classifier(rule: Rule, models: Models | None) -> Classifier:
+    content = models(rule.model) if models is not None else b""
+    if sha256(content).hexdigest() != rule.sha256:
+        raise EngineError(f"{rule.id}: {rule.model} is not the file that the rule names")
+    return load(content)
 
 
 def _tool(value: JsonValue) -> str | None:

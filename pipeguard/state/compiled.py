@@ -9,7 +9,7 @@ The file::
 
     magic, key (32 bytes), SHA-256 of the index (32 bytes), length of the index (4 bytes)
     index, in JSON: for each part its length and its CRC-32; of which parts each surface's three
-        plans are made
+        plans and its gate are made
     the parts: the rules' records as JSON; databases, each once
 
 A part is read when it is first needed: a session that only looks at results reads no rule before
@@ -31,12 +31,14 @@ from zlib import crc32
 
 from pipeguard.core import rules, scan
 from pipeguard.core.digest import sha256
+from pipeguard.core.gate import Gate
 from pipeguard.core.guard import Engines
 from pipeguard.core.places import Surface
 from pipeguard.core.plan import Database, Plan, apart
+from pipeguard.core.scan import LEAST_WEIGHT
 from pipeguard.errors import EngineError
 from pipeguard.folders import cache_folder
-from pipeguard.rulebook import load_rules, sources
+from pipeguard.rulebook import load_rules, model, sources
 from pipeguard.version import VERSION
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
     from pipeguard.core.rules import Rule
     from pipeguard.rulebook import Source
 
-MAGIC = b"pipeguard compiled rules 4\n"
+MAGIC = b"pipeguard compiled rules 9\n"
 KEPT_FILES = 4  # one for each version, engine and set of rules in use at once
 MAX_PART_BYTES = 256 * 2**20  # more is no file of ours
 _SURFACES = (Surface.TO_SERVER, Surface.TO_CLIENT, Surface.DEFINITIONS)
@@ -54,7 +56,7 @@ _DRAFT = ".rules-"
 # Of the core: what makes of a rule a record and a database, and reads them again.
 STDERR = 2
 MOST_DESCRIPTORS = 4096  # that a process which compiles has open: it has just begun
-_MAKERS = ("cues.py", "plan.py", "rules.py", "scan.py", "spellings.py")
+_MAKERS = ("cues.py", "gate.py", "plan.py", "rules.py", "scan.py", "spellings.py")
 _HEAD_BYTES = len(MAGIC) + 32 + 32 + 4
 MAX_INDEX_BYTES = 2**16
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -107,7 +109,10 @@ def _compile(packs: Sequence[Source], folder: str, name: str, key: bytes) -> _Ma
     layout: list[_Layout] = []
     for surface, blobs in zip(_SURFACES, _build(chosen), strict=True):
         # What two surfaces look for is the same database, and stands there once.
-        plans = [[numbers.setdefault(one, len(numbers) + 1) for one in apart(b)] for b in blobs]
+        plans = [
+            [numbers.setdefault(one, len(numbers) + 1) for one in (apart(b) if b else ())]
+            for b in blobs
+        ]
         over = {over.value for rule in scan.residents(chosen, surface) for over in rule.surfaces}
         layout.append((sorted(over), plans))
     made = _Made([*parts, *numbers], layout)
@@ -127,7 +132,7 @@ def _build(chosen: Sequence[Rule]) -> list[tuple[bytes, ...]]:
     for the rest of the day should not keep.
     """
     if not _may_fork():
-        return [scan.build(chosen, surface) for surface in _SURFACES]
+        return [scan.build(chosen, surface, model) for surface in _SURFACES]
     workers = [_Worker(chosen, surface) for surface in _SURFACES]
     try:
         return [worker.result() for worker in workers]
@@ -145,7 +150,7 @@ class _Worker:
     """A process that compiles one surface's rules and sends what it made through a pipe."""
 
     def __init__(self, chosen: Sequence[Rule], surface: Surface) -> None:
-        self._again: Callable[[], tuple[bytes, ...]] = lambda: scan.build(chosen, surface)
+        self._again: Callable[[], tuple[bytes, ...]] = lambda: scan.build(chosen, surface, model)
         self._read, write = os.pipe()
         self._process = os.fork()
         if self._process:
@@ -156,7 +161,7 @@ class _Worker:
             # Else this process holds the lock, and the end that it writes to, when the other dies.
             os.closerange(STDERR + 1, write)
             os.closerange(write + 1, MOST_DESCRIPTORS)
-            made = scan.build(chosen, surface)
+            made = scan.build(chosen, surface, model)
             with os.fdopen(write, "wb") as pipe:
                 pipe.writelines(len(blob).to_bytes(8, "big") + blob for blob in made)
             code = 0
@@ -274,7 +279,12 @@ def _engines(kept: _Made | _Kept) -> Engines:
     made = []
     for surface, (over, plans) in zip(_SURFACES, kept.layout, strict=True):
         held = scan.Residents(chosen, surface, frozenset(map(Surface, over)))
-        made.append(scan.Engine(held, surface, *(Plan([*map(database, one)]) for one in plans)))
+        plain, squeezed, acts = (Plan([*map(database, one)]) for one in plans[:3])
+        gate = None
+        if plans[3]:
+            weights, words = plans[3]
+            gate = Gate(partial(kept.part, weights), database(words), LEAST_WEIGHT)
+        made.append(scan.Engine(held, surface, scan.Plans(plain, squeezed, acts, gate), model))
     return Engines(*made)
 
 

@@ -17,7 +17,7 @@ from pipeguard.core.message import JsonObject, JsonValue, Message, parse, parse_
 from pipeguard.core.pending import Request
 from pipeguard.core.places import Surface
 from pipeguard.core.policy import Layer, Limits, Mode, Policy
-from pipeguard.core.scan import Engine, build
+from pipeguard.core.scan import Engine, build, loaded
 from pipeguard.errors import Refusal
 
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
@@ -57,7 +57,7 @@ def opened(**capabilities: object) -> State:
 @cache
 def engines() -> Engines:
     """Without a rule: conduct looks at no text."""
-    return Engines(*(Engine([], surface, *build([], surface)) for surface in Surface))
+    return Engines(*(Engine([], surface, loaded(build([], surface))) for surface in Surface))
 
 
 def guard(policy: Policy | None = None, pins: dict[tuple[str, str], Pin] | None = None) -> Guard:

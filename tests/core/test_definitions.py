@@ -15,7 +15,7 @@ from pipeguard.core.message import JsonObject, JsonValue, parse_json
 from pipeguard.core.places import Surface
 from pipeguard.core.policy import ActionEntry, Layer, Mode, Policy, Selector, Trust
 from pipeguard.core.rules import load_pack
-from pipeguard.core.scan import Engine, build
+from pipeguard.core.scan import Engine, build, loaded
 from pipeguard.errors import Refusal
 
 PACK = """\
@@ -35,7 +35,7 @@ LENIENT = Policy(drift_allow=frozenset({Drift.WORDING}))
 def engines() -> Engines:
     """One rule that blocks and one that warns."""
     rules = load_pack(PACK, "mine.yaml")
-    return Engines(*(Engine(rules, surface, *build(rules, surface)) for surface in Surface))
+    return Engines(*(Engine(rules, surface, loaded(build(rules, surface))) for surface in Surface))
 
 
 def guard(policy: Policy | None = None, *pins: Pin) -> Guard:

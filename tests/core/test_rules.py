@@ -16,7 +16,7 @@ from pipeguard.core.proof import (
     texts,
 )
 from pipeguard.core.rules import Rule, as_record, from_record, load_pack
-from pipeguard.core.scan import Engine, build, home
+from pipeguard.core.scan import Engine, build, home, loaded
 from pipeguard.rulebook import load_rules
 from pipeguard.state.compiled import engines
 
@@ -102,7 +102,7 @@ def failures(
 ) -> list[str]:
     text = PACK.format(matches=matches, passes=passes, places=places, confidence=confidence)
     (rule,) = load_pack(text, "mine.yaml")
-    made = [Engine([rule], surface, *build([rule], surface)) for surface in Surface]
+    made = [Engine([rule], surface, loaded(build([rule], surface))) for surface in Surface]
     return [f"{one.surface.value}: {one.what}" for one in prove_all([rule], made)]
 
 

@@ -63,9 +63,11 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> list[Surface]:
     counted: list[Surface] = []
     build = scan.build
 
-    def counting(rules: tuple[Rule, ...], surface: Surface) -> tuple[bytes, ...]:
+    def counting(
+        rules: tuple[Rule, ...], surface: Surface, models: scan.Models | None = None
+    ) -> tuple[bytes, ...]:
         counted.append(surface)
-        return build(rules, surface)
+        return build(rules, surface, models)
 
     monkeypatch.setattr(scan, "build", counting)
     monkeypatch.setattr(compiled, "_may_fork", lambda: False)  # a child's count stays with it
@@ -316,9 +318,9 @@ def test_processes_that_start_at_once_compile_once(folder: Path, tmp_path: Path)
         "from pipeguard.rulebook import Source\n"
         "from pipeguard.state import compiled\n"
         "build = compiled.scan.build\n"
-        "def told(rules, surface):\n"
+        "def told(rules, surface, models):\n"
         "    os.write(1, surface.name.encode() + b'\\n')\n"
-        "    return build(rules, surface)\n"
+        "    return build(rules, surface, models)\n"
         "compiled.scan.build = told\n"
         "source = Source('mine.yaml', open(sys.argv[1], 'rb').read(), False)\n"
         "assert compiled.engines([source], sys.argv[2]).to_server.rules\n"

@@ -1,0 +1,385 @@
+"""What a text asks of the model that reads it: a linear classifier over words and their families.
+
+It reads only where the gate (core.gate) has found words that orders are made of, and tells how
+sure it is that a few sentences are an order to the model rather than to a person. Words count by
+themselves, in pairs, and by family (a lexicon of stems in fifteen languages: `assistant`,
+`ignore`, `secret`, `send`); families count in their order, inside quotes, and at the beginning.
+The weights are made by training/train.py, and stand in a file of the pack that names them.
+
+Shapes: a text is a `str`; a score is in logits, 0 is even odds. Knows no rules and no policy.
+Source of the form: J. Langford, L. Li, A. Strehl, "Vowpal Wabbit", hashed linear models (2007).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import combinations, pairwise
+from typing import Any, NamedTuple
+from zlib import crc32
+
+from pipeguard.core.finding import Confidence
+
+MAX_WORDS = 50  # of sentences that are read together
+MAX_UNITS = 3  # sentences that are read together
+LONG_WORDS = 60  # a sentence that is longer is read in pieces
+PIECE, STEP = 35, 15  # words
+REACH = 6  # words between two families that count in their order
+STEM = 5  # letters of a word that count without its ending
+REMEMBERED = 16_384  # words
+BUCKETS = 2**17  # weights that words share
+MAX_FAMILIES = 64
+WEIGHTS = BUCKETS + (5 + 2 * MAX_FAMILIES) * MAX_FAMILIES
+BEGINNING = 3  # words
+ADDRESS_WORDS = 8
+_LEAST = 8  # features; fewer count no more each
+
+# What stands for itself in no language: addresses and paths are one word each.
+_MASKED = re.compile(
+    r"(?P<urlx>https?://\S+|www\.\S+|\b[\w-]+\.(?:example|test|invalid)\b\S*)"
+    r"|(?P<mailx>[\w.+-]+@[\w-]+\.[\w.-]+)|(?P<pathx>(?:~|/|\./)[\w./-]{4,})"
+)
+_MARK = re.compile(r"[@/]|www\.|\.(?:example|test|invalid)\b")
+# Vowel signs of Devanagari are letters of their words; `\w` does not know them.
+LETTERS = r"[^\W\d_](?:[^\W\d_]|[\u0900-\u0903\u093a-\u094f\u0955-\u0957\u0962\u0963])*"
+_TOKEN = re.compile(LETTERS + r"|\d+|[<>\[\]{}#:!?`\"|=*_-]")
+_IDEOGRAPH = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+_IDEOGRAPHS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
+_WORD = re.compile(r"[^\W_]")
+_SPACED = re.compile(r"\S+")
+_UNIT_END = re.compile(r"(?<=[.!?\u0964\u061f])\s+|\n+|(?<=[\u3002\uff01\uff1f])")
+_DROPPED = re.compile("[\u0300-\u036f\u0640\u064b-\u0652]")
+_QUOTE = re.compile("[\"'`\u201c\u201e\u00ab\u300c]")
+_QUOTED = re.compile(
+    r"\"[^\"\n]{3,200}\"|\u201c[^\u201d\n]{3,200}\u201d|\u00ab[^\u00bb\n]{3,200}\u00bb"
+    r"|`[^`\n]{3,200}`|\u300c[^\u300d\n]{2,100}\u300d|\u201e[^\u201c\n]{3,200}\u201c"
+    r"|'[^'\n]{8,200}'"
+)
+_ADDRESS = re.compile(
+    r"(?:^|[.!?\u3002\uff01\uff1f>*#/\n\"'(\[:;|-]\s*)"
+    r"([^\s.!?\u3002:\uff1a,\uff0c][^.!?\u3002:\uff1a,\uff0c\n]{1,60}?)\s?[:\uff1a,\uff0c\u2014]"
+)
+
+
+class Piece(NamedTuple):
+    """Sentences that were read together.
+
+    Attributes:
+        score: how sure it is that they are an order to the model, in logits.
+        start: of the first letter, in characters.
+        end: after the last one.
+    """
+
+    score: float
+    start: int
+    end: int
+
+
+class Told(NamedTuple):
+    """What the sentences of a text that are most an order come to.
+
+    Attributes:
+        confidence: that they are one.
+        start: of the first letter, in characters.
+        end: after the last one.
+    """
+
+    confidence: Confidence
+    start: int
+    end: int
+
+
+class Lexicon:
+    """Stems and the families that they belong to, of all languages together."""
+
+    def __init__(self, families: Iterable[str], stems: dict[str, list[int]]) -> None:
+        """Take the families' names, and for each stem the numbers of its families.
+
+        A stem that ends in a space is a whole word; one that holds a space, several; ideographs
+        are looked for anywhere, any other at the beginning of a word.
+        """
+        self.families = tuple(families)
+        self.model = self.families.index("ai") if "ai" in self.families else -1
+        self._whole: dict[str, frozenset[int]] = {}
+        self._begin: dict[str, frozenset[int]] = {}
+        self._anywhere: dict[str, list[tuple[str, frozenset[int]]]] = {}
+        self._several: dict[str, list[tuple[str, frozenset[int]]]] = {}
+        for stem, numbers in stems.items():
+            self._add(plain(stem.strip()), stem.endswith(" "), frozenset(numbers))
+        self._longest = max(map(len, self._begin), default=0)
+        self._known: dict[str, frozenset[int]] = {}
+
+    def _add(self, stem: str, whole: bool, numbers: frozenset[int]) -> None:  # noqa: FBT001
+        if " " in stem:
+            self._several.setdefault(stem.partition(" ")[0], []).append((stem, numbers))
+        elif _IDEOGRAPH.match(stem):
+            self._anywhere.setdefault(stem[0], []).append((stem, numbers))
+        else:
+            table = self._whole if whole else self._begin
+            table[stem] = table.get(stem, frozenset()) | numbers
+
+    def of(self, word: str) -> frozenset[int]:
+        """The families of one word."""
+        found = self._known.get(word)
+        if found is None:
+            found = self._whole.get(word, frozenset())
+            for end in range(2, min(len(word), self._longest) + 1):
+                found |= self._begin.get(word[:end], frozenset())
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            self._known[word] = found
+        return found
+
+    def in_order(self, text: str) -> list[tuple[float, frozenset[int]]]:
+        """Where families stand in a text, in words from its beginning."""
+        found: list[tuple[float, frozenset[int]]] = []
+        at = 0.0
+        plainly = text.isascii()
+        for match in _TOKEN.finditer(text):
+            word = match[0]
+            if not plainly and _IDEOGRAPH.match(word):
+                for index, letter in enumerate(word):
+                    numbers = self._starting(self._anywhere, letter, text, match.start() + index)
+                    if numbers:
+                        found.append((at + index / 2.5, numbers))
+                at += len(word) / 2.5
+                continue
+            numbers = self.of(word)
+            if word in self._several:
+                numbers |= self._starting(self._several, word, text, match.start())
+            if numbers:
+                found.append((at, numbers))
+            at += 1
+        return found
+
+    @staticmethod
+    def _starting(
+        table: dict[str, list[tuple[str, frozenset[int]]]], key: str, text: str, at: int
+    ) -> frozenset[int]:
+        found: frozenset[int] = frozenset()
+        for stem, numbers in table.get(key, ()):
+            if text.startswith(stem, at):
+                found |= numbers
+        return found
+
+
+class Features(NamedTuple):
+    """What counts in a text: the numbers of weights, of words and of families."""
+
+    words: frozenset[int]
+    families: frozenset[int]
+
+
+def plain(text: str) -> str:
+    """Small letters without accents, and without what Arabic writes above and between them."""
+    text = text.lower()
+    if text.isascii():
+        return text
+    return unicodedata.normalize("NFC", _DROPPED.sub("", unicodedata.normalize("NFD", text)))
+
+
+def features(text: str, lexicon: Lexicon) -> Features:
+    """What counts in one sentence, of any length."""
+    text = plain(text)
+    if _MARK.search(text):
+        text = _MASKED.sub(lambda match: f" {match.lastgroup} ", text)
+    return Features(frozenset(_of_words(text)), frozenset(_of_families(text, lexicon)))
+
+
+def _of_words(text: str) -> list[int]:
+    """Each word and its stem, two that stand together or with one between, and the beginning."""
+    found: list[int] = []
+    add = found.append
+    before = further = 0
+    for place, token in enumerate(tokens(text)):
+        letters, stem, word = _hashes(token)
+        add(stem)
+        if word:
+            add(word)
+        if place > 1:
+            add(crc32(letters, before ^ _PAIR))
+            add(crc32(letters, further ^ _APART))
+        elif place:
+            add(crc32(letters, before ^ _PAIR))
+            add(crc32(letters, before ^ _BEGIN))
+        if place < BEGINNING:
+            add(crc32(letters, _BEGIN + place))
+        before, further = stem, before
+    return [number % BUCKETS for number in found]
+
+
+# What a hash begins with, so that a word counts in each way for itself.
+_STEM, _WORD_ITSELF, _PAIR, _APART, _BEGIN = (
+    crc32(name) for name in (b"s", b"w", b"p", b"a", b"b")
+)
+
+
+def _of_families(text: str, lexicon: Lexicon) -> list[int]:
+    found = lexicon.in_order(text)
+    if not found:
+        return []
+    seen = _all(found)
+    counts = [_ANY + number for number in seen]
+    counts += [_TOGETHER + MAX_FAMILIES * a + b for a, b in combinations(sorted(seen), 2)]
+    counts += [_IN_ORDER + MAX_FAMILIES * a + b for a, b in _near(found)]
+    if found[0][0] < BEGINNING - 1:
+        counts += [_FIRST + number for number in found[0][1]]
+    if _QUOTE.search(text):
+        unquoted = _QUOTED.sub(" ", text)
+        if unquoted != text:
+            counts += [_SAID + number for number in seen - _all(lexicon.in_order(unquoted))]
+    counts += _of_address(text, seen, lexicon)
+    return counts
+
+
+def _near(found: Sequence[tuple[float, frozenset[int]]]) -> set[tuple[int, int]]:
+    """Each two families that stand close together, in their order."""
+    near: set[tuple[int, int]] = set()
+    for index, (at, numbers) in enumerate(found):
+        for position, others in found[index + 1 :]:
+            if position - at > REACH:
+                break
+            near.update((a, b) for a in numbers for b in others if a != b)
+    return near
+
+
+def _of_address(text: str, seen: frozenset[int], lexicon: Lexicon) -> Iterator[int]:
+    """What stands before a comma or colon at the beginning, where one is spoken to."""
+    for match in _ADDRESS.finditer(text):
+        if match[1].count(" ") < ADDRESS_WORDS:
+            called = _all(lexicon.in_order(match[1]))
+            for number in called:
+                yield _CALLED + number
+            if lexicon.model in called:
+                for number in seen:
+                    yield _CALLED_MODEL + number
+
+
+def _all(found: Iterable[tuple[float, frozenset[int]]]) -> frozenset[int]:
+    return frozenset().union(*(numbers for _, numbers in found))
+
+
+# Where the weights of families begin: of one of them, in each way that it counts, and of two.
+_ANY, _FIRST, _SAID, _CALLED, _CALLED_MODEL, _TOGETHER = (
+    BUCKETS + MAX_FAMILIES * row for row in range(6)
+)
+_IN_ORDER = _TOGETHER + MAX_FAMILIES * MAX_FAMILIES
+
+
+@lru_cache(REMEMBERED)
+def _hashes(token: str) -> tuple[bytes, int, int]:
+    """A word's stem, and the hashes of it and of the word where that is longer."""
+    letters = token.encode("utf-8", "surrogatepass")
+    stem = token[:STEM].encode("utf-8", "surrogatepass")
+    return stem, crc32(stem, _STEM), crc32(letters, _WORD_ITSELF) if len(token) > STEM else 0
+
+
+def tokens(text: str) -> list[str]:
+    """The words of a text; of ideographs each two that stand together."""
+    words = _TOKEN.findall(text)
+    if text.isascii():
+        return ["0" if word[0].isdigit() else word for word in words]
+    found: list[str] = []
+    for word in words:
+        if len(word) > 1 and _IDEOGRAPH.match(word):
+            found += [one + other for one, other in pairwise(word)]
+        else:
+            found.append("0" if word[0].isdigit() else word)
+    return found
+
+
+def units(text: str) -> list[tuple[int, int, int]]:
+    """Where each sentence or line begins and ends, and how many words it has."""
+    found: list[tuple[int, int, int]] = []
+    start = 0
+    for match in _UNIT_END.finditer(text):
+        _add_unit(text, start, match.start(), found)
+        start = match.end()
+    _add_unit(text, start, len(text), found)
+    return found
+
+
+def _add_unit(text: str, start: int, end: int, found: list[tuple[int, int, int]]) -> None:
+    unit = text[start:end]
+    count = len(unit.split())
+    letters = () if unit.isascii() else _IDEOGRAPHS.findall(unit)
+    if len(letters) // 2 > count:
+        count = len(letters) // 2
+    if not _WORD.search(unit):
+        return
+    if count <= LONG_WORDS:
+        found.append((start, end, count))
+        return
+    each = _IDEOGRAPHS if len(letters) // 2 >= count else _SPACED
+    words = [match.start() for match in each.finditer(unit)]
+    words = words[::2] if each is _IDEOGRAPHS else words
+    for first in range(0, len(words), STEP):
+        after = words[first + PIECE] if first + PIECE < len(words) else len(unit)
+        # Pieces overlap, and are not read together with what follows.
+        found.append((start + words[first], start + after, MAX_WORDS))
+        if after == len(unit):
+            break
+
+
+class Classifier:
+    """Weights, and the lexicon that goes with them.
+
+    Attributes:
+        opening: the words that make a text worth reading, each with its weight in hundredths.
+    """
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        """Take what training/train.py wrote."""
+        self._weights = memoryview(base64.b85decode(document["weights"])).cast("b")
+        if len(self._weights) != WEIGHTS or len(document["families"]) > MAX_FAMILIES:
+            raise ValueError("weights of another form")
+        self._scale: float = document["scale"]
+        self._bias: float = document["bias"]
+        self.opening = [(str(word), int(weight)) for word, weight in document["anchors"]]
+        self._likely, self._sure = document["likely"], document["sure"]
+        self._lexicon = Lexicon(document["families"], document["stems"])
+
+    def surest(self, text: str) -> Told | None:
+        """The sentences that are most an order, if any are likely to be one."""
+        best = max(self.pieces(text), default=None)
+        if best is None or best.score < self._likely:
+            return None
+        sure = best.score >= self._sure
+        return Told(Confidence.HIGH if sure else Confidence.MEDIUM, best.start, best.end)
+
+    def pieces(self, text: str) -> Iterator[Piece]:
+        """Read each sentence, and each few that stand together."""
+        found = units(text)
+        read = [features(text[start:end], self._lexicon) for start, end, _ in found]
+        for index, (start, end, length) in enumerate(found):
+            words, families = read[index]
+            yield Piece(self.score(words, families), start, end)
+            together = length
+            for other in range(index + 1, min(index + MAX_UNITS, len(found))):
+                together += found[other][2]
+                if together > MAX_WORDS:
+                    break
+                words |= read[other].words
+                families |= read[other].families
+                yield Piece(self.score(words, families), start, found[other][1])
+
+    def score(self, words: frozenset[int], families: frozenset[int]) -> float:
+        """How sure it is, in logits."""
+        return self._bias + self._scale * (self._mean(words) + self._mean(families))
+
+    def _mean(self, group: frozenset[int]) -> float:
+        return sum(map(self._weights.__getitem__, group)) / math.sqrt(max(len(group), _LEAST))
+
+
+def load(content: bytes) -> Classifier:
+    """Read a model's file.
+
+    Raises:
+        ValueError, KeyError: it is none.
+    """
+    return Classifier(json.loads(content))

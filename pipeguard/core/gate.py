@@ -1,0 +1,220 @@
+"""Where a text holds words that orders are made of: all that a classifier has to read.
+
+A classifier costs a microsecond a word, and almost no text holds an order. So each word that
+speaks for one, and is rare elsewhere, has a weight; only where the weights of the words that
+stand close to each other come to enough is a stretch read. The words stand in one Hyperscan
+database, which finds them all in one pass.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from copy import copy
+from functools import partial
+from typing import Any, NamedTuple
+
+from pipeguard.core.classifier import MAX_UNITS
+from pipeguard.core.plan import Database, apart, binding, together
+from pipeguard.errors import EngineError
+
+NEAR_BYTES = 320  # between the first and the last of words that count together
+AROUND_BYTES = 200  # before and after them, as far as the line or sentence goes
+WORD_BYTES = 24  # that a word goes back from where it was found
+MOST_BYTES = 2048  # of stretches that meet; what goes on is another one
+_LETTERS_ALONE = 4  # of a word in another script, which is looked for inside of longer ones too
+_IDEOGRAPH = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+
+
+class Stretch(NamedTuple):
+    """Bytes in which words stand together.
+
+    Attributes:
+        start: of the first byte that is to be read.
+        end: after the last one.
+        weight: of the words, in hundredths.
+    """
+
+    start: int
+    end: int
+    weight: int
+
+
+def make(words: Iterable[tuple[str, int]]) -> bytes:
+    """Compile the words of a gate for this machine's processor.
+
+    Args:
+        words: each with its weight in hundredths, 1 to 255. `*` at the end of a word stands for
+            any ending, a space for one between two words.
+
+    Raises:
+        EngineError: the engine is absent, or it does not take a word.
+    """
+    chosen = [(pattern, weight) for word, weight in words if (pattern := _pattern(word))]
+    hyperscan = binding()
+    database = hyperscan.Database()
+    try:
+        database.compile(
+            expressions=[pattern.encode() for pattern, _ in chosen],
+            ids=list(range(len(chosen))),
+            flags=[hyperscan.HS_FLAG_CASELESS] * len(chosen),
+        )
+    except hyperscan.HyperscanError as error:
+        raise EngineError(f"the scan engine does not take the words of a gate: {error}") from None
+    weights = bytes(weight for _, weight in chosen)
+    blob: bytes = hyperscan.dumpb(database)
+    return together([weights, blob])
+
+
+def _pattern(word: str) -> str:
+    """What is looked for; empty for a word that would be found inside too many others."""
+    parts = word.split(" ")
+    alone = len(parts) == 1
+    if alone and not word.isascii() and len(word) < _LETTERS_ALONE and not _IDEOGRAPH.match(word):
+        return ""
+    return r"[ \n]".join(
+        [*(_part(part, last=False) for part in parts[:-1]), _part(parts[-1], last=True)]
+    )
+
+
+def _part(word: str, *, last: bool) -> str:
+    if _IDEOGRAPH.match(word):
+        return re.escape(word)
+    letters = word.removesuffix("*")
+    if letters.isascii():
+        return rf"\b{letters}" + _ending(letters == word, last)
+    first = letters[0]
+    ending = "" if letters == word or last else r"(?:[a-z]|[\x80-\xff]){0,32}"
+    begin = first if first.isascii() else f"(?:{first}|{first.upper()})"
+    return begin + letters[1:] + ending
+
+
+def _ending(whole: bool, last: bool) -> str:  # noqa: FBT001
+    if whole:
+        return r"\b"
+    return "[a-z]" if last else "[a-z]{1,16}"
+
+
+class Gate:
+    """Words, ready to be looked for. One thread at a time may use it."""
+
+    def __init__(self, weights: Callable[[], bytes], database: Database, least: int) -> None:
+        """Know where what `make` made is read from, when the first text comes.
+
+        Args:
+            weights: gives them, one byte a word.
+            database: of the words.
+            least: the weight from which on a stretch is read.
+        """
+        self._read = weights
+        self._database = database
+        self._least = least
+        self._weights = b""
+        self._scratch: Any = None
+        self._hits: list[tuple[int, int]] = []
+
+    def load(self) -> None:
+        """Load the words, where something is going to be looked for soon.
+
+        Raises:
+            EngineError: they are not whole, or made for another processor.
+        """
+        if self._scratch is None:
+            self._weights = self._read()
+            self._scratch = binding().Scratch(self._database.loaded())
+
+    def share(self) -> Gate:
+        """The same words for another thread."""
+        other = copy(self)
+        other._scratch = None
+        other._hits = []
+        return other
+
+    def stretches(self, data: bytes) -> list[Stretch]:
+        """What is worth reading, from the start of a text on.
+
+        Raises:
+            EngineError: the engine failed.
+        """
+        hits = self._hits
+        hits.clear()
+        add = hits.append
+        self.load()
+        try:
+            self._database.loaded().scan(
+                data,
+                match_event_handler=lambda word, _start, end, _flags, _context: add((end, word)),
+                scratch=self._scratch,
+            )
+        except Exception as error:  # the binding has a class for each of its errors
+            raise EngineError(f"the scan engine failed: {type(error).__name__}") from error
+        weights = self._weights
+        if sum([weights[word] for _, word in hits]) < self._least:
+            return []
+        return [_widened(data, *found) for found in self._heavy(hits, data)]
+
+    def _heavy(self, hits: list[tuple[int, int]], data: bytes) -> list[tuple[int, int, int]]:
+        """Where different words that stand near each other weigh enough, joined where they meet."""
+        hits.sort()
+        weights, least = self._weights, self._least
+        found: list[tuple[int, int, int]] = []
+        count: dict[int, int] = {}
+        total = first = 0
+        for index, (end, word) in enumerate(hits):
+            before = count.get(word, 0)
+            count[word] = before + 1
+            if not before:
+                total += weights[word]
+            while hits[first][0] < end - NEAR_BYTES:
+                gone = hits[first][1]
+                count[gone] -= 1
+                if not count[gone]:
+                    total -= weights[gone]
+                first += 1
+            if total < least:
+                continue
+            start, weight = self._together(hits[first : index + 1], data)
+            if weight >= least:
+                if found and start <= found[-1][1] and end - found[-1][0] <= MOST_BYTES:
+                    start, _, most = found.pop()
+                    weight = max(most, weight)
+                found.append((start, end, weight))
+        return found
+
+    def _together(self, hits: list[tuple[int, int]], data: bytes) -> tuple[int, int]:
+        """Where those of some hits begin that stand in sentences read with the last, and weigh."""
+        low, high = max(0, hits[0][0] - WORD_BYTES), hits[-1][0]
+        ends = [match.end() for match in _SENTENCE_END.finditer(data, low, high)]
+        begin = ends[-MAX_UNITS] if len(ends) >= MAX_UNITS else low
+        near = {word: end for end, word in reversed(hits) if end > begin}
+        weights = self._weights
+        return min(near.values()), sum([weights[word] for word in near])
+
+
+def opened(blob: bytes, least: int) -> Gate:
+    """A gate of what `make` made, in memory."""
+    weights, words = apart(blob)
+    return Gate(
+        partial(bytes, weights), Database(partial(bytes, words), partial(bytes, words)), least
+    )
+
+
+def _widened(data: bytes, first: int, last: int, weight: int) -> Stretch:
+    """From the beginning of the sentence that it begins in to the end of that it ends in."""
+    low, high = max(0, first - AROUND_BYTES), min(len(data), last + AROUND_BYTES)
+    ends = [
+        match.end() for match in _SENTENCE_END.finditer(data, low, max(low, first - WORD_BYTES))
+    ]
+    low = ends[-1] if ends else _begin(data, low)
+    end = _SENTENCE_END.search(data, last, high)
+    return Stretch(low, end.end() if end else _begin(data, high), weight)
+
+
+_SENTENCE_END = re.compile(rb"[.!?]\s+|\n|\xe3\x80\x82|\xef\xbc[\x81\x9f]|\xe0\xa5\xa4\s*")
+
+
+def _begin(data: bytes, at: int) -> int:
+    """The same place, or a little later, where a letter begins."""
+    while at < len(data) and data[at] & 0xC0 == 0x80:
+        at += 1
+    return at

@@ -1,0 +1,1 @@
+"""What makes the weights of classifiers; no part of what is installed."""

@@ -1,0 +1,409 @@
+"""Makes the weights of a classifier and the words of its gate: `python -m training.train --help`.
+
+What is learned from stands in training/texts (written for this, one JSON object a line) and in
+what is installed on the machine: documentation, manual pages and code are read as what is no
+order to a model. Needs scikit-learn, which PipeGuard itself does not.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import random
+import re
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import click
+import numpy as np
+import scipy.sparse as sp
+import yaml
+from scipy.optimize import minimize
+from sklearn.linear_model import LogisticRegression
+
+from pipeguard.core.classifier import (
+    LETTERS,
+    MAX_UNITS,
+    MAX_WORDS,
+    WEIGHTS,
+    Features,
+    Lexicon,
+    features,
+    plain,
+    units,
+)
+
+warnings.filterwarnings("ignore")  # of the solver's options, which are the fastest
+Scores = np.ndarray[Any, np.dtype[np.float64]]
+HERE = Path(__file__).resolve().parent
+SEED = 20261120
+FOLDS = 5
+NATURAL = 40_000  # pieces of what is installed
+QUIET_WEIGHT = 2.0  # of an innocent text, against 1 of an attack
+# Of innocent texts that look like attacks, the share that scores more than what is only warned of,
+# and than what is blocked. Definitions speak to the model by nature, so few are blocked by others.
+SHARES = {"injection": (0.028, 0.015), "poisoning": (0.045, 0.02)}
+FEW = 3  # attacks: a word of no more opens no gate
+SHORT = 3  # letters: a shorter word costs more to find than it says
+LEAST = 10  # hundredths that a word of the gate weighs
+PAGE_WORDS = 70  # from which on a text is read as pages are
+MINED = 150_000  # further pieces, of which those are learned from that look like attacks
+MINED_SCORE = -1.0
+STRENGTH = 4.0  # C of the classifier
+SELDOM = re.compile("[\u0600-\u06ff\u0900-\u097f]")  # scripts of which little is installed
+GATE_PENALTY = 2.0
+GATE_RARE = 0.02  # of all pieces: a word that stands in more of them opens no gate
+SUFFIXES = (
+    ".md",
+    ".rst",
+    ".txt",
+    ".html",
+    ".py",
+    ".js",
+    ".ts",
+    ".json",
+    ".gz",
+    "METADATA",
+    "README",
+)
+MAX_TEXT = 40_000
+
+
+@dataclass(frozen=True)
+class Text:
+    """One text to learn from."""
+
+    file: str
+    kind: str
+    text: str
+
+
+def read(pattern: str) -> list[Text]:
+    """The texts of all files of that name."""
+    found = []
+    for path in sorted((HERE / "texts").glob(pattern)):
+        for line in path.read_text("utf-8").splitlines():
+            entry = json.loads(line)
+            found.append(Text(path.stem, entry.get("class") or entry["kind"], entry["text"]))
+    return found
+
+
+def installed(folders: Sequence[Path], most: int, chance: random.Random) -> list[str]:
+    """Pieces of what is installed, a few of each file."""
+    found: list[str] = []
+    for number, folder in enumerate(folders, 1):
+        files = sorted(
+            path
+            for path in folder.rglob("*")
+            if path.name.endswith(SUFFIXES) and path.is_file() and not path.is_symlink()
+        )
+        chance.shuffle(files)
+        for path in files:
+            text = _content(path)
+            pieces = [text[start:end] for start, end in spans(text)]
+            chance.shuffle(pieces)
+            found += pieces[:10]
+            if len(found) >= most * number // len(folders):
+                break
+    return found
+
+
+def _content(path: Path) -> str:
+    try:
+        opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+        with opened as file:
+            text = file.read(MAX_TEXT).decode("utf-8")
+    except (OSError, EOFError, UnicodeDecodeError, ValueError):
+        return ""
+    if path.suffix == ".html":
+        text = re.sub(r"(?is)<(script|style|head).*?</\1>|<[^>]+>", " ", text)
+    if path.suffix == ".gz":
+        text = re.sub(r"(?m)^\.\\\".*$|^\.[A-Z]{1,2}\b ?|\\f.|\\&|\\\(..", "", text)
+    return re.sub(r"[ \t]+", " ", text)
+
+
+def spans(text: str) -> Iterator[tuple[int, int]]:
+    """What is read together, as in `Classifier.pieces`."""
+    found = units(text)
+    for index, (start, end, length) in enumerate(found):
+        yield start, end
+        count = length
+        for other in range(index + 1, min(index + MAX_UNITS, len(found))):
+            count += found[other][2]
+            if count > MAX_WORDS:
+                break
+            yield start, found[other][1]
+
+
+def whole(text: str, lexicon: Lexicon) -> Features:
+    """All that counts in a text, sentence by sentence."""
+    words: frozenset[int] = frozenset()
+    families: frozenset[int] = frozenset()
+    for start, end, _ in units(text):
+        more = features(text[start:end], lexicon)
+        words |= more.words
+        families |= more.families
+    return Features(words, families)
+
+
+def matrix(rows: Sequence[Features]) -> sp.csr_matrix:
+    """One row a text, as `Classifier.score` weighs it."""
+    indices: list[int] = []
+    values: list[float] = []
+    starts = [0]
+    for row in rows:
+        for group in row:
+            indices += group
+            values += [1 / max(len(group), 8) ** 0.5] * len(group)
+        starts.append(len(indices))
+    made = sp.csr_matrix((values, indices, starts), shape=(len(rows), WEIGHTS))
+    made.sum_duplicates()
+    return made
+
+
+def beside(texts: Sequence[Text], others: Sequence[str], chance: random.Random) -> list[str]:
+    """Each text once more, with a few words of something else before or after it."""
+    found = []
+    for text in texts:
+        words = " ".join(chance.choice(others).split()[:15])
+        found.append(f"{text.text} {words}" if chance.random() < 0.5 else f"{words} {text.text}")
+    return found
+
+
+def fit(x: sp.csr_matrix, y: Scores, weight: Scores) -> LogisticRegression:
+    """The weights that tell attacks from the rest."""
+    model = LogisticRegression(C=STRENGTH, solver="liblinear", max_iter=200, random_state=SEED)
+    return model.fit(x, y, sample_weight=weight)
+
+
+def score_all(model: LogisticRegression, rows: Sequence[Features]) -> Scores:
+    """The scores of many rows, some at a time."""
+    steps = range(0, len(rows), 10_000)
+    return np.concatenate([model.decision_function(matrix(rows[i : i + 10_000])) for i in steps])
+
+
+def rounded(model: LogisticRegression) -> tuple[bytes, float, float]:
+    """The weights as one byte each, what one step of them is worth, and what is always added."""
+    weights = model.coef_[0]
+    scale = float(np.abs(weights).max() / 127)
+    return np.round(weights / scale).astype(np.int8).tobytes(), scale, float(model.intercept_[0])
+
+
+def gate(attacks: Sequence[str], others: Sequence[str]) -> list[tuple[str, int]]:
+    """The words that open the gate, each with its weight in hundredths.
+
+    A logistic regression whose weights are never below zero: the gate adds up what it finds, and
+    cannot know of what is not there.
+    """
+    yes, no = [gate_words(text) for text in attacks], [gate_words(text) for text in others]
+    often = Counter(word for words in no for word in words)
+    seen = Counter(word for words in yes for word in words)
+    known = sorted(
+        w
+        for w, n in seen.items()
+        if n > (1 if SELDOM.match(w) else FEW) and often[w] < GATE_RARE * len(no)
+    )
+    index = {word: i for i, word in enumerate(known)}
+    rows = [[index[w] for w in words if w in index] for words in (*yes, *no)]
+    starts = np.cumsum([0, *map(len, rows)])
+    cells = (np.ones(starts[-1]), [i for row in rows for i in row], starts)
+    x = sp.csr_matrix(cells, shape=(len(rows), len(known)))
+    y = np.r_[np.ones(len(yes)), -np.ones(len(no))]
+
+    def loss(point: Scores) -> tuple[float, Scores]:
+        weights, bias = point[:-1], point[-1]
+        margin = y * (x @ weights + bias)
+        slope = -y / (1 + np.exp(np.clip(margin, -50, 50)))
+        value = np.logaddexp(0, -margin).sum() + GATE_PENALTY * weights.sum()
+        return value, np.r_[x.T @ slope + GATE_PENALTY, slope.sum()]
+
+    found = minimize(
+        loss,
+        np.r_[np.zeros(len(known)), -2.0],
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(0, None)] * len(known) + [(None, None)],
+        options={"maxiter": 200},
+    )
+    seldom = [SELDOM.match(word) is not None for word in known]
+    weights = [round(100 * w * (1 + 2 * s)) for w, s in zip(found.x[:-1], seldom, strict=True)]
+    pairs = zip(known, weights, strict=True)
+    return [(word, min(255, weight)) for word, weight in pairs if weight > LEAST]
+
+
+_LETTERS = re.compile(LETTERS)
+# Conjunctions, prepositions and the article, which Arabic writes with the word.
+_ARABIC_PREFIX = re.compile(
+    "^[\u0648\u0641]?(?:\u0628\u0627\u0644|\u0643\u0627\u0644|\u0644\u0644|\u0627\u0644"
+    "|[\u0628\u0644\u0633\u0643])?(?=\\w{3})"
+)
+
+
+def gate_words(text: str) -> set[str]:
+    """Words as they stand, `*` for any ending, and pairs of words with one space between."""
+    found: set[str] = set()
+    text = text.lower()
+    before, end = "", -1
+    for match in _LETTERS.finditer(text):
+        word = match[0]
+        if re.match(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]", word):
+            found.update(word[i : i + n] for n in (2, 3) for i in range(len(word) - n + 1))
+            before = ""
+            continue
+        if len(word) > SHORT or not word.isascii():
+            found.add(word)
+        if word[0] >= "\u0600" and word[0] <= "\u06ff":
+            found.add(_ARABIC_PREFIX.sub("", word))
+        if len(word) > 5:
+            found.add(word[:5] + "*")
+        if before and match.start() == end + 1 and text[end] in " \n":
+            found.add(f"{before} {word}")
+            if len(before) > 5 or len(word) > 5:
+                found.add(f"{_stem(before)} {_stem(word)}")
+        before, end = word, match.end()
+    return found
+
+
+def _stem(word: str) -> str:
+    return word[:5] + "*" if len(word) > 5 else word
+
+
+@click.command()
+@click.argument("name", type=click.Choice(["injection", "poisoning"]))
+@click.option(
+    "--natural", "folders", multiple=True, type=click.Path(path_type=Path, exists=True),
+    help="Read pieces of what stands below this folder as no orders; may be given several times.",
+)  # fmt: skip
+@click.option("--report/--no-report", default=True, help="Tell the recall of each class and file.")
+def main(name: str, folders: tuple[Path, ...], *, report: bool) -> None:
+    """Write rules/NAME.model, and its hash into the pack, from training/texts and the folders."""
+    chance = random.Random(SEED)  # noqa: S311  it chooses samples
+    attacks, innocent = _texts(name)
+    natural = installed(folders, NATURAL, chance)
+    families, stems = lexicon_of(yaml.safe_load((HERE / "lexicon.yaml").read_text("utf-8")))
+    lexicon = Lexicon(families, stems)
+    click.echo(f"{len(attacks)} attacks, {len(innocent)} innocent, {len(natural)} pieces installed")
+
+    others = [t.text for t in innocent] + natural[:4000]
+    own = [whole(t.text, lexicon) for t in attacks]
+    mixed = [whole(text, lexicon) for text in beside(attacks, others, chance)]
+    quiet = [text.text[a:b] for text in innocent for a, b in read_together(text.text)]
+    calm = [whole(t, lexicon) for t in (*quiet, *natural)]
+    x = matrix([*own, *mixed, *calm])
+    n, m, k = len(own), len(quiet), len(natural)
+    y = np.r_[np.ones(2 * n), np.zeros(m + k)]
+    weight = np.r_[np.ones(2 * n), np.full(m, QUIET_WEIGHT), np.ones(k)]
+    group = np.array(
+        [hash_of(t.text) for t in attacks] * 2
+        + [hash_of(t.text) for t in innocent for _ in read_together(t.text)]
+        + [chance.randrange(FOLDS) for _ in natural]
+    )
+    scores = np.zeros(len(y))
+    for fold in range(FOLDS):
+        out = group == fold
+        scores[out] = fit(x[~out], y[~out], weight[~out]).decision_function(x[out])
+    owner = np.repeat(range(len(innocent)), [len(read_together(t.text)) for t in innocent])
+    worst = np.full(len(innocent), -99.0)
+    np.maximum.at(worst, owner, scores[2 * n : 2 * n + m])
+    if report:
+        tell(scores[:n], worst, scores[2 * n + m :], attacks)
+    made = fit(x, y, weight)
+    mined = [whole(t, lexicon) for t in installed(folders, MINED, chance)]
+    x = sp.vstack(
+        [
+            x,
+            matrix(
+                [
+                    row
+                    for row, s in zip(mined, score_all(made, mined), strict=True)
+                    if s > MINED_SCORE
+                ]
+            ),
+        ]
+    )
+    more = x.shape[0] - len(y)
+    click.echo(f"{more} more pieces that looked like attacks")
+    y, weight = np.r_[y, np.zeros(more)], np.r_[weight, np.full(more, QUIET_WEIGHT)]
+    weights, scale, bias = rounded(fit(x, y, weight))
+    document = {
+        "about": f"{n} attacks, {len(innocent)} innocent, {k} pieces installed; seed {SEED}",
+        "likely": round(float(np.quantile(worst, 1 - SHARES[name][0])), 3),
+        "sure": round(float(np.quantile(worst, 1 - SHARES[name][1])), 3),
+        "bias": round(bias, 4),
+        "scale": scale,
+        "families": families,
+        "stems": stems,
+        "anchors": gate([t.text for t in attacks], natural),
+        "weights": base64.b85encode(weights).decode(),
+    }
+    target = HERE.parent / "rules" / f"{name}.model"
+    content = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    target.write_bytes(content)
+    pack = target.with_suffix(".yaml")
+    told = re.sub(
+        r"(?m)^(  sha256: )\w+$", rf"\g<1>{sha256(content).hexdigest()}", pack.read_text()
+    )
+    pack.write_text(told)
+    click.echo(f"{target.name}: {len(content)} bytes, sha256 {sha256(content).hexdigest()}")
+
+
+def _texts(name: str) -> tuple[list[Text], list[Text]]:
+    """The attacks and the innocent texts of a model; what results say is no definition's either."""
+    attacks, innocent = read("attacks-*.jsonl"), read("innocent-*.jsonl")
+    if name == "injection":
+        attacks = [t for t in attacks if "definitions" not in t.file]
+        innocent = [t for t in innocent if "definitions" not in t.file]
+    return attacks, innocent
+
+
+def read_together(text: str) -> list[tuple[int, int]]:
+    """A short text whole, a page piece by piece."""
+    found = units(text)
+    if sum(length for *_, length in found) <= PAGE_WORDS:
+        return [(0, len(text))]
+    return list(spans(text))
+
+
+def hash_of(text: str) -> int:
+    """The fold that a text is left out in."""
+    return crc32(text.encode()) % FOLDS
+
+
+def lexicon_of(source: dict[str, dict[str, list[str]]]) -> tuple[list[str], dict[str, list[int]]]:
+    """The families' names, and of each stem the numbers of its families."""
+    families = sorted(source)
+    stems: dict[str, set[int]] = {}
+    for number, family in enumerate(families):
+        for listed in source[family].values():
+            for stem in listed or ():
+                text = str(stem)
+                stems.setdefault(plain(text), set()).add(number)
+    return families, {stem: sorted(numbers) for stem, numbers in sorted(stems.items())}
+
+
+def tell(own: Scores, other: Scores, calm: Scores, attacks: list[Text]) -> None:
+    """Print what is found of texts that were left out."""
+    ranked = np.sort(other)[::-1]
+    click.echo("score, of innocent texts, of pieces installed, of attacks")
+    for share in (0.002, 0.005, 0.01, 0.02, 0.04, 0.08):
+        at = ranked[int(share * len(ranked))]
+        click.echo(f"{at:6.2f} {share:6.1%} {(calm > at).mean():8.4%} {(own > at).mean():6.1%}")
+    at = ranked[int(0.02 * len(ranked))]
+    for title, of in (("class", lambda t: t.kind), ("file", lambda t: t.file)):
+        found: dict[str, list[bool]] = {}
+        for text, score in zip(attacks, own, strict=True):
+            found.setdefault(of(text), []).append(bool(score > at))
+        shares = (f"{key} {sum(v) / len(v):.0%}" for key, v in sorted(found.items()))
+        click.echo(f"by {title}: " + ", ".join(shares))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
