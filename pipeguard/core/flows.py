@@ -155,6 +155,15 @@ class Flows:
         """
         if not tool.is_sink:
             return []
+        bare = _without_credentials(arguments)
+        found = self._looked_up(tool, bare)
+        if not found and bare != arguments and tool.labels & Label.OUTSIDE:
+            # Where a credential belongs it may go, but an address can be anybody's.
+            used = self._looked_up(tool, arguments)
+            found = [leak._replace(confidence=Confidence.MEDIUM) for leak in used]
+        return found
+
+    def _looked_up(self, tool: Tool, arguments: JsonValue) -> list[Leak]:
         wanted = (SOURCES if tool.labels & Label.SENDS else Label.TAKES_IN).value
         with self._lock:
             kept = [one for one in self._came if one.labels & wanted and one.tool.name != tool.name]
@@ -180,6 +189,22 @@ class Flows:
         return "\n".join(self._said)
 
 
+def _without_credentials(value: JsonValue) -> JsonValue:
+    """The arguments without those that are made for a credential."""
+    if isinstance(value, dict):
+        return {
+            key: _without_credentials(item)
+            for key, item in value.items()
+            if not _CREDENTIAL.fullmatch(key)
+        }
+    return [_without_credentials(item) for item in value] if isinstance(value, list) else value
+
+
+_CREDENTIAL = re.compile(
+    r"(?:\w{1,30}[_-])?(?:password|passwd|passphrase|pwd|secret|token|api_?key|apikey|dsn|authorization|"
+    r"auth|credentials?|private_key|x-api-key|connection_string)",
+    re.IGNORECASE,
+)
 # Files that models read before all else.
 _OBEYED = re.compile(
     rb"(?:CLAUDE|AGENTS?|GEMINI|MEMORY|SOUL)\.md|\.cursorrules|\.cursor/rules|\.windsurfrules|"

@@ -81,7 +81,7 @@ _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE
 _HEX = re.compile(r"[0-9a-fA-F]+")
 _NAMED = re.compile(
     r"(?:pass(?:word|wd|phrase)?|secret|token|key|credentials?|dsn)[\w-]{0,20}[\"']?"
-    r"\s?(?:[=:]|is)\s?[\"']?([^\s\"',;<>]{8,200})",
+    r"\s?([=:]|\bis\b)\s?[\"']?([^\s\"',;<>]{8,200})",
     re.IGNORECASE,
 )
 
@@ -118,6 +118,9 @@ def is_secret(token: str) -> bool:
     """True for what is made to be guessed by nobody: no id, no digest, no path, no address."""
     if "/" in token or "@" in token or _UUID.fullmatch(token) or _HEX.fullmatch(token):
         return False
+    parts = _PARTS.findall(token)
+    if len(parts) > 1 and all(part.isdigit() or _PLAIN_WORD.match(part) for part in parts):
+        return False  # words and numbers, as `production-eu-west-1` has
     return entropy(token.encode()) >= SECRET_ENTROPY and not token.isdigit()
 
 
@@ -126,9 +129,18 @@ def is_random(token: str) -> bool:
     return len(token) >= LONG_CHARS and _MIXED.search(token) is not None and is_secret(token)
 
 
+_PARTS = re.compile(r"[A-Za-z0-9]+")
+_PLAIN_WORD = re.compile(r"(?:[A-Z]?[a-z]+|[A-Z]+)\Z")
+
+
 def named(text: str) -> list[str]:
     """The values that a text calls a password, a token or the like."""
-    return _NAMED.findall(text)
+    return [value for sign, value in _NAMED.findall(text) if sign == "=" or not _WORD.match(value)]
+
+
+_WORD = re.compile(
+    r"[A-Za-z]?[a-z-]*[.!?]?\Z"
+)  # a plain word says what a token is for, and is none
 
 
 def in_pieces(bare: str, whole: str) -> bool:

@@ -213,3 +213,23 @@ def test_a_file_that_no_model_obeys_may_hold_what_a_page_says() -> None:
     flows.came(PAGE, answer(f"Agents must know: {WORDS}"), 0.0)
     write = tool_of("write_file", {"inputSchema": {"properties": {"path": {}, "content": {}}}})
     assert flows.leaks(write, {"path": "notes.md", "content": WORDS}) == []
+
+
+def test_a_credential_may_go_where_one_belongs() -> None:
+    flows = Flows()
+    flows.came(ENV, answer(f"B={VALUE}"), 0.0)
+    login: JsonObject = {"account": "a", "password": VALUE, "tags": [{"token": VALUE}]}
+    assert flows.leaks(tool_of("send_report", None), login) == []
+    leaks = flows.leaks(POST, {"url": "https://in.example", "authorization": VALUE})
+    assert [(leak.rule, leak.confidence) for leak in leaks] == [
+        ("flows.secret-out", Confidence.MEDIUM)
+    ]
+
+
+@pytest.mark.parametrize(
+    "told", ["The API key is required.", "REGION=eu-west-1-production", "token: generated-later"]
+)
+def test_what_is_only_said_of_a_secret_is_none(told: str) -> None:
+    flows = Flows()
+    flows.came(ENV, answer(told), 0.0)
+    assert flows.leaks(POST, {"body": told}) == []
