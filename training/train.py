@@ -234,7 +234,7 @@ def gate(attacks: Sequence[str], others: Sequence[str]) -> list[tuple[str, int]]
         options={"maxiter": 200},
     )
     seldom = [SELDOM.match(word) is not None for word in known]
-    weights = [round(100 * w * (1 + 2 * s)) for w, s in zip(found.x[:-1], seldom, strict=True)]
+    weights = [round(100 * w * (1 + 4 * s)) for w, s in zip(found.x[:-1], seldom, strict=True)]
     pairs = zip(known, weights, strict=True)
     return [(word, min(255, weight)) for word, weight in pairs if weight > LEAST]
 

@@ -28,7 +28,7 @@ from pipeguard.core.finding import Confidence
 MAX_WORDS = 50  # of sentences that are read together
 MAX_UNITS = 3  # sentences that are read together
 LONG_WORDS = 60  # a sentence that is longer is read in pieces
-PIECE, STEP = 35, 15  # words
+PIECE, STEP = 40, 25  # words
 REACH = 6  # words between two families that count in their order
 STEM = 5  # letters of a word that count without its ending
 REMEMBERED = 16_384  # words
