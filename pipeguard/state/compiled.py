@@ -34,6 +34,7 @@ from pipeguard.core.digest import sha256
 from pipeguard.core.guard import Engines
 from pipeguard.core.places import Surface
 from pipeguard.core.plan import Database, Plan, apart
+from pipeguard.core.residents import Residents, residents
 from pipeguard.errors import EngineError
 from pipeguard.folders import cache_folder
 from pipeguard.rulebook import load_rules, sources
@@ -54,7 +55,7 @@ _DRAFT = ".rules-"
 # Of the core: what makes of a rule a record and a database, and reads them again.
 STDERR = 2
 MOST_DESCRIPTORS = 4096  # that a process which compiles has open: it has just begun
-_MAKERS = ("cues.py", "plan.py", "rules.py", "scan.py", "spellings.py")
+_MAKERS = ("cues.py", "plan.py", "residents.py", "rules.py", "scan.py", "spellings.py")
 _HEAD_BYTES = len(MAGIC) + 32 + 32 + 4
 MAX_INDEX_BYTES = 2**16
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -108,7 +109,7 @@ def _compile(packs: Sequence[Source], folder: str, name: str, key: bytes) -> _Ma
     for surface, blobs in zip(_SURFACES, _build(chosen), strict=True):
         # What two surfaces look for is the same database, and stands there once.
         plans = [[numbers.setdefault(one, len(numbers) + 1) for one in apart(b)] for b in blobs]
-        over = {over.value for rule in scan.residents(chosen, surface) for over in rule.surfaces}
+        over = {over.value for rule in residents(chosen, surface) for over in rule.surfaces}
         layout.append((sorted(over), plans))
     made = _Made([*parts, *numbers], layout)
     with suppress(OSError, _Doubt):  # then the next start compiles again
@@ -273,7 +274,7 @@ def _engines(kept: _Made | _Kept) -> Engines:
 
     made = []
     for surface, (over, plans) in zip(_SURFACES, kept.layout, strict=True):
-        held = scan.Residents(chosen, surface, frozenset(map(Surface, over)))
+        held = Residents(chosen, surface, frozenset(map(Surface, over)))
         made.append(scan.Engine(held, surface, *(Plan([*map(database, one)]) for one in plans)))
     return Engines(*made)
 

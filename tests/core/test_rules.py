@@ -15,8 +15,9 @@ from pipeguard.core.proof import (
     sample_place,
     texts,
 )
+from pipeguard.core.residents import home
 from pipeguard.core.rules import Rule, as_record, from_record, load_pack
-from pipeguard.core.scan import Engine, build, home
+from pipeguard.core.scan import Engine, build
 from pipeguard.rulebook import load_rules
 from pipeguard.state.compiled import engines
 
