@@ -7,9 +7,10 @@ import pytest
 
 from pipeguard import rulebook
 from pipeguard.core.places import Surface
+from pipeguard.core.plans import build, loaded
 from pipeguard.core.proof import prove
 from pipeguard.core.rules import Rule
-from pipeguard.core.scan import Engine, build, loaded
+from pipeguard.core.scan import Engine
 from pipeguard.errors import RuleError
 from pipeguard.rulebook import Source, load_rules, shipped_folder, sources, user_folder
 

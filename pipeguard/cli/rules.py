@@ -12,9 +12,10 @@ import click
 from pipeguard.cli.explain import rule_fields
 from pipeguard.core.finding import Action, Severity
 from pipeguard.core.places import Surface
+from pipeguard.core.plans import build, loaded
 from pipeguard.core.proof import prove_all, texts
 from pipeguard.core.reference import pages, usual_action
-from pipeguard.core.scan import Engine, build, loaded
+from pipeguard.core.scan import Engine
 from pipeguard.core.visible import cut, visible
 from pipeguard.errors import RuleError
 from pipeguard.folders import read

@@ -68,7 +68,7 @@ def placeholder(secret: bytes) -> bool:
     Words such as `example` are taken out of the body, and runs; what is left must be too little
     for a secret. So a word glued to a live key does not hide it.
     """
-    if _published(secret) or _references().fullmatch(secret[:MEASURED_BYTES]):
+    if published(secret) or _references().fullmatch(secret[:MEASURED_BYTES]):
         return True
     body = PREFIX.sub(b"", secret[:MEASURED_BYTES])
     letters = re.sub(rb"[^0-9A-Za-z\x80-\xff]", b"", body)
@@ -95,11 +95,11 @@ def _is_monotone(letters: bytes) -> bool:
     return rows * 10 >= 6 * len(text) or max(map(text.count, set(text))) * 10 >= 6 * len(text)
 
 
-def _published(secret: bytes) -> bool:
+def published(secret: bytes) -> bool:
     """Say whether a vendor's own documentation prints it."""
     if re.fullmatch(rb"A[A-Z]{3}[A-Z0-9]{9}EXAMPLE", secret):  # docs.aws.amazon.com/IAM, throughout
         return True
-    if not 32 <= len(secret) <= 400:
+    if not 14 <= len(secret) <= 400:
         return False
     from pipeguard.core.digest import sha256
 
@@ -128,6 +128,13 @@ def _published_digests() -> frozenset[str]:
             "82e74299544e00738f9c0acb69b1eb34",
             "797c0ce414586cc8eb6929afe947c720",
             "6d7fa4e64d4b1f3ea31962e258b684de",
+            # RFC 6749 and RFC 6750, throughout
+            "6c96130f130ab0d6d158397e24d2bcc1",
+            "00cf4c781dc37003f7c7dd7d4c9a6ef1",
+            "a35b81a7d7927b70ec99270dd2362b88",
+            "ca7459e2b26776de081b9a07e40227fd",
+            "e9974c507d2a802143f614c878fcbb62",
+            "b8e148545b13c78bc74da2f1a7275dd7",
             # RFC 7519, 3.1
             "8d4ef6536dc8895f256c1e0d95dcd197",
             # jwt.io

@@ -12,9 +12,9 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from pipeguard.core.places import PLACES, Surface
+from pipeguard.core.residents import home
 from pipeguard.core.rules import View, Written
 from pipeguard.core.samples import expand
-from pipeguard.core.scan import home
 
 if TYPE_CHECKING:
     from pipeguard.core.finding import Confidence

@@ -17,6 +17,7 @@ generators, and a literal brace is doubled:
     {base58check 80 32 01}   version, number of random bytes, suffix
     {bech32 nsec 32}    prefix, number of random bytes
     {stellar}           a seed
+    {seed-phrase 16}    a wallet's words for so many random bytes; {seed-phrase 16 numbered}
     {number us-ssn}     a number of that kind that holds together, and that nobody may have
     {iban DE}           an account of that country
     {base64 a:{b62:9}}  base64 of what the inner recipe gives; also base64url, upper
@@ -32,7 +33,7 @@ from collections.abc import Callable, Mapping
 from math import log2
 from random import Random
 
-from pipeguard.core import checksums, numbers
+from pipeguard.core import checksums, numbers, seedwords
 from pipeguard.core.placeholders import entropy, placeholder
 from pipeguard.errors import RuleError
 
@@ -321,12 +322,23 @@ _CHECKSUMS: Mapping[str, Callable[[bytes], bytes]] = {
     "grafana-crc": checksums.grafana_crc,
     "luhn": checksums.luhn_digit,
 }
+
+
+def _seed_phrase(random: Random, argument: str) -> str:
+    size, _, written = argument.partition(" ")
+    words = seedwords.phrase(random.randbytes(int(size)))
+    if written == "numbered":
+        words = [f"{number}. {word}" for number, word in enumerate(words, 1)]
+    return " ".join(words)
+
+
 _TOKENS: Mapping[str, Callable[[Random, str], str]] = {
     "base58check": _base58check,
     "bech32": _bech32,
     "iban": _iban,
     "jwt": _jwt,
     "number": _number,
+    "seed-phrase": _seed_phrase,
     "stellar": _stellar,
     "uuid": _uuid,
 }

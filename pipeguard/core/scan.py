@@ -8,31 +8,28 @@ the hit on, the rule's own expression is run. The same pass finds the cues of en
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from copy import copy
-from functools import cached_property
-from itertools import chain
 from operator import itemgetter
 from typing import NamedTuple
 
 from pipeguard.core import folding, views
-from pipeguard.core import gate as gates
 from pipeguard.core.checks import NAME_CHECK, Check, placeholder, run
-from pipeguard.core.classifier import Classifier, load
-from pipeguard.core.cues import CUES, OUTGOING_CUES, SQUEEZED_CUES, Cue
+from pipeguard.core.classifier import Classifier
+from pipeguard.core.cues import SQUEEZED_CUES, Cue
 from pipeguard.core.decoding import Budget, Decoded
-from pipeguard.core.digest import sha256
 from pipeguard.core.finding import Confidence, lower, raised
-from pipeguard.core.gate import Gate
 from pipeguard.core.message import JsonValue
 from pipeguard.core.origin import Match, Origin, PlaceOf, Subject
+from pipeguard.core.placeholders import published
 from pipeguard.core.places import Surface
-from pipeguard.core.plan import Plan, make, secret_of
+from pipeguard.core.plan import secret_of
+from pipeguard.core.plans import Models, Plans, classifier
+from pipeguard.core.residents import Residents, squeezed_pattern
 from pipeguard.core.rules import Rule, View
 from pipeguard.core.surroundings import in_placeholder, is_quoted, named, touched
 from pipeguard.core.text import Text
 from pipeguard.core.uses import Uses
-from pipeguard.errors import EngineError
 
 BLOCK_BYTES = 8192  # scanned at a time: each rule reports at most once for a block
 OVERLAP_BYTES = 1024  # longest match before an open tail
@@ -66,153 +63,10 @@ class Seen(NamedTuple):
     unfinished: bool
 
 
-Models = Callable[[str], bytes]
-
-LEAST_WEIGHT = 400  # hundredths; tests/core/test_classifier.py holds what it lets pass unread
 _ENOUGH = 2  # sure findings of a classifier in one message; more would say nothing new
 _CLASSIFIED = (View.TEXT, View.FOLDED, View.DECODED)
 _OF_ARGUMENTS = (Cue.ACTS, Cue.WINDOWS)
 NOTHING = Seen([], undecoded=False, unfinished=False)
-
-
-def home(rule: Rule, surface: Surface) -> Surface:
-    """The engine that runs a rule over a surface that it is made for.
-
-    What goes to a client is read by one engine, which therefore has credentials of its own.
-    """
-    if surface is Surface.TO_CLIENT and rule.is_private:
-        return surface
-    if Surface.TO_SERVER in rule.surfaces:
-        return Surface.TO_SERVER
-    return Surface.TO_CLIENT if Surface.TO_CLIENT in rule.surfaces else Surface.DEFINITIONS
-
-
-def residents(rules: Iterable[Rule], engine: Surface) -> Iterator[Rule]:
-    """The rules of one engine, each with those of its surfaces that it is run over there."""
-    known: dict[tuple[frozenset[Surface], bool], frozenset[Surface]] = {}
-    for rule in rules:
-        kind = rule.surfaces, rule.is_private
-        surfaces = known.get(kind)
-        if surfaces is None:
-            surfaces = frozenset(over for over in rule.surfaces if home(rule, over) is engine)
-            known[kind] = surfaces
-        if surfaces == rule.surfaces:
-            yield rule
-        elif surfaces:
-            views = rule.views if engine is Surface.TO_SERVER else rule.views - {View.SQUEEZED}
-            yield rule._replace(surfaces=surfaces, views=views)
-
-
-def build(
-    rules: Iterable[Rule], surface: Surface, models: Models | None = None
-) -> tuple[bytes, bytes, bytes, bytes]:
-    """Compile the rules whose home a surface is for this machine's processor.
-
-    Args:
-        rules: of every home.
-        surface: the home.
-        models: gives the file that a rule names as its model.
-
-    Returns:
-        What `loaded` takes: for texts as they are, for squeezed ones, for what arguments do, and
-        the gate of what a classifier reads, which is empty where there is none.
-
-    Raises:
-        EngineError: the engine is absent, or it does not take a pattern.
-    """
-    chosen = list(residents(rules, surface))
-    private, others = (
-        [(rule.sign or rule.pattern, rule.ignore_case) for rule in group]
-        for group in _groups(chosen)
-    )
-    # Each of these apart, since together they take longer than one after the other.
-    groups = {0: [(CUES[cue], False) for cue in Cue if cue not in OUTGOING_CUES]}
-    if surface is Surface.TO_SERVER:
-        groups |= {int(cue): [(CUES[cue], False)] for cue in OUTGOING_CUES}
-    groups |= {len(Cue): private, len(Cue) + len(private): others}
-    acting = [(rule.pattern, rule.ignore_case) for rule in chosen if View.ACTS in rule.views]
-    squeezed = list(filter(itemgetter(0), map(_squeezed, chosen)))
-    opening = [_classifier(rule, models).opening for rule in chosen if rule.model]
-    gate = gates.make(opening[0]) if opening else b""
-    return make(groups), make({0: squeezed}), make({0: acting}), gate
-
-
-class Plans(NamedTuple):
-    """What was compiled of the rules of one home.
-
-    Attributes:
-        plain: for texts as they are.
-        squeezed: for those without spaces.
-        acts: for what arguments do.
-        gate: of what a classifier reads; None where there is none.
-    """
-
-    plain: Plan
-    squeezed: Plan
-    acts: Plan
-    gate: Gate | None
-
-
-def loaded(blobs: Sequence[bytes]) -> Plans:
-    """What `build` made, ready to run.
-
-    Raises:
-        EngineError: it is not whole, or made for another processor.
-    """
-    plain, squeezed, acts, gate = blobs
-    opened = gates.opened(gate, LEAST_WEIGHT) if gate else None
-    return Plans(Plan(plain), Plan(squeezed), Plan(acts), opened)
-
-
-class Residents:
-    """The rules of one engine, read when one of them is first asked for.
-
-    Attributes:
-        surface: whose home it is.
-    """
-
-    def __init__(
-        self,
-        read: Callable[[], Iterable[Rule]],
-        surface: Surface,
-        surfaces: frozenset[Surface] | None = None,
-    ) -> None:
-        """Know where rules are read from, and maybe already what they are run over."""
-        self.surface = surface
-        self._read = read
-        self._surfaces = surfaces
-
-    @cached_property
-    def rules(self) -> tuple[Rule, ...]:
-        """All of them, in the order in which they were given."""
-        return tuple(residents(self._read(), self.surface))
-
-    @property
-    def surfaces(self) -> frozenset[Surface]:
-        """All that any of them is run over."""
-        if self._surfaces is None:
-            self._surfaces = frozenset(over for rule in self.rules for over in rule.surfaces)
-        return self._surfaces
-
-    @cached_property
-    def looked_for(self) -> tuple[Rule, ...]:
-        """Those that are run over texts as they are, in the order of their patterns."""
-        return tuple(chain(*_groups(self.rules)))
-
-    @cached_property
-    def squeezable(self) -> tuple[Rule, ...]:
-        """Those that are run over texts without spaces, in the order of their patterns."""
-        return tuple(rule for rule in self.rules if _squeezed(rule)[0])
-
-    @cached_property
-    def classifying(self) -> tuple[Rule, ...]:
-        """Those that have a classifier."""
-        return tuple(rule for rule in self.rules if rule.model)
-
-    @cached_property
-    def acting(self) -> tuple[Rule, ...]:
-        """Those that are run over what arguments do, in the order of their patterns."""
-        return tuple(rule for rule in self.rules if View.ACTS in rule.views)
 
 
 class Engine:
@@ -324,7 +178,7 @@ class Engine:
         key = (rule.id, squeezed)
         found = self._compiled.get(key)
         if found is None:
-            source = _squeezed(rule)[0] if squeezed else rule.pattern
+            source = squeezed_pattern(rule)[0] if squeezed else rule.pattern
             flags = re.ASCII | (re.IGNORECASE if rule.ignore_case else 0)
             found = self._compiled[key] = re.compile(source.encode(), flags)
         return found
@@ -337,7 +191,7 @@ class Engine:
         """
         found = self._classifiers.get(rule.id)
         if found is None:
-            found = self._classifiers[rule.id] = _classifier(rule, self._models)
+            found = self._classifiers[rule.id] = classifier(rule, self._models)
         return found
 
     def look_at_acts(self, data: bytes) -> list[Rule]:
@@ -624,7 +478,7 @@ class _Scan:
         """How sure a match is after its checks; None where it is none."""
         start, end = _secret_span(match)
         secret = data[start:end]
-        if rule.is_private and in_placeholder(data, start, end):
+        if rule.is_private and (in_placeholder(data, start, end) or published(secret)):
             return None
         if any(_ask(spec, data, match, secret) is not Check.HOLDS for spec in rule.require):
             return None
@@ -643,48 +497,11 @@ class _Scan:
         return confidence
 
 
-_SPACE_TOKEN = re.compile(
-    r"(?:\\s|(?<!\\) |\[(?:[^\]\\]|\\.)*\\s(?:[^\]\\]|\\.)*\])(?:\{[0-9,]*\}|[+*?])?\??"
-)
-
-
-def _is_plain(rule: Rule) -> bool:
-    """True where a rule's pattern is run over a text with its spaces."""
-    return bool(rule.pattern) and not rule.views <= {View.SQUEEZED, View.ACTS}
-
-
-def _classifier(rule: Rule, models: Models | None) -> Classifier:
-    content = models(rule.model) if models is not None else b""
-    if sha256(content).hexdigest() != rule.sha256:
-        raise EngineError(f"{rule.id}: {rule.model} is not the file that the rule names")
-    return load(content)
-
-
 def _tool(value: JsonValue) -> str | None:
     """The tool that a message calls."""
     params = value.get("params") if isinstance(value, dict) else None
     name = params.get("name") if isinstance(params, dict) else None
     return name if isinstance(name, str) else None
-
-
-def _groups(rules: Sequence[Rule]) -> tuple[list[Rule], list[Rule]]:
-    """The rules that are compiled together: those for credentials and the like, and the others."""
-    plain = list(filter(_is_plain, rules))
-    return (
-        [rule for rule in plain if rule.is_private],
-        [rule for rule in plain if not rule.is_private],
-    )
-
-
-def _squeezed(rule: Rule) -> tuple[str, bool]:
-    """The rule's pattern for a text without spaces; empty where it is not run over one."""
-    if View.SQUEEZED not in rule.views:
-        return "", False
-    pattern = rule.pattern
-    if not rule.is_private:
-        pattern = _SPACE_TOKEN.sub(lambda m: m[0] if m[0].startswith("[^") else "", pattern)
-        pattern = pattern.replace("\\b", "")
-    return pattern, rule.ignore_case
 
 
 def _blocks(length: int, ranges: list[folding.Range] | None = None) -> Iterator[folding.Range]:

@@ -17,7 +17,10 @@ def _places() -> dict[bytes, int]:
 
 
 def holds_phrase(words: list[bytes]) -> bool:
-    """Whether some of these words, next to each other, are a phrase with its checksum."""
+    """Whether some of these words, next to each other, are a phrase with its checksum.
+
+    What the standard prints is none, nor is a stretch of its list.
+    """
     places = _places()
     numbers = [places.get(word, -1) for word in words]
     return any(
@@ -28,16 +31,29 @@ def holds_phrase(words: list[bytes]) -> bool:
 
 
 def _is_phrase(numbers: list[int]) -> bool:
-    if min(numbers) < 0 or len(set(numbers)) < len(numbers) // 2:
+    if min(numbers) < 0 or len(set(numbers)) < len(numbers) // 2 or numbers == sorted(numbers):
         return False
-    from pipeguard.core.digest import sha256
-
     bits = 0
     for number in numbers:
         bits = bits << 11 | number
     check = len(numbers) // 3  # bits
     entropy = (bits >> check).to_bytes(check * 4, "big")
-    return sha256(entropy).digest()[0] >> 8 - check == bits & (1 << check) - 1
+    is_printed = len(set(entropy)) == 1  # the test vectors: one byte over and over
+    return not is_printed and _check_of(entropy) == bits & (1 << check) - 1
+
+
+def _check_of(entropy: bytes) -> int:
+    from pipeguard.core.digest import sha256
+
+    return sha256(entropy).digest()[0] >> 8 - len(entropy) // 4
+
+
+def phrase(entropy: bytes) -> list[str]:
+    """The words for 16 to 32 random bytes, four at a time."""
+    words = _WORDS.split()
+    check = len(entropy) // 4  # bits
+    bits = int.from_bytes(entropy, "big") << check | _check_of(entropy)
+    return [words[bits >> 11 * place & 2047] for place in reversed(range(3 * check))]
 
 
 _WORDS = """

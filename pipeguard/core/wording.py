@@ -50,7 +50,8 @@ def public_names() -> frozenset[bytes]:
         b"path file dir folder uri endpoint field column schema prefix suffix length size count "
         b"limit max min num total ttl sequence seq query list device push resume progress cancel "
         b"correlation trace span request commit tree blob build version revision placeholder regex "
-        b"pattern license test site integrity resolved encrypted sealed".split()
+        b"change lock starting lifecycle purchase update refund pattern license test site "
+        b"integrity resolved encrypted sealed".split()
     )
 
 

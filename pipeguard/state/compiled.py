@@ -29,13 +29,14 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 from zlib import crc32
 
-from pipeguard.core import rules, scan
+from pipeguard.core import plans, rules, scan
 from pipeguard.core.digest import sha256
 from pipeguard.core.gate import Gate
 from pipeguard.core.guard import Engines
 from pipeguard.core.places import Surface
 from pipeguard.core.plan import Database, Plan, apart
-from pipeguard.core.scan import LEAST_WEIGHT
+from pipeguard.core.plans import LEAST_WEIGHT, Plans
+from pipeguard.core.residents import Residents, residents
 from pipeguard.errors import EngineError
 from pipeguard.folders import cache_folder
 from pipeguard.rulebook import load_rules, model, sources
@@ -56,7 +57,16 @@ _DRAFT = ".rules-"
 # Of the core: what makes of a rule a record and a database, and reads them again.
 STDERR = 2
 MOST_DESCRIPTORS = 4096  # that a process which compiles has open: it has just begun
-_MAKERS = ("cues.py", "gate.py", "plan.py", "rules.py", "scan.py", "spellings.py")
+_MAKERS = (
+    "cues.py",
+    "gate.py",
+    "plan.py",
+    "plans.py",
+    "residents.py",
+    "rules.py",
+    "scan.py",
+    "spellings.py",
+)
 _HEAD_BYTES = len(MAGIC) + 32 + 32 + 4
 MAX_INDEX_BYTES = 2**16
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -109,12 +119,12 @@ def _compile(packs: Sequence[Source], folder: str, name: str, key: bytes) -> _Ma
     layout: list[_Layout] = []
     for surface, blobs in zip(_SURFACES, _build(chosen), strict=True):
         # What two surfaces look for is the same database, and stands there once.
-        plans = [
+        parted = [
             [numbers.setdefault(one, len(numbers) + 1) for one in (apart(b) if b else ())]
             for b in blobs
         ]
-        over = {over.value for rule in scan.residents(chosen, surface) for over in rule.surfaces}
-        layout.append((sorted(over), plans))
+        over = {over.value for rule in residents(chosen, surface) for over in rule.surfaces}
+        layout.append((sorted(over), parted))
     made = _Made([*parts, *numbers], layout)
     with suppress(OSError, _Doubt):  # then the next start compiles again
         _write(folder, name, key, made)
@@ -132,7 +142,7 @@ def _build(chosen: Sequence[Rule]) -> list[tuple[bytes, ...]]:
     for the rest of the day should not keep.
     """
     if not _may_fork():
-        return [scan.build(chosen, surface, model) for surface in _SURFACES]
+        return [plans.build(chosen, surface, model) for surface in _SURFACES]
     workers = [_Worker(chosen, surface) for surface in _SURFACES]
     try:
         return [worker.result() for worker in workers]
@@ -150,7 +160,7 @@ class _Worker:
     """A process that compiles one surface's rules and sends what it made through a pipe."""
 
     def __init__(self, chosen: Sequence[Rule], surface: Surface) -> None:
-        self._again: Callable[[], tuple[bytes, ...]] = lambda: scan.build(chosen, surface, model)
+        self._again: Callable[[], tuple[bytes, ...]] = lambda: plans.build(chosen, surface, model)
         self._read, write = os.pipe()
         self._process = os.fork()
         if self._process:
@@ -161,7 +171,7 @@ class _Worker:
             # Else this process holds the lock, and the end that it writes to, when the other dies.
             os.closerange(STDERR + 1, write)
             os.closerange(write + 1, MOST_DESCRIPTORS)
-            made = scan.build(chosen, surface, model)
+            made = plans.build(chosen, surface, model)
             with os.fdopen(write, "wb") as pipe:
                 pipe.writelines(len(blob).to_bytes(8, "big") + blob for blob in made)
             code = 0
@@ -277,14 +287,14 @@ def _engines(kept: _Made | _Kept) -> Engines:
         return Database(partial(kept.part, number), partial(kept.again, number))
 
     made = []
-    for surface, (over, plans) in zip(_SURFACES, kept.layout, strict=True):
-        held = scan.Residents(chosen, surface, frozenset(map(Surface, over)))
-        plain, squeezed, acts = (Plan([*map(database, one)]) for one in plans[:3])
+    for surface, (over, looks) in zip(_SURFACES, kept.layout, strict=True):
+        held = Residents(chosen, surface, frozenset(map(Surface, over)))
+        plain, squeezed, acts = (Plan([*map(database, one)]) for one in looks[:3])
         gate = None
-        if plans[3]:
-            weights, words = plans[3]
+        if looks[3]:
+            weights, words = looks[3]
             gate = Gate(partial(kept.part, weights), database(words), LEAST_WEIGHT)
-        made.append(scan.Engine(held, surface, scan.Plans(plain, squeezed, acts, gate), model))
+        made.append(scan.Engine(held, surface, Plans(plain, squeezed, acts, gate), model))
     return Engines(*made)
 
 

@@ -116,7 +116,7 @@ HOLDS = [
     ("not-identifier", "qkQGVPmITa"),
     ("not-identifier", "correct#horse"),
     ("password", "{b62:14}"),
-    ("password", "tr0ub4dor&3"),
+    ("password", "tr0ub{}4dor&3"),
     ("userinfo", "app:{b62:14}"),
     ("basic-auth", "{base64 acme:{b62:14}}"),
     ("base58check", "{base58check 80 32 01}"),

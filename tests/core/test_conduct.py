@@ -16,8 +16,9 @@ from pipeguard.core.guard import Engines, Guard
 from pipeguard.core.message import JsonObject, JsonValue, Message, parse, parse_json
 from pipeguard.core.pending import Request
 from pipeguard.core.places import Surface
+from pipeguard.core.plans import build, loaded
 from pipeguard.core.policy import Layer, Limits, Mode, Policy
-from pipeguard.core.scan import Engine, build, loaded
+from pipeguard.core.scan import Engine
 from pipeguard.errors import Refusal
 
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT

@@ -13,9 +13,10 @@ from pipeguard.core.fingerprint import Pin, canonical, fingerprint
 from pipeguard.core.guard import Engines, Guard
 from pipeguard.core.message import JsonObject, JsonValue, parse_json
 from pipeguard.core.places import Surface
+from pipeguard.core.plans import build, loaded
 from pipeguard.core.policy import ActionEntry, Layer, Mode, Policy, Selector, Trust
 from pipeguard.core.rules import load_pack
-from pipeguard.core.scan import Engine, build, loaded
+from pipeguard.core.scan import Engine
 from pipeguard.errors import Refusal
 
 PACK = """\

@@ -7,6 +7,7 @@ import pytest
 
 from pipeguard.core.finding import Confidence
 from pipeguard.core.places import PLACES, Surface
+from pipeguard.core.plans import build, loaded
 from pipeguard.core.proof import (
     frame_value,
     known_places,
@@ -15,8 +16,9 @@ from pipeguard.core.proof import (
     sample_place,
     texts,
 )
+from pipeguard.core.residents import home
 from pipeguard.core.rules import Rule, as_record, from_record, load_pack
-from pipeguard.core.scan import Engine, build, home, loaded
+from pipeguard.core.scan import Engine
 from pipeguard.rulebook import load_rules
 from pipeguard.state.compiled import engines
 

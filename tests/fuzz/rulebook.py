@@ -7,8 +7,9 @@ from typing import NamedTuple
 from pipeguard.core.guard import Engines
 from pipeguard.core.places import Surface
 from pipeguard.core.proof import sample_place, texts
+from pipeguard.core.residents import home
 from pipeguard.core.rules import Rule, View
-from pipeguard.core.scan import Engine, home
+from pipeguard.core.scan import Engine
 from pipeguard.rulebook import load_rules
 from pipeguard.state import compiled
 

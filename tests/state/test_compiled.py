@@ -12,7 +12,7 @@ from time import perf_counter
 
 import pytest
 
-from pipeguard.core import scan
+from pipeguard.core import plans
 from pipeguard.core.guard import Engines
 from pipeguard.core.message import JsonValue
 from pipeguard.core.places import Surface
@@ -61,15 +61,15 @@ def folder(tmp_path: Path) -> Path:
 def builds(monkeypatch: pytest.MonkeyPatch) -> list[Surface]:
     """The surfaces that were compiled, as they are."""
     counted: list[Surface] = []
-    build = scan.build
+    build = plans.build
 
     def counting(
-        rules: tuple[Rule, ...], surface: Surface, models: scan.Models | None = None
+        rules: tuple[Rule, ...], surface: Surface, models: plans.Models | None = None
     ) -> tuple[bytes, ...]:
         counted.append(surface)
         return build(rules, surface, models)
 
-    monkeypatch.setattr(scan, "build", counting)
+    monkeypatch.setattr(plans, "build", counting)
     monkeypatch.setattr(compiled, "_may_fork", lambda: False)  # a child's count stays with it
     return counted
 
@@ -317,11 +317,11 @@ def test_processes_that_start_at_once_compile_once(folder: Path, tmp_path: Path)
         "import os, sys\n"
         "from pipeguard.rulebook import Source\n"
         "from pipeguard.state import compiled\n"
-        "build = compiled.scan.build\n"
+        "build = compiled.plans.build\n"
         "def told(rules, surface, models):\n"
         "    os.write(1, surface.name.encode() + b'\\n')\n"
         "    return build(rules, surface, models)\n"
-        "compiled.scan.build = told\n"
+        "compiled.plans.build = told\n"
         "source = Source('mine.yaml', open(sys.argv[1], 'rb').read(), False)\n"
         "assert compiled.engines([source], sys.argv[2]).to_server.rules\n"
     )
@@ -368,11 +368,11 @@ def test_each_surface_is_compiled_by_a_process_of_its_own(folder: Path) -> None:
     """In a process without threads, as `wrap` is then; this one may have some."""
     code = (
         "import sys\n"
-        "from pipeguard.core import scan\n"
+        "from pipeguard.core import plans\n"
         "from pipeguard.rulebook import Source\n"
         "from pipeguard.state.compiled import engines\n"
-        "build, here = scan.build, []\n"
-        "scan.build = lambda *given: here.append(given) or build(*given)\n"
+        "build, here = plans.build, []\n"
+        "plans.build = lambda *given: here.append(given) or build(*given)\n"
         "engines([Source('mine.yaml', sys.argv[1].encode(), shipped=False)], sys.argv[2])\n"
         "print(len(here))\n"
     )
@@ -390,7 +390,7 @@ def test_a_pack_that_the_engine_refuses_leaves_no_process_and_no_lock(folder: Pa
     """What the others made is more than a pipe takes: they must not wait for a reader for ever."""
     script = """
 import os, sys
-from pipeguard.core import scan
+from pipeguard.core import plans
 from pipeguard.core.places import Surface
 from pipeguard.errors import EngineError
 from pipeguard.state import compiled
@@ -400,7 +400,7 @@ def build(rules, surface):
         raise EngineError("refused")
     return b"x" * 2**20, b""
 
-scan.build = build
+plans.build = build
 for _ in range(2):
     try:
         compiled.engines(folder=sys.argv[1])

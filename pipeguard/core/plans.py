@@ -1,0 +1,95 @@
+"""What is compiled of the rules of one home, and how it is loaded. Runs no rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
+from typing import NamedTuple
+
+from pipeguard.core import gate as gates
+from pipeguard.core.classifier import Classifier, load
+from pipeguard.core.cues import CUES, OUTGOING_CUES, Cue
+from pipeguard.core.digest import sha256
+from pipeguard.core.gate import Gate
+from pipeguard.core.places import Surface
+from pipeguard.core.plan import Plan, make
+from pipeguard.core.residents import in_groups, residents, squeezed_pattern
+from pipeguard.core.rules import Rule, View
+from pipeguard.errors import EngineError
+
+Models = Callable[[str], bytes]  # gives the file that a rule names as its model
+
+LEAST_WEIGHT = 400  # hundredths; tests/core/test_classifier.py holds what it lets pass unread
+
+
+def build(
+    rules: Iterable[Rule], surface: Surface, models: Models | None = None
+) -> tuple[bytes, bytes, bytes, bytes]:
+    """Compile the rules whose home a surface is for this machine's processor.
+
+    Args:
+        rules: of every home.
+        surface: the home.
+        models: gives the file that a rule names as its model.
+
+    Returns:
+        What `loaded` takes: for texts as they are, for squeezed ones, for what arguments do, and
+        the gate of what a classifier reads, which is empty where there is none.
+
+    Raises:
+        EngineError: the engine is absent, or it does not take a pattern.
+    """
+    chosen = list(residents(rules, surface))
+    private, others = (
+        [(rule.sign or rule.pattern, rule.ignore_case) for rule in group]
+        for group in in_groups(chosen)
+    )
+    # Each of these apart, since together they take longer than one after the other.
+    groups = {0: [(CUES[cue], False) for cue in Cue if cue not in OUTGOING_CUES]}
+    if surface is Surface.TO_SERVER:
+        groups |= {int(cue): [(CUES[cue], False)] for cue in OUTGOING_CUES}
+    groups |= {len(Cue): private, len(Cue) + len(private): others}
+    acting = [(rule.pattern, rule.ignore_case) for rule in chosen if View.ACTS in rule.views]
+    squeezed = list(filter(itemgetter(0), map(squeezed_pattern, chosen)))
+    opening = [classifier(rule, models).opening for rule in chosen if rule.model]
+    gate = gates.make(opening[0]) if opening else b""
+    return make(groups), make({0: squeezed}), make({0: acting}), gate
+
+
+class Plans(NamedTuple):
+    """What was compiled of the rules of one home.
+
+    Attributes:
+        plain: for texts as they are.
+        squeezed: for those without spaces.
+        acts: for what arguments do.
+        gate: of what a classifier reads; None where there is none.
+    """
+
+    plain: Plan
+    squeezed: Plan
+    acts: Plan
+    gate: Gate | None
+
+
+def loaded(blobs: Sequence[bytes]) -> Plans:
+    """What `build` made, ready to run.
+
+    Raises:
+        EngineError: it is not whole, or made for another processor.
+    """
+    plain, squeezed, acts, gate = blobs
+    opened = gates.opened(gate, LEAST_WEIGHT) if gate else None
+    return Plans(Plan(plain), Plan(squeezed), Plan(acts), opened)
+
+
+def classifier(rule: Rule, models: Models | None) -> Classifier:
+    """What a rule's model says of a text.
+
+    Raises:
+        EngineError: its file is not there, or not the one that the rule names.
+    """
+    content = models(rule.model) if models is not None else b""
+    if sha256(content).hexdigest() != rule.sha256:
+        raise EngineError(f"{rule.id}: {rule.model} is not the file that the rule names")
+    return load(content)
