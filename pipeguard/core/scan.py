@@ -14,6 +14,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from pipeguard.core import folding, views
+from pipeguard.core.blocks import BLOCK_BYTES, blocks
 from pipeguard.core.checks import NAME_CHECK, Check, placeholder, run
 from pipeguard.core.classifier import Classifier
 from pipeguard.core.cues import SQUEEZED_CUES, Cue
@@ -31,8 +32,6 @@ from pipeguard.core.surroundings import in_placeholder, is_quoted, named, touche
 from pipeguard.core.text import Text
 from pipeguard.core.uses import Uses
 
-BLOCK_BYTES = 8192  # scanned at a time: each rule reports at most once for a block
-OVERLAP_BYTES = 1024  # longest match before an open tail
 TAIL_BYTES = 4096  # of an open tail that is looked at beyond the block
 MAX_MATCHES_PER_RULE = 8  # in one message; more would say nothing new
 MAX_PRIVATE_PER_RULE = 64  # of what may be taken out, which is done for each
@@ -299,7 +298,7 @@ class _Scan:
         )
         data = parts.data
         origin = Origin(self.subject, "", outer=Origin(self.subject, ""), parts=parts)
-        for low, high in _blocks(len(data)):
+        for low, high in blocks(len(data)):
             for rule in self.engine.look_at_acts(data[low:high]):
                 if self.surface in rule.surfaces and not self.exhausted:
                     matches = self._confirmed(rule, data, low, high + TAIL_BYTES, squeezed=False)
@@ -309,7 +308,7 @@ class _Scan:
         """The matches of a text as it is: start, end, rule."""
         return [
             (*_secret_span(match), rule)
-            for low, high in _blocks(len(data))
+            for low, high in blocks(len(data))
             for rule in self.engine.look(data[low:high], squeezed=False)[1]
             for match in self._confirmed(rule, data, low, high + TAIL_BYTES, squeezed=False)
             if self._confidence(rule, data, match, View.TEXT) is not None
@@ -329,7 +328,7 @@ class _Scan:
         """
         cued: dict[Cue, list[folding.Range]] = {}
         squeezed = view is View.SQUEEZED
-        for low, high in _blocks(len(data), ranges):
+        for low, high in blocks(len(data), ranges):
             if self.exhausted:
                 break
             cues, hits = self.engine.look(data[low:high], squeezed=squeezed)
@@ -502,19 +501,6 @@ def _tool(value: JsonValue) -> str | None:
     params = value.get("params") if isinstance(value, dict) else None
     name = params.get("name") if isinstance(params, dict) else None
     return name if isinstance(name, str) else None
-
-
-def _blocks(length: int, ranges: list[folding.Range] | None = None) -> Iterator[folding.Range]:
-    """Where to look, in pieces that overlap by the longest match."""
-    if ranges is None:
-        if length <= BLOCK_BYTES + OVERLAP_BYTES:
-            yield 0, length
-            return
-        ranges = [(0, length)]
-    for low, high in ranges:
-        start, stop = max(0, low - OVERLAP_BYTES), min(length, high + OVERLAP_BYTES)
-        for begin in range(start, stop, BLOCK_BYTES):
-            yield max(start, begin - OVERLAP_BYTES), min(stop, begin + BLOCK_BYTES)
 
 
 def _taken(cued: dict[Cue, list[folding.Range]]) -> list[folding.Range]:

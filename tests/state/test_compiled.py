@@ -395,7 +395,7 @@ from pipeguard.core.places import Surface
 from pipeguard.errors import EngineError
 from pipeguard.state import compiled
 
-def build(rules, surface):
+def build(rules, surface, models):
     if surface is Surface.TO_SERVER:
         raise EngineError("refused")
     return b"x" * 2**20, b""
