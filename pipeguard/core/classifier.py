@@ -23,8 +23,6 @@ from itertools import combinations, pairwise
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from pipeguard.core.finding import Confidence
-
 MAX_WORDS = 50  # of sentences that are read together
 MAX_UNITS = 3  # sentences that are read together
 LONG_WORDS = 60  # a sentence that is longer is read in pieces
@@ -76,20 +74,6 @@ class Piece(NamedTuple):
     """
 
     score: float
-    start: int
-    end: int
-
-
-class Told(NamedTuple):
-    """What the sentences of a text that are most an order come to.
-
-    Attributes:
-        confidence: that they are one.
-        start: of the first letter, in characters.
-        end: after the last one.
-    """
-
-    confidence: Confidence
     start: int
     end: int
 
@@ -330,6 +314,8 @@ class Classifier:
     """Weights, and the lexicon that goes with them.
 
     Attributes:
+        likely: the score from which on sentences may be an order.
+        sure: the one from which on they are one.
         opening: the words that make a text worth reading, each with its weight in hundredths.
     """
 
@@ -341,16 +327,13 @@ class Classifier:
         self._scale: float = document["scale"]
         self._bias: float = document["bias"]
         self.opening = [(str(word), int(weight)) for word, weight in document["anchors"]]
-        self._likely, self._sure = document["likely"], document["sure"]
+        self.likely: float = document["likely"]
+        self.sure: float = document["sure"]
         self._lexicon = Lexicon(document["families"], document["stems"])
 
-    def surest(self, text: str) -> Told | None:
-        """The sentences that are most an order, if any are likely to be one."""
-        best = max(self.pieces(text), default=None)
-        if best is None or best.score < self._likely:
-            return None
-        sure = best.score >= self._sure
-        return Told(Confidence.HIGH if sure else Confidence.MEDIUM, best.start, best.end)
+    def surest(self, text: str) -> Piece:
+        """The sentences that are most an order."""
+        return max(self.pieces(text), default=Piece(-math.inf, 0, 0))
 
     def pieces(self, text: str) -> Iterator[Piece]:
         """Read each sentence, and each few that stand together."""

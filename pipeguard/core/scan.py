@@ -19,6 +19,7 @@ from pipeguard.core.checks import NAME_CHECK, Check, placeholder, run
 from pipeguard.core.classifier import Classifier
 from pipeguard.core.cues import SQUEEZED_CUES, Cue
 from pipeguard.core.decoding import Budget, Decoded
+from pipeguard.core.discussion import FEW_TOPICS, MANY_TOPICS, is_example, is_shown, topics
 from pipeguard.core.finding import Confidence, lower, raised
 from pipeguard.core.message import JsonValue
 from pipeguard.core.origin import Match, Origin, PlaceOf, Subject
@@ -62,6 +63,7 @@ class Seen(NamedTuple):
     unfinished: bool
 
 
+ABOUT = 1.0  # logits that a text loses which is about attacks
 _ENOUGH = 2  # sure findings of a classifier in one message; more would say nothing new
 _CLASSIFIED = (View.TEXT, View.FOLDED, View.DECODED)
 _OF_ARGUMENTS = (Cue.ACTS, Cue.WINDOWS)
@@ -245,6 +247,21 @@ class _Scan:
         for index, match in enumerate(self.matches):
             if len(self._values.get(match.rule.id, ())) > 1:
                 self.matches[index] = match._replace(confidence=raised(match.confidence))
+            elif (
+                match.rule.model
+                and match.confidence is Confidence.MEDIUM
+                and self._has_company(match)
+            ):
+                self.matches[index] = match._replace(confidence=Confidence.HIGH)
+
+    def _has_company(self, match: Match) -> bool:
+        """True where a pattern found something in the same string: two weak signs make a strong."""
+        return any(
+            other.path == match.path
+            and other.confidence >= Confidence.MEDIUM
+            and not (other.rule.model or other.rule.is_private)
+            for other in self.matches
+        )
 
     def _read(self) -> None:
         data = self.text.data
@@ -361,11 +378,28 @@ class _Scan:
                 if self.surface not in rule.surfaces or self._per_rule.get(rule.id, 0) >= _ENOUGH:
                     continue
                 text = part[stretch.start : stretch.end].decode("utf-8", "replace")
-                told = self.engine.classifier(rule).surest(text)
+                piece = self.engine.classifier(rule).surest(text)
+                start = offset + stretch.start + len(text[: piece.start].encode())
+                end = start + len(text[piece.start : piece.end].encode())
+                told = self._told(rule, data, start, end, piece.score)
                 if told is not None:
-                    start = offset + stretch.start + len(text[: told.start].encode())
-                    end = start + len(text[told.start : told.end].encode())
-                    self._judged(rule, data, start, end, told.confidence, origin)
+                    self._judged(rule, data, start, end, told, origin)
+
+    def _told(
+        self, rule: Rule, data: bytes, start: int, end: int, score: float
+    ) -> Confidence | None:
+        """How sure a classifier is, seeing what stands around."""
+        classifier = self.engine.classifier(rule)
+        if score < classifier.likely:
+            return None
+        about = topics(data, start, end)
+        if score < classifier.sure:
+            return Confidence.LOW if about >= FEW_TOPICS else Confidence.MEDIUM
+        if about >= MANY_TOPICS:
+            score -= ABOUT
+        if score < classifier.sure or (about >= FEW_TOPICS and is_shown(data, start)):
+            return Confidence.LOW
+        return Confidence.HIGH
 
     def _judged(
         self,
@@ -491,7 +525,7 @@ class _Scan:
             confidence = lower(confidence)
         if view is View.SQUEEZED and rule.is_private:
             confidence = lower(confidence)
-        if rule.quoted and is_quoted(data, match.start(), match.end()):
+        if rule.quoted and (is_quoted(data, *match.span()) or is_example(data, *match.span())):
             confidence = lower(confidence)
         return confidence
 
