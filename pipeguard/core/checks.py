@@ -148,7 +148,7 @@ def _not_hex(secret: bytes) -> Check:
 def _not_identifier(secret: bytes) -> Check:
     """Not made of words, as `next_page_token`, `config.apiKey` or `/etc/app/v2`."""
     secret = secret[:MEASURED_BYTES]
-    if _CAMEL.fullmatch(secret) and worded(secret) > 4:
+    if (_CAMEL.fullmatch(secret) and worded(secret) > 4) or _TYPE.fullmatch(secret):
         return Check.FAILS  # `ed25519.Ed25519PublicKey`
     if re.search(rb"[0-9][A-Za-z]|[0-9]{5}|[!#$%^&*~]", secret):
         return Check.HOLDS
@@ -164,6 +164,7 @@ _CAMEL = re.compile(
 )
 
 
+_TYPE = re.compile(rb"[\w.]{2,80}[a-z0-9](?:Key|Token|Secret|Credential|Type|Request|Response)s?")
 LEAST_HEX = 24  # digits of a secret in hexadecimal: 96 bits
 
 
