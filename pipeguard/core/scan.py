@@ -43,7 +43,7 @@ CONFIRM_BYTES = 2**20
 CANDIDATE_BYTES = 64
 # Of one message, what a classifier reads of the stretches whose words are worth it, the heaviest
 # first: in a long text some words stand together by chance.
-CLASSIFY_BYTES, CLASSIFY_SHARE = 24_576, 64
+CLASSIFY_BYTES, CLASSIFY_SHARE = 20_480, 96
 JOINED_BYTES = 2**16  # of results whose strings are also read with nothing between
 MAX_LOOKS = 32  # at the same words in other surroundings, which may make them surer
 LEVELS = 2  # of encodings inside each other
@@ -239,6 +239,7 @@ class _Scan:
         self._values: dict[str, set[bytes]] = {}  # of rules that ask for several
         self._to_confirm = CONFIRM_BYTES + len(text.data)
         self._to_classify = CLASSIFY_BYTES + len(text.data) // CLASSIFY_SHARE
+        self._read_before: set[bytes] = set()  # by a classifier
         self.exhausted = False
 
     def run(self) -> None:
@@ -371,13 +372,17 @@ class _Scan:
         stretches = gate.stretches(part) if gate is not None else []
         stretches.sort(key=itemgetter(2), reverse=True)
         for stretch in stretches:
+            words = part[stretch.start : stretch.end]
+            if words in self._read_before:
+                continue
+            self._read_before.add(words)
             self._to_classify -= stretch.end - stretch.start
             if self._to_classify < 0:
                 return
             for rule in self.engine.residents.classifying:
                 if self.surface not in rule.surfaces or self._per_rule.get(rule.id, 0) >= _ENOUGH:
                     continue
-                text = part[stretch.start : stretch.end].decode("utf-8", "replace")
+                text = words.decode("utf-8", "replace")
                 piece = self.engine.classifier(rule).surest(text)
                 start = offset + stretch.start + len(text[: piece.start].encode())
                 end = start + len(text[piece.start : piece.end].encode())
