@@ -4,14 +4,19 @@
 DEMO := .venv
 TEST := .venv-test
 LOCK := .venv-lock
-CODE := pipeguard tests benchmarks
+TRAIN := .venv-train
+CODE := pipeguard tests benchmarks training
+# What classifiers read as no order to a model, of what is installed (training/README.md).
+NATURAL ?= $(TRAIN)/lib $(wildcard /usr/share/doc /usr/share/man /usr/share/gimp/2.0/help \
+	/usr/lib/libreoffice/help tests/node_modules)
 COMPILE := $(LOCK)/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
 
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types bench docs lock clean demo-environment test-environment
+.PHONY: help demo test lint types bench docs model lock clean
+.PHONY: demo-environment test-environment train-environment
 
 help: ## Show this
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -35,16 +40,21 @@ bench: test-environment ## Measure what a guarded frame costs; options in ARGS
 docs: test-environment ## Make the pages that are made from their sources
 	$(TEST)/bin/python docs/pages.py
 
+model: train-environment ## Train the classifiers anew, from training/texts and the folders in NATURAL: minutes
+	$(TRAIN)/bin/python -m training.train injection $(NATURAL:%=--natural %)
+	$(TRAIN)/bin/python -m training.train poisoning $(NATURAL:%=--natural %)
+
 lock: ## Renew requirements/*.txt and the lock of the tests' servers: the only step that picks versions
 	@sh requirements/environment $(LOCK) lock
 	$(COMPILE) pyproject.toml -o requirements/base.txt
 	$(COMPILE) pyproject.toml --extra test -c requirements/base.txt -o requirements/test.txt
+	$(COMPILE) pyproject.toml requirements/train.in -c requirements/base.txt -o requirements/train.txt
 	$(COMPILE) requirements/build.in -o requirements/build.txt
 	$(COMPILE) requirements/lock.in -o requirements/lock.txt
 	$(COMPILE) tests/requirements-servers.in -o tests/requirements-servers.txt
 
 clean: ## Remove the environments, caches and reports
-	rm -rf $(DEMO) $(TEST) $(LOCK) .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(DEMO) $(TEST) $(LOCK) $(TRAIN) .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	rm -rf dist htmlcov .coverage .coverage.*
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -53,3 +63,6 @@ demo-environment:
 
 test-environment:
 	@sh requirements/environment $(TEST) test
+
+train-environment:
+	@sh requirements/environment $(TRAIN) train

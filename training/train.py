@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -397,7 +398,7 @@ def tell(own: Scores, other: Scores, calm: Scores, attacks: list[Text]) -> None:
         at = ranked[int(share * len(ranked))]
         click.echo(f"{at:6.2f} {share:6.1%} {(calm > at).mean():8.4%} {(own > at).mean():6.1%}")
     at = ranked[int(0.02 * len(ranked))]
-    for title, of in (("class", lambda t: t.kind), ("file", lambda t: t.file)):
+    for title, of in (("class", attrgetter("kind")), ("file", attrgetter("file"))):
         found: dict[str, list[bool]] = {}
         for text, score in zip(attacks, own, strict=True):
             found.setdefault(of(text), []).append(bool(score > at))

@@ -87,9 +87,13 @@ def classifier(rule: Rule, models: Models | None) -> Classifier:
     """What a rule's model says of a text.
 
     Raises:
-        EngineError: its file is not there, or not the one that the rule names.
+        EngineError: its file is not the one that the rule names, or no classifier.
     """
     content = models(rule.model) if models is not None else b""
     if sha256(content).hexdigest() != rule.sha256:
         raise EngineError(f"{rule.id}: {rule.model} is not the file that the rule names")
-    return load(content)
+    try:
+        return load(content)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise EngineError(f"{rule.id}: {rule.model} is no classifier ({why})") from None

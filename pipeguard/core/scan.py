@@ -185,7 +185,7 @@ class Engine:
         """What a rule's model says of a text.
 
         Raises:
-            EngineError: its file is not there, or not the one that the rule names.
+            EngineError: its file is not the one that the rule names, or no classifier.
         """
         found = self._classifiers.get(rule.id)
         if found is None:

@@ -1,0 +1,201 @@
+"""What classifiers learn from: whole, written once, and apart from what they are measured with.
+
+That no file holds a live-looking secret or the name of a registry, these included, is held by
+tests/test_repository.py.
+"""
+
+import json
+import re
+import tomllib
+import unicodedata
+from collections.abc import Iterator
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+
+from benchmarks.detection.cases import Split, load
+from pipeguard.core.classifier import MAX_FAMILIES
+from pipeguard.rulebook import load_rules, model
+
+TOP = Path(__file__).resolve().parent.parent
+TRAINING = TOP / "training"
+FILES = sorted((TRAINING / "texts").iterdir())
+LANGUAGES = frozenset(
+    ["ar", "de", "en", "es", "fr", "hi", "it", "ja", "ko", "nl", "pl", "pt", "ru", "tr", "zh"]
+)
+NAME = re.compile(r"(attacks|innocent)-(definitions|[a-z]{2})-\d{2}\.jsonl")
+KIND = re.compile(r"[a-z]+(-[a-z]+)*")
+MOST_CHARS = 4000  # of a text: what is longer is a page, and those are read from the machine
+SHORTEST = 8  # characters: a shorter text may well be said twice
+HIDDEN = re.compile(r"\{\{hide:(.*?)\}\}", re.DOTALL)  # as benchmarks/detection/cases.py has it
+CATEGORIES = ("class", "kind")
+
+
+class Text(NamedTuple):
+    """A line of a file.
+
+    Attributes:
+        at: its file and line.
+        kind: what it is.
+        text: what it says.
+    """
+
+    at: str
+    kind: str
+    text: str
+
+
+@cache
+def texts() -> tuple[Text, ...]:
+    return tuple(text for path in FILES for text in read(path))
+
+
+def read(path: Path) -> Iterator[Text]:
+    lines = path.read_bytes().decode("utf-8").split("\n")
+    assert lines.pop() == "", f"{path.name} does not end with a line end"
+    for number, line in enumerate(lines, 1):
+        at = f"{path.name}:{number}"
+        entry = json.loads(line)
+        assert isinstance(entry, dict), at
+        (category,) = (one for one in CATEGORIES if one in entry)
+        assert set(entry) == {category, "text"}, at
+        assert all(isinstance(value, str) for value in entry.values()), at
+        yield Text(at, entry[category], entry["text"])
+
+
+def known(text: str) -> bytes:
+    """A text's hash, whatever its case and spaces are."""
+    plain = " ".join(unicodedata.normalize("NFC", text).casefold().split())
+    return sha256(plain.encode("utf-8", "surrogatepass")).digest()
+
+
+# --- texts -------------------------------------------------------------------------------------
+
+
+def test_a_file_says_in_its_name_what_it_holds() -> None:
+    wrong = [path.name for path in FILES if not NAME.fullmatch(path.name)]
+    assert wrong == []
+    assert {path.name.split("-")[1] for path in FILES} == LANGUAGES | {"definitions"}
+
+
+def test_every_line_has_a_kind_and_a_text() -> None:
+    wrong = [
+        one.at
+        for one in texts()
+        if not KIND.fullmatch(one.kind)
+        or not any(map(str.isalpha, one.text))
+        or len(one.text) > MOST_CHARS
+    ]
+    assert wrong == []
+    assert len(texts()) > 20_000
+
+
+def test_every_text_can_be_written_in_utf_8() -> None:
+    assert [one.at for one in texts() if re.search("[\ud800-\udfff]", one.text)] == []
+
+
+def test_no_text_stands_twice() -> None:
+    first: dict[bytes, str] = {}
+    twice = [
+        (one.at, first[key])
+        for one in texts()
+        if first.setdefault(key := known(one.text), one.at) != one.at
+    ]
+    assert twice == []
+
+
+@pytest.mark.parametrize("split", Split, ids=[one.value for one in Split])
+def test_no_text_is_one_that_classifiers_are_measured_with(split: Split) -> None:
+    """By hashes, and telling places alone: whoever trains must not read what only measures."""
+    measured = {
+        known(said) for case in load(split) for said in strings(case.body) if len(said) >= SHORTEST
+    }
+    assert len(measured) > 500
+    assert [one.at for one in texts() if known(one.text) in measured] == []
+
+
+def strings(value: object) -> Iterator[str]:
+    """Every string in a case, and what of it is going to be disguised."""
+    if isinstance(value, str):
+        yield HIDDEN.sub(r"\1", value)
+        yield from HIDDEN.findall(value)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from strings(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from strings(item)
+
+
+def test_attacks_of_all_but_a_few_classes_are_there_in_every_language() -> None:
+    kinds: dict[str, set[str]] = {}
+    for one in texts():
+        if one.at.startswith("attacks-"):
+            kinds.setdefault(one.at.split("-")[1], set()).add(one.kind)
+    assert set(kinds) == LANGUAGES | {"definitions"}
+    assert {language: len(found) for language, found in kinds.items() if len(found) < 10} == {}
+
+
+# --- the lexicon -------------------------------------------------------------------------------
+
+
+@cache
+def lexicon() -> dict[str, dict[str, list[str]]]:
+    found: dict[str, dict[str, list[str]]] = yaml.safe_load(
+        (TRAINING / "lexicon.yaml").read_text("utf-8")
+    )
+    return found
+
+
+def test_a_lexicon_has_no_more_families_than_there_are_weights_for() -> None:
+    assert 0 < len(lexicon()) <= MAX_FAMILIES
+    assert "ai" in lexicon()  # the family of those that are spoken to
+    assert all(re.fullmatch("[a-z_]+", family) for family in lexicon())
+
+
+def test_a_stem_stands_in_small_letters_as_it_is_looked_for() -> None:
+    wrong = [
+        (family, language, stem)
+        for family, languages in lexicon().items()
+        for language, stems in languages.items()
+        for stem in stems or ()
+        if not stem.strip()
+        or stem != stem.lstrip()
+        or stem != unicodedata.normalize("NFC", stem.lower())
+    ]
+    assert wrong == []
+
+
+def test_a_family_has_stems_in_known_languages() -> None:
+    for family, languages in lexicon().items():
+        assert set(languages) <= LANGUAGES, family
+        assert any(languages.values()), family
+
+
+# --- what is made of them ----------------------------------------------------------------------
+
+
+def test_a_model_was_made_of_this_lexicon() -> None:
+    for rule in load_rules():
+        if rule.model:
+            made = json.loads(model(rule.model))
+            assert made["families"] == sorted(lexicon())
+
+
+def test_what_trains_is_no_part_of_what_is_installed() -> None:
+    project = tomllib.loads((TOP / "pyproject.toml").read_text("utf-8"))
+    targets = project["tool"]["hatch"]["build"]["targets"]
+    assert targets["wheel"]["packages"] == ["pipeguard"]
+    assert set(targets["wheel"]["force-include"]) == {"rules"}
+    assert "/training" in targets["sdist"]["include"]
+    wanted = project["project"]["dependencies"]
+    assert not any(name.startswith(("scikit", "numpy", "scipy")) for name in wanted)
+
+
+def test_what_trains_is_installed_at_locked_versions() -> None:
+    lock = (TOP / "requirements" / "train.txt").read_text("utf-8")
+    assert {"scikit-learn", "numpy", "scipy"} <= set(re.findall(r"(?m)^([a-z-]+)==", lock))
