@@ -22,6 +22,7 @@ NEAR_BYTES = 320  # between the first and the last of words that count together
 AROUND_BYTES = 200  # before and after them, as far as the line or sentence goes
 WORD_BYTES = 24  # that a word goes back from where it was found
 SHORT_BYTES = 4096  # a text that is no longer is read for less: it costs no time
+LONG_BYTES = 2**17  # in one that is longer, more words stand together by chance
 MOST_BYTES = 2048  # of stretches that meet; what goes on is another one
 _LETTERS_ALONE = 4  # of a word in another script, which is looked for inside of longer ones too
 _IDEOGRAPH = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
@@ -150,7 +151,11 @@ class Gate:
         except Exception as error:  # the binding has a class for each of its errors
             raise EngineError(f"the scan engine failed: {type(error).__name__}") from error
         weights = self._weights
-        least = self._least if len(data) > SHORT_BYTES else self._least * 3 // 4
+        least = self._least
+        if len(data) <= SHORT_BYTES:
+            least = least * 3 // 4
+        elif len(data) > LONG_BYTES:
+            least = least * 5 // 4
         if sum([weights[word] for _, word in hits]) < least:
             return []
         return [_widened(data, *found) for found in self._heavy(hits, data, least)]

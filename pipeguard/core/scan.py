@@ -19,7 +19,7 @@ from pipeguard.core.checks import NAME_CHECK, Check, placeholder, run
 from pipeguard.core.classifier import Classifier
 from pipeguard.core.cues import SQUEEZED_CUES, Cue
 from pipeguard.core.decoding import Budget, Decoded
-from pipeguard.core.discussion import FEW_TOPICS, MANY_TOPICS, is_example, is_shown, topics
+from pipeguard.core.discussion import is_example
 from pipeguard.core.finding import Confidence, lower, raised
 from pipeguard.core.message import JsonValue
 from pipeguard.core.origin import Match, Origin, PlaceOf, Subject
@@ -27,6 +27,7 @@ from pipeguard.core.placeholders import published
 from pipeguard.core.places import Surface
 from pipeguard.core.plan import secret_of
 from pipeguard.core.plans import Models, Plans, classifier
+from pipeguard.core.reader import Order, Reader
 from pipeguard.core.residents import Residents, squeezed_pattern
 from pipeguard.core.rules import Rule, View
 from pipeguard.core.surroundings import in_placeholder, is_quoted, named, touched
@@ -41,9 +42,6 @@ AGAIN_BYTES = 4096  # after a number that has its name before it, in which more 
 # costs to look at, in the same coin. Beyond it a message is unscannable.
 CONFIRM_BYTES = 2**20
 CANDIDATE_BYTES = 64
-# Of one message, what a classifier reads of the stretches whose words are worth it, the heaviest
-# first: in a long text some words stand together by chance.
-CLASSIFY_BYTES, CLASSIFY_SHARE = 24_576, 64
 JOINED_BYTES = 2**16  # of results whose strings are also read with nothing between
 MAX_LOOKS = 32  # at the same words in other surroundings, which may make them surer
 LEVELS = 2  # of encodings inside each other
@@ -63,7 +61,6 @@ class Seen(NamedTuple):
     unfinished: bool
 
 
-ABOUT = 1.0  # logits that a text loses which is about attacks
 _ENOUGH = 2  # sure findings of a classifier in one message; more would say nothing new
 _CLASSIFIED = (View.TEXT, View.FOLDED, View.DECODED)
 _OF_ARGUMENTS = (Cue.ACTS, Cue.WINDOWS)
@@ -238,7 +235,7 @@ class _Scan:
         self._per_rule: dict[str, int] = {}
         self._values: dict[str, set[bytes]] = {}  # of rules that ask for several
         self._to_confirm = CONFIRM_BYTES + len(text.data)
-        self._to_classify = CLASSIFY_BYTES + len(text.data) // CLASSIFY_SHARE
+        self.reader = Reader(len(text.data))
         self.exhausted = False
 
     def run(self) -> None:
@@ -362,58 +359,27 @@ class _Scan:
                     self._match(rule, data, matches, view, origin)
         if self.engine.gate is not None and view in _CLASSIFIED:
             for low, high in ranges or [(0, len(data))]:
-                self._classify(data[low:high], data, low, origin)
+                self._classify(data, low, high, origin)
         return cued
 
-    def _classify(self, part: bytes, data: bytes, offset: int, origin: Origin) -> None:
-        """Have what could be an order to the model read by the rules that have a classifier."""
+    def _classify(self, data: bytes, low: int, high: int, origin: Origin) -> None:
+        """Have what could be an order to the model read by the rule that has a classifier."""
         gate = self.engine.gate
-        stretches = gate.stretches(part) if gate is not None else []
-        stretches.sort(key=itemgetter(2), reverse=True)
-        for stretch in stretches:
-            self._to_classify -= stretch.end - stretch.start
-            if self._to_classify < 0:
-                return
-            for rule in self.engine.residents.classifying:
-                if self.surface not in rule.surfaces or self._per_rule.get(rule.id, 0) >= _ENOUGH:
-                    continue
-                text = part[stretch.start : stretch.end].decode("utf-8", "replace")
-                piece = self.engine.classifier(rule).surest(text)
-                start = offset + stretch.start + len(text[: piece.start].encode())
-                end = start + len(text[piece.start : piece.end].encode())
-                told = self._told(rule, data, start, end, piece.score)
-                if told is not None:
-                    self._judged(rule, data, start, end, told, origin)
+        for rule in self.engine.residents.classifying:
+            if gate is None or self.surface not in rule.surfaces:
+                continue
+            classifier = self.engine.classifier(rule)
+            for order in self.reader.orders(gate, classifier, data, low, high):
+                self._judged(rule, data, order, origin)
+                if self._per_rule.get(rule.id, 0) >= _ENOUGH:
+                    break
 
-    def _told(
-        self, rule: Rule, data: bytes, start: int, end: int, score: float
-    ) -> Confidence | None:
-        """How sure a classifier is, seeing what stands around."""
-        classifier = self.engine.classifier(rule)
-        if score < classifier.likely:
-            return None
-        about = topics(data, start, end)
-        if score < classifier.sure:
-            return Confidence.LOW if about >= FEW_TOPICS else Confidence.MEDIUM
-        if about >= MANY_TOPICS:
-            score -= ABOUT
-        if score < classifier.sure or (about >= FEW_TOPICS and is_shown(data, start)):
-            return Confidence.LOW
-        return Confidence.HIGH
-
-    def _judged(
-        self,
-        rule: Rule,
-        data: bytes,
-        start: int,
-        end: int,
-        confidence: Confidence,
-        origin: Origin,
-    ) -> None:
+    def _judged(self, rule: Rule, data: bytes, order: Order, origin: Origin) -> None:
+        start, end, confidence = order
         key = (rule.id, data[start:end])
         if self._seen.get(key, (-1, 0))[0] >= confidence:
             return
-        found = origin.located(rule, confidence, data, start, min(end, len(data)))
+        found = origin.located(rule, confidence, data, start, end)
         if found is not None:
             self._seen[key] = (confidence, 0)
             self.matches.append(found)

@@ -39,19 +39,21 @@ from pipeguard.core.places import Surface
 from pipeguard.core.plans import LEAST_WEIGHT, build, loaded
 from pipeguard.core.policy import Policy
 from pipeguard.core.proof import frame_value, sample_place
+from pipeguard.core.reader import READ_BYTES, READ_SHARE
 from pipeguard.core.rules import Rule, load_pack
-from pipeguard.core.scan import CLASSIFY_BYTES, CLASSIFY_SHARE, Engine
+from pipeguard.core.scan import Engine
 from pipeguard.core.session import Session
 from pipeguard.errors import EngineError, RuleError
-from pipeguard.rulebook import model
+from pipeguard.rulebook import load_rules, model
 from pipeguard.state.recorder import Recorder
 from tests.fuzz.budget import tried
 from tests.fuzz.disguises import ENCODINGS, FOLDS
-from tests.fuzz.rulebook import RULES, engines
+from tests.fuzz.rulebook import engines
 from tests.fuzz.values import long_texts
 
 TEXTS = Path(__file__).parents[2] / "training" / "texts"
 NAMES = ("injection", "poisoning")
+RULES = {rule.id: rule for rule in load_rules()}
 RULE_OF = {name: RULES[f"{name}.classifier"] for name in NAMES}
 SURFACE = {"injection": Surface.TO_CLIENT, "poisoning": Surface.DEFINITIONS}
 FILLER = "The library opens at nine, and the boats are moored at the northern pier.\n"
@@ -582,9 +584,7 @@ def test_no_more_of_a_message_is_read_than_its_share(part: str, read: list[str])
     text = part * (MEGABYTE // len(part.encode()))
     matches("injection", text)
     assert (
-        0
-        < sum(len(one.encode()) for one in read)
-        <= CLASSIFY_BYTES + len(text.encode()) // CLASSIFY_SHARE
+        0 < sum(len(one.encode()) for one in read) <= READ_BYTES + len(text.encode()) // READ_SHARE
     )
 
 

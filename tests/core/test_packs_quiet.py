@@ -48,7 +48,7 @@ def blocking(pack: str) -> list[Rule]:
         and rule.confidence is Confidence.HIGH
         and View.TEXT in rule.views
         and rule.written is Written.KEEP
-        and not rule.model  # tests/core/test_classifier.py
+        and rule.pattern
     ]
 
 

@@ -223,8 +223,8 @@ def test_a_match_tells_where_it_stands(sample: Sample, before: str, after: str) 
     surface = surface_of(sample.rule)
     text = before + "\n" + sample.text + "\n" + after
     for match in scanned(sample.rule, surface, ["first", {"words": text}, "last"]).matches:
-        exact = match.exact and match.path == (1, "words") and match.view == "text"
-        if exact and not match.rule.model:
+        is_told = match.exact and match.path == (1, "words") and match.view == "text"
+        if is_told and match.rule.pattern:
             stretch = text[match.start : match.end].encode()
             pattern = engine_of(match.rule.id).expression(match.rule, squeezed=False)
             found = list(pattern.finditer(text.encode()))

@@ -1,0 +1,80 @@
+"""What of one message a classifier reads, and how sure it is, seeing what stands around.
+
+Knows a gate and a classifier; where a finding goes is for core.scan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from operator import itemgetter
+from typing import NamedTuple
+
+from pipeguard.core.classifier import Classifier
+from pipeguard.core.discussion import FEW_TOPICS, MANY_TOPICS, is_shown, topics
+from pipeguard.core.finding import Confidence
+from pipeguard.core.gate import Gate
+
+# Of one message, what is read of the stretches whose words are worth it, the heaviest first: in a
+# long text some words stand together by chance.
+READ_BYTES, READ_SHARE = 20_480, 96
+ABOUT = 1.0  # logits that a text loses which is about attacks
+
+
+class Order(NamedTuple):
+    """Sentences that are an order to the model.
+
+    Attributes:
+        start: of the first byte.
+        end: after the last one.
+        confidence: that they are.
+    """
+
+    start: int
+    end: int
+    confidence: Confidence
+
+
+class Reader:
+    """What was read of one message."""
+
+    def __init__(self, length: int) -> None:
+        """Begin with a message of so many bytes."""
+        self._left = READ_BYTES + length // READ_SHARE
+        self._read: set[bytes] = set()
+
+    def orders(
+        self, gate: Gate, classifier: Classifier, data: bytes, low: int, high: int
+    ) -> Iterator[Order]:
+        """The orders in a part of a text.
+
+        Raises:
+            EngineError: the engine failed.
+        """
+        part = data[low:high]
+        for stretch in sorted(gate.stretches(part), key=itemgetter(2), reverse=True):
+            words = part[stretch.start : stretch.end]
+            if words in self._read:
+                continue
+            self._read.add(words)
+            self._left -= len(words)
+            if self._left < 0:
+                return
+            text = words.decode("utf-8", "replace")
+            piece = classifier.surest(text)
+            if piece.score >= classifier.likely:
+                start = low + stretch.start + len(text[: piece.start].encode())
+                end = min(len(data), start + len(text[piece.start : piece.end].encode()))
+                yield Order(start, end, _confidence(classifier, data, start, end, piece.score))
+
+
+def _confidence(
+    classifier: Classifier, data: bytes, start: int, end: int, score: float
+) -> Confidence:
+    about = topics(data, start, end)
+    if score < classifier.sure:
+        return Confidence.LOW if about >= FEW_TOPICS else Confidence.MEDIUM
+    if about >= MANY_TOPICS and score - ABOUT < classifier.sure:
+        return Confidence.LOW
+    if about >= FEW_TOPICS and is_shown(data, start):
+        return Confidence.LOW
+    return Confidence.HIGH
