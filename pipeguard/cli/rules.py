@@ -85,26 +85,35 @@ def show(name: str, *, as_json: bool) -> None:
     if rule is None:
         raise RuleError(f"no rule is called {name!r}.\n  List them:  pipeguard rules list")
     samples = {"matches": list(rule.matches), "passes": list(rule.passes)}
-    machinery = {
-        "pattern": rule.pattern,
-        "ignore_case": rule.ignore_case,
-        "boundary": rule.boundary.value,
-        "require": list(rule.require),
-        "check": list(rule.check),
-        "placeholders": rule.placeholders,
-        "quoted": "lower" if rule.quoted else "",
-    }
-    fields = {**rule_fields(rule), **machinery, **samples}
+    matched, classified = _matched(rule), {"model": rule.model, "sha256": rule.sha256}
+    fields = {**rule_fields(rule), **matched, **classified, **samples}
     if as_json:
         click.echo(json.dumps(fields, indent=2))
         return
+    untold = {"example", "near_miss", *(matched if rule.model else ())}
     for key, value in fields.items():
-        if key in ("example", "near_miss") or value in ("", []):
+        if key in untold or value in ("", []):
             continue
         items = value if isinstance(value, list) else [value]
         for index, item in enumerate(items):
             text = item["gen"] if isinstance(item, dict) else str(item)
             click.echo(f"{key if index == 0 else '':<15} {visible(text)}")
+
+
+def _matched(rule: Rule) -> dict[str, object]:
+    """What a pattern finds and how a match is weighed; says nothing of a rule with a model."""
+    return {
+        "pattern": rule.pattern,
+        "sign": rule.sign,
+        "ignore_case": rule.ignore_case,
+        "boundary": rule.boundary.value,
+        "require": list(rule.require),
+        "check": list(rule.check),
+        "placeholders": rule.placeholders,
+        "written": rule.written.value,
+        "quoted": "lower" if rule.quoted else "",
+        "several": "raise" if rule.several else "",
+    }
 
 
 @command.command("test")

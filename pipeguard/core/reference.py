@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 SHOWN_CHARS = 300  # of a sample; a few are whole pages
 _MADE = "<!-- Made by `pipeguard rules docs` from rules/{pack}.yaml. Change that file instead. -->"
 
+_TOLD_BY = (
+    "- Told by: a [classifier](../../training/README.md) whose weights stand in `rules/{model}`,"
+    " not by a pattern. How sure it is goes with the passage; the confidence above is that of a"
+    " sure one."
+)
+
 
 def pages(rules: Iterable[Rule]) -> dict[str, str]:
     """Each pack's page by the pack's name, and `index` for all of them."""
@@ -80,6 +86,8 @@ def _entry(rule: Rule) -> list[str]:
         f"- What to do: {rule.fix}",
         f"- Looks at: {looks}{at}; read as {views}.",
     ]
+    if rule.model:
+        lines.append(_TOLD_BY.format(model=rule.model))
     asked = [*(f"`{spec}`" for spec in rule.require), *(f"`{spec}`" for spec in rule.check)]
     if asked:
         lines.append(f"- Checked by: {', '.join(asked)}.")

@@ -62,6 +62,15 @@ def test_a_rule_is_shown_with_its_pattern_and_samples() -> None:
     assert rule.why in output
 
 
+def test_a_rule_without_a_pattern_is_shown_with_its_model() -> None:
+    rule = next(rule for rule in load_rules() if rule.model)
+    told = json.loads(run("show", rule.id, "--json").output)
+    assert (told["model"], told["sha256"], told["pattern"]) == (rule.model, rule.sha256, "")
+    shown = [line.partition(" ")[0] for line in run("show", rule.id).output.splitlines()]
+    assert {"model", "sha256", "why", "matches", "passes"} <= set(shown)
+    assert not {"pattern", "boundary", "ignore_case", "placeholders"} & set(shown)
+
+
 def test_an_unknown_rule_is_told() -> None:
     assert isinstance(run("show", "secrets.none-such").exception, RuleError)
 

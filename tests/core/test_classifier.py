@@ -9,6 +9,7 @@ from functools import cache
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
+from pydoc_data import topics
 
 import pytest
 from hypothesis import given
@@ -30,7 +31,7 @@ from pipeguard.core.classifier import (
     tokens,
     units,
 )
-from pipeguard.core.finding import Action, Direction, Verdict
+from pipeguard.core.finding import Action, Confidence, Direction, Verdict
 from pipeguard.core.guard import Engines, Guard
 from pipeguard.core.message import JsonValue
 from pipeguard.core.origin import Match
@@ -680,6 +681,16 @@ def test_what_only_looks_like_an_order_passes(name: str) -> None:
     for text in RULE_OF[name].passes:
         assert isinstance(text, str)
         assert matches(name, text) == []
+
+
+def test_nothing_in_the_manual_of_python_is_surely_an_order() -> None:
+    found = {
+        topic: told.excerpt
+        for topic, page in topics.topics.items()
+        for told in matches("injection", page)
+        if told.confidence is Confidence.HIGH
+    }
+    assert found == {}
 
 
 @sampled

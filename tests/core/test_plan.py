@@ -15,7 +15,7 @@ from pipeguard.errors import EngineError
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import RULES, Sample, engine_of, expression, samples
 
-RULE_IDS = sorted(RULES)
+RULE_IDS = sorted(name for name, rule in RULES.items() if not rule.model)
 
 
 @cache
