@@ -33,6 +33,7 @@ LAYERS = (
         "options",
         "log",
         "colour",
+        "waiting",
     ),
     ("guarded", "wrap"),
     ("gateway",),
