@@ -37,7 +37,7 @@ LAYERS = (
     ),
     ("guarded", "wrap"),
     ("gateway",),
-    ("clients", "assess", "demo"),
+    ("clients", "assess", "demo", "speed"),
     ("cli",),
     ("__main__", "__init__"),
 )
