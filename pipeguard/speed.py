@@ -216,7 +216,7 @@ def _reading(rule: Rule, engine: Engine) -> _Work:
             if left < 0:
                 break
             text = data[one.start : one.end].decode("utf-8", "replace")
-            false += classifier.surest(text) is None
+            false += classifier.surest(text).score < classifier.likely
         seconds = perf_counter() - began
         return _Done(min(len(found), len(blocks)), min(false, len(blocks)), seconds)
 
