@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from zlib import crc32
 
 import click
@@ -43,7 +43,7 @@ from pipeguard.core.classifier import (
 )
 
 warnings.filterwarnings("ignore")  # of the solver's options, which are the fastest
-Scores = np.ndarray[Any, np.dtype[np.float64]]
+Scores: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 HERE = Path(__file__).resolve().parent
 SEED = 20261120
 FOLDS = 5
@@ -318,18 +318,8 @@ def main(name: str, folders: tuple[Path, ...], *, report: bool) -> None:
         tell(scores[:n], worst, scores[2 * n + m :], attacks)
     made = fit(x, y, weight)
     mined = [whole(t, lexicon) for t in installed(folders, MINED, chance)]
-    x = sp.vstack(
-        [
-            x,
-            matrix(
-                [
-                    row
-                    for row, s in zip(mined, score_all(made, mined), strict=True)
-                    if s > MINED_SCORE
-                ]
-            ),
-        ]
-    )
+    kept = np.flatnonzero(score_all(made, mined) > MINED_SCORE)
+    x = sp.vstack([x, matrix([mined[i] for i in kept])])
     more = x.shape[0] - len(y)
     click.echo(f"{more} more pieces that looked like attacks")
     y, weight = np.r_[y, np.zeros(more)], np.r_[weight, np.full(more, QUIET_WEIGHT)]
