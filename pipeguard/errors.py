@@ -7,6 +7,7 @@
      ├─ PolicyError         a policy file that is wrong, at a line and a key
      ├─ RuleError           a rule that is wrong, in a pack
      ├─ EngineError         the scan engine is absent or failed: nothing can be judged
+     ├─ InputError          a text that a command was given, and that is none
      ├─ LaunchError         a server that did not start
      └─ StateError          the store cannot be read or written
 """
@@ -54,6 +55,12 @@ class EngineError(PipeGuardError):
     """The scan engine is absent or failed, so nothing could be judged."""
 
     exit_code = 3
+
+
+class InputError(PipeGuardError):
+    """What a command was given to read cannot be read, is no text, or is too much."""
+
+    exit_code = 2
 
 
 class LaunchError(PipeGuardError):

@@ -24,7 +24,7 @@ from pipeguard.core.places import Surface
 from pipeguard.core.session import Session
 from pipeguard.errors import LaunchError, PipeGuardError, PolicyError, Refusal, StateError
 from pipeguard.launch.child import Child
-from pipeguard.log import Log, Trace, say
+from pipeguard.log import Log, Trace
 from pipeguard.options import WrapOptions
 from pipeguard.settings import load_wrap_policy
 from pipeguard.state.compiled import engines
@@ -35,6 +35,7 @@ from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.pump import pump
 from pipeguard.transports.stderr import StderrCopy
 from pipeguard.transports.stdio import LineChannel
+from pipeguard.waiting import COMPILING, told
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING
 if TYPE_CHECKING:
@@ -53,8 +54,6 @@ DECLINE_SECONDS = 1.0  # to answer what is asked although no server runs
 CALENDAR_SECONDS = 2.0  # between two looks at it, where an exception ends
 SETTLED_SECONDS = 5.0  # after which a start is over, and the audit's age is looked at
 TICK_SECONDS = 0.5  # between two looks for requests that waited too long
-COMPILING_SECONDS = 1.0  # cached rules load in 20 ms
-COMPILING = "compiling the rules, once after each change (a few seconds)"
 
 
 class _News(Enum):
@@ -96,7 +95,8 @@ class Guarded:
         self._audits = "--no-audit" not in options.flags
         if policy.stop_without_audit and not self._audits:
             raise PolicyError("--no-audit: the policy says `audit.on_failure: stop`.")
-        self._engines = _engines()
+        with told(COMPILING):
+            self._engines = engines()
         self._store = store_file()
         with Store.open(self._store) as opened:
             pins = opened.pins(name)
@@ -364,20 +364,6 @@ def _begin(name: str, work: Callable[[], object]) -> threading.Thread:
     thread = threading.Thread(target=work, name=name, daemon=True)
     thread.start()
     return thread
-
-
-def _engines() -> Engines:
-    """The compiled rules; compiling them takes seconds, and a person wonders."""
-    if sys.platform == "win32":
-        return engines()
-    # By an alarm and not by a thread: processes are forked for compiling.
-    before = signal.signal(signal.SIGALRM, lambda _number, _frame: say(COMPILING))
-    signal.setitimer(signal.ITIMER_REAL, COMPILING_SECONDS)
-    try:
-        return engines()
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before or signal.SIG_DFL)
 
 
 def _run_id() -> str:

@@ -33,10 +33,11 @@ LAYERS = (
         "options",
         "log",
         "colour",
+        "waiting",
     ),
     ("guarded", "wrap"),
     ("gateway",),
-    ("clients", "assess", "demo"),
+    ("clients", "assess", "demo", "speed"),
     ("cli",),
     ("__main__", "__init__"),
 )

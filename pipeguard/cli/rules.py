@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 import json
+from fnmatch import fnmatchcase
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 import click
 
+from pipeguard.cli._rules_told import (
+    failure_fields,
+    failures_page,
+    near_fields,
+    near_page,
+    speed_fields,
+    speed_page,
+)
 from pipeguard.cli.explain import rule_fields
 from pipeguard.core.finding import Action, Severity
+from pipeguard.core.nearness import near_all
 from pipeguard.core.places import Surface
 from pipeguard.core.plans import build, loaded
 from pipeguard.core.proof import prove_all, texts
 from pipeguard.core.reference import pages, usual_action
 from pipeguard.core.scan import Engine
-from pipeguard.core.visible import cut, visible
+from pipeguard.core.visible import visible
 from pipeguard.errors import RuleError
 from pipeguard.folders import read
 from pipeguard.rulebook import MAX_PACK_BYTES, Source, load_rules, model
+from pipeguard.speed import costs
+from pipeguard.waiting import COMPILING, told
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from pipeguard.core.proof import Failure
+    from pipeguard.core.guard import Engines
     from pipeguard.core.rules import Rule
-
-SAMPLE_CHARS = 100  # of a sample that failed
 
 
 @click.group("rules", short_help="List, show and test the rules.")
@@ -118,45 +128,62 @@ def _matched(rule: Rule) -> dict[str, object]:
 
 @command.command("test")
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False))
+@click.option("--rule", "glob", metavar="GLOB", default="*", help="Only rules called so.")
+@click.option("--speed", is_flag=True, help="Also measure what each rule costs.")
+@click.option("--near-miss", is_flag=True, help="Also try samples in which a little is changed.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-def test(file: str | None, *, as_json: bool) -> None:
+def test(*, file: str | None, glob: str, speed: bool, near_miss: bool, as_json: bool) -> None:
     """Run the samples of every rule through the whole scanner; those of FILE, if it is given.
 
     Each of a rule's `matches` must give a finding of that rule with its own confidence at least,
-    and none of its `passes` may.
+    and none of its `passes` may. --speed and --near-miss tell more, and fail nothing: what each
+    rule costs over innocent prose, code and JSON, by itself; and which of its samples match when a
+    digit, a letter, the case or a space is changed, or the last word is cut off.
 
     \b
     Examples:
       pipeguard rules test
-      pipeguard rules test my-pack.yaml
+      pipeguard rules test my-pack.yaml --speed --near-miss
+      pipeguard rules test --rule "secrets.git*" --near-miss
 
     \b
     Exit codes:
       0  every sample holds
       1  some do not, and each is listed
-      2  a pack is wrong
+      2  a pack is wrong, or no rule is called so
+      3  the scan engine is missing
     """  # noqa: D301  click reads the mark
     began = perf_counter()
     if file is None:
-        rules = load_rules()
-        failures = list(_shipped(rules))
+        every = load_rules()
+        compiled = _compiled()
+        homes: Sequence[Engine] = compiled
     else:
         source = Source(file, read(file, MAX_PACK_BYTES, RuleError)[0], shipped=False)
-        rules = load_rules([source])
-        failures = list(_alone(rules))
+        every = load_rules([source])
+        homes = _alone(every)
+    rules = [rule for rule in every if fnmatchcase(rule.id, glob)]
+    if not rules:
+        raise RuleError(f"no rule is called {glob!r}.\n  List them:  pipeguard rules list")
+    failures = list(prove_all(rules, homes))
     seconds = perf_counter() - began
     count = sum(len(texts(one)) for rule in rules for one in (*rule.matches, *rule.passes))
+    with told(f"trying mutated samples of {len(rules)} rules"):
+        nearness = list(near_all(rules, homes)) if near_miss else []
+    with told(f"measuring {len(rules)} rules, each by itself: some 50 ms each"):
+        measured = list(costs(rules, homes, _compiled())) if speed else []
     if as_json:
-        told = [
-            {"rule": one.rule, "surface": one.surface.value, "sample": one.sample, "what": one.what}
-            for one in failures
-        ]
-        fields = {"rules": len(rules), "samples": count, "seconds": seconds, "failures": told}
+        fields: dict[str, object] = {"rules": len(rules), "samples": count, "seconds": seconds}
+        fields["failures"] = failure_fields(failures)
+        if speed:
+            fields["speed"] = speed_fields(measured)
+        if near_miss:
+            fields["near_miss"] = near_fields(nearness)
         click.echo(json.dumps(fields, indent=2))
     else:
-        for one in failures:
-            click.echo(f"{click.style(one.rule, fg='red')} ({one.surface.value}): {one.what}")
-            click.echo(f"  {cut(visible(one.sample), SAMPLE_CHARS)}")
+        click.echo(failures_page(failures), nl=False)
+        click.echo(near_page(nearness), nl=False)
+        click.echo(speed_page(measured), nl=False)
         click.echo(
             f"{len(rules)} rules, {count} samples, {len(failures)} failures, {seconds:.1f} s"
         )
@@ -177,16 +204,15 @@ def docs(*, out: str) -> None:
         (folder / f"{name}.md").write_text(text, encoding="utf-8", newline="\n")
 
 
-def _shipped(rules: Sequence[Rule]) -> Iterable[Failure]:
+def _compiled() -> Engines:
     from pipeguard.state.compiled import engines
 
-    compiled = engines()
-    return prove_all(rules, (compiled.to_server, compiled.to_client, compiled.definitions))
+    with told(COMPILING):
+        return engines()
 
 
-def _alone(rules: Sequence[Rule]) -> Iterable[Failure]:
+def _alone(rules: Sequence[Rule]) -> list[Engine]:
     """The rules of one file, compiled by themselves: a whole rulebook takes seconds."""
-    made = [
+    return [
         Engine(rules, surface, loaded(build(rules, surface, model)), model) for surface in Surface
     ]
-    return prove_all(rules, made)

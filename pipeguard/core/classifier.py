@@ -71,11 +71,13 @@ class Piece(NamedTuple):
         score: how sure it is that they are an order to the model, in logits.
         start: of the first letter, in characters.
         end: after the last one.
+        words: how many there are.
     """
 
     score: float
     start: int
     end: int
+    words: int
 
 
 class Lexicon:
@@ -333,7 +335,7 @@ class Classifier:
 
     def surest(self, text: str) -> Piece:
         """The sentences that are most an order."""
-        return max(self.pieces(text), default=Piece(-math.inf, 0, 0))
+        return max(self.pieces(text), default=Piece(-math.inf, 0, 0, 0))
 
     def pieces(self, text: str) -> Iterator[Piece]:
         """Read each sentence, and each few that stand together."""
@@ -341,7 +343,7 @@ class Classifier:
         read = [features(text[start:end], self._lexicon) for start, end, _ in found]
         for index, (start, end, length) in enumerate(found):
             words, families = read[index]
-            yield Piece(self.score(words, families), start, end)
+            yield Piece(self.score(words, families), start, end, length)
             together = length
             for other in range(index + 1, min(index + MAX_UNITS, len(found))):
                 together += found[other][2]
@@ -349,7 +351,7 @@ class Classifier:
                     break
                 words |= read[other].words
                 families |= read[other].families
-                yield Piece(self.score(words, families), start, found[other][1])
+                yield Piece(self.score(words, families), start, found[other][1], together)
 
     def score(self, words: frozenset[int], families: frozenset[int]) -> float:
         """How sure it is, in logits."""

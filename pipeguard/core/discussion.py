@@ -12,7 +12,7 @@ import re
 
 BEFORE_BYTES, AFTER_BYTES = 2000, 800  # in which a text says what it is about
 FENCE_BYTES = 6000  # before a match, in which a fence may have been opened
-FEW_TOPICS, MANY_TOPICS = 2, 4  # different words that tell it
+FEW_TOPICS, MANY_TOPICS = 2, 3  # different words that tell it
 
 _FENCE = re.compile(rb"^[ \t]{0,3}(?:```|~~~)", re.MULTILINE)
 _SHOWN = re.compile(

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_right
+from operator import itemgetter
 
 BLOCK = 4096  # bytes folded at a time: a block of plain ASCII is passed over
 MAX_FOLDS = 70_000  # characters remembered: more than any text has, fewer than there are
@@ -88,6 +90,52 @@ def fold(data: bytes) -> tuple[bytes, list[Range]]:
         blocks.append(folded)
         start, length = end, length + len(folded)
     return b"".join(blocks), changed
+
+
+class Unfolding:
+    """The way back from a folded text to the one that it was folded from; found when asked."""
+
+    __slots__ = ("_data", "_table")
+
+    def __init__(self, data: bytes) -> None:
+        """Know the text before it was folded."""
+        self._data = data
+        self._table: list[tuple[int, int]] = []  # of each block: where in the folded, where here
+
+    def span(self, start: int, end: int) -> Range:
+        """Where a stretch of at least a byte stands: from its first character to its last."""
+        return self._at(start)[0], self._at(max(start, end - 1))[1]
+
+    def _at(self, place: int) -> Range:
+        """The bytes of the character that a byte of the folded text comes from."""
+        data = self._data
+        if not self._table:
+            self._read()
+        number = bisect_right(self._table, place, key=itemgetter(0)) - 1
+        folded_at, low = self._table[number]
+        high = _boundary(data, low + BLOCK)
+        if data[low:high].isascii():
+            return min(low + place - folded_at, len(data)), min(low + place - folded_at + 1, high)
+        letters = data[low:high].decode("utf-8", "replace")
+        first, last = 0, len(letters)  # of letters, which fold to no more than stands before
+        while last - first > 1:
+            middle = (first + last) // 2
+            if len(_fold_block(letters[:middle].encode("utf-8"))) > place - folded_at:
+                last = middle
+            else:
+                first = middle
+        begin = low + len(letters[:first].encode("utf-8"))
+        return begin, begin + len(letters[first:last].encode("utf-8"))
+
+    def _read(self) -> None:
+        length = start = 0
+        while start < len(self._data):
+            self._table.append((length, start))
+            end = _boundary(self._data, start + BLOCK)
+            block = self._data[start:end]
+            length += len(block if block.isascii() else _fold_block(block))
+            start = end
+        self._table = self._table or [(0, 0)]
 
 
 def _boundary(data: bytes, end: int) -> int:

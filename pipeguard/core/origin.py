@@ -36,7 +36,7 @@ class Match(NamedTuple):
         path: of the string that it stands in, from the scanned value down.
         start: its span in that string, in code points.
         end: after its last character.
-        exact: True where the span is the match itself and not the stretch that it hides in.
+        exact: True where the span is the match itself and not about the stretch that it hides in.
         paths: all strings that it is spread over, where it is more than one.
         excerpt: masked.
     """
@@ -77,6 +77,7 @@ class Origin(NamedTuple):
         whole: True where a span in it is none in the text: strings are then told as a whole.
         joined: True where it is made of the strings joined.
         keys: True where it is the keys that were joined.
+        unfolding: the way back, where it was folded or is made of what was.
         squeezed_from: what it was squeezed from.
         offset: where that begins in the text.
         outer: of the reading that it was decoded or folded from.
@@ -92,6 +93,7 @@ class Origin(NamedTuple):
     outer: Origin | None = None
     parts: views.Parts | None = None
     keys: bool = False
+    unfolding: folding.Unfolding | None = None
 
     def admits(self, start: int, end: int) -> bool:
         """False where the match is no other than one of the plain text."""
@@ -114,7 +116,8 @@ class Origin(NamedTuple):
         found = data[start:end]
         while start < end - 1 and data[start] in b" \t\r\n":
             start += 1  # so that the match stands in its own line
-        if rule.places and not self.joined and not self._may_stand(rule, start, end):
+        simple = not self.joined and self.squeezed_from is None
+        if rule.places and simple and not self._may_stand(rule, start, end):
             return None
         view, low, high, exact = self._trace(start, end)
         paths: list[Path] = []
@@ -131,7 +134,7 @@ class Origin(NamedTuple):
                 return None
             confidence = changed
         exact = exact and not self.whole
-        first, last = text.span(low, high) if exact else (0, 0)
+        first, last = (0, 0) if self.joined else text.span(low, high)
         if _HIDDEN.search(view):
             confidence = Confidence.HIGH  # nobody hides harmless words
         elif not rule.is_private and len(data) <= SHORT_BYTES and _ENCODED.search(view):
@@ -184,7 +187,10 @@ class Origin(NamedTuple):
         while origin.outer is not None:
             if origin.parts is not None:
                 _, _, start, end = origin.parts.at(start)
+            else:
+                start, end = origin._unfolded(start, end)
             origin = origin.outer
+        start, end = origin._unfolded(start, end)
         path = self.subject.text.path_at(start)
         return path if path == self.subject.text.path_at(end - 1) else None
 
@@ -193,15 +199,19 @@ class Origin(NamedTuple):
         if self.squeezed_from is not None:
             words = not self.subject.keyed
             low, high = folding.unsqueezed(self.squeezed_from, start, end, words=words)
-            return "squeezed", low + self.offset, high + self.offset, not self.whole
+            low, high = self._unfolded(low + self.offset, high + self.offset)
+            return "squeezed", low, high, not self.whole
         if self.parts is not None and self.outer is not None:
             view = self.parts.at(start).view
             chain, low, high, _ = self.outer._trace(*self.parts.origin(start, end))
             return f"{chain}>{view}".removeprefix(">"), low, high, False
         if self.outer is not None:  # a folded reading of decoded parts
-            chain, low, high, _ = self.outer._trace(start, end)
+            chain, low, high, _ = self.outer._trace(*self._unfolded(start, end))
             return f"{chain}>folded", low, high, False
-        return self.chain, start, end, True
+        return self.chain, *self._unfolded(start, end), True
+
+    def _unfolded(self, start: int, end: int) -> folding.Range:
+        return (start, end) if self.unfolding is None else self.unfolding.span(start, end)
 
 
 _IDLE: dict[Written, Idle] = {

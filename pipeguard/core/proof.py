@@ -29,7 +29,7 @@ _NAMED = re.compile(
     re.DOTALL,
 )
 SEEDS = range(3)  # of a sample that is a recipe: each gives another text
-_USUAL_PLACE = {
+USUAL_PLACE = {
     Surface.TO_SERVER: "call.arguments",
     Surface.TO_CLIENT: "result.text",
     Surface.DEFINITIONS: "tool.description",
@@ -63,15 +63,15 @@ def prove(rule: Rule, engine: Engine, surface: Surface) -> Iterator[Failure]:
     """
     for sample in rule.matches:
         for text in texts(sample):
-            found = _found(rule, engine, surface, text)
-            if not found:
+            sure = found(rule, engine, surface, text)
+            if not sure:
                 yield Failure(rule.id, surface, text, "must match, and does not")
-            elif max(found) < rule.confidence:
-                what = f"expected {rule.confidence.name.lower()}, found {max(found).name.lower()}"
+            elif max(sure) < rule.confidence:
+                what = f"expected {rule.confidence.name.lower()}, found {max(sure).name.lower()}"
                 yield Failure(rule.id, surface, text, f"confidence: {what}")
     for sample in rule.passes:
         for text in texts(sample):
-            if _found(rule, engine, surface, text):
+            if found(rule, engine, surface, text):
                 yield Failure(rule.id, surface, text, "must pass, and does not")
 
 
@@ -99,7 +99,7 @@ def known_places() -> tuple[str, ...]:
 
 def sample_place(rule: Rule, surface: Surface) -> str:
     """Where a sample of a rule would stand: the usual place, or the first that the rule names."""
-    usual = _USUAL_PLACE[surface]
+    usual = USUAL_PLACE[surface]
     if not rule.places or any(fnmatchcase(usual, glob) for glob in rule.places):
         return usual
     fitting = (place for place in known_places() if fnmatchcase(place, rule.places[0]))
@@ -116,7 +116,8 @@ def frame_value(surface: Surface, text: str, key: str = "text") -> JsonValue:
     return {"description": text}
 
 
-def _found(rule: Rule, engine: Engine, surface: Surface, text: str) -> list[Confidence]:
+def found(rule: Rule, engine: Engine, surface: Surface, text: str) -> list[Confidence]:
+    """How sure a rule is of each of its matches in a text, where a sample would stand."""
     place = sample_place(rule, surface)
     key = "command" if View.ACTS in rule.views else "input"
     if View.ACTS not in rule.views and rule.written is Written.KEEP:

@@ -17,7 +17,8 @@ from pipeguard.core.gate import Gate
 # Of one message, what is read of the stretches whose words are worth it, the heaviest first: in a
 # long text some words stand together by chance.
 READ_BYTES, READ_SHARE = 20_480, 96
-ABOUT = 1.0  # logits that a text loses which is about attacks
+ENOUGH_WORDS, SHORT = 10, 0.1  # of fewer words, more is asked: so many logits for each
+ABOUT = 1.5  # logits that a text loses which is about attacks
 
 
 class Order(NamedTuple):
@@ -64,16 +65,16 @@ class Reader:
             if piece.score >= classifier.likely:
                 start = low + stretch.start + len(text[: piece.start].encode())
                 end = min(len(data), start + len(text[piece.start : piece.end].encode()))
-                yield Order(start, end, _confidence(classifier, data, start, end, piece.score))
+                sure = classifier.sure + SHORT * max(0, ENOUGH_WORDS - piece.words)
+                yield Order(start, end, _confidence(data, start, end, piece.score - sure))
 
 
-def _confidence(
-    classifier: Classifier, data: bytes, start: int, end: int, score: float
-) -> Confidence:
+def _confidence(data: bytes, start: int, end: int, over: float) -> Confidence:
+    """How sure it is, where the score is so much over what is enough."""
     about = topics(data, start, end)
-    if score < classifier.sure:
+    if over < 0:
         return Confidence.LOW if about >= FEW_TOPICS else Confidence.MEDIUM
-    if about >= MANY_TOPICS and score - ABOUT < classifier.sure:
+    if about >= MANY_TOPICS and over < ABOUT:
         return Confidence.LOW
     if about >= FEW_TOPICS and is_shown(data, start):
         return Confidence.LOW

@@ -269,8 +269,10 @@ class _Scan:
         acting = {cue for cue in _OF_ARGUMENTS if cued.pop(cue, None)}
         self._decode(data, cued, Origin(self.subject, ""), LEVELS)
         folded, changed = folding.fold(data)
+        way = None
         if changed:
-            origin = Origin(self.subject, "folded", whole=True)
+            way = folding.Unfolding(data)
+            origin = Origin(self.subject, "folded", whole=True, unfolding=way)
             cued = self._pass(folded, View.FOLDED, origin, changed)
             squeezable += _taken(cued)
             acting |= {cue for cue in _OF_ARGUMENTS if cued.pop(cue, None)}
@@ -284,7 +286,7 @@ class _Scan:
             self._join()
             return
         for low, high in folding.merged(squeezable):
-            self._squeeze(folded, low, high, whole=bool(changed))
+            self._squeeze(folded, low, high, way)
         if self.text.is_several and len(data) <= JOINED_BYTES:
             # A word that is cut in two by the end of a content block.
             self._pass(self.text.joined(), View.JOINED, Origin(self.subject, "joined", joined=True))
@@ -398,14 +400,23 @@ class _Scan:
         cued = self._pass(decoded, View.DECODED, inner)
         folded, changed = folding.fold(decoded)
         if changed:
-            self._pass(folded, View.DECODED, Origin(self.subject, "", outer=inner), changed)
+            way = folding.Unfolding(decoded)
+            origin = Origin(self.subject, "", outer=inner, unfolding=way)
+            self._pass(folded, View.DECODED, origin, changed)
         if levels > 1:
             self._decode(decoded, cued, inner, levels - 1)
 
-    def _squeeze(self, data: bytes, low: int, high: int, *, whole: bool) -> None:
+    def _squeeze(self, data: bytes, low: int, high: int, way: folding.Unfolding | None) -> None:
         """Towards a client: letters that stand apart, words that stand together."""
         stretch = data[low:high]
-        origin = Origin(self.subject, "squeezed", whole=whole, squeezed_from=stretch, offset=low)
+        origin = Origin(
+            self.subject,
+            "squeezed",
+            whole=way is not None,
+            squeezed_from=stretch,
+            offset=low,
+            unfolding=way,
+        )
         self._pass(folding.squeeze(stretch, words=True), View.SQUEEZED, origin)
 
     def _match(

@@ -130,3 +130,43 @@ def test_the_reference_names_every_rule_and_no_invisible_character() -> None:
 @pytest.mark.parametrize("verb", ["list", "show", "test", "docs"])
 def test_each_verb_has_an_example(verb: str) -> None:
     assert f"pipeguard rules {verb}" in run(verb, "--help").output
+
+
+def test_rules_are_chosen_by_name() -> None:
+    result = run("test", "--rule", "secrets.github-t*", "--json")
+    assert json.loads(result.output)["rules"] == 1
+    assert isinstance(run("test", "--rule", "none.*").exception, RuleError)
+
+
+def test_what_matches_when_a_little_is_changed_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(pack().replace("passes: [xyzzy-12]", "passes: [xyzzy-12, xyzzy -456]"))
+    told = json.loads(run("test", "--near-miss", "--json", str(file)).output)
+    assert told["failures"] == []
+    (rule,) = told["near_miss"]
+    assert rule["matches"]["digit"] == {"tried": 1, "matched": 1, "confidence": "high"}
+    assert rule["matches"]["letter"] == {"tried": 1, "matched": 0, "confidence": None}
+    close = {"sample": "xyzzy -456", "mutation": "space", "matches": "xyzzy-456"}
+    assert rule["passes"] == [close]
+    output = run("test", "--near-miss", str(file)).output
+    assert "\nmine.magic-word  1/1 high      0/1 " in output
+    assert "\nmine.magic-word (space)\n  xyzzy -456\n  xyzzy-456\n" in output
+
+
+def test_near_misses_fail_nothing_and_may_be_none(tmp_path: Path) -> None:
+    result = run("test", "--near-miss", "--rule", "*.classifier", "--json")
+    rules = json.loads(result.output)["near_miss"]
+    assert rules
+    assert all(rule["matches"]["case"]["tried"] for rule in rules)
+
+
+def test_what_rules_cost_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(pack())
+    told = json.loads(run("test", "--speed", "--json", str(file)).output)
+    (rule,) = told["speed"]
+    assert rule["rule"] == "mine.magic-word"
+    assert rule["prose"].keys() >= {"share", "false", "candidates", "blocks"}
+    output = run("test", "--speed", str(file)).output
+    assert "the slowest 1 of 1:" in output
+    assert output.endswith(" s\n")

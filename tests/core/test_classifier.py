@@ -141,7 +141,7 @@ any_texts = st.one_of(long_texts, st.lists(WORDS | long_texts, max_size=80).map(
 @given(text=any_texts)
 def test_any_text_has_finite_scores_and_spans_inside_of_it(name: str, text: str) -> None:
     spans = []
-    for score, start, end in shipped(name).pieces(text):
+    for score, start, end, _ in shipped(name).pieces(text):
         assert math.isfinite(score)
         assert 0 <= start < end <= len(text)
         assert any(letter.isalnum() for letter in text[start:end])
@@ -181,7 +181,9 @@ def test_a_long_sentence_in_two_scripts_is_read_from_its_beginning() -> None:
 
 
 def test_sentences_are_read_together_up_to_three() -> None:
-    pieces = [(start, end) for _, start, end in shipped("injection").pieces("A b. C d. E f. G h.")]
+    pieces = [
+        (start, end) for _, start, end, _ in shipped("injection").pieces("A b. C d. E f. G h.")
+    ]
     assert pieces[:3] == [(0, 4), (0, 9), (0, 14)]
     assert len(pieces) == 3 + 3 + 2 + 1
     assert max(sum(a <= start and end <= b for start, end, _ in units("A b. C d. E f. G h."))
@@ -560,7 +562,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def nothing(_: Classifier, text: str) -> Piece:
         given.append(text)
-        return Piece(-math.inf, 0, 0)
+        return Piece(-math.inf, 0, 0, 0)
 
     monkeypatch.setattr(Classifier, "surest", nothing)
     return given

@@ -1,0 +1,234 @@
+"""`pipeguard scan`: any text on the rules and the policy in force. Reads only, keeps nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeguard.core.finding import Action
+from pipeguard.core.trial import USUAL_KEY, Subject, Taken, Trial, judge
+from pipeguard.core.visible import visible
+from pipeguard.errors import InputError
+from pipeguard.options import WrapOptions
+from pipeguard.settings import load_wrap_policy
+from pipeguard.state.compiled import engines
+from pipeguard.waiting import COMPILING, told
+
+if TYPE_CHECKING:
+    from pipeguard.core.spots import Spot
+    from pipeguard.core.trial import Located
+
+STDIN = "-"
+BOM = "\ufeff"
+KEY_BYTES = 32
+MEBIBYTE = 2**20
+# Of a definition, what is blocked is left out of the list, and cannot be called.
+_WOULD = {
+    Action.ALLOW: "would pass",
+    Action.WARN: "would pass, with a warning",
+    Action.REDACT: "would pass with placeholders in place of what was found",
+    Action.BLOCK: "would be blocked",
+}
+
+
+@click.command("scan", short_help="Try any text on the rules and your policy.")
+@click.argument(
+    "file", metavar="FILE|-", type=click.Path(exists=True, dir_okay=False, allow_dash=True)
+)
+@click.option(
+    "--as",
+    "taken",
+    type=click.Choice([one.value for one in Taken]),
+    default=Taken.RESULT.value,
+    show_default=True,
+    help="What the text is judged as.",
+)
+@click.option("--tool", metavar="NAME", help="The tool that it comes from or goes to.")
+@click.option("--server", metavar="NAME", help="The server, for a policy that names some.")
+@click.option(
+    "--key",
+    metavar="NAME",
+    default=USUAL_KEY,
+    show_default=True,
+    help="With --as arguments: what the argument is called that a plain text stands in.",
+)
+@click.option(
+    "--policy",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Use this policy instead of your own.",
+)
+@click.option(
+    "--fail-on",
+    type=click.Choice(["block", "warn"]),
+    default="block",
+    show_default=True,
+    help="What the exit code 1 is for: what would be blocked or redacted, or warnings too.",
+)
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+def command(  # noqa: PLR0913  one for each option
+    *,
+    file: str,
+    taken: str,
+    tool: str | None,
+    server: str | None,
+    key: str,
+    policy: str | None,
+    fail_on: str,
+    as_json: bool,
+) -> None:
+    """Judge FILE, or standard input (-), as `wrap` would, and say what would happen to it.
+
+    As a result, a text is what a tool returns; as arguments, what it is called with; as a
+    definition, its description. JSON is taken for what it is: a result with its content, an
+    object of arguments, one tool or a list of them, or a whole message of each kind. Other JSON
+    is text. Rules, views and policy are those of `wrap`; pins and what other calls brought are
+    left aside. Secrets are masked. A rule that speaks often is told a few times.
+
+    \b
+    Examples:
+      pipeguard scan page.html
+      git diff | pipeguard scan - --as arguments --tool write_file --key content
+      pipeguard scan tools.json --as definition --json
+
+    \b
+    Exit codes:
+      0  it would pass; there may be warnings
+      1  some of it would be blocked or redacted; with --fail-on warn, or warned of
+      2  it cannot be read, is no text, or is larger than a message may be
+      3  the scan engine is missing
+    """  # noqa: D301  click reads the mark
+    given = WrapOptions((), {} if policy is None else {"--policy": policy}, {}, [])
+    rules = load_wrap_policy(given)
+    text = _text(file, rules.limits.frame_bytes)
+    with told(COMPILING):
+        compiled = engines()
+    with told(f"judging {_size(len(text))}, which takes some seconds"):
+        subject = Subject(text, Taken(taken), tool, server, key)
+        trial = judge(compiled, rules, subject, os.urandom(KEY_BYTES), monotonic())
+    if as_json:
+        click.echo(json.dumps(_fields(file, taken, trial), indent=2))
+    else:
+        click.echo(_page(_name(file), trial))
+    least = Action.WARN if fail_on == "warn" else Action.REDACT
+    raise SystemExit(1 if trial.action >= least else 0)
+
+
+def _text(file: str, limit_bytes: int) -> str:
+    """What is to be judged.
+
+    Raises:
+        InputError: it cannot be read, is larger than a message may be, or is no text.
+    """
+    name = visible(_name(file))
+    try:
+        if file != STDIN:
+            with Path(file).open("rb") as stream:
+                data = stream.read(limit_bytes + 1)
+        elif sys.stdin is None:
+            raise InputError("standard input is closed.")
+        else:
+            data = sys.stdin.buffer.read(limit_bytes + 1)
+    except OSError as error:
+        raise InputError(f"{name} cannot be read: {error.strerror}.") from None
+    if len(data) > limit_bytes:
+        raise InputError(
+            f"{name} is larger than {_size(limit_bytes)}, and no message of that size passes"
+            " `wrap`.\n  Scan a part of it, or change `limits.frame` in the policy."
+        )
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{name} is no text in UTF-8: the byte {data[error.start]:#04x} at {error.start} is"
+            " none.\n  Scan its text instead, or what a tool makes of it."
+        ) from None
+    if "\0" in text:
+        raise InputError(
+            f"{name} is no text: it holds a byte 0 at {data.index(0)}.\n"
+            "  Scan its text instead, or what a tool makes of it."
+        )
+    return text.removeprefix(BOM)
+
+
+def _name(file: str) -> str:
+    return "standard input" if file == STDIN else file
+
+
+def _size(count: int) -> str:
+    return f"{count / MEBIBYTE:.1f} MiB" if count >= MEBIBYTE // 10 else f"{count} bytes"
+
+
+def _fields(file: str, taken: str, trial: Trial) -> dict[str, object]:
+    return {
+        "file": file,
+        "as": taken,
+        "read_as": trial.read_as,
+        "action": trial.action.name.lower(),
+        "findings": [_finding_fields(one) for one in trial.findings],
+    }
+
+
+def _finding_fields(located: Located) -> dict[str, object]:
+    found = located.finding
+    return {
+        "rule": found.rule,
+        "action": found.action.name.lower(),
+        "severity": found.severity.name.lower(),
+        "confidence": found.confidence.name.lower(),
+        "place": found.place,
+        "view": found.view,
+        "start": None if located.start is None else located.start._asdict(),
+        "end": None if located.end is None else located.end._asdict(),
+        "excerpt": visible(found.excerpt),
+        "note": found.note,
+    }
+
+
+def _page(name: str, trial: Trial) -> str:
+    head = f"{visible(name)}, read as {trial.read_as}: {_WOULD[trial.action]}."
+    if not trial.findings:
+        return f"{head} Nothing was found."
+    rows = [_row(one) for one in trial.findings]
+    titles = ("does", "rule", "severity", "confidence", "where", "view")
+    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    lines = [head, "", _columns(titles, widths)]
+    for located, row in zip(trial.findings, rows, strict=True):
+        action, rest = row[0].ljust(widths[0]), _columns(row[1:], widths[1:])
+        stops = located.finding.action >= Action.REDACT
+        lines.append(f"{click.style(action, fg='red' if stops else 'yellow')}  {rest}")
+        words = located.finding.excerpt or located.finding.note
+        if words:
+            lines.append(f"{'':{widths[0]}}  {visible(words)}")
+    lines += ["", "What a rule is for, and what to do:"]
+    lines += [f"  pipeguard explain {rule}" for rule in dict.fromkeys(row[1] for row in rows)]
+    return "\n".join(lines)
+
+
+def _row(located: Located) -> tuple[str, ...]:
+    found = located.finding
+    return (
+        found.action.name.lower(),
+        found.rule,
+        found.severity.name.lower(),
+        found.confidence.name.lower(),
+        _where(located.start, located.end) or found.place,
+        found.view,
+    )
+
+
+def _where(start: Spot | None, end: Spot | None) -> str:
+    """As an editor has it: line and column, from 1."""
+    if start is None:
+        return ""
+    return f"{start.line}:{start.column}" + ("" if end is None else f"-{end.line}:{end.column}")
+
+
+def _columns(cells: tuple[str, ...], widths: list[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()

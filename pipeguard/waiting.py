@@ -1,0 +1,34 @@
+"""Says what takes so long, once it does: a person who waits wonders."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+
+from pipeguard.log import say
+
+TYPE_CHECKING = False  # as typing.TYPE_CHECKING
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Iterator
+else:
+    import _signal as signal  # its Python half makes enums, which costs 3 ms
+
+PATIENCE_SECONDS = 1.0
+COMPILING = "compiling the rules, once after each change (a few seconds)"
+
+
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """Say on stderr what is being done, if it takes more than a second; in the main thread only."""
+    if sys.platform == "win32":
+        yield
+        return
+    # By an alarm and not by a thread: processes are forked for compiling.
+    before = signal.signal(signal.SIGALRM, lambda _number, _frame: say(what))
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before or signal.SIG_DFL)

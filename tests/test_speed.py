@@ -1,0 +1,91 @@
+"""What rules cost: measured, and told where it is too much. No time is asserted."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from pipeguard import speed
+from pipeguard.core.places import Surface
+from pipeguard.core.plans import build, loaded
+from pipeguard.core.rules import Rule, load_pack
+from pipeguard.core.scan import Engine
+from pipeguard.rulebook import load_rules, model
+from pipeguard.speed import Cost, Share, costs, samples
+from pipeguard.state.compiled import engines
+
+PACK = r"""
+pack: mine
+about: Rules of several costs.
+defaults: {severity: high, confidence: high, surfaces: [to-client], why: It is a test., fix: None.}
+rules:
+- {id: rare, title: A rare word, pattern: 'xyzzy-[0-9]{3}', matches: [xyzzy-123], passes: [xyzzy]}
+- id: common
+  title: A common word
+  pattern: 'e[a-z ]{1,40}xyzzy'
+  sign: e
+  matches: [the xyzzy]
+  passes: [the word]
+"""
+
+
+def measured(rules: Sequence[Rule]) -> dict[str, Cost]:
+    homes = [Engine(rules, one, loaded(build(rules, one, model)), model) for one in Surface]
+    return {cost.rule: cost for cost in costs(rules, homes, engines())}
+
+
+@pytest.fixture(scope="module")
+def own() -> dict[str, Cost]:
+    return measured(load_pack(PACK, "mine.yaml"))
+
+
+def test_the_texts_are_there_and_innocent_of_size() -> None:
+    assert list(samples()) == list(speed.KINDS)
+    for blocks in samples().values():
+        assert sum(map(len, blocks)) > speed.TEXT_BYTES // 2
+        b"".join(blocks).decode("utf-8", "ignore")
+
+
+def test_every_rule_is_measured_over_every_kind(own: dict[str, Cost]) -> None:
+    for cost in own.values():
+        assert list(cost.kinds) == list(speed.KINDS)
+        assert all(0 < one.confirming < one.seconds for one in cost.kinds.values())
+        assert cost.worst == max(one.share for one in cost.kinds.values())
+
+
+def test_false_candidates_are_counted_and_told(own: dict[str, Cost]) -> None:
+    prose = own["mine.common"].kinds["prose"]
+    assert prose.false == prose.candidates == prose.blocks
+    assert "`sign`" in "".join(own["mine.common"].warnings)
+    assert own["mine.rare"].kinds["prose"].candidates == 0
+
+
+def test_a_rule_with_a_model_is_measured_too() -> None:
+    compiled = engines()
+    reading = [rule for rule in load_rules() if rule.model]
+    assert reading
+    found = list(costs(reading, compiled, compiled))
+    assert [cost.rule for cost in found] == [rule.id for rule in reading]
+
+
+def test_rules_of_what_arguments_do_are_left_out() -> None:
+    compiled = engines()
+    acting = [rule for rule in load_rules() if rule.id == "commands.delete-root"]
+    assert list(costs(acting, compiled, compiled)) == []
+
+
+@pytest.mark.parametrize(
+    ("confirming", "is_model", "told"),
+    [
+        (0.0, False, "begin its pattern"),
+        (0.9, False, "its own expression"),
+        (0.9, True, "the gate"),
+    ],
+)
+def test_what_is_slow_is_told_with_what_to_do(confirming: float, is_model: bool, told: str) -> None:
+    rule = load_pack(PACK, "mine.yaml")[0]._replace(model="a.model" if is_model else "")
+    kinds = {"prose": Share(1.0, confirming, 0.9, 0, 0, 16)}
+    warnings = list(speed._warnings(rule, kinds))
+    assert len(warnings) == 1
+    assert warnings[0].startswith("takes 90% over prose of a pass: ")
+    assert told in warnings[0]
+    assert list(speed._warnings(rule, {"prose": Share(1.0, 0.0, 0.01, 0, 0, 16)})) == []
