@@ -18,6 +18,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.core.blocks import BLOCK_BYTES
+from pipeguard.core.candidates import MAX_MATCHES_PER_RULE
 from pipeguard.core.digest import sha256
 from pipeguard.core.places import Surface
 from pipeguard.core.plan import Plan, make
@@ -25,7 +26,6 @@ from pipeguard.core.proof import USUAL_PLACE, frame_value
 from pipeguard.core.reader import READ_BYTES, READ_SHARE
 from pipeguard.core.residents import home
 from pipeguard.core.rules import View
-from pipeguard.core.scan import MAX_MATCHES_PER_RULE
 
 if TYPE_CHECKING:
     from pipeguard.core.guard import Engines

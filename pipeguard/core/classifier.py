@@ -307,7 +307,8 @@ def _add_unit(text: str, start: int, end: int, found: list[tuple[int, int, int]]
     for first in range(0, len(words), STEP):
         after = words[first + PIECE] if first + PIECE < len(words) else len(unit)
         # Pieces overlap, and are not read together with what follows.
-        found.append((start + words[first], start + after, MAX_WORDS))
+        begin = words[first] if first else 0
+        found.append((start + begin, start + after, MAX_WORDS))
         if after == len(unit):
             break
 
@@ -326,6 +327,9 @@ class Classifier:
         self._weights = memoryview(base64.b85decode(document["weights"])).cast("b")
         if len(self._weights) != WEIGHTS or len(document["families"]) > MAX_FAMILIES:
             raise ValueError("weights of another form")
+        numbers = [number for listed in document["stems"].values() for number in listed]
+        if max(numbers, default=0) >= len(document["families"]) or min(numbers, default=0) < 0:
+            raise ValueError("a stem of no family")
         self._scale: float = document["scale"]
         self._bias: float = document["bias"]
         self.opening = [(str(word), int(weight)) for word, weight in document["anchors"]]

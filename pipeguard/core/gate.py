@@ -80,15 +80,16 @@ def _pattern(word: str) -> str:
 
 
 def _part(word: str, *, last: bool) -> str:
-    if _IDEOGRAPH.match(word):
-        return re.escape(word)
     letters = word.removesuffix("*")
-    if letters.isascii():
-        return rf"\b{letters}" + _ending(letters == word, last)
-    first = letters[0]
+    if _IDEOGRAPH.match(word) or letters.isascii():
+        plain = re.escape(letters)
+        return plain if _IDEOGRAPH.match(word) else rf"\b{plain}" + _ending(letters == word, last)
+    # The engine ignores the case of ASCII letters only.
+    forms = "|".join(
+        dict.fromkeys(map(re.escape, (letters, letters.capitalize(), letters.upper())))
+    )
     ending = "" if letters == word or last else r"(?:[a-z]|[\x80-\xff]){0,32}"
-    begin = first if first.isascii() else f"(?:{first}|{first.upper()})"
-    return begin + letters[1:] + ending
+    return f"(?:{'|'.join(map(re.escape, forms))}){ending}"
 
 
 def _ending(whole: bool, last: bool) -> str:  # noqa: FBT001
@@ -181,6 +182,11 @@ class Gate:
                     total -= weights[gone]
                 first += 1
             if total < least:
+                continue
+            last = found[-1] if found else None
+            is_dense = total >= 2 * least
+            if last and is_dense and hits[first][0] <= last[1] and end - last[0] <= MOST_BYTES:
+                found[-1] = (last[0], end, max(last[2], total))
                 continue
             start, weight = self._together(hits[first : index + 1], data)
             if weight >= least:

@@ -51,8 +51,9 @@ def build(
     groups |= {len(Cue): private, len(Cue) + len(private): others}
     acting = [(rule.pattern, rule.ignore_case) for rule in chosen if View.ACTS in rule.views]
     squeezed = list(filter(itemgetter(0), map(squeezed_pattern, chosen)))
-    opening = [classifier(rule, models).opening for rule in chosen if rule.model]
-    gate = gates.make(opening[0]) if opening else b""
+    reading = [classifier(rule, models) for rule in chosen if rule.model]
+    opening = {word: weight for one in reading for word, weight in one.opening}
+    gate = gates.make(opening.items()) if opening else b""
     return make(groups), make({0: squeezed}), make({0: acting}), gate
 
 

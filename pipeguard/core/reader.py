@@ -16,7 +16,7 @@ from pipeguard.core.gate import Gate
 
 # Of one message, what is read of the stretches whose words are worth it, the heaviest first: in a
 # long text some words stand together by chance.
-READ_BYTES, READ_SHARE = 20_480, 96
+READ_BYTES, READ_SHARE = 32_768, 64
 ENOUGH_WORDS, SHORT = 10, 0.1  # of fewer words, more is asked: so many logits for each
 ABOUT = 1.5  # logits that a text loses which is about attacks
 
@@ -36,12 +36,17 @@ class Order(NamedTuple):
 
 
 class Reader:
-    """What was read of one message."""
+    """What was read of one message.
+
+    Attributes:
+        unread: True where more was worth reading than is read of one message.
+    """
 
     def __init__(self, length: int) -> None:
         """Begin with a message of so many bytes."""
         self._left = READ_BYTES + length // READ_SHARE
         self._read: set[bytes] = set()
+        self.unread = False
 
     def orders(
         self, gate: Gate, classifier: Classifier, data: bytes, low: int, high: int
@@ -59,6 +64,7 @@ class Reader:
             self._read.add(words)
             self._left -= len(words)
             if self._left < 0:
+                self.unread = True
                 return
             text = words.decode("utf-8", "replace")
             piece = classifier.surest(text)

@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from pipeguard.core import folding, views
 from pipeguard.core.blocks import BLOCK_BYTES, blocks
-from pipeguard.core.checks import NAME_CHECK, Check, placeholder, run
+from pipeguard.core.candidates import ask, digits_of, most, secret_span
+from pipeguard.core.checks import Check, placeholder
 from pipeguard.core.classifier import Classifier
 from pipeguard.core.cues import SQUEEZED_CUES, Cue
 from pipeguard.core.decoding import Budget, Decoded
@@ -30,13 +31,11 @@ from pipeguard.core.plans import Models, Plans, classifier
 from pipeguard.core.reader import Order, Reader
 from pipeguard.core.residents import Residents, squeezed_pattern
 from pipeguard.core.rules import Rule, View
-from pipeguard.core.surroundings import in_placeholder, is_quoted, named, touched
+from pipeguard.core.surroundings import in_placeholder, is_quoted, touched
 from pipeguard.core.text import Text
 from pipeguard.core.uses import Uses
 
 TAIL_BYTES = 4096  # of an open tail that is looked at beyond the block
-MAX_MATCHES_PER_RULE = 8  # in one message; more would say nothing new
-MAX_PRIVATE_PER_RULE = 64  # of what may be taken out, which is done for each
 AGAIN_BYTES = 4096  # after a number that has its name before it, in which more may follow
 # What `re` may be given for one message beside its own length, about 50 ns a byte; what one match
 # costs to look at, in the same coin. Beyond it a message is unscannable.
@@ -141,7 +140,9 @@ class Engine:
         tool = _tool(value) if self.keyed else None
         scan = _Scan(self, Subject(text, place_of, self.keyed, Uses(text, tool)), surface)
         scan.run()
-        return Seen(scan.matches, scan.budget.spent or scan.unread, scan.exhausted)
+        return Seen(
+            scan.matches, scan.budget.spent or scan.unread or scan.reader.unread, scan.exhausted
+        )
 
     def _is_plainly_clean(self, text: Text) -> bool:
         """True for a short text in which no pattern and no cue stands: most of all texts."""
@@ -323,7 +324,7 @@ class _Scan:
     def spans(self, data: bytes) -> list[tuple[int, int, Rule]]:
         """The matches of a text as it is: start, end, rule."""
         return [
-            (*_secret_span(match), rule)
+            (*secret_span(match), rule)
             for low, high in blocks(len(data))
             for rule in self.engine.look(data[low:high], squeezed=False)[1]
             for match in self._confirmed(rule, data, low, high + TAIL_BYTES, squeezed=False)
@@ -353,7 +354,7 @@ class _Scan:
             for rule in hits:
                 if view not in rule.views or self.surface not in rule.surfaces:
                     continue
-                if self._per_rule.get(rule.id, 0) >= _most(rule):
+                if self._per_rule.get(rule.id, 0) >= most(rule):
                     continue
                 for first, last in origin.busy(rule, low, high):
                     tail = TAIL_BYTES if last == high else 0
@@ -377,7 +378,8 @@ class _Scan:
                     break
 
     def _judged(self, rule: Rule, data: bytes, order: Order, origin: Origin) -> None:
-        start, end, confidence = order
+        start, end = order.start, order.end
+        confidence = min(order.confidence, rule.confidence)
         key = (rule.id, data[start:end])
         if self._seen.get(key, (-1, 0))[0] >= confidence:
             return
@@ -436,7 +438,7 @@ class _Scan:
             known, looks = self._seen.get(key, (-1, 0))
             if known >= Confidence.HIGH or looks >= MAX_LOOKS:
                 continue
-            start, end = _secret_span(match)
+            start, end = secret_span(match)
             confidence = self._confidence(rule, data, match, view)
             if confidence is None:
                 self._seen[key] = (Confidence.HIGH, 0)  # it is none wherever it stands
@@ -452,9 +454,9 @@ class _Scan:
             self._seen[key] = (confidence, looks + 1)
             self.matches.append(found)
             if rule.several:
-                self._values.setdefault(rule.id, set()).add(_digits_of(data[start:end]))
+                self._values.setdefault(rule.id, set()).add(digits_of(data[start:end]))
             self._per_rule[rule.id] = self._per_rule.get(rule.id, 0) + 1
-            if self._per_rule[rule.id] >= _most(rule):
+            if self._per_rule[rule.id] >= most(rule):
                 return
 
     def _confirmed(
@@ -486,13 +488,13 @@ class _Scan:
         self, rule: Rule, data: bytes, match: re.Match[bytes], view: View
     ) -> Confidence | None:
         """How sure a match is after its checks; None where it is none."""
-        start, end = _secret_span(match)
+        start, end = secret_span(match)
         secret = data[start:end]
         if rule.is_private and (in_placeholder(data, start, end) or published(secret)):
             return None
-        if any(_ask(spec, data, match, secret) is not Check.HOLDS for spec in rule.require):
+        if any(ask(spec, data, match, secret) is not Check.HOLDS for spec in rule.require):
             return None
-        results = [_ask(spec, data, match, secret) for spec in rule.check]
+        results = [ask(spec, data, match, secret) for spec in rule.check]
         if Check.HOLDS in results:
             return Confidence.HIGH
         if rule.placeholders and placeholder(secret):
@@ -517,23 +519,3 @@ def _tool(value: JsonValue) -> str | None:
 def _taken(cued: dict[Cue, list[folding.Range]]) -> list[folding.Range]:
     """The ranges of what may be squeezed; of two cues, one is that of an encoding as well."""
     return [found for cue in SQUEEZED_CUES for found in cued.get(cue, ())]
-
-
-def _secret_span(match: re.Match[bytes]) -> tuple[int, int]:
-    if "secret" in match.re.groupindex and match.start("secret") >= 0:
-        return match.span("secret")
-    return match.span()
-
-
-def _most(rule: Rule) -> int:
-    return MAX_PRIVATE_PER_RULE if rule.is_private else MAX_MATCHES_PER_RULE
-
-
-def _ask(spec: str, data: bytes, match: re.Match[bytes], secret: bytes) -> Check:
-    """What a check says of a secret, or of its name where it asks for that."""
-    return run(spec, named(data, match) if spec.startswith(NAME_CHECK) else secret)
-
-
-def _digits_of(value: bytes) -> bytes:
-    """A number without what is written between its groups."""
-    return re.sub(rb"[ .\-/]", b"", value).upper()

@@ -1,0 +1,34 @@
+"""What an expression found, before it is known what it is worth."""
+
+from __future__ import annotations
+
+import re
+
+from pipeguard.core.checks import NAME_CHECK, Check, run
+from pipeguard.core.rules import Rule
+from pipeguard.core.surroundings import named
+
+MAX_MATCHES_PER_RULE = 8  # in one message; more would say nothing new
+MAX_PRIVATE_PER_RULE = 64  # of what may be taken out, which is done for each
+
+
+def secret_span(match: re.Match[bytes]) -> tuple[int, int]:
+    """Where the secret in a match stands: the group of that name, or all of it."""
+    if "secret" in match.re.groupindex and match.start("secret") >= 0:
+        return match.span("secret")
+    return match.span()
+
+
+def most(rule: Rule) -> int:
+    """How often a rule is told in one message."""
+    return MAX_PRIVATE_PER_RULE if rule.is_private else MAX_MATCHES_PER_RULE
+
+
+def ask(spec: str, data: bytes, match: re.Match[bytes], secret: bytes) -> Check:
+    """What a check says of a secret, or of its name where it asks for that."""
+    return run(spec, named(data, match) if spec.startswith(NAME_CHECK) else secret)
+
+
+def digits_of(value: bytes) -> bytes:
+    """A number without what is written between its groups."""
+    return re.sub(rb"[ .\-/]", b"", value).upper()
