@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_right
+from itertools import accumulate
 from operator import itemgetter
 
 BLOCK = 4096  # bytes folded at a time: a block of plain ASCII is passed over
 MAX_FOLDS = 70_000  # characters remembered: more than any text has, fewer than there are
+MOST_BLOCKS = 16  # of which the letters are remembered
 MAX_EXPANSION = 6  # letters that one is folded to: two ligatures of whole phrases have more
 
 Range = tuple[int, int]
@@ -73,15 +75,23 @@ def fold(data: bytes) -> tuple[bytes, list[Range]]:
     Returns:
         The folded text, and the ranges of it that differ; none where nothing does.
     """
+    folded, changed, _ = fold_and_back(data)
+    return folded, changed
+
+
+def fold_and_back(data: bytes) -> tuple[bytes, list[Range], Unfolding]:
+    """The same, and the way back."""
     if data.isascii():
-        return data, []
+        return data, [], Unfolding(data, [(0, 0, False)])
     blocks: list[bytes] = []
     changed: list[Range] = []
+    table: list[tuple[int, int, bool]] = []
     start = length = 0
     while start < len(data):
         end = _boundary(data, start + BLOCK)
         block = data[start:end]
         folded = block if block.isascii() else _fold_block(block)
+        table.append((length, start, folded != block))
         if folded != block:
             if changed and changed[-1][1] == length:
                 changed[-1] = (changed[-1][0], length + len(folded))
@@ -89,18 +99,32 @@ def fold(data: bytes) -> tuple[bytes, list[Range]]:
                 changed.append((length, length + len(folded)))
         blocks.append(folded)
         start, length = end, length + len(folded)
-    return b"".join(blocks), changed
+    return b"".join(blocks), changed, Unfolding(data, table)
+
+
+class _Sizes(dict[str, int]):
+    """How many bytes each character is folded to; found when first asked."""
+
+    def __missing__(self, character: str) -> int:
+        if len(self) > MAX_FOLDS:
+            self.clear()
+        size = self[character] = len(character.translate(_folds).encode("utf-8"))
+        return size
+
+
+_sizes = _Sizes()
 
 
 class Unfolding:
-    """The way back from a folded text to the one that it was folded from; found when asked."""
+    """The way back from a folded text to the one that it was folded from."""
 
-    __slots__ = ("_data", "_table")
+    __slots__ = ("_blocks", "_data", "_table")
 
-    def __init__(self, data: bytes) -> None:
-        """Know the text before it was folded."""
+    def __init__(self, data: bytes, table: list[tuple[int, int, bool]]) -> None:
+        """Know a text, and of each block where it stands folded, where here, and if it differs."""
         self._data = data
-        self._table: list[tuple[int, int]] = []  # of each block: where in the folded, where here
+        self._table = table
+        self._blocks: dict[int, tuple[str, list[int]]] = {}
 
     def span(self, start: int, end: int) -> Range:
         """Where a stretch of at least a byte stands: from its first character to its last."""
@@ -108,34 +132,26 @@ class Unfolding:
 
     def _at(self, place: int) -> Range:
         """The bytes of the character that a byte of the folded text comes from."""
-        data = self._data
-        if not self._table:
-            self._read()
         number = bisect_right(self._table, place, key=itemgetter(0)) - 1
-        folded_at, low = self._table[number]
-        high = _boundary(data, low + BLOCK)
-        if data[low:high].isascii():
-            return min(low + place - folded_at, len(data)), min(low + place - folded_at + 1, high)
-        letters = data[low:high].decode("utf-8", "replace")
-        first, last = 0, len(letters)  # of letters, which fold to no more than stands before
-        while last - first > 1:
-            middle = (first + last) // 2
-            if len(_fold_block(letters[:middle].encode("utf-8"))) > place - folded_at:
-                last = middle
-            else:
-                first = middle
-        begin = low + len(letters[:first].encode("utf-8"))
-        return begin, begin + len(letters[first:last].encode("utf-8"))
+        folded_at, at, changed = self._table[number]
+        if not changed:
+            start = min(at + place - folded_at, len(self._data))
+            return start, min(start + 1, len(self._data))
+        letters, ends = self._block(at)
+        index = min(bisect_right(ends, place - folded_at), len(letters) - 1)
+        start = at + len(letters[:index].encode("utf-8"))
+        return start, start + len(letters[index].encode("utf-8"))
 
-    def _read(self) -> None:
-        length = start = 0
-        while start < len(self._data):
-            self._table.append((length, start))
-            end = _boundary(self._data, start + BLOCK)
-            block = self._data[start:end]
-            length += len(block if block.isascii() else _fold_block(block))
-            start = end
-        self._table = self._table or [(0, 0)]
+    def _block(self, at: int) -> tuple[str, list[int]]:
+        """The letters of a block, and where each ends in it once folded, in bytes."""
+        found = self._blocks.get(at)
+        if found is None:
+            if len(self._blocks) >= MOST_BLOCKS:  # rules ask for the same, one after the other
+                self._blocks.clear()
+            letters = self._data[at : _boundary(self._data, at + BLOCK)].decode("utf-8", "replace")
+            found = letters, list(accumulate(map(_sizes.__getitem__, letters)))
+            self._blocks[at] = found
+        return found
 
 
 def _boundary(data: bytes, end: int) -> int:

@@ -269,10 +269,8 @@ class _Scan:
         squeezable = _taken(cued)
         acting = {cue for cue in _OF_ARGUMENTS if cued.pop(cue, None)}
         self._decode(data, cued, Origin(self.subject, ""), LEVELS)
-        folded, changed = folding.fold(data)
-        way = None
+        folded, changed, way = folding.fold_and_back(data)
         if changed:
-            way = folding.Unfolding(data)
             origin = Origin(self.subject, "folded", whole=True, unfolding=way)
             cued = self._pass(folded, View.FOLDED, origin, changed)
             squeezable += _taken(cued)
@@ -287,7 +285,7 @@ class _Scan:
             self._join()
             return
         for low, high in folding.merged(squeezable):
-            self._squeeze(folded, low, high, way)
+            self._squeeze(folded, low, high, way if changed else None)
         if self.text.is_several and len(data) <= JOINED_BYTES:
             # A word that is cut in two by the end of a content block.
             self._pass(self.text.joined(), View.JOINED, Origin(self.subject, "joined", joined=True))
@@ -400,9 +398,8 @@ class _Scan:
         inner = Origin(self.subject, "", whole=origin.whole, outer=origin, parts=parts)
         decoded = parts.data
         cued = self._pass(decoded, View.DECODED, inner)
-        folded, changed = folding.fold(decoded)
+        folded, changed, way = folding.fold_and_back(decoded)
         if changed:
-            way = folding.Unfolding(decoded)
             origin = Origin(self.subject, "", outer=inner, unfolding=way)
             self._pass(folded, View.DECODED, origin, changed)
         if levels > 1:

@@ -1,26 +1,35 @@
 """Folded texts, and the way back from them."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core.folding import BLOCK, Unfolding, fold
+from pipeguard.core.folding import BLOCK, fold, fold_and_back
 from pipeguard.core.message import JsonValue
 from pipeguard.core.places import Surface
 from pipeguard.state.compiled import engines
 
-letters = st.text("ab \u200b\u00e9\u0435\uff41\ufb01\U0001d400", min_size=1, max_size=60)
+letters = st.text("ab \u2019\u200b\u00e9\u0435\uff41\ufb01\U0001d400", min_size=1, max_size=60)
 
 
 @given(letters, letters)
 def test_what_stands_behind_a_character_is_found_again(before: str, after: str) -> None:
     for pad in ("", "a" * BLOCK, "\u200b" * BLOCK):
         data = (pad + before + "#" + after).encode()
-        start, end = Unfolding(data).span(fold(data)[0].index(b"#"), fold(data)[0].index(b"#") + 1)
+        folded, changed, way = fold_and_back(data)
+        assert (folded, changed) == fold(data)
+        at = folded.index(b"#")
+        start, end = way.span(at, at + 1)
         assert data[start:end] == b"#"
 
 
-def test_an_empty_text_has_a_way_back() -> None:
-    assert Unfolding(b"").span(0, 0)[0] == 0
+@pytest.mark.parametrize("text", ["", "abc", "\u200b", "\uff41" * 3 * BLOCK])
+def test_there_is_a_way_back_from_every_place(text: str) -> None:
+    data = text.encode()
+    folded, _, way = fold_and_back(data)
+    for place in (0, len(folded) // 2, len(folded)):
+        start, end = way.span(place, place)
+        assert 0 <= start <= end <= len(data)
 
 
 def test_what_folds_to_nothing_does_not_move_a_finding_into_another_string() -> None:
