@@ -11,6 +11,7 @@ import re
 from enum import Enum
 from functools import lru_cache
 
+from pipeguard.core.message import JsonValue
 from pipeguard.core.places import Path
 
 
@@ -199,3 +200,10 @@ def _said(  # noqa: PLR0911  a table of names, each with its own exception
 @lru_cache(maxsize=512)
 def _words(name: str) -> frozenset[str]:
     return frozenset(word.lower() for word in _WORD.findall(name[:128]))
+
+
+def called_tool(value: JsonValue) -> str | None:
+    """The tool that a message calls."""
+    params = value.get("params") if isinstance(value, dict) else None
+    name = params.get("name") if isinstance(params, dict) else None
+    return name if isinstance(name, str) else None

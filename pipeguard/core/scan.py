@@ -30,6 +30,7 @@ from pipeguard.core.plan import secret_of
 from pipeguard.core.plans import Models, Plans, classifier
 from pipeguard.core.reader import Order, Reader
 from pipeguard.core.residents import Residents, squeezed_pattern
+from pipeguard.core.roles import called_tool
 from pipeguard.core.rules import Rule, View
 from pipeguard.core.surroundings import in_placeholder, is_quoted, touched
 from pipeguard.core.text import Text
@@ -137,7 +138,7 @@ class Engine:
         text = Text(value, keyed=self.keyed)
         if self._is_plainly_clean(text):
             return NOTHING
-        tool = _tool(value) if self.keyed else None
+        tool = called_tool(value) if self.keyed else None
         scan = _Scan(self, Subject(text, place_of, self.keyed, Uses(text, tool)), surface)
         scan.run()
         return Seen(
@@ -504,13 +505,6 @@ class _Scan:
         if rule.quoted and (is_quoted(data, *match.span()) or is_example(data, *match.span())):
             confidence = lower(confidence)
         return confidence
-
-
-def _tool(value: JsonValue) -> str | None:
-    """The tool that a message calls."""
-    params = value.get("params") if isinstance(value, dict) else None
-    name = params.get("name") if isinstance(params, dict) else None
-    return name if isinstance(name, str) else None
 
 
 def _taken(cued: dict[Cue, list[folding.Range]]) -> list[folding.Range]:
