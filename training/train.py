@@ -49,11 +49,9 @@ SEED = 20261120
 FOLDS = 5
 NATURAL = 40_000  # pieces of what is installed
 QUIET_WEIGHT = 2.0  # of an installed piece that looks like an attack, against 1 of any other text
-# What quotes attacks, word for word, is known by its form and its topic (core/discussion.py).
-QUOTING, QUOTING_WEIGHT = "security-writing", 0.25
 # Of innocent texts that look like attacks, the share that scores more than what is only warned of,
 # and than what is blocked. Definitions speak to the model by nature, so few are blocked by others.
-SHARES = {"injection": (0.024, 0.012), "poisoning": (0.04, 0.017)}
+SHARES = {"injection": (0.029, 0.0135), "poisoning": (0.045, 0.022)}
 FEW = 3  # attacks: a word of no more opens no gate
 SHORT = 3  # letters: a shorter word costs more to find than it says
 LEAST = 10  # hundredths that a word of the gate weighs
@@ -303,9 +301,7 @@ def main(name: str, folders: tuple[Path, ...], *, report: bool) -> None:
     x = matrix([*own, *mixed, *calm])
     n, m, k = len(own), len(quiet), len(natural)
     y = np.r_[np.ones(2 * n), np.zeros(m + k)]
-    shares = [QUOTING_WEIGHT if t.kind == QUOTING else 1.0 for t in innocent]
-    owned = np.repeat(shares, [len(read_together(t.text)) for t in innocent])
-    weight = np.r_[np.ones(2 * n), owned, np.ones(k)]
+    weight = np.ones(len(y))
     group = np.array(
         [hash_of(t.text) for t in attacks] * 2
         + [hash_of(t.text) for t in innocent for _ in read_together(t.text)]
@@ -318,7 +314,6 @@ def main(name: str, folders: tuple[Path, ...], *, report: bool) -> None:
     owner = np.repeat(range(len(innocent)), [len(read_together(t.text)) for t in innocent])
     worst = np.full(len(innocent), -99.0)
     np.maximum.at(worst, owner, scores[2 * n : 2 * n + m])
-    worst = worst[[t.kind != QUOTING for t in innocent]]
     if report:
         tell(scores[:n], worst, scores[2 * n + m :], attacks)
     made = fit(x, y, weight)

@@ -384,6 +384,8 @@ class _Scan:
             return
         found = origin.located(rule, confidence, data, start, end)
         if found is not None:
+            if found.view == "percent":  # an address, without the words that it stands among
+                found = found._replace(confidence=lower(confidence))
             self._seen[key] = (confidence, 0)
             self.matches.append(found)
             if confidence is Confidence.HIGH:
