@@ -5,7 +5,7 @@ Knows a gate and a classifier; where a finding goes is for core.scan.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -49,9 +49,16 @@ class Reader:
         self.unread = False
 
     def orders(
-        self, gate: Gate, classifier: Classifier, data: bytes, low: int, high: int
+        self, gate: Gate, ask: Callable[[], Classifier], data: bytes, low: int, high: int
     ) -> Iterator[Order]:
         """The orders in a part of a text.
+
+        Args:
+            gate: tells what is worth reading.
+            ask: gives the classifier, when there is something to read.
+            data: a text.
+            low: where the part begins.
+            high: where it ends.
 
         Raises:
             EngineError: the engine failed.
@@ -66,6 +73,7 @@ class Reader:
             if self._left < 0:
                 self.unread = True
                 return
+            classifier = ask()
             text = words.decode("utf-8", "replace")
             piece = classifier.surest(text)
             if piece.score >= classifier.likely:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from copy import copy
+from functools import partial
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -370,8 +371,8 @@ class _Scan:
         for rule in self.engine.residents.classifying:
             if gate is None or self.surface not in rule.surfaces:
                 continue
-            classifier = self.engine.classifier(rule)
-            for order in self.reader.orders(gate, classifier, data, low, high):
+            given = partial(self.engine.classifier, rule)  # a model is read when one is needed
+            for order in self.reader.orders(gate, given, data, low, high):
                 self._judged(rule, data, order, origin)
                 if self._per_rule.get(rule.id, 0) >= _ENOUGH:
                     break
