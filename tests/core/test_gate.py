@@ -191,20 +191,7 @@ def test_a_word_at_the_beginning_of_a_sentence_is_found(language: str) -> None:
     assert opens(alone(*WRITTEN[language]), titled)
 
 
-@pytest.mark.parametrize(
-    "language",
-    [
-        pytest.param(
-            language,
-            marks=pytest.mark.xfail(
-                language in ("Russian", "German"),
-                reason="of letters that are not ASCII only the first is looked for as a capital",
-                strict=False,
-            ),
-        )
-        for language in WRITTEN
-    ],
-)
+@pytest.mark.parametrize("language", WRITTEN)
 def test_capitals_are_found(language: str) -> None:
     assert opens(alone(*WRITTEN[language]), said(language).upper())
 
