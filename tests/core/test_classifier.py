@@ -497,7 +497,7 @@ def test_what_opens_no_gate_needs_no_model() -> None:
     def none(name: str) -> bytes:
         raise AssertionError(name)
 
-    verdict = answered(reading(rule_for(written()), none), FILLER)
+    verdict = answered(reading(rule_for(written()), none), "7 4 9")
     assert verdict.action is Action.ALLOW
 
 
