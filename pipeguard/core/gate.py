@@ -85,11 +85,9 @@ def _part(word: str, *, last: bool) -> str:
         plain = re.escape(letters)
         return plain if _IDEOGRAPH.match(word) else rf"\b{plain}" + _ending(letters == word, last)
     # The engine ignores the case of ASCII letters only.
-    forms = "|".join(
-        dict.fromkeys(map(re.escape, (letters, letters.capitalize(), letters.upper())))
-    )
+    forms = dict.fromkeys((letters, letters.capitalize(), letters.upper()))
     ending = "" if letters == word or last else r"(?:[a-z]|[\x80-\xff]){0,32}"
-    return f"(?:{'|'.join(map(re.escape, forms))}){ending}"
+    return "(?:" + "|".join(map(re.escape, forms)) + ")" + ending
 
 
 def _ending(whole: bool, last: bool) -> str:  # noqa: FBT001

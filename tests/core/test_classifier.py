@@ -633,7 +633,7 @@ FEWEST = 20  # texts of a language, for a share to say something
 
 def orders() -> Iterable[tuple[str, str]]:
     for path in sorted(TEXTS.glob("attacks-*.jsonl")):
-        for line in path.read_text("utf-8").splitlines():
+        for line in path.read_text("utf-8").splitlines()[::6]:
             yield path.name.split("-")[1].removesuffix(".jsonl"), json.loads(line)["text"]
 
 
