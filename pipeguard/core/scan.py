@@ -62,6 +62,7 @@ class Seen(NamedTuple):
     unfinished: bool
 
 
+SHORT_BYTES = 80
 _ENOUGH = 2  # sure findings of a classifier in one message; more would say nothing new
 _CLASSIFIED = (View.TEXT, View.FOLDED, View.DECODED)
 _OF_ARGUMENTS = (Cue.ACTS, Cue.WINDOWS)
@@ -385,7 +386,8 @@ class _Scan:
             return
         found = origin.located(rule, confidence, data, start, end)
         if found is not None:
-            if found.view == "percent":  # an address, without the words that it stands among
+            # An address, without the words that it stands among.
+            if found.view == "percent" and end - start < SHORT_BYTES:
                 found = found._replace(confidence=lower(confidence))
             self._seen[key] = (confidence, 0)
             self.matches.append(found)
