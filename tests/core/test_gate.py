@@ -281,7 +281,7 @@ def test_a_gate_with_a_bit_turned_is_an_error_when_it_is_needed() -> None:
 
 def test_a_word_that_the_engine_does_not_take_is_an_error() -> None:
     with pytest.raises(EngineError, match="does not take the words of a gate"):
-        gates.make([("", 100)])
+        gates.make([("a" * 40_000, 100)])
 
 
 @pytest.mark.parametrize("weight", [-1, 256])
