@@ -23,7 +23,7 @@ from pipeguard.core.digest import sha256
 from pipeguard.core.places import Surface
 from pipeguard.core.plan import Plan, make
 from pipeguard.core.proof import USUAL_PLACE, frame_value
-from pipeguard.core.reader import READ_BYTES, READ_SHARE
+from pipeguard.core.reader import Reader
 from pipeguard.core.residents import home
 from pipeguard.core.rules import View
 
@@ -209,14 +209,9 @@ def _reading(rule: Rule, engine: Engine) -> _Work:
     def work(blocks: Sequence[bytes]) -> _Done:
         data = b"".join(blocks)
         found = engine.gate.stretches(data) if engine.gate is not None else []
-        left, false = READ_BYTES + len(data) // READ_SHARE, 0
         began = perf_counter()
-        for one in sorted(found, key=lambda one: -one.weight):
-            left -= one.end - one.start
-            if left < 0:
-                break
-            text = data[one.start : one.end].decode("utf-8", "replace")
-            false += classifier.surest(text).score < classifier.likely
+        read = Reader(len(data)).read(found, classifier, data)
+        false = sum(piece.score < classifier.likely for _, _, piece in read)
         seconds = perf_counter() - began
         return _Done(min(len(found), len(blocks)), min(false, len(blocks)), seconds)
 

@@ -31,14 +31,15 @@ from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
 from pipeguard.core.classifier import (
+    IDEOGRAPH,
+    LEAST_FEATURES,
     LETTERS,
-    MAX_UNITS,
-    MAX_WORDS,
     WEIGHTS,
     Features,
     Lexicon,
     features,
     plain,
+    read_together,
     units,
 )
 
@@ -134,14 +135,8 @@ def _content(path: Path) -> str:
 def spans(text: str) -> Iterator[tuple[int, int]]:
     """What is read together, as in `Classifier.pieces`."""
     found = units(text)
-    for index, (start, end, length) in enumerate(found):
-        yield start, end
-        count = length
-        for other in range(index + 1, min(index + MAX_UNITS, len(found))):
-            count += found[other][2]
-            if count > MAX_WORDS:
-                break
-            yield start, found[other][1]
+    for first, last, _ in read_together(found):
+        yield found[first][0], found[last][1]
 
 
 def whole(text: str, lexicon: Lexicon) -> Features:
@@ -163,7 +158,7 @@ def matrix(rows: Sequence[Features]) -> sp.csr_matrix:
     for row in rows:
         for group in row:
             indices += group
-            values += [1 / max(len(group), 8) ** 0.5] * len(group)
+            values += [1 / max(len(group), LEAST_FEATURES) ** 0.5] * len(group)
         starts.append(len(indices))
     made = sp.csr_matrix((values, indices, starts), shape=(len(rows), WEIGHTS))
     made.sum_duplicates()
@@ -255,7 +250,7 @@ def gate_words(text: str) -> set[str]:
     before, end = "", -1
     for match in _LETTERS.finditer(text):
         word = match[0]
-        if re.match(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]", word):
+        if IDEOGRAPH.match(word):
             found.update(word[i : i + n] for n in (2, 3) for i in range(len(word) - n + 1))
             before = ""
             continue
@@ -296,7 +291,7 @@ def main(name: str, folders: tuple[Path, ...], *, report: bool) -> None:
     others = [t.text for t in innocent] + natural[:4000]
     own = [whole(t.text, lexicon) for t in attacks]
     mixed = [whole(text, lexicon) for text in beside(attacks, others, chance)]
-    quiet = [text.text[a:b] for text in innocent for a, b in read_together(text.text)]
+    quiet = [text.text[a:b] for text in innocent for a, b in as_read(text.text)]
     calm = [whole(t, lexicon) for t in (*quiet, *natural)]
     x = matrix([*own, *mixed, *calm])
     n, m, k = len(own), len(quiet), len(natural)
@@ -304,14 +299,14 @@ def main(name: str, folders: tuple[Path, ...], *, report: bool) -> None:
     weight = np.ones(len(y))
     group = np.array(
         [hash_of(t.text) for t in attacks] * 2
-        + [hash_of(t.text) for t in innocent for _ in read_together(t.text)]
+        + [hash_of(t.text) for t in innocent for _ in as_read(t.text)]
         + [chance.randrange(FOLDS) for _ in natural]
     )
     scores = np.zeros(len(y))
     for fold in range(FOLDS):
         out = group == fold
         scores[out] = fit(x[~out], y[~out], weight[~out]).decision_function(x[out])
-    owner = np.repeat(range(len(innocent)), [len(read_together(t.text)) for t in innocent])
+    owner = np.repeat(range(len(innocent)), [len(as_read(t.text)) for t in innocent])
     worst = np.full(len(innocent), -99.0)
     np.maximum.at(worst, owner, scores[2 * n : 2 * n + m])
     if report:
@@ -355,7 +350,7 @@ def _texts(name: str) -> tuple[list[Text], list[Text]]:
     return attacks, innocent
 
 
-def read_together(text: str) -> list[tuple[int, int]]:
+def as_read(text: str) -> list[tuple[int, int]]:
     """A short text whole, a page piece by piece."""
     found = units(text)
     if sum(length for *_, length in found) <= PAGE_WORDS:

@@ -35,7 +35,7 @@ MAX_FAMILIES = 64
 WEIGHTS = BUCKETS + (5 + 2 * MAX_FAMILIES) * MAX_FAMILIES
 BEGINNING = 3  # words
 ADDRESS_WORDS = 8
-_LEAST = 8  # features; fewer count no more each
+LEAST_FEATURES = 8  # features; fewer count no more each
 
 # What stands for itself in no language: addresses and paths are one word each.
 _MASKED = re.compile(
@@ -46,7 +46,7 @@ _MARK = re.compile(r"[@/]|www\.|\.(?:example|test|invalid)\b")
 # Vowel signs of Devanagari are letters of their words; `\w` does not know them.
 LETTERS = r"[^\W\d_](?:[^\W\d_]|[\u0900-\u0903\u093a-\u094f\u0955-\u0957\u0962\u0963])*"
 _TOKEN = re.compile(LETTERS + r"|\d+|[<>\[\]{}#:!?`\"|=*_-]")
-_IDEOGRAPH = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+IDEOGRAPH = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _IDEOGRAPHS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
 _WORD = re.compile(r"[^\W_]")
 _SPACED = re.compile(r"\S+")
@@ -103,7 +103,7 @@ class Lexicon:
     def _add(self, stem: str, whole: bool, numbers: frozenset[int]) -> None:  # noqa: FBT001
         if " " in stem:
             self._several.setdefault(stem.partition(" ")[0], []).append((stem, numbers))
-        elif _IDEOGRAPH.match(stem):
+        elif IDEOGRAPH.match(stem):
             self._anywhere.setdefault(stem[0], []).append((stem, numbers))
         else:
             table = self._whole if whole else self._begin
@@ -128,7 +128,7 @@ class Lexicon:
         plainly = text.isascii()
         for match in _TOKEN.finditer(text):
             word = match[0]
-            if not plainly and _IDEOGRAPH.match(word):
+            if not plainly and IDEOGRAPH.match(word):
                 for index, letter in enumerate(word):
                     numbers = self._starting(self._anywhere, letter, text, match.start() + index)
                     if numbers:
@@ -272,7 +272,7 @@ def tokens(text: str) -> list[str]:
         return ["0" if word[0].isdigit() else word for word in words]
     found: list[str] = []
     for word in words:
-        if len(word) > 1 and _IDEOGRAPH.match(word):
+        if len(word) > 1 and IDEOGRAPH.match(word):
             found += [one + other for one, other in pairwise(word)]
         else:
             found.append("0" if word[0].isdigit() else word)
@@ -288,6 +288,18 @@ def units(text: str) -> list[tuple[int, int, int]]:
         start = match.end()
     _add_unit(text, start, len(text), found)
     return found
+
+
+def read_together(found: Sequence[tuple[int, int, int]]) -> Iterator[tuple[int, int, int]]:
+    """Each sentence alone, then with the next ones: the first, the last, and how many words."""
+    for first, (_, _, count) in enumerate(found):
+        yield first, first, count
+        together = count
+        for last in range(first + 1, min(first + MAX_UNITS, len(found))):
+            together += found[last][2]
+            if together > MAX_WORDS:
+                break
+            yield first, last, together
 
 
 def _add_unit(text: str, start: int, end: int, found: list[tuple[int, int, int]]) -> None:
@@ -345,24 +357,23 @@ class Classifier:
         """Read each sentence, and each few that stand together."""
         found = units(text)
         read = [features(text[start:end], self._lexicon) for start, end, _ in found]
-        for index, (start, end, length) in enumerate(found):
-            words, families = read[index]
-            yield Piece(self.score(words, families), start, end, length)
-            together = length
-            for other in range(index + 1, min(index + MAX_UNITS, len(found))):
-                together += found[other][2]
-                if together > MAX_WORDS:
-                    break
-                words |= read[other].words
-                families |= read[other].families
-                yield Piece(self.score(words, families), start, found[other][1], together)
+        words = families = frozenset[int]()
+        for first, last, count in read_together(found):
+            if first == last:
+                words, families = read[first]
+            else:
+                words |= read[last].words
+                families |= read[last].families
+            yield Piece(self.score(words, families), found[first][0], found[last][1], count)
 
     def score(self, words: frozenset[int], families: frozenset[int]) -> float:
         """How sure it is, in logits."""
         return self._bias + self._scale * (self._mean(words) + self._mean(families))
 
     def _mean(self, group: frozenset[int]) -> float:
-        return sum(map(self._weights.__getitem__, group)) / math.sqrt(max(len(group), _LEAST))
+        return sum(map(self._weights.__getitem__, group)) / math.sqrt(
+            max(len(group), LEAST_FEATURES)
+        )
 
 
 def load(content: bytes) -> Classifier:

@@ -14,7 +14,7 @@ from copy import copy
 from functools import partial
 from typing import Any, NamedTuple
 
-from pipeguard.core.classifier import MAX_UNITS
+from pipeguard.core.classifier import IDEOGRAPH, MAX_UNITS
 from pipeguard.core.plan import Database, apart, binding, together
 from pipeguard.errors import EngineError
 
@@ -25,7 +25,6 @@ SHORT_BYTES = 4096  # a text that is no longer is read for less: it costs no tim
 LONG_BYTES = 2**17  # in one that is longer, more words stand together by chance
 MOST_BYTES = 2048  # of stretches that meet; what goes on is another one
 _LETTERS_ALONE = 4  # of a word in another script, which is looked for inside of longer ones too
-_IDEOGRAPH = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 
 class Stretch(NamedTuple):
@@ -72,7 +71,7 @@ def _pattern(word: str) -> str:
     """What is looked for; empty for a word that would be found inside too many others."""
     parts = word.split(" ")
     alone = len(parts) == 1
-    if alone and not word.isascii() and len(word) < _LETTERS_ALONE and not _IDEOGRAPH.match(word):
+    if alone and not word.isascii() and len(word) < _LETTERS_ALONE and not IDEOGRAPH.match(word):
         return ""
     return r"[ \n]".join(
         [*(_part(part, last=False) for part in parts[:-1]), _part(parts[-1], last=True)]
@@ -81,9 +80,9 @@ def _pattern(word: str) -> str:
 
 def _part(word: str, *, last: bool) -> str:
     letters = word.removesuffix("*")
-    if _IDEOGRAPH.match(word) or letters.isascii():
+    if IDEOGRAPH.match(word) or letters.isascii():
         plain = re.escape(letters)
-        return plain if _IDEOGRAPH.match(word) else rf"\b{plain}" + _ending(letters == word, last)
+        return plain if IDEOGRAPH.match(word) else rf"\b{plain}" + _ending(letters == word, last)
     # The engine ignores the case of ASCII letters only.
     forms = dict.fromkeys((letters, letters.capitalize(), letters.upper()))
     ending = "" if letters == word or last else r"(?:[a-z]|[\x80-\xff]){0,32}"

@@ -5,14 +5,14 @@ Knows a gate and a classifier; where a finding goes is for core.scan.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from operator import itemgetter
 from typing import NamedTuple
 
-from pipeguard.core.classifier import Classifier
+from pipeguard.core.classifier import Classifier, Piece
 from pipeguard.core.discussion import FEW_TOPICS, MANY_TOPICS, is_shown, topics
 from pipeguard.core.finding import Confidence
-from pipeguard.core.gate import Gate
+from pipeguard.core.gate import Stretch
 
 # Of one message, what is read of the stretches whose words are worth it, the heaviest first: in a
 # long text some words stand together by chance.
@@ -49,23 +49,22 @@ class Reader:
         self.unread = False
 
     def orders(
-        self, gate: Gate, ask: Callable[[], Classifier], data: bytes, low: int, high: int
+        self, stretches: Iterable[Stretch], classifier: Classifier, data: bytes
     ) -> Iterator[Order]:
-        """The orders in a part of a text.
+        """The orders in what a gate opened for."""
+        for at, text, piece in self.read(stretches, classifier, data):
+            if piece.score >= classifier.likely:
+                start = at + len(text[: piece.start].encode())
+                end = min(len(data), start + len(text[piece.start : piece.end].encode()))
+                sure = classifier.sure + SHORT * max(0, ENOUGH_WORDS - piece.words)
+                yield Order(start, end, _confidence(data, start, end, piece.score - sure))
 
-        Args:
-            gate: tells what is worth reading.
-            ask: gives the classifier, when there is something to read.
-            data: a text.
-            low: where the part begins.
-            high: where it ends.
-
-        Raises:
-            EngineError: the engine failed.
-        """
-        part = data[low:high]
-        for stretch in sorted(gate.stretches(part), key=itemgetter(2), reverse=True):
-            words = part[stretch.start : stretch.end]
+    def read(
+        self, stretches: Iterable[Stretch], classifier: Classifier, data: bytes
+    ) -> Iterator[tuple[int, str, Piece]]:
+        """Each stretch that is read: its first byte, its text, what in it is most an order."""
+        for stretch in sorted(stretches, key=itemgetter(2), reverse=True):
+            words = data[stretch.start : stretch.end]
             if words in self._read:
                 continue
             self._read.add(words)
@@ -73,14 +72,8 @@ class Reader:
             if self._left < 0:
                 self.unread = True
                 return
-            classifier = ask()
             text = words.decode("utf-8", "replace")
-            piece = classifier.surest(text)
-            if piece.score >= classifier.likely:
-                start = low + stretch.start + len(text[: piece.start].encode())
-                end = min(len(data), start + len(text[piece.start : piece.end].encode()))
-                sure = classifier.sure + SHORT * max(0, ENOUGH_WORDS - piece.words)
-                yield Order(start, end, _confidence(data, start, end, piece.score - sure))
+            yield stretch.start, text, classifier.surest(text)
 
 
 def _confidence(data: bytes, start: int, end: int, over: float) -> Confidence:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from copy import copy
-from functools import partial
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -62,7 +61,7 @@ class Seen(NamedTuple):
     unfinished: bool
 
 
-SHORT_BYTES = 80
+_ADDRESS_BYTES = 80  # of what is percent-encoded: no order is so short
 _ENOUGH = 2  # sure findings of a classifier in one message; more would say nothing new
 _CLASSIFIED = (View.TEXT, View.FOLDED, View.DECODED)
 _OF_ARGUMENTS = (Cue.ACTS, Cue.WINDOWS)
@@ -361,7 +360,7 @@ class _Scan:
                     tail = TAIL_BYTES if last == high else 0
                     matches = self._confirmed(rule, data, first, last + tail, squeezed=squeezed)
                     self._match(rule, data, matches, view, origin)
-        if self.engine.gate is not None and view in _CLASSIFIED:
+        if view in _CLASSIFIED:
             for low, high in ranges or [(0, len(data))]:
                 self._classify(data, low, high, origin)
         return cued
@@ -369,11 +368,13 @@ class _Scan:
     def _classify(self, data: bytes, low: int, high: int, origin: Origin) -> None:
         """Have what could be an order to the model read by the rule that has a classifier."""
         gate = self.engine.gate
-        for rule in self.engine.residents.classifying:
-            if gate is None or self.surface not in rule.surfaces:
-                continue
-            given = partial(self.engine.classifier, rule)  # a model is read when one is needed
-            for order in self.reader.orders(gate, given, data, low, high):
+        found = gate.stretches(data[low:high]) if gate is not None else []
+        if not found:
+            return  # before a rule or a model is read
+        stretches = [one._replace(start=low + one.start, end=low + one.end) for one in found]
+        asked = [one for one in self.engine.residents.classifying if self.surface in one.surfaces]
+        for rule in asked:
+            for order in self.reader.orders(stretches, self.engine.classifier(rule), data):
                 self._judged(rule, data, order, origin)
                 if self._per_rule.get(rule.id, 0) >= _ENOUGH:
                     break
@@ -384,10 +385,8 @@ class _Scan:
         key = (rule.id, data[start:end])
         if self._seen.get(key, (-1, 0))[0] >= confidence:
             return
-        found = origin.located(rule, confidence, data, start, end)
-        if found is not None:
-            # An address, without the words that it stands among.
-            if found.view == "percent" and end - start < SHORT_BYTES:
+        if (found := origin.located(rule, confidence, data, start, end)) is not None:
+            if found.view == "percent" and end - start < _ADDRESS_BYTES:
                 found = found._replace(confidence=lower(confidence))
             self._seen[key] = (confidence, 0)
             self.matches.append(found)

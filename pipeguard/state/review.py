@@ -115,12 +115,7 @@ def approve(store: Store, shown: Iterable[Held]) -> list[Held]:
         Those that were approved. One is missing where the server has sent another definition
         since, or where somebody else was faster.
     """
-
-    def take(one: Held) -> bool:
-        pin = one.pin
-        return bool(store.approve(one.server, pin.kind, pin.name, pin.held_fingerprint))
-
-    return _decided(store, shown, "approve", take)
+    return _decided(store, shown, "approve", _as_shown(store.approve))
 
 
 def reject(store: Store, shown: Iterable[Held]) -> list[Held]:
@@ -129,12 +124,17 @@ def reject(store: Store, shown: Iterable[Held]) -> list[Held]:
     Returns:
         Those that were thrown away, as in `approve`.
     """
+    return _decided(store, shown, "reject", _as_shown(store.reject))
+
+
+def _as_shown(decide: Callable[[str, str, str, str | None], object]) -> Callable[[Held], bool]:
+    """A decision of the store on just the definition that was shown."""
 
     def take(one: Held) -> bool:
         pin = one.pin
-        return bool(store.reject(one.server, pin.kind, pin.name, pin.held_fingerprint))
+        return bool(decide(one.server, pin.kind, pin.name, pin.held_fingerprint))
 
-    return _decided(store, shown, "reject", take)
+    return take
 
 
 def forget(store: Store, shown: Iterable[Kept]) -> list[Kept]:

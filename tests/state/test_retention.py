@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from pipeguard.state import retention
 from pipeguard.state.audit import Audit, Chain, Entry, Wanted, chains, rows, verify
 from pipeguard.state.retention import prune
 from pipeguard.state.store import Store, written
-from tests.state.test_audit import entry
+from tests.state.test_audit import entry, tamper
 
 NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)
 
@@ -127,14 +126,6 @@ def test_many_rows_go_piece_by_piece(path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(retention, "PIECE_ROWS", 1)
     assert pruned(path) == 3
     assert kept(path) == ["LONG", "NEW"]
-
-
-def tamper(path: Path, *statements: str) -> None:
-    connection = sqlite3.connect(path)
-    with connection:
-        for statement in statements:
-            connection.execute(statement)
-    connection.close()
 
 
 def what(path: Path) -> list[str]:
