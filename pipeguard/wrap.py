@@ -42,14 +42,14 @@ def run(options: WrapOptions) -> int:
     child = start(Command(options.command, environment.variables, options.values.get("--cwd")))
     # From here on the server boots beside us.
     client_fd = _keep_stdout_for_frames()
-    from pipeguard.guarded import Guarded
+    from pipeguard.guarded import Guarded, Local
     from pipeguard.log import say
     from pipeguard.naming import server_name
 
     try:
         child.wait_started()  # by now it is known
         name = options.values.get("--name") or server_name(options.command)
-        guarded = Guarded(child, name, options, client_fd)
+        guarded = Guarded(Local(child), name, options, client_fd)
     except PipeGuardError as error:
         _decline(child, error, client_fd)
         raise

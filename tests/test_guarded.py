@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from pipeguard import guarded
+from pipeguard import guarded, run
 from pipeguard.core.finding import Action, Confidence, Severity
 from pipeguard.core.guard import Guard
 from pipeguard.core.places import Surface
@@ -23,7 +23,7 @@ from pipeguard.wrap import hint
 
 
 def test_a_runs_name_is_eight_letters_and_digits_and_another_each_time() -> None:
-    names = {guarded._run_id() for _ in range(1000)}
+    names = {run._run_id() for _ in range(1000)}
     assert len(names) == 1000
     assert all(re.fullmatch("[0-9A-HJKMNP-TV-Z]{8}", name) for name in names)
 
@@ -52,7 +52,7 @@ def test_what_is_none_is_refused(text: str) -> None:
 )
 def test_a_clients_name_is_what_it_says_in_its_opening(params: object, name: str) -> None:
     frame = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
-    assert guarded._client_of(json.dumps(frame).encode()) == name
+    assert run._client_of(json.dumps(frame).encode()) == name
 
 
 def test_the_two_directions_share_no_engine() -> None:
@@ -82,15 +82,15 @@ def test_an_exception_ends_by_the_calendar_also_where_the_machine_slept(
     slept_seconds: float, holds: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exempt = Exempt(Selector(rule="secrets.*"), "a test token", until=100.0)
-    run = object.__new__(guarded.Guarded)
-    run._guard = Guard("demo", engines(), Policy(layers=(Layer(exceptions=(exempt,)),)), {})
-    run._over = Rounds(2)
+    begun = object.__new__(run.Run)
+    begun.guard = Guard("demo", engines(), Policy(layers=(Layer(exceptions=(exempt,)),)), {})
+    begun.over = Rounds(2)
     calendar = iter([1000.0, 1000.0, 1000.0 + slept_seconds])
-    monkeypatch.setattr(guarded, "time", lambda: next(calendar))
-    monkeypatch.setattr(guarded, "monotonic", lambda: 40.0)
-    run._follow_calendar()
+    monkeypatch.setattr(run, "time", lambda: next(calendar))
+    monkeypatch.setattr(run, "monotonic", lambda: 40.0)
+    begun._follow_calendar()
     asked = Subject("secrets.jwt", Severity.HIGH, Confidence.HIGH, "call.arguments", "demo", None)
-    assert (run._guard.policy.action(asked, 40.0) is Action.ALLOW) is holds
+    assert (begun.guard.policy.action(asked, 40.0) is Action.ALLOW) is holds
 
 
 def test_a_withheld_variable_is_hinted_at_only_after_a_failure() -> None:

@@ -7,6 +7,8 @@ basic/utilities of the five revisions.
 
 from __future__ import annotations
 
+from copy import copy
+
 from pipeguard.core import codes
 from pipeguard.core.definitions import held
 from pipeguard.core.finding import Action, Confidence, Direction, Finding, Kind, Severity
@@ -111,29 +113,53 @@ class _Flood:
         )
 
 
+class Known:
+    """What the two sides told each other about themselves.
+
+    Attributes:
+        revision: the agreed one of a handshake, or None.
+        announces: of the lists, which changes the server said that it announces.
+        capabilities: what the client declared.
+        begun: True once the client has spoken.
+        handshake: True once it sent `initialize`; without it, each message says its revision
+            (2026-07-28).
+        agreed: True once the server has answered that.
+        initialized: True once the client has said that it is ready.
+    """
+
+    __slots__ = (
+        *("agreed", "announces", "begun", "capabilities", "handshake", "initialized"),
+        "revision",
+    )
+
+    def __init__(self) -> None:
+        self.revision: str | None = None
+        self.announces: frozenset[str] = frozenset()
+        self.capabilities: JsonObject = {}
+        self.begun = self.handshake = self.agreed = self.initialized = False
+
+
 class State:
     """What a conversation remembers.
 
     Attributes:
         pending: open requests by the direction in which they went.
         questions: what results asked the client.
-        revision: the agreed one of a handshake, or None.
-        announces: of the lists, which changes the server said that it announces.
-        handshake: True once the client sent `initialize`; without it, each message says its
-            revision (2026-07-28).
+        known: what the two sides told each other.
     """
 
     def __init__(self, limits: Limits) -> None:
         self.pending = {direction: Pending(limits.pending) for direction in Direction}
         self._floods = {direction: _Flood(limits.notifications) for direction in Direction}
         self.questions = Questions()
-        self.revision: str | None = None
-        self.announces: frozenset[str] = frozenset()
-        self._capabilities: JsonObject = {}
-        self._begun = False  # the client has spoken
-        self.handshake = False
-        self._agreed = False  # the server has answered it
-        self._initialized = False  # and the client has said that it is ready
+        self.known = Known()
+
+    def fork(self) -> State:
+        """The same conversation in one exchange of it, which has ids of its own for requests."""
+        state = copy(self)
+        asked = self.pending[Direction.TO_SERVER].fork()
+        state.pending = {**self.pending, Direction.TO_SERVER: asked}
+        return state
 
     def admit(self, direction: Direction, message: Message, request: Request) -> Finding | None:
         """Let a request wait for its answer.
@@ -168,22 +194,22 @@ class State:
         """A request went on to the other side."""
         if direction is Direction.TO_CLIENT:
             return
-        self._begun = True
+        self.known.begun = True
         if message.method == "initialize":
-            self.handshake, self._agreed, self._initialized = True, False, False
+            self.known.handshake, self.known.agreed, self.known.initialized = True, False, False
             params = message.value.get("params")
             declared = params.get("capabilities") if isinstance(params, dict) else None
-            self._capabilities = declared if isinstance(declared, dict) else {}
+            self.known.capabilities = declared if isinstance(declared, dict) else {}
 
     def opened(self, method: str, result: JsonObject) -> None:
         """The server described itself."""
         version = result.get("protocolVersion")
         if method == "initialize":
-            self._agreed = True
-            self.revision = version if type(version) is str else self.revision
+            self.known.agreed = True
+            self.known.revision = version if type(version) is str else self.known.revision
         capabilities = result.get("capabilities")
         if isinstance(capabilities, dict):
-            self.announces = frozenset(
+            self.known.announces = frozenset(
                 name
                 for name, detail in capabilities.items()
                 if isinstance(detail, dict) and detail.get("listChanged") is True
@@ -197,9 +223,9 @@ class State:
         if method in _REQUESTS_ONLY:
             return _dropped("protocol.request-without-id", "a request without an id was dropped")
         if direction is Direction.TO_SERVER:
-            self._begun = True
-            self._initialized = self._initialized or method == "notifications/initialized"
-        elif not self._begun and method != "notifications/message":
+            self.known.begun = True
+            self.known.initialized = self.known.initialized or method == "notifications/initialized"
+        elif not self.known.begun and method != "notifications/message":
             return _dropped("protocol.too-early", "the server spoke before the client did")
         flood = self._floods[direction].take(method in _PLENTIFUL, now)
         if flood is not None:
@@ -230,7 +256,7 @@ class State:
 
     def may_answer_without_id(self, rule: str) -> bool:
         """True where the client takes an error that has no id; older ones hang up on it."""
-        return rule in _NAMELESS and (self.revision or "") >= ANSWERS_WITHOUT_ID
+        return rule in _NAMELESS and (self.known.revision or "") >= ANSWERS_WITHOUT_ID
 
     def _check_server_request(self, message: Message, request: Request) -> Finding | None:
         """Whether the server may ask this now (basic/lifecycle, "Initialization").
@@ -241,28 +267,28 @@ class State:
         """
         if request.method == "ping":
             return None
-        if not self._begun:
+        if not self.known.begun:
             raise Refusal(
                 "protocol.too-early",
                 "the server asked before the client had spoken",
                 codes.INVALID_REQUEST,
                 request.id_token,
             )
-        if not self.handshake or not self._declared(message):
+        if not self.known.handshake or not self._declared(message):
             raise Refusal(
                 "protocol.undeclared-capability",
                 "the client has not declared that it answers this",
                 codes.METHOD_NOT_FOUND,
                 request.id_token,
             )
-        if not self._agreed:
+        if not self.known.agreed:
             raise Refusal(
                 "protocol.too-early",
                 "the server asked before it had answered initialize",
                 codes.INVALID_REQUEST,
                 request.id_token,
             )
-        return None if self._initialized else _EARLY
+        return None if self.known.initialized else _EARLY
 
     def _declared(self, message: Message) -> bool:
         """True where the client said that it answers such a request."""
@@ -272,9 +298,9 @@ class State:
         params = message.value.get("params")
         if isinstance(params, dict) and params.get("mode") == "url":
             # An empty declaration stands for forms alone (MCP 2025-11-25 client/elicitation).
-            modes = self._capabilities.get(needed)
+            modes = self.known.capabilities.get(needed)
             return isinstance(modes, dict) and "url" in modes
-        return needed in self._capabilities
+        return needed in self.known.capabilities
 
     def _cancel(self, direction: Direction, params: JsonValue, now: float) -> list[Finding] | None:
         if not isinstance(params, dict) or "requestId" not in params:

@@ -18,6 +18,25 @@ class Oversized(bytes):
     __slots__ = ()
 
 
+class Lost(bytes):
+    """In place of an answer that will not come.
+
+    Attributes:
+        id_token: of the request that waits, as it stood in its frame.
+        why: in words fit for the client.
+    """
+
+    id_token: str
+    why: str
+
+    @classmethod
+    def of(cls, id_token: str, why: str) -> Lost:
+        """What takes the place of the answer to a request."""
+        lost = cls(b'{"id":' + id_token.encode() + b"}")
+        lost.id_token, lost.why = id_token, why
+        return lost
+
+
 class LineFrames:
     """Splits a stream into lines; memory is bounded by the limit whatever comes.
 

@@ -15,7 +15,7 @@ from typing import NamedTuple, NoReturn
 
 from pipeguard.core import codes
 from pipeguard.core.finding import Kind
-from pipeguard.core.framing import Oversized
+from pipeguard.core.framing import Lost, Oversized
 from pipeguard.errors import Refusal
 
 MAX_DEPTH = 64  # nested arrays and objects; MCP's own messages need about 12
@@ -90,6 +90,8 @@ def parse_json(frame: bytes) -> JsonValue:
             codes.UNSCANNABLE,
             _stray_id(frame),
         )
+    if isinstance(frame, Lost):
+        raise Refusal("protocol.peer-gone", frame.why, codes.PEER_GONE, frame.id_token)
     try:
         text = frame.decode("utf-8")
     except UnicodeDecodeError:

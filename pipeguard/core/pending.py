@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 REMEMBERED_SECONDS = 60.0  # a late answer to a cancelled request is no violation for so long
 MAX_REMEMBERED = 1024  # cancelled requests, and tasks that tell of progress
 
@@ -41,22 +43,43 @@ class Request:
 
 
 class Pending:
-    """The open requests of one side, in the order in which they came."""
+    """The open requests of one side, in the order in which they came.
 
-    def __init__(self, limit: int) -> None:
+    Over HTTP a conversation has exchanges, each a POST and what answers it. There are clients
+    whose requests all have the id 1 (anthropics/claude-ai-mcp#539), so ids need differ within an
+    exchange only: `fork` makes a Pending for one. What is asked of the whole is asked of each.
+    """
+
+    def __init__(self, limit: int, whole: Pending | None = None) -> None:
         self._limit = limit
+        self._whole = self if whole is None else whole
+        self._exchanges: dict[Pending, None] = {}
         self._open: dict[str, Request] = {}
         self._cancelled: dict[str, float] = {}
         self._by_progress: dict[str, Request] = {}
         self._tasks: dict[str, Request] = {}  # answered, and still telling of progress
 
+    def fork(self) -> Pending:
+        """The requests of one exchange; `leave` when it is over."""
+        exchange = Pending(self._limit, self)
+        self._exchanges[exchange] = None
+        return exchange
+
+    def leave(self) -> None:
+        """The exchange is over; what still waits may be answered elsewhere, as after a resumption.
+
+        MCP 2025-06-18, basic/transports, "Resumability and Redelivery".
+        """
+        if not self._open:
+            self._whole._exchanges.pop(self, None)
+
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self._open) + sum(map(len, self._exchanges))
 
     @property
     def is_full(self) -> bool:
         """True where no further request may wait."""
-        return len(self._open) >= self._limit
+        return len(self._whole) >= self._limit
 
     def open(self, request: Request) -> bool:
         """Let a request wait; False where its id or its progress token is in use."""
@@ -72,56 +95,76 @@ class Pending:
 
     def close(self, id_token: str | None) -> Request | None:
         """The request that an answer belongs to; it waits no longer. None where none does."""
-        request = self._open.get(id_token) if id_token is not None else None
-        if request is None or not request.forwarded:
+        if id_token is None:
             return None
-        self.drop(request)
-        return request
+        for pending in self._all():
+            request = pending._open.get(id_token)
+            if request is not None and request.forwarded:
+                pending.drop(request)
+                return request
+        return None
 
     def drop(self, request: Request) -> None:
         """Forget a request that was answered otherwise."""
-        self._open.pop(request.id_token, None)
-        if request.progress_token is not None:
-            self._by_progress.pop(request.progress_token, None)
+        for pending in self._all():
+            if pending._open.get(request.id_token) is request:
+                del pending._open[request.id_token]
+                if request.progress_token is not None:
+                    pending._by_progress.pop(request.progress_token, None)
 
     def outlive(self, request: Request) -> None:
         """Take progress of an answered request: a task was made of it (basic/utilities/tasks)."""
-        while len(self._tasks) >= MAX_REMEMBERED:
-            del self._tasks[next(iter(self._tasks))]
+        tasks = self._whole._tasks
+        while len(tasks) >= MAX_REMEMBERED:
+            del tasks[next(iter(tasks))]
         if request.progress_token is not None:
-            self._tasks[request.progress_token] = request
+            tasks[request.progress_token] = request
 
     def cancel(self, id_token: str, now: float) -> bool:
         """Forget a request that its sender gave up; False where none such waits.
 
         That which opens the conversation cannot be given up (basic/utilities/cancellation).
         """
-        request = self._open.get(id_token)
-        if request is None or not request.forwarded or request.method == "initialize":
-            return False
-        self.drop(request)
-        while len(self._cancelled) >= MAX_REMEMBERED:
-            del self._cancelled[next(iter(self._cancelled))]
-        self._cancelled[id_token] = now
-        return True
+        for pending in self._whole._all():
+            request = pending._open.get(id_token)
+            if request is None or not request.forwarded or request.method == "initialize":
+                continue
+            pending.drop(request)
+            while len(pending._cancelled) >= MAX_REMEMBERED:
+                del pending._cancelled[next(iter(pending._cancelled))]
+            pending._cancelled[id_token] = now
+            return True
+        return False
 
     def was_cancelled(self, id_token: str | None, now: float) -> bool:
         """True where a late answer to this id is to be expected."""
-        since = self._cancelled.get(id_token) if id_token is not None else None
-        return since is not None and now - since <= REMEMBERED_SECONDS
+        if id_token is None:
+            return False
+        return any(
+            now - pending._cancelled.get(id_token, float("-inf")) <= REMEMBERED_SECONDS
+            for pending in self._all()
+        )
 
     def progresses(self, token: str | None, value: float) -> bool:
         """Take a report of progress; False where it belongs to nothing or goes back."""
-        request = self._by_progress.get(token or "") or self._tasks.get(token or "")
-        if request is None or not request.forwarded or value < request.progress:
+        if token is None:
             return False
-        request.progress = value
-        return True
+        for pending in self._whole._all():
+            request = pending._by_progress.get(token) or pending._tasks.get(token)
+            if request is not None and request.forwarded and value >= request.progress:
+                request.progress = value
+                return True
+        return False
 
     def overdue(self, now: float, timeout_seconds: float) -> list[Request]:
         """The requests that have waited for longer than this."""
-        return [r for r in self._open.values() if r.forwarded and now - r.since > timeout_seconds]
+        return [r for r in self.all() if r.forwarded and now - r.since > timeout_seconds]
 
     def all(self) -> list[Request]:
         """The requests that wait, in the order in which they came."""
-        return list(self._open.values())
+        waiting = [request for pending in self._all() for request in pending._open.values()]
+        return sorted(waiting, key=lambda request: request.since) if self._exchanges else waiting
+
+    def _all(self) -> Iterator[Pending]:
+        yield self
+        yield from self._exchanges

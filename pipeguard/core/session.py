@@ -9,7 +9,7 @@ a text is judged.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from copy import copy
 from threading import Lock
 
 from pipeguard.core import answers, batch, codes, conduct
@@ -40,7 +40,7 @@ from pipeguard.core.places import LISTS, OPENINGS, part_of
 from pipeguard.core.redact import redact
 from pipeguard.core.restore import put_back
 from pipeguard.core.said import said
-from pipeguard.core.verdicts import blocked, noted, verdict_of, with_more
+from pipeguard.core.verdicts import blocked, failure, noted, verdict_of, with_more
 from pipeguard.errors import Refusal
 
 BOM = b"\xef\xbb\xbf"
@@ -97,7 +97,30 @@ class Session:
         except Refusal as refusal:
             return self._refuse(direction, frame, refusal, event)
         except Exception as error:  # noqa: BLE001  the only one: a check that breaks must refuse
-            return self._refuse(direction, frame, _failure(frame, error), event)
+            return self._refuse(direction, frame, failure(frame, error), event)
+
+    def fork(self) -> Session:
+        """The same conversation in one exchange of it, as a POST and what answers it.
+
+        Its ids need differ from those of the same exchange only; what is received by the whole
+        may answer a request of any exchange. Call `leave` when the exchange is over.
+        """
+        exchange = copy(self)
+        exchange.state = self.state.fork()
+        return exchange
+
+    def resume(self, revision: str) -> None:
+        """Take a revision for agreed: the opening was not seen here, or there is none."""
+        self.state.known.revision = revision
+        self.state.known.begun = True
+
+    def waiting(self) -> list[str]:
+        """The ids of the client's requests that wait, as they stood in their frames."""
+        return [r.id_token for r in self.state.pending[TO_SERVER].all() if r.forwarded]
+
+    def leave(self) -> None:
+        """The exchange is over: what it still waits for may only come to the whole."""
+        self.state.pending[TO_SERVER].leave()
 
     @property
     def asked(self) -> bool:
@@ -157,7 +180,7 @@ class Session:
         return [
             answers.list_changed(names[kind])
             for kind in sorted(set(kinds) & names.keys())
-            if names[kind] in self.state.announces
+            if names[kind] in self.state.known.announces
         ]
 
     # --- one frame --------------------------------------------------------------------
@@ -193,7 +216,7 @@ class Session:
         self, direction: Direction, frame: bytes, members: list[JsonValue], now: float, event: str
     ) -> Verdict:
         """Each member is judged alone (MCP 2025-03-26, basic/index, "Batching")."""
-        batch.check(members, self.state.revision)
+        batch.check(members, self.state.known.revision)
         verdicts = [
             self._judge_or_refuse(
                 direction, serialise(member), now, f"{event}.{index}", self._judge_member
@@ -463,7 +486,7 @@ class Session:
                 worst(findings),
                 event,
                 executed=answer,
-                typed=not self.state.handshake,
+                typed=not self.state.known.handshake,
             )
         return answers.refusal_to_server(request.method, request.id_token, code, event)
 
@@ -476,16 +499,6 @@ class _Answered(Refusal):
     ) -> None:
         super().__init__(rule, why, code, request.id_token)
         self.request = request
-
-
-def _failure(frame: bytes, error: Exception) -> Refusal:
-    """A check broke: nothing is known of the frame but, at best, its id."""
-    id_token = None
-    with suppress(Refusal):
-        parsed = parse(frame)
-        id_token = None if isinstance(parsed, list) else parsed.id_token
-    why = f"PipeGuard failed to judge it ({type(error).__name__})"
-    return Refusal("protocol.internal", why, codes.INTERNAL, id_token)
 
 
 def _rewritten(message: Message, value: JsonObject) -> Message:

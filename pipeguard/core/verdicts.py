@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 
+from pipeguard.core import codes
 from pipeguard.core.finding import (
     Action,
     Direction,
@@ -13,8 +15,9 @@ from pipeguard.core.finding import (
     Verdict,
 )
 from pipeguard.core.judge import greatest, stands_in_method, stands_in_name
-from pipeguard.core.message import Message
+from pipeguard.core.message import Message, parse
 from pipeguard.core.pending import Request
+from pipeguard.errors import Refusal
 
 
 def blocked(rule: str, why: str) -> Finding:
@@ -88,3 +91,13 @@ def with_more(
         verdict.tool,
         verdict.pins + pins,
     )
+
+
+def failure(frame: bytes, error: Exception) -> Refusal:
+    """A check broke: nothing is known of the frame but, at best, its id."""
+    id_token = None
+    with suppress(Refusal):
+        parsed = parse(frame)
+        id_token = None if isinstance(parsed, list) else parsed.id_token
+    why = f"PipeGuard failed to judge it ({type(error).__name__})"
+    return Refusal("protocol.internal", why, codes.INTERNAL, id_token)

@@ -26,3 +26,23 @@ class Channel(Protocol):
 
     def close(self) -> None:
         """Hang up: the peer sees the end, a waiting `read` returns None. May be called again."""
+
+
+class AsyncChannel(Protocol):
+    """The same on an event loop, for what comes over a network. Called from its loop only.
+
+    In place of an answer that will not come any more, `read` returns a `core.framing.Lost`.
+    """
+
+    async def read(self) -> bytes | None:
+        """The next whole frame without its framing; None at the end, for good."""
+
+    async def write(self, frame: bytes) -> None:
+        """Send one whole frame.
+
+        Raises:
+            ChannelClosed: the peer is gone, or this side was closed.
+        """
+
+    async def close(self) -> None:
+        """Hang up; a waiting `read` returns None. May be called again."""

@@ -7,7 +7,7 @@ from time import monotonic
 
 from pipeguard.core.finding import Direction, Verdict
 from pipeguard.core.session import Session
-from pipeguard.transports.channel import Channel
+from pipeguard.transports.channel import AsyncChannel, Channel
 
 
 def pump(
@@ -36,3 +36,24 @@ def pump(
             sink.write(verdict.forward)
         if verdict.reply is not None:
             source.write(verdict.reply)
+
+
+async def carry(
+    session: Session,
+    direction: Direction,
+    source: AsyncChannel,
+    sink: AsyncChannel,
+    record: Callable[[Verdict], None],
+) -> None:
+    """The same on an event loop; its twin is another task.
+
+    Raises:
+        ChannelClosed: a side that was to be written to is gone.
+    """
+    while (frame := await source.read()) is not None:
+        verdict = session.receive(direction, frame, monotonic())
+        record(verdict)
+        if verdict.forward is not None:
+            await sink.write(verdict.forward)
+        if verdict.reply is not None:
+            await source.write(verdict.reply)

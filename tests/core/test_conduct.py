@@ -185,8 +185,8 @@ def test_what_was_agreed_is_remembered() -> None:
     )
     assert isinstance(agreed, dict)
     state.opened("initialize", agreed)
-    assert state.revision == "2025-11-25"
-    assert state.announces == {"tools"}
+    assert state.known.revision == "2025-11-25"
+    assert state.known.announces == {"tools"}
     assert state.may_answer_without_id("protocol.invalid-json")
     assert not state.may_answer_without_id("protocol.params-not-an-object")
 
@@ -195,14 +195,14 @@ def test_what_was_agreed_is_remembered() -> None:
 def test_an_odd_opening_agrees_on_nothing(text: str) -> None:
     state = State(Limits())
     state.opened("initialize", cast(JsonObject, value(text)))
-    assert (state.revision, state.announces) == (None, frozenset())
+    assert (state.known.revision, state.known.announces) == (None, frozenset())
     assert not state.may_answer_without_id("protocol.invalid-json")
 
 
 def test_a_server_that_is_discovered_agrees_on_no_revision() -> None:
     state = State(Limits())
     state.opened("server/discover", {"protocolVersion": "2025-11-25"})
-    assert state.revision is None
+    assert state.known.revision is None
 
 
 # --- notifications -------------------------------------------------------------------------

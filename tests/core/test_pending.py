@@ -130,3 +130,48 @@ def test_what_waits_too_long_is_overdue() -> None:
     asked(pending, "2", since=5.0)
     assert pending.overdue(10.0, 10.0) == []
     assert pending.overdue(11.0, 10.0) == [early]
+
+
+def test_exchanges_may_use_one_id_at_once_and_are_answered_apart() -> None:
+    pending = Pending(10)
+    first, second = pending.fork(), pending.fork()
+    one, two = asked(first, "1", since=1.0), asked(second, "1", since=2.0)
+    assert pending.all() == [one, two]
+    assert second.close("1") is two
+    assert second.close("1") is None
+    assert first.close("1") is one
+    assert pending.all() == []
+
+
+def test_the_whole_answers_and_cancels_for_its_exchanges() -> None:
+    pending = Pending(2)
+    exchange = pending.fork()
+    asked(exchange, "1", token="7")
+    assert pending.progresses("7", 1.0)
+    assert pending.cancel("1", 5.0)
+    assert pending.was_cancelled("1", 6.0)
+    assert exchange.was_cancelled("1", 6.0)
+    asked(exchange, "2")
+    assert pending.fork().progresses("7", 2.0) is False
+    assert pending.close("2") is not None
+
+
+def test_a_limit_is_one_of_the_whole() -> None:
+    pending = Pending(2)
+    first, second = pending.fork(), pending.fork()
+    asked(first, "1")
+    assert not second.is_full
+    asked(second, "1")
+    assert first.is_full
+    assert pending.is_full
+
+
+def test_what_an_exchange_leaves_open_waits_on_in_the_whole() -> None:
+    pending = Pending(10)
+    left, done = pending.fork(), pending.fork()
+    waiting = asked(left, "1")
+    left.leave()
+    done.leave()
+    assert pending.all() == [waiting]
+    assert pending.close("1") is waiting
+    assert len(pending) == 0

@@ -1,0 +1,133 @@
+r"""Server-sent events out of a stream of bytes, and into one; knows lines and fields, and no JSON.
+
+HTML Living Standard, 9.2.5 and 9.2.6. What goes on is written anew from what was read, so that
+no two readers find other events in it. LF, CR LF and CR each end a line, also where a piece ends.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from pipeguard.core.framing import DEFAULT_LIMIT_BYTES
+
+MESSAGE = "message"
+MAX_RETRY_MS = 24 * 3600 * 1000
+_BOM = b"\xef\xbb\xbf"
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+class Event(NamedTuple):
+    """One event, or a comment alone.
+
+    Attributes:
+        data: its lines joined by LF; None where it has none, which carries no message.
+        name: the kind of event, `message` unless it says otherwise.
+        id: the server's cursor, for `Last-Event-ID`; None where it was not given.
+        retry_ms: after how long to come back, or None.
+        comment: the text of a comment, which keeps a connection awake.
+    """
+
+    data: bytes | None
+    name: str = MESSAGE
+    id: str | None = None
+    retry_ms: int | None = None
+    comment: bytes | None = None
+
+
+class EventStream:
+    """Splits a stream into events; memory is bounded by the limit whatever comes.
+
+    Attributes:
+        overrun: True once an event exceeded the limit; nothing is read after that.
+    """
+
+    def __init__(self, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
+        self._limit = limit_bytes
+        self._rest = b""
+        self._parts: list[bytes] = []  # of a line whose end has not come
+        self._size = 0
+        self._first = True
+        self._after_cr = False
+        self._clear()
+        self.overrun = False
+
+    def feed(self, piece: bytes) -> list[Event]:
+        """Take the next bytes; return the events that are whole now."""
+        found: list[Event] = []
+        if self._after_cr and piece:
+            piece = piece.removeprefix(b"\n")
+            self._after_cr = False
+        start = 0
+        for end in _LINE_END.finditer(piece):
+            self._parts.append(piece[start : end.start()])
+            start = end.end()
+            line = b"".join(self._parts) if len(self._parts) > 1 else self._parts[0]
+            self._parts = []
+            event = self._line(line)
+            if event is not None:
+                found.append(event)
+        if start < len(piece):
+            self._parts.append(piece[start:])
+        self._after_cr = piece.endswith(b"\r")
+        if found:
+            self._size = len(piece) - start + sum(map(len, self._data))
+        else:
+            self._size += len(piece)
+        if self._size > self._limit:
+            self.overrun = True
+            self._parts = []
+            self._clear()
+        return found
+
+    def _clear(self) -> None:
+        self._data: list[bytes] = []
+        self._name = MESSAGE
+        self._id: str | None = None
+        self._retry_ms: int | None = None
+
+    def _line(self, line: bytes) -> Event | None:
+        if self._first:
+            self._first = False
+            line = line.removeprefix(_BOM)
+        if not line:
+            return self._dispatch()
+        name, colon, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if not name and colon:
+            # At once, in the middle of an event too: it is there to be seen in time.
+            return Event(None, comment=value)
+        if name == b"data":
+            self._data.append(value)
+        elif name == b"event":
+            self._name = value.decode("utf-8", "replace")
+        elif name == b"id" and b"\0" not in value:
+            self._id = value.decode("utf-8", "replace")
+        elif name == b"retry" and value.isdigit() and value.isascii():
+            self._retry_ms = min(int(value[:10]), MAX_RETRY_MS)
+        return None
+
+    def _dispatch(self) -> Event | None:
+        data = b"\n".join(self._data) if self._data else None
+        event = Event(data, self._name or MESSAGE, self._id, self._retry_ms)
+        told = self._data or self._id is not None or self._retry_ms is not None
+        self._clear()
+        return event if told else None
+
+
+def written(event: Event) -> bytes:
+    """An event as it goes over the wire, with LF at each line's end."""
+    lines: list[bytes] = []
+    if event.comment is not None:
+        return b":" + event.comment + b"\n\n"
+    if event.name != MESSAGE:
+        lines.append(b"event: " + event.name.encode())
+    elif event.data:
+        lines.append(b"event: message")
+    if event.id is not None:
+        lines.append(b"id: " + event.id.encode())
+    if event.retry_ms is not None:
+        lines.append(b"retry: %d" % event.retry_ms)
+    if event.data is not None:
+        lines += [b"data: " + line for line in event.data.split(b"\n")]
+    return b"\n".join(lines) + b"\n\n"

@@ -1,0 +1,143 @@
+"""The conversations of one listener: a Session for each session id, forgotten when it is idle.
+
+A session id is the server's or ours, and a secret: it is compared and never shown (MCP
+2025-06-18, basic/transports, "Session Management").
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import Protocol
+
+from pipeguard.core import mirrors
+from pipeguard.core.guard import Guard
+from pipeguard.core.message import parse_json
+from pipeguard.core.session import Session
+
+DEFAULT_REVISION = "2025-03-26"  # where no header tells (MCP 2025-06-18, basic/transports)
+_SESSION_ID = re.compile(r"[\x21-\x7e]{1,1024}\Z")
+
+_Mirrored = dict[str, tuple[str, ...]]
+
+
+class Listener(Protocol):
+    """A stream on which a client hears what it did not ask for."""
+
+    def tell(self, frames: list[bytes]) -> None:
+        """Send these, without waiting."""
+
+
+class _Kept:
+    """A Session, when it was last used, and who listens to it now."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.used = monotonic()
+        self.listeners: list[Listener] = []
+
+
+class Conversations:
+    """The Sessions of one guarded server.
+
+    Args:
+        guard: what is known of the server; its Sessions share it.
+        run: names this run.
+        most: Sessions that are kept; of more, the one that was idle for longest is forgotten.
+        idle_seconds: after which one is.
+    """
+
+    def __init__(self, guard: Guard, run: str, most: int, idle_seconds: float) -> None:
+        self.guard = guard
+        self._run = run
+        self._most = most
+        self._idle_seconds = idle_seconds
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._others: dict[Session, _Kept] = {}  # of no session id, while somebody listens
+        self._count = 0
+        self._mirrored: dict[str, tuple[object, _Mirrored]] = {}
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def new(self, version: str | None) -> Session:
+        """A conversation that begins, or one in which each message stands alone."""
+        self._count += 1
+        session = Session(self.guard, f"{self._run}.{self._count}")
+        session.resume(version or DEFAULT_REVISION)
+        return session
+
+    def of(self, session_id: str | None, version: str | None) -> Session:
+        """The Session of a session id; one that knows nothing yet where the id is not known.
+
+        The server says whether there is such a session: it may have outlived us.
+        """
+        kept = self._kept.get(session_id) if session_id is not None else None
+        if session_id is None or kept is None:
+            return self.new(version)
+        kept.used = monotonic()
+        self._kept.move_to_end(session_id)
+        return kept.session
+
+    def keep(self, session_id: str | None, session: Session) -> None:
+        """The server has begun a session."""
+        if session_id is None or not is_session_id(session_id):
+            return
+        self._kept[session_id] = _Kept(session)
+        self._expire()
+
+    def forget(self, session_id: str | None) -> None:
+        """A session is over."""
+        if session_id is not None:
+            self._kept.pop(session_id, None)
+
+    def mirrored(self, tool: str) -> _Mirrored:
+        """Of a tool as it is trusted, the headers that repeat its parameters (2026-07-28)."""
+        pin = self.guard.pins.get(("tool", tool))
+        known = self._mirrored.get(tool)
+        if known is not None and known[0] is pin:
+            return known[1]
+        text = pin.approved or pin.held if pin is not None else None
+        found = mirrors.mirrored_by(parse_json(text.encode())) if text else {}
+        self._mirrored[tool] = (pin, found)
+        return found
+
+    @contextmanager
+    def listening(self, session: Session, listener: Listener) -> Iterator[None]:
+        """While somebody hears what a conversation says unasked."""
+        kept = next((one for one in self._kept.values() if one.session is session), None)
+        if kept is None:
+            kept = self._others.setdefault(session, _Kept(session))
+        kept.listeners.append(listener)
+        try:
+            yield
+        finally:
+            kept.listeners.remove(listener)
+            kept.used = monotonic()
+            if not kept.listeners:
+                self._others.pop(session, None)
+
+    def relist(self, kinds: Iterable[str]) -> None:
+        """Tell whoever listens to list again what changed."""
+        changed = frozenset(kinds)
+        for kept in [*self._kept.values(), *self._others.values()]:
+            frames = kept.session.relist(changed)
+            if frames and kept.listeners:
+                kept.listeners[0].tell(frames)  # a message goes to one stream only
+
+    def _expire(self) -> None:
+        now = monotonic()
+        for session_id, kept in list(self._kept.items()):
+            idle = not kept.listeners and now - kept.used > self._idle_seconds
+            if not idle and len(self._kept) <= self._most:
+                break  # they stand in the order of their last use
+            if not kept.listeners:
+                del self._kept[session_id]
+
+
+def is_session_id(text: str) -> bool:
+    """True for what a session id may be: visible ASCII, and not too long."""
+    return _SESSION_ID.match(text) is not None

@@ -1,0 +1,203 @@
+"""Who may come in over HTTP, and with what: hosts, origins, tokens, sizes, times.
+
+Everything here is asked before a body is read, and again for each request, upgrades among them:
+the server behind cannot do it, since it sees our address only. Sources: MCP 2025-11-25,
+basic/transports, "Security Warning"; RFC 9110, sections 7.2 and 11; RFC 6750, section 3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import ipaddress
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
+from typing import NamedTuple
+
+from aiohttp import web
+from yarl import URL
+
+from pipeguard.transports.remote import JSON
+
+BODY_SECONDS = 30.0
+HEADER_SECONDS = 10.0
+MAX_TARGET_CHARS = 8192
+_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+# Two of one of these are two truths for two readers.
+_ONCE = (
+    *("Host", "Authorization", "Content-Type", "Content-Length", "Origin", "Last-Event-ID"),
+    *("Mcp-Session-Id", "MCP-Protocol-Version", "Mcp-Method", "Mcp-Name"),
+)
+_PLAIN = ("", "identity")
+_UTF8 = ("utf-8", "utf8")
+
+
+class Refused(Exception):  # noqa: N818  whoever came in is at fault
+    """A request that is not let in; `response` says why."""
+
+    def __init__(self, status: int, why: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(why)
+        self.status = status
+        self.why = why
+        self.headers = dict(headers or {})
+
+    @property
+    def response(self) -> web.Response:
+        """What is answered; the connection is closed, since a body may be left unread."""
+        response = web.Response(
+            status=self.status, text=f"PipeGuard: {self.why}\n", headers=self.headers
+        )
+        response.force_close()
+        return response
+
+
+class Tokens:
+    """The bearer tokens that let a client in; a source that changes is read anew.
+
+    Args:
+        read: gives the tokens by their names, as they are now.
+    """
+
+    def __init__(self, read: Callable[[], Mapping[str, str]]) -> None:
+        self._read = read
+
+    def who(self, authorization: str | None) -> str | None:
+        """The name of the token that is given, or None; takes as long for a wrong one."""
+        scheme, _, token = (authorization or "").partition(" ")
+        given = sha256(token.strip().encode("utf-8", "surrogateescape")).digest()
+        found = None
+        for name, held in self._read().items():
+            if hmac.compare_digest(sha256(held.encode()).digest(), given):
+                found = name
+        return found if scheme.lower() == "bearer" and token.strip() else None
+
+
+class Entrance(NamedTuple):
+    """What is asked of each request.
+
+    Attributes:
+        host: where we listen, as an address or a name.
+        hosts: further names that a client may call us by.
+        origins: web origins that may speak to us, as `https://app.example`.
+        tokens: of which one must be given; None where anybody on this machine may come.
+        limit_bytes: of one body.
+    """
+
+    host: str
+    hosts: frozenset[str]
+    origins: frozenset[str]
+    tokens: Tokens | None
+    limit_bytes: int
+
+    def check(self, request: web.BaseRequest) -> str:
+        """Let a request in, or not.
+
+        Returns:
+            The name of the token that was given; empty where none is asked for.
+
+        Raises:
+            Refused: it is not let in.
+        """
+        if len(request.raw_path) > MAX_TARGET_CHARS:
+            raise Refused(414, "the address is too long")
+        for name in _ONCE:
+            if len(request.headers.getall(name, ())) > 1:
+                raise Refused(400, f"there is more than one {name}")
+        if not self._is_our_name(request.headers.get("Host", "")):
+            raise Refused(403, "this server has another name (Host); see --allow-host")
+        origin = request.headers.get("Origin")
+        if origin is not None and not self._may_come_from(origin):
+            raise Refused(403, "this origin may not speak to this server; see --allow-origin")
+        if self.tokens is None:
+            return ""
+        who = self.tokens.who(request.headers.get("Authorization"))
+        if who is None:
+            raise Refused(401, "a bearer token is needed", {"WWW-Authenticate": "Bearer"})
+        return who
+
+    async def body(self, request: web.BaseRequest) -> bytes:
+        """The JSON that a request carries.
+
+        Raises:
+            Refused: it is no JSON, packed, too large, or too slow.
+        """
+        if request.content_type != JSON or (request.charset or "utf-8").lower() not in _UTF8:
+            raise Refused(415, f"send {JSON}, in UTF-8")
+        if request.headers.get("Content-Encoding", "").lower() not in _PLAIN:
+            raise Refused(415, "send the body as it is, not packed")
+        if (request.content_length or 0) > self.limit_bytes:
+            raise Refused(413, f"a message has at most {self.limit_bytes} bytes")
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                while piece := await request.content.readany():
+                    size += len(piece)
+                    if size > self.limit_bytes:
+                        raise Refused(413, f"a message has at most {self.limit_bytes} bytes")
+                    parts.append(piece)
+        except TimeoutError:
+            raise Refused(408, f"the body took more than {BODY_SECONDS:g} s") from None
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _is_our_name(self, given: str) -> bool:
+        name = host_of(given)
+        if name is None:
+            return False
+        if name in self.hosts:
+            return True
+        if is_loopback(self.host):
+            return name in _LOOPBACK_NAMES or name == self.host
+        # On all addresses we cannot know our names; an address is none that could be rebound.
+        return name == self.host or _is_address(name)
+
+    def _may_come_from(self, origin: str) -> bool:
+        if origin in self.origins:
+            return True
+        try:
+            url = URL(origin)
+            written = str(url.origin())
+        except ValueError:
+            return False
+        plain = url.scheme in ("http", "https") and written == origin.lower().rstrip("/")
+        return plain and url.host in _LOOPBACK_NAMES and is_loopback(self.host)
+
+
+def host_of(given: str) -> str | None:
+    """The name in a Host header, in small letters and without its port; None for no name."""
+    try:
+        url = URL(f"http://{given}/")
+    except ValueError:
+        return None
+    if not given or url.host is None or url.user is not None or url.path != "/":
+        return None
+    return url.host.lower() if str(url.authority).lower() == given.lower() else None
+
+
+def is_loopback(host: str) -> bool:
+    """True where only this machine can come in."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def named(pairs: Iterable[str], environment: Mapping[str, str]) -> dict[str, str]:
+    """Tokens from variables, given as `NAME=VARIABLE` or `VARIABLE`; missing ones are left out."""
+    found = {}
+    for pair in pairs:
+        name, _, variable = pair.rpartition("=")
+        token = environment.get(variable, "").strip()
+        if token:
+            found[name or variable] = token
+    return found

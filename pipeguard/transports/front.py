@@ -1,0 +1,225 @@
+"""The address that clients come to: Streamable HTTP, HTTP+SSE and WebSocket, side by side.
+
+Lets requests in (transports.entrance) and hands them to what answers them; knows paths and
+methods, and no frames. Sources: MCP 2025-06-18 and 2026-07-28, basic/transports; for HTTP+SSE
+2024-11-05, basic/transports.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Protocol
+from weakref import WeakKeyDictionary
+
+from aiohttp import web
+
+from pipeguard.transports.entrance import HEADER_SECONDS, Entrance, Refused
+
+MCP, SSE, MESSAGES, WEBSOCKET = "/mcp", "/sse", "/messages", "/ws"
+HEALTHY, READY = "/healthz", "/readyz"
+MAX_CONNECTIONS = 4096
+KEEPALIVE_SECONDS = 30.0
+CLOSE_SECONDS = 5.0
+_BACKLOG = 1024
+_ALLOWED = "POST, GET, DELETE"
+
+
+class Endpoint(Protocol):
+    """What answers at one path, for clients of Streamable HTTP."""
+
+    async def post(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        """A message, and all that answers it."""
+
+    async def get(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The stream of what is said unasked."""
+
+    async def delete(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The end of a session."""
+
+
+class Streams(Protocol):
+    """What answers clients that keep one connection open for a whole conversation."""
+
+    async def events(self, request: web.BaseRequest) -> web.StreamResponse:
+        """HTTP+SSE: the stream, for as long as it lasts."""
+
+    async def message(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        """HTTP+SSE: a message that belongs to a stream."""
+
+    async def socket(self, request: web.BaseRequest) -> web.StreamResponse:
+        """WebSocket: the connection, for as long as it lasts."""
+
+
+class Front:
+    """Routes requests, each of them let in first.
+
+    Args:
+        entrance: who may come in.
+        endpoint: answers clients of Streamable HTTP.
+        streams: answers the others.
+        ready: True while a new conversation could begin.
+    """
+
+    def __init__(
+        self,
+        entrance: Entrance,
+        endpoint: Endpoint,
+        streams: Streams,
+        ready: Callable[[], bool],
+    ) -> None:
+        self._entrance = entrance
+        self._endpoint = endpoint
+        self._streams = streams
+        self._ready = ready
+        self._connections: WeakKeyDictionary[object, _Connection] = WeakKeyDictionary()
+        self._count = 0
+        self._runner: web.ServerRunner | None = None
+
+    async def open(self, listening: socket.socket, context: ssl.SSLContext | None) -> None:
+        """Begin to take connections.
+
+        Raises:
+            OSError: the address cannot be used.
+        """
+        server = _Server(
+            self._handle,
+            handler_cancellation=True,
+            access_log=None,
+            keepalive_timeout=KEEPALIVE_SECONDS,
+        )
+        server.watch = self._watch
+        self._runner = web.ServerRunner(server, shutdown_timeout=CLOSE_SECONDS)
+        await self._runner.setup()
+        site = web.SockSite(self._runner, listening, ssl_context=context, backlog=_BACKLOG)
+        await site.start()
+
+    async def close(self) -> None:
+        """Take no more, and end what is open."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    # --- connections --------------------------------------------------------------------
+
+    def _watch(self, handler: asyncio.Protocol) -> asyncio.Protocol:
+        connection = _Connection(handler, self._came, self._went)
+        self._connections[handler] = connection
+        return connection
+
+    def _came(self) -> bool:
+        self._count += 1
+        return self._count <= MAX_CONNECTIONS
+
+    def _went(self) -> None:
+        self._count -= 1
+
+    # --- requests -----------------------------------------------------------------------
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        connection = self._connections.get(request.protocol)
+        if connection is not None:
+            connection.speaks()
+        try:
+            return await self._routed(request)
+        except Refused as refused:
+            return refused.response
+
+    async def _routed(self, request: web.BaseRequest) -> web.StreamResponse:
+        if not request.raw_path.startswith("/"):
+            raise Refused(400, "give a path, not an address")
+        path = request.path.rstrip("/") or "/"
+        if path in (HEALTHY, READY):
+            return self._state(request, path)
+        self._entrance.check(request)
+        upgrade = request.headers.get("Upgrade", "").lower()
+        if upgrade and upgrade != "websocket":
+            raise Refused(400, "no such upgrade")
+        if upgrade and path in (MCP, WEBSOCKET) and request.method == "GET":
+            return await self._streams.socket(request)
+        if path == MCP:
+            return await self._mcp(request)
+        if path == SSE and request.method == "GET":
+            return await self._streams.events(request)
+        if path == MESSAGES and request.method == "POST":
+            return await self._streams.message(request, await self._entrance.body(request))
+        raise Refused(405 if path in (SSE, MESSAGES) else 404, f"there is nothing here; see {MCP}")
+
+    async def _mcp(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.method == "POST":
+            return await self._endpoint.post(request, await self._entrance.body(request))
+        if request.method == "GET":
+            return await self._endpoint.get(request)
+        if request.method == "DELETE":
+            return await self._endpoint.delete(request)
+        raise Refused(405, f"use one of {_ALLOWED}", {"Allow": _ALLOWED})
+
+    def _state(self, request: web.BaseRequest, path: str) -> web.Response:
+        if request.method not in ("GET", "HEAD"):
+            raise Refused(405, "use GET", {"Allow": "GET, HEAD"})
+        well = path == HEALTHY or self._ready()
+        return web.Response(status=200 if well else 503, text="ok\n" if well else "not ready\n")
+
+
+class _Server(web.Server):
+    """Makes each connection one that is watched."""
+
+    watch: Callable[[asyncio.Protocol], asyncio.Protocol]
+
+    def __call__(self) -> asyncio.Protocol:  # type: ignore[override]
+        return self.watch(super().__call__())
+
+
+class _Connection(asyncio.Protocol):
+    """A connection that must speak soon, and of which there are not too many."""
+
+    def __init__(
+        self, handler: asyncio.Protocol, came: Callable[[], bool], went: Callable[[], None]
+    ) -> None:
+        self._handler = handler
+        self._came, self._went = came, went
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._handler.connection_made(transport)
+        if self._came():
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(HEADER_SECONDS, transport.close)
+        else:
+            transport.close()
+
+    def speaks(self) -> None:
+        """A request came, whole."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def data_received(self, data: bytes) -> None:
+        self._handler.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return self._handler.eof_received()
+
+    def pause_writing(self) -> None:
+        self._handler.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._handler.resume_writing()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.speaks()
+        self._went()
+        self._handler.connection_lost(error)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that waits for clients.
+
+    Raises:
+        OSError: no such address, or it is taken.
+    """
+    family, _, _, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    return socket.create_server(address[:2], family=family, backlog=_BACKLOG)

@@ -1,0 +1,400 @@
+"""Streamable HTTP to Streamable HTTP: each request of a client's is one of ours to the server.
+
+So status, sessions, streams, cursors and resumption are the server's own, and nothing of them is
+invented here (MCP 2025-06-18 and 2026-07-28, basic/transports). What is judged is every message:
+the body that goes up, the body or the events that come down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from time import monotonic
+from typing import Any, NamedTuple
+
+import aiohttp
+from aiohttp import web
+from multidict import CIMultiDict
+
+from pipeguard.core import answers, codes, mirrors
+from pipeguard.core.events import Event, EventStream, written
+from pipeguard.core.finding import Direction, Kind, Verdict
+from pipeguard.core.framing import Lost
+from pipeguard.core.message import Message, Number, parse, parse_json, serialise
+from pipeguard.core.session import Session
+from pipeguard.errors import PipeGuardError, Refusal
+from pipeguard.transports.conversations import Conversations
+from pipeguard.transports.remote import (
+    BOTH,
+    EVENTS,
+    JSON,
+    LAST_EVENT_ID,
+    SESSION_ID,
+    Remote,
+    TooLarge,
+    downwards,
+    kind_of,
+    redirected,
+    upwards,
+    whole,
+)
+
+_ATTEMPTS = 3  # a redirection, a renewed login, and the request itself
+_CHALLENGE = "WWW-Authenticate"
+TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
+HEADER_MISMATCH = -32020  # MCP 2026-07-28, basic/transports/streamable-http
+_VERSION_BYTES = mirrors.VERSION_META.encode()
+_UNREACHED = "the server cannot be reached"
+_LOST = "the connection to the server was lost before the answer came"
+
+
+class _Asked(NamedTuple):
+    """One request of a client's while it is being answered.
+
+    Attributes:
+        request: as it came over HTTP.
+        session: judges what is said in it.
+        kind: of the message that went up; None for a stream of what is said unasked.
+        reply: what is told of the members of a batch that did not go up.
+        lasting: True where the answer may still come on another stream.
+    """
+
+    request: web.BaseRequest
+    session: Session
+    kind: Kind | None
+    reply: bytes | None
+    lasting: bool
+
+
+class Relay:
+    """Answers a client's requests with what a server answers, each message judged.
+
+    Args:
+        remote: the server.
+        http: connections to it.
+        conversations: the Sessions, by the server's session ids.
+        record: takes each verdict; hands over and returns.
+    """
+
+    def __init__(
+        self,
+        remote: Remote,
+        http: aiohttp.ClientSession,
+        conversations: Conversations,
+        record: Callable[[Verdict], None],
+    ) -> None:
+        self._remote = remote
+        self._url = remote.url
+        self._http = http
+        self._conversations = conversations
+        self._record = record
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # --- what a client may do -----------------------------------------------------------
+
+    async def post(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        """A message of the client's, and all that answers it."""
+        stateless = _is_stateless(request, body)
+        wrong = self._mismatch(request, body) if stateless else None
+        if wrong is not None:
+            return wrong
+        session_id = None if stateless else request.headers.get(SESSION_ID)
+        session = self._conversations.of(session_id, request.headers.get(mirrors.VERSION))
+        exchange = session.fork()
+        verdict = exchange.receive(TO_SERVER, body, monotonic())
+        self._record(verdict)
+        if verdict.forward is None:
+            return refused(verdict)
+        asked = _Asked(request, exchange, verdict.kind, verdict.reply, lasting=not stateless)
+        try:
+            headers = upwards(request.headers.items(), self._remote)
+            headers.setdefault("Accept", BOTH)
+            headers["Content-Type"] = JSON
+            async with await self._send("POST", headers, verdict.forward) as answer:
+                if verdict.method == "initialize" and answer.status == web.HTTPOk.status_code:
+                    self._conversations.keep(answer.headers.get(SESSION_ID), session)
+                if kind_of(answer) == EVENTS:
+                    return await self._streamed(asked, answer)
+                return await self._answered(asked, answer)
+        except PipeGuardError as error:
+            return self._gone(asked, str(error))
+        except (aiohttp.ClientError, OSError):
+            return self._gone(asked, _UNREACHED)
+        finally:
+            exchange.leave()
+
+    async def get(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The stream of what the server says unasked, or a stream that is taken up again."""
+        session_id = request.headers.get(SESSION_ID)
+        session = self._conversations.of(session_id, request.headers.get(mirrors.VERSION))
+        headers = upwards(request.headers.items(), self._remote)
+        asked = _Asked(request, session, None, None, lasting=True)
+        try:
+            async with await self._send("GET", headers, None) as answer:
+                if answer.status == web.HTTPOk.status_code and kind_of(answer) == EVENTS:
+                    return await self._streamed(asked, answer)
+                return web.Response(status=answer.status, headers=downwards(answer))
+        except PipeGuardError as error:
+            return web.Response(status=502, text=f"PipeGuard: {error}\n")
+        except (aiohttp.ClientError, OSError):
+            return web.Response(status=502, text=f"PipeGuard: {_UNREACHED}\n")
+
+    async def delete(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The end of a session."""
+        headers = upwards(request.headers.items(), self._remote)
+        try:
+            async with await self._send("DELETE", headers, None) as answer:
+                if answer.status < _BAD:
+                    self._conversations.forget(request.headers.get(SESSION_ID))
+                return web.Response(status=answer.status, headers=downwards(answer))
+        except (PipeGuardError, aiohttp.ClientError, OSError):
+            self._conversations.forget(request.headers.get(SESSION_ID))
+            return web.Response(status=502, text=f"PipeGuard: {_UNREACHED}\n")
+
+    async def close(self) -> None:
+        """End what is still under way."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # --- up -----------------------------------------------------------------------------
+
+    async def _send(
+        self, method: str, headers: CIMultiDict[str], body: bytes | None
+    ) -> aiohttp.ClientResponse:
+        """Send a request; once more where that is sure to be the first time that it is done."""
+        for attempt in range(_ATTEMPTS):
+            told = await self._remote.sent_with(headers)
+            answer = await self._http.request(
+                method, self._url, data=body, headers=told, allow_redirects=False
+            )
+            target = redirected(self._remote, answer)
+            if target is not None and target != self._url:
+                self._url = target  # as from /mcp to /mcp/: for the next ones, too
+            elif attempt == _ATTEMPTS - 1 or not await self._renewed(answer):
+                return answer
+            answer.release()
+        raise PipeGuardError("the server sends its clients from one address to the next")
+
+    async def _renewed(self, answer: aiohttp.ClientResponse) -> bool:
+        """True where a login of ours was refused and is a better one now."""
+        own = self._remote.authorization
+        if own is None or answer.status not in _LOGIN:
+            return False
+        return await own.challenged(answer.status, answer.headers.get(_CHALLENGE, ""))
+
+    def _mismatch(self, request: web.BaseRequest, body: bytes) -> web.Response | None:
+        """Refuse a message whose headers say something else (2026-07-28), before it is sent."""
+        try:
+            message = parse(body)
+        except Refusal:
+            return None  # the Session refuses it as well, and says so to the right one
+        if not isinstance(message, Message):
+            return None
+        tool = message.value.get("params")
+        name = tool.get("name") if isinstance(tool, dict) else None
+        calls = message.method == "tools/call" and type(name) is str
+        mirrored = self._conversations.mirrored(str(name)) if calls else {}
+        wrong = mirrors.disagreement(message.value, request.headers, mirrored)
+        if wrong is None:
+            return None
+        frame = answers.error(message.id_token, HEADER_MISMATCH, f"Header mismatch: {wrong}")
+        return web.Response(status=400, body=frame, content_type=JSON)
+
+    def _say(self, session: Session, request: web.BaseRequest, frame: bytes) -> None:
+        """Tell the server something of our own, as the answer to a request that was stopped."""
+
+        async def tell() -> None:
+            headers = upwards(request.headers.items(), self._remote)
+            headers["Content-Type"], headers["Accept"] = JSON, BOTH
+            headers.pop(LAST_EVENT_ID, None)
+            try:
+                async with await self._send("POST", headers, frame):
+                    pass
+            except (PipeGuardError, aiohttp.ClientError, OSError):
+                return  # it waits for its answer as it would for a client that is gone
+
+        self._begin(tell())
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- down ---------------------------------------------------------------------------
+
+    async def _answered(self, asked: _Asked, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+        headers = downwards(answer)
+        if asked.kind in _UNANSWERED:
+            return web.Response(status=answer.status, headers=headers)
+        body, fault = await self._body(answer)
+        if body is None:
+            return self._gone(asked, fault)
+        if answer.status in _LOGIN and not self._remote.passes_credentials:
+            return self._gone(asked, f"the server takes no such login (HTTP {answer.status})")
+        if answer.status in _LOGIN or (not body and answer.status >= _BAD):
+            self._lost(asked.session, f"the server answered with HTTP {answer.status}")
+            return web.Response(status=answer.status, headers=headers)
+        told = self._judged(asked, body) if kind_of(answer) == JSON else None
+        if told is None:  # no JSON-RPC: nothing, a page of HTML, the error of another hop
+            return self._gone(asked, f"the server answered with HTTP {answer.status}, not with MCP")
+        return web.Response(status=answer.status, headers=headers, body=told, content_type=JSON)
+
+    async def _body(self, answer: aiohttp.ClientResponse) -> tuple[bytes | None, str]:
+        try:
+            return await whole(answer, self._remote.limit_bytes), ""
+        except TooLarge:
+            return None, "the answer is larger than the limit"
+        except (aiohttp.ClientError, OSError):
+            return None, _LOST
+
+    def _judged(self, asked: _Asked, body: bytes) -> bytes | None:
+        """An answer in one piece; None where it is none that could be passed on."""
+        frame = _addressed(body, asked.session.waiting())
+        if frame is None:
+            return None
+        verdict = asked.session.receive(TO_CLIENT, frame, monotonic())
+        self._record(verdict)
+        if verdict.forward is None:
+            return None
+        self._lost(asked.session, "the server did not answer")  # of a batch
+        return _joined(asked.reply, body if verdict.forward is frame else verdict.forward)
+
+    async def _streamed(self, asked: _Asked, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+        """Events, each judged as it comes and sent on at once."""
+        headers = downwards(answer)
+        headers["Content-Type"] = EVENTS
+        headers.setdefault("Cache-Control", "no-cache")
+        response = web.StreamResponse(status=answer.status, headers=headers)
+        await response.prepare(asked.request)
+        stream = EventStream(self._remote.limit_bytes)
+        resumable, left = False, list[bytes]()
+        if asked.reply is not None:
+            await response.write(written(Event(asked.reply)))
+        with self._conversations.listening(asked.session, _Told(response, self._begin)):
+            try:
+                async for piece in answer.content.iter_any():
+                    events = stream.feed(piece)
+                    resumable = resumable or any(event.id for event in events)
+                    told = b"".join([self._event(asked, event) for event in events])
+                    if told:
+                        await response.write(told)
+                    if stream.overrun:
+                        break
+            except (aiohttp.ClientError, TimeoutError):
+                pass  # lost; what waits is told below
+            finally:
+                # Whoever leaves a stream that cannot be taken up again waits no longer.
+                if asked.kind is not None and not (resumable and asked.lasting):
+                    left = self._lost(asked.session, _LOST)
+        if left:
+            await response.write(b"".join([written(Event(frame)) for frame in left]))
+        await response.write_eof()
+        return response
+
+    def _event(self, asked: _Asked, event: Event) -> bytes:
+        if not event.data or event.comment is not None:
+            return written(event)
+        if event.name != "message":
+            return b""
+        verdict = asked.session.receive(TO_CLIENT, event.data, monotonic())
+        self._record(verdict)
+        if verdict.reply is not None:
+            self._say(asked.session, asked.request, verdict.reply)
+        if verdict.forward is not None:
+            return written(event._replace(data=verdict.forward))
+        if event.id is None and event.retry_ms is None:
+            return b""
+        return written(event._replace(data=b""))  # its place in the stream stays
+
+    def _gone(self, asked: _Asked, why: str) -> web.Response:
+        """In place of the answer; 200, since other codes have a meaning of their own for clients.
+
+        400 can start a fallback to an older transport, 401 a login, 404 a new session.
+        """
+        frames = self._lost(asked.session, why)
+        if not frames:
+            return web.Response(status=502)
+        body = frames[0] if len(frames) == 1 else b"[" + b",".join(frames) + b"]"
+        return web.Response(body=body, content_type=JSON)
+
+    def _lost(self, session: Session, why: str) -> list[bytes]:
+        """Answer what waits in an exchange that is over."""
+        frames = []
+        for token in session.waiting():
+            verdict = session.receive(TO_CLIENT, Lost.of(token, why), monotonic())
+            self._record(verdict)
+            if verdict.forward is not None:
+                frames.append(verdict.forward)
+        return frames
+
+
+class _Told:
+    """A stream to a client, on which something of our own can be said."""
+
+    def __init__(
+        self,
+        response: web.StreamResponse,
+        begin: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self._response = response
+        self._begin = begin
+
+    def tell(self, frames: list[bytes]) -> None:
+        """Send these, without waiting."""
+
+        async def write() -> None:
+            with suppress(ConnectionError):
+                await self._response.write(b"".join([written(Event(f)) for f in frames]))
+
+        self._begin(write())
+
+
+_UNANSWERED = (Kind.NOTIFICATION, Kind.RESULT, Kind.ERROR)
+_BAD = web.HTTPBadRequest.status_code
+_LOGIN = (web.HTTPUnauthorized.status_code, web.HTTPForbidden.status_code)
+
+
+def refused(verdict: Verdict) -> web.Response:
+    """What a client is told of a message that did not go on."""
+    if verdict.reply is not None:
+        # What was read, and stopped, is answered as the server would answer it.
+        status = 200 if verdict.kind is not None or verdict.method is not None else 400
+        return web.Response(status=status, body=verdict.reply, content_type=JSON)
+    if verdict.kind is not None:
+        return web.Response(status=202)
+    why = verdict.findings[0].note if verdict.findings else "it is not a message"
+    body = answers.error(None, codes.PARSE_ERROR, f"PipeGuard: {why}")
+    return web.Response(status=400, body=body, content_type=JSON)
+
+
+def _is_stateless(request: web.BaseRequest, body: bytes) -> bool:
+    """True for a message of a revision in which each stands alone."""
+    version = request.headers.get(mirrors.VERSION, "")
+    return version >= mirrors.STATELESS or _VERSION_BYTES in body
+
+
+def _addressed(body: bytes, waiting: list[str]) -> bytes | None:
+    """An answer as a frame; one without an id gets that of the request that it answers.
+
+    A server that cannot tell the id, as with a session that it does not know, gives none.
+    """
+    try:
+        value = parse_json(body)
+    except Refusal:
+        return body if body.lstrip()[:1] in (b"{", b"[") else None  # the Session says why
+    if isinstance(value, list):
+        return body
+    if not isinstance(value, dict) or "jsonrpc" not in value:
+        return None
+    if value.get("id") is not None or "error" not in value or len(waiting) != 1:
+        return body
+    return serialise({**value, "id": Number(waiting[0])})  # of the same reading: it was strict
+
+
+def _joined(reply: bytes | None, told: bytes) -> bytes:
+    """Of a batch, what was answered here and what the server answered."""
+    if reply is None:
+        return told
+    return reply.rstrip()[:-1] + b"," + told.strip().removeprefix(b"[").removesuffix(b"]") + b"]"

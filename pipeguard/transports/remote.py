@@ -1,0 +1,163 @@
+"""A server at an address: what a connection to it needs, and which headers go there and back.
+
+MCP 2025-06-18, basic/transports, "Streamable HTTP"; RFC 9110, sections 7.6 and 15.4. Nothing here
+follows a redirect to another origin: what is sent is meant for the server that the user named.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Protocol
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from pipeguard.core.framing import DEFAULT_LIMIT_BYTES
+
+CONNECT_SECONDS = 10.0
+SESSION_ID = "Mcp-Session-Id"
+LAST_EVENT_ID = "Last-Event-ID"
+JSON, EVENTS = "application/json", "text/event-stream"
+BOTH = f"{JSON}, {EVENTS}"
+REDIRECTS = frozenset({307, 308})  # those that keep method and body
+_PIECE_BYTES = 2**16
+# Of one connection only, or set anew for the next (RFC 9110, section 7.6.1), or checked already.
+_NOT_UP = frozenset(
+    {
+        *("host", "content-length", "accept-encoding", "origin", "connection", "keep-alive"),
+        *("te", "trailer", "transfer-encoding", "upgrade", "expect", "content-encoding"),
+        *("sec-fetch-mode", "sec-fetch-site", "sec-fetch-dest", "referer", "forwarded"),
+    }
+)
+_DOWN = (
+    *("Mcp-Session-Id", "WWW-Authenticate", "Retry-After", "Cache-Control"),
+    *("X-Accel-Buffering", "Allow", "Set-Cookie"),
+)
+
+
+class Authorization(Protocol):
+    """A credential of ours for a server."""
+
+    async def header(self) -> str | None:
+        """What `Authorization` says now; None where there is no credential yet."""
+
+    async def challenged(self, status: int, www_authenticate: str) -> bool:
+        """Take a 401 or 403; True where the request may be sent again.
+
+        Raises:
+            PipeGuardError: a person must log in; the message says how.
+        """
+
+
+class Remote(NamedTuple):
+    """A server at an address.
+
+    Attributes:
+        url: of its MCP endpoint.
+        headers: that go with each request, credentials among them.
+        authorization: a login of ours, or None.
+        context: TLS, or None for what the system trusts.
+        limit_bytes: of one message.
+        passes_credentials: True where the client's own `Authorization` goes on.
+    """
+
+    url: URL
+    headers: Mapping[str, str]
+    authorization: Authorization | None = None
+    context: ssl.SSLContext | None = None
+    limit_bytes: int = DEFAULT_LIMIT_BYTES
+    passes_credentials: bool = False
+
+    async def sent_with(self, more: Mapping[str, str]) -> CIMultiDict[str]:
+        """The headers of one request."""
+        headers = CIMultiDict(more)
+        headers.update(self.headers)
+        headers["Accept-Encoding"] = "identity"  # only what is plain is judged
+        if self.authorization is not None:
+            told = await self.authorization.header()
+            if told is not None:
+                headers["Authorization"] = told
+        return headers
+
+
+class TooLarge(Exception):  # noqa: N818  the peer's body is at fault
+    """A body exceeded the limit; what came of it is dropped."""
+
+
+def connect(remote: Remote, most: int = 0) -> aiohttp.ClientSession:
+    """Connections to a server, kept open between requests; proxies as the environment says.
+
+    Args:
+        remote: the server.
+        most: connections at once; 0 for as many as are needed.
+    """
+    connector = aiohttp.TCPConnector(
+        limit=most,
+        ssl=remote.context if remote.context is not None else True,
+        keepalive_timeout=30,
+    )
+    return aiohttp.ClientSession(
+        connector=connector,
+        # A person may be answering: only connecting has a limit.
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=True,
+        skip_auto_headers=("User-Agent",),
+    )
+
+
+async def whole(answer: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
+    """A body, decoded where it was packed although that was not asked for.
+
+    Raises:
+        TooLarge: it has more than `limit_bytes`, which ends the reading.
+        aiohttp.ClientError: the connection was lost, or the body is no such encoding.
+    """
+    parts: list[bytes] = []
+    size = 0
+    async for piece in answer.content.iter_chunked(_PIECE_BYTES):
+        size += len(piece)
+        if size > limit_bytes:
+            answer.close()
+            raise TooLarge
+        parts.append(piece)
+    return b"".join(parts)
+
+
+def redirected(remote: Remote, answer: aiohttp.ClientResponse) -> URL | None:
+    """Where a request is to go instead, on the same origin; None for nowhere."""
+    if answer.status not in REDIRECTS:
+        return None
+    target = remote.url.join(URL(answer.headers.get("Location", "")))
+    return target if target.origin() == remote.url.origin() else None
+
+
+def upwards(headers: Iterable[tuple[str, str]], remote: Remote) -> CIMultiDict[str]:
+    """Of a client's headers, those that go on to the server."""
+    given = CIMultiDict(headers)
+    dropped = {name.strip().lower() for name in given.get("Connection", "").split(",")}
+    passed: CIMultiDict[str] = CIMultiDict()
+    for name, value in given.items():
+        low = name.lower()
+        if low in _NOT_UP or low in dropped or low.startswith(("proxy-", "x-forwarded-")):
+            continue
+        if low == "authorization" and not remote.passes_credentials:
+            continue  # it was for us
+        passed.add(name, value)
+    return passed
+
+
+def downwards(answer: aiohttp.ClientResponse) -> CIMultiDict[str]:
+    """Of a server's headers, those that go on to the client."""
+    passed: CIMultiDict[str] = CIMultiDict()
+    for name in _DOWN:
+        for value in answer.headers.getall(name, ()):
+            passed.add(name, value)
+    return passed
+
+
+def kind_of(answer: aiohttp.ClientResponse) -> str:
+    """The media type of a body, in small letters and without parameters."""
+    return answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
