@@ -24,6 +24,24 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
     ("--log-format", "FORMAT", "", "console (default) or json."),
     ("--grace", "SECONDS", "", "How long a server may take to end before it is made to (2)."),
     ("--no-audit", "", "", "Keep no audit of this run; pins are kept all the same."),
+    ("--upstream", "URL", "", "Guard the server at URL instead of starting one."),
+    ("--transport", "HOW", "", "auto (default), streamable-http, sse or websocket."),
+    ("--header", "'NAME: VALUE'", "+", "Send this header to the server at URL."),
+    ("--header-env", "NAME=VARIABLE", "+", "The same, with the value of a variable."),
+    ("--bearer-env", "VARIABLE", "", "Send this variable to the server as a bearer token."),
+    ("--secret-arguments", "", "", "Take secrets in --header, where others can read them."),
+    ("--ca", "FILE", "", "Trust this certificate authority for URL, not the system's."),
+    ("--client-cert", "FILE", "", "Show this certificate (PEM) to the server at URL."),
+    ("--client-key", "FILE", "", "Its key, where it is in a file of its own."),
+    ("--listen", "HOST:PORT", "", "Answer clients over HTTP at this address, not over stdio."),
+    ("--token-env", "[NAME=]VARIABLE", "+", "Ask clients for the bearer token in this variable."),
+    ("--token-file", "FILE", "", "The same, of lines NAME TOKEN; read anew when it changes."),
+    ("--allow-host", "HOST", "+", "A further name by which clients may call us."),
+    ("--allow-origin", "ORIGIN", "+", "A web origin whose pages may speak to us."),
+    ("--max-sessions", "N", "", "How many sessions may be open at once (1000)."),
+    ("--idle-timeout", "SECONDS", "", "End a session that nobody used for so long (1800)."),
+    ("--tls-cert", "FILE", "", "Listen with TLS, with this certificate (PEM)."),
+    ("--tls-key", "FILE", "", "Its key, where it is in a file of its own."),
 )
 
 
@@ -46,7 +64,10 @@ class WrapOptions:
 
 
 def read(arguments: Sequence[str]) -> WrapOptions | None:
-    """Read `[OPTIONS] -- COMMAND`; None where the full parser should have a look."""
+    """Read `[OPTIONS] -- COMMAND`, or options alone where one is the server's address.
+
+    None where the full parser should have a look.
+    """
     kinds = {name: (metavar, many) for name, metavar, many, _ in TABLE}
     values: dict[str, str] = {}
     lists: dict[str, list[str]] = {}
@@ -73,4 +94,6 @@ def read(arguments: Sequence[str]) -> WrapOptions | None:
         else:
             values[name] = value
     command = arguments[position + 1 :]
-    return WrapOptions(command, values, lists, flags) if command else None
+    if bool(command) == ("--upstream" in values):
+        return None
+    return WrapOptions(command, values, lists, flags)

@@ -32,6 +32,14 @@ def run(options: WrapOptions) -> int:
     Raises:
         PipeGuardError: it could not be guarded; what was asked meanwhile is answered.
     """
+    if "--listen" in options.values:
+        from pipeguard.served import serve
+
+        return serve(options)
+    if "--upstream" in options.values:
+        from pipeguard import distant
+
+        return distant.run(options, _keep_stdout_for_frames())
     inherits = "--inherit-env" in options.flags
     environment = child_environment(
         os.environ,

@@ -29,6 +29,8 @@ Examples:
   pipeguard wrap -- npx -y @modelcontextprotocol/server-filesystem /some/dir
   pipeguard wrap --name github --env GITHUB_TOKEN -- uvx mcp-server-github
   pipeguard wrap --trust review --log-level info -- python server.py
+  pipeguard wrap --upstream https://mcp.example.com/mcp --bearer-env EXAMPLE_TOKEN
+  pipeguard wrap --listen 127.0.0.1:8080 -- npx -y @modelcontextprotocol/server-memory
 
 The exit code is the server's; 128 and the number where a signal ended it; 127 where its command
 was not found, 126 where it could not be run, 2 for a wrong option or policy, 3 where the scan
@@ -40,10 +42,13 @@ def command(ctx: click.Context, /, server_command: tuple[str, ...], **given: obj
     """Start one MCP server and judge every message between it and its client.
 
     Speaks MCP over stdin and stdout, as the server itself does: put this in front of the server's
-    command in your client's configuration, and change nothing else.
+    command in your client's configuration, and change nothing else. With --upstream the server is
+    at an address; with --listen the clients come to one.
     """
-    if not server_command:
-        raise click.UsageError("give the server's command after --", ctx)
+    if not server_command and not given["upstream"]:
+        raise click.UsageError("give the server's command after --, or its --upstream URL", ctx)
+    if server_command and given["upstream"]:
+        raise click.UsageError("give a command or --upstream, not both", ctx)
     values: dict[str, str] = {}
     lists: dict[str, tuple[str, ...]] = {}
     flags: list[str] = []

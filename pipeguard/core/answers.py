@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from pipeguard.core import codes
 from pipeguard.core.finding import Direction, Finding
-from pipeguard.core.message import JsonObject, JsonValue, Number, serialise
+from pipeguard.core.message import JsonObject, JsonValue, Number, parse_json, serialise
+from pipeguard.errors import Refusal
 
 MARK = "pipeguard"  # in `data.source` and in `_meta`: only we may use it
 _VERBS = {
@@ -76,18 +77,38 @@ def error(id_token: str | None, code: int, message: str, data: JsonObject | None
     return _frame(id_token, b'"error":' + serialise(body))
 
 
-def cancelled(id_token: str) -> bytes:
-    """Tells the client that a server's open request needs no answer any more."""
+def cancelled(id_token: str, why: str = "the server is gone") -> bytes:
+    """Tells a side that a request which it has open needs no answer any more."""
     return (
         b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":'
         + id_token.encode()
-        + b',"reason":"the server is gone"}}'
+        + b',"reason":"'
+        + why.encode()
+        + b'"}}'
     )
 
 
 def list_changed(kind: str) -> bytes:
     """Tells the client to ask for a list again (MCP server/tools, "List Changed")."""
     return b'{"jsonrpc":"2.0","method":"notifications/' + kind.encode() + b'/list_changed"}'
+
+
+def addressed(body: bytes, waiting: list[str]) -> bytes | None:
+    """An answer as a frame; one without an id gets that of the request that it answers.
+
+    A server that cannot tell the id, as with a session that it does not know, gives none.
+    """
+    try:
+        value = parse_json(body)
+    except Refusal:
+        return body if body.lstrip()[:1] in (b"{", b"[") else None  # the Session says why
+    if isinstance(value, list):
+        return body
+    if not isinstance(value, dict) or "jsonrpc" not in value:
+        return None
+    if value.get("id") is not None or "error" not in value or len(waiting) != 1:
+        return body
+    return serialise({**value, "id": Number(waiting[0])})  # of the same reading: it was strict
 
 
 def words(finding: Finding, event: str, *, executed: bool) -> str:

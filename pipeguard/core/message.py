@@ -188,6 +188,17 @@ def id_token_of(value: JsonValue) -> str | None:
     return None
 
 
+def asked_in(value: JsonValue) -> list[str]:
+    """The ids of the requests in a frame, as they stand in it."""
+    found = []
+    for member in value if isinstance(value, list) else [value]:
+        if isinstance(member, dict) and "method" in member and "id" in member:
+            token = id_token_of(member["id"])
+            if token is not None:
+                found.append(token)
+    return found
+
+
 def is_request_shaped(frame: bytes) -> bool:
     """True where a refused frame asks something rather than answers, as far as can be told."""
     try:

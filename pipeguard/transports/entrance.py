@@ -33,19 +33,37 @@ _UTF8 = ("utf-8", "utf8")
 
 
 class Refused(Exception):  # noqa: N818  whoever came in is at fault
-    """A request that is not let in; `response` says why."""
+    """A request that is not let in; `response` says why.
 
-    def __init__(self, status: int, why: str, headers: Mapping[str, str] | None = None) -> None:
+    Args:
+        status: of HTTP.
+        why: in a few words.
+        headers: that belong to the status.
+        frame: a JSON-RPC error to answer with, where the body was read.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        why: str,
+        headers: Mapping[str, str] | None = None,
+        frame: bytes | None = None,
+    ) -> None:
         super().__init__(why)
-        self.status = status
-        self.why = why
-        self.headers = dict(headers or {})
+        self._status = status
+        self._why = why
+        self._headers = dict(headers or {})
+        self._frame = frame
 
     @property
     def response(self) -> web.Response:
-        """What is answered; the connection is closed, since a body may be left unread."""
+        """What is answered; where a body is left unread, the connection is closed."""
+        if self._frame is not None:
+            return web.Response(
+                status=self._status, body=self._frame, content_type=JSON, headers=self._headers
+            )
         response = web.Response(
-            status=self.status, text=f"PipeGuard: {self.why}\n", headers=self.headers
+            status=self._status, text=f"PipeGuard: {self._why}\n", headers=self._headers
         )
         response.force_close()
         return response

@@ -15,13 +15,12 @@ from typing import Any, NamedTuple
 
 import aiohttp
 from aiohttp import web
-from multidict import CIMultiDict
 
 from pipeguard.core import answers, codes, mirrors
 from pipeguard.core.events import Event, EventStream, written
 from pipeguard.core.finding import Direction, Kind, Verdict
 from pipeguard.core.framing import Lost
-from pipeguard.core.message import Message, Number, parse, parse_json, serialise
+from pipeguard.core.message import Message, parse
 from pipeguard.core.session import Session
 from pipeguard.errors import PipeGuardError, Refusal
 from pipeguard.transports.conversations import Conversations
@@ -30,18 +29,17 @@ from pipeguard.transports.remote import (
     EVENTS,
     JSON,
     LAST_EVENT_ID,
+    LOGIN,
     SESSION_ID,
+    Door,
     Remote,
     TooLarge,
     downwards,
     kind_of,
-    redirected,
     upwards,
     whole,
 )
 
-_ATTEMPTS = 3  # a redirection, a renewed login, and the request itself
-_CHALLENGE = "WWW-Authenticate"
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 HEADER_MISMATCH = -32020  # MCP 2026-07-28, basic/transports/streamable-http
 _VERSION_BYTES = mirrors.VERSION_META.encode()
@@ -85,8 +83,7 @@ class Relay:
         record: Callable[[Verdict], None],
     ) -> None:
         self._remote = remote
-        self._url = remote.url
-        self._http = http
+        self._door = Door(remote, http)
         self._conversations = conversations
         self._record = record
         self._tasks: set[asyncio.Task[None]] = set()
@@ -95,8 +92,8 @@ class Relay:
 
     async def post(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         """A message of the client's, and all that answers it."""
-        stateless = _is_stateless(request, body)
-        wrong = self._mismatch(request, body) if stateless else None
+        stateless = is_stateless(request, body)
+        wrong = mismatch(self._conversations, request, body) if stateless else None
         if wrong is not None:
             return wrong
         session_id = None if stateless else request.headers.get(SESSION_ID)
@@ -111,7 +108,7 @@ class Relay:
             headers = upwards(request.headers.items(), self._remote)
             headers.setdefault("Accept", BOTH)
             headers["Content-Type"] = JSON
-            async with await self._send("POST", headers, verdict.forward) as answer:
+            async with await self._door.send("POST", headers, verdict.forward) as answer:
                 if verdict.method == "initialize" and answer.status == web.HTTPOk.status_code:
                     self._conversations.keep(answer.headers.get(SESSION_ID), session)
                 if kind_of(answer) == EVENTS:
@@ -131,7 +128,7 @@ class Relay:
         headers = upwards(request.headers.items(), self._remote)
         asked = _Asked(request, session, None, None, lasting=True)
         try:
-            async with await self._send("GET", headers, None) as answer:
+            async with await self._door.send("GET", headers, None) as answer:
                 if answer.status == web.HTTPOk.status_code and kind_of(answer) == EVENTS:
                     return await self._streamed(asked, answer)
                 return web.Response(status=answer.status, headers=downwards(answer))
@@ -144,7 +141,7 @@ class Relay:
         """The end of a session."""
         headers = upwards(request.headers.items(), self._remote)
         try:
-            async with await self._send("DELETE", headers, None) as answer:
+            async with await self._door.send("DELETE", headers, None) as answer:
                 if answer.status < _BAD:
                     self._conversations.forget(request.headers.get(SESSION_ID))
                 return web.Response(status=answer.status, headers=downwards(answer))
@@ -160,48 +157,6 @@ class Relay:
 
     # --- up -----------------------------------------------------------------------------
 
-    async def _send(
-        self, method: str, headers: CIMultiDict[str], body: bytes | None
-    ) -> aiohttp.ClientResponse:
-        """Send a request; once more where that is sure to be the first time that it is done."""
-        for attempt in range(_ATTEMPTS):
-            told = await self._remote.sent_with(headers)
-            answer = await self._http.request(
-                method, self._url, data=body, headers=told, allow_redirects=False
-            )
-            target = redirected(self._remote, answer)
-            if target is not None and target != self._url:
-                self._url = target  # as from /mcp to /mcp/: for the next ones, too
-            elif attempt == _ATTEMPTS - 1 or not await self._renewed(answer):
-                return answer
-            answer.release()
-        raise PipeGuardError("the server sends its clients from one address to the next")
-
-    async def _renewed(self, answer: aiohttp.ClientResponse) -> bool:
-        """True where a login of ours was refused and is a better one now."""
-        own = self._remote.authorization
-        if own is None or answer.status not in _LOGIN:
-            return False
-        return await own.challenged(answer.status, answer.headers.get(_CHALLENGE, ""))
-
-    def _mismatch(self, request: web.BaseRequest, body: bytes) -> web.Response | None:
-        """Refuse a message whose headers say something else (2026-07-28), before it is sent."""
-        try:
-            message = parse(body)
-        except Refusal:
-            return None  # the Session refuses it as well, and says so to the right one
-        if not isinstance(message, Message):
-            return None
-        tool = message.value.get("params")
-        name = tool.get("name") if isinstance(tool, dict) else None
-        calls = message.method == "tools/call" and type(name) is str
-        mirrored = self._conversations.mirrored(str(name)) if calls else {}
-        wrong = mirrors.disagreement(message.value, request.headers, mirrored)
-        if wrong is None:
-            return None
-        frame = answers.error(message.id_token, HEADER_MISMATCH, f"Header mismatch: {wrong}")
-        return web.Response(status=400, body=frame, content_type=JSON)
-
     def _say(self, session: Session, request: web.BaseRequest, frame: bytes) -> None:
         """Tell the server something of our own, as the answer to a request that was stopped."""
 
@@ -210,7 +165,7 @@ class Relay:
             headers["Content-Type"], headers["Accept"] = JSON, BOTH
             headers.pop(LAST_EVENT_ID, None)
             try:
-                async with await self._send("POST", headers, frame):
+                async with await self._door.send("POST", headers, frame):
                     pass
             except (PipeGuardError, aiohttp.ClientError, OSError):
                 return  # it waits for its answer as it would for a client that is gone
@@ -231,9 +186,9 @@ class Relay:
         body, fault = await self._body(answer)
         if body is None:
             return self._gone(asked, fault)
-        if answer.status in _LOGIN and not self._remote.passes_credentials:
+        if answer.status in LOGIN and not self._remote.passes_credentials:
             return self._gone(asked, f"the server takes no such login (HTTP {answer.status})")
-        if answer.status in _LOGIN or (not body and answer.status >= _BAD):
+        if answer.status in LOGIN or (not body and answer.status >= _BAD):
             self._lost(asked.session, f"the server answered with HTTP {answer.status}")
             return web.Response(status=answer.status, headers=headers)
         told = self._judged(asked, body) if kind_of(answer) == JSON else None
@@ -251,7 +206,7 @@ class Relay:
 
     def _judged(self, asked: _Asked, body: bytes) -> bytes | None:
         """An answer in one piece; None where it is none that could be passed on."""
-        frame = _addressed(body, asked.session.waiting())
+        frame = answers.addressed(body, asked.session.waiting())
         if frame is None:
             return None
         verdict = asked.session.receive(TO_CLIENT, frame, monotonic())
@@ -353,7 +308,6 @@ class _Told:
 
 _UNANSWERED = (Kind.NOTIFICATION, Kind.RESULT, Kind.ERROR)
 _BAD = web.HTTPBadRequest.status_code
-_LOGIN = (web.HTTPUnauthorized.status_code, web.HTTPForbidden.status_code)
 
 
 def refused(verdict: Verdict) -> web.Response:
@@ -369,28 +323,31 @@ def refused(verdict: Verdict) -> web.Response:
     return web.Response(status=400, body=body, content_type=JSON)
 
 
-def _is_stateless(request: web.BaseRequest, body: bytes) -> bool:
+def mismatch(
+    conversations: Conversations, request: web.BaseRequest, body: bytes
+) -> web.Response | None:
+    """Refuse a message whose headers say something else (2026-07-28), before it is sent."""
+    try:
+        message = parse(body)
+    except Refusal:
+        return None  # the Session refuses it as well, and says so to the right one
+    if not isinstance(message, Message):
+        return None
+    params = message.value.get("params")
+    name = params.get("name") if isinstance(params, dict) else None
+    calls = message.method == "tools/call" and type(name) is str
+    mirrored = conversations.mirrored(str(name)) if calls else {}
+    wrong = mirrors.disagreement(message.value, request.headers, mirrored)
+    if wrong is None:
+        return None
+    frame = answers.error(message.id_token, HEADER_MISMATCH, f"Header mismatch: {wrong}")
+    return web.Response(status=400, body=frame, content_type=JSON)
+
+
+def is_stateless(request: web.BaseRequest, body: bytes) -> bool:
     """True for a message of a revision in which each stands alone."""
     version = request.headers.get(mirrors.VERSION, "")
     return version >= mirrors.STATELESS or _VERSION_BYTES in body
-
-
-def _addressed(body: bytes, waiting: list[str]) -> bytes | None:
-    """An answer as a frame; one without an id gets that of the request that it answers.
-
-    A server that cannot tell the id, as with a session that it does not know, gives none.
-    """
-    try:
-        value = parse_json(body)
-    except Refusal:
-        return body if body.lstrip()[:1] in (b"{", b"[") else None  # the Session says why
-    if isinstance(value, list):
-        return body
-    if not isinstance(value, dict) or "jsonrpc" not in value:
-        return None
-    if value.get("id") is not None or "error" not in value or len(waiting) != 1:
-        return body
-    return serialise({**value, "id": Number(waiting[0])})  # of the same reading: it was strict
 
 
 def _joined(reply: bytes | None, told: bytes) -> bytes:

@@ -6,8 +6,9 @@ follows a redirect to another origin: what is sent is meant for the server that 
 
 from __future__ import annotations
 
+import random
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 import aiohttp
@@ -15,13 +16,18 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from pipeguard.core.framing import DEFAULT_LIMIT_BYTES
+from pipeguard.errors import PipeGuardError
 
 CONNECT_SECONDS = 10.0
+FIRST_PAUSE_SECONDS = 0.2
+MOST_PAUSE_SECONDS = 30.0
 SESSION_ID = "Mcp-Session-Id"
 LAST_EVENT_ID = "Last-Event-ID"
 JSON, EVENTS = "application/json", "text/event-stream"
 BOTH = f"{JSON}, {EVENTS}"
 REDIRECTS = frozenset({307, 308})  # those that keep method and body
+LOGIN = frozenset({401, 403})
+_ATTEMPTS = 3  # a redirection, a renewed login, and the request itself
 _PIECE_BYTES = 2**16
 # Of one connection only, or set anew for the next (RFC 9110, section 7.6.1), or checked already.
 _NOT_UP = frozenset(
@@ -86,6 +92,56 @@ class TooLarge(Exception):  # noqa: N818  the peer's body is at fault
     """A body exceeded the limit; what came of it is dropped."""
 
 
+class Door:
+    """Where requests to a server go in; knows where it has moved to, and renews a login.
+
+    Args:
+        remote: the server.
+        http: connections to it.
+    """
+
+    def __init__(self, remote: Remote, http: aiohttp.ClientSession) -> None:
+        self._remote = remote
+        self._http = http
+        self._url = remote.url
+
+    async def send(
+        self, method: str, headers: Mapping[str, str], body: bytes | None
+    ) -> aiohttp.ClientResponse:
+        """Send a request; once more where it was certainly not taken the first time.
+
+        Raises:
+            PipeGuardError: a person must log in, or the server sends its clients in circles.
+            aiohttp.ClientError: the connection failed.
+        """
+        for attempt in range(_ATTEMPTS):
+            told = await self._remote.sent_with(headers)
+            answer = await self._http.request(
+                method, self._url, data=body, headers=told, allow_redirects=False
+            )
+            target = self._moved(answer)
+            if target is not None and target != self._url:
+                self._url = target  # as from /mcp to /mcp/: for the next ones, too
+            elif attempt == _ATTEMPTS - 1 or not await self._renewed(answer):
+                return answer
+            answer.release()
+        raise PipeGuardError("the server sends its clients from one address to the next")
+
+    def _moved(self, answer: aiohttp.ClientResponse) -> URL | None:
+        """Where a request is to go instead, on the same origin; None for nowhere."""
+        if answer.status not in REDIRECTS:
+            return None
+        target = self._url.join(URL(answer.headers.get("Location", "")))
+        return target if target.origin() == self._remote.url.origin() else None
+
+    async def _renewed(self, answer: aiohttp.ClientResponse) -> bool:
+        """True where a login of ours was refused and is a better one now."""
+        own = self._remote.authorization
+        if own is None or answer.status not in LOGIN:
+            return False
+        return await own.challenged(answer.status, answer.headers.get("WWW-Authenticate", ""))
+
+
 def connect(remote: Remote, most: int = 0) -> aiohttp.ClientSession:
     """Connections to a server, kept open between requests; proxies as the environment says.
 
@@ -108,6 +164,14 @@ def connect(remote: Remote, most: int = 0) -> aiohttp.ClientSession:
     )
 
 
+def backoff() -> Iterator[float]:
+    """Seconds to wait before each new try: twice as many each time, and never the same."""
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        yield pause * random.uniform(0.5, 1.5)  # noqa: S311  so that clients do not come at once
+        pause = min(2 * pause, MOST_PAUSE_SECONDS)
+
+
 async def whole(answer: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
     """A body, decoded where it was packed although that was not asked for.
 
@@ -124,14 +188,6 @@ async def whole(answer: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
             raise TooLarge
         parts.append(piece)
     return b"".join(parts)
-
-
-def redirected(remote: Remote, answer: aiohttp.ClientResponse) -> URL | None:
-    """Where a request is to go instead, on the same origin; None for nowhere."""
-    if answer.status not in REDIRECTS:
-        return None
-    target = remote.url.join(URL(answer.headers.get("Location", "")))
-    return target if target.origin() == remote.url.origin() else None
 
 
 def upwards(headers: Iterable[tuple[str, str]], remote: Remote) -> CIMultiDict[str]:

@@ -1,0 +1,279 @@
+"""From options to addresses: the server that is reached, and the place where clients come in."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+
+from yarl import URL
+
+from pipeguard.errors import PolicyError
+from pipeguard.options import WrapOptions
+from pipeguard.transports.entrance import Entrance, Tokens, is_loopback, named
+from pipeguard.transports.remote import Authorization, Remote
+
+SCHEMES = ("http", "https", "ws", "wss")
+TRANSPORTS = ("auto", "streamable-http", "sse", "websocket")
+MOST_PORT = 65535
+MOST_SECONDS = 1e9
+# What stands on a command line can be read by every user of the machine.
+_TELLING = ("authorization", "cookie", "key", "token", "secret", "password", "auth")
+
+
+def url_of(text: str) -> URL:
+    """The address of a server.
+
+    Raises:
+        PolicyError: it is none, or holds a password.
+    """
+    try:
+        url = URL(text)
+    except ValueError:
+        url = URL()
+    if url.scheme not in SCHEMES or not url.host:
+        raise PolicyError("--upstream: give an address that begins with http, https, ws or wss.")
+    if url.user is not None or url.password is not None:
+        raise PolicyError(
+            "--upstream: an address with a password in it can be read by others on this machine."
+            " Use --bearer-env or --header-env."
+        )
+    return url.with_fragment(None)
+
+
+def transport_of(options: WrapOptions, url: URL) -> str:
+    """Which transport is spoken; `auto` where the server is to be asked.
+
+    Raises:
+        PolicyError: there is no such one, or not at such an address.
+    """
+    given = options.values.get("--transport", "auto")
+    if given not in TRANSPORTS:
+        raise PolicyError(f"--transport {given}: there are {', '.join(TRANSPORTS)}.")
+    is_socket = url.scheme in ("ws", "wss")
+    if is_socket != (given == "websocket") and given != "auto":
+        raise PolicyError(f"--transport {given}: not at an address that begins with {url.scheme}.")
+    return "websocket" if is_socket else given
+
+
+def remote_of(
+    options: WrapOptions,
+    environment: Mapping[str, str],
+    limit_bytes: int,
+    authorization: Authorization | None = None,
+) -> Remote:
+    """The server that the options name, with its headers and its TLS.
+
+    Raises:
+        PolicyError: an option is wrong, or names a variable that is not set.
+    """
+    url = url_of(options.values["--upstream"])
+    headers = _headers(options, environment)
+    own = "Authorization" in headers or authorization is not None
+    return Remote(
+        url,
+        headers,
+        None if "Authorization" in headers else authorization,
+        _context(options) if url.scheme in ("https", "wss") else None,
+        limit_bytes,
+        passes_credentials=not own and not _asks_for_token(options),
+    )
+
+
+def entrance_of(
+    options: WrapOptions, environment: Mapping[str, str], limit_bytes: int
+) -> tuple[Entrance, int]:
+    """Who may come in, and at which port.
+
+    Raises:
+        PolicyError: an option is wrong, or others than this machine could come in unasked.
+    """
+    host, port = _listening(options.values["--listen"])
+    tokens = _tokens(options, environment)
+    if tokens is None and not is_loopback(host):
+        raise PolicyError(
+            f"--listen {options.values['--listen']}: others could reach this address, so a token"
+            " is needed. Give --token-env VARIABLE or --token-file FILE, or listen on 127.0.0.1."
+        )
+    hosts = frozenset(name.lower() for name in options.lists.get("--allow-host", ()))
+    origins = frozenset(options.lists.get("--allow-origin", ()))
+    return Entrance(host, hosts, origins, tokens, limit_bytes), port
+
+
+def server_context(options: WrapOptions) -> ssl.SSLContext | None:
+    """TLS for clients that come in; None for none.
+
+    Raises:
+        PolicyError: the certificate cannot be used.
+    """
+    certificate, key = options.values.get("--tls-cert"), options.values.get("--tls-key")
+    if certificate is None:
+        if key is not None:
+            raise PolicyError("--tls-key: give the certificate as well, with --tls-cert.")
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    _load(context, certificate, key, "--tls-cert")
+    return context
+
+
+def seconds_of(options: WrapOptions, name: str, default: float) -> float:
+    """A number that an option gives.
+
+    Raises:
+        PolicyError: it is none, or less than 0.
+    """
+    text = options.values.get(name)
+    if text is None:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < MOST_SECONDS:
+        raise PolicyError(f"{name} {text}: give a number, as 60.")
+    return value
+
+
+def name_of(url: URL) -> str:
+    """A name for a server at an address, as `mcp.example.com` or `localhost-8080-mcp`."""
+    parts = [url.host or ""]
+    if not url.is_default_port() and url.port is not None:
+        parts.append(str(url.port))
+    path = "-".join(part for part in url.path.split("/") if part not in ("", "mcp", "sse", "ws"))
+    return "-".join([*parts, *([path] if path else [])]).replace(":", "-")
+
+
+def _headers(options: WrapOptions, environment: Mapping[str, str]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for given in options.lists.get("--header", ()):
+        name, colon, value = given.partition(":")
+        if not colon or not name.strip():
+            raise PolicyError("--header: give 'NAME: VALUE'.")
+        if _tells(name) and "--secret-arguments" not in options.flags:
+            raise PolicyError(
+                f"--header {name.strip()}: its value could be read by others on this machine. Put"
+                f" it into a variable: --header-env {name.strip()}=VARIABLE. If you insist:"
+                " --secret-arguments."
+            )
+        headers[name.strip()] = _value(value, f"--header {name.strip()}")
+    for given in options.lists.get("--header-env", ()):
+        name, equals, variable = given.partition("=")
+        if not equals or not name or not variable:
+            raise PolicyError("--header-env: give NAME=VARIABLE.")
+        headers[name] = _variable(variable, environment, "--header-env")
+    bearer = options.values.get("--bearer-env")
+    if bearer is not None:
+        headers["Authorization"] = "Bearer " + _variable(bearer, environment, "--bearer-env")
+    return {
+        name.title() if name.lower() == "authorization" else name: value
+        for name, value in headers.items()
+    }
+
+
+def _variable(name: str, environment: Mapping[str, str], option: str) -> str:
+    value = environment.get(name, "")
+    if not value.strip():
+        raise PolicyError(f"{option} {name}: this variable is not set, or empty.")
+    return _value(value, f"{option} {name}")
+
+
+def _value(value: str, what: str) -> str:
+    value = value.strip()
+    if any(ord(letter) < 0x20 or ord(letter) == 0x7F for letter in value):
+        raise PolicyError(f"{what}: a header cannot hold a line end or a control character.")
+    return value
+
+
+def _tells(name: str) -> bool:
+    return any(word in name.lower() for word in _TELLING)
+
+
+def _context(options: WrapOptions) -> ssl.SSLContext:
+    """TLS that trusts what the system trusts, or just the given authority."""
+    authority = options.values.get("--ca")
+    if authority is not None:
+        try:
+            context = ssl.create_default_context(cafile=authority)
+        except (OSError, ssl.SSLError) as error:
+            raise PolicyError(f"--ca {authority}: cannot be used: {_why(error)}.") from None
+    else:
+        import truststore
+
+        context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    certificate = options.values.get("--client-cert")
+    if certificate is not None:
+        _load(context, certificate, options.values.get("--client-key"), "--client-cert")
+    return context
+
+
+def _load(context: ssl.SSLContext, certificate: str, key: str | None, option: str) -> None:
+    try:
+        context.load_cert_chain(certificate, key, password=_no_password)
+    except (OSError, ssl.SSLError, ValueError) as error:
+        raise PolicyError(f"{option} {certificate}: cannot be used: {_why(error)}.") from None
+
+
+def _no_password() -> str:
+    raise ValueError("its key is locked with a password, which is not supported")
+
+
+def _why(error: Exception) -> str:
+    told = error.strerror if isinstance(error, OSError) else None
+    return (told or str(error)).rstrip(".")
+
+
+def _listening(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > MOST_PORT or not host:
+        raise PolicyError(f"--listen {text}: give HOST:PORT, as 127.0.0.1:8080; port 0 is any.")
+    return host.lower(), int(port)
+
+
+def _asks_for_token(options: WrapOptions) -> bool:
+    return bool(options.lists.get("--token-env") or options.values.get("--token-file"))
+
+
+def _tokens(options: WrapOptions, environment: Mapping[str, str]) -> Tokens | None:
+    if not _asks_for_token(options):
+        return None
+    pairs = options.lists.get("--token-env", ())
+    held = named(pairs, environment)
+    if len(held) != len(pairs):
+        raise PolicyError("--token-env: a variable is not set or empty, or two have one name.")
+    path = options.values.get("--token-file")
+    if path is None:
+        return Tokens(lambda: held)
+    file = _TokenFile(Path(path), held)
+    file()  # a file that is wrong is told at the start
+    return Tokens(file)
+
+
+class _TokenFile:
+    """Tokens of a file, one on a line as `NAME TOKEN`, read anew when it changes."""
+
+    def __init__(self, path: Path, held: Mapping[str, str]) -> None:
+        self._path = path
+        self._held = held
+        self._stamp: tuple[int, int] | None = None
+        self._tokens: dict[str, str] = {}
+
+    def __call__(self) -> Mapping[str, str]:
+        """The tokens as they are now; those that were read last where the file is gone.
+
+        Raises:
+            PolicyError: it could not be read from the start.
+        """
+        try:
+            status = self._path.stat()
+            stamp = (status.st_mtime_ns, status.st_size)
+            if stamp != self._stamp:
+                lines = self._path.read_text(encoding="utf-8").splitlines()
+                pairs = [line.split(None, 1) for line in lines if line.strip()[:1] not in ("", "#")]
+                self._tokens = {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2}
+                self._stamp = stamp
+        except (OSError, UnicodeDecodeError) as error:
+            if self._stamp is None:
+                raise PolicyError(f"--token-file {self._path}: {_why(error)}.") from None
+        return {**self._held, **self._tokens}

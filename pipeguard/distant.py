@@ -1,0 +1,77 @@
+"""A server at an address, for a client that speaks stdio: its loop, and its channel in it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+
+from pipeguard.address import name_of, remote_of, transport_of, url_of
+from pipeguard.dial import dialler
+from pipeguard.guarded import Guarded
+from pipeguard.launch.command import Exit
+from pipeguard.options import WrapOptions
+from pipeguard.run import thread
+from pipeguard.transports.bridge import Threaded
+from pipeguard.transports.channel import Channel
+from pipeguard.transports.stderr import StderrCopy
+
+JOIN_SECONDS = 5.0
+
+
+def run(options: WrapOptions, client_fd: int) -> int:
+    """Guard a server at an address until the client is gone.
+
+    Raises:
+        PipeGuardError: it could not be guarded.
+    """
+    url = url_of(options.values["--upstream"])
+    distant = Distant(options)
+    name = options.values.get("--name") or name_of(url)
+    return Guarded(distant, name, options, client_fd).run()
+
+
+class Distant:
+    """A server that runs elsewhere: it has no standard error, and ends when we hang up."""
+
+    def __init__(self, options: WrapOptions) -> None:
+        """Read what is said of it.
+
+        Raises:
+            PolicyError: an option is wrong.
+        """
+        self._options = options
+        self._transport = transport_of(options, url_of(options.values["--upstream"]))
+        remote_of(options, os.environ, 1)  # what is wrong is told before anything is loaded
+        self._loop = asyncio.new_event_loop()
+        self._channel: Threaded | None = None
+
+    def channel(self, limit_bytes: int) -> Channel:
+        """Its frames, whichever transport it speaks."""
+        remote = remote_of(self._options, os.environ, limit_bytes)
+        self._running = thread("network", self._run)
+        dial = asyncio.run_coroutine_threadsafe(dialler(remote, self._transport), self._loop)
+        self._dialler = dial.result()
+        opened = asyncio.run_coroutine_threadsafe(self._dialler.dial(), self._loop).result()
+        self._channel = Threaded(self._loop, opened)
+        return self._channel
+
+    def stderr(self, mask: Callable[[bytes], bytes]) -> StderrCopy | None:
+        """None: there is nothing to hear of it but its frames."""
+        return None
+
+    def end(self, grace_seconds: float) -> Exit:
+        """Hang up."""
+        if self._channel is not None:
+            self._channel.close()
+            asyncio.run_coroutine_threadsafe(self._dialler.close(), self._loop).result(JOIN_SECONDS)
+        return Exit(0)
+
+    def close(self) -> None:
+        """End the loop."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._running.join(JOIN_SECONDS)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()

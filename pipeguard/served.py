@@ -1,0 +1,210 @@
+"""A server behind an address of ours: who may come in, what answers, and how it ends.
+
+Puts the parts together on one event loop, in the main thread. Nothing here judges.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from pipeguard.address import (
+    entrance_of,
+    name_of,
+    remote_of,
+    seconds_of,
+    server_context,
+    transport_of,
+    url_of,
+)
+from pipeguard.core.finding import Verdict
+from pipeguard.core.places import Surface
+from pipeguard.dial import Dialler, LocalDialler, RemoteDialler
+from pipeguard.errors import LaunchError, StateError
+from pipeguard.guarded import GRACE_SECONDS
+from pipeguard.launch.child import Command
+from pipeguard.launch.environment import child_environment, parent_environment
+from pipeguard.log import say
+from pipeguard.naming import server_name
+from pipeguard.options import WrapOptions
+from pipeguard.run import Mask, Run
+from pipeguard.transports.conversations import Conversations
+from pipeguard.transports.front import MCP, MESSAGES, Endpoint, Front, listen
+from pipeguard.transports.posted import Posted
+from pipeguard.transports.relay import Relay
+from pipeguard.transports.remote import connect
+from pipeguard.transports.talks import Talks
+
+MAX_SESSIONS = 1000
+IDLE_SECONDS = 1800.0
+_THREADS = 128  # that wait for servers to end; each holds one of them
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def serve(options: WrapOptions) -> int:
+    """Answer clients at an address until somebody wants an end.
+
+    Returns:
+        0 after SIGTERM or SIGINT.
+
+    Raises:
+        PipeGuardError: it could not begin, or the audit cannot be written and policy says to stop.
+    """
+    with asyncio.Runner(loop_factory=_loop) as runner:
+        return runner.run(_Served(options).run())
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    if sys.platform == "win32":
+        return asyncio.new_event_loop()
+    import uvloop
+
+    return uvloop.new_event_loop()
+
+
+class _Behind(NamedTuple):
+    """What answers, and what ends with it."""
+
+    endpoint: Endpoint
+    dialler: Dialler
+    closing: Relay | Posted
+
+
+class _Served:
+    """One listener, from its start to its end."""
+
+    def __init__(self, options: WrapOptions) -> None:
+        self._options = options
+        self._failure: StateError | None = None
+
+    async def run(self) -> int:
+        """Listen until the end is asked for."""
+        options = self._options
+        self._loop = loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(_THREADS))
+        self._ended = loop.create_future()
+        self._run = run = Run(self._name(), options, self._changed)
+        limit = run.guard.policy.limits.frame_bytes
+        entrance, port = entrance_of(options, os.environ, limit)
+        context = server_context(options)
+        most = int(seconds_of(options, "--max-sessions", MAX_SESSIONS))
+        idle = seconds_of(options, "--idle-timeout", IDLE_SECONDS)
+        self._conversations = Conversations(run.guard, run.name, most, idle)
+        listening = self._bound(entrance.host, port)
+        for surface in Surface:
+            run.guard.load(surface)
+        behind = self._behind(limit, most, idle)
+        talks = Talks(self._conversations, behind.dialler.dial, self._record, MESSAGES, limit)
+        front = Front(entrance, behind.endpoint, talks, lambda: not self._ended.done())
+        with _on_signal(loop, self._ended):
+            await front.open(listening, context)
+            run.begin()
+            say(f"listening on {_shown(listening, tls=context is not None)}")
+            await self._ended
+            await front.close()
+            await behind.closing.close()
+            await behind.dialler.close()
+        run.close()
+        if self._failure is not None:
+            raise self._failure
+        return 0
+
+    def _name(self) -> str:
+        given = self._options.values.get("--name")
+        if given is not None:
+            return given
+        if self._options.command:
+            return server_name(self._options.command)
+        return name_of(url_of(self._options.values["--upstream"]))
+
+    def _bound(self, host: str, port: int) -> socket.socket:
+        try:
+            return listen(host, port)
+        except OSError as error:
+            what = self._options.values["--listen"]
+            raise LaunchError(f"--listen {what}: {error.strerror or error}.", 1) from None
+
+    def _behind(self, limit: int, most: int, idle: float) -> _Behind:
+        """What answers: a relay where both sides speak Streamable HTTP, else channels."""
+        dialler: Dialler
+        if self._options.command:
+            dialler = self._local(limit)
+        else:
+            url = url_of(self._options.values["--upstream"])
+            remote = remote_of(self._options, os.environ, limit)
+            transport = transport_of(self._options, url)
+            http = connect(remote)
+            dialler = RemoteDialler(remote, transport, http)
+            if transport in ("auto", "streamable-http"):
+                relay = Relay(remote, http, self._conversations, self._record)
+                return _Behind(relay, dialler, relay)
+        posted = Posted(self._conversations, dialler.dial, self._record, most, idle)
+        return _Behind(posted, dialler, posted)
+
+    def _local(self, limit: int) -> Dialler:
+        inherits = "--inherit-env" in self._options.flags
+        environment = child_environment(
+            os.environ,
+            None if inherits else parent_environment(),
+            extra=self._options.lists.get("--env", ()),
+            inherit_all=inherits,
+        )
+        for missing in environment.missing:
+            say(f"--env {missing}: there is no such variable to pass.")
+        command = Command(
+            self._options.command, environment.variables, self._options.values.get("--cwd")
+        )
+        grace = seconds_of(self._options, "--grace", GRACE_SECONDS)
+        return LocalDialler(command, limit, grace, Mask(self._run.engines))
+
+    def _record(self, verdict: Verdict) -> None:
+        """Write a verdict down.
+
+        Raises:
+            StateError: it cannot be, and nothing may pass then.
+        """
+        if not self._run.record(verdict):
+            self._failure = StateError("the audit cannot be written, and the policy says to stop.")
+            if not self._ended.done():
+                self._ended.set_result(None)
+            raise self._failure
+
+    def _changed(self, kinds: frozenset[str]) -> None:
+        """In the recorder's thread."""
+        self._loop.call_soon_threadsafe(self._conversations.relist, kinds)
+
+
+def _shown(listening: socket.socket, *, tls: bool) -> str:
+    host, port = listening.getsockname()[:2]
+    name = f"[{host}]" if ":" in host else host
+    return f"{'https' if tls else 'http'}://{name}:{port}{MCP}"
+
+
+@contextmanager
+def _on_signal(loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> Iterator[None]:
+    """While signals ask for the end; a second one ends at once."""
+
+    def end() -> None:
+        if ended.done():
+            os._exit(1)
+        ended.set_result(None)
+
+    if sys.platform == "win32":
+        for number in _SIGNALS:
+            signal.signal(number, lambda _number, _frame: loop.call_soon_threadsafe(end))
+        yield
+        return
+    for number in (*_SIGNALS, signal.SIGHUP):
+        loop.add_signal_handler(number, end)
+    try:
+        yield
+    finally:
+        for number in (*_SIGNALS, signal.SIGHUP):
+            loop.remove_signal_handler(number)

@@ -1,0 +1,205 @@
+"""A server behind one lasting connection, as a channel: HTTP+SSE and WebSocket.
+
+The conversation lives as long as the connection. Where that breaks, what waits is lost, and a
+new one is opened as the client opened the first. What a wire looks like, a Link knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Protocol
+
+from pipeguard.core.framing import Lost
+from pipeguard.core.message import JsonValue, asked_in, id_token_of, parse_json
+from pipeguard.errors import Refusal
+from pipeguard.transports.channel import ChannelClosed
+from pipeguard.transports.remote import backoff
+
+INBOX_FRAMES = 256
+ATTEMPTS = 5
+_LOST = "the connection to the server was lost before the answer came"
+
+
+class LinkLost(Exception):  # noqa: N818  a peer that hangs up is no error
+    """The connection broke, or could not be opened; `str(error)` says how."""
+
+
+class Link(Protocol):
+    """One connection."""
+
+    async def receive(self) -> bytes | None:
+        """The next frame; None at the end."""
+
+    async def send(self, frame: bytes) -> None:
+        """Send a frame.
+
+        Raises:
+            LinkLost: it was not taken.
+        """
+
+    async def close(self) -> None:
+        """Hang up."""
+
+
+class LinkedChannel:
+    """One conversation over one connection after another.
+
+    Args:
+        connect: opens a connection; raises LinkLost.
+    """
+
+    def __init__(self, connect: Callable[[], Awaitable[Link]]) -> None:
+        self._connect = connect
+        self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue(INBOX_FRAMES)
+        self._link: Link | None = None
+        self._connecting = asyncio.Lock()
+        self._waiting: set[str] = set()
+        self._opening: tuple[bytes, str] | None = None
+        self._initialized: bytes | None = None
+        self._reopened: asyncio.Future[None] | None = None
+        self._before: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    async def open(self) -> None:
+        """Open the first connection at once.
+
+        Raises:
+            LinkLost: it cannot be opened.
+        """
+        async with self._connecting:
+            self._take(await self._connect())
+
+    async def read(self) -> bytes | None:
+        """The next frame of the server's; a Lost in place of an answer that will not come."""
+        return None if self._closed and self._inbox.empty() else await self._inbox.get()
+
+    async def write(self, frame: bytes) -> None:
+        """Send a frame, after those before it that need no answer.
+
+        Raises:
+            ChannelClosed: this side was closed.
+        """
+        if self._closed:
+            raise ChannelClosed("closed")
+        value = parse_json(frame)
+        ids = asked_in(value)
+        self._waiting.update(ids)
+        task = self._begin(self._send(frame, value, ids, self._before))
+        if not ids:
+            self._before = task
+
+    async def close(self) -> None:
+        """Hang up; a waiting `read` returns None."""
+        if self._closed:
+            return
+        self._closed = True
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._link is not None:
+            await self._link.close()
+        with suppress(asyncio.QueueFull):
+            self._inbox.put_nowait(None)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _send(
+        self, frame: bytes, value: JsonValue, ids: list[str], before: asyncio.Task[None] | None
+    ) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        try:
+            link = await self._ready()
+            await link.send(frame)
+        except LinkLost as error:
+            await self._lose(ids, str(error))
+            return
+        method = value.get("method") if isinstance(value, dict) else None
+        if method == "initialize":
+            self._opening = frame, ids[0]
+        elif method == "notifications/initialized":
+            self._initialized = frame
+
+    async def _lose(self, ids: list[str], why: str) -> None:
+        for token in ids:
+            if token in self._waiting:
+                self._waiting.discard(token)
+                await self._inbox.put(Lost.of(token, why))
+
+    # --- the connection -----------------------------------------------------------------
+
+    async def _ready(self) -> Link:
+        async with self._connecting:
+            if self._link is not None:
+                return self._link
+            link = await self._connected()
+            self._take(link)
+            await self._reopen(link)
+            return link
+
+    async def _connected(self) -> Link:
+        pauses = backoff()
+        for _ in range(ATTEMPTS - 1):
+            with suppress(LinkLost):
+                return await self._connect()
+            await asyncio.sleep(next(pauses))
+        return await self._connect()
+
+    def _take(self, link: Link) -> None:
+        self._link = link
+        self._begin(self._read_all(link))
+
+    async def _reopen(self, link: Link) -> None:
+        """Open the conversation again as the client did; it has had the answer already."""
+        if self._opening is None:
+            return
+        self._reopened = asyncio.get_running_loop().create_future()
+        await link.send(self._opening[0])
+        await self._reopened
+        if self._initialized is not None:
+            await link.send(self._initialized)
+
+    async def _read_all(self, link: Link) -> None:
+        while (frame := await link.receive()) is not None:
+            token = _answered(frame)
+            if self._reopens(token):
+                continue
+            self._waiting.discard(token or "")
+            await self._inbox.put(frame)
+        if self._link is link:
+            self._link = None
+        if self._reopened is not None and not self._reopened.done():
+            self._reopened.set_exception(LinkLost(_LOST))
+        await link.close()
+        await self._lose(sorted(self._waiting), _LOST)
+        if self._opening is not None and not self._closed:
+            self._begin(self._come_back())  # the server may have something to say
+
+    def _reopens(self, token: str | None) -> bool:
+        """True for the answer to an opening of ours, which the client has had already."""
+        waits = self._reopened is not None and not self._reopened.done()
+        if not waits or self._opening is None or token != self._opening[1]:
+            return False
+        if self._reopened is not None:
+            self._reopened.set_result(None)
+        return True
+
+    async def _come_back(self) -> None:
+        with suppress(LinkLost):
+            await self._ready()
+
+
+def _answered(frame: bytes) -> str | None:
+    """The id of what a frame answers; None where it answers nothing."""
+    with suppress(Refusal):
+        value = parse_json(frame)
+        if isinstance(value, dict) and "method" not in value:
+            return id_token_of(value.get("id"))
+    return None

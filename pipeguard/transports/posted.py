@@ -1,0 +1,253 @@
+"""Streamable HTTP for a server that speaks another transport: our sessions, its channel.
+
+A session is a channel of its own to the server. A message without a session (MCP 2026-07-28)
+goes to a channel that such messages share, under an id that no other one there has. Sources:
+MCP 2025-03-26 to 2026-07-28, basic/transports.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from secrets import token_urlsafe
+from time import monotonic
+
+from aiohttp import web
+
+from pipeguard.core import answers, codes, mirrors
+from pipeguard.core.events import Event, written
+from pipeguard.core.finding import Direction, Kind, Verdict
+from pipeguard.core.message import Message, parse
+from pipeguard.errors import Refusal
+from pipeguard.transports.channel import AsyncChannel, ChannelClosed
+from pipeguard.transports.conversations import Conversations
+from pipeguard.transports.entrance import Refused
+from pipeguard.transports.hosted import Exchange, Hosted
+from pipeguard.transports.relay import is_stateless, mismatch, refused
+from pipeguard.transports.remote import EVENTS, JSON, SESSION_ID
+
+SESSION_BYTES = 24
+SESSION_UNKNOWN = -32001  # as the official SDKs say it
+AWAKE_SECONDS = 25.0
+SWEEP_SECONDS = 15.0
+_KEEP_AWAKE = written(Event(None, comment=b""))
+_HEADERS = {"Content-Type": EVENTS, "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+
+
+class Posted:
+    """Answers clients of Streamable HTTP out of channels.
+
+    Args:
+        conversations: makes their Sessions.
+        dial: opens a channel to the server; raises ChannelClosed where that fails.
+        record: takes each verdict.
+        most: sessions at once.
+        idle_seconds: after which one is ended.
+    """
+
+    def __init__(
+        self,
+        conversations: Conversations,
+        dial: Callable[[], Awaitable[AsyncChannel]],
+        record: Callable[[Verdict], None],
+        most: int,
+        idle_seconds: float,
+    ) -> None:
+        self._conversations = conversations
+        self._dial = dial
+        self._record = record
+        self._most = most
+        self._idle_seconds = idle_seconds
+        self._hosted: dict[str, Hosted] = {}
+        self._common: Hosted | None = None
+        self._opening = asyncio.Lock()
+        self._sweeping = asyncio.create_task(self._sweep())
+
+    def __len__(self) -> int:
+        return len(self._hosted)
+
+    async def post(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        """A message of the client's, and all that answers it."""
+        alone = is_stateless(request, body)
+        wrong = mismatch(self._conversations, request, body) if alone else None
+        if wrong is not None:
+            return wrong
+        opened, hosted = await self._place(request, body, alone=alone)
+        session = self._conversations.new(None) if alone else hosted.session
+        exchange = Exchange(session.fork(), hosted, lasting=not alone)
+        verdict = exchange.session.receive(Direction.TO_SERVER, body, monotonic())
+        self._record(verdict)
+        if verdict.forward is None:
+            if opened is not None:
+                await self._end(opened)
+            return refused(verdict)
+        if verdict.kind in _UNANSWERED:
+            with suppress(ChannelClosed):
+                await hosted.write(verdict.forward)
+            return web.Response(status=202)
+        return await self._answered(request, exchange, verdict, opened)
+
+    async def get(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The stream of what the server says unasked."""
+        hosted = self._of(request)
+        response = web.StreamResponse(headers=_HEADERS)
+        await response.prepare(request)
+        with hosted.listening() as stream, self._conversations.listening(hosted.session, stream):
+            while (frame := await stream.next(AWAKE_SECONDS)) is not None:
+                await response.write(written(Event(frame)) if frame else _KEEP_AWAKE)
+        await response.write_eof()
+        return response
+
+    async def delete(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The end of a session."""
+        self._of(request)
+        await self._end(request.headers[SESSION_ID])
+        return web.Response(status=204)
+
+    async def close(self) -> None:
+        """End all sessions."""
+        self._sweeping.cancel()
+        common = [] if self._common is None else [self._common]
+        await asyncio.gather(*(hosted.close() for hosted in [*self._hosted.values(), *common]))
+        self._hosted.clear()
+
+    # --- sessions -----------------------------------------------------------------------
+
+    def _of(self, request: web.BaseRequest) -> Hosted:
+        if request.headers.get(mirrors.VERSION, "") >= mirrors.STATELESS:
+            raise Refused(405, "this revision has no sessions", {"Allow": "POST"})
+        session_id = request.headers.get(SESSION_ID)
+        if session_id is None:
+            raise Refused(400, f"{SESSION_ID} is missing")
+        hosted = self._hosted.get(session_id)
+        if hosted is None:
+            raise Refused(404, "there is no such session")
+        return hosted
+
+    async def _place(
+        self, request: web.BaseRequest, body: bytes, *, alone: bool
+    ) -> tuple[str | None, Hosted]:
+        """Where a message goes, with the id of a session that begins with it.
+
+        Raises:
+            Refused: there is no such session, or none could begin.
+        """
+        session_id = request.headers.get(SESSION_ID)
+        if alone:
+            return None, await self._shared(body)
+        if session_id is None:
+            return await self._begun(body)
+        hosted = self._hosted.get(session_id)
+        if hosted is None:
+            raise _told(404, body, SESSION_UNKNOWN, "Session not found")
+        return None, hosted
+
+    async def _begun(self, body: bytes) -> tuple[str, Hosted]:
+        """A session for a client that opens one."""
+        if _asks(body) != "initialize":
+            raise _told(400, body, codes.INVALID_REQUEST, f"{SESSION_ID} is missing")
+        if len(self._hosted) >= self._most:
+            await self._expire()
+        if len(self._hosted) >= self._most:
+            why = "PipeGuard: too many sessions are open"
+            raise _told(503, body, codes.OVERLOADED, why, {"Retry-After": "5"})
+        hosted = await self._dialled(body)
+        session_id = token_urlsafe(SESSION_BYTES)
+        self._hosted[session_id] = hosted
+        hosted.begin(lambda: self._hosted.pop(session_id, None))
+        return session_id, hosted
+
+    async def _shared(self, body: bytes) -> Hosted:
+        """The channel for messages that stand alone."""
+        async with self._opening:
+            if self._common is None:
+                self._common = await self._dialled(body)
+                self._common.begin(self._forget_common)
+            return self._common
+
+    async def _dialled(self, body: bytes) -> Hosted:
+        try:
+            channel = await self._dial()
+        except ChannelClosed as error:
+            raise _told(200, body, codes.PEER_GONE, f"PipeGuard: {error}") from None
+        return Hosted(channel, self._conversations.new(None), self._record)
+
+    def _forget_common(self) -> None:
+        self._common = None
+
+    async def _end(self, session_id: str) -> None:
+        hosted = self._hosted.pop(session_id, None)
+        if hosted is not None:
+            await hosted.close()
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            await self._expire()
+
+    async def _expire(self) -> None:
+        now = monotonic()
+        for session_id, hosted in list(self._hosted.items()):
+            if hosted.idle_since(now) > self._idle_seconds:
+                await self._end(session_id)
+
+    # --- answers ------------------------------------------------------------------------
+
+    async def _answered(
+        self,
+        request: web.BaseRequest,
+        exchange: Exchange,
+        verdict: Verdict,
+        opened: str | None,
+    ) -> web.StreamResponse:
+        """What comes for a request: one JSON where that is all, else a stream."""
+        headers = {} if opened is None else {SESSION_ID: opened}
+        with exchange.under_way(verdict) as frame:
+            try:
+                await exchange.hosted.write(frame)
+            except ChannelClosed:
+                exchange.hosted.lose(exchange)
+            first = await exchange.next(AWAKE_SECONDS)
+            if first and exchange.is_answered:
+                return web.Response(body=first, content_type=JSON, headers=headers)
+            response = web.StreamResponse(headers=_HEADERS | headers)
+            await response.prepare(request)
+            if verdict.reply is not None:
+                await response.write(written(Event(verdict.reply)))
+            while first is not None:
+                await response.write(written(Event(first)) if first else _KEEP_AWAKE)
+                if first and exchange.is_answered:
+                    break
+                first = await exchange.next(AWAKE_SECONDS)
+            await response.write_eof()
+            return response
+
+
+def _asks(body: bytes) -> str | None:
+    """The method of a message.
+
+    Raises:
+        Refused: it is no message.
+    """
+    try:
+        message = parse(body)
+    except Refusal as refusal:
+        why = f"PipeGuard: {refusal.why}"
+        frame = answers.error(refusal.id_token, refusal.code, why)
+        raise Refused(400, why, frame=frame) from None
+    return message.method if isinstance(message, Message) else None
+
+
+def _told(
+    status: int, body: bytes, code: int, why: str, headers: Mapping[str, str] | None = None
+) -> Refused:
+    """An error of ours, under the id of the message that it is about."""
+    token = None
+    with suppress(Refusal):
+        message = parse(body)
+        token = message.id_token if isinstance(message, Message) else None
+    return Refused(status, why, headers, answers.error(token, code, why))
+
+
+_UNANSWERED = (Kind.NOTIFICATION, Kind.RESULT, Kind.ERROR)

@@ -1,0 +1,125 @@
+"""HTTP+SSE, the transport of MCP 2024-11-05: one stream down, and POSTs up.
+
+basic/transports, "HTTP with SSE": the first event names where to POST. That is a place on the
+same origin, or a server could send a client's token to another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+import aiohttp
+from yarl import URL
+
+from pipeguard.core.events import EventStream
+from pipeguard.errors import PipeGuardError
+from pipeguard.transports.linked import LinkLost
+from pipeguard.transports.remote import EVENTS, JSON, Remote, kind_of
+
+ENDPOINT_SECONDS = 10.0
+_BAD = 400
+
+
+class EventLink:
+    """One stream of a server's, and the address that it named."""
+
+    def __init__(self, remote: Remote, http: aiohttp.ClientSession) -> None:
+        self._remote = remote
+        self._http = http
+        self._answer: aiohttp.ClientResponse | None = None
+        self._frames: deque[bytes] = deque()
+        self._stream = EventStream(remote.limit_bytes)
+        self._target: URL | None = None
+
+    @classmethod
+    async def open(cls, remote: Remote, http: aiohttp.ClientSession) -> EventLink:
+        """Connect, and wait for the address.
+
+        Raises:
+            LinkLost: it cannot be reached, is no such server, or names a foreign address.
+        """
+        link = cls(remote, http)
+        try:
+            async with asyncio.timeout(ENDPOINT_SECONDS):
+                headers = await remote.sent_with({"Accept": EVENTS})
+                answer = await http.get(remote.url, headers=headers, allow_redirects=False)
+                link._answer = answer
+                if kind_of(answer) != EVENTS or not answer.ok:
+                    answer.close()
+                    raise LinkLost(f"the server answered with HTTP {answer.status}, not with MCP")
+                while link._target is None:
+                    if not await link._more():
+                        raise LinkLost("the server named no address for messages")
+        except (aiohttp.ClientError, OSError, TimeoutError, PipeGuardError) as error:
+            await link.close()
+            raise LinkLost(_why(error)) from None
+        return link
+
+    async def receive(self) -> bytes | None:
+        """The next frame; None at the end."""
+        try:
+            while not self._frames:
+                if not await self._more():
+                    return None
+        except (aiohttp.ClientError, OSError, LinkLost):
+            return None
+        return self._frames.popleft()
+
+    async def send(self, frame: bytes) -> None:
+        """POST a frame.
+
+        Raises:
+            LinkLost: it was not taken.
+        """
+        if self._target is None:
+            raise LinkLost("closed")
+        try:
+            headers = await self._remote.sent_with({"Content-Type": JSON})
+            async with self._http.post(
+                self._target, data=frame, headers=headers, allow_redirects=False
+            ) as answer:
+                if answer.status >= _BAD:
+                    raise LinkLost(f"the server answered with HTTP {answer.status}")
+        except (aiohttp.ClientError, OSError, PipeGuardError) as error:
+            raise LinkLost(_why(error)) from None
+
+    async def close(self) -> None:
+        """Hang up."""
+        if self._answer is not None:
+            self._answer.close()
+
+    async def _more(self) -> bool:
+        """Read the next events; False at the end of the stream."""
+        if self._answer is None:
+            return False
+        piece = await self._answer.content.readany()
+        for event in self._stream.feed(piece):
+            if event.name == "endpoint":
+                self._point(event.data or b"")
+            elif event.name == "message" and event.data:
+                self._frames.append(event.data)
+        return bool(piece) and not self._stream.overrun
+
+    def _point(self, address: bytes) -> None:
+        """Take the address for messages.
+
+        Raises:
+            LinkLost: there is one already, or it is on another origin.
+        """
+        if self._target is not None:
+            raise LinkLost("the server named a second address for messages")
+        try:
+            target = self._remote.url.join(URL(address.decode()))
+            if target.origin() == self._remote.url.origin() and target.user is None:
+                self._target = target
+        except ValueError:
+            pass  # no address at all
+        if self._target is None:
+            raise LinkLost("the server named an address for messages that is not its own")
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, PipeGuardError):
+        return str(error)
+    return "the server cannot be reached"

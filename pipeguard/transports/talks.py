@@ -1,0 +1,189 @@
+"""Clients that keep one connection open for a whole conversation: HTTP+SSE and WebSocket.
+
+Each is a channel, pumped to a channel of its own to the server (MCP 2024-11-05, basic/transports,
+"HTTP with SSE"; for WebSocket see transports.websocket).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from secrets import token_urlsafe
+
+from aiohttp import web
+
+from pipeguard.core.events import Event, written
+from pipeguard.core.finding import Direction, Verdict
+from pipeguard.core.session import Session
+from pipeguard.transports.channel import AsyncChannel, ChannelClosed
+from pipeguard.transports.conversations import Conversations
+from pipeguard.transports.entrance import Refused
+from pipeguard.transports.pump import carry
+from pipeguard.transports.remote import EVENTS
+from pipeguard.transports.websocket import PING_SECONDS, SUBPROTOCOL, SocketChannel
+
+INBOX_FRAMES = 256
+SESSION_BYTES = 24
+AWAKE_SECONDS = 25.0  # between two comments on a stream that is silent: less than proxies wait
+_KEEP_AWAKE = written(Event(None, comment=b""))
+
+Dial = Callable[[], Awaitable[AsyncChannel]]
+Record = Callable[[Verdict], None]
+
+
+class Talks:
+    """Answers clients of HTTP+SSE and of WebSocket.
+
+    Args:
+        conversations: makes their Sessions.
+        dial: opens a channel to the server.
+        record: takes each verdict.
+        path: where messages of HTTP+SSE are POSTed.
+        limit_bytes: of one message.
+    """
+
+    def __init__(
+        self,
+        conversations: Conversations,
+        dial: Dial,
+        record: Record,
+        path: str,
+        limit_bytes: int,
+    ) -> None:
+        self._conversations = conversations
+        self._dial = dial
+        self._record = record
+        self._path = path
+        self._limit = limit_bytes
+        self._streams: dict[str, EventsChannel] = {}
+
+    async def events(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The stream of HTTP+SSE; it begins with the address for messages."""
+        headers = {"Content-Type": EVENTS, "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        response = web.StreamResponse(headers=headers)
+        channel = EventsChannel(response)
+        session_id = token_urlsafe(SESSION_BYTES)
+        self._streams[session_id] = channel
+        try:
+            await response.prepare(request)
+            address = f"{self._path}?session={session_id}".encode()
+            await response.write(written(Event(address, "endpoint")))
+            await self._converse(channel)
+        finally:
+            del self._streams[session_id]
+        with suppress(ConnectionError):
+            await response.write_eof()
+        return response
+
+    async def message(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        """A message of HTTP+SSE: it is answered on its stream."""
+        channel = self._streams.get(request.query.get("session", ""))
+        if channel is None:
+            raise Refused(404, "there is no such session")
+        await channel.take(body)
+        return web.Response(status=202)
+
+    async def socket(self, request: web.BaseRequest) -> web.StreamResponse:
+        """A WebSocket."""
+        socket = web.WebSocketResponse(
+            protocols=(SUBPROTOCOL,),
+            heartbeat=PING_SECONDS,
+            compress=False,
+            max_msg_size=self._limit,
+        )
+        await socket.prepare(request)
+        await self._converse(SocketChannel(socket))
+        return socket
+
+    async def _converse(self, client: AsyncChannel) -> None:
+        try:
+            server = await self._dial()
+        except ChannelClosed:
+            await client.close()
+            return
+        session = self._conversations.new(None)
+        with self._conversations.listening(session, _Teller(client)):
+            await converse(session, client, server, self._record)
+
+
+class EventsChannel:
+    """A client of HTTP+SSE: its POSTs come in, its stream goes out."""
+
+    def __init__(self, response: web.StreamResponse) -> None:
+        self._response = response
+        self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue(INBOX_FRAMES)
+
+    async def take(self, frame: bytes) -> None:
+        """A message was POSTed."""
+        await self._inbox.put(frame)
+
+    async def read(self) -> bytes | None:
+        """The next message; None once closed."""
+        while True:
+            try:
+                async with asyncio.timeout(AWAKE_SECONDS):
+                    return await self._inbox.get()
+            except TimeoutError:
+                try:
+                    await self._response.write(_KEEP_AWAKE)
+                except ConnectionError:
+                    return None
+
+    async def write(self, frame: bytes) -> None:
+        """Send a frame.
+
+        Raises:
+            ChannelClosed: the client is gone.
+        """
+        try:
+            await self._response.write(written(Event(frame)))
+        except ConnectionError:
+            raise ChannelClosed("the client is gone") from None
+
+    async def close(self) -> None:
+        """Hang up."""
+        while self._inbox.full():
+            self._inbox.get_nowait()
+        self._inbox.put_nowait(None)
+
+
+class _Teller:
+    """Tells a client something of our own."""
+
+    def __init__(self, client: AsyncChannel) -> None:
+        self._client = client
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def tell(self, frames: list[bytes]) -> None:
+        """Send these, without waiting."""
+        task = asyncio.create_task(self._write(frames))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _write(self, frames: list[bytes]) -> None:
+        with suppress(ChannelClosed):
+            for frame in frames:
+                await self._client.write(frame)
+
+
+async def converse(
+    session: Session, client: AsyncChannel, server: AsyncChannel, record: Record
+) -> None:
+    """Carry frames both ways until a side is gone; then answer what waits, and end the other."""
+    up = asyncio.create_task(carry(session, Direction.TO_SERVER, client, server, record))
+    down = asyncio.create_task(carry(session, Direction.TO_CLIENT, server, client, record))
+    try:
+        await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
+        if down.done():  # what the server said last was passed on
+            with suppress(ChannelClosed):
+                for frame in session.abandon():
+                    await client.write(frame)
+    finally:
+        up.cancel()
+        down.cancel()
+        for done in await asyncio.gather(up, down, return_exceptions=True):
+            if isinstance(done, Exception) and not isinstance(done, ChannelClosed):
+                raise done
+        await server.close()
+        await client.close()
