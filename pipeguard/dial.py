@@ -22,6 +22,7 @@ from pipeguard.transports.streamable import StreamableChannel
 from pipeguard.transports.websocket import SocketLink
 
 STDERR = 2
+STDERR_SECONDS = 1.0  # for a dead server's last words
 
 
 class Dialler(Protocol):
@@ -115,8 +116,10 @@ class LocalDialler:
             await asyncio.to_thread(child.wait_started)
         except PipeGuardError as error:
             raise ChannelClosed(str(error)) from None
-        thread("stderr", StderrCopy(child.stderr_fd, STDERR, self._mask).run)
-        channel = _ChildChannel(child, self._limit, self._grace_seconds, self._open.discard)
+        stderr = StderrCopy(child.stderr_fd, STDERR, self._mask)
+        thread("stderr", stderr.run)
+        lines = LineChannel(child.stdout_fd, child.stdin_fd, self._limit)
+        channel = _ChildChannel(child, lines, stderr, self._grace_seconds, self._open.discard)
         self._open.add(channel)
         return channel
 
@@ -131,13 +134,14 @@ class _ChildChannel(Looped):
     def __init__(
         self,
         child: Child,
-        limit_bytes: int,
+        lines: LineChannel,
+        stderr: StderrCopy,
         grace_seconds: float,
         closed: Callable[[_ChildChannel], None],
     ) -> None:
-        lines = LineChannel(child.stdout_fd, child.stdin_fd, limit_bytes)
         super().__init__(lines, thread)
         self._child = child
+        self._stderr = stderr
         self._grace_seconds = grace_seconds
         self._on_closed = closed
         self._ending: asyncio.Future[object] | None = None
@@ -153,4 +157,5 @@ class _ChildChannel(Looped):
     def _end(self) -> None:
         self._child.end(self._grace_seconds)
         self.join()
+        self._stderr.finish(STDERR_SECONDS)
         self._child.close()

@@ -12,7 +12,6 @@ import socket
 import ssl
 from collections.abc import Callable
 from typing import Protocol
-from weakref import WeakKeyDictionary
 
 from aiohttp import web
 
@@ -74,8 +73,7 @@ class Front:
         self._endpoint = endpoint
         self._streams = streams
         self._ready = ready
-        self._connections: WeakKeyDictionary[object, _Connection] = WeakKeyDictionary()
-        self._count = 0
+        self._connections: dict[object, _Connection] = {}
         self._runner: web.ServerRunner | None = None
 
     async def open(self, listening: socket.socket, context: ssl.SSLContext | None) -> None:
@@ -104,16 +102,7 @@ class Front:
     # --- connections --------------------------------------------------------------------
 
     def _watch(self, handler: asyncio.Protocol) -> asyncio.Protocol:
-        connection = _Connection(handler, self._came, self._went)
-        self._connections[handler] = connection
-        return connection
-
-    def _came(self) -> bool:
-        self._count += 1
-        return self._count <= MAX_CONNECTIONS
-
-    def _went(self) -> None:
-        self._count -= 1
+        return _Connection(handler, self._connections)
 
     # --- requests -----------------------------------------------------------------------
 
@@ -174,16 +163,15 @@ class _Server(web.Server):
 class _Connection(asyncio.Protocol):
     """A connection that must speak soon, and of which there are not too many."""
 
-    def __init__(
-        self, handler: asyncio.Protocol, came: Callable[[], bool], went: Callable[[], None]
-    ) -> None:
+    def __init__(self, handler: asyncio.Protocol, connections: dict[object, _Connection]) -> None:
         self._handler = handler
-        self._came, self._went = came, went
+        self._connections = connections
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._handler.connection_made(transport)
-        if self._came():
+        self._connections[self._handler] = self
+        if len(self._connections) <= MAX_CONNECTIONS:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(HEADER_SECONDS, transport.close)
         else:
@@ -209,7 +197,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.speaks()
-        self._went()
+        self._connections.pop(self._handler, None)
         self._handler.connection_lost(error)
 
 
