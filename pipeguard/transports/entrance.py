@@ -11,6 +11,7 @@ import asyncio
 import hmac
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -181,6 +182,7 @@ class Entrance(NamedTuple):
         return plain and url.host in _LOOPBACK_NAMES and is_loopback(self.host)
 
 
+@lru_cache(256)
 def host_of(given: str) -> str | None:
     """The name in a Host header, in small letters and without its port; None for no name."""
     try:
@@ -192,6 +194,7 @@ def host_of(given: str) -> str | None:
     return url.host.lower() if str(url.authority).lower() == given.lower() else None
 
 
+@lru_cache(256)
 def is_loopback(host: str) -> bool:
     """True where only this machine can come in."""
     if host == "localhost":
@@ -202,6 +205,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+@lru_cache(256)
 def _is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)

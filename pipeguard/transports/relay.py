@@ -191,7 +191,7 @@ class Relay:
         if answer.status in LOGIN or (not body and answer.status >= _BAD):
             self._lost(asked.session, f"the server answered with HTTP {answer.status}")
             return web.Response(status=answer.status, headers=headers)
-        told = self._judged(asked, body) if kind_of(answer) == JSON else None
+        told = self._judged(asked, body, answer.status) if kind_of(answer) == JSON else None
         if told is None:  # no JSON-RPC: nothing, a page of HTML, the error of another hop
             return self._gone(asked, f"the server answered with HTTP {answer.status}, not with MCP")
         return web.Response(status=answer.status, headers=headers, body=told, content_type=JSON)
@@ -204,9 +204,10 @@ class Relay:
         except (aiohttp.ClientError, OSError):
             return None, _LOST
 
-    def _judged(self, asked: _Asked, body: bytes) -> bytes | None:
+    def _judged(self, asked: _Asked, body: bytes, status: int) -> bytes | None:
         """An answer in one piece; None where it is none that could be passed on."""
-        frame = answers.addressed(body, asked.session.waiting())
+        # Only an error may lack the id of what it answers.
+        frame = body if status < _BAD else answers.addressed(body, asked.session.waiting())
         if frame is None:
             return None
         verdict = asked.session.receive(TO_CLIENT, frame, monotonic())

@@ -10,6 +10,7 @@ import random
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from multidict import CIMultiDict
@@ -154,14 +155,30 @@ def connect(remote: Remote, most: int = 0) -> aiohttp.ClientSession:
         ssl=remote.context if remote.context is not None else True,
         keepalive_timeout=30,
     )
+    proxy, credentials = _proxy(remote.url)
     return aiohttp.ClientSession(
         connector=connector,
         # A person may be answering: only connecting has a limit.
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=True,
+        proxy=proxy,
+        proxy_auth=credentials,
         skip_auto_headers=("User-Agent",),
     )
+
+
+def _proxy(url: URL) -> tuple[URL | None, aiohttp.BasicAuth | None]:
+    """The proxy that the environment names for an address, looked up once.
+
+    aiohttp would ask a thread for each request, and for credentials in ~/.netrc as well.
+    """
+    scheme = {"ws": "http", "wss": "https"}.get(url.scheme, url.scheme)
+    found = getproxies().get(scheme)
+    if not found or proxy_bypass(url.host or ""):
+        return None, None
+    proxy = URL(found)
+    credentials = aiohttp.BasicAuth(proxy.user, proxy.password or "") if proxy.user else None
+    return proxy.with_user(None), credentials
 
 
 def backoff() -> Iterator[float]:
