@@ -22,6 +22,7 @@ from pipeguard.transports.streamable import StreamableChannel
 from pipeguard.transports.websocket import SocketLink
 
 STDERR = 2
+PROBE_SECONDS = 1.0
 STDERR_SECONDS = 1.0  # for a dead server's last words
 
 
@@ -61,6 +62,15 @@ class RemoteDialler:
     async def close(self) -> None:
         """Close the connections."""
         await self._http.close()
+
+    async def is_older(self) -> bool:
+        """True where the server speaks HTTP+SSE: it names an address for messages at once."""
+        try:
+            link = await EventLink.open(self._remote, self._http, PROBE_SECONDS)
+        except LinkLost:
+            return False
+        await link.close()
+        return True
 
     async def _older(self) -> AsyncChannel | None:
         channel = LinkedChannel(self._events)

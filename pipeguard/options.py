@@ -34,6 +34,7 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
     ("--client-cert", "FILE", "", "Show this certificate (PEM) to the server at URL."),
     ("--client-key", "FILE", "", "Its key, where it is in a file of its own."),
     ("--listen", "HOST:PORT", "", "Answer clients over HTTP at this address, not over stdio."),
+    ("--shared", "", "", "With --listen: one process of the server for all sessions."),
     ("--token-env", "[NAME=]VARIABLE", "+", "Ask clients for the bearer token in this variable."),
     ("--token-file", "FILE", "", "The same, of lines NAME TOKEN; read anew when it changes."),
     ("--allow-host", "HOST", "+", "A further name by which clients may call us."),

@@ -36,11 +36,14 @@ from pipeguard.log import say
 from pipeguard.naming import server_name
 from pipeguard.options import WrapOptions
 from pipeguard.run import Mask, Run
+from pipeguard.transports.chooser import Chooser
 from pipeguard.transports.conversations import Conversations
 from pipeguard.transports.front import MCP, MESSAGES, Endpoint, Front, listen
+from pipeguard.transports.metadata import Metadata
 from pipeguard.transports.posted import Posted
 from pipeguard.transports.relay import Relay
 from pipeguard.transports.remote import connect
+from pipeguard.transports.shared import Shared
 from pipeguard.transports.talks import Talks
 
 MAX_SESSIONS = 1000
@@ -76,7 +79,7 @@ class _Behind(NamedTuple):
 
     endpoint: Endpoint
     dialler: Dialler
-    closing: Relay | Posted
+    login: Metadata | None = None
 
 
 class _Served:
@@ -104,7 +107,9 @@ class _Served:
             run.guard.load(surface)
         behind = self._behind(limit, most, idle)
         talks = Talks(self._conversations, behind.dialler.dial, self._record, MESSAGES, limit)
-        front = Front(entrance, behind.endpoint, talks, lambda: not self._ended.done())
+        front = Front(
+            entrance, behind.endpoint, talks, lambda: not self._ended.done(), behind.login
+        )
         with _on_signal(loop, self._ended):
             await front.open(listening, context)
             run.begin()
@@ -112,7 +117,7 @@ class _Served:
             say(f"listening on {_shown(listening, tls=context is not None)}")
             await self._ended
             await front.close()
-            await behind.closing.close()
+            await behind.endpoint.close()
             await behind.dialler.close()
         run.close()
         if self._failure is not None:
@@ -136,20 +141,28 @@ class _Served:
 
     def _behind(self, limit: int, most: int, idle: float) -> _Behind:
         """What answers: a relay where both sides speak Streamable HTTP, else channels."""
-        dialler: Dialler
         if self._options.command:
-            dialler = self._local(limit)
-        else:
-            url = url_of(self._options.values["--upstream"])
-            remote = remote_of(self._options, os.environ, limit)
-            transport = transport_of(self._options, url)
-            http = connect(remote)
-            dialler = RemoteDialler(remote, transport, http)
-            if transport in ("auto", "streamable-http"):
-                relay = Relay(remote, http, self._conversations, self._record)
-                return _Behind(relay, dialler, relay)
-        posted = Posted(self._conversations, dialler.dial, self._record, most, idle)
-        return _Behind(posted, dialler, posted)
+            dialler: Dialler = self._local(limit)
+            if "--shared" in self._options.flags:
+                dialler = Shared(dialler)
+            return _Behind(self._posted(dialler, most, idle), dialler)
+        url = url_of(self._options.values["--upstream"])
+        remote = remote_of(self._options, os.environ, limit)
+        transport = transport_of(self._options, url)
+        http = connect(remote)
+        distant = RemoteDialler(remote, transport, http)
+        login = Metadata(remote, http, MCP) if remote.passes_credentials else None
+        if transport in ("sse", "websocket"):
+            return _Behind(self._posted(distant, most, idle), distant, login)
+        relay = Relay(remote, http, self._conversations, self._record)
+        if transport == "streamable-http":
+            return _Behind(relay, distant, login)
+        older = RemoteDialler(remote, "sse", http)
+        chooser = Chooser(relay, self._posted(older, most, idle), distant.is_older)
+        return _Behind(chooser, distant, login)
+
+    def _posted(self, dialler: Dialler, most: int, idle: float) -> Posted:
+        return Posted(self._conversations, dialler.dial, self._record, most, idle)
 
     def _local(self, limit: int) -> Dialler:
         inherits = "--inherit-env" in self._options.flags

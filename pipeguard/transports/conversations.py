@@ -6,14 +6,16 @@ A session id is the server's or ours, and a secret: it is compared and never sho
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 from typing import Protocol
 
 from pipeguard.core import mirrors
+from pipeguard.core.conduct import NEVER_OVERDUE
 from pipeguard.core.guard import Guard
 from pipeguard.core.message import parse_json
 from pipeguard.core.session import Session
@@ -104,6 +106,24 @@ class Conversations:
         found = mirrors.mirrored_by(parse_json(text.encode())) if text else {}
         self._mirrored[tool] = (pin, found)
         return found
+
+    def patience(self, method: str | None) -> asyncio.Timeout:
+        """For how long an answer is waited for, as the policy says; else for ever."""
+        seconds = self.guard.policy.limits.timeout_seconds
+        return asyncio.timeout(None if method in NEVER_OVERDUE else seconds)
+
+    @contextmanager
+    def expiring(self, method: str | None, expire: Callable[[], None]) -> Iterator[None]:
+        """While an answer is waited for; `expire` is called when that takes too long."""
+        seconds = self.guard.policy.limits.timeout_seconds
+        if seconds is None or method in NEVER_OVERDUE:
+            yield
+            return
+        timer = asyncio.get_running_loop().call_later(seconds, expire)
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     @contextmanager
     def listening(self, session: Session, listener: Listener) -> Iterator[None]:

@@ -38,6 +38,9 @@ class Endpoint(Protocol):
     async def delete(self, request: web.BaseRequest) -> web.StreamResponse:
         """The end of a session."""
 
+    async def close(self) -> None:
+        """End what is under way."""
+
 
 class Streams(Protocol):
     """What answers clients that keep one connection open for a whole conversation."""
@@ -52,6 +55,16 @@ class Streams(Protocol):
         """WebSocket: the connection, for as long as it lasts."""
 
 
+class Login(Protocol):
+    """What answers clients that log in to the server themselves."""
+
+    def answers(self, path: str) -> bool:
+        """True for a path of a login."""
+
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """What the server says there."""
+
+
 class Front:
     """Routes requests, each of them let in first.
 
@@ -60,6 +73,7 @@ class Front:
         endpoint: answers clients of Streamable HTTP.
         streams: answers the others.
         ready: True while a new conversation could begin.
+        login: answers what is asked before a login; None where clients do not log in.
     """
 
     def __init__(
@@ -68,11 +82,13 @@ class Front:
         endpoint: Endpoint,
         streams: Streams,
         ready: Callable[[], bool],
+        login: Login | None = None,
     ) -> None:
         self._entrance = entrance
         self._endpoint = endpoint
         self._streams = streams
         self._ready = ready
+        self._login = login
         self._connections: dict[object, _Connection] = {}
         self._runner: web.ServerRunner | None = None
 
@@ -127,6 +143,8 @@ class Front:
             raise Refused(400, "no such upgrade")
         if upgrade and path in (MCP, WEBSOCKET) and request.method == "GET":
             return await self._streams.socket(request)
+        if self._login is not None and self._login.answers(path):
+            return await self._login.answer(request)
         if path == MCP:
             return await self._mcp(request)
         if path == SSE and request.method == "GET":

@@ -112,6 +112,11 @@ class Exchange(Stream):
         elif not self._left:
             self.end()
 
+    def expire(self) -> None:
+        """What still waits has waited for too long."""
+        self.tell(self.session.expire(monotonic() + 1))
+        self._left.clear()
+
     def lose(self, judge: Judge) -> None:
         """No answer will come."""
         for token in sorted(self._left):

@@ -24,7 +24,7 @@ from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.conversations import Conversations
 from pipeguard.transports.entrance import Refused
 from pipeguard.transports.hosted import Exchange, Hosted
-from pipeguard.transports.relay import is_stateless, mismatch, refused
+from pipeguard.transports.relay import check_headers, is_stateless, refused
 from pipeguard.transports.remote import EVENTS, JSON, SESSION_ID
 
 SESSION_BYTES = 24
@@ -70,9 +70,8 @@ class Posted:
     async def post(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         """A message of the client's, and all that answers it."""
         alone = is_stateless(request, body)
-        wrong = mismatch(self._conversations, request, body) if alone else None
-        if wrong is not None:
-            return wrong
+        if alone:
+            check_headers(self._conversations, request.headers, body)
         opened, hosted = await self._place(request, body, alone=alone)
         session = self._conversations.new(None) if alone else hosted.session
         exchange = Exchange(session.fork(), hosted, lasting=not alone)
@@ -203,7 +202,10 @@ class Posted:
     ) -> web.StreamResponse:
         """What comes for a request: one JSON where that is all, else a stream."""
         headers = {} if opened is None else {SESSION_ID: opened}
-        with exchange.under_way(verdict) as frame:
+        with (
+            exchange.under_way(verdict) as frame,
+            self._conversations.expiring(verdict.method, exchange.expire),
+        ):
             try:
                 await exchange.hosted.write(frame)
             except ChannelClosed:

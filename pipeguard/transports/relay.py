@@ -8,7 +8,7 @@ the body that goes up, the body or the events that come down.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from time import monotonic
 from typing import Any, NamedTuple
@@ -24,6 +24,8 @@ from pipeguard.core.message import Message, parse
 from pipeguard.core.session import Session
 from pipeguard.errors import PipeGuardError, Refusal
 from pipeguard.transports.conversations import Conversations
+from pipeguard.transports.entrance import Refused
+from pipeguard.transports.metadata import pointing_here
 from pipeguard.transports.remote import (
     BOTH,
     EVENTS,
@@ -93,9 +95,8 @@ class Relay:
     async def post(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         """A message of the client's, and all that answers it."""
         stateless = is_stateless(request, body)
-        wrong = mismatch(self._conversations, request, body) if stateless else None
-        if wrong is not None:
-            return wrong
+        if stateless:
+            check_headers(self._conversations, request.headers, body)
         session_id = None if stateless else request.headers.get(SESSION_ID)
         session = self._conversations.of(session_id, request.headers.get(mirrors.VERSION))
         exchange = session.fork()
@@ -104,11 +105,14 @@ class Relay:
         if verdict.forward is None:
             return refused(verdict)
         asked = _Asked(request, exchange, verdict.kind, verdict.reply, lasting=not stateless)
+        headers = upwards(request.headers.items(), self._remote)
+        headers.setdefault("Accept", BOTH)
+        headers["Content-Type"] = JSON
         try:
-            headers = upwards(request.headers.items(), self._remote)
-            headers.setdefault("Accept", BOTH)
-            headers["Content-Type"] = JSON
-            async with await self._door.send("POST", headers, verdict.forward) as answer:
+            async with (
+                self._conversations.patience(verdict.method),
+                await self._door.send("POST", headers, verdict.forward) as answer,
+            ):
                 if verdict.method == "initialize" and answer.status == web.HTTPOk.status_code:
                     self._conversations.keep(answer.headers.get(SESSION_ID), session)
                 if kind_of(answer) == EVENTS:
@@ -116,6 +120,8 @@ class Relay:
                 return await self._answered(asked, answer)
         except PipeGuardError as error:
             return self._gone(asked, str(error))
+        except TimeoutError:
+            return self._gone(asked, _LOST)  # what is overdue is told to be
         except (aiohttp.ClientError, OSError):
             return self._gone(asked, _UNREACHED)
         finally:
@@ -188,6 +194,8 @@ class Relay:
             return self._gone(asked, fault)
         if answer.status in LOGIN and not self._remote.passes_credentials:
             return self._gone(asked, f"the server takes no such login (HTTP {answer.status})")
+        if answer.status in LOGIN:
+            pointing_here(headers, asked.request, asked.request.path)
         if answer.status in LOGIN or (not body and answer.status >= _BAD):
             self._lost(asked.session, f"the server answered with HTTP {answer.status}")
             return web.Response(status=answer.status, headers=headers)
@@ -238,7 +246,7 @@ class Relay:
                         await response.write(told)
                     if stream.overrun:
                         break
-            except (aiohttp.ClientError, TimeoutError):
+            except (aiohttp.ClientError, OSError):
                 pass  # lost; what waits is told below
             finally:
                 # Whoever leaves a stream that cannot be taken up again waits no longer.
@@ -277,7 +285,7 @@ class Relay:
 
     def _lost(self, session: Session, why: str) -> list[bytes]:
         """Answer what waits in an exchange that is over."""
-        frames = []
+        frames = session.expire(monotonic())
         for token in session.waiting():
             verdict = session.receive(TO_CLIENT, Lost.of(token, why), monotonic())
             self._record(verdict)
@@ -324,25 +332,26 @@ def refused(verdict: Verdict) -> web.Response:
     return web.Response(status=400, body=body, content_type=JSON)
 
 
-def mismatch(
-    conversations: Conversations, request: web.BaseRequest, body: bytes
-) -> web.Response | None:
-    """Refuse a message whose headers say something else (2026-07-28), before it is sent."""
+def check_headers(conversations: Conversations, headers: Mapping[str, str], body: bytes) -> None:
+    """Look whether headers repeat what the body says (2026-07-28), before it is sent.
+
+    Raises:
+        Refused: they say something else: with -32020.
+    """
     try:
         message = parse(body)
     except Refusal:
-        return None  # the Session refuses it as well, and says so to the right one
+        return  # the Session refuses it as well, and says so to the right one
     if not isinstance(message, Message):
-        return None
+        return
     params = message.value.get("params")
     name = params.get("name") if isinstance(params, dict) else None
     calls = message.method == "tools/call" and type(name) is str
     mirrored = conversations.mirrored(str(name)) if calls else {}
-    wrong = mirrors.disagreement(message.value, request.headers, mirrored)
-    if wrong is None:
-        return None
-    frame = answers.error(message.id_token, HEADER_MISMATCH, f"Header mismatch: {wrong}")
-    return web.Response(status=400, body=frame, content_type=JSON)
+    wrong = mirrors.disagreement(message.value, headers, mirrored)
+    if wrong is not None:
+        why = f"Header mismatch: {wrong}"
+        raise Refused(400, why, frame=answers.error(message.id_token, HEADER_MISMATCH, why))
 
 
 def is_stateless(request: web.BaseRequest, body: bytes) -> bool:

@@ -33,7 +33,12 @@ class EventLink:
         self._target: URL | None = None
 
     @classmethod
-    async def open(cls, remote: Remote, http: aiohttp.ClientSession) -> EventLink:
+    async def open(
+        cls,
+        remote: Remote,
+        http: aiohttp.ClientSession,
+        patience_seconds: float = ENDPOINT_SECONDS,
+    ) -> EventLink:
         """Connect, and wait for the address.
 
         Raises:
@@ -41,7 +46,7 @@ class EventLink:
         """
         link = cls(remote, http)
         try:
-            async with asyncio.timeout(ENDPOINT_SECONDS):
+            async with asyncio.timeout(patience_seconds):
                 headers = await remote.sent_with({"Accept": EVENTS})
                 answer = await http.get(remote.url, headers=headers, allow_redirects=False)
                 link._answer = answer

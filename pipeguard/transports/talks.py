@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from secrets import token_urlsafe
+from time import monotonic
 
 from aiohttp import web
 
@@ -25,6 +26,7 @@ from pipeguard.transports.websocket import PING_SECONDS, SUBPROTOCOL, SocketChan
 
 INBOX_FRAMES = 256
 SESSION_BYTES = 24
+TICK_SECONDS = 0.5  # between two looks for requests that waited too long
 AWAKE_SECONDS = 25.0  # between two comments on a stream that is silent: less than proxies wait
 _KEEP_AWAKE = written(Event(None, comment=b""))
 
@@ -171,6 +173,7 @@ async def converse(
     session: Session, client: AsyncChannel, server: AsyncChannel, record: Record
 ) -> None:
     """Carry frames both ways until a side is gone; then answer what waits, and end the other."""
+    overdue = asyncio.create_task(_expire(session, client))
     up = asyncio.create_task(carry(session, Direction.TO_SERVER, client, server, record))
     down = asyncio.create_task(carry(session, Direction.TO_CLIENT, server, client, record))
     try:
@@ -180,10 +183,18 @@ async def converse(
                 for frame in session.abandon():
                     await client.write(frame)
     finally:
-        up.cancel()
-        down.cancel()
-        for done in await asyncio.gather(up, down, return_exceptions=True):
+        for task in (up, down, overdue):
+            task.cancel()
+        for done in await asyncio.gather(up, down, overdue, return_exceptions=True):
             if isinstance(done, Exception) and not isinstance(done, ChannelClosed):
                 raise done
         await server.close()
         await client.close()
+
+
+async def _expire(session: Session, client: AsyncChannel) -> None:
+    """Answer what has waited for longer than the policy allows."""
+    while session.guard.policy.limits.timeout_seconds is not None:
+        await asyncio.sleep(TICK_SECONDS)
+        for frame in session.expire(monotonic()):
+            await client.write(frame)
