@@ -40,7 +40,7 @@ from pipeguard.core.places import LISTS, OPENINGS, part_of
 from pipeguard.core.redact import redact
 from pipeguard.core.restore import put_back
 from pipeguard.core.said import said
-from pipeguard.core.verdicts import blocked, failure, noted, verdict_of, with_more
+from pipeguard.core.verdicts import Answered, blocked, failure, noted, verdict_of, with_more
 from pipeguard.errors import Refusal
 
 BOM = b"\xef\xbb\xbf"
@@ -296,11 +296,11 @@ class Session:
                 direction, message, [blocked("protocol.unknown-answer", note)], event, forward=None
             )
         if not answer_is_well_formed(message.value):
-            raise _Answered(request, "protocol.malformed-answer", "the answer is not well formed")
+            raise Answered(request, "protocol.malformed-answer", "the answer is not well formed")
         try:
             return self._judged_answer(direction, message, request, now, event)
         except Refusal as refusal:
-            raise _Answered(request, refusal.rule, refusal.why, refusal.code) from None
+            raise Answered(request, refusal.rule, refusal.why, refusal.code) from None
         except Exception:
             with self._lock:
                 asked.open(request)  # it waits on: whoever refuses this answer closes it
@@ -446,7 +446,7 @@ class Session:
             asked = Request(id_token, "", None, 0.0)
             return self._refusal(direction, asked, refusal.code, findings, event, answer=False)
 
-        if isinstance(refusal, _Answered):
+        if isinstance(refusal, Answered):
             request = refusal.request
         elif isinstance(refusal, batch.RefusedBatch) and refusal.asked:
             # Whoever sends a batch reads one (JSON-RPC 2.0, section 6), whatever was agreed.
@@ -489,16 +489,6 @@ class Session:
                 typed=not self.state.known.handshake,
             )
         return answers.refusal_to_server(request.method, request.id_token, code, event)
-
-
-class _Answered(Refusal):
-    """An answer that does not go on; the request that it belonged to waits no longer."""
-
-    def __init__(
-        self, request: Request, rule: str, why: str, code: int = codes.PEER_BROKE_PROTOCOL
-    ) -> None:
-        super().__init__(rule, why, code, request.id_token)
-        self.request = request
 
 
 def _rewritten(message: Message, value: JsonObject) -> Message:

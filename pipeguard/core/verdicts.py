@@ -20,6 +20,16 @@ from pipeguard.core.pending import Request
 from pipeguard.errors import Refusal
 
 
+class Answered(Refusal):
+    """An answer that does not go on; the request that it belonged to waits no longer."""
+
+    def __init__(
+        self, request: Request, rule: str, why: str, code: int = codes.PEER_BROKE_PROTOCOL
+    ) -> None:
+        super().__init__(rule, why, code, request.id_token)
+        self.request = request
+
+
 def blocked(rule: str, why: str) -> Finding:
     """A finding about a message as such, which stops it."""
     return Finding(rule, "envelope", action=Action.BLOCK, note=why)
