@@ -97,10 +97,11 @@ def test_help_names_every_option_with_its_words() -> None:
         assert " ".join(text.split()) in told
 
 
-def test_the_page_names_every_option() -> None:
-    page = (Path(__file__).parents[1] / "docs" / "wrap.md").read_text(encoding="utf-8")
+def test_the_pages_name_every_option() -> None:
+    docs = Path(__file__).parents[1] / "docs"
+    pages = "".join((docs / name).read_text(encoding="utf-8") for name in ("wrap.md", "http.md"))
     for name, *_ in TABLE:
-        assert f"`{name}" in page
+        assert f"`{name}" in pages
 
 
 def test_the_command_is_a_command() -> None:
