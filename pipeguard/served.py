@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from pipeguard.address import (
     url_of,
 )
 from pipeguard.core.finding import Verdict
+from pipeguard.core.message import STACK_BYTES
 from pipeguard.core.places import Surface
 from pipeguard.dial import Dialler, LocalDialler, RemoteDialler
 from pipeguard.errors import LaunchError, StateError
@@ -93,6 +95,7 @@ class _Served:
         """Listen until the end is asked for."""
         options = self._options
         self._loop = loop = asyncio.get_running_loop()
+        threading.stack_size(STACK_BYTES)
         loop.set_default_executor(ThreadPoolExecutor(_THREADS))
         self._ended = loop.create_future()
         self._run = run = Run(self._name(), options, self._changed)

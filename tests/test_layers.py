@@ -71,6 +71,7 @@ EXCEPTIONS = {  # module of the core, what else it imports: with the reason
     ("core.digest", "_sha256"): "the same, in CPython 3.11",
     ("core.plan", "threading"): "Lock: threads share the databases, which are loaded once",
     ("core.session", "threading"): "Lock: the two threads of the pump share a Session",
+    ("core.guard", "threading"): "Lock: one thread at a time judges what takes long",
     ("core.vault", "threading"): "Lock: one of them takes secrets out, the other puts them back",
     ("core.flows", "threading"): "Lock: they share what came back, too",
     ("core.escapes", "html"): "unescape, with HTML's table of names",

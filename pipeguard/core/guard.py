@@ -6,7 +6,10 @@ Session sees either all of an approval or nothing of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from copy import copy
+from threading import Lock
 from typing import NamedTuple
 
 from pipeguard.core.fingerprint import Pin
@@ -79,18 +82,23 @@ class Guard:
         self.vault = Vault(key) if key else None
         self.engines = engines
         self.policy = policy
-        # An engine is for one thread, and a rule stands in one engine whatever it is run over:
-        # what is run over both directions is there twice, over one database.
-        back = Engines(engines.to_server.clone(), engines.to_client, engines.definitions)
-        self.scanners = {
-            Surface.TO_SERVER: tuple(engines.over(Surface.TO_SERVER)),
-            Surface.TO_CLIENT: tuple(back.over(Surface.TO_CLIENT)),
-            Surface.DEFINITIONS: tuple(back.over(Surface.DEFINITIONS)),
-        }
+        self.scanners = _scanners(engines)
+        self._spare: dict[Surface, tuple[Engine, ...]] | None = None
+        self._aside = Lock()
         self.pins: dict[PinKey, Pin] = dict(pins)
         self.flows = Flows()
         self._learned: dict[PinKey, Pin] = {}
         self._tools: dict[str, tuple[Pin | None, Tool]] = {}
+
+    @contextmanager
+    def aside(self) -> Iterator[Guard]:
+        """The same guard for another thread; one at a time, the next one waits."""
+        with self._aside:
+            if self._spare is None:
+                self._spare = _scanners(Engines(*(engine.clone() for engine in self.engines)))
+            twin = copy(self)
+            twin.scanners = self._spare
+            yield twin
 
     def load(self, surface: Surface) -> None:
         """Load what the texts of a surface are looked through with, before the first comes.
@@ -134,6 +142,20 @@ class Guard:
     def learn(self, pin: Pin) -> None:
         """Remember a definition for this run; the store learns it from the Verdict."""
         self.pins[(pin.kind, pin.name)] = self._learned[(pin.kind, pin.name)] = pin
+
+
+def _scanners(engines: Engines) -> dict[Surface, tuple[Engine, ...]]:
+    """The engines by what they are run over.
+
+    An engine is for one thread, and a rule stands in one engine whatever it is run over: what is
+    run over both directions is there twice, over one database.
+    """
+    back = Engines(engines.to_server.clone(), engines.to_client, engines.definitions)
+    return {
+        Surface.TO_SERVER: tuple(engines.over(Surface.TO_SERVER)),
+        Surface.TO_CLIENT: tuple(back.over(Surface.TO_CLIENT)),
+        Surface.DEFINITIONS: tuple(back.over(Surface.DEFINITIONS)),
+    }
 
 
 def _waits(pin: Pin, stored: Pin | None) -> bool:

@@ -99,6 +99,13 @@ class Session:
         except Exception as error:  # noqa: BLE001  the only one: a check that breaks must refuse
             return self._refuse(direction, frame, failure(frame, error), event)
 
+    def receive_aside(self, direction: Direction, frame: bytes, now: float) -> Verdict:
+        """As `receive`, in a thread that is not one of the two: for frames that take long."""
+        with self.guard.aside() as guard:
+            session = copy(self)
+            session.guard = guard
+            return session.receive(direction, frame, now)
+
     def fork(self) -> Session:
         """The same conversation in one exchange of it, as a POST and what answers it.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from time import monotonic
 
@@ -27,12 +27,13 @@ from pipeguard.core.message import (
 from pipeguard.core.session import Session
 from pipeguard.errors import Refusal
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
+from pipeguard.transports.pump import judged
 
 UNHEARD_FRAMES = 256  # that wait for a client which listens to nothing
 SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 _GONE = "the server is gone"
 
-Judge = Callable[[Session, bytes], bytes | None]
+Judge = Callable[[Session, bytes], Awaitable[bytes | None]]
 
 
 class Stream:
@@ -101,11 +102,9 @@ class Exchange(Stream):
             self.hosted.leave(self, tickets, given_up=not self._lasting)
             self.session.leave()
 
-    def take(
-        self, frame: bytes, token: str, judge: Callable[[Session, bytes], bytes | None]
-    ) -> None:
+    async def take(self, frame: bytes, token: str, judge: Judge) -> None:
         """An answer came."""
-        told = judge(self.session, frame)
+        told = await judge(self.session, frame)
         self._left.discard(token)
         if told is not None:
             self.tell([told])
@@ -117,10 +116,10 @@ class Exchange(Stream):
         self.tell(self.session.expire(monotonic() + 1))
         self._left.clear()
 
-    def lose(self, judge: Judge) -> None:
+    async def lose(self, judge: Judge) -> None:
         """No answer will come."""
         for token in sorted(self._left):
-            self.take(Lost.of(token, _GONE), token, judge)
+            await self.take(Lost.of(token, _GONE), token, judge)
 
 
 class Hosted:
@@ -193,9 +192,9 @@ class Hosted:
             if self._renamed.get(entry[1]) == ticket:
                 del self._renamed[entry[1]]
 
-    def lose(self, exchange: Exchange) -> None:
+    async def lose(self, exchange: Exchange) -> None:
         """The server is gone before it was asked."""
-        exchange.lose(self._judge)
+        await exchange.lose(self._judge)
 
     @contextmanager
     def listening(self) -> Iterator[Stream]:
@@ -214,16 +213,16 @@ class Hosted:
 
     async def _read(self, ended: Callable[[], object]) -> None:
         while (frame := await self._channel.read()) is not None:
-            self._take(frame)
+            await self._take(frame)
         ended()
         for exchange in dict.fromkeys(exchange for exchange, _ in self._asked.values()):
-            exchange.lose(self._judge)
+            await exchange.lose(self._judge)
         self._asked.clear()
         for stream in self._streams:
             stream.end()
         await self._channel.close()
 
-    def _take(self, frame: bytes) -> None:
+    async def _take(self, frame: bytes) -> None:
         value: JsonValue = None
         if not isinstance(frame, Lost):
             with suppress(Refusal):
@@ -232,15 +231,15 @@ class Hosted:
         if ticket is not None:
             exchange, token = self._asked.pop(ticket, (None, ""))
             if exchange is not None:
-                exchange.take(_restored(frame, value, ticket, token), token, self._judge)
+                await exchange.take(_restored(frame, value, ticket, token), token, self._judge)
                 return
         exchange = self._owner(value)
-        told = self._judge(exchange.session if exchange else self.session, frame)
+        told = await self._judge(exchange.session if exchange else self.session, frame)
         if told is not None:
             self._deliver(told, exchange)
 
-    def _judge(self, session: Session, frame: bytes) -> bytes | None:
-        verdict = session.receive(Direction.TO_CLIENT, frame, monotonic())
+    async def _judge(self, session: Session, frame: bytes) -> bytes | None:
+        verdict = await judged(session, Direction.TO_CLIENT, frame)
         self._record(verdict)
         if verdict.reply is not None:
             self._tell_server(verdict.reply)

@@ -24,6 +24,7 @@ from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.conversations import Conversations
 from pipeguard.transports.entrance import Refused
 from pipeguard.transports.hosted import Exchange, Hosted
+from pipeguard.transports.pump import judged
 from pipeguard.transports.relay import check_headers, is_stateless, refused
 from pipeguard.transports.remote import EVENTS, JSON, SESSION_ID
 
@@ -75,7 +76,7 @@ class Posted:
         opened, hosted = await self._place(request, body, alone=alone)
         session = self._conversations.new(None) if alone else hosted.session
         exchange = Exchange(session.fork(), hosted, lasting=not alone)
-        verdict = exchange.session.receive(Direction.TO_SERVER, body, monotonic())
+        verdict = await judged(exchange.session, Direction.TO_SERVER, body)
         self._record(verdict)
         if verdict.forward is None:
             if opened is not None:
@@ -209,7 +210,7 @@ class Posted:
             try:
                 await exchange.hosted.write(frame)
             except ChannelClosed:
-                exchange.hosted.lose(exchange)
+                await exchange.hosted.lose(exchange)
             first = await exchange.next(AWAKE_SECONDS)
             if first and exchange.is_answered:
                 return web.Response(body=first, content_type=JSON, headers=headers)

@@ -26,6 +26,7 @@ from pipeguard.errors import PipeGuardError, Refusal
 from pipeguard.transports.conversations import Conversations
 from pipeguard.transports.entrance import Refused
 from pipeguard.transports.metadata import pointing_here
+from pipeguard.transports.pump import judged
 from pipeguard.transports.remote import (
     BOTH,
     EVENTS,
@@ -100,7 +101,7 @@ class Relay:
         session_id = None if stateless else request.headers.get(SESSION_ID)
         session = self._conversations.of(session_id, request.headers.get(mirrors.VERSION))
         exchange = session.fork()
-        verdict = exchange.receive(TO_SERVER, body, monotonic())
+        verdict = await judged(exchange, TO_SERVER, body)
         self._record(verdict)
         if verdict.forward is None:
             return refused(verdict)
@@ -199,7 +200,7 @@ class Relay:
         if answer.status in LOGIN or (not body and answer.status >= _BAD):
             self._lost(asked.session, f"the server answered with HTTP {answer.status}")
             return web.Response(status=answer.status, headers=headers)
-        told = self._judged(asked, body, answer.status) if kind_of(answer) == JSON else None
+        told = await self._judged(asked, body, answer.status) if kind_of(answer) == JSON else None
         if told is None:  # no JSON-RPC: nothing, a page of HTML, the error of another hop
             return self._gone(asked, f"the server answered with HTTP {answer.status}, not with MCP")
         return web.Response(status=answer.status, headers=headers, body=told, content_type=JSON)
@@ -212,13 +213,13 @@ class Relay:
         except (aiohttp.ClientError, OSError):
             return None, _LOST
 
-    def _judged(self, asked: _Asked, body: bytes, status: int) -> bytes | None:
+    async def _judged(self, asked: _Asked, body: bytes, status: int) -> bytes | None:
         """An answer in one piece; None where it is none that could be passed on."""
         # Only an error may lack the id of what it answers.
         frame = body if status < _BAD else answers.addressed(body, asked.session.waiting())
         if frame is None:
             return None
-        verdict = asked.session.receive(TO_CLIENT, frame, monotonic())
+        verdict = await judged(asked.session, TO_CLIENT, frame)
         self._record(verdict)
         if verdict.forward is None:
             return None
@@ -241,7 +242,7 @@ class Relay:
                 async for piece in answer.content.iter_any():
                     events = stream.feed(piece)
                     resumable = resumable or any(event.id for event in events)
-                    told = b"".join([self._event(asked, event) for event in events])
+                    told = b"".join([await self._event(asked, event) for event in events])
                     if told:
                         await response.write(told)
                     if stream.overrun:
@@ -257,12 +258,12 @@ class Relay:
         await response.write_eof()
         return response
 
-    def _event(self, asked: _Asked, event: Event) -> bytes:
+    async def _event(self, asked: _Asked, event: Event) -> bytes:
         if not event.data or event.comment is not None:
             return written(event)
         if event.name != "message":
             return b""
-        verdict = asked.session.receive(TO_CLIENT, event.data, monotonic())
+        verdict = await judged(asked.session, TO_CLIENT, event.data)
         self._record(verdict)
         if verdict.reply is not None:
             self._say(asked.session, asked.request, verdict.reply)
