@@ -118,8 +118,7 @@ class Session:
 
     def resume(self, revision: str) -> None:
         """Take a revision for agreed: the opening was not seen here, or there is none."""
-        self.state.known.revision = revision
-        self.state.known.begun = True
+        self.state.known.revision, self.state.known.begun = revision, True
 
     def waiting(self) -> list[str]:
         """The ids of the client's requests that wait, as they stood in their frames."""

@@ -26,8 +26,8 @@ from pipeguard.core.message import (
 )
 from pipeguard.core.session import Session
 from pipeguard.errors import Refusal
+from pipeguard.transports.carry import judged
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
-from pipeguard.transports.pump import judged
 
 UNHEARD_FRAMES = 256  # that wait for a client which listens to nothing
 SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"

@@ -20,11 +20,11 @@ from pipeguard.core.events import Event, written
 from pipeguard.core.finding import Direction, Kind, Verdict
 from pipeguard.core.message import Message, parse
 from pipeguard.errors import Refusal
+from pipeguard.transports.carry import judged
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.conversations import Conversations
 from pipeguard.transports.entrance import Refused
 from pipeguard.transports.hosted import Exchange, Hosted
-from pipeguard.transports.pump import judged
 from pipeguard.transports.relay import check_headers, is_stateless, refused
 from pipeguard.transports.remote import EVENTS, JSON, SESSION_ID
 

@@ -23,10 +23,10 @@ from pipeguard.core.framing import Lost
 from pipeguard.core.message import Message, parse
 from pipeguard.core.session import Session
 from pipeguard.errors import PipeGuardError, Refusal
+from pipeguard.transports.carry import judged
 from pipeguard.transports.conversations import Conversations
 from pipeguard.transports.entrance import Refused
 from pipeguard.transports.metadata import pointing_here
-from pipeguard.transports.pump import judged
 from pipeguard.transports.remote import (
     BOTH,
     EVENTS,

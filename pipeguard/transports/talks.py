@@ -17,10 +17,10 @@ from aiohttp import web
 from pipeguard.core.events import Event, written
 from pipeguard.core.finding import Direction, Verdict
 from pipeguard.core.session import Session
+from pipeguard.transports.carry import carry
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.conversations import Conversations
 from pipeguard.transports.entrance import Refused
-from pipeguard.transports.pump import carry
 from pipeguard.transports.remote import EVENTS
 from pipeguard.transports.websocket import PING_SECONDS, SUBPROTOCOL, SocketChannel
 
