@@ -25,6 +25,7 @@ from pipeguard.state.recorder import Recorder
 from pipeguard.state.store import Store
 from pipeguard.waiting import COMPILING, told
 
+MOST_CLIENTS = 4096  # of which the name is remembered
 LAST_SECONDS = 2.0  # for a thread to end
 CALENDAR_SECONDS = 2.0  # between two looks at it, where an exception ends
 SETTLED_SECONDS = 5.0  # after which a start is over, and the audit's age is looked at
@@ -75,6 +76,7 @@ class Run:
             on_pins_changed=lambda now: changed(self.guard.repin(now)),
         )
         self._trace = Trace(self.log, Mask(self.engines)) if self.log.traces else None
+        self._clients: dict[str, str] = {}  # by the conversation that an event's name begins with
         self.over = threading.Event()
         self._pruning: threading.Thread | None = None
 
@@ -89,8 +91,12 @@ class Run:
         """Write a verdict down; False where nothing may pass since that cannot be done."""
         if self._trace is not None:
             self._trace.show(verdict)
+        conversation = verdict.event.rpartition(".")[0]
         if verdict.method == "initialize" and verdict.kind is Kind.REQUEST:
-            self._recorder.client = _client_of(verdict.frame)
+            while len(self._clients) >= MOST_CLIENTS:
+                del self._clients[next(iter(self._clients))]
+            self._clients[conversation] = _client_of(verdict.frame)
+        self._recorder.client = self._clients.get(conversation, "")
         if verdict.forward is None and verdict.kind is Kind.NOTIFICATION and not verdict.findings:
             return True  # one of a flood, of which a row tells already
         self._recorder.record(verdict)

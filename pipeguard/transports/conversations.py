@@ -58,7 +58,7 @@ class Conversations:
         self._most = most
         self._idle_seconds = idle_seconds
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self._others: dict[Session, _Kept] = {}  # of no session id, while somebody listens
+        self._heard: dict[Session, _Kept] = {}  # those, and others while somebody listens
         self._count = 0
         self._mirrored: dict[str, tuple[object, _Mirrored]] = {}
 
@@ -85,16 +85,19 @@ class Conversations:
         return kept.session
 
     def keep(self, session_id: str | None, session: Session) -> None:
-        """The server has begun a session."""
+        """The server has begun a session, or knows one that we did not."""
         if session_id is None or not is_session_id(session_id):
             return
-        self._kept[session_id] = _Kept(session)
-        self._expire()
+        known = self._kept.get(session_id)
+        if known is None or known.session is not session:
+            self._kept[session_id] = self._heard[session] = _Kept(session)
+            self._expire()
 
     def forget(self, session_id: str | None) -> None:
         """A session is over."""
-        if session_id is not None:
-            self._kept.pop(session_id, None)
+        kept = self._kept.pop(session_id or "", None)
+        if kept is not None:
+            self._heard.pop(kept.session, None)
 
     def mirrored(self, tool: str) -> _Mirrored:
         """Of a tool as it is trusted, the headers that repeat its parameters (2026-07-28)."""
@@ -128,22 +131,22 @@ class Conversations:
     @contextmanager
     def listening(self, session: Session, listener: Listener) -> Iterator[None]:
         """While somebody hears what a conversation says unasked."""
-        kept = next((one for one in self._kept.values() if one.session is session), None)
+        kept = self._heard.get(session)
         if kept is None:
-            kept = self._others.setdefault(session, _Kept(session))
+            kept = self._heard[session] = _Kept(session)
         kept.listeners.append(listener)
         try:
             yield
         finally:
             kept.listeners.remove(listener)
             kept.used = monotonic()
-            if not kept.listeners:
-                self._others.pop(session, None)
+            if not kept.listeners and kept not in self._kept.values():
+                self._heard.pop(session, None)
 
     def relist(self, kinds: Iterable[str]) -> None:
         """Tell whoever listens to list again what changed."""
         changed = frozenset(kinds)
-        for kept in [*self._kept.values(), *self._others.values()]:
+        for kept in list(self._heard.values()):
             frames = kept.session.relist(changed)
             if frames and kept.listeners:
                 kept.listeners[0].tell(frames)  # a message goes to one stream only
@@ -155,7 +158,7 @@ class Conversations:
             if not idle and len(self._kept) <= self._most:
                 break  # they stand in the order of their last use
             if not kept.listeners:
-                del self._kept[session_id]
+                self.forget(session_id)
 
 
 def is_session_id(text: str) -> bool:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -24,7 +24,7 @@ from pipeguard.core.message import Message, parse
 from pipeguard.core.session import Session
 from pipeguard.errors import PipeGuardError, Refusal
 from pipeguard.transports.carry import judged
-from pipeguard.transports.conversations import Conversations
+from pipeguard.transports.conversations import Conversations, is_session_id
 from pipeguard.transports.entrance import Refused
 from pipeguard.transports.metadata import pointing_here
 from pipeguard.transports.remote import (
@@ -47,10 +47,11 @@ TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 HEADER_MISMATCH = -32020  # MCP 2026-07-28, basic/transports/streamable-http
 _VERSION_BYTES = mirrors.VERSION_META.encode()
 _UNREACHED = "the server cannot be reached"
+_LEFT = "the client left before the answer came"
 _LOST = "the connection to the server was lost before the answer came"
 
 
-class _Asked(NamedTuple):
+class _Asked:
     """One request of a client's while it is being answered.
 
     Attributes:
@@ -58,14 +59,27 @@ class _Asked(NamedTuple):
         session: judges what is said in it.
         kind: of the message that went up; None for a stream of what is said unasked.
         reply: what is told of the members of a batch that did not go up.
-        lasting: True where the answer may still come on another stream.
+        may_last: True where the answer may still come on another stream.
+        lasts: True once the client was given a cursor, by which it can take up the stream.
     """
 
-    request: web.BaseRequest
-    session: Session
-    kind: Kind | None
-    reply: bytes | None
-    lasting: bool
+    __slots__ = ("kind", "lasts", "may_last", "reply", "request", "session")
+
+    def __init__(
+        self,
+        request: web.BaseRequest,
+        session: Session,
+        kind: Kind | None,
+        reply: bytes | None,
+        *,
+        may_last: bool,
+    ) -> None:
+        self.request = request
+        self.session = session
+        self.kind = kind
+        self.reply = reply
+        self.may_last = may_last
+        self.lasts = False
 
 
 class Relay:
@@ -105,20 +119,10 @@ class Relay:
         self._record(verdict)
         if verdict.forward is None:
             return refused(verdict)
-        asked = _Asked(request, exchange, verdict.kind, verdict.reply, lasting=not stateless)
-        headers = upwards(request.headers.items(), self._remote)
-        headers.setdefault("Accept", BOTH)
-        headers["Content-Type"] = JSON
+        asked = _Asked(request, exchange, verdict.kind, verdict.reply, may_last=not stateless)
         try:
-            async with (
-                self._conversations.patience(verdict.method),
-                await self._door.send("POST", headers, verdict.forward) as answer,
-            ):
-                if verdict.method == "initialize" and answer.status == web.HTTPOk.status_code:
-                    self._conversations.keep(answer.headers.get(SESSION_ID), session)
-                if kind_of(answer) == EVENTS:
-                    return await self._streamed(asked, answer)
-                return await self._answered(asked, answer)
+            async with self._conversations.patience(verdict.method):
+                return await self._answered(asked, session_id, session, verdict)
         except PipeGuardError as error:
             return self._gone(asked, str(error))
         except TimeoutError:
@@ -126,6 +130,8 @@ class Relay:
         except (aiohttp.ClientError, OSError):
             return self._gone(asked, _UNREACHED)
         finally:
+            if not asked.lasts:  # then its client is gone, for good
+                self._lost(exchange, _LEFT)
             exchange.leave()
 
     async def get(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -133,10 +139,11 @@ class Relay:
         session_id = request.headers.get(SESSION_ID)
         session = self._conversations.of(session_id, request.headers.get(mirrors.VERSION))
         headers = upwards(request.headers.items(), self._remote)
-        asked = _Asked(request, session, None, None, lasting=True)
+        asked = _Asked(request, session, None, None, may_last=True)
         try:
             async with await self._door.send("GET", headers, None) as answer:
                 if answer.status == web.HTTPOk.status_code and kind_of(answer) == EVENTS:
+                    self._keep(session, session_id, None, answer)
                     return await self._streamed(asked, answer)
                 return web.Response(status=answer.status, headers=downwards(answer))
         except PipeGuardError as error:
@@ -162,6 +169,23 @@ class Relay:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def _keep(
+        self,
+        session: Session,
+        session_id: str | None,
+        method: str | None,
+        answer: aiohttp.ClientResponse,
+    ) -> bool:
+        """Remember a session that the server knows; False where it gave an id that is none."""
+        if answer.status >= _BAD:
+            return True
+        if method == "initialize":
+            session_id = answer.headers.get(SESSION_ID)
+            if session_id is not None and not is_session_id(session_id):
+                return False
+        self._conversations.keep(session_id, session)
+        return True
+
     # --- up -----------------------------------------------------------------------------
 
     def _say(self, session: Session, request: web.BaseRequest, frame: bytes) -> None:
@@ -186,7 +210,20 @@ class Relay:
 
     # --- down ---------------------------------------------------------------------------
 
-    async def _answered(self, asked: _Asked, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+    async def _answered(
+        self, asked: _Asked, session_id: str | None, session: Session, verdict: Verdict
+    ) -> web.StreamResponse:
+        headers = upwards(asked.request.headers.items(), self._remote)
+        headers.setdefault("Accept", BOTH)
+        headers["Content-Type"] = JSON
+        async with await self._door.send("POST", headers, verdict.forward) as answer:
+            if not self._keep(session, session_id, verdict.method, answer):
+                return self._gone(asked, "the server gave a session id that is none")
+            if kind_of(answer) == EVENTS:
+                return await self._streamed(asked, answer)
+            return await self._whole(asked, answer)
+
+    async def _whole(self, asked: _Asked, answer: aiohttp.ClientResponse) -> web.StreamResponse:
         headers = downwards(answer)
         if asked.kind in _UNANSWERED:
             return web.Response(status=answer.status, headers=headers)
@@ -234,25 +271,26 @@ class Relay:
         response = web.StreamResponse(status=answer.status, headers=headers)
         await response.prepare(asked.request)
         stream = EventStream(self._remote.limit_bytes)
-        resumable, left = False, list[bytes]()
+        left: list[bytes] = []
         if asked.reply is not None:
             await response.write(written(Event(asked.reply)))
-        with self._conversations.listening(asked.session, _Told(response, self._begin)):
+        told = _Told(response, self._begin)
+        unasked = asked.kind is None
+        with self._conversations.listening(asked.session, told) if unasked else nullcontext():
             try:
                 async for piece in answer.content.iter_any():
                     events = stream.feed(piece)
-                    resumable = resumable or any(event.id for event in events)
-                    told = b"".join([await self._event(asked, event) for event in events])
-                    if told:
-                        await response.write(told)
+                    cursors = asked.may_last and any(event.id for event in events)
+                    asked.lasts = asked.lasts or cursors
+                    said = b"".join([await self._event(asked, event) for event in events])
+                    if said:
+                        await response.write(said)
                     if stream.overrun:
                         break
             except (aiohttp.ClientError, OSError):
                 pass  # lost; what waits is told below
-            finally:
-                # Whoever leaves a stream that cannot be taken up again waits no longer.
-                if asked.kind is not None and not (resumable and asked.lasting):
-                    left = self._lost(asked.session, _LOST)
+            if not unasked and not asked.lasts:
+                left = self._lost(asked.session, _LOST)
         if left:
             await response.write(b"".join([written(Event(frame)) for frame in left]))
         await response.write_eof()
