@@ -35,6 +35,7 @@ LAYERS = (
         "colour",
         "waiting",
     ),
+    ("auth",),
     ("guarded", "wrap"),
     ("gateway",),
     ("clients", "assess", "demo", "speed"),

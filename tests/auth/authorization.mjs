@@ -1,0 +1,41 @@
+// Configures oidc-provider, a real authorization server, for one test; the settings are an argument.
+// It prints its issuer once it listens. All state is in memory and goes with the process.
+import { createServer } from 'node:http'
+import { createRequire } from 'node:module'
+import { pathToFileURL } from 'node:url'
+
+const settings = JSON.parse(process.argv[2])
+const require = createRequire(`${settings.modules}/`)
+const { default: Provider } = await import(pathToFileURL(require.resolve('oidc-provider')))
+
+const server = createServer()
+await new Promise((ready) => server.listen(0, '127.0.0.1', ready))
+const issuer = `http://127.0.0.1:${server.address().port}`
+
+const provider = new Provider(issuer, {
+  clients: settings.clients,
+  scopes: ['openid', 'offline_access'],
+  pkce: { required: () => true },
+  rotateRefreshToken: true,
+  ttl: { AccessToken: settings.lifetime, RefreshToken: 3600, Grant: 3600, Session: 3600, Interaction: 600 },
+  discovery: settings.discovery,
+  features: {
+    devInteractions: { enabled: true }, // a login page that takes any name
+    registration: { enabled: settings.registers },
+    revocation: { enabled: true },
+    introspection: { enabled: true },
+    clientIdMetadataDocument: { enabled: settings.documents, ack: settings.documents ? 'draft-02' : undefined },
+    resourceIndicators: {
+      enabled: true,
+      getResourceServerInfo: (_, resource) => ({
+        scope: 'mcp:read mcp:write',
+        audience: settings.audience ?? resource,
+        accessTokenTTL: settings.lifetime,
+        accessTokenFormat: settings.format,
+        ...(settings.format === 'jwt' ? { jwt: { sign: { alg: 'RS256' } } } : {})
+      })
+    }
+  }
+})
+server.on('request', provider.callback())
+console.log(JSON.stringify({ issuer }))
