@@ -24,11 +24,11 @@ from pydantic import AnyUrl
 
 from pipeguard.auth import challenge, ring, sdk
 from pipeguard.auth.callback import Callback, port_of_last
-from pipeguard.auth.server import must_be_safe, usual_name
+from pipeguard.auth.server import SHOWN_CHARS, must_be_safe, usual_name
 from pipeguard.auth.store import Login, Place, Registration, Secrets, Store
 from pipeguard.auth.wire import UnreachableError, Wire, masked, refusal
 from pipeguard.core.visible import shown
-from pipeguard.errors import AuthError, PipeGuardError
+from pipeguard.errors import AuthError, LoginNeededError, PipeGuardError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +87,9 @@ async def log_in(store: Store, wish: Wish, show: Callable[[str, Callback], None]
     """
     if wish.place is Place.KEYRING:
         await asyncio.to_thread(ring.must_work)
-    before = await asyncio.to_thread(store.read, wish.server)
+    before = None
+    with contextlib.suppress(LoginNeededError):  # that is what this is about to mend
+        before = await asyncio.to_thread(store.read, wish.server)
     last = before[0] if before else None
     with Callback(wish.redirect_uri or None, port_of_last(last)) as callback:
         attempt = _Attempt(wish, before, callback, show)
@@ -129,6 +131,8 @@ async def renew(login: Login, secrets: Secrets) -> tuple[Login, Secrets]:
             await sdk.drive(flow, last, send)
     now = time.time()
     if ended:
+        if login.registration is Registration.DYNAMIC and ended != ["invalid_grant"]:
+            login = replace(login, client={})  # the next login registers anew
         return login, replace(secrets, refresh_token="")
     tokens = kept.tokens
     if tokens is None or tokens.access_token == secrets.access_token:
@@ -176,6 +180,8 @@ async def log_out(store: Store, server: str) -> Ended:
 
 async def revoke(login: Login, secrets: Secrets) -> Ended:
     """Give tokens back to who gave them (RFC 7009)."""
+    if not login.client:
+        return Ended(f"{login.issuer} knows this client no more, so nothing could be revoked.")
     flow, _ = sdk.restored(login, secrets)
     metadata = flow.context.oauth_metadata
     if metadata is None or metadata.revocation_endpoint is None:
@@ -272,9 +278,10 @@ class _Attempt:
             found = await self._wire.send(create_oauth_metadata_request(url))
             if await handle_protected_resource_response(found):
                 return
+        where = shown(answer.headers.get("location", ""), SHOWN_CHARS)
         raise AuthError(
             f"{server} answers {answer.status_code} to a request without a token, and has no "
-            "metadata that says where to log in.\n"
+            f"metadata that says where to log in.{where and f' It points to {where!r}.'}\n"
             "  If it is the right address, it needs no login."
         )
 
@@ -323,7 +330,7 @@ class _Attempt:
             metadata=sdk.kept_metadata(context.oauth_metadata),
             resource_metadata=sdk.kept_metadata(context.protected_resource_metadata),
             scope=tokens.scope or "",
-            wanted="",
+            wanted=_not_granted(last.wanted if last else "", tokens.scope or ""),
             obtained_at=time.time(),
             expires_at=sdk.ends_at(tokens),
             ca=wish.ca,
@@ -349,12 +356,22 @@ def _client(
     if before is None or wish.document:
         return None, None
     login, secrets = before
+    if not login.client:
+        return None, None
     kept = sdk.restored(login, secrets)[0].context.client_info
-    if kept is None or (
-        login.registration is Registration.DYNAMIC and uris[0] not in (kept.redirect_uris or ())
+    if kept is None:
+        return None, None
+    if login.registration is Registration.DYNAMIC and (
+        uris[0] not in (kept.redirect_uris or ())  # its port is taken now
+        or 0 < (kept.client_secret_expires_at or 0) <= time.time()  # RFC 7591, 3.2.1: 0 is never
     ):
-        return None, None  # registered with a port that is taken now
+        return None, None
     return kept, login.registration
+
+
+def _not_granted(wanted: str, scope: str) -> str:
+    granted = scope.split()
+    return " ".join(one for one in wanted.split() if granted and one not in granted)
 
 
 def _refused(server: str, why: str) -> NoReturn:

@@ -11,7 +11,9 @@ import json
 import os
 import sqlite3
 import stat
+import sys
 import tempfile
+import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
@@ -20,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from pipeguard.auth import ring
 from pipeguard.auth.server import login_command
-from pipeguard.errors import AuthError, StateError
+from pipeguard.errors import LoginNeededError, StateError
 from pipeguard.folders import read_own
 from pipeguard.state.paths import state_folder
 
@@ -137,7 +139,8 @@ class Store:
 
         Raises:
             StateError: it cannot be read.
-            AuthError: the keyring did not give it.
+            LoginNeededError: the keyring does not have it any more.
+            AuthError: the keyring did not answer.
         """
         path = self._path(server)
         for _ in range(_TRIES):
@@ -149,7 +152,7 @@ class Store:
             text = ring.text_of(_service(server), _accounts(kept, path))
             if text is not None:
                 return login, _secrets(text, path)
-        raise AuthError(
+        raise LoginNeededError(
             f"the keyring lost the login of {server}.\n  Log in anew:  {login_command(server)}"
         )
 
@@ -256,12 +259,24 @@ class Store:
                     json.dump(told, file, indent=1)
                     file.flush()
                     os.fsync(file.fileno())
-                Path(draft).replace(path)
+                _replace(Path(draft), path)
             except BaseException:
                 Path(draft).unlink(missing_ok=True)
                 raise
         except OSError as error:
             raise StateError(f"{path} cannot be written: {error.strerror}.") from None
+
+
+def _replace(draft: Path, path: Path) -> None:
+    """Put a file in another's place; Windows wants a moment in which nobody reads that one."""
+    for _ in range(_TRIES if sys.platform == "win32" else 0):
+        try:
+            draft.replace(path)
+        except PermissionError:
+            time.sleep(0.05)
+        else:
+            return
+    draft.replace(path)
 
 
 def _service(server: str) -> str:

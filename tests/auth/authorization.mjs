@@ -19,6 +19,8 @@ const provider = new Provider(issuer, {
   rotateRefreshToken: true,
   ttl: { AccessToken: settings.lifetime, RefreshToken: 3600, Grant: 3600, Session: 3600, Interaction: 600 },
   discovery: settings.discovery,
+  // Its own dispatcher refuses loopback, where a test's client id document is.
+  fetch: (url, { dispatcher, ...options }) => fetch(url, options),
   features: {
     devInteractions: { enabled: true }, // a login page that takes any name
     registration: { enabled: settings.registers },

@@ -94,8 +94,11 @@ class Site:
         environment: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run `pipeguard auth`; all that it says is kept in `said`."""
+        waits = (
+            ("--timeout", "20") if arguments[0] == "login" and "--timeout" not in arguments else ()
+        )
         done = subprocess.run(
-            [*PIPEGUARD, "auth", *arguments],
+            [*PIPEGUARD, "auth", *arguments, *waits],
             input=stdin,
             env=self.environment | dict(environment or {}),
             capture_output=True,

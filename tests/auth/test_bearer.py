@@ -9,13 +9,14 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipeguard.auth.bearer import Bearer
-from pipeguard.auth.flow import revoke
-from pipeguard.auth.store import Login, Secrets, Store
+from pipeguard.auth.flow import log_out, revoke
+from pipeguard.auth.store import Login, Place, Registration, Secrets, Store
 from pipeguard.errors import AuthError, InputError, LoginNeededError
 from tests.auth.conftest import Site, Sites
 from tests.auth.parties import party
@@ -301,8 +302,6 @@ def test_an_odd_answer_ends_no_login(
 
 def sample(url: str, token_endpoint: str, issuer: str) -> Login:
     """A login as an earlier run left it."""
-    from pipeguard.auth.store import Place, Registration
-
     return Login(
         server=url,
         name="sample",
@@ -352,3 +351,47 @@ def test_without_a_login_nothing_is_sent_until_there_is_one(site: Sites, tmp_pat
 def test_a_token_never_goes_in_clear(tmp_path: Path) -> None:
     with pytest.raises(InputError):
         Bearer("http://mcp.example.com/mcp", Store(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"client": {}},  # after invalid_client
+        {"client_secret_expires_at": 1},
+        {"lost": True},
+    ],
+)
+def test_the_next_login_mends_what_cannot_be_used(
+    logged_in: LoggedIn, damage: dict[str, object]
+) -> None:
+    place, url = logged_in()
+    login, secrets = read(place, url)
+    if "lost" in damage:
+        (ring_file,) = Path(place.environment["XDG_DATA_HOME"]).rglob("keyring_pass.cfg")
+        ring_file.unlink()
+        with pytest.raises(LoginNeededError, match="lost the login"):
+            asyncio.run(Bearer(url, store(place)).header())
+    else:
+        client = {} if "client" in damage else {**login.client, **damage}
+        store(place).save(replace(login, client=client), secrets)
+    place.login(url)
+    after, fresh = read(place, url)
+    assert after.client["client_id"] != login.client["client_id"]
+    assert call(url, "look", fresh.access_token).status_code == 200
+
+
+def test_a_client_that_is_known_no_more_is_registered_anew(site: Sites, tmp_path: Path) -> None:
+    kept = Store(tmp_path / "state" / "auth")
+    with party() as forgetful:
+        url = f"{forgetful.origin}/mcp"
+        login = sample(url, f"{forgetful.origin}/token", forgetful.origin)
+        kept.save(replace(login, registration=Registration.DYNAMIC), Secrets("old", "refresh", ""))
+        forgetful.answers["POST /token"] = (401, {}, {"error": "invalid_client"})
+        bearer = Bearer(url, kept, clock=Late(LIFETIME + 1))
+        with pytest.raises(LoginNeededError):
+            asyncio.run(bearer.header())
+        found = kept.read(url)
+        assert found is not None
+        assert found[0].client == {}
+        assert "knows this client no more" in asyncio.run(log_out(kept, url)).why_not
+    assert kept.read(url) is None
