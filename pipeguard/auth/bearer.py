@@ -10,6 +10,7 @@ import asyncio
 import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from pipeguard.auth import challenge
@@ -126,6 +127,8 @@ class Bearer:
         if not login.has_refresh or 0 <= age < NEW_SECONDS:
             raise self._needed("refuses the token of the last login")
         await self._renew(refused)
+        if self._token == refused:  # some give the same again until it ends
+            raise self._needed("refuses the token of the last login")
         return True
 
     def _has_looked(self, now: float) -> bool:
@@ -171,14 +174,14 @@ class Bearer:
                 raise self._needed("asks for a login")
             login, secrets = found
             if secrets.access_token == refused and login.has_refresh:
-                from pipeguard.auth.flow import renew  # the SDK is heavy: half a second
-
-                login, secrets = await renew(login, secrets)
+                # The SDK takes half a second to load, in which frames go on.
+                flow = await asyncio.to_thread(import_module, "pipeguard.auth.flow")
+                login, secrets = await flow.renew(login, secrets)
                 await asyncio.to_thread(self._store.save, login, secrets)
                 login = replace(login, has_refresh=bool(secrets.refresh_token))
             self._take((login, secrets))
             self._stamp = self._store.stamp(self.server)
-        if secrets.access_token == refused:
+        if secrets.access_token == refused and not login.has_refresh:
             raise self._needed("takes a login that has ended")
 
     async def _want(self, scope: str) -> None:

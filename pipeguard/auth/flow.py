@@ -110,6 +110,7 @@ async def renew(login: Login, secrets: Secrets) -> tuple[Login, Secrets]:
         AuthError: it refused for a reason that is not the token's.
     """
     flow, kept = sdk.restored(login, secrets)
+    before = kept.tokens
     last = sdk.probe(login.server)
     ended: list[str] = []
 
@@ -135,7 +136,7 @@ async def renew(login: Login, secrets: Secrets) -> tuple[Login, Secrets]:
             login = replace(login, client={})  # the next login registers anew
         return login, replace(secrets, refresh_token="")
     tokens = kept.tokens
-    if tokens is None or tokens.access_token == secrets.access_token:
+    if tokens is None or tokens is before:
         raise UnreachableError(f"no new token for {login.server}: the answer holds none.")
     fresh = replace(
         login,

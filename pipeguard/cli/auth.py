@@ -54,7 +54,9 @@ def command() -> None:
 
 @command.command("login")
 @click.argument("server", metavar="URL|NAME")
-@click.option("--name", default="", help="What to call the server; without it, by its host.")
+@click.option(
+    "--name", default="", metavar="NAME", help="What to call the server; usually its host."
+)
 @click.option("--scope", default="", help="Ask for exactly this, as 'read write'.")
 @click.option("--client-id", default="", help="A client that you registered by hand.")
 @click.option("--client-secret-env", default="", metavar="VAR", help="Variable with its secret.")

@@ -303,10 +303,12 @@ def test_a_mixed_up_issuer_gets_no_code(site: Sites) -> None:
                 registration_endpoint=f"{honest.issuer}/reg",
             ),
         )
-        done = honest.auth("login", url)
-        assert "iss mismatch" in done.stderr
-        assert done.returncode == FAILED
-        assert "code=" in honest.browsed.read_text()
+        for option, brought in (("", "code="), ("--deny", "error=")):  # an error is mixed up as well
+            browser = honest.environment["BROWSER"].replace("browser.py", f"browser.py {option}")
+            done = honest.auth("login", url, environment={"BROWSER": browser})
+            assert "iss mismatch" in done.stderr
+            assert done.returncode == FAILED
+            assert brought in honest.browsed.read_text().splitlines()[-1]
         assert [name for name, _ in attacker.asked if name.startswith("POST")] == []
 
 
