@@ -97,7 +97,8 @@ class Bearer:
         Args:
             status: of the answer.
             www_authenticate: its field of that name, several joined by a comma.
-            sent: the header that was refused; without it, the last one that `header` gave.
+            sent: the header that was refused; without it, the last one that `header` gave. Give
+                it where several requests are under way: one may have been sent before a renewal.
 
         Returns:
             True where the request may be sent again, once, with a new header. False where the
@@ -123,8 +124,10 @@ class Bearer:
         login = self._login
         if login is None:
             raise self._needed("asks for a login")
-        age = self._clock() - login.obtained_at
-        if not login.has_refresh or 0 <= age < NEW_SECONDS:
+        is_new = 0 <= self._clock() - login.obtained_at < NEW_SECONDS
+        if is_new and sent is None:
+            return True  # it may have been the token before this one
+        if is_new or not login.has_refresh:
             raise self._needed("refuses the token of the last login")
         await self._renew(refused)
         if self._token == refused:  # some give the same again until it ends
@@ -192,7 +195,7 @@ class Bearer:
         """
         async with self._alone():
             found = await asyncio.to_thread(self._store.read, self.server)
-            if found is not None:
+            if found is not None and not set(scope.split()) <= set(found[0].wanted.split()):
                 login = replace(found[0], wanted=challenge.joined(found[0].wanted, scope))
                 await asyncio.to_thread(self._store.save, login, found[1])
         wants = f": {shown(scope, SHOWN_CHARS)}" if scope else ""

@@ -24,7 +24,7 @@ from pydantic import AnyUrl
 
 from pipeguard.auth import challenge, ring, sdk
 from pipeguard.auth.callback import Callback, port_of_last
-from pipeguard.auth.server import SHOWN_CHARS, must_be_safe, usual_name
+from pipeguard.auth.server import SHOWN_CHARS, must_be_safe, origin, usual_name
 from pipeguard.auth.store import Login, Place, Registration, Secrets, Store
 from pipeguard.auth.wire import UnreachableError, Wire, masked, refusal
 from pipeguard.core.visible import shown
@@ -298,12 +298,17 @@ class _Attempt:
         """Wait for what the browser brings (the SDK's callback handler)."""
         answer = await self._callback.answer(self._wish.timeout_seconds)
         metadata = self._flow.context.oauth_metadata
+        iss = answer.iss
+        if metadata is None and iss == origin(self._wish.server):
+            iss = (
+                None  # R2 basic/authorization: without metadata, the server's origin is the issuer
+            )
         # RFC 9207, 2.4: before anything is made of the answer, an error included.
-        validate_authorization_response_iss(answer.iss, metadata)
+        validate_authorization_response_iss(iss, metadata)
         if answer.code is None:
             why = masked(": ".join(filter(None, (answer.error, answer.description))), ())
             _refused(self._wish.server, why)
-        return AuthorizationCodeResult(code=answer.code, state=answer.state, iss=answer.iss)
+        return AuthorizationCodeResult(code=answer.code, state=answer.state, iss=iss)
 
     def _outcome(self) -> tuple[Login, Secrets]:
         wish, context, last = self._wish, self._flow.context, self._last

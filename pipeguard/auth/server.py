@@ -83,6 +83,12 @@ def usual_name(server: str) -> str:
     return urlsplit(server).netloc
 
 
+def origin(server: str) -> str:
+    """The origin of a canonical URI (RFC 6454)."""
+    parts = urlsplit(server)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 def is_loopback_url(url: str) -> bool:
     """True where an address is plain http on this very machine."""
     try:

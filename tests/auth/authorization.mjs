@@ -19,6 +19,7 @@ const provider = new Provider(issuer, {
   rotateRefreshToken: true,
   ttl: { AccessToken: settings.lifetime, RefreshToken: 3600, Grant: 3600, Session: 3600, Interaction: 600 },
   discovery: settings.discovery,
+  routes: settings.alone ? { authorization: '/authorize', registration: '/register' } : {},
   // Its own dispatcher refuses loopback, where a test's client id document is.
   fetch: (url, { dispatcher, ...options }) => fetch(url, options),
   features: {
@@ -39,5 +40,13 @@ const provider = new Provider(issuer, {
     }
   }
 })
-server.on('request', provider.callback())
+const answer = provider.callback()
+server.on('request', async (request, response) => {
+  if (!settings.alone) return answer(request, response)
+  // The revision of 2025-03-26: endpoints at the MCP server's own origin, and no metadata.
+  if (request.url.startsWith('/.well-known/')) return response.writeHead(404).end()
+  if (request.url !== '/mcp') return answer(request, response)
+  const token = await provider.AccessToken.find(request.headers.authorization?.slice('Bearer '.length))
+  response.writeHead(token?.aud === `${issuer}/mcp` ? 202 : 401).end()
+})
 console.log(JSON.stringify({ issuer }))

@@ -135,6 +135,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sites]:
                 "format": "jwt",
                 "registers": True,
                 "documents": False,
+                "alone": False,
                 "discovery": {},
                 "audience": None,
                 "clients": [

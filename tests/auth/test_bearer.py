@@ -179,8 +179,9 @@ def test_a_refused_token_is_renewed_and_the_request_sent_again(logged_in: Logged
         assert again == [True] * 5
         assert call(url, "look", token_of(await bearer.header())).status_code == 200
         late.seconds = 0
+        assert await bearer.challenged(401, challenge)  # which one was refused is not known
         with pytest.raises(LoginNeededError):  # the new one at once: another will not do better
-            await bearer.challenged(401, challenge)
+            await bearer.challenged(401, challenge, await bearer.header())
 
     asyncio.run(run())
 

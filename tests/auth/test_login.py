@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from urllib.request import urlopen
 import httpx2
 import pytest
 
+from pipeguard.auth.flow import renew
 from pipeguard.auth.store import Secrets, Store
 from tests.auth.certificates import CertificateAuthority
 from tests.auth.conftest import HERE, PIPEGUARD, RESOURCE_SECRET, Site, Sites
@@ -48,7 +50,8 @@ def call(url: str, tool: str, token: str) -> httpx2.Response:
 def asked_for(place: Site) -> dict[str, str]:
     """The parameters of the last authorization request."""
     pages = place.browsed.read_text().splitlines()
-    return dict(parse_qsl(urlsplit([page for page in pages if "/auth?" in page][-1]).query))
+    asked = [page for page in pages if "/auth?" in page or "/authorize?" in page]
+    return dict(parse_qsl(urlsplit(asked[-1]).query))
 
 
 def files(folder: Path) -> str:
@@ -303,7 +306,10 @@ def test_a_mixed_up_issuer_gets_no_code(site: Sites) -> None:
                 registration_endpoint=f"{honest.issuer}/reg",
             ),
         )
-        for option, brought in (("", "code="), ("--deny", "error=")):  # an error is mixed up as well
+        for option, brought in (
+            ("", "code="),
+            ("--deny", "error="),
+        ):  # an error is mixed up as well
             browser = honest.environment["BROWSER"].replace("browser.py", f"browser.py {option}")
             done = honest.auth("login", url, environment={"BROWSER": browser})
             assert "iss mismatch" in done.stderr
@@ -523,3 +529,24 @@ def test_a_server_of_another_authority_is_trusted_where_it_is_named(
         done = place.auth("login", url, "--ca", str(tmp_path / "none.pem"))
         assert done.returncode == FAILED
         assert "no file of certificates" in done.stderr
+
+
+def test_a_server_of_2025_03_26_is_its_own_authorization_server(site: Sites) -> None:
+    """R2 basic/authorization, "Fallbacks for Servers without Metadata Discovery"."""
+    place = site(alone=True, format="opaque")
+    url = f"{place.issuer}/mcp"
+    place.login(url, "--scope", "mcp:read offline_access")
+    request = asked_for(place)
+    assert request["resource"] == url
+    assert request["code_challenge_method"] == "S256"
+    before = kept(place, url)
+    found = Store(place.state / "auth").read(url)
+    assert found is not None
+    assert found[0].metadata is None
+    _, fresh = asyncio.run(renew(*found))
+    assert fresh.access_token != before.access_token
+    again = httpx2.post(url, headers={"Authorization": f"Bearer {fresh.access_token}"})
+    assert again.status_code == 202
+    done = place.auth("logout", url)
+    assert done.returncode == 0
+    assert "revokes no tokens" in done.stderr
