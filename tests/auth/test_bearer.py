@@ -22,6 +22,7 @@ from tests.auth.conftest import Site, Sites
 from tests.auth.parties import party
 from tests.auth.test_login import call
 
+pytestmark = pytest.mark.real
 LIFETIME = 600
 EXPIRED = 'Bearer error="invalid_token"'
 MANY = 20

@@ -23,6 +23,7 @@ from tests.auth.certificates import CertificateAuthority
 from tests.auth.conftest import HERE, PIPEGUARD, RESOURCE_SECRET, Site, Sites
 from tests.auth.parties import metadata, party, protected
 
+pytestmark = pytest.mark.real
 FAILED, BAD_INPUT = 5, 2
 CLIENT_SECRET = RESOURCE_SECRET[::-1]
 
