@@ -143,26 +143,28 @@ asyncio.run(main())
 """
 
 
-def test_who_gives_up_waiting_does_not_lose_the_new_token(logged_in: LoggedIn) -> None:
-    place, url = logged_in()
-    before = read(place, url)[1].access_token
+def test_who_gives_up_waiting_does_not_lose_the_new_token(site: Sites, tmp_path: Path) -> None:
+    kept = Store(tmp_path / "state" / "auth")
+    with party() as issuer:
+        url = f"{issuer.origin}/mcp"
+        kept.save(sample(url, f"{issuer.origin}/token", issuer.origin), Secrets("old", "once"))
+        issuer.answers["POST /token"] = (200, {}, {"access_token": "new", "token_type": "Bearer"})
 
-    async def run() -> None:
-        late = Late()
-        bearer = Bearer(url, store(place), clock=late)
-        await bearer.header()
-        late.seconds = LIFETIME - 30
-        bearer._looked_at = late()  # so that the next thing it does is to renew
-        asked = asyncio.create_task(bearer.header())
-        await asyncio.sleep(0)
-        assert [task for task in asyncio.all_tasks() if task.get_name() == "renewal"]
-        asked.cancel()
-        with suppress(asyncio.CancelledError):
-            await asked
-        assert token_of(await bearer.header()) != before
+        async def run() -> None:
+            bearer = Bearer(url, kept, clock=Late(LIFETIME))
+            asked = asyncio.create_task(bearer.header())
+            while not issuer.asked:  # noqa: ASYNC110  it is another thread that tells
+                await asyncio.sleep(0)
+            asked.cancel()  # the refresh token is used up by now
+            with suppress(asyncio.CancelledError):
+                await asked
+            assert await bearer.header() == "Bearer new"
 
-    asyncio.run(run())
-    assert read(place, url)[1].access_token != before
+        asyncio.run(run())
+        assert len(issuer.asked) == 1
+    found = kept.read(url)
+    assert found is not None
+    assert found[1].access_token == "new"
 
 
 def test_a_refused_token_is_renewed_and_the_request_sent_again(logged_in: LoggedIn) -> None:
