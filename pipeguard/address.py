@@ -5,13 +5,17 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from yarl import URL
 
-from pipeguard.errors import PolicyError
+from pipeguard.errors import InputError, PolicyError
 from pipeguard.options import WrapOptions
 from pipeguard.transports.entrance import Entrance, Tokens, is_loopback, named
 from pipeguard.transports.remote import Authorization, Remote
+
+if TYPE_CHECKING:
+    from pipeguard.auth.bearer import Bearer
 
 SCHEMES = ("http", "https", "ws", "wss")
 TRANSPORTS = ("auto", "streamable-http", "sse", "websocket")
@@ -78,6 +82,26 @@ def remote_of(
         limit_bytes,
         passes_credentials=not own and not _asks_for_token(options),
     )
+
+
+def login_of(options: WrapOptions) -> Bearer | None:
+    """A login of ours for the server, made with `pipeguard auth login`; it may not exist yet.
+
+    None where the options give a credential, or where tokens would go there in clear.
+    """
+    given = [*options.lists.get("--header", ()), *options.lists.get("--header-env", ())]
+    named = any(one.lower().startswith("authorization") for one in given)
+    if named or "--bearer-env" in options.values:
+        return None
+    from pipeguard.auth.bearer import Bearer
+    from pipeguard.auth.store import Store
+
+    url = url_of(options.values["--upstream"])
+    scheme = {"ws": "http", "wss": "https"}.get(url.scheme, url.scheme)
+    try:
+        return Bearer(str(url.with_scheme(scheme)), Store())
+    except InputError:
+        return None
 
 
 def entrance_of(

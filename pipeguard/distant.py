@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable
 
-from pipeguard.address import name_of, remote_of, transport_of, url_of
+from pipeguard.address import login_of, name_of, remote_of, transport_of, url_of
 from pipeguard.dial import dialler
 from pipeguard.guarded import Guarded
 from pipeguard.launch.command import Exit
@@ -48,7 +48,8 @@ class Distant:
 
     def channel(self, limit_bytes: int) -> Channel:
         """Its frames, whichever transport it speaks."""
-        remote = remote_of(self._options, os.environ, limit_bytes)
+        login = login_of(self._options)
+        remote = remote_of(self._options, os.environ, limit_bytes, login)
         self._running = thread("network", self._run)
         dial = asyncio.run_coroutine_threadsafe(dialler(remote, self._transport), self._loop)
         self._dialler = dial.result()

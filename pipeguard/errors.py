@@ -9,7 +9,9 @@
      ├─ EngineError         the scan engine is absent or failed: nothing can be judged
      ├─ InputError          a text that a command was given, and that is none
      ├─ LaunchError         a server that did not start
-     └─ StateError          the store cannot be read or written
+     ├─ StateError          the store cannot be read or written
+     └─ AuthError           a login to a remote server failed
+         └─ LoginNeededError    it waits for a person, who has a command for it
 """
 
 from __future__ import annotations
@@ -75,3 +77,13 @@ class StateError(PipeGuardError):
     """The store of pins and audit cannot be read or written."""
 
     exit_code = 4
+
+
+class AuthError(PipeGuardError):
+    """A login to a remote server failed, or what it gave could not be renewed."""
+
+    exit_code = 5
+
+
+class LoginNeededError(AuthError):
+    """A remote server asks for what only a person can give; the message names the command."""

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from pipeguard.address import (
     entrance_of,
+    login_of,
     name_of,
     remote_of,
     seconds_of,
@@ -108,7 +109,7 @@ class _Served:
         listening = self._bound(entrance.host, port)
         for surface in Surface:
             run.guard.load(surface)
-        behind = self._behind(limit, most, idle)
+        behind = await self._behind(limit, most, idle)
         talks = Talks(self._conversations, behind.dialler.dial, self._record, MESSAGES, limit)
         front = Front(
             entrance, behind.endpoint, talks, lambda: not self._ended.done(), behind.login
@@ -142,7 +143,7 @@ class _Served:
             what = self._options.values["--listen"]
             raise LaunchError(f"--listen {what}: {error.strerror or error}.", 1) from None
 
-    def _behind(self, limit: int, most: int, idle: float) -> _Behind:
+    async def _behind(self, limit: int, most: int, idle: float) -> _Behind:
         """What answers: a relay where both sides speak Streamable HTTP, else channels."""
         if self._options.command:
             dialler: Dialler = self._local(limit)
@@ -150,19 +151,21 @@ class _Served:
                 dialler = Shared(dialler)
             return _Behind(self._posted(dialler, most, idle), dialler)
         url = url_of(self._options.values["--upstream"])
-        remote = remote_of(self._options, os.environ, limit)
+        login = login_of(self._options)
+        own = login if login is not None and await login.header() is not None else None
+        remote = remote_of(self._options, os.environ, limit, own)
         transport = transport_of(self._options, url)
         http = connect(remote)
         distant = RemoteDialler(remote, transport, http)
-        login = Metadata(remote, http, MCP) if remote.passes_credentials else None
+        metadata = Metadata(remote, http, MCP) if remote.passes_credentials else None
         if transport in ("sse", "websocket"):
-            return _Behind(self._posted(distant, most, idle), distant, login)
+            return _Behind(self._posted(distant, most, idle), distant, metadata)
         relay = Relay(remote, http, self._conversations, self._record)
         if transport == "streamable-http":
-            return _Behind(relay, distant, login)
+            return _Behind(relay, distant, metadata)
         older = RemoteDialler(remote, "sse", http)
         chooser = Chooser(relay, self._posted(older, most, idle), distant.is_older)
-        return _Behind(chooser, distant, login)
+        return _Behind(chooser, distant, metadata)
 
     def _posted(self, dialler: Dialler, most: int, idle: float) -> Posted:
         return Posted(self._conversations, dialler.dial, self._record, most, idle)

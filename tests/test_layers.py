@@ -35,6 +35,7 @@ LAYERS = (
         "colour",
         "waiting",
     ),
+    ("auth",),
     ("run", "address"),
     ("guarded", "dial"),
     ("wrap", "served", "distant"),

@@ -50,8 +50,13 @@ class Authorization(Protocol):
     async def header(self) -> str | None:
         """What `Authorization` says now; None where there is no credential yet."""
 
-    async def challenged(self, status: int, www_authenticate: str) -> bool:
+    async def challenged(self, status: int, www_authenticate: str, sent: str | None = None) -> bool:
         """Take a 401 or 403; True where the request may be sent again.
+
+        Args:
+            status: of the answer.
+            www_authenticate: its challenges, joined by commas.
+            sent: what `Authorization` said in the request.
 
         Raises:
             PipeGuardError: a person must log in; the message says how.
@@ -140,7 +145,9 @@ class Door:
         own = self._remote.authorization
         if own is None or answer.status not in LOGIN:
             return False
-        return await own.challenged(answer.status, answer.headers.get("WWW-Authenticate", ""))
+        challenges = ", ".join(answer.headers.getall("WWW-Authenticate", ()))
+        sent = answer.request_info.headers.get("Authorization")
+        return await own.challenged(answer.status, challenges, sent)
 
 
 def connect(remote: Remote, most: int = 0) -> aiohttp.ClientSession:

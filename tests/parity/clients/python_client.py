@@ -49,17 +49,17 @@ class Play:
         while sum(message["method"] == method for message in self.seen) < count:
             await self.news.wait()
 
-    async def sample(self, _context: Any, params: Any) -> Any:
+    async def sample(self, context: Any, params: Any) -> Any:
         self.note("sampling/createMessage", plain(params))
         return types.CreateMessageResult.model_validate(self.plan["answers"]["sampling"])
 
-    async def elicit(self, _context: Any, params: Any) -> Any:
+    async def elicit(self, context: Any, params: Any) -> Any:
         self.note("elicitation/create", plain(params))
         by_url = getattr(params, "mode", None) == "url"
         answer = {"action": "accept"} if by_url else self.plan["answers"]["elicitation"]
         return types.ElicitResult.model_validate(answer)
 
-    async def list_roots(self, _context: Any) -> Any:
+    async def list_roots(self, context: Any) -> Any:
         self.note("roots/list", None)
         return types.ListRootsResult.model_validate({"roots": self.roots})
 

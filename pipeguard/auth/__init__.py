@@ -1,0 +1,1 @@
+"""Logging in to remote servers (OAuth 2.1, MCP basic/authorization); judges no frame."""

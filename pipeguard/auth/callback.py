@@ -1,0 +1,257 @@
+"""Where the browser comes back to after a login: a port on loopback, or a line that is pasted.
+
+Takes the answer that has this login's `state` and lets all others go by. Knows no token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+import webbrowser
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from secrets import compare_digest
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
+
+from pipeguard.auth.server import is_loopback_url
+from pipeguard.errors import AuthError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Self
+
+    from pipeguard.auth.store import Login
+
+PATH = "/callback"
+LINE_BYTES = 2**16  # of a pasted address
+SECONDS_A_REQUEST = 10  # browsers open connections on trial, and leave them
+_PAGE = (
+    "<!doctype html><html lang=en><meta charset=utf-8><title>PipeGuard</title>"
+    "<p>{}</p><p>You can close this window and go back to the terminal.</p></html>"
+)
+_DONE = _PAGE.format("PipeGuard got the answer.")
+_STRAY = _PAGE.format("This is no answer to the login that PipeGuard waits for.")
+
+
+class Answer(NamedTuple):
+    """What came back (RFC 6749, 4.1.2 and 4.1.2.1; RFC 9207); None is absent."""
+
+    state: str
+    code: str | None
+    iss: str | None
+    error: str | None
+    description: str | None
+
+    def __repr__(self) -> str:  # the code is a secret for as long as it is fresh
+        return f"Answer(error={self.error!r})"
+
+
+def answer_in(query: str, state: str) -> Answer | None:
+    """The answer in a URL's query; None where it is no answer to the request with this state."""
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=50)
+    except ValueError:
+        return None
+    found = dict(pairs)
+    if len(found) != len(pairs):  # RFC 6749, 3.1: no parameter comes twice
+        return None
+    if not compare_digest(found.get("state", "").encode(), state.encode()):
+        return None
+    if not (found.get("code") or found.get("error")):
+        return None
+    return Answer(
+        state,
+        found.get("code") or None,
+        found.get("iss"),
+        found.get("error") or None,
+        found.get("error_description"),
+    )
+
+
+class Callback:
+    """A loopback port that waits for one answer (RFC 8252, 7.3).
+
+    Attributes:
+        uri: the redirect URI, with the port that it listens on.
+    """
+
+    def __init__(self, redirect_uri: str | None = None, port: int = 0) -> None:
+        """Listen.
+
+        Args:
+            redirect_uri: exactly this one, as an authorization server may know no other.
+            port: to try otherwise; any free one if it is taken.
+
+        Raises:
+            InputError: the redirect URI is none on loopback, with a port.
+            AuthError: its port is taken.
+        """
+        self._path, fixed = PATH, 0
+        if redirect_uri is not None:
+            self._path, fixed = _loopback(redirect_uri)
+        self._state: str | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._answer: asyncio.Future[Answer] | None = None
+        try:
+            self._server = _listening(fixed or port, self._page)
+        except OSError as error:
+            if fixed or not port:
+                raise AuthError(
+                    f"port {fixed} for the browser's way back cannot be had: {error.strerror}."
+                ) from None
+            self._server = _listening(0, self._page)
+        self.uri = redirect_uri or f"http://127.0.0.1:{self._server.server_port}{PATH}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), name="callback", daemon=True
+        ).start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def expect(self, state: str) -> None:
+        """Wait from now on for the answer with this state; in the event loop's thread."""
+        self._loop = asyncio.get_running_loop()
+        self._answer = self._loop.create_future()
+        self._state = state
+
+    async def answer(self, timeout_seconds: float) -> Answer:
+        """The answer, once it is there.
+
+        Raises:
+            AuthError: nobody came back in time.
+        """
+        assert self._answer is not None  # noqa: S101  expect() comes first
+        try:
+            return await asyncio.wait_for(self._answer, timeout_seconds)
+        except TimeoutError:
+            raise AuthError(
+                f"nobody logged in within {timeout_seconds:g} seconds.\n"
+                "  Run it again, or give it longer with --timeout SECONDS."
+            ) from None
+
+    def read_pasted(self, descriptor: int, tell: Callable[[str], None]) -> None:
+        """Also take an address that a person pastes, from a thread that dies with the process."""
+
+        def lines() -> None:
+            # Unbuffered: a thread that holds the lock of sys.stdin would hinder the end.
+            rest = b""
+            while chunk := _read(descriptor):
+                *whole, rest = (rest + chunk)[-LINE_BYTES:].split(b"\n")
+                for line in whole:
+                    text = line.decode("utf-8", "replace").strip()
+                    if text and not self._take(query_of(text)):
+                        tell("That address is no answer to this login. Paste the whole of it.")
+
+        threading.Thread(target=lines, name="pasted", daemon=True).start()
+
+    def _page(self, target: str) -> tuple[int, str]:
+        """What a browser gets that asks for a target: status and page."""
+        path, _, query = target.partition("?")
+        if path != self._path:
+            return 404, _STRAY
+        return (200, _DONE) if self._take(query) else (400, _STRAY)
+
+    def _take(self, query: str) -> bool:
+        """Hand an answer over, from any thread; False where it is none for us."""
+        if self._state is None or (answer := answer_in(query, self._state)) is None:
+            return False
+        loop, waiting = self._loop, self._answer
+        assert loop is not None  # noqa: S101  set with the state
+        assert waiting is not None  # noqa: S101  likewise
+
+        def resolve() -> None:
+            if not waiting.done():
+                waiting.set_result(answer)
+
+        with suppress(RuntimeError):  # the loop ended: there is another answer already
+            loop.call_soon_threadsafe(resolve)
+        return True
+
+
+def port_of_last(login: Login | None) -> int:
+    """The port of an earlier registration, or 0: its redirect URI may have to be the same."""
+    uris = login.client.get("redirect_uris") if login else None
+    if isinstance(uris, list) and uris and is_loopback_url(str(uris[0])):
+        return urlsplit(str(uris[0])).port or 0
+    return 0
+
+
+def open_browser(url: str) -> bool:
+    """Open a person's browser; False where there is none, or only one that needs the terminal."""
+    if sys.platform not in ("win32", "darwin") and not os.environ.get("BROWSER"):
+        if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+            return False
+    if os.environ.get("SSH_CONNECTION") and not os.environ.get("BROWSER"):
+        return False  # it would open far from the person
+    try:
+        return webbrowser.open(url)
+    except (webbrowser.Error, OSError):
+        return False
+
+
+def query_of(text: str) -> str:
+    """The query of a pasted address, or the text itself where only the query was pasted."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return ""
+    return parts.query or text.lstrip("?")
+
+
+def _listening(port: int, page: Callable[[str], tuple[int, str]]) -> ThreadingHTTPServer:
+    class Request(BaseHTTPRequestHandler):
+        timeout = SECONDS_A_REQUEST
+        server_version, sys_version = "PipeGuard", ""
+
+        def do_GET(self) -> None:
+            status, text = page(self.path)
+            body = text.encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Security-Policy", "default-src 'none'")
+            self.send_header("Cache-Control", "no-store")
+            self.send_header("Referrer-Policy", "no-referrer")  # the address holds the code
+            self.end_headers()
+            with suppress(OSError):
+                self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing: the address holds the code."""
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        # Windows lets a second process take a port that is "reused"; POSIX means another thing.
+        allow_reuse_address = sys.platform != "win32"
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            """Say nothing: a browser that hangs up is no news."""
+
+    return Server(("127.0.0.1", port), Request)
+
+
+def _loopback(uri: str) -> tuple[str, int]:
+    parts = urlsplit(uri)
+    if not is_loopback_url(uri) or not parts.port or parts.query or parts.hostname == "::1":
+        raise InputError(f"{uri!r} cannot be listened on.\n  One is as http://127.0.0.1:8765{PATH}")
+    return parts.path or "/", parts.port
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 4096)
+    except OSError:
+        return b""

@@ -1,0 +1,260 @@
+"""`pipeguard auth`: logging in to remote servers, and out again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+import click
+
+from pipeguard.auth.server import canonical, is_url, login_command
+from pipeguard.auth.store import Login, Place, Store
+from pipeguard.core.visible import visible
+from pipeguard.errors import AuthError, InputError
+
+if TYPE_CHECKING:
+    from pipeguard.auth.callback import Callback
+
+TIMEOUT_SECONDS = 300.0
+STDIN = 0
+
+
+class LoginOptions(TypedDict):
+    """The options of `login`, as click hands them over."""
+
+    name: str
+    scope: str
+    client_id: str
+    client_secret_env: str
+    client_metadata_url: str
+    redirect_uri: str
+    browser: bool
+    timeout: float
+    store: str | None
+    ca: str
+
+
+@click.group("auth", short_help="Log in to remote servers (OAuth), and out again.")
+def command() -> None:
+    """Log in to remote servers (OAuth), and out again.
+
+    `pipeguard wrap --upstream` then sends the token to that server, and to no other, and renews it.
+    Tokens are kept in the system's keyring. No command shows one.
+
+    \b
+    Examples:
+      pipeguard auth login https://mcp.example.com/mcp
+      pipeguard auth status
+    """  # noqa: D301  click reads the mark
+
+
+@command.command("login")
+@click.argument("server", metavar="URL|NAME")
+@click.option(
+    "--name", default="", metavar="NAME", help="What to call the server; usually its host."
+)
+@click.option("--scope", default="", help="Ask for exactly this, as 'read write'.")
+@click.option("--client-id", default="", help="A client that you registered by hand.")
+@click.option("--client-secret-env", default="", metavar="VAR", help="Variable with its secret.")
+@click.option("--client-metadata-url", default="", metavar="URL", help="A client id document.")
+@click.option(
+    "--redirect-uri", default="", metavar="URI", help="As http://127.0.0.1:8765/callback."
+)
+@click.option("--browser/--no-browser", default=True, help="Only print the address to open.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(1),
+    default=TIMEOUT_SECONDS,
+    show_default=True,
+    help="Seconds to wait for you.",
+)
+@click.option(
+    "--store",
+    type=click.Choice([place.value for place in Place]),
+    help="Where to keep tokens: keyring, or a file of mode 0600.  [default: as the last time]",
+)
+@click.option(
+    "--ca", default="", metavar="FILE", help="Authorities to trust, in place of the system's."
+)
+def login(server: str, **options: Unpack[LoginOptions]) -> None:
+    """Log in to a server, as in `pipeguard auth login https://mcp.example.com/mcp`.
+
+    Your browser opens the page of whoever guards the server, and comes back to a port of this
+    machine. Where there is no browser here, open the address anywhere, and paste the address that
+    it ends at, which cannot be shown.
+
+    After a server asked for more than was granted, this asks for both.
+
+    \b
+    Examples:
+      pipeguard auth login https://mcp.example.com/mcp
+      pipeguard auth login https://mcp.example.com/mcp --no-browser --store file
+      pipeguard auth login https://mcp.example.com/mcp --client-id abc --client-secret-env SECRET
+    """  # noqa: D301  click reads the mark
+    from pipeguard.auth import flow
+
+    store = Store()
+    last = _found(store, server)
+    uri = last.server if last else canonical(server)
+    place = Place(options["store"]) if options["store"] else last.place if last else Place.KEYRING
+    ca = os.path.abspath(options["ca"]) if options["ca"] else last.ca if last else ""  # noqa: PTH100
+    wish = flow.Wish(
+        uri,
+        name=options["name"],
+        place=place,
+        scope=options["scope"],
+        client_id=options["client_id"],
+        client_secret=_secret(options),
+        document=options["client_metadata_url"],
+        redirect_uri=options["redirect_uri"],
+        ca=ca,
+        timeout_seconds=options["timeout"],
+    )
+
+    def show(url: str, callback: Callback) -> None:
+        _show(url, callback, opens=options["browser"])
+
+    kept = asyncio.run(flow.log_in(store, wish, show))
+    where = "the system's keyring" if kept.place is Place.KEYRING else "a file of mode 0600"
+    click.echo(f"Logged in to {kept.server} as {visible(kept.name)!r}.")
+    click.echo(f"  scope    {visible(kept.scope) or 'none named'}")
+    click.echo(f"  token    {_state(kept, time.time())}")
+    click.echo(f"  kept in  {where}")
+
+
+@command.command("status")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+def status(*, as_json: bool) -> None:
+    """List the servers that you are logged in to, as in `pipeguard auth status`.
+
+    Asks neither a server nor the keyring: a token that was revoked elsewhere is not seen here.
+    """
+    now = time.time()
+    logins = Store().logins()
+    if as_json:
+        click.echo(json.dumps([_fields(login, now) for login in logins], indent=2))
+        return
+    if not logins:
+        click.echo("Nobody is logged in anywhere.", err=True)
+    for login in logins:
+        click.echo(f"{visible(login.name)}  {login.server}  {_state(login, now)}")
+        if login.wanted:
+            click.echo(f"  asks for more: {visible(login.wanted)}")
+            click.echo(f"  Grant it:  {login_command(login.server)}")
+
+
+@command.command("logout")
+@click.argument("server", metavar="URL|NAME")
+def logout(server: str) -> None:
+    """Give a server's tokens back and forget them, as in `pipeguard auth logout example`.
+
+    They are revoked where the authorization server can do that, and forgotten here in any case.
+
+    \b
+    Exit codes:
+      0  forgotten; and revoked, or the authorization server knows no revocation
+      5  forgotten, but the authorization server did not revoke them
+    """  # noqa: D301  click reads the mark
+    store = Store()
+    login = _found(store, server)
+    if login is None:
+        raise InputError(
+            f"nobody is logged in to {server!r}.\n  See who is where:  pipeguard auth status"
+        )
+    from pipeguard.auth import flow
+
+    ended = asyncio.run(flow.log_out(store, login.server))
+    click.echo(f"Logged out of {login.server}: its tokens are forgotten here.")
+    if ended.why_not:
+        if ended.failed:
+            raise AuthError(ended.why_not)
+        click.echo(ended.why_not, err=True)
+
+
+def _found(store: Store, server: str) -> Login | None:
+    """The login that a person means, by URL or by name.
+
+    Raises:
+        InputError: no URL, and no name of one; or the name of several.
+    """
+    logins = store.logins()
+    if is_url(server):
+        uri = canonical(server)
+        return next((login for login in logins if login.server == uri), None)
+    named = [login for login in logins if login.name == server]
+    if len(named) > 1:
+        which = "\n".join(f"  {login.server}" for login in named)
+        raise InputError(f"{server!r} is the name of several; say which by its URL:\n{which}")
+    if not named:
+        raise InputError(
+            f"{server!r} is neither a URL nor the name of a login.\n"
+            "  Log in by the URL first:  pipeguard auth login https://mcp.example.com/mcp"
+        )
+    return named[0]
+
+
+def _secret(options: LoginOptions) -> str:
+    variable = options["client_secret_env"]
+    if not variable:
+        return ""
+    if not options["client_id"]:
+        raise InputError("--client-secret-env goes with --client-id.")
+    secret = os.environ.get(variable, "")
+    if not secret:
+        raise InputError(f"--client-secret-env: the variable {variable!r} is not set.")
+    return secret
+
+
+def _show(url: str, callback: Callback, *, opens: bool) -> None:
+    from pipeguard.auth.callback import open_browser
+
+    def tell(text: str) -> None:
+        click.echo(text, err=True)
+
+    if opens and open_browser(url):
+        tell(f"Your browser opens. If it does not, open this:\n\n  {url}\n")
+    else:
+        tell(f"Open this in a browser:\n\n  {url}\n")
+    tell("If the page that it ends at cannot be shown, paste its address here.")
+    callback.read_pasted(STDIN, tell)
+
+
+def _fields(login: Login, now: float) -> dict[str, object]:
+    return {
+        "name": login.name,
+        "server": login.server,
+        "issuer": login.issuer,
+        "registration": login.registration.value,
+        "store": login.place.value,
+        "scope": login.scope.split(),
+        "wanted_scope": login.wanted.split(),
+        "obtained_at": _written(login.obtained_at),
+        "expires_at": _written(login.expires_at),
+        "refreshes": login.has_refresh,
+        "needs_login": _has_ended(login, now) or bool(login.wanted),
+    }
+
+
+def _has_ended(login: Login, now: float) -> bool:
+    return not login.has_refresh and login.expires_at is not None and login.expires_at <= now
+
+
+def _state(login: Login, now: float) -> str:
+    if _has_ended(login, now):
+        return f"ended {_written(login.expires_at)}; log in anew:  {login_command(login.server)}"
+    renewed = "renewed by itself" if login.has_refresh else "not renewed"
+    if login.expires_at is None:
+        return "good until it is refused" if not login.has_refresh else f"good, {renewed}"
+    if login.expires_at <= now:
+        return "renewed when it is needed"
+    return f"good until {_written(login.expires_at)}, {renewed}"
+
+
+def _written(moment: float | None) -> str | None:
+    if moment is None:
+        return None
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,157 @@
+"""An authorization server and a protected MCP server, each a real process, for as long as asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tools import node, npm_modules, server_python
+
+HERE = Path(__file__).resolve().parent
+PIPEGUARD = (sys.executable, "-E", "-P", "-m", "pipeguard")
+RESOURCE_SECRET = secrets.token_urlsafe(24)
+PATIENCE_SECONDS = 60
+# A keyring in a file, as its user may choose one: machines of tests have no better one.
+KEYRING = "keyrings.alt.file.PlaintextKeyring"
+
+
+@contextmanager
+def running(command: list[str], log: Path) -> Iterator[Any]:
+    """A process that prints one line of JSON when it is ready: that line."""
+    with log.open("ab") as stderr:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr
+        )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        assert line, log.read_text()
+        yield json.loads(line)
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_SECONDS)
+        process.stdout.close()
+
+
+@dataclass
+class Site:
+    """A place to log in to: servers, and a person's own folders.
+
+    Attributes:
+        issuer: of the authorization server.
+        folder: of this test alone.
+        browsed: where the scripted browser notes the addresses that it went to.
+        denied: hashes of tokens that the server refuses, whatever their issuer says.
+    """
+
+    issuer: str
+    folder: Path
+    stack: ExitStack
+    environment: dict[str, str]
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def browsed(self) -> Path:
+        return self.folder / "browsed"
+
+    @property
+    def denied(self) -> Path:
+        return self.folder / "denied"
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+    def server(self, *, resource: str = "", named_issuer: str = "", port: int = 0) -> str:
+        """Start a protected MCP server; its URL."""
+        settings = {
+            "issuer": self.issuer,
+            "named_issuer": named_issuer,
+            "resource": resource,
+            "secret": RESOURCE_SECRET,
+            "port": port,
+            "denied": str(self.denied),
+        }
+        script = str(HERE / "server.py")
+        command = [str(server_python()), "-I", script, json.dumps(settings)]
+        url: str = self.stack.enter_context(running(command, self.folder / "server.log"))["url"]
+        return url
+
+    def auth(
+        self,
+        *arguments: str,
+        stdin: str = "",
+        environment: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `pipeguard auth`; all that it says is kept in `said`."""
+        waits = (
+            ("--timeout", "20") if arguments[0] == "login" and "--timeout" not in arguments else ()
+        )
+        done = subprocess.run(
+            [*PIPEGUARD, "auth", *arguments, *waits],
+            input=stdin,
+            env=self.environment | dict(environment or {}),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
+        )
+        self.said += [done.stdout, done.stderr]
+        return done
+
+    def login(self, url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Log in with the scripted browser; it must work."""
+        done = self.auth("login", url, *arguments)
+        assert done.returncode == 0, done.stderr
+        return done
+
+
+Sites = Callable[..., Site]
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sites]:
+    """Starts an authorization server with these settings, and gives what belongs to it."""
+    browser = f"{sys.executable} -I {HERE / 'browser.py'} {tmp_path / 'browsed'} %s"
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", KEYRING)
+    monkeypatch.setenv("BROWSER", browser)
+    with ExitStack() as stack:
+
+        def make(**changed: object) -> Site:
+            settings = {
+                "modules": str(npm_modules()),
+                "lifetime": 600,
+                "format": "jwt",
+                "registers": True,
+                "documents": False,
+                "alone": False,
+                "discovery": {},
+                "audience": None,
+                "clients": [
+                    {
+                        "client_id": "resource",
+                        "client_secret": RESOURCE_SECRET,
+                        "token_endpoint_auth_method": "client_secret_post",
+                        "redirect_uris": [],
+                        "response_types": [],
+                        "grant_types": [],
+                    },
+                    *changed.pop("clients", ()),  # type: ignore[misc]
+                ],
+            } | changed
+            command = [str(node()), str(HERE / "authorization.mjs"), json.dumps(settings)]
+            ready = stack.enter_context(running(command, tmp_path / "authorization.log"))
+            return Site(ready["issuer"], tmp_path, stack, dict(os.environ))
+
+        yield make

@@ -1,0 +1,401 @@
+"""The header for a server: renewed in time, once, by one of many, and never without a person."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeguard.auth.bearer import Bearer
+from pipeguard.auth.flow import log_out, revoke
+from pipeguard.auth.store import Login, Place, Registration, Secrets, Store
+from pipeguard.errors import AuthError, InputError, LoginNeededError
+from tests.auth.conftest import Site, Sites
+from tests.auth.parties import party
+from tests.auth.test_login import call
+
+pytestmark = pytest.mark.real
+LIFETIME = 600
+EXPIRED = 'Bearer error="invalid_token"'
+MANY = 20
+
+
+class Late:
+    """A clock that can be put forward."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+
+    def __call__(self) -> float:
+        return time.time() + self.seconds
+
+
+def store(place: Site) -> Store:
+    return Store(place.state / "auth")
+
+
+def read(place: Site, url: str) -> tuple[Login, Secrets]:
+    found = store(place).read(url)
+    assert found is not None
+    return found
+
+
+def token_of(header: str | None) -> str:
+    assert header is not None
+    assert header.startswith("Bearer ")
+    return header.removeprefix("Bearer ")
+
+
+@pytest.fixture
+def logged_in(site: Sites) -> Callable[..., tuple[Site, str]]:
+    """An authorization server, and a server of it that somebody logged in to."""
+
+    def make(**settings: object) -> tuple[Site, str]:
+        place = site(lifetime=LIFETIME, **settings)
+        url = place.server()
+        place.login(url)
+        return place, url
+
+    return make
+
+
+LoggedIn = Callable[..., tuple[Site, str]]
+
+
+def test_a_good_token_is_given_as_it_is(logged_in: LoggedIn) -> None:
+    place, url = logged_in()
+    bearer = Bearer(url, store(place))
+    header = asyncio.run(bearer.header())
+    assert token_of(header) == read(place, url)[1].access_token
+    assert call(url, "look", token_of(header)).status_code == 200
+    assert token_of(header) not in repr(bearer) + repr(read(place, url))
+
+
+def test_a_token_that_is_about_to_end_is_renewed_once_for_all_who_ask(logged_in: LoggedIn) -> None:
+    place, url = logged_in()
+    before = read(place, url)[1]
+
+    async def run() -> None:
+        late = Late(LIFETIME - 30)
+        bearer = Bearer(url, store(place), clock=late)
+        headers: list[str | None] = []
+        for _ in range(2):  # a refresh token that was used twice would end the whole grant
+            headers = await asyncio.gather(*(bearer.header() for _ in range(MANY)))
+            assert len(set(headers)) == 1
+            assert call(url, "look", token_of(headers[0])).status_code == 200
+            late.seconds += LIFETIME
+        after = read(place, url)[1]
+        assert token_of(headers[0]) == after.access_token != before.access_token
+        assert after.refresh_token != before.refresh_token
+
+    asyncio.run(run())
+
+
+def test_several_processes_renew_once(logged_in: LoggedIn) -> None:
+    place, url = logged_in()
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROCESS, url], env=place.environment, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )
+        for _ in range(4)
+    ]  # fmt: skip
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    late: set[str] = set()
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write(f"{LIFETIME - 30}\n")
+        process.stdin.flush()
+    for process in processes:
+        out, error = process.communicate(timeout=60)
+        assert error == ""
+        late.add(out.strip())
+    (header,) = late
+    assert token_of(header) == read(place, url)[1].access_token
+    assert call(url, "look", token_of(header)).status_code == 200
+    # A refresh token that was used twice would have ended the whole grant.
+    assert asyncio.run(Bearer(url, store(place), clock=Late(LIFETIME)).header()) != header
+
+
+PROCESS = """
+import asyncio, sys, time
+from pipeguard.auth.bearer import Bearer
+from pipeguard.auth.store import Store
+late = 0.0
+async def main():
+    global late
+    bearer = Bearer(sys.argv[1], Store(), clock=lambda: time.time() + late)
+    assert await bearer.header()
+    print("ready", flush=True)
+    late = float(input())
+    print(await bearer.header())
+asyncio.run(main())
+"""
+
+
+def test_who_gives_up_waiting_does_not_lose_the_new_token(site: Sites, tmp_path: Path) -> None:
+    kept = Store(tmp_path / "state" / "auth")
+    with party() as issuer:
+        url = f"{issuer.origin}/mcp"
+        kept.save(sample(url, f"{issuer.origin}/token", issuer.origin), Secrets("old", "once"))
+        issuer.answers["POST /token"] = (200, {}, {"access_token": "new", "token_type": "Bearer"})
+
+        async def run() -> None:
+            bearer = Bearer(url, kept, clock=Late(LIFETIME))
+            asked = asyncio.create_task(bearer.header())
+            while not issuer.asked:  # noqa: ASYNC110  it is another thread that tells
+                await asyncio.sleep(0)
+            asked.cancel()  # the refresh token is used up by now
+            with suppress(asyncio.CancelledError):
+                await asked
+            assert await bearer.header() == "Bearer new"
+
+        asyncio.run(run())
+        assert len(issuer.asked) == 1
+    found = kept.read(url)
+    assert found is not None
+    assert found[1].access_token == "new"
+
+
+def test_a_refused_token_is_renewed_and_the_request_sent_again(logged_in: LoggedIn) -> None:
+    place, url = logged_in(format="opaque")
+
+    async def run() -> None:
+        late = Late(60)
+        bearer = Bearer(url, store(place), clock=late)
+        header = await bearer.header()
+        place.denied.write_text(hashlib.sha256(token_of(header).encode()).hexdigest())
+        refused = call(url, "look", token_of(header))
+        assert refused.status_code == 401
+        challenge = refused.headers["www-authenticate"]
+        again = await asyncio.gather(*(bearer.challenged(401, challenge, header) for _ in range(5)))
+        assert again == [True] * 5
+        assert call(url, "look", token_of(await bearer.header())).status_code == 200
+        late.seconds = 0
+        assert await bearer.challenged(401, challenge)  # which one was refused is not known
+        with pytest.raises(LoginNeededError):  # the new one at once: another will not do better
+            await bearer.challenged(401, challenge, await bearer.header())
+
+    asyncio.run(run())
+
+
+def test_a_revoked_login_needs_a_person(logged_in: LoggedIn) -> None:
+    place, url = logged_in()
+    login, secrets = read(place, url)
+
+    async def run() -> None:
+        assert (await revoke(login, secrets)).why_not == ""
+        bearer = Bearer(url, store(place), clock=Late(LIFETIME - 30))
+        assert token_of(await bearer.header()) == secrets.access_token  # good for 30 seconds yet
+        assert not read(place, url)[0].has_refresh
+        with pytest.raises(LoginNeededError) as needed:
+            await bearer.challenged(401, EXPIRED)
+        assert f"pipeguard auth login {url}" in str(needed.value)
+        assert needed.value.exit_code == 5
+
+    asyncio.run(run())
+    place.login(url)
+    assert token_of(asyncio.run(Bearer(url, store(place)).header())) != secrets.access_token
+
+
+def test_an_ended_login_is_told_when_it_is_found_out(logged_in: LoggedIn) -> None:
+    place, url = logged_in()
+    login, secrets = read(place, url)
+
+    async def run() -> None:
+        await revoke(login, secrets)
+        with pytest.raises(LoginNeededError):
+            await Bearer(url, store(place), clock=Late(LIFETIME + 1)).header()
+
+    asyncio.run(run())
+
+
+def test_more_scope_is_asked_for_by_the_next_login(logged_in: LoggedIn) -> None:
+    place, url = logged_in()
+
+    async def run() -> None:
+        bearer = Bearer(url, store(place))
+        header = await bearer.header()
+        refused = call(url, "wipe", token_of(header))
+        assert refused.status_code == 403
+        challenge = refused.headers["www-authenticate"]
+        with pytest.raises(LoginNeededError, match=r"mcp:write\.\n.*pipeguard auth login"):
+            await bearer.challenged(403, challenge, header)
+        assert "asks for more: mcp:write" in place.auth("status").stdout
+        assert call(url, "look", token_of(await bearer.header())).status_code == 200
+
+        await asyncio.to_thread(place.login, url)  # a person, in another terminal
+        assert await bearer.challenged(403, challenge, header)
+        done = call(url, "wipe", token_of(await bearer.header()))
+        assert done.json()["result"]["content"][0]["text"] == "wiped"
+        login = read(place, url)[0]
+        assert set(login.scope.split()) == {"mcp:read", "mcp:write"}
+        assert login.wanted == ""
+
+    asyncio.run(run())
+
+
+def test_a_server_of_authorization_that_is_away_ends_no_login(site: Sites, tmp_path: Path) -> None:
+    kept = Store(tmp_path / "state" / "auth")
+    with party() as away:
+        url = f"{away.origin}/mcp"
+        login = sample(url, token_endpoint=f"{away.origin}/token", issuer=away.origin)
+        kept.save(login, Secrets("old", "refresh", ""))
+        away.answers["POST /token"] = (503, {}, {})
+
+        async def run() -> None:
+            late = Late(LIFETIME - 30)
+            bearer = Bearer(url, kept, clock=late)
+            assert await bearer.header() == "Bearer old"
+            assert await bearer.header() == "Bearer old"
+            assert len(away.asked) == 1  # not asked again for a while
+            late.seconds = LIFETIME + 1
+            with pytest.raises(AuthError, match="503") as failed:
+                await bearer.header()
+            assert not isinstance(failed.value, LoginNeededError)
+            away.answers["POST /token"] = (200, {}, {"access_token": "new", "token_type": "bearer"})
+            assert await bearer.header() == "Bearer new"
+
+        asyncio.run(run())
+    assert "resource=" in away.asked[0][1]
+    found = kept.read(url)
+    assert found is not None
+    assert found[1] == Secrets("new", "refresh", "")
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"),
+    [
+        (200, {"access_token": "new\r\nX: y", "token_type": "Bearer"}),
+        (200, {"access_token": "new", "token_type": "DPoP"}),
+        (200, {"token_type": "Bearer"}),
+        (200, b"\xff"),
+        (307, {}),
+        (400, {"error": "temporarily_unavailable", "error_description": "refresh \x1b[2J"}),
+    ],
+)
+def test_an_odd_answer_ends_no_login(
+    site: Sites, tmp_path: Path, status: int, answer: object
+) -> None:
+    kept = Store(tmp_path / "state" / "auth")
+    with party() as odd, party() as other:
+        url = f"{odd.origin}/mcp"
+        kept.save(sample(url, f"{odd.origin}/token", odd.origin), Secrets("old", "refresh", ""))
+        odd.answers["POST /token"] = (status, {"Location": f"{other.origin}/token"}, answer)
+        bearer = Bearer(url, kept, clock=Late(LIFETIME + 1))
+        with pytest.raises(AuthError) as failed:
+            asyncio.run(bearer.header())
+        assert not isinstance(failed.value, LoginNeededError)
+        assert "refresh" not in str(failed.value)
+        assert "\x1b" not in str(failed.value)
+        assert other.asked == []
+    found = kept.read(url)
+    assert found is not None
+    assert found[1] == Secrets("old", "refresh", "")
+
+
+def sample(url: str, token_endpoint: str, issuer: str) -> Login:
+    """A login as an earlier run left it."""
+    return Login(
+        server=url,
+        name="sample",
+        issuer=issuer,
+        place=Place.KEYRING,
+        client={"client_id": "c", "token_endpoint_auth_method": "none"},
+        registration=Registration.GIVEN,
+        metadata={
+            "issuer": issuer,
+            "authorization_endpoint": f"{issuer}/auth",
+            "token_endpoint": token_endpoint,
+        },
+        resource_metadata={"resource": url, "authorization_servers": [issuer]},
+        scope="mcp:read",
+        wanted="",
+        obtained_at=time.time(),
+        expires_at=time.time() + LIFETIME,
+    )
+
+
+def test_without_a_login_nothing_is_sent_until_there_is_one(site: Sites, tmp_path: Path) -> None:
+    kept = Store(tmp_path / "state" / "auth")
+    url = "https://mcp.example.com/mcp"
+    late = Late()
+
+    async def run() -> None:
+        bearer = Bearer("https://MCP.example.com:443/mcp#x", kept, clock=late)
+        assert bearer.server == url
+        assert await bearer.header() is None
+        with pytest.raises(LoginNeededError, match="asks for a login"):
+            await bearer.challenged(401, "Bearer")
+        kept.save(sample(url, "https://auth.example.com/token", ""), Secrets("first", "", ""))
+        assert await bearer.header() is None
+        late.seconds = 2
+        assert await bearer.header() == "Bearer first"
+        assert not await bearer.challenged(403, 'Bearer error="access_denied"')
+        assert not await bearer.challenged(404, "")
+        kept.forget(url)
+        late.seconds = 4
+        assert await bearer.header() is None
+        other = Bearer("https://mcp.example.com/other", kept)
+        assert await other.header() is None
+
+    asyncio.run(run())
+
+
+def test_a_token_never_goes_in_clear(tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        Bearer("http://mcp.example.com/mcp", Store(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"client": {}},  # after invalid_client
+        {"client_secret_expires_at": 1},
+        {"lost": True},
+    ],
+)
+def test_the_next_login_mends_what_cannot_be_used(
+    logged_in: LoggedIn, damage: dict[str, object]
+) -> None:
+    place, url = logged_in()
+    login, secrets = read(place, url)
+    if "lost" in damage:
+        (ring_file,) = Path(place.environment["XDG_DATA_HOME"]).rglob("keyring_pass.cfg")
+        ring_file.unlink()
+        with pytest.raises(LoginNeededError, match="lost the login"):
+            asyncio.run(Bearer(url, store(place)).header())
+    else:
+        client = {} if "client" in damage else {**login.client, **damage}
+        store(place).save(replace(login, client=client), secrets)
+    place.login(url)
+    after, fresh = read(place, url)
+    assert after.client["client_id"] != login.client["client_id"]
+    assert call(url, "look", fresh.access_token).status_code == 200
+
+
+def test_a_client_that_is_known_no_more_is_registered_anew(site: Sites, tmp_path: Path) -> None:
+    kept = Store(tmp_path / "state" / "auth")
+    with party() as forgetful:
+        url = f"{forgetful.origin}/mcp"
+        login = sample(url, f"{forgetful.origin}/token", forgetful.origin)
+        kept.save(replace(login, registration=Registration.DYNAMIC), Secrets("old", "refresh", ""))
+        forgetful.answers["POST /token"] = (401, {}, {"error": "invalid_client"})
+        bearer = Bearer(url, kept, clock=Late(LIFETIME + 1))
+        with pytest.raises(LoginNeededError):
+            asyncio.run(bearer.header())
+        found = kept.read(url)
+        assert found is not None
+        assert found[0].client == {}
+        assert "knows this client no more" in asyncio.run(log_out(kept, url)).why_not
+    assert kept.read(url) is None

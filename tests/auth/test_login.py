@@ -1,0 +1,553 @@
+"""`pipeguard auth` against a real authorization server and a real protected MCP server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
+from urllib.request import urlopen
+
+import httpx2
+import pytest
+
+from pipeguard.auth.flow import renew
+from pipeguard.auth.store import Secrets, Store
+from tests.auth.certificates import CertificateAuthority
+from tests.auth.conftest import HERE, PIPEGUARD, RESOURCE_SECRET, Site, Sites
+from tests.auth.parties import metadata, party, protected
+
+pytestmark = pytest.mark.real
+FAILED, BAD_INPUT = 5, 2
+CLIENT_SECRET = RESOURCE_SECRET[::-1]
+
+
+def kept(place: Site, url: str) -> Secrets:
+    found = Store(place.state / "auth").read(url)
+    assert found is not None
+    return found[1]
+
+
+def call(url: str, tool: str, token: str) -> httpx2.Response:
+    """Call a tool, as a client of 2025-11-25 without a session does."""
+    params = {"name": tool, "arguments": {}}
+    return httpx2.post(
+        url,
+        json={"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params},
+        headers={
+            "Accept": "application/json, text/event-stream",
+            "Authorization": f"Bearer {token}",
+            "MCP-Protocol-Version": "2025-11-25",
+        },
+    )
+
+
+def asked_for(place: Site) -> dict[str, str]:
+    """The parameters of the last authorization request."""
+    pages = place.browsed.read_text().splitlines()
+    asked = [page for page in pages if "/auth?" in page or "/authorize?" in page]
+    return dict(parse_qsl(urlsplit(asked[-1]).query))
+
+
+def files(folder: Path) -> str:
+    return "".join(path.read_text("latin-1") for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_login_is_kept_shown_and_given_back(site: Sites) -> None:
+    place = site(format="opaque")
+    url = place.server()
+    done = place.login(url, "--name", "notes")
+    assert f"Logged in to {url} as 'notes'" in done.stdout
+    request = asked_for(place)
+    assert request["code_challenge_method"] == "S256"
+    assert request["resource"] == url
+    assert request["scope"] == "mcp:read offline_access"
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/callback", request["redirect_uri"])
+
+    (status,) = json.loads(place.auth("status", "--json").stdout)
+    assert status["name"] == "notes"
+    assert status["issuer"] == place.issuer
+    assert status["registration"] == "dynamic"
+    assert status["store"] == "keyring"
+    assert status["scope"] == ["mcp:read"]
+    assert status["refreshes"] is True
+    assert status["needs_login"] is False
+    assert place.auth("status").stdout.startswith(f"notes  {url}  good until ")
+
+    secrets = kept(place, url)
+    assert len(secrets.all()) == 3
+    assert call(url, "look", secrets.access_token).json()["result"]["content"][0]["text"] == "seen"
+
+    done = place.auth("logout", "notes")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(place.auth("status", "--json").stdout) == []
+    assert call(url, "look", secrets.access_token).status_code == 401
+    form = {"grant_type": "refresh_token", "refresh_token": secrets.refresh_token}
+    refused = httpx2.post(f"{place.issuer}/token", data={**form, "client_id": "resource"})
+    assert refused.status_code >= 400
+
+    everything = "".join(place.said) + files(place.state)
+    assert [secret for secret in secrets.all() if secret in everything] == []
+
+
+def test_no_secret_is_in_the_state_folder_of_a_keyring_s_login(site: Sites) -> None:
+    place = site()
+    url = place.server()
+    place.login(url)
+    secrets = kept(place, url)
+    assert secrets.access_token.count(".") == 2
+    everything = files(place.state) + "".join(place.said)
+    assert [secret for secret in secrets.all() if secret in everything] == []
+
+
+def test_a_file_is_for_its_owner_alone_and_only_where_it_is_asked_for(site: Sites) -> None:
+    place = site()
+    url = place.server()
+    place.environment["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"
+    done = place.auth("login", url)
+    assert done.returncode == FAILED
+    assert "--store file" in done.stderr
+    assert not place.browsed.exists()
+
+    done = place.login(url, "--store", "file")
+    assert "a file of mode 0600" in done.stdout
+    (file,) = (place.state / "auth").glob("*.json")
+    if os.name == "posix":
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    secrets = kept(place, url)
+    assert secrets.access_token in file.read_text()
+    assert [secret for secret in secrets.all() if secret in "".join(place.said)] == []
+    place.login(url)  # the second time it is known where
+    assert kept(place, url).access_token != secrets.access_token
+
+
+def test_the_address_can_be_pasted_where_there_is_no_browser(site: Sites) -> None:
+    place = site()
+    url = place.server()
+    login = subprocess.Popen(
+        [*PIPEGUARD, "auth", "login", url, "--no-browser"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=place.environment, text=True,
+    )  # fmt: skip
+    assert login.stdin is not None
+    assert login.stderr is not None
+    said: list[str] = []
+
+    def until(beginning: str) -> str:
+        for line in login.stderr or ():
+            said.append(line)
+            if line.strip().startswith(beginning):
+                return line.strip()
+        raise AssertionError(said)
+
+    page = until(place.issuer)
+    browser = [sys.executable, "-I", str(HERE / "browser.py"), "--stop", str(place.browsed), page]
+    ended_at = subprocess.run(browser, capture_output=True, text=True, check=True).stdout.strip()
+    forged = parse_qs(urlsplit(ended_at).query) | {"state": ["another"]}
+    until("If the page")
+    login.stdin.write(f"{ended_at.partition('?')[0]}?{urlencode(forged, doseq=True)}\n\n")
+    login.stdin.flush()
+    until("That address is no answer")
+    login.stdin.write(f"{ended_at}\n")
+    login.stdin.flush()
+    out, _ = login.communicate(timeout=30)
+    assert login.returncode == 0, said
+    assert f"Logged in to {url}" in out
+
+
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+def test_a_client_registered_by_hand_shows_its_secret_as_the_server_wants(
+    site: Sites, method: str
+) -> None:
+    client = {
+        "client_id": "by-hand",
+        "client_secret": CLIENT_SECRET,
+        "redirect_uris": ["http://127.0.0.1/callback"],
+        "application_type": "native",
+        "grant_types": ["authorization_code", "refresh_token"],
+        "token_endpoint_auth_method": method,
+    }
+    place = site(
+        clients=[client],
+        registers=False,
+        discovery={"token_endpoint_auth_methods_supported": [method]},
+    )
+    url = place.server()
+    arguments = ("--client-id", "by-hand", "--client-secret-env", "SECRET")
+    done = place.auth("login", url, *arguments, environment={"SECRET": CLIENT_SECRET + "x"})
+    assert done.returncode == FAILED
+    assert "invalid_client" in done.stderr
+    done = place.auth("login", url, *arguments, environment={"SECRET": CLIENT_SECRET})
+    assert done.returncode == 0, done.stderr
+    assert json.loads(place.auth("status", "--json").stdout)[0]["registration"] == "given"
+    assert kept(place, url).client_secret == CLIENT_SECRET
+    place.login(url)  # the client is remembered
+    assert place.auth("logout", url).returncode == 0
+    assert CLIENT_SECRET not in "".join(place.said) + files(place.state)
+
+
+def test_without_registration_it_says_how_to_go_on(site: Sites) -> None:
+    place = site(registers=False)
+    done = place.auth("login", place.server())
+    assert done.returncode == FAILED
+    assert "--client-id" in done.stderr
+    assert not place.browsed.exists()
+
+
+def test_a_port_that_is_taken_registers_anew(site: Sites) -> None:
+    place = site()
+    url = place.server()
+    place.login(url)
+    first = asked_for(place)
+    place.login(url)
+    assert asked_for(place)["client_id"] == first["client_id"]
+    assert asked_for(place)["redirect_uri"] == first["redirect_uri"]
+    with party() as other:
+        login = Store(place.state / "auth").read(url)
+        assert login is not None
+        login[0].client["redirect_uris"] = [f"{other.origin}/callback"]  # its port is in use
+        Store(place.state / "auth").save(*login)
+        place.login(url)
+        assert other.asked == []
+    assert asked_for(place)["client_id"] != first["client_id"]
+
+
+def test_a_redirect_uri_can_be_fixed(site: Sites) -> None:
+    place = site()
+    url = place.server()
+    with party() as other:
+        taken = f"{other.origin}/callback"
+        done = place.auth("login", url, "--redirect-uri", taken)
+    assert done.returncode == FAILED
+    assert "cannot be had" in done.stderr
+    place.login(url, "--redirect-uri", taken)
+    assert asked_for(place)["redirect_uri"] == taken
+    done = place.auth("login", url, "--redirect-uri", "https://example.com/callback")
+    assert done.returncode == BAD_INPUT
+
+
+def test_a_person_can_say_no(site: Sites) -> None:
+    place = site()
+    url = place.server()
+    browser = place.environment["BROWSER"].replace("browser.py", "browser.py --deny")
+    done = place.auth("login", url, environment={"BROWSER": browser})
+    assert done.returncode == FAILED
+    assert "access_denied" in done.stderr
+    assert json.loads(place.auth("status", "--json").stdout) == []
+
+
+def test_nobody_waits_for_ever(site: Sites) -> None:
+    place = site()
+    done = place.auth("login", place.server(), "--no-browser", "--timeout", "1")
+    assert done.returncode == FAILED
+    assert "within 1 seconds" in done.stderr
+
+
+def test_a_token_for_another_audience_is_refused_and_not_kept(site: Sites) -> None:
+    place = site(audience="https://other.example/mcp")
+    url = place.server()
+    done = place.auth("login", url)
+    assert done.returncode == FAILED
+    assert "audience" in done.stderr
+    assert json.loads(place.auth("status", "--json").stdout) == []
+    assert not list((place.state / "auth").glob("*.json"))
+
+
+def test_a_token_for_one_server_is_refused_by_another(site: Sites) -> None:
+    place = site()
+    one, other = place.server(), place.server()
+    place.login(one)
+    token = kept(place, one).access_token
+    assert call(one, "look", token).status_code == 200
+    assert call(other, "look", token).status_code == 401
+    assert Store(place.state / "auth").read(other) is None
+
+
+def test_metadata_of_another_resource_is_refused_before_the_browser_opens(site: Sites) -> None:
+    place = site()
+    with party() as server:
+        url = protected(server, place.issuer)
+        for resource in ("https://other.example/mcp", f"{server.origin}/mcp2", f"{url}/deeper"):
+            server.answers["GET /.well-known/oauth-protected-resource/mcp"] = (
+                200, {}, {"resource": resource, "authorization_servers": [place.issuer]},
+            )  # fmt: skip
+            done = place.auth("login", url)
+            assert done.returncode == FAILED
+            assert "does not match" in done.stderr
+    assert not place.browsed.exists()
+
+
+def test_metadata_of_another_issuer_is_refused_before_the_browser_opens(site: Sites) -> None:
+    place = site()
+    alias = place.issuer.replace("127.0.0.1", "localhost")  # RFC 8414, 3.3: compared as it stands
+    done = place.auth("login", place.server(named_issuer=alias))
+    assert done.returncode == FAILED
+    assert "issuer mismatch" in done.stderr
+    assert not place.browsed.exists()
+
+
+def test_a_mixed_up_issuer_gets_no_code(site: Sites) -> None:
+    """An attacker's metadata lead to an honest server, whose code it would get (RFC 9207, 1)."""
+    honest = site()
+    with party() as attacker, party() as victim:
+        url = protected(victim, attacker.origin)
+        attacker.answers["GET /.well-known/oauth-authorization-server"] = (
+            200,
+            {},
+            metadata(
+                attacker.origin,
+                authorization_endpoint=f"{honest.issuer}/auth",
+                registration_endpoint=f"{honest.issuer}/reg",
+            ),
+        )
+        for option, brought in (
+            ("", "code="),
+            ("--deny", "error="),
+        ):  # an error is mixed up as well
+            browser = honest.environment["BROWSER"].replace("browser.py", f"browser.py {option}")
+            done = honest.auth("login", url, environment={"BROWSER": browser})
+            assert "iss mismatch" in done.stderr
+            assert done.returncode == FAILED
+            assert brought in honest.browsed.read_text().splitlines()[-1]
+        assert [name for name, _ in attacker.asked if name.startswith("POST")] == []
+
+
+def test_a_server_without_s256_is_not_used(site: Sites) -> None:
+    place = site()
+    with party() as weak:
+        url = protected(weak, weak.origin)
+        for methods in (["plain"], None):
+            weak.answers["GET /.well-known/oauth-authorization-server"] = (
+                200, {}, metadata(weak.origin, code_challenge_methods_supported=methods),
+            )  # fmt: skip
+            weak.answers["POST /reg"] = (201, {}, {"client_id": "c"})
+            done = place.auth("login", url)
+            assert done.returncode == FAILED
+            assert "S256" in done.stderr
+    assert not place.browsed.exists()
+
+
+@pytest.mark.parametrize("endpoint", ["http://10.0.0.1/auth", "https://u:p@example.com/auth"])
+def test_an_endpoint_in_clear_or_with_a_password_is_not_opened(site: Sites, endpoint: str) -> None:
+    place = site()
+    with party() as odd:
+        url = protected(odd, odd.origin)
+        odd.answers["GET /.well-known/oauth-authorization-server"] = (
+            200, {}, metadata(odd.origin, authorization_endpoint=endpoint),
+        )  # fmt: skip
+        odd.answers["POST /reg"] = (201, {}, {"client_id": "c"})
+        done = place.auth("login", url)
+    assert done.returncode == FAILED
+    assert "not asked" in done.stderr
+    assert not place.browsed.exists()
+
+
+def test_no_redirect_to_another_origin_is_followed(site: Sites) -> None:
+    place = site()
+    with party() as server, party() as other:
+        url = protected(server, server.origin)
+        moved: tuple[int, dict[str, str], object] = (307, {"Location": f"{other.origin}/reg"}, {})
+        server.answers["GET /.well-known/oauth-authorization-server"] = (
+            200, {}, metadata(server.origin),
+        )  # fmt: skip
+        server.answers["POST /reg"] = moved
+        done = place.auth("login", url)
+        assert done.returncode == FAILED
+        assert "not followed" in done.stderr
+        assert other.asked == []
+
+
+def test_what_a_peer_says_cannot_move_the_cursor_nor_show_a_secret(site: Sites) -> None:
+    place = site()
+    with party() as server:
+        url = protected(server, server.origin)
+        server.answers["GET /.well-known/oauth-authorization-server"] = (
+            200, {}, metadata(server.origin),
+        )  # fmt: skip
+        for status, content in (
+            (400, {"error": "\x1b[2J" + "x" * 5000}),
+            (201, b"\xff\x1b[2J"),
+            (201, b"[" * 100_000),
+            (500, b""),
+            (201, b"x" * (2**20 + 1)),
+        ):
+            server.answers["POST /reg"] = (status, {}, content)
+            done = place.auth("login", url)
+            assert done.returncode == FAILED, done.stderr
+            assert "\x1b" not in done.stderr
+            assert "Traceback" not in done.stderr
+            assert len(done.stderr) < 700
+
+
+def test_a_server_that_wants_nothing_is_told_as_such(site: Sites) -> None:
+    place = site()
+    with party() as server:
+        done = place.auth("login", f"{server.origin}/mcp")
+        assert done.returncode == FAILED
+        assert "needs no login" in done.stderr
+        server.answers["POST /mcp"] = (401, {"WWW-Authenticate": 'Basic realm="x"'}, {})
+        done = place.auth("login", f"{server.origin}/mcp")
+        assert done.returncode == FAILED
+        assert "asks for basic" in done.stderr
+    done = place.auth("login", f"{server.origin}/mcp")
+    assert done.returncode == FAILED
+    assert "cannot be asked" in done.stderr
+
+
+def test_a_server_may_let_a_first_request_pass(site: Sites) -> None:
+    """It wants the login for other requests, and its metadata say where."""
+    place = site()
+    with party() as server:
+        url = protected(server, place.issuer)
+        server.answers["POST /mcp"] = (200, {}, {"jsonrpc": "2.0", "id": 1, "result": {}})
+        place.login(url, "--scope", "mcp:write")
+        assert asked_for(place)["scope"].split()[0] == "mcp:write"
+        assert server.authorizations[0] is None
+        assert server.authorizations[-1] == f"Bearer {kept(place, url).access_token}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("login", "notes"), "neither a URL nor the name"),
+        (("login", "http://mcp.example.com/mcp"), "not encrypted"),
+        (("login", "https://user:pass@mcp.example.com/"), "must not hold a name"),
+        (("login", "ftp://mcp.example.com/"), "no URL of a server"),
+        (("login", "https://mcp.example.com/", "--client-secret-env", "X"), "--client-id"),
+        (("logout", "https://mcp.example.com/mcp"), "nobody is logged in"),
+        (("logout", "notes"), "neither a URL nor the name"),
+    ],
+)
+def test_a_wrong_word_is_told(site: Sites, arguments: tuple[str, ...], told: str) -> None:
+    place = Site("", Path(), ExitStack(), dict(os.environ))  # asks no server
+    done = place.auth(*arguments)
+    assert done.returncode == BAD_INPUT
+    assert told in done.stderr
+    assert "user:pass" not in done.stderr
+
+
+def test_a_logout_forgets_also_where_nobody_revokes(site: Sites) -> None:
+    place = site()
+    url = place.server()
+    place.login(url)
+    secrets = kept(place, url)
+    found = Store(place.state / "auth").read(url)
+    assert found is not None
+    assert found[0].metadata is not None
+    found[0].metadata["revocation_endpoint"] = "http://127.0.0.1:1/"
+    Store(place.state / "auth").save(*found)
+    done = place.auth("logout", url)
+    assert done.returncode == FAILED
+    assert "not revoked" in done.stderr
+    assert json.loads(place.auth("status", "--json").stdout) == []
+    assert [secret for secret in secrets.all() if secret in "".join(place.said)] == []
+
+
+def test_the_page_in_the_browser_reflects_nothing(site: Sites) -> None:
+    place = site()
+    url = place.server()
+    login = subprocess.Popen(
+        [*PIPEGUARD, "auth", "login", url, "--no-browser", "--timeout", "30"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=place.environment, text=True,
+    )  # fmt: skip
+    assert login.stderr is not None
+    page = next(line.strip() for line in login.stderr if line.strip().startswith("http"))
+    callback = dict(parse_qsl(urlsplit(page).query))["redirect_uri"]
+    answer = httpx2.get(f"{callback}?code=<b>x&state=<script>")
+    assert answer.status_code == 400
+    assert "<b>" not in answer.text
+    assert "script" not in answer.text
+    assert answer.headers["content-security-policy"] == "default-src 'none'"
+    assert httpx2.get(callback.replace("/callback", "/")).status_code == 404
+    browser = [sys.executable, "-I", str(HERE / "browser.py"), str(place.browsed), page]
+    subprocess.run(browser, check=True)
+    login.communicate(timeout=30)
+    assert login.returncode == 0
+
+
+def test_the_servers_of_these_tests_are_what_they_say(site: Sites) -> None:
+    place = site()
+    with urlopen(f"{place.issuer}/.well-known/openid-configuration") as answer:  # noqa: S310
+        assert "S256" in json.load(answer)["code_challenge_methods_supported"]
+
+
+def test_a_client_id_document_needs_no_registration(site: Sites, tmp_path: Path) -> None:
+    authority = CertificateAuthority(tmp_path)
+    with party(authority.context()) as documents:
+        document = f"{documents.origin}/client.json"
+        documents.answers["GET /client.json"] = (
+            200,
+            {},
+            {
+                "client_id": document,
+                "client_name": "PipeGuard",
+                "application_type": "native",
+                "redirect_uris": ["http://127.0.0.1/callback"],
+                "grant_types": ["authorization_code", "refresh_token"],
+                "token_endpoint_auth_method": "none",
+            },
+        )
+        os.environ["NODE_EXTRA_CA_CERTS"] = str(authority.file)
+        try:
+            place = site(documents=True, registers=False)
+        finally:
+            del os.environ["NODE_EXTRA_CA_CERTS"]
+        url = place.server()
+        place.login(url, "--client-metadata-url", document)
+        assert asked_for(place)["client_id"] == document
+        assert documents.asked == [("GET /client.json", "")]
+    (status,) = json.loads(place.auth("status", "--json").stdout)
+    assert status["registration"] == "document"
+    assert kept(place, url).client_secret == ""
+    assert place.auth("logout", url).returncode == 0
+    done = place.auth("login", url, "--client-metadata-url", "http://127.0.0.1:1/client.json")
+    assert done.returncode == FAILED
+    assert "https URL with a path" in done.stderr
+
+
+def test_a_server_of_another_authority_is_trusted_where_it_is_named(
+    site: Sites, tmp_path: Path
+) -> None:
+    place = site()
+    authority = CertificateAuthority(tmp_path)
+    with party(authority.context()) as server:
+        url = protected(server, place.issuer)
+        done = place.auth("login", url)
+        assert done.returncode == FAILED
+        assert "CERTIFICATE_VERIFY_FAILED" in done.stderr
+        server.answers["POST /mcp"] = (401, {"WWW-Authenticate": "Bearer"}, {})
+        done = place.auth("login", url, "--ca", str(authority.file))
+        assert done.returncode == FAILED
+        assert "refuses the token" in done.stderr  # it always asks: trusted it is
+        done = place.auth("login", url, "--ca", str(tmp_path / "none.pem"))
+        assert done.returncode == FAILED
+        assert "no file of certificates" in done.stderr
+
+
+def test_a_server_of_2025_03_26_is_its_own_authorization_server(site: Sites) -> None:
+    """R2 basic/authorization, "Fallbacks for Servers without Metadata Discovery"."""
+    place = site(alone=True, format="opaque")
+    url = f"{place.issuer}/mcp"
+    place.login(url, "--scope", "mcp:read offline_access")
+    request = asked_for(place)
+    assert request["resource"] == url
+    assert request["code_challenge_method"] == "S256"
+    before = kept(place, url)
+    found = Store(place.state / "auth").read(url)
+    assert found is not None
+    assert found[0].metadata is None
+    _, fresh = asyncio.run(renew(*found))
+    assert fresh.access_token != before.access_token
+    again = httpx2.post(url, headers={"Authorization": f"Bearer {fresh.access_token}"})
+    assert again.status_code == 202
+    done = place.auth("logout", url)
+    assert done.returncode == 0
+    assert "revokes no tokens" in done.stderr
