@@ -44,9 +44,7 @@ class EventStream:
 
     def __init__(self, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
         self._limit = limit_bytes
-        self._rest = b""
-        self._parts: list[bytes] = []  # of a line whose end has not come
-        self._size = 0
+        self._begun = bytearray()  # a line whose end has not come
         self._first = True
         self._after_cr = False
         self._clear()
@@ -55,33 +53,30 @@ class EventStream:
     def feed(self, piece: bytes) -> list[Event]:
         """Take the next bytes; return the events that are whole now."""
         found: list[Event] = []
-        if self._after_cr and piece:
+        if self.overrun or not piece:
+            return found
+        if self._after_cr:
             piece = piece.removeprefix(b"\n")
-            self._after_cr = False
+        self._after_cr = piece.endswith(b"\r")
         start = 0
         for end in _LINE_END.finditer(piece):
-            self._parts.append(piece[start : end.start()])
+            line = piece[start : end.start()]
             start = end.end()
-            line = b"".join(self._parts) if len(self._parts) > 1 else self._parts[0]
-            self._parts = []
+            if self._begun:
+                line = bytes(self._begun + line)
+                self._begun.clear()
             event = self._line(line)
             if event is not None:
                 found.append(event)
-        if start < len(piece):
-            self._parts.append(piece[start:])
-        self._after_cr = piece.endswith(b"\r")
-        if found:
-            self._size = len(piece) - start + sum(map(len, self._data))
-        else:
-            self._size += len(piece)
-        if self._size > self._limit:
+        self._begun += piece[start:]
+        if len(self._begun) + len(self._data or b"") > self._limit:
             self.overrun = True
-            self._parts = []
+            self._begun.clear()
             self._clear()
         return found
 
     def _clear(self) -> None:
-        self._data: list[bytes] = []
+        self._data: bytes | bytearray | None = None
         self._name = MESSAGE
         self._id: str | None = None
         self._retry_ms: int | None = None
@@ -98,20 +93,28 @@ class EventStream:
             # At once, in the middle of an event too: it is there to be seen in time.
             return Event(None, comment=value)
         if name == b"data":
-            self._data.append(value)
+            self._add(value)
         elif name == b"event":
             self._name = value.decode("utf-8", "replace")
         elif name == b"id" and b"\0" not in value:
             self._id = value.decode("utf-8", "replace")
         elif name == b"retry" and value.isdigit() and value.isascii():
-            self._retry_ms = min(int(value[:10]), MAX_RETRY_MS)
+            self._retry_ms = min(int(value.lstrip(b"0")[:10] or b"0"), MAX_RETRY_MS)
         return None
 
+    def _add(self, value: bytes) -> None:
+        if self._data is None:
+            self._data = value  # the common case: all of it on one line
+            return
+        if isinstance(self._data, bytes):
+            self._data = bytearray(self._data)
+        self._data += b"\n" + value
+
     def _dispatch(self) -> Event | None:
-        data = b"\n".join(self._data) if self._data else None
+        data = None if self._data is None else bytes(self._data)
         event = Event(data, self._name or MESSAGE, self._id, self._retry_ms)
-        told = self._data or self._id is not None or self._retry_ms is not None
         self._clear()
+        told = data is not None or event.id is not None or event.retry_ms is not None
         return event if told else None
 
 
@@ -129,5 +132,6 @@ def written(event: Event) -> bytes:
     if event.retry_ms is not None:
         lines.append(b"retry: %d" % event.retry_ms)
     if event.data is not None:
-        lines += [b"data: " + line for line in event.data.split(b"\n")]
+        # A CR ends a line as well: one between two values of a frame would cut the frame short.
+        lines += [b"data: " + line for line in _LINE_END.split(event.data)]
     return b"\n".join(lines) + b"\n\n"

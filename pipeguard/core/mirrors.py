@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
+from itertools import islice
 
-from pipeguard.core.message import JsonObject, JsonValue
+from pipeguard.core.message import JsonObject, JsonValue, Number
 
 VERSION = "MCP-Protocol-Version"
 METHOD = "Mcp-Method"
@@ -28,6 +30,8 @@ _NAMED = {
     **dict.fromkeys(("tasks/get", "tasks/update", "tasks/cancel", "tasks/result"), "taskId"),
 }
 _OPEN, _CLOSE = "=?base64?", "?="
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}\Z")  # RFC 9110, section 5.6.2
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?\Z")  # RFC 8259, section 6
 
 
 def revision_of(value: JsonObject) -> str | None:
@@ -45,21 +49,7 @@ def headers_of(value: JsonObject, mirrored: Mapping[str, tuple[str, ...]]) -> di
         value: a request or a notification.
         mirrored: of the tool that it calls, as `mirrored_by` tells.
     """
-    headers = {METHOD: written(str(value.get("method", "")))}
-    version, params = revision_of(value), value.get("params")
-    if version is not None:
-        headers[VERSION] = version
-    if not isinstance(params, dict):
-        return headers
-    name = params.get(_NAMED.get(headers[METHOD], ""))
-    if type(name) is str:
-        headers[NAME] = written(name)
-    for header, path in mirrored.items():
-        found = _at(params.get("arguments"), path)
-        text = _text(found)
-        if text is not None:
-            headers[PARAM + header] = written(text)
-    return headers
+    return {name: written(text) for name, text in _told(value, mirrored).items()}
 
 
 def disagreement(
@@ -67,29 +57,33 @@ def disagreement(
 ) -> str | None:
     """Which header says something else than the body, in a few words; None where none does.
 
-    A header that is missing is for the server to miss. Names are compared whatever their case,
-    values as they are, numbers by what they count.
+    A header that is missing is for the server to miss; one that repeats nothing is a difference.
+    Names are compared whatever their case, values as they are, numbers by what they count.
     """
-    for name, told in headers_of(value, mirrored).items():
+    told = _told(value, mirrored)
+    mirrors = [PARAM + name for name in mirrored]
+    if value.get("method") in _NAMED:
+        mirrors.append(NAME)
+    for name in dict.fromkeys([*told, *mirrors]):
         given = headers.get(name)
         if given is None:
             continue
         read = decoded(given)
         if read is None:
             return f"{name} cannot be decoded"
-        if read != decoded(told) and not _same_number(read, told):
+        said = told.get(name)
+        if read != said and not (isinstance(said, Number) and _same_number(read, said)):
             return f"{name} differs from the body"
-    params = value.get("params")
-    named = _NAMED.get(str(value.get("method")))
-    if headers.get(NAME) is not None and named is not None and isinstance(params, dict):
-        return None if type(params.get(named)) is str else f"{NAME} differs from the body"
     return None
 
 
 def mirrored_by(definition: JsonValue) -> dict[str, tuple[str, ...]]:
     """Of a tool, the headers that repeat its parameters, each with the parameter's path."""
     schema = definition.get("inputSchema") if isinstance(definition, dict) else None
-    return dict(list(_mirrored(schema, (), 0))[:MAX_MIRRORED])
+    found: dict[str, tuple[str, tuple[str, ...]]] = {}
+    for header, path in islice(_mirrored(schema, (), 0), MAX_MIRRORED):
+        found.setdefault(header.lower(), (header, path))
+    return dict(found.values())
 
 
 def written(text: str) -> str:
@@ -111,6 +105,24 @@ def decoded(value: str) -> str | None:
         return None
 
 
+def _told(value: JsonObject, mirrored: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """What the headers repeat, not yet written as one."""
+    told = {METHOD: str(value.get("method", ""))}
+    version, params = revision_of(value), value.get("params")
+    if version is not None:
+        told[VERSION] = version
+    if not isinstance(params, dict):
+        return told
+    name = params.get(_NAMED.get(told[METHOD], ""))
+    if type(name) is str:
+        told[NAME] = name
+    for header, path in mirrored.items():
+        text = _text(_at(params.get("arguments"), path))
+        if text is not None:
+            told[PARAM + header] = text
+    return told
+
+
 def _mirrored(
     schema: JsonValue, path: tuple[str, ...], depth: int
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -119,7 +131,7 @@ def _mirrored(
         return
     for name, inner in properties.items():
         header = inner.get(SCHEMA_KEY) if isinstance(inner, dict) else None
-        if type(header) is str:
+        if type(header) is str and _TOKEN.match(header):  # else no header can be called so
             yield header, (*path, name)
         yield from _mirrored(inner, (*path, name), depth + 1)
 
@@ -133,13 +145,11 @@ def _at(value: JsonValue, path: tuple[str, ...]) -> JsonValue:
 def _text(value: JsonValue) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, str):  # a Number is its own spelling
-        return str(value)
-    return None
+    return value if isinstance(value, str) else None  # a Number is its own spelling
 
 
 def _same_number(one: str, other: str) -> bool:
     try:
-        return bool(one.strip() and Decimal(one) == Decimal(other))
+        return _NUMBER.match(one) is not None and Decimal(one) == Decimal(other)
     except InvalidOperation:
         return False

@@ -54,6 +54,7 @@ class Pending:
         self._limit = limit
         self._whole = self if whole is None else whole
         self._exchanges: dict[Pending, None] = {}
+        self._is_over = False
         self._open: dict[str, Request] = {}
         self._cancelled: dict[str, float] = {}
         self._by_progress: dict[str, Request] = {}
@@ -70,8 +71,20 @@ class Pending:
 
         MCP 2025-06-18, basic/transports, "Resumability and Redelivery".
         """
-        if not self._open:
+        self._is_over = True
+        self._forget()
+
+    def _forget(self) -> None:
+        """Of an exchange that is over and waits for nothing, only late answers are expected."""
+        if self._is_over and not self._open:
             self._whole._exchanges.pop(self, None)
+            for id_token, since in self._cancelled.items():
+                self._whole._remember(id_token, since)
+
+    def _remember(self, id_token: str, since: float) -> None:
+        while len(self._cancelled) >= MAX_REMEMBERED:
+            del self._cancelled[next(iter(self._cancelled))]
+        self._cancelled[id_token] = since
 
     def __len__(self) -> int:
         return len(self._open) + sum(map(len, self._exchanges))
@@ -106,11 +119,12 @@ class Pending:
 
     def drop(self, request: Request) -> None:
         """Forget a request that was answered otherwise."""
-        for pending in self._all():
+        for pending in list(self._all()):
             if pending._open.get(request.id_token) is request:
                 del pending._open[request.id_token]
                 if request.progress_token is not None:
                     pending._by_progress.pop(request.progress_token, None)
+                pending._forget()
 
     def outlive(self, request: Request) -> None:
         """Take progress of an answered request: a task was made of it (basic/utilities/tasks)."""
@@ -129,10 +143,8 @@ class Pending:
             request = pending._open.get(id_token)
             if request is None or not request.forwarded or request.method == "initialize":
                 continue
+            pending._remember(id_token, now)
             pending.drop(request)
-            while len(pending._cancelled) >= MAX_REMEMBERED:
-                del pending._cancelled[next(iter(pending._cancelled))]
-            pending._cancelled[id_token] = now
             return True
         return False
 

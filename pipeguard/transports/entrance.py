@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import ipaddress
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from hashlib import sha256
@@ -23,11 +24,18 @@ from pipeguard.transports.remote import JSON
 BODY_SECONDS = 30.0
 HEADER_SECONDS = 10.0
 MAX_TARGET_CHARS = 8192
+MOST_PORT = 65535
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 # Two of one of these are two truths for two readers.
-_ONCE = (
-    *("Host", "Authorization", "Content-Type", "Content-Length", "Origin", "Last-Event-ID"),
-    *("Mcp-Session-Id", "MCP-Protocol-Version", "Mcp-Method", "Mcp-Name"),
+_ONCE = frozenset(
+    {
+        *("host", "authorization", "content-type", "content-length", "content-encoding"),
+        *("origin", "last-event-id"),
+    }
+)
+_MIRRORS = "mcp-"
+_HOST = re.compile(  # RFC 9110, section 7.2, of names and addresses as they are in use
+    r"(?:\[(?P<literal>[0-9A-Fa-f:.]+)\]|(?P<name>[0-9A-Za-z_.-]+))(?::(?P<port>[0-9]{1,5}))?\Z"
 )
 _PLAIN = ("", "identity")
 _UTF8 = ("utf-8", "utf8")
@@ -119,8 +127,9 @@ class Entrance(NamedTuple):
         """
         if len(request.raw_path) > MAX_TARGET_CHARS:
             raise Refused(414, "the address is too long")
-        for name in _ONCE:
-            if len(request.headers.getall(name, ())) > 1:
+        names = [name.lower() for name, _ in request.headers.items()]
+        for name in names:
+            if (name in _ONCE or name.startswith(_MIRRORS)) and names.count(name) > 1:
                 raise Refused(400, f"there is more than one {name}")
         if not self._is_our_name(request.headers.get("Host", "")):
             raise Refused(403, "this server has another name (Host); see --allow-host")
@@ -185,13 +194,12 @@ class Entrance(NamedTuple):
 @lru_cache(256)
 def host_of(given: str) -> str | None:
     """The name in a Host header, in small letters and without its port; None for no name."""
-    try:
-        url = URL(f"http://{given}/")
-    except ValueError:
+    found = _HOST.match(given)
+    if found is None or int(found["port"] or 0) > MOST_PORT:
         return None
-    if not given or url.host is None or url.user is not None or url.path != "/":
+    if found["literal"] is not None and not _is_address(found["literal"]):
         return None
-    return url.host.lower() if str(url.authority).lower() == given.lower() else None
+    return (found["literal"] or found["name"]).lower()
 
 
 @lru_cache(256)

@@ -175,3 +175,33 @@ def test_what_an_exchange_leaves_open_waits_on_in_the_whole() -> None:
     assert pending.all() == [waiting]
     assert pending.close("1") is waiting
     assert len(pending) == 0
+
+
+def test_an_exchange_is_forgotten_with_the_last_answer_that_it_waited_for() -> None:
+    pending = Pending(10)
+    for _ in range(3):
+        exchange = pending.fork()
+        waiting = asked(exchange, "1", token="7")
+        exchange.leave()
+        assert exchange.close("1") is waiting  # as from a server that shares one channel
+        exchange = pending.fork()
+        asked(exchange, "1")
+        exchange.leave()
+        assert pending.cancel("1", 5.0)
+    assert not pending._exchanges
+    assert pending.was_cancelled("1", 6.0)
+
+
+def test_a_late_answer_is_expected_although_its_exchange_is_over() -> None:
+    pending = Pending(10)
+    exchange = pending.fork()
+    asked(exchange, "1")
+    assert pending.cancel("1", 5.0)
+    exchange.leave()
+    assert pending.was_cancelled("1", 6.0)
+    for number in range(2 * MAX_REMEMBERED):
+        exchange = pending.fork()
+        asked(exchange, str(number))
+        pending.cancel(str(number), 6.0)
+        exchange.leave()
+    assert len(pending._cancelled) == MAX_REMEMBERED

@@ -1,0 +1,365 @@
+"""Who is let in over HTTP, asked with real bytes: hosts, origins, tokens, sizes, times."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import logging
+from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
+
+import pytest
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeguard.transports import entrance
+from pipeguard.transports.entrance import (
+    MAX_TARGET_CHARS,
+    Entrance,
+    Refused,
+    Tokens,
+    host_of,
+    is_loopback,
+    named,
+)
+from tests.fuzz.budget import tried
+from tests.transports.wire import Answer, exchange, run, serving
+
+LIMIT = 1000
+NONE: frozenset[str] = frozenset()
+LOCAL = Entrance("127.0.0.1", NONE, NONE, None, LIMIT)
+
+
+def guarded(held: Mapping[str, str]) -> Entrance:
+    return LOCAL._replace(tokens=Tokens(lambda: held))
+
+
+async def asked(
+    at: Entrance,
+    headers: Iterable[tuple[str, str]] = (),
+    body: bytes = b"{}",
+    *,
+    target: str = "/mcp",
+    host: str | None = "localhost",
+    sent: bytes | None = None,
+) -> Answer:
+    """One POST to an entrance; its answer is who came in, and how much they brought."""
+
+    async def let_in(request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            who = at.check(request)
+            size = len(await at.body(request))
+        except Refused as refused:
+            return refused.response
+        return web.Response(text=f"{who}:{size}")
+
+    lines = [f"POST {target} HTTP/1.1"]
+    if host is not None:
+        lines.append(f"Host: {host}")
+    given = dict(headers)
+    if "Content-Type" not in given:
+        lines.append("Content-Type: application/json")
+    if "Transfer-Encoding" not in given and "Content-Length" not in given:
+        lines.append(f"Content-Length: {len(body)}")
+    lines += [f"{name}: {value}" for name, value in headers]
+    raw = "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+    async with serving(let_in) as address:
+        return await exchange(urlsplit(address).port or 0, raw if sent is None else sent)
+
+
+def ask(
+    at: Entrance,
+    *headers: tuple[str, str],
+    body: bytes = b"{}",
+    target: str = "/mcp",
+    host: str | None = "localhost",
+) -> Answer:
+    return run(lambda: asked(at, headers, body, target=target, host=host))
+
+
+def test_somebody_on_this_machine_comes_in() -> None:
+    answer = ask(LOCAL)
+    assert (answer.status, answer.body) == (200, b":2")
+
+
+# --- hosts ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "LOCALHOST", "localhost:1", "127.0.0.1", "127.0.0.1:65535", "[::1]", "[::1]:80"],
+)
+def test_a_loopback_listener_has_the_names_of_this_machine(host: str) -> None:
+    assert ask(LOCAL, host=host).status == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("attacker.example", "127.0.0.1.evil", "127.0.0.1.evil:80", "localhost.evil", ""),
+        *("localhost@evil", "evil@localhost", "localhost/", "localhost/evil", "evil#localhost"),
+        *("localhost?", "localhost#", "[::1].evil", "[::2]", "::1", "127.1", "2130706433"),
+        *("localhost:99999", "localhost:x", "localhost:-1", "local host", "a,localhost"),
+        *("localhost.", "localhost:80:80", "%6cocalhost", "\xe9", "http://localhost", "[", "]"),
+    ],
+)
+def test_a_foreign_or_odd_name_is_turned_away(host: str) -> None:
+    assert ask(LOCAL, host=host).status in (400, 403)
+
+
+def test_a_request_without_a_name_is_turned_away() -> None:
+    assert ask(LOCAL, host=None).status in (400, 403)
+
+
+def test_further_names_are_taken_as_they_are_given() -> None:
+    at = LOCAL._replace(hosts=frozenset({"guard.example"}))
+    assert ask(at, host="Guard.Example:443").status == 200
+    assert ask(at, host="x.guard.example").status == 403
+    assert ask(at, host="localhost").status == 200
+
+
+def test_a_listener_on_all_addresses_takes_addresses_and_no_names() -> None:
+    at = LOCAL._replace(host="0.0.0.0")  # noqa: S104  as a user would
+    for host, status in (("10.0.0.7:80", 200), ("[fe80::1]", 200), ("rebound.example", 403)):
+        assert ask(at, host=host).status == status
+    assert ask(at._replace(host="box.lan"), host="box.lan").status == 200
+
+
+@tried(200)
+@given(st.text(max_size=30) | st.from_regex(r"[a-z0-9.\[\]:@/?#%-]{0,20}", fullmatch=True))
+def test_no_host_header_breaks_the_reader(given: str) -> None:
+    name = host_of(given)
+    assert name is None or name == name.lower()
+
+
+# --- origins ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["http://localhost", "http://localhost:3000", "https://127.0.0.1:1", "http://[::1]:5173"],
+)
+def test_a_page_of_this_machine_may_speak_to_it(origin: str) -> None:
+    assert ask(LOCAL, ("Origin", origin)).status == 200
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *("null", "", "https://evil.example", "http://localhost.evil", "http://evil@localhost"),
+        *(
+            "http://localhost@evil",
+            "http://localhost/x",
+            "file://",
+            "file://localhost",
+            "localhost",
+        ),
+        *("chrome-extension://localhost", "javascript:alert(1)", "http://", "http://[", "\xff"),
+        *("http://localhost:99999", "http://localhost:x", "http://127.0.0.1.nip.io"),
+    ],
+)
+def test_a_foreign_origin_is_turned_away_before_the_body_is_read(origin: str) -> None:
+    # No body ever comes: whoever waited for it would wait in vain.
+    head = [("Origin", origin), ("Content-Length", "10")]
+    answer = run(lambda: asked(LOCAL, head, b""))
+    assert answer.status == 403
+    assert answer.headers["connection"] == "close"
+
+
+def test_origins_are_let_in_by_name_and_on_a_reachable_address_only_so() -> None:
+    at = LOCAL._replace(origins=frozenset({"https://app.example"}))
+    assert ask(at, ("Origin", "https://app.example")).status == 200
+    assert ask(at, ("Origin", "https://app.example:444")).status == 403
+    assert ask(at, ("Origin", "http://app.example")).status == 403
+    reachable = at._replace(host="10.0.0.7")
+    assert ask(reachable, ("Origin", "http://localhost"), host="10.0.0.7").status == 403
+
+
+# --- tokens -----------------------------------------------------------------------------------
+
+TOKEN = "made-up-" + "for-this-test"
+
+
+@pytest.mark.parametrize("given", [f"Bearer {TOKEN}", f"bearer {TOKEN}", f"BEARER   {TOKEN}  "])
+def test_a_token_lets_in_by_its_name(given: str) -> None:
+    assert ask(guarded({"ci": TOKEN, "other": "x"}), ("Authorization", given)).body == b"ci:2"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *(TOKEN, "Bearer", "Bearer ", f"Basic {TOKEN}", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}"),
+        *(f"Bearer x {TOKEN}", f"Bearer {TOKEN.upper()}", "Bearer \xe9\xff", f"Bearer,{TOKEN}", ""),
+    ],
+)
+def test_without_a_right_token_nobody_comes_in_and_nothing_is_told(given: str) -> None:
+    answer = ask(guarded({"ci": TOKEN}), ("Authorization", given))
+    assert answer.status == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert TOKEN.encode() not in answer.body
+    assert b"ci" not in answer.body
+
+
+def test_an_empty_token_that_is_held_lets_nobody_in() -> None:
+    at = guarded({"ci": ""})
+    assert ask(at, ("Authorization", "Bearer ")).status == 401
+    assert ask(at).status == 401
+    assert ask(guarded({})).status == 401
+
+
+def test_tokens_are_read_anew_for_each_request() -> None:
+    held = {"ci": "old"}
+    at = guarded(held)
+    assert ask(at, ("Authorization", "Bearer old")).status == 200
+    held["ci"] = "new"
+    assert ask(at, ("Authorization", "Bearer old")).status == 401
+    assert ask(at, ("Authorization", "Bearer new")).status == 200
+
+
+def test_a_host_is_asked_for_before_a_token() -> None:
+    assert ask(guarded({"ci": TOKEN}), host="rebound.example").status == 403
+
+
+def test_variables_name_tokens() -> None:
+    environment = {"A": " x ", "B": "y", "EMPTY": " "}
+    assert named(["A", "ci=B", "EMPTY", "MISSING"], environment) == {"A": "x", "ci": "y"}
+
+
+# --- headers ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Host", "localhost"),
+        ("Authorization", "Bearer x"),
+        ("Origin", "http://localhost"),
+        ("Content-Type", "application/json"),
+        ("Mcp-Session-Id", "x"),
+        ("MCP-Protocol-Version", "2025-06-18"),
+        ("Mcp-Method", "ping"),
+        ("mcp-name", "x"),
+        ("Mcp-Param-Region", "eu"),
+        ("mcp-param-REGION", "eu"),
+        ("Last-Event-ID", "1"),
+        ("Content-Encoding", "identity"),
+    ],
+)
+def test_two_of_what_is_said_once_are_refused(name: str, value: str) -> None:
+    twice = [(name, value), (name.swapcase(), value)]
+    answer = run(lambda: asked(LOCAL, twice, host=None if name == "Host" else "localhost"))
+    assert answer.status == 400
+
+
+def test_an_address_that_is_too_long_is_refused() -> None:
+    assert ask(LOCAL, target="/" + "x" * MAX_TARGET_CHARS).status in (400, 414)
+    assert ask(LOCAL, target="/mcp?" + "x" * (MAX_TARGET_CHARS - 200)).status == 200
+
+
+# --- bodies -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("application/json", "Application/JSON", "application/json; charset=utf-8"),
+        *('application/json;charset="UTF-8"', "application/json; charset=utf8; x=y"),
+    ],
+)
+def test_json_in_utf8_is_taken(kind: str) -> None:
+    assert ask(LOCAL, ("Content-Type", kind)).status == 200
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"),
+        *("application/json; charset=utf-16", "application/json; charset=latin-1", "json"),
+        *("text/json", "application/jsonp", "application/json-rpc", "application/json, text/plain"),
+        *("\xff", "application/json; charset=\xff", "*/*"),
+    ],
+)
+def test_what_a_form_could_send_is_not(kind: str) -> None:
+    assert ask(LOCAL, ("Content-Type", kind)).status == 415
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "gzip, gzip", "x"])
+def test_a_packed_body_is_refused(coding: str) -> None:
+    packed = gzip.compress(b"{}")
+    answer = ask(LOCAL, ("Content-Encoding", coding), body=packed)
+    assert answer.status in (400, 415)
+
+
+def test_a_body_has_a_limit_whether_its_length_is_told_or_not() -> None:
+    assert ask(LOCAL, body=b"x" * LIMIT).status == 200
+    answer = ask(LOCAL, body=b"x" * (LIMIT + 1))
+    assert answer.status == 413
+    chunk = b"%x\r\n%s\r\n" % (LIMIT, b"x" * LIMIT)
+    chunked = ("Transfer-Encoding", "chunked")
+    assert ask(LOCAL, chunked, body=chunk + b"0\r\n\r\n").status == 200
+    assert ask(LOCAL, chunked, body=chunk + b"1\r\nx\r\n0\r\n\r\n").status == 413
+    assert ask(LOCAL, chunked, body=chunk * 100).status == 413, "without reading to the end"
+
+
+def test_a_declared_length_is_believed_before_anything_is_read() -> None:
+    assert run(lambda: asked(LOCAL, [("Content-Length", str(2**40))], b"")).status == 413
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        [("Content-Length", "2"), ("Transfer-Encoding", "chunked")],
+        [("Content-Length", "2"), ("Content-Length", "3")],
+        [("Content-Length", "-1")],
+        [("Content-Length", "2x")],
+        [("Transfer-Encoding", "xchunked")],
+        [("Transfer-Encoding", "chunked, chunked")],
+        [("X", "a\r\n folded")],
+        [("X ", "a")],
+        [("X", "a\0b")],
+    ],
+)
+def test_what_two_readers_would_read_differently_is_no_request(
+    head: list[tuple[str, str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    assert run(lambda: asked(LOCAL, head, b"{}")).status == 400
+
+
+def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entrance, "BODY_SECONDS", 0.05)
+    assert run(lambda: asked(LOCAL, [("Content-Length", "10")], b"{")).status == 408
+
+
+def test_a_client_that_leaves_in_the_middle_of_a_body_breaks_nothing() -> None:
+    async def leave() -> None:
+        ended = asyncio.Event()
+
+        async def handler(request: web.BaseRequest) -> web.StreamResponse:
+            try:
+                await LOCAL.body(request)
+            finally:
+                ended.set()
+            return web.Response()
+
+        async with serving(handler) as address:
+            _, writer = await asyncio.open_connection("127.0.0.1", urlsplit(address).port)
+            writer.write(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n")
+            writer.write(b"Content-Type: application/json\r\n\r\n{")
+            await writer.drain()
+            writer.close()
+            await ended.wait()
+
+    run(leave)
+
+
+@pytest.mark.parametrize(
+    ("host", "loops"),
+    [
+        *(("localhost", True), ("127.0.0.1", True), ("127.9.9.9", True), ("::1", True)),
+        *(("0.0.0.0", False), ("::", False), ("10.0.0.1", False), ("localhost.evil", False)),  # noqa: S104
+    ],
+)
+def test_only_this_machine_reaches_a_loopback_address(host: str, loops: bool) -> None:
+    assert is_loopback(host) is loops
