@@ -39,6 +39,7 @@ from pipeguard.transports.remote import (
     TooLarge,
     downwards,
     kind_of,
+    unreached,
     upwards,
     whole,
 )
@@ -46,7 +47,6 @@ from pipeguard.transports.remote import (
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 HEADER_MISMATCH = -32020  # MCP 2026-07-28, basic/transports/streamable-http
 _VERSION_BYTES = mirrors.VERSION_META.encode()
-_UNREACHED = "the server cannot be reached"
 _LEFT = "the client left before the answer came"
 _LOST = "the connection to the server was lost before the answer came"
 
@@ -127,8 +127,8 @@ class Relay:
             return self._gone(asked, str(error))
         except TimeoutError:
             return self._gone(asked, _LOST)  # what is overdue is told to be
-        except (aiohttp.ClientError, OSError):
-            return self._gone(asked, _UNREACHED)
+        except (aiohttp.ClientError, OSError) as error:
+            return self._gone(asked, unreached(error))
         finally:
             if not asked.lasts:  # then its client is gone, for good
                 self._lost(exchange, _LEFT)
@@ -148,8 +148,8 @@ class Relay:
                 return web.Response(status=answer.status, headers=downwards(answer))
         except PipeGuardError as error:
             return web.Response(status=502, text=f"PipeGuard: {error}\n")
-        except (aiohttp.ClientError, OSError):
-            return web.Response(status=502, text=f"PipeGuard: {_UNREACHED}\n")
+        except (aiohttp.ClientError, OSError) as error:
+            return web.Response(status=502, text=f"PipeGuard: {unreached(error)}\n")
 
     async def delete(self, request: web.BaseRequest) -> web.StreamResponse:
         """The end of a session."""
@@ -159,9 +159,9 @@ class Relay:
                 if answer.status < _BAD:
                     self._conversations.forget(request.headers.get(SESSION_ID))
                 return web.Response(status=answer.status, headers=downwards(answer))
-        except (PipeGuardError, aiohttp.ClientError, OSError):
+        except (PipeGuardError, aiohttp.ClientError, OSError) as error:
             self._conversations.forget(request.headers.get(SESSION_ID))
-            return web.Response(status=502, text=f"PipeGuard: {_UNREACHED}\n")
+            return web.Response(status=502, text=f"PipeGuard: {unreached(error)}\n")
 
     async def close(self) -> None:
         """End what is still under way."""

@@ -188,6 +188,18 @@ def _proxy(url: URL) -> tuple[URL | None, aiohttp.BasicAuth | None]:
     return proxy.with_user(None), credentials
 
 
+def unreached(error: Exception) -> str:
+    """What to say of a server to which nothing could be sent, without its address."""
+    why = ""
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        why = ": its name is not known"
+    elif isinstance(error, aiohttp.ClientSSLError):
+        why = ": its certificate is not trusted; see --ca"
+    elif isinstance(error, aiohttp.ClientConnectorError) and error.strerror:
+        why = f": {error.strerror.lower()}"
+    return f"the server cannot be reached{why}"
+
+
 def backoff() -> Iterator[float]:
     """Seconds to wait before each new try: twice as many each time, and never the same."""
     pause = FIRST_PAUSE_SECONDS

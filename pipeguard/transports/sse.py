@@ -15,7 +15,7 @@ from yarl import URL
 from pipeguard.core.events import EventStream
 from pipeguard.errors import PipeGuardError
 from pipeguard.transports.linked import LinkLost
-from pipeguard.transports.remote import EVENTS, JSON, Remote, kind_of
+from pipeguard.transports.remote import EVENTS, JSON, Remote, kind_of, unreached
 
 ENDPOINT_SECONDS = 10.0
 _BAD = 400
@@ -127,4 +127,4 @@ class EventLink:
 def _why(error: Exception) -> str:
     if isinstance(error, PipeGuardError):
         return str(error)
-    return "the server cannot be reached"
+    return unreached(error)

@@ -33,6 +33,7 @@ from pipeguard.transports.remote import (
     TooLarge,
     backoff,
     kind_of,
+    unreached,
     whole,
 )
 
@@ -189,6 +190,8 @@ class StreamableChannel:
             why = str(error)
         except TooLarge:
             why = "the answer is larger than the limit"
+        except aiohttp.ClientConnectorError as error:
+            why = unreached(error)
         except (aiohttp.ClientError, OSError):
             pass  # what waits is told below
         finally:
@@ -222,9 +225,9 @@ class StreamableChannel:
         while True:
             try:
                 answer = await self._door.send("POST", self._headers(value), frame)
-            except aiohttp.ClientConnectorError:  # nothing was sent
+            except aiohttp.ClientConnectorError as error:  # nothing was sent
                 attempts += 1
-                if attempts == CONNECT_ATTEMPTS:
+                if attempts == CONNECT_ATTEMPTS or isinstance(error, aiohttp.ClientSSLError):
                     raise
                 await asyncio.sleep(next(pauses))
                 continue

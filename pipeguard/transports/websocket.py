@@ -14,7 +14,7 @@ from aiohttp import web
 from pipeguard.errors import PipeGuardError
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.linked import LinkLost
-from pipeguard.transports.remote import Remote
+from pipeguard.transports.remote import Remote, unreached
 
 SUBPROTOCOL = "mcp"
 PING_SECONDS = 30.0
@@ -45,8 +45,8 @@ class SocketLink:
                 heartbeat=PING_SECONDS,
                 compress=0,
             )
-        except (aiohttp.ClientError, OSError, TimeoutError):
-            raise LinkLost("the server cannot be reached") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise LinkLost(unreached(error)) from None
         except PipeGuardError as error:
             raise LinkLost(str(error)) from None
         if socket.protocol not in (SUBPROTOCOL, None):
