@@ -62,8 +62,9 @@ class Distant:
         return None
 
     def end(self, grace_seconds: float) -> Exit:
-        """Hang up."""
+        """Hang up, once what was asked is answered or the grace is over."""
         if self._channel is not None:
+            self._channel.settle(grace_seconds)
             self._channel.close()
             asyncio.run_coroutine_threadsafe(self._dialler.close(), self._loop).result(JOIN_SECONDS)
         return Exit(0)

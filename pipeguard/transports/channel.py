@@ -46,3 +46,10 @@ class AsyncChannel(Protocol):
 
     async def close(self) -> None:
         """Hang up; a waiting `read` returns None. May be called again."""
+
+
+class DialledChannel(AsyncChannel, Protocol):
+    """One that leads to a server at an address."""
+
+    async def settle(self) -> None:
+        """Wait until all that was asked is answered."""

@@ -19,6 +19,7 @@ from pipeguard.transports.remote import backoff
 
 INBOX_FRAMES = 256
 ATTEMPTS = 5
+SETTLE_SECONDS = 0.01  # between two looks whether all is answered, at the end
 _LOST = "the connection to the server was lost before the answer came"
 
 
@@ -90,6 +91,11 @@ class LinkedChannel:
         task = self._begin(self._send(frame, value, ids, self._before))
         if not ids:
             self._before = task
+
+    async def settle(self) -> None:
+        """Wait until all that was sent is answered."""
+        while self._waiting or (self._before is not None and not self._before.done()):
+            await asyncio.sleep(SETTLE_SECONDS)
 
     async def close(self) -> None:
         """Hang up; a waiting `read` returns None."""

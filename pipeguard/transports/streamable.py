@@ -20,7 +20,7 @@ from pipeguard.core.events import EventStream
 from pipeguard.core.framing import Lost
 from pipeguard.core.message import JsonObject, JsonValue, asked_in, id_token_of, parse_json
 from pipeguard.errors import PipeGuardError, Refusal
-from pipeguard.transports.channel import AsyncChannel, ChannelClosed
+from pipeguard.transports.channel import ChannelClosed, DialledChannel
 from pipeguard.transports.remote import (
     BOTH,
     EVENTS,
@@ -64,11 +64,11 @@ class StreamableChannel:
         self,
         remote: Remote,
         http: aiohttp.ClientSession,
-        older: Callable[[], Awaitable[AsyncChannel | None]] | None = None,
+        older: Callable[[], Awaitable[DialledChannel | None]] | None = None,
     ) -> None:
         self._door = Door(remote, http)
         self._older = older
-        self._instead: AsyncChannel | None = None
+        self._instead: DialledChannel | None = None
         self._limit = remote.limit_bytes
         self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue(INBOX_FRAMES)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -110,6 +110,13 @@ class StreamableChannel:
         task = self._begin(self._ask(frame, value, ids, self._told))
         for token in ids:
             self._asked[token] = task
+
+    async def settle(self) -> None:
+        """Wait until all that was sent is answered."""
+        if self._instead is not None:
+            await self._instead.settle()
+        while tasks := self._tasks - {self._listening}:
+            await asyncio.wait(tasks)
 
     async def close(self) -> None:
         """End the session; a waiting `read` returns None."""
@@ -213,7 +220,7 @@ class StreamableChannel:
         await self._instead.write(frame)
         return True
 
-    async def _copy(self, source: AsyncChannel) -> None:
+    async def _copy(self, source: DialledChannel) -> None:
         while (frame := await source.read()) is not None:
             await self._inbox.put(frame)
         await self._inbox.put(None)
