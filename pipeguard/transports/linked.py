@@ -19,7 +19,6 @@ from pipeguard.transports.remote import backoff
 
 INBOX_FRAMES = 256
 ATTEMPTS = 5
-SETTLE_SECONDS = 0.01  # between two looks whether all is answered, at the end
 _LOST = "the connection to the server was lost before the answer came"
 
 
@@ -57,6 +56,8 @@ class LinkedChannel:
         self._link: Link | None = None
         self._connecting = asyncio.Lock()
         self._waiting: set[str] = set()
+        self._quiet = asyncio.Event()  # nothing waits
+        self._quiet.set()
         self._opening: tuple[bytes, str] | None = None
         self._initialized: bytes | None = None
         self._reopened: asyncio.Future[None] | None = None
@@ -88,14 +89,17 @@ class LinkedChannel:
         value = parse_json(frame)
         ids = asked_in(value)
         self._waiting.update(ids)
+        if ids:
+            self._quiet.clear()
         task = self._begin(self._send(frame, value, ids, self._before))
         if not ids:
             self._before = task
 
     async def settle(self) -> None:
         """Wait until all that was sent is answered."""
-        while self._waiting or (self._before is not None and not self._before.done()):
-            await asyncio.sleep(SETTLE_SECONDS)
+        if self._before is not None:
+            await asyncio.wait([self._before])
+        await self._quiet.wait()
 
     async def close(self) -> None:
         """Hang up; a waiting `read` returns None."""
@@ -136,8 +140,13 @@ class LinkedChannel:
     async def _lose(self, ids: list[str], why: str) -> None:
         for token in ids:
             if token in self._waiting:
-                self._waiting.discard(token)
                 await self._inbox.put(Lost.of(token, why))
+                self._done(token)
+
+    def _done(self, token: str | None) -> None:
+        self._waiting.discard(token or "")
+        if not self._waiting:
+            self._quiet.set()
 
     # --- the connection -----------------------------------------------------------------
 
@@ -177,8 +186,8 @@ class LinkedChannel:
             token = _answered(frame)
             if self._reopens(token):
                 continue
-            self._waiting.discard(token or "")
             await self._inbox.put(frame)
+            self._done(token)
         if self._link is link:
             self._link = None
         if self._reopened is not None and not self._reopened.done():
