@@ -143,10 +143,17 @@ class Pending:
             request = pending._open.get(id_token)
             if request is None or not request.forwarded or request.method == "initialize":
                 continue
-            pending._remember(id_token, now)
-            pending.drop(request)
+            self.give_up(request, now)
             return True
         return False
+
+    def give_up(self, request: Request, now: float) -> None:
+        """Forget a request that was answered otherwise; a late answer to it is to be expected."""
+        for pending in self._whole._all():
+            if pending._open.get(request.id_token) is request:
+                pending._remember(request.id_token, now)
+                pending.drop(request)
+                return
 
     def was_cancelled(self, id_token: str | None, now: float) -> bool:
         """True where a late answer to this id is to be expected."""

@@ -173,7 +173,7 @@ class Session:
                 if request.method not in conduct.NEVER_OVERDUE
             ]
             for request in overdue:
-                pending.cancel(request.id_token, now)
+                pending.give_up(request, now)
         why = f"PipeGuard: no answer within {timeout_seconds:g} s"
         return [
             answers.error(r.id_token, codes.PEER_SILENT, why, {"source": answers.MARK})

@@ -29,8 +29,10 @@ def is_seen(rule: Rule, data: bytes) -> bool:
     """Whether the engine tells a rule that `re` finds, once."""
     assert expression(rule).search(data) is not None
     engine = engine_of(rule.id)
-    acts = View.ACTS in rule.views
-    hits = engine.look_at_acts(data) if acts else engine.look(data, squeezed=False)[1]
+    if View.ACTS in rule.views:
+        hits = engine.look_at_acts(data)
+    else:
+        hits = engine.look(data, squeezed=rule.views == (View.SQUEEZED,))[1]
     return [seen.id for seen in hits].count(rule.id) == 1
 
 

@@ -495,3 +495,11 @@ def test_no_secret_is_in_what_is_kept_or_said(events: list[Event]) -> None:
 
 def test_the_samples_are_many() -> None:
     assert len(secrets()) > 30
+
+
+def test_an_opening_that_takes_too_long_is_answered_once() -> None:
+    session = Session(Guard("demo", engines(), POLICIES["default"], {}), "RUN")
+    session.receive(TO_SERVER, b'{"jsonrpc":"2.0","id":0,"method":"initialize"}', 0.0)
+    assert len(session.expire(60.0)) == 1
+    assert session.expire(120.0) == []
+    assert session.abandon() == []
