@@ -15,7 +15,10 @@ from pipeguard.errors import EngineError
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import RULES, Sample, engine_of, expression, samples
 
-RULE_IDS = sorted(name for name, rule in RULES.items() if not rule.model)
+# What is looked for in a squeezed text alone has an expression of its own there.
+RULE_IDS = sorted(
+    name for name, rule in RULES.items() if not rule.model and rule.views != {View.SQUEEZED}
+)
 
 
 @cache
@@ -32,7 +35,7 @@ def is_seen(rule: Rule, data: bytes) -> bool:
     if View.ACTS in rule.views:
         hits = engine.look_at_acts(data)
     else:
-        hits = engine.look(data, squeezed=rule.views == (View.SQUEEZED,))[1]
+        hits = engine.look(data, squeezed=False)[1]
     return [seen.id for seen in hits].count(rule.id) == 1
 
 
