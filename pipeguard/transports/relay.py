@@ -18,7 +18,7 @@ from aiohttp import web
 
 from pipeguard.core import answers, codes, mirrors
 from pipeguard.core.events import Event, EventStream, written
-from pipeguard.core.finding import Direction, Kind, Verdict
+from pipeguard.core.finding import Direction, Verdict
 from pipeguard.core.framing import Lost
 from pipeguard.core.message import Message, parse
 from pipeguard.core.session import Session
@@ -53,16 +53,20 @@ class _Asked(NamedTuple):
     Attributes:
         request: as it came over HTTP.
         session: judges what is said in it.
-        kind: of the message that went up; None for a stream of what is said unasked.
+        whole: the conversation that it belongs to.
+        waits: True where something that went up is to be answered here.
         reply: what is told of the members of a batch that did not go up.
         lasting: True where the answer may still come on another stream.
+        is_batch: True where it held more than one message.
     """
 
     request: web.BaseRequest
     session: Session
-    kind: Kind | None
+    whole: Session
+    waits: bool
     reply: bytes | None
     lasting: bool
+    is_batch: bool = False
 
 
 class Relay:
@@ -99,39 +103,45 @@ class Relay:
         session_id = None if stateless else request.headers.get(SESSION_ID)
         session = self._conversations.of(session_id, request.headers.get(mirrors.VERSION))
         exchange = session.fork()
-        verdict = exchange.receive(TO_SERVER, body, monotonic())
-        self._record(verdict)
-        if verdict.forward is None:
-            return refused(verdict)
-        asked = _Asked(request, exchange, verdict.kind, verdict.reply, lasting=not stateless)
         try:
-            headers = upwards(request.headers.items(), self._remote)
-            headers.setdefault("Accept", BOTH)
-            headers["Content-Type"] = JSON
+            verdict = exchange.receive(TO_SERVER, body, monotonic())
+            self._record(verdict)
+            if verdict.forward is None:
+                return refused(verdict)
+            waits, reply = bool(exchange.waiting()), verdict.reply
+            batch = verdict.method == "batch"
+            asked = _Asked(request, exchange, session, waits, reply, not stateless, batch)
+            return await self._sent(asked, verdict)
+        finally:
+            exchange.leave()
+
+    async def _sent(self, asked: _Asked, verdict: Verdict) -> web.StreamResponse:
+        headers = upwards(asked.request.headers.items(), self._remote)
+        headers.setdefault("Accept", BOTH)
+        headers["Content-Type"] = JSON
+        try:
             async with await self._door.send("POST", headers, verdict.forward) as answer:
                 if verdict.method == "initialize" and answer.status == web.HTTPOk.status_code:
-                    self._conversations.keep(answer.headers.get(SESSION_ID), session)
-                if kind_of(answer) == EVENTS:
+                    self._conversations.keep(answer.headers.get(SESSION_ID), asked.whole)
+                if kind_of(answer) == EVENTS and answer.ok:
                     return await self._streamed(asked, answer)
                 return await self._answered(asked, answer)
         except PipeGuardError as error:
             return self._gone(asked, str(error))
         except (aiohttp.ClientError, OSError):
             return self._gone(asked, _UNREACHED)
-        finally:
-            exchange.leave()
 
     async def get(self, request: web.BaseRequest) -> web.StreamResponse:
         """The stream of what the server says unasked, or a stream that is taken up again."""
         session_id = request.headers.get(SESSION_ID)
         session = self._conversations.of(session_id, request.headers.get(mirrors.VERSION))
         headers = upwards(request.headers.items(), self._remote)
-        asked = _Asked(request, session, None, None, lasting=True)
+        asked = _Asked(request, session, session, waits=False, reply=None, lasting=True)
         try:
             async with await self._door.send("GET", headers, None) as answer:
                 if answer.status == web.HTTPOk.status_code and kind_of(answer) == EVENTS:
                     return await self._streamed(asked, answer)
-                return web.Response(status=answer.status, headers=downwards(answer))
+                return self._told(answer)
         except PipeGuardError as error:
             return web.Response(status=502, text=f"PipeGuard: {error}\n")
         except (aiohttp.ClientError, OSError):
@@ -144,7 +154,7 @@ class Relay:
             async with await self._door.send("DELETE", headers, None) as answer:
                 if answer.status < _BAD:
                     self._conversations.forget(request.headers.get(SESSION_ID))
-                return web.Response(status=answer.status, headers=downwards(answer))
+                return self._told(answer)
         except (PipeGuardError, aiohttp.ClientError, OSError):
             self._conversations.forget(request.headers.get(SESSION_ID))
             return web.Response(status=502, text=f"PipeGuard: {_UNREACHED}\n")
@@ -157,7 +167,7 @@ class Relay:
 
     # --- up -----------------------------------------------------------------------------
 
-    def _say(self, session: Session, request: web.BaseRequest, frame: bytes) -> None:
+    def _say(self, request: web.BaseRequest, frame: bytes) -> None:
         """Tell the server something of our own, as the answer to a request that was stopped."""
 
         async def tell() -> None:
@@ -179,32 +189,44 @@ class Relay:
 
     # --- down ---------------------------------------------------------------------------
 
-    async def _answered(self, asked: _Asked, answer: aiohttp.ClientResponse) -> web.StreamResponse:
-        headers = downwards(answer)
-        if asked.kind in _UNANSWERED:
-            return web.Response(status=answer.status, headers=headers)
-        body, fault = await self._body(answer)
-        if body is None:
-            return self._gone(asked, fault)
+    def _told(self, answer: aiohttp.ClientResponse) -> web.Response:
+        """What a server answered, without its body."""
         if answer.status in LOGIN and not self._remote.passes_credentials:
-            return self._gone(asked, f"the server takes no such login (HTTP {answer.status})")
-        if answer.status in LOGIN or (not body and answer.status >= _BAD):
-            self._lost(asked.session, f"the server answered with HTTP {answer.status}")
-            return web.Response(status=answer.status, headers=headers)
-        told = self._judged(asked, body) if kind_of(answer) == JSON else None
-        if told is None:  # no JSON-RPC: nothing, a page of HTML, the error of another hop
-            return self._gone(asked, f"the server answered with HTTP {answer.status}, not with MCP")
-        return web.Response(status=answer.status, headers=headers, body=told, content_type=JSON)
+            # The client has no part in that login, and could not finish one.
+            return web.Response(status=502, text=f"PipeGuard: {_no_login(answer)}\n")
+        return web.Response(status=answer.status, headers=downwards(answer))
 
-    async def _body(self, answer: aiohttp.ClientResponse) -> tuple[bytes | None, str]:
+    async def _answered(self, asked: _Asked, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+        if not asked.waits and asked.reply is None:
+            return self._told(answer)
+        if not asked.waits:
+            return web.Response(body=asked.reply, content_type=JSON)
+        status, headers = answer.status, downwards(answer)
+        if status in LOGIN:
+            lost = self._gone(asked, _no_login(answer))
+            return self._told(answer) if self._remote.passes_credentials else lost
+        told, fault = None, f"the server answered with HTTP {status}, not with MCP"
+        if kind_of(answer) == JSON:
+            body, fault = await self._body(answer, fault)
+            told = None if body is None else self._judged(asked, body, status)
+        if told is not None:
+            return web.Response(status=status, headers=headers, body=told, content_type=JSON)
+        gone = self._gone(asked, fault)
+        if status >= _BAD:
+            gone.set_status(status)  # 404 asks for a new session, 405 for an older transport
+            gone.headers.extend(headers)
+        return gone
+
+    async def _body(self, answer: aiohttp.ClientResponse, fault: str) -> tuple[bytes | None, str]:
+        """A body; None where it did not come, and what is wrong with it."""
         try:
-            return await whole(answer, self._remote.limit_bytes), ""
+            return await whole(answer, self._remote.limit_bytes), fault
         except TooLarge:
             return None, "the answer is larger than the limit"
         except (aiohttp.ClientError, OSError):
             return None, _LOST
 
-    def _judged(self, asked: _Asked, body: bytes) -> bytes | None:
+    def _judged(self, asked: _Asked, body: bytes, status: int) -> bytes | None:
         """An answer in one piece; None where it is none that could be passed on."""
         frame = answers.addressed(body, asked.session.waiting())
         if frame is None:
@@ -213,8 +235,13 @@ class Relay:
         self._record(verdict)
         if verdict.forward is None:
             return None
-        self._lost(asked.session, "the server did not answer")  # of a batch
-        return _joined(asked.reply, body if verdict.forward is frame else verdict.forward)
+        left = self._lost(asked.session, "the server did not answer")
+        if not left and asked.reply is None:
+            # An error of HTTP is found by its status, and may stay without the id.
+            return body if verdict.forward is frame and status >= _BAD else verdict.forward
+        if not asked.is_batch:  # what came answers nothing, and nothing else can come here
+            return left[0]
+        return _array(asked.reply, verdict.forward, *left)
 
     async def _streamed(self, asked: _Asked, answer: aiohttp.ClientResponse) -> web.StreamResponse:
         """Events, each judged as it comes and sent on at once."""
@@ -227,7 +254,7 @@ class Relay:
         resumable, left = False, list[bytes]()
         if asked.reply is not None:
             await response.write(written(Event(asked.reply)))
-        with self._conversations.listening(asked.session, _Told(response, self._begin)):
+        with self._conversations.listening(asked.whole, _Told(response, self._begin)):
             try:
                 async for piece in answer.content.iter_any():
                     events = stream.feed(piece)
@@ -241,7 +268,7 @@ class Relay:
                 pass  # lost; what waits is told below
             finally:
                 # Whoever leaves a stream that cannot be taken up again waits no longer.
-                if asked.kind is not None and not (resumable and asked.lasting):
+                if asked.waits and not (resumable and asked.lasting):
                     left = self._lost(asked.session, _LOST)
         if left:
             await response.write(b"".join([written(Event(frame)) for frame in left]))
@@ -251,17 +278,16 @@ class Relay:
     def _event(self, asked: _Asked, event: Event) -> bytes:
         if not event.data or event.comment is not None:
             return written(event)
-        if event.name != "message":
-            return b""
-        verdict = asked.session.receive(TO_CLIENT, event.data, monotonic())
-        self._record(verdict)
-        if verdict.reply is not None:
-            self._say(asked.session, asked.request, verdict.reply)
-        if verdict.forward is not None:
-            return written(event._replace(data=verdict.forward))
+        if event.name == "message":
+            verdict = asked.session.receive(TO_CLIENT, event.data, monotonic())
+            self._record(verdict)
+            if verdict.reply is not None:
+                self._say(asked.request, verdict.reply)
+            if verdict.forward is not None:
+                return written(event._replace(data=verdict.forward))
         if event.id is None and event.retry_ms is None:
             return b""
-        return written(event._replace(data=b""))  # its place in the stream stays
+        return written(Event(b"", id=event.id, retry_ms=event.retry_ms))  # its place stays
 
     def _gone(self, asked: _Asked, why: str) -> web.Response:
         """In place of the answer; 200, since other codes have a meaning of their own for clients.
@@ -269,9 +295,9 @@ class Relay:
         400 can start a fallback to an older transport, 401 a login, 404 a new session.
         """
         frames = self._lost(asked.session, why)
-        if not frames:
+        if not frames and asked.reply is None:
             return web.Response(status=502)
-        body = frames[0] if len(frames) == 1 else b"[" + b",".join(frames) + b"]"
+        body = frames[0] if not asked.is_batch else _array(asked.reply, *frames)
         return web.Response(body=body, content_type=JSON)
 
     def _lost(self, session: Session, why: str) -> list[bytes]:
@@ -300,13 +326,12 @@ class _Told:
         """Send these, without waiting."""
 
         async def write() -> None:
-            with suppress(ConnectionError):
+            with suppress(ConnectionError, RuntimeError):  # it has just ended
                 await self._response.write(b"".join([written(Event(f)) for f in frames]))
 
         self._begin(write())
 
 
-_UNANSWERED = (Kind.NOTIFICATION, Kind.RESULT, Kind.ERROR)
 _BAD = web.HTTPBadRequest.status_code
 
 
@@ -316,7 +341,7 @@ def refused(verdict: Verdict) -> web.Response:
         # What was read, and stopped, is answered as the server would answer it.
         status = 200 if verdict.kind is not None or verdict.method is not None else 400
         return web.Response(status=status, body=verdict.reply, content_type=JSON)
-    if verdict.kind is not None:
+    if verdict.kind is not None or verdict.method is not None:
         return web.Response(status=202)
     why = verdict.findings[0].note if verdict.findings else "it is not a message"
     body = answers.error(None, codes.PARSE_ERROR, f"PipeGuard: {why}")
@@ -350,8 +375,12 @@ def is_stateless(request: web.BaseRequest, body: bytes) -> bool:
     return version >= mirrors.STATELESS or _VERSION_BYTES in body
 
 
-def _joined(reply: bytes | None, told: bytes) -> bytes:
-    """Of a batch, what was answered here and what the server answered."""
-    if reply is None:
-        return told
-    return reply.rstrip()[:-1] + b"," + told.strip().removeprefix(b"[").removesuffix(b"]") + b"]"
+def _no_login(answer: aiohttp.ClientResponse) -> str:
+    return f"the server takes no such login (HTTP {answer.status})"
+
+
+def _array(*frames: bytes | None) -> bytes:
+    """One batch of messages and batches."""
+    stripped = [frame.strip() for frame in frames if frame is not None]
+    members = [one[1:-1] if one.startswith(b"[") else one for one in stripped]
+    return b"[" + b",".join(members) + b"]"

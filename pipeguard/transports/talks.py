@@ -20,8 +20,8 @@ from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.conversations import Conversations
 from pipeguard.transports.entrance import Refused
 from pipeguard.transports.pump import carry
-from pipeguard.transports.remote import EVENTS
-from pipeguard.transports.websocket import PING_SECONDS, SUBPROTOCOL, SocketChannel
+from pipeguard.transports.remote import EVENTS, SUBPROTOCOL
+from pipeguard.transports.websocket import PING_SECONDS, SocketChannel
 
 INBOX_FRAMES = 256
 SESSION_BYTES = 24
