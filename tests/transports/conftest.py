@@ -5,7 +5,7 @@ import pytest
 from tests.fuzz.rulebook import engines
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def _compiled_rules() -> None:
     """Compile the rules once, which is not what any of these tests is about."""
     engines()

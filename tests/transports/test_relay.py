@@ -44,6 +44,8 @@ from tests.transports.talking import (
 )
 from tests.transports.wire import eventually, exchange, run, serving
 
+pytestmark = pytest.mark.usefixtures("_compiled_rules")
+
 R5 = "2026-07-28"
 
 
