@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 
 import aiohttp
 from yarl import URL
@@ -63,13 +64,10 @@ class EventLink:
 
     async def receive(self) -> bytes | None:
         """The next frame; None at the end."""
-        try:
-            while not self._frames:
-                if not await self._more():
-                    return None
-        except (aiohttp.ClientError, OSError, LinkLost):
-            return None
-        return self._frames.popleft()
+        with suppress(aiohttp.ClientError, OSError, LinkLost):  # then it ends here
+            while not self._frames and await self._more():
+                pass
+        return self._frames.popleft() if self._frames else None
 
     async def send(self, frame: bytes) -> None:
         """POST a frame.

@@ -39,7 +39,7 @@ class SocketLink:
                 remote.url,
                 protocols=(SUBPROTOCOL,),
                 headers=headers,
-                max_msg_size=remote.limit_bytes,
+                max_msg_size=remote.limit_bytes + 1,  # which is the first that is too large
                 heartbeat=PING_SECONDS,
                 compress=0,
             )
