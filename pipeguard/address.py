@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from yarl import URL
 
 from pipeguard.errors import InputError, PolicyError
 from pipeguard.options import WrapOptions
-from pipeguard.transports.entrance import Entrance, Tokens, is_loopback, named
+from pipeguard.transports.entrance import Entrance, Tokens, host_of, is_loopback, named
 from pipeguard.transports.remote import Authorization, Remote
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 SCHEMES = ("http", "https", "ws", "wss")
 TRANSPORTS = ("auto", "streamable-http", "sse", "websocket")
-MOST_PORT = 65535
 MOST_SECONDS = 1e9
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110, section 5.1
 # What stands on a command line can be read by every user of the machine.
 _TELLING = ("authorization", "cookie", "key", "token", "secret", "password", "auth")
 
@@ -32,7 +33,7 @@ def url_of(text: str) -> URL:
         PolicyError: it is none, or holds a password.
     """
     try:
-        url = URL(text)
+        url = URL(text) if text.split() == [text] else URL()
     except ValueError:
         url = URL()
     if url.scheme not in SCHEMES or not url.host:
@@ -172,7 +173,7 @@ def _headers(options: WrapOptions, environment: Mapping[str, str]) -> dict[str, 
     headers: dict[str, str] = {}
     for given in options.lists.get("--header", ()):
         name, colon, value = given.partition(":")
-        if not colon or not name.strip():
+        if not colon or not _NAME.match(name.strip()):
             raise PolicyError("--header: give 'NAME: VALUE'.")
         if _tells(name) and "--secret-arguments" not in options.flags:
             raise PolicyError(
@@ -183,7 +184,7 @@ def _headers(options: WrapOptions, environment: Mapping[str, str]) -> dict[str, 
         headers[name.strip()] = _value(value, f"--header {name.strip()}")
     for given in options.lists.get("--header-env", ()):
         name, equals, variable = given.partition("=")
-        if not equals or not name or not variable:
+        if not equals or not _NAME.match(name) or not variable:
             raise PolicyError("--header-env: give NAME=VARIABLE.")
         headers[name] = _variable(variable, environment, "--header-env")
     bearer = options.values.get("--bearer-env")
@@ -225,9 +226,11 @@ def _context(options: WrapOptions) -> ssl.SSLContext:
         import truststore
 
         context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    certificate = options.values.get("--client-cert")
+    certificate, key = options.values.get("--client-cert"), options.values.get("--client-key")
     if certificate is not None:
-        _load(context, certificate, options.values.get("--client-key"), "--client-cert")
+        _load(context, certificate, key, "--client-cert")
+    elif key is not None:
+        raise PolicyError("--client-key: give the certificate as well, with --client-cert.")
     return context
 
 
@@ -248,11 +251,10 @@ def _why(error: Exception) -> str:
 
 
 def _listening(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > MOST_PORT or not host:
+    host, (_, colon, port) = host_of(text), text.rpartition(":")
+    if host is None or not colon or not port.isdigit():
         raise PolicyError(f"--listen {text}: give HOST:PORT, as 127.0.0.1:8080; port 0 is any.")
-    return host.lower(), int(port)
+    return host, int(port)
 
 
 def _asks_for_token(options: WrapOptions) -> bool:
@@ -280,7 +282,7 @@ class _TokenFile:
     def __init__(self, path: Path, held: Mapping[str, str]) -> None:
         self._path = path
         self._held = held
-        self._stamp: tuple[int, int] | None = None
+        self._stamp: tuple[int, int, int] | None = None
         self._tokens: dict[str, str] = {}
 
     def __call__(self) -> Mapping[str, str]:
@@ -291,7 +293,7 @@ class _TokenFile:
         """
         try:
             status = self._path.stat()
-            stamp = (status.st_mtime_ns, status.st_size)
+            stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
             if stamp != self._stamp:
                 lines = self._path.read_text(encoding="utf-8").splitlines()
                 pairs = [line.split(None, 1) for line in lines if line.strip()[:1] not in ("", "#")]

@@ -110,7 +110,7 @@ class _Served:
         for surface in Surface:
             run.guard.load(surface)
         behind = await self._behind(limit, most, idle)
-        talks = Talks(self._conversations, behind.dialler.dial, self._record, MESSAGES, limit)
+        talks = Talks(self._conversations, behind.dialler.dial, self._record, MESSAGES, limit, most)
         front = Front(
             entrance, behind.endpoint, talks, lambda: not self._ended.done(), behind.login
         )

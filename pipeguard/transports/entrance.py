@@ -19,7 +19,7 @@ from typing import NamedTuple
 from aiohttp import web
 from yarl import URL
 
-from pipeguard.transports.remote import JSON
+from pipeguard.transports.remote import JSON, is_text
 
 BODY_SECONDS = 30.0
 HEADER_SECONDS = 10.0
@@ -127,6 +127,8 @@ class Entrance(NamedTuple):
         """
         if len(request.raw_path) > MAX_TARGET_CHARS:
             raise Refused(414, "the address is too long")
+        if not all(map(is_text, request.headers.values())):
+            raise Refused(400, "a header is not in UTF-8")
         names = [name.lower() for name, _ in request.headers.items()]
         for name in names:
             if (name in _ONCE or name.startswith(_MIRRORS)) and names.count(name) > 1:

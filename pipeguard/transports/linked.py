@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from time import monotonic
 from typing import Any, Protocol
 
 from pipeguard.core.framing import Lost
@@ -19,6 +20,8 @@ from pipeguard.transports.remote import backoff
 
 INBOX_FRAMES = 256
 ATTEMPTS = 5
+STEADY_SECONDS = 1.0  # a connection that lasted longer had begun well
+REOPEN_SECONDS = 30.0  # for a server to answer an opening of ours
 _LOST = "the connection to the server was lost before the answer came"
 
 
@@ -60,9 +63,11 @@ class LinkedChannel:
         self._quiet.set()
         self._opening: tuple[bytes, str] | None = None
         self._initialized: bytes | None = None
-        self._reopened: asyncio.Future[None] | None = None
+        self._reopened: asyncio.Event | None = None  # while an opening of ours is under way
         self._before: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._sending: set[asyncio.Task[None]] = set()
+        self._pauses = backoff()  # before coming back from a connection that did not last
         self._closed = False
 
     async def open(self) -> None:
@@ -88,17 +93,16 @@ class LinkedChannel:
             raise ChannelClosed("closed")
         value = parse_json(frame)
         ids = asked_in(value)
-        self._waiting.update(ids)
-        if ids:
-            self._quiet.clear()
         task = self._begin(self._send(frame, value, ids, self._before))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
         if not ids:
             self._before = task
 
     async def settle(self) -> None:
         """Wait until all that was sent is answered."""
-        if self._before is not None:
-            await asyncio.wait([self._before])
+        if self._sending:
+            await asyncio.wait(self._sending)
         await self._quiet.wait()
 
     async def close(self) -> None:
@@ -127,24 +131,36 @@ class LinkedChannel:
             await asyncio.wait([before])
         try:
             link = await self._ready()
+        except LinkLost as error:
+            self._wait_for(ids)
+            await self._lose(ids, str(error))
+            return
+        self._wait_for(ids)  # from here on they are lost with the connection
+        method = value.get("method") if isinstance(value, dict) else None
+        if method == "notifications/initialized":
+            self._initialized = frame  # if it is lost now, the next connection begins with it
+        try:
             await link.send(frame)
         except LinkLost as error:
             await self._lose(ids, str(error))
             return
-        method = value.get("method") if isinstance(value, dict) else None
         if method == "initialize":
             self._opening = frame, ids[0]
-        elif method == "notifications/initialized":
-            self._initialized = frame
 
     async def _lose(self, ids: list[str], why: str) -> None:
         for token in ids:
             if token in self._waiting:
+                self._waiting.discard(token)
                 await self._inbox.put(Lost.of(token, why))
-                self._done(token)
+        self._done([])
 
-    def _done(self, token: str | None) -> None:
-        self._waiting.discard(token or "")
+    def _wait_for(self, ids: list[str]) -> None:
+        self._waiting.update(ids)
+        if ids:
+            self._quiet.clear()
+
+    def _done(self, ids: list[str]) -> None:
+        self._waiting.difference_update(ids)
         if not self._waiting:
             self._quiet.set()
 
@@ -156,7 +172,12 @@ class LinkedChannel:
                 return self._link
             link = await self._connected()
             self._take(link)
-            await self._reopen(link)
+            try:
+                await self._reopen(link)
+            except LinkLost:
+                self._link = None  # nobody speaks over it before the conversation is open
+                await link.close()
+                raise
             return link
 
     async def _connected(self) -> Link:
@@ -175,46 +196,61 @@ class LinkedChannel:
         """Open the conversation again as the client did; it has had the answer already."""
         if self._opening is None:
             return
-        self._reopened = asyncio.get_running_loop().create_future()
+        self._reopened = asyncio.Event()
         await link.send(self._opening[0])
-        await self._reopened
+        try:
+            async with asyncio.timeout(REOPEN_SECONDS):
+                await self._reopened.wait()
+        except TimeoutError:
+            raise LinkLost("the server takes no new conversation in time") from None
+        finally:
+            self._reopened = None
+        if self._link is not link:
+            raise LinkLost(_LOST)
         if self._initialized is not None:
             await link.send(self._initialized)
 
     async def _read_all(self, link: Link) -> None:
+        began = monotonic()
         while (frame := await link.receive()) is not None:
-            token = _answered(frame)
-            if self._reopens(token):
+            tokens = _answered(frame)
+            if self._reopens(tokens):
                 continue
+            self._waiting.difference_update(tokens)
             await self._inbox.put(frame)
-            self._done(token)
+            self._done(tokens)
+        lost = sorted(self._waiting)
         if self._link is link:
             self._link = None
-        if self._reopened is not None and not self._reopened.done():
-            self._reopened.set_exception(LinkLost(_LOST))
-        await link.close()
-        await self._lose(sorted(self._waiting), _LOST)
-        if self._opening is not None and not self._closed:
-            self._begin(self._come_back())  # the server may have something to say
-
-    def _reopens(self, token: str | None) -> bool:
-        """True for the answer to an opening of ours, which the client has had already."""
-        waits = self._reopened is not None and not self._reopened.done()
-        if not waits or self._opening is None or token != self._opening[1]:
-            return False
         if self._reopened is not None:
-            self._reopened.set_result(None)
+            self._reopened.set()
+        await link.close()
+        await self._lose(lost, _LOST)
+        if monotonic() - began > STEADY_SECONDS:
+            self._pauses = backoff()
+        if self._opening is not None and not self._closed:
+            self._begin(self._come_back(next(self._pauses)))
+
+    def _reopens(self, tokens: list[str]) -> bool:
+        """True for the answer to an opening of ours, which the client has had already."""
+        if self._reopened is None or self._opening is None or self._opening[1] not in tokens:
+            return False
+        self._reopened.set()
         return True
 
-    async def _come_back(self) -> None:
+    async def _come_back(self, pause_seconds: float) -> None:
+        """Open the conversation again: the server may have something to say."""
+        await asyncio.sleep(pause_seconds)
         with suppress(LinkLost):
             await self._ready()
 
 
-def _answered(frame: bytes) -> str | None:
-    """The id of what a frame answers; None where it answers nothing."""
-    with suppress(Refusal):
+def _answered(frame: bytes) -> list[str]:
+    """The ids of what a frame answers."""
+    try:
         value = parse_json(frame)
-        if isinstance(value, dict) and "method" not in value:
-            return id_token_of(value.get("id"))
-    return None
+    except Refusal as refusal:
+        return [] if refusal.id_token is None else [refusal.id_token]
+    members = value if isinstance(value, list) else [value]
+    answers = [one for one in members if isinstance(one, dict) and "method" not in one]
+    return [token for one in answers if (token := id_token_of(one.get("id"))) is not None]

@@ -26,7 +26,6 @@ from pipeguard.errors import PipeGuardError, Refusal
 from pipeguard.transports.carry import judged
 from pipeguard.transports.conversations import Conversations, is_session_id
 from pipeguard.transports.entrance import Refused
-from pipeguard.transports.metadata import pointing_here
 from pipeguard.transports.remote import (
     BOTH,
     EVENTS,
@@ -57,28 +56,34 @@ class _Asked:
     Attributes:
         request: as it came over HTTP.
         session: judges what is said in it.
-        kind: of the message that went up; None for a stream of what is said unasked.
+        whole: the conversation that it belongs to.
+        waits: True where something that went up is to be answered here.
         reply: what is told of the members of a batch that did not go up.
-        may_last: True where the answer may still come on another stream.
+        lasting: True where the answer may still come on another stream.
+        is_batch: True where it held more than one message.
         lasts: True once the client was given a cursor, by which it can take up the stream.
     """
 
-    __slots__ = ("kind", "lasts", "may_last", "reply", "request", "session")
+    __slots__ = (
+        *("is_batch", "lasting", "lasts", "reply", "request", "session", "waits", "whole"),
+    )
 
     def __init__(
         self,
         request: web.BaseRequest,
         session: Session,
-        kind: Kind | None,
-        reply: bytes | None,
+        whole: Session,
+        verdict: Verdict | None,
         *,
-        may_last: bool,
+        lasting: bool,
     ) -> None:
         self.request = request
         self.session = session
-        self.kind = kind
-        self.reply = reply
-        self.may_last = may_last
+        self.whole = whole
+        self.waits = verdict is not None and bool(session.waiting())
+        self.reply = verdict.reply if verdict is not None else None
+        self.lasting = lasting
+        self.is_batch = verdict is not None and verdict.method == "batch"
         self.lasts = False
 
 
@@ -115,37 +120,55 @@ class Relay:
         session_id = None if stateless else request.headers.get(SESSION_ID)
         session = self._conversations.of(session_id, request.headers.get(mirrors.VERSION))
         exchange = session.fork()
-        verdict = await judged(exchange, TO_SERVER, body)
-        self._record(verdict)
-        if verdict.forward is None:
-            return refused(verdict)
-        asked = _Asked(request, exchange, verdict.kind, verdict.reply, may_last=not stateless)
         try:
-            async with self._conversations.patience(verdict.method):
-                return await self._answered(asked, session_id, session, verdict)
+            verdict = await judged(exchange, TO_SERVER, body)
+            self._record(verdict)
+            if verdict.forward is None:
+                return refused(verdict)
+            asked = _Asked(request, exchange, session, verdict, lasting=not stateless)
+            return await self._sent(asked, session_id, verdict)
+        finally:
+            exchange.leave()
+
+    async def _sent(
+        self, asked: _Asked, session_id: str | None, verdict: Verdict
+    ) -> web.StreamResponse:
+        headers = upwards(asked.request.headers.items(), self._remote)
+        headers.setdefault("Accept", BOTH)
+        headers["Content-Type"] = JSON
+        try:
+            async with (
+                self._conversations.patience(verdict.method),
+                await self._door.send("POST", headers, verdict.forward) as answer,
+            ):
+                if not self._keep(asked.whole, session_id, verdict.method, answer):
+                    return self._gone(asked, "the server gave a session id that is none")
+                if kind_of(answer) == EVENTS and answer.ok:
+                    return await self._streamed(asked, answer)
+                return await self._answered(asked, answer)
         except PipeGuardError as error:
             return self._gone(asked, str(error))
         except TimeoutError:
             return self._gone(asked, _LOST)  # what is overdue is told to be
         except (aiohttp.ClientError, OSError) as error:
             return self._gone(asked, unreached(error))
-        finally:
-            if not asked.lasts:  # then its client is gone, for good
-                self._lost(exchange, _LEFT)
-            exchange.leave()
+        except asyncio.CancelledError:
+            if not asked.lasts:  # its client is gone, for good
+                self._lost(asked.session, _LEFT)
+            raise
 
     async def get(self, request: web.BaseRequest) -> web.StreamResponse:
         """The stream of what the server says unasked, or a stream that is taken up again."""
         session_id = request.headers.get(SESSION_ID)
         session = self._conversations.of(session_id, request.headers.get(mirrors.VERSION))
         headers = upwards(request.headers.items(), self._remote)
-        asked = _Asked(request, session, None, None, may_last=True)
+        asked = _Asked(request, session, session, None, lasting=True)
         try:
             async with await self._door.send("GET", headers, None) as answer:
                 if answer.status == web.HTTPOk.status_code and kind_of(answer) == EVENTS:
                     self._keep(session, session_id, None, answer)
                     return await self._streamed(asked, answer)
-                return web.Response(status=answer.status, headers=downwards(answer))
+                return self._told(answer)
         except PipeGuardError as error:
             return web.Response(status=502, text=f"PipeGuard: {error}\n")
         except (aiohttp.ClientError, OSError) as error:
@@ -158,7 +181,7 @@ class Relay:
             async with await self._door.send("DELETE", headers, None) as answer:
                 if answer.status < _BAD:
                     self._conversations.forget(request.headers.get(SESSION_ID))
-                return web.Response(status=answer.status, headers=downwards(answer))
+                return self._told(answer)
         except (PipeGuardError, aiohttp.ClientError, OSError) as error:
             self._conversations.forget(request.headers.get(SESSION_ID))
             return web.Response(status=502, text=f"PipeGuard: {unreached(error)}\n")
@@ -188,7 +211,7 @@ class Relay:
 
     # --- up -----------------------------------------------------------------------------
 
-    def _say(self, session: Session, request: web.BaseRequest, frame: bytes) -> None:
+    def _say(self, request: web.BaseRequest, frame: bytes) -> None:
         """Tell the server something of our own, as the answer to a request that was stopped."""
 
         async def tell() -> None:
@@ -210,41 +233,38 @@ class Relay:
 
     # --- down ---------------------------------------------------------------------------
 
-    async def _answered(
-        self, asked: _Asked, session_id: str | None, session: Session, verdict: Verdict
-    ) -> web.StreamResponse:
-        headers = upwards(asked.request.headers.items(), self._remote)
-        headers.setdefault("Accept", BOTH)
-        headers["Content-Type"] = JSON
-        async with await self._door.send("POST", headers, verdict.forward) as answer:
-            if not self._keep(session, session_id, verdict.method, answer):
-                return self._gone(asked, "the server gave a session id that is none")
-            if kind_of(answer) == EVENTS:
-                return await self._streamed(asked, answer)
-            return await self._whole(asked, answer)
-
-    async def _whole(self, asked: _Asked, answer: aiohttp.ClientResponse) -> web.StreamResponse:
-        headers = downwards(answer)
-        if asked.kind in _UNANSWERED:
-            return web.Response(status=answer.status, headers=headers)
-        body, fault = await self._body(answer)
-        if body is None:
-            return self._gone(asked, fault)
+    def _told(self, answer: aiohttp.ClientResponse) -> web.Response:
+        """What a server answered, without its body."""
         if answer.status in LOGIN and not self._remote.passes_credentials:
-            return self._gone(asked, f"the server takes no such login (HTTP {answer.status})")
-        if answer.status in LOGIN:
-            pointing_here(headers, asked.request, asked.request.path)
-        if answer.status in LOGIN or (not body and answer.status >= _BAD):
-            self._lost(asked.session, f"the server answered with HTTP {answer.status}")
-            return web.Response(status=answer.status, headers=headers)
-        told = await self._judged(asked, body, answer.status) if kind_of(answer) == JSON else None
-        if told is None:  # no JSON-RPC: nothing, a page of HTML, the error of another hop
-            return self._gone(asked, f"the server answered with HTTP {answer.status}, not with MCP")
-        return web.Response(status=answer.status, headers=headers, body=told, content_type=JSON)
+            # The client has no part in that login, and could not finish one.
+            return web.Response(status=502, text=f"PipeGuard: {_no_login(answer)}\n")
+        return web.Response(status=answer.status, headers=downwards(answer))
 
-    async def _body(self, answer: aiohttp.ClientResponse) -> tuple[bytes | None, str]:
+    async def _answered(self, asked: _Asked, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+        if not asked.waits and asked.reply is None:
+            return self._told(answer)
+        if not asked.waits:
+            return web.Response(body=asked.reply, content_type=JSON)
+        status, headers = answer.status, downwards(answer)
+        if status in LOGIN:
+            lost = self._gone(asked, _no_login(answer))
+            return self._told(answer) if self._remote.passes_credentials else lost
+        told, fault = None, f"the server answered with HTTP {status}, not with MCP"
+        if kind_of(answer) == JSON:
+            body, fault = await self._body(answer, fault)
+            told = None if body is None else await self._judged(asked, body, status)
+        if told is not None:
+            return web.Response(status=status, headers=headers, body=told, content_type=JSON)
+        gone = self._gone(asked, fault)
+        if status >= _BAD:
+            gone.set_status(status)  # 404 asks for a new session, 405 for an older transport
+            gone.headers.extend(headers)
+        return gone
+
+    async def _body(self, answer: aiohttp.ClientResponse, fault: str) -> tuple[bytes | None, str]:
+        """A body; None where it did not come, and what is wrong with it."""
         try:
-            return await whole(answer, self._remote.limit_bytes), ""
+            return await whole(answer, self._remote.limit_bytes), fault
         except TooLarge:
             return None, "the answer is larger than the limit"
         except (aiohttp.ClientError, OSError):
@@ -252,16 +272,23 @@ class Relay:
 
     async def _judged(self, asked: _Asked, body: bytes, status: int) -> bytes | None:
         """An answer in one piece; None where it is none that could be passed on."""
-        # Only an error may lack the id of what it answers.
         frame = body if status < _BAD else answers.addressed(body, asked.session.waiting())
         if frame is None:
             return None
         verdict = await judged(asked.session, TO_CLIENT, frame)
+        if verdict.forward is None and verdict.kind is Kind.ERROR:  # it may lack its id
+            frame = answers.addressed(body, asked.session.waiting()) or frame
+            verdict = await judged(asked.session, TO_CLIENT, frame)
         self._record(verdict)
         if verdict.forward is None:
             return None
-        self._lost(asked.session, "the server did not answer")  # of a batch
-        return _joined(asked.reply, body if verdict.forward is frame else verdict.forward)
+        left = self._lost(asked.session, "the server did not answer")
+        if not left and asked.reply is None:
+            # An error of HTTP is found by its status, and may stay without the id.
+            return body if verdict.forward is frame and status >= _BAD else verdict.forward
+        if not asked.is_batch:  # what came answers nothing, and nothing else can come here
+            return left[0]
+        return _array(asked.reply, verdict.forward, *left)
 
     async def _streamed(self, asked: _Asked, answer: aiohttp.ClientResponse) -> web.StreamResponse:
         """Events, each judged as it comes and sent on at once."""
@@ -275,12 +302,12 @@ class Relay:
         if asked.reply is not None:
             await response.write(written(Event(asked.reply)))
         told = _Told(response, self._begin)
-        unasked = asked.kind is None
-        with self._conversations.listening(asked.session, told) if unasked else nullcontext():
+        unasked = asked.session is asked.whole
+        with self._conversations.listening(asked.whole, told) if unasked else nullcontext():
             try:
                 async for piece in answer.content.iter_any():
                     events = stream.feed(piece)
-                    cursors = asked.may_last and any(event.id for event in events)
+                    cursors = asked.lasting and any(event.id for event in events)
                     asked.lasts = asked.lasts or cursors
                     said = b"".join([await self._event(asked, event) for event in events])
                     if said:
@@ -289,7 +316,7 @@ class Relay:
                         break
             except (aiohttp.ClientError, OSError):
                 pass  # lost; what waits is told below
-            if not unasked and not asked.lasts:
+            if asked.waits and not asked.lasts:
                 left = self._lost(asked.session, _LOST)
         if left:
             await response.write(b"".join([written(Event(frame)) for frame in left]))
@@ -299,17 +326,16 @@ class Relay:
     async def _event(self, asked: _Asked, event: Event) -> bytes:
         if not event.data or event.comment is not None:
             return written(event)
-        if event.name != "message":
-            return b""
-        verdict = await judged(asked.session, TO_CLIENT, event.data)
-        self._record(verdict)
-        if verdict.reply is not None:
-            self._say(asked.session, asked.request, verdict.reply)
-        if verdict.forward is not None:
-            return written(event._replace(data=verdict.forward))
+        if event.name == "message":
+            verdict = await judged(asked.session, TO_CLIENT, event.data)
+            self._record(verdict)
+            if verdict.reply is not None:
+                self._say(asked.request, verdict.reply)
+            if verdict.forward is not None:
+                return written(event._replace(data=verdict.forward))
         if event.id is None and event.retry_ms is None:
             return b""
-        return written(event._replace(data=b""))  # its place in the stream stays
+        return written(Event(b"", id=event.id, retry_ms=event.retry_ms))  # its place stays
 
     def _gone(self, asked: _Asked, why: str) -> web.Response:
         """In place of the answer; 200, since other codes have a meaning of their own for clients.
@@ -317,9 +343,9 @@ class Relay:
         400 can start a fallback to an older transport, 401 a login, 404 a new session.
         """
         frames = self._lost(asked.session, why)
-        if not frames:
+        if not frames and asked.reply is None:
             return web.Response(status=502)
-        body = frames[0] if len(frames) == 1 else b"[" + b",".join(frames) + b"]"
+        body = frames[0] if not asked.is_batch else _array(asked.reply, *frames)
         return web.Response(body=body, content_type=JSON)
 
     def _lost(self, session: Session, why: str) -> list[bytes]:
@@ -348,13 +374,12 @@ class _Told:
         """Send these, without waiting."""
 
         async def write() -> None:
-            with suppress(ConnectionError):
+            with suppress(ConnectionError, RuntimeError):  # it has just ended
                 await self._response.write(b"".join([written(Event(f)) for f in frames]))
 
         self._begin(write())
 
 
-_UNANSWERED = (Kind.NOTIFICATION, Kind.RESULT, Kind.ERROR)
 _BAD = web.HTTPBadRequest.status_code
 
 
@@ -364,7 +389,7 @@ def refused(verdict: Verdict) -> web.Response:
         # What was read, and stopped, is answered as the server would answer it.
         status = 200 if verdict.kind is not None or verdict.method is not None else 400
         return web.Response(status=status, body=verdict.reply, content_type=JSON)
-    if verdict.kind is not None:
+    if verdict.kind is not None or verdict.method is not None:
         return web.Response(status=202)
     why = verdict.findings[0].note if verdict.findings else "it is not a message"
     body = answers.error(None, codes.PARSE_ERROR, f"PipeGuard: {why}")
@@ -399,8 +424,12 @@ def is_stateless(request: web.BaseRequest, body: bytes) -> bool:
     return version >= mirrors.STATELESS or _VERSION_BYTES in body
 
 
-def _joined(reply: bytes | None, told: bytes) -> bytes:
-    """Of a batch, what was answered here and what the server answered."""
-    if reply is None:
-        return told
-    return reply.rstrip()[:-1] + b"," + told.strip().removeprefix(b"[").removesuffix(b"]") + b"]"
+def _no_login(answer: aiohttp.ClientResponse) -> str:
+    return f"the server takes no such login (HTTP {answer.status})"
+
+
+def _array(*frames: bytes | None) -> bytes:
+    """One batch of messages and batches."""
+    stripped = [frame.strip() for frame in frames if frame is not None]
+    members = [one[1:-1] if one.startswith(b"[") else one for one in stripped]
+    return b"[" + b",".join(members) + b"]"

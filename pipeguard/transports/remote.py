@@ -6,6 +6,7 @@ follows a redirect to another origin: what is sent is meant for the server that 
 
 from __future__ import annotations
 
+import os
 import random
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +19,7 @@ from yarl import URL
 
 from pipeguard.core.framing import DEFAULT_LIMIT_BYTES
 from pipeguard.errors import PipeGuardError
+from pipeguard.transports.conversations import is_session_id
 
 CONNECT_SECONDS = 10.0
 FIRST_PAUSE_SECONDS = 0.2
@@ -26,6 +28,7 @@ SESSION_ID = "Mcp-Session-Id"
 LAST_EVENT_ID = "Last-Event-ID"
 JSON, EVENTS = "application/json", "text/event-stream"
 BOTH = f"{JSON}, {EVENTS}"
+SUBPROTOCOL = "mcp"  # of WebSocket
 REDIRECTS = frozenset({307, 308})  # those that keep method and body
 LOGIN = frozenset({401, 403})
 _ATTEMPTS = 3  # a redirection, a renewed login, and the request itself
@@ -137,8 +140,11 @@ class Door:
         """Where a request is to go instead, on the same origin; None for nowhere."""
         if answer.status not in REDIRECTS:
             return None
-        target = self._url.join(URL(answer.headers.get("Location", "")))
-        return target if target.origin() == self._remote.url.origin() else None
+        try:
+            target = self._url.join(URL(answer.headers.get("Location", "")))
+            return target if target.origin() == self._remote.url.origin() else None
+        except ValueError:  # no address, or one of another kind
+            return None
 
     async def _renewed(self, answer: aiohttp.ClientResponse) -> bool:
         """True where a login of ours was refused and is a better one now."""
@@ -171,6 +177,7 @@ def connect(remote: Remote, most: int = 0) -> aiohttp.ClientSession:
         proxy=proxy,
         proxy_auth=credentials,
         skip_auto_headers=("User-Agent",),
+        trace_configs=[_strict_upgrades()] if remote.url.scheme in ("ws", "wss") else None,
     )
 
 
@@ -195,9 +202,29 @@ def unreached(error: Exception) -> str:
         why = ": its name is not known"
     elif isinstance(error, aiohttp.ClientSSLError):
         why = ": its certificate is not trusted; see --ca"
-    elif isinstance(error, aiohttp.ClientConnectorError) and error.strerror:
-        why = f": {error.strerror.lower()}"
+    elif isinstance(error, aiohttp.ClientConnectorError) and error.errno:
+        why = f": {os.strerror(error.errno).lower()}"
     return f"the server cannot be reached{why}"
+
+
+def _strict_upgrades() -> aiohttp.TraceConfig:
+    """What the library would do for a WebSocket: follow anywhere, and speak any protocol."""
+
+    async def redirected(*_: object) -> None:
+        raise aiohttp.ClientError("redirected")
+
+    async def answered(
+        _session: object, _context: object, told: aiohttp.TraceRequestEndParams
+    ) -> None:
+        chosen = told.response.headers.getall("Sec-WebSocket-Protocol", [SUBPROTOCOL])
+        if chosen != [SUBPROTOCOL]:
+            told.response.close()
+            raise aiohttp.ClientError("another protocol")
+
+    config = aiohttp.TraceConfig()
+    config.on_request_redirect.append(redirected)
+    config.on_request_end.append(answered)
+    return config
 
 
 def backoff() -> Iterator[float]:
@@ -229,7 +256,8 @@ async def whole(answer: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
 def upwards(headers: Iterable[tuple[str, str]], remote: Remote) -> CIMultiDict[str]:
     """Of a client's headers, those that go on to the server."""
     given = CIMultiDict(headers)
-    dropped = {name.strip().lower() for name in given.get("Connection", "").split(",")}
+    told = ",".join(given.getall("Connection", ()))
+    dropped = {name.strip().lower() for name in told.split(",")}
     passed: CIMultiDict[str] = CIMultiDict()
     for name, value in given.items():
         low = name.lower()
@@ -246,8 +274,14 @@ def downwards(answer: aiohttp.ClientResponse) -> CIMultiDict[str]:
     passed: CIMultiDict[str] = CIMultiDict()
     for name in _DOWN:
         for value in answer.headers.getall(name, ()):
-            passed.add(name, value)
+            if is_text(value) and (name != SESSION_ID or is_session_id(value)):
+                passed.add(name, value)
     return passed
+
+
+def is_text(value: str) -> bool:
+    """True for a header's value that can be sent on: it came as UTF-8."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def kind_of(answer: aiohttp.ClientResponse) -> str:

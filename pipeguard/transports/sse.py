@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 
 import aiohttp
 from yarl import URL
@@ -18,7 +19,7 @@ from pipeguard.transports.linked import LinkLost
 from pipeguard.transports.remote import EVENTS, JSON, Remote, kind_of, unreached
 
 ENDPOINT_SECONDS = 10.0
-_BAD = 400
+_TAKEN, _ELSEWHERE = 200, 300  # the classes of statuses (RFC 9110, section 15)
 
 
 class EventLink:
@@ -37,7 +38,7 @@ class EventLink:
         cls,
         remote: Remote,
         http: aiohttp.ClientSession,
-        patience_seconds: float = ENDPOINT_SECONDS,
+        patience_seconds: float | None = None,
     ) -> EventLink:
         """Connect, and wait for the address.
 
@@ -46,30 +47,32 @@ class EventLink:
         """
         link = cls(remote, http)
         try:
-            async with asyncio.timeout(patience_seconds):
-                headers = await remote.sent_with({"Accept": EVENTS})
-                answer = await http.get(remote.url, headers=headers, allow_redirects=False)
-                link._answer = answer
-                if kind_of(answer) != EVENTS or not answer.ok:
-                    answer.close()
-                    raise LinkLost(f"the server answered with HTTP {answer.status}, not with MCP")
-                while link._target is None:
-                    if not await link._more():
-                        raise LinkLost("the server named no address for messages")
+            async with asyncio.timeout(patience_seconds or ENDPOINT_SECONDS):
+                await link._begin()
+        except LinkLost:
+            await link.close()
+            raise
         except (aiohttp.ClientError, OSError, TimeoutError, PipeGuardError) as error:
             await link.close()
             raise LinkLost(_why(error)) from None
         return link
 
+    async def _begin(self) -> None:
+        headers = await self._remote.sent_with({"Accept": EVENTS})
+        answer = await self._http.get(self._remote.url, headers=headers, allow_redirects=False)
+        self._answer = answer
+        if kind_of(answer) != EVENTS or not answer.ok:
+            raise LinkLost(f"the server answered with HTTP {answer.status}, not with MCP")
+        while self._target is None:
+            if not await self._more():
+                raise LinkLost("the server named no address for messages")
+
     async def receive(self) -> bytes | None:
         """The next frame; None at the end."""
-        try:
-            while not self._frames:
-                if not await self._more():
-                    return None
-        except (aiohttp.ClientError, OSError, LinkLost):
-            return None
-        return self._frames.popleft()
+        with suppress(aiohttp.ClientError, OSError, LinkLost):  # then it ends here
+            while not self._frames and await self._more():
+                pass
+        return self._frames.popleft() if self._frames else None
 
     async def send(self, frame: bytes) -> None:
         """POST a frame.
@@ -84,7 +87,7 @@ class EventLink:
             async with self._http.post(
                 self._target, data=frame, headers=headers, allow_redirects=False
             ) as answer:
-                if answer.status >= _BAD:
+                if not _TAKEN <= answer.status < _ELSEWHERE:
                     raise LinkLost(f"the server answered with HTTP {answer.status}")
         except (aiohttp.ClientError, OSError, PipeGuardError) as error:
             raise LinkLost(_why(error)) from None

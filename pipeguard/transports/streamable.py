@@ -21,6 +21,7 @@ from pipeguard.core.framing import Lost
 from pipeguard.core.message import JsonObject, JsonValue, asked_in, id_token_of, parse_json
 from pipeguard.errors import PipeGuardError, Refusal
 from pipeguard.transports.channel import ChannelClosed, DialledChannel
+from pipeguard.transports.conversations import is_session_id
 from pipeguard.transports.remote import (
     BOTH,
     EVENTS,
@@ -32,6 +33,7 @@ from pipeguard.transports.remote import (
     Remote,
     TooLarge,
     backoff,
+    is_text,
     kind_of,
     unreached,
     whole,
@@ -42,11 +44,13 @@ CONNECT_ATTEMPTS = 5
 STEADY_SECONDS = 1.0  # a stream that lasted longer had begun well
 RESUME_SECONDS = 120.0  # for which a broken stream is tried again
 GOODBYE_SECONDS = 2.0
+REOPEN_SECONDS = 30.0  # for a server to answer an opening of ours
+_PLAIN = {"Content-Type": JSON, "Accept": BOTH}
 _INITIALIZED = "notifications/initialized"
 _GONE = 404
 _OLDER = frozenset({400, 404, 405})
 _BAD = 400
-_NO_STREAM = frozenset({400, 404, 405, 501})
+_PASSING = frozenset({429, 500, 502, 503, 504})  # it may offer a stream a little later
 
 
 class StreamableChannel:
@@ -162,7 +166,7 @@ class StreamableChannel:
     ) -> None:
         """Send what needs no answer, after what came before it."""
         await _after(before)
-        with suppress(PipeGuardError, aiohttp.ClientError, OSError):
+        with suppress(PipeGuardError, TooLarge, aiohttp.ClientError, OSError):
             async with await self._posted(frame, value) as answer:
                 done = answer.status < _BAD
             if done and isinstance(value, dict) and value.get("method") == _INITIALIZED:
@@ -201,12 +205,14 @@ class StreamableChannel:
             why = unreached(error)
         except (aiohttp.ClientError, OSError):
             pass  # what waits is told below
+        except asyncio.CancelledError:
+            left.clear()  # the client gave it up, or is gone
+            raise
         finally:
             for token in ids:
                 self._asked.pop(token, None)
-            if not self._closed:
-                for token in left:
-                    await self._inbox.put(Lost.of(token, why))
+            for token in sorted(left):
+                await self._inbox.put(Lost.of(token, why))
 
     async def _is_older(self, frame: bytes, value: JsonValue) -> bool:
         """True where the server speaks the older transport, which then takes over."""
@@ -229,6 +235,7 @@ class StreamableChannel:
         """A POST, once it is answered; again only where it was certainly not taken."""
         pauses = backoff()
         attempts = 0
+        reopened = False
         while True:
             try:
                 answer = await self._door.send("POST", self._headers(value), frame)
@@ -239,13 +246,14 @@ class StreamableChannel:
                 await asyncio.sleep(next(pauses))
                 continue
             sent_in = answer.request_info.headers.get(SESSION_ID)
-            if answer.status != _GONE or sent_in is None or self._opening is None:
+            if answer.status != _GONE or sent_in is None or self._opening is None or reopened:
                 return answer
             answer.release()
             await self._reopen(sent_in)
+            reopened = True
 
     def _headers(self, value: JsonValue) -> dict[str, str]:
-        headers = {"Content-Type": JSON, "Accept": BOTH}
+        headers = dict(_PLAIN)
         if isinstance(value, dict) and mirrors.revision_of(value) is not None:
             params = value.get("params")
             name = params.get("name") if isinstance(params, dict) else None
@@ -264,7 +272,7 @@ class StreamableChannel:
     ) -> None:
         if isinstance(value, dict) and value.get("method") == "initialize" and answer.ok:
             self._opening = frame, token
-            self._session_id = answer.headers.get(SESSION_ID)
+            self._session_id = _session_of(answer)
 
     async def _reopen(self, lost: str | None) -> None:
         """The server has forgotten the session: open another one, as the client did.
@@ -275,17 +283,26 @@ class StreamableChannel:
             if self._opening is None or self._session_id != lost:
                 return  # somebody else did
             frame, token = self._opening
-            self._session_id = self._version = None
             opening = parse_json(frame)
-            async with await self._door.send("POST", self._headers(opening), frame) as answer:
-                if not answer.ok:
-                    raise PipeGuardError(f"the server takes no new session (HTTP {answer.status})")
-                self._session_id = answer.headers.get(SESSION_ID)
-                left = {token}
-                async for said in self._said(answer):
-                    self._learn(parse_json(said), left, opening)
-                    if not left:
-                        break
+            try:
+                async with (
+                    asyncio.timeout(REOPEN_SECONDS),
+                    await self._door.send("POST", _PLAIN, frame) as answer,
+                ):
+                    if not answer.ok:
+                        why = f"the server takes no new session (HTTP {answer.status})"
+                        raise PipeGuardError(why)
+                    left = {token}
+                    async for said in self._said(answer):
+                        with suppress(Refusal):
+                            self._learn(parse_json(said), left, opening)
+                        if not left:
+                            break
+                    if left:
+                        raise PipeGuardError("the server takes no new session")
+                    self._session_id = _session_of(answer)
+            except TimeoutError:
+                raise PipeGuardError("the server takes no new session in time") from None
             if self._initialized is not None:
                 told = parse_json(self._initialized)
                 async with await self._door.send("POST", self._headers(told), self._initialized):
@@ -305,13 +322,14 @@ class StreamableChannel:
                 headers[LAST_EVENT_ID] = cursor
             try:
                 async with await self._door.send("GET", headers, None) as answer:
-                    if answer.status in _NO_STREAM or kind_of(answer) != EVENTS:
+                    if kind_of(answer) == EVENTS and answer.ok:
+                        began = monotonic()
+                        cursor, retry = await self._read_stream(answer, set(), None, cursor)
+                        if monotonic() - began > STEADY_SECONDS:
+                            pauses = backoff()
+                    elif answer.status not in _PASSING:
                         return
-                    began = monotonic()
-                    cursor, retry = await self._read_stream(answer, set(), None)
-                    if monotonic() - began > STEADY_SECONDS:
-                        pauses = backoff()
-            except (PipeGuardError, aiohttp.ClientError, OSError):
+            except (PipeGuardError, TooLarge, aiohttp.ClientError, OSError):
                 pass  # it comes back, or `write` says that it does not
             await asyncio.sleep(max(retry, next(pauses)))
 
@@ -327,6 +345,8 @@ class StreamableChannel:
             for event in stream.feed(piece):
                 if event.data and event.name == "message":
                     yield event.data
+            if stream.overrun:
+                raise TooLarge
 
     async def _take_whole(
         self, answer: aiohttp.ClientResponse, left: set[str], asked: JsonValue
@@ -342,7 +362,7 @@ class StreamableChannel:
         self, answer: aiohttp.ClientResponse, left: set[str], asked: JsonValue
     ) -> None:
         """Read a stream, and take it up again where it broke, until nothing waits."""
-        cursor, retry = await self._read_stream(answer, left, asked)
+        cursor, retry = await self._read_stream(answer, left, asked, None)
         deadline = monotonic() + RESUME_SECONDS
         pauses = backoff()
         while left and cursor is not None and self._version is not None:
@@ -350,30 +370,38 @@ class StreamableChannel:
             headers = self._headers(None) | {"Accept": EVENTS, LAST_EVENT_ID: cursor}
             try:
                 async with await self._door.send("GET", headers, None) as again:
-                    if kind_of(again) != EVENTS:
+                    if kind_of(again) == EVENTS and again.ok:
+                        cursor, retry = await self._read_stream(again, left, asked, cursor)
+                        deadline = monotonic() + RESUME_SECONDS
+                    elif again.status not in _PASSING:
                         return
-                    before = cursor
-                    cursor, retry = await self._read_stream(again, left, asked)
-                    cursor = cursor or before
             except (aiohttp.ClientError, OSError):
-                if monotonic() > deadline:
-                    return
+                pass  # it is tried again
+            if monotonic() > deadline:
+                return
 
     async def _read_stream(
-        self, answer: aiohttp.ClientResponse, left: set[str], asked: JsonValue
+        self,
+        answer: aiohttp.ClientResponse,
+        left: set[str],
+        asked: JsonValue,
+        cursor: str | None,
     ) -> tuple[str | None, float]:
         """Read to the end of a stream, or until all that was asked is answered.
 
         Returns:
             The last cursor, and after how many seconds to come back.
+
+        Raises:
+            TooLarge: an event exceeded the limit, and would again.
         """
         stream = EventStream(self._limit)
-        cursor: str | None = None
         retry_seconds = 0.0
         with suppress(aiohttp.ClientError, OSError):  # then it ends here
             async for piece in answer.content.iter_any():
                 for event in stream.feed(piece):
-                    cursor = event.id or cursor
+                    if event.id is not None and is_text(event.id):
+                        cursor = event.id or None  # an empty one takes it back
                     if event.retry_ms is not None:
                         retry_seconds = min(event.retry_ms / 1000, MOST_PAUSE_SECONDS)
                     if not event.data or event.name != "message":
@@ -385,7 +413,7 @@ class StreamableChannel:
                     if waited and not left:
                         return cursor, retry_seconds
                 if stream.overrun:
-                    break
+                    raise TooLarge
         return cursor, retry_seconds
 
     def _learn(self, value: JsonValue, left: set[str], asked: JsonValue) -> None:
@@ -404,13 +432,19 @@ class StreamableChannel:
     def _learn_result(self, asked: JsonObject, result: JsonObject) -> None:
         if asked.get("method") == "initialize":
             version = result.get("protocolVersion")
-            self._version = version if type(version) is str and version.isprintable() else None
+            self._version = version if type(version) is str and is_session_id(version) else None
         tools = result.get("tools")
         if asked.get("method") == "tools/list" and isinstance(tools, list):
             for tool in tools:
                 name = tool.get("name") if isinstance(tool, dict) else None
                 if type(name) is str:
                     self._mirrored[name] = mirrors.mirrored_by(tool)
+
+
+def _session_of(answer: aiohttp.ClientResponse) -> str | None:
+    """The session that an opening began; None where none did, or under no such id."""
+    session_id = answer.headers.get(SESSION_ID)
+    return session_id if session_id is not None and is_session_id(session_id) else None
 
 
 async def _after(task: asyncio.Task[None] | None) -> None:

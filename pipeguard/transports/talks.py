@@ -21,8 +21,8 @@ from pipeguard.transports.carry import carry
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.conversations import Conversations
 from pipeguard.transports.entrance import Refused
-from pipeguard.transports.remote import EVENTS
-from pipeguard.transports.websocket import PING_SECONDS, SUBPROTOCOL, SocketChannel
+from pipeguard.transports.remote import EVENTS, SUBPROTOCOL
+from pipeguard.transports.websocket import PING_SECONDS, SocketChannel
 
 INBOX_FRAMES = 256
 SESSION_BYTES = 24
@@ -43,6 +43,7 @@ class Talks:
         record: takes each verdict.
         path: where messages of HTTP+SSE are POSTed.
         limit_bytes: of one message.
+        most: conversations at once.
     """
 
     def __init__(
@@ -52,16 +53,20 @@ class Talks:
         record: Record,
         path: str,
         limit_bytes: int,
+        most: int,
     ) -> None:
         self._conversations = conversations
         self._dial = dial
         self._record = record
         self._path = path
         self._limit = limit_bytes
+        self._most = most
+        self._count = 0
         self._streams: dict[str, EventsChannel] = {}
 
     async def events(self, request: web.BaseRequest) -> web.StreamResponse:
         """The stream of HTTP+SSE; it begins with the address for messages."""
+        self._check_room()
         headers = {"Content-Type": EVENTS, "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         response = web.StreamResponse(headers=headers)
         channel = EventsChannel(response)
@@ -88,25 +93,35 @@ class Talks:
 
     async def socket(self, request: web.BaseRequest) -> web.StreamResponse:
         """A WebSocket."""
+        self._check_room()
+        offered = ",".join(request.headers.getall("Sec-WebSocket-Protocol", (SUBPROTOCOL,)))
+        if SUBPROTOCOL not in [name.strip() for name in offered.split(",")]:
+            raise Refused(400, f"no such protocol; offer {SUBPROTOCOL}, or none")
         socket = web.WebSocketResponse(
             protocols=(SUBPROTOCOL,),
             heartbeat=PING_SECONDS,
             compress=False,
-            max_msg_size=self._limit,
+            max_msg_size=self._limit + 1,  # which is the first that is too large
         )
         await socket.prepare(request)
         await self._converse(SocketChannel(socket))
         return socket
 
+    def _check_room(self) -> None:
+        if self._count >= self._most:
+            raise Refused(503, "too many sessions are open", {"Retry-After": "5"})
+
     async def _converse(self, client: AsyncChannel) -> None:
+        self._count += 1
         try:
             server = await self._dial()
-        except ChannelClosed:
+            session = self._conversations.new(None)
+            with self._conversations.listening(session, _Teller(client)):
+                await converse(session, client, server, self._record)
+        except ChannelClosed:  # no server could be started
             await client.close()
-            return
-        session = self._conversations.new(None)
-        with self._conversations.listening(session, _Teller(client)):
-            await converse(session, client, server, self._record)
+        finally:
+            self._count -= 1
 
 
 class EventsChannel:
@@ -185,11 +200,12 @@ async def converse(
     finally:
         for task in (up, down, overdue):
             task.cancel()
-        for done in await asyncio.gather(up, down, overdue, return_exceptions=True):
-            if isinstance(done, Exception) and not isinstance(done, ChannelClosed):
-                raise done
+        ends = await asyncio.gather(up, down, overdue, return_exceptions=True)
         await server.close()
         await client.close()
+    for end in ends:
+        if isinstance(end, Exception) and not isinstance(end, ChannelClosed):
+            raise end
 
 
 async def _expire(session: Session, client: AsyncChannel) -> None:

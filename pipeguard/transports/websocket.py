@@ -14,12 +14,10 @@ from aiohttp import web
 from pipeguard.errors import PipeGuardError
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.linked import LinkLost
-from pipeguard.transports.remote import Remote, unreached
+from pipeguard.transports.remote import SUBPROTOCOL, Remote, unreached
 
-SUBPROTOCOL = "mcp"
 PING_SECONDS = 30.0
 UNSUPPORTED = 1003  # RFC 6455, section 7.4.1
-POLICY = 1008
 
 
 class SocketLink:
@@ -33,7 +31,7 @@ class SocketLink:
         """Connect.
 
         Raises:
-            LinkLost: it cannot be reached, or speaks another protocol.
+            LinkLost: it cannot be reached, or speaks another protocol (see remote.connect).
         """
         try:
             headers = await remote.sent_with({})
@@ -41,7 +39,7 @@ class SocketLink:
                 remote.url,
                 protocols=(SUBPROTOCOL,),
                 headers=headers,
-                max_msg_size=remote.limit_bytes,
+                max_msg_size=remote.limit_bytes + 1,  # which is the first that is too large
                 heartbeat=PING_SECONDS,
                 compress=0,
             )
@@ -49,9 +47,6 @@ class SocketLink:
             raise LinkLost(unreached(error)) from None
         except PipeGuardError as error:
             raise LinkLost(str(error)) from None
-        if socket.protocol not in (SUBPROTOCOL, None):
-            await socket.close(code=POLICY)
-            raise LinkLost("the server speaks another protocol than MCP")
         return cls(socket)
 
     async def receive(self) -> bytes | None:

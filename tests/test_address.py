@@ -1,0 +1,375 @@
+"""From options to addresses: what is taken, what is refused, and that no secret is told."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from yarl import URL
+
+from pipeguard.address import (
+    TRANSPORTS,
+    entrance_of,
+    name_of,
+    remote_of,
+    seconds_of,
+    server_context,
+    transport_of,
+    url_of,
+)
+from pipeguard.errors import PolicyError
+from pipeguard.options import WrapOptions
+from pipeguard.transports.entrance import Tokens
+from tests import tools
+from tests.fuzz.budget import tried
+
+SECRET = "made-up-" + "for-this-test"
+ENVIRONMENT = {"TOKEN": f" {SECRET} ", "OTHER": "another", "EMPTY": " ", "ODD": f"{SECRET}\r\nX: y"}
+URL_TEXT = "https://mcp.example.com/mcp"
+LIMIT = 1000
+
+
+def options(*flags: str, **given: str | list[str]) -> WrapOptions:
+    """Options by their names, as `header_env=["A=B"]`; lists are those that may be repeated."""
+    named = {"--" + name.replace("_", "-"): value for name, value in given.items()}
+    values = {name: value for name, value in named.items() if isinstance(value, str)}
+    lists = {name: value for name, value in named.items() if isinstance(value, list)}
+    return WrapOptions([], values, lists, flags)
+
+
+def remote_headers(*flags: str, **given: str | list[str]) -> dict[str, str]:
+    told = options(*flags, upstream=URL_TEXT, **given)
+    return dict(remote_of(told, ENVIRONMENT, LIMIT).headers)
+
+
+def refusal(*flags: str, **given: str | list[str]) -> str:
+    """What is said of options that are wrong; never a secret."""
+    told = options(*flags, **{"upstream": URL_TEXT, **given})
+    read: Callable[..., object] = entrance_of if "listen" in given else remote_of
+    with pytest.raises(PolicyError) as caught:
+        read(told, ENVIRONMENT, LIMIT)
+    said = str(caught.value)
+    assert SECRET not in said
+    assert caught.value.exit_code == 2
+    return said
+
+
+# --- the server's address ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["http://a", "https://a:8443/mcp?x=y", "ws://[::1]:9/ws", "wss://a.example/", "HTTP://A/"],
+)
+def test_an_address_is_taken(text: str) -> None:
+    assert url_of(text) == URL(text)
+
+
+def test_a_fragment_is_for_nobody() -> None:
+    assert str(url_of(f"https://a/mcp#{SECRET}")) == "https://a/mcp"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "a", "a.example/mcp", "//a/mcp", "ftp://a", "file:///etc/passwd", "javascript:x"),
+        *("http://", "http:///mcp", "http://[::1", "http://a:99999/", "http://a:x/", "https:a"),
+        *("http://a b/", "http://a\n/", " http://a/", "unix:/socket"),
+    ],
+)
+def test_what_is_no_address_is_told_so(text: str) -> None:
+    assert refusal(upstream=text).startswith("--upstream: ")
+
+
+@pytest.mark.parametrize(
+    "text", [f"https://u:{SECRET}@a/", f"https://{SECRET}@a/", f"https://:{SECRET}@a/"]
+)
+def test_a_password_in_an_address_is_refused_and_not_repeated(text: str) -> None:
+    assert "--bearer-env or --header-env" in refusal(upstream=text)
+
+
+@tried(100)
+@given(st.text(max_size=30) | st.from_regex(r"(https?|wss?)://[^\s]{0,20}", fullmatch=True))
+def test_no_address_breaks_the_reader(text: str) -> None:
+    try:
+        url = url_of(text)
+    except PolicyError:
+        return
+    assert name_of(url)
+    assert url.host
+
+
+@pytest.mark.parametrize(
+    ("url", "given", "transport"),
+    [
+        ("https://a", None, "auto"),
+        ("https://a", "streamable-http", "streamable-http"),
+        ("http://a", "sse", "sse"),
+        ("wss://a", None, "websocket"),
+        ("ws://a", "websocket", "websocket"),
+    ],
+)
+def test_an_address_tells_the_transport(url: str, given: str | None, transport: str) -> None:
+    told = options() if given is None else options(transport=given)
+    assert transport_of(told, URL(url)) == transport
+
+
+@pytest.mark.parametrize(
+    ("url", "given"), [("https://a", "websocket"), ("ws://a", "sse"), ("https://a", "stdio")]
+)
+def test_a_transport_that_is_not_spoken_there_is_refused(url: str, given: str) -> None:
+    with pytest.raises(PolicyError, match=f"--transport {given}"):
+        transport_of(options(transport=given), URL(url))
+    assert given in TRANSPORTS or given == "stdio"
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://mcp.example.com/mcp", "mcp.example.com"),
+        ("http://localhost:8080/mcp", "localhost-8080"),
+        ("http://localhost:80/", "localhost"),
+        ("https://a.example/team/x/sse", "a.example-team-x"),
+        ("ws://[::1]:9/ws", "--1-9"),
+        (f"https://a.example/mcp?key={SECRET}", "a.example"),
+    ],
+)
+def test_a_server_has_a_name_without_its_query(url: str, name: str) -> None:
+    assert name_of(URL(url)) == name
+
+
+# --- headers ----------------------------------------------------------------------------------
+
+
+def test_headers_come_from_the_line_and_from_variables() -> None:
+    assert remote_headers(
+        header=["X-Team: blue ", "x-empty:"], header_env=["X-Api-Key=TOKEN", "X-Other=OTHER"]
+    ) == {"X-Team": "blue", "x-empty": "", "X-Api-Key": SECRET, "X-Other": "another"}
+
+
+def test_a_bearer_token_is_the_authorization() -> None:
+    assert remote_headers(bearer_env="TOKEN") == {"Authorization": f"Bearer {SECRET}"}
+    assert remote_headers(header_env=["authorization=TOKEN"]) == {"Authorization": SECRET}
+
+
+@pytest.mark.parametrize("name", ["Authorization", "cookie", "X-Api-Key", "X-Auth", "my-SECRET"])
+def test_a_secret_on_the_command_line_is_refused_unless_one_insists(name: str) -> None:
+    assert f"--header-env {name}=VARIABLE" in refusal(header=[f"{name}: {SECRET}"])
+    assert SECRET in remote_headers("--secret-arguments", header=[f"{name}: {SECRET}"]).values()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *({"header": ["X-Team"]}, {"header": [": x"]}, {"header": ["  : x"]}, {"header": [""]}),
+        *({"header": ["X Team: x"]}, {"header": ["X\r\nY: x"]}, {"header": ["X\0: x"]}),
+        *({"header": ["X: a\r\nY: b"]}, {"header": ["X: a\nb"]}, {"header": ["X: a\x7fb"]}),
+        *({"header": ["X\xe9: a"]}, {"header_env": ["X"]}, {"header_env": ["=TOKEN"]}),
+        *({"header_env": ["X="]}, {"header_env": ["X=MISSING"]}, {"header_env": ["X=EMPTY"]}),
+        *({"header_env": ["X=ODD"]}, {"header_env": ["X Y=TOKEN"]}, {"header_env": ["X:=TOKEN"]}),
+        *({"bearer_env": "MISSING"}, {"bearer_env": "EMPTY"}, {"bearer_env": "ODD"}),
+    ],
+)
+def test_what_is_no_header_is_told_so(given: dict[str, str | list[str]]) -> None:
+    assert refusal(**given).startswith(f"--{next(iter(given)).replace('_', '-')}")
+
+
+def test_a_clients_credentials_go_on_only_where_nobody_else_is_meant() -> None:
+    def passes(*flags: str, **given: str | list[str]) -> bool:
+        told = options(*flags, upstream=URL_TEXT, **given)
+        return remote_of(told, ENVIRONMENT, LIMIT).passes_credentials
+
+    assert passes()
+    assert passes(header=["X-Team: x"])
+    assert not passes(bearer_env="TOKEN")
+    assert not passes("--secret-arguments", header=["authorization: x"])
+    assert not passes(token_env=["TOKEN"]), "it was for us"
+    assert not passes(token_file="f")
+
+
+# --- TLS --------------------------------------------------------------------------------------
+
+MAKE_CERTIFICATE = """
+import datetime, ipaddress, sys
+from pathlib import Path
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization as out
+from cryptography.hazmat.primitives.asymmetric import ec
+folder, now = Path(sys.argv[1]), datetime.datetime.now(datetime.timezone.utc)
+key = ec.generate_private_key(ec.SECP256R1())
+name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+made = made.serial_number(1).not_valid_before(now).not_valid_after(now + datetime.timedelta(1))
+made = made.add_extension(x509.SubjectAlternativeName(names), False)
+made = made.add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+pem = made.sign(key, hashes.SHA256()).public_bytes(out.Encoding.PEM)
+def private(lock):
+    return key.private_bytes(out.Encoding.PEM, out.PrivateFormat.PKCS8, lock)
+(folder / "cert.pem").write_bytes(pem)
+(folder / "key.pem").write_bytes(private(out.NoEncryption()))
+(folder / "both.pem").write_bytes(pem + private(out.NoEncryption()))
+(folder / "locked.pem").write_bytes(private(out.BestAvailableEncryption(b"x")))
+"""
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("certificates")
+    subprocess.run([tools.server_python(), "-c", MAKE_CERTIFICATE, folder], check=True)
+    return folder
+
+
+def test_tls_needs_a_certificate_and_its_key(certificates: Path) -> None:
+    cert, key, both = (str(certificates / f"{name}.pem") for name in ("cert", "key", "both"))
+    for told in ({"tls_cert": cert, "tls_key": key}, {"tls_cert": both}):
+        context = server_context(options(**told))
+        assert context is not None
+        assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
+    assert server_context(options()) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"tls_key": "key.pem"}, "--tls-key: give the certificate"),
+        ({"tls_cert": "missing.pem"}, "No such file"),
+        ({"tls_cert": "cert.pem"}, "cannot be used"),
+        ({"tls_cert": "key.pem", "tls_key": "key.pem"}, "cannot be used"),
+        ({"tls_cert": "cert.pem", "tls_key": "locked.pem"}, "locked with a password"),
+        ({"tls_cert": "."}, "cannot be used"),
+    ],
+)
+def test_a_certificate_that_cannot_be_used_is_told(
+    certificates: Path, given: dict[str, str], why: str
+) -> None:
+    told = {name: str(certificates / value) for name, value in given.items()}
+    with pytest.raises(PolicyError, match=why):
+        server_context(options(**told))
+
+
+def test_an_upstream_is_trusted_by_the_system_or_by_one_authority(certificates: Path) -> None:
+    cert, key = str(certificates / "cert.pem"), str(certificates / "key.pem")
+    for told in ({}, {"ca": cert}, {"ca": cert, "client_cert": cert, "client_key": key}):
+        context = remote_of(options(upstream=URL_TEXT, **told), {}, LIMIT).context
+        assert context is not None
+        assert context.verify_mode is ssl.CERT_REQUIRED
+        assert context.check_hostname
+    assert remote_of(options(upstream="http://a/"), {}, LIMIT).context is None
+
+
+def test_an_authority_or_a_certificate_that_cannot_be_used_is_told(certificates: Path) -> None:
+    key = str(certificates / "key.pem")
+    assert "No such file" in refusal(ca=str(certificates / "missing.pem"))
+    assert refusal(ca=key).startswith(f"--ca {key}: cannot be used")
+    assert refusal(client_cert=key).startswith(f"--client-cert {key}: cannot be used")
+    assert "--client-cert" in refusal(client_key=key)
+
+
+# --- where clients come in ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("listen", "host", "port"),
+    [
+        ("127.0.0.1:0", "127.0.0.1", 0),
+        ("LocalHost:65535", "localhost", 65535),
+        ("[::1]:80", "::1", 80),
+    ],
+)
+def test_a_listener_has_a_host_and_a_port(listen: str, host: str, port: int) -> None:
+    at, found = entrance_of(options(listen=listen), {}, LIMIT)
+    assert (at.host, found) == (host, port)
+    assert at.tokens is None
+    assert at.limit_bytes == LIMIT
+
+
+@pytest.mark.parametrize(
+    "listen",
+    [
+        *("", ":80", "80", "localhost", "localhost:", "localhost:x", "localhost:65536", "[::1]"),
+        *("localhost:-1", "localhost:\u0661", "localhost:1.0", "[]:80", "http://localhost:80"),
+        *("localhost/x:80", "local host:80", ":::80", "::1:80"),
+    ],
+)
+def test_what_is_no_place_to_listen_is_told_so(listen: str) -> None:
+    assert "give HOST:PORT" in refusal(listen=listen)
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:80", "[::]:80", "10.0.0.7:80", "box.lan:80"])
+def test_others_may_come_in_with_a_token_only(listen: str) -> None:
+    assert "a token is needed" in refusal(listen=listen)
+    at, _ = entrance_of(options(listen=listen, token_env=["TOKEN"]), ENVIRONMENT, LIMIT)
+    assert who(at.tokens, SECRET) == "TOKEN"
+
+
+def test_names_and_origins_are_passed_on() -> None:
+    told = options(listen="localhost:0", allow_host=["A.Example"], allow_origin=["https://b"])
+    at, _ = entrance_of(told, {}, LIMIT)
+    assert (set(at.hosts), set(at.origins)) == ({"a.example"}, {"https://b"})
+
+
+@pytest.mark.parametrize(
+    "pairs", [["MISSING"], ["EMPTY"], ["a="], [""], ["a=TOKEN", "a=OTHER"], ["TOKEN", "MISSING"]]
+)
+def test_a_token_that_is_not_there_is_told(pairs: list[str]) -> None:
+    assert refusal(listen="localhost:0", token_env=pairs).startswith("--token-env: ")
+
+
+def who(tokens: Tokens | None, token: str) -> str | None:
+    assert tokens is not None
+    return tokens.who(f"Bearer {token}")
+
+
+def test_a_token_file_is_read_anew_when_it_changes(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    file.write_text(f"# ours\n\nci {SECRET}\nhalf\n  dev   b b \n")
+    told = options(listen="localhost:0", token_file=str(file), token_env=["env=OTHER"])
+    tokens = entrance_of(told, ENVIRONMENT, LIMIT)[0].tokens
+    assert (who(tokens, SECRET), who(tokens, "b b"), who(tokens, "another")) == ("ci", "dev", "env")
+    assert who(tokens, "half") is who(tokens, "#") is who(tokens, "") is None
+
+    stat = file.stat()
+    other = tmp_path / "new"
+    other.write_text(f"ci {SECRET[::-1]}\n# ours\n\nhalf\n  dev   b b \n")
+    os.utime(other, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert other.stat().st_size == stat.st_size
+    other.replace(file)  # of the same size, at the same time
+    assert who(tokens, SECRET) is None
+    assert who(tokens, SECRET[::-1]) == "ci"
+
+    file.write_bytes(b"ci \xff\xfe\n")
+    assert who(tokens, SECRET[::-1]) == "ci", "what cannot be read changes nothing"
+    file.unlink()
+    assert who(tokens, SECRET[::-1]) == "ci"
+    file.write_text("")
+    assert who(tokens, SECRET[::-1]) is None
+    assert who(tokens, "another") == "env"
+
+
+@pytest.mark.parametrize("content", [None, b"ci \xff\n"])
+def test_a_token_file_that_cannot_be_read_is_told_at_the_start(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    file = tmp_path / "tokens"
+    if content is not None:
+        file.write_bytes(content)
+    assert refusal(listen="localhost:0", token_file=str(file)).startswith(f"--token-file {file}: ")
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("0", 0.0), ("1.5", 1.5), ("60", 60.0)])
+def test_seconds_are_a_number(text: str, seconds: float) -> None:
+    assert seconds_of(options(idle_timeout=text), "--idle-timeout", 7.0) == seconds
+    assert seconds_of(options(), "--idle-timeout", 7.0) == 7.0
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "nan", "inf", "-inf", "1e9", "1,5"])
+def test_what_is_no_number_of_seconds_is_told(text: str) -> None:
+    with pytest.raises(PolicyError, match="--idle-timeout"):
+        seconds_of(options(idle_timeout=text), "--idle-timeout", 7.0)

@@ -1,0 +1,162 @@
+"""What the tests of transports say and hear: messages, events, a guard, an odd server.
+
+It knows MCP's envelope and PipeGuard's guard, and no socket but through tests.transports.wire.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from functools import cache
+from typing import NamedTuple
+
+import aiohttp
+from aiohttp import web
+
+from pipeguard.core.events import EventStream
+from pipeguard.core.finding import Verdict
+from pipeguard.core.guard import Guard
+from pipeguard.core.policy import Policy
+from pipeguard.transports.conversations import Conversations
+from tests.fuzz.rulebook import engines
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+Object = dict[str, Json]
+
+GONE = -37104
+BOTH = "application/json, text/event-stream"
+SESSION = "Mcp-Session-Id"
+VERSION = "MCP-Protocol-Version"
+SECRET = "AKIA" + "Z7QX4M2N5P6R3STV"
+STATELESS: Object = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
+INITIALIZED: Object = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+
+
+def request(id_: Json, method: str = "x/y", **params: Json) -> Object:
+    return {"jsonrpc": "2.0", "id": id_, "method": method, "params": params}
+
+
+def call(id_: Json, text: str = "hello", **more: Json) -> Object:
+    return request(id_, "tools/call", name="echo", arguments={"text": text}, **more)
+
+
+def notification(method: str, **params: Json) -> Object:
+    return {"jsonrpc": "2.0", "method": method, "params": params}
+
+
+def result(id_: Json, **members: Json) -> Object:
+    return {"jsonrpc": "2.0", "id": id_, "result": members}
+
+
+def text_result(id_: Json, text: str) -> Object:
+    return result(id_, content=[{"type": "text", "text": text}])
+
+
+def initialize(id_: Json = 0, version: str = "2025-06-18", **capabilities: Json) -> Object:
+    info: Object = {"name": "tests", "version": "1"}
+    return request(
+        id_, "initialize", protocolVersion=version, capabilities=capabilities, clientInfo=info
+    )
+
+
+def opened(id_: Json = 0, version: str = "2025-06-18", **capabilities: Json) -> Object:
+    info: Object = {"name": "odd", "version": "1"}
+    return result(id_, protocolVersion=version, capabilities=capabilities, serverInfo=info)
+
+
+def event(message: Json, id_: str | None = None) -> bytes:
+    first = b"" if id_ is None else f"id: {id_}\n".encode()
+    return first + b"data: " + json.dumps(message).encode() + b"\n\n"
+
+
+def events(body: bytes) -> list[Json]:
+    """The messages of a stream."""
+    return [json.loads(e.data) for e in EventStream().feed(body) if e.data]
+
+
+@cache
+def guard() -> Guard:
+    """One for all: nothing of these tests is pinned, but for what a test pins itself."""
+    return Guard("demo", engines(), Policy(), {})
+
+
+def conversations(most: int = 100, idle_seconds: float = 1000.0) -> Conversations:
+    return Conversations(guard(), "RUN", most, idle_seconds)
+
+
+class Asked(NamedTuple):
+    """A request that an odd server got."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def message(self) -> Object:
+        value: Object = json.loads(self.body)
+        return value
+
+    @property
+    def says(self) -> Json:
+        """The method of its message."""
+        return self.message.get("method") if self.body else None
+
+
+Answering = Callable[[web.BaseRequest, Asked], Awaitable[web.StreamResponse]]
+
+
+class Odd:
+    """A server that answers as a test says, and keeps what it got."""
+
+    def __init__(self, answering: Answering) -> None:
+        self._answering = answering
+        self.asked: list[Asked] = []
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        asked = Asked(request.method, request.path_qs, headers, await request.read())
+        self.asked.append(asked)
+        return await self._answering(request, asked)
+
+
+def as_json(
+    message: Json | bytes, status: int = 200, headers: dict[str, str] | None = None
+) -> web.Response:
+    body = message if isinstance(message, bytes) else json.dumps(message).encode()
+    return web.Response(body=body, status=status, content_type="application/json", headers=headers)
+
+
+async def as_events(
+    request: web.BaseRequest, *pieces: bytes, headers: dict[str, str] | None = None
+) -> web.StreamResponse:
+    """A stream that begins with these; whoever called goes on or ends it."""
+    told = {"Content-Type": "text/event-stream", **(headers or {})}
+    response = web.StreamResponse(headers=told)
+    await response.prepare(request)
+    for piece in pieces:
+        await response.write(piece)
+    return response
+
+
+async def posted(
+    http: aiohttp.ClientSession, url: str, message: Json | bytes, **headers: str
+) -> tuple[int, bytes, dict[str, str]]:
+    """POST a message; its status, body and headers."""
+    body = message if isinstance(message, bytes) else json.dumps(message).encode()
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    told = {"Content-Type": "application/json", "Accept": BOTH, **named}
+    async with http.post(url, data=body, headers=told) as answer:
+        found = {name.lower(): value for name, value in answer.headers.items()}
+        return answer.status, await answer.read(), found
+
+
+class Records(list[Verdict]):
+    """What was recorded."""
+
+    def __call__(self, verdict: Verdict) -> None:
+        self.append(verdict)
+
+    @property
+    def rules(self) -> list[str]:
+        return [finding.rule for verdict in self for finding in verdict.findings]

@@ -1,0 +1,357 @@
+"""One conversation over one connection after another: nobody is forgotten, nothing said twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeguard.core.framing import Lost
+from pipeguard.transports import linked
+from pipeguard.transports import remote as remote_module
+from pipeguard.transports.channel import ChannelClosed
+from pipeguard.transports.linked import ATTEMPTS, LinkedChannel, LinkLost
+from tests.fuzz.budget import tried
+from tests.transports.talking import INITIALIZED, Json, initialize, opened, request, result
+from tests.transports.wire import eventually, run
+
+
+@pytest.fixture(autouse=True)
+def _no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_module, "FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(remote_module, "MOST_PAUSE_SECONDS", 0.005)
+
+
+class Wire:
+    """A Link over lists: what a server would see and say."""
+
+    def __init__(self, *, opens: bool = True) -> None:
+        self.sent: list[Json] = []
+        self.opens = opens
+        self.refuses = False
+        self.closed = False
+        self._frames: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+    async def receive(self) -> bytes | None:
+        return await self._frames.get()
+
+    async def send(self, frame: bytes) -> None:
+        await asyncio.sleep(0)
+        if self.closed or self.refuses:
+            raise LinkLost("it was not taken")
+        message = json.loads(frame)
+        self.sent.append(message)
+        if self.opens and message.get("method") == "initialize":
+            self.say(opened(message["id"]))
+
+    async def close(self) -> None:
+        self.closed = True
+        self._frames.put_nowait(None)
+
+    def say(self, message: Json | bytes) -> None:
+        frame = message if isinstance(message, bytes) else json.dumps(message).encode()
+        self._frames.put_nowait(frame)
+
+    def break_(self) -> None:
+        self.closed = True
+        self._frames.put_nowait(None)
+
+
+class Exchange:
+    """What connections there were, in order."""
+
+    def __init__(self, *wires: Wire | None) -> None:
+        self._planned = list(wires)
+        self.wires: list[Wire] = []
+        self.tries = 0
+
+    async def __call__(self) -> Wire:
+        await asyncio.sleep(0)
+        self.tries += 1
+        wire = self._planned.pop(0) if self._planned else Wire()
+        if wire is None:
+            raise LinkLost("nobody is there")
+        self.wires.append(wire)
+        return wire
+
+
+async def send(channel: LinkedChannel, message: Json) -> None:
+    await channel.write(json.dumps(message).encode())
+
+
+async def hear(channel: LinkedChannel) -> Json:
+    frame = await channel.read()
+    assert frame is not None
+    if isinstance(frame, Lost):
+        return {"lost": json.loads(frame.id_token)}
+    told: Json = json.loads(frame)
+    return told
+
+
+async def open_(channel: LinkedChannel) -> None:
+    await send(channel, initialize())
+    assert await hear(channel) == opened()
+    await send(channel, INITIALIZED)
+
+
+def test_a_request_goes_up_and_its_answer_comes_down() -> None:
+    async def work() -> None:
+        exchange = Exchange()
+        channel = LinkedChannel(exchange)
+        await open_(channel)
+        await send(channel, request(1))
+        await eventually(lambda: len(exchange.wires[0].sent) == 3, "all went up")
+        assert exchange.wires[0].sent == [initialize(), INITIALIZED, request(1)]
+        exchange.wires[0].say(result(1))
+        assert await hear(channel) == result(1)
+        await channel.close()
+        assert exchange.wires[0].closed
+
+    run(work)
+
+
+def test_a_connection_that_breaks_loses_what_waits_once_and_is_opened_as_before() -> None:
+    async def work() -> None:
+        exchange = Exchange()
+        channel = LinkedChannel(exchange)
+        await open_(channel)
+        for id_ in (1, "1", 2):
+            await send(channel, request(id_))
+        await eventually(lambda: len(exchange.wires[0].sent) == 5, "all went up")
+        exchange.wires[0].say([result(2)])
+        exchange.wires[0].break_()
+        assert await hear(channel) == [result(2)]
+        told = [await hear(channel) for _ in range(2)]
+        assert told == [{"lost": "1"}, {"lost": 1}]
+        await eventually(lambda: len(exchange.wires) == 2, "it came back by itself")
+        again = exchange.wires[1]
+        await eventually(lambda: len(again.sent) == 2, "the opening was said again")
+        assert again.sent == [initialize(), INITIALIZED]
+        await send(channel, request(3))
+        again.say(result(3))
+        assert await hear(channel) == result(3), "and its answer was not told again"
+        await channel.close()
+
+    run(work)
+
+
+def test_nothing_is_said_before_the_conversation_is_open_again() -> None:
+    async def work() -> None:
+        silent = Wire(opens=False)
+        exchange = Exchange(Wire(), silent)
+        channel = LinkedChannel(exchange)
+        await open_(channel)
+        exchange.wires[0].break_()
+        await send(channel, request(1))
+        await eventually(lambda: silent.sent, "it is being opened")
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert silent.sent == [initialize()]
+        silent.say(opened())
+        await eventually(lambda: len(silent.sent) == 3, "it goes on")
+        assert silent.sent == [initialize(), INITIALIZED, request(1)]
+        await channel.close()
+
+    run(work)
+
+
+@pytest.mark.parametrize("fault", ["refuses", "breaks", "silent"])
+def test_a_conversation_that_was_not_opened_again_is_not_spoken_in(
+    fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linked, "REOPEN_SECONDS", 0.05)
+
+    async def work() -> None:
+        bad = Wire(opens=False)
+        bad.refuses = fault == "refuses"
+        exchange = Exchange(Wire(), bad)
+        channel = LinkedChannel(exchange)
+        await open_(channel)
+        exchange.wires[0].break_()
+        await eventually(lambda: len(exchange.wires) == 2, "it came back")
+        if fault == "breaks":
+            bad.break_()
+        await eventually(lambda: len(exchange.wires) == 3, "it came back again")
+        await send(channel, request(1))
+        good = exchange.wires[2]
+        await eventually(lambda: len(good.sent) == 3, "it was opened")
+        assert good.sent == [initialize(), INITIALIZED, request(1)]
+        assert request(1) not in bad.sent
+        assert bad.closed
+        await channel.close()
+
+    run(work)
+
+
+def test_a_request_is_lost_where_nobody_can_be_reached() -> None:
+    async def work() -> None:
+        exchange = Exchange(*[None] * ATTEMPTS)
+        channel = LinkedChannel(exchange)
+        await send(channel, request(1))
+        assert await hear(channel) == {"lost": 1}
+        assert exchange.tries == ATTEMPTS
+        await send(channel, request(2))
+        await eventually(lambda: exchange.wires, "the next request tries again")
+        await channel.close()
+
+    run(work)
+
+
+def test_a_request_that_is_not_taken_is_lost() -> None:
+    async def work() -> None:
+        wire = Wire()
+        wire.refuses = True
+        channel = LinkedChannel(Exchange(wire))
+        await send(channel, [request(1), request(2)])
+        assert [await hear(channel) for _ in range(2)] == [{"lost": 1}, {"lost": 2}]
+        await channel.close()
+
+    run(work)
+
+
+def test_a_server_that_hangs_up_at_once_is_not_called_in_a_storm(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(remote_module, "FIRST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(remote_module, "MOST_PAUSE_SECONDS", 30.0)
+
+    async def work() -> None:
+        async def rude() -> Wire:
+            wire = await exchange()
+            if exchange.tries > 1:
+                wire.opens = False
+                wire.break_()
+            return wire
+
+        exchange = Exchange()
+        channel = LinkedChannel(rude)
+        await open_(channel)
+        exchange.wires[0].break_()
+        await asyncio.sleep(0.3)
+        assert 2 <= exchange.tries <= 8
+        await channel.close()
+
+    run(work)
+
+
+def test_what_waits_for_a_new_connection_is_not_lost_with_the_old_one() -> None:
+    """It was told as lost, and then sent all the same."""
+
+    async def work() -> None:
+        exchange = Exchange(Wire(), None, None)
+        channel = LinkedChannel(exchange)
+        await open_(channel)
+        first = exchange.wires[0]
+        await eventually(lambda: len(first.sent) == 2, "it is open")
+        await send(channel, request(1))
+        await eventually(lambda: len(first.sent) == 3, "it went up")
+        first.break_()
+        await eventually(lambda: channel._link is None, "it broke")
+        await send(channel, request(2))
+        assert await hear(channel) == {"lost": 1}
+        await eventually(lambda: len(exchange.wires) == 2, "there is a new one")
+        again = exchange.wires[1]
+        await eventually(lambda: request(2) in again.sent, "it goes up there")
+        again.say(result(2))
+        assert await hear(channel) == result(2)
+        await channel.close()
+
+    run(work)
+
+
+def test_an_answer_that_cannot_be_read_waits_for_nothing_more() -> None:
+    async def work() -> None:
+        exchange = Exchange()
+        channel = LinkedChannel(exchange)
+        await open_(channel)
+        await send(channel, request(1))
+        await eventually(lambda: len(exchange.wires[0].sent) == 3, "it went up")
+        broken = b'{"jsonrpc":"2.0","id":1,"result":{"a":1,"a":2}}'
+        exchange.wires[0].say(broken)
+        assert await channel.read() == broken, "the Session answers it"
+        assert channel._waiting == set()
+        await channel.close()
+
+    run(work)
+
+
+def test_closing_ends_it_for_readers_and_writers() -> None:
+    async def work() -> None:
+        exchange = Exchange()
+        channel = LinkedChannel(exchange)
+        await open_(channel)
+        reading = asyncio.create_task(channel.read())
+        await asyncio.sleep(0)
+        await channel.close()
+        assert await reading is None
+        assert await channel.read() is None
+        with pytest.raises(ChannelClosed):
+            await send(channel, request(1))
+        await channel.close()
+        assert exchange.tries == 1
+
+    run(work)
+
+
+def test_a_first_connection_that_fails_says_so_at_once() -> None:
+    async def work() -> None:
+        channel = LinkedChannel(Exchange(None))
+        with pytest.raises(LinkLost, match="nobody is there"):
+            await channel.open()
+        await channel.close()
+
+    run(work)
+
+
+@tried(30)
+@given(st.lists(st.sampled_from(["ask", "ask", "answer", "break", "refuse", "wait"]), max_size=15))
+def test_every_request_is_answered_or_lost_exactly_once(steps: list[str]) -> None:
+    run(lambda: play(steps))
+
+
+def answer_one(wire: Wire) -> None:
+    for message in wire.sent:
+        if isinstance(message, dict) and message.get("method") == "x/y":
+            wire.say(result(message["id"]))
+            wire.sent.remove(message)
+            return
+
+
+async def count(channel: LinkedChannel, told: Counter[str]) -> None:
+    while (frame := await channel.read()) is not None:
+        token = frame.id_token if isinstance(frame, Lost) else str(json.loads(frame)["id"])
+        told[token] += 1
+
+
+async def play(steps: list[str]) -> None:
+    exchange = Exchange()
+    channel = LinkedChannel(exchange)
+    await open_(channel)
+    told: Counter[str] = Counter()
+    listening = asyncio.create_task(count(channel, told))
+    asked = 0
+    for step in steps:
+        match step:
+            case "ask":
+                asked += 1
+                await send(channel, request(asked))
+            case "answer":
+                answer_one(exchange.wires[-1])
+            case "break":
+                exchange.wires[-1].break_()
+            case "refuse":
+                exchange.wires[-1].refuses = True
+        await asyncio.sleep(0.002 if step == "wait" else 0)
+    expected = Counter(str(number) for number in range(1, asked + 1))
+    for _ in range(500):
+        if told == expected:
+            break
+        exchange.wires[-1].break_()
+        await asyncio.sleep(0.001)
+    assert told == expected
+    await channel.close()
+    await listening

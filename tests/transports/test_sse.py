@@ -1,0 +1,241 @@
+"""HTTP+SSE to servers that behave oddly: where messages go, and when a stream is believed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+from yarl import URL
+
+from pipeguard.transports import sse
+from pipeguard.transports.linked import LinkLost
+from pipeguard.transports.remote import Remote, connect
+from pipeguard.transports.sse import EventLink
+from tests.transports.talking import (
+    Asked,
+    Odd,
+    as_events,
+    event,
+    notification,
+    request,
+    result,
+)
+from tests.transports.wire import run, serving
+
+LIMIT = 10_000
+ENDPOINT = b"event: endpoint\ndata: /messages?session=abc\n\n"
+Answering = Callable[[web.BaseRequest, Asked], Awaitable[web.StreamResponse]]
+
+
+class Older:
+    """A server of 2024-11-05.
+
+    Attributes:
+        says: what it puts on its stream, in pieces, once it named the address.
+        taken: the status of its POSTs.
+    """
+
+    def __init__(self, first: bytes = ENDPOINT, taken: int = 202) -> None:
+        self.first = first
+        self.taken = taken
+        self.says: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.ended = asyncio.Event()
+        self.asked: list[Asked] = []
+
+    async def __call__(self, asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
+        self.asked.append(told)
+        if told.method == "POST":
+            return web.Response(status=self.taken, headers={"Location": "/elsewhere"}, text="ok")
+        response = await as_events(asked, self.first)
+        try:
+            while (piece := await self.says.get()) is not None:
+                await response.write(piece)
+        finally:
+            self.ended.set()
+        return response
+
+
+@asynccontextmanager
+async def linked(answering: Answering, **headers: str) -> AsyncIterator[EventLink]:
+    async with serving(Odd(answering)) as address:
+        remote = Remote(URL(f"{address}/sse"), headers, limit_bytes=LIMIT)
+        async with connect(remote) as http:
+            link = await EventLink.open(remote, http)
+            try:
+                yield link
+            finally:
+                await link.close()
+
+
+def refused(answering: Answering) -> str:
+    async def work() -> str:
+        with pytest.raises(LinkLost) as caught:
+            async with linked(answering):
+                pass
+        return str(caught.value)
+
+    return run(work)
+
+
+async def heard(link: EventLink) -> object:
+    frame = await link.receive()
+    assert frame is not None
+    return json.loads(frame)
+
+
+def test_messages_go_where_the_server_says_and_answers_come_on_the_stream() -> None:
+    async def work() -> None:
+        server = Older()
+        async with linked(server, Authorization="Bearer ours") as link:
+            await link.send(json.dumps(request(1)).encode())
+            server.says.put_nowait(b": awake\n\nevent: other\ndata: x\n\n" + event(result(1)))
+            assert await heard(link) == result(1)
+            server.says.put_nowait(event(result(2)) + event(result(3)))
+            assert [await heard(link), await heard(link)] == [result(2), result(3)]
+        await server.ended.wait()
+        get, post = server.asked
+        assert (get.method, get.path) == ("GET", "/sse")
+        assert (post.method, post.path) == ("POST", "/messages?session=abc")
+        assert post.message == request(1)
+        assert {get.headers["authorization"], post.headers["authorization"]} == {"Bearer ours"}
+        assert get.headers["accept"] == "text/event-stream"
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    ("address", "path"),
+    [
+        (b"/m", "/m"),
+        (b"m?x=y", "/m?x=y"),
+        (b"?session=a", "/sse?session=a"),
+        (b"/a/../m", "/m"),
+        (b"{origin}/m", "/m"),
+    ],
+)
+def test_an_address_may_be_relative_or_whole(address: bytes, path: str) -> None:
+    async def work() -> None:
+        server = Older()
+
+        async def answering(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
+            here = address.replace(b"{origin}", f"http://{asked.host}".encode())
+            server.first = b"event: endpoint\ndata: " + here + b"\n\n"
+            return await server(asked, told)
+
+        async with linked(answering) as link:
+            await link.send(b"{}")
+        assert server.asked[1].path == path
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *(b"http://evil.example/m", b"//evil.example/m", b"https://127.0.0.1/m", b"http://[", b""),
+        *(b"http://127.0.0.1:1/m", b"javascript:alert(1)", b"file:///etc/passwd", b"mailto:a@b"),
+        *(b"\xff\xfe", b"http://localhost/m", b"http://u:p@{host}/m", b"http://evil@{host}/m"),
+        *(b"http://{host}.evil.example/m", b"ftp://{host}/m", b"\\\\evil.example/m"),
+    ],
+)
+def test_an_address_that_is_not_the_servers_own_is_refused_and_the_stream_ended(
+    address: bytes,
+) -> None:
+    server = Older()
+
+    async def answering(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
+        server.first = b"event: endpoint\ndata: " + address.replace(b"{host}", asked.host.encode())
+        server.first += b"\n\n"
+        return await server(asked, told)
+
+    async def work() -> None:
+        if address in (b"", b"\\\\evil.example/m"):  # these are places of its own
+            async with linked(answering):
+                return
+        with pytest.raises(LinkLost, match="not its own"):
+            async with linked(answering):
+                pass
+        await server.ended.wait()
+
+    run(work)
+    assert [asked.method for asked in server.asked] == ["GET"]
+
+
+def test_a_second_address_ends_the_connection() -> None:
+    async def work() -> None:
+        server = Older()
+        async with linked(server) as link:
+            server.says.put_nowait(ENDPOINT)
+            assert await link.receive() is None
+        both = Older(ENDPOINT + ENDPOINT)
+        with pytest.raises(LinkLost, match="a second address"):
+            async with linked(both):
+                pass
+        await both.ended.wait()
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(200, "text/html"), (401, "text/event-stream"), (404, "text/plain"), (405, ""), (307, "x/y")],
+)
+def test_what_is_no_such_server_is_told(status: int, kind: str) -> None:
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        headers = {"Content-Type": kind or "x/y", "Location": "/other"}
+        return web.Response(status=status, headers=headers, body=ENDPOINT)
+
+    assert refused(answering) == f"the server answered with HTTP {status}, not with MCP"
+
+
+def test_a_stream_that_names_no_address_is_told() -> None:
+    async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
+        return await as_events(asked, b": hello\n\n", event(result(1)))
+
+    assert refused(answering) == "the server named no address for messages"
+
+
+def test_a_server_that_never_names_one_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "ENDPOINT_SECONDS", 0.05)
+    assert refused(Older(b": hello\n\n")) == "the server cannot be reached"
+
+
+def test_nobody_there_is_told() -> None:
+    async def work() -> None:
+        remote = Remote(URL("http://127.0.0.1:9/sse"), {})
+        async with connect(remote) as http:
+            with pytest.raises(LinkLost, match="cannot be reached"):
+                await EventLink.open(remote, http)
+
+    run(work)
+
+
+@pytest.mark.parametrize("status", [301, 307, 400, 401, 404, 500])
+def test_a_message_that_was_not_taken_is_lost(status: int) -> None:
+    async def work() -> None:
+        server = Older(taken=status)
+        async with linked(server) as link:
+            with pytest.raises(LinkLost, match=f"HTTP {status}"):
+                await link.send(b"{}")
+        assert [asked.path for asked in server.asked][1:] == ["/messages?session=abc"]
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    "rest", [b"", b"data: half", b"data: " + b"x" * 2 * LIMIT, b"event: endpoint\ndata: /x\n\n"]
+)
+def test_what_ends_a_stream_ends_the_connection(rest: bytes) -> None:
+    async def work() -> None:
+        server = Older()
+        async with linked(server) as link:
+            server.says.put_nowait(event(notification("notifications/message")) + rest)
+            server.says.put_nowait(None)
+            assert await heard(link) == notification("notifications/message"), "it was whole"
+            assert await link.receive() is None
+
+    run(work)

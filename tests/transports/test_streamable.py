@@ -1,0 +1,719 @@
+"""A channel to servers of Streamable HTTP that behave oddly: each request is answered once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+from yarl import URL
+
+from pipeguard.core.framing import Lost
+from pipeguard.transports import remote as remote_module
+from pipeguard.transports import streamable
+from pipeguard.transports.channel import ChannelClosed
+from pipeguard.transports.remote import Remote, connect
+from pipeguard.transports.streamable import StreamableChannel
+from tests.transports.talking import (
+    INITIALIZED,
+    SESSION,
+    STATELESS,
+    VERSION,
+    Asked,
+    Json,
+    Object,
+    Odd,
+    as_events,
+    as_json,
+    call,
+    event,
+    initialize,
+    notification,
+    opened,
+    request,
+    result,
+    text_result,
+)
+from tests.transports.wire import eventually, run, serving
+
+LIMIT = 10_000
+NOTE = notification("notifications/message", level="info", data="x")
+
+
+@pytest.fixture(autouse=True)
+def _no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_module, "FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(remote_module, "MOST_PAUSE_SECONDS", 0.01)
+
+
+class Client:
+    """A client of a channel."""
+
+    def __init__(self, channel: StreamableChannel) -> None:
+        self.channel = channel
+
+    async def send(self, message: Json) -> None:
+        await self.channel.write(json.dumps(message).encode())
+
+    async def hear(self) -> Json:
+        """The next message; of a lost answer its id and why."""
+        frame = await self.channel.read()
+        assert frame is not None
+        if isinstance(frame, Lost):
+            return {"lost": json.loads(frame.id_token), "why": frame.why}
+        told: Json = json.loads(frame)
+        return told
+
+    async def ask(self, message: Object) -> Json:
+        await self.send(message)
+        return await self.hear()
+
+    async def open(self) -> None:
+        assert await self.ask(initialize()) == opened()
+        await self.send(INITIALIZED)
+
+
+@asynccontextmanager
+async def talking(odd: Odd, url: str | None = None) -> AsyncIterator[Client]:
+    async with serving(odd) as address:
+        remote = Remote(URL(url or f"{address}/mcp"), {"X-Own": "y"}, limit_bytes=LIMIT)
+        async with connect(remote) as http:
+            channel = StreamableChannel(remote, http)
+            try:
+                yield Client(channel)
+            finally:
+                await channel.close()
+
+
+Answering = Callable[[web.BaseRequest, Asked], Awaitable[web.StreamResponse]]
+
+
+def in_sessions(answering: Answering, *ids: str) -> Odd:
+    """A server whose sessions have these ids, the last of them for all further ones."""
+    names = list(ids or ("s",))
+
+    async def known(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
+        if told.says == "initialize":
+            name = names.pop(0) if len(names) > 1 else names[0]
+            return as_json(opened(told.message["id"]), headers={SESSION: name})
+        if told.says == INITIALIZED["method"]:
+            return web.Response(status=202)
+        if told.method == "DELETE":
+            return web.Response(status=204)
+        if told.method == "GET" and "last-event-id" not in told.headers:
+            return web.Response(status=405)
+        return await answering(asked, told)
+
+    return Odd(known)
+
+
+async def echo(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+    return as_json(text_result(asked.message["id"], "fine"))
+
+
+def said(odd: Odd) -> list[Json]:
+    return [asked.says or asked.method for asked in odd.asked]
+
+
+# --- a conversation -----------------------------------------------------------------------------
+
+
+def test_a_session_goes_through_its_life_in_order() -> None:
+    odd = in_sessions(echo)
+
+    async def work() -> None:
+        async with talking(odd) as client:
+            await client.open()
+            assert await client.ask(call(1)) == text_result(1, "fine")
+
+    run(work)
+    assert [one for one in said(odd) if one != "GET"] == [
+        *("initialize", "notifications/initialized", "tools/call", "DELETE"),
+    ]
+    first, *rest = odd.asked
+    assert SESSION.lower() not in first.headers
+    assert VERSION.lower() not in first.headers
+    for asked in rest:
+        assert asked.headers[SESSION.lower()] == "s"
+        assert asked.headers[VERSION.lower()] == "2025-06-18"
+    assert all(asked.headers["x-own"] == "y" for asked in odd.asked)
+    assert all(asked.headers["accept-encoding"] == "identity" for asked in odd.asked)
+    assert odd.asked[0].headers["accept"] == "application/json, text/event-stream"
+
+
+def test_a_request_waits_for_the_notification_before_it_and_for_nothing_else() -> None:
+    release, slow = asyncio.Event(), asyncio.Event()
+
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        if asked.says == "initialize":
+            return as_json(opened())
+        if asked.says == "notifications/initialized":
+            await release.wait()
+            return web.Response(status=202)
+        if asked.says == "slow":
+            await slow.wait()
+        return await echo(_, asked) if asked.body else web.Response(status=405)
+
+    odd = Odd(answering)
+
+    async def work() -> None:
+        async with talking(odd) as client:
+            await client.open()
+            await client.send(request(1, "slow"))
+            await client.send(request(2, "fast"))
+            await eventually(lambda: len(odd.asked) == 2, "initialized is under way")
+            assert said(odd)[-1] == "notifications/initialized"
+            release.set()
+            told = await client.hear()
+            assert isinstance(told, dict)
+            assert told["id"] == 2, "one request does not delay another"
+            slow.set()
+            await client.hear()
+
+    run(work)
+
+
+def test_frames_go_up_as_the_bytes_that_they_are() -> None:
+    frame = b'{"jsonrpc":"2.0" , "id":1,"method":"x/y","params":{"n":1.50}}'
+
+    async def work() -> None:
+        odd = Odd(echo)
+        async with talking(odd) as client:
+            await client.channel.write(frame)
+            await client.hear()
+        assert odd.asked[0].body == frame
+
+    run(work)
+
+
+def test_what_the_server_says_unasked_comes_as_long_as_it_offers_a_stream() -> None:
+    streams = 0
+
+    async def answering(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
+        nonlocal streams
+        if told.says == "initialize":
+            return as_json(opened(), headers={SESSION: "s"})
+        if told.method != "GET":
+            return web.Response(status=202)
+        streams += 1
+        if streams == 3:
+            return web.Response(status=503, text="busy")
+        if streams == 6:
+            return web.Response(status=405)
+        assert told.headers.get("last-event-id") == (None if streams == 1 else "7")
+        if streams == 4:
+            return await as_events(asked, b": nothing new\n\n")
+        return await as_events(asked, event(NOTE, "7" if streams == 1 else None))
+
+    async def work() -> None:
+        async with talking(Odd(answering)) as client:
+            await client.open()
+            for _ in range(3):
+                assert await client.hear() == NOTE
+            await eventually(lambda: streams == 6, "it offers none any more")
+
+    run(work)
+
+
+# --- answers ------------------------------------------------------------------------------------
+
+
+def test_answers_come_as_one_or_as_events_with_what_goes_before_them() -> None:
+    async def answering(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
+        if told.message["id"] == 1:
+            return await echo(asked, told)
+        return await as_events(
+            asked,
+            b": hi\n\nevent: other\ndata: {}\n\n",
+            event(NOTE),
+            event(text_result(2, "fine")),
+            event(NOTE),
+        )
+
+    async def work() -> None:
+        async with talking(Odd(answering)) as client:
+            assert await client.ask(call(1)) == text_result(1, "fine")
+            assert await client.ask(call(2)) == NOTE
+            assert await client.hear() == text_result(2, "fine")
+
+    run(work)
+
+
+ODD_ANSWERS: list[tuple[int, str, bytes]] = [
+    (200, "text/html", b"<h1>hello</h1>"),
+    (200, "application/json", b""),
+    (200, "application/json", b"hello"),
+    (200, "text/plain", b'{"jsonrpc":"2.0","id":1,"result":{}}'),
+    (202, "", b""),
+    (204, "", b""),
+    (301, "text/html", b""),
+    (404, "text/plain", b"not here"),
+    (500, "text/html", b"oops"),
+    (502, "application/json", b'{"detail":"oops"}'),
+    (200, "text/event-stream", b""),
+    (200, "text/event-stream", b": nothing\n\n"),
+    (200, "text/event-stream", b'data: {"jsonrpc":"2.0","id":1,"result"'),
+    (200, "application/json", b" " * (LIMIT + 1)),
+    (200, "text/event-stream", b"data: " + b"x" * (LIMIT + 1)),
+    (200, "application/json", b"[" * 20_000),
+]
+
+
+@pytest.mark.parametrize(("status", "kind", "body"), ODD_ANSWERS)
+def test_what_is_no_answer_is_lost_and_told_once(status: int, kind: str, body: bytes) -> None:
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        if asked.says == "ping":
+            return await echo(_, asked)
+        headers = {"Content-Type": kind or "x/y", "Location": "http://127.0.0.1:1/"}
+        return web.Response(status=status, body=None if status == 204 else body, headers=headers)
+
+    odd = Odd(answering)
+
+    async def work() -> None:
+        async with talking(odd) as client:
+            await client.send(request(1))
+            while not isinstance(told := await client.channel.read(), Lost):
+                assert told is not None, "the Session refuses it"
+            assert told.id_token == "1"
+            assert told.why
+            assert await client.ask(request(2, "ping")) == text_result(2, "fine"), "and only once"
+
+    run(work)
+    assert len(odd.asked) == 2, "nothing is sent twice"
+
+
+def test_an_answer_to_another_request_does_not_stand_for_this_one() -> None:
+    async def answering(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
+        if told.message["id"] == 1:
+            return as_json(result(2))
+        return await as_events(asked, event(result("2")), event(result(3)))
+
+    async def work() -> None:
+        async with talking(Odd(answering)) as client:
+            assert await client.ask(request(1)) == result(2)
+            told = await client.hear()
+            assert isinstance(told, dict)
+            assert told["lost"] == 1
+            assert await client.ask(request(2)) == result("2")
+            assert await client.hear() == result(3)
+            told = await client.hear()
+            assert isinstance(told, dict)
+            assert told["lost"] == 2
+
+    run(work)
+
+
+def test_an_error_without_an_id_is_the_answer() -> None:
+    error: Object = {"jsonrpc": "2.0", "error": {"code": -32600, "message": "no"}}
+
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        return as_json(error, status=400)
+
+    async def work() -> None:
+        async with talking(Odd(answering)) as client:
+            assert await client.ask(request("a")) == {**error, "id": "a"}
+
+    run(work)
+
+
+def test_a_batch_is_lost_for_what_is_not_answered() -> None:
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        return as_json([result(1)])
+
+    async def work() -> None:
+        async with talking(Odd(answering)) as client:
+            await client.send([request(1), request(2), INITIALIZED])
+            assert await client.hear() == [result(1)]
+            told = await client.hear()
+            assert isinstance(told, dict)
+            assert told["lost"] == 2
+
+    run(work)
+
+
+def test_a_server_that_cannot_be_reached_is_tried_again_and_then_told() -> None:
+    async def work() -> None:
+        async with talking(Odd(echo), "http://127.0.0.1:9/mcp") as client:
+            told = await client.ask(request(1))
+            assert told == {"lost": 1, "why": "the server cannot be reached: connection refused"}
+
+    run(work)
+
+
+def test_a_connection_that_breaks_after_a_request_was_sent_is_not_used_again() -> None:
+    async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
+        assert asked.transport is not None
+        asked.transport.abort()
+        return web.Response()
+
+    odd = Odd(answering)
+
+    async def work() -> None:
+        async with talking(odd) as client:
+            told = await client.ask(call(1))
+            assert isinstance(told, dict)
+            assert told["lost"] == 1
+
+    run(work)
+    assert len(odd.asked) == 1, "the server may have acted"
+
+
+# --- broken streams -----------------------------------------------------------------------------
+
+
+def test_a_broken_stream_is_taken_up_where_it_broke() -> None:
+    cursors: list[str] = []
+
+    async def answering(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
+        if told.says == "tools/call":
+            return await as_events(asked, b"id: 1\nretry: 1\ndata:\n\n")
+        cursors.append(told.headers["last-event-id"])
+        match len(cursors):
+            case 1:
+                return await as_events(asked, event(NOTE, "2"))
+            case 2:
+                return await as_events(asked, b": still nothing\n\n")
+            case 3:
+                return web.Response(status=503)
+            case 4:
+                assert asked.transport is not None
+                asked.transport.abort()
+                return web.Response()
+        return await as_events(asked, event(text_result(1, "late")))
+
+    odd = in_sessions(answering)
+
+    async def work() -> None:
+        async with talking(odd) as client:
+            await client.open()
+            assert await client.ask(call(1)) == NOTE
+            assert await client.hear() == text_result(1, "late")
+
+    run(work)
+    assert cursors == ["1", "2", "2", "2", "2"]
+    assert said(odd).count("tools/call") == 1, "it is asked once"
+
+
+@pytest.mark.parametrize(
+    ("first", "status"), [(b"id: 1\ndata:\n\n", 405), (b"data:\n\n", 200), (b"id: 1\nid\n\n", 200)]
+)
+def test_a_broken_stream_that_cannot_be_taken_up_is_lost(first: bytes, status: int) -> None:
+    async def answering(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
+        if told.says == "tools/call":
+            return await as_events(asked, first)
+        return web.Response(status=status)
+
+    async def work() -> None:
+        async with talking(in_sessions(answering)) as client:
+            await client.open()
+            told = await client.ask(call(1))
+            assert isinstance(told, dict)
+            assert told["lost"] == 1
+
+    run(work)
+
+
+def test_a_stream_that_stays_broken_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streamable, "RESUME_SECONDS", 0.05)
+
+    async def answering(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
+        if told.says == "tools/call":
+            return await as_events(asked, b"id: 1\ndata:\n\n")
+        return web.Response(status=503)
+
+    async def work() -> None:
+        async with talking(in_sessions(answering)) as client:
+            await client.open()
+            told = await client.ask(call(1))
+            assert isinstance(told, dict)
+            assert told["lost"] == 1
+
+    run(work)
+
+
+def test_an_event_over_the_limit_is_not_asked_for_again() -> None:
+    async def answering(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
+        return await as_events(asked, b"id: 1\ndata:\n\n", b"data: " + b"x" * 2 * LIMIT)
+
+    odd = in_sessions(answering)
+
+    async def work() -> None:
+        async with talking(odd) as client:
+            await client.open()
+            told = await client.ask(call(1))
+            assert told == {"lost": 1, "why": "the answer is larger than the limit"}
+
+    run(work)
+
+
+# --- a session that is forgotten ------------------------------------------------------------------
+
+
+def forgetting(*gone: str, ids: tuple[str, ...] = ("one", "two")) -> Odd:
+    """A server that knows no such sessions any more."""
+
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        if asked.headers[SESSION.lower()] in gone:
+            return web.Response(status=404, text="Session not found")
+        return await echo(_, asked)
+
+    return in_sessions(answering, *ids)
+
+
+def test_a_forgotten_session_is_opened_anew_and_the_request_sent_again() -> None:
+    odd = forgetting("one")
+
+    async def work() -> None:
+        async with talking(odd) as client:
+            await client.open()
+            for number in range(1, 4):
+                assert await client.ask(call(number)) == text_result(number, "fine")
+
+    run(work)
+    told = [(a.says, a.headers.get(SESSION.lower())) for a in odd.asked if a.method == "POST"]
+    assert told == [
+        ("initialize", None),
+        ("notifications/initialized", "one"),
+        ("tools/call", "one"),
+        ("initialize", None),
+        ("notifications/initialized", "two"),
+        *[("tools/call", "two")] * 3,
+    ]
+    openings = [asked.body for asked in odd.asked if asked.says == "initialize"]
+    assert openings[0] == openings[1]
+
+
+def test_many_requests_at_once_open_one_session_anew() -> None:
+    odd = forgetting("one")
+
+    async def work() -> None:
+        async with talking(odd) as client:
+            await client.open()
+            for number in range(1, 6):
+                await client.send(call(number))
+            told = [await client.hear() for _ in range(5)]
+            assert sorted(one["id"] for one in told if isinstance(one, dict)) == [1, 2, 3, 4, 5]  # type: ignore[type-var]
+
+    run(work)
+    assert said(odd).count("initialize") == 2
+
+
+def test_a_server_that_forgets_each_session_at_once_is_not_asked_for_ever() -> None:
+    odd = forgetting("one", "two", "three", ids=("one", "two", "three"))
+
+    async def work() -> None:
+        async with talking(odd) as client:
+            await client.open()
+            told = await client.ask(call(1))
+            assert isinstance(told, dict)
+            assert told["lost"] == 1
+
+    run(work)
+    assert said(odd).count("tools/call") == 2
+
+
+def test_a_session_that_could_not_be_opened_anew_is_tried_again_with_the_next_request() -> None:
+    openings = 0
+
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        nonlocal openings
+        if asked.says == "initialize":
+            openings += 1
+            if openings == 2:
+                return web.Response(status=503, text="busy")
+            if openings == 3:
+                return as_json({"jsonrpc": "2.0", "id": 7, "result": {}})
+            return as_json(opened(), headers={SESSION: f"s{openings}"})
+        if asked.headers.get(SESSION.lower()) == "s4":
+            return await echo(_, asked)
+        status = 202 if asked.says == INITIALIZED["method"] else 404
+        return web.Response(status=status if asked.method == "POST" else 405)
+
+    async def work() -> None:
+        async with talking(Odd(answering)) as client:
+            await client.open()
+            for number in (1, 2):
+                told = await client.ask(call(number))
+                assert isinstance(told, dict)
+                assert told["lost"] == number
+                assert "no new session" in str(told["why"])
+            assert await client.ask(call(3)) == text_result(3, "fine")
+
+    run(work)
+
+
+def test_a_404_without_a_session_is_an_answer() -> None:
+    error: Object = {"jsonrpc": "2.0", "id": 1, "error": {"code": -32601, "message": "no"}}
+
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        return as_json(error, status=404)
+
+    async def work() -> None:
+        odd = Odd(answering)
+        async with talking(odd) as client:
+            assert await client.ask(request(1, _meta=STATELESS)) == error
+        assert len(odd.asked) == 1
+
+    run(work)
+
+
+@pytest.mark.parametrize("session_id", ["a b", "x" * 2000, "\u00e9"])
+def test_what_is_no_session_id_is_never_sent_back(session_id: str) -> None:
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        if asked.says == "initialize":
+            return as_json(opened(), headers={SESSION: session_id})
+        assert SESSION.lower() not in asked.headers
+        return await echo(_, asked)
+
+    async def work() -> None:
+        async with talking(Odd(answering)) as client:
+            assert await client.ask(initialize()) == opened()
+            assert await client.ask(call(1)) == text_result(1, "fine")
+
+    run(work)
+
+
+def test_a_version_that_no_header_can_hold_is_not_repeated() -> None:
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        if asked.says == "initialize":
+            return as_json(opened(version="2025\r\nX-Evil: y"))
+        assert not {"x-evil", VERSION.lower()} & asked.headers.keys()
+        return await echo(_, asked)
+
+    async def work() -> None:
+        async with talking(Odd(answering)) as client:
+            await client.ask(initialize())
+            assert await client.ask(call(1)) == text_result(1, "fine")
+
+    run(work)
+
+
+# --- 2026-07-28 -----------------------------------------------------------------------------------
+
+
+def test_a_stateless_request_is_sent_with_what_its_headers_repeat() -> None:
+    schema: Object = {
+        "type": "object",
+        "properties": {
+            "region": {"type": "string", "x-mcp-header": "Region"},
+            "evil": {"type": "string", "x-mcp-header": "A\r\nX-Evil: y"},
+        },
+    }
+    tools: Json = [{"name": "echo", "description": "x", "inputSchema": schema}]
+
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        if asked.says == "tools/list":
+            return as_json(result(1, tools=tools))
+        return await echo(_, asked)
+
+    odd = Odd(answering)
+    asked = request(
+        2, "tools/call", name="echo", arguments={"region": "\u00e9", "evil": "x"}, _meta=STATELESS
+    )
+
+    async def work() -> None:
+        async with talking(odd) as client:
+            await client.ask(request(1, "tools/list", _meta=STATELESS))
+            assert await client.ask(asked) == text_result(2, "fine")
+
+    run(work)
+    headers = odd.asked[1].headers
+    assert headers["mcp-method"] == "tools/call"
+    assert headers["mcp-name"] == "echo"
+    assert headers["mcp-protocol-version"] == "2026-07-28"
+    assert headers["mcp-param-region"] == "=?base64?w6k=?="
+    assert not [name for name in headers if "evil" in name or name == "mcp-param-a"]
+
+
+def test_a_stateless_request_is_given_up_by_ending_its_stream() -> None:
+    ended = asyncio.Event()
+
+    async def answering(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
+        if told.message["id"] == 2:
+            return await echo(asked, told)
+        response = await as_events(asked, event(NOTE))
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return response
+
+    odd = Odd(answering)
+
+    async def work() -> None:
+        async with talking(odd) as client:
+            assert await client.ask(call(1, _meta=STATELESS)) == NOTE
+            await client.send(notification("notifications/cancelled", requestId=1))
+            await ended.wait()
+            assert await client.ask(call(2, _meta=STATELESS)) == text_result(2, "fine")
+
+    run(work)
+    assert said(odd) == ["tools/call", "tools/call"], "nothing is sent of it, and nothing told"
+
+
+def test_in_a_session_a_cancellation_is_a_message() -> None:
+    odd = in_sessions(echo)
+
+    async def answering(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
+        if told.says == "notifications/cancelled":
+            return web.Response(status=202)
+        return await as_events(asked, event(result(1)))
+
+    odd = in_sessions(answering)
+
+    async def work() -> None:
+        async with talking(odd) as client:
+            await client.open()
+            await client.send(notification("notifications/cancelled", requestId=1))
+            assert await client.ask(call(1)) == result(1)
+
+    run(work)
+    assert "notifications/cancelled" in said(odd)
+
+
+# --- the end --------------------------------------------------------------------------------------
+
+
+def test_closing_ends_the_session_and_what_is_under_way() -> None:
+    async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
+        response = await as_events(asked, event(NOTE))
+        await asyncio.Event().wait()
+        return response
+
+    odd = in_sessions(answering)
+
+    async def work() -> None:
+        async with talking(odd) as client:
+            await client.open()
+            assert await client.ask(call(1)) == NOTE
+            reading = asyncio.create_task(client.channel.read())
+            await asyncio.sleep(0)
+            await client.channel.close()
+            assert await reading is None
+            assert await client.channel.read() is None
+            with pytest.raises(ChannelClosed):
+                await client.channel.write(b"{}")
+            await client.channel.close()
+
+    run(work)
+    assert said(odd)[-1] == "DELETE"
+    assert odd.asked[-1].headers[SESSION.lower()] == "s"
+
+
+def test_a_server_that_does_not_say_goodbye_keeps_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streamable, "GOODBYE_SECONDS", 0.05)
+
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        if asked.says == "initialize":
+            return as_json(opened(), headers={SESSION: "s"})
+        await asyncio.Event().wait()
+        return web.Response()
+
+    async def work() -> None:
+        async with talking(Odd(answering)) as client:
+            assert await client.ask(initialize()) == opened()
+
+    run(work)
