@@ -36,6 +36,7 @@ from mcp.server.subscriptions import (  # type: ignore[import-not-found, unused-
 )
 from mcp.shared.subscriptions import (  # type: ignore[import-not-found, unused-ignore]
     PromptsListChanged,
+    ResourceUpdated,
     ToolsListChanged,
 )
 from mcp_types.version import (  # type: ignore[import-not-found, unused-ignore]
@@ -51,6 +52,7 @@ RETRY_MS = 100  # after which a client comes back to a stream that was closed
 # The smallest PNG and a WAV of one sample: one pixel, one moment of silence.
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
 WAV = "UklGRiYAAABXQVZFZm10IBAAAAABAAEAQB8AAIA+AAACABAAZGF0YQIAAAAAAA=="
+WATCHED = "test://watched-resource"
 NOT_DECLARED = -32021  # MissingRequiredClientCapability (2026-07-28 basic/index)
 SCHEMA_2020 = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -298,6 +300,35 @@ async def trigger_prompt_change(call: Call) -> Object:
     return said("told")
 
 
+@tool()
+async def trigger_resource_update(_call: Call) -> Object:
+    """Says that the watched resource changed."""
+    await bus.publish(ResourceUpdated(uri=WATCHED))
+    return said("told")
+
+
+cancelled: dict[str, anyio.Event] = {}
+
+
+@tool(one_string("key"))
+async def hang(call: Call) -> Object:
+    """Goes on until the call is cancelled."""
+    await call.context.session.report_progress(1, 2, "hanging")
+    try:
+        await anyio.sleep_forever()
+    except anyio.get_cancelled_exc_class():
+        cancelled.setdefault(call.arguments["key"], anyio.Event()).set()
+        raise
+    return said("never")
+
+
+@tool(one_string("key"))
+async def learn_of_cancel(call: Call) -> Object:
+    """Waits until the call with this key was cancelled."""
+    await cancelled.setdefault(call.arguments["key"], anyio.Event()).wait()
+    return said("it was cancelled")
+
+
 # --- tools that ask the client, as before 2026-07-28 ----------------------------------------
 
 
@@ -481,7 +512,7 @@ RESOURCES: dict[str, Object] = {
         "text": "This is the content of the static text resource.",
     },
     "test://static-binary": {"mimeType": "image/png", "blob": PNG},
-    "test://watched-resource": {"mimeType": "text/plain", "text": "Watched."},
+    WATCHED: {"mimeType": "text/plain", "text": "Watched."},
 }
 TEMPLATE = "test://template/{id}/data"
 
