@@ -1,31 +1,36 @@
 """What a client sees through PipeGuard is what it sees direct, whatever transports meet there."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
 
-from tests.matrix.cells import CLIENTS, Cell, Matrix, Seen, baseline, cells, sessions
+from tests.matrix.cells import CLIENTS, STATELESS, Cell, Matrix, Seen, baseline, cells, sessions
 
 pytestmark = pytest.mark.real
 CELLS = cells()
 
 
 @pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Cell, Seen]]:
-    """All cells, and what each is compared with; the clients play at once."""
+def played(tmp_path_factory: pytest.TempPathFactory) -> dict[Cell, Seen]:
+    """All cells, and what each is compared with."""
     needed = sorted({*CELLS, *map(baseline, CELLS)})
-    found: dict[Cell, Seen] = {}
-    with ExitStack() as stack:
-        matrix = Matrix(tmp_path_factory.mktemp("matrix"), stack)
-        with ThreadPoolExecutor() as pool:
-            for seen in pool.map(
-                lambda client: matrix.play(client, [c for c in needed if c.client == client]),
-                CLIENTS,
-            ):
-                found |= seen
-        yield found
+    folder = tmp_path_factory.mktemp("matrix")
+    with ExitStack() as stack, ThreadPoolExecutor() as pool:
+        matrix = Matrix(folder, stack)
+
+        def play(server: str, *clients: str) -> dict[Cell, Seen]:
+            """The cells of one server, by one client after the other."""
+            found: dict[Cell, Seen] = {}
+            for client in clients:
+                mine = [c for c in needed if (c.server, c.client) == (server, client)]
+                found |= matrix.play(client, mine)
+            return found
+
+        # What one client lets the stateless server announce, every other would be told.
+        jobs = [pool.submit(play, "handshake", client) for client in CLIENTS]
+        jobs.append(pool.submit(play, "stateless", *STATELESS))
+        return {cell: seen for job in jobs for cell, seen in job.result().items()}
 
 
 @pytest.mark.parametrize("cell", sorted(set(map(baseline, CELLS))), ids=str)
