@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -36,7 +37,6 @@ class Process:
 
     Attributes:
         process: the process itself.
-        url: the address that it printed.
         log: the file that holds what it wrote on stderr.
     """
 
@@ -58,14 +58,8 @@ class Process:
                 stderr=file,
                 env={**os.environ, **(environment or {})},
             )
-        self.url = ""
 
     def __enter__(self) -> Self:
-        try:
-            self.url = self._address()
-        except BaseException:
-            self.__exit__()
-            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -78,6 +72,11 @@ class Process:
             self.process.wait()
         if self.process.stdout is not None:
             self.process.stdout.close()
+
+    @cached_property
+    def url(self) -> str:
+        """The address that it printed, once it has: until then others may be started."""
+        return self._address()
 
     @property
     def port(self) -> int:

@@ -45,14 +45,12 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, st
             stack.enter_context(Process(folder / f"{name}.log", [python, SERVER, "http"]))
             for name in ("direct", "behind")
         )
-        hops = {
-            "http": Listening(folder / "http", "--upstream", behind.url),
-            "stdio": Listening(folder / "stdio", "--", python, str(SERVER), "stdio"),
+        words = {
+            "http": ("--upstream", behind.url),
+            "stdio": ("--", python, str(SERVER), "stdio"),
         }
-        yield {
-            "direct": direct.url,
-            **{leg: stack.enter_context(hops[leg]).url for leg in LEGS},
-        }
+        hops = {leg: stack.enter_context(Listening(folder / leg, *words[leg])) for leg in LEGS}
+        yield {"direct": direct.url, **{leg: hop.url for leg, hop in hops.items()}}
 
 
 @pytest.fixture(scope="module", params=REVISIONS)

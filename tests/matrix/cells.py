@@ -122,12 +122,13 @@ class Matrix:
             for far in SERVERS[name]
             if far != "stdio"
         }
-        hops = {
-            (name, far): Listening(folder / f"{name}-{far}", *self.behind(name, far))
+        self.hops = {
+            (name, far): stack.enter_context(
+                Listening(folder / f"{name}-{far}", *self.behind(name, far))
+            )
             for name in servers
             for far in SERVERS[name]
         }
-        self.hops = {key: stack.enter_context(one) for key, one in hops.items()}
 
     def behind(self, server: str, far: str) -> list[str]:
         """What tells `wrap` which server it stands in front of."""
