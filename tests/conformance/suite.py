@@ -57,19 +57,27 @@ class Run:
     def lost(self, through: "Run") -> dict[Check, str]:
         """What went well here and did not, or was not made, in the other run; with the reason."""
         return {
-            check: through.reasons.get(check) or f"was not made: {through.tail(check.scenario)}"
+            check: through.reasons.get(check) or through.without(check.scenario)
             for check in sorted(self.passed - through.passed)
         }
 
-    def tail(self, scenario: str) -> str:
-        """The end of what was printed of a scenario, which tells why it broke off."""
-        return self.printed[self.printed.rfind(f"scenario '{scenario}'") :][-TAIL_LETTERS:]
+    def without(self, scenario: str) -> str:
+        """Why a check of this scenario may not have been made."""
+        others = [why for check, why in self.reasons.items() if check.scenario == scenario]
+        if not others and not self.statuses:
+            return f"nothing ran: {self.printed[-TAIL_LETTERS:]}"
+        return f"was not made; what did not go well before it: {others}"
 
 
 def server_scenarios(url: str, revision: str, folder: Path) -> Run:
     """Run what the suite has for a server of this revision against the server at the address."""
     words = ["server", "--url", url, "--suite", "all", "--spec-version", revision]
     return _run(words, folder)
+
+
+def shown(lost: Mapping[Check, str]) -> str:
+    """What was lost, a line for each check."""
+    return "\n".join(f"{check.scenario}: {check.name}: {why}" for check, why in lost.items())
 
 
 def client_scenarios() -> list[tuple[str, str]]:
