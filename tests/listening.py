@@ -16,12 +16,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Self
 
-from tests.launch.processes import PATIENCE_SECONDS, until
+from tests.launch.processes import PATIENCE_SECONDS
 from tests.wrap.wrapped import PIPEGUARD
 
 ADDRESS = re.compile(rb"^(?:.*listening on )?((?:http|ws)s?://\S+)", re.MULTILINE)
+START_SECONDS = 120.0  # the first of all compiles the rules
+LOOK_SECONDS = 0.01  # no descriptor announces a line in a file
 END_SECONDS = 10.0  # for a process that was asked to end
 
 
@@ -106,7 +109,10 @@ class Process:
             assert found or self.process.poll() is None, f"it ended: {self.said()}"
             return found is not None
 
-        until(is_told, f"an address from {self.process.args!r}")
+        deadline = monotonic() + START_SECONDS
+        while not is_told():
+            assert monotonic() < deadline, f"no address from {self.process.args!r}"
+            sleep(LOOK_SECONDS)
         assert found is not None
         return found[1].decode()
 

@@ -23,7 +23,8 @@ from benchmarks.http.server import EVENTS
 
 SERVER = Path(__file__).with_name("server.py")
 ADDRESS = re.compile(r"(https?://\S+)")
-START_SECONDS = 30
+END_SECONDS = 10
+START_SECONDS = 120  # it compiles the rules first
 WARM_CALLS = 50
 CALLS = {b"small": 200, b"page": 100}  # of one client in one turn
 CLIENTS = (16, 128)
@@ -87,7 +88,7 @@ def hop(
     finally:
         process.terminate()
         try:
-            process.wait(START_SECONDS)
+            process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -290,15 +291,16 @@ async def idle_streams(one: Hop, count: int = SESSIONS) -> Kept:
     await warm.call(b"small")
     await asyncio.sleep(SETTLE_SECONDS)
     before = one.proportional_kib(), one.descriptors()
-    opened = []
-    for _ in range(count):
-        connection = await Connection.session_at(one.url)
-        await connection.listen()
-        opened.append(connection)
-    await asyncio.sleep(SETTLE_SECONDS)
-    height = one.proportional_kib(), one.descriptors()
-    for connection in opened:
-        connection.close()
+    opened: list[Connection] = []
+    try:
+        for _ in range(count):
+            opened.append(await Connection.session_at(one.url))
+            await opened[-1].listen()
+        await asyncio.sleep(SETTLE_SECONDS)
+        height = one.proportional_kib(), one.descriptors()
+    finally:
+        for connection in opened:
+            connection.close()
     closing = [await ended(one.url, connection.session) for connection in opened]
     assert all(closing)
     await warm.end()
