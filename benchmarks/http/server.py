@@ -1,13 +1,15 @@
-"""A Streamable HTTP MCP server that costs next to nothing: `server.py [--port N]`.
+"""A Streamable HTTP MCP server that costs next to nothing: `server.py [--port N] [--sessions]`.
 
 It reads a request no further than it must: the client of this benchmark writes ids as numbers.
 Calls of the tool `small` and `page` are answered with JSON, of `stream` with a stream of events,
-the second of which waits for a call of `release`. It prints its address on a line.
+the second of which waits for a call of `release`; `slow` takes its time. With `--sessions` it
+answers 404 to a session that it did not open. It prints its address on a line.
 """
 
 import argparse
 import asyncio
 import json
+import os
 import re
 from collections.abc import Callable
 from typing import ClassVar
@@ -17,7 +19,9 @@ TOOL = re.compile(rb'"name":\s*"(\w+)"')
 LENGTH = re.compile(rb"\r\ncontent-length:\s*(\d+)", re.IGNORECASE)
 EVENTS = 10_000  # of one stream
 EVENTS_A_WRITE = 100
-SESSION = b"session-%d"
+SESSION = b"session-%d-%d"
+NAMED = re.compile(rb"\r\nmcp-session-id:\s*(\S+)", re.IGNORECASE)
+SLOW_SECONDS = 0.02
 WORD = "A sentence of an answer that says nothing in particular. "
 OPENED = (
     b'{"protocolVersion":"2025-06-18","capabilities":{"tools":{},"logging":{}},'
@@ -26,7 +30,7 @@ OPENED = (
 SCHEMA = {"type": "object"}
 LISTED = [
     {"name": name, "description": f"Answers with a {name} one.", "inputSchema": SCHEMA}
-    for name in ("small", "page", "stream", "release")
+    for name in ("small", "page", "slow", "stream", "release")
 ]
 TOOLS = json.dumps({"tools": LISTED}).encode()
 
@@ -40,11 +44,13 @@ def text(words: str) -> bytes:
 RESULTS = {
     b"small": text(WORD * 3),
     b"page": text(WORD * 180),
+    b"slow": text("at last"),
     b"release": text("released"),
     b"stream": text("all sent"),
 }
 ACCEPTED = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
 GONE = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+UNKNOWN = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 STREAM = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
     b"Transfer-Encoding: chunked\r\n\r\n"
@@ -74,7 +80,8 @@ def event(number: int) -> bytes:
 class Connection(asyncio.Protocol):
     """One connection; requests are answered in order, and none waits but for a stream."""
 
-    sessions = 0
+    opened: ClassVar[set[bytes]] = set()
+    is_strict = False
     waiting: ClassVar[list[Callable[[], None]]] = []  # streams that wait for a release
 
     def __init__(self) -> None:
@@ -117,7 +124,9 @@ class Connection(asyncio.Protocol):
     def request(self, head: bytes, body: bytes) -> None:
         """Answer one request."""
         assert self.transport is not None
-        if head.startswith(b"GET"):
+        if self.is_strict and (named := NAMED.search(head)) and named[1] not in self.opened:
+            self.transport.write(UNKNOWN)
+        elif head.startswith(b"GET"):
             self.transport.write(STREAM)
         elif head.startswith(b"DELETE"):
             self.transport.write(GONE)
@@ -126,8 +135,8 @@ class Connection(asyncio.Protocol):
         elif b'"tools/call"' in body:
             self.call(found[1], body)
         elif b'"initialize"' in body:
-            Connection.sessions += 1
-            session = SESSION % Connection.sessions
+            session = SESSION % (os.getpid(), len(self.opened))
+            self.opened.add(session)
             self.transport.write(answer(found[1], OPENED, b"Mcp-Session-Id: %b\r\n" % session))
         else:
             self.transport.write(answer(found[1], TOOLS))
@@ -143,6 +152,10 @@ class Connection(asyncio.Protocol):
         if tool == b"release":
             while Connection.waiting:
                 Connection.waiting.pop()()
+        if tool == b"slow":
+            later = asyncio.get_running_loop().call_later
+            later(SLOW_SECONDS, self.transport.write, answer(number, RESULTS[tool]))
+            return
         self.transport.write(answer(number, RESULTS[tool]))
 
     async def stream(self, number: bytes) -> None:
@@ -173,7 +186,10 @@ def main() -> None:
     """Read the command line and serve."""
     parser = argparse.ArgumentParser(prog="server.py", description=__doc__)
     parser.add_argument("--port", type=int, default=0)
-    asyncio.run(serve(parser.parse_args().port))
+    parser.add_argument("--sessions", action="store_true")
+    options = parser.parse_args()
+    Connection.is_strict = options.sessions
+    asyncio.run(serve(options.port))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from time import monotonic
 import pytest
 
 from tests.hostile.wire import (
+    HERE,
     INITIALIZED,
     OPENING,
     SESSIONS,
@@ -37,7 +38,7 @@ class Slow:
         session = hop.session()
         self.listener = hop.talk()
         self.listener.send(
-            request("GET /mcp HTTP/1.1", ["Host: 127.0.0.1", "Accept: text/event-stream", session])
+            request("GET /mcp HTTP/1.1", [f"Host: {HERE}", "Accept: text/event-stream", session])
         )
         whole = post(ask("prompts/list"), session)
         end = whole.index(b"\r\n\r\n")

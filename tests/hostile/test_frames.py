@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.hostile.conftest import Hop
-from tests.hostile.wire import INITIALIZED, OPENING, Talk, Upstream, ask, request
+from tests.hostile.wire import HERE, INITIALIZED, OPENING, Talk, Upstream, ask, request
 
 MIB = 2**20
 LIMIT_BYTES = 16 * MIB  # of a frame, by default
@@ -80,7 +80,7 @@ class Socket:
 def upgraded(talk: Talk, *more: str, path: str = "/ws") -> tuple[int, dict[str, str]]:
     """Ask for an upgrade; the status and the headers of the answer."""
     key = base64.b64encode(os.urandom(16)).decode()
-    headers = ["Host: 127.0.0.1", "Connection: Upgrade", "Upgrade: websocket"]
+    headers = [f"Host: {HERE}", "Connection: Upgrade", "Upgrade: websocket"]
     headers += ["Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}", *more]
     talk.send(request(f"GET {path} HTTP/1.1", headers))
     status, found = talk.head()

@@ -22,6 +22,7 @@ PATIENCE_SECONDS = 15.0  # only a failure waits so long
 ALONE_SECONDS = 0.02  # between two writes, so that they travel alone
 READ_BYTES = 65536
 LATEST, SESSIONS = "2026-07-28", "2025-06-18"  # the stateless revision, and one with sessions
+HERE = "127.0.0.1:PORT"  # in a request, with the port that it goes to
 JSON_TYPE, EVENT_TYPE = "application/json", "text/event-stream"
 VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
 SESSION = "the-session-of-the-server"
@@ -86,11 +87,12 @@ class Talk:
 
     def send(self, *parts: bytes) -> None:
         """Write; a peer that has hung up already has said all that it will."""
+        port = str(self.socket.getpeername()[1]).encode()
         with suppress(ConnectionError):
             for number, part in enumerate(parts):
                 if number:
                     sleep(ALONE_SECONDS)
-                self.socket.sendall(part)
+                self.socket.sendall(part.replace(b":PORT", b":" + port))
 
     def ask(self, *parts: bytes) -> Answer:
         """Write, and read one response."""
@@ -165,7 +167,7 @@ def post(
     *more: str,
     without: Sequence[str] = (),
     path: str = "/mcp",
-    host: str = "127.0.0.1",
+    host: str = HERE,
 ) -> bytes:
     """A POST as an honest client makes it, with some headers more and some left out."""
     body = message if isinstance(message, bytes) else json.dumps(message).encode()
