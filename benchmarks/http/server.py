@@ -12,6 +12,7 @@ import json
 import os
 import re
 from collections.abc import Callable
+from pydoc_data.topics import topics
 from typing import ClassVar
 
 ID = re.compile(rb'"id":\s*(\d+)')
@@ -22,7 +23,7 @@ EVENTS_A_WRITE = 100
 SESSION = b"session-%d-%d"
 NAMED = re.compile(rb"\r\nmcp-session-id:\s*(\S+)", re.IGNORECASE)
 SLOW_SECONDS = 0.02
-WORD = "A sentence of an answer that says nothing in particular. "
+PROSE = "\n".join(topics[name] for name in sorted(topics))  # the language reference, as in `help()`
 OPENED = (
     b'{"protocolVersion":"2025-06-18","capabilities":{"tools":{},"logging":{}},'
     b'"serverInfo":{"name":"http","version":"1"}}'
@@ -42,8 +43,8 @@ def text(words: str) -> bytes:
 
 
 RESULTS = {
-    b"small": text(WORD * 3),
-    b"page": text(WORD * 180),
+    b"small": text(PROSE[:200]),
+    b"page": text(PROSE[:10_000]),
     b"slow": text("at last"),
     b"release": text("released"),
     b"stream": text("all sent"),
