@@ -635,11 +635,12 @@ def whole(handler: Callable[[Any, Any], Awaitable[Object]]) -> Callable[[Any, An
 
 def made() -> Any:
     cached = CacheHint(ttl_ms=60_000, scope="private")
-    methods = ("tools/list", "prompts/list", "resources/list", "resources/templates/list")
+    lists = ("tools/list", "prompts/list", "resources/list", "resources/templates/list")
+    cacheable: Any = (*lists, "resources/read", "server/discover")
     server = Server(
         "conformance",
         version="1.0.0",
-        cache_hints=dict.fromkeys((*methods, "resources/read", "server/discover"), cached),
+        cache_hints=dict.fromkeys(cacheable, cached),
         get_tool_input_schema=schema_of,
         on_list_tools=list_tools,
         on_call_tool=whole(call),

@@ -12,19 +12,19 @@ import warnings
 from functools import partial
 from typing import Any
 
-import anyio  # type: ignore[import-not-found, unused-ignore]
-import uvicorn  # type: ignore[import-not-found, unused-ignore]
-from mcp import types  # type: ignore[import-not-found, unused-ignore]
-from mcp.server.fastmcp import Context, FastMCP  # type: ignore[import-not-found, unused-ignore]
-from mcp.server.lowlevel import NotificationOptions  # type: ignore[import-not-found, unused-ignore]
-from mcp.server.streamable_http import (  # type: ignore[import-not-found, unused-ignore]
+import anyio
+import uvicorn
+from mcp import types
+from mcp.server.fastmcp import Context, FastMCP
+from mcp.server.lowlevel import NotificationOptions
+from mcp.server.streamable_http import (
     GET_STREAM_KEY,
 )
-from mcp.server.websocket import websocket_server  # type: ignore[import-not-found, unused-ignore]
-from pydantic import BaseModel  # type: ignore[import-not-found, unused-ignore]
-from starlette.applications import Starlette  # type: ignore[import-not-found, unused-ignore]
-from starlette.routing import Mount, WebSocketRoute  # type: ignore[import-not-found, unused-ignore]
-from starlette.websockets import WebSocket  # type: ignore[import-not-found, unused-ignore]
+from mcp.server.websocket import websocket_server
+from pydantic import BaseModel
+from starlette.applications import Starlette
+from starlette.routing import Mount, WebSocketRoute
+from starlette.websockets import WebSocket
 
 warnings.simplefilter("ignore")  # the SDK calls what its next line left out deprecated
 
@@ -35,26 +35,26 @@ server = FastMCP("matrix", instructions="Call what you like.", log_level="WARNIN
 cancelled: dict[str, anyio.Event] = {}
 
 
-class Person(BaseModel):  # type: ignore[misc, unused-ignore]
+class Person(BaseModel):
     """What a user is asked for."""
 
     name: str
     check: bool
 
 
-@server.tool()  # type: ignore[untyped-decorator, unused-ignore]
+@server.tool()
 def echo(text: str) -> str:
     """Say it again."""
     return text
 
 
-@server.tool()  # type: ignore[untyped-decorator, unused-ignore]
+@server.tool()
 def fail() -> str:
     """Do not work."""
     raise ValueError("it does not work")
 
 
-@server.tool()  # type: ignore[untyped-decorator, unused-ignore]
+@server.tool()
 async def count(context: Context) -> str:
     """Count to three."""
     for number in (1, 2, 3):
@@ -63,7 +63,7 @@ async def count(context: Context) -> str:
     return "counted"
 
 
-@server.tool()  # type: ignore[untyped-decorator, unused-ignore]
+@server.tool()
 async def hang(key: str, context: Context) -> str:
     """Go on until the call is cancelled."""
     await context.report_progress(1, 2, "hanging")
@@ -75,14 +75,14 @@ async def hang(key: str, context: Context) -> str:
     return "never"
 
 
-@server.tool()  # type: ignore[untyped-decorator, unused-ignore]
+@server.tool()
 async def learn_of_cancel(key: str) -> str:
     """Wait until the call with this key was cancelled."""
     await cancelled.setdefault(key, anyio.Event()).wait()
     return "it was cancelled"
 
 
-@server.tool()  # type: ignore[untyped-decorator, unused-ignore]
+@server.tool()
 async def ask_model(prompt: str, context: Context) -> str:
     """Let the client's model answer."""
     message = types.SamplingMessage(
@@ -97,28 +97,28 @@ async def ask_model(prompt: str, context: Context) -> str:
     return str(answer.content.text)
 
 
-@server.tool()  # type: ignore[untyped-decorator, unused-ignore]
+@server.tool()
 async def ask_user(context: Context) -> str:
     """Ask the user for a name."""
     answer = await context.elicit("Who are you?", Person)
     return f"{answer.action}: {answer.data.model_dump_json()}"
 
 
-@server.tool()  # type: ignore[untyped-decorator, unused-ignore]
+@server.tool()
 async def ask_roots(context: Context) -> str:
     """Ask the client for its roots."""
     listed = await context.session.list_roots()
     return ", ".join(f"{root.name} at {root.uri}" for root in listed.roots)
 
 
-@server.tool()  # type: ignore[untyped-decorator, unused-ignore]
+@server.tool()
 async def log(context: Context) -> str:
     """Say something in the log."""
     await context.info("something happened")
     return "logged"
 
 
-@server.tool()  # type: ignore[untyped-decorator, unused-ignore]
+@server.tool()
 async def publish(context: Context) -> str:
     """Say that there is news, outside of any request."""
     await standalone_stream(context)
@@ -141,31 +141,31 @@ async def standalone_stream(context: Context) -> None:
             await anyio.sleep(LOOK_SECONDS)
 
 
-@server.resource(NEWS, mime_type="text/plain")  # type: ignore[untyped-decorator, unused-ignore]
+@server.resource(NEWS, mime_type="text/plain")
 def news() -> str:
     """What happened today."""
     return "Nothing new, and “nothing” old."
 
 
-@server.resource("data://bytes", mime_type="application/octet-stream")  # type: ignore[untyped-decorator, unused-ignore]
+@server.resource("data://bytes", mime_type="application/octet-stream")
 def data() -> bytes:
     """Every byte there is."""
     return bytes(range(256))
 
 
-@server.resource("page://{number}")  # type: ignore[untyped-decorator, unused-ignore]
+@server.resource("page://{number}")
 def page(number: str) -> str:
     """A page by its number."""
     return f"This is page {number}."
 
 
-@server.prompt()  # type: ignore[untyped-decorator, unused-ignore]
+@server.prompt()
 def greet(name: str) -> str:
     """Greet somebody."""
     return f"Say hello to {name}, in Norwegian: “Hallå”."
 
 
-@server.completion()  # type: ignore[untyped-decorator, unused-ignore]
+@server.completion()
 async def complete(_ref: Any, argument: Any, _context: Any) -> Any:
     return types.Completion(values=[f"{argument.value}{end}" for end in ("a", "o")], hasMore=False)
 
@@ -175,15 +175,15 @@ everything = NotificationOptions(prompts_changed=True, resources_changed=True, t
 core.create_initialization_options = partial(core.create_initialization_options, everything)
 
 
-@core.subscribe_resource()  # type: ignore[untyped-decorator, unused-ignore]
+@core.subscribe_resource()
 async def subscribe(_uri: Any) -> None: ...
 
 
-@core.unsubscribe_resource()  # type: ignore[untyped-decorator, unused-ignore]
+@core.unsubscribe_resource()
 async def unsubscribe(_uri: Any) -> None: ...
 
 
-@core.set_logging_level()  # type: ignore[untyped-decorator, unused-ignore]
+@core.set_logging_level()
 async def set_level(_level: Any) -> None: ...
 
 

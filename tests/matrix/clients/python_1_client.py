@@ -10,10 +10,10 @@ import traceback
 import warnings
 from typing import Any
 
-import anyio  # type: ignore[import-not-found, unused-ignore]
-from mcp import ClientSession, McpError, types  # type: ignore[import-not-found, unused-ignore]
-from mcp.client.websocket import websocket_client  # type: ignore[import-not-found, unused-ignore]
-from pydantic import AnyUrl  # type: ignore[import-not-found, unused-ignore]
+import anyio
+from mcp import ClientSession, McpError, types
+from mcp.client.websocket import websocket_client
+from pydantic import AnyUrl
 
 Outcome = dict[str, Any]
 LISTS = {
