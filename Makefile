@@ -44,7 +44,7 @@ model: train-environment ## Train the classifiers anew, from training/texts and 
 	$(TRAIN)/bin/python -m training.train injection $(NATURAL:%=--natural %)
 	$(TRAIN)/bin/python -m training.train poisoning $(NATURAL:%=--natural %)
 
-lock: ## Renew requirements/*.txt and the lock of the tests' servers: the only step that picks versions
+lock: ## Renew requirements/*.txt and the locks of the tests' servers: the only step that picks versions
 	@sh requirements/environment $(LOCK) lock
 	$(COMPILE) pyproject.toml -o requirements/base.txt
 	$(COMPILE) pyproject.toml --extra test -c requirements/base.txt -o requirements/test.txt
@@ -52,6 +52,7 @@ lock: ## Renew requirements/*.txt and the lock of the tests' servers: the only s
 	$(COMPILE) requirements/build.in -o requirements/build.txt
 	$(COMPILE) requirements/lock.in -o requirements/lock.txt
 	$(COMPILE) tests/requirements-servers.in -o tests/requirements-servers.txt
+	$(COMPILE) tests/requirements-servers-1.in -o tests/requirements-servers-1.txt
 
 clean: ## Remove the environments, caches and reports
 	rm -rf $(DEMO) $(TEST) $(LOCK) $(TRAIN) .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -17,7 +17,7 @@ from pipeguard.core.session import Session
 from pipeguard.state.compiled import engines
 
 TOP = Path(__file__).resolve().parent.parent
-LOCKS = sorted([*TOP.glob("requirements/*.txt"), TOP / "tests" / "requirements-servers.txt"])
+LOCKS = sorted([*TOP.glob("requirements/*.txt"), *TOP.glob("tests/requirements-*.txt")])
 PLAYED = "benchmarks/detection/cases/"  # what is sent through a Session there is installed nowhere
 BINARY = {".png", ".gz", ".db"}
 MOST_LINES, MOST_FUNCTION_LINES = 400, 50  # without docstrings, comments and empty lines

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -62,9 +62,13 @@ def npm_bin(name: str) -> Path:
 @cache
 def server_python() -> Path:
     """The Python of the environment that holds all of tests/requirements-servers.txt."""
-    lock = HERE / "requirements-servers.txt"
-    version = "{}{}".format(*sys.version_info)
-    return _server_program(_once(f"py{version}-{_digest(lock)}", _install_python), "python")
+    return _python_with(HERE / "requirements-servers.txt")
+
+
+@cache
+def first_line_python() -> Path:
+    """The Python of the environment that holds all of tests/requirements-servers-1.txt."""
+    return _python_with(HERE / "requirements-servers-1.txt")
 
 
 def server_bin(name: str) -> Path:
@@ -98,11 +102,16 @@ def _install_npm(folder: Path) -> None:
     _run([str(node()), str(npm), "ci", "--ignore-scripts"], folder, {"PATH": path_with_node()})
 
 
-def _install_python(folder: Path) -> None:
+def _python_with(lock: Path) -> Path:
+    version = "{}{}".format(*sys.version_info)
+    folder = _once(f"py{version}-{_digest(lock)}", partial(_install_python, lock))
+    return _server_program(folder, "python")
+
+
+def _install_python(lock: Path, folder: Path) -> None:
     _run([sys.executable, "-m", "venv", "--clear", str(folder)], folder.parent, {})
     python = str(_server_program(folder, "python"))
-    lock = str(HERE / "requirements-servers.txt")
-    arguments = ["--quiet", "--require-hashes", "--only-binary", ":all:", "-r", lock]
+    arguments = ["--quiet", "--require-hashes", "--only-binary", ":all:", "-r", str(lock)]
     _run([python, "-m", "pip", "install", *arguments], folder.parent, {})
 
 

@@ -62,7 +62,7 @@ class Wrapped:
         variables |= environment or {}
         with open(self.stderr, "wb") as file:
             self.process = subprocess.Popen(
-                [*pipeguard, "wrap", *options, "--", *words],
+                [*pipeguard, "wrap", *options, *(["--", *words] if words else [])],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=file,

@@ -1,11 +1,14 @@
-"""Plays one session with the official Python SDK and prints what its client saw.
+"""Plays sessions with the official Python SDK and prints what its client saw.
 
 stdin: {command, args, env, steps, …}; stdout: {steps: [outcome…], seen: [message…]}, as JSON.
+`transport` and `url` take the place of the command where the server is reached over HTTP. With
+`targets`, a list of what differs from session to session, stdout is a list too.
 It runs in the environment of tests/requirements-servers.txt, not in PipeGuard's.
 """
 
 import json
 import sys
+import traceback
 import warnings
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -13,6 +16,7 @@ from typing import Any
 import anyio  # type: ignore[import-not-found, unused-ignore]
 import mcp_types as types  # type: ignore[import-not-found, unused-ignore]
 from mcp import Client, MCPError, StdioServerParameters  # type: ignore[import-not-found, unused-ignore]
+from mcp.client.sse import sse_client  # type: ignore[import-not-found, unused-ignore]
 
 Outcome = dict[str, object]
 LISTS = {
@@ -26,6 +30,35 @@ LISTS = {
 def plain(model: Any) -> Any:
     """A result of the SDK as the JSON that it stands for."""
     return model.model_dump(by_alias=True, mode="json", exclude_none=True)
+
+
+def reached(plan: Any) -> Any:
+    """What the SDK takes for a server, by its transport."""
+    match plan.get("transport", "stdio"):
+        case "stdio":
+            return StdioServerParameters(
+                command=plan["command"], args=plan["args"], env=plan["env"]
+            )
+        case "sse":
+            return sse_client(plan["url"])
+        case "http":
+            return plan["url"]
+        case other:
+            raise ValueError(f"this SDK has no transport {other!r}")
+
+
+async def played(plan: Any) -> object:
+    """One session, or each of several; one that breaks off is told, and ends no other."""
+    if "targets" not in plan:
+        return await Play(plan).connect()
+    told: list[object] = []
+    for target in plan["targets"]:
+        try:
+            with anyio.fail_after(plan["seconds"]):
+                told.append(await Play({**plan, **target}).connect())
+        except (Exception, BaseExceptionGroup):  # noqa: BLE001  whatever the SDK raises
+            told.append({"broken": traceback.format_exc()})
+    return told
 
 
 class Play:
@@ -71,11 +104,8 @@ class Play:
 
     async def connect(self) -> Outcome:
         plan = self.plan
-        parameters = StdioServerParameters(
-            command=plan["command"], args=plan["args"], env=plan["env"]
-        )
         self.client = Client(
-            parameters,
+            reached(plan),
             sampling_callback=self.sample,
             elicitation_callback=self.elicit,
             list_roots_callback=self.list_roots,
@@ -191,4 +221,4 @@ class Play:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")  # the SDK calls what the newest revision left out deprecated
-    json.dump(anyio.run(Play(json.load(sys.stdin)).connect), sys.stdout)
+    json.dump(anyio.run(played, json.load(sys.stdin)), sys.stdout)

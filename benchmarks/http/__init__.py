@@ -1,0 +1,4 @@
+"""What a hop costs a session over HTTP: time for each call, calls a second, memory, streams.
+
+A direct connection, PipeGuard and any other proxy take turns in one run.
+"""

@@ -1,0 +1,1 @@
+"""The official conformance suite, run directly and through PipeGuard, check by check."""

@@ -1,0 +1,50 @@
+"""No check of a client that passes direct fails with `wrap --upstream` in the client's place."""
+
+import shlex
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests import tools
+from tests.conformance.suite import Run, client_scenario, client_scenarios, shown
+from tests.listening import hop
+
+pytestmark = pytest.mark.real
+CLIENT = Path(__file__).with_name("client.mjs")
+ELSEWHERE = "auth/"  # a stdio client logs in nowhere: PipeGuard does, and has tests of that
+AT_ONCE = 3  # they mostly wait
+LEAST_SCENARIOS = 15
+Key = tuple[str, str, str]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[Key, Future[Run]]:
+    """Every scenario, direct and through: (way, revision, scenario)."""
+    folder = tmp_path_factory.mktemp("clients")
+    client = [str(tools.node()), str(CLIENT), str(tools.npm_modules())]
+    ways = {"direct": client, "through": [*client, *hop("--upstream"), "--"]}
+    found: dict[Key, Future[Run]] = {}
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for revision, scenario in client_scenarios():
+            if not scenario.startswith(ELSEWHERE):
+                for way, command in ways.items():
+                    place = folder / way / revision / scenario
+                    arguments = (shlex.join(command), revision, scenario, place)
+                    found[way, revision, scenario] = pool.submit(client_scenario, *arguments)
+    return found
+
+
+def test_the_client_itself_does_well(runs: dict[Key, Future[Run]]) -> None:
+    direct = {key[1:]: run.result() for key, run in runs.items() if key[0] == "direct"}
+    assert len(direct) >= LEAST_SCENARIOS
+    assert {key: run.reasons for key, run in direct.items() if run.reasons} == {}
+
+
+def test_no_check_that_passes_direct_fails_through(runs: dict[Key, Future[Run]]) -> None:
+    lost = [
+        shown(run.result().lost(runs["through", *key[1:]].result()))
+        for key, run in runs.items()
+        if key[0] == "direct"
+    ]
+    assert not any(lost), "\n".join(filter(None, lost))

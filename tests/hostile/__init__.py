@@ -1,0 +1,1 @@
+"""What a hostile client or server can do with bytes over HTTP, row by row."""

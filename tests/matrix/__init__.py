@@ -1,0 +1,1 @@
+"""Each official SDK's client on each transport, against a server on each transport."""

@@ -1,0 +1,52 @@
+"""What a client sees through PipeGuard is what it sees direct, whatever transports meet there."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import pytest
+
+from tests.matrix.cells import CLIENTS, STATELESS, Cell, Matrix, Seen, baseline, cells, sessions
+
+pytestmark = pytest.mark.real
+CELLS = cells()
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> dict[Cell, Seen]:
+    """All cells, and what each is compared with."""
+    needed = sorted({*CELLS, *map(baseline, CELLS)})
+    folder = tmp_path_factory.mktemp("matrix")
+    with ExitStack() as stack, ThreadPoolExecutor() as pool:
+        matrix = Matrix(folder, stack)
+
+        def play(server: str, *clients: str) -> dict[Cell, Seen]:
+            """The cells of one server, by one client after the other."""
+            found: dict[Cell, Seen] = {}
+            for client in clients:
+                mine = [c for c in needed if (c.server, c.client) == (server, client)]
+                found |= matrix.play(client, mine)
+            return found
+
+        # What one client lets the stateless server announce, every other would be told.
+        jobs = [pool.submit(play, "handshake", client) for client in CLIENTS]
+        jobs.append(pool.submit(play, "stateless", *STATELESS))
+        return {cell: seen for job in jobs for cell, seen in job.result().items()}
+
+
+@pytest.mark.parametrize("cell", sorted(set(map(baseline, CELLS))), ids=str)
+def test_a_session_without_pipeguard_goes_as_planned(played: dict[Cell, Seen], cell: Cell) -> None:
+    seen = played[cell]
+    assert seen.broken == ""
+    steps = sessions()[cell.server]
+    outcomes = [step["failed"] for step in seen.steps[1:]]  # the first is the handshake
+    assert outcomes == [step.get("fails", False) for step in steps], list(
+        zip(steps, seen.steps[1:], strict=True)
+    )
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=str)
+def test_the_client_sees_the_same_through(played: dict[Cell, Seen], cell: Cell) -> None:
+    through, direct = played[cell], played[baseline(cell)]
+    assert through.broken == ""
+    assert through.steps == direct.steps
+    assert through.heard == direct.heard
