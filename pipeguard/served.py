@@ -111,6 +111,7 @@ class _Served:
             run.guard.load(surface)
         behind = await self._behind(limit, most, idle)
         talks = Talks(self._conversations, behind.dialler.dial, self._record, MESSAGES, limit, most)
+        entrance = entrance._replace(port=listening.getsockname()[1])
         front = Front(
             entrance, behind.endpoint, talks, lambda: not self._ended.done(), behind.login
         )

@@ -44,6 +44,9 @@ def check(members: list[JsonValue], revision: str | None) -> None:
     if not members or len(members) > MAX_BATCH:
         why = f"a batch holds 1 to {MAX_BATCH} messages"
         raise RefusedBatch("protocol.batch-size", why, members)
+    ids = [id_token_of(m.get("id")) for m in members if isinstance(m, dict) and "id" in m]
+    if len(set(ids)) < len(ids):
+        raise RefusedBatch("protocol.batch-ids", "a batch holds an id twice", members)
     if any(isinstance(m, dict) and m.get("method") == "initialize" for m in members):
         why = "initialize must not stand in a batch"
         raise RefusedBatch("protocol.batch-initialize", why, members)

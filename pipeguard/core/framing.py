@@ -6,6 +6,8 @@ revisions). Only the byte 0x0A splits: U+2028, U+2029, U+0085 and CR are data.
 
 from __future__ import annotations
 
+from pipeguard.core.codes import PEER_GONE
+
 DEFAULT_LIMIT_BYTES = 16 * 2**20  # the specification sets none
 KEPT_BYTES = 4096  # of either end of a line over the limit, to find its id in
 OVERRUN = 4  # times the limit without a newline: the peer is not speaking MCP
@@ -24,16 +26,18 @@ class Lost(bytes):
     Attributes:
         id_token: of the request that waits, as it stood in its frame.
         why: in words fit for the client.
+        code: that the client is told.
     """
 
     id_token: str
     why: str
+    code: int
 
     @classmethod
-    def of(cls, id_token: str, why: str) -> Lost:
+    def of(cls, id_token: str, why: str, code: int = PEER_GONE) -> Lost:
         """What takes the place of the answer to a request."""
         lost = cls(b'{"id":' + id_token.encode() + b"}")
-        lost.id_token, lost.why = id_token, why
+        lost.id_token, lost.why, lost.code = id_token, why, code
         return lost
 
 

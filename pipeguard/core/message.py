@@ -28,6 +28,11 @@ MAX_ID_DIGITS = 40  # an id is compared by its digits, never as a number
 # RecursionError at a depth for which this is enough (3.13 needs 2 MiB, the other versions less).
 STACK_BYTES = 8 * 2**20
 
+_LOST = {
+    codes.PEER_GONE: "protocol.peer-gone",
+    codes.UNSCANNABLE: "protocol.undecodable-answer",
+    codes.PEER_BROKE_PROTOCOL: "protocol.malformed-answer",
+}
 ENVELOPE = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
 
 _INTEGER = re.compile(r"(?:0|-?[1-9][0-9]*)\Z", re.ASCII)  # not `-0`: peers answer it as `0`
@@ -91,7 +96,7 @@ def parse_json(frame: bytes) -> JsonValue:
             _stray_id(frame),
         )
     if isinstance(frame, Lost):
-        raise Refusal("protocol.peer-gone", frame.why, codes.PEER_GONE, frame.id_token)
+        raise Refusal(_LOST[frame.code], frame.why, frame.code, frame.id_token)
     try:
         text = frame.decode("utf-8")
     except UnicodeDecodeError:

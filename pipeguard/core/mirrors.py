@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from itertools import islice
 
-from pipeguard.core.message import JsonObject, JsonValue, Number
+from pipeguard.core.message import JsonObject, JsonValue, Number, serialise
 
 VERSION = "MCP-Protocol-Version"
 METHOD = "Mcp-Method"
@@ -29,6 +29,7 @@ _NAMED = {
     "resources/read": "uri",
     **dict.fromkeys(("tasks/get", "tasks/update", "tasks/cancel", "tasks/result"), "taskId"),
 }
+_MIRRORED_TYPES = ("string", "integer", "boolean")
 _OPEN, _CLOSE = "=?base64?", "?="
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}\Z")  # RFC 9110, section 5.6.2
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?\Z")  # RFC 8259, section 6
@@ -77,6 +78,14 @@ def disagreement(
     return None
 
 
+def missing(value: JsonObject, headers: Mapping[str, str]) -> str | None:
+    """Which of the headers that every message has is not there; None where none is missing."""
+    told = _told(value, {})
+    return next(
+        (name for name in (VERSION, METHOD, NAME) if name in told and name not in headers), None
+    )
+
+
 def mirrored_by(definition: JsonValue) -> dict[str, tuple[str, ...]]:
     """Of a tool, the headers that repeat its parameters, each with the parameter's path."""
     schema = definition.get("inputSchema") if isinstance(definition, dict) else None
@@ -84,6 +93,55 @@ def mirrored_by(definition: JsonValue) -> dict[str, tuple[str, ...]]:
     for header, path in islice(_mirrored(schema, (), 0), MAX_MIRRORED):
         found.setdefault(header.lower(), (header, path))
     return dict(found.values())
+
+
+def without_bad_tools(frame: bytes, value: JsonValue, asked: JsonValue) -> bytes:
+    """A list of tools without those whose parameters ask for headers that cannot be.
+
+    A client of this revision leaves them out (server/tools, "x-mcp-header"); one that speaks
+    another transport does not know of headers, so it is done for it.
+
+    Args:
+        frame: an answer of the server's.
+        value: the same, parsed.
+        asked: the request that it answers.
+    """
+    if not isinstance(asked, dict) or not isinstance(value, dict):
+        return frame
+    result = value.get("result")
+    if asked.get("method") != "tools/list" or revision_of(asked) is None:
+        return frame
+    tools = result.get("tools") if isinstance(result, dict) else None
+    if not isinstance(result, dict) or not isinstance(tools, list):
+        return frame
+    kept = [tool for tool in tools if _is_well(tool)]
+    if len(kept) == len(tools):
+        return frame
+    return serialise({**value, "result": {**result, "tools": kept}})
+
+
+def _is_well(tool: JsonValue) -> bool:
+    schema = tool.get("inputSchema") if isinstance(tool, dict) else None
+    seen: set[str] = set()
+    for inner in _parameters(schema, 0):
+        if SCHEMA_KEY not in inner:
+            continue
+        header = inner[SCHEMA_KEY]
+        if type(header) is not str or not _TOKEN.match(header) or header.lower() in seen:
+            return False
+        if inner.get("type") not in _MIRRORED_TYPES:
+            return False
+        seen.add(header.lower())
+    return True
+
+
+def _parameters(schema: JsonValue, depth: int) -> Iterator[JsonObject]:
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    if isinstance(properties, dict) and depth < _MAX_DEPTH:
+        for inner in properties.values():
+            if isinstance(inner, dict):
+                yield inner
+                yield from _parameters(inner, depth + 1)
 
 
 def written(text: str) -> str:

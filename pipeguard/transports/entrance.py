@@ -16,14 +16,17 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from yarl import URL
 
-from pipeguard.transports.remote import JSON, is_text
+from pipeguard.transports.conversations import is_session_id
+from pipeguard.transports.remote import JSON, SESSION_ID, is_text
 
 BODY_SECONDS = 30.0
 HEADER_SECONDS = 10.0
 MAX_TARGET_CHARS = 8192
+MAX_HEADERS = 100
+MAX_HEADER_BYTES = 2**16
 MOST_PORT = 65535
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 # Two of one of these are two truths for two readers.
@@ -108,6 +111,7 @@ class Entrance(NamedTuple):
         origins: web origins that may speak to us, as `https://app.example`.
         tokens: of which one must be given; None where anybody on this machine may come.
         limit_bytes: of one body.
+        port: where we listen; 0 while that is not known.
     """
 
     host: str
@@ -115,6 +119,7 @@ class Entrance(NamedTuple):
     origins: frozenset[str]
     tokens: Tokens | None
     limit_bytes: int
+    port: int = 0
 
     def check(self, request: web.BaseRequest) -> str:
         """Let a request in, or not.
@@ -125,14 +130,22 @@ class Entrance(NamedTuple):
         Raises:
             Refused: it is not let in.
         """
+        if request.version > HttpVersion11:
+            raise Refused(505, "speak HTTP/1.1")
         if len(request.raw_path) > MAX_TARGET_CHARS:
             raise Refused(414, "the address is too long")
+        size = sum(len(name) + len(value) for name, value in request.raw_headers)
+        if len(request.raw_headers) > MAX_HEADERS or size > MAX_HEADER_BYTES:
+            raise Refused(431, "there are too many headers, or they are too long")
         if not all(map(is_text, request.headers.values())):
             raise Refused(400, "a header is not in UTF-8")
         names = [name.lower() for name, _ in request.headers.items()]
         for name in names:
             if (name in _ONCE or name.startswith(_MIRRORS)) and names.count(name) > 1:
                 raise Refused(400, f"there is more than one {name}")
+        session_id = request.headers.get(SESSION_ID)
+        if session_id is not None and not is_session_id(session_id):
+            raise Refused(400, f"{SESSION_ID} is not visible ASCII, or too long")
         if not self._is_our_name(request.headers.get("Host", "")):
             raise Refused(403, "this server has another name (Host); see --allow-host")
         origin = request.headers.get("Origin")
@@ -171,11 +184,13 @@ class Entrance(NamedTuple):
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _is_our_name(self, given: str) -> bool:
-        name = host_of(given)
+        name, port = host_of(given), port_of(given)
         if name is None:
             return False
         if name in self.hosts:
             return True
+        if port is not None and self.port and port != self.port:
+            return False
         if is_loopback(self.host):
             return name in _LOOPBACK_NAMES or name == self.host
         # On all addresses we cannot know our names; an address is none that could be rebound.
@@ -202,6 +217,13 @@ def host_of(given: str) -> str | None:
     if found["literal"] is not None and not _is_address(found["literal"]):
         return None
     return (found["literal"] or found["name"]).lower()
+
+
+@lru_cache(256)
+def port_of(given: str) -> int | None:
+    """The port in a Host header; None where there is none."""
+    found = _HOST.match(given)
+    return int(found["port"]) if found is not None and found["port"] else None
 
 
 @lru_cache(256)

@@ -15,12 +15,20 @@ from typing import Protocol
 
 from aiohttp import web
 
-from pipeguard.transports.entrance import HEADER_SECONDS, Entrance, Refused
+from pipeguard.transports.entrance import (
+    HEADER_SECONDS,
+    MAX_HEADER_BYTES,
+    MAX_HEADERS,
+    Entrance,
+    Refused,
+)
+from pipeguard.transports.masks import CLOSE_UNMASKED, Masks
 
 MCP, SSE, MESSAGES, WEBSOCKET = "/mcp", "/sse", "/messages", "/ws"
 HEALTHY, READY = "/healthz", "/readyz"
 MAX_CONNECTIONS = 4096
 KEEPALIVE_SECONDS = 30.0
+LINGER_SECONDS = 1.0  # for the rest of a body that was refused
 CLOSE_SECONDS = 5.0
 _BACKLOG = 1024
 _ALLOWED = "POST, GET, DELETE"
@@ -103,6 +111,12 @@ class Front:
             handler_cancellation=True,
             access_log=None,
             keepalive_timeout=KEEPALIVE_SECONDS,
+            lingering_time=LINGER_SECONDS,
+            auto_decompress=False,
+            # What is longer or more is refused by the entrance, with the right status.
+            max_line_size=2 * MAX_HEADER_BYTES,
+            max_field_size=2 * MAX_HEADER_BYTES,
+            max_headers=4 * MAX_HEADERS,
         )
         server.watch = self._watch
         self._runner = web.ServerRunner(server, shutdown_timeout=CLOSE_SECONDS)
@@ -142,6 +156,9 @@ class Front:
         if upgrade and upgrade != "websocket":
             raise Refused(400, "no such upgrade")
         if upgrade and path in (MCP, WEBSOCKET) and request.method == "GET":
+            connection = self._connections.get(request.protocol)
+            if connection is not None:
+                connection.speaks_frames()
             return await self._streams.socket(request)
         if self._login is not None and self._login.answers(path):
             return await self._login.answer(request)
@@ -185,8 +202,11 @@ class _Connection(asyncio.Protocol):
         self._handler = handler
         self._connections = connections
         self._timer: asyncio.TimerHandle | None = None
+        self._transport: asyncio.BaseTransport | None = None
+        self._masks: Masks | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
         self._handler.connection_made(transport)
         self._connections[self._handler] = self
         if len(self._connections) <= MAX_CONNECTIONS:
@@ -201,7 +221,16 @@ class _Connection(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
 
+    def speaks_frames(self) -> None:
+        """What comes now are frames of a WebSocket."""
+        self._masks = Masks()
+
     def data_received(self, data: bytes) -> None:
+        if self._masks is not None and not self._masks.hold(data):
+            if isinstance(self._transport, asyncio.Transport):
+                self._transport.write(CLOSE_UNMASKED)
+                self._transport.close()
+            return
         self._handler.data_received(data)
 
     def eof_received(self) -> bool | None:

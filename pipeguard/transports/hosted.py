@@ -73,7 +73,7 @@ class Exchange(Stream):
         super().__init__()
         self.session = session
         self.hosted = hosted
-        self._lasting = lasting
+        self.lasting = lasting
         self._left: set[str] = set()
 
     @property
@@ -99,7 +99,7 @@ class Exchange(Stream):
         finally:
             if token is not None and self.hosted.progress.get(token) is self:
                 del self.hosted.progress[token]
-            self.hosted.leave(self, tickets, given_up=not self._lasting)
+            self.hosted.leave(self, tickets, given_up=not self.lasting)
             self.session.leave()
 
     async def take(self, frame: bytes, token: str, judge: Judge) -> None:
@@ -305,7 +305,7 @@ def _restored(frame: bytes, value: JsonValue, ticket: str, token: str) -> bytes:
     if ticket == token:
         return frame
     if isinstance(frame, Lost):
-        return Lost.of(token, frame.why)
+        return Lost.of(token, frame.why, frame.code)
     if isinstance(value, dict):
         changed: JsonObject = {**value, "id": _id(token)}
         return serialise(changed)

@@ -19,7 +19,7 @@ from yarl import URL
 from pipeguard.transports.remote import (
     JSON,
     Remote,
-    TooLarge,
+    Unreadable,
     downwards,
     kind_of,
     upwards,
@@ -73,7 +73,7 @@ class Metadata:
                 allow_redirects=False,
             ) as answer:
                 told = await whole(answer, MAX_BYTES)
-        except (aiohttp.ClientError, OSError, TooLarge):
+        except (aiohttp.ClientError, OSError, Unreadable):
             return web.Response(status=502, text="PipeGuard: the server cannot be reached\n")
         if kind_of(answer) != JSON:
             return web.Response(status=answer.status)

@@ -18,7 +18,7 @@ from aiohttp import web
 from pipeguard.core import answers, codes, mirrors
 from pipeguard.core.events import Event, written
 from pipeguard.core.finding import Direction, Kind, Verdict
-from pipeguard.core.message import Message, parse
+from pipeguard.core.message import Message, parse, parse_json
 from pipeguard.errors import Refusal
 from pipeguard.transports.carry import judged
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
@@ -29,6 +29,8 @@ from pipeguard.transports.relay import check_headers, is_stateless, refused
 from pipeguard.transports.remote import EVENTS, JSON, SESSION_ID
 
 SESSION_BYTES = 24
+INVALID_PARAMS = -32602
+_STATUSES = {"-32601": 404, **dict.fromkeys(("-32602", "-32020", "-32021", "-32022"), 400)}
 SESSION_UNKNOWN = -32001  # as the official SDKs say it
 AWAKE_SECONDS = 25.0
 SWEEP_SECONDS = 15.0
@@ -72,6 +74,7 @@ class Posted:
         """A message of the client's, and all that answers it."""
         alone = is_stateless(request, body)
         if alone:
+            _check_version(body)
             check_headers(self._conversations, request.headers, body)
         opened, hosted = await self._place(request, body, alone=alone)
         session = self._conversations.new(None) if alone else hosted.session
@@ -213,7 +216,8 @@ class Posted:
                 await exchange.hosted.lose(exchange)
             first = await exchange.next(AWAKE_SECONDS)
             if first and exchange.is_answered:
-                return web.Response(body=first, content_type=JSON, headers=headers)
+                status = 200 if exchange.lasting else _status(first)
+                return web.Response(body=first, status=status, content_type=JSON, headers=headers)
             response = web.StreamResponse(headers=_HEADERS | headers)
             await response.prepare(request)
             if verdict.reply is not None:
@@ -225,6 +229,31 @@ class Posted:
                 first = await exchange.next(AWAKE_SECONDS)
             await response.write_eof()
             return response
+
+
+def _check_version(body: bytes) -> None:
+    """Look whether a message that stands alone says of which revision it is.
+
+    The server behind takes one that does not for the opening of a session, for all who share it.
+
+    Raises:
+        Refused: it does not: with -32602 (MCP 2026-07-28, basic/index, "Meta").
+    """
+    with suppress(Refusal):
+        message = parse(body)
+        if isinstance(message, Message) and mirrors.revision_of(message.value) is None:
+            why = f"_meta lacks {mirrors.VERSION_META}"
+            raise Refused(400, why, frame=answers.error(message.id_token, INVALID_PARAMS, why))
+
+
+def _status(frame: bytes) -> int:
+    """The status that goes with an answer (2026-07-28, basic/transports/streamable-http)."""
+    with suppress(Refusal):
+        value = parse_json(frame)
+        error = value.get("error") if isinstance(value, dict) else None
+        if isinstance(error, dict):
+            return _STATUSES.get(str(error.get("code")), 200)
+    return 200
 
 
 def _asks(body: bytes) -> str | None:

@@ -20,7 +20,7 @@ from pipeguard.core import answers, codes, mirrors
 from pipeguard.core.events import Event, EventStream, written
 from pipeguard.core.finding import Direction, Kind, Verdict
 from pipeguard.core.framing import Lost
-from pipeguard.core.message import Message, parse
+from pipeguard.core.message import Message, parse, parse_json
 from pipeguard.core.session import Session
 from pipeguard.errors import PipeGuardError, Refusal
 from pipeguard.transports.carry import judged
@@ -35,9 +35,10 @@ from pipeguard.transports.remote import (
     SESSION_ID,
     Door,
     Remote,
-    TooLarge,
+    Unreadable,
     downwards,
     kind_of,
+    pieces,
     unreached,
     upwards,
     whole,
@@ -46,6 +47,7 @@ from pipeguard.transports.remote import (
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 HEADER_MISMATCH = -32020  # MCP 2026-07-28, basic/transports/streamable-http
 _VERSION_BYTES = mirrors.VERSION_META.encode()
+_NO_SESSION = "the server gave a session id that is none"
 _LEFT = "the client left before the answer came"
 _LOST = "the connection to the server was lost before the answer came"
 
@@ -142,7 +144,7 @@ class Relay:
                 await self._door.send("POST", headers, verdict.forward) as answer,
             ):
                 if not self._keep(asked.whole, session_id, verdict.method, answer):
-                    return self._gone(asked, "the server gave a session id that is none")
+                    return self._gone(asked, _NO_SESSION, codes.PEER_BROKE_PROTOCOL)
                 if kind_of(answer) == EVENTS and answer.ok:
                     return await self._streamed(asked, answer)
                 return await self._answered(asked, answer)
@@ -250,25 +252,22 @@ class Relay:
             lost = self._gone(asked, _no_login(answer))
             return self._told(answer) if self._remote.passes_credentials else lost
         told, fault = None, f"the server answered with HTTP {status}, not with MCP"
-        if kind_of(answer) == JSON:
-            body, fault = await self._body(answer, fault)
-            told = None if body is None else await self._judged(asked, body, status)
+        code = codes.PEER_BROKE_PROTOCOL
+        try:
+            if kind_of(answer) == JSON:
+                body = await whole(answer, self._remote.limit_bytes)
+                told = await self._judged(asked, body, status)
+        except Unreadable as error:
+            fault, code = str(error), codes.UNSCANNABLE
+        except (aiohttp.ClientError, OSError):
+            fault, code = _LOST, codes.PEER_GONE
         if told is not None:
             return web.Response(status=status, headers=headers, body=told, content_type=JSON)
-        gone = self._gone(asked, fault)
+        gone = self._gone(asked, fault, code)
         if status >= _BAD:
             gone.set_status(status)  # 404 asks for a new session, 405 for an older transport
             gone.headers.extend(headers)
         return gone
-
-    async def _body(self, answer: aiohttp.ClientResponse, fault: str) -> tuple[bytes | None, str]:
-        """A body; None where it did not come, and what is wrong with it."""
-        try:
-            return await whole(answer, self._remote.limit_bytes), fault
-        except TooLarge:
-            return None, "the answer is larger than the limit"
-        except (aiohttp.ClientError, OSError):
-            return None, _LOST
 
     async def _judged(self, asked: _Asked, body: bytes, status: int) -> bytes | None:
         """An answer in one piece; None where it is none that could be passed on."""
@@ -299,13 +298,14 @@ class Relay:
         await response.prepare(asked.request)
         stream = EventStream(self._remote.limit_bytes)
         left: list[bytes] = []
+        why, code = _LOST, codes.PEER_GONE
         if asked.reply is not None:
             await response.write(written(Event(asked.reply)))
         told = _Told(response, self._begin)
         unasked = asked.session is asked.whole
         with self._conversations.listening(asked.whole, told) if unasked else nullcontext():
             try:
-                async for piece in answer.content.iter_any():
+                async for piece in pieces(answer):
                     events = stream.feed(piece)
                     cursors = asked.lasting and any(event.id for event in events)
                     asked.lasts = asked.lasts or cursors
@@ -313,11 +313,13 @@ class Relay:
                     if said:
                         await response.write(said)
                     if stream.overrun:
-                        break
+                        raise Unreadable("an event is larger than the limit")  # noqa: TRY301  told below
+            except Unreadable as error:
+                why, code, asked.lasts = str(error), codes.UNSCANNABLE, False
             except (aiohttp.ClientError, OSError):
                 pass  # lost; what waits is told below
             if asked.waits and not asked.lasts:
-                left = self._lost(asked.session, _LOST)
+                left = self._lost(asked.session, why, code)
         if left:
             await response.write(b"".join([written(Event(frame)) for frame in left]))
         await response.write_eof()
@@ -337,22 +339,22 @@ class Relay:
             return b""
         return written(Event(b"", id=event.id, retry_ms=event.retry_ms))  # its place stays
 
-    def _gone(self, asked: _Asked, why: str) -> web.Response:
+    def _gone(self, asked: _Asked, why: str, code: int = codes.PEER_GONE) -> web.Response:
         """In place of the answer; 200, since other codes have a meaning of their own for clients.
 
         400 can start a fallback to an older transport, 401 a login, 404 a new session.
         """
-        frames = self._lost(asked.session, why)
+        frames = self._lost(asked.session, why, code)
         if not frames and asked.reply is None:
             return web.Response(status=502)
         body = frames[0] if not asked.is_batch else _array(asked.reply, *frames)
         return web.Response(body=body, content_type=JSON)
 
-    def _lost(self, session: Session, why: str) -> list[bytes]:
+    def _lost(self, session: Session, why: str, code: int = codes.PEER_GONE) -> list[bytes]:
         """Answer what waits in an exchange that is over."""
         frames = session.expire(monotonic())
         for token in session.waiting():
-            verdict = session.receive(TO_CLIENT, Lost.of(token, why), monotonic())
+            verdict = session.receive(TO_CLIENT, Lost.of(token, why, code), monotonic())
             self._record(verdict)
             if verdict.forward is not None:
                 frames.append(verdict.forward)
@@ -383,6 +385,9 @@ class _Told:
 _BAD = web.HTTPBadRequest.status_code
 
 
+_UNPARSED = frozenset({"protocol.invalid-json", "protocol.invalid-utf8"})
+
+
 def refused(verdict: Verdict) -> web.Response:
     """What a client is told of a message that did not go on."""
     if verdict.reply is not None:
@@ -391,8 +396,9 @@ def refused(verdict: Verdict) -> web.Response:
         return web.Response(status=status, body=verdict.reply, content_type=JSON)
     if verdict.kind is not None or verdict.method is not None:
         return web.Response(status=202)
-    why = verdict.findings[0].note if verdict.findings else "it is not a message"
-    body = answers.error(None, codes.PARSE_ERROR, f"PipeGuard: {why}")
+    finding = verdict.findings[0]
+    code = codes.PARSE_ERROR if finding.rule in _UNPARSED else codes.INVALID_REQUEST
+    body = answers.error(None, code, f"PipeGuard: {finding.note}")
     return web.Response(status=400, body=body, content_type=JSON)
 
 
@@ -408,6 +414,10 @@ def check_headers(conversations: Conversations, headers: Mapping[str, str], body
         return  # the Session refuses it as well, and says so to the right one
     if not isinstance(message, Message):
         return
+    absent = mirrors.missing(message.value, headers)
+    if absent is not None:
+        why = f"Header mismatch: {absent} is missing"
+        raise Refused(400, why, frame=answers.error(message.id_token, HEADER_MISMATCH, why))
     params = message.value.get("params")
     name = params.get("name") if isinstance(params, dict) else None
     calls = message.method == "tools/call" and type(name) is str
@@ -420,8 +430,14 @@ def check_headers(conversations: Conversations, headers: Mapping[str, str], body
 
 def is_stateless(request: web.BaseRequest, body: bytes) -> bool:
     """True for a message of a revision in which each stands alone."""
-    version = request.headers.get(mirrors.VERSION, "")
-    return version >= mirrors.STATELESS or _VERSION_BYTES in body
+    if request.headers.get(mirrors.VERSION, "") >= mirrors.STATELESS:
+        return True
+    if _VERSION_BYTES not in body:
+        return False
+    with suppress(Refusal):
+        value = parse_json(body)  # it may only be spoken of
+        return isinstance(value, dict) and mirrors.revision_of(value) is not None
+    return False
 
 
 def _no_login(answer: aiohttp.ClientResponse) -> str:

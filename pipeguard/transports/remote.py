@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import random
 import ssl
-from collections.abc import Iterable, Iterator, Mapping
+import zlib
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 from urllib.request import getproxies, proxy_bypass
 
@@ -97,8 +98,8 @@ class Remote(NamedTuple):
         return headers
 
 
-class TooLarge(Exception):  # noqa: N818  the peer's body is at fault
-    """A body exceeded the limit; what came of it is dropped."""
+class Unreadable(Exception):  # noqa: N818  the peer's body is at fault
+    """A body that cannot be judged: too large, or packed in a way that is not unpacked here."""
 
 
 class Door:
@@ -174,6 +175,7 @@ def connect(remote: Remote, most: int = 0) -> aiohttp.ClientSession:
         # A person may be answering: only connecting has a limit.
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,  # see `pieces`
         proxy=proxy,
         proxy_auth=credentials,
         skip_auto_headers=("User-Agent",),
@@ -235,20 +237,54 @@ def backoff() -> Iterator[float]:
         pause = min(2 * pause, MOST_PAUSE_SECONDS)
 
 
-async def whole(answer: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
-    """A body, decoded where it was packed although that was not asked for.
+async def pieces(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """A body as it comes, unpacked where it was packed although that was not asked for.
 
     Raises:
-        TooLarge: it has more than `limit_bytes`, which ends the reading.
-        aiohttp.ClientError: the connection was lost, or the body is no such encoding.
+        Unreadable: it is packed otherwise than by gzip or deflate, or not as it says.
+        aiohttp.ClientError: the connection was lost.
+    """
+    unpacker = _unpacker(answer.headers.getall("Content-Encoding", ()))
+    async for piece in answer.content.iter_any():
+        if unpacker is None:
+            yield piece
+            continue
+        left = piece
+        try:
+            while left:
+                yield unpacker.decompress(left, _PIECE_BYTES)
+                left = unpacker.unconsumed_tail
+        except zlib.error:
+            raise Unreadable("the answer is not packed as it says") from None
+    if unpacker is not None and not unpacker.eof:
+        raise Unreadable("the answer is packed, and cut short")
+
+
+def _unpacker(codings: Iterable[str]) -> zlib._Decompress | None:
+    """What unpacks a body, or None (RFC 9110, section 8.4.1)."""
+    coded = [one.strip().lower() for line in codings for one in line.split(",")]
+    coded = [one for one in coded if one not in ("", "identity")]
+    if not coded:
+        return None
+    if coded in (["gzip"], ["x-gzip"], ["deflate"]):
+        return zlib.decompressobj(zlib.MAX_WBITS | 32)  # either header is taken
+    raise Unreadable("the answer is packed in a way that was not asked for")
+
+
+async def whole(answer: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
+    """A body in one piece.
+
+    Raises:
+        Unreadable: it has more than `limit_bytes`, which ends the reading, or cannot be unpacked.
+        aiohttp.ClientError: the connection was lost.
     """
     parts: list[bytes] = []
     size = 0
-    async for piece in answer.content.iter_chunked(_PIECE_BYTES):
+    async for piece in pieces(answer):
         size += len(piece)
         if size > limit_bytes:
             answer.close()
-            raise TooLarge
+            raise Unreadable("the answer is larger than the limit")
         parts.append(piece)
     return b"".join(parts)
 

@@ -148,7 +148,7 @@ class Shared:
             if isinstance(frame, Lost):
                 port, token = self._asked.pop(frame.id_token, (None, ""))
                 if port is not None:
-                    port.put(Lost.of(token, frame.why))
+                    port.put(Lost.of(token, frame.why, frame.code))
                 continue
             value: JsonValue = None
             with suppress(Refusal):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import aiohttp
@@ -16,7 +17,7 @@ from yarl import URL
 from pipeguard.core.events import EventStream
 from pipeguard.errors import PipeGuardError
 from pipeguard.transports.linked import LinkLost
-from pipeguard.transports.remote import EVENTS, JSON, Remote, kind_of, unreached
+from pipeguard.transports.remote import EVENTS, JSON, Remote, Unreadable, kind_of, pieces, unreached
 
 ENDPOINT_SECONDS = 10.0
 _TAKEN, _ELSEWHERE = 200, 300  # the classes of statuses (RFC 9110, section 15)
@@ -29,6 +30,7 @@ class EventLink:
         self._remote = remote
         self._http = http
         self._answer: aiohttp.ClientResponse | None = None
+        self._pieces: AsyncIterator[bytes] | None = None
         self._frames: deque[bytes] = deque()
         self._stream = EventStream(remote.limit_bytes)
         self._target: URL | None = None
@@ -52,7 +54,7 @@ class EventLink:
         except LinkLost:
             await link.close()
             raise
-        except (aiohttp.ClientError, OSError, TimeoutError, PipeGuardError) as error:
+        except (aiohttp.ClientError, OSError, PipeGuardError, Unreadable) as error:
             await link.close()
             raise LinkLost(_why(error)) from None
         return link
@@ -60,7 +62,7 @@ class EventLink:
     async def _begin(self) -> None:
         headers = await self._remote.sent_with({"Accept": EVENTS})
         answer = await self._http.get(self._remote.url, headers=headers, allow_redirects=False)
-        self._answer = answer
+        self._answer, self._pieces = answer, pieces(answer)
         if kind_of(answer) != EVENTS or not answer.ok:
             raise LinkLost(f"the server answered with HTTP {answer.status}, not with MCP")
         while self._target is None:
@@ -69,7 +71,7 @@ class EventLink:
 
     async def receive(self) -> bytes | None:
         """The next frame; None at the end."""
-        with suppress(aiohttp.ClientError, OSError, LinkLost):  # then it ends here
+        with suppress(aiohttp.ClientError, OSError, LinkLost, Unreadable):  # then it ends here
             while not self._frames and await self._more():
                 pass
         return self._frames.popleft() if self._frames else None
@@ -99,9 +101,9 @@ class EventLink:
 
     async def _more(self) -> bool:
         """Read the next events; False at the end of the stream."""
-        if self._answer is None:
+        if self._pieces is None:
             return False
-        piece = await self._answer.content.readany()
+        piece = await anext(self._pieces, b"")
         for event in self._stream.feed(piece):
             if event.name == "endpoint":
                 self._point(event.data or b"")

@@ -15,7 +15,7 @@ from typing import Any
 
 import aiohttp
 
-from pipeguard.core import answers, mirrors
+from pipeguard.core import answers, codes, mirrors
 from pipeguard.core.events import EventStream
 from pipeguard.core.framing import Lost
 from pipeguard.core.message import JsonObject, JsonValue, asked_in, id_token_of, parse_json
@@ -31,10 +31,11 @@ from pipeguard.transports.remote import (
     SESSION_ID,
     Door,
     Remote,
-    TooLarge,
+    Unreadable,
     backoff,
     is_text,
     kind_of,
+    pieces,
     unreached,
     whole,
 )
@@ -166,7 +167,7 @@ class StreamableChannel:
     ) -> None:
         """Send what needs no answer, after what came before it."""
         await _after(before)
-        with suppress(PipeGuardError, TooLarge, aiohttp.ClientError, OSError):
+        with suppress(PipeGuardError, Unreadable, aiohttp.ClientError, OSError):
             async with await self._posted(frame, value) as answer:
                 done = answer.status < _BAD
             if done and isinstance(value, dict) and value.get("method") == _INITIALIZED:
@@ -183,7 +184,7 @@ class StreamableChannel:
     ) -> None:
         """Send what asks something, and read until all of it is answered."""
         left = set(ids)
-        why = "the server cannot be reached"
+        why, code = "the server cannot be reached", codes.PEER_GONE
         try:
             await _after(before)
             async with await self._posted(frame, value) as answer:
@@ -199,8 +200,8 @@ class StreamableChannel:
                     await self._take_whole(answer, left, value)
         except PipeGuardError as error:
             why = str(error)
-        except TooLarge:
-            why = "the answer is larger than the limit"
+        except Unreadable as error:
+            why, code = str(error), codes.UNSCANNABLE
         except aiohttp.ClientConnectorError as error:
             why = unreached(error)
         except (aiohttp.ClientError, OSError):
@@ -212,7 +213,7 @@ class StreamableChannel:
             for token in ids:
                 self._asked.pop(token, None)
             for token in sorted(left):
-                await self._inbox.put(Lost.of(token, why))
+                await self._inbox.put(Lost.of(token, why, code))
 
     async def _is_older(self, frame: bytes, value: JsonValue) -> bool:
         """True where the server speaks the older transport, which then takes over."""
@@ -329,7 +330,7 @@ class StreamableChannel:
                             pauses = backoff()
                     elif answer.status not in _PASSING:
                         return
-            except (PipeGuardError, TooLarge, aiohttp.ClientError, OSError):
+            except (PipeGuardError, Unreadable, aiohttp.ClientError, OSError):
                 pass  # it comes back, or `write` says that it does not
             await asyncio.sleep(max(retry, next(pauses)))
 
@@ -341,12 +342,12 @@ class StreamableChannel:
             yield await whole(answer, self._limit)
             return
         stream = EventStream(self._limit)
-        async for piece in answer.content.iter_any():
+        async for piece in pieces(answer):
             for event in stream.feed(piece):
                 if event.data and event.name == "message":
                     yield event.data
             if stream.overrun:
-                raise TooLarge
+                raise Unreadable("the answer is larger than the limit")
 
     async def _take_whole(
         self, answer: aiohttp.ClientResponse, left: set[str], asked: JsonValue
@@ -355,7 +356,9 @@ class StreamableChannel:
         frame = answers.addressed(body, sorted(left)) if body else None
         if frame is not None:
             with suppress(Refusal):
-                self._learn(parse_json(frame), left, asked)
+                value = parse_json(frame)
+                self._learn(value, left, asked)
+                frame = mirrors.without_bad_tools(frame, value, asked)
             await self._inbox.put(frame)
 
     async def _read_until_answered(
@@ -393,12 +396,12 @@ class StreamableChannel:
             The last cursor, and after how many seconds to come back.
 
         Raises:
-            TooLarge: an event exceeded the limit, and would again.
+            Unreadable: an event exceeded the limit, and would again.
         """
         stream = EventStream(self._limit)
         retry_seconds = 0.0
         with suppress(aiohttp.ClientError, OSError):  # then it ends here
-            async for piece in answer.content.iter_any():
+            async for piece in pieces(answer):
                 for event in stream.feed(piece):
                     if event.id is not None and is_text(event.id):
                         cursor = event.id or None  # an empty one takes it back
@@ -407,13 +410,16 @@ class StreamableChannel:
                     if not event.data or event.name != "message":
                         continue
                     waited = bool(left)
+                    frame = event.data
                     with suppress(Refusal):  # the Session says why
-                        self._learn(parse_json(event.data), left, asked)
-                    await self._inbox.put(event.data)
+                        value = parse_json(frame)
+                        self._learn(value, left, asked)
+                        frame = mirrors.without_bad_tools(frame, value, asked)
+                    await self._inbox.put(frame)
                     if waited and not left:
                         return cursor, retry_seconds
                 if stream.overrun:
-                    raise TooLarge
+                    raise Unreadable("the answer is larger than the limit")
         return cursor, retry_seconds
 
     def _learn(self, value: JsonValue, left: set[str], asked: JsonValue) -> None:
