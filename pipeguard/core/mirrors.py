@@ -54,11 +54,16 @@ def headers_of(value: JsonObject, mirrored: Mapping[str, tuple[str, ...]]) -> di
 
 
 def disagreement(
-    value: JsonObject, headers: Mapping[str, str], mirrored: Mapping[str, tuple[str, ...]]
+    value: JsonObject,
+    headers: Mapping[str, str],
+    mirrored: Mapping[str, tuple[str, ...]],
+    *,
+    all_of_them: bool = False,
 ) -> str | None:
     """Which header says something else than the body, in a few words; None where none does.
 
-    A header that is missing is for the server to miss; one that repeats nothing is a difference.
+    A header that is missing is for the server to miss, unless `all_of_them` are asked for; one
+    that repeats nothing is a difference.
     Names are compared whatever their case, values as they are, numbers by what they count.
     """
     told = _told(value, mirrored)
@@ -68,6 +73,8 @@ def disagreement(
     for name in dict.fromkeys([*told, *mirrors]):
         given = headers.get(name)
         if given is None:
+            if all_of_them and name in told:
+                return f"{name} is missing"
             continue
         read = decoded(given)
         if read is None:

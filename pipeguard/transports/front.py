@@ -11,9 +11,9 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from pipeguard.transports.entrance import (
     HEADER_SECONDS,
@@ -31,6 +31,7 @@ KEEPALIVE_SECONDS = 30.0
 LINGER_SECONDS = 1.0  # for the rest of a body that was refused
 CLOSE_SECONDS = 5.0
 _BACKLOG = 1024
+_NO_SUCH_VERSION = b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Length: 0\r\n\r\n"
 _ALLOWED = "POST, GET, DELETE"
 
 
@@ -140,6 +141,9 @@ class Front:
         connection = self._connections.get(request.protocol)
         if connection is not None:
             connection.speaks()
+        if request.version > HttpVersion11 and request.transport is not None:
+            request.transport.write(_NO_SUCH_VERSION)  # the library would answer in kind
+            request.transport.close()
         try:
             return await self._routed(request)
         except Refused as refused:
@@ -227,9 +231,9 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._masks is not None and not self._masks.hold(data):
-            if isinstance(self._transport, asyncio.Transport):
-                self._transport.write(CLOSE_UNMASKED)
-                self._transport.close()
+            transport = cast("asyncio.Transport", self._transport)  # uvloop's is none by class
+            transport.write(CLOSE_UNMASKED)
+            transport.close()
             return
         self._handler.data_received(data)
 

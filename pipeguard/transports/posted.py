@@ -29,7 +29,7 @@ from pipeguard.transports.relay import check_headers, is_stateless, refused
 from pipeguard.transports.remote import EVENTS, JSON, SESSION_ID
 
 SESSION_BYTES = 24
-INVALID_PARAMS = -32602
+INVALID_PARAMS, NOT_FOUND = -32602, codes.METHOD_NOT_FOUND
 _STATUSES = {"-32601": 404, **dict.fromkeys(("-32602", "-32020", "-32021", "-32022"), 400)}
 SESSION_UNKNOWN = -32001  # as the official SDKs say it
 AWAKE_SECONDS = 25.0
@@ -75,7 +75,7 @@ class Posted:
         alone = is_stateless(request, body)
         if alone:
             _check_version(body)
-            check_headers(self._conversations, request.headers, body)
+            check_headers(self._conversations, request.headers, body, all_of_them=True)
         opened, hosted = await self._place(request, body, alone=alone)
         session = self._conversations.new(None) if alone else hosted.session
         exchange = Exchange(session.fork(), hosted, lasting=not alone)
@@ -237,10 +237,14 @@ def _check_version(body: bytes) -> None:
     The server behind takes one that does not for the opening of a session, for all who share it.
 
     Raises:
-        Refused: it does not: with -32602 (MCP 2026-07-28, basic/index, "Meta").
+        Refused: it does not, or opens a session: with -32602 or -32601 (MCP 2026-07-28,
+            basic/index, "Meta").
     """
     with suppress(Refusal):
         message = parse(body)
+        if isinstance(message, Message) and message.method == "initialize":
+            why = "this revision has no initialize"
+            raise Refused(404, why, frame=answers.error(message.id_token, NOT_FOUND, why))
         if isinstance(message, Message) and mirrors.revision_of(message.value) is None:
             why = f"_meta lacks {mirrors.VERSION_META}"
             raise Refused(400, why, frame=answers.error(message.id_token, INVALID_PARAMS, why))

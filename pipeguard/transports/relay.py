@@ -118,7 +118,7 @@ class Relay:
         """A message of the client's, and all that answers it."""
         stateless = is_stateless(request, body)
         if stateless:
-            check_headers(self._conversations, request.headers, body)
+            check_headers(self._conversations, request.headers, body, all_of_them=False)
         session_id = None if stateless else request.headers.get(SESSION_ID)
         session = self._conversations.of(session_id, request.headers.get(mirrors.VERSION))
         exchange = session.fork()
@@ -148,12 +148,11 @@ class Relay:
                 if kind_of(answer) == EVENTS and answer.ok:
                     return await self._streamed(asked, answer)
                 return await self._answered(asked, answer)
-        except PipeGuardError as error:
-            return self._gone(asked, str(error))
-        except TimeoutError:
-            return self._gone(asked, _LOST)  # what is overdue is told to be
-        except (aiohttp.ClientError, OSError) as error:
-            return self._gone(asked, unreached(error))
+        except (PipeGuardError, aiohttp.ClientError, OSError) as error:
+            code = codes.PEER_GONE
+            if isinstance(error, aiohttp.ClientResponseError):  # a head that cannot be read
+                code = codes.PEER_BROKE_PROTOCOL
+            return self._gone(asked, _fault(error), code)
         except asyncio.CancelledError:
             if not asked.lasts:  # its client is gone, for good
                 self._lost(asked.session, _LEFT)
@@ -385,6 +384,14 @@ class _Told:
 _BAD = web.HTTPBadRequest.status_code
 
 
+def _fault(error: Exception) -> str:
+    if isinstance(error, PipeGuardError):
+        return str(error)
+    if isinstance(error, aiohttp.ClientResponseError):
+        return "the server does not speak HTTP as it should"
+    return _LOST if isinstance(error, TimeoutError) else unreached(error)
+
+
 _UNPARSED = frozenset({"protocol.invalid-json", "protocol.invalid-utf8"})
 
 
@@ -402,8 +409,16 @@ def refused(verdict: Verdict) -> web.Response:
     return web.Response(status=400, body=body, content_type=JSON)
 
 
-def check_headers(conversations: Conversations, headers: Mapping[str, str], body: bytes) -> None:
+def check_headers(
+    conversations: Conversations, headers: Mapping[str, str], body: bytes, *, all_of_them: bool
+) -> None:
     """Look whether headers repeat what the body says (2026-07-28), before it is sent.
+
+    Args:
+        conversations: know the tools, and so which parameters have headers.
+        headers: of the request.
+        body: of the request.
+        all_of_them: False where the server sees the headers as well, and asks for what is missing.
 
     Raises:
         Refused: they say something else: with -32020.
@@ -422,7 +437,7 @@ def check_headers(conversations: Conversations, headers: Mapping[str, str], body
     name = params.get("name") if isinstance(params, dict) else None
     calls = message.method == "tools/call" and type(name) is str
     mirrored = conversations.mirrored(str(name)) if calls else {}
-    wrong = mirrors.disagreement(message.value, headers, mirrored)
+    wrong = mirrors.disagreement(message.value, headers, mirrored, all_of_them=all_of_them)
     if wrong is not None:
         why = f"Header mismatch: {wrong}"
         raise Refused(400, why, frame=answers.error(message.id_token, HEADER_MISMATCH, why))

