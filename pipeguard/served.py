@@ -108,9 +108,11 @@ class _Served:
             run.begin()
             say(f"listening on {_shown(listening, tls=context is not None)}")
             await self._ended
-            await front.close()
-            await behind.closing.close()
+            front.refuse()
+            # First what is behind: so whoever waits is answered before connections end.
+            await asyncio.gather(behind.closing.close(), talks.close())
             await behind.dialler.close()
+            await front.close()
         run.close()
         if self._failure is not None:
             raise self._failure

@@ -54,6 +54,7 @@ class Looped:
         """
         await self._unsent.acquire()
         if self._closed or self._deaf:
+            self._unsent.release()  # for the next that waits, to hear the same
             raise ChannelClosed("closed")
         self._outbox.put(frame)
 

@@ -86,8 +86,8 @@ class Conversations:
         """The server has begun a session."""
         if session_id is None or not is_session_id(session_id):
             return
-        self._kept[session_id] = _Kept(session)
         self._expire()
+        self._kept[session_id] = _Kept(session)
 
     def forget(self, session_id: str | None) -> None:
         """A session is over."""
@@ -129,12 +129,11 @@ class Conversations:
                 kept.listeners[0].tell(frames)  # a message goes to one stream only
 
     def _expire(self) -> None:
+        """Make room for one more; they stand in the order of their last use."""
         now = monotonic()
         for session_id, kept in list(self._kept.items()):
-            idle = not kept.listeners and now - kept.used > self._idle_seconds
-            if not idle and len(self._kept) <= self._most:
-                break  # they stand in the order of their last use
-            if not kept.listeners:
+            idle = now - kept.used > self._idle_seconds
+            if not kept.listeners and (idle or len(self._kept) >= self._most):
                 del self._kept[session_id]
 
 

@@ -61,6 +61,11 @@ class Talks:
         self._most = most
         self._count = 0
         self._streams: dict[str, EventsChannel] = {}
+        self._servers: set[AsyncChannel] = set()
+
+    async def close(self) -> None:
+        """End all conversations; what waits in them is answered."""
+        await asyncio.gather(*(server.close() for server in list(self._servers)))
 
     async def events(self, request: web.BaseRequest) -> web.StreamResponse:
         """The stream of HTTP+SSE; it begins with the address for messages."""
@@ -122,11 +127,16 @@ class Talks:
     async def _converse(self, client: AsyncChannel) -> None:
         try:
             server = await self._dial()
-            session = self._conversations.new(None)
-            with self._conversations.listening(session, _Teller(client)):
-                await converse(session, client, server, self._record)
         except ChannelClosed:  # no server could be started
             await client.close()
+            return
+        session = self._conversations.new(None)
+        self._servers.add(server)
+        try:
+            with self._conversations.listening(session, _Teller(client)):
+                await converse(session, client, server, self._record)
+        finally:
+            self._servers.discard(server)
 
 
 class EventsChannel:
