@@ -12,7 +12,7 @@ from pipeguard.errors import PipeGuardError
 from pipeguard.launch.child import Child, Command, start
 from pipeguard.run import thread
 from pipeguard.transports.bridge import Looped
-from pipeguard.transports.channel import AsyncChannel, ChannelClosed
+from pipeguard.transports.channel import AsyncChannel, ChannelClosed, RemoteChannel
 from pipeguard.transports.linked import Link, LinkedChannel, LinkLost
 from pipeguard.transports.remote import Remote, connect
 from pipeguard.transports.sse import EventLink
@@ -49,7 +49,7 @@ class RemoteDialler:
         self._transport = transport
         self._http = http
 
-    async def dial(self) -> AsyncChannel:
+    async def dial(self) -> RemoteChannel:
         """A channel; nothing is sent before its first frame."""
         if self._transport == "sse":
             return LinkedChannel(self._events)
@@ -62,7 +62,7 @@ class RemoteDialler:
         """Close the connections."""
         await self._http.close()
 
-    async def _older(self) -> AsyncChannel | None:
+    async def _older(self) -> RemoteChannel | None:
         channel = LinkedChannel(self._events)
         try:
             await channel.open()
@@ -77,7 +77,7 @@ class RemoteDialler:
         return await SocketLink.open(self._remote, self._http)
 
 
-async def dialler(remote: Remote, transport: str) -> Dialler:
+async def dialler(remote: Remote, transport: str) -> RemoteDialler:
     """Opens channels to a server at an address; to be called on the loop where they live."""
     return RemoteDialler(remote, transport, connect(remote))
 

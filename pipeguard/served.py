@@ -18,6 +18,7 @@ from typing import NamedTuple
 from pipeguard.address import (
     entrance_of,
     name_of,
+    named_variables,
     remote_of,
     seconds_of,
     server_context,
@@ -152,8 +153,9 @@ class _Served:
 
     def _local(self, limit: int) -> Dialler:
         inherits = "--inherit-env" in self._options.flags
+        asked = named_variables(self._options.lists.get("--token-env", ()))
         environment = child_environment(
-            os.environ,
+            {name: value for name, value in os.environ.items() if name not in asked},
             None if inherits else parent_environment(),
             extra=self._options.lists.get("--env", ()),
             inherit_all=inherits,

@@ -46,3 +46,10 @@ class AsyncChannel(Protocol):
 
     async def close(self) -> None:
         """Hang up; a waiting `read` returns None. May be called again."""
+
+
+class RemoteChannel(AsyncChannel, Protocol):
+    """One to a server at an address, which goes on when we stop listening."""
+
+    async def drain(self) -> None:
+        """Wait until all that was asked is answered."""

@@ -58,7 +58,10 @@ class LinkedChannel:
         self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue(INBOX_FRAMES)
         self._link: Link | None = None
         self._connecting = asyncio.Lock()
-        self._waiting: set[str] = set()
+        self._waiting: set[str] = set()  # for answers over this connection
+        self._unanswered: set[str] = set()
+        self._quiet = asyncio.Event()  # set while nothing is unanswered
+        self._quiet.set()
         self._opening: tuple[bytes, str] | None = None
         self._initialized: bytes | None = None
         self._reopened: asyncio.Event | None = None  # while an opening of ours is under way
@@ -90,9 +93,16 @@ class LinkedChannel:
             raise ChannelClosed("closed")
         value = parse_json(frame)
         ids = asked_in(value)
+        if ids:
+            self._unanswered.update(ids)
+            self._quiet.clear()
         task = self._begin(self._send(frame, value, ids, self._before))
         if not ids:
             self._before = task
+
+    async def drain(self) -> None:
+        """Wait until all that was asked is answered."""
+        await self._quiet.wait()
 
     async def close(self) -> None:
         """Hang up; a waiting `read` returns None."""
@@ -139,8 +149,14 @@ class LinkedChannel:
     async def _lose(self, ids: list[str], why: str) -> None:
         for token in ids:
             if token in self._waiting:
-                self._waiting.discard(token)
                 await self._inbox.put(Lost.of(token, why))
+                self._settle([token])
+
+    def _settle(self, tokens: list[str]) -> None:
+        self._waiting.difference_update(tokens)
+        self._unanswered.difference_update(tokens)
+        if not self._unanswered:
+            self._quiet.set()
 
     # --- the connection -----------------------------------------------------------------
 
@@ -194,8 +210,8 @@ class LinkedChannel:
             tokens = _answered(frame)
             if self._reopens(tokens):
                 continue
-            self._waiting.difference_update(tokens)
             await self._inbox.put(frame)
+            self._settle(tokens)
         lost = sorted(self._waiting)
         if self._link is link:
             self._link = None

@@ -20,7 +20,7 @@ from pipeguard.core.events import EventStream
 from pipeguard.core.framing import Lost
 from pipeguard.core.message import JsonObject, JsonValue, asked_in, id_token_of, parse_json
 from pipeguard.errors import PipeGuardError, Refusal
-from pipeguard.transports.channel import AsyncChannel, ChannelClosed
+from pipeguard.transports.channel import AsyncChannel, ChannelClosed, RemoteChannel
 from pipeguard.transports.conversations import is_session_id
 from pipeguard.transports.remote import (
     BOTH,
@@ -67,11 +67,11 @@ class StreamableChannel:
         self,
         remote: Remote,
         http: aiohttp.ClientSession,
-        older: Callable[[], Awaitable[AsyncChannel | None]] | None = None,
+        older: Callable[[], Awaitable[RemoteChannel | None]] | None = None,
     ) -> None:
         self._door = Door(remote, http)
         self._older = older
-        self._instead: AsyncChannel | None = None
+        self._instead: RemoteChannel | None = None
         self._limit = remote.limit_bytes
         self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue(INBOX_FRAMES)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -113,6 +113,13 @@ class StreamableChannel:
         task = self._begin(self._ask(frame, value, ids, self._told))
         for token in ids:
             self._asked[token] = task
+
+    async def drain(self) -> None:
+        """Wait until all that was asked is answered."""
+        while self._instead is None and (tasks := self._tasks - {self._listening}):
+            await asyncio.wait(tasks)
+        if self._instead is not None:
+            await self._instead.drain()
 
     async def close(self) -> None:
         """End the session; a waiting `read` returns None."""
