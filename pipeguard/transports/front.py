@@ -132,6 +132,8 @@ class Front:
         except Refused as refused:
             return refused.response
         except PipeGuardError:  # nothing can be written down, so nothing passes
+            if request.writer.output_size:
+                raise ConnectionAbortedError from None  # a stream has begun: end it
             return web.Response(status=500, text="PipeGuard: it cannot go on\n")
 
     async def _routed(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -232,7 +234,7 @@ def _quiet() -> logging.Logger:
 
     def told(record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        if error is None or isinstance(error, HttpProcessingError):
+        if error is None or isinstance(error, HttpProcessingError | ConnectionError):
             return False
         record.msg, record.args = "pipeguard: a request failed: %s", (type(error).__name__,)
         record.exc_info = record.exc_text = None

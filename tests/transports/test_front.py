@@ -44,7 +44,9 @@ class Answers:
             await self.release.wait()
         return await self._says(f"post {len(body)}")
 
-    async def get(self, _: web.BaseRequest) -> web.StreamResponse:
+    async def get(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.query_string == "stream":
+            await web.StreamResponse().prepare(request)
         return await self._says("get")
 
     async def delete(self, _: web.BaseRequest) -> web.StreamResponse:
@@ -292,6 +294,11 @@ def test_a_fault_of_ours_is_a_500_and_one_line_in_the_log(
         async with fronted() as at:
             at.answers.fault = StateError("the audit cannot be written")
             assert (await at.ask("GET", "/mcp")).status == 500
+            assert caplog.records == []
+            async with aiohttp.ClientSession() as http:
+                with pytest.raises(aiohttp.ClientError):
+                    async with http.get(f"http://127.0.0.1:{at.port}/mcp?stream") as stream:
+                        await stream.read()
             assert caplog.records == []
             at.answers.fault = ZeroDivisionError("of a secret")
             assert (await at.ask("GET", "/mcp")).status == 500
