@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -158,6 +158,11 @@ def seconds_of(options: WrapOptions, name: str, default: float) -> float:
     if not 0 <= value < MOST_SECONDS:
         raise PolicyError(f"{name} {text}: give a number, as 60.")
     return value
+
+
+def named_variables(pairs: Iterable[str]) -> frozenset[str]:
+    """Of options as `NAME=VARIABLE`, the variables: what they hold is for us alone."""
+    return frozenset(pair.rpartition("=")[2] for pair in pairs)
 
 
 def name_of(url: URL) -> str:

@@ -12,7 +12,7 @@ from pipeguard.errors import PipeGuardError
 from pipeguard.launch.child import Child, Command, start
 from pipeguard.run import thread
 from pipeguard.transports.bridge import Looped
-from pipeguard.transports.channel import AsyncChannel, ChannelClosed, DialledChannel
+from pipeguard.transports.channel import AsyncChannel, ChannelClosed, RemoteChannel
 from pipeguard.transports.linked import Link, LinkedChannel, LinkLost
 from pipeguard.transports.remote import Remote, connect
 from pipeguard.transports.sse import EventLink
@@ -50,7 +50,7 @@ class RemoteDialler:
         self._transport = transport
         self._http = http
 
-    async def dial(self) -> DialledChannel:
+    async def dial(self) -> RemoteChannel:
         """A channel; nothing is sent before its first frame."""
         if self._transport == "sse":
             return LinkedChannel(self._events)
@@ -72,7 +72,7 @@ class RemoteDialler:
         await link.close()
         return True
 
-    async def _older(self) -> DialledChannel | None:
+    async def _older(self) -> RemoteChannel | None:
         channel = LinkedChannel(self._events)
         try:
             await channel.open()

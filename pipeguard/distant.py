@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from contextlib import suppress
 
 from pipeguard.address import login_of, name_of, remote_of, transport_of, url_of
 from pipeguard.dial import dialler
@@ -54,6 +55,7 @@ class Distant:
         dial = asyncio.run_coroutine_threadsafe(dialler(remote, self._transport), self._loop)
         self._dialler = dial.result()
         opened = asyncio.run_coroutine_threadsafe(self._dialler.dial(), self._loop).result()
+        self._opened = opened
         self._channel = Threaded(self._loop, opened)
         return self._channel
 
@@ -64,7 +66,8 @@ class Distant:
     def end(self, grace_seconds: float) -> Exit:
         """Hang up, once what was asked is answered or the grace is over."""
         if self._channel is not None:
-            self._channel.settle(grace_seconds)
+            draining = asyncio.run_coroutine_threadsafe(self._drain(grace_seconds), self._loop)
+            draining.result(grace_seconds + JOIN_SECONDS)
             self._channel.close()
             asyncio.run_coroutine_threadsafe(self._dialler.close(), self._loop).result(JOIN_SECONDS)
         return Exit(0)
@@ -73,6 +76,11 @@ class Distant:
         """End the loop."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._running.join(JOIN_SECONDS)
+
+    async def _drain(self, grace_seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace_seconds):
+                await self._opened.drain()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

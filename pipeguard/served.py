@@ -21,6 +21,7 @@ from pipeguard.address import (
     entrance_of,
     login_of,
     name_of,
+    named_variables,
     remote_of,
     seconds_of,
     server_context,
@@ -121,9 +122,11 @@ class _Served:
             _settle()
             say(f"listening on {_shown(listening, tls=context is not None)}")
             await self._ended
-            await front.close()
-            await behind.endpoint.close()
+            front.refuse()
+            # First what is behind: so whoever waits is answered before connections end.
+            await asyncio.gather(behind.endpoint.close(), talks.close())
             await behind.dialler.close()
+            await front.close()
         run.close()
         if self._failure is not None:
             raise self._failure
@@ -173,8 +176,9 @@ class _Served:
 
     def _local(self, limit: int) -> Dialler:
         inherits = "--inherit-env" in self._options.flags
+        asked = named_variables(self._options.lists.get("--token-env", ()))
         environment = child_environment(
-            os.environ,
+            {name: value for name, value in os.environ.items() if name not in asked},
             None if inherits else parent_environment(),
             extra=self._options.lists.get("--env", ()),
             inherit_all=inherits,

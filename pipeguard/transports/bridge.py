@@ -12,7 +12,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from threading import Semaphore, Thread
 
-from pipeguard.transports.channel import Channel, ChannelClosed, DialledChannel
+from pipeguard.transports.channel import AsyncChannel, Channel, ChannelClosed
 
 INBOX_FRAMES = 64  # that wait to be taken; then the peer is not read
 CLOSE_SECONDS = 5.0
@@ -54,6 +54,7 @@ class Looped:
         """
         await self._unsent.acquire()
         if self._closed or self._deaf:
+            self._unsent.release()  # for the next that waits, to hear the same
             raise ChannelClosed("closed")
         self._outbox.put(frame)
 
@@ -99,7 +100,7 @@ class Threaded:
         channel: it.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, channel: DialledChannel) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, channel: AsyncChannel) -> None:
         self._loop = loop
         self._channel = channel
 
@@ -120,12 +121,6 @@ class Threaded:
             asyncio.run_coroutine_threadsafe(self._channel.write(frame), self._loop).result()
         except (RuntimeError, asyncio.CancelledError):
             raise ChannelClosed("closed") from None
-
-    def settle(self, seconds: float) -> None:
-        """Wait until all that was asked is answered, but no longer than this."""
-        with suppress(RuntimeError, asyncio.CancelledError, TimeoutError):
-            settling = asyncio.run_coroutine_threadsafe(self._channel.settle(), self._loop)
-            settling.result(seconds)
 
     def close(self) -> None:
         """Hang up; a waiting `read` returns None."""

@@ -48,8 +48,8 @@ class AsyncChannel(Protocol):
         """Hang up; a waiting `read` returns None. May be called again."""
 
 
-class DialledChannel(AsyncChannel, Protocol):
-    """One that leads to a server at an address."""
+class RemoteChannel(AsyncChannel, Protocol):
+    """One to a server at an address, which goes on when we stop listening."""
 
-    async def settle(self) -> None:
+    async def drain(self) -> None:
         """Wait until all that was asked is answered."""

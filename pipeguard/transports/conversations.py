@@ -90,8 +90,8 @@ class Conversations:
             return
         known = self._kept.get(session_id)
         if known is None or known.session is not session:
-            self._kept[session_id] = self._heard[session] = _Kept(session)
             self._expire()
+            self._kept[session_id] = self._heard[session] = _Kept(session)
 
     def forget(self, session_id: str | None) -> None:
         """A session is over."""
@@ -152,12 +152,11 @@ class Conversations:
                 kept.listeners[0].tell(frames)  # a message goes to one stream only
 
     def _expire(self) -> None:
+        """Make room for one more; they stand in the order of their last use."""
         now = monotonic()
         for session_id, kept in list(self._kept.items()):
-            idle = not kept.listeners and now - kept.used > self._idle_seconds
-            if not idle and len(self._kept) <= self._most:
-                break  # they stand in the order of their last use
-            if not kept.listeners:
+            idle = now - kept.used > self._idle_seconds
+            if not kept.listeners and (idle or len(self._kept) >= self._most):
                 self.forget(session_id)
 
 

@@ -8,13 +8,16 @@ methods, and no frames. Sources: MCP 2025-06-18 and 2026-07-28, basic/transports
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
 from collections.abc import Callable
 from typing import Protocol, cast
 
 from aiohttp import HttpVersion11, web
+from aiohttp.http_exceptions import HttpProcessingError
 
+from pipeguard.errors import PipeGuardError
 from pipeguard.transports.entrance import (
     HEADER_SECONDS,
     MAX_HEADER_BYTES,
@@ -33,6 +36,7 @@ CLOSE_SECONDS = 5.0
 _BACKLOG = 1024
 _NO_SUCH_VERSION = b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Length: 0\r\n\r\n"
 _ALLOWED = "POST, GET, DELETE"
+_METHOD = {SSE: "GET", MESSAGES: "POST"}
 
 
 class Endpoint(Protocol):
@@ -100,6 +104,7 @@ class Front:
         self._login = login
         self._connections: dict[object, _Connection] = {}
         self._runner: web.ServerRunner | None = None
+        self._is_closing = False
 
     async def open(self, listening: socket.socket, context: ssl.SSLContext | None) -> None:
         """Begin to take connections.
@@ -111,6 +116,7 @@ class Front:
             self._handle,
             handler_cancellation=True,
             access_log=None,
+            logger=_quiet(),
             keepalive_timeout=KEEPALIVE_SECONDS,
             lingering_time=LINGER_SECONDS,
             auto_decompress=False,
@@ -125,8 +131,13 @@ class Front:
         site = web.SockSite(self._runner, listening, ssl_context=context, backlog=_BACKLOG)
         await site.start()
 
+    def refuse(self) -> None:
+        """Let nothing more in; what is under way goes on."""
+        self._is_closing = True
+
     async def close(self) -> None:
         """Take no more, and end what is open."""
+        self.refuse()
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -148,6 +159,10 @@ class Front:
             return await self._routed(request)
         except Refused as refused:
             return refused.response
+        except PipeGuardError:  # nothing can be written down, so nothing passes
+            if request.writer.output_size:
+                raise ConnectionAbortedError from None  # a stream has begun: end it
+            return web.Response(status=500, text="PipeGuard: it cannot go on\n")
 
     async def _routed(self, request: web.BaseRequest) -> web.StreamResponse:
         if not request.raw_path.startswith("/"):
@@ -156,6 +171,8 @@ class Front:
         if path in (HEALTHY, READY):
             return self._state(request, path)
         self._entrance.check(request)
+        if self._is_closing:
+            raise Refused(503, "this server is ending")
         upgrade = request.headers.get("Upgrade", "").lower()
         if upgrade and upgrade != "websocket":
             raise Refused(400, "no such upgrade")
@@ -172,7 +189,9 @@ class Front:
             return await self._streams.events(request)
         if path == MESSAGES and request.method == "POST":
             return await self._streams.message(request, await self._entrance.body(request))
-        raise Refused(405 if path in (SSE, MESSAGES) else 404, f"there is nothing here; see {MCP}")
+        if path in _METHOD:
+            raise Refused(405, f"use {_METHOD[path]}", {"Allow": _METHOD[path]})
+        raise Refused(404, f"there is nothing here; see {MCP}")
 
     async def _mcp(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.method == "POST":
@@ -186,7 +205,7 @@ class Front:
     def _state(self, request: web.BaseRequest, path: str) -> web.Response:
         if request.method not in ("GET", "HEAD"):
             raise Refused(405, "use GET", {"Allow": "GET, HEAD"})
-        well = path == HEALTHY or self._ready()
+        well = path == HEALTHY or (self._ready() and not self._is_closing)
         return web.Response(status=200 if well else 503, text="ok\n" if well else "not ready\n")
 
 
@@ -250,6 +269,25 @@ class _Connection(asyncio.Protocol):
         self.speaks()
         self._connections.pop(self._handler, None)
         self._handler.connection_lost(error)
+
+
+def _quiet() -> logging.Logger:
+    """Where the library tells of what clients did wrong, with all its lines of code: nowhere.
+
+    What is wrong with ourselves is told, in one line.
+    """
+
+    def told(record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if error is None or isinstance(error, HttpProcessingError | ConnectionError):
+            return False
+        record.msg, record.args = "pipeguard: a request failed: %s", (type(error).__name__,)
+        record.exc_info = record.exc_text = None
+        return True
+
+    logger = logging.getLogger("pipeguard.front")
+    logger.filters[:] = [told]
+    return logger
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from time import monotonic
 
-from pipeguard.core import answers
+from pipeguard.core import answers, codes
 from pipeguard.core.finding import Direction, Verdict
 from pipeguard.core.framing import Lost
 from pipeguard.core.message import (
@@ -21,15 +21,17 @@ from pipeguard.core.message import (
     Number,
     asked_in,
     id_token_of,
+    is_request_shaped,
     parse_json,
     serialise,
 )
 from pipeguard.core.session import Session
-from pipeguard.errors import Refusal
+from pipeguard.errors import PipeGuardError, Refusal
 from pipeguard.transports.carry import judged
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 
 UNHEARD_FRAMES = 256  # that wait for a client which listens to nothing
+LATE_IDS = 256  # of which an answer may still come, for nobody
 SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 _GONE = "the server is gone"
 
@@ -51,6 +53,20 @@ class Stream:
         """Nothing comes any more."""
         self._frames.put_nowait(None)
 
+    @property
+    def is_taken(self) -> bool:
+        """True while nothing waits to be sent."""
+        return self._frames.empty()
+
+    def untaken(self) -> list[bytes]:
+        """What nobody has taken."""
+        frames = []
+        while not self._frames.empty():
+            frame = self._frames.get_nowait()
+            if frame is not None:
+                frames.append(frame)
+        return frames
+
     async def next(self, awake_seconds: float) -> bytes | None:
         """The next frame; nothing after so long a silence; None at the end."""
         try:
@@ -67,48 +83,49 @@ class Exchange(Stream):
         session: judges what is said in it.
         hosted: where it is asked.
         lasting: False where a client that leaves gives up what it asked (MCP 2026-07-28).
+
+    Attributes:
+        is_present: True while the client waits for what comes.
     """
 
     def __init__(self, session: Session, hosted: Hosted, *, lasting: bool) -> None:
         super().__init__()
         self.session = session
         self.hosted = hosted
+        self.is_present = False
         self.lasting = lasting
         self._left: set[str] = set()
 
     @property
     def is_answered(self) -> bool:
         """True once all that was asked was answered, and the answers are taken."""
-        return not self._left and self._frames.empty()
+        return not self._left and self.is_taken
 
     @contextmanager
-    def under_way(self, verdict: Verdict) -> Iterator[bytes]:
+    def under_way(self, frame: bytes) -> Iterator[bytes]:
         """While it is answered; gives the frame that goes up."""
-        frame = verdict.forward or b""
         value = parse_json(frame)
-        asked = asked_in(value)
-        self._left = set(asked)
-        tickets = [self.hosted.admit(self, token) for token in asked]
-        if tickets != asked and isinstance(value, dict):
-            frame = serialise({**value, "id": _id(tickets[0])})
-        token = _progress_token(value)
-        if token is not None:
-            self.hosted.progress[token] = self
+        self._left = set(asked_in(value))
+        self.is_present = True
+        tickets = [self.hosted.admit(self, token) for token in asked_in(value)]
+        tokens = [self.hosted.admit_progress(self, token) for token in _progress_in(value)]
         try:
-            yield frame
+            yield _renamed(frame, value, tickets, tokens)
         finally:
-            if token is not None and self.hosted.progress.get(token) is self:
-                del self.hosted.progress[token]
-            self.hosted.leave(self, tickets, given_up=not self.lasting)
+            self.is_present = False
+            self.hosted.leave(self, given_up=not self.lasting)
             self.session.leave()
 
-    async def take(self, frame: bytes, token: str, judge: Judge) -> None:
-        """An answer came."""
-        told = await judge(self.session, frame)
-        self._left.discard(token)
-        if told is not None:
-            self.tell([told])
-        elif not self._left:
+    async def take(self, frame: bytes, tokens: list[str], judge: Judge) -> None:
+        """An answer came to these of what was asked."""
+        told = [await judge(self.session, frame)]
+        # What came may be no such answer; another will not come.
+        for token in sorted(set(tokens) & set(self.session.waiting())):
+            lost = Lost.of(token, "the server broke the protocol", codes.PEER_BROKE_PROTOCOL)
+            told.append(await judge(self.session, lost))
+        self._left.difference_update(tokens)
+        self.tell([one for one in told if one is not None])
+        if not self._left and self.is_taken:
             self.end()
 
     def expire(self) -> None:
@@ -119,26 +136,49 @@ class Exchange(Stream):
     async def lose(self, judge: Judge) -> None:
         """No answer will come."""
         for token in sorted(self._left):
-            await self.take(Lost.of(token, _GONE), token, judge)
+            await self.take(Lost.of(token, _GONE), [token], judge)
+
+    def give_up(self, token: str) -> None:
+        """The client does not want this answer any more."""
+        self._left.discard(token)
+        if not self._left:
+            self.end()
+
+    def abandon(self) -> None:
+        """Nothing can be told any more."""
+        if self._left:
+            self._left.clear()
+            self.end()
 
 
 class Hosted:
     """One channel to a server.
 
-    Attributes:
+    Args:
+        channel: it.
         session: the conversation that it is, or that stands for messages which stand alone.
-        progress: who asked with which progress token.
+        record: takes each verdict.
+        is_shared: True where clients share it who know nothing of each other.
+
+    Attributes:
+        session: as it was given.
     """
 
     def __init__(
-        self, channel: AsyncChannel, session: Session, record: Callable[[Verdict], None]
+        self,
+        channel: AsyncChannel,
+        session: Session,
+        record: Callable[[Verdict], None],
+        *,
+        is_shared: bool = False,
     ) -> None:
         self.session = session
-        self.progress: dict[str, Exchange] = {}
         self._channel = channel
         self._record = record
+        self._is_shared = is_shared
         self._asked: dict[str, tuple[Exchange, str]] = {}  # by the id that went up
-        self._renamed: dict[str, str] = {}
+        self._progress: dict[str, tuple[Exchange, str]] = {}  # by the token that went up
+        self._late: deque[str] = deque(maxlen=LATE_IDS)  # that were given up
         self._streams: list[Stream] = []
         self._unheard: deque[bytes] = deque(maxlen=UNHEARD_FRAMES)
         self._count = 0
@@ -152,16 +192,30 @@ class Hosted:
 
     def idle_since(self, now: float) -> float:
         """For how many seconds nobody has used it."""
-        return 0.0 if self._asked or self._streams else now - self._used
+        return 0.0 if self._streams or self._present() else now - self._used
 
     async def write(self, frame: bytes) -> None:
-        """Send a frame up.
+        """Send a frame of an exchange up.
 
         Raises:
             ChannelClosed: the server is gone.
         """
         self._used = monotonic()
-        await self._channel.write(self._under_our_ids(frame) if self._renamed else frame)
+        await self._channel.write(frame)
+
+    async def notify(self, frame: bytes) -> None:
+        """Send up what needs no answer; a cancellation names the request as it went up.
+
+        Raises:
+            ChannelClosed: the server is gone.
+        """
+        self._used = monotonic()
+        value = parse_json(frame)
+        if isinstance(value, list):
+            changed: JsonValue = [self._cancelling(member) for member in value]
+        else:
+            changed = self._cancelling(value)
+        await self._channel.write(frame if changed == value else serialise(changed))
 
     async def close(self) -> None:
         """End it; what waits is answered."""
@@ -171,26 +225,33 @@ class Hosted:
 
     def admit(self, exchange: Exchange, token: str) -> str:
         """Let a request wait for its answer; return the id under which it goes up."""
-        ticket = token
-        if token in self._asked:
-            self._count += 1
-            ticket = f'"pipeguard-{self._count}"'
-            self._renamed[token] = ticket
+        ticket = self._free(token, self._asked)
         self._asked[ticket] = exchange, token
         return ticket
 
-    def leave(self, exchange: Exchange, tickets: list[str], *, given_up: bool) -> None:
+    def admit_progress(self, exchange: Exchange, token: str) -> str:
+        """Let progress be told; return the token by which it is."""
+        ticket = self._free(token, self._progress)
+        self._progress[ticket] = exchange, token
+        return ticket
+
+    def _free(self, token: str, used: Mapping[str, object]) -> str:
+        if token not in used and token not in self._late:
+            return token
+        self._count += 1
+        return f'"pipeguard-{self._count}"'
+
+    def leave(self, exchange: Exchange, *, given_up: bool) -> None:
         """An exchange is over; its client may have left before the answer."""
         self._used = monotonic()
-        for ticket in tickets:
-            entry = self._asked.get(ticket)
-            if entry is None or entry[0] is not exchange:
-                continue
-            if given_up:
+        for ticket, (owner, _) in list(self._progress.items()):
+            if owner is exchange:
+                del self._progress[ticket]
+        for ticket, (owner, _) in list(self._asked.items()):
+            if owner is exchange and given_up:
                 del self._asked[ticket]
+                self._late.append(ticket)
                 self._tell_server(answers.cancelled(ticket, "the client is gone"))
-            if self._renamed.get(entry[1]) == ticket:
-                del self._renamed[entry[1]]
 
     async def lose(self, exchange: Exchange) -> None:
         """The server is gone before it was asked."""
@@ -207,36 +268,65 @@ class Hosted:
             yield stream
         finally:
             self._streams.remove(stream)
+            for frame in stream.untaken():
+                self._deliver(frame, None)
             self._used = monotonic()
 
     # --- what the server says -----------------------------------------------------------
 
     async def _read(self, ended: Callable[[], object]) -> None:
-        while (frame := await self._channel.read()) is not None:
-            await self._take(frame)
+        with suppress(PipeGuardError):  # nothing can be written down, so nothing passes
+            while (frame := await self._channel.read()) is not None:
+                await self._take(frame)
         ended()
-        for exchange in dict.fromkeys(exchange for exchange, _ in self._asked.values()):
-            await exchange.lose(self._judge)
+        exchanges = dict.fromkeys(exchange for exchange, _ in self._asked.values())
+        with suppress(PipeGuardError):
+            for exchange in exchanges:
+                await exchange.lose(self._judge)
+        for exchange in exchanges:
+            exchange.abandon()
         self._asked.clear()
         for stream in self._streams:
             stream.end()
         await self._channel.close()
 
     async def _take(self, frame: bytes) -> None:
-        value: JsonValue = None
-        if not isinstance(frame, Lost):
-            with suppress(Refusal):
-                value = parse_json(frame)
-        ticket = frame.id_token if isinstance(frame, Lost) else _answered(value)
-        if ticket is not None:
-            exchange, token = self._asked.pop(ticket, (None, ""))
-            if exchange is not None:
-                await exchange.take(_restored(frame, value, ticket, token), token, self._judge)
-                return
-        exchange = self._owner(value)
-        told = await self._judge(exchange.session if exchange else self.session, frame)
+        value, ticket = _answered(frame)
+        if isinstance(value, list):
+            await self._take_many(frame, value)
+            return
+        asked = self._asked.get(ticket or "")
+        if asked is not None and ticket is not None:
+            exchange, token = asked
+            await exchange.take(_restored(frame, value, ticket, token), [token], self._judge)
+            self._asked.pop(ticket, None)
+            return
+        if ticket is not None and ticket in self._late:
+            self._late.remove(ticket)
+            return
+        owner, frame = self._owner(frame, value)
+        told = await self._judge(self.session if owner is None else owner.session, frame)
         if told is not None:
-            self._deliver(told, exchange)
+            self._deliver(told, owner)
+
+    async def _take_many(self, frame: bytes, members: list[JsonValue]) -> None:
+        """A batch; of answers to several exchanges, to each its own."""
+        parts: dict[Exchange | None, tuple[list[JsonValue], dict[str, str]]] = {}
+        for member in members:
+            ticket = _ticket(member)
+            exchange, token = self._asked.get(ticket or "", (None, ""))
+            own, tickets = parts.setdefault(exchange, ([], {}))
+            own.append(_under(member, ticket, token) if ticket and exchange else member)
+            if ticket is not None:
+                tickets[ticket] = token
+        for exchange, (own, tickets) in parts.items():
+            part = frame if own == members else serialise(own)
+            if exchange is not None:
+                await exchange.take(part, list(tickets.values()), self._judge)
+                for ticket in tickets:
+                    self._asked.pop(ticket, None)
+            elif (told := await self._judge(self.session, part)) is not None:
+                self._deliver(told, None)
 
     async def _judge(self, session: Session, frame: bytes) -> bytes | None:
         verdict = await judged(session, Direction.TO_CLIENT, frame)
@@ -245,43 +335,61 @@ class Hosted:
             self._tell_server(verdict.reply)
         return verdict.forward
 
-    def _owner(self, value: JsonValue) -> Exchange | None:
-        """Of what was not asked for, the exchange that it belongs to; None where none is named."""
+    def _owner(self, frame: bytes, value: JsonValue) -> tuple[Exchange | None, bytes]:
+        """Of what was not asked for, the exchange that it belongs to, and as that knows it."""
         params = value.get("params") if isinstance(value, dict) else None
-        if not isinstance(params, dict):
-            return None
-        token = id_token_of(params.get("progressToken"))
-        if token is not None:
-            return self.progress.get(token)
+        if not isinstance(value, dict) or not isinstance(params, dict):
+            return None, frame
         meta = params.get("_meta")
+        told = id_token_of(params.get("progressToken"))
         named = id_token_of(meta.get(SUBSCRIPTION)) if isinstance(meta, dict) else None
-        entry = self._asked.get(named) if named is not None else None
-        return entry[0] if entry is not None else None
+        if told is not None:
+            exchange, token = self._progress.get(told, (None, told))
+            changed: JsonObject = {**params, "progressToken": _id(token)}
+        elif named is not None and isinstance(meta, dict):
+            exchange, token = self._asked.get(named, (None, named))
+            changed = {**params, "_meta": {**meta, SUBSCRIPTION: _id(token)}}
+        else:
+            return None, frame
+        return exchange, frame if changed == params else serialise({**value, "params": changed})
+
+    def _present(self) -> list[Exchange]:
+        """The exchanges whose clients wait, the latest last."""
+        waiting = dict.fromkeys(exchange for exchange, _ in self._asked.values())
+        return [exchange for exchange in waiting if exchange.is_present]
 
     def _deliver(self, frame: bytes, exchange: Exchange | None) -> None:
         """To the one stream that it belongs on; a message goes to no two."""
         if exchange is None and self._streams:
             self._streams[0].tell([frame])
             return
-        if exchange is None and self._asked:
-            exchange = next(reversed(self._asked.values()))[0]
+        if exchange is None:
+            present = self._present()
+            if self._is_shared and len(present) != 1:
+                return  # nobody can tell whose it is, and it is not everybody's
+            exchange = present[-1] if present else None
         if exchange is not None:
             exchange.tell([frame])
-        else:
+        elif not self._is_shared:
             self._unheard.append(frame)
 
     # --- ids ----------------------------------------------------------------------------
 
-    def _under_our_ids(self, frame: bytes) -> bytes:
-        """A cancellation names the request as it went up."""
-        value = parse_json(frame)
+    def _cancelling(self, value: JsonValue) -> JsonValue:
+        """A cancellation of what it names first; that waits for no answer any more."""
         params = value.get("params") if isinstance(value, dict) else None
         if not isinstance(value, dict) or not isinstance(params, dict):
-            return frame
-        ticket = self._renamed.get(id_token_of(params.get("requestId")) or "")
-        if value.get("method") != "notifications/cancelled" or ticket is None:
-            return frame
-        return serialise({**value, "params": {**params, "requestId": _id(ticket)}})
+            return value
+        if value.get("method") != "notifications/cancelled":
+            return value
+        named = id_token_of(params.get("requestId"))
+        for ticket, (exchange, token) in self._asked.items():
+            if token == named:
+                del self._asked[ticket]
+                self._late.append(ticket)
+                exchange.give_up(token)
+                return {**value, "params": {**params, "requestId": _id(ticket)}}
+        return value
 
     def _tell_server(self, frame: bytes) -> None:
         task = asyncio.create_task(self._write_quietly(frame))
@@ -293,10 +401,20 @@ class Hosted:
             await self._channel.write(frame)
 
 
-def _answered(value: JsonValue) -> str | None:
-    member = value[0] if isinstance(value, list) and value else value
-    if isinstance(member, dict) and "method" not in member:
-        return id_token_of(member.get("id"))
+def _answered(frame: bytes) -> tuple[JsonValue, str | None]:
+    """What a frame says where it can be read, and the id of what it answers."""
+    if isinstance(frame, Lost):
+        return None, frame.id_token
+    try:
+        value = parse_json(frame)
+    except Refusal as refusal:
+        return None, None if is_request_shaped(frame) else refusal.id_token
+    return value, _ticket(value)
+
+
+def _ticket(value: JsonValue) -> str | None:
+    if isinstance(value, dict) and "method" not in value:
+        return id_token_of(value.get("id"))
     return None
 
 
@@ -304,12 +422,48 @@ def _restored(frame: bytes, value: JsonValue, ticket: str, token: str) -> bytes:
     """An answer under the id that the client gave."""
     if ticket == token:
         return frame
-    if isinstance(frame, Lost):
-        return Lost.of(token, frame.why, frame.code)
-    if isinstance(value, dict):
-        changed: JsonObject = {**value, "id": _id(token)}
-        return serialise(changed)
-    return frame
+    if not isinstance(value, dict):  # one that cannot be read has no id that could be changed
+        if isinstance(frame, Lost):
+            return Lost.of(token, frame.why, frame.code)
+        return Lost.of(token, "the answer cannot be read", codes.UNSCANNABLE)
+    return serialise(_under(value, ticket, token))
+
+
+def _under(value: JsonValue, ticket: str, token: str) -> JsonValue:
+    """An answer to a ticket, with the id for which it stands."""
+    if ticket == token or not isinstance(value, dict):
+        return value
+    changed: JsonObject = {**value, "id": _id(token)}
+    result = value.get("result")
+    meta = result.get("_meta") if isinstance(result, dict) else None
+    named = id_token_of(meta.get(SUBSCRIPTION)) if isinstance(meta, dict) else None
+    if isinstance(result, dict) and isinstance(meta, dict) and named == ticket:
+        changed["result"] = {**result, "_meta": {**meta, SUBSCRIPTION: _id(token)}}
+    return changed
+
+
+def _renamed(frame: bytes, value: JsonValue, tickets: list[str], progress: list[str]) -> bytes:
+    """What asks, under the ids and the tokens of progress that go up, in their order."""
+    if tickets == asked_in(value) and progress == _progress_in(value):
+        return frame
+    ids, tokens = iter(tickets), iter(progress)
+
+    def renamed(member: JsonValue) -> JsonValue:
+        if not isinstance(member, dict):
+            return member
+        changed = dict(member)
+        if asked_in(member):
+            changed["id"] = _id(next(ids))
+        params = member.get("params")
+        meta = params.get("_meta") if isinstance(params, dict) else None
+        if _progress_in(member) and isinstance(params, dict) and isinstance(meta, dict):
+            told: JsonObject = {**meta, "progressToken": _id(next(tokens))}
+            changed["params"] = {**params, "_meta": told}
+        return changed
+
+    members = value if isinstance(value, list) else [value]
+    done = [renamed(member) for member in members]
+    return serialise(done if isinstance(value, list) else done[0])
 
 
 def _id(token: str) -> JsonValue:
@@ -317,7 +471,13 @@ def _id(token: str) -> JsonValue:
     return parse_json(token.encode()) if token.startswith('"') else Number(token)
 
 
-def _progress_token(value: JsonValue) -> str | None:
-    params = value.get("params") if isinstance(value, dict) else None
-    meta = params.get("_meta") if isinstance(params, dict) else None
-    return id_token_of(meta.get("progressToken")) if isinstance(meta, dict) else None
+def _progress_in(value: JsonValue) -> list[str]:
+    """The tokens by which requests want to be told of their progress."""
+    found = []
+    for member in value if isinstance(value, list) else [value]:
+        params = member.get("params") if isinstance(member, dict) and "id" in member else None
+        meta = params.get("_meta") if isinstance(params, dict) else None
+        token = id_token_of(meta.get("progressToken")) if isinstance(meta, dict) else None
+        if token is not None:
+            found.append(token)
+    return found

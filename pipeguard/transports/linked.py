@@ -58,15 +58,15 @@ class LinkedChannel:
         self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue(INBOX_FRAMES)
         self._link: Link | None = None
         self._connecting = asyncio.Lock()
-        self._waiting: set[str] = set()
-        self._quiet = asyncio.Event()  # nothing waits
+        self._waiting: set[str] = set()  # for answers over this connection
+        self._unanswered: set[str] = set()
+        self._quiet = asyncio.Event()  # set while nothing is unanswered
         self._quiet.set()
         self._opening: tuple[bytes, str] | None = None
         self._initialized: bytes | None = None
         self._reopened: asyncio.Event | None = None  # while an opening of ours is under way
         self._before: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._sending: set[asyncio.Task[None]] = set()
         self._pauses = backoff()  # before coming back from a connection that did not last
         self._closed = False
 
@@ -93,16 +93,15 @@ class LinkedChannel:
             raise ChannelClosed("closed")
         value = parse_json(frame)
         ids = asked_in(value)
+        if ids:
+            self._unanswered.update(ids)
+            self._quiet.clear()
         task = self._begin(self._send(frame, value, ids, self._before))
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
         if not ids:
             self._before = task
 
-    async def settle(self) -> None:
-        """Wait until all that was sent is answered."""
-        if self._sending:
-            await asyncio.wait(self._sending)
+    async def drain(self) -> None:
+        """Wait until all that was asked is answered."""
         await self._quiet.wait()
 
     async def close(self) -> None:
@@ -132,10 +131,10 @@ class LinkedChannel:
         try:
             link = await self._ready()
         except LinkLost as error:
-            self._wait_for(ids)
+            self._waiting.update(ids)
             await self._lose(ids, str(error))
             return
-        self._wait_for(ids)  # from here on they are lost with the connection
+        self._waiting.update(ids)  # from here on they are lost with the connection
         method = value.get("method") if isinstance(value, dict) else None
         if method == "notifications/initialized":
             self._initialized = frame  # if it is lost now, the next connection begins with it
@@ -150,18 +149,13 @@ class LinkedChannel:
     async def _lose(self, ids: list[str], why: str) -> None:
         for token in ids:
             if token in self._waiting:
-                self._waiting.discard(token)
                 await self._inbox.put(Lost.of(token, why))
-        self._done([])
+                self._settle([token])
 
-    def _wait_for(self, ids: list[str]) -> None:
-        self._waiting.update(ids)
-        if ids:
-            self._quiet.clear()
-
-    def _done(self, ids: list[str]) -> None:
-        self._waiting.difference_update(ids)
-        if not self._waiting:
+    def _settle(self, tokens: list[str]) -> None:
+        self._waiting.difference_update(tokens)
+        self._unanswered.difference_update(tokens)
+        if not self._unanswered:
             self._quiet.set()
 
     # --- the connection -----------------------------------------------------------------
@@ -216,9 +210,8 @@ class LinkedChannel:
             tokens = _answered(frame)
             if self._reopens(tokens):
                 continue
-            self._waiting.difference_update(tokens)
             await self._inbox.put(frame)
-            self._done(tokens)
+            self._settle(tokens)
         lost = sorted(self._waiting)
         if self._link is link:
             self._link = None

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from pipeguard.core import answers, codes, mirrors
 from pipeguard.core.events import Event, written
-from pipeguard.core.finding import Direction, Kind, Verdict
+from pipeguard.core.finding import Direction, Verdict
 from pipeguard.core.message import Message, parse, parse_json
 from pipeguard.errors import Refusal
 from pipeguard.transports.carry import judged
@@ -65,6 +65,7 @@ class Posted:
         self._hosted: dict[str, Hosted] = {}
         self._common: Hosted | None = None
         self._opening = asyncio.Lock()
+        self._beginning = 0
         self._sweeping = asyncio.create_task(self._sweep())
 
     def __len__(self) -> int:
@@ -77,19 +78,25 @@ class Posted:
             _check_version(body)
             check_headers(self._conversations, request.headers, body, all_of_them=True)
         opened, hosted = await self._place(request, body, alone=alone)
-        session = self._conversations.new(None) if alone else hosted.session
+        version = request.headers.get(mirrors.VERSION, mirrors.STATELESS)
+        session = self._conversations.new(version) if alone else hosted.session
         exchange = Exchange(session.fork(), hosted, lasting=not alone)
-        verdict = await judged(exchange.session, Direction.TO_SERVER, body)
-        self._record(verdict)
-        if verdict.forward is None:
-            if opened is not None:
-                await self._end(opened)
-            return refused(verdict)
-        if verdict.kind in _UNANSWERED:
+        try:
+            verdict = await judged(exchange.session, Direction.TO_SERVER, body)
+            self._record(verdict)
+            if verdict.forward is None:
+                if opened is not None:
+                    await self._end(opened)
+                return refused(verdict)
+            if exchange.session.waiting():
+                return await self._answered(request, exchange, verdict, opened)
             with suppress(ChannelClosed):
-                await hosted.write(verdict.forward)
+                await hosted.notify(verdict.forward)
+            if verdict.reply is not None:
+                return web.Response(body=verdict.reply, content_type=JSON)
             return web.Response(status=202)
-        return await self._answered(request, exchange, verdict, opened)
+        finally:
+            exchange.session.leave()
 
     async def get(self, request: web.BaseRequest) -> web.StreamResponse:
         """The stream of what the server says unasked."""
@@ -150,12 +157,16 @@ class Posted:
         """A session for a client that opens one."""
         if _asks(body) != "initialize":
             raise _told(400, body, codes.INVALID_REQUEST, f"{SESSION_ID} is missing")
-        if len(self._hosted) >= self._most:
+        if len(self._hosted) + self._beginning >= self._most:
             await self._expire()
-        if len(self._hosted) >= self._most:
+        if len(self._hosted) + self._beginning >= self._most:
             why = "PipeGuard: too many sessions are open"
             raise _told(503, body, codes.OVERLOADED, why, {"Retry-After": "5"})
-        hosted = await self._dialled(body)
+        self._beginning += 1
+        try:
+            hosted = await self._dialled(body)
+        finally:
+            self._beginning -= 1
         session_id = token_urlsafe(SESSION_BYTES)
         self._hosted[session_id] = hosted
         hosted.begin(lambda: self._hosted.pop(session_id, None))
@@ -165,16 +176,17 @@ class Posted:
         """The channel for messages that stand alone."""
         async with self._opening:
             if self._common is None:
-                self._common = await self._dialled(body)
+                self._common = await self._dialled(body, is_shared=True)
                 self._common.begin(self._forget_common)
             return self._common
 
-    async def _dialled(self, body: bytes) -> Hosted:
+    async def _dialled(self, body: bytes, *, is_shared: bool = False) -> Hosted:
         try:
             channel = await self._dial()
         except ChannelClosed as error:
             raise _told(200, body, codes.PEER_GONE, f"PipeGuard: {error}") from None
-        return Hosted(channel, self._conversations.new(None), self._record)
+        session = self._conversations.new(mirrors.STATELESS if is_shared else None)
+        return Hosted(channel, session, self._record, is_shared=is_shared)
 
     def _forget_common(self) -> None:
         self._common = None
@@ -207,7 +219,7 @@ class Posted:
         """What comes for a request: one JSON where that is all, else a stream."""
         headers = {} if opened is None else {SESSION_ID: opened}
         with (
-            exchange.under_way(verdict) as frame,
+            exchange.under_way(verdict.forward or b"") as frame,
             self._conversations.expiring(verdict.method, exchange.expire),
         ):
             try:
@@ -215,7 +227,7 @@ class Posted:
             except ChannelClosed:
                 await exchange.hosted.lose(exchange)
             first = await exchange.next(AWAKE_SECONDS)
-            if first and exchange.is_answered:
+            if first and exchange.is_answered and verdict.method != "batch":
                 status = 200 if exchange.lasting else _status(first)
                 return web.Response(body=first, status=status, content_type=JSON, headers=headers)
             response = web.StreamResponse(headers=_HEADERS | headers)
@@ -284,6 +296,3 @@ def _told(
         message = parse(body)
         token = message.id_token if isinstance(message, Message) else None
     return Refused(status, why, headers, answers.error(token, code, why))
-
-
-_UNANSWERED = (Kind.NOTIFICATION, Kind.RESULT, Kind.ERROR)

@@ -20,7 +20,7 @@ from pipeguard.core.events import EventStream
 from pipeguard.core.framing import Lost
 from pipeguard.core.message import JsonObject, JsonValue, asked_in, id_token_of, parse_json
 from pipeguard.errors import PipeGuardError, Refusal
-from pipeguard.transports.channel import ChannelClosed, DialledChannel
+from pipeguard.transports.channel import ChannelClosed, RemoteChannel
 from pipeguard.transports.conversations import is_session_id
 from pipeguard.transports.remote import (
     BOTH,
@@ -69,11 +69,11 @@ class StreamableChannel:
         self,
         remote: Remote,
         http: aiohttp.ClientSession,
-        older: Callable[[], Awaitable[DialledChannel | None]] | None = None,
+        older: Callable[[], Awaitable[RemoteChannel | None]] | None = None,
     ) -> None:
         self._door = Door(remote, http)
         self._older = older
-        self._instead: DialledChannel | None = None
+        self._instead: RemoteChannel | None = None
         self._limit = remote.limit_bytes
         self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue(INBOX_FRAMES)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -116,12 +116,12 @@ class StreamableChannel:
         for token in ids:
             self._asked[token] = task
 
-    async def settle(self) -> None:
-        """Wait until all that was sent is answered."""
-        if self._instead is not None:
-            await self._instead.settle()
-        while tasks := self._tasks - {self._listening}:
+    async def drain(self) -> None:
+        """Wait until all that was asked is answered."""
+        while self._instead is None and (tasks := self._tasks - {self._listening}):
             await asyncio.wait(tasks)
+        if self._instead is not None:
+            await self._instead.drain()
 
     async def close(self) -> None:
         """End the session; a waiting `read` returns None."""
@@ -227,7 +227,7 @@ class StreamableChannel:
         await self._instead.write(frame)
         return True
 
-    async def _copy(self, source: DialledChannel) -> None:
+    async def _copy(self, source: RemoteChannel) -> None:
         while (frame := await source.read()) is not None:
             await self._inbox.put(frame)
         await self._inbox.put(None)

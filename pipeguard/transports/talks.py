@@ -7,8 +7,8 @@ Each is a channel, pumped to a channel of its own to the server (MCP 2024-11-05,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from secrets import token_urlsafe
 from time import monotonic
 
@@ -63,10 +63,18 @@ class Talks:
         self._most = most
         self._count = 0
         self._streams: dict[str, EventsChannel] = {}
+        self._servers: set[AsyncChannel] = set()
+
+    async def close(self) -> None:
+        """End all conversations; what waits in them is answered."""
+        await asyncio.gather(*(server.close() for server in list(self._servers)))
 
     async def events(self, request: web.BaseRequest) -> web.StreamResponse:
         """The stream of HTTP+SSE; it begins with the address for messages."""
-        self._check_room()
+        with self._room():
+            return await self._events(request)
+
+    async def _events(self, request: web.BaseRequest) -> web.StreamResponse:
         headers = {"Content-Type": EVENTS, "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         response = web.StreamResponse(headers=headers)
         channel = EventsChannel(response)
@@ -93,7 +101,6 @@ class Talks:
 
     async def socket(self, request: web.BaseRequest) -> web.StreamResponse:
         """A WebSocket."""
-        self._check_room()
         offered = ",".join(request.headers.getall("Sec-WebSocket-Protocol", (SUBPROTOCOL,)))
         if SUBPROTOCOL not in [name.strip() for name in offered.split(",")]:
             raise Refused(400, f"no such protocol; offer {SUBPROTOCOL}, or none")
@@ -103,25 +110,35 @@ class Talks:
             compress=False,
             max_msg_size=self._limit + 1,  # which is the first that is too large
         )
-        await socket.prepare(request)
-        await self._converse(SocketChannel(socket))
+        with self._room():
+            await socket.prepare(request)
+            await self._converse(SocketChannel(socket))
         return socket
 
-    def _check_room(self) -> None:
+    @contextmanager
+    def _room(self) -> Iterator[None]:
+        """While a conversation lasts."""
         if self._count >= self._most:
             raise Refused(503, "too many sessions are open", {"Retry-After": "5"})
-
-    async def _converse(self, client: AsyncChannel) -> None:
         self._count += 1
         try:
-            server = await self._dial()
-            session = self._conversations.new(None)
-            with self._conversations.listening(session, _Teller(client)):
-                await converse(session, client, server, self._record)
-        except ChannelClosed:  # no server could be started
-            await client.close()
+            yield
         finally:
             self._count -= 1
+
+    async def _converse(self, client: AsyncChannel) -> None:
+        try:
+            server = await self._dial()
+        except ChannelClosed:  # no server could be started
+            await client.close()
+            return
+        session = self._conversations.new(None)
+        self._servers.add(server)
+        try:
+            with self._conversations.listening(session, _Teller(client)):
+                await converse(session, client, server, self._record)
+        finally:
+            self._servers.discard(server)
 
 
 class EventsChannel:

@@ -60,6 +60,7 @@ class Wrapped:
             "PIPEGUARD_STATE_DIR": str(folder / "state"),
         }
         variables |= environment or {}
+        folder.mkdir(exist_ok=True)
         with open(self.stderr, "wb") as file:
             self.process = subprocess.Popen(
                 [*pipeguard, "wrap", *options, *(["--", *words] if words else [])],

@@ -1,0 +1,236 @@
+"""Between threads and a loop: frames keep their order, and nobody waits for ever at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from queue import SimpleQueue
+from threading import Thread
+
+import pytest
+
+from pipeguard.transports.bridge import INBOX_FRAMES, Looped, Threaded
+from pipeguard.transports.channel import ChannelClosed
+from pipeguard.transports.stdio import LineChannel
+from tests.transports.wire import PATIENCE_SECONDS, eventually, run
+
+
+def begin(name: str, work: Callable[[], object]) -> Thread:
+    thread = Thread(target=work, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+class Blocked:
+    """A peer that takes nothing until it is let, and says what a test puts in."""
+
+    def __init__(self) -> None:
+        self.said: SimpleQueue[bytes | None] = SimpleQueue()
+        self.let = threading.Event()
+        self.taken: list[bytes] = []
+        self.asked = 0
+        self._closed = threading.Event()
+
+    def read(self) -> bytes | None:
+        self.asked += 1
+        return self.said.get()
+
+    def write(self, frame: bytes) -> None:
+        self.let.wait(PATIENCE_SECONDS)
+        if self._closed.is_set():
+            raise ChannelClosed("closed")
+        self.taken.append(frame)
+
+    def close(self) -> None:
+        self._closed.set()
+        self.let.set()
+        self.said.put(None)
+
+
+class Pipes:
+    """Two pipes: a channel, and the peer's ends of it."""
+
+    def __init__(self) -> None:
+        theirs_in, ours_out = os.pipe()
+        ours_in, theirs_out = os.pipe()
+        self.channel = LineChannel(ours_in, ours_out, 10_000)
+        self.reads, self.writes = theirs_in, theirs_out
+        self._ours = ours_in, ours_out
+
+    def close(self) -> None:
+        for descriptor in (self.reads, self.writes, *self._ours):
+            with suppress(OSError):  # it is closed already
+                os.close(descriptor)
+
+
+@pytest.fixture
+def pipes() -> Pipes:
+    return Pipes()
+
+
+def test_frames_go_both_ways_in_their_order(pipes: Pipes) -> None:
+    frames = [b'{"n":%d}' % number for number in range(3 * INBOX_FRAMES)]
+
+    async def work() -> None:
+        looped = Looped(pipes.channel, begin)
+        os.write(pipes.writes, b"".join(frame + b"\n" for frame in frames))
+        assert [await looped.read() for _ in frames] == frames
+        for frame in frames:
+            await looped.write(frame)
+        told = b""
+        while told.count(b"\n") < len(frames):
+            told += await asyncio.to_thread(os.read, pipes.reads, 65536)
+        assert told.split() == frames
+        os.close(pipes.writes)
+        assert await looped.read() is None
+        await looped.close()
+
+    run(work)
+    pipes.close()
+
+
+def test_the_last_words_of_a_peer_are_heard_before_its_end(pipes: Pipes) -> None:
+    async def work() -> None:
+        looped = Looped(pipes.channel, begin)
+        os.write(pipes.writes, b"".join(b"%d\n" % number for number in range(200)))
+        os.close(pipes.writes)
+        heard = []
+        while (frame := await looped.read()) is not None:
+            heard.append(frame)
+        assert heard == [b"%d" % number for number in range(200)]
+        await looped.close()
+
+    run(work)
+    pipes.close()
+
+
+def test_a_peer_that_does_not_read_holds_writers_up_and_then_lets_all_go() -> None:
+    async def work() -> None:
+        peer = Blocked()
+        looped = Looped(peer, begin)
+        writers = [
+            asyncio.create_task(looped.write(b"%d" % number)) for number in range(2 * INBOX_FRAMES)
+        ]
+        await eventually(lambda: sum(one.done() for one in writers) >= INBOX_FRAMES, "it is full")
+        assert sum(one.done() for one in writers) <= INBOX_FRAMES + 1, "back-pressure"
+        peer.let.set()
+        await asyncio.gather(*writers)
+        await eventually(lambda: len(peer.taken) == len(writers), "all of it is taken")
+        assert peer.taken == [b"%d" % number for number in range(2 * INBOX_FRAMES)]
+        await looped.close()
+
+    run(work)
+
+
+def test_closing_wakes_everybody_who_waits() -> None:
+    async def work() -> None:
+        peer = Blocked()
+        looped = Looped(peer, begin)
+        writers = [
+            asyncio.create_task(looped.write(b"%d" % number)) for number in range(2 * INBOX_FRAMES)
+        ]
+        reading = asyncio.create_task(looped.read())
+        await eventually(lambda: sum(one.done() for one in writers) >= INBOX_FRAMES, "it is full")
+        await looped.close()
+        assert await reading is None
+        told = await asyncio.gather(*writers, return_exceptions=True)
+        refused = [one for one in told if isinstance(one, ChannelClosed)]
+        assert len(refused) >= INBOX_FRAMES - 1
+        with pytest.raises(ChannelClosed):
+            await looped.write(b"late")
+        assert await looped.read() is None
+        await looped.close()
+
+    run(work)
+
+
+def test_a_peer_that_is_gone_is_told_to_all_writers() -> None:
+    async def work() -> None:
+        peer = Blocked()
+        looped = Looped(peer, begin)
+        writers = [
+            asyncio.create_task(looped.write(b"%d" % number)) for number in range(2 * INBOX_FRAMES)
+        ]
+        await eventually(lambda: sum(one.done() for one in writers) >= INBOX_FRAMES, "it is full")
+        peer._closed.set()  # the next write fails, as to a pipe that nobody reads
+        peer.let.set()
+        told = await asyncio.gather(*writers, return_exceptions=True)
+        assert sum(isinstance(one, ChannelClosed) for one in told) >= INBOX_FRAMES - 1
+        await looped.close()
+
+    run(work)
+
+
+def test_a_peer_is_not_read_faster_than_it_is_heard() -> None:
+    async def work() -> None:
+        peer = Blocked()
+        looped = Looped(peer, begin)
+        for number in range(3 * INBOX_FRAMES):
+            peer.said.put(b"%d" % number)
+        await eventually(lambda: peer.asked > INBOX_FRAMES, "it was read")
+        await asyncio.sleep(0.02)
+        assert peer.asked == INBOX_FRAMES + 1
+        assert [await looped.read() for _ in range(5)] == [b"%d" % number for number in range(5)]
+        await eventually(lambda: peer.asked == INBOX_FRAMES + 6, "and again")
+        await looped.close()
+
+    run(work)
+
+
+# --- a loop's channel in threads ------------------------------------------------------------------
+
+
+class Queued:
+    """A channel of a loop."""
+
+    def __init__(self) -> None:
+        self.frames: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.taken: list[bytes] = []
+        self.is_closed = False
+
+    async def read(self) -> bytes | None:
+        return await self.frames.get()
+
+    async def write(self, frame: bytes) -> None:
+        if self.is_closed:
+            raise ChannelClosed("closed")
+        self.taken.append(frame)
+
+    async def close(self) -> None:
+        self.is_closed = True
+        self.frames.put_nowait(None)
+
+
+def test_threads_use_a_loops_channel() -> None:
+    loop = asyncio.new_event_loop()
+    running = begin("loop", loop.run_forever)
+    inner = Queued()
+    threaded = Threaded(loop, inner)
+    threaded.write(b"up")
+    assert inner.taken == [b"up"]
+    loop.call_soon_threadsafe(inner.frames.put_nowait, b"down")
+    assert threaded.read() == b"down"
+    heard: SimpleQueue[bytes | None] = SimpleQueue()
+    waiting = begin("reader", lambda: heard.put(threaded.read()))
+    threaded.close()
+    waiting.join(PATIENCE_SECONDS)
+    assert heard.get_nowait() is None
+    with pytest.raises(ChannelClosed):
+        threaded.write(b"late")
+    loop.call_soon_threadsafe(loop.stop)
+    running.join(PATIENCE_SECONDS)
+    loop.close()
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+def test_a_loop_that_is_gone_is_an_end() -> None:
+    loop = asyncio.new_event_loop()
+    loop.close()
+    threaded = Threaded(loop, Queued())
+    assert threaded.read() is None
+    with pytest.raises(ChannelClosed):
+        threaded.write(b"x")
+    threaded.close()

@@ -1,0 +1,180 @@
+"""The Sessions of a listener: found by their ids, forgotten when idle, told what changed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pipeguard.core.finding import Direction
+from pipeguard.core.fingerprint import Pin, canonical, fingerprint
+from pipeguard.core.guard import Guard
+from pipeguard.core.message import JsonObject, parse_json
+from pipeguard.core.policy import Policy
+from pipeguard.core.session import Session
+from pipeguard.transports import conversations as module
+from pipeguard.transports.conversations import Conversations, is_session_id
+from tests.fuzz.rulebook import engines
+from tests.transports.talking import Json, conversations, initialize, opened
+
+pytestmark = pytest.mark.usefixtures("_compiled_rules")
+
+
+class Heard:
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+
+    def tell(self, frames: list[bytes]) -> None:
+        self.frames += frames
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(module, "monotonic", made)
+    return made
+
+
+def frame(message: Json) -> bytes:
+    return json.dumps(message).encode()
+
+
+def begun(known: Conversations, session_id: str, tools: Json = None) -> Session:
+    session = known.new(None)
+    session.receive(Direction.TO_SERVER, frame(initialize()), 1.0)
+    session.receive(Direction.TO_CLIENT, frame(opened(tools=tools)), 1.0)
+    known.keep(session_id, session)
+    return session
+
+
+@pytest.mark.parametrize("text", ["a", "!~", "x" * 1024])
+def test_a_session_id_is_visible_ascii(text: str) -> None:
+    assert is_session_id(text)
+
+
+@pytest.mark.parametrize("text", ["", " ", "a b", "a\n", "\x7f", "\u00e9", "x" * 1025, "a\0"])
+def test_what_else_comes_is_none(text: str) -> None:
+    assert not is_session_id(text)
+    known = conversations()
+    known.keep(text, known.new(None))
+    assert len(known) == 0
+
+
+def test_a_session_is_found_until_it_is_forgotten() -> None:
+    known = conversations()
+    session = begun(known, "s")
+    assert known.of("s", None) is session
+    assert known.of("t", None) is not session
+    assert known.of(None, None) is not session
+    known.forget("t")
+    known.forget(None)
+    assert known.of("s", None) is session
+    known.forget("s")
+    assert known.of("s", None) is not session
+    known.keep(None, session)
+    assert len(known) == 0
+
+
+def test_an_unknown_session_is_judged_by_the_revision_that_is_told() -> None:
+    batch = b'[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","id":2,"method":"ping"}]'
+    known = conversations()
+    for version, passes in ((None, True), ("2025-03-26", True), ("2025-11-25", False)):
+        verdict = known.of("gone", version).receive(Direction.TO_SERVER, batch, 1.0)
+        assert (verdict.forward is not None) is passes
+
+
+def test_events_of_all_sessions_have_different_names() -> None:
+    known = conversations()
+    sessions = [known.new(None) for _ in range(3)]
+    names = {s.receive(Direction.TO_SERVER, frame(initialize()), 1.0).event for s in sessions}
+    assert len(names) == 3
+
+
+def test_of_too_many_the_one_that_was_idle_for_longest_is_forgotten(clock: Clock) -> None:
+    known = conversations(most=3)
+    sessions = {}
+    for name in ("a", "b", "c"):
+        clock.now += 1
+        sessions[name] = begun(known, name)
+    clock.now += 1
+    known.of("a", None)
+    clock.now += 1
+    begun(known, "d")
+    assert len(known) == 3
+    assert known.of("a", None) is sessions["a"]
+    assert known.of("b", None) is not sessions["b"]
+
+
+def test_an_idle_session_is_forgotten_and_one_that_listens_is_not(clock: Clock) -> None:
+    known = conversations(idle_seconds=10.0)
+    listens, idle = begun(known, "listens"), begun(known, "idle")
+    with known.listening(listens, Heard()):
+        clock.now = 11.0
+        begun(known, "new")
+        assert known.of("listens", None) is listens
+        assert known.of("idle", None) is not idle
+        clock.now = 20.0
+    clock.now = 25.0
+    begun(known, "newer")
+    assert known.of("listens", None) is listens, "it was in use until 20"
+    clock.now = 60.0
+    begun(known, "newest")
+    assert len(known) == 1
+
+
+def test_sessions_that_listen_are_never_forgotten_however_many(clock: Clock) -> None:
+    known = conversations(most=1)
+    first = begun(known, "a")
+    with known.listening(first, Heard()):
+        begun(known, "b")
+        begun(known, "c")
+        assert known.of("a", None) is first
+
+
+def test_what_changed_is_told_once_to_each_conversation_that_asked_for_it() -> None:
+    known = conversations()
+    announces, silent = begun(known, "a", tools={"listChanged": True}), begun(known, "b", tools={})
+    other = begun(known, "c", tools={"listChanged": True})
+    known.forget("c")
+    heard = [Heard() for _ in range(4)]
+    with (
+        known.listening(announces, heard[0]),
+        known.listening(announces, heard[1]),
+        known.listening(silent, heard[2]),
+        known.listening(other, heard[3]),
+    ):
+        known.relist({"tool"})
+        known.relist({"prompt"})
+        known.relist(set())
+    known.relist({"tool"})
+    assert [len(one.frames) for one in heard] == [1, 0, 0, 1]
+    assert b"notifications/tools/list_changed" in heard[0].frames[0]
+
+
+def test_headers_of_a_tool_are_those_of_its_pin() -> None:
+    def pin(header: str, *, held: bool) -> Pin:
+        schema: JsonObject = {"properties": {"region": {"x-mcp-header": header}}}
+        definition: JsonObject = {"name": "find", "inputSchema": schema}
+        text, print_ = canonical(definition).decode(), fingerprint(definition)
+        if held:
+            return Pin("tool", "find", None, None, text, print_, "new")
+        return Pin("tool", "find", text, print_, None, None, "")
+
+    guard = Guard("demo", engines(), Policy(), {})
+    known = Conversations(guard, "RUN", 10, 10.0)
+    assert known.mirrored("find") == {}
+    guard.pins = {("tool", "find"): pin("Region", held=False)}
+    assert known.mirrored("find") == {"Region": ("region",)}
+    assert known.mirrored("find") is known.mirrored("find"), "it is read once"
+    guard.pins = {("tool", "find"): pin("Area", held=True)}
+    assert known.mirrored("find") == {"Area": ("region",)}
+    assert known.mirrored("other") == {}
+    assert parse_json(b"{}") == {}

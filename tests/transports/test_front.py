@@ -1,0 +1,349 @@
+"""The address that clients come to: paths, methods, health, connections, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from pipeguard.errors import StateError
+from pipeguard.transports import front as front_module
+from pipeguard.transports.entrance import Entrance, Tokens
+from pipeguard.transports.front import Front, listen
+from tests.transports.wire import Answer, eventually, exchange, read_answer, run
+
+LIMIT = 1000
+JSON = "Content-Type: application/json\r\n"
+CHUNKED = (
+    f"POST /mcp HTTP/1.1\r\nHost: localhost\r\n{JSON}Transfer-Encoding: chunked\r\n\r\n"
+).encode()
+
+
+class Answers:
+    """What answers behind a front: it says what it was asked."""
+
+    def __init__(self) -> None:
+        self.under_way = 0
+        self.fault: Exception | None = None
+        self.release = asyncio.Event()
+
+    async def _says(self, what: str) -> web.StreamResponse:
+        if self.fault is not None:
+            raise self.fault
+        return web.Response(text=what)
+
+    async def post(self, _: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        if body == b'"wait"':
+            self.under_way += 1
+            await self.release.wait()
+        return await self._says(f"post {len(body)}")
+
+    async def get(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.query_string == "stream":
+            await web.StreamResponse().prepare(request)
+        return await self._says("get")
+
+    async def close(self) -> None:
+        return
+
+    async def delete(self, _: web.BaseRequest) -> web.StreamResponse:
+        return await self._says("delete")
+
+    async def events(self, _: web.BaseRequest) -> web.StreamResponse:
+        return await self._says("events")
+
+    async def message(self, _: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        return await self._says(f"message {len(body)}")
+
+    async def socket(self, _: web.BaseRequest) -> web.StreamResponse:
+        return await self._says("socket")
+
+
+class At:
+    """A front that listens."""
+
+    def __init__(self, front: Front, port: int, answers: Answers) -> None:
+        self.front = front
+        self.port = port
+        self.answers = answers
+        self.is_ready = True
+
+    async def ask(self, method: str, path: str, head: str = "", body: bytes = b"") -> Answer:
+        length = f"Content-Length: {len(body)}\r\n" if body else ""
+        lines = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{head}{length}\r\n"
+        return await exchange(self.port, lines.encode() + body)
+
+
+@asynccontextmanager
+async def fronted(tokens: Tokens | None = None) -> AsyncIterator[At]:
+    entrance = Entrance("127.0.0.1", frozenset(), frozenset(), tokens, LIMIT)
+    answers = Answers()
+    listening = listen("127.0.0.1", 0)
+    front = Front(entrance, answers, answers, lambda: at.is_ready)
+    at = At(front, listening.getsockname()[1], answers)
+    await front.open(listening, None)
+    try:
+        yield at
+    finally:
+        answers.release.set()
+        await front.close()
+
+
+UPGRADE = "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "head", "said"),
+    [
+        ("POST", "/mcp", JSON, b"post 2"),
+        ("POST", "/mcp/", JSON, b"post 2"),
+        ("POST", "/mcp?x=y", JSON, b"post 2"),
+        ("GET", "/mcp", "", b"get"),
+        ("DELETE", "/mcp", "", b"delete"),
+        ("GET", "/sse", "", b"events"),
+        ("POST", "/messages?session=a", JSON, b"message 2"),
+        ("GET", "/mcp", UPGRADE, b"socket"),
+        ("GET", "/ws", UPGRADE, b"socket"),
+    ],
+)
+def test_each_path_has_its_answer(method: str, path: str, head: str, said: bytes) -> None:
+    async def work() -> None:
+        async with fronted() as at:
+            answer = await at.ask(method, path, head, b"{}" if method == "POST" else b"")
+            assert (answer.status, answer.body) == (200, said)
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        *(("PUT", "/mcp", 405), ("OPTIONS", "/mcp", 405)),
+        *(("TRACE", "/mcp", 405), ("POST", "/sse", 405), ("GET", "/messages", 405)),
+        *(("GET", "/", 404), ("GET", "/ws", 404), ("GET", "/mcpx", 404), ("GET", "/mcp/x", 404)),
+        *(("GET", "//mcp", 404), ("GET", "/%2e%2e/mcp", 404), ("GET", "/MCP", 404)),
+        *(("CONNECT", "localhost:80", 400), ("OPTIONS", "*", 400)),
+        *(("GET", "http://localhost/mcp", 400), ("GET", "http://evil.example/mcp", 400)),
+        *(("POST", "/healthz", 405),),
+    ],
+)
+def test_what_is_not_there_is_told(method: str, path: str, status: int) -> None:
+    async def work() -> None:
+        async with fronted() as at:
+            answer = await at.ask(method, path)
+            assert answer.status == status
+            assert (status == 405) == ("allow" in answer.headers)
+
+    run(work)
+
+
+def test_no_other_upgrade_is_made() -> None:
+    async def work() -> None:
+        async with fronted() as at:
+            head = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: a\r\n"
+            answer = await at.ask("GET", "/mcp", head)
+            assert answer.status == 400
+            assert (await at.ask("POST", "/mcp", UPGRADE + JSON, b"{}")).status in (200, 400)
+
+    run(work)
+
+
+def test_health_is_told_to_everybody_and_readiness_as_it_is() -> None:
+    async def work() -> None:
+        async with fronted(Tokens(lambda: {"ci": "t"})) as at:
+            assert (await at.ask("GET", "/mcp")).status == 401
+            assert (await at.ask("GET", "/healthz")).body == b"ok\n"
+            assert (await at.ask("GET", "/readyz")).status == 200
+            at.is_ready = False
+            assert (await at.ask("GET", "/readyz")).status == 503
+            assert (await at.ask("GET", "/healthz")).status == 200
+
+    run(work)
+
+
+def test_nobody_comes_in_unasked_by_any_path() -> None:
+    async def work() -> None:
+        async with fronted(Tokens(lambda: {"ci": "t"})) as at:
+            for method, path, head in (
+                *(("POST", "/mcp", JSON), ("GET", "/mcp", ""), ("DELETE", "/mcp", "")),
+                *(("GET", "/sse", ""), ("POST", "/messages", JSON), ("GET", "/nothing", "")),
+                *(("GET", "/ws", UPGRADE), ("GET", "/mcp", UPGRADE)),
+            ):
+                assert (await at.ask(method, path, head)).status == 401
+                bad = f"Authorization: Bearer t\r\nOrigin: https://evil.example\r\n{head}"
+                assert (await at.ask(method, path, bad)).status == 403
+                rebound = f"{method} {path} HTTP/1.1\r\nHost: evil.example\r\n{head}\r\n"
+                assert (await exchange(at.port, rebound.encode())).status == 403
+
+    run(work)
+
+
+def test_requests_on_one_connection_are_answered_in_their_order() -> None:
+    async def work() -> None:
+        async with fronted() as at:
+            reader, writer = await asyncio.open_connection("127.0.0.1", at.port)
+            for path in ("/mcp", "/sse", "/healthz"):
+                writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            told = [(await read_answer(reader)).body for _ in range(3)]
+            assert told == [b"get", b"events", b"ok\n"]
+            writer.close()
+
+    run(work)
+
+
+# --- connections ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /mcp HTTP/1.1\r\nHost: local"])
+def test_a_connection_that_does_not_speak_is_closed(
+    sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(front_module, "HEADER_SECONDS", 0.05)
+
+    async def work() -> None:
+        async with fronted() as at:
+            reader, writer = await asyncio.open_connection("127.0.0.1", at.port)
+            writer.write(sent)
+            assert await reader.read() == b""
+            writer.close()
+            assert not at.front._connections
+
+    run(work)
+
+
+def test_a_connection_that_speaks_lives_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(front_module, "HEADER_SECONDS", 0.05)
+
+    async def work() -> None:
+        async with fronted() as at:
+            waiting = asyncio.create_task(at.ask("POST", "/mcp", JSON, b'"wait"'))
+            await eventually(lambda: at.answers.under_way, "it is under way")
+            await asyncio.sleep(0.1)
+            at.answers.release.set()
+            assert (await waiting).status == 200
+
+    run(work)
+
+
+def test_of_too_many_connections_the_last_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(front_module, "MAX_CONNECTIONS", 3)
+
+    async def work() -> None:
+        async with fronted() as at:
+            held = [await asyncio.open_connection("127.0.0.1", at.port) for _ in range(3)]
+            await eventually(lambda: len(at.front._connections) == 3, "three are there")
+            assert (await at.ask("GET", "/healthz")).status == 0
+            held[0][1].close()
+            await eventually(lambda: len(at.front._connections) == 2, "one left")
+            assert (await at.ask("GET", "/healthz")).status == 200
+            for _, writer in held:
+                writer.close()
+
+    run(work)
+
+
+# --- faults ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"hello\r\n\r\n",
+        b"GET /mcp HTTP/9.9\r\n\r\n",
+        b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET /mcp HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 100_000 + b"\r\n\r\n",
+        b"GET /mcp HTTP/1.1\r\nHost: localhost\r\nX : y\r\n\r\n",
+        CHUNKED + b"zz\r\n",
+        CHUNKED + b"5\r\n{}\r\n0\r\n\r\n",
+    ],
+)
+def test_what_is_no_request_is_told_shortly_and_prints_nothing(
+    sent: bytes, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work() -> Answer:
+        async with fronted() as at:
+            answer = await exchange(at.port, sent)
+            assert (await at.ask("GET", "/healthz")).status == 200
+            return answer
+
+    answer = run(work)
+    assert answer.status in (0, 400, 414, 431)
+    assert caplog.records == []
+    assert capfd.readouterr().err == ""
+
+
+def test_an_address_of_some_length_is_too_long() -> None:
+    async def work() -> None:
+        async with fronted() as at:
+            assert (await at.ask("GET", "/mcp?" + "x" * 8000)).status == 200
+            assert (await at.ask("GET", "/mcp?" + "x" * 9000)).status == 414
+
+    run(work)
+
+
+def test_a_fault_of_ours_is_a_500_and_one_line_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    async def work() -> None:
+        async with fronted() as at:
+            at.answers.fault = StateError("the audit cannot be written")
+            assert (await at.ask("GET", "/mcp")).status == 500
+            assert caplog.records == []
+            async with aiohttp.ClientSession() as http:
+                with pytest.raises(aiohttp.ClientError):
+                    async with http.get(f"http://127.0.0.1:{at.port}/mcp?stream") as stream:
+                        await stream.read()
+            assert caplog.records == []
+            at.answers.fault = ZeroDivisionError("of a secret")
+            assert (await at.ask("GET", "/mcp")).status == 500
+
+    run(work)
+    told = [r for r in caplog.records if r.name == "pipeguard.front"]
+    assert [r.getMessage() for r in told] == ["pipeguard: a request failed: ZeroDivisionError"]
+    assert told[0].exc_info is None
+
+
+# --- the end --------------------------------------------------------------------------------------
+
+
+def test_at_the_end_nothing_more_comes_in_and_what_is_under_way_is_answered() -> None:
+    async def work() -> None:
+        async with fronted() as at, aiohttp.ClientSession() as http:
+            url = f"http://127.0.0.1:{at.port}"
+            async with http.get(f"{url}/mcp") as answer:
+                assert answer.status == 200
+            waiting = asyncio.create_task(at.ask("POST", "/mcp", JSON, b'"wait"'))
+            await eventually(lambda: at.answers.under_way, "it is under way")
+            at.front.refuse()
+            async with http.get(f"{url}/mcp") as answer:  # on the connection that is open
+                assert answer.status == 503
+            async with http.get(f"{url}/readyz") as answer:
+                assert answer.status == 503
+            closing = asyncio.create_task(at.front.close())
+            at.answers.release.set()
+            assert (await waiting).body == b"post 6"
+            await closing
+            with pytest.raises(OSError, match="Connect"):
+                await asyncio.open_connection("127.0.0.1", at.port)
+
+    run(work)
+
+
+def test_an_address_that_is_taken_cannot_be_listened_on() -> None:
+    with listen("127.0.0.1", 0) as first, pytest.raises(OSError, match="in use"):
+        listen("127.0.0.1", first.getsockname()[1])
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_a_listener_takes_names_and_addresses_of_both_families(host: str) -> None:
+    with listen(host, 0) as listening:
+        assert urlsplit(f"//x:{listening.getsockname()[1]}").port

@@ -1,0 +1,871 @@
+"""Streamable HTTP for servers of another transport: our sessions, and exchanges that share one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from pipeguard.core.framing import Lost
+from pipeguard.errors import StateError
+from pipeguard.transports import posted as posted_module
+from pipeguard.transports.channel import ChannelClosed
+from pipeguard.transports.conversations import Conversations
+from pipeguard.transports.entrance import Refused
+from pipeguard.transports.posted import Posted
+from tests.transports.talking import (
+    GONE,
+    INITIALIZED,
+    SECRET,
+    SESSION,
+    STATELESS,
+    VERSION,
+    Json,
+    Object,
+    Records,
+    call,
+    conversations,
+    events,
+    initialize,
+    notification,
+    opened,
+    posted,
+    request,
+    result,
+    text_result,
+)
+from tests.transports.wire import eventually, run, serving
+
+pytestmark = pytest.mark.usefixtures("_compiled_rules")
+
+R5 = "2026-07-28"
+R5_HEADERS = {"MCP_Protocol_Version": R5}
+Answering = Callable[["Child", Object], None]
+
+
+class Child:
+    """A server as its channel shows it: what it heard, and what it says when a test wants it to."""
+
+    def __init__(self, answering: Answering | None) -> None:
+        self._answering = answering
+        self._frames: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.heard: list[Json] = []
+        self.is_closed = False
+        self.is_deaf = False
+
+    async def read(self) -> bytes | None:
+        return await self._frames.get()
+
+    async def write(self, frame: bytes) -> None:
+        await asyncio.sleep(0)
+        if self.is_closed or self.is_deaf:
+            raise ChannelClosed("gone")
+        message = json.loads(frame)
+        self.heard.append(message)
+        for member in message if isinstance(message, list) else [message]:
+            if member.get("method") == "initialize":
+                version = member["params"]["protocolVersion"]
+                self.say(opened(member["id"], version, tools={"listChanged": True}))
+            elif self._answering:
+                self._answering(self, member)
+
+    async def close(self) -> None:
+        self.is_closed = True
+        self._frames.put_nowait(None)
+
+    def say(self, message: Json | bytes) -> None:
+        frame = message if isinstance(message, bytes) else json.dumps(message).encode()
+        self._frames.put_nowait(frame)
+
+    def die(self) -> None:
+        self._frames.put_nowait(None)
+
+    def asked(self, method: str) -> list[Object]:
+        return [one for one in self.heard if isinstance(one, dict) and one.get("method") == method]
+
+
+def echo(child: Child, message: Object) -> None:
+    if "id" in message and "method" in message:
+        child.say(text_result(message["id"], "fine"))
+
+
+class Host:
+    """An endpoint over children, and a client of it."""
+
+    def __init__(self, http: aiohttp.ClientSession) -> None:
+        self.http = http
+        self.url = ""
+        self.children: list[Child] = []
+        self.known: Conversations = conversations()
+        self.records = Records()
+        self.posted: Posted
+
+    async def post(self, message: Json | bytes, **headers: str) -> tuple[int, Json, dict[str, str]]:
+        status, body, found = await posted(self.http, self.url, message, **headers)
+        if found.get("content-type") == "text/event-stream":
+            return status, events(body), found
+        is_json = found.get("content-type") == "application/json"
+        return status, json.loads(body) if body and is_json else None, found
+
+    async def ask(self, message: Json, **headers: str) -> Json:
+        return (await self.post(message, **headers))[1]
+
+    async def open(self, version: str = "2025-06-18", **capabilities: Json) -> dict[str, str]:
+        """A session; the header that names it."""
+        status, told, headers = await self.post(initialize(0, version, **capabilities))
+        assert (status, told) == (200, opened(0, version, tools={"listChanged": True}))
+        named = {"Mcp_Session_Id": headers[SESSION.lower()]}
+        assert (await self.post(INITIALIZED, **named))[0] == 202
+        return named
+
+
+@asynccontextmanager
+async def hosting(
+    answering: Answering | None = echo,
+    *,
+    most: int = 10,
+    idle_seconds: float = 1000.0,
+    dial: Callable[[], Child] | None = None,
+    gate: asyncio.Event | None = None,
+    record: Callable[[object], None] | None = None,
+) -> AsyncIterator[Host]:
+    async with aiohttp.ClientSession() as http:
+        host = Host(http)
+
+        async def dialled() -> Child:
+            child = Child(answering) if dial is None else dial()
+            host.children.append(child)
+            if gate is not None:
+                await gate.wait()
+            return child
+
+        host.posted = Posted(host.known, dialled, record or host.records, most, idle_seconds)
+
+        async def handle(asked: web.BaseRequest) -> web.StreamResponse:
+            try:
+                if asked.method == "GET":
+                    return await host.posted.get(asked)
+                if asked.method == "DELETE":
+                    return await host.posted.delete(asked)
+                return await host.posted.post(asked, await asked.read())
+            except Refused as refused:
+                return refused.response
+
+        async with serving(handle) as url:
+            host.url = f"{url}/mcp"
+            try:
+                yield host
+            finally:
+                await host.posted.close()
+
+
+def code(message: Json) -> Json:
+    assert isinstance(message, dict)
+    error = message["error"]
+    assert isinstance(error, dict)
+    return error["code"]
+
+
+def dashed(headers: dict[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+# --- sessions -------------------------------------------------------------------------------------
+
+
+def test_a_session_is_a_server_of_its_own_from_its_opening_to_its_end() -> None:
+    async def work() -> None:
+        async with hosting() as host:
+            one, two = await host.open(), await host.open()
+            assert one != two
+            assert await host.ask(call(1), **one) == text_result(1, "fine")
+            assert len(host.children) == len(host.posted) == 2
+            assert [len(child.heard) for child in host.children] == [3, 2]
+            async with host.http.delete(host.url, headers=dashed(one)) as answer:
+                assert answer.status == 204
+            assert host.children[0].is_closed
+            assert not host.children[1].is_closed
+            status, told, _ = await host.post(call(2), **one)
+            assert (status, code(told)) == (404, -32001)
+            assert isinstance(told, dict)
+            assert told["id"] == 2
+
+    run(work)
+
+
+def test_bytes_of_both_sides_are_kept() -> None:
+    sent = b'{"jsonrpc":"2.0" ,"id":7,"method":"x/y","params":{"n":1.50}}'
+    back = b'{"id":7 ,"jsonrpc":"2.0","result":{"n":1e2}}'
+
+    async def work() -> None:
+        async with hosting(lambda child, _: child.say(back)) as host:
+            named = await host.open()
+            _, body, _ = await posted(host.http, host.url, sent, **named)
+            assert body == back
+
+    run(work)
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_a_session_that_is_not_there_is_no_session_that_is_not_named(method: str) -> None:
+    async def work() -> None:
+        async with hosting() as host:
+            for headers, status in (
+                ({}, 400),
+                ({SESSION: "other"}, 404),
+                ({VERSION: R5}, 405),
+            ):
+                async with host.http.request(method, host.url, headers=headers) as answer:
+                    assert answer.status == status
+
+    run(work)
+
+
+def test_only_an_opening_opens_a_session() -> None:
+    async def work() -> None:
+        async with hosting() as host:
+            odd: list[Json | bytes] = [call(1), INITIALIZED, [initialize()]]
+            for message in [*odd, b"{", b"1", b'{"a":1,"a":1}']:
+                status, told, _ = await host.post(message)
+                assert status == 400
+                assert isinstance(told, dict)
+                assert "error" in told
+            assert host.children == []
+            assert (await host.post(call(1), Mcp_Session_Id="other"))[0] == 404
+
+    run(work)
+
+
+def test_an_opening_that_is_stopped_leaves_no_server_behind() -> None:
+    async def work() -> None:
+        async with hosting() as host:
+            stopped = initialize(0, "2025-06-18", experimental={"x": {"key": SECRET}})
+            status, told, headers = await host.post(stopped)
+            assert status == 200
+            assert SESSION.lower() not in headers
+            assert isinstance(told, dict)
+            assert "error" in told
+            assert all(child.is_closed for child in host.children)
+            assert len(host.posted) == 0
+
+    run(work)
+
+
+def test_a_server_that_does_not_start_is_told() -> None:
+    def fails() -> Child:
+        raise ChannelClosed("no such program")
+
+    async def work() -> None:
+        async with hosting(dial=fails) as host:
+            status, told, _ = await host.post(initialize("a"))
+            assert (status, code(told)) == (200, GONE)
+            assert "no such program" in json.dumps(told)
+            assert code(await host.ask(call(1, _meta=STATELESS), **R5_HEADERS)) == GONE
+
+    run(work)
+
+
+def test_there_are_only_so_many_sessions_also_where_all_come_at_once() -> None:
+    async def work() -> None:
+        gate = asyncio.Event()
+        async with hosting(most=2, gate=gate) as host:
+            asking = [asyncio.create_task(host.post(initialize(n))) for n in range(6)]
+            await eventually(lambda: sum(one.done() for one in asking) == 4, "four are told no")
+            gate.set()
+            told = await asyncio.gather(*asking)
+            assert sorted(status for status, _, _ in told) == [200, 200, 503, 503, 503, 503]
+            assert len(host.children) == 2
+            full = next(one for one in told if one[0] == 503)
+            assert code(full[1]) == -37106
+            assert full[2]["retry-after"]
+
+    run(work)
+
+
+def test_an_idle_session_ends_and_one_in_use_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(posted_module, "SWEEP_SECONDS", 0.01)
+
+    def quiet(child: Child, message: Object) -> None:
+        if message.get("method") != "never":
+            echo(child, message)
+
+    async def work() -> None:
+        async with hosting(quiet, idle_seconds=0.1) as host:
+            listening, asking, idle = [await host.open() for _ in range(3)]
+            waits = asyncio.create_task(host.post(request(1, "never"), **asking))
+            async with host.http.get(host.url, headers=dashed(listening)):
+                await eventually(lambda: host.children[2].is_closed, "the idle one ended")
+                assert not host.children[0].is_closed
+                assert not host.children[1].is_closed
+                assert (await host.post(call(1), **idle))[0] == 404
+            await eventually(lambda: host.children[0].is_closed, "nobody listens any more")
+            waits.cancel()
+            await eventually(lambda: host.children[1].is_closed, "nobody waits any more")
+
+    run(work)
+
+
+def test_a_session_whose_answer_was_given_up_ends_when_it_is_idle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(posted_module, "SWEEP_SECONDS", 0.01)
+
+    async def work() -> None:
+        async with hosting(None, idle_seconds=0.05) as host:
+            named = await host.open()
+            asking = asyncio.create_task(host.post(request(1), **named))
+            await eventually(lambda: host.children[0].asked("x/y"), "it was asked")
+            await host.post(notification("notifications/cancelled", requestId=1), **named)
+            status, told, _ = await asking
+            assert (status, told) == (200, []), "no answer will come, so the stream ends"
+            await eventually(lambda: host.children[0].is_closed, "it ended")
+
+    run(work)
+
+
+def test_a_server_that_dies_ends_its_session_and_all_that_waits() -> None:
+    async def work() -> None:
+        async with hosting(None) as host:
+            named = await host.open()
+            asking = [asyncio.create_task(host.post(request(n), **named)) for n in range(1, 4)]
+            listening = await host.http.get(host.url, headers=dashed(named))
+            await eventually(lambda: len(host.children[0].asked("x/y")) == 3, "all asked")
+            host.children[0].say(result(2))
+            host.children[0].die()
+            told = {one["id"]: one for _, one, _ in await asyncio.gather(*asking)}  # type: ignore[index,call-overload]
+            assert told[2] == result(2), "the last words are passed on"
+            assert [code(told[1]), code(told[3])] == [GONE, GONE]
+            assert events(await listening.read()) == []
+            assert (await host.post(call(9), **named))[0] == 404
+            assert len(host.posted) == 0
+
+    run(work)
+
+
+def test_a_server_that_takes_nothing_is_gone() -> None:
+    async def work() -> None:
+        async with hosting() as host:
+            named = await host.open()
+            host.children[0].is_deaf = True
+            assert code(await host.ask(call(1), **named)) == GONE
+            assert (await host.post(INITIALIZED, **named))[0] == 202
+
+    run(work)
+
+
+def test_a_lost_answer_is_told_to_whom_it_was_for() -> None:
+    def lose(child: Child, message: Object) -> None:
+        if message.get("method") == "x/y":
+            child.say(Lost.of(json.dumps(message["id"]), "the connection broke"))
+
+    async def work() -> None:
+        async with hosting(lose) as host:
+            named = await host.open()
+            told = await asyncio.gather(*(host.ask(request(1), **named) for _ in range(3)))
+            for one in told:
+                assert code(one) == GONE
+                assert "the connection broke" in json.dumps(one)
+                assert isinstance(one, dict)
+                assert one["id"] == 1
+
+    run(work)
+
+
+# --- one id, many requests ------------------------------------------------------------------------
+
+
+def test_requests_with_one_id_at_once_get_each_its_own_answer() -> None:
+    def reversed_(child: Child, message: Object) -> None:
+        if message.get("method") == "tools/call" and len(child.asked("tools/call")) == 5:
+            for one in reversed(child.asked("tools/call")):
+                child.say(text_result(one["id"], one["params"]["arguments"]["text"]))  # type: ignore[index,call-overload,arg-type]
+
+    async def work() -> None:
+        async with hosting(reversed_) as host:
+            named = await host.open()
+            many = [host.ask(call(1, f"n{n}"), **named) for n in range(5)]
+            assert await asyncio.gather(*many) == [text_result(1, f"n{n}") for n in range(5)]
+            ids = [one["id"] for one in host.children[0].asked("tools/call")]
+            assert ids[0] == 1
+            assert len(set(map(str, ids))) == 5
+
+    run(work)
+
+
+def test_progress_of_two_that_use_one_token_reaches_each_its_own() -> None:
+    def progressing(child: Child, message: Object) -> None:
+        asked = child.asked("tools/call")
+        if message.get("method") != "tools/call" or len(asked) < 2:
+            return
+        for number, one in enumerate(asked):
+            token = one["params"]["_meta"]["progressToken"]  # type: ignore[index,call-overload]
+            note = {"progressToken": token, "progress": number, "message": f"n{number}"}
+            child.say(notification("notifications/progress", **note))
+        for one in asked:
+            child.say(text_result(one["id"], "fine"))
+
+    async def work() -> None:
+        async with hosting(progressing) as host:
+            meta: Object = {**STATELESS, "progressToken": "p"}
+            many = [host.ask(call(1, f"n{n}", _meta=meta), **R5_HEADERS) for n in range(2)]
+            for number, told in enumerate(await asyncio.gather(*many)):
+                assert isinstance(told, list)
+                assert [one.get("params") for one in told if isinstance(one, dict)] == [
+                    {"progressToken": "p", "progress": number, "message": f"n{number}"},
+                    None,
+                ]
+
+    run(work)
+
+
+def test_a_cancellation_names_the_request_as_it_went_up() -> None:
+    async def work() -> None:
+        async with hosting(None) as host:
+            named = await host.open()
+            child = host.children[0]
+            first = asyncio.create_task(host.post(request(1), **named))
+            await eventually(lambda: len(child.asked("x/y")) == 1, "the first")
+            second = asyncio.create_task(host.post(request(1), **named))
+            await eventually(lambda: len(child.asked("x/y")) == 2, "the second")
+            cancel = notification("notifications/cancelled", requestId=1, reason="late")
+            for task in (first, second):
+                await host.post(cancel, **named)
+                assert (await task)[1] == []
+            ids = [one["id"] for one in child.asked("x/y")]
+            told = [one["params"] for one in child.asked("notifications/cancelled")]
+            assert [one["requestId"] for one in told if isinstance(one, dict)] == ids
+            child.say(result(ids[0]))
+            child.say(result(ids[1]))
+            echoing = asyncio.create_task(host.post(request(2), **named))
+            await eventually(lambda: len(child.asked("x/y")) == 3, "the third")
+            child.say(result(2))
+            assert (await echoing)[1] == result(2)
+            assert "protocol.unknown-answer" not in host.records.rules, "they were expected"
+            again = asyncio.create_task(host.post(request(1), **named))
+            await eventually(lambda: len(child.asked("x/y")) == 4, "the fourth")
+            child.say(result(child.asked("x/y")[3]["id"]))
+            assert (await again)[1] == result(1)
+
+    run(work)
+
+
+@pytest.mark.parametrize("method", ["notifications\\/cancelled", "notifications/\\u0063ancelled"])
+def test_a_cancellation_may_be_spelt_otherwise(method: str) -> None:
+    async def work() -> None:
+        async with hosting(None) as host:
+            named = await host.open()
+            asking = [asyncio.create_task(host.post(request(1), **named)) for _ in range(2)]
+            child = host.children[0]
+            await eventually(lambda: len(child.asked("x/y")) == 2, "both")
+            for _ in asking:
+                body = f'{{"jsonrpc":"2.0","method":"{method}","params":{{"requestId":1}}}}'
+                await host.post(body.encode(), **named)
+            await asyncio.gather(*asking)
+            told = [one["params"]["requestId"] for one in child.asked("notifications/cancelled")]  # type: ignore[index,call-overload]
+            assert sorted(map(str, told)) == sorted(str(one["id"]) for one in child.asked("x/y"))
+
+    run(work)
+
+
+# --- odd answers ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"jsonrpc":"2.0","id":ID,"result":{"a":1,"a":2}}',
+        '{"jsonrpc":"2.0","id":ID,"result":[]}',
+        '{"jsonrpc":"2.0","id":ID,"result":{},"error":{"code":1,"message":"x"}}',
+        '{"jsonrpc":"2.0","id":ID}',
+        '{"jsonrpc":"2.0","id":ID,"error":"x"}',
+        '[{"jsonrpc":"2.0","id":ID,"result":{}}]',
+        '{"jsonrpc":"2.0","id":ID,"result":{"x":' + "[" * 70 + "]" * 70 + "}}",
+        '{"jsonrpc":"2.0","id":ID,"result":{"x":"\\ud800"}}',
+    ],
+)
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_an_answer_that_is_none_is_told_to_whom_it_was_for(answer: str, at_once: int) -> None:
+    def odd(child: Child, message: Object) -> None:
+        asked = child.asked("x/y")
+        if message.get("method") == "x/y" and len(asked) == at_once:
+            for one in asked:
+                child.say(answer.replace("ID", json.dumps(one["id"])).encode())
+
+    async def work() -> None:
+        async with hosting(odd) as host:
+            named = await host.open()
+            for told in await asyncio.gather(
+                *(host.ask(request(1), **named) for _ in range(at_once))
+            ):
+                one = told[0] if isinstance(told, list) else told
+                assert isinstance(one, dict)
+                assert one["id"] == 1
+                assert "error" in one
+            assert not next(iter(host.known.guard.pins), None)
+
+    run(work)
+
+
+def test_an_answer_to_nothing_is_dropped_and_the_rest_goes_on() -> None:
+    def odd(child: Child, message: Object) -> None:
+        if message.get("method") == "x/y":
+            for id_ in ("1", 2, "pipeguard-1", 1, 1):
+                child.say(result(id_))
+
+    async def work() -> None:
+        async with hosting(odd) as host:
+            named = await host.open()
+            assert await host.ask(request(1), **named) == result(1)
+            await eventually(
+                lambda: host.records.rules.count("protocol.unknown-answer") == 4, "four dropped"
+            )
+
+    run(work)
+
+
+# --- batches --------------------------------------------------------------------------------------
+
+
+def batching(child: Child, message: Object) -> None:
+    """Answers a batch as one, as JSON-RPC 2.0 says (section 6)."""
+    last = child.heard[-1]
+    if isinstance(last, list) and message is last[-1]:
+        asked = [one for one in last if isinstance(one, dict) and "id" in one]
+        child.say([text_result(one["id"], "fine") for one in asked])
+
+
+def in_one(told: Json) -> list[Object]:
+    assert isinstance(told, list)
+    flat: list[Object] = []
+    for one in told:
+        flat += [m for m in (one if isinstance(one, list) else [one]) if isinstance(m, dict)]
+    return flat
+
+
+@pytest.mark.parametrize("answering", [batching, echo])
+def test_a_batch_is_answered_whole_whether_in_one_or_in_many(answering: Answering) -> None:
+    async def work() -> None:
+        async with hosting(answering) as host:
+            named = await host.open("2025-03-26")
+            batch: Json = [call(1), INITIALIZED, call("a", SECRET), call(2)]
+            told = in_one(await host.ask(batch, **named))
+            assert sorted(str(one["id"]) for one in told) == ["1", "2", "a"]
+
+    run(work)
+
+
+@pytest.mark.parametrize("answering", [batching, echo])
+def test_batches_with_the_same_ids_at_once_are_answered_apart(answering: Answering) -> None:
+    async def work() -> None:
+        async with hosting(answering) as host:
+            named = await host.open("2025-03-26")
+            batch: Json = [call(1), call(2)]
+            for told in await asyncio.gather(*(host.ask(batch, **named) for _ in range(3))):
+                assert sorted(one["id"] for one in in_one(told)) == [1, 2]  # type: ignore[type-var]
+
+    run(work)
+
+
+def test_a_batch_that_asks_nothing_is_taken() -> None:
+    async def work() -> None:
+        async with hosting() as host:
+            named = await host.open("2025-03-26")
+            assert (await host.post([INITIALIZED, INITIALIZED], **named))[0] == 202
+            status, told, _ = await host.post([INITIALIZED, call(1, SECRET)], **named)
+            assert status == 200
+            assert [one["id"] for one in in_one(told)] == [1]
+            status, told, _ = await host.post([call(1, SECRET)], **named)
+            assert status == 200
+            assert [one["id"] for one in in_one(told)] == [1]
+
+    run(work)
+
+
+def test_an_array_for_exchanges_of_several_is_taken_apart() -> None:
+    def at_once(child: Child, message: Object) -> None:
+        asked = child.asked("x/y")
+        if message.get("method") == "x/y" and len(asked) == 3:
+            child.say([result(one["id"]) for one in asked])
+
+    async def work() -> None:
+        async with hosting(at_once) as host:
+            named = await host.open("2025-03-26")
+            for told in await asyncio.gather(*(host.ask(request(1), **named) for _ in range(3))):
+                assert in_one(told) == [result(1)]
+
+    run(work)
+
+
+# --- what is said unasked -------------------------------------------------------------------------
+
+NOTE = notification("notifications/message", level="info", data="x")
+
+
+async def next_event(stream: aiohttp.ClientResponse) -> Json:
+    async with asyncio.timeout(5):
+        while not (found := events(await stream.content.readuntil(b"\n\n"))):
+            pass
+    return found[0]
+
+
+def test_what_is_said_before_anybody_listens_is_kept_and_told_once() -> None:
+    async def work() -> None:
+        async with hosting() as host:
+            named = await host.open()
+            child = host.children[0]
+            await host.ask(call(1), **named)
+            for number in range(3):
+                child.say(notification("notifications/message", level="info", data=number))
+            async with host.http.get(host.url, headers=dashed(named)) as stream:
+                told = [await next_event(stream) for _ in range(3)]
+                assert [one["params"]["data"] for one in told] == [0, 1, 2]  # type: ignore[index,call-overload]
+                async with host.http.get(host.url, headers=dashed(named)) as other:
+                    child.say(NOTE)
+                    assert await next_event(stream) == NOTE
+                    stream.close()
+                    hosted = host.posted._hosted[named["Mcp_Session_Id"]]
+                    await eventually(lambda: len(hosted._streams) == 1, "it was noticed")
+                    child.say(NOTE)
+                    assert await next_event(other) == NOTE, "a second stream takes over"
+
+    run(work)
+
+
+def test_without_a_stream_it_comes_before_an_answer() -> None:
+    def noting(child: Child, message: Object) -> None:
+        if message.get("method") == "x/y":
+            child.say(NOTE)
+            child.say(result(message["id"]))
+
+    async def work() -> None:
+        async with hosting(noting) as host:
+            named = await host.open()
+            assert await host.ask(request(1), **named) == [NOTE, result(1)]
+
+    run(work)
+
+
+def test_a_server_asks_and_a_client_answers_with_another_post() -> None:
+    def asking(child: Child, message: Object) -> None:
+        if message.get("method") == "x/y":
+            child.say(request("q", "roots/list"))
+        elif message.get("id") == "q":
+            child.say(result(1))
+
+    async def work() -> None:
+        async with hosting(asking) as host:
+            named = await host.open(roots={})
+            async with host.http.post(host.url, json=request(1), headers=dashed(named)) as stream:
+                assert await next_event(stream) == request("q", "roots/list")
+                assert (await host.post(result("q", roots=[]), **named))[0] == 202
+                assert await next_event(stream) == result(1)
+
+    run(work)
+
+
+def test_a_servers_request_that_is_stopped_is_answered_to_it() -> None:
+    def asking(child: Child, message: Object) -> None:
+        if message.get("method") == "x/y":
+            child.say(request("q", "sampling/createMessage", messages=[], maxTokens=1))
+        elif message.get("id") == "q":
+            assert code(message) == -32601
+            child.say(result(1))
+
+    async def work() -> None:
+        async with hosting(asking) as host:
+            named = await host.open()
+            assert await host.ask(request(1), **named) == result(1)
+
+    run(work)
+
+
+def test_what_changed_is_told_on_the_stream_of_the_session() -> None:
+    async def work() -> None:
+        async with hosting() as host:
+            named = await host.open()
+            async with host.http.get(host.url, headers=dashed(named)) as stream:
+                host.known.relist({"tool"})
+                told = await next_event(stream)
+                assert told == {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
+
+    run(work)
+
+
+# --- clients that leave ---------------------------------------------------------------------------
+
+
+def test_a_client_that_leaves_a_session_gives_nothing_up() -> None:
+    async def work() -> None:
+        async with hosting(None) as host:
+            named = await host.open()
+            child = host.children[0]
+            leaving = asyncio.create_task(host.post(request(1), **named))
+            await eventually(lambda: child.asked("x/y"), "it was asked")
+            leaving.cancel()
+            await asyncio.gather(leaving, return_exceptions=True)
+            await eventually(
+                lambda: not host.posted._hosted[named["Mcp_Session_Id"]]._present(), "it left"
+            )
+            assert child.asked("notifications/cancelled") == []
+            child.say(NOTE)
+            child.say(result(1))
+            async with host.http.get(host.url, headers=dashed(named)) as stream:
+                assert await next_event(stream) == NOTE, "it is not told to whoever left"
+            pending = next(iter(host.known.new(None).state.pending.values()))
+            assert len(pending) == 0
+            session = host.posted._hosted[named["Mcp_Session_Id"]].session
+            await eventually(lambda: not session.waiting(), "its answer came")
+            assert not next(iter(session.state.pending.values()))._exchanges
+
+    run(work)
+
+
+def test_a_client_that_leaves_a_stateless_request_gives_it_up() -> None:
+    async def work() -> None:
+        async with hosting(None) as host:
+            leaving = asyncio.create_task(host.post(call(1, _meta=STATELESS), **R5_HEADERS))
+            await eventually(lambda: host.children and host.children[0].heard, "it was asked")
+            child = host.children[0]
+            leaving.cancel()
+            await eventually(lambda: child.asked("notifications/cancelled"), "it was given up")
+            assert await asyncio.gather(leaving, return_exceptions=True)
+            assert len(host.children) == 1
+            told = child.asked("notifications/cancelled")[0]["params"]
+            assert isinstance(told, dict)
+            assert told["requestId"] == 1
+
+    run(work)
+
+
+# --- messages that stand alone (2026-07-28) -------------------------------------------------------
+
+
+def test_stateless_messages_share_a_server_and_nothing_else() -> None:
+    def reversed_(child: Child, message: Object) -> None:
+        asked = child.asked("tools/call")
+        if len(asked) == 4:
+            child.say(NOTE)
+            for one in reversed(asked):
+                child.say(text_result(one["id"], one["params"]["arguments"]["text"]))  # type: ignore[index,call-overload,arg-type]
+
+    async def work() -> None:
+        async with hosting(reversed_) as host:
+            many = [host.post(call(1, f"n{n}", _meta=STATELESS), **R5_HEADERS) for n in range(4)]
+            for number, (_, told, headers) in enumerate(await asyncio.gather(*many)):
+                assert told == text_result(1, f"n{number}"), "and nobody hears of the others"
+                assert SESSION.lower() not in headers
+            assert len(host.children) == 1
+
+    run(work)
+
+
+def test_a_stateless_client_cannot_give_up_what_another_asked() -> None:
+    async def work() -> None:
+        async with hosting(None) as host:
+            asking = asyncio.create_task(host.post(call(1, _meta=STATELESS), **R5_HEADERS))
+            await eventually(lambda: host.children and host.children[0].heard, "it was asked")
+            cancel = notification("notifications/cancelled", requestId=1, _meta=STATELESS)
+            assert (await host.post(cancel, **R5_HEADERS))[0] == 202
+            host.children[0].say(text_result(1, "fine"))
+            assert (await asking)[1] == text_result(1, "fine")
+            assert len(host.children[0].heard) == 1
+
+    run(work)
+
+
+def test_a_subscription_is_told_under_the_id_that_its_client_gave() -> None:
+    key = "io.modelcontextprotocol/subscriptionId"
+
+    def acknowledging(child: Child, message: Object) -> None:
+        asked = child.asked("subscriptions/listen")
+        if len(asked) < 2:
+            return
+        for number, one in enumerate(asked):
+            meta: Object = {key: one["id"]}
+            note = notification("notifications/tools/list_changed", _meta=meta, n=number)
+            child.say(note)
+            child.say(result(one["id"], _meta=meta, n=number))
+
+    async def work() -> None:
+        async with hosting(acknowledging) as host:
+            listen = request(1, "subscriptions/listen", notifications={}, _meta=STATELESS)
+            many = [host.ask(listen, **R5_HEADERS) for _ in range(2)]
+            for number, told in enumerate(await asyncio.gather(*many)):
+                assert told == [
+                    notification("notifications/tools/list_changed", _meta={key: 1}, n=number),
+                    result(1, _meta={key: 1}, n=number),
+                ]
+
+    run(work)
+
+
+def test_stateless_batches_are_refused() -> None:
+    async def work() -> None:
+        async with hosting() as host:
+            for headers in (R5_HEADERS, {}):
+                batch: Json = [call(1, _meta=STATELESS), call(2, _meta=STATELESS)]
+                _, told, _ = await host.post(batch, **headers)
+                assert [code(one) for one in in_one(told)] == [-32600, -32600]
+            assert all(child.heard == [] for child in host.children)
+
+    run(work)
+
+
+def test_headers_that_say_otherwise_are_refused() -> None:
+    async def work() -> None:
+        async with hosting() as host:
+            status, told, _ = await host.post(
+                call(1, _meta=STATELESS), Mcp_Name="other", **R5_HEADERS
+            )
+            assert (status, code(told)) == (400, -32020)
+            assert host.children == []
+
+    run(work)
+
+
+def test_a_shared_server_that_dies_is_started_again() -> None:
+    async def work() -> None:
+        async with hosting(None) as host:
+            asking = asyncio.create_task(host.post(call(1, _meta=STATELESS), **R5_HEADERS))
+            await eventually(lambda: host.children and host.children[0].heard, "it was asked")
+            host.children[0].die()
+            assert code((await asking)[1]) == GONE
+            again = asyncio.create_task(host.post(call(2, _meta=STATELESS), **R5_HEADERS))
+            await eventually(lambda: len(host.children) == 2, "another")
+            await eventually(lambda: host.children[1].heard, "it was asked")
+            host.children[1].say(text_result(2, "fine"))
+            assert (await again)[1] == text_result(2, "fine")
+
+    run(work)
+
+
+# --- what cannot be recorded ----------------------------------------------------------------------
+
+
+def test_what_cannot_be_recorded_does_not_pass_and_nobody_waits_for_it() -> None:
+    full = False
+
+    def record(_: object) -> None:
+        if full:
+            raise StateError("the audit cannot be written")
+
+    async def work() -> None:
+        nonlocal full
+        async with hosting(None, record=record) as host:
+            named = await host.open()
+            asking = asyncio.create_task(host.post(call(1), **named))
+            await eventually(lambda: host.children[0].asked("tools/call"), "it was asked")
+            full = True
+            host.children[0].say(text_result(1, "fine"))
+            status, told, _ = await asking
+            assert (status, told) == (200, []), "the stream ends without it"
+            status, _, _ = await host.post(call(2), **named)
+            assert status in (404, 500)
+            assert len(host.children[0].asked("tools/call")) == 1
+
+    run(work)
