@@ -13,9 +13,11 @@ from typing import NamedTuple
 import aiohttp
 from aiohttp import web
 
+from pipeguard.core import mirrors
 from pipeguard.core.events import EventStream
 from pipeguard.core.finding import Verdict
 from pipeguard.core.guard import Guard
+from pipeguard.core.message import parse_json
 from pipeguard.core.policy import Policy
 from pipeguard.transports.conversations import Conversations
 from tests.fuzz.rulebook import engines
@@ -24,6 +26,7 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 Object = dict[str, Json]
 
 GONE = -37104
+UNSCANNABLE, BROKE = -37103, -37107
 BOTH = "application/json, text/event-stream"
 SESSION = "Mcp-Session-Id"
 VERSION = "MCP-Protocol-Version"
@@ -142,10 +145,16 @@ async def as_events(
 async def posted(
     http: aiohttp.ClientSession, url: str, message: Json | bytes, **headers: str
 ) -> tuple[int, bytes, dict[str, str]]:
-    """POST a message; its status, body and headers."""
+    """POST a message; its status, body and headers.
+
+    One of 2026-07-28 gets the headers that go with it, but for those that are given.
+    """
     body = message if isinstance(message, bytes) else json.dumps(message).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     told = {"Content-Type": "application/json", "Accept": BOTH, **named}
+    value = parse_json(body) if isinstance(message, dict) else None
+    if isinstance(value, dict) and mirrors.revision_of(value) is not None:
+        told = mirrors.headers_of(value, {}) | told
     async with http.post(url, data=body, headers=told) as answer:
         found = {name.lower(): value for name, value in answer.headers.items()}
         return answer.status, await answer.read(), found

@@ -807,10 +807,10 @@ def test_a_subscription_is_told_under_the_id_that_its_client_gave() -> None:
 def test_stateless_batches_are_refused() -> None:
     async def work() -> None:
         async with hosting() as host:
-            for headers in (R5_HEADERS, {}):
-                batch: Json = [call(1, _meta=STATELESS), call(2, _meta=STATELESS)]
-                _, told, _ = await host.post(batch, **headers)
-                assert [code(one) for one in in_one(told)] == [-32600, -32600]
+            batch: Json = [call(1, _meta=STATELESS), call(2, _meta=STATELESS)]
+            _, told, _ = await host.post(batch, **R5_HEADERS)
+            assert [code(one) for one in in_one(told)] == [-32600, -32600]
+            assert code(await host.ask(batch)) == -32600
             assert all(child.heard == [] for child in host.children)
 
     run(work)

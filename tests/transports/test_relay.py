@@ -18,11 +18,13 @@ from pipeguard.transports.entrance import Refused
 from pipeguard.transports.relay import Relay
 from pipeguard.transports.remote import Authorization, Remote, connect
 from tests.transports.talking import (
+    BROKE,
     GONE,
     INITIALIZED,
     SECRET,
     SESSION,
     STATELESS,
+    UNSCANNABLE,
     VERSION,
     Asked,
     Json,
@@ -279,7 +281,7 @@ def test_a_status_that_clients_go_by_passes_though_its_body_is_no_mcp(
 
     got, told, _, _, _ = through(answering, request(1))
     assert got == status
-    assert code(told) == GONE
+    assert code(told) == BROKE
     assert json.dumps(told).find("Not Found") == -1, "nothing unjudged passes"
 
 
@@ -341,7 +343,7 @@ def test_an_answer_over_the_limit_is_not_read_to_its_end() -> None:
             await response.write(b" " * 1000)
 
     _, told, _, _, _ = through(answering, request(1), limit_bytes=5000)
-    assert code(told) == GONE
+    assert code(told) == UNSCANNABLE
 
 
 def test_an_event_over_the_limit_ends_the_stream_and_what_waits_is_told() -> None:
@@ -352,7 +354,7 @@ def test_an_event_over_the_limit_ends_the_stream_and_what_waits_is_told() -> Non
 
     _, told, _, _, _ = through(answering, request(1), limit_bytes=5000)
     assert isinstance(told, list)
-    assert [code(message) for message in told] == [GONE]
+    assert [code(message) for message in told] == [UNSCANNABLE]
 
 
 def test_a_server_that_cannot_be_reached_is_told() -> None:
@@ -385,7 +387,7 @@ def test_odd_headers_of_a_server_break_nothing(headers: dict[str, str]) -> None:
 
     status, told, found, _, _ = through(answering, initialize())
     if SESSION in headers:  # without it, the conversation could not go on
-        assert (status, code(told)) == (200, GONE)
+        assert (status, code(told)) == (200, BROKE)
     else:
         assert (status, told) == (200, opened())
     assert not {name.lower() for name in headers} & found.keys()
@@ -818,7 +820,7 @@ def test_no_redirection_to_another_origin_is_followed() -> None:
             async with between(Odd(answering)) as client:
                 for number in range(len(addresses)):
                     _, told, _ = await client.post(request(1), X_N=str(number))
-                    assert code(told) == GONE
+                    assert code(told) == BROKE
 
     run(work)
     assert thief.asked == []
