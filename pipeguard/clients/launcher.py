@@ -22,6 +22,7 @@ _NAMES = ("pipeguard", "pipeguard.exe")
 # Environments that a tool keeps for commands, and does not throw away.
 _KEPT = (("pipx", "venvs"), ("uv", "tools"))
 _CACHES = frozenset({".cache", "Caches", "archive-v0", "builds-v0", "_npx", ".tox", ".nox"})
+_TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108  looked at, not written to
 _VERSIONED = frozenset({"Cellar", "versions", "installs"})  # Homebrew; pyenv; mise and asdf
 
 
@@ -66,7 +67,7 @@ def launcher(given: str | None, environment: Mapping[str, str]) -> tuple[str, ..
 def unstable(path: Path) -> str:
     """Why a path will not last, in words that follow it; empty where nothing speaks against it."""
     parts = path.parts
-    temporary = {tempfile.gettempdir(), os.path.realpath(tempfile.gettempdir()), "/tmp", "/var/tmp"}  # noqa: S108
+    temporary = {*_TEMPORARY, tempfile.gettempdir(), os.path.realpath(tempfile.gettempdir())}
     if any(Path(folder) in path.parents for folder in temporary):
         return "is in a temporary folder"
     if _CACHES & set(parts):

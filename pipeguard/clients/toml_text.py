@@ -28,8 +28,9 @@ from pipeguard.clients.tree import (
     line_of,
     line_start,
     newline,
-    next_line,
     quoted,
+    whole_lines,
+    without_lines,
 )
 
 _SPACE = re.compile(r"[ \t]*")
@@ -115,13 +116,10 @@ class Toml:
         """As in Syntax: whole lines, and whole tables with their headers."""
         if node.style is Style.BRACKETS:
             return self._inline.remove(node, gone, text)
-        edits = []
-        for member in gone:
-            edits += [_without_table(node, span, text) for span in member.value.regions]
-            if not member.value.regions:
-                start, end = line_start(text, member.start), next_line(text, member.end)
-                edits.append(Edit(start, end, ""))
-        return edits
+        tables = [span for member in gone for span in member.value.regions]
+        lines = [member for member in gone if not member.value.regions]
+        edits = [_without_table(node, span, text) for span in tables]
+        return edits + without_lines(text, node, lines)
 
     def prepend(self, node: Node, text: str, new: Sequence[Value]) -> list[Edit]:
         """As in Syntax."""
@@ -140,7 +138,8 @@ def _without_table(node: Node, span: Span, text: str) -> Edit:
     end = line_end(text, span.end)
     if before and _LINES.fullmatch(text, max(before), span.start):
         return Edit(line_end(text, max(before)), end, "")
-    return Edit(line_start(text, span.start), next_line(text, span.end), "")
+    lines = whole_lines(text, span.start, span.end)
+    return Edit(lines.start, lines.end, "")
 
 
 def _key(key: str) -> str:

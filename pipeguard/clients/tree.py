@@ -222,6 +222,40 @@ def next_line(text: str, position: int) -> int:
     return len(text) if end < 0 else end + 1
 
 
+def whole_lines(text: str, start: int, end: int) -> Span:
+    """The lines of a part of a text, with the line break before them; at the very top after."""
+    begin = line_start(text, start)
+    if begin == 0:
+        return Span(0, next_line(text, end))
+    begin -= 2 if text[begin - 2 : begin] == "\r\n" else 1
+    return Span(begin, line_end(text, end))
+
+
+def without_lines(text: str, node: Node, gone: Sequence[Member]) -> list[Edit]:
+    """Take members out of a map that is written in lines; none of them its first in the text.
+
+    Those at its end go with the empty lines and comments that would else stand after it.
+    """
+    kept = [span for member in node.members if member not in gone for span in _places(member)]
+    last = max((span.start for span in kept), default=0)
+    tail = [member for member in gone if member.start > last]
+    edits = [
+        Edit(lines.start, lines.end, "")
+        for lines in (whole_lines(text, m.start, m.end) for m in gone if m not in tail)
+    ]
+    if not tail:
+        return edits
+    end = line_end(text, max(member.end for member in tail))
+    start = whole_lines(text, min(member.start for member in tail), end).start
+    if kept:
+        start = min(start, line_end(text, max(span.end for span in kept)))
+    return [*edits, Edit(start, end, "")]
+
+
+def _places(member: Member) -> Sequence[Span]:
+    return member.value.regions or [Span(member.start, member.end)]
+
+
 def newline(text: str) -> str:
     """The line break that a text uses."""
     first = text.find("\n")

@@ -156,7 +156,7 @@ class _Steps:
         config = self._parsed()
         ours = {entry.name for record in known for entry in record.entries}
         for server in config.servers:
-            if server.guard is None or not self._is_wanted(server):
+            if server.guard is None or not self._is_wanted(server) or server.path in self.undone:
                 continue
             if known and server.name not in ours and not self._names:
                 continue

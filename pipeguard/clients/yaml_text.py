@@ -25,8 +25,8 @@ from pipeguard.clients.tree import (
     line_end,
     line_start,
     newline,
-    next_line,
     quoted,
+    without_lines,
 )
 
 _TEXT = "tag:yaml.org,2002:str"
@@ -91,21 +91,19 @@ class Yaml:
         return [Edit(end, end, f"{newline(text)}{indent}{written}")]
 
     def remove(self, node: Node, gone: Sequence[Member], text: str) -> list[Edit]:
-        """As in Syntax: whole lines; the first key of a list's item gives its place to the next."""
+        """As in Syntax: whole lines; the first gives its place to the next that stays."""
         if node.style is Style.BRACKETS:
             return self._flow.remove(node, gone, text)
         edits = []
-        for index, member in enumerate(node.members):
-            if member not in gone:
-                continue
-            begin = line_start(text, member.start)
-            if not text[begin : member.start].strip():
-                edits.append(Edit(begin, next_line(text, member.end), ""))
-            elif index + 1 < len(node.members) and node.members[index + 1] not in gone:
-                edits.append(Edit(member.start, node.members[index + 1].start, ""))
-            else:
-                raise UneditableError("its first lines cannot be taken out alone.")
-        return edits
+        kept = [member for member in node.members if member not in gone]
+        first = node.members[0]
+        if first in gone:  # the entry begins with it, on a line that is not all its own
+            if not kept:
+                raise UneditableError("nothing would be left of it.")
+            edits.append(Edit(first.start, kept[0].start, ""))
+        begin = kept[0].start if kept else 0
+        later = [member for member in gone if member.start > begin]
+        return edits + without_lines(text, node, later) if later else edits
 
     def prepend(self, node: Node, text: str, new: Sequence[Value]) -> list[Edit]:
         """As in Syntax."""
