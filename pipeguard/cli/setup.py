@@ -105,7 +105,8 @@ def command(clients: tuple[str, ...], **options: object) -> None:
       0  done: what you chose is guarded; with --undo, it is not any more
       1  a server is open that could be guarded: you said no, --check, --dry-run
       2  wrong usage, or no path to pipeguard that would last
-      3  nothing to do: no server was found; with --undo, none is guarded
+      3  nothing to do: no server was found; with --undo, none is guarded. Or the scan engine is
+         missing: nothing was changed
       4  what undoing needs cannot be kept in the state folder; nothing was changed
       5  a file was refused: broken, write-protected, or changed in the meantime
       6  all that can be guarded is, and some servers cannot be
@@ -246,7 +247,9 @@ def _carried_out(plans: Iterable[Plan], machine: Machine) -> tuple[list[Plan], d
     """Write each file; one that is refused leaves the others alone."""
     from pipeguard.clients import setting
     from pipeguard.clients.files import FileError
+    from pipeguard.clients.readiness import make_ready
 
+    make_ready()
     done: list[Plan] = []
     failed: dict[Path, str] = {}
     for plan in plans:
