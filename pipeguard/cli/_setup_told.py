@@ -10,7 +10,7 @@ import click
 
 from pipeguard.clients.catalog import Client, clients
 from pipeguard.clients.entries import Config, Server, State
-from pipeguard.clients.machine import Machine
+from pipeguard.clients.machine import Machine, is_present
 from pipeguard.clients.setting import Plan, Standing
 from pipeguard.clients.showing import command_line, diff
 from pipeguard.clients.snippets import Snippet
@@ -27,6 +27,7 @@ _COLOURS = {
 _WORDS = {State.CANNOT: "cannot be", State.STALE: "stale guard"}
 _COMMAND_CHARS = 60
 _STATE_CHARS = 11
+TAB_CHARS = 4  # a tab is shown as so many spaces at most
 _NAME_CHARS = (6, 24)  # the narrowest and the widest column of names
 
 
@@ -45,6 +46,18 @@ def table(plans: Sequence[Plan], machine: Machine) -> None:
             click.echo(_line(one, width))
         click.echo()
     click.echo(_count(plans))
+
+
+def without_servers(machine: Machine, configs: Iterable[Config]) -> None:
+    """Clients that are there, and have no server in a file of theirs."""
+    busy = {spec.client for config in configs for spec in config.specs}
+    names = [
+        client.name
+        for client in clients().values()
+        if client.id not in busy and is_present(machine, client)
+    ]
+    if names:
+        click.echo(f"Without servers here: {', '.join(names)}.")
 
 
 def without_file(client: Client, plans: Sequence[Plan], launcher: Sequence[str]) -> None:
@@ -205,7 +218,8 @@ def _count(plans: Iterable[Plan]) -> str:
     states = [one.judgement.state for plan in plans for one in plan.standings]
     counted = {state: states.count(state) for state in State}
     parts = [f"{count} {state.value}" for state, count in counted.items() if count]
-    return f"{len(states)} servers: {', '.join(parts)}." if parts else "No servers."
+    servers = "1 server" if len(states) == 1 else f"{len(states)} servers"
+    return f"{servers}: {', '.join(parts)}." if parts else "No servers."
 
 
 def _short(path: Path, machine: Machine) -> str:
@@ -218,7 +232,7 @@ def _show_diff(lines: Iterable[str]) -> None:
     click.echo()
     for line in lines:
         colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
-        text = visible(line)
+        text = visible(line.expandtabs(TAB_CHARS))
         click.echo(click.style(text, fg=colour) if colour else text)
 
 

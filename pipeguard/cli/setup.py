@@ -73,10 +73,10 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
 @click.option(
     "--shared",
     is_flag=True,
-    help="Change files that git has: with a bare `pipeguard`, which all must install.",
+    help="Change files that git has, with `pipeguard` alone, which all must install.",
 )
 @click.option(
-    "--launcher", metavar="PATH", help="The pipeguard to write, instead of the one found."
+    "--launcher", metavar="PATH", help="The program to write, instead of the one that is found."
 )
 @click.option(
     "--snippet",
@@ -104,7 +104,7 @@ def command(clients: tuple[str, ...], **options: object) -> None:
     Exit codes:
       0  done: what you chose is guarded; with --undo, it is not any more
       1  a server is open that could be guarded: you said no, --check, --dry-run
-      2  wrong usage, or no path to pipeguard that would last
+      2  wrong usage, a wrong policy, or no path of pipeguard's own that would last
       3  nothing to do: no server was found; with --undo, none is guarded. Or the scan engine is
          missing: nothing was changed
       4  what undoing needs cannot be kept in the state folder; nothing was changed
@@ -222,6 +222,8 @@ def _set_up(asked: _Asked) -> int:
     _refuse_unknown_names(asked, plans)
     if not asked.as_json:
         told.table(plans, machine)
+        if not asked.clients and not asked.file:
+            told.without_servers(machine, configs)
         for client in asked.clients:
             told.without_file(client, plans, words)
     to_do = [plan for plan in plans if plan.content is not None]

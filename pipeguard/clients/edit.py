@@ -173,7 +173,9 @@ class _Change:
             raise UneditableError("it is a table of its own.")
         if node.style is Style.LINES and node.kind is not Kind.TEXT and node.kind is not Kind.OTHER:
             return [self._in_place(node, new)]
-        return [Edit(node.start, node.end, self._syntax.literal(new))]
+        # YAML's nothing, right behind its colon.
+        space = " " if node.start == node.end and self._text[node.start - 1] == ":" else ""
+        return [Edit(node.start, node.end, space + self._syntax.literal(new))]
 
     def _fewer(self, node: Node, old: Sequence[Value], new: Sequence[Value]) -> list[Edit]:
         """A block list without its first items, or with others in their place."""

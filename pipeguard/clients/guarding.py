@@ -118,7 +118,7 @@ def remote(
 
 def is_passed_on(name: str) -> bool:
     """Whether `--env` takes the name: not one of ours, and not one that is no name."""
-    return bool(name) and "=" not in name and not name.upper().startswith("PIPEGUARD_")
+    return bool(name) and "=" not in name and not name.upper().startswith(("PIPEGUARD_", "-"))
 
 
 def _launcher_length(words: Sequence[str]) -> int:

@@ -19,6 +19,7 @@ from pipeguard.clients.tree import Value
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
 _COMMAND_LINE = re.compile(r"[\w.@-]+\s+\S")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _SCHEMES = ("http", "https", "ws", "wss")
 
 
@@ -198,6 +199,8 @@ def _of_remote(server: Server, url: str, wishes: Wishes) -> Iterator[Judgement]:
     if shape.personal and re.search(shape.personal, " ".join((url, *server.headers.values()))):
         why = "it is asked with the data of each user of its client"
         yield Judgement(State.CANNOT, "per-user", why)
+    if wrong := next((name for name in server.headers if not _TOKEN.fullmatch(name)), None):
+        yield Judgement(State.CANNOT, "header", f"{wrong!r} is no name of a header (RFC 9110)")
     # A variable in a header goes where the client replaces it as well, and a plain value where
     # it does not.
     for name, value in server.headers.items():

@@ -111,6 +111,8 @@ def test_all_is_shown_and_nothing_changed(home: Path) -> None:
     assert "10 servers: 8 not guarded, 1 cannot be guarded, 1 left alone." in result.output
     assert "may log in" in result.output
     assert "pipeguard setup --all --yes" in result.output
+    (home / ".codeium" / "windsurf").mkdir(parents=True)
+    assert "Without servers here: Windsurf and Devin Desktop." in run().output
     assert contents(home) == before
 
 

@@ -514,3 +514,18 @@ def test_a_found_file_of_many_clients_lists_each_server_once(machine: Machine) -
     (found,) = find(here)
     assert {spec.client for spec in found.specs} == {"claude-code", "visual-studio", "copilot-cli"}
     assert [one.name for one in read_config(found).servers] == ["a", "b"]
+
+
+def test_a_key_with_nothing_behind_it_takes_the_headers(machine: Machine) -> None:
+    text = "extensions:\n  a:\n    type: streamable_http\n    uri: http://x.test\n    envs:\n"
+    path = put(machine.home, text + "    headers: {A: b}\n", ".config/goose/config.yaml")
+    guard(machine)
+    assert '    envs: {"PIPEGUARD_H1": "b"}\n' in path.read_text()
+    assert undo(machine) == [undoing.How.EXACT]
+
+
+def test_a_header_that_is_none_is_not_passed_on(machine: Machine) -> None:
+    text = '{"mcpServers": {"a": {"url": "https://x.test", "headers": {"a b": "c"}}}}'
+    put(machine.home, text)
+    (one,) = plan(machine).standings
+    assert (one.judgement.state, one.judgement.code) == (State.CANNOT, "header")

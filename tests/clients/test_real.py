@@ -120,7 +120,7 @@ def _json(key: str, **more: object) -> Callable[[], str]:
     return lambda: json.dumps({key: {"it": {**NAMES, **more}}}, indent=2)
 
 
-WRITES_ITS_OWN_FILE = ("claude-code", "qwen-code")  # whenever it runs
+WRITES_ITS_OWN_FILE = ("claude-code", "opencode", "qwen-code")  # whenever it runs
 REAL = {
     "claude-code": Real(
         ".claude.json",
