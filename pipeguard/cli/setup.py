@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipeguard.clients.setting import Plan
     from pipeguard.clients.undoing import UndoPlan
 
-DONE, OPEN, NOTHING, REFUSED, CANNOT = 0, 1, 3, 5, 6
+DONE, OPEN, REFUSED, CANNOT, NOTHING = 0, 1, 5, 6, 7
 SCOPES = ("user", "project", "all")
 
 
@@ -105,11 +105,11 @@ def command(clients: tuple[str, ...], **options: object) -> None:
       0  done: what you chose is guarded; with --undo, it is not any more
       1  a server is open that could be guarded: you said no, --check, --dry-run
       2  wrong usage, a wrong policy, or no path of pipeguard's own that would last
-      3  nothing to do: no server was found; with --undo, none is guarded. Or the scan engine is
-         missing: nothing was changed
+      3  the scan engine is missing: no guarded server would start, and nothing was changed
       4  what undoing needs cannot be kept in the state folder; nothing was changed
       5  a file was refused: broken, write-protected, or changed in the meantime
       6  all that can be guarded is, and some servers cannot be
+      7  nothing to do: no server was found; with --undo, none is guarded
     """  # noqa: D301  click reads the mark
     asked = _Asked(clients, options)
     if asked.snippet:

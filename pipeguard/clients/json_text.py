@@ -124,14 +124,14 @@ class Json:
 def in_brackets(node: Node, text: str, items: Sequence[str]) -> Edit:
     """Put items, written already, first into a list that stands in brackets."""
     start = node.start + 1
-    blank = _BLANK.match(text, start)
-    space = blank[0] if blank else ""
     if not node.items:
         return Edit(start, start, ", ".join(items))
-    if "\n" in space:
-        return Edit(start, start, "".join(f"{space}{item}," for item in items))
-    written = space + ", ".join(items) + ","
-    return Edit(start, start, written if space else f"{written} ")
+    first = node.items[0].start
+    begin = line_start(text, first)
+    if begin > start and not text[begin:first].strip():  # each on a line of its own
+        gap = ("\r\n" if text[begin - 2 : begin] == "\r\n" else "\n") + text[begin:first]
+        return Edit(first, first, "".join(f"{item},{gap}" for item in items))
+    return Edit(first, first, "".join(f"{item}, " for item in items))
 
 
 def _cut(text: str, start: int, end: int, comma: int | None) -> list[Edit]:

@@ -129,7 +129,7 @@ def test_all_is_guarded_and_given_back(home: Path, launcher: str) -> None:
     assert undone.exit_code == 0
     assert contents(home) == before
     assert records() == []
-    assert run("--undo", "--all", "--yes").exit_code == 3
+    assert run("--undo", "--all", "--yes").exit_code == 7
 
 
 def test_one_client_and_one_server_can_be_chosen(home: Path, launcher: str) -> None:
@@ -175,7 +175,7 @@ def test_programs_get_json(home: Path, launcher: str) -> None:
 def test_a_check_for_ci_says_how_it_stands(home: Path, launcher: str) -> None:
     assert run("--check", "codex").exit_code == 1
     assert run("--check", "cursor").exit_code == 6
-    assert run("--check", "windsurf").exit_code == 3
+    assert run("--check", "windsurf").exit_code == 7
     run("codex", "--yes", "--launcher", launcher)
     assert run("--check", "codex").exit_code == 0
     (home / ".codex" / "config.toml").write_text("[")
@@ -276,7 +276,7 @@ def test_wishes_are_granted(home: Path, launcher: str) -> None:
 @pytest.mark.parametrize("client", ["cherry-studio", "chatgpt", "copilot-cloud-agent"])
 def test_a_client_without_a_file_is_told_what_to_paste(home: Path, client: str) -> None:
     result = run(client)
-    assert result.exit_code == 3
+    assert result.exit_code == 7
     assert "keeps its servers in no file" in result.output
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -43,6 +44,7 @@ ELSEWHERE = {"json": ("\n", "\n\n"), "toml": ("# new\n", ""), "yaml": ("# new\n"
 def machine() -> Iterator[Machine]:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("PIPEGUARD_STATE_DIR", f"{folder}/state")
+        patch.setattr(os, "fsync", lambda _: None)  # the disk is not what is tried, 20,000 times
         home = Path(folder, "home")
         home.mkdir()
         yield Machine("linux", home, {})

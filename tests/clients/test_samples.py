@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Callable
+
 import pytest
 
 from pipeguard.clients.catalog import Client, Transport, clients
@@ -61,3 +65,53 @@ def test_a_client_says_what_it_is_and_proves_it(client: Client) -> None:
     if client.files:
         befores = [sample for sample in CHANGED if sample.client.id == client.id]
         assert befores, "no sample shows what becomes of an entry"
+
+
+def _tabs(text: str) -> str:
+    return re.sub(r"(?m)^ +", lambda blanks: "\t" * (len(blanks[0]) // 2), text)
+
+
+def _minified(text: str) -> str:
+    return json.dumps(json.loads(text), separators=(",", ":"))
+
+
+FORMATTINGS: dict[str, Callable[[str], str]] = {
+    "crlf": lambda text: text.replace("\n", "\r\n"),
+    "no final line break": lambda text: text.rstrip("\n"),
+    "tabs": _tabs,
+    "comments": lambda text: text.replace("\n", ' // "mcpServers": {\n'),
+    "minified": _minified,
+}
+
+
+def can_be(sample: Sample, how: str) -> bool:
+    """Whether the sample's format has such a thing, and its client takes it."""
+    if how in ("crlf", "no final line break"):
+        return True
+    if how == "minified":  # what it holds already cannot be read by the standard parser
+        return sample.spec.format == "json" and not re.search(
+            r"(?m)^\s*//|//\s|,\s*[}\]]", sample.before
+        )
+    return sample.spec.format == "json" and (how == "tabs" or "comments" in sample.spec.allows)
+
+
+@pytest.mark.parametrize(
+    ("sample", "how"),
+    [
+        pytest.param(sample, how, id=f"{sample}-{how}")
+        for sample in CHANGED
+        for how in FORMATTINGS
+        if can_be(sample, how)
+    ],
+)
+def test_it_is_the_same_in_every_formatting(sample: Sample, how: str) -> None:
+    write = FORMATTINGS[how]
+    made = guard(sample.spec, write(sample.before))
+    if how == "minified":  # what is put in has blanks
+        assert json.loads(made) == json.loads(sample.after)
+        assert "\n" not in made
+    elif how == "comments":  # what is put in has none
+        assert sample.spec.syntax.judged(made) == sample.spec.syntax.judged(sample.after)
+        assert made.count("//") - sample.after.count("//") == sample.before.count("\n")
+    else:
+        assert made == write(sample.after)
