@@ -146,23 +146,39 @@ def read_config(found: machine.Found) -> Config:
 
 
 def parse_config(path: Path, specs: Sequence[FileSpec], content: bytes) -> Config:
-    """The same, of bytes."""
-    try:
-        text = _decoded(content, specs)
-        trees = {}
-        servers: list[Server] = []
-        for spec in specs:
-            key = (spec.format, spec.allows)
+    """The same, of bytes.
+
+    A client that is stricter than others, and cannot read the file, has no servers in it.
+    """
+    trees: dict[tuple[str, frozenset[str]], Node | str] = {}
+    readers: list[FileSpec] = []
+    servers: list[Server] = []
+    text = ""
+    for spec in specs:
+        key = (spec.format, spec.allows)
+        try:
             if key not in trees:
-                trees[key] = _checked(spec, text)
-            taken = {server.path for server in servers}
-            servers += (s for s in _servers(trees[key], text, path, spec) if s.path not in taken)
-    except UnreadableError as error:
-        return Config(path, tuple(specs), content, problem=str(error))
-    return Config(path, tuple(specs), content, text, tuple(servers))
+                trees[key] = _checked(spec, _decoded(content, spec))
+        except UnreadableError as error:
+            trees[key] = str(error)
+        tree = trees[key]
+        if isinstance(tree, str):
+            continue
+        text = _decoded(content, spec)
+        taken = {server.path for server in servers}
+        try:
+            _refuse_twins_on_the_way(tree, spec, text)
+            servers += [s for s in _servers(tree, text, path, spec) if s.path not in taken]
+        except UnreadableError as error:
+            return Config(path, tuple(specs), content, problem=str(error))
+        readers.append(spec)
+    if not readers:
+        why = next((tree for tree in trees.values() if isinstance(tree, str)), "")
+        return Config(path, tuple(specs), content, problem=why)
+    return Config(path, tuple(readers), content, text, tuple(servers))
 
 
-def _decoded(content: bytes, specs: Sequence[FileSpec]) -> str:
+def _decoded(content: bytes, spec: FileSpec) -> str:
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise UnreadableError("it is UTF-16, not UTF-8: save it anew as UTF-8.")
     try:
@@ -170,7 +186,7 @@ def _decoded(content: bytes, specs: Sequence[FileSpec]) -> str:
     except UnicodeDecodeError:
         raise UnreadableError("it is not UTF-8.") from None
     if text.startswith(BOM):
-        if any(spec.format == "json" and "bom" not in spec.allows for spec in specs):
+        if spec.format == "json" and "bom" not in spec.allows:
             raise UnreadableError(
                 "it begins with a byte order mark, which its client cannot read: save it without."
             )
@@ -179,7 +195,7 @@ def _decoded(content: bytes, specs: Sequence[FileSpec]) -> str:
 
 
 def _checked(spec: FileSpec, text: str) -> Node:
-    """The tree, where both parsers read the same and no name stands twice on the way to a server.
+    """The tree, where both parsers read the same.
 
     Raises:
         UnreadableError: otherwise.
@@ -187,16 +203,25 @@ def _checked(spec: FileSpec, text: str) -> Node:
     if not text.strip():
         return Node(Kind.MAP, 0, len(text))
     tree = spec.syntax.read(text)
-    _refuse_twins(tree, text)
-    for path in spec.servers:
-        for node, _ in _at(tree, path):
-            _refuse_twins(node, text)
-            for entry in (*(member.value for member in node.members), *node.items):
-                for inner in entry.walk():
-                    _refuse_twins(inner, text)
     if not _has_twins(tree) and spec.syntax.judged(text) != tree.data():
         raise UnreadableError("two parsers read it differently.")
     return tree
+
+
+def _refuse_twins_on_the_way(tree: Node, spec: FileSpec, text: str) -> None:
+    """No name stands twice from the top of a file down to the last field of a server.
+
+    Raises:
+        UnreadableError: one does.
+    """
+    for path in spec.servers:
+        for depth in range(len(path) + 1):
+            for node, _ in _at(tree, path[:depth]):
+                _refuse_twins(node, text)
+        for node, _ in _at(tree, path):
+            for entry in (*(member.value for member in node.members), *node.items):
+                for inner in entry.walk():
+                    _refuse_twins(inner, text)
 
 
 def _has_twins(tree: Node) -> bool:

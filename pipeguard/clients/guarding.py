@@ -19,6 +19,7 @@ _TAKES_VALUE = frozenset(name for name, metavar, _, _ in TABLE if metavar) | {
     *("--upstream", "--transport", "--header", "--header-env", "--bearer-env"),
     *("--ca", "--client-cert", "--client-key"),
 }
+_VARIABLE = re.compile(r"[A-Za-z_][\w.()-]*")
 SHARED_LAUNCHER = ("pipeguard",)  # found on the PATH of whoever has the repository
 HEADER_PREFIX = "PIPEGUARD_H"
 
@@ -118,7 +119,7 @@ def remote(
 
 def is_passed_on(name: str) -> bool:
     """Whether `--env` takes the name: not one of ours, and not one that is no name."""
-    return bool(name) and "=" not in name and not name.upper().startswith(("PIPEGUARD_", "-"))
+    return bool(_VARIABLE.fullmatch(name)) and not name.upper().startswith("PIPEGUARD_")
 
 
 def _launcher_length(words: Sequence[str]) -> int:

@@ -529,3 +529,35 @@ def test_a_header_that_is_none_is_not_passed_on(machine: Machine) -> None:
     put(machine.home, text)
     (one,) = plan(machine).standings
     assert (one.judgement.state, one.judgement.code) == (State.CANNOT, "header")
+
+
+def test_one_client_s_comments_do_not_keep_another_s_servers(machine: Machine) -> None:
+    project = machine.home / "project"
+    text = '{"servers": {"b": {"command": "y"}}} // Visual Studio takes comments\n'
+    path = put(project, text, ".mcp.json")
+    here = Machine("linux", machine.home, {}, project)
+    (found,) = find(here)
+    read = read_config(found)
+    assert {spec.client for spec in read.specs} == {"visual-studio"}
+    setting.carry_out(setting.plan(read, here, LAUNCHER, Wishes()), here)
+    assert path.read_text() == text.replace('"y"', '"pipeguard", "args": ["wrap", "--", "y"]')
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"projects": {"/a": {"mcpServers": {"it": {"command": "a"}, "it": {"command": "b"}}}}}',
+        '{"projects": {"/a": {"mcpServers": {}, "mcpServers": {"it": {"command": "b"}}}}}',
+        '{"projects": {"/a": {}, "/a": {"mcpServers": {"it": {"command": "b"}}}}}',
+    ],
+)
+def test_twins_on_the_way_to_a_server_are_refused(machine: Machine, text: str) -> None:
+    put(machine.home, text, ".claude.json")
+    assert "second time" in plan(machine).problem
+
+
+def test_twins_elsewhere_are_their_client_s_own_business(machine: Machine) -> None:
+    text = '{"x": {"a": 1, "a": 2}, "mcpServers": {"it": {"command": "srv", "args": ["a"]}}}'
+    path = put(machine.home, text)
+    guard(machine)
+    assert path.read_text() == '{"x": {"a": 1, "a": 2}, ' + GUARDED[1:]
