@@ -197,7 +197,8 @@ def snippet(client: Client, made: Snippet) -> None:
 
 def _head(config: Config, machine: Machine) -> str:
     names = list(dict.fromkeys(clients()[spec.client].name for spec in config.specs))
-    scopes = list(dict.fromkeys(spec.scope.value for spec in config.specs))
+    stated = [server.scope for server in config.servers] or [spec.scope for spec in config.specs]
+    scopes = dict.fromkeys(scope.value for scope in stated)
     told = click.style(", ".join(names), bold=True)
     return f"{told}  {_short(config.path, machine)}  ({', '.join(scopes)})"
 

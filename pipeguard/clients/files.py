@@ -37,16 +37,14 @@ def target(path: Path, machine: Machine) -> Path:
     Raises:
         FileError: it leads out of the home folder or project, or is nothing to write to.
     """
-    real = Path(os.path.realpath(path))
-    roots = [Path(os.path.realpath(machine.home))]
-    if machine.project:
-        roots.append(Path(os.path.realpath(repository(machine.project) or machine.project)))
-    plain = Path(os.path.abspath(path))
-    if real != plain and not any(root in real.parents for root in roots):
-        own = [Path(os.path.abspath(root)) for root in (machine.home, machine.project or "/")]
-        inside = any(root in plain.parents for root in own if str(root) != "/")
-        if inside or real.name != plain.name or _has_link(plain):
-            raise FileError(f"it is a link to {real}, out of your home folder and project.")
+    plain, real = Path(os.path.abspath(path)), Path(os.path.realpath(path))
+    project = machine.project and (repository(machine.project) or machine.project)
+    # A project's file stays in its project: what comes with a repository may lead anywhere.
+    base = next((one for one in (project, machine.home) if one and one in plain.parents), None)
+    if base is not None and Path(os.path.realpath(base)) not in real.parents:
+        raise FileError(f"it is a link to {real}, out of {base}.")
+    if base is None and plain.is_symlink():
+        raise FileError(f"it is a link to {real}, and neither in your home folder nor project.")
     try:
         status, folder = real.stat(), real.parent.stat()
     except OSError as error:
@@ -168,10 +166,6 @@ def _git(path: Path, *words: str) -> int:
         ).returncode
     except (OSError, subprocess.TimeoutExpired):
         return 1
-
-
-def _has_link(path: Path) -> bool:
-    return any(one.is_symlink() for one in (path, path.parent))
 
 
 def _like(draft: str, status: os.stat_result) -> None:

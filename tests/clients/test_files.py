@@ -132,7 +132,7 @@ def test_a_link_out_of_the_home_folder_is_refused(machine: Machine, tmp_path: Pa
     link.parent.mkdir()
     link.symlink_to(real)
     planned = plan(machine)
-    assert "out of your home folder" in planned.problem
+    assert "it is a link to" in planned.problem
     assert planned.content is None
 
 
@@ -141,7 +141,7 @@ def test_a_linked_folder_out_of_the_home_folder_is_refused(
 ) -> None:
     put(tmp_path, OPEN, "elsewhere/mcp.json")
     (machine.home / ".cursor").symlink_to(tmp_path / "elsewhere")
-    assert "out of your home folder" in plan(machine).problem
+    assert "it is a link to" in plan(machine).problem
 
 
 def test_a_home_folder_that_is_a_link_itself_is_a_home_folder(
@@ -561,3 +561,20 @@ def test_twins_elsewhere_are_their_client_s_own_business(machine: Machine) -> No
     path = put(machine.home, text)
     guard(machine)
     assert path.read_text() == '{"x": {"a": 1, "a": 2}, ' + GUARDED[1:]
+
+
+def test_a_repository_s_link_to_a_file_of_the_user_is_refused(machine: Machine) -> None:
+    mine = put(machine.home, OPEN, ".cursor/mcp.json")
+    project = machine.home / "project"
+    (project / ".git").mkdir(parents=True)
+    (project / ".cursor").mkdir()
+    (project / ".cursor" / "mcp.json").symlink_to(mine)
+    here = Machine("linux", machine.home, {}, project)
+    problems = {
+        str(found.path.relative_to(machine.home)): setting.plan(
+            read_config(found), here, LAUNCHER, Wishes(shared=True)
+        ).problem
+        for found in find(here)
+    }
+    assert problems[".cursor/mcp.json"] == ""
+    assert "it is a link to" in problems["project/.cursor/mcp.json"]
