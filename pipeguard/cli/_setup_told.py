@@ -110,6 +110,17 @@ def what_next(chosen: Sequence[Client], scope: str, *, open_count: int) -> None:
         click.echo(f"Guard what is open:  pipeguard setup {who}{where} --yes")
 
 
+def of_the_project(plans: Iterable[Plan]) -> None:
+    """What is open in the project's files, which are not meant unless one says so."""
+    open_ = (State.OPEN, State.STALE)
+    count = sum(
+        one.judgement.state in open_ and not one.chosen for plan in plans for one in plan.standings
+    )
+    if count:
+        servers = "1 open server stands" if count == 1 else f"{count} open servers stand"
+        click.echo(f"{servers} in files of other scope:  pipeguard setup --scope all")
+
+
 def as_json(
     plans: Sequence[Plan],
     done: Sequence[Plan],

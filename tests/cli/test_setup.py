@@ -249,6 +249,13 @@ def test_a_file_of_git_gets_no_path_of_this_machine(home: Path, launcher: str) -
     assert run("--check", "--scope", "project", "--project", str(folder)).exit_code == 0
 
 
+def test_what_is_open_in_the_project_is_told(home: Path, launcher: str) -> None:
+    folder = project(home, ignored=True)
+    result = run("cursor", "--project", str(folder), "--yes", "--launcher", launcher)
+    assert "1 open server stands in files of other scope" in result.output
+    assert "wrap" not in (folder / ".cursor" / "mcp.json").read_text()
+
+
 def test_a_file_that_git_ignores_is_one_s_own(home: Path, launcher: str) -> None:
     folder = project(home, ignored=True)
     where = ("cursor", "--scope", "project", "--project", str(folder), "--launcher", launcher)
