@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -68,6 +68,14 @@ class Scope(Enum):
     PROJECT = "project"  # everybody's who has the repository
 
 
+# What clients call each transport, the most usual word first.
+_WORDS: Mapping[Transport, tuple[str, ...]] = {
+    Transport.HTTP: ("http", "streamable-http", "streamableHttp", "streamable_http", "remote"),
+    Transport.SSE: ("sse",),
+    Transport.WEBSOCKET: ("ws", "websocket"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """How a client writes the entry of one server.
@@ -103,38 +111,24 @@ class Shape:
     env: str = "env"
     env_names: str = ""
     nested: str = ""
-    urls: Mapping[str, Transport | None] = None  # type: ignore[assignment]  # set below
+    urls: Mapping[str, Transport | None] = field(default_factory=lambda: {"url": None})
     headers: tuple[str, ...] = ("headers",)
     headers_env: str = ""
     bearer_env: str = ""
     kinds: tuple[str, ...] = ("type",)
     stdio: str = "stdio"
     kind_needed: bool = False
-    words: Mapping[Transport, tuple[str, ...]] = None  # type: ignore[assignment]  # set below
+    words: Mapping[Transport, tuple[str, ...]] = field(default_factory=lambda: _WORDS)
     untold: Transport | None = None
     login: tuple[str, ...] = ("oauth", "auth", "scopes", "clientId", "requiresOAuth")
     gone: tuple[str, ...] = ()
-    foreign: Mapping[str, str] = None  # type: ignore[assignment]  # set below
-    builtin: Mapping[str, str] = None  # type: ignore[assignment]  # set below
-    fixed: Mapping[str, str] = None  # type: ignore[assignment]  # set below
-    off: Mapping[str, object] = None  # type: ignore[assignment]  # set below
+    foreign: Mapping[str, str] = field(default_factory=dict)
+    builtin: Mapping[str, str] = field(default_factory=dict)
+    fixed: Mapping[str, str] = field(default_factory=dict)
+    off: Mapping[str, object] = field(default_factory=lambda: {"disabled": True})
     expands: frozenset[str] = frozenset()
     variable: str = r"\$\{[^}]*\}|\$[A-Za-z_]\w*"
     personal: str = ""
-
-
-_DEFAULT_SHAPE = Shape(
-    urls={"url": None},
-    words={
-        Transport.HTTP: ("http", "streamable-http", "streamableHttp", "streamable_http", "remote"),
-        Transport.SSE: ("sse",),
-        Transport.WEBSOCKET: ("ws", "websocket"),
-    },
-    foreign={},
-    builtin={},
-    fixed={},
-    off={"disabled": True},
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,9 +197,9 @@ class Client:
     source: str = ""
     after: str = ""
     list_command: str = ""
-    folders: Mapping[str, Mapping[str, tuple[str, ...]]] = None  # type: ignore[assignment]
-    present: Mapping[str, tuple[str, ...]] = None  # type: ignore[assignment]
-    managed: Mapping[str, tuple[str, ...]] = None  # type: ignore[assignment]
+    folders: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    present: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    managed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     files: tuple[FileSpec, ...] = ()
     link: str = ""
     paste: str = ""
@@ -287,7 +281,7 @@ def _file(name: str, data: Mapping[str, Any]) -> FileSpec:
 
 
 def _shape(name: str, data: Mapping[str, Any]) -> Shape:
-    known = {field.name for field in fields(Shape)}
+    known = {one.name for one in fields(Shape)}
     if unknown := set(data) - known:
         raise ValueError(f"{name}: unknown keys of a shape {sorted(unknown)}")
     given = dict(data)
@@ -296,8 +290,7 @@ def _shape(name: str, data: Mapping[str, Any]) -> Shape:
     if "words" in given:
         words = {Transport(key): tuple(value) for key, value in given["words"].items()}
         given["words"] = {
-            one: tuple(dict.fromkeys(words.get(one, ()) + _DEFAULT_SHAPE.words[one]))
-            for one in Transport
+            one: tuple(dict.fromkeys(words.get(one, ()) + _WORDS[one])) for one in Transport
         }
     if "untold" in given:
         given["untold"] = Transport(given["untold"])
@@ -306,7 +299,7 @@ def _shape(name: str, data: Mapping[str, Any]) -> Shape:
             given[key] = tuple(given[key])
     if "expands" in given:
         given["expands"] = frozenset(given["expands"])
-    return replace(_DEFAULT_SHAPE, **given)
+    return Shape(**given)
 
 
 def _by_system(places: Any) -> Mapping[str, tuple[str, ...]]:

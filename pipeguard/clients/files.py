@@ -12,6 +12,7 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -170,7 +171,7 @@ def _git(path: Path, *words: str) -> int:
 
 def _like(draft: str, status: os.stat_result) -> None:
     """Give a new file the rights and the owner of the old."""
-    if os.name == "posix":
+    if sys.platform != "win32":
         made = Path(draft).stat()
         if (made.st_uid, made.st_gid) != (status.st_uid, status.st_gid):
             os.chown(draft, status.st_uid, status.st_gid)
