@@ -1,7 +1,7 @@
 """Makes what in the pages is made from its source: `make docs`, or `python docs/pages.py`.
 
-The page of commands is their own help, the pages of rules are their packs', and the README's
-demonstration is what `pipeguard demo` prints.
+The page of commands is their own help, the pages of rules are their packs', that of clients is
+made of their files, and the README's demonstration is what `pipeguard demo` prints.
 Knows no command by name. A test fails where a page is not what this makes of it.
 """
 
@@ -18,12 +18,14 @@ from pathlib import Path
 import click
 
 from pipeguard.cli import cli
+from pipeguard.clients.catalog import FileSpec, clients
 from pipeguard.core import reference
 from pipeguard.rulebook import load_rules, sources
 
 HERE = Path(__file__).resolve().parent
 COMMANDS = HERE / "commands.md"
 RULES = HERE / "rules"
+CLIENTS = HERE / "clients.md"
 README = HERE.parent / "README.md"
 COLUMNS = 100
 HEAD = """\
@@ -31,6 +33,21 @@ HEAD = """\
 
 Made from `--help` by `make docs`. See also [wrap](wrap.md) and [exit codes](exit-codes.md).
 """
+CLIENTS_HEAD = """\
+# Clients
+
+Made from `pipeguard/clients/*.yaml` by `make docs`. See also [setup](setup.md).
+
+`{home}` is your folder; `{config}` is `~/.config`, on macOS `~/Library/Application Support`, on
+Windows `%APPDATA%`; `{xdg}` is `$XDG_CONFIG_HOME` or `~/.config`; `{unix}` the same, on Windows
+`%APPDATA%`; `{project}` is the folder that you are in, and each above it up to the top of its
+repository. A file is looked for only where the variables in its path are set.
+"""
+SOURCES = {
+    "client": "from the client's own source or documentation",
+    "agreed": "several independent tools agree",
+    "reported": "from one secondary source: look at what `--dry-run` shows",
+}
 DEMO = re.compile(r"(?<=^\$ make demo\n).*?(?=^```$)", re.DOTALL | re.MULTILINE)
 # What differs from run to run: a run's name in its events, and the time that it took.
 EVENT = (re.compile(r"\b[0-9A-HJKMNP-TV-Z]{8}(?=\.[cs]\d)"), "K7Q2M9D4")
@@ -75,6 +92,38 @@ def rules_pages() -> dict[Path, str]:
     return {RULES / f"{name}.md": text for name, text in pages.items()}
 
 
+def clients_page() -> str:
+    """The page of clients: which are known, and where their servers stand."""
+    rows = [CLIENTS_HEAD]
+    for client in clients().values():
+        rows.append(f"\n## {client.name}\n\n`pipeguard setup {client.id}`")
+        rows.append(f"  \nLooked up {client.checked}; {SOURCES[client.source]}.")
+        rows.append(f"  \n{client.after}" if client.after else "")
+        rows.append(f"  \nIts own list: `{client.list_command}`" if client.list_command else "")
+        rows.append("\n")
+        if client.paste:
+            rows.append(f"\nNo file: {client.paste}\n")
+            continue
+        rows.append("\n| whose | file | format, key |\n|---|---|---|\n")
+        for spec in client.files:
+            keys = ", ".join(f"`{'.'.join(path) or 'the whole file'}`" for path in spec.servers)
+            rows.append(f"| {spec.scope.value} | {_places(spec)} | {spec.format}, {keys} |\n")
+    return "".join(rows)
+
+
+def _places(spec: FileSpec) -> str:
+    """A file's places; by system where they differ."""
+    by_places: dict[tuple[str, ...], list[str]] = {}
+    for system, places in spec.places.items():
+        by_places.setdefault(places, []).append(system)
+    told = []
+    for places, systems in by_places.items():
+        if places:
+            which = "" if len(systems) == len(spec.places) else f"{', '.join(systems)}: "
+            told.append(which + "<br>".join(f"`{place}`" for place in places))
+    return "<br>".join(told) + (" (the first)" if spec.first else "")
+
+
 def readme(text: str) -> str:
     """The README with what the demonstration prints today."""
     done = subprocess.run(
@@ -96,4 +145,5 @@ if __name__ == "__main__":
     RULES.mkdir(exist_ok=True)
     for path, text in rules_pages().items():
         path.write_text(text, encoding="utf-8")
+    CLIENTS.write_text(clients_page(), encoding="utf-8")
     README.write_text(readme(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -49,6 +49,15 @@ def cache_folder() -> str:
     return user_cache_dir("pipeguard", appauthor=False)
 
 
+def usual_cache_folder() -> str:
+    """The same where no variable says another: that of a server whose client passes none on."""
+    if _LINUX:
+        return os.path.join(os.path.expanduser("~/.cache"), "pipeguard")  # noqa: PTH111, PTH118  as above
+    from platformdirs import user_cache_dir
+
+    return user_cache_dir("pipeguard", appauthor=False)
+
+
 def read_own(path: str, limit_bytes: int, error: type[PipeGuardError]) -> bytes:
     """Read a file that decides what passes, unless another user could have written it.
 

@@ -67,6 +67,10 @@ def test_the_pages_of_rules_are_what_the_rules_say_of_themselves() -> None:
     assert [path.name for path in wanted if there[path] != wanted[path]] == [], "run: make docs"
 
 
+def test_the_page_of_clients_is_what_their_files_say() -> None:
+    assert PAGES["clients.md"] == PAGE_MAKER["clients_page"](), "run: make docs"
+
+
 def test_the_readme_shows_what_the_demo_prints() -> None:
     assert PAGE_MAKER["readme"](README) == README, "run: make docs"
 

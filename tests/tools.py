@@ -44,10 +44,11 @@ def node() -> Path:
 
 
 @cache
-def npm_modules() -> Path:
-    """The `node_modules` that holds all of tests/package-lock.json, installed if need be."""
-    lock = HERE / "package-lock.json"
-    return _once(f"npm-{_digest(lock)}", _install_npm) / "node_modules"
+def npm_modules(source: Path = HERE) -> Path:
+    """The `node_modules` that holds all of a folder's package-lock.json, installed if need be."""
+    lock = source / "package-lock.json"
+    install = partial(_install_npm, source=source)
+    return _once(f"npm-{_digest(lock)}", install) / "node_modules"
 
 
 def npm_bin(name: str) -> Path:
@@ -92,14 +93,17 @@ def _node_wheel() -> Path:
     return Path(spec.origin).parent
 
 
-def _install_npm(folder: Path) -> None:
-    for name in ("package.json", "package-lock.json", ".npmrc"):
-        shutil.copy(HERE / name, folder / name)
+def _install_npm(folder: Path, source: Path) -> None:
+    for path in (source / "package.json", source / "package-lock.json", HERE / ".npmrc"):
+        shutil.copy(path, folder / path.name)
     wheel = _node_wheel()
     modules = wheel / "node_modules" if os.name == "nt" else wheel / "lib" / "node_modules"
     npm = modules / "npm" / "bin" / "npm-cli.js"
-    # Install scripts are code of many strangers and none of these packages needs one.
-    _run([str(node()), str(npm), "ci", "--ignore-scripts"], folder, {"PATH": path_with_node()})
+    # Install scripts are code of many strangers and none of these packages needs one. `ci` asks
+    # for the packages of every platform, and not every registry has those of the clients.
+    verb = ["ci"] if source == HERE else ["install", "--no-save"]
+    command = [str(node()), str(npm), *verb, "--ignore-scripts"]
+    _run(command, folder, {"PATH": path_with_node()})
 
 
 def _python_with(lock: Path) -> Path:

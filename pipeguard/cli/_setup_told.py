@@ -1,0 +1,272 @@
+"""What `setup` tells people and programs: tables, diffs, outcomes, JSON. No verb itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from pipeguard.clients.catalog import Client, clients
+from pipeguard.clients.entries import Config, Server, State
+from pipeguard.clients.machine import Machine, is_present
+from pipeguard.clients.setting import Plan, Standing
+from pipeguard.clients.showing import command_line, diff
+from pipeguard.clients.snippets import Snippet
+from pipeguard.clients.undoing import How, UndoPlan
+from pipeguard.core.visible import shown, visible
+
+_COLOURS = {
+    State.GUARDED: "green",
+    State.STALE: "red",
+    State.OPEN: "red",
+    State.CANNOT: "yellow",
+    State.LEFT: "bright_black",
+}
+_WORDS = {State.CANNOT: "cannot be", State.STALE: "stale guard"}
+_COMMAND_CHARS = 60
+_STATE_CHARS = 11
+TAB_CHARS = 4  # a tab is shown as so many spaces at most
+_NAME_CHARS = (6, 24)  # the narrowest and the widest column of names
+
+
+def table(plans: Sequence[Plan], machine: Machine) -> None:
+    """Every server of every file, and how it stands."""
+    if not plans:
+        click.echo("No MCP server of any client was found here.")
+        return
+    for plan in plans:
+        click.echo(_head(plan.config, machine))
+        if plan.problem:
+            click.echo(click.style(f"  refused: {visible(plan.problem)}", fg="red"))
+        longest = max((len(one.server.name) for one in plan.standings), default=0)
+        width = min(max(longest, _NAME_CHARS[0]), _NAME_CHARS[1])
+        for one in plan.standings:
+            click.echo(_line(one, width))
+        click.echo()
+    click.echo(_count(plans))
+
+
+def without_servers(machine: Machine, configs: Iterable[Config]) -> None:
+    """Clients that are there, and have no server in a file of theirs."""
+    busy = {spec.client for config in configs for spec in config.specs}
+    names = [
+        client.name
+        for client in clients().values()
+        if client.id not in busy and is_present(machine, client)
+    ]
+    if names:
+        click.echo(f"Without servers here: {', '.join(names)}.")
+
+
+def without_file(client: Client, plans: Sequence[Plan], launcher: Sequence[str]) -> None:
+    """What to do by hand, for a client that has no file or none here."""
+    if client.paste:
+        told = client.paste.replace("LAUNCHER", launcher[0])
+        click.echo(f"\n{client.name} keeps its servers in no file that can be edited.\n  {told}")
+    elif not any(spec.client == client.id for plan in plans for spec in plan.config.specs):
+        click.echo(f"\n{client.name}: no server in any file of its own was found.")
+
+
+def diffs(plans: Iterable[Plan]) -> None:
+    """What would change, secrets hidden."""
+    for plan in plans:
+        if plan.content is not None:
+            paths = [change.path for _, change in plan.changes]
+            _show_diff(diff(plan.config, plan.content, paths))
+
+
+def undo_diffs(plans: Iterable[UndoPlan]) -> None:
+    """What would come back, secrets hidden."""
+    for plan in plans:
+        if plan.content is not None:
+            paths = [server.path for server in plan.config.servers if server.guard is not None]
+            _show_diff(diff(plan.config, plan.content, paths))
+
+
+def outcome(done: Sequence[Plan], failed: Mapping[Path, str], machine: Machine) -> None:
+    """What was done, what was not, and what a person must do now."""
+    for plan in done:
+        names = ", ".join(name for name, _ in plan.changes)
+        click.echo(f"Guarded {visible(names)}  in {_short(plan.config.path, machine)}")
+    for path, why in failed.items():
+        click.echo(click.style(f"Not changed: {_short(path, machine)}: {why}", fg="red"), err=True)
+    for name in dict.fromkeys(spec.client for plan in done for spec in plan.config.specs):
+        client = clients()[name]
+        if client.after:
+            click.echo(f"  {client.name}: {client.after}")
+        if client.list_command:
+            click.echo(f"  {client.name} shows its servers with: {client.list_command}")
+    if done:
+        click.echo("Undo it:  pipeguard setup --undo")
+
+
+def what_next(chosen: Sequence[Client], scope: str, *, open_count: int) -> None:
+    """How to guard what was only shown."""
+    if open_count:
+        who = " ".join(client.id for client in chosen) or "--all"
+        where = f" --scope {scope}" if scope else ""
+        click.echo(f"Guard what is open:  pipeguard setup {who}{where} --yes")
+
+
+def of_the_project(plans: Iterable[Plan]) -> None:
+    """What is open in the project's files, which are not meant unless one says so."""
+    open_ = (State.OPEN, State.STALE)
+    count = sum(
+        one.judgement.state in open_ and not one.chosen for plan in plans for one in plan.standings
+    )
+    if count:
+        servers = "1 open server stands" if count == 1 else f"{count} open servers stand"
+        click.echo(f"{servers} in files of other scope:  pipeguard setup --scope all")
+
+
+def as_json(
+    plans: Sequence[Plan],
+    done: Sequence[Plan],
+    failed: Mapping[Path, str],
+    code: int,
+    *,
+    dry_run: bool,
+) -> None:
+    """All of it, for programs."""
+    told = [
+        {
+            **_file_fields(plan.config),
+            "problem": failed.get(plan.config.path, plan.problem),
+            "changed": plan in done,
+            "servers": [_fields(one, changed=plan in done) for one in plan.standings],
+            **(
+                {"diff": diff(plan.config, plan.content, [c.path for _, c in plan.changes])}
+                if dry_run and plan.content is not None
+                else {}
+            ),
+        }
+        for plan in plans
+    ]
+    click.echo(json.dumps({"files": told, "exit_code": code}, indent=2))
+
+
+def undo_table(plans: Iterable[UndoPlan], machine: Machine) -> None:
+    """What would be undone, and how."""
+    words = {
+        How.EXACT: "the whole file as it was, byte for byte",
+        How.SPLICED: "its own text as it was; the rest of the file stays",
+        How.BY_MEANING: "its command or address",
+        How.LEFT: "stays as it is",
+    }
+    for plan in plans:
+        click.echo(_head(plan.config, machine))
+        if plan.problem:
+            click.echo(click.style(f"  refused: {visible(plan.problem)}", fg="red"))
+        for one in plan.undone:
+            why = f": {one.why}" if one.why else ""
+            click.echo(f"  {visible(one.name)}  {words[one.how]}{why}")
+
+
+def undo_outcome(
+    plans: Iterable[UndoPlan], failed: Mapping[Path, str], machine: Machine, *, done: bool
+) -> None:
+    """What was undone."""
+    if not done:
+        click.echo("Nothing was changed.  Do it:  pipeguard setup --undo --all --yes")
+    for plan in plans:
+        path = plan.config.path
+        if path in failed:
+            why = f"Not changed: {_short(path, machine)}: {failed[path]}"
+            click.echo(click.style(why, fg="red"), err=True)
+        elif done:
+            click.echo(f"Restored {_short(path, machine)}")
+
+
+def undo_as_json(plans: Iterable[UndoPlan], failed: Mapping[Path, str], code: int) -> None:
+    """The same for programs."""
+    told = [
+        {
+            **_file_fields(plan.config),
+            "problem": failed.get(plan.config.path, plan.problem),
+            "servers": [
+                {"name": one.name, "how": one.how.value, "why": one.why} for one in plan.undone
+            ],
+        }
+        for plan in plans
+    ]
+    click.echo(json.dumps({"files": told, "exit_code": code}, indent=2))
+
+
+def snippet(client: Client, made: Snippet) -> None:
+    """A new server, to be added by hand."""
+    click.echo(click.style(client.name, bold=True))
+    if made.paste:
+        click.echo(f"  {made.paste}\n  The whole command: {' '.join(made.command)}")
+    if made.text:
+        click.echo(made.text)
+    if made.link:
+        click.echo(f"Or open this link:  {made.link}")
+    click.echo()
+
+
+def _head(config: Config, machine: Machine) -> str:
+    names = list(dict.fromkeys(clients()[spec.client].name for spec in config.specs))
+    stated = [server.scope for server in config.servers] or [spec.scope for spec in config.specs]
+    scopes = dict.fromkeys(scope.value for scope in stated)
+    told = click.style(", ".join(names), bold=True)
+    return f"{told}  {_short(config.path, machine)}  ({', '.join(scopes)})"
+
+
+def _line(one: Standing, width: int) -> str:
+    state = one.judgement.state
+    word = f"{_WORDS.get(state, state.value):<{_STATE_CHARS}}"
+    name = f"{shown(one.server.name, _NAME_CHARS[1]):<{width}}"
+    told = shown(command_line(one.server), _COMMAND_CHARS)
+    line = f"  {name}  {click.style(word, fg=_COLOURS[state])}  {told}".rstrip()
+    if one.judgement.why:
+        indent = " " * (width + _STATE_CHARS + 6)
+        line += f"\n{indent}{visible(one.judgement.why)}"
+    return line
+
+
+def _count(plans: Iterable[Plan]) -> str:
+    states = [one.judgement.state for plan in plans for one in plan.standings]
+    counted = {state: states.count(state) for state in State}
+    parts = [f"{count} {state.value}" for state, count in counted.items() if count]
+    servers = "1 server" if len(states) == 1 else f"{len(states)} servers"
+    return f"{servers}: {', '.join(parts)}." if parts else "No servers."
+
+
+def _short(path: Path, machine: Machine) -> str:
+    """A path with ~ for the home folder."""
+    home = machine.home
+    return f"~/{path.relative_to(home).as_posix()}" if home in path.parents else str(path)
+
+
+def _show_diff(lines: Iterable[str]) -> None:
+    click.echo()
+    for line in lines:
+        colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
+        text = visible(line.expandtabs(TAB_CHARS))
+        click.echo(click.style(text, fg=colour) if colour else text)
+
+
+def _file_fields(config: Config) -> dict[str, object]:
+    return {
+        "path": str(config.path),
+        "clients": list(dict.fromkeys(spec.client for spec in config.specs)),
+        "scopes": list(dict.fromkeys(spec.scope.value for spec in config.specs)),
+    }
+
+
+def _fields(one: Standing, *, changed: bool) -> dict[str, object]:
+    server: Server = one.server
+    state = State.GUARDED if changed and one.is_to_do else one.judgement.state
+    return {
+        "name": server.name,
+        "client": server.client,
+        "scope": server.scope.value,
+        "line": server.line,
+        "state": state.value,
+        "code": one.judgement.code if state is one.judgement.state else "",
+        "why": one.judgement.why if state is one.judgement.state else "",
+        "chosen": one.chosen,
+        "what": command_line(server),
+    }

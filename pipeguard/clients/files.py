@@ -1,0 +1,189 @@
+"""A client's file, written so that nobody loses anything: whole or not at all, as it was.
+
+Knows folders, rights, links and git; not what is in a file.
+"""
+
+# A path is taken as it is written where a link matters; Path.resolve follows it.
+# ruff: noqa: PTH100
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pipeguard.clients.machine import Machine, repository
+from pipeguard.errors import PipeGuardError
+
+_OWNER_MAY_WRITE = stat.S_IWUSR
+LOCK_SECONDS = 5.0  # how long another program is waited for
+STALE_LOCK_SECONDS = 10.0  # Cline's own limit, after which it takes a lock for a dead one's
+GIT_SECONDS = 10
+
+
+class FileError(PipeGuardError):
+    """A file that must not, or cannot, be written; the message says why."""
+
+
+def target(path: Path, machine: Machine) -> Path:
+    """The file that a path leads to, which is the one to replace: a link stays a link.
+
+    Raises:
+        FileError: it leads out of the home folder or project, or is nothing to write to.
+    """
+    plain, real = Path(os.path.abspath(path)), Path(os.path.realpath(path))
+    project = machine.project and (repository(machine.project) or machine.project)
+    # A project's file stays in its project: what comes with a repository may lead anywhere.
+    base = next((one for one in (project, machine.home) if one and one in plain.parents), None)
+    if base is not None and Path(os.path.realpath(base)) not in real.parents:
+        raise FileError(f"it is a link to {real}, out of {base}.")
+    if base is None and plain.is_symlink():
+        raise FileError(f"it is a link to {real}, and neither in your home folder nor project.")
+    try:
+        status, folder = real.stat(), real.parent.stat()
+    except OSError as error:
+        raise FileError(f"it cannot be read: {error.strerror}.") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise FileError("it is no file.")
+    if not status.st_mode & _OWNER_MAY_WRITE or not os.access(real, os.W_OK):
+        raise FileError("it is write-protected.")
+    if not folder.st_mode & _OWNER_MAY_WRITE or not os.access(real.parent, os.W_OK):
+        raise FileError("its folder is write-protected.")
+    return real
+
+
+def replace(real: Path, content: bytes, expected_sha256: str) -> None:
+    """Put new content in a file's place, with its rights and owner, whole or not at all.
+
+    Args:
+        real: the file itself, no link (`target`).
+        content: what it is to hold.
+        expected_sha256: of what it holds now.
+
+    Raises:
+        FileError: it holds something else by now, or cannot be written. Nothing was changed.
+    """
+    try:
+        status = real.stat()
+        descriptor, draft = tempfile.mkstemp(prefix=f".{real.name}.", dir=real.parent)
+    except OSError as error:
+        raise FileError(f"it cannot be written: {error.strerror}.") from None
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            _like(draft, status)
+            os.fsync(file.fileno())
+        if sha256(real) != expected_sha256:
+            raise FileError("it changed in the meantime; nothing was written. Run it again.")
+        Path(draft).replace(real)
+    except OSError as error:
+        raise FileError(f"it cannot be written: {error.strerror}.") from None
+    finally:
+        with suppress(FileNotFoundError):
+            Path(draft).unlink()
+    _sync_folder(real.parent)
+    if sha256(real) != hashlib.sha256(content).hexdigest():
+        raise FileError("another program wrote it at the same moment: close the client, run again.")
+
+
+def sha256(path: Path) -> str:
+    """Of a file's bytes, in hexadecimal; empty where it is gone."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return ""
+
+
+@contextmanager
+def locked(real: Path, ending: str) -> Iterator[None]:
+    """Hold a client's own lock, a folder beside its file, where it has one.
+
+    Raises:
+        FileError: another program holds it.
+    """
+    if not ending:
+        yield
+        return
+    lock = real.with_name(real.name + ending)
+    limit = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            lock.mkdir()
+            break
+        except FileExistsError:
+            with suppress(FileNotFoundError):
+                if time.time() - lock.stat().st_mtime > STALE_LOCK_SECONDS:
+                    shutil.rmtree(lock, ignore_errors=True)
+                    continue
+            if time.monotonic() > limit:
+                raise FileError(
+                    f"its client is writing it ({lock.name}): close it, run again."
+                ) from None
+            time.sleep(0.05)
+        except OSError as error:
+            raise FileError(f"it cannot be locked: {error.strerror}.") from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            lock.rmdir()
+
+
+def is_shared(path: Path) -> bool:
+    """Whether git has a file, or would take it: others get it with the repository.
+
+    Where git cannot be asked, what stands in a repository counts as shared.
+    """
+    if repository(Path(os.path.realpath(path)).parent) is None:
+        return False
+    if _git(path, "ls-files", "--error-unmatch", "--") == 0:
+        return True
+    return _git(path, "check-ignore", "--quiet", "--") != 0
+
+
+def _git(path: Path, *words: str) -> int:
+    git = shutil.which("git")
+    if git is None:
+        return 1
+    # A repository is not believed: nothing that its own settings name is run.
+    safe = ("-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
+    real = Path(os.path.realpath(path))
+    try:
+        return subprocess.run(
+            [git, *safe, "-C", str(real.parent), *words, real.name],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=GIT_SECONDS,
+            check=False,
+        ).returncode
+    except (OSError, subprocess.TimeoutExpired):
+        return 1
+
+
+def _like(draft: str, status: os.stat_result) -> None:
+    """Give a new file the rights and the owner of the old."""
+    if sys.platform != "win32":
+        made = Path(draft).stat()
+        if (made.st_uid, made.st_gid) != (status.st_uid, status.st_gid):
+            os.chown(draft, status.st_uid, status.st_gid)
+    Path(draft).chmod(stat.S_IMODE(status.st_mode))
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system that cannot
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

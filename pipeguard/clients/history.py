@@ -1,0 +1,185 @@
+"""What setup changed, kept so that it can be undone exactly: a folder for each change of a file.
+
+It lies in the state folder and never beside the file: a client's file holds secrets, and what
+stands beside it is synchronised, or lands in git. Each folder holds the whole file as it was, and a
+record of the entries that changed. None is ever written twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipeguard.clients.edit import EntryChange
+from pipeguard.clients.entries import Keys
+from pipeguard.errors import StateError
+from pipeguard.state.paths import state_folder
+from pipeguard.version import VERSION
+
+FOLDER = "setup"
+_RECORD, _BACKUP = "record.json", "before"
+_OWNER_ONLY_FOLDER, _OWNER_ONLY = 0o700, 0o600
+MOST_AT_ONCE = 1000  # changes of one file within a microsecond
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry that was changed.
+
+    Attributes:
+        name: as the client calls it.
+        change: where it stands, what it was and is.
+    """
+
+    name: str
+    change: EntryChange
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One change of one file.
+
+    Attributes:
+        folder: where this is kept.
+        client: the id of the client whose file it is.
+        file: as the client names it.
+        before_sha256: of the file before.
+        after_sha256: of the file after.
+        entries: those that changed.
+    """
+
+    folder: Path
+    client: str
+    file: Path
+    before_sha256: str
+    after_sha256: str
+    entries: tuple[Entry, ...]
+
+    def backup(self) -> bytes:
+        """The whole file as it was.
+
+        Raises:
+            StateError: it is not what it was any more.
+        """
+        try:
+            content = (self.folder / _BACKUP).read_bytes()
+        except OSError as error:
+            raise StateError(f"{self.folder} cannot be read: {error.strerror}.") from None
+        if hashlib.sha256(content).hexdigest() != self.before_sha256:
+            raise StateError(f"{self.folder / _BACKUP} is not what was kept there.")
+        return content
+
+    def forget(self) -> None:
+        """Remove this record and its backup."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def remember(
+    client: str, file: Path, before: bytes, after: bytes, entries: Sequence[Entry]
+) -> Record:
+    """Keep what a file was, before it is changed.
+
+    Raises:
+        StateError: it cannot be kept, so nothing may be changed.
+    """
+    digest = hashlib.sha256(os.fsencode(file)).hexdigest()[:8]
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
+    try:
+        folder = _new_folder(f"{stamp}-{client}-{digest}")
+        record = Record(
+            folder,
+            client,
+            file,
+            hashlib.sha256(before).hexdigest(),
+            hashlib.sha256(after).hexdigest(),
+            tuple(entries),
+        )
+        _write(folder / _BACKUP, before)
+        _write(folder / _RECORD, json.dumps(_fields(record), indent=1).encode())
+    except OSError as error:
+        raise StateError(
+            f"what is to be changed cannot be kept in the state folder: {error.strerror}."
+        ) from None
+    return record
+
+
+def records(file: Path | None = None) -> list[Record]:
+    """What is kept, of one file or of all, the newest first. What cannot be read is passed over."""
+    home = state_folder() / FOLDER
+    found = []
+    for folder in sorted(home.glob("*/"), reverse=True) if home.exists() else ():
+        record = _read(folder)
+        if record is not None and file in (None, record.file):
+            found.append(record)
+    return found
+
+
+def _new_folder(name: str) -> Path:
+    home = state_folder() / FOLDER
+    home.mkdir(mode=_OWNER_ONLY_FOLDER, exist_ok=True)
+    for number in range(MOST_AT_ONCE):
+        folder = home / f"{name}-{number:03}"
+        try:
+            folder.mkdir(mode=_OWNER_ONLY_FOLDER)
+        except FileExistsError:
+            continue
+        return folder
+    raise FileExistsError(0, "too many changes at once")
+
+
+def _write(path: Path, content: bytes) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags, _OWNER_ONLY)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _fields(record: Record) -> dict[str, object]:
+    return {
+        "pipeguard": VERSION,
+        "client": record.client,
+        "file": str(record.file),
+        "before_sha256": record.before_sha256,
+        "after_sha256": record.after_sha256,
+        "entries": [
+            {
+                "name": entry.name,
+                "path": entry.change.path,
+                "before": entry.change.before,
+                "after": entry.change.after,
+            }
+            for entry in record.entries
+        ],
+    }
+
+
+def _read(folder: Path) -> Record | None:
+    try:
+        data = json.loads((folder / _RECORD).read_bytes())
+        return Record(
+            folder,
+            data["client"],
+            Path(data["file"]),
+            data["before_sha256"],
+            data["after_sha256"],
+            tuple(_entries(data["entries"])),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _entries(data: Sequence[dict[str, object]]) -> Iterator[Entry]:
+    for one in data:
+        path, before, after = one["path"], one["before"], one["after"]
+        if not (isinstance(path, list) and isinstance(before, list) and isinstance(after, list)):
+            raise TypeError("a record of another kind")
+        keys: Keys = tuple(path)
+        yield Entry(str(one["name"]), EntryChange(keys, tuple(before), tuple(after)))

@@ -1,0 +1,95 @@
+"""The words that start PipeGuard from a client's file: absolute, and still right after an upgrade.
+
+A client starts servers with a PATH of its own, so the path is absolute. It is the one that a
+person types and not what that leads to: the link stays where it is when an upgrade replaces the
+folder behind it.
+"""
+
+# The path that is typed is wanted, and Path.resolve follows links.
+# ruff: noqa: PTH100, PTH110, PTH111, PTH112, PTH118, PTH119, PTH120
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pipeguard.errors import InputError
+
+_NAMES = ("pipeguard", "pipeguard.exe")
+# Environments that a tool keeps for commands, and does not throw away.
+_KEPT = (("pipx", "venvs"), ("uv", "tools"))
+_CACHES = frozenset({".cache", "Caches", "archive-v0", "builds-v0", "_npx", ".tox", ".nox"})
+_TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108  looked at, not written to
+_VERSIONED = frozenset({"Cellar", "versions", "installs"})  # Homebrew; pyenv; mise and asdf
+
+
+class LauncherError(InputError):
+    """No path to PipeGuard would still be right tomorrow."""
+
+
+def launcher(given: str | None, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The words that start PipeGuard.
+
+    Args:
+        given: a path that a person asks for, taken as it is; None to find one.
+        environment: PATH is read of it.
+
+    Raises:
+        LauncherError: the path is none, or only one was found that would soon be wrong.
+    """
+    if given is not None:
+        path = os.path.abspath(os.path.expanduser(given))
+        if not os.access(path, os.X_OK) or os.path.isdir(path):
+            raise LauncherError(f"{path} is no program.\n  Give the path of pipeguard itself.")
+        return (path,)
+    refused: list[str] = []
+    for path in _candidates(environment):
+        why = unstable(Path(path))
+        if not why:
+            return (path,)
+        refused.append(f"{path} {why}")
+    python = os.path.abspath(sys.executable) if sys.executable else ""
+    why = unstable(Path(python)) if python else "is not known"
+    if python and not why:
+        return (python, "-I", "-m", "pipeguard")
+    told = "\n  ".join(dict.fromkeys((*refused, f"{python or 'Python'} {why}")))
+    raise LauncherError(
+        "no path to pipeguard was found that a client's file could keep:\n"
+        f"  {told}\n"
+        "  Install it for good (pipx install mcp-pipeguard, or uv tool install mcp-pipeguard),\n"
+        "  or say which path to write:  --launcher PATH"
+    )
+
+
+def unstable(path: Path) -> str:
+    """Why a path will not last, in words that follow it; empty where nothing speaks against it."""
+    parts = path.parts
+    temporary = {*_TEMPORARY, tempfile.gettempdir(), os.path.realpath(tempfile.gettempdir())}
+    if any(Path(folder) in path.parents for folder in temporary):
+        return "is in a temporary folder"
+    if _CACHES & set(parts):
+        return "is in a cache, which is emptied"
+    if _VERSIONED & set(parts):
+        return "is in the folder of one version, which an upgrade replaces"
+    if any(first in parts and second in parts for first, second in _KEPT):
+        return ""
+    if (path.parent.parent / "pyvenv.cfg").exists():
+        return "is in a virtual environment, which goes with its project"
+    return ""
+
+
+def _candidates(environment: Mapping[str, str]) -> Iterator[str]:
+    on_path = shutil.which("pipeguard", path=environment.get("PATH"))
+    if on_path:
+        yield os.path.abspath(on_path)
+    called = sys.argv[0] if sys.argv else ""
+    if os.path.basename(called) in _NAMES and os.path.exists(called):
+        yield os.path.abspath(called)
+    if sys.executable:
+        for name in _NAMES:
+            beside = os.path.join(os.path.dirname(os.path.abspath(sys.executable)), name)
+            if os.path.exists(beside):
+                yield beside

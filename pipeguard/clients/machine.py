@@ -1,0 +1,242 @@
+"""Where clients' files lie on a machine or in a repository; reads none of them.
+
+A Machine is a system, a home folder and an environment, so that all of it can be tried for any
+system on any other.
+"""
+
+# A path is taken as it is written, and not resolved: what a link leads to is another file.
+# ruff: noqa: PTH111, PTH117, PTH120
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from pipeguard.clients.catalog import Client, FileSpec, Scope, clients
+
+# Where nobody keeps a client's file, and where there is much.
+_NOT_SEARCHED = frozenset(
+    {
+        *(".git", ".hg", ".svn", "node_modules", ".venv", "venv", "__pycache__", ".tox"),
+        *(".mypy_cache", "target", "dist", "build"),
+    }
+)
+MOST_FOLDERS = 20_000  # of a repository
+_VARIABLE = re.compile(r"\$([A-Z_][A-Z0-9_]*)")
+_FOLDER = re.compile(r"\{([a-z0-9]+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A user on a machine.
+
+    Attributes:
+        system: linux, macos or windows.
+        home: the user's folder.
+        environment: variables, some of which say where things lie.
+        project: the folder whose project files count, or None.
+    """
+
+    system: str
+    home: Path
+    environment: Mapping[str, str]
+    project: Path | None = None
+
+    @classmethod
+    def here(cls, project: Path | None = None) -> Machine:
+        """This machine and its user."""
+        system = {"darwin": "macos", "win32": "windows"}.get(sys.platform, "linux")
+        return cls(system, Path.home(), os.environ, project)
+
+    def folder(self, name: str) -> str | None:
+        """A folder that is the same for all clients, or None where there is none."""
+        home = str(self.home)
+        xdg = self.environment.get("XDG_CONFIG_HOME", "")
+        dot_config = xdg if os.path.isabs(xdg) else str(self.home / ".config")
+        roaming = self.environment.get("APPDATA") or str(self.home / "AppData" / "Roaming")
+        local = self.environment.get("LOCALAPPDATA") or str(self.home / "AppData" / "Local")
+        windows = self.system == "windows"
+        config = {
+            "linux": dot_config,
+            "macos": str(self.home / "Library" / "Application Support"),
+            "windows": roaming,
+        }[self.system]
+        return {
+            "home": home,
+            "config": config,
+            "xdg": str(self.home / ".config") if windows else dot_config,
+            "unix": roaming if windows else dot_config,
+            "appdata": roaming if windows else None,
+            "localappdata": local if windows else None,
+        }.get(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file that exists, and every client that reads it.
+
+    Attributes:
+        path: as the client names it, links not followed.
+        specs: how each client reads it.
+    """
+
+    path: Path
+    specs: tuple[FileSpec, ...]
+
+
+def find(machine: Machine, chosen: Iterable[Client] | None = None) -> list[Found]:
+    """Every file of the clients that exists: of the user, and of the project where there is one."""
+    found: dict[str, list[FileSpec]] = {}
+    for client in clients().values() if chosen is None else chosen:
+        for spec in client.files:
+            for path in paths(machine, client, spec):
+                specs = found.setdefault(str(path), [])
+                if not any(spec.client == one.client and spec == one for one in specs):
+                    specs.append(spec)
+    return [Found(Path(path), tuple(specs)) for path, specs in found.items()]
+
+
+def find_in_repository(root: Path, chosen: Iterable[Client] | None = None) -> list[Found]:
+    """Every project file in a folder and in all below it; hidden ones too, but no packages."""
+    machine = Machine("linux", root / "\0", {}, root)  # no home: nothing of a user is looked at
+    chosen = tuple(clients().values() if chosen is None else chosen)
+    found: dict[str, list[FileSpec]] = {}
+    for folder in _folders(root):
+        for client in chosen:
+            for spec in client.files:
+                if spec.scope is Scope.PROJECT:
+                    for path in _existing(_places(machine, client, spec, folder), spec):
+                        found.setdefault(str(path), []).append(spec)
+    return [Found(Path(path), tuple(specs)) for path, specs in found.items()]
+
+
+def specs_of(client: Client, path: Path) -> tuple[FileSpec, ...]:
+    """How a client would read a file of that name, wherever it lies."""
+    named = [
+        spec
+        for spec in client.files
+        for places in spec.places.values()
+        if any(fnmatchcase(path.name, place.rpartition("/")[2]) for place in places)
+    ]
+    found = [spec for index, spec in enumerate(named) if spec not in named[:index]]
+    return tuple(found) or client.files[:1]
+
+
+def is_present(machine: Machine, client: Client) -> bool:
+    """Whether the client seems to be installed: a file or a folder of its own exists."""
+    places = client.present.get(machine.system, ())
+    return any(
+        next(_expanded(machine, client, place, None), None) is not None for place in places
+    ) or any(True for spec in client.files for _ in paths(machine, client, spec))
+
+
+def managed_by(machine: Machine, client: Client) -> Path | None:
+    """The administrator's file that takes the client's servers over, if there is one."""
+    for place in client.managed.get(machine.system, ()):
+        for path in _expanded(machine, client, place, None):
+            return path
+    return None
+
+
+def paths(machine: Machine, client: Client, spec: FileSpec) -> list[Path]:
+    """The files of one kind that exist."""
+    places = spec.places.get(machine.system, ())
+    if not any("{project}" in place for place in places):
+        return _existing(_places(machine, client, spec, None), spec)
+    found = []
+    for folder in _upwards(machine.project):
+        found += _existing(_places(machine, client, spec, folder), spec)
+    return found
+
+
+def repository(folder: Path) -> Path | None:
+    """The top of the repository that a folder is in, or None."""
+    for one in (folder, *folder.parents):
+        if (one / ".git").exists():
+            return one
+    return None
+
+
+def _existing(places: Iterator[Path], spec: FileSpec) -> list[Path]:
+    found = list(dict.fromkeys(places))
+    return found[:1] if spec.first else found
+
+
+def _places(
+    machine: Machine, client: Client, spec: FileSpec, project: Path | None
+) -> Iterator[Path]:
+    for place in spec.places.get(machine.system, ()):
+        yield from _expanded(machine, client, place, project)
+
+
+def _expanded(machine: Machine, client: Client, place: str, project: Path | None) -> Iterator[Path]:
+    """The existing paths that a place stands for."""
+    path = _resolved(machine, client, place, project)
+    if path is None:
+        return
+    if "*" not in path:
+        if os.path.lexists(path):
+            yield Path(path)
+        return
+    # Only the place may hold patterns: a folder that has brackets in its name is no pattern.
+    base = os.path.dirname(path.partition("*")[0])
+    try:
+        yield from sorted(Path(base).glob(os.path.relpath(path, base)))
+    except (OSError, ValueError):
+        return
+
+
+def _resolved(machine: Machine, client: Client, place: str, project: Path | None) -> str | None:
+    missing = False
+
+    def variable(match: re.Match[str]) -> str:
+        nonlocal missing
+        value = machine.environment.get(match[1], "")
+        missing = missing or not value
+        return value
+
+    def folder(match: re.Match[str]) -> str:
+        nonlocal missing
+        value = _folder(machine, client, match[1], project)
+        missing = missing or value is None
+        return value or ""
+
+    # Variables first: what a folder is called must not be read as one.
+    path = _FOLDER.sub(folder, _VARIABLE.sub(variable, place))
+    if missing or not os.path.isabs(os.path.expanduser(path)):
+        return None
+    return str(Path(os.path.expanduser(path)))
+
+
+def _folder(machine: Machine, client: Client, name: str, project: Path | None) -> str | None:
+    if name == "project":
+        return str(project) if project else None
+    for place in client.folders.get(name, {}).get(machine.system, ()):
+        path = _resolved(machine, client, place, project)
+        if path is not None:
+            return path
+    return machine.folder(name)
+
+
+def _upwards(folder: Path | None) -> Sequence[Path]:
+    """A folder and those above it, up to the top of its repository; alone where it has none."""
+    if folder is None:
+        return ()
+    top = repository(folder)
+    if top is None:
+        return (folder,)
+    return [one for one in (folder, *folder.parents) if one == top or top in one.parents]
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    left = MOST_FOLDERS
+    for folder, inner, _ in os.walk(root):
+        inner[:] = sorted(name for name in inner if name not in _NOT_SEARCHED)
+        left -= 1
+        if left < 0:
+            return
+        yield Path(folder)

@@ -1,0 +1,97 @@
+"""What of a configuration may be shown: all but what looks like a secret, and never a value of env.
+
+Errs on the side of hiding: what is masked costs a person a look into the file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from urllib.parse import urlsplit
+
+MASK = "****"
+LEAST_CHARS = 16  # of what may be a random secret: half of the shortest API keys
+_NAME = re.compile(
+    r"key|token|secret|passw|pwd|auth|bearer|cookie|session|credential|signature|\bsig\b|"
+    r"api-?id|client-?id|dsn|connection",
+    re.IGNORECASE,
+)
+_LONG = re.compile(r"[A-Za-z0-9+/_=.~-]{20,}")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"']+")
+_BEARER = re.compile(r"(?i)\b(bearer|basic|token)\s+\S+")
+_ASSIGNED = re.compile(r"([\w.-]*(?:key|token|secret|passw|pwd|auth)[\w.-]*[=:])[^\s\"',}]+", re.I)
+_OURS = frozenset({"--env", "--header-env", "--bearer-env"})  # names, and no values
+_OPTION = re.compile(r"--?[\w-]+")
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Whether a value, and the name that it has, look like a secret.
+
+    Args:
+        name: what it is called; empty where nothing says it.
+        value: the text.
+    """
+    if not value or value.lower() in ("true", "false", "none", "null"):
+        return False
+    if name and _NAME.search(name):
+        return True
+    return any(_is_random(found[0]) for found in _LONG.finditer(value))
+
+
+def masked_words(words: Sequence[str]) -> list[str]:
+    """A command's words, to be shown, without what follows `--api-key` or looks random."""
+    shown: list[str] = []
+    before = ""
+    for word in words:
+        option = _OPTION.fullmatch(before)
+        if before in _OURS:
+            shown.append(word)
+        elif option and _NAME.search(before) and not word.startswith("-"):
+            shown.append(MASK)
+        else:
+            shown.append(masked_text(word))
+        before = word
+    return shown
+
+
+def masked_text(text: str) -> str:
+    """A text, to be shown, without secrets of addresses and assignments, or what looks random."""
+    text = _URL.sub(lambda found: masked_url(found[0]), text)
+    text = _BEARER.sub(lambda found: f"{found[1]} {MASK}", text)
+    text = _ASSIGNED.sub(lambda found: f"{found[1]}{MASK}", text)
+    return _LONG.sub(lambda found: MASK if _is_random(found[0]) else found[0], text)
+
+
+def masked_url(url: str) -> str:
+    """An address, to be shown: without user, password, and the values of its query."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return MASK
+    host = parts.netloc.rpartition("@")[2]
+    user = f"{MASK}@" if "@" in parts.netloc else ""
+    query = re.sub(r"=[^&]*", f"={MASK}", parts.query)
+    if query and "=" not in query:
+        query = MASK
+    path = "/".join(MASK if is_secret("", part) else part for part in parts.path.split("/"))
+    shown = f"{parts.scheme}://{user}{host}{path}"
+    return shown + (f"?{query}" if query else "") + (f"#{MASK}" if parts.fragment else "")
+
+
+def _is_random(text: str) -> bool:
+    """Long, with letters and digits mixed as nobody writes them in a path or a package."""
+    pieces = [piece for piece in re.split(r"[/=.~]", text) if len(piece) >= LEAST_CHARS]
+    return any(_has_random(piece) for piece in pieces)
+
+
+def _has_random(piece: str) -> bool:
+    digits = sum(c.isdigit() for c in piece)
+    changes = sum(_kind(a) != _kind(b) for a, b in pairwise(piece))
+    return digits > 1 and changes >= len(piece) // 4
+
+
+def _kind(character: str) -> int:
+    if character.isdigit():
+        return 0
+    return 1 if character.isupper() else 2

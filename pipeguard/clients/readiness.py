@@ -1,0 +1,41 @@
+"""What must be true before a client starts guarded servers: a policy that is right, rules compiled.
+
+Clients give a server ten to thirty seconds to answer. The rules take as long to compile, once, on a
+busy machine; a client that gives up ends PipeGuard in the middle of it, and the next start is no
+faster. So it is done before the first file is changed, for every folder that is looked into: many
+clients pass a server no more than HOME and PATH.
+"""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+from pathlib import Path
+from time import monotonic
+
+from pipeguard.folders import cache_folder, usual_cache_folder
+from pipeguard.settings import load_policy, user_policy_path
+from pipeguard.state.compiled import engines
+from pipeguard.waiting import COMPILING, told
+
+_OWNER_ONLY = 0o700
+
+
+def make_ready() -> None:
+    """Check the user's policy and compile the rules where this was not done yet.
+
+    Raises:
+        PolicyError: the policy is wrong, so no guarded server would start.
+        EngineError: there is no scan engine, so none would start.
+    """
+    today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
+    load_policy(user_policy_path(), None, now=monotonic(), today=today)
+    with told(COMPILING):
+        engines()
+    here, usual = Path(cache_folder()), Path(usual_cache_folder())
+    if here == usual:
+        return
+    usual.mkdir(mode=_OWNER_ONLY, parents=True, exist_ok=True)
+    for compiled in here.glob("rules-*.compiled"):
+        if not (usual / compiled.name).exists():
+            shutil.copy(compiled, usual / compiled.name)

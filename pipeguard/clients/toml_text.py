@@ -1,0 +1,330 @@
+"""TOML as a tree of places, and edits in it, by statements.
+
+The scan finds where keys, values and headers stand (TOML 1.0, the ABNF); what they say is judged by
+`tomllib`, and whoever edits compares the two, so that a wrong scan is a refusal and no damage.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import NoReturn
+
+from pipeguard.clients.json_text import Json, in_brackets
+from pipeguard.clients.tree import (
+    MOST_DEPTH,
+    Edit,
+    Kind,
+    Member,
+    Node,
+    Span,
+    Style,
+    UneditableError,
+    UnreadableError,
+    Value,
+    line_end,
+    line_of,
+    line_start,
+    newline,
+    quoted,
+    whole_lines,
+    without_lines,
+)
+
+_SPACE = re.compile(r"[ \t]*")
+_LINES = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
+_STRING = re.compile(
+    r'"""(?:[^\\]|\\.)*?"{3,5}(?!")'
+    r"|'''.*?'{3,5}(?!')"
+    r'|"(?:[^"\\\n]|\\.)*"'
+    r"|'[^'\n]*'",
+    re.DOTALL,
+)
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_DATE_WITH_SPACE = re.compile(r"\d{4}-\d\d-\d\d \d\d:[^\s,\]}#]*")
+_BARE = re.compile(r"[^\s,\]}#]+")
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+\Z")
+
+
+class Toml:
+    """The format."""
+
+    def __init__(self) -> None:
+        self._inline = Json(comments=False, trailing_commas=False)
+
+    def read(self, text: str) -> Node:
+        """As in Syntax."""
+        self.judged(text)  # its errors say more, and the scan may take for granted what it says
+        return _Scan(text).document()
+
+    def judged(self, text: str) -> Value:
+        """As in Syntax; numbers with a fraction and dates as they are written."""
+        try:
+            found: Value = _without_dates(tomllib.loads(text, parse_float=str))
+        except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+            raise UnreadableError(f"it is not valid TOML: {error}.") from None
+        return found
+
+    def literal(self, value: Value) -> str:
+        """As in Syntax."""
+        if isinstance(value, Mapping):
+            inner = (f"{_key(key)} = {self.literal(item)}" for key, item in value.items())
+            return "{ " + ", ".join(inner) + " }" if value else "{}"
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            return "[" + ", ".join(map(self.literal, value)) + "]"
+        return self._inline.literal(value).replace("\x7f", "\\u007f")
+
+    def key(self, key: str) -> str:
+        """A key, quoted where it must be."""
+        return _key(key)
+
+    def pairs(self, node: Node, member: Member, text: str, new: Mapping[str, Value]) -> str:
+        """As in Syntax."""
+        written = [f"{_key(key)} = {self.literal(value)}" for key, value in new.items()]
+        if node.style is Style.BRACKETS:
+            return ", ".join(written)
+        if member.value.regions:
+            raise UneditableError("a table of its own stands where a line must go.")
+        indent = text[line_start(text, member.start) : member.start]
+        return f"{newline(text)}{indent}{node.prefix}".join(
+            (node.prefix + written[0], *written[1:])
+        )
+
+    def insert(
+        self, node: Node, after: Member | None, text: str, new: Mapping[str, Value]
+    ) -> list[Edit]:
+        """As in Syntax."""
+        written = [f"{_key(key)} = {self.literal(value)}" for key, value in new.items()]
+        if node.style is Style.BRACKETS:
+            if after is not None:
+                return [Edit(after.end, after.end, "".join(f", {pair}" for pair in written))]
+            comma = ", " if node.members else " "
+            return [Edit(node.start + 1, node.start + 1, " " + ", ".join(written) + comma)]
+        lines = [member for member in node.members if not member.value.regions]
+        if after is None or after.value.regions:
+            after = lines[-1] if lines else None
+        if after is None:
+            return self._first_line(node, text, written)
+        indent = text[line_start(text, after.start) : after.start]
+        end = line_end(text, after.end)
+        added = "".join(f"{newline(text)}{indent}{node.prefix}{pair}" for pair in written)
+        return [Edit(end, end, added)]
+
+    def remove(self, node: Node, gone: Sequence[Member], text: str) -> list[Edit]:
+        """As in Syntax: whole lines, and whole tables with their headers."""
+        if node.style is Style.BRACKETS:
+            return self._inline.remove(node, gone, text)
+        tables = [span for member in gone for span in member.value.regions]
+        lines = [member for member in gone if not member.value.regions]
+        edits = [_without_table(node, span, text) for span in tables]
+        return edits + without_lines(text, node, lines)
+
+    def prepend(self, node: Node, text: str, new: Sequence[Value]) -> list[Edit]:
+        """As in Syntax."""
+        return [in_brackets(node, text, [self.literal(item) for item in new])]
+
+    def _first_line(self, node: Node, text: str, written: Sequence[str]) -> list[Edit]:
+        if not node.regions:
+            raise UneditableError("no line of its own says where it stands.")
+        end = line_end(text, node.regions[0].start)
+        return [Edit(end, end, "".join(f"{newline(text)}{pair}" for pair in written))]
+
+
+def _without_table(node: Node, span: Span, text: str) -> Edit:
+    """Take out a table with what parts it from the rest of its entry, if that is only comments."""
+    before = [region.end for region in node.regions if region.end <= span.start]
+    end = line_end(text, span.end)
+    if before and _LINES.fullmatch(text, max(before), span.start):
+        return Edit(line_end(text, max(before)), end, "")
+    lines = whole_lines(text, span.start, span.end)
+    return Edit(lines.start, lines.end, "")
+
+
+def _key(key: str) -> str:
+    return key if _PLAIN_KEY.match(key) else quoted(key).replace("\x7f", "\\u007f")
+
+
+def _without_dates(value: object) -> Value:
+    if isinstance(value, dict):
+        return {key: _without_dates(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_dates(item) for item in value]
+    return value if isinstance(value, str | int | bool) else str(value)
+
+
+class _Scan:
+    """One pass over a text that `tomllib` takes."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._position = 0
+
+    def document(self) -> Node:
+        root = Node(Kind.MAP, 0, len(self._text), style=Style.LINES)
+        table = root
+        self._skip(_LINES)
+        while self._position < len(self._text):
+            if self._text.startswith("[", self._position):
+                table = self._header(root)
+            else:
+                self._statement(table)
+            self._skip(_LINES)
+        return root
+
+    def _header(self, root: Node) -> Node:
+        start = self._position
+        brackets = 2 if self._text.startswith("[[", start) else 1
+        self._position += brackets
+        keys = self._keys()
+        self._position += brackets
+        node = root
+        span = Span(start, self._position)
+        for index, (key, key_start) in enumerate(keys):
+            last = index == len(keys) - 1
+            member = node.member(key)
+            if member is None:
+                kind = Kind.LIST if last and brackets == 2 else Kind.MAP
+                member = Member(key, key_start, span.end, Node(kind, start, span.end))
+                member.value.style = Style.LINES
+                node.members.append(member)
+            node = member.value
+            if node.kind is Kind.LIST:
+                if last:
+                    node.items.append(Node(Kind.MAP, start, span.end, style=Style.LINES))
+                node.regions.append(span)
+                node = node.items[-1]
+            node.regions.append(span)
+        self._extend = [node.regions for node in self._path(root, keys)]
+        return node
+
+    def _path(self, root: Node, keys: Sequence[tuple[str, int]]) -> list[Node]:
+        """The tables that a header stands in, from the outermost to its own."""
+        found = []
+        node = root
+        for key, _ in keys:
+            member = node.member(key)
+            if member is None:  # it was made a moment ago
+                break
+            node = member.value
+            found.append(node)
+            if node.kind is Kind.LIST:
+                node = node.items[-1]
+                found.append(node)
+        return found
+
+    def _statement(self, table: Node) -> None:
+        start = self._position
+        keys = self._keys()
+        self._skip(_SPACE)
+        self._position += 1  # the equals sign
+        self._skip(_SPACE)
+        value = self._value(0)
+        span = Span(start, self._position)
+        node, prefix = table, ""
+        for (key, key_start), (_, next_start) in pairwise(keys):
+            prefix = self._text[start:next_start]
+            member = node.member(key)
+            if member is None:
+                inner = Node(Kind.MAP, start, span.end, style=Style.LINES, prefix=prefix)
+                member = Member(key, key_start, span.end, inner)
+                node.members.append(member)
+            node = member.value
+            node.regions.append(span)
+        # A member begins with the whole statement, so that its prefix goes and comes with it.
+        node.members.append(Member(keys[-1][0], start, span.end, value))
+        for regions in getattr(self, "_extend", []):
+            regions[-1] = Span(regions[-1].start, span.end)
+
+    def _keys(self) -> list[tuple[str, int]]:
+        found = []
+        while True:
+            self._skip(_SPACE)
+            start = self._position
+            match = _STRING.match(self._text, start) or _BARE_KEY.match(self._text, start)
+            if not match:
+                self._wrong()
+            self._position = match.end()
+            quote = match[0][0] in "\"'"
+            found.append((str(_scalar(match[0])) if quote else match[0], start))
+            self._skip(_SPACE)
+            if not self._text.startswith(".", self._position):
+                return found
+            self._position += 1
+
+    def _value(self, depth: int) -> Node:
+        if depth > MOST_DEPTH:
+            self._wrong()
+        start = self._position
+        if self._text.startswith("[", start):
+            return self._array(depth)
+        if self._text.startswith("{", start):
+            return self._table(depth)
+        match = (
+            _STRING.match(self._text, start)
+            or _DATE_WITH_SPACE.match(self._text, start)
+            or _BARE.match(self._text, start)
+        )
+        if not match:
+            self._wrong()
+        self._position = match.end()
+        kind = Kind.TEXT if match[0][0] in "\"'" else Kind.OTHER
+        return Node(kind, start, self._position, _scalar(match[0]))
+
+    def _array(self, depth: int) -> Node:
+        node = Node(Kind.LIST, self._position, 0)
+        self._position += 1
+        self._skip(_LINES)
+        while not self._text.startswith("]", self._position):
+            node.items.append(self._value(depth + 1))
+            self._skip(_LINES)
+            if self._text.startswith(",", self._position):
+                self._position += 1
+                self._skip(_LINES)
+        self._position += 1
+        node.end = self._position
+        return node
+
+    def _table(self, depth: int) -> Node:
+        node = Node(Kind.MAP, self._position, 0)
+        self._position += 1
+        self._skip(_LINES)
+        while not self._text.startswith("}", self._position):
+            start = self._position
+            keys = self._keys()
+            self._position += 1  # the equals sign
+            self._skip(_SPACE)
+            value = self._value(depth + 1)
+            inner = node
+            for key, _ in keys[:-1]:
+                member = inner.member(key)
+                if member is None:
+                    # Nothing is put in or out where keys have dots inside of braces.
+                    member = Member(key, start, value.end, Node(Kind.MAP, start, value.end))
+                    member.value.shared = True
+                    node.shared = True
+                    inner.members.append(member)
+                inner = member.value
+            found = Member(keys[-1][0], start, value.end, value)
+            inner.members.append(found)
+            self._skip(_LINES)
+            if self._text.startswith(",", self._position):
+                found.comma = self._position
+                self._position += 1
+                self._skip(_LINES)
+        self._position += 1
+        node.end = self._position
+        return node
+
+    def _skip(self, what: re.Pattern[str]) -> None:
+        found = what.match(self._text, self._position)
+        self._position = found.end() if found else self._position
+
+    def _wrong(self) -> NoReturn:
+        line = line_of(self._text, self._position)
+        raise UnreadableError(f"line {line}: it is written in a way that is not understood.")
+
+
+def _scalar(token: str) -> Value:
+    return _without_dates(tomllib.loads(f"v = {token}", parse_float=str)["v"])

@@ -1,0 +1,172 @@
+"""YAML as a tree of places, by PyYAML's marks; and edits in it, by lines.
+
+Every scalar that is not a text is kept as it is written. What has an anchor, an alias or a tag of
+its own is marked as shared, and whoever edits leaves it alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import yaml
+
+from pipeguard.clients.json_text import Json, in_brackets
+from pipeguard.clients.tree import (
+    MOST_DEPTH,
+    Edit,
+    Kind,
+    Member,
+    Node,
+    Style,
+    UneditableError,
+    UnreadableError,
+    Value,
+    line_end,
+    line_start,
+    newline,
+    quoted,
+    without_lines,
+)
+
+_TEXT = "tag:yaml.org,2002:str"
+_MERGE = "tag:yaml.org,2002:merge"
+_BLANK = re.compile(r"\s*")
+MOST_NODES = 500_000  # with what aliases stand for; a file of a thousand servers has 20,000
+
+
+class Yaml:
+    """The format."""
+
+    def __init__(self) -> None:
+        self._flow = Json()
+
+    def read(self, text: str) -> Node:
+        """As in Syntax."""
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        try:
+            node = yaml.compose(text, loader)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+            raise UnreadableError(f"{where}{error.problem or 'it cannot be read'}.") from None
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise UnreadableError(f"it is not valid YAML: {type(error).__name__}.") from None
+        if node is None:
+            raise UnreadableError("it is empty.")
+        return _Builder(text).tree(node)
+
+    def judged(self, text: str) -> Value:
+        """As in Syntax: every scalar as a text, so that no reading of tags matters."""
+        try:
+            found: Value = yaml.load(text, yaml.BaseLoader)  # noqa: S506  texts, lists, maps alone
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise UnreadableError(f"it is not valid YAML: {type(error).__name__}.") from None
+        return found
+
+    def literal(self, value: Value) -> str:
+        """As in Syntax: always quoted, so that `yes`, `--` and `C:` are texts."""
+        return self._flow.literal(value)
+
+    def pairs(self, node: Node, member: Member, text: str, new: Mapping[str, Value]) -> str:
+        """As in Syntax."""
+        written = [f"{_key(key)}: {self.literal(value)}" for key, value in new.items()]
+        if node.style is Style.BRACKETS:
+            return ", ".join(written)
+        indent = " " * (member.start - line_start(text, member.start))
+        return f"{newline(text)}{indent}".join(written)
+
+    def insert(
+        self, node: Node, after: Member | None, text: str, new: Mapping[str, Value]
+    ) -> list[Edit]:
+        """As in Syntax: in a block after the line of the one before."""
+        if node.style is Style.BRACKETS or not node.members:
+            return self._flow.insert(node, after, text, new)
+        like = after or node.members[0]
+        written = self.pairs(node, like, text, new)
+        indent = " " * (like.start - line_start(text, like.start))
+        if after is None:
+            return [Edit(like.start, like.start, f"{written}{newline(text)}{indent}")]
+        end = line_end(text, after.end)
+        return [Edit(end, end, f"{newline(text)}{indent}{written}")]
+
+    def remove(self, node: Node, gone: Sequence[Member], text: str) -> list[Edit]:
+        """As in Syntax: whole lines; the first gives its place to the next that stays."""
+        if node.style is Style.BRACKETS:
+            return self._flow.remove(node, gone, text)
+        edits = []
+        kept = [member for member in node.members if member not in gone]
+        first = node.members[0]
+        if first in gone:  # the entry begins with it, on a line that is not all its own
+            if not kept:
+                raise UneditableError("nothing would be left of it.")
+            edits.append(Edit(first.start, kept[0].start, ""))
+        begin = kept[0].start if kept else 0
+        later = [member for member in gone if member.start > begin]
+        return edits + without_lines(text, node, later) if later else edits
+
+    def prepend(self, node: Node, text: str, new: Sequence[Value]) -> list[Edit]:
+        """As in Syntax."""
+        written = [self.literal(item) for item in new]
+        if node.style is Style.BRACKETS:
+            return [in_brackets(node, text, written)]
+        indent = " " * (node.start - line_start(text, node.start))
+        lines = "".join(f"- {item}{newline(text)}{indent}" for item in written)
+        return [Edit(node.start, node.start, lines)]
+
+
+def _key(key: str) -> str:
+    return key if key.isidentifier() and key.isascii() else quoted(key)
+
+
+class _Builder:
+    """Makes the tree of what PyYAML composed; counts, since aliases of aliases multiply."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._left = MOST_NODES
+
+    def tree(self, node: yaml.Node, depth: int = 0) -> Node:
+        self._left -= 1
+        if depth > MOST_DEPTH or self._left < 0:
+            raise UnreadableError("it is nested too deeply, or its aliases multiply.")
+        start, end = node.start_mark.index, node.end_mark.index
+        shared = self._text[start : start + 1] in ("&", "!", "*")
+        if isinstance(node, yaml.ScalarNode):
+            kind = Kind.TEXT if node.tag == _TEXT else Kind.OTHER
+            if node.style in ("|", ">"):
+                end = start + len(self._text[start:end].rstrip())
+            return Node(kind, start, end, node.value, shared=shared)
+        style = Style.BRACKETS if getattr(node, "flow_style", False) else Style.LINES
+        kind = Kind.LIST if isinstance(node, yaml.SequenceNode) else Kind.MAP
+        found = Node(kind, start, end, style=style, shared=shared)
+        last = start
+        for one in node.value:
+            key, value = one if kind is Kind.MAP else (None, one)
+            begin = last if key is None else key.end_mark.index
+            inner = self.tree(value, depth + 1)
+            if not begin <= value.start_mark.index <= end:  # an alias: it stands at its anchor
+                inner.start = inner.end = begin
+                inner.shared = True
+            if key is None:
+                found.items.append(inner)
+            else:
+                self._add_member(found, key, inner)
+            last = max(inner.end, begin)
+        if style is Style.LINES:
+            found.end = max(last, start)
+        return found
+
+    def _add_member(self, found: Node, key: yaml.Node, value: Node) -> None:
+        start = key.start_mark.index
+        explicit = self._text[line_start(self._text, start) : start].lstrip(" -").startswith("?")
+        if key.tag == _MERGE or not isinstance(key, yaml.ScalarNode) or explicit:
+            found.shared = True
+        comma: int | None = None
+        if found.style is Style.BRACKETS:
+            rest = _BLANK.match(self._text, value.end)
+            if rest and self._text.startswith(",", rest.end()):
+                comma = rest.end()
+        name = key.value if isinstance(key, yaml.ScalarNode) else ""
+        end = max(value.end, key.end_mark.index)
+        found.members.append(Member(name, start, end, value, comma))

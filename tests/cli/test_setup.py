@@ -1,0 +1,349 @@
+"""`pipeguard setup`: a home folder with eight clients at once, as a new user would meet it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pipeguard.cli.setup import command
+from pipeguard.clients.history import records
+
+ROOT = Path(__file__).parents[2]
+SECRET = "zq7" + "Rt55Kp0s81Lm"  # of no real service
+FILES = {
+    ".claude.json": """{
+  "numStartups": 12,
+  "oauthAccount": {"accessToken": "SECRET"},
+  "mcpServers": {
+    "files": {"type": "stdio", "command": "npx", "args": ["-y", "srv"], "env": {"KEY": "SECRET"}},
+    "api": {"type": "http", "url": "https://x.test/mcp",
+            "headers": {"Authorization": "Bearer SECRET"}}
+  }
+}
+""",
+    ".config/Claude/claude_desktop_config.json": (
+        '{"mcpServers": {"time": {"command": "uvx", "args": ["t"]}}}'
+    ),
+    ".cursor/mcp.json": '{"mcpServers": {"login": {"url": "https://x.test/mcp"}}}',
+    ".config/Code/User/mcp.json": """{
+  // mine
+  "servers": {"files": {"type": "stdio", "command": "srv", "args": ["--api-key", "SECRET"],},},
+}
+""",
+    ".codex/config.toml": """[mcp_servers.notes]
+command = "srv" # mine
+
+[mcp_servers.notes.env]
+K = "SECRET"
+""",
+    ".gemini/settings.json": '{"mcpServers": {"web": {"httpUrl": "http://localhost:9/mcp"}}}',
+    ".config/goose/config.yaml": """extensions:
+  dev: {type: builtin, enabled: true}
+  fs:
+    type: stdio
+    cmd: srv
+    args: []
+    envs: {T: SECRET}
+    enabled: true
+""",
+    ".config/opencode/opencode.json": '{"mcp": {"fs": {"type": "local", "command": ["srv", "a"]}}}',
+}
+OPEN = 8  # of the servers in them, that can be guarded
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder with the files of eight clients, and an installed pipeguard."""
+    folder = tmp_path / "home"
+    for name, text in FILES.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.replace("SECRET", SECRET))
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def launcher(tmp_path: Path) -> str:
+    path = tmp_path / "bin" / "pipeguard"
+    path.parent.mkdir()
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def run(*arguments: str) -> Result:
+    result = CliRunner().invoke(command, list(arguments))
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert SECRET not in result.output
+    return result
+
+
+def contents(home: Path) -> dict[str, str]:
+    return {name: (home / name).read_text() for name in FILES}
+
+
+def test_all_is_shown_and_nothing_changed(home: Path) -> None:
+    before = contents(home)
+    result = run()
+    assert result.exit_code == 1
+    for client in (
+        "Claude Code",
+        "Claude Desktop",
+        "Cursor",
+        "VS Code",
+        "Codex",
+        "Gemini CLI",
+        "Goose",
+        "opencode",
+    ):
+        assert client in result.output
+    assert "10 servers: 8 not guarded, 1 cannot be guarded, 1 left alone." in result.output
+    assert "may log in" in result.output
+    assert "pipeguard setup --all --yes" in result.output
+    (home / ".codeium" / "windsurf").mkdir(parents=True)
+    assert "Without servers here: Windsurf and Devin Desktop." in run().output
+    assert contents(home) == before
+
+
+def test_all_is_guarded_and_given_back(home: Path, launcher: str) -> None:
+    before = contents(home)
+    result = run("--all", "--yes", "--launcher", launcher)
+    assert result.exit_code == 6  # the one that logs in cannot be
+    assert sum(text.count(launcher) for text in contents(home).values()) == OPEN
+    again = run("--all", "--yes", "--launcher", launcher)
+    assert again.exit_code == 6
+    assert "Guarded" not in again.output
+    assert len(records()) == 7
+    undone = run("--undo", "--all", "--yes")
+    assert undone.exit_code == 0
+    assert contents(home) == before
+    assert records() == []
+    assert run("--undo", "--all", "--yes").exit_code == 7
+
+
+def test_one_client_and_one_server_can_be_chosen(home: Path, launcher: str) -> None:
+    before = contents(home)
+    result = run("claude-code", "--server", "files", "--yes", "--launcher", launcher)
+    assert result.exit_code == 0
+    after = contents(home)
+    assert [name for name in FILES if after[name] != before[name]] == [".claude.json"]
+    assert after[".claude.json"].count(launcher) == 1
+    assert '"--env", "KEY", "--", "npx"' in after[".claude.json"]
+
+
+def test_a_dry_run_shows_the_change_and_no_secret(home: Path, launcher: str) -> None:
+    before = contents(home)
+    result = run("--all", "--dry-run", "--launcher", launcher)
+    assert result.exit_code == 1
+    assert f'+{{"type": "stdio", "command": "{launcher}", "args": ["wrap", "--env", ' in (
+        result.output
+    )
+    assert '-command = "srv" # mine' in result.output
+    assert "oauthAccount" not in result.output  # what is not changed is nobody's business
+    assert contents(home) == before
+    assert records() == []
+
+
+def test_programs_get_json(home: Path, launcher: str) -> None:
+    told = json.loads(run("--json").output)
+    assert told["exit_code"] == 1
+    servers = {
+        (one["client"], one["name"]): one for file in told["files"] for one in file["servers"]
+    }
+    assert servers["cursor", "login"]["code"] == "login"
+    assert servers["goose", "dev"]["state"] == "left alone"
+    assert servers["vscode", "files"]["what"] == "srv --api-key ****"
+    done = json.loads(run("cursor", "codex", "--json", "--yes", "--launcher", launcher).output)
+    assert [file["changed"] for file in done["files"]] == [False, True]
+    assert done["files"][1]["servers"][0]["state"] == "guarded"
+    assert done["exit_code"] == 6
+    undone = json.loads(run("--undo", "--all", "--yes", "--json").output)
+    assert undone["files"][0]["servers"] == [{"name": "notes", "how": "exact", "why": ""}]
+
+
+def test_a_check_for_ci_says_how_it_stands(home: Path, launcher: str) -> None:
+    assert run("--check", "codex").exit_code == 1
+    assert run("--check", "cursor").exit_code == 6
+    assert run("--check", "windsurf").exit_code == 7
+    run("codex", "--yes", "--launcher", launcher)
+    assert run("--check", "codex").exit_code == 0
+    (home / ".codex" / "config.toml").write_text("[")
+    assert run("--check", "codex").exit_code == 5
+
+
+def test_one_broken_file_does_not_keep_the_others(home: Path, launcher: str) -> None:
+    (home / ".gemini" / "settings.json").write_text("{")
+    result = run("--all", "--yes", "--launcher", launcher)
+    assert result.exit_code == 5
+    assert "refused: line 1" in result.output
+    assert (home / ".gemini" / "settings.json").read_text() == "{"
+    assert launcher in (home / ".codex" / "config.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--all", "cursor"), "not both"),
+        (("--yes",), "--all for every one"),
+        (("--check", "--yes", "--all"), "changes nothing"),
+        (("--file", "."), "the one CLIENT"),
+        (("--snippet", "srv"), "needs the CLIENT"),
+    ],
+)
+def test_wrong_usage_is_told(home: Path, arguments: tuple[str, ...], said: str) -> None:
+    result = run(*arguments)
+    assert (result.exit_code, said in result.output) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("cursr",), "Did you mean cursor"),
+        (("cursor", "--server", "nope"), "There are: login"),
+        (("cursor", "--launcher", "nowhere", "--yes"), "is no program"),
+    ],
+)
+def test_what_is_not_there_is_told(home: Path, arguments: tuple[str, ...], said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "pipeguard", "setup", *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def project(home: Path, *, ignored: bool) -> Path:
+    folder = home / "work"
+    (folder / ".cursor").mkdir(parents=True)
+    (folder / ".cursor" / "mcp.json").write_text('{"mcpServers": {"it": {"command": "srv"}}}')
+    subprocess.run(["git", "init", "--quiet", str(folder)], check=True)
+    if ignored:
+        (folder / ".gitignore").write_text(".cursor\n")
+    return folder
+
+
+def test_a_file_of_git_gets_no_path_of_this_machine(home: Path, launcher: str) -> None:
+    folder = project(home, ignored=False)
+    where = ("cursor", "--scope", "project", "--project", str(folder), "--launcher", launcher)
+    result = run(*where, "--yes")
+    assert result.exit_code == 6
+    assert "git has its file" in result.output
+    assert run(*where, "--yes", "--shared").exit_code == 0
+    text = (folder / ".cursor" / "mcp.json").read_text()
+    assert text == '{"mcpServers": {"it": {"command": "pipeguard", "args": ["wrap", "--", "srv"]}}}'
+    assert run("--check", "--scope", "project", "--project", str(folder)).exit_code == 0
+
+
+def test_what_is_open_in_the_project_is_told(home: Path, launcher: str) -> None:
+    folder = project(home, ignored=True)
+    result = run("cursor", "--project", str(folder), "--yes", "--launcher", launcher)
+    assert "1 open server stands in files of other scope" in result.output
+    assert "wrap" not in (folder / ".cursor" / "mcp.json").read_text()
+
+
+def test_a_file_that_git_ignores_is_one_s_own(home: Path, launcher: str) -> None:
+    folder = project(home, ignored=True)
+    where = ("cursor", "--scope", "project", "--project", str(folder), "--launcher", launcher)
+    assert run(*where, "--yes").exit_code == 0
+    assert launcher in (folder / ".cursor" / "mcp.json").read_text()
+    # It is remembered, so that it comes back from anywhere.
+    assert run("--undo", "--all", "--yes").exit_code == 0
+    assert "pipeguard" not in (folder / ".cursor" / "mcp.json").read_text()
+
+
+def test_a_file_anywhere_can_be_named(home: Path, launcher: str, tmp_path: Path) -> None:
+    path = home / "elsewhere" / "mcp.json"
+    path.parent.mkdir()
+    path.write_text('{"servers": {"it": {"command": "srv"}}}')
+    assert run("vscode", "--file", str(path), "--yes", "--launcher", launcher).exit_code == 0
+    assert launcher in path.read_text()
+
+
+def test_wishes_are_granted(home: Path, launcher: str) -> None:
+    result = run("cursor", "--no-login", "--yes", "--launcher", launcher)
+    assert result.exit_code == 0
+    assert '"wrap", "--upstream", "https://x.test/mcp"' in (home / ".cursor/mcp.json").read_text()
+
+
+@pytest.mark.parametrize("client", ["cherry-studio", "chatgpt", "copilot-cloud-agent"])
+def test_a_client_without_a_file_is_told_what_to_paste(home: Path, client: str) -> None:
+    result = run(client)
+    assert result.exit_code == 7
+    assert "keeps its servers in no file" in result.output
+
+
+def test_a_snippet_and_a_link_are_made(home: Path, launcher: str) -> None:
+    result = run(
+        "cursor",
+        "codex",
+        "goose",
+        "opencode",
+        "cherry-studio",
+        "--snippet",
+        "npx -y srv",
+        "--launcher",
+        launcher,
+    )
+    assert result.exit_code == 0
+    assert "cursor://anysphere.cursor-deeplink/mcp/install?name=srv&config=" in result.output
+    assert "[mcp_servers.srv]" in result.output
+    assert f'command = "{launcher}"' in result.output
+    assert "goose://extension?name=srv&cmd=" in result.output
+    assert "The whole command" in result.output
+
+
+def on_terminal(answer: str, *arguments: str) -> tuple[int, str]:
+    """Run the command on a real terminal with a person's answer."""
+    primary, secondary = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "pipeguard", "setup", *arguments],
+        stdin=secondary,
+        stdout=secondary,
+        stderr=secondary,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    os.close(secondary)
+    output = b""
+    try:
+        while chunk := _read(primary):
+            output += chunk
+            if output.endswith(b"[y/N]: "):
+                os.write(primary, answer.encode() + b"\n")
+        return process.wait(30), output.decode()
+    finally:
+        os.close(primary)
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65536)
+    except OSError:  # Linux says so once the other side is closed
+        return b""
+
+
+def test_a_person_is_asked(home: Path, launcher: str) -> None:
+    before = contents(home)
+    code, output = on_terminal("n", "--launcher", launcher)
+    assert (code, contents(home)) == (1, before)
+    assert "Guard 8 servers in 7 files? [y/N]" in output
+    code, output = on_terminal("y", "--launcher", launcher)
+    assert code == 6
+    assert "Undo it:  pipeguard setup --undo" in output
+    code, output = on_terminal("y", "--undo")
+    assert (code, contents(home)) == (0, before)
+    assert "Take the guard away? [y/N]" in output

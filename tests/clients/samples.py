@@ -1,0 +1,56 @@
+"""What the tests of clients share: the samples of their YAML files, and how one is guarded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeguard.clients.catalog import Client, FileSpec, clients
+from pipeguard.clients.edit import edited
+from pipeguard.clients.entries import Config, State, parse_config
+from pipeguard.clients.rewrite import Wishes, guarded_fields, judge
+
+LAUNCHER = ("pipeguard",)  # which the samples call PG
+WISHES = Wishes()
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One of a client's samples."""
+
+    client: Client
+    spec: FileSpec
+    before: str
+    after: str
+    left: Mapping[str, str]
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.client.id}-{self.number}"
+
+
+def samples() -> Iterator[Sample]:
+    """Every sample of every client."""
+    for client in clients().values():
+        for number, one in enumerate(client.samples):
+            assert one.keys() <= {"before", "after", "left", "file"}, client.id
+            spec = client.files[one.get("file", 0)]
+            left = one.get("left", {})
+            after = one.get("after", "").replace('"PG"', '"pipeguard"')
+            yield Sample(client, spec, one["before"], after, left, number)
+
+
+def read(spec: FileSpec, content: str | bytes) -> Config:
+    """A text as one file of a client."""
+    data = content.encode() if isinstance(content, str) else content
+    return parse_config(Path("/nowhere/file"), (spec,), data)
+
+
+def guard(spec: FileSpec, text: str) -> str:
+    """A text with every server guarded that can be."""
+    config = read(spec, text)
+    assert config.problem == ""
+    to_do = [s for s in config.servers if judge(s, WISHES).state in (State.OPEN, State.STALE)]
+    wanted = [(server, guarded_fields(server, LAUNCHER)) for server in to_do]
+    return edited(config.text, spec.syntax, wanted).text

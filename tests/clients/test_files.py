@@ -1,0 +1,580 @@
+"""What goes wrong in tools that rewrite configurations, each as a test on real files."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeguard.clients import files, history, setting, undoing
+from pipeguard.clients.catalog import Scope, client
+from pipeguard.clients.entries import Config, State, read_config
+from pipeguard.clients.machine import Machine, find, managed_by
+from pipeguard.clients.rewrite import Wishes
+from pipeguard.clients.setting import Plan
+from pipeguard.errors import StateError
+
+LAUNCHER = ("pipeguard",)
+CURSOR = client("cursor")
+OPEN = '{"mcpServers": {"it": {"command": "srv", "args": ["a"]}}}'
+GUARDED = '{"mcpServers": {"it": {"command": "pipeguard", "args": ["wrap", "--", "srv", "a"]}}}'
+
+
+def put(home: Path, content: str | bytes, place: str = ".cursor/mcp.json") -> Path:
+    path = home / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def config(machine: Machine) -> Config:
+    (found,) = find(machine)
+    return read_config(found)
+
+
+def plan(machine: Machine, **wishes: object) -> Plan:
+    return setting.plan(config(machine), machine, LAUNCHER, Wishes(**wishes))  # type: ignore[arg-type]
+
+
+def guard(machine: Machine, **wishes: object) -> Plan:
+    planned = plan(machine, **wishes)
+    assert planned.problem == ""
+    setting.carry_out(planned, machine)
+    return planned
+
+
+def undo(machine: Machine, *names: str) -> list[undoing.How]:
+    planned = undoing.plan_undo(config(machine), machine, names)
+    undoing.undo(planned, machine)
+    return [one.how for one in planned.undone]
+
+
+def states(planned: Plan) -> dict[str, State]:
+    return {one.server.name: one.judgement.state for one in planned.standings}
+
+
+def test_a_file_is_guarded_and_given_back(machine: Machine) -> None:
+    path = put(machine.home, OPEN)
+    guard(machine)
+    assert path.read_text() == GUARDED
+    assert undo(machine) == [undoing.How.EXACT]
+    assert path.read_text() == OPEN
+    assert history.records() == []
+
+
+def test_nothing_to_do_leaves_no_trace(machine: Machine) -> None:
+    path = put(machine.home, GUARDED)
+    before = path.stat()
+    planned = guard(machine)
+    assert planned.content is None
+    assert (path.stat().st_mtime_ns, path.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
+    assert history.records() == []
+    assert sorted(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "\n",
+        "{}",
+        "// nothing\n",
+        '{"other": 1}',
+        '{"mcpServers": {}}',
+        '{"mcpServers": null}',
+        '{"servers": {"it": {"command": "srv"}}}',
+        '{"x": "\\"mcpServers\\": {\\"it\\": {}}"} // "it": {"command": "srv"}',
+    ],
+)
+def test_a_file_without_servers_stays_as_it_is(machine: Machine, content: str) -> None:
+    path = put(machine.home, content)
+    planned = guard(machine)
+    assert planned.standings == ()
+    assert path.read_text() == content
+
+
+def test_beside_the_file_nothing_stays(machine: Machine) -> None:
+    path = put(machine.home, OPEN)
+    guard(machine)
+    undo(machine)
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644, 0o664])
+def test_the_mode_stays(machine: Machine, mode: int) -> None:
+    path = put(machine.home, OPEN)
+    path.chmod(mode)
+    guard(machine)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_a_link_stays_a_link(machine: Machine) -> None:
+    real = put(machine.home, OPEN, "dotfiles/cursor.json")
+    link = machine.home / ".cursor" / "mcp.json"
+    link.parent.mkdir()
+    link.symlink_to(real)
+    guard(machine)
+    assert link.is_symlink()
+    assert real.read_text() == GUARDED
+    undo(machine)
+    assert link.is_symlink()
+    assert real.read_text() == OPEN
+
+
+def test_a_link_out_of_the_home_folder_is_refused(machine: Machine, tmp_path: Path) -> None:
+    real = put(tmp_path, OPEN, "elsewhere/mcp.json")
+    link = machine.home / ".cursor" / "mcp.json"
+    link.parent.mkdir()
+    link.symlink_to(real)
+    planned = plan(machine)
+    assert "it is a link to" in planned.problem
+    assert planned.content is None
+
+
+def test_a_linked_folder_out_of_the_home_folder_is_refused(
+    machine: Machine, tmp_path: Path
+) -> None:
+    put(tmp_path, OPEN, "elsewhere/mcp.json")
+    (machine.home / ".cursor").symlink_to(tmp_path / "elsewhere")
+    assert "it is a link to" in plan(machine).problem
+
+
+def test_a_home_folder_that_is_a_link_itself_is_a_home_folder(
+    machine: Machine, tmp_path: Path
+) -> None:
+    put(machine.home, OPEN)
+    linked = tmp_path / "linked"
+    linked.symlink_to(machine.home)
+    assert plan(Machine("linux", linked, {})).problem == ""
+
+
+def test_a_file_that_a_variable_names_may_lie_anywhere(tmp_path: Path, home: Path) -> None:
+    put(tmp_path, '[mcp_servers.it]\ncommand = "srv"\n', "srv/codex/config.toml")
+    machine = Machine("linux", home, {"CODEX_HOME": str(tmp_path / "srv" / "codex")})
+    assert plan(machine).content is not None
+
+
+@pytest.mark.parametrize(("mode", "what"), [(0o400, "file"), (0o500, "folder")])
+def test_what_is_write_protected_is_refused(machine: Machine, mode: int, what: str) -> None:
+    path = put(machine.home, OPEN)
+    target = path if what == "file" else path.parent
+    target.chmod(mode)
+    try:
+        assert "write-protected" in plan(machine).problem
+    finally:
+        target.chmod(0o700)
+
+
+def test_a_folder_in_the_place_of_the_file_is_refused(machine: Machine) -> None:
+    folder = machine.home / ".cursor" / "mcp.json"
+    folder.mkdir(parents=True)
+    (folder / "precious").touch()
+    assert plan(machine).problem == "it is a folder."
+    assert (folder / "precious").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (OPEN.encode("utf-16"), "UTF-16"),
+        (b'{"mcpServers": {"it": {"command": "\xff"}}}', "not UTF-8"),
+        (OPEN[:-1].encode(), "line 1"),
+        (b'{"mcpServers": {"it": {"command": "a"}, "it": {"command": "b"}}}', "second time"),
+        (b'{"mcpServers": {}, "mcpServers": {"it": {"command": "b"}}}', "second time"),
+        (b'{"mcpServers": {"it": {"command": "a", "command": "b"}}}', "second time"),
+        (b'{"mcpServers": {"f\\u0073": {"command": "a"}, "fs": {"command": "b"}}}', "second time"),
+        (b'{"mcpServers": {"it": {"command": "a", "env": {"A": "1", "A": "2"}}}}', "second time"),
+        (b'{"mcpServers": [{"command": "a"}]}', "not a map"),
+        (b"[1]", "no map"),
+        (b"{'mcpServers': {}}", "double quotes"),
+        (b'{"mcpServers": {"it": {"command": "a",,}}}', "double quotes"),
+        (b'{"mcpServers": {"it": {"command": NaN}}}', "a value is missing"),
+        (b'{"mcpServers": {"it": {"command": "a\nb"}}}', "not closed"),
+        (b'{"a": 01, "mcpServers": {}}', "a value is missing"),
+        (b"[" * 5000, "nested too deeply"),
+        (b'{"mcpServers": {}} {}', "after the end"),
+        (b'{"mcpServers": {} // x', "comma is missing"),
+        (b'{"mcpServers": {} /* x', "comma is missing"),
+    ],
+)
+def test_a_broken_file_is_refused_and_not_repaired(
+    machine: Machine, content: bytes, why: str
+) -> None:
+    path = put(machine.home, content)
+    planned = plan(machine)
+    assert why in planned.problem
+    assert planned.content is None
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "content", [OPEN.replace("{", "{ // mine\n", 1), "\ufeff" + OPEN, OPEN.replace("]", ",]")]
+)
+def test_what_its_own_client_cannot_read_is_refused(machine: Machine, content: str) -> None:
+    path = put(machine.home, content, ".config/Claude/claude_desktop_config.json")
+    planned = plan(machine)
+    assert planned.problem
+    assert path.read_text(encoding="utf-8") == content
+
+
+def test_a_byte_order_mark_stays_and_none_comes(machine: Machine) -> None:
+    path = put(machine.home, "\ufeff" + OPEN)
+    guard(machine)
+    assert path.read_bytes() == ("\ufeff" + GUARDED).encode()
+
+
+def test_a_name_in_another_spelling_is_that_name(machine: Machine) -> None:
+    path = put(machine.home, OPEN.replace('"it"', '"\\u0069t"'))
+    guard(machine, names=["it"])
+    assert path.read_text() == GUARDED.replace('"it"', '"\\u0069t"')
+
+
+def test_a_file_that_changed_after_it_was_shown_is_not_written(machine: Machine) -> None:
+    path = put(machine.home, OPEN)
+    planned = plan(machine)
+    path.write_text(OPEN + "\n")
+    with pytest.raises(files.FileError, match="changed in the meantime"):
+        setting.carry_out(planned, machine)
+    assert path.read_text() == OPEN + "\n"
+    assert history.records() == []
+
+
+def test_a_file_that_changes_at_the_last_moment_is_not_written(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = put(machine.home, OPEN)
+    planned = plan(machine)
+    remember = history.remember
+
+    def slow(*given: object) -> history.Record:
+        record = remember(*given)  # type: ignore[arg-type]
+        path.write_text("{}")
+        return record
+
+    monkeypatch.setattr(history, "remember", slow)
+    with pytest.raises(files.FileError, match="changed in the meantime"):
+        setting.carry_out(planned, machine)
+    assert path.read_text() == "{}"
+    assert history.records() == []
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_file_that_vanished_is_not_made_anew(machine: Machine) -> None:
+    path = put(machine.home, OPEN)
+    planned = plan(machine)
+    path.unlink()
+    with pytest.raises(files.FileError):
+        setting.carry_out(planned, machine)
+    assert not path.exists()
+
+
+def test_without_a_backup_nothing_is_written(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = put(machine.home, OPEN)
+    planned = plan(machine)
+    (tmp_path / "state").write_text("a file where the folder must be")
+    with pytest.raises(StateError):
+        setting.carry_out(planned, machine)
+    assert path.read_text() == OPEN
+
+
+def test_what_is_kept_is_for_its_owner_alone(machine: Machine) -> None:
+    put(machine.home, OPEN)
+    guard(machine)
+    (record,) = history.records()
+    for path in (record.folder, *record.folder.iterdir()):
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
+    assert record.backup() == OPEN.encode()
+
+
+def test_a_second_change_keeps_the_first_backup(machine: Machine) -> None:
+    path = put(machine.home, OPEN)
+    guard(machine)
+    added = GUARDED.replace("}}}", '}, "new": {"command": "srv"}}}')
+    path.write_text(added)
+    planned = guard(machine)
+    assert [name for name, _ in planned.changes] == ["new"]
+    assert {record.backup() for record in history.records()} == {OPEN.encode(), added.encode()}
+    assert undo(machine) == [undoing.How.EXACT, undoing.How.SPLICED]
+    assert path.read_text() == OPEN.replace("}}}", '}, "new": {"command": "srv"}}}')
+    assert history.records() == []
+
+
+def test_two_changes_in_a_row_are_undone_byte_for_byte(machine: Machine) -> None:
+    both = OPEN.replace("}}}", '}, "two": {"command": "srv2"}}}')
+    path = put(machine.home, both)
+    guard(machine, names=["it"])
+    guard(machine, names=["two"])
+    assert undo(machine) == [undoing.How.EXACT, undoing.How.EXACT]
+    assert path.read_text() == both
+
+
+def test_one_server_of_two_is_undone(machine: Machine) -> None:
+    both = OPEN.replace("}}}", '}, "two": {"command": "srv2"}}}')
+    path = put(machine.home, both)
+    guard(machine)
+    assert undo(machine, "it") == [undoing.How.SPLICED]
+    assert states(plan(machine)) == {"it": State.OPEN, "two": State.GUARDED}
+    assert undo(machine) == [undoing.How.SPLICED]
+    assert path.read_text() == both
+    assert history.records() == []
+
+
+def test_only_what_a_person_changed_remains(machine: Machine) -> None:
+    path = put(machine.home, OPEN)
+    guard(machine)
+    path.write_text("// new\n" + path.read_text().replace("{", '{"theme": 1, ', 1))
+    assert undo(machine) == [undoing.How.SPLICED]
+    assert path.read_text() == "// new\n" + OPEN.replace("{", '{"theme": 1, ', 1)
+
+
+def test_an_entry_that_was_changed_is_undone_by_its_meaning(machine: Machine) -> None:
+    path = put(machine.home, OPEN)
+    guard(machine)
+    path.write_text(path.read_text().replace('"a"', '"a", "b"'))
+    assert undo(machine) == [undoing.How.BY_MEANING]
+    assert json.loads(path.read_text()) == {
+        "mcpServers": {"it": {"command": "srv", "args": ["a", "b"]}}
+    }
+
+
+def test_without_any_record_the_meaning_is_enough(machine: Machine) -> None:
+    path = put(machine.home, GUARDED)
+    assert undo(machine) == [undoing.How.BY_MEANING]
+    assert path.read_text() == '{"mcpServers": {"it": {"command": "srv", "args": ["a"]}}}'
+
+
+def test_what_was_guarded_by_hand_stays_so(machine: Machine) -> None:
+    by_hand = '"own": {"command": "/opt/pipeguard", "args": ["wrap", "--observe", "--", "x"]}'
+    path = put(machine.home, OPEN.replace("}}}", "}, " + by_hand + "}}"))
+    before = path.read_text()
+    guard(machine)
+    path.write_text(path.read_text() + "\n")
+    assert undo(machine) == [undoing.How.SPLICED, undoing.How.SPLICED]  # its launcher was stale
+    assert path.read_text() == before + "\n"
+
+
+def test_a_client_that_wrote_the_file_anew_keeps_what_it_wrote(machine: Machine) -> None:
+    path = put(machine.home, OPEN)
+    guard(machine)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"theme": "x"}, indent=4))
+    assert undo(machine) == [undoing.How.BY_MEANING]
+    assert json.loads(path.read_text()) == json.loads(OPEN) | {"theme": "x"}
+
+
+def test_a_changed_backup_is_not_believed(machine: Machine) -> None:
+    path = put(machine.home, OPEN)
+    guard(machine)
+    (record,) = history.records()
+    (record.folder / "before").write_text('{"mcpServers": {"evil": {"command": "evil"}}}')
+    with pytest.raises(StateError, match="not what was kept"):
+        undo(machine)
+    assert path.read_text() == GUARDED
+
+
+def test_a_stale_launcher_is_renewed_and_undone(machine: Machine, tmp_path: Path) -> None:
+    path = put(machine.home, OPEN)
+    gone = tmp_path / "gone" / "pipeguard"
+    setting.carry_out(setting.plan(config(machine), machine, (str(gone),), Wishes()), machine)
+    assert states(plan(machine)) == {"it": State.STALE}
+    guard(machine)
+    assert path.read_text() == GUARDED
+    assert undo(machine) == [
+        undoing.How.EXACT,
+    ]
+    assert path.read_text() == OPEN
+
+
+def test_the_lock_of_a_client_is_taken_and_waited_for(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "LOCK_SECONDS", 0.1)
+    path = put(machine.home, OPEN, ".cline/data/settings/cline_mcp_settings.json")
+    lock = path.with_name(path.name + ".lock")
+    lock.mkdir()
+    planned = plan(machine)
+    with pytest.raises(files.FileError, match="its client is writing it"):
+        setting.carry_out(planned, machine)
+    assert path.read_text() == OPEN
+    old = time.time() - 60
+    os.utime(lock, (old, old))  # its owner died
+    setting.carry_out(planned, machine)
+    assert path.read_text() == GUARDED
+    assert not lock.exists()
+
+
+def test_a_thousand_servers_are_guarded_in_one_go(machine: Machine) -> None:
+    servers = {
+        f"s{n}": {"command": "srv", "args": [str(n)], "env": {"A": "b"}} for n in range(1000)
+    }
+    text = json.dumps({"mcpServers": servers}, indent=2)
+    path = put(machine.home, text)
+    begin = time.monotonic()
+    planned = guard(machine)
+    assert len(planned.changes) == 1000
+    assert set(undo(machine)) == {undoing.How.EXACT}
+    assert time.monotonic() - begin < 30  # seconds; 3 on a slow machine
+    assert path.read_text() == text
+
+
+def test_the_same_name_in_two_scopes_is_two_servers(machine: Machine) -> None:
+    text = json.dumps(
+        {
+            "mcpServers": {"it": {"command": "srv"}},
+            "projects": {"/a": {"mcpServers": {"it": {"command": "srv2"}}}, "/b": {}},
+        }
+    )
+    path = put(machine.home, text, ".claude.json")
+    planned = guard(machine)
+    assert [one.server.scope for one in planned.standings] == [Scope.USER, Scope.LOCAL]
+    assert path.read_text().count('"wrap"') == 2
+    path.write_text(path.read_text() + " ")
+    assert undo(machine) == [undoing.How.SPLICED, undoing.How.SPLICED]
+    assert path.read_text() == text + " "
+
+
+def test_who_manages_the_machine_has_the_last_word(machine: Machine, tmp_path: Path) -> None:
+    put(machine.home, OPEN, ".claude.json")
+    managed = tmp_path / "managed-mcp.json"
+    managed.touch()
+    claude = replace(client("claude-code"), managed={"linux": (str(managed),)})
+    assert managed_by(machine, claude) == managed
+    assert managed_by(machine, client("cursor")) is None
+
+
+def test_yaml_with_anchors_is_left_alone(machine: Machine) -> None:
+    shared = "extensions:\n  a: &a {type: stdio, cmd: srv, enabled: true}\n  b: *a\n"
+    text = shared + "  c: {type: stdio, cmd: srv, enabled: true}\n"
+    path = put(machine.home, text, ".config/goose/config.yaml")
+    planned = guard(machine)
+    assert states(planned) == {"a": State.CANNOT, "b": State.CANNOT, "c": State.OPEN}
+    assert path.read_text().startswith(shared)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "extensions:\n  a: {cmd: x}\n  a: {cmd: y}\n",
+        "extensions: [\n",
+        "a: b: c\n",
+        "--- a\n--- b\n",
+        "a: &x [*x]\n",
+        "x: &a [1]\ny: &b ["
+        + "*a, " * 50
+        + "]\nz: &c ["
+        + "*b, " * 50
+        + "]\nw: &d ["
+        + "*c, " * 50
+        + "]\nv: ["
+        + "*d, " * 50
+        + "]\n",
+    ],
+)
+def test_broken_yaml_is_refused(machine: Machine, text: str) -> None:
+    put(machine.home, text, ".config/goose/config.yaml")
+    assert plan(machine).problem
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[mcp_servers.a]\ncommand = 1\ncommand = 2\n", "[mcp_servers\n", "a = \n", "[a]\n[a]\n"],
+)
+def test_broken_toml_is_refused(machine: Machine, text: str) -> None:
+    put(machine.home, text, ".codex/config.toml")
+    assert plan(machine).problem
+
+
+def test_a_toml_table_in_two_places_is_guarded_in_its_own(machine: Machine) -> None:
+    text = '[mcp_servers.it]\ncommand = "srv"\n\n[tui]\na = 1\n\n[mcp_servers.it.env]\nK = "v"\n'
+    path = put(machine.home, text, ".codex/config.toml")
+    guard(machine)
+    assert path.read_text() == text.replace(
+        'command = "srv"',
+        'command = "pipeguard"\nargs = ["wrap", "--env", "K", "--", "srv"]',
+    )
+    path.write_text("# new\n" + path.read_text())
+    assert undo(machine) == [undoing.How.SPLICED]
+    assert path.read_text() == "# new\n" + text
+
+
+def test_a_found_file_of_many_clients_lists_each_server_once(machine: Machine) -> None:
+    project = machine.home / "project"
+    put(
+        project,
+        '{"mcpServers": {"a": {"command": "x"}}, "servers": {"b": {"command": "y"}}}',
+        ".mcp.json",
+    )
+    here = Machine("linux", machine.home, {}, project)
+    (found,) = find(here)
+    assert {spec.client for spec in found.specs} == {"claude-code", "visual-studio", "copilot-cli"}
+    assert [one.name for one in read_config(found).servers] == ["a", "b"]
+
+
+def test_a_key_with_nothing_behind_it_takes_the_headers(machine: Machine) -> None:
+    text = "extensions:\n  a:\n    type: streamable_http\n    uri: http://x.test\n    envs:\n"
+    path = put(machine.home, text + "    headers: {A: b}\n", ".config/goose/config.yaml")
+    guard(machine)
+    assert '    envs: {"PIPEGUARD_H1": "b"}\n' in path.read_text()
+    assert undo(machine) == [undoing.How.EXACT]
+
+
+def test_a_header_that_is_none_is_not_passed_on(machine: Machine) -> None:
+    text = '{"mcpServers": {"a": {"url": "https://x.test", "headers": {"a b": "c"}}}}'
+    put(machine.home, text)
+    (one,) = plan(machine).standings
+    assert (one.judgement.state, one.judgement.code) == (State.CANNOT, "header")
+
+
+def test_one_client_s_comments_do_not_keep_another_s_servers(machine: Machine) -> None:
+    project = machine.home / "project"
+    text = '{"servers": {"b": {"command": "y"}}} // Visual Studio takes comments\n'
+    path = put(project, text, ".mcp.json")
+    here = Machine("linux", machine.home, {}, project)
+    (found,) = find(here)
+    read = read_config(found)
+    assert {spec.client for spec in read.specs} == {"visual-studio"}
+    setting.carry_out(setting.plan(read, here, LAUNCHER, Wishes()), here)
+    assert path.read_text() == text.replace('"y"', '"pipeguard", "args": ["wrap", "--", "y"]')
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"projects": {"/a": {"mcpServers": {"it": {"command": "a"}, "it": {"command": "b"}}}}}',
+        '{"projects": {"/a": {"mcpServers": {}, "mcpServers": {"it": {"command": "b"}}}}}',
+        '{"projects": {"/a": {}, "/a": {"mcpServers": {"it": {"command": "b"}}}}}',
+    ],
+)
+def test_twins_on_the_way_to_a_server_are_refused(machine: Machine, text: str) -> None:
+    put(machine.home, text, ".claude.json")
+    assert "second time" in plan(machine).problem
+
+
+def test_twins_elsewhere_are_their_client_s_own_business(machine: Machine) -> None:
+    text = '{"x": {"a": 1, "a": 2}, "mcpServers": {"it": {"command": "srv", "args": ["a"]}}}'
+    path = put(machine.home, text)
+    guard(machine)
+    assert path.read_text() == '{"x": {"a": 1, "a": 2}, ' + GUARDED[1:]
+
+
+def test_a_repository_s_link_to_a_file_of_the_user_is_refused(machine: Machine) -> None:
+    mine = put(machine.home, OPEN, ".cursor/mcp.json")
+    project = machine.home / "project"
+    (project / ".git").mkdir(parents=True)
+    (project / ".cursor").mkdir()
+    (project / ".cursor" / "mcp.json").symlink_to(mine)
+    here = Machine("linux", machine.home, {}, project)
+    problems = {
+        str(found.path.relative_to(machine.home)): setting.plan(
+            read_config(found), here, LAUNCHER, Wishes(shared=True)
+        ).problem
+        for found in find(here)
+    }
+    assert problems[".cursor/mcp.json"] == ""
+    assert "it is a link to" in problems["project/.cursor/mcp.json"]

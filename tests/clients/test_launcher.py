@@ -1,0 +1,79 @@
+"""The path that is written into a client's file: absolute, and right after the next upgrade."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from pipeguard.clients import launcher as module
+from pipeguard.clients.launcher import LauncherError, launcher, unstable
+
+
+def program(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No temporary folder but this one, and no Python that has a pipeguard beside it."""
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
+    monkeypatch.setattr(module, "_TEMPORARY", ())
+    monkeypatch.setattr(sys, "executable", str(program(tmp_path / "usr/bin/python3")))
+    monkeypatch.setattr(sys, "argv", ["pytest"])
+
+
+def test_the_link_is_written_and_not_what_it_leads_to(tmp_path: Path) -> None:
+    real = program(tmp_path / "share/pipx/venvs/mcp-pipeguard/bin/pipeguard")
+    link = tmp_path / "bin" / "pipeguard"
+    link.parent.mkdir()
+    link.symlink_to(real)
+    assert launcher(None, {"PATH": str(link.parent)}) == (str(link),)
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("tmp/x/bin/pipeguard", "temporary"),
+        (".cache/uv/archive-v0/abc/bin/pipeguard", "cache"),
+        ("Cellar/pipeguard/1.0/bin/pipeguard", "one version"),
+        (".pyenv/versions/3.12.1/bin/pipeguard", "one version"),
+        ("app/.venv/bin/pipeguard", "virtual environment"),
+    ],
+)
+def test_a_path_that_will_not_last_is_not_written(tmp_path: Path, place: str, why: str) -> None:
+    path = program(tmp_path / place)
+    (tmp_path / "app" / ".venv").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "app" / ".venv" / "pyvenv.cfg").touch()
+    assert why in unstable(path)
+    python = (str(tmp_path / "usr/bin/python3"), "-I", "-m", "pipeguard")
+    assert launcher(None, {"PATH": str(path.parent)}) == python
+    assert launcher(str(path), {}) == (str(path),)  # a person said so
+
+
+@pytest.mark.parametrize("kept", ["pipx/venvs", "uv/tools"])
+def test_the_environment_of_a_tool_lasts(tmp_path: Path, kept: str) -> None:
+    path = program(tmp_path / kept / "mcp-pipeguard" / "bin" / "pipeguard")
+    (path.parent.parent / "pyvenv.cfg").touch()
+    assert unstable(path) == ""
+
+
+def test_where_nothing_lasts_it_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(program(tmp_path / "tmp/v/bin/python")))
+    path = program(tmp_path / "tmp/v/bin/pipeguard")
+    with pytest.raises(LauncherError, match="temporary folder") as told:
+        launcher(None, {"PATH": str(path.parent)})
+    assert "--launcher PATH" in str(told.value)
+    assert "pipx install mcp-pipeguard" in str(told.value)
+
+
+def test_a_launcher_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LauncherError, match="is no program"):
+        launcher(str(tmp_path), {})

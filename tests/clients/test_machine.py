@@ -1,0 +1,193 @@
+"""Where clients' files are looked for: every place of every client, on every system."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipeguard.clients.catalog import SYSTEMS, Client, FileSpec, Scope, client, clients
+from pipeguard.clients.entries import read_config
+from pipeguard.clients.files import is_shared
+from pipeguard.clients.machine import Machine, find, find_in_repository, is_present
+
+PLACES = [
+    pytest.param(one, spec, system, place, id=f"{one.id}-{system}-{place}")
+    for one in clients().values()
+    for spec in one.files
+    for system, places in spec.places.items()
+    for place in places
+]
+FOLDERS = {  # what the reference of each system calls them, below the home folder
+    "linux": {"config": ".config", "xdg": ".config", "unix": ".config"},
+    "macos": {"config": "Library/Application Support", "xdg": ".config", "unix": ".config"},
+    "windows": {
+        "config": "AppData/Roaming",
+        "xdg": ".config",
+        "unix": "AppData/Roaming",
+        "appdata": "AppData/Roaming",
+        "localappdata": "AppData/Local",
+    },
+}
+
+
+def touch(path: Path, content: str = "{}") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    return path
+
+
+def paths(machine: Machine, one: Client) -> list[str]:
+    return [str(found.path) for found in find(machine, [one])]
+
+
+@pytest.mark.parametrize(("one", "spec", "system", "place"), PLACES)
+def test_every_place_of_every_client_is_found(
+    one: Client, spec: FileSpec, system: str, place: str, tmp_path: Path
+) -> None:
+    home, project = tmp_path / "home", tmp_path / "home" / "work" / "app"
+    folders = {name: str(home / path) for name, path in FOLDERS[system].items()}
+    folders |= {"home": str(home), "project": str(project)}
+    environment: dict[str, str] = {}
+
+    def variable(match: re.Match[str]) -> str:
+        environment[match[1]] = str(home / "by-variable")
+        return environment[match[1]]
+
+    def folder(match: re.Match[str]) -> str:
+        if match[1] in folders:
+            return folders[match[1]]
+        named = one.folders[match[1]][system][-1]  # without any variable the last one holds
+        return re.sub(r"\{([a-z]+)\}", lambda inner: folders[inner[1]], named)
+
+    path = re.sub(r"\$([A-Z_]+)", variable, re.sub(r"\{([a-z]+)\}", folder, place))
+    path = path.replace("*", "some")
+    project.mkdir(parents=True)
+    wanted = touch(Path(path))
+    machine = Machine(system, home, environment, project)
+    assert str(wanted) in paths(machine, one)
+    assert is_present(machine, one)
+
+
+@pytest.mark.parametrize("one", clients().values(), ids=lambda one: one.id)
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_on_an_empty_machine_nothing_is_found(one: Client, system: str, tmp_path: Path) -> None:
+    machine = Machine(system, tmp_path, {}, tmp_path / "project")
+    assert find(machine, [one]) == []
+    assert not is_present(machine, one)
+
+
+@pytest.mark.parametrize(
+    ("name", "variable", "below"),
+    [
+        ("codex", "CODEX_HOME", "config.toml"),
+        ("claude-code", "CLAUDE_CONFIG_DIR", ".claude.json"),
+        ("gemini-cli", "GEMINI_CLI_HOME", ".gemini/settings.json"),
+        ("copilot-cli", "COPILOT_HOME", "mcp-config.json"),
+    ],
+)
+def test_a_variable_moves_the_file_and_the_usual_one_is_dead(
+    name: str, variable: str, below: str, tmp_path: Path
+) -> None:
+    one = client(name)
+    usual = Machine("linux", tmp_path, {})
+    moved = touch(tmp_path / "moved" / below)
+    dead = (
+        tmp_path
+        / {
+            "codex": ".codex/config.toml",
+            "claude-code": ".claude.json",
+            "gemini-cli": ".gemini/settings.json",
+            "copilot-cli": ".copilot/mcp-config.json",
+        }[name]
+    )
+    touch(dead)
+    assert set(paths(usual, one)) == {str(dead)}
+    there = Machine("linux", tmp_path, {variable: str(tmp_path / "moved")})
+    assert set(paths(there, one)) == {str(moved)}
+
+
+def test_a_shadowed_file_is_not_read(tmp_path: Path) -> None:
+    touch(tmp_path / ".config/opencode/opencode.json")
+    live = touch(tmp_path / ".config/opencode/opencode.jsonc")
+    assert paths(Machine("linux", tmp_path, {}), client("opencode")) == [str(live)]
+
+
+def test_the_library_folder_of_zed_on_macos_is_dead(tmp_path: Path) -> None:
+    touch(tmp_path / "Library/Application Support/Zed/settings.json")
+    assert paths(Machine("macos", tmp_path, {}), client("zed")) == []
+
+
+def test_project_files_are_looked_for_up_to_the_top_of_the_repository(tmp_path: Path) -> None:
+    top = tmp_path / "outside" / "repo"
+    deep = top / "a" / "b"
+    deep.mkdir(parents=True)
+    (top / ".git").mkdir()
+    wanted = {str(touch(folder / ".cursor" / "mcp.json")) for folder in (top, deep)}
+    touch(top.parent / ".cursor" / "mcp.json")
+    machine = Machine("linux", tmp_path / "home", {}, deep)
+    assert set(paths(machine, client("cursor"))) == wanted
+
+
+def test_a_repository_is_searched_with_all_that_is_below(tmp_path: Path) -> None:
+    wanted = {
+        str(touch(tmp_path / ".mcp.json")),
+        str(touch(tmp_path / "packages" / "a" / ".vscode" / "mcp.json")),
+        str(touch(tmp_path / "packages" / "a" / ".codex" / "config.toml", "")),
+    }
+    touch(tmp_path / "node_modules" / "x" / ".mcp.json")
+    touch(tmp_path / ".claude.json")  # a user's, and no user is here
+    found = find_in_repository(tmp_path)
+    assert {str(one.path) for one in found} == wanted
+    assert {spec.scope for one in found for spec in one.specs} == {Scope.PROJECT}
+
+
+def test_what_git_has_or_would_take_is_shared(tmp_path: Path) -> None:
+    def git(*words: str) -> None:
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True, capture_output=True)
+
+    assert not is_shared(touch(tmp_path / "outside"))
+    git("init", "--quiet")
+    touch(tmp_path / ".gitignore", "ignored\ntracked\n")
+    git("add", "--force", str(touch(tmp_path / "tracked")))
+    assert is_shared(tmp_path / "tracked")
+    assert is_shared(touch(tmp_path / "new"))
+    assert not is_shared(touch(tmp_path / "ignored"))
+
+
+def test_a_repository_s_own_settings_start_nothing(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    proof = tmp_path / "proof"
+    hook = touch(tmp_path / "hook", f"#!/bin/sh\ntouch '{proof}'\n")
+    hook.chmod(0o755)
+    subprocess.run(["git", "-C", str(tmp_path), "config", "core.fsmonitor", str(hook)], check=True)
+    assert is_shared(touch(tmp_path / "file"))
+    assert not proof.exists()
+
+
+def test_positions_of_values_are_told(tmp_path: Path) -> None:
+    text = """{
+  "mcpServers": {
+    "it": {
+      "command": "npx", "args": ["-y", "srv"],
+      "env": {"KEY": "value"}, "url": "https://x.test", "headers": {"A": "b"}
+    }
+  }
+}
+"""
+    touch(tmp_path / ".cursor" / "mcp.json", text)
+    (found,) = find(Machine("linux", tmp_path, {}))
+    config = read_config(found)
+    (server,) = config.servers
+    told = {name: span.of(config.text) for name, span in server.spans.items()}
+    assert server.line == 3
+    assert {
+        "command": '"npx"',
+        "args.0": '"-y"',
+        "args.1": '"srv"',
+        "env.KEY": '"value"',
+        "url": '"https://x.test"',
+        "headers.A": '"b"',
+    }.items() <= told.items()

@@ -1,0 +1,35 @@
+"""Before a client's file is changed: a guarded server must be able to start, and at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeguard.clients.readiness import make_ready
+from pipeguard.errors import PolicyError
+from pipeguard.folders import usual_cache_folder
+from pipeguard.state.compiled import engines
+
+
+def test_the_rules_are_ready_where_a_client_passes_no_variables(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_ready()
+    folder = Path(usual_cache_folder())
+    assert home in folder.parents
+    (compiled,) = {path.name for path in folder.glob("rules-*.compiled")} & {
+        path.name for path in folder.iterdir()
+    }
+    before = (folder / compiled).stat().st_mtime_ns
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    engines()  # as the server's own start: it believes what it finds
+    assert (folder / compiled).stat().st_mtime_ns == before
+
+
+def test_with_a_wrong_policy_nothing_is_begun(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = home / "policy.yaml"
+    policy.write_text("mode: maybe\n")
+    monkeypatch.setenv("PIPEGUARD_POLICY", str(policy))
+    with pytest.raises(PolicyError):
+        make_ready()

@@ -1,0 +1,219 @@
+"""What is guarded, what is not and why; how a guarded command is recognised and taken apart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from pipeguard.clients.catalog import Transport, client
+from pipeguard.clients.entries import Server, State
+from pipeguard.clients.guarding import guarded
+from pipeguard.clients.masking import MASK, masked_text, masked_url, masked_words
+from pipeguard.clients.rewrite import Wishes, guarded_fields, judge, open_fields
+from tests.clients.samples import LAUNCHER, guard, read
+
+RANDOM = "a8Kd93jXq02LmZ7w" + "Bv51"  # of no service
+CREDENTIALS = {"Authorization": "Bearer x"}
+
+
+def server(name: str, fields: Mapping[str, object]) -> Server:
+    spec = client(name).files[0]
+    key = ".".join(spec.servers[0])
+    (found,) = read(spec, json.dumps({key: {"it": fields}})).servers
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "code"),
+    [
+        ("cursor", {"command": "srv"}, ""),
+        ("cursor", {"command": "npx -y srv"}, "command-line"),
+        ("cursor", {"command": "/opt/My Tools/srv"}, ""),
+        ("cursor", {"command": "C:\\Program Files\\srv.exe"}, ""),
+        ("cursor", {"command": "  "}, "odd"),
+        ("cursor", {"command": ["srv"]}, "odd"),
+        ("cursor", {"command": None, "args": []}, "odd"),
+        ("cursor", {"disabledTools": []}, "no-server"),
+        ("cursor", {"url": "https://x.test", "headers": CREDENTIALS}, ""),
+        ("cursor", {"url": "wss://x.test", "headers": CREDENTIALS}, ""),
+        ("cursor", {"url": "unix:///run/x", "headers": CREDENTIALS}, "address"),
+        ("cursor", {"url": "https://[x", "headers": CREDENTIALS}, "address"),
+        ("cursor", {"url": "https://x.test:port", "headers": CREDENTIALS}, "address"),
+        ("cursor", {"url": "${env:BASE}/mcp", "headers": CREDENTIALS}, ""),
+        ("cursor", {"url": "https://x.test"}, "login"),
+        ("cursor", {"url": "http://localhost:3845/mcp"}, ""),
+        ("cursor", {"url": "http://127.0.0.1/mcp"}, ""),
+        ("cursor", {"url": "https://x.test", "headers": CREDENTIALS, "auth": {"a": 1}}, "login"),
+        (
+            "cursor",
+            {"url": f"https://x.test/?key={RANDOM}", "headers": CREDENTIALS},
+            "secret-in-url",
+        ),
+        ("cursor", {"url": "https://u:p@x.test", "headers": CREDENTIALS}, "secret-in-url"),
+        (
+            "cursor",
+            {"url": f"https://x.test/{RANDOM}/mcp", "headers": CREDENTIALS},
+            "secret-in-url",
+        ),
+        ("cursor", {"url": "https://x.test/?key=${env:K}", "headers": CREDENTIALS}, ""),
+        ("copilot-cli", {"url": "https://$HOST", "headers": CREDENTIALS}, "address-or-variable"),
+        ("copilot-cli", {"url": "https://x.test", "headers": {"A": "$K"}}, "variable"),
+        ("kiro", {"url": "https://x.test", "headers": {"A": "${K}"}}, ""),
+        ("zed", {"url": "https://x.test", "headers": {"A": "${K}"}}, ""),
+        ("claude-code", {"type": "ws", "url": "wss://x.test", "headers": CREDENTIALS}, ""),
+        ("claude-code", {"type": "http", "url": "https://x.test", "headersHelper": "x"}, "foreign"),
+    ],
+)
+def test_an_entry_is_judged(name: str, fields: Mapping[str, object], code: str) -> None:
+    judged = judge(server(name, fields), Wishes())
+    if code == "address-or-variable":  # nothing is replaced in either, so the text stays one
+        assert judged.state is State.OPEN
+        return
+    assert (judged.code, judged.state is State.OPEN) == (code, not code)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "fields"),
+    [
+        (Wishes(no_login=True), {"url": "https://x.test", "oauth": {"clientId": "x"}}),
+        (Wishes(is_logged_in=lambda url: url == "https://x.test"), {"url": "https://x.test"}),
+        (Wishes(off=True), {"command": "srv", "disabled": True}),
+        (Wishes(expose_urls=True), {"url": "https://x.test/?key=abc", "headers": CREDENTIALS}),
+    ],
+)
+def test_a_person_may_wish_for_more(wishes: Wishes, fields: Mapping[str, object]) -> None:
+    assert judge(server("cursor", fields), Wishes()).state is not State.OPEN
+    assert judge(server("cursor", fields), wishes).state is State.OPEN
+
+
+def test_without_its_login_nothing_of_it_is_left() -> None:
+    one = server("cursor", {"url": "https://x.test", "oauth": {"clientId": "x"}, "timeout": 5})
+    fields = guarded_fields(one, LAUNCHER).fields
+    assert fields == {
+        "command": "pipeguard",
+        "args": ["wrap", "--upstream", "https://x.test"],
+        "timeout": 5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "launcher", "command"),
+    [
+        (["pipeguard", "wrap", "--", "a", "--", "b"], 1, ("a", "--", "b")),
+        (["/x/pipeguard", "wrap", "--name", "--", "a"], 1, ()),
+        (["C:\\x\\PipeGuard.exe", "wrap", "--observe", "--", "a"], 1, ("a",)),
+        (["/usr/bin/python3.12", "-I", "-m", "pipeguard", "wrap", "--", "a"], 4, ("a",)),
+        (["py", "-m", "pipeguard", "wrap", "--env", "A", "--", "a"], 3, ("a",)),
+    ],
+)
+def test_a_guarded_command_is_known_by_what_it_says(
+    words: list[str], launcher: int, command: tuple[str, ...]
+) -> None:
+    found = guarded(words)
+    assert found is not None
+    assert found.launcher == tuple(words[:launcher])
+    assert found.command == command
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["pipeguard"],
+        ["pipeguard", "scan"],
+        ["pipeguardian", "wrap", "--", "a"],
+        ["npx", "pipeguard", "wrap"],
+        ["python", "-m", "other", "wrap"],
+        ["python", "x.py", "-m", "pipeguard", "wrap"],
+        ["other-guard", "wrap", "--", "a"],
+    ],
+)
+def test_what_is_not_ours_is_not_taken_for_it(words: list[str]) -> None:
+    assert guarded(words) is None
+
+
+def test_a_guard_of_others_is_nested_and_stays(tmp_path: Path) -> None:
+    text = '{"mcpServers": {"it": {"command": "other-guard", "args": ["wrap", "--", "srv"]}}}'
+    made = guard(client("cursor").files[0], text)
+    assert '"args": ["wrap", "--", "other-guard", "wrap", "--", "srv"]' in made
+
+
+def test_a_remote_guard_says_all_it_was_told() -> None:
+    found = guarded(
+        [
+            "pipeguard",
+            "wrap",
+            "--header-env",
+            "A=PIPEGUARD_H1",
+            "--bearer-env=TOK",
+            "--transport",
+            "sse",
+            "--upstream",
+            "https://x.test",
+        ]
+    )
+    assert found is not None
+    assert (found.url, found.transport) == ("https://x.test", Transport.SSE)
+    assert (dict(found.headers), found.bearer) == ({"A": "PIPEGUARD_H1"}, "TOK")
+
+
+def test_variables_of_ours_in_the_way_are_stepped_over() -> None:
+    fields = {"url": "https://x.test", "headers": {"A": "b"}, "env": {"PIPEGUARD_H1": "theirs"}}
+    made = guarded_fields(server("cursor", fields), LAUNCHER).fields
+    assert made["env"] == {"PIPEGUARD_H1": "theirs", "PIPEGUARD_H2": "b"}
+    back = open_fields(server("cursor", made))
+    assert back.fields == {
+        "url": "https://x.test",
+        "headers": {"A": "b"},
+        "env": {"PIPEGUARD_H1": "theirs"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://u:p@x.test/a?k=v&t=w#f", f"https://{MASK}@x.test/a?k={MASK}&t={MASK}#{MASK}"),
+        ("https://x.test/mcp", "https://x.test/mcp"),
+        ("https://x.test/?rawtoken", f"https://x.test/?{MASK}"),
+        ("https://[x", MASK),
+    ],
+)
+def test_an_address_is_shown_without_its_secrets(text: str, shown: str) -> None:
+    assert masked_url(text) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"--key={RANDOM}",
+        f"Bearer {RANDOM}",
+        "Bearer short",
+        f"API_TOKEN={RANDOM}",
+        "password:hunter2",
+        RANDOM,
+        f"https://x.test/?a={RANDOM}",
+    ],
+)
+def test_what_looks_like_a_secret_is_not_shown(text: str) -> None:
+    shown = masked_text(text)
+    assert MASK in shown
+    assert not any(part in shown for part in (RANDOM, "short", "hunter2"))
+
+
+def test_what_is_none_is_shown() -> None:
+    words = [
+        "npx",
+        "-y",
+        "@modelcontextprotocol/server-filesystem@2026.8.31",
+        "/srv/my-notes",
+        "--env",
+        "API_KEY",
+        "--header-env",
+        "Authorization=PIPEGUARD_H1",
+        "--verbose",
+    ]
+    assert masked_words(words) == words
+    assert masked_words(["srv", "--api-key", "k"]) == ["srv", "--api-key", MASK]

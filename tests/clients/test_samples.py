@@ -1,0 +1,117 @@
+"""Every client's samples: before becomes after, twice is once, and the way back."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+
+import pytest
+
+from pipeguard.clients.catalog import Client, Transport, clients
+from pipeguard.clients.edit import edited
+from pipeguard.clients.entries import State
+from pipeguard.clients.rewrite import judge, open_fields
+from tests.clients.samples import WISHES, Sample, guard, read, samples
+
+ALL = list(samples())
+CHANGED = [sample for sample in ALL if sample.after]
+LEFT = [sample for sample in ALL if sample.left]
+
+
+@pytest.mark.parametrize("sample", CHANGED, ids=str)
+def test_before_becomes_after(sample: Sample) -> None:
+    assert guard(sample.spec, sample.before) == sample.after
+
+
+@pytest.mark.parametrize("sample", CHANGED, ids=str)
+def test_what_is_guarded_is_guarded_once(sample: Sample) -> None:
+    assert guard(sample.spec, sample.after) == sample.after
+
+
+@pytest.mark.parametrize("sample", LEFT, ids=str)
+def test_what_cannot_be_guarded_is_left_and_said(sample: Sample) -> None:
+    config = read(sample.spec, sample.before)
+    found = {server.name: judge(server, WISHES) for server in config.servers}
+    assert {name: one.code or "open" for name, one in found.items()} == sample.left
+    assert all(one.why for one in found.values() if one.state is not State.OPEN)
+
+
+@pytest.mark.parametrize("sample", CHANGED, ids=str)
+def test_without_a_record_the_meaning_comes_back(sample: Sample) -> None:
+    config = read(sample.spec, sample.after)
+    wanted = [(server, open_fields(server)) for server in config.servers if server.guard]
+    opened = read(sample.spec, edited(config.text, sample.spec.syntax, wanted).text)
+    before = read(sample.spec, sample.before)
+    for was, now in zip(before.servers, opened.servers, strict=True):
+        assert now.guard is None
+        assert (now.name, now.words, now.url, now.headers) == (
+            was.name,
+            was.words,
+            was.url,
+            was.headers,
+        )
+        assert now.env == was.env
+        usual = (None, Transport.HTTP)  # which of the two it said is not known any more
+        assert now.transport == was.transport or {now.transport, was.transport} <= set(usual)
+
+
+@pytest.mark.parametrize("client", clients().values(), ids=lambda client: client.id)
+def test_a_client_says_what_it_is_and_proves_it(client: Client) -> None:
+    assert client.name
+    assert client.checked
+    assert client.source in ("client", "agreed", "reported")
+    assert bool(client.files) != bool(client.paste)
+    if client.files:
+        befores = [sample for sample in CHANGED if sample.client.id == client.id]
+        assert befores, "no sample shows what becomes of an entry"
+
+
+def _tabs(text: str) -> str:
+    return re.sub(r"(?m)^ +", lambda blanks: "\t" * (len(blanks[0]) // 2), text)
+
+
+def _minified(text: str) -> str:
+    return json.dumps(json.loads(text), separators=(",", ":"))
+
+
+FORMATTINGS: dict[str, Callable[[str], str]] = {
+    "crlf": lambda text: text.replace("\n", "\r\n"),
+    "no final line break": lambda text: text.rstrip("\n"),
+    "tabs": _tabs,
+    "comments": lambda text: text.replace("\n", ' // "mcpServers": {\n'),
+    "minified": _minified,
+}
+
+
+def can_be(sample: Sample, how: str) -> bool:
+    """Whether the sample's format has such a thing, and its client takes it."""
+    if how in ("crlf", "no final line break"):
+        return True
+    if how == "minified":  # what it holds already cannot be read by the standard parser
+        return sample.spec.format == "json" and not re.search(
+            r"(?m)^\s*//|//\s|,\s*[}\]]", sample.before
+        )
+    return sample.spec.format == "json" and (how == "tabs" or "comments" in sample.spec.allows)
+
+
+@pytest.mark.parametrize(
+    ("sample", "how"),
+    [
+        pytest.param(sample, how, id=f"{sample}-{how}")
+        for sample in CHANGED
+        for how in FORMATTINGS
+        if can_be(sample, how)
+    ],
+)
+def test_it_is_the_same_in_every_formatting(sample: Sample, how: str) -> None:
+    write = FORMATTINGS[how]
+    made = guard(sample.spec, write(sample.before))
+    if how == "minified":  # what is put in has blanks
+        assert json.loads(made) == json.loads(sample.after)
+        assert "\n" not in made
+    elif how == "comments":  # what is put in has none
+        assert sample.spec.syntax.judged(made) == sample.spec.syntax.judged(sample.after)
+        assert made.count("//") - sample.after.count("//") == sample.before.count("\n")
+    else:
+        assert made == write(sample.after)

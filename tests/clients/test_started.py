@@ -1,0 +1,102 @@
+"""A guarded entry, started as its client would: the server runs, with all that was meant for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeguard.clients import setting
+from pipeguard.clients.catalog import client
+from pipeguard.clients.entries import Server, read_config
+from pipeguard.clients.machine import Machine, find
+from pipeguard.clients.rewrite import Wishes
+from pipeguard.demo.client import Client
+from pipeguard.folders import cache_folder
+from pipeguard.state.compiled import engines
+from tests.wrap.wrapped import SERVER
+
+LAUNCHER = (sys.executable, "-I", "-m", "pipeguard")
+BARE = ("HOME", "PATH", "USER", "LOGNAME", "SHELL", "TERM")  # what the reference SDK passes
+
+
+def guarded(machine: Machine, place: str, text: str) -> Server:
+    path = machine.home / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    (found,) = find(machine)
+    planned = setting.plan(read_config(found), machine, LAUNCHER, Wishes())
+    setting.carry_out(planned, machine)
+    (server,) = read_config(found).servers
+    assert server.guard is not None
+    return server
+
+
+def environment_of(server: Server, tmp_path: Path, client_s_own: dict[str, str]) -> dict[str, str]:
+    """Start an entry as a client does, and ask the server what it got."""
+    engines()
+    variables = client_s_own | dict(server.env)
+    with Client(server.words, tmp_path, variables, tmp_path / "stderr") as conversation:
+        conversation.initialize()
+        told = conversation.request("do/environment", {}).result
+    return {key: str(value) for key, value in told.items()}
+
+
+def whole() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if "COVERAGE" not in key}
+
+
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        ("cursor", "the same value"),
+        ("cursor", "whole"),
+        *((name, "bare") for name in ("cursor", "codex", "goose", "opencode", "cline")),
+    ],
+)
+def test_the_server_gets_its_variables(
+    name: str, own: str, machine: Machine, tmp_path: Path
+) -> None:
+    command, args = sys.executable, ["-I", "-u", str(SERVER)]
+    env = {"SERVICE_TOKEN": "value of the entry"}
+    texts = {
+        "cursor": json.dumps(
+            {"mcpServers": {"it": {"command": command, "args": args, "env": env}}}
+        ),
+        "cline": json.dumps(
+            {
+                "mcpServers": {
+                    "it": {
+                        "transport": {"type": "stdio", "command": command, "args": args, "env": env}
+                    }
+                }
+            }
+        ),
+        "codex": f"[mcp_servers.it]\ncommand = {json.dumps(command)}\nargs = {json.dumps(args)}\n"
+        f"[mcp_servers.it.env]\nSERVICE_TOKEN = {json.dumps(env['SERVICE_TOKEN'])}\n",
+        "goose": f"extensions:\n  it:\n    type: stdio\n    cmd: {command}\n"
+        f"    args: {json.dumps(args)}\n    envs: {json.dumps(env)}\n    enabled: true\n",
+        "opencode": json.dumps(
+            {"mcp": {"it": {"type": "local", "command": [command, *args], "environment": env}}}
+        ),
+    }
+    places = {
+        "cursor": ".cursor/mcp.json",
+        "cline": ".cline/data/settings/cline_mcp_settings.json",
+        "codex": ".codex/config.toml",
+        "goose": ".config/goose/config.yaml",
+        "opencode": ".config/opencode/opencode.json",
+    }
+    assert client(name).files
+    server = guarded(machine, places[name], texts[name])
+    variables = whole() if own != "bare" else {n: os.environ[n] for n in BARE if n in os.environ}
+    variables["PIPEGUARD_STATE_DIR"] = str(tmp_path / "state")
+    variables["PIPEGUARD_CACHE_DIR"] = cache_folder()  # rules are compiled once, and not for each
+    if own == "the same value":  # which no wrapper could tell from the client's own
+        variables |= env
+    got = environment_of(server, tmp_path, variables)
+    assert got["SERVICE_TOKEN"] == env["SERVICE_TOKEN"]
+    assert not any(key.startswith("PIPEGUARD_") for key in got)
