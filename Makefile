@@ -25,7 +25,7 @@ demo: demo-environment ## Play the demonstration: needs no network once it is in
 	@$(DEMO)/bin/pipeguard demo $(ARGS)
 
 test: lint types ## Run everything that must hold: lint, types, and all tests with coverage
-	$(TEST)/bin/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+	$(TEST)/bin/python -m pytest --numprocesses auto --dist loadfile --cov --cov-report=term:skip-covered $(ARGS)
 
 lint: test-environment ## Check rules of style and format
 	$(TEST)/bin/ruff check .

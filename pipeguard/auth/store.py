@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeguard.auth import ring
-from pipeguard.auth.server import login_command
-from pipeguard.errors import LoginNeededError, StateError
+from pipeguard.auth.server import canonical, login_command
+from pipeguard.errors import InputError, LoginNeededError, StateError
 from pipeguard.folders import read_own
 from pipeguard.state.paths import state_folder
 
@@ -133,6 +133,21 @@ class Store:
         except OSError:
             return None
         return status.st_ino, status.st_mtime_ns, status.st_size
+
+    def holds(self, server: str) -> bool:
+        """True where there is a login for a server; its secrets are not read.
+
+        Args:
+            server: an address; False for one that tokens would go to in clear.
+
+        Raises:
+            StateError: what was kept cannot be read.
+        """
+        try:
+            wanted = canonical(server)
+        except InputError:
+            return False
+        return any(login.server == wanted for login in self.logins())
 
     def read(self, server: str) -> tuple[Login, Secrets] | None:
         """A server's login; the keyring may ask a person to open it.

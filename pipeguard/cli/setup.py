@@ -170,6 +170,7 @@ class _Asked:
 
     def wishes(self) -> Wishes:
         """Which servers, and what is allowed beyond the default."""
+        from pipeguard.auth.store import Store
         from pipeguard.clients.rewrite import Wishes
 
         return Wishes(
@@ -179,6 +180,7 @@ class _Asked:
             no_login=self.no_login,
             off=self.disabled,
             expose_urls=self.expose_urls,
+            is_logged_in=Store().holds,
         )
 
     def machine(self) -> Machine:
