@@ -15,7 +15,7 @@ COMPILE := $(LOCK)/bin/uv pip compile --quiet --universal --python-version 3.11 
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types bench docs model lock clean
+.PHONY: help demo test clients lint types bench docs model lock clean
 .PHONY: demo-environment test-environment train-environment
 
 help: ## Show this
@@ -26,6 +26,9 @@ demo: demo-environment ## Play the demonstration: needs no network once it is in
 
 test: lint types ## Run everything that must hold: lint, types, and all tests with coverage
 	$(TEST)/bin/python -m pytest --numprocesses auto --dist loadfile --cov --cov-report=term:skip-covered $(ARGS)
+
+clients: test-environment ## Try setup with real MCP clients: downloads 1.4 GB from npm the first time
+	$(TEST)/bin/python -m pytest -m clients tests/clients/test_real.py $(ARGS)
 
 lint: test-environment ## Check rules of style and format
 	$(TEST)/bin/ruff check .

@@ -1,5 +1,7 @@
 """Real clients, from npm and offline: after `setup` their own lists show the guarded server.
 
+They are 1.4 GB to download, so `make clients` runs these, and `make test` does not.
+
 Claude Code, Gemini CLI, opencode and Qwen Code connect to a server in order to list it; Codex does
 so for whoever asks its app server. Each starts what setup wrote, from its own file.
 """
@@ -30,7 +32,7 @@ from tests.tools import npm_modules, path_with_node
 from tests.wrap.wrapped import SERVER
 
 pytestmark = [
-    pytest.mark.real,
+    pytest.mark.clients,
     pytest.mark.skipif(os.name == "nt", reason="their programs lie elsewhere on Windows"),
 ]
 
