@@ -99,9 +99,10 @@ class Shared:
         method = value.get("method")
         token = id_token_of(value.get("id"))
         if method == "initialize" and token is not None:
-            if self._described is not None:
-                await asyncio.wait([self._described])
-                told = self._described.result()
+            describing = self._described
+            if describing is not None:
+                await asyncio.wait([describing])
+                told = describing.result()
                 why = "the server did not take its opening"
                 port.put(Lost.of(token, why) if told is None else _described(told, token))
                 return

@@ -39,6 +39,8 @@ class Answers:
         return web.Response(text=what)
 
     async def post(self, _: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        if body == b'"open"':
+            return web.Response(text="opened", headers={"Mcp-Session-Id": "one"})
         if body == b'"wait"':
             self.under_way += 1
             await self.release.wait()
@@ -347,3 +349,16 @@ def test_an_address_that_is_taken_cannot_be_listened_on() -> None:
 def test_a_listener_takes_names_and_addresses_of_both_families(host: str) -> None:
     with listen(host, 0) as listening:
         assert urlsplit(f"//x:{listening.getsockname()[1]}").port
+
+
+def test_a_session_is_for_the_token_that_opened_it() -> None:
+    async def work() -> None:
+        async with fronted(Tokens(lambda: {"ann": "a" * 8, "bob": "b" * 8})) as at:
+            ann, bob = (f"Authorization: Bearer {letter * 8}\r\n" for letter in "ab")
+            session = "Mcp-Session-Id: one\r\n"
+            assert (await at.ask("POST", "/mcp", JSON + ann, b'"open"')).status == 200
+            assert (await at.ask("POST", "/mcp", JSON + bob + session, b"{}")).status == 404
+            assert (await at.ask("GET", "/mcp", bob + session)).status == 404
+            assert (await at.ask("POST", "/mcp", JSON + ann + session, b"{}")).status == 200
+
+    run(work)

@@ -1,0 +1,109 @@
+"""A login that clients do themselves: what the server says of itself is said of us."""
+
+from __future__ import annotations
+
+import json
+
+import aiohttp
+import pytest
+from aiohttp import web
+from multidict import CIMultiDict
+from yarl import URL
+
+from pipeguard.transports.metadata import Metadata, pointing_here
+from pipeguard.transports.remote import Remote, connect
+from tests.transports.talking import Asked, Odd, as_json
+from tests.transports.wire import run, serving
+
+DESCRIBED = {
+    "resource": "https://mcp.example/api/mcp",
+    "authorization_servers": ["https://as.example"],
+}
+
+
+def through(
+    odd: Odd, method: str, path: str, body: bytes = b""
+) -> tuple[int, bytes, dict[str, str]]:
+    """One request of a client's, with the address of ours as HERE."""
+
+    async def work() -> tuple[int, bytes, dict[str, str]]:
+        async with serving(odd) as server:
+            remote = Remote(URL(f"{server}/api/mcp"), {}, passes_credentials=True)
+            async with connect(remote) as up, aiohttp.ClientSession() as http:
+                metadata = Metadata(remote, up, "/mcp")
+
+                async def handle(request: web.BaseRequest) -> web.StreamResponse:
+                    assert metadata.answers(request.path)
+                    return await metadata.answer(request)
+
+                async with (
+                    serving(handle) as here,
+                    http.request(
+                        method, here + path, data=body or None, allow_redirects=False
+                    ) as answer,
+                ):
+                    told = await answer.read()
+                    headers = {name.lower(): value for name, value in answer.headers.items()}
+                    at = {name: value.replace(server, "SERVER") for name, value in headers.items()}
+                    return answer.status, told.replace(here.encode(), b"HERE"), at
+
+    return run(work)
+
+
+@pytest.mark.parametrize("path", ["", "/mcp"])
+def test_the_metadata_names_our_address(path: str) -> None:
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        return as_json(json.dumps(DESCRIBED).encode())
+
+    odd = Odd(answering)
+    status, told, _ = through(odd, "GET", f"/.well-known/oauth-protected-resource{path}")
+    assert status == 200
+    assert json.loads(told) == {**DESCRIBED, "resource": "HERE/mcp"}
+    mounted = "/api/mcp" if path else ""
+    assert odd.asked[0].path == f"/.well-known/oauth-protected-resource{mounted}"
+
+
+def test_what_is_not_there_is_not_there() -> None:
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        return web.Response(status=404, text="<h1>none</h1>", content_type="text/html")
+
+    status, told, _ = through(Odd(answering), "GET", "/.well-known/oauth-authorization-server")
+    assert (status, told) == (404, b"")
+
+
+def test_an_authorization_at_the_origin_is_the_servers() -> None:
+    """MCP 2025-03-26 looks there; the person goes to the server's own page."""
+
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        return as_json({"access_token": "t"}, headers={"Cache-Control": "no-store"})
+
+    odd = Odd(answering)
+    status, _, headers = through(odd, "GET", "/authorize?state=x&code_challenge=y")
+    assert status == 302
+    assert headers["location"] == "SERVER/authorize?state=x&code_challenge=y"
+    status, told, headers = through(odd, "POST", "/token", b"grant_type=authorization_code")
+    assert (status, json.loads(told)) == (200, {"access_token": "t"})
+    assert headers["cache-control"] == "no-store"
+    assert odd.asked[0].body == b"grant_type=authorization_code"
+
+
+def test_a_challenge_names_our_metadata() -> None:
+    async def work() -> None:
+        async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            headers = CIMultiDict(
+                {"WWW-Authenticate": 'Bearer scope="a", resource_metadata="https://mcp.example/x"'}
+            )
+            pointing_here(headers, request, "/mcp")
+            return web.Response(status=401, headers=headers)
+
+        async with (
+            serving(handle) as here,
+            aiohttp.ClientSession() as http,
+            http.get(here) as answer,
+        ):
+            assert answer.headers["WWW-Authenticate"] == (
+                'Bearer scope="a",'
+                f' resource_metadata="{here}/.well-known/oauth-protected-resource/mcp"'
+            )
+
+    run(work)

@@ -1,0 +1,216 @@
+"""One server for many conversations: ids and tokens told apart, nobody hears another's words."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+
+import pytest
+
+from pipeguard.core.framing import Lost
+from pipeguard.transports.channel import AsyncChannel, ChannelClosed
+from pipeguard.transports.shared import Shared
+from tests.transports.talking import (
+    INITIALIZED,
+    Json,
+    Object,
+    call,
+    initialize,
+    notification,
+    opened,
+    request,
+    result,
+    text_result,
+)
+from tests.transports.wire import run
+
+
+class Server:
+    """A server as its channel shows it; it keeps what it heard, and says what a test tells it."""
+
+    def __init__(self) -> None:
+        self.frames: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.heard: list[Object] = []
+        self.is_closed = False
+
+    async def read(self) -> bytes | None:
+        return await self.frames.get()
+
+    async def write(self, frame: bytes) -> None:
+        if self.is_closed:
+            raise ChannelClosed("gone")
+        self.heard.append(json.loads(frame))
+
+    async def close(self) -> None:
+        self.is_closed = True
+        self.frames.put_nowait(None)
+
+    def say(self, message: Json) -> None:
+        self.frames.put_nowait(json.dumps(message).encode())
+
+
+class Source:
+    """Starts servers."""
+
+    def __init__(self) -> None:
+        self.servers: list[Server] = []
+
+    async def dial(self) -> AsyncChannel:
+        self.servers.append(Server())
+        return self.servers[-1]
+
+    async def close(self) -> None:
+        for server in self.servers:
+            await server.close()
+
+
+async def told(port: AsyncChannel) -> Object:
+    frame = await asyncio.wait_for(port.read(), 5)
+    assert frame is not None
+    value: Object = json.loads(frame)
+    return value
+
+
+async def send(port: AsyncChannel, message: Json) -> None:
+    await port.write(json.dumps(message).encode())
+
+
+def sharing(work: Callable[[Shared, Source], object]) -> None:
+    async def all_of_it() -> None:
+        source = Source()
+        shared = Shared(source)
+        await work(shared, source)  # type: ignore[misc]
+        await shared.close()
+
+    run(all_of_it)
+
+
+def test_equal_ids_and_tokens_reach_the_server_as_different_ones() -> None:
+    async def work(shared: Shared, source: Source) -> None:
+        one, two = await shared.dial(), await shared.dial()
+        for port, text in ((one, "a"), (two, "b")):
+            await send(port, call(1, text, _meta={"progressToken": 1}))
+        [server] = source.servers
+        first, second = server.heard
+        assert first["id"] != second["id"]
+        for asked in (second, first):
+            params = asked["params"]
+            assert isinstance(params, dict)
+            assert isinstance(params["_meta"], dict)
+            token = params["_meta"]["progressToken"]
+            server.say(notification("notifications/progress", progressToken=token, progress=1))
+            assert isinstance(params["arguments"], dict)
+            server.say(text_result(asked["id"], str(params["arguments"]["text"])))
+        for port, text in ((one, "a"), (two, "b")):
+            progress, answer = await told(port), await told(port)
+            assert progress["params"] == {"progressToken": 1, "progress": 1}
+            assert answer == text_result(1, text)
+
+    sharing(work)
+
+
+def test_the_server_is_opened_once_and_described_to_all() -> None:
+    async def work(shared: Shared, source: Source) -> None:
+        one, two = await shared.dial(), await shared.dial()
+        await send(one, initialize("x"))
+        waiting = asyncio.create_task(send(two, initialize(7)))
+        [server] = source.servers
+        server.say(opened(server.heard[0]["id"]))
+        assert await told(one) == opened("x")
+        await waiting
+        assert await told(two) == opened(7)
+        for port in (one, two):
+            await send(port, INITIALIZED)
+        assert [message["method"] for message in server.heard] == [
+            "initialize",
+            "notifications/initialized",
+        ]
+
+    sharing(work)
+
+
+def test_an_opening_that_fails_is_told_and_the_next_one_tries_again() -> None:
+    async def work(shared: Shared, source: Source) -> None:
+        one, two = await shared.dial(), await shared.dial()
+        await send(one, initialize(1))
+        waiting = asyncio.create_task(send(two, initialize(2)))
+        await asyncio.sleep(0)  # so that it waits for the first one
+        [server] = source.servers
+        error: Object = {"code": -32603, "message": "no"}
+        server.say({"jsonrpc": "2.0", "id": server.heard[0]["id"], "error": error})
+        assert (await told(one))["error"] == error
+        await waiting
+        lost = await two.read()
+        assert isinstance(lost, Lost)
+        assert lost.id_token == "2"
+        await send(two, initialize(3))
+        server.say(opened(server.heard[1]["id"]))
+        assert await told(two) == opened(3)
+
+    sharing(work)
+
+
+def test_a_cancellation_names_the_request_as_it_went_up_and_nobody_elses() -> None:
+    async def work(shared: Shared, source: Source) -> None:
+        one, two = await shared.dial(), await shared.dial()
+        await send(one, call(5))
+        await send(two, notification("notifications/cancelled", requestId=5))
+        await send(one, notification("notifications/cancelled", requestId=5))
+        [server] = source.servers
+        asked, cancelled = server.heard
+        assert cancelled["params"] == {"requestId": asked["id"]}
+
+    sharing(work)
+
+
+def test_what_the_server_asks_goes_to_a_client_only_while_there_is_one() -> None:
+    async def work(shared: Shared, source: Source) -> None:
+        one = await shared.dial()
+        [server] = source.servers
+        server.say(request("r", "roots/list"))
+        assert (await told(one))["id"] == "r"
+        await send(one, result("r", roots=[]))
+        two = await shared.dial()
+        server.say(request("s", "roots/list"))
+        server.say(notification("notifications/tools/list_changed"))
+        for port in (one, two):
+            assert (await told(port))["method"] == "notifications/tools/list_changed"
+        answered, refused = server.heard
+        assert answered == result("r", roots=[])
+        assert isinstance(refused["error"], dict)
+        assert (refused["id"], refused["error"]["code"]) == ("s", -32601)
+
+    sharing(work)
+
+
+def test_who_leaves_gives_up_what_it_asked_and_the_server_stays() -> None:
+    async def work(shared: Shared, source: Source) -> None:
+        one, two = await shared.dial(), await shared.dial()
+        await send(one, call(1))
+        await one.close()
+        [server] = source.servers
+        assert server.heard[1]["method"] == "notifications/cancelled"
+        server.say(text_result(server.heard[0]["id"], "late"))
+        await send(two, call(1))
+        server.say(text_result(server.heard[2]["id"], "fine"))
+        assert await told(two) == text_result(1, "fine")
+        assert not server.is_closed
+        with pytest.raises(ChannelClosed):
+            await send(one, call(2))
+
+    sharing(work)
+
+
+def test_a_server_that_dies_ends_all_and_the_next_one_starts_another() -> None:
+    async def work(shared: Shared, source: Source) -> None:
+        one, two = await shared.dial(), await shared.dial()
+        source.servers[0].frames.put_nowait(None)
+        assert await one.read() is None
+        assert await two.read() is None
+        three = await shared.dial()
+        await send(three, call(1))
+        assert len(source.servers) == 2
+        assert len(source.servers[1].heard) == 1
+
+    sharing(work)
