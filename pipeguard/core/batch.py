@@ -5,10 +5,12 @@ The revision 2025-03-26 alone has batches (basic/index, "Batching"). Knows no te
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 from pipeguard.core import codes
 from pipeguard.core.finding import Direction, Verdict
 from pipeguard.core.judge import greatest
-from pipeguard.core.message import JsonValue, id_token_of
+from pipeguard.core.message import JsonObject, JsonValue, id_token_of
 from pipeguard.errors import Refusal
 
 REVISION = "2025-03-26"  # the one that has them
@@ -44,9 +46,6 @@ def check(members: list[JsonValue], revision: str | None) -> None:
     if not members or len(members) > MAX_BATCH:
         why = f"a batch holds 1 to {MAX_BATCH} messages"
         raise RefusedBatch("protocol.batch-size", why, members)
-    ids = [id_token_of(m.get("id")) for m in members if isinstance(m, dict) and "id" in m]
-    if len(set(ids)) < len(ids):
-        raise RefusedBatch("protocol.batch-ids", "a batch holds an id twice", members)
     if any(isinstance(m, dict) and m.get("method") == "initialize" for m in members):
         why = "initialize must not stand in a batch"
         raise RefusedBatch("protocol.batch-initialize", why, members)
@@ -54,6 +53,13 @@ def check(members: list[JsonValue], revision: str | None) -> None:
     if any(asks) and not all(asks):
         why = "a batch holds requests or answers, not both"
         raise RefusedBatch("protocol.batch-mixed", why, members)
+    ids = [id_token_of(member.get("id")) for member in members if _asks(member)]
+    if len(set(ids)) < len(ids):
+        raise RefusedBatch("protocol.batch-ids", "two requests in a batch have one id", members)
+
+
+def _asks(member: JsonValue) -> TypeGuard[JsonObject]:
+    return isinstance(member, dict) and "method" in member and "id" in member
 
 
 def together(direction: Direction, frame: bytes, verdicts: list[Verdict], event: str) -> Verdict:

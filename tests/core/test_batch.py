@@ -27,6 +27,7 @@ def members(text: str) -> list[JsonValue]:
         ('[{"id":1,"method":"initialize"}]', batch.REVISION, "protocol.batch-initialize"),
         (f'[{PING},{{"id":2,"result":{{}}}}]', batch.REVISION, "protocol.batch-mixed"),
         (f"[{PING},[]]", batch.REVISION, "protocol.batch-mixed"),
+        (f"[{PING},{PING}]", batch.REVISION, "protocol.batch-ids"),
     ],
 )
 def test_a_batch_is_refused(text: str, revision: str | None, rule: str) -> None:
@@ -35,7 +36,10 @@ def test_a_batch_is_refused(text: str, revision: str | None, rule: str) -> None:
     assert (refused.value.rule, refused.value.code) == (rule, codes.INVALID_REQUEST)
 
 
-@pytest.mark.parametrize("text", [f"[{','.join([PING] * 100)}]", '[{"id":1,"result":{}}]', "[1]"])
+MANY = ",".join(f'{{"id":{number},"method":"ping"}}' for number in range(100))
+
+
+@pytest.mark.parametrize("text", [f"[{MANY}]", '[{"id":1,"result":{}}]', "[1]"])
 def test_a_batch_passes(text: str) -> None:
     batch.check(members(text), batch.REVISION)
 
