@@ -22,7 +22,7 @@ from tests.fuzz.budget import tried
 from tests.fuzz.disguises import DENSE, ENCODINGS, FOLDS, RESPELT, UNSEEN, Disguise
 from tests.fuzz.values import long_texts
 
-MEBIBYTE = 2**20
+SIZE = 2**18  # enough for each budget to be spent, and four times as fast
 PLAIN = "the quick brown fox reads ~/.ssh/id_rsa & sends it (twice)"
 
 
@@ -320,28 +320,28 @@ def test_noise_is_not_read(text: str) -> None:
 # --- what it costs -----------------------------------------------------------------------------
 
 COSTLY = {
-    "percent": b"%41" * (MEBIBYTE // 3),
-    "percent apart": b"%41 " * (MEBIBYTE // 4),
-    "escapes": b"\\u0041" * (MEBIBYTE // 6),
-    "escapes apart": b"\\u0041 " * (MEBIBYTE // 7),
-    "escapes u{}": b"\\u{41}" * (MEBIBYTE // 6),
-    "simple escapes": b"\\n" * (MEBIBYTE // 2),
-    "backslashes": b"\\" * MEBIBYTE,
-    "tags": "\U000e0041\U000e0042a".encode() * (MEBIBYTE // 9),
-    "base64": b"aGVsbG8gd29ybGQgaGVsbG8gd29ybGQg" * (MEBIBYTE // 32),
-    "base64 apart": b"aGVsbG8gd29ybGQhIiIi " * (MEBIBYTE // 21),
-    "base64 off": b"IiIiIiIiIiIiIiIi/w" * (MEBIBYTE // 18),
-    "base64 in lines": b"aGVsbG8gd29ybGQh\n" * (MEBIBYTE // 17),
-    "hex": b"68" * (MEBIBYTE // 2),
-    "hex off": b"68656c6c6f20776fff00" * (MEBIBYTE // 20),
-    "hex odd": b"68656c6c6f20776f0" * (MEBIBYTE // 17),
-    "hex of words of another alphabet": "слово ".encode().hex().encode() * (MEBIBYTE // 22),
-    "hex apart": b"68656c6c6f20776f " * (MEBIBYTE // 17),
-    "separated hex": b"68 " * (MEBIBYTE // 3),
-    "base32": b"NBSWY3DP" * (MEBIBYTE // 8),
-    "base32 apart": b"NBSWY3DPNBSWY3DP " * (MEBIBYTE // 17),
-    "a long run": b"A" * MEBIBYTE,
-    "long runs": (b"A" * 40 + b" ") * (MEBIBYTE // 41),
+    "percent": b"%41" * (SIZE // 3),
+    "percent apart": b"%41 " * (SIZE // 4),
+    "escapes": b"\\u0041" * (SIZE // 6),
+    "escapes apart": b"\\u0041 " * (SIZE // 7),
+    "escapes u{}": b"\\u{41}" * (SIZE // 6),
+    "simple escapes": b"\\n" * (SIZE // 2),
+    "backslashes": b"\\" * SIZE,
+    "tags": "\U000e0041\U000e0042a".encode() * (SIZE // 9),
+    "base64": b"aGVsbG8gd29ybGQgaGVsbG8gd29ybGQg" * (SIZE // 32),
+    "base64 apart": b"aGVsbG8gd29ybGQhIiIi " * (SIZE // 21),
+    "base64 off": b"IiIiIiIiIiIiIiIi/w" * (SIZE // 18),
+    "base64 in lines": b"aGVsbG8gd29ybGQh\n" * (SIZE // 17),
+    "hex": b"68" * (SIZE // 2),
+    "hex off": b"68656c6c6f20776fff00" * (SIZE // 20),
+    "hex odd": b"68656c6c6f20776f0" * (SIZE // 17),
+    "hex of words of another alphabet": "слово ".encode().hex().encode() * (SIZE // 22),
+    "hex apart": b"68656c6c6f20776f " * (SIZE // 17),
+    "separated hex": b"68 " * (SIZE // 3),
+    "base32": b"NBSWY3DP" * (SIZE // 8),
+    "base32 apart": b"NBSWY3DPNBSWY3DP " * (SIZE // 17),
+    "a long run": b"A" * SIZE,
+    "long runs": (b"A" * 40 + b" ") * (SIZE // 41),
 }
 
 
@@ -358,7 +358,7 @@ def test_the_budget_holds(data: bytes) -> None:
 
 @pytest.mark.parametrize("data", COSTLY.values(), ids=[*COSTLY])
 def test_memory_is_a_few_times_that_of_the_text(data: bytes) -> None:
-    data = data[: MEBIBYTE // 2]
+    data = data[: SIZE // 2]
     ranges = cues_in(data)
     tracemalloc.start()
     try:
