@@ -73,7 +73,7 @@ def _show(result: Result) -> None:
         mark = click.style(f"{word:<{_WORD_CHARS}}", fg=_COLOURS[word])
         click.echo(f"{mark}  {title:<{_TITLE_CHARS}}  {one.what}")
         if one.mend:
-            click.echo(f"{'':<{_WORD_CHARS + _TITLE_CHARS + 4}}mend it:  {one.mend}")
+            click.echo(f"{'':<{_WORD_CHARS + _TITLE_CHARS + 4}}do:  {one.mend}")
         title = ""
 
 

@@ -54,9 +54,15 @@ def packages(_case: Case) -> Iterable[Diagnosis]:
 
 def launcher(case: Case) -> Iterable[Diagnosis]:
     """Whether a client's file could keep a path to this program, and a person can type its name."""
+    from pipeguard.clients.launcher import LauncherError
     from pipeguard.clients.launcher import launcher as words_for
 
-    words = words_for(None, case.environment)  # LauncherError says what to install
+    try:
+        words = words_for(None, case.environment)
+    except LauncherError as error:
+        paths = "; ".join(line.strip() for line in str(error).splitlines()[1:-2])
+        yield wrong(f"clients can be given no path that lasts: {paths}", f"pipx install {PACKAGE}")
+        return
     version = version_of(words)
     shown = shlex.join(words)
     if version == VERSION:

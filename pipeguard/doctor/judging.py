@@ -153,7 +153,7 @@ def _compiled() -> frozenset[tuple[str, int]]:
 def _policy_file(path: str, scope: Scope) -> Iterator[Diagnosis]:
     today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
     flag = " --project" if scope is Scope.PROJECT else ""
-    mend = f"Mend it, then:  pipeguard policy check{flag} {shlex.quote(path)}"
+    mend = f"pipeguard policy check{flag} {shlex.quote(path)}"
     try:
         read = parse_policy(policy_text(path, scope), path, scope, now=monotonic(), today=today)
     except PolicyError as error:
@@ -161,6 +161,6 @@ def _policy_file(path: str, scope: Scope) -> Iterator[Diagnosis]:
         return
     yield good(f"{path} is right")
     for said in read.notes:
-        yield note(said, f"pipeguard policy check{flag} {shlex.quote(path)}")
+        yield note(said, mend)
     if read.mode is Mode.OBSERVE:
         yield note(f"{path} says `mode: observe`, so nothing is stopped", "Say `mode: enforce`.")
