@@ -92,7 +92,7 @@ def client_servers(context: click.Context, _parameter: click.Parameter, incomple
     from pipeguard.clients.entries import read_config
     from pipeguard.clients.machine import Machine, find
 
-    named = context.params.get("clients") or ()
+    named = context.params.get("clients") or context.args  # it is not parsed to its end yet
     chosen = [clients()[name] for name in named if name in clients()]
     found = [read_config(one) for one in find(Machine.here(), chosen or None)]
     return _offered(

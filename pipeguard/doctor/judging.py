@@ -46,8 +46,10 @@ def engine(_case: Case) -> Iterable[Diagnosis]:
     seen: list[int] = []
     database.scan(b"a needle in hay", match_event_handler=lambda id_, *_: seen.append(id_))
     if seen == [7]:
-        told = " ".join(str(database.info(), "ascii", "replace").split())
-        yield good(f"hyperscan {getattr(hyperscan, '__version__', '')}: {told}")
+        info: object = database.info()  # bytes, whatever its stub says
+        told = info.decode("ascii", "replace") if isinstance(info, bytes) else str(info)
+        version = getattr(hyperscan, "__version__", "")
+        yield good(f"hyperscan {version}: {' '.join(told.split())}")
     else:
         yield wrong("the scan engine does not find a word that is there", reinstalling())
 

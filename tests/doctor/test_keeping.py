@@ -208,10 +208,7 @@ class _Locked(KeyringBackend):
     """One that waits for a person, who is not there."""
 
     priority = 1.0
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.unlocked = threading.Event()
+    unlocked = threading.Event()
 
     def get_password(self, service: str, username: str) -> str | None:
         self.unlocked.wait()
