@@ -8,6 +8,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -31,7 +32,7 @@ _CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_
 
 def clients(case: Case) -> Iterable[Diagnosis]:
     """Whether the guard in clients' files is one that starts, and which servers have none."""
-    machine = Machine.here(case.project)
+    machine = replace(Machine.here(case.project), home=case.home, environment=case.environment)
     configs = [read_config(found) for found in find(machine)]
     wishes = Wishes(is_logged_in=_logins())
     judged = [(one, judge(one, wishes).state) for config in configs for one in config.servers]
@@ -42,7 +43,7 @@ def clients(case: Case) -> Iterable[Diagnosis]:
     told = f"{len(judged)} servers in {sum(bool(one.servers) for one in configs)} files"
     if count[State.OPEN]:
         yield note(f"{told}, {count[State.OPEN]} of them not guarded", "pipeguard setup")
-    else:
+    elif not count[State.STALE]:
         yield good(f"{told}; none is open" if judged else "no server in any client's file")
 
 

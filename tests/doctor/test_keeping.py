@@ -210,6 +210,9 @@ class _Locked(KeyringBackend):
     priority = 1.0
     unlocked = threading.Event()
 
+    def __init__(self) -> None:
+        """Without the library's own, which has no types, and reads settings."""
+
     def get_password(self, service: str, username: str) -> str | None:
         self.unlocked.wait()
         return None

@@ -56,6 +56,19 @@ def test_that_command_mends_it(person: Person) -> None:
     assert person.examined("clients").of("clients").state == "good"
 
 
+def test_no_name_in_a_file_becomes_a_command(person: Person) -> None:
+    guard(person, str(person.home / "gone" / "pipeguard"))
+    file = person.home / ".cursor" / "mcp.json"
+    for name in ("$(touch owned)", "`touch owned`", "'; touch owned; '", "\\n touch owned #"):
+        file.write_text(file.read_text().replace('"notes"', f'"{name}"'))
+        program(person.home / "bin" / "pipeguard", "exit 0")
+        told = person.examined("clients").of("clients")
+        assert told.state == "wrong"
+        person.mend(f"PATH={person.home}/bin:$PATH; {told.mend}")
+        assert not (person.home / "owned").exists()
+        file.write_text(file.read_text().replace(f'"{name}"', '"notes"'))
+
+
 def test_a_launcher_that_does_not_start_is_told(person: Person) -> None:
     guard(person, str(program(person.home / "bin" / "pipeguard", "exit 3")))
     result = person.examined("clients")
