@@ -81,6 +81,75 @@ def test_a_command_says_how_it_is_used(words: str) -> None:
     assert f"pipeguard {words}" in text, "its help has no example"
 
 
+@pytest.mark.parametrize("words", sorted(GROUPS - {""}))
+def test_a_group_says_what_it_is_for_with_an_example(words: str) -> None:
+    group = cli.get_command(click.Context(cli), words)
+    assert group is not None
+    assert group.help is not None
+    assert f"pipeguard {words} " in group.help
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_every_option_says_what_it_is_for(words: str) -> None:
+    silent = [
+        parameter.opts
+        for parameter in COMMANDS[words].params
+        if isinstance(parameter, click.Option) and not parameter.hidden and not parameter.help
+    ]
+    assert silent == []
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_what_must_be_given_is_given_in_an_example(words: str) -> None:
+    needed = [
+        parameter
+        for parameter in COMMANDS[words].params
+        if isinstance(parameter, click.Argument) and parameter.required
+    ]
+    text = f"{COMMANDS[words].help}\n{COMMANDS[words].epilog}"
+    given = re.findall(rf"\bpipeguard {words}((?: +[^\s`)|>]+)*)", text)
+    assert not needed or any(re.search(r"(^|\s)[^-\s]", words) for words in given)
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_the_page_of_commands_has_every_option_of_a_command(words: str) -> None:
+    _, _, rest = PAGES["commands.md"].partition(f"\n## pipeguard {words}\n")
+    section = rest.partition("\n## ")[0]
+    assert options_of(words) - set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", section)) == set()
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_a_page_that_people_wrote_names_every_command(words: str) -> None:
+    written = (text for name, text in PAGES.items() if name != "commands.md")
+    assert any(re.search(rf"\bpipeguard {words}\b", text) for text in written)
+
+
+def options_of(words: str) -> set[str]:
+    """What a command takes, with the two spellings of its help."""
+    return HELP | {
+        option
+        for parameter in COMMANDS[words].params
+        if isinstance(parameter, click.Option)
+        for option in (*parameter.opts, *parameter.secondary_opts)
+    }
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_names_only_options_that_a_command_has(page: str) -> None:
+    seen = 0
+    for line in "\n".join(snippets(PAGES[page])).splitlines():
+        for match in re.finditer(r"(?<![\w./-])pipeguard ([^|;`$\n]+)", line):
+            words = match[1].partition(" -- ")[0].split()
+            name = next(
+                (" ".join(words[:n]) for n in (2, 1) if " ".join(words[:n]) in COMMANDS), ""
+            )
+            for word in words if name else ():
+                if re.fullmatch(r"--[a-z][a-z-]*(=.*)?", word):
+                    seen += 1
+                    assert word.partition("=")[0] in options_of(name), f"{page}: {line}"
+    assert seen or page not in ("commands.md", "setup.md")
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_names_only_commands_that_exist(page: str) -> None:
     code = "\n".join(snippets(PAGES[page]))

@@ -40,7 +40,8 @@ LAYERS = (
     ("guarded", "dial"),
     ("wrap", "served", "distant"),
     ("gateway",),
-    ("clients", "assess", "demo", "speed"),
+    ("clients", "assess", "demo", "speed", "shells"),
+    ("doctor",),
     ("cli",),
     ("__main__", "__init__"),
 )

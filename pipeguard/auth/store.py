@@ -104,6 +104,10 @@ class Login:
     has_access: bool = True
     has_refresh: bool = False
 
+    def has_ended(self, now: float) -> bool:
+        """True where only a person can renew it; `now` in seconds since the epoch."""
+        return not self.has_refresh and self.expires_at is not None and self.expires_at <= now
+
 
 class Store:
     """Logins by server, for all processes of a user."""

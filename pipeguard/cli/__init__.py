@@ -37,7 +37,7 @@ class Verbs(click.Group):
 @click.group(
     cls=Verbs,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog='Completion: eval "$(_PIPEGUARD_COMPLETE=bash_source pipeguard)"; also zsh and fish.',
+    epilog='Completion: eval "$(pipeguard completion bash)"; also zsh and fish.',
 )
 @click.version_option(VERSION, prog_name="pipeguard")
 @click.pass_context
@@ -49,6 +49,8 @@ def cli(ctx: click.Context) -> None:
       pipeguard wrap -- npx -y @modelcontextprotocol/server-filesystem /some/dir
     See it at work:
       pipeguard demo
+    Something does not work:
+      pipeguard doctor
     """
     if colour_is_unwanted():
         ctx.color = False  # for every verb; else click asks whether it is a terminal

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 import click
 
+from pipeguard.cli import _completing as completing
 from pipeguard.state.paths import store_path
 from pipeguard.state.review import KINDS, Kept
 from pipeguard.state.store import Store
@@ -48,7 +49,9 @@ def options(function: _Command) -> _Command:
         click.option("--yes", is_flag=True, help="Do not ask."),
         click.option("--all", "take_all", is_flag=True, help="All there is, with one question."),
         click.option("--kind", type=click.Choice(KINDS), help="Only definitions of this kind."),
-        click.argument("target", metavar="[SERVER[/TOOL]]", required=False),
+        click.argument(
+            "target", metavar="[SERVER[/TOOL]]", required=False, shell_complete=completing.targets
+        ),
     ):
         function = add(function)
     return function

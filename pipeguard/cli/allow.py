@@ -9,6 +9,7 @@ from dataclasses import asdict
 
 import click
 
+from pipeguard.cli import _completing as completing
 from pipeguard.settings import user_policy_path, usual_policy_path
 from pipeguard.state.alarm import allow, entries, find_event, narrowest, save
 from pipeguard.state.paths import store_path
@@ -32,7 +33,7 @@ def _day(context: click.Context, option: click.Parameter, value: str | None) -> 
 
 
 @click.command("allow", short_help="Allow a false alarm, as narrowly as can be.")
-@click.argument("event")
+@click.argument("event", shell_complete=completing.stopped)
 @click.option("--why", help="Your reason; it stands in the policy file. Asked for if not given.")
 @click.option("--until", callback=_day, metavar="DAY", help=f"Last day (default: in {DAYS} days).")
 @click.option("--forever", is_flag=True, help="Until you remove it.")

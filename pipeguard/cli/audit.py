@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeguard.cli import _completing as completing
 from pipeguard.core.visible import visible
 from pipeguard.errors import PipeGuardError
 from pipeguard.state.audit import Row, Wanted, as_fields, chains, rows, verify
@@ -45,10 +46,17 @@ def _since(context: click.Context, option: click.Parameter, value: str | None) -
 
 def _filters(limit: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
     options = (
-        click.option("--server", default="", help="Only this server's."),
+        click.option(
+            "--server", default="", shell_complete=completing.servers, help="Only this server's."
+        ),
         click.option("--since", callback=_since, help="As 2h, 7d or 2026-03-02 (UTC)."),
         click.option("--action", type=click.Choice(ACTIONS), help="Only with this action."),
-        click.option("--rule", default="", help="Only with this rule, or a rule of this pack."),
+        click.option(
+            "--rule",
+            default="",
+            shell_complete=completing.rules,
+            help="Only with this rule, or a rule of this pack.",
+        ),
         click.option(
             "--limit", type=click.IntRange(0), default=limit, help="The newest N; 0 for all."
         ),
@@ -97,7 +105,7 @@ def list_rows(
 
 
 @command.command("show")
-@click.argument("event")
+@click.argument("event", shell_complete=completing.events)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def show(event: str, *, as_json: bool) -> None:
     """Show all that is known of EVENT, as in `pipeguard audit show K7Q2M9D4.c12`."""
@@ -146,7 +154,13 @@ def verify_chains(*, heads: bool, as_json: bool) -> None:
 
 @command.command("export")
 @_filters(0)
-@click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["jsonl", "csv"]),
+    default="jsonl",
+    help="A row a line in either; jsonl if not given.",
+)
 def export(
     *, server: str, since: str, action: str | None, rule: str, limit: int, form: str
 ) -> None:

@@ -13,6 +13,7 @@ import click
 
 from pipeguard.auth.server import canonical, is_url, login_command
 from pipeguard.auth.store import Login, Place, Store
+from pipeguard.cli import _completing as completing
 from pipeguard.core.visible import visible
 from pipeguard.errors import AuthError, InputError
 
@@ -53,7 +54,7 @@ def command() -> None:
 
 
 @command.command("login")
-@click.argument("server", metavar="URL|NAME")
+@click.argument("server", metavar="URL|NAME", shell_complete=completing.logins)
 @click.option(
     "--name", default="", metavar="NAME", help="What to call the server; usually its host."
 )
@@ -148,7 +149,7 @@ def status(*, as_json: bool) -> None:
 
 
 @command.command("logout")
-@click.argument("server", metavar="URL|NAME")
+@click.argument("server", metavar="URL|NAME", shell_complete=completing.logins)
 def logout(server: str) -> None:
     """Give a server's tokens back and forget them, as in `pipeguard auth logout example`.
 
@@ -235,16 +236,12 @@ def _fields(login: Login, now: float) -> dict[str, object]:
         "obtained_at": _written(login.obtained_at),
         "expires_at": _written(login.expires_at),
         "refreshes": login.has_refresh,
-        "needs_login": _has_ended(login, now) or bool(login.wanted),
+        "needs_login": login.has_ended(now) or bool(login.wanted),
     }
 
 
-def _has_ended(login: Login, now: float) -> bool:
-    return not login.has_refresh and login.expires_at is not None and login.expires_at <= now
-
-
 def _state(login: Login, now: float) -> str:
-    if _has_ended(login, now):
+    if login.has_ended(now):
         return f"ended {_written(login.expires_at)}; log in anew:  {login_command(login.server)}"
     renewed = "renewed by itself" if login.has_refresh else "not renewed"
     if login.expires_at is None:

@@ -8,6 +8,7 @@ import re
 
 import click
 
+from pipeguard.cli import _completing as completing
 from pipeguard.core.message import JsonValue, Number, parse_json
 from pipeguard.core.visible import visible
 from pipeguard.state.paths import store_path
@@ -19,7 +20,9 @@ DIFF_LINES = 5000  # of one definition; difflib's time grows with the square
 
 
 @click.command("diff", short_help="Show definitions that changed and wait for approval.")
-@click.argument("target", metavar="[SERVER[/TOOL]]", required=False)
+@click.argument(
+    "target", metavar="[SERVER[/TOOL]]", required=False, shell_complete=completing.targets
+)
 @click.option("--kind", type=click.Choice(KINDS), help="Only definitions of this kind.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def command(target: str | None, kind: str | None, *, as_json: bool) -> None:

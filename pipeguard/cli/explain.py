@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeguard.cli import _completing as completing
 from pipeguard.core.finding import Action
 from pipeguard.core.proof import sample_place, texts
 from pipeguard.core.reference import usual_action
@@ -72,7 +73,7 @@ FAMILIES: dict[str, tuple[str, str]] = {
 
 
 @click.command("explain", short_help="What a rule is for, or what an event was.")
-@click.argument("what", metavar="RULE|EVENT")
+@click.argument("what", metavar="RULE|EVENT", shell_complete=completing.rules_and_events)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def command(what: str, *, as_json: bool) -> None:
     """Say what a RULE finds, why that matters and what to do; or what happened at an EVENT.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeguard.cli import _completing as completing
 from pipeguard.cli._rules_told import (
     failure_fields,
     failures_page,
@@ -52,7 +53,7 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--pack", help="Only of this pack.")
+@click.option("--pack", shell_complete=completing.packs, help="Only of this pack.")
 @click.option("--surface", type=click.Choice([one.value for one in Surface]), help="Only for this.")
 @click.option(
     "--severity",
@@ -87,7 +88,7 @@ def list_rules(
 
 
 @command.command("show")
-@click.argument("name", metavar="RULE")
+@click.argument("name", metavar="RULE", shell_complete=completing.rules)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def show(name: str, *, as_json: bool) -> None:
     """Show all of RULE, its pattern and samples too, as in `pipeguard rules show secrets.jwt`."""
@@ -128,7 +129,14 @@ def _matched(rule: Rule) -> dict[str, object]:
 
 @command.command("test")
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False))
-@click.option("--rule", "glob", metavar="GLOB", default="*", help="Only rules called so.")
+@click.option(
+    "--rule",
+    "glob",
+    metavar="GLOB",
+    default="*",
+    shell_complete=completing.rules,
+    help="Only rules called so.",
+)
 @click.option("--speed", is_flag=True, help="Also measure what each rule costs.")
 @click.option("--near-miss", is_flag=True, help="Also try samples in which a little is changed.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")

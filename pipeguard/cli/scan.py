@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeguard.cli import _completing as completing
 from pipeguard.core.finding import Action
 from pipeguard.core.trial import USUAL_KEY, Subject, Taken, Trial, judge
 from pipeguard.core.visible import visible
@@ -50,7 +51,12 @@ _WOULD = {
     help="What the text is judged as.",
 )
 @click.option("--tool", metavar="NAME", help="The tool that it comes from or goes to.")
-@click.option("--server", metavar="NAME", help="The server, for a policy that names some.")
+@click.option(
+    "--server",
+    metavar="NAME",
+    shell_complete=completing.servers,
+    help="The server, for a policy that names some.",
+)
 @click.option(
     "--key",
     metavar="NAME",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeguard.cli import _completing as completing
 from pipeguard.errors import InputError, PipeGuardError
 
 if TYPE_CHECKING:
@@ -33,7 +34,12 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
 @click.command("setup", short_help="Guard the servers of your MCP clients, or undo it.")
 @click.argument("clients", metavar="[CLIENT]...", nargs=-1, shell_complete=_complete)
 @click.option(
-    "--server", "names", metavar="NAME", multiple=True, help="Only this; may be repeated."
+    "--server",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    shell_complete=completing.client_servers,
+    help="Only this; may be repeated.",
 )
 @click.option("--all", "take_all", is_flag=True, help="Every client that is found.")
 @click.option(

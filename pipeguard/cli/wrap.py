@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from pipeguard.cli import _completing as completing
 from pipeguard.options import TABLE, WrapOptions
 
 
@@ -15,6 +16,7 @@ def _options(command: click.Command) -> click.Command:
                 metavar=metavar or None,
                 is_flag=not metavar,
                 multiple=bool(many),
+                shell_complete=completing.of_wrap(name, metavar),
                 help=text,
             )
         )
@@ -36,7 +38,13 @@ The exit code is the server's; 128 and the number where a signal ended it; 127 w
 was not found, 126 where it could not be run, 2 for a wrong option or policy, 3 where the scan
 engine is missing, 4 where the store cannot be used.""",
 )
-@click.argument("server_command", metavar="COMMAND [ARGS]...", nargs=-1, type=click.UNPROCESSED)
+@click.argument(
+    "server_command",
+    metavar="COMMAND [ARGS]...",
+    nargs=-1,
+    type=click.UNPROCESSED,
+    shell_complete=completing.command_words,
+)
 @click.pass_context
 def command(ctx: click.Context, /, server_command: tuple[str, ...], **given: object) -> None:
     """Start one MCP server and judge every message between it and its client.

@@ -91,7 +91,7 @@ def engines(packs: Sequence[Source] | None = None, folder: str | None = None) ->
     packs = sources() if packs is None else packs
     folder = cache_folder() if folder is None else folder
     key = _key(packs)
-    name = f"rules-{key.hex()[:16]}.compiled"
+    name = _name(key)
     try:
         return _read(folder, name, key, packs)
     except (OSError, _Doubt):
@@ -107,6 +107,20 @@ def engines(packs: Sequence[Source] | None = None, folder: str | None = None) ->
             return _read(folder, name, key, packs)  # so that only what is needed stays in memory
         except (OSError, _Doubt):
             return _engines(made)
+
+
+def are_kept(packs: Sequence[Source]) -> bool:
+    """Whether the usual cache has these packs compiled, and is believed; compiles nothing."""
+    key = _key(packs)
+    try:
+        _read(cache_folder(), _name(key), key, packs)
+    except (OSError, _Doubt):
+        return False
+    return True
+
+
+def _name(key: bytes) -> str:
+    return f"rules-{key.hex()[:16]}.compiled"
 
 
 def _compile(packs: Sequence[Source], folder: str, name: str, key: bytes) -> _Made:

@@ -46,6 +46,16 @@ def store_file() -> str:
     return os.path.join(_folder(), STORE_NAME)
 
 
+def existing_store() -> Path | None:
+    """The store where there is one; makes nothing, and asks nothing of its rights."""
+    from pathlib import Path
+
+    override = os.environ.get(STATE_DIR_VARIABLE)
+    folder = os.path.expanduser(override) if override else usual_state_folder()
+    path = Path(folder) / STORE_NAME
+    return path if path.is_file() else None
+
+
 def _folder() -> str:
     override = os.environ.get(STATE_DIR_VARIABLE)
     folder = os.path.expanduser(override) if override else usual_state_folder()

@@ -1,0 +1,39 @@
+"""`pipeguard completion`: the script by which a shell completes commands, names and events."""
+
+from __future__ import annotations
+
+import click
+
+from pipeguard.shells import SHELLS
+
+# zsh completes nothing before this was done, and a new user's settings do not do it.
+_ZSH_READY = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }\n"
+
+
+@click.command("completion", short_help="Have your shell complete commands and names.")
+@click.argument("shell", type=click.Choice(SHELLS))
+def command(shell: str) -> None:
+    """Print the script with which SHELL completes `pipeguard`: bash (4.4 or later), zsh or fish.
+
+    It completes commands and options, servers and tools that wait for approval, rules, events,
+    clients, logins and checks. What a server chose for a name is offered only where a shell takes
+    it for a plain word.
+
+    \b
+    Examples, each to be run once:
+      echo 'eval "$(pipeguard completion bash)"' >> ~/.bashrc
+      echo 'eval "$(pipeguard completion zsh)"' >> ~/.zshrc
+      pipeguard completion fish > ~/.config/fish/completions/pipeguard.fish
+    """  # noqa: D301  click reads the mark
+    from click.shell_completion import ShellComplete, get_completion_class
+
+    from pipeguard.cli import cli
+
+    kind = get_completion_class(shell)
+    assert kind is not None  # noqa: S101  click has had all three since 8.0
+    # Not its own `source`, which starts bash to ask for its version.
+    script = ShellComplete.source(kind(cli, {}, "pipeguard", "_PIPEGUARD_COMPLETE"))
+    if shell == "zsh":
+        mark, _, rest = script.partition("\n")  # `#compdef`, which must stand first
+        script = f"{mark}\n{_ZSH_READY}{rest}"
+    click.echo(script, nl=False)

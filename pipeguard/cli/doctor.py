@@ -1,0 +1,103 @@
+"""`pipeguard doctor`: what is wrong with this installation, and the command that mends it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeguard.version import VERSION
+
+if TYPE_CHECKING:
+    from pipeguard.doctor.diagnosis import Diagnosis, Result
+
+_COLOURS = {"good": "green", "note": "yellow", "unknown": "bright_black", "wrong": "red"}
+_WORD_CHARS = 7
+_TITLE_CHARS = 13
+
+
+def _complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from pipeguard.doctor.examination import CHECKS
+
+    return [check.id for check in CHECKS if check.id.startswith(incomplete)]
+
+
+@click.command("doctor", short_help="Find what is wrong with this installation, and mend it.")
+@click.argument("names", metavar="[CHECK]...", nargs=-1, shell_complete=_complete)
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+def command(names: tuple[str, ...], *, as_json: bool) -> None:
+    """Look at this installation, and say of each thing that is wrong which command mends it.
+
+    Without CHECK, all: python, packages, launcher, engine, rules, cache, policy, state, store,
+    audit, pins, keyring, logins, clients, proxies, trust, loopback, terminal, completion. With one,
+    that and what it needs. Compiles the rules where they are not yet; changes nothing else, asks no
+    server, and shows no secret.
+
+    \b
+    Examples:
+      pipeguard doctor
+      pipeguard doctor rules store
+      pipeguard doctor --json
+
+    \b
+    Exit codes:
+      0  nothing is wrong; there may be notes
+      1  something is wrong, and each thing is listed with what mends it
+      2  wrong usage: there is no such check
+      3  the scan engine is missing or does not work: no guarded server starts
+      4  the state folder or the store cannot be used: no guarded server starts
+    """  # noqa: D301  click reads the mark
+    from pipeguard.doctor.diagnosis import Case
+    from pipeguard.doctor.examination import chosen, examine, exit_code
+
+    results = []
+    for result in examine(Case.here(), chosen(names)):
+        results.append(result)
+        if not as_json:
+            _show(result)
+    code = exit_code(results)
+    if as_json:
+        told = {"version": VERSION, "exit_code": code, "checks": [_fields(one) for one in results]}
+        click.echo(json.dumps(told, indent=2))
+    else:
+        click.echo(f"\n{_count(results)}")
+    raise SystemExit(code)
+
+
+def _show(result: Result) -> None:
+    """All that a check said, the worst first; each with what mends it."""
+    title = result.check.title
+    for one in sorted(result.told, key=lambda one: -one.state):
+        word = one.state.name.lower()
+        mark = click.style(f"{word:<{_WORD_CHARS}}", fg=_COLOURS[word])
+        click.echo(f"{mark}  {title:<{_TITLE_CHARS}}  {one.what}")
+        if one.mend:
+            click.echo(f"{'':<{_WORD_CHARS + _TITLE_CHARS + 4}}do:  {one.mend}")
+        title = ""
+
+
+def _count(results: list[Result]) -> str:
+    states = [result.state.name.lower() for result in results]
+    wrong, notes, unknown = (states.count(word) for word in ("wrong", "note", "unknown"))
+    if not wrong:
+        told = f"Nothing is wrong in {len(results)} checks."
+    else:
+        told = f"{wrong} of {len(results)} checks found something wrong."
+    if unknown:
+        told += f" {unknown} could not look."
+    return told + (f" {notes} with a note." if notes else "")
+
+
+def _fields(result: Result) -> dict[str, object]:
+    return {
+        "id": result.check.id,
+        "title": result.check.title,
+        "state": result.state.name.lower(),
+        "seconds": round(result.seconds, 3),
+        "told": [_said(one) for one in result.told],
+    }
+
+
+def _said(one: Diagnosis) -> dict[str, str]:
+    return {"state": one.state.name.lower(), "what": one.what, "mend": one.mend}

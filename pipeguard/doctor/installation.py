@@ -1,0 +1,178 @@
+"""Checks of the program itself: its Python, its packages, and the path that starts it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+
+from pipeguard.doctor.diagnosis import Case, Check, Diagnosis, good, note, wrong
+from pipeguard.version import VERSION
+
+PACKAGE = "mcp-pipeguard"
+START_SECONDS = 20.0  # for a launcher to say its version; half a second is usual
+_REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*([^;]*)(;.*)?")
+_BOUND = re.compile(r"(>=|<)\s*(\d+(?:\.\d+)*)")
+
+
+def python(_case: Case) -> Iterable[Diagnosis]:
+    """Which Python runs this, and how it came here."""
+    how, _ = _installed()
+    what = f"{platform.python_implementation()} {platform.python_version()} ({_program()}), {how}"
+    if platform.python_implementation() != "CPython":
+        yield note(f"{what}; tested is CPython alone", "Install PipeGuard with CPython.")
+    else:
+        yield good(what)
+
+
+def packages(_case: Case) -> Iterable[Diagnosis]:
+    """Whether what was installed is whole, and all of one version."""
+    try:
+        installed = metadata.distribution(PACKAGE)
+    except metadata.PackageNotFoundError:
+        yield note(f"{VERSION}, run from its folder and not installed", reinstalling())
+        return
+    if installed.version != VERSION:
+        yield wrong(
+            f"the package says version {installed.version}, the code {VERSION}: "
+            "parts of two installations are mixed",
+            reinstalling(),
+        )
+    unfit = list(_unfit(installed.requires or ()))
+    if unfit:
+        yield wrong(f"what it needs is not there: {', '.join(unfit)}", reinstalling())
+    elif installed.version == VERSION:
+        yield good(f"{VERSION}, with all that it needs")
+
+
+def launcher(case: Case) -> Iterable[Diagnosis]:
+    """Whether a client's file could keep a path to this program, and a person can type its name."""
+    from pipeguard.clients.launcher import LauncherError
+    from pipeguard.clients.launcher import launcher as words_for
+
+    try:
+        words = words_for(None, case.environment)
+    except LauncherError as error:
+        paths = "; ".join(line.strip() for line in str(error).splitlines()[1:-2])
+        yield wrong(f"clients can be given no path that lasts: {paths}", f"pipx install {PACKAGE}")
+        return
+    version = version_of(words)
+    shown = shlex.join(words)
+    if version == VERSION:
+        yield good(f"clients are given {shown}")
+    elif version:
+        yield wrong(f"{shown} is version {version}, and this is {VERSION}", reinstalling())
+    else:
+        yield wrong(f"{shown} does not start", reinstalling())
+    found = list(_on_path(case))
+    if not found:
+        yield note("`pipeguard` is not on your PATH, so what a block says cannot be typed", _path())
+    elif len(found) > 1:
+        first, *others = found
+        yield note(
+            f"{first} is found first on your PATH, and hides {', '.join(others)}",
+            "Remove those that you do not use.",
+        )
+
+
+CHECKS = (
+    Check("python", "Python", python),
+    Check("packages", "packages", packages),
+    Check("launcher", "launcher", launcher, waits="starting pipeguard as a client would"),
+)
+
+
+def reinstalling() -> str:
+    """The command that installs PipeGuard anew, in the way that it was installed."""
+    return _installed()[1]
+
+
+def version_of(words: Sequence[str]) -> str:
+    """The version that a launcher says it is; empty where it does not start, or says none."""
+    try:
+        done = subprocess.run(
+            [*words, "--version"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=START_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    found = re.fullmatch(r"pipeguard, version (\S{1,40})\s*", done.stdout)
+    return found[1] if found and done.returncode == 0 else ""
+
+
+def _installed() -> tuple[str, str]:
+    """How PipeGuard was installed, in words, and the command that does it anew."""
+    parts = Path(sys.prefix).parts
+    if "pipx" in parts and "venvs" in parts:
+        return "installed by pipx", f"pipx reinstall {PACKAGE}"
+    if "uv" in parts and "tools" in parts:
+        return "installed by uv tool", f"uv tool install --force {PACKAGE}"
+    if {"archive-v0", "builds-v0"} & set(parts):
+        return "run by uvx, out of a cache", f"uv tool install {PACKAGE}"
+    again = f"{shlex.quote(_program())} -m pip install --force-reinstall {PACKAGE}"
+    if sys.prefix != sys.base_prefix:
+        return f"in the virtual environment {sys.prefix}", again
+    return "installed for this Python", again
+
+
+def _program() -> str:
+    return sys.executable or "python3"
+
+
+def _path() -> str:
+    """The command that puts the folder of programs on the PATH."""
+    how, _ = _installed()
+    if "pipx" in how:
+        return "pipx ensurepath"
+    if "uv" in how:
+        return "uv tool update-shell"
+    return f'export PATH="{Path(_program()).parent}:$PATH"'
+
+
+def _on_path(case: Case) -> Iterator[str]:
+    """Each program of our name on the PATH, in order; the same file under two names is one."""
+    seen: set[str] = set()
+    for folder in case.environment.get("PATH", os.defpath).split(os.pathsep):
+        found = shutil.which("pipeguard", path=folder) if folder else None
+        if found and (real := os.path.realpath(found)) not in seen:
+            seen.add(real)
+            yield found
+
+
+def _unfit(requires: Iterable[str]) -> Iterator[str]:
+    """Packages that are missing, or of a version that is not asked for (PEP 508)."""
+    for line in requires:
+        name, bounds, marker = _parts(line)
+        if "extra" in marker:
+            continue
+        try:
+            version = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            if "platform" not in marker:  # what only some systems have is told by its own check
+                yield name
+            continue
+        if not all(_holds(version, *bound) for bound in _BOUND.findall(bounds)):
+            yield f"{name} {bounds.strip()} (there is {version})"
+
+
+def _parts(line: str) -> tuple[str, str, str]:
+    found = _REQUIREMENT.match(line)
+    return (found[1], found[2] or "", found[3] or "") if found else (line, "", "")
+
+
+def _holds(version: str, sign: str, bound: str) -> bool:
+    given, asked = (tuple(map(int, re.findall(r"\d+", one)[:3])) for one in (version, bound))
+    given, asked = (one + (0,) * (3 - len(one)) for one in (given, asked))
+    return given >= asked if sign == ">=" else given < asked

@@ -1,0 +1,162 @@
+"""Checks of what judges: the scan engine, the rules and their cache, the policy."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import shlex
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from time import monotonic, perf_counter
+
+from pipeguard.core.policy import Mode
+from pipeguard.doctor.diagnosis import Case, Check, Diagnosis, good, note, wrong
+from pipeguard.doctor.installation import reinstalling
+from pipeguard.errors import PolicyError
+from pipeguard.folders import CACHE_DIR_VARIABLE, cache_folder, usual_cache_folder
+from pipeguard.rulebook import load_rules, sources
+from pipeguard.settings import (
+    Scope,
+    parse_policy,
+    policy_text,
+    project_policy_path,
+    user_policy_path,
+)
+from pipeguard.waiting import COMPILING
+
+ENGINE_MISSING = 3  # EngineError.exit_code: nothing can be judged, so nothing passes
+_COMPILED = "rules-*.compiled"
+
+
+def engine(_case: Case) -> Iterable[Diagnosis]:
+    """Whether the scan engine is there, and finds what it is to find."""
+    try:
+        import hyperscan
+    except ImportError:
+        yield wrong(
+            "the scan engine (hyperscan) is missing, so nothing can be judged and nothing passes; "
+            "it has wheels for Linux and macOS on x86-64 and ARM, and for Windows on x86-64",
+            reinstalling(),
+        )
+        return
+    database = hyperscan.Database()
+    database.compile(expressions=[b"needle"], ids=[7], flags=[0])
+    seen: list[int] = []
+    database.scan(b"a needle in hay", match_event_handler=lambda id_, *_: seen.append(id_))
+    if seen == [7]:
+        info: object = database.info()  # bytes, whatever its stub says
+        told = info.decode("ascii", "replace") if isinstance(info, bytes) else str(info)
+        version = getattr(hyperscan, "__version__", "")
+        yield good(f"hyperscan {version}: {' '.join(told.split())}")
+    else:
+        yield wrong("the scan engine does not find a word that is there", reinstalling())
+
+
+def rules(_case: Case) -> Iterable[Diagnosis]:
+    """Whether the rules are right, ready, and find what they say that they find."""
+    from pipeguard.core.proof import found, texts
+    from pipeguard.core.residents import home
+    from pipeguard.state.compiled import are_kept, engines
+
+    packs = sources()
+    chosen = load_rules(packs)
+    was_kept, begun = are_kept(packs), perf_counter()
+    ready = engines(packs)
+    seconds = perf_counter() - begun
+    by_surface = {one.surface: one for one in ready}
+    first = {rule.pack: rule for rule in reversed(chosen)}  # of each pack
+    for pack, rule in sorted(first.items()):
+        surface = home(rule, min(rule.surfaces, key=lambda one: one.value))
+        if not found(rule, by_surface[surface], surface, texts(rule.matches[0])[0]):
+            yield wrong(f"the pack {pack} does not find its own sample", "pipeguard rules test")
+            return
+    own = sum(not pack.shipped for pack in packs)
+    what = f"{len(chosen)} rules in {len(packs)} packs" + (f", {own} of them yours" if own else "")
+    if was_kept:
+        yield good(f"{what}, ready in {seconds * 1000:.0f} ms from the cache")
+    elif are_kept(packs):
+        yield good(f"{what}, compiled in {seconds:.1f} s and kept")
+    else:
+        yield good(f"{what}, compiled in {seconds:.1f} s, as at each start: see the cache")
+
+
+def cache(case: Case) -> Iterable[Diagnosis]:
+    """Whether compiled rules can be kept, so that a server starts at once."""
+    folder = Path(cache_folder())
+    slow = "so each start compiles the rules anew, which takes longer than some clients wait"
+    elsewhere = f"or name another folder in {CACHE_DIR_VARIABLE}"
+    if not folder.is_dir():
+        yield wrong(f"{folder} cannot be made, {slow}", f"Make it, {elsewhere}.")
+        return
+    mend = unfit_rights(folder, others=stat.S_IWGRP | stat.S_IWOTH)
+    if mend:
+        yield wrong(f"others could write to {folder}, so it is not believed, {slow}", mend)
+        return
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        yield wrong(
+            f"{folder} cannot be written ({(error.strerror or 'no reason given').lower()}), {slow}",
+            f"chmod u+rwx {shlex.quote(str(folder))}, {elsewhere}.",
+        )
+        return
+    yield good(str(folder))
+    usual = Path(usual_cache_folder())
+    if usual != folder and not list(usual.glob(_COMPILED)):
+        names = (CACHE_DIR_VARIABLE, "XDG_CACHE_HOME")
+        unset = " ".join(f"-u {name}" for name in names if case.environment.get(name))
+        yield note(
+            f"a client that passes on no variables looks in {usual}, and nothing is there",
+            f"env {unset} pipeguard doctor rules",
+        )
+
+
+def policy(case: Case) -> Iterable[Diagnosis]:
+    """Whether the policy files are right; a wrong one keeps every server from starting."""
+    files = {Scope.USER: user_policy_path(), Scope.PROJECT: project_policy_path(str(case.folder))}
+    if not any(files.values()):
+        yield good("none, so the defaults hold")
+    for scope, path in files.items():
+        if path is not None:
+            yield from _policy_file(path, scope)
+
+
+CHECKS = (
+    Check("engine", "scan engine", engine, exit_code=ENGINE_MISSING),
+    Check("rules", "rules", rules, needs="engine", waits=COMPILING),
+    Check("cache", "rules' cache", cache, needs="rules"),
+    Check("policy", "policy", policy),
+)
+
+
+def unfit_rights(folder: Path, others: int) -> str:
+    """The command that makes a folder ours alone; empty where it is.
+
+    Args:
+        folder: it exists.
+        others: the bits of its mode that must not be set.
+    """
+    if os.name != "posix":
+        return ""
+    status, quoted = folder.stat(), shlex.quote(str(folder))
+    if status.st_uid != os.geteuid():
+        return f"sudo chown {os.geteuid()} {quoted}"
+    return f"chmod 700 {quoted}" if status.st_mode & others else ""
+
+
+def _policy_file(path: str, scope: Scope) -> Iterator[Diagnosis]:
+    today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
+    flag = " --project" if scope is Scope.PROJECT else ""
+    mend = f"pipeguard policy check{flag} {shlex.quote(path)}"
+    try:
+        read = parse_policy(policy_text(path, scope), path, scope, now=monotonic(), today=today)
+    except PolicyError as error:
+        yield wrong(" ".join(str(error).split()), mend)
+        return
+    yield good(f"{path} is right")
+    for said in read.notes:
+        yield note(said, mend)
+    if read.mode is Mode.OBSERVE:
+        yield note(f"{path} says `mode: observe`, so nothing is stopped", "Say `mode: enforce`.")

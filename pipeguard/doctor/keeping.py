@@ -1,0 +1,196 @@
+"""Checks of what is kept: the state folder, the store, audit, pins, logins and their keyring."""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+import stat
+import tempfile
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+from pipeguard.clients.masking import masked_url
+from pipeguard.doctor.diagnosis import Case, Check, Diagnosis, good, note, wrong
+from pipeguard.doctor.judging import unfit_rights
+from pipeguard.errors import AuthError
+from pipeguard.state.paths import STATE_DIR_VARIABLE, STORE_NAME, state_folder
+
+STATE_UNUSABLE = 4  # StateError.exit_code
+KEYRING_SECONDS = 10.0  # that it may take; longer, and it waits for somebody to unlock it
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_SERVICE = "pipeguard doctor"
+
+
+def state(case: Case) -> Iterable[Diagnosis]:
+    """Whether pins and audit have a folder that is ours alone."""
+    folder = state_folder()  # StateError says what to do
+    mend = unfit_rights(folder, _OTHERS)
+    if mend and folder.stat().st_mode & stat.S_IWGRP:
+        yield wrong(f"others may write to {folder}, so its pins prove nothing", mend)
+    elif mend and mend.startswith("sudo"):
+        yield wrong(f"{folder} belongs to another user, who could change its pins", mend)
+    elif mend:
+        yield note(f"others may look into {folder}; its files are closed to them", mend)
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        yield wrong(
+            f"{folder} cannot be written: {(error.strerror or 'no reason given').lower()}",
+            f"chmod u+rwx {shlex.quote(str(folder))}, or name another in {STATE_DIR_VARIABLE}",
+        )
+        return
+    named = f", as {STATE_DIR_VARIABLE} says" if case.environment.get(STATE_DIR_VARIABLE) else ""
+    if not mend:
+        yield good(f"{folder}{named}")
+
+
+def store(_case: Case) -> Iterable[Diagnosis]:
+    """Whether the store can be read and written, and is not damaged."""
+    from pipeguard.state.store import Store, told
+
+    path = _store_path()
+    if path is None:
+        yield good("none yet: the first guarded server makes it")
+        return
+    mode = stat.S_IMODE(path.stat().st_mode)
+    with Store.open(path) as opened:
+        if mode & _OTHERS and stat.S_IMODE(path.stat().st_mode) & _OTHERS == 0:
+            yield note(f"others could read {path} (mode {mode:o}); it is closed to them now")
+        with told(path):
+            (whole,) = opened.connection.execute("PRAGMA quick_check(1)").fetchone()
+        if whole != "ok":
+            aside = f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.damaged')}"
+            yield wrong(f"{path} is damaged: {whole}. Pins and audit in it are lost", aside)
+            return
+        with opened.transaction():
+            pins = opened.connection.execute("SELECT count(*) FROM pins").fetchone()[0]
+    yield good(f"{path}: {pins} pins, {_megabytes(path)}")
+
+
+def audit(_case: Case) -> Iterable[Diagnosis]:
+    """Whether no row of the audit was changed, moved or removed."""
+    from pipeguard.state.audit import chains, verify
+    from pipeguard.state.store import Store
+
+    path = _store_path()
+    if path is None:
+        yield good("nothing happened yet")
+        return
+    problems = verify(path)
+    if problems:
+        first, count = problems[0], len(problems)
+        yield wrong(
+            f"it is not as it was written: {count} problem{'s' * (count > 1)}, the first: "
+            f"{first.chain or 'chains'}: {first.what}",
+            "pipeguard audit verify",
+        )
+        return
+    with Store.open(path) as opened:
+        known = list(chains(opened))
+    rows = sum(chain.length for chain in known)
+    yield good(f"{rows} rows in {len(known)} chains, all as they were written")
+
+
+def pins(_case: Case) -> Iterable[Diagnosis]:
+    """Whether something waits for a person."""
+    from pipeguard.state.review import held
+    from pipeguard.state.store import Store
+
+    path = _store_path()
+    if path is None:
+        yield good("nothing was seen yet")
+        return
+    with Store.open(path) as opened:
+        waiting = held(opened)
+        servers = len(opened.servers())
+    if not waiting:
+        yield good(f"of {servers} server{'s' * (servers != 1)}; nothing waits for your approval")
+        return
+    told = ", ".join(one.target for one in waiting[:3]) + (", …" if len(waiting) > 3 else "")
+    count = "1 definition waits" if len(waiting) == 1 else f"{len(waiting)} definitions wait"
+    yield note(f"{count} for your approval, and cannot be used: {told}", "pipeguard diff")
+
+
+def keyring(_case: Case) -> Iterable[Diagnosis]:
+    """Whether the system's keyring keeps what it is given; matters to those who log in."""
+    from pipeguard.auth.store import Place, Store
+
+    needed = any(login.place is Place.KEYRING for login in Store().logins())
+    failed = _tried_keyring()
+    file = "pipeguard auth login URL --store file"
+    if not failed:
+        yield good("it gives back what it was given")
+    elif needed:
+        yield wrong(f"{failed}, and logins are kept in it", f"Unlock it, or:  {file}")
+    else:
+        yield note(f"{failed}; it is needed for logins alone", f"Unlock one, or:  {file}")
+
+
+def logins(case: Case) -> Iterable[Diagnosis]:
+    """Whether a login ended, or a server asks for more than was granted."""
+    from pipeguard.auth.server import login_command
+    from pipeguard.auth.store import Store
+
+    known = Store().logins()
+    for login in known:
+        where = f"{login.name} ({masked_url(login.server)})"
+        # An address that holds a secret is not shown; the login's name means the same.
+        hidden = masked_url(login.server) != login.server
+        again = login_command(login.name if hidden else login.server)
+        if login.has_ended(case.now):
+            yield wrong(f"the login to {where} ended", again)
+        elif login.wanted:
+            yield note(f"{where} asks for more than was granted: {login.wanted}", again)
+    if not known:
+        yield good("none")
+    elif not any(login.has_ended(case.now) for login in known):
+        yield good(f"{len(known)}, none of them ended")
+
+
+CHECKS = (
+    Check("state", "state folder", state, exit_code=STATE_UNUSABLE),
+    Check("store", "store", store, needs="state", exit_code=STATE_UNUSABLE),
+    Check("audit", "audit", audit, needs="store", waits="following the chains of the audit"),
+    Check("pins", "pins", pins, needs="store"),
+    Check("keyring", "keyring", keyring, needs="state", waits="asking the keyring"),
+    Check("logins", "logins", logins, needs="state"),
+)
+
+
+def _store_path() -> Path | None:
+    """The store, or None where there is none yet: looking makes none."""
+    path = state_folder() / STORE_NAME
+    return path if path.exists() else None
+
+
+def _megabytes(path: Path) -> str:
+    return f"{path.stat().st_size / 2**20:.1f} MiB"
+
+
+def _tried_keyring() -> str:
+    """Why the keyring cannot be used; empty where it gives back what it is given.
+
+    It is asked by a thread: one that is locked may wait for a person, and for ever.
+    """
+    answers: list[str] = []
+    asking = threading.Thread(target=lambda: answers.append(_asked_keyring()), daemon=True)
+    asking.start()
+    asking.join(KEYRING_SECONDS)
+    return answers[0] if answers else f"it did not answer within {KEYRING_SECONDS:.0f} s"
+
+
+def _asked_keyring() -> str:
+    from pipeguard.auth import ring
+
+    text = secrets.token_hex(8)
+    try:
+        ring.must_work()
+        accounts = ring.put(_SERVICE, text)
+        came = ring.text_of(_SERVICE, accounts)
+        ring.drop(_SERVICE, accounts)
+    except AuthError as error:
+        return str(error).splitlines()[0].rstrip(".")
+    except ImportError as error:
+        return f"{error.name or 'a module of it'} cannot be imported"
+    return "" if came == text else "it does not give back what it was given"

@@ -1,0 +1,277 @@
+"""Checks of what PipeGuard stands between: clients' files, proxies, trust in TLS, loopback."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+import ssl
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from pipeguard.clients.catalog import Scope
+from pipeguard.clients.entries import Config, Server, State, read_config
+from pipeguard.clients.machine import Machine, find
+from pipeguard.clients.rewrite import Wishes, judge
+from pipeguard.doctor.diagnosis import Case, Check, Diagnosis, good, note, wrong
+from pipeguard.doctor.installation import version_of
+from pipeguard.errors import InputError, StateError
+from pipeguard.version import VERSION
+
+PROXY_SECONDS = 3.0  # to reach a proxy, which is mostly near
+LOOPBACK_SECONDS = 3.0
+_PROXIED = ("http", "https")  # schemes of proxies that the HTTP client speaks to
+_LOCAL = "localhost,127.0.0.1,::1"
+# What makes programs trust other authorities; servers get these variables too.
+_CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+
+
+def clients(case: Case) -> Iterable[Diagnosis]:
+    """Whether the guard in clients' files is one that starts, and which servers have none."""
+    machine = replace(Machine.here(case.project), home=case.home, environment=case.environment)
+    configs = [read_config(found) for found in find(machine)]
+    wishes = Wishes(is_logged_in=_logins())
+    judged = [(one, judge(one, wishes).state) for config in configs for one in config.servers]
+    yield from _unreadable(configs)
+    yield from _stale([server for server, state in judged if state is State.STALE], case)
+    yield from _starting([server for server, state in judged if state is State.GUARDED])
+    count = {state: sum(one is state for _, one in judged) for state in State}
+    told = f"{len(judged)} servers in {sum(bool(one.servers) for one in configs)} files"
+    if count[State.OPEN]:
+        yield note(f"{told}, {count[State.OPEN]} of them not guarded", "pipeguard setup")
+    elif not count[State.STALE]:
+        yield good(f"{told}; none is open" if judged else "no server in any client's file")
+
+
+def proxies(case: Case) -> Iterable[Diagnosis]:
+    """Whether the proxies that the environment names can be used and reached."""
+    named = getproxies()
+    if not named:
+        yield good("none is named")
+        return
+    fine = True
+    for scheme in ("http", "https"):
+        if scheme in named:
+            for said in _proxy(scheme, named[scheme]):
+                fine = False
+                yield said
+    if "all" in named and not {"http", "https"} <= named.keys():
+        fine = False
+        yield note("ALL_PROXY is not looked at", "Set HTTPS_PROXY and HTTP_PROXY instead.")
+    if "http" in named and not proxy_bypass("127.0.0.1"):
+        fine = False
+        had = case.environment.get("NO_PROXY") or case.environment.get("no_proxy") or ""
+        yield note(
+            "servers on this machine are asked through the proxy, which cannot reach them",
+            f"export NO_PROXY={shlex.quote(','.join(filter(None, (had, _LOCAL))))}",
+        )
+    if fine:
+        hosts = sorted({_shown(url) for scheme, url in named.items() if scheme in _PROXIED})
+        yield good(f"reached: {', '.join(hosts)}" if hosts else "none for HTTP")
+
+
+def trust(case: Case) -> Iterable[Diagnosis]:
+    """Whether there are certificate authorities to trust."""
+    fine = True
+    for name in _CERTIFICATES:
+        path = case.environment.get(name)
+        if path and (why := _unfit_certificates(path)):
+            fine = False
+            say = wrong if name == "SSL_CERT_FILE" else note
+            yield say(f"{name} names {path}: {why}", f"unset {name}, or name a file of PEM")
+    folder = case.environment.get("SSL_CERT_DIR")
+    if folder and not any(map(os.path.isdir, folder.split(os.pathsep))):
+        fine = False
+        yield wrong(f"SSL_CERT_DIR names {folder}, which is no folder", "unset SSL_CERT_DIR")
+    if not fine:
+        return
+    import truststore
+
+    truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # raises where the system's cannot be used
+    if sys.platform in ("darwin", "win32"):
+        yield good(f"the system's own authorities, {ssl.OPENSSL_VERSION}")
+    elif authorities := _authorities():
+        yield good(f"the system's authorities in {authorities}, {ssl.OPENSSL_VERSION}")
+    else:
+        yield wrong(
+            "this system has no certificate authorities, so no https server is trusted",
+            "apt-get install ca-certificates, or the like",
+        )
+
+
+def loopback(_case: Case) -> Iterable[Diagnosis]:
+    """Whether a port of this machine can be listened on, and called: logins and --listen do."""
+    try:
+        _called("127.0.0.1", socket.AF_INET)
+    except OSError as error:
+        why = (error.strerror or type(error).__name__).lower()
+        yield wrong(
+            f"nothing can listen on 127.0.0.1 and be called ({why}): no `pipeguard auth login`, "
+            "and no `wrap --listen`",
+            "ip link set lo up, or allow it in the sandbox or firewall that this runs in",
+        )
+        return
+    try:
+        _called("::1", socket.AF_INET6)
+    except OSError:
+        yield good("127.0.0.1 can be listened on, ::1 cannot")
+    else:
+        yield good("127.0.0.1 and ::1 can be listened on")
+
+
+CHECKS = (
+    Check("clients", "clients", clients, waits="reading the files of clients"),
+    Check("proxies", "proxies", proxies, waits="calling the proxies"),
+    Check("trust", "TLS trust", trust),
+    Check("loopback", "loopback", loopback),
+)
+
+
+def _logins() -> Callable[[str], bool]:
+    """Whether there is a login for an address; none where they cannot be read, which is told."""
+    from pipeguard.auth.store import Store
+
+    try:
+        held = {login.server for login in Store().logins()}
+    except StateError:
+        held = set()
+    return lambda url: bool(held) and _is_one_of(url, held)
+
+
+def _is_one_of(url: str, held: Collection[str]) -> bool:
+    from pipeguard.auth.server import canonical
+
+    try:
+        return canonical(url) in held
+    except InputError:
+        return False
+
+
+def _unreadable(configs: Iterable[Config]) -> Iterator[Diagnosis]:
+    """Files that a client may read, and nobody guards."""
+    for config in configs:
+        if config.problem:
+            yield note(
+                f"{config.path}: {config.problem}", "Mend the file in its client, then look again."
+            )
+
+
+def _stale(servers: Iterable[Server], case: Case) -> Iterator[Diagnosis]:
+    """Guarded by a launcher that is gone: the client cannot start them."""
+    for server in servers:
+        assert server.guard is not None  # noqa: S101  else it was not judged to be stale
+        gone = server.guard.launcher[0]
+        yield wrong(
+            f"{server.name} in {server.file} is started by {gone}, which is not there",
+            _guarding(server, case),
+        )
+
+
+def _guarding(server: Server, case: Case) -> str:
+    """The command that writes the launcher of today into a file."""
+    words = ["pipeguard", "setup", server.client, "--server", server.name, "--yes"]
+    if server.scope is Scope.PROJECT:
+        words += ["--scope", "project", "--project", str(case.folder)]
+    return shlex.join(words)
+
+
+def _starting(servers: Iterable[Server]) -> Iterator[Diagnosis]:
+    """Guarded by a launcher that does not start, or is of another version.
+
+    Only those of the user's own files are tried: what a repository names is not run for a look.
+    """
+    asked: dict[tuple[str, ...], list[Server]] = {}
+    for server in servers:
+        if server.guard is not None and server.scope is not Scope.PROJECT:
+            asked.setdefault(server.guard.launcher, []).append(server)
+    for launcher, guarded in asked.items():
+        version = version_of(launcher)
+        names = ", ".join(sorted({server.name for server in guarded}))
+        told = f"{shlex.join(launcher)}, which guards {names},"
+        if not version:
+            yield wrong(f"{told} does not start", f"{shlex.join(launcher)} --version")
+        elif version != VERSION:
+            yield note(f"{told} is version {version}; this is {VERSION}", "pipeguard setup")
+
+
+def _proxy(scheme: str, url: str) -> Iterator[Diagnosis]:
+    variable = f"{scheme.upper()}_PROXY"
+    parts = _parts(url)
+    if parts is None or parts.scheme not in _PROXIED:
+        kind = parts.scheme if parts else ""
+        yield wrong(
+            f"{variable} names a proxy that cannot be used"
+            + (f": {kind} is not spoken" if kind else ", for it is no address"),
+            f"export {variable}=http://HOST:PORT",
+        )
+        return
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((host, port), PROXY_SECONDS).close()
+    except OSError as error:
+        why = "it did not answer" if isinstance(error, TimeoutError) else error.strerror or ""
+        yield wrong(
+            f"{variable}: {_shown(url)} cannot be reached: {why.lower()}",
+            f"unset {variable}, or start the proxy",
+        )
+
+
+def _parts(url: str) -> SplitResult | None:
+    """An address in its parts, or None where it is none."""
+    try:
+        parts = urlsplit(url)
+        is_whole = bool(parts.hostname) and parts.port != 0  # the port is read only here
+    except ValueError:
+        return None
+    return parts if is_whole else None
+
+
+def _shown(url: str) -> str:
+    """A proxy's address without its user and password."""
+    parts = _parts(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts else "no address"
+
+
+def _unfit_certificates(path: str) -> str:
+    """Why a file holds no authorities; empty where it does."""
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cafile=path)
+    except ssl.SSLError:
+        return "it holds no certificates"
+    except OSError as error:
+        return (error.strerror or "it cannot be read").lower()
+    return "" if context.cert_store_stats()["x509"] else "it holds no certificates"
+
+
+def _authorities() -> str:
+    """Where the system keeps its authorities, as OpenSSL and truststore look for them."""
+    usual = ssl.get_default_verify_paths()
+    files = (usual.cafile, "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/cert.pem")
+    for file in (*files, "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"):
+        if file and not _unfit_certificates(file):
+            return file
+    folder = Path(usual.capath or "/etc/ssl/certs")
+    return str(folder) if folder.is_dir() and any(folder.iterdir()) else ""
+
+
+def _called(address: str, family: socket.AddressFamily) -> None:
+    """Listen on an address, call it, and hear one byte.
+
+    Raises:
+        OSError: it does not work.
+    """
+    with socket.socket(family) as listening:
+        listening.settimeout(LOOPBACK_SECONDS)
+        listening.bind((address, 0))
+        listening.listen(1)
+        with socket.create_connection(listening.getsockname()[:2], LOOPBACK_SECONDS) as caller:
+            answering, _ = listening.accept()
+            with answering:
+                answering.sendall(b"!")
+                if caller.recv(1) != b"!":
+                    raise ConnectionResetError("nothing came")

@@ -1,0 +1,91 @@
+"""`pipeguard doctor` as its user runs it: a process of its own, with an environment of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+RUN = (sys.executable, "-E", "-P", "-m", "pipeguard", "doctor")
+_NOT_OURS = ("PIPEGUARD", "PROXY", "SSL_CERT", "_CA_", "COVERAGE_PROCESS")
+
+
+class Told(NamedTuple):
+    """What one check said: how it is, all that was said, all that mends it."""
+
+    state: str
+    what: str
+    mend: str
+
+
+class Examined(NamedTuple):
+    """One run, with what each check said."""
+
+    code: int
+    checks: dict[str, Told]
+    stdout: str
+    stderr: str
+
+    def of(self, name: str) -> Told:
+        return self.checks[name]
+
+
+class Person:
+    """A home folder and variables, to be broken; another's settings are not among them."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not any(part in name.upper() for part in _NOT_OURS)
+        }
+        self.environment |= {
+            "HOME": str(home),
+            "XDG_CONFIG_HOME": str(home / ".config"),
+            "XDG_STATE_HOME": str(home / ".local" / "state"),
+            "XDG_DATA_HOME": str(home / ".local" / "share"),
+            "SHELL": "/bin/bash",
+            "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
+        }
+
+    @property
+    def state(self) -> Path:
+        return self.home / ".local" / "state" / "pipeguard"
+
+    def run(self, *words: str, start: tuple[str, ...] = RUN) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*start, *words],
+            cwd=self.home,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def examined(self, *checks: str, start: tuple[str, ...] = RUN) -> Examined:
+        """What it says; whatever is wrong, no traceback, and with each thing what mends it."""
+        done = self.run(*checks, "--json", start=start)
+        assert "Traceback" not in done.stdout + done.stderr
+        assert "a fault of PipeGuard" not in done.stderr, done.stderr
+        told = json.loads(done.stdout)
+        assert told["exit_code"] == done.returncode
+        found = {}
+        for check in told["checks"]:
+            assert check["told"], check["id"]
+            assert all(one["mend"] for one in check["told"] if one["state"] == "wrong"), check
+            found[check["id"]] = Told(
+                check["state"],
+                "\n".join(one["what"] for one in check["told"]),
+                "\n".join(filter(None, (one["mend"] for one in check["told"]))),
+            )
+        return Examined(done.returncode, found, done.stdout, done.stderr)
+
+    def mend(self, command: str) -> None:
+        """Do what a check says, in a shell."""
+        subprocess.run(["sh", "-ec", command], env=self.environment, cwd=self.home, check=True)

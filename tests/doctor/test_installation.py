@@ -1,0 +1,137 @@
+"""The program itself, broken for real: its packages, and the path that starts it."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from pipeguard.clients import launcher as paths
+from pipeguard.doctor import installation
+from pipeguard.doctor.diagnosis import Case, Diagnosis, State
+from pipeguard.version import VERSION
+from tests.doctor.examined import Person
+
+ASKED = """Requires-Dist: click>=8.1.7
+Requires-Dist: no-such-package-at-all>=1
+Requires-Dist: pyyaml>=99
+Requires-Dist: rfc8785<0.0.1
+Requires-Dist: only-elsewhere>=1; platform_system == 'Plan 9'
+Requires-Dist: only-asked-for>=1; extra == 'test'
+"""
+
+
+def program(path: Path, body: str = f"echo pipeguard, version {VERSION}") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return path
+
+
+def package(folder: Path, version: str, requires: str = "") -> None:
+    info = folder / f"mcp_pipeguard-{version}.dist-info"
+    info.mkdir(parents=True)
+    head = f"Metadata-Version: 2.1\nName: mcp-pipeguard\nVersion: {version}\n"
+    (info / "METADATA").write_text(head + requires)
+
+
+def looked(check: str, path: str = "") -> list[Diagnosis]:
+    (found,) = (one for one in installation.CHECKS if one.id == check)
+    return list(found.look(Case({"PATH": path}, Path("/home"), Path("/home"), 0.0)))
+
+
+@pytest.fixture
+def lasting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A folder for programs that counts as one that stays, and no other that has ours."""
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
+    monkeypatch.setattr(paths, "_TEMPORARY", ())
+    monkeypatch.setattr(sys, "argv", ["pytest"])
+    return tmp_path / "usr" / "bin"
+
+
+def test_python_and_packages_are_as_they_were_installed(person: Person) -> None:
+    result = person.examined("python", "packages")
+    assert result.code == 0
+    assert sys.version.split()[0] in result.of("python").what
+    assert result.of("packages").what == f"{VERSION}, with all that it needs"
+
+
+def test_what_is_missing_or_too_old_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package(tmp_path, VERSION, ASKED)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (told,) = looked("packages")
+    assert told.state is State.WRONG
+    for name in ("no-such-package-at-all", "pyyaml >=99", "rfc8785 <0.0.1"):
+        assert name in told.what
+    for name in ("click", "only-elsewhere", "only-asked-for"):
+        assert name not in told.what
+    assert "install" in told.mend
+
+
+def test_two_installations_in_one_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package(tmp_path, "0.0.1")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (told,) = looked("packages")
+    assert (told.state, "version 0.0.1" in told.what) == (State.WRONG, True)
+
+
+def test_a_launcher_that_lasts_and_starts_is_good(lasting: Path) -> None:
+    path = program(lasting / "pipeguard")
+    (told,) = looked("launcher", str(path.parent))
+    assert told == Diagnosis(State.GOOD, f"clients are given {path}")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("echo pipeguard, version 0.0.1", "is version 0.0.1"),
+        ("exit 1", "does not start"),
+        ("echo something else", "does not start"),
+        ("kill -9 $$", "does not start"),
+    ],
+)
+def test_a_launcher_that_does_not_start_this_version_is_wrong(
+    lasting: Path, body: str, said: str
+) -> None:
+    path = program(lasting / "pipeguard", body)
+    (told,) = looked("launcher", str(path.parent))
+    assert (told.state, said in told.what) == (State.WRONG, True), told
+
+
+def test_a_launcher_whose_python_is_gone_is_wrong(lasting: Path) -> None:
+    path = program(lasting / "pipeguard")
+    path.write_text("#!/no/such/python3.9\n")
+    (told,) = looked("launcher", str(path.parent))
+    assert "does not start" in told.what
+
+
+def test_one_that_hides_another_is_a_note(lasting: Path) -> None:
+    first, second = program(lasting / "pipeguard"), program(lasting.parent / "sbin" / "pipeguard")
+    _, told = looked("launcher", f"{first.parent}:{second.parent}:{first.parent}")
+    assert told.state is State.NOTE
+    assert f"hides {second}" in told.what
+
+
+def test_where_no_path_lasts_all_that_was_tried_is_told(person: Person) -> None:
+    path = program(person.home / ".cache" / "uv" / "pipeguard")
+    person.environment["PATH"] = f"{path.parent}:{person.environment['PATH']}"
+    result = person.examined("launcher")
+    if result.of("launcher").state == "good":  # the tests' own Python is one that stays
+        pytest.skip("this Python's own folder lasts")
+    assert result.code == 1
+    assert shlex.quote(str(path)) in result.of("launcher").what
+    assert result.of("launcher").mend == "pipx install mcp-pipeguard"
+
+
+def test_a_name_that_cannot_be_typed_is_a_note(
+    lasting: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(program(lasting / "python3")))
+    *_, told = looked("launcher", str(lasting / "nothing"))
+    assert "not on your PATH" in told.what
+    assert str(lasting) in told.mend or "path" in told.mend or "shell" in told.mend

@@ -1,0 +1,182 @@
+"""What judges, broken for real: the engine, rules, their cache, policies."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeguard.doctor import judging
+from pipeguard.doctor.diagnosis import Case, State
+from pipeguard.rulebook import Source
+from tests.doctor.examined import Person
+
+BLOCKED = (
+    "import sys; sys.modules['hyperscan'] = None; sys.argv[:] = ['pipeguard', *sys.argv[1:]]\n"
+    "from pipeguard.__main__ import _run; raise SystemExit(_run(sys.argv[1:]))"
+)
+WITHOUT_ENGINE = (sys.executable, "-E", "-P", "-c", BLOCKED, "doctor")
+SMALL = """pack: small
+about: Of the tests.
+defaults: {surfaces: [to-server], views: [text], severity: high, confidence: high}
+rules:
+- id: needle
+  title: A needle
+  pattern: needle in hay
+  why: Of the tests.
+  fix: None.
+  matches: ["a needle in hay"]
+  passes: ["a needle in a box"]
+"""
+PACK = """pack: mine
+about: Of the tests.
+defaults: {surfaces: [to-server], views: [text]}
+rules:
+- id: broken
+  title: Never
+"""
+
+
+def test_the_rules_are_ready_and_find_their_samples(person: Person) -> None:
+    person.examined("rules")  # compiles them, where this is the first test that needs them
+    result = person.examined("rules")
+    assert result.code == 0
+    assert "from the cache" in result.of("rules").what
+    assert "hyperscan" in result.of("engine").what
+
+
+@pytest.fixture
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder that is not there yet, and one small pack, which compiles at once."""
+    pack = Source(str(tmp_path / "small.yaml"), SMALL.encode(), shipped=True)
+    monkeypatch.setattr(judging, "sources", lambda: (pack,))
+    monkeypatch.setenv("PIPEGUARD_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_compiling_is_told_with_its_time(alone: Path) -> None:
+    case = Case.here()
+    (first,) = judging.rules(case)
+    assert re.fullmatch(r"1 rules in 1 packs, compiled in \d+\.\d s and kept", first.what)
+    (again,) = judging.rules(case)
+    assert re.fullmatch(r"1 rules in 1 packs, ready in \d+ ms from the cache", again.what)
+    assert list(alone.glob("rules-*.compiled"))
+
+
+def test_a_client_that_passes_no_variables_looks_elsewhere(alone: Path) -> None:
+    case = Case.here()
+    list(judging.rules(case))
+    kept, elsewhere = judging.cache(case)
+    assert kept.state is State.GOOD
+    assert elsewhere.state is State.NOTE
+    assert elsewhere.mend.startswith("env -u PIPEGUARD_CACHE_DIR ")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of folders are POSIX's")
+def test_a_cache_that_others_may_write_is_closed_by_its_command(alone: Path) -> None:
+    case = Case.here()
+    list(judging.rules(case))
+    alone.chmod(0o777)
+    (told,) = judging.cache(case)
+    assert (told.state, "others could write" in told.what) == (State.WRONG, True)
+    (slow,) = judging.rules(case)  # it is not believed, and not written to
+    assert "as at each start" in slow.what
+    subprocess.run(["sh", "-ec", told.mend], check=True)
+    (ready,) = judging.rules(case)
+    assert "from the cache" in ready.what
+    assert next(iter(judging.cache(case))).state is State.GOOD
+
+
+@pytest.mark.parametrize("place", ["/proc/sys", "/proc/no-folder-of-ours"])
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc takes no file, not even root's")
+def test_a_cache_that_cannot_be_written_is_told(
+    alone: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setenv("PIPEGUARD_CACHE_DIR", place)
+    case = Case.here()
+    (rules,) = judging.rules(case)
+    assert "as at each start" in rules.what
+    (told,) = judging.cache(case)
+    assert (told.state, place in told.what) == (State.WRONG, True)
+    assert not alone.exists()
+
+
+def test_a_pack_that_does_not_find_its_sample_is_told(
+    alone: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text = SMALL.replace('matches: ["a needle', 'matches: ["a noodle')
+    pack = Source(str(tmp_path / "small.yaml"), text.encode(), shipped=True)
+    monkeypatch.setattr(judging, "sources", lambda: (pack,))
+    (told,) = judging.rules(Case.here())
+    assert (told.state, told.mend) == (State.WRONG, "pipeguard rules test")
+
+
+def test_without_the_engine_nothing_is_judged_and_the_rest_is_told(person: Person) -> None:
+    result = person.examined("rules", "cache", "policy", start=WITHOUT_ENGINE)
+    assert result.code == 3
+    assert result.of("engine").state == "wrong"
+    assert "install" in result.of("engine").mend
+    assert result.of("rules").state == result.of("cache").state == "unknown"
+    assert result.of("policy").state == "good"
+
+
+def test_a_wrong_pack_of_the_user_s_is_told(person: Person) -> None:
+    folder = person.home / ".config" / "pipeguard" / "rules"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text(PACK)
+    result = person.examined("rules")
+    assert result.code == 1
+    assert "mine.yaml" in result.of("rules").what
+    assert "broken" in result.of("rules").what
+
+
+@pytest.mark.parametrize(
+    ("text", "state", "said"),
+    [
+        ("trust: perhaps\n", "wrong", "trust"),
+        ("mode: [\n", "wrong", "policy.yaml"),
+        ("", "good", "is right"),
+        ("mode: observe\n", "note", "nothing is stopped"),
+        (
+            "exceptions:\n- {rule: secrets.jwt, tool: x, until: 2020-01-01, why: tests}\n",
+            "note",
+            "2020-01-01",
+        ),
+    ],
+)
+def test_the_user_s_policy_is_looked_at(person: Person, text: str, state: str, said: str) -> None:
+    path = person.home / ".config" / "pipeguard" / "policy.yaml"
+    path.parent.mkdir()
+    path.write_text(text)
+    result = person.examined("policy")
+    assert (result.of("policy").state, result.code) == (state, int(state == "wrong"))
+    assert said in result.of("policy").what
+    if state == "wrong":
+        assert f"pipeguard policy check {path}" in result.of("policy").mend
+
+
+def test_a_policy_that_is_named_and_not_there_is_told(person: Person) -> None:
+    person.environment["PIPEGUARD_POLICY"] = str(person.home / "gone.yaml")
+    result = person.examined("policy")
+    assert result.code == 1
+    assert "gone.yaml cannot be read" in result.of("policy").what
+
+
+def test_a_project_s_policy_is_looked_at(person: Person) -> None:
+    (person.home / ".pipeguard.yaml").write_bytes(b"mode: \xff\n")
+    result = person.examined("policy")
+    assert result.code == 1
+    assert "policy check --project" in result.of("policy").mend
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of files are POSIX's")
+def test_a_policy_that_everybody_may_write_is_told(person: Person) -> None:
+    path = Path(person.home / ".config" / "pipeguard" / "policy.yaml")
+    path.parent.mkdir()
+    path.write_text("mode: enforce\n")
+    path.chmod(0o666)
+    assert "everybody may write" in person.examined("policy").of("policy").what

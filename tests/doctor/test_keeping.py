@@ -1,0 +1,242 @@
+"""What is kept, broken for real: folder, store, audit, pins, keyring, logins."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+import threading
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import keyring
+import pytest
+from keyring.backend import KeyringBackend
+
+from pipeguard.auth import ring
+from pipeguard.auth.store import Login, Place, Registration, Secrets
+from pipeguard.auth.store import Store as Logins
+from pipeguard.doctor import keeping
+from pipeguard.doctor.diagnosis import Case, State
+from pipeguard.state.audit import Audit, Entry
+from pipeguard.state.store import Store
+from tests.auth.conftest import KEYRING
+from tests.doctor.examined import Person
+from tests.state.samples import held, seen
+
+URL = "https://mcp.example.com/mcp"
+TOKEN = "token-" + "q7" * 20
+LOGIN = Login(
+    server=URL, name="notes", issuer="https://auth.example.com", place=Place.FILE,
+    client={"client_id": "c"}, registration=Registration.GIVEN, metadata=None,
+    resource_metadata=None, scope="read", wanted="", obtained_at=0.0, expires_at=None,
+)  # fmt: skip
+ENTRY = Entry(
+    "2026-03-02T10:00:00.000Z", "editor 1.0", "to-server", "request", "tools/call", "get_forecast",
+    "allow", "", "0" * 64, 2, "[]",
+)  # fmt: skip
+
+
+def opened(person: Person) -> Store:
+    person.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Store.open(person.state / "pipeguard.db")
+
+
+def keep(person: Person, login: Login, secrets: Secrets) -> None:
+    Logins(person.state / "auth").save(login, secrets)
+
+
+def test_where_nothing_is_kept_all_is_good_and_nothing_is_made(person: Person) -> None:
+    result = person.examined("audit", "pins", "logins")
+    assert result.code == 0
+    assert {told.state for told in result.checks.values()} == {"good"}
+    assert list(person.state.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of folders are POSIX's")
+def test_a_state_folder_that_others_may_write_is_closed_by_its_command(person: Person) -> None:
+    for mode, state, code in ((0o770, "wrong", 4), (0o755, "note", 0), (0o777, "wrong", 4)):
+        person.state.mkdir(parents=True, exist_ok=True)
+        person.state.chmod(mode)
+        result = person.examined("state")
+        assert (result.of("state").state, result.code) == (state, code), oct(mode)
+        person.mend(result.of("state").mend)
+        assert person.examined("state").of("state").state != "wrong"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc/sys takes no file, not even root's")
+def test_a_state_folder_that_cannot_be_written_is_told(person: Person) -> None:
+    person.environment["PIPEGUARD_STATE_DIR"] = "/proc/sys"
+    result = person.examined("pins")
+    assert result.code == 4
+    assert "/proc/sys cannot be written" in result.of("state").what
+    assert "PIPEGUARD_STATE_DIR" in result.of("state").mend
+    assert result.of("store").state == result.of("pins").state == "unknown"
+
+
+def test_a_state_folder_that_cannot_be_made_is_told(person: Person) -> None:
+    (person.home / ".local").write_text("in the way")
+    result = person.examined("store")
+    assert result.code == 4
+    assert str(person.state) in result.of("state").what
+
+
+def test_a_store_that_is_none_is_told(person: Person) -> None:
+    person.state.mkdir(mode=0o700, parents=True)
+    (person.state / "pipeguard.db").write_text("no database at all, " * 99)
+    result = person.examined("audit", "pins")
+    assert result.code == 4
+    assert "file is not a database" in result.of("store").what
+    assert result.of("audit").state == result.of("pins").state == "unknown"
+
+
+def test_a_store_that_is_damaged_inside_is_told(person: Person) -> None:
+    with opened(person) as store:
+        Audit(store, "RUN1", "weather", "").append_many([ENTRY] * 500)
+        store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    path = person.state / "pipeguard.db"
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2 // 4096 * 4096
+    content[middle : middle + 8192] = os.urandom(8192)
+    path.write_bytes(content)
+    result = person.examined("store")
+    assert (result.code, result.of("store").state) == (4, "wrong")
+    assert "malformed" in result.of("store").what or "damaged" in result.of("store").what
+
+
+def test_a_store_of_a_newer_pipeguard_is_told(person: Person) -> None:
+    with opened(person) as store:
+        store.connection.execute("PRAGMA user_version = 99")
+    result = person.examined("store")
+    assert result.code == 4
+    assert "newer PipeGuard (form 99)" in result.of("store").what
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of files are POSIX's")
+def test_a_store_that_others_could_read_is_closed_and_told(person: Person) -> None:
+    opened(person).close()
+    path = person.state / "pipeguard.db"
+    path.chmod(0o644)
+    result = person.examined("store")
+    assert (result.code, result.of("store").state) == (0, "note")
+    assert "(mode 644)" in result.of("store").what
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert person.examined("store").of("store").state == "good"
+
+
+def test_a_changed_audit_is_told(person: Person) -> None:
+    with opened(person) as store:
+        Audit(store, "RUN1", "weather", "").append_many([ENTRY] * 3)
+    assert "3 rows in 1 chains" in person.examined("audit").of("audit").what
+    with closing(sqlite3.connect(person.state / "pipeguard.db")) as changed:
+        changed.execute("UPDATE audit SET action = 'block' WHERE seq = 2")
+        changed.commit()
+    result = person.examined("audit")
+    assert result.code == 1
+    assert "row 2 was changed" in result.of("audit").what
+    assert result.of("audit").mend == "pipeguard audit verify"
+
+
+def test_what_waits_for_approval_is_a_note(person: Person) -> None:
+    with opened(person) as store:
+        store.remember("weather", [seen()])
+        store.remember("weather\x1b[2J", [held()])
+    result = person.examined("pins")
+    assert (result.code, result.of("pins").state) == (0, "note")
+    assert "1 definition waits" in result.of("pins").what
+    assert "\x1b" not in result.of("pins").what
+    assert result.of("pins").mend == "pipeguard diff"
+
+
+@pytest.mark.parametrize("expires_at", [1.0, 4e9])
+def test_a_login_that_ended_is_told_with_the_command_that_renews_it(
+    person: Person, expires_at: float
+) -> None:
+    keep(person, replace(LOGIN, expires_at=expires_at), Secrets(TOKEN))
+    result = person.examined("logins")
+    assert TOKEN not in result.stdout
+    if expires_at > 1:
+        assert (result.code, result.of("logins").state) == (0, "good")
+    else:
+        assert (result.code, result.of("logins").state) == (1, "wrong")
+        assert result.of("logins").mend == f"pipeguard auth login {URL}"
+
+
+def test_an_address_that_holds_a_secret_is_not_shown(person: Person) -> None:
+    login = replace(LOGIN, server=f"{URL}?key={TOKEN}", expires_at=1.0)
+    keep(person, login, Secrets(TOKEN))
+    result = person.examined("logins")
+    assert TOKEN not in result.stdout
+    assert result.of("logins").mend == "pipeguard auth login notes"
+
+
+def test_a_server_that_asks_for_more_is_a_note(person: Person) -> None:
+    keep(person, replace(LOGIN, wanted="write"), Secrets(TOKEN))
+    result = person.examined("logins")
+    assert (result.code, result.of("logins").state) == (0, "note")
+
+
+def test_a_login_that_cannot_be_read_is_told(person: Person) -> None:
+    keep(person, LOGIN, Secrets(TOKEN))
+    (file,) = (person.state / "auth").glob("*.json")
+    file.write_text("{")
+    assert person.examined("logins").of("logins").state == "wrong"
+
+
+def test_without_a_keyring_only_who_keeps_a_login_in_it_is_wrong(
+    person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = person.examined("keyring")
+    assert (result.code, result.of("keyring").state) == (0, "note")
+    monkeypatch.setenv("XDG_DATA_HOME", person.environment["XDG_DATA_HOME"])
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", KEYRING)
+    monkeypatch.setattr(ring, "_chosen", False)
+    keep(person, replace(LOGIN, place=Place.KEYRING), Secrets(TOKEN))
+    result = person.examined("keyring")
+    assert (result.code, result.of("keyring").state) == (1, "wrong")
+
+
+def test_a_keyring_that_works_keeps_nothing_of_the_trial(person: Person) -> None:
+    person.environment["PYTHON_KEYRING_BACKEND"] = KEYRING
+    assert person.examined("keyring").of("keyring").state == "good"
+    kept = [path for path in person.home.rglob("*keyring*") if path.is_file()]
+    assert all("doctor" not in path.read_text() or "=" not in path.read_text() for path in kept)
+
+
+class _Locked(KeyringBackend):
+    """One that waits for a person, who is not there."""
+
+    priority = 1.0
+    unlocked = threading.Event()
+
+    def __init__(self) -> None:
+        """Without the library's own, which has no types, and reads settings."""
+
+    def get_password(self, service: str, username: str) -> str | None:
+        self.unlocked.wait()
+        return None
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        self.unlocked.wait()
+
+    def delete_password(self, service: str, username: str) -> None:
+        self.unlocked.wait()
+
+
+def test_a_keyring_that_waits_for_a_person_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked = _Locked()
+    before = keyring.get_keyring()
+    monkeypatch.setattr(ring, "_chosen", True)
+    monkeypatch.setattr(keeping, "KEYRING_SECONDS", 0.2)
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path))
+    keyring.set_keyring(locked)
+    try:
+        (told,) = keeping.keyring(Case.here())
+    finally:
+        locked.unlocked.set()
+        keyring.set_keyring(before)
+    assert told.state is State.NOTE
+    assert "did not answer" in told.what

@@ -1,0 +1,182 @@
+"""What PipeGuard stands between, broken for real: clients' files, proxies, trust, loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeguard.doctor import outside
+from pipeguard.doctor.diagnosis import Case, State
+from tests.doctor.examined import Person
+from tests.doctor.test_installation import program
+
+SECRET = "zq7" + "Rt55Kp0s81Lm"  # of no real service
+
+
+def guard(person: Person, launcher: str, file: str = ".cursor/mcp.json") -> None:
+    entry = {
+        "command": launcher,
+        "args": ["wrap", "--", "npx", "-y", "srv", "--api-key", SECRET],
+        "env": {"API_KEY": SECRET},
+    }
+    path = person.home / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"mcpServers": {"notes": entry}}))
+
+
+@pytest.fixture
+def listening() -> Iterator[int]:
+    """A port of a proxy: it is only called."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_a_launcher_that_is_gone_is_told_with_the_command_that_mends_it(person: Person) -> None:
+    guard(person, str(person.home / "gone" / "pipeguard"))
+    result = person.examined("clients")
+    assert result.code == 1
+    assert "which is not there" in result.of("clients").what
+    assert result.of("clients").mend == "pipeguard setup cursor --server notes --yes"
+    assert SECRET not in result.stdout
+
+
+def test_that_command_mends_it(person: Person) -> None:
+    guard(person, str(person.home / "gone" / "pipeguard"))
+    new = program(person.home / "bin" / "pipeguard")
+    words = person.examined("clients").of("clients").mend.split()[1:]
+    run = (sys.executable, "-E", "-P", "-m", "pipeguard")
+    done = person.run(*words, "--launcher", str(new), start=run)
+    assert done.returncode == 0, done.stderr
+    assert person.examined("clients").of("clients").state == "good"
+
+
+def test_no_name_in_a_file_becomes_a_command(person: Person) -> None:
+    guard(person, str(person.home / "gone" / "pipeguard"))
+    file = person.home / ".cursor" / "mcp.json"
+    for name in ("$(touch owned)", "`touch owned`", "'; touch owned; '", "\\n touch owned #"):
+        file.write_text(file.read_text().replace('"notes"', f'"{name}"'))
+        program(person.home / "bin" / "pipeguard", "exit 0")
+        told = person.examined("clients").of("clients")
+        assert told.state == "wrong"
+        person.mend(f"PATH={person.home}/bin:$PATH; {told.mend}")
+        assert not (person.home / "owned").exists()
+        file.write_text(file.read_text().replace(f'"{name}"', '"notes"'))
+
+
+def test_a_launcher_that_does_not_start_is_told(person: Person) -> None:
+    guard(person, str(program(person.home / "bin" / "pipeguard", "exit 3")))
+    result = person.examined("clients")
+    assert result.code == 1
+    assert "does not start" in result.of("clients").what
+
+
+def test_one_of_another_version_is_a_note(person: Person) -> None:
+    old = program(person.home / "bin" / "pipeguard", "echo pipeguard, version 0.0.1")
+    guard(person, str(old))
+    result = person.examined("clients")
+    assert (result.code, result.of("clients").state) == (0, "note")
+
+
+def test_what_a_project_s_file_names_is_not_run(person: Person) -> None:
+    project = person.home / "clone"
+    (project / ".git").mkdir(parents=True)
+    ran = person.home / "ran"
+    guard(person, str(program(project / "pipeguard", f"touch {ran}")), "clone/.mcp.json")
+    case = Case({}, person.home, project, 0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(person.home))
+        patch.setenv("PIPEGUARD_STATE_DIR", str(person.home / "state"))
+        told = list(outside.clients(case))
+    assert "1 servers in 1 files" in told[-1].what  # it was seen
+    assert not ran.exists()
+
+
+def test_servers_that_are_open_and_files_that_are_broken_are_notes(person: Person) -> None:
+    (person.home / ".cursor").mkdir()
+    (person.home / ".cursor" / "mcp.json").write_text('{"mcpServers": {"a": {"command": "srv"}}}')
+    (person.home / ".claude.json").write_text('{"mcpServers": {')
+    result = person.examined("clients")
+    assert (result.code, result.of("clients").state) == (0, "note")
+    assert "1 of them not guarded" in result.of("clients").what
+    assert ".claude.json" in result.of("clients").what
+    assert "pipeguard setup" in result.of("clients").mend.splitlines()
+
+
+def test_a_proxy_that_answers_is_good_and_its_password_is_not_shown(
+    person: Person, listening: int
+) -> None:
+    address = f"http://kim:{SECRET}@127.0.0.1:{listening}"
+    person.environment |= {"HTTPS_PROXY": address, "HTTP_PROXY": address, "NO_PROXY": "127.0.0.1"}
+    result = person.examined("proxies")
+    assert (result.code, result.of("proxies").state) == (0, "good")
+    assert f"127.0.0.1:{listening}" in result.of("proxies").what
+    assert SECRET not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("http://127.0.0.1:1", "cannot be reached"),
+        (f"http://kim:{SECRET}@127.0.0.1:1", "cannot be reached"),
+        ("socks5://127.0.0.1:1080", "socks5 is not spoken"),
+        ("http://127.0.0.1:99999", "no address"),
+        ("http://proxy.invalid:3128", "cannot be reached"),
+    ],
+)
+def test_a_proxy_that_cannot_be_used_is_wrong(person: Person, address: str, said: str) -> None:
+    person.environment["HTTPS_PROXY"] = address
+    result = person.examined("proxies")
+    assert (result.code, result.of("proxies").state) == (1, "wrong")
+    assert said in result.of("proxies").what
+    assert SECRET not in result.stdout
+
+
+def test_a_proxy_for_this_machine_too_is_a_note(person: Person, listening: int) -> None:
+    person.environment |= {"http_proxy": f"http://127.0.0.1:{listening}", "no_proxy": "intra"}
+    result = person.examined("proxies")
+    assert result.of("proxies").state == "note"
+    assert result.of("proxies").mend == "export NO_PROXY=intra,localhost,127.0.0.1,::1"
+
+
+@pytest.mark.parametrize("content", [None, "no certificate\n"])
+def test_authorities_that_are_none_are_told(person: Person, content: str | None) -> None:
+    file = person.home / "ca.pem"
+    if content is not None:
+        file.write_text(content)
+    person.environment["SSL_CERT_FILE"] = str(file)
+    result = person.examined("trust")
+    assert (result.code, result.of("trust").state) == (1, "wrong")
+    assert str(file) in result.of("trust").what
+    del person.environment["SSL_CERT_FILE"]
+    person.environment["NODE_EXTRA_CA_CERTS"] = str(file)  # that of servers, not ours
+    assert person.examined("trust").of("trust").state == "note"
+
+
+def test_the_system_s_authorities_are_found(person: Person) -> None:
+    assert person.examined("trust").of("trust").state == "good"
+
+
+def test_loopback_can_be_listened_on(person: Person) -> None:
+    assert person.examined("loopback").of("loopback").state == "good"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of processes are POSIX's")
+def test_where_no_socket_can_be_had_it_is_told() -> None:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+        (told,) = outside.loopback(Case({}, Path(), Path(), 0.0))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert told.state is State.WRONG
+    assert "too many open files" in told.what
