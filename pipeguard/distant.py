@@ -35,13 +35,18 @@ def run(options: WrapOptions, client_fd: int) -> int:
 class Distant:
     """A server that runs elsewhere: it has no standard error, and ends when we hang up."""
 
-    def __init__(self, options: WrapOptions) -> None:
+    def __init__(self, options: WrapOptions, *, logs_in: bool = True) -> None:
         """Read what is said of it.
+
+        Args:
+            options: of the command line.
+            logs_in: use a login of ours, where there is one.
 
         Raises:
             PolicyError: an option is wrong.
         """
         self._options = options
+        self._logs_in = logs_in
         self._transport = transport_of(options, url_of(options.values["--upstream"]))
         remote_of(options, os.environ, 1)  # what is wrong is told before anything is loaded
         self._loop = asyncio.new_event_loop()
@@ -49,7 +54,7 @@ class Distant:
 
     def channel(self, limit_bytes: int) -> Channel:
         """Its frames, whichever transport it speaks."""
-        login = login_of(self._options)
+        login = login_of(self._options) if self._logs_in else None
         remote = remote_of(self._options, os.environ, limit_bytes, login)
         self._running = thread("network", self._run)
         dial = asyncio.run_coroutine_threadsafe(dialler(remote, self._transport), self._loop)
