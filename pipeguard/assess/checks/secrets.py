@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 from pipeguard.assess.subject import Subject
 from pipeguard.assess.values import Check, Finding
 from pipeguard.clients.entries import Server
-from pipeguard.clients.masking import is_secret
+from pipeguard.clients.masking import LEAST_CHARS, is_secret
 from pipeguard.core.finding import Severity
 from pipeguard.core.policy import Policy
 from pipeguard.core.roles import listed
@@ -179,7 +179,8 @@ def _suspected(one: _Value) -> Severity | None:
         return None
     if re.fullmatch(r"[\d.,]+|[a-z]+(?:[-_.][a-z]+)*", value):
         return Severity.LOW if re.search("passw|pwd|secret", one.name, re.I) else None
-    return Severity.HIGH if is_secret("", value) else Severity.MEDIUM
+    random = len(value) >= LEAST_CHARS and re.search(r"\d", value) and re.search("[A-Za-z]", value)
+    return Severity.HIGH if random or is_secret("", value) else Severity.MEDIUM
 
 
 def _bare(value: str) -> str:
