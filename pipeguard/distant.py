@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from threading import Thread
 
 from pipeguard.address import login_of, name_of, remote_of, transport_of, url_of
 from pipeguard.dial import dialler
@@ -51,6 +52,7 @@ class Distant:
         remote_of(options, os.environ, 1)  # what is wrong is told before anything is loaded
         self._loop = asyncio.new_event_loop()
         self._channel: Threaded | None = None
+        self._running: Thread | None = None
 
     def channel(self, limit_bytes: int) -> Channel:
         """Its frames, whichever transport it speaks."""
@@ -79,8 +81,11 @@ class Distant:
 
     def close(self) -> None:
         """End the loop."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._running.join(JOIN_SECONDS)
+        if self._running is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._running.join(JOIN_SECONDS)
+        if self._running is None or not self._running.is_alive():
+            self._loop.close()
 
     async def _drain(self, grace_seconds: float) -> None:
         with suppress(TimeoutError):

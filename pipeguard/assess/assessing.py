@@ -80,8 +80,10 @@ def assess(subject: Subject, known: Collection[str] = ()) -> Assessment:
     found.sort(
         key=lambda one: (-worst[one.check], one.check, -one.severity, str(one.file), one.line)
     )
-    masked = tuple(_once(_masked(found, Mask(subject.engines)), subject))
-    return Assessment(subject, masked, frozenset(known), grade(masked), reached(subject))
+    clean = _cleaner(subject)
+    masked = tuple(_once((_without_secrets(one, clean) for one in found), subject))
+    rows = tuple(_row_without_secrets(one, clean) for one in reached(subject))
+    return Assessment(subject, masked, frozenset(known), grade(masked), rows)
 
 
 def _once(findings: Iterable[Finding], subject: Subject) -> Iterable[Finding]:
@@ -93,18 +95,31 @@ def _once(findings: Iterable[Finding], subject: Subject) -> Iterable[Finding]:
             yield finding
 
 
-def _masked(findings: Iterable[Finding], mask: Callable[[bytes], bytes]) -> Iterable[Finding]:
-    """The same without what the rules take for a secret, wherever a check took its words from."""
+def _cleaner(subject: Subject) -> Callable[[str], str]:
+    """Hides what the rules take for a secret, whoever let it into a text, and what is unseen."""
+    mask = Mask(subject.engines)
 
     def clean(text: str) -> str:
         hidden = mask(text.encode("utf-8", "replace")).decode("utf-8", "replace")
         return visible(hidden)
 
-    for one in findings:
-        yield replace(
-            one,
-            message=clean(one.message),
-            mend=tuple(map(clean, one.mend)),
-            server=clean(one.server),
-            key=clean(one.key),
-        )
+    return clean
+
+
+def _without_secrets(one: Finding, clean: Callable[[str], str]) -> Finding:
+    return replace(
+        one,
+        message=clean(one.message),
+        mend=tuple(map(clean, one.mend)),
+        server=clean(one.server),
+        key=clean(one.key),
+    )
+
+
+def _row_without_secrets(one: Reached, clean: Callable[[str], str]) -> Reached:
+    return replace(
+        one,
+        server=clean(one.server),
+        what=clean(one.what),
+        tools=tuple(map(clean, one.tools)),
+    )

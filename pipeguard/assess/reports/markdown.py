@@ -10,7 +10,7 @@ from pipeguard.assess.checking import checks
 from pipeguard.assess.values import Finding
 from pipeguard.core.visible import visible
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+.!|<>~@-])")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+.!|~@-])")
 
 
 def render(assessment: Assessment) -> str:
@@ -38,7 +38,8 @@ def render(assessment: Assessment) -> str:
 
 def plain(text: str) -> str:
     """A text of somebody else's as Markdown that shows it: no links, images, tables or HTML."""
-    return _SPECIAL.sub(r"\\\1", " ".join(visible(text).split()))
+    escaped = _SPECIAL.sub(r"\\\1", " ".join(visible(text).split()))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _row(assessment: Assessment, finding: Finding) -> str:
