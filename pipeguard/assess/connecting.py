@@ -19,18 +19,18 @@ from time import monotonic
 
 from pipeguard.assess.contents import Contents
 from pipeguard.assess.conversation import RUN, Conversation
+from pipeguard.assess.pins import pins_name, pins_of
 from pipeguard.assess.subject import ServerKey, Subject, key_of
 from pipeguard.clients.catalog import Scope, Transport
 from pipeguard.clients.entries import Server
 from pipeguard.clients.masking import is_secret, masked_text
-from pipeguard.core.guard import Engines, Guard
+from pipeguard.core.guard import Guard
 from pipeguard.core.message import STACK_BYTES
-from pipeguard.core.policy import Mode, Policy
+from pipeguard.core.policy import Mode, Policy, Trust
 from pipeguard.core.session import Session
 from pipeguard.errors import PipeGuardError
 from pipeguard.launch.child import Command, start
 from pipeguard.launch.environment import child_environment
-from pipeguard.naming import server_name
 from pipeguard.options import WrapOptions
 from pipeguard.run import thread
 from pipeguard.transports.channel import Channel
@@ -40,6 +40,7 @@ LIMIT_SECONDS = 30.0  # for one server; package runners may have to unpack first
 MOST_AT_ONCE = 8
 END_SECONDS = 1.0  # that a server has for its end
 READ_BYTES = 16 * 1024
+KEY_BYTES = 32
 _REFERENCE = re.compile(r"\$\{[^}]*\}|\$[A-Za-z_]\w*|%[A-Za-z_]\w*%|\{\{.*?\}\}")
 _PROJECT = re.compile(r"\$\{(?:workspaceFolder|workspaceRoot|CLAUDE_PROJECT_DIR)[^}]*\}")
 # Where package runners keep what they fetched once; with an empty one each start would fetch anew.
@@ -96,10 +97,14 @@ def connect(
             pool.submit(_contents, subject, servers[0], how, policy, judging): servers
             for servers in alike.values()
         }
-        for done, future in enumerate(as_completed(asked), 1):
-            servers = asked[future]
-            found |= {key_of(server): future.result() for server in servers}
-            tell(done, len(asked), servers[0].name)
+        try:
+            for done, future in enumerate(as_completed(asked), 1):
+                servers = asked[future]
+                found |= {key_of(server): future.result() for server in servers}
+                tell(done, len(asked), servers[0].name)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # those that were not begun
+            raise
     return found
 
 
@@ -140,7 +145,7 @@ def _contents(
             timer.daemon = True
             timer.start()
             stack.callback(timer.cancel)
-            session = _session(server, subject.engines, policy)
+            session = _session(subject, server, policy)
             contents = Conversation(channel, session, judging, over.is_set).hold()
     except (PipeGuardError, OSError) as error:
         why = str(error).splitlines()[0].partition(" (")[0].rstrip(".")
@@ -148,9 +153,12 @@ def _contents(
     return replace(contents, seconds=monotonic() - began)
 
 
-def _session(server: Server, engines: Engines, policy: Policy) -> Session:
-    name = server_name(server.own_words) if server.own_words else server.name
-    return Session(Guard(name, engines, policy, {}, os.urandom(32)), RUN)
+def _session(subject: Subject, server: Server, policy: Policy) -> Session:
+    """It knows the server's pins, so that a change is seen; what is new is only looked through."""
+    policy = policy._replace(trust=Trust.FIRST_USE)
+    pins = pins_of(subject, server)
+    key = os.urandom(KEY_BYTES)
+    return Session(Guard(pins_name(server), subject.engines, policy, pins, key), RUN)
 
 
 @contextmanager

@@ -45,6 +45,7 @@ class Contents:
         problem: why nothing is known, or not all; empty where all is.
         offers: what it listed.
         flagged: what the rules saw.
+        drifted: definitions that are not what their pins say, as `tool read_file`.
         info: its name and version, as it says them.
         seconds: how long it took.
     """
@@ -52,6 +53,7 @@ class Contents:
     problem: str = ""
     offers: tuple[Offer, ...] = ()
     flagged: tuple[Flagged, ...] = ()
+    drifted: tuple[str, ...] = ()
     info: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 

@@ -50,6 +50,7 @@ class Conversation:
         offers: what it listed so far.
         flagged: what the rules saw so far.
         info: its name and version.
+        drifted: definitions that are not what was approved.
     """
 
     channel: Channel
@@ -59,6 +60,7 @@ class Conversation:
     offers: list[Offer] = field(default_factory=list)
     flagged: list[Flagged] = field(default_factory=list)
     info: dict[str, str] = field(default_factory=dict)
+    drifted: list[str] = field(default_factory=list)
     _count: int = 0
 
     def hold(self) -> Contents:
@@ -77,7 +79,8 @@ class Conversation:
             problem = str(stopped)
         except ChannelClosed:
             problem = "It hung up."
-        return Contents(problem, tuple(self.offers), tuple(self.flagged), self.info)
+        drifted = tuple(dict.fromkeys(self.drifted))
+        return Contents(problem, tuple(self.offers), tuple(self.flagged), drifted, self.info)
 
     def _list(self, method: str) -> None:
         member, kind, key = LISTS[method]
@@ -153,7 +156,9 @@ class Conversation:
 
     def _note(self, verdict: Verdict, message: JsonObject | None, method: str) -> None:
         for finding in verdict.findings:
-            if not finding.rule.startswith(("trust.", "protocol.")):
+            if finding.rule == "trust.drifted":
+                self.drifted.append(shown(finding.tool or finding.place, INFO_CHARS))
+            elif not finding.rule.startswith(("trust.", "protocol.")):
                 what = _what(finding.pointer, message, method)
                 self.flagged.append(Flagged(finding, what))
 

@@ -185,6 +185,7 @@ def test_a_download_that_is_kept_is_no_such_thing(tmp_path: Path) -> None:
 SECRETS: list[Entry] = [
     {"command": "srv", "env": {"API_KEY": SECRET}},
     {"command": "srv", "env": {"SOMETHING": GITHUB}},
+    {"command": "srv", "env": {"MAPS_KEY": SECRET}},
     {"command": "srv", "args": ["--api-key", SECRET]},
     {"command": "srv", "args": [f"--token={SECRET}"]},
     {"command": "srv", "args": [GITHUB]},
@@ -212,6 +213,7 @@ HARMLESS: list[Entry] = [
     {"command": "srv", "env": {"TOKEN_FILE": "/run/secrets/token"}},
     {"command": "srv", "env": {"AUTH_URL": "https://login.test/authorize"}},
     {"command": "srv", "env": {"KEYBOARD": "us-international"}},
+    {"command": "srv", "env": {"SORT_KEY": "created2026AtTime"}},
     {"command": "srv", "env": {"MEMORY_FILE_PATH": "/home/me/memory.json"}},
     {"command": "srv", "args": ["--token-env", "MY_TOKEN_VARIABLE"]},
     {"command": "srv", "args": ["/home/me/projects/2024-11-05/report-v2"]},

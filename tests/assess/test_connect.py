@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from time import monotonic
 
@@ -13,8 +15,11 @@ from pipeguard.assess.assessing import assess
 from pipeguard.assess.connecting import How, connect
 from pipeguard.assess.contents import Contents
 from pipeguard.assess.subject import Subject
-from pipeguard.core.finding import Severity
+from pipeguard.core.finding import PinChange, Severity
+from pipeguard.core.fingerprint import canonical
 from pipeguard.core.policy import Policy
+from pipeguard.naming import server_name
+from pipeguard.state.store import Store
 from tests import tools
 from tests.assess.places import Entry, machine, of, repository
 
@@ -132,6 +137,22 @@ def test_what_tools_do_together_is_sure_once_they_were_asked(tmp_path: Path) -> 
     }
     (found,) = of(replace(subject, contents=known), "toxic-flow")
     assert found.severity is Severity.MEDIUM
+
+
+def test_a_server_that_changed_since_it_was_approved(tmp_path: Path) -> None:
+    command = [sys.executable, "-I", str(BAD), "clean"]
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    subject = machine(tmp_path, {"one": bad("clean")})
+    assert of(asked(subject), "definition-drifted") == []
+    old = b'{"name": "echo", "description": "Echo it.", "inputSchema": {"type": "object"}}'
+    text = canonical(json.loads(old)).decode()
+    change = PinChange("tool", "echo", sha256(text.encode()).hexdigest(), text, False, "", True)
+    with Store.open(state / "pipeguard.db") as store:
+        store.remember(server_name(command), [change])
+    again = machine(tmp_path, {"one": bad("clean")})
+    (found,) = of(asked(again), "definition-drifted")
+    assert found.mend == ("pipeguard", "diff", f"{server_name(command)}/echo")
 
 
 def test_a_hundred_servers_in_a_minute(tmp_path: Path) -> None:

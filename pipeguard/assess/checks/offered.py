@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeguard.assess.contents import Flagged
+from pipeguard.assess.pins import pins_name
 from pipeguard.assess.subject import Subject
 from pipeguard.assess.values import Check, Finding
 from pipeguard.clients.entries import Server
@@ -36,7 +37,17 @@ SHADOW = Check(
     "Some clients then call the one for the other, and a model cannot tell them apart.",
     "Switch off the server, or the tool, that you do not mean.",
 )
-CHECKS = (FLAGGED, SILENT, SHADOW)
+DRIFTED = Check(
+    "definition-drifted",
+    "A server offers something else than what was approved",
+    Severity.MEDIUM,
+    "A tool that is trusted and then says something else is how a server is turned. Under the "
+    "guard the model reads the approved definition, and calls of the tool are stopped.",
+    "Start its client once, so that the guard sees the change. Then look at it, and accept it or "
+    "throw it away.",
+    "pipeguard diff NAME",
+)
+CHECKS = (FLAGGED, SILENT, SHADOW, DRIFTED)
 _MOST_NAMES = 5
 
 
@@ -49,6 +60,9 @@ def look(subject: Subject) -> Iterator[Finding]:
             continue
         if offered.problem:
             yield SILENT.of_server(server, offered.problem)
+        for name in offered.drifted:
+            mend = ("pipeguard", "diff", f"{pins_name(server)}/{name}")
+            yield DRIFTED.of_server(server, f"{name} is not what it was.", key=name, mend=mend)
         for flagged in offered.flagged:
             yield _flagged(server, flagged)
         for offer in offered.offers:

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 from pipeguard.assess.subject import Subject
 from pipeguard.assess.values import Check, Finding
 from pipeguard.clients.entries import Server
-from pipeguard.clients.masking import LEAST_CHARS, is_secret
+from pipeguard.clients.masking import is_secret
 from pipeguard.core.finding import Severity
 from pipeguard.core.policy import Policy
 from pipeguard.core.roles import listed
@@ -40,6 +40,7 @@ CLEAR = Check(
 CHECKS = (CLEAR,)
 _KEY_BYTES = 32
 _LEAST_CHARS = 8
+_RANDOM_CHARS = 12  # 62 bits of letters and digits in one case
 _NAMED = listed(
     "token secret password passwd passphrase pwd apikey credential credentials bearer cookie dsn "
     "authorization pat jwt"
@@ -48,6 +49,7 @@ _PAIRS = listed(
     "api_key access_key private_key secret_key auth_token session_key session_id client_secret "
     "connection_string auth_key signing_key encryption_key account_key"
 )
+_OTHER_KEYS = listed("public sort primary partition cache foreign index group hot object project")
 # What ends a name that speaks of a secret, and is none.
 _ABOUT = listed(
     "limit max min count size length ttl type mode name file path dir url uri endpoint host prefix "
@@ -179,7 +181,9 @@ def _suspected(one: _Value) -> Severity | None:
         return None
     if re.fullmatch(r"[\d.,]+|[a-z]+(?:[-_.][a-z]+)*", value):
         return Severity.LOW if re.search("passw|pwd|secret", one.name, re.I) else None
-    random = len(value) >= LEAST_CHARS and re.search(r"\d", value) and re.search("[A-Za-z]", value)
+    random = (
+        len(value) >= _RANDOM_CHARS and re.search(r"\d", value) and re.search("[A-Za-z]", value)
+    )
     return Severity.HIGH if random or is_secret("", value) else Severity.MEDIUM
 
 
@@ -193,5 +197,7 @@ def _is_named(name: str) -> bool:
     small = [word.lower() for word in words]
     if not small or small[-1] in _ABOUT - ({"id"} if small[-2:-1] == ["session"] else set()):
         return False
+    if small[-1] == "key" and not set(small) & _OTHER_KEYS:
+        return True
     pairs = {f"{a}_{b}" for a, b in pairwise(small)}
     return bool(set(small) & _NAMED or pairs & _PAIRS)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeguard.assess.pins import pins_name
 from pipeguard.assess.subject import Subject
 from pipeguard.assess.values import Check, Finding
 from pipeguard.clients.entries import Server
 from pipeguard.core.finding import Severity
 from pipeguard.errors import StateError
-from pipeguard.naming import server_name
 from pipeguard.state.audit import Wanted, rows, verify
 from pipeguard.state.store import Store
 
@@ -96,28 +96,13 @@ def _pins(store: Store, guarded: list[Server]) -> Iterator[Finding]:
                 _file(store), f"{name}: no person approved it.", key=name, mend=mend
             )
     for server in guarded:
-        if _name(server) not in known:
+        if pins_name(server) not in known:
             yield _unseen(server)
 
 
 def _unseen(server: Server) -> Finding:
     message = "It is guarded, and has not been started under the guard yet."
     return UNSEEN.of_server(server, message)
-
-
-def _name(server: Server) -> str:
-    """Under which name its pins are kept."""
-    words = server.args[: server.args.index("--")] if "--" in server.args else server.args
-    for index, word in enumerate(words):
-        if word == "--name" and index + 1 < len(words):
-            return words[index + 1]
-        if word.startswith("--name="):
-            return word.removeprefix("--name=")
-    if server.own_url:
-        from pipeguard.address import name_of, url_of
-
-        return name_of(url_of(server.own_url))
-    return server_name(server.own_words)
 
 
 def _file(store: Store) -> Path:
