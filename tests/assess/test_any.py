@@ -17,11 +17,12 @@ from pipeguard.state.compiled import engines
 from tests.assess.test_reports import FORMS
 
 EXAMPLES = 150
-WORDS = st.sampled_from(
+LINE = (
     "npx -y @ @a a@ uvx --from git+ git+https://[::1 http://[ http://[::1]:99999/ https://u:p@h:x/ "
     "sh -c ' docker run : a: @sha256: -- wrap pipeguard --upstream ${X} $( \ud800 \u202e 0.0.0.0 "
-    "--host - --listen= go deno npm exec % C:\\x env = A= --header --name --upstream=${U}/m".split()
-) | st.text(max_size=8)
+    "--host - --listen= go deno npm exec % C:\\x env = A= --header --name --upstream=${U}/m"
+)
+WORDS = st.sampled_from(LINE.split()) | st.text(max_size=8)
 VALUES = st.none() | st.booleans() | st.floats() | WORDS | st.lists(WORDS | st.none(), max_size=3)
 PAIRS = st.dictionaries(WORDS, VALUES, max_size=3)
 ENTRIES = st.fixed_dictionaries(

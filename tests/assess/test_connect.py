@@ -22,6 +22,7 @@ from pipeguard.naming import server_name
 from pipeguard.state.store import Store
 from tests import tools
 from tests.assess.places import Entry, machine, of, repository
+from tests.listening import Listening
 
 BAD = Path(__file__).parent / "bad_server.py"
 POISONED = [
@@ -102,10 +103,19 @@ def test_a_server_that_does_not_behave_is_told_and_costs_its_time_alone(
 
 
 def test_a_remote_that_is_not_there(tmp_path: Path) -> None:
-    began = monotonic()
     subject = machine(tmp_path, {"one": {"url": "http://127.0.0.1:9/mcp"}})
+    began = monotonic()
     assert contents(asked(subject, How(limit_seconds=3.0)))["one"].problem
     assert monotonic() - began < 10
+
+
+@pytest.mark.parametrize("path", ["/mcp", "/sse"])
+def test_a_remote_server_is_asked(tmp_path: Path, path: str) -> None:
+    words = ["--", sys.executable, "-I", str(BAD), "clean"]
+    with Listening(tmp_path, *words) as listening:
+        entry: Entry = {"url": listening.at(path), **({"type": "sse"} if path == "/sse" else {})}
+        found = contents(asked(machine(tmp_path, {"one": entry})))["one"]
+    assert (found.problem, [offer.name for offer in found.offers]) == ("", ["echo"])
 
 
 def test_a_guarded_server_is_asked_without_a_second_guard(tmp_path: Path) -> None:
