@@ -1,7 +1,8 @@
 """Makes what in the pages is made from its source: `make docs`, or `python docs/pages.py`.
 
-The page of commands is their own help, the pages of rules are their packs', that of clients is
-made of their files, and the README's demonstration is what `pipeguard demo` prints.
+The page of commands is their own help, the pages of rules are their packs', those of checks are
+made of the checks and that of clients of their files, and the README's demonstration is what
+`pipeguard demo` prints.
 Knows no command by name. A test fails where a page is not what this makes of it.
 """
 
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import click
 
+from pipeguard.assess.checking import checks, page
 from pipeguard.cli import cli
 from pipeguard.clients.catalog import FileSpec, clients
 from pipeguard.core import reference
@@ -26,6 +28,7 @@ HERE = Path(__file__).resolve().parent
 COMMANDS = HERE / "commands.md"
 RULES = HERE / "rules"
 CLIENTS = HERE / "clients.md"
+CHECKS = HERE / "checks"
 README = HERE.parent / "README.md"
 COLUMNS = 100
 HEAD = """\
@@ -42,6 +45,15 @@ Made from `pipeguard/clients/*.yaml` by `make docs`. See also [setup](setup.md).
 Windows `%APPDATA%`; `{xdg}` is `$XDG_CONFIG_HOME` or `~/.config`; `{unix}` the same, on Windows
 `%APPDATA%`; `{project}` is the folder that you are in, and each above it up to the top of its
 repository. A file is looked for only where the variables in its path are set.
+"""
+CHECKS_HEAD = """\
+# Checks
+
+Made from `pipeguard/assess/checks/*.py` by `make docs`. See also [assess](../assess.md). The
+severity is that of the worst case; a finding may have a lower one.
+
+| check | severity | what it finds |
+|---|---|---|
 """
 SOURCES = {
     "client": "from the client's own source or documentation",
@@ -111,6 +123,17 @@ def clients_page() -> str:
     return "".join(rows)
 
 
+def checks_pages() -> dict[Path, str]:
+    """A page for each check of `assess`, and their index."""
+    pages = {CHECKS / f"{check.id}.md": page(check) for check in checks().values()}
+    ordered = sorted(checks().values(), key=lambda check: (-check.severity, check.id))
+    rows = "".join(
+        f"| [{one.id}]({one.id}.md) | {one.severity.name.lower()} | {one.title} |\n"
+        for one in ordered
+    )
+    return {**pages, CHECKS / "index.md": CHECKS_HEAD + rows}
+
+
 def _places(spec: FileSpec) -> str:
     """A file's places; by system where they differ."""
     by_places: dict[tuple[str, ...], list[str]] = {}
@@ -144,6 +167,9 @@ if __name__ == "__main__":
     COMMANDS.write_text(commands_page(), encoding="utf-8")
     RULES.mkdir(exist_ok=True)
     for path, text in rules_pages().items():
+        path.write_text(text, encoding="utf-8")
+    CHECKS.mkdir(exist_ok=True)
+    for path, text in checks_pages().items():
         path.write_text(text, encoding="utf-8")
     CLIENTS.write_text(clients_page(), encoding="utf-8")
     README.write_text(readme(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from threading import Thread
 
 from pipeguard.address import login_of, name_of, remote_of, transport_of, url_of
 from pipeguard.dial import dialler
@@ -35,21 +36,27 @@ def run(options: WrapOptions, client_fd: int) -> int:
 class Distant:
     """A server that runs elsewhere: it has no standard error, and ends when we hang up."""
 
-    def __init__(self, options: WrapOptions) -> None:
+    def __init__(self, options: WrapOptions, *, logs_in: bool = True) -> None:
         """Read what is said of it.
+
+        Args:
+            options: of the command line.
+            logs_in: use a login of ours, where there is one.
 
         Raises:
             PolicyError: an option is wrong.
         """
         self._options = options
+        self._logs_in = logs_in
         self._transport = transport_of(options, url_of(options.values["--upstream"]))
         remote_of(options, os.environ, 1)  # what is wrong is told before anything is loaded
         self._loop = asyncio.new_event_loop()
         self._channel: Threaded | None = None
+        self._running: Thread | None = None
 
     def channel(self, limit_bytes: int) -> Channel:
         """Its frames, whichever transport it speaks."""
-        login = login_of(self._options)
+        login = login_of(self._options) if self._logs_in else None
         remote = remote_of(self._options, os.environ, limit_bytes, login)
         self._running = thread("network", self._run)
         dial = asyncio.run_coroutine_threadsafe(dialler(remote, self._transport), self._loop)
@@ -74,8 +81,11 @@ class Distant:
 
     def close(self) -> None:
         """End the loop."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._running.join(JOIN_SECONDS)
+        if self._running is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._running.join(JOIN_SECONDS)
+        if self._running is None or not self._running.is_alive():
+            self._loop.close()
 
     async def _drain(self, grace_seconds: float) -> None:
         with suppress(TimeoutError):

@@ -67,6 +67,12 @@ def test_the_pages_of_rules_are_what_the_rules_say_of_themselves() -> None:
     assert [path.name for path in wanted if there[path] != wanted[path]] == [], "run: make docs"
 
 
+def test_the_pages_of_checks_are_what_the_checks_say_of_themselves() -> None:
+    wanted = PAGE_MAKER["checks_pages"]()
+    there = {path: path.read_text(encoding="utf-8") for path in TOP.glob("docs/checks/*.md")}
+    assert there == wanted, "run: make docs"
+
+
 def test_the_page_of_clients_is_what_their_files_say() -> None:
     assert PAGES["clients.md"] == PAGE_MAKER["clients_page"](), "run: make docs"
 

@@ -1,0 +1,71 @@
+"""The checks, found in their folder."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Protocol, cast
+
+from pipeguard.assess.subject import Subject
+from pipeguard.assess.values import Check, Finding
+from pipeguard.errors import InputError
+
+
+class Family(Protocol):
+    """A module of `checks`."""
+
+    CHECKS: tuple[Check, ...]
+
+    def look(self, subject: Subject) -> Iterator[Finding]:
+        """All that its checks find."""
+
+
+@cache
+def families() -> tuple[Family, ...]:
+    """Every module of checks, by name."""
+    names = sorted(path.stem for path in (Path(__file__).parent / "checks").glob("[a-z]*.py"))
+    modules = (importlib.import_module(f"pipeguard.assess.checks.{name}") for name in names)
+    return tuple(cast(Family, module) for module in modules)
+
+
+@cache
+def checks() -> dict[str, Check]:
+    """Every check, by id."""
+    return {check.id: check for family in families() for check in family.CHECKS}
+
+
+def check_of(name: str) -> Check:
+    """The check of an id.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in checks():
+        listed = "\n  ".join(sorted(checks()))
+        raise InputError(f"no check is called {name!r}. There are:\n  {listed}")
+    return checks()[name]
+
+
+def page(check: Check) -> str:
+    """A check's page, in Markdown."""
+    lines = [
+        f"# {check.id}",
+        "",
+        f"{check.title}. Severity: {check.severity.name.lower()} at most.",
+        "",
+        "## Why",
+        "",
+        check.why,
+        "",
+        "## What to do",
+        "",
+        check.mend,
+    ]
+    if check.command:
+        lines += ["", f"    {check.command}"]
+    for title, text in (("Before", check.before), ("After", check.after)):
+        if text:
+            lines += ["", f"## {title}", "", "```text", text, "```"]
+    return "\n".join(lines) + "\n"

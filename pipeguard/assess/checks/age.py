@@ -1,0 +1,72 @@
+"""PipeGuard itself: how old it is. Asks no registry, so it goes by when it was installed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import date
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import pipeguard.version
+from pipeguard.assess.subject import Subject
+from pipeguard.assess.values import Check, Finding
+from pipeguard.clients.catalog import clients
+from pipeguard.core.finding import Severity
+
+OLD = Check(
+    "pipeguard-old",
+    "This PipeGuard was installed long ago, and its rules with it",
+    Severity.LOW,
+    "Formats of secrets, tricks of injection and clients' files change; the rules come with the "
+    "program.",
+    "Install the newest version, the way you installed this one.",
+    "pipx upgrade mcp-pipeguard",
+)
+FACTS = Check(
+    "client-facts-old",
+    "What is known of a client's files was looked up long ago",
+    Severity.INFO,
+    "Clients move their files. A server in a place that is not known is not found.",
+    "Compare with the client's own list of servers, and install the newest version.",
+    "pipx upgrade mcp-pipeguard",
+)
+CHECKS = (OLD, FACTS)
+PACKAGE = "mcp-pipeguard"
+MOST_DAYS = 180
+MOST_MONTHS = 18
+_DAY_SECONDS = 86_400
+
+
+def look(subject: Subject) -> Iterator[Finding]:
+    """This installation, and the clients that were found."""
+    if subject.is_repository:
+        return
+    days = (time.time() - _installed()) / _DAY_SECONDS
+    if days > MOST_DAYS:
+        version = pipeguard.version.VERSION
+        message = f"PipeGuard {version} was installed {days:.0f} days ago."
+        yield OLD.at(None, message, mend=("pipx", "upgrade", PACKAGE))
+    now = date.today()  # noqa: DTZ011  the user's own calendar
+    for name in sorted({spec.client for config in subject.configs for spec in config.specs}):
+        checked = clients()[name].checked
+        if not checked:
+            continue
+        year, month = (int(part) for part in checked.split("-"))
+        months = (now.year - year) * 12 + now.month - month
+        if months > MOST_MONTHS:
+            yield FACTS.at(None, f"{clients()[name].name}: looked up in {checked}.", key=name)
+
+
+def _installed() -> float:
+    """When the package came onto this machine: pip writes its metadata then."""
+    try:
+        files = distribution(PACKAGE).files or ()
+    except PackageNotFoundError:
+        files = ()
+    for file in files:
+        if file.name == "METADATA":
+            path = Path(str(file.locate()))
+            if path.exists():
+                return path.stat().st_mtime
+    return Path(pipeguard.version.__file__).stat().st_mtime

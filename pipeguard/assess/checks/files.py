@@ -1,0 +1,75 @@
+"""Who may read and write clients' files."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeguard.assess.subject import Subject
+from pipeguard.assess.values import Check, Finding
+from pipeguard.clients.entries import Config
+from pipeguard.clients.masking import is_secret
+from pipeguard.core.finding import Severity
+
+WRITABLE = Check(
+    "config-writable",
+    "Others may write a client's file",
+    Severity.HIGH,
+    "Who can write it decides which programs the client starts, as you and with your rights.",
+    "Take the right to write from group and others.",
+    "chmod go-w FILE",
+)
+READABLE = Check(
+    "config-readable",
+    "Others may read a client's file, and it holds values of variables or headers",
+    Severity.MEDIUM,
+    "Every user of the machine, and every program under another name, reads the tokens in it.",
+    "Take the right to read from group and others.",
+    "chmod go-r FILE",
+)
+CHECKS = (WRITABLE, READABLE)
+
+
+def look(subject: Subject) -> Iterator[Finding]:
+    """Every file; where rights are of another kind than POSIX's, none."""
+    if os.name != "posix":
+        return
+    for config in subject.configs:
+        yield from _of(config, shared=subject.is_repository)
+
+
+def _of(config: Config, *, shared: bool) -> Iterator[Finding]:
+    try:
+        path = config.path.resolve()
+        status, folder = path.stat(), path.parent.stat()
+    except OSError:
+        return
+    if status.st_mode & stat.S_IWOTH:
+        mend = ("chmod", "go-w", str(config.path))
+        yield WRITABLE.at(config.path, "Everybody on this machine may write it.", mend=mend)
+    elif folder.st_mode & stat.S_IWOTH and not folder.st_mode & stat.S_ISVTX:
+        mend = ("chmod", "go-w", str(path.parent))
+        yield WRITABLE.at(
+            config.path, "Everybody may write its folder, and put another file there.", mend=mend
+        )
+    if shared or not status.st_mode & (stat.S_IROTH | stat.S_IRGRP) or not _is_reached(path):
+        return
+    holds = [
+        (name, value)
+        for server in config.servers
+        for name, value in (*server.env.items(), *server.headers.items())
+    ]
+    if any(is_secret(name, value) and "$" not in value for name, value in holds):
+        told = "everybody on this machine" if status.st_mode & stat.S_IROTH else "its group"
+        mend = ("chmod", "go-r", str(config.path))
+        yield READABLE.at(config.path, f"It can be read by {told}.", mend=mend)
+
+
+def _is_reached(path: Path) -> bool:
+    """Whether others may come as far as to the file."""
+    try:
+        return all(folder.stat().st_mode & (stat.S_IXOTH | stat.S_IXGRP) for folder in path.parents)
+    except OSError:
+        return False

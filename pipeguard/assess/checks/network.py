@@ -1,0 +1,145 @@
+"""What is spoken in clear, and what listens to everybody."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pipeguard.assess.subject import Subject
+from pipeguard.assess.values import Check, Finding
+from pipeguard.clients.entries import Server
+from pipeguard.clients.masking import masked_url
+from pipeguard.core.finding import Severity
+
+CLEAR = Check(
+    "remote-in-clear",
+    "A remote server is spoken to without TLS",
+    Severity.HIGH,
+    "Whoever is on the way reads what the model sends, tokens too, and writes what it gets back.",
+    "Use the server's https address. On a network of your own, put TLS before it.",
+    "",
+    '{"url": "http://mcp.example.com/mcp"}',
+    '{"url": "https://mcp.example.com/mcp"}',
+)
+LISTENS = Check(
+    "listens-to-all",
+    "A server listens on every address without asking who comes",
+    Severity.HIGH,
+    "Everybody on the same network can call its tools, and a web page in a browser on it may.",
+    "Listen on 127.0.0.1, or let PipeGuard listen and ask for a token.",
+    "pipeguard wrap --listen 127.0.0.1:8000 --token-env TOKEN -- COMMAND",
+    "srv --host 0.0.0.0 --port 8000",
+    "srv --host 127.0.0.1 --port 8000",
+)
+CHECKS = (CLEAR, LISTENS)
+_PROC = Path("/proc")
+_ALL = re.compile(r"(?:0\.0\.0\.0|\[::\]|::|\*)(?::\d+)?\Z")
+_HOSTING = re.compile(r"(?i)--?(?:[\w-]*host|bind|listen|address|addr|ip|interface)\Z")
+_HOST_VARIABLE = re.compile(r"(?i)(?:\w+_)?(?:HOST|BIND|LISTEN|ADDRESS|BIND_ADDR)\Z")
+_TOKENS = ("--token-env", "--token-file")
+
+
+def look(subject: Subject) -> Iterator[Finding]:
+    """Every address, every command, and what of ours runs."""
+    for server in subject.servers:
+        yield from _in_clear(subject, server)
+        yield from _listening(subject, server)
+    if not subject.is_repository:
+        yield from _running()
+
+
+def _in_clear(subject: Subject, server: Server) -> Iterator[Finding]:
+    places = [("url", server.url or "")] if server.url else []
+    places += [(f"args.{i}", word) for i, word in enumerate(server.args) if _is_clear(word)]
+    for span, url in places:
+        host = _host(url)
+        if not _is_clear(url) or host is None or _is_loopback(host):
+            continue
+        near = _is_near(host)
+        yield CLEAR.of_server(
+            server,
+            f"{masked_url(url)} is read and changed by whoever is on the way"
+            f"{' in its network' if near else ''}.",
+            line=subject.line(server, span),
+            key=host,
+            severity=Severity.MEDIUM if near else CLEAR.severity,
+        )
+
+
+def _listening(subject: Subject, server: Server) -> Iterator[Finding]:
+    if any(word.partition("=")[0] in _TOKENS for word in server.args):
+        return
+    before = server.command or ""
+    for index, word in enumerate(server.args):
+        name, equals, value = word.partition("=")
+        asked = value if equals and _HOSTING.match(name) else word
+        if _ALL.match(asked) and (equals or _HOSTING.match(before)):
+            yield LISTENS.of_server(
+                server,
+                f"It is told to listen on {asked}, which is every address of this machine.",
+                line=subject.line(server, f"args.{index}"),
+                key=asked,
+            )
+        before = word
+    for name, value in server.env.items():
+        if _HOST_VARIABLE.match(name) and _ALL.match(value):
+            yield LISTENS.of_server(
+                server,
+                f"{name}={value} has it listen on every address, if it reads that variable.",
+                line=subject.line(server, f"env.{name}"),
+                key=name,
+                severity=Severity.MEDIUM,
+            )
+
+
+def _running() -> Iterator[Finding]:
+    """Our own listeners that run now; on Linux, where processes can be asked."""
+    for path in sorted(_PROC.glob("[0-9]*/cmdline")):
+        try:
+            words = path.read_bytes().decode("utf-8", "replace").split("\0")
+        except OSError:
+            continue
+        if "wrap" not in words[:6] or not any("pipeguard" in word for word in words[:5]):
+            continue
+        ours = words[: words.index("--")] if "--" in words else words
+        asked = next((b for a, b in pairwise(ours) if a == "--listen"), "")
+        asked = asked or next((w[9:] for w in ours if w.startswith("--listen=")), "")
+        if _ALL.match(asked) and not any(w.partition("=")[0] in _TOKENS for w in ours):
+            yield LISTENS.at(
+                None,
+                f"The process {path.parent.name} is a `pipeguard wrap --listen {asked}` "
+                "without a token.",
+                key=asked,
+            )
+
+
+def _is_clear(url: str) -> bool:
+    return url.lower().startswith(("http://", "ws://"))
+
+
+def _host(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_near(host: str) -> bool:
+    """Whether it is in a network of somebody's own."""
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return "." not in host or host.endswith((".local", ".internal", ".lan", ".home.arpa"))

@@ -1,0 +1,142 @@
+"""Files in a repository that start something for whoever opens it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeguard.assess.fetched import fetched
+from pipeguard.assess.subject import Subject
+from pipeguard.assess.values import Check, Finding
+from pipeguard.clients.catalog import Scope
+from pipeguard.clients.entries import Server
+from pipeguard.core.finding import Severity
+
+STARTS = Check(
+    "project-starts-code",
+    "A project's file starts the project's own code as a server",
+    Severity.MEDIUM,
+    "Who opens a fresh clone in this client is asked once, by the server's name, and runs what the "
+    "repository holds from then on, also after the next pull.",
+    "Start an installed server in an exact version, or have each user add the server themselves.",
+    "",
+    '{"mcpServers": {"tools": {"command": "./tools/server.sh"}}}',
+    '{"mcpServers": {"tools": {"command": "uvx", "args": ["our-tools@1.4.2"]}}}',
+)
+APPROVES = Check(
+    "project-approves-itself",
+    "A project's file has its servers started, or their tools called, without asking",
+    Severity.HIGH,
+    "The question whether a server of a repository may run is answered by the repository.",
+    "Take the setting out of the project's file. Who wants it sets it for themselves.",
+    "",
+    '{"enableAllProjectMcpServers": true}',
+    "{}",
+)
+SHELL = Check(
+    "project-runs-shell",
+    "A value in a project's file is a command that the client runs when it reads the file",
+    Severity.HIGH,
+    "The client replaces `$(…)` by what the command prints, so opening the folder runs it.",
+    "Name a variable instead.",
+    "",
+    '{"env": {"TOKEN": "$(cat ~/.ssh/id_rsa)"}}',
+    '{"env": {"TOKEN": "$TOKEN"}}',
+)
+CHECKS = (STARTS, APPROVES, SHELL)
+_MAX_FILE_BYTES = 1024 * 1024
+_INTERPRETERS = re.compile(
+    r"(?:python[\d.]*|node|tsx|ts-node|bun|deno|ruby|perl|php|java|sh|bash|zsh|dash|pwsh|make|"
+    r"cargo|npm|yarn|pnpm|go|dotnet|uv)(?:\.exe|\.cmd)?\Z"
+)
+_SCRIPT = re.compile(r"(?:\./|\.\./|\$\{(?:workspaceFolder|CLAUDE_PROJECT_DIR)[^}]*\}|[\w@-]+/)")
+_ENDINGS = (".py", ".js", ".mjs", ".cjs", ".ts", ".sh", ".rb", ".php", ".pl", ".ps1", ".jar")
+_EXPANDS_COMMANDS = frozenset({"crush"})
+# Settings by which a client does not ask: file, and what in it says so.
+_SETTINGS = (
+    (".claude/settings.json", re.compile(r'"enableAllProjectMcpServers"\s*:\s*true')),
+    (".claude/settings.json", re.compile(r'"enabledMcpjsonServers"\s*:\s*\[\s*"')),
+    (".gemini/settings.json", re.compile(r'"trust"\s*:\s*true')),
+    (".qwen/settings.json", re.compile(r'"trust"\s*:\s*true')),
+    (".vscode/settings.json", re.compile(r'"chat\.tools\.(?:global\.)?autoApprove"\s*:\s*true')),
+    (".vscode/tasks.json", re.compile(r'"runOn"\s*:\s*"folderOpen"')),
+)
+_APPROVAL_KEYS = ("alwaysAllow", "autoApprove", "trust")
+
+
+def look(subject: Subject) -> Iterator[Finding]:
+    """Entries of projects, and settings beside them."""
+    for server in subject.servers:
+        if server.scope is Scope.PROJECT:
+            yield from _of(subject, server)
+    roots = {subject.root or subject.machine.project} - {None}
+    roots |= {_root_of(server) for server in subject.servers if server.scope is Scope.PROJECT}
+    for root in sorted(filter(None, roots)):
+        yield from _settings(root)
+
+
+def _of(subject: Subject, server: Server) -> Iterator[Finding]:
+    own = _own_code(server)
+    if own:
+        yield STARTS.of_server(server, f"It runs `{own}`, which comes with the repository.")
+    for key in _APPROVAL_KEYS:
+        value = server.fields.get(key)
+        if value is True or value == "true" or (isinstance(value, (list, tuple)) and value):
+            message = f"`{key}` has its tools called without asking."
+            yield APPROVES.of_server(server, message, key=key, line=subject.line(server, key))
+    if set(subject.clients_of(server)) & _EXPANDS_COMMANDS:
+        for where, text in _texts(server):
+            if "$(" in text or "`" in text:
+                message = f"`{where}` holds a command that its client runs when it reads the file."
+                yield SHELL.of_server(server, message, key=where, line=subject.line(server, where))
+
+
+def _own_code(server: Server) -> str:
+    """The file of the repository that is run, or empty."""
+    words = server.own_words
+    if not words or fetched(words):
+        return ""
+    if words[0].startswith(("./", "../", "${workspaceFolder", "${CLAUDE_PROJECT_DIR")):
+        return words[0]
+    base = re.split(r"[\\/]", words[0])[-1].lower()
+    if not _INTERPRETERS.match(base):
+        return ""
+    for word in words[1:]:
+        if word.startswith(("-", "/")) or "=" in word:
+            continue
+        if word.endswith(_ENDINGS) or (_SCRIPT.match(word) and "." in word):
+            return word
+    return ""
+
+
+def _texts(server: Server) -> Iterator[tuple[str, str]]:
+    for index, word in enumerate(server.words):
+        yield ("command" if index == 0 else f"args.{index - 1}"), word
+    for name, value in (*server.env.items(), *server.headers.items()):
+        yield f"env.{name}" if name in server.env else f"headers.{name}", value
+    if server.url:
+        yield "url", server.url
+
+
+def _root_of(server: Server) -> Path:
+    """The folder that a project's file belongs to."""
+    folder = server.file.parent
+    return folder.parent if folder.name.startswith(".") else folder
+
+
+def _settings(root: Path) -> Iterator[Finding]:
+    for name, pattern in _SETTINGS:
+        path = root / name
+        try:
+            if not path.is_file() or path.stat().st_size > _MAX_FILE_BYTES:
+                continue
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        for match in pattern.finditer(text):
+            what = json.dumps(match[0].split(":")[0].strip().strip('"')).strip('"')
+            line = text.count("\n", 0, match.start()) + 1
+            message = f"`{what}` here means that nobody is asked."
+            yield APPROVES.at(path, message, line=line, key=what)

@@ -1,0 +1,203 @@
+"""Secrets in clients' files."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from time import monotonic
+from typing import NamedTuple
+from urllib.parse import parse_qsl, urlsplit
+
+from pipeguard.assess.subject import Subject
+from pipeguard.assess.values import Check, Finding
+from pipeguard.clients.entries import Server
+from pipeguard.clients.masking import is_secret
+from pipeguard.core.finding import Severity
+from pipeguard.core.policy import Policy
+from pipeguard.core.roles import listed
+from pipeguard.core.trial import Subject as Text
+from pipeguard.core.trial import Taken, judge
+
+CLEAR = Check(
+    "secret-in-config",
+    "A secret stands in a client's file in clear",
+    Severity.HIGH,
+    "Every program of yours can read the file, backups and synchronised folders keep copies, and a "
+    "project's file goes where its repository goes. What stands among arguments or in an address "
+    "is also shown by the list of processes, to every user of the machine.",
+    "Put it into the system's keyring, and let the entry name a variable: "
+    '`export TOKEN="$(keyring get mcp TOKEN)"` where your session begins, and `${TOKEN}` in the '
+    "entry, as its client writes variables (clients.md). Then renew it: what stood in a file was "
+    "perhaps copied. For a remote server that offers a login, `pipeguard auth login URL` keeps the "
+    "token in the keyring by itself.",
+    "keyring set mcp TOKEN",
+    '{"command": "srv", "env": {"TOKEN": "…the token itself…"}}',
+    '{"command": "srv", "env": {"TOKEN": "${TOKEN}"}}',
+)
+CHECKS = (CLEAR,)
+_KEY_BYTES = 32
+_LEAST_CHARS = 8
+_RANDOM_CHARS = 12  # 62 bits of letters and digits in one case
+_NAMED = listed(
+    "token secret password passwd passphrase pwd apikey credential credentials bearer cookie dsn "
+    "authorization pat jwt"
+)
+_PAIRS = listed(
+    "api_key access_key private_key secret_key auth_token session_key session_id client_secret "
+    "connection_string auth_key signing_key encryption_key account_key"
+)
+_OTHER_KEYS = listed("public sort primary partition cache foreign index group hot object project")
+# What ends a name that speaks of a secret, and is none.
+_ABOUT = listed(
+    "limit max min count size length ttl type mode name file path dir url uri endpoint host prefix "
+    "suffix header method expiry lifetime timeout budget id algorithm format enabled required "
+    "command helper provider store model tokens"
+)
+_REFERENCE = re.compile(
+    r"\$\{[^}]*\}|\$\([^)]*\)|\{\{.*?\}\}|\$[A-Za-z_]\w*|%[A-Za-z_]\w*%|<[^<>]*>|\[[^\[\]]*\]|"
+    r"\A(?:op|vault|keyring|keychain|secret|env|file|doppler|bw|aws-sm|gcp-sm|ref\+\w+)://?.*|"
+    r"\{env:[^}]*\}|\{file:[^}]*\}",
+    re.IGNORECASE,
+)
+_PLACEHOLDER = re.compile(
+    r"(?i)(?:your|my|the|some|insert|enter|put|add|replace|paste|change|todo|fixme|example|sample|"
+    r"dummy|fake|placeholder|redacted)\b|.*(?:[-_ ]here|change-?_?me|example|placeholder|redacted)"
+    r"|(?:your|my)[-_]|(.)\1*\Z|[x*.#-]+\Z|(?:test|demo|none|null|true|false|default|secret|"
+    r"password|token|changeit)\Z"
+)
+_SCHEME = re.compile(r"(?i)(?:bearer|basic|token)\s+")
+_OPTION = re.compile(r"--?([A-Za-z][\w-]*)(?:=(.+))?\Z", re.DOTALL)
+_HEADER = re.compile(r"([A-Za-z][\w-]*):\s*(.+)\Z", re.DOTALL)
+
+
+class _Value(NamedTuple):
+    """A value in an entry.
+
+    Attributes:
+        span: its key among the entry's spans, as `env.TOKEN`.
+        name: what it is called; empty where nothing says it.
+        value: what it is.
+        told: where it is, in words.
+    """
+
+    span: str
+    name: str
+    value: str
+    told: str
+
+
+def look(subject: Subject) -> Iterator[Finding]:
+    """Every value of every entry, also of those that are switched off."""
+    for server in subject.all_servers:
+        values = [one for one in _values(server) if _REFERENCE.sub("", one.value).strip()]
+        known = _known(subject, values)
+        for index, one in enumerate(values):
+            severity = Severity.HIGH if index in known else _suspected(one)
+            if severity is not None:
+                name = one.name or server.name
+                yield CLEAR.of_server(
+                    server,
+                    f"{one.told} holds what {'is' if index in known else 'looks like'} a secret.",
+                    line=subject.line(server, one.span),
+                    key=one.told,
+                    severity=severity,
+                    mend=("keyring", "set", "mcp", re.sub(r"\W+", "_", name).strip("_")),
+                )
+
+
+def _values(server: Server) -> Iterator[_Value]:
+    for name, value in server.env.items():
+        yield _Value(f"env.{name}", name, value, f"The variable {name}")
+    for name, value in server.headers.items():
+        yield _Value(f"headers.{name}", name, value, f"The header {name}")
+    if server.url:
+        yield from _of_url("url", server.url, "The address")
+    before = ""
+    for index, word in enumerate(server.args):
+        yield from _of_word(f"args.{index}", word, before)
+        before = word
+
+
+def _of_word(span: str, word: str, before: str) -> Iterator[_Value]:
+    option, header = _OPTION.match(word), _HEADER.match(word)
+    after = _OPTION.match(before)
+    if "://" in word:
+        yield from _of_url(span, word, "An address among the arguments")
+    elif option and option[2]:
+        if not option[1].endswith("-env"):  # a name of ours, and no value
+            yield _Value(span, option[1], option[2], f"The argument --{option[1].lstrip('-')}")
+    elif after and not after[2] and not word.startswith("-"):
+        if after[1] in ("header", "H") and header:
+            yield _Value(span, header[1], header[2], f"The header {header[1]} among the arguments")
+        elif after[1] in ("e", "env") and "=" in word:
+            name, _, value = word.partition("=")
+            yield _Value(span, name, value, f"The variable {name} among the arguments")
+        elif not after[1].endswith("env"):
+            yield _Value(span, after[1], word, f"The argument after --{after[1]}")
+    else:
+        yield _Value(span, "", word, f"The argument {span.partition('.')[2]}")
+
+
+def _of_url(span: str, url: str, told: str) -> Iterator[_Value]:
+    try:
+        parts = urlsplit(url)
+        password, user = parts.password, parts.username
+    except ValueError:
+        return
+    if password:
+        yield _Value(span, "password", password, f"{told}, its password,")
+    elif user:
+        yield _Value(span, "", user, f"{told}, its user,")
+    for name, value in parse_qsl(parts.query):
+        yield _Value(span, name, value, f"{told}, its parameter {name},")
+    for part in parts.path.split("/"):
+        yield _Value(span, "", part, f"{told}, its path,")
+
+
+def _known(subject: Subject, values: list[_Value]) -> set[int]:
+    """Those that a rule knows for a secret."""
+    if not values:
+        return set()
+    text = json.dumps({str(i): {one.name or "value": one.value} for i, one in enumerate(values)})
+    asked = Text(text, Taken.ARGUMENTS)
+    trial = judge(subject.engines, Policy(), asked, os.urandom(_KEY_BYTES), monotonic())
+    found = set()
+    for located in trial.findings:
+        match = re.match(r"/params/arguments/(\d+)", located.finding.pointer)
+        if match and located.finding.rule.startswith("secrets."):
+            found.add(int(match[1]))
+    return {i for i in found if not _PLACEHOLDER.match(_bare(values[i].value))}
+
+
+def _suspected(one: _Value) -> Severity | None:
+    """How bad a value is that no rule knows, by its name and its looks; None for none."""
+    value = _bare(one.value)
+    if len(value) < _LEAST_CHARS or _PLACEHOLDER.match(value) or _REFERENCE.search(one.value):
+        return None
+    if not _is_named(one.name) or "://" in value or value.startswith(("/", "./", "~", "C:\\")):
+        return None
+    if re.fullmatch(r"[\d.,]+|[a-z]+(?:[-_.][a-z]+)*", value):
+        return Severity.LOW if re.search("passw|pwd|secret", one.name, re.I) else None
+    random = (
+        len(value) >= _RANDOM_CHARS and re.search(r"\d", value) and re.search("[A-Za-z]", value)
+    )
+    return Severity.HIGH if random or is_secret("", value) else Severity.MEDIUM
+
+
+def _bare(value: str) -> str:
+    return _SCHEME.sub("", value.strip(), count=1)
+
+
+def _is_named(name: str) -> bool:
+    """Whether a name is that of a secret, and not of something about one."""
+    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)
+    small = [word.lower() for word in words]
+    if not small or small[-1] in _ABOUT - ({"id"} if small[-2:-1] == ["session"] else set()):
+        return False
+    if small[-1] == "key" and not set(small) & _OTHER_KEYS:
+        return True
+    pairs = {f"{a}_{b}" for a, b in pairwise(small)}
+    return bool(set(small) & _NAMED or pairs & _PAIRS)

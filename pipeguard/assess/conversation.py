@@ -1,0 +1,212 @@
+"""One server, asked what it offers: every list to its end, every frame judged, no tool called.
+
+The frames go through a Session as they do in `wrap`, so that what is said of them is what the
+guard would do. Nothing is pinned and nothing is recorded.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from threading import Lock
+from time import monotonic
+
+from pipeguard.assess.contents import Contents, Flagged, Offer
+from pipeguard.core.finding import Direction, Verdict
+from pipeguard.core.labels import labels_of
+from pipeguard.core.message import JsonObject, JsonValue, Message, Number, parse
+from pipeguard.core.places import LISTS
+from pipeguard.core.session import Session
+from pipeguard.core.visible import shown
+from pipeguard.errors import Refusal
+from pipeguard.transports.channel import Channel, ChannelClosed
+from pipeguard.version import VERSION
+
+REVISION = "2025-06-18"
+RUN = "ASSESS"
+MOST_PAGES = 200  # of one list
+MOST_FRAMES = 5_000  # of a server that talks and does not answer
+INFO_CHARS = 60
+_METHOD_NOT_FOUND = -32601
+_CAPABILITIES = {"tools/list": "tools", "prompts/list": "prompts"}  # resources for the others
+
+
+class Stopped(Exception):  # noqa: N818  a server that hangs up is no error of ours
+    """The conversation is over before all was said; the text is for a person."""
+
+
+@dataclass
+class Conversation:
+    """A conversation with one server.
+
+    Attributes:
+        channel: its frames.
+        session: that judges them.
+        judging: held while one frame of any server is judged: the engines are for one at a time.
+        is_over: whether the time is up.
+        offers: what it listed so far.
+        flagged: what the rules saw so far.
+        info: its name and version.
+        drifted: definitions that are not what was approved.
+    """
+
+    channel: Channel
+    session: Session
+    judging: Lock
+    is_over: Callable[[], bool]
+    offers: list[Offer] = field(default_factory=list)
+    flagged: list[Flagged] = field(default_factory=list)
+    info: dict[str, str] = field(default_factory=dict)
+    drifted: list[str] = field(default_factory=list)
+    _count: int = 0
+
+    def hold(self) -> Contents:
+        """Ask for everything. What was said until it broke off counts."""
+        problem = ""
+        try:
+            opened = self._ask("initialize", _OPENING)
+            self._note_info(opened.get("serverInfo"))
+            self._send({"jsonrpc": "2.0", "method": "notifications/initialized"})
+            known = opened.get("capabilities")
+            capabilities = known if isinstance(known, Mapping) else {}
+            for method in LISTS:
+                if method == "tools/list" or _CAPABILITIES.get(method, "resources") in capabilities:
+                    self._list(method)
+        except Stopped as stopped:
+            problem = str(stopped)
+        except ChannelClosed:
+            problem = "It hung up."
+        drifted = tuple(dict.fromkeys(self.drifted))
+        return Contents(problem, tuple(self.offers), tuple(self.flagged), drifted, self.info)
+
+    def _list(self, method: str) -> None:
+        member, kind, key = LISTS[method]
+        cursor: JsonValue = None
+        seen: set[str] = set()
+        for _ in range(MOST_PAGES):
+            params: JsonObject = {} if cursor is None else {"cursor": cursor}
+            try:
+                result = self._ask(method, params)
+            except _RefusedError:
+                return  # it says that it has them, and gives none
+            listed = result.get(member)
+            for item in listed if isinstance(listed, list) else ():
+                if isinstance(item, dict) and isinstance(name := item.get(key), str):
+                    found = labels_of(name, item) if kind == "tool" else None
+                    offer = Offer(kind, name) if found is None else Offer(kind, name, found)
+                    self.offers.append(offer)
+            cursor = result.get("nextCursor")
+            if not isinstance(cursor, str) or cursor in seen:
+                return
+            seen.add(cursor)
+        raise Stopped(f"Its {member} go on after {MOST_PAGES} pages.")
+
+    def _ask(self, method: str, params: JsonObject) -> JsonObject:
+        """The result of a request, as the server gave it.
+
+        Raises:
+            Stopped: there is none.
+        """
+        self._count += 1
+        number = self._count
+        self._send({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
+        for _ in range(MOST_FRAMES):
+            frame = self.channel.read()
+            if frame is None:
+                late = "It did not answer in time" if self.is_over() else "It ended"
+                raise Stopped(f"{late}, at {method}.")
+            verdict = self._judged(Direction.TO_CLIENT, frame)
+            message = _message(frame)
+            self._note(verdict, message, method if message and _is(message, number) else "")
+            if verdict.reply is not None:
+                self.channel.write(verdict.reply)
+            elif message is not None and "method" in message and "id" in message:
+                self._decline(message)
+            if message is not None and _is(message, number):
+                result = message.get("result")
+                if isinstance(result, dict):
+                    return result
+                if method == "initialize":
+                    raise Stopped("It does not open a conversation.")
+                raise _RefusedError(method)
+        raise Stopped(f"It sent {MOST_FRAMES} messages, and no answer to {method}.")
+
+    def _decline(self, message: JsonObject) -> None:
+        """What it asks of a client is not given: no roots, no model, no person."""
+        number = message["id"]
+        same = json.loads(number) if isinstance(number, Number) else number
+        answer: dict[str, object] = {"jsonrpc": "2.0", "id": same}
+        if message["method"] == "ping":
+            answer["result"] = {}
+        else:
+            answer["error"] = {"code": _METHOD_NOT_FOUND, "message": "not supported"}
+        self._send(answer)
+
+    def _send(self, message: Mapping[str, object]) -> None:
+        verdict = self._judged(Direction.TO_SERVER, json.dumps(message).encode())
+        if verdict.forward is not None:
+            self.channel.write(verdict.forward)
+
+    def _judged(self, direction: Direction, frame: bytes) -> Verdict:
+        with self.judging:
+            return self.session.receive(direction, frame, monotonic())
+
+    def _note(self, verdict: Verdict, message: JsonObject | None, method: str) -> None:
+        for finding in verdict.findings:
+            if finding.rule == "trust.drifted":
+                self.drifted.append(shown(finding.tool or finding.place, INFO_CHARS))
+            elif not finding.rule.startswith(("trust.", "protocol.")):
+                what = _what(finding.pointer, message, method)
+                self.flagged.append(Flagged(finding, what))
+
+    def _note_info(self, info: JsonValue) -> None:
+        if isinstance(info, dict):
+            for key in ("name", "version"):
+                if isinstance(value := info.get(key), str):
+                    self.info[key] = shown(value, INFO_CHARS)
+
+
+class _RefusedError(Stopped):
+    """A request was answered by an error."""
+
+
+_OPENING: JsonObject = {
+    "protocolVersion": REVISION,
+    "capabilities": {},
+    "clientInfo": {"name": "pipeguard-assess", "version": VERSION},
+}
+
+
+def _is(message: JsonObject, number: int) -> bool:
+    """Whether it is the answer to our request."""
+    return "method" not in message and str(message.get("id")) == str(number)
+
+
+def _message(frame: bytes) -> JsonObject | None:
+    """What a frame says; None where it says nothing that one could rely on."""
+    with suppress(Refusal):
+        message = parse(frame)
+        if isinstance(message, Message):
+            return message.value
+    return None
+
+
+def _what(pointer: str, message: JsonObject | None, method: str) -> str:
+    """The definition that a pointer leads into, as `tool read_file`."""
+    if method == "initialize":
+        return "its opening"
+    match = re.match(r"/result/(\w+)/(\d+)", pointer)
+    result = message.get("result") if message else None
+    if match is None or not isinstance(result, dict) or method not in LISTS:
+        return f"its answer to {method}" if method else "what it sends unasked"
+    member, kind, key = LISTS[method]
+    items = result.get(member)
+    index = int(match[2])
+    if match[1] != member or not isinstance(items, list) or index >= len(items):
+        return f"its answer to {method}"
+    item = items[index]
+    name = item.get(key) if isinstance(item, dict) else None
+    return f"{kind} {shown(name, INFO_CHARS)}" if isinstance(name, str) else f"{kind} {index + 1}"

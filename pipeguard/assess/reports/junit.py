@@ -1,0 +1,59 @@
+"""JUnit's XML, as CI systems read it: a case for each check, failed by each of its findings."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from xml.etree import ElementTree as Xml
+
+from pipeguard.assess.assessing import Assessment
+from pipeguard.assess.checking import checks
+from pipeguard.assess.values import Finding
+from pipeguard.core.finding import Severity
+
+# What is no character of XML 1.0 (section 2.2).
+_NONE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def render(assessment: Assessment) -> str:
+    """A suite of all checks; what a baseline knows, and what is only told, is skipped."""
+    cases: list[Xml.Element] = []
+    failures = skipped = 0
+    by_check: dict[str, list[Finding]] = {name: [] for name in sorted(checks())}
+    for finding in assessment.findings:
+        by_check[finding.check].append(finding)
+    for name, findings in by_check.items():
+        if not findings:
+            cases.append(Xml.Element("testcase", classname="pipeguard.assess", name=name))
+        for finding in findings:
+            known = assessment.is_known(finding) or finding.severity is Severity.INFO
+            failures, skipped = failures + (not known), skipped + known
+            cases.append(_case(assessment, finding, known=known))
+    counts = {"tests": str(len(cases)), "failures": str(failures), "skipped": str(skipped)}
+    suite = Xml.Element("testsuite", {"name": "pipeguard assess", "errors": "0", **counts})
+    suite.extend(cases)
+    suites = Xml.Element("testsuites", {"name": "pipeguard", "errors": "0", **counts})
+    suites.append(suite)
+    Xml.indent(suites)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + Xml.tostring(suites, encoding="unicode")
+
+
+def _case(assessment: Assessment, finding: Finding, *, known: bool) -> Xml.Element:
+    where = " ".join(filter(None, (finding.client, finding.server, assessment.where(finding))))
+    case = Xml.Element(
+        "testcase", classname="pipeguard.assess", name=_clean(f"{finding.check}: {where}")
+    )
+    if finding.file is not None:
+        case.set("file", _clean(assessment.file(finding)))
+        case.set("line", str(finding.line or 1))
+    inner = Xml.SubElement(case, "skipped" if known else "failure")
+    inner.set("message", _clean(finding.message))
+    if not known:
+        inner.set("type", finding.severity.name.lower())
+    mend = f"\n$ {shlex.join(finding.mend)}" if finding.mend else ""
+    inner.text = _clean(f"{where}\n{checks()[finding.check].why}\n{finding.message}{mend}")
+    return case
+
+
+def _clean(text: str) -> str:
+    return _NONE.sub("\ufffd", text)

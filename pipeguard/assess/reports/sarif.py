@@ -1,0 +1,106 @@
+"""SARIF 2.1.0 (OASIS), for code scanning: one run, a rule for each check that found something."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+from pipeguard.assess.assessing import Assessment
+from pipeguard.assess.checking import checks, page
+from pipeguard.assess.values import Check, Finding
+from pipeguard.core.finding import Severity
+from pipeguard.version import VERSION
+
+SCHEMA = (
+    "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+)
+FINGERPRINT = "pipeguard/v1"
+_LEVELS = {
+    Severity.CRITICAL: "error",
+    Severity.HIGH: "error",
+    Severity.MEDIUM: "warning",
+    Severity.LOW: "note",
+    Severity.INFO: "note",
+}
+# As code scanning on GitHub sorts them: a number from 0 to 10, in a text.
+_NUMBERS = {
+    Severity.CRITICAL: "9.5",
+    Severity.HIGH: "8.0",
+    Severity.MEDIUM: "5.5",
+    Severity.LOW: "2.0",
+    Severity.INFO: "0.0",
+}
+
+
+def render(assessment: Assessment) -> str:
+    """A SARIF log."""
+    names = list(dict.fromkeys(one.check for one in assessment.findings))
+    results = [_result(assessment, one, names.index(one.check)) for one in assessment.findings]
+    run: dict[str, object] = {
+        "tool": {
+            "driver": {
+                "name": "PipeGuard",
+                "semanticVersion": VERSION,
+                "rules": [_rule(checks()[name]) for name in names],
+            }
+        },
+        "originalUriBaseIds": {"ROOT": {"description": {"text": _base(assessment)}}},
+        "columnKind": "unicodeCodePoints",
+        "results": results,
+        "properties": {"score": assessment.grade.score, "grade": assessment.grade.letter},
+    }
+    log = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
+    return json.dumps(log, indent=2)
+
+
+def _base(assessment: Assessment) -> str:
+    repository = assessment.subject.is_repository
+    return "The top of the repository." if repository else "The user's home folder."
+
+
+def _rule(check: Check) -> dict[str, object]:
+    return {
+        "id": check.id,
+        "shortDescription": {"text": check.title},
+        "fullDescription": {"text": check.why},
+        "help": {"text": check.mend, "markdown": page(check)},
+        "defaultConfiguration": {"level": _LEVELS[check.severity]},
+        "properties": {
+            "tags": ["security", "mcp"],
+            "security-severity": _NUMBERS[check.severity],
+            "page": check.page,
+        },
+    }
+
+
+def _result(assessment: Assessment, finding: Finding, index: int) -> dict[str, object]:
+    mend = f" Mend it: {shlex.join(finding.mend)}" if finding.mend else ""
+    named = f"{finding.server}: " if finding.server else ""
+    told: dict[str, object] = {
+        "ruleId": finding.check,
+        "ruleIndex": index,
+        "level": _LEVELS[finding.severity],
+        "message": {"text": f"{named}{finding.message}{mend}"},
+        "partialFingerprints": {FINGERPRINT: assessment.fingerprint(finding)},
+        "baselineState": "unchanged" if assessment.is_known(finding) else "new",
+        "properties": {"severity": finding.severity.name.lower(), "client": finding.client},
+    }
+    if not assessment.known:
+        del told["baselineState"]  # nothing was compared (section 3.27.24)
+    if finding.file is not None:
+        place: dict[str, object] = {"artifactLocation": _artifact(assessment, finding.file)}
+        if finding.line:
+            place["region"] = {"startLine": finding.line}
+        told["locations"] = [{"physicalLocation": place}]
+    return told
+
+
+def _artifact(assessment: Assessment, path: Path) -> dict[str, str]:
+    """A file as a URI: from the base on where it is below it, else whole."""
+    base = assessment.subject.base
+    if path.is_relative_to(base):
+        relative = path.relative_to(base)
+        quoted = Path("/", relative).as_uri().removeprefix("file:///")
+        return {"uri": quoted, "uriBaseId": "ROOT"}
+    return {"uri": path.as_uri()}

@@ -1,0 +1,77 @@
+"""For people at a terminal."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import textwrap
+
+import click
+
+from pipeguard.assess.assessing import Assessment
+from pipeguard.assess.checking import checks
+from pipeguard.assess.values import Finding
+from pipeguard.core.finding import Severity
+from pipeguard.core.visible import visible
+
+_COLOURS = {
+    Severity.CRITICAL: "red",
+    Severity.HIGH: "red",
+    Severity.MEDIUM: "yellow",
+    Severity.LOW: "cyan",
+    Severity.INFO: "bright_black",
+}
+_LEVEL_CHARS = 10
+_WIDEST = 120  # beyond it a line is hard to read
+_NARROWEST = 50
+
+
+def render(assessment: Assessment) -> str:
+    """The findings, the worst first, and how it stands."""
+    width = max(_NARROWEST, min(shutil.get_terminal_size().columns, _WIDEST))
+    lines: list[str] = []
+    last = ""
+    for finding in assessment.findings:
+        if finding.check != last:
+            lines += ["", click.style(checks()[finding.check].title, bold=True)]
+            last = finding.check
+        lines += _finding(assessment, finding, width)
+    return "\n".join([*lines, "", *_end(assessment)]).lstrip("\n")
+
+
+def _finding(assessment: Assessment, finding: Finding, width: int) -> list[str]:
+    level = finding.severity.name.lower()
+    named = visible(" ".join(filter(None, (finding.client, finding.server))))
+    where = "  ".join(filter(None, (named, assessment.where(finding))))
+    known = "  (known)" if assessment.is_known(finding) else ""
+    head = f"  {click.style(level.ljust(_LEVEL_CHARS), fg=_COLOURS[finding.severity])}"
+    lines = [head + (where or finding.check) + known]
+    indent = " " * (_LEVEL_CHARS + 2)
+    lines += textwrap.wrap(
+        visible(finding.message), width, initial_indent=indent, subsequent_indent=indent
+    )
+    if finding.mend:
+        lines.append(f"{indent}$ {visible(shlex.join(finding.mend))}")
+    return lines
+
+
+def _end(assessment: Assessment) -> list[str]:
+    grade = assessment.grade
+    servers = len(assessment.reached)
+    files = len(assessment.subject.configs)
+    told = [f"{count} {one.name.lower()}" for one, count in assessment.counts().items() if count]
+    seen = f"{_many(servers, 'server')} in {_many(files, 'file')}"
+    counted = ", ".join(told) or "nothing was found"
+    lines = [f"Grade {grade.letter}, {grade.score} of 100. {seen}; {counted}."]
+    asked = sum(1 for one in assessment.reached if one.asked)
+    if servers and not asked:
+        lines.append("What they offer was not asked:  pipeguard assess --connect")
+    names = dict.fromkeys(one.check for one in assessment.findings)
+    if names:
+        lines.append("Why, and what to do:")
+        lines += [f"  pipeguard assess --explain {name}" for name in names]
+    return lines
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

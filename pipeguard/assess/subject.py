@@ -1,0 +1,137 @@
+"""What is assessed: clients' files of a machine or a repository, policy, pins and audit.
+
+Reads, and makes nothing: a machine that never had a store has none afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+from pipeguard.assess.contents import Contents
+from pipeguard.clients.entries import Config, Server, State, read_config
+from pipeguard.clients.machine import Found, Machine, find, find_in_repository
+from pipeguard.clients.rewrite import Judgement, Wishes, judge
+from pipeguard.clients.tree import line_of
+from pipeguard.core.guard import Engines
+from pipeguard.folders import usual_state_folder
+from pipeguard.settings import project_policy_path, user_policy_path
+from pipeguard.state.paths import STATE_DIR_VARIABLE, STORE_NAME
+
+ServerKey = tuple[Path, tuple[str | int, ...]]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is assessed.
+
+    Attributes:
+        machine: whose it is.
+        root: the repository; None for a machine.
+        configs: clients' files that have servers, or cannot be read.
+        engines: the compiled rules.
+        policies: the policy files in force: the user's, the project's.
+        store: pins and audit; None where there are none.
+        wishes: what counts as a login.
+        contents: what servers offer, by `key_of`, of those that were connected to.
+    """
+
+    machine: Machine
+    root: Path | None
+    configs: tuple[Config, ...]
+    engines: Engines
+    policies: tuple[Path | None, Path | None] = (None, None)
+    store: Path | None = None
+    wishes: Wishes = field(default_factory=Wishes)
+    contents: Mapping[ServerKey, Contents] = field(default_factory=dict)
+
+    @property
+    def base(self) -> Path:
+        """The folder from which paths are told."""
+        return self.root or self.machine.home
+
+    @property
+    def is_repository(self) -> bool:
+        """Whether it is a folder that others have as well."""
+        return self.root is not None
+
+    @cached_property
+    def all_servers(self) -> tuple[Server, ...]:
+        """Every entry with a command or an address, also those that are switched off."""
+        found = (server for config in self.configs for server in config.servers)
+        return tuple(one for one in found if one.words or one.url)
+
+    @cached_property
+    def servers(self) -> tuple[Server, ...]:
+        """Those that a client would start or call, and that are the user's."""
+        return tuple(one for one in self.all_servers if self.judged(one).state is not State.LEFT)
+
+    def judged(self, server: Server) -> Judgement:
+        """Whether it is guarded."""
+        return judge(server, self.wishes)
+
+    def line(self, server: Server, key: str) -> int:
+        """Where a value of an entry stands, as `env.TOKEN` or `args.2`; the entry itself else."""
+        span = server.spans.get(key)
+        config = self._by_path.get(server.file)
+        return server.line if span is None or config is None else line_of(config.text, span.start)
+
+    def clients_of(self, server: Server) -> tuple[str, ...]:
+        """The ids of all clients that read its entry."""
+        config = self._by_path.get(server.file)
+        specs = config.specs if config else ()
+        return tuple(dict.fromkeys((server.client, *(spec.client for spec in specs))))
+
+    def offered(self, server: Server) -> Contents | None:
+        """What it offers; None where it was not asked."""
+        return self.contents.get(key_of(server))
+
+    def with_contents(self, contents: Mapping[ServerKey, Contents]) -> Subject:
+        """The same, knowing what servers offer."""
+        return replace(self, contents=contents)
+
+    @cached_property
+    def _by_path(self) -> dict[Path, Config]:
+        return {config.path: config for config in self.configs}
+
+
+def key_of(server: Server) -> ServerKey:
+    """What an entry is known by."""
+    return server.file, server.path
+
+
+def of_machine(machine: Machine, engines: Engines, wishes: Wishes | None = None) -> Subject:
+    """All that concerns a user, and the project that they are in."""
+    here = str(machine.project or machine.home)
+    user, project = user_policy_path(), project_policy_path(here)
+    return Subject(
+        machine,
+        None,
+        _read(find(machine)),
+        engines,
+        (Path(user) if user else None, Path(project) if project else None),
+        _store(machine.environment),
+        wishes or Wishes(),
+    )
+
+
+def of_repository(root: Path, machine: Machine, engines: Engines) -> Subject:
+    """What comes with a repository, and nothing of this machine's user."""
+    project = root / ".pipeguard.yaml"
+    policies = (None, project if project.is_file() else None)
+    return Subject(machine, root, _read(find_in_repository(root)), engines, policies)
+
+
+def _read(found: Iterable[Found]) -> tuple[Config, ...]:
+    configs = (read_config(one) for one in found)
+    return tuple(config for config in configs if config.servers or config.problem)
+
+
+def _store(environment: Mapping[str, str]) -> Path | None:
+    override = environment.get(STATE_DIR_VARIABLE)
+    folder = os.path.expanduser(override) if override else usual_state_folder()  # noqa: PTH111
+    path = Path(folder) / STORE_NAME
+    return path if path.is_file() else None

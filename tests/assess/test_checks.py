@@ -1,0 +1,482 @@
+"""Each check finds what it is for, and leaves alone what only looks like it."""
+
+from __future__ import annotations
+
+import shlex
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from pipeguard.assess.assessing import assess
+from pipeguard.assess.checking import checks, families
+from pipeguard.assess.subject import of_machine
+from pipeguard.core.finding import Direction, Severity
+from pipeguard.core.guard import Guard
+from pipeguard.core.policy import Policy
+from pipeguard.core.samples import expand
+from pipeguard.core.session import Session
+from pipeguard.log import Log
+from pipeguard.state.compiled import engines
+from pipeguard.state.recorder import Recorder
+from pipeguard.state.store import Store
+from tests.assess.places import SECRET, Entry, machine, of, repository, write_config
+
+GITHUB = expand({"gen": "ghp_{b62:30}{github-crc}"}, 0)
+GUARD = ["wrap", "--"]
+
+
+def cursor(*args: str, command: str = "srv", **more: object) -> Mapping[str, Entry]:
+    return {"one": {"command": command, "args": list(args), **more}}
+
+
+def test_checks_are_whole_and_named_once() -> None:
+    every = [check for family in families() for check in family.CHECKS]
+    assert len({check.id for check in every}) == len(every) == len(checks())
+    for check in every:
+        assert check.title
+        assert check.why.endswith(".")
+        assert check.mend.endswith(".")
+
+
+# --- guarded ----------------------------------------------------------------------------
+
+
+def test_an_open_server_is_found_with_its_line_and_the_command_that_mends_it(
+    tmp_path: Path,
+) -> None:
+    (found,) = of(machine(tmp_path, cursor()), "server-not-guarded")
+    assert found.line == 3
+    assert found.mend == ("pipeguard", "setup", "cursor", "--server=one")
+
+
+def test_a_guarded_server_is_not_open(tmp_path: Path) -> None:
+    subject = machine(tmp_path, cursor(*GUARD, "srv", command="pipeguard"))
+    assert of(subject, "server-not-guarded") == []
+    assert len(of(subject, "pins-missing")) == 1
+
+
+def test_a_launcher_that_is_gone_is_found(tmp_path: Path) -> None:
+    command = str(tmp_path / "gone" / "pipeguard")
+    subject = machine(tmp_path, cursor(*GUARD, "srv", command=command))
+    assert len(of(subject, "launcher-gone")) == 1
+
+
+def test_a_login_of_the_client_is_told_with_the_login_of_ours(tmp_path: Path) -> None:
+    subject = machine(tmp_path, {"one": {"url": "https://x.test/mcp"}})
+    (found,) = of(subject, "server-cannot-be-guarded")
+    assert found.mend == ("pipeguard", "auth", "login", "https://x.test/mcp")
+
+
+@pytest.mark.parametrize("flag", ["--observe", "--inherit-env", "--no-audit"])
+def test_a_weakened_guard_is_found(tmp_path: Path, flag: str) -> None:
+    subject = machine(tmp_path, cursor("wrap", flag, "--", "srv", command="pipeguard"))
+    assert [one.key for one in of(subject, "guard-weakened")] == [flag]
+
+
+def test_a_flag_of_the_server_is_not_one_of_the_guard(tmp_path: Path) -> None:
+    subject = machine(tmp_path, cursor(*GUARD, "srv", "--observe", command="pipeguard"))
+    assert of(subject, "guard-weakened") == []
+
+
+def test_a_broken_file_is_told_and_not_read(tmp_path: Path) -> None:
+    before = machine(tmp_path, {})
+    (tmp_path / ".cursor/mcp.json").write_text('{"mcpServers": {')
+    assert len(of(of_machine(before.machine, engines()), "config-unreadable")) == 1
+
+
+# --- packages ---------------------------------------------------------------------------
+
+UNPINNED = [
+    "npx -y srv",
+    "npx srv@latest",
+    "npx -y @scope/srv@^1.2.0",
+    "npx -p @scope/srv bin",
+    "cmd /c npx -y srv",
+    "sh -c 'cd x && exec npx -y srv'",
+    "npm exec -- srv",
+    "pnpm dlx srv",
+    "yarn dlx srv@next",
+    "bunx srv",
+    "uvx srv",
+    "uvx srv@latest",
+    "uvx --from srv>=1.0 tool",
+    "uv tool run srv",
+    "uv run --with mcp server.py",
+    "uvx --from git+https://example.com/a/b tool",
+    "uvx --from git+https://example.com/a/b@main tool",
+    "npx -y github:user/repo",
+    "npx https://example.com/x.tgz",
+    "pipx run srv",
+    "docker run -i --rm -e TOKEN image",
+    "docker run -i --rm -p 1:1 image:latest",
+    "docker run ghcr.io/a/b:1.2",
+    "deno run -A npm:srv",
+    "deno run https://example.com/x.ts",
+    "go run example.com/srv@latest",
+    "env A=b npx -y srv",
+]
+PINNED = [
+    "npx -y srv@1.4.2",
+    "npx -y @scope/srv@2025.8.21",
+    "npx -y srv@1.0.0-beta.1",
+    "npx -p @scope/srv@1.2.3 bin",
+    "uvx srv==1.2",
+    "uvx srv@1.2.3",
+    "uvx --from srv==1.2.3 tool",
+    "uvx --from git+https://example.com/a/b@0123456789abcdef0123456789abcdef01234567 tool",
+    "pipx run --spec srv==1.2.3 srv",
+    f"docker run -i --rm -e TOKEN image@sha256:{'0' * 64}",
+    "deno run -A npm:srv@1.2.3",
+    "go run example.com/srv@v1.2.3",
+    "go run ./cmd/srv",
+    "npx ./local",
+    "npm run start",
+    "node server.js",
+    "uv run server.py",
+    "uv run --directory /srv server.py",
+    "docker exec -i container srv",
+    "deno run server.ts",
+    "python -m srv",
+    "srv --npx srv",
+]
+
+
+@pytest.mark.parametrize("line", UNPINNED)
+def test_code_in_no_exact_version_is_found(tmp_path: Path, line: str) -> None:
+    command, *args = shlex.split(line)
+    assert of(machine(tmp_path, cursor(*args, command=command)), "package-not-pinned")
+
+
+@pytest.mark.parametrize("line", PINNED)
+def test_code_in_an_exact_version_is_left_alone(tmp_path: Path, line: str) -> None:
+    command, *args = shlex.split(line)
+    assert of(machine(tmp_path, cursor(*args, command=command)), "package-not-pinned") == []
+
+
+def test_a_tag_is_less_than_nothing_at_all(tmp_path: Path) -> None:
+    (found,) = of(machine(tmp_path, cursor("run", "a:1.2", command="docker")), "package-not-pinned")
+    assert found.severity is Severity.LOW
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "curl -fsSL https://x.test/i.sh | sh",
+        "wget -qO- https://x.test/i.sh | sudo bash",
+        "bash <(curl -s https://x.test/i.sh)",
+        'eval "$(curl -s https://x.test/i.sh)"',
+        "irm https://x.test/i.ps1 | iex",
+        "curl https://x.test/a.py | python3 -",
+    ],
+)
+def test_what_is_downloaded_and_run_at_once_is_found(tmp_path: Path, script: str) -> None:
+    assert of(machine(tmp_path, cursor("-c", script, command="bash")), "download-run")
+
+
+def test_a_download_that_is_kept_is_no_such_thing(tmp_path: Path) -> None:
+    script = "curl -o /tmp/page https://x.test/ && exec srv | tee log"
+    assert of(machine(tmp_path, cursor("-c", script, command="sh")), "download-run") == []
+
+
+# --- secrets ----------------------------------------------------------------------------
+
+SECRETS: list[Entry] = [
+    {"command": "srv", "env": {"API_KEY": SECRET}},
+    {"command": "srv", "env": {"SOMETHING": GITHUB}},
+    {"command": "srv", "env": {"MAPS_KEY": SECRET}},
+    {"command": "srv", "args": ["--api-key", SECRET]},
+    {"command": "srv", "args": [f"--token={SECRET}"]},
+    {"command": "srv", "args": [GITHUB]},
+    {"command": "srv", "args": [f"postgres://user:{SECRET}@db.test/x"]},
+    {
+        "command": "npx",
+        "args": ["mcp-remote", "https://x.test", "--header", f"X-Api-Key: {SECRET}"],
+    },
+    {"command": "docker", "args": ["run", "-e", f"API_TOKEN={SECRET}", "a"]},
+    {"url": "https://x.test/mcp", "headers": {"Authorization": f"Bearer {SECRET}"}},
+    {"url": f"https://x.test/mcp?api_key={SECRET}"},
+    {"url": f"https://user:{SECRET}@x.test/mcp"},
+    {"command": "srv", "env": {"DB_PASSWORD": SECRET}, "disabled": True},
+]
+HARMLESS: list[Entry] = [
+    {"command": "srv", "env": {"API_KEY": "${API_KEY}"}},
+    {"command": "srv", "env": {"API_KEY": "${input:key}"}},
+    {"command": "srv", "env": {"API_KEY": "$API_KEY"}},
+    {"command": "srv", "env": {"API_KEY": "YOUR_API_KEY_HERE"}},
+    {"command": "srv", "env": {"API_KEY": "<your-api-key>"}},
+    {"command": "srv", "env": {"API_KEY": "op://vault/item/key"}},
+    {"command": "srv", "env": {"API_KEY": ""}},
+    {"command": "srv", "env": {"TOKEN_LIMIT": "1000000000"}},
+    {"command": "srv", "env": {"MAX_TOKENS": "200000000"}},
+    {"command": "srv", "env": {"TOKEN_FILE": "/run/secrets/token"}},
+    {"command": "srv", "env": {"AUTH_URL": "https://login.test/authorize"}},
+    {"command": "srv", "env": {"KEYBOARD": "us-international"}},
+    {"command": "srv", "env": {"SORT_KEY": "created2026AtTime"}},
+    {"command": "srv", "env": {"MEMORY_FILE_PATH": "/home/me/memory.json"}},
+    {"command": "srv", "args": ["--token-env", "MY_TOKEN_VARIABLE"]},
+    {"command": "srv", "args": ["/home/me/projects/2024-11-05/report-v2"]},
+    {"command": "pipeguard", "args": ["wrap", "--env", "API_KEY", "--", "srv"]},
+    {"command": "npx", "args": ["-y", "@modelcontextprotocol/server-filesystem@2026.8.31", "/"]},
+    {"url": "https://x.test/mcp", "headers": {"Authorization": "Bearer ${TOKEN}"}},
+    {"url": "https://mcp.x.test/v1/servers/weather-forecast/mcp?format=json"},
+]
+
+
+@pytest.mark.parametrize("entry", SECRETS)
+def test_a_secret_is_found_and_not_told(tmp_path: Path, entry: Entry) -> None:
+    found = of(machine(tmp_path, {"one": entry}), "secret-in-config")
+    assert found
+    assert found[0].severity is Severity.HIGH
+    assert found[0].mend[:3] == ("keyring", "set", "mcp")
+    assert SECRET[4:] not in repr(found)
+    assert GITHUB[8:] not in repr(found)
+
+
+@pytest.mark.parametrize("entry", HARMLESS)
+def test_what_is_no_secret_is_left_alone(tmp_path: Path, entry: Entry) -> None:
+    assert of(machine(tmp_path, {"one": entry}), "secret-in-config") == []
+
+
+def test_a_secret_is_told_at_its_own_line(tmp_path: Path) -> None:
+    subject = machine(tmp_path, {"one": {"command": "srv", "env": {"A": "1", "API_KEY": SECRET}}})
+    (found,) = of(subject, "secret-in-config")
+    text = (tmp_path / ".cursor/mcp.json").read_text().splitlines()
+    assert "API_KEY" in text[found.line - 1]
+
+
+# --- network ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "severity"),
+    [
+        ("http://mcp.example.com/mcp", Severity.HIGH),
+        ("ws://mcp.example.com/mcp", Severity.HIGH),
+        ("http://192.168.1.4:3000/mcp", Severity.MEDIUM),
+        ("http://nas.local/mcp", Severity.MEDIUM),
+        ("http://localhost:3000/mcp", None),
+        ("http://127.0.0.1/mcp", None),
+        ("http://[::1]:3000/mcp", None),
+        ("https://mcp.example.com/mcp", None),
+    ],
+)
+def test_an_address_in_clear(tmp_path: Path, url: str, severity: Severity | None) -> None:
+    found = of(machine(tmp_path, {"one": {"url": url}}), "remote-in-clear")
+    assert [one.severity for one in found] == ([] if severity is None else [severity])
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"command": "srv", "args": ["--host", "0.0.0.0"]},  # noqa: S104
+        {"command": "srv", "args": ["--listen=0.0.0.0:80"]},
+        {"command": "srv", "args": ["--bind", "[::]:80"]},
+        {"command": "srv", "env": {"MCP_HOST": "0.0.0.0"}},  # noqa: S104
+        {"command": "pipeguard", "args": ["wrap", "--listen", "0.0.0.0:80", "--", "srv"]},
+    ],
+)
+def test_a_listener_on_all_addresses(tmp_path: Path, entry: Entry) -> None:
+    assert len(of(machine(tmp_path, {"one": entry}), "listens-to-all")) == 1
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--host", "127.0.0.1"],
+        ["--route", "0.0.0.0"],  # noqa: S104
+        ["wrap", "--listen", "0.0.0.0:80", "--token-env", "T", "--", "srv"],
+    ],
+)
+def test_no_listener_on_all_addresses(tmp_path: Path, args: list[str]) -> None:
+    assert of(machine(tmp_path, cursor(*args, command="pipeguard")), "listens-to-all") == []
+
+
+# --- files ------------------------------------------------------------------------------
+
+
+def test_a_file_that_everybody_may_write(tmp_path: Path) -> None:
+    subject = machine(tmp_path, cursor())
+    (tmp_path / ".cursor/mcp.json").chmod(0o666)
+    (found,) = of(subject, "config-writable")
+    assert found.mend[:2] == ("chmod", "go-w")
+
+
+def test_a_folder_that_everybody_may_write(tmp_path: Path) -> None:
+    subject = machine(tmp_path, cursor())
+    (tmp_path / ".cursor").chmod(0o777)
+    assert len(of(subject, "config-writable")) == 1
+    (tmp_path / ".cursor").chmod(0o1777)  # as /tmp: only its owner may replace a file
+    assert of(subject, "config-writable") == []
+
+
+# --- names ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "severity"),
+    [
+        ("gith\u0443b", None),  # a letter that looks like another one
+        ("g\u0456thub", Severity.HIGH),
+        ("github\u200b", Severity.HIGH),
+        ("githu8", None),
+        ("g1thub", Severity.MEDIUM),
+        ("Git-Hub", Severity.LOW),
+        ("gitlab", None),
+    ],
+)
+def test_names_that_look_alike(tmp_path: Path, name: str, severity: Severity | None) -> None:
+    subject = machine(tmp_path, {"github": {"command": "a"}, name: {"command": "b"}})
+    found = of(subject, "server-name-alike")
+    assert [one.severity for one in found] == ([] if severity is None else [severity])
+
+
+def test_one_name_for_two_servers(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    write_config(project / ".cursor/mcp.json", {"one": {"command": "evil"}})
+    write_config(tmp_path / ".codeium/windsurf/mcp_config.json", {"one": {"command": "other"}})
+    subject = machine(tmp_path, cursor(), project)
+    assert len(of(subject, "server-name-shadowed")) == 1
+    assert len(of(subject, "server-name-reused")) == 1
+
+
+def test_one_server_for_two_clients_is_nothing(tmp_path: Path) -> None:
+    write_config(tmp_path / ".codeium/windsurf/mcp_config.json", cursor())
+    subject = machine(tmp_path, cursor())
+    assert of(subject, "server-name-reused") == []
+
+
+# --- combinations -----------------------------------------------------------------------
+
+
+def test_a_combination_that_is_guessed_is_low(tmp_path: Path) -> None:
+    servers = {"files": {"command": "mcp-filesystem"}, "fetch": {"command": "mcp-server-fetch"}}
+    (found,) = of(machine(tmp_path, servers), "toxic-flow")
+    assert found.severity is Severity.LOW
+    assert "--connect" in found.message
+
+
+def test_one_half_of_a_combination_is_none(tmp_path: Path) -> None:
+    assert of(machine(tmp_path, {"files": {"command": "mcp-filesystem"}}), "toxic-flow") == []
+
+
+# --- projects ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("./tools/server.sh", 1),
+        ("node tools/server.js", 1),
+        ("python -u server.py", 1),
+        ("${workspaceFolder}/bin/srv", 1),
+        ("uvx srv@1.2.3", 0),
+        ("node /opt/srv/index.js", 0),
+        ("srv --config x.json", 0),
+    ],
+)
+def test_a_clone_that_starts_its_own_code(tmp_path: Path, line: str, found: int) -> None:
+    command, *args = line.split()
+    subject = repository(tmp_path, {"one": {"command": command, "args": args}})
+    assert len(of(subject, "project-starts-code")) == found
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (".claude/settings.json", '{\n "enableAllProjectMcpServers": true}'),
+        (".claude/settings.json", '{\n "enabledMcpjsonServers": ["one"]}'),
+        (".vscode/tasks.json", '{"tasks": [{\n "runOn": "folderOpen"}]}'),
+    ],
+)
+def test_a_project_that_approves_itself(tmp_path: Path, name: str, text: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir()
+    path.write_text(text)
+    (found,) = of(repository(tmp_path, cursor()), "project-approves-itself")
+    assert (found.file, found.line) == (path, 2)
+
+
+def test_a_project_that_asks_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / ".claude/settings.json"
+    path.parent.mkdir()
+    path.write_text('{"enableAllProjectMcpServers": false, "enabledMcpjsonServers": []}')
+    assert of(repository(tmp_path, cursor()), "project-approves-itself") == []
+
+
+def test_a_value_that_is_a_command(tmp_path: Path) -> None:
+    entry = {"one": {"type": "stdio", "command": "srv", "env": {"T": "$(cat ~/.netrc)"}}}
+    write_config(tmp_path / ".crush.json", entry, "mcp")
+    assert len(of(repository(tmp_path, cursor()), "project-runs-shell")) == 1
+
+
+# --- policy -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "check"),
+    [
+        ("mode: observe\n", "policy-observes"),
+        ("mode: nonsense\n", "policy-wrong"),
+        ("actions: [{rule: 'secrets.*', action: warn}]\n", "policy-loosened"),
+        ("drift: {allow: [wording]}\n", "policy-loosened"),
+        ("mode: enforce\n", ""),
+        ("actions: [{rule: 'secrets.*', action: block}]\n", ""),
+    ],
+)
+def test_a_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, check: str) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(text)
+    path.chmod(0o600)
+    monkeypatch.setenv("PIPEGUARD_POLICY", str(path))
+    found = assess(machine(tmp_path, cursor())).findings
+    told = {one.check for one in found if one.check.startswith("policy-")}
+    assert told == ({check} if check else set())
+
+
+# --- pins and audit ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    folder = tmp_path / "state"
+    folder.mkdir(mode=0o700)
+    return folder / "pipeguard.db"
+
+
+def test_a_machine_without_a_store_has_none_afterwards(tmp_path: Path) -> None:
+    assess(machine(tmp_path, cursor()))
+    assert not (tmp_path / "state").exists()
+
+
+def test_what_waits_and_what_nobody_reviewed(tmp_path: Path, store: Path) -> None:
+    with Store.open(store) as opened:
+        opened.connection.execute(
+            "INSERT INTO pins (server, kind, name, approved, approved_fingerprint, approved_at,"
+            " held, held_fingerprint, held_at, reason) VALUES ('a', 'tool', 't', '{}', 'f', '',"
+            " '{}', 'g', '', 'drift: wording'), ('b', 'tool', 't', '{}', 'f', '', NULL, NULL, '',"
+            " '')"
+        )
+    subject = machine(tmp_path, cursor())
+    assert [one.mend for one in of(subject, "definition-waits")] == [("pipeguard", "diff", "a")]
+    assert [one.key for one in of(subject, "pins-never-reviewed")] == ["b"]
+
+
+def test_an_audit_that_is_whole_and_one_that_is_not(tmp_path: Path, store: Path) -> None:
+    recorder = Recorder(str(store), "a", "RUN", Log("off", None))
+    session = Session(Guard("a", engines(), Policy(), {}), "RUN")
+    frame = b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}'
+    recorder.record(session.receive(Direction.TO_SERVER, frame, 0.0))
+    recorder.close()
+    subject = machine(tmp_path, cursor())
+    assert of(subject, "audit-broken") == []
+    with sqlite3.connect(store) as connection:
+        connection.execute("UPDATE audit SET method = 'tools/call'")
+    connection.close()
+    assert of(subject, "audit-broken")
+
+
+def test_a_store_that_is_damaged(tmp_path: Path, store: Path) -> None:
+    store.write_bytes(b"no database at all" * 100)
+    assert len(of(machine(tmp_path, cursor()), "store-unreadable")) == 1

@@ -1,0 +1,212 @@
+"""`--connect`: bad servers are found out, good ones are not blamed, and none harms whoever asks."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from pipeguard.assess.assessing import assess
+from pipeguard.assess.connecting import How, connect
+from pipeguard.assess.contents import Contents
+from pipeguard.assess.subject import Subject
+from pipeguard.core.finding import PinChange, Severity
+from pipeguard.core.fingerprint import canonical
+from pipeguard.core.policy import Policy
+from pipeguard.naming import server_name
+from pipeguard.state.store import Store
+from tests import tools
+from tests.assess.places import Entry, machine, of, repository
+from tests.listening import Listening
+
+BAD = Path(__file__).parent / "bad_server.py"
+POISONED = [
+    *("description", "tag", "hidden", "base64", "parameter", "title", "name", "output"),
+    *("prompt", "resource", "template", "instructions", "page"),
+]
+MANY = 100
+MOST_SECONDS = 60
+
+
+def bad(kind: str, **more: object) -> Entry:
+    return {"command": sys.executable, "args": ["-I", str(BAD), kind], **more}
+
+
+def asked(subject: Subject, how: How | None = None) -> Subject:
+    def tell(done: int, count: int, name: str) -> None:
+        assert 1 <= done <= count
+
+    return subject.with_contents(connect(subject, how or How(), Policy(), tell))
+
+
+def contents(subject: Subject) -> dict[str, Contents]:
+    return {one.name: subject.contents[one.file, one.path] for one in subject.servers}
+
+
+@pytest.fixture(scope="module")
+def every_bad(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    return asked(machine(tmp_path_factory.mktemp("h"), {kind: bad(kind) for kind in POISONED}))
+
+
+@pytest.mark.parametrize("kind", POISONED)
+def test_a_bad_server_is_found_out(every_bad: Subject, kind: str) -> None:
+    found = [one for one in of(every_bad, "definition-flagged") if one.server == kind]
+    assert max(one.severity for one in found) >= Severity.HIGH
+
+
+def test_good_servers_are_not_blamed(tmp_path: Path) -> None:
+    kinds = ("clean", "asks", "noise", "shell")
+    subject = asked(machine(tmp_path, {kind: bad(kind) for kind in kinds}))
+    assert of(subject, "definition-flagged") == []
+    assert of(subject, "server-not-answering") == []
+    assert {len(one.offers) for one in contents(subject).values()} == {1}
+
+
+def test_no_tool_is_called(tmp_path: Path) -> None:
+    called = tmp_path / "called"
+    asked(machine(tmp_path, {"one": bad("clean", env={"CALLED": str(called)})}))
+    assert not called.exists()
+
+
+def test_a_server_has_an_empty_home_and_no_secret(tmp_path: Path) -> None:
+    env = {"API_KEY": "zq7" + "Rt55Kp0s81LmVw", "MODE": "fast"}
+    subject = asked(machine(tmp_path, {"one": bad("home", env=env)}))
+    names = {offer.name for offer in contents(subject)["one"].offers}
+    assert "has_mode" in names
+    assert "has_api_key" not in names
+    (home,) = (name for name in names if name.startswith("home_"))
+    assert int(home.removeprefix("home_")) <= 4  # folders that were made for it
+
+
+def test_with_credentials_it_has_them(tmp_path: Path) -> None:
+    env = {"API_KEY": "zq7" + "Rt55Kp0s81LmVw"}
+    subject = asked(machine(tmp_path, {"one": bad("home", env=env)}), How(credentials=True))
+    assert "has_api_key" in {offer.name for offer in contents(subject)["one"].offers}
+
+
+@pytest.mark.parametrize("kind", ["silent", "dies", "endless"])
+def test_a_server_that_does_not_behave_is_told_and_costs_its_time_alone(
+    tmp_path: Path, kind: str
+) -> None:
+    servers = {kind: bad(kind), "gone": {"command": "no-such-program"}, "clean": bad("clean")}
+    began = monotonic()
+    subject = asked(machine(tmp_path, servers), How(limit_seconds=3.0))
+    assert monotonic() - began < 15
+    told = {one.server for one in of(subject, "server-not-answering")}
+    assert told == {kind, "gone"}
+    assert contents(subject)["clean"].problem == ""
+
+
+def test_a_remote_that_is_not_there(tmp_path: Path) -> None:
+    subject = machine(tmp_path, {"one": {"url": "http://127.0.0.1:9/mcp"}})
+    began = monotonic()
+    assert contents(asked(subject, How(limit_seconds=3.0)))["one"].problem
+    assert monotonic() - began < 10
+
+
+@pytest.mark.parametrize("path", ["/mcp", "/sse"])
+def test_a_remote_server_is_asked(tmp_path: Path, path: str) -> None:
+    words = ["--", sys.executable, "-I", str(BAD), "clean"]
+    with Listening(tmp_path, *words) as listening:
+        entry: Entry = {"url": listening.at(path), **({"type": "sse"} if path == "/sse" else {})}
+        found = contents(asked(machine(tmp_path, {"one": entry})))["one"]
+    assert (found.problem, [offer.name for offer in found.offers]) == ("", ["echo"])
+
+
+def test_a_guarded_server_is_asked_without_a_second_guard(tmp_path: Path) -> None:
+    words = [sys.executable, "-I", str(BAD), "description"]
+    entry = {"command": "pipeguard", "args": ["wrap", "--", *words]}
+    subject = asked(machine(tmp_path, {"one": entry}))
+    assert of(subject, "definition-flagged")
+
+
+def test_a_project_s_server_is_started_in_its_project(tmp_path: Path) -> None:
+    (tmp_path / "server.py").write_text(BAD.read_text())
+    entry = {"command": sys.executable, "args": ["-I", "server.py", "clean"]}
+    subject = asked(repository(tmp_path, {"one": entry}))
+    assert contents(subject)["one"].problem == ""
+
+
+def test_what_tools_do_together_is_sure_once_they_were_asked(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from pipeguard.assess.contents import Offer
+    from pipeguard.core.labels import Label
+
+    servers = {"a": {"command": "a"}, "b": {"command": "b"}}
+    subject = machine(tmp_path, servers)
+    labels = (Label.READS_PRIVATE, Label.TAKES_IN | Label.SENDS | Label.OUTSIDE)
+    known = {
+        (one.file, one.path): Contents(offers=(Offer("tool", one.name, label),))
+        for one, label in zip(subject.servers, labels, strict=True)
+    }
+    (found,) = of(replace(subject, contents=known), "toxic-flow")
+    assert found.severity is Severity.MEDIUM
+
+
+def test_a_server_that_changed_since_it_was_approved(tmp_path: Path) -> None:
+    command = [sys.executable, "-I", str(BAD), "clean"]
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    subject = machine(tmp_path, {"one": bad("clean")})
+    assert of(asked(subject), "definition-drifted") == []
+    old = b'{"name": "echo", "description": "Echo it.", "inputSchema": {"type": "object"}}'
+    text = canonical(json.loads(old)).decode()
+    change = PinChange("tool", "echo", sha256(text.encode()).hexdigest(), text, False, "", True)
+    with Store.open(state / "pipeguard.db") as store:
+        store.remember(server_name(command), [change])
+    again = machine(tmp_path, {"one": bad("clean")})
+    (found,) = of(asked(again), "definition-drifted")
+    assert found.mend == ("pipeguard", "diff", f"{server_name(command)}/echo")
+
+
+def test_a_hundred_servers_in_a_minute(tmp_path: Path) -> None:
+    servers = {f"s{i}": bad("clean", env={"NUMBER": str(i)}) for i in range(MANY)}
+    began = monotonic()
+    subject = asked(machine(tmp_path, servers))
+    seconds = monotonic() - began
+    assert len(subject.contents) == MANY
+    assert {one.problem for one in subject.contents.values()} == {""}
+    assert seconds < MOST_SECONDS
+
+
+def reference_servers(folder: Path) -> Mapping[str, Entry]:
+    node = {"PATH": tools.path_with_node()}
+    npm = {
+        name: {"command": str(tools.npm_bin(f"mcp-server-{name}")), "args": args, "env": dict(node)}
+        for name, args in (
+            ("everything", []),
+            ("filesystem", [str(folder)]),
+            ("memory", []),
+            ("sequential-thinking", []),
+        )
+    }
+    python = {
+        name: {"command": str(tools.server_bin(f"mcp-server-{name}")), "args": []}
+        for name in ("fetch", "git", "time")
+    }
+    return {**npm, **python}
+
+
+@pytest.mark.real
+def test_reference_servers_have_no_finding_above_low_but_that_they_are_open(
+    tmp_path: Path,
+) -> None:
+    servers = reference_servers(tmp_path)
+    subject = asked(machine(tmp_path, servers))
+    assert {name: one.problem for name, one in contents(subject).items()} == dict.fromkeys(
+        servers, ""
+    )
+    assert all(one.offers for one in contents(subject).values())
+    above = {
+        (one.check, one.server, one.message)
+        for one in assess(subject).findings
+        if one.severity > Severity.LOW
+    }
+    # True of them: nothing guards them, and together they can read, fetch and send.
+    assert {check for check, _, _ in above} <= {"server-not-guarded", "toxic-flow"}

@@ -1,0 +1,155 @@
+"""`pipeguard assess`, as a user, a script and CI run it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from pipeguard.assess.checking import checks
+from pipeguard.cli import cli
+from tests.assess.places import SECRET, run, write_config
+
+TOP = Path(__file__).parents[2]
+BAD = TOP / "tests/assess/bad_server.py"
+ENTRY = {"command": "npx", "args": ["-y", "srv"], "env": {"API_KEY": SECRET}}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A repository with one server, which has a secret."""
+    write_config(tmp_path / ".mcp.json", {"one": ENTRY})
+    return tmp_path
+
+
+def assess(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli, ["assess", *map(str, arguments)])
+
+
+def test_a_machine_as_its_user_sees_it(tmp_path: Path) -> None:
+    write_config(tmp_path / ".cursor/mcp.json", {"one": ENTRY})
+    done = run(home=tmp_path)
+    assert done.returncode == 1
+    assert "high      cursor one  ~/.cursor/mcp.json:" in done.stdout
+    assert "$ pipeguard setup cursor --server=one" in done.stdout
+    assert SECRET not in done.stdout + done.stderr
+    assert "\x1b" not in done.stdout  # no terminal, no colour
+
+
+def test_a_machine_without_servers(tmp_path: Path) -> None:
+    done = run(home=tmp_path)
+    assert (done.returncode, done.stdout) == (
+        0,
+        "Grade A, 100 of 100. 0 servers in 0 files; nothing was found.\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("level", "code"),
+    [("critical", 0), ("high", 1), ("medium", 1), ("low", 1), ("info", 1), ("never", 0)],
+)
+def test_the_exit_code_is_what_fail_on_says(root: Path, level: str, code: int) -> None:
+    assert assess(root, "--fail-on", level).exit_code == code
+
+
+def test_a_baseline_passes_until_something_is_new(root: Path) -> None:
+    known = root / "known.json"
+    assert assess(root, "--write-baseline", known, "--fail-on", "never").exit_code == 0
+    assert SECRET not in known.read_text()
+    assert assess(root, "--baseline", known, "--fail-on", "info").exit_code == 0
+    write_config(root / ".mcp.json", {"one": ENTRY, "two": ENTRY})
+    assert assess(root, "--baseline", known).exit_code == 1
+
+
+def test_a_report_in_a_file(root: Path) -> None:
+    path = root / "report.json"
+    result = assess(root, "--format", "json", "--output", path)
+    assert (result.exit_code, result.output) == (1, "")
+    told = json.loads(path.read_text())
+    assert told["repository"]
+    assert {one["file"] for one in told["findings"]} == {".mcp.json"}
+    assert json.loads(assess(root, "--json").output)["findings"] == told["findings"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--baseline", "none.json"],
+        ["--output", "no/such/folder/x"],
+        ["--write-baseline", "no/such/folder/x"],
+        ["--explain", "no-such-check"],
+        ["--credentials"],
+    ],
+)
+def test_what_cannot_be_is_told(root: Path, arguments: list[str]) -> None:
+    done = run(str(root), *arguments, home=root)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stderr
+
+
+@pytest.mark.parametrize("name", sorted(checks()))
+def test_every_check_explains_itself(name: str) -> None:
+    result = assess("--explain", name)
+    assert result.exit_code == 0
+    assert result.output == (TOP / checks()[name].page).read_text(encoding="utf-8")
+
+
+def test_connect_tells_how_far_it_is_and_what_it_found(tmp_path: Path) -> None:
+    bad = {"command": sys.executable, "args": ["-I", str(BAD), "description"]}
+    write_config(tmp_path / ".mcp.json", {"one": bad})
+    done = run(str(tmp_path), "--connect", "--json", home=tmp_path)
+    assert done.returncode == 1
+    assert "asked 1 of 1 servers" in done.stderr
+    told = json.loads(done.stdout)
+    assert told["servers"][0]["tools"] == ["echo"]
+    assert "definition-flagged" in {one["id"] for one in told["findings"]}
+
+
+def test_without_connect_nothing_is_started(tmp_path: Path) -> None:
+    script = f"open({str(tmp_path / 'started')!r}, 'w')"
+    write_config(
+        tmp_path / ".mcp.json", {"one": {"command": sys.executable, "args": ["-c", script]}}
+    )
+    assess(tmp_path)
+    assert not (tmp_path / "started").exists()
+
+
+def test_the_hook_of_pre_commit_runs_what_exists(root: Path) -> None:
+    (hook,) = yaml.safe_load((TOP / ".pre-commit-hooks.yaml").read_text())
+    program, verb, *arguments = hook["entry"].split()
+    assert (program, verb, hook["language"], hook["pass_filenames"]) == (
+        *("pipeguard", "assess", "python", False),
+    )
+    assert run(*arguments, home=root, cwd=root).returncode == 1
+    (root / ".mcp.json").unlink()
+    assert run(*arguments, home=root, cwd=root).returncode == 0
+
+
+def test_the_workflow_in_the_page_runs(root: Path) -> None:
+    page = (TOP / "docs/assess.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```yaml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    workflow = next(yaml.safe_load(text) for text in blocks if "runs-on" in text)
+    steps = [step["run"] for step in workflow["jobs"]["assess"]["steps"] if "run" in step]
+    codes = []
+    for step in steps:
+        if not step.startswith("pipeguard "):
+            continue
+        command = step.replace("pipeguard ", f"{sys.executable} -m pipeguard ", 1)
+        done = subprocess.run(
+            ["sh", "-c", command],
+            cwd=root,
+            env={"PATH": "/usr/bin:/bin", "HOME": str(root), "GITHUB_STEP_SUMMARY": "summary.md"},
+            capture_output=True,
+            check=False,
+        )
+        codes.append(done.returncode)
+    assert codes == [0, 0, 1]
+    assert json.loads((root / "pipeguard.sarif").read_text())["version"] == "2.1.0"
+    assert "MCP posture" in (root / "summary.md").read_text()
