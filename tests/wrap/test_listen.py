@@ -199,7 +199,12 @@ def test_an_approval_is_told_on_the_stream_and_takes_effect(tmp_path: Path) -> N
         with client.send("GET") as stream:
             approve = [*PIPEGUARD, "approve", "demo/echo", "--yes"]
             env = {**os.environ, "PIPEGUARD_STATE_DIR": str(tmp_path / "state")}
-            subprocess.run(approve, env=env, check=True, capture_output=True)
+
+            def is_approved() -> bool:  # once it is written down, which is done behind the pump
+                done = subprocess.run(approve, env=env, check=False, capture_output=True)
+                return done.returncode == 0
+
+            until(is_approved, "it is approved")
             assert next_event(stream)["method"] == "notifications/tools/list_changed"
             again = client.ask("tools/call", name="echo", arguments={"text": "a"})
             assert text_of(again["result"]) == "a"
