@@ -193,6 +193,11 @@ def id_token_of(value: JsonValue) -> str | None:
     return None
 
 
+def id_of(token: str) -> JsonValue:
+    """An id, or a token of progress, as `id_token_of` told it."""
+    return parse_json(token.encode()) if token.startswith('"') else Number(token)
+
+
 def asked_in(value: JsonValue) -> list[str]:
     """The ids of the requests in a frame, as they stand in it."""
     found = []

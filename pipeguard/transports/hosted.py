@@ -18,8 +18,8 @@ from pipeguard.core.framing import Lost
 from pipeguard.core.message import (
     JsonObject,
     JsonValue,
-    Number,
     asked_in,
+    id_of,
     id_token_of,
     is_request_shaped,
     parse_json,
@@ -29,6 +29,7 @@ from pipeguard.core.session import Session
 from pipeguard.errors import PipeGuardError, Refusal
 from pipeguard.transports.carry import judged
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
+from pipeguard.transports.tasks import Tasks
 
 UNHEARD_FRAMES = 256  # that wait for a client which listens to nothing
 LATE_IDS = 256  # of which an answer may still come, for nobody
@@ -184,7 +185,7 @@ class Hosted:
         self._count = 0
         self._used = monotonic()
         self._reading: asyncio.Task[None] | None = None
-        self._replies: set[asyncio.Task[None]] = set()
+        self._replies = Tasks()
 
     def begin(self, ended: Callable[[], object]) -> None:
         """Read what the server says, until it ends."""
@@ -345,10 +346,10 @@ class Hosted:
         named = id_token_of(meta.get(SUBSCRIPTION)) if isinstance(meta, dict) else None
         if told is not None:
             exchange, token = self._progress.get(told, (None, told))
-            changed: JsonObject = {**params, "progressToken": _id(token)}
+            changed: JsonObject = {**params, "progressToken": id_of(token)}
         elif named is not None and isinstance(meta, dict):
             exchange, token = self._asked.get(named, (None, named))
-            changed = {**params, "_meta": {**meta, SUBSCRIPTION: _id(token)}}
+            changed = {**params, "_meta": {**meta, SUBSCRIPTION: id_of(token)}}
         else:
             return None, frame
         return exchange, frame if changed == params else serialise({**value, "params": changed})
@@ -388,13 +389,11 @@ class Hosted:
                 del self._asked[ticket]
                 self._late.append(ticket)
                 exchange.give_up(token)
-                return {**value, "params": {**params, "requestId": _id(ticket)}}
+                return {**value, "params": {**params, "requestId": id_of(ticket)}}
         return value
 
     def _tell_server(self, frame: bytes) -> None:
-        task = asyncio.create_task(self._write_quietly(frame))
-        self._replies.add(task)
-        task.add_done_callback(self._replies.discard)
+        self._replies.begin(self._write_quietly(frame))
 
     async def _write_quietly(self, frame: bytes) -> None:
         with suppress(ChannelClosed):
@@ -433,12 +432,12 @@ def _under(value: JsonValue, ticket: str, token: str) -> JsonValue:
     """An answer to a ticket, with the id for which it stands."""
     if ticket == token or not isinstance(value, dict):
         return value
-    changed: JsonObject = {**value, "id": _id(token)}
+    changed: JsonObject = {**value, "id": id_of(token)}
     result = value.get("result")
     meta = result.get("_meta") if isinstance(result, dict) else None
     named = id_token_of(meta.get(SUBSCRIPTION)) if isinstance(meta, dict) else None
     if isinstance(result, dict) and isinstance(meta, dict) and named == ticket:
-        changed["result"] = {**result, "_meta": {**meta, SUBSCRIPTION: _id(token)}}
+        changed["result"] = {**result, "_meta": {**meta, SUBSCRIPTION: id_of(token)}}
     return changed
 
 
@@ -453,22 +452,17 @@ def _renamed(frame: bytes, value: JsonValue, tickets: list[str], progress: list[
             return member
         changed = dict(member)
         if asked_in(member):
-            changed["id"] = _id(next(ids))
+            changed["id"] = id_of(next(ids))
         params = member.get("params")
         meta = params.get("_meta") if isinstance(params, dict) else None
         if _progress_in(member) and isinstance(params, dict) and isinstance(meta, dict):
-            told: JsonObject = {**meta, "progressToken": _id(next(tokens))}
+            told: JsonObject = {**meta, "progressToken": id_of(next(tokens))}
             changed["params"] = {**params, "_meta": told}
         return changed
 
     members = value if isinstance(value, list) else [value]
     done = [renamed(member) for member in members]
     return serialise(done if isinstance(value, list) else done[0])
-
-
-def _id(token: str) -> JsonValue:
-    """An id's value, of its token."""
-    return parse_json(token.encode()) if token.startswith('"') else Number(token)
 
 
 def _progress_in(value: JsonValue) -> list[str]:

@@ -7,16 +7,17 @@ new one is opened as the client opened the first. What a wire looks like, a Link
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from time import monotonic
-from typing import Any, Protocol
+from typing import Protocol
 
 from pipeguard.core.framing import Lost
 from pipeguard.core.message import JsonValue, asked_in, id_token_of, parse_json
 from pipeguard.errors import Refusal
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.remote import backoff
+from pipeguard.transports.tasks import Tasks
 
 INBOX_FRAMES = 256
 ATTEMPTS = 5
@@ -66,7 +67,7 @@ class LinkedChannel:
         self._initialized: bytes | None = None
         self._reopened: asyncio.Event | None = None  # while an opening of ours is under way
         self._before: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._pauses = backoff()  # before coming back from a connection that did not last
         self._closed = False
 
@@ -96,7 +97,7 @@ class LinkedChannel:
         if ids:
             self._unanswered.update(ids)
             self._quiet.clear()
-        task = self._begin(self._send(frame, value, ids, self._before))
+        task = self._tasks.begin(self._send(frame, value, ids, self._before))
         if not ids:
             self._before = task
 
@@ -109,19 +110,11 @@ class LinkedChannel:
         if self._closed:
             return
         self._closed = True
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.end()
         if self._link is not None:
             await self._link.close()
         with suppress(asyncio.QueueFull):
             self._inbox.put_nowait(None)
-
-    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
     async def _send(
         self, frame: bytes, value: JsonValue, ids: list[str], before: asyncio.Task[None] | None
@@ -184,7 +177,7 @@ class LinkedChannel:
 
     def _take(self, link: Link) -> None:
         self._link = link
-        self._begin(self._read_all(link))
+        self._tasks.begin(self._read_all(link))
 
     async def _reopen(self, link: Link) -> None:
         """Open the conversation again as the client did; it has had the answer already."""
@@ -222,7 +215,7 @@ class LinkedChannel:
         if monotonic() - began > STEADY_SECONDS:
             self._pauses = backoff()
         if self._opening is not None and not self._closed:
-            self._begin(self._come_back(next(self._pauses)))
+            self._tasks.begin(self._come_back(next(self._pauses)))
 
     def _reopens(self, tokens: list[str]) -> bool:
         """True for the answer to an opening of ours, which the client has had already."""

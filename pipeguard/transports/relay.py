@@ -8,10 +8,9 @@ the body that goes up, the body or the events that come down.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from time import monotonic
-from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -43,6 +42,7 @@ from pipeguard.transports.remote import (
     upwards,
     whole,
 )
+from pipeguard.transports.tasks import Tasks
 
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 HEADER_MISMATCH = -32020  # MCP 2026-07-28, basic/transports/streamable-http
@@ -110,7 +110,7 @@ class Relay:
         self._door = Door(remote, http)
         self._conversations = conversations
         self._record = record
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     # --- what a client may do -----------------------------------------------------------
 
@@ -189,9 +189,7 @@ class Relay:
 
     async def close(self) -> None:
         """End what is still under way."""
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.end()
 
     def _keep(
         self,
@@ -225,12 +223,7 @@ class Relay:
             except (PipeGuardError, aiohttp.ClientError, OSError):
                 return  # it waits for its answer as it would for a client that is gone
 
-        self._begin(tell())
-
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.begin(tell())
 
     # --- down ---------------------------------------------------------------------------
 
@@ -300,7 +293,7 @@ class Relay:
         why, code = _LOST, codes.PEER_GONE
         if asked.reply is not None:
             await response.write(written(Event(asked.reply)))
-        told = _Told(response, self._begin)
+        told = _Told(response, self._tasks)
         unasked = asked.session is asked.whole
         with self._conversations.listening(asked.whole, told) if unasked else nullcontext():
             try:
@@ -363,13 +356,9 @@ class Relay:
 class _Told:
     """A stream to a client, on which something of our own can be said."""
 
-    def __init__(
-        self,
-        response: web.StreamResponse,
-        begin: Callable[[Coroutine[Any, Any, None]], None],
-    ) -> None:
+    def __init__(self, response: web.StreamResponse, tasks: Tasks) -> None:
         self._response = response
-        self._begin = begin
+        self._tasks = tasks
 
     def tell(self, frames: list[bytes]) -> None:
         """Send these, without waiting."""
@@ -378,7 +367,7 @@ class _Told:
             with suppress(ConnectionError, RuntimeError):  # it has just ended
                 await self._response.write(b"".join([written(Event(f)) for f in frames]))
 
-        self._begin(write())
+        self._tasks.begin(write())
 
 
 _BAD = web.HTTPBadRequest.status_code

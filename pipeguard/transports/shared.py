@@ -17,6 +17,7 @@ from pipeguard.core.message import (
     JsonObject,
     JsonValue,
     Number,
+    id_of,
     id_token_of,
     parse_json,
     serialise,
@@ -185,7 +186,7 @@ class Shared:
             self._described.set_result(value if "result" in value else None)
             if "result" not in value:
                 self._described = None  # the next one may try
-        port.put(serialise({**value, "id": _id(token)}))
+        port.put(serialise({**value, "id": id_of(token)}))
 
     async def _request(self, frame: bytes, token: str) -> None:
         if len(self._ports) == 1:
@@ -201,7 +202,7 @@ class Shared:
         entry = self._progress.get(ticket or "")
         if entry is not None and isinstance(params, dict):
             port, token = entry
-            told: JsonObject = {**params, "progressToken": _id(token)}
+            told: JsonObject = {**params, "progressToken": id_of(token)}
             port.put(serialise({**value, "params": told}))
             return
         for port in self._ports:
@@ -263,8 +264,4 @@ class _Port:
 
 
 def _described(value: JsonObject, token: str) -> bytes:
-    return serialise({**value, "id": _id(token)})
-
-
-def _id(token: str) -> JsonValue:
-    return parse_json(token.encode()) if token.startswith('"') else Number(token)
+    return serialise({**value, "id": id_of(token)})

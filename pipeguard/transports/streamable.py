@@ -8,10 +8,9 @@ forgotten it. Sources: MCP 2025-03-26 to 2026-07-28, basic/transports.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from time import monotonic
-from typing import Any
 
 import aiohttp
 
@@ -39,6 +38,7 @@ from pipeguard.transports.remote import (
     unreached,
     whole,
 )
+from pipeguard.transports.tasks import Tasks
 
 INBOX_FRAMES = 256  # that wait for the client; then the server's streams are not read
 CONNECT_ATTEMPTS = 5
@@ -76,7 +76,7 @@ class StreamableChannel:
         self._instead: RemoteChannel | None = None
         self._limit = remote.limit_bytes
         self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue(INBOX_FRAMES)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._asked: dict[str, asyncio.Task[None]] = {}
         self._told: asyncio.Task[None] | None = None  # the last that needs no answer
         self._session_id: str | None = None
@@ -110,9 +110,9 @@ class StreamableChannel:
         if not ids:
             if self._cancels(value):
                 return
-            self._told = self._begin(self._tell(frame, value, self._told))
+            self._told = self._tasks.begin(self._tell(frame, value, self._told))
             return
-        task = self._begin(self._ask(frame, value, ids, self._told))
+        task = self._tasks.begin(self._ask(frame, value, ids, self._told))
         for token in ids:
             self._asked[token] = task
 
@@ -130,9 +130,7 @@ class StreamableChannel:
         self._closed = True
         if self._instead is not None:
             await self._instead.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.end()
         if self._session_id is not None:
             with suppress(PipeGuardError, aiohttp.ClientError, OSError, TimeoutError):
                 async with asyncio.timeout(GOODBYE_SECONDS):
@@ -142,12 +140,6 @@ class StreamableChannel:
             self._inbox.put_nowait(None)
 
     # --- up -----------------------------------------------------------------------------
-
-    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
     def _cancels(self, value: JsonValue) -> bool:
         """Without sessions, a request is given up by ending its stream (2026-07-28)."""
@@ -173,7 +165,7 @@ class StreamableChannel:
             if done and isinstance(value, dict) and value.get("method") == _INITIALIZED:
                 self._initialized = frame
                 if self._listening is None:
-                    self._listening = self._begin(self._listen())
+                    self._listening = self._tasks.begin(self._listen())
 
     async def _ask(
         self,
@@ -223,7 +215,7 @@ class StreamableChannel:
         self._instead = await self._older()
         if self._instead is None:
             return False
-        self._begin(self._copy(self._instead))
+        self._tasks.begin(self._copy(self._instead))
         await self._instead.write(frame)
         return True
 
@@ -310,7 +302,7 @@ class StreamableChannel:
                     pass
             if self._listening is not None:
                 self._listening.cancel()
-                self._listening = self._begin(self._listen())
+                self._listening = self._tasks.begin(self._listen())
 
     async def _listen(self) -> None:
         """What the server says unasked, for as long as it offers such a stream."""

@@ -22,6 +22,7 @@ from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.conversations import Conversations
 from pipeguard.transports.entrance import Refused
 from pipeguard.transports.remote import EVENTS, SUBPROTOCOL
+from pipeguard.transports.tasks import Tasks
 from pipeguard.transports.websocket import PING_SECONDS, SocketChannel
 
 INBOX_FRAMES = 256
@@ -187,13 +188,11 @@ class _Teller:
 
     def __init__(self, client: AsyncChannel) -> None:
         self._client = client
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     def tell(self, frames: list[bytes]) -> None:
         """Send these, without waiting."""
-        task = asyncio.create_task(self._write(frames))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.begin(self._write(frames))
 
     async def _write(self, frames: list[bytes]) -> None:
         with suppress(ChannelClosed):
