@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from pipeguard import _isolate
@@ -13,8 +14,23 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """The entry point of the command `pipeguard`; ends the process."""
+    _hold_standard_streams()
     _isolate.ensure()  # before anything but frozen modules is imported
     raise SystemExit(_run(sys.argv[1:]))
+
+
+def _hold_standard_streams() -> None:
+    """Open nothing in place of standard streams that were closed before we started.
+
+    Whatever is opened next would get their numbers: a database that errors are written into, a
+    socket that libuv refuses to close (it aborts). `open(2)` gives the lowest free number.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY if number == 0 else os.O_WRONLY)
+            os.set_inheritable(number, True)  # noqa: FBT003  as the stream would have been
 
 
 def _run(arguments: list[str]) -> int:

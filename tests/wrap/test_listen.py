@@ -264,6 +264,17 @@ def test_a_place_that_is_taken_is_told(tmp_path: Path) -> None:
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("closed", [0, 1, 2])
+def test_a_closed_stream_takes_no_other_files_place(tmp_path: Path, closed: int) -> None:
+    with Listening(tmp_path, (), ACTOR) as at:
+        place = at.url.removeprefix("http://").removesuffix("/mcp")
+        words = [*PIPEGUARD, "wrap", "--listen", place, "--", *ACTOR]
+        env = {**os.environ, "PIPEGUARD_STATE_DIR": str(tmp_path / "other")}
+        script = f'exec "$@" {closed}>&-'
+        done = subprocess.run(["sh", "-c", script, "sh", *words], env=env, check=False)
+        assert done.returncode == 1
+
+
 def test_a_token_is_asked_for_and_never_told(tmp_path: Path) -> None:
     token = "made-up-" + "token"
     options = ("--token-env", "ci=GUARD_TOKEN", "--log-level", "debug")
