@@ -354,17 +354,20 @@ class Classifier:
         return max(self.pieces(text), default=Piece(-math.inf, 0, 0, 0))
 
     def pieces(self, text: str) -> Iterator[Piece]:
-        """Read each sentence, and each few that stand together."""
+        """Read each sentence, and each few that stand together; what is repeated, once."""
         found = units(text)
-        read = [features(text[start:end], self._lexicon) for start, end, _ in found]
-        words = families = frozenset[int]()
+        said = [text[start:end] for start, end, _ in found]
+        read = {unit: features(unit, self._lexicon) for unit in dict.fromkeys(said)}
+        scores: dict[tuple[str, ...], float] = {}
         for first, last, count in read_together(found):
-            if first == last:
-                words, families = read[first]
-            else:
-                words |= read[last].words
-                families |= read[last].families
-            yield Piece(self.score(words, families), found[first][0], found[last][1], count)
+            together = tuple(said[first : last + 1])
+            if together not in scores:
+                words, families = read[said[last]]
+                for unit in together[:-1]:
+                    words |= read[unit].words
+                    families |= read[unit].families
+                scores[together] = self.score(words, families)
+            yield Piece(scores[together], found[first][0], found[last][1], count)
 
     def score(self, words: frozenset[int], families: frozenset[int]) -> float:
         """How sure it is, in logits."""
