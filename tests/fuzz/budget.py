@@ -1,4 +1,4 @@
-"""How often each property is tried: a little in the suite, for minutes by hand.
+"""How often each property is tried: a little in the suite, always the same, for minutes by hand.
 
 Knows Hypothesis' profiles and the runner's wish; knows no property.
 """
@@ -12,11 +12,11 @@ FACTOR = "PIPEGUARD_FUZZ_FACTOR"  # set by the runner: how many times the suite'
 settings.register_profile(
     "ci",
     deadline=None,
-    derandomize=False,
+    derandomize=True,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-settings.register_profile("fuzz", settings.get_profile("ci"))
+settings.register_profile("fuzz", settings.get_profile("ci"), derandomize=False)
 
 
 def tried(examples: int) -> settings:
