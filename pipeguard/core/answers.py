@@ -206,7 +206,7 @@ def how_to_allow(finding: Finding, event: str) -> str:
     """The exact command that a person would run, or where to look where there is none."""
     if finding.rule.startswith("trust."):
         return finding.excerpt or "pipeguard diff"
-    if finding.rule.startswith("protocol."):
+    if finding.rule.startswith(("protocol.", "entrance.")):
         return f"pipeguard explain {finding.rule}"
     return f"pipeguard allow {event}"
 

@@ -8,7 +8,7 @@ MCP 2025-03-26 to 2026-07-28, basic/transports.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from secrets import token_urlsafe
 from time import monotonic
@@ -25,6 +25,7 @@ from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.conversations import Conversations
 from pipeguard.transports.entrance import Refused
 from pipeguard.transports.hosted import Exchange, Hosted
+from pipeguard.transports.refusals import Ground
 from pipeguard.transports.relay import check_headers, is_stateless, refused
 from pipeguard.transports.remote import EVENTS, JSON, SESSION_ID
 
@@ -126,13 +127,13 @@ class Posted:
 
     def _of(self, request: web.BaseRequest) -> Hosted:
         if request.headers.get(mirrors.VERSION, "") >= mirrors.STATELESS:
-            raise Refused(405, "this revision has no sessions", {"Allow": "POST"})
+            raise Refused(Ground.NOWHERE, 405, "this revision has no sessions", {"Allow": "POST"})
         session_id = request.headers.get(SESSION_ID)
         if session_id is None:
-            raise Refused(400, f"{SESSION_ID} is missing")
+            raise Refused(Ground.NO_SESSION, 400, f"{SESSION_ID} is missing")
         hosted = self._hosted.get(session_id)
         if hosted is None:
-            raise Refused(404, "there is no such session")
+            raise Refused(Ground.NO_SESSION, 404, "there is no such session")
         return hosted
 
     async def _place(
@@ -150,18 +151,21 @@ class Posted:
             return await self._begun(body)
         hosted = self._hosted.get(session_id)
         if hosted is None:
-            raise _told(404, body, SESSION_UNKNOWN, "Session not found")
+            raise _told(Ground.NO_SESSION, 404, body, SESSION_UNKNOWN, "Session not found")
         return None, hosted
 
     async def _begun(self, body: bytes) -> tuple[str, Hosted]:
         """A session for a client that opens one."""
         if _asks(body) != "initialize":
-            raise _told(400, body, codes.INVALID_REQUEST, f"{SESSION_ID} is missing")
+            why = f"{SESSION_ID} is missing"
+            raise _told(Ground.NO_SESSION, 400, body, codes.INVALID_REQUEST, why)
         if len(self._hosted) + self._beginning >= self._most:
             await self._expire()
         if len(self._hosted) + self._beginning >= self._most:
-            why = "PipeGuard: too many sessions are open"
-            raise _told(503, body, codes.OVERLOADED, why, {"Retry-After": "5"})
+            why = f"PipeGuard: {Ground.SESSIONS.words}"
+            full = _told(Ground.SESSIONS, 503, body, codes.OVERLOADED, why)
+            full.headers["Retry-After"] = "5"
+            raise full
         self._beginning += 1
         try:
             hosted = await self._dialled(body)
@@ -184,7 +188,7 @@ class Posted:
         try:
             channel = await self._dial()
         except ChannelClosed as error:
-            raise _told(200, body, codes.PEER_GONE, f"PipeGuard: {error}") from None
+            raise _told(None, 200, body, codes.PEER_GONE, f"PipeGuard: {error}") from None
         session = self._conversations.new(mirrors.STATELESS if is_shared else None)
         return Hosted(channel, session, self._record, is_shared=is_shared)
 
@@ -256,10 +260,10 @@ def _check_version(body: bytes) -> None:
         message = parse(body)
         if isinstance(message, Message) and message.method == "initialize":
             why = "this revision has no initialize"
-            raise Refused(404, why, frame=answers.error(message.id_token, NOT_FOUND, why))
+            raise _told(Ground.BODY, 404, body, NOT_FOUND, why)
         if isinstance(message, Message) and mirrors.revision_of(message.value) is None:
             why = f"_meta lacks {mirrors.VERSION_META}"
-            raise Refused(400, why, frame=answers.error(message.id_token, INVALID_PARAMS, why))
+            raise _told(Ground.BODY, 400, body, INVALID_PARAMS, why)
 
 
 def _status(frame: bytes) -> int:
@@ -283,16 +287,14 @@ def _asks(body: bytes) -> str | None:
     except Refusal as refusal:
         why = f"PipeGuard: {refusal.why}"
         frame = answers.error(refusal.id_token, refusal.code, why)
-        raise Refused(400, why, frame=frame) from None
+        raise Refused(Ground.BODY, 400, why, frame=frame) from None
     return message.method if isinstance(message, Message) else None
 
 
-def _told(
-    status: int, body: bytes, code: int, why: str, headers: Mapping[str, str] | None = None
-) -> Refused:
+def _told(ground: Ground | None, status: int, body: bytes, code: int, why: str) -> Refused:
     """An error of ours, under the id of the message that it is about."""
     token = None
     with suppress(Refusal):
         message = parse(body)
         token = message.id_token if isinstance(message, Message) else None
-    return Refused(status, why, headers, answers.error(token, code, why))
+    return Refused(ground, status, why, frame=answers.error(token, code, why))

@@ -25,6 +25,7 @@ from pipeguard.errors import PipeGuardError, Refusal
 from pipeguard.transports.carry import judged
 from pipeguard.transports.conversations import Conversations, is_session_id
 from pipeguard.transports.entrance import Refused
+from pipeguard.transports.refusals import Ground
 from pipeguard.transports.remote import (
     BOTH,
     EVENTS,
@@ -421,7 +422,7 @@ def check_headers(
     absent = mirrors.missing(message.value, headers)
     if absent is not None:
         why = f"Header mismatch: {absent} is missing"
-        raise Refused(400, why, frame=answers.error(message.id_token, HEADER_MISMATCH, why))
+        raise _mismatch(message, why)
     params = message.value.get("params")
     name = params.get("name") if isinstance(params, dict) else None
     calls = message.method == "tools/call" and type(name) is str
@@ -429,7 +430,12 @@ def check_headers(
     wrong = mirrors.disagreement(message.value, headers, mirrored, all_of_them=all_of_them)
     if wrong is not None:
         why = f"Header mismatch: {wrong}"
-        raise Refused(400, why, frame=answers.error(message.id_token, HEADER_MISMATCH, why))
+        raise _mismatch(message, why)
+
+
+def _mismatch(message: Message, why: str) -> Refused:
+    frame = answers.error(message.id_token, HEADER_MISMATCH, why)
+    return Refused(Ground.MISMATCH, 400, why, frame=frame)
 
 
 def is_stateless(request: web.BaseRequest, body: bytes) -> bool:

@@ -21,6 +21,7 @@ from pipeguard.transports.carry import carry
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.conversations import Conversations
 from pipeguard.transports.entrance import Refused
+from pipeguard.transports.refusals import Ground
 from pipeguard.transports.remote import EVENTS, SUBPROTOCOL
 from pipeguard.transports.tasks import Tasks
 from pipeguard.transports.websocket import PING_SECONDS, SocketChannel
@@ -96,7 +97,7 @@ class Talks:
         """A message of HTTP+SSE: it is answered on its stream."""
         channel = self._streams.get(request.query.get("session", ""))
         if channel is None:
-            raise Refused(404, "there is no such session")
+            raise Refused(Ground.NO_SESSION, 404, "there is no such session")
         await channel.take(body)
         return web.Response(status=202)
 
@@ -104,7 +105,8 @@ class Talks:
         """A WebSocket."""
         offered = ",".join(request.headers.getall("Sec-WebSocket-Protocol", (SUBPROTOCOL,)))
         if SUBPROTOCOL not in [name.strip() for name in offered.split(",")]:
-            raise Refused(400, f"no such protocol; offer {SUBPROTOCOL}, or none")
+            why = f"no such protocol; offer {SUBPROTOCOL}, or none"
+            raise Refused(Ground.NOWHERE, 400, why)
         socket = web.WebSocketResponse(
             protocols=(SUBPROTOCOL,),
             heartbeat=PING_SECONDS,
@@ -120,7 +122,7 @@ class Talks:
     def _room(self) -> Iterator[None]:
         """While a conversation lasts."""
         if self._count >= self._most:
-            raise Refused(503, "too many sessions are open", {"Retry-After": "5"})
+            raise Refused(Ground.SESSIONS, 503, Ground.SESSIONS.words, {"Retry-After": "5"})
         self._count += 1
         try:
             yield
