@@ -133,7 +133,7 @@ class Run:
         """
         policy, offset = self.guard.policy, time() - monotonic()
         while not self.over.wait(CALENDAR_SECONDS):
-            self.guard.policy = policy.sooner(time() - monotonic() - offset)
+            self.guard.adopt(policy.sooner(time() - monotonic() - offset))
 
     def _prune(self) -> None:
         """Remove what the audit has kept for long enough, once the start is over."""

@@ -42,6 +42,7 @@ _HOST = re.compile(  # RFC 9110, section 7.2, of names and addresses as they are
     r"(?:\[(?P<literal>[0-9A-Fa-f:.]+)\]|(?P<name>[0-9A-Za-z_.-]+))(?::(?P<port>[0-9]{1,5}))?\Z"
 )
 _PLAIN = ("", "identity")
+WHO = web.RequestKey("who", str)  # the name of the token that a request came with, or empty
 _UTF8 = ("utf-8", "utf8")
 
 
@@ -129,7 +130,8 @@ class Entrance(NamedTuple):
         """Let a request in, or not.
 
         Returns:
-            The name of the token that was given; empty where none is asked for.
+            The name of the token that was given; empty where none is asked for. It stands in
+            `request[WHO]` as well.
 
         Raises:
             Refused: it is not let in.
@@ -158,6 +160,7 @@ class Entrance(NamedTuple):
         if origin is not None and not self._may_come_from(origin):
             why = "this origin may not speak to this server; see --allow-origin"
             raise Refused(Ground.ORIGIN, 403, why)
+        request[WHO] = ""
         if self.tokens is None:
             return ""
         given = request.headers.get("Authorization")
@@ -166,6 +169,7 @@ class Entrance(NamedTuple):
             ground = Ground.WRONG_TOKEN if given else Ground.NO_TOKEN
             challenge = {"WWW-Authenticate": "Bearer"}
             raise Refused(ground, 401, "a bearer token is needed", challenge)
+        request[WHO] = who
         return who
 
     async def body(self, request: web.BaseRequest) -> bytes:

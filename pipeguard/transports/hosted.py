@@ -195,6 +195,10 @@ class Hosted:
         """For how many seconds nobody has used it."""
         return 0.0 if self._streams or self._present() else now - self._used
 
+    def use(self) -> None:
+        """Somebody is about to use it."""
+        self._used = monotonic()
+
     async def write(self, frame: bytes) -> None:
         """Send a frame of an exchange up.
 

@@ -1,8 +1,8 @@
 """Streamable HTTP for a server that speaks another transport: our sessions, its channel.
 
 A session is a channel of its own to the server. A message without a session (MCP 2026-07-28)
-goes to a channel that such messages share, under an id that no other one there has. Sources:
-MCP 2025-03-26 to 2026-07-28, basic/transports.
+goes to a channel that such messages share, under an id that no other one there has; where clients
+have tokens, those of one name share one. Sources: MCP 2025-03-26 to 2026-07-28, basic/transports.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from secrets import token_urlsafe
 from time import monotonic
 
@@ -23,7 +24,7 @@ from pipeguard.errors import Refusal
 from pipeguard.transports.carry import judged
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.conversations import Conversations
-from pipeguard.transports.entrance import Refused
+from pipeguard.transports.entrance import WHO, Refused
 from pipeguard.transports.hosted import Exchange, Hosted
 from pipeguard.transports.refusals import Ground
 from pipeguard.transports.relay import check_headers, is_stateless, refused
@@ -64,8 +65,8 @@ class Posted:
         self._most = most
         self._idle_seconds = idle_seconds
         self._hosted: dict[str, Hosted] = {}
-        self._common: Hosted | None = None
-        self._opening = asyncio.Lock()
+        self._common: dict[str, Hosted] = {}  # by the names of tokens
+        self._opening: dict[str, asyncio.Lock] = {}
         self._beginning = 0
         self._sweeping = asyncio.create_task(self._sweep())
 
@@ -80,7 +81,8 @@ class Posted:
             check_headers(self._conversations, request.headers, body, all_of_them=True)
         opened, hosted = await self._place(request, body, alone=alone)
         version = request.headers.get(mirrors.VERSION, mirrors.STATELESS)
-        session = self._conversations.new(version) if alone else hosted.session
+        who = request.get(WHO, "")
+        session = self._conversations.new(version, who) if alone else hosted.session
         exchange = Exchange(session.fork(), hosted, lasting=not alone)
         try:
             verdict = await judged(exchange.session, Direction.TO_SERVER, body)
@@ -119,8 +121,8 @@ class Posted:
     async def close(self) -> None:
         """End all sessions."""
         self._sweeping.cancel()
-        common = [] if self._common is None else [self._common]
-        await asyncio.gather(*(hosted.close() for hosted in [*self._hosted.values(), *common]))
+        hosted = [*self._hosted.values(), *self._common.values()]
+        await asyncio.gather(*(one.close() for one in hosted))
         self._hosted.clear()
 
     # --- sessions -----------------------------------------------------------------------
@@ -146,15 +148,15 @@ class Posted:
         """
         session_id = request.headers.get(SESSION_ID)
         if alone:
-            return None, await self._shared(body)
+            return None, await self._shared(request.get(WHO, ""), body)
         if session_id is None:
-            return await self._begun(body)
+            return await self._begun(request.get(WHO, ""), body)
         hosted = self._hosted.get(session_id)
         if hosted is None:
             raise _told(Ground.NO_SESSION, 404, body, SESSION_UNKNOWN, "Session not found")
         return None, hosted
 
-    async def _begun(self, body: bytes) -> tuple[str, Hosted]:
+    async def _begun(self, who: str, body: bytes) -> tuple[str, Hosted]:
         """A session for a client that opens one."""
         if _asks(body) != "initialize":
             why = f"{SESSION_ID} is missing"
@@ -168,7 +170,7 @@ class Posted:
             raise full
         self._beginning += 1
         try:
-            hosted = await self._dialled(body)
+            hosted = await self._dialled(who, body)
         finally:
             self._beginning -= 1
         session_id = token_urlsafe(SESSION_BYTES)
@@ -176,24 +178,27 @@ class Posted:
         hosted.begin(lambda: self._hosted.pop(session_id, None))
         return session_id, hosted
 
-    async def _shared(self, body: bytes) -> Hosted:
-        """The channel for messages that stand alone."""
-        async with self._opening:
-            if self._common is None:
-                self._common = await self._dialled(body, is_shared=True)
-                self._common.begin(self._forget_common)
-            return self._common
+    async def _shared(self, who: str, body: bytes) -> Hosted:
+        """The channel for messages that stand alone, of one name."""
+        async with self._opening.setdefault(who, asyncio.Lock()):
+            hosted = self._common.get(who)
+            if hosted is None:
+                hosted = self._common[who] = await self._dialled(who, body, is_shared=True)
+                hosted.begin(partial(self._forget_common, who, hosted))
+            hosted.use()
+            return hosted
 
-    async def _dialled(self, body: bytes, *, is_shared: bool = False) -> Hosted:
+    async def _dialled(self, who: str, body: bytes, *, is_shared: bool = False) -> Hosted:
         try:
             channel = await self._dial()
         except ChannelClosed as error:
             raise _told(None, 200, body, codes.PEER_GONE, f"PipeGuard: {error}") from None
-        session = self._conversations.new(mirrors.STATELESS if is_shared else None)
+        session = self._conversations.new(mirrors.STATELESS if is_shared else None, who)
         return Hosted(channel, session, self._record, is_shared=is_shared)
 
-    def _forget_common(self) -> None:
-        self._common = None
+    def _forget_common(self, who: str, hosted: Hosted) -> None:
+        if self._common.get(who) is hosted:
+            del self._common[who]
 
     async def _end(self, session_id: str) -> None:
         hosted = self._hosted.pop(session_id, None)
@@ -210,6 +215,10 @@ class Posted:
         for session_id, hosted in list(self._hosted.items()):
             if hosted.idle_since(now) > self._idle_seconds:
                 await self._end(session_id)
+        for who, hosted in list(self._common.items()):
+            if hosted.idle_since(now) > self._idle_seconds:
+                self._forget_common(who, hosted)
+                await hosted.close()
 
     # --- answers ------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from pipeguard.core.session import Session
 from pipeguard.errors import PipeGuardError, Refusal
 from pipeguard.transports.carry import judged
 from pipeguard.transports.conversations import Conversations, is_session_id
-from pipeguard.transports.entrance import Refused
+from pipeguard.transports.entrance import WHO, Refused
 from pipeguard.transports.refusals import Ground
 from pipeguard.transports.remote import (
     BOTH,
@@ -121,7 +121,7 @@ class Relay:
         if stateless:
             check_headers(self._conversations, request.headers, body, all_of_them=False)
         session_id = None if stateless else request.headers.get(SESSION_ID)
-        session = self._conversations.of(session_id, request.headers.get(mirrors.VERSION))
+        session = self._conversation(request, session_id)
         exchange = session.fork()
         try:
             verdict = await judged(exchange, TO_SERVER, body)
@@ -162,7 +162,7 @@ class Relay:
     async def get(self, request: web.BaseRequest) -> web.StreamResponse:
         """The stream of what the server says unasked, or a stream that is taken up again."""
         session_id = request.headers.get(SESSION_ID)
-        session = self._conversations.of(session_id, request.headers.get(mirrors.VERSION))
+        session = self._conversation(request, session_id)
         headers = upwards(request.headers.items(), self._remote)
         asked = _Asked(request, session, session, None, lasting=True)
         try:
@@ -191,6 +191,10 @@ class Relay:
     async def close(self) -> None:
         """End what is still under way."""
         await self._tasks.end()
+
+    def _conversation(self, request: web.BaseRequest, session_id: str | None) -> Session:
+        version = request.headers.get(mirrors.VERSION)
+        return self._conversations.of(session_id, version, request.get(WHO, ""))
 
     def _keep(
         self,

@@ -20,7 +20,7 @@ from pipeguard.core.session import Session
 from pipeguard.transports.carry import carry
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.conversations import Conversations
-from pipeguard.transports.entrance import Refused
+from pipeguard.transports.entrance import WHO, Refused
 from pipeguard.transports.refusals import Ground
 from pipeguard.transports.remote import EVENTS, SUBPROTOCOL
 from pipeguard.transports.tasks import Tasks
@@ -86,7 +86,7 @@ class Talks:
             await response.prepare(request)
             address = f"{self._path}?session={session_id}".encode()
             await response.write(written(Event(address, "endpoint")))
-            await self._converse(channel)
+            await self._converse(channel, request.get(WHO, ""))
         finally:
             del self._streams[session_id]
         with suppress(ConnectionError):
@@ -115,7 +115,7 @@ class Talks:
         )
         with self._room():
             await socket.prepare(request)
-            await self._converse(SocketChannel(socket))
+            await self._converse(SocketChannel(socket), request.get(WHO, ""))
         return socket
 
     @contextmanager
@@ -129,13 +129,13 @@ class Talks:
         finally:
             self._count -= 1
 
-    async def _converse(self, client: AsyncChannel) -> None:
+    async def _converse(self, client: AsyncChannel, who: str) -> None:
         try:
             server = await self._dial()
         except ChannelClosed:  # no server could be started
             await client.close()
             return
-        session = self._conversations.new(None)
+        session = self._conversations.new(None, who)
         self._servers.add(server)
         try:
             with self._conversations.listening(session, _Teller(client)):

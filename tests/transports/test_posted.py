@@ -16,7 +16,7 @@ from pipeguard.errors import StateError
 from pipeguard.transports import posted as posted_module
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.conversations import Conversations
-from pipeguard.transports.entrance import Refused
+from pipeguard.transports.entrance import WHO, Refused
 from pipeguard.transports.posted import Posted
 from tests.transports.talking import (
     GONE,
@@ -147,6 +147,7 @@ async def hosting(
         host.posted = Posted(host.known, dialled, record or host.records, most, idle_seconds)
 
         async def handle(asked: web.BaseRequest) -> web.StreamResponse:
+            asked[WHO] = asked.headers.get("Who", "")
             try:
                 if asked.method == "GET":
                     return await host.posted.get(asked)
@@ -760,6 +761,37 @@ def test_stateless_messages_share_a_server_and_nothing_else() -> None:
                 assert told == text_result(1, f"n{number}"), "and nobody hears of the others"
                 assert SESSION.lower() not in headers
             assert len(host.children) == 1
+
+    run(work)
+
+
+def test_stateless_messages_of_each_name_have_a_server_and_a_guard_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(posted_module, "SWEEP_SECONDS", 0.01)
+
+    def quiet(child: Child, message: Object) -> None:
+        if message.get("method") != "never":
+            echo(child, message)
+
+    async def work() -> None:
+        async with hosting(quiet, idle_seconds=0.1) as host:
+            for who in ("ann", "bob", "ann", ""):
+                told = await host.ask(call(1, _meta=STATELESS), Who=who, **R5_HEADERS)
+                assert told == text_result(1, "fine")
+            assert [len(child.heard) for child in host.children] == [2, 1, 1]
+            guards = [host.known.new(R5, who).guard for who in ("ann", "bob", "")]
+            assert len({id(one.flows) for one in guards}) == 3
+            assert guards[0] is host.known.new(R5, "ann").guard
+            never = request(2, "never", _meta=STATELESS)
+            waits = asyncio.create_task(host.post(never, Who="ann", **R5_HEADERS))
+            await eventually(lambda: host.children[1].is_closed, "bob's was idle")
+            await eventually(lambda: host.children[2].is_closed, "so was the other")
+            assert not host.children[0].is_closed
+            again = await host.ask(call(1, _meta=STATELESS), Who="bob", **R5_HEADERS)
+            assert again == text_result(1, "fine")
+            assert len(host.children) == 4
+            waits.cancel()
 
     run(work)
 

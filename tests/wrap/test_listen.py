@@ -279,6 +279,23 @@ def test_a_token_is_asked_for_and_never_told(tmp_path: Path) -> None:
     assert token.encode() not in at.store.read_bytes()
 
 
+def test_each_name_has_a_server_of_its_own_where_nothing_has_sessions(tmp_path: Path) -> None:
+    """2026-07-28: processes are told apart by the names of tokens."""
+    options = ("--token-env", "ann=ANN", "--token-env", "bob=BOB")
+    tokens = {"ANN": "a" * 16, "BOB": "b" * 16}
+    meta: Object = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
+    with Listening(tmp_path, options, ACTOR, tokens) as at:
+
+        def asked(name: str, method: str) -> Object:
+            headers = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": method}
+            client = Browser(at.url, Authorization=f"Bearer {tokens[name]}", **headers)
+            return result(client.ask(method, _meta=meta))
+
+        pids = [asked(name, "do/pid")["pid"] for name in ("ANN", "BOB", "ANN")]
+        assert pids[0] == pids[2] != pids[1]
+        assert at.end() == 0
+
+
 def test_who_is_not_let_in_stands_in_the_audit_and_cannot_fill_it(tmp_path: Path) -> None:
     """300 tries of a token, and headers that contradict the body: a row each, and one more."""
     tried, knocks = "tried-" + "token", 300
