@@ -10,7 +10,7 @@ import asyncio
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from secrets import token_bytes
 from time import monotonic
 from typing import Protocol
@@ -20,6 +20,7 @@ from pipeguard.core.conduct import NEVER_OVERDUE
 from pipeguard.core.guard import Guard
 from pipeguard.core.message import parse_json
 from pipeguard.core.session import Session
+from pipeguard.core.subscriptions import LISTEN
 
 KEY_BYTES = 32
 DEFAULT_REVISION = "2025-03-26"  # where no header tells (MCP 2025-06-18, basic/transports)
@@ -154,6 +155,12 @@ class Conversations:
             kept.used = monotonic()
             if not kept.listeners and kept not in self._kept.values():
                 self._heard.pop(session, None)
+
+    def subscribed(
+        self, method: str | None, session: Session, listener: Listener
+    ) -> AbstractContextManager[None]:
+        """While a request is answered, which may have asked to be told of changes (2026-07-28)."""
+        return self.listening(session, listener) if method == LISTEN else nullcontext()
 
     def relist(self, kinds: Iterable[str]) -> None:
         """Tell whoever listens to list again what changed."""

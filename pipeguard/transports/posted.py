@@ -234,6 +234,7 @@ class Posted:
         with (
             exchange.under_way(verdict.forward or b"") as frame,
             self._conversations.expiring(verdict.method, exchange.expire),
+            self._conversations.subscribed(verdict.method, exchange.session, exchange),
         ):
             try:
                 await exchange.hosted.write(frame)

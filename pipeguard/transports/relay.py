@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, suppress
 from time import monotonic
 
 import aiohttp
@@ -60,6 +60,7 @@ class _Asked:
         request: as it came over HTTP.
         session: judges what is said in it.
         whole: the conversation that it belongs to.
+        method: of what it asks, or None.
         waits: True where something that went up is to be answered here.
         reply: what is told of the members of a batch that did not go up.
         lasting: True where the answer may still come on another stream.
@@ -68,7 +69,8 @@ class _Asked:
     """
 
     __slots__ = (
-        *("is_batch", "lasting", "lasts", "reply", "request", "session", "waits", "whole"),
+        *("is_batch", "lasting", "lasts", "method", "reply", "request", "session", "waits"),
+        "whole",
     )
 
     def __init__(
@@ -83,6 +85,7 @@ class _Asked:
         self.request = request
         self.session = session
         self.whole = whole
+        self.method = verdict.method if verdict is not None else None
         self.waits = verdict is not None and bool(session.waiting())
         self.reply = verdict.reply if verdict is not None else None
         self.lasting = lasting
@@ -299,8 +302,7 @@ class Relay:
         if asked.reply is not None:
             await response.write(written(Event(asked.reply)))
         told = _Told(response, self._tasks)
-        unasked = asked.session is asked.whole
-        with self._conversations.listening(asked.whole, told) if unasked else nullcontext():
+        with self._hearing(asked, told):
             try:
                 async for piece in pieces(answer):
                     events = stream.feed(piece)
@@ -321,6 +323,12 @@ class Relay:
             await response.write(b"".join([written(Event(frame)) for frame in left]))
         await response.write_eof()
         return response
+
+    def _hearing(self, asked: _Asked, told: _Told) -> AbstractContextManager[None]:
+        """While the client hears on a stream what it did not ask for, or what it subscribed to."""
+        if asked.session is asked.whole:
+            return self._conversations.listening(asked.whole, told)
+        return self._conversations.subscribed(asked.method, asked.session, told)
 
     async def _event(self, asked: _Asked, event: Event) -> bytes:
         if not event.data or event.comment is not None:

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from pipeguard.core.framing import Lost
+from pipeguard.core.subscriptions import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
 from pipeguard.errors import StateError
 from pipeguard.transports import posted as posted_module
 from pipeguard.transports.channel import ChannelClosed
@@ -832,6 +833,40 @@ def test_a_subscription_is_told_under_the_id_that_its_client_gave() -> None:
                     notification("notifications/tools/list_changed", _meta={key: 1}, n=number),
                     result(1, _meta={key: 1}, n=number),
                 ]
+
+    run(work)
+
+
+def test_what_changed_is_told_on_the_subscription_that_asked_for_it() -> None:
+    def granting(child: Child, message: Object) -> None:
+        if message["method"] != LISTEN:
+            return
+        meta: Object = {SUBSCRIPTION_META: message["id"]}
+        wanted: Object = {"toolsListChanged": True}
+        child.say(notification(ACKNOWLEDGED, notifications=wanted, _meta=meta))
+
+    async def work() -> None:
+        async with hosting(granting) as host:
+            headers = {VERSION: R5, "Mcp-Method": LISTEN}
+            asking: list[aiohttp.ClientResponse] = []
+            for wanted in ({"toolsListChanged": True}, {"promptsListChanged": True}):
+                asked = request(1, LISTEN, notifications=dict(wanted), _meta=STATELESS)
+                stream = await host.http.post(host.url, json=asked, headers=headers)
+                told = await next_event(stream)
+                assert isinstance(told, dict)
+                assert told["method"] == ACKNOWLEDGED
+                asking.append(stream)
+            host.known.relist({"tool"})
+            meta: Object = {SUBSCRIPTION_META: 1}
+            told = await next_event(asking[0])
+            assert told == notification("notifications/tools/list_changed", _meta=meta)
+            asking[0].close()
+            await eventually(lambda: len(host.known._heard) == 1, "nobody listens there any more")
+            host.children[0].die()
+            last = await next_event(asking[1])
+            assert code(last) == GONE, "and nothing that was not asked for came before"
+            await eventually(lambda: not host.known._heard, "it is over")
+            asking[1].close()
 
     run(work)
 

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
+from pipeguard.core.subscriptions import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
 from pipeguard.errors import PipeGuardError, StateError
 from pipeguard.transports.conversations import Conversations
 from pipeguard.transports.entrance import Refused
@@ -686,6 +687,37 @@ def test_what_changed_is_told_on_one_stream_of_a_conversation() -> None:
                 told = events(await listening.read()) + events(await asking.read())
         changed = [m for m in told if isinstance(m, dict) and "method" in m]
         assert [m["method"] for m in changed] == ["notifications/tools/list_changed"]
+
+    run(work)
+
+
+def test_what_changed_is_told_on_the_subscription_that_asked_for_it() -> None:
+    meta: Object = {SUBSCRIPTION_META: 7}
+
+    async def work() -> None:
+        done = asyncio.Event()
+        wanted: Object = {"toolsListChanged": True}
+        granted = notification(ACKNOWLEDGED, notifications=wanted, _meta=meta)
+
+        async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
+            response = await as_events(asked, event(granted))
+            await done.wait()
+            await response.write(event(result(7, _meta=meta)))
+            return response
+
+        async with between(Odd(answering)) as client:
+            listen = request(7, LISTEN, notifications=wanted, _meta=STATELESS)
+            headers = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": LISTEN}
+            async with client.http.post(client.url, json=listen, headers=headers) as stream:
+                first = events(await stream.content.readuntil(b"\n\n"))
+                client.known.relist({"tool", "prompt"})
+                told = events(await stream.content.readuntil(b"\n\n"))
+                done.set()
+                last = events(await stream.read())
+        assert first == [granted]
+        assert told == [notification("notifications/tools/list_changed", _meta=meta)]
+        assert last == [result(7, _meta=meta)]
+        assert not client.known._heard
 
     run(work)
 
