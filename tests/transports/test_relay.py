@@ -13,7 +13,7 @@ from aiohttp import web
 from yarl import URL
 
 from pipeguard.core.subscriptions import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
-from pipeguard.errors import PipeGuardError, StateError
+from pipeguard.errors import StateError
 from pipeguard.transports.conversations import Conversations
 from pipeguard.transports.entrance import Refused
 from pipeguard.transports.relay import Relay
@@ -29,6 +29,7 @@ from tests.transports.talking import (
     VERSION,
     Asked,
     Json,
+    Login,
     Object,
     Odd,
     Records,
@@ -756,26 +757,6 @@ def test_a_login_of_ours_that_is_refused_starts_none_at_the_client() -> None:
                     assert "WWW-Authenticate" not in answer.headers
 
     run(work)
-
-
-class Login:
-    """A login that is renewed when it is challenged."""
-
-    def __init__(self, new: str | None) -> None:
-        self._new = new
-        self._now: str | None = None
-        self.challenges: list[tuple[int, str]] = []
-
-    async def header(self) -> str | None:
-        return self._now
-
-    async def challenged(self, status: int, www_authenticate: str, sent: str | None = None) -> bool:
-        self.challenges.append((status, www_authenticate))
-        if self._new is None:
-            raise PipeGuardError("log in with: pipeguard auth login demo")
-        better = self._now != self._new
-        self._now = self._new
-        return better
 
 
 def test_a_login_of_ours_is_renewed_and_the_request_sent_again() -> None:
