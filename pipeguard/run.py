@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic, time
 
-from pipeguard.core.finding import Kind, Verdict
+from pipeguard.core.finding import Finding, Kind, Verdict
 from pipeguard.core.guard import Engines, Guard
 from pipeguard.core.message import STACK_BYTES, Message, parse
 from pipeguard.core.scan import Engine
@@ -78,6 +78,7 @@ class Run:
         self._trace = Trace(self.log, Mask(self.engines)) if self.log.traces else None
         self._clients: dict[str, str] = {}  # by the conversation that an event's name begins with
         self.over = threading.Event()
+        self._refused = 0
         self._pruning: threading.Thread | None = None
 
     def begin(self) -> None:
@@ -102,6 +103,16 @@ class Run:
         self._recorder.record(verdict)
         return self._recorder.healthy or not self.guard.policy.stop_without_audit
 
+    def refuse(self, finding: Finding, client: str) -> None:
+        """Write down who was not let in; there is no message that could have passed.
+
+        Args:
+            finding: why, and how often.
+            client: the address from which it came, or the first did.
+        """
+        self._refused += 1
+        self._recorder.refuse(finding, client, f"{self.name}.e{self._refused}")
+
     def end(self) -> None:
         """Nothing comes any more: let what goes on beside come to its end."""
         self.over.set()
@@ -122,7 +133,7 @@ class Run:
         """
         policy, offset = self.guard.policy, time() - monotonic()
         while not self.over.wait(CALENDAR_SECONDS):
-            self.guard.policy = policy.sooner(time() - monotonic() - offset)
+            self.guard.adopt(policy.sooner(time() - monotonic() - offset))
 
     def _prune(self) -> None:
         """Remove what the audit has kept for long enough, once the start is over."""

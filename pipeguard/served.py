@@ -45,6 +45,7 @@ from pipeguard.transports.conversations import Conversations
 from pipeguard.transports.front import MCP, MESSAGES, Endpoint, Front, listen
 from pipeguard.transports.metadata import Metadata
 from pipeguard.transports.posted import Posted
+from pipeguard.transports.refusals import Refusals
 from pipeguard.transports.relay import Relay
 from pipeguard.transports.remote import connect
 from pipeguard.transports.shared import Shared
@@ -113,8 +114,9 @@ class _Served:
         behind = await self._behind(limit, most, idle)
         talks = Talks(self._conversations, behind.dialler.dial, self._record, MESSAGES, limit, most)
         entrance = entrance._replace(port=listening.getsockname()[1])
+        refusals = Refusals(run.refuse)
         front = Front(
-            entrance, behind.endpoint, talks, lambda: not self._ended.done(), behind.login
+            entrance, behind.endpoint, talks, lambda: not self._ended.done(), refusals, behind.login
         )
         with _on_signal(loop, self._ended):
             await front.open(listening, context)
@@ -127,6 +129,7 @@ class _Served:
             await asyncio.gather(behind.endpoint.close(), talks.close())
             await behind.dialler.close()
             await front.close()
+            refusals.close()
         run.close()
         if self._failure is not None:
             raise self._failure

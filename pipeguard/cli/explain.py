@@ -62,6 +62,19 @@ FAMILIES: dict[str, tuple[str, str]] = {
         "A tool that your own policy keeps from being called.",
         "Change `tools` in the policy file: `pipeguard policy path` says where it stands.",
     ),
+    "entrance": (
+        (
+            "Somebody came to the address of `wrap --listen` and was not let in: the wrong name,"
+            " web page, token or session, headers that contradict the body, or more than a limit"
+            " allows. Nothing of it went on, and nothing of it is kept but the address that it came"
+            " from. Of each such rule the audit has a row at once, and then one a minute with how"
+            " many more there were."
+        ),
+        (
+            "Who may come in: `--token-env`, `--allow-host` and `--allow-origin` of `pipeguard"
+            " wrap`. Somebody who tries tokens is to be kept off by the network."
+        ),
+    ),
     "audit": (
         (
             "A note of the audit about itself: something could not be kept, or was kept for as long"

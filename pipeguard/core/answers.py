@@ -9,6 +9,7 @@ from __future__ import annotations
 from pipeguard.core import codes
 from pipeguard.core.finding import Direction, Finding
 from pipeguard.core.message import JsonObject, JsonValue, Number, parse_json, serialise
+from pipeguard.core.subscriptions import SUBSCRIPTION_META
 from pipeguard.errors import Refusal
 
 MARK = "pipeguard"  # in `data.source` and in `_meta`: only we may use it
@@ -88,9 +89,18 @@ def cancelled(id_token: str, why: str = "the server is gone") -> bytes:
     )
 
 
-def list_changed(kind: str) -> bytes:
-    """Tells the client to ask for a list again (MCP server/tools, "List Changed")."""
-    return b'{"jsonrpc":"2.0","method":"notifications/' + kind.encode() + b'/list_changed"}'
+def list_changed(kind: str, subscription: str | None = None) -> bytes:
+    """Tells the client to ask for a list again (MCP server/tools, "List Changed").
+
+    Args:
+        kind: `tools`, `prompts` or `resources`.
+        subscription: the id of the request that asked to be told, as it stood in its frame.
+    """
+    told = b'{"jsonrpc":"2.0","method":"notifications/' + kind.encode() + b'/list_changed"'
+    if subscription is not None:
+        meta = f'{{"{SUBSCRIPTION_META}":{subscription}}}'
+        told += b',"params":{"_meta":' + meta.encode() + b"}"
+    return told + b"}"
 
 
 def addressed(body: bytes, waiting: list[str]) -> bytes | None:
@@ -206,7 +216,7 @@ def how_to_allow(finding: Finding, event: str) -> str:
     """The exact command that a person would run, or where to look where there is none."""
     if finding.rule.startswith("trust."):
         return finding.excerpt or "pipeguard diff"
-    if finding.rule.startswith("protocol."):
+    if finding.rule.startswith(("protocol.", "entrance.")):
         return f"pipeguard explain {finding.rule}"
     return f"pipeguard allow {event}"
 

@@ -7,9 +7,10 @@ basic/utilities of the five revisions.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from copy import copy
 
-from pipeguard.core import codes
+from pipeguard.core import answers, codes, subscriptions
 from pipeguard.core.definitions import held
 from pipeguard.core.finding import Action, Confidence, Direction, Finding, Kind, Severity
 from pipeguard.core.folding import fold
@@ -38,7 +39,6 @@ CAPABILITIES = {
     "elicitation/create": "elicitation",
     "roots/list": "roots",
 }
-SUBSCRIPTION_META = "io.modelcontextprotocol/subscriptionId"  # 2026-07-28 basic/index
 ANSWERS_WITHOUT_ID = "2025-11-25"  # from here on an error's id may be absent
 # What may have been a request, and could not be answered by its id; a notification breaks others.
 _NAMELESS = frozenset(
@@ -57,6 +57,7 @@ _USES = {
     "prompts/get": ("prompt", "name"),
     "resources/read": ("resource", "uri"),
 }
+_LISTED = {"tool": "tools", "prompt": "prompts", "resource": "resources"}
 _REQUESTS_ONLY = frozenset(
     {
         "tools/call",
@@ -188,6 +189,8 @@ class State:
                 codes.INVALID_REQUEST,
                 request.id_token,
             )
+        if request.method == subscriptions.LISTEN:
+            request.asks_for = subscriptions.lists_in(message.value)
         return noted
 
     def sent(self, direction: Direction, message: Message) -> None:
@@ -230,12 +233,30 @@ class State:
         flood = self._floods[direction].take(method in _PLENTIFUL, now)
         if flood is not None:
             return flood
+        if method == subscriptions.ACKNOWLEDGED and direction is Direction.TO_CLIENT:
+            subscriptions.acknowledge(self.pending[Direction.TO_SERVER].all(), message.value)
         params = message.value.get("params")
         if method == "notifications/cancelled":
             return self._cancel(direction, params, now)
         if method == "notifications/progress":
             return self._progress(direction, params)
         return None
+
+    def announcements(self, kinds: Iterable[str]) -> list[bytes]:
+        """What tells the client to list again, for the kinds of definitions that changed.
+
+        After a handshake it is told where the server said that it announces changes; without
+        one (2026-07-28) on each subscription to that list.
+        """
+        names = [_LISTED[kind] for kind in sorted(set(kinds) & _LISTED.keys())]
+        if self.known.handshake:
+            return [answers.list_changed(name) for name in names if name in self.known.announces]
+        return [
+            answers.list_changed(name, request.id_token)
+            for request in self.pending[Direction.TO_SERVER].all()
+            for name in names
+            if name in request.told_of
+        ]
 
     def oddities(self, direction: Direction, message: Message) -> tuple[Finding, ...]:
         """What passes and is noted: for most messages nothing, as two cheap questions say."""
@@ -394,8 +415,9 @@ def without_reason(value: JsonObject) -> JsonObject:
         return value
     kept: JsonObject = {k: v for k, v in params.items() if k in ("requestId", "notifications")}
     meta = params.get("_meta")
-    if isinstance(meta, dict) and SUBSCRIPTION_META in meta:
-        kept["_meta"] = {SUBSCRIPTION_META: meta[SUBSCRIPTION_META]}  # what it acknowledges
+    key = subscriptions.SUBSCRIPTION_META
+    if isinstance(meta, dict) and key in meta:
+        kept["_meta"] = {key: meta[key]}  # what it acknowledges
     return {**value, "params": kept}
 
 

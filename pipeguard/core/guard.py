@@ -83,22 +83,40 @@ class Guard:
         self.engines = engines
         self.policy = policy
         self.scanners = _scanners(engines)
-        self._spare: dict[Surface, tuple[Engine, ...]] | None = None
+        self._spare: dict[Surface, tuple[Engine, ...]] = {}
         self._aside = Lock()
         self.pins: dict[PinKey, Pin] = dict(pins)
         self.flows = Flows()
         self._learned: dict[PinKey, Pin] = {}
         self._tools: dict[str, tuple[Pin | None, Tool]] = {}
+        self._parted: list[Guard] = []
 
     @contextmanager
     def aside(self) -> Iterator[Guard]:
         """The same guard for another thread; one at a time, the next one waits."""
         with self._aside:
-            if self._spare is None:
-                self._spare = _scanners(Engines(*(engine.clone() for engine in self.engines)))
+            if not self._spare:
+                self._spare |= _scanners(Engines(*(engine.clone() for engine in self.engines)))
             twin = copy(self)
             twin.scanners = self._spare
             yield twin
+
+    def part(self, key: bytes) -> Guard:
+        """The same guard for one of several clients: what went through it is that client's own.
+
+        Args:
+            key: random bytes for its placeholders, as those of the guard itself.
+        """
+        parted = copy(self)
+        parted.vault = Vault(key) if self.vault is not None else None
+        parted.flows = Flows()
+        self._parted.append(parted)
+        return parted
+
+    def adopt(self, policy: Policy) -> None:
+        """Judge by another policy from now on."""
+        for guard in (self, *self._parted):
+            guard.policy = policy
 
     def load(self, surface: Surface) -> None:
         """Load what the texts of a surface are looked through with, before the first comes.
@@ -121,7 +139,8 @@ class Guard:
         old = self.pins
         new = {**{key: pin for key, pin in self._learned.items() if key not in pins}, **pins}
         new |= {key: pin for key, pin in old.items() if _waits(pin, pins.get(key))}
-        self.pins = new
+        for guard in (self, *self._parted):
+            guard.pins = new
         changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
         return frozenset(kind for kind, _ in changed)
 

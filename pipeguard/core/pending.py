@@ -7,6 +7,8 @@ from collections.abc import Iterator
 REMEMBERED_SECONDS = 60.0  # a late answer to a cancelled request is no violation for so long
 MAX_REMEMBERED = 1024  # cancelled requests, and tasks that tell of progress
 
+_NONE: frozenset[str] = frozenset()
+
 
 class Request:
     """A request that went on and has no answer yet.
@@ -19,10 +21,13 @@ class Request:
         progress_token: by which its progress is told, as its JSON token, or None.
         progress: the last value told.
         forwarded: False while it is being judged: nothing may answer it yet.
+        asks_for: of which lists it wants to hear (core.subscriptions).
+        told_of: of which of them it will.
     """
 
     __slots__ = (
-        *("forwarded", "id_token", "method", "progress", "progress_token", "since", "tool"),
+        *("asks_for", "forwarded", "id_token", "method", "progress", "progress_token", "since"),
+        *("told_of", "tool"),
     )
 
     def __init__(
@@ -40,6 +45,7 @@ class Request:
         self.progress_token = progress_token
         self.progress = float("-inf")
         self.forwarded = False
+        self.asks_for = self.told_of = _NONE
 
 
 class Pending:

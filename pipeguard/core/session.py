@@ -182,12 +182,8 @@ class Session:
 
     def relist(self, kinds: Iterable[str]) -> list[bytes]:
         """Notifications that tell the client to list again, for the kinds that changed."""
-        names = {"tool": "tools", "prompt": "prompts", "resource": "resources"}
-        return [
-            answers.list_changed(names[kind])
-            for kind in sorted(set(kinds) & names.keys())
-            if names[kind] in self.state.known.announces
-        ]
+        with self._lock:
+            return self.state.announcements(kinds)
 
     # --- one frame --------------------------------------------------------------------
 

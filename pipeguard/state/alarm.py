@@ -35,6 +35,8 @@ _ELSEWHERE = {
     "policy.": "Your policy keeps this tool from being called: `tools` in the policy file.",
     "protocol.": "It breaks the protocol, so two programs could read it differently; no exception"
     " lets that pass.",
+    "entrance.": "It was not let in, so no message was judged: the options of `wrap --listen` say"
+    " who may come. See `pipeguard wrap --help`.",
 }
 _BY_POLICY = frozenset({"protocol.view-limit"})  # the one of those that is judged by policy
 

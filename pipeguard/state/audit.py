@@ -35,16 +35,16 @@ class Entry(NamedTuple):
 
     Attributes:
         time: when it was given (ISO 8601, UTC, to the millisecond).
-        client: the client's name and version, or empty.
+        client: the client's name and version, or of a refusal its address; or empty.
         direction: `to-server`, `to-client`, or empty.
-        kind: what the message is, as `request`; `unreadable`, `approval`, `gap` or `retention` for
-            what is none.
+        kind: what the message is, as `request`; `unreadable`, `refusal`, `approval`, `gap` or
+            `retention` for what is none.
         method: the method, or empty.
         tool: the tool, or empty.
         action: `allow`, `warn`, `redact`, `block`, `approve`, `reject`, `forget`
             or `prune`.
         event: the verdict's name, as `K7Q2M9D4.c12`, or empty.
-        frame_sha256: SHA-256 of the frame, 64 hex digits.
+        frame_sha256: SHA-256 of the frame, 64 hex digits; empty where there is none.
         frame_bytes: its length.
         findings: a JSON list of objects.
     """

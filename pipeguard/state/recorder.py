@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pipeguard.core.answers import how_to_allow
-from pipeguard.core.finding import Action, Direction, Finding, Kind, PinChange, Severity
+from pipeguard.core.finding import Action, Direction, Finding, PinChange, Severity
 from pipeguard.errors import StateError
 from pipeguard.state.store import Store
 
@@ -56,7 +56,7 @@ class _Taken(NamedTuple):
     time: float
     client: str
     direction: Direction
-    kind: Kind | None
+    kind: str
     method: str | None
     tool: str | None
     action: Action
@@ -122,7 +122,7 @@ class Recorder:
             time.time(),
             self.client,
             verdict.direction,
-            verdict.kind,
+            verdict.kind._value_ if verdict.kind is not None else "unreadable",
             verdict.method,
             verdict.tool,
             verdict.action,
@@ -132,12 +132,31 @@ class Recorder:
             verdict.findings,
             verdict.pins,
         )
+        self._take(taken)
+
+    def refuse(self, finding: Finding, client: str, event: str) -> None:
+        """Take what was refused before there was a message to judge.
+
+        Args:
+            finding: why.
+            client: where it came from.
+            event: names it.
+        """
+        findings, way = (finding,), Direction.TO_SERVER
+        self._take(
+            _Taken(
+                time.time(), client, way, "refusal", None, None, finding.action, event, "", 0,
+                findings, (),
+            )
+        )  # fmt: skip
+
+    def _take(self, taken: _Taken) -> None:
         if self._thread is None:
             self._start()
-        if (verdict.pins or len(self._queue) >= BACKLOG_ROWS) and not self._make_room(taken):
+        if (taken.pins or len(self._queue) >= BACKLOG_ROWS) and not self._make_room(taken):
             return
         self._queue.append(taken)
-        if self._idle and verdict.findings:
+        if self._idle and taken.findings:
             self._wake.set()
 
     def flush(self, timeout_seconds: float = CLOSE_SECONDS) -> bool:
@@ -365,7 +384,7 @@ def _entry(taken: _Taken) -> Entry:
         _iso(taken.time),
         _name(taken.client),
         taken.direction._value_,
-        taken.kind._value_ if taken.kind is not None else "unreadable",
+        taken.kind,
         _name(taken.method),
         _name(taken.tool),
         taken.action.name.lower(),

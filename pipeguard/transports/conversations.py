@@ -10,7 +10,8 @@ import asyncio
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from secrets import token_bytes
 from time import monotonic
 from typing import Protocol
 
@@ -19,7 +20,9 @@ from pipeguard.core.conduct import NEVER_OVERDUE
 from pipeguard.core.guard import Guard
 from pipeguard.core.message import parse_json
 from pipeguard.core.session import Session
+from pipeguard.core.subscriptions import LISTEN
 
+KEY_BYTES = 32
 DEFAULT_REVISION = "2025-03-26"  # where no header tells (MCP 2025-06-18, basic/transports)
 _SESSION_ID = re.compile(r"[\x21-\x7e]{1,1024}\Z")
 
@@ -45,6 +48,8 @@ class _Kept:
 class Conversations:
     """The Sessions of one guarded server.
 
+    What came to the client of one token goes to no other one: each name has a guard of its own.
+
     Args:
         guard: what is known of the server; its Sessions share it.
         run: names this run.
@@ -59,27 +64,35 @@ class Conversations:
         self._idle_seconds = idle_seconds
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._heard: dict[Session, _Kept] = {}  # those, and others while somebody listens
+        self._guards = {"": guard}  # by the names of tokens, of which only the user makes more
         self._count = 0
         self._mirrored: dict[str, tuple[object, _Mirrored]] = {}
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def new(self, version: str | None) -> Session:
-        """A conversation that begins, or one in which each message stands alone."""
+    def new(self, version: str | None, who: str = "") -> Session:
+        """A conversation that begins, or one in which each message stands alone.
+
+        Args:
+            version: of MCP, where it is known.
+            who: the name of the token that the client gave, or empty.
+        """
         self._count += 1
-        session = Session(self.guard, f"{self._run}.{self._count}")
+        if who not in self._guards:
+            self._guards[who] = self.guard.part(token_bytes(KEY_BYTES))
+        session = Session(self._guards[who], f"{self._run}.{self._count}")
         session.resume(version or DEFAULT_REVISION)
         return session
 
-    def of(self, session_id: str | None, version: str | None) -> Session:
+    def of(self, session_id: str | None, version: str | None, who: str = "") -> Session:
         """The Session of a session id; one that knows nothing yet where the id is not known.
 
         The server says whether there is such a session: it may have outlived us.
         """
         kept = self._kept.get(session_id) if session_id is not None else None
         if session_id is None or kept is None:
-            return self.new(version)
+            return self.new(version, who)
         kept.used = monotonic()
         self._kept.move_to_end(session_id)
         return kept.session
@@ -142,6 +155,12 @@ class Conversations:
             kept.used = monotonic()
             if not kept.listeners and kept not in self._kept.values():
                 self._heard.pop(session, None)
+
+    def subscribed(
+        self, method: str | None, session: Session, listener: Listener
+    ) -> AbstractContextManager[None]:
+        """While a request is answered, which may have asked to be told of changes (2026-07-28)."""
+        return self.listening(session, listener) if method == LISTEN else nullcontext()
 
     def relist(self, kinds: Iterable[str]) -> None:
         """Tell whoever listens to list again what changed."""

@@ -20,6 +20,7 @@ from aiohttp import HttpVersion11, web
 from yarl import URL
 
 from pipeguard.transports.conversations import is_session_id
+from pipeguard.transports.refusals import Ground
 from pipeguard.transports.remote import JSON, SESSION_ID, is_text
 
 BODY_SECONDS = 30.0
@@ -41,6 +42,7 @@ _HOST = re.compile(  # RFC 9110, section 7.2, of names and addresses as they are
     r"(?:\[(?P<literal>[0-9A-Fa-f:.]+)\]|(?P<name>[0-9A-Za-z_.-]+))(?::(?P<port>[0-9]{1,5}))?\Z"
 )
 _PLAIN = ("", "identity")
+WHO = web.RequestKey("who", str)  # the name of the token that a request came with, or empty
 _UTF8 = ("utf-8", "utf8")
 
 
@@ -48,6 +50,7 @@ class Refused(Exception):  # noqa: N818  whoever came in is at fault
     """A request that is not let in; `response` says why.
 
     Args:
+        ground: what the audit says; None where that is not for the audit.
         status: of HTTP.
         why: in a few words.
         headers: that belong to the status.
@@ -56,15 +59,17 @@ class Refused(Exception):  # noqa: N818  whoever came in is at fault
 
     def __init__(
         self,
+        ground: Ground | None,
         status: int,
         why: str,
         headers: Mapping[str, str] | None = None,
         frame: bytes | None = None,
     ) -> None:
         super().__init__(why)
+        self.ground = ground
         self._status = status
         self._why = why
-        self._headers = dict(headers or {})
+        self.headers = dict(headers or {})
         self._frame = frame
 
     @property
@@ -72,10 +77,10 @@ class Refused(Exception):  # noqa: N818  whoever came in is at fault
         """What is answered; where a body is left unread, the connection is closed."""
         if self._frame is not None:
             return web.Response(
-                status=self._status, body=self._frame, content_type=JSON, headers=self._headers
+                status=self._status, body=self._frame, content_type=JSON, headers=self.headers
             )
         response = web.Response(
-            status=self._status, text=f"PipeGuard: {self._why}\n", headers=self._headers
+            status=self._status, text=f"PipeGuard: {self._why}\n", headers=self.headers
         )
         response.force_close()
         return response
@@ -125,37 +130,46 @@ class Entrance(NamedTuple):
         """Let a request in, or not.
 
         Returns:
-            The name of the token that was given; empty where none is asked for.
+            The name of the token that was given; empty where none is asked for. It stands in
+            `request[WHO]` as well.
 
         Raises:
             Refused: it is not let in.
         """
         if request.version > HttpVersion11:
-            raise Refused(505, "speak HTTP/1.1")
+            raise Refused(Ground.HTTP, 505, "speak HTTP/1.1")
         if len(request.raw_path) > MAX_TARGET_CHARS:
-            raise Refused(414, "the address is too long")
+            raise Refused(Ground.TARGET, 414, "the address is too long")
         size = sum(len(name) + len(value) for name, value in request.raw_headers)
         if len(request.raw_headers) > MAX_HEADERS or size > MAX_HEADER_BYTES:
-            raise Refused(431, "there are too many headers, or they are too long")
+            raise Refused(Ground.MANY_HEADERS, 431, Ground.MANY_HEADERS.words)
         if not all(map(is_text, request.headers.values())):
-            raise Refused(400, "a header is not in UTF-8")
+            raise Refused(Ground.HEADERS, 400, "a header is not in UTF-8")
         names = [name.lower() for name, _ in request.headers.items()]
         for name in names:
             if (name in _ONCE or name.startswith(_MIRRORS)) and names.count(name) > 1:
-                raise Refused(400, f"there is more than one {name}")
+                raise Refused(Ground.HEADERS, 400, f"there is more than one {name}")
         session_id = request.headers.get(SESSION_ID)
         if session_id is not None and not is_session_id(session_id):
-            raise Refused(400, f"{SESSION_ID} is not visible ASCII, or too long")
+            why = f"{SESSION_ID} is not visible ASCII, or too long"
+            raise Refused(Ground.HEADERS, 400, why)
         if not self._is_our_name(request.headers.get("Host", "")):
-            raise Refused(403, "this server has another name (Host); see --allow-host")
+            why = "this server has another name (Host); see --allow-host"
+            raise Refused(Ground.HOST, 403, why)
         origin = request.headers.get("Origin")
         if origin is not None and not self._may_come_from(origin):
-            raise Refused(403, "this origin may not speak to this server; see --allow-origin")
+            why = "this origin may not speak to this server; see --allow-origin"
+            raise Refused(Ground.ORIGIN, 403, why)
+        request[WHO] = ""
         if self.tokens is None:
             return ""
-        who = self.tokens.who(request.headers.get("Authorization"))
+        given = request.headers.get("Authorization")
+        who = self.tokens.who(given)
         if who is None:
-            raise Refused(401, "a bearer token is needed", {"WWW-Authenticate": "Bearer"})
+            ground = Ground.WRONG_TOKEN if given else Ground.NO_TOKEN
+            challenge = {"WWW-Authenticate": "Bearer"}
+            raise Refused(ground, 401, "a bearer token is needed", challenge)
+        request[WHO] = who
         return who
 
     async def body(self, request: web.BaseRequest) -> bytes:
@@ -165,11 +179,11 @@ class Entrance(NamedTuple):
             Refused: it is no JSON, packed, too large, or too slow.
         """
         if request.content_type != JSON or (request.charset or "utf-8").lower() not in _UTF8:
-            raise Refused(415, f"send {JSON}, in UTF-8")
+            raise Refused(Ground.BODY, 415, f"send {JSON}, in UTF-8")
         if request.headers.get("Content-Encoding", "").lower() not in _PLAIN:
-            raise Refused(415, "send the body as it is, not packed")
+            raise Refused(Ground.BODY, 415, "send the body as it is, not packed")
         if (request.content_length or 0) > self.limit_bytes:
-            raise Refused(413, f"a message has at most {self.limit_bytes} bytes")
+            raise self._too_large()
         parts: list[bytes] = []
         size = 0
         try:
@@ -177,11 +191,16 @@ class Entrance(NamedTuple):
                 while piece := await request.content.readany():
                     size += len(piece)
                     if size > self.limit_bytes:
-                        raise Refused(413, f"a message has at most {self.limit_bytes} bytes")
+                        raise self._too_large()
                     parts.append(piece)
         except TimeoutError:
-            raise Refused(408, f"the body took more than {BODY_SECONDS:g} s") from None
+            why = f"the body took more than {BODY_SECONDS:g} s"
+            raise Refused(Ground.SLOW_BODY, 408, why) from None
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _too_large(self) -> Refused:
+        why = f"a message has at most {self.limit_bytes} bytes"
+        return Refused(Ground.LARGE_BODY, 413, why)
 
     def _is_our_name(self, given: str) -> bool:
         name, port = host_of(given), port_of(given)

@@ -26,6 +26,7 @@ from pipeguard.transports.entrance import (
     Refused,
 )
 from pipeguard.transports.masks import CLOSE_UNMASKED, Masks
+from pipeguard.transports.refusals import Ground, Refusals
 from pipeguard.transports.remote import SESSION_ID
 
 MCP, SSE, MESSAGES, WEBSOCKET = "/mcp", "/sse", "/messages", "/ws"
@@ -39,6 +40,8 @@ _BACKLOG = 1024
 _NO_SUCH_VERSION = b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Length: 0\r\n\r\n"
 _ALLOWED = "POST, GET, DELETE"
 _METHOD = {SSE: "GET", MESSAGES: "POST"}
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_PATHS = frozenset({MCP, SSE, MESSAGES, WEBSOCKET, HEALTHY, READY})
 
 
 class Endpoint(Protocol):
@@ -88,6 +91,7 @@ class Front:
         endpoint: answers clients of Streamable HTTP.
         streams: answers the others.
         ready: True while a new conversation could begin.
+        refusals: takes who is not let in.
         login: answers what is asked before a login; None where clients do not log in.
     """
 
@@ -97,12 +101,14 @@ class Front:
         endpoint: Endpoint,
         streams: Streams,
         ready: Callable[[], bool],
+        refusals: Refusals,
         login: Login | None = None,
     ) -> None:
         self._entrance = entrance
         self._endpoint = endpoint
         self._streams = streams
         self._ready = ready
+        self._refusals = refusals
         self._login = login
         self._connections: dict[object, _Connection] = {}
         self._runner: web.ServerRunner | None = None
@@ -119,7 +125,7 @@ class Front:
             self._handle,
             handler_cancellation=True,
             access_log=None,
-            logger=_quiet(),
+            logger=_quiet(self._misread),
             keepalive_timeout=KEEPALIVE_SECONDS,
             lingering_time=LINGER_SECONDS,
             auto_decompress=False,
@@ -147,7 +153,10 @@ class Front:
     # --- connections --------------------------------------------------------------------
 
     def _watch(self, handler: asyncio.Protocol) -> asyncio.Protocol:
-        return _Connection(handler, self._connections)
+        return _Connection(handler, self._connections, self._refusals)
+
+    def _misread(self, peer: str) -> None:
+        self._refusals.add(Ground.HTTP, "", peer)
 
     # --- requests -----------------------------------------------------------------------
 
@@ -161,6 +170,8 @@ class Front:
         try:
             return await self._routed(request)
         except Refused as refused:
+            if refused.ground is not None:
+                self._refusals.add(refused.ground, _route(request), request.remote or "")
             return refused.response
         except PipeGuardError:  # nothing can be written down, so nothing passes
             if request.writer.output_size:
@@ -169,16 +180,16 @@ class Front:
 
     async def _routed(self, request: web.BaseRequest) -> web.StreamResponse:
         if not request.raw_path.startswith("/"):
-            raise Refused(400, "give a path, not an address")
+            raise Refused(Ground.NOWHERE, 400, "give a path, not an address")
         path = request.path.rstrip("/") or "/"
         if path in (HEALTHY, READY):
             return self._state(request, path)
         who = self._entrance.check(request)
         if self._is_closing:
-            raise Refused(503, "this server is ending")
+            raise Refused(Ground.ENDING, 503, "this server is ending")
         upgrade = request.headers.get("Upgrade", "").lower()
         if upgrade and upgrade != "websocket":
-            raise Refused(400, "no such upgrade")
+            raise Refused(Ground.NOWHERE, 400, "no such upgrade")
         if upgrade and path in (MCP, WEBSOCKET) and request.method == "GET":
             connection = self._connections.get(request.protocol)
             if connection is not None:
@@ -193,14 +204,15 @@ class Front:
         if path == MESSAGES and request.method == "POST":
             return await self._streams.message(request, await self._entrance.body(request))
         if path in _METHOD:
-            raise Refused(405, f"use {_METHOD[path]}", {"Allow": _METHOD[path]})
-        raise Refused(404, f"there is nothing here; see {MCP}")
+            allowed = {"Allow": _METHOD[path]}
+            raise Refused(Ground.NOWHERE, 405, f"use {_METHOD[path]}", allowed)
+        raise Refused(Ground.NOWHERE, 404, f"there is nothing here; see {MCP}")
 
     async def _owned(self, request: web.BaseRequest, who: str) -> web.StreamResponse:
         """A session is for the token that opened it, and for no other one that lets in as well."""
         session_id = request.headers.get(SESSION_ID)
         if session_id is not None and self._owners.get(session_id, who) != who:
-            raise Refused(404, "there is no such session")
+            raise Refused(Ground.FOREIGN_SESSION, 404, "there is no such session")
         response = await self._mcp(request)
         opened = response.headers.get(SESSION_ID)
         if who and opened is not None and opened not in self._owners:
@@ -216,11 +228,11 @@ class Front:
             return await self._endpoint.get(request)
         if request.method == "DELETE":
             return await self._endpoint.delete(request)
-        raise Refused(405, f"use one of {_ALLOWED}", {"Allow": _ALLOWED})
+        raise Refused(Ground.NOWHERE, 405, f"use one of {_ALLOWED}", {"Allow": _ALLOWED})
 
     def _state(self, request: web.BaseRequest, path: str) -> web.Response:
         if request.method not in ("GET", "HEAD"):
-            raise Refused(405, "use GET", {"Allow": "GET, HEAD"})
+            raise Refused(Ground.NOWHERE, 405, "use GET", {"Allow": "GET, HEAD"})
         well = path == HEALTHY or (self._ready() and not self._is_closing)
         return web.Response(status=200 if well else 503, text="ok\n" if well else "not ready\n")
 
@@ -237,9 +249,15 @@ class _Server(web.Server):
 class _Connection(asyncio.Protocol):
     """A connection that must speak soon, and of which there are not too many."""
 
-    def __init__(self, handler: asyncio.Protocol, connections: dict[object, _Connection]) -> None:
+    def __init__(
+        self,
+        handler: asyncio.Protocol,
+        connections: dict[object, _Connection],
+        refusals: Refusals,
+    ) -> None:
         self._handler = handler
         self._connections = connections
+        self._refusals = refusals
         self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.BaseTransport | None = None
         self._masks: Masks | None = None
@@ -250,9 +268,9 @@ class _Connection(asyncio.Protocol):
         self._connections[self._handler] = self
         if len(self._connections) <= MAX_CONNECTIONS:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(HEADER_SECONDS, transport.close)
+            self._timer = loop.call_later(HEADER_SECONDS, self._turn_away, Ground.SILENT)
         else:
-            transport.close()
+            self._turn_away(Ground.CONNECTIONS)
 
     def speaks(self) -> None:
         """A request came, whole."""
@@ -268,9 +286,14 @@ class _Connection(asyncio.Protocol):
         if self._masks is not None and not self._masks.hold(data):
             transport = cast("asyncio.Transport", self._transport)  # uvloop's is none by class
             transport.write(CLOSE_UNMASKED)
-            transport.close()
+            self._turn_away(Ground.HTTP)
             return
         self._handler.data_received(data)
+
+    def _turn_away(self, ground: Ground) -> None:
+        transport = cast("asyncio.Transport", self._transport)  # uvloop's is none by class
+        self._refusals.add(ground, "", _address(transport.get_extra_info("peername")))
+        transport.close()
 
     def eof_received(self) -> bool | None:
         return self._handler.eof_received()
@@ -287,14 +310,31 @@ class _Connection(asyncio.Protocol):
         self._handler.connection_lost(error)
 
 
-def _quiet() -> logging.Logger:
+def _route(request: web.BaseRequest) -> str:
+    """What was asked for, without a word that the client chose."""
+    path = request.path.rstrip("/")
+    method = request.method if request.method in _METHODS else "another method"
+    return f"{method} {path if path in _PATHS else 'another path'}"
+
+
+def _address(peer: object) -> str:
+    """The address in what a socket says of its peer."""
+    return str(peer[0]) if isinstance(peer, tuple) and peer else ""
+
+
+def _quiet(misread: Callable[[str], None]) -> logging.Logger:
     """Where the library tells of what clients did wrong, with all its lines of code: nowhere.
 
     What is wrong with ourselves is told, in one line.
+
+    Args:
+        misread: told, with the address, of a request that the library could not read.
     """
 
     def told(record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError) and isinstance(record.args, tuple):
+            misread(str(next(iter(record.args), "")))
         if error is None or isinstance(error, HttpProcessingError | ConnectionError):
             return False
         record.msg, record.args = "pipeguard: a request failed: %s", (type(error).__name__,)
@@ -302,6 +342,7 @@ def _quiet() -> logging.Logger:
         return True
 
     logger = logging.getLogger("pipeguard.front")
+    logger.setLevel(logging.DEBUG)  # at which it tells of what is no HTTP at all
     logger.filters[:] = [told]
     return logger
 

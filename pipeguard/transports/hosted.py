@@ -26,6 +26,7 @@ from pipeguard.core.message import (
     serialise,
 )
 from pipeguard.core.session import Session
+from pipeguard.core.subscriptions import SUBSCRIPTION_META
 from pipeguard.errors import PipeGuardError, Refusal
 from pipeguard.transports.carry import judged
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
@@ -33,7 +34,6 @@ from pipeguard.transports.tasks import Tasks
 
 UNHEARD_FRAMES = 256  # that wait for a client which listens to nothing
 LATE_IDS = 256  # of which an answer may still come, for nobody
-SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 _GONE = "the server is gone"
 
 Judge = Callable[[Session, bytes], Awaitable[bytes | None]]
@@ -195,6 +195,10 @@ class Hosted:
         """For how many seconds nobody has used it."""
         return 0.0 if self._streams or self._present() else now - self._used
 
+    def use(self) -> None:
+        """Somebody is about to use it."""
+        self._used = monotonic()
+
     async def write(self, frame: bytes) -> None:
         """Send a frame of an exchange up.
 
@@ -343,13 +347,13 @@ class Hosted:
             return None, frame
         meta = params.get("_meta")
         told = id_token_of(params.get("progressToken"))
-        named = id_token_of(meta.get(SUBSCRIPTION)) if isinstance(meta, dict) else None
+        named = id_token_of(meta.get(SUBSCRIPTION_META)) if isinstance(meta, dict) else None
         if told is not None:
             exchange, token = self._progress.get(told, (None, told))
             changed: JsonObject = {**params, "progressToken": id_of(token)}
         elif named is not None and isinstance(meta, dict):
             exchange, token = self._asked.get(named, (None, named))
-            changed = {**params, "_meta": {**meta, SUBSCRIPTION: id_of(token)}}
+            changed = {**params, "_meta": {**meta, SUBSCRIPTION_META: id_of(token)}}
         else:
             return None, frame
         return exchange, frame if changed == params else serialise({**value, "params": changed})
@@ -435,9 +439,9 @@ def _under(value: JsonValue, ticket: str, token: str) -> JsonValue:
     changed: JsonObject = {**value, "id": id_of(token)}
     result = value.get("result")
     meta = result.get("_meta") if isinstance(result, dict) else None
-    named = id_token_of(meta.get(SUBSCRIPTION)) if isinstance(meta, dict) else None
+    named = id_token_of(meta.get(SUBSCRIPTION_META)) if isinstance(meta, dict) else None
     if isinstance(result, dict) and isinstance(meta, dict) and named == ticket:
-        changed["result"] = {**result, "_meta": {**meta, SUBSCRIPTION: id_of(token)}}
+        changed["result"] = {**result, "_meta": {**meta, SUBSCRIPTION_META: id_of(token)}}
     return changed
 
 

@@ -27,7 +27,16 @@ _LOST = "the connection to the server was lost before the answer came"
 
 
 class LinkLost(Exception):  # noqa: N818  a peer that hangs up is no error
-    """The connection broke, or could not be opened; `str(error)` says how."""
+    """The connection broke, or could not be opened; `str(error)` says how.
+
+    Args:
+        why: in words.
+        is_final: True where another try would end in the same way, as without a person's login.
+    """
+
+    def __init__(self, why: str, *, is_final: bool = False) -> None:
+        super().__init__(why)
+        self.is_final = is_final
 
 
 class Link(Protocol):
@@ -170,8 +179,11 @@ class LinkedChannel:
     async def _connected(self) -> Link:
         pauses = backoff()
         for _ in range(ATTEMPTS - 1):
-            with suppress(LinkLost):
+            try:
                 return await self._connect()
+            except LinkLost as lost:
+                if lost.is_final:
+                    raise
             await asyncio.sleep(next(pauses))
         return await self._connect()
 

@@ -1,15 +1,16 @@
 """Streamable HTTP for a server that speaks another transport: our sessions, its channel.
 
 A session is a channel of its own to the server. A message without a session (MCP 2026-07-28)
-goes to a channel that such messages share, under an id that no other one there has. Sources:
-MCP 2025-03-26 to 2026-07-28, basic/transports.
+goes to a channel that such messages share, under an id that no other one there has; where clients
+have tokens, those of one name share one. Sources: MCP 2025-03-26 to 2026-07-28, basic/transports.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from secrets import token_urlsafe
 from time import monotonic
 
@@ -23,8 +24,9 @@ from pipeguard.errors import Refusal
 from pipeguard.transports.carry import judged
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.conversations import Conversations
-from pipeguard.transports.entrance import Refused
+from pipeguard.transports.entrance import WHO, Refused
 from pipeguard.transports.hosted import Exchange, Hosted
+from pipeguard.transports.refusals import Ground
 from pipeguard.transports.relay import check_headers, is_stateless, refused
 from pipeguard.transports.remote import EVENTS, JSON, SESSION_ID
 
@@ -63,8 +65,8 @@ class Posted:
         self._most = most
         self._idle_seconds = idle_seconds
         self._hosted: dict[str, Hosted] = {}
-        self._common: Hosted | None = None
-        self._opening = asyncio.Lock()
+        self._common: dict[str, Hosted] = {}  # by the names of tokens
+        self._opening: dict[str, asyncio.Lock] = {}
         self._beginning = 0
         self._sweeping = asyncio.create_task(self._sweep())
 
@@ -79,7 +81,8 @@ class Posted:
             check_headers(self._conversations, request.headers, body, all_of_them=True)
         opened, hosted = await self._place(request, body, alone=alone)
         version = request.headers.get(mirrors.VERSION, mirrors.STATELESS)
-        session = self._conversations.new(version) if alone else hosted.session
+        who = request.get(WHO, "")
+        session = self._conversations.new(version, who) if alone else hosted.session
         exchange = Exchange(session.fork(), hosted, lasting=not alone)
         try:
             verdict = await judged(exchange.session, Direction.TO_SERVER, body)
@@ -118,21 +121,21 @@ class Posted:
     async def close(self) -> None:
         """End all sessions."""
         self._sweeping.cancel()
-        common = [] if self._common is None else [self._common]
-        await asyncio.gather(*(hosted.close() for hosted in [*self._hosted.values(), *common]))
+        hosted = [*self._hosted.values(), *self._common.values()]
+        await asyncio.gather(*(one.close() for one in hosted))
         self._hosted.clear()
 
     # --- sessions -----------------------------------------------------------------------
 
     def _of(self, request: web.BaseRequest) -> Hosted:
         if request.headers.get(mirrors.VERSION, "") >= mirrors.STATELESS:
-            raise Refused(405, "this revision has no sessions", {"Allow": "POST"})
+            raise Refused(Ground.NOWHERE, 405, "this revision has no sessions", {"Allow": "POST"})
         session_id = request.headers.get(SESSION_ID)
         if session_id is None:
-            raise Refused(400, f"{SESSION_ID} is missing")
+            raise Refused(Ground.NO_SESSION, 400, f"{SESSION_ID} is missing")
         hosted = self._hosted.get(session_id)
         if hosted is None:
-            raise Refused(404, "there is no such session")
+            raise Refused(Ground.NO_SESSION, 404, "there is no such session")
         return hosted
 
     async def _place(
@@ -145,26 +148,29 @@ class Posted:
         """
         session_id = request.headers.get(SESSION_ID)
         if alone:
-            return None, await self._shared(body)
+            return None, await self._shared(request.get(WHO, ""), body)
         if session_id is None:
-            return await self._begun(body)
+            return await self._begun(request.get(WHO, ""), body)
         hosted = self._hosted.get(session_id)
         if hosted is None:
-            raise _told(404, body, SESSION_UNKNOWN, "Session not found")
+            raise _told(Ground.NO_SESSION, 404, body, SESSION_UNKNOWN, "Session not found")
         return None, hosted
 
-    async def _begun(self, body: bytes) -> tuple[str, Hosted]:
+    async def _begun(self, who: str, body: bytes) -> tuple[str, Hosted]:
         """A session for a client that opens one."""
         if _asks(body) != "initialize":
-            raise _told(400, body, codes.INVALID_REQUEST, f"{SESSION_ID} is missing")
+            why = f"{SESSION_ID} is missing"
+            raise _told(Ground.NO_SESSION, 400, body, codes.INVALID_REQUEST, why)
         if len(self._hosted) + self._beginning >= self._most:
             await self._expire()
         if len(self._hosted) + self._beginning >= self._most:
-            why = "PipeGuard: too many sessions are open"
-            raise _told(503, body, codes.OVERLOADED, why, {"Retry-After": "5"})
+            why = f"PipeGuard: {Ground.SESSIONS.words}"
+            full = _told(Ground.SESSIONS, 503, body, codes.OVERLOADED, why)
+            full.headers["Retry-After"] = "5"
+            raise full
         self._beginning += 1
         try:
-            hosted = await self._dialled(body)
+            hosted = await self._dialled(who, body)
         finally:
             self._beginning -= 1
         session_id = token_urlsafe(SESSION_BYTES)
@@ -172,24 +178,27 @@ class Posted:
         hosted.begin(lambda: self._hosted.pop(session_id, None))
         return session_id, hosted
 
-    async def _shared(self, body: bytes) -> Hosted:
-        """The channel for messages that stand alone."""
-        async with self._opening:
-            if self._common is None:
-                self._common = await self._dialled(body, is_shared=True)
-                self._common.begin(self._forget_common)
-            return self._common
+    async def _shared(self, who: str, body: bytes) -> Hosted:
+        """The channel for messages that stand alone, of one name."""
+        async with self._opening.setdefault(who, asyncio.Lock()):
+            hosted = self._common.get(who)
+            if hosted is None:
+                hosted = self._common[who] = await self._dialled(who, body, is_shared=True)
+                hosted.begin(partial(self._forget_common, who, hosted))
+            hosted.use()
+            return hosted
 
-    async def _dialled(self, body: bytes, *, is_shared: bool = False) -> Hosted:
+    async def _dialled(self, who: str, body: bytes, *, is_shared: bool = False) -> Hosted:
         try:
             channel = await self._dial()
         except ChannelClosed as error:
-            raise _told(200, body, codes.PEER_GONE, f"PipeGuard: {error}") from None
-        session = self._conversations.new(mirrors.STATELESS if is_shared else None)
+            raise _told(None, 200, body, codes.PEER_GONE, f"PipeGuard: {error}") from None
+        session = self._conversations.new(mirrors.STATELESS if is_shared else None, who)
         return Hosted(channel, session, self._record, is_shared=is_shared)
 
-    def _forget_common(self) -> None:
-        self._common = None
+    def _forget_common(self, who: str, hosted: Hosted) -> None:
+        if self._common.get(who) is hosted:
+            del self._common[who]
 
     async def _end(self, session_id: str) -> None:
         hosted = self._hosted.pop(session_id, None)
@@ -206,6 +215,10 @@ class Posted:
         for session_id, hosted in list(self._hosted.items()):
             if hosted.idle_since(now) > self._idle_seconds:
                 await self._end(session_id)
+        for who, hosted in list(self._common.items()):
+            if hosted.idle_since(now) > self._idle_seconds:
+                self._forget_common(who, hosted)
+                await hosted.close()
 
     # --- answers ------------------------------------------------------------------------
 
@@ -221,6 +234,7 @@ class Posted:
         with (
             exchange.under_way(verdict.forward or b"") as frame,
             self._conversations.expiring(verdict.method, exchange.expire),
+            self._conversations.subscribed(verdict.method, exchange.session, exchange),
         ):
             try:
                 await exchange.hosted.write(frame)
@@ -256,10 +270,10 @@ def _check_version(body: bytes) -> None:
         message = parse(body)
         if isinstance(message, Message) and message.method == "initialize":
             why = "this revision has no initialize"
-            raise Refused(404, why, frame=answers.error(message.id_token, NOT_FOUND, why))
+            raise _told(Ground.BODY, 404, body, NOT_FOUND, why)
         if isinstance(message, Message) and mirrors.revision_of(message.value) is None:
             why = f"_meta lacks {mirrors.VERSION_META}"
-            raise Refused(400, why, frame=answers.error(message.id_token, INVALID_PARAMS, why))
+            raise _told(Ground.BODY, 400, body, INVALID_PARAMS, why)
 
 
 def _status(frame: bytes) -> int:
@@ -283,16 +297,14 @@ def _asks(body: bytes) -> str | None:
     except Refusal as refusal:
         why = f"PipeGuard: {refusal.why}"
         frame = answers.error(refusal.id_token, refusal.code, why)
-        raise Refused(400, why, frame=frame) from None
+        raise Refused(Ground.BODY, 400, why, frame=frame) from None
     return message.method if isinstance(message, Message) else None
 
 
-def _told(
-    status: int, body: bytes, code: int, why: str, headers: Mapping[str, str] | None = None
-) -> Refused:
+def _told(ground: Ground | None, status: int, body: bytes, code: int, why: str) -> Refused:
     """An error of ours, under the id of the message that it is about."""
     token = None
     with suppress(Refusal):
         message = parse(body)
         token = message.id_token if isinstance(message, Message) else None
-    return Refused(status, why, headers, answers.error(token, code, why))
+    return Refused(ground, status, why, frame=answers.error(token, code, why))

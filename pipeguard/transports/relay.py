@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, suppress
 from time import monotonic
 
 import aiohttp
@@ -24,7 +24,8 @@ from pipeguard.core.session import Session
 from pipeguard.errors import PipeGuardError, Refusal
 from pipeguard.transports.carry import judged
 from pipeguard.transports.conversations import Conversations, is_session_id
-from pipeguard.transports.entrance import Refused
+from pipeguard.transports.entrance import WHO, Refused
+from pipeguard.transports.refusals import Ground
 from pipeguard.transports.remote import (
     BOTH,
     EVENTS,
@@ -59,6 +60,7 @@ class _Asked:
         request: as it came over HTTP.
         session: judges what is said in it.
         whole: the conversation that it belongs to.
+        method: of what it asks, or None.
         waits: True where something that went up is to be answered here.
         reply: what is told of the members of a batch that did not go up.
         lasting: True where the answer may still come on another stream.
@@ -67,7 +69,8 @@ class _Asked:
     """
 
     __slots__ = (
-        *("is_batch", "lasting", "lasts", "reply", "request", "session", "waits", "whole"),
+        *("is_batch", "lasting", "lasts", "method", "reply", "request", "session", "waits"),
+        "whole",
     )
 
     def __init__(
@@ -82,6 +85,7 @@ class _Asked:
         self.request = request
         self.session = session
         self.whole = whole
+        self.method = verdict.method if verdict is not None else None
         self.waits = verdict is not None and bool(session.waiting())
         self.reply = verdict.reply if verdict is not None else None
         self.lasting = lasting
@@ -120,7 +124,7 @@ class Relay:
         if stateless:
             check_headers(self._conversations, request.headers, body, all_of_them=False)
         session_id = None if stateless else request.headers.get(SESSION_ID)
-        session = self._conversations.of(session_id, request.headers.get(mirrors.VERSION))
+        session = self._conversation(request, session_id)
         exchange = session.fork()
         try:
             verdict = await judged(exchange, TO_SERVER, body)
@@ -161,7 +165,7 @@ class Relay:
     async def get(self, request: web.BaseRequest) -> web.StreamResponse:
         """The stream of what the server says unasked, or a stream that is taken up again."""
         session_id = request.headers.get(SESSION_ID)
-        session = self._conversations.of(session_id, request.headers.get(mirrors.VERSION))
+        session = self._conversation(request, session_id)
         headers = upwards(request.headers.items(), self._remote)
         asked = _Asked(request, session, session, None, lasting=True)
         try:
@@ -190,6 +194,10 @@ class Relay:
     async def close(self) -> None:
         """End what is still under way."""
         await self._tasks.end()
+
+    def _conversation(self, request: web.BaseRequest, session_id: str | None) -> Session:
+        version = request.headers.get(mirrors.VERSION)
+        return self._conversations.of(session_id, version, request.get(WHO, ""))
 
     def _keep(
         self,
@@ -294,8 +302,7 @@ class Relay:
         if asked.reply is not None:
             await response.write(written(Event(asked.reply)))
         told = _Told(response, self._tasks)
-        unasked = asked.session is asked.whole
-        with self._conversations.listening(asked.whole, told) if unasked else nullcontext():
+        with self._hearing(asked, told):
             try:
                 async for piece in pieces(answer):
                     events = stream.feed(piece)
@@ -316,6 +323,12 @@ class Relay:
             await response.write(b"".join([written(Event(frame)) for frame in left]))
         await response.write_eof()
         return response
+
+    def _hearing(self, asked: _Asked, told: _Told) -> AbstractContextManager[None]:
+        """While the client hears on a stream what it did not ask for, or what it subscribed to."""
+        if asked.session is asked.whole:
+            return self._conversations.listening(asked.whole, told)
+        return self._conversations.subscribed(asked.method, asked.session, told)
 
     async def _event(self, asked: _Asked, event: Event) -> bytes:
         if not event.data or event.comment is not None:
@@ -421,7 +434,7 @@ def check_headers(
     absent = mirrors.missing(message.value, headers)
     if absent is not None:
         why = f"Header mismatch: {absent} is missing"
-        raise Refused(400, why, frame=answers.error(message.id_token, HEADER_MISMATCH, why))
+        raise _mismatch(message, why)
     params = message.value.get("params")
     name = params.get("name") if isinstance(params, dict) else None
     calls = message.method == "tools/call" and type(name) is str
@@ -429,7 +442,12 @@ def check_headers(
     wrong = mirrors.disagreement(message.value, headers, mirrored, all_of_them=all_of_them)
     if wrong is not None:
         why = f"Header mismatch: {wrong}"
-        raise Refused(400, why, frame=answers.error(message.id_token, HEADER_MISMATCH, why))
+        raise _mismatch(message, why)
+
+
+def _mismatch(message: Message, why: str) -> Refused:
+    frame = answers.error(message.id_token, HEADER_MISMATCH, why)
+    return Refused(Ground.MISMATCH, 400, why, frame=frame)
 
 
 def is_stateless(request: web.BaseRequest, body: bytes) -> bool:

@@ -132,7 +132,7 @@ class Door:
             target = self._moved(answer)
             if target is not None and target != self._url:
                 self._url = target  # as from /mcp to /mcp/: for the next ones, too
-            elif attempt == _ATTEMPTS - 1 or not await self._renewed(answer):
+            elif attempt == _ATTEMPTS - 1 or not await renewed(self._remote, answer):
                 return answer
             answer.release()
         raise PipeGuardError("the server sends its clients from one address to the next")
@@ -147,14 +147,49 @@ class Door:
         except ValueError:  # no address, or one of another kind
             return None
 
-    async def _renewed(self, answer: aiohttp.ClientResponse) -> bool:
-        """True where a login of ours was refused and is a better one now."""
-        own = self._remote.authorization
-        if own is None or answer.status not in LOGIN:
-            return False
-        challenges = ", ".join(answer.headers.getall("WWW-Authenticate", ()))
-        sent = answer.request_info.headers.get("Authorization")
-        return await own.challenged(answer.status, challenges, sent)
+
+async def renewed(
+    remote: Remote, answer: aiohttp.ClientResponse | aiohttp.WSServerHandshakeError
+) -> bool:
+    """True where a login of ours was refused and is a better one now: the request may go again.
+
+    Raises:
+        PipeGuardError: a person must log in; the message says how.
+    """
+    own = remote.authorization
+    if own is None or answer.status not in LOGIN:
+        return False
+    told = answer.headers.getall("WWW-Authenticate", []) if answer.headers is not None else []
+    sent = answer.request_info.headers.get("Authorization")
+    try:
+        return await own.challenged(answer.status, ", ".join(told), sent)
+    except PipeGuardError:
+        if isinstance(answer, aiohttp.ClientResponse):
+            answer.close()
+        raise
+
+
+async def asked(
+    remote: Remote,
+    http: aiohttp.ClientSession,
+    method: str,
+    url: URL,
+    headers: Mapping[str, str],
+    body: bytes | None = None,
+) -> aiohttp.ClientResponse:
+    """Ask at one address of a server's; once more where a login of ours was renewed.
+
+    Raises:
+        PipeGuardError: a person must log in.
+        aiohttp.ClientError: the connection failed.
+    """
+    told = await remote.sent_with(headers)
+    answer = await http.request(method, url, data=body, headers=told, allow_redirects=False)
+    if not await renewed(remote, answer):
+        return answer
+    answer.release()
+    told = await remote.sent_with(headers)
+    return await http.request(method, url, data=body, headers=told, allow_redirects=False)
 
 
 def connect(remote: Remote, most: int = 0) -> aiohttp.ClientSession:

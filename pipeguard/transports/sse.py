@@ -15,9 +15,18 @@ import aiohttp
 from yarl import URL
 
 from pipeguard.core.events import EventStream
-from pipeguard.errors import PipeGuardError
+from pipeguard.errors import LoginNeededError, PipeGuardError
 from pipeguard.transports.linked import LinkLost
-from pipeguard.transports.remote import EVENTS, JSON, Remote, Unreadable, kind_of, pieces, unreached
+from pipeguard.transports.remote import (
+    EVENTS,
+    JSON,
+    Remote,
+    Unreadable,
+    asked,
+    kind_of,
+    pieces,
+    unreached,
+)
 
 ENDPOINT_SECONDS = 10.0
 _TAKEN, _ELSEWHERE = 200, 300  # the classes of statuses (RFC 9110, section 15)
@@ -56,12 +65,11 @@ class EventLink:
             raise
         except (aiohttp.ClientError, OSError, PipeGuardError, Unreadable) as error:
             await link.close()
-            raise LinkLost(_why(error)) from None
+            raise _lost(error) from None
         return link
 
     async def _begin(self) -> None:
-        headers = await self._remote.sent_with({"Accept": EVENTS})
-        answer = await self._http.get(self._remote.url, headers=headers, allow_redirects=False)
+        answer = await asked(self._remote, self._http, "GET", self._remote.url, {"Accept": EVENTS})
         self._answer, self._pieces = answer, pieces(answer)
         if kind_of(answer) != EVENTS or not answer.ok:
             raise LinkLost(f"the server answered with HTTP {answer.status}, not with MCP")
@@ -85,14 +93,14 @@ class EventLink:
         if self._target is None:
             raise LinkLost("closed")
         try:
-            headers = await self._remote.sent_with({"Content-Type": JSON})
-            async with self._http.post(
-                self._target, data=frame, headers=headers, allow_redirects=False
+            headers = {"Content-Type": JSON}
+            async with await asked(
+                self._remote, self._http, "POST", self._target, headers, frame
             ) as answer:
                 if not _TAKEN <= answer.status < _ELSEWHERE:
                     raise LinkLost(f"the server answered with HTTP {answer.status}")
         except (aiohttp.ClientError, OSError, PipeGuardError) as error:
-            raise LinkLost(_why(error)) from None
+            raise _lost(error) from None
 
     async def close(self) -> None:
         """Hang up."""
@@ -129,7 +137,7 @@ class EventLink:
             raise LinkLost("the server named an address for messages that is not its own")
 
 
-def _why(error: Exception) -> str:
+def _lost(error: Exception) -> LinkLost:
     if isinstance(error, PipeGuardError):
-        return str(error)
-    return unreached(error)
+        return LinkLost(str(error), is_final=isinstance(error, LoginNeededError))
+    return LinkLost(unreached(error))

@@ -20,7 +20,8 @@ from pipeguard.core.session import Session
 from pipeguard.transports.carry import carry
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.conversations import Conversations
-from pipeguard.transports.entrance import Refused
+from pipeguard.transports.entrance import WHO, Refused
+from pipeguard.transports.refusals import Ground
 from pipeguard.transports.remote import EVENTS, SUBPROTOCOL
 from pipeguard.transports.tasks import Tasks
 from pipeguard.transports.websocket import PING_SECONDS, SocketChannel
@@ -85,7 +86,7 @@ class Talks:
             await response.prepare(request)
             address = f"{self._path}?session={session_id}".encode()
             await response.write(written(Event(address, "endpoint")))
-            await self._converse(channel)
+            await self._converse(channel, request.get(WHO, ""))
         finally:
             del self._streams[session_id]
         with suppress(ConnectionError):
@@ -96,7 +97,7 @@ class Talks:
         """A message of HTTP+SSE: it is answered on its stream."""
         channel = self._streams.get(request.query.get("session", ""))
         if channel is None:
-            raise Refused(404, "there is no such session")
+            raise Refused(Ground.NO_SESSION, 404, "there is no such session")
         await channel.take(body)
         return web.Response(status=202)
 
@@ -104,7 +105,8 @@ class Talks:
         """A WebSocket."""
         offered = ",".join(request.headers.getall("Sec-WebSocket-Protocol", (SUBPROTOCOL,)))
         if SUBPROTOCOL not in [name.strip() for name in offered.split(",")]:
-            raise Refused(400, f"no such protocol; offer {SUBPROTOCOL}, or none")
+            why = f"no such protocol; offer {SUBPROTOCOL}, or none"
+            raise Refused(Ground.NOWHERE, 400, why)
         socket = web.WebSocketResponse(
             protocols=(SUBPROTOCOL,),
             heartbeat=PING_SECONDS,
@@ -113,27 +115,27 @@ class Talks:
         )
         with self._room():
             await socket.prepare(request)
-            await self._converse(SocketChannel(socket))
+            await self._converse(SocketChannel(socket), request.get(WHO, ""))
         return socket
 
     @contextmanager
     def _room(self) -> Iterator[None]:
         """While a conversation lasts."""
         if self._count >= self._most:
-            raise Refused(503, "too many sessions are open", {"Retry-After": "5"})
+            raise Refused(Ground.SESSIONS, 503, Ground.SESSIONS.words, {"Retry-After": "5"})
         self._count += 1
         try:
             yield
         finally:
             self._count -= 1
 
-    async def _converse(self, client: AsyncChannel) -> None:
+    async def _converse(self, client: AsyncChannel, who: str) -> None:
         try:
             server = await self._dial()
         except ChannelClosed:  # no server could be started
             await client.close()
             return
-        session = self._conversations.new(None)
+        session = self._conversations.new(None, who)
         self._servers.add(server)
         try:
             with self._conversations.listening(session, _Teller(client)):

@@ -11,10 +11,10 @@ import asyncio
 import aiohttp
 from aiohttp import web
 
-from pipeguard.errors import PipeGuardError
+from pipeguard.errors import LoginNeededError, PipeGuardError
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.linked import LinkLost
-from pipeguard.transports.remote import SUBPROTOCOL, Remote, unreached
+from pipeguard.transports.remote import SUBPROTOCOL, Remote, renewed, unreached
 
 PING_SECONDS = 30.0
 UNSUPPORTED = 1003  # RFC 6455, section 7.4.1
@@ -34,19 +34,28 @@ class SocketLink:
             LinkLost: it cannot be reached, or speaks another protocol (see remote.connect).
         """
         try:
-            headers = await remote.sent_with({})
-            socket = await http.ws_connect(
-                remote.url,
-                protocols=(SUBPROTOCOL,),
-                headers=headers,
-                max_msg_size=remote.limit_bytes + 1,  # which is the first that is too large
-                heartbeat=PING_SECONDS,
-                compress=0,
-            )
+            try:
+                return await cls._upgraded(remote, http)
+            except aiohttp.WSServerHandshakeError as error:
+                if not await renewed(remote, error):
+                    raise
+            return await cls._upgraded(remote, http)
         except (aiohttp.ClientError, OSError) as error:
             raise LinkLost(unreached(error)) from None
         except PipeGuardError as error:
-            raise LinkLost(str(error)) from None
+            is_final = isinstance(error, LoginNeededError)
+            raise LinkLost(str(error), is_final=is_final) from None
+
+    @classmethod
+    async def _upgraded(cls, remote: Remote, http: aiohttp.ClientSession) -> SocketLink:
+        socket = await http.ws_connect(
+            remote.url,
+            protocols=(SUBPROTOCOL,),
+            headers=await remote.sent_with({}),
+            max_msg_size=remote.limit_bytes + 1,  # which is the first that is too large
+            heartbeat=PING_SECONDS,
+            compress=0,
+        )
         return cls(socket)
 
     async def receive(self) -> bytes | None:

@@ -31,6 +31,7 @@ EVENTS: dict[str, tuple[str, tuple[Finding, ...]]] = {
     "keys": ("block", (Finding(rule="protocol.duplicate-key", place=""),)),
     "limit": ("block", (Finding(rule="protocol.view-limit", place="result.other"),)),
     "tool": ("block", (Finding(rule="policy.tool", place="call.name", tool="search"),)),
+    "knock": ("block", (Finding(rule="entrance.host", place="http.request"),)),
     "fine": ("allow", ()),
 }
 
@@ -155,6 +156,7 @@ def test_what_policy_judges_of_the_protocol_can_be_allowed(policy: Path) -> None
         ("held", "pipeguard approve docs"),
         ("keys", "no exception"),
         ("tool", "`tools` in the policy file"),
+        ("knock", "not let in"),
         ("fine", "there is nothing to allow"),
         ("none", "pipeguard audit list"),
     ],

@@ -19,6 +19,7 @@ from pipeguard.core.places import Surface
 from pipeguard.core.plans import build, loaded
 from pipeguard.core.policy import Layer, Limits, Mode, Policy
 from pipeguard.core.scan import Engine
+from pipeguard.core.subscriptions import SUBSCRIPTION_META
 from pipeguard.errors import Refusal
 
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
@@ -432,7 +433,7 @@ def test_a_task_is_made_by_its_result() -> None:
 
 
 def test_of_what_must_go_on_only_the_words_are_taken_out() -> None:
-    key = conduct.SUBSCRIPTION_META
+    key = SUBSCRIPTION_META
     sent: JsonObject = {"method": "m", "params": {"requestId": "1", "reason": "r"}}
     assert conduct.without_reason(sent) == {"method": "m", "params": {"requestId": "1"}}
     sent = {"method": "m", "params": {"notifications": {}, "_meta": {key: "1", "x": "y"}}}

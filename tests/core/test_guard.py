@@ -82,3 +82,25 @@ def test_a_guard_keeps_its_own_pins() -> None:
     one = Guard("demo", engines(), Policy(), given)
     one.learn(pin("b"))
     assert given == {("tool", "a"): pin("a")}
+
+
+def test_a_part_has_its_own_secrets_and_flows_and_shares_the_rest() -> None:
+    one = Guard("demo", engines(), Policy(), {("tool", "a"): pin("a")}, b"k" * 32)
+    ann, bob = one.part(b"a" * 32), one.part(b"b" * 32)
+    assert ann.vault is not None
+    assert bob.vault is not None
+    told = ann.vault.placeholder("secrets.aws-access-key-id", "made-up-" + "secret")
+    assert ann.vault.restore(told).known == 1
+    assert bob.vault.restore(told).known == 0
+    assert ann.flows is not bob.flows
+    bob.learn(pin("b"))
+    assert set(ann.pins) == set(one.pins) == {("tool", "a"), ("tool", "b")}
+    one.repin({("tool", "a"): pin("a", "As a person approved it.")})
+    assert ann.pins == bob.pins == one.pins
+    stricter = Policy()
+    one.adopt(stricter)
+    assert ann.policy is bob.policy is one.policy is stricter
+
+
+def test_a_part_of_a_guard_without_a_vault_has_none() -> None:
+    assert Guard("demo", engines(), Policy(), {}).part(b"a" * 32).vault is None

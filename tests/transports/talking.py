@@ -19,6 +19,7 @@ from pipeguard.core.finding import Verdict
 from pipeguard.core.guard import Guard
 from pipeguard.core.message import parse_json
 from pipeguard.core.policy import Policy
+from pipeguard.errors import LoginNeededError
 from pipeguard.transports.conversations import Conversations
 from tests.fuzz.rulebook import engines
 
@@ -169,3 +170,27 @@ class Records(list[Verdict]):
     @property
     def rules(self) -> list[str]:
         return [finding.rule for verdict in self for finding in verdict.findings]
+
+
+class Login:
+    """A login that is renewed when it is challenged.
+
+    Attributes:
+        new: what it is then; None where a person must log in.
+        challenges: status and challenges of what was refused.
+    """
+
+    def __init__(self, new: str | None) -> None:
+        self.new = new
+        self._now: str | None = None
+        self.challenges: list[tuple[int, str]] = []
+
+    async def header(self) -> str | None:
+        return self._now
+
+    async def challenged(self, status: int, www_authenticate: str, sent: str | None = None) -> bool:
+        self.challenges.append((status, www_authenticate))
+        if self.new is None:
+            raise LoginNeededError("log in with: pipeguard auth login demo")
+        self._now = self.new
+        return sent != self.new  # it may have been sent before another one's was renewed

@@ -12,10 +12,12 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from pipeguard.core.finding import Finding
 from pipeguard.errors import StateError
 from pipeguard.transports import front as front_module
 from pipeguard.transports.entrance import Entrance, Tokens
 from pipeguard.transports.front import Front, listen
+from pipeguard.transports.refusals import PLACE, Refusals
 from tests.transports.wire import Answer, eventually, exchange, read_answer, run
 
 LIMIT = 1000
@@ -70,8 +72,11 @@ class Answers:
 class At:
     """A front that listens."""
 
-    def __init__(self, front: Front, port: int, answers: Answers) -> None:
+    def __init__(
+        self, front: Front, port: int, answers: Answers, told: list[tuple[Finding, str]]
+    ) -> None:
         self.front = front
+        self.told = told
         self.port = port
         self.answers = answers
         self.is_ready = True
@@ -87,14 +92,17 @@ async def fronted(tokens: Tokens | None = None) -> AsyncIterator[At]:
     entrance = Entrance("127.0.0.1", frozenset(), frozenset(), tokens, LIMIT)
     answers = Answers()
     listening = listen("127.0.0.1", 0)
-    front = Front(entrance, answers, answers, lambda: at.is_ready)
-    at = At(front, listening.getsockname()[1], answers)
+    told: list[tuple[Finding, str]] = []
+    refusals = Refusals(lambda finding, peer: told.append((finding, peer)))
+    front = Front(entrance, answers, answers, lambda: at.is_ready, refusals)
+    at = At(front, listening.getsockname()[1], answers, told)
     await front.open(listening, None)
     try:
         yield at
     finally:
         answers.release.set()
         await front.close()
+        refusals.close()
 
 
 UPGRADE = "Connection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -199,6 +207,70 @@ def test_requests_on_one_connection_are_answered_in_their_order() -> None:
     run(work)
 
 
+# --- what the audit hears -------------------------------------------------------------------------
+
+SECRET = "s3cret-" * 4
+
+
+@pytest.mark.parametrize(
+    ("rule", "sent", "words"),
+    [
+        ("host", f"POST /mcp HTTP/1.1\r\nHost: {SECRET}\r\n\r\n", "POST /mcp"),
+        ("origin", f"GET /sse HTTP/1.1\r\nHost: localhost\r\nOrigin: {SECRET}\r\n\r\n", "/sse"),
+        ("no-token", f"GET /mcp?{SECRET} HTTP/1.1\r\nHost: localhost\r\n\r\n", "GET /mcp)"),
+        (
+            "wrong-token",
+            f"GET /{SECRET} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {SECRET}\r\n\r\n",
+            "GET another path",
+        ),
+        (
+            "odd-header",
+            f"GET /mcp HTTP/1.1\r\nHost: localhost\r\nMcp-{SECRET}: a\r\nMcp-{SECRET}: b\r\n\r\n",
+            "GET /mcp",
+        ),
+        ("long-target", f"GET /{SECRET * 400} HTTP/1.1\r\nHost: localhost\r\n\r\n", "path"),
+        (
+            "large-head",
+            f"GET /mcp HTTP/1.1\r\nHost: localhost\r\nX: {SECRET * 2500}\r\n\r\n",
+            "GET /mcp",
+        ),
+        ("nowhere", f"GET http://{SECRET}/ HTTP/1.1\r\nHost: localhost\r\n\r\n", "path"),
+        ("malformed", f"GET /mcp HTTP/1.1\r\nHost: localhost\r\nX : {SECRET}\r\n\r\n", "HTTP/1.1"),
+        ("malformed", f"\x16\x03\x01 {SECRET}\r\n\r\n", "HTTP/1.1"),
+    ],
+)
+def test_a_refusal_is_told_to_the_audit_without_a_word_of_the_client(
+    rule: str, sent: str, words: str
+) -> None:
+    async def work() -> list[tuple[Finding, str]]:
+        async with fronted(Tokens(lambda: {"ci": "t"})) as at:
+            await exchange(at.port, sent.encode("latin-1"))
+            return at.told
+
+    ((finding, peer),) = run(work)
+    assert (finding.rule, finding.place, peer) == (f"entrance.{rule}", PLACE, "127.0.0.1")
+    assert words in finding.note
+    assert SECRET not in repr(finding)
+
+
+@pytest.mark.parametrize(
+    ("rule", "head", "body"),
+    [
+        ("no-message", "Content-Type: text/plain\r\n", b"{}"),
+        ("no-message", f"{JSON}Content-Encoding: gzip\r\n", b"{}"),
+        ("large-body", JSON, b" " * (LIMIT + 1)),
+    ],
+)
+def test_so_is_a_body_that_is_not_taken(rule: str, head: str, body: bytes) -> None:
+    async def work() -> list[tuple[Finding, str]]:
+        async with fronted() as at:
+            await at.ask("POST", "/mcp", head, body)
+            return at.told
+
+    ((finding, _),) = run(work)
+    assert finding.rule == f"entrance.{rule}"
+
+
 # --- connections ----------------------------------------------------------------------------------
 
 
@@ -215,6 +287,7 @@ def test_a_connection_that_does_not_speak_is_closed(
             assert await reader.read() == b""
             writer.close()
             assert not at.front._connections
+            assert [finding.rule for finding, _ in at.told] == ["entrance.silent"]
 
     run(work)
 
@@ -241,6 +314,7 @@ def test_of_too_many_connections_the_last_are_closed(monkeypatch: pytest.MonkeyP
             held = [await asyncio.open_connection("127.0.0.1", at.port) for _ in range(3)]
             await eventually(lambda: len(at.front._connections) == 3, "three are there")
             assert (await at.ask("GET", "/healthz")).status == 0
+            assert [finding.rule for finding, _ in at.told] == ["entrance.many-connections"]
             held[0][1].close()
             await eventually(lambda: len(at.front._connections) == 2, "one left")
             assert (await at.ask("GET", "/healthz")).status == 200
@@ -359,6 +433,7 @@ def test_a_session_is_for_the_token_that_opened_it() -> None:
             assert (await at.ask("POST", "/mcp", JSON + ann, b'"open"')).status == 200
             assert (await at.ask("POST", "/mcp", JSON + bob + session, b"{}")).status == 404
             assert (await at.ask("GET", "/mcp", bob + session)).status == 404
+            assert [finding.rule for finding, _ in at.told] == ["entrance.foreign-session"]
             assert (await at.ask("POST", "/mcp", JSON + ann + session, b"{}")).status == 200
 
     run(work)

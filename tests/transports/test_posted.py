@@ -12,11 +12,12 @@ import pytest
 from aiohttp import web
 
 from pipeguard.core.framing import Lost
+from pipeguard.core.subscriptions import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
 from pipeguard.errors import StateError
 from pipeguard.transports import posted as posted_module
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.conversations import Conversations
-from pipeguard.transports.entrance import Refused
+from pipeguard.transports.entrance import WHO, Refused
 from pipeguard.transports.posted import Posted
 from tests.transports.talking import (
     GONE,
@@ -147,6 +148,7 @@ async def hosting(
         host.posted = Posted(host.known, dialled, record or host.records, most, idle_seconds)
 
         async def handle(asked: web.BaseRequest) -> web.StreamResponse:
+            asked[WHO] = asked.headers.get("Who", "")
             try:
                 if asked.method == "GET":
                     return await host.posted.get(asked)
@@ -764,6 +766,37 @@ def test_stateless_messages_share_a_server_and_nothing_else() -> None:
     run(work)
 
 
+def test_stateless_messages_of_each_name_have_a_server_and_a_guard_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(posted_module, "SWEEP_SECONDS", 0.01)
+
+    def quiet(child: Child, message: Object) -> None:
+        if message.get("method") != "never":
+            echo(child, message)
+
+    async def work() -> None:
+        async with hosting(quiet, idle_seconds=0.1) as host:
+            for who in ("ann", "bob", "ann", ""):
+                told = await host.ask(call(1, _meta=STATELESS), Who=who, **R5_HEADERS)
+                assert told == text_result(1, "fine")
+            assert [len(child.heard) for child in host.children] == [2, 1, 1]
+            guards = [host.known.new(R5, who).guard for who in ("ann", "bob", "")]
+            assert len({id(one.flows) for one in guards}) == 3
+            assert guards[0] is host.known.new(R5, "ann").guard
+            never = request(2, "never", _meta=STATELESS)
+            waits = asyncio.create_task(host.post(never, Who="ann", **R5_HEADERS))
+            await eventually(lambda: host.children[1].is_closed, "bob's was idle")
+            await eventually(lambda: host.children[2].is_closed, "so was the other")
+            assert not host.children[0].is_closed
+            again = await host.ask(call(1, _meta=STATELESS), Who="bob", **R5_HEADERS)
+            assert again == text_result(1, "fine")
+            assert len(host.children) == 4
+            waits.cancel()
+
+    run(work)
+
+
 def test_a_stateless_client_cannot_give_up_what_another_asked() -> None:
     async def work() -> None:
         async with hosting(None) as host:
@@ -800,6 +833,40 @@ def test_a_subscription_is_told_under_the_id_that_its_client_gave() -> None:
                     notification("notifications/tools/list_changed", _meta={key: 1}, n=number),
                     result(1, _meta={key: 1}, n=number),
                 ]
+
+    run(work)
+
+
+def test_what_changed_is_told_on_the_subscription_that_asked_for_it() -> None:
+    def granting(child: Child, message: Object) -> None:
+        if message["method"] != LISTEN:
+            return
+        meta: Object = {SUBSCRIPTION_META: message["id"]}
+        wanted: Object = {"toolsListChanged": True}
+        child.say(notification(ACKNOWLEDGED, notifications=wanted, _meta=meta))
+
+    async def work() -> None:
+        async with hosting(granting) as host:
+            headers = {VERSION: R5, "Mcp-Method": LISTEN}
+            asking: list[aiohttp.ClientResponse] = []
+            for wanted in ({"toolsListChanged": True}, {"promptsListChanged": True}):
+                asked = request(1, LISTEN, notifications=dict(wanted), _meta=STATELESS)
+                stream = await host.http.post(host.url, json=asked, headers=headers)
+                told = await next_event(stream)
+                assert isinstance(told, dict)
+                assert told["method"] == ACKNOWLEDGED
+                asking.append(stream)
+            host.known.relist({"tool"})
+            meta: Object = {SUBSCRIPTION_META: 1}
+            told = await next_event(asking[0])
+            assert told == notification("notifications/tools/list_changed", _meta=meta)
+            asking[0].close()
+            await eventually(lambda: len(host.known._heard) == 1, "nobody listens there any more")
+            host.children[0].die()
+            last = await next_event(asking[1])
+            assert code(last) == GONE, "and nothing that was not asked for came before"
+            await eventually(lambda: not host.known._heard, "it is over")
+            asking[1].close()
 
     run(work)
 

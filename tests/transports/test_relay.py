@@ -12,7 +12,8 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from pipeguard.errors import PipeGuardError, StateError
+from pipeguard.core.subscriptions import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
+from pipeguard.errors import StateError
 from pipeguard.transports.conversations import Conversations
 from pipeguard.transports.entrance import Refused
 from pipeguard.transports.relay import Relay
@@ -28,6 +29,7 @@ from tests.transports.talking import (
     VERSION,
     Asked,
     Json,
+    Login,
     Object,
     Odd,
     Records,
@@ -690,6 +692,37 @@ def test_what_changed_is_told_on_one_stream_of_a_conversation() -> None:
     run(work)
 
 
+def test_what_changed_is_told_on_the_subscription_that_asked_for_it() -> None:
+    meta: Object = {SUBSCRIPTION_META: 7}
+
+    async def work() -> None:
+        done = asyncio.Event()
+        wanted: Object = {"toolsListChanged": True}
+        granted = notification(ACKNOWLEDGED, notifications=wanted, _meta=meta)
+
+        async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
+            response = await as_events(asked, event(granted))
+            await done.wait()
+            await response.write(event(result(7, _meta=meta)))
+            return response
+
+        async with between(Odd(answering)) as client:
+            listen = request(7, LISTEN, notifications=wanted, _meta=STATELESS)
+            headers = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": LISTEN}
+            async with client.http.post(client.url, json=listen, headers=headers) as stream:
+                first = events(await stream.content.readuntil(b"\n\n"))
+                client.known.relist({"tool", "prompt"})
+                told = events(await stream.content.readuntil(b"\n\n"))
+                done.set()
+                last = events(await stream.read())
+        assert first == [granted]
+        assert told == [notification("notifications/tools/list_changed", _meta=meta)]
+        assert last == [result(7, _meta=meta)]
+        assert not client.known._heard
+
+    run(work)
+
+
 # --- logins -------------------------------------------------------------------------------------
 
 CHALLENGE = 'Bearer resource_metadata="https://as.example/x"'
@@ -724,26 +757,6 @@ def test_a_login_of_ours_that_is_refused_starts_none_at_the_client() -> None:
                     assert "WWW-Authenticate" not in answer.headers
 
     run(work)
-
-
-class Login:
-    """A login that is renewed when it is challenged."""
-
-    def __init__(self, new: str | None) -> None:
-        self._new = new
-        self._now: str | None = None
-        self.challenges: list[tuple[int, str]] = []
-
-    async def header(self) -> str | None:
-        return self._now
-
-    async def challenged(self, status: int, www_authenticate: str, sent: str | None = None) -> bool:
-        self.challenges.append((status, www_authenticate))
-        if self._new is None:
-            raise PipeGuardError("log in with: pipeguard auth login demo")
-        better = self._now != self._new
-        self._now = self._new
-        return better
 
 
 def test_a_login_of_ours_is_renewed_and_the_request_sent_again() -> None:

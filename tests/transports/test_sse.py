@@ -11,12 +11,14 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
+from pipeguard.core.framing import Lost
 from pipeguard.transports import sse
-from pipeguard.transports.linked import LinkLost
+from pipeguard.transports.linked import LinkedChannel, LinkLost
 from pipeguard.transports.remote import Remote, connect
 from pipeguard.transports.sse import EventLink
 from tests.transports.talking import (
     Asked,
+    Login,
     Odd,
     as_events,
     event,
@@ -60,9 +62,11 @@ class Older:
 
 
 @asynccontextmanager
-async def linked(answering: Answering, **headers: str) -> AsyncIterator[EventLink]:
+async def linked(
+    answering: Answering, login: Login | None = None, **headers: str
+) -> AsyncIterator[EventLink]:
     async with serving(Odd(answering)) as address:
-        remote = Remote(URL(f"{address}/sse"), headers, limit_bytes=LIMIT)
+        remote = Remote(URL(f"{address}/sse"), headers, login, limit_bytes=LIMIT)
         async with connect(remote) as http:
             link = await EventLink.open(remote, http)
             try:
@@ -190,6 +194,70 @@ def test_what_is_no_such_server_is_told(status: int, kind: str) -> None:
         return web.Response(status=status, headers=headers, body=ENDPOINT)
 
     assert refused(answering) == f"the server answered with HTTP {status}, not with MCP"
+
+
+# --- logins ---------------------------------------------------------------------------------------
+
+CHALLENGE = 'Bearer error="invalid_token"'
+
+
+class Locked(Older):
+    """One that asks for a token, which may end between two requests."""
+
+    def __init__(self, token: str = "Bearer new") -> None:
+        super().__init__()
+        self.token = token
+
+    async def __call__(self, asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
+        if told.headers.get("authorization") == self.token:
+            return await super().__call__(asked, told)
+        self.asked.append(told)
+        return web.Response(status=401, headers={"WWW-Authenticate": CHALLENGE})
+
+
+def test_a_login_is_renewed_for_the_stream_and_for_a_message() -> None:
+    async def work() -> None:
+        server, login = Locked(), Login("Bearer new")
+        async with linked(server, login) as link:
+            await asyncio.gather(*(link.send(b"{}") for _ in range(5)))
+            assert login.challenges == [(401, CHALLENGE)]
+            server.token, login.new = "Bearer newer", "Bearer newer"
+            await asyncio.gather(*(link.send(b"{}") for _ in range(5)))
+            assert set(login.challenges) == {(401, CHALLENGE)}
+        taken = [one for one in server.asked if one.headers.get("authorization") == "Bearer newer"]
+        assert len(taken) == 5, "each of them once"
+
+    run(work)
+
+
+@pytest.mark.parametrize(("new", "why"), [(None, "log in with"), ("Bearer bad", "HTTP 401")])
+def test_a_login_that_cannot_be_renewed_is_told(new: str | None, why: str) -> None:
+    async def work() -> None:
+        server = Locked()
+        with pytest.raises(LinkLost, match=why) as caught:
+            async with linked(server, Login(new)):
+                pass
+        assert caught.value.is_final == (new is None)
+        assert len(server.asked) <= 2
+
+    run(work)
+
+
+def test_a_channel_does_not_try_again_where_a_person_must_log_in() -> None:
+    async def work() -> None:
+        server = Locked()
+        async with serving(Odd(server)) as address:
+            remote = Remote(URL(f"{address}/sse"), {}, Login(None))
+            async with connect(remote) as http:
+                channel = LinkedChannel(lambda: EventLink.open(remote, http))
+                await channel.write(json.dumps(request(1)).encode())
+                lost = await channel.read()
+                assert isinstance(lost, Lost)
+                assert "log in with" in lost.why
+                await channel.close()
+        assert len(server.asked) == 1
+
+    run(work)
 
 
 def test_a_stream_that_names_no_address_is_told() -> None:

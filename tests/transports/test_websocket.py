@@ -16,22 +16,24 @@ from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.linked import LinkLost
 from pipeguard.transports.remote import Remote, connect
 from pipeguard.transports.websocket import SocketChannel, SocketLink
-from tests.transports.talking import request, result
+from tests.transports.talking import Login, request, result
 from tests.transports.wire import run, serving
 
 LIMIT = 10_000
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
-def remote(address: str, **headers: str) -> Remote:
+def remote(address: str, login: Login | None = None, **headers: str) -> Remote:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Remote(URL(address.replace("http", "ws") + "/ws"), named, limit_bytes=LIMIT)
+    return Remote(URL(address.replace("http", "ws") + "/ws"), named, login, limit_bytes=LIMIT)
 
 
 @asynccontextmanager
-async def linked(handler: Handler, **headers: str) -> AsyncIterator[SocketLink]:
+async def linked(
+    handler: Handler, login: Login | None = None, **headers: str
+) -> AsyncIterator[SocketLink]:
     async with serving(handler) as address:
-        at = remote(address, **headers)
+        at = remote(address, login, **headers)
         async with connect(at) as http:
             link = await SocketLink.open(at, http)
             try:
@@ -142,6 +144,46 @@ def test_what_is_no_such_server_is_told(status: int) -> None:
                 pass
 
     run(work)
+
+
+class Locked:
+    """A server that asks for a token."""
+
+    def __init__(self) -> None:
+        self.asked: list[str | None] = []
+
+    async def __call__(self, asked: web.BaseRequest) -> web.StreamResponse:
+        self.asked.append(asked.headers.get("Authorization"))
+        if self.asked[-1] != "Bearer new":
+            return web.Response(status=401, headers={"WWW-Authenticate": "Bearer a, Basic b"})
+        return await talking(echo)(asked)
+
+
+def test_a_login_is_renewed_for_the_upgrade() -> None:
+    login, locked = Login("Bearer new"), Locked()
+
+    async def work() -> None:
+        async with linked(locked, login) as link:
+            await link.send(json.dumps(request(1)).encode())
+            assert json.loads(await link.receive() or b"") == result(1)
+
+    run(work)
+    assert locked.asked == [None, "Bearer new"]
+    assert login.challenges == [(401, "Bearer a, Basic b")]
+
+
+@pytest.mark.parametrize(("new", "why"), [(None, "log in with"), ("Bearer bad", "be reached")])
+def test_a_login_that_cannot_be_renewed_is_told(new: str | None, why: str) -> None:
+    locked = Locked()
+
+    async def work() -> None:
+        with pytest.raises(LinkLost, match=why) as caught:
+            async with linked(locked, Login(new)):
+                pass
+        assert caught.value.is_final == (new is None)
+
+    run(work)
+    assert len(locked.asked) == (1 if new is None else 2)
 
 
 def test_nobody_there_is_told() -> None:

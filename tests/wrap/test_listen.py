@@ -290,6 +290,62 @@ def test_a_token_is_asked_for_and_never_told(tmp_path: Path) -> None:
     assert token.encode() not in at.store.read_bytes()
 
 
+def test_each_name_has_a_server_of_its_own_where_nothing_has_sessions(tmp_path: Path) -> None:
+    """2026-07-28: processes are told apart by the names of tokens."""
+    options = ("--token-env", "ann=ANN", "--token-env", "bob=BOB")
+    tokens = {"ANN": "a" * 16, "BOB": "b" * 16}
+    meta: Object = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
+    with Listening(tmp_path, options, ACTOR, tokens) as at:
+
+        def asked(name: str, method: str) -> Object:
+            headers = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": method}
+            client = Browser(at.url, Authorization=f"Bearer {tokens[name]}", **headers)
+            return result(client.ask(method, _meta=meta))
+
+        pids = [asked(name, "do/pid")["pid"] for name in ("ANN", "BOB", "ANN")]
+        assert pids[0] == pids[2] != pids[1]
+        assert at.end() == 0
+
+
+def test_who_is_not_let_in_stands_in_the_audit_and_cannot_fill_it(tmp_path: Path) -> None:
+    """300 tries of a token, and headers that contradict the body: a row each, and one more."""
+    tried, knocks = "tried-" + "token", 300
+    env = {**os.environ, "PIPEGUARD_STATE_DIR": str(tmp_path / "state")}
+    meta: Object = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
+    told: Object = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": meta}}
+    headers = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": f"tools/{tried}"}
+    options = ("--token-env", "ci=GUARD_TOKEN")
+    with Listening(tmp_path, options, ACTOR, {"GUARD_TOKEN": "right"}) as at:
+        for number in range(knocks):
+            with Browser(at.url, Authorization=f"Bearer {tried}{number}").send("GET") as refused:
+                assert refused.status == 401
+        client = Browser(at.url, Authorization="Bearer right", **headers)
+        assert [error_code(one) for one in client.post(told)[1]] == [-32020]
+        assert at.end() == 0
+        assert "entrance.wrong-token" in at.said()
+        assert tried not in at.said()
+
+    def audit(*words: str) -> str:
+        done = subprocess.run(
+            [*PIPEGUARD, "audit", *words], env=env, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    rows = json.loads(audit("list", "--rule", "entrance", "--json"))
+    assert all((row["kind"], row["client"]) == ("refusal", "127.0.0.1") for row in rows)
+    found = [(one["rule"], one["note"].split(" ")[0]) for row in rows for one in row["findings"]]
+    assert found == [
+        ("entrance.wrong-token", "1"),
+        ("entrance.header-mismatch", "1"),
+        ("entrance.wrong-token", str(knocks - 1)),
+    ]
+    assert "entrance.wrong-token" in audit("show", rows[0]["event"])
+    assert "all as they were written" in audit("verify")
+    assert tried not in audit("export")
+    assert tried.encode() not in at.store.read_bytes()
+
+
 # --- stdio to an address --------------------------------------------------------------------------
 
 

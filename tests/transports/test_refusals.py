@@ -1,0 +1,98 @@
+"""Who was not let in is counted: a row at once, then one for each kind and interval."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+from pipeguard.core.finding import Action, Finding
+from pipeguard.transports import refusals as refusals_module
+from pipeguard.transports.refusals import Ground, Refusals
+from tests.transports.wire import eventually, run
+
+DOCS = Path(__file__).parents[2] / "docs" / "http.md"
+SOON, NEVER = 0.02, 3600.0
+
+
+class Told(list[tuple[str, str, str]]):
+    """Rule, note and address of what was told."""
+
+    def __call__(self, finding: Finding, peer: str) -> None:
+        assert finding.action is Action.BLOCK
+        self.append((finding.rule, finding.note, peer))
+
+
+def test_the_first_is_told_at_once_and_a_million_more_in_one_row() -> None:
+    told = Told()
+
+    async def work() -> None:
+        refusals = Refusals(told, NEVER)
+        for number in range(20_000):
+            refusals.add(Ground.WRONG_TOKEN, "POST /mcp", f"10.0.0.{number % 3}")
+        assert [note for _, note, _ in told] == [
+            "1 request: the token that was given is none of ours (POST /mcp)"
+        ]
+        refusals.close()
+
+    run(work)
+    (_, (rule, note, peer)) = told
+    assert (rule, peer) == ("entrance.wrong-token", "10.0.0.1")
+    assert note == (
+        "19999 more requests within 3600 s, from 3 addresses: the token that was given is none of"
+        " ours, first POST /mcp"
+    )
+
+
+def test_each_kind_has_a_row_of_its_own_and_what_does_not_come_again_has_one() -> None:
+    told = Told()
+
+    async def work() -> None:
+        refusals = Refusals(told, SOON)
+        for ground in Ground:
+            refusals.add(ground, "", "10.0.0.1")
+        assert len(told) == len(Ground)
+        await eventually(lambda: not refusals._counted, "the intervals are over")
+        refusals.close()
+
+    run(work)
+    assert [rule for rule, _, _ in told] == [ground.rule for ground in Ground]
+
+
+def test_who_goes_on_knocking_has_a_row_for_each_interval_and_no_more() -> None:
+    told = Told()
+
+    async def work() -> int:
+        refusals = Refusals(told, SOON)
+        began, count = asyncio.get_running_loop().time(), 0
+        while len(told) < 4:
+            refusals.add(Ground.HOST, "GET /mcp", "10.0.0.1")
+            count += 1
+            await asyncio.sleep(0)
+        assert asyncio.get_running_loop().time() - began > 2.9 * SOON
+        refusals.close()
+        return count
+
+    count = run(work)
+    counted = [int(re.match(r"\d+", note)[0]) for _, note, _ in told]  # type: ignore[index]
+    assert sum(counted) == count
+
+
+def test_of_addresses_as_many_are_kept_as_is_allowed() -> None:
+    told = Told()
+
+    async def work() -> None:
+        refusals = Refusals(told, NEVER)
+        for number in range(3 * refusals_module.MAX_PEERS):
+            refusals.add(Ground.HOST, "GET /mcp", f"peer-{number}")
+        assert len(refusals._counted[Ground.HOST].peers) == refusals_module.MAX_PEERS
+        refusals.close()
+
+    run(work)
+    assert "from 1000 or more addresses" in told[-1][1]
+
+
+def test_every_ground_is_documented() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    for ground in Ground:
+        assert f"| `{ground.rule}` | {ground.words} |" in text
