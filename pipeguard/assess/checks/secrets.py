@@ -28,14 +28,14 @@ CLEAR = Check(
     "Every program of yours can read the file, backups and synchronised folders keep copies, and a "
     "project's file goes where its repository goes. What stands among arguments or in an address "
     "is also shown by the list of processes, to every user of the machine.",
-    "Put it into the system's keyring, and let the entry name a variable: "
-    '`export TOKEN="$(keyring get mcp TOKEN)"` where your session begins, and `${TOKEN}` in the '
-    "entry, as its client writes variables (clients.md). Then renew it: what stood in a file was "
-    "perhaps copied. For a remote server that offers a login, `pipeguard auth login URL` keeps the "
-    "token in the keyring by itself.",
-    "keyring set mcp TOKEN",
+    "Put it into the system's keyring with `pipeguard secrets set NAME`, guard the server, and "
+    "write `keyring:NAME` in the entry where the value stood: in `env`, or in a header. What is "
+    "an argument must become a variable first. Then renew it: what stood in a file was perhaps "
+    "copied. For a remote server that offers a login, `pipeguard auth login URL` keeps the token "
+    "in the keyring by itself.",
+    "pipeguard secrets set NAME",
     '{"command": "srv", "env": {"TOKEN": "…the token itself…"}}',
-    '{"command": "srv", "env": {"TOKEN": "${TOKEN}"}}',
+    '{"command": "srv", "env": {"TOKEN": "keyring:TOKEN"}}',
 )
 CHECKS = (CLEAR,)
 _KEY_BYTES = 32
@@ -59,7 +59,7 @@ _ABOUT = listed(
 _REFERENCE = re.compile(
     r"\$\{[^}]*\}|\$\([^)]*\)|\{\{.*?\}\}|\$[A-Za-z_]\w*|%[A-Za-z_]\w*%|<[^<>]*>|\[[^\[\]]*\]|"
     r"\A(?:op|vault|keyring|keychain|secret|env|file|doppler|bw|aws-sm|gcp-sm|ref\+\w+)://?.*|"
-    r"\{env:[^}]*\}|\{file:[^}]*\}",
+    r"\{env:[^}]*\}|\{file:[^}]*\}|\A\s*(?:(?:bearer|basic|token)\s+)?keyring:[\w.-]+\s*\Z",
     re.IGNORECASE,
 )
 _PLACEHOLDER = re.compile(
@@ -104,8 +104,13 @@ def look(subject: Subject) -> Iterator[Finding]:
                     line=subject.line(server, one.span),
                     key=one.told,
                     severity=severity,
-                    mend=("keyring", "set", "mcp", re.sub(r"\W+", "_", name).strip("_")),
+                    mend=("pipeguard", "secrets", "set", _name(name)),
                 )
+
+
+def _name(name: str) -> str:
+    """What the secret may be called in the keyring."""
+    return re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_")[:100] or "TOKEN"
 
 
 def _values(server: Server) -> Iterator[_Value]:
