@@ -202,6 +202,8 @@ SECRETS: list[Entry] = [
 ]
 HARMLESS: list[Entry] = [
     {"command": "srv", "env": {"API_KEY": "${API_KEY}"}},
+    {"command": "srv", "env": {"API_KEY": "keyring:srv.API_KEY"}},
+    {"url": "https://x.test/mcp", "headers": {"Authorization": "Bearer keyring:x"}},
     {"command": "srv", "env": {"API_KEY": "${input:key}"}},
     {"command": "srv", "env": {"API_KEY": "$API_KEY"}},
     {"command": "srv", "env": {"API_KEY": "YOUR_API_KEY_HERE"}},

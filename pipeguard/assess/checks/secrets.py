@@ -40,6 +40,7 @@ CLEAR = Check(
 CHECKS = (CLEAR,)
 _KEY_BYTES = 32
 _LEAST_CHARS = 8
+_NAME_CHARS = 48  # of each half of a secret's name, which has a hundred
 _RANDOM_CHARS = 12  # 62 bits of letters and digits in one case
 _NAMED = listed(
     "token secret password passwd passphrase pwd apikey credential credentials bearer cookie dsn "
@@ -97,20 +98,20 @@ def look(subject: Subject) -> Iterator[Finding]:
         for index, one in enumerate(values):
             severity = Severity.HIGH if index in known else _suspected(one)
             if severity is not None:
-                name = one.name or server.name
                 yield CLEAR.of_server(
                     server,
                     f"{one.told} holds what {'is' if index in known else 'looks like'} a secret.",
                     line=subject.line(server, one.span),
                     key=one.told,
                     severity=severity,
-                    mend=("pipeguard", "secrets", "set", _name(name)),
+                    mend=("pipeguard", "secrets", "set", _name(server.name, one.name)),
                 )
 
 
-def _name(name: str) -> str:
-    """What the secret may be called in the keyring."""
-    return re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_")[:100] or "TOKEN"
+def _name(server: str, name: str) -> str:
+    """What the secret may be called in the keyring: two servers may have an API_KEY each."""
+    parts = (re.sub(r"[^A-Za-z0-9_-]+", "_", part).strip("_-") for part in (server, name))
+    return ".".join(part[:_NAME_CHARS] for part in parts if part) or "TOKEN"
 
 
 def _values(server: Server) -> Iterator[_Value]:
