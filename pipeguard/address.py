@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from yarl import URL
 
 from pipeguard.errors import InputError, PolicyError
+from pipeguard.launch.environment import REFERENCE, refers
 from pipeguard.options import WrapOptions
 from pipeguard.transports.entrance import Entrance, Tokens, host_of, is_loopback, named
 from pipeguard.transports.remote import Authorization, Remote
@@ -202,9 +203,14 @@ def _headers(options: WrapOptions, environment: Mapping[str, str]) -> dict[str, 
 
 
 def _variable(name: str, environment: Mapping[str, str], option: str) -> str:
-    value = environment.get(name, "")
+    """The value of a variable, or of the secret that it or the option refers to."""
+    value = name if name.startswith(REFERENCE) else environment.get(name, "")
     if not value.strip():
         raise PolicyError(f"{option} {name}: this variable is not set, or empty.")
+    if refers({name: value}):
+        from pipeguard.auth.secrets import resolved
+
+        value = resolved(value, f"{option} {name}")
     return _value(value, f"{option} {name}")
 
 

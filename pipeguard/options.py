@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # Name, metavar (empty for a flag), "+" where it may be given more than once, help.
 TABLE: tuple[tuple[str, str, str, str], ...] = (
     ("--name", "NAME", "", "Keep pins and audit under NAME (default: made from the command)."),
-    ("--env", "NAME[=VALUE]", "+", "Pass this variable to the server; may be repeated."),
+    ("--env", "NAME[=VALUE]", "+", "Pass this variable to the server; VALUE may be keyring:NAME."),
     ("--inherit-env", "", "", "Pass the server every variable that we have."),
     ("--cwd", "DIR", "", "Start the server in DIR."),
     ("--policy", "FILE", "", "Use this policy instead of the user's own."),

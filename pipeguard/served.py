@@ -35,7 +35,7 @@ from pipeguard.dial import Dialler, LocalDialler, RemoteDialler
 from pipeguard.errors import LaunchError, StateError
 from pipeguard.guarded import GRACE_SECONDS
 from pipeguard.launch.child import Command
-from pipeguard.launch.environment import child_environment, parent_environment
+from pipeguard.launch.environment import child_environment, parent_environment, refers
 from pipeguard.log import say
 from pipeguard.naming import server_name
 from pipeguard.options import WrapOptions
@@ -188,9 +188,12 @@ class _Served:
         )
         for missing in environment.missing:
             say(f"--env {missing}: there is no such variable to pass.")
-        command = Command(
-            self._options.command, environment.variables, self._options.values.get("--cwd")
-        )
+        variables = environment.variables
+        if refers(variables):
+            from pipeguard.auth.secrets import all_resolved
+
+            variables = all_resolved(variables)
+        command = Command(self._options.command, variables, self._options.values.get("--cwd"))
         grace = seconds_of(self._options, "--grace", GRACE_SECONDS)
         return LocalDialler(command, limit, grace, Mask(self._run.engines))
 

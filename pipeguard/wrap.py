@@ -10,7 +10,7 @@ import os
 
 from pipeguard.errors import LaunchError, PipeGuardError
 from pipeguard.launch.child import Command, start
-from pipeguard.launch.environment import child_environment, parent_environment
+from pipeguard.launch.environment import child_environment, parent_environment, refers
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
 if TYPE_CHECKING:
@@ -47,7 +47,10 @@ def run(options: WrapOptions) -> int:
         extra=options.lists.get("--env", ()),
         inherit_all=inherits,
     )
-    child = start(Command(options.command, environment.variables, options.values.get("--cwd")))
+    variables = environment.variables
+    if refers(variables):
+        variables = _with_secrets(variables)
+    child = start(Command(options.command, variables, options.values.get("--cwd")))
     # From here on the server boots beside us.
     client_fd = _keep_stdout_for_frames()
     from pipeguard.guarded import Guarded, Local
@@ -90,6 +93,23 @@ def _keep_stdout_for_frames() -> int:
     client_fd = os.dup(STDOUT)
     os.dup2(STDERR, STDOUT)
     return client_fd
+
+
+def _with_secrets(variables: dict[str, str]) -> dict[str, str]:
+    """Variables with what the keyring holds of them, before the server starts.
+
+    Raises:
+        PipeGuardError: a secret is not there; the client's first requests are told so.
+    """
+    from pipeguard.auth.secrets import all_resolved
+
+    try:
+        return all_resolved(variables)
+    except PipeGuardError as error:
+        from pipeguard.guarded import decline
+
+        decline(error, _keep_stdout_for_frames())
+        raise
 
 
 def _decline(child: Child, error: PipeGuardError, client_fd: int) -> None:

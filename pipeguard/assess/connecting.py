@@ -21,6 +21,7 @@ from pipeguard.assess.contents import Contents
 from pipeguard.assess.conversation import RUN, Conversation
 from pipeguard.assess.pins import pins_name, pins_of
 from pipeguard.assess.subject import ServerKey, Subject, key_of
+from pipeguard.auth.secrets import all_resolved, resolved
 from pipeguard.clients.catalog import Scope, Transport
 from pipeguard.clients.entries import Server
 from pipeguard.clients.masking import is_secret, masked_text
@@ -30,7 +31,7 @@ from pipeguard.core.policy import Mode, Policy, Trust
 from pipeguard.core.session import Session
 from pipeguard.errors import PipeGuardError
 from pipeguard.launch.child import Command, start
-from pipeguard.launch.environment import child_environment
+from pipeguard.launch.environment import child_environment, refers
 from pipeguard.options import WrapOptions
 from pipeguard.run import thread
 from pipeguard.transports.channel import Channel
@@ -206,7 +207,8 @@ def _environment(server: Server, home: Path, root: Path, how: How) -> dict[str, 
     if how.credentials:
         passed = {n: v for n, v in server.env.items() if not n.startswith("PIPEGUARD_")}
         named = {n: os.environ[n] for n in server.env_names if n in os.environ}
-        return variables | named | {n: os.path.expandvars(v) for n, v in passed.items()}
+        given = variables | named | {n: os.path.expandvars(v) for n, v in passed.items()}
+        return all_resolved(given) if refers(given) else given
     real = Path.home()
     for name, place in _HOMES.items():
         if name in ("HOME", "TMPDIR") or name in variables:
@@ -252,4 +254,7 @@ def _headers(server: Server) -> Sequence[str]:
         named = server.guard.headers
         given = {name: server.env.get(variable, "") for name, variable in named.items()}
     expanded = {name: os.path.expandvars(value) for name, value in given.items()}
-    return [f"{n}: {v}" for n, v in expanded.items() if v and not _REFERENCE.search(v)]
+    known = {n: v for n, v in expanded.items() if v and not _REFERENCE.search(v)}
+    if refers(known):
+        known = {n: resolved(v, f"the header {n}") for n, v in known.items()}
+    return [f"{n}: {v}" for n, v in known.items()]

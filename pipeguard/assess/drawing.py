@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeguard.assess.reach import Reached
 from pipeguard.clients.entries import State
-from pipeguard.core.visible import shown
+from pipeguard.core.visible import cut, shown
 
 WIDTH = 960
 ROW = 44
@@ -15,7 +16,7 @@ BOX_HEIGHT = 32
 TOP = 36
 COLUMNS = ((20, 220), (350, 260), (720, 220))  # left edge and width of each
 TITLES = ("clients", "servers", "what they can touch")
-TEXT_CHARS = 28
+TEXT_CELLS = 28  # as many fit into a server's box; Chinese letters and the like take two
 MOST_SERVERS = 60  # a drawing of more shows nothing; the table has all
 
 
@@ -83,10 +84,7 @@ def draw(reached: Sequence[Reached], names: Mapping[str, str]) -> Drawing:
     rows = max(len(clients), len(drawn), len(touched), 1)
     columns = (
         [(names.get(name, name), "") for name in clients],
-        [
-            (shown(one.server, TEXT_CHARS), "guarded" if _is_guarded(one) else "open")
-            for one in drawn
-        ],
+        [(_fitting(one.server), "guarded" if _is_guarded(one) else "open") for one in drawn],
         [(what, "") for what in touched],
     )
     placed = [_column(index, column, rows) for index, column in enumerate(columns)]
@@ -101,6 +99,16 @@ def draw(reached: Sequence[Reached], names: Mapping[str, str]) -> Drawing:
     guessed = any(not one.asked for one in drawn)
     height = TOP + rows * ROW
     return Drawing(WIDTH, height, boxes, tuple(lines), heads, len(reached), guessed)
+
+
+def _fitting(name: str) -> str:
+    text = shown(name, TEXT_CELLS)
+    cells = 0
+    for index, character in enumerate(text):
+        cells += 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        if cells > TEXT_CELLS:
+            return cut(text, index)
+    return text
 
 
 def _is_guarded(one: Reached) -> bool:

@@ -27,7 +27,7 @@ _chosen = False
 
 
 def must_work() -> None:
-    """See that there is a keyring, before a person is asked to log in.
+    """See that there is a keyring, before a person is asked for anything.
 
     Raises:
         AuthError: there is none, and what to do then.
@@ -38,8 +38,8 @@ def must_work() -> None:
         backend = _keyring()
     if isinstance(backend, fail.Keyring | null.Keyring):
         raise AuthError(
-            "this system has no keyring that PipeGuard can use, so a login cannot be kept.\n"
-            "  Unlock or install one, or keep it in a file of mode 0600:  --store file"
+            "this system has no keyring that PipeGuard can use, so nothing can be kept in it.\n"
+            "  Unlock or install one. A login may be in a file of mode 0600 instead:  --store file"
         )
 
 
@@ -57,6 +57,16 @@ def put(service: str, text: str, part_chars: int = PART_CHARS) -> list[str]:
             _keyring().set_password(service, account, text[start : start + part_chars])
             accounts.append(account)
     return accounts
+
+
+def keep(service: str, account: str, text: str) -> None:
+    """Keep a text that fits into one entry, in place of what was there.
+
+    Raises:
+        AuthError: the keyring did not take it.
+    """
+    with _told():
+        _keyring().set_password(service, account, text)
 
 
 def text_of(service: str, accounts: Sequence[str]) -> str | None:
@@ -103,5 +113,5 @@ def _told() -> Iterator[None]:
     except (KeyringError, OSError, RuntimeError, ImportError, AttributeError) as error:
         raise AuthError(
             f"the system's keyring failed: {type(error).__name__} {shown(str(error), _SHOWN_CHARS)}"
-            "\n  Unlock it, or keep the login in a file of mode 0600:  --store file"
+            "\n  Unlock it. A login can also be kept in a file of mode 0600:  --store file"
         ) from None

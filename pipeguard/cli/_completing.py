@@ -86,6 +86,16 @@ def logins(_context: click.Context, _parameter: click.Parameter, incomplete: str
         return []
 
 
+def secrets(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Offered:
+    """Secrets that were kept, by name."""
+    try:
+        from pipeguard.auth.secrets import known
+
+        return _offered(((one.name, "") for one in known()), incomplete)
+    except (PipeGuardError, OSError):
+        return []
+
+
 def client_servers(context: click.Context, _parameter: click.Parameter, incomplete: str) -> Offered:
     """Servers in the files of the clients that were named, or of all."""
     from pipeguard.clients.catalog import clients

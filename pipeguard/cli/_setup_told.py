@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
+import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -28,6 +32,7 @@ _WORDS = {State.CANNOT: "cannot be", State.STALE: "stale guard"}
 _COMMAND_CHARS = 60
 _STATE_CHARS = 11
 TAB_CHARS = 4  # a tab is shown as so many spaces at most
+_LEAST_CHARS = 30  # of a line of a sentence, however narrow the terminal is
 _NAME_CHARS = (6, 24)  # the narrowest and the widest column of names
 
 
@@ -40,6 +45,7 @@ def table(plans: Sequence[Plan], machine: Machine) -> None:
         click.echo(_head(plan.config, machine))
         if plan.problem:
             click.echo(click.style(f"  refused: {visible(plan.problem)}", fg="red"))
+            click.echo("  It is left as it is. Once it is mended, run this again.")
         longest = max((len(one.server.name) for one in plan.standings), default=0)
         width = min(max(longest, _NAME_CHARS[0]), _NAME_CHARS[1])
         for one in plan.standings:
@@ -102,12 +108,13 @@ def outcome(done: Sequence[Plan], failed: Mapping[Path, str], machine: Machine) 
         click.echo("Undo it:  pipeguard setup --undo")
 
 
-def what_next(chosen: Sequence[Client], scope: str, *, open_count: int) -> None:
-    """How to guard what was only shown."""
+def what_next(chosen: Sequence[Client], scope: str, launcher: str, *, open_count: int) -> None:
+    """How to guard what was only shown; with the launcher that has to be said, if there is one."""
     if open_count:
         who = " ".join(client.id for client in chosen) or "--all"
         where = f" --scope {scope}" if scope else ""
-        click.echo(f"Guard what is open:  pipeguard setup {who}{where} --yes")
+        which = f" --launcher {shlex.quote(launcher)}" if launcher else ""
+        click.echo(f"Guard what is open:  pipeguard setup {who}{where} --yes{which}")
 
 
 def of_the_project(plans: Iterable[Plan]) -> None:
@@ -221,9 +228,17 @@ def _line(one: Standing, width: int) -> str:
     told = shown(command_line(one.server), _COMMAND_CHARS)
     line = f"  {name}  {click.style(word, fg=_COLOURS[state])}  {told}".rstrip()
     if one.judgement.why:
-        indent = " " * (width + _STATE_CHARS + 6)
-        line += f"\n{indent}{visible(one.judgement.why)}"
+        line += "\n" + _under(visible(one.judgement.why), width + _STATE_CHARS + 6)
     return line
+
+
+def _under(text: str, indent_chars: int) -> str:
+    """A sentence below a row, in lines as a terminal has room for; in one line for all else."""
+    indent = " " * indent_chars
+    if not sys.stdout.isatty():
+        return indent + text
+    room = max(shutil.get_terminal_size().columns - indent_chars, _LEAST_CHARS)
+    return "\n".join(indent + line for line in textwrap.wrap(text, room))
 
 
 def _count(plans: Iterable[Plan]) -> str:

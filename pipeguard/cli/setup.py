@@ -16,6 +16,7 @@ from pipeguard.errors import InputError, PipeGuardError
 if TYPE_CHECKING:
     from pipeguard.clients.catalog import Client, Scope
     from pipeguard.clients.entries import Config
+    from pipeguard.clients.launcher import LauncherError
     from pipeguard.clients.machine import Machine
     from pipeguard.clients.rewrite import Wishes
     from pipeguard.clients.setting import Plan
@@ -251,7 +252,8 @@ def _set_up(asked: _Asked) -> int:
     if asked.as_json:
         told.as_json(plans, done, failed, code, dry_run=asked.dry_run)
     elif to_do and not done and not failed:
-        told.what_next(asked.clients, asked.scope, open_count=_open_count(to_do))
+        path = asked.launcher or (no_launcher.found if no_launcher else "")
+        told.what_next(asked.clients, asked.scope, path, open_count=_open_count(to_do))
     return code
 
 
@@ -302,7 +304,7 @@ def _may(asked: _Asked, plans: list[Plan]) -> bool:
     return click.confirm(f"\nGuard {servers} in {files}?")
 
 
-def _launcher(asked: _Asked, machine: Machine) -> tuple[tuple[str, ...], InputError | None]:
+def _launcher(asked: _Asked, machine: Machine) -> tuple[tuple[str, ...], LauncherError | None]:
     """The words to write; or a word that stands for them, and why there are none."""
     from pipeguard.clients.guarding import SHARED_LAUNCHER
     from pipeguard.clients.launcher import LauncherError, launcher

@@ -10,6 +10,7 @@ folder behind it.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -23,11 +24,19 @@ _NAMES = ("pipeguard", "pipeguard.exe")
 _KEPT = (("pipx", "venvs"), ("uv", "tools"))
 _CACHES = frozenset({".cache", "Caches", "archive-v0", "builds-v0", "_npx", ".tox", ".nox"})
 _TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108  looked at, not written to
+_IS_TEMPORARY = "is in a temporary folder"
+_IS_CACHED = "is in a cache, which is emptied"
 _VERSIONED = frozenset({"Cellar", "versions", "installs"})  # Homebrew; pyenv; mise and asdf
 
 
 class LauncherError(InputError):
-    """No path to PipeGuard would still be right tomorrow."""
+    """No path to PipeGuard would still be right tomorrow.
+
+    Attributes:
+        found: the path that would be written if a person said so; empty where there is none.
+    """
+
+    found = ""
 
 
 def launcher(given: str | None, environment: Mapping[str, str]) -> tuple[str, ...]:
@@ -45,23 +54,26 @@ def launcher(given: str | None, environment: Mapping[str, str]) -> tuple[str, ..
         if not os.access(path, os.X_OK) or os.path.isdir(path):
             raise LauncherError(f"{path} is no program.\n  Give the path of pipeguard itself.")
         return (path,)
-    refused: list[str] = []
+    refused: dict[str, str] = {}
     for path in _candidates(environment):
         why = unstable(Path(path))
         if not why:
             return (path,)
-        refused.append(f"{path} {why}")
+        refused[path] = f"{path} {why}"
     python = os.path.abspath(sys.executable) if sys.executable else ""
     why = unstable(Path(python)) if python else "is not known"
     if python and not why:
         return (python, "-I", "-m", "pipeguard")
-    told = "\n  ".join(dict.fromkeys((*refused, f"{python or 'Python'} {why}")))
-    raise LauncherError(
+    told = "\n  ".join((*refused.values(), f"{python or 'Python'} {why}"))
+    found = next((path for path in refused if not _goes_soon(Path(path))), "")
+    error = LauncherError(
         "no path to pipeguard was found that a client's file could keep:\n"
         f"  {told}\n"
         "  Install it for good (pipx install mcp-pipeguard, or uv tool install mcp-pipeguard),\n"
-        "  or say which path to write:  --launcher PATH"
+        f"  or say that it stays where it is:  --launcher {shlex.quote(found) if found else 'PATH'}"
     )
+    error.found = found
+    raise error
 
 
 def unstable(path: Path) -> str:
@@ -69,9 +81,9 @@ def unstable(path: Path) -> str:
     parts = path.parts
     temporary = {*_TEMPORARY, tempfile.gettempdir(), os.path.realpath(tempfile.gettempdir())}
     if any(Path(folder) in path.parents for folder in temporary):
-        return "is in a temporary folder"
+        return _IS_TEMPORARY
     if _CACHES & set(parts):
-        return "is in a cache, which is emptied"
+        return _IS_CACHED
     if _VERSIONED & set(parts):
         return "is in the folder of one version, which an upgrade replaces"
     if any(first in parts and second in parts for first, second in _KEPT):
@@ -79,6 +91,10 @@ def unstable(path: Path) -> str:
     if (path.parent.parent / "pyvenv.cfg").exists():
         return "is in a virtual environment, which goes with its project"
     return ""
+
+
+def _goes_soon(path: Path) -> bool:
+    return unstable(path) in (_IS_TEMPORARY, _IS_CACHED)
 
 
 def _candidates(environment: Mapping[str, str]) -> Iterator[str]:

@@ -22,6 +22,7 @@ from pipeguard.clients.masking import (
 from pipeguard.clients.tree import Kind, Node, line_of, quoted
 
 CONTEXT_LINES = 3
+_KEPT = re.compile(r"(?:(?:bearer|basic|token)\s+)?keyring:[\w.-]+", re.IGNORECASE)  # a reference
 
 
 def diff(config: Config, content: bytes, paths: Iterable[Keys]) -> list[str]:
@@ -78,6 +79,7 @@ def _leaves(entry: Node, server: Server, text: str) -> Iterator[tuple[int, int, 
     inner = entry.at(server.body) or entry
     words = masked_words(server.words)
     private = {shape.env, *shape.headers}
+    named = {shape.bearer_env, shape.env_names, shape.headers_env} - {""}  # variables, by name
     for keys, node in _scalars(entry, ()):
         value = str(node.value)
         top = next((key for key in keys if isinstance(key, str) and key not in server.body), "")
@@ -87,6 +89,8 @@ def _leaves(entry: Node, server: Server, text: str) -> Iterator[tuple[int, int, 
             shown = words[_word_index(keys, shape.command, bool(shape.args))]
         elif top in shape.urls:
             shown = masked_url(value)
+        elif top in named:
+            shown = masked_text(value)
         elif is_secret(str(top), value) and node.kind is Kind.TEXT:
             shown = MASK
         else:
@@ -113,6 +117,8 @@ def _word_index(keys: Keys, command: str, has_args: bool) -> int:  # noqa: FBT00
 
 def _private(value: str, variable: str) -> str:
     """A value of env or of a header: only the variables in it, and a word such as Bearer."""
+    if _KEPT.fullmatch(value.strip()):
+        return value
     found = re.findall(variable, value)
     rest = re.sub(variable, "", value).strip().lower()
     return value if found and rest in ("", "bearer", "basic", "token") else MASK

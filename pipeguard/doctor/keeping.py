@@ -124,7 +124,9 @@ def keyring(_case: Case) -> Iterable[Diagnosis]:
     elif needed:
         yield wrong(f"{failed}, and logins are kept in it", f"Unlock it, or:  {file}")
     else:
-        yield note(f"{failed}; it is needed for logins alone", f"Unlock one, or:  {file}")
+        yield note(
+            f"{failed}; it is needed for logins and secrets alone", f"Unlock one, or:  {file}"
+        )
 
 
 def logins(case: Case) -> Iterable[Diagnosis]:

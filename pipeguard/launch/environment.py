@@ -58,6 +58,8 @@ ALLOWED_PREFIX = "LC_"
 PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"})
 # Ours. It may hold a header with a token that was meant for PipeGuard alone.
 OURS_PREFIX = "PIPEGUARD_"
+# A value that begins so names a secret in the keyring, and is none itself (auth.secrets).
+REFERENCE = "keyring:"
 # Set by shells for themselves; that they differ says nothing.
 BOOKKEEPING = frozenset({"_", "SHLVL", "PWD", "OLDPWD"})
 # Set by a terminal, desktop, login, service manager or container, and by nobody in an entry.
@@ -138,6 +140,11 @@ def child_environment(
     for name in [name for name in variables if name.upper().startswith(OURS_PREFIX)]:
         del variables[name]
     return Environment(variables, sorted(set(ours) - set(variables)), missing)
+
+
+def refers(variables: Mapping[str, str]) -> bool:
+    """True where a variable may name a secret in the keyring, which takes a while to open."""
+    return any(REFERENCE in value.lower() for value in variables.values())
 
 
 def parent_environment() -> dict[str, str] | None:

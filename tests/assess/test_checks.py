@@ -202,6 +202,8 @@ SECRETS: list[Entry] = [
 ]
 HARMLESS: list[Entry] = [
     {"command": "srv", "env": {"API_KEY": "${API_KEY}"}},
+    {"command": "srv", "env": {"API_KEY": "keyring:srv.API_KEY"}},
+    {"url": "https://x.test/mcp", "headers": {"Authorization": "Bearer keyring:x"}},
     {"command": "srv", "env": {"API_KEY": "${input:key}"}},
     {"command": "srv", "env": {"API_KEY": "$API_KEY"}},
     {"command": "srv", "env": {"API_KEY": "YOUR_API_KEY_HERE"}},
@@ -229,7 +231,7 @@ def test_a_secret_is_found_and_not_told(tmp_path: Path, entry: Entry) -> None:
     found = of(machine(tmp_path, {"one": entry}), "secret-in-config")
     assert found
     assert found[0].severity is Severity.HIGH
-    assert found[0].mend[:3] == ("keyring", "set", "mcp")
+    assert found[0].mend[:3] == ("pipeguard", "secrets", "set")
     assert SECRET[4:] not in repr(found)
     assert GITHUB[8:] not in repr(found)
 

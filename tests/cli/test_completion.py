@@ -76,6 +76,8 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, st
         wanted="", obtained_at=0.0, expires_at=None,
     )  # fmt: skip
     Logins().save(login, Secrets("t"))
+    (state / "secrets").mkdir(mode=0o700)
+    (state / "secrets" / "a.name").write_text("DEPLOY_KEY")  # as `secrets set` leaves it
     return {
         **{name: value for name, value in os.environ.items() if "COVERAGE" not in name},
         "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}",
@@ -204,6 +206,7 @@ def test_fish_lists_what_there_is(environment: dict[str, str], tmp_path: Path) -
         ("rules test --rule ", "secrets.jwt"),
         ("scan --server ", "weather"),
         ("auth login ", "notes"),
+        ("secrets get DEPLOY", "DEPLOY_KEY"),
         ("setup cur", "cursor"),
         ("doctor st", "store"),
         ("completion ", "fish"),

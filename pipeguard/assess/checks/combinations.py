@@ -8,6 +8,7 @@ from typing import NamedTuple
 from pipeguard.assess.reach import labels
 from pipeguard.assess.subject import Subject
 from pipeguard.assess.values import Check, Finding
+from pipeguard.clients.catalog import clients
 from pipeguard.clients.entries import Server, State
 from pipeguard.core.finding import Severity
 from pipeguard.core.labels import Label
@@ -89,7 +90,7 @@ def _finding(check: Check, client: str, parts: dict[str, list[_Known]]) -> Findi
     guarded = all(one.guarded for one in each)
     return check.of_server(
         each[0].server,
-        f"{client} has them together ({told}).{guess}",
+        f"{clients()[client].name} has them together ({told}).{guess}",
         key=",".join(names),
         severity=check.severity if sure and not guarded else Severity.LOW,
         mend=() if guarded else ("pipeguard", "setup", client),

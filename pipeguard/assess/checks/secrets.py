@@ -28,18 +28,19 @@ CLEAR = Check(
     "Every program of yours can read the file, backups and synchronised folders keep copies, and a "
     "project's file goes where its repository goes. What stands among arguments or in an address "
     "is also shown by the list of processes, to every user of the machine.",
-    "Put it into the system's keyring, and let the entry name a variable: "
-    '`export TOKEN="$(keyring get mcp TOKEN)"` where your session begins, and `${TOKEN}` in the '
-    "entry, as its client writes variables (clients.md). Then renew it: what stood in a file was "
-    "perhaps copied. For a remote server that offers a login, `pipeguard auth login URL` keeps the "
-    "token in the keyring by itself.",
-    "keyring set mcp TOKEN",
+    "Put it into the system's keyring with `pipeguard secrets set NAME`, guard the server, and "
+    "write `keyring:NAME` in the entry where the value stood: in `env`, or in a header. What is "
+    "an argument must become a variable first. Then renew it: what stood in a file was perhaps "
+    "copied. For a remote server that offers a login, `pipeguard auth login URL` keeps the token "
+    "in the keyring by itself.",
+    "pipeguard secrets set NAME",
     '{"command": "srv", "env": {"TOKEN": "…the token itself…"}}',
-    '{"command": "srv", "env": {"TOKEN": "${TOKEN}"}}',
+    '{"command": "srv", "env": {"TOKEN": "keyring:TOKEN"}}',
 )
 CHECKS = (CLEAR,)
 _KEY_BYTES = 32
 _LEAST_CHARS = 8
+_NAME_CHARS = 48  # of each half of a secret's name, which has a hundred
 _RANDOM_CHARS = 12  # 62 bits of letters and digits in one case
 _NAMED = listed(
     "token secret password passwd passphrase pwd apikey credential credentials bearer cookie dsn "
@@ -59,7 +60,7 @@ _ABOUT = listed(
 _REFERENCE = re.compile(
     r"\$\{[^}]*\}|\$\([^)]*\)|\{\{.*?\}\}|\$[A-Za-z_]\w*|%[A-Za-z_]\w*%|<[^<>]*>|\[[^\[\]]*\]|"
     r"\A(?:op|vault|keyring|keychain|secret|env|file|doppler|bw|aws-sm|gcp-sm|ref\+\w+)://?.*|"
-    r"\{env:[^}]*\}|\{file:[^}]*\}",
+    r"\{env:[^}]*\}|\{file:[^}]*\}|\A\s*(?:(?:bearer|basic|token)\s+)?keyring:[\w.-]+\s*\Z",
     re.IGNORECASE,
 )
 _PLACEHOLDER = re.compile(
@@ -97,15 +98,20 @@ def look(subject: Subject) -> Iterator[Finding]:
         for index, one in enumerate(values):
             severity = Severity.HIGH if index in known else _suspected(one)
             if severity is not None:
-                name = one.name or server.name
                 yield CLEAR.of_server(
                     server,
                     f"{one.told} holds what {'is' if index in known else 'looks like'} a secret.",
                     line=subject.line(server, one.span),
                     key=one.told,
                     severity=severity,
-                    mend=("keyring", "set", "mcp", re.sub(r"\W+", "_", name).strip("_")),
+                    mend=("pipeguard", "secrets", "set", _name(server.name, one.name)),
                 )
+
+
+def _name(server: str, name: str) -> str:
+    """What the secret may be called in the keyring: two servers may have an API_KEY each."""
+    parts = (re.sub(r"[^A-Za-z0-9_-]+", "_", part).strip("_-") for part in (server, name))
+    return ".".join(part[:_NAME_CHARS] for part in parts if part) or "TOKEN"
 
 
 def _values(server: Server) -> Iterator[_Value]:

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeguard.assess.assessing import Assessment
 from pipeguard.assess.checking import checks
 from pipeguard.assess.drawing import draw
 from pipeguard.clients.catalog import clients
-from pipeguard.core.visible import visible
+from pipeguard.core.visible import shown, visible
 from pipeguard.version import VERSION
 
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
 TEMPLATE = "report.html"
+NAMED_CHARS = 120  # of a name or a command in a table or a heading
+TOLD_CHARS = 2_000  # of a finding, which has names in it
+_COLUMNS = (
+    ("server", "server"),
+    ("what", "what it is"),
+    ("clients", "clients"),
+    ("state", "state"),
+    ("touches", "can touch"),
+)
 
 
 def render(assessment: Assessment) -> str:
@@ -27,7 +41,7 @@ def render(assessment: Assessment) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["visible"] = visible
+    environment.filters |= {"visible": visible, "named": _named, "marked": _marked}
     groups = []
     for name in dict.fromkeys(one.check for one in assessment.findings):
         found = [one for one in assessment.findings if one.check == name]
@@ -37,8 +51,30 @@ def render(assessment: Assessment) -> str:
         grade=assessment.grade,
         counts=[(one.name.lower(), count) for one, count in assessment.counts().items()],
         groups=groups,
+        columns=_COLUMNS,
+        told=_told,
         drawing=draw(assessment.reached, {name: one.name for name, one in clients().items()}),
         clients={name: one.name for name, one in clients().items()},
         command=shlex.join,
         version=VERSION,
     )
+
+
+def _told(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _named(text: str) -> str:
+    return shown(text, NAMED_CHARS)
+
+
+def _marked(text: str) -> Markup:
+    """A sentence, escaped; what stands between backticks as code."""
+    from markupsafe import Markup, escape
+
+    parts = re.split("`([^`]+)`", shown(text, TOLD_CHARS))
+    told = (
+        Markup("<code>{}</code>").format(part) if index % 2 else escape(part)
+        for index, part in enumerate(parts)
+    )
+    return Markup("").join(told)

@@ -1,0 +1,189 @@
+"""Somebody who meets PipeGuard on a machine with eight clients: from the first look to the last.
+
+Every command is a process of its own, in a home folder of its own, as it is typed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree as Xml
+
+import pytest
+from mcp import ClientSession, StdioServerParameters
+from mcp.client.stdio import stdio_client
+
+from pipeguard.folders import cache_folder
+from pipeguard.state.compiled import engines
+from tests.auth.conftest import KEYRING
+from tests.clients.newcomer import BROKEN, SECRET, TEXTS, contents, furnish
+from tests.tools import server_python
+
+TIMEOUT_SECONDS = 120
+OPEN, CANNOT, ALL = 10, 2, 13  # of the servers in the files that can be read
+BROKEN_CODE, NOTHING_CODE = 5, 7
+PIPEGUARD = Path(sys.executable).with_name("pipeguard")
+SERVER = '''import os
+from mcp.server.mcpserver import MCPServer
+
+server = MCPServer("demo")
+
+
+@server.tool()
+def length() -> int:
+    """Say how long the token is."""
+    return len(os.environ["DEMO_TOKEN"])
+
+
+server.run("stdio")
+'''
+
+
+class Person:
+    """A person at a machine: what they type, and what they see."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = folder / "home"
+        self.before = furnish(self.home)
+        engines()
+        self.environment = {
+            "HOME": str(self.home),
+            "PATH": os.pathsep.join([str(PIPEGUARD.parent), os.defpath]),
+            "PIPEGUARD_CACHE_DIR": cache_folder(),  # compiled once, and not for each test
+            "PYTHON_KEYRING_BACKEND": KEYRING,
+        }
+
+    def types(self, line: str, given: str = "") -> tuple[int, str]:
+        """Run a line; its exit code, and all that it says, in which no secret is."""
+        words = shlex.split(line)
+        assert words[0] == "pipeguard"
+        done = subprocess.run(
+            [str(PIPEGUARD), *words[1:]],
+            input=given,
+            env=self.environment,
+            cwd=self.home,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+        )
+        told = done.stdout + done.stderr
+        assert SECRET not in told
+        assert "Traceback" not in told
+        return done.returncode, told
+
+    def entry(self) -> dict[str, object]:
+        """The guarded entry of the server that is started."""
+        config = json.loads((self.home / ".claude.json").read_text(encoding="utf-8-sig"))
+        entry = config["mcpServers"]["demo"]
+        assert isinstance(entry, dict)
+        return entry
+
+
+@pytest.fixture
+def person(tmp_path: Path) -> Person:
+    return Person(tmp_path)
+
+
+def test_from_the_first_look_to_the_last(person: Person) -> None:
+    code, told = person.types("pipeguard setup")
+    assert code == BROKEN_CODE
+    assert f"{ALL} servers: {OPEN} not guarded, {CANNOT} cannot be guarded, 1 left alone." in told
+    assert "line 3, column 53: a comma is missing." in told
+    assert "run this again" in told
+    assert contents(person.home) == person.before
+    (line,) = (one for one in told.splitlines() if one.startswith("Guard what is open:  "))
+    guard = line.partition(":  ")[2]
+    if "--launcher" not in guard:  # said where this one is in a project's folder, and not in /tmp
+        guard += f" --launcher {PIPEGUARD}"
+
+    code, told = person.types(guard.replace("--yes", "--dry-run"))
+    assert code == BROKEN_CODE
+    assert told.count("\n+++ ") == len(TEXTS) - 1
+    assert '"--env", "DEMO_TOKEN"' in told
+    assert 'bearer_token_env_var = "DOCS_TOKEN"' in told
+    assert contents(person.home) == person.before
+
+    code, told = person.types(guard)
+    assert code == BROKEN_CODE  # all others are guarded
+    assert told.count("\nGuarded ") == len(TEXTS) - 1
+    after = contents(person.home)
+    assert {place for place in TEXTS if after[place] == person.before[place]} == {BROKEN}
+    for place in TEXTS:  # line ends and a byte order mark stay
+        assert after[place].count(b"\n") == after[place].count(b"\r\n") or b"\r" not in after[place]
+        assert after[place].startswith(b"\xef\xbb\xbf") == person.before[place].startswith(
+            b"\xef\xbb\xbf"
+        )
+    code, told = person.types("pipeguard setup --check")
+    assert (code, f"{OPEN} guarded" in told) == (BROKEN_CODE, True)
+
+    (person.home / BROKEN).rename(person.home / "aside")
+    assert person.types("pipeguard setup --check")[0] == 6
+    assert person.types("pipeguard setup --undo --all --yes")[0] == 0
+    (person.home / "aside").rename(person.home / BROKEN)
+    assert contents(person.home) == person.before
+    assert person.types("pipeguard setup --undo --all --yes")[0] == NOTHING_CODE
+
+
+def test_a_guarded_entry_is_started_by_the_sdk(person: Person) -> None:
+    """The command is the very one of the file; its secret was moved into the keyring before."""
+    path = person.home / ".claude.json"
+    text = path.read_text(encoding="utf-8").replace(f'"{SECRET}"', '"keyring:demo.DEMO_TOKEN"')
+    entry = json.loads(text.lstrip("\ufeff"))["mcpServers"]["demo"]
+    server = person.home / "server.py"
+    server.write_text(SERVER)
+    command, args = json.dumps(str(server_python())), json.dumps(["-I", str(server)])
+    text = text.replace(json.dumps(entry["command"]), command)
+    path.write_text(text.replace(json.dumps(entry["args"]), args), encoding="utf-8")
+    assert person.types("pipeguard secrets set demo.DEMO_TOKEN", given=SECRET)[0] == 0
+    guard = f"pipeguard setup claude-code --server demo --yes --launcher {PIPEGUARD}"
+    assert person.types(guard)[0] == 0
+
+    entry = person.entry()
+    assert entry["command"] == str(PIPEGUARD)
+    parameters = StdioServerParameters(
+        command=str(entry["command"]),
+        args=[str(word) for word in entry["args"]] if isinstance(entry["args"], list) else [],
+        env=person.environment | (entry["env"] if isinstance(entry["env"], dict) else {}),
+        cwd=person.home,
+    )
+
+    async def talk() -> tuple[list[str], bool]:
+        async with stdio_client(parameters) as (reads, writes), ClientSession(reads, writes) as s:
+            await s.initialize()
+            tools = await s.list_tools()
+            result = await s.call_tool("length", {})
+            return [tool.name for tool in tools.tools], str(len(SECRET)) in str(result.content)
+
+    assert asyncio.run(talk()) == (["length"], True)
+    code, told = person.types("pipeguard audit list --json")
+    assert (code, "length" in told) == (0, True)
+
+
+def test_what_stands_badly_is_told_in_every_form(person: Person, tmp_path: Path) -> None:
+    code, told = person.types("pipeguard assess")
+    assert code == 1
+    assert "$ pipeguard secrets set demo.DEMO_TOKEN" in told
+    assert "$ pipeguard secrets set fetch.API_KEY" in told
+    assert "a comma is missing" in told
+    reports = {}
+    for form in ("json", "sarif", "junit", "markdown", "html"):
+        file = tmp_path / form
+        assert person.types(f"pipeguard assess --format {form} --output {file}")[0] == 1
+        reports[form] = file.read_text(encoding="utf-8").replace("\\_", "_")  # as Markdown has it
+        assert SECRET not in reports[form]
+        assert "DEMO_TOKEN" in reports[form]
+    assert json.loads(reports["json"])["grade"] == "F"
+    assert json.loads(reports["sarif"])["runs"][0]["results"]
+    assert Xml.fromstring(reports["junit"]).tag == "testsuites"  # noqa: S314  ours
+    code, told = person.types("pipeguard doctor")
+    assert code in (0, 1)  # a pipeguard in a project's folder is found wanting
+    assert "a comma is missing" in told
+    assert f"{OPEN} of them not guarded" in told
+    assert contents(person.home) == person.before

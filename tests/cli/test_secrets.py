@@ -1,0 +1,230 @@
+"""`pipeguard secrets`: kept in a real keyring, given to real servers, and shown to nobody else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import select
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from tests.auth.conftest import KEYRING
+from tests.wrap.wrapped import PIPEGUARD, PYTHON, SERVER, Wrapped
+
+TIMEOUT_SECONDS = 60
+SECRET = secrets.token_urlsafe(24)
+NOTING = """import hashlib, os, pathlib, runpy, sys
+digest = hashlib.sha256(os.environ["TOKEN"].encode()).hexdigest()
+pathlib.Path(sys.argv[1]).write_text(digest)
+sys.argv = sys.argv[2:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""  # a server that notes first what it got
+
+
+@pytest.fixture(autouse=True)
+def _own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A keyring and a state folder for each test."""
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", KEYRING)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+
+
+def run(*arguments: str, given: str | bytes = "") -> subprocess.CompletedProcess[str]:
+    """`pipeguard secrets`, as a user runs it."""
+    done = subprocess.run(
+        [*PIPEGUARD, "secrets", *arguments],
+        input=given.encode() if isinstance(given, str) else given,
+        capture_output=True,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+    out, err = done.stdout.decode(), done.stderr.decode()
+    assert SECRET not in out + err
+    assert "Traceback" not in err
+    return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+
+
+def keep(name: str = "demo-token", value: str = SECRET) -> None:
+    assert run("set", name, given=f"{value}\n").returncode == 0
+
+
+def on_terminal(*arguments: str, typed: str = "") -> str:
+    """All that a command shows on a terminal."""
+    import pty
+
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execv(sys.executable, [*PIPEGUARD, "secrets", *arguments])  # noqa: S606
+    seen, deadline = b"", monotonic() + TIMEOUT_SECONDS
+    try:
+        while select.select([terminal], [], [], max(deadline - monotonic(), 0))[0]:
+            chunk = os.read(terminal, 65536)
+            seen += chunk
+            if typed and b"not shown" in seen:
+                os.write(terminal, typed.encode())
+                typed = ""
+    except OSError:  # the other end is closed
+        pass
+    finally:
+        os.close(terminal)
+        assert os.waitpid(process, 0)[1] == 0, seen
+    return seen.decode()
+
+
+def test_a_secret_is_kept_listed_replaced_and_forgotten(tmp_path: Path) -> None:
+    assert "pipeguard secrets set NAME" in run("list").stderr
+    assert json.loads(run("list", "--json").stdout) == []
+    first = run("set", "demo-token", given=SECRET)
+    assert first.stdout.startswith("Kept demo-token in the system's keyring.\n")
+    assert '"keyring:demo-token"' in first.stdout
+    assert run("set", "demo-token", given=f"{SECRET}2").stdout.startswith("Replaced demo-token")
+    keep("OTHER")
+    (other, demo) = json.loads(run("list", "--json").stdout)
+    assert (other["name"], demo["reference"]) == ("OTHER", "keyring:demo-token")
+    assert run("list").stdout.startswith("OTHER       kept 20")
+    assert run("delete", "OTHER").stdout == "Forgot OTHER.\n"
+    assert run("list").stdout.startswith("demo-token  kept 20")
+    gone = run("delete", "OTHER")
+    assert (gone.returncode, "pipeguard secrets list" in gone.stderr) == (2, True)
+    state = [path for path in (tmp_path / "state").rglob("*") if path.is_file()]
+    assert state
+    assert all(SECRET.encode() not in path.read_bytes() for path in state)
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a b", "-x", "a/b", "x" * 101, "\u0430"])
+def test_what_is_no_name_is_refused(name: str) -> None:
+    done = run("set", "--", name, given=SECRET)
+    assert (done.returncode, "is no name of a secret" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("given", ["", " \n", "a\0b", b"\xff\xfe", "x" * 2**17])
+def test_what_is_no_value_is_refused(given: str | bytes) -> None:
+    assert run("set", "demo-token", given=given).returncode == 2
+    assert json.loads(run("list", "--json").stdout) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no terminals of this kind there")
+def test_a_value_is_typed_unseen_and_shown_on_a_terminal_alone() -> None:
+    assert SECRET not in on_terminal("set", "demo-token", typed=f"{SECRET}\n")
+    assert on_terminal("get", "demo-token") == f"{SECRET}\r\n"
+    piped = run("get", "demo-token")
+    assert (piped.returncode, piped.stdout) == (2, "")
+    assert "keyring:demo-token" in piped.stderr
+
+
+def test_without_a_keyring_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+    done = run("set", "demo-token", given=SECRET)
+    assert (done.returncode, "no keyring" in done.stderr) == (5, True)
+
+
+@pytest.mark.parametrize("how", ["entry", "option"])
+def test_a_server_gets_the_value_and_nobody_else(tmp_path: Path, how: str) -> None:
+    keep()
+    more = ["--env", "TOKEN" if how == "entry" else "TOKEN=keyring:demo-token"]
+    options = ["--name", "demo", "--log-level", "trace", *more]
+    entry = {"TOKEN": "keyring:demo-token"} if how == "entry" else {}
+    digest = tmp_path / "digest"
+    command = [*PYTHON, "-c", NOTING, str(digest), str(SERVER)]
+    with Wrapped(tmp_path, options=options, command=command, environment=entry) as wrapped:
+        wrapped.initialize()
+        assert digest.read_text() == hashlib.sha256(SECRET.encode()).hexdigest()
+        assert SECRET not in json.dumps(wrapped.ask("do/environment"))
+        guard = Path(f"/proc/{wrapped.process.pid}")
+        if guard.exists():
+            assert SECRET.encode() not in (guard / "environ").read_bytes()
+            assert SECRET.encode() not in (guard / "cmdline").read_bytes()
+    kept = [path for path in (tmp_path / "state").rglob("*") if path.is_file()]
+    assert wrapped.store in kept
+    for path in (*kept, wrapped.stderr):
+        assert SECRET.encode() not in path.read_bytes()
+
+
+def test_a_secret_that_is_missing_is_told_before_the_server_starts(tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    command = [sys.executable, "-c", f"open({str(started)!r}, 'w')"]
+    options = ["--env", "TOKEN=keyring:absent"]
+    with Wrapped(tmp_path, options=options, command=command) as wrapped:
+        answer = wrapped.ask("initialize")
+        assert wrapped.process.stdin is not None
+        wrapped.process.stdin.close()
+        assert wrapped.process.wait(TIMEOUT_SECONDS) == 2
+    told = "the variable TOKEN refers to keyring:absent: the keyring has no secret 'absent'."
+    assert told in json.dumps(answer)
+    assert told in wrapped.stderr.read_text()
+    assert "pipeguard secrets set absent" in wrapped.stderr.read_text()
+    assert not started.exists()
+
+
+@contextmanager
+def server_at_an_address() -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """A server over Streamable HTTP, with the headers of each request to it."""
+    seen: list[dict[str, str]] = []
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            seen.append(dict(self.headers.items()))
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            told = json.dumps({"jsonrpc": "2.0", "id": asked.get("id"), "result": {}}).encode()
+            self.send_response(200 if "id" in asked else 202)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(told) if "id" in asked else 0))
+            self.end_headers()
+            if "id" in asked:
+                self.wfile.write(told)
+
+        def do_GET(self) -> None:
+            self.send_error(405)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/mcp", seen
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("options", "variables", "header"),
+    [
+        (["--bearer-env", "keyring:demo-token"], {}, "Authorization"),
+        (["--bearer-env", "MINE"], {"MINE": "keyring:demo-token"}, "Authorization"),
+        (["--header-env", "X-Api-Key=keyring:demo-token"], {}, "X-Api-Key"),
+        (["--header-env", "Authorization=H"], {"H": "Bearer keyring:demo-token"}, "Authorization"),
+    ],
+)
+def test_a_header_has_the_value(
+    tmp_path: Path, options: list[str], variables: dict[str, str], header: str
+) -> None:
+    keep()
+    with server_at_an_address() as (url, seen):
+        options = [*options, "--upstream", url, "--transport", "streamable-http"]
+        with Wrapped(tmp_path, options=options, command=[], environment=variables) as wrapped:
+            wrapped.ask("ping")
+    wanted = f"Bearer {SECRET}" if header == "Authorization" else SECRET
+    assert {one[header] for one in seen} == {wanted}
+
+
+def test_what_is_no_reference_of_ours_stays(tmp_path: Path) -> None:
+    left = {"A": "keyring://elsewhere/x", "B": "a keyring: of keys", "C": "keyring:\nx"}
+    more = [word for name in left for word in ("--env", name)]
+    with Wrapped(tmp_path, options=["--name", "demo", *more], environment=left) as wrapped:
+        wrapped.initialize()
+        told = wrapped.ask("do/environment")["result"]
+    assert isinstance(told, dict)
+    assert {name: told[name] for name in left} == left
