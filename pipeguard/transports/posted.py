@@ -175,7 +175,8 @@ class Posted:
             self._beginning -= 1
         session_id = token_urlsafe(SESSION_BYTES)
         self._hosted[session_id] = hosted
-        hosted.begin(lambda: self._hosted.pop(session_id, None))
+        self._conversations.owners.own(session_id, who)
+        hosted.begin(partial(self._forget, session_id))
         return session_id, hosted
 
     async def _shared(self, who: str, body: bytes) -> Hosted:
@@ -200,8 +201,12 @@ class Posted:
         if self._common.get(who) is hosted:
             del self._common[who]
 
+    def _forget(self, session_id: str) -> Hosted | None:
+        self._conversations.owners.drop(session_id)
+        return self._hosted.pop(session_id, None)
+
     async def _end(self, session_id: str) -> None:
-        hosted = self._hosted.pop(session_id, None)
+        hosted = self._forget(session_id)
         if hosted is not None:
             await hosted.close()
 

@@ -147,7 +147,7 @@ class Relay:
                 self._conversations.patience(verdict.method),
                 await self._door.send("POST", headers, verdict.forward) as answer,
             ):
-                if not self._keep(asked.whole, session_id, verdict.method, answer):
+                if not self._keep(asked.request, asked.whole, session_id, verdict.method, answer):
                     return self._gone(asked, _NO_SESSION, codes.PEER_BROKE_PROTOCOL)
                 if kind_of(answer) == EVENTS and answer.ok:
                     return await self._streamed(asked, answer)
@@ -171,7 +171,7 @@ class Relay:
         try:
             async with await self._door.send("GET", headers, None) as answer:
                 if answer.status == web.HTTPOk.status_code and kind_of(answer) == EVENTS:
-                    self._keep(session, session_id, None, answer)
+                    self._keep(request, session, session_id, None, answer)
                     return await self._streamed(asked, answer)
                 return self._told(answer)
         except PipeGuardError as error:
@@ -184,8 +184,11 @@ class Relay:
         headers = upwards(request.headers.items(), self._remote)
         try:
             async with await self._door.send("DELETE", headers, None) as answer:
+                session_id = request.headers.get(SESSION_ID, "")
+                if answer.status < _BAD or answer.status == _NOT_FOUND:
+                    self._conversations.owners.drop(session_id)
                 if answer.status < _BAD:
-                    self._conversations.forget(request.headers.get(SESSION_ID))
+                    self._conversations.forget(session_id)
                 return self._told(answer)
         except (PipeGuardError, aiohttp.ClientError, OSError) as error:
             self._conversations.forget(request.headers.get(SESSION_ID))
@@ -201,18 +204,23 @@ class Relay:
 
     def _keep(
         self,
+        request: web.BaseRequest,
         session: Session,
         session_id: str | None,
         method: str | None,
         answer: aiohttp.ClientResponse,
     ) -> bool:
         """Remember a session that the server knows; False where it gave an id that is none."""
+        if answer.status == _NOT_FOUND and session_id is not None:
+            self._conversations.owners.drop(session_id)
         if answer.status >= _BAD:
             return True
         if method == "initialize":
             session_id = answer.headers.get(SESSION_ID)
             if session_id is not None and not is_session_id(session_id):
                 return False
+            if session_id is not None:
+                self._conversations.owners.own(session_id, request.get(WHO, ""))
         self._conversations.keep(session_id, session)
         return True
 
@@ -384,6 +392,7 @@ class _Told:
 
 
 _BAD = web.HTTPBadRequest.status_code
+_NOT_FOUND = web.HTTPNotFound.status_code
 
 
 def _fault(error: Exception) -> str:
