@@ -122,7 +122,9 @@ class Relay:
         """A message of the client's, and all that answers it."""
         stateless = is_stateless(request, body)
         if stateless:
-            check_headers(self._conversations, request.headers, body, all_of_them=False)
+            message = message_in(body)
+            if message is not None:
+                check_headers(self._conversations, request.headers, message, all_of_them=False)
         session_id = None if stateless else request.headers.get(SESSION_ID)
         session = self._conversation(request, session_id)
         exchange = session.fork()
@@ -420,26 +422,31 @@ def refused(verdict: Verdict) -> web.Response:
     return web.Response(status=400, body=body, content_type=JSON)
 
 
+def message_in(body: bytes) -> Message | None:
+    """What a body says, to be compared with its headers; None where it is no message.
+
+    The Session refuses that as well, and says so to the right one.
+    """
+    with suppress(Refusal):
+        message = parse(body)
+        return message if isinstance(message, Message) else None
+    return None
+
+
 def check_headers(
-    conversations: Conversations, headers: Mapping[str, str], body: bytes, *, all_of_them: bool
+    conversations: Conversations, headers: Mapping[str, str], message: Message, *, all_of_them: bool
 ) -> None:
     """Look whether headers repeat what the body says (2026-07-28), before it is sent.
 
     Args:
         conversations: know the tools, and so which parameters have headers.
         headers: of the request.
-        body: of the request.
+        message: its body.
         all_of_them: False where the server sees the headers as well, and asks for what is missing.
 
     Raises:
         Refused: they say something else: with -32020.
     """
-    try:
-        message = parse(body)
-    except Refusal:
-        return  # the Session refuses it as well, and says so to the right one
-    if not isinstance(message, Message):
-        return
     absent = mirrors.missing(message.value, headers)
     if absent is not None:
         why = f"Header mismatch: {absent} is missing"
