@@ -113,7 +113,8 @@ class _Served:
             run.guard.load(surface)
         behind = await self._behind(limit, most, idle)
         talks = Talks(self._conversations, behind.dialler.dial, self._record, MESSAGES, limit, most)
-        entrance = entrance._replace(port=listening.getsockname()[1])
+        owners = self._conversations.owners
+        entrance = entrance._replace(port=listening.getsockname()[1], owners=owners)
         refusals = Refusals(run.refuse)
         front = Front(
             entrance, behind.endpoint, talks, lambda: not self._ended.done(), refusals, behind.login

@@ -75,7 +75,8 @@ def command() -> None:
     """Read and check the record of what happened.
 
     Each frame has a row: who, when, what was decided and why, and the frame's hash. No frame and
-    no secret is in it.
+    no secret is in it. Who was not let in by `wrap --listen` has rows as well, one a minute and
+    kind at most.
 
     \b
     Examples:

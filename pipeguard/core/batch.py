@@ -22,17 +22,23 @@ class RefusedBatch(Refusal):
 
     Attributes:
         asked: the ids of the requests in it: their sender waits for an answer to each.
+        answered: the ids of the answers in it: no others will come.
     """
 
     def __init__(self, rule: str, why: str, members: list[JsonValue]) -> None:
         super().__init__(rule, why, codes.INVALID_REQUEST)
-        self.asked = [
-            token
-            for member in members
-            if isinstance(member, dict)
-            and "method" in member
-            and (token := id_token_of(member.get("id"))) is not None
-        ]
+        self.asked = _ids(members, of_requests=True)
+        self.answered = _ids(members, of_requests=False)
+
+
+def _ids(members: list[JsonValue], *, of_requests: bool) -> list[str]:
+    return [
+        token
+        for member in members
+        if isinstance(member, dict)
+        and ("method" in member) is of_requests
+        and (token := id_token_of(member.get("id"))) is not None
+    ]
 
 
 def check(members: list[JsonValue], revision: str | None) -> None:
@@ -81,6 +87,11 @@ def together(direction: Direction, frame: bytes, verdicts: list[Verdict], event:
         None,
         tuple(pin for v in verdicts for pin in v.pins),
     )
+
+
+def alone(frames: list[bytes]) -> bytes | None:
+    """A message as it is, a batch of several; None where there is none."""
+    return frames[0] if len(frames) == 1 else array(frames)
 
 
 def array(frames: list[bytes]) -> bytes | None:

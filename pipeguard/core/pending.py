@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 REMEMBERED_SECONDS = 60.0  # a late answer to a cancelled request is no violation for so long
 MAX_REMEMBERED = 1024  # cancelled requests, and tasks that tell of progress
@@ -122,6 +122,10 @@ class Pending:
                 pending.drop(request)
                 return request
         return None
+
+    def close_all(self, id_tokens: Iterable[str]) -> list[Request]:
+        """The requests that several answers belong to; they wait no longer."""
+        return [r for token in id_tokens if (r := self.close(token)) is not None]
 
     def drop(self, request: Request) -> None:
         """Forget a request that was answered otherwise."""

@@ -152,11 +152,10 @@ class Session:
                 own.drop(request)
             for request in open_requests:
                 other.drop(request)
-        gone = "the server is gone" if direction is TO_CLIENT else "the client is gone"
-        data: JsonObject = {"source": answers.MARK}
+        why = f"PipeGuard: the {'server' if direction is TO_CLIENT else 'client'} is gone"
         frames = [
-            answers.error(request.id_token, codes.PEER_GONE, f"PipeGuard: {gone}", dict(data))
-            for request in waiting
+            answers.error(r.id_token, codes.PEER_GONE, why, {"source": answers.MARK})
+            for r in waiting
         ]
         return frames + [answers.cancelled(request.id_token) for request in open_requests]
 
@@ -197,9 +196,7 @@ class Session:
         if isinstance(parsed, list):
             return self._batch(direction, frame, parsed, now, event)
         verdict = self._message(direction, parsed, now, event)
-        if findings:
-            return with_more(verdict, frame, findings)
-        return verdict
+        return with_more(verdict, frame, findings) if findings else verdict
 
     def _message(self, direction: Direction, message: Message, now: float, event: str) -> Verdict:
         verdict = self._judged(direction, message, now, event)
@@ -277,9 +274,8 @@ class Session:
             emptied = serialise(conduct.without_reason(message.value))
             return verdict_of(direction, message, findings, event, forward=emptied)
         verdict = self._settle(direction, message, None, findings, event, now)
-        if method == "notifications/tasks" and isinstance(
-            body := message.value.get("params"), dict
-        ):
+        body = message.value.get("params")
+        if method == "notifications/tasks" and isinstance(body, dict):
             self._ask(direction, body, verdict)
         return verdict
 
@@ -379,8 +375,7 @@ class Session:
             )
         if request is None:
             return verdict_of(direction, message, findings, event, forward=None)
-        finding = worst(findings)
-        code = codes.APPROVAL if finding.rule.startswith("trust.") else codes.BLOCKED
+        code = codes.APPROVAL if worst(findings).rule.startswith("trust.") else codes.BLOCKED
         return self._blocked(direction, message, request, findings, event, code)
 
     def _blocked(
@@ -442,7 +437,7 @@ class Session:
         """Tell whoever waits that a message did not pass. Only here."""
         findings = [blocked(refusal.rule, refusal.why)]
         request: Request | None = None
-        reply = None
+        forward = reply = None
 
         def told(id_token: str) -> bytes:
             asked = Request(id_token, "", None, 0.0)
@@ -450,9 +445,10 @@ class Session:
 
         if isinstance(refusal, Answered):
             request = refusal.request
-        elif isinstance(refusal, batch.RefusedBatch) and refusal.asked:
+        elif isinstance(refusal, batch.RefusedBatch) and (refusal.asked or refusal.answered):
             # Whoever sends a batch reads one (JSON-RPC 2.0, section 6), whatever was agreed.
             reply = batch.array([told(id_token) for id_token in refusal.asked])
+            forward = self._in_their_place(direction, refusal.answered, findings, event)
         elif refusal.id_token is not None and is_request_shaped(frame):
             reply = told(refusal.id_token)
         elif refusal.id_token is not None:
@@ -461,12 +457,22 @@ class Session:
         elif direction is TO_SERVER and self.state.may_answer_without_id(refusal.rule):
             reply = answers.error(None, refusal.code, f"PipeGuard: {refusal.why}")
         if request is None:
-            return Verdict(direction, frame, Action.BLOCK, None, reply, tuple(findings), event)
+            return Verdict(direction, frame, Action.BLOCK, forward, reply, tuple(findings), event)
         answer = self._refusal(direction, request, refusal.code, findings, event, answer=True)
         method, tool = request.method, request.tool
         return Verdict(
             direction, frame, Action.BLOCK, answer, None, tuple(findings), event, None, method, tool
         )
+
+    def _in_their_place(
+        self, direction: Direction, tokens: list[str], findings: list[Finding], event: str
+    ) -> bytes | None:
+        """What goes on for answers that do not; alone where it is one, since few read a batch."""
+        with self._lock:
+            closed = self.state.pending[direction.back].close_all(tokens)
+        code = codes.PEER_BROKE_PROTOCOL
+        told = [self._refusal(direction, r, code, findings, event, answer=True) for r in closed]
+        return batch.alone(told)
 
     def _refusal(
         self,

@@ -23,6 +23,7 @@ from pipeguard.core.session import Session
 from pipeguard.core.subscriptions import LISTEN
 
 KEY_BYTES = 32
+MAX_OWNERS = 65536
 DEFAULT_REVISION = "2025-03-26"  # where no header tells (MCP 2025-06-18, basic/transports)
 _SESSION_ID = re.compile(r"[\x21-\x7e]{1,1024}\Z")
 
@@ -45,6 +46,36 @@ class _Kept:
         self.listeners: list[Listener] = []
 
 
+class Owners:
+    """Which token opened a session: it is for that one, and for no other one that lets in as well.
+
+    Kept until the session ends, which may be long after its Session here was forgotten: the
+    server's own outlives that. Of too many, the oldest go.
+    """
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}  # of tokens, by session ids
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def own(self, session_id: str, who: str) -> None:
+        """A session was opened with a token of this name; nothing is kept where none is asked."""
+        if not who:
+            return
+        while len(self._names) >= MAX_OWNERS:
+            del self._names[next(iter(self._names))]
+        self._names[session_id] = who
+
+    def may(self, session_id: str, who: str) -> bool:
+        """True where a session is this token's, or nobody's that we know."""
+        return self._names.get(session_id, who) == who
+
+    def drop(self, session_id: str) -> None:
+        """A session is over."""
+        self._names.pop(session_id, None)
+
+
 class Conversations:
     """The Sessions of one guarded server.
 
@@ -55,10 +86,14 @@ class Conversations:
         run: names this run.
         most: Sessions that are kept; of more, the one that was idle for longest is forgotten.
         idle_seconds: after which one is.
+
+    Attributes:
+        owners: of the sessions, by the names of tokens.
     """
 
     def __init__(self, guard: Guard, run: str, most: int, idle_seconds: float) -> None:
         self.guard = guard
+        self.owners = Owners()
         self._run = run
         self._most = most
         self._idle_seconds = idle_seconds

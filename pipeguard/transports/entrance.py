@@ -19,7 +19,7 @@ from typing import NamedTuple
 from aiohttp import HttpVersion11, web
 from yarl import URL
 
-from pipeguard.transports.conversations import is_session_id
+from pipeguard.transports.conversations import Owners, is_session_id
 from pipeguard.transports.refusals import Ground
 from pipeguard.transports.remote import JSON, SESSION_ID, is_text
 
@@ -117,6 +117,7 @@ class Entrance(NamedTuple):
         tokens: of which one must be given; None where anybody on this machine may come.
         limit_bytes: of one body.
         port: where we listen; 0 while that is not known.
+        owners: which token opened a session; None where there are none yet.
     """
 
     host: str
@@ -125,6 +126,7 @@ class Entrance(NamedTuple):
     tokens: Tokens | None
     limit_bytes: int
     port: int = 0
+    owners: Owners | None = None
 
     def check(self, request: web.BaseRequest) -> str:
         """Let a request in, or not.
@@ -160,7 +162,12 @@ class Entrance(NamedTuple):
         if origin is not None and not self._may_come_from(origin):
             why = "this origin may not speak to this server; see --allow-origin"
             raise Refused(Ground.ORIGIN, 403, why)
-        request[WHO] = ""
+        who = request[WHO] = self._who(request)
+        if self.owners is not None and not self.owners.may(session_id or "", who):
+            raise Refused(Ground.FOREIGN_SESSION, 404, "there is no such session")
+        return who
+
+    def _who(self, request: web.BaseRequest) -> str:
         if self.tokens is None:
             return ""
         given = request.headers.get("Authorization")
@@ -169,7 +176,6 @@ class Entrance(NamedTuple):
             ground = Ground.WRONG_TOKEN if given else Ground.NO_TOKEN
             challenge = {"WWW-Authenticate": "Bearer"}
             raise Refused(ground, 401, "a bearer token is needed", challenge)
-        request[WHO] = who
         return who
 
     async def body(self, request: web.BaseRequest) -> bytes:

@@ -27,12 +27,10 @@ from pipeguard.transports.entrance import (
 )
 from pipeguard.transports.masks import CLOSE_UNMASKED, Masks
 from pipeguard.transports.refusals import Ground, Refusals
-from pipeguard.transports.remote import SESSION_ID
 
 MCP, SSE, MESSAGES, WEBSOCKET = "/mcp", "/sse", "/messages", "/ws"
 HEALTHY, READY = "/healthz", "/readyz"
 MAX_CONNECTIONS = 4096
-MAX_OWNERS = 65536
 KEEPALIVE_SECONDS = 30.0
 LINGER_SECONDS = 1.0  # for the rest of a body that was refused
 CLOSE_SECONDS = 5.0
@@ -113,7 +111,6 @@ class Front:
         self._connections: dict[object, _Connection] = {}
         self._runner: web.ServerRunner | None = None
         self._is_closing = False
-        self._owners: dict[str, str] = {}  # of session ids, the names of tokens
 
     async def open(self, listening: socket.socket, context: ssl.SSLContext | None) -> None:
         """Begin to take connections.
@@ -184,7 +181,7 @@ class Front:
         path = request.path.rstrip("/") or "/"
         if path in (HEALTHY, READY):
             return self._state(request, path)
-        who = self._entrance.check(request)
+        self._entrance.check(request)
         if self._is_closing:
             raise Refused(Ground.ENDING, 503, "this server is ending")
         upgrade = request.headers.get("Upgrade", "").lower()
@@ -198,7 +195,7 @@ class Front:
         if self._login is not None and self._login.answers(path):
             return await self._login.answer(request)
         if path == MCP:
-            return await self._owned(request, who)
+            return await self._mcp(request)
         if path == SSE and request.method == "GET":
             return await self._streams.events(request)
         if path == MESSAGES and request.method == "POST":
@@ -207,19 +204,6 @@ class Front:
             allowed = {"Allow": _METHOD[path]}
             raise Refused(Ground.NOWHERE, 405, f"use {_METHOD[path]}", allowed)
         raise Refused(Ground.NOWHERE, 404, f"there is nothing here; see {MCP}")
-
-    async def _owned(self, request: web.BaseRequest, who: str) -> web.StreamResponse:
-        """A session is for the token that opened it, and for no other one that lets in as well."""
-        session_id = request.headers.get(SESSION_ID)
-        if session_id is not None and self._owners.get(session_id, who) != who:
-            raise Refused(Ground.FOREIGN_SESSION, 404, "there is no such session")
-        response = await self._mcp(request)
-        opened = response.headers.get(SESSION_ID)
-        if who and opened is not None and opened not in self._owners:
-            while len(self._owners) >= MAX_OWNERS:
-                del self._owners[next(iter(self._owners))]
-            self._owners[opened] = who
-        return response
 
     async def _mcp(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.method == "POST":

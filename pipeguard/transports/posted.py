@@ -27,7 +27,7 @@ from pipeguard.transports.conversations import Conversations
 from pipeguard.transports.entrance import WHO, Refused
 from pipeguard.transports.hosted import Exchange, Hosted
 from pipeguard.transports.refusals import Ground
-from pipeguard.transports.relay import check_headers, is_stateless, refused
+from pipeguard.transports.relay import check_headers, is_stateless, message_in, refused
 from pipeguard.transports.remote import EVENTS, JSON, SESSION_ID
 
 SESSION_BYTES = 24
@@ -77,8 +77,7 @@ class Posted:
         """A message of the client's, and all that answers it."""
         alone = is_stateless(request, body)
         if alone:
-            _check_version(body)
-            check_headers(self._conversations, request.headers, body, all_of_them=True)
+            self._check_alone(request, body)
         opened, hosted = await self._place(request, body, alone=alone)
         version = request.headers.get(mirrors.VERSION, mirrors.STATELESS)
         who = request.get(WHO, "")
@@ -124,6 +123,13 @@ class Posted:
         hosted = [*self._hosted.values(), *self._common.values()]
         await asyncio.gather(*(one.close() for one in hosted))
         self._hosted.clear()
+
+    def _check_alone(self, request: web.BaseRequest, body: bytes) -> None:
+        """Look whether a message that stands alone is what it and its headers say it is."""
+        message = message_in(body)
+        if message is not None:
+            _check_version(message, body)
+            check_headers(self._conversations, request.headers, message, all_of_them=True)
 
     # --- sessions -----------------------------------------------------------------------
 
@@ -175,7 +181,8 @@ class Posted:
             self._beginning -= 1
         session_id = token_urlsafe(SESSION_BYTES)
         self._hosted[session_id] = hosted
-        hosted.begin(lambda: self._hosted.pop(session_id, None))
+        self._conversations.owners.own(session_id, who)
+        hosted.begin(partial(self._forget, session_id))
         return session_id, hosted
 
     async def _shared(self, who: str, body: bytes) -> Hosted:
@@ -200,8 +207,12 @@ class Posted:
         if self._common.get(who) is hosted:
             del self._common[who]
 
+    def _forget(self, session_id: str) -> Hosted | None:
+        self._conversations.owners.drop(session_id)
+        return self._hosted.pop(session_id, None)
+
     async def _end(self, session_id: str) -> None:
-        hosted = self._hosted.pop(session_id, None)
+        hosted = self._forget(session_id)
         if hosted is not None:
             await hosted.close()
 
@@ -257,7 +268,7 @@ class Posted:
             return response
 
 
-def _check_version(body: bytes) -> None:
+def _check_version(message: Message, body: bytes) -> None:
     """Look whether a message that stands alone says of which revision it is.
 
     The server behind takes one that does not for the opening of a session, for all who share it.
@@ -266,14 +277,11 @@ def _check_version(body: bytes) -> None:
         Refused: it does not, or opens a session: with -32602 or -32601 (MCP 2026-07-28,
             basic/index, "Meta").
     """
-    with suppress(Refusal):
-        message = parse(body)
-        if isinstance(message, Message) and message.method == "initialize":
-            why = "this revision has no initialize"
-            raise _told(Ground.BODY, 404, body, NOT_FOUND, why)
-        if isinstance(message, Message) and mirrors.revision_of(message.value) is None:
-            why = f"_meta lacks {mirrors.VERSION_META}"
-            raise _told(Ground.BODY, 400, body, INVALID_PARAMS, why)
+    if message.method == "initialize":
+        raise _told(Ground.BODY, 404, body, NOT_FOUND, "this revision has no initialize")
+    if mirrors.revision_of(message.value) is None:
+        why = f"_meta lacks {mirrors.VERSION_META}"
+        raise _told(Ground.BODY, 400, body, INVALID_PARAMS, why)
 
 
 def _status(frame: bytes) -> int:

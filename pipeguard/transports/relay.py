@@ -122,7 +122,9 @@ class Relay:
         """A message of the client's, and all that answers it."""
         stateless = is_stateless(request, body)
         if stateless:
-            check_headers(self._conversations, request.headers, body, all_of_them=False)
+            message = message_in(body)
+            if message is not None:
+                check_headers(self._conversations, request.headers, message, all_of_them=False)
         session_id = None if stateless else request.headers.get(SESSION_ID)
         session = self._conversation(request, session_id)
         exchange = session.fork()
@@ -147,7 +149,7 @@ class Relay:
                 self._conversations.patience(verdict.method),
                 await self._door.send("POST", headers, verdict.forward) as answer,
             ):
-                if not self._keep(asked.whole, session_id, verdict.method, answer):
+                if not self._keep(asked.request, asked.whole, session_id, verdict.method, answer):
                     return self._gone(asked, _NO_SESSION, codes.PEER_BROKE_PROTOCOL)
                 if kind_of(answer) == EVENTS and answer.ok:
                     return await self._streamed(asked, answer)
@@ -171,7 +173,7 @@ class Relay:
         try:
             async with await self._door.send("GET", headers, None) as answer:
                 if answer.status == web.HTTPOk.status_code and kind_of(answer) == EVENTS:
-                    self._keep(session, session_id, None, answer)
+                    self._keep(request, session, session_id, None, answer)
                     return await self._streamed(asked, answer)
                 return self._told(answer)
         except PipeGuardError as error:
@@ -184,8 +186,11 @@ class Relay:
         headers = upwards(request.headers.items(), self._remote)
         try:
             async with await self._door.send("DELETE", headers, None) as answer:
+                session_id = request.headers.get(SESSION_ID, "")
+                if answer.status < _BAD or answer.status == _NOT_FOUND:
+                    self._conversations.owners.drop(session_id)
                 if answer.status < _BAD:
-                    self._conversations.forget(request.headers.get(SESSION_ID))
+                    self._conversations.forget(session_id)
                 return self._told(answer)
         except (PipeGuardError, aiohttp.ClientError, OSError) as error:
             self._conversations.forget(request.headers.get(SESSION_ID))
@@ -201,18 +206,23 @@ class Relay:
 
     def _keep(
         self,
+        request: web.BaseRequest,
         session: Session,
         session_id: str | None,
         method: str | None,
         answer: aiohttp.ClientResponse,
     ) -> bool:
         """Remember a session that the server knows; False where it gave an id that is none."""
+        if answer.status == _NOT_FOUND and session_id is not None:
+            self._conversations.owners.drop(session_id)
         if answer.status >= _BAD:
             return True
         if method == "initialize":
             session_id = answer.headers.get(SESSION_ID)
             if session_id is not None and not is_session_id(session_id):
                 return False
+            if session_id is not None:
+                self._conversations.owners.own(session_id, request.get(WHO, ""))
         self._conversations.keep(session_id, session)
         return True
 
@@ -384,6 +394,7 @@ class _Told:
 
 
 _BAD = web.HTTPBadRequest.status_code
+_NOT_FOUND = web.HTTPNotFound.status_code
 
 
 def _fault(error: Exception) -> str:
@@ -411,26 +422,31 @@ def refused(verdict: Verdict) -> web.Response:
     return web.Response(status=400, body=body, content_type=JSON)
 
 
+def message_in(body: bytes) -> Message | None:
+    """What a body says, to be compared with its headers; None where it is no message.
+
+    The Session refuses that as well, and says so to the right one.
+    """
+    with suppress(Refusal):
+        message = parse(body)
+        return message if isinstance(message, Message) else None
+    return None
+
+
 def check_headers(
-    conversations: Conversations, headers: Mapping[str, str], body: bytes, *, all_of_them: bool
+    conversations: Conversations, headers: Mapping[str, str], message: Message, *, all_of_them: bool
 ) -> None:
     """Look whether headers repeat what the body says (2026-07-28), before it is sent.
 
     Args:
         conversations: know the tools, and so which parameters have headers.
         headers: of the request.
-        body: of the request.
+        message: its body.
         all_of_them: False where the server sees the headers as well, and asks for what is missing.
 
     Raises:
         Refused: they say something else: with -32020.
     """
-    try:
-        message = parse(body)
-    except Refusal:
-        return  # the Session refuses it as well, and says so to the right one
-    if not isinstance(message, Message):
-        return
     absent = mirrors.missing(message.value, headers)
     if absent is not None:
         why = f"Header mismatch: {absent} is missing"

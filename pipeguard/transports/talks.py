@@ -79,14 +79,14 @@ class Talks:
     async def _events(self, request: web.BaseRequest) -> web.StreamResponse:
         headers = {"Content-Type": EVENTS, "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         response = web.StreamResponse(headers=headers)
-        channel = EventsChannel(response)
+        channel = EventsChannel(response, request.get(WHO, ""))
         session_id = token_urlsafe(SESSION_BYTES)
         self._streams[session_id] = channel
         try:
             await response.prepare(request)
             address = f"{self._path}?session={session_id}".encode()
             await response.write(written(Event(address, "endpoint")))
-            await self._converse(channel, request.get(WHO, ""))
+            await self._converse(channel, channel.who)
         finally:
             del self._streams[session_id]
         with suppress(ConnectionError):
@@ -96,8 +96,9 @@ class Talks:
     async def message(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         """A message of HTTP+SSE: it is answered on its stream."""
         channel = self._streams.get(request.query.get("session", ""))
-        if channel is None:
-            raise Refused(Ground.NO_SESSION, 404, "there is no such session")
+        if channel is None or channel.who != request.get(WHO, ""):
+            ground = Ground.NO_SESSION if channel is None else Ground.FOREIGN_SESSION
+            raise Refused(ground, 404, "there is no such session")
         await channel.take(body)
         return web.Response(status=202)
 
@@ -145,9 +146,14 @@ class Talks:
 
 
 class EventsChannel:
-    """A client of HTTP+SSE: its POSTs come in, its stream goes out."""
+    """A client of HTTP+SSE: its POSTs come in, its stream goes out.
 
-    def __init__(self, response: web.StreamResponse) -> None:
+    Attributes:
+        who: the name of the token that it came with, or empty.
+    """
+
+    def __init__(self, response: web.StreamResponse, who: str = "") -> None:
+        self.who = who
         self._response = response
         self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue(INBOX_FRAMES)
 

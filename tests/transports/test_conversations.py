@@ -13,7 +13,7 @@ from pipeguard.core.message import JsonObject, parse_json
 from pipeguard.core.policy import Policy
 from pipeguard.core.session import Session
 from pipeguard.transports import conversations as module
-from pipeguard.transports.conversations import Conversations, is_session_id
+from pipeguard.transports.conversations import Conversations, Owners, is_session_id
 from tests.fuzz.rulebook import engines
 from tests.transports.talking import Json, conversations, initialize, opened
 
@@ -53,6 +53,19 @@ def begun(known: Conversations, session_id: str, tools: Json = None) -> Session:
     session.receive(Direction.TO_CLIENT, frame(opened(tools=tools)), 1.0)
     known.keep(session_id, session)
     return session
+
+
+def test_of_too_many_owners_the_oldest_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_OWNERS", 3)
+    owners = Owners()
+    owners.own("nobody's", "")
+    for number in range(5):
+        owners.own(str(number), "ann")
+    assert len(owners) == 3
+    assert [owners.may(str(number), "bob") for number in range(5)] == [True, True, *[False] * 3]
+    owners.drop("4")
+    owners.drop("unknown")
+    assert owners.may("4", "bob")
 
 
 @pytest.mark.parametrize("text", ["a", "!~", "x" * 1024])

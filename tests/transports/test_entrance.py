@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
+import tracemalloc
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
@@ -27,6 +28,7 @@ from tests.fuzz.budget import tried
 from tests.transports.wire import Answer, exchange, run, serving
 
 LIMIT = 1000
+ROOM_BYTES, MOST_BYTES = 2**20, 64 * 2**20
 NONE: frozenset[str] = frozenset()
 LOCAL = Entrance("127.0.0.1", NONE, NONE, None, LIMIT)
 
@@ -336,6 +338,49 @@ def test_what_two_readers_would_read_differently_is_no_request(
 def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(entrance, "BODY_SECONDS", 0.05)
     assert run(lambda: asked(LOCAL, [("Content-Length", "10")], b"{")).status == 408
+
+
+def test_what_stands_behind_a_chunk_size_takes_no_room_and_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The library skips a chunk extension (RFC 9112, section 7.1.1) however long it is."""
+    monkeypatch.setattr(entrance, "BODY_SECONDS", 0.5)
+    piece, answers = b"x" * 2**16, list[bytes]()
+    head = (
+        b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n2;"
+    )
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            await LOCAL.body(request)
+        except Refused as refused:
+            return refused.response
+        return web.Response()
+
+    async def work() -> int:
+        async with serving(handler) as address:
+            reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(address).port)
+            answer = asyncio.create_task(reader.readline())
+            writer.write(head)
+            sent = 0
+            while not answer.done() and sent < MOST_BYTES:
+                writer.write(piece)
+                await writer.drain()
+                sent += len(piece)
+            answers.append(await answer)
+            writer.close()
+            return sent
+
+    tracemalloc.start()
+    try:
+        sent = run(work)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert b" 408 " in answers[0]
+    assert sent > 4 * ROOM_BYTES
+    assert peak < ROOM_BYTES
 
 
 def test_a_client_that_leaves_in_the_middle_of_a_body_breaks_nothing() -> None:

@@ -15,6 +15,7 @@ from aiohttp import web
 from pipeguard.core.finding import Finding
 from pipeguard.errors import StateError
 from pipeguard.transports import front as front_module
+from pipeguard.transports.conversations import Owners
 from pipeguard.transports.entrance import Entrance, Tokens
 from pipeguard.transports.front import Front, listen
 from pipeguard.transports.refusals import PLACE, Refusals
@@ -41,8 +42,6 @@ class Answers:
         return web.Response(text=what)
 
     async def post(self, _: web.BaseRequest, body: bytes) -> web.StreamResponse:
-        if body == b'"open"':
-            return web.Response(text="opened", headers={"Mcp-Session-Id": "one"})
         if body == b'"wait"':
             self.under_way += 1
             await self.release.wait()
@@ -89,7 +88,9 @@ class At:
 
 @asynccontextmanager
 async def fronted(tokens: Tokens | None = None) -> AsyncIterator[At]:
-    entrance = Entrance("127.0.0.1", frozenset(), frozenset(), tokens, LIMIT)
+    owners = Owners()
+    owners.own("one", "ann")
+    entrance = Entrance("127.0.0.1", frozenset(), frozenset(), tokens, LIMIT, owners=owners)
     answers = Answers()
     listening = listen("127.0.0.1", 0)
     told: list[tuple[Finding, str]] = []
@@ -430,7 +431,6 @@ def test_a_session_is_for_the_token_that_opened_it() -> None:
         async with fronted(Tokens(lambda: {"ann": "a" * 8, "bob": "b" * 8})) as at:
             ann, bob = (f"Authorization: Bearer {letter * 8}\r\n" for letter in "ab")
             session = "Mcp-Session-Id: one\r\n"
-            assert (await at.ask("POST", "/mcp", JSON + ann, b'"open"')).status == 200
             assert (await at.ask("POST", "/mcp", JSON + bob + session, b"{}")).status == 404
             assert (await at.ask("GET", "/mcp", bob + session)).status == 404
             assert [finding.rule for finding, _ in at.told] == ["entrance.foreign-session"]

@@ -698,6 +698,31 @@ def test_what_changed_is_told_on_the_stream_of_the_session() -> None:
     run(work)
 
 
+# --- whose a session is ---------------------------------------------------------------------------
+
+
+def test_it_is_known_whose_a_session_is_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(posted_module, "SWEEP_SECONDS", 0.01)
+
+    async def work() -> None:
+        async with hosting(idle_seconds=0.05) as host:
+            owners = host.known.owners
+            for way in ("deleted", "dead", "idle"):
+                _, _, headers = await host.post(initialize(0), Who="ann")
+                session_id = headers[SESSION.lower()]
+                assert owners.may(session_id, "ann")
+                assert not owners.may(session_id, "bob")
+                if way == "dead":
+                    host.children[-1].die()
+                if way == "deleted":
+                    named = {SESSION: session_id}
+                    async with host.http.delete(host.url, headers=named) as answer:
+                        assert answer.status == 204
+                await eventually(lambda: not len(owners), f"it is {way}")
+
+    run(work)
+
+
 # --- clients that leave ---------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from yarl import URL
 from pipeguard.core.subscriptions import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
 from pipeguard.errors import StateError
 from pipeguard.transports.conversations import Conversations
-from pipeguard.transports.entrance import Refused
+from pipeguard.transports.entrance import WHO, Refused
 from pipeguard.transports.relay import Relay
 from pipeguard.transports.remote import Authorization, Remote, connect
 from tests.transports.talking import (
@@ -103,6 +103,7 @@ async def between(
             relay = Relay(remote, up, known, record or found.records)
 
             async def handle(asked: web.BaseRequest) -> web.StreamResponse:
+                asked[WHO] = asked.headers.get("Who", "")
                 if asked.method == "GET":
                     return await relay.get(asked)
                 if asked.method == "DELETE":
@@ -443,6 +444,28 @@ def test_a_stopped_message_leaves_no_exchange_behind() -> None:
                 await client.post(message, Mcp_Session_Id="s")
             pending = next(iter(session.state.pending.values()))
             assert not pending._exchanges
+
+    run(work)
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_it_is_known_whose_a_session_is_until_the_server_ends_it(status: int) -> None:
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        if asked.says == "initialize":
+            return as_json(opened(asked.message["id"]), headers={SESSION: "s"})
+        return web.Response(status=status if asked.method == "DELETE" else 202)
+
+    async def work() -> None:
+        async with between(Odd(answering)) as client:
+            owners = client.known.owners
+            await client.post(initialize(), Who="ann")
+            assert not owners.may("s", "bob")
+            client.known.forget("s")
+            await client.post(INITIALIZED, Mcp_Session_Id="s", Who="ann")
+            assert not owners.may("s", "bob"), "the server's session outlives ours"
+            async with client.http.delete(client.url, headers={SESSION: "s"}) as answer:
+                assert answer.status == status
+            assert not len(owners)
 
     run(work)
 

@@ -15,7 +15,7 @@ from pipeguard.errors import StateError
 from pipeguard.transports import talks as talks_module
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.conversations import Conversations
-from pipeguard.transports.entrance import Refused
+from pipeguard.transports.entrance import WHO, Refused
 from pipeguard.transports.talks import Talks
 from tests.transports.talking import (
     GONE,
@@ -72,6 +72,7 @@ async def hosting(
         host.talks = Talks(host.known, dialled, record or host.records, "/messages", LIMIT, most)
 
         async def handle(asked: web.BaseRequest) -> web.StreamResponse:
+            asked[WHO] = asked.headers.get("Who", "")
             try:
                 if asked.path == "/sse":
                     return await host.talks.events(asked)
@@ -266,6 +267,10 @@ def test_a_message_needs_a_stream() -> None:
     async def work() -> None:
         async with hosting() as host:
             client = await joined(host, "sse")
+            another = {"Who": "another's token"}
+            at = host.url + client._address
+            async with host.http.post(at, data=b"{}", headers=another) as answer:
+                assert answer.status == 404
             for query in ("", "?session=", "?session=other", "?session"):
                 async with host.http.post(f"{host.url}/messages{query}", data=b"{}") as answer:
                     assert answer.status == 404
