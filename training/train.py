@@ -57,11 +57,13 @@ FEW = 3  # attacks: a word of no more opens no gate
 SHORT = 3  # letters: a shorter word costs more to find than it says
 LEAST = 10  # hundredths that a word of the gate weighs
 PAGE_WORDS = 70  # from which on a text is read as pages are
+UNCLEAR = 0.1  # of the attacks: the share that others tell least, of which nothing is learned
 MINED = 150_000  # further pieces, of which those are learned from that look like attacks
 MINED_SCORE = -1.0
 STRENGTH = 4.0  # C of the classifier
 SELDOM = re.compile("[\u0600-\u06ff\u0900-\u097f]")  # scripts of which little is installed
 GATE_PENALTY = 2.0
+SELDOM_PENALTY = 0.4  # of words in such scripts, each of which stands in few texts
 GATE_RARE = 0.02  # of all pieces: a word that stands in more of them opens no gate
 SUFFIXES = (
     ".md",
@@ -141,13 +143,10 @@ def spans(text: str) -> Iterator[tuple[int, int]]:
 
 def whole(text: str, lexicon: Lexicon) -> Features:
     """All that counts in a text, sentence by sentence."""
-    words: frozenset[int] = frozenset()
-    families: frozenset[int] = frozenset()
+    found = Features(frozenset(), frozenset(), frozenset())
     for start, end, _ in units(text):
-        more = features(text[start:end], lexicon)
-        words |= more.words
-        families |= more.families
-    return Features(words, families)
+        found |= features(text[start:end], lexicon)
+    return found
 
 
 def matrix(rows: Sequence[Features]) -> sp.csr_matrix:
@@ -213,13 +212,15 @@ def gate(attacks: Sequence[str], others: Sequence[str]) -> list[tuple[str, int]]
     cells = (np.ones(starts[-1]), [i for row in rows for i in row], starts)
     x = sp.csr_matrix(cells, shape=(len(rows), len(known)))
     y = np.r_[np.ones(len(yes)), -np.ones(len(no))]
+    seldom = np.array([SELDOM.match(word) is not None for word in known])
+    penalty = np.where(seldom, SELDOM_PENALTY, GATE_PENALTY)
 
     def loss(point: Scores) -> tuple[float, Scores]:
         weights, bias = point[:-1], point[-1]
         margin = y * (x @ weights + bias)
         slope = -y / (1 + np.exp(np.clip(margin, -50, 50)))
-        value = np.logaddexp(0, -margin).sum() + GATE_PENALTY * weights.sum()
-        return value, np.r_[x.T @ slope + GATE_PENALTY, slope.sum()]
+        value = np.logaddexp(0, -margin).sum() + penalty @ weights
+        return value, np.r_[x.T @ slope + penalty, slope.sum()]
 
     found = minimize(
         loss,
@@ -229,7 +230,6 @@ def gate(attacks: Sequence[str], others: Sequence[str]) -> list[tuple[str, int]]
         bounds=[(0, None)] * len(known) + [(None, None)],
         options={"maxiter": 200},
     )
-    seldom = [SELDOM.match(word) is not None for word in known]
     weights = [round(100 * w * (1 + 4 * s)) for w, s in zip(found.x[:-1], seldom, strict=True)]
     pairs = zip(known, weights, strict=True)
     return [(word, min(255, weight)) for word, weight in pairs if weight > LEAST]
@@ -311,6 +311,9 @@ def main(name: str, folders: tuple[Path, ...], *, report: bool) -> None:
     np.maximum.at(worst, owner, scores[2 * n : 2 * n + m])
     if report:
         tell(scores[:n], worst, scores[2 * n + m :], attacks)
+    clear = scores[:n] >= np.quantile(scores[:n], UNCLEAR)
+    learned = np.r_[clear, clear, np.ones(m + k, dtype=bool)]
+    x, y, weight = x[learned], y[learned], weight[learned]
     made = fit(x, y, weight)
     mined = [whole(t, lexicon) for t in installed(folders, MINED, chance)]
     kept = np.flatnonzero(score_all(made, mined) > MINED_SCORE)

@@ -32,7 +32,10 @@ STEM = 5  # letters of a word that count without its ending
 REMEMBERED = 16_384  # words
 BUCKETS = 2**17  # weights that words share
 MAX_FAMILIES = 64
-WEIGHTS = BUCKETS + (5 + 2 * MAX_FAMILIES) * MAX_FAMILIES
+GRAM = 4  # letters of a part of a word, with a mark for where it begins and ends
+GRAM_BUCKETS = 2**16  # weights that parts of words share
+GRAMS = BUCKETS + (5 + 2 * MAX_FAMILIES) * MAX_FAMILIES  # where they begin
+WEIGHTS = GRAMS + GRAM_BUCKETS
 BEGINNING = 3  # words
 ADDRESS_WORDS = 8
 LEAST_FEATURES = 8  # features; fewer count no more each
@@ -155,10 +158,17 @@ class Lexicon:
 
 
 class Features(NamedTuple):
-    """What counts in a text: the numbers of weights, of words and of families."""
+    """What counts in a text: the numbers of weights, of words, of families, of parts of words."""
 
     words: frozenset[int]
     families: frozenset[int]
+    grams: frozenset[int]
+
+    def __or__(self, other: Features) -> Features:
+        """What counts in both texts together."""
+        return Features(
+            self.words | other.words, self.families | other.families, self.grams | other.grams
+        )
 
 
 def plain(text: str) -> str:
@@ -174,7 +184,11 @@ def features(text: str, lexicon: Lexicon) -> Features:
     text = plain(text)
     if _MARK.search(text):
         text = _MASKED.sub(lambda match: f" {match.lastgroup} ", text)
-    return Features(frozenset(_of_words(text)), frozenset(_of_families(text, lexicon)))
+    return Features(
+        frozenset(_of_words(text)),
+        frozenset(_of_families(text, lexicon)),
+        frozenset().union(*map(_grams, _TOKEN.findall(text))),
+    )
 
 
 def _of_words(text: str) -> list[int]:
@@ -200,8 +214,8 @@ def _of_words(text: str) -> list[int]:
 
 
 # What a hash begins with, so that a word counts in each way for itself.
-_STEM, _WORD_ITSELF, _PAIR, _APART, _BEGIN = (
-    crc32(name) for name in (b"s", b"w", b"p", b"a", b"b")
+_STEM, _WORD_ITSELF, _PAIR, _APART, _BEGIN, _GRAM = (
+    crc32(name) for name in (b"s", b"w", b"p", b"a", b"b", b"g")
 )
 
 
@@ -263,6 +277,18 @@ def _hashes(token: str) -> tuple[bytes, int, int]:
     letters = token.encode("utf-8", "surrogatepass")
     stem = token[:STEM].encode("utf-8", "surrogatepass")
     return stem, crc32(stem, _STEM), crc32(letters, _WORD_ITSELF) if len(token) > STEM else 0
+
+
+@lru_cache(REMEMBERED)
+def _grams(token: str) -> tuple[int, ...]:
+    """The parts of a word, which endings, compounds and misspellings leave alike."""
+    if len(token) == 1:
+        return ()
+    marked = f"<{token}>"
+    parts = (marked[at : at + GRAM] for at in range(len(marked) - GRAM + 1))
+    return tuple(
+        GRAMS + crc32(part.encode("utf-8", "surrogatepass"), _GRAM) % GRAM_BUCKETS for part in parts
+    )
 
 
 def tokens(text: str) -> list[str]:
@@ -362,16 +388,15 @@ class Classifier:
         for first, last, count in read_together(found):
             together = tuple(said[first : last + 1])
             if together not in scores:
-                words, families = read[said[last]]
+                seen = read[said[last]]
                 for unit in together[:-1]:
-                    words |= read[unit].words
-                    families |= read[unit].families
-                scores[together] = self.score(words, families)
+                    seen |= read[unit]
+                scores[together] = self.score(seen)
             yield Piece(scores[together], found[first][0], found[last][1], count)
 
-    def score(self, words: frozenset[int], families: frozenset[int]) -> float:
+    def score(self, seen: Features) -> float:
         """How sure it is, in logits."""
-        return self._bias + self._scale * (self._mean(words) + self._mean(families))
+        return self._bias + self._scale * sum(map(self._mean, seen))
 
     def _mean(self, group: frozenset[int]) -> float:
         return sum(map(self._weights.__getitem__, group)) / math.sqrt(

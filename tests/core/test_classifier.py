@@ -258,9 +258,10 @@ def test_the_same_text_is_told_the_same(name: str, text: str) -> None:
 @tried(60)
 @given(any_texts)
 def test_every_feature_has_a_weight(text: str) -> None:
-    words, families = features(text, shared_lexicon())
+    words, families, grams = features(text, shared_lexicon())
     assert all(0 <= number < module.BUCKETS for number in words)
-    assert all(module.BUCKETS <= number < WEIGHTS for number in families)
+    assert all(module.BUCKETS <= number < module.GRAMS for number in families)
+    assert all(module.GRAMS <= number < WEIGHTS for number in grams)
 
 
 @tried(100)
