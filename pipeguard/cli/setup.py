@@ -247,8 +247,10 @@ def _set_up(asked: _Asked) -> int:
         if not asked.as_json:
             told.outcome(done, failed, machine)
     code = _code(plans, done, failed)
-    if not asked.as_json and not asked.names and not asked.check:
-        told.of_the_project(plans)
+    if not asked.as_json and not asked.check:
+        told.own_copies(plans, words)
+        if not asked.names:
+            told.of_the_project(plans)
     if asked.as_json:
         told.as_json(plans, done, failed, code, dry_run=asked.dry_run)
     elif to_do and not done and not failed:
