@@ -109,11 +109,16 @@ def test_a_remote_that_is_not_there(tmp_path: Path) -> None:
     assert monotonic() - began < 10
 
 
-@pytest.mark.parametrize("path", ["/mcp", "/sse"])
-def test_a_remote_server_is_asked(tmp_path: Path, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [("/mcp", {}), ("/sse", {"type": "sse"}), ("/ws", {}), ("/ws", {"type": "ws"})],
+)
+def test_a_remote_server_is_asked(tmp_path: Path, path: str, told: dict[str, str]) -> None:
     words = ["--", sys.executable, "-I", str(BAD), "clean"]
     with Listening(tmp_path, *words) as listening:
-        entry: Entry = {"url": listening.at(path), **({"type": "sse"} if path == "/sse" else {})}
+        address = listening.at(path)
+        entry: Entry = {"url": address.replace("http", "ws", 1) if path == "/ws" else address}
+        entry = {**entry, **told}
         found = contents(asked(machine(tmp_path, {"one": entry})))["one"]
     assert (found.problem, [offer.name for offer in found.offers]) == ("", ["echo"])
 
