@@ -43,6 +43,8 @@ def length() -> int:
 server.run("stdio")
 '''
 
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="files are where Linux has them")
+
 
 class Person:
     """A person at a machine: what they type, and what they see."""
