@@ -15,7 +15,8 @@ import click
 from pipeguard.clients.catalog import Client, clients
 from pipeguard.clients.entries import Config, Server, State
 from pipeguard.clients.machine import Machine, is_present
-from pipeguard.clients.setting import Plan, Standing
+from pipeguard.clients.private import own_copy
+from pipeguard.clients.setting import SHARED_FILE, Plan, Standing
 from pipeguard.clients.showing import command_line, diff
 from pipeguard.clients.snippets import Snippet
 from pipeguard.clients.undoing import How, UndoPlan
@@ -126,6 +127,28 @@ def of_the_project(plans: Iterable[Plan]) -> None:
     if count:
         servers = "1 open server stands" if count == 1 else f"{count} open servers stand"
         click.echo(f"{servers} in files of other scope:  pipeguard setup --scope all")
+
+
+def own_copies(plans: Iterable[Plan], launcher: Sequence[str]) -> None:
+    """How to guard servers of files that git has, for oneself alone."""
+    told = []
+    for plan in plans:
+        given = [
+            clients()[one.client] for one in plan.config.specs if clients()[one.client].private
+        ]
+        found = [one for one in plan.standings if one.chosen and one.judgement.code == SHARED_FILE]
+        for client, one in ((client, one) for client in given[:1] for one in found):
+            copy = own_copy(one.server, client, launcher)
+            if copy is not None and copy.command:
+                told += [f"pipeguard secrets set {name}" for name in copy.secrets]
+                told.append(visible(copy.command))
+            elif copy is not None:
+                told.append(f"copy {visible(one.server.name)} into {copy.file}, out of git's sight")
+                told.append(f"pipeguard setup {client.id}")
+    if told:
+        click.echo("Or guard a copy of your own, which comes first; in the project's folder:")
+        for line in dict.fromkeys(told):
+            click.echo(f"  {line}")
 
 
 def as_json(

@@ -236,10 +236,10 @@ def _set_up(asked: _Asked) -> int:
         for client in asked.clients:
             told.without_file(client, plans, words)
     to_do = [plan for plan in plans if plan.content is not None]
-    if no_launcher and to_do and asked.is_to_write:
-        raise no_launcher
     if asked.dry_run and not asked.as_json:
         told.diffs(plans)
+    if no_launcher and to_do and asked.is_to_write:
+        raise no_launcher
     failed: dict[Path, str] = {}
     done: list[Plan] = []
     if to_do and not asked.is_only_shown and _may(asked, to_do):
@@ -247,8 +247,10 @@ def _set_up(asked: _Asked) -> int:
         if not asked.as_json:
             told.outcome(done, failed, machine)
     code = _code(plans, done, failed)
-    if not asked.as_json and not asked.names and not asked.check:
-        told.of_the_project(plans)
+    if not asked.as_json and not asked.check:
+        told.own_copies(plans, words)
+        if not asked.names:
+            told.of_the_project(plans)
     if asked.as_json:
         told.as_json(plans, done, failed, code, dry_run=asked.dry_run)
     elif to_do and not done and not failed:
@@ -316,7 +318,7 @@ def _launcher(asked: _Asked, machine: Machine) -> tuple[tuple[str, ...], Launche
     except LauncherError as error:
         if asked.launcher:
             raise
-        return SHARED_LAUNCHER, error
+        return (error.found,) if error.found else SHARED_LAUNCHER, error
 
 
 def _refuse_unknown_names(asked: _Asked, plans: Iterable[Plan]) -> None:

@@ -18,6 +18,8 @@ A file holds (all keys but `name` may be left out)::
     named       the key of the name, where servers are a list
     shape       how an entry is written: fields of Shape
     link        a link that installs a server, with {name}, {json}, {base64}
+    private     how a user's own entry is put before a project's of the same name: a command with
+                {name} and {entry}, or the file for it
     paste       for a client without a file: what a person pastes where
     samples     before and after, which the tests run
 
@@ -47,7 +49,7 @@ FOLDER = Path(__file__).parent
 _FILE_KEYS = ("format", "allows", "servers", "named", "shape")
 _KEYS = {
     *("name", "checked", "source", "after", "list", "folders", "present", "managed", "files"),
-    *("link", "paste", "samples"),
+    *("link", "private", "paste", "samples"),
     *_FILE_KEYS,
 }
 
@@ -187,6 +189,7 @@ class Client:
         managed: files that take its servers over.
         files: where its servers stand.
         link: a link that installs a server.
+        private: how a user's own entry comes before one of a project.
         paste: what to do where there is no file.
         samples: entries before and after, as the tests read them.
     """
@@ -202,6 +205,7 @@ class Client:
     managed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     files: tuple[FileSpec, ...] = ()
     link: str = ""
+    private: str = ""
     paste: str = ""
     samples: Sequence[Mapping[str, Any]] = ()
 
@@ -256,6 +260,7 @@ def read_client(path: Path) -> Client:
         managed=_by_system(data.get("managed", ())),
         files=tuple(_file(path.stem, common | one) for one in data.get("files", ())),
         link=data.get("link", ""),
+        private=data.get("private", ""),
         paste=data.get("paste", ""),
         samples=tuple(data.get("samples", ())),
     )

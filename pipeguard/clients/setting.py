@@ -20,6 +20,7 @@ from pipeguard.clients.rewrite import Judgement, Wishes, guarded_fields, judge
 from pipeguard.clients.tree import UneditableError
 
 _TO_DO = (State.OPEN, State.STALE)
+SHARED_FILE = "shared-file"  # why a server is not guarded: git has its file
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +159,7 @@ def _standing(server: Server, wishes: Wishes, *, blocked: bool) -> Standing:
             "git has its file, and a path of this machine is wrong on others; --shared writes "
             "`pipeguard` alone, which everybody who has the repository must then install"
         )
-        judgement = Judgement(State.CANNOT, "shared-file", why)
+        judgement = Judgement(State.CANNOT, SHARED_FILE, why)
     named = not wishes.names or server.name in wishes.names
     return Standing(server, judgement, named and server.scope in wishes.scopes)
 

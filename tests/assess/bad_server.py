@@ -53,6 +53,7 @@ def answer(kind: str, method: str, params: dict[str, object]) -> object:
         if kind == "home":  # what it sees, as the names of its tools
             names = [f"home_{len(list(Path.home().iterdir()))}"]
             names += [f"has_{name.lower()}" for name in ("API_KEY", "MODE") if name in os.environ]
+            names += ["has_reference"] * os.environ.get("API_KEY", "").startswith("keyring:")
             return {"tools": [tool(name) for name in names]}
         return {"tools": TOOLS.get(kind, [tool()])}
     if method == "prompts/list":

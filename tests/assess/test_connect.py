@@ -15,6 +15,7 @@ from pipeguard.assess.assessing import assess
 from pipeguard.assess.connecting import How, connect
 from pipeguard.assess.contents import Contents
 from pipeguard.assess.subject import Subject
+from pipeguard.auth import ring, secrets
 from pipeguard.core.finding import PinChange, Severity
 from pipeguard.core.fingerprint import canonical
 from pipeguard.core.policy import Policy
@@ -22,6 +23,7 @@ from pipeguard.naming import server_name
 from pipeguard.state.store import Store
 from tests import tools
 from tests.assess.places import Entry, machine, of, repository
+from tests.auth.conftest import KEYRING
 from tests.listening import Listening
 
 BAD = Path(__file__).parent / "bad_server.py"
@@ -89,6 +91,24 @@ def test_with_credentials_it_has_them(tmp_path: Path) -> None:
     assert "has_api_key" in {offer.name for offer in contents(subject)["one"].offers}
 
 
+def test_with_credentials_it_has_its_secrets_from_the_keyring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", KEYRING)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setattr(ring, "_chosen", False)
+    secrets.keep("kept", "zq7" + "Rt55Kp0s81LmVw")
+    servers = {name: bad("home", env={"API_KEY": f"keyring:{name}"}) for name in ("kept", "lost")}
+    found = contents(asked(machine(tmp_path, servers), How(credentials=True)))
+    names = {offer.name for offer in found["kept"].offers}
+    assert "has_api_key" in names
+    assert "has_reference" not in names
+    assert "the keyring has no secret 'lost'" in found["lost"].problem
+    found = contents(asked(machine(tmp_path, servers)))
+    assert not {"has_api_key", "has_reference"} & {offer.name for offer in found["kept"].offers}
+
+
 @pytest.mark.parametrize("kind", ["silent", "dies", "endless"])
 def test_a_server_that_does_not_behave_is_told_and_costs_its_time_alone(
     tmp_path: Path, kind: str
@@ -109,11 +129,16 @@ def test_a_remote_that_is_not_there(tmp_path: Path) -> None:
     assert monotonic() - began < 10
 
 
-@pytest.mark.parametrize("path", ["/mcp", "/sse"])
-def test_a_remote_server_is_asked(tmp_path: Path, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [("/mcp", {}), ("/sse", {"type": "sse"}), ("/ws", {}), ("/ws", {"type": "ws"})],
+)
+def test_a_remote_server_is_asked(tmp_path: Path, path: str, told: dict[str, str]) -> None:
     words = ["--", sys.executable, "-I", str(BAD), "clean"]
     with Listening(tmp_path, *words) as listening:
-        entry: Entry = {"url": listening.at(path), **({"type": "sse"} if path == "/sse" else {})}
+        address = listening.at(path)
+        entry: Entry = {"url": address.replace("http", "ws", 1) if path == "/ws" else address}
+        entry = {**entry, **told}
         found = contents(asked(machine(tmp_path, {"one": entry})))["one"]
     assert (found.problem, [offer.name for offer in found.offers]) == ("", ["echo"])
 

@@ -43,6 +43,8 @@ def length() -> int:
 server.run("stdio")
 '''
 
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="files are where Linux has them")
+
 
 class Person:
     """A person at a machine: what they type, and what they see."""
@@ -102,6 +104,11 @@ def test_from_the_first_look_to_the_last(person: Person) -> None:
     guard = line.partition(":  ")[2]
     if "--launcher" not in guard:  # said where this one is in a project's folder, and not in /tmp
         guard += f" --launcher {PIPEGUARD}"
+
+    code, told = person.types("pipeguard setup --dry-run")  # shown, also where no path would last
+    assert code in (2, BROKEN_CODE)
+    assert told.count("\n+++ ") == len(TEXTS) - 1
+    assert (code == 2) == ("--launcher" in told)
 
     code, told = person.types(guard.replace("--yes", "--dry-run"))
     assert code == BROKEN_CODE

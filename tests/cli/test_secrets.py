@@ -10,6 +10,7 @@ import select
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,10 +20,16 @@ from time import monotonic
 import pytest
 
 from tests.auth.conftest import KEYRING
+from tests.listening import Listening
 from tests.wrap.wrapped import PIPEGUARD, PYTHON, SERVER, Wrapped
 
 TIMEOUT_SECONDS = 60
 SECRET = secrets.token_urlsafe(24)
+INITIALIZE = {
+    "protocolVersion": "2025-06-18",
+    "capabilities": {},
+    "clientInfo": {"name": "tests", "version": "1"},
+}
 NOTING = """import hashlib, os, pathlib, runpy, sys
 digest = hashlib.sha256(os.environ["TOKEN"].encode()).hexdigest()
 pathlib.Path(sys.argv[1]).write_text(digest)
@@ -164,6 +171,24 @@ def test_a_secret_that_is_missing_is_told_before_the_server_starts(tmp_path: Pat
     assert told in wrapped.stderr.read_text()
     assert "pipeguard secrets set absent" in wrapped.stderr.read_text()
     assert not started.exists()
+
+
+def test_a_server_behind_an_address_of_ours_gets_it_too(tmp_path: Path) -> None:
+    keep()
+    digest = tmp_path / "digest"
+    command = [*PYTHON, "-c", NOTING, str(digest), str(SERVER)]
+    with Listening(tmp_path, "--env", "TOKEN=keyring:demo-token", "--", *command) as listening:
+        body = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": INITIALIZE}
+        asked = urllib.request.Request(  # noqa: S310  an address of this machine
+            listening.at("/mcp"),
+            json.dumps(body).encode(),
+            {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"},
+        )
+        with urllib.request.urlopen(asked, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
+            assert answer.status == 200
+            answer.read(1)
+        assert digest.read_text() == hashlib.sha256(SECRET.encode()).hexdigest()
+        assert SECRET not in listening.said()
 
 
 @contextmanager

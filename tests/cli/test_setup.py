@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -247,6 +248,40 @@ def test_a_file_of_git_gets_no_path_of_this_machine(home: Path, launcher: str) -
     text = (folder / ".cursor" / "mcp.json").read_text()
     assert text == '{"mcpServers": {"it": {"command": "pipeguard", "args": ["wrap", "--", "srv"]}}}'
     assert run("--check", "--scope", "project", "--project", str(folder)).exit_code == 0
+
+
+def test_a_copy_of_one_s_own_is_told_with_every_command_for_it(home: Path, launcher: str) -> None:
+    folder = project(home, ignored=False)
+    (folder / ".mcp.json").write_text(
+        '{"mcpServers": {"it is": {"command": "srv", "args": ["a b"], '
+        f'"env": {{"API_KEY": "{SECRET}", "B_KEY": "${{B}}", "LEVEL": "debug"}}}}, '
+        '"api": {"type": "http", "url": "https://x.test/mcp", '
+        f'"headers": {{"Authorization": "Bearer {SECRET}"}}}}}}}}'
+    )
+    before = (folder / ".mcp.json").read_bytes()
+    where = ("claude-code", "--scope", "project", "--project", str(folder), "--yes")
+    result = run(*where, "--launcher", launcher)
+    assert result.exit_code == 6
+    assert SECRET not in result.output
+    lines = [line.strip() for line in result.output.splitlines()]
+    kept, added, kept_too, added_too = lines[lines.index(next(filter(is_secrets, lines))) :][:4]
+    assert (kept, kept_too) == (
+        "pipeguard secrets set it_is.API_KEY",
+        "pipeguard secrets set api.H1",
+    )
+    *words, name, entry = shlex.split(added)
+    assert (words, name) == (["claude", "mcp", "add-json", "--scope", "local"], "it is")
+    told = json.loads(entry)
+    assert told["command"] == launcher
+    assert told["args"][-3:] == ["--", "srv", "a b"]
+    assert told["env"] == {"API_KEY": "keyring:it_is.API_KEY", "B_KEY": "${B}", "LEVEL": "debug"}
+    told = json.loads(shlex.split(added_too)[-1])
+    assert told["env"] == {"PIPEGUARD_H1": "Bearer keyring:api.H1"}
+    assert (folder / ".mcp.json").read_bytes() == before
+
+
+def is_secrets(line: str) -> bool:
+    return line.startswith("pipeguard secrets set ")
 
 
 def test_what_is_open_in_the_project_is_told(home: Path, launcher: str) -> None:

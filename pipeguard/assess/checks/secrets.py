@@ -15,6 +15,7 @@ from pipeguard.assess.subject import Subject
 from pipeguard.assess.values import Check, Finding
 from pipeguard.clients.entries import Server
 from pipeguard.clients.masking import is_secret
+from pipeguard.clients.private import secret_name
 from pipeguard.core.finding import Severity
 from pipeguard.core.policy import Policy
 from pipeguard.core.roles import listed
@@ -40,7 +41,6 @@ CLEAR = Check(
 CHECKS = (CLEAR,)
 _KEY_BYTES = 32
 _LEAST_CHARS = 8
-_NAME_CHARS = 48  # of each half of a secret's name, which has a hundred
 _RANDOM_CHARS = 12  # 62 bits of letters and digits in one case
 _NAMED = listed(
     "token secret password passwd passphrase pwd apikey credential credentials bearer cookie dsn "
@@ -104,14 +104,8 @@ def look(subject: Subject) -> Iterator[Finding]:
                     line=subject.line(server, one.span),
                     key=one.told,
                     severity=severity,
-                    mend=("pipeguard", "secrets", "set", _name(server.name, one.name)),
+                    mend=("pipeguard", "secrets", "set", secret_name(server.name, one.name)),
                 )
-
-
-def _name(server: str, name: str) -> str:
-    """What the secret may be called in the keyring: two servers may have an API_KEY each."""
-    parts = (re.sub(r"[^A-Za-z0-9_-]+", "_", part).strip("_-") for part in (server, name))
-    return ".".join(part[:_NAME_CHARS] for part in parts if part) or "TOKEN"
 
 
 def _values(server: Server) -> Iterator[_Value]:

@@ -1,0 +1,79 @@
+"""A user's own copy of a project's server, guarded, in a place that git does not have.
+
+Some clients take an entry of the user's own before the project's of the same name, as a whole. So a
+file that everybody shares can stay as it is. Writes nothing: it says what a person can run.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeguard.clients.catalog import Client
+from pipeguard.clients.entries import Server
+from pipeguard.clients.guarding import HEADER_PREFIX
+from pipeguard.clients.masking import is_secret
+from pipeguard.clients.rewrite import guarded_fields
+from pipeguard.clients.tree import Value
+from pipeguard.launch.environment import REFERENCE
+
+_NAME_CHARS = 48  # of each half of a secret's name, which has a hundred
+
+
+@dataclass(frozen=True, slots=True)
+class OwnCopy:
+    """What a person does for it.
+
+    Attributes:
+        secrets: names of secrets to keep first: what stood in clear is in nobody's command line.
+        command: the client's own command that adds the entry; empty where there is none.
+        file: the file to copy the entry into; empty where there is a command.
+    """
+
+    secrets: tuple[str, ...] = ()
+    command: str = ""
+    file: str = ""
+
+
+def own_copy(server: Server, client: Client, launcher: Sequence[str]) -> OwnCopy | None:
+    """How a user gets a guarded entry of their own for a project's; None where there is no way.
+
+    Args:
+        server: the project's entry, which is open.
+        client: whose way it is.
+        launcher: the words that start PipeGuard.
+    """
+    if "{entry}" not in client.private:
+        return OwnCopy(file=client.private) if client.private else None
+    fields = dict(guarded_fields(server, launcher).fields)
+    secrets = []
+    env = fields.get(server.shape.env)
+    if isinstance(env, dict):
+        kept: dict[str, Value] = dict(env)
+        for name, value in env.items():
+            scheme, text = _parted(str(value))
+            is_header = name.startswith(HEADER_PREFIX)
+            if re.search(server.shape.variable, text) or text.startswith(REFERENCE):
+                continue
+            if is_header or is_secret(name, text):
+                secrets.append(secret_name(server.name, name.removeprefix("PIPEGUARD_")))
+                kept[name] = f"{scheme}{REFERENCE}{secrets[-1]}"
+        fields[server.shape.env] = kept
+    entry = json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
+    command = client.private.format(name=shlex.quote(server.name), entry=shlex.quote(entry))
+    return OwnCopy(tuple(secrets), command)
+
+
+def _parted(value: str) -> tuple[str, str]:
+    """The scheme of a header's value, with its space, and what follows."""
+    scheme = re.match(r"(?:bearer|basic|token)\s+", value, re.IGNORECASE)
+    return (scheme[0], value[scheme.end() :]) if scheme else ("", value)
+
+
+def secret_name(server: str, name: str) -> str:
+    """What a secret may be called in the keyring: two servers may have an API_KEY each."""
+    parts = (re.sub(r"[^A-Za-z0-9_-]+", "_", part).strip("_-") for part in (server, name))
+    return ".".join(part[:_NAME_CHARS] for part in parts if part) or "TOKEN"
