@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from yarl import URL
 
+from pipeguard.core.addresses import is_loopback
 from pipeguard.errors import InputError, PolicyError
 from pipeguard.launch.environment import REFERENCE, refers
 from pipeguard.options import WrapOptions
-from pipeguard.transports.entrance import Entrance, Tokens, host_of, is_loopback, named
+from pipeguard.transports.entrance import Entrance, Tokens, host_of, named
 from pipeguard.transports.remote import Authorization, Remote
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ URI, and two spellings of one address are one login.
 
 from __future__ import annotations
 
-import ipaddress
 import shlex
 from urllib.parse import SplitResult, urlsplit
 
+from pipeguard.core.addresses import is_loopback
 from pipeguard.core.visible import shown
 from pipeguard.errors import AuthError, InputError
 
@@ -31,7 +31,7 @@ def canonical(url: str) -> str:
     if parts.username is not None or parts.password is not None:
         raise InputError("a server's URL must not hold a name or a password before the host.")
     scheme = _SCHEMES[parts.scheme]
-    if scheme == "http" and not _is_loopback(host):
+    if scheme == "http" and not is_loopback(host):
         raise InputError(
             f"{shown(url, SHOWN_CHARS)} is not encrypted: tokens go over https, or to loopback."
         )
@@ -64,8 +64,8 @@ def must_be_safe(url: str, server: str) -> None:
         parts, host, _ = _split(url)
     except InputError as error:
         raise AuthError(f"{server} sends us to {shown(url, SHOWN_CHARS)!r}: {error}") from None
-    here = _is_loopback(urlsplit(server).hostname or "")
-    trusted = here if _is_loopback(host) else parts.scheme == "https"
+    here = is_loopback(urlsplit(server).hostname or "")
+    trusted = here if is_loopback(host) else parts.scheme == "https"
     if parts.username is not None or parts.scheme not in ("http", "https") or not trusted:
         raise AuthError(
             f"{server} sends us to {shown(url, SHOWN_CHARS)!r}, which is not asked:\n"
@@ -95,7 +95,7 @@ def is_loopback_url(url: str) -> bool:
         parts, host, _ = _split(url)
     except InputError:
         return False
-    return parts.scheme == "http" and _is_loopback(host)
+    return parts.scheme == "http" and is_loopback(host)
 
 
 def _split(url: str) -> tuple[SplitResult, str, int | None]:
@@ -117,12 +117,3 @@ def _split(url: str) -> tuple[SplitResult, str, int | None]:
     if any(character in url for character in ' "<>\\^`{|}'):  # RFC 3986, 2: none may stand there
         raise InputError(f"{told!r} holds a character that no URL has.")
     return parts, host, port
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -12,7 +12,15 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from enum import Enum
-from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from functools import lru_cache
+from ipaddress import (
+    AddressValueError,
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+)
 from typing import NamedTuple
 
 MAX_URL_CHARACTERS = 600  # of an address that are looked at: a host's name has 253
@@ -370,3 +378,14 @@ _RULES_LOCAL = re.compile(
     r"jolokia|containers/json|_cat/|v1/(?:kv|secret|agent)/|scripttext|latest/meta-data)",
     re.IGNORECASE,
 )
+
+
+@lru_cache(256)
+def is_loopback(host: str) -> bool:
+    """True for a host, as a URL has it, that only this machine can be reached by."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

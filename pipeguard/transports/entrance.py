@@ -19,6 +19,7 @@ from typing import NamedTuple
 from aiohttp import HttpVersion11, web
 from yarl import URL
 
+from pipeguard.core.addresses import is_loopback
 from pipeguard.transports.conversations import Owners, is_session_id
 from pipeguard.transports.refusals import Ground
 from pipeguard.transports.remote import JSON, SESSION_ID, is_text
@@ -249,17 +250,6 @@ def port_of(given: str) -> int | None:
     """The port in a Host header; None where there is none."""
     found = _HOST.match(given)
     return int(found["port"]) if found is not None and found["port"] else None
-
-
-@lru_cache(256)
-def is_loopback(host: str) -> bool:
-    """True where only this machine can come in."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @lru_cache(256)

@@ -14,6 +14,7 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeguard.core.addresses import is_loopback
 from pipeguard.transports import entrance
 from pipeguard.transports.entrance import (
     MAX_TARGET_CHARS,
@@ -21,7 +22,6 @@ from pipeguard.transports.entrance import (
     Refused,
     Tokens,
     host_of,
-    is_loopback,
     named,
 )
 from tests.fuzz.budget import tried

@@ -13,6 +13,7 @@ from pipeguard.assess.subject import Subject
 from pipeguard.assess.values import Check, Finding
 from pipeguard.clients.entries import Server
 from pipeguard.clients.masking import masked_url
+from pipeguard.core.addresses import is_loopback
 from pipeguard.core.finding import Severity
 
 CLEAR = Check(
@@ -57,7 +58,7 @@ def _in_clear(subject: Subject, server: Server) -> Iterator[Finding]:
     places += [(f"args.{i}", word) for i, word in enumerate(server.args) if _is_clear(word)]
     for span, url in places:
         host = _host(url)
-        if not _is_clear(url) or host is None or _is_loopback(host):
+        if not _is_clear(url) or host is None or _is_here(host):
             continue
         near = _is_near(host)
         yield CLEAR.of_server(
@@ -128,13 +129,8 @@ def _host(url: str) -> str | None:
         return None
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _is_here(host: str) -> bool:
+    return is_loopback(host) or host.endswith(".localhost")  # RFC 6761, section 6.3
 
 
 def _is_near(host: str) -> bool:
