@@ -33,6 +33,7 @@ REMEMBERED = 16_384  # words
 BUCKETS = 2**17  # weights that words share
 MAX_FAMILIES = 64
 GRAM = 4  # letters of a part of a word, with a mark for where it begins and ends
+IDEOGRAM = (1, 3)  # ideographs of a part; two that stand together are a word already
 GRAM_BUCKETS = 2**16  # weights that parts of words share
 GRAMS = BUCKETS + (5 + 2 * MAX_FAMILIES) * MAX_FAMILIES  # where they begin
 WEIGHTS = GRAMS + GRAM_BUCKETS
@@ -282,13 +283,15 @@ def _hashes(token: str) -> tuple[bytes, int, int]:
 @lru_cache(REMEMBERED)
 def _grams(token: str) -> tuple[int, ...]:
     """The parts of a word, which endings, compounds and misspellings leave alike."""
-    if len(token) == 1:
-        return ()
-    marked = f"<{token}>"
-    parts = (marked[at : at + GRAM] for at in range(len(marked) - GRAM + 1))
-    return tuple(
-        GRAMS + crc32(part.encode("utf-8", "surrogatepass"), _GRAM) % GRAM_BUCKETS for part in parts
-    )
+    if IDEOGRAPH.match(token):
+        parts = [token[i : i + n] for n in IDEOGRAM for i in range(len(token) - n + 1)]
+    elif len(token) > 1:
+        marked = f"<{token}>"
+        parts = [marked[i : i + GRAM] for i in range(len(marked) - GRAM + 1)]
+    else:
+        parts = []
+    hashes = (crc32(part.encode("utf-8", "surrogatepass"), _GRAM) for part in parts)
+    return tuple(GRAMS + number % GRAM_BUCKETS for number in hashes)
 
 
 def tokens(text: str) -> list[str]:
