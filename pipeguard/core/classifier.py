@@ -46,6 +46,7 @@ _MASKED = re.compile(
     r"(?P<urlx>https?://\S+|www\.\S+|\b[\w-]+\.(?:example|test|invalid)\b\S*)"
     r"|(?P<mailx>[\w.+-]+@[\w-]+\.[\w.-]+)|(?P<pathx>(?:~|/|\./)[\w./-]{4,})"
 )
+_META_SCHEMA = re.compile(r"https?://json-schema\.org/\S*")  # names a standard, and no place
 _MARK = re.compile(r"[@/]|www\.|\.(?:example|test|invalid)\b")
 # Vowel signs of Devanagari are letters of their words; `\w` does not know them.
 LETTERS = r"[^\W\d_](?:[^\W\d_]|[\u0900-\u0903\u093a-\u094f\u0955-\u0957\u0962\u0963])*"
@@ -184,6 +185,7 @@ def features(text: str, lexicon: Lexicon) -> Features:
     """What counts in one sentence, of any length."""
     text = plain(text)
     if _MARK.search(text):
+        text = _META_SCHEMA.sub(" ", text)
         text = _MASKED.sub(lambda match: f" {match.lastgroup} ", text)
     return Features(
         frozenset(_of_words(text)),

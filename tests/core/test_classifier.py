@@ -264,6 +264,15 @@ def test_every_feature_has_a_weight(text: str) -> None:
     assert all(module.GRAMS <= number < WEIGHTS for number in grams)
 
 
+def test_the_address_of_a_schemas_language_is_no_address_to_send_to() -> None:
+    said = "Trigger a Request from the Server for LLM Sampling"
+    beside = f"{said} http://json-schema.org/draft-07/schema#"
+    assert features(beside, shared_lexicon()) == features(said, shared_lexicon())
+    assert features(f"{said} http://collector.test/x", shared_lexicon()) != features(
+        said, shared_lexicon()
+    )
+
+
 @tried(100)
 @given(any_texts)
 def test_a_plain_text_is_plain_and_in_small_letters(text: str) -> None:
