@@ -30,6 +30,7 @@ PIECE, STEP = 40, 25  # words
 REACH = 6  # words between two families that count in their order
 STEM = 5  # letters of a word that count without its ending
 REMEMBERED = 16_384  # words
+REMEMBERED_LETTERS = 256  # of a word; a longer one is no word, and would fill the memory
 BUCKETS = 2**17  # weights that words share
 MAX_FAMILIES = 64
 GRAM = 4  # letters of a part of a word, with a mark for where it begins and ends
@@ -190,7 +191,12 @@ def features(text: str, lexicon: Lexicon) -> Features:
     return Features(
         frozenset(_of_words(text)),
         frozenset(_of_families(text, lexicon)),
-        frozenset().union(*map(_grams, _TOKEN.findall(text))),
+        frozenset().union(
+            *(
+                _grams(token) if len(token) <= REMEMBERED_LETTERS else _grams.__wrapped__(token)
+                for token in _TOKEN.findall(text)
+            )
+        ),
     )
 
 
