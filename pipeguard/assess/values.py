@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeguard.clients.entries import Server
@@ -94,17 +94,15 @@ class Check:
         mend: Sequence[str] = (),
     ) -> Finding:
         """A finding at a server's entry."""
-        return Finding(
-            self.id,
-            self.severity if severity is None else severity,
-            message,
-            tuple(mend),
+        found = self.at(
             server.file,
-            line or server.line,
-            server.client,
-            server.name,
-            key,
+            message,
+            line=line or server.line,
+            key=key,
+            severity=severity,
+            mend=mend,
         )
+        return replace(found, client=server.client, server=server.name)
 
     def at(
         self,

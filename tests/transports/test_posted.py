@@ -289,12 +289,14 @@ def test_there_are_only_so_many_sessions_also_where_all_come_at_once() -> None:
     run(work)
 
 
+def quiet(child: Child, message: Object) -> None:
+    """A server that answers all but one method."""
+    if message.get("method") != "never":
+        echo(child, message)
+
+
 def test_an_idle_session_ends_and_one_in_use_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(posted_module, "SWEEP_SECONDS", 0.01)
-
-    def quiet(child: Child, message: Object) -> None:
-        if message.get("method") != "never":
-            echo(child, message)
 
     async def work() -> None:
         async with hosting(quiet, idle_seconds=0.1) as host:
@@ -795,10 +797,6 @@ def test_stateless_messages_of_each_name_have_a_server_and_a_guard_of_their_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(posted_module, "SWEEP_SECONDS", 0.01)
-
-    def quiet(child: Child, message: Object) -> None:
-        if message.get("method") != "never":
-            echo(child, message)
 
     async def work() -> None:
         async with hosting(quiet, idle_seconds=0.1) as host:
