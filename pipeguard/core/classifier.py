@@ -18,11 +18,12 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import _lru_cache_wrapper, lru_cache
 from itertools import combinations, pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from zlib import crc32
 
+T = TypeVar("T")
 MAX_WORDS = 50  # of sentences that are read together
 MAX_UNITS = 3  # sentences that are read together
 LONG_WORDS = 60  # a sentence that is longer is read in pieces
@@ -122,6 +123,8 @@ class Lexicon:
             found = self._whole.get(word, frozenset())
             for end in range(2, min(len(word), self._longest) + 1):
                 found |= self._begin.get(word[:end], frozenset())
+            if len(word) > REMEMBERED_LETTERS:
+                return found
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
             self._known[word] = found
@@ -192,10 +195,7 @@ def features(text: str, lexicon: Lexicon) -> Features:
         frozenset(_of_words(text)),
         frozenset(_of_families(text, lexicon)),
         frozenset().union(
-            *(
-                _grams(token) if len(token) <= REMEMBERED_LETTERS else _grams.__wrapped__(token)
-                for token in _TOKEN.findall(text)
-            )
+            *(_of_word(token, _grams) for token in _TOKEN.findall(text)),
         ),
     )
 
@@ -206,7 +206,7 @@ def _of_words(text: str) -> list[int]:
     add = found.append
     before = further = 0
     for place, token in enumerate(tokens(text)):
-        letters, stem, word = _hashes(token)
+        letters, stem, word = _of_word(token, _hashes)
         add(stem)
         if word:
             add(word)
@@ -278,6 +278,11 @@ _ANY, _FIRST, _SAID, _CALLED, _CALLED_MODEL, _TOGETHER = (
     BUCKETS + MAX_FAMILIES * row for row in range(6)
 )
 _IN_ORDER = _TOGETHER + MAX_FAMILIES * MAX_FAMILIES
+
+
+def _of_word(token: str, ask: _lru_cache_wrapper[T]) -> T:
+    """What is asked of a word, remembered where it is one that may come again."""
+    return ask(token) if len(token) <= REMEMBERED_LETTERS else ask.__wrapped__(token)
 
 
 @lru_cache(REMEMBERED)
