@@ -14,6 +14,7 @@ from typing import NamedTuple
 from pipeguard.core import folding, views
 from pipeguard.core.finding import Confidence, lower, raised
 from pipeguard.core.places import MASKED_STEP, Path
+from pipeguard.core.purpose import serves
 from pipeguard.core.roles import Role
 from pipeguard.core.rules import Rule, View, Written
 from pipeguard.core.surroundings import is_disguised, masked
@@ -135,6 +136,8 @@ class Origin(NamedTuple):
             confidence = changed
         exact = exact and not self.whole
         first, last = (0, 0) if self.joined else text.span(low, high)
+        if rule.purpose and serves(rule.purpose, text.value, path, first):
+            confidence = lower(confidence)
         if _HIDDEN.search(view):
             confidence = Confidence.HIGH  # nobody hides harmless words
         elif not rule.is_private and len(data) <= SHORT_BYTES and _ENCODED.search(view):

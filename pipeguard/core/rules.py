@@ -78,6 +78,8 @@ class Rule(NamedTuple):
         written: what becomes of a match in an argument that does nothing (core.roles).
         quoted: True where a match inside quotes or code loses one step of confidence.
         several: True where two different values in one message raise confidence one step.
+        purpose: words that say what a tool is for (core.purpose), of which one makes a match in
+            its definition one step less sure.
         why: one sentence for a security engineer.
         fix: one sentence: what to do.
         owasp: the risk in OWASP's lists, as `MCP03`, or empty.
@@ -104,6 +106,7 @@ class Rule(NamedTuple):
     written: Written
     quoted: bool
     several: bool
+    purpose: tuple[str, ...]
     why: str
     fix: str
     owasp: str
@@ -202,6 +205,7 @@ def from_record(record: dict[str, Any]) -> Rule:
         written=Written(record["written"]),
         quoted=record["quoted"],
         several=record["several"],
+        purpose=tuple(record["purpose"]),
         why=record["why"],
         fix=record["fix"],
         owasp=record["owasp"],
@@ -258,6 +262,7 @@ def _rule(source: str, pack: str, entry: dict[str, Any]) -> Rule:
         written=_choice(where, Written, entry.get("written", "keep")),
         quoted=entry.get("quoted") == "lower",
         several=entry.get("several") == "raise",
+        purpose=_strings(where, entry, "purpose"),
         why=" ".join(str(entry["why"]).split()),
         fix=" ".join(str(entry["fix"]).split()),
         owasp=str(entry.get("owasp", "")),

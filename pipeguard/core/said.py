@@ -6,7 +6,7 @@ from pipeguard.core import answers
 from pipeguard.core.finding import Direction, Finding, Kind
 from pipeguard.core.judge import Where, scanned
 from pipeguard.core.message import JsonObject, JsonValue, Message
-from pipeguard.core.places import LISTS, Surface
+from pipeguard.core.places import LISTS, OPENINGS, Surface
 from pipeguard.core.policy import Mode
 from pipeguard.core.restore import FOREIGN, echoes, holds_foreign
 from pipeguard.core.vault import holds_marks
@@ -14,7 +14,7 @@ from pipeguard.core.verdicts import blocked
 
 
 def said(where: Where, direction: Direction, message: Message) -> list[Finding]:
-    """What one side says, judged; the items of a list are judged by themselves.
+    """What one side says, judged; items of lists and a server's instructions are by themselves.
 
     Raises:
         Refusal: it could not be judged.
@@ -23,7 +23,9 @@ def said(where: Where, direction: Direction, message: Message) -> list[Finding]:
     value: JsonValue = message.value
     if direction is Direction.TO_CLIENT:
         if message.kind is Kind.RESULT and where.method in LISTS:
-            value = _without_items(message.value, LISTS[where.method][0])
+            value = _without(message.value, LISTS[where.method][0], list)
+        elif message.kind is Kind.RESULT and where.method in OPENINGS:
+            value = _without(message.value, "instructions", str)
         findings = scanned(where, Surface.TO_CLIENT, value)
         if vault is not None and where.guard.policy.mode is not Mode.OBSERVE:
             findings += echoes(vault, message.frame, where, value)
@@ -34,8 +36,9 @@ def said(where: Where, direction: Direction, message: Message) -> list[Finding]:
     return findings
 
 
-def _without_items(value: JsonObject, member: str) -> JsonObject:
+def _without(value: JsonObject, member: str, kind: type) -> JsonObject:
+    """An answer without what core.definitions has judged by itself."""
     result = value.get("result")
-    if not isinstance(result, dict) or not isinstance(result.get(member), list):
+    if not isinstance(result, dict) or not isinstance(result.get(member), kind):
         return value
     return {**value, "result": {key: item for key, item in result.items() if key != member}}

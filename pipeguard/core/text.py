@@ -36,9 +36,10 @@ class Text:
 
     Attributes:
         data: all strings in UTF-8, one a line.
+        value: that they stand in.
     """
 
-    __slots__ = ("_keyed", "_keys", "_named", "_segments", "_value", "_values", "_ways", "data")
+    __slots__ = ("_keyed", "_keys", "_named", "_segments", "_values", "_ways", "data", "value")
 
     def __init__(self, value: JsonValue, *, keyed: bool) -> None:
         segments: list[str] = []
@@ -53,7 +54,7 @@ class Text:
             segments += self._named
             segments += self._keys
         self._values = values
-        self._value = value
+        self.value = value
         self._keyed = keyed
         self._segments = segments
         self._ways: _Ways | None = None  # most texts are never asked
@@ -72,7 +73,7 @@ class Text:
 
     def has(self, key: str) -> bool:
         """True where the value is an object with a key."""
-        return isinstance(self._value, dict) and key in self._value
+        return isinstance(self.value, dict) and key in self.value
 
     def strings(self) -> Iterator[tuple[Path, str, int]]:
         """Each string towards a server: its path, itself, and the number of its segment."""
@@ -112,7 +113,7 @@ class Text:
         ends = list(accumulate(len(key.encode("utf-8")) for key in self._keys))
         keys = list(self._keys)
         crossed = keys[bisect_right(ends, start) : bisect_right(ends, end - 1) + 1]
-        paths = [next(_key_paths(self._value, key), ()) for key in crossed if key]
+        paths = [next(_key_paths(self.value, key), ()) for key in crossed if key]
         return paths, len(paths) > 1
 
     def path_at(self, start: int) -> Path:
@@ -157,9 +158,9 @@ class Text:
     def _way_back(self) -> _Ways:
         if self._ways is None:
             if self._keyed:
-                walk = _walk_keyed(self._value, ())
+                walk = _walk_keyed(self.value, ())
             else:
-                walk = chain(_walk(self._value, ()), _walk_named(self._value, ()))
+                walk = chain(_walk(self.value, ()), _walk_named(self.value, ()))
             self._ways = _Ways(walk)
         return self._ways
 
@@ -197,7 +198,7 @@ class Text:
             return self._place(index)[0]
         known = self._way_back().key_paths
         if index not in known:
-            known[index] = next(_key_paths(self._value, self._segments[index]), ())
+            known[index] = next(_key_paths(self.value, self._segments[index]), ())
         return known[index]
 
     def _place(self, index: int) -> _Place:
@@ -210,7 +211,7 @@ class Text:
         """Those of each segment in order."""
         ways = self._way_back()
         if self._keyed and not ways.places:
-            _locate_keyed(self._value, (), ways.places)
+            _locate_keyed(self.value, (), ways.places)
             ways.walk = iter(())
         ways.places.extend(ways.walk)
         return ways.places if self._keyed else ways.places[: len(self._values)]
