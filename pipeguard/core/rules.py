@@ -151,11 +151,14 @@ def load_pack(text: str, source: str) -> tuple[Rule, ...]:
     pack = str(document.get("pack", ""))
     if not re.fullmatch(r"[a-z][a-z0-9-]{1,30}", pack):
         raise RuleError(f"{source}: `pack` must be a short lower-case name")
-    defaults = document.get("defaults") or {}
-    for entry in (defaults, *document["rules"]):
+    defaults, parts = document.get("defaults") or {}, document.get("parts") or {}
+    for entry in (defaults, parts, *document["rules"]):
         if not isinstance(entry, dict):
             raise RuleError(f"{source}: expected fields of a rule, not `{str(entry)[:40]}`")
-    rules = tuple(_rule(source, pack, {**defaults, **entry}) for entry in document["rules"])
+    rules = tuple(
+        _rule(source, pack, _assembled(source, {**defaults, **entry}, parts))
+        for entry in document["rules"]
+    )
     seen: set[str] = set()
     for rule in rules:
         if rule.id in seen:
@@ -164,6 +167,20 @@ def load_pack(text: str, source: str) -> tuple[Rule, ...]:
     return rules
 
 
+def _assembled(source: str, entry: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
+    """A rule with the pack's parts in its pattern; what leads to the first is its sign."""
+    pattern = str(entry.get("pattern", ""))
+    before, *names = _PART.split(pattern)
+    if not names:
+        return entry
+    missing = sorted(set(names[::2]) - set(parts))
+    if missing:
+        raise RuleError(f"{source}: {entry.get('id', '?')}: the pack has no part `{missing[0]}`")
+    whole = _PART.sub(lambda match: str(parts[match[1]]), pattern)
+    return {**entry, "pattern": whole, "sign": entry.get("sign") or before}
+
+
+_PART = re.compile(r"%\{([a-z]+)\}")
 _Choice = TypeVar("_Choice", bound=Enum)
 
 

@@ -19,6 +19,7 @@ from pipeguard.core.proof import (
 from pipeguard.core.residents import home
 from pipeguard.core.rules import Rule, as_record, from_record, load_pack
 from pipeguard.core.scan import Engine
+from pipeguard.errors import RuleError
 from pipeguard.rulebook import load_rules
 from pipeguard.state.compiled import engines
 
@@ -151,3 +152,17 @@ def test_a_frame_has_the_form_of_its_surface() -> None:
 def test_the_confidence_of_rules_is_spread() -> None:
     """A rulebook that is always sure is one that was not thought about."""
     assert {rule.confidence for rule in RULES.values()} == set(Confidence)
+
+
+def test_parts_of_a_pack_stand_in_its_patterns_and_lead_to_a_sign() -> None:
+    entry = (
+        "{id: one, title: t, severity: high, confidence: high, surfaces: [to-server],"
+        " why: w, fix: f, matches: [a], passes: [b], pattern: 'key%{link}(?:[a-z]{3}%{link}x)?'}"
+    )
+    (rule,) = load_pack(
+        f"pack: acme\nparts: {{link: '[ =]{{1,4}}'}}\nrules: [{entry}]", "acme.yaml"
+    )
+    assert rule.pattern == "key[ =]{1,4}(?:[a-z]{3}[ =]{1,4}x)?"
+    assert rule.sign == "key"
+    with pytest.raises(RuleError, match=r"acme\.yaml: one: the pack has no part `link`"):
+        load_pack(f"pack: acme\nrules: [{entry}]", "acme.yaml")
