@@ -8,7 +8,7 @@ TRAIN := .venv-train
 CODE := pipeguard tests benchmarks training
 # What classifiers read as no order to a model, of what is installed (training/README.md).
 NATURAL ?= $(TRAIN)/lib $(wildcard /usr/share/doc /usr/share/man /usr/share/gimp/2.0/help \
-	/usr/lib/libreoffice/help tests/node_modules)
+	/usr/lib/libreoffice/help /usr/share/libreoffice/help tests/node_modules)
 COMPILE := $(LOCK)/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
 
