@@ -93,7 +93,7 @@ def _without(value: JsonValue, words: dict[str, str]) -> JsonValue:
 
 def _cut(text: str, findings: list[Finding], made: PlaceHolder) -> str:
     spans: list[tuple[int, int, str]] = []
-    for finding in sorted(findings, key=lambda finding: (finding.start, -finding.end)):
+    for finding in sorted(findings, key=lambda f: (f.start, -f.end, -f.severity)):  # tell the worst
         if spans and finding.start < spans[-1][1]:  # of two that overlap, one stands for both
             first, last, rule = spans[-1]
             spans[-1] = (first, max(last, finding.end), rule)
