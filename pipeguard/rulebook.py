@@ -71,6 +71,8 @@ def user_folder() -> str:
 def sources() -> tuple[Source, ...]:
     """Every pack's file, the shipped ones first, each in the order of their names.
 
+    Of two rules that are as sure, the first is told: a secret's format before its name.
+
     Raises:
         RuleError: a file cannot be read, or another user could have written it.
     """
@@ -119,7 +121,7 @@ def _files(folder: str) -> list[str]:
         raise RuleError(f"{folder} cannot be read: {error.strerror}.") from None
     return [
         os.path.join(folder, name)
-        for name in sorted(names)
+        for name in sorted(names, key=lambda name: name.removesuffix(_SUFFIX))
         if name.endswith(_SUFFIX) and not name.startswith(".")
     ]
 

@@ -214,7 +214,7 @@ class Engine:
             return [], [self.residents.squeezable[index] for index in self._squeezed.look(data)]
         cues: list[Cue] = []
         hits: list[Rule] = []
-        for index in self._plain.look(data):
+        for index in sorted(self._plain.look(data)):  # in the rules' order
             if index < len(Cue):
                 cues.append(Cue(index))
             else:

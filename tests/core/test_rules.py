@@ -166,3 +166,12 @@ def test_parts_of_a_pack_stand_in_its_patterns_and_lead_to_a_sign() -> None:
     assert rule.sign == "key"
     with pytest.raises(RuleError, match=r"acme\.yaml: one: the pack has no part `link`"):
         load_pack(f"pack: acme\nrules: [{entry}]", "acme.yaml")
+
+
+def test_of_two_rules_that_see_one_secret_the_one_that_knows_its_format_is_told_first() -> None:
+    (token,) = texts({"gen": "AIza{b64u:35}"})[:1]
+    said = {"text": f"Dear Ann, the API key is {token} now."}
+    seen = homes()[Surface.TO_CLIENT].scan(said, lambda _: "result.text", Surface.TO_CLIENT)
+    first, *others = (match.rule.id for match in seen.matches)
+    assert first == "secrets.google-api-key"
+    assert "secrets.secret-assignment" in others
