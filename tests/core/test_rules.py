@@ -6,6 +6,7 @@ from functools import cache
 import pytest
 
 from pipeguard.core.finding import Confidence
+from pipeguard.core.message import JsonValue
 from pipeguard.core.places import PLACES, Surface
 from pipeguard.core.plans import build, loaded
 from pipeguard.core.proof import (
@@ -170,7 +171,7 @@ def test_parts_of_a_pack_stand_in_its_patterns_and_lead_to_a_sign() -> None:
 
 def test_of_two_rules_that_see_one_secret_the_one_that_knows_its_format_is_told_first() -> None:
     (token,) = texts({"gen": "AIza{b64u:35}"})[:1]
-    said = {"text": f"Dear Ann, the API key is {token} now."}
+    said: JsonValue = {"text": f"Dear Ann, the API key is {token} now."}
     seen = homes()[Surface.TO_CLIENT].scan(said, lambda _: "result.text", Surface.TO_CLIENT)
     first, *others = (match.rule.id for match in seen.matches)
     assert first == "secrets.google-api-key"
