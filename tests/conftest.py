@@ -1,10 +1,17 @@
 """What holds for every test: none reads or writes the settings and state of whoever runs it."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 FOLDERS = ("CONFIG", "STATE", "CACHE", "DATA")  # as the XDG base directories name them
+
+
+def pytest_configure() -> None:
+    """Let what tests start be interrupted: a shell's job in the background ignores that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

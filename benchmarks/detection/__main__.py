@@ -60,6 +60,9 @@ def arguments() -> argparse.Namespace:
         help=f"innocent texts to take from this machine ({HARVESTED}; 0: none)",
     )
     parser.add_argument(
+        "--every", type=int, default=1, metavar="N", help="play every Nth case: a quick look"
+    )
+    parser.add_argument(
         "--harvest-from",
         type=Path,
         nargs="+",
@@ -100,6 +103,7 @@ def run(split: Split, options: argparse.Namespace, rules: Engines) -> Report:
     if options.harvest:
         gathered = _gathered(options.harvest, tuple(options.harvest_from))
         cases += [case for case in gathered if case.split is split]
+    cases = cases[:: max(1, options.every)]
     plays = list(play_all((played(case, view) for case in cases for view in case.views), rules))
     disguised = (case for case in cases if "text" not in case.views and not case.innocent)
     clear = play_all((played(case, "text") for case in disguised), rules)

@@ -20,19 +20,27 @@ _SHOWN = re.compile(
     rb"|(?:assert|expect|const|let|var|def|return|yield|it|test|describe)\b"
     rb"|\w+[ \t]*[=(:][ \t]*[\"'`\[(])"
 )
-# Of attacks, frauds and examples, in twelve languages.
+# Of attacks, frauds, examples, and of those who study or stop them, in twelve languages.
 _TOPIC_WORDS = (
     r"prompt[ -]?injections?|jail ?breaks?|red[- ]?team\w*|adversar\w+|payloads?"
     r"|\battack\w*|malicious|phish\w+|\bscam\w*|classifiers?"
     r"|detect(?:s|ed|or|ors|ion)\b|test (?:suite|cases?|set)|\bexpected\b"
     r"|\bverdict\b|\bexamples?\b|\bsamples?\b|owasp|exploit\w*|\bthreats?\b"
     r"|guardrails?|saniti[sz]\w+|\bfilter\w*|vulnerab\w+|\bfraud\w*|\binjected\b"
-    r"|untrusted|false (?:positives?|alarms?)"
-    r"|describe\(|angriff\w*|angreif\w+|beispiel\w*|betrüg\w*|attaqu\w+|exemples?"
-    r"|escroqu\w*|hameçonnage|ataques?|ejemplos?|exemplos?|estafa\w*|golpes?\b"
-    r"|iny\w{0,2}ecci\w+|injeç\w+|attacch?[io]\b|esemp[io]|iniezion\w+|truff\w+|атак"
-    r"|инъек|пример|мошен|攻击|注入|攻撃|示例|例如|例えば|詐欺|诈骗|インジェクション"
-    r"|공격|인젝션|주입|예시|사기|هجوم|حقن|مثال|احتيال|हमले|इंजेक्शन|उदाहरण|धोख"
+    r"|untrusted|false (?:positives?|alarms?)|\bvictims?\b|researchers?|mitigat\w+|bounty"
+    r"|post-?mortem|proofs? of concept|poison(?:ed|ing)|impersonat\w+|social engineering"
+    r"|threat model|\bsmuggl\w+|\bbenchmarks?\b|data ?sets?|defen[cs]es?\b"
+    r"|describe\(|angriff\w*|angreif\w+|beispiel\w*|betrüg\w*|opfer\b|forsch(?:er|ung)\w*"
+    r"|schwachstelle\w*|gefälscht\w*|fehlalarm\w*|datens[aä]tz\w*|vergift\w+|schadhaft\w*"
+    r"|attaqu\w+|exemples?|escroqu\w*|hameçonnage|victimes?\b|chercheu\w+|vulnérabilit\w+"
+    r"|faux positifs?|malveillant\w*|empoisonn\w+|pirat(?:e|es|age)\b|filtres?\b|jeux? de données"
+    r"|ataques?|atacante\w*|ejemplos?|exemplos?|estafa\w*|golpes?\b|v[íi]ctimas?\b|v[íi]timas?\b"
+    r"|iny\w{0,2}ecci\w+|injeç\w+|investigador\w*|pesquisador\w*|envenen\w+|malicios\w+"
+    r"|falsos? positivos?|fraude\w*|attacch?[io]\b|attaccant\w+|esemp[io]|iniezion\w+|truff\w+"
+    r"|vittim[ae]\b|ricercator\w+|атак|злоумышлен|уязвим|исследовател|инъек|пример|мошен|жертв"
+    r"|攻击|注入|攻撃|示例|例如|例えば|詐欺|诈骗|インジェクション|研究者|研究人员|漏洞|脆弱性|受害|被害"
+    r"|공격|인젝션|주입|예시|사기|연구|취약|피해|هجوم|حقن|مثال|احتيال|الباحث|ثغر|ضحي"
+    r"|हमले|इंजेक्शन|उदाहरण|धोख|शोधकर्ता|हमलावर|शिकार"
 )
 _TOPICS = re.compile(_TOPIC_WORDS.encode(), re.IGNORECASE)
 
