@@ -8,7 +8,6 @@ sum. The texts ship with Python, and JSON is made of them. Measures; decides not
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from importlib import import_module
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeguard.core.blocks import BLOCK_BYTES
 from pipeguard.core.candidates import MAX_MATCHES_PER_RULE
 from pipeguard.core.digest import sha256
+from pipeguard.core.finder import Finder
 from pipeguard.core.places import Surface
 from pipeguard.core.plan import Plan, make
 from pipeguard.core.proof import USUAL_PLACE, frame_value
@@ -185,15 +185,14 @@ def _passes(engines: Engines, surface: Surface) -> dict[str, float]:
 def _matching(rule: Rule) -> _Work:
     """The pattern alone: the engine's pass, then the rule's own expression where it hits."""
     plan = Plan(make({0: [(rule.sign or rule.pattern, rule.ignore_case)]}))
-    flags = re.ASCII | (re.IGNORECASE if rule.ignore_case else 0)
-    expression = re.compile(rule.pattern.encode(), flags)
+    finder = Finder(rule.pattern, ignore_case=rule.ignore_case)
 
     def work(blocks: Sequence[bytes]) -> _Done:
         hits = [block for block in blocks if plan.look(block)]
         left, false = MAX_MATCHES_PER_RULE, 0
         began = perf_counter()
         for block in hits:  # as in a scan: after so many, the rule is not asked any more
-            count = sum(1 for _ in islice(expression.finditer(block), left))
+            count = sum(1 for _ in islice(finder.finditer(block, 0, len(block)), left))
             left, false = left - count, false + (not count)
             if not left:
                 break

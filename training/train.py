@@ -199,7 +199,8 @@ def gate(attacks: Sequence[str], others: Sequence[str]) -> list[tuple[str, int]]
     A logistic regression whose weights are never below zero: the gate adds up what it finds, and
     cannot know of what is not there.
     """
-    yes, no = [gate_words(text) for text in attacks], [gate_words(text) for text in others]
+    yes = [gate_words(_EXAMPLE_HOST.sub(" ", text)) for text in attacks]
+    no = [gate_words(text) for text in others]
     often = Counter(word for words in no for word in words)
     seen = Counter(word for words in yes for word in words)
     known = sorted(
@@ -236,6 +237,7 @@ def gate(attacks: Sequence[str], others: Sequence[str]) -> list[tuple[str, int]]
     return [(word, min(255, weight)) for word, weight in pairs if weight > LEAST]
 
 
+_EXAMPLE_HOST = re.compile(r"[\w.@-]*\.(?:example|invalid|test)\b")  # where no attack of theirs is
 _LETTERS = re.compile(LETTERS)
 # Conjunctions, prepositions and the article, which Arabic writes with the word.
 _ARABIC_PREFIX = re.compile(

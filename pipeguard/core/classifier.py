@@ -56,6 +56,7 @@ _TOKEN = re.compile(LETTERS + r"|\d+|[<>\[\]{}#:!?`\"|=*_-]")
 IDEOGRAPH = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _IDEOGRAPHS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
 _WORD = re.compile(r"[^\W_]")
+_DIGITS = re.compile(r"\d+")
 _SPACED = re.compile(r"\S+")
 _UNIT_END = re.compile(r"(?<=[.!?\u0964\u061f])\s+|\n+|(?<=[\u3002\uff01\uff1f])")
 _DROPPED = re.compile("[\u0300-\u036f\u0640\u064b-\u0652]")
@@ -106,6 +107,7 @@ class Lexicon:
             self._add(plain(stem.strip()), stem.endswith(" "), frozenset(numbers))
         self._longest = max(map(len, self._begin), default=0)
         self._known: dict[str, frozenset[int]] = {}
+        self._called: dict[str, frozenset[int]] = {}
 
     def _add(self, stem: str, whole: bool, numbers: frozenset[int]) -> None:  # noqa: FBT001
         if " " in stem:
@@ -150,6 +152,15 @@ class Lexicon:
             if numbers:
                 found.append((at, numbers))
             at += 1
+        return found
+
+    def among(self, text: str) -> frozenset[int]:
+        """All families of a few words, which may come again as keys of objects do."""
+        found = self._called.get(text)
+        if found is None:
+            if len(self._called) >= REMEMBERED:
+                self._called.clear()
+            found = self._called[text] = _all(self.in_order(text))
         return found
 
     @staticmethod
@@ -261,7 +272,7 @@ def _of_address(text: str, seen: frozenset[int], lexicon: Lexicon) -> Iterator[i
     """What stands before a comma or colon at the beginning, where one is spoken to."""
     for match in _ADDRESS.finditer(text):
         if match[1].count(" ") < ADDRESS_WORDS:
-            called = _all(lexicon.in_order(match[1]))
+            called = lexicon.among(match[1])
             for number in called:
                 yield _CALLED + number
             if lexicon.model in called:
@@ -396,9 +407,12 @@ class Classifier:
         return max(self.pieces(text), default=Piece(-math.inf, 0, 0, 0))
 
     def pieces(self, text: str) -> Iterator[Piece]:
-        """Read each sentence, and each few that stand together; what is repeated, once."""
+        """Read each sentence, and each few that stand together; what is repeated, once.
+
+        Numbers are all one word, so that rows of a table that differ in them alone are repeated.
+        """
         found = units(text)
-        said = [text[start:end] for start, end, _ in found]
+        said = [_DIGITS.sub("0", text[start:end]) for start, end, _ in found]
         read = {unit: features(unit, self._lexicon) for unit in dict.fromkeys(said)}
         scores: dict[tuple[str, ...], float] = {}
         for first, last, count in read_together(found):

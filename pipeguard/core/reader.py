@@ -5,6 +5,7 @@ Knows a gate and a classifier; where a finding goes is for core.scan.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from operator import itemgetter
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from pipeguard.core.gate import Stretch
 READ_BYTES, READ_SHARE = 32_768, 64
 ENOUGH_WORDS, SHORT = 10, 0.1  # of fewer words, more is asked: so many logits for each
 ABOUT = 1.5  # logits that a text loses which is about attacks
+_DIGITS = re.compile(rb"[0-9]+")
 
 
 class Order(NamedTuple):
@@ -65,9 +67,9 @@ class Reader:
         """Each stretch that is read: its first byte, its text, what in it is most an order."""
         for stretch in sorted(stretches, key=itemgetter(2), reverse=True):
             words = data[stretch.start : stretch.end]
-            if words in self._read:
-                continue
-            self._read.add(words)
+            if (known := _DIGITS.sub(b"0", words)) in self._read:
+                continue  # to a classifier, all numbers are one word
+            self._read.add(known)
             self._left -= len(words)
             if self._left < 0:
                 self.unread = True

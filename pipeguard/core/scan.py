@@ -21,6 +21,7 @@ from pipeguard.core.classifier import Classifier
 from pipeguard.core.cues import SQUEEZED_CUES, Cue
 from pipeguard.core.decoding import Budget, Decoded
 from pipeguard.core.discussion import is_example
+from pipeguard.core.finder import Finder
 from pipeguard.core.finding import Confidence, lower, raised
 from pipeguard.core.message import JsonValue
 from pipeguard.core.origin import Match, Origin, PlaceOf, Subject
@@ -95,7 +96,8 @@ class Engine:
         self._plain, self._squeezed, self._acts, self.gate = plans
         self._models = models
         self._classifiers: dict[str, Classifier] = {}
-        self._compiled: dict[tuple[str, bool | None], re.Pattern[bytes]] = {}
+        self._finders: dict[tuple[str, bool], Finder] = {}
+        self._values: dict[str, re.Pattern[bytes]] = {}
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -174,15 +176,13 @@ class Engine:
             text = text[:start] + b"[masked:" + rule.id.encode() + b"]" + text[end:]
         return text if spans else data
 
-    def expression(self, rule: Rule, *, squeezed: bool) -> re.Pattern[bytes]:
-        """The rule's own expression, compiled when it is first needed."""
+    def finder(self, rule: Rule, *, squeezed: bool) -> Finder:
+        """What finds the matches of the rule's own expression, made when it is first needed."""
         key = (rule.id, squeezed)
-        found = self._compiled.get(key)
-        if found is None:
+        if key not in self._finders:
             source = squeezed_pattern(rule)[0] if squeezed else rule.pattern
-            flags = re.ASCII | (re.IGNORECASE if rule.ignore_case else 0)
-            found = self._compiled[key] = re.compile(source.encode(), flags)
-        return found
+            self._finders[key] = Finder(source, ignore_case=rule.ignore_case)
+        return self._finders[key]
 
     def classifier(self, rule: Rule) -> Classifier:
         """What a rule's model says of a text.
@@ -201,11 +201,11 @@ class Engine:
 
     def value(self, rule: Rule) -> re.Pattern[bytes]:
         """The part of the rule's expression that is the secret, for one that stands alone."""
-        found = self._compiled.get((rule.id, None))
+        found = self._values.get(rule.id)
         if found is None:
             flags = re.ASCII | (re.IGNORECASE if rule.ignore_case else 0)
             source = rf"(?<![A-Za-z0-9]){secret_of(rule.pattern)}(?![A-Za-z0-9])"
-            found = self._compiled[(rule.id, None)] = re.compile(source.encode(), flags)
+            found = self._values[rule.id] = re.compile(source.encode(), flags)
         return found
 
     def look(self, data: bytes, *, squeezed: bool) -> tuple[list[Cue], list[Rule]]:
@@ -470,17 +470,17 @@ class _Scan:
         if self._to_confirm < 0:
             self.exhausted = True
             return iter(())
-        expression = self.engine.expression(rule, squeezed=squeezed)
+        finder = self.engine.finder(rule, squeezed=squeezed)
         if rule.several:
-            return self._each(rule, expression, data, low, high)
-        return expression.finditer(data, low, high)
+            return self._each(rule, finder, data, low, high)
+        return finder.finditer(data, low, high)
 
     def _each(
-        self, rule: Rule, expression: re.Pattern[bytes], data: bytes, low: int, high: int
+        self, rule: Rule, finder: Finder, data: bytes, low: int, high: int
     ) -> Iterator[re.Match[bytes]]:
         """Each match, and further values of its kind that follow without their name."""
         value = self.engine.value(rule)
-        for match in expression.finditer(data, low, high):
+        for match in finder.finditer(data, low, high):
             yield match
             end = match.end()
             self._to_confirm -= AGAIN_BYTES // 4

@@ -226,7 +226,7 @@ def test_a_match_tells_where_it_stands(sample: Sample, before: str, after: str) 
         is_told = match.exact and match.path == (1, "words") and match.view == "text"
         if is_told and match.rule.pattern:
             stretch = text[match.start : match.end].encode()
-            pattern = engine_of(match.rule.id).expression(match.rule, squeezed=False)
+            pattern = engine_of(match.rule.id).finder(match.rule, squeezed=False).expression
             found = list(pattern.finditer(text.encode()))
             if match.rule.several:  # also further values, without their name
                 found += engine_of(match.rule.id).value(match.rule).finditer(text.encode())
