@@ -27,8 +27,8 @@ def serves(listed: Iterable[str], value: JsonValue, path: Path, start: int) -> b
         listed: words in small letters; `*` at the end stands for any ending.
         value: the definition, as a list of tools or prompts has it.
         path: of the string in it that holds what was found.
-        start: where in that string, in characters. What stands in the first sentence itself says
-            nothing of what the tool is for.
+        start: where in that string, in characters. Of a first sentence that holds it, only the
+            first word says what the tool is for: "Condenses the conversation so far".
     """
     if not isinstance(value, dict):
         return False
@@ -36,8 +36,8 @@ def serves(listed: Iterable[str], value: JsonValue, path: Path, start: int) -> b
     description = value.get("description")
     if type(description) is str:
         sentence = _first_sentence(description)
-        if path != ("description",) or start >= len(sentence):
-            told.append(sentence)
+        is_inside = path == ("description",) and start < len(sentence)
+        told.append(sentence[:start].partition(" ")[0] if is_inside else sentence)
     wanted = _pattern(tuple(listed))
     return any(wanted.fullmatch(word.lower()) for text in told for word in _WORDS.findall(text))
 

@@ -78,6 +78,8 @@ class Rule(NamedTuple):
         written: what becomes of a match in an argument that does nothing (core.roles).
         quoted: True where a match inside quotes or code loses one step of confidence.
         several: True where two different values in one message raise confidence one step.
+        unless: an expression, of any case; where it matches in the sentence of a match, nothing is
+            done about that; or empty.
         purpose: words that say what a tool is for (core.purpose), of which one makes a match in
             its definition one step less sure.
         why: one sentence for a security engineer.
@@ -106,6 +108,7 @@ class Rule(NamedTuple):
     written: Written
     quoted: bool
     several: bool
+    unless: str
     purpose: tuple[str, ...]
     why: str
     fix: str
@@ -222,6 +225,7 @@ def from_record(record: dict[str, Any]) -> Rule:
         written=Written(record["written"]),
         quoted=record["quoted"],
         several=record["several"],
+        unless=record["unless"],
         purpose=tuple(record["purpose"]),
         why=record["why"],
         fix=record["fix"],
@@ -279,6 +283,7 @@ def _rule(source: str, pack: str, entry: dict[str, Any]) -> Rule:
         written=_choice(where, Written, entry.get("written", "keep")),
         quoted=entry.get("quoted") == "lower",
         several=entry.get("several") == "raise",
+        unless=_exception(where, str(entry.get("unless", ""))),
         purpose=_strings(where, entry, "purpose"),
         why=" ".join(str(entry["why"]).split()),
         fix=" ".join(str(entry["fix"]).split()),
@@ -310,6 +315,16 @@ def _pattern(where: str, pattern: str) -> str:
         raise RuleError(f"{where}: the pattern is not a regular expression: {error}") from None
     if compiled.match(b""):
         raise RuleError(f"{where}: the pattern matches the empty text")
+    return pattern
+
+
+def _exception(where: str, pattern: str) -> str:
+    try:
+        matches_all = re.compile(pattern.encode(), re.ASCII).match(b"") is not None
+    except re.error as error:
+        raise RuleError(f"{where}: `unless` is not a regular expression: {error}") from None
+    if pattern and matches_all:
+        raise RuleError(f"{where}: `unless` matches the empty text, so the rule finds nothing")
     return pattern
 
 

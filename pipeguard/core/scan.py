@@ -33,7 +33,7 @@ from pipeguard.core.reader import Order, Reader
 from pipeguard.core.residents import Residents, squeezed_pattern
 from pipeguard.core.roles import called_tool
 from pipeguard.core.rules import Rule, View
-from pipeguard.core.surroundings import in_placeholder, is_quoted, touched
+from pipeguard.core.surroundings import excepted, in_placeholder, is_quoted, touched
 from pipeguard.core.text import Text
 from pipeguard.core.uses import Uses
 
@@ -201,12 +201,11 @@ class Engine:
 
     def value(self, rule: Rule) -> re.Pattern[bytes]:
         """The part of the rule's expression that is the secret, for one that stands alone."""
-        found = self._values.get(rule.id)
-        if found is None:
+        if rule.id not in self._values:
             flags = re.ASCII | (re.IGNORECASE if rule.ignore_case else 0)
             source = rf"(?<![A-Za-z0-9]){secret_of(rule.pattern)}(?![A-Za-z0-9])"
-            found = self._values[rule.id] = re.compile(source.encode(), flags)
-        return found
+            self._values[rule.id] = re.compile(source.encode(), flags)
+        return self._values[rule.id]
 
     def look(self, data: bytes, *, squeezed: bool) -> tuple[list[Cue], list[Rule]]:
         """Which cues stand in a block, and which rules could match in it."""
@@ -506,6 +505,8 @@ class _Scan:
             confidence = lower(confidence)
         if view is View.SQUEEZED and rule.is_private:
             confidence = lower(confidence)
+        if rule.unless and excepted(rule.unless, data, *match.span()):
+            return Confidence.LOW
         if rule.quoted and (is_quoted(data, *match.span()) or is_example(data, *match.span())):
             confidence = lower(confidence)
         return confidence

@@ -6,6 +6,7 @@ Each is a question about bytes; what follows from the answer is for core.scan.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from pipeguard.core.rules import Boundary, Rule
 
@@ -45,6 +46,23 @@ def touched(rule: Rule, data: bytes, match: re.Match[bytes]) -> bool:
     return (_in_word(before, dash) and _in_word(data[start], dash)) or (
         _in_word(after, dash) and _in_word(data[end - 1], dash)
     )
+
+
+SENTENCE_BYTES, BEYOND_BYTES = 240, 40  # before a match, as far as its sentence goes; after it
+_SENTENCE_END = re.compile(rb"[.!?]\s|\n")
+
+
+def excepted(unless: str, data: bytes, start: int, end: int) -> bool:
+    """True where what a rule excepts stands in the sentence of a match, up to a little behind it."""
+    low = max(0, start - SENTENCE_BYTES)
+    for sentence in _SENTENCE_END.finditer(data, low, start):
+        low = sentence.end()
+    return _exception(unless).search(data, low, min(len(data), end + BEYOND_BYTES)) is not None
+
+
+@lru_cache(maxsize=256)
+def _exception(unless: str) -> re.Pattern[bytes]:
+    return re.compile(unless.encode(), re.ASCII | re.IGNORECASE)
 
 
 PLACEHOLDER_BYTES = 110  # of the longest that core.vault makes
