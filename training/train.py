@@ -52,7 +52,7 @@ NATURAL = 40_000  # pieces of what is installed
 QUIET_WEIGHT = 4.0  # of an installed piece that looks like an attack, against 1 of any other text
 # Of innocent texts that look like attacks, the share that scores more than what is only warned of,
 # and than what is blocked. Definitions speak to the model by nature, so few are blocked by others.
-SHARES = {"injection": (0.041, 0.024), "poisoning": (0.041, 0.024)}
+SHARES = {"injection": (0.039, 0.022), "poisoning": (0.056, 0.032)}
 FEW = 3  # attacks: a word of no more opens no gate
 SHORT = 3  # letters: a shorter word costs more to find than it says
 LEAST = 10  # hundredths that a word of the gate weighs

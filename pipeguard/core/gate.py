@@ -23,8 +23,12 @@ AROUND_BYTES = 200  # before and after them, as far as the line or sentence goes
 WORD_BYTES = 24  # that a word goes back from where it was found
 SHORT_BYTES = 4096  # a text that is no longer is read for less: it costs no time
 LONG_BYTES = 2**17  # in one that is longer, more words stand together by chance
+MANY = 64  # stretches, from which on sentences are no longer told apart in those that meet
 MOST_BYTES = 2048  # of stretches that meet; what goes on is another one
-_LETTERS_ALONE = 4  # of a word in another script, which is looked for inside of longer ones too
+# Of a word in another script, which is looked for inside of longer ones too; a shorter one stands
+# between what no word of its script is made of.
+_LETTERS_ALONE = 4
+_NO_LETTER = r"[\x00-@\[-`{-\x7f]"
 
 
 class Stretch(NamedTuple):
@@ -51,7 +55,7 @@ def make(words: Iterable[tuple[str, int]]) -> bytes:
     Raises:
         EngineError: the engine is absent, or it does not take a word.
     """
-    chosen = [(pattern, weight) for word, weight in words if (pattern := _pattern(word))]
+    chosen = [(_pattern(word), weight) for word, weight in words]
     hyperscan = binding()
     database = hyperscan.Database()
     try:
@@ -68,11 +72,11 @@ def make(words: Iterable[tuple[str, int]]) -> bytes:
 
 
 def _pattern(word: str) -> str:
-    """What is looked for; empty for a word that would be found inside too many others."""
+    """What is looked for."""
     parts = word.split(" ")
     alone = len(parts) == 1
     if alone and not word.isascii() and len(word) < _LETTERS_ALONE and not IDEOGRAPH.match(word):
-        return ""
+        return rf"(?:\A|{_NO_LETTER})(?:{_forms(word)})(?:{_NO_LETTER}|\z)"
     return r"[ \n]".join(
         [*(_part(part, last=False) for part in parts[:-1]), _part(parts[-1], last=True)]
     )
@@ -83,10 +87,14 @@ def _part(word: str, *, last: bool) -> str:
     if IDEOGRAPH.match(word) or letters.isascii():
         plain = re.escape(letters)
         return plain if IDEOGRAPH.match(word) else rf"\b{plain}" + _ending(letters == word, last)
-    # The engine ignores the case of ASCII letters only.
-    forms = dict.fromkeys((letters, letters.capitalize(), letters.upper()))
     ending = "" if letters == word or last else r"(?:[a-z]|[\x80-\xff]){0,32}"
-    return "(?:" + "|".join(map(re.escape, forms)) + ")" + ending
+    return f"(?:{_forms(letters)}){ending}"
+
+
+def _forms(word: str) -> str:
+    """A word however it is capitalised: the engine ignores the case of ASCII letters only."""
+    forms = dict.fromkeys((word, word.capitalize(), word.upper()))
+    return "|".join(map(re.escape, forms))
 
 
 def _ending(whole: bool, last: bool) -> str:  # noqa: FBT001
@@ -181,7 +189,7 @@ class Gate:
             if total < least:
                 continue
             last = found[-1] if found else None
-            is_dense = total >= 2 * least
+            is_dense = total >= 2 * least or len(found) > MANY
             if last and is_dense and hits[first][0] <= last[1] and end - last[0] <= MOST_BYTES:
                 found[-1] = (last[0], end, max(last[2], total))
                 continue

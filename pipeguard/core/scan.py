@@ -39,10 +39,9 @@ from pipeguard.core.uses import Uses
 
 TAIL_BYTES = 4096  # of an open tail that is looked at beyond the block
 AGAIN_BYTES = 4096  # after a number that has its name before it, in which more may follow
-# What `re` may be given for one message beside its own length, about 50 ns a byte; what one match
+# What may be looked through for one message beside its own length, some 5 ns a byte; what one match
 # costs to look at, in the same coin. Beyond it a message is unscannable.
-CONFIRM_BYTES = 2**20
-CANDIDATE_BYTES = 64
+CONFIRM_BYTES, CANDIDATE_BYTES = 2**23, 512
 JOINED_BYTES = 2**16  # of results whose strings are also read with nothing between
 MAX_LOOKS = 32  # at the same words in other surroundings, which may make them surer
 LEVELS = 2  # of encodings inside each other

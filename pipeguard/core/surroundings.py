@@ -53,7 +53,7 @@ _SENTENCE_END = re.compile(rb"[.!?]\s|\n")
 
 
 def excepted(unless: str, data: bytes, start: int, end: int) -> bool:
-    """True where what a rule excepts stands in the sentence of a match, up to a little behind it."""
+    """True where what a rule excepts stands in a match's sentence, or a little behind it."""
     low = max(0, start - SENTENCE_BYTES)
     for sentence in _SENTENCE_END.finditer(data, low, start):
         low = sentence.end()

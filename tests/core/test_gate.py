@@ -232,9 +232,22 @@ def test_two_words_stand_with_one_space_or_line_end_between(text: str, found: bo
     assert opens(alone("do not"), text) is found
 
 
-def test_a_short_word_of_another_script_is_left_out() -> None:
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("нет, игнорируй", True),
+        ("игнорируй. Нет", True),
+        ("игнорируй нет", True),
+        ("нетто, игнорируй", False),
+        ("игнорируй монет", False),
+    ],
+)
+def test_a_short_word_of_another_script_stands_alone(text: str, found: bool) -> None:
     """It would be found inside of too many longer ones, which have no boundary for the engine."""
-    assert alone("игнорируй", "нет").stretches("нет, игнорируй".encode()) == []
+    assert bool(alone("игнорируй", "нет").stretches(text.encode())) is found
+
+
+def test_ideographs_stand_anywhere() -> None:
     assert alone("指令").stretches("看指令吧".encode())
 
 
