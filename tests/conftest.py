@@ -1,5 +1,6 @@
 """What holds for every test: none reads or writes the settings and state of whoever runs it."""
 
+import os
 import signal
 from collections.abc import Iterator
 
@@ -20,4 +21,8 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
         for name in FOLDERS:
             patch.setenv(f"XDG_{name}_HOME", str(tmp_path_factory.mktemp(name.lower())))
+        if "PYTEST_XDIST_WORKER" in os.environ:  # rules take half a minute to compile: once for all
+            shared = tmp_path_factory.getbasetemp().parent / "shared-cache"
+            shared.mkdir(mode=0o700, exist_ok=True)
+            patch.setenv("XDG_CACHE_HOME", str(shared))
         yield
