@@ -54,6 +54,12 @@ def test_what_stands_in_the_first_sentence_does_not_excuse_itself() -> None:
     assert serves(["ssh"], value, ELSEWHERE, 0)
 
 
+def test_of_a_first_sentence_that_holds_it_the_first_word_counts() -> None:
+    asks = "The conversation so far is condensed."
+    assert serves(["condens*"], tool("x", f"Condenses {asks}"), ("description",), 14)
+    assert not serves(["condens*"], tool("x", asks), ("description",), 4)
+
+
 @given(
     st.recursive(
         st.none() | st.booleans() | st.text(max_size=300),
