@@ -43,12 +43,9 @@ class Finder:
 
     def finditer(self, data: bytes, low: int, high: int) -> Iterator[re.Match[bytes]]:
         """What `re.Pattern.finditer` tells of the same bytes."""
-        if self._begins is None:
-            yield from self.expression.finditer(data, low, high)
-            return
         stretch = data[low:high]
         at = vain = 0
-        while at <= len(stretch) and vain < MOST_IN_VAIN:
+        while self._begins is not None and at <= len(stretch) and vain < MOST_IN_VAIN:
             begins = self._begins(stretch, at)
             if begins is None:
                 return
