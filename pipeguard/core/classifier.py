@@ -18,12 +18,12 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from functools import _lru_cache_wrapper, lru_cache
+from functools import lru_cache, reduce
 from itertools import combinations, pairwise
-from typing import Any, NamedTuple, TypeVar
+from operator import or_
+from typing import Any, NamedTuple
 from zlib import crc32
 
-T = TypeVar("T")
 MAX_WORDS = 50  # of sentences that are read together
 MAX_UNITS = 3  # sentences that are read together
 LONG_WORDS = 60  # a sentence that is longer is read in pieces
@@ -31,7 +31,7 @@ PIECE, STEP = 40, 25  # words
 REACH = 6  # words between two families that count in their order
 STEM = 5  # letters of a word that count without its ending
 REMEMBERED = 16_384  # words
-REMEMBERED_LETTERS = 256  # of a word; a longer one is no word, and would fill the memory
+LETTERS_READ = 256  # of a word; a longer one is no word, and would fill the memory
 BUCKETS = 2**17  # weights that words share
 MAX_FAMILIES = 64
 GRAM = 4  # letters of a part of a word, with a mark for where it begins and ends
@@ -54,6 +54,7 @@ _MARK = re.compile(r"[@/]|www\.|\.(?:example|test|invalid)\b")
 LETTERS = r"[^\W\d_](?:[^\W\d_]|[\u0900-\u0903\u093a-\u094f\u0955-\u0957\u0962\u0963])*"
 _TOKEN = re.compile(LETTERS + r"|\d+|[<>\[\]{}#:!?`\"|=*_-]")
 IDEOGRAPH = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+_LAST_LETTER = "\u3040"  # before which no ideograph stands
 _IDEOGRAPHS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
 _WORD = re.compile(r"[^\W_]")
 _DIGITS = re.compile(r"\d+")
@@ -106,6 +107,7 @@ class Lexicon:
         for stem, numbers in stems.items():
             self._add(plain(stem.strip()), stem.endswith(" "), frozenset(numbers))
         self._longest = max(map(len, self._begin), default=0)
+        self._most = max((stem.count(" ") + 1 for stem in stems), default=1)
         self._known: dict[str, frozenset[int]] = {}
         self._called: dict[str, frozenset[int]] = {}
 
@@ -125,8 +127,6 @@ class Lexicon:
             found = self._whole.get(word, frozenset())
             for end in range(2, min(len(word), self._longest) + 1):
                 found |= self._begin.get(word[:end], frozenset())
-            if len(word) > REMEMBERED_LETTERS:
-                return found
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
             self._known[word] = found
@@ -134,21 +134,26 @@ class Lexicon:
 
     def in_order(self, text: str) -> list[tuple[float, frozenset[int]]]:
         """Where families stand in a text, in words from its beginning."""
+        return self.in_order_of(words(text))
+
+    def in_order_of(self, read: Sequence[str]) -> list[tuple[float, frozenset[int]]]:
+        """The same, of a text's words."""
         found: list[tuple[float, frozenset[int]]] = []
         at = 0.0
-        plainly = text.isascii()
-        for match in _TOKEN.finditer(text):
-            word = match[0]
-            if not plainly and IDEOGRAPH.match(word):
-                for index, letter in enumerate(word):
-                    numbers = self._starting(self._anywhere, letter, text, match.start() + index)
-                    if numbers:
-                        found.append((at + index / 2.5, numbers))
+        several = self._several
+        for index, word in enumerate(read):
+            if word > _LAST_LETTER and IDEOGRAPH.match(word):
+                for place, letter in enumerate(word):
+                    if letter in self._anywhere:
+                        rest = word[place:] + "".join(read[index + 1 : index + 2])
+                        numbers = _starting(self._anywhere[letter], rest)
+                        if numbers:
+                            found.append((at + place / 2.5, numbers))
                 at += len(word) / 2.5
                 continue
             numbers = self.of(word)
-            if word in self._several:
-                numbers |= self._starting(self._several, word, text, match.start())
+            if word in several:
+                numbers |= _starting(several[word], " ".join(read[index : index + self._most]))
             if numbers:
                 found.append((at, numbers))
             at += 1
@@ -163,15 +168,10 @@ class Lexicon:
             found = self._called[text] = _all(self.in_order(text))
         return found
 
-    @staticmethod
-    def _starting(
-        table: dict[str, list[tuple[str, frozenset[int]]]], key: str, text: str, at: int
-    ) -> frozenset[int]:
-        found: frozenset[int] = frozenset()
-        for stem, numbers in table.get(key, ()):
-            if text.startswith(stem, at):
-                found |= numbers
-        return found
+
+def _starting(stems: Iterable[tuple[str, frozenset[int]]], text: str) -> frozenset[int]:
+    """The families of those stems that a text begins with."""
+    return frozenset().union(*(numbers for stem, numbers in stems if text.startswith(stem)))
 
 
 class Features(NamedTuple):
@@ -202,35 +202,39 @@ def features(text: str, lexicon: Lexicon) -> Features:
     if _MARK.search(text):
         text = _META_SCHEMA.sub(" ", text)
         text = _MASKED.sub(lambda match: f" {match.lastgroup} ", text)
+    read = words(text)
     return Features(
-        frozenset(_of_words(text)),
-        frozenset(_of_families(text, lexicon)),
-        frozenset().union(
-            *(_of_word(token, _grams) for token in _TOKEN.findall(text)),
-        ),
+        frozenset(_of_words(tokens(read))),
+        frozenset(_of_families(text, read, lexicon)),
+        frozenset().union(*map(_grams, read)),
     )
 
 
-def _of_words(text: str) -> list[int]:
+def words(text: str) -> list[str]:
+    """The words of a text, each as far as it is read, and what stands for itself between them."""
+    found = _TOKEN.findall(text)
+    if len(text) > LETTERS_READ:
+        return [word[:LETTERS_READ] for word in found]
+    return found
+
+
+def _of_words(read: Iterable[str]) -> Iterator[int]:
     """Each word and its stem, two that stand together or with one between, and the beginning."""
-    found: list[int] = []
-    add = found.append
     before = further = 0
-    for place, token in enumerate(tokens(text)):
-        letters, stem, word = _of_word(token, _hashes)
-        add(stem)
+    for place, token in enumerate(read):
+        letters, stem, word = _hashes(token)
+        yield stem % BUCKETS
         if word:
-            add(word)
+            yield word % BUCKETS
         if place > 1:
-            add(crc32(letters, before ^ _PAIR))
-            add(crc32(letters, further ^ _APART))
+            yield crc32(letters, before ^ _PAIR) % BUCKETS
+            yield crc32(letters, further ^ _APART) % BUCKETS
         elif place:
-            add(crc32(letters, before ^ _PAIR))
-            add(crc32(letters, before ^ _BEGIN))
+            yield crc32(letters, before ^ _PAIR) % BUCKETS
+            yield crc32(letters, before ^ _BEGIN) % BUCKETS
         if place < BEGINNING:
-            add(crc32(letters, _BEGIN + place))
+            yield crc32(letters, _BEGIN + place) % BUCKETS
         before, further = stem, before
-    return [number % BUCKETS for number in found]
 
 
 # What a hash begins with, so that a word counts in each way for itself.
@@ -239,8 +243,8 @@ _STEM, _WORD_ITSELF, _PAIR, _APART, _BEGIN, _GRAM = (
 )
 
 
-def _of_families(text: str, lexicon: Lexicon) -> list[int]:
-    found = lexicon.in_order(text)
+def _of_families(text: str, read: Sequence[str], lexicon: Lexicon) -> list[int]:
+    found = lexicon.in_order_of(read)
     if not found:
         return []
     seen = _all(found)
@@ -291,11 +295,6 @@ _ANY, _FIRST, _SAID, _CALLED, _CALLED_MODEL, _TOGETHER = (
 _IN_ORDER = _TOGETHER + MAX_FAMILIES * MAX_FAMILIES
 
 
-def _of_word(token: str, ask: _lru_cache_wrapper[T]) -> T:
-    """What is asked of a word, remembered where it is one that may come again."""
-    return ask(token) if len(token) <= REMEMBERED_LETTERS else ask.__wrapped__(token)
-
-
 @lru_cache(REMEMBERED)
 def _hashes(token: str) -> tuple[bytes, int, int]:
     """A word's stem, and the hashes of it and of the word where that is longer."""
@@ -318,17 +317,16 @@ def _grams(token: str) -> tuple[int, ...]:
     return tuple(GRAMS + number % GRAM_BUCKETS for number in hashes)
 
 
-def tokens(text: str) -> list[str]:
-    """The words of a text; of ideographs each two that stand together."""
-    words = _TOKEN.findall(text)
-    if text.isascii():
-        return ["0" if word[0].isdigit() else word for word in words]
+def tokens(read: Sequence[str]) -> Sequence[str]:
+    """What of words counts: of numbers that there is one, of ideographs each two together."""
     found: list[str] = []
-    for word in words:
-        if len(word) > 1 and IDEOGRAPH.match(word):
+    for word in read:
+        if "0" <= word[0] <= "9" or word.isdecimal():
+            found.append("0")
+        elif word > _LAST_LETTER and len(word) > 1 and IDEOGRAPH.match(word):
             found += [one + other for one, other in pairwise(word)]
         else:
-            found.append("0" if word[0].isdigit() else word)
+            found.append(word)
     return found
 
 
@@ -403,35 +401,77 @@ class Classifier:
         self._lexicon = Lexicon(document["families"], document["stems"])
 
     def surest(self, text: str) -> Piece:
-        """The sentences that are most an order."""
+        """The sentences that are most an order, of those that may be one."""
         return max(self.pieces(text), default=Piece(-math.inf, 0, 0, 0))
 
     def pieces(self, text: str) -> Iterator[Piece]:
-        """Read each sentence, and each few that stand together; what is repeated, once.
+        """Read each sentence, and each few that stand together and may be an order.
 
-        Numbers are all one word, so that rows of a table that differ in them alone are repeated.
+        What is repeated is read once. Numbers are all one word, so that rows of a table that
+        differ in them alone are repeated.
         """
         found = units(text)
         said = [_DIGITS.sub("0", text[start:end]) for start, end, _ in found]
-        read = {unit: features(unit, self._lexicon) for unit in dict.fromkeys(said)}
-        scores: dict[tuple[str, ...], float] = {}
+        read = {unit: self._read(unit) for unit in dict.fromkeys(said)}
+        scores: dict[tuple[str, ...], float | None] = {}
         for first, last, count in read_together(found):
-            together = tuple(said[first : last + 1])
-            if together not in scores:
-                seen = read[said[last]]
-                for unit in together[:-1]:
-                    seen |= read[unit]
-                scores[together] = self.score(seen)
-            yield Piece(scores[together], found[first][0], found[last][1], count)
+            key = tuple(said[first : last + 1])
+            if key not in scores:
+                scores[key] = self._score_together([read[unit] for unit in key])
+            score = scores[key]
+            if score is not None:
+                yield Piece(score, found[first][0], found[last][1], count)
 
     def score(self, seen: Features) -> float:
         """How sure it is, in logits."""
         return self._bias + self._scale * sum(map(self._mean, seen))
 
+    def _read(self, unit: str) -> _Unit:
+        seen = features(unit, self._lexicon)
+        weighed = [(group, self._weight(group)) for group in seen]
+        most = tuple(_most(*one) for one in weighed)
+        return _Unit(seen, sum(_mean(*one) for one in weighed), most)
+
+    def _score_together(self, read: Sequence[_Unit]) -> float | None:
+        """How sure it is of sentences together; None where that cannot be likely.
+
+        However features are spread over sentences, those of all together weigh no more than the
+        root of the sum of the squares of each (Cauchy and Schwarz), but for what they share.
+        """
+        if len(read) == 1:
+            return self._bias + self._scale * read[0].mean
+        most = sum(math.sqrt(sum(kind)) for kind in zip(*(unit.most for unit in read), strict=True))
+        if self._bias + self._scale * most < self.likely:
+            return None
+        return self.score(reduce(or_, (unit.seen for unit in read)))
+
     def _mean(self, group: frozenset[int]) -> float:
-        return sum(map(self._weights.__getitem__, group)) / math.sqrt(
-            max(len(group), LEAST_FEATURES)
-        )
+        return _mean(group, self._weight(group))
+
+    def _weight(self, group: frozenset[int]) -> int:
+        return sum(map(self._weights.__getitem__, group))
+
+
+class _Unit(NamedTuple):
+    """A sentence that was read.
+
+    Attributes:
+        seen: what counts in it.
+        mean: what that weighs.
+        most: of each kind, the square of what it can add to the mean of several sentences.
+    """
+
+    seen: Features
+    mean: float
+    most: tuple[float, ...]
+
+
+def _mean(group: frozenset[int], weight: int) -> float:
+    return weight / math.sqrt(max(len(group), LEAST_FEATURES))
+
+
+def _most(group: frozenset[int], weight: int) -> float:
+    return max(0, weight) ** 2 / max(1, len(group))
 
 
 def load(content: bytes) -> Classifier:

@@ -179,14 +179,35 @@ def test_a_long_sentence_in_two_scripts_is_read_from_its_beginning() -> None:
     assert units(text)[0][0] == 0
 
 
+def exhaustive(name: str) -> Classifier:
+    """One that leaves nothing out, however unlikely it is."""
+    classifier = reread(name)
+    classifier.likely = -math.inf
+    return classifier
+
+
 def test_sentences_are_read_together_up_to_three() -> None:
-    pieces = [
-        (start, end) for _, start, end, _ in shipped("injection").pieces("A b. C d. E f. G h.")
-    ]
+    read = exhaustive("injection").pieces("A b. C d. E f. G h.")
+    pieces = [(start, end) for _, start, end, _ in read]
     assert pieces[:3] == [(0, 4), (0, 9), (0, 14)]
     assert len(pieces) == 3 + 3 + 2 + 1
     assert max(sum(a <= start and end <= b for start, end, _ in units("A b. C d. E f. G h."))
                for a, b in pieces) == MAX_UNITS  # fmt: skip
+
+
+@both
+def test_what_is_left_out_could_not_have_been_likely(name: str) -> None:
+    quick, thorough = shipped(name), exhaustive(name)
+    left = found = 0
+    for one, other in pairwise(samples(name)):
+        text = f"The shop opens at nine. It is on the second floor. {one}. {other}. Thank you all."
+        read = list(quick.pieces(text))
+        every = list(thorough.pieces(text))
+        assert [piece for piece in every if piece.score >= quick.likely and piece not in read] == []
+        left += len(every) - len(read)
+        found += sum(piece.score >= quick.likely for piece in read)
+    assert left > 0
+    assert found > 0
 
 
 @pytest.mark.parametrize(
