@@ -194,9 +194,12 @@ class Policy(NamedTuple):
 def default_action(subject: Subject) -> Action:
     """Block what is both bad and certain; warn of the rest.
 
-    A credential on its way to the client is taken out, so that the rest can be read.
+    A credential on its way to the client is taken out, so that the rest can be read. Words that a
+    model will read are only noted where little speaks for them, as an attack that is quoted.
     """
+    is_private = tells_private(subject.rule)
     if subject.severity >= Severity.HIGH and subject.confidence is Confidence.HIGH:
-        is_told = subject.surface is Surface.TO_CLIENT and tells_private(subject.rule)
+        is_told = subject.surface is Surface.TO_CLIENT and is_private
         return Action.REDACT if is_told else Action.BLOCK
-    return Action.WARN
+    is_read = subject.surface is not Surface.TO_SERVER and not is_private
+    return Action.ALLOW if is_read and subject.confidence is Confidence.LOW else Action.WARN

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.core.finding import Action, Confidence, Severity
+from pipeguard.core.places import Surface
 from pipeguard.core.policy import (
     ActionEntry,
     Exempt,
@@ -112,6 +113,21 @@ def test_by_default_what_is_bad_and_certain_is_blocked(
     certain = severity in (Severity.HIGH, Severity.CRITICAL) and confidence is Confidence.HIGH
     assert default_action(one) is (Action.BLOCK if certain else Action.WARN)
     assert Policy().action(one, 0.0) is default_action(one)
+
+
+@tried(60)
+@given(severities, confidences)
+def test_words_for_the_model_that_are_hardly_an_order_are_noted(
+    severity: Severity, confidence: Confidence
+) -> None:
+    def told(rule: str, surface: Surface) -> Action:
+        return default_action(Subject(rule, severity, confidence, "", "demo", None, surface))
+
+    spoken = told("injection.override-mentioned", Surface.TO_CLIENT)
+    assert (spoken is Action.ALLOW) == (confidence is Confidence.LOW)
+    assert told("injection.override-mentioned", Surface.DEFINITIONS) is spoken
+    assert told("secrets.jwt", Surface.TO_CLIENT) is not Action.ALLOW  # it may be one all the same
+    assert told("commands.sql-drop", Surface.TO_SERVER) is not Action.ALLOW
 
 
 def test_an_exception_ends_at_its_time() -> None:
