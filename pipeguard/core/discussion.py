@@ -3,7 +3,8 @@
 What shows an attack shows it as an example: in quotes, a fence of code, a cell of a table, a
 literal of a program; and says in other words what it is about. Both together make a finding less
 sure, and neither alone: whoever writes an order can put it in quotes, or call it an example.
-Knows no rules; what follows from the answer is for core.scan.
+A sentence can also tell of what somebody else said, and be no order itself. Knows no rules; what
+follows from the answer is for core.scan and core.reader.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 import re
 
 BEFORE_BYTES, AFTER_BYTES = 2000, 800  # in which a text says what it is about
+QUOTE_BYTES = 600  # before and after a stretch, in which a quote may begin or end
+BEHIND = 24  # characters behind a quote, in which a word may tell of it
 FENCE_BYTES = 6000  # before a match, in which a fence may have been opened
 FEW_TOPICS, MANY_TOPICS = 2, 3  # different words that tell it
 
@@ -63,3 +66,56 @@ def is_shown(data: bytes, start: int) -> bool:
 def is_example(data: bytes, start: int, end: int) -> bool:
     """True for a stretch that is shown in a text about attacks."""
     return is_shown(data, start) and topics(data, start, end) >= FEW_TOPICS
+
+
+def unquoted(data: bytes, start: int, end: int) -> str | None:
+    """What a stretch says itself, where it tells of what somebody else says; None for any other.
+
+    A quote is told of where a word that tells stands before it in the same sentence, or right
+    behind it. The value of a record stands in quotes too, and is said by nobody else.
+    """
+    low = max(data.rfind(b"\n", 0, start) + 1, start - QUOTE_BYTES)
+    before = data[low:start].decode("utf-8", "ignore")
+    said = data[start:end].decode("utf-8", "ignore")
+    text = before + said + data[end : end + QUOTE_BYTES].decode("utf-8", "ignore")
+    at, last = len(before), len(before) + len(said)
+    outside: list[str] = []
+    is_told = False
+    for quote in _QUOTED.finditer(text):
+        if quote.end() <= at or quote.start() >= last:
+            continue
+        ahead, behind = text[: quote.start()], text[quote.end() : quote.end() + BEHIND]
+        if _OF_DATA.search(ahead):
+            return None
+        around = f"{_SENTENCE_END.split(ahead)[-1]} {_SENTENCE_END.split(behind)[0]}"
+        is_told = is_told or _TELLS.search(around) is not None
+        outside.append(text[at : max(at, quote.start())])
+        at = quote.end()
+    return " ".join([*outside, text[at:last]]) if is_told else None
+
+
+_QUOTED = re.compile(
+    r"\"[^\"\n]{8,600}\"|`[^`\n]{8,600}`|(?<!\w)'[^'\n]{8,600}'(?!\w)"
+    r"|\u2018[^\u2018\n]{8,600}\u2019(?!\w)|\u201c[^\u201c\u201d]{4,600}\u201d|\u201e[^\u201c\u201d]{8,600}[\u201c\u201d]"
+    r"|\u00ab[^\u00ab\u00bb]{8,600}\u00bb|\u00bb[^\u00ab\u00bb]{8,600}\u00ab"
+    r"|[\u300c\u300e][^\u300c-\u300f]{4,600}[\u300d\u300f]"
+)
+_OF_DATA = re.compile(r"(?:[\"'`\]}]\s*[:,]|[=({\[])\s*$")  # before a value in quotes
+_SENTENCE_END = re.compile(r"[.!?\u3002\uff01\uff1f]\s*|\n")
+_TELLS = re.compile(
+    r"\b(?:sa(?:id|ys)|wrote|writes|reads|asked|asks|typed|stated|states|contain(?:s|ed)"
+    r"|includ(?:es|ed)|claim(?:s|ed)|posted|pasted|tried|hid|smuggled|injected|planted"
+    r"|(?:told|instructed) (?:the|it|our|my|him|her)|warned|quoted|replied|such as"
+    r"|something like|for example|e\.g\.|went|goes"
+    r"|sagt\w*|schr(?:ieb|eib)\w*|steht|stand|hie(?:ß|ss)|hei(?:ß|ss)t|lautet\w*|bat|fragte\w*"
+    r"|enth(?:ält|ielt)\w*|behauptet\w*|etwa|beispielsweise|zum beispiel|z\. ?b\."
+    r"|dit|disait|disant|écri(?:t|vait|vent)|demandait|contient|contenait|indiqu(?:e|ait)|lisait"
+    r"|affirm(?:e|ait)|par exemple|du genre|dec[ií]a\w*|dice|dijo|escrib(?:e|i[óo]|[ií]a)|ped[ií]a"
+    r"|conten[ií]a|contiene|rezaba|pon[ií]a|por ejemplo|dizia|diz|disse|escrev(?:e|eu|ia)|pedia"
+    r"|continha|contém|por exemplo|diceva|scri(?:ve|tto|sse|veva)|chiede(?:va)?|conteneva"
+    r"|recita(?:va)?|per esempio|написал\w*|писал\w*|говорит\w*|сказал\w*|просил\w*|содержал\w*"
+    r"|гласи\w*|например|вроде)\b"
+    r"|写道|写着|说道|要求|包含|例如|比如|写的是|と(?:書|言|述|あ|い[うっ]|の)|例えば|라(?:고|는)|다(?:고|는)"
+    r"|قال|كتب|يقول|تقول|ورد|مثل|يحتوي|جاء|लिखा|कहा|कहता|जैसे|बोला",
+    re.IGNORECASE,
+)

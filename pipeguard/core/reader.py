@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from pipeguard.core.classifier import Classifier, Piece
-from pipeguard.core.discussion import FEW_TOPICS, MANY_TOPICS, is_shown, topics
+from pipeguard.core.discussion import FEW_TOPICS, MANY_TOPICS, is_shown, topics, unquoted
 from pipeguard.core.finding import Confidence
 from pipeguard.core.gate import Stretch
 
@@ -20,6 +20,9 @@ from pipeguard.core.gate import Stretch
 READ_BYTES, READ_SHARE = 32_768, 64
 ENOUGH_WORDS, SHORT = 10, 0.1  # of fewer words, more is asked: so many logits for each
 ABOUT = 1.5  # logits that a text loses which is about attacks
+TOLD = (
+    1.0  # logits below what is likely, to which a sentence comes down that only tells of an order
+)
 _DIGITS = re.compile(rb"[0-9]+")
 
 
@@ -30,11 +33,13 @@ class Order(NamedTuple):
         start: of the first byte.
         end: after the last one.
         confidence: that they are.
+        is_told: True where they tell of an order, which stands in quotes.
     """
 
     start: int
     end: int
     confidence: Confidence
+    is_told: bool
 
 
 class Reader:
@@ -59,7 +64,9 @@ class Reader:
                 start = at + len(text[: piece.start].encode())
                 end = min(len(data), start + len(text[piece.start : piece.end].encode()))
                 sure = classifier.sure + SHORT * max(0, ENOUGH_WORDS - piece.words)
-                yield Order(start, end, _confidence(data, start, end, piece.score - sure))
+                confidence = _confidence(data, start, end, piece.score - sure)
+                is_told = confidence is Confidence.HIGH and _is_told(data, start, end, classifier)
+                yield Order(start, end, Confidence.MEDIUM if is_told else confidence, is_told)
 
     def read(
         self, stretches: Iterable[Stretch], classifier: Classifier, data: bytes
@@ -76,6 +83,12 @@ class Reader:
                 return
             text = words.decode("utf-8", "replace")
             yield stretch.start, text, classifier.surest(text)
+
+
+def _is_told(data: bytes, start: int, end: int, classifier: Classifier) -> bool:
+    """True where only what is quoted is an order, in a sentence that tells of it."""
+    outside = unquoted(data, start, end)
+    return outside is not None and classifier.surest(outside).score < classifier.likely - TOLD
 
 
 def _confidence(data: bytes, start: int, end: int, over: float) -> Confidence:

@@ -15,17 +15,15 @@ from typing import NamedTuple
 
 from pipeguard.core import folding, views
 from pipeguard.core.blocks import BLOCK_BYTES, blocks
-from pipeguard.core.candidates import ask, digits_of, most, secret_span
-from pipeguard.core.checks import Check, placeholder
+from pipeguard.core.candidates import digits_of, most, secret_span
+from pipeguard.core.certainty import certainty
 from pipeguard.core.classifier import Classifier
 from pipeguard.core.cues import SQUEEZED_CUES, Cue
 from pipeguard.core.decoding import Budget, Decoded
-from pipeguard.core.discussion import is_example
 from pipeguard.core.finder import Finder
 from pipeguard.core.finding import Confidence, lower, raised
 from pipeguard.core.message import JsonValue
 from pipeguard.core.origin import Match, Origin, PlaceOf, Subject
-from pipeguard.core.placeholders import published
 from pipeguard.core.places import Surface
 from pipeguard.core.plan import secret_of
 from pipeguard.core.plans import Models, Plans, classifier
@@ -33,7 +31,6 @@ from pipeguard.core.reader import Order, Reader
 from pipeguard.core.residents import Residents, squeezed_pattern
 from pipeguard.core.roles import called_tool
 from pipeguard.core.rules import Rule, View
-from pipeguard.core.surroundings import excepted, in_placeholder, is_quoted, touched
 from pipeguard.core.text import Text
 from pipeguard.core.uses import Uses
 
@@ -235,6 +232,7 @@ class _Scan:
         self._seen: dict[tuple[str, bytes], tuple[int, int]] = {}
         self._per_rule: dict[str, int] = {}
         self._values: dict[str, set[bytes]] = {}  # of rules that ask for several
+        self._told: set[int] = set()  # matches of orders that the text tells of
         self._to_confirm = CONFIRM_BYTES + len(text.data)
         self.reader = Reader(len(text.data))
         self.exhausted = False
@@ -248,6 +246,7 @@ class _Scan:
             elif (
                 match.rule.model
                 and match.confidence is Confidence.MEDIUM
+                and index not in self._told
                 and self._has_company(match)
             ):
                 self.matches[index] = match._replace(confidence=Confidence.HIGH)
@@ -326,7 +325,7 @@ class _Scan:
             for low, high in blocks(len(data))
             for rule in self.engine.look(data[low:high], squeezed=False)[1]
             for match in self._confirmed(rule, data, low, high + TAIL_BYTES, squeezed=False)
-            if self._confidence(rule, data, match, View.TEXT) is not None
+            if certainty(rule, data, match, View.TEXT) is not None
         ]
 
     def _pass(
@@ -387,6 +386,8 @@ class _Scan:
             if found.view == "percent" and end - start < _ADDRESS_BYTES:
                 found = found._replace(confidence=lower(confidence))
             self._seen[key] = (confidence, 0)
+            if order.is_told:
+                self._told.add(len(self.matches))
             self.matches.append(found)
             if confidence is Confidence.HIGH:
                 self._per_rule[rule.id] = self._per_rule.get(rule.id, 0) + 1
@@ -439,7 +440,7 @@ class _Scan:
             if known >= Confidence.HIGH or looks >= MAX_LOOKS:
                 continue
             start, end = secret_span(match)
-            confidence = self._confidence(rule, data, match, view)
+            confidence = certainty(rule, data, match, view)
             if confidence is None:
                 self._seen[key] = (Confidence.HIGH, 0)  # it is none wherever it stands
                 continue
@@ -483,32 +484,6 @@ class _Scan:
             end = match.end()
             self._to_confirm -= AGAIN_BYTES // 4
             yield from value.finditer(data, end, min(len(data), end + AGAIN_BYTES))
-
-    def _confidence(
-        self, rule: Rule, data: bytes, match: re.Match[bytes], view: View
-    ) -> Confidence | None:
-        """How sure a match is after its checks; None where it is none."""
-        start, end = secret_span(match)
-        secret = data[start:end]
-        if rule.is_private and (in_placeholder(data, start, end) or published(secret)):
-            return None
-        if any(ask(spec, data, match, secret) is not Check.HOLDS for spec in rule.require):
-            return None
-        results = [ask(spec, data, match, secret) for spec in rule.check]
-        if Check.HOLDS in results:
-            return Confidence.HIGH
-        if rule.placeholders and placeholder(secret):
-            return None
-        confidence = Confidence.LOW if Check.FAILS in results else rule.confidence
-        if view in (View.TEXT, View.FOLDED, View.DECODED) and touched(rule, data, match):
-            confidence = lower(confidence)
-        if view is View.SQUEEZED and rule.is_private:
-            confidence = lower(confidence)
-        if rule.unless and excepted(rule.unless, data, *match.span()):
-            return Confidence.LOW
-        if rule.quoted and (is_quoted(data, *match.span()) or is_example(data, *match.span())):
-            confidence = lower(confidence)
-        return confidence
 
 
 def _taken(cued: dict[Cue, list[folding.Range]]) -> list[folding.Range]:

@@ -48,6 +48,20 @@ def touched(rule: Rule, data: bytes, match: re.Match[bytes]) -> bool:
     )
 
 
+def is_inside_data(data: bytes, start: int, end: int) -> bool:
+    """True in so long a run of base64 or the like that any letters stand in it by chance."""
+    before, after = data[max(0, start - RUN_BYTES) : start], data[end : end + RUN_BYTES]
+    return any(
+        len(run) == RUN_BYTES and len(set(run)) > RUN_LETTERS and _RUN.fullmatch(run)
+        for run in (before, after)
+    )
+
+
+RUN_BYTES = 256  # before or after a match
+RUN_LETTERS = 40  # different ones, of 64; what only fills has fewer
+_RUN = re.compile(rb"[A-Za-z0-9+/_-]*+")
+
+
 SENTENCE_BYTES, BEYOND_BYTES = 240, 40  # before a match, as far as its sentence goes; after it
 _SENTENCE_END = re.compile(rb"[.!?]\s|\n")
 

@@ -25,7 +25,7 @@ about: For a test.
 defaults: {surfaces: [definitions], severity: high, views: [text], boundary: none, why: w, fix: f}
 rules:
 - {id: bad, title: t, confidence: high, pattern: xyzzy, matches: [xyzzy], passes: [xyz]}
-- {id: odd, title: t, confidence: low, pattern: plugh, matches: [plugh], passes: [plu]}
+- {id: odd, title: t, confidence: medium, pattern: plugh, matches: [plugh], passes: [plu]}
 """
 REVIEW = Policy(trust=Trust.REVIEW)
 OBSERVE = Policy(mode=Mode.OBSERVE)

@@ -1,0 +1,59 @@
+"""How sure a match is: what its checks say of it, and what stands around.
+
+Knows rules and their checks; where a match goes is for core.scan.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pipeguard.core.candidates import ask, secret_span
+from pipeguard.core.checks import Check, placeholder
+from pipeguard.core.discussion import is_example
+from pipeguard.core.finding import Confidence, lower
+from pipeguard.core.placeholders import published
+from pipeguard.core.rules import Rule, View
+from pipeguard.core.surroundings import (
+    excepted,
+    in_placeholder,
+    is_inside_data,
+    is_quoted,
+    touched,
+)
+
+_UNBROKEN = (View.TEXT, View.FOLDED, View.DECODED)  # views in which words end where they ended
+
+
+def certainty(rule: Rule, data: bytes, match: re.Match[bytes], view: View) -> Confidence | None:
+    """How sure a match is; None where it is none, wherever it stands.
+
+    Args:
+        rule: whose expression matched.
+        data: the text.
+        match: in it.
+        view: the reading that the text is.
+    """
+    start, end = secret_span(match)
+    secret = data[start:end]
+    if rule.is_private and (in_placeholder(data, start, end) or published(secret)):
+        return None
+    if any(ask(spec, data, match, secret) is not Check.HOLDS for spec in rule.require):
+        return None
+    results = [ask(spec, data, match, secret) for spec in rule.check]
+    if Check.HOLDS in results:
+        return Confidence.HIGH
+    is_part = view in _UNBROKEN and touched(rule, data, match)
+    if (rule.placeholders and placeholder(secret)) or (
+        is_part and is_inside_data(data, start, end)
+    ):
+        return None
+    confidence = Confidence.LOW if Check.FAILS in results else rule.confidence
+    if is_part:
+        confidence = lower(confidence)
+    if view is View.SQUEEZED and rule.is_private:
+        confidence = lower(confidence)
+    if rule.unless and excepted(rule.unless, data, *match.span()):
+        return Confidence.LOW
+    if rule.quoted and (is_quoted(data, *match.span()) or is_example(data, *match.span())):
+        confidence = lower(confidence)
+    return confidence
