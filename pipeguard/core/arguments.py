@@ -15,6 +15,7 @@ from typing import NamedTuple
 from pipeguard.core import folding
 from pipeguard.core.acts import MAX_TEXT, argument_lines, code_lines, command_lines
 from pipeguard.core.places import Path
+from pipeguard.core.programs import flat
 from pipeguard.core.roles import (
     Role,
     is_of_database,
@@ -160,7 +161,7 @@ def _is_token(value: str) -> bool:
 
 
 def _lines(tool: str | None, purpose: Role, group: list[_String], *, windows: bool) -> list[str]:
-    if len(group) > 1:
+    if len(group) > 1 or (_in_list(group[0]) and _key(group[0]) in _OPTION_KEYS):
         return _lines_of_list(tool, purpose, group, windows=windows)
     value = _plain(group[0].value)
     if purpose is Role.COMMAND:
@@ -176,6 +177,10 @@ def _lines(tool: str | None, purpose: Role, group: list[_String], *, windows: bo
     return _value_lines(tool, group[0])
 
 
+def _in_list(one: _String) -> bool:
+    return bool(one.path) and isinstance(one.path[-1], int)
+
+
 def _command(key: str, value: str, *, windows: bool) -> list[str]:
     if value.startswith("-") and key in _NO_OPTION_KEYS:
         return _options(key, value)
@@ -188,14 +193,30 @@ def _lines_of_list(
     tool: str | None, purpose: Role, group: list[_String], *, windows: bool
 ) -> list[str]:
     values = [_plain(one.value) for one in group]
+    options = _program_options(tool, _key(group[0]), values)
     if purpose in (Role.COMMAND, Role.CODE):
         lines = [] if " " in values[0].strip() else argument_lines(values)
         script = "\n".join(value for value in values if " " in value)
-        return lines + command_lines(script, windows=windows)
+        return options + lines + command_lines(script, windows=windows)
     if purpose is Role.STATEMENT:
         return [line for value in values for line in statements(value)]
-    lines = argument_lines(values) if _PROGRAM.match(values[0]) else []
+    lines = argument_lines(values) if _PROGRAM.match(values[0]) else options
     return lines + [line for one in group for line in _value_lines(tool, one)]
+
+
+def _program_options(tool: str | None, key: str, values: list[str]) -> list[str]:
+    """What a tool hands to the one program that it is named after, or that it hides."""
+    if key not in _OPTION_KEYS or is_shell(tool):
+        return []
+    named = tool is not None and not _OF_PROGRAMS.isdisjoint(_LETTERS.findall(tool.lower()))
+    if not (named or values[0].startswith("-")):
+        return []
+    return [" ".join(["ARG", *map(flat, values), ""])[:MAX_VALUE]]
+
+
+# Programs that run others where an option says so.
+_OF_PROGRAMS = listed("git hg find fd tar rsync ssh scp sftp zip rg grep man ffmpeg")
+_LETTERS = re.compile(r"[a-z]+")
 
 
 def _value_lines(tool: str | None, one: _String) -> list[str]:

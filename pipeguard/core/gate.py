@@ -9,7 +9,7 @@ database, which finds them all in one pass.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from functools import partial
 from typing import Any, NamedTuple
@@ -175,6 +175,7 @@ class Gate:
         found: list[tuple[int, int, int]] = []
         count: dict[int, int] = {}
         total = first = 0
+        sentences = _Sentences(data)
         for index, (end, word) in enumerate(hits):
             before = count.get(word, 0)
             count[word] = before + 1
@@ -193,7 +194,7 @@ class Gate:
             if last and is_dense and hits[first][0] <= last[1] and end - last[0] <= MOST_BYTES:
                 found[-1] = (last[0], end, max(last[2], total))
                 continue
-            start, weight = self._together(hits[first : index + 1], data)
+            start, weight = self._together(hits[first : index + 1], sentences)
             if weight >= least:
                 if found and start <= found[-1][1] and end - found[-1][0] <= MOST_BYTES:
                     start, _, most = found.pop()
@@ -201,14 +202,27 @@ class Gate:
                 found.append((start, end, weight))
         return found
 
-    def _together(self, hits: list[tuple[int, int]], data: bytes) -> tuple[int, int]:
+    def _together(self, hits: Sequence[tuple[int, int]], sentences: _Sentences) -> tuple[int, int]:
         """Where those of some hits begin that stand in sentences read with the last, and weigh."""
-        low, high = max(0, hits[0][0] - WORD_BYTES), hits[-1][0]
-        ends = [match.end() for match in _SENTENCE_END.finditer(data, low, high)]
-        begin = ends[-MAX_UNITS] if len(ends) >= MAX_UNITS else low
+        begin = sentences.begin(max(0, hits[0][0] - WORD_BYTES), hits[-1][0])
         near = {word: end for end, word in reversed(hits) if end > begin}
         weights = self._weights
         return min(near.values()), sum([weights[word] for word in near])
+
+
+class _Sentences:
+    """Where sentences begin, asked from the start of a text to its end."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._begins: list[int] = []
+
+    def begin(self, low: int, high: int) -> int:
+        """Where that begins which is read with what ends at `high`, but not before `low`."""
+        begins = self._begins
+        known = max(low, begins[-1]) if begins else low
+        begins += [match.end() for match in _SENTENCE_END.finditer(self._data, known, high)]
+        return max(low, begins[-MAX_UNITS]) if len(begins) >= MAX_UNITS else low
 
 
 def opened(blob: bytes, least: int) -> Gate:
