@@ -208,10 +208,11 @@ def _program_options(tool: str | None, key: str, values: list[str]) -> list[str]
     """What a tool hands to the one program that it is named after, or that it hides."""
     if key not in _OPTION_KEYS or is_shell(tool):
         return []
-    named = tool is not None and not _OF_PROGRAMS.isdisjoint(_LETTERS.findall(tool.lower()))
-    if not (named or values[0].startswith("-")):
+    words = _LETTERS.findall((tool or "").lower())
+    program = next((word for word in words if word in _OF_PROGRAMS), "?")
+    if program == "?" and not values[0].startswith("-"):
         return []
-    return [" ".join(["ARG", *map(flat, values), ""])[:MAX_VALUE]]
+    return [" ".join(["ARG", program, *map(flat, values), ""])[:MAX_VALUE]]
 
 
 # Programs that run others where an option says so.
