@@ -44,6 +44,15 @@ _TOPIC_WORDS = (
     r"|攻击|注入|攻撃|示例|例如|例えば|詐欺|诈骗|インジェクション|研究者|研究人员|漏洞|脆弱性|受害|被害"
     r"|공격|인젝션|주입|예시|사기|연구|취약|피해|هجوم|حقن|مثال|احتيال|الباحث|ثغر|ضحي"
     r"|हमले|इंजेक्शन|उदाहरण|धोख|शोधकर्ता|हमलावर|शिकार"
+    r"|pentest\w*|penetration test|hidden (?:text|instruction|prompt)|white text|honeypot"
+    r"|exfiltrat\w+"
+    r"|versteckte\w* (?:text|anweisung|befehl)|weiße[rn]? schrift|sicherheitsvorf\w+|schulung"
+    r"|texte (?:caché|blanc|invisible)|incident de sécurité|sensibilisation|test d.intrusion"
+    r"|texto (?:oculto|invis[ií]ble|invisível|blanco|branco)|incidente d[ei] s[ei]\w+|detec[ct]\w+"
+    r"|testo (?:nascosto|invisibile|bianco)|sensibilizzazione|скрыт\w+ текст|пентест|инцидент"
+    r"|ложн\w+ срабат|隐藏文字|白色文字|渗透测试|越狱|误报|检测|复盘|红队|钓鱼|隠し文字|白文字|検知"
+    r"|脱獄|演習|レッドチーム|フィッシング|숨겨진|흰 글씨|탐지|오탐|탈옥|모의|레드팀|피싱"
+    r"|تصيد|اختراق|توعية|छिपा|फ़िशिंग"
 )
 _TOPICS = re.compile(_TOPIC_WORDS.encode(), re.IGNORECASE)
 

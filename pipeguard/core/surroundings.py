@@ -120,33 +120,43 @@ def is_quoted(data: bytes, start: int, end: int) -> bool:
     """True inside quotes or a code span, or after a word that introduces an example."""
     while start < end and not _in_word(data[start], dash=False) and data[start] < 0x80:
         start += 1  # what may stand before a sentence is no part of it
-    line = data[max(0, data.rfind(b"\n", 0, start) + 1, start - 120) : start]
-    if _CUE_WORDS.search(line):
+    line = data[max(0, data.rfind(b"\n", 0, start) + 1, start - QUOTE_BYTES) : start]
+    if _CUE_WORDS.search(line, max(0, len(line) - CUE_BYTES)):
         return True
-    after = data[end : end + 80].partition(b"\n")[0]
-    if line.count(b"`") % 2 == 1 and b"`" in after:
-        return True
+    after = data[end : end + QUOTE_BYTES].partition(b"\n")[0]
     for opening, closing in _QUOTES:
         if opening is closing:
-            inside = len(opening.findall(line)) % 2 == 1
+            is_open = len(opening.findall(line)) % 2 == 1
         else:
-            inside = len(opening.findall(line)) > len(closing.findall(line))
-        if inside and closing.search(after):
+            is_open = _last(opening, line) > _last(closing, line)
+        if is_open and closing.search(after):
             return True
     return False
 
 
-_QUOTES = tuple(
-    (re.compile(opening), re.compile(closing))
-    for opening, closing in (
-        (rb'"', rb'"'),
-        (rb"(?<![A-Za-z])'|'(?![A-Za-z])", rb"(?<![A-Za-z])'|'(?![A-Za-z])"),  # not in don't
-        (rb"\xe2\x80\x9c", rb"\xe2\x80\x9d"),
-        (rb"\xc2\xab", rb"\xc2\xbb"),
-        (rb"\xc2\xbb", rb"\xc2\xab"),  # as in German books
-        (rb"\xe2\x80\x9e", rb"\xe2\x80[\x9c\x9d]"),
-        (rb"\xe3\x80[\x8c\x8e]", rb"\xe3\x80[\x8d\x8f]"),
-    )
+def _last(mark: re.Pattern[bytes], line: bytes) -> int:
+    return max((found.start() for found in mark.finditer(line)), default=-1)
+
+
+QUOTE_BYTES, CUE_BYTES = 480, 120  # of a line, before and after a match
+_STRAIGHT = re.compile(rb'"')
+_SINGLE = re.compile(rb"(?<![A-Za-z])'|'(?![A-Za-z])")  # not in don't
+_CODE = re.compile(rb"`")
+_QUOTES = (
+    (_STRAIGHT, _STRAIGHT),
+    (_SINGLE, _SINGLE),
+    (_CODE, _CODE),
+    *(
+        (re.compile(opening), re.compile(closing))
+        for opening, closing in (
+            (rb"\xe2\x80\x9c", rb"\xe2\x80\x9d"),
+            (rb"\xc2\xab", rb"\xc2\xbb"),
+            (rb"\xc2\xbb", rb"\xc2\xab"),  # as in German books
+            (rb"\xe2\x80\x9e", rb"\xe2\x80[\x9c\x9d]"),
+            (rb"\xe3\x80[\x8c\x8e]", rb"\xe3\x80[\x8d\x8f]"),
+            (rb"<(?:q|code|blockquote)>", rb"</(?:q|code|blockquote)>"),
+        )
+    ),
 )
 
 
