@@ -9,7 +9,7 @@ import re
 
 from pipeguard.core.candidates import ask, secret_span
 from pipeguard.core.checks import Check, placeholder
-from pipeguard.core.discussion import is_example
+from pipeguard.core.discussion import FEW_TOPICS, is_example, topics
 from pipeguard.core.finding import Confidence, lower
 from pipeguard.core.placeholders import published
 from pipeguard.core.rules import Rule, View
@@ -54,6 +54,12 @@ def certainty(rule: Rule, data: bytes, match: re.Match[bytes], view: View) -> Co
         confidence = lower(confidence)
     if rule.unless and excepted(rule.unless, data, *match.span()):
         return Confidence.LOW
-    if rule.quoted and (is_quoted(data, *match.span()) or is_example(data, *match.span())):
-        confidence = lower(confidence)
-    return confidence
+    return _unless_shown(confidence, data, *match.span()) if rule.quoted else confidence
+
+
+def _unless_shown(confidence: Confidence, data: bytes, start: int, end: int) -> Confidence:
+    """One step less in quotes, or as an example of what the text is about; two for both."""
+    if is_quoted(data, start, end):
+        is_about = topics(data, start, end) >= FEW_TOPICS
+        return Confidence.LOW if is_about else lower(confidence)
+    return lower(confidence) if is_example(data, start, end) else confidence
