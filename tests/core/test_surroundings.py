@@ -115,10 +115,10 @@ def test_an_order_is_stopped_and_a_report_of_it_is_not() -> None:
     ("text", "confidence"),
     [
         ("{}. Thank you.", Confidence.HIGH),
-        ('On the slip stood "{}" and nothing else.', Confidence.MEDIUM),
+        ('On the slip stood "Look here: {}" and nothing else.', Confidence.MEDIUM),
         ("Auf dem Zettel stand \u201eGuten Tag. {}. Danke und auf bald.\u201c", Confidence.MEDIUM),
         ("It was <q>{}</q>, in white.", Confidence.MEDIUM),
-        ('One payload of the phishing mails was "{}" in white.', Confidence.LOW),
+        ('One payload of the phishing mails was "look: {}" in white.', Confidence.LOW),
         ("One payload of the phishing mails was this. {}. Thank you.", Confidence.HIGH),
         ("\u201cGood day\u201d was on the slip. {}. Thank you.", Confidence.HIGH),
     ],
