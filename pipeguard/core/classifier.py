@@ -54,7 +54,7 @@ _MARK = re.compile(r"[@/]|www\.|\.(?:example|test|invalid)\b")
 LETTERS = r"[^\W\d_](?:[^\W\d_]|[\u0900-\u0903\u093a-\u094f\u0955-\u0957\u0962\u0963])*"
 _TOKEN = re.compile(LETTERS + r"|\d+|[<>\[\]{}#:!?`\"|=*_-]")
 IDEOGRAPH = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
-_LAST_LETTER = "\u3040"  # before which no ideograph stands
+_FIRST_IDEOGRAPH = "\u3040"
 _IDEOGRAPHS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
 _WORD = re.compile(r"[^\W_]")
 _DIGITS = re.compile(r"\d+")
@@ -142,7 +142,7 @@ class Lexicon:
         at = 0.0
         several = self._several
         for index, word in enumerate(read):
-            if word > _LAST_LETTER and IDEOGRAPH.match(word):
+            if word > _FIRST_IDEOGRAPH and IDEOGRAPH.match(word):
                 for place, letter in enumerate(word):
                     if letter in self._anywhere:
                         rest = word[place:] + "".join(read[index + 1 : index + 2])
@@ -323,7 +323,7 @@ def tokens(read: Sequence[str]) -> Sequence[str]:
     for word in read:
         if "0" <= word[0] <= "9" or word.isdecimal():
             found.append("0")
-        elif word > _LAST_LETTER and len(word) > 1 and IDEOGRAPH.match(word):
+        elif word > _FIRST_IDEOGRAPH and len(word) > 1 and IDEOGRAPH.match(word):
             found += [one + other for one, other in pairwise(word)]
         else:
             found.append(word)

@@ -23,7 +23,8 @@ AROUND_BYTES = 200  # before and after them, as far as the line or sentence goes
 WORD_BYTES = 24  # that a word goes back from where it was found
 SHORT_BYTES = 4096  # a text that is no longer is read for less: it costs no time
 LONG_BYTES = 2**17  # in one that is longer, more words stand together by chance
-MANY = 64  # stretches, from which on sentences are no longer told apart in those that meet
+# Stretches, and looks at sentences, from which on those are no longer told apart in what meets.
+MANY, MANY_LOOKS = 64, 2048
 MOST_BYTES = 2048  # of stretches that meet; what goes on is another one
 # Of a word in another script, which is looked for inside of longer ones too; a shorter one stands
 # between what no word of its script is made of.
@@ -174,7 +175,7 @@ class Gate:
         weights = self._weights
         found: list[tuple[int, int, int]] = []
         count: dict[int, int] = {}
-        total = first = 0
+        total = first = looks = 0
         sentences = _Sentences(data)
         for index, (end, word) in enumerate(hits):
             before = count.get(word, 0)
@@ -190,10 +191,11 @@ class Gate:
             if total < least:
                 continue
             last = found[-1] if found else None
-            is_dense = total >= 2 * least or len(found) > MANY
+            is_dense = total >= 2 * least or len(found) > MANY or looks > MANY_LOOKS
             if last and is_dense and hits[first][0] <= last[1] and end - last[0] <= MOST_BYTES:
                 found[-1] = (last[0], end, max(last[2], total))
                 continue
+            looks += 1
             start, weight = self._together(hits[first : index + 1], sentences)
             if weight >= least:
                 if found and start <= found[-1][1] and end - found[-1][0] <= MOST_BYTES:

@@ -20,9 +20,7 @@ from pipeguard.core.gate import Stretch
 READ_BYTES, READ_SHARE = 32_768, 64
 ENOUGH_WORDS, SHORT = 10, 0.1  # of fewer words, more is asked: so many logits for each
 ABOUT = 1.5  # logits that a text loses which is about attacks
-TOLD = (
-    1.0  # logits below what is likely, to which a sentence comes down that only tells of an order
-)
+TOLD = 0.5  # logits below what is likely, without its quotes, of a sentence that tells of an order
 _DIGITS = re.compile(rb"[0-9]+")
 
 

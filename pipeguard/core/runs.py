@@ -11,12 +11,17 @@ from base64 import b32decode
 from binascii import Error as Base64Error
 from binascii import a2b_base64, unhexlify
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from pipeguard.core.cues import B32, B32_GROUP, B64_GROUP, CUES, Cue
 from pipeguard.core.decoding import Budget, Decoded, Decoder, reads
 
+if TYPE_CHECKING:
+    import zlib
+
 MAX_RUN_BYTES = 2**20  # of one encoded run
 MAX_INFLATED_BYTES = 2**20  # of one compressed run
+HEAD_BYTES = 4096  # of one, by which it is known
 MAX_BASE32_BYTES = 2**15  # of one run: this decoder is slow
 
 _BASE64 = re.compile(f"(?:{B64_GROUP}){{4}}".encode())
@@ -179,25 +184,49 @@ def _compressed(data: bytes, start: int, end: int, budget: Budget) -> list[Decod
     found: list[Decoded] = []
     position = start
     while (match := _COMPRESSED.search(data, position, end)) and budget.call():
-        rest = _REST_OF_RUN.match(data, match.end(), match.end() + MAX_RUN_BYTES)
-        position = rest.end() if rest else match.end()
-        plain = _inflated(_from_base64(data[match.start() : position]), budget)
+        position = match.end()
+        if not _inflates(_run_from(data, match, HEAD_BYTES)):
+            continue  # four letters by chance, in a long run
+        run = _run_from(data, match, MAX_RUN_BYTES)
+        position = match.start() + len(run)
+        plain = _inflated(_from_base64(run), budget)
         if reads(plain):
             found.append(Decoded(plain, "base64>compressed", match.start(), position))
     return found
+
+
+def _run_from(data: bytes, match: re.Match[bytes], most: int) -> bytes:
+    rest = _REST_OF_RUN.match(data, match.end(), match.end() + most)
+    return data[match.start() : rest.end() if rest else match.end()]
+
+
+def _inflates(head: bytes) -> bool:
+    """True where the beginning of a run is the beginning of what gzip or zlib packed."""
+    import zlib
+
+    try:
+        return bool(_unpacker().decompress(_from_base64(head), HEAD_BYTES))
+    except zlib.error:
+        return False
 
 
 def _inflated(packed: bytes, budget: Budget) -> bytes:
     """What gzip or zlib packed, as far as it goes and is not too much (RFC 1950, RFC 1952)."""
     import zlib
 
-    unpacker = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)  # either header
+    unpacker = _unpacker()
     try:
         plain = unpacker.decompress(packed, MAX_INFLATED_BYTES)
     except zlib.error:
         return b""
     budget.spent = budget.spent or bool(unpacker.unconsumed_tail)
     return plain
+
+
+def _unpacker() -> zlib._Decompress:
+    import zlib  # here, since few texts need it
+
+    return zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)  # either header
 
 
 DECODERS: dict[Cue, Decoder] = {
