@@ -20,6 +20,7 @@ from tests.conversation import shipped
 from tests.core.test_packs_quiet import library_text
 
 HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
 MOST_WARNINGS = 0.015  # of the calls that are not stopped
 PIECE = 8000  # characters of the standard library's text that are sent at a time
 
@@ -86,6 +87,24 @@ def test_the_manual_of_python_may_be_written_and_sent(guard: Guard, tool: str, k
     pieces = (whole[at : at + PIECE] for at in range(0, len(whole), PIECE))
     ordinary: list[tuple[str, JsonValue]] = [(tool, {key: one}) for one in islice(pieces, 60)]
     assert told(guard, ordinary).keys() <= {Action.WARN}
+
+
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])  # docs/rules/ quotes attacks
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_an_agent_may_read_what_is_written_about_the_guard(guard: Guard, page: Path) -> None:
+    talk = Session(guard, "RUN")
+    call = {"method": "tools/call", "params": {"name": "read_page", "arguments": {}}}
+    said = {"content": [{"type": "text", "text": page.read_text(encoding="utf-8")}]}
+    for direction, message in (
+        (Direction.TO_SERVER, call),
+        (Direction.TO_CLIENT, {"result": said}),
+    ):
+        frame = json.dumps({"jsonrpc": "2.0", "id": 1, **message}).encode()
+        verdict = talk.receive(direction, frame, 0.0)
+    assert verdict.forward is not None
+    assert [f.rule for f in verdict.findings if f.action > Action.WARN] == []
 
 
 @pytest.mark.parametrize("kind", calls("stopped.yaml"))
