@@ -97,12 +97,11 @@ def test_an_agent_may_read_what_is_written_about_the_guard(guard: Guard, page: P
     talk = Session(guard, "RUN")
     call = {"method": "tools/call", "params": {"name": "read_page", "arguments": {}}}
     said = {"content": [{"type": "text", "text": page.read_text(encoding="utf-8")}]}
-    for direction, message in (
-        (Direction.TO_SERVER, call),
-        (Direction.TO_CLIENT, {"result": said}),
-    ):
-        frame = json.dumps({"jsonrpc": "2.0", "id": 1, **message}).encode()
-        verdict = talk.receive(direction, frame, 0.0)
+    verdicts = [
+        talk.receive(way, json.dumps({"jsonrpc": "2.0", "id": 1, **message}).encode(), 0.0)
+        for way, message in ((Direction.TO_SERVER, call), (Direction.TO_CLIENT, {"result": said}))
+    ]
+    verdict = verdicts[-1]
     assert verdict.forward is not None
     assert [f.rule for f in verdict.findings if f.action > Action.WARN] == []
 
