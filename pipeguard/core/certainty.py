@@ -42,13 +42,11 @@ def certainty(rule: Rule, data: bytes, match: re.Match[bytes], view: View) -> Co
     results = [ask(spec, data, match, secret) for spec in rule.check]
     if Check.HOLDS in results:
         return Confidence.HIGH
-    is_part = view in _UNBROKEN and touched(rule, data, match)
-    if (rule.placeholders and placeholder(secret)) or (
-        is_part and is_inside_data(data, start, end)
-    ):
+    is_chance = rule.is_private and view in _UNBROKEN and is_inside_data(data, start, end)
+    if is_chance or (rule.placeholders and placeholder(secret)):
         return None
     confidence = Confidence.LOW if Check.FAILS in results else rule.confidence
-    if is_part:
+    if view in _UNBROKEN and touched(rule, data, match):
         confidence = lower(confidence)
     if view is View.SQUEEZED and rule.is_private:
         confidence = lower(confidence)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from math import log2
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from pipeguard.core.gate import Stretch
 # long text some words stand together by chance.
 READ_BYTES, READ_SHARE = 32_768, 64
 ENOUGH_WORDS, SHORT = 10, 0.1  # of fewer words, more is asked: so many logits for each
+LONG_BYTES, LONG = 8192, 0.5  # and for each doubling of a longer text, in which more is by chance
 ABOUT = 1.5  # logits that a text loses which is about attacks
 TOLD = 0.5  # logits below what is likely, without its quotes, of a sentence that tells of an order
 _DIGITS = re.compile(rb"[0-9]+")
@@ -50,6 +52,7 @@ class Reader:
     def __init__(self, length: int) -> None:
         """Begin with a message of so many bytes."""
         self._left = READ_BYTES + length // READ_SHARE
+        self._more = LONG * max(0.0, log2(max(1, length) / LONG_BYTES))
         self._read: set[bytes] = set()
         self.unread = False
 
@@ -61,7 +64,7 @@ class Reader:
             if piece.score >= classifier.likely:
                 start = at + len(text[: piece.start].encode())
                 end = min(len(data), start + len(text[piece.start : piece.end].encode()))
-                sure = classifier.sure + SHORT * max(0, ENOUGH_WORDS - piece.words)
+                sure = classifier.sure + SHORT * max(0, ENOUGH_WORDS - piece.words) + self._more
                 confidence = _confidence(data, start, end, piece.score - sure)
                 is_told = confidence is Confidence.HIGH and _is_told(data, start, end, classifier)
                 yield Order(start, end, Confidence.MEDIUM if is_told else confidence, is_told)

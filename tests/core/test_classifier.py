@@ -32,6 +32,7 @@ from pipeguard.core.classifier import (
     units,
 )
 from pipeguard.core.finding import Action, Confidence, Direction, Verdict
+from pipeguard.core.gate import Stretch
 from pipeguard.core.guard import Engines, Guard
 from pipeguard.core.message import JsonValue
 from pipeguard.core.origin import Match
@@ -39,7 +40,7 @@ from pipeguard.core.places import Surface
 from pipeguard.core.plans import LEAST_WEIGHT, build, loaded
 from pipeguard.core.policy import Policy
 from pipeguard.core.proof import frame_value, sample_place
-from pipeguard.core.reader import READ_BYTES, READ_SHARE
+from pipeguard.core.reader import READ_BYTES, READ_SHARE, Reader
 from pipeguard.core.rules import Rule, load_pack
 from pipeguard.core.scan import Engine
 from pipeguard.core.session import Session
@@ -193,6 +194,20 @@ def test_sentences_are_read_together_up_to_three() -> None:
     assert len(pieces) == 3 + 3 + 2 + 1
     assert max(sum(a <= start and end <= b for start, end, _ in units("A b. C d. E f. G h."))
                for a, b in pieces) == MAX_UNITS  # fmt: skip
+
+
+def test_of_a_longer_text_more_is_asked() -> None:
+    classifier = load(model("injection.model"))
+    text = max(samples("injection"), key=len)
+    classifier.sure = classifier.surest(text).score - 0.5
+    data = text.encode()
+    stretch = [Stretch(0, len(data), 500)]
+    short, long = (
+        [order.confidence for order in Reader(length).orders(stretch, classifier, data)]
+        for length in (len(data), 2**18)
+    )
+    assert short == [Confidence.HIGH]
+    assert long == [Confidence.MEDIUM]
 
 
 @both
