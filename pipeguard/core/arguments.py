@@ -134,9 +134,9 @@ def _is_aside(path: Path, *, is_call: bool) -> bool:
 
 def _belongs(group: list[_String], one: _String) -> bool:
     last, path = group[-1], one.path
-    if not (path and isinstance(path[-1], int)):
+    if not _in_list(one):
         return False
-    if last.path and isinstance(last.path[-1], int):
+    if _in_list(last):
         return last.path[:-1] == path[:-1]
     # `command: rm` and then `args: [...]`, beside each other
     beside = last.path[:-1] == path[:-2] and len(group) == 1

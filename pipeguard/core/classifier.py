@@ -321,7 +321,7 @@ def tokens(read: Sequence[str]) -> Sequence[str]:
     """What of words counts: of numbers that there is one, of ideographs each two together."""
     found: list[str] = []
     for word in read:
-        if "0" <= word[0] <= "9" or word.isdecimal():
+        if word.isdecimal():
             found.append("0")
         elif word > _FIRST_IDEOGRAPH and len(word) > 1 and IDEOGRAPH.match(word):
             found += [one + other for one, other in pairwise(word)]

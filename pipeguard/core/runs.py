@@ -11,13 +11,9 @@ from base64 import b32decode
 from binascii import Error as Base64Error
 from binascii import a2b_base64, unhexlify
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 from pipeguard.core.cues import B32, B32_GROUP, B64_GROUP, CUES, Cue
 from pipeguard.core.decoding import Budget, Decoded, Decoder, reads
-
-if TYPE_CHECKING:
-    import zlib
 
 MAX_RUN_BYTES = 2**20  # of one encoded run
 MAX_INFLATED_BYTES = 2**20  # of one compressed run
@@ -54,11 +50,16 @@ def _base64(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
     position = stop = start
     while (match := _BASE64.search(data, position, end)) and budget.call():
         if match.end() > stop:
-            rest = _REST_OF_RUN.match(data, match.end(), match.end() + MAX_RUN_BYTES)
-            stop = rest.end() if rest else match.end()
+            stop = _end_of_run(data, match.end(), MAX_RUN_BYTES)
         plain, position = _text_from(data, match.start(), match.end(), stop, _from_base64)
         found.append(Decoded(plain, "base64", match.start(), position))
     return found
+
+
+def _end_of_run(data: bytes, at: int, most: int) -> int:
+    """Where a run of base64 ends that goes on at a place, over line ends as well."""
+    rest = _REST_OF_RUN.match(data, at, at + most)
+    return rest.end() if rest else at
 
 
 def _text_from(
@@ -104,8 +105,7 @@ def _long_run(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded
         else:
             if match[0].islower() or _BASE64.match(match[0]):
                 continue  # neither mixed as base64 is, nor left to this cue
-            rest = _REST_OF_RUN.match(data, position, position + MAX_RUN_BYTES)
-            position = rest.end() if rest else position
+            position = _end_of_run(data, position, MAX_RUN_BYTES)
             plain = _from_base64(data[match.start() : position])
             if reads(plain):
                 found.append(Decoded(plain, "base64", match.start(), position))
@@ -185,48 +185,27 @@ def _compressed(data: bytes, start: int, end: int, budget: Budget) -> list[Decod
     position = start
     while (match := _COMPRESSED.search(data, position, end)) and budget.call():
         position = match.end()
-        if not _inflates(_run_from(data, match, HEAD_BYTES)):
+        head = data[match.start() : _end_of_run(data, position, HEAD_BYTES)]
+        if not _inflated(_from_base64(head), HEAD_BYTES)[0]:
             continue  # four letters by chance, in a long run
-        run = _run_from(data, match, MAX_RUN_BYTES)
-        position = match.start() + len(run)
-        plain = _inflated(_from_base64(run), budget)
+        position = _end_of_run(data, position, MAX_RUN_BYTES)
+        packed = _from_base64(data[match.start() : position])
+        plain, is_cut = _inflated(packed, MAX_INFLATED_BYTES)
+        budget.spent = budget.spent or is_cut
         if reads(plain):
             found.append(Decoded(plain, "base64>compressed", match.start(), position))
     return found
 
 
-def _run_from(data: bytes, match: re.Match[bytes], most: int) -> bytes:
-    rest = _REST_OF_RUN.match(data, match.end(), match.end() + most)
-    return data[match.start() : rest.end() if rest else match.end()]
-
-
-def _inflates(head: bytes) -> bool:
-    """True where the beginning of a run is the beginning of what gzip or zlib packed."""
-    import zlib
-
-    try:
-        return bool(_unpacker().decompress(_from_base64(head), HEAD_BYTES))
-    except zlib.error:
-        return False
-
-
-def _inflated(packed: bytes, budget: Budget) -> bytes:
-    """What gzip or zlib packed, as far as it goes and is not too much (RFC 1950, RFC 1952)."""
-    import zlib
-
-    unpacker = _unpacker()
-    try:
-        plain = unpacker.decompress(packed, MAX_INFLATED_BYTES)
-    except zlib.error:
-        return b""
-    budget.spent = budget.spent or bool(unpacker.unconsumed_tail)
-    return plain
-
-
-def _unpacker() -> zlib._Decompress:
+def _inflated(packed: bytes, most: int) -> tuple[bytes, bool]:
+    """What gzip or zlib packed, as far as it goes; True where it is more (RFC 1950, RFC 1952)."""
     import zlib  # here, since few texts need it
 
-    return zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)  # either header
+    unpacker = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)  # either header
+    try:
+        return unpacker.decompress(packed, most), bool(unpacker.unconsumed_tail)
+    except zlib.error:
+        return b"", False
 
 
 DECODERS: dict[Cue, Decoder] = {

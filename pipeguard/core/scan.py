@@ -437,8 +437,6 @@ class _Scan:
                 return
             key = (rule.id, match[0])
             known, looks = self._seen.get(key, (-1, 0))
-            if known >= Confidence.HIGH and looks and not rule.is_private:
-                return  # an order again that is found already; of secrets, each is taken out
             if known >= Confidence.HIGH or looks >= MAX_LOOKS:
                 continue
             start, end = secret_span(match)

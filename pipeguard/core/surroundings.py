@@ -52,7 +52,7 @@ def is_inside_data(data: bytes, start: int, end: int) -> bool:
     """True in so long a run of base64 or the like that any letters stand in it by chance."""
     before, after = data[max(0, start - RUN_BYTES) : start], data[end : end + RUN_BYTES]
     return any(
-        len(run) == RUN_BYTES and len(set(run)) > RUN_LETTERS and _RUN.fullmatch(run)
+        len(run) == RUN_BYTES and _RUN.fullmatch(run) and len(set(run)) > RUN_LETTERS
         for run in (before, after)
     )
 
@@ -124,14 +124,10 @@ def is_quoted(data: bytes, start: int, end: int) -> bool:
     if _CUE_WORDS.search(line, max(0, len(line) - CUE_BYTES)):
         return True
     after = data[end : end + QUOTE_BYTES].partition(b"\n")[0]
-    for opening, closing in _QUOTES:
-        if opening is closing:
-            is_open = len(opening.findall(line)) % 2 == 1
-        else:
-            is_open = _last(opening, line) > _last(closing, line)
-        if is_open and closing.search(after):
-            return True
-    return False
+    return any(len(mark.findall(line)) % 2 == 1 and mark.search(after) for mark in _MARKS) or any(
+        _last(opening, line) > _last(closing, line) and closing.search(after)
+        for opening, closing in _PAIRS
+    )
 
 
 def _last(mark: re.Pattern[bytes], line: bytes) -> int:
@@ -139,24 +135,17 @@ def _last(mark: re.Pattern[bytes], line: bytes) -> int:
 
 
 QUOTE_BYTES, CUE_BYTES = 480, 120  # of a line, before and after a match
-_STRAIGHT = re.compile(rb'"')
-_SINGLE = re.compile(rb"(?<![A-Za-z])'|'(?![A-Za-z])")  # not in don't
-_CODE = re.compile(rb"`")
-_QUOTES = (
-    (_STRAIGHT, _STRAIGHT),
-    (_SINGLE, _SINGLE),
-    (_CODE, _CODE),
-    *(
-        (re.compile(opening), re.compile(closing))
-        for opening, closing in (
-            (rb"\xe2\x80\x9c", rb"\xe2\x80\x9d"),
-            (rb"\xc2\xab", rb"\xc2\xbb"),
-            (rb"\xc2\xbb", rb"\xc2\xab"),  # as in German books
-            (rb"\xe2\x80\x9e", rb"\xe2\x80[\x9c\x9d]"),
-            (rb"\xe3\x80[\x8c\x8e]", rb"\xe3\x80[\x8d\x8f]"),
-            (rb"<(?:q|code|blockquote)>", rb"</(?:q|code|blockquote)>"),
-        )
-    ),
+_MARKS = tuple(map(re.compile, (rb'"', rb"`", rb"(?<![A-Za-z])'|'(?![A-Za-z])")))  # not in don't
+_PAIRS = tuple(
+    (re.compile(opening), re.compile(closing))
+    for opening, closing in (
+        (rb"\xe2\x80\x9c", rb"\xe2\x80\x9d"),
+        (rb"\xc2\xab", rb"\xc2\xbb"),
+        (rb"\xc2\xbb", rb"\xc2\xab"),  # as in German books
+        (rb"\xe2\x80\x9e", rb"\xe2\x80[\x9c\x9d]"),
+        (rb"\xe3\x80[\x8c\x8e]", rb"\xe3\x80[\x8d\x8f]"),
+        (rb"<(?:q|code|blockquote)>", rb"</(?:q|code|blockquote)>"),
+    )
 )
 
 
