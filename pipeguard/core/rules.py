@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 from pipeguard.core.checks import known
+from pipeguard.core.expressions import Expressions
 from pipeguard.core.finding import Confidence, Severity
 from pipeguard.core.places import Surface
 from pipeguard.errors import RuleError
@@ -154,12 +155,13 @@ def load_pack(text: str, source: str) -> tuple[Rule, ...]:
     pack = str(document.get("pack", ""))
     if not re.fullmatch(r"[a-z][a-z0-9-]{1,30}", pack):
         raise RuleError(f"{source}: `pack` must be a short lower-case name")
-    defaults, parts = document.get("defaults") or {}, document.get("parts") or {}
-    for entry in (defaults, parts, *document["rules"]):
+    defaults = document.get("defaults") or {}
+    for entry in (defaults, *document["rules"]):
         if not isinstance(entry, dict):
             raise RuleError(f"{source}: expected fields of a rule, not `{str(entry)[:40]}`")
+    expressions = Expressions(source, document)
     rules = tuple(
-        _rule(source, pack, _assembled(source, {**defaults, **entry}, parts))
+        _rule(source, pack, expressions.written_out({**defaults, **entry}))
         for entry in document["rules"]
     )
     seen: set[str] = set()
@@ -170,20 +172,6 @@ def load_pack(text: str, source: str) -> tuple[Rule, ...]:
     return rules
 
 
-def _assembled(source: str, entry: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
-    """A rule with the pack's parts in its pattern; what leads to the first is its sign."""
-    pattern = str(entry.get("pattern", ""))
-    before, *names = _PART.split(pattern)
-    if not names:
-        return entry
-    missing = sorted(set(names[::2]) - set(parts))
-    if missing:
-        raise RuleError(f"{source}: {entry.get('id', '?')}: the pack has no part `{missing[0]}`")
-    whole = _PART.sub(lambda match: str(parts[match[1]]), pattern)
-    return {**entry, "pattern": whole, "sign": entry.get("sign") or before}
-
-
-_PART = re.compile(r"%\{([a-z]+)\}")
 _Choice = TypeVar("_Choice", bound=Enum)
 
 

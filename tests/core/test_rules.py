@@ -155,18 +155,42 @@ def test_the_confidence_of_rules_is_spread() -> None:
     assert {rule.confidence for rule in RULES.values()} == set(Confidence)
 
 
+_ENTRY = """
+- id: one
+  title: t
+  severity: high
+  confidence: high
+  surfaces: [to-server]
+  why: w
+  fix: f
+  matches: [a]
+  passes: [b]
+"""
+
+
 def test_parts_of_a_pack_stand_in_its_patterns_and_lead_to_a_sign() -> None:
-    entry = (
-        "{id: one, title: t, severity: high, confidence: high, surfaces: [to-server],"
-        " why: w, fix: f, matches: [a], passes: [b], pattern: 'key%{link}(?:[a-z]{3}%{link}x)?'}"
-    )
-    (rule,) = load_pack(
-        f"pack: acme\nparts: {{link: '[ =]{{1,4}}'}}\nrules: [{entry}]", "acme.yaml"
-    )
+    parts = "parts: {gap: '[ =]', link: '%{gap}{1,4}'}\n"
+    entry = _ENTRY + "  pattern: 'key%{link}(?:[a-z]{3}%{link}x)?'\n  unless: 'no%{link}'\n"
+    (rule,) = load_pack(f"pack: acme\nsign_before: link\n{parts}rules:{entry}", "acme.yaml")
     assert rule.pattern == "key[ =]{1,4}(?:[a-z]{3}[ =]{1,4}x)?"
+    assert rule.unless == "no[ =]{1,4}"
     assert rule.sign == "key"
+    (without,) = load_pack(f"pack: acme\n{parts}rules:{entry}", "acme.yaml")
+    assert without.sign == ""
     with pytest.raises(RuleError, match=r"acme\.yaml: one: the pack has no part `link`"):
-        load_pack(f"pack: acme\nrules: [{entry}]", "acme.yaml")
+        load_pack(f"pack: acme\nrules:{entry}", "acme.yaml")
+    with pytest.raises(RuleError, match=r"acme\.yaml: part a: the pack has no part `b`"):
+        load_pack(f"pack: acme\nparts: {{a: '%{{b}}', b: c}}\nrules:{entry}", "acme.yaml")
+
+
+@pytest.mark.parametrize(
+    ("blanks", "written"),
+    [("", r"set aside[ ]\ all[^] x]rules"), ("any", r"set\s{1,8}aside[ ]\ all[^] x]rules")],
+)
+def test_an_expression_may_go_over_several_lines(blanks: str, written: str) -> None:
+    entry = _ENTRY + "  pattern: |-\n    set aside[ ]\n      \\ all\n    [^] x]rules\n"
+    (rule,) = load_pack(f"pack: acme\nblanks: {blanks}\nrules:{entry}", "acme.yaml")
+    assert rule.pattern == written
 
 
 @pytest.mark.parametrize(
