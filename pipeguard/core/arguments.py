@@ -194,13 +194,15 @@ def _lines_of_list(
 ) -> list[str]:
     values = [_plain(one.value) for one in group]
     options = _program_options(tool, _key(group[0]), values)
+    program = [] if _PROGRAM.match(values[0]) else _named_after(tool, _key(group[0]))
+    command = program + values
     if purpose in (Role.COMMAND, Role.CODE):
-        lines = [] if " " in values[0].strip() else argument_lines(values)
+        lines = [] if " " in command[0].strip() else argument_lines(command)
         script = "\n".join(value for value in values if " " in value)
         return options + lines + command_lines(script, windows=windows)
     if purpose is Role.STATEMENT:
         return [line for value in values for line in statements(value)]
-    lines = argument_lines(values) if _PROGRAM.match(values[0]) else options
+    lines = argument_lines(command) if _PROGRAM.match(command[0]) or program else options
     return lines + [line for one in group for line in _value_lines(tool, one)]
 
 
@@ -215,6 +217,17 @@ def _program_options(tool: str | None, key: str, values: list[str]) -> list[str]
     return [" ".join(["ARG", program, *map(flat, values), ""])[:MAX_VALUE]]
 
 
+def _named_after(tool: str | None, key: str) -> list[str]:
+    """The command that a tool is named after, where a list holds its arguments: `docker run`."""
+    if key not in _OPTION_KEYS:
+        return []
+    words = _LETTERS.findall((tool or "").lower())
+    start = next((at for at, word in enumerate(words) if word in _LIKE_COMMANDS), len(words))
+    return words[start:]
+
+
+# Programs that reach files, hosts and machines by their arguments alone.
+_LIKE_COMMANDS = listed("curl wget docker podman nerdctl kubectl oc helm aws gcloud az dd tee rm")
 # Programs that run others where an option says so.
 _OF_PROGRAMS = listed("git hg find fd tar rsync ssh scp sftp zip rg grep man ffmpeg")
 _LETTERS = re.compile(r"[a-z]+")

@@ -36,7 +36,7 @@ from pipeguard.core.checksums import (
     grafana_crc,
     luhn_digit,
 )
-from pipeguard.core.placeholders import MEASURED_BYTES, PREFIX, entropy, placeholder
+from pipeguard.core.placeholders import LEAST_LEFT, MEASURED_BYTES, PREFIX, entropy, placeholder
 from pipeguard.core.wording import is_calendar, public_names, weak_passwords, worded
 from pipeguard.errors import RuleError
 
@@ -203,8 +203,17 @@ def _spells(body: bytes) -> bool:
     return text is not None and text.isascii() and 10 * worded(text) >= 6 * len(text)
 
 
+# What ends a value in HTML, as a quote ends it elsewhere, or is typed by nobody.
+_TYPED_END = re.compile(
+    rb"&(?:amp;)?(?:#0?3[49]|#x2[27]|quot|apos|[lr]squo|[lg]t)\b|[\x00-\x1f\x7f]"
+)
+
+
 def _typed(secret: bytes) -> Check:
     """HOLDS for a password that somebody chose well: no word, no code, several kinds of sign."""
+    secret, *cut = _TYPED_END.split(secret, 1)
+    if cut and len(secret) < LEAST_LEFT:
+        return Check.FAILS
     if _password(secret) is Check.FAILS or _not_identifier(secret) is not Check.HOLDS:
         return Check.FAILS
     body = secret[:MEASURED_BYTES]

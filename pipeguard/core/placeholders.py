@@ -71,6 +71,8 @@ def placeholder(secret: bytes) -> bool:
     if published(secret) or _references().fullmatch(secret[:MEASURED_BYTES]):
         return True
     body = PREFIX.sub(b"", secret[:MEASURED_BYTES])
+    if len(body) < LEAST_LEFT:
+        body = secret  # what looked like an issuer's letters is all that there is
     letters = re.sub(rb"[^0-9A-Za-z\x80-\xff]", b"", body)
     if not letters or _is_monotone(letters) or _is_masked(body, letters):
         return True
