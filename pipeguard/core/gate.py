@@ -9,9 +9,10 @@ database, which finds them all in one pass.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from copy import copy
 from functools import partial
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from pipeguard.core.classifier import IDEOGRAPH, MAX_UNITS
@@ -196,20 +197,20 @@ class Gate:
                 found[-1] = (last[0], end, max(last[2], total))
                 continue
             looks += 1
-            start, weight = self._together(hits[first : index + 1], sentences)
+            start, weight = hits[first][0], total
+            begin = sentences.begin(max(0, start - WORD_BYTES), end)
+            if start <= begin:
+                together = [hit for hit in hits[first : index + 1] if hit[0] > begin]
+                start, weight = (
+                    together[0][0],
+                    sum(weights[word] for word in {*map(_WORD, together)}),
+                )
             if weight >= least:
                 if found and start <= found[-1][1] and end - found[-1][0] <= MOST_BYTES:
                     start, _, most = found.pop()
                     weight = max(most, weight)
                 found.append((start, end, weight))
         return found
-
-    def _together(self, hits: Sequence[tuple[int, int]], sentences: _Sentences) -> tuple[int, int]:
-        """Where those of some hits begin that stand in sentences read with the last, and weigh."""
-        begin = sentences.begin(max(0, hits[0][0] - WORD_BYTES), hits[-1][0])
-        near = {word: end for end, word in reversed(hits) if end > begin}
-        weights = self._weights
-        return min(near.values()), sum([weights[word] for word in near])
 
 
 class _Sentences:
@@ -218,12 +219,14 @@ class _Sentences:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._begins: list[int] = []
+        self._read = 0
 
     def begin(self, low: int, high: int) -> int:
         """Where that begins which is read with what ends at `high`, but not before `low`."""
         begins = self._begins
-        known = max(low, begins[-1]) if begins else low
+        known = max(low, self._read - _END_BYTES, *begins[-1:])
         begins += [match.end() for match in _SENTENCE_END.finditer(self._data, known, high)]
+        self._read = high
         return max(low, begins[-MAX_UNITS]) if len(begins) >= MAX_UNITS else low
 
 
@@ -246,6 +249,8 @@ def _widened(data: bytes, first: int, last: int, weight: int) -> Stretch:
     return Stretch(low, end.end() if end else _begin(data, high), weight)
 
 
+_END_BYTES = 4  # that a sentence's end can reach over where was read to
+_WORD = itemgetter(1)
 _SENTENCE_END = re.compile(rb"[.!?]\s+|\n|\xe3\x80\x82|\xef\xbc[\x81\x9f]|\xe0\xa5\xa4\s*")
 
 
