@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from heapq import nlargest
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -35,6 +36,7 @@ from pipeguard.core.classifier import (
     LEAST_FEATURES,
     LETTERS,
     WEIGHTS,
+    Classifier,
     Features,
     Lexicon,
     features,
@@ -42,6 +44,8 @@ from pipeguard.core.classifier import (
     read_together,
     units,
 )
+from pipeguard.core.gate import Gate, make, opened
+from pipeguard.core.plans import LEAST_WEIGHT
 
 warnings.filterwarnings("ignore")  # of the solver's options, which are the fastest
 Scores: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
@@ -58,8 +62,10 @@ SHORT = 3  # letters: a shorter word costs more to find than it says
 LEAST = 10  # hundredths that a word of the gate weighs
 PAGE_WORDS = 70  # from which on a text is read as pages are
 UNCLEAR = 0.1  # of the attacks: the share that others tell least, of which nothing is learned
-MINED = 400_000  # further pieces, of which those are learned from that look like attacks
+MINED = 60_000  # pieces at most of all that is installed, which look most like attacks
 MINED_SCORE = -1.0
+MINED_TEXT = 2_000_000  # bytes of a file
+MINED_FILES = 10_000  # of a folder
 STRENGTH = {"injection": 4.0, "poisoning": 2.0}  # C of the classifier
 DEFINITION_WEIGHT = 8.0  # what speaks to the model by nature would drown in what results say
 SELDOM = re.compile("[\u0600-\u06ff\u0900-\u097f]")  # scripts of which little is installed
@@ -71,6 +77,9 @@ SUFFIXES = (
     ".rst",
     ".txt",
     ".html",
+    ".page",
+    ".xml",
+    ".pod",
     ".py",
     ".js",
     ".ts",
@@ -79,7 +88,8 @@ SUFFIXES = (
     "METADATA",
     "README",
 )
-MAX_TEXT = 40_000
+MARKED_UP = (".html", ".page", ".xml")
+MAX_TEXT = 40_000  # bytes of a file that a few pieces are taken of
 
 
 @dataclass(frozen=True)
@@ -105,14 +115,10 @@ def installed(folders: Sequence[Path], most: int, chance: random.Random) -> list
     """Pieces of what is installed, a few of each file."""
     found: list[str] = []
     for number, folder in enumerate(folders, 1):
-        files = sorted(
-            path
-            for path in folder.rglob("*")
-            if path.name.endswith(SUFFIXES) and path.is_file() and not path.is_symlink()
-        )
+        files = _files(folder)
         chance.shuffle(files)
         for path in files:
-            text = _content(path)
+            text = chance.choice(_contents(path, MAX_TEXT))
             pieces = [text[start:end] for start, end in spans(text)]
             chance.shuffle(pieces)
             found += pieces[:10]
@@ -121,18 +127,59 @@ def installed(folders: Sequence[Path], most: int, chance: random.Random) -> list
     return found
 
 
-def _content(path: Path) -> str:
+def like_attacks(folders: Sequence[Path], guard: Classifier, chance: random.Random) -> list[str]:
+    """Of what is installed, the pieces that a guard would read and that look most like attacks."""
+    opening = opened(make(guard.opening), LEAST_WEIGHT)
+    found: dict[str, float] = {}
+    for folder in folders:
+        files = _files(folder)
+        chance.shuffle(files)
+        for path in files[:MINED_FILES]:
+            for text in _worth_reading(chance.choice(_contents(path, MINED_TEXT)), opening):
+                for score, start, end, _ in guard.pieces(text):
+                    if score > MINED_SCORE:
+                        found[text[start:end]] = score
+    return nlargest(MINED, found, key=found.__getitem__)
+
+
+def _worth_reading(text: str, opening: Gate) -> Iterator[str]:
+    """The stretches of a text that a gate opens for."""
+    data = text.encode()
+    for stretch in opening.stretches(data):
+        yield data[stretch.start : stretch.end].decode("utf-8", "replace")
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.name.endswith(SUFFIXES) and path.is_file() and not path.is_symlink()
+    )
+
+
+def _contents(path: Path, most: int) -> list[str]:
+    """A file as a tool could give it: markup as it stands, and without it."""
     try:
-        opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
-        with opened as file:
-            text = file.read(MAX_TEXT).decode("utf-8")
-    except (OSError, EOFError, UnicodeDecodeError, ValueError):
-        return ""
-    if path.suffix == ".html":
-        text = re.sub(r"(?is)<(script|style|head).*?</\1>|<[^>]+>", " ", text)
+        opening = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+        with opening as file:
+            text = _decoded(file.read(most))
+    except (OSError, EOFError, ValueError):
+        return [""]
+    texts = [text]
+    if path.suffix in MARKED_UP:
+        texts.append(re.sub(r"(?is)<(script|style|head).*?</\1>|<[^>]+>", " ", text))
     if path.suffix == ".gz":
-        text = re.sub(r"(?m)^\.\\\".*$|^\.[A-Z]{1,2}\b ?|\\f.|\\&|\\\(..", "", text)
-    return re.sub(r"[ \t]+", " ", text)
+        texts.append(re.sub(r"(?m)^\.\\\".*$|^\.[A-Z]{1,2}\b ?|\\f.|\\&|\\\(..", "", text))
+    return [re.sub(r"[ \t]+", " ", text) for text in dict.fromkeys(texts)]
+
+
+def _decoded(data: bytes) -> str:
+    """Of UTF-8, all but a last letter that was cut; nothing of anything else."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        is_cut = error.start > len(data) - 4
+        return data[: error.start].decode("utf-8") if is_cut else ""
 
 
 def spans(text: str) -> Iterator[tuple[int, int]]:
@@ -180,17 +227,13 @@ def fit(x: sp.csr_matrix, y: Scores, weight: Scores, strength: float) -> Logisti
     return model.fit(x, y, sample_weight=weight)
 
 
-def score_all(model: LogisticRegression, rows: Sequence[Features]) -> Scores:
-    """The scores of many rows, some at a time."""
-    steps = range(0, len(rows), 10_000)
-    return np.concatenate([model.decision_function(matrix(rows[i : i + 10_000])) for i in steps])
-
-
-def rounded(model: LogisticRegression) -> tuple[bytes, float, float]:
+def weights_of(model: LogisticRegression) -> dict[str, Any]:
     """The weights as one byte each, what one step of them is worth, and what is always added."""
     weights = model.coef_[0]
     scale = float(np.abs(weights).max() / 127)
-    return np.round(weights / scale).astype(np.int8).tobytes(), scale, float(model.intercept_[0])
+    steps = np.round(weights / scale).astype(np.int8).tobytes()
+    bias = round(float(model.intercept_[0]), 4)
+    return {"bias": bias, "scale": scale, "weights": base64.b64encode(steps).decode()}
 
 
 def gate(attacks: Sequence[str], others: Sequence[str]) -> list[tuple[str, int]]:
@@ -316,33 +359,32 @@ def main(name: str, folders: tuple[Path, ...], *, report: bool) -> None:
     learned = np.r_[clear, clear, np.ones(m + k, dtype=bool)]
     x, y, weight = x[learned], y[learned], weight[learned]
     made = fit(x, y, weight, strength)
-    mined = [whole(t, lexicon) for t in installed(folders, MINED, chance)]
-    kept = np.flatnonzero(score_all(made, mined) > MINED_SCORE)
-    x = sp.vstack([x, matrix([mined[i] for i in kept])])
-    more = x.shape[0] - len(y)
-    click.echo(f"{more} more pieces that looked like attacks")
-    y, weight = np.r_[y, np.zeros(more)], np.r_[weight, np.full(more, QUIET_WEIGHT)]
-    weights, scale, bias = rounded(fit(x, y, weight, strength))
     document = {
         "about": f"{n} attacks, {len(innocent)} innocent, {k} pieces installed; seed {SEED}",
         "likely": round(float(np.quantile(worst, 1 - SHARES[name][0])), 3),
         "sure": round(float(np.quantile(worst, 1 - SHARES[name][1])), 3),
-        "bias": round(bias, 4),
-        "scale": scale,
         "families": families,
         "stems": stems,
         "anchors": gate([t.text for t in attacks], natural),
-        "weights": base64.b85encode(weights).decode(),
     }
+    guard = Classifier({**document, **weights_of(made), "likely": MINED_SCORE})
+    mined = like_attacks(folders, guard, chance)
+    click.echo(f"{len(mined)} more pieces that looked like attacks")
+    x = sp.vstack([x, matrix([whole(text, lexicon) for text in mined])])
+    y = np.r_[y, np.zeros(len(mined))]
+    weight = np.r_[weight, np.full(len(mined), QUIET_WEIGHT)]
+    document |= weights_of(fit(x, y, weight, strength))
+    _write(name, document)
+
+
+def _write(name: str, document: dict[str, Any]) -> None:
     target = HERE.parent / "rules" / f"{name}.model"
     content = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    digest = sha256(content).hexdigest()
     target.write_bytes(content)
     pack = target.with_suffix(".yaml")
-    told = re.sub(
-        r"(?m)^(  sha256: )\w+$", rf"\g<1>{sha256(content).hexdigest()}", pack.read_text()
-    )
-    pack.write_text(told)
-    click.echo(f"{target.name}: {len(content)} bytes, sha256 {sha256(content).hexdigest()}")
+    pack.write_text(re.sub(r"(?m)^(  sha256: )\w+$", rf"\g<1>{digest}", pack.read_text("utf-8")))
+    click.echo(f"{target.name}: {len(content)} bytes, sha256 {digest}")
 
 
 def _texts(name: str) -> tuple[list[Text], list[Text]]:

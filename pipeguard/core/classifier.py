@@ -95,8 +95,8 @@ class Lexicon:
     def __init__(self, families: Iterable[str], stems: dict[str, list[int]]) -> None:
         """Take the families' names, and for each stem the numbers of its families.
 
-        A stem that ends in a space is a whole word; one that holds a space, several; ideographs
-        are looked for anywhere, any other at the beginning of a word.
+        Stems stand as `plain` writes them. One that ends in a space is a whole word; one that holds
+        a space, several; ideographs are looked for anywhere, any other at the beginning of a word.
         """
         self.families = tuple(families)
         self.model = self.families.index("ai") if "ai" in self.families else -1
@@ -105,7 +105,7 @@ class Lexicon:
         self._anywhere: dict[str, list[tuple[str, frozenset[int]]]] = {}
         self._several: dict[str, list[tuple[str, frozenset[int]]]] = {}
         for stem, numbers in stems.items():
-            self._add(plain(stem.strip()), stem.endswith(" "), frozenset(numbers))
+            self._add(stem.strip(), stem.endswith(" "), frozenset(numbers))
         self._longest = max(map(len, self._begin), default=0)
         self._most = max((stem.count(" ") + 1 for stem in stems), default=1)
         self._known: dict[str, frozenset[int]] = {}
@@ -376,6 +376,10 @@ def _add_unit(text: str, start: int, end: int, found: list[tuple[int, int, int]]
             break
 
 
+# Weights of -128 to 127, plus 128.
+_ABOVE_ZERO = bytes((number + 128) % 256 for number in range(256))
+
+
 class Classifier:
     """Weights, and the lexicon that goes with them.
 
@@ -387,7 +391,8 @@ class Classifier:
 
     def __init__(self, document: dict[str, Any]) -> None:
         """Take what training/train.py wrote."""
-        self._weights = memoryview(base64.b85decode(document["weights"])).cast("b")
+        weights = base64.b64decode(document["weights"], validate=True)
+        self._weights = [*weights.translate(_ABOVE_ZERO)]  # small numbers are one object each
         if len(self._weights) != WEIGHTS or len(document["families"]) > MAX_FAMILIES:
             raise ValueError("weights of another form")
         numbers = [number for listed in document["stems"].values() for number in listed]
@@ -449,7 +454,8 @@ class Classifier:
         return _mean(group, self._weight(group))
 
     def _weight(self, group: frozenset[int]) -> int:
-        return sum(map(self._weights.__getitem__, group))
+        above: int = sum(map(self._weights.__getitem__, group))
+        return above - 128 * len(group)
 
 
 class _Unit(NamedTuple):

@@ -341,7 +341,7 @@ STEMS = {
     "忽略": [2],
     "निर्देश": [3],
     "تجاهل": [2],
-    "künstl": [0],
+    plain("künstl"): [0],
 }
 
 
@@ -409,7 +409,7 @@ def written(**changes: object) -> bytes:
 
 
 def encoded(size: int) -> str:
-    return base64.b85encode(bytes(size)).decode()
+    return base64.b64encode(bytes(size)).decode()
 
 
 WRONG: dict[str, bytes] = {
