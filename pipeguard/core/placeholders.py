@@ -46,7 +46,10 @@ def _fillers() -> re.Pattern[bytes]:
 
 @cache
 def _references() -> re.Pattern[bytes]:
-    """Where a secret is named and not given: a variable, a vault's path, a template; whole."""
+    """Where a secret is named and not given: a variable, a vault's path, a template; whole.
+
+    Manuals name in capitals what is to be put there: KEYSTONE_DBPASS.
+    """
     return re.compile(
         rb"""(?xs) \s* (?:
             \$?\{{1,2} [^{}]{0,200} \}{1,2} | \$\(? [A-Za-z_][\w.]* \)? | %\w+%
@@ -58,6 +61,8 @@ def _references() -> re.Pattern[bytes]:
           | (?: vault | op | ssm | ref\+\w+ | secretsmanager | keyvault ) ://? .{0,200}
           | vault: .{0,200} | arn:aws[\w-]*: .{0,300} | ENC\[ .{0,600} | !vault .{0,600}
           | @Microsoft\.KeyVault .{0,300}
+          | (?:[A-Z]{2,16}_){1,4}
+            (?: [A-Z]{0,6} (?: PASS(?:WD|WORD)? | PWD | SECRET | TOKEN | KEY ) | HERE )
         ) \s*"""
     )
 
