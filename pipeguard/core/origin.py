@@ -96,12 +96,14 @@ class Origin(NamedTuple):
     keys: bool = False
     unfolding: folding.Unfolding | None = None
 
-    def admits(self, start: int, end: int) -> bool:
+    def admits(self, rule: Rule, start: int, end: int) -> bool:
         """False where the match is no other than one of the plain text."""
         if self.squeezed_from is not None:
             words = not self.subject.keyed
             first, last = folding.unsqueezed(self.squeezed_from, start, end, words=words)
             return is_disguised(self.squeezed_from[first:last], words=words)
+        if self.parts is not None and not rule.is_private and self.parts.as_written(start, end):
+            return False  # what is encoded stands beside it; of a secret, that may be where it ends
         return not self.joined or self._crossed(start, end)[1]
 
     def _crossed(self, start: int, end: int) -> tuple[list[Path], bool]:

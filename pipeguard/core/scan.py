@@ -447,7 +447,7 @@ class _Scan:
             self._seen[key] = (known, looks + 1)
             if confidence <= known:
                 continue
-            if not origin.admits(start, end):
+            if not origin.admits(rule, start, end):
                 continue
             found = origin.located(rule, confidence, data, start, end)
             if found is None:

@@ -99,6 +99,14 @@ class Parts:
         first = min(part.start + nth * PIECE_BYTES + start - pieces[nth], part.end - 1)
         return first, min(max(first + end - start, first + 1), part.end)
 
+    def as_written(self, start: int, end: int) -> bool:
+        """True for a stretch of `data` that stands in what it was decoded from, as it is."""
+        part = self.at(start)
+        return (
+            part.view in _PIECEWISE
+            and self._read.find(self.data[start:end], part.start, part.end) >= 0
+        )
+
     def _index(self, start: int) -> int:
         if not self._ends:
             self._ends.extend(accumulate(len(part.data) + 1 for part in self._found))
