@@ -20,7 +20,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache, reduce
 from itertools import combinations, pairwise
-from operator import or_
+from operator import attrgetter, or_
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -41,6 +41,7 @@ GRAMS = BUCKETS + (5 + 2 * MAX_FAMILIES) * MAX_FAMILIES  # where they begin
 WEIGHTS = GRAMS + GRAM_BUCKETS
 BEGINNING = 3  # words
 ADDRESS_WORDS = 8
+ALMOST = 0.5  # logits below the best, of sentences that are told in its place
 LEAST_FEATURES = 8  # features; fewer count no more each
 
 # What stands for itself in no language: addresses and paths are one word each.
@@ -376,6 +377,11 @@ def _add_unit(text: str, start: int, end: int, found: list[tuple[int, int, int]]
             break
 
 
+def _is_core(one: Piece, best: Piece) -> bool:
+    inside = best.start <= one.start and one.end <= best.end
+    return inside and one.score >= best.score - ALMOST
+
+
 # Weights of -128 to 127, plus 128.
 _ABOVE_ZERO = bytes((number + 128) % 256 for number in range(256))
 
@@ -406,8 +412,16 @@ class Classifier:
         self._lexicon = Lexicon(document["families"], document["stems"])
 
     def surest(self, text: str) -> Piece:
-        """The sentences that are most an order, of those that may be one."""
-        return max(self.pieces(text), default=Piece(-math.inf, 0, 0, 0))
+        """The sentences that are most an order, of those that may be one.
+
+        Its place is that of the fewest among them that are almost as much an order alone.
+        """
+        found = list(self.pieces(text))
+        best = max(found, default=Piece(-math.inf, 0, 0, 0))
+        core = min(
+            (one for one in found if _is_core(one, best)), key=attrgetter("words"), default=best
+        )
+        return best._replace(start=core.start, end=core.end)
 
     def pieces(self, text: str) -> Iterator[Piece]:
         """Read each sentence, and each few that stand together and may be an order.
