@@ -53,8 +53,8 @@ HERE = Path(__file__).resolve().parent
 SEED = 20261120
 FOLDS = 5
 NATURAL = 40_000  # pieces of what is installed
-# Of an installed piece that looks like an attack, against 1 of any other text: results are such text,
-# and definitions are not.
+# Of an installed piece that looks like an attack, against 1 of any other text: results are such
+# text, and definitions are not.
 QUIET_WEIGHT = {"injection": 4.0, "poisoning": 1.0}
 # Of innocent texts that look like attacks, the share that scores more than what is only warned of,
 # and than what is blocked. Definitions speak to the model by nature, so few are blocked by others.
