@@ -194,7 +194,8 @@ def _lines_of_list(
 ) -> list[str]:
     values = [_plain(one.value) for one in group]
     options = _program_options(tool, _key(group[0]), values)
-    program = [] if _PROGRAM.match(values[0]) else _named_after(tool, _key(group[0]))
+    is_command = _PROGRAM.match(values[0]) is not None
+    program = [] if is_command else _named_after(tool, _key(group[0]))
     command = program + values
     if purpose in (Role.COMMAND, Role.CODE):
         lines = [] if " " in command[0].strip() else argument_lines(command)
@@ -202,7 +203,9 @@ def _lines_of_list(
         return options + lines + command_lines(script, windows=windows)
     if purpose is Role.STATEMENT:
         return [line for value in values for line in statements(value)]
-    lines = argument_lines(command) if _PROGRAM.match(command[0]) or program else options
+    lines = argument_lines(command) if is_command or program else []
+    if not is_command:
+        lines = options + lines
     return lines + [line for one in group for line in _value_lines(tool, one)]
 
 

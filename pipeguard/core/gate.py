@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Iterable
 from copy import copy
 from functools import partial
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 from pipeguard.core.classifier import IDEOGRAPH, MAX_UNITS
@@ -201,10 +200,8 @@ class Gate:
             begin = sentences.begin(max(0, start - WORD_BYTES), end)
             if start <= begin:
                 together = [hit for hit in hits[first : index + 1] if hit[0] > begin]
-                start, weight = (
-                    together[0][0],
-                    sum(weights[word] for word in {*map(_WORD, together)}),
-                )
+                start = together[0][0]
+                weight = sum([weights[word] for word in {word for _, word in together}])
             if weight >= least:
                 if found and start <= found[-1][1] and end - found[-1][0] <= MOST_BYTES:
                     start, _, most = found.pop()
@@ -250,7 +247,6 @@ def _widened(data: bytes, first: int, last: int, weight: int) -> Stretch:
 
 
 _END_BYTES = 4  # that a sentence's end can reach over where was read to
-_WORD = itemgetter(1)
 _SENTENCE_END = re.compile(rb"[.!?]\s+|\n|\xe3\x80\x82|\xef\xbc[\x81\x9f]|\xe0\xa5\xa4\s*")
 
 
