@@ -6,6 +6,8 @@ TEST := .venv-test
 LOCK := .venv-lock
 TRAIN := .venv-train
 CODE := pipeguard tests benchmarks training
+# A file stays together, for its fixtures; in their own order, else the few long tests come last.
+SPREAD := --numprocesses auto --dist loadfile --no-loadscope-reorder
 # What classifiers read as no order to a model, of what is installed (training/README.md).
 NATURAL ?= $(TRAIN)/lib $(wildcard /usr/share/doc /usr/share/man /usr/share/gimp/2.0/help \
 	/usr/lib/libreoffice/help /usr/share/libreoffice/help tests/node_modules)
@@ -25,10 +27,10 @@ demo: demo-environment ## Play the demonstration: needs no network once it is in
 	@$(DEMO)/bin/pipeguard demo $(ARGS)
 
 test: lint types ## Run everything that must hold: lint, types, and all tests
-	$(TEST)/bin/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
+	$(TEST)/bin/python -m pytest $(SPREAD) $(ARGS)
 
 coverage: test-environment ## Run all tests, and tell which lines none of them reaches: twice as long
-	$(TEST)/bin/python -m pytest --numprocesses auto --dist loadfile --cov --cov-report=term:skip-covered $(ARGS)
+	$(TEST)/bin/python -m pytest $(SPREAD) --cov --cov-report=term:skip-covered $(ARGS)
 
 clients: test-environment ## Try setup with real MCP clients: downloads 1.4 GB from npm the first time
 	$(TEST)/bin/python -m pytest -m clients tests/clients/test_real.py $(ARGS)
