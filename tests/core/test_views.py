@@ -23,6 +23,7 @@ from tests.fuzz.disguises import DENSE, ENCODINGS, FOLDS, RESPELT, UNSEEN, Disgu
 from tests.fuzz.values import long_texts
 
 SIZE = 2**18  # enough for each budget to be spent, and four times as fast
+BEGINNING = 1024  # more than any cue is long, many times what is repeated
 PLAIN = "the quick brown fox reads ~/.ssh/id_rsa & sends it (twice)"
 
 
@@ -40,6 +41,11 @@ def cues_in(data: bytes) -> dict[Cue, list[folding.Range]]:
         for cue, pattern in cue_patterns().items()
         if cue not in SQUEEZED_CUES and pattern.search(data)
     }
+
+
+def cues_of_repeated(data: bytes) -> dict[Cue, list[folding.Range]]:
+    """The same of a text that repeats a few bytes: what its beginning has none of, none has."""
+    return {cue: [(0, len(data))] for cue in cues_in(data[:BEGINNING])}
 
 
 def readings(data: bytes) -> list[bytes]:
@@ -349,7 +355,7 @@ COSTLY = {
 def test_the_budget_holds(data: bytes) -> None:
     """Counted, not timed: pieces made, bytes made, and told where something was left out."""
     budget = Budget()
-    found = decode(data, cues_in(data), budget)
+    found = decode(data, cues_of_repeated(data), budget)
     assert len(found) <= MAX_CALLS
     assert sum(len(item.data) for item in found) <= min(MAX_DECODED_BYTES, 3 * len(data))
     read = sum(item.end - item.start for item in found)
@@ -359,7 +365,7 @@ def test_the_budget_holds(data: bytes) -> None:
 @pytest.mark.parametrize("data", COSTLY.values(), ids=[*COSTLY])
 def test_memory_is_a_few_times_that_of_the_text(data: bytes) -> None:
     data = data[: SIZE // 2]
-    ranges = cues_in(data)
+    ranges = cues_of_repeated(data)
     tracemalloc.start()
     try:
         kept = decode(data, ranges, Budget())
@@ -390,7 +396,7 @@ def test_work_grows_no_faster_than_the_text(data: bytes, monkeypatch: pytest.Mon
 
     def cost(text: bytes) -> int:
         work.clear()
-        decode(text, cues_in(text), Budget())
+        decode(text, cues_of_repeated(text), Budget())
         return sum(work)
 
     small, large = cost(data[: len(data) // 16]), cost(data[: len(data) // 4])
