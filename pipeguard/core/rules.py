@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 from pipeguard.core.checks import known
-from pipeguard.core.expressions import Expressions
+from pipeguard.core.expressions import FIELDS, Expressions
 from pipeguard.core.finding import Confidence, Severity
 from pipeguard.core.places import Surface
 from pipeguard.errors import RuleError
@@ -133,12 +133,13 @@ def tells_private(rule: str) -> bool:
     return rule.startswith(("secrets.", "personal."))
 
 
-def load_pack(text: str, source: str) -> tuple[Rule, ...]:
+def load_pack(text: str, source: str, *, proven: bool = False) -> tuple[Rule, ...]:
     """Read one pack.
 
     Args:
         text: the YAML document.
         source: its file's name, for errors.
+        proven: True where its expressions need not be tried again, which takes most of the time.
 
     Raises:
         RuleError: naming source, rule and field.
@@ -161,7 +162,7 @@ def load_pack(text: str, source: str) -> tuple[Rule, ...]:
             raise RuleError(f"{source}: expected fields of a rule, not `{str(entry)[:40]}`")
     expressions = Expressions(source, document)
     rules = tuple(
-        _rule(source, pack, expressions.written_out({**defaults, **entry}))
+        _rule(source, pack, expressions.written_out({**defaults, **entry}), proven=proven)
         for entry in document["rules"]
     )
     seen: set[str] = set()
@@ -231,7 +232,7 @@ def _set(kind: type[_Choice], words: tuple[str, ...]) -> frozenset[_Choice]:
 _FIELDS = frozenset(Rule._fields)
 
 
-def _rule(source: str, pack: str, entry: dict[str, Any]) -> Rule:
+def _rule(source: str, pack: str, entry: dict[str, Any], *, proven: bool) -> Rule:
     name = str(entry.get("id", "?"))
     where = f"{source}: {name}"
     unknown = sorted(set(entry) - _FIELDS)
@@ -242,11 +243,12 @@ def _rule(source: str, pack: str, entry: dict[str, Any]) -> Rule:
     for needed in ("title", "severity", "confidence", "why", "fix", "matches", "passes"):
         if not entry.get(needed):
             raise RuleError(f"{where}: `{needed}` is missing")
-    model, pattern = _model(where, entry), ""
-    if not model:
-        if not entry.get("pattern"):
-            raise RuleError(f"{where}: `pattern` is missing")
-        pattern = _pattern(where, str(entry["pattern"]))
+    model = _model(where, entry)
+    if not model and not entry.get("pattern"):
+        raise RuleError(f"{where}: `pattern` is missing")
+    written = {field: str(entry.get(field) or "") for field in FIELDS}
+    if not proven:
+        _try(where, written)
     checks = (*_strings(where, entry, "require"), *_strings(where, entry, "check"))
     for spec in checks:
         if not known(spec):
@@ -259,10 +261,10 @@ def _rule(source: str, pack: str, entry: dict[str, Any]) -> Rule:
         surfaces=_choices(where, Surface, entry.get("surfaces")),
         places=_strings(where, entry, "places"),
         views=_choices(where, View, entry.get("views", ["text", "folded", "decoded"])),
-        pattern=pattern,
+        pattern=written["pattern"],
         model=model,
         sha256=str(entry.get("sha256", "")),
-        sign=_pattern(where, str(entry["sign"])) if entry.get("sign") else "",
+        sign=written["sign"],
         ignore_case=bool(entry.get("ignore_case", False)),
         boundary=_choice(where, Boundary, entry.get("boundary", "word")),
         require=_strings(where, entry, "require"),
@@ -271,7 +273,7 @@ def _rule(source: str, pack: str, entry: dict[str, Any]) -> Rule:
         written=_choice(where, Written, entry.get("written", "keep")),
         quoted=entry.get("quoted") == "lower",
         several=entry.get("several") == "raise",
-        unless=_exception(where, str(entry.get("unless", ""))),
+        unless=written["unless"],
         purpose=_strings(where, entry, "purpose"),
         why=" ".join(str(entry["why"]).split()),
         fix=" ".join(str(entry["fix"]).split()),
@@ -292,7 +294,19 @@ def _model(where: str, entry: dict[str, Any]) -> str:
     return model
 
 
-def _pattern(where: str, pattern: str) -> str:
+def _try(where: str, written: Mapping[str, str]) -> None:
+    """See that the expressions of a rule are some that can be run.
+
+    Raises:
+        RuleError: naming the rule and what is wrong.
+    """
+    for field in ("pattern", "sign"):
+        if written[field]:
+            _pattern(where, written[field])
+    _exception(where, written["unless"])
+
+
+def _pattern(where: str, pattern: str) -> None:
     if len(pattern.encode()) > MAX_PATTERN_BYTES:
         raise RuleError(f"{where}: the pattern is longer than {MAX_PATTERN_BYTES} bytes")
     if re.search(r"\(\?(?:[=!>]|<[=!])|\\[1-9]|\(\?P=", pattern):
@@ -303,17 +317,15 @@ def _pattern(where: str, pattern: str) -> str:
         raise RuleError(f"{where}: the pattern is not a regular expression: {error}") from None
     if compiled.match(b""):
         raise RuleError(f"{where}: the pattern matches the empty text")
-    return pattern
 
 
-def _exception(where: str, pattern: str) -> str:
+def _exception(where: str, pattern: str) -> None:
     try:
         matches_all = re.compile(pattern.encode(), re.ASCII).match(b"") is not None
     except re.error as error:
         raise RuleError(f"{where}: `unless` is not a regular expression: {error}") from None
     if pattern and matches_all:
         raise RuleError(f"{where}: `unless` matches the empty text, so the rule finds nothing")
-    return pattern
 
 
 def _strings(where: str, entry: dict[str, Any], field: str) -> tuple[str, ...]:

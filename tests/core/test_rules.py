@@ -2,6 +2,7 @@
 
 import re
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +22,7 @@ from pipeguard.core.residents import home
 from pipeguard.core.rules import Rule, as_record, from_record, load_pack
 from pipeguard.core.scan import Engine
 from pipeguard.errors import RuleError
-from pipeguard.rulebook import load_rules
+from pipeguard.rulebook import Source, load_rules, sources
 from pipeguard.state.compiled import engines
 
 RULES = {rule.id: rule for rule in load_rules()}
@@ -62,6 +63,13 @@ def test_a_rules_places_are_places(rule: Rule) -> None:
 @pytest.mark.parametrize("rule", RULES.values(), ids=[*RULES])
 def test_a_rule_survives_the_cache(rule: Rule) -> None:
     assert from_record(as_record(rule)) == rule
+
+
+@pytest.mark.parametrize("pack", sources(), ids=lambda pack: Path(pack.path).stem)
+def test_the_expressions_of_a_shipped_pack_can_be_run(pack: Source) -> None:
+    """Which is only tried here, and not where it is loaded."""
+    text = pack.content.decode()
+    assert load_pack(text, pack.path) == load_rules([pack])
 
 
 def test_a_recipe_gives_a_text_for_each_seed() -> None:
