@@ -96,20 +96,21 @@ def login(server: str, **options: Unpack[LoginOptions]) -> None:
       pipeguard auth login https://mcp.example.com/mcp --no-browser --store file
       pipeguard auth login https://mcp.example.com/mcp --client-id abc --client-secret-env SECRET
     """  # noqa: D301  click reads the mark
-    from pipeguard.auth import flow
-
     store = Store()
     last = _found(store, server)
     uri = last.server if last else canonical(server)
     place = Place(options["store"]) if options["store"] else last.place if last else Place.KEYRING
     ca = os.path.abspath(options["ca"]) if options["ca"] else last.ca if last else ""  # noqa: PTH100
+    secret = _secret(options)
+    from pipeguard.auth import flow  # takes a second, so not before the words are right
+
     wish = flow.Wish(
         uri,
         name=options["name"],
         place=place,
         scope=options["scope"],
         client_id=options["client_id"],
-        client_secret=_secret(options),
+        client_secret=secret,
         document=options["client_metadata_url"],
         redirect_uri=options["redirect_uri"],
         ca=ca,
