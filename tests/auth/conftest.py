@@ -18,6 +18,7 @@ import pytest
 from tests.tools import node, npm_modules, server_python
 
 HERE = Path(__file__).resolve().parent
+SERVER = HERE / "server.py"
 PIPEGUARD = (sys.executable, "-E", "-P", "-m", "pipeguard")
 RESOURCE_SECRET = secrets.token_urlsafe(24)
 PATIENCE_SECONDS = 60
@@ -43,6 +44,30 @@ def running(command: list[str], log: Path) -> Iterator[Any]:
         process.stdout.close()
 
 
+class Forks:
+    """A process that starts copies of `server.py`, for which it has imported the SDK once."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    @contextmanager
+    def running(self, argument: str, log: Path) -> Iterator[Any]:
+        """As `running` for such a copy."""
+        told = self._ask(argument=argument, log=str(log))
+        try:
+            assert told["line"], log.read_text()
+            yield json.loads(told["line"])
+        finally:
+            self._ask(end=told["id"])
+
+    def _ask(self, **asked: object) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{json.dumps(asked)}\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+
 @dataclass
 class Site:
     """A place to log in to: servers, and a person's own folders.
@@ -52,12 +77,14 @@ class Site:
         folder: of this test alone.
         browsed: where the scripted browser notes the addresses that it went to.
         denied: hashes of tokens that the server refuses, whatever their issuer says.
+        forks: what starts MCP servers; None where each is started by itself.
     """
 
     issuer: str
     folder: Path
     stack: ExitStack
     environment: dict[str, str]
+    forks: Forks | None = None
     said: list[str] = field(default_factory=list)
 
     @property
@@ -82,9 +109,10 @@ class Site:
             "port": port,
             "denied": str(self.denied),
         }
-        script = str(HERE / "server.py")
-        command = [str(server_python()), "-I", script, json.dumps(settings)]
-        url: str = self.stack.enter_context(running(command, self.folder / "server.log"))["url"]
+        argument, log = json.dumps(settings), self.folder / "server.log"
+        command = [str(server_python()), "-I", str(SERVER), argument]
+        started = self.forks.running(argument, log) if self.forks else running(command, log)
+        url: str = self.stack.enter_context(started)["url"]
         return url
 
     def auth(
@@ -119,8 +147,22 @@ class Site:
 Sites = Callable[..., Site]
 
 
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks | None]:
+    """What starts MCP servers without a second for the SDK each; None where nothing forks."""
+    if not hasattr(os, "fork"):
+        yield None
+        return
+    modules = ("jwt", "mcp.server.mcpserver", "uvicorn")
+    with subprocess.Popen(
+        [str(server_python()), "-I", str(HERE / "forks.py"), str(SERVER), *modules],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        yield Forks(process)
+
+
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sites]:
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forks: Forks | None) -> Iterator[Sites]:
     """Starts an authorization server with these settings, and gives what belongs to it."""
     browser = f"{sys.executable} -I {HERE / 'browser.py'} {tmp_path / 'browsed'} %s"
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
@@ -152,6 +194,6 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sites]:
             } | changed
             command = [str(node()), str(HERE / "authorization.mjs"), json.dumps(settings)]
             ready = stack.enter_context(running(command, tmp_path / "authorization.log"))
-            return Site(ready["issuer"], tmp_path, stack, dict(os.environ))
+            return Site(ready["issuer"], tmp_path, stack, dict(os.environ), forks)
 
         yield make
