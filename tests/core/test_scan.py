@@ -3,7 +3,7 @@
 import base64
 import json
 from functools import cache
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import NamedTuple
 
 import pytest
@@ -150,12 +150,15 @@ def written(draw: st.DrawFn, pack: str, levels: int) -> Written:
 
 @pytest.mark.parametrize("pack", SURFACES)
 @pytest.mark.parametrize("name", sorted(ENCODINGS))
-def test_every_sample_is_found_under_every_encoding(pack: str, name: str) -> None:
+def test_every_rule_finds_a_sample_under_every_encoding(pack: str, name: str) -> None:
+    """One of its samples for each encoding, in turns, so that nearly all of them come up."""
     surface = SURFACES[pack]
     missed = []
-    for sample in said(pack)[:: 3 if pack == "secrets" else 2]:
-        if not fits(name, sample.text, inner=False):
+    for _, group in groupby(said(pack), lambda sample: sample.rule.id):
+        fitting = [sample for sample in group if fits(name, sample.text, inner=False)]
+        if not fitting:
             continue
+        sample = fitting[sorted(ENCODINGS).index(name) % len(fitting)]
         if not matches_of(sample.rule, surface, embedded(ENCODINGS[name](sample.text))):
             missed.append((sample.rule.id, sample.text))
     assert missed == []
