@@ -61,6 +61,15 @@ HOSTILE: dict[str, Entry] = {
     "\ufdfd" * 20: {"command": "mcp-shell"},
 }
 
+# What is assessed, the scheme and the screen: each two of them meet.
+SHOWN = [
+    ("usual", "light", "phone"),
+    ("usual", "dark", "desk"),
+    ("hostile", "dark", "phone"),
+    ("hostile", "light", "desk"),
+    ("nothing", "light", "phone"),
+    ("nothing", "dark", "desk"),
+]
 # Boxes whose text leaves them. One letter that is as wide as a sentence is cut off by its box.
 OUTSIDE = """edge => [...document.querySelectorAll('svg svg')].flatMap(frame => {
   const box = frame.querySelector('rect').getBoundingClientRect();
@@ -94,7 +103,7 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(params=["usual", "hostile", "nothing"])
+@pytest.fixture
 def assessment(request: pytest.FixtureRequest, tmp_path: Path) -> Assessment:
     if request.param == "usual":
         write_config(tmp_path / ".codeium/windsurf/mcp_config.json", {"weather": USUAL["weather"]})
@@ -102,12 +111,12 @@ def assessment(request: pytest.FixtureRequest, tmp_path: Path) -> Assessment:
     return assess(machine(tmp_path, servers))
 
 
-@pytest.fixture(params=["light", "dark"])
+@pytest.fixture
 def scheme(request: pytest.FixtureRequest) -> Scheme:
     return "light" if request.param == "light" else "dark"
 
 
-@pytest.fixture(params=list(SCREENS))
+@pytest.fixture
 def seen(
     request: pytest.FixtureRequest,
     browser: Browser,
@@ -137,6 +146,7 @@ def seen(
     context.close()
 
 
+@pytest.mark.parametrize(("assessment", "scheme", "seen"), SHOWN, indirect=True)
 def test_a_page_is_for_everybody_and_asks_nobody(seen: Seen, assessment: Assessment) -> None:
     page = seen.page
     assert seen.said == []
