@@ -99,19 +99,19 @@ def check(machine: Machine, spec: FileSpec, document: Document, *, bom: bool) ->
     assert history.records() == []
 
 
-@tried(150)
+@tried(75)
 @given(document=json_documents(), bom=st.booleans())
 def test_json(machine: Machine, document: Document, bom: bool) -> None:
     check(machine, SPECS["json"], document, bom=bom)
 
 
-@tried(150)
+@tried(75)
 @given(document=toml_documents(), bom=st.booleans())
 def test_toml(machine: Machine, document: Document, bom: bool) -> None:
     check(machine, SPECS["toml"], document, bom=bom)
 
 
-@tried(150)
+@tried(75)
 @given(document=yaml_documents(), bom=st.booleans())
 def test_yaml(machine: Machine, document: Document, bom: bool) -> None:
     check(machine, SPECS["yaml"], document, bom=bom)

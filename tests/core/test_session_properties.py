@@ -357,7 +357,7 @@ def verdicts_of(policy: str, events: list[Event]) -> list[Verdict]:
 policies = st.sampled_from(sorted(POLICIES))
 
 
-@tried(120)
+@tried(60)
 @given(policies, conversations())
 def test_every_request_is_answered_exactly_once(policy: str, events: list[Event]) -> None:
     sides = Sides(session_of(policy))
@@ -368,7 +368,7 @@ def test_every_request_is_answered_exactly_once(policy: str, events: list[Event]
     assert sides.session.abandon() == []
 
 
-@tried(150)
+@tried(75)
 @given(policies, conversations())
 def test_what_goes_on_is_what_came_or_was_judged_anew(policy: str, events: list[Event]) -> None:
     for verdict in verdicts_of(policy, events):
@@ -395,20 +395,20 @@ def assert_clean(written: bytes, verdict: Verdict) -> None:
         assert greatest(scanned(where, surface, member)) is not Action.BLOCK
 
 
-@tried(100)
+@tried(50)
 @given(policies, conversations())
 def test_the_same_frames_give_the_same_verdicts(policy: str, events: list[Event]) -> None:
     assert verdicts_of(policy, events) == verdicts_of(policy, events)
 
 
-@tried(100)
+@tried(50)
 @given(policies, st.sampled_from([TO_SERVER, TO_CLIENT]), st.binary(max_size=200))
 def test_no_bytes_make_it_fail(policy: str, direction: Direction, frame: bytes) -> None:
     verdict = session_of(policy).receive(direction, frame, 0.0)
     assert "protocol.internal" not in {finding.rule for finding in verdict.findings}
 
 
-@tried(150)
+@tried(75)
 @given(policies, conversations())
 def test_no_check_breaks(policy: str, events: list[Event]) -> None:
     for verdict in verdicts_of(policy, events):
@@ -443,7 +443,7 @@ def leaks(draw: st.DrawFn) -> tuple[str, bytes, Direction]:
     return sample.text, frame, TO_SERVER
 
 
-@tried(200)
+@tried(100)
 @given(st.sampled_from(["default", "redact"]), leaks())
 def test_a_secret_reaches_nobody(policy: str, leak: tuple[str, bytes, Direction]) -> None:
     secret, frame, direction = leak
@@ -480,7 +480,7 @@ def test_a_secret_that_is_a_name_is_not_told(place: str) -> None:
         assert sample.text not in told + f"{verdict.method} {verdict.tool}"
 
 
-@tried(100)
+@tried(50)
 @given(conversations())
 def test_no_secret_is_in_what_is_kept_or_said(events: list[Event]) -> None:
     for verdict in verdicts_of("default", events):
