@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import textwrap
-import threading
 from dataclasses import asdict
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -14,11 +13,11 @@ import click
 
 from pipeguard.demo.play import SCENES, play
 from pipeguard.state.compiled import engines
+from pipeguard.waiting import COMPILING, told
 
 if TYPE_CHECKING:
     from pipeguard.demo.play import Scene
 
-NOTICE_SECONDS = 0.5  # compiled rules load in a hundredth of it
 LABEL_COLUMNS = 13
 SHOWN_CHARACTERS = 240  # of one text; --json has all of it
 MOST_COLUMNS = 100
@@ -34,7 +33,8 @@ def command(*, as_json: bool) -> None:
     `pipeguard demo`. It needs no network, keeps its pins in a temporary folder, and ends with 0
     only if each scene came out as it must.
     """
-    compile_rules()
+    with told(COMPILING):
+        engines()
     started = monotonic()
     if not as_json:
         click.echo("A real MCP server behind `pipeguard wrap`; its pins are in a temporary folder.")
@@ -54,17 +54,6 @@ def command(*, as_json: bool) -> None:
         if good == len(SCENES):
             click.echo("In front of your own server:  pipeguard wrap -- <the server's command>")
     raise SystemExit(0 if good == len(SCENES) else 1)
-
-
-def compile_rules() -> None:
-    """Compile the rules, as the first `wrap` on a machine would, and say why we wait."""
-    told = "Compiling the rules, once on this machine ..."
-    notice = threading.Timer(NOTICE_SECONDS, click.echo, [told], {"err": True})
-    notice.start()
-    try:
-        engines()
-    finally:
-        notice.cancel()
 
 
 def as_text(number: int, scene: Scene) -> str:
