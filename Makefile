@@ -18,7 +18,7 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test coverage clients lint types bench docs model lock clean
-.PHONY: demo-environment test-environment train-environment
+.PHONY: tools demo-environment test-environment train-environment
 
 help: ## Show this
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -26,7 +26,8 @@ help: ## Show this
 demo: demo-environment ## Play the demonstration: needs no network once it is installed
 	@$(DEMO)/bin/pipeguard demo $(ARGS)
 
-test: lint types ## Run everything that must hold: lint, types, and all tests
+test: test-environment ## Run everything that must hold: lint, types, and all tests
+	@$(MAKE) --no-print-directory --jobs=2 lint types tools
 	$(TEST)/bin/python -m pytest $(SPREAD) $(ARGS)
 
 coverage: test-environment ## Run all tests, and tell which lines none of them reaches: twice as long
@@ -41,6 +42,9 @@ lint: test-environment ## Check rules of style and format
 
 types: test-environment ## Check types
 	$(TEST)/bin/mypy
+
+tools: test-environment
+	@$(TEST)/bin/python -m tests.tools
 
 bench: test-environment ## Measure what a guarded frame costs; options in ARGS
 	$(TEST)/bin/python -m benchmarks.frames $(ARGS)

@@ -172,3 +172,16 @@ def _existing(program: Path) -> Path:
 
 def _digest(lock: Path) -> str:
     return hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
+
+
+def main() -> None:
+    """Install all of it ahead, while something else has the other core."""
+    for installed in (npm_modules, server_python, first_line_python):
+        try:
+            installed()
+        except ToolMissingError as error:
+            print(f"{error}\nThe tests that need it will fail.", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
