@@ -58,8 +58,9 @@ NATURAL = 40_000  # pieces of what is installed
 QUIET_WEIGHT = {"injection": 4.0, "poisoning": 1.0}
 # Of innocent texts that look like attacks, the share that scores more than what is only warned of,
 # and than what is blocked. Definitions speak to the model by nature, so few are blocked by others.
-SHARES = {"injection": (0.039, 0.022), "poisoning": (0.056, 0.032)}
+SHARES = {"injection": (0.069, 0.057), "poisoning": (0.063, 0.046)}
 FEW = 3  # attacks: a word of no more opens no gate
+MARKS = "[\u27e6\u27e7]"  # before an order in a document, and behind it
 SHORT = 3  # letters: a shorter word costs more to find than it says
 LEAST = 10  # hundredths that a word of the gate weighs
 PAGE_WORDS = 70  # from which on a text is read as pages are
@@ -392,6 +393,10 @@ def _write(name: str, document: dict[str, Any]) -> None:
 def _texts(name: str) -> tuple[list[Text], list[Text]]:
     """The attacks and the innocent texts of a model; what results say is no definition's either."""
     attacks, innocent = read("attacks-*.jsonl"), read("innocent-*.jsonl")
+    for one in read("carried-*.jsonl"):
+        before, order, behind = re.split(MARKS, one.text)
+        attacks.append(Text(one.file, one.kind, order))
+        innocent.append(Text(one.file, "carrier", f"{before.rstrip()} {behind.lstrip()}".strip()))
     if name == "injection":
         attacks = [t for t in attacks if "definitions" not in t.file]
         innocent = [t for t in innocent if "definitions" not in t.file]
