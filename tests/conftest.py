@@ -1,5 +1,6 @@
 """What holds for every test: none reads or writes the settings and state of whoever runs it."""
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -13,6 +14,11 @@ def pytest_configure() -> None:
     """Let what tests start be interrupted: a shell's job in the background ignores that."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Look no more, in each of many collections of garbage, at what lives until the end."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
