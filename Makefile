@@ -17,7 +17,7 @@ COMPILE := $(LOCK)/bin/uv pip compile --quiet --universal --python-version 3.11 
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage clients lint types bench docs model lock clean
+.PHONY: help demo test exhaustive coverage clients lint types bench docs model lock clean
 .PHONY: tools demo-environment test-environment train-environment
 
 help: ## Show this
@@ -29,6 +29,9 @@ demo: demo-environment ## Play the demonstration: needs no network once it is in
 test: test-environment ## Run everything that must hold: lint, types, and all tests
 	@$(MAKE) --no-print-directory --jobs=2 lint types tools
 	$(TEST)/bin/python -m pytest $(SPREAD) $(ARGS)
+
+exhaustive: test-environment ## Run all tests, those too that do for each what `test` does for one: twice as long
+	$(TEST)/bin/python -m pytest $(SPREAD) -m 'not clients' $(ARGS)
 
 coverage: test-environment ## Run all tests, and tell which lines none of them reaches: twice as long
 	$(TEST)/bin/python -m pytest $(SPREAD) --cov --cov-report=term:skip-covered $(ARGS)

@@ -45,7 +45,7 @@ def running(command: list[str], log: Path) -> Iterator[Any]:
 
 
 class Forks:
-    """A process that starts copies of `server.py`, for which it has imported the SDK once."""
+    """A process that starts copies of a program, for which it has imported the SDK once."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
@@ -59,6 +59,22 @@ class Forks:
             yield json.loads(told["line"])
         finally:
             self._ask(end=told["id"])
+
+    def run(
+        self, arguments: list[str], stdin: str, environment: Mapping[str, str], folder: Path
+    ) -> subprocess.CompletedProcess[str]:
+        """As `subprocess.run` of such a copy."""
+        streams = [folder / name for name in ("stdin", "stdout", "stderr")]
+        for path, content in zip(streams, (stdin, "", ""), strict=True):
+            path.write_text(content, "utf-8")
+        told = self._ask(
+            arguments=arguments,
+            environment=dict(environment),
+            streams=list(map(str, streams)),
+            seconds=PATIENCE_SECONDS,
+        )
+        said = [path.read_text("utf-8") for path in streams[1:]]
+        return subprocess.CompletedProcess(arguments, told["code"], *said)
 
     def _ask(self, **asked: object) -> Any:
         assert self._process.stdin is not None
@@ -78,6 +94,7 @@ class Site:
         browsed: where the scripted browser notes the addresses that it went to.
         denied: hashes of tokens that the server refuses, whatever their issuer says.
         forks: what starts MCP servers; None where each is started by itself.
+        guards: what starts PipeGuard, likewise.
     """
 
     issuer: str
@@ -85,6 +102,7 @@ class Site:
     stack: ExitStack
     environment: dict[str, str]
     forks: Forks | None = None
+    guards: Forks | None = None
     said: list[str] = field(default_factory=list)
 
     @property
@@ -125,15 +143,20 @@ class Site:
         waits = (
             ("--timeout", "20") if arguments[0] == "login" and "--timeout" not in arguments else ()
         )
-        done = subprocess.run(
-            [*PIPEGUARD, "auth", *arguments, *waits],
-            input=stdin,
-            env=self.environment | dict(environment or {}),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_SECONDS,
-            check=False,
-        )
+        words = ["auth", *arguments, *waits]
+        variables = self.environment | dict(environment or {})
+        if self.guards:
+            done = self.guards.run(words, stdin, variables, self.folder)
+        else:
+            done = subprocess.run(
+                [*PIPEGUARD, *words],
+                input=stdin,
+                env=variables,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE_SECONDS,
+                check=False,
+            )
         self.said += [done.stdout, done.stderr]
         return done
 
@@ -147,22 +170,39 @@ class Site:
 Sites = Callable[..., Site]
 
 
-@pytest.fixture(scope="session")
-def forks() -> Iterator[Forks | None]:
-    """What starts MCP servers without a second for the SDK each; None where nothing forks."""
+@contextmanager
+def _forking(python: list[str], program: str, *modules: str) -> Iterator[Forks | None]:
+    """What starts a program without a second for the SDK each; None where nothing forks."""
     if not hasattr(os, "fork"):
         yield None
         return
-    modules = ("jwt", "mcp.server.mcpserver", "uvicorn")
     with subprocess.Popen(
-        [str(server_python()), "-I", str(HERE / "forks.py"), str(SERVER), *modules],
+        [*python, str(HERE / "forks.py"), program, *modules],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         yield Forks(process)
 
 
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks | None]:
+    """What starts MCP servers."""
+    modules = ("jwt", "mcp.server.mcpserver", "uvicorn")
+    with _forking([str(server_python()), "-I"], str(SERVER), *modules) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def guards() -> Iterator[Forks | None]:
+    """What starts `pipeguard`, with all that a login needs."""
+    modules = ("pipeguard.cli", "pipeguard.auth.flow", "pipeguard.auth.sdk")
+    with _forking([sys.executable, "-E", "-P"], "pipeguard", *modules) as started:
+        yield started
+
+
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forks: Forks | None) -> Iterator[Sites]:
+def site(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forks: Forks | None, guards: Forks | None
+) -> Iterator[Sites]:
     """Starts an authorization server with these settings, and gives what belongs to it."""
     browser = f"{sys.executable} -I {HERE / 'browser.py'} {tmp_path / 'browsed'} %s"
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
@@ -194,6 +234,6 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forks: Forks | None) -
             } | changed
             command = [str(node()), str(HERE / "authorization.mjs"), json.dumps(settings)]
             ready = stack.enter_context(running(command, tmp_path / "authorization.log"))
-            return Site(ready["issuer"], tmp_path, stack, dict(os.environ), forks)
+            return Site(ready["issuer"], tmp_path, stack, dict(os.environ), forks, guards)
 
         yield make

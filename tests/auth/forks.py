@@ -1,9 +1,12 @@
-"""Runs a script many times over: imports once what it needs, then forks for each.
+"""Runs a program many times over: imports once what it needs, then forks for each.
 
-`python forks.py SCRIPT MODULE...` takes a line of JSON at a time on stdin. For `{"argument": ...,
-"log": ...}` it runs the script with that argument and that file for its stderr, in a process of
-its own, and answers with that process's id and the first line that the script prints, which is
-empty if it ends before. For `{"end": id}` it ends that process. It ends with its stdin.
+`python forks.py PROGRAM MODULE...` takes a line of JSON at a time on stdin; PROGRAM is a script, or
+the name of a module. For `{"argument": ..., "log": ...}` it runs that with the argument and that
+file for its stderr, in a process of its own, and answers with that process's id and the first line
+that it prints, which is empty if it ends before. For `{"end": id}` it ends that process. For
+`{"arguments": [...], "environment": {...}, "streams": [...], "seconds": ...}` it runs it with three
+files for its standard streams until it ends, and answers with its exit code. It ends with its
+stdin.
 """
 
 import importlib
@@ -14,30 +17,53 @@ import signal
 import sys
 from typing import Any
 
-SCRIPT, MODULES = sys.argv[1], sys.argv[2:]
+PROGRAM, MODULES = sys.argv[1], sys.argv[2:]
+
+
+def become(arguments: list[str]) -> None:
+    """Be the program, in a copy of this process."""
+    sys.argv = [PROGRAM, *arguments]
+    if PROGRAM.endswith(".py"):
+        runpy.run_path(PROGRAM, run_name="__main__")
+    else:
+        runpy.run_module(PROGRAM, run_name="__main__", alter_sys=True)
+    raise SystemExit
+
+
+def run(
+    arguments: list[str], environment: dict[str, str], streams: list[str], seconds: int
+) -> dict[str, Any]:
+    """Run the program to its end."""
+    child = os.fork()
+    if not child:
+        signal.alarm(seconds)  # whoever waits longer has failed
+        for number, path in enumerate(streams):
+            os.dup2(os.open(path, os.O_WRONLY if number else os.O_RDONLY), number)
+        os.environ.clear()
+        os.environ.update(environment)
+        become(arguments)
+    return {"code": os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}
 
 
 def fork(argument: str, log: str) -> dict[str, Any]:
-    """Run the script in a copy of this process."""
+    """Start the program in a copy of this process."""
     read, write = os.pipe()
     child = os.fork()
     if not child:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(write, 1)
         os.dup2(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), 2)
-        sys.argv = [SCRIPT, argument]
-        runpy.run_path(SCRIPT, run_name="__main__")
-        raise SystemExit
+        become([argument])
     os.close(write)
     kept[child] = os.fdopen(read)  # open until it ends: it may print more
     return {"id": child, "line": kept[child].readline()}
 
 
-def end(child: int) -> dict[str, Any]:
+def end(end: int) -> dict[str, Any]:
     """End such a copy."""
-    os.kill(child, signal.SIGTERM)
-    os.waitpid(child, 0)
-    kept.pop(child).close()
+    os.kill(end, signal.SIGTERM)
+    os.waitpid(end, 0)
+    kept.pop(end).close()
     return {}
 
 
@@ -46,4 +72,5 @@ for name in MODULES:
     importlib.import_module(name)
 for line in sys.stdin:
     asked = json.loads(line)
-    print(json.dumps(end(asked["end"]) if "end" in asked else fork(**asked)), flush=True)
+    called = run if "arguments" in asked else end if "end" in asked else fork
+    print(json.dumps(called(**asked)), flush=True)

@@ -15,18 +15,26 @@ CLIENT = Path(__file__).with_name("client.mjs")
 ELSEWHERE = "auth/"  # a stdio client logs in nowhere: PipeGuard does, and has tests of that
 AT_ONCE = 3  # they mostly wait
 LEAST_SCENARIOS = 15
-Key = tuple[str, str, str]
+Key = tuple[str, str, str]  # way, revision, scenario
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[Key, Future[Run]]:
-    """Every scenario, direct and through: (way, revision, scenario)."""
+@pytest.fixture(
+    scope="module", params=["latest", pytest.param("each", marks=pytest.mark.exhaustive)]
+)
+def runs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[Key, Future[Run]]:
+    """Every scenario, direct and through, in its latest revision or in each."""
+    listed = sorted(client_scenarios())
+    if request.param == "latest":
+        latest = {scenario: revision for revision, scenario in listed}
+        listed = [(revision, scenario) for scenario, revision in latest.items()]
     folder = tmp_path_factory.mktemp("clients")
     client = [str(tools.node()), str(CLIENT), str(tools.npm_modules())]
     ways = {"direct": client, "through": [*client, *hop("--upstream"), "--"]}
     found: dict[Key, Future[Run]] = {}
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for revision, scenario in client_scenarios():
+        for revision, scenario in listed:
             if not scenario.startswith(ELSEWHERE):
                 for way, command in ways.items():
                     place = folder / way / revision / scenario

@@ -1,6 +1,6 @@
 """No check of the official suite that passes direct fails through `wrap --listen`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -26,17 +26,26 @@ NOT_OVER_STDIO = {
     "server-sse-disconnect-resume": "a server on a pipe has no stream of HTTP that it could close",
     "server-sse-streams-functional": "an answer that nothing precedes is no stream",
 }
-# Older ones have nothing that these have not, and each session costs the start of a server.
-OVER_STDIO = {"2025-11-25", "2026-07-28"}
+# What is played each time: over stdio, each session costs the start of a server.
+OFTEN = {("2025-11-25", "http"), ("2026-07-28", "http"), ("2026-07-28", "stdio")}
+WAYS = [
+    (revision, leg)
+    if (revision, leg) in OFTEN
+    else pytest.param((revision, leg), marks=pytest.mark.exhaustive)
+    for revision in REVISIONS
+    for leg in LEGS
+    if leg == "http" or revision in {"2025-11-25", "2026-07-28"}  # older ones have nothing more
+]
 
 
 @dataclass(frozen=True)
 class Runs:
-    """The scenarios of one revision, run against the server in each way."""
+    """The scenarios of one revision, run against the server directly and in one way through."""
 
     revision: str
+    leg: str
     direct: Run
-    through: Mapping[str, Run]
+    through: Run
 
 
 @pytest.fixture(scope="module")
@@ -58,21 +67,19 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, st
         yield {"direct": direct.url, **{leg: hop.url for leg, hop in hops.items()}}
 
 
-@pytest.fixture(scope="module", params=REVISIONS)
+@pytest.fixture(scope="module", params=WAYS, ids="-".join)
 def runs(
     request: pytest.FixtureRequest,
     addresses: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Runs:
-    revision, folder = request.param, tmp_path_factory.mktemp("results")
+    (revision, leg), folder = request.param, tmp_path_factory.mktemp("results")
     with ThreadPoolExecutor() as pool:  # the suite mostly waits
-        started = {
-            way: pool.submit(server_scenarios, url, revision, folder / way)
-            for way, url in addresses.items()
-            if way != "stdio" or revision in OVER_STDIO
-        }
-        found = {way: run.result() for way, run in started.items()}
-    return Runs(revision, found.pop("direct"), found)
+        direct, through = (
+            pool.submit(server_scenarios, addresses[way], revision, folder / way)
+            for way in ("direct", leg)
+        )
+        return Runs(revision, leg, direct.result(), through.result())
 
 
 def test_the_server_itself_does_well(runs: Runs) -> None:
@@ -80,14 +87,7 @@ def test_the_server_itself_does_well(runs: Runs) -> None:
 
 
 def test_no_check_that_passes_direct_fails_through(runs: Runs) -> None:
-    lost = runs.direct.lost(runs.through["http"])
-    assert not lost, shown(lost)
-
-
-def test_no_check_fails_in_front_of_a_server_that_speaks_stdio(runs: Runs) -> None:
-    if runs.revision not in OVER_STDIO:
-        assert "stdio" not in runs.through
-        return
-    lost = runs.direct.lost(runs.through["stdio"])
-    lost = {check: why for check, why in lost.items() if check.id not in NOT_OVER_STDIO}
+    lost = runs.direct.lost(runs.through)
+    if runs.leg == "stdio":
+        lost = {check: why for check, why in lost.items() if check.id not in NOT_OVER_STDIO}
     assert not lost, shown(lost)

@@ -59,11 +59,13 @@ def test_a_thousand_sessions_leave_no_memory_and_no_descriptor(closed: Kept) -> 
     assert closed.after_descriptors - closed.before_descriptors <= SPARE_DESCRIPTORS
 
 
+@pytest.mark.exhaustive  # opens a thousand
 def test_an_idle_stream_costs_little(idle: Kept) -> None:
     assert idle.height_descriptors - idle.before_descriptors >= measure.SESSIONS
     assert idle.per_connection_kib(measure.SESSIONS) <= MOST_KIB_A_STREAM
 
 
+@pytest.mark.exhaustive
 def test_closed_streams_leave_no_descriptor(idle: Kept) -> None:
     assert idle.after_descriptors - idle.before_descriptors <= SPARE_DESCRIPTORS
 

@@ -1,4 +1,4 @@
-"""A server that is killed a hundred times at any moment leaves no call without its one answer."""
+"""A server that is killed many times, at any moment, leaves no call without its one answer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.hostile.wire import INITIALIZED, OPENING, Talk, ask, post
 from tests.listening import Listening, Process
 from tests.wrap.wrapped import Object, Wrapped
 
-KILLS = 100
+KILLS = [25, pytest.param(100, marks=pytest.mark.exhaustive)]
 LONGEST_PAUSE_SECONDS = 0.06  # about three calls
 CLIENTS = 4
 WINDOW = 4  # calls in flight of the client over stdio
@@ -45,11 +45,11 @@ class Mortal:
         assert process.url == self.url
         return process
 
-    def die_often(self) -> None:
-        """Be killed at random moments, and come back each time."""
+    def die_often(self, kills: int) -> None:
+        """Be killed so many times at random moments, and come back each time."""
         moments = random.Random(4)  # noqa: S311  the same moments in each run
         try:
-            for _ in range(KILLS):
+            for _ in range(kills):
                 self.over.wait(moments.uniform(0, LONGEST_PAUSE_SECONDS))
                 self.process.kill()
                 self.process.__exit__()
@@ -118,11 +118,12 @@ def call(number: int) -> Object:
     return ask("tools/call", number, name="slow", arguments={})
 
 
-def test_every_call_over_http_is_answered_once(tmp_path: Path, mortal: Mortal) -> None:
+@pytest.mark.parametrize("kills", KILLS)
+def test_every_call_over_http_is_answered_once(tmp_path: Path, mortal: Mortal, kills: int) -> None:
     with Listening(tmp_path / "hop", "--upstream", mortal.url) as hop:
         callers = [Caller(hop.port) for _ in range(CLIENTS)]
         with ThreadPoolExecutor() as pool:
-            jobs = [pool.submit(mortal.die_often)]
+            jobs = [pool.submit(mortal.die_often, kills)]
             jobs += [pool.submit(caller.call_until, mortal.over) for caller in callers]
             for job in jobs:
                 job.result()
@@ -131,11 +132,12 @@ def test_every_call_over_http_is_answered_once(tmp_path: Path, mortal: Mortal) -
         assert set(caller.answers.values()) == {1}
 
 
-def test_every_call_over_stdio_is_answered_once(tmp_path: Path, mortal: Mortal) -> None:
+@pytest.mark.parametrize("kills", KILLS)
+def test_every_call_over_stdio_is_answered_once(tmp_path: Path, mortal: Mortal, kills: int) -> None:
     options = ("--name", "mortal", "--upstream", mortal.url)
     with Wrapped(tmp_path, options=options, command=()) as wrapped, ThreadPoolExecutor() as pool:
         wrapped.initialize()
-        killing = pool.submit(mortal.die_often)
+        killing = pool.submit(mortal.die_often, kills)
         answers: Counter[int] = Counter()
         last, worked = 1, 0
         while not (mortal.over.is_set() and len(answers) == last - 1):
