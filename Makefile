@@ -18,7 +18,7 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test exhaustive coverage clients lint types bench docs model lock clean
-.PHONY: tools demo-environment test-environment train-environment
+.PHONY: tools compiled demo-environment test-environment train-environment
 
 help: ## Show this
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -27,7 +27,7 @@ demo: demo-environment ## Play the demonstration: needs no network once it is in
 	@$(DEMO)/bin/pipeguard demo $(ARGS)
 
 test: test-environment ## Run everything that must hold: lint, types, and all tests
-	@$(MAKE) --no-print-directory --jobs=2 lint types tools
+	@$(MAKE) --no-print-directory --jobs=2 lint types tools compiled
 	$(TEST)/bin/python -m pytest $(SPREAD) $(ARGS)
 
 exhaustive: test-environment ## Run all tests, those too that do for each what `test` does for one: twice as long
@@ -48,6 +48,10 @@ types: test-environment ## Check types
 
 tools: test-environment
 	@$(TEST)/bin/python -m tests.tools
+
+compiled: test-environment # by all cores at once; a process with threads could not
+	@XDG_CACHE_HOME=$(CURDIR)/.tools/cache $(TEST)/bin/python -c \
+		"from pipeguard.state.compiled import engines; engines()"
 
 bench: test-environment ## Measure what a guarded frame costs; options in ARGS
 	$(TEST)/bin/python -m benchmarks.frames $(ARGS)

@@ -1,19 +1,26 @@
 """What holds for every test: none reads or writes the settings and state of whoever runs it."""
 
 import gc
-import os
 import signal
 from collections.abc import Iterator
 
 import pytest
 
-FOLDERS = ("CONFIG", "STATE", "CACHE", "DATA")  # as the XDG base directories name them
+from tests.tools import TOOLS
+
+FOLDERS = ("CONFIG", "STATE", "DATA")  # as the XDG base directories name them
 
 
 def pytest_configure() -> None:
     """Let what tests start be interrupted: a shell's job in the background ignores that."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that start servers, so that no core is without work at the end."""
+    starting = {item.path for item in items if item.get_closest_marker("real")}
+    items.sort(key=lambda item: item.path not in starting)
 
 
 def pytest_collection_finish() -> None:
@@ -27,8 +34,6 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
         for name in FOLDERS:
             patch.setenv(f"XDG_{name}_HOME", str(tmp_path_factory.mktemp(name.lower())))
-        if "PYTEST_XDIST_WORKER" in os.environ:  # rules take half a minute to compile: once for all
-            shared = tmp_path_factory.getbasetemp().parent / "shared-cache"
-            shared.mkdir(mode=0o700, exist_ok=True)
-            patch.setenv("XDG_CACHE_HOME", str(shared))
+        # Rules take half a minute to compile: once for all workers, and for as long as they hold.
+        patch.setenv("XDG_CACHE_HOME", str(TOOLS / "cache"))
         yield

@@ -113,10 +113,16 @@ def _python_with(lock: Path) -> Path:
 
 
 def _install_python(lock: Path, folder: Path) -> None:
-    _run([sys.executable, "-m", "venv", "--clear", str(folder)], folder.parent, {})
+    make = [sys.executable, "-m", "venv", "--clear", str(folder)]
     python = str(_server_program(folder, "python"))
     arguments = ["--quiet", "--require-hashes", "--only-binary", ":all:", "-r", str(lock)]
-    _run([python, "-m", "pip", "install", *arguments], folder.parent, {})
+    uv = [sys.executable, "-m", "uv", "pip", "install", "--python", python]
+    try:
+        _run([*make, "--without-pip"], folder.parent, {})
+        _run([*uv, *arguments], folder.parent, {})
+    except ToolMissingError:  # it does not know how pip is set up on this machine
+        _run(make, folder.parent, {})
+        _run([python, "-m", "pip", "install", *arguments], folder.parent, {})
 
 
 def _run(command: list[str], folder: Path, more: dict[str, str]) -> None:

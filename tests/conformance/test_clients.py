@@ -14,7 +14,7 @@ pytestmark = pytest.mark.real
 CLIENT = Path(__file__).with_name("client.mjs")
 ELSEWHERE = "auth/"  # a stdio client logs in nowhere: PipeGuard does, and has tests of that
 AT_ONCE = 3  # they mostly wait
-LEAST_SCENARIOS = 15
+LEAST_SCENARIOS = 11
 Key = tuple[str, str, str]  # way, revision, scenario
 
 
