@@ -116,11 +116,16 @@ class Played:
 class _Loader(yaml.SafeLoader):
     """YAML in which a date is a string, as in JSON."""
 
+    yaml_implicit_resolvers = {  # noqa: RUF012  as the base class has them
+        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
+
+class _FastLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """The same by libyaml, which takes no tab where an indentation could be."""
+
+    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
 
 
 def load(split: Split, folder: Path = FOLDER) -> list[Case]:
@@ -166,7 +171,7 @@ def read(path: Path, split: Split) -> Iterator[Case]:
         CaseError: the file or a case is wrong.
     """
     try:
-        entries = yaml.load(path.read_text("utf-8"), _Loader)  # it is a SafeLoader
+        entries = _entries(path.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CaseError(f"{path}: {error}") from None
     if not isinstance(entries, list):
@@ -182,6 +187,13 @@ def read(path: Path, split: Split) -> Iterator[Case]:
             )
             raise CaseError(f"{path}: {name or f'case {number}'}: {reason}") from None
         yield case
+
+
+def _entries(text: str) -> object:
+    try:
+        return yaml.load(text, _FastLoader)  # both are SafeLoaders
+    except yaml.YAMLError:
+        return yaml.load(text, _Loader)
 
 
 def _case(entry: object, split: Split) -> Case:
