@@ -10,6 +10,9 @@ follows from the answer is for core.scan and core.reader.
 from __future__ import annotations
 
 import re
+from functools import cache
+
+from pipeguard.core.finder import Finder
 
 BEFORE_BYTES, AFTER_BYTES = 2000, 800  # in which a text says what it is about
 QUOTE_BYTES = 600  # before and after a stretch, in which a quote may begin or end
@@ -54,13 +57,18 @@ _TOPIC_WORDS = (
     r"|脱獄|演習|レッドチーム|フィッシング|숨겨진|흰 글씨|탐지|오탐|탈옥|모의|레드팀|피싱"
     r"|تصيد|اختراق|توعية|छिपा|फ़िशिंग"
 )
-_TOPICS = re.compile(_TOPIC_WORDS.encode(), re.IGNORECASE)
+
+
+@cache
+def _topics() -> Finder:
+    return Finder(_TOPIC_WORDS, ignore_case=True)
 
 
 def topics(data: bytes, start: int, end: int) -> int:
     """How many different words around a stretch tell that the text is about attacks."""
     around = data[max(0, start - BEFORE_BYTES) : start] + b"\n" + data[end : end + AFTER_BYTES]
-    return len({match[0].lower()[:6] for match in _TOPICS.finditer(around)})
+    found = _topics().finditer(around, 0, len(around))
+    return len({match[0].lower()[:6] for match in found})
 
 
 def is_shown(data: bytes, start: int) -> bool:

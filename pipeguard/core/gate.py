@@ -139,8 +139,12 @@ class Gate:
         other._hits = []
         return other
 
-    def stretches(self, data: bytes) -> list[Stretch]:
+    def stretches(self, data: bytes, length: int | None = None) -> list[Stretch]:
         """What is worth reading, from the start of a text on.
+
+        Args:
+            data: the text, or a piece of it.
+            length: of the whole text, in bytes, where this is a piece.
 
         Raises:
             EngineError: the engine failed.
@@ -159,9 +163,10 @@ class Gate:
             raise EngineError(f"the scan engine failed: {type(error).__name__}") from error
         weights = self._weights
         least = self._least
-        if len(data) <= SHORT_BYTES:
-            least = least * 3 // 4
-        elif len(data) > LONG_BYTES:
+        length = len(data) if length is None else length
+        if length <= SHORT_BYTES:
+            least //= 2
+        elif length > LONG_BYTES:
             least = least * 5 // 4
         if sum([weights[word] for _, word in hits]) < least:
             return []
