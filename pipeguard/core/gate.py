@@ -23,8 +23,7 @@ AROUND_BYTES = 200  # before and after them, as far as the line or sentence goes
 WORD_BYTES = 24  # that a word goes back from where it was found
 SHORT_BYTES = 4096  # a text that is no longer is read for less: it costs no time
 LONG_BYTES = 2**17  # in one that is longer, more words stand together by chance
-# Of a whole text, stretches and looks at sentences from which on those are no longer told apart in
-# what meets.
+# Stretches, and looks at sentences, from which on those are no longer told apart in what meets.
 MANY, MANY_LOOKS = 64, 2048
 MOST_BYTES = 2048  # of stretches that meet; what goes on is another one
 # Of a word in another script, which is looked for inside of longer ones too; a shorter one stands
@@ -140,12 +139,8 @@ class Gate:
         other._hits = []
         return other
 
-    def stretches(self, data: bytes, length: int | None = None) -> list[Stretch]:
+    def stretches(self, data: bytes) -> list[Stretch]:
         """What is worth reading, from the start of a text on.
-
-        Args:
-            data: the text, or a piece of it.
-            length: of the whole text, in bytes, where this is a piece.
 
         Raises:
             EngineError: the engine failed.
@@ -164,18 +159,16 @@ class Gate:
             raise EngineError(f"the scan engine failed: {type(error).__name__}") from error
         weights = self._weights
         least = self._least
-        length = len(data) if length is None else length
-        if length <= SHORT_BYTES:
+        if len(data) <= SHORT_BYTES:
             least //= 2
-        elif length > LONG_BYTES:
+        elif len(data) > LONG_BYTES:
             least = least * 5 // 4
         if sum([weights[word] for _, word in hits]) < least:
             return []
-        share = len(data) / max(1, length)
-        return [_widened(data, *found) for found in self._heavy(hits, data, least, share)]
+        return [_widened(data, *found) for found in self._heavy(hits, data, least)]
 
     def _heavy(
-        self, hits: list[tuple[int, int]], data: bytes, least: int, share: float
+        self, hits: list[tuple[int, int]], data: bytes, least: int
     ) -> list[tuple[int, int, int]]:
         """Where different words that stand near each other weigh enough, joined where they meet."""
         hits.sort()
@@ -183,7 +176,6 @@ class Gate:
         found: list[tuple[int, int, int]] = []
         count: dict[int, int] = {}
         total = first = looks = 0
-        many, many_looks = MANY * share, MANY_LOOKS * share
         sentences = _Sentences(data)
         for index, (end, word) in enumerate(hits):
             before = count.get(word, 0)
@@ -199,7 +191,7 @@ class Gate:
             if total < least:
                 continue
             last = found[-1] if found else None
-            is_dense = total >= 2 * least or len(found) > many or looks > many_looks
+            is_dense = total >= 2 * least or len(found) > MANY or looks > MANY_LOOKS
             if last and is_dense and hits[first][0] <= last[1] and end - last[0] <= MOST_BYTES:
                 found[-1] = (last[0], end, max(last[2], total))
                 continue

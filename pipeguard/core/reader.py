@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from math import log2
 from operator import itemgetter
 from typing import NamedTuple
@@ -58,14 +57,10 @@ class Reader:
         self.unread = False
 
     def orders(
-        self,
-        stretches: Iterable[Stretch],
-        classifier: Classifier,
-        data: bytes,
-        most: int | None = None,
+        self, stretches: Iterable[Stretch], classifier: Classifier, data: bytes
     ) -> Iterator[Order]:
-        """The orders in what a gate opened for, in at most so many texts that are new."""
-        for at, text, piece in islice(self.read(stretches, classifier, data), most):
+        """The orders in what a gate opened for."""
+        for at, text, piece in self.read(stretches, classifier, data):
             if piece.score >= classifier.likely:
                 start = at + len(text[: piece.start].encode())
                 end = min(len(data), start + len(text[piece.start : piece.end].encode()))

@@ -22,7 +22,6 @@ from pipeguard.core.cues import SQUEEZED_CUES, Cue
 from pipeguard.core.decoding import Budget, Decoded
 from pipeguard.core.finder import Finder
 from pipeguard.core.finding import Confidence, lower, raised
-from pipeguard.core.gate import Stretch
 from pipeguard.core.message import JsonValue
 from pipeguard.core.origin import Match, Origin, PlaceOf, Subject
 from pipeguard.core.places import Surface
@@ -59,9 +58,6 @@ class Seen(NamedTuple):
     unfinished: bool
 
 
-# What a gate looks through at a time, and what two pieces share, in which a stretch may stand.
-GATED_BYTES, GATED_OVERLAP = 2**18, 2**12
-_FIRST_READ = 8  # texts in the first piece, which may be enough
 _ADDRESS_BYTES = 80  # of what is percent-encoded: no order is so short
 _ENOUGH = 2  # sure findings of a classifier in one message; more would say nothing new
 _CLASSIFIED = (View.TEXT, View.FOLDED, View.DECODED)
@@ -367,38 +363,18 @@ class _Scan:
         return cued
 
     def _classify(self, data: bytes, low: int, high: int, origin: Origin) -> None:
-        """Have what could be an order to the model read by the rules that have a classifier.
-
-        The heaviest first, in all of a long text; but where its beginning leaves no doubt, no more
-        is looked for.
-        """
+        """Have what could be an order to the model read by the rule that has a classifier."""
         gate = self.engine.gate
-        if gate is None:
-            return
-        found: list[Stretch] = []
-        for begin in range(low, high, GATED_BYTES):
-            end = min(high, begin + GATED_BYTES + GATED_OVERLAP)
-            found += [
-                one._replace(start=begin + one.start, end=begin + one.end)
-                for one in gate.stretches(data[begin:end], high - low)
-            ]
-            is_first = begin == low and end < high
-            if is_first and found and self._read_orders(data, found, origin, _FIRST_READ):
-                return
-        if found:  # else no rule and no model is loaded
-            self._read_orders(data, found, origin, None)
-
-    def _read_orders(
-        self, data: bytes, found: list[Stretch], origin: Origin, most: int | None
-    ) -> bool:
-        """Read what may be orders; True where that leaves no doubt of any kind of them."""
+        found = gate.stretches(data[low:high]) if gate is not None else []
+        if not found:
+            return  # before a rule or a model is read
+        stretches = [one._replace(start=low + one.start, end=low + one.end) for one in found]
         asked = [one for one in self.engine.residents.classifying if self.surface in one.surfaces]
         for rule in asked:
-            for order in self.reader.orders(found, self.engine.classifier(rule), data, most):
+            for order in self.reader.orders(stretches, self.engine.classifier(rule), data):
                 self._judged(rule, data, order, origin)
                 if self._per_rule.get(rule.id, 0) >= _ENOUGH:
                     break
-        return all(self._per_rule.get(rule.id, 0) >= _ENOUGH for rule in asked)
 
     def _judged(self, rule: Rule, data: bytes, order: Order, origin: Origin) -> None:
         start, end = order.start, order.end
