@@ -21,7 +21,7 @@ from tests.tools import npm_modules
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 ON_CI = bool(os.environ.get("CI") or os.environ.get("PIPEGUARD_CI"))
 STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-TIMEOUT_MS = 15_000
+TIMEOUT_MS = 60_000
 EDGE_PX = 1  # borders and rounded positions
 
 pytestmark = pytest.mark.skipif(

@@ -43,7 +43,7 @@ def test_what_is_written_again_reads_the_same() -> None:
 def test_a_hostile_one_is_read_in_no_time(piece: str) -> None:
     began = time.perf_counter()
     read("Bearer " + piece * (2 * LIMIT_CHARS))
-    assert time.perf_counter() - began < 0.5
+    assert time.perf_counter() - began < 10  # what is quadratic takes minutes
 
 
 def test_scopes_are_joined_once_each() -> None:

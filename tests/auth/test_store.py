@@ -199,7 +199,7 @@ def test_one_process_writes_at_a_time_and_a_dead_one_keeps_nobody_out(
         began = time.monotonic()
         with pytest.raises(PipeGuardError, match="locked"), store.lock(URL):
             pass
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30
         other.kill()
     with store.lock(URL):
         pass

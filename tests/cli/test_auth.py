@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,13 +91,11 @@ def test_a_secret_comes_from_a_variable_that_is_there(monkeypatch: pytest.Monkey
         run("login", URL, "--client-id", "c", "--client-secret-env", "NO_SUCH")
 
 
-def test_status_takes_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_status_needs_nothing_that_is_slow_to_load(monkeypatch: pytest.MonkeyPatch) -> None:
     """The SDK takes half a second to load, and is not needed."""
     import sys
 
+    Store().save(LOGIN, TOKEN)
     for name in ("mcp", "httpx2", "keyring"):
         monkeypatch.setitem(sys.modules, name, None)
-    Store().save(LOGIN, TOKEN)
-    began = time.monotonic()
     assert run("status").exit_code == 0
-    assert time.monotonic() - began < 1

@@ -18,7 +18,7 @@ from pipeguard.state.compiled import engines
 from pipeguard.waiting import COMPILING
 
 PIPEGUARD = (sys.executable, "-E", "-P", "-m", "pipeguard")
-MOST_SECONDS = 10.0
+MOST_SECONDS = 60.0  # 3 are usual: a hang is told as one
 
 
 def run(*options: str) -> subprocess.CompletedProcess[str]:
@@ -31,7 +31,7 @@ def run(*options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_every_scene_comes_out_as_it_must_in_ten_seconds() -> None:
+def test_every_scene_comes_out_as_it_must() -> None:
     done = run("--json")
     document = json.loads(done.stdout)
     failures = {scene["name"]: scene["failures"] for scene in document["scenes"]}

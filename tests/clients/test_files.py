@@ -419,7 +419,7 @@ def test_a_thousand_servers_are_guarded_in_one_go(machine: Machine) -> None:
     planned = guard(machine)
     assert len(planned.changes) == 1000
     assert set(undo(machine)) == {undoing.How.EXACT}
-    assert time.monotonic() - begin < 30  # seconds; 3 on a slow machine
+    assert time.monotonic() - begin < 60  # seconds; 3 on a slow machine
     assert path.read_text() == text
 
 

@@ -18,7 +18,7 @@ from typing import BinaryIO, Self
 
 from tests.wrap.wrapped import Json, Object
 
-PATIENCE_SECONDS = 15.0  # only a failure waits so long
+PATIENCE_SECONDS = 60.0  # only a failure waits so long
 ALONE_SECONDS = 0.02  # between two writes, so that they travel alone
 READ_BYTES = 65536
 LATEST, SESSIONS = "2026-07-28", "2025-06-18"  # the stateless revision, and one with sessions

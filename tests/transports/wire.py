@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from aiohttp import web
 
-PATIENCE_SECONDS = 10.0  # only a failure waits so long
+PATIENCE_SECONDS = 60.0  # only a failure waits so long
 T = TypeVar("T")
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
