@@ -93,9 +93,12 @@ def _part(word: str, *, last: bool) -> str:
 
 
 def _forms(word: str) -> str:
-    """A word however it is capitalised: the engine ignores the case of ASCII letters only."""
+    """A word however it is capitalised: the engine ignores the case of ASCII letters only.
+
+    The Turkish `\u0131` is not looked for as the `I` that it is capitalised to.
+    """
     forms = dict.fromkeys((word, word.capitalize(), word.upper()))
-    return "|".join(map(re.escape, forms))
+    return "|".join(re.escape(form) for form in forms if not form.isascii())
 
 
 def _ending(whole: bool, last: bool) -> str:  # noqa: FBT001

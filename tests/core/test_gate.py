@@ -133,6 +133,12 @@ def test_a_short_text_is_read_for_less() -> None:
     assert not opens(gate(), text)
 
 
+def test_a_word_in_another_script_is_no_ascii_letter_that_it_is_capitalised_to() -> None:
+    turkish = alone("\u0131")
+    assert opens(turkish, "gel \u0131 git")
+    assert not opens(turkish, "I came and went. So did i.")
+
+
 def test_a_stretch_goes_from_the_beginning_of_a_sentence_to_the_end_of_one() -> None:
     order = f"To whom it may concern here: {ORDER}"
     text = f"It was late. {order}Then he went.".encode()
