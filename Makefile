@@ -61,7 +61,7 @@ docs: test-environment ## Make the pages that are made from their sources
 
 model: train-environment ## Train the classifiers anew, from training/texts and the folders in NATURAL: minutes
 	$(TRAIN)/bin/python -m training.train injection $(NATURAL:%=--natural %)
-	$(TRAIN)/bin/python -m training.train poisoning $(NATURAL:%=--natural %)
+	$(TRAIN)/bin/python -m training.train poisoning $(NATURAL:%=--natural %) $(SERVED:%=--served %)
 
 lock: ## Renew requirements/*.txt and the locks of the tests' servers: the only step that picks versions
 	@sh requirements/environment $(LOCK) lock

@@ -46,6 +46,7 @@ from pipeguard.core.classifier import (
 )
 from pipeguard.core.gate import Gate, make, opened
 from pipeguard.core.plans import LEAST_WEIGHT
+from pipeguard.core.text import Text as Strings
 
 warnings.filterwarnings("ignore")  # of the solver's options, which are the fastest
 Scores: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
@@ -327,11 +328,17 @@ def _stem(word: str) -> str:
     "--natural", "folders", multiple=True, type=click.Path(path_type=Path, exists=True),
     help="Read pieces of what stands below this folder as no orders; may be given several times.",
 )  # fmt: skip
+@click.option(
+    "--served", type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Read what real servers offer as no orders; benchmarks.detection.servers keeps it.",
+)  # fmt: skip
 @click.option("--report/--no-report", default=True, help="Tell the recall of each class and file.")
-def main(name: str, folders: tuple[Path, ...], *, report: bool) -> None:
+def main(name: str, folders: tuple[Path, ...], served: Path | None, *, report: bool) -> None:
     """Write rules/NAME.model, and its hash into the pack, from training/texts and the folders."""
     chance = random.Random(SEED)  # noqa: S311  it chooses samples
     attacks, innocent = _texts(name)
+    if served is not None and name == "poisoning":
+        innocent += offered(served)
     natural = installed(folders, NATURAL, chance)
     families, stems = lexicon_of(yaml.safe_load((HERE / "lexicon.yaml").read_text("utf-8")))
     lexicon = Lexicon(families, stems)
@@ -401,6 +408,15 @@ def _texts(name: str) -> tuple[list[Text], list[Text]]:
         attacks = [t for t in attacks if "definitions" not in t.file]
         innocent = [t for t in innocent if "definitions" not in t.file]
     return attacks, innocent
+
+
+def offered(folder: Path) -> list[Text]:
+    """What real servers offer, each definition as a guard reads it."""
+    return [
+        Text(f"definitions-{path.stem}", "served", Strings(one, keyed=False).data.decode())
+        for path in sorted(folder.glob("*.json"))
+        for one in json.loads(path.read_text("utf-8"))
+    ]
 
 
 def as_read(text: str) -> list[tuple[int, int]]:

@@ -6,11 +6,20 @@ import os
 import platform
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.detection import harvest
-from benchmarks.detection.cases import Case, CaseError, Expect, Split, Way, load_apart, played
+from benchmarks.detection import harvest, servers
+from benchmarks.detection.cases import (
+    Case,
+    CaseError,
+    Expect,
+    Object,
+    Split,
+    Way,
+    load_apart,
+    played,
+)
 from benchmarks.detection.page import page
 from benchmarks.detection.play import Play, play_all
 from benchmarks.detection.report import MEGABYTE, SUMMARY_HEADS, Report, misses, report
@@ -76,12 +85,13 @@ def arguments() -> argparse.Namespace:
         nargs="+",
         default=[],
         metavar="DIR",
-        help="play all that is readable in these trees, and list false blocks by rule",
+        help="play all that is readable in these trees, or with `--as definition` all that "
+        "benchmarks.detection.servers kept in them, and list false blocks by rule",
     )
     parser.add_argument(
         "--as",
         dest="way",
-        choices=["result", "arguments"],
+        choices=["result", "arguments", "definition"],
         default="result",
         help="how texts of --corpus travel: other rules look at what is sent than at what comes",
     )
@@ -179,7 +189,7 @@ def play_corpus(options: argparse.Namespace, rules: Engines) -> dict[str, object
     size_bytes, frames, seconds = 0, 0, 0.0
     seen: Counter[str] = Counter()
     stopped: list[Play] = []
-    cases = (_chunk(path, text, way) for folder in folders for path, text in harvest.tree(folder))
+    cases = (case for folder in folders for case in _all_in(folder, way))
     for play in play_all((played(case, "text") for case in cases), rules):
         frames, size_bytes, seconds = (
             frames + 1,
@@ -209,8 +219,18 @@ def play_corpus(options: argparse.Namespace, rules: Engines) -> dict[str, object
     }
 
 
-def _chunk(path: str, text: str, way: Way) -> Case:
-    return Case(path, Split.TUNED, "corpus", Expect.QUIET, "zxx", way, harvest.body_of(text, way))
+def _all_in(folder: Path, way: Way) -> Iterator[Case]:
+    found: Iterator[tuple[str, Object]]
+    if way is Way.DEFINITION:
+        found = ((name, _definition(one)) for name, one in servers.kept(folder))
+    else:
+        found = ((path, harvest.body_of(text, way)) for path, text in harvest.tree(folder))
+    for name, body in found:
+        yield Case(name, Split.TUNED, "corpus", Expect.QUIET, "zxx", way, body)
+
+
+def _definition(one: Object) -> Object:
+    return {"server": one} if "instructions" in one else {"tools": [one]}
 
 
 if __name__ == "__main__":

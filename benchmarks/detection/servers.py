@@ -1,7 +1,11 @@
-"""The tools that real servers offer: those of the reference servers where they are installed.
+"""What real servers offer: the tools of reference servers where they are installed, or of any one.
 
-A server is started from a tree such as `.tools`, asked for its tools, and ended. What does not
-start or does not answer in time offers none: this is a harvest, not a test of servers.
+A server is started, asked for its tools, and ended. What does not start or does not answer in time
+offers none: this is a harvest, not a test of servers.
+
+`python -m benchmarks.detection.servers FILE.json COMMAND ...` keeps what one server says, to be
+played (`--corpus FOLDER --as definition`) and to train with. The server runs without a guard: let
+it be one that you trust, in a sandbox.
 """
 
 import importlib.util
@@ -9,15 +13,17 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from threading import Timer
 
-from benchmarks.detection.cases import Json
+from benchmarks.detection.cases import Json, Object
 
 ANSWER_SECONDS = 30.0
+FEWEST_WORDS = 3  # of a command line: itself, the file, a command
 PACKAGES = "node_modules/@modelcontextprotocol/server-*/package.json"
 PROGRAMS = "bin/mcp-server-*"
 _OPENING = (
@@ -35,13 +41,33 @@ _OPENING = (
 )
 
 
+def main() -> None:
+    """Write a server's definitions into a file, as a list in JSON."""
+    if len(sys.argv) < FEWEST_WORDS:
+        sys.exit("usage: python -m benchmarks.detection.servers FILE.json COMMAND ...")
+    path, command = Path(sys.argv[1]), sys.argv[2:]
+    found = list(definitions(command))
+    if not found:
+        sys.exit(f"{command[0]} did not start, did not answer, or offers nothing")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    print(f"{path}: {len(found)} definitions")
+
+
+def kept(folder: Path) -> Iterator[tuple[str, Object]]:
+    """The definitions in a folder, each with the name of its file and its own."""
+    for path in sorted(folder.glob("*.json")):
+        for one in json.loads(path.read_text("utf-8")):
+            yield f"{path.stem}/{one.get('name', 'instructions')}", one
+
+
 def offered(trees: Iterable[Path]) -> Iterator[tuple[str, Json]]:
     """The name of each server that answers, with each of its tools; no server twice."""
     seen: set[str] = set()
     for tree in trees:
         for name, command in _commands(tree):
             if name not in seen:
-                tools = list(_tools(command))
+                tools = [one for one in definitions(command) if "name" in one]
                 seen.update([name] if tools else [])
                 yield from ((name, tool) for tool in tools)
 
@@ -67,7 +93,8 @@ def _node() -> str | None:
     return shutil.which("node")
 
 
-def _tools(command: list[str]) -> Iterator[Json]:
+def definitions(command: list[str]) -> Iterator[Object]:
+    """What a server says of itself, as `{"instructions": TEXT}` where it does, and its tools."""
     with tempfile.TemporaryDirectory(prefix="detection-") as place, suppress(OSError):
         server = subprocess.Popen(
             [*command, *([place] if "filesystem" in command[-1] else [])],
@@ -87,7 +114,7 @@ def _tools(command: list[str]) -> Iterator[Json]:
             server.communicate()
 
 
-def _asked(server: subprocess.Popen[bytes]) -> Iterator[Json]:
+def _asked(server: subprocess.Popen[bytes]) -> Iterator[Object]:
     assert server.stdin is not None
     assert server.stdout is not None
     for message in _OPENING:
@@ -96,6 +123,14 @@ def _asked(server: subprocess.Popen[bytes]) -> Iterator[Json]:
     for line in server.stdout:
         with suppress(json.JSONDecodeError):
             answer = json.loads(line)
-            if isinstance(answer, dict) and answer.get("id") == 2 and "result" in answer:
+            if not isinstance(answer, dict) or "result" not in answer:
+                continue
+            if answer.get("id") == 1 and answer["result"].get("instructions"):
+                yield {"instructions": answer["result"]["instructions"]}
+            elif answer.get("id") == 2:
                 yield from answer["result"].get("tools", [])
                 return
+
+
+if __name__ == "__main__":
+    main()

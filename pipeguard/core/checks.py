@@ -180,6 +180,8 @@ def _random(secret: bytes) -> Check:
         return Check.FAILS
     if _PUBLIC.match(secret) or b"..." in secret or b"\xe2\x80\xa6" in secret:
         return Check.FAILS
+    if placeholder(secret):  # abc123def456
+        return Check.FAILS
     if len(body) < LEAST_HEX and _not_hex(body) is not Check.HOLDS:
         return Check.UNKNOWN  # a short digest has as many digits
     turns = len(re.findall(rb"[0-9](?=[A-Za-z])|[A-Za-z](?=[0-9])", body))
