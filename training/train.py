@@ -52,14 +52,14 @@ warnings.filterwarnings("ignore")  # of the solver's options, which are the fast
 Scores: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 HERE = Path(__file__).resolve().parent
 SEED = 20261120
-FOLDS = 5
+FOLDS = 2
 NATURAL = 40_000  # pieces of what is installed
 # Of an installed piece that looks like an attack, against 1 of any other text: results are such
 # text, and definitions are not.
 QUIET_WEIGHT = {"injection": 4.0, "poisoning": 1.0}
 # Of innocent texts that look like attacks, the share that scores more than what is only warned of,
 # and than what is blocked. Definitions speak to the model by nature, so few are blocked by others.
-SHARES = {"injection": (0.059, 0.047), "poisoning": (0.069, 0.057)}
+SHARES = {"injection": (0.052, 0.04), "poisoning": (0.069, 0.057)}
 FEW = 3  # attacks: a word of no more opens no gate
 MARKS = "[\u27e6\u27e7]"  # before an order in a document, and behind it
 SHORT = 3  # letters: a shorter word costs more to find than it says

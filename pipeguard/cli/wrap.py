@@ -47,7 +47,7 @@ engine is missing, 4 where the store cannot be used.""",
 )
 @click.pass_context
 def command(ctx: click.Context, /, server_command: tuple[str, ...], **given: object) -> None:
-    """Start one MCP server and judge every message between it and its client.
+    """Guard one MCP server: judge every message between it and its client.
 
     Speaks MCP over stdin and stdout, as the server itself does: put this in front of the server's
     command in your client's configuration, and change nothing else. With --upstream the server is

@@ -411,19 +411,23 @@ class Classifier:
         self.sure: float = document["sure"]
         self._lexicon = Lexicon(document["families"], document["stems"])
 
-    def surest(self, text: str) -> Piece:
+    def surest(self, text: str, less: float = 0.0) -> Piece:
         """The sentences that are most an order, of those that may be one.
 
         Its place is that of the fewest among them that are almost as much an order alone.
+
+        Args:
+            text: what is read.
+            less: logits below `likely` from which on sentences together are read.
         """
-        found = list(self.pieces(text))
+        found = list(self.pieces(text, less))
         best = max(found, default=Piece(-math.inf, 0, 0, 0))
         core = min(
             (one for one in found if _is_core(one, best)), key=attrgetter("words"), default=best
         )
         return best._replace(start=core.start, end=core.end)
 
-    def pieces(self, text: str) -> Iterator[Piece]:
+    def pieces(self, text: str, less: float = 0.0) -> Iterator[Piece]:
         """Read each sentence, and each few that stand together and may be an order.
 
         What is repeated is read once. Numbers are all one word, so that rows of a table that
@@ -436,7 +440,7 @@ class Classifier:
         for first, last, count in read_together(found):
             key = tuple(said[first : last + 1])
             if key not in scores:
-                scores[key] = self._score_together([read[unit] for unit in key])
+                scores[key] = self._score_together([read[unit] for unit in key], less)
             score = scores[key]
             if score is not None:
                 yield Piece(score, found[first][0], found[last][1], count)
@@ -451,7 +455,7 @@ class Classifier:
         most = tuple(_most(*one) for one in weighed)
         return _Unit(seen, sum(_mean(*one) for one in weighed), most)
 
-    def _score_together(self, read: Sequence[_Unit]) -> float | None:
+    def _score_together(self, read: Sequence[_Unit], less: float) -> float | None:
         """How sure it is of sentences together; None where that cannot be likely.
 
         However features are spread over sentences, those of all together weigh no more than the
@@ -460,7 +464,7 @@ class Classifier:
         if len(read) == 1:
             return self._bias + self._scale * read[0].mean
         most = sum(math.sqrt(sum(kind)) for kind in zip(*(unit.most for unit in read), strict=True))
-        if self._bias + self._scale * most < self.likely:
+        if self._bias + self._scale * most < self.likely - less:
             return None
         return self.score(reduce(or_, (unit.seen for unit in read)))
 

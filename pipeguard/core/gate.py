@@ -163,7 +163,7 @@ class Gate:
         weights = self._weights
         least = self._least
         if len(data) <= SHORT_BYTES:
-            least //= 2
+            least = 2 * least // 5
         elif len(data) > LONG_BYTES:
             least = least * 5 // 4
         if sum([weights[word] for _, word in hits]) < least:

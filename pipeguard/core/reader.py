@@ -21,6 +21,8 @@ from pipeguard.core.gate import Stretch
 READ_BYTES, READ_SHARE = 32_768, 64
 ENOUGH_WORDS, SHORT = 10, 0.1  # of fewer words, more is asked: so many logits for each
 LONG_BYTES, LONG = 8192, 0.5  # and for each doubling of a longer text, in which more is by chance
+BRIEF_BYTES, BRIEF = 512, 0.4  # and less for each halving of a brief one,
+BRIEFEST_BYTES = 64  # down to one of so many
 ABOUT = 1.5  # logits that a text loses which is about attacks
 TOLD = 0.5  # logits below what is likely, without its quotes, of a sentence that tells of an order
 _DIGITS = re.compile(rb"[0-9]+")
@@ -52,7 +54,9 @@ class Reader:
     def __init__(self, length: int) -> None:
         """Begin with a message of so many bytes."""
         self._left = READ_BYTES + length // READ_SHARE
-        self._more = LONG * max(0.0, log2(max(1, length) / LONG_BYTES))
+        length = max(1, length)
+        self._more = LONG * max(0.0, log2(length / LONG_BYTES))
+        self._less = BRIEF * max(0.0, log2(BRIEF_BYTES / max(BRIEFEST_BYTES, length)))
         self._read: set[bytes] = set()
         self.unread = False
 
@@ -61,10 +65,11 @@ class Reader:
     ) -> Iterator[Order]:
         """The orders in what a gate opened for."""
         for at, text, piece in self.read(stretches, classifier, data):
-            if piece.score >= classifier.likely:
+            if piece.score >= classifier.likely - self._less:
                 start = at + len(text[: piece.start].encode())
                 end = min(len(data), start + len(text[piece.start : piece.end].encode()))
-                sure = classifier.sure + SHORT * max(0, ENOUGH_WORDS - piece.words) + self._more
+                sure = classifier.sure + SHORT * max(0, ENOUGH_WORDS - piece.words)
+                sure += self._more - self._less
                 confidence = _confidence(data, start, end, piece.score - sure)
                 is_told = confidence is Confidence.HIGH and _is_told(data, start, end, classifier)
                 yield Order(start, end, Confidence.MEDIUM if is_told else confidence, is_told)
@@ -83,7 +88,7 @@ class Reader:
                 self.unread = True
                 return
             text = words.decode("utf-8", "replace")
-            yield stretch.start, text, classifier.surest(text)
+            yield stretch.start, text, classifier.surest(text, self._less)
 
 
 def _is_told(data: bytes, start: int, end: int, classifier: Classifier) -> bool:

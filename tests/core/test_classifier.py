@@ -211,6 +211,22 @@ def test_of_a_longer_text_more_is_asked() -> None:
 
 
 @both
+def test_of_a_brief_text_less_is_asked(name: str) -> None:
+    """Both of a sentence and of several together, down to a score that is below likely."""
+    classifier = load(model(f"{name}.model"))
+    text = max(samples(name), key=len)
+    score = classifier.surest(text, 99.0).score
+    classifier.sure = classifier.likely = score + 1.0
+    data = text.encode()
+    stretch = [Stretch(0, len(data), 500)]
+    found = [
+        [order.confidence for order in Reader(length).orders(stretch, classifier, data)]
+        for length in (1, 64, 512, 8192)
+    ]
+    assert found == [[Confidence.HIGH], [Confidence.HIGH], [], []]
+
+
+@both
 def test_what_is_left_out_could_not_have_been_likely(name: str) -> None:
     quick, thorough = shipped(name), exhaustive(name)
     left = found = 0
@@ -605,7 +621,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was given to a classifier that never finds anything."""
     given: list[str] = []
 
-    def nothing(_: Classifier, text: str) -> Piece:
+    def nothing(_: Classifier, text: str, _less: float) -> Piece:
         given.append(text)
         return Piece(-math.inf, 0, 0, 0)
 
