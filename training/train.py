@@ -31,6 +31,7 @@ import yaml
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
+from benchmarks.detection.servers import kept
 from pipeguard.core.classifier import (
     IDEOGRAPH,
     LEAST_FEATURES,
@@ -330,7 +331,7 @@ def _stem(word: str) -> str:
 )  # fmt: skip
 @click.option(
     "--served", type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Read what real servers offer as no orders; benchmarks.detection.servers keeps it.",
+    help="For poisoning: read what real servers offer, which benchmarks.detection.servers kept.",
 )  # fmt: skip
 @click.option("--report/--no-report", default=True, help="Tell the recall of each class and file.")
 def main(name: str, folders: tuple[Path, ...], served: Path | None, *, report: bool) -> None:
@@ -338,7 +339,7 @@ def main(name: str, folders: tuple[Path, ...], served: Path | None, *, report: b
     chance = random.Random(SEED)  # noqa: S311  it chooses samples
     attacks, innocent = _texts(name)
     if served is not None and name == "poisoning":
-        innocent += offered(served)
+        innocent += definitions_of(served)
     natural = installed(folders, NATURAL, chance)
     families, stems = lexicon_of(yaml.safe_load((HERE / "lexicon.yaml").read_text("utf-8")))
     lexicon = Lexicon(families, stems)
@@ -410,12 +411,15 @@ def _texts(name: str) -> tuple[list[Text], list[Text]]:
     return attacks, innocent
 
 
-def offered(folder: Path) -> list[Text]:
+def definitions_of(folder: Path) -> list[Text]:
     """What real servers offer, each definition as a guard reads it."""
     return [
-        Text(f"definitions-{path.stem}", "served", Strings(one, keyed=False).data.decode())
-        for path in sorted(folder.glob("*.json"))
-        for one in json.loads(path.read_text("utf-8"))
+        Text(
+            f"definitions-{name.partition('/')[0]}",
+            "served",
+            Strings(one, keyed=False).data.decode(),
+        )
+        for name, one in kept(folder)
     ]
 
 

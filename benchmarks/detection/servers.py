@@ -5,7 +5,7 @@ offers none: this is a harvest, not a test of servers.
 
 `python -m benchmarks.detection.servers FILE.json COMMAND ...` keeps what one server says, to be
 played (`--corpus FOLDER --as definition`) and to train with. The server runs without a guard: let
-it be one that you trust, in a sandbox.
+it be one that you trust, in a sandbox. It starts in an empty folder, so give whole paths.
 """
 
 import importlib.util
@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from threading import Timer
+from typing import Any
 
 from benchmarks.detection.cases import Json, Object
 
@@ -26,6 +27,7 @@ ANSWER_SECONDS = 30.0
 FEWEST_WORDS = 3  # of a command line: itself, the file, a command
 PACKAGES = "node_modules/@modelcontextprotocol/server-*/package.json"
 PROGRAMS = "bin/mcp-server-*"
+FOLDER_SERVER = "server-filesystem"  # asks for a folder: the one that it is started in
 _OPENING = (
     {
         "id": 1,
@@ -54,7 +56,7 @@ def main() -> None:
     print(f"{path}: {len(found)} definitions")
 
 
-def kept(folder: Path) -> Iterator[tuple[str, Object]]:
+def kept(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The definitions in a folder, each with the name of its file and its own."""
     for path in sorted(folder.glob("*.json")):
         for one in json.loads(path.read_text("utf-8")):
@@ -77,8 +79,9 @@ def _commands(tree: Path) -> Iterator[tuple[str, list[str]]]:
     for manifest in sorted((*tree.glob(PACKAGES), *tree.glob(f"*/{PACKAGES}"))):
         programs = json.loads(manifest.read_text("utf-8")).get("bin", {})
         if node is not None and isinstance(programs, dict) and programs:
+            name = manifest.parent.name
             script = manifest.parent / str(next(iter(programs.values())))
-            yield manifest.parent.name, [node, str(script)]
+            yield name, [node, str(script), *(["."] if name == FOLDER_SERVER else [])]
     for program in sorted((*tree.glob(PROGRAMS), *tree.glob(f"*/{PROGRAMS}"))):
         yield program.name, [str(program)]
 
@@ -97,7 +100,7 @@ def definitions(command: list[str]) -> Iterator[Object]:
     """What a server says of itself, as `{"instructions": TEXT}` where it does, and its tools."""
     with tempfile.TemporaryDirectory(prefix="detection-") as place, suppress(OSError):
         server = subprocess.Popen(
-            [*command, *([place] if "filesystem" in command[-1] else [])],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -54,9 +54,8 @@ class Reader:
     def __init__(self, length: int) -> None:
         """Begin with a message of so many bytes."""
         self._left = READ_BYTES + length // READ_SHARE
-        length = max(1, length)
-        self._more = LONG * max(0.0, log2(length / LONG_BYTES))
-        self._less = BRIEF * max(0.0, log2(BRIEF_BYTES / max(BRIEFEST_BYTES, length)))
+        self._more = LONG * log2(max(length, LONG_BYTES) / LONG_BYTES)
+        self._less = BRIEF * log2(BRIEF_BYTES / min(max(length, BRIEFEST_BYTES), BRIEF_BYTES))
         self._read: set[bytes] = set()
         self.unread = False
 
