@@ -57,10 +57,18 @@ def main() -> None:
 
 
 def kept(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The definitions in a folder, each with the name of its file and its own."""
+    """The definitions in a folder, each with the name of its file and its own.
+
+    Any other JSON is passed over.
+    """
     for path in sorted(folder.glob("*.json")):
-        for one in json.loads(path.read_text("utf-8")):
-            yield f"{path.stem}/{one.get('name', 'instructions')}", one
+        try:
+            found = json.loads(path.read_text("utf-8"))
+        except ValueError:
+            continue
+        for one in found if isinstance(found, list) else ():
+            if isinstance(one, dict) and ("name" in one or "instructions" in one):
+                yield f"{path.stem}/{one.get('name', 'instructions')}", one
 
 
 def offered(trees: Iterable[Path]) -> Iterator[tuple[str, Json]]:

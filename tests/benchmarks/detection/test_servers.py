@@ -51,6 +51,12 @@ def test_one_that_is_poisoned_is_told(tmp_path: Path) -> None:
     assert "bad/add" in told
 
 
+def test_json_of_another_kind_is_passed_over(tmp_path: Path) -> None:
+    for name, content in (("a", "{"), ("b", '{"name": 1}'), ("c", '[1, {"x": 2}, {"name": "t"}]')):
+        (tmp_path / f"{name}.json").write_text(content, "utf-8")
+    assert list(kept(tmp_path)) == [("c/t", {"name": "t"})]
+
+
 @pytest.mark.parametrize("command", [[], ["no-such-server-at-all"], [sys.executable, "-c", "0"]])
 def test_a_server_that_offers_nothing_leaves_no_file(tmp_path: Path, command: list[str]) -> None:
     done = run("benchmarks.detection.servers", tmp_path / "one.json", *command)
