@@ -27,7 +27,7 @@ FILES = sorted((TRAINING / "texts").iterdir())
 LANGUAGES = frozenset(
     ["ar", "de", "en", "es", "fr", "hi", "it", "ja", "ko", "nl", "pl", "pt", "ru", "tr", "zh"]
 )
-NAME = re.compile(r"(attacks|innocent|carried)-(definitions|[a-z]{2})-\d{2}\.jsonl")
+NAME = re.compile(r"(attacks|innocent|carried)-(definitions|[a-z]{2})-\d{2,3}\.jsonl")
 KIND = re.compile(r"[a-z]+(-[a-z]+)*")
 MOST_CHARS = 4000  # of a text: what is longer is a page, and those are read from the machine
 SHORTEST = 8  # characters: a shorter text may well be said twice

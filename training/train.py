@@ -14,11 +14,13 @@ import random
 import re
 import sys
 import warnings
+from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from heapq import nlargest
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -89,6 +91,8 @@ SUFFIXES = (
     ".js",
     ".ts",
     ".json",
+    ".css",
+    ".svg",
     ".gz",
     "METADATA",
     "README",
@@ -202,17 +206,16 @@ def whole(text: str, lexicon: Lexicon) -> Features:
     return found
 
 
-def matrix(rows: Sequence[Features]) -> sp.csr_matrix:
+def matrix(rows: Iterable[Features]) -> sp.csr_matrix:
     """One row a text, as `Classifier.score` weighs it."""
-    indices: list[int] = []
-    values: list[float] = []
-    starts = [0]
+    indices, values, starts = array("i"), array("d"), [0]
     for row in rows:
         for group in row:
-            indices += group
-            values += [1 / max(len(group), LEAST_FEATURES) ** 0.5] * len(group)
+            indices.extend(group)
+            values.extend([1 / max(len(group), LEAST_FEATURES) ** 0.5] * len(group))
         starts.append(len(indices))
-    made = sp.csr_matrix((values, indices, starts), shape=(len(rows), WEIGHTS))
+    cells = (np.frombuffer(values), np.frombuffer(indices, np.int32), starts)
+    made = sp.csr_matrix(cells, shape=(len(starts) - 1, WEIGHTS))
     made.sum_duplicates()
     return made
 
@@ -346,12 +349,11 @@ def main(name: str, folders: tuple[Path, ...], served: Path | None, *, report: b
     click.echo(f"{len(attacks)} attacks, {len(innocent)} innocent, {len(natural)} pieces installed")
 
     others = [t.text for t in innocent] + natural[:4000]
-    own = [whole(t.text, lexicon) for t in attacks]
-    mixed = [whole(text, lexicon) for text in beside(attacks, others, chance)]
+    mixed = beside(attacks, others, chance)
     quiet = [(t, t.text[a:b]) for t in innocent for a, b in as_read(t.text)]
-    calm = [whole(said, lexicon) for said in (*(said for _, said in quiet), *natural)]
-    x = matrix([*own, *mixed, *calm])
-    n, m, k = len(own), len(quiet), len(natural)
+    learned_from = chain((t.text for t in attacks), mixed, (said for _, said in quiet), natural)
+    x = matrix(whole(text, lexicon) for text in learned_from)
+    n, m, k = len(attacks), len(quiet), len(natural)
     y = np.r_[np.ones(2 * n), np.zeros(m + k)]
     sources = [*attacks, *attacks, *(text for text, _ in quiet)]
     weight = np.r_[[weight_of(text) for text in sources], np.ones(k)]
@@ -381,7 +383,7 @@ def main(name: str, folders: tuple[Path, ...], served: Path | None, *, report: b
     guard = Classifier({**document, **weights_of(made), "likely": MINED_SCORE})
     mined = like_attacks(folders, guard, chance)
     click.echo(f"{len(mined)} more pieces that looked like attacks")
-    x = sp.vstack([x, matrix([whole(text, lexicon) for text in mined])])
+    x = sp.vstack([x, matrix(whole(text, lexicon) for text in mined)])
     y = np.r_[y, np.zeros(len(mined))]
     weight = np.r_[weight, np.full(len(mined), QUIET_WEIGHT[name])]
     document |= weights_of(fit(x, y, weight, strength))
@@ -424,11 +426,12 @@ def definitions_of(folder: Path) -> list[Text]:
 
 
 def as_read(text: str) -> list[tuple[int, int]]:
-    """A short text whole, a page piece by piece."""
+    """Piece by piece, and a text that is no page also whole."""
     found = units(text)
+    pieces = list(spans(text)) if len(found) > 1 else []
     if sum(length for *_, length in found) <= PAGE_WORDS:
-        return [(0, len(text))]
-    return list(spans(text))
+        pieces.append((0, len(text)))
+    return pieces
 
 
 def fold_of(text: Text) -> int:

@@ -32,11 +32,11 @@ REACH = 6  # words between two families that count in their order
 STEM = 5  # letters of a word that count without its ending
 REMEMBERED = 16_384  # words
 LETTERS_READ = 256  # of a word; a longer one is no word, and would fill the memory
-BUCKETS = 2**17  # weights that words share
+BUCKETS = 2**19  # weights that words share
 MAX_FAMILIES = 64
 GRAM = 4  # letters of a part of a word, with a mark for where it begins and ends
 IDEOGRAM = (1, 3)  # ideographs of a part; two that stand together are a word already
-GRAM_BUCKETS = 2**16  # weights that parts of words share
+GRAM_BUCKETS = 2**17  # weights that parts of words share
 GRAMS = BUCKETS + (5 + 2 * MAX_FAMILIES) * MAX_FAMILIES  # where they begin
 WEIGHTS = GRAMS + GRAM_BUCKETS
 BEGINNING = 3  # words
@@ -398,7 +398,7 @@ class Classifier:
     def __init__(self, document: dict[str, Any]) -> None:
         """Take what training/train.py wrote."""
         weights = base64.b64decode(document["weights"], validate=True)
-        self._weights = [*weights.translate(_ABOVE_ZERO)]  # small numbers are one object each
+        self._weights = weights.translate(_ABOVE_ZERO)
         if len(self._weights) != WEIGHTS or len(document["families"]) > MAX_FAMILIES:
             raise ValueError("weights of another form")
         numbers = [number for listed in document["stems"].values() for number in listed]

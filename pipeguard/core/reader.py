@@ -21,7 +21,7 @@ from pipeguard.core.gate import Stretch
 READ_BYTES, READ_SHARE = 32_768, 64
 ENOUGH_WORDS, SHORT = 10, 0.1  # of fewer words, more is asked: so many logits for each
 LONG_BYTES, LONG = 8192, 0.5  # and for each doubling of a longer text, in which more is by chance
-BRIEF_BYTES, BRIEF = 512, 0.4  # and less for each halving of a brief one,
+BRIEF_BYTES, BRIEF = 512, 0.5  # and less for each halving of a brief one,
 BRIEFEST_BYTES = 64  # down to one of so many
 ABOUT = 1.5  # logits that a text loses which is about attacks
 TOLD = 0.5  # logits below what is likely, without its quotes, of a sentence that tells of an order
