@@ -350,7 +350,8 @@ def main(name: str, folders: tuple[Path, ...], served: Path | None, *, report: b
 
     others = [t.text for t in innocent] + natural[:4000]
     mixed = beside(attacks, others, chance)
-    quiet = [(t, t.text[a:b]) for t in innocent for a, b in as_read(t.text)]
+    read_as = [as_read(t.text) for t in innocent]
+    quiet = [(t, t.text[a:b]) for t, found in zip(innocent, read_as, strict=True) for a, b in found]
     learned_from = chain((t.text for t in attacks), mixed, (said for _, said in quiet), natural)
     x = matrix(whole(text, lexicon) for text in learned_from)
     n, m, k = len(attacks), len(quiet), len(natural)
@@ -363,7 +364,7 @@ def main(name: str, folders: tuple[Path, ...], served: Path | None, *, report: b
     for fold in range(FOLDS):
         out = group == fold
         scores[out] = fit(x[~out], y[~out], weight[~out], strength).decision_function(x[out])
-    owner = np.repeat(range(len(innocent)), [len(as_read(t.text)) for t in innocent])
+    owner = np.repeat(range(len(innocent)), [len(found) for found in read_as])
     worst = np.full(len(innocent), -99.0)
     np.maximum.at(worst, owner, scores[2 * n : 2 * n + m])
     if report:

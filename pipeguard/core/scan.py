@@ -383,7 +383,8 @@ class _Scan:
         if self._seen.get(key, (-1, 0))[0] >= confidence:
             return
         if (found := origin.located(rule, confidence, data, start, end)) is not None:
-            if found.view == "percent" and end - start < _ADDRESS_BYTES:
+            is_address = found.view == "percent" and end - start < _ADDRESS_BYTES
+            if is_address or (found.confidence <= confidence and self._is_for_people(found)):
                 found = found._replace(confidence=lower(confidence))
             self._seen[key] = (confidence, 0)
             if order.is_told:
@@ -391,6 +392,10 @@ class _Scan:
             self.matches.append(found)
             if confidence is Confidence.HIGH:
                 self._per_rule[rule.id] = self._per_rule.get(rule.id, 0) + 1
+
+    def _is_for_people(self, match: Match) -> bool:
+        """True where a client shows it to the user and to no model (MCP client/elicitation)."""
+        return self.subject.place_of(match.path).startswith("elicitation.")
 
     def _decode(
         self, data: bytes, cued: dict[Cue, list[folding.Range]], origin: Origin, levels: int
