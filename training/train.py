@@ -62,7 +62,7 @@ NATURAL = 40_000  # pieces of what is installed
 QUIET_WEIGHT = {"injection": 4.0, "poisoning": 1.0}
 # Of innocent texts that look like attacks, the share that scores more than what is only warned of,
 # and than what is blocked. Definitions speak to the model by nature, so few are blocked by others.
-SHARES = {"injection": (0.052, 0.04), "poisoning": (0.069, 0.057)}
+SHARES = {"injection": (0.041, 0.0375), "poisoning": (0.062, 0.051)}
 FEW = 3  # attacks: a word of no more opens no gate
 MARKS = "[\u27e6\u27e7]"  # before an order in a document, and behind it
 SHORT = 3  # letters: a shorter word costs more to find than it says
