@@ -59,6 +59,10 @@ class Reader:
         self._read: set[bytes] = set()
         self.unread = False
 
+    def spare_nothing(self) -> None:
+        """Ask as much of a brief message as of any other: it tells a person what to do."""
+        self._less = 0.0
+
     def orders(
         self, stretches: Iterable[Stretch], classifier: Classifier, data: bytes
     ) -> Iterator[Order]:

@@ -27,7 +27,7 @@ from pipeguard.core.origin import Match, Origin, PlaceOf, Subject
 from pipeguard.core.places import Surface
 from pipeguard.core.plan import secret_of
 from pipeguard.core.plans import Models, Plans, classifier
-from pipeguard.core.reader import Order, Reader
+from pipeguard.core.reader import BRIEF_BYTES, Order, Reader
 from pipeguard.core.residents import Residents, squeezed_pattern
 from pipeguard.core.roles import called_tool
 from pipeguard.core.rules import Rule, View
@@ -368,6 +368,8 @@ class _Scan:
         found = gate.stretches(data[low:high]) if gate is not None else []
         if not found:
             return  # before a rule or a model is read
+        if len(self.text.data) < BRIEF_BYTES and self._asks_the_user():
+            self.reader.spare_nothing()
         stretches = [one._replace(start=low + one.start, end=low + one.end) for one in found]
         asked = [one for one in self.engine.residents.classifying if self.surface in one.surfaces]
         for rule in asked:
@@ -383,8 +385,7 @@ class _Scan:
         if self._seen.get(key, (-1, 0))[0] >= confidence:
             return
         if (found := origin.located(rule, confidence, data, start, end)) is not None:
-            is_address = found.view == "percent" and end - start < _ADDRESS_BYTES
-            if is_address or (found.confidence <= confidence and self._is_for_people(found)):
+            if found.view == "percent" and end - start < _ADDRESS_BYTES:
                 found = found._replace(confidence=lower(confidence))
             self._seen[key] = (confidence, 0)
             if order.is_told:
@@ -393,9 +394,12 @@ class _Scan:
             if confidence is Confidence.HIGH:
                 self._per_rule[rule.id] = self._per_rule.get(rule.id, 0) + 1
 
-    def _is_for_people(self, match: Match) -> bool:
-        """True where a client shows it to the user and to no model (MCP client/elicitation)."""
-        return self.subject.place_of(match.path).startswith("elicitation.")
+    def _asks_the_user(self) -> bool:
+        """True where a client shows some of it to the user (MCP client/elicitation)."""
+        return any(
+            self.subject.place_of(path).startswith("elicitation.")
+            for *_, path in self.text.segments(0, len(self.text.data))
+        )
 
     def _decode(
         self, data: bytes, cued: dict[Cue, list[folding.Range]], origin: Origin, levels: int

@@ -800,3 +800,18 @@ def test_an_order_is_found_whatever_stands_before_and_after(
 ) -> None:
     name, order = sample
     assert matches(name, f"{before}\n\n{order}\n\n{after}")
+
+
+# --- what the user is asked ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keys", [("ask",), ("ask", "text"), ("text", "ask")])
+def test_a_question_to_the_user_hides_no_order_to_the_model(keys: tuple[str, ...]) -> None:
+    said = samples("injection")[0]
+    seen = engines().to_client.scan(
+        dict.fromkeys(keys, said),
+        lambda path: "elicitation.message" if path[:1] == ("ask",) else "result.text",
+        Surface.TO_CLIENT,
+    )
+    rule = RULE_OF["injection"].id
+    assert Confidence.HIGH in [one.confidence for one in seen.matches if one.rule.id == rule]
