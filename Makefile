@@ -17,7 +17,7 @@ COMPILE := $(LOCK)/bin/uv pip compile --quiet --universal --python-version 3.11 
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test exhaustive coverage clients lint types bench docs model lock clean
+.PHONY: help demo test exhaustive coverage clients lint types bench docs model network lock clean
 .PHONY: tools compiled demo-environment test-environment train-environment
 
 help: ## Show this
@@ -62,6 +62,9 @@ docs: test-environment ## Make the pages that are made from their sources
 model: train-environment ## Train the classifiers anew, from training/texts and the folders in NATURAL: minutes
 	$(TRAIN)/bin/python -m training.train injection $(NATURAL:%=--natural %)
 	$(TRAIN)/bin/python -m training.train poisoning $(NATURAL:%=--natural %) $(SERVED:%=--served %)
+
+network: train-environment ## Train what reads behind the classifier of results: most of an hour
+	$(TRAIN)/bin/python -m training.network injection $(NATURAL:%=--natural %) $(LABELS:%=--labels %)
 
 lock: ## Renew requirements/*.txt and the locks of the tests' servers: the only step that picks versions
 	@sh requirements/environment $(LOCK) lock

@@ -63,6 +63,9 @@ QUIET_WEIGHT = {"injection": 4.0, "poisoning": 1.0}
 # Of innocent texts that look like attacks, the share that scores more than what is only warned of,
 # and than what is blocked. Definitions speak to the model by nature, so few are blocked by others.
 SHARES = {"injection": (0.041, 0.0375), "poisoning": (0.062, 0.051)}
+# With the second reader: from what on a passage is a warning, and a block; what share of its logits
+# is added. Chosen on cases of the benchmark's `tuned` half that nothing learns from.
+TOGETHER = {"injection": (2.1, 2.2, 0.5)}
 FEW = 3  # attacks: a word of no more opens no gate
 MARKS = "[\u27e6\u27e7]"  # before an order in a document, and behind it
 SHORT = 3  # letters: a shorter word costs more to find than it says
@@ -136,7 +139,9 @@ def installed(folders: Sequence[Path], most: int, chance: random.Random) -> list
     return found
 
 
-def like_attacks(folders: Sequence[Path], guard: Classifier, chance: random.Random) -> list[str]:
+def like_attacks(
+    folders: Sequence[Path], guard: Classifier, chance: random.Random, least: float = MINED_SCORE
+) -> list[str]:
     """Of what is installed, the pieces that a guard would read and that look most like attacks."""
     opening = opened(make(guard.opening), LEAST_WEIGHT)
     found: dict[str, float] = {}
@@ -146,7 +151,7 @@ def like_attacks(folders: Sequence[Path], guard: Classifier, chance: random.Rand
         for path in files[:MINED_FILES]:
             for text in _worth_reading(chance.choice(_contents(path, MINED_TEXT)), opening):
                 for score, start, end, _ in guard.pieces(text):
-                    if score > MINED_SCORE:
+                    if score > least:
                         found[text[start:end]] = score
     return nlargest(MINED, found, key=found.__getitem__)
 
@@ -388,11 +393,18 @@ def main(name: str, folders: tuple[Path, ...], served: Path | None, *, report: b
     y = np.r_[y, np.zeros(len(mined))]
     weight = np.r_[weight, np.full(len(mined), QUIET_WEIGHT[name])]
     document |= weights_of(fit(x, y, weight, strength))
-    _write(name, document)
+    write(name, document)
 
 
-def _write(name: str, document: dict[str, Any]) -> None:
+def write(name: str, document: dict[str, Any]) -> None:
+    """Write a classifier, with what reads behind it where there is one, and its hash."""
     target = HERE.parent / "rules" / f"{name}.model"
+    network = target.with_suffix(".network")
+    if network.exists():
+        likely, sure, share = TOGETHER[name]
+        digest = sha256(network.read_bytes()).hexdigest()
+        second = {"network": network.name, "sha256": digest, "share": share}
+        document |= {"likely": likely, "sure": sure, "second": second}
     content = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     digest = sha256(content).hexdigest()
     target.write_bytes(content)

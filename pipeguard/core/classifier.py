@@ -17,12 +17,16 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache, reduce
+from heapq import nlargest
 from itertools import combinations, pairwise
 from operator import attrgetter, or_
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
+
+if TYPE_CHECKING:
+    from pipeguard.core.network import Network
 
 MAX_WORDS = 50  # of sentences that are read together
 MAX_UNITS = 3  # sentences that are read together
@@ -43,6 +47,8 @@ BEGINNING = 3  # words
 ADDRESS_WORDS = 8
 ALMOST = 0.5  # logits below the best, of sentences that are told in its place
 LEAST_FEATURES = 8  # features; fewer count no more each
+AGAIN = 3.0  # logits below what is likely from which on sentences are read a second time,
+MOST_AGAIN = 4  # so many of one text
 
 # What stands for itself in no language: addresses and paths are one word each.
 _MASKED = re.compile(
@@ -88,6 +94,20 @@ class Piece(NamedTuple):
     start: int
     end: int
     words: int
+
+
+class Second(NamedTuple):
+    """What reads a second time.
+
+    Attributes:
+        network: the name of its file.
+        sha256: of that file, in hexadecimal.
+        share: of what it says, in logits, that is added to a score.
+    """
+
+    network: str
+    sha256: str
+    share: float
 
 
 class Lexicon:
@@ -395,8 +415,15 @@ class Classifier:
         opening: the words that make a text worth reading, each with its weight in hundredths.
     """
 
-    def __init__(self, document: dict[str, Any]) -> None:
-        """Take what training/train.py wrote."""
+    def __init__(
+        self, document: dict[str, Any], network: Callable[[str, str], Network] | None = None
+    ) -> None:
+        """Take what training/train.py wrote.
+
+        Args:
+            document: the weights, and what else stands in their file.
+            network: gives the second reader, by its file's name and hash; None where there is none.
+        """
         weights = base64.b64decode(document["weights"], validate=True)
         self._weights = weights.translate(_ABOVE_ZERO)
         if len(self._weights) != WEIGHTS or len(document["families"]) > MAX_FAMILIES:
@@ -410,6 +437,10 @@ class Classifier:
         self.likely: float = document["likely"]
         self.sure: float = document["sure"]
         self._lexicon = Lexicon(document["families"], document["stems"])
+        self._second = Second(**document["second"]) if "second" in document else None
+        self._again = AGAIN if self._second else 0.0
+        self._load = network
+        self._network: Network | None = None
 
     def surest(self, text: str, less: float = 0.0) -> Piece:
         """The sentences that are most an order, of those that may be one.
@@ -420,12 +451,32 @@ class Classifier:
             text: what is read.
             less: logits below `likely` from which on sentences together are read.
         """
-        found = list(self.pieces(text, less))
+        found = self._read_again(text, list(self.pieces(text, less)), less)
         best = max(found, default=Piece(-math.inf, 0, 0, 0))
         core = min(
             (one for one in found if _is_core(one, best)), key=attrgetter("words"), default=best
         )
         return best._replace(start=core.start, end=core.end)
+
+    def _read_again(self, text: str, found: list[Piece], less: float) -> list[Piece]:
+        """What a second reader says beside, of those of which it is not clear that they are none.
+
+        Raises:
+            EngineError: its file is not the one that is named, or none.
+        """
+        if self._second is None or self._load is None:
+            return found
+        least = self.likely - less - self._again
+        unclear = [place for place, piece in enumerate(found) if piece.score >= least]
+        if not unclear:
+            return found
+        if self._network is None:
+            self._network = self._load(self._second.network, self._second.sha256)
+        chosen = nlargest(MOST_AGAIN, unclear, key=lambda place: found[place].score)
+        said = self._network.scores([text[found[at].start : found[at].end] for at in chosen])
+        for at, score in zip(chosen, said, strict=True):
+            found[at] = found[at]._replace(score=found[at].score + self._second.share * score)
+        return found
 
     def pieces(self, text: str, less: float = 0.0) -> Iterator[Piece]:
         """Read each sentence, and each few that stand together and may be an order.
@@ -464,7 +515,7 @@ class Classifier:
         if len(read) == 1:
             return self._bias + self._scale * read[0].mean
         most = sum(math.sqrt(sum(kind)) for kind in zip(*(unit.most for unit in read), strict=True))
-        if self._bias + self._scale * most < self.likely - less:
+        if self._bias + self._scale * most < self.likely - less - self._again:
             return None
         return self.score(reduce(or_, (unit.seen for unit in read)))
 
@@ -498,10 +549,10 @@ def _most(group: frozenset[int], weight: int) -> float:
     return max(0, weight) ** 2 / max(1, len(group))
 
 
-def load(content: bytes) -> Classifier:
+def load(content: bytes, network: Callable[[str, str], Network] | None = None) -> Classifier:
     """Read a model's file.
 
     Raises:
         ValueError, KeyError: it is none.
     """
-    return Classifier(json.loads(content))
+    return Classifier(json.loads(content), network)

@@ -168,7 +168,7 @@ class Gate:
             least = least * 5 // 4
         if sum([weights[word] for _, word in hits]) < least:
             return []
-        return [_widened(data, *found) for found in self._heavy(hits, data, least)]
+        return [widened(data, *found) for found in self._heavy(hits, data, least)]
 
     def _heavy(
         self, hits: list[tuple[int, int]], data: bytes, least: int
@@ -238,7 +238,7 @@ def opened(blob: bytes, least: int) -> Gate:
     )
 
 
-def _widened(data: bytes, first: int, last: int, weight: int) -> Stretch:
+def widened(data: bytes, first: int, last: int, weight: int = 0) -> Stretch:
     """From the beginning of the sentence that it begins in to the end of that it ends in."""
     low, high = max(0, first - AROUND_BYTES), min(len(data), last + AROUND_BYTES)
     ends = [

@@ -40,6 +40,7 @@ class Match(NamedTuple):
         exact: True where the span is the match itself and not about the stretch that it hides in.
         paths: all strings that it is spread over, where it is more than one.
         excerpt: masked.
+        doubted: True where a classifier takes the words around a pattern for no order.
     """
 
     rule: Rule
@@ -51,6 +52,7 @@ class Match(NamedTuple):
     exact: bool
     paths: tuple[Path, ...]
     excerpt: str
+    doubted: bool = False
 
 
 class Subject(NamedTuple):

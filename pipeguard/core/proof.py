@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from pipeguard.core.finding import Confidence
 from pipeguard.core.places import PLACES, Surface
 from pipeguard.core.residents import home
 from pipeguard.core.rules import View, Written
 from pipeguard.core.samples import expand
 
 if TYPE_CHECKING:
-    from pipeguard.core.finding import Confidence
     from pipeguard.core.message import JsonValue
     from pipeguard.core.rules import Rule, Sample
     from pipeguard.core.scan import Engine
@@ -117,10 +117,18 @@ def frame_value(surface: Surface, text: str, key: str = "text") -> JsonValue:
 
 
 def found(rule: Rule, engine: Engine, surface: Surface, text: str) -> list[Confidence]:
-    """How sure a rule is of each of its matches in a text, where a sample would stand."""
+    """How sure a rule is of each of its matches in a text, where a sample would stand.
+
+    What a classifier doubts is no less sure here: a sample proves its rule, and is often no more
+    than the words that the rule is for.
+    """
     place = sample_place(rule, surface)
     key = "command" if View.ACTS in rule.views else "input"
     if View.ACTS not in rule.views and rule.written is Written.KEEP:
         key = "text"
     seen = engine.scan(frame_value(surface, text, key), lambda _: place, surface)
-    return [match.confidence for match in seen.matches if match.rule.id == rule.id]
+    return [
+        Confidence.MEDIUM if match.doubted else match.confidence
+        for match in seen.matches
+        if match.rule.id == rule.id
+    ]

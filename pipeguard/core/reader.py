@@ -11,10 +11,10 @@ from math import log2
 from operator import itemgetter
 from typing import NamedTuple
 
-from pipeguard.core.classifier import Classifier, Piece
+from pipeguard.core.classifier import Classifier, Piece, units
 from pipeguard.core.discussion import FEW_TOPICS, MANY_TOPICS, is_shown, topics, unquoted
 from pipeguard.core.finding import Confidence
-from pipeguard.core.gate import Stretch
+from pipeguard.core.gate import Stretch, widened
 
 # Of one message, what is read of the stretches whose words are worth it, the heaviest first: in a
 # long text some words stand together by chance.
@@ -25,6 +25,10 @@ BRIEF_BYTES, BRIEF = 512, 0.5  # and less for each halving of a brief one,
 BRIEFEST_BYTES = 64  # down to one of so many
 ABOUT = 1.5  # logits that a text loses which is about attacks
 TOLD = 0.5  # logits below what is likely, without its quotes, of a sentence that tells of an order
+DOUBT = 3.0  # logits below what is likely, of sentences in which a pattern is doubted
+FEW_WORDS = 7  # say too little to doubt a pattern for
+ANY = 99.0  # logits: sentences are read a second time however unlikely they are
+MAX_DOUBTS = 32  # of one message: that many times it is asked whether a pattern is
 _DIGITS = re.compile(rb"[0-9]+")
 
 
@@ -57,6 +61,7 @@ class Reader:
         self._more = LONG * log2(max(length, LONG_BYTES) / LONG_BYTES)
         self._less = BRIEF * log2(BRIEF_BYTES / min(max(length, BRIEFEST_BYTES), BRIEF_BYTES))
         self._read: set[bytes] = set()
+        self._doubts = MAX_DOUBTS
         self.unread = False
 
     def spare_nothing(self) -> None:
@@ -76,6 +81,17 @@ class Reader:
                 confidence = _confidence(data, start, end, piece.score - sure)
                 is_told = confidence is Confidence.HIGH and _is_told(data, start, end, classifier)
                 yield Order(start, end, Confidence.MEDIUM if is_told else confidence, is_told)
+
+    def doubts(self, data: bytes, start: int, end: int, classifier: Classifier) -> bool:
+        """True where the sentences around what a pattern found are no order, by far."""
+        if not self._doubts:
+            return False
+        self._doubts -= 1
+        around = widened(data, start, end)
+        text = data[around.start : around.end].decode("utf-8", "replace")
+        if sum(count for *_, count in units(text)) <= FEW_WORDS:
+            return False
+        return classifier.surest(text, ANY).score < classifier.likely - DOUBT
 
     def read(
         self, stretches: Iterable[Stretch], classifier: Classifier, data: bytes

@@ -453,6 +453,10 @@ class _Scan:
             if confidence is None:
                 self._seen[key] = (Confidence.HIGH, 0)  # it is none wherever it stands
                 continue
+            likely = rule.quoted and confidence is Confidence.MEDIUM and view in _CLASSIFIED
+            doubted = likely and self._is_doubted(data, *match.span())
+            if doubted:
+                confidence = Confidence.LOW
             self._seen[key] = (known, looks + 1)
             if confidence <= known:
                 continue
@@ -462,12 +466,20 @@ class _Scan:
             if found is None:
                 continue
             self._seen[key] = (confidence, looks + 1)
-            self.matches.append(found)
+            self.matches.append(found._replace(doubted=doubted))
             if rule.several:
                 self._values.setdefault(rule.id, set()).add(digits_of(data[start:end]))
             self._per_rule[rule.id] = self._per_rule.get(rule.id, 0) + 1
             if self._per_rule[rule.id] >= most(rule):
                 return
+
+    def _is_doubted(self, data: bytes, start: int, end: int) -> bool:
+        """True where a classifier is sure that what a pattern found is no order."""
+        return any(
+            self.reader.doubts(data, start, end, self.engine.classifier(rule))
+            for rule in self.engine.residents.classifying
+            if self.surface in rule.surfaces
+        )
 
     def _confirmed(
         self, rule: Rule, data: bytes, low: int, high: int, *, squeezed: bool

@@ -109,6 +109,24 @@ def engines(packs: Sequence[Source] | None = None, folder: str | None = None) ->
             return _engines(made)
 
 
+def _model(name: str) -> bytes:
+    """A classifier's file, or a second reader's, which numpy is imported for.
+
+    Its threads would wait in a loop for work that one does in less time, so that there are none;
+    of what is begun later, nothing is to see that. Source: OpenBLAS, "Runtime variables".
+    """
+    if name.endswith(".network") and "numpy" not in sys.modules and _THREADS not in os.environ:
+        os.environ[_THREADS] = "1"
+        try:
+            import numpy  # noqa: F401
+        finally:
+            del os.environ[_THREADS]
+    return model(name)
+
+
+_THREADS = "OPENBLAS_NUM_THREADS"
+
+
 def are_kept(packs: Sequence[Source]) -> bool:
     """Whether the usual cache has these packs compiled, and is believed; compiles nothing."""
     key = _key(packs)
@@ -308,7 +326,7 @@ def _engines(kept: _Made | _Kept) -> Engines:
         if looks[3]:
             weights, words = looks[3]
             gate = Gate(partial(kept.part, weights), database(words), LEAST_WEIGHT)
-        made.append(scan.Engine(held, surface, Plans(plain, squeezed, acts, gate), model))
+        made.append(scan.Engine(held, surface, Plans(plain, squeezed, acts, gate), _model))
     return Engines(*made)
 
 

