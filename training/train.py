@@ -65,7 +65,7 @@ QUIET_WEIGHT = {"injection": 4.0, "poisoning": 1.0}
 SHARES = {"injection": (0.041, 0.0375), "poisoning": (0.062, 0.051)}
 # With the second reader: from what on a passage is a warning, and a block; what share of its logits
 # is added. Chosen on cases of the benchmark's `tuned` half that nothing learns from.
-TOGETHER = {"injection": (2.1, 2.2, 0.5)}
+TOGETHER = {"injection": (1.9, 1.9, 0.5)}
 FEW = 3  # attacks: a word of no more opens no gate
 MARKS = "[\u27e6\u27e7]"  # before an order in a document, and behind it
 SHORT = 3  # letters: a shorter word costs more to find than it says

@@ -49,6 +49,7 @@ ALMOST = 0.5  # logits below the best, of sentences that are told in its place
 LEAST_FEATURES = 8  # features; fewer count no more each
 AGAIN = 3.0  # logits below what is likely from which on sentences are read a second time,
 MOST_AGAIN = 4  # so many of one text
+SPOKEN = 2.2  # logits: where the second reader is no surer, it makes nothing surer
 
 # What stands for itself in no language: addresses and paths are one word each.
 _MASKED = re.compile(
@@ -475,7 +476,8 @@ class Classifier:
         chosen = nlargest(MOST_AGAIN, unclear, key=lambda place: found[place].score)
         said = self._network.scores([text[found[at].start : found[at].end] for at in chosen])
         for at, score in zip(chosen, said, strict=True):
-            found[at] = found[at]._replace(score=found[at].score + self._second.share * score)
+            added = self._second.share * (score if score > SPOKEN else min(score, 0.0))
+            found[at] = found[at]._replace(score=found[at].score + added)
         return found
 
     def pieces(self, text: str, less: float = 0.0) -> Iterator[Piece]:
