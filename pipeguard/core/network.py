@@ -1,8 +1,8 @@
 """A second reading of what may be an order to the model: a small neural network, run with numpy.
 
 A classifier (core.classifier) adds up words, each for itself; here each word is seen in the light
-of those around it, and words that mean much the same weigh much the same. It costs a tenth of a
-millisecond a sentence, some five times as much, and is asked only of those that the classifier
+of those around it, and words that mean much the same weigh much the same. It costs a third of a
+millisecond a sentence, several times as much, and is asked only of those that the classifier
 is not sure are no order. The weights are made by training/network.py; the classifier's file names
 theirs. This module is imported where it is first asked, since numpy costs a start 70 ms.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
@@ -94,25 +95,33 @@ def classifier(rule: Rule, models: Models | None) -> Classifier:
     Raises:
         EngineError: its file is not the one that the rule names, or no classifier.
     """
-    content = models(rule.model) if models is not None else b""
-    if sha256(content).hexdigest() != rule.sha256:
-        raise EngineError(f"{rule.id}: {rule.model} is not the file that the rule names")
-    try:
+    content = _file(rule, models, rule.model, rule.sha256, "the rule")
+    with _refused(f"{rule.id}: {rule.model} is no classifier"):
         return load(content, partial(_network, rule, models))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        why = f"{type(error).__name__}: {error}"
-        raise EngineError(f"{rule.id}: {rule.model} is no classifier ({why})") from None
 
 
 def _network(rule: Rule, models: Models | None, name: str, digest: str) -> Network:
     """The second reader that a classifier names."""
-    content = models(name) if models is not None else b""
-    from pipeguard.core.network import Network  # here, since numpy costs a start 70 ms
+    content = _file(rule, models, name, digest, rule.model)
+    # Not before: numpy costs a start 70 ms, and who gives the file may say how it is to begin.
+    from pipeguard.core.network import Network
 
-    if sha256(content).hexdigest() != digest:
-        raise EngineError(f"{rule.id}: {name} is not the file that {rule.model} names")
-    try:
+    with _refused(f"{rule.id}: {name} is no network"):
         return Network(content)
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        why = f"{type(error).__name__}: {error}"
-        raise EngineError(f"{rule.id}: {name} is no network ({why})") from None
+
+
+def _file(rule: Rule, models: Models | None, name: str, digest: str, by: str) -> bytes:
+    """A file that something names by its hash."""
+    content = models(name) if models is not None else b""
+    if sha256(content).hexdigest() != digest:
+        raise EngineError(f"{rule.id}: {name} is not the file that {by} names")
+    return content
+
+
+@contextmanager
+def _refused(what: str) -> Iterator[None]:
+    """Say of a file that cannot be read what it is not."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise EngineError(f"{what} ({type(error).__name__}: {error})") from None
