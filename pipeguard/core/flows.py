@@ -14,12 +14,13 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from heapq import nlargest
 from threading import Lock
 from typing import NamedTuple
 
 from pipeguard.core import traces
 from pipeguard.core.finding import Confidence, Severity
-from pipeguard.core.labels import ACTS, CHANGES, PRIVATE, SOURCES, Label, Tool
+from pipeguard.core.labels import ACTS, CHANGES, PRIVATE, Label, Tool
 from pipeguard.core.message import JsonValue, parse_json
 from pipeguard.core.text import Text
 from pipeguard.errors import Refusal
@@ -30,11 +31,21 @@ SAID_BYTES = 2**18  # of requests
 KEPT_SECONDS = 1800.0
 ASKED_BYTES = 2**16  # of arguments that are looked up
 MOST_NEEDLES = 64  # looked up for one call
+MOST_READINGS = 8  # of what is encoded in it
 SEARCHED_BYTES = 64 * 2**20  # for one call: about 30 ms
+MANY_NAMES = 4  # of people, that are the same
 MANY_TOKENS = 3  # that are the same: a list of people, not one that is written to
-COVERED_CHARS = 64  # of words that are the same, before private text is said to leave
-ORDERED_CHARS = 16  # of words that the same text tells a model to use
+MARKED_CHARS = 32  # the same, of a text that says that it is not for everybody
+COVERED_CHARS = 44  # letters and digits, the same in both, before private text is said to leave,
+QUOTED_CHARS = 72  # and where it goes to somebody who is named: answers quote what they answer
+HIDDEN_CHARS = 24  # the same, of what was encoded
+ACTED_CHARS = 32  # the same, before text that anybody may have written is said to be run
+PASSAGE_CHARS = 24  # of them in a row, where they are not
+PASSAGES_SHARE = 0.25  # of all that is said
+ORDERED_CHARS = 16  # of words that a text tells a model to use
+FEW_MAILBOXES = 3  # in a text that one of them may be answered with
 RECENT_CALLS = 4  # in which the pieces of a value may leave one after the other
+PIECE_CHARS = 2048  # of one, where it is encoded
 
 
 class Leak(NamedTuple):
@@ -58,17 +69,34 @@ class Leak(NamedTuple):
 class _Kept:
     """A frame that passed, as bytes until somebody asks for its text."""
 
-    __slots__ = ("_addressed", "_secrets", "_small", "_text", "frame", "labels", "since", "tool")
+    __slots__ = (
+        *("_addressed", "_is_marked", "_letters", "_secrets", "_small", "_text"),
+        *("about", "frame", "since", "tool"),
+    )
 
-    def __init__(self, tool: Tool, frame: bytes, since: float) -> None:
+    def __init__(self, tool: Tool, frame: bytes, since: float, about: frozenset[str]) -> None:
         self.tool = tool
-        self.labels: int = tool.labels.value
         self.frame = frame
         self.since = since
+        self.about = about
+        self._is_marked: bool | None = None
         self._text: str | None = None
         self._small: str | None = None
+        self._letters: str | None = None
         self._addressed: str | None = None
         self._secrets: dict[str, str] | None = None
+
+    def is_marked(self) -> bool:
+        """Whether it says of itself that it is not for everybody, and was not got from outside."""
+        if self._is_marked is None:
+            is_public = self.tool.labels & Label.OUTSIDE
+            self._is_marked = not is_public and traces.is_marked(self.text())
+        return self._is_marked
+
+    def labels(self) -> Label:
+        """What its tool does; and that it is not for everybody, where it says so itself."""
+        marked = Label.READS_PRIVATE | Label.READS_PERSONAL
+        return self.tool.labels | marked if self.is_marked() else self.tool.labels
 
     def text(self) -> str:
         """Its strings, with single spaces between all words."""
@@ -81,6 +109,12 @@ class _Kept:
         if self._small is None:
             self._small = self.text().lower()
         return self._small
+
+    def letters(self) -> str:
+        """Its letters and digits alone."""
+        if self._letters is None:
+            self._letters = traces.letters(self.text())
+        return self._letters
 
     def addressed(self) -> str:
         """What in it is written for a model, in small letters; empty where nothing is."""
@@ -118,19 +152,23 @@ class Flows:
         self._said: deque[str] = deque()  # the texts of what went, as far as they were asked for
         self._said_chars = 0
         self._sent: deque[str] = deque(maxlen=RECENT_CALLS)  # squeezed, to tools that send
+        self._longest: dict[str, deque[str]] = {}  # of what each of them was sent, the longest word
 
-    def came(self, tool: Tool, frame: bytes, now: float) -> None:
-        """Keep a result of a tool that reads or takes in.
+    def came(
+        self, tool: Tool, frame: bytes, now: float, about: frozenset[str] = frozenset()
+    ) -> None:
+        """Keep a result.
 
         Args:
             tool: that was called.
             frame: the whole answer.
             now: seconds on the session's clock.
+            about: the short values of the call, as `traces.values` has them.
         """
-        if not tool.is_source or len(frame) > KEPT_BYTES:
+        if len(frame) > KEPT_BYTES:
             return
         with self._lock:
-            self._came.append(_Kept(tool, frame, now))
+            self._came.append(_Kept(tool, frame, now, about))
             self._came_bytes += len(frame)
             while (
                 len(self._came) > KEPT_RESULTS
@@ -153,10 +191,11 @@ class Flows:
             tool: that is called.
             arguments: of the call.
         """
-        if not tool.is_sink:
-            return []
         bare = _without_credentials(arguments)
-        found = self._looked_up(tool, bare)
+        found = self._looked_up(tool, bare) if tool.is_sink else []
+        if not tool.labels & Label.SENDS and (asked := " ".join(traces.addresses(arguments))):
+            # Whatever a tool is for: who loads what it is given asks for such an address.
+            found += self._looked_up(tool._replace(labels=Label.SENDS | Label.OUTSIDE), asked)
         if not found and bare != arguments and tool.labels & Label.OUTSIDE:
             # Where a credential belongs it may go, but an address can be anybody's.
             used = self._looked_up(tool, arguments)
@@ -164,9 +203,10 @@ class Flows:
         return found
 
     def _looked_up(self, tool: Tool, arguments: JsonValue) -> list[Leak]:
-        wanted = (SOURCES if tool.labels & Label.SENDS else Label.TAKES_IN).value
+        is_sent = tool.labels & Label.SENDS
         with self._lock:
-            kept = [one for one in self._came if one.labels & wanted and one.tool.name != tool.name]
+            kept = [one for one in self._came if one.tool.name != tool.name]
+        kept = [one for one in kept if is_sent or one.tool.labels & Label.TAKES_IN]
         if not kept:
             return []
         text = Text(arguments, keyed=False).data[:ASKED_BYTES]
@@ -174,8 +214,14 @@ class Flows:
             if not _OBEYED.search(text):
                 return []
             tool = tool._replace(labels=tool.labels | Label.KEEPS)
-        call = _Call(tool, text, self._sent_before(), "".join(self._sent))
+        about = traces.values(arguments)
+        if any("public" in value for value in about):
+            tool = tool._replace(labels=tool.labels | Label.OUTSIDE)
+        call = _Call(tool, text, self._sent_before(), "".join(self._sent), about)
         if tool.labels & Label.SENDS:
+            recent = self._longest.setdefault(tool.name, deque(maxlen=RECENT_CALLS))
+            recent.append(traces.piece(call.readings[0])[:PIECE_CHARS])
+            call.put_together(list(recent))
             self._sent.append(call.squeezed[0][-ASKED_BYTES:])
         return list(_leaks(call, kept))
 
@@ -224,21 +270,78 @@ def _text_of(frame: bytes) -> str:
 class _Call:
     """What goes to a tool, in all its readings."""
 
-    def __init__(self, tool: Tool, text: bytes, known: str, before: str) -> None:
+    def __init__(
+        self, tool: Tool, text: bytes, known: str, before: str, about: frozenset[str]
+    ) -> None:
         self.tool = tool
+        self.about = about
         self.known = known  # what the client said before is its own
         self.readings = traces.readings(text)
         self.squeezed = list(map(traces.squeezed, self.readings))
         self.torn = before + self.squeezed[0]
         self.whole = "\n".join(dict.fromkeys([*self.squeezed, self.torn]))
-        small = [" ".join(reading.lower().split()) for reading in self.readings]
-        self.plain = self._new(traces.shingles(small[0]))
-        inner = (one for text in small[1:] for one in traces.shingles(text))
-        self.encoded = self._new(one for one in inner if one not in small[0])
-        self.few = self._new(traces.shingles(small[0], traces.FEW_WORDS))
-        self.names = self._new(traces.names(small[0]))
+        small = " ".join(self.readings[0].lower().split())
+        self.few = self._new(traces.shingles(small))
+        self.names = self._new(traces.names(small))
+        self.digests = traces.digests(self.readings[0])
+        self.addresses = traces.addresses(self.readings[0])
+        self.mailboxes = traces.mailboxes(self.readings[0])
+        self._letters = _letters(self.readings)
+        self._known_letters = traces.letters(known)
+        self.pieces: list[str] = []
+        self._of_pieces: list[str] = []
         tokens = (one for text in self.readings for one in traces.tokens(text))
+        self.people = self._new(traces.people(self.readings[0]))
         self.tokens = self._new(filter(traces.is_telling, tokens))
+
+    def put_together(self, pieces: list[str]) -> None:
+        """Read pieces of calls as one, without what they all begin with."""
+        if len(pieces) > 1:
+            self.pieces = pieces
+            begin = min(traces.alike(pieces[0], piece) for piece in pieces[1:])
+            joined = "".join(piece[begin:] for piece in pieces).encode()
+            self._of_pieces = _letters(traces.readings(joined))
+
+    @property
+    def size(self) -> int:
+        """How many letters and digits it has."""
+        return len(self._letters[0])
+
+    @property
+    def needles(self) -> int:
+        """How often a text is searched for what is said here."""
+        listed = len(self.tokens) + len(self.few) + len(self.names)
+        return 1 + listed + sum(map(traces.places, self._letters + self._of_pieces))
+
+    def shares(self, one: _Kept, but_for: Iterable[str]) -> traces.Shared:
+        """What it says as it is and stands in a result, but for some words that do."""
+        said = self._letters[0]
+        for word in but_for:
+            if word in one.text():
+                said = said.replace(traces.letters(word), "")
+        return traces.shared(said, one.letters(), self._known_letters)
+
+    def repeats(self, one: _Kept) -> bool:
+        """Whether enough of it stands in a result to be that result's."""
+        return self.shares(one, self.digests).chars >= ACTED_CHARS
+
+    def goes_back(self, one: _Kept) -> bool:
+        """Whether it names what a result was asked by, or only mail addresses that stand there."""
+        if self.about & one.about:
+            return True
+        if not self.mailboxes or self.tool.labels & Label.OUTSIDE:
+            return False
+        there = traces.mailboxes(one.text())
+        return self.mailboxes <= there and len(there) <= FEW_MAILBOXES
+
+    def hides(self, one: _Kept) -> int:
+        """How many letters of a result stand in what is encoded here."""
+        known = f"{self._known_letters}\n{self._letters[0]}"
+        hidden = self._letters[1:]
+        if not any(piece in one.text() for piece in self.pieces):
+            hidden += self._of_pieces
+        found = (traces.shared(said, one.letters(), known).chars for said in hidden)
+        return max(found, default=0)
 
     def _new(self, found: Iterable[str]) -> list[str]:
         """Each once, without what was said before; no more than are looked up."""
@@ -247,33 +350,33 @@ class _Call:
         return [one for one in ordered[::step] if one not in self.known]
 
 
+def _letters(readings: Iterable[str]) -> list[str]:
+    """The letters of a text as it is, and of its longest other readings."""
+    first, *others = dict.fromkeys(map(traces.letters, readings))
+    return [first, *nlargest(MOST_READINGS, others, key=len)]
+
+
 def _leaks(call: _Call, kept: list[_Kept]) -> Iterator[Leak]:
     left = SEARCHED_BYTES
-    needles = len(call.tokens) + len(call.plain) + len(call.encoded) + len(call.names) + 1
     is_told = any(one.addressed() for one in kept)  # somebody wrote for the model before
     for one in reversed(kept):
-        left -= len(one.text()) * needles
+        left -= len(one.text()) * call.needles
         if left < 0:
             return
-        labels, source = call.tool.labels, one.tool.labels
+        labels, source = call.tool.labels, one.labels()
         if labels & Label.SENDS and source & PRIVATE:
             yield from _private(call, one, is_told=is_told)
-        if labels & (CHANGES | Label.SENDS) and one.addressed():
+        if (labels & (CHANGES | Label.SENDS) or not labels) and one.addressed():
             yield from _ordered(call, one)
-        elif labels & ACTS and source & Label.TAKES_IN:
-            covered = sum(len(row) for row in call.plain if row in one.small())
-            if covered >= COVERED_CHARS // 2:
-                note = (
-                    f"text from {one.tool.name!r}, which anybody may have written, is run or kept"
-                )
-                yield Leak(
-                    "flows.untrusted-acts", Severity.HIGH, Confidence.MEDIUM, one.tool.name, note
-                )
+        elif labels & (ACTS | Label.GUARDS) and source & Label.TAKES_IN and call.repeats(one):
+            note = f"text from {one.tool.name!r}, which anybody may have written, is run or kept"
+            sure = Confidence.HIGH if labels & Label.GUARDS else Confidence.MEDIUM
+            yield Leak("flows.untrusted-acts", Severity.HIGH, sure, one.tool.name, note)
 
 
 def _private(call: _Call, one: _Kept, *, is_told: bool) -> Iterator[Leak]:
     """What was read for the user alone, and leaves."""
-    source, labels, name = one.tool.labels, call.tool.labels, one.tool.name
+    source, labels, name = one.labels(), call.tool.labels, one.tool.name
     like, is_named = _secrets(call, one)
     if like or is_named:
         known = is_named or bool(source & Label.READS_SECRET)
@@ -283,20 +386,26 @@ def _private(call: _Call, one: _Kept, *, is_told: bool) -> Iterator[Leak]:
         return
     if not source & (Label.READS_PRIVATE | Label.READS_SECRET):
         return
-    small = one.small()
-    shared = [token for token in call.tokens if token.lower() in small]
-    hidden = sum(len(row) for row in call.encoded if row in small)
-    covered = hidden + sum(len(row) for row in call.plain if row in small)
+    hidden, clear = call.hides(one), call.shares(one, call.digests + call.addresses)
+    is_passage = clear.longest >= PASSAGE_CHARS or clear.chars >= PASSAGES_SHARE * call.size
+    covered = hidden + clear.chars * is_passage
+    shared = [token for token in call.tokens if token.lower() in one.small()]
     if len(shared) >= MANY_TOKENS:
         covered += sum(map(len, shared))
         hidden += sum(len(token) for token in shared if token not in call.readings[0])
     is_meant = bool(labels & Label.OUTSIDE and source & Label.READS_PERSONAL)
-    is_list = is_meant and len(shared) >= MANY_TOKENS
-    if not labels & Label.OUTSIDE and not source & Label.READS_PERSONAL and not is_told:
+    names = sum(name in one.small() for name in call.people)
+    is_list = is_meant and (len(shared) >= MANY_TOKENS or names >= MANY_NAMES)
+    enough = COVERED_CHARS if labels & Label.OUTSIDE or is_told else QUOTED_CHARS
+    if call.goes_back(one) and not is_told:
+        covered, is_list = hidden, False  # who is named there knows of it
+    elif one.is_marked():
+        enough, is_meant = MARKED_CHARS, True
+    elif not labels & Label.OUTSIDE and not source & Label.READS_PERSONAL and not is_told:
         covered = hidden  # a file that is quoted where it belongs
-    if covered < COVERED_CHARS and hidden < COVERED_CHARS // 2 and not is_list:
+    if covered < enough and hidden < HIDDEN_CHARS and not is_list:
         return
-    sure = is_meant or hidden >= COVERED_CHARS // 2 or is_told
+    sure = is_meant or hidden >= HIDDEN_CHARS or is_told
     note = f"text that came back from {name!r} leaves through this call"
     confidence = Confidence.HIGH if sure else Confidence.MEDIUM
     yield Leak("flows.private-out", Severity.HIGH, confidence, name, note)

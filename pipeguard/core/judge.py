@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
-from pipeguard.core import codes
+from pipeguard.core import codes, traces
 from pipeguard.core.finding import Action, Confidence, Finding, Severity
 from pipeguard.core.guard import Guard
 from pipeguard.core.labels import Tool
@@ -80,14 +80,22 @@ def scanned(where: Where, surface: Surface, value: JsonValue) -> list[Finding]:
 
 def leaked(guard: Guard, message: Message, tool: Tool, now: float) -> list[Finding]:
     """What came back from another tool and goes out with this call."""
-    params = message.value.get("params")
-    arguments = params.get("arguments") if isinstance(params, dict) else None
     where = Where(guard, "params", message.method, now, tool.name)
     found: list[Finding] = []
-    for leak in guard.flows.leaks(tool, arguments):
+    for leak in guard.flows.leaks(tool, _arguments(message)):
         finding = where.finding(leak.rule, "call.arguments", (leak.severity, leak.confidence))
         found.append(finding._replace(note=leak.note))
     return found
+
+
+def about(message: Message) -> frozenset[str]:
+    """The short values among a call's arguments."""
+    return traces.values(_arguments(message))
+
+
+def _arguments(message: Message) -> JsonValue:
+    params = message.value.get("params")
+    return params.get("arguments") if isinstance(params, dict) else None
 
 
 def stands_in_name(findings: Collection[Finding]) -> bool:

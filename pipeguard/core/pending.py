@@ -21,13 +21,14 @@ class Request:
         progress_token: by which its progress is told, as its JSON token, or None.
         progress: the last value told.
         forwarded: False while it is being judged: nothing may answer it yet.
+        about: the short values among a call's arguments: ids, names, addresses.
         asks_for: of which lists it wants to hear (core.subscriptions).
         told_of: of which of them it will.
     """
 
     __slots__ = (
-        *("asks_for", "forwarded", "id_token", "method", "progress", "progress_token", "since"),
-        *("told_of", "tool"),
+        *("about", "asks_for", "forwarded", "id_token", "method", "progress", "progress_token"),
+        *("since", "told_of", "tool"),
     )
 
     def __init__(
@@ -45,7 +46,7 @@ class Request:
         self.progress_token = progress_token
         self.progress = float("-inf")
         self.forwarded = False
-        self.asks_for = self.told_of = _NONE
+        self.about = self.asks_for = self.told_of = _NONE
 
 
 class Pending:

@@ -23,7 +23,7 @@ from pipeguard.core.finding import (
     Verdict,
 )
 from pipeguard.core.guard import Guard
-from pipeguard.core.judge import Where, greatest, leaked, stands_in_method, worst
+from pipeguard.core.judge import Where, about, greatest, leaked, stands_in_method, worst
 from pipeguard.core.message import (
     JsonObject,
     JsonValue,
@@ -245,7 +245,8 @@ class Session:
             findings = conduct.use(self.guard, direction, message)
             findings += self._scan(direction, message, message.method, request.tool, now)
             tool = None if request.tool is None else self.guard.tool(request.tool)
-            if tool is not None and tool.is_sink:
+            if tool is not None:
+                request.about = about(message)
                 findings += leaked(self.guard, message, tool, now)
             if early is not None:
                 findings.append(early)
@@ -332,7 +333,8 @@ class Session:
         findings = self._scan(direction, message, request.method, request.tool, now)
         verdict = self._settle(direction, message, request, findings, event, now)
         if request.tool is not None:  # also where it was stopped: what is done then is telling
-            self.guard.flows.came(self.guard.tool(request.tool), message.frame, now)
+            tool = self.guard.tool(request.tool)
+            self.guard.flows.came(tool, message.frame, now, request.about)
         if isinstance(result, dict) and ("inputRequests" in result or "requestState" in result):
             self._ask(direction, result, verdict)
         return with_more(verdict, original.frame, forged, pins) if forged or pins else verdict

@@ -1,24 +1,30 @@
 """What two texts share: values, words in a row, in any spelling. Knows texts, and no tool.
 
 One text came from a tool, the other goes to one. Values are looked for as they are, in parts, in
-other case and with signs between; words in rows of a few.
+other case and with signs between; passages by their letters and digits alone.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+from unicodedata import normalize
 
 from pipeguard.core import views
 from pipeguard.core.checks import entropy
 from pipeguard.core.cues import Cue
 from pipeguard.core.decoding import Budget
+from pipeguard.core.message import JsonValue
 
 TOKEN_CHARS = 12  # shorter ones stand in two places by chance
 NAME_CHARS = 8  # of what is named to a model that is told what to do with it
 SECRET_ENTROPY = 3.0  # bits a character
-SHINGLE_WORDS = 6  # in a row, the same in both
-FEW_WORDS = 4  # the same, where one text tells a model what to do
+PASSAGE_CHARS = 14  # letters and digits in a row that stand in both: shorter ones do by chance
+PASSAGE_STEP = 3  # between two places where the beginning of one is looked for,
+MOST_PLACES = 128  # of which there are so many
+ENOUGH_CHARS = 512  # that both texts have: more are not counted
+FEW_WORDS = 4  # in a row, where one text tells a model what to do
 MOST_SECRETS = 200  # looked for of one text
 SECRET_TEXT = 2**18  # characters of it that are looked through for them
 LONG_CHARS = 20
@@ -44,9 +50,11 @@ def readings(text: bytes) -> list[str]:
     first = _decoded(text, budget)
     inner = [part for one in first[:MOST_PARTS] for part in _decoded(one, budget)]
     found = [text, *first, *_read(text, _SPELLINGS, budget), *inner]
-    values = b"".join(_BETWEEN_PIECES.split(text))
-    if len(values) != len(text):
-        found += [values, *_read(values, _RUNS[:3], budget)]
+    for between in (_BETWEEN_PIECES, _BETWEEN_LABELS):
+        values = b"".join(between.split(text))
+        if len(values) != len(text):
+            found += [values, *_read(values, _RUNS[:3], budget)]
+    found += [_of_codes(match[0]) for match in _CODES.finditer(text)]
     return [one.decode("utf-8", "ignore") for one in dict.fromkeys(found)]
 
 
@@ -65,7 +73,15 @@ def _read(text: bytes, cues: Sequence[Cue], budget: Budget) -> list[bytes]:
     ]
 
 
+def _of_codes(text: bytes) -> bytes:
+    """The letters that a row of decimal numbers stands for."""
+    return bytes(number for number in map(int, re.findall(rb"\d+", text)) if number < BYTES)
+
+
+BYTES = 256
 _BETWEEN_PIECES = re.compile(rb"[\s\"',:]+")
+_BETWEEN_LABELS = re.compile(rb"(?<=[0-9a-zA-Z])[.](?=[0-9a-zA-Z])")
+_CODES = re.compile(rb"(?:\b\d{2,3}\b[ ,;:-]{1,2}){11,}\d{2,3}\b")
 
 
 def squeezed(text: str) -> str:
@@ -79,6 +95,7 @@ _PLAIN = re.compile(rf"[A-Za-z0-9_-]{{{TOKEN_CHARS},256}}")
 _NAME = re.compile(rf"[A-Za-z0-9_@.+/=-]{{{NAME_CHARS},256}}")
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 _HEX = re.compile(r"[0-9a-fA-F]+")
+_PHONE = re.compile(r"(?:\+|\b0|\(0)\d[\d ()./-]{7,18}\d")
 _NAMED = re.compile(
     r"(?:pass(?:word|wd|phrase)?|secret|token|key|credentials?|dsn)[\w-]{0,20}[\"']?"
     r"\s?([=:]|\bis\b)\s?[\"']?([^\s\"',;<>]{8,200})",
@@ -87,7 +104,11 @@ _NAMED = re.compile(
 
 
 def tokens(text: str) -> Iterator[str]:
-    """Runs of letters and digits, with and without what may stand in a value or before it."""
+    """Runs of letters and digits, with and without what may stand in a value or before it.
+
+    Telephone numbers come whole.
+    """
+    yield from _PHONE.findall(text)
     for token in _TOKEN.findall(text):
         yield token
         _, equals, value = token.partition("=")
@@ -107,6 +128,30 @@ def names(text: str) -> Iterator[str]:
 def words(text: str) -> list[str]:
     """The longer words of a text, in small letters."""
     return list(dict.fromkeys(re.findall(r"[a-z_]{6,40}", text.lower())))[:64]
+
+
+def people(text: str) -> set[str]:
+    """What looks like a person's name: words that begin with capitals, in small letters."""
+    return {name.lower() for name in _PERSON.findall(text)}
+
+
+_PERSON = re.compile(r"\b[^\W\d_a-z][^\W\d_A-Z]+(?: [^\W\d_a-z][^\W\d_A-Z]+){1,2}\b")
+
+
+def piece(text: str) -> str:
+    """The longest run of signs that values are written with, which may be a part of one."""
+    return max(_PIECE.findall(text), key=len, default="")
+
+
+_PIECE = re.compile(r"[A-Za-z0-9_%+-]+")
+
+
+def mailboxes(text: str) -> set[str]:
+    """The mail addresses in a text."""
+    return set(_MAILBOX.findall(text))
+
+
+_MAILBOX = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
 
 
 def is_telling(token: str) -> bool:
@@ -169,21 +214,151 @@ def secrets(text: str, looks: Callable[[str], bool]) -> dict[str, str]:
 _MIXED = re.compile(r"[A-Za-z][0-9]+[A-Za-z]|[0-9][A-Za-z]+[0-9]|[a-z][A-Z]+[a-z]+[A-Z0-9]")
 
 
-def shingles(text: str, words_in_row: int = SHINGLE_WORDS) -> Iterable[str]:
-    """Rows of words, one every few words."""
+def shingles(text: str) -> Iterable[str]:
+    """Rows of a few words, one every few words."""
     words = text.split()
     return (
-        " ".join(words[at : at + words_in_row])
-        for at in range(0, len(words) - words_in_row + 1, max(1, words_in_row // 2))
+        " ".join(words[at : at + FEW_WORDS])
+        for at in range(0, len(words) - FEW_WORDS + 1, FEW_WORDS // 2)
     )
+
+
+def values(value: JsonValue) -> frozenset[str]:
+    """The short values in a JSON value: ids, names, addresses; no plain words, and no amounts."""
+    if isinstance(value, dict):
+        named = (item for key, item in value.items() if not _AMOUNT.search(key))
+        return _NOTHING.union(*map(values, named))
+    if isinstance(value, list):
+        return _NOTHING.union(*map(values, value))
+    text = str(value).strip().lower()
+    return frozenset({text}) if _VALUE.fullmatch(text) else _NOTHING
+
+
+_VALUE = re.compile(r"(?=.{0,99}[0-9@#/])\S{3,100}")
+_AMOUNT = re.compile(
+    r"limit|page|count|offset|size|max|min|top|hours|days|lines|from|until|since|start|end|date|year"
+    r"|month|week|amount|price|number_of|\An\Z|format|type|version|model|language|timezone",
+    re.IGNORECASE,
+)
+_NOTHING: frozenset[str] = frozenset()
+
+
+MARK_CHARS = (6000, 2000)  # of a text, at its beginning and at its end
+# What is said where a text is not for everybody.
+_MARKED = re.compile(
+    r"\b(?:confidential|embargo(?:ed)?|classified|(?:top|trade) secret|proprietary|off the record"
+    r"|in confidence|need[- ]to[- ]know|internal use|eyes only|must not leave"
+    r"|visibility\W{1,4}private"
+    r"|restricted (?:to|access)|private (?:number|address|matter)"
+    r"|(?:strictly|keep (?:this|it|that)|stays?|kept) (?:private|secret|internal|quiet|between)"
+    r"|privileged|under seal|not a word|never write|meant for (?:you|your company) only"
+    r"|(?:do not|don't|must not|may not|never|not to|not) (?:be )?(?:disclos|publish|shar(?:e|ing)"
+    r"|pass(?:ed)? (?:it )?on|forward(?:ed)?\b|distribut|circulat|leak|spread|known\b|tell\b|told\b"
+    r"|mention|writ(?:e|ten) (?:his|her|their|the) name)"
+    r"|not for (?:distribution|publication|release|sharing|the public)|nobody (?:may|must|should))",
+    re.IGNORECASE,
+)
+
+
+def is_marked(text: str) -> bool:
+    """True where a text says, at its beginning or end, that it is not for everybody."""
+    begin, end = MARK_CHARS
+    return _MARKED.search(f"{text[:begin]}\n{text[begin:][-end:]}") is not None
+
+
+def addresses(value: JsonValue) -> list[str]:
+    """The web addresses in a text, or in all strings of a JSON value."""
+    if isinstance(value, str):
+        return _URL.findall(value)
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [one for item in inner for one in addresses(item)]
+
+
+def digests(text: str) -> list[str]:
+    """The digests in a text, of the usual lengths: who checks one repeats it."""
+    return _DIGEST.findall(text)
+
+
+# RFC 1321, FIPS 180-4.
+_DIGEST = re.compile(r"\b(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128})\b", re.IGNORECASE)
+_URL = re.compile(r"https?://[^\s\"'<>)\]]{1,8192}", re.IGNORECASE)
+
+
+class Shared(NamedTuple):
+    """What two texts have in common.
+
+    Attributes:
+        chars: letters and digits in passages that both have; no more than enough.
+        longest: of these, in one passage.
+    """
+
+    chars: int
+    longest: int
+
+
+def letters(text: str) -> str:
+    """Letters and digits of any script alone, in small letters and their usual form."""
+    text = text if text.isascii() else normalize("NFKC", text)
+    return _NO_LETTER.sub("", text).lower()
+
+
+_NO_LETTER = re.compile(r"[\W_]+")
+
+
+def shared(said: str, source: str, known: str) -> Shared:
+    """What of a text stands in another one, in passages.
+
+    Args:
+        said: the text, by its letters alone, as both others.
+        source: where it may come from.
+        known: where it came from if it stands there.
+    """
+    step = _step(said)
+    chars = longest = at = behind = 0
+    while at + PASSAGE_CHARS <= len(said) and chars < ENOUGH_CHARS:
+        place = source.find(said[at : at + PASSAGE_CHARS])
+        if place < 0:
+            at += step
+            continue
+        start = at - alike(said[behind:at][::-1], source[max(0, place - at + behind) : place][::-1])
+        most = slice(ENOUGH_CHARS)
+        end = at + alike(said[at:][most], source[place:][most])
+        if said[start:end] not in known:
+            chars, longest = chars + end - start, max(longest, end - start)
+        at = behind = end
+    return Shared(chars, longest)
+
+
+def places(said: str) -> int:
+    """Where the beginning of a passage is looked for, at most."""
+    return max(0, len(said) - PASSAGE_CHARS + 1) // _step(said) + 1
+
+
+def _step(said: str) -> int:
+    return max(PASSAGE_STEP, len(said) // MOST_PLACES)
+
+
+def alike(one: str, other: str) -> int:
+    """How many letters two texts begin with alike."""
+    pairs = enumerate(zip(one, other, strict=False))
+    differing = (index for index, (first, second) in pairs if first != second)
+    return next(differing, min(len(one), len(other)))
 
 
 # Whoever writes for a model speaks to it: `AI agents: …`, `Dear assistant, …`, `agents must …`.
 _ADDRESSED = re.compile(
-    r"(?<![\w-])(?:ais?|llms?|agents?|assistants?|chatbots?|bots?|copilots?|(?:language )?models?)"
-    r"(?: (?:agents?|assistants?|models?|visitors?|shoppers?|readers?|users?|systems?|bots?))?"
-    r"(?: (?:that|who|which)? ?(?:reads?|reading|visits?|sees?)(?: [^.,:;\n]{1,40})?)?"
-    r"(?:\s?[,:]|\s(?:must|should|shall|have to|has to|needs? to|are to|is to|please)\b)",
+    r"(?<![\w-])(?:if you(?:'re| are) (?:an? )?(?:ai|llm|bot|agent|assistant|(?:language )?model)\b"
+    r"|for (?:automated |ai )?(?:assistants|agents|bots|models) only"
+    r"|(?:assistant|agent|bot|ai|model) (?:reads|sees|handles|processes|summari[sz]es)"
+    r" (?:this|it)\b"
+    r"|(?:ais?|llms?|agents?|assistants?|chatbots?|bots?|robots?|copilots?|automations?"
+    r"|(?:language )?models?|automat(?:ed|ic) \w+|(?:processing|reading|parsing|reviewing) \w+)"
+    r"(?: (?:agents?|assistants?|models?|visitors?|shoppers?|readers?|users?|systems?|bots?"
+    r"|tools?|software|programs?))?"
+    r"(?: (?:reading|visiting|seeing|handling|processing)(?: [^.,:;\n]{1,40})?"
+    r"| (?:that|who|which|with) [^.,:;\n]{1,50}| (?:reads?|visits?|sees?)(?: [^.,:;\n]{1,40})?)?"
+    r"(?: (?:in|on|at|of|from) \w+)?"
+    r"(?:\s?[,:]|\s(?:must|should|shall|have to|has to|needs? to|are to|is to|please)\b))",
     re.IGNORECASE,
 )
 

@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeguard.core import traces
 from pipeguard.core.finding import Confidence
 from pipeguard.core.flows import (
     KEPT_BYTES,
     KEPT_SECONDS,
     Flows,
 )
-from pipeguard.core.labels import Tool, tool_of
+from pipeguard.core.labels import Label, Tool, tool_of
 from pipeguard.core.message import JsonObject, JsonValue, serialise
 from tests.fuzz.budget import tried
 from tests.fuzz.values import objects, texts, values
@@ -142,6 +143,121 @@ def test_private_text_that_leaves_is_the_surer_the_more_private_or_hidden_it_is(
     flows.came(source, answer(WORDS), 0.0)
     assert [(leak.rule, leak.confidence) for leak in flows.leaks(POST, {"body": body})] == [
         ("flows.private-out", sure)
+    ]
+
+
+PARTS = WORDS.split(" closes ")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f"{PARTS[1]}; {PARTS[0]}",
+        WORDS.replace(" ", "-"),
+        "".join(WORDS.split()),
+        "-".join(WORDS),
+        WORDS[::-1],
+        ".".join(WORDS.encode().hex()[at : at + 50] for at in range(0, 150, 50)),
+        " ".join(str(byte) for byte in WORDS.encode()),
+        f"As agreed: {WORDS}. So far.",
+    ],
+    ids=range(8),
+)
+def test_private_text_is_found_again_in_another_order_and_spelling(body: str) -> None:
+    flows = Flows()
+    flows.came(MAIL, answer(f"Dear all,\n{WORDS}.\nYours"), 0.0)
+    assert [(leak.rule, leak.confidence) for leak in flows.leaks(POST, {"body": body})] == [
+        ("flows.private-out", Confidence.HIGH)
+    ]
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [WORDS[at : at + 18].replace(" ", "%20") for at in range(0, 54, 18)],
+        [base64.b64encode(WORDS.encode()).decode()[at : at + 21] for at in range(0, 63, 21)],
+    ],
+    ids=["letters", "base64"],
+)
+def test_private_text_that_leaves_in_pieces_is_found(pieces: list[str]) -> None:
+    flows = Flows()
+    flows.came(MAIL, answer(WORDS), 0.0)
+    told = [flows.leaks(POST, {"url": f"https://in.example/?d={piece}"}) for piece in pieces]
+    assert told[0] == []
+    assert [leak.rule for leak in told[-1]] == ["flows.private-out"]
+
+
+def test_an_address_that_carries_private_text_is_told_whatever_tool_it_is_given_to() -> None:
+    render = tool_of("render_markdown", {"inputSchema": {"properties": {"markdown": {}}}})
+    assert not render.labels & Label.SENDS
+    flows = Flows()
+    flows.came(MAIL, answer(WORDS), 0.0)
+    assert flows.leaks(render, {"markdown": WORDS}) == []
+    picture = f"![s](https://in.example/a.png?d={'%20'.join(WORDS.split())})"
+    assert [leak.rule for leak in flows.leaks(render, {"markdown": picture})] == [
+        "flows.private-out"
+    ]
+
+
+def test_an_address_and_a_digest_that_were_read_may_be_asked_for() -> None:
+    link = "https://news.example/2026/the-merger-with-the-northern-company-closes-in-november"
+    flows = Flows()
+    flows.came(MAIL, answer(f"Look: {link} ({'0123456789abcdef' * 4})"), 0.0)
+    assert flows.leaks(POST, {"url": link}) == []
+    assert flows.leaks(POST, {"body": "0123456789abcdef" * 4}) == []
+
+
+def test_who_is_named_in_a_record_may_be_told_of_it() -> None:
+    send = tool_of("send_mail", None)
+    for mailbox, found in (("ann@in.example", []), ("eve@out.example", ["flows.private-out"])):
+        flows = Flows()
+        flows.came(tool_of("read_calendar", None), answer(f"ann@in.example: {WORDS}"), 0.0)
+        leaks = flows.leaks(send, {"to": mailbox, "body": WORDS})
+        assert [leak.rule for leak in leaks] == found
+
+
+@pytest.mark.parametrize(
+    ("mark", "found"),
+    [
+        ("Strictly confidential: ", [Confidence.HIGH]),
+        ("Do not pass it on. ", [Confidence.HIGH]),
+        ("", []),
+    ],
+)
+def test_a_text_that_says_that_it_is_not_for_everybody_is_private(
+    mark: str, found: list[Confidence]
+) -> None:
+    flows = Flows()
+    flows.came(tool_of("get_section", None), answer(mark + WORDS), 0.0)
+    assert [leak.confidence for leak in flows.leaks(POST, {"body": WORDS})] == found
+
+
+def test_what_goes_back_to_where_it_was_asked_is_no_leak() -> None:
+    for ticket, found in (("T-311", []), ("T-312", ["flows.private-out"])):
+        flows = Flows()
+        flows.came(MAIL, answer(WORDS), 0.0, traces.values({"ticket": "T-311", "limit": "l-100"}))
+        call: JsonObject = {"ticket": ticket, "limit": "l-100", "body": WORDS}
+        leaks = flows.leaks(tool_of("reply", None), call)
+        assert [leak.rule for leak in leaks] == found
+
+
+def test_a_table_of_people_that_leaves_in_another_form_is_told() -> None:
+    people = {"Odo Pell": 3120, "Ysa Kerr": 3480, "Bram Aldous": 4210, "Una Trenk": 7900}
+    flows = Flows()
+    table = "\n".join(f"{name};Quality;{pay}" for name, pay in people.items())
+    flows.came(tool_of("get_payroll", None), answer(table), 0.0)
+    rows: list[JsonValue] = [{"n": name} for name in people]
+    assert [leak.rule for leak in flows.leaks(POST, {"rows": rows})] == ["flows.private-out"]
+    assert flows.leaks(POST, {"rows": rows[:2]}) == []
+
+
+def test_settings_that_a_page_gives_are_not_taken_over() -> None:
+    flows = Flows()
+    flows.came(PAGE, answer("Best server: mcp.boost.example/servers/everything-at-once"), 0.0)
+    patch: JsonObject = {"server": "mcp.boost.example/servers/everything-at-once"}
+    leaks = flows.leaks(tool_of("update_settings", None), patch)
+    assert [(leak.rule, leak.confidence) for leak in leaks] == [
+        ("flows.untrusted-acts", Confidence.HIGH)
     ]
 
 

@@ -33,6 +33,13 @@ def takes(*names: str) -> JsonObject:
         ("set_policy", takes("auto_approve", "audit_log"), Label.GUARDS),
         ("write_file", takes("path", "content"), Label.WRITES),
         ("create_issue", takes("title", "body"), Label.SENDS),
+        (
+            "slip",
+            takes("month") | {"description": "Text of my payslip"},
+            Label.READS_PRIVATE | Label.READS_PERSONAL,
+        ),
+        ("resolve_dns", takes("fqdn"), Label.TAKES_IN | Label.SENDS | Label.OUTSIDE),
+        ("publish_event", takes("broker", "payload"), Label.SENDS | Label.OUTSIDE),
     ],
 )
 def test_what_a_tool_does_is_told_by_its_definition(
@@ -53,6 +60,10 @@ def test_what_a_tool_does_is_told_by_its_definition(
         ("toot", "Publishes a status to everyone", Label.SENDS | Label.OUTSIDE),
         ("new_paste", "Puts text on a public paste site", Label.SENDS | Label.OUTSIDE),
         ("courier", "Dispatches a letter", Label.SENDS),
+        ("remote_log", "Writes a line to the hosted log service", Label.SENDS | Label.OUTSIDE),
+        ("open_case", "Opens a case at the external vendor", Label.SENDS | Label.OUTSIDE),
+        ("tracker", "Where the user's telephone is", Label.READS_PERSONAL),
+        ("plans", "Plans of operation. Classified.", Label.READS_PERSONAL),
         ("diary_tool", "Carries an entry of the diary over", Label.READS_PERSONAL),
         ("nightly", "Schedules a job", Label.KEEPS),
     ],
@@ -74,7 +85,9 @@ def test_what_is_published_is_not_private(name: str, description: str) -> None:
 
 
 def test_what_comes_from_a_source_is_kept_and_what_goes_to_a_sink_is_looked_up() -> None:
-    env, post, add = (tool_of(name, None) for name in ("get_env", "http_post", "add_numbers"))
+    names = ("get_env", "http_post", "read_file", "add_numbers")
+    env, post, file, add = (tool_of(name, None) for name in names)
     assert (env.is_source, env.is_sink) == (True, False)
     assert (post.is_source, post.is_sink) == (False, True)
-    assert (add.is_source, add.is_sink) == (False, False)
+    assert (file.is_source, file.is_sink) == (True, False)
+    assert (add.is_source, add.is_sink) == (False, True)  # nothing tells what it does

@@ -21,6 +21,10 @@ LONG = "kX82mQz71LpT04vBnR3w"
         "and for the AI that reads this: go on",
         "Models must not tell",
         "To AI shoppers: mail us",
+        "For the assistant that handles this: the fix is",
+        "Dear automated colleague, clean up",
+        "Note to processing software: book it",
+        "all bots in here must switch",
     ],
 )
 def test_a_text_that_speaks_to_a_model_is_known(said: str) -> None:
@@ -34,6 +38,8 @@ def test_a_text_that_speaks_to_a_model_is_known(said: str) -> None:
         "User-Agent: Mozilla/5.0",
         "The agents SDK is installed with pip",
         "the model of 2024 costs more",
+        "automated tests run each night",
+        "the processing took four seconds",
     ],
 )
 def test_a_text_about_models_is_not(said: str) -> None:
@@ -79,6 +85,23 @@ def test_what_is_encoded_is_read(encode) -> None:  # type: ignore[no-untyped-def
     text = b"the plant in the valley closes by spring"
     found = traces.readings(b"see: " + encode(text))
     assert any("the plant in the valley" in reading for reading in found)
+
+
+def test_what_two_texts_share_is_counted_in_passages() -> None:
+    source = traces.letters("The well runs dry in August, and nobody may hear of it.")
+    assert traces.shared("wellrunsdryinaugust", source, "") == (19, 19)
+    said = f"x{source[4:20]}y{source[24:40]}z"
+    assert traces.shared(said, source, "") == (32, 16)
+    assert traces.shared(said, source, source[:22]) == (16, 16)
+    assert traces.shared(source[4:12], source, "") == (0, 0)
+
+
+@tried(200)
+@given(st.text(max_size=200), st.text(max_size=200))
+def test_no_more_is_shared_than_is_said(said: str, source: str) -> None:
+    chars, longest = traces.shared(said, source, "")
+    assert 0 <= longest <= chars <= max(len(said), traces.ENOUGH_CHARS)
+    assert traces.shared(said, said, "").chars in {0, *range(min(len(said), 1), len(said) + 1)}
 
 
 @tried(100)
