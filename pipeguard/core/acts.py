@@ -401,7 +401,7 @@ class _Acts:
                 target = match[1] or match[2] or match[3] or following
                 if target not in ("", "-"):
                     self._fetches(target)
-            elif word in ("-T", "--upload-file", "--post-file", "--body-file"):
+            elif re.fullmatch("-[a-zA-Z]*T|--(?:upload|post|body)-file", word):
                 self._reads(self._resolved(following))
             elif match := FILE_OPTION.match(word) or FILE_VALUE.match(word):
                 self._reads(self._resolved(match[1]))

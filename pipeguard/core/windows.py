@@ -47,6 +47,7 @@ _CUE_SIGNS = (
     ("$env:", r"\$env:"),
     ("-join", r"-join\b"),
     ("+", r"(?:'|\")\s{0,4}\+\s{0,4}['\"]"),
+    ("-f", r"\{\d\}['\"]\s{0,4}-f\b"),
     ("%", r"%[a-z]{3,20}(?:%|:)"),
 )
 _SIGNS = [(sign, re.compile(rest)) for sign, rest in _CUE_SIGNS]
