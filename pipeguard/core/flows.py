@@ -70,7 +70,7 @@ class _Kept:
     """A frame that passed, as bytes until somebody asks for its text."""
 
     __slots__ = (
-        *("_addressed", "_is_marked", "_letters", "_secrets", "_small", "_text"),
+        *("_addressed", "_is_marked", "_is_personal", "_letters", "_secrets", "_small", "_text"),
         *("about", "frame", "since", "tool"),
     )
 
@@ -80,6 +80,7 @@ class _Kept:
         self.since = since
         self.about = about
         self._is_marked: bool | None = None
+        self._is_personal: bool | None = None
         self._text: str | None = None
         self._small: str | None = None
         self._letters: str | None = None
@@ -93,10 +94,18 @@ class _Kept:
             self._is_marked = not is_public and traces.is_marked(self.text())
         return self._is_marked
 
+    def is_personal(self) -> bool:
+        """Whether it tells how people are reached or paid, and was not got from outside."""
+        if self._is_personal is None:
+            is_public = self.tool.labels & Label.OUTSIDE
+            self._is_personal = not is_public and traces.tells_of_people(self.text())
+        return self._is_personal
+
     def labels(self) -> Label:
-        """What its tool does; and that it is not for everybody, where it says so itself."""
-        marked = Label.READS_PRIVATE | Label.READS_PERSONAL
-        return self.tool.labels | marked if self.is_marked() else self.tool.labels
+        """What its tool does; and that it is not for everybody, where its text tells so."""
+        if self.is_marked() or self.is_personal():
+            return self.tool.labels | Label.READS_PRIVATE | Label.READS_PERSONAL
+        return self.tool.labels
 
     def text(self) -> str:
         """Its strings, with single spaces between all words."""
@@ -215,7 +224,7 @@ class Flows:
                 return []
             tool = tool._replace(labels=tool.labels | Label.KEEPS)
         about = traces.values(arguments)
-        if any("public" in value for value in about):
+        if any(traces.is_outside(value) for value in about):
             tool = tool._replace(labels=tool.labels | Label.OUTSIDE)
         call = _Call(tool, text, self._sent_before(), "".join(self._sent), about)
         if tool.labels & Label.SENDS:
@@ -429,7 +438,8 @@ def _secrets(call: _Call, one: _Kept) -> tuple[bool, bool]:
 def _ordered(call: _Call, one: _Kept) -> Iterator[Leak]:
     """What a text told a model to do, and is done."""
     told = one.addressed()
-    does = any(name in told for name in call.names)
+    letters = traces.letters(told)
+    does = any(traces.letters(name) in letters for name in call.names)
     does = does or sum(len(row) for row in call.few if row in told) >= ORDERED_CHARS
     if call.tool.labels & Label.GUARDS and not does:
         does = any(word in told for word in traces.words(call.readings[0]))

@@ -266,6 +266,20 @@ def is_marked(text: str) -> bool:
     return _MARKED.search(f"{text[:begin]}\n{text[begin:][-end:]}") is not None
 
 
+def tells_of_people(text: str) -> bool:
+    """True where the beginning of a text has a mail address, a telephone number or an account."""
+    begin = text[: MARK_CHARS[0]]
+    return any(one.search(begin) for one in (_MAILBOX, _PHONE, _ACCOUNT))
+
+
+_ACCOUNT = re.compile(r"\b[A-Z]{2}\d{2} ?(?:[A-Z0-9]{4} ?){3,7}[A-Z0-9]{0,3}\b")  # ISO 13616
+
+
+def is_outside(value: str) -> bool:
+    """True for a value of a call that names an address, or says that all may see it."""
+    return "public" in value or value.startswith(("http://", "https://"))
+
+
 def addresses(value: JsonValue) -> list[str]:
     """The web addresses in a text, or in all strings of a JSON value."""
     if isinstance(value, str):
@@ -348,6 +362,9 @@ def alike(one: str, other: str) -> int:
 # Whoever writes for a model speaks to it: `AI agents: …`, `Dear assistant, …`, `agents must …`.
 _ADDRESSED = re.compile(
     r"(?<![\w-])(?:if you(?:'re| are) (?:an? )?(?:ai|llm|bot|agent|assistant|(?:language )?model)\b"
+    r"|@(?:ais?|agents?|assistants?|bots?|copilot)\b"
+    r"|(?:note|instruction|message|hint|task)s? (?:for|to) (?:the |all |an? )?(?:ais?|llms?|agents?"
+    r"|assistants?|bots?|robots?|automations?|models?)\b"
     r"|for (?:automated |ai )?(?:assistants|agents|bots|models) only"
     r"|(?:assistant|agent|bot|ai|model) (?:reads|sees|handles|processes|summari[sz]es)"
     r" (?:this|it)\b"

@@ -221,6 +221,8 @@ def test_who_is_named_in_a_record_may_be_told_of_it() -> None:
     [
         ("Strictly confidential: ", [Confidence.HIGH]),
         ("Do not pass it on. ", [Confidence.HIGH]),
+        ("Ann, +49 30 5550 1234: ", [Confidence.HIGH]),
+        ("DE00 3704 0044 0532 0130 00, ", [Confidence.HIGH]),
         ("", []),
     ],
 )
