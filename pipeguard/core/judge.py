@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pipeguard.core import codes, traces
 from pipeguard.core.finding import Action, Confidence, Finding, Severity
 from pipeguard.core.guard import Guard
-from pipeguard.core.labels import Tool
+from pipeguard.core.labels import Label
 from pipeguard.core.message import JsonValue, Message
 from pipeguard.core.origin import Match
 from pipeguard.core.places import Path, Surface, place_of, pointer
@@ -78,11 +78,11 @@ def scanned(where: Where, surface: Surface, value: JsonValue) -> list[Finding]:
     return findings
 
 
-def leaked(guard: Guard, message: Message, tool: Tool, now: float) -> list[Finding]:
+def leaked(guard: Guard, message: Message, tool: str, now: float) -> list[Finding]:
     """What came back from another tool and goes out with this call."""
-    where = Where(guard, "params", message.method, now, tool.name)
+    where = Where(guard, "params", message.method, now, tool)
     found: list[Finding] = []
-    for leak in guard.flows.leaks(tool, _arguments(message)):
+    for leak in guard.flows.leaks(guard.tool(tool), _arguments(message)):
         finding = where.finding(leak.rule, "call.arguments", (leak.severity, leak.confidence))
         found.append(finding._replace(note=leak.note))
     return found
@@ -144,12 +144,18 @@ def _pieces(match: Match) -> Iterator[Match]:
         yield match._replace(path=path, paths=())
 
 
+def _takes_secrets(where: Where) -> bool:
+    """Whether the called tool is there to be given secrets, and keeps them."""
+    return where.tool is not None and bool(where.guard.tool(where.tool).labels & Label.HOLDS)
+
+
 def _decided(where: Where, match: Match, surface: Surface) -> Finding:
     rule = match.rule
     place = where.place(match.path)
-    subject = Subject(
-        rule.id, rule.severity, match.confidence, place, where.guard.name, where.tool, surface
-    )
+    sure = match.confidence
+    if rule.is_private and place == "call.arguments" and _takes_secrets(where):
+        sure = min(sure, Confidence.MEDIUM)
+    subject = Subject(rule.id, rule.severity, sure, place, where.guard.name, where.tool, surface)
     return Finding(
         rule=rule.id,
         place=place,
@@ -158,7 +164,7 @@ def _decided(where: Where, match: Match, surface: Surface) -> Finding:
         end=match.end if match.exact else match.start,
         view=match.view,
         severity=rule.severity,
-        confidence=match.confidence,
+        confidence=sure,
         action=where.guard.policy.action(subject, where.now),
         excerpt=match.excerpt,
         tool=where.tool,

@@ -29,10 +29,10 @@ class Label(Flag):
     UNDOES = auto()  # what cannot be taken back: deleting, paying
     WRITES = auto()  # files
     GUARDS = auto()  # what is asked of a person, and what is written down
+    HOLDS = auto()  # secrets, which it is given to keep
 
 
 PRIVATE = Label.READS_PRIVATE | Label.READS_SECRET | Label.RUNS  # what runs can read anything
-SOURCES = PRIVATE | Label.TAKES_IN
 ACTS = Label.RUNS | Label.KEEPS
 CHANGES = ACTS | Label.UNDOES | Label.GUARDS
 SINKS = Label.SENDS | Label.WRITES | CHANGES
@@ -44,13 +44,11 @@ class Tool(NamedTuple):
     Attributes:
         name: the tool's.
         labels: what it does.
-        is_source: what comes back from it is kept.
         is_sink: what goes to it is looked up, as where nothing tells what it does.
     """
 
     name: str
     labels: Label
-    is_source: bool
     is_sink: bool
 
 
@@ -99,6 +97,9 @@ _ADDRESSES = listed("address book")
 _SECRET = listed(
     "secret secrets env environment vault keychain keyring credential credentials password "
     "passwords token tokens dotenv passphrase kv variables"
+)
+_STORES = listed(
+    "secret secrets vault keychain keyring credential credentials password passwords kv passphrase"
 )
 _WEB = listed(
     "fetch browse scrape crawl web url page website browser rss feed internet online article site"
@@ -204,7 +205,7 @@ class _Told(NamedTuple):
 def tool_of(name: str, definition: JsonObject | None) -> Tool:
     """A tool with its labels."""
     labels = labels_of(name, definition)
-    return Tool(name, labels, bool(labels & SOURCES), bool(labels & SINKS) or not labels)
+    return Tool(name, labels, bool(labels & SINKS) or not labels)
 
 
 def labels_of(name: str, definition: JsonObject | None) -> Label:
@@ -276,6 +277,8 @@ def _changes(told: _Told, *, gives: bool) -> Label:
         found |= Label.WRITES
     if told.called & _CHANGE and (told.said | told.parameters) & _GUARDED:
         found |= Label.GUARDS
+    if told.called & _STORES and told.called & _WRITE and not told.called & (_READ | _SEND):
+        found |= Label.HOLDS
     return found
 
 

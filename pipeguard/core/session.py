@@ -244,17 +244,16 @@ class Session:
         try:
             findings = conduct.use(self.guard, direction, message)
             findings += self._scan(direction, message, message.method, request.tool, now)
-            tool = None if request.tool is None else self.guard.tool(request.tool)
-            if tool is not None:
+            if request.tool is not None:
                 request.about = about(message)
-                findings += leaked(self.guard, message, tool, now)
+                findings += leaked(self.guard, message, request.tool, now)
             if early is not None:
                 findings.append(early)
             verdict = self._settle(direction, message, request, findings, event, now)
             if verdict.forward is not None:
                 request.forwarded = True
                 self.state.sent(direction, message)
-                if tool is not None:
+                if request.tool is not None:
                     self.guard.flows.went(message.frame)
         finally:
             if not request.forwarded:
@@ -333,8 +332,7 @@ class Session:
         findings = self._scan(direction, message, request.method, request.tool, now)
         verdict = self._settle(direction, message, request, findings, event, now)
         if request.tool is not None:  # also where it was stopped: what is done then is telling
-            tool = self.guard.tool(request.tool)
-            self.guard.flows.came(tool, message.frame, now, request.about)
+            self.guard.flows.came(self.guard.tool(request.tool), message.frame, now, request.about)
         if isinstance(result, dict) and ("inputRequests" in result or "requestState" in result):
             self._ask(direction, result, verdict)
         return with_more(verdict, original.frame, forged, pins) if forged or pins else verdict

@@ -95,7 +95,7 @@ _PLAIN = re.compile(rf"[A-Za-z0-9_-]{{{TOKEN_CHARS},256}}")
 _NAME = re.compile(rf"[A-Za-z0-9_@.+/=-]{{{NAME_CHARS},256}}")
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 _HEX = re.compile(r"[0-9a-fA-F]+")
-_PHONE = re.compile(r"(?:\+|\b0|\(0)\d[\d ()./-]{7,18}\d")
+_PHONE = re.compile(r"\+(?:[ ()./-]?\d){8,15}\b")  # ITU-T E.123; without the `+`, dates look so
 _NAMED = re.compile(
     r"(?:pass(?:word|wd|phrase)?|secret|token|key|credentials?|dsn)[\w-]{0,20}[\"']?"
     r"\s?([=:]|\bis\b)\s?[\"']?([^\s\"',;<>]{8,200})",
@@ -260,16 +260,26 @@ _MARKED = re.compile(
 )
 
 
+# What a company has below each of its mails says nothing of any one of them.
+_DISCLAIMER = re.compile(
+    r"\b(?:this|the|any) (?:e-?mail|message|communication|transmission|information contained)\b"
+    r"[^.\n]{0,160}\b(?:confidential|privileged|intended)\b.{0,700}",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
 def is_marked(text: str) -> bool:
     """True where a text says, at its beginning or end, that it is not for everybody."""
     begin, end = MARK_CHARS
-    return _MARKED.search(f"{text[:begin]}\n{text[begin:][-end:]}") is not None
+    read = f"{text[:begin]}\n{text[begin:][-end:]}"
+    return _MARKED.search(_DISCLAIMER.sub(" ", read)) is not None
 
 
 def tells_of_people(text: str) -> bool:
-    """True where the beginning of a text has a mail address, a telephone number or an account."""
+    """True where a text begins with a telephone number, an account or several mail addresses."""
     begin = text[: MARK_CHARS[0]]
-    return any(one.search(begin) for one in (_MAILBOX, _PHONE, _ACCOUNT))
+    is_one = _PHONE.search(begin) or _ACCOUNT.search(begin)
+    return is_one is not None or len(mailboxes(begin)) > 1
 
 
 _ACCOUNT = re.compile(r"\b[A-Z]{2}\d{2} ?(?:[A-Z0-9]{4} ?){3,7}[A-Z0-9]{0,3}\b")  # ISO 13616

@@ -66,6 +66,14 @@ def test_each_match_gets_the_action_that_the_policy_gives(one: Sample, action: A
     assert 0 <= told.start <= told.end <= len(one.text)
 
 
+def test_a_tool_that_stores_secrets_may_be_given_one() -> None:
+    one = next(s for s in decodable("secrets", Surface.TO_SERVER) if s.secret == s.text)
+    value: JsonValue = {"params": {"arguments": {"value": one.text}}}
+    for tool, action in (("vault_put", Action.WARN), ("send_mail", Action.BLOCK)):
+        found = scanned(where()._replace(tool=tool), Surface.TO_SERVER, value)
+        assert greatest([f for f in found if f.rule == one.rule.id]) is action
+
+
 def test_a_span_is_told_only_where_it_is_exact() -> None:
     one = next(s for s in decodable("secrets", Surface.TO_SERVER) if s.secret == s.text)
     plain, hidden = f"see {one.text} there", f"see {one.text.encode().hex()} there"

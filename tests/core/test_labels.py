@@ -84,10 +84,22 @@ def test_what_is_published_is_not_private(name: str, description: str) -> None:
     assert not labels_of(name, {"description": description}) & Label.READS_PRIVATE
 
 
-def test_what_comes_from_a_source_is_kept_and_what_goes_to_a_sink_is_looked_up() -> None:
-    names = ("get_env", "http_post", "read_file", "add_numbers")
-    env, post, file, add = (tool_of(name, None) for name in names)
-    assert (env.is_source, env.is_sink) == (True, False)
-    assert (post.is_source, post.is_sink) == (False, True)
-    assert (file.is_source, file.is_sink) == (True, False)
-    assert (add.is_source, add.is_sink) == (False, True)  # nothing tells what it does
+@pytest.mark.parametrize(
+    ("name", "holds"),
+    [
+        ("vault_kv_put", True),
+        ("createSecret", True),
+        ("set-password", True),
+        ("get_secret", False),
+        ("share_secret", False),
+        ("save_note", False),
+    ],
+)
+def test_what_is_there_to_be_given_secrets_is_known(name: str, holds: bool) -> None:
+    assert bool(labels_of(name, None) & Label.HOLDS) is holds
+
+
+def test_what_goes_to_a_sink_is_looked_up() -> None:
+    names = ("http_post", "get_env", "read_file", "add_numbers")
+    is_sink = [tool_of(name, None).is_sink for name in names]
+    assert is_sink == [True, False, False, True]  # of the last, nothing tells what it does

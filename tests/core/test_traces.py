@@ -108,3 +108,37 @@ def test_no_more_is_shared_than_is_said(said: str, source: str) -> None:
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read(text: bytes) -> None:
     assert traces.readings(text)[0] == text.decode("utf-8", "ignore")
+
+
+@pytest.mark.parametrize(
+    ("said", "marked"),
+    [
+        ("CONFIDENTIAL - for the board", True),
+        ("Embargo until Friday.", True),
+        ("Please do not pass this on... do not share it.", True),
+        ("visibility: private", True),
+        ("x" * 5000 + " keep this between us", True),
+        (
+            "Hello! This e-mail is confidential and intended for the addressee. Do not copy it.",
+            False,
+        ),
+        ("The meeting is on Friday, and the room is known.", False),
+    ],
+)
+def test_a_text_that_is_not_for_everybody_says_so(said: str, marked: bool) -> None:
+    assert traces.is_marked(said) is marked
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("ann@mail.example, bo@mail.example", True),
+        ("write to ann@mail.example", False),
+        ("between 01/02/2026 and 03/04/2026, 2026-01-02T10:00:00+0000", False),
+        ("call +49 30 5550 1234", True),
+        ("DE89 3704 0044 0532 0130 00", True),
+        ("it costs 4,500.00 and weighs 12 kg", False),
+    ],
+)
+def test_what_tells_how_people_are_reached_or_paid_is_known(said: str, told: bool) -> None:
+    assert traces.tells_of_people(said) is told
