@@ -63,8 +63,8 @@ model: train-environment ## Train the classifiers anew, from training/texts and 
 	$(TRAIN)/bin/python -m training.train injection $(NATURAL:%=--natural %)
 	$(TRAIN)/bin/python -m training.train poisoning $(NATURAL:%=--natural %) $(SERVED:%=--served %)
 
-network: train-environment ## Train what reads behind the classifier of results: most of an hour
-	$(TRAIN)/bin/python -m training.network $(NATURAL:%=--natural %) $(LABELS:%=--labels %)
+network: train-environment ## Train what reads behind both classifiers: an hour
+	$(TRAIN)/bin/python -m training.network $(NATURAL:%=--natural %) $(SERVED:%=--served %) $(LABELS:%=--labels %)
 
 lock: ## Renew requirements/*.txt and the locks of the tests' servers: the only step that picks versions
 	@sh requirements/environment $(LOCK) lock

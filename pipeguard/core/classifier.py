@@ -47,9 +47,6 @@ BEGINNING = 3  # words
 ADDRESS_WORDS = 8
 ALMOST = 0.5  # logits below the best, of sentences that are told in its place
 LEAST_FEATURES = 8  # features; fewer count no more each
-AGAIN = 3.0  # logits below what is likely from which on sentences are read a second time,
-MOST_AGAIN = 4  # so many of one text
-SPOKEN = 2.2  # logits: where the second reader is no surer, it makes nothing surer
 
 # What stands for itself in no language: addresses and paths are one word each.
 _MASKED = re.compile(
@@ -103,12 +100,18 @@ class Second(NamedTuple):
     Attributes:
         network: the name of its file.
         sha256: of that file, in hexadecimal.
+        output: which of the things that it says of a text counts.
         share: of what it says, in logits, that is added to a score.
+        again: logits below what is likely from which on sentences are read a second time.
+        most: sentences of one text that are.
     """
 
     network: str
     sha256: str
+    output: str
     share: float
+    again: float
+    most: int
 
 
 class Lexicon:
@@ -417,13 +420,13 @@ class Classifier:
     """
 
     def __init__(
-        self, document: dict[str, Any], network: Callable[[str, str], Network] | None = None
+        self, document: dict[str, Any], network: Callable[[Second], Network] | None = None
     ) -> None:
         """Take what training/train.py wrote.
 
         Args:
             document: the weights, and what else stands in their file.
-            network: gives the second reader, by its file's name and hash; None where there is none.
+            network: gives the second reader that is named; None where there is none.
         """
         weights = base64.b64decode(document["weights"], validate=True)
         self._weights = weights.translate(_ABOVE_ZERO)
@@ -439,7 +442,7 @@ class Classifier:
         self.sure: float = document["sure"]
         self._lexicon = Lexicon(document["families"], document["stems"])
         self._second = Second(**document["second"]) if "second" in document else None
-        self._again = AGAIN if self._second else 0.0
+        self._again = self._second.again if self._second else 0.0
         self._load = network
         self._network: Network | None = None
 
@@ -472,12 +475,13 @@ class Classifier:
         if not unclear:
             return found
         if self._network is None:
-            self._network = self._load(self._second.network, self._second.sha256)
-        chosen = nlargest(MOST_AGAIN, unclear, key=lambda place: found[place].score)
-        said = self._network.scores([text[found[at].start : found[at].end] for at in chosen])
+            self._network = self._load(self._second)
+        chosen = nlargest(self._second.most, unclear, key=lambda place: found[place].score)
+        said = self._network.scores(
+            [text[found[at].start : found[at].end] for at in chosen], self._second.output
+        )
         for at, score in zip(chosen, said, strict=True):
-            added = self._second.share * (score if score > SPOKEN else min(score, 0.0))
-            found[at] = found[at]._replace(score=found[at].score + added)
+            found[at] = found[at]._replace(score=found[at].score + self._second.share * score)
         return found
 
     def pieces(self, text: str, less: float = 0.0) -> Iterator[Piece]:
@@ -551,7 +555,7 @@ def _most(group: frozenset[int], weight: int) -> float:
     return max(0, weight) ** 2 / max(1, len(group))
 
 
-def load(content: bytes, network: Callable[[str, str], Network] | None = None) -> Classifier:
+def load(content: bytes, network: Callable[[Second], Network] | None = None) -> Classifier:
     """Read a model's file.
 
     Raises:

@@ -7,7 +7,8 @@ is not sure are no order. The weights are made by training/network.py; the class
 theirs. This module is imported where it is first asked, since numpy costs a start 70 ms.
 
 Form: a row of numbers for each part of a word; convolutions of three, each twice as far apart as
-the one before; of what they see the most and the mean; their weighted sum.
+the one before; of what they see the most and the mean; a weighted sum of these for each output,
+that of what results say and that of what definitions do.
 Shapes: texts of a batch, parts of words, numbers of each. Knows no rules.
 Sources of the form: F. Yu, V. Koltun, "Multi-Scale Context Aggregation by Dilated Convolutions"
 (2016); Y. Wu et al., "Google's Neural Machine Translation System" (2016), parts of words.
@@ -26,6 +27,7 @@ import numpy as np
 from pipeguard.core.classifier import plain
 
 Numbers: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
+Steps: TypeAlias = "np.ndarray[Any, np.dtype[np.int8]]"
 
 MAX_PARTS = 80  # of a text; what follows is not read
 TOGETHER = 16  # texts that are read at once, of about one length
@@ -97,44 +99,56 @@ class Network:
 
         Raises:
             ValueError, KeyError, TypeError: it is none.
+
+        Attributes:
+            outputs: the names of what it says of a text.
         """
         size = int.from_bytes(content[:HEAD_BYTES], "little")
         about = json.loads(content[HEAD_BYTES : HEAD_BYTES + size])
         self._words = Words(about["words"])
-        tensors = dict(_tensors(about["tensors"], content[HEAD_BYTES + size :]))
-        self._rows = tensors["words"]
+        self.outputs: list[str] = about["outputs"]
+        steps = dict(_steps(about["tensors"], content[HEAD_BYTES + size :]))
+        self._rows, self._step = steps.pop("words")  # most of all weights, of which few are read
+        tensors = {name: worth * each for name, (each, worth) in steps.items()}
         self._layers = [
             (tensors[f"{number}.weights"], tensors[f"{number}.bias"])
             for number in range(about["layers"])
         ]
-        self._told, self._bias = tensors["told"], float(tensors["bias"][0])
+        self._told, self._bias = tensors["told"], tensors["bias"]
         if len(about["words"]) != len(self._rows):
             raise ValueError("a row for each part of a word is wanted")
+        if len(self.outputs) != len(self._bias):
+            raise ValueError("a name for each output is wanted")
 
-    def scores(self, texts: Sequence[str]) -> list[float]:
-        """How sure it is of each text that it is an order to the model, in logits."""
+    def scores(self, texts: Sequence[str], output: str) -> list[float]:
+        """How sure it is of each text that it is an order to the model, in logits.
+
+        Raises:
+            ValueError: it has no such output.
+        """
+        column = self.outputs.index(output)
         read = [self._words.numbers(text) for text in texts]
         scores = [0.0] * len(read)
         order = sorted(range(len(read)), key=lambda index: len(read[index]))
         for first in range(0, len(order), TOGETHER):
             batch = order[first : first + TOGETHER]
             told = self._read([read[index] for index in batch])
-            for index, score in zip(batch, told, strict=True):
-                scores[index] = score
+            for index, score in zip(batch, told[:, column], strict=True):
+                scores[index] = float(score)
         return scores
 
-    def _read(self, batch: Sequence[Sequence[int]]) -> list[float]:
+    def _read(self, batch: Sequence[Sequence[int]]) -> Numbers:
         longest = max(map(len, batch))
         numbers = np.array([[*one, *[NONE] * (longest - len(one))] for one in batch])
         is_there = (numbers != NONE)[..., None].astype(np.float32)
-        state: Numbers = self._rows[numbers] * is_there
+        state: Numbers = self._rows[numbers] * (is_there * self._step)
         for index, (weights, bias) in enumerate(self._layers):
             seen = _gelu(_around(state, 2**index) @ weights + bias) * is_there
             state = state + seen if index else seen
         most = np.where(is_there > 0, state, -np.inf).max(1)
         mean = state.sum(1) / is_there.sum(1)
-        told = np.concatenate([most, mean], 1) @ self._told + self._bias
-        return [float(score) for score in told]
+        told: Numbers = np.concatenate([most, mean], 1) @ self._told + self._bias
+        return told
 
 
 def _around(state: Numbers, apart: int) -> Numbers:
@@ -154,14 +168,16 @@ def _gelu(state: Numbers) -> Numbers:
     return gelu
 
 
-def _tensors(described: Sequence[dict[str, Any]], content: bytes) -> Iterator[tuple[str, Numbers]]:
-    """Each tensor of the file by its name."""
+def _steps(
+    described: Sequence[dict[str, Any]], content: bytes
+) -> Iterator[tuple[str, tuple[Steps, np.float32]]]:
+    """Each tensor of the file by its name, in steps, and what a step is worth."""
     at = 0
     for one in described:
         shape = tuple(map(int, one["shape"]))
         size = int(np.prod(shape))
         steps = np.frombuffer(content, np.int8, size, at).reshape(shape)
-        yield str(one["name"]), steps.astype(np.float32) * np.float32(float(one["step"]))
+        yield str(one["name"]), (steps, np.float32(float(one["step"])))
         at += size
     if at != len(content):
         raise ValueError("more weights than are described")

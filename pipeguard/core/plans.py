@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.core import gate as gates
-from pipeguard.core.classifier import Classifier, load
+from pipeguard.core.classifier import Classifier, Second, load
 from pipeguard.core.cues import CUES, OUTGOING_CUES, Cue
 from pipeguard.core.digest import sha256
 from pipeguard.core.gate import Gate
@@ -100,14 +100,24 @@ def classifier(rule: Rule, models: Models | None) -> Classifier:
         return load(content, partial(_network, rule, models))
 
 
-def _network(rule: Rule, models: Models | None, name: str, digest: str) -> Network:
-    """The second reader that a classifier names."""
-    content = _file(rule, models, name, digest, rule.model)
-    # Not before: numpy costs a start 70 ms, and who gives the file may say how it is to begin.
-    from pipeguard.core.network import Network
+def _network(rule: Rule, models: Models | None, second: Second) -> Network:
+    """The second reader that a classifier names; the last one is kept, for what else names it."""
+    network = _last.get(second.sha256)
+    if network is None:
+        content = _file(rule, models, second.network, second.sha256, rule.model)
+        # Not before: numpy costs a start 70 ms, and who gives the file may say how it is to begin.
+        from pipeguard.core.network import Network
 
-    with _refused(f"{rule.id}: {name} is no network"):
-        return Network(content)
+        with _refused(f"{rule.id}: {second.network} is no network"):
+            network = Network(content)
+        _last.clear()
+        _last[second.sha256] = network
+    if second.output not in network.outputs:
+        raise EngineError(f"{rule.id}: {second.network} has no output {second.output}")
+    return network
+
+
+_last: dict[str, Network] = {}
 
 
 def _file(rule: Rule, models: Models | None, name: str, digest: str, by: str) -> bytes:

@@ -25,6 +25,7 @@ from pipeguard.core.classifier import (
     Classifier,
     Lexicon,
     Piece,
+    Second,
     features,
     load,
     plain,
@@ -428,6 +429,8 @@ def encoded(size: int) -> str:
     return base64.b64encode(bytes(size)).decode()
 
 
+SECOND = Second("mine.network", "0" * 64, "mine", 1.0, 1.0, 1)._asdict()
+
 WRONG: dict[str, bytes] = {
     "nothing": b"",
     "no JSON": b"weights",
@@ -444,10 +447,10 @@ WRONG: dict[str, bytes] = {
     "words without weights": written(anchors=["assistant"]),
     "a weight that is a word": written(anchors=[["assistant", "much"]]),
     "stems in a list": written(stems=["assistant"]),
-    "a second reader without a hash": written(second={"network": "mine.network", "share": 1}),
-    "a second reader with more than is known": written(
-        second={"network": "mine.network", "sha256": "0" * 64, "share": 1, "more": 1}
+    "a second reader without a hash": written(
+        second={key: value for key, value in SECOND.items() if key != "sha256"}
     ),
+    "a second reader with more than is known": written(second=SECOND | {"more": 1}),
     **{
         f"no {key}": written(**{key: None})
         for key in ("weights", "families", "stems", "anchors", "scale", "bias", "likely", "sure")

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeguard.core import plans
 from pipeguard.core.classifier import Second, load
 from pipeguard.core.network import HEAD_BYTES, MAX_PARTS, Network, Words, tokens
 from pipeguard.core.plans import classifier
@@ -46,7 +47,7 @@ each = pytest.mark.parametrize("name", RULE_OF)
 
 @each
 def test_it_tells_orders_from_what_is_none(name: str) -> None:
-    told = shipped(name).scores([*ORDERS, *CALM])
+    told = shipped(name).scores([*ORDERS, *CALM], second(name).output)
     assert min(told[: len(ORDERS)]) > 0 > max(told[len(ORDERS) :])
 
 
@@ -54,8 +55,9 @@ def test_it_tells_orders_from_what_is_none(name: str) -> None:
 @tried(60)
 @given(st.lists(long_texts, max_size=5))
 def test_any_text_is_read_alone_as_among_others(name: str, texts: list[str]) -> None:
-    together = shipped(name).scores(texts)
-    alone = [shipped(name).scores([text])[0] for text in texts]
+    network, output = shipped(name), second(name).output
+    together = network.scores(texts, output)
+    alone = [network.scores([text], output)[0] for text in texts]
     assert together == pytest.approx(alone, abs=1e-3)
 
 
@@ -82,44 +84,61 @@ def changed(content: bytes, how: str) -> bytes:
         return content[:-1]
     if how == "long":
         return content + b"\0"
-    if how == "words":
-        about["words"] = about["words"][:-1]
+    if how in {"words", "outputs"}:
+        about[how] = about[how][:-1]
     else:
         about["tensors"][0]["step"] = how
     text = json.dumps(about).encode()
     return len(text).to_bytes(HEAD_BYTES, "little") + text + content[HEAD_BYTES + size :]
 
 
-def asked(rule: Rule, network: bytes) -> float:
+def asked(rule: Rule, network: bytes, **named: str) -> float:
     """What a classifier says that names this network."""
     document = json.loads(model(rule.model))
-    document["second"]["sha256"] = sha256(network).hexdigest()
+    document["second"] |= {"sha256": sha256(network).hexdigest(), **named}
     written = json.dumps(document).encode()
-    named = rule._replace(sha256=sha256(written).hexdigest())
+    written_for = rule._replace(sha256=sha256(written).hexdigest())
     files = {rule.model: written, document["second"]["network"]: network}
-    return classifier(named, files.__getitem__).surest(ORDERS[0]).score
+    return classifier(written_for, files.__getitem__).surest(ORDERS[0]).score
 
 
 @each
 def test_what_it_says_is_added_to_a_score(name: str) -> None:
     rule, network = RULE_OF[name], model(second(name).network)
     alone = load(model(rule.model)).surest(ORDERS[0]).score
-    said = shipped(name).scores([ORDERS[0]])[0]
+    said = shipped(name).scores([ORDERS[0]], second(name).output)[0]
     assert asked(rule, network) == pytest.approx(alone + second(name).share * said, abs=1e-3)
 
 
-@pytest.mark.parametrize("how", ["short", "long", "words", "many", None])
+@pytest.mark.parametrize("how", ["short", "long", "words", "outputs", "many", None])
 def test_a_file_that_is_no_network_is_an_error_and_judges_nothing(how: str) -> None:
     rule = RULE_OF["injection"]
-    with pytest.raises(EngineError, match=r"injection\.network is no network"):
+    with pytest.raises(EngineError, match=r"orders\.network is no network"):
         asked(rule, changed(model(second("injection").network), how))
-    with pytest.raises(EngineError, match=r"injection\.network is no network"):
+    with pytest.raises(EngineError, match=r"orders\.network is no network"):
         asked(rule, b"")
 
 
-def test_a_file_that_is_not_the_one_that_is_named_is_an_error() -> None:
+def test_a_file_that_is_not_the_one_that_is_named_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(plans, "_last", {})
     rule = RULE_OF["injection"]
     files = {rule.model: model(rule.model), second("injection").network: b"another"}
     read = classifier(rule, files.__getitem__)
     with pytest.raises(EngineError, match=r"is not the file that injection\.model names"):
         read.surest(ORDERS[0])
+
+
+def test_an_output_that_it_does_not_have_is_an_error() -> None:
+    content = model(second("injection").network)
+    with pytest.raises(EngineError, match=r"orders\.network has no output flows"):
+        asked(RULE_OF["injection"], content, output="flows")
+
+
+def test_a_network_that_two_classifiers_name_is_kept_once() -> None:
+    read = [classifier(rule, model) for rule in RULE_OF.values()]
+    assert len(read) == 2
+    for one in read:
+        one.surest(ORDERS[0])
+    assert read[0]._network is read[1]._network is not None
