@@ -189,7 +189,6 @@ class _Told(NamedTuple):
         said: of the name and the first sentence of the description.
         parameters: of their names.
         is_owned: True where the first sentence says that it is somebody's.
-        is_marked: True where the description says that it is not for everybody.
         beyond: of the name, and of all that is read of the description.
     """
 
@@ -198,7 +197,6 @@ class _Told(NamedTuple):
     said: frozenset[str]
     parameters: frozenset[str]
     is_owned: bool = False
-    is_marked: bool = False
     beyond: frozenset[str] = _NOTHING
 
 
@@ -250,7 +248,7 @@ def _reads(told: _Told, *, is_quiet: bool) -> Label:
     reads = bool(told.called & _READ) or (is_quiet and bool(told.does & _READ or told.said))
     is_personal = bool(told.said & _PERSONAL) or told.said >= _ADDRESSES or told.is_owned
     is_public = told.said & _PUBLISHED and not (told.is_owned and told.said & _TRACES)
-    if reads and (told.is_marked or (is_personal and not is_public)):
+    if reads and (told.beyond & _MARKED or (is_personal and not is_public)):
         found |= Label.READS_PRIVATE | Label.READS_PERSONAL
     elif reads and told.said & _FILES and not told.said & (_PUBLISHED | _WEB - _FILES):
         found |= Label.READS_PRIVATE
@@ -296,16 +294,8 @@ def _told(name: str, definition: JsonObject | None) -> _Told:
         parameters = _NOTHING.union(*map(_split, properties))
     verbs = {form for word in sentence.split()[:2] for form in _forms(word.lower().strip(",.:;"))}
     is_owned = _OWNED.search(sentence) is not None
-    beyond = called | _split(text)
-    return _Told(
-        called,
-        called | verbs,
-        called | _split(sentence),
-        parameters,
-        is_owned,
-        bool(beyond & _MARKED),
-        beyond,
-    )
+    said, beyond = called | _split(sentence), called | _split(text)
+    return _Told(called, called | verbs, said, parameters, is_owned, beyond)
 
 
 def _forms(word: str) -> set[str]:
