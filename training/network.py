@@ -40,14 +40,16 @@ from pipeguard.core.classifier import Classifier, Piece
 from pipeguard.core.network import DIGITS, HEAD_BYTES, INSIDE, NONE, REACH, Words, tokens
 from training.train import (
     HERE,
-    MARKS,
     NETWORK,
     SEED,
     Text,
     definitions_of,
     installed,
     like_attacks,
+    natural_option,
     read,
+    served_option,
+    texts_of,
     write,
 )
 
@@ -190,14 +192,8 @@ def examples(
 
 def results(language: str, guard: Classifier) -> list[Told]:
     """What results say, in one language or, by `*`, in all of them."""
-    attacks, innocent = read(f"attacks-{language}-*.jsonl"), read(f"innocent-{language}-*.jsonl")
-    for one in read(f"carried-{language}-*.jsonl"):
-        before, order, behind = re.split(MARKS, one.text)
-        attacks.append(Text(one.file, one.kind, order))
-        innocent.append(Text(one.file, "carrier", f"{before.rstrip()} {behind.lstrip()}"))
-    attacks = [one for one in attacks if "definitions" not in one.file]
-    innocent = [one for one in innocent if "definitions" not in one.file]
-    return [Told(text, order, order) for text, order in examples(attacks, innocent, guard)]
+    found = examples(*texts_of("injection", language), guard)
+    return [Told(text, order, order) for text, order in found]
 
 
 def definitions(served: Path | None, guard: Classifier) -> list[Told]:
@@ -413,14 +409,8 @@ def packed(model: Small, parts: Sequence[str]) -> bytes:
 
 
 @click.command()
-@click.option(
-    "--natural", "folders", multiple=True, type=click.Path(path_type=Path, exists=True),
-    help="Read pieces of what stands below this folder; may be given several times.",
-)  # fmt: skip
-@click.option(
-    "--served", type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Read what real servers offer, which benchmarks.detection.servers kept.",
-)  # fmt: skip
+@natural_option
+@served_option
 @click.option(
     "--labels", "kept", type=click.Path(path_type=Path, dir_okay=False),
     help="Keep here what the teacher said, or learn what is kept here.",

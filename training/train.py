@@ -334,21 +334,25 @@ def _stem(word: str) -> str:
     return word[:5] + "*" if len(word) > 5 else word
 
 
-@click.command()
-@click.argument("name", type=click.Choice(["injection", "poisoning"]))
-@click.option(
+natural_option = click.option(
     "--natural", "folders", multiple=True, type=click.Path(path_type=Path, exists=True),
     help="Read pieces of what stands below this folder as no orders; may be given several times.",
 )  # fmt: skip
-@click.option(
+served_option = click.option(
     "--served", type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="For poisoning: read what real servers offer, which benchmarks.detection.servers kept.",
+    help="For definitions: read what real servers offer, which benchmarks.detection.servers kept.",
 )  # fmt: skip
+
+
+@click.command()
+@click.argument("name", type=click.Choice(["injection", "poisoning"]))
+@natural_option
+@served_option
 @click.option("--report/--no-report", default=True, help="Tell the recall of each class and file.")
 def main(name: str, folders: tuple[Path, ...], served: Path | None, *, report: bool) -> None:
     """Write rules/NAME.model, and its hash into the pack, from training/texts and the folders."""
     chance = random.Random(SEED)  # noqa: S311  it chooses samples
-    attacks, innocent = _texts(name)
+    attacks, innocent = texts_of(name)
     if served is not None and name == "poisoning":
         innocent += definitions_of(served)
     natural = installed(folders, NATURAL, chance)
@@ -416,10 +420,10 @@ def write(name: str, document: dict[str, Any]) -> None:
     click.echo(f"{target.name}: {len(content)} bytes, sha256 {digest}")
 
 
-def _texts(name: str) -> tuple[list[Text], list[Text]]:
+def texts_of(name: str, language: str = "*") -> tuple[list[Text], list[Text]]:
     """The attacks and the innocent texts of a model; what results say is no definition's either."""
-    attacks, innocent = read("attacks-*.jsonl"), read("innocent-*.jsonl")
-    for one in read("carried-*.jsonl"):
+    attacks, innocent = read(f"attacks-{language}-*.jsonl"), read(f"innocent-{language}-*.jsonl")
+    for one in read(f"carried-{language}-*.jsonl"):
         before, order, behind = re.split(MARKS, one.text)
         attacks.append(Text(one.file, one.kind, order))
         innocent.append(Text(one.file, "carrier", f"{before.rstrip()} {behind.lstrip()}".strip()))

@@ -35,9 +35,9 @@ MOST_READINGS = 8  # of what is encoded in it
 SEARCHED_BYTES = 64 * 2**20  # for one call: about 30 ms
 MANY_NAMES = 4  # of people, that are the same
 MANY_TOKENS = 3  # that are the same: a list of people, not one that is written to
-MARKED_CHARS = 32  # the same, of a text that says that it is not for everybody
 COVERED_CHARS = 44  # letters and digits, the same in both, before private text is said to leave,
 QUOTED_CHARS = 72  # and where it goes to somebody who is named: answers quote what they answer
+MARKED_CHARS = 32  # the same, of a text that says that it is not for everybody
 HIDDEN_CHARS = 24  # the same, of what was encoded
 ACTED_CHARS = 32  # the same, before text that anybody may have written is said to be run
 PASSAGE_CHARS = 24  # of them in a row, where they are not
@@ -70,7 +70,7 @@ class _Kept:
     """A frame that passed, as bytes until somebody asks for its text."""
 
     __slots__ = (
-        *("_addressed", "_is_marked", "_is_personal", "_letters", "_secrets", "_small", "_text"),
+        *("_addressed", "_is_marked", "_labels", "_letters", "_secrets", "_small", "_text"),
         *("about", "frame", "since", "tool"),
     )
 
@@ -80,7 +80,7 @@ class _Kept:
         self.since = since
         self.about = about
         self._is_marked: bool | None = None
-        self._is_personal: bool | None = None
+        self._labels: Label | None = None
         self._text: str | None = None
         self._small: str | None = None
         self._letters: str | None = None
@@ -94,18 +94,17 @@ class _Kept:
             self._is_marked = not is_public and traces.is_marked(self.text())
         return self._is_marked
 
-    def is_personal(self) -> bool:
-        """Whether it tells how people are reached or paid, and was not got from outside."""
-        if self._is_personal is None:
-            is_public = self.tool.labels & Label.OUTSIDE
-            self._is_personal = not is_public and traces.tells_of_people(self.text())
-        return self._is_personal
-
     def labels(self) -> Label:
-        """What its tool does; and that it is not for everybody, where its text tells so."""
-        if self.is_marked() or self.is_personal():
-            return self.tool.labels | Label.READS_PRIVATE | Label.READS_PERSONAL
-        return self.tool.labels
+        """What its tool does; and that it is not for everybody, where its text tells so.
+
+        It does by saying it, or by telling how people are reached or paid.
+        """
+        if self._labels is None:
+            is_public = self.tool.labels & Label.OUTSIDE
+            self._labels = self.tool.labels
+            if self.is_marked() or (not is_public and traces.tells_of_people(self.text())):
+                self._labels |= Label.READS_PRIVATE | Label.READS_PERSONAL
+        return self._labels
 
     def text(self) -> str:
         """Its strings, with single spaces between all words."""
@@ -158,7 +157,7 @@ class Flows:
         # Bytes alone: thousands of objects that live would be walked by each garbage collection.
         self._went: deque[bytes] = deque()
         self._went_bytes = 0
-        self._said: deque[str] = deque()  # the texts of what went, as far as they were asked for
+        self._said: deque[tuple[str, str]] = deque()  # what of it was asked for, and its letters
         self._said_chars = 0
         self._sent: deque[str] = deque(maxlen=RECENT_CALLS)  # squeezed, to tools that send
         self._longest: dict[str, deque[str]] = {}  # of what each of them was sent, the longest word
@@ -202,7 +201,7 @@ class Flows:
         """
         bare = _without_credentials(arguments)
         found = self._looked_up(tool, bare) if tool.is_sink else []
-        if not tool.labels & Label.SENDS and (asked := " ".join(traces.addresses(arguments))):
+        if not tool.labels & Label.SENDS and (asked := " ".join(_addresses(arguments))):
             # Whatever a tool is for: who loads what it is given asks for such an address.
             found += self._looked_up(tool._replace(labels=Label.SENDS | Label.OUTSIDE), asked)
         if not found and bare != arguments and tool.labels & Label.OUTSIDE:
@@ -234,14 +233,21 @@ class Flows:
             self._sent.append(call.squeezed[0][-ASKED_BYTES:])
         return list(_leaks(call, kept))
 
-    def _sent_before(self) -> str:
+    def _sent_before(self) -> tuple[str, str]:
+        """The texts of what went, and their letters alone."""
         while self._went:
-            self._said.append(_text_of(self._went.popleft()))
-            self._said_chars += len(self._said[-1])
+            text = _text_of(self._went.popleft())
+            self._said.append((text, traces.letters(text)))
+            self._said_chars += len(text)
         self._went_bytes = 0
         while self._said_chars > SAID_BYTES:
-            self._said_chars -= len(self._said.popleft())
-        return "\n".join(self._said)
+            self._said_chars -= len(self._said.popleft()[0])
+        texts, letters = zip(*self._said, strict=True) if self._said else ((), ())
+        return "\n".join(texts), "".join(letters)
+
+
+def _addresses(value: JsonValue) -> list[str]:
+    return traces.addresses(Text(value, keyed=False).data.decode("utf-8", "ignore"))
 
 
 def _without_credentials(value: JsonValue) -> JsonValue:
@@ -280,11 +286,16 @@ class _Call:
     """What goes to a tool, in all its readings."""
 
     def __init__(
-        self, tool: Tool, text: bytes, known: str, before: str, about: frozenset[str]
+        self,
+        tool: Tool,
+        text: bytes,
+        known: tuple[str, str],
+        before: str,
+        about: frozenset[str],
     ) -> None:
         self.tool = tool
         self.about = about
-        self.known = known  # what the client said before is its own
+        self.known, self._known_letters = known  # what the client said before is its own
         self.readings = traces.readings(text)
         self.squeezed = list(map(traces.squeezed, self.readings))
         self.torn = before + self.squeezed[0]
@@ -296,7 +307,7 @@ class _Call:
         self.addresses = traces.addresses(self.readings[0])
         self.mailboxes = traces.mailboxes(self.readings[0])
         self._letters = _letters(self.readings)
-        self._known_letters = traces.letters(known)
+        self._clear = f"{self._known_letters}\n{self._letters[0]}"
         self.pieces: list[str] = []
         self._of_pieces: list[str] = []
         tokens = (one for text in self.readings for one in traces.tokens(text))
@@ -345,11 +356,10 @@ class _Call:
 
     def hides(self, one: _Kept) -> int:
         """How many letters of a result stand in what is encoded here."""
-        known = f"{self._known_letters}\n{self._letters[0]}"
         hidden = self._letters[1:]
         if not any(piece in one.text() for piece in self.pieces):
             hidden += self._of_pieces
-        found = (traces.shared(said, one.letters(), known).chars for said in hidden)
+        found = (traces.shared(said, one.letters(), self._clear).chars for said in hidden)
         return max(found, default=0)
 
     def _new(self, found: Iterable[str]) -> list[str]:

@@ -44,12 +44,15 @@ class Tool(NamedTuple):
     Attributes:
         name: the tool's.
         labels: what it does.
-        is_sink: what goes to it is looked up, as where nothing tells what it does.
     """
 
     name: str
     labels: Label
-    is_sink: bool
+
+    @property
+    def is_sink(self) -> bool:
+        """True where what goes to it is looked up, as where nothing tells what it does."""
+        return bool(self.labels & SINKS) or not self.labels
 
 
 _READ = listed(
@@ -202,8 +205,7 @@ class _Told(NamedTuple):
 
 def tool_of(name: str, definition: JsonObject | None) -> Tool:
     """A tool with its labels."""
-    labels = labels_of(name, definition)
-    return Tool(name, labels, bool(labels & SINKS) or not labels)
+    return Tool(name, labels_of(name, definition))
 
 
 def labels_of(name: str, definition: JsonObject | None) -> Label:

@@ -290,12 +290,9 @@ def is_outside(value: str) -> bool:
     return "public" in value or value.startswith(("http://", "https://"))
 
 
-def addresses(value: JsonValue) -> list[str]:
-    """The web addresses in a text, or in all strings of a JSON value."""
-    if isinstance(value, str):
-        return _URL.findall(value)
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [one for item in inner for one in addresses(item)]
+def addresses(text: str) -> list[str]:
+    """The web addresses in a text."""
+    return _URL.findall(text)
 
 
 def digests(text: str) -> list[str]:
