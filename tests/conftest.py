@@ -1,6 +1,7 @@
 """What holds for every test: none reads or writes the settings and state of whoever runs it."""
 
 import gc
+import os
 import signal
 from collections.abc import Iterator
 
@@ -9,6 +10,10 @@ import pytest
 from tests.tools import TOOLS
 
 FOLDERS = ("CONFIG", "STATE", "DATA")  # as the XDG base directories name them
+
+# As state.compiled has it, where a test imports numpy itself: threads of OpenBLAS end when the
+# process forks (pthread_atfork(3)), and whoever waits for them then waits for ever.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 
 def pytest_configure() -> None:
