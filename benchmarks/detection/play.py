@@ -18,6 +18,7 @@ from pipeguard.settings import combine
 from pipeguard.state.compiled import engines
 
 REVISION = "2025-11-25"
+KEY = b"benchmark"  # of placeholders; of no consequence here
 TOOL = "lookup"  # a tool of no meaning, for results
 SERVER = {"name": "detection", "version": "1"}
 CLIENT = {"name": "detection", "version": "1"}
@@ -94,7 +95,7 @@ class Conversation:
     """One Session, and both sides of it."""
 
     def __init__(self, rules: Engines) -> None:
-        self._session = Session(Guard("detection", rules, combine(None, None), {}), "BENCH")
+        self._session = Session(Guard("detection", rules, combine(None, None), {}, KEY), "BENCH")
         self._id = 0
         self._now = 0.0
 

@@ -15,6 +15,7 @@ from pipeguard.core.places import Path, Surface, place_of, pointer
 from pipeguard.core.policy import Subject
 from pipeguard.core.rules import tells_private
 from pipeguard.core.scan import Seen
+from pipeguard.core.text import Text
 from pipeguard.errors import Refusal
 
 
@@ -72,7 +73,7 @@ def scanned(where: Where, surface: Surface, value: JsonValue) -> list[Finding]:
                 "protocol.lone-surrogate", "a string holds half a character", codes.INVALID_REQUEST
             ) from None
         if seen.matches or seen.undecoded or seen.unfinished:
-            findings += _told(where, seen, surface)
+            findings += _told(where, value, seen, surface)
     if findings and stands_in_name(findings):
         findings = [finding._replace(tool=None) for finding in findings]
     return findings
@@ -120,9 +121,12 @@ def greatest(findings: Collection[Finding]) -> Action:
     return max(finding.action for finding in findings)
 
 
-def _told(where: Where, seen: Seen, surface: Surface) -> list[Finding]:
+def _told(where: Where, value: JsonValue, seen: Seen, surface: Surface) -> list[Finding]:
+    staying = [match for match in seen.matches if _stays(where, value, match)]
     findings = [
-        _decided(where, piece, surface) for match in seen.matches for piece in _pieces(match)
+        _decided(where, piece, surface, is_sure=not any(_is_in(match, one) for one in staying))
+        for match in seen.matches
+        for piece in _pieces(match)
     ]
     if seen.undecoded:
         findings.append(where.finding("protocol.view-limit", f"{where.part}.other", _BAD))
@@ -144,17 +148,52 @@ def _pieces(match: Match) -> Iterator[Match]:
         yield match._replace(path=path, paths=())
 
 
-def _takes_secrets(where: Where) -> bool:
-    """Whether the called tool is there to be given secrets, and keeps them."""
-    return where.tool is not None and bool(where.guard.tool(where.tool).labels & Label.HOLDS)
+# What a tool does with which a secret may leave.
+_PASSES_ON = Label.SENDS | Label.OUTSIDE | Label.RUNS | Label.KEEPS
 
 
-def _decided(where: Where, match: Match, surface: Surface) -> Finding:
+def _stays(where: Where, value: JsonValue, match: Match) -> bool:
+    """Whether a secret goes to a tool that keeps secrets, or back to the server that said it.
+
+    What a server has said it knows already. Not where the called tool may pass it on, where nothing
+    tells what that does or an address stands beside, nor encoded, which has a purpose.
+    """
+    if (
+        not match.rule.is_private
+        or where.tool is None
+        or where.place(match.path) != "call.arguments"
+    ):
+        return False
+    does = where.guard.tool(where.tool).labels
+    if does & Label.HOLDS:
+        return True
+    vault = where.guard.vault
+    stays = does and not does & _PASSES_ON and match.exact and match.view == "text"
+    if vault is None or not stays or traces.addresses(Text(value, keyed=False).data.decode()):
+        return False
+    text = _string_at(value, match.path)
+    return vault.knows(text[match.start : match.end])
+
+
+def _string_at(value: JsonValue, path: Path) -> str:
+    for step in path:
+        if isinstance(value, dict):
+            value = value.get(str(step))
+        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+            value = value[step]
+    return value if isinstance(value, str) else ""
+
+
+def _is_in(match: Match, secret: Match) -> bool:
+    """Whether one match stands inside of another, as the address does inside of a secret."""
+    inside = secret.start <= match.start and match.end <= secret.end
+    return match.path == secret.path and (match is secret or (match.exact and inside))
+
+
+def _decided(where: Where, match: Match, surface: Surface, *, is_sure: bool = True) -> Finding:
     rule = match.rule
     place = where.place(match.path)
-    sure = match.confidence
-    if rule.is_private and place == "call.arguments" and _takes_secrets(where):
-        sure = min(sure, Confidence.MEDIUM)
+    sure = match.confidence if is_sure else min(match.confidence, Confidence.MEDIUM)
     subject = Subject(rule.id, rule.severity, sure, place, where.guard.name, where.tool, surface)
     return Finding(
         rule=rule.id,

@@ -70,6 +70,13 @@ class Vault:
             self._forget()
         return made
 
+    def knows(self, text: str) -> bool:
+        """Whether a text is a secret that was taken out of the server's words, or a part of one."""
+        if len(text) < MIN_ECHO:
+            return False
+        with self._lock:
+            return any(text in secret for secret in self._secrets.values())
+
     def _tag(self, head: str, secret: str) -> str:
         """The key before and after (RFC 2104 in short): a digest alone could be made longer."""
         inner = sha256(self._key + f"{head}:{secret}".encode("utf-8", "replace")).digest()

@@ -74,6 +74,37 @@ def test_a_tool_that_stores_secrets_may_be_given_one() -> None:
         assert greatest([f for f in found if f.rule == one.rule.id]) is action
 
 
+@pytest.mark.parametrize(
+    ("tool", "arguments", "action"),
+    [
+        ("get_account", {"key": "{}"}, Action.WARN),
+        ("get_account", {"key": "say {} there"}, Action.WARN),
+        ("get_account", {"at": "https://x.example/in", "key": "{}"}, Action.BLOCK),
+        ("send_mail", {"body": "{}"}, Action.BLOCK),
+        ("run_shell", {"command": "use {}"}, Action.BLOCK),
+        ("frobnicate", {"value": "{}"}, Action.BLOCK),  # nothing tells what it does
+    ],
+)
+def test_a_secret_may_go_back_to_the_server_that_said_it(
+    tool: str, arguments: dict[str, str], action: Action
+) -> None:
+    one = next(s for s in decodable("secrets", Surface.TO_SERVER) if s.secret == s.text)
+    guard = Guard("demo", engines(), Policy(), {}, b"k" * 32)
+    assert guard.vault is not None
+    at = where()._replace(guard=guard, tool=tool)
+    value: JsonValue = {
+        "params": {"arguments": {name: text.format(one.text) for name, text in arguments.items()}}
+    }
+
+    def done() -> Action:
+        found = scanned(at, Surface.TO_SERVER, value)
+        return greatest([finding for finding in found if finding.rule == one.rule.id])
+
+    assert done() is Action.BLOCK  # before the server has said it
+    guard.vault.placeholder(one.rule.id, one.secret)
+    assert done() is action
+
+
 def test_a_span_is_told_only_where_it_is_exact() -> None:
     one = next(s for s in decodable("secrets", Surface.TO_SERVER) if s.secret == s.text)
     plain, hidden = f"see {one.text} there", f"see {one.text.encode().hex()} there"
