@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from pipeguard.core.finding import Confidence
+from pipeguard.core.finding import Confidence, raised
 from pipeguard.core.places import PLACES, Surface
 from pipeguard.core.residents import home
 from pipeguard.core.rules import View, Written
@@ -128,7 +128,7 @@ def found(rule: Rule, engine: Engine, surface: Surface, text: str) -> list[Confi
         key = "text"
     seen = engine.scan(frame_value(surface, text, key), lambda _: place, surface)
     return [
-        Confidence.MEDIUM if match.doubted else match.confidence
+        raised(match.confidence) if match.doubted else match.confidence
         for match in seen.matches
         if match.rule.id == rule.id
     ]

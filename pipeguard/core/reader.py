@@ -25,7 +25,9 @@ BRIEF_BYTES, BRIEF = 512, 0.5  # and less for each halving of a brief one,
 BRIEFEST_BYTES = 64  # down to one of so many
 ABOUT = 1.5  # logits that a text loses which is about attacks
 TOLD = 0.5  # logits below what is likely, without its quotes, of a sentence that tells of an order
-DOUBT = 3.0  # logits below what is likely, of sentences in which a pattern is doubted
+# Logits below what is likely, of sentences in which a pattern is doubted: one that is not sure, and
+# one that is, for which the words that it found must be none as well.
+DOUBT, DOUBT_SURE = 3.0, 9.0
 FEW_WORDS = 7  # say too little to doubt a pattern for
 ANY = 99.0  # logits: sentences are read a second time however unlikely they are
 MAX_DOUBTS = 32  # of one message: that many times it is asked whether a pattern is
@@ -82,8 +84,18 @@ class Reader:
                 is_told = confidence is Confidence.HIGH and _is_told(data, start, end, classifier)
                 yield Order(start, end, Confidence.MEDIUM if is_told else confidence, is_told)
 
-    def doubts(self, data: bytes, start: int, end: int, classifier: Classifier) -> bool:
-        """True where the sentences around what a pattern found are no order, by far."""
+    def doubts(
+        self, data: bytes, start: int, end: int, classifier: Classifier, *, is_sure: bool = False
+    ) -> bool:
+        """True where the sentences around what a pattern found are no order, by far.
+
+        Args:
+            data: what was looked through.
+            start: where the pattern's match begins.
+            end: where it ends.
+            classifier: is asked.
+            is_sure: True where the pattern is sure, so that more is asked of who doubts it.
+        """
         if not self._doubts:
             return False
         self._doubts -= 1
@@ -91,7 +103,11 @@ class Reader:
         text = data[around.start : around.end].decode("utf-8", "replace")
         if sum(count for *_, count in units(text)) <= FEW_WORDS:
             return False
-        return classifier.surest(text, ANY).score < classifier.likely - DOUBT
+        least = classifier.likely - (DOUBT_SURE if is_sure else DOUBT)
+        if classifier.surest(text, ANY).score >= least:
+            return False
+        found = data[start:end].decode("utf-8", "replace")
+        return not is_sure or classifier.surest(found, ANY).score < least
 
     def read(
         self, stretches: Iterable[Stretch], classifier: Classifier, data: bytes

@@ -21,7 +21,7 @@ from pipeguard.core.classifier import Classifier
 from pipeguard.core.cues import SQUEEZED_CUES, Cue
 from pipeguard.core.decoding import Budget, Decoded
 from pipeguard.core.finder import Finder
-from pipeguard.core.finding import Confidence, lower, raised
+from pipeguard.core.finding import Confidence, Severity, lower, raised
 from pipeguard.core.message import JsonValue
 from pipeguard.core.origin import Match, Origin, PlaceOf, Subject
 from pipeguard.core.places import Surface
@@ -256,7 +256,7 @@ class _Scan:
         return any(
             other.path == match.path
             and other.confidence >= Confidence.MEDIUM
-            and not (other.rule.model or other.rule.is_private)
+            and not (other.rule.model or other.rule.is_private or other.doubted)
             for other in self.matches
         )
 
@@ -453,10 +453,13 @@ class _Scan:
             if confidence is None:
                 self._seen[key] = (Confidence.HIGH, 0)  # it is none wherever it stands
                 continue
-            likely = rule.quoted and confidence is Confidence.MEDIUM and view in _CLASSIFIED
-            doubted = likely and self._is_doubted(data, *match.span())
+            doubted = (
+                _may_be_doubted(rule, confidence)
+                and view in _CLASSIFIED
+                and self._is_doubted(data, *match.span(), confidence)
+            )
             if doubted:
-                confidence = Confidence.LOW
+                confidence = lower(confidence)
             self._seen[key] = (known, looks + 1)
             if confidence <= known:
                 continue
@@ -473,10 +476,11 @@ class _Scan:
             if self._per_rule[rule.id] >= most(rule):
                 return
 
-    def _is_doubted(self, data: bytes, start: int, end: int) -> bool:
+    def _is_doubted(self, data: bytes, start: int, end: int, confidence: Confidence) -> bool:
         """True where a classifier is sure that what a pattern found is no order."""
+        is_sure = confidence is Confidence.HIGH
         return any(
-            self.reader.doubts(data, start, end, self.engine.classifier(rule))
+            self.reader.doubts(data, start, end, self.engine.classifier(rule), is_sure=is_sure)
             for rule in self.engine.residents.classifying
             if self.surface in rule.surfaces
         )
@@ -505,6 +509,12 @@ class _Scan:
             end = match.end()
             self._to_confirm -= AGAIN_BYTES // 4
             yield from value.finditer(data, end, min(len(data), end + AGAIN_BYTES))
+
+
+def _may_be_doubted(rule: Rule, confidence: Confidence) -> bool:
+    """Whether a classifier is asked of a match: not of a sure one of the worst kind."""
+    is_worst = confidence is Confidence.HIGH and rule.severity is Severity.CRITICAL
+    return rule.quoted and confidence > Confidence.LOW and not is_worst
 
 
 def _taken(cued: dict[Cue, list[folding.Range]]) -> list[folding.Range]:
