@@ -10,7 +10,7 @@ import re
 from pipeguard.core.candidates import ask, secret_span
 from pipeguard.core.checks import Check, placeholder
 from pipeguard.core.discussion import FEW_TOPICS, is_example, topics
-from pipeguard.core.finding import Confidence, lower
+from pipeguard.core.finding import Confidence, Severity, lower
 from pipeguard.core.placeholders import published
 from pipeguard.core.rules import Rule, View
 from pipeguard.core.surroundings import (
@@ -61,3 +61,9 @@ def _unless_shown(confidence: Confidence, data: bytes, start: int, end: int) -> 
         is_about = topics(data, start, end) >= FEW_TOPICS
         return Confidence.LOW if is_about else lower(confidence)
     return lower(confidence) if is_example(data, start, end) else confidence
+
+
+def may_be_doubted(rule: Rule, confidence: Confidence) -> bool:
+    """Whether a classifier is asked of a match: not of a sure one of the worst kind."""
+    is_worst = confidence is Confidence.HIGH and rule.severity is Severity.CRITICAL
+    return rule.quoted and confidence > Confidence.LOW and not is_worst

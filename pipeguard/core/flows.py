@@ -13,25 +13,23 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from heapq import nlargest
+from collections.abc import Iterator
 from threading import Lock
 from typing import NamedTuple
 
 from pipeguard.core import traces
 from pipeguard.core.finding import Confidence, Severity
+from pipeguard.core.kept import Kept, text_of
 from pipeguard.core.labels import ACTS, CHANGES, PRIVATE, Label, Tool
-from pipeguard.core.message import JsonValue, parse_json
+from pipeguard.core.leaving import Call
+from pipeguard.core.message import JsonValue
 from pipeguard.core.text import Text
-from pipeguard.errors import Refusal
 
 KEPT_BYTES = 4 * 2**20  # of results
 KEPT_RESULTS = 1000  # of them
 SAID_BYTES = 2**18  # of requests
 KEPT_SECONDS = 1800.0
 ASKED_BYTES = 2**16  # of arguments that are looked up
-MOST_NEEDLES = 64  # looked up for one call
-MOST_READINGS = 8  # of what is encoded in it
 SEARCHED_BYTES = 64 * 2**20  # for one call: about 30 ms
 MANY_NAMES = 4  # of people, that are the same
 MANY_TOKENS = 3  # that are the same: a list of people, not one that is written to
@@ -43,7 +41,6 @@ ACTED_CHARS = 32  # the same, before text that anybody may have written is said 
 PASSAGE_CHARS = 24  # of them in a row, where they are not
 PASSAGES_SHARE = 0.25  # of all that is said
 ORDERED_CHARS = 16  # of words that a text tells a model to use
-FEW_MAILBOXES = 3  # in a text that one of them may be answered with
 RECENT_CALLS = 4  # in which the pieces of a value may leave one after the other
 PIECE_CHARS = 2048  # of one, where it is encoded
 
@@ -66,84 +63,6 @@ class Leak(NamedTuple):
     note: str
 
 
-class _Kept:
-    """A frame that passed, as bytes until somebody asks for its text."""
-
-    __slots__ = (
-        *("_addressed", "_is_marked", "_labels", "_letters", "_secrets", "_small", "_text"),
-        *("about", "frame", "since", "tool"),
-    )
-
-    def __init__(self, tool: Tool, frame: bytes, since: float, about: frozenset[str]) -> None:
-        self.tool = tool
-        self.frame = frame
-        self.since = since
-        self.about = about
-        self._is_marked: bool | None = None
-        self._labels: Label | None = None
-        self._text: str | None = None
-        self._small: str | None = None
-        self._letters: str | None = None
-        self._addressed: str | None = None
-        self._secrets: dict[str, str] | None = None
-
-    def is_marked(self) -> bool:
-        """Whether it says of itself that it is not for everybody, and was not got from outside."""
-        if self._is_marked is None:
-            is_public = self.tool.labels & Label.OUTSIDE
-            self._is_marked = not is_public and traces.is_marked(self.text())
-        return self._is_marked
-
-    def labels(self) -> Label:
-        """What its tool does; and that it is not for everybody, where its text tells so.
-
-        It does by saying it, or by telling how people are reached or paid.
-        """
-        if self._labels is None:
-            is_public = self.tool.labels & Label.OUTSIDE
-            self._labels = self.tool.labels
-            if self.is_marked() or (not is_public and traces.tells_of_people(self.text())):
-                self._labels |= Label.READS_PRIVATE | Label.READS_PERSONAL
-        return self._labels
-
-    def text(self) -> str:
-        """Its strings, with single spaces between all words."""
-        if self._text is None:
-            self._text = _text_of(self.frame)
-        return self._text
-
-    def small(self) -> str:
-        """The same in small letters."""
-        if self._small is None:
-            self._small = self.text().lower()
-        return self._small
-
-    def letters(self) -> str:
-        """Its letters and digits alone."""
-        if self._letters is None:
-            self._letters = traces.letters(self.text())
-        return self._letters
-
-    def addressed(self) -> str:
-        """What in it is written for a model, in small letters; empty where nothing is."""
-        if self._addressed is None:
-            takes_in = self.tool.labels & Label.TAKES_IN
-            self._addressed = traces.addressed(self.text()).lower() if takes_in else ""
-        return self._addressed
-
-    def looks(self) -> Callable[[str], bool]:
-        """What tells that a value of it is a secret."""
-        if self.tool.labels & Label.READS_SECRET:
-            return traces.is_secret
-        return traces.is_random
-
-    def secrets(self) -> dict[str, str]:
-        """What looks like a secret in it, by its letters and digits alone."""
-        if self._secrets is None:
-            self._secrets = traces.secrets(self.text(), self.looks())
-        return self._secrets
-
-
 class Flows:
     """What went through one server lately.
 
@@ -152,7 +71,7 @@ class Flows:
 
     def __init__(self) -> None:
         self._lock = Lock()  # of what came
-        self._came: deque[_Kept] = deque()
+        self._came: deque[Kept] = deque()
         self._came_bytes = 0
         # Bytes alone: thousands of objects that live would be walked by each garbage collection.
         self._went: deque[bytes] = deque()
@@ -176,7 +95,7 @@ class Flows:
         if len(frame) > KEPT_BYTES:
             return
         with self._lock:
-            self._came.append(_Kept(tool, frame, now, about))
+            self._came.append(Kept(tool, frame, now, about))
             self._came_bytes += len(frame)
             while (
                 len(self._came) > KEPT_RESULTS
@@ -225,7 +144,7 @@ class Flows:
         about = traces.values(arguments)
         if any(traces.is_outside(value) for value in about):
             tool = tool._replace(labels=tool.labels | Label.OUTSIDE)
-        call = _Call(tool, text, self._sent_before(), "".join(self._sent), about)
+        call = Call(tool, text, self._sent_before(), "".join(self._sent), about)
         if tool.labels & Label.SENDS:
             recent = self._longest.setdefault(tool.name, deque(maxlen=RECENT_CALLS))
             recent.append(traces.piece(call.readings[0])[:PIECE_CHARS])
@@ -236,7 +155,7 @@ class Flows:
     def _sent_before(self) -> tuple[str, str]:
         """The texts of what went, and their letters alone."""
         while self._went:
-            text = _text_of(self._went.popleft())
+            text = text_of(self._went.popleft())
             self._said.append((text, traces.letters(text)))
             self._said_chars += len(text)
         self._went_bytes = 0
@@ -273,109 +192,7 @@ _OBEYED = re.compile(
 )
 
 
-def _text_of(frame: bytes) -> str:
-    """The strings of a frame, with single spaces between all words."""
-    try:
-        value = parse_json(frame)
-    except Refusal:
-        return ""
-    return " ".join(Text(value, keyed=False).data.decode("utf-8", "ignore").split())
-
-
-class _Call:
-    """What goes to a tool, in all its readings."""
-
-    def __init__(
-        self,
-        tool: Tool,
-        text: bytes,
-        known: tuple[str, str],
-        before: str,
-        about: frozenset[str],
-    ) -> None:
-        self.tool = tool
-        self.about = about
-        self.known, self._known_letters = known  # what the client said before is its own
-        self.readings = traces.readings(text)
-        self.squeezed = list(map(traces.squeezed, self.readings))
-        self.torn = before + self.squeezed[0]
-        self.whole = "\n".join(dict.fromkeys([*self.squeezed, self.torn]))
-        small = " ".join(self.readings[0].lower().split())
-        self.few = self._new(traces.shingles(small))
-        self.names = self._new(traces.names(small))
-        self.digests = traces.digests(self.readings[0])
-        self.addresses = traces.addresses(self.readings[0])
-        self.mailboxes = traces.mailboxes(self.readings[0])
-        self._letters = _letters(self.readings)
-        self._clear = f"{self._known_letters}\n{self._letters[0]}"
-        self.pieces: list[str] = []
-        self._of_pieces: list[str] = []
-        tokens = (one for text in self.readings for one in traces.tokens(text))
-        self.people = self._new(traces.people(self.readings[0]))
-        self.tokens = self._new(filter(traces.is_telling, tokens))
-
-    def put_together(self, pieces: list[str]) -> None:
-        """Read pieces of calls as one, without what they all begin with."""
-        if len(pieces) > 1:
-            self.pieces = pieces
-            begin = min(traces.alike(pieces[0], piece) for piece in pieces[1:])
-            joined = "".join(piece[begin:] for piece in pieces).encode()
-            self._of_pieces = _letters(traces.readings(joined))
-
-    @property
-    def size(self) -> int:
-        """How many letters and digits it has."""
-        return len(self._letters[0])
-
-    @property
-    def needles(self) -> int:
-        """How often a text is searched for what is said here."""
-        listed = len(self.tokens) + len(self.few) + len(self.names)
-        return 1 + listed + sum(map(traces.places, self._letters + self._of_pieces))
-
-    def shares(self, one: _Kept, but_for: Iterable[str]) -> traces.Shared:
-        """What it says as it is and stands in a result, but for some words that do."""
-        said = self._letters[0]
-        for word in but_for:
-            if word in one.text():
-                said = said.replace(traces.letters(word), "")
-        return traces.shared(said, one.letters(), self._known_letters)
-
-    def repeats(self, one: _Kept) -> bool:
-        """Whether enough of it stands in a result to be that result's."""
-        return self.shares(one, self.digests).chars >= ACTED_CHARS
-
-    def goes_back(self, one: _Kept) -> bool:
-        """Whether it names what a result was asked by, or only mail addresses that stand there."""
-        if self.about & one.about:
-            return True
-        if not self.mailboxes or self.tool.labels & Label.OUTSIDE:
-            return False
-        there = traces.mailboxes(one.text())
-        return self.mailboxes <= there and len(there) <= FEW_MAILBOXES
-
-    def hides(self, one: _Kept) -> int:
-        """How many letters of a result stand in what is encoded here."""
-        hidden = self._letters[1:]
-        if not any(piece in one.text() for piece in self.pieces):
-            hidden += self._of_pieces
-        found = (traces.shared(said, one.letters(), self._clear).chars for said in hidden)
-        return max(found, default=0)
-
-    def _new(self, found: Iterable[str]) -> list[str]:
-        """Each once, without what was said before; no more than are looked up."""
-        ordered = list(dict.fromkeys(found))
-        step = len(ordered) // MOST_NEEDLES + 1
-        return [one for one in ordered[::step] if one not in self.known]
-
-
-def _letters(readings: Iterable[str]) -> list[str]:
-    """The letters of a text as it is, and of its longest other readings."""
-    first, *others = dict.fromkeys(map(traces.letters, readings))
-    return [first, *nlargest(MOST_READINGS, others, key=len)]
-
-
-def _leaks(call: _Call, kept: list[_Kept]) -> Iterator[Leak]:
+def _leaks(call: Call, kept: list[Kept]) -> Iterator[Leak]:
     left = SEARCHED_BYTES
     is_told = any(one.addressed() for one in kept)  # somebody wrote for the model before
     for one in reversed(kept):
@@ -387,13 +204,18 @@ def _leaks(call: _Call, kept: list[_Kept]) -> Iterator[Leak]:
             yield from _private(call, one, is_told=is_told)
         if (labels & (CHANGES | Label.SENDS) or not labels) and one.addressed():
             yield from _ordered(call, one)
-        elif labels & (ACTS | Label.GUARDS) and source & Label.TAKES_IN and call.repeats(one):
+        elif labels & (ACTS | Label.GUARDS) and source & Label.TAKES_IN and _repeats(call, one):
             note = f"text from {one.tool.name!r}, which anybody may have written, is run or kept"
             sure = Confidence.HIGH if labels & Label.GUARDS else Confidence.MEDIUM
             yield Leak("flows.untrusted-acts", Severity.HIGH, sure, one.tool.name, note)
 
 
-def _private(call: _Call, one: _Kept, *, is_told: bool) -> Iterator[Leak]:
+def _repeats(call: Call, one: Kept) -> bool:
+    """Whether enough of a call stands in a result to be that result's."""
+    return call.shares(one, call.digests).chars >= ACTED_CHARS
+
+
+def _private(call: Call, one: Kept, *, is_told: bool) -> Iterator[Leak]:
     """What was read for the user alone, and leaves."""
     source, labels, name = one.labels(), call.tool.labels, one.tool.name
     like, is_named = _secrets(call, one)
@@ -430,7 +252,7 @@ def _private(call: _Call, one: _Kept, *, is_told: bool) -> Iterator[Leak]:
     yield Leak("flows.private-out", Severity.HIGH, confidence, name, note)
 
 
-def _secrets(call: _Call, one: _Kept) -> tuple[bool, bool]:
+def _secrets(call: Call, one: Kept) -> tuple[bool, bool]:
     """Whether a secret leaves: one that looks it, and one that was called so where it came from."""
     text = one.text()
     like = any(token in text for token in call.tokens if one.looks()(token))
@@ -445,7 +267,7 @@ def _secrets(call: _Call, one: _Kept) -> tuple[bool, bool]:
     return like, any(value in reading for value in named for reading in call.readings)
 
 
-def _ordered(call: _Call, one: _Kept) -> Iterator[Leak]:
+def _ordered(call: Call, one: Kept) -> Iterator[Leak]:
     """What a text told a model to do, and is done."""
     told = one.addressed()
     letters = traces.letters(told)

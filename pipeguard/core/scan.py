@@ -16,12 +16,12 @@ from typing import NamedTuple
 from pipeguard.core import folding, views
 from pipeguard.core.blocks import BLOCK_BYTES, blocks
 from pipeguard.core.candidates import digits_of, most, secret_span
-from pipeguard.core.certainty import certainty
+from pipeguard.core.certainty import certainty, may_be_doubted
 from pipeguard.core.classifier import Classifier
 from pipeguard.core.cues import SQUEEZED_CUES, Cue
 from pipeguard.core.decoding import Budget, Decoded
 from pipeguard.core.finder import Finder
-from pipeguard.core.finding import Confidence, Severity, lower, raised
+from pipeguard.core.finding import Confidence, lower, raised
 from pipeguard.core.message import JsonValue
 from pipeguard.core.origin import Match, Origin, PlaceOf, Subject
 from pipeguard.core.places import Surface
@@ -454,7 +454,7 @@ class _Scan:
                 self._seen[key] = (Confidence.HIGH, 0)  # it is none wherever it stands
                 continue
             doubted = (
-                _may_be_doubted(rule, confidence)
+                may_be_doubted(rule, confidence)
                 and view in _CLASSIFIED
                 and self._is_doubted(data, *match.span(), confidence)
             )
@@ -509,12 +509,6 @@ class _Scan:
             end = match.end()
             self._to_confirm -= AGAIN_BYTES // 4
             yield from value.finditer(data, end, min(len(data), end + AGAIN_BYTES))
-
-
-def _may_be_doubted(rule: Rule, confidence: Confidence) -> bool:
-    """Whether a classifier is asked of a match: not of a sure one of the worst kind."""
-    is_worst = confidence is Confidence.HIGH and rule.severity is Severity.CRITICAL
-    return rule.quoted and confidence > Confidence.LOW and not is_worst
 
 
 def _taken(cued: dict[Cue, list[folding.Range]]) -> list[folding.Range]:
