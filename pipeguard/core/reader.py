@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from math import log2
+from math import inf, log2
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -30,7 +30,7 @@ TOLD = 0.5  # logits below what is likely, without its quotes, of a sentence tha
 DOUBT, DOUBT_SURE = 3.0, 9.0
 FEW_WORDS = 7  # say too little to doubt a pattern for
 ANY = 99.0  # logits: sentences are read a second time however unlikely they are
-MAX_DOUBTS = 32  # of one message: that many times it is asked whether a pattern is
+MAX_DOUBTS = 24  # texts of one message that are looked at for it
 _DIGITS = re.compile(rb"[0-9]+")
 
 
@@ -63,7 +63,7 @@ class Reader:
         self._more = LONG * log2(max(length, LONG_BYTES) / LONG_BYTES)
         self._less = BRIEF * log2(BRIEF_BYTES / min(max(length, BRIEFEST_BYTES), BRIEF_BYTES))
         self._read: set[bytes] = set()
-        self._doubts = MAX_DOUBTS
+        self._scores: dict[tuple[Classifier, str], float] = {}  # of what was looked at for a doubt
         self.unread = False
 
     def spare_nothing(self) -> None:
@@ -96,18 +96,24 @@ class Reader:
             classifier: is asked.
             is_sure: True where the pattern is sure, so that more is asked of who doubts it.
         """
-        if not self._doubts:
-            return False
-        self._doubts -= 1
         around = widened(data, start, end)
         text = data[around.start : around.end].decode("utf-8", "replace")
         if sum(count for *_, count in units(text)) <= FEW_WORDS:
             return False
         least = classifier.likely - (DOUBT_SURE if is_sure else DOUBT)
-        if classifier.surest(text, ANY).score >= least:
+        if self._looked_at(text, classifier) >= least:
             return False
         found = data[start:end].decode("utf-8", "replace")
-        return not is_sure or classifier.surest(found, ANY).score < least
+        return not is_sure or self._looked_at(found, classifier) < least
+
+    def _looked_at(self, text: str, classifier: Classifier) -> float:
+        """How much of an order a text is, of which several patterns may find something."""
+        known = self._scores.get((classifier, text))
+        if known is None:
+            if len(self._scores) >= MAX_DOUBTS:
+                return inf  # whoever does not look has no doubt
+            known = self._scores[classifier, text] = classifier.surest(text, ANY).score
+        return known
 
     def read(
         self, stretches: Iterable[Stretch], classifier: Classifier, data: bytes
