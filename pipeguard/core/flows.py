@@ -175,16 +175,11 @@ def _without_credentials(value: JsonValue) -> JsonValue:
         return {
             key: _without_credentials(item)
             for key, item in value.items()
-            if not _CREDENTIAL.fullmatch(key)
+            if not traces.is_credential(key)
         }
     return [_without_credentials(item) for item in value] if isinstance(value, list) else value
 
 
-_CREDENTIAL = re.compile(
-    r"(?:\w{1,30}[_-])?(?:password|passwd|passphrase|pwd|secret|token|api_?key|apikey|dsn|authorization|"
-    r"auth|credentials?|private_key|x-api-key|connection_string)",
-    re.IGNORECASE,
-)
 # Files that models read before all else.
 _OBEYED = re.compile(
     rb"(?:CLAUDE|AGENTS?|GEMINI|MEMORY|SOUL)\.md|\.cursorrules|\.cursor/rules|\.windsurfrules|"

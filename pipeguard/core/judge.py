@@ -123,11 +123,11 @@ def greatest(findings: Collection[Finding]) -> Action:
 
 def _told(where: Where, value: JsonValue, seen: Seen, surface: Surface) -> list[Finding]:
     staying = [match for match in seen.matches if _stays(where, value, match)]
-    findings = [
-        _decided(where, piece, surface, is_sure=not any(_is_in(match, one) for one in staying))
-        for match in seen.matches
-        for piece in _pieces(match)
-    ]
+    findings: list[Finding] = []
+    for match in seen.matches:
+        is_sure = not any(_is_of(value, match, one) for one in staying)
+        pieces = _pieces(match)
+        findings += (_decided(where, piece, surface, is_sure=is_sure) for piece in pieces)
     if seen.undecoded:
         findings.append(where.finding("protocol.view-limit", f"{where.part}.other", _BAD))
     if seen.unfinished:
@@ -148,8 +148,8 @@ def _pieces(match: Match) -> Iterator[Match]:
         yield match._replace(path=path, paths=())
 
 
-# What a tool does with which a secret may leave.
-_PASSES_ON = Label.SENDS | Label.OUTSIDE | Label.RUNS | Label.KEEPS
+# What a tool does with which a secret may leave; one that runs something is told how to log in.
+_PASSES_ON = Label.SENDS | Label.OUTSIDE | Label.KEEPS | Label.TAKES_IN
 
 
 def _stays(where: Where, value: JsonValue, match: Match) -> bool:
@@ -168,7 +168,8 @@ def _stays(where: Where, value: JsonValue, match: Match) -> bool:
     if does & Label.HOLDS:
         return True
     vault = where.guard.vault
-    stays = does and not does & _PASSES_ON and match.exact and match.view == "text"
+    passes_on = _PASSES_ON if traces.is_credential(str(match.path[-1])) else _PASSES_ON | Label.RUNS
+    stays = does and not does & passes_on and match.exact and match.view == "text"
     if vault is None or not stays or traces.addresses(Text(value, keyed=False).data.decode()):
         return False
     text = _string_at(value, match.path)
@@ -184,10 +185,13 @@ def _string_at(value: JsonValue, path: Path) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _is_in(match: Match, secret: Match) -> bool:
-    """Whether one match stands inside of another, as the address does inside of a secret."""
-    inside = secret.start <= match.start and match.end <= secret.end
-    return match.path == secret.path and (match is secret or (match.exact and inside))
+def _is_of(value: JsonValue, match: Match, secret: Match) -> bool:
+    """Whether a match stands in a secret or in one word with it, as the host of a login does."""
+    if match is secret or match.path != secret.path or not match.exact:
+        return match is secret
+    first, last = min(match.start, secret.start), max(match.end, secret.end)
+    together = _string_at(value, match.path)[first:last]
+    return last - first == secret.end - secret.start or len(together.split()) == 1
 
 
 def _decided(where: Where, match: Match, surface: Surface, *, is_sure: bool = True) -> Finding:

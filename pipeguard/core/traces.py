@@ -285,6 +285,18 @@ def tells_of_people(text: str) -> bool:
 _ACCOUNT = re.compile(r"\b[A-Z]{2}\d{2} ?(?:[A-Z0-9]{4} ?){3,7}[A-Z0-9]{0,3}\b")  # ISO 13616
 
 
+def is_credential(name: str) -> bool:
+    """Whether an argument is made for a credential, by its name."""
+    return _CREDENTIAL.fullmatch(name) is not None
+
+
+_CREDENTIAL = re.compile(
+    r"(?:\w{1,30}[_-])?(?:password|passwd|passphrase|pwd|secret|token|api_?key|apikey|dsn|authorization|"
+    r"auth|credentials?|private_key|x-api-key|connection_string)",
+    re.IGNORECASE,
+)
+
+
 def is_outside(value: str) -> bool:
     """True for a value of a call that names an address, or says that all may see it."""
     return "public" in value or value.startswith(("http://", "https://"))

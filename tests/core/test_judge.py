@@ -82,6 +82,8 @@ def test_a_tool_that_stores_secrets_may_be_given_one() -> None:
         ("get_account", {"at": "https://x.example/in", "key": "{}"}, Action.BLOCK),
         ("send_mail", {"body": "{}"}, Action.BLOCK),
         ("run_shell", {"command": "use {}"}, Action.BLOCK),
+        ("query_database", {"sql": "select 1", "password": "{}"}, Action.WARN),
+        ("query_weather", {"place": "{}"}, Action.BLOCK),  # asks somebody else
         ("frobnicate", {"value": "{}"}, Action.BLOCK),  # nothing tells what it does
     ],
 )
