@@ -170,10 +170,12 @@ def _stays(where: Where, value: JsonValue, match: Match) -> bool:
     vault = where.guard.vault
     passes_on = _PASSES_ON if traces.is_credential(str(match.path[-1])) else _PASSES_ON | Label.RUNS
     stays = does and not does & passes_on and match.exact and match.view == "text"
-    if vault is None or not stays or traces.addresses(Text(value, keyed=False).data.decode()):
+    if vault is None or not stays:
         return False
     text = _string_at(value, match.path)
-    return vault.knows(text[match.start : match.end])
+    if not vault.knows(text[match.start : match.end]):
+        return False
+    return not traces.addresses(Text(value, keyed=False).data.decode())
 
 
 def _string_at(value: JsonValue, path: Path) -> str:
@@ -186,12 +188,14 @@ def _string_at(value: JsonValue, path: Path) -> str:
 
 
 def _is_of(value: JsonValue, match: Match, secret: Match) -> bool:
-    """Whether a match stands in a secret or in one word with it, as the host of a login does."""
+    """Whether a match is that of a secret, or of the host that stands in one word with it."""
     if match is secret or match.path != secret.path or not match.exact:
         return match is secret
     first, last = min(match.start, secret.start), max(match.end, secret.end)
+    if match.rule.is_private:
+        return last - first == secret.end - secret.start
     together = _string_at(value, match.path)[first:last]
-    return last - first == secret.end - secret.start or len(together.split()) == 1
+    return match.rule.id.startswith("ssrf.") and len(together.split()) == 1
 
 
 def _decided(where: Where, match: Match, surface: Surface, *, is_sure: bool = True) -> Finding:
