@@ -64,11 +64,11 @@ QUIET_WEIGHT = {"injection": 4.0, "poisoning": 1.0}
 # Of innocent texts that look like attacks, the share that scores more than what is only warned of,
 # and than what is blocked. Definitions speak to the model by nature, so few are blocked by others.
 SHARES = {"injection": (0.041, 0.0375), "poisoning": (0.062, 0.051)}
-# With the second reader of both: from what score on a passage is a warning and a block; what share
+# With the second reader of both: from what scores on a passage is a warning and a block; what share
 # of its logits is added; how far below that it is asked, and of how many sentences. Chosen on cases
 # of the benchmark's `tuned` half that nothing learns from.
 NETWORK = "orders.network"
-TOGETHER = {"injection": (3.0, 1.0, 5.0, 8), "poisoning": (3.0, 2.0, 6.0, 12)}
+TOGETHER = {"injection": (3.0, 4.0, 1.0, 5.0, 8), "poisoning": (2.5, 2.5, 2.0, 6.0, 12)}
 FEW = 3  # attacks: a word of no more opens no gate
 MARKS = "[\u27e6\u27e7]"  # before an order in a document, and behind it
 SHORT = 3  # letters: a shorter word costs more to find than it says
@@ -408,10 +408,10 @@ def write(name: str, document: dict[str, Any]) -> None:
     target = HERE.parent / "rules" / f"{name}.model"
     network = target.with_name(NETWORK)
     if network.exists():
-        likely, share, again, most = TOGETHER[name]
+        likely, sure, share, again, most = TOGETHER[name]
         digest = sha256(network.read_bytes()).hexdigest()
         second = Second(NETWORK, digest, name, share, again, most)
-        document |= {"likely": likely, "sure": likely, "second": second._asdict()}
+        document |= {"likely": likely, "sure": sure, "second": second._asdict()}
     content = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     digest = sha256(content).hexdigest()
     target.write_bytes(content)
