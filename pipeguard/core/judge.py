@@ -155,8 +155,9 @@ _PASSES_ON = Label.SENDS | Label.OUTSIDE | Label.KEEPS | Label.TAKES_IN
 def _stays(where: Where, value: JsonValue, match: Match) -> bool:
     """Whether a secret goes to a tool that keeps secrets, or back to the server that said it.
 
-    What a server has said it knows already. Not where the called tool may pass it on, where nothing
-    tells what that does or an address stands beside, nor encoded, which has a purpose.
+    What a server has said it knows already. Not where the called tool may pass it on or an address
+    stands beside, nor encoded, which has a purpose; where nothing tells what the tool does, only in
+    an argument that is made for a credential.
     """
     if (
         not match.rule.is_private
@@ -168,9 +169,10 @@ def _stays(where: Where, value: JsonValue, match: Match) -> bool:
     if does & Label.HOLDS:
         return True
     vault = where.guard.vault
-    passes_on = _PASSES_ON if traces.is_credential(str(match.path[-1])) else _PASSES_ON | Label.RUNS
-    stays = does and not does & passes_on and match.exact and match.view == "text"
-    if vault is None or not stays:
+    logs_in = traces.is_credential(str(match.path[-1]))
+    passes_on = _PASSES_ON if logs_in else _PASSES_ON | Label.RUNS
+    stays = (does or logs_in) and not does & passes_on
+    if vault is None or not stays or not match.exact or match.view != "text":
         return False
     text = _string_at(value, match.path)
     if not vault.knows(text[match.start : match.end]):

@@ -84,6 +84,7 @@ def test_a_tool_that_stores_secrets_may_be_given_one() -> None:
         ("run_shell", {"command": "use {}"}, Action.BLOCK),
         ("query_database", {"sql": "select 1", "password": "{}"}, Action.WARN),
         ("query_weather", {"place": "{}"}, Action.BLOCK),  # asks somebody else
+        ("ssh_open", {"host": "a", "password": "{}"}, Action.WARN),
         ("frobnicate", {"value": "{}"}, Action.BLOCK),  # nothing tells what it does
     ],
 )
