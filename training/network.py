@@ -73,7 +73,7 @@ RATES = {"teacher": 1e-4, "network": 1e-3}
 PASSES = 3  # over all, of the network
 SAID = 0.6  # of what a text is to the network, the share that the teacher says
 SURE = 0.97  # that a text of another language is what its author says
-FRESH = 3  # times that an English text counts which was written since the teacher was asked
+ALONE = 2  # times that a text counts which the teacher was not asked of, and which has no variants
 NATURAL = 24_000  # pieces of what is installed
 DOUBTFUL = -3.0  # logits of the classifier from which on pieces of what is installed are learned
 LIKE = 8  # words that are exchanged for each other
@@ -432,8 +432,7 @@ def main(folders: tuple[Path, ...], served: Path | None, kept: Path | None) -> N
             kept.write_text("".join(map(_line, told)), "utf-8")
     known = {one.text for one in told}
     others = [one for one in results("*", as_result) + defined if one.text not in known]
-    told += [unsure(one) for one in others]
-    told += (FRESH - 1) * [unsure(one) for one in english if one.text not in known]
+    told += ALONE * [unsure(one) for one in others]
     base = Teacher()
     parts, rows = parts_of(told, base.words(), base.split.get_vocab())
     click.echo(f"{len(told)} texts, {len(parts)} parts of words")
