@@ -68,7 +68,7 @@ SHARES = {"injection": (0.041, 0.0375), "poisoning": (0.062, 0.051)}
 # of its logits is added; how far below that it is asked, and of how many sentences. Chosen on cases
 # of the benchmark's `tuned` half that nothing learns from.
 NETWORK = "orders.network"
-TOGETHER = {"injection": (3.0, 4.0, 1.0, 5.0, 8), "poisoning": (2.5, 2.5, 2.0, 6.0, 12)}
+TOGETHER = {"injection": (3.0, 3.5, 1.0, 5.0, 8), "poisoning": (3.0, 3.0, 2.0, 6.0, 12)}
 FEW = 3  # attacks: a word of no more opens no gate
 MARKS = "[\u27e6\u27e7]"  # before an order in a document, and behind it
 SHORT = 3  # letters: a shorter word costs more to find than it says
