@@ -120,7 +120,7 @@ class Flows:
         """
         bare = _without_credentials(arguments)
         found = self._looked_up(tool, bare) if tool.is_sink else []
-        if not tool.labels & Label.SENDS and (asked := " ".join(_addresses(arguments))):
+        if not tool.labels & Label.SENDS and (asked := " ".join(traces.addresses_of(arguments))):
             # Whatever a tool is for: who loads what it is given asks for such an address.
             found += self._looked_up(tool._replace(labels=Label.SENDS | Label.OUTSIDE), asked)
         if not found and bare != arguments and tool.labels & Label.OUTSIDE:
@@ -163,10 +163,6 @@ class Flows:
             self._said_chars -= len(self._said.popleft()[0])
         texts, letters = zip(*self._said, strict=True) if self._said else ((), ())
         return "\n".join(texts), "".join(letters)
-
-
-def _addresses(value: JsonValue) -> list[str]:
-    return traces.addresses(Text(value, keyed=False).data.decode("utf-8", "ignore"))
 
 
 def _without_credentials(value: JsonValue) -> JsonValue:

@@ -15,7 +15,6 @@ from pipeguard.core.places import Path, Surface, place_of, pointer
 from pipeguard.core.policy import Subject
 from pipeguard.core.rules import tells_private
 from pipeguard.core.scan import Seen
-from pipeguard.core.text import Text
 from pipeguard.errors import Refusal
 
 
@@ -177,7 +176,7 @@ def _stays(where: Where, value: JsonValue, match: Match) -> bool:
     text = _string_at(value, match.path)
     if not vault.knows(text[match.start : match.end]):
         return False
-    return not traces.addresses(Text(value, keyed=False).data.decode())
+    return not traces.addresses_of(value)
 
 
 def _string_at(value: JsonValue, path: Path) -> str:

@@ -16,6 +16,7 @@ from pipeguard.core.checks import entropy
 from pipeguard.core.cues import Cue
 from pipeguard.core.decoding import Budget
 from pipeguard.core.message import JsonValue
+from pipeguard.core.text import Text
 
 TOKEN_CHARS = 12  # shorter ones stand in two places by chance
 NAME_CHARS = 8  # of what is named to a model that is told what to do with it
@@ -305,6 +306,11 @@ def is_outside(value: str) -> bool:
 def addresses(text: str) -> list[str]:
     """The web addresses in a text."""
     return _URL.findall(text)
+
+
+def addresses_of(value: JsonValue) -> list[str]:
+    """Those in all strings of a JSON value."""
+    return addresses(Text(value, keyed=False).data.decode("utf-8", "ignore"))
 
 
 def digests(text: str) -> list[str]:
