@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.detection import harvest, servers
+from benchmarks.detection import harvest, servers, speed
 from benchmarks.detection.cases import (
     Case,
     CaseError,
@@ -37,12 +37,16 @@ def main() -> None:
     rules = engines()
     machine = f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} CPUs"
     print(machine + "\n")
-    splits = list(Split) if options.split == "both" else [Split(options.split)]
+    splits = [one for one in Split if options.split in ("both", one.value)]
     try:
         reports = [run(split, options, rules) for split in splits]
     except CaseError as error:
         sys.exit(f"{error}")
     written: dict[str, object] = {"machine": machine, "splits": [one.as_json() for one in reports]}
+    if options.speed:
+        lines = list(speed.rows(rules))
+        print(table("One frame, judged by one thread", speed.HEADS, lines), flush=True)
+        written["speed"] = [dict(zip(speed.HEADS, line, strict=True)) for line in lines]
     if options.noise:
         written["noise"] = play_noise(options.noise, rules)
     if options.corpus:
@@ -60,7 +64,7 @@ def arguments() -> argparse.Namespace:
         description=__doc__,
         epilog="example: python -m benchmarks.detection --split tuned --misses --harvest 0",
     )
-    parser.add_argument("--split", choices=["tuned", "held", "both"], default="both")
+    parser.add_argument("--split", choices=["tuned", "held", "both", "none"], default="both")
     parser.add_argument(
         "--harvest",
         type=int,
@@ -96,6 +100,9 @@ def arguments() -> argparse.Namespace:
         help="how texts of --corpus travel: other rules look at what is sent than at what comes",
     )
     parser.add_argument("--noise", type=int, metavar="N", help="play 32 KiB of each noise N times")
+    parser.add_argument(
+        "--speed", action="store_true", help="measure what judging 10 KB and 1 MB of texts takes"
+    )
     parser.add_argument("--json", metavar="FILE", help="write all figures to FILE")
     parser.add_argument("--html", metavar="FILE", help="write them as a page, with plots")
     parser.add_argument("--misses", action="store_true", help="list what was missed or blocked")

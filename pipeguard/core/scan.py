@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from pipeguard.core import folding, views
 from pipeguard.core.blocks import BLOCK_BYTES, blocks
-from pipeguard.core.candidates import digits_of, most, secret_span
+from pipeguard.core.candidates import digits_of, secret_span
 from pipeguard.core.certainty import certainty, may_be_doubted
 from pipeguard.core.classifier import Classifier
 from pipeguard.core.cues import SQUEEZED_CUES, Cue
@@ -31,16 +31,13 @@ from pipeguard.core.reader import BRIEF_BYTES, Order, Reader
 from pipeguard.core.residents import Residents, squeezed_pattern
 from pipeguard.core.roles import called_tool
 from pipeguard.core.rules import Rule, View
+from pipeguard.core.tally import Tally
 from pipeguard.core.text import Text
 from pipeguard.core.uses import Uses
 
 TAIL_BYTES = 4096  # of an open tail that is looked at beyond the block
 AGAIN_BYTES = 4096  # after a number that has its name before it, in which more may follow
-# What may be looked through for one message beside its own length, some 5 ns a byte; what one match
-# costs to look at, in the same coin. Beyond it a message is unscannable.
-CONFIRM_BYTES, CANDIDATE_BYTES = 2**23, 512
 JOINED_BYTES = 2**16  # of results whose strings are also read with nothing between
-MAX_LOOKS = 32  # at the same words in other surroundings, which may make them surer
 LEVELS = 2  # of encodings inside each other
 
 
@@ -141,7 +138,9 @@ class Engine:
         scan = _Scan(self, Subject(text, place_of, self.keyed, Uses(text, tool)), surface)
         scan.run()
         return Seen(
-            scan.matches, scan.budget.spent or scan.unread or scan.reader.unread, scan.exhausted
+            scan.matches,
+            scan.budget.spent or scan.unread or scan.reader.unread,
+            scan.tally.exhausted,
         )
 
     def _is_plainly_clean(self, text: Text) -> bool:
@@ -228,14 +227,10 @@ class _Scan:
         self.budget = Budget()
         self.matches: list[Match] = []
         self.unread = False
-        # What was matched, how sure its best match was, and how often it was looked at.
-        self._seen: dict[tuple[str, bytes], tuple[int, int]] = {}
-        self._per_rule: dict[str, int] = {}
         self._values: dict[str, set[bytes]] = {}  # of rules that ask for several
         self._told: set[int] = set()  # matches of orders that the text tells of
-        self._to_confirm = CONFIRM_BYTES + len(text.data)
+        self.tally = Tally(len(text.data))
         self.reader = Reader(len(text.data))
-        self.exhausted = False
 
     def run(self) -> None:
         """Read the text in every view that could differ from it."""
@@ -314,7 +309,7 @@ class _Scan:
         origin = Origin(self.subject, "", outer=Origin(self.subject, ""), parts=parts)
         for low, high in blocks(len(data)):
             for rule in self.engine.look_at_acts(data[low:high]):
-                if self.surface in rule.surfaces and not self.exhausted:
+                if self.surface in rule.surfaces and not self.tally.exhausted:
                     matches = self._confirmed(rule, data, low, high + TAIL_BYTES, squeezed=False)
                     self._match(rule, data, matches, View.ACTS, origin)
 
@@ -343,7 +338,7 @@ class _Scan:
         cued: dict[Cue, list[folding.Range]] = {}
         squeezed = view is View.SQUEEZED
         for low, high in blocks(len(data), ranges):
-            if self.exhausted:
+            if self.tally.exhausted:
                 break
             cues, hits = self.engine.look(data[low:high], squeezed=squeezed)
             for cue in cues:
@@ -351,7 +346,7 @@ class _Scan:
             for rule in hits:
                 if view not in rule.views or self.surface not in rule.surfaces:
                     continue
-                if self._per_rule.get(rule.id, 0) >= most(rule):
+                if self.tally.is_full(rule):
                     continue
                 for first, last in origin.busy(rule, low, high):
                     tail = TAIL_BYTES if last == high else 0
@@ -365,7 +360,9 @@ class _Scan:
     def _classify(self, data: bytes, low: int, high: int, origin: Origin) -> None:
         """Have what could be an order to the model read by the rule that has a classifier."""
         gate = self.engine.gate
-        found = gate.stretches(data[low:high]) if gate is not None else []
+        if gate is None or self.tally.is_settled:
+            return
+        found = gate.stretches(data[low:high])
         if not found:
             return  # before a rule or a model is read
         if len(self.text.data) < BRIEF_BYTES and self._asks_the_user():
@@ -375,24 +372,21 @@ class _Scan:
         for rule in asked:
             for order in self.reader.orders(stretches, self.engine.classifier(rule), data):
                 self._judged(rule, data, order, origin)
-                if self._per_rule.get(rule.id, 0) >= _ENOUGH:
+                if self.tally.sure(rule) >= _ENOUGH:
                     break
 
     def _judged(self, rule: Rule, data: bytes, order: Order, origin: Origin) -> None:
         start, end = order.start, order.end
         confidence = min(order.confidence, rule.confidence)
-        key = (rule.id, data[start:end])
-        if self._seen.get(key, (-1, 0))[0] >= confidence:
+        if self.tally.known(rule, data[start:end]).confidence >= confidence:
             return
         if (found := origin.located(rule, confidence, data, start, end)) is not None:
             if found.view == "percent" and end - start < _ADDRESS_BYTES:
                 found = found._replace(confidence=lower(confidence))
-            self._seen[key] = (confidence, 0)
             if order.is_told:
                 self._told.add(len(self.matches))
+            self.tally.tell(rule, data[start:end], confidence)
             self.matches.append(found)
-            if confidence is Confidence.HIGH:
-                self._per_rule[rule.id] = self._per_rule.get(rule.id, 0) + 1
 
     def _asks_the_user(self) -> bool:
         """True where a client shows some of it to the user (MCP client/elicitation)."""
@@ -439,19 +433,13 @@ class _Scan:
         view: View,
         origin: Origin,
     ) -> None:
-        for match in matches:
-            self._to_confirm -= CANDIDATE_BYTES
-            if self._to_confirm < 0:
-                self.exhausted = True
-                return
-            key = (rule.id, match[0])
-            known, looks = self._seen.get(key, (-1, 0))
-            if known >= Confidence.HIGH or looks >= MAX_LOOKS:
-                continue
+        tally = self.tally
+        for match in tally.worth(rule, matches):
+            known = tally.known(rule, match[0]).confidence
             start, end = secret_span(match)
             confidence = certainty(rule, data, match, view)
             if confidence is None:
-                self._seen[key] = (Confidence.HIGH, 0)  # it is none wherever it stands
+                tally.settle(rule, match[0])  # it is none wherever it stands
                 continue
             doubted = (
                 may_be_doubted(rule, confidence)
@@ -460,7 +448,7 @@ class _Scan:
             )
             if doubted:
                 confidence = lower(confidence)
-            self._seen[key] = (known, looks + 1)
+            tally.looked_at(rule, match[0])
             if confidence <= known:
                 continue
             if not origin.admits(rule, start, end):
@@ -468,12 +456,11 @@ class _Scan:
             found = origin.located(rule, confidence, data, start, end)
             if found is None:
                 continue
-            self._seen[key] = (confidence, looks + 1)
             self.matches.append(found._replace(doubted=doubted))
             if rule.several:
                 self._values.setdefault(rule.id, set()).add(digits_of(data[start:end]))
-            self._per_rule[rule.id] = self._per_rule.get(rule.id, 0) + 1
-            if self._per_rule[rule.id] >= most(rule):
+            tally.tell(rule, match[0], confidence)
+            if tally.is_full(rule):
                 return
 
     def _is_doubted(self, data: bytes, start: int, end: int, confidence: Confidence) -> bool:
@@ -490,9 +477,7 @@ class _Scan:
     ) -> Iterator[re.Match[bytes]]:
         """The rule's own matches in a block: the engine tells that there is one, not which."""
         high = min(len(data), high)
-        self._to_confirm -= high - low
-        if self._to_confirm < 0:
-            self.exhausted = True
+        if not self.tally.spend(high - low):
             return iter(())
         finder = self.engine.finder(rule, squeezed=squeezed)
         if rule.several:
@@ -507,7 +492,7 @@ class _Scan:
         for match in finder.finditer(data, low, high):
             yield match
             end = match.end()
-            self._to_confirm -= AGAIN_BYTES // 4
+            self.tally.spend(AGAIN_BYTES // 4)
             yield from value.finditer(data, end, min(len(data), end + AGAIN_BYTES))
 
 
