@@ -74,8 +74,24 @@ def topics(data: bytes, start: int, end: int) -> int:
 def is_shown(data: bytes, start: int) -> bool:
     """True where what begins there stands as an example does: fenced, in a table, as a literal."""
     line = data[data.rfind(b"\n", 0, start) + 1 : start + 16]
-    if _SHOWN.match(line):
-        return True
+    return _SHOWN.match(line) is not None or _is_fenced(data, start)
+
+
+def is_marked(data: bytes, start: int, end: int) -> bool:
+    """True for a stretch that is marked as code in a text for a reader, in Markdown or HTML."""
+    before = data[data.rfind(b"\n", 0, start) + 1 : start + 1]  # an expression may take the mark
+    behind = data[end : end + QUOTE_BYTES]
+    in_span = before.count(b"`") % 2 == 1 and b"`" in behind.partition(b"\n")[0]
+    return in_span or _is_fenced(data, start) or (_is_tagged(data, start) and b"</" in behind)
+
+
+def _is_tagged(data: bytes, start: int) -> bool:
+    low = max(0, start - FENCE_BYTES)
+    opened = max(data.rfind(tag, low, start) for tag in (b"<code", b"<pre"))
+    return opened > max(data.rfind(tag, low, start) for tag in (b"</code", b"</pre"))
+
+
+def _is_fenced(data: bytes, start: int) -> bool:
     before = data[max(0, start - FENCE_BYTES) : start]
     return len(_FENCE.findall(before)) % 2 == 1
 

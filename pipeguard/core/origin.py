@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from pipeguard.core import folding, views
+from pipeguard.core.discussion import MANY_TOPICS, is_marked, topics
 from pipeguard.core.finding import Confidence, lower, raised
 from pipeguard.core.places import MASKED_STEP, Path
 from pipeguard.core.purpose import serves
@@ -133,11 +134,12 @@ class Origin(NamedTuple):
             path = text.path_at(low)
         if rule.places and not _placed(rule, self.subject.place_of(path)):
             return None
-        if rule.written is not Written.KEEP or View.ACTS in rule.views:
-            changed = self._as_used(rule, confidence, path, low, len(found))
-            if changed is None:
-                return None
-            confidence = changed
+        if rule.written is Written.ANYWHERE:
+            confidence = self._as_told(confidence, path, data, (start, end))
+        changed = self._as_used(rule, confidence, path, low, len(found))
+        if changed is None:
+            return None
+        confidence = changed
         exact = exact and not self.whole
         first, last = (0, 0) if self.joined else text.span(low, high)
         if rule.purpose and serves(rule.purpose, text.value, path, first):
@@ -151,10 +153,20 @@ class Origin(NamedTuple):
             path = _untold(path, found.decode("utf-8", "replace"))
         return Match(rule, confidence, view, path, first, last, exact, tuple(paths), excerpt)
 
+    def _as_told(
+        self, confidence: Confidence, path: Path, data: bytes, span: folding.Range
+    ) -> Confidence:
+        """Less sure where a text is about attacks, or shows a reader code between marks for it."""
+        is_shown = self.subject.uses.role(path) is Role.WRITTEN and is_marked(data, *span)
+        is_about = is_shown or topics(data, *span) >= MANY_TOPICS
+        return lower(confidence) if is_about else confidence
+
     def _as_used(
         self, rule: Rule, confidence: Confidence, path: Path, start: int, size: int
     ) -> Confidence | None:
         """How sure a match is where its string is used for what it is; None where it is none."""
+        if rule.written in _EVERYWHERE and View.ACTS not in rule.views:
+            return confidence
         uses, text = self.subject.uses, self.subject.text
         purpose = uses.used(path, text.value_at(start))
         if purpose is Role.KEPT or (purpose is Role.VALUE and text.is_document(start)):
@@ -180,7 +192,7 @@ class Origin(NamedTuple):
 
     def busy(self, rule: Rule, low: int, high: int) -> list[folding.Range]:
         """The stretch without what is only written or looked for, where that is much of it."""
-        if rule.written is Written.KEEP or self.joined or self.squeezed_from is not None:
+        if rule.written in _EVERYWHERE or self.joined or self.squeezed_from is not None:
             return [(low, high)]
         uses, idle = self.subject.uses, _IDLE[rule.written]
         if self.outer is not None or self.whole:
@@ -221,6 +233,7 @@ class Origin(NamedTuple):
         return (start, end) if self.unfolding is None else self.unfolding.span(start, end)
 
 
+_EVERYWHERE = (Written.KEEP, Written.ANYWHERE)
 _IDLE: dict[Written, Idle] = {
     Written.LOWER: IDLE,
     Written.DROP: IDLE,

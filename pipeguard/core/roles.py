@@ -86,7 +86,7 @@ _KEEPS = listed(
     "publish apply deploy register submit file record log report build generate configure patch "
     "merge index document draft compose notify track sync define"
 )
-_LOOKED_FOR = listed("query q search pattern regex regexp term terms keyword keywords")
+_LOOKED_FOR = listed("query q search find pattern regex regexp term terms keyword keywords")
 _EXECUTES = listed(
     "run exec execute executes shell bash sh zsh cmd command commands powershell pwsh terminal "
     "console process subprocess spawn ssh eval evaluate repl interpreter tty tmux system "

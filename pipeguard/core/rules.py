@@ -41,6 +41,7 @@ class Written(Enum):
     DROP = "drop"  # none
     VALUES = "values"  # none, nor in a command, a program or a statement
     PARSED = "parsed"  # the same, but for a text that the tool itself makes something of
+    ANYWHERE = "anywhere"  # the same match, unless the text around it is about attacks
 
 
 class Boundary(Enum):
