@@ -6,7 +6,7 @@ policy file, and no pins. Each case has a Session of its own, with a whole hands
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from time import perf_counter
 
@@ -14,6 +14,7 @@ from benchmarks.detection.cases import Expect, Json, Object, Played, Way
 from pipeguard.core.finding import Action, Direction, Verdict
 from pipeguard.core.guard import Engines, Guard
 from pipeguard.core.session import Session
+from pipeguard.core.vault import PLACEHOLDER
 from pipeguard.settings import combine
 from pipeguard.state.compiled import engines
 
@@ -85,19 +86,31 @@ class Play:
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """One verdict, and how long it took."""
+    """One verdict, and how long it took.
+
+    Attributes:
+        verdict: on a frame.
+        seconds: that judging it took.
+        serves: True for a result in a flow whose secrets were taken out, and are put back where
+            they are used: that disturbs nobody.
+        changed: True for a call that did not go on as it was meant.
+    """
 
     verdict: Verdict
     seconds: float
+    serves: bool = False
+    changed: bool = False
 
 
 class Conversation:
     """One Session, and both sides of it."""
 
     def __init__(self, rules: Engines) -> None:
-        self._session = Session(Guard("detection", rules, combine(None, None), {}, KEY), "BENCH")
+        self._guard = Guard("detection", rules, combine(None, None), {}, KEY)
+        self._session = Session(self._guard, "BENCH")
         self._id = 0
         self._now = 0.0
+        self._given: dict[str, str] = {}  # placeholders, by what they stand for
 
     def open(self, server: Object, tools: Sequence[Json]) -> tuple[_Judged, _Judged]:
         """Shake hands and list the tools.
@@ -132,6 +145,23 @@ class Conversation:
         """The server's answer to the last request."""
         return self._send(TO_CLIENT, {"id": self._id, "result": result})
 
+    def look(self, verdict: Verdict) -> None:
+        """Read what goes to the model: of a secret that was taken out it has the placeholder."""
+        assert self._guard.vault is not None
+        for found in PLACEHOLDER.finditer((verdict.forward or b"").decode()):
+            self._given[self._guard.vault.restore(found[0]).text] = found[0]
+
+    def known(self, value: Json) -> Json:
+        """A value as a model writes it that has seen nothing else than what went to it."""
+        if isinstance(value, dict):
+            return {key: self.known(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.known(item) for item in value]
+        if isinstance(value, str):
+            for secret in sorted(self._given, key=len, reverse=True):
+                value = value.replace(secret, self._given[secret])
+        return value
+
     def _send(self, direction: Direction, message: Object) -> _Judged:
         frame = json.dumps({"jsonrpc": "2.0", **message}, ensure_ascii=False).encode()
         self._now += 1.0
@@ -150,8 +180,12 @@ def play_all(cases: Iterable[Played], rules: Engines | None = None) -> Iterator[
 def play(played: Played, rules: Engines) -> Play:
     """Play one case, and read off what became of it."""
     case = played.case
-    judged = list(_PLAYERS[case.way](Conversation(rules), played.body))
-    outcomes = [_outcome(one.verdict, case.way) for one in judged]
+    talk = Conversation(rules)
+    if case.way is Way.FLOW:
+        judged = list(_play_flow(talk, played.body, honest=case.innocent))
+    else:
+        judged = list(_PLAYERS[case.way](talk, played.body))
+    outcomes = [_outcome(one, case.way) for one in judged]
     outcome = outcomes[-1]
     if case.innocent and case.way is Way.FLOW:
         outcome = max(outcomes)  # an innocent flow that is stopped on its way is stopped
@@ -199,7 +233,12 @@ def _rules(verdict: Verdict) -> tuple[str, ...]:
     return tuple(dict.fromkeys(finding.rule for finding in ordered))
 
 
-def _outcome(verdict: Verdict, way: Way) -> Outcome:
+def _outcome(judged: _Judged, way: Way) -> Outcome:
+    verdict = judged.verdict
+    if judged.changed:
+        return Outcome.BLOCKED
+    if judged.serves:
+        return Outcome.QUIET
     if way is Way.DEFINITION and _left_out(verdict):
         return Outcome.BLOCKED
     return {
@@ -266,8 +305,12 @@ def _whole_tool(tool: Json) -> Json:
     return {"inputSchema": {"type": "object"}, **_object(tool)}
 
 
-def _play_flow(talk: Conversation, body: Object) -> Iterator[_Judged]:
-    """The last that is judged is the last call; its answer is not sent."""
+def _play_flow(talk: Conversation, body: Object, *, honest: bool) -> Iterator[_Judged]:
+    """The last that is judged is the last call; its answer is not sent.
+
+    Who is honest uses what he was given: the placeholder of a secret that was taken out. Who is
+    not has the secret from somewhere.
+    """
     steps, tools = body["steps"], body["tools"]
     assert isinstance(steps, list)
     assert isinstance(tools, list)
@@ -276,19 +319,27 @@ def _play_flow(talk: Conversation, body: Object) -> Iterator[_Judged]:
     others = [_plain_tool(name) for name in named if name not in told]
     talk.open({}, [*(_whole_tool(tool) for tool in tools), *others])
     for number, step in enumerate(map(_object, steps), 1):
-        arguments = step.get("arguments", {})
+        meant = step.get("arguments", {})
+        arguments = talk.known(meant) if honest else meant
         call = talk.ask("tools/call", {"name": step["tool"], "arguments": arguments})
-        yield call
-        if number < len(steps) and call.verdict.forward is not None and "result" in step:
+        went = call.verdict.forward
+        yield replace(call, changed=honest and went is not None and _arguments_of(went) != meant)
+        if number < len(steps) and went is not None and "result" in step:
             result = step["result"]
             if isinstance(result, str):
                 result = {"content": [{"type": "text", "text": result}]}
-            yield talk.answer(result)
+            answer = talk.answer(result)
+            talk.look(answer.verdict)
+            yield replace(answer, serves=honest and answer.verdict.action is Action.REDACT)
+
+
+def _arguments_of(frame: bytes) -> Json:
+    params = _object(json.loads(frame)["params"])
+    return params["arguments"]
 
 
 _PLAYERS = {
     Way.RESULT: _play_result,
     Way.ARGUMENTS: _play_arguments,
     Way.DEFINITION: _play_definition,
-    Way.FLOW: _play_flow,
 }

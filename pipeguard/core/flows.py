@@ -25,6 +25,7 @@ from pipeguard.core.leaving import Call
 from pipeguard.core.message import JsonValue
 from pipeguard.core.text import Text
 
+SECRET_OUT = "flows.secret-out"  # noqa: S105  a rule's id
 KEPT_BYTES = 4 * 2**20  # of results
 KEPT_RESULTS = 1000  # of them
 SAID_BYTES = 2**18  # of requests
@@ -103,6 +104,11 @@ class Flows:
                 or now - self._came[0].since > KEPT_SECONDS
             ):
                 self._came_bytes -= len(self._came.popleft().frame)
+
+    def was_said(self, text: str) -> bool:
+        """Whether a text came back from any tool, as it is."""
+        with self._lock:
+            return any(text in one.text() for one in self._came)
 
     def went(self, frame: bytes) -> None:
         """Keep a request that went on: what stands in it came from the client's side."""
@@ -214,7 +220,7 @@ def _private(call: Call, one: Kept, *, is_told: bool) -> Iterator[Leak]:
         known = is_named or bool(source & Label.READS_SECRET)
         note = f"a value that came back from {name!r} leaves through this call"
         confidence = Confidence.HIGH if known else Confidence.MEDIUM
-        yield Leak("flows.secret-out", Severity.CRITICAL, confidence, name, note)
+        yield Leak(SECRET_OUT, Severity.CRITICAL, confidence, name, note)
         return
     if not source & (Label.READS_PRIVATE | Label.READS_SECRET):
         return

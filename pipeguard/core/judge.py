@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
-from pipeguard.core import codes, traces
+from pipeguard.core import codes, outlets, traces
 from pipeguard.core.finding import Action, Confidence, Finding, Severity
+from pipeguard.core.flows import SECRET_OUT
 from pipeguard.core.guard import Guard
 from pipeguard.core.labels import Label
 from pipeguard.core.message import JsonValue, Message
@@ -85,6 +86,14 @@ def leaked(guard: Guard, message: Message, tool: str, now: float) -> list[Findin
     for leak in guard.flows.leaks(guard.tool(tool), _arguments(message)):
         finding = where.finding(leak.rule, "call.arguments", (leak.severity, leak.confidence))
         found.append(finding._replace(note=leak.note))
+    if guard.vault is not None and not any(one.rule == SECRET_OUT for one in found):
+        sure = outlets.leaving(
+            guard.vault, guard.tool(tool).labels, _arguments(message), guard.flows.was_said
+        )
+        if sure is not None:
+            finding = where.finding(SECRET_OUT, "call.arguments", (Severity.CRITICAL, sure))
+            note = "a secret that was taken out of what this server said would leave with this call"
+            found.append(finding._replace(note=note))
     return found
 
 
@@ -124,9 +133,10 @@ def _told(where: Where, value: JsonValue, seen: Seen, surface: Surface) -> list[
     staying = [match for match in seen.matches if _stays(where, value, match)]
     findings: list[Finding] = []
     for match in seen.matches:
-        is_sure = not any(_is_of(value, match, one) for one in staying)
+        is_own = any(_is_of(value, match, one) for one in staying)
+        is_own = is_own or _was_given(where, value, match)
         pieces = _pieces(match)
-        findings += (_decided(where, piece, surface, is_sure=is_sure) for piece in pieces)
+        findings += (_decided(where, piece, surface, is_sure=not is_own) for piece in pieces)
     if seen.undecoded:
         findings.append(where.finding("protocol.view-limit", f"{where.part}.other", _BAD))
     if seen.unfinished:
@@ -197,6 +207,21 @@ def _is_of(value: JsonValue, match: Match, secret: Match) -> bool:
         return last - first == secret.end - secret.start
     together = _string_at(value, match.path)[first:last]
     return match.rule.id.startswith("ssrf.") and len(together.split()) == 1
+
+
+def _was_given(where: Where, value: JsonValue, match: Match) -> bool:
+    """Whether a host stands in what the server gave with a secret of its own: a data source's name.
+
+    Not in a web address, where a placeholder would open what only the machine itself can reach.
+    """
+    vault = where.guard.vault
+    if vault is None or not match.rule.id.startswith("ssrf.") or not match.exact:
+        return False
+    text = _string_at(value, match.path)
+    first = max(text.rfind(" ", 0, match.start), text.rfind("\n", 0, match.start)) + 1
+    given = vault.restore(text[first:].split(maxsplit=1)[0])
+    is_web = given.text.lower().startswith("http")
+    return given.known > 0 and not is_web and where.guard.flows.was_said(given.text)
 
 
 def _decided(where: Where, match: Match, surface: Surface, *, is_sure: bool = True) -> Finding:

@@ -123,6 +123,7 @@ _SEND_NOUNS = listed(
     "webhook comment email mail message text sms dm pastebin paste gist snippet slack discord "
     "telegram tweet toot fax status channel"
 )
+_OF_FILES = listed("text status")  # what a file holds as well
 # What is made where others read it.
 _POSTED = listed("issue pull pr comment discussion release review page wiki")
 _SEVERAL = frozenset(f"{noun}s" for noun in _POSTED | _SEND_NOUNS)
@@ -220,7 +221,8 @@ def labels_of(name: str, definition: JsonObject | None) -> Label:
     writes = bool(told.does & (_WRITE | _UNDO | _CHANGE)) and not told.called & _READ
     others = gives or bool(told.called & (_UNDO | _ORDERS))
     passes = not told.parameters or bool(told.parameters & (_TO | _BODY | _GIVEN))
-    sends = bool(told.does & _SEND) or bool(told.does & _SEND_NOUNS and passes and not others)
+    nouns = _SEND_NOUNS - _OF_FILES if told.parameters & _PATHS else _SEND_NOUNS
+    sends = bool(told.does & _SEND) or bool(told.does & nouns and passes and not others)
     posted = told.called & (_POSTED | _SEND_NOUNS | _SEVERAL)
     sends = sends or bool(posted and told.called & _MAKE and not told.called & _ORDERS)
     made = told.called if gives else told.does

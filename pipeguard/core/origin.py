@@ -134,9 +134,11 @@ class Origin(NamedTuple):
             path = text.path_at(low)
         if rule.places and not _placed(rule, self.subject.place_of(path)):
             return None
+        changed: Confidence | None = confidence
         if rule.written is Written.ANYWHERE:
-            confidence = self._as_told(confidence, path, data, (start, end))
-        changed = self._as_used(rule, confidence, path, low, len(found))
+            changed = self._as_told(confidence, path, data, (start, end))
+        elif rule.written is not Written.KEEP or View.ACTS in rule.views:
+            changed = self._as_used(rule, confidence, path, low, len(found))
         if changed is None:
             return None
         confidence = changed
@@ -155,18 +157,18 @@ class Origin(NamedTuple):
 
     def _as_told(
         self, confidence: Confidence, path: Path, data: bytes, span: folding.Range
-    ) -> Confidence:
-        """Less sure where a text is about attacks, or shows a reader code between marks for it."""
-        is_shown = self.subject.uses.role(path) is Role.WRITTEN and is_marked(data, *span)
-        is_about = is_shown or topics(data, *span) >= MANY_TOPICS
-        return lower(confidence) if is_about else confidence
+    ) -> Confidence | None:
+        """Less sure where a text is about attacks; none in a file, or as code for a reader."""
+        uses = self.subject.uses
+        is_read = uses.role(path) is Role.WRITTEN
+        if is_read and (uses.is_of_file or is_marked(data, *span)):
+            return None
+        return lower(confidence) if topics(data, *span) >= MANY_TOPICS else confidence
 
     def _as_used(
         self, rule: Rule, confidence: Confidence, path: Path, start: int, size: int
     ) -> Confidence | None:
         """How sure a match is where its string is used for what it is; None where it is none."""
-        if rule.written in _EVERYWHERE and View.ACTS not in rule.views:
-            return confidence
         uses, text = self.subject.uses, self.subject.text
         purpose = uses.used(path, text.value_at(start))
         if purpose is Role.KEPT or (purpose is Role.VALUE and text.is_document(start)):

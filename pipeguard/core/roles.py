@@ -8,6 +8,7 @@ where the tool is one that executes. Knows words in names, and no values.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from enum import Enum
 from functools import lru_cache
 
@@ -145,6 +146,14 @@ def writes(tool: str | None, key: str) -> bool:
     return bool(tokens & _WRITES) and key.lower() not in _SOURCES
 
 
+def writes_file(tool: str | None, paths: Iterable[Path]) -> bool:
+    """True where a call writes a file: by what its tool is called, or by an argument for a path."""
+    names = (step for path in paths for step in path if isinstance(step, str))
+    return bool(_words(tool or "") & _OF_FILES) or any(_words(name) & _FILE for name in names)
+
+
+_OF_FILES = listed("file files patch edit notebook code repo commit")
+_FILE = listed("path paths file filename filepath filenames")
 _SHELLS = listed("shell bash sh zsh powershell pwsh cmd terminal console command")
 _TARGETS = listed("destination dest target to output out output_path outfile new_path")
 _SOURCES = listed("source src from old_path input")

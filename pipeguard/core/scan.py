@@ -8,7 +8,7 @@ the hit on, the rule's own expression is run. The same pass finds the cues of en
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from operator import itemgetter
 from typing import NamedTuple
@@ -24,7 +24,7 @@ from pipeguard.core.finder import Finder
 from pipeguard.core.finding import Confidence, lower, raised
 from pipeguard.core.message import JsonValue
 from pipeguard.core.origin import Match, Origin, PlaceOf, Subject
-from pipeguard.core.places import Surface
+from pipeguard.core.places import Path, Surface
 from pipeguard.core.plan import secret_of
 from pipeguard.core.plans import Models, Plans, classifier
 from pipeguard.core.reader import BRIEF_BYTES, Order, Reader
@@ -245,6 +245,7 @@ class _Scan:
                 and self._has_company(match)
             ):
                 self.matches[index] = match._replace(confidence=Confidence.HIGH)
+        self.matches = list(_told_once(self.matches))
 
     def _has_company(self, match: Match) -> bool:
         """True where a pattern found something in the same string: two weak signs make a strong."""
@@ -494,6 +495,24 @@ class _Scan:
             end = match.end()
             self.tally.spend(AGAIN_BYTES // 4)
             yield from value.finditer(data, end, min(len(data), end + AGAIN_BYTES))
+
+
+def _told_once(matches: Sequence[Match]) -> Iterator[Match]:
+    """The matches, but for secrets that a rule found in another reading where it had them exactly.
+
+    Of what is not exact, the whole string is taken out.
+    """
+    exact: dict[tuple[str, Path], list[Match]] = {}
+    for match in matches:
+        if match.exact and match.rule.is_private:
+            exact.setdefault((match.rule.id, match.path), []).append(match)
+    for match in matches:
+        known = () if match.exact else exact.get((match.rule.id, match.path), ())
+        if not any(
+            one.start <= match.start and match.end <= one.end and one.confidence >= match.confidence
+            for one in known
+        ):
+            yield match
 
 
 def _taken(cued: dict[Cue, list[folding.Range]]) -> list[folding.Range]:

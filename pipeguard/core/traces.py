@@ -184,9 +184,8 @@ def named(text: str) -> list[str]:
     return [value for sign, value in _NAMED.findall(text) if sign == "=" or not _WORD.match(value)]
 
 
-_WORD = re.compile(
-    r"[A-Za-z]?[a-z-]*[.!?]?\Z"
-)  # a plain word says what a token is for, and is none
+# A plain word says what a token is for, and is none; nor is a variable's name.
+_WORD = re.compile(r"(?:[A-Za-z]?[a-z-]*|[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)[.!?]?\Z")
 
 
 def in_pieces(bare: str, whole: str) -> bool:
@@ -293,7 +292,9 @@ def is_credential(name: str) -> bool:
 
 _CREDENTIAL = re.compile(
     r"(?:\w{1,30}[_-])?(?:password|passwd|passphrase|pwd|secret|token|api_?key|apikey|dsn|authorization|"
-    r"auth|credentials?|private_key|x-api-key|connection_string)",
+    r"auth|credentials?|private_key|x-api-key|connection_string|passwort|passcode|kennwort|geheimnis"
+    r"|mot_?de_?passe|mdp|contraseña|contrasena|clave|senha|wachtwoord|hasło|haslo|lösenord|пароль"
+    r"|密码|パスワード|비밀번호)",
     re.IGNORECASE,
 )
 
@@ -305,7 +306,7 @@ def is_outside(value: str) -> bool:
 
 def addresses(text: str) -> list[str]:
     """The web addresses in a text."""
-    return _URL.findall(text)
+    return URL.findall(text)
 
 
 def addresses_of(value: JsonValue) -> list[str]:
@@ -320,7 +321,7 @@ def digests(text: str) -> list[str]:
 
 # RFC 1321, FIPS 180-4.
 _DIGEST = re.compile(r"\b(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128})\b", re.IGNORECASE)
-_URL = re.compile(r"https?://[^\s\"'<>)\]]{1,8192}", re.IGNORECASE)
+URL = re.compile(r"https?://[^\s\"'<>)\]]{1,8192}", re.IGNORECASE)
 
 
 class Shared(NamedTuple):

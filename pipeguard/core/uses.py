@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 
 from pipeguard.core.places import Path
-from pipeguard.core.roles import Role, role
+from pipeguard.core.roles import Role, role, writes_file
 from pipeguard.core.statements import is_statement
 from pipeguard.core.text import Text
 
@@ -29,13 +29,14 @@ class Uses:
         tool: that it calls; None where it calls none.
     """
 
-    __slots__ = ("_busy", "_known", "text", "tool")
+    __slots__ = ("_busy", "_is_of_file", "_known", "text", "tool")
 
     def __init__(self, text: Text, tool: str | None) -> None:
         self.text = text
         self.tool = tool
         self._known: dict[Path, Role] = {}
         self._busy: dict[Idle, list[Range]] = {}
+        self._is_of_file: bool | None = None
 
     def role(self, path: Path) -> Role:
         """What the string at a path is for."""
@@ -48,6 +49,13 @@ class Uses:
     def is_alone(self, path: Path) -> bool:
         """True for an argument by itself, that is in no list and no object."""
         return len(path) == 1 or (len(path) == 3 and path[:2] == ("params", "arguments"))
+
+    @property
+    def is_of_file(self) -> bool:
+        """True where a file is written, which the tool itself does not read."""
+        if self._is_of_file is None:
+            self._is_of_file = writes_file(self.tool, (path for path, _ in self.text.sizes()))
+        return self._is_of_file
 
     def used(self, path: Path, value: str) -> Role:
         """The same for a string that is known: what is looked for may be a statement or a value."""

@@ -77,6 +77,19 @@ class Vault:
         with self._lock:
             return any(text in secret for secret in self._secrets.values())
 
+    def told_in(self, text: str) -> list[str]:
+        """The credentials among the secrets that stand in a text as they are.
+
+        Of a name and its password, the password is enough.
+        """
+        with self._lock:
+            secrets = [
+                secret for made, secret in self._secrets.items() if made.startswith("[secret:")
+            ]
+        passwords = (secret.rpartition(":")[2] for secret in secrets)
+        wanted = dict.fromkeys([*secrets, *passwords])
+        return [one for one in wanted if len(one) >= MIN_ECHO and one in text]
+
     def _tag(self, head: str, secret: str) -> str:
         """The key before and after (RFC 2104 in short): a digest alone could be made longer."""
         inner = sha256(self._key + f"{head}:{secret}".encode("utf-8", "replace")).digest()

@@ -30,15 +30,30 @@ def test_it_is_found_in_a_record_and_in_a_long_document() -> None:
 @pytest.mark.parametrize(
     "shown", [f"`{CODE}`", f"```\n{CODE}\n```", f"<p>Never: <code>{CODE}</code></p>"]
 )
-def test_code_that_a_reader_is_shown_is_less_sure(shown: str) -> None:
-    assert sureness({"body": f"How it was done:\n{shown}\n"}) == [Confidence.MEDIUM]
+def test_code_that_a_reader_is_shown_is_none(shown: str) -> None:
+    assert sureness({"body": f"How it was done:\n{shown}\n"}) == []
     assert sureness({"name": shown}) == [Confidence.HIGH]  # a name has no reader
 
 
 def test_a_text_about_attacks_is_less_sure() -> None:
     about = "The attacker sent this payload, which exploited a known vulnerability:\n"
     assert sureness({"content": about + CODE}) == [Confidence.MEDIUM]
+    assert sureness({"label": about + CODE}) == [Confidence.MEDIUM]
     assert sureness({"content": "The weather was fine:\n" + CODE}) == [Confidence.HIGH]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ("write", {"path": "a.py", "content": CODE}),
+        ("apply_patch", {"patch": f"+{CODE}"}),
+        ("edit_file", {"edits": [{"new_text": CODE}]}),
+    ],
+)
+def test_a_file_may_hold_anything_but_not_its_path(call: tuple[str, dict[str, JsonValue]]) -> None:
+    tool, arguments = call
+    assert sureness(arguments, tool) == []
+    assert sureness({**arguments, "path": CODE}, tool) == [Confidence.HIGH]
 
 
 def test_a_mark_that_is_never_closed_shows_nothing() -> None:
