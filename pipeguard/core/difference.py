@@ -8,6 +8,7 @@ from json import JSONDecoder
 from typing import TYPE_CHECKING, Final, Literal
 
 from pipeguard.core.message import JsonObject, JsonValue, Number, serialise
+from pipeguard.core.places import value_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,7 +154,7 @@ class Parameters:
         """The names that the schema at a path calls required."""
         known = self._required.get(schema)
         if known is None:
-            names = _at(self._definition, (*schema, "required"))
+            names = value_at(self._definition, (*schema, "required"))
             listed = names if isinstance(names, list) else []
             known = frozenset(name for name in listed if isinstance(name, str))
             self._required[schema] = known
@@ -161,7 +162,7 @@ class Parameters:
 
     def names(self, schema: Path) -> frozenset[str]:
         """The names of all parameters of the schema at a path."""
-        properties = _at(self._definition, (*schema, "properties"))
+        properties = value_at(self._definition, (*schema, "properties"))
         return frozenset(properties if isinstance(properties, dict) else ())
 
 
@@ -178,17 +179,6 @@ def _is_opened(path: Path) -> bool:
     if len(path) <= 1 or path[-1] != "properties":
         return len(path) == 1 and path[0] in _OPENED
     return schema_place(path[1:]).role is Role.KEYWORD
-
-
-def _at(value: JsonValue, path: Path) -> JsonValue:
-    for step in path:
-        if isinstance(value, dict):
-            value = value.get(step)
-        elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
-            value = value[int(step)]
-        else:
-            return None
-    return value
 
 
 def _nested(values: list[JsonValue]) -> bool:

@@ -12,7 +12,7 @@ from pipeguard.core.guard import Guard
 from pipeguard.core.labels import Label
 from pipeguard.core.message import JsonValue, Message
 from pipeguard.core.origin import Match
-from pipeguard.core.places import Path, Surface, place_of, pointer
+from pipeguard.core.places import Path, Surface, place_of, pointer, value_at
 from pipeguard.core.policy import Subject
 from pipeguard.core.rules import tells_private
 from pipeguard.core.scan import Seen
@@ -190,12 +190,8 @@ def _stays(where: Where, value: JsonValue, match: Match) -> bool:
 
 
 def _string_at(value: JsonValue, path: Path) -> str:
-    for step in path:
-        if isinstance(value, dict):
-            value = value.get(str(step))
-        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
-            value = value[step]
-    return value if isinstance(value, str) else ""
+    found = value_at(value, path)
+    return found if isinstance(found, str) else ""
 
 
 def _is_of(value: JsonValue, match: Match, secret: Match) -> bool:

@@ -14,6 +14,7 @@ from decimal import Decimal, InvalidOperation
 from itertools import islice
 
 from pipeguard.core.message import JsonObject, JsonValue, Number, serialise
+from pipeguard.core.places import value_at
 
 VERSION = "MCP-Protocol-Version"
 METHOD = "Mcp-Method"
@@ -182,7 +183,7 @@ def _told(value: JsonObject, mirrored: Mapping[str, tuple[str, ...]]) -> dict[st
     if type(name) is str:
         told[NAME] = name
     for header, path in mirrored.items():
-        text = _text(_at(params.get("arguments"), path))
+        text = _text(value_at(params.get("arguments"), path))
         if text is not None:
             told[PARAM + header] = text
     return told
@@ -199,12 +200,6 @@ def _mirrored(
         if type(header) is str and _TOKEN.match(header):  # else no header can be called so
             yield header, (*path, name)
         yield from _mirrored(inner, (*path, name), depth + 1)
-
-
-def _at(value: JsonValue, path: tuple[str, ...]) -> JsonValue:
-    for key in path:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
 
 
 def _text(value: JsonValue) -> str | None:

@@ -9,9 +9,11 @@ revisions, 2024-11-05 to 2026-07-28 (schema/<revision>/schema.ts), and the tasks
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from enum import Enum
 
 from pipeguard.core.finding import Kind
+from pipeguard.core.message import JsonValue
 
 Path = tuple[str | int, ...]
 Row = tuple[str, str]
@@ -182,6 +184,18 @@ def place_of(part: str, method: str | None, path: Path) -> str:
     if steps and steps[0] == "_meta":
         return "meta"
     return f"{part}.other"
+
+
+def value_at(value: JsonValue, path: Sequence[str | int]) -> JsonValue:
+    """What stands at a path, whose steps may be texts as in a JSON pointer; else None."""
+    for step in path:
+        if isinstance(value, dict):
+            value = value.get(str(step))
+        elif isinstance(value, list) and str(step).isdecimal() and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            return None
+    return value
 
 
 def pointer(path: Path) -> str:
