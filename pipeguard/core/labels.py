@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from pipeguard.core.message import JsonObject
 from pipeguard.core.roles import listed
+from pipeguard.core.tongues import meanings
 
 
 class Label(Flag):
@@ -315,4 +316,4 @@ def _forms(word: str) -> set[str]:
 
 
 def _split(text: str) -> frozenset[str]:
-    return frozenset(word.lower() for word in _WORD.findall(text))
+    return frozenset(word.lower() for word in _WORD.findall(text)) | meanings(text)
