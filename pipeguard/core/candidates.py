@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pipeguard.core.checks import NAME_CHECK, Check, run
+from pipeguard.core.checks import AROUND, AROUND_BYTES, AROUND_CHECK, NAME_CHECK, Check, run
 from pipeguard.core.rules import Rule
 from pipeguard.core.surroundings import named
 
@@ -25,8 +25,13 @@ def most(rule: Rule) -> int:
 
 
 def ask(spec: str, data: bytes, match: re.Match[bytes], secret: bytes) -> Check:
-    """What a check says of a secret, or of its name where it asks for that."""
-    return run(spec, named(data, match) if spec.startswith(NAME_CHECK) else secret)
+    """What a check says of a secret, or of its name or its surroundings where it asks for these."""
+    if spec.startswith(NAME_CHECK):
+        return run(spec, named(data, match))
+    if spec.startswith(AROUND_CHECK):
+        low, high = max(0, match.start() - AROUND_BYTES), match.end() + AROUND_BYTES
+        return run(spec, match[0] + AROUND + data[low:high])
+    return run(spec, secret)
 
 
 def digits_of(value: bytes) -> bytes:

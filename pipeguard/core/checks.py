@@ -36,14 +36,28 @@ from pipeguard.core.checksums import (
     grafana_crc,
     luhn_digit,
 )
+from pipeguard.core.everyday import is_disposable, is_installer, logs_in
 from pipeguard.core.placeholders import LEAST_LEFT, MEASURED_BYTES, PREFIX, entropy, placeholder
 from pipeguard.core.wording import is_calendar, public_names, weak_passwords, worded
 from pipeguard.errors import RuleError
 
-__all__ = ["NAME_CHECK", "Check", "aws_account", "entropy", "known", "placeholder", "run"]
+__all__ = [
+    "AROUND",
+    "AROUND_BYTES",
+    "AROUND_CHECK",
+    "NAME_CHECK",
+    "Check",
+    "aws_account",
+    "entropy",
+    "known",
+    "placeholder",
+    "run",
+]
 
 
 NAME_CHECK = "name-"  # so begin the checks that are asked of a secret's name
+AROUND_CHECK = "around-"  # and those that are asked of a match, AROUND, and what is around it
+AROUND, AROUND_BYTES = b"\0", 4096
 JSON_BYTES = 24 * 1024  # a token's parts: 8 KiB of header and 16 KiB of claims
 _DIGITS = b"0123456789"
 PEM_BYTES = 16 * 1024  # RSA of 16,384 bits has 12.6 KiB
@@ -472,31 +486,18 @@ def _host(argument: str) -> Test:
 
 def _not_installer(text: bytes) -> Check:
     """FAILS where every address is of an installer that its project publishes."""
-    found = re.findall(rb"https?://([^/\s|;&\"'?#]{1,200})(/[^\s|;&\"']{0,200})?", text.lower())
-    known = all(
-        host in _INSTALLERS or (host + path).startswith(_INSTALLER_PATHS) for host, path in found
-    )
-    return _says(not (found and known))
+    return _says(not is_installer(text))
 
 
-# Hosts that serve nothing but the installer of a project, or that only the project writes to.
-_INSTALLERS = frozenset(
-    b"sh.rustup.rs get.docker.com install.python-poetry.org deb.nodesource.com rpm.nodesource.com "
-    b"bun.sh deno.land get.helm.sh astral.sh starship.rs get.pnpm.io get.k3s.io get.sdkman.io "
-    b"get.volta.sh bootstrap.pypa.io install.determinate.systems nixos.org fnm.vercel.app mise.run "
-    b"mise.jdx.dev ohmyz.sh pyenv.run wasmtime.dev tailscale.com ollama.com pixi.sh "
-    b"cli.doppler.com "
-    b"packages.microsoft.com download.docker.com apt.releases.hashicorp.com sdk.cloud.google.com "
-    b"fly.io install.duckdb.org cdn.rootless.com get.jetify.com dl.yarnpkg.com "
-    b"foundry.paradigm.xyz "
-    b"foundryup.sh get.nexte.st zed.dev claude.ai".split()
-)
-_INSTALLER_PATHS = (
-    b"raw.githubusercontent.com/nvm-sh/nvm/", b"raw.githubusercontent.com/homebrew/install/",
-    b"raw.githubusercontent.com/ohmyzsh/", b"raw.githubusercontent.com/helm/helm/",
-    b"raw.githubusercontent.com/pyenv/pyenv-installer/", b"raw.githubusercontent.com/golangci/",
-    b"raw.githubusercontent.com/rust-lang/", b"raw.githubusercontent.com/astral-sh/",
-)  # fmt: skip
+def _not_disposable(line: bytes) -> Check:
+    """FAILS where what is destroyed is called a test's, a draft's or the like."""
+    return _says(not is_disposable(line))
+
+
+def _not_login(text: bytes) -> Check:
+    """FAILS where the command's output only logs in; asked of a match and what is around it."""
+    command, _, around = text.partition(AROUND)
+    return _says(not logs_in(command, around))
 
 
 # -- checksums -----------------------------------------------------------------------------------
@@ -594,6 +595,8 @@ _PLAIN: Mapping[str, Test] = {
     "mixed": _mixed,
     "name-secret": _name_secret,
     "not-hex": _not_hex,
+    "around-not-login": _not_login,
+    "not-disposable": _not_disposable,
     "not-identifier": _not_identifier,
     "not-installer": _not_installer,
     "password": _password,
