@@ -21,7 +21,7 @@ from benchmarks.detection.cases import (
     played,
 )
 from benchmarks.detection.page import page
-from benchmarks.detection.play import Play, play_all
+from benchmarks.detection.play import Outcome, Play, play_all
 from benchmarks.detection.report import MEGABYTE, SUMMARY_HEADS, Report, misses, report
 from benchmarks.frames.figures import table
 from pipeguard.core.guard import Engines
@@ -207,20 +207,27 @@ def play_corpus(options: argparse.Namespace, rules: Engines) -> dict[str, object
             stopped.append(play)
             seen.update(play.rules[:1])
     megabytes = size_bytes / MEGABYTE
-    each = len(stopped) / megabytes if megabytes else 0.0
+    blocked = sum(play.outcome is Outcome.BLOCKED for play in stopped)
+    each = blocked / megabytes if megabytes else 0.0
     rows = [[rule, str(times), f"{times / megabytes:.3f}"] for rule, times in seen.most_common()]
-    total = f"{len(stopped)} of {frames} frames blocked, {10 * each:.2f} in 10 MB"
+    total = f"{blocked} of {frames} frames blocked, {10 * each:.2f} in 10 MB"
+    total += f", of {len(stopped) - blocked} a secret taken out"
     rate = f"{megabytes / seconds:,.1f} MB/s" if seconds else "nothing readable"
     print(f"Corpus as {way.value}: {megabytes:,.1f} MB, {total}, {rate}")
-    print(table("", ("first rule", "blocks", "a MB"), rows), flush=True)
+    print(table("", ("first rule", "frames", "a MB"), rows), flush=True)
     if options.misses:
-        lines = [[play.id, ", ".join(play.rules[:SHOWN_RULES])] for play in stopped]
-        print(table("Blocked, from the file on", ("file", "rules"), lines), flush=True)
+        lines = [
+            [play.id, play.outcome.name.lower(), ", ".join(play.rules[:SHOWN_RULES])]
+            for play in stopped
+        ]
+        heads = ("file", "became", "rules")
+        print(table("Blocked or redacted, from the file on", heads, lines), flush=True)
     return {
         "as": way.value,
         "megabytes": megabytes,
         "frames": frames,
-        "blocks": len(stopped),
+        "blocks": blocked,
+        "redacted": len(stopped) - blocked,
         "blocks_in_10_mb": 10 * each,
         "by_rule": dict(seen.most_common()),
     }
