@@ -16,6 +16,7 @@ from pipeguard.core.places import Path, Surface, place_of, pointer, value_at
 from pipeguard.core.policy import Subject
 from pipeguard.core.rules import tells_private
 from pipeguard.core.scan import Seen
+from pipeguard.core.vault import RESTORED
 from pipeguard.errors import Refusal
 
 
@@ -79,22 +80,39 @@ def scanned(where: Where, surface: Surface, value: JsonValue) -> list[Finding]:
     return findings
 
 
-def leaked(guard: Guard, message: Message, tool: str, now: float) -> list[Finding]:
-    """What came back from another tool and goes out with this call."""
+def leaked(guard: Guard, message: Message, tool: str | None, now: float) -> list[Finding]:
+    """What came back from another tool and goes out with this request, or a secret of the server's.
+
+    Args:
+        guard: of the server.
+        message: the request.
+        tool: that it calls; None where it calls none.
+        now: seconds on the session's clock.
+    """
+    found = _taken_away(guard, message, tool, now)
+    if tool is None:
+        return found
     where = Where(guard, "params", message.method, now, tool)
-    found: list[Finding] = []
     for leak in guard.flows.leaks(guard.tool(tool), _arguments(message)):
         finding = where.finding(leak.rule, "call.arguments", (leak.severity, leak.confidence))
         found.append(finding._replace(note=leak.note))
-    if guard.vault is not None and not any(one.rule == SECRET_OUT for one in found):
-        sure = outlets.leaving(
-            guard.vault, guard.tool(tool).labels, _arguments(message), guard.flows.was_said
-        )
-        if sure is not None:
-            finding = where.finding(SECRET_OUT, "call.arguments", (Severity.CRITICAL, sure))
-            note = "a secret that was taken out of what this server said would leave with this call"
-            found.append(finding._replace(note=note))
     return found
+
+
+def _taken_away(guard: Guard, message: Message, tool: str | None, now: float) -> list[Finding]:
+    """A secret of the server's that would leave it with a request in which secrets are put back."""
+    part, params = RESTORED.get(message.method or ""), message.value.get("params")
+    if part is None or guard.vault is None or not isinstance(params, dict):
+        return []
+    does = guard.tool(tool).labels if tool is not None else Label.NONE
+    given: JsonValue = {part: params.get(part)}
+    sure = outlets.leaving(guard.vault, does, given, guard.flows.was_said)
+    if sure is None:
+        return []
+    where = Where(guard, "params", message.method, now, tool)
+    finding = where.finding(SECRET_OUT, where.place(("params", part)), (Severity.CRITICAL, sure))
+    note = "a secret that was taken out of what this server said would leave with this request"
+    return [finding._replace(note=note)]
 
 
 def about(message: Message) -> frozenset[str]:

@@ -10,11 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from pipeguard.core import traces
 from pipeguard.core.finding import Confidence
 from pipeguard.core.labels import Label
 from pipeguard.core.message import JsonValue, Number
-from pipeguard.core.traces import is_credential
+from pipeguard.core.traces import addresses_of, is_credential
 from pipeguard.core.vault import PLACEHOLDER, Vault
 
 LOOKED_CHARS = 2**16  # of one string
@@ -50,7 +49,7 @@ def leaving(
     for key, text in _strings("", arguments):
         for start in _secrets(vault, text):
             if has_address is None:
-                has_address = bool(traces.addresses_of(arguments))
+                has_address = bool(addresses_of(arguments))
             if not (has_address or does & (Label.SENDS | Label.OUTSIDE)):
                 return None
             address = _address_around(text, start)
@@ -71,7 +70,8 @@ def _secrets(vault: Vault, text: str) -> Iterator[int]:
     for found in PLACEHOLDER.finditer(text):
         if found[0].startswith("[secret:") and vault.restore(found[0]).known:
             yield found.start()
-    yield from map(text.find, vault.told_in(text[:LOOKED_CHARS]))
+    for secret in vault.told_in(text[:LOOKED_CHARS]):
+        yield from (found.start() for found in re.finditer(re.escape(secret), text))
 
 
 def _address_around(text: str, start: int) -> str:
@@ -84,8 +84,6 @@ def _address_around(text: str, start: int) -> str:
 
 # A placeholder has brackets, which end an address elsewhere.
 _ADDRESS = re.compile(rf"https?://(?:{PLACEHOLDER.pattern}|[^\s\"'<>)\]]){{1,8192}}", re.IGNORECASE)
-
-
 _LOGIN = re.compile(r"[^\s/?#@]*@")  # RFC 3986, section 3.2.1
 
 

@@ -12,15 +12,13 @@ from pipeguard.core.finding import Action, Finding, Severity, Verdict
 from pipeguard.core.judge import Where
 from pipeguard.core.message import JsonObject, JsonValue, Number, parse_json, serialise
 from pipeguard.core.places import Path, pointer
-from pipeguard.core.vault import Vault, holds_marks
+from pipeguard.core.vault import RESTORED, Vault, holds_marks
 
 FOREIGN = (
     "PipeGuard stopped this call: a placeholder in it stands for a secret that did not come from"
     " this server in this run. Secrets go back only to the server that they came from; go on"
     " without it, or ask the user"
 )
-# Of the parameters of a method, the one in which secrets are put back.
-RESTORED = {"tools/call": "arguments", "prompts/get": "arguments", "resources/read": "uri"}
 
 
 def holds_foreign(vault: Vault | None, value: JsonValue) -> bool:

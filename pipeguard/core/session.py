@@ -244,9 +244,9 @@ class Session:
         try:
             findings = conduct.use(self.guard, direction, message)
             findings += self._scan(direction, message, message.method, request.tool, now)
+            findings += leaked(self.guard, message, request.tool, now)
             if request.tool is not None:
                 request.about = about(message)
-                findings += leaked(self.guard, message, request.tool, now)
             if early is not None:
                 findings.append(early)
             verdict = self._settle(direction, message, request, findings, event, now)

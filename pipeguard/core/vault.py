@@ -19,6 +19,8 @@ MAX_SECRET_CHARACTERS = 2**18  # a longer one is taken out for good
 TAG_BYTES = 8  # of the signature: 64 bits, which nobody guesses in a session
 MAX_SENT = 32  # secrets put back of late that are looked for in what the server says
 MIN_ECHO = 8  # characters: shorter ones stand anywhere by chance
+# Of the parameters of a method, the one in which secrets are put back.
+RESTORED = {"tools/call": "arguments", "prompts/get": "arguments", "resources/read": "uri"}
 # In a frame that could hold a placeholder, plain or escaped (RFC 8259, section 7).
 MARKS = (b"[secret:", b"[personal:", b"\\u00")
 PLACEHOLDER = re.compile(r"\[(?:secret|personal):[a-z0-9-]{1,64}:[0-9]{1,9}:[0-9a-f]{16}\]")
