@@ -103,9 +103,15 @@ class _Judged:
 
 
 class Conversation:
-    """One Session, and both sides of it."""
+    """One Session, and both sides of it.
 
-    def __init__(self, rules: Engines) -> None:
+    Attributes:
+        honest: True where the client uses what it was given: the placeholder of a secret that was
+            taken out. Who is not has the secret from somewhere.
+    """
+
+    def __init__(self, rules: Engines, *, honest: bool = False) -> None:
+        self.honest = honest
         self._guard = Guard("detection", rules, combine(None, None), {}, KEY)
         self._session = Session(self._guard, "BENCH")
         self._id = 0
@@ -180,11 +186,7 @@ def play_all(cases: Iterable[Played], rules: Engines | None = None) -> Iterator[
 def play(played: Played, rules: Engines) -> Play:
     """Play one case, and read off what became of it."""
     case = played.case
-    talk = Conversation(rules)
-    if case.way is Way.FLOW:
-        judged = list(_play_flow(talk, played.body, honest=case.innocent))
-    else:
-        judged = list(_PLAYERS[case.way](talk, played.body))
+    judged = list(_PLAYERS[case.way](Conversation(rules, honest=case.innocent), played.body))
     outcomes = [_outcome(one, case.way) for one in judged]
     outcome = outcomes[-1]
     if case.innocent and case.way is Way.FLOW:
@@ -305,12 +307,8 @@ def _whole_tool(tool: Json) -> Json:
     return {"inputSchema": {"type": "object"}, **_object(tool)}
 
 
-def _play_flow(talk: Conversation, body: Object, *, honest: bool) -> Iterator[_Judged]:
-    """The last that is judged is the last call; its answer is not sent.
-
-    Who is honest uses what he was given: the placeholder of a secret that was taken out. Who is
-    not has the secret from somewhere.
-    """
+def _play_flow(talk: Conversation, body: Object) -> Iterator[_Judged]:
+    """The last that is judged is the last call; its answer is not sent."""
     steps, tools = body["steps"], body["tools"]
     assert isinstance(steps, list)
     assert isinstance(tools, list)
@@ -320,26 +318,27 @@ def _play_flow(talk: Conversation, body: Object, *, honest: bool) -> Iterator[_J
     talk.open({}, [*(_whole_tool(tool) for tool in tools), *others])
     for number, step in enumerate(map(_object, steps), 1):
         meant = step.get("arguments", {})
-        arguments = talk.known(meant) if honest else meant
+        arguments = talk.known(meant) if talk.honest else meant
         call = talk.ask("tools/call", {"name": step["tool"], "arguments": arguments})
         went = call.verdict.forward
-        yield replace(call, changed=honest and went is not None and _arguments_of(went) != meant)
+        yield replace(call, changed=talk.honest and _arguments_of(went) not in (None, meant))
         if number < len(steps) and went is not None and "result" in step:
             result = step["result"]
             if isinstance(result, str):
                 result = {"content": [{"type": "text", "text": result}]}
             answer = talk.answer(result)
             talk.look(answer.verdict)
-            yield replace(answer, serves=honest and answer.verdict.action is Action.REDACT)
+            yield replace(answer, serves=talk.honest and answer.verdict.action is Action.REDACT)
 
 
-def _arguments_of(frame: bytes) -> Json:
-    params = _object(json.loads(frame)["params"])
-    return params["arguments"]
+def _arguments_of(frame: bytes | None) -> Json:
+    """What a call took to the server; None where it did not get there."""
+    return None if frame is None else _object(json.loads(frame)["params"])["arguments"]
 
 
 _PLAYERS = {
     Way.RESULT: _play_result,
     Way.ARGUMENTS: _play_arguments,
     Way.DEFINITION: _play_definition,
+    Way.FLOW: _play_flow,
 }

@@ -102,7 +102,7 @@ def leaked(guard: Guard, message: Message, tool: str | None, now: float) -> list
 def _taken_away(guard: Guard, message: Message, tool: str | None, now: float) -> list[Finding]:
     """A secret of the server's that would leave it with a request in which secrets are put back."""
     part, params = RESTORED.get(message.method or ""), message.value.get("params")
-    if part is None or guard.vault is None or not isinstance(params, dict):
+    if part is None or guard.vault is None or guard.vault.is_empty or not isinstance(params, dict):
         return []
     does = guard.tool(tool).labels if tool is not None else Label.NONE
     given: JsonValue = {part: params.get(part)}

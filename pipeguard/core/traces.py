@@ -306,7 +306,7 @@ def is_outside(value: str) -> bool:
 
 def addresses(text: str) -> list[str]:
     """The web addresses in a text."""
-    return URL.findall(text)
+    return _URL.findall(text)
 
 
 def addresses_of(value: JsonValue) -> list[str]:
@@ -321,7 +321,7 @@ def digests(text: str) -> list[str]:
 
 # RFC 1321, FIPS 180-4.
 _DIGEST = re.compile(r"\b(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128})\b", re.IGNORECASE)
-URL = re.compile(r"https?://[^\s\"'<>)\]]{1,8192}", re.IGNORECASE)
+_URL = re.compile(r"https?://[^\s\"'<>)\]]{1,8192}", re.IGNORECASE)
 
 
 class Shared(NamedTuple):

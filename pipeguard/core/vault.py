@@ -72,6 +72,11 @@ class Vault:
             self._forget()
         return made
 
+    @property
+    def is_empty(self) -> bool:
+        """True where nothing was taken out, or all of it is forgotten."""
+        return not self._secrets
+
     def knows(self, text: str) -> bool:
         """Whether a text is a secret that was taken out of the server's words, or a part of one."""
         if len(text) < MIN_ECHO:
