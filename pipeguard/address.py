@@ -12,6 +12,7 @@ from yarl import URL
 
 from pipeguard.core.addresses import is_loopback
 from pipeguard.errors import InputError, PolicyError
+from pipeguard.folders import read_own
 from pipeguard.launch.environment import REFERENCE, refers
 from pipeguard.options import WrapOptions
 from pipeguard.transports.entrance import Entrance, Tokens, host_of, named
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 SCHEMES = ("http", "https", "ws", "wss")
 TRANSPORTS = ("auto", "streamable-http", "sse", "websocket")
 MOST_SECONDS = 1e9
+MAX_TOKEN_FILE_BYTES = 2**20
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110, section 5.1
 # What stands on a command line can be read by every user of the machine.
 _TELLING = ("authorization", "cookie", "key", "token", "secret", "password", "auth")
@@ -294,24 +296,44 @@ class _TokenFile:
     def __init__(self, path: Path, held: Mapping[str, str]) -> None:
         self._path = path
         self._held = held
-        self._stamp: tuple[int, int, int] | None = None
+        self._stamp: tuple[int, ...] | None = None
         self._tokens: dict[str, str] = {}
 
     def __call__(self) -> Mapping[str, str]:
         """The tokens as they are now; those that were read last where the file is gone.
 
+        Of a file that others may write by now, none is believed.
+
         Raises:
-            PolicyError: it could not be read from the start.
+            PolicyError: it could not be read, or believed, from the start.
         """
         try:
             status = self._path.stat()
-            stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
-            if stamp != self._stamp:
-                lines = self._path.read_text(encoding="utf-8").splitlines()
-                pairs = [line.split(None, 1) for line in lines if line.strip()[:1] not in ("", "#")]
-                self._tokens = {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2}
-                self._stamp = stamp
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
             if self._stamp is None:
                 raise PolicyError(f"--token-file {self._path}: {_why(error)}.") from None
+            return {**self._held, **self._tokens}
+        stamp = (status.st_ino, status.st_mtime_ns, status.st_size, status.st_mode, status.st_uid)
+        if stamp != self._stamp:
+            self._read(is_first=self._stamp is None)
+            self._stamp = stamp
         return {**self._held, **self._tokens}
+
+    def _read(self, *, is_first: bool) -> None:
+        try:
+            text = read_own(str(self._path), MAX_TOKEN_FILE_BYTES, PolicyError).decode("utf-8")
+        except PolicyError as error:
+            if is_first:
+                raise PolicyError(f"--token-file {self._path}: {error}") from None
+            from pipeguard.log import say
+
+            say(f"--token-file {self._path}: no token in it lets in any more. {error}")
+            self._tokens = {}
+            return
+        except UnicodeDecodeError as error:
+            if is_first:
+                raise PolicyError(f"--token-file {self._path}: {error}.") from None
+            return
+        lines = text.splitlines()
+        pairs = [line.split(None, 1) for line in lines if line.strip()[:1] not in ("", "#")]
+        self._tokens = {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2}

@@ -324,7 +324,8 @@ def test_a_token_that_is_not_there_is_told(pairs: list[str]) -> None:
 
 def who(tokens: Tokens | None, token: str) -> str | None:
     assert tokens is not None
-    return tokens.who(f"Bearer {token}")
+    caller = tokens.who(f"Bearer {token}")
+    return caller.name if caller is not None else None
 
 
 def test_a_token_file_is_read_anew_when_it_changes(tmp_path: Path) -> None:
@@ -361,6 +362,28 @@ def test_a_token_file_that_cannot_be_read_is_told_at_the_start(
     if content is not None:
         file.write_bytes(content)
     assert refusal(listen="localhost:0", token_file=str(file)).startswith(f"--token-file {file}: ")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no such modes")
+@pytest.mark.parametrize("mode", [0o602, 0o622])
+def test_a_token_file_that_others_may_write_is_not_believed(tmp_path: Path, mode: int) -> None:
+    file = tmp_path / "tokens"
+    file.write_text(f"ci {SECRET}\n")
+    file.chmod(mode)
+    refused = refusal(listen="localhost:0", token_file=str(file))
+    assert refused.startswith(f"--token-file {file}: ")
+    assert "may write" in refused
+    assert f"o-w {file}" in refused
+
+    file.chmod(0o640)  # read by a group, as a mounted secret is
+    told = options(listen="localhost:0", token_file=str(file), token_env=["env=OTHER"])
+    tokens = entrance_of(told, ENVIRONMENT, LIMIT)[0].tokens
+    assert who(tokens, SECRET) == "ci"
+    file.chmod(mode)
+    assert who(tokens, SECRET) is None, "nor when that comes later"
+    assert who(tokens, "another") == "env"
+    file.chmod(0o600)
+    assert who(tokens, SECRET) == "ci"
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("0", 0.0), ("1.5", 1.5), ("60", 60.0)])

@@ -87,6 +87,18 @@ class Refused(Exception):  # noqa: N818  whoever came in is at fault
         return response
 
 
+class Caller(NamedTuple):
+    """Who was let in.
+
+    Attributes:
+        name: of the token that was given; empty where none is asked for.
+        digest: SHA-256 of the token, by which a later look tells that it is still ours.
+    """
+
+    name: str
+    digest: bytes = b""
+
+
 class Tokens:
     """The bearer tokens that let a client in; a source that changes is read anew.
 
@@ -96,16 +108,29 @@ class Tokens:
 
     def __init__(self, read: Callable[[], Mapping[str, str]]) -> None:
         self._read = read
+        self._last: dict[str, bytes] = {}  # SHA-256 of each token, as it was last looked at
 
-    def who(self, authorization: str | None) -> str | None:
-        """The name of the token that is given, or None; takes as long for a wrong one."""
+    def who(self, authorization: str | None) -> Caller | None:
+        """Whose token is given, or None; takes as long for a wrong one."""
         scheme, _, token = (authorization or "").partition(" ")
         given = sha256(token.strip().encode("utf-8", "surrogateescape")).digest()
         found = None
-        for name, held in self._read().items():
-            if hmac.compare_digest(sha256(held.encode()).digest(), given):
-                found = name
+        for name, held in self._digests().items():
+            if hmac.compare_digest(held, given):
+                found = Caller(name, given)
         return found if scheme.lower() == "bearer" and token.strip() else None
+
+    def changed(self) -> bool:
+        """True where other tokens let in now than when this was asked last."""
+        before, self._last = self._last, self._digests()
+        return before != self._last
+
+    def hold(self, caller: Caller) -> bool:
+        """True while a caller's token is one of ours, under the same name."""
+        return self._last.get(caller.name) == caller.digest
+
+    def _digests(self) -> dict[str, bytes]:
+        return {name: sha256(held.encode()).digest() for name, held in self._read().items()}
 
 
 class Entrance(NamedTuple):
@@ -129,12 +154,25 @@ class Entrance(NamedTuple):
     port: int = 0
     owners: Owners | None = None
 
-    def check(self, request: web.BaseRequest) -> str:
+    def check(self, request: web.BaseRequest) -> Caller:
         """Let a request in, or not.
 
         Returns:
-            The name of the token that was given; empty where none is asked for. It stands in
-            `request[WHO]` as well.
+            Whose token was given; the name stands in `request[WHO]` as well.
+
+        Raises:
+            Refused: it is not let in.
+        """
+        self.check_head(request)
+        caller = self._who(request)
+        who = request[WHO] = caller.name
+        session_id = request.headers.get(SESSION_ID, "")
+        if self.owners is not None and not self.owners.may(session_id, who):
+            raise Refused(Ground.FOREIGN_SESSION, 404, "there is no such session")
+        return caller
+
+    def check_head(self, request: web.BaseRequest) -> None:
+        """Ask of a request what is asked of everybody: its size, its headers, host and origin.
 
         Raises:
             Refused: it is not let in.
@@ -163,21 +201,17 @@ class Entrance(NamedTuple):
         if origin is not None and not self._may_come_from(origin):
             why = "this origin may not speak to this server; see --allow-origin"
             raise Refused(Ground.ORIGIN, 403, why)
-        who = request[WHO] = self._who(request)
-        if self.owners is not None and not self.owners.may(session_id or "", who):
-            raise Refused(Ground.FOREIGN_SESSION, 404, "there is no such session")
-        return who
 
-    def _who(self, request: web.BaseRequest) -> str:
+    def _who(self, request: web.BaseRequest) -> Caller:
         if self.tokens is None:
-            return ""
+            return Caller("")
         given = request.headers.get("Authorization")
-        who = self.tokens.who(given)
-        if who is None:
+        caller = self.tokens.who(given)
+        if caller is None:
             ground = Ground.WRONG_TOKEN if given else Ground.NO_TOKEN
             challenge = {"WWW-Authenticate": "Bearer"}
             raise Refused(ground, 401, "a bearer token is needed", challenge)
-        return who
+        return caller
 
     async def body(self, request: web.BaseRequest) -> bytes:
         """The JSON that a request carries.
@@ -230,8 +264,11 @@ class Entrance(NamedTuple):
             written = str(url.origin())
         except ValueError:
             return False
-        plain = url.scheme in ("http", "https") and written == origin.lower().rstrip("/")
-        return plain and url.host in _LOOPBACK_NAMES and is_loopback(self.host)
+        if url.scheme not in ("http", "https") or written != origin.lower().rstrip("/"):
+            return False
+        # Another port of this machine is another program's page: a development server's, say.
+        is_ours = url.port == self.port or not self.port
+        return is_ours and url.host in _LOOPBACK_NAMES and is_loopback(self.host)
 
 
 @lru_cache(256)

@@ -12,28 +12,31 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Protocol
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion11, StreamReader, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_protocol import RequestHandler
 
 from pipeguard.errors import PipeGuardError
+from pipeguard.transports.connections import Connection, Connections
 from pipeguard.transports.entrance import (
-    HEADER_SECONDS,
     MAX_HEADER_BYTES,
     MAX_HEADERS,
     Entrance,
     Refused,
+    Tokens,
 )
-from pipeguard.transports.masks import CLOSE_UNMASKED, Masks
 from pipeguard.transports.refusals import Ground, Refusals
 
 MCP, SSE, MESSAGES, WEBSOCKET = "/mcp", "/sse", "/messages", "/ws"
 HEALTHY, READY = "/healthz", "/readyz"
-MAX_CONNECTIONS = 4096
 KEEPALIVE_SECONDS = 30.0
 LINGER_SECONDS = 1.0  # for the rest of a body that was refused
 CLOSE_SECONDS = 5.0
+RECHECK_SECONDS = 1.0  # within which a token that was taken away ends what it opened
 _BACKLOG = 1024
 _NO_SUCH_VERSION = b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Length: 0\r\n\r\n"
 _ALLOWED = "POST, GET, DELETE"
@@ -108,7 +111,8 @@ class Front:
         self._ready = ready
         self._refusals = refusals
         self._login = login
-        self._connections: dict[object, _Connection] = {}
+        self._connections = Connections(refusals)
+        self._rechecking: asyncio.Task[None] | None = None
         self._runner: web.ServerRunner | None = None
         self._is_closing = False
 
@@ -120,6 +124,7 @@ class Front:
         """
         server = _Server(
             self._handle,
+            request_factory=_request,
             handler_cancellation=True,
             access_log=None,
             logger=_quiet(self._misread),
@@ -131,11 +136,13 @@ class Front:
             max_field_size=2 * MAX_HEADER_BYTES,
             max_headers=4 * MAX_HEADERS,
         )
-        server.watch = self._watch
+        server.watch = self._connections.watch
         self._runner = web.ServerRunner(server, shutdown_timeout=CLOSE_SECONDS)
         await self._runner.setup()
         site = web.SockSite(self._runner, listening, ssl_context=context, backlog=_BACKLOG)
         await site.start()
+        if self._entrance.tokens is not None:
+            self._rechecking = asyncio.create_task(self._recheck(self._entrance.tokens))
 
     def refuse(self) -> None:
         """Let nothing more in; what is under way goes on."""
@@ -144,13 +151,19 @@ class Front:
     async def close(self) -> None:
         """Take no more, and end what is open."""
         self.refuse()
+        if self._rechecking is not None:
+            self._rechecking.cancel()
         if self._runner is not None:
             await self._runner.cleanup()
 
     # --- connections --------------------------------------------------------------------
 
-    def _watch(self, handler: asyncio.Protocol) -> asyncio.Protocol:
-        return _Connection(handler, self._connections, self._refusals)
+    async def _recheck(self, tokens: Tokens) -> None:
+        """A token that is taken out of its file ends streams and sockets that it opened."""
+        while True:
+            await asyncio.sleep(RECHECK_SECONDS)
+            if tokens.changed():
+                self._connections.recheck(tokens.hold)
 
     def _misread(self, peer: str) -> None:
         self._refusals.add(Ground.HTTP, "", peer)
@@ -158,14 +171,14 @@ class Front:
     # --- requests -----------------------------------------------------------------------
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        connection = self._connections.get(request.protocol)
+        connection = self._connections.of(request)
         if connection is not None:
             connection.speaks()
         if request.version > HttpVersion11 and request.transport is not None:
             request.transport.write(_NO_SUCH_VERSION)  # the library would answer in kind
             request.transport.close()
         try:
-            return await self._routed(request)
+            return await self._routed(request, connection)
         except Refused as refused:
             if refused.ground is not None:
                 self._refusals.add(refused.ground, _route(request), request.remote or "")
@@ -174,21 +187,24 @@ class Front:
             if request.writer.output_size:
                 raise ConnectionAbortedError from None  # a stream has begun: end it
             return web.Response(status=500, text="PipeGuard: it cannot go on\n")
+        finally:
+            if connection is not None:
+                connection.is_answered()
 
-    async def _routed(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _routed(
+        self, request: web.BaseRequest, connection: Connection | None
+    ) -> web.StreamResponse:
         if not request.raw_path.startswith("/"):
             raise Refused(Ground.NOWHERE, 400, "give a path, not an address")
         path = request.path.rstrip("/") or "/"
         if path in (HEALTHY, READY):
             return self._state(request, path)
-        self._entrance.check(request)
+        caller = self._entrance.check(request)
+        if connection is not None:
+            connection.lets_in(caller)
         if self._is_closing:
             raise Refused(Ground.ENDING, 503, "this server is ending")
-        upgrade = request.headers.get("Upgrade", "").lower()
-        if upgrade and upgrade != "websocket":
-            raise Refused(Ground.NOWHERE, 400, "no such upgrade")
-        if upgrade and path in (MCP, WEBSOCKET) and request.method == "GET":
-            connection = self._connections.get(request.protocol)
+        if _upgrades(request) and path in (MCP, WEBSOCKET) and request.method == "GET":
             if connection is not None:
                 connection.speaks_frames()
             return await self._streams.socket(request)
@@ -215,10 +231,28 @@ class Front:
         raise Refused(Ground.NOWHERE, 405, f"use one of {_ALLOWED}", {"Allow": _ALLOWED})
 
     def _state(self, request: web.BaseRequest, path: str) -> web.Response:
+        self._entrance.check_head(request)  # else any web page could ask, by a name of its own
         if request.method not in ("GET", "HEAD"):
             raise Refused(Ground.NOWHERE, 405, "use GET", {"Allow": "GET, HEAD"})
         well = path == HEALTHY or (self._ready() and not self._is_closing)
         return web.Response(status=200 if well else 503, text="ok\n" if well else "not ready\n")
+
+
+class _Request(web.BaseRequest):
+    """A request whose answer does not name the library and its version."""
+
+    async def _prepare_hook(self, response: web.StreamResponse) -> None:
+        response.headers.popall("Server", None)
+
+
+def _request(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: RequestHandler,
+    writer: AbstractStreamWriter,
+    task: asyncio.Task[None],
+) -> web.BaseRequest:
+    return _Request(message, payload, protocol, writer, task, asyncio.get_running_loop())
 
 
 class _Server(web.Server):
@@ -230,68 +264,16 @@ class _Server(web.Server):
         return self.watch(super().__call__())
 
 
-class _Connection(asyncio.Protocol):
-    """A connection that must speak soon, and of which there are not too many."""
+def _upgrades(request: web.BaseRequest) -> bool:
+    """True where the connection is to become a WebSocket.
 
-    def __init__(
-        self,
-        handler: asyncio.Protocol,
-        connections: dict[object, _Connection],
-        refusals: Refusals,
-    ) -> None:
-        self._handler = handler
-        self._connections = connections
-        self._refusals = refusals
-        self._timer: asyncio.TimerHandle | None = None
-        self._transport: asyncio.BaseTransport | None = None
-        self._masks: Masks | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
-        self._handler.connection_made(transport)
-        self._connections[self._handler] = self
-        if len(self._connections) <= MAX_CONNECTIONS:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(HEADER_SECONDS, self._turn_away, Ground.SILENT)
-        else:
-            self._turn_away(Ground.CONNECTIONS)
-
-    def speaks(self) -> None:
-        """A request came, whole."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def speaks_frames(self) -> None:
-        """What comes now are frames of a WebSocket."""
-        self._masks = Masks()
-
-    def data_received(self, data: bytes) -> None:
-        if self._masks is not None and not self._masks.hold(data):
-            transport = cast("asyncio.Transport", self._transport)  # uvloop's is none by class
-            transport.write(CLOSE_UNMASKED)
-            self._turn_away(Ground.HTTP)
-            return
-        self._handler.data_received(data)
-
-    def _turn_away(self, ground: Ground) -> None:
-        transport = cast("asyncio.Transport", self._transport)  # uvloop's is none by class
-        self._refusals.add(ground, "", _address(transport.get_extra_info("peername")))
-        transport.close()
-
-    def eof_received(self) -> bool | None:
-        return self._handler.eof_received()
-
-    def pause_writing(self) -> None:
-        self._handler.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._handler.resume_writing()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self.speaks()
-        self._connections.pop(self._handler, None)
-        self._handler.connection_lost(error)
+    Raises:
+        Refused: it is to become something else.
+    """
+    upgrade = request.headers.get("Upgrade", "").lower()
+    if upgrade and upgrade != "websocket":
+        raise Refused(Ground.NOWHERE, 400, "no such upgrade")
+    return bool(upgrade)
 
 
 def _route(request: web.BaseRequest) -> str:
@@ -299,11 +281,6 @@ def _route(request: web.BaseRequest) -> str:
     path = request.path.rstrip("/")
     method = request.method if request.method in _METHODS else "another method"
     return f"{method} {path if path in _PATHS else 'another path'}"
-
-
-def _address(peer: object) -> str:
-    """The address in what a socket says of its peer."""
-    return str(peer[0]) if isinstance(peer, tuple) and peer else ""
 
 
 def _quiet(misread: Callable[[str], None]) -> logging.Logger:

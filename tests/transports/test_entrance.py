@@ -50,7 +50,7 @@ async def asked(
 
     async def let_in(request: web.BaseRequest) -> web.StreamResponse:
         try:
-            who = at.check(request)
+            who = at.check(request).name
             size = len(await at.body(request))
         except Refused as refused:
             return refused.response
@@ -139,11 +139,15 @@ def test_no_host_header_breaks_the_reader(given: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "origin",
-    ["http://localhost", "http://localhost:3000", "https://127.0.0.1:1", "http://[::1]:5173"],
+    "origin", ["http://localhost:3000", "https://127.0.0.1:3000", "http://[::1]:3000"]
 )
-def test_a_page_of_this_machine_may_speak_to_it(origin: str) -> None:
-    assert ask(LOCAL, ("Origin", origin)).status == 200
+def test_a_page_of_ours_may_speak_to_us_and_none_of_another_program(origin: str) -> None:
+    at = LOCAL._replace(port=3000)
+    assert ask(at, ("Origin", origin), host="localhost:3000").status == 200
+    for other in (origin.replace("3000", "5173"), origin.removesuffix(":3000")):
+        assert ask(at, ("Origin", other), host="localhost:3000").status == 403
+        allowed = at._replace(origins=frozenset({other}))
+        assert ask(allowed, ("Origin", other), host="localhost:3000").status == 200
 
 
 @pytest.mark.parametrize(
