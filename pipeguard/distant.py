@@ -10,7 +10,8 @@ from threading import Thread
 
 from pipeguard.address import login_of, name_of, remote_of, transport_of, url_of
 from pipeguard.dial import dialler
-from pipeguard.guarded import Guarded
+from pipeguard.errors import PipeGuardError
+from pipeguard.guarded import Guarded, decline
 from pipeguard.launch.command import Exit
 from pipeguard.options import WrapOptions
 from pipeguard.run import thread
@@ -25,12 +26,16 @@ def run(options: WrapOptions, client_fd: int) -> int:
     """Guard a server at an address until the client is gone.
 
     Raises:
-        PipeGuardError: it could not be guarded.
+        PipeGuardError: it could not be guarded; what was asked meanwhile is answered.
     """
-    url = url_of(options.values["--upstream"])
-    distant = Distant(options)
-    name = options.values.get("--name") or name_of(url)
-    return Guarded(distant, name, options, client_fd).run()
+    try:
+        distant = Distant(options)
+        name = options.values.get("--name") or name_of(url_of(options.values["--upstream"]))
+        guarded = Guarded(distant, name, options, client_fd)
+    except PipeGuardError as error:
+        decline(error, client_fd)
+        raise
+    return guarded.run()
 
 
 class Distant:

@@ -45,6 +45,20 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
     ("--tls-key", "FILE", "", "Its key, where it is in a file of its own."),
 )
 
+_OF_LISTENING = frozenset(
+    {
+        *("--shared", "--token-env", "--token-file", "--allow-host", "--allow-origin"),
+        *("--max-sessions", "--idle-timeout", "--tls-cert", "--tls-key"),
+    }
+)
+_OF_ADDRESSES = frozenset(
+    {
+        *("--transport", "--header", "--header-env", "--bearer-env", "--secret-arguments"),
+        *("--ca", "--client-cert", "--client-key"),
+    }
+)
+_OF_COMMANDS = frozenset({"--env", "--inherit-env", "--cwd"})
+
 
 class WrapOptions:
     """What `wrap` was told; every value is still text."""
@@ -62,6 +76,22 @@ class WrapOptions:
         self.values = dict(values)
         self.lists = {name: tuple(items) for name, items in lists.items()}
         self.flags = frozenset(flags)
+
+    def misplaced(self) -> str | None:
+        """What is wrong with options that would do nothing here; None where all of them count.
+
+        Whoever gives `--token-env` believes that a token is asked for.
+        """
+        given = self.flags | self.values.keys() | self.lists.keys()
+        for names, counts, need in (
+            (_OF_LISTENING, "--listen" in given, "it needs --listen HOST:PORT"),
+            (_OF_ADDRESSES, "--upstream" in given, "it needs --upstream URL"),
+            (_OF_COMMANDS, bool(self.command), "it needs a server's command after --"),
+        ):
+            for name in sorted(given & names):
+                if not counts:
+                    return f"{name} would do nothing here: {need}. Leave it out, or add that."
+        return None
 
 
 def read(arguments: Sequence[str]) -> WrapOptions | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from pipeguard.errors import LaunchError, PipeGuardError
+from pipeguard.errors import LaunchError, PipeGuardError, PolicyError
 from pipeguard.launch.child import Command, start
 from pipeguard.launch.environment import child_environment, parent_environment, refers
 
@@ -32,6 +32,9 @@ def run(options: WrapOptions) -> int:
     Raises:
         PipeGuardError: it could not be guarded; what was asked meanwhile is answered.
     """
+    wrong = options.misplaced()
+    if wrong is not None:
+        raise _declined(PolicyError(wrong), options)
     if "--listen" in options.values:
         from pipeguard.served import serve
 
@@ -49,7 +52,7 @@ def run(options: WrapOptions) -> int:
     )
     variables = environment.variables
     if refers(variables):
-        variables = _with_secrets(variables)
+        variables = _with_secrets(variables, options)
     child = start(Command(options.command, variables, options.values.get("--cwd")))
     # From here on the server boots beside us.
     client_fd = _keep_stdout_for_frames()
@@ -95,7 +98,7 @@ def _keep_stdout_for_frames() -> int:
     return client_fd
 
 
-def _with_secrets(variables: dict[str, str]) -> dict[str, str]:
+def _with_secrets(variables: dict[str, str], options: WrapOptions) -> dict[str, str]:
     """Variables with what the keyring holds of them, before the server starts.
 
     Raises:
@@ -106,10 +109,16 @@ def _with_secrets(variables: dict[str, str]) -> dict[str, str]:
     try:
         return all_resolved(variables)
     except PipeGuardError as error:
+        raise _declined(error, options) from None
+
+
+def _declined(error: PipeGuardError, options: WrapOptions) -> PipeGuardError:
+    """The error that ends us, once a client over stdio was told of it in place of its answers."""
+    if "--listen" not in options.values:
         from pipeguard.guarded import decline
 
         decline(error, _keep_stdout_for_frames())
-        raise
+    return error
 
 
 def _decline(child: Child, error: PipeGuardError, client_fd: int) -> None:

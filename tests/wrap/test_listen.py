@@ -403,4 +403,58 @@ def test_options_that_are_wrong_are_told_at_once(tmp_path: Path, options: tuple[
         assert "Traceback" not in done.stderr
 
 
+OPENING = {
+    "jsonrpc": "2.0",
+    "id": "first",
+    "method": "initialize",
+    "params": {"protocolVersion": "2025-06-18", "capabilities": {}},
+}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--upstream", "https://x/", "--bearer-env", "NOT_SET_HERE"),
+        ("--upstream", "https://x/", "--env", "PATH"),
+        ("--upstream", "https://x/", "--policy", "no-such.yaml"),
+        ("--token-env", "PATH", "--", "no-such-server"),
+        ("--shared", "--", "no-such-server"),
+        ("--header-env", "A=PATH", "--", "no-such-server"),
+    ],
+)
+def test_a_client_is_answered_where_options_are_wrong_or_would_do_nothing(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    done = subprocess.run(
+        [*PIPEGUARD, "wrap", *words],
+        cwd=tmp_path,
+        input=json.dumps(OPENING) + "\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    answer = json.loads(done.stdout)
+    assert answer["id"] == "first"
+    assert answer["error"]["message"].startswith("PipeGuard: ")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--listen", "127.0.0.1:0", "--bearer-env", "PATH", "--", "no-such-server"),
+        ("--listen", "127.0.0.1:0", "--env", "PATH", "--upstream", "https://x/"),
+    ],
+)
+def test_a_listener_takes_no_option_that_would_do_nothing(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    done = subprocess.run(
+        [*PIPEGUARD, "wrap", *words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "would do nothing here" in done.stderr
+
+
 assert sys.platform != "win32", "as the other tests of processes"
