@@ -27,17 +27,19 @@ class Lost(bytes):
         id_token: of the request that waits, as it stood in its frame.
         why: in words fit for the client.
         code: that the client is told.
+        sent: False where the request certainly never reached the server.
     """
 
     id_token: str
     why: str
     code: int
+    sent: bool
 
     @classmethod
-    def of(cls, id_token: str, why: str, code: int = PEER_GONE) -> Lost:
+    def of(cls, id_token: str, why: str, code: int = PEER_GONE, *, sent: bool = True) -> Lost:
         """What takes the place of the answer to a request."""
         lost = cls(b'{"id":' + id_token.encode() + b"}")
-        lost.id_token, lost.why, lost.code = id_token, why, code
+        lost.id_token, lost.why, lost.code, lost.sent = id_token, why, code, sent
         return lost
 
 

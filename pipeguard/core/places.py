@@ -67,8 +67,10 @@ def _under(prefix: str, rows: tuple[Row, ...], kind: str = "") -> tuple[Row, ...
     return tuple((f"{prefix}/{pattern}", name.format(kind)) for pattern, name in rows)
 
 
-# (part, method) to rows. A part is `params`, `result`, `error`; the method is the request's.
+# (part, method) to rows. A part is `params`, `result`, `error`, or the `headers` beside a message;
+# the method is the request's.
 PLACES: dict[tuple[str, str], tuple[Row, ...]] = {
+    ("headers", ""): (("**", "http.header"),),
     ("params", "initialize"): (("clientInfo/**", "client.info"),),
     ("params", "tools/call"): (
         ("name", "call.name"),

@@ -12,6 +12,16 @@ from pipeguard.core.places import MASKED_STEP, pointer_step
 PlaceHolder = Callable[[str, str], str]  # from a rule and what it found to what stands for it
 MIN_COPY = 8  # characters: shorter words stand elsewhere by chance
 
+# By these the two sides and their users know things again: changed, they would name others.
+NEVER_REDACTED = frozenset(
+    f"/{pointer}"
+    for pointer in (
+        *("jsonrpc", "id", "method", "params/name", "params/uri", "params/cursor"),
+        *("params/taskId", "params/requestId", "params/requestState"),
+        *("params/progressToken", "params/_meta/progressToken"),
+    )
+)
+
 
 def redact(
     value: JsonObject, findings: list[Finding], place_holder: PlaceHolder | None = None

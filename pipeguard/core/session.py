@@ -22,6 +22,7 @@ from pipeguard.core.finding import (
     PinChange,
     Verdict,
 )
+from pipeguard.core.framing import Lost
 from pipeguard.core.guard import Guard
 from pipeguard.core.judge import Where, about, greatest, leaked, stands_in_method, worst
 from pipeguard.core.message import (
@@ -37,22 +38,13 @@ from pipeguard.core.message import (
 )
 from pipeguard.core.pending import Request
 from pipeguard.core.places import LISTS, OPENINGS, part_of
-from pipeguard.core.redact import redact
+from pipeguard.core.redact import NEVER_REDACTED, redact
 from pipeguard.core.restore import put_back
 from pipeguard.core.said import said
 from pipeguard.core.verdicts import Answered, blocked, failure, noted, verdict_of, with_more
 from pipeguard.errors import Refusal
 
 BOM = b"\xef\xbb\xbf"
-# By these the two sides and their users know things again: changed, they would name others.
-NEVER_REDACTED = frozenset(
-    f"/{pointer}"
-    for pointer in (
-        *("jsonrpc", "id", "method", "params/name", "params/uri", "params/cursor"),
-        *("params/taskId", "params/requestId", "params/requestState"),
-        *("params/progressToken", "params/_meta/progressToken"),
-    )
-)
 MAX_REDACTIONS = 4  # rounds; what is then still to be redacted is blocked
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 
@@ -458,7 +450,10 @@ class Session:
             reply = answers.error(None, refusal.code, f"PipeGuard: {refusal.why}")
         if request is None:
             return Verdict(direction, frame, Action.BLOCK, forward, reply, tuple(findings), event)
-        answer = self._refusal(direction, request, refusal.code, findings, event, answer=True)
+        sent = not isinstance(frame, Lost) or frame.sent
+        answer = self._refusal(
+            direction, request, refusal.code, findings, event, answer=True, executed=sent
+        )
         method, tool = request.method, request.tool
         return Verdict(
             direction, frame, Action.BLOCK, answer, None, tuple(findings), event, None, method, tool
@@ -474,7 +469,7 @@ class Session:
         told = [self._refusal(direction, r, code, findings, event, answer=True) for r in closed]
         return batch.alone(told)
 
-    def _refusal(
+    def _refusal(  # noqa: PLR0913  a refusal has as many parts
         self,
         direction: Direction,
         request: Request,
@@ -483,8 +478,12 @@ class Session:
         event: str,
         *,
         answer: bool,
+        executed: bool = True,
     ) -> bytes:
-        """To the side that asked: its request is refused, or an answer to it (`answer`)."""
+        """To the side that asked: its request is refused, or an answer to it (`answer`).
+
+        `executed` is False for an answer that ours stands in for, whose request was never sent.
+        """
         if direction is (TO_CLIENT if answer else TO_SERVER):
             method = None if stands_in_method(findings) else request.method
             return answers.refusal_to_client(
@@ -493,7 +492,7 @@ class Session:
                 code,
                 worst(findings),
                 event,
-                executed=answer,
+                executed=answer and executed,
                 typed=not self.state.known.handshake,
             )
         return answers.refusal_to_server(request.method, request.id_token, code, event)

@@ -134,7 +134,7 @@ class LinkedChannel:
             link = await self._ready()
         except LinkLost as error:
             self._waiting.update(ids)
-            await self._lose(ids, str(error))
+            await self._lose(ids, str(error), sent=False)
             return
         self._waiting.update(ids)  # from here on they are lost with the connection
         method = value.get("method") if isinstance(value, dict) else None
@@ -148,10 +148,10 @@ class LinkedChannel:
         if method == "initialize":
             self._opening = frame, ids[0]
 
-    async def _lose(self, ids: list[str], why: str) -> None:
+    async def _lose(self, ids: list[str], why: str, *, sent: bool = True) -> None:
         for token in ids:
             if token in self._waiting:
-                await self._inbox.put(Lost.of(token, why))
+                await self._inbox.put(Lost.of(token, why, sent=sent))
                 self._settle([token])
 
     def _settle(self, tokens: list[str]) -> None:

@@ -23,6 +23,7 @@ from pipeguard.core.message import Message, parse, parse_json
 from pipeguard.core.session import Session
 from pipeguard.errors import PipeGuardError, Refusal
 from pipeguard.transports.carry import judged
+from pipeguard.transports.client_headers import ClientHeaders
 from pipeguard.transports.conversations import Conversations, is_session_id
 from pipeguard.transports.entrance import WHO, Refused
 from pipeguard.transports.refusals import Ground
@@ -40,7 +41,6 @@ from pipeguard.transports.remote import (
     kind_of,
     pieces,
     unreached,
-    upwards,
     whole,
 )
 from pipeguard.transports.tasks import Tasks
@@ -114,6 +114,7 @@ class Relay:
         self._door = Door(remote, http)
         self._conversations = conversations
         self._record = record
+        self._headers = ClientHeaders(remote, record)
         self._tasks = Tasks()
 
     # --- what a client may do -----------------------------------------------------------
@@ -141,7 +142,9 @@ class Relay:
     async def _sent(
         self, asked: _Asked, session_id: str | None, verdict: Verdict
     ) -> web.StreamResponse:
-        headers = upwards(asked.request.headers.items(), self._remote)
+        headers = self._headers.passed(asked.request, asked.session, mirrors_body=not asked.lasting)
+        if not asked.lasting and verdict.forward and verdict.forward is not verdict.frame:
+            headers.update(self._mirrored(verdict.forward))  # as what was redacted says now
         headers.setdefault("Accept", BOTH)
         headers["Content-Type"] = JSON
         try:
@@ -158,17 +161,26 @@ class Relay:
             code = codes.PEER_GONE
             if isinstance(error, aiohttp.ClientResponseError):  # a head that cannot be read
                 code = codes.PEER_BROKE_PROTOCOL
-            return self._gone(asked, _fault(error), code)
+            sent = not isinstance(error, aiohttp.ClientConnectorError)
+            return self._gone(asked, _fault(error), code, sent=sent)
         except asyncio.CancelledError:
             if not asked.lasts:  # its client is gone, for good
                 self._lost(asked.session, _LEFT)
             raise
 
+    def _mirrored(self, frame: bytes) -> dict[str, str]:
+        """The headers that repeat a message of 2026-07-28 as it is sent."""
+        message = message_in(frame)
+        if message is None:
+            return {}
+        mirrored = parameters_in_headers(self._conversations, message)
+        return mirrors.headers_of(message.value, mirrored)
+
     async def get(self, request: web.BaseRequest) -> web.StreamResponse:
         """The stream of what the server says unasked, or a stream that is taken up again."""
         session_id = request.headers.get(SESSION_ID)
         session = self._conversation(request, session_id)
-        headers = upwards(request.headers.items(), self._remote)
+        headers = self._headers.passed(request, session)
         asked = _Asked(request, session, session, None, lasting=True)
         try:
             async with await self._door.send("GET", headers, None) as answer:
@@ -183,7 +195,8 @@ class Relay:
 
     async def delete(self, request: web.BaseRequest) -> web.StreamResponse:
         """The end of a session."""
-        headers = upwards(request.headers.items(), self._remote)
+        session = self._conversation(request, request.headers.get(SESSION_ID))
+        headers = self._headers.passed(request, session)
         try:
             async with await self._door.send("DELETE", headers, None) as answer:
                 session_id = request.headers.get(SESSION_ID, "")
@@ -213,6 +226,7 @@ class Relay:
         answer: aiohttp.ClientResponse,
     ) -> bool:
         """Remember a session that the server knows; False where it gave an id that is none."""
+        self._headers.learn(answer)
         if answer.status == _NOT_FOUND and session_id is not None:
             self._conversations.owners.drop(session_id)
         if answer.status >= _BAD:
@@ -228,11 +242,11 @@ class Relay:
 
     # --- up -----------------------------------------------------------------------------
 
-    def _say(self, request: web.BaseRequest, frame: bytes) -> None:
+    def _say(self, asked: _Asked, frame: bytes) -> None:
         """Tell the server something of our own, as the answer to a request that was stopped."""
 
         async def tell() -> None:
-            headers = upwards(request.headers.items(), self._remote)
+            headers = self._headers.passed(asked.request, asked.session)
             headers["Content-Type"], headers["Accept"] = JSON, BOTH
             headers.pop(LAST_EVENT_ID, None)
             try:
@@ -347,29 +361,34 @@ class Relay:
             verdict = await judged(asked.session, TO_CLIENT, event.data)
             self._record(verdict)
             if verdict.reply is not None:
-                self._say(asked.request, verdict.reply)
+                self._say(asked, verdict.reply)
             if verdict.forward is not None:
                 return written(event._replace(data=verdict.forward))
         if event.id is None and event.retry_ms is None:
             return b""
         return written(Event(b"", id=event.id, retry_ms=event.retry_ms))  # its place stays
 
-    def _gone(self, asked: _Asked, why: str, code: int = codes.PEER_GONE) -> web.Response:
+    def _gone(
+        self, asked: _Asked, why: str, code: int = codes.PEER_GONE, *, sent: bool = True
+    ) -> web.Response:
         """In place of the answer; 200, since other codes have a meaning of their own for clients.
 
         400 can start a fallback to an older transport, 401 a login, 404 a new session.
         """
-        frames = self._lost(asked.session, why, code)
+        frames = self._lost(asked.session, why, code, sent=sent)
         if not frames and asked.reply is None:
             return web.Response(status=502)
         body = frames[0] if not asked.is_batch else _array(asked.reply, *frames)
         return web.Response(body=body, content_type=JSON)
 
-    def _lost(self, session: Session, why: str, code: int = codes.PEER_GONE) -> list[bytes]:
+    def _lost(
+        self, session: Session, why: str, code: int = codes.PEER_GONE, *, sent: bool = True
+    ) -> list[bytes]:
         """Answer what waits in an exchange that is over."""
         frames = session.expire(monotonic())
         for token in session.waiting():
-            verdict = session.receive(TO_CLIENT, Lost.of(token, why, code), monotonic())
+            lost = Lost.of(token, why, code, sent=sent)
+            verdict = session.receive(TO_CLIENT, lost, monotonic())
             self._record(verdict)
             if verdict.forward is not None:
                 frames.append(verdict.forward)
@@ -451,14 +470,21 @@ def check_headers(
     if absent is not None:
         why = f"Header mismatch: {absent} is missing"
         raise _mismatch(message, why)
-    params = message.value.get("params")
-    name = params.get("name") if isinstance(params, dict) else None
-    calls = message.method == "tools/call" and type(name) is str
-    mirrored = conversations.mirrored(str(name)) if calls else {}
+    mirrored = parameters_in_headers(conversations, message)
     wrong = mirrors.disagreement(message.value, headers, mirrored, all_of_them=all_of_them)
     if wrong is not None:
         why = f"Header mismatch: {wrong}"
         raise _mismatch(message, why)
+
+
+def parameters_in_headers(
+    conversations: Conversations, message: Message
+) -> dict[str, tuple[str, ...]]:
+    """Of the tool that a message calls, the headers that repeat parameters, with their paths."""
+    params = message.value.get("params")
+    name = params.get("name") if isinstance(params, dict) else None
+    calls = message.method == "tools/call" and type(name) is str
+    return conversations.mirrored(str(name)) if calls else {}
 
 
 def _mismatch(message: Message, why: str) -> Refused:

@@ -176,7 +176,7 @@ class StreamableChannel:
     ) -> None:
         """Send what asks something, and read until all of it is answered."""
         left = set(ids)
-        why, code = "the server cannot be reached", codes.PEER_GONE
+        why, code, sent = "the server cannot be reached", codes.PEER_GONE, True
         try:
             await _after(before)
             async with await self._posted(frame, value) as answer:
@@ -195,7 +195,7 @@ class StreamableChannel:
         except Unreadable as error:
             why, code = str(error), codes.UNSCANNABLE
         except aiohttp.ClientConnectorError as error:
-            why = unreached(error)
+            why, sent = unreached(error), False
         except (aiohttp.ClientError, OSError):
             pass  # what waits is told below
         except asyncio.CancelledError:
@@ -205,7 +205,7 @@ class StreamableChannel:
             for token in ids:
                 self._asked.pop(token, None)
             for token in sorted(left):
-                await self._inbox.put(Lost.of(token, why, code))
+                await self._inbox.put(Lost.of(token, why, code, sent=sent))
 
     async def _is_older(self, frame: bytes, value: JsonValue) -> bool:
         """True where the server speaks the older transport, which then takes over."""

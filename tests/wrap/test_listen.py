@@ -372,7 +372,9 @@ def test_what_was_asked_before_the_client_hung_up_is_answered(tmp_path: Path) ->
 def test_an_address_where_nobody_is_is_told_and_the_client_goes_on(tmp_path: Path) -> None:
     with Wrapped(tmp_path, options=("--upstream", "http://127.0.0.1:9/mcp"), command=()) as wrapped:
         number = wrapped.request("initialize", protocolVersion="2025-06-18", capabilities={})
-        assert error_code(wrapped.answer(number)) == GONE
+        answer = wrapped.answer(number)
+        assert error_code(answer) == GONE
+        assert '"executed": false' in json.dumps(answer)
         wrapped.hang_up()
         assert wrapped.code() == 0
         assert "Traceback" not in wrapped.said()

@@ -1,0 +1,132 @@
+"""What a client's headers carry to a server at an address, with a real server behind a relay."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from aiohttp import web
+
+from pipeguard.core.finding import Action
+from tests.transports.talking import SECRET, SESSION, Asked, Odd, as_json, call, request
+from tests.transports.test_relay import between, echo, through
+from tests.transports.wire import run
+
+pytestmark = pytest.mark.usefixtures("_compiled_rules")
+
+# What clients and proxies that harm nobody send, by their documentation.
+HONEST = {
+    "User-Agent": "claude-code/2.1.4 (external, cli) node/22.11.0",
+    "Accept-Language": "en-US,en;q=0.9",
+    "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    "tracestate": "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE",
+    "baggage": "userId=alice,serverNode=DF%2028,isProduction=false",
+    "sentry-trace": "d49d9bf66f13450b81f65bc51cf49c03-1cc4b26ab9094ef0-1",
+    "X-Request-Id": "7f3d1f2e-0c0f-4c62-9b39-6a1f9ed1b9ce",
+    "X-Amzn-Trace-Id": "Root=1-67891233-abcdef012345678912345678",
+    "X-Client-Version": "1.2.3",
+    "If-None-Match": '"33a64df551425fcc55e4d42a148795d9f25f89d4"',
+    "Sec-CH-UA": '"Chromium";v="130", "Not?A_Brand";v="99"',
+    "DNT": "1",
+    "Cache-Control": "no-cache",
+    "Cookie": "theme=dark; lang=de; _ga=GA1.2.1234567890.1700000000",
+}
+
+
+def up(
+    headers: dict[str, str], *, passes_credentials: bool = True
+) -> tuple[dict[str, str], list[str]]:
+    """The headers that a server gets, and the rules that were recorded."""
+    status, _, _, odd, records = through(
+        echo, call(1), passes_credentials=passes_credentials, headers=headers
+    )
+    assert status == 200
+    return odd.asked[0].headers, records.rules
+
+
+def test_headers_of_honest_clients_pass_as_they_are() -> None:
+    got, rules = up(HONEST)
+    assert {name.lower(): got.get(name.lower()) for name in HONEST} == {
+        name.lower(): value for name, value in HONEST.items()
+    }
+    assert rules == []
+
+
+@pytest.mark.parametrize("name", ["Cookie", "User-Agent", "X-Note", "Referrer-Policy", "Mcp-Name"])
+@pytest.mark.parametrize(
+    "spell",
+    [
+        lambda secret: f"a={secret}; b=c",
+        lambda secret: base64.b64encode(f"key {secret}".encode()).decode(),
+        lambda secret: "=?base64?" + base64.b64encode(secret.encode()).decode() + "?=",
+    ],
+    ids=["plain", "base64", "as-mcp-writes-it"],
+)
+def test_a_header_with_a_secret_stays_here_and_the_request_goes_on(
+    name: str, spell: object
+) -> None:
+    assert callable(spell)
+    got, rules = up({name: spell(SECRET), "X-Other": "stays"})
+    assert name.lower() not in got
+    assert got["x-other"] == "stays"
+    assert any(rule.startswith("secrets.") for rule in rules)
+
+
+def test_a_login_passes_and_only_where_it_is_the_clients() -> None:
+    login = {"Authorization": f"Bearer {SECRET}", "X-Api-Key": SECRET, "X-Figma-Token": SECRET}
+    got, rules = up(login)
+    assert {name: got[name.lower()] for name in login} == login
+    assert rules == []
+    got, rules = up(login, passes_credentials=False)
+    assert not {name.lower() for name in login} & got.keys()
+    assert rules
+
+
+def test_a_cookie_that_the_server_has_set_comes_back_to_it() -> None:
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        return as_json({"jsonrpc": "2.0", "id": 1, "result": {}}, headers={
+            "Set-Cookie": f"login={SECRET}; Path=/; HttpOnly"
+        })  # fmt: skip
+
+    async def work() -> list[str]:
+        odd = Odd(answering)
+        async with between(odd) as client:
+            for cookie in (
+                f"login={SECRET}",
+                f"login={SECRET}",
+                f"login={SECRET}; x={SECRET}",
+            ):
+                await client.post(request(1), Cookie=cookie)
+            return [asked.headers.get("cookie", "") for asked in odd.asked]
+
+    assert run(work) == ["", f"login={SECRET}", f"login={SECRET}"]
+
+
+def test_all_requests_are_judged_those_without_a_body_too() -> None:
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        return web.Response(status=405)
+
+    async def work() -> None:
+        odd = Odd(answering)
+        async with between(odd) as client:
+            for method in ("GET", "DELETE"):
+                headers = {SESSION: "s", "X-Note": SECRET}
+                async with client.http.request(method, client.url, headers=headers):
+                    pass
+            assert [asked.method for asked in odd.asked] == ["GET", "DELETE"]
+            assert not any("x-note" in asked.headers for asked in odd.asked)
+            assert all(one.action is Action.BLOCK for one in client.records)
+
+    run(work)
+
+
+def test_the_same_headers_are_judged_and_told_once() -> None:
+    async def work() -> None:
+        async with between(Odd(echo)) as client:
+            for _ in range(3):
+                await client.post(call(1), X_Note=SECRET)
+            told = [one for one in client.records if one.findings]
+            assert len(told) == 1
+            assert SECRET not in repr(told[0].findings)
+
+    run(work)
