@@ -1,6 +1,10 @@
 """Where the browser comes back to after a login: a port on loopback, or a line that is pasted.
 
 Takes the answer that has this login's `state` and lets all others go by. Knows no token.
+
+Programs' arguments can be read by every user of a machine, and whoever knows the `state` could
+answer first, with a login of his own. So the browser is started with an address of ours that leads
+to the login page, and where the system tells whose program asks, only this user's are answered.
 """
 
 from __future__ import annotations
@@ -12,10 +16,11 @@ import threading
 import webbrowser
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from secrets import compare_digest
+from secrets import compare_digest, token_urlsafe
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
+from pipeguard.auth.peer import is_own_peer
 from pipeguard.auth.server import is_loopback_url
 from pipeguard.errors import AuthError, InputError
 
@@ -28,12 +33,15 @@ if TYPE_CHECKING:
 
 PATH = "/callback"
 LINE_BYTES = 2**16  # of a pasted address
+KEY_BYTES = 16  # of the address that a browser is started with
 SECONDS_A_REQUEST = 10  # browsers open connections on trial, and leave them
 _PAGE = (
     "<!doctype html><html lang=en><meta charset=utf-8><title>PipeGuard</title>"
     "<p>{}</p><p>You can close this window and go back to the terminal.</p></html>"
 )
 _DONE = _PAGE.format("PipeGuard got the answer.")
+_FOREIGN = _PAGE.format("This page is for the user who started the login.")
+_USED = _PAGE.format("This page was opened already. If you did not do that, start the login anew.")
 _STRAY = _PAGE.format("This is no answer to the login that PipeGuard waits for.")
 
 
@@ -72,11 +80,20 @@ def answer_in(query: str, state: str) -> Answer | None:
     )
 
 
+class _Page(NamedTuple):
+    """Status, text, and where it leads."""
+
+    status: int
+    text: str
+    location: str = ""
+
+
 class Callback:
     """A loopback port that waits for one answer (RFC 8252, 7.3).
 
     Attributes:
         uri: the redirect URI, with the port that it listens on.
+        start: what a browser is started with: it leads to the login page, and does not tell it.
     """
 
     def __init__(self, redirect_uri: str | None = None, port: int = 0) -> None:
@@ -94,6 +111,9 @@ class Callback:
         if redirect_uri is not None:
             self._path, fixed = _loopback(redirect_uri)
         self._state: str | None = None
+        self._start = f"/login/{token_urlsafe(KEY_BYTES)}"
+        self._login_page: str | None = None
+        self._was_opened = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._answer: asyncio.Future[Answer] | None = None
         try:
@@ -104,7 +124,9 @@ class Callback:
                     f"port {fixed} for the browser's way back cannot be had: {error.strerror}."
                 ) from None
             self._server = _listening(0, self._page)
-        self.uri = redirect_uri or f"http://127.0.0.1:{self._server.server_port}{PATH}"
+        here = f"http://127.0.0.1:{self._server.server_port}"
+        self.uri = redirect_uri or f"{here}{PATH}"
+        self.start = f"{here}{self._start}"
 
     def __enter__(self) -> Self:
         threading.Thread(
@@ -121,11 +143,11 @@ class Callback:
         self._server.shutdown()
         self._server.server_close()
 
-    def expect(self, state: str) -> None:
+    def expect(self, state: str, login_page: str) -> None:
         """Wait from now on for the answer with this state; in the event loop's thread."""
         self._loop = asyncio.get_running_loop()
         self._answer = self._loop.create_future()
-        self._state = state
+        self._state, self._login_page = state, login_page
 
     async def answer(self, timeout_seconds: float) -> Answer:
         """The answer, once it is there.
@@ -157,12 +179,24 @@ class Callback:
 
         threading.Thread(target=lines, name="pasted", daemon=True).start()
 
-    def _page(self, target: str) -> tuple[int, str]:
-        """What a browser gets that asks for a target: status and page."""
+    def _page(self, target: str, *, is_own: bool | None) -> _Page:
+        """What a browser gets that asks for a target.
+
+        Args:
+            target: path and query.
+            is_own: whether this user's program asks; None where that is not known.
+        """
         path, _, query = target.partition("?")
+        if is_own is False:
+            return _Page(403, _FOREIGN)
+        if path == self._start and self._login_page is not None:
+            if self._was_opened and not is_own:
+                return _Page(410, _USED)
+            self._was_opened = True
+            return _Page(302, _STRAY, self._login_page)
         if path != self._path:
-            return 404, _STRAY
-        return (200, _DONE) if self._take(query) else (400, _STRAY)
+            return _Page(404, _STRAY)
+        return _Page(200, _DONE) if self._take(query) else _Page(400, _STRAY)
 
     def _take(self, query: str) -> bool:
         """Hand an answer over, from any thread; False where it is none for us."""
@@ -211,15 +245,18 @@ def query_of(text: str) -> str:
     return parts.query or text.lstrip("?")
 
 
-def _listening(port: int, page: Callable[[str], tuple[int, str]]) -> ThreadingHTTPServer:
+def _listening(port: int, page: Callable[..., _Page]) -> ThreadingHTTPServer:
     class Request(BaseHTTPRequestHandler):
         timeout = SECONDS_A_REQUEST
         server_version, sys_version = "PipeGuard", ""
 
         def do_GET(self) -> None:
-            status, text = page(self.path)
+            is_own = is_own_peer(self.client_address, self.connection.getsockname())
+            status, text, location = page(self.path, is_own=is_own)
             body = text.encode()
             self.send_response(status)
+            if location:
+                self.send_header("Location", location)
             self.send_header("Content-Type", "text/html; charset=utf-8")
             self.send_header("Content-Length", str(len(body)))
             self.send_header("Content-Security-Policy", "default-src 'none'")

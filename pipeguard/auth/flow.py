@@ -24,7 +24,7 @@ from pydantic import AnyUrl
 
 from pipeguard.auth import challenge, ring, sdk
 from pipeguard.auth.callback import Callback, port_of_last
-from pipeguard.auth.server import SHOWN_CHARS, must_be_safe, origin, usual_name
+from pipeguard.auth.server import SHOWN_CHARS, origin, usual_name
 from pipeguard.auth.store import Login, Place, Registration, Secrets, Store
 from pipeguard.auth.wire import UnreachableError, Wire, masked, refusal
 from pipeguard.core.visible import shown
@@ -56,6 +56,8 @@ class Wish:
         redirect_uri: exactly this one.
         ca: a file of authorities to trust.
         timeout_seconds: for the person.
+        token_host: of the token endpoint, where it is not that of the login page.
+        legacy: take a server of 2025-03-26 without metadata, so without a word on PKCE.
     """
 
     server: str
@@ -68,6 +70,8 @@ class Wish:
     redirect_uri: str = ""
     ca: str = ""
     timeout_seconds: float = BROWSER_SECONDS
+    token_host: str = ""
+    legacy: bool = False
 
 
 async def log_in(store: Store, wish: Wish, show: Callable[[str, Callback], None]) -> Login:
@@ -146,7 +150,7 @@ async def renew(login: Login, secrets: Secrets) -> tuple[Login, Secrets]:
     )
     return fresh, replace(
         secrets,
-        access_token=_sendable(tokens.access_token),
+        access_token=tokens.access_token,
         refresh_token=tokens.refresh_token or "",
     )
 
@@ -288,10 +292,11 @@ class _Attempt:
 
     async def _ask(self, url: str) -> None:
         """Show a person where to log in (the SDK's redirect handler)."""
-        sdk.must_be_fit(self._flow)
+        sdk.must_be_fit(self._flow, token_host=self._wish.token_host, legacy=self._wish.legacy)
         url = sdk.browser_url(self._flow, url)
-        must_be_safe(url, self._wish.server)
-        self._callback.expect(parse_qs(urlsplit(url).query)["state"][0])
+        await self._wire.must_reach(url)
+        state = parse_qs(urlsplit(url).query).get("state", [""])[0]
+        self._callback.expect(state, url)
         await asyncio.to_thread(self._show, url, self._callback)  # some browsers hold it up
 
     async def _answer(self) -> AuthorizationCodeResult:
@@ -322,7 +327,7 @@ class _Attempt:
             is_document = client.client_id == wish.document
             given = Registration.DOCUMENT if is_document else Registration.DYNAMIC
         secrets = Secrets(
-            _sendable(tokens.access_token),
+            tokens.access_token,
             tokens.refresh_token or "",
             client.client_secret or "",
         )
@@ -382,13 +387,6 @@ def _not_granted(wanted: str, scope: str) -> str:
 
 def _refused(server: str, why: str) -> NoReturn:
     raise AuthError(f"the login to {server} was refused: {why}.")
-
-
-def _sendable(token: str) -> str:
-    """A token that can stand in a header (RFC 6750, 2.1, and what else is in use)."""
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise AuthError("the authorization server gave a token that cannot be sent.")
-    return token
 
 
 def _id(flow: OAuthClientProvider) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
@@ -25,9 +26,10 @@ from mcp.shared.auth import (
 )
 from pydantic import AnyUrl, ValidationError
 
-from pipeguard.auth.server import login_command, must_be_safe
+from pipeguard.auth.server import SHOWN_CHARS, login_command, must_be_safe
 from pipeguard.auth.store import Login, Secrets
 from pipeguard.auth.wire import Wire, masked, refusal
+from pipeguard.core.visible import shown
 from pipeguard.errors import AuthError
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ CLIENT_NAME = "PipeGuard"
 # The SDK sends RFC 8707's `resource` to a server without metadata if this says so, as R3+ ask for.
 PROTOCOL_VERSION = "2025-11-25"
 BAD_REQUEST = 400
+LONGEST_SECONDS = 10 * 365 * 86400  # that a token is taken to live; beyond, nobody means a number
 _PROBE = {"jsonrpc": "2.0", "id": 1, "method": "ping"}  # opens no session, and does nothing
 
 for _name in ("mcp", "httpx2", "httpcore2"):
@@ -60,7 +63,16 @@ class Kept:
         return self.tokens
 
     async def set_tokens(self, tokens: OAuthToken) -> None:
-        """Hold new tokens."""
+        """Hold new tokens.
+
+        Raises:
+            AuthError: one of them cannot stand in a request (RFC 6749, appendix A.12 and A.17).
+        """
+        for token in filter(None, (tokens.access_token, tokens.refresh_token)):
+            if not (token.isascii() and token.isprintable() and " " not in token):
+                raise AuthError("the authorization server gave a token that cannot be sent.")
+        if not tokens.access_token:
+            raise AuthError("the authorization server gave an empty token.")
         self.tokens = tokens
 
     async def get_client_info(self) -> OAuthClientInformationFull | None:
@@ -167,7 +179,11 @@ async def drive(
     try:
         wanted = await anext(steps)
         while True:
-            wanted = await steps.asend(await send(wanted))
+            answer = await send(wanted)
+            try:
+                wanted = await steps.asend(answer)
+            except (ArithmeticError, LookupError, TypeError, UnicodeError) as error:
+                raise _odd(flow) from error
     except StopAsyncIteration:
         return
     except OAuthFlowError as error:
@@ -176,12 +192,17 @@ async def drive(
             f"{masked(str(error), secrets_of(flow))}"
         ) from None
     except ValidationError:  # its text holds what was not valid
-        raise AuthError(
-            f"the authorization server of {flow.context.server_url} gave an answer that is not as "
-            "OAuth has it."
-        ) from None
+        raise _odd(flow) from None
     finally:
         await steps.aclose()
+
+
+def _odd(flow: OAuthClientProvider) -> AuthError:
+    """The SDK could make nothing of what it was told."""
+    return AuthError(
+        f"the authorization server of {flow.context.server_url} gave an answer that is not as "
+        "OAuth has it."
+    )
 
 
 async def asked(flow: OAuthClientProvider, wire: Wire, request: httpx2.Request) -> httpx2.Response:
@@ -218,10 +239,15 @@ def _without_scope(request: httpx2.Request) -> httpx2.Request | None:
     return httpx2.Request("POST", request.url, json=told)
 
 
-def must_be_fit(flow: OAuthClientProvider) -> None:
+def must_be_fit(flow: OAuthClientProvider, *, token_host: str = "", legacy: bool = False) -> None:
     """Before a person is asked: the authorization server can do what MCP wants of it.
 
     Also chooses how a client that was registered by hand shows its secret (RFC 8414, 2).
+
+    Args:
+        flow: after discovery and registration.
+        token_host: where codes may go although the login page is elsewhere, as a person said.
+        legacy: a person said that a server without metadata is fine.
 
     Raises:
         AuthError: it has no PKCE with S256, or endpoints that must not be asked.
@@ -229,19 +255,57 @@ def must_be_fit(flow: OAuthClientProvider) -> None:
     context = flow.context
     metadata = context.oauth_metadata
     if metadata is None:  # R2 basic/authorization: endpoints at the server's own origin
+        if not legacy:
+            raise AuthError(
+                f"{context.server_url} has no metadata that say where to log in, and none that it"
+                " has PKCE with S256, without which a code could be stolen on its way.\n"
+                "  Servers of MCP 2025-03-26 may be so. If you trust this one:  "
+                f"{login_command(context.server_url)} --legacy"
+            )
         return
-    for endpoint in (metadata.authorization_endpoint, metadata.token_endpoint):
-        must_be_safe(str(endpoint), context.server_url)
+    login, tokens = str(metadata.authorization_endpoint), str(metadata.token_endpoint)
+    for endpoint in (login, tokens):
+        must_be_safe(endpoint, context.server_url)
+        if "#" in endpoint:
+            raise AuthError(f"{metadata.issuer} names an endpoint with a fragment (RFC 6749, 3.1).")
     if "S256" not in (metadata.code_challenge_methods_supported or ()):
         raise AuthError(
             f"{metadata.issuer} does not say that it has PKCE with S256, so a code could be stolen "
             "on its way (MCP basic/authorization). It is not used."
         )
+    if not metadata.authorization_response_iss_parameter_supported:
+        _must_be_one_party(context.server_url, login, tokens, token_host)
     client = context.client_info
     if client and client.client_secret and not client.token_endpoint_auth_method:
         known = metadata.token_endpoint_auth_methods_supported or ["client_secret_basic"]
         by_form = "client_secret_basic" not in known and "client_secret_post" in known
         client.token_endpoint_auth_method = "client_secret_" + ("post" if by_form else "basic")
+
+
+# Login pages whose token endpoint is at another host of the same company, by its own metadata.
+_SAME_PARTY = {"accounts.google.com": "oauth2.googleapis.com"}
+
+
+def _must_be_one_party(server: str, login: str, tokens: str, token_host: str) -> None:
+    """Refuse a login page of one server and a token endpoint of another (RFC 9700, 4.4).
+
+    A hostile server could name an honest one's page and have us send it the code that this gives.
+    An answer with `iss` (RFC 9207) would tell; where none is promised, the hosts must be the same.
+
+    Raises:
+        AuthError: they are not.
+    """
+    page, place = urlsplit(login), urlsplit(tokens)
+    if (page.scheme, page.netloc) == (place.scheme, place.netloc):
+        return
+    if place.netloc in (token_host, _SAME_PARTY.get(page.netloc)):
+        return
+    raise AuthError(
+        f"{server} has you log in at {shown(page.netloc, SHOWN_CHARS)}, and would have what that"
+        f" gives sent to {shown(place.netloc, SHOWN_CHARS)}. Nothing proves that both are one party"
+        " (RFC 9207), so a code could be stolen.\n"
+        f"  If they are:  {login_command(server)} --token-host {shlex.quote(place.netloc)}"
+    )
 
 
 def browser_url(flow: OAuthClientProvider, url: str) -> str:
@@ -283,7 +347,9 @@ def kept_metadata(metadata: OAuthMetadata | ProtectedResourceMetadata | None) ->
 
 def ends_at(tokens: OAuthToken) -> float | None:
     """When an access token ends, in seconds since the epoch; None where nobody said."""
-    return None if tokens.expires_in is None else time.time() + tokens.expires_in
+    if tokens.expires_in is None:
+        return None
+    return time.time() + min(max(tokens.expires_in, 0), LONGEST_SECONDS)
 
 
 def _dump(model: Any, exclude: set[str] | None = None) -> dict[str, object]:

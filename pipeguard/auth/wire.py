@@ -6,12 +6,14 @@ No redirect is followed here. The SDK's flow follows one within its origin, by a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import ssl
 from typing import TYPE_CHECKING
 
 import httpx2
 
+from pipeguard.auth.reach import Nearby
 from pipeguard.auth.server import SHOWN_CHARS, must_be_safe
 from pipeguard.core.visible import shown
 from pipeguard.errors import AuthError
@@ -45,6 +47,7 @@ class Wire:
             AuthError: that file cannot be used.
         """
         self._server = server
+        self._nearby = Nearby(server)
         self._client = httpx2.AsyncClient(
             verify=_trusting(ca) if ca else True,
             timeout=TIMEOUT_SECONDS,
@@ -70,26 +73,30 @@ class Wire:
             UnreachableError: nobody answered.
             AuthError: the address must not be asked, or the answer is too large.
         """
-        url = str(request.url)
-        must_be_safe(url, self._server)
+        url, host = request.url, request.url.host
+        must_be_safe(str(url), self._server)
         request.headers.setdefault("User-Agent", self._client.headers["User-Agent"])
-        host = request.url.host
         content = bytearray()
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                answer = await self._client.send(request, stream=True)
+                answer = await self._sent(request)
+                address = request.url.host
                 try:
                     if body:
-                        await _read(answer, content)
+                        await _read(answer, content, host)
                 finally:
                     await answer.aclose()
         except TimeoutError:
             raise UnreachableError(
                 f"{host} gave no answer in {TIMEOUT_SECONDS:g} seconds."
             ) from None
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             why = shown(str(error), SHOWN_CHARS) or type(error).__name__
             raise UnreachableError(f"{host} cannot be asked: {why}") from None
+        except ValueError:  # a header that no request can hold, made of what a peer said
+            raise AuthError(f"what {self._server} told us cannot be sent to {host}.") from None
+        finally:
+            request.url = url
         whole = httpx2.Response(
             answer.status_code,
             headers=[
@@ -100,17 +107,56 @@ class Wire:
             content=bytes(content),
             request=request,
         )
-        whole.next_request = answer.next_request
+        whole.next_request = _redirected(answer, address, url)
         return whole
 
+    async def must_reach(self, url: str) -> None:
+        """Refuse an address that a person's browser is not sent to on this server's behalf.
 
-async def _read(answer: httpx2.Response, into: bytearray) -> None:
+        Raises:
+            AuthError: it leads to where this server must not send anybody.
+            UnreachableError: its name is not known.
+        """
+        must_be_safe(url, self._server)
+        try:
+            await self._nearby.addresses(url)
+        except OSError as error:
+            host = shown(httpx2.URL(url).host, SHOWN_CHARS)
+            raise UnreachableError(f"{host} cannot be found: {error.strerror or error}") from None
+
+    async def _sent(self, request: httpx2.Request) -> httpx2.Response:
+        """Send a request to an address that was judged, by its name for TLS and the server."""
+        name = request.url
+        addresses = await self._nearby.addresses(str(name))
+        if not addresses:
+            return await self._client.send(request, stream=True)
+        if name.scheme == "https":
+            request.extensions = {**request.extensions, "sni_hostname": name.host}
+        for address in addresses[:-1]:
+            request.url = name.copy_with(host=address)
+            with contextlib.suppress(httpx2.ConnectError):
+                return await self._client.send(request, stream=True)
+        request.url = name.copy_with(host=addresses[-1])
+        return await self._client.send(request, stream=True)
+
+
+def _redirected(answer: httpx2.Response, address: str, url: httpx2.URL) -> httpx2.Request | None:
+    """The request that a redirect asks for, by the name that we asked and not by its address."""
+    following = answer.next_request
+    if following is None:
+        return None
+    following.extensions.pop("sni_hostname", None)
+    if following.url.host == address:
+        following.url = following.url.copy_with(host=url.host)
+        following.headers["Host"] = following.url.netloc.decode("ascii")
+    return following
+
+
+async def _read(answer: httpx2.Response, into: bytearray, host: str) -> None:
     async for chunk in answer.aiter_bytes():
         into += chunk
         if len(into) > LIMIT_BYTES:
-            raise AuthError(
-                f"{answer.request.url.host} answers with more than {LIMIT_BYTES} bytes."
-            )
+            raise AuthError(f"{host} answers with more than {LIMIT_BYTES} bytes.")
 
 
 def refusal(answer: httpx2.Response, hidden: Iterable[str]) -> tuple[str, str]:

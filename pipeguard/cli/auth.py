@@ -37,6 +37,8 @@ class LoginOptions(TypedDict):
     timeout: float
     store: str | None
     ca: str
+    token_host: str
+    legacy: bool
 
 
 @click.group("auth", short_help="Log in to remote servers (OAuth), and out again.")
@@ -81,6 +83,13 @@ def command() -> None:
 @click.option(
     "--ca", default="", metavar="FILE", help="Authorities to trust, in place of the system's."
 )
+@click.option(
+    "--token-host",
+    default="",
+    metavar="HOST",
+    help="Send codes to this host.",
+)
+@click.option("--legacy", is_flag=True, help="Take a server of 2025-03-26 that has no metadata.")
 def login(server: str, **options: Unpack[LoginOptions]) -> None:
     """Log in to a server, as in `pipeguard auth login https://mcp.example.com/mcp`.
 
@@ -115,6 +124,8 @@ def login(server: str, **options: Unpack[LoginOptions]) -> None:
         redirect_uri=options["redirect_uri"],
         ca=ca,
         timeout_seconds=options["timeout"],
+        token_host=options["token_host"],
+        legacy=options["legacy"],
     )
 
     def show(url: str, callback: Callback) -> None:
@@ -217,7 +228,7 @@ def _show(url: str, callback: Callback, *, opens: bool) -> None:
     def tell(text: str) -> None:
         click.echo(text, err=True)
 
-    if opens and open_browser(url):
+    if opens and open_browser(callback.start):  # others can read its arguments
         tell(f"Your browser opens. If it does not, open this:\n\n  {url}\n")
     else:
         tell(f"Open this in a browser:\n\n  {url}\n")

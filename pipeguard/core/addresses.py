@@ -381,6 +381,21 @@ _RULES_LOCAL = re.compile(
 
 
 @lru_cache(256)
+def reach_of(address: str) -> Reach:
+    """What stands behind an address that a name was resolved to, as `192.0.2.1` or `fe80::1%eth0`.
+
+    Raises:
+        ValueError: it is no address.
+    """
+    found = ip_address(address.partition("%")[0])
+    if isinstance(found, IPv6Address):
+        if found in _METADATA_V6:
+            return Reach.METADATA
+        inner = None if found.is_loopback or found.is_unspecified else _inner(found)
+        return _reach_v6(found) if inner is None else _reach_v4(inner)
+    return _reach_v4(found)
+
+
 def is_loopback(host: str) -> bool:
     """True for a host, as a URL has it, that only this machine can be reached by."""
     if host == "localhost":

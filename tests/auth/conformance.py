@@ -40,6 +40,8 @@ class Person:
             self._command += ["--client-secret-env", "CLIENT_SECRET"]
         elif os.environ["MCP_CONFORMANCE_SCENARIO"] == "auth/basic-cimd":
             self._command += ["--client-metadata-url", DOCUMENT]
+        elif "endpoint-fallback" in os.environ["MCP_CONFORMANCE_SCENARIO"]:
+            self._command += ["--legacy"]
 
     async def log_in(self) -> None:
         self.logins += 1

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import subprocess
 import sys
 
+import httpx2
 import pytest
 
+from pipeguard.auth import peer
 from pipeguard.auth.callback import Callback, answer_in, open_browser, query_of
 from pipeguard.errors import InputError
 
@@ -69,3 +74,72 @@ def test_no_browser_is_opened_where_there_is_no_screen(monkeypatch: pytest.Monke
     for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY", "SSH_CONNECTION"):
         monkeypatch.delenv(name, raising=False)
     assert not open_browser("https://auth.example.com/")
+
+
+PAGE = "https://auth.example.com/auth?state=" + "s" * 43
+
+
+def fetched(url: str) -> tuple[int, str]:
+    """Status and where it leads; redirects are not followed."""
+    answer = httpx2.get(url)
+    return answer.status_code, answer.headers.get("location", "")
+
+
+def waiting(callback: Callback) -> None:
+    callback.expect("s" * 43, PAGE)
+
+
+def test_a_browser_is_led_to_the_login_page_by_an_address_that_does_not_tell_it() -> None:
+    async def work() -> None:
+        with Callback() as callback:
+            assert (await asyncio.to_thread(fetched, callback.start))[0] == 404
+            waiting(callback)
+            assert "s" * 43 not in callback.start
+            assert await asyncio.to_thread(fetched, callback.start) == (302, PAGE)
+            assert (await asyncio.to_thread(fetched, callback.start[:-1]))[0] == 404
+
+    asyncio.run(work())
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="only root can be another user"
+)
+def test_another_user_can_neither_read_the_state_nor_answer() -> None:
+    """By a real connection of another user, in a shell of theirs."""
+    asks = 'exec 3<>/dev/tcp/127.0.0.1/$0; printf "GET %s HTTP/1.0\\r\\n\\r\\n" "$1" >&3; cat <&3'
+
+    def asked(port: int, target: str, user: int) -> str:
+        command = ["/bin/bash", "-c", asks, str(port), target]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, user=user, cwd="/"
+        ).stdout
+
+    async def work() -> None:
+        with Callback() as callback:
+            waiting(callback)
+            port = int(callback.start.split(":")[2].split("/")[0])
+            path = "/" + callback.start.split("/", 3)[3]
+            answer = f"/callback?code=theirs&state={'s' * 43}"
+            for target in (path, answer):
+                told = await asyncio.to_thread(asked, port, target, 65534)
+                assert " 403 " in told.splitlines()[0]
+                assert "Location" not in told
+            told = await asyncio.to_thread(asked, port, answer.replace("theirs", "ours"), 0)
+            assert " 200 " in told.splitlines()[0]
+            assert (await callback.answer(10)).code == "ours"
+
+    asyncio.run(work())
+
+
+def test_where_the_system_does_not_tell_who_asks_the_page_opens_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(peer, "_TABLES", ())
+
+    async def work() -> None:
+        with Callback() as callback:
+            waiting(callback)
+            assert (await asyncio.to_thread(fetched, callback.start))[0] == 302
+            assert (await asyncio.to_thread(fetched, callback.start))[0] == 410
+
+    asyncio.run(work())

@@ -305,6 +305,7 @@ def test_a_mixed_up_issuer_gets_no_code(site: Sites) -> None:
                 attacker.origin,
                 authorization_endpoint=f"{honest.issuer}/auth",
                 registration_endpoint=f"{honest.issuer}/reg",
+                authorization_response_iss_parameter_supported=True,
             ),
         )
         for option, brought in (
@@ -317,6 +318,37 @@ def test_a_mixed_up_issuer_gets_no_code(site: Sites) -> None:
             assert done.returncode == FAILED
             assert brought in honest.browsed.read_text().splitlines()[-1]
         assert [name for name, _ in attacker.asked if name.startswith("POST")] == []
+
+
+def test_a_page_of_one_party_sends_no_code_to_another(site: Sites) -> None:
+    """The same where nobody promises `iss` (RFC 9700, 4.4.2)."""
+    honest = site()
+    with party() as attacker, party() as victim:
+        url = protected(victim, attacker.origin)
+        told = metadata(
+            attacker.origin,
+            authorization_endpoint=f"{honest.issuer}/auth",
+            registration_endpoint=f"{honest.issuer}/reg",
+        )
+        attacker.answers["GET /.well-known/oauth-authorization-server"] = (200, {}, told)
+        done = honest.auth("login", url)
+        assert done.returncode == FAILED
+        host = urlsplit(attacker.origin).netloc
+        assert f"--token-host {host}" in done.stderr
+        assert not honest.browsed.exists()
+        assert [name for name, _ in attacker.asked if name.startswith("POST")] == []
+        done = honest.auth("login", url, "--token-host", host)  # the advice is one that works
+        assert honest.browsed.exists()
+        assert "one party" not in done.stderr
+
+
+def test_the_browser_is_started_with_an_address_that_tells_nothing(site: Sites) -> None:
+    place = site()
+    place.login(place.server())
+    first, second, *_ = place.browsed.read_text().splitlines()
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/login/[\w-]{20,}", first)
+    assert "state=" in second
+    assert second.startswith(place.issuer)
 
 
 def test_a_server_without_s256_is_not_used(site: Sites) -> None:
@@ -536,7 +568,11 @@ def test_a_server_of_2025_03_26_is_its_own_authorization_server(site: Sites) -> 
     """R2 basic/authorization, "Fallbacks for Servers without Metadata Discovery"."""
     place = site(alone=True, format="opaque")
     url = f"{place.issuer}/mcp"
-    place.login(url, "--scope", "mcp:read offline_access")
+    done = place.auth("login", url)
+    assert done.returncode == FAILED
+    assert done.stderr.rstrip().endswith(f"pipeguard auth login {url} --legacy")
+    assert not place.browsed.exists()
+    place.login(url, "--scope", "mcp:read offline_access", "--legacy")
     request = asked_for(place)
     assert request["resource"] == url
     assert request["code_challenge_method"] == "S256"
