@@ -15,6 +15,7 @@ from pipeguard.errors import InputError, PolicyError
 from pipeguard.folders import read_own
 from pipeguard.launch.environment import REFERENCE, refers
 from pipeguard.options import WrapOptions
+from pipeguard.secrets_in_use import IN_USE, in_use
 from pipeguard.transports.entrance import Entrance, Tokens, host_of, named
 from pipeguard.transports.remote import Authorization, Remote
 
@@ -190,7 +191,8 @@ def _headers(options: WrapOptions, environment: Mapping[str, str]) -> dict[str, 
                 f" it into a variable: --header-env {name.strip()}=VARIABLE. If you insist:"
                 " --secret-arguments."
             )
-        headers[name.strip()] = _value(value, f"--header {name.strip()}")
+        value = _value(value, f"--header {name.strip()}")
+        headers[name.strip()] = in_use(value) if _tells(name) else value
     for given in options.lists.get("--header-env", ()):
         name, equals, variable = given.partition("=")
         if not equals or not _NAME.match(name) or not variable:
@@ -214,7 +216,7 @@ def _variable(name: str, environment: Mapping[str, str], option: str) -> str:
         from pipeguard.auth.secrets import resolved
 
         value = resolved(value, f"{option} {name}")
-    return _value(value, f"{option} {name}")
+    return in_use(_value(value, f"{option} {name}"))
 
 
 def _value(value: str, what: str) -> str:
@@ -282,6 +284,7 @@ def _tokens(options: WrapOptions, environment: Mapping[str, str]) -> Tokens | No
     held = named(pairs, environment)
     if len(held) != len(pairs):
         raise PolicyError("--token-env: a variable is not set or empty, or two have one name.")
+    IN_USE.add(held.values())
     path = options.values.get("--token-file")
     if path is None:
         return Tokens(lambda: held)
@@ -337,3 +340,4 @@ class _TokenFile:
         lines = text.splitlines()
         pairs = [line.split(None, 1) for line in lines if line.strip()[:1] not in ("", "#")]
         self._tokens = {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2}
+        IN_USE.add(self._tokens.values())

@@ -24,6 +24,7 @@ from pipeguard.errors import LaunchError, PipeGuardError, PolicyError, Refusal, 
 from pipeguard.launch.child import Child, Exit
 from pipeguard.options import WrapOptions
 from pipeguard.run import LAST_SECONDS, Mask, Run, thread
+from pipeguard.secrets_in_use import IN_USE
 from pipeguard.transports.channel import Channel, ChannelClosed
 from pipeguard.transports.pump import pump
 from pipeguard.transports.stderr import StderrCopy
@@ -311,7 +312,7 @@ def decline(error: PipeGuardError, client_fd: int) -> None:
             with suppress(Refusal):
                 message = parse(frame)
                 if isinstance(message, Message) and message.kind is Kind.REQUEST:
-                    why = f"PipeGuard: {error}"
+                    why = IN_USE.masked(f"PipeGuard: {error}")
                     channel.write(answers.error(message.id_token, code, why, _data()))
     timer.cancel()
 

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from pipeguard.colour import colour_is_unwanted
 from pipeguard.core.finding import Direction, Verdict
 from pipeguard.errors import PolicyError
+from pipeguard.secrets_in_use import IN_USE
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ class _Sink:
 
     def write(self, line: str) -> None:
         """Write a line if anybody takes it."""
-        rest = memoryview(line.encode("utf-8", "backslashreplace") + b"\n")
+        rest = memoryview(IN_USE.masked(line).encode("utf-8", "backslashreplace") + b"\n")
         deadline = monotonic() + self._patience_seconds
         with suppress(OSError):  # it is closed: nobody will ever read it
             while rest:

@@ -18,6 +18,7 @@ from pipeguard.core.scan import Engine
 from pipeguard.errors import PolicyError, Refusal, StateError
 from pipeguard.log import Log, Trace
 from pipeguard.options import WrapOptions
+from pipeguard.secrets_in_use import IN_USE
 from pipeguard.settings import load_wrap_policy
 from pipeguard.state.compiled import engines
 from pipeguard.state.paths import store_file
@@ -67,6 +68,7 @@ class Run:
             pins = opened.pins(name)
         self.name = _run_id()
         self.guard = Guard(name, self.engines, policy, pins, os.urandom(32))
+        self.guard.known = IN_USE
         self._recorder = Recorder(
             self._store,
             name,
@@ -100,7 +102,7 @@ class Run:
         self._recorder.client = self._clients.get(conversation, "")
         if verdict.forward is None and verdict.kind is Kind.NOTIFICATION and not verdict.findings:
             return True  # one of a flood, of which a row tells already
-        self._recorder.record(verdict)
+        self._recorder.record(_shown(verdict) if IN_USE and verdict.findings else verdict)
         return self._recorder.healthy or not self.guard.policy.stop_without_audit
 
     def refuse(self, finding: Finding, client: str) -> None:
@@ -161,7 +163,24 @@ class Mask:
         """The text without secrets."""
         if not self._is_ours:
             self._engine, self._is_ours = self._engine.clone(), True
-        return self._engine.mask(text)
+        return self._engine.mask(IN_USE.masked_bytes(text))
+
+
+def _shown(verdict: Verdict) -> Verdict:
+    """A verdict whose words hold no secret of ours."""
+    findings = tuple(
+        finding._replace(
+            excerpt=IN_USE.masked(finding.excerpt),
+            note=IN_USE.masked(finding.note),
+            tool=None if finding.tool is None else IN_USE.masked(finding.tool),
+        )
+        for finding in verdict.findings
+    )
+    return verdict._replace(
+        findings=findings,
+        method=None if verdict.method is None else IN_USE.masked(verdict.method),
+        tool=None if verdict.tool is None else IN_USE.masked(verdict.tool),
+    )
 
 
 def thread(name: str, work: Callable[[], object]) -> threading.Thread:

@@ -21,6 +21,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "pipeguard"
 LAYERS = (
     ("errors", "version", "_isolate"),
     ("core",),
+    ("secrets_in_use",),
     ("transports",),
     (
         "folders",

@@ -17,6 +17,7 @@ from pipeguard.auth import challenge
 from pipeguard.auth.server import SHOWN_CHARS, canonical, login_command
 from pipeguard.core.visible import shown
 from pipeguard.errors import AuthError, LoginNeededError
+from pipeguard.secrets_in_use import IN_USE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -109,7 +110,7 @@ class Bearer:
             AuthError: the authorization server gives no answer.
             StateError: what was kept cannot be read or written.
         """
-        asked = challenge.read(www_authenticate)
+        asked = challenge.read(IN_USE.masked(www_authenticate))
         if status == FORBIDDEN and asked.error != "insufficient_scope":
             return False
         if status not in (UNAUTHORIZED, FORBIDDEN):
@@ -154,6 +155,8 @@ class Bearer:
     def _take(self, found: tuple[Login, Secrets] | None) -> None:
         self._login = found[0] if found else None
         self._token = found[1].access_token if found else ""
+        if found is not None:
+            IN_USE.add(found[1].all())
         self._not_before = float("-inf")
 
     async def _renew(self, refused: str) -> None:

@@ -20,6 +20,7 @@ from pipeguard.core.visible import shown
 from pipeguard.errors import InputError, StateError
 from pipeguard.folders import read_own
 from pipeguard.launch.environment import REFERENCE
+from pipeguard.secrets_in_use import in_use
 from pipeguard.state.paths import state_folder
 
 SERVICE = "pipeguard"  # as people see it in their keyring; the account there is the secret's name
@@ -78,7 +79,7 @@ def value_of(name: str) -> str:
             f"the keyring has no secret {name!r}.\n"
             f"  Keep it:  pipeguard secrets set {name}     See all:  pipeguard secrets list"
         )
-    return value
+    return in_use(value)
 
 
 def drop(name: str) -> None:

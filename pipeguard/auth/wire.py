@@ -15,8 +15,10 @@ import httpx2
 
 from pipeguard.auth.reach import Nearby
 from pipeguard.auth.server import SHOWN_CHARS, must_be_safe
+from pipeguard.core.known_secrets import MASK, KnownSecrets
 from pipeguard.core.visible import shown
 from pipeguard.errors import AuthError
+from pipeguard.secrets_in_use import IN_USE
 from pipeguard.version import VERSION
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
 LIMIT_BYTES = 2**20  # of an answer: metadata and tokens are a few KiB
 TIMEOUT_SECONDS = 30.0  # for a whole request
-MASK = "****"
 
 
 class UnreachableError(AuthError):
@@ -180,10 +181,11 @@ def refusal(answer: httpx2.Response, hidden: Iterable[str]) -> tuple[str, str]:
 
 def masked(text: str, hidden: Iterable[str]) -> str:
     """A peer's words, safe to show."""
+    hidden = tuple(hidden)
     for secret in hidden:
         if secret:
             text = text.replace(secret, MASK)
-    return shown(text, SHOWN_CHARS)
+    return shown(KnownSecrets(hidden).masked(IN_USE.masked(text)), SHOWN_CHARS)
 
 
 def _trusting(ca: str) -> ssl.SSLContext:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from pipeguard.core.fingerprint import Pin
 from pipeguard.core.flows import Flows
+from pipeguard.core.known_secrets import KnownSecrets
 from pipeguard.core.labels import Tool, tool_of
 from pipeguard.core.message import parse_json
 from pipeguard.core.places import Surface
@@ -58,6 +59,7 @@ class Guard:
         scanners: the engines that hold rules for each surface.
         pins: by kind and name.
         flows: what went through it lately.
+        known: secrets of ours, which nothing that it says goes on with.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Guard:
         self._aside = Lock()
         self.pins: dict[PinKey, Pin] = dict(pins)
         self.flows = Flows()
+        self.known = KnownSecrets()
         self._learned: dict[PinKey, Pin] = {}
         self._tools: dict[str, tuple[Pin | None, Tool]] = {}
         self._parted: list[Guard] = []

@@ -228,6 +228,11 @@ def serialise(value: JsonValue) -> bytes:
     return "".join(parts).encode("utf-8")
 
 
+def rewritten(message: Message, value: JsonObject) -> Message:
+    """A message with another value, written once."""
+    return message._replace(frame=serialise(value), value=value)
+
+
 def holds_more_than(frame: bytes, limit: int) -> bool:
     """True where there are more than `limit` values, with a container's members and itself."""
     if frame.count(b",") + frame.count(b"[") + frame.count(b"{") < limit:

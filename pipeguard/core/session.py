@@ -25,6 +25,7 @@ from pipeguard.core.finding import (
 from pipeguard.core.framing import Lost
 from pipeguard.core.guard import Guard
 from pipeguard.core.judge import Where, about, greatest, leaked, stands_in_method, worst
+from pipeguard.core.known_secrets import without_known
 from pipeguard.core.message import (
     JsonObject,
     JsonValue,
@@ -34,6 +35,7 @@ from pipeguard.core.message import (
     is_request_shaped,
     parse,
     parse_json,
+    rewritten,
     serialise,
 )
 from pipeguard.core.pending import Request
@@ -191,7 +193,10 @@ class Session:
         return with_more(verdict, frame, findings) if findings else verdict
 
     def _message(self, direction: Direction, message: Message, now: float, event: str) -> Verdict:
-        verdict = self._judged(direction, message, now, event)
+        clean, taken = without_known(self.guard.known, self.guard.policy, direction, message)
+        verdict = self._judged(direction, clean, now, event)
+        if taken is not None:
+            return with_more(verdict, message.frame, [taken])
         if direction is TO_SERVER and verdict.forward is not None and self.guard.vault is not None:
             return put_back(self.guard.vault, verdict)
         return verdict
@@ -301,7 +306,7 @@ class Session:
     ) -> Verdict:
         original, forged = message, list[Finding]()
         if answers.is_forged(message.value):
-            message = _rewritten(message, answers.without_forgery(message.value))
+            message = rewritten(message, answers.without_forgery(message.value))
             forged.append(
                 noted("protocol.forged-mark", "a mark that only PipeGuard sets was taken out")
             )
@@ -320,7 +325,7 @@ class Session:
                 if reviewed.stopped:
                     return self._settle(direction, original, request, forged, event, now)
                 if reviewed.result is not result:
-                    message = _rewritten(message, {**message.value, "result": reviewed.result})
+                    message = rewritten(message, {**message.value, "result": reviewed.result})
         findings = self._scan(direction, message, request.method, request.tool, now)
         verdict = self._settle(direction, message, request, findings, event, now)
         if request.tool is not None:  # also where it was stopped: what is done then is telling
@@ -410,7 +415,7 @@ class Session:
             vault = self.guard.vault if direction is TO_CLIENT else None
             holder = vault.placeholder if vault is not None else None
             redacted = redact(message.value, findings, holder)
-            message = _rewritten(message, answers.marked(redacted, direction, event))
+            message = rewritten(message, answers.marked(redacted, direction, event))
             method = request.method if request else message.method
             tool = request.tool if request else None
             findings = self._scan(direction, message, method, tool, now)
@@ -496,7 +501,3 @@ class Session:
                 typed=not self.state.known.handshake,
             )
         return answers.refusal_to_server(request.method, request.id_token, code, event)
-
-
-def _rewritten(message: Message, value: JsonObject) -> Message:
-    return Message(serialise(value), message.kind, value, message.method, message.id_token)

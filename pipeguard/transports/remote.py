@@ -20,6 +20,7 @@ from yarl import URL
 
 from pipeguard.core.framing import DEFAULT_LIMIT_BYTES
 from pipeguard.errors import PipeGuardError
+from pipeguard.secrets_in_use import IN_USE
 from pipeguard.transports.conversations import is_session_id
 
 CONNECT_SECONDS = 10.0
@@ -346,7 +347,7 @@ def downwards(answer: aiohttp.ClientResponse) -> CIMultiDict[str]:
     for name in _DOWN:
         for value in answer.headers.getall(name, ()):
             if is_text(value) and (name != SESSION_ID or is_session_id(value)):
-                passed.add(name, value)
+                passed.add(name, value if name == SESSION_ID else IN_USE.masked(value))
     return passed
 
 

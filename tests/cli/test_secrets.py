@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -155,6 +156,48 @@ def test_a_server_gets_the_value_and_nobody_else(tmp_path: Path, how: str) -> No
     assert wrapped.store in kept
     for path in (*kept, wrapped.stderr):
         assert SECRET.encode() not in path.read_bytes()
+
+
+REPEATING = """
+import base64, json, os, sys
+token = os.environ["TOKEN"]
+ways = [token, base64.b64encode(f"user:{token}".encode()).decode(), f"a={token}&b", token + token]
+for line in sys.stdin:
+    asked = json.loads(line)
+    print("stderr has", *ways, file=sys.stderr, flush=True)
+    if "id" not in asked:
+        continue
+    result = {"ways": ways, "says": "all is well"}
+    if asked["method"] == "initialize":
+        result = {
+            "protocolVersion": "2025-06-18", "capabilities": {"tools": {}},
+            "serverInfo": {"name": "odd", "version": token}, "instructions": f"Log in with {ways}.",
+        }
+    said = {"jsonrpc": "2.0", "id": asked["id"]}
+    failed = asked["method"] == "do/error"
+    said |= {"error": {"code": 1, "message": token}} if failed else {"result": result}
+    print(json.dumps(said), flush=True)
+"""
+
+
+def test_what_a_server_repeats_of_it_is_shown_nowhere(tmp_path: Path) -> None:
+    """In a value that no rule would know for a secret."""
+    value = "correct horse battery"
+    assert run("set", "phrase", given=f"{value}\n").returncode == 0
+    options = ["--name", "odd", "--log-level", "trace", "--env", "TOKEN=keyring:phrase"]
+    with Wrapped(tmp_path, options=options, command=[sys.executable, "-c", REPEATING]) as wrapped:
+        told = [wrapped.initialize(), wrapped.ask("do/it"), wrapped.ask("do/error")]
+        wrapped.hang_up()
+        assert wrapped.code() == 0
+    encoded = base64.b64encode(f"user:{value}".encode())[4:-4]
+    places = [path for path in (tmp_path / "state").rglob("*") if path.is_file()]
+    shown = [json.dumps(told).encode(), *(path.read_bytes() for path in (*places, wrapped.stderr))]
+    for one in shown:
+        assert value.encode() not in one
+        assert encoded not in one
+    assert "all is well" in json.dumps(told)
+    assert json.dumps(told).count("[redacted:secrets.known]") == 12
+    assert "stderr has ****" in wrapped.stderr.read_text()
 
 
 def test_a_secret_that_is_missing_is_told_before_the_server_starts(tmp_path: Path) -> None:
