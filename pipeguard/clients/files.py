@@ -1,6 +1,6 @@
 """A client's file, written so that nobody loses anything: whole or not at all, as it was.
 
-Knows folders, rights, links and git; not what is in a file.
+Knows folders, rights and links; not what is in a file.
 """
 
 # A path is taken as it is written where a link matters; Path.resolve follows it.
@@ -11,7 +11,6 @@ import hashlib
 import os
 import shutil
 import stat
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,7 +24,6 @@ from pipeguard.errors import PipeGuardError
 _OWNER_MAY_WRITE = stat.S_IWUSR
 LOCK_SECONDS = 5.0  # how long another program is waited for
 STALE_LOCK_SECONDS = 10.0  # Cline's own limit, after which it takes a lock for a dead one's
-GIT_SECONDS = 10
 
 
 class FileError(PipeGuardError):
@@ -135,38 +133,6 @@ def locked(real: Path, ending: str) -> Iterator[None]:
     finally:
         with suppress(OSError):
             lock.rmdir()
-
-
-def is_shared(path: Path) -> bool:
-    """Whether git has a file, or would take it: others get it with the repository.
-
-    Where git cannot be asked, what stands in a repository counts as shared.
-    """
-    if repository(Path(os.path.realpath(path)).parent) is None:
-        return False
-    if _git(path, "ls-files", "--error-unmatch", "--") == 0:
-        return True
-    return _git(path, "check-ignore", "--quiet", "--") != 0
-
-
-def _git(path: Path, *words: str) -> int:
-    git = shutil.which("git")
-    if git is None:
-        return 1
-    # A repository is not believed: nothing that its own settings name is run.
-    safe = ("-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
-    real = Path(os.path.realpath(path))
-    try:
-        return subprocess.run(
-            [git, *safe, "-C", str(real.parent), *words, real.name],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=GIT_SECONDS,
-            check=False,
-        ).returncode
-    except (OSError, subprocess.TimeoutExpired):
-        return 1
 
 
 def _like(draft: str, status: os.stat_result) -> None:

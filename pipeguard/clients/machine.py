@@ -5,7 +5,7 @@ system on any other.
 """
 
 # A path is taken as it is written, and not resolved: what a link leads to is another file.
-# ruff: noqa: PTH111, PTH117, PTH120
+# ruff: noqa: PTH110, PTH111, PTH117, PTH120
 from __future__ import annotations
 
 import os
@@ -156,7 +156,7 @@ def paths(machine: Machine, client: Client, spec: FileSpec) -> list[Path]:
 def repository(folder: Path) -> Path | None:
     """The top of the repository that a folder is in, or None."""
     for one in (folder, *folder.parents):
-        if (one / ".git").exists():
+        if os.path.exists(one / ".git"):  # Path.exists raises where a folder is closed to us
             return one
     return None
 

@@ -17,6 +17,7 @@ from pipeguard.clients.entries import BOM, Config, Server, State
 from pipeguard.clients.guarding import SHARED_LAUNCHER
 from pipeguard.clients.machine import Machine, managed_by
 from pipeguard.clients.rewrite import Judgement, Wishes, guarded_fields, judge
+from pipeguard.clients.sharing import is_shared
 from pipeguard.clients.tree import UneditableError
 
 _TO_DO = (State.OPEN, State.STALE)
@@ -78,7 +79,7 @@ def plan(config: Config, machine: Machine, launcher: Sequence[str], wishes: Wish
         except files.FileError as error:
             problem = str(error)
     wishes = replace(wishes, off=wishes.off or bool(wishes.names))
-    in_git = _is_in_git(config)
+    in_git = _is_in_git(config, machine)
     blocked = in_git and not wishes.shared
     standings = tuple(_standing(server, wishes, blocked=blocked) for server in config.servers)
     to_do = [one.server for one in standings if one.is_to_do]
@@ -164,9 +165,9 @@ def _standing(server: Server, wishes: Wishes, *, blocked: bool) -> Standing:
     return Standing(server, judgement, named and server.scope in wishes.scopes)
 
 
-def _is_in_git(config: Config) -> bool:
-    return any(spec.scope is Scope.PROJECT for spec in config.specs) and files.is_shared(
-        config.path
+def _is_in_git(config: Config, machine: Machine) -> bool:
+    return any(spec.scope is Scope.PROJECT for spec in config.specs) and is_shared(
+        config.path, machine
     )
 
 

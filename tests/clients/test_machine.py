@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from pipeguard.clients.catalog import SYSTEMS, Client, FileSpec, Scope, client, clients
 from pipeguard.clients.entries import read_config
-from pipeguard.clients.files import is_shared
 from pipeguard.clients.machine import Machine, find, find_in_repository, is_present
 
 PLACES = [
@@ -142,29 +140,6 @@ def test_a_repository_is_searched_with_all_that_is_below(tmp_path: Path) -> None
     found = find_in_repository(tmp_path)
     assert {str(one.path) for one in found} == wanted
     assert {spec.scope for one in found for spec in one.specs} == {Scope.PROJECT}
-
-
-def test_what_git_has_or_would_take_is_shared(tmp_path: Path) -> None:
-    def git(*words: str) -> None:
-        subprocess.run(["git", "-C", str(tmp_path), *words], check=True, capture_output=True)
-
-    assert not is_shared(touch(tmp_path / "outside"))
-    git("init", "--quiet")
-    touch(tmp_path / ".gitignore", "ignored\ntracked\n")
-    git("add", "--force", str(touch(tmp_path / "tracked")))
-    assert is_shared(tmp_path / "tracked")
-    assert is_shared(touch(tmp_path / "new"))
-    assert not is_shared(touch(tmp_path / "ignored"))
-
-
-def test_a_repository_s_own_settings_start_nothing(tmp_path: Path) -> None:
-    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
-    proof = tmp_path / "proof"
-    hook = touch(tmp_path / "hook", f"#!/bin/sh\ntouch '{proof}'\n")
-    hook.chmod(0o755)
-    subprocess.run(["git", "-C", str(tmp_path), "config", "core.fsmonitor", str(hook)], check=True)
-    assert is_shared(touch(tmp_path / "file"))
-    assert not proof.exists()
 
 
 def test_positions_of_values_are_told(tmp_path: Path) -> None:
