@@ -62,6 +62,7 @@ def _called(cli: click.Group, arguments: list[str]) -> int:
 
     import click
 
+    _leave_out_current_folder()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal of few letters
@@ -75,6 +76,17 @@ def _called(cli: click.Group, arguments: list[str]) -> int:
     except click.Abort:
         return _tell("aborted", 130)
     return code if isinstance(code, int) else 0
+
+
+def _leave_out_current_folder() -> None:
+    """Look for no program in the folder that a person is in: it may just have been cloned.
+
+    `wrap` starts its server as the client would, with the PATH that the client gave.
+    """
+    if (path := os.environ.get("PATH")) is not None:
+        folders = filter(os.path.isabs, path.split(os.pathsep))
+        os.environ["PATH"] = os.pathsep.join(folders)
+    os.environ["NODEFAULTCURRENTDIRECTORYINEXEPATH"] = "1"  # Windows looks there first
 
 
 def _fault(error: Exception) -> str:

@@ -30,6 +30,7 @@ from pipeguard.core.message import STACK_BYTES
 from pipeguard.core.policy import Mode, Policy, Trust
 from pipeguard.core.session import Session
 from pipeguard.errors import PipeGuardError
+from pipeguard.folders import cache_folder
 from pipeguard.launch.child import Command, start
 from pipeguard.launch.environment import child_environment, refers
 from pipeguard.options import WrapOptions
@@ -165,7 +166,7 @@ def _session(subject: Subject, server: Server, policy: Policy) -> Session:
 @contextmanager
 def _started(subject: Subject, server: Server, how: How, policy: Policy) -> Iterator[Channel]:
     root = _root(subject, server)
-    with tempfile.TemporaryDirectory(prefix="pipeguard-", ignore_cleanup_errors=True) as folder:
+    with _own_folder() as folder:
         home = Path.home() if how.credentials else Path(folder)
         words = [_PROJECT.sub(lambda _: str(root), word) for word in server.own_words]
         environment = _environment(server, home, root, how)
@@ -185,6 +186,24 @@ def _started(subject: Subject, server: Server, how: How, policy: Policy) -> Iter
                 drain.join(END_SECONDS)
         finally:
             child.close()
+
+
+@contextmanager
+def _own_folder() -> Iterator[str]:
+    """An empty folder below those of this user.
+
+    Package runners also take packages and settings that stand in a folder above the one that they
+    are started in, and in the system's temporary folder every user may put some. npm looks no
+    further up than to a folder of packages, so one stands beside it.
+    """
+    above = Path(cache_folder())
+    above.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(
+        prefix="assess-", dir=above, ignore_cleanup_errors=True
+    ) as folder:
+        for inner in ("node_modules", "home"):
+            Path(folder, inner).mkdir()
+        yield str(Path(folder, "home"))
 
 
 def _drain(descriptor: int) -> None:

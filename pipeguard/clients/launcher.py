@@ -6,7 +6,7 @@ folder behind it.
 """
 
 # The path that is typed is wanted, and Path.resolve follows links.
-# ruff: noqa: PTH100, PTH110, PTH111, PTH112, PTH118, PTH119, PTH120
+# ruff: noqa: PTH100, PTH110, PTH111, PTH112, PTH117, PTH118, PTH119, PTH120
 from __future__ import annotations
 
 import os
@@ -76,6 +76,19 @@ def launcher(given: str | None, environment: Mapping[str, str]) -> tuple[str, ..
     raise error
 
 
+def programs(name: str, path: str) -> Iterator[str]:
+    """Each program of a name on a PATH, in order, as an absolute path.
+
+    A folder that is not absolute is left out, and the current one is never looked into: what
+    stands there came with whatever a person has just cloned.
+    """
+    endings = ("", *os.environ.get("PATHEXT", "").split(";")) if os.name == "nt" else ("",)
+    for folder in path.split(os.pathsep):
+        if os.path.isabs(folder):
+            files = (os.path.join(folder, name + ending) for ending in endings)
+            yield from filter(None, map(shutil.which, files))
+
+
 def unstable(path: Path) -> str:
     """Why a path will not last, in words that follow it; empty where nothing speaks against it."""
     parts = path.parts
@@ -98,11 +111,12 @@ def _goes_soon(path: Path) -> bool:
 
 
 def _candidates(environment: Mapping[str, str]) -> Iterator[str]:
-    on_path = shutil.which("pipeguard", path=environment.get("PATH"))
+    on_path = next(programs("pipeguard", environment.get("PATH", os.defpath)), None)
     if on_path:
-        yield os.path.abspath(on_path)
+        yield on_path
     called = sys.argv[0] if sys.argv else ""
-    if os.path.basename(called) in _NAMES and os.path.exists(called):
+    # A name without a folder says what was typed, and not where it was found.
+    if os.path.dirname(called) and os.path.basename(called) in _NAMES and os.path.exists(called):
         yield os.path.abspath(called)
     if sys.executable:
         for name in _NAMES:

@@ -6,7 +6,6 @@ import os
 import platform
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -95,10 +94,20 @@ def reinstalling() -> str:
 
 
 def version_of(words: Sequence[str]) -> str:
-    """The version that a launcher says it is; empty where it does not start, or says none."""
+    """The version that a launcher says it is; empty where it does not start, or says none.
+
+    It is started in the home folder. In the current one an interpreter, a package runner or a
+    version manager would take modules, packages and settings of whatever was cloned there.
+    """
+    from pipeguard.clients.launcher import programs
+
+    first, *rest = words
+    if Path(first).name == first:
+        first = next(programs(first, os.environ.get("PATH", os.defpath)), "")
     try:
         done = subprocess.run(
-            [*words, "--version"],
+            [first, *rest, "--version"],
+            cwd=Path.home() if Path.home().is_dir() else Path(sys.executable).parent,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
@@ -143,10 +152,11 @@ def _path() -> str:
 
 def _on_path(case: Case) -> Iterator[str]:
     """Each program of our name on the PATH, in order; the same file under two names is one."""
+    from pipeguard.clients.launcher import programs
+
     seen: set[str] = set()
-    for folder in case.environment.get("PATH", os.defpath).split(os.pathsep):
-        found = shutil.which("pipeguard", path=folder) if folder else None
-        if found and (real := os.path.realpath(found)) not in seen:
+    for found in programs("pipeguard", case.environment.get("PATH", os.defpath)):
+        if (real := os.path.realpath(found)) not in seen:
             seen.add(real)
             yield found
 

@@ -19,6 +19,7 @@ from pipeguard.auth import ring, secrets
 from pipeguard.core.finding import PinChange, Severity
 from pipeguard.core.fingerprint import canonical
 from pipeguard.core.policy import Policy
+from pipeguard.folders import cache_folder
 from pipeguard.naming import server_name
 from pipeguard.state.store import Store
 from tests import tools
@@ -235,3 +236,12 @@ def test_reference_servers_have_no_finding_above_low_but_that_they_are_open(
     }
     # True of them: nothing guards them, and together they can read, fetch and send.
     assert {check for check, _, _ in above} <= {"server-not-guarded", "toxic-flow"}
+
+
+def test_servers_are_started_where_nobody_else_can_put_packages(tmp_path: Path) -> None:
+    record = tmp_path / "record"
+    script = f"import os; open({str(record)!r}, 'w').write(os.getcwd())"
+    asked(machine(tmp_path, {"one": {"command": sys.executable, "args": ["-c", script]}}))
+    folder = Path(record.read_text())
+    assert Path(cache_folder()).resolve() in folder.resolve().parents
+    assert not folder.exists()

@@ -1,0 +1,154 @@
+"""A folder that was only cloned: typing a command of ours in it runs nothing that is in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeguard.clients.launcher import launcher, programs
+from pipeguard.doctor.installation import version_of
+from pipeguard.version import VERSION
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="scripts with a shebang")
+PROGRAMS = (
+    *("git", "sh", "bash", "env", "npx", "npm", "node", "python", "python3", "uv", "uvx", "cc"),
+    *("gcc", "ld", "ldconfig", "uname", "file", "which", "xdg-open", "xdg-settings", "open"),
+    *("security", "dbus-launch", "ssh", "gpg", "less", "vi", "pipeguard", "srv", "ip", "tput"),
+)
+# A module that stands in a current folder is found before all others, unless we see to it.
+MODULES = ("json", "yaml", "click", "sitecustomize", "usercustomize", "keyring", "platform", "git")
+VERBS = (
+    ["doctor"],
+    ["assess"],
+    ["assess", "."],
+    ["setup"],
+    ["setup", "--check"],
+    ["setup", "--all", "--yes", "--scope", "all", "--launcher", "/bin/true"],
+    ["setup", "--undo", "--all", "--yes", "--scope", "all"],
+    ["scan", "mcp.json"],
+    ["audit", "list"],
+    ["rules", "list"],
+    ["completion", "bash"],
+)
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A folder full of programs, modules and settings that would leave a canary."""
+    root = tmp_path / "clone"
+    canary = f"echo $0 >> '{tmp_path / 'canary'}'\n"
+    for name in PROGRAMS:
+        (root / "node_modules" / ".bin").mkdir(parents=True, exist_ok=True)
+        for folder in (root, root / "node_modules" / ".bin"):
+            (folder / name).write_text(f"#!/bin/sh\n{canary}echo pipeguard, version {VERSION}\n")
+            (folder / name).chmod(0o755)
+    spoiled = f"open({str(tmp_path / 'canary')!r}, 'a').write(__file__ + chr(10))\n"
+    for name in MODULES:
+        (root / f"{name}.py").write_text(spoiled)
+    for package in ("pipeguard", "mcp"):
+        inner = root / "lib" / package
+        inner.mkdir(parents=True)
+        (inner / "__init__.py").write_text(spoiled)
+        (inner / "__main__.py").write_text(spoiled)
+    (root / ".npmrc").write_text("script-shell=./sh\nnode-options=--require ./evil.js\n")
+    (root / "package.json").write_text('{"scripts": {"preinstall": "./sh"}, "bin": "./sh"}')
+    (root / "pyproject.toml").write_text('[tool.uv]\nindex-url = "file:///nowhere"\n')
+    servers = json.dumps({"mcpServers": {"one": {"command": "./srv"}, "two": {"command": "srv"}}})
+    for name in (".mcp.json", "mcp.json", ".cursor/mcp.json", ".vscode/mcp.json"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(servers)
+    return root
+
+
+def guarded(home: Path, *launcher: str) -> None:
+    """A server in a file of the user's own, guarded by these words."""
+    file = home / ".cursor" / "mcp.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    words = [*launcher, "wrap", "--", "srv"]
+    entry = {"command": words[0], "args": words[1:]}
+    file.write_text(json.dumps({"mcpServers": {"mine": entry}}))
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_no_command_runs_what_is_in_a_clone(tmp_path: Path, clone: Path, verb: list[str]) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    guarded(home, "pipeguard")
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("XDG_")},
+        "HOME": str(home),
+        "PIPEGUARD_STATE_DIR": str(home / "state"),
+        "PATH": os.pathsep.join((".", "", "node_modules/.bin", os.environ["PATH"])),
+        "PYTHONPATH": "",
+    }
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "pipeguard", *verb],
+        cwd=clone,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "a fault of PipeGuard's own" not in done.stderr
+    canary = tmp_path / "canary"
+    assert not canary.exists(), canary.read_text()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("pipeguard",), ("python3", "-m", "pipeguard"), ("./pipeguard",), ("npx", "pipeguard")],
+    ids=" ".join,
+)
+def test_a_launcher_is_not_taken_from_the_current_folder(
+    tmp_path: Path, clone: Path, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home").mkdir()
+    (clone / "lib/pipeguard").rename(clone / "sub")
+    (clone / "pipeguard").unlink()
+    (clone / "sub").rename(clone / "pipeguard")
+    monkeypatch.chdir(clone)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PATH", os.pathsep.join((".", "", "node_modules/.bin", "/usr/bin", "/bin")))
+    assert version_of(words) == ""
+    assert not (tmp_path / "canary").exists()
+
+
+def test_an_installed_launcher_says_its_version(
+    tmp_path: Path, clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = tmp_path / "bin" / "pipeguard"
+    there.parent.mkdir()
+    there.write_text(f"#!/bin/sh\necho pipeguard, version {VERSION}\n")
+    there.chmod(0o755)
+    monkeypatch.chdir(clone)
+    monkeypatch.setenv("PATH", os.pathsep.join((".", str(there.parent), "/usr/bin", "/bin")))
+    assert version_of(("pipeguard",)) == VERSION
+    assert version_of((str(there),)) == VERSION
+    assert version_of((sys.executable, "-I", "-m", "pipeguard")) == VERSION
+    assert not (tmp_path / "canary").exists()
+
+
+def test_no_client_is_given_a_program_of_the_current_folder(
+    tmp_path: Path, clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(clone)
+    monkeypatch.setattr(sys, "argv", ["pipeguard"])
+    path = os.pathsep.join((".", "", "node_modules/.bin"))
+    assert list(programs("pipeguard", path)) == []
+    assert str(clone) not in launcher("/bin/true", {"PATH": path})[0]
+    assert not str(launcher_or_nothing(path)).startswith(str(clone))
+
+
+def launcher_or_nothing(path: str) -> str:
+    from pipeguard.clients.launcher import LauncherError
+
+    try:
+        return launcher(None, {"PATH": path})[0]
+    except LauncherError as error:
+        return error.found
