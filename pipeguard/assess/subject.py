@@ -15,7 +15,7 @@ from pipeguard.assess.contents import Contents
 from pipeguard.clients.entries import Config, Server, State, read_config
 from pipeguard.clients.machine import Found, Machine, find, find_in_repository
 from pipeguard.clients.rewrite import Judgement, Wishes, judge
-from pipeguard.clients.tree import line_of
+from pipeguard.clients.tree import Lines
 from pipeguard.core.guard import Engines
 from pipeguard.folders import usual_state_folder
 from pipeguard.settings import project_policy_path, user_policy_path
@@ -77,7 +77,11 @@ class Subject:
         """Where a value of an entry stands, as `env.TOKEN` or `args.2`; the entry itself else."""
         span = server.spans.get(key)
         config = self._by_path.get(server.file)
-        return server.line if span is None or config is None else line_of(config.text, span.start)
+        if span is None or config is None:
+            return server.line
+        if config.path not in self._lines:
+            self._lines[config.path] = Lines(config.text)
+        return self._lines[config.path].of(span.start)
 
     def clients_of(self, server: Server) -> tuple[str, ...]:
         """The ids of all clients that read its entry."""
@@ -92,6 +96,10 @@ class Subject:
     def with_contents(self, contents: Mapping[ServerKey, Contents]) -> Subject:
         """The same, knowing what servers offer."""
         return replace(self, contents=contents)
+
+    @cached_property
+    def _lines(self) -> dict[Path, Lines]:
+        return {}
 
     @cached_property
     def _by_path(self) -> dict[Path, Config]:

@@ -8,19 +8,20 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 
 from pipeguard.clients import machine
 from pipeguard.clients.catalog import FileSpec, Scope, Shape, Transport
 from pipeguard.clients.guarding import Guarded, guarded
-from pipeguard.clients.tree import Kind, Node, Span, UnreadableError, Value, line_of
+from pipeguard.clients.reading import Reading, may_name, nodes_at, read_text, twins_on_the_way
+from pipeguard.clients.tree import Kind, Lines, Node, Span, Value
 from pipeguard.errors import InputError
 from pipeguard.folders import read
 
 MAX_FILE_BYTES = 64 * 2**20  # Claude Code's holds projects and history; megabytes were seen
-BOM = "\ufeff"
+MOST_SERVERS = 10_000  # of one file; nobody's client starts as many
 Keys = tuple[str | int, ...]
 
 
@@ -111,9 +112,10 @@ class Config:
         path: as the client names it.
         specs: how each of its clients reads it.
         content: its bytes.
-        text: its text, without a byte order mark; empty where it has a problem.
+        text: its text, without a byte order mark; empty where it cannot be read at all.
         servers: those of all its clients, each once.
         problem: why nothing in it may be changed; empty where nothing speaks against it.
+        is_unread: clients may read servers in it that are not among these.
     """
 
     path: Path
@@ -122,6 +124,7 @@ class Config:
     text: str = ""
     servers: tuple[Server, ...] = ()
     problem: str = ""
+    is_unread: bool = False
 
     @property
     def digest(self) -> str:
@@ -141,137 +144,106 @@ def read_config(found: machine.Found) -> Config:
         content, _, _ = read(str(found.path), MAX_FILE_BYTES, InputError)
     except (InputError, OSError) as error:
         told = str(error).removeprefix(f"{found.path} ")
-        return Config(found.path, found.specs, problem=f"it {told}" if told else "unreadable")
+        why = f"it {told}" if told else "unreadable"
+        return Config(found.path, found.specs, problem=why, is_unread=True)
     return parse_config(found.path, found.specs, content)
 
 
 def parse_config(path: Path, specs: Sequence[FileSpec], content: bytes) -> Config:
     """The same, of bytes.
 
-    A client that is stricter than others, and cannot read the file, has no servers in it.
+    A client that is stricter than others, and cannot read the file, has no servers in it that could
+    be changed; what it would read if it were not is told, as odd.
     """
-    trees: dict[tuple[str, frozenset[str]], Node | str] = {}
-    readers: list[FileSpec] = []
-    servers: list[Server] = []
-    text = ""
-    for spec in specs:
-        key = (spec.format, spec.allows)
-        try:
-            if key not in trees:
-                trees[key] = _checked(spec, _decoded(content, spec))
-        except UnreadableError as error:
-            trees[key] = str(error)
-        tree = trees[key]
-        if isinstance(tree, str):
-            continue
-        text = _decoded(content, spec)
-        taken = {server.path for server in servers}
-        try:
-            _refuse_twins_on_the_way(tree, spec, text)
-            servers += [s for s in _servers(tree, text, path, spec) if s.path not in taken]
-        except UnreadableError as error:
-            return Config(path, tuple(specs), content, problem=str(error))
-        readers.append(spec)
-    if not readers:
-        why = next((tree for tree in trees.values() if isinstance(tree, str)), "")
-        return Config(path, tuple(specs), content, problem=why)
-    return Config(path, tuple(readers), content, text, tuple(servers))
-
-
-def _decoded(content: bytes, spec: FileSpec) -> str:
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise UnreadableError("it is UTF-16, not UTF-8: save it anew as UTF-8.")
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError:
-        raise UnreadableError("it is not UTF-8.") from None
-    if text.startswith(BOM):
-        if spec.format == "json" and "bom" not in spec.allows:
-            raise UnreadableError(
-                "it begins with a byte order mark, which its client cannot read: save it without."
+    readings = {
+        (spec.format, spec.allows): read_text(content, spec)
+        for spec in {(spec.format, spec.allows): spec for spec in specs}.values()
+    }
+    of = {id(spec): readings[spec.format, spec.allows] for spec in specs}
+    readers = [spec for spec in specs if not of[id(spec)].problem]
+    found = _Found(path)
+    for spec in readers or specs:
+        found.add(spec, of[id(spec)])
+    problem = found.problem or ("" if readers else of[id(specs[0])].problem)
+    for spec in specs if readers else ():
+        if spec not in readers:
+            found.add(
+                spec, of[id(spec)], odd=f"its client cannot read the file: {of[id(spec)].problem}"
             )
-        text = text[1:]
-    return text
-
-
-def _checked(spec: FileSpec, text: str) -> Node:
-    """The tree, where both parsers read the same.
-
-    Raises:
-        UnreadableError: otherwise.
-    """
-    if not text.strip():
-        return Node(Kind.MAP, 0, len(text))
-    tree = spec.syntax.read(text)
-    if not _has_twins(tree) and spec.syntax.judged(text) != tree.data():
-        raise UnreadableError("two parsers read it differently.")
-    return tree
-
-
-def _refuse_twins_on_the_way(tree: Node, spec: FileSpec, text: str) -> None:
-    """No name stands twice from the top of a file down to the last field of a server.
-
-    Raises:
-        UnreadableError: one does.
-    """
-    for path in spec.servers:
-        for depth in range(len(path) + 1):
-            for node, _ in _at(tree, path[:depth]):
-                _refuse_twins(node, text)
-        for node, _ in _at(tree, path):
-            for entry in (*(member.value for member in node.members), *node.items):
-                for inner in entry.walk():
-                    _refuse_twins(inner, text)
-
-
-def _has_twins(tree: Node) -> bool:
-    return any(
-        len({member.key for member in node.members}) < len(node.members) for node in tree.walk()
+    seen = next((of[id(spec)] for spec in readers or specs if of[id(spec)].tree), None)
+    return Config(
+        path,
+        tuple(specs if found.problem else readers or specs),
+        content,
+        seen.text if seen else "",
+        tuple(found.servers),
+        problem,
+        is_unread=bool(problem) and (seen is None or found.is_cut) and may_name(content, specs),
     )
 
 
-def _refuse_twins(node: Node, text: str) -> None:
-    seen: set[str] = set()
-    for member in node.members:
-        if member.key in seen:
-            line = line_of(text, member.start)
-            raise UnreadableError(
-                f"line {line}: {member.key!r} stands there a second time, and parsers differ in "
-                "which of the two they take."
-            )
-        seen.add(member.key)
+class _Found:
+    """The servers of a file, spec for spec; what is wrong with some keeps none of the others back.
+
+    Attributes:
+        servers: each once. Of those that have the same place, the later lead nowhere by their path.
+        problem: the first thing that is wrong.
+        is_cut: there are more.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.servers: list[Server] = []
+        self.problem = ""
+        self.is_cut = False
+        self._path = path
+        self._taken: set[Keys] = set()
+
+    def add(self, spec: FileSpec, reading: Reading, odd: str = "") -> None:
+        """Those of one client."""
+        tree, lines = reading.tree, reading.lines
+        if tree is None:
+            return
+        before = frozenset(self._taken)
+        problems = list(twins_on_the_way(tree, spec, lines))
+        for server in _servers(tree, lines, self._path, spec, problems):
+            if server.path in before:
+                continue
+            if len(self.servers) == MOST_SERVERS:
+                self.is_cut = True
+                problems.append(f"it has more than {MOST_SERVERS:,} servers.")
+                break
+            self._keep(replace(server, odd=odd) if odd else server)
+        if problems and not odd:
+            self.problem = self.problem or problems[0]
+
+    def _keep(self, server: Server) -> None:
+        if server.path in self._taken:
+            server = replace(server, path=(*server.path, len(self.servers)))
+        self._taken.add(server.path)
+        self.servers.append(server)
 
 
-def _at(tree: Node, path: Sequence[str]) -> Iterator[tuple[Node, Keys]]:
-    """The nodes that a path of keys leads to, `*` being every key."""
-    found: list[tuple[Node, Keys]] = [(tree, ())]
-    for step in path:
-        found = [
-            (member.value, (*keys, member.key))
-            for node, keys in found
-            for member in node.members
-            if step in ("*", member.key)
-        ]
-    yield from found
-
-
-def _servers(tree: Node, text: str, path: Path, spec: FileSpec) -> Iterator[Server]:
+def _servers(
+    tree: Node, lines: Lines, path: Path, spec: FileSpec, problems: list[str]
+) -> Iterator[Server]:
+    """Those of one client; what is not of its form is told, and keeps none of the others back."""
     if tree.kind is not Kind.MAP and () not in spec.servers:
-        raise UnreadableError("its outermost value is no map of keys.")
+        problems.append("its outermost value is no map of keys.")
     found_any = False
     for keys in spec.servers:
         if not keys and (found_any or not _is_bare(tree, spec)):
             continue
-        for node, prefix in _at(tree, keys):
-            if node.kind is Kind.OTHER and node.value in (None, ""):
+        for node, prefix in nodes_at(tree, keys):
+            if not (node.value or node.members or node.items):
                 continue  # an empty key
             if node.kind is not (Kind.LIST if spec.named else Kind.MAP):
-                raise UnreadableError(
-                    f"line {line_of(text, node.start)}: {keys[-1] if keys else 'it'!r} is not "
+                problems.append(
+                    f"line {lines.of(node.start)}: {keys[-1] if keys else 'it'!r} is not "
                     f"{'a list' if spec.named else 'a map'} of servers."
                 )
+                continue
             found_any = True
-            yield from _in(node, prefix, text, path, spec)
+            yield from _in(node, prefix, lines, path, spec)
 
 
 def _is_bare(tree: Node, spec: FileSpec) -> bool:
@@ -286,20 +258,20 @@ def _is_bare(tree: Node, spec: FileSpec) -> bool:
     )
 
 
-def _in(node: Node, prefix: Keys, text: str, path: Path, spec: FileSpec) -> Iterator[Server]:
+def _in(node: Node, prefix: Keys, lines: Lines, path: Path, spec: FileSpec) -> Iterator[Server]:
     if spec.named:
         for index, item in enumerate(node.items):
             name = item.member(spec.named) if item.kind is Kind.MAP else None
             told = str(name.value.value) if name else f"#{index + 1}"
-            yield _server(item, told, (*prefix, index), text, path, spec)
+            yield _server(item, told, (*prefix, index), lines, path, spec)
     else:
         for member in node.members:
-            yield _server(member.value, member.key, (*prefix, member.key), text, path, spec)
+            yield _server(member.value, member.key, (*prefix, member.key), lines, path, spec)
 
 
-def _server(entry: Node, name: str, keys: Keys, text: str, path: Path, spec: FileSpec) -> Server:
+def _server(entry: Node, name: str, keys: Keys, lines: Lines, path: Path, spec: FileSpec) -> Server:
     shape = spec.shape
-    line = line_of(text, entry.start)
+    line = lines.of(entry.start)
     nested = entry.member(shape.nested) if shape.nested else None
     inner = nested.value if nested and nested.value.kind is Kind.MAP else entry
     common = (spec.client, path, spec.scope, name, keys, line, shape)

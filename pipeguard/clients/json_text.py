@@ -27,9 +27,12 @@ from pipeguard.clients.tree import (
 
 _BLANK = re.compile(r"[ \t\r\n]*")
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
-_STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"')
+_STRING = re.compile(r'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+"')
 _SCALAR = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null")
 _WORD = re.compile(r"[\w.+-]*")
+# What a value that is nested too deeply is passed over by: a text, a comment, or a bracket.
+_PASSED = re.compile(r'"(?:[^"\\]|\\.)*+"|//[^\n]*|/\*.*?\*/|[^][{}"/]++|[/\]\[{}]', re.DOTALL)
+MOST_DIGITS = 4000  # of an integer; Python reads 4,300 and no more
 
 
 class Json:
@@ -48,6 +51,16 @@ class Json:
         """As in Syntax."""
         return self._reader(text).document()
 
+    def glimpsed(self, text: str) -> Node:
+        """The tree of a text that only a client less strict than this one reads.
+
+        With comments, trailing commas and values nested to any depth; the deepest are left out.
+
+        Raises:
+            UnreadableError: it is no JSON in any client's eyes that reads it strictly.
+        """
+        return _Reader(text, comments=True, trailing_commas=True, cuts=True).document()
+
     def judged(self, text: str) -> Value:
         """As in Syntax: by the standard library, on the text without what only JSONC has."""
         reader = self._reader(text)
@@ -59,7 +72,7 @@ class Json:
             position = end
         plain = "".join((*parts, text[position:]))
         try:
-            found: Value = json.loads(plain) if plain.strip() else {}
+            found: Value = json.loads(plain, parse_int=_integer) if plain.strip() else {}
         except ValueError as error:
             raise UnreadableError(f"it is not valid JSON: {error}.") from None
         return found
@@ -179,6 +192,16 @@ def _colon(text: str, member: Member) -> str:
     return found[1] if found else ": "
 
 
+def _scalar(token: str) -> Value:
+    value: Value = json.loads(token, parse_int=_integer)
+    return value
+
+
+def _integer(digits: str) -> int | float:
+    """An integer; one of thousands of digits as JavaScript reads it, which knows no other."""
+    return int(digits) if len(digits) <= MOST_DIGITS else float(digits)
+
+
 class _Reader:
     """One pass over a text.
 
@@ -186,12 +209,15 @@ class _Reader:
         extras: where comments and trailing commas stand.
     """
 
-    def __init__(self, text: str, *, comments: bool, trailing_commas: bool) -> None:
+    def __init__(
+        self, text: str, *, comments: bool, trailing_commas: bool, cuts: bool = False
+    ) -> None:
         self.extras: list[tuple[int, int]] = []
         self._text = text
         self._position = 0
         self._comments = comments
         self._trailing_commas = trailing_commas
+        self._cuts = cuts
 
     def document(self) -> Node:
         self._skip()
@@ -205,7 +231,7 @@ class _Reader:
 
     def _value(self, depth: int) -> Node:
         if depth > MOST_DEPTH:
-            self._wrong("it is nested too deeply")
+            return self._passed_over()
         character = self._text[self._position : self._position + 1]
         if character == "{":
             return self._map(depth)
@@ -220,7 +246,21 @@ class _Reader:
         if not token or not word or token.end() < word.end():
             self._wrong("a value is missing or wrong")
         self._position = token.end()
-        return Node(Kind.OTHER, start, self._position, json.loads(token[0]))
+        return Node(Kind.OTHER, start, self._position, _scalar(token[0]))
+
+    def _passed_over(self) -> Node:
+        """A value that is nested too deeply, without what is in it."""
+        if not self._cuts:
+            self._wrong("it is nested too deeply")
+        start, depth = self._position, 0
+        while (found := _PASSED.match(self._text, self._position)) is not None:
+            if depth == 0 and found[0] in ("]", "}"):
+                break  # the value before it was no list and no map
+            self._position = found.end()
+            depth += (found[0] in ("[", "{")) - (found[0] in ("]", "}"))
+            if depth == 0 and found[0] in ("]", "}"):
+                break
+        return Node(Kind.OTHER, start, self._position)
 
     def _map(self, depth: int) -> Node:
         node = Node(Kind.MAP, self._position, 0)

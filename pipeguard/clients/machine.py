@@ -5,7 +5,7 @@ system on any other.
 """
 
 # A path is taken as it is written, and not resolved: what a link leads to is another file.
-# ruff: noqa: PTH110, PTH111, PTH117, PTH120
+# ruff: noqa: PTH110, PTH111, PTH117, PTH120, PTH208
 from __future__ import annotations
 
 import os
@@ -17,6 +17,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from pipeguard.clients.catalog import Client, FileSpec, Scope, clients
+from pipeguard.errors import InputError
 
 # Where nobody keeps a client's file, and where there is much.
 _NOT_SEARCHED = frozenset(
@@ -25,7 +26,8 @@ _NOT_SEARCHED = frozenset(
         *(".mypy_cache", "target", "dist", "build"),
     }
 )
-MOST_FOLDERS = 20_000  # of a repository
+MOST_FOLDERS = 1_000_000  # of a repository; the largest that people work in have half as many
+_IN_PROJECT = "{project}/"
 _VARIABLE = re.compile(r"\$([A-Z_][A-Z0-9_]*)")
 _FOLDER = re.compile(r"\{([a-z0-9]+)\}")
 
@@ -101,17 +103,28 @@ def find(machine: Machine, chosen: Iterable[Client] | None = None) -> list[Found
 
 
 def find_in_repository(root: Path, chosen: Iterable[Client] | None = None) -> list[Found]:
-    """Every project file in a folder and in all below it; hidden ones too, but no packages."""
-    machine = Machine("linux", root / "\0", {}, root)  # no home: nothing of a user is looked at
-    chosen = tuple(clients().values() if chosen is None else chosen)
-    found: dict[str, list[FileSpec]] = {}
-    for folder in _folders(root):
-        for client in chosen:
-            for spec in client.files:
-                if spec.scope is Scope.PROJECT:
-                    for path in _existing(_places(machine, client, spec, folder), spec):
-                        found.setdefault(str(path), []).append(spec)
-    return [Found(Path(path), tuple(specs)) for path, specs in found.items()]
+    """Every project file in a folder and in all below it; hidden ones too, but no packages.
+
+    Names fit in any case, as they do on systems that know none, and for all systems: whoever clones
+    the repository has perhaps another than this one.
+
+    Raises:
+        InputError: there are more folders than are searched.
+    """
+    places: dict[tuple[str, ...], list[FileSpec]] = {}
+    for client in clients().values() if chosen is None else chosen:
+        for spec in client.files:
+            for place in dict.fromkeys(one for each in spec.places.values() for one in each):
+                if spec.scope is Scope.PROJECT and place.startswith(_IN_PROJECT):
+                    parts = tuple(place.removeprefix(_IN_PROJECT).lower().split("/"))
+                    places.setdefault(parts, []).append(spec)
+    found: dict[Path, list[FileSpec]] = {}
+    for folder, names in _folders(root):
+        for parts, specs in places.items():
+            for path in _named(folder, names, parts):
+                known = found.setdefault(path, [])
+                known += (spec for spec in specs if spec not in known)
+    return [Found(path, tuple(specs)) for path, specs in found.items()]
 
 
 def specs_of(client: Client, path: Path) -> tuple[FileSpec, ...]:
@@ -232,11 +245,31 @@ def _upwards(folder: Path | None) -> Sequence[Path]:
     return [one for one in (folder, *folder.parents) if one == top or top in one.parents]
 
 
-def _folders(root: Path) -> Iterator[Path]:
+def _folders(root: Path) -> Iterator[tuple[Path, Sequence[str]]]:
+    """Each folder that is searched, with the names of all that is in it."""
     left = MOST_FOLDERS
-    for folder, inner, _ in os.walk(root):
-        inner[:] = sorted(name for name in inner if name not in _NOT_SEARCHED)
+    for folder, inner, files in os.walk(root):
         left -= 1
         if left < 0:
-            return
-        yield Path(folder)
+            raise InputError(
+                f"{root} has more than {MOST_FOLDERS:,} folders.\n"
+                "  Name the parts of it that are to be assessed, one at a time."
+            )
+        yield Path(folder), sorted((*inner, *files))
+        inner[:] = sorted(name for name in inner if name not in _NOT_SEARCHED)
+
+
+def _named(folder: Path, names: Sequence[str], parts: Sequence[str]) -> Iterator[Path]:
+    """What is in a folder under a name, or under several that follow; `*` fits many."""
+    wanted, *rest = parts
+    for name in names:
+        if name.lower() != wanted and not ("*" in wanted and fnmatchcase(name.lower(), wanted)):
+            continue
+        if not rest:
+            yield folder / name
+            continue
+        try:
+            inner = sorted(os.listdir(folder / name))
+        except OSError:  # it is no folder
+            continue
+        yield from _named(folder / name, inner, rest)

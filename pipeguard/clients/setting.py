@@ -13,9 +13,10 @@ from pathlib import Path
 from pipeguard.clients import files, history
 from pipeguard.clients.catalog import Scope, client
 from pipeguard.clients.edit import EntryChange, edited
-from pipeguard.clients.entries import BOM, Config, Server, State
+from pipeguard.clients.entries import Config, Server, State
 from pipeguard.clients.guarding import SHARED_LAUNCHER
 from pipeguard.clients.machine import Machine, managed_by
+from pipeguard.clients.reading import BOM
 from pipeguard.clients.rewrite import Judgement, Wishes, guarded_fields, judge
 from pipeguard.clients.sharing import is_shared
 from pipeguard.clients.tree import UneditableError

@@ -7,6 +7,8 @@ order mark.
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -93,8 +95,8 @@ class Node:
     regions: list[Span] = field(default_factory=list)
 
     def member(self, key: str) -> Member | None:
-        """The member of that name, the first where there are several."""
-        return next((member for member in self.members if member.key == key), None)
+        """The member of that name, the last where there are several: parsers mostly take it."""
+        return next((member for member in reversed(self.members) if member.key == key), None)
 
     def data(self) -> Value:
         """All that is in it, without places; of members that stand twice the last."""
@@ -196,6 +198,17 @@ def applied(text: str, edits: Iterable[Edit]) -> str:
         parts += (text[position : edit.start], edit.text)
         position = edit.end
     return "".join((*parts, text[position:]))
+
+
+class Lines:
+    """The lines of a text, for whoever asks for many: `line_of` reads all that stands before."""
+
+    def __init__(self, text: str) -> None:
+        self._ends = [found.start() for found in re.finditer("\n", text)]
+
+    def of(self, position: int) -> int:
+        """The line of a position, from 1."""
+        return bisect_left(self._ends, position) + 1
 
 
 def line_of(text: str, position: int) -> int:

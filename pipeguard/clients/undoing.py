@@ -154,6 +154,8 @@ class _Steps:
     def by_meaning(self, known: Sequence[Record]) -> None:
         """What is guarded still, by us or, where nothing is known of the file, by anybody."""
         config = self._parsed()
+        if config.problem:
+            return
         ours = {entry.name for record in known for entry in record.entries}
         for server in config.servers:
             if server.guard is None or not self._is_wanted(server) or server.path in self.undone:

@@ -42,7 +42,7 @@ def look(subject: Subject) -> Iterator[Finding]:
 
 def _of(config: Config, *, shared: bool) -> Iterator[Finding]:
     try:
-        path = config.path.resolve()
+        path = Path(os.path.realpath(config.path))  # Path.resolve raises on a loop of links
         status, folder = path.stat(), path.parent.stat()
     except OSError:
         return

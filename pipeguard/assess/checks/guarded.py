@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pipeguard.assess.subject import Subject
 from pipeguard.assess.values import Check, Finding
 from pipeguard.clients.catalog import Scope
-from pipeguard.clients.entries import Server, State
+from pipeguard.clients.entries import Config, Server, State
 from pipeguard.core.finding import Severity
 
 UNGUARDED = Check(
@@ -42,10 +42,13 @@ STALE = Check(
 )
 BROKEN = Check(
     "config-unreadable",
-    "A client's file cannot be read",
-    Severity.LOW,
-    "What its client starts is then not known, and it is not guarded. Some clients replace a file "
-    "that they cannot read by an empty one.",
+    "A client's file cannot be read as its client may read it",
+    Severity.HIGH,
+    "What its client starts is then not known, and it is not guarded: clients read what others "
+    "refuse, as a key that stands twice, values nested without end, or bytes that are no UTF-8. It "
+    "is medium where its servers could be read all the same, and are looked at; low where nothing "
+    "in the file speaks of servers. Some clients replace a file that they cannot read by an empty "
+    "one.",
     "Mend the file; the reason names the line.",
 )
 FLAGS = Check(
@@ -72,10 +75,21 @@ def look(subject: Subject) -> Iterator[Finding]:
     """All servers, and all files."""
     for config in subject.configs:
         if config.problem:
-            yield BROKEN.at(config.path, f"It is not read: {config.problem}")
+            yield _broken(config)
     for server in subject.servers:
         yield from _of(subject, server)
         yield from _flags(subject, server)
+
+
+def _broken(config: Config) -> Finding:
+    if config.is_unread:
+        # What a baseline knows of it holds for these bytes alone.
+        key = config.digest if config.content else ""
+        return BROKEN.at(config.path, f"It is not read: {config.problem}", key=key)
+    if config.servers:
+        message = f"It is read, and cannot be changed: {config.problem}"
+        return BROKEN.at(config.path, message, severity=Severity.MEDIUM)
+    return BROKEN.at(config.path, f"It is not read: {config.problem}", severity=Severity.LOW)
 
 
 def _of(subject: Subject, server: Server) -> Iterator[Finding]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations
+from typing import TypeVar
 
 from pipeguard.assess.subject import Subject
 from pipeguard.assess.values import Check, Finding
@@ -35,6 +36,8 @@ ALIKE = Check(
     "Find out where each comes from, and remove the one that you did not add.",
 )
 CHECKS = (SAME, DIFFERENT, ALIKE)
+MOST_PAIRED = 50  # servers of one name, or of names that look alike
+_One = TypeVar("_One")
 _DIGITS = str.maketrans("0135", "oles")
 
 
@@ -48,8 +51,15 @@ def look(subject: Subject) -> Iterator[Finding]:
     yield from _alike(by_name)
 
 
+def _pairs(items: Sequence[_One]) -> Iterator[tuple[_One, _One]]:
+    """Every two of a few; of many, each of the others with the first, so that it stays linear."""
+    yield from combinations(items[:MOST_PAIRED], 2)
+    for one in items[MOST_PAIRED:]:
+        yield items[0], one
+
+
 def _of_one_name(subject: Subject, servers: list[Server]) -> Iterator[Finding]:
-    for first, second in combinations(servers, 2):
+    for first, second in _pairs(servers):
         if _is_same(first, second):
             continue
         shared = set(subject.clients_of(first)) & set(subject.clients_of(second))
@@ -68,7 +78,7 @@ def _alike(by_name: dict[str, list[Server]]) -> Iterator[Finding]:
     for name in by_name:
         by_looks.setdefault(_looks(name), []).append(name)
     for names in by_looks.values():
-        for first, second in combinations(names, 2):
+        for first, second in _pairs(names):
             one, other = by_name[first][0], by_name[second][0]
             if _is_same(one, other):
                 continue

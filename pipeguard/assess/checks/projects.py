@@ -11,8 +11,10 @@ from pipeguard.assess.fetched import fetched
 from pipeguard.assess.subject import Subject
 from pipeguard.assess.values import Check, Finding
 from pipeguard.clients.catalog import Scope
-from pipeguard.clients.entries import Server
+from pipeguard.clients.entries import MAX_FILE_BYTES, Server
 from pipeguard.core.finding import Severity
+from pipeguard.errors import InputError
+from pipeguard.folders import read
 
 STARTS = Check(
     "project-starts-code",
@@ -46,7 +48,8 @@ SHELL = Check(
     '{"env": {"TOKEN": "$TOKEN"}}',
 )
 CHECKS = (STARTS, APPROVES, SHELL)
-_MAX_FILE_BYTES = 1024 * 1024
+_TEXT_OR_COMMENT = re.compile(r'"(?:[^"\\\n]|\\.)*+"|//[^\n]*|/\*.*?\*/', re.DOTALL)
+_LETTER = re.compile(r"\\u00([2-7][0-9a-fA-F])")
 _INTERPRETERS = re.compile(
     r"(?:python[\d.]*|node|tsx|ts-node|bun|deno|ruby|perl|php|java|sh|bash|zsh|dash|pwsh|make|"
     r"cargo|npm|yarn|pnpm|go|dotnet|uv)(?:\.exe|\.cmd)?\Z"
@@ -129,14 +132,28 @@ def _root_of(server: Server) -> Path:
 def _settings(root: Path) -> Iterator[Finding]:
     for name, pattern in _SETTINGS:
         path = root / name
-        try:
-            if not path.is_file() or path.stat().st_size > _MAX_FILE_BYTES:
-                continue
-            text = path.read_text(encoding="utf-8", errors="replace")
-        except OSError:
+        if not path.is_file():
             continue
+        try:
+            content, _, _ = read(str(path), MAX_FILE_BYTES, InputError)
+        except InputError as error:
+            yield APPROVES.at(path, f"What it says of asking is not known: {error}", key=name)
+            continue
+        text = _plain(content.decode("utf-8", "replace"))
         for match in pattern.finditer(text):
             what = json.dumps(match[0].split(":")[0].strip().strip('"')).strip('"')
             line = text.count("\n", 0, match.start()) + 1
             message = f"`{what}` here means that nobody is asked."
             yield APPROVES.at(path, message, line=line, key=what)
+            break
+
+
+def _plain(text: str) -> str:
+    """JSON without comments, and with letters in the place of their escapes; in the same lines."""
+
+    def without(match: re.Match[str]) -> str:
+        if match[0].startswith('"'):
+            return _LETTER.sub(lambda letter: chr(int(letter[1], 16)), match[0])
+        return "\n" * match[0].count("\n")
+
+    return _TEXT_OR_COMMENT.sub(without, text)

@@ -1,0 +1,136 @@
+"""A client's file from bytes to a tree: as its client reads it, or as a less strict one would.
+
+What is wrong with a file keeps nobody from looking at it: what clients read that take more than we
+know is read too, and the reason why nothing in it may be changed is kept beside it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from pipeguard.clients.catalog import FileSpec
+from pipeguard.clients.json_text import Json
+from pipeguard.clients.tree import Kind, Lines, Node, UnreadableError
+
+BOM = "\ufeff"
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_ESCAPED = re.compile(r"\\[uUx]")  # by which a key can be spelt without its letters
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A file's text as one client reads it.
+
+    Attributes:
+        text: without a byte order mark.
+        tree: None where nothing can be made of it.
+        problem: why its client would not read it, or why nothing in it may be changed.
+    """
+
+    text: str
+    tree: Node | None
+    problem: str = ""
+
+    @cached_property
+    def lines(self) -> Lines:
+        """Where its lines are."""
+        return Lines(self.text)
+
+
+def read_text(content: bytes, spec: FileSpec) -> Reading:
+    """The text and the tree of a file, as one client reads it."""
+    text, problem = _decoded(content, spec)
+    try:
+        return Reading(text, _checked(spec, text), problem)
+    except UnreadableError as error:
+        problem = problem or str(error)
+    if spec.format == "json":
+        try:
+            return Reading(text, Json().glimpsed(text), problem)
+        except UnreadableError:
+            pass
+    return Reading(text, None, problem)
+
+
+def may_name(content: bytes, specs: Iterable[FileSpec]) -> bool:
+    """Whether a file that cannot be read may name servers: it has a key of theirs, or escapes."""
+    text = content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8", "replace")
+    keys = {path[-1] if path else "" for spec in specs for path in spec.servers}
+    return bool(_ESCAPED.search(text)) or any(key.strip("*") in text for key in keys)
+
+
+def nodes_at(tree: Node, path: Sequence[str]) -> Iterator[tuple[Node, tuple[str | int, ...]]]:
+    """The nodes that a path of keys leads to, `*` being every key."""
+    found: list[tuple[Node, tuple[str | int, ...]]] = [(tree, ())]
+    for step in path:
+        found = [
+            (member.value, (*keys, member.key))
+            for node, keys in found
+            for member in node.members
+            if step in ("*", member.key)
+        ]
+    yield from found
+
+
+def twins_on_the_way(tree: Node, spec: FileSpec, lines: Lines) -> Iterator[str]:
+    """Each name that stands twice from the top of a file down to the last field of a server."""
+    for path in spec.servers:
+        for depth in range(len(path) + 1):
+            for node, _ in nodes_at(tree, path[:depth]):
+                yield from _twins(node, lines)
+        for node, _ in nodes_at(tree, path):
+            for entry in (*(member.value for member in node.members), *node.items):
+                for inner in entry.walk():
+                    yield from _twins(inner, lines)
+
+
+def _twins(node: Node, lines: Lines) -> Iterator[str]:
+    seen: set[str] = set()
+    for member in node.members:
+        if member.key in seen:
+            yield (
+                f"line {lines.of(member.start)}: {member.key!r} stands there a second time, and "
+                "parsers differ in which of the two they take."
+            )
+        seen.add(member.key)
+
+
+def _decoded(content: bytes, spec: FileSpec) -> tuple[str, str]:
+    """The text, and what is wrong with how it is encoded."""
+    if content.startswith(_UTF_16):
+        return content.decode(
+            "utf-16", "replace"
+        ), "it is UTF-16, not UTF-8: save it anew as UTF-8."
+    problem = ""
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        text, problem = content.decode("utf-8", "replace"), "it is not UTF-8."
+    if not text.startswith(BOM):
+        return text, problem
+    if spec.format == "json" and "bom" not in spec.allows:
+        problem = "it begins with a byte order mark, which its client cannot read: save it without."
+    return text[1:], problem
+
+
+def _checked(spec: FileSpec, text: str) -> Node:
+    """The tree, where both parsers read the same.
+
+    Raises:
+        UnreadableError: otherwise.
+    """
+    if not text.strip():
+        return Node(Kind.MAP, 0, len(text))
+    tree = spec.syntax.read(text)
+    if not _has_twins(tree) and spec.syntax.judged(text) != tree.data():
+        raise UnreadableError("two parsers read it differently.")
+    return tree
+
+
+def _has_twins(tree: Node) -> bool:
+    return any(
+        len({member.key for member in node.members}) < len(node.members) for node in tree.walk()
+    )
