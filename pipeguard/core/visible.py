@@ -11,6 +11,14 @@ _FILLER = re.compile(
     "\ufe00-\ufe0f\U000e0100-\U000e01ef]"
 )
 _MIXED_WORD = re.compile(r"[^\W\d_]*(?:[A-Za-z][\u0370-\u052f]|[\u0370-\u052f][A-Za-z])[^\W\d_]*")
+# What a CI system obeys that reads our lines: workflow commands of GitHub Actions, `::error::` at
+# the beginning of a line and `##[error]` anywhere, and logging commands of Azure Pipelines
+# (`##vso[`) and TeamCity (`##teamcity[`). Where a line is broken is not known here.
+_COMMAND = re.compile(
+    r":(?=:(?:(?:set|save|add|remove|stop|internal)-[\w-]{1,40}|error|warning|notice|debug|group|"
+    r"endgroup|echo)[ :])|#(?=#[a-z]{0,20}\[)",
+    re.IGNORECASE,
+)
 _GREEK_OR_CYRILLIC = re.compile(r"[\u0370-\u052f]")
 
 
@@ -19,8 +27,11 @@ def visible(text: str) -> str:
 
     Control, format and private characters, every space but the common one, fillers and
     variation selectors are named by their code point, and so is a Greek or Cyrillic letter in a
-    word that also has Latin ones. What comes back is safe to print.
+    word that also has Latin ones, and the first sign of what a CI system would take for a command.
+    What comes back is safe to print.
     """
+    if "::" in text or "##" in text:
+        text = _COMMAND.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text)
     if text.isascii() and text.isprintable():
         return text
     marked = _MIXED_WORD.sub(_mark_letters, text)

@@ -18,7 +18,7 @@ from jsonschema import (  # type: ignore[import-untyped]  # it ships no types
 from pipeguard.assess.assessing import Assessment, assess
 from pipeguard.assess.contents import Contents, Offer
 from pipeguard.assess.reporting import report
-from pipeguard.assess.reports import html
+from pipeguard.assess.reports import html, sarif
 from pipeguard.core.labels import Label
 from pipeguard.core.samples import expand
 from tests.assess.places import SECRET, Entry, machine
@@ -91,6 +91,76 @@ def test_sarif_says_where(assessment: Assessment) -> None:
         assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
         (place,) = result["locations"]
         assert place["physicalLocation"]["artifactLocation"]["uri"] == ".cursor/mcp.json"
+
+
+# Of SARIF's embedded links (3.11.6), and of Markdown's.
+_LINK = re.compile(r"(?<!\\)(?:\\\\)*\[(?:[^\[\]\\]|\\.)*\](?:\(|\[)")
+HOSTILE = (
+    "[click](https://evil.test)",
+    "\\[click](https://evil.test)",
+    "\\\\[click](https://evil.test)",
+    "[a [b] c](1)",
+    "![x](https://evil.test/x.png)",
+    "<a href=https://evil.test>x</a>",
+    "https://evil.test www.evil.test a@evil.test",
+    "see @somebody and #123 and GH-123",
+    "::error file=a::pwned",
+    "x" * 59 + "::stop-commands::token",
+    "##[error]pwned",
+    "##vso[task.setvariable variable=a]b",
+    "##teamcity[message text='a']",
+    "\x1b]8;;https://evil.test\x07x\x1b]8;;\x07",
+    "line\n::add-mask::x\r\n::set-output name=a::b",
+    "&#91;x&#93;(y)",
+)
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Assessment:
+    servers = {name: {"command": "npx", "args": ["-y", name]} for name in HOSTILE}
+    subject = machine(tmp_path, servers)
+    offers = tuple(Offer("tool", name, Label.RUNS) for name in HOSTILE)
+    contents = {(one.file, one.path): Contents("", offers) for one in subject.servers}
+    return assess(replace(subject, contents=contents))
+
+
+def test_no_message_of_sarif_holds_a_link(hostile: Assessment) -> None:
+    (run,) = json.loads(report("sarif", hostile))["runs"]
+    texts = [result["message"]["text"] for result in run["results"]]
+    assert any("click" in text for text in texts)
+    assert not [text for text in texts if _LINK.search(text)]
+
+
+def test_a_message_without_brackets_is_as_it_was() -> None:
+    assert sarif.plain("C:\\tools\\srv.exe (1) is not guarded.") == (
+        "C:\\tools\\srv.exe (1) is not guarded."
+    )
+    assert sarif.plain(r"a[0] \\[b]") == r"a\[0\] \\\\\[b\]"
+
+
+def test_markdown_holds_nothing_that_a_host_makes_a_link(hostile: Assessment) -> None:
+    text = report("markdown", hostile).replace("&#8203;", "\u200b")
+    assert not _LINK.search(text)
+    assert not re.search(r"://|(?<!\\)<a|@\w|#\d|www\\?\.|GH\\?-\d", text)
+    assert "evil" in text
+
+
+def test_html_and_junit_hold_no_element_of_theirs(hostile: Assessment) -> None:
+    assert "<a " not in report("html", hostile).replace('<a href="#', "")
+    root = Xml.fromstring(report("junit", hostile))  # noqa: S314  ours
+    kinds = {"testsuites", "testsuite", "testcase", "failure", "skipped"}
+    assert {element.tag for element in root.iter()} <= kinds
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("columns", ["40", "60", "80", "119"])
+def test_no_line_is_a_command_to_a_ci_system(
+    hostile: Assessment, form: str, columns: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    for line in report(form, hostile).splitlines():
+        assert not re.match(r"\s*::(?:error|stop|add|set)", line)
+        assert not re.search(r"##\w*\[", line)
 
 
 def test_the_schema_refuses_what_is_no_sarif(assessment: Assessment) -> None:

@@ -12,6 +12,8 @@ from pipeguard.core.visible import visible
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+.!|~@-])")
 
+_LINKED = re.compile(r":(?=//)|@|#(?=\d)|\bwww(?=\\\.)|\bGH(?=\\-\d)", re.IGNORECASE)
+
 
 def render(assessment: Assessment) -> str:
     """The findings as a table, and each server with what it can touch."""
@@ -37,9 +39,14 @@ def render(assessment: Assessment) -> str:
 
 
 def plain(text: str) -> str:
-    """A text of somebody else's as Markdown that shows it: no links, images, tables or HTML."""
+    """A text of somebody else's as Markdown that shows it: no links, images, tables or HTML.
+
+    Hosts also make links of what is left as text: addresses, names after an @, numbers after a #.
+    A space without width keeps these apart from what makes them one.
+    """
     escaped = _SPECIAL.sub(r"\\\1", " ".join(visible(text).split()))
-    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    escaped = escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _LINKED.sub(r"\g<0>&#8203;", escaped)
 
 
 def _row(assessment: Assessment, finding: Finding) -> str:

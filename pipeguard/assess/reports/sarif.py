@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -23,6 +24,7 @@ _LEVELS = {
     Severity.LOW: "note",
     Severity.INFO: "note",
 }
+_BRACKET = re.compile(r"(\\*)([\[\]])")
 # As code scanning on GitHub sorts them: a number from 0 to 10, in a text.
 _NUMBERS = {
     Severity.CRITICAL: "9.5",
@@ -54,6 +56,14 @@ def render(assessment: Assessment) -> str:
     return json.dumps(log, indent=2)
 
 
+def plain(text: str) -> str:
+    """A text in which no reader finds a link (SARIF 2.1.0, 3.11.6): each bracket is escaped.
+
+    So is a backslash before one, or it would take the escape away; others stay as they are.
+    """
+    return _BRACKET.sub(r"\1\1\\\2", text)
+
+
 def _base(assessment: Assessment) -> str:
     repository = assessment.subject.is_repository
     return "The top of the repository." if repository else "The user's home folder."
@@ -81,7 +91,7 @@ def _result(assessment: Assessment, finding: Finding, index: int) -> dict[str, o
         "ruleId": finding.check,
         "ruleIndex": index,
         "level": _LEVELS[finding.severity],
-        "message": {"text": f"{named}{finding.message}{mend}"},
+        "message": {"text": plain(f"{named}{finding.message}{mend}")},
         "partialFingerprints": {FINGERPRINT: assessment.fingerprint(finding)},
         "baselineState": "unchanged" if assessment.is_known(finding) else "new",
         "properties": {"severity": finding.severity.name.lower(), "client": finding.client},
