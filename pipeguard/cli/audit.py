@@ -167,7 +167,8 @@ def export(
 ) -> None:
     """Write rows to standard output, as in `pipeguard audit export --format csv > audit.csv`.
 
-    In CSV a text that a spreadsheet would run as a formula has an apostrophe before it.
+    In CSV a text that a spreadsheet would run as a formula has an apostrophe before it, and a
+    control character is named by its number.
     """
     wanted = Wanted(server, since, action or "", rule, limit=limit)
     writer = csv.writer(sys.stdout)
@@ -184,11 +185,18 @@ def export(
 
 
 def _cell(value: object) -> object:
-    """No formula (OWASP, CSV Injection): names of methods and tools are a peer's words."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in _FORMULA else value
+    """No formula (OWASP, CSV Injection) and no escape sequence: names are a peer's words.
+
+    A spreadsheet may part a line at semicolons too, so a formula may stand behind one.
+    """
+    if not isinstance(value, str):
+        return value
+    text = _PARTED.sub(r"\1'", visible(value))
+    return f"'{text}" if text.lstrip()[:1] in _FORMULA else text
 
 
-_FORMULA = frozenset("=+-@\t\r\n")
+_FORMULA = frozenset("=+-@＝＋－＠")
+_PARTED = re.compile(f"(;)(?=[{''.join(map(re.escape, sorted(_FORMULA)))}])")
 
 
 def _line(row: Row) -> str:

@@ -148,8 +148,34 @@ def test_json_lines_have_every_field() -> None:
 def test_csv_has_every_field_and_no_formula() -> None:
     rows = list(csv.DictReader(io.StringIO(run("export", "--format", "csv").output)))
     assert [row["event"] for row in rows] == events()
-    assert rows[2]["tool"] == "'=cmd()\x1b[2J"
+    assert rows[2]["tool"] == "'=cmd()⟨U+001B⟩[2J"
     assert json.loads(rows[1]["findings"])[0]["rule"] == "secrets.aws-access-key-id"
+
+
+@pytest.mark.parametrize(
+    ("tool", "cell"),
+    [
+        ("\x1b]0;title\x07", "⟨U+001B⟩]0;title⟨U+0007⟩"),
+        ("\t=cmd()", "⟨U+0009⟩=cmd()"),
+        ("\r\n=cmd()", "⟨U+000D⟩⟨U+000A⟩=cmd()"),
+        ("  =cmd()", "'  =cmd()"),
+        ("+1", "'+1"),
+        ("-1", "'-1"),
+        ("@SUM(1)", "'@SUM(1)"),
+        ("＝1", "'＝1"),
+        ("a;=cmd();b", "a;'=cmd();b"),
+        ("\u202eoga", "⟨U+202E⟩oga"),
+        ("get_forecast", "get_forecast"),
+        ("a=b; c", "a=b; c"),
+        ("prüfen", "prüfen"),
+    ],
+)
+def test_a_cell_is_run_by_no_spreadsheet_and_no_terminal(tool: str, cell: str) -> None:
+    with Store.open(store_path()) as store:
+        Audit(store, "RUN3", "other", "").append_many([entry(5, 0, "allow", tool)])
+    text = run("export", "--format", "csv", "--server", "other").output
+    assert next(csv.DictReader(io.StringIO(text)))["tool"] == cell
+    assert "\x1b" not in text
 
 
 def test_an_export_of_nothing_is_empty() -> None:
