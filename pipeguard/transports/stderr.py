@@ -43,7 +43,6 @@ class StderrCopy:
         self._deadline: float | None = None
         self._running = allocate_lock()
         self._running.acquire()
-        self._on_terminal = os.isatty(sink_fd)
         if sys.platform != "win32":
             self._own = self._woken, self._wake = os.pipe()
 
@@ -107,16 +106,15 @@ class StderrCopy:
         if end == 0 and len(text) >= PIECE_BYTES:
             tail = len(text) - WORD_BYTES
             end = max(text.rfind(b" ", tail), text.rfind(b"\t", tail)) + 1 or len(text)
+            end -= text[:end].endswith(b"\xc2")  # half of a control character, maybe
         self._rest = text[end:]
         self._put(text[:end])
 
     def _put(self, text: bytes) -> None:
         if not text or self._sink is None:
             return  # with our own standard error gone, the server's is still drained
-        masked = self._mask(text)
-        if self._on_terminal:
-            masked = neutralise(masked)
-        rest = memoryview(masked)
+        # Also where no terminal is: what goes to a file is read on one later.
+        rest = memoryview(neutralise(self._mask(text)))
         while rest and self._sink is not None:
             try:
                 rest = rest[os.write(self._sink, rest) :]

@@ -425,10 +425,21 @@ def test_a_standard_error_that_nobody_reads_does_not_hold_the_end() -> None:
     os.close(full)
 
 
-def test_escapes_reach_a_pipe_as_they_are() -> None:
+def test_escapes_are_made_visible_in_a_file_too() -> None:
     with copying() as (_, server, out):
-        os.write(server, b"\x1b[31mred\x1b[0m\n")
-        assert read_size(out, 13) == b"\x1b[31mred\x1b[0m\n"
+        os.write(server, b"\x1b[31mred\x1b[0m \x1b]0;title\x07 50 %\r100 %\r\n")
+        wanted = b"^[[31mred^[[0m ^[]0;title^G 50 %\r100 %\r\n"
+        assert read_size(out, len(wanted)) == wanted
+
+
+def test_a_control_character_in_two_pieces_is_made_visible() -> None:
+    line = b"x" * (PIECE_BYTES - 1) + b"\xc2"
+    with copying() as (_, server, out):
+        os.write(server, line)
+        assert read_size(out, PIECE_BYTES - 1) == line[:-1]
+        os.write(server, b"\x9b31m gr\xc3\xbcn\n")
+        wanted = b"\\x9b31m gr\xc3\xbcn\n"
+        assert read_size(out, len(wanted)) == wanted
 
 
 def test_escapes_are_made_visible_on_a_terminal() -> None:
