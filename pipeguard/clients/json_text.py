@@ -31,7 +31,10 @@ _STRING = re.compile(r'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"
 _SCALAR = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null")
 _WORD = re.compile(r"[\w.+-]*")
 # What a value that is nested too deeply is passed over by: a text, a comment, or a bracket.
-_PASSED = re.compile(r'"(?:[^"\\]|\\.)*+"|//[^\n]*|/\*.*?\*/|[^][{}"/]++|[/\]\[{}]', re.DOTALL)
+_PASSED = re.compile(
+    r'"(?:[^"\\]|\\.)*+"|//[^\n]*|/\*.*?\*/|[^][{}"/]++|[\[{]++|[\]}]++|/', re.DOTALL
+)
+MOST_PARTS = 1_000_000  # values and comments of one text; nobody's file of megabytes has as many
 MOST_DIGITS = 4000  # of an integer; Python reads 4,300 and no more
 
 
@@ -218,6 +221,7 @@ class _Reader:
         self._comments = comments
         self._trailing_commas = trailing_commas
         self._cuts = cuts
+        self._left = MOST_PARTS
 
     def document(self) -> Node:
         self._skip()
@@ -230,6 +234,7 @@ class _Reader:
         return node
 
     def _value(self, depth: int) -> Node:
+        self._count()
         if depth > MOST_DEPTH:
             return self._passed_over()
         character = self._text[self._position : self._position + 1]
@@ -254,12 +259,12 @@ class _Reader:
             self._wrong("it is nested too deeply")
         start, depth = self._position, 0
         while (found := _PASSED.match(self._text, self._position)) is not None:
-            if depth == 0 and found[0] in ("]", "}"):
-                break  # the value before it was no list and no map
+            count = len(found[0]) if found[0][0] in "[]{}" else 0
+            if found[0][0] in "]}" and count >= depth:
+                self._position += depth
+                break  # where it ends; or, of no list and no map, where the one around it does
             self._position = found.end()
-            depth += (found[0] in ("[", "{")) - (found[0] in ("]", "}"))
-            if depth == 0 and found[0] in ("]", "}"):
-                break
+            depth += -count if found[0][0] in "]}" else count
         return Node(Kind.OTHER, start, self._position)
 
     def _map(self, depth: int) -> Node:
@@ -302,6 +307,11 @@ class _Reader:
         node.end = self._position
         return node
 
+    def _count(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            self._wrong(f"it holds more than {MOST_PARTS:,} values and comments")
+
     def _string(self) -> str:
         found = _STRING.match(self._text, self._position)
         if not found:
@@ -342,6 +352,7 @@ class _Reader:
                 return
             if not self._comments:
                 self._wrong("a comment stands there, which this client refuses")
+            self._count()
             self.extras.append(comment.span())
             self._position = comment.end()
 

@@ -6,7 +6,6 @@ know is read too, and the reason why nothing in it may be changed is kept beside
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,8 +15,9 @@ from pipeguard.clients.json_text import Json
 from pipeguard.clients.tree import Kind, Lines, Node, UnreadableError
 
 BOM = "\ufeff"
+# Of formats whose readers take a second for 100 KB to 1 MB; people write a few KB in them.
+MOST_CHARACTERS = {"yaml": 2**20, "toml": 4 * 2**20}
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-_ESCAPED = re.compile(r"\\[uUx]")  # by which a key can be spelt without its letters
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ def read_text(content: bytes, spec: FileSpec) -> Reading:
 
 
 def may_name(content: bytes, specs: Iterable[FileSpec]) -> bool:
-    """Whether a file that cannot be read may name servers: it has a key of theirs, or escapes."""
+    """Whether a file that cannot be read may name servers: by a key, or by escapes in one."""
     text = content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8", "replace")
     keys = {path[-1] if path else "" for spec in specs for path in spec.servers}
-    return bool(_ESCAPED.search(text)) or any(key.strip("*") in text for key in keys)
+    return "\\" in text or any(key.strip("*") in text for key in keys)
 
 
 def nodes_at(tree: Node, path: Sequence[str]) -> Iterator[tuple[Node, tuple[str | int, ...]]]:
@@ -124,6 +124,8 @@ def _checked(spec: FileSpec, text: str) -> Node:
     """
     if not text.strip():
         return Node(Kind.MAP, 0, len(text))
+    if len(text) > MOST_CHARACTERS.get(spec.format, len(text)):
+        raise UnreadableError(f"it is longer than {MOST_CHARACTERS[spec.format]:,} characters.")
     tree = spec.syntax.read(text)
     if not _has_twins(tree) and spec.syntax.judged(text) != tree.data():
         raise UnreadableError("two parsers read it differently.")

@@ -45,6 +45,11 @@ _STRING = re.compile(
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _DATE_WITH_SPACE = re.compile(r"\d{4}-\d\d-\d\d \d\d:[^\s,\]}#]*")
 _BARE = re.compile(r"[^\s,\]}#]+")
+# Parts of a dotted key: tomllib takes time and memory by the square of their number.
+_LONG_KEY = re.compile(
+    r"(?<![\w-])(?:(?:[A-Za-z0-9_-]++|\"[^\"\n]*+\"|'[^'\n]*+')[ \t]*+\.[ \t]*+)"
+    rf"{{{MOST_DEPTH}}}"
+)
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+\Z")
 
 
@@ -61,6 +66,9 @@ class Toml:
 
     def judged(self, text: str) -> Value:
         """As in Syntax; numbers with a fraction and dates as they are written."""
+        if long := _LONG_KEY.search(text):
+            line = line_of(text, long.start())
+            raise UnreadableError(f"line {line}: a key has {MOST_DEPTH} parts and more.")
         try:
             found: Value = _without_dates(tomllib.loads(text, parse_float=str))
         except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:

@@ -8,6 +8,7 @@ order mark.
 from __future__ import annotations
 
 import re
+from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -204,7 +205,7 @@ class Lines:
     """The lines of a text, for whoever asks for many: `line_of` reads all that stands before."""
 
     def __init__(self, text: str) -> None:
-        self._ends = [found.start() for found in re.finditer("\n", text)]
+        self._ends = array("Q", (found.start() for found in re.finditer("\n", text)))
 
     def of(self, position: int) -> int:
         """The line of a position, from 1."""

@@ -45,6 +45,7 @@ class Yaml:
         """As in Syntax."""
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         try:
+            _refuse_depth(text, loader)
             node = yaml.compose(text, loader)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
@@ -113,6 +114,22 @@ class Yaml:
         indent = " " * (node.start - line_start(text, node.start))
         lines = "".join(f"- {item}{newline(text)}{indent}" for item in written)
         return [Edit(node.start, node.start, lines)]
+
+
+def _refuse_depth(text: str, loader: type[yaml.SafeLoader]) -> None:
+    """Look for what is nested too deeply, since the composer in C would overflow its stack.
+
+    Raises:
+        UnreadableError: something is.
+        YAMLError: it is no YAML.
+    """
+    depth = 0
+    for event in yaml.parse(text, loader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > MOST_DEPTH:
+            where = f"line {event.start_mark.line + 1}: " if event.start_mark else ""
+            raise UnreadableError(f"{where}it is nested too deeply.")
 
 
 def _key(key: str) -> str:

@@ -127,6 +127,38 @@ HIDDEN: dict[str, Callable[[Path], object]] = {
         json.dumps({"mcpServers": {f"s{i}": {"command": "x"} for i in range(MOST_SERVERS + 1)}})
     ),
 }
+# What would take memory or time beyond all measure, or overflow a stack.
+HEAVY: dict[str, tuple[str, str]] = {
+    "YAML nested": (".continue/mcpServers/x.yaml", "mcpServers: " + "[" * 100_000),
+    "YAML of blocks": (".continue/mcpServers/x.yaml", "mcpServers:\n" + "- " * 100_000),
+    "YAML of megabytes": (".continue/mcpServers/x.yaml", "mcpServers: {}\n" + "# x\n" * 2**19),
+    "TOML of a long key": (".codex/config.toml", "[mcp_servers]\n" + "a." * 100_000 + "a = 1\n"),
+    "TOML of a long header": (".codex/config.toml", "[mcp_servers" + " . 'a'" * 100_000 + "]\n"),
+    "TOML nested": (".codex/config.toml", "mcp_servers = " + "[" * 100_000),
+    "TOML of megabytes": (".codex/config.toml", "# mcp_servers\n" + "# xxxx\n" * 2**20),
+    "JSON of many values": (".cursor/mcp.json", '{"mcpServers": {}, "x": [' + "0," * 1_100_000),
+    "JSON of comments": (".cursor/mcp.json", '{"mcpServers": {}, ' + "/**/" * 1_100_000),
+}
+
+
+@pytest.mark.parametrize(("name", "text"), HEAVY.values(), ids=HEAVY)
+def test_what_is_too_much_to_read_is_high(tmp_path: Path, name: str, text: str) -> None:
+    assert broken(of_file(tmp_path, text, name)) == [Severity.HIGH]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (".continue/mcpServers/x.yaml", "mcpServers:\n  - name: one\n    command: a.b.c\n"),
+        (".codex/config.toml", "[mcp_servers.one]\ncommand = 'a'\nargs = ['" + "1." * 190 + "']"),
+    ],
+)
+def test_the_same_in_little_is_read(tmp_path: Path, name: str, text: str) -> None:
+    assessment = of_file(tmp_path, text, name)
+    assert broken(assessment) == []
+    assert len(assessment.reached) == 1
+
+
 HARMLESS: dict[str, Callable[[Path], object]] = {
     "a folder": lambda path: path.mkdir(),
     "empty": lambda path: path.write_text(""),
