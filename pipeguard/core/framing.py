@@ -1,7 +1,8 @@
-r"""Whole frames out of a stream of bytes; knows newlines, and no JSON.
+r"""Whole frames out of a stream of bytes, and frames that are one line for every reader.
 
 MCP's stdio transport puts one JSON text on each line, ended by LF (basic/transports, all
-revisions). Only the byte 0x0A splits: U+2028, U+2029, U+0085 and CR are data.
+revisions). Only the byte 0x0A splits what is read here: U+2028, U+2029, U+0085 and CR are data.
+Other readers split there too, so what goes on holds none of them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,44 @@ DEFAULT_LIMIT_BYTES = 16 * 2**20  # the specification sets none
 KEPT_BYTES = 4096  # of either end of a line over the limit, to find its id in
 OVERRUN = 4  # times the limit without a newline: the peer is not speaking MCP
 SMALL_BYTES = 4096  # a piece below is joined to the one before, or its overhead would outweigh it
+
+# What ends a line for some reader: CR for Python's text files, Node's `readline` and Java's
+# `BufferedReader`; U+2028 and U+2029 for `readline` too; all four for `str.splitlines` and Java's
+# `Scanner`. The other characters at which `splitlines` splits are not allowed in JSON.
+_SPACED = bytes.maketrans(b"\r\n", b"  ")
+_ENDS = {"\x85": r"\u0085", "\u2028": r"\u2028", "\u2029": r"\u2029"}
+
+
+def one_line(frame: bytes, text: str) -> bytes:
+    """The same JSON text as a line that every reader of lines reads as one.
+
+    CR and LF stand between tokens and become spaces; the other line ends stand in strings and
+    are escaped (RFC 8259, section 7). One CR at the very end stays: with the LF that follows it
+    ends the line, as it does on Windows.
+
+    Args:
+        frame: valid JSON; of anything else the meaning may change.
+        text: the frame, decoded: a character is found in it far sooner than its bytes.
+
+    Returns:
+        The frame itself where it is such a line, as it nearly always is.
+    """
+    if b"\n" in frame or (b"\r" in frame and frame.find(b"\r") != len(frame) - 1):
+        frame = frame.translate(_SPACED)
+        text = frame.decode("utf-8")
+    if text.isascii():
+        return frame
+    escaped = without_line_ends(text)
+    return frame if escaped is text else escaped.encode("utf-8")
+
+
+def without_line_ends(text: str) -> str:
+    """JSON without a line end in a string; the text itself where there is none."""
+    if not text.isascii():
+        for end, escape in _ENDS.items():
+            if end in text:
+                text = text.replace(end, escape)
+    return text
 
 
 class Oversized(bytes):

@@ -15,7 +15,7 @@ from typing import NamedTuple, NoReturn
 
 from pipeguard.core import codes
 from pipeguard.core.finding import Kind
-from pipeguard.core.framing import Lost, Oversized
+from pipeguard.core.framing import Lost, Oversized, one_line, without_line_ends
 from pipeguard.errors import Refusal
 
 MAX_DEPTH = 64  # nested arrays and objects; MCP's own messages need about 12
@@ -52,7 +52,7 @@ class Message(NamedTuple):  # a tuple, since there is one for each frame
     """One JSON-RPC message and the frame that it was read from.
 
     Attributes:
-        frame: the bytes as they came.
+        frame: the bytes as they came, on one line (core.framing).
         kind: what it is.
         value: the parsed object; numbers are `Number`.
         method: for a request or a notification, else None.
@@ -78,8 +78,9 @@ def parse(frame: bytes) -> Message | list[JsonValue]:
     Raises:
         Refusal: the frame is not a message that every parser reads alike.
     """
-    value = parse_json(frame)
-    return value if isinstance(value, list) else envelope(frame, value)
+    text = _text(frame)
+    value = _parsed(frame, text)
+    return value if isinstance(value, list) else envelope(one_line(frame, text), value)
 
 
 def parse_json(frame: bytes) -> JsonValue:
@@ -88,6 +89,10 @@ def parse_json(frame: bytes) -> JsonValue:
     Raises:
         Refusal: it is not such a text; the id is given where it can be read for certain.
     """
+    return _parsed(frame, _text(frame))
+
+
+def _text(frame: bytes) -> str:
     if isinstance(frame, Oversized):
         raise Refusal(
             "protocol.frame-too-large",
@@ -98,11 +103,14 @@ def parse_json(frame: bytes) -> JsonValue:
     if isinstance(frame, Lost):
         raise Refusal(_LOST[frame.code], frame.why, frame.code, frame.id_token)
     try:
-        text = frame.decode("utf-8")
+        return frame.decode("utf-8")
     except UnicodeDecodeError:
         raise Refusal(
             "protocol.invalid-utf8", "the frame is not valid UTF-8", codes.PARSE_ERROR
         ) from None
+
+
+def _parsed(frame: bytes, text: str) -> JsonValue:
     if len(frame) > MAX_NODES and holds_more_than(frame, MAX_NODES):
         raise Refusal(
             "protocol.too-many-values",
@@ -185,9 +193,9 @@ def id_token_of(value: JsonValue) -> str | None:
         whole = len(value) <= MAX_ID_DIGITS and _INTEGER.match(value)
         return str(value) if whole else None
     if isinstance(value, str) and len(value) <= MAX_ID_BYTES:
-        token = encode_basestring(value)
         try:
-            return token if len(token.encode("utf-8")) <= MAX_ID_BYTES else None
+            token = serialise(value)
+            return token.decode("utf-8") if len(token) <= MAX_ID_BYTES else None
         except UnicodeEncodeError:  # half a character: no answer could repeat it
             return None
     return None
@@ -222,10 +230,10 @@ def is_request_shaped(frame: bytes) -> bool:
 
 
 def serialise(value: JsonValue) -> bytes:
-    """Write a value that was changed: number tokens and key order as they were, no spaces."""
+    """Write a value that was changed: number tokens and key order as they were, on one line."""
     parts: list[str] = []
     _write(value, parts)
-    return "".join(parts).encode("utf-8")
+    return without_line_ends("".join(parts)).encode("utf-8")
 
 
 def rewritten(message: Message, value: JsonObject) -> Message:

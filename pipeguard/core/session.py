@@ -22,7 +22,7 @@ from pipeguard.core.finding import (
     PinChange,
     Verdict,
 )
-from pipeguard.core.framing import Lost
+from pipeguard.core.framing import Lost, one_line
 from pipeguard.core.guard import Guard
 from pipeguard.core.judge import Where, about, greatest, leaked, stands_in_method, worst
 from pipeguard.core.known_secrets import without_known
@@ -188,9 +188,11 @@ class Session:
             findings = (noted("protocol.byte-order-mark", "a byte order mark was taken off"),)
         parsed = parse(text)
         if isinstance(parsed, list):
-            return self._batch(direction, frame, parsed, now, event)
-        verdict = self._message(direction, parsed, now, event)
-        return with_more(verdict, frame, findings) if findings else verdict
+            line = one_line(text, text.decode("utf-8"))
+            verdict = self._batch(direction, line, parsed, now, event)
+        else:
+            verdict = self._message(direction, parsed, now, event)
+        return verdict if verdict.frame is frame else with_more(verdict, frame, findings)
 
     def _message(self, direction: Direction, message: Message, now: float, event: str) -> Verdict:
         clean, taken = without_known(self.guard.known, self.guard.policy, direction, message)

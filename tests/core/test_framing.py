@@ -1,5 +1,6 @@
 """Bytes to frames: the same ones wherever the stream is cut, in bounded memory."""
 
+import json
 import tracemalloc
 from itertools import pairwise
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core.framing import KEPT_BYTES, OVERRUN, LineFrames, Oversized
+from pipeguard.core.framing import KEPT_BYTES, OVERRUN, LineFrames, Oversized, one_line
 from tests.fuzz.budget import tried
 
 LIMIT = 2 * KEPT_BYTES
@@ -129,3 +130,29 @@ def test_one_whole_line_in_one_read_is_the_frame() -> None:
     assert LineFrames().feed(b'{"a":1}\n') == [b'{"a":1}']
     assert LineFrames().feed(b"\n") == []
     assert LineFrames(4).feed(b"12345\n") == [Oversized(b"1234512345")]
+
+
+# --- one line for every reader -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("frame", "line"),
+    [
+        ('{"a":\r1}', '{"a": 1}'),
+        ('\r{"a":1}', ' {"a":1}'),
+        ('{"a":1}\r\r', '{"a":1}  '),
+        ('{"a":\n1}\r\n', '{"a": 1}  '),
+        ('{"a\u2028":"\u2029\x85"}', r'{"a\u2028":"\u2029\u0085"}'),
+        ('{"a":\r"\u2028"}\r', r'{"a": "\u2028"} '),
+    ],
+)
+def test_what_ends_a_line_for_some_reader_is_written_otherwise(frame: str, line: str) -> None:
+    found = one_line(frame.encode(), frame)
+    assert found == line.encode()
+    assert json.loads(found) == json.loads(frame)
+
+
+@pytest.mark.parametrize("frame", ['{"a":1}', '{"a":1}\r', '{"é":"中 — \\u2028 \\r\\n"}\r'])
+def test_a_frame_that_is_one_line_stays_the_very_object(frame: str) -> None:
+    encoded = frame.encode()
+    assert one_line(encoded, frame) is encoded

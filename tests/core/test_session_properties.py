@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from pipeguard.core.finding import Action, Direction, Verdict
 from pipeguard.core.guard import Guard
 from pipeguard.core.judge import Where, greatest, scanned
-from pipeguard.core.message import JsonValue, Message, envelope, id_token_of, parse, serialise
+from pipeguard.core.message import (
+    JsonValue,
+    Message,
+    envelope,
+    id_token_of,
+    parse,
+    parse_json,
+    serialise,
+)
 from pipeguard.core.places import Surface, part_of
 from pipeguard.core.policy import ActionEntry, Layer, Limits, Policy, Selector, Trust
 from pipeguard.core.session import TO_CLIENT, TO_SERVER, Session
@@ -22,7 +30,7 @@ from pipeguard.errors import Refusal
 from pipeguard.state.audit import findings_json
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import Sample, decodable, engines
-from tests.fuzz.values import junk, mutated, objects, spaced, texts
+from tests.fuzz.values import equal, junk, mutated, objects, spaced, texts
 
 REDACT = Layer(actions=(ActionEntry(Selector(rule="secrets.*"), Action.REDACT),))
 POLICIES = {
@@ -207,7 +215,17 @@ def frames(direction: Direction) -> st.SearchStrategy[bytes]:
             b'{"jsonrpc":"2.0","id":2,"method":"x","params":' + b"[" * 100,
         ]
     )
-    return st.one_of(*[one] * 9, batches, mutated(one), junk, odd)
+    return st.one_of(*[one] * 9, batches, mutated(one), junk, odd, broken(one), broken(batches))
+
+
+@st.composite
+def broken(draw: st.DrawFn, whole: st.SearchStrategy[bytes]) -> bytes:
+    """A frame with something in it at which some reader of lines ends one."""
+    frame = draw(whole)
+    ends = [b"\r", b"\n", b"\r\n", b"\v", b"\f", b"\x1c", b"\x1e", "\x85".encode()]
+    end = draw(st.sampled_from([*ends, "\u2028".encode(), "\u2029".encode()]))
+    after = draw(st.sampled_from([b",", b":", b"{", b"}", b'"', b""]))
+    return frame.replace(after, after + end, draw(st.integers(1, 4))) if after else frame + end
 
 
 @st.composite
@@ -245,6 +263,18 @@ def answers_in(written: bytes | None) -> list[str]:
         for member in members
         if isinstance(member, dict) and "method" not in member and member.get("id") is not None
     ]
+
+
+def is_one_line(frame: bytes) -> bool:
+    """Whether every reader of lines sees one, and nothing before its end but itself."""
+    return len(frame.decode().splitlines()) == 1
+
+
+def is_respelt(verdict: Verdict) -> bool:
+    """Whether the same JSON goes on as one line, as which it did not come."""
+    if verdict.forward is None or is_one_line(verdict.frame):
+        return False
+    return equal(parse_json(verdict.forward), parse_json(verdict.frame))
 
 
 def is_answerable(frame: bytes, member: dict[str, JsonValue]) -> bool:
@@ -327,6 +357,7 @@ class Sides:
         """Count the answers that a side is given: each must be owed."""
         owed = self.waiting[TO_SERVER if to is TO_CLIENT else TO_CLIENT]
         for frame in frames:
+            assert frame is None or is_one_line(frame), frame
             for token in answers_in(frame):
                 assert owed[token] > 0, f"answered twice, or never asked: {token}"
                 owed[token] -= 1
@@ -376,7 +407,7 @@ def test_what_goes_on_is_what_came_or_was_judged_anew(policy: str, events: list[
         if verdict.forward is None:
             continue
         if verdict.action <= Action.WARN and not rules & REWRITING:
-            assert verdict.forward is verdict.frame
+            assert verdict.forward is verdict.frame or is_respelt(verdict)
         if verdict.action >= Action.REDACT:
             assert verdict.forward is not verdict.frame
         for written in (verdict.forward, verdict.reply):
