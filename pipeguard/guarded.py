@@ -17,7 +17,7 @@ from typing import Protocol
 
 from pipeguard.core import answers, codes
 from pipeguard.core.finding import Direction, Kind, Verdict
-from pipeguard.core.message import JsonObject, Message, parse
+from pipeguard.core.message import JsonObject, Message, asked_in, parse, strays
 from pipeguard.core.places import Surface
 from pipeguard.core.session import Session
 from pipeguard.errors import LaunchError, PipeGuardError, PolicyError, Refusal, StateError
@@ -309,12 +309,21 @@ def decline(error: PipeGuardError, client_fd: int) -> None:
     code = codes.PEER_GONE if isinstance(error, LaunchError) else codes.INTERNAL
     with suppress(ChannelClosed):
         while (frame := channel.read()) is not None:
-            with suppress(Refusal):
-                message = parse(frame)
-                if isinstance(message, Message) and message.kind is Kind.REQUEST:
-                    why = IN_USE.masked(f"PipeGuard: {error}")
-                    channel.write(answers.error(message.id_token, code, why, _data()))
+            for id_token in _asked(frame):
+                why = IN_USE.masked(f"PipeGuard: {error}")
+                channel.write(answers.error(id_token, code, why, _data()))
     timer.cancel()
+
+
+def _asked(frame: bytes) -> list[str]:
+    """The ids of what a client asks, as far as they can be told."""
+    try:
+        message = parse(frame)
+    except Refusal:
+        return [id_token for id_token, asks in strays(frame) if asks]
+    if isinstance(message, Message):
+        return [message.id_token] if message.kind is Kind.REQUEST and message.id_token else []
+    return asked_in(message)
 
 
 def _seconds(text: str | None, default: float) -> float:

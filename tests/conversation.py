@@ -19,8 +19,9 @@ members `{numbered: n}`. A key may be a sample too: `gen:recipe`.
 What a side saw is `same` (the very frame), `nothing` (as where nothing is said), or JSON whose
 objects may have more members, where `{has: text}`, `{lacks: text}`, `{exactly: value}` and
 `absent: [key]` say more. `finding` names the rules that saw something; without it none may.
-Further: `place`, `action`, `frames` (how many the bytes are), `at` (seconds on the clock), and
-the steps `gone: server`, `expire: true`, `relist: [kind]`, `approve: [name]`.
+Further: `more` (what goes on behind it), `place`, `action`, `frames` (how many the bytes are),
+`at` (seconds on the clock), and the steps `gone: server`, `expire: true`, `relist: [kind]`,
+`approve: [name]`.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ _MEMBERS = {
 }
 _STEP_MEMBERS = {
     *("client", "server", "gone", "expire", "relist", "approve", "at", "frames"),
-    *("server_sees", "client_sees", "finding", "place", "action"),
+    *("server_sees", "client_sees", "finding", "place", "action", "more"),
 }
 
 
@@ -291,6 +292,8 @@ class _Play:
         assert bool(rules) == bool(wanted), told
         self._seen(forward, _nth(step.get(forward), index), verdict.forward, verdict.frame)
         self._seen(back, _nth(step.get(back), index), verdict.reply, None)
+        more = [_envelope(item) for item in _list(_nth(step.get("more"), index))]
+        _differs(more, [json.loads(frame) for frame in verdict.more], "more")
         if "place" in step:
             places = {finding.place for finding in verdict.findings}
             assert step["place"] in places, f"places: {sorted(places)}"
@@ -353,6 +356,10 @@ class _Play:
         _differs([_envelope(item) for item in wanted], [json.loads(f) for f in frames], side)
 
 
+def _list(value: Json) -> list[Json]:
+    return value if isinstance(value, list) else []
+
+
 def _is_respelt(verdict: Verdict) -> bool:
     """Whether the same JSON goes on in one line, where some readers see more in the frame."""
     if verdict.forward is None or len(verdict.frame.decode().splitlines()) == 1:
@@ -374,11 +381,16 @@ class _Ledger:
         refused_whole = verdict.forward is None and not (verdict.reply or b"").startswith(b"[")
         if refused_whole and verdict.frame.startswith(b"["):
             return  # a batch refused as a whole is no request, and none of its ids are certain
-        for message in _messages(verdict.frame):
-            token = id_token_of(message.get("id"))  # type: ignore[arg-type]  # JSON all the same
-            if "method" in message and token is not None:
-                self.asked[there, token] += 1
-        for message in _messages(verdict.forward):
+        asked = Counter(
+            token
+            for message in _messages(verdict.frame)
+            if "method" in message and (token := id_token_of(message.get("id"))) is not None  # type: ignore[arg-type]  # JSON all the same
+        )
+        for token, times in asked.items():  # of a refused batch an id is answered once
+            self.asked[there, token] += 1 if verdict.forward is None else times
+        for message in [
+            one for frame in (verdict.forward, *verdict.more) for one in _messages(frame)
+        ]:
             if message.get("method") == "notifications/cancelled":
                 cancelled = id_token_of(message["params"].get("requestId"))  # type: ignore[union-attr,arg-type]
                 if cancelled is not None:
@@ -386,7 +398,7 @@ class _Ledger:
             self._answer(back, message)
         for message in _messages(verdict.reply):
             token = self._answer(there, message)
-            if token is not None and not any(_messages(verdict.frame)):
+            if token is not None and token not in asked:
                 self.asked[there, token] += 1  # of a frame that nobody can read for certain
 
     def sent(self, to: Direction, frames: list[bytes]) -> None:

@@ -5,12 +5,12 @@ The revision 2025-03-26 alone has batches (basic/index, "Batching"). Knows no te
 
 from __future__ import annotations
 
-from typing import TypeGuard
+from typing import NamedTuple, TypeGuard
 
 from pipeguard.core import codes
 from pipeguard.core.finding import Direction, Verdict
 from pipeguard.core.judge import greatest
-from pipeguard.core.message import JsonObject, JsonValue, id_token_of
+from pipeguard.core.message import JsonObject, JsonValue, id_token_of, strays
 from pipeguard.errors import Refusal
 
 REVISION = "2025-03-26"  # the one that has them
@@ -32,13 +32,36 @@ class RefusedBatch(Refusal):
 
 
 def _ids(members: list[JsonValue], *, of_requests: bool) -> list[str]:
-    return [
-        token
+    found = (
+        id_token_of(member.get("id"))
         for member in members
-        if isinstance(member, dict)
-        and ("method" in member) is of_requests
-        and (token := id_token_of(member.get("id"))) is not None
-    ]
+        if isinstance(member, dict) and ("method" in member) is of_requests
+    )
+    return [token for token in dict.fromkeys(found) if token is not None]
+
+
+class Ids(NamedTuple):
+    """The ids in a refused batch.
+
+    Attributes:
+        asked: of the requests: their sender waits for an answer to each.
+        answered: of the answers: no others will come.
+    """
+
+    asked: list[str]
+    answered: list[str]
+
+
+def ids_of(refusal: Refusal, frame: bytes) -> Ids | None:
+    """Of a refused batch, also of one that could not be read; None where it is none."""
+    if isinstance(refusal, RefusedBatch):
+        ids = Ids(refusal.asked, refusal.answered)
+    elif frame[:4096].lstrip()[:1] == b"[" and refusal.id_token is not None:
+        found = strays(frame)
+        ids = Ids([t for t, asks in found if asks], [t for t, asks in found if not asks])
+    else:
+        return None
+    return ids if ids.asked or ids.answered else None
 
 
 def check(members: list[JsonValue], revision: str | None) -> None:

@@ -14,6 +14,7 @@ from pipeguard.core import answers, codes, subscriptions
 from pipeguard.core.definitions import held
 from pipeguard.core.finding import Action, Confidence, Direction, Finding, Kind, Severity
 from pipeguard.core.folding import fold
+from pipeguard.core.framing import Oversized
 from pipeguard.core.guard import Guard
 from pipeguard.core.message import JsonObject, JsonValue, Message, Number, id_token_of
 from pipeguard.core.pending import Pending, Request
@@ -33,6 +34,7 @@ NEVER_DROPPED = frozenset(
         "notifications/subscriptions/acknowledged",
     }
 )
+ENDLESS = 64  # times the limit: an answer of that size never ends, and others wait behind it
 # Of each server request, the capability that a client declares for it (client/*).
 CAPABILITIES = {
     "sampling/createMessage": "sampling",
@@ -114,6 +116,39 @@ class _Flood:
         )
 
 
+class _Unread:
+    """How much of what the server said could not be read, since it last said anything that could.
+
+    Text on standard output is common, and nobody loses an answer by a line of it. Of more than a
+    whole frame may be, an answer was a part, or the server has gone astray.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._size = 0
+        self._is_told = False  # what the line was that is far over the limit
+
+    def end(self) -> None:
+        """It said something that can be read."""
+        self._size, self._is_told = 0, False
+
+    def tell(self, frame: bytes) -> None:
+        """The id in a frame could be read: the rest of a long line takes no other's answer."""
+        self._is_told = isinstance(frame, Oversized) and not frame.tail
+
+    def take(self, frame: bytes) -> bool:
+        """True where it is more than a frame may be."""
+        size = frame.size if isinstance(frame, Oversized) else len(frame)
+        if self._is_told and isinstance(frame, Oversized) and not frame.head:
+            self._is_told = not frame.tail
+            size //= ENDLESS
+        self._size += size
+        is_lost = self._size > self._limit
+        if is_lost:
+            self._size = 0
+        return is_lost
+
+
 class Known:
     """What the two sides told each other about themselves.
 
@@ -147,6 +182,7 @@ class State:
         pending: open requests by the direction in which they went.
         questions: what results asked the client.
         known: what the two sides told each other.
+        unread: what of the server's could not be read.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -154,6 +190,7 @@ class State:
         self._floods = {direction: _Flood(limits.notifications) for direction in Direction}
         self.questions = Questions()
         self.known = Known()
+        self.unread = _Unread(limits.frame_bytes)
 
     def fork(self) -> State:
         """The same conversation in one exchange of it, which has ids of its own for requests."""
@@ -192,6 +229,14 @@ class State:
         if request.method == subscriptions.LISTEN:
             request.asks_for = subscriptions.lists_in(message.value)
         return noted
+
+    def lose(self) -> list[Request]:
+        """The client's requests that wait, which now do no longer: what came may be for any."""
+        pending = self.pending[Direction.TO_SERVER]
+        lost = [r for r in pending.all() if r.forwarded and r.method not in NEVER_OVERDUE]
+        for request in lost:
+            pending.drop(request)
+        return lost
 
     def sent(self, direction: Direction, message: Message) -> None:
         """A request went on to the other side."""

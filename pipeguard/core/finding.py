@@ -151,6 +151,7 @@ class Verdict(NamedTuple):  # a tuple, since there is one for each frame: it is 
         method: the method, for an answer the one of its request; None where unknown.
         tool: the called tool's name for tools/call and its answer, else None.
         pins: definitions to remember.
+        more: frames that go on behind `forward`: answers for others that waited in vain.
     """
 
     direction: Direction
@@ -164,3 +165,4 @@ class Verdict(NamedTuple):  # a tuple, since there is one for each frame: it is 
     method: str | None = None
     tool: str | None = None
     pins: tuple[PinChange, ...] = ()
+    more: tuple[bytes, ...] = ()

@@ -11,7 +11,7 @@ from pipeguard.core.codes import PEER_GONE
 
 DEFAULT_LIMIT_BYTES = 16 * 2**20  # the specification sets none
 KEPT_BYTES = 4096  # of either end of a line over the limit, to find its id in
-OVERRUN = 4  # times the limit without a newline: the peer is not speaking MCP
+PARTS = 2  # times the limit without a newline: what is lost by then is told
 SMALL_BYTES = 4096  # a piece below is joined to the one before, or its overhead would outweigh it
 
 # What ends a line for some reader: CR for Python's text files, Node's `readline` and Java's
@@ -54,9 +54,24 @@ def without_line_ends(text: str) -> str:
 
 
 class Oversized(bytes):
-    """What was kept of a line over the limit: its head and its tail, joined."""
+    """What was kept of a line over the limit, or of a part of one that is far over it.
 
-    __slots__ = ()
+    Attributes:
+        head: what the line began with; empty where an earlier part had it.
+        tail: what it ended with; empty where it goes on.
+        size: how many bytes these stand for.
+    """
+
+    head: bytes
+    tail: bytes
+    size: int
+
+    @classmethod
+    def of(cls, head: bytes, tail: bytes, size: int) -> Oversized:
+        """Head and tail of so many bytes."""
+        kept = cls(head + tail)
+        kept.head, kept.tail, kept.size = head, tail, size
+        return kept
 
 
 class Lost(bytes):
@@ -83,24 +98,20 @@ class Lost(bytes):
 
 
 class LineFrames:
-    """Splits a stream into lines; memory is bounded by the limit whatever comes.
-
-    Attributes:
-        overrun: True once a line exceeded four times the limit; close that side.
-    """
+    """Splits a stream into lines; memory is bounded by the limit whatever comes."""
 
     def __init__(self, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
         self._limit = limit_bytes
         self._chunks: list[bytes | bytearray] = []
         self._size = 0
         self._head: bytes | None = None  # set while a line over the limit is being discarded
-        self.overrun = False
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take the next bytes of the stream; return the lines that they complete.
 
         Lines come without their LF; blank lines are left out. A line over the limit comes as
-        an Oversized.
+        an Oversized; one that goes on for `PARTS` times the limit, in parts, so that nobody waits
+        for an end that may never come.
         """
         if not self._chunks and self._head is None and data.find(b"\n") == len(data) - 1:
             line = data[:-1]  # the common case: one whole line in one read
@@ -115,6 +126,9 @@ class LineFrames:
                 frames.append(frame)
         if rest:
             self._add(rest)
+        if self._head is not None and self._size > PARTS * self._limit:
+            frames.append(Oversized.of(self._head, b"", self._size))
+            self._head, self._size = b"", 0
         return frames
 
     def end(self) -> list[bytes]:
@@ -130,7 +144,7 @@ class LineFrames:
             small = len(part) < SMALL_BYTES and self._chunks
             self._chunks.append(bytearray(part) if small else part)
         self._size += len(part)
-        if self._size > self._limit:
+        if self._size > self._limit or self._head is not None:
             self._discard()
 
     def _discard(self) -> None:
@@ -138,11 +152,10 @@ class LineFrames:
         if self._head is None:
             self._head = kept[:KEPT_BYTES]
         self._chunks = [kept[-KEPT_BYTES:]]
-        self.overrun = self.overrun or self._size > OVERRUN * self._limit
 
     def _take(self) -> bytes:
         frame = b"".join(self._chunks)  # of a single piece, the very object
         if self._head is not None:
-            frame = Oversized(self._head + frame)
+            frame = Oversized.of(self._head, frame, self._size)
         self._chunks, self._size, self._head = [], 0, None
         return frame

@@ -16,6 +16,7 @@ from typing import NamedTuple, NoReturn
 from pipeguard.core import codes
 from pipeguard.core.finding import Kind
 from pipeguard.core.framing import Lost, Oversized, one_line, without_line_ends
+from pipeguard.core.outline import outlines, respelt
 from pipeguard.errors import Refusal
 
 MAX_DEPTH = 64  # nested arrays and objects; MCP's own messages need about 12
@@ -105,9 +106,8 @@ def _text(frame: bytes) -> str:
     try:
         return frame.decode("utf-8")
     except UnicodeDecodeError:
-        raise Refusal(
-            "protocol.invalid-utf8", "the frame is not valid UTF-8", codes.PARSE_ERROR
-        ) from None
+        why = "the frame is not valid UTF-8"
+        raise Refusal("protocol.invalid-utf8", why, codes.PARSE_ERROR, _stray_id(frame)) from None
 
 
 def _parsed(frame: bytes, text: str) -> JsonValue:
@@ -123,9 +123,8 @@ def _parsed(frame: bytes, text: str) -> JsonValue:
     except RecursionError:  # the parser keeps count itself: see STACK_BYTES
         raise _too_deep(frame) from None
     except (JSONDecodeError, StopIteration):
-        raise Refusal(
-            "protocol.invalid-json", "the frame is not valid JSON", codes.PARSE_ERROR
-        ) from None
+        why = "the frame is not valid JSON"
+        raise Refusal("protocol.invalid-json", why, codes.PARSE_ERROR, _stray_id(frame)) from None
     except _Refused as refused:
         raise Refusal(refused.rule, refused.why, refused.code, _stray_id(frame)) from None
     opened = frame.count(b"[") + frame.count(b"{")
@@ -217,16 +216,19 @@ def asked_in(value: JsonValue) -> list[str]:
     return found
 
 
-def is_request_shaped(frame: bytes) -> bool:
-    """True where a refused frame asks something rather than answers, as far as can be told."""
-    try:
-        value = None if isinstance(frame, Oversized) else _read_loosely(frame)
-    except (ValueError, StopIteration, RecursionError):
-        value = None
-    if isinstance(value, dict):
-        return "method" in value
-    first = _TELLING.search(frame)  # before it come at most `jsonrpc` and `id`: it is at the top
-    return first is not None and first.group(1) in (b"method", b"params")
+def strays(frame: bytes) -> list[tuple[str, bool | None]]:
+    """The ids in a refused frame, each with whether it is of a request (core.outline)."""
+    found: dict[str, bool | None] = {}
+    for outline in outlines(frame):
+        token = _token(outline.id) if outline.id is not None else None
+        if token is not None:
+            found.setdefault(token, outline.asks)
+    return list(found.items())
+
+
+def is_request_shaped(frame: bytes) -> bool | None:
+    """True where a refused frame asks something, False where it answers; None where none tells."""
+    return next((outline.asks for outline in outlines(frame)), None)
 
 
 def serialise(value: JsonValue) -> bytes:
@@ -313,24 +315,13 @@ def _decode(text: str) -> JsonValue:
     return value
 
 
-def _read_loosely(frame: bytes) -> JsonValue:
-    """Read for its outline alone what was refused: of duplicate keys the last one counts."""
-    if holds_more_than(frame, MAX_NODES):
-        return None
-    value: JsonValue = _LOOSE_DECODER.decode(frame.decode("utf-8"))
-    return value
-
-
-_LOOSE_DECODER = JSONDecoder(parse_float=Number, parse_int=Number)
-
-
 def _check_keys(value: JsonObject, id_token: str | None) -> None:
     if not value.keys() <= ENVELOPE:
         for key in value.keys() - ENVELOPE:
-            if key.casefold() in ENVELOPE:
+            if key.casefold() in ENVELOPE or respelt(key) in ENVELOPE:
                 raise _invalid(
                     "protocol.key-look-alike",
-                    "a member differs from a JSON-RPC member in case only",
+                    "a member differs from a JSON-RPC member in how it is spelt only",
                     id_token,
                 )
     if "params" not in value:
@@ -373,17 +364,6 @@ def _invalid(rule: str, why: str, id_token: str | None) -> Refusal:
     return Refusal(rule, why, codes.INVALID_REQUEST, id_token)
 
 
-# An id that stands in the head or the tail of a frame that could not be read: whoever waits is
-# told that it did not pass. A wrong guess ends no more than one of the sender's own requests.
-_ID = rb'"id"\s*:\s*(0|-?[1-9]\d{0,19}|"[^"\\\x00-\x1f]{0,100}")\s*'
-_MEMBER = rb'"(?:jsonrpc|method)"\s*:\s*"[^"\\]{0,200}"\s*'
-_HEAD_ID = re.compile(rb"^\s*\{\s*(?:" + _MEMBER + rb",\s*){0,2}" + _ID + rb"[,}]")
-_TAIL_ID = re.compile(
-    rb"[\}\]]\s*,\s*(?:" + _MEMBER + rb",\s*){0,2}" + _ID + rb"(?:,\s*" + _MEMBER + rb"){0,2}\}\s*$"
-)
-
-_TELLING = re.compile(rb'"(method|params|result|error)"\s*:')
-
 _MAYBE_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 # An escape for half a character without the other half beside it (RFC 8259, section 8.2).
 _HALF = re.compile(
@@ -393,11 +373,16 @@ _HALF = re.compile(
 
 
 def _stray_id(frame: bytes) -> str | None:
-    head, tail = bytes(frame[:4096]), bytes(frame[-4096:])
-    found = _HEAD_ID.search(head) or _TAIL_ID.search(tail)
+    """The id under which the sender of a frame can be told, or one of a batch."""
+    return next((token for token, _ in strays(frame)), None)
+
+
+def _token(written: bytes) -> str | None:
+    """The token of an id as it stands in a frame."""
     try:
-        return found.group(1).decode("utf-8") if found else None
-    except UnicodeDecodeError:
+        text = written.decode("utf-8")
+        return id_token_of(_decode(text) if text.startswith('"') else Number(text))
+    except (ValueError, StopIteration):
         return None
 
 

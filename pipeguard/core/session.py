@@ -22,9 +22,9 @@ from pipeguard.core.finding import (
     PinChange,
     Verdict,
 )
-from pipeguard.core.framing import Lost, one_line
+from pipeguard.core.framing import one_line
 from pipeguard.core.guard import Guard
-from pipeguard.core.judge import Where, about, greatest, leaked, stands_in_method, worst
+from pipeguard.core.judge import Where, about, greatest, leaked, worst
 from pipeguard.core.known_secrets import without_known
 from pipeguard.core.message import (
     JsonObject,
@@ -32,7 +32,6 @@ from pipeguard.core.message import (
     Message,
     answer_is_well_formed,
     envelope,
-    is_request_shaped,
     parse,
     parse_json,
     rewritten,
@@ -43,6 +42,7 @@ from pipeguard.core.places import LISTS, OPENINGS, part_of
 from pipeguard.core.redact import NEVER_REDACTED, redact
 from pipeguard.core.restore import put_back
 from pipeguard.core.said import said
+from pipeguard.core.teller import Teller
 from pipeguard.core.verdicts import Answered, blocked, failure, noted, verdict_of, with_more
 from pipeguard.errors import Refusal
 
@@ -89,9 +89,9 @@ class Session:
         try:
             return judge(direction, frame, now, event)
         except Refusal as refusal:
-            return self._refuse(direction, frame, refusal, event)
+            return self._teller(direction, event).refuse(frame, refusal)
         except Exception as error:  # noqa: BLE001  the only one: a check that breaks must refuse
-            return self._refuse(direction, frame, failure(frame, error), event)
+            return self._teller(direction, event).refuse(frame, failure(frame, error))
 
     def receive_aside(self, direction: Direction, frame: bytes, now: float) -> Verdict:
         """As `receive`, in a thread that is not one of the two: for frames that take long."""
@@ -187,6 +187,8 @@ class Session:
             text = frame[len(BOM) :]
             findings = (noted("protocol.byte-order-mark", "a byte order mark was taken off"),)
         parsed = parse(text)
+        if direction is TO_CLIENT:
+            self.state.unread.end()
         if isinstance(parsed, list):
             line = one_line(text, text.decode("utf-8"))
             verdict = self._batch(direction, line, parsed, now, event)
@@ -388,7 +390,7 @@ class Session:
     ) -> Verdict:
         """A request is answered to its sender; in place of an answer ours goes on."""
         is_answer = message.kind in (Kind.RESULT, Kind.ERROR)
-        answer = self._refusal(direction, request, code, findings, event, answer=is_answer)
+        answer = self._teller(direction, event).refusal(request, code, findings, answer=is_answer)
         return verdict_of(
             direction,
             message,
@@ -432,74 +434,5 @@ class Session:
             return verdict_of(direction, original, seen, event, forward=None)
         return self._blocked(direction, original, request, seen, event, codes.BLOCKED)
 
-    def _refuse(self, direction: Direction, frame: bytes, refusal: Refusal, event: str) -> Verdict:
-        """Tell whoever waits that a message did not pass. Only here."""
-        findings = [blocked(refusal.rule, refusal.why)]
-        request: Request | None = None
-        forward = reply = None
-
-        def told(id_token: str) -> bytes:
-            asked = Request(id_token, "", None, 0.0)
-            return self._refusal(direction, asked, refusal.code, findings, event, answer=False)
-
-        if isinstance(refusal, Answered):
-            request = refusal.request
-        elif isinstance(refusal, batch.RefusedBatch) and (refusal.asked or refusal.answered):
-            # Whoever sends a batch reads one (JSON-RPC 2.0, section 6), whatever was agreed.
-            reply = batch.array([told(id_token) for id_token in refusal.asked])
-            forward = self._in_their_place(direction, refusal.answered, findings, event)
-        elif refusal.id_token is not None and is_request_shaped(frame):
-            reply = told(refusal.id_token)
-        elif refusal.id_token is not None:
-            with self._lock:
-                request = self.state.pending[direction.back].close(refusal.id_token)
-        elif direction is TO_SERVER and self.state.may_answer_without_id(refusal.rule):
-            reply = answers.error(None, refusal.code, f"PipeGuard: {refusal.why}")
-        if request is None:
-            return Verdict(direction, frame, Action.BLOCK, forward, reply, tuple(findings), event)
-        sent = not isinstance(frame, Lost) or frame.sent
-        answer = self._refusal(
-            direction, request, refusal.code, findings, event, answer=True, executed=sent
-        )
-        method, tool = request.method, request.tool
-        return Verdict(
-            direction, frame, Action.BLOCK, answer, None, tuple(findings), event, None, method, tool
-        )
-
-    def _in_their_place(
-        self, direction: Direction, tokens: list[str], findings: list[Finding], event: str
-    ) -> bytes | None:
-        """What goes on for answers that do not; alone where it is one, since few read a batch."""
-        with self._lock:
-            closed = self.state.pending[direction.back].close_all(tokens)
-        code = codes.PEER_BROKE_PROTOCOL
-        told = [self._refusal(direction, r, code, findings, event, answer=True) for r in closed]
-        return batch.alone(told)
-
-    def _refusal(  # noqa: PLR0913  a refusal has as many parts
-        self,
-        direction: Direction,
-        request: Request,
-        code: int,
-        findings: list[Finding],
-        event: str,
-        *,
-        answer: bool,
-        executed: bool = True,
-    ) -> bytes:
-        """To the side that asked: its request is refused, or an answer to it (`answer`).
-
-        `executed` is False for an answer that ours stands in for, whose request was never sent.
-        """
-        if direction is (TO_CLIENT if answer else TO_SERVER):
-            method = None if stands_in_method(findings) else request.method
-            return answers.refusal_to_client(
-                method,
-                request.id_token,
-                code,
-                worst(findings),
-                event,
-                executed=answer and executed,
-                typed=not self.state.known.handshake,
-            )
-        return answers.refusal_to_server(request.method, request.id_token, code, event)
+    def _teller(self, direction: Direction, event: str) -> Teller:
+        return Teller(self.state, self._lock, direction, event)

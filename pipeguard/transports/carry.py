@@ -30,6 +30,8 @@ async def carry(
         record(verdict)
         if verdict.forward is not None:
             await sink.write(verdict.forward)
+            for frame in verdict.more:
+                await sink.write(frame)
         if verdict.reply is not None:
             await source.write(verdict.reply)
 

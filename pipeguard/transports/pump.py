@@ -34,5 +34,7 @@ def pump(
         record(verdict)
         if verdict.forward is not None:
             sink.write(verdict.forward)
+            for frame in verdict.more:
+                sink.write(frame)
         if verdict.reply is not None:
             source.write(verdict.reply)

@@ -61,8 +61,8 @@ class LineChannel:
     def read(self) -> bytes | None:
         """The next line without its LF; None at the end of the stream or once closed.
 
-        A line without its LF at the end of the stream counts. A stream that goes on for four
-        times the limit without an LF has ended. To be called by one thread at a time.
+        A line without its LF at the end of the stream counts; one over the limit comes as
+        `core.framing` says. To be called by one thread at a time.
         """
         frames = self._frames
         while not frames:
@@ -71,7 +71,6 @@ class LineChannel:
             data = self._receive()
             if data:
                 frames.extend(self._lines.feed(data))
-                self._ended = self._lines.overrun
             else:
                 frames.extend(self._lines.end())
                 self._ended = True

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core.framing import KEPT_BYTES, OVERRUN, LineFrames, Oversized, one_line
+from pipeguard.core.framing import KEPT_BYTES, PARTS, LineFrames, Oversized, one_line
 from tests.fuzz.budget import tried
 
 LIMIT = 2 * KEPT_BYTES
 lines = st.one_of(
     st.binary(max_size=30).map(lambda data: data.replace(b"\n", b"")),
     st.sampled_from([b"", b" ", b"\r", b"{}\r", "\u2028\u2029\x85".encode(), b"\x00", b"\xff"]),
-    st.integers(LIMIT - 2, 3 * LIMIT).map(lambda size: bytes(i % 97 + 11 for i in range(size))),
+    st.integers(LIMIT - 2, PARTS * LIMIT).map(lambda size: bytes(i % 97 + 11 for i in range(size))),
 )
 
 
@@ -70,7 +70,7 @@ def test_a_line_at_the_limit_passes_and_one_over_it_is_oversized() -> None:
 
 @pytest.mark.parametrize("step", [1, 7, KEPT_BYTES - 1, LIMIT, 5 * LIMIT])
 def test_an_oversized_line_keeps_its_head_and_its_tail(step: int) -> None:
-    line = b"head" + b"-" * (3 * LIMIT) + b"tail"
+    line = b"head" + b"-" * (PARTS * LIMIT - 8) + b"tail"
     framing = LineFrames(LIMIT)
     found: list[bytes] = []
     for start in range(0, len(line), step):
@@ -79,12 +79,16 @@ def test_an_oversized_line_keeps_its_head_and_its_tail(step: int) -> None:
     assert found == [line[:KEPT_BYTES] + line[-KEPT_BYTES:], b"next"]
 
 
-def test_a_peer_that_never_ends_its_line_has_overrun() -> None:
+def test_a_line_that_never_ends_is_told_in_parts_and_the_next_line_comes() -> None:
     framing = LineFrames(LIMIT)
-    framing.feed(b"a" * (OVERRUN * LIMIT))
-    assert not framing.overrun
-    framing.feed(b"a")
-    assert framing.overrun
+    assert framing.feed(b"head" + b"-" * (PARTS * LIMIT - 4)) == []
+    (first,) = framing.feed(b"-")
+    (more,) = framing.feed(b"-" * (PARTS * LIMIT + 1))
+    last, after = framing.feed(b"tail\nnext\n")
+    kept = [(p.head[:4], p.tail[-4:], p.size) for p in (first, more, last) if type(p) is Oversized]
+    size = PARTS * LIMIT + 1
+    assert kept == [(b"head", b"", size), (b"", b"", size), (b"", b"tail", 4)]
+    assert after == b"next"
 
 
 def test_memory_is_constant_while_a_line_is_discarded() -> None:
@@ -129,7 +133,7 @@ def test_a_blank_rest_is_no_frame() -> None:
 def test_one_whole_line_in_one_read_is_the_frame() -> None:
     assert LineFrames().feed(b'{"a":1}\n') == [b'{"a":1}']
     assert LineFrames().feed(b"\n") == []
-    assert LineFrames(4).feed(b"12345\n") == [Oversized(b"1234512345")]
+    assert LineFrames(4).feed(b"12345\n") == [b"1234512345"]
 
 
 # --- one line for every reader -----------------------------------------------------------------

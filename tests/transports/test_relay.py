@@ -158,8 +158,8 @@ async def echo(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
 
 
 def test_bytes_pass_as_they_are_both_ways() -> None:
-    sent = b' {"jsonrpc":"2.0", "id":"\\u0031", "method":"x/y","params":{"n":1.50}}\r\n'
-    back = b'{ "id":"1","jsonrpc":"2.0","result":{"n":1e2} }\n'
+    sent = b' {"jsonrpc":"2.0", "id":"\\u0031", "method":"x/y","params":{"n":1.50}}\r'
+    back = b'{ "id":"1","jsonrpc":"2.0","result":{"n":1e2} } '
 
     async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
         assert asked.body == sent

@@ -109,12 +109,14 @@ def test_a_line_over_the_limit_is_told_and_the_next_works() -> None:
         assert channel.read() == b"{}"
 
 
-def test_a_line_without_end_ends_the_stream() -> None:
+def test_a_line_without_end_is_told_and_the_stream_goes_on() -> None:
     with wire(1024) as (channel, to_channel, _):
         os.write(to_channel, b"{}\n" + b"x" * (4 * 1024 + 1))
         assert channel.read() == b"{}"
-        assert channel.read() is None
-        assert channel.read() is None
+        assert isinstance(channel.read(), Oversized)
+        os.write(to_channel, b"x\n{}\n")
+        assert isinstance(channel.read(), Oversized)
+        assert channel.read() == b"{}"
 
 
 def test_writers_do_not_mix_their_frames() -> None:

@@ -89,6 +89,11 @@ def answer(id_: object, method: str, params: dict[str, object]) -> object:  # no
             sys.stderr.flush()
         case "do/large":
             return {"text": "word " * (number // 5)}
+        case "do/text":
+            for _ in range(number // 65536):
+                write(b"x" * 65536)
+            write(text.encode())
+            return None
         case "do/flood":
             for _ in range(number):
                 note(text)

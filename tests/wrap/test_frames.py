@@ -136,17 +136,35 @@ def test_an_answer_over_the_limit_is_replaced_and_the_next_works(wrapped: Wrappe
         assert "result" in wrapped.ask("ping")
 
 
-def test_a_line_that_never_ends_ends_that_side(tmp_path: Path) -> None:
-    policy = tmp_path / "policy.yaml"
-    policy.write_text("limits: {frame: 64 KiB}\n")
-    options = ("--name", "demo", "--policy", str(policy), "--grace", "0.1")
-    with Wrapped(tmp_path, options=options) as wrapped:
-        wrapped.initialize()
-        waits = wrapped.request("do/raw", text="x" * 60_000)
-        wrapped.send(b"x" * (5 * 64 * 1024))
-        answers = wrapped.frames_to_the_end()
-        assert waits in [answer.get("id") for answer in answers]
-        assert wrapped.code() == 0
+def test_a_line_far_over_the_limit_is_answered_from_either_side_and_the_next_works(
+    wrapped: Wrapped,
+) -> None:
+    with wrapped:
+        head = wrapped.request("do/echo", text="x" * 100 * MIB)
+        assert error_code(wrapped.answer(head)) == UNSCANNABLE
+        before = wrapped.peak_kib()
+        tail: Object = {"params": {"text": "x" * 100 * MIB}, "method": "do/echo", "id": 900}
+        wrapped.send({**tail, "jsonrpc": "2.0"})
+        assert error_code(wrapped.answer(900)) == UNSCANNABLE
+        assert error_code(wrapped.ask("do/large", number=100 * MIB)) == UNSCANNABLE
+        assert wrapped.seen == []
+        assert "result" in wrapped.ask("ping")
+        assert wrapped.peak_kib() - before < 40 * 1024, "no more than the limit, either way"
+
+
+def test_a_line_that_does_not_end_leaves_nobody_waiting(wrapped: Wrapped) -> None:
+    with wrapped:
+        # Text in place of an answer, which ends in one case and does not in the other.
+        assert error_code(wrapped.ask("do/text", number=64 * MIB, text="\n")) == UNSCANNABLE
+        assert error_code(wrapped.ask("do/text", number=64 * MIB, text="")) == UNSCANNABLE
+        wrapped.ask("do/raw", text="\n")
+        wrapped.send(
+            b'{"jsonrpc":"2.0","id":70,"method":"do/echo","params":{"text":"' + b"x" * 64 * MIB
+        )
+        assert error_code(wrapped.answer(70)) == UNSCANNABLE
+        wrapped.send(b'"}}\n')
+        assert "result" in wrapped.ask("ping")
+        assert wrapped.seen == []
 
 
 @pytest.mark.parametrize(
