@@ -13,12 +13,11 @@ from copy import copy
 from pipeguard.core import answers, codes, subscriptions
 from pipeguard.core.definitions import held
 from pipeguard.core.finding import Action, Confidence, Direction, Finding, Kind, Severity
-from pipeguard.core.folding import fold
 from pipeguard.core.framing import Oversized
 from pipeguard.core.guard import Guard
 from pipeguard.core.message import JsonObject, JsonValue, Message, Number, id_token_of
 from pipeguard.core.pending import Pending, Request
-from pipeguard.core.places import LISTS, PLACES
+from pipeguard.core.places import PLACES
 from pipeguard.core.policy import Limits, Mode
 from pipeguard.core.questions import Questions
 from pipeguard.core.visible import NAME_CHARS, cut
@@ -85,8 +84,6 @@ _READ = {
     for (part, method), rows in PLACES.items()
     if part == "params"
 }
-_JUDGED = frozenset(_READ) | LISTS.keys() | _REQUESTS_ONLY | NEVER_DROPPED
-_FOLDED = frozenset(method.casefold() for method in _JUDGED)
 
 
 class _Flood:
@@ -310,9 +307,6 @@ class State:
         if type(body) is not dict or _NOTABLE.isdisjoint(body):
             return () if _INHERITED.isdisjoint(value) else (_INHERITED_KEY,)
         odd = []
-        meta = body.get("_meta")
-        if meta is not None and type(meta) is not dict:  # of a request it is refused
-            odd.append(_ODD_META)
         if not _INHERITED.isdisjoint(body) or not _INHERITED.isdisjoint(value):
             odd.append(_INHERITED_KEY)
         asks = message.kind is Kind.REQUEST and direction is Direction.TO_SERVER
@@ -388,6 +382,23 @@ class State:
         return None
 
 
+def has_odd_meta(value: JsonObject) -> bool:
+    """True where `_meta` of a result is neither an object nor null, which real servers send.
+
+    Also of what the result asks the client (MCP 2026-07-28, basic/patterns/mrtr).
+    """
+    result = value.get("result")
+    if type(result) is not dict:
+        return False
+    asked = result.get("inputRequests")
+    bodies: list[JsonValue] = [result]
+    if type(asked) is dict:
+        bodies += [one.get("params") for one in asked.values() if type(one) is dict]
+    return any(
+        type(body) is dict and type(body.get("_meta")) not in (dict, type(None)) for body in bodies
+    )
+
+
 def use(guard: Guard, direction: Direction, message: Message) -> list[Finding]:
     """What stands against using a tool, a prompt or a resource: policy and pins.
 
@@ -395,8 +406,6 @@ def use(guard: Guard, direction: Direction, message: Message) -> list[Finding]:
         Refusal: a member of the params is one that peers may read, in another spelling.
     """
     method = message.method or ""
-    if method not in _JUDGED and (spelt := _folded(method)) != method and spelt in _FOLDED:
-        return [_look_alike()]
     params = message.value.get("params")
     if direction is Direction.TO_CLIENT or not isinstance(params, dict):
         return []
@@ -454,16 +463,20 @@ def makes_task(result: JsonObject) -> bool:
 
 
 def without_reason(value: JsonObject) -> JsonObject:
-    """A notification that must go on, with its free text taken out."""
-    params = value.get("params")
+    """Of a notification that must go on, what it does; no more of it, and no free text."""
+    method, params = value["method"], value.get("params")
+    bare: JsonObject = {"jsonrpc": "2.0", "method": method}
     if not isinstance(params, dict):
-        return value
-    kept: JsonObject = {k: v for k, v in params.items() if k in ("requestId", "notifications")}
-    meta = params.get("_meta")
-    key = subscriptions.SUBSCRIPTION_META
-    if isinstance(meta, dict) and key in meta:
-        kept["_meta"] = {key: meta[key]}  # what it acknowledges
-    return {**value, "params": kept}
+        return bare
+    kept: JsonObject = {}
+    if method == "notifications/cancelled" and id_token_of(params.get("requestId")) is not None:
+        kept["requestId"] = params["requestId"]
+    if method == subscriptions.ACKNOWLEDGED:
+        meta, key = params.get("_meta"), subscriptions.SUBSCRIPTION_META
+        kept["notifications"] = subscriptions.flags_in(value)
+        if isinstance(meta, dict) and id_token_of(meta.get(key)) is not None:
+            kept["_meta"] = {key: meta[key]}  # what it acknowledges
+    return {**bare, "params": kept}
 
 
 def _check_spelling(message: Message, params: JsonObject) -> None:
@@ -478,22 +491,6 @@ def _check_spelling(message: Message, params: JsonObject) -> None:
             )
 
 
-def _folded(method: str) -> str:
-    """A method as somebody would read it who looks only briefly."""
-    return fold(method.encode())[0].decode("utf-8", "replace").strip().casefold()
-
-
-def _look_alike() -> Finding:
-    note = "the method differs from one of the protocol in how it is spelt only"
-    return Finding(
-        "protocol.method-look-alike",
-        "envelope",
-        severity=Severity.MEDIUM,
-        action=Action.WARN,
-        note=note,
-    )
-
-
 _INHERITED = frozenset({"__proto__", "constructor", "prototype"})
 _INHERITED_KEY = Finding(
     "protocol.inherited-key",
@@ -502,15 +499,7 @@ _INHERITED_KEY = Finding(
     action=Action.WARN,
     note="a member is called as what JavaScript's objects inherit: __proto__ and the like",
 )
-_ODD_META = Finding(
-    "protocol.meta-not-an-object",
-    "meta",
-    "/result/_meta",
-    severity=Severity.LOW,
-    action=Action.WARN,
-    note="_meta of a result is no object",
-)
-_NOTABLE = _INHERITED | {"_meta", "inputResponses", "requestState"}
+_NOTABLE = _INHERITED | {"inputResponses", "requestState"}
 _UNASKED = Finding(
     "protocol.unasked-answer",
     "params.other",

@@ -37,6 +37,7 @@ from pipeguard.core.message import (
     rewritten,
     serialise,
 )
+from pipeguard.core.methods import check_method
 from pipeguard.core.pending import Request
 from pipeguard.core.places import LISTS, OPENINGS, part_of
 from pipeguard.core.redact import NEVER_REDACTED, redact
@@ -206,6 +207,8 @@ class Session:
         return verdict
 
     def _judged(self, direction: Direction, message: Message, now: float, event: str) -> Verdict:
+        if message.method is not None:
+            check_method(message)
         if message.kind is Kind.REQUEST:
             return self._request(direction, message, now, event)
         if message.kind is Kind.NOTIFICATION:
@@ -271,10 +274,11 @@ class Session:
         if dropped is not None:
             return verdict_of(direction, message, dropped, event, forward=None)
         findings = self._scan(direction, message, method, None, now)
-        if greatest(findings) is Action.BLOCK and method in conduct.NEVER_DROPPED:
-            emptied = serialise(conduct.without_reason(message.value))
-            return verdict_of(direction, message, findings, event, forward=emptied)
         verdict = self._settle(direction, message, None, findings, event, now)
+        if verdict.forward is None and method in conduct.NEVER_DROPPED:
+            emptied = _rewritten(message, conduct.without_reason(message.value))
+            left = self._scan(direction, emptied, method, None, now)
+            return verdict if left else verdict._replace(forward=emptied.frame)
         body = message.value.get("params")
         if method == "notifications/tasks" and isinstance(body, dict):
             self._ask(direction, body, verdict)
@@ -296,6 +300,8 @@ class Session:
             )
         if not answer_is_well_formed(message.value):
             raise Answered(request, "protocol.malformed-answer", "the answer is not well formed")
+        if conduct.has_odd_meta(message.value):
+            raise Answered(request, "protocol.meta-not-an-object", "_meta must be an object")
         try:
             return self._judged_answer(direction, message, request, now, event)
         except Refusal as refusal:

@@ -30,6 +30,12 @@ def lists_in(value: JsonObject) -> frozenset[str]:
     return frozenset(kind for name, kind in _LISTS.items() if wanted.get(name) is True)
 
 
+def flags_in(value: JsonObject) -> JsonObject:
+    """The same as it is written, without whatever else stands there."""
+    granted = lists_in(value)
+    return {name: True for name, kind in _LISTS.items() if kind in granted}
+
+
 def acknowledge(open_requests: Iterable[Request], value: JsonObject) -> None:
     """The server has said what it will tell: of that, what was asked for is told from now on."""
     params = value.get("params")

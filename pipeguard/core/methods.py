@@ -1,0 +1,45 @@
+"""Which methods the protocol has, in all of its revisions, and what only looks like one of them."""
+
+from __future__ import annotations
+
+from pipeguard.core import codes
+from pipeguard.core.message import Message
+from pipeguard.core.outline import respelt
+from pipeguard.core.places import LISTS, OPENINGS, PLACES
+from pipeguard.errors import Refusal
+
+_WITH_PLACES = frozenset(method for _, method in PLACES)
+_WITHOUT = frozenset(
+    {
+        *("ping", "logging/setLevel", "roots/list", "subscriptions/listen"),
+        *(f"tasks/{verb}" for verb in ("get", "result", "list", "cancel", "update")),
+        *(f"notifications/{kind}" for kind in ("initialized", "cancelled", "resources/updated")),
+        *(
+            f"notifications/{kind}/list_changed"
+            for kind in ("tools", "prompts", "resources", "roots")
+        ),
+        *("notifications/elicitation/complete", "notifications/subscriptions/acknowledged"),
+    }
+)
+KNOWN = _WITH_PLACES | _WITHOUT | LISTS.keys() | OPENINGS
+_FOLDED = frozenset(method.casefold() for method in KNOWN)
+
+
+def check_method(message: Message) -> None:
+    """Refuse a method that only looks like one of the protocol; what nobody knows passes.
+
+    There are peers that compare loosely, and what is judged goes by the exact method.
+
+    Raises:
+        Refusal: with -32600.
+    """
+    method = message.method or ""
+    if method in KNOWN:
+        return
+    if "".join(respelt(method).split()).strip("/") in _FOLDED:
+        raise Refusal(
+            "protocol.method-look-alike",
+            "the method differs from one of the protocol in how it is spelt only",
+            codes.INVALID_REQUEST,
+            message.id_token,
+        )

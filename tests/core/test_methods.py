@@ -1,0 +1,50 @@
+"""Methods of the protocol, what only looks like one, and what is nobody's but its own."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeguard.core import codes
+from pipeguard.core.message import Message, parse
+from pipeguard.core.methods import KNOWN, check_method
+from pipeguard.errors import Refusal
+
+METHODS = Path(__file__).parents[1] / "conversations" / "methods.yaml"
+
+
+def message(method: str) -> Message:
+    found = parse(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method}).encode())
+    assert isinstance(found, Message)
+    return found
+
+
+def test_every_method_of_the_protocol_is_known() -> None:
+    methods = yaml.safe_load(METHODS.read_text(encoding="utf-8"))
+    named = {*methods["requests"], *methods["notifications"]}
+    assert named <= KNOWN
+    for method in KNOWN:
+        check_method(message(method))
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        *("Tools/Call", "tools/call ", "tools\u2215list", "\uff49nitialize", "PING"),
+        *("notifications/Cancelled", "tools/c\u0430ll", "tools\u200b/call", "tools/ call"),
+    ],
+)
+def test_a_method_that_looks_like_another_is_refused(method: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        check_method(message(method))
+    told = refused.value
+    assert (told.rule, told.code) == ("protocol.method-look-alike", codes.INVALID_REQUEST)
+    assert told.id_token == "1"
+
+
+@pytest.mark.parametrize(
+    "method", ["acme/ask", "Acme/Ask", "acme/gr\u00f6\u00dfe", "tools/callback", "tools", "x/ping"]
+)
+def test_a_method_that_nobody_knows_passes(method: str) -> None:
+    check_method(message(method))
