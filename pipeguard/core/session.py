@@ -276,7 +276,7 @@ class Session:
         findings = self._scan(direction, message, method, None, now)
         verdict = self._settle(direction, message, None, findings, event, now)
         if verdict.forward is None and method in conduct.NEVER_DROPPED:
-            emptied = _rewritten(message, conduct.without_reason(message.value))
+            emptied = rewritten(message, conduct.without_reason(message.value))
             left = self._scan(direction, emptied, method, None, now)
             return verdict if left else verdict._replace(forward=emptied.frame)
         body = message.value.get("params")
