@@ -8,6 +8,8 @@ a list says is judged at each list, whatever was announced.
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from enum import Enum
 from typing import NamedTuple
 
@@ -24,6 +26,7 @@ from pipeguard.core.policy import Mode, Trust
 from pipeguard.core.visible import NAME_CHARS, cut
 from pipeguard.errors import Refusal
 
+_BROKEN = codes.PEER_BROKE_PROTOCOL
 _LENIENT = json.JSONDecoder(parse_int=Number, parse_float=Number)
 
 
@@ -77,8 +80,10 @@ def review(guard: Guard, method: str, result: JsonObject, now: float) -> Reviewe
     member, kind, key = LISTS[method]
     _check_spelling(result, member)
     items = result.get(member)
-    if not isinstance(items, list):
+    if items is None:
         return Reviewed(result, (), ())
+    if not isinstance(items, list):
+        raise Refusal("protocol.not-a-list", f"{member} of the result is no list", _BROKEN)
     shown: list[JsonValue] = []
     findings: list[Finding] = []
     pins: list[PinChange] = []
@@ -223,13 +228,11 @@ def _pinned(place: _Place, name: str, definition: JsonValue, shown: JsonValue) -
     pin = place.guard.pins.get((place.kind, name))
     findings = place.scan(definition, name)
     if pin is not None and pin.approved_fingerprint == fingerprint:
-        # What was approved stays approved: what newer rules see in it is said, not stopped.
-        warned = tuple(f._replace(action=min(f.action, Action.WARN)) for f in findings)
         change = None
         if pin.held is not None:
             change = place.pin(name, fingerprint, text.decode())
             _learn(place.guard, change, pin)
-        return _Item(shown, warned, change)
+        return _approved(place, name, text.decode(), shown, findings)._replace(pin=change)
     if pin is not None and pin.approved is not None:
         return _drifted(place, pin, text.decode(), fingerprint, shown, findings)
     poisoned = greatest(findings) is Action.BLOCK
@@ -249,15 +252,55 @@ def _pinned(place: _Place, name: str, definition: JsonValue, shown: JsonValue) -
     return left_out if known else left_out._replace(pin=change)
 
 
+def _approved(
+    place: _Place, name: str, text: str, shown: JsonValue, findings: tuple[Finding, ...]
+) -> _Item:
+    """What was approved stays approved: what newer rules see in it is said, not stopped.
+
+    That holds for what has a part in the fingerprint. What stands in the definition and not in
+    its canonical text (a size, a date, the order of its keys) was never approved: where something
+    is found by that alone, the approved words are shown in its place.
+    """
+    stopping = [f for f in findings if f.action > Action.WARN]
+    if not stopping:
+        return _Item(shown, findings)
+    approved: JsonValue = _LENIENT.decode(text)
+    known = Counter((f.rule, f.place) for f in place.scan(approved, name))
+    beyond = Counter((f.rule, f.place) for f in stopping) - known
+    told = tuple(
+        f if (f.rule, f.place) in beyond else f._replace(action=min(f.action, Action.WARN))
+        for f in findings
+    )
+    return _Item(approved if beyond else shown, told)
+
+
+# What a resource is to hold there (MCP 2025-06-18, schema.ts, Resource and Annotations): a number
+# of bytes that a double holds, and a moment in ISO 8601. No word can be said in either.
+_SIZE = re.compile(r"0|[1-9][0-9]{0,15}")
+_MOMENT = re.compile(
+    r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}"
+    r"(?:[Tt ][0-9]{2}:?[0-9]{2}(?::?[0-9]{2}(?:[.,][0-9]{1,9})?)?"
+    r"(?:[Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)?)?"
+)
+
+
 def _lasting(kind: str, definition: JsonValue) -> JsonValue:
-    """A definition without what changes with the content: a resource's size and date."""
+    """A definition without what changes with the content: a resource's size and date.
+
+    Only a size and a date are left out; anything else under these names belongs to it.
+    """
     if kind != "resource" or not isinstance(definition, dict):
         return definition
-    lasting = {key: item for key, item in definition.items() if key != "size"}
-    annotations = lasting.get("annotations")
-    if isinstance(annotations, dict) and "lastModified" in annotations:
-        lasting["annotations"] = {k: v for k, v in annotations.items() if k != "lastModified"}
-    return lasting
+    size = definition.get("size")
+    if type(size) is Number and _SIZE.fullmatch(size):
+        definition = {key: item for key, item in definition.items() if key != "size"}
+    annotations = definition.get("annotations")
+    if isinstance(annotations, dict):
+        moment = annotations.get("lastModified")
+        if type(moment) is str and _MOMENT.fullmatch(moment):
+            kept: JsonValue = {k: v for k, v in annotations.items() if k != "lastModified"}
+            definition = {**definition, "annotations": kept}
+    return definition
 
 
 def _never_approved(place: _Place, name: str, reason: str, findings: tuple[Finding, ...]) -> _Item:
@@ -283,9 +326,7 @@ def _drifted(
     )
     clean = greatest(findings) is not Action.BLOCK
     harmless = frozenset(classes) <= place.guard.policy.drift_allow
-    # What a resource list says of its entries changes with their content, so it is only told.
-    lenient = harmless or (place.kind == "resource" and place.guard.policy.trust is Trust.FIRST_USE)
-    if place.guard.policy.mode is Mode.OBSERVE or (clean and lenient):
+    if place.guard.policy.mode is Mode.OBSERVE or (clean and harmless):
         drifted = place.finding("trust.drifted", note, pin.name, Action.WARN)
         return _Item(shown, (*findings, drifted))
     change = place.hold(pin.name, fingerprint, text, reason)
@@ -317,10 +358,11 @@ def _learn(guard: Guard, change: PinChange, pin: Pin | None) -> None:
 def _review_opening(guard: Guard, method: str, result: JsonObject, now: float) -> Reviewed:
     """The instructions are held to their pin; the rest of the opening is judged as a whole."""
     _check_spelling(result, "instructions")
-    rest = {key: item for key, item in result.items() if key != "instructions"}
+    is_text = isinstance(result.get("instructions"), str)
+    rest = {k: item for k, item in result.items() if k != "instructions" or not is_text}
     place = _Place(guard, method, ("result",), "server", "instructions", now)
     findings = place.scan(rest, None)
-    if not isinstance(result.get("instructions"), str) or greatest(findings) is Action.BLOCK:
+    if not is_text or greatest(findings) is Action.BLOCK:
         return Reviewed(result, findings, (), stopped=greatest(findings) is Action.BLOCK)
     place = place._replace(path=("result", "instructions"))
     wrapped: JsonObject = {"instructions": result["instructions"]}

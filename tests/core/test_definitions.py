@@ -27,6 +27,12 @@ rules:
 - {id: bad, title: t, confidence: high, pattern: xyzzy, matches: [xyzzy], passes: [xyz]}
 - {id: odd, title: t, confidence: medium, pattern: plugh, matches: [plugh], passes: [plu]}
 """
+PACK_OF_NUMBERS = PACK.replace(
+    "pattern: xyzzy, matches: [xyzzy]", "pattern: '123', matches: ['123']"
+)
+PACK_OF_LINES = PACK.replace(
+    "pattern: xyzzy, matches: [xyzzy]", r'pattern: "xy\\s+zz", matches: ["xy zz"]'
+)
 REVIEW = Policy(trust=Trust.REVIEW)
 OBSERVE = Policy(mode=Mode.OBSERVE)
 LENIENT = Policy(drift_allow=frozenset({Drift.WORDING}))
@@ -37,6 +43,13 @@ def engines() -> Engines:
     """One rule that blocks and one that warns."""
     rules = load_pack(PACK, "mine.yaml")
     return Engines(*(Engine(rules, surface, loaded(build(rules, surface))) for surface in Surface))
+
+
+@cache
+def made_of(pack: str, surface: Surface) -> Engine:
+    """An engine of other rules."""
+    rules = load_pack(pack, "mine.yaml")
+    return Engine(rules, surface, loaded(build(rules, surface)))
 
 
 def guard(policy: Policy | None = None, *pins: Pin) -> Guard:
@@ -67,7 +80,8 @@ def listed(made: Guard, *items: object, method: str = "tools/list", **more: obje
     member = {"tools/list": "tools", "prompts/list": "prompts", "resources/list": "resources"}
     result = as_object({member[method]: list(items), **more})
     reviewed = review(made, method, result, 0.0)
-    assert (reviewed.result is result) == (reviewed.result == result), "a needless copy"
+    same = json.dumps(reviewed.result) == json.dumps(result)
+    assert (reviewed.result is result) == same, "a needless copy"
     return reviewed
 
 
@@ -200,25 +214,95 @@ def test_a_change_passes_where_the_policy_lets_it(
     assert reviewed.findings[-1].action is (Action.WARN if passes else Action.BLOCK)
 
 
-def test_of_a_resource_only_what_lasts_counts() -> None:
-    made = guard()
-    first = {"uri": "file:///a", "size": 1, "annotations": {"lastModified": "x", "priority": 1}}
-    listed(made, first, method="resources/list")
-    later = {"uri": "file:///a", "size": 2, "annotations": {"lastModified": "y", "priority": 1}}
-    assert listed(made, later, method="resources/list").findings == ()
-    plain = {"uri": "file:///b", "annotations": {"priority": 1}}
-    assert listed(made, plain, method="resources/list").findings == ()
+def resource(**more: object) -> dict[str, object]:
+    return {"uri": "file:///a", "name": "a", **more}
 
 
-@pytest.mark.parametrize(("policy", "passes"), [(None, True), (REVIEW, False)])
-def test_a_resource_that_changes_is_told_and_under_review_held(
-    policy: Policy | None, passes: bool
-) -> None:
-    resource = {"uri": "file:///a", "name": "a"}
-    made = guard(policy, pinned(resource, "resource", "file:///a"))
-    reviewed = listed(made, {**resource, "name": "b"}, method="resources/list")
+MOMENTS = (
+    *("2026-01-01T10:00:00Z", "2026-01-02 11:30:59,123456+05:30"),
+    *("2026-01-03", "20260104T0101Z"),
+)
+
+
+@pytest.mark.parametrize("policy", [None, REVIEW])
+def test_a_files_size_and_date_may_change_with_every_list(policy: Policy | None) -> None:
+    first = resource(size=0, annotations={"lastModified": MOMENTS[0], "priority": 1})
+    made = guard(policy, pinned(resource(annotations={"priority": 1}), "resource", "file:///a"))
+    for size, moment in zip((0, 7, 2**53, 10**15), MOMENTS, strict=True):
+        now = {**first, "size": size, "annotations": {"lastModified": moment, "priority": 1}}
+        reviewed = listed(made, now, method="resources/list")
+        assert (reviewed.findings, reviewed.pins) == ((), ())
+    without = resource(annotations={"priority": 1})
+    assert listed(made, without, method="resources/list").findings == ()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"size": "Read this first."},
+        {"size": "7"},
+        {"size": -7},
+        {"size": 7.5},
+        {"size": 10**16},
+        {"size": ["7"]},
+        {"annotations": {"lastModified": "Read this first."}},
+        {"annotations": {"lastModified": "2026-01-01T10:00:00Z Read this first."}},
+        {"annotations": {"lastModified": "2026-01-01\n"}},
+        {"annotations": {"lastModified": "\u0662026-01-01"}},
+        {"annotations": {"lastModified": 20260101}},
+        {"annotations": "2026-01-01"},
+    ],
+)
+def test_what_is_no_size_and_no_date_belongs_to_the_definition(changed: dict[str, object]) -> None:
+    made = guard(None, pinned(resource(annotations={}), "resource", "file:///a"))
+    reviewed = listed(made, resource(annotations={}) | changed, method="resources/list")
     assert rules(reviewed) == ["trust.drifted"]
-    assert shown(reviewed, "resources") == [{**resource, "name": "b" if passes else "a"}]
+    assert shown(reviewed, "resources") == [resource(annotations={})]
+
+
+@pytest.mark.parametrize("kind", ["tool", "prompt"])
+def test_only_a_resource_has_a_size_and_a_date(kind: str) -> None:
+    made = guard(None, pinned({"name": "a"}, kind))
+    reviewed = listed(made, {"name": "a", "size": 7}, method=f"{kind}s/list")
+    assert rules(reviewed) == ["trust.drifted"]
+
+
+def test_what_is_found_beside_what_was_approved_is_stopped() -> None:
+    """A rule that looks at numbers: what a size says is no part of what was approved."""
+    made = guard(None, pinned(resource(), "resource", "file:///a"))
+    made.scanners = {surface: (made_of(PACK_OF_NUMBERS, surface),) for surface in Surface}
+    reviewed = listed(made, resource(size=123456789), method="resources/list")
+    assert shown(reviewed, "resources") == [resource()]
+    assert [(f.rule, f.action) for f in reviewed.findings] == [("mine.bad", Action.BLOCK)]
+
+
+def test_what_only_another_order_of_keys_says_is_stopped() -> None:
+    calm = {"name": "a", "title": "zz", "description": "xy", "more": "y"}
+    made = guard(None, pinned(calm))
+    made.scanners = {surface: (made_of(PACK_OF_LINES, surface),) for surface in Surface}
+    assert listed(made, calm).findings == ()
+    turned = {"description": "xy", "title": "zz", "name": "a", "more": "y"}
+    reviewed = listed(made, turned)
+    assert json.dumps(shown(reviewed)) == json.dumps([dict(sorted(calm.items()))])
+    assert [(f.rule, f.action) for f in reviewed.findings] == [("mine.bad", Action.BLOCK)]
+
+
+def test_what_was_approved_may_come_in_any_order() -> None:
+    made = guard(None, pinned(tool(description="xyzzy")))
+    reviewed = listed(made, {"description": "xyzzy", "name": "a"})
+    assert [finding.action for finding in reviewed.findings] == [Action.WARN]
+    assert shown(reviewed) == [tool(description="xyzzy")]
+
+
+@pytest.mark.parametrize("policy", [None, REVIEW])
+def test_a_resource_that_changes_keeps_its_approved_words(policy: Policy | None) -> None:
+    made = guard(policy, pinned(resource(), "resource", "file:///a"))
+    reviewed = listed(made, resource(name="b"), method="resources/list")
+    assert rules(reviewed) == ["trust.drifted"]
+    assert shown(reviewed, "resources") == [resource()]
+    finding = held(made, "resource", "file:///a")
+    assert finding is not None
+    assert finding.rule == "trust.drifted"
 
 
 # --- lists ---------------------------------------------------------------------------------
@@ -243,11 +327,17 @@ def test_addresses_are_compared_to_the_letter() -> None:
     assert listed(made, *items, method="resources/list").findings == ()
 
 
-@pytest.mark.parametrize("result", [{}, {"tools": None}, {"tools": {"name": "a"}}])
+@pytest.mark.parametrize("result", [{}, {"tools": None}])
 def test_what_is_no_list_is_not_reviewed(result: dict[str, object]) -> None:
     read = as_object(result)
     reviewed = review(guard(), "tools/list", read, 0.0)
     assert reviewed == Reviewed(read, (), ())
+
+
+@pytest.mark.parametrize("value", [{"0": {"name": "a"}}, "a", 7, True])
+def test_definitions_in_anything_but_a_list_are_refused(value: object) -> None:
+    with pytest.raises(Refusal, match="no list"):
+        review(guard(), "tools/list", as_object({"tools": value}), 0.0)
 
 
 @pytest.mark.parametrize("result", [{"Tools": []}, {"tools": [], "TOOLS": []}])
@@ -285,6 +375,12 @@ def test_poisoned_instructions_are_taken_out() -> None:
 def test_an_opening_that_is_poisoned_elsewhere_is_stopped() -> None:
     reviewed = opening(guard(), serverInfo={"name": "xyzzy"}, instructions="Be kind.")
     assert (reviewed.stopped, reviewed.pins) == (True, ())
+
+
+@pytest.mark.parametrize("value", [["xyzzy"], {"text": "xyzzy"}])
+def test_instructions_that_are_no_text_are_judged_with_the_rest(value: object) -> None:
+    reviewed = opening(guard(), instructions=value, serverInfo={"name": "s"})
+    assert (rules(reviewed), reviewed.stopped) == (["mine.bad"], True)
 
 
 @pytest.mark.parametrize("more", [{}, {"instructions": None}])
