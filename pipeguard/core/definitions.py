@@ -17,10 +17,10 @@ from pipeguard.core import codes
 from pipeguard.core.digest import sha256
 from pipeguard.core.finding import Action, Confidence, Finding, PinChange, Severity
 from pipeguard.core.fingerprint import Pin, canonical
-from pipeguard.core.folding import fold
 from pipeguard.core.guard import Guard
 from pipeguard.core.judge import Where, greatest, scanned, worst
 from pipeguard.core.message import JsonObject, JsonValue, Number
+from pipeguard.core.names import ADDRESSED, as_seen, differ_in_case
 from pipeguard.core.places import LISTS, OPENINGS, Path, Surface
 from pipeguard.core.policy import Mode, Trust
 from pipeguard.core.visible import NAME_CHARS, cut
@@ -87,7 +87,7 @@ def review(guard: Guard, method: str, result: JsonObject, now: float) -> Reviewe
     shown: list[JsonValue] = []
     findings: list[Finding] = []
     pins: list[PinChange] = []
-    names: set[str] = set()
+    names = _Names()
     for index, item in enumerate(items):
         place = _Place(guard, method, ("result", member, index), kind, key, now)
         judged = _item(place, item, names)
@@ -105,7 +105,13 @@ def review(guard: Guard, method: str, result: JsonObject, now: float) -> Reviewe
 
 def held(guard: Guard, kind: str, name: str) -> Finding | None:
     """Why something may not be used, or None where it may."""
-    pin = guard.pins.get((kind, name))
+    pin = guard.pin(kind, name)
+    first = guard.names.first(kind, name) if pin is None else None
+    if first not in (None, name):
+        assert first is not None  # noqa: S101  as asked
+        return (
+            held(guard, kind, first) if kind in ADDRESSED else _taken_for(guard, kind, name, first)
+        )
     if pin is None:
         if guard.policy.trust is Trust.REVIEW and kind == "tool":
             return _held_finding(guard, kind, name, "it was never approved", "trust.held")
@@ -121,6 +127,14 @@ def _told(pin: Pin) -> str:
     if pin.approved is None:
         return f"it was never approved ({pin.reason})" if pin.reason else "it was never approved"
     return f"it changed since it was approved ({pin.reason})"
+
+
+def _taken_for(guard: Guard, kind: str, name: str, first: str) -> Finding:
+    note = (
+        f"PipeGuard holds the {kind} {cut(name, NAME_CHARS)!r}: the server has not offered it, and"
+        f" it could be taken for {cut(first, NAME_CHARS)!r}. Use that name just as it is spelt."
+    )
+    return _held_finding(guard, kind, first, "", "trust.held")._replace(tool=name, note=note)
 
 
 def _held_finding(guard: Guard, kind: str, name: str, why: str, rule: str) -> Finding:
@@ -187,23 +201,55 @@ class _Place(NamedTuple):
         )
 
 
-def _item(place: _Place, item: JsonValue, names: set[str]) -> _Item:
+class _Names:
+    """The names in one list.
+
+    Attributes:
+        all: each as it stands there.
+        seen: the first of those that are taken for one another, by how they are seen.
+        new: those that nothing was known of before, and that are trusted now.
+    """
+
+    __slots__ = ("all", "new", "seen")
+
+    def __init__(self) -> None:
+        self.all: set[str] = set()
+        self.seen: dict[str, str] = {}
+        self.new: set[str] = set()
+
+    def take(self, kind: str, name: str) -> bool:
+        """Add a name; False where the list has it, or one that nobody tells from it."""
+        earlier = self.seen.setdefault(as_seen(kind, name), name)
+        if name in self.all or not (earlier == name or differ_in_case(kind, earlier, name)):
+            return False
+        self.all.add(name)
+        return True
+
+    def known(self, place: _Place, name: str) -> str | None:
+        """The name that was known before and that this one is taken for, or None.
+
+        A server that has both `Plan` and `plan` from the start means two; not one that has the
+        second only once the first is trusted.
+        """
+        first = place.guard.names.first(place.kind, name)
+        if first is None or first == name:
+            return None
+        return None if first in self.new and differ_in_case(place.kind, first, name) else first
+
+
+def _item(place: _Place, item: JsonValue, names: _Names) -> _Item:
     name = item.get(place.key) if isinstance(item, dict) else None
     if not isinstance(item, dict) or type(name) is not str or _is_respelt(item, place.key):
         note = f"a {place.kind} without {place.key} was left out of the list"
         return _Item(_ABSENT, (place.finding("protocol.nameless", note, None, Action.BLOCK),))
-    if (seen := _as_seen(place.kind, name)) in names:
+    if not names.take(place.kind, name):
         note = f"a second {place.kind} of the same {place.key} was left out of the list"
         return _Item(_ABSENT, (place.finding("protocol.duplicate-name", note, name, Action.BLOCK),))
-    names.add(seen)
-    return _pinned(place, name, item, item)
-
-
-def _as_seen(kind: str, name: str) -> str:
-    """A name as a person or a model sees it; of an address each character counts."""
-    if kind not in ("tool", "prompt"):
-        return name
-    return fold(name.encode("utf-8"))[0].decode("utf-8", "replace")
+    is_new = place.guard.pin(place.kind, name) is None
+    judged = _pinned(place, name, item, item, names.known(place, name))
+    if is_new and judged.pin is not None and judged.pin.pinned:
+        names.new.add(name)
+    return judged
 
 
 def _is_respelt(value: JsonObject, member: str) -> bool:
@@ -221,11 +267,17 @@ def _check_spelling(result: JsonObject, member: str) -> None:
         )
 
 
-def _pinned(place: _Place, name: str, definition: JsonValue, shown: JsonValue) -> _Item:
-    """Hold one definition to its pin."""
+def _pinned(
+    place: _Place,
+    name: str,
+    definition: JsonValue,
+    shown: JsonValue,
+    alike: str | None = None,
+) -> _Item:
+    """Hold one definition to its pin, and one that is taken for another's until it is approved."""
     text = canonical(_lasting(place.kind, definition))
     fingerprint = sha256(text).hexdigest()
-    pin = place.guard.pins.get((place.kind, name))
+    pin = place.guard.pin(place.kind, name)
     findings = place.scan(definition, name)
     if pin is not None and pin.approved_fingerprint == fingerprint:
         change = None
@@ -236,16 +288,19 @@ def _pinned(place: _Place, name: str, definition: JsonValue, shown: JsonValue) -
     if pin is not None and pin.approved is not None:
         return _drifted(place, pin, text.decode(), fingerprint, shown, findings)
     poisoned = greatest(findings) is Action.BLOCK
-    if not poisoned and place.guard.policy.trust is Trust.FIRST_USE:
+    if not poisoned and alike is None and place.guard.policy.trust is Trust.FIRST_USE:
         if pin is not None and pin.held is not None and pin.held_fingerprint == fingerprint:
             return _never_approved(place, name, pin.reason, findings)
         change = place.pin(name, fingerprint, text.decode())
         _learn(place.guard, change, None)
         return _Item(shown, findings, change)
     reason = f"poisoned: {worst(findings).rule}" if poisoned else "review"
+    if alike is not None and not poisoned:
+        reason = f"look-alike: {cut(alike, NAME_CHARS)}"
     change = place.hold(name, fingerprint, text.decode(), reason)
     if place.guard.policy.mode is Mode.OBSERVE:
-        return _Item(shown, findings)
+        told = _never_approved(place, name, reason, findings).findings if alike else findings
+        return _Item(shown, told)
     known = pin is not None and pin.held_fingerprint == fingerprint
     _learn(place.guard, change, pin)
     left_out = _never_approved(place, name, reason, findings)
@@ -276,8 +331,8 @@ def _approved(
 
 # What a resource is to hold there (MCP 2025-06-18, schema.ts, Resource and Annotations): a number
 # of bytes that a double holds, and a moment in ISO 8601. No word can be said in either.
-_SIZE = re.compile(r"0|[1-9][0-9]{0,15}")
-_MOMENT = re.compile(
+_SIZE = r"0|[1-9][0-9]{0,15}"
+_MOMENT = (
     r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}"
     r"(?:[Tt ][0-9]{2}:?[0-9]{2}(?::?[0-9]{2}(?:[.,][0-9]{1,9})?)?"
     r"(?:[Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)?)?"
@@ -292,12 +347,12 @@ def _lasting(kind: str, definition: JsonValue) -> JsonValue:
     if kind != "resource" or not isinstance(definition, dict):
         return definition
     size = definition.get("size")
-    if type(size) is Number and _SIZE.fullmatch(size):
+    if type(size) is Number and re.fullmatch(_SIZE, size):
         definition = {key: item for key, item in definition.items() if key != "size"}
     annotations = definition.get("annotations")
     if isinstance(annotations, dict):
         moment = annotations.get("lastModified")
-        if type(moment) is str and _MOMENT.fullmatch(moment):
+        if type(moment) is str and re.fullmatch(_MOMENT, moment):
             kept: JsonValue = {k: v for k, v in annotations.items() if k != "lastModified"}
             definition = {**definition, "annotations": kept}
     return definition

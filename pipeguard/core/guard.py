@@ -17,6 +17,7 @@ from pipeguard.core.flows import Flows
 from pipeguard.core.known_secrets import KnownSecrets
 from pipeguard.core.labels import Tool, tool_of
 from pipeguard.core.message import parse_json
+from pipeguard.core.names import Names
 from pipeguard.core.places import Surface
 from pipeguard.core.policy import Policy
 from pipeguard.core.scan import Engine
@@ -58,6 +59,7 @@ class Guard:
         vault: what was taken out of its words, to be put back into what goes to it; or None.
         scanners: the engines that hold rules for each surface.
         pins: by kind and name.
+        names: of the pins, by how they read.
         flows: what went through it lately.
         known: secrets of ours, which nothing that it says goes on with.
     """
@@ -88,6 +90,7 @@ class Guard:
         self._spare: dict[Surface, tuple[Engine, ...]] = {}
         self._aside = Lock()
         self.pins: dict[PinKey, Pin] = dict(pins)
+        self.names = Names(pins.values())
         self.flows = Flows()
         self.known = KnownSecrets()
         self._learned: dict[PinKey, Pin] = {}
@@ -142,10 +145,15 @@ class Guard:
         old = self.pins
         new = {**{key: pin for key, pin in self._learned.items() if key not in pins}, **pins}
         new |= {key: pin for key, pin in old.items() if _waits(pin, pins.get(key))}
+        names = Names(new.values())
         for guard in (self, *self._parted):
-            guard.pins = new
+            guard.pins, guard.names = new, names
         changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
         return frozenset(kind for kind, _ in changed)
+
+    def pin(self, kind: str, name: str) -> Pin | None:
+        """What is known of one definition."""
+        return self.pins.get((kind, name))
 
     def tool(self, name: str) -> Tool:
         """What a tool does, by the definition that is trusted."""
@@ -164,6 +172,7 @@ class Guard:
     def learn(self, pin: Pin) -> None:
         """Remember a definition for this run; the store learns it from the Verdict."""
         self.pins[(pin.kind, pin.name)] = self._learned[(pin.kind, pin.name)] = pin
+        self.names.learn(pin)
 
 
 def _scanners(engines: Engines) -> dict[Surface, tuple[Engine, ...]]:

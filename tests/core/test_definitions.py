@@ -321,6 +321,41 @@ def test_a_name_that_looks_like_an_earlier_one_is_left_out(name: str) -> None:
     assert rules(reviewed) == ["protocol.duplicate-name"]
 
 
+@pytest.mark.parametrize("kind", ["tool", "prompt"])
+@pytest.mark.parametrize("policy", [None, REVIEW])
+@pytest.mark.parametrize("name", ["A", "a ", "\u0430", "a\u200b", "\uff21"])
+def test_a_name_that_could_be_taken_for_a_known_one_waits(
+    name: str, policy: Policy | None, kind: str
+) -> None:
+    made = guard(policy, pinned(tool(), kind))
+    reviewed = listed(made, tool(name), method=f"{kind}s/list")
+    assert (shown(reviewed, f"{kind}s"), rules(reviewed)) == ([], ["trust.held"])
+    assert state(made, kind, name) == (False, True, "look-alike: a")
+    again = listed(made, tool(name, "Another."), method=f"{kind}s/list")
+    assert (shown(again, f"{kind}s"), rules(again)) == ([], ["trust.held"])
+
+
+def test_who_observes_is_told_of_a_name_that_could_be_taken_for_another() -> None:
+    made = guard(OBSERVE, pinned(tool()))
+    reviewed = listed(made, tool("A"))
+    assert shown(reviewed) == [tool("A")]
+    assert [(f.rule, f.action) for f in reviewed.findings] == [("trust.held", Action.WARN)]
+
+
+def test_a_poisoned_name_lets_no_other_case_of_it_in() -> None:
+    made = guard()
+    reviewed = listed(made, tool("a", "xyzzy"), tool("A"), tool("b"), tool("B"))
+    assert shown(reviewed) == [tool("b"), tool("B")]
+    assert state(made, name="A") == (False, True, "look-alike: a")
+
+
+def test_what_was_approved_and_changed_back_lets_no_other_case_of_it_in() -> None:
+    made = guard(None, pinned(tool()))
+    listed(made, tool(description="Sends mail."))
+    reviewed = listed(made, tool(), tool("A"))
+    assert shown(reviewed) == [tool()]
+
+
 def test_addresses_are_compared_to_the_letter() -> None:
     made = guard()
     items = [{"uri": "file:///Muller"}, {"uri": "file:///M\u00fcller"}]
@@ -402,6 +437,29 @@ def test_what_is_approved_may_be_used() -> None:
     assert held(guard(None, pinned(tool())), "tool", "a") is None
     assert held(guard(), "tool", "never-seen") is None
     assert held(guard(REVIEW), "prompt", "never-seen") is None
+
+
+@pytest.mark.parametrize("name", ["A", "a ", "\u0430"])
+@pytest.mark.parametrize("policy", [None, REVIEW])
+@pytest.mark.parametrize("pin", [pinned(tool()), waits(tool(), "review")])
+def test_what_could_be_taken_for_another_may_not_be_used(
+    pin: Pin, policy: Policy | None, name: str
+) -> None:
+    finding = held(guard(policy, pin), "tool", name)
+    assert finding is not None
+    assert (finding.rule, finding.action, finding.tool) == ("trust.held", Action.BLOCK, name)
+    assert "could be taken for 'a'" in finding.note
+    assert finding.excerpt == "pipeguard diff demo/a"
+    assert held(guard(policy, pin), "prompt", name) is None or policy is REVIEW
+
+
+def test_the_same_address_is_the_same_resource() -> None:
+    made = guard(None, pinned({"uri": "file:///a b"}, "resource", "file:///a b"))
+    assert held(made, "resource", "file:///a%20b") is None
+    made = guard(None, waits({"uri": "file:///a"}, "poisoned: x", "resource", "file:///a"))
+    finding = held(made, "resource", "file:///./%61")
+    assert finding is not None
+    assert "file:///a" in finding.note
 
 
 DRIFTED = Pin("tool", "a", "{}", "0", "[]", "1", "drift: wording")

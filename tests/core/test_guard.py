@@ -43,6 +43,18 @@ def test_what_changed_in_the_store_is_told_by_kind() -> None:
     assert one.repin(changed) == {"prompt", "resource"}
 
 
+def test_names_are_those_of_the_pins_for_every_client() -> None:
+    one = guard(pin("a"))
+    other = one.part(b"")
+    one.learn(pin("b"))
+    assert [other.names.first("tool", name) for name in ("A", "B ", "c")] == ["a", "b", None]
+    one.repin({("tool", "C"): pin("C")})
+    for made in (one, other):
+        assert made.names.first("tool", "c") == "C"
+        assert made.pin("tool", "C") == pin("C")
+        assert made.pin("tool", "c") is None
+
+
 def test_what_was_learned_stays_until_the_store_has_it() -> None:
     one = guard()
     one.learn(pin("a"))
