@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from copy import copy
 
 from pipeguard.core import answers, codes, subscriptions
+from pipeguard.core.asked import used
 from pipeguard.core.definitions import held
 from pipeguard.core.finding import Action, Confidence, Direction, Finding, Kind, Severity
 from pipeguard.core.framing import Oversized
@@ -18,7 +19,7 @@ from pipeguard.core.guard import Guard
 from pipeguard.core.message import JsonObject, JsonValue, Message, Number, id_token_of
 from pipeguard.core.pending import Pending, Request
 from pipeguard.core.places import PLACES
-from pipeguard.core.policy import Limits, Mode
+from pipeguard.core.policy import Limits, Mode, Trust
 from pipeguard.core.questions import Questions
 from pipeguard.core.visible import NAME_CHARS, cut
 from pipeguard.errors import Refusal
@@ -53,11 +54,6 @@ _NAMELESS = frozenset(
 )
 # Of these one more or less is no loss, and only of these are there many.
 _PLENTIFUL = frozenset({"notifications/progress", "notifications/message"})
-_USES = {
-    "tools/call": ("tool", "name"),
-    "prompts/get": ("prompt", "name"),
-    "resources/read": ("resource", "uri"),
-}
 _LISTED = {"tool": "tools", "prompt": "prompts", "resource": "resources"}
 _REQUESTS_ONLY = frozenset(
     {
@@ -406,25 +402,39 @@ def use(guard: Guard, direction: Direction, message: Message) -> list[Finding]:
         Refusal: a member of the params is one that peers may read, in another spelling.
     """
     method = message.method or ""
+    if direction is Direction.TO_CLIENT:
+        return []
     params = message.value.get("params")
-    if direction is Direction.TO_CLIENT or not isinstance(params, dict):
-        return []
+    params = params if isinstance(params, dict) else {}
     _check_spelling(message, params)
-    used = _USES.get(method)
-    if used is None:
-        return []
-    kind, key = used
-    name = params.get(key)
+    try:
+        for kind, name in used(method, params):
+            finding = _used(guard, kind, name)
+            if finding is not None:
+                return [finding]
+    except Refusal as refusal:
+        raise Refusal(refusal.rule, refusal.why, refusal.code, message.id_token) from None
+    return []
+
+
+def _used(guard: Guard, kind: str, name: JsonValue) -> Finding | None:
+    """What stands against using one definition.
+
+    Raises:
+        Refusal: what stands for its name is no text. There are servers that make one of it.
+    """
+    if name is None:  # servers refuse that, and those that do not choose by themselves
+        return held(guard, kind, "") if guard.policy.trust is Trust.REVIEW else None
     if type(name) is not str:
-        return []
+        why = f"what names a {kind} in the request is no text"
+        raise Refusal("protocol.nameless", why, codes.INVALID_REQUEST)
     if kind == "tool" and not guard.policy.calls(name):
         action = Action.WARN if guard.policy.mode is Mode.OBSERVE else Action.BLOCK
         note = f"the policy does not let the tool {cut(name, NAME_CHARS)!r} be called"
-        return [
-            Finding("policy.tool", "call.name", "/params/name", action=action, note=note, tool=name)
-        ]
-    finding = held(guard, kind, name)
-    return [finding] if finding is not None else []
+        return Finding(
+            "policy.tool", "call.name", "/params/name", action=action, note=note, tool=name
+        )
+    return held(guard, kind, name)
 
 
 def tool_of(message: Message) -> str | None:

@@ -104,22 +104,48 @@ def review(guard: Guard, method: str, result: JsonObject, now: float) -> Reviewe
 
 
 def held(guard: Guard, kind: str, name: str) -> Finding | None:
-    """Why something may not be used, or None where it may."""
+    """Why something may not be used, or None where it may.
+
+    Args:
+        guard: whose pins and policy hold.
+        kind: as in Pin; of what may be a template or an address (completion), `template`.
+        name: as the request has it.
+    """
     pin = guard.pin(kind, name)
-    first = guard.names.first(kind, name) if pin is None else None
-    if first not in (None, name):
-        assert first is not None  # noqa: S101  as asked
-        return (
-            held(guard, kind, first) if kind in ADDRESSED else _taken_for(guard, kind, name, first)
-        )
     if pin is None:
-        if guard.policy.trust is Trust.REVIEW and kind == "tool":
-            return _held_finding(guard, kind, name, "it was never approved", "trust.held")
-        return None
+        first = guard.names.first(kind, name)
+        if first is not None and first != name:
+            if kind in ADDRESSED:  # the same resource in another spelling
+                return held(guard, kind, first)
+            note = f"it could be taken for {cut(first, NAME_CHARS)!r}. Use that as it is spelt"
+            return _not_offered(guard, kind, name, note)
+        if kind == "template":
+            return held(guard, "resource", name)
+        return _unknown(guard, kind, name) if guard.policy.trust is Trust.REVIEW else None
     if pin.held is None:
         return None
     rule = "trust.held" if pin.approved is None else "trust.drifted"
     return _held_finding(guard, kind, name, _told(pin), rule)
+
+
+def _unknown(guard: Guard, kind: str, name: str) -> Finding | None:
+    """What of a server was never offered may be used under review where a template covers it."""
+    why = "what is not offered cannot be approved"
+    if kind == "resource":
+        if _is_covered(guard, name):
+            return None
+        why = "no template that was approved covers it"
+    return _not_offered(guard, kind, name, why)
+
+
+def _is_covered(guard: Guard, uri: str) -> bool:
+    from pipeguard.core.templates import covers  # 2 ms, and only under review
+
+    for template in guard.names.templates():
+        pin = guard.pin("template", template)
+        if pin is not None and pin.held is None and covers(template, uri):
+            return True
+    return False
 
 
 def _told(pin: Pin) -> str:
@@ -129,12 +155,13 @@ def _told(pin: Pin) -> str:
     return f"it changed since it was approved ({pin.reason})"
 
 
-def _taken_for(guard: Guard, kind: str, name: str, first: str) -> Finding:
+def _not_offered(guard: Guard, kind: str, name: str, why: str) -> Finding:
     note = (
-        f"PipeGuard holds the {kind} {cut(name, NAME_CHARS)!r}: the server has not offered it, and"
-        f" it could be taken for {cut(first, NAME_CHARS)!r}. Use that name just as it is spelt."
+        f"PipeGuard holds the {kind} {cut(name, NAME_CHARS)!r}:"
+        f" the server has not offered it, and {why}."
     )
-    return _held_finding(guard, kind, first, "", "trust.held")._replace(tool=name, note=note)
+    finding = _held_finding(guard, kind, name, "", "trust.held")
+    return finding._replace(note=note, excerpt="pipeguard diff")
 
 
 def _held_finding(guard: Guard, kind: str, name: str, why: str, rule: str) -> Finding:

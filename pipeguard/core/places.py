@@ -90,9 +90,11 @@ PLACES: dict[tuple[str, str], tuple[Row, ...]] = {
     ("params", "resources/subscribe"): (("uri", "resource.uri"),),
     ("params", "resources/unsubscribe"): (("uri", "resource.uri"),),
     ("params", "completion/complete"): (
+        ("ref/**", "params.other"),
         ("argument/**", "completion.argument"),
         ("context/**", "completion.argument"),
     ),
+    ("params", "subscriptions/listen"): (("notifications/**", "params.other"),),
     ("params", "sampling/createMessage"): _SAMPLING,
     ("params", "elicitation/create"): _ELICITATION,
     ("params", "notifications/message"): (("**", "log.message"),),

@@ -17,7 +17,7 @@ from pipeguard.core.message import JsonObject, JsonValue, Message, parse, parse_
 from pipeguard.core.pending import Request
 from pipeguard.core.places import Surface
 from pipeguard.core.plans import build, loaded
-from pipeguard.core.policy import Layer, Limits, Mode, Policy
+from pipeguard.core.policy import Layer, Limits, Mode, Policy, Trust
 from pipeguard.core.scan import Engine
 from pipeguard.core.subscriptions import SUBSCRIPTION_META
 from pipeguard.errors import Refusal
@@ -329,9 +329,110 @@ def test_what_is_held_is_not_used(kind: str, method: str, params: dict[str, str]
     assert use(guard(pins=held(kind, "x")), method, params, TO_CLIENT) == []
 
 
-@pytest.mark.parametrize("params", [None, {}, {"name": 7}])
-def test_what_names_nothing_uses_nothing(params: object) -> None:
-    assert use(guard(pins=held("tool", "x")), "tools/call", params) == []
+@pytest.mark.parametrize("params", [None, {}, {"name": None}])
+@pytest.mark.parametrize("method", ["tools/call", "prompts/get", "resources/read"])
+def test_what_names_nothing_uses_nothing_but_under_review(method: str, params: object) -> None:
+    assert use(guard(pins=held("tool", "x")), method, params) == []
+    review = guard(Policy(trust=Trust.REVIEW))
+    assert use(review, method, params) == ["trust.held"]
+
+
+@pytest.mark.parametrize("policy", [None, Policy(trust=Trust.REVIEW)])
+@pytest.mark.parametrize("name", [7, ["x"], {"x": 1}, True])
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("tools/call", {"name": ...}),
+        ("prompts/get", {"name": ...}),
+        ("resources/read", {"uri": ...}),
+        ("resources/subscribe", {"uri": ...}),
+        ("completion/complete", {"ref": {"type": "ref/prompt", "name": ...}}),
+        ("completion/complete", {"ref": {"type": "ref/resource", "uri": ...}}),
+        ("subscriptions/listen", {"notifications": {"resourceSubscriptions": [...]}}),
+    ],
+)
+def test_a_name_that_is_no_text_is_refused(
+    method: str, params: dict[str, object], name: object, policy: Policy | None
+) -> None:
+    with pytest.raises(Refusal, match="is no text") as refused:
+        use(guard(policy), method, filled(params, name))
+    assert refused.value.id_token == "1"
+
+
+def filled(value: object, name: object) -> object:
+    """The value with the name where it has an ellipsis."""
+    if isinstance(value, dict):
+        return {key: filled(item, name) for key, item in value.items()}
+    if isinstance(value, list):
+        return [filled(item, name) for item in value]
+    return name if value is ... else value
+
+
+USES = [
+    ("tool", "tools/call", {"name": ...}),
+    ("tool", "tools/call", {"name": ..., "task": {"ttl": 60000}}),
+    ("prompt", "prompts/get", {"name": ...}),
+    ("resource", "resources/read", {"uri": ...}),
+    ("resource", "resources/subscribe", {"uri": ...}),
+    ("prompt", "completion/complete", {"ref": {"type": "ref/prompt", "name": ...}}),
+    ("prompt", "completion/complete", {"ref": {"name": ...}}),
+    ("template", "completion/complete", {"ref": {"type": "ref/resource", "uri": ...}}),
+    ("resource", "completion/complete", {"ref": {"type": "ref/resource", "uri": ...}}),
+    ("resource", "subscriptions/listen", {"notifications": {"resourceSubscriptions": [...]}}),
+    (
+        "resource",
+        "subscriptions/listen",
+        {"notifications": {"resourceSubscriptions": ["file:///a", ...]}},
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "method", "params"), USES)
+def test_every_way_to_use_what_is_held_is_refused(
+    kind: str, method: str, params: dict[str, object]
+) -> None:
+    approved = Pin("resource", "file:///a", "{}", "00", None, None, "")
+    pins = held(kind, "x") | {("resource", "file:///a"): approved}
+    for trust in Trust:
+        made = guard(Policy(trust=trust), pins)
+        assert use(made, method, filled(params, "x")) == ["trust.drifted"]
+    assert use(guard(pins=pins), method, filled(params, "y")) == []
+    review = guard(Policy(trust=Trust.REVIEW), pins)
+    assert use(review, method, filled(params, "y")) == ["trust.held"]
+    review.repin(pins | {(kind, "y"): Pin(kind, "y", "{}", "00", None, None, "")})
+    assert use(review, method, filled(params, "y")) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("resources/unsubscribe", {"uri": "x"}),
+        ("completion/complete", {"ref": {"type": "ref/prompt", "name": "x"}}),
+        ("subscriptions/listen", {"notifications": {"toolsListChanged": True}}),
+        ("subscriptions/listen", {"notifications": {"resourceSubscriptions": []}}),
+        ("subscriptions/listen", {"notifications": {"resourceSubscriptions": None}}),
+        ("subscriptions/listen", {}),
+        ("tasks/get", {"taskId": "x"}),
+        ("tools/list", {}),
+        ("acme/ask", {"name": ["x"], "uri": 7}),
+    ],
+)
+def test_what_uses_nothing_that_is_held_passes(method: str, params: dict[str, object]) -> None:
+    pin = Pin("prompt", "x", "{}", "00", None, None, "")
+    made = guard(Policy(trust=Trust.REVIEW), {("prompt", "x"): pin})
+    assert use(made, method, params) == []
+
+
+@pytest.mark.parametrize("ref", [{}, {"type": "ref/prompt"}, None])
+def test_a_completion_of_nothing_is_held_under_review(ref: object) -> None:
+    assert use(guard(), "completion/complete", {"ref": ref}) == []
+    review = guard(Policy(trust=Trust.REVIEW))
+    assert use(review, "completion/complete", {"ref": ref}) == ["trust.held"]
+
+
+def test_a_reference_that_is_a_text_is_refused() -> None:
+    with pytest.raises(Refusal, match="is no text"):
+        use(guard(), "completion/complete", {"ref": "x"})
 
 
 @pytest.mark.parametrize(
@@ -355,6 +456,9 @@ def test_a_tool_that_the_policy_blocks_is_not_called(mode: Mode, action: Action)
         ("prompts/get", "argument\u017f"),
         ("resources/read", "Uri"),
         ("completion/complete", "Argument"),
+        ("completion/complete", "Ref"),
+        ("subscriptions/listen", "Notifications"),
+        ("resources/subscribe", "URI"),
     ],
 )
 def test_a_member_in_another_spelling_is_refused(method: str, key: str) -> None:
@@ -362,6 +466,22 @@ def test_a_member_in_another_spelling_is_refused(method: str, key: str) -> None:
         use(guard(), method, {key: "x"})
     assert (refused.value.rule, refused.value.id_token) == ("protocol.key-look-alike", "1")
     assert use(guard(), "acme/ask", {key: "x"}) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("completion/complete", {"ref": {"Name": "x"}}),
+        ("completion/complete", {"ref": {"type": "ref/resource", "uri": "x", "URI": "y"}}),
+        ("subscriptions/listen", {"notifications": {"resourcesubscriptions": ["x"]}}),
+    ],
+)
+def test_a_member_further_in_is_not_spelt_otherwise_either(
+    method: str, params: dict[str, object]
+) -> None:
+    with pytest.raises(Refusal) as refused:
+        use(guard(), method, params)
+    assert (refused.value.rule, refused.value.id_token) == ("protocol.key-look-alike", "1")
 
 
 @pytest.mark.parametrize(

@@ -436,7 +436,55 @@ def test_instructions_in_another_spelling_are_refused() -> None:
 def test_what_is_approved_may_be_used() -> None:
     assert held(guard(None, pinned(tool())), "tool", "a") is None
     assert held(guard(), "tool", "never-seen") is None
-    assert held(guard(REVIEW), "prompt", "never-seen") is None
+
+
+@pytest.mark.parametrize("kind", ["tool", "prompt", "resource", "template"])
+def test_under_review_what_was_never_offered_may_not_be_used(kind: str) -> None:
+    assert held(guard(), kind, "never-seen") is None
+    finding = held(guard(REVIEW), kind, "never-seen")
+    assert finding is not None
+    assert (finding.rule, finding.action) == ("trust.held", Action.BLOCK)
+    assert "has not offered it" in finding.note
+    assert "`" not in finding.note, "there is nothing to look at, and no command for it"
+    assert finding.excerpt == "pipeguard diff"
+
+
+TEMPLATE = "file:///notes/{name}"
+
+
+@pytest.mark.parametrize("kind", ["resource", "template"])
+@pytest.mark.parametrize(
+    ("pin", "uri", "may"),
+    [
+        (pinned({"uriTemplate": TEMPLATE}, "template", TEMPLATE), "file:///notes/a.md", True),
+        (pinned({"uriTemplate": TEMPLATE}, "template", TEMPLATE), "file:///notes/%61.md", True),
+        (pinned({"uriTemplate": TEMPLATE}, "template", TEMPLATE), "file:///notes/a/b.md", False),
+        (pinned({"uriTemplate": TEMPLATE}, "template", TEMPLATE), "file:///notes/..%2Fb", False),
+        (
+            waits({"uriTemplate": TEMPLATE}, "review", "template", TEMPLATE),
+            "file:///notes/a",
+            False,
+        ),
+        (Pin("template", TEMPLATE, "{}", "0", "[]", "1", "drift"), "file:///notes/a", False),
+        (pinned({"uri": "file:///b"}, "resource", "file:///b"), "file:///b", True),
+        (pinned({"uri": "file:///b"}, "resource", "file:///b"), "FILE:///%62", True),
+        (pinned({"uri": "file:///b"}, "resource", "file:///b"), "file:///bb", False),
+    ],
+)
+def test_under_review_what_an_approved_template_covers_may_be_used(
+    pin: Pin, uri: str, may: bool, kind: str
+) -> None:
+    assert (held(guard(REVIEW, pin), kind, uri) is None) is may
+    assert held(guard(None, pin), kind, uri) is None
+
+
+def test_what_is_held_by_itself_is_not_freed_by_a_template() -> None:
+    template = pinned({"uriTemplate": TEMPLATE}, "template", TEMPLATE)
+    uri = "file:///notes/a"
+    for policy in (None, REVIEW):
+        made = guard(policy, template, waits({"uri": uri}, "poisoned: x", "resource", uri))
+        assert held(made, "resource", uri) is not None
+        assert held(made, "resource", "file:///notes/%61") is not None
 
 
 @pytest.mark.parametrize("name", ["A", "a ", "\u0430"])
@@ -449,7 +497,7 @@ def test_what_could_be_taken_for_another_may_not_be_used(
     assert finding is not None
     assert (finding.rule, finding.action, finding.tool) == ("trust.held", Action.BLOCK, name)
     assert "could be taken for 'a'" in finding.note
-    assert finding.excerpt == "pipeguard diff demo/a"
+    assert finding.excerpt == "pipeguard diff"
     assert held(guard(policy, pin), "prompt", name) is None or policy is REVIEW
 
 
@@ -468,7 +516,6 @@ DRIFTED = Pin("tool", "a", "{}", "0", "[]", "1", "drift: wording")
 @pytest.mark.parametrize(
     ("policy", "pins", "rule", "why"),
     [
-        (REVIEW, (), "trust.held", "it was never approved. It"),
         (None, (waits(tool(), "review"),), "trust.held", "it was never approved (review)"),
         (None, (waits(tool(), ""),), "trust.held", "it was never approved. It"),
         (None, (DRIFTED,), "trust.drifted", "it changed since it was approved (drift: wording)"),
