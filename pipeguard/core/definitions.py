@@ -374,12 +374,12 @@ def _lasting(kind: str, definition: JsonValue) -> JsonValue:
     if kind != "resource" or not isinstance(definition, dict):
         return definition
     size = definition.get("size")
-    if type(size) is Number and re.fullmatch(_SIZE, size):
+    if size is None or (type(size) is Number and re.fullmatch(_SIZE, size)):
         definition = {key: item for key, item in definition.items() if key != "size"}
     annotations = definition.get("annotations")
     if isinstance(annotations, dict):
         moment = annotations.get("lastModified")
-        if type(moment) is str and re.fullmatch(_MOMENT, moment):
+        if moment is None or (type(moment) is str and re.fullmatch(_MOMENT, moment)):
             kept: JsonValue = {k: v for k, v in annotations.items() if k != "lastModified"}
             definition = {**definition, "annotations": kept}
     return definition

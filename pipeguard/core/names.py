@@ -24,8 +24,12 @@ def as_seen(kind: str, name: str) -> str:
         return normal(name)
     if name.isascii() and name.isprintable() and " " not in name:
         return name.casefold()
-    folded = fold(name.encode("utf-8"))[0].decode("utf-8", "replace").casefold()
+    folded = _folded(_folded(name))  # of some letters, only the small one is known to look alike
     return "".join([c for c in folded if not c.isspace() and not is_hidden(c)])
+
+
+def _folded(name: str) -> str:
+    return fold(name.encode("utf-8"))[0].decode("utf-8", "replace").casefold()
 
 
 def differ_in_case(kind: str, one: str, other: str) -> bool:

@@ -233,7 +233,9 @@ def test_a_files_size_and_date_may_change_with_every_list(policy: Policy | None)
         reviewed = listed(made, now, method="resources/list")
         assert (reviewed.findings, reviewed.pins) == ((), ())
     without = resource(annotations={"priority": 1})
-    assert listed(made, without, method="resources/list").findings == ()
+    unknown = resource(size=None, annotations={"priority": 1, "lastModified": None})
+    for now in (without, unknown):
+        assert listed(made, now, method="resources/list").findings == ()
 
 
 @pytest.mark.parametrize(

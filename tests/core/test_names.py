@@ -28,6 +28,7 @@ SAME = [
     "\uff43onvert",
     "c\u00f6nvert",
     "CONVERT",
+    "CONVE\u13a1T",
 ]
 
 
@@ -39,6 +40,10 @@ def pin(name: str, kind: str = "tool", approved: str | None = "{}") -> Pin:
 @pytest.mark.parametrize("name", SAME)
 def test_what_looks_the_same_is_seen_as_the_same(kind: str, name: str) -> None:
     assert as_seen(kind, name) == "convert"
+
+
+def test_a_capital_is_known_by_its_small_letter() -> None:
+    assert as_seen("tool", "PLA\u0423") == "play"
 
 
 @pytest.mark.parametrize(
