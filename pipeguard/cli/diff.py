@@ -9,6 +9,7 @@ import re
 import click
 
 from pipeguard.cli import _completing as completing
+from pipeguard.core.fingerprint import canonical
 from pipeguard.core.message import JsonValue, Number, parse_json
 from pipeguard.core.visible import visible
 from pipeguard.state.paths import store_path
@@ -76,10 +77,10 @@ def as_fields(one: Held) -> dict[str, object]:
         "reason": pin.reason,
         "drift": [drift.value for drift in one.drift],
         "changes": one.changes,
-        "approved": pin.approved,
+        "approved": None if pin.approved is None else _canonical(pin.approved),
         "approved_fingerprint": pin.approved_fingerprint,
         "approved_at": pin.approved_at,
-        "held": pin.held,
+        "held": None if pin.held is None else _canonical(pin.held),
         "held_fingerprint": pin.held_fingerprint,
         "held_at": pin.held_at,
         "approve": one.command,
@@ -101,7 +102,7 @@ def page(one: Held) -> str:
 
 
 def unified(approved: str | None, seen: str) -> list[str]:
-    """A unified diff of two canonical texts, every character of it visible."""
+    """A unified diff of two definitions, every character of it visible."""
     old = [] if approved is None else pretty(approved)
     new = pretty(seen)
     if len(old) > DIFF_LINES or len(new) > DIFF_LINES:
@@ -112,8 +113,13 @@ def unified(approved: str | None, seen: str) -> list[str]:
 
 
 def pretty(text: str) -> list[str]:
-    """A canonical text in lines: one a member, long texts one a sentence, nothing invisible."""
-    return _pretty(parse_json(text.encode("utf-8")), "", "")
+    """A definition in lines: one a member, long texts one a sentence, nothing invisible."""
+    return _pretty(parse_json(_canonical(text).encode("utf-8")), "", "")
+
+
+def _canonical(text: str) -> str:
+    """The form that all spellings of a definition share, so that only what counts differs."""
+    return canonical(parse_json(text.encode("utf-8"))).decode("utf-8")
 
 
 def _pretty(value: JsonValue, indent: str, key: str) -> list[str]:

@@ -19,7 +19,7 @@ from pipeguard.core.finding import Action, Confidence, Finding, PinChange, Sever
 from pipeguard.core.fingerprint import Pin, canonical
 from pipeguard.core.guard import Guard
 from pipeguard.core.judge import Where, greatest, scanned, worst
-from pipeguard.core.message import JsonObject, JsonValue, Number
+from pipeguard.core.message import JsonObject, JsonValue, Number, serialise
 from pipeguard.core.names import ADDRESSED, as_seen, differ_in_case
 from pipeguard.core.places import LISTS, OPENINGS, Path, Surface
 from pipeguard.core.policy import Mode, Trust
@@ -302,29 +302,30 @@ def _pinned(
     alike: str | None = None,
 ) -> _Item:
     """Hold one definition to its pin, and one that is taken for another's until it is approved."""
-    text = canonical(_lasting(place.kind, definition))
-    fingerprint = sha256(text).hexdigest()
+    lasting = _lasting(place.kind, definition)
+    fingerprint = sha256(canonical(lasting)).hexdigest()
     pin = place.guard.pin(place.kind, name)
     findings = place.scan(definition, name)
-    if pin is not None and pin.approved_fingerprint == fingerprint:
+    if pin is not None and pin.approved is not None and pin.approved_fingerprint == fingerprint:
         change = None
         if pin.held is not None:
-            change = place.pin(name, fingerprint, text.decode())
+            change = place.pin(name, fingerprint, pin.approved)
             _learn(place.guard, change, pin)
-        return _approved(place, name, text.decode(), shown, findings)._replace(pin=change)
+        return _approved(place, name, pin.approved, shown, findings)._replace(pin=change)
+    text = serialise(lasting).decode()
     if pin is not None and pin.approved is not None:
-        return _drifted(place, pin, text.decode(), fingerprint, shown, findings)
+        return _drifted(place, pin, text, fingerprint, shown, findings)
     poisoned = greatest(findings) is Action.BLOCK
     if not poisoned and alike is None and place.guard.policy.trust is Trust.FIRST_USE:
         if pin is not None and pin.held is not None and pin.held_fingerprint == fingerprint:
             return _never_approved(place, name, pin.reason, findings)
-        change = place.pin(name, fingerprint, text.decode())
+        change = place.pin(name, fingerprint, text)
         _learn(place.guard, change, None)
         return _Item(shown, findings, change)
     reason = f"poisoned: {worst(findings).rule}" if poisoned else "review"
     if alike is not None and not poisoned:
         reason = f"look-alike: {cut(alike, NAME_CHARS)}"
-    change = place.hold(name, fingerprint, text.decode(), reason)
+    change = place.hold(name, fingerprint, text, reason)
     if place.guard.policy.mode is Mode.OBSERVE:
         told = _never_approved(place, name, reason, findings).findings if alike else findings
         return _Item(shown, told)
@@ -339,9 +340,9 @@ def _approved(
 ) -> _Item:
     """What was approved stays approved: what newer rules see in it is said, not stopped.
 
-    That holds for what has a part in the fingerprint. What stands in the definition and not in
-    its canonical text (a size, a date, the order of its keys) was never approved: where something
-    is found by that alone, the approved words are shown in its place.
+    That holds for what was judged then. What has no part in the fingerprint (a size, a date, the
+    order of keys) may be another now: where something is found by that alone, the approved words
+    are shown in its place, as they came.
     """
     stopping = [f for f in findings if f.action > Action.WARN]
     if not stopping:

@@ -7,6 +7,7 @@ from enum import Enum
 from json import JSONDecoder
 from typing import TYPE_CHECKING, Final, Literal
 
+from pipeguard.core.fingerprint import canonical
 from pipeguard.core.message import JsonObject, JsonValue, Number, serialise
 from pipeguard.core.places import value_at
 
@@ -87,8 +88,11 @@ _DECODER = JSONDecoder(parse_float=Number, parse_int=Number)
 
 
 def read(text: str) -> JsonObject:
-    """Parse a canonical text; a bare string is a server's instructions."""
-    value: JsonValue = _DECODER.decode(text)
+    """Parse a definition; a bare string is a server's instructions.
+
+    Key order and the spelling of numbers are those of the canonical form: they are no difference.
+    """
+    value: JsonValue = _DECODER.decode(canonical(_DECODER.decode(text)).decode("utf-8"))
     if not isinstance(value, dict):
         return {"instructions" if isinstance(value, str) else "value": value}
     arguments = value.get("arguments")

@@ -42,8 +42,8 @@ def classify(approved_json: str, seen_json: str, kind: str) -> tuple[Drift, ...]
     """Class the differences between two definitions.
 
     Args:
-        approved_json: the canonical JSON text that is trusted.
-        seen_json: the canonical JSON text that came.
+        approved_json: the JSON text that is trusted.
+        seen_json: the JSON text that came.
         kind: `tool`, `prompt`, `resource`, `template` or `server`.
 
     Returns:
@@ -67,8 +67,8 @@ def describe(approved: str, seen: str) -> tuple[str, ...]:
     """Tell the differences between two definitions in short lines for people.
 
     Args:
-        approved: the canonical JSON text that is trusted.
-        seen: the canonical JSON text that came.
+        approved: the JSON text that is trusted.
+        seen: the JSON text that came.
 
     Returns:
         Lines as `description gained: "Read this first."`, none longer than `LINE_CHARS`, with

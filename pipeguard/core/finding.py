@@ -121,7 +121,7 @@ class PinChange(NamedTuple):
         kind: `tool`, `prompt`, `resource`, `template` or `server`.
         name: the definition's own key: name, uri, uriTemplate, or `instructions`.
         fingerprint: SHA-256 of its canonical JSON, 64 hex digits.
-        definition: its canonical JSON text (RFC 8785).
+        definition: its JSON text, its keys in the order in which it was judged.
         held: True where it may not be used until a person approves it.
         reason: why it is held: `drift: wording`, `review`, `poisoned: <rule>`; or empty.
         pinned: True where it is trusted from now on (trust on first use).

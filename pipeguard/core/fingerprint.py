@@ -27,10 +27,11 @@ class Pin(NamedTuple):
     Attributes:
         kind: `tool`, `prompt`, `resource`, `template` or `server`.
         name: the definition's own key: name, uri, uriTemplate, or `instructions`.
-        approved: the canonical JSON text that is trusted, or None where none is yet.
-        approved_fingerprint: SHA-256 of `approved`, 64 hex digits, or None.
-        held: the newest canonical JSON text that waits for a person, or None.
-        held_fingerprint: SHA-256 of `held`, 64 hex digits, or None.
+        approved: the JSON text that is trusted, its keys in the order in which it was judged, or
+            None where none is yet.
+        approved_fingerprint: SHA-256 of its canonical form, 64 hex digits, or None.
+        held: the newest JSON text that waits for a person, likewise, or None.
+        held_fingerprint: SHA-256 of its canonical form, 64 hex digits, or None.
         reason: why `held` is held, as `drift: wording`; empty where nothing is.
         approved_at: when it was approved or first pinned (ISO 8601, UTC), or empty; two pins
             that differ in times alone are equal.

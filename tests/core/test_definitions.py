@@ -148,7 +148,7 @@ def test_under_review_all_that_is_new_waits() -> None:
     assert (shown(reviewed), rules(reviewed)) == ([], ["trust.held"])
     assert [(pin.held, pin.reason) for pin in reviewed.pins] == [(True, "review")]
     changed = listed(made, tool(description="Subtracts."))
-    assert [pin.definition for pin in changed.pins] == [canonical(tool("a", "Subtracts.")).decode()]
+    assert [json.loads(pin.definition) for pin in changed.pins] == [tool("a", "Subtracts.")]
 
 
 def test_who_observes_holds_nothing() -> None:
@@ -278,14 +278,20 @@ def test_what_is_found_beside_what_was_approved_is_stopped() -> None:
     assert [(f.rule, f.action) for f in reviewed.findings] == [("mine.bad", Action.BLOCK)]
 
 
-def test_what_only_another_order_of_keys_says_is_stopped() -> None:
-    calm = {"name": "a", "title": "zz", "description": "xy", "more": "y"}
-    made = guard(None, pinned(calm))
+@pytest.mark.parametrize("first", [["name", "dz", "description"], ["dz", "name", "description"]])
+@pytest.mark.parametrize(
+    "then", [["description", "dz", "name"], ["name", "description", "dz"]], ids=["sorted", "other"]
+)
+def test_what_only_another_order_of_keys_says_is_stopped(first: list[str], then: list[str]) -> None:
+    words = {"name": "a", "dz": "zz", "description": "xy"}
+    calm, turned = ({key: words[key] for key in keys} for keys in (first, then))
+    made = guard()
     made.scanners = {surface: (made_of(PACK_OF_LINES, surface),) for surface in Surface}
     assert listed(made, calm).findings == ()
-    turned = {"description": "xy", "title": "zz", "name": "a", "more": "y"}
+    listed(made, tool(description="Sends mail."))
+    assert listed(made, calm).findings == ()
     reviewed = listed(made, turned)
-    assert json.dumps(shown(reviewed)) == json.dumps([dict(sorted(calm.items()))])
+    assert json.dumps(shown(reviewed)) == json.dumps([calm]), "in the order that was judged"
     assert [(f.rule, f.action) for f in reviewed.findings] == [("mine.bad", Action.BLOCK)]
 
 

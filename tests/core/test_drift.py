@@ -425,3 +425,9 @@ def test_many_differences_are_counted_and_not_all_told() -> None:
 )
 def test_what_a_terminal_hides_is_made_visible(hidden: str, shown: str) -> None:
     assert visible(hidden) == shown
+
+
+def test_neither_the_order_of_keys_nor_the_spelling_of_a_number_is_told() -> None:
+    old, new = '{"name":"a","max":1.0,"x":"y"}', '{"x":"z","max":1,"name":"a"}'
+    assert classify(old, new, "tool") == (Drift.OTHER,)
+    assert describe(old, new) == ('x: "y" → "z"',)
