@@ -20,7 +20,7 @@ from pipeguard.core.fingerprint import Pin, canonical
 from pipeguard.core.guard import Guard
 from pipeguard.core.judge import Where, greatest, scanned, worst
 from pipeguard.core.message import JsonObject, JsonValue, Number, serialise
-from pipeguard.core.names import ADDRESSED, as_seen, differ_in_case
+from pipeguard.core.names import as_seen, differ_in_case, is_same
 from pipeguard.core.places import LISTS, OPENINGS, Path, Surface
 from pipeguard.core.policy import Mode, Trust
 from pipeguard.core.visible import NAME_CHARS, cut
@@ -115,7 +115,7 @@ def held(guard: Guard, kind: str, name: str) -> Finding | None:
     if pin is None:
         first = guard.names.first(kind, name)
         if first is not None and first != name:
-            if kind in ADDRESSED:  # the same resource in another spelling
+            if is_same(kind, name):
                 return held(guard, kind, first)
             note = f"it could be taken for {cut(first, NAME_CHARS)!r}. Use that as it is spelt"
             return _not_offered(guard, kind, name, note)

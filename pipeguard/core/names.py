@@ -37,6 +37,15 @@ def differ_in_case(kind: str, one: str, other: str) -> bool:
     return kind not in ADDRESSED and one != other and one.casefold() == other.casefold()
 
 
+def is_same(kind: str, name: str) -> bool:
+    """True where all that is taken for this name is the same: another spelling of an address."""
+    if kind not in ADDRESSED:
+        return False
+    from pipeguard.core.uris import hides
+
+    return not hides(name)
+
+
 class Names:
     """Of the names that are taken for one another, the one that was there first.
 

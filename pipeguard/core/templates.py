@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from pipeguard.core.uris import ENCODED, normal
+from pipeguard.core.uris import ENCODED, hides, normal
 
 MOST_CHARS = 8192  # of a URI that a template is compared with; RFC 9110, 4.1 asks for 8000
 MOST_TEMPLATE_CHARS = 2048
@@ -26,13 +26,18 @@ def covers(template: str, uri: str) -> bool:
     if len(uri) > MOST_CHARS:
         return False
     known = _template(template)
-    return known is not None and not _leads_up(uri) and known.fits(normal(uri))
+    if known is None or hides(uri) or _leads_up(uri):
+        return False
+    return known.fits(normal(uri))
 
 
 def _leads_up(text: str) -> bool:
-    """True where something in it leads up once it is decoded, however often it was encoded."""
+    """True where something in it leads up once it is decoded, however often it was encoded.
+
+    Nor does a NUL pass, at which programs in C stop reading.
+    """
     for _ in range(4):
-        if _UP.search(text):
+        if _UP.search(text) or "\0" in text:
             return True
         again = ENCODED.sub(
             lambda run: bytes.fromhex(run[0].replace("%", "")).decode("utf-8", "replace"), text

@@ -17,6 +17,7 @@ _PARTS = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*):)?(//[^/?#]*)?([^?#]*)(.*)", 
 ENCODED = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 # What delimits (RFC 3986, 2.2), `%` itself, and controls are not the same when they are encoded.
 _KEPT = frozenset(":/?#[]@!$&'()*+,;=%") | {chr(code) for code in (*range(0x20), 0x7F)}
+_PLAIN = re.compile(r"[!-$&-~]*")
 _ODD = re.compile(r"[^!-~]|[%\\]|/\.")
 
 
@@ -40,6 +41,11 @@ def normal(uri: str) -> str:
     if scheme == "file" and authority in ("", "//localhost"):
         authority = "//"
     return f"{scheme}:{authority}{path}{rest}" if scheme else f"{authority}{path}{rest}"
+
+
+def hides(uri: str) -> bool:
+    """True where something stands in a URI of which nothing is seen, encoded or not."""
+    return not _PLAIN.fullmatch(uri) and any(map(is_hidden, ENCODED.sub(_plainly, uri)))
 
 
 def _split(uri: str) -> tuple[str, ...]:

@@ -512,6 +512,9 @@ def test_what_could_be_taken_for_another_may_not_be_used(
 def test_the_same_address_is_the_same_resource() -> None:
     made = guard(None, pinned({"uri": "file:///a b"}, "resource", "file:///a b"))
     assert held(made, "resource", "file:///a%20b") is None
+    finding = held(made, "resource", "file:///a b\u200b")
+    assert finding is not None
+    assert "could be taken for 'file:///a b'" in finding.note
     made = guard(None, waits({"uri": "file:///a"}, "poisoned: x", "resource", "file:///a"))
     finding = held(made, "resource", "file:///./%61")
     assert finding is not None

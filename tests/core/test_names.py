@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeguard.core.fingerprint import Pin
-from pipeguard.core.names import Names, as_seen, differ_in_case
+from pipeguard.core.names import Names, as_seen, differ_in_case, is_same
 
 SAME = [
     "convert",
@@ -66,6 +66,12 @@ def test_of_an_address_each_letter_counts(one: str, other: str) -> None:
     for kind in ("resource", "template"):
         assert as_seen(kind, one) != as_seen(kind, other)
         assert not differ_in_case(kind, one, other)
+
+
+def test_another_spelling_is_the_same_only_of_an_address() -> None:
+    assert is_same("resource", "file:///%61")
+    assert not is_same("resource", "file:///a\u200b")
+    assert not is_same("tool", "a")
 
 
 def test_only_case_is_a_difference_that_is_honest() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeguard.core.uris import normal
+from pipeguard.core.uris import hides, normal
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,17 @@ def test_other_addresses_stay_apart(one: str, other: str) -> None:
 )
 def test_anything_has_a_form_and_that_is_its_own(uri: str) -> None:
     assert normal(normal(uri)) == normal(uri)
+
+
+@pytest.mark.parametrize(
+    ("uri", "hidden"),
+    [
+        ("file:///a", False),
+        ("file:///%61%20b%2F\u00e9%00", False),
+        ("file:///a\u200b", True),
+        ("file:///a%E2%80%8B", True),
+        ("file:///a\u0000", True),
+    ],
+)
+def test_what_nobody_sees_in_an_address_is_known(uri: str, hidden: bool) -> None:
+    assert hides(uri) is hidden
