@@ -287,7 +287,7 @@ def test_a_secret_on_stderr_is_masked_and_all_else_is_as_it_was(wrapped: Wrapped
         said = wrapped.said()
         assert KEY not in said
         assert said.startswith("before\nloaded [masked:")
-        assert said.endswith(" from disk\n\tafter \\x1b[1mbold\n")
+        assert said.endswith(" from disk\n\tafter ^[[1mbold\n")
 
 
 def test_the_last_words_of_a_crash_are_not_lost(wrapped: Wrapped) -> None:
