@@ -100,7 +100,7 @@ def review(guard: Guard, method: str, result: JsonObject, now: float) -> Reviewe
 
 def held(guard: Guard, kind: str, name: str) -> Finding | None:
     """Why something may not be used, or None where it may."""
-    pin = guard.pins.get((kind, name))
+    pin = guard.pin(kind, name)
     if pin is None:
         if guard.policy.trust is Trust.REVIEW and kind == "tool":
             return _held_finding(guard, kind, name, "it was never approved", "trust.held")
@@ -220,7 +220,7 @@ def _pinned(place: _Place, name: str, definition: JsonValue, shown: JsonValue) -
     """Hold one definition to its pin."""
     text = canonical(_lasting(place.kind, definition))
     fingerprint = sha256(text).hexdigest()
-    pin = place.guard.pins.get((place.kind, name))
+    pin = place.guard.pin(place.kind, name)
     findings = place.scan(definition, name)
     if pin is not None and pin.approved_fingerprint == fingerprint:
         # What was approved stays approved: what newer rules see in it is said, not stopped.

@@ -300,6 +300,19 @@ def told(path: Path | str) -> Iterator[None]:
         ) from error
 
 
+def is_of_a_row(error: StateError) -> bool:
+    """True where what was to be written is to blame, and not the store: another row may pass."""
+    import sqlite3
+
+    kinds = (
+        sqlite3.DataError,
+        sqlite3.IntegrityError,
+        sqlite3.InterfaceError,
+        sqlite3.ProgrammingError,
+    )
+    return isinstance(error.__cause__, kinds)
+
+
 _REMEDIES = (
     ("SQLITE_BUSY", "Another process keeps it locked: end that one, or try again."),
     ("SQLITE_LOCKED", "Another process keeps it locked: end that one, or try again."),
