@@ -8,11 +8,12 @@ One SQLite file for all servers and all processes at once; knows nothing of what
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from pipeguard.core.fingerprint import Pin
 from pipeguard.errors import StateError
+from pipeguard.state.paths import believe
 from pipeguard.state.schema import migrate, rollback
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ class Store:
         """Open a store, make it where there is none, and bring it to this version's form.
 
         Raises:
-            StateError: it cannot be read or written, or is of a newer PipeGuard.
+            StateError: it cannot be read or written, somebody else could have written it, or it
+                is of a newer PipeGuard.
         """
         import sqlite3
 
@@ -271,6 +273,9 @@ def _make_private(path: Path | str) -> None:
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         except FileExistsError:
+            for part in (path, f"{path}-wal", f"{path}-shm"):
+                with suppress(FileNotFoundError):
+                    believe(part, os.stat(part))
             if os.name == "posix" and os.stat(path).st_mode & 0o077:
                 os.chmod(path, 0o600)
     except OSError as error:
