@@ -24,6 +24,9 @@ from pipeguard.core.policy import Mode, Trust
 from pipeguard.core.visible import NAME_CHARS, cut
 from pipeguard.errors import Refusal
 
+FULL = "trust.full"
+_NO_ROOM = "the server defines more than PipeGuard keeps of one server, and this goes beyond it"
+_BLOCK = Action.BLOCK
 _LENIENT = json.JSONDecoder(parse_int=Number, parse_float=Number)
 
 
@@ -91,6 +94,7 @@ def review(guard: Guard, method: str, result: JsonObject, now: float) -> Reviewe
             pins.append(judged.pin)
         if not isinstance(judged.shown, _Absent):
             shown.append(judged.shown)
+    findings = _once(findings, FULL)
     same = len(shown) == len(items) and all(map(lambda a, b: a is b, shown, items))
     changed = result if same else {**result, member: shown}
     if not same and "ttlMs" in changed:
@@ -101,6 +105,9 @@ def review(guard: Guard, method: str, result: JsonObject, now: float) -> Reviewe
 def held(guard: Guard, kind: str, name: str) -> Finding | None:
     """Why something may not be used, or None where it may."""
     pin = guard.pin(kind, name)
+    if pin is None and not guard.knows_all(kind):
+        finding = _held_finding(guard, kind, name, "", "trust.held")
+        return finding._replace(note=f"PipeGuard holds the {kind}: {_NO_ROOM}", excerpt="")
     if pin is None:
         if guard.policy.trust is Trust.REVIEW and kind == "tool":
             return _held_finding(guard, kind, name, "it was never approved", "trust.held")
@@ -237,16 +244,18 @@ def _pinned(place: _Place, name: str, definition: JsonValue, shown: JsonValue) -
         if pin is not None and pin.held is not None and pin.held_fingerprint == fingerprint:
             return _never_approved(place, name, pin.reason, findings)
         change = place.pin(name, fingerprint, text.decode())
-        _learn(place.guard, change, None)
-        return _Item(shown, findings, change)
+        kept = _learn(place.guard, change, None)
+        return _Item(shown, findings, change) if kept else _beyond(place, findings, shown)
     reason = f"poisoned: {worst(findings).rule}" if poisoned else "review"
     change = place.hold(name, fingerprint, text.decode(), reason)
     if place.guard.policy.mode is Mode.OBSERVE:
         return _Item(shown, findings)
     known = pin is not None and pin.held_fingerprint == fingerprint
-    _learn(place.guard, change, pin)
+    kept = _learn(place.guard, change, pin)
     left_out = _never_approved(place, name, reason, findings)
-    return left_out if known else left_out._replace(pin=change)
+    if kept is None:
+        left_out = _beyond(place, findings, shown)
+    return left_out if known or kept is None else left_out._replace(pin=change)
 
 
 def _lasting(kind: str, definition: JsonValue) -> JsonValue:
@@ -289,19 +298,38 @@ def _drifted(
         drifted = place.finding("trust.drifted", note, pin.name, Action.WARN)
         return _Item(shown, (*findings, drifted))
     change = place.hold(pin.name, fingerprint, text, reason)
-    known = pin.held_fingerprint == fingerprint
-    _learn(place.guard, change, pin)
+    kept = _learn(place.guard, change, pin)
+    if kept is not None and kept.held is not None and kept.held_fingerprint is not None:
+        change = place.hold(pin.name, kept.held_fingerprint, kept.held, reason)
+    known = pin.held_fingerprint == change.fingerprint
     drifted = place.finding("trust.drifted", note, pin.name, Action.BLOCK)
     approved: JsonValue = _LENIENT.decode(pin.approved)
     return _Item(approved, (*findings, drifted), None if known else change)
 
 
-def _learn(guard: Guard, change: PinChange, pin: Pin | None) -> None:
+def _beyond(place: _Place, findings: tuple[Finding, ...], shown: JsonValue) -> _Item:
+    """There is no room for one more definition: it is left out, since nothing is known of it."""
+    told = place.finding(FULL, f"a {place.kind} was left out of the list: {_NO_ROOM}", None, _BLOCK)
+    is_shown = place.guard.policy.mode is Mode.OBSERVE
+    return _Item(shown if is_shown else _ABSENT, (*findings, told))
+
+
+def _once(findings: list[Finding], rule: str) -> list[Finding]:
+    """Of what a rule says of each definition alike, the first, and how often."""
+    said = [finding for finding in findings if finding.rule == rule]
+    if len(said) < 2:
+        return findings
+    first = said[0]._replace(note=f"{said[0].note} ({len(said)} of them here)")
+    return [first, *(finding for finding in findings if finding.rule != rule)]
+
+
+def _learn(guard: Guard, change: PinChange, pin: Pin | None) -> Pin | None:
+    """Remember a definition; what is kept of it, or None where there is no room."""
     approved = change.definition if change.pinned else pin.approved if pin else None
     approved_fingerprint = (
         change.fingerprint if change.pinned else pin.approved_fingerprint if pin else None
     )
-    guard.learn(
+    return guard.learn(
         Pin(
             change.kind,
             change.name,

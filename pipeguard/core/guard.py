@@ -165,11 +165,11 @@ class Guard:
         """What a tool does, by the definition that is trusted."""
         return self._shared.pins.tool(name)
 
-    def learn(self, pin: Pin) -> bool:
+    def learn(self, pin: Pin) -> Pin | None:
         """Remember a definition for this run; the store learns it from the Verdict.
 
         Returns:
-            False where there is no room for it.
+            What is kept; None where there is no room for it.
         """
         return self._shared.pins.learn(pin)
 

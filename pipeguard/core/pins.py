@@ -55,11 +55,14 @@ class Pins:
         """True once a definition of a kind was not kept, since there was no room for it."""
         return kind in self._full
 
-    def learn(self, pin: Pin) -> bool:
-        """Remember a definition until the store has it; False where there is no room for it.
+    def learn(self, pin: Pin) -> Pin | None:
+        """Remember a definition until the store has it; None where there is no room for it.
 
         What is approved is never replaced by what another thread saw first: that is held. Where
         there is no room for another definition of something approved, `NOT_KEPT` is held.
+
+        Returns:
+            What is kept now.
         """
         key = (pin.kind, pin.name)
         with self._lock:
@@ -68,12 +71,12 @@ class Pins:
             if not self._takes(pin, known):
                 self._full |= {pin.kind}
                 if known is None or pin.approved is None:
-                    return False
+                    return None
                 pin = pin._replace(held=NOT_KEPT, held_fingerprint=_NOT_KEPT_FINGERPRINT)
             self._bytes += _size(pin) - _size(known)
             self._now[key] = self._learned[key] = pin
             self._shown = None
-        return True
+        return pin
 
     def replace(self, stored: Mapping[PinKey, Pin]) -> frozenset[str]:
         """Take over what the store holds now.

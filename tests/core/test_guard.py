@@ -114,11 +114,13 @@ def poisoned(name: str) -> Pin:
 def test_what_is_learned_aside_is_known_to_all_whatever_the_store_says_meanwhile() -> None:
     one = guard(pin("a"))
     part = one.part(b"a" * 32)
-    with one.aside() as aside, part.aside() as other:
+    with one.aside() as aside:
         one.repin({("tool", "a"): pin("a")})
         aside.learn(poisoned("b"))
-        other.learn(poisoned("c"))
         aside.adopt(stricter := Policy())
+    with part.aside() as other:
+        one.repin({("tool", "a"): pin("a")})
+        other.learn(poisoned("c"))
     for each in (one, part, aside, other):
         assert each.pin("tool", "b") == poisoned("b")
         assert each.pin("tool", "c") == poisoned("c")
