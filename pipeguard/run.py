@@ -22,7 +22,7 @@ from pipeguard.secrets_in_use import IN_USE
 from pipeguard.settings import load_wrap_policy
 from pipeguard.state.compiled import engines
 from pipeguard.state.paths import store_file
-from pipeguard.state.recorder import Recorder
+from pipeguard.state.recorder import NAME_CHARS, Recorder
 from pipeguard.state.store import Store
 from pipeguard.waiting import COMPILING, told
 
@@ -103,7 +103,8 @@ class Run:
         if verdict.forward is None and verdict.kind is Kind.NOTIFICATION and not verdict.findings:
             return True  # one of a flood, of which a row tells already
         self._recorder.record(_shown(verdict) if IN_USE and verdict.findings else verdict)
-        return self._recorder.healthy or not self.guard.policy.stop_without_audit
+        is_whole = self._recorder.healthy and not self._recorder.missing
+        return is_whole or not self.guard.policy.stop_without_audit
 
     def refuse(self, finding: Finding, client: str) -> None:
         """Write down who was not let in; there is no message that could have passed.
@@ -206,5 +207,5 @@ def _client_of(frame: bytes) -> str:
         info = params.get("clientInfo") if isinstance(params, dict) else None
         if isinstance(info, dict):
             words = (info.get("name"), info.get("version"))
-            return " ".join(word for word in words if isinstance(word, str))
+            return " ".join(word[:NAME_CHARS] for word in words if isinstance(word, str))
     return ""

@@ -15,6 +15,7 @@ from pipeguard.cli import _completing as completing
 from pipeguard.core.visible import visible
 from pipeguard.errors import PipeGuardError
 from pipeguard.state.audit import Row, Wanted, as_fields, chains, rows, verify
+from pipeguard.state.missing import left
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store, written
 
@@ -127,7 +128,8 @@ def verify_chains(*, heads: bool, as_json: bool) -> None:
 
     The hashes have no key: who can write the file can write it all anew. To see that too, keep
     what --heads prints in another place. Runs that went for their age, as `audit.keep` in the
-    policy says, are not missed: `audit list --action prune` says which.
+    policy says, are not missed: `audit list --action prune` says which. What could not be written
+    at its time is listed as a gap; that is no change, and the audit is whole with it.
 
     \b
     Exit codes:
@@ -137,8 +139,14 @@ def verify_chains(*, heads: bool, as_json: bool) -> None:
     problems = verify(store_path())
     with Store.open(store_path()) as store:
         known = list(chains(store))
+        gaps = [_note(row) for row in rows(store, Wanted(rule="audit.gap"))]
+    gaps += [one.told() for one in left(store_path())]
     if as_json:
-        told = {"problems": [p._asdict() for p in problems], "chains": [c._asdict() for c in known]}
+        told = {
+            "problems": [p._asdict() for p in problems],
+            "chains": [c._asdict() for c in known],
+            "gaps": gaps,
+        }
         click.echo(json.dumps(told, indent=2))
         raise SystemExit(1 if problems else 0)
     if heads:
@@ -146,6 +154,8 @@ def verify_chains(*, heads: bool, as_json: bool) -> None:
             click.echo(f"{chain.head}  {chain.length:>8}  {visible(chain.chain)}")
     for problem in problems:
         click.echo(f"{visible(problem.chain) or 'chains'}: {problem.what}")
+    for gap in gaps:
+        click.echo(f"gap: {visible(gap)}")
     count = sum(chain.length for chain in known)
     if problems:
         click.echo(f"The audit is not as it was written: {len(problems)} problems.", err=True)
@@ -202,9 +212,16 @@ _PARTED = re.compile(f"(;)(?=[{''.join(map(re.escape, sorted(_FORMULA)))}])")
 def _line(row: Row) -> str:
     entry = row.entry
     rules = ", ".join(finding["rule"] for finding in json.loads(entry.findings))
+    rules = f"{rules}: {_note(row)}" if entry.kind == "gap" else rules
     what = " ".join(filter(None, (entry.method or entry.kind, entry.tool)))
     columns = (entry.time, row.server, entry.action.upper().ljust(7), what, rules, entry.event)
     return "  ".join(visible(column) for column in columns if column)
+
+
+def _note(row: Row) -> str:
+    """What a row about missing ones says, with its time."""
+    notes = [str(finding.get("note", "")) for finding in json.loads(row.entry.findings)]
+    return f"{'; '.join(notes)} ({' '.join(filter(None, (row.entry.time, row.entry.event)))})"
 
 
 def _page(fields: dict[str, object]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from copy import copy
+from threading import Lock
 
 from pipeguard.core import answers, codes, subscriptions
 from pipeguard.core.asked import used
@@ -16,6 +17,7 @@ from pipeguard.core.definitions import held
 from pipeguard.core.finding import Action, Confidence, Direction, Finding, Kind, Severity
 from pipeguard.core.framing import Oversized
 from pipeguard.core.guard import Guard
+from pipeguard.core.known import CAPABILITIES, LISTED, Known
 from pipeguard.core.message import JsonObject, JsonValue, Message, Number, id_token_of
 from pipeguard.core.pending import Pending, Request
 from pipeguard.core.places import PLACES
@@ -35,12 +37,6 @@ NEVER_DROPPED = frozenset(
     }
 )
 ENDLESS = 64  # times the limit: an answer of that size never ends, and others wait behind it
-# Of each server request, the capability that a client declares for it (client/*).
-CAPABILITIES = {
-    "sampling/createMessage": "sampling",
-    "elicitation/create": "elicitation",
-    "roots/list": "roots",
-}
 ANSWERS_WITHOUT_ID = "2025-11-25"  # from here on an error's id may be absent
 # What may have been a request, and could not be answered by its id; a notification breaks others.
 _NAMELESS = frozenset(
@@ -54,7 +50,6 @@ _NAMELESS = frozenset(
 )
 # Of these one more or less is no loss, and only of these are there many.
 _PLENTIFUL = frozenset({"notifications/progress", "notifications/message"})
-_LISTED = {"tool": "tools", "prompt": "prompts", "resource": "resources"}
 _REQUESTS_ONLY = frozenset(
     {
         "tools/call",
@@ -142,36 +137,12 @@ class _Unread:
         return is_lost
 
 
-class Known:
-    """What the two sides told each other about themselves.
-
-    Attributes:
-        revision: the agreed one of a handshake, or None.
-        announces: of the lists, which changes the server said that it announces.
-        capabilities: what the client declared.
-        begun: True once the client has spoken.
-        handshake: True once it sent `initialize`; without it, each message says its revision
-            (2026-07-28).
-        agreed: True once the server has answered that.
-        initialized: True once the client has said that it is ready.
-    """
-
-    __slots__ = (
-        *("agreed", "announces", "begun", "capabilities", "handshake", "initialized"),
-        "revision",
-    )
-
-    def __init__(self) -> None:
-        self.revision: str | None = None
-        self.announces: frozenset[str] = frozenset()
-        self.capabilities: JsonObject = {}
-        self.begun = self.handshake = self.agreed = self.initialized = False
-
-
 class State:
     """What a conversation remembers.
 
     Attributes:
+        lock: of the conversation, under which it changes. `fork`, `leave`, `resume`, `waiting`,
+            `describe`, `sent` and `opened` take it; whoever calls anything else has it.
         pending: open requests by the direction in which they went.
         questions: what results asked the client.
         known: what the two sides told each other.
@@ -179,6 +150,7 @@ class State:
     """
 
     def __init__(self, limits: Limits) -> None:
+        self.lock = Lock()
         self.pending = {direction: Pending(limits.pending) for direction in Direction}
         self._floods = {direction: _Flood(limits.notifications) for direction in Direction}
         self.questions = Questions()
@@ -188,9 +160,32 @@ class State:
     def fork(self) -> State:
         """The same conversation in one exchange of it, which has ids of its own for requests."""
         state = copy(self)
-        asked = self.pending[Direction.TO_SERVER].fork()
+        with self.lock:
+            asked = self.pending[Direction.TO_SERVER].fork()
         state.pending = {**self.pending, Direction.TO_SERVER: asked}
         return state
+
+    def leave(self) -> None:
+        """The exchange is over."""
+        with self.lock:
+            self.pending[Direction.TO_SERVER].leave()
+
+    def resume(self, revision: str) -> None:
+        """Take a revision for agreed."""
+        with self.lock:
+            self.known.revision, self.known.begun = revision, True
+
+    def waiting(self, direction: Direction) -> list[str]:
+        """The ids of the requests that went on and wait."""
+        with self.lock:
+            return [
+                request.id_token for request in self.pending[direction].all() if request.forwarded
+            ]
+
+    def describe(self, direction: Direction, request: Request, about: frozenset[str]) -> None:
+        """Say what a request is about that is being judged."""
+        with self.lock:
+            self.pending[direction].describe(request, about)
 
     def admit(self, direction: Direction, message: Message, request: Request) -> Finding | None:
         """Let a request wait for its answer.
@@ -205,7 +200,7 @@ class State:
         if direction is Direction.TO_CLIENT:
             noted = self._check_server_request(message, request)
         pending = self.pending[direction]
-        if pending.is_full:
+        if not pending.has_room(request):
             raise Refusal(
                 "protocol.too-many-pending",
                 "too many requests wait for an answer",
@@ -231,30 +226,19 @@ class State:
             pending.drop(request)
         return lost
 
-    def sent(self, direction: Direction, message: Message) -> None:
-        """A request went on to the other side."""
-        if direction is Direction.TO_CLIENT:
-            return
-        self.known.begun = True
-        if message.method == "initialize":
-            self.known.handshake, self.known.agreed, self.known.initialized = True, False, False
-            params = message.value.get("params")
-            declared = params.get("capabilities") if isinstance(params, dict) else None
-            self.known.capabilities = declared if isinstance(declared, dict) else {}
+    def sent(self, direction: Direction, message: Message, request: Request) -> None:
+        """A request goes on to the other side."""
+        with self.lock:
+            request.forwarded = True
+            if direction is Direction.TO_SERVER:
+                self.known.begun = True
+                if message.method == "initialize":
+                    self.known.shake(message.value.get("params"))
 
     def opened(self, method: str, result: JsonObject) -> None:
         """The server described itself."""
-        version = result.get("protocolVersion")
-        if method == "initialize":
-            self.known.agreed = True
-            self.known.revision = version if type(version) is str else self.known.revision
-        capabilities = result.get("capabilities")
-        if isinstance(capabilities, dict):
-            self.known.announces = frozenset(
-                name
-                for name, detail in capabilities.items()
-                if isinstance(detail, dict) and detail.get("listChanged") is True
-            )
+        with self.lock:
+            self.known.open(method, result)
 
     def admit_notification(
         self, direction: Direction, message: Message, now: float
@@ -286,7 +270,7 @@ class State:
         After a handshake it is told where the server said that it announces changes; without
         one (2026-07-28) on each subscription to that list.
         """
-        names = [_LISTED[kind] for kind in sorted(set(kinds) & _LISTED.keys())]
+        names = [LISTED[kind] for kind in sorted(set(kinds) & LISTED.keys())]
         if self.known.handshake:
             return [answers.list_changed(name) for name in names if name in self.known.announces]
         return [
@@ -354,8 +338,7 @@ class State:
         params = message.value.get("params")
         if isinstance(params, dict) and params.get("mode") == "url":
             # An empty declaration stands for forms alone (MCP 2025-11-25 client/elicitation).
-            modes = self.known.capabilities.get(needed)
-            return isinstance(modes, dict) and "url" in modes
+            needed = f"{needed}/url"
         return needed in self.known.capabilities
 
     def _cancel(self, direction: Direction, params: JsonValue, now: float) -> list[Finding] | None:

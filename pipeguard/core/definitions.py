@@ -27,6 +27,9 @@ from pipeguard.core.visible import NAME_CHARS, cut
 from pipeguard.errors import Refusal
 
 _BROKEN = codes.PEER_BROKE_PROTOCOL
+FULL = "trust.full"
+_NO_ROOM = "the server defines more than PipeGuard keeps of one server, and this goes beyond it"
+_BLOCK = Action.BLOCK
 _LENIENT = json.JSONDecoder(parse_int=Number, parse_float=Number)
 
 
@@ -96,11 +99,28 @@ def review(guard: Guard, method: str, result: JsonObject, now: float) -> Reviewe
             pins.append(judged.pin)
         if not isinstance(judged.shown, _Absent):
             shown.append(judged.shown)
+    findings = _once(findings, FULL)
     same = len(shown) == len(items) and all(map(lambda a, b: a is b, shown, items))
     changed = result if same else {**result, member: shown}
     if not same and "ttlMs" in changed:
         changed["ttlMs"] = Number("0")  # so that an old verdict does not live on in a cache
     return Reviewed(changed, tuple(findings), tuple(pins))
+
+
+def _unpinned(guard: Guard, kind: str, name: str) -> Finding | None:
+    """What stands against using a definition of which nothing is known under this name."""
+    if not guard.knows_all(kind):
+        finding = _held_finding(guard, kind, name, "", "trust.held")
+        return finding._replace(note=f"PipeGuard holds the {kind}: {_NO_ROOM}", excerpt="")
+    first = guard.names.first(kind, name)
+    if first is not None and first != name:
+        if is_same(kind, name):
+            return held(guard, kind, first)
+        note = f"it could be taken for {cut(first, NAME_CHARS)!r}. Use that as it is spelt"
+        return _not_offered(guard, kind, name, note)
+    if kind == "template":
+        return held(guard, "resource", name)
+    return _unknown(guard, kind, name) if guard.policy.trust is Trust.REVIEW else None
 
 
 def held(guard: Guard, kind: str, name: str) -> Finding | None:
@@ -113,15 +133,7 @@ def held(guard: Guard, kind: str, name: str) -> Finding | None:
     """
     pin = guard.pin(kind, name)
     if pin is None:
-        first = guard.names.first(kind, name)
-        if first is not None and first != name:
-            if is_same(kind, name):
-                return held(guard, kind, first)
-            note = f"it could be taken for {cut(first, NAME_CHARS)!r}. Use that as it is spelt"
-            return _not_offered(guard, kind, name, note)
-        if kind == "template":
-            return held(guard, "resource", name)
-        return _unknown(guard, kind, name) if guard.policy.trust is Trust.REVIEW else None
+        return _unpinned(guard, kind, name)
     if pin.held is None:
         return None
     rule = "trust.held" if pin.approved is None else "trust.drifted"
@@ -320,8 +332,8 @@ def _pinned(
         if pin is not None and pin.held is not None and pin.held_fingerprint == fingerprint:
             return _never_approved(place, name, pin.reason, findings)
         change = place.pin(name, fingerprint, text)
-        _learn(place.guard, change, None)
-        return _Item(shown, findings, change)
+        kept = _learn(place.guard, change, None)
+        return _Item(shown, findings, change) if kept else _beyond(place, findings, shown)
     reason = f"poisoned: {worst(findings).rule}" if poisoned else "review"
     if alike is not None and not poisoned:
         reason = f"look-alike: {cut(alike, NAME_CHARS)}"
@@ -330,9 +342,11 @@ def _pinned(
         told = _never_approved(place, name, reason, findings).findings if alike else findings
         return _Item(shown, told)
     known = pin is not None and pin.held_fingerprint == fingerprint
-    _learn(place.guard, change, pin)
+    kept = _learn(place.guard, change, pin)
     left_out = _never_approved(place, name, reason, findings)
-    return left_out if known else left_out._replace(pin=change)
+    if kept is None:
+        left_out = _beyond(place, findings, shown)
+    return left_out if known or kept is None else left_out._replace(pin=change)
 
 
 def _approved(
@@ -413,19 +427,38 @@ def _drifted(
         drifted = place.finding("trust.drifted", note, pin.name, Action.WARN)
         return _Item(shown, (*findings, drifted))
     change = place.hold(pin.name, fingerprint, text, reason)
-    known = pin.held_fingerprint == fingerprint
-    _learn(place.guard, change, pin)
+    kept = _learn(place.guard, change, pin)
+    if kept is not None and kept.held is not None and kept.held_fingerprint is not None:
+        change = place.hold(pin.name, kept.held_fingerprint, kept.held, reason)
+    known = pin.held_fingerprint == change.fingerprint
     drifted = place.finding("trust.drifted", note, pin.name, Action.BLOCK)
     approved: JsonValue = _LENIENT.decode(pin.approved)
     return _Item(approved, (*findings, drifted), None if known else change)
 
 
-def _learn(guard: Guard, change: PinChange, pin: Pin | None) -> None:
+def _beyond(place: _Place, findings: tuple[Finding, ...], shown: JsonValue) -> _Item:
+    """There is no room for one more definition: it is left out, since nothing is known of it."""
+    told = place.finding(FULL, f"a {place.kind} was left out of the list: {_NO_ROOM}", None, _BLOCK)
+    is_shown = place.guard.policy.mode is Mode.OBSERVE
+    return _Item(shown if is_shown else _ABSENT, (*findings, told))
+
+
+def _once(findings: list[Finding], rule: str) -> list[Finding]:
+    """Of what a rule says of each definition alike, the first, and how often."""
+    said = [finding for finding in findings if finding.rule == rule]
+    if len(said) < 2:
+        return findings
+    first = said[0]._replace(note=f"{said[0].note} ({len(said)} of them here)")
+    return [first, *(finding for finding in findings if finding.rule != rule)]
+
+
+def _learn(guard: Guard, change: PinChange, pin: Pin | None) -> Pin | None:
+    """Remember a definition; what is kept of it, or None where there is no room."""
     approved = change.definition if change.pinned else pin.approved if pin else None
     approved_fingerprint = (
         change.fingerprint if change.pinned else pin.approved_fingerprint if pin else None
     )
-    guard.learn(
+    return guard.learn(
         Pin(
             change.kind,
             change.name,

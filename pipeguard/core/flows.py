@@ -26,7 +26,8 @@ from pipeguard.core.message import JsonValue
 from pipeguard.core.text import Text
 
 SECRET_OUT = "flows.secret-out"  # noqa: S105  a rule's id
-KEPT_BYTES = 4 * 2**20  # of results
+KEPT_BYTES = 4 * 2**20  # of results, with what stands beside them
+DERIVED_BYTES = 16 * 2**20  # in memory, of what was worked out of them and is kept for the next
 KEPT_RESULTS = 1000  # of them
 SAID_BYTES = 2**18  # of requests
 KEPT_SECONDS = 1800.0
@@ -44,6 +45,8 @@ PASSAGES_SHARE = 0.25  # of all that is said
 ORDERED_CHARS = 16  # of words that a text tells a model to use
 RECENT_CALLS = 4  # in which the pieces of a value may leave one after the other
 PIECE_CHARS = 2048  # of one, where it is encoded
+RECENT_TOOLS = 64  # of which they are kept
+MAX_NAME_CHARS = 256  # of a tool's, by which they are
 
 
 class Leak(NamedTuple):
@@ -65,13 +68,13 @@ class Leak(NamedTuple):
 
 
 class Flows:
-    """What went through one server lately.
+    """What went through one server lately. Any thread may call anything.
 
-    One thread may call `came`, and one the rest.
+    What is kept is behind one lock; what is looked up is looked up in a copy of the list.
     """
 
     def __init__(self) -> None:
-        self._lock = Lock()  # of what came
+        self._lock = Lock()
         self._came: deque[Kept] = deque()
         self._came_bytes = 0
         # Bytes alone: thousands of objects that live would be walked by each garbage collection.
@@ -95,27 +98,30 @@ class Flows:
         """
         if len(frame) > KEPT_BYTES:
             return
+        kept = Kept(tool, frame, now, about)
         with self._lock:
-            self._came.append(Kept(tool, frame, now, about))
-            self._came_bytes += len(frame)
-            while (
+            self._came.append(kept)
+            self._came_bytes += kept.size
+            while self._came and (
                 len(self._came) > KEPT_RESULTS
                 or self._came_bytes > KEPT_BYTES
                 or now - self._came[0].since > KEPT_SECONDS
             ):
-                self._came_bytes -= len(self._came.popleft().frame)
+                self._came_bytes -= self._came.popleft().size
 
     def was_said(self, text: str) -> bool:
         """Whether a text came back from any tool, as it is."""
         with self._lock:
-            return any(text in one.text() for one in self._came)
+            came = list(self._came)
+        return any(text in one.text() for one in came)
 
     def went(self, frame: bytes) -> None:
         """Keep a request that went on: what stands in it came from the client's side."""
-        self._went.append(frame)
-        self._went_bytes += len(frame)
-        while self._went_bytes > SAID_BYTES:
-            self._went_bytes -= len(self._went.popleft())
+        with self._lock:
+            self._went.append(frame)
+            self._went_bytes += len(frame)
+            while self._went_bytes > SAID_BYTES:
+                self._went_bytes -= len(self._went.popleft())
 
     def leaks(self, tool: Tool, arguments: JsonValue) -> list[Leak]:
         """Look up what goes to a tool in what came back before.
@@ -150,25 +156,61 @@ class Flows:
         about = traces.values(arguments)
         if any(traces.is_outside(value) for value in about):
             tool = tool._replace(labels=tool.labels | Label.OUTSIDE)
-        call = Call(tool, text, self._sent_before(), "".join(self._sent), about)
-        if tool.labels & Label.SENDS:
-            recent = self._longest.setdefault(tool.name, deque(maxlen=RECENT_CALLS))
-            recent.append(traces.piece(call.readings[0])[:PIECE_CHARS])
-            call.put_together(list(recent))
-            self._sent.append(call.squeezed[0][-ASKED_BYTES:])
-        return list(_leaks(call, kept))
+        call = Call(tool, text, self._said_before(), about)
+        self._follow(call)
+        leaks = list(_leaks(call, kept))
+        _let_go(kept)
+        return leaks
 
-    def _sent_before(self) -> tuple[str, str]:
+    def _follow(self, call: Call) -> None:
+        """Read a call behind those that sent something before; of two at once, one is the second.
+
+        Kept of it are the end of what is sent and, by its tool, the longest word.
+        """
+        if not call.tool.labels & Label.SENDS:
+            with self._lock:
+                before = list(self._sent)
+            call.follow("".join(before))
+            return
+        name = call.tool.name[:MAX_NAME_CHARS]
+        piece = traces.piece(call.readings[0])[:PIECE_CHARS]
+        squeezed = call.squeezed[0][-ASKED_BYTES:]
+        with self._lock:
+            before = list(self._sent)
+            self._sent.append(squeezed)
+            recent = self._longest.pop(name, None) or deque(maxlen=RECENT_CALLS)
+            recent.append(piece)
+            while len(self._longest) >= RECENT_TOOLS:
+                del self._longest[next(iter(self._longest))]
+            self._longest[name] = recent
+            pieces = list(recent)
+        call.follow("".join(before))
+        call.put_together(pieces)
+
+    def _said_before(self) -> tuple[str, str]:
         """The texts of what went, and their letters alone."""
-        while self._went:
-            text = text_of(self._went.popleft())
-            self._said.append((text, traces.letters(text)))
-            self._said_chars += len(text)
-        self._went_bytes = 0
-        while self._said_chars > SAID_BYTES:
-            self._said_chars -= len(self._said.popleft()[0])
-        texts, letters = zip(*self._said, strict=True) if self._said else ((), ())
-        return "\n".join(texts), "".join(letters)
+        with self._lock:
+            went = list(self._went)
+            self._went.clear()
+            self._went_bytes = 0
+        texts = map(text_of, went)
+        said = [(text, traces.letters(text)) for text in texts]
+        with self._lock:
+            self._said += said
+            self._said_chars += sum(len(text) for text, _ in said)
+            while self._said_chars > SAID_BYTES:
+                self._said_chars -= len(self._said.popleft()[0])
+            said = list(self._said)
+        return "\n".join(text for text, _ in said), "".join(letters for _, letters in said)
+
+
+def _let_go(kept: list[Kept]) -> None:
+    """Of too much that was worked out, forget the oldest: it can be worked out again."""
+    total = 0
+    for one in reversed(kept):
+        total += one.derived
+        if total > DERIVED_BYTES:
+            one.forget()
 
 
 def _without_credentials(value: JsonValue) -> JsonValue:

@@ -15,16 +15,15 @@ from typing import NamedTuple
 from pipeguard.core.fingerprint import Pin
 from pipeguard.core.flows import Flows
 from pipeguard.core.known_secrets import KnownSecrets
-from pipeguard.core.labels import Tool, tool_of
-from pipeguard.core.message import parse_json
+from pipeguard.core.labels import Tool
 from pipeguard.core.names import Names
+from pipeguard.core.pins import PinKey, Pins
 from pipeguard.core.places import Surface
 from pipeguard.core.policy import Policy
 from pipeguard.core.scan import Engine
 from pipeguard.core.vault import Vault
 
-PinKey = tuple[str, str]  # kind and name
-MAX_TOOLS = 10_000  # of which the labels are remembered
+__all__ = ("Engines", "Guard", "PinKey")
 
 
 class Engines(NamedTuple):
@@ -49,17 +48,28 @@ class Engines(NamedTuple):
         ]
 
 
+class _Shared:
+    """What is one for all guards of a server: what is replaced here is replaced for each."""
+
+    __slots__ = ("pins", "policy")
+
+    def __init__(self, policy: Policy, pins: Pins) -> None:
+        self.policy = policy
+        self.pins = pins
+
+
 class Guard:
     """The rules, the policy and the pins of one server.
+
+    A guard is for the threads of its scanners: one for each direction. `aside` gives one for any
+    other thread and `part` one for another client; policy and pins are the same in all of them,
+    and what one learns or adopts, all know from then on.
 
     Attributes:
         name: the server's, under which its pins are kept.
         engines: the compiled rules.
-        policy: what to do about findings.
         vault: what was taken out of its words, to be put back into what goes to it; or None.
         scanners: the engines that hold rules for each surface.
-        pins: by kind and name.
-        names: of the pins, by how they read.
         flows: what went through it lately.
         known: secrets of ours, which nothing that it says goes on with.
     """
@@ -85,17 +95,22 @@ class Guard:
         self.name = name
         self.vault = Vault(key) if key else None
         self.engines = engines
-        self.policy = policy
         self.scanners = _scanners(engines)
         self._spare: dict[Surface, tuple[Engine, ...]] = {}
         self._aside = Lock()
-        self.pins: dict[PinKey, Pin] = dict(pins)
-        self.names = Names(pins.values())
         self.flows = Flows()
         self.known = KnownSecrets()
-        self._learned: dict[PinKey, Pin] = {}
-        self._tools: dict[str, tuple[Pin | None, Tool]] = {}
-        self._parted: list[Guard] = []
+        self._shared = _Shared(policy, Pins(pins))
+
+    @property
+    def policy(self) -> Policy:
+        """What to do about findings."""
+        return self._shared.policy
+
+    @property
+    def pins(self) -> Mapping[PinKey, Pin]:
+        """All pins as they are now, by kind and name; what is given does not change any more."""
+        return self._shared.pins.all()
 
     @contextmanager
     def aside(self) -> Iterator[Guard]:
@@ -116,13 +131,11 @@ class Guard:
         parted = copy(self)
         parted.vault = Vault(key) if self.vault is not None else None
         parted.flows = Flows()
-        self._parted.append(parted)
         return parted
 
     def adopt(self, policy: Policy) -> None:
         """Judge by another policy from now on."""
-        for guard in (self, *self._parted):
-            guard.policy = policy
+        self._shared.policy = policy
 
     def load(self, surface: Surface) -> None:
         """Load what the texts of a surface are looked through with, before the first comes.
@@ -142,37 +155,32 @@ class Guard:
         Returns:
             The kinds in which something changed that a client should list again.
         """
-        old = self.pins
-        new = {**{key: pin for key, pin in self._learned.items() if key not in pins}, **pins}
-        new |= {key: pin for key, pin in old.items() if _waits(pin, pins.get(key))}
-        names = Names(new.values())
-        for guard in (self, *self._parted):
-            guard.pins, guard.names = new, names
-        changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
-        return frozenset(kind for kind, _ in changed)
+        return self._shared.pins.replace(pins)
 
     def pin(self, kind: str, name: str) -> Pin | None:
         """What is known of one definition."""
-        return self.pins.get((kind, name))
+        return self._shared.pins.of(kind, name)
+
+    def knows_all(self, kind: str) -> bool:
+        """False once a definition of a kind was not kept, since there was no room for it."""
+        return not self._shared.pins.are_full(kind)
+
+    @property
+    def names(self) -> Names:
+        """The names of the pins, by how they read."""
+        return self._shared.pins.names
 
     def tool(self, name: str) -> Tool:
         """What a tool does, by the definition that is trusted."""
-        pin = self.pins.get(("tool", name))
-        known = self._tools.get(name)
-        if known is not None and known[0] is pin:
-            return known[1]
-        if len(self._tools) >= MAX_TOOLS:
-            self._tools.clear()
-        text = pin.approved or pin.held if pin is not None else None
-        definition = parse_json(text.encode()) if text else None
-        tool = tool_of(name, definition if isinstance(definition, dict) else None)
-        self._tools[name] = (pin, tool)
-        return tool
+        return self._shared.pins.tool(name)
 
-    def learn(self, pin: Pin) -> None:
-        """Remember a definition for this run; the store learns it from the Verdict."""
-        self.pins[(pin.kind, pin.name)] = self._learned[(pin.kind, pin.name)] = pin
-        self.names.learn(pin)
+    def learn(self, pin: Pin) -> Pin | None:
+        """Remember a definition for this run; the store learns it from the Verdict.
+
+        Returns:
+            What is kept; None where there is no room for it.
+        """
+        return self._shared.pins.learn(pin)
 
 
 def _scanners(engines: Engines) -> dict[Surface, tuple[Engine, ...]]:
@@ -187,10 +195,3 @@ def _scanners(engines: Engines) -> dict[Surface, tuple[Engine, ...]]:
         Surface.TO_CLIENT: tuple(back.over(Surface.TO_CLIENT)),
         Surface.DEFINITIONS: tuple(back.over(Surface.DEFINITIONS)),
     }
-
-
-def _waits(pin: Pin, stored: Pin | None) -> bool:
-    """True where something is held of which the store knows neither that nor an approval."""
-    if pin.held is None or (stored is not None and stored.held is not None):
-        return False
-    return stored is None or stored.approved_fingerprint != pin.held_fingerprint

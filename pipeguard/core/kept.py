@@ -10,16 +10,30 @@ from collections.abc import Callable
 from pipeguard.core import traces
 from pipeguard.core.labels import Label, Tool
 from pipeguard.core.message import parse_json
+from pipeguard.core.sizes import size_of, size_of_all
 from pipeguard.core.text import Text
 from pipeguard.errors import Refusal
 
+KEPT_OBJECT_BYTES = 512  # of a result beside its frame
+
 
 class Kept:
-    """A frame that passed, as bytes until somebody asks for its text."""
+    """A frame that passed, as bytes until somebody asks for its text.
+
+    For any thread: what is worked out twice is the same.
+
+    Attributes:
+        tool: that was called.
+        frame: the whole answer.
+        since: when it came, in seconds on the session's clock.
+        about: the short values of the call.
+        size: bytes that all of these take in memory.
+        derived: bytes that what was worked out of it takes, about.
+    """
 
     __slots__ = (
         *("_addressed", "_is_marked", "_labels", "_letters", "_secrets", "_small", "_text"),
-        *("about", "frame", "since", "tool"),
+        *("about", "derived", "frame", "since", "size", "tool"),
     )
 
     def __init__(self, tool: Tool, frame: bytes, since: float, about: frozenset[str]) -> None:
@@ -27,6 +41,8 @@ class Kept:
         self.frame = frame
         self.since = since
         self.about = about
+        self.size = KEPT_OBJECT_BYTES + len(frame) + size_of(tool.name) + size_of_all(about)
+        self.derived = 0
         self._is_marked: bool | None = None
         self._labels: Label | None = None
         self._text: str | None = None
@@ -37,47 +53,55 @@ class Kept:
 
     def is_marked(self) -> bool:
         """Whether it says of itself that it is not for everybody, and was not got from outside."""
-        if self._is_marked is None:
+        marked = self._is_marked
+        if marked is None:
             is_public = self.tool.labels & Label.OUTSIDE
-            self._is_marked = not is_public and traces.is_marked(self.text())
-        return self._is_marked
+            self._is_marked = marked = not is_public and traces.is_marked(self.text())
+        return marked
 
     def labels(self) -> Label:
         """What its tool does; and that it is not for everybody, where its text tells so.
 
         It does by saying it, or by telling how people are reached or paid.
         """
-        if self._labels is None:
+        labels = self._labels
+        if labels is None:
             is_public = self.tool.labels & Label.OUTSIDE
-            self._labels = self.tool.labels
+            labels = self.tool.labels
             if self.is_marked() or (not is_public and traces.tells_of_people(self.text())):
-                self._labels |= Label.READS_PRIVATE | Label.READS_PERSONAL
-        return self._labels
+                labels |= Label.READS_PRIVATE | Label.READS_PERSONAL
+            self._labels = labels
+        return labels
 
     def text(self) -> str:
         """Its strings, with single spaces between all words."""
-        if self._text is None:
-            self._text = text_of(self.frame)
-        return self._text
+        text = self._text
+        if text is None:
+            self._text = text = self._noted(text_of(self.frame))
+        return text
 
     def small(self) -> str:
         """The same in small letters."""
-        if self._small is None:
-            self._small = self.text().lower()
-        return self._small
+        small = self._small
+        if small is None:
+            self._small = small = self._noted(self.text().lower())
+        return small
 
     def letters(self) -> str:
         """Its letters and digits alone."""
-        if self._letters is None:
-            self._letters = traces.letters(self.text())
-        return self._letters
+        letters = self._letters
+        if letters is None:
+            self._letters = letters = self._noted(traces.letters(self.text()))
+        return letters
 
     def addressed(self) -> str:
         """What in it is written for a model, in small letters; empty where nothing is."""
-        if self._addressed is None:
+        addressed = self._addressed
+        if addressed is None:
             takes_in = self.tool.labels & Label.TAKES_IN
-            self._addressed = traces.addressed(self.text()).lower() if takes_in else ""
-        return self._addressed
+            addressed = traces.addressed(self.text()).lower() if takes_in else ""
+            self._addressed = self._noted(addressed)
+        return addressed
 
     def looks(self) -> Callable[[str], bool]:
         """What tells that a value of it is a secret."""
@@ -87,9 +111,20 @@ class Kept:
 
     def secrets(self) -> dict[str, str]:
         """What looks like a secret in it, by its letters and digits alone."""
-        if self._secrets is None:
-            self._secrets = traces.secrets(self.text(), self.looks())
-        return self._secrets
+        secrets = self._secrets
+        if secrets is None:
+            self._secrets = secrets = traces.secrets(self.text(), self.looks())
+            self.derived += size_of(*secrets, *secrets.values())
+        return secrets
+
+    def forget(self) -> None:
+        """Keep the frame alone; its text is worked out again where it is asked for."""
+        self._text = self._small = self._letters = self._addressed = self._secrets = None
+        self.derived = 0
+
+    def _noted(self, text: str) -> str:
+        self.derived += size_of(text)
+        return text
 
 
 def text_of(frame: bytes) -> str:

@@ -25,7 +25,6 @@ class Call:
         tool: Tool,
         text: bytes,
         known: tuple[str, str],
-        before: str,
         about: frozenset[str],
     ) -> None:
         self.tool = tool
@@ -33,8 +32,7 @@ class Call:
         self.known, self._known_letters = known  # what the client said before is its own
         self.readings = traces.readings(text)
         self.squeezed = list(map(traces.squeezed, self.readings))
-        self.torn = before + self.squeezed[0]
-        self.whole = "\n".join(dict.fromkeys([*self.squeezed, self.torn]))
+        self.follow("")
         small = " ".join(self.readings[0].lower().split())
         self.few = self._new(traces.shingles(small))
         self.names = self._new(traces.names(small))
@@ -48,6 +46,11 @@ class Call:
         tokens = (one for text in self.readings for one in traces.tokens(text))
         self.people = self._new(traces.people(self.readings[0]))
         self.tokens = self._new(filter(traces.is_telling, tokens))
+
+    def follow(self, before: str) -> None:
+        """Read it as what goes on behind what was sent before, squeezed."""
+        self.torn = before + self.squeezed[0]
+        self.whole = "\n".join(dict.fromkeys([*self.squeezed, self.torn]))
 
     def put_together(self, pieces: list[str]) -> None:
         """Read pieces of calls as one, without what they all begin with."""

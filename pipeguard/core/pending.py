@@ -1,11 +1,20 @@
-"""Which requests wait for an answer, in one direction. Knows ids, methods and times only."""
+"""Which requests wait for an answer, in one direction. Knows ids, methods and times only.
+
+Has no lock of its own: a Session calls it under that of its conversation.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from pipeguard.core.sizes import size_of, size_of_all
+
 REMEMBERED_SECONDS = 60.0  # a late answer to a cancelled request is no violation for so long
 MAX_REMEMBERED = 1024  # cancelled requests, and tasks that tell of progress
+MAX_OPEN_BYTES = 8 * 2**20  # of what waits in memory: ids, names and tokens are a peer's
+MAX_CANCELLED_BYTES = 2**18
+MAX_TASKS_BYTES = 2**20
+REQUEST_BYTES = 512  # of a request beside its texts
 
 _NONE: frozenset[str] = frozenset()
 
@@ -24,11 +33,12 @@ class Request:
         about: the short values among a call's arguments: ids, names, addresses.
         asks_for: of which lists it wants to hear (core.subscriptions).
         told_of: of which of them it will.
+        size: bytes that it takes in memory.
     """
 
     __slots__ = (
         *("about", "asks_for", "forwarded", "id_token", "method", "progress", "progress_token"),
-        *("since", "told_of", "tool"),
+        *("since", "size", "told_of", "tool"),
     )
 
     def __init__(
@@ -47,6 +57,7 @@ class Request:
         self.progress = float("-inf")
         self.forwarded = False
         self.about = self.asks_for = self.told_of = _NONE
+        self.size = REQUEST_BYTES + size_of(id_token, method, tool, progress_token)
 
 
 class Pending:
@@ -64,8 +75,11 @@ class Pending:
         self._is_over = False
         self._open: dict[str, Request] = {}
         self._cancelled: dict[str, float] = {}
+        self._cancelled_bytes = 0
         self._by_progress: dict[str, Request] = {}
         self._tasks: dict[str, Request] = {}  # answered, and still telling of progress
+        self._tasks_bytes = 0
+        self._count = self._bytes = 0  # of the whole: what is open in it and in its exchanges
 
     def fork(self) -> Pending:
         """The requests of one exchange; `leave` when it is over."""
@@ -89,17 +103,23 @@ class Pending:
                 self._whole._remember(id_token, since)
 
     def _remember(self, id_token: str, since: float) -> None:
-        while len(self._cancelled) >= MAX_REMEMBERED:
-            del self._cancelled[next(iter(self._cancelled))]
+        self._expect_none(id_token)
         self._cancelled[id_token] = since
+        self._cancelled_bytes += size_of(id_token)
+        while len(self._cancelled) > MAX_REMEMBERED or self._cancelled_bytes > MAX_CANCELLED_BYTES:
+            self._expect_none(next(iter(self._cancelled)))
+
+    def _expect_none(self, id_token: str) -> None:
+        if self._cancelled.pop(id_token, None) is not None:
+            self._cancelled_bytes -= size_of(id_token)
 
     def __len__(self) -> int:
-        return len(self._open) + sum(map(len, self._exchanges))
+        return self._count if self._whole is self else len(self._open)
 
-    @property
-    def is_full(self) -> bool:
-        """True where no further request may wait."""
-        return len(self._whole) >= self._limit
+    def has_room(self, request: Request) -> bool:
+        """False where no further request may wait, or none of this size."""
+        whole = self._whole
+        return whole._count < self._limit and whole._bytes + request.size <= MAX_OPEN_BYTES
 
     def open(self, request: Request) -> bool:
         """Let a request wait; False where its id or its progress token is in use."""
@@ -107,11 +127,21 @@ class Pending:
         if request.id_token in self._open or (token is not None and token in self._by_progress):
             return False
         self._open[request.id_token] = request
-        self._cancelled.pop(request.id_token, None)
+        self._whole._count += 1
+        self._whole._bytes += request.size
+        self._expect_none(request.id_token)
         if token is not None:
             self._by_progress[token] = request
-            self._tasks.pop(token, None)
+            self._end_task(token)
         return True
+
+    def describe(self, request: Request, about: frozenset[str]) -> None:
+        """Keep what a waiting request is about; nothing where there is no room for that."""
+        more = size_of_all(about)
+        if self._whole._bytes + more <= MAX_OPEN_BYTES:
+            request.about = about
+            request.size += more
+            self._whole._bytes += more
 
     def close(self, id_token: str | None) -> Request | None:
         """The request that an answer belongs to; it waits no longer. None where none does."""
@@ -133,17 +163,27 @@ class Pending:
         for pending in list(self._all()):
             if pending._open.get(request.id_token) is request:
                 del pending._open[request.id_token]
+                self._whole._count -= 1
+                self._whole._bytes -= request.size
                 if request.progress_token is not None:
                     pending._by_progress.pop(request.progress_token, None)
                 pending._forget()
 
     def outlive(self, request: Request) -> None:
         """Take progress of an answered request: a task was made of it (basic/utilities/tasks)."""
-        tasks = self._whole._tasks
-        while len(tasks) >= MAX_REMEMBERED:
-            del tasks[next(iter(tasks))]
-        if request.progress_token is not None:
-            tasks[request.progress_token] = request
+        whole, token = self._whole, request.progress_token
+        if token is None:
+            return
+        whole._end_task(token)
+        whole._tasks[token] = request
+        whole._tasks_bytes += request.size
+        while len(whole._tasks) > MAX_REMEMBERED or whole._tasks_bytes > MAX_TASKS_BYTES:
+            whole._end_task(next(iter(whole._tasks)))
+
+    def _end_task(self, token: str) -> None:
+        request = self._tasks.pop(token, None)
+        if request is not None:
+            self._tasks_bytes -= request.size
 
     def cancel(self, id_token: str, now: float) -> bool:
         """Forget a request that its sender gave up; False where none such waits.

@@ -6,6 +6,10 @@ basic/patterns/mrtr). Knows keys and states by their hashes: both are the server
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import islice
+from threading import Lock
+
 from pipeguard.core.digest import sha256
 from pipeguard.core.message import JsonObject, JsonValue, serialise
 
@@ -16,16 +20,19 @@ class Questions:
     """What was asked in one conversation, the newest."""
 
     def __init__(self) -> None:
+        self._lock = Lock()
         self._asked: dict[bytes, None] = {}
         self._states: dict[bytes, None] = {}
 
     def ask(self, body: JsonObject) -> None:
         """Remember what a result asks, or what a task does (extension, `notifications/tasks`)."""
         asked, state = body.get("inputRequests"), body.get("requestState")
-        for key in asked if isinstance(asked, dict) else ():
-            _remember(self._asked, key)
-        if state is not None:
-            _remember(self._states, state)
+        keys = reversed(asked) if isinstance(asked, dict) else ()  # of too many, the last
+        hashes = [_hash(key) for key in islice(keys, MAX_REMEMBERED)]
+        states = [] if state is None else [_hash(state)]
+        with self._lock:
+            _remember(self._asked, reversed(hashes))
+            _remember(self._states, states)
 
     def are_answered_by(self, params: JsonObject) -> bool:
         """True where all that a request answers was asked, and its state is one that was given."""
@@ -35,10 +42,11 @@ class Questions:
         return not isinstance(given, dict) or all(_hash(key) in self._asked for key in given)
 
 
-def _remember(known: dict[bytes, None], value: JsonValue) -> None:
-    while len(known) >= MAX_REMEMBERED:
-        del known[next(iter(known))]
-    known[_hash(value)] = None
+def _remember(known: dict[bytes, None], hashes: Iterable[bytes]) -> None:
+    for one in hashes:
+        while len(known) >= MAX_REMEMBERED:
+            del known[next(iter(known))]
+        known[one] = None
 
 
 def _hash(value: JsonValue) -> bytes:

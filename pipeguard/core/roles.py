@@ -102,6 +102,7 @@ _DATABASE = listed(
 )
 _READS_TEXT = listed("web internet code docs documentation wiki grep issues logs news")
 
+NAME_CHARS = 128  # of a tool's or an argument's name, which say what it is for
 MANY_STRINGS = 24  # of one call: a document, or rows, in which each string says little
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
@@ -118,7 +119,8 @@ def role(tool: str | None, path: Path, *, among: int = 0) -> Role:
     if path[:2] == ("params", "arguments"):
         path = path[2:]
     names = tuple(step for step in path if isinstance(step, str))
-    found = _role(tool or "", names[-4:])
+    near = tuple([name[:NAME_CHARS] for name in names[-4:]])
+    found = _role((tool or "")[:NAME_CHARS], near)
     if found is Role.VALUE and len(names) > 1:
         if among > MANY_STRINGS:
             return Role.WRITTEN
@@ -137,7 +139,6 @@ def is_of_database(tool: str | None) -> bool:
     return bool(_words(tool or "") & _DATABASE)
 
 
-@lru_cache(maxsize=512)
 def writes(tool: str | None, key: str) -> bool:
     """True where a path in an argument is one that the tool writes to."""
     tokens = _words(tool or "")
@@ -206,9 +207,13 @@ def _said(  # noqa: PLR0911  a table of names, each with its own exception
     return None
 
 
-@lru_cache(maxsize=512)
 def _words(name: str) -> frozenset[str]:
-    return frozenset(word.lower() for word in _WORD.findall(name[:128]))
+    return _words_of(name[:NAME_CHARS])  # what is beyond is not to be remembered
+
+
+@lru_cache(maxsize=512)
+def _words_of(name: str) -> frozenset[str]:
+    return frozenset(word.lower() for word in _WORD.findall(name))
 
 
 def called_tool(value: JsonValue) -> str | None:

@@ -1,16 +1,32 @@
 """One conversation, that is one JSON-RPC id space: what came, what waits, what is allowed.
 
 `Session.receive` is the one function that decides. It does no I/O, does not wait and does not
-raise; the same frames at the same times give the same verdicts. Two threads may call it at
-once, one for each direction: what they share is kept under a lock, which is never held while
-a text is judged.
+raise; the same frames at the same times give the same verdicts.
+
+Which thread may do what, for this package and all that call it:
+
+- `receive` is called by one thread for each direction, or by one for both: the engines of a Guard
+  belong to it. `receive_aside` is called by any other thread, and has engines of its own; there,
+  one frame waits for the other. All else (`fork`, `leave`, `abandon`, `expire`, `relist`,
+  `waiting`, and `adopt`, `part`, `repin`, `learn` of a Guard) may be called by any thread at any
+  time.
+- What a conversation remembers (`conduct.State`: requests, what was agreed) is changed under the
+  one lock of the conversation, which its exchanges and those who judge aside share.
+- What is known of a server has one owner each, which all its Guards share and which has a lock of
+  its own: `core.pins` (and the policy, a value that is replaced whole), `core.flows`,
+  `core.vault`; what results asked is in `core.questions`, likewise. Whoever asks gets a value
+  that does not change any more.
+- No lock is held while a text is read, judged or searched, nor while another lock is asked for.
+  Without a lock only a single attribute or a single entry of a mapping is read.
+- Writing down is for one thread of its own (`state.recorder`), to which verdicts are handed over.
+
+tests/soak/test_threads.py does all of this at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from copy import copy
-from threading import Lock
 
 from pipeguard.core import answers, batch, codes, conduct
 from pipeguard.core.definitions import review
@@ -66,7 +82,7 @@ class Session:
         self.guard = guard
         self.run = run
         self.state = conduct.State(guard.policy.limits)
-        self._lock = Lock()
+        self._lock = self.state.lock
         self._count = {TO_SERVER: 0, TO_CLIENT: 0}
 
     def receive(self, direction: Direction, frame: bytes, now: float) -> Verdict:
@@ -80,8 +96,9 @@ class Session:
         Returns:
             The verdict (JSON-RPC 2.0, sections 4 and 5). What cannot be judged is refused.
         """
-        self._count[direction] += 1
-        event = f"{self.run}.{'c' if direction is TO_SERVER else 's'}{self._count[direction]}"
+        with self._lock:
+            self._count[direction] = count = self._count[direction] + 1
+        event = f"{self.run}.{'c' if direction is TO_SERVER else 's'}{count}"
         return self._judge_or_refuse(direction, frame, now, event, self._judge)
 
     def _judge_or_refuse(
@@ -113,15 +130,15 @@ class Session:
 
     def resume(self, revision: str) -> None:
         """Take a revision for agreed: the opening was not seen here, or there is none."""
-        self.state.known.revision, self.state.known.begun = revision, True
+        self.state.resume(revision)
 
     def waiting(self) -> list[str]:
         """The ids of the client's requests that wait, as they stood in their frames."""
-        return [r.id_token for r in self.state.pending[TO_SERVER].all() if r.forwarded]
+        return self.state.waiting(TO_SERVER)
 
     def leave(self) -> None:
         """The exchange is over: what it still waits for may only come to the whole."""
-        self.state.pending[TO_SERVER].leave()
+        self.state.leave()
 
     @property
     def asked(self) -> bool:
@@ -184,7 +201,7 @@ class Session:
     def _judge(self, direction: Direction, frame: bytes, now: float, event: str) -> Verdict:
         text = frame
         findings: tuple[Finding, ...] = ()
-        if direction is TO_CLIENT and frame.startswith(BOM) and self._count[direction] == 1:
+        if direction is TO_CLIENT and frame.startswith(BOM) and event == f"{self.run}.s1":
             text = frame[len(BOM) :]
             findings = (noted("protocol.byte-order-mark", "a byte order mark was taken off"),)
         parsed = parse(text)
@@ -250,13 +267,12 @@ class Session:
             findings += self._scan(direction, message, message.method, request.tool, now)
             findings += leaked(self.guard, message, request.tool, now)
             if request.tool is not None:
-                request.about = about(message)
+                self.state.describe(direction, request, about(message))
             if early is not None:
                 findings.append(early)
             verdict = self._settle(direction, message, request, findings, event, now)
             if verdict.forward is not None:
-                request.forwarded = True
-                self.state.sent(direction, message)
+                self.state.sent(direction, message, request)
                 if request.tool is not None:
                     self.guard.flows.went(message.frame)
         finally:
@@ -347,8 +363,7 @@ class Session:
     def _ask(self, direction: Direction, body: JsonObject, verdict: Verdict) -> None:
         """Remember what the client was asked, if that reached it."""
         if direction is TO_CLIENT and verdict.action is not Action.BLOCK:
-            with self._lock:
-                self.state.questions.ask(body)
+            self.state.questions.ask(body)
 
     # --- judging ----------------------------------------------------------------------
 

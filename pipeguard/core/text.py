@@ -301,10 +301,14 @@ def _name_beside(value: JsonObject) -> str:
     return ""
 
 
-@lru_cache(maxsize=4096)
 def _is_telling(key: str) -> bool:
     """True for a key that could say that its value is private."""
-    return len(key) <= LONGEST_KEY and _TELLING.search(key) is not None
+    return len(key) <= LONGEST_KEY and _tells(key)  # a longer one is not to be remembered
+
+
+@lru_cache(maxsize=4096)
+def _tells(key: str) -> bool:
+    return _TELLING.search(key) is not None
 
 
 # Words of the names that rules ask for before a value: of credentials, then of personal numbers.

@@ -12,12 +12,14 @@ from threading import Lock
 from typing import NamedTuple
 
 from pipeguard.core.digest import sha256
+from pipeguard.core.sizes import size_of
 
 MAX_SECRETS = 1000
-MAX_BYTES = 4 * 2**20  # of all secrets together, as UTF-8
+MAX_BYTES = 4 * 2**20  # of all secrets together, in memory
 MAX_SECRET_CHARACTERS = 2**18  # a longer one is taken out for good
 TAG_BYTES = 8  # of the signature: 64 bits, which nobody guesses in a session
 MAX_SENT = 32  # secrets put back of late that are looked for in what the server says
+MAX_SENT_BYTES = 2 * 2**20  # of these together, in memory
 MIN_ECHO = 8  # characters: shorter ones stand anywhere by chance
 # Of the parameters of a method, the one in which secrets are put back.
 RESTORED = {"tools/call": "arguments", "prompts/get": "arguments", "resources/read": "uri"}
@@ -45,8 +47,8 @@ class Vault:
 
     def __init__(self, key: bytes) -> None:
         self._key = key
-        self._secrets: OrderedDict[str, str] = OrderedDict()
-        self._bytes = 0
+        self._secrets: OrderedDict[str, tuple[str, str]] = OrderedDict()  # the rule, the secret
+        self._bytes = self._sent_bytes = 0
         self._count = 0
         self._names: dict[tuple[str, str], str] = {}
         self._sent: OrderedDict[str, str] = OrderedDict()
@@ -66,9 +68,9 @@ class Vault:
             self._count += 1
             head = f"{kind}:{name}:{self._count}"
             made = f"[{head}:{self._tag(head, secret)}]"
-            self._secrets[made] = secret
+            self._secrets[made] = (rule, secret)
             self._names[(rule, secret)] = made
-            self._bytes += len(secret.encode("utf-8", "replace"))
+            self._bytes += size_of(secret)
             self._forget()
         return made
 
@@ -82,7 +84,8 @@ class Vault:
         if len(text) < MIN_ECHO:
             return False
         with self._lock:
-            return any(text in secret for secret in self._secrets.values())
+            secrets = list(self._secrets.values())
+        return any(text in secret for _, secret in secrets)
 
     def told_in(self, text: str) -> list[str]:
         """The credentials among the secrets that stand in a text as they are.
@@ -90,9 +93,8 @@ class Vault:
         Of a name and its password, the password is enough.
         """
         with self._lock:
-            secrets = [
-                secret for made, secret in self._secrets.items() if made.startswith("[secret:")
-            ]
+            kept = list(self._secrets.items())
+        secrets = [secret for made, (_, secret) in kept if made.startswith("[secret:")]
         passwords = (secret.rpartition(":")[2] for secret in secrets)
         wanted = dict.fromkeys([*secrets, *passwords])
         return [one for one in wanted if len(one) >= MIN_ECHO and one in text]
@@ -104,9 +106,9 @@ class Vault:
 
     def _forget(self) -> None:
         while len(self._secrets) > MAX_SECRETS or self._bytes > MAX_BYTES:
-            made, secret = self._secrets.popitem(last=False)
-            self._bytes -= len(secret.encode("utf-8", "replace"))
-            self._names = {key: name for key, name in self._names.items() if name != made}
+            _, known = self._secrets.popitem(last=False)
+            self._bytes -= size_of(known[1])
+            del self._names[known]
 
     def restore(self, text: str, *, is_sent: bool = False) -> Restored:
         """Put back what is behind each placeholder; what has nothing behind it stays.
@@ -119,21 +121,27 @@ class Vault:
 
         def behind(found: re.Match[str]) -> str:
             nonlocal known, unknown
-            secret = self._secrets.get(found[0])
+            secret = self._behind(found[0], is_sent=is_sent)
             if secret is None:
                 unknown += 1
                 return found[0]
             known += 1
-            if is_sent and len(secret) >= MIN_ECHO:
-                self._sent[secret] = found[0]
-                self._sent.move_to_end(secret)
             return secret
 
+        return Restored(PLACEHOLDER.sub(behind, text), known, unknown)
+
+    def _behind(self, made: str, *, is_sent: bool) -> str | None:
         with self._lock:
-            restored = PLACEHOLDER.sub(behind, text)
-            while len(self._sent) > MAX_SENT:
-                self._sent.popitem(last=False)
-        return Restored(restored, known, unknown)
+            _, secret = self._secrets.get(made, (None, None))
+            if secret is not None and is_sent and len(secret) >= MIN_ECHO:
+                if secret not in self._sent:
+                    self._sent_bytes += size_of(secret)
+                self._sent[secret] = made
+                self._sent.move_to_end(secret)
+                while len(self._sent) > MAX_SENT or self._sent_bytes > MAX_SENT_BYTES:
+                    gone, _ = self._sent.popitem(last=False)
+                    self._sent_bytes -= size_of(gone)
+            return secret
 
     def sent(self) -> dict[str, str]:
         """The secrets that were put back of late and may be echoed, with their placeholders."""

@@ -26,9 +26,7 @@ def state(case: Case) -> Iterable[Diagnosis]:
     """Whether pins and audit have a folder that is ours alone."""
     folder = state_folder()  # StateError says what to do
     mend = unfit_rights(folder, _OTHERS)
-    if mend and folder.stat().st_mode & stat.S_IWGRP:
-        yield wrong(f"others may write to {folder}, so its pins prove nothing", mend)
-    elif mend and mend.startswith("sudo"):
+    if mend and mend.startswith("sudo"):
         yield wrong(f"{folder} belongs to another user, who could change its pins", mend)
     elif mend:
         yield note(f"others may look into {folder}; its files are closed to them", mend)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pipeguard.core.finding import Finding
 
 FINDINGS_KEPT = 50  # of one verdict, the most serious; a frame can have thousands
+TEXT_CHARS = 500  # of a pointer, an excerpt or a note: a peer chooses what stands in them
 PRUNED = "retention"  # the kind of a row that says which chains were removed
 NAME_CHARS = 200  # of a method or a tool's name: a peer chooses those
 
@@ -149,20 +150,31 @@ def findings_json(findings: Sequence[Finding]) -> str:
         {
             "rule": finding.rule,
             "place": finding.place,
-            "pointer": finding.pointer,
+            "pointer": _cut(finding.pointer),
             "severity": finding.severity.name.lower(),
             "confidence": finding.confidence.name.lower(),
             "action": finding.action.name.lower(),
             "view": finding.view,
-            "excerpt": finding.excerpt,
-            "note": finding.note,
+            "excerpt": _cut(finding.excerpt),
+            "note": _cut(finding.note),
             "tool": (finding.tool or "")[:NAME_CHARS],
         }
-        for finding in findings[:FINDINGS_KEPT]
+        for finding in _most_serious(findings)
     ]
     if len(findings) > FINDINGS_KEPT:
         kept.append({"rule": "audit.more", "note": f"{len(findings) - FINDINGS_KEPT} more"})
     return json.dumps(kept, separators=(",", ":")) if kept else "[]"
+
+
+def _most_serious(findings: Sequence[Finding]) -> Sequence[Finding]:
+    if len(findings) <= FINDINGS_KEPT:
+        return findings
+    order = sorted(findings, key=lambda one: (-one.action, -one.severity, -one.confidence))
+    return order[:FINDINGS_KEPT]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= TEXT_CHARS else text[: TEXT_CHARS - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 class Audit:

@@ -17,7 +17,7 @@ one matches. The file stays open until then, so that nobody changes it in betwee
 """
 
 # pathlib costs 5 ms, and a server is waiting
-# ruff: noqa: PTH103, PTH105, PTH108, PTH118, PTH119, PTH120
+# ruff: noqa: PTH100, PTH103, PTH105, PTH108, PTH118, PTH119, PTH120, PTH208
 from __future__ import annotations
 
 import os
@@ -54,19 +54,10 @@ KEPT_FILES = 4  # one for each version, engine and set of rules in use at once
 MAX_PART_BYTES = 256 * 2**20  # more is no file of ours
 _SURFACES = (Surface.TO_SERVER, Surface.TO_CLIENT, Surface.DEFINITIONS)
 _DRAFT = ".rules-"
-# Of the core: what makes of a rule a record and a database, and reads them again.
 STDERR = 2
 MOST_DESCRIPTORS = 4096  # that a process which compiles has open: it has just begun
-_MAKERS = (
-    "cues.py",
-    "gate.py",
-    "plan.py",
-    "plans.py",
-    "residents.py",
-    "rules.py",
-    "scan.py",
-    "spellings.py",
-)
+_CODE_BYTES = 2**16  # of a module that are read at once; none has more
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _HEAD_BYTES = len(MAGIC) + 32 + 32 + 4
 MAX_INDEX_BYTES = 2**16
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -331,16 +322,32 @@ def _engines(kept: _Made | _Kept) -> Engines:
 
 
 def _key(packs: Sequence[Source]) -> bytes:
-    """What the databases depend on: the rules, the code that reads them, engine and processor."""
+    """What the databases depend on: the rules, the code that reads them, engine and processor.
+
+    A rule becomes expressions through much of the core, and which modules those are changes. All of
+    it counts, since it is read in less time than the expressions are made in. Classifiers' files
+    count by the hashes that the rules name them by; Python does by its tables of characters.
+    """
     key = sha256()
     machine = os.uname().machine if hasattr(os, "uname") else ""
-    for word in (MAGIC, VERSION, sys.platform, machine, sys.byteorder, *_engine()):
+    python = ".".join(map(str, sys.version_info[:2]))
+    for word in (MAGIC, VERSION, python, sys.platform, machine, sys.byteorder, *_engine()):
         _add(key, word if isinstance(word, bytes) else word.encode())
-    for name in _MAKERS:
+    for name in _makers():
+        _add(key, name.encode())
         _add(key, _code(name))
     for pack in packs:
         _add(key, pack.content)
     return key.digest()
+
+
+def _makers() -> list[str]:
+    """The modules that may have a part in what a rule is compiled to, from the package's root."""
+    try:
+        core = sorted(os.listdir(os.path.join(_PACKAGE, "core")))
+    except OSError:
+        return []  # in an archive; then the version says it all
+    return ["rulebook.py", *(f"core/{name}" for name in core if name.endswith(".py"))]
 
 
 def _add(key: hashlib._Hash, content: bytes) -> None:
@@ -351,10 +358,16 @@ def _add(key: hashlib._Hash, content: bytes) -> None:
 def _code(name: str) -> bytes:
     """A module's own text: in a repository it changes while the version does not."""
     try:
-        with open(os.path.join(os.path.dirname(rules.__file__), name), "rb") as file:
-            return file.read()
+        descriptor = os.open(os.path.join(_PACKAGE, name), os.O_RDONLY | getattr(os, "O_BINARY", 0))
     except OSError:
-        return b""  # in an archive; then the version says it all
+        return b""
+    try:
+        text = b""
+        while chunk := os.read(descriptor, _CODE_BYTES):
+            text += chunk
+        return text
+    finally:
+        os.close(descriptor)
 
 
 def _engine() -> tuple[str, str]:

@@ -25,7 +25,7 @@ def state_folder() -> Path:
     `PIPEGUARD_STATE_DIR` names another one than the system's own.
 
     Raises:
-        StateError: it cannot be made, or everybody may write to it.
+        StateError: it cannot be made, or somebody else may write to it.
     """
     from pathlib import Path
 
@@ -61,15 +61,39 @@ def _folder() -> str:
     folder = os.path.expanduser(override) if override else usual_state_folder()
     try:
         os.makedirs(folder, mode=_OWNER_ONLY, exist_ok=True)
-        mode = os.stat(folder).st_mode
+        status = os.stat(folder)
     except OSError as error:
         raise StateError(
             f"the state folder {folder} cannot be used: {error.strerror}.\n"
             f"  Mend its rights, or name another folder in {STATE_DIR_VARIABLE}."
         ) from error
-    if os.name == "posix" and mode & stat.S_IWOTH:
-        raise StateError(
-            f"everybody may write to the state folder {folder}, so its pins prove nothing.\n"
-            f"  Close it:  chmod go-w {folder}"
-        )
+    believe(folder, status)
     return folder
+
+
+def believe(path: Path | str, status: os.stat_result) -> None:
+    """Refuse a folder or a file that somebody else could have written.
+
+    Args:
+        path: where it stands.
+        status: of it.
+
+    Raises:
+        StateError: it is another user's, and not root's; or a group or everybody may write it.
+    """
+    if os.name != "posix":  # there the user's own folder keeps others out by its access list
+        return
+    from shlex import quote
+
+    name = quote(str(path))
+    if status.st_uid not in (0, os.geteuid()):
+        raise StateError(
+            f"{path} belongs to another user (uid {status.st_uid}), so its pins prove nothing.\n"
+            f"  Name another folder in {STATE_DIR_VARIABLE}, or take this one over:"
+            f"  sudo chown -R {os.geteuid()} {name}"
+        )
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        who = "everybody" if status.st_mode & stat.S_IWOTH else "its group"
+        raise StateError(
+            f"{who} may write to {path}, so its pins prove nothing.\n  Close it:  chmod go-w {name}"
+        )

@@ -8,14 +8,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pipeguard.core.answers import how_to_allow
 from pipeguard.core.finding import Action, Direction, Finding, PinChange, Severity
 from pipeguard.errors import StateError
-from pipeguard.state.store import Store
+from pipeguard.state import missing
+from pipeguard.state.store import Store, is_of_a_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,7 +33,8 @@ BUSY_ROUNDS = 20  # rounds of 50 ms after the last verdict, before only each hal
 RETRY_SECONDS = 1.0  # after a write that failed
 BATCH_ROWS = 1000  # of one transaction: about 20 ms
 BACKLOG_ROWS = 10_000  # that wait to be written, a few MB; then `record` waits
-BACKLOG_PIN_CHARS = 32 * 2**20  # of definitions that wait: two of the largest frames
+BACKLOG_CHARS = 32 * 2**20  # of definitions and findings that wait: two of the largest frames
+NAME_CHARS = 200  # of a client's, a method's or a tool's name: a peer chooses those
 CLOSE_SECONDS = 10.0  # for the last write; a locked store answers after 5
 
 
@@ -73,7 +74,9 @@ class Recorder:
     The thread starts with the first verdict. `record` hands over and returns; only where
     `BACKLOG_ROWS` wait to be written does it wait for room, so that memory is bounded. Where the
     store cannot be written, that is told once and `healthy` is False until it can be again; what
-    then finds no room is counted and lost, and a row of the kind `gap` says how many.
+    then finds no room is counted and lost, and a row of the kind `gap` says how many. Where the
+    run ends before that, a file beside the store says it (`state.missing`). A row that cannot be
+    written although others can has a `gap` in its place. Nothing ends the thread but `close`.
 
     Args:
         store_path: the store; opened by the thread.
@@ -87,6 +90,7 @@ class Recorder:
     Attributes:
         client: the client's name and version, once they are known; goes into every row.
         healthy: False while the store cannot be written; policy says what follows.
+        missing: verdicts of this run that will not be in the audit.
     """
 
     def __init__(
@@ -103,12 +107,17 @@ class Recorder:
 
         self.client = ""
         self.healthy = True
+        self.missing = 0
         self._digest = hexdigest
         self._log = log
-        self._writer = _Writer(store_path, server, run, pins, on_pins_changed)
+        self._left = missing.Missing(run or "", server, 0, "", "", is_over=False)
+        self._store_path = store_path
+        self._on_pins_changed = on_pins_changed
+        self._changed: Pins | None = None
+        self._writer = _Writer(store_path, server, run, pins)
         self._queue: deque[_Taken | threading.Event] = deque()
         self._pending: list[_Taken] = []
-        self._pin_chars = 0
+        self._chars = 0
         self._lost = 0
         self._room = threading.Condition()
         self._wake = threading.Event()
@@ -120,11 +129,11 @@ class Recorder:
         """Take a verdict; after `close` none is taken any more."""
         taken = _Taken(
             time.time(),
-            self.client,
+            self.client[:NAME_CHARS],
             verdict.direction,
             verdict.kind._value_ if verdict.kind is not None else "unreadable",
-            verdict.method,
-            verdict.tool,
+            _short(verdict.method),
+            _short(verdict.tool),
             verdict.action,
             verdict.event,
             self._digest(verdict.frame),  # here, so that no frame is kept
@@ -145,15 +154,16 @@ class Recorder:
         findings, way = (finding,), Direction.TO_SERVER
         self._take(
             _Taken(
-                time.time(), client, way, "refusal", None, None, finding.action, event, "", 0,
-                findings, (),
+                time.time(), client[:NAME_CHARS], way, "refusal", None, None, finding.action, event,
+                "", 0, findings, (),
             )
         )  # fmt: skip
 
     def _take(self, taken: _Taken) -> None:
         if self._thread is None:
             self._start()
-        if (taken.pins or len(self._queue) >= BACKLOG_ROWS) and not self._make_room(taken):
+        is_large = taken.pins or taken.findings
+        if (is_large or len(self._queue) >= BACKLOG_ROWS) and not self._make_room(taken):
             return
         self._queue.append(taken)
         if self._idle and taken.findings:
@@ -185,19 +195,20 @@ class Recorder:
 
     def _make_room(self, taken: _Taken) -> bool:
         """Wait until one more may wait; False where it is lost."""
-        chars = sum(len(change.definition) for change in taken.pins)
+        chars = _chars(taken)
         with self._room:
             while self.healthy and not self._closing and self._is_full():
                 self._wake.set()
                 self._room.wait()
             if self._closing or self._is_full():
                 self._lost += 1
+                self.missing += 1
                 return False
-            self._pin_chars += chars
+            self._chars += chars
             return True
 
     def _is_full(self) -> bool:
-        return len(self._queue) >= BACKLOG_ROWS or self._pin_chars >= BACKLOG_PIN_CHARS
+        return len(self._queue) >= BACKLOG_ROWS or self._chars >= BACKLOG_CHARS
 
     # --- in the thread ---------------------------------------------------------------------
 
@@ -210,12 +221,13 @@ class Recorder:
                 quiet_rounds = 0 if self._queue else quiet_rounds + 1
                 self._write_all()
                 if time.monotonic() - watched >= WATCH_SECONDS:
-                    self._attempt(self._writer.watch)
+                    self._attempt(self._watch)
+                    self._take_over()
                     watched = time.monotonic()
             self._write_all()
             if self._pending or self._lost:
-                unwritten = self._lost + len(self._pending) + len(self._queue)
-                self._tell("error", "verdicts are missing in the audit", lost=unwritten)
+                self._leave(is_over=True)
+                self._tell("error", "verdicts are missing in the audit", lost=self._left.verdicts)
             ended = True
         finally:
             self._writer.close()
@@ -239,12 +251,32 @@ class Recorder:
         while self._queue or self._pending or self._lost:
             markers = self._fill()
             written = self._attempt(self._write)
+            if written and self._left.verdicts:
+                missing.clear(self._store_path, self._left.run)
+                self._left = self._left._replace(verdicts=0)
+            elif not written:
+                self._leave(is_over=False)
+            self._take_over()
             with self._room:
                 self._room.notify_all()
             for marker in markers:
                 marker.set()
             if not written:
                 return
+
+    def _leave(self, *, is_over: bool) -> None:
+        """Say beside the store how much is missing in it, in case this run ends before it can."""
+        if not self._left.run:
+            return
+        rows = sum(isinstance(one, _Taken) for one in list(self._queue))
+        now = _iso(time.time())
+        self._left = self._left._replace(
+            verdicts=self._lost + len(self._pending) + rows,
+            since=self._left.since if self._left.verdicts else now,
+            until=now,
+            is_over=is_over,
+        )
+        missing.leave(self._store_path, self._left)
 
     def _fill(self) -> list[threading.Event]:
         markers: list[threading.Event] = []
@@ -254,25 +286,72 @@ class Recorder:
                 markers.append(taken)
             else:
                 self._pending.append(taken)
-                self._tell_findings(taken)
+                _failure_of(partial(self._tell_findings, taken))
         return markers
 
     def _write(self) -> None:
         with self._room:
             lost = self._lost
-        self._writer.write(self._pending, lost)
-        chars = sum(len(change.definition) for taken in self._pending for change in taken.pins)
-        self._pending.clear()
+        error = _failure_of(lambda: self._note(self._writer.write(self._pending, lost)))
+        if error is None:
+            self._done(self._pending, lost)
+            self._pending.clear()
+        elif isinstance(error, StateError) and not is_of_a_row(error):
+            raise error
+        else:
+            self._write_each(lost)
+
+    def _write_each(self, lost: int) -> None:
+        """One row of them cannot be written: a row that says so stands in its place.
+
+        Raises:
+            StateError: even that cannot be.
+        """
+        self._note(self._writer.write([], lost))
+        self._done([], lost)
+        while self._pending:
+            taken = self._pending[0]
+            error = _failure_of(lambda: self._note(self._writer.write(self._pending[:1], 0)))
+            if error is not None:
+                why = type(error.__cause__ or error).__name__
+                self._writer.stand_in(taken, why)
+                self.missing += 1
+                self._tell(
+                    "error", "a verdict could not be written down", event_id=taken.event, why=why
+                )
+            self._done([taken], 0)
+            del self._pending[0]
+
+    def _done(self, written: list[_Taken], lost: int) -> None:
+        chars = sum(map(_chars, written))
         with self._room:
             self._lost -= lost
-            self._pin_chars -= chars
+            self._chars -= chars
+
+    def _watch(self) -> None:
+        self._note(self._writer.watch())
+
+    def _note(self, changed: Pins | None) -> None:
+        self._changed = self._changed if changed is None else changed
+
+    def _take_over(self) -> None:
+        """Hand on what changed in the store; once more at the next look where that fails."""
+        changed, listener = self._changed, self._on_pins_changed
+        if changed is None or listener is None:
+            return
+        error = _failure_of(lambda: listener(changed))
+        if error is None:
+            self._changed = None
+            return
+        why = type(error).__name__
+        self._tell("error", "what was approved elsewhere could not be taken over", why=why)
 
     def _attempt(self, step: Callable[[], None]) -> bool:
-        try:
-            step()
-        except StateError as error:
+        error = _failure_of(step)
+        if error is not None:
             if self.healthy:
-                self._tell("error", "the store cannot be written", why=str(error))
+                why = str(error) if isinstance(error, StateError) else type(error).__name__
+                self._tell("error", "the store cannot be written", why=why)
             self.healthy = False
         else:
             if not self.healthy:
@@ -305,8 +384,16 @@ class Recorder:
             )
 
     def _tell(self, level: str, event: str, **fields: object) -> None:
-        with suppress(OSError, ValueError):  # standard error is closed: nobody listens
-            self._log(level, event, **fields)
+        _failure_of(partial(self._log, level, event, **fields))  # nobody may be listening any more
+
+
+def _failure_of(step: Callable[[], object]) -> Exception | None:
+    """What a step failed with: of the thread that alone writes, nothing else may be the end."""
+    try:
+        step()
+    except Exception as error:  # noqa: BLE001  whatever it is, other rows are to be written
+        return error
+    return None
 
 
 class _Writer:
@@ -318,47 +405,67 @@ class _Writer:
         server: str,
         run: str | None,
         pins: Pins | None,
-        on_pins_changed: Callable[[Pins], None] | None,
     ) -> None:
         self._path = path
         self._server = server
         self._run = run
         self._known = None if pins is None else _marks(pins)
-        self._on_pins_changed = on_pins_changed
         self._store: Store | None = None
         self._counter = -1
+        self._again = False
+        self._is_first = True
 
-    def write(self, batch: list[_Taken], lost: int) -> None:
-        """Write audit rows, where an audit is kept, and pins in one transaction."""
-        from pipeguard.state.audit import Audit  # here, since a server waits for what is on top
+    def write(self, batch: list[_Taken], lost: int) -> Pins | None:
+        """Write audit rows, where an audit is kept, and pins in one transaction.
 
+        Returns:
+            All pins of the server where another process has changed any.
+        """
         store = self._open()
-        entries = [_entry(taken) for taken in batch] if self._run is not None else []
+        before = missing.left(self._path) if self._is_first and self._run is not None else []
+        entries = [_gap(one.told(), _iso(time.time())) for one in before]
+        entries += [_entry(taken) for taken in batch] if self._run is not None else []
         if lost:
-            entries.append(_gap(lost))
+            note = f"{lost} verdicts were lost while the store could not be written"
+            entries.append(_gap(note, _iso(time.time())))
         changes = [change for taken in batch for change in taken.pins]
         with store.transaction():
-            if entries and self._run is not None:
-                Audit(store, self._run, self._server, entries[0].time).append_many(entries)
-            before = store.pins(self._server) if changes else {}
+            self._append(entries)
+            known = store.pins(self._server) if changes else {}
             store.remember(self._server, changes)
             after = store.pins(self._server) if changes else {}
-        if changes:
-            known, self._known = self._known, _marks(after)
-            if known != _marks(before) and self._on_pins_changed is not None:
-                self._on_pins_changed(after)
+        self._is_first = False
+        for one in before:
+            missing.clear(self._path, one.run)
+        if not changes:
+            return None
+        # Once more after a change: what was handed on then lacked what is written now.
+        again, self._again = self._again, self._known != _marks(known)
+        self._known = _marks(after)
+        return after if self._again or again else None
 
-    def watch(self) -> None:
-        """Look whether another process has changed the pins."""
+    def stand_in(self, taken: _Taken, why: str) -> None:
+        """Write in the place of a verdict that it is missing, in words that can be written."""
+        event = taken.event.encode("ascii", "replace").decode()
+        note = f"this verdict could not be written down ({why})"
+        self._append([_gap(note, _iso(time.time()), event)])
+
+    def _append(self, entries: list[Entry]) -> None:
+        from pipeguard.state.audit import Audit  # here, since a server waits for what is on top
+
+        if entries and self._run is not None:
+            Audit(self._open(), self._run, self._server, entries[0].time).append_many(entries)
+
+    def watch(self) -> Pins | None:
+        """All pins of the server, where another process has changed any."""
         store = self._open()
         counter = store.change_counter()
         if counter == self._counter:
-            return
-        self._counter = counter
+            return None
         pins = store.pins(self._server)
+        self._counter = counter
         known, self._known = self._known, _marks(pins)
-        if known != self._known and self._on_pins_changed is not None:
-            self._on_pins_changed(pins)
+        return None if known == self._known else pins
 
     def close(self) -> None:
         """Let go of the store."""
@@ -395,21 +502,29 @@ def _entry(taken: _Taken) -> Entry:
     )
 
 
-def _gap(lost: int) -> Entry:
+def _gap(note: str, when: str, event: str = "") -> Entry:
     from pipeguard.state.audit import Entry, findings_json
 
-    note = f"{lost} verdicts were lost while the store could not be written"
     findings = findings_json((Finding("audit.gap", "audit", action=Action.WARN, note=note),))
-    return Entry(_iso(time.time()), "", "", "gap", "", "", "warn", "", "", 0, findings)
+    return Entry(when, "", "", "gap", "", "", "warn", event, "", 0, findings)
+
+
+def _chars(taken: _Taken) -> int:
+    """How much of a verdict a peer chose the length of."""
+    pins = sum([len(change.definition) + len(change.name) for change in taken.pins])
+    texts = [(f.pointer, f.excerpt, f.note, f.tool or "") for f in taken.findings]
+    return pins + sum([len(text) for four in texts for text in four])
+
+
+def _short(text: str | None) -> str | None:
+    return text if text is None or len(text) <= NAME_CHARS else text[:NAME_CHARS]
 
 
 def _name(text: str | None) -> str:
-    """A peer's word, short and fit for UTF-8."""
-    from pipeguard.state.audit import NAME_CHARS
-
-    if text is None or (len(text) <= NAME_CHARS and text.isascii()):
+    """A peer's word, fit for UTF-8."""
+    if text is None or text.isascii():
         return text or ""
-    return (text or "")[:NAME_CHARS].encode("utf-8", "backslashreplace").decode("utf-8")
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _iso(seconds: float) -> str:

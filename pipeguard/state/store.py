@@ -8,11 +8,12 @@ One SQLite file for all servers and all processes at once; knows nothing of what
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from pipeguard.core.fingerprint import Pin
 from pipeguard.errors import StateError
+from pipeguard.state.paths import believe
 from pipeguard.state.schema import migrate, rollback
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ class Store:
         """Open a store, make it where there is none, and bring it to this version's form.
 
         Raises:
-            StateError: it cannot be read or written, or is of a newer PipeGuard.
+            StateError: it cannot be read or written, somebody else could have written it, or it
+                is of a newer PipeGuard.
         """
         import sqlite3
 
@@ -271,6 +273,9 @@ def _make_private(path: Path | str) -> None:
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         except FileExistsError:
+            for part in (path, f"{path}-wal", f"{path}-shm"):
+                with suppress(FileNotFoundError):
+                    believe(part, os.stat(part))
             if os.name == "posix" and os.stat(path).st_mode & 0o077:
                 os.chmod(path, 0o600)
     except OSError as error:
@@ -298,6 +303,19 @@ def told(path: Path | str) -> Iterator[None]:
             f"the store {path}: {error}.\n"
             f"  {remedy or 'Look at the disk and at the rights of the file, then try again.'}"
         ) from error
+
+
+def is_of_a_row(error: StateError) -> bool:
+    """True where what was to be written is to blame, and not the store: another row may pass."""
+    import sqlite3
+
+    kinds = (
+        sqlite3.DataError,
+        sqlite3.IntegrityError,
+        sqlite3.InterfaceError,
+        sqlite3.ProgrammingError,
+    )
+    return isinstance(error.__cause__, kinds)
 
 
 _REMEDIES = (

@@ -13,8 +13,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeguard.cli.audit import command
+from pipeguard.core.finding import Action, Finding
 from pipeguard.errors import PipeGuardError
 from pipeguard.state.audit import Audit, Entry, findings_json
+from pipeguard.state.missing import Missing, leave
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from tests.state.samples import FINDING
@@ -180,3 +182,21 @@ def test_a_cell_is_run_by_no_spreadsheet_and_no_terminal(tool: str, cell: str) -
 
 def test_an_export_of_nothing_is_empty() -> None:
     assert run("export", "--server", "other").output == ""
+
+
+def test_what_could_not_be_written_is_shown_as_a_gap_and_is_no_change() -> None:
+    assert "gap" not in run("verify").output + run("list").output
+    note = "3 verdicts were lost while the store could not be written"
+    finding = Finding("audit.gap", "audit", action=Action.WARN, note=note)
+    gap = entry(5, 0, "warn")._replace(
+        kind="gap", method="", tool="", findings=findings_json((finding,))
+    )
+    with Store.open(store_path()) as store:
+        Audit(store, "RUN2", "mail", "").append_many([gap])
+    leave(store_path(), Missing("RUN9", "mail", 2, "2026-03-02", "2026-03-03", is_over=True))
+    checked = run("verify")
+    assert checked.exit_code == 0
+    assert f"gap: {note}" in checked.output
+    assert "gap: verdicts missing of the run RUN9 of mail: 2" in checked.output
+    assert len(json.loads(run("verify", "--json").output)["gaps"]) == 2
+    assert f"audit.gap: {note}" in run("list").output

@@ -41,8 +41,7 @@ def admit(state: State, direction: Direction, sent: Message) -> Request:
     assert sent.method is not None
     request = Request(sent.id_token, sent.method, None, 0.0, conduct.progress_token(sent))
     state.admit(direction, sent, request)
-    request.forwarded = True
-    state.sent(direction, sent)
+    state.sent(direction, sent, request)
     return request
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pipeguard.core.pending import MAX_REMEMBERED, REMEMBERED_SECONDS, Pending, Request
 
+ONE = Request("one more", "ping", None, 0.0)
+
 
 def asked(pending: Pending, id_token: str, method: str = "ping", **more: str | float) -> Request:
     """A request that went on."""
@@ -50,11 +52,11 @@ def test_an_id_or_a_progress_token_in_use_is_taken() -> None:
 def test_it_is_full_at_its_limit() -> None:
     pending = Pending(2)
     first = asked(pending, "1")
-    seen = [(len(pending), pending.is_full)]
+    seen = [(len(pending), not pending.has_room(ONE))]
     asked(pending, "2")
-    seen.append((len(pending), pending.is_full))
+    seen.append((len(pending), not pending.has_room(ONE)))
     pending.drop(first)
-    seen.append((len(pending), pending.is_full))
+    seen.append((len(pending), not pending.has_room(ONE)))
     assert seen == [(1, False), (2, True), (1, False)]
 
 
@@ -121,7 +123,7 @@ def test_only_so_many_tasks_tell_of_progress() -> None:
     assert pending.progresses(str(MAX_REMEMBERED), 1.0)
     silent = asked(pending, "1")
     pending.outlive(silent)
-    assert not pending.progresses("1", 1.0)
+    assert pending.progresses("1", 1.0), "one that tells of no progress takes no place"
 
 
 def test_what_waits_too_long_is_overdue() -> None:
@@ -160,10 +162,10 @@ def test_a_limit_is_one_of_the_whole() -> None:
     pending = Pending(2)
     first, second = pending.fork(), pending.fork()
     asked(first, "1")
-    assert not second.is_full
+    assert second.has_room(ONE)
     asked(second, "1")
-    assert first.is_full
-    assert pending.is_full
+    assert not first.has_room(ONE)
+    assert not pending.has_room(ONE)
 
 
 def test_what_an_exchange_leaves_open_waits_on_in_the_whole() -> None:

@@ -123,10 +123,42 @@ def test_another_version_of_the_engine_or_of_us_is_another_file(
     assert len(builds) == 12
 
 
-def test_the_code_that_makes_databases_is_there() -> None:
-    for name in compiled._MAKERS:
-        assert compiled._code(name)
-    assert compiled._code("none-such.py") == b""
+@pytest.mark.parametrize("name", compiled._makers())
+def test_a_change_of_any_module_on_the_way_to_an_expression_is_another_key(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    before, code = compiled._key(packs()), compiled._code
+    assert compiled._key(packs()) == before
+    assert code(name)
+    monkeypatch.setattr(compiled, "_code", lambda one: code(one) + b"#" * (one == name))
+    assert compiled._key(packs()) != before
+
+
+def test_all_that_is_imported_to_make_expressions_counts() -> None:
+    """The key is of modules; so none may have a part in it that is not among them."""
+    script = (
+        "import sys\n"
+        "from pipeguard.core import plans\n"
+        "from pipeguard.core.places import Surface\n"
+        "from pipeguard.rulebook import load_rules, model\n"
+        "plans.make = lambda groups: b''\n"  # what is compiled is known by then
+        "for surface in Surface: plans.build(load_rules(), surface, model)\n"
+        "print(*(n for n in sys.modules if n.startswith('pipeguard.')))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    ours = {name.removeprefix("pipeguard.") for name in done.stdout.split("\n")[0].split()}
+    counted = {one.removesuffix(".py").replace("/", ".") for one in compiled._makers()}
+    assert ours - counted <= {"core", "errors", "folders", "version"}  # they know no rule
+    assert len(ours & counted) > 20
+
+
+def test_another_order_of_packs_is_another_key() -> None:
+    one, two = packs("xyzzy")[0], packs("plugh")[0]
+    keys = [compiled._key(some) for some in ([one, two], [two, one], [one])]
+    assert len(set(keys)) == 3
+    assert compiled._code("core/none-such.py") == b""
 
 
 def test_old_files_go(folder: Path) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from pipeguard.errors import StateError
 from pipeguard.state.paths import STATE_DIR_VARIABLE, state_folder, store_path
+from pipeguard.state.store import Store
+
+posix = pytest.mark.skipif(os.name != "posix", reason="rights of POSIX files")
 
 
 def test_the_folder_is_made_for_its_owner_alone(
@@ -30,13 +35,62 @@ def test_without_a_choice_it_is_the_systems_own(
     assert tmp_path in state_folder().parents
 
 
-def test_a_folder_that_everybody_may_write_is_refused(
+@posix
+@pytest.mark.parametrize("mode", [0o770, 0o777, 0o1777, 0o702])
+def test_a_folder_that_others_may_write_is_refused_and_the_command_mends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    folder = tmp_path / "it's mine"
+    folder.mkdir()
+    folder.chmod(mode)
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    for name in (folder, link):
+        monkeypatch.setenv(STATE_DIR_VARIABLE, str(name))
+        with pytest.raises(StateError, match="prove nothing"):
+            state_folder()
+    with pytest.raises(StateError) as refused:
+        state_folder()
+    command = str(refused.value).partition("Close it:")[2]
+    subprocess.run(["sh", "-c", command], check=True)
+    assert state_folder() == link
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o700, 0o750, 0o755])
+def test_a_folder_that_others_may_only_read_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    tmp_path.chmod(mode)
+    monkeypatch.setenv(STATE_DIR_VARIABLE, str(tmp_path))
+    assert state_folder() == tmp_path
+
+
+@posix
+def test_a_folder_of_another_user_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(STATE_DIR_VARIABLE, str(tmp_path))
-    tmp_path.chmod(0o777)
-    with pytest.raises(StateError, match="chmod go-w"):
+    tmp_path.chmod(0o700)
+    status = list(tmp_path.stat())
+    status[4] = os.geteuid() + 1
+    monkeypatch.setattr(os, "stat", lambda _: os.stat_result(status))
+    with pytest.raises(StateError, match=r"another user[^\n]*\n[^\n]*chown"):
         state_folder()
+
+
+@posix
+@pytest.mark.parametrize("suffix", ["", "-wal"])
+def test_a_store_that_others_could_have_written_is_refused(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / "pipeguard.db"
+    with Store.open(path):
+        part = Path(f"{path}{suffix}")
+        part.chmod(0o660)
+        with pytest.raises(StateError, match="chmod go-w"):
+            Store.open(path)
+        part.chmod(0o644)
+        Store.open(path).close()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_a_folder_that_cannot_be_made_is_told(

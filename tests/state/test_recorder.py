@@ -13,14 +13,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from pipeguard.core.finding import Direction, Verdict
+from pipeguard.core.finding import Action, Direction, Verdict
 from pipeguard.core.fingerprint import Pin
 from pipeguard.state import recorder as recorder_module
 from pipeguard.state import store as store_module
 from pipeguard.state.audit import Row, Wanted, chains, rows, verify
+from pipeguard.state.missing import left
 from pipeguard.state.recorder import Recorder
 from pipeguard.state.store import Store
 from tests.state.samples import FINDING, FORECAST, POISONED, held, seen, silent, verdict
@@ -174,7 +176,7 @@ def test_a_full_backlog_makes_the_pump_wait_and_loses_nothing(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder_module, "BACKLOG_ROWS", 10)
-    monkeypatch.setattr(recorder_module, "BACKLOG_PIN_CHARS", 100)
+    monkeypatch.setattr(recorder_module, "BACKLOG_CHARS", 100)
     recorder = Recorder(path, "weather", "RUN", silent)
 
     def send() -> None:
@@ -286,9 +288,129 @@ def test_a_finding_wakes_a_recorder_that_sleeps(
     assert len(written(path)) == 2
 
 
+def test_a_row_that_cannot_be_written_is_told_in_its_place_and_the_rest_is_written(
+    path: Path,
+) -> None:
+    log = Heard()
+    recorder = Recorder(path, "weather", "RUN", log)
+    odd = FINDING._replace(action=cast("Action", None))  # as a rule that is broken would give it
+    half = verdict()._replace(event="RUN.\ud800")  # UTF-8 has no place for half a character
+    for number, one in enumerate((verdict(), verdict(findings=(odd,)), half, verdict())):
+        recorder.record(one._replace(event=one.event or f"RUN.c{number}", action=Action.ALLOW))
+    assert recorder.flush()
+    assert recorder.missing == 2
+    recorder.record(verdict("RUN.c9"))
+    recorder.close()
+    kept = [row.entry for row in written(path)]
+    assert [(one.event, one.kind) for one in kept] == [
+        ("RUN.c0", "request"),
+        ("RUN.c1", "gap"),
+        ("RUN.?", "gap"),
+        ("RUN.c3", "request"),
+        ("RUN.c9", "request"),
+    ]
+    assert "could not be written down" in kept[1].findings
+    assert [event for _, event, _ in log.lines] == ["a verdict could not be written down"] * 2
+    assert verify(path) == []
+
+
+def test_a_log_and_a_listener_that_fail_end_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "WATCH_SECONDS", 0.01)
+    told: list[Mapping[tuple[str, str], Pin]] = []
+
+    def on_pins_changed(pins: Mapping[tuple[str, str], Pin]) -> None:
+        told.append(pins)
+        if len(told) < 3:
+            raise RuntimeError("dictionary changed size during iteration")
+
+    def log(level: str, event: str, **fields: object) -> None:
+        raise RuntimeError(event)
+
+    recorder = Recorder(path, "weather", "RUN", log, pins={}, on_pins_changed=on_pins_changed)
+    recorder.record(verdict("RUN.c1", findings=(FINDING,), pins=(held(POISONED),)))
+    assert recorder.flush()
+    with Store.open(path) as person:
+        person.approve("weather")
+    while len(told) < 3:
+        recorder.record(verdict("RUN.more"))
+        assert recorder.flush()
+    assert recorder.healthy
+    recorder.close()
+    assert told[2][TOOL].approved == held(POISONED).definition
+
+
+def test_what_a_run_could_not_write_is_told_by_the_next(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "BUSY_SECONDS", 0.01)
+    with Store.open(path) as other, other.transaction():
+        other.remember("weather", [])
+        recorder = Recorder(path, "weather", "RUN1", silent)
+        recorder.record(verdict("RUN1.c1"))
+        recorder.record(verdict("RUN1.c2"))
+        recorder.close()
+        assert [(one.run, one.verdicts) for one in left(path)] == [("RUN1", 2)]
+    following = Recorder(path, "mail", "RUN2", silent)
+    following.record(verdict("RUN2.c1"))
+    following.close()
+    gap, row = written(path)
+    assert (gap.entry.kind, row.entry.event) == ("gap", "RUN2.c1")
+    assert "verdicts missing of the run RUN1 of weather: 2" in gap.entry.findings
+    assert left(path) == []
+    assert verify(path) == []
+
+
+def test_a_run_that_can_write_again_leaves_nothing_behind(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "BUSY_SECONDS", 0.01)
+    monkeypatch.setattr(recorder_module, "RETRY_SECONDS", 0.01)
+    Store.open(path).close()
+    recorder = Recorder(path, "weather", "RUN", silent)
+    with Store.open(path) as other, other.transaction():
+        other.remember("weather", [])
+        recorder.record(verdict("RUN.c1"))
+        assert not recorder.flush()
+        assert list(path.parent.glob("*.missing"))
+        assert left(path) == [], "it goes on, and may write them yet"
+    while not recorder.flush():
+        pass
+    recorder.close()
+    assert list(path.parent.glob("*.missing*")) == []
+    assert [row.entry.event for row in written(path)] == ["RUN.c1"]
+
+
+def test_a_file_that_is_none_of_ours_says_nothing(path: Path) -> None:
+    for name, content in (("A", b"[]"), ("B", b"{}"), ("C", b"\xff"), ("D", b"1" * 10**6)):
+        (path.parent / f"{path.name}.{name}.missing").write_bytes(content)
+    (path.parent / f"{path.name}.E.missing").symlink_to("/etc/passwd")
+    assert left(path) == []
+
+
+def test_what_a_peer_chose_is_bounded_while_it_waits(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "BACKLOG_CHARS", 10_000)
+    recorder = Recorder(path, "weather", "RUN", silent)
+    recorder.client = "c" * 10**6
+    long = FINDING._replace(pointer="/params/" + "k" * 9_000)
+    for number in range(50):
+        one = verdict(f"RUN.c{number}", findings=(long,))
+        recorder.record(one._replace(method="m" * 10**6, tool="t" * 10**6))
+        assert recorder._chars < 20_000
+    recorder.close()
+    kept = written(path)
+    assert len(kept) == 50
+    assert max(len(row.entry.findings) for row in kept) < 4_000
+    assert {len(row.entry.method) for row in kept} == {200}
+
+
 RUN = """
 import sys
 from pathlib import Path
+from pipeguard.state.missing import left
 from pipeguard.state.recorder import Recorder
 from tests.state.samples import silent, verdict
 path, run, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])

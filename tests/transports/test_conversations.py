@@ -184,10 +184,10 @@ def test_headers_of_a_tool_are_those_of_its_pin() -> None:
     guard = Guard("demo", engines(), Policy(), {})
     known = Conversations(guard, "RUN", 10, 10.0)
     assert known.mirrored("find") == {}
-    guard.pins = {("tool", "find"): pin("Region", held=False)}
+    guard.repin({("tool", "find"): pin("Region", held=False)})
     assert known.mirrored("find") == {"Region": ("region",)}
     assert known.mirrored("find") is known.mirrored("find"), "it is read once"
-    guard.pins = {("tool", "find"): pin("Area", held=True)}
+    guard.repin({("tool", "find"): pin("Area", held=True)})
     assert known.mirrored("find") == {"Area": ("region",)}
     assert known.mirrored("other") == {}
     assert parse_json(b"{}") == {}

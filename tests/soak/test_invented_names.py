@@ -1,0 +1,102 @@
+"""What a peer invents, as large as it may be, leaves no more than a bounded rest in memory.
+
+`PIPEGUARD_SOAK_FRAMES` makes it more frames.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import tracemalloc
+from itertools import count
+
+from pipeguard.core.finding import Direction, Verdict
+from pipeguard.core.guard import Guard
+from pipeguard.core.policy import Policy
+from pipeguard.core.session import Session
+from pipeguard.state.compiled import engines
+
+FRAMES = int(os.environ.get("PIPEGUARD_SOAK_FRAMES", "3000"))
+MOST_BYTES = 50 * 2**20
+LEFT_BYTES = 4 * 2**20  # caches of short words, which are the process's own
+WIDE = "\N{GRINNING FACE}"
+TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
+
+
+def frame(**members: object) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", **members}).encode()
+
+
+class Inventive:
+    """Two peers that give all that can have a name a new one."""
+
+    def __init__(self) -> None:
+        self.session = Session(Guard("demo", engines(), Policy(), {}, b"k" * 32), "RUN")
+        self.session.resume("2025-11-25")
+        self.numbers = count()
+
+    def name(self, length: int) -> str:
+        number = f"{next(self.numbers)}"
+        return (number + "n" * length)[: length - 1] + WIDE
+
+    def tell(self, direction: Direction, **members: object) -> Verdict:
+        return self.session.receive(direction, frame(**members), float(next(self.numbers)) / 100)
+
+    def round(self) -> int:
+        """About twenty frames, of which half are never answered."""
+        tell, name = self.tell, self.name
+        for method in ("tools/call", "prompts/get", "resources/read", "no/" + name(150)):
+            meta = {"progressToken": name(200)}
+            params = {"name": name(4000), "uri": name(4000), "arguments": {name(300): name(90)}}
+            tell(TO_SERVER, id=name(200), method=method, params=params | {"_meta": meta})
+        answered = name(200)
+        tell(TO_SERVER, id=answered, method="tools/list")
+        tools = [{"name": name(500), "description": name(3000)} for _ in range(5)]
+        tell(TO_CLIENT, id=answered, result={"tools": tools, "requestState": name(500)})
+        called, token = name(200), name(200)
+        params = {"name": name(500), "arguments": {"a": name(90)}}
+        tell(
+            TO_SERVER,
+            id=called,
+            method="tools/call",
+            params={**params, "_meta": {"progressToken": token}},
+        )
+        tell(
+            TO_CLIENT,
+            method="notifications/progress",
+            params={"progressToken": token, "progress": 1},
+        )
+        tell(
+            TO_CLIENT,
+            id=called,
+            result={"task": {"taskId": name(500)}, "inputRequests": {name(500): {}}},
+        )
+        cancelled = name(200)
+        tell(TO_SERVER, id=cancelled, method="resources/subscribe", params={"uri": name(900)})
+        tell(TO_SERVER, method="notifications/cancelled", params={"requestId": cancelled})
+        tell(TO_CLIENT, method="notifications/" + name(150), params={name(200): name(200)})
+        tell(TO_CLIENT, id=name(200), method="roots/list", params={"_meta": {name(200): 1}})
+        tell(TO_CLIENT, id=name(200), result={name(200): 1})
+        return 14
+
+
+def test_what_is_invented_is_bounded_and_given_back() -> None:
+    Inventive().round()  # what is loaded once
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        one, frames = Inventive(), 0
+        while frames < FRAMES:
+            frames += one.round()
+        gc.collect()
+        held, _ = tracemalloc.get_traced_memory()
+        del one
+        gc.collect()
+        left, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    print(f"{frames} frames: {(held - before) / 2**20:.1f} MiB, left {(left - before) / 2**20:.1f}")
+    assert held - before < MOST_BYTES
+    assert left - before < LEFT_BYTES
