@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from pipeguard.core.pending import MAX_REMEMBERED, REMEMBERED_SECONDS, Pending, Request
+from pipeguard.core.pending import (
+    MAX_CANCELLED_BYTES,
+    MAX_OPEN_BYTES,
+    MAX_REMEMBERED,
+    REMEMBERED_SECONDS,
+    Pending,
+    Request,
+)
 
 ONE = Request("one more", "ping", None, 0.0)
 
@@ -207,3 +214,27 @@ def test_a_late_answer_is_expected_although_its_exchange_is_over() -> None:
         pending.cancel(str(number), 6.0)
         exchange.leave()
     assert len(pending._cancelled) == MAX_REMEMBERED
+
+
+def test_what_waits_is_bounded_by_the_memory_that_it_takes() -> None:
+    pending = Pending(10_000)
+    many = 0
+    while pending.has_room(request := Request(f"{many}", "tools/call", "t" * 100_000, 0.0)):
+        assert pending.open(request)
+        many += 1
+    assert 80 * 100_000 < many * 100_000 <= MAX_OPEN_BYTES
+    pending.describe(pending.all()[0], frozenset({"x" * 10**6}))
+    assert pending.all()[0].about == frozenset(), "there is no room for that"
+    for request in pending.all():
+        pending.drop(request)
+    assert (pending._count, pending._bytes) == (0, 0)
+
+
+def test_ids_that_were_cancelled_are_bounded_likewise() -> None:
+    pending = Pending(10)
+    for number in range(MAX_REMEMBERED):
+        asked(pending, f"{number}" + "x" * 1000)
+        assert pending.cancel(f"{number}" + "x" * 1000, 0.0)
+    assert sum(map(len, pending._cancelled)) <= MAX_CANCELLED_BYTES
+    assert pending._cancelled_bytes <= MAX_CANCELLED_BYTES
+    assert pending.was_cancelled(f"{MAX_REMEMBERED - 1}" + "x" * 1000, 1.0)
