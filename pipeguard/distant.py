@@ -12,6 +12,7 @@ from pipeguard.address import login_of, name_of, remote_of, transport_of, url_of
 from pipeguard.dial import dialler
 from pipeguard.guarded import Guarded
 from pipeguard.launch.command import Exit
+from pipeguard.naming import launched_at
 from pipeguard.options import WrapOptions
 from pipeguard.run import thread
 from pipeguard.transports.bridge import Threaded
@@ -29,8 +30,7 @@ def run(options: WrapOptions, client_fd: int) -> int:
     """
     url = url_of(options.values["--upstream"])
     distant = Distant(options)
-    name = options.values.get("--name") or name_of(url)
-    return Guarded(distant, name, options, client_fd).run()
+    return Guarded(distant, launched_at(str(url), name_of(url)), options, client_fd).run()
 
 
 class Distant:

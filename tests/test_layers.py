@@ -30,6 +30,7 @@ LAYERS = (
         "state",
         "launch",
         "naming",
+        "starters",
         "options",
         "log",
         "colour",
