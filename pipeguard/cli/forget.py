@@ -7,6 +7,7 @@ from typing import NoReturn
 import click
 
 from pipeguard.cli._decide import NOT_DONE, NOTHING_THERE, Decision, decide, options
+from pipeguard.cli._person import Person
 from pipeguard.core.visible import visible
 from pipeguard.state.paths import store_path
 from pipeguard.state.review import Kept, UnknownTargetError, forget, forget_launch, kept
@@ -29,6 +30,8 @@ def command(
     forgotten: what starts next under the name SERVER takes its pins over. That is for a server
     that is started otherwise now, as from a container.
 
+    A person decides: it asks on a terminal, or has a token (`pipeguard policy ci-token`).
+
     \b
     Examples:
       pipeguard forget weather/get_forecast
@@ -50,8 +53,11 @@ def command(
 def _forget_launch(name: str | None, *, yes: bool) -> NoReturn:
     if name is None:
         raise click.UsageError("name the server of which the launch is to be forgotten.")
+    person = Person.here()
     question = f"Let whatever starts next as {visible(name)} have its pins?"
-    if not yes and not click.confirm(question):
+    if not yes and not person.has_token and not click.confirm(question):
+        raise SystemExit(NOT_DONE)
+    if not person.confirms(f"forget what {visible(name)} is"):
         raise SystemExit(NOT_DONE)
     with Store.open(store_path()) as store:
         forgotten = forget_launch(store, name)

@@ -21,9 +21,10 @@ from pipeguard.core.judge import Where, greatest, scanned, worst
 from pipeguard.core.message import JsonObject, JsonValue, Number
 from pipeguard.core.places import LISTS, OPENINGS, Path, Surface
 from pipeguard.core.policy import Mode, Trust
-from pipeguard.core.visible import NAME_CHARS, cut
+from pipeguard.core.visible import NAME_CHARS, cut, quoted
 from pipeguard.errors import Refusal
 
+TARGET_CHARS = 200  # of a server's and a definition's name in a command
 _LENIENT = json.JSONDecoder(parse_int=Number, parse_float=Number)
 
 
@@ -119,7 +120,6 @@ def _told(pin: Pin) -> str:
 
 
 def _held_finding(guard: Guard, kind: str, name: str, why: str, rule: str) -> Finding:
-    target = f"{guard.name}/{name}"
     action = Action.WARN if guard.policy.mode is Mode.OBSERVE else Action.BLOCK
     return Finding(
         rule=rule,
@@ -130,12 +130,17 @@ def _held_finding(guard: Guard, kind: str, name: str, why: str, rule: str) -> Fi
         action=action,
         note=(
             f"PipeGuard holds the {kind} {cut(name, NAME_CHARS)!r}: {why}."
-            f" It cannot be used until the user looks at it with `pipeguard diff {target}`"
-            f" and accepts it with `pipeguard approve {target}`."
+            " It cannot be used until the user has looked at it and accepted it."
         ),
-        excerpt=f"pipeguard diff {target}",
+        excerpt=_look(guard.name, name),
         tool=name,
     )
+
+
+def _look(server: str, name: str) -> str:
+    """The command that shows a definition to a person, whatever the server called it."""
+    target = f"{server}/{name}"
+    return f"pipeguard diff {quoted(target if len(target) <= TARGET_CHARS else server)}"
 
 
 class _Place(NamedTuple):
@@ -177,7 +182,7 @@ class _Place(NamedTuple):
             confidence=Confidence.HIGH,
             action=action,
             note=note,
-            excerpt=f"pipeguard diff {self.guard.name}/{name}" if name else "",
+            excerpt=_look(self.guard.name, name) if name else "",
             tool=name,
         )
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pipeguard.core.drift import classify, describe
 from pipeguard.core.finding import Drift
 from pipeguard.core.fingerprint import Pin
-from pipeguard.core.visible import visible
+from pipeguard.core.visible import quoted, visible
 from pipeguard.state.audit import Audit, Entry
 from pipeguard.state.store import written
 
@@ -57,7 +56,7 @@ class Held(Kept):
     def command(self) -> str:
         """The command that approves it."""
         kind = "" if self.pin.kind == "tool" else f" --kind {self.pin.kind}"
-        return f"pipeguard approve {shlex.quote(self.target)}{kind}"
+        return f"pipeguard approve {quoted(self.target)}{kind}"
 
     @property
     def drift(self) -> tuple[Drift, ...]:
