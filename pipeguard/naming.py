@@ -12,30 +12,7 @@ from __future__ import annotations
 import os.path
 import re
 
-from pipeguard.starters import (
-    BASES,
-    CHOOSING,
-    CONTAINERS,
-    ELSEWHERE,
-    FETCHING,
-    FOLDERS,
-    LEADING,
-    MODULES,
-    MOUNTS,
-    PROGRAM_ENDINGS,
-    PROJECT_VERBS,
-    PROJECTS,
-    REGISTRIES,
-    SAY_LITTLE,
-    SCRIPT_ENDINGS,
-    SCRIPTS,
-    SHELLS,
-    SOURCES,
-    STARTED_BY_PATH,
-    STARTERS,
-    TARGETS,
-    VERBS,
-)
+from pipeguard import starters
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
 if TYPE_CHECKING:
@@ -161,17 +138,15 @@ class _Reader:
         words = iter(self._words)
         for word in words:
             program = _program(word)
-            if program in ELSEWHERE and not self._starter:
+            if program in starters.ELSEWHERE and not self._starter:
                 return self._elsewhere(program, list(words))
-            if program in STARTERS and not self._is_fetched(word):
+            if program in starters.STARTERS and not self._is_fetched(word):
                 self._start(program, word, words)
             elif not self._starter:
                 return self._named(word, list(words))
-            elif word in MODULES and word not in STARTERS[self._starter].split():
-                return self._module(next(words, word))
-            elif self._starter in SHELLS and word.startswith("-") and word.endswith("c"):
-                return self._script(next(words, ""))
-            elif word.startswith("-") and word not in VERBS:
+            elif (found := self._given(word, words)) is not None:
+                return found
+            elif word.startswith("-") and word not in starters.VERBS:
                 self._option(word, words)
             elif self._is_verb(word):
                 self._verb(word)
@@ -179,21 +154,33 @@ class _Reader:
                 return self._named(word, list(words))
         return self._unnamed()
 
+    def _given(self, word: str, words: Iterator[str]) -> _Found | None:
+        """What an option says in the command itself: a module, or what is to be run as text."""
+        if word in starters.MODULES and word not in starters.STARTERS[self._starter].split():
+            return self._module(next(words, word))
+        if self._starter in starters.SHELLS and word.startswith("-") and word.endswith("c"):
+            return self._script(next(words, ""))
+        if self._starter in starters.SHELLS_OF_WINDOWS and " " in word:
+            return self._script(word)
+        if word in starters.CODE.get(self._starter, "").split():
+            return _Found(self._starter, "code", self._starter, next(words, ""))
+        return None
+
     # --- what stands before the server's name ---------------------------------------------
 
     def _start(self, program: str, word: str, words: Iterator[str]) -> None:
         self._starter = program
         self._verbs = []
-        self._registry = REGISTRIES.get(program, "")
-        self._in_project = self._in_project or program in PROJECTS
-        if program in REGISTRIES:
+        self._registry = starters.REGISTRIES.get(program, "")
+        self._in_project = self._in_project or program in starters.PROJECTS
+        if program in starters.REGISTRIES:
             self._in_project = False
         self._interpreter = word if program in ("python", "py") else ""
         if program == "docker-compose":
             self._verb("compose")
         if program == "timeout":
             for duration in words:
-                if duration in STARTERS["timeout"].split():
+                if duration in starters.STARTERS["timeout"].split():
                     next(words, None)
                 elif not duration.startswith("-"):
                     return
@@ -201,55 +188,55 @@ class _Reader:
     def _is_fetched(self, word: str) -> bool:
         """Whether a word is a package or an image, although a program has that name as well."""
         starter = self._starter
-        if starter in TARGETS or (starter in CONTAINERS and self._verbs):
+        if starter in starters.TARGETS or (starter in starters.CONTAINERS and self._verbs):
             return True
-        if word in TARGETS or word == "mcp":
-            return starter in CONTAINERS or starter in SCRIPTS
+        if word in starters.TARGETS or word == "mcp":
+            return starter in starters.CONTAINERS or starter in starters.SCRIPTS
         return bool(self._registry and "/" in word)
 
     def _option(self, word: str, words: Iterator[str]) -> None:
         name, equals, value = word.partition("=")
         starter = self._starter
-        is_folder = name in FOLDERS.get(starter, "").split()
-        if is_folder and starter in CONTAINERS and "compose" not in self._verbs:
+        is_folder = name in starters.FOLDERS.get(starter, "").split()
+        if is_folder and starter in starters.CONTAINERS and "compose" not in self._verbs:
             is_folder = False
-        is_source = name in SOURCES.get(starter, "").split()
-        if not (is_folder or is_source or name in STARTERS[starter].split()):
+        is_source = name in starters.SOURCES.get(starter, "").split()
+        if not (is_folder or is_source or name in starters.STARTERS[starter].split()):
             return
         if not equals:
             value = next(words, "")
         if is_folder:
             self._folder = _absolute(value, self._folder)
-        elif name in MOUNTS:
+        elif name in starters.MOUNTS:
             self._mounts.append(value)
         elif is_source:
             self._sources.append(_source(value, self._folder))
 
     def _is_verb(self, word: str) -> bool:
-        if self._starter in CONTAINERS:
+        if self._starter in starters.CONTAINERS:
             if not self._verbs:
                 return True
             return self._verbs == ["compose"] and word in ("run", "exec", "up", "start")
         if self._starter == "nix":
             return not self._verbs
-        return word in VERBS or (self._in_project and word in PROJECT_VERBS)
+        return word in starters.VERBS or (self._in_project and word in starters.PROJECT_VERBS)
 
     def _verb(self, word: str) -> None:
         self._verbs.append(word)
-        fetched = FETCHING.get((self._starter, word))
+        fetched = starters.FETCHING.get((self._starter, word))
         if fetched:
             self._registry, self._in_project = fetched, False
 
     # --- the server ------------------------------------------------------------------------
 
     def _named(self, word: str, rest: list[str]) -> _Found:
-        if self._starter in CONTAINERS:
+        if self._starter in starters.CONTAINERS:
             return self._container(word, rest)
         if _is_url(word) and self._starter:
             return _of_url(word)
         base = _base(word)
-        if base in STARTED_BY_PATH:
-            return self._inside([STARTED_BY_PATH[base], *rest])
+        if base in starters.STARTED_BY_PATH:
+            return self._inside([starters.STARTED_BY_PATH[base], *rest])
         if self._is_path(word):
             return self._path(word, rest)
         if self._registry or word.startswith(("npm:", "jsr:", "github:")):
@@ -287,7 +274,7 @@ class _Reader:
         if package != path and not package.startswith("."):
             scope = 2 if package.startswith("@") else 1
             name = "/".join(package.split("/")[:scope])
-            if _short(name) in STARTERS:
+            if _short(name) in starters.STARTERS:
                 return self._inside([_short(name), *rest])
             found = _Found(_short(name), "npm", name, package, is_plain=True)
             return self._with_rest(found, rest)
@@ -330,7 +317,7 @@ class _Reader:
             return _Found(word, "docker", " ".join(words), *chosen, is_plain=not chosen)
         image = _image(word)
         stem = image.rpartition("/")[2]
-        if stem in BASES or (rest and _program(rest[0]) in STARTERS):
+        if stem in starters.BASES or (rest and _program(rest[0]) in starters.STARTERS):
             inside = self._inside(rest, "/")
             parts = (image, *sorted(self._mounts), *self._sources, inside.kind, *inside.parts)
             return _Found(inside.stem if rest else stem, "image", *parts)
@@ -340,7 +327,7 @@ class _Reader:
     def _elsewhere(self, program: str, rest: list[str]) -> _Found:
         """On another machine, or in a system of its own: each word may say which."""
         words = [word for word in rest if word != "--"]
-        names = [word for word in _bare(words) if _program(word) not in STARTERS]
+        names = [word for word in _bare(words) if _program(word) not in starters.STARTERS]
         return _Found(_short(names[-1]) if names else program, program, *words)
 
     def _unnamed(self) -> _Found:
@@ -368,12 +355,19 @@ class _Reader:
         words = [word for place, word in enumerate(rest) if _is_alone(rest, place)]
         more = [_identity_of_url(word) for word in words if _is_url(word)]
         if not is_server:
-            started = [place for place, word in enumerate(rest[:-1]) if _program(word) in STARTERS]
+            started = [
+                place for place, word in enumerate(rest[:-1]) if _program(word) in starters.STARTERS
+            ]
             if started:
                 inner = self._inside(rest[started[0] :])
                 return _Found(inner.stem, found.kind, *found.parts, inner.kind, *inner.parts)
-            more += [word for word in words if re.fullmatch(_BARE, word) and word not in SAY_LITTLE]
+            more += [
+                word
+                for word in words
+                if re.fullmatch(_BARE, word) and word not in starters.SAY_LITTLE
+            ]
             more += _chosen(rest)
+            more += [_absolute(word, self._folder) for word in words if _is_file(word)]
         found.parts += tuple(_unversioned(word) for word in more)
         found.is_plain = found.is_plain and not more
         return found
@@ -383,7 +377,9 @@ class _Reader:
             return True
         if not self._starter:
             return "/" in word
-        return not self._registry and _ending(word) in SCRIPT_ENDINGS
+        if self._starter in starters.INTERPRETERS:
+            return True
+        return not self._registry and _ending(word) in starters.SCRIPT_ENDINGS
 
 
 def _here() -> str:
@@ -397,7 +393,7 @@ def _program(word: str) -> str:
     """The program that a word names: `python` for `/usr/bin/python3.12`, `npx` for `npx.cmd`."""
     base = _base(word)
     stem, dot, ending = base.rpartition(".")
-    if dot and ending.lower() in PROGRAM_ENDINGS:
+    if dot and ending.lower() in starters.PROGRAM_ENDINGS:
         base = stem
     return "python" if base.rstrip("0123456789.") == "python" else base
 
@@ -407,7 +403,7 @@ def _is_server(stem: str) -> bool:
 
 
 def _leads(stem: str) -> bool:
-    return not LEADING.isdisjoint(stem.lower().replace("_", "-").split("-"))
+    return not starters.LEADING.isdisjoint(stem.lower().replace("_", "-").split("-"))
 
 
 def _is_url(word: str) -> bool:
@@ -424,6 +420,11 @@ def _is_alone(words: list[str], place: int) -> bool:
     return not words[place].startswith("-") and (not before.startswith("-") or "=" in before)
 
 
+def _is_file(word: str) -> bool:
+    """Whether a word is the path of a file, as far as its form tells."""
+    return "/" in word and not _is_url(word) and re.search(r"[^/]\.\w{1,6}\Z", word) is not None
+
+
 def _bare(words: Sequence[str]) -> list[str]:
     return [word for word in words if not word.startswith("-")]
 
@@ -433,7 +434,7 @@ def _chosen(words: list[str]) -> list[str]:
     found = []
     for place, word in enumerate(words):
         name, equals, value = word.partition("=")
-        if word.startswith("--") and name[2:] in CHOOSING:
+        if word.startswith("--") and name[2:] in starters.CHOOSING:
             found += [value] if equals else words[place + 1 : place + 2]
     return found
 
@@ -538,7 +539,7 @@ def _ending(word: str) -> str:
 
 
 def _stem(word: str) -> str:
-    known = _ending(word) in SCRIPT_ENDINGS | PROGRAM_ENDINGS
+    known = _ending(word) in starters.SCRIPT_ENDINGS | starters.PROGRAM_ENDINGS
     return _base(word).rpartition(".")[0] if known else _base(word)
 
 

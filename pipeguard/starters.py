@@ -17,7 +17,7 @@ _DOCKER = (
 # Programs that start the server rather than being it, and their options that take a value which
 # is not the server. Of `-jar`, `--bin`, `-File` and the like the value is the server.
 STARTERS = {
-    "npx": "--prefix",
+    "npx": "",
     "bunx": "",
     "pnpx": "",
     "npm": "",
@@ -36,6 +36,7 @@ STARTERS = {
     "pipenv": "",
     "hatch": "-e --env",
     "rye": "",
+    "bundle": "",
     "python": "-W -X",
     "py": "-W -X",
     "mcp": "-t --transport --with -f --env-file -v --env-var",
@@ -90,7 +91,7 @@ FOLDERS = {
 _INDEXES = "--from --index --default-index --index-url -i --extra-index-url"
 # ... and those that say what is run, beside the word that does.
 SOURCES = {
-    "npx": "-p --package --registry -w --workspace",
+    "npx": "-p --package --registry -w --workspace --prefix",
     "bunx": "-p --package",
     "pnpx": "-p --package",
     "npm": "-p --package --registry -w --workspace",
@@ -119,6 +120,7 @@ FETCHING = {
 # Those that run what a folder's own files say.
 PROJECTS = frozenset({
     "npm", "pnpm", "yarn", "bun", "uv", "poetry", "pdm", "pipenv", "hatch", "rye", "cargo",
+    "bundle", "deno",
     "make", "just", "task", "dotnet",
 })  # fmt: skip
 # Those of which the next word is a task of a file, and a script of one, whatever it is called.
@@ -134,9 +136,16 @@ PROJECT_VERBS = frozenset({"run-script", "start", "task"})
 MODULES = frozenset({"-m", "--module", "-um", "-Im", "-Em", "-Bm", "-sm"})
 PROGRAM_ENDINGS = frozenset({"exe", "cmd", "bat"})
 SCRIPT_ENDINGS = frozenset(
-    {"py", "js", "mjs", "cjs", "ts", "mts", "tsx", "rb", "php", "sh", "ps1", "jar", "csproj"}
+    {"py", "js", "mjs", "cjs", "ts", "mts", "tsx", "rb", "php", "sh", "ps1", "jar", "csproj", "dll"}
 )
 STARTED_BY_PATH = {"npx-cli.js": "npx", "npm-cli.js": "npm"}
+# Those of which the first word is a file of code, and their options of which the value is code.
+INTERPRETERS = frozenset({"node", "tsx", "ts-node", "python", "py", "ruby", "php"})
+CODE = {
+    "python": "-c", "py": "-c", "node": "-e --eval -p --print", "ruby": "-e", "php": "-r",
+    "deno": "eval", "bun": "-e --eval",
+}  # fmt: skip
+SHELLS_OF_WINDOWS = frozenset({"cmd", "powershell", "pwsh"})
 # Images that are a system or a language, in which the server is what they are told to run.
 BASES = frozenset({
     "node", "python", "uv", "bun", "deno", "alpine", "ubuntu", "debian", "fedora", "busybox",

@@ -205,6 +205,12 @@ DIFFERENT = [
     ("nix run nixpkgs#a-mcp -- --x", "nix run nixpkgs#b-mcp", "nix run github:a/b#b-mcp"),
     ("docker mcp gateway run --servers a", "docker mcp gateway run --servers=b", "docker mcp b"),
     ("npm run python", "npm run node", "pnpm mcp", "yarn mcp"),
+    ("python -c 'import a; a.main()'", "python -c 'import b; b.main()'", "node -e 'import b'"),
+    ("node /srv/a/server", "node /srv/b/server", "python /srv/c/server", "node server"),
+    ("powershell -Command 'npx -y a-mcp'", "powershell -Command 'npx -y b-mcp'"),
+    ("deno task a", "deno task b", "deno run -A npm:a"),
+    ("perl /srv/a/server.pl", "perl /srv/b/server.pl", "Rscript /srv/a/server.R"),
+    ("npx --prefix /srv/a x-mcp", "npx --prefix /srv/b x-mcp"),
     (
         "make mcp",
         "make node",

@@ -68,9 +68,10 @@ class Person:
         """Whoever runs this command.
 
         Raises:
-            NotAPersonError: nobody who could decide.
+            NotAPersonError: nobody who could decide; an agent is none, with a token either.
             InputError: there is a token, and it is the wrong one.
         """
+        _refuse_agent()
         if token := os.environ.get(TOKEN_VARIABLE, ""):
             _check(token)
             return cls(has_token=True)
@@ -83,8 +84,7 @@ class Person:
         Raises:
             NotAPersonError: nobody who could decide.
         """
-        if mark := next((name for name in AGENT_VARIABLES if os.environ.get(name)), ""):
-            raise NotAPersonError(f"this shell is an agent's: {mark} is set.\n  {_OWN_TERMINAL}")
+        _refuse_agent()
         if parent := _client_above():
             raise NotAPersonError(
                 f"{parent} started this, and guarded servers as well: it is an agent.\n"
@@ -141,6 +141,12 @@ def new_token() -> tuple[str, Path]:
 def token_path() -> Path:
     """Where the hash of the token stands; it need not exist."""
     return Path(config_folder()) / TOKEN_FILE
+
+
+def _refuse_agent() -> None:
+    """Refuse what an agent marks as its own, whatever else it has."""
+    if mark := next((name for name in AGENT_VARIABLES if os.environ.get(name)), ""):
+        raise NotAPersonError(f"this shell is an agent's: {mark} is set.\n  {_OWN_TERMINAL}")
 
 
 def _check(token: str) -> None:

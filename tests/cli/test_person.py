@@ -114,6 +114,13 @@ def test_a_job_with_the_token_decides() -> None:
     assert not waits()
 
 
+def test_an_agent_with_the_token_is_an_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLAUDECODE", "1")
+    done = piped("approve", TARGET, "--yes", token=new_token()[0])
+    assert (done.returncode, waits()) == (2, True)
+    assert b"CLAUDECODE is set" in done.stderr
+
+
 @pytest.mark.parametrize("kept", ["none", "another", "group"])
 def test_another_token_or_a_file_of_others_decides_nothing(kept: str) -> None:
     token, path = new_token()
