@@ -13,6 +13,7 @@ from pipeguard.dial import dialler
 from pipeguard.errors import PipeGuardError
 from pipeguard.guarded import Guarded, decline
 from pipeguard.launch.command import Exit
+from pipeguard.naming import launched_at
 from pipeguard.options import WrapOptions
 from pipeguard.run import thread
 from pipeguard.transports.bridge import Threaded
@@ -30,8 +31,9 @@ def run(options: WrapOptions, client_fd: int) -> int:
     """
     try:
         distant = Distant(options)
-        name = options.values.get("--name") or name_of(url_of(options.values["--upstream"]))
-        guarded = Guarded(distant, name, options, client_fd)
+        url = url_of(options.values["--upstream"])
+        launched = launched_at(str(url), name_of(url))
+        guarded = Guarded(distant, launched, options, client_fd)
     except PipeGuardError as error:
         decline(error, client_fd)
         raise

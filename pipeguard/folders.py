@@ -62,7 +62,7 @@ def read_own(path: str, limit_bytes: int, error: type[PipeGuardError]) -> bytes:
     """Read a file that decides what passes, unless another user could have written it.
 
     Args:
-        path: of a file of ours or of root's, which not everybody may write.
+        path: of a file of ours or of root's, which nobody else may write.
         limit_bytes: of its size.
         error: what to raise.
 
@@ -73,10 +73,13 @@ def read_own(path: str, limit_bytes: int, error: type[PipeGuardError]) -> bytes:
     if os.name == "posix":
         if owner not in (0, os.geteuid()):
             raise error(f"{path} belongs to another user (uid {owner}), so it is not believed.")
-        if mode & stat.S_IWOTH:
+        if mode & (stat.S_IWOTH | stat.S_IWGRP):
+            from shlex import quote
+
+            who = "everybody" if mode & stat.S_IWOTH else "its group"
             raise error(
-                f"everybody may write to {path}, so it is not believed.\n"
-                f"  Close it:  chmod o-w {path}"
+                f"{who} may write to {path}, so it is not believed.\n"
+                f"  Close it:  chmod go-w {quote(path)}"
             )
     return content
 

@@ -34,6 +34,8 @@ TYPE_CHECKING = False  # as typing.TYPE_CHECKING
 if TYPE_CHECKING:
     import signal
     from queue import Empty, SimpleQueue
+
+    from pipeguard.naming import Launched
 else:
     import _signal as signal  # its Python half makes enums, which costs 3 ms
     from _queue import Empty, SimpleQueue
@@ -99,12 +101,14 @@ class Guarded:
         seconds: how long it ran.
     """
 
-    def __init__(self, server: Server, name: str, options: WrapOptions, client_fd: int) -> None:
+    def __init__(
+        self, server: Server, launched: Launched, options: WrapOptions, client_fd: int
+    ) -> None:
         """Load what judging needs, while the server boots.
 
         Args:
             server: it boots already.
-            name: under which its pins and audit are kept.
+            launched: who it is.
             options: of the command line.
             client_fd: where frames for the client go.
 
@@ -114,7 +118,7 @@ class Guarded:
         self._began = monotonic()
         self._child = server
         self._grace_seconds = _seconds(options.values.get("--grace"), GRACE_SECONDS)
-        self._run = Run(name, options, self._relist)
+        self._run = Run(launched, options, self._relist)
         self._session = Session(self._run.guard, self._run.name)
         limit = self._run.guard.policy.limits.frame_bytes
         self._client = LineChannel(0, client_fd, limit)

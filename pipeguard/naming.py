@@ -1,166 +1,505 @@
-"""A server's name from its command, where the user gives none: stable, short, readable.
+"""Who a server is: what its command launches, and the name that it has where nobody gave one.
 
-Knows how servers are started in clients' configurations; runs nothing, and looks at no file.
+Knows how servers are started in clients' configurations, and what merely starts them: `npx`,
+`docker run`, `op run --`, `make`. Runs nothing and reads no file; whether a module stands in the
+folder where Python looks first is the one thing that it looks up.
 """
 
 # pathlib costs 5 ms, and a server is waiting
-# ruff: noqa: PTH100, PTH111
+# ruff: noqa: PTH100, PTH110, PTH111, PTH118, PTH120
 from __future__ import annotations
 
 import os.path
+import re
+
+from pipeguard import starters
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-LONGEST = 50  # characters, without what tells equal names apart
+LONGEST = 50  # characters of a name, without what tells equal names apart
+DIGITS = 6  # hex digits that tell them apart
+MOST_LAYERS = 8  # of commands that start commands
 
-_UV = (
-    "--from --with --with-editable --with-requirements --python -p --index --default-index "
-    "--index-url -i --extra-index-url --constraints -c --overrides --env-file --directory "
-    "--project --cache-dir --config-file --extra --group --only-group --package"
+_ENDS_OF_A_NAME = "[=<>!~@;: "  # a version, an extra or a tag: PEP 508, npm, OCI
+# Expressions as texts: most commands need none of them, and to compile all takes 4 ms.
+_VERSION = r"(?<![A-Za-z0-9])v?\d+(?:\.\d+)+(?:[-+.]?(?:rc|alpha|beta|dev|post)[\w.]*)?"
+# What installs programs for all projects of a user: where they stand does not tell two apart.
+_INSTALLED = (
+    r"(?:/usr(?:/local)?)?/s?bin/|/opt/homebrew/|/home/linuxbrew/|/nix/store/|/snap/|"
+    r"~/(?:\.local/bin|\.cargo/bin|go/bin|\.nvm|\.volta|\.bun|\.deno|\.asdf)/"
 )
-_DOCKER = (
-    "-e --env --env-file -v --volume --mount --name --network --net -p --publish -u --user -w "
-    "--workdir -h --hostname --add-host -l --label --pull --platform --entrypoint -m --memory "
-    "--cpus --gpus --device --cap-add --cap-drop --security-opt --tmpfs --ulimit --log-driver "
-    "--log-opt --dns --ipc --pid --shm-size --restart --runtime --secret --context -H --config "
-    "--volumes-from --expose --link --group-add --annotation --userns --stop-signal"
-)
-# Programs that start the server rather than being it, and their options that take a value which
-# is not the server. Of `-jar`, `--bin`, `-File` and the like the value is the server.
-_STARTERS = {
-    "npx": "-p --package --registry -w --workspace --prefix",
-    "bunx": "-p --package",
-    "pnpx": "-p --package",
-    "npm": "--prefix -C -w --workspace -p --package",
-    "pnpm": "--dir -C --filter -F --package",
-    "yarn": "--cwd -p --package",
-    "bun": "--cwd",
-    "deno": "-c --config --import-map",
-    "node": "-r --require --import --loader --experimental-loader --env-file -C --conditions",
-    "tsx": "--tsconfig",
-    "ts-node": "-P --project",
-    "uv": _UV,
-    "uvx": _UV,
-    "pipx": "--spec --python --pip-args --index-url -i",
-    "python": "-W -X",
-    "py": "-W -X",
-    "mcp": "-t --transport --with -f --env-file -v --env-var",
-    "fastmcp": "-t --transport --with --project --python --host --port -p",
-    "docker": _DOCKER,
-    "podman": _DOCKER,
-    "java": "-cp -classpath --class-path -p --module-path",
-    "dotnet": "-c --configuration -f --framework",
-    "go": "",
-    "cargo": "--manifest-path -p --package --features",
-    "ruby": "-r -I -C",
-    "php": "-d -c",
-    "env": "-u --unset -C --chdir",
-    "sudo": "-u --user -g --group",
-    "timeout": "-s --signal -k --kill-after",
-    "nice": "-n --adjustment",
-    "nohup": "",
-    "stdbuf": "-i -o -e",
-    "cmd": "",
-    "powershell": "-ExecutionPolicy -WorkingDirectory",
-    "pwsh": "-ExecutionPolicy -WorkingDirectory",
-    "sh": "",
-    "bash": "",
-    "dash": "",
-    "zsh": "",
-}
-_PACKAGES = frozenset({"npx", "bunx", "pnpx", "npm", "pnpm", "yarn", "uvx", "pipx"})
-_SHELLS = frozenset({"sh", "bash", "dash", "zsh"})
-_VERBS = frozenset({"run", "exec", "dlx", "x", "tool", "/c", "/C"})
-_MODULES = frozenset({"-m", "--module", "-um", "-Im", "-Em", "-Bm", "-sm"})
-_PROGRAM_ENDINGS = frozenset({"exe", "cmd", "bat"})
-_SCRIPT_ENDINGS = frozenset(
-    {"py", "js", "mjs", "cjs", "ts", "mts", "tsx", "rb", "php", "sh", "ps1", "jar", "csproj"}
-)
-_ENDS_OF_A_NAME = "[=<>!~@;:"  # a version, an extra or a tag: PEP 508, npm, OCI
+_URL = r"(?i:https?|wss?)://([^/?#]*)([^?#]*)(?:\?([^#]*))?"
+_BARE = r"@[\w.-]+/[\w.@-]+|[A-Za-z][\w.-]*"
+_SCHEMES = ("http://", "https://", "ws://", "wss://")
+_SECRET_NAMES = ("key", "token", "secret", "auth", "pass", "sig", "cred", "session")
+LONG_VALUE = 20  # characters of a query's value from which on it is taken for a key
+
+
+class Launched:
+    """What a command launches.
+
+    Attributes:
+        name: what the server is called where nobody gave it a name.
+        identity: tells it from every other, whatever its folders, ports, versions and variables
+            are. It may hold what is secret in an address: it is compared as a hash, never shown.
+        told: what is launched, in a few words for people.
+    """
+
+    __slots__ = ("identity", "name", "told")
+
+    def __init__(self, name: str, identity: str, told: str) -> None:
+        self.name = name
+        self.identity = identity
+        self.told = told
+
+
+class _Found:
+    """What was found in a command.
+
+    Attributes:
+        stem: the server's name, in short.
+        kind: what it is, as `npm`, `path` or `url`.
+        parts: what tells it from others of its kind; the first one is what is told.
+        is_plain: whether the stem says it all.
+    """
+
+    __slots__ = ("is_plain", "kind", "parts", "stem")
+
+    def __init__(self, stem: str, kind: str, *parts: str, is_plain: bool = False) -> None:
+        self.stem = stem
+        self.kind = kind
+        self.parts = parts
+        self.is_plain = is_plain
+
+
+def launched(command: Sequence[str], folder: str | None = None) -> Launched:
+    """Say what a command launches.
+
+    Args:
+        command: its words.
+        folder: in which it is started; None for the current one.
+    """
+    found = _Reader(list(command), folder if folder is not None else _here(), 0).read()
+    parts = [part for part in found.parts if part]
+    name = _clean(found.stem)
+    if not found.is_plain:
+        from pipeguard.core.digest import sha256
+
+        told_apart = "\n".join(parts).encode("utf-8", "surrogateescape")
+        name = f"{name}-{sha256(told_apart).hexdigest()[:DIGITS]}"
+    first = (parts or [found.stem])[0]
+    if found.kind == "url":
+        first = first.partition("/")[0]  # its path may hold a key
+    return Launched(name, "\n".join((found.kind, *parts)), f"{found.kind} {first}")
+
+
+def launched_at(url: str, name: str = "") -> Launched:
+    """Say what stands at an address; its scheme, its keys and its transport do not matter.
+
+    Args:
+        url: the address.
+        name: what it is called; empty for its host and path.
+    """
+    found = _of_url(url)
+    host = found.parts[0].partition("/")[0]
+    return Launched(
+        name or _clean(found.stem), "\n".join((found.kind, *found.parts)), f"url {host}"
+    )
 
 
 def server_name(command: Sequence[str]) -> str:
     """A name for a command, as `server-filesystem` for `npx -y @scope/server-filesystem /dir`.
 
-    A script or program named by its path gets a few hex digits of that path, since `index.js`
-    and `server.py` stand in many folders.
+    What its short name does not tell from others gets a few hex digits, since `index.js`,
+    `server.py` and `make mcp` stand in many folders.
     """
-    starter = ""
-    words = iter(command)
-    for word in words:
-        program = _program(word)
-        if program in _STARTERS:
-            starter = program
-            if starter == "timeout":
-                _skip_options(words)
-        elif not starter:
-            return _named(word, starter)
-        elif word in _MODULES and not _takes_value(starter, word):
-            return _clean(next(words, word))
-        elif starter in _SHELLS and word.startswith("-") and word.endswith("c"):
-            return _of_script(next(words, "")) or _clean(starter)
-        elif _takes_value(starter, word):
-            next(words, None)
-        elif not (word.startswith("-") or word in _VERBS or (starter == "env" and "=" in word)):
-            return _named(word, starter)
-    return _clean(starter or "server")
+    return launched(command).name
+
+
+class _Reader:
+    """Reads one command up to the word that names the server, and what else tells it apart."""
+
+    def __init__(self, words: list[str], folder: str, layer: int) -> None:
+        self._words = words
+        self._folder = folder
+        self._layer = layer
+        self._starter = ""
+        self._registry = ""
+        self._in_project = False
+        self._interpreter = ""
+        self._verbs: list[str] = []
+        self._sources: list[str] = []
+        self._mounts: list[str] = []
+
+    def read(self) -> _Found:
+        """What the command launches."""
+        words = iter(self._words)
+        for word in words:
+            program = _program(word)
+            if program in starters.ELSEWHERE and not self._starter:
+                return self._elsewhere(program, list(words))
+            if program in starters.STARTERS and not self._is_fetched(word):
+                self._start(program, word, words)
+            elif not self._starter:
+                return self._named(word, list(words))
+            elif (found := self._given(word, words)) is not None:
+                return found
+            elif word.startswith("-") and word not in starters.VERBS:
+                self._option(word, words)
+            elif self._is_verb(word):
+                self._verb(word)
+            elif not (self._starter == "env" and "=" in word):
+                return self._named(word, list(words))
+        return self._unnamed()
+
+    def _given(self, word: str, words: Iterator[str]) -> _Found | None:
+        """What an option says in the command itself: a module, or what is to be run as text."""
+        if word in starters.MODULES and word not in starters.STARTERS[self._starter].split():
+            return self._module(next(words, word))
+        if self._starter in starters.SHELLS and word.startswith("-") and word.endswith("c"):
+            return self._script(next(words, ""))
+        if self._starter in starters.SHELLS_OF_WINDOWS and " " in word:
+            return self._script(word)
+        if word in starters.CODE.get(self._starter, "").split():
+            return _Found(self._starter, "code", self._starter, next(words, ""))
+        return None
+
+    # --- what stands before the server's name ---------------------------------------------
+
+    def _start(self, program: str, word: str, words: Iterator[str]) -> None:
+        self._starter = program
+        self._verbs = []
+        self._registry = starters.REGISTRIES.get(program, "")
+        self._in_project = self._in_project or program in starters.PROJECTS
+        if program in starters.REGISTRIES:
+            self._in_project = False
+        self._interpreter = word if program in ("python", "py") else ""
+        if program == "docker-compose":
+            self._verb("compose")
+        if program == "timeout":
+            for duration in words:
+                if duration in starters.STARTERS["timeout"].split():
+                    next(words, None)
+                elif not duration.startswith("-"):
+                    return
+
+    def _is_fetched(self, word: str) -> bool:
+        """Whether a word is a package or an image, although a program has that name as well."""
+        starter = self._starter
+        if starter in starters.TARGETS or (starter in starters.CONTAINERS and self._verbs):
+            return True
+        if word in starters.TARGETS or word == "mcp":
+            return starter in starters.CONTAINERS or starter in starters.SCRIPTS
+        return bool(self._registry and "/" in word)
+
+    def _option(self, word: str, words: Iterator[str]) -> None:
+        name, equals, value = word.partition("=")
+        starter = self._starter
+        is_folder = name in starters.FOLDERS.get(starter, "").split()
+        if is_folder and starter in starters.CONTAINERS and "compose" not in self._verbs:
+            is_folder = False
+        is_source = name in starters.SOURCES.get(starter, "").split()
+        if not (is_folder or is_source or name in starters.STARTERS[starter].split()):
+            return
+        if not equals:
+            value = next(words, "")
+        if is_folder:
+            self._folder = _absolute(value, self._folder)
+        elif name in starters.MOUNTS:
+            self._mounts.append(value)
+        elif is_source:
+            self._sources.append(_source(value, self._folder))
+
+    def _is_verb(self, word: str) -> bool:
+        if self._starter in starters.CONTAINERS:
+            if not self._verbs:
+                return True
+            return self._verbs == ["compose"] and word in ("run", "exec", "up", "start")
+        if self._starter == "nix":
+            return not self._verbs
+        return word in starters.VERBS or (self._in_project and word in starters.PROJECT_VERBS)
+
+    def _verb(self, word: str) -> None:
+        self._verbs.append(word)
+        fetched = starters.FETCHING.get((self._starter, word))
+        if fetched:
+            self._registry, self._in_project = fetched, False
+
+    # --- the server ------------------------------------------------------------------------
+
+    def _named(self, word: str, rest: list[str]) -> _Found:
+        if self._starter in starters.CONTAINERS:
+            return self._container(word, rest)
+        if _is_url(word) and self._starter:
+            return _of_url(word)
+        base = _base(word)
+        if base in starters.STARTED_BY_PATH:
+            return self._inside([starters.STARTED_BY_PATH[base], *rest])
+        if self._is_path(word):
+            return self._path(word, rest)
+        if self._registry or word.startswith(("npm:", "jsr:", "github:")):
+            found = self._package(word)
+        elif not self._starter:
+            return self._program(word, rest)
+        elif self._in_project:
+            found = _Found(_short(word), self._starter, _unversioned(self._folder), word)
+        else:
+            found = _Found(_short(word), self._starter, _source(word, self._folder), is_plain=True)
+        found.parts += tuple(sorted(self._sources))
+        return self._with_rest(found, rest)
+
+    def _package(self, word: str) -> _Found:
+        package = _source(word, self._folder)
+        kind = self._registry or word.partition(":")[0]
+        if kind == "nix":
+            return _Found(word.rpartition("#")[2], kind, word.partition("?")[0], is_plain=True)
+        if kind == "pypi":
+            package = re.sub(r"[-_.]+", "-", package).lower() if "/" not in package else package
+        return _Found(_short(word), kind, package, is_plain=True)
+
+    def _program(self, word: str, rest: list[str]) -> _Found:
+        """A program that is not known, by its name: it may be the server, or start one."""
+        stem = _stem(word)
+        behind = rest[rest.index("--") + 1 :] if "--" in rest else []
+        if behind and not behind[0].startswith("-") and not _is_server(stem):
+            return self._inside(behind)
+        return self._with_rest(_Found(stem, "program", stem, is_plain=True), rest)
+
+    def _path(self, word: str, rest: list[str]) -> _Found:
+        path = word.replace("\\", "/")
+        package = path.rpartition("node_modules/")[2]
+        stem = _stem(word)
+        if package != path and not package.startswith("."):
+            scope = 2 if package.startswith("@") else 1
+            name = "/".join(package.split("/")[:scope])
+            if _short(name) in starters.STARTERS:
+                return self._inside([_short(name), *rest])
+            found = _Found(_short(name), "npm", name, package, is_plain=True)
+            return self._with_rest(found, rest)
+        if not self._starter and _is_installed(path):
+            return self._program(stem, rest)
+        whole = _unversioned(_absolute(word, self._folder))
+        in_bin = path.split("/")[-2:-1] in (["bin"], ["Scripts"], [".bin"])
+        return self._with_rest(_Found(stem, "path", whole, is_plain=in_bin), rest)
+
+    def _module(self, module: str) -> _Found:
+        """`python -m`: of the folder where Python looks first, of a project, or installed."""
+        own = os.path.join(self._folder, *module.split("."))
+        if self._in_project or os.path.exists(own) or os.path.exists(f"{own}.py"):
+            return _Found(module, "python", module, _unversioned(self._folder))
+        interpreter = self._interpreter.replace("\\", "/")
+        if "/" not in interpreter or _is_installed(interpreter):
+            return _Found(module, "python", module, is_plain=True)
+        where = _unversioned(_absolute(os.path.dirname(interpreter), self._folder))
+        return _Found(module, "python", module, where, is_plain=True)
+
+    def _script(self, script: str) -> _Found:
+        """What a shell is told to run, which is the last of what is chained."""
+        *before, last = script.replace("&&", ";").split(";")
+        for piece in before:
+            words = piece.split()
+            if words[:1] == ["cd"] and len(words) == 2:
+                self._folder = _absolute(words[1].strip("'\""), self._folder)
+        words = [word.strip("'\"") for word in last.split() if word != "exec"]
+        return self._inside(words) if words else self._unnamed()
+
+    def _container(self, word: str, rest: list[str]) -> _Found:
+        verb = self._verbs[-1]
+        if self._verbs[0] == "compose":
+            project = self._folder
+            return _Found(word, "compose", word, _unversioned(project), *_bare(rest))
+        if verb in ("exec", "start"):
+            return _Found(word, "container", word, *_bare(rest), is_plain=not _bare(rest))
+        if verb != "run":
+            words, chosen = [*self._verbs, word, *_bare(rest)], _chosen(rest)
+            return _Found(word, "docker", " ".join(words), *chosen, is_plain=not chosen)
+        image = _image(word)
+        stem = image.rpartition("/")[2]
+        if stem in starters.BASES or (rest and _program(rest[0]) in starters.STARTERS):
+            inside = self._inside(rest, "/")
+            parts = (image, *sorted(self._mounts), *self._sources, inside.kind, *inside.parts)
+            return _Found(inside.stem if rest else stem, "image", *parts)
+        found = _Found(stem, "image", image, *self._sources, is_plain=not self._sources)
+        return self._with_rest(found, rest)
+
+    def _elsewhere(self, program: str, rest: list[str]) -> _Found:
+        """On another machine, or in a system of its own: each word may say which."""
+        words = [word for word in rest if word != "--"]
+        names = [word for word in _bare(words) if _program(word) not in starters.STARTERS]
+        return _Found(_short(names[-1]) if names else program, program, *words)
+
+    def _unnamed(self) -> _Found:
+        if self._in_project:
+            return _Found(self._starter, self._starter, _unversioned(self._folder), *self._verbs)
+        return _Found(self._starter or "server", "program", self._starter, is_plain=True)
+
+    def _inside(self, words: list[str], folder: str | None = None) -> _Found:
+        if self._layer >= MOST_LAYERS or not words:
+            return self._unnamed()
+        inner = _Reader(words, self._folder if folder is None else folder, self._layer + 1)
+        inner._in_project = self._in_project
+        return inner.read()
+
+    def _with_rest(self, found: _Found, rest: list[str]) -> _Found:
+        """With what its arguments say of which server it is; most say how it is to be one."""
+        urls = [word for word in rest if _is_url(word)]
+        leads = _leads(found.stem)
+        is_server = _is_server(found.stem)
+        if urls and leads:
+            return _of_url(urls[0])
+        for place, word in enumerate(rest):
+            if word == "--stdio" and leads and rest[place + 1 : place + 2]:
+                return self._inside(rest[place + 1].split())
+        words = [word for place, word in enumerate(rest) if _is_alone(rest, place)]
+        more = [_identity_of_url(word) for word in words if _is_url(word)]
+        if not is_server:
+            started = [
+                place for place, word in enumerate(rest[:-1]) if _program(word) in starters.STARTERS
+            ]
+            if started:
+                inner = self._inside(rest[started[0] :])
+                return _Found(inner.stem, found.kind, *found.parts, inner.kind, *inner.parts)
+            more += [
+                word
+                for word in words
+                if re.fullmatch(_BARE, word) and word not in starters.SAY_LITTLE
+            ]
+            more += _chosen(rest)
+            more += [_absolute(word, self._folder) for word in words if _is_file(word)]
+        found.parts += tuple(_unversioned(word) for word in more)
+        found.is_plain = found.is_plain and not more
+        return found
+
+    def _is_path(self, word: str) -> bool:
+        if word.startswith((".", "/", "~")) or word[1:2] == ":" or "\\" in word:
+            return True
+        if not self._starter:
+            return "/" in word
+        if self._starter in starters.INTERPRETERS:
+            return True
+        return not self._registry and _ending(word) in starters.SCRIPT_ENDINGS
+
+
+def _here() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109  pathlib costs 5 ms
+    except FileNotFoundError:  # it was deleted
+        return "/"
 
 
 def _program(word: str) -> str:
     """The program that a word names: `python` for `/usr/bin/python3.12`, `npx` for `npx.cmd`."""
     base = _base(word)
     stem, dot, ending = base.rpartition(".")
-    if dot and ending.lower() in _PROGRAM_ENDINGS:
+    if dot and ending.lower() in starters.PROGRAM_ENDINGS:
         base = stem
     return "python" if base.rstrip("0123456789.") == "python" else base
 
 
-def _takes_value(starter: str, word: str) -> bool:
-    return word in _STARTERS[starter].split()
+def _is_server(stem: str) -> bool:
+    return ("mcp" in stem.lower() or "server" in stem.lower()) and not _leads(stem)
 
 
-def _skip_options(words: Iterator[str]) -> None:
-    """Up to and with the first word that is no option: how long `timeout` gives."""
-    for word in words:
-        if _takes_value("timeout", word):
-            next(words, None)
-        elif not word.startswith("-"):
-            return
+def _leads(stem: str) -> bool:
+    return not starters.LEADING.isdisjoint(stem.lower().replace("_", "-").split("-"))
 
 
-def _of_script(script: str) -> str:
-    """The name of what a shell is told to run, which is the last of what is chained."""
-    words = script.replace("&&", ";").split(";")[-1].split()
-    return server_name([word.strip("'\"") for word in words if word != "exec"]) if words else ""
+def _is_url(word: str) -> bool:
+    return word[:8].lower().startswith(_SCHEMES)
 
 
-def _named(word: str, starter: str) -> str:
-    if not _is_path(word, starter):
-        return _clean(_package(word))
-    path = word.replace("\\", "/")
-    package = path.rpartition("node_modules/")[2]
-    if package != path:
-        return _clean(_package(package if package.startswith("@") else package.partition("/")[0]))
-    stem = _stem(word)
-    if path.split("/")[-2:-1] in (["bin"], ["Scripts"]):
-        return _clean(stem)
-    from pipeguard.core.digest import sha256
-
-    whole = path if path[1:2] == ":" else os.path.abspath(os.path.expanduser(word))
-    return f"{_clean(stem)}-{sha256(whole.encode('utf-8', 'surrogateescape')).hexdigest()[:6]}"
+def _is_secret(name: str) -> bool:
+    return any(part in name.lower() for part in _SECRET_NAMES)
 
 
-def _is_path(word: str, starter: str) -> bool:
-    if word.startswith((".", "/", "~")) or word[1:2] == ":" or "\\" in word:
-        return True
-    if not starter:
-        return "/" in word
-    return starter not in _PACKAGES and _ending(word) in _SCRIPT_ENDINGS
+def _is_alone(words: list[str], place: int) -> bool:
+    """Whether a word is no option, and cannot be the value of one."""
+    before = words[place - 1] if place else ""
+    return not words[place].startswith("-") and (not before.startswith("-") or "=" in before)
 
 
-def _package(word: str) -> str:
+def _is_file(word: str) -> bool:
+    """Whether a word is the path of a file, as far as its form tells."""
+    return "/" in word and not _is_url(word) and re.search(r"[^/]\.\w{1,6}\Z", word) is not None
+
+
+def _bare(words: Sequence[str]) -> list[str]:
+    return [word for word in words if not word.startswith("-")]
+
+
+def _chosen(words: list[str]) -> list[str]:
+    """Values of options that say which server a program is to start."""
+    found = []
+    for place, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if word.startswith("--") and name[2:] in starters.CHOOSING:
+            found += [value] if equals else words[place + 1 : place + 2]
+    return found
+
+
+def _of_url(url: str) -> _Found:
+    matched = re.match(_URL, url)
+    if matched is None:
+        return _Found("server", "url", url)
+    host = matched[1].rpartition("@")[2].lower()
+    segments = [part for part in matched[2].split("/") if part not in ("", "mcp", "sse", "ws")]
+    name = "-".join([host.replace(":", "-"), *segments])
+    return _Found(name, "url", _identity_of_url(url), is_plain=True)
+
+
+def _identity_of_url(url: str) -> str:
+    """Host and path, and of the query what does not look like a key."""
+    matched = re.match(_URL, url)
+    if matched is None:
+        return url
+    host = matched[1].rpartition("@")[2].lower().removesuffix(":443").removesuffix(":80")
+    path = "/".join(part for part in matched[2].split("/") if part)
+    for ending in ("mcp", "sse", "ws"):
+        path = path.removesuffix(ending).rstrip("/")
+    pairs = [pair for pair in (matched[3] or "").split("&") if pair]
+    kept = [
+        pair
+        for pair in sorted(pairs)
+        if not _is_secret(pair.partition("=")[0]) and len(pair.partition("=")[2]) < LONG_VALUE
+    ]
+    return "?".join(filter(None, (f"{host}/{path}", "&".join(kept))))
+
+
+def _image(word: str) -> str:
+    """An image without its tag and digest, and without what stands for the usual registry."""
+    name = word.partition("@")[0]
+    head, slash, tail = name.rpartition("/")
+    name = f"{head}{slash}{tail.partition(':')[0]}".lower()
+    for usual in ("index.docker.io/", "docker.io/", "library/"):
+        name = name.removeprefix(usual)
+    return name
+
+
+def _source(word: str, folder: str) -> str:
+    """A package, repository or path without the version in which it is asked for."""
+    if "://" in word:
+        scheme, _, rest = word.partition("://")
+        address, _, fragment = rest.partition("#")
+        host, slash, path = address.partition("?")[0].partition("/")
+        path = path.partition("@")[0].removesuffix(".git")
+        within = f"#{fragment}" if "subdirectory" in fragment else ""
+        host = host.rpartition("@")[2].lower()
+        return _unversioned(f"{scheme.lower()}://{host}{slash}{path}{within}")
+    if word.startswith((".", "/", "~")) or word[1:2] == ":":
+        return _unversioned(_absolute(word, folder))
+    for registry in ("npm:", "jsr:"):
+        word = word.removeprefix(registry)
+    word = word.partition("#")[0] or word
+    prefix, word = ("github:", word[7:]) if word.startswith("github:") else ("", word)
+    first, name = word[:1], word[1:]
+    for character in _ENDS_OF_A_NAME:
+        name = name.partition(character)[0]
+    return f"{prefix}{first}{name}"
+
+
+def _short(word: str) -> str:
     """The bare name of a package, an image or a module, without where it is and which one."""
     for registry in ("npm:", "jsr:"):
         if word.startswith(registry):
@@ -174,6 +513,23 @@ def _package(word: str) -> str:
     return name
 
 
+def _absolute(word: str, folder: str) -> str:
+    path = word.replace("\\", "/")
+    if path[1:2] == ":":
+        return path
+    return os.path.abspath(os.path.join(folder, os.path.expanduser(word)))
+
+
+def _unversioned(path: str) -> str:
+    """A path without the versions in it: `ext-1.2.3` is the same as `ext-1.3.0`."""
+    return re.sub(_VERSION, "*", path)
+
+
+def _is_installed(path: str) -> bool:
+    home = os.path.expanduser("~").rstrip("/")
+    return bool(re.match(_INSTALLED, path.replace(f"{home}/", "~/", 1) if home else path))
+
+
 def _base(word: str) -> str:
     return word.replace("\\", "/").rsplit("/", 1)[-1]
 
@@ -183,7 +539,7 @@ def _ending(word: str) -> str:
 
 
 def _stem(word: str) -> str:
-    known = _ending(word) in _SCRIPT_ENDINGS | _PROGRAM_ENDINGS
+    known = _ending(word) in starters.SCRIPT_ENDINGS | starters.PROGRAM_ENDINGS
     return _base(word).rpartition(".")[0] if known else _base(word)
 
 

@@ -17,13 +17,14 @@ from pipeguard.core.message import STACK_BYTES, Message, parse
 from pipeguard.core.scan import Engine
 from pipeguard.errors import PolicyError, Refusal, StateError
 from pipeguard.log import Log, Trace
+from pipeguard.naming import Launched
 from pipeguard.options import WrapOptions
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.settings import load_wrap_policy
 from pipeguard.state.compiled import engines
 from pipeguard.state.paths import store_file
 from pipeguard.state.recorder import NAME_CHARS, Recorder
-from pipeguard.state.store import Store
+from pipeguard.state.store import Known, Store
 from pipeguard.waiting import COMPILING, told
 
 MOST_CLIENTS = 4096  # of which the name is remembered
@@ -44,12 +45,12 @@ class Run:
     """
 
     def __init__(
-        self, name: str, options: WrapOptions, changed: Callable[[frozenset[str]], None]
+        self, launched: Launched, options: WrapOptions, changed: Callable[[frozenset[str]], None]
     ) -> None:
         """Load what judging needs.
 
         Args:
-            name: under which the server's pins and audit are kept.
+            launched: who the server is, and what it is called where no option says.
             options: of the command line.
             changed: told, in another thread, of which kinds a client should list again.
 
@@ -64,8 +65,13 @@ class Run:
         with told(COMPILING):
             self.engines = engines()
         self._store = store_file()
+        asked = options.values.get("--name") or launched.name
         with Store.open(self._store) as opened:
-            pins = opened.pins(name)
+            known = opened.known_as(asked, launched)
+            pins = opened.pins(known.server)
+        name = known.server
+        if known.holder:
+            self._tell_taken(asked, known, launched)
         self.name = _run_id()
         self.guard = Guard(name, self.engines, policy, pins, os.urandom(32))
         self.guard.known = IN_USE
@@ -82,6 +88,20 @@ class Run:
         self.over = threading.Event()
         self._refused = 0
         self._pruning: threading.Thread | None = None
+
+    def _tell_taken(self, asked: str, known: Known, launched: Launched) -> None:
+        from pipeguard.core.visible import quoted
+
+        with suppress(OSError, ValueError):  # standard error is closed
+            self.log(
+                "warning",
+                f"another server has the name {asked}: this one is kept apart as {known.server}",
+                has_the_name=known.holder,
+                since=known.since[:10],
+                this_one=launched.told,
+                do="nothing, or give it a --name of its own; if it is the same server, started"
+                f" otherwise now: pipeguard forget {quoted(asked)} --launch",
+            )
 
     def begin(self) -> None:
         """Start what goes on beside the frames."""

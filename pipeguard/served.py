@@ -37,7 +37,7 @@ from pipeguard.guarded import GRACE_SECONDS
 from pipeguard.launch.child import Command
 from pipeguard.launch.environment import child_environment, parent_environment, refers
 from pipeguard.log import say
-from pipeguard.naming import server_name
+from pipeguard.naming import Launched, launched, launched_at
 from pipeguard.options import WrapOptions
 from pipeguard.run import Mask, Run
 from pipeguard.transports.chooser import Chooser
@@ -101,7 +101,7 @@ class _Served:
         threading.stack_size(STACK_BYTES)
         loop.set_default_executor(ThreadPoolExecutor(_THREADS))
         self._ended = loop.create_future()
-        self._run = run = Run(self._name(), options, self._changed)
+        self._run = run = Run(self._launched(), options, self._changed)
         limit = run.guard.policy.limits.frame_bytes
         entrance, port = entrance_of(options, os.environ, limit)
         context = server_context(options)
@@ -136,13 +136,11 @@ class _Served:
             raise self._failure
         return 0
 
-    def _name(self) -> str:
-        given = self._options.values.get("--name")
-        if given is not None:
-            return given
+    def _launched(self) -> Launched:
         if self._options.command:
-            return server_name(self._options.command)
-        return name_of(url_of(self._options.values["--upstream"]))
+            return launched(self._options.command, self._options.values.get("--cwd"))
+        url = url_of(self._options.values["--upstream"])
+        return launched_at(str(url), name_of(url))
 
     def _bound(self, host: str, port: int) -> socket.socket:
         try:

@@ -58,12 +58,12 @@ def run(options: WrapOptions) -> int:
     client_fd = _keep_stdout_for_frames()
     from pipeguard.guarded import Guarded, Local
     from pipeguard.log import say
-    from pipeguard.naming import server_name
+    from pipeguard.naming import launched
 
     try:
         child.wait_started()  # by now it is known
-        name = options.values.get("--name") or server_name(options.command)
-        guarded = Guarded(Local(child), name, options, client_fd)
+        who = launched(options.command, options.values.get("--cwd"))
+        guarded = Guarded(Local(child), who, options, client_fd)
     except PipeGuardError as error:
         _decline(child, error, client_fd)
         raise

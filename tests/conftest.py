@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from pipeguard.cli._person import AGENT_VARIABLES
 from tests.tools import TOOLS
 
 FOLDERS = ("CONFIG", "STATE", "DATA")  # as the XDG base directories name them
@@ -37,6 +38,8 @@ def pytest_collection_finish() -> None:
 def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        for name in AGENT_VARIABLES:  # whoever runs the tests
+            patch.delenv(name, raising=False)
         for name in FOLDERS:
             patch.setenv(f"XDG_{name}_HOME", str(tmp_path_factory.mktemp(name.lower())))
         # Rules take half a minute to compile: once for all workers, and for as long as they hold.

@@ -31,6 +31,7 @@ LAYERS = (
         "state",
         "launch",
         "naming",
+        "starters",
         "options",
         "log",
         "colour",

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
-from pipeguard.naming import server_name
+from pipeguard.naming import launched, launched_at, server_name
 
 NAMES = [
     # Node
     ("npx -y @modelcontextprotocol/server-filesystem /srv/notes", "server-filesystem"),
     ("npx -y @scope/x@1.2", "x"),
-    ("npx --yes mcp-remote@latest https://mcp.example.com/sse", "mcp-remote"),
+    ("npx --yes mcp-remote@latest https://mcp.example.com/sse", "mcp.example.com"),
     ("npx -y -p @scope/tools tools-mcp --stdio", "tools-mcp"),
     ("npx --package=@scope/tools tools-mcp", "tools-mcp"),
     ("npm exec -- @scope/server-git", "server-git"),
-    ("npm run mcp", "mcp"),
-    ("npm --prefix /srv/app run mcp", "mcp"),
+    ("npm run mcp", "mcp-*"),
+    ("npm --prefix /srv/app run mcp", "mcp-*"),
     ("pnpm dlx @scope/server-git", "server-git"),
     ("pnpm --dir /srv/app dlx @scope/server-git", "server-git"),
     ("yarn dlx @scope/server-git", "server-git"),
@@ -43,7 +44,7 @@ NAMES = [
     ("uv run --with mcp server.py", "server-*"),
     ("uv run --with mcp[cli] mcp run server.py", "server-*"),
     ("uv --directory /srv/weather run weather.py", "weather-*"),
-    ("uv run --project /srv/weather weather-mcp", "weather-mcp"),
+    ("uv run --project /srv/weather weather-mcp", "weather-mcp-*"),
     ("pipx run mcp-server-git", "mcp-server-git"),
     ("pipx run --spec mcp-server-git==1 mcp-git", "mcp-git"),
     ("python -m mcp_server_time", "mcp_server_time"),
@@ -59,7 +60,7 @@ NAMES = [
     ("docker run -i --rm --env-file .env -v /a:/b localhost:5000/team/tool:1 --flag", "tool"),
     ("docker run -i --rm -l a=b --pull always -u 1000 -p 80:80 mcp/fetch serve", "fetch"),
     ("podman run -i --rm quay.io/org/img", "img"),
-    ("docker exec -i container server-git", "container"),
+    ("docker exec -i container server-git", "container-*"),
     ("docker mcp gateway run", "gateway"),
     # What stands in front
     ("env A=B C=D npx server-git", "server-git"),
@@ -88,7 +89,7 @@ NAMES = [
     ("dotnet run --project /srv/Tool.csproj", "Tool-*"),
     ("go run ./cmd/server", "server-*"),
     ("go run example.com/owner/server-git@latest", "server-git"),
-    ("cargo run --release --bin server-git", "server-git"),
+    ("cargo run --release --bin server-git", "server-git-*"),
     ("ruby -Ilib serve.rb", "serve-*"),
     ("server-git", "server-git"),
     ("./server", "server-*"),
@@ -129,3 +130,170 @@ def test_where_it_is_started_does_not_change_the_name_of_an_absolute_path(
 def test_a_name_is_short_and_harmless_in_a_shell_and_a_file() -> None:
     for word in ("a" * 300, "$(x);`y`|\n\x1b[1m", "-rf", "..", "é漢字\u202e", "a/../../b"):
         assert re.fullmatch(r"\w[\w.-]{0,59}", server_name([word]), re.UNICODE), word
+
+
+# Each row is one server, however it is started.
+SAME = [
+    (
+        "npx -y @scope/server-git /srv/a",
+        "npx -y @scope/server-git@1.2.3 /srv/b --port 3",
+        "bunx @scope/server-git@latest",
+        "cmd /c npx -y @scope/server-git",
+        "npm exec -- @scope/server-git",
+        "bash -c 'cd /tmp && exec npx @scope/server-git'",
+        "op run --env-file=.env -- npx -y @scope/server-git",
+        "doppler run --project x -- npx -y @scope/server-git",
+        "env A=B npx -y @scope/server-git data",
+        "/opt/homebrew/bin/npx -y @scope/server-git",
+    ),
+    ("uvx mcp-server-git", "uvx mcp_server_git==2025.1", "uv tool run mcp-server-git@latest"),
+    (
+        "docker run -i --rm -e TOKEN=1 ghcr.io/org/github-mcp-server:1.2",
+        "docker run --rm -i ghcr.io/org/github-mcp-server@sha256:12ab stdio",
+        "podman run -i ghcr.io/org/github-mcp-server",
+    ),
+    ("docker run -i mcp/fetch", "docker run -i docker.io/mcp/fetch:latest"),
+    (
+        "npx -y mcp-remote https://a.example.com/mcp",
+        "npx mcp-remote@0.1.9 https://a.example.com/sse --header X:1",
+        "uvx mcp-proxy --transport streamablehttp https://a.example.com/mcp?api_key=12",
+    ),
+    (
+        "node /srv/a/index.js",
+        "node --inspect /srv/a/index.js --port 3",
+        "env A=B node /srv/a/index.js",
+    ),
+    (
+        "node /home/me/.vscode/extensions/pub.ext-1.2.3/server.js",
+        "node /home/me/.vscode/extensions/pub.ext-1.3.0/server.js",
+    ),
+    ("/usr/local/bin/weather --city Oslo", "weather --city Bergen", "/opt/homebrew/bin/weather"),
+    ("uv --directory /srv/w run server.py", "uv run --directory /srv/w server.py --verbose"),
+    ("python -m mcp_server_time", "/usr/bin/python3.12 -u -m mcp_server_time --tz Oslo"),
+]
+# In each row no two are the same.
+DIFFERENT = [
+    (
+        "/srv/a/node_modules/.bin/mcp-one",
+        "/srv/a/node_modules/.bin/mcp-two",
+        "/srv/b/node_modules/.bin/mcp-two",
+    ),
+    (
+        "npx -y mcp-remote https://a.example.com/mcp",
+        "npx -y mcp-remote https://b.example.com/mcp",
+        "npx -y mcp-remote https://b.example.com/other/mcp",
+        "npx -y mcp-remote https://b.example.com/mcp?app=one",
+        "npx -y mcp-remote https://b.example.com:8443/mcp",
+    ),
+    ("op run -- npx -y server-a", "op run -- npx -y server-b", "op run -- uvx server-a"),
+    (
+        "docker compose run --rm weather",
+        "docker compose run --rm mail",
+        "docker compose -f /srv/other/compose.yaml run --rm mail",
+        "docker compose --project-directory=/srv/third run --rm mail",
+        "docker run -i weather",
+        "docker exec -i weather serve",
+    ),
+    (
+        "npm --prefix /srv/a run mcp",
+        "npm --prefix /srv/b run mcp",
+        "npm --prefix=/srv/c run mcp",
+        "npm --prefix /srv/a start",
+        "npm run mcp",
+    ),
+    ("poetry run weather", "poetry run mail", "poetry -C /srv/p run mail", "uv run mail"),
+    ("nix run nixpkgs#a-mcp -- --x", "nix run nixpkgs#b-mcp", "nix run github:a/b#b-mcp"),
+    ("docker mcp gateway run --servers a", "docker mcp gateway run --servers=b", "docker mcp b"),
+    ("npm run python", "npm run node", "pnpm mcp", "yarn mcp"),
+    ("python -c 'import a; a.main()'", "python -c 'import b; b.main()'", "node -e 'import b'"),
+    ("node /srv/a/server", "node /srv/b/server", "python /srv/c/server", "node server"),
+    ("powershell -Command 'npx -y a-mcp'", "powershell -Command 'npx -y b-mcp'"),
+    ("deno task a", "deno task b", "deno run -A npm:a"),
+    ("perl /srv/a/server.pl", "perl /srv/b/server.pl", "Rscript /srv/a/server.R"),
+    ("npx --prefix /srv/a x-mcp", "npx --prefix /srv/b x-mcp"),
+    (
+        "make mcp",
+        "make node",
+        "make other",
+        "make -C /srv/m other",
+        "make -f /srv/n/Makefile other",
+    ),
+    ("npx -y @one/mcp", "npx -y @two/mcp", "uvx mcp-x", "npx -y mcp-x", "npx -p @one/mcp mcp-x"),
+    ("npx @smithery/cli run @a/mail", "npx -y @smithery/cli@latest run @b/mail --key abc"),
+    ("docker run -i node:20 npx -y a-mcp", "docker run -i node:20 npx -y b-mcp"),
+    (
+        "docker run -i -v /srv/a:/app node node /app/index.js",
+        "docker run -i -v /srv/b:/app node node /app/index.js",
+    ),
+    ("ssh one npx -y a-mcp", "ssh two npx -y a-mcp", "npx -y a-mcp"),
+    ("/srv/a/.venv/bin/python -m app", "/srv/b/.venv/bin/python -m app", "python -m app"),
+    ("/srv/a/.venv/bin/serve", "/srv/b/.venv/bin/serve"),
+    ("uv --directory /srv/a run server.py", "uv --directory /srv/b run server.py"),
+    ("some-launcher --server mail", "some-launcher --server files", "some-launcher run db"),
+    ("some-launcher npx -y a-mcp", "some-launcher npx -y b-mcp"),
+    ("npx -y supergateway --stdio 'npx -y a-mcp'", "npx -y supergateway --stdio 'npx -y b-mcp'"),
+    (
+        "npx -y supergateway --sse https://a.example.com/sse",
+        "npx -y supergateway --sse https://b.example.com/sse",
+    ),
+    ("java -cp /srv/a.jar com.example.Main", "java -cp /srv/b.jar com.example.Main"),
+    (
+        "uvx --from git+https://git.example.com/a/x serve",
+        "uvx --from git+https://git.example.com/b/x serve",
+    ),
+    ("bash -c 'cd /srv/a && npm run mcp'", "bash -c 'cd /srv/b && npm run mcp'"),
+]
+
+
+@pytest.mark.parametrize("commands", SAME, ids=lambda row: row[0])
+def test_one_server_is_the_same_however_it_is_started(commands: tuple[str, ...]) -> None:
+    assert len({launched(words(command)).identity for command in commands}) == 1
+
+
+@pytest.mark.parametrize("commands", DIFFERENT, ids=lambda row: row[0])
+def test_different_servers_are_told_apart(commands: tuple[str, ...]) -> None:
+    assert len({launched(words(command)).identity for command in commands}) == len(commands)
+
+
+def test_an_address_is_the_same_behind_a_proxy_and_without_one() -> None:
+    behind = launched(words("npx -y mcp-remote https://a.example.com/mcp"))
+    assert behind.identity == launched_at("https://a.example.com/mcp").identity
+    assert behind.identity == launched_at("wss://me:secret@A.example.com/ws?token=1").identity
+
+
+def test_a_module_of_the_folder_is_that_folder_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "server.py").touch()
+    one, two = (launched(["python", "-m", "server"], str(tmp_path / n)) for n in ("one", "two"))
+    assert one.identity != two.identity
+    installed = [launched(["python", "-m", "mail"], str(tmp_path / n)) for n in ("one", "two")]
+    assert installed[0].identity == installed[1].identity
+
+
+def test_what_is_told_holds_no_secret() -> None:
+    told = launched_at("https://me:hunter2@a.example.com/mcp?api_key=hunter2").told
+    assert told == "url a.example.com"
+
+
+def test_strange_words_are_read_all_the_same() -> None:
+    for command in (
+        [""],
+        ["npx", ""],
+        ["docker"],
+        ["docker", "run"],
+        ["docker", "compose"],
+        ["uvx", "--from"],
+        ["ssh"],
+        ["bash", "-c"],
+        ["bash", "-c", ""],
+        ["op", "--"],
+        ["--"],
+        ["python", "-m"],
+        ["npx"] * 50,
+        ["x", "--"] * 40,
+        ["timeout"],
+    ):
+        assert launched(command).name

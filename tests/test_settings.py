@@ -2,6 +2,8 @@
 
 import datetime
 import os
+import shlex
+import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -549,6 +551,18 @@ def test_a_file_that_everybody_may_write_is_not_believed(tmp_path: Path) -> None
     with pytest.raises(PolicyError, match="everybody may write"):
         policy_text(str(path), Scope.USER)
     assert policy_text(str(path), Scope.PROJECT) == "mode: observe"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of POSIX files")
+def test_a_file_that_a_group_may_write_is_not_believed_until_it_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "my policy;x.yaml"
+    path.write_text("mode: observe")
+    path.chmod(0o664)
+    with pytest.raises(PolicyError, match="its group may write") as told:
+        policy_text(str(path), Scope.USER)
+    *_, mend = str(told.value).partition("Close it:")
+    subprocess.run(shlex.split(mend), check=True)
+    assert policy_text(str(path), Scope.USER) == "mode: observe"
 
 
 def test_what_is_no_file_or_no_text_is_told(tmp_path: Path) -> None:

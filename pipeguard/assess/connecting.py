@@ -19,7 +19,7 @@ from time import monotonic
 
 from pipeguard.assess.contents import Contents
 from pipeguard.assess.conversation import RUN, Conversation
-from pipeguard.assess.pins import pins_name, pins_of
+from pipeguard.assess.pins import name_in, pins_of
 from pipeguard.assess.subject import ServerKey, Subject, key_of
 from pipeguard.auth.secrets import all_resolved, resolved
 from pipeguard.clients.catalog import Scope, Transport
@@ -160,7 +160,7 @@ def _session(subject: Subject, server: Server, policy: Policy) -> Session:
     policy = policy._replace(trust=Trust.FIRST_USE)
     pins = pins_of(subject, server)
     key = os.urandom(KEY_BYTES)
-    return Session(Guard(pins_name(server), subject.engines, policy, pins, key), RUN)
+    return Session(Guard(name_in(subject, server), subject.engines, policy, pins, key), RUN)
 
 
 @contextmanager

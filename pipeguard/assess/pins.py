@@ -8,25 +8,31 @@ from pipeguard.assess.subject import Subject
 from pipeguard.clients.entries import Server
 from pipeguard.core.fingerprint import Pin
 from pipeguard.errors import PipeGuardError
-from pipeguard.naming import server_name
+from pipeguard.naming import Launched, launched, launched_at
 from pipeguard.state.store import Store
 
 
-def pins_name(server: Server) -> str:
-    """The name that `wrap` gives it: that of `--name`, else one made of its command or address."""
-    words = server.args[: server.args.index("--")] if "--" in server.args else server.args
-    for index, word in enumerate(words if server.guard is not None else ()):
-        if word == "--name" and index + 1 < len(words):
-            return words[index + 1]
-        if word.startswith("--name="):
-            return word.removeprefix("--name=")
-    if server.own_url:
-        from pipeguard.address import name_of, url_of
+def pins_name(store: Store | None, server: Server) -> str:
+    """The name under which `wrap` keeps it: that of `--name`, or of its command or address.
 
-        with suppress(PipeGuardError):  # an address that only its client can complete
-            return name_of(url_of(server.own_url))
-        return server.name
-    return server_name(server.own_words)
+    Raises:
+        StateError: the store cannot be read.
+    """
+    who = _launched(server)
+    asked = _option(server, "--name") or who.name
+    return asked if store is None else store.known_as(asked, who, register=False).server
+
+
+def name_in(subject: Subject, server: Server) -> str:
+    """The same, looked up in the store that there is.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    if subject.store is None:
+        return pins_name(None, server)
+    with Store.open(subject.store) as store:
+        return pins_name(store, server)
 
 
 def pins_of(subject: Subject, server: Server) -> dict[tuple[str, str], Pin]:
@@ -38,4 +44,26 @@ def pins_of(subject: Subject, server: Server) -> dict[tuple[str, str], Pin]:
     if subject.store is None:
         return {}
     with Store.open(subject.store) as store:
-        return store.pins(pins_name(server))
+        return store.pins(pins_name(store, server))
+
+
+def _launched(server: Server) -> Launched:
+    if server.own_url:
+        from pipeguard.address import name_of, url_of
+
+        with suppress(PipeGuardError):  # an address that only its client can complete
+            url = url_of(server.own_url)
+            return launched_at(str(url), name_of(url))
+        return launched_at(server.own_url, server.name)
+    return launched(server.own_words, _option(server, "--cwd"))
+
+
+def _option(server: Server, option: str) -> str | None:
+    """What an option of a guarded server says, or None."""
+    words = server.args[: server.args.index("--")] if "--" in server.args else server.args
+    for index, word in enumerate(words if server.guard is not None else ()):
+        if word == option and index + 1 < len(words):
+            return words[index + 1]
+        if word.startswith(f"{option}="):
+            return word.removeprefix(f"{option}=")
+    return None

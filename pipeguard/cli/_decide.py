@@ -1,4 +1,7 @@
-"""What `approve`, `reject` and `forget` share: show, ask, do just that, tell. No verb itself."""
+"""What `approve`, `reject` and `forget` share: show, ask, do just that, tell. No verb itself.
+
+Each asks a person, or has a token of one (`_person`).
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from typing import Generic, TypeVar
 import click
 
 from pipeguard.cli import _completing as completing
+from pipeguard.cli._person import Person
 from pipeguard.state.paths import store_path
 from pipeguard.state.review import KINDS, Kept
 from pipeguard.state.store import Store
@@ -46,7 +50,7 @@ def options(function: _Command) -> _Command:
     """The argument and the options of every such verb."""
     for add in (
         click.option("--json", "as_json", is_flag=True, help="As JSON, for programs; needs --yes."),
-        click.option("--yes", is_flag=True, help="Do not ask."),
+        click.option("--yes", is_flag=True, help="Do not ask about each."),
         click.option("--all", "take_all", is_flag=True, help="All there is, with one question."),
         click.option("--kind", type=click.Choice(KINDS), help="Only definitions of this kind."),
         click.argument(
@@ -73,10 +77,13 @@ def decide(
         raise click.UsageError("--json cannot ask: add --yes.")
     with Store.open(store_path()) as store:
         found = decision.find(store, target, kind)
+        person = Person.here() if found else None
         if yes and len(found) > 1 and not take_all:
             names = ", ".join(one.target for one in found)
             raise click.UsageError(f"there are {len(found)}: {names}. Name one, or add --all.")
         chosen = found if as_json else _choose(decision, found, take_all=take_all, yes=yes)
+        if chosen and person is not None and not person.confirms(_what(decision, chosen)):
+            chosen = []
         done = decision.take(store, chosen)
     if as_json:
         told = {
@@ -97,9 +104,7 @@ def _choose(
     decision: Decision[_Kept], found: list[_Kept], *, take_all: bool, yes: bool
 ) -> list[_Kept]:
     if found and not yes and not sys.stdin.isatty():
-        raise click.UsageError(
-            "there is no terminal to ask on: look at it with `pipeguard diff`, then add --yes."
-        )
+        raise click.UsageError("there is no terminal to ask on: add --yes.")
     verb = decision.verb.capitalize()
     chosen = []
     for one in found:
@@ -110,6 +115,11 @@ def _choose(
     if chosen and take_all and not yes and not click.confirm(f"{verb} all {len(chosen)}?"):
         return []
     return chosen
+
+
+def _what(decision: Decision[_Kept], chosen: list[_Kept]) -> str:
+    count = len(chosen)
+    return f"{decision.verb} {chosen[0].target if count == 1 else f'{count} definitions'}"
 
 
 def _tell(decision: Decision[_Kept], chosen: list[_Kept], done: list[_Kept]) -> None:

@@ -10,10 +10,12 @@ from dataclasses import asdict
 import click
 
 from pipeguard.cli import _completing as completing
+from pipeguard.cli._person import Person
 from pipeguard.settings import user_policy_path, usual_policy_path
 from pipeguard.state.alarm import allow, entries, find_event, narrowest, save
 from pipeguard.state.paths import store_path
 
+NOT_DONE = 1
 DAYS = 90  # long enough to forget about, short enough that it is looked at again
 
 
@@ -53,7 +55,8 @@ def command(  # noqa: PLR0913  one for each option
     """Let what EVENT stopped pass from now on: this rule, server, tool and place, nothing else.
 
     Writes an exception into your policy file, whose comments and order stay as they are. It holds
-    for servers that are started from then on. To take it back, remove the lines.
+    for servers that are started from then on. To take it back, remove the lines. A person decides:
+    it asks on a terminal, or has a token (`pipeguard policy ci-token`).
 
     \b
     Examples:
@@ -63,6 +66,7 @@ def command(  # noqa: PLR0913  one for each option
     """  # noqa: D301  click reads the mark
     found = find_event(store_path(), event)
     narrowest(found, None, "")  # says at once where no exception would help
+    person = None if dry_run else Person.here()
     if why is None and not dry_run:
         if as_json or not sys.stdin.isatty():
             raise click.UsageError("say why it is a false alarm: --why TEXT.")
@@ -73,7 +77,9 @@ def command(  # noqa: PLR0913  one for each option
     exemptions = narrowest(found, None if forever else until, why)
     path = path or user_policy_path() or usual_policy_path()
     text = allow(path, exemptions, _today())
-    if text is not None and not dry_run:
+    if text is not None and person is not None:
+        if not person.confirms(f"allow {event}"):
+            raise SystemExit(NOT_DONE)
         save(path, text)
     if as_json:
         values = [asdict(one) for one in exemptions]

@@ -21,6 +21,8 @@ def command(
     Just what was shown is approved; if the server changes it again, it is held again. Running
     sessions follow within a second, and the audit says what was approved.
 
+    A person decides: it asks on a terminal, or has a token (`pipeguard policy ci-token`).
+
     \b
     Examples:
       pipeguard approve weather/get_forecast

@@ -12,7 +12,7 @@ from pipeguard.cli import _completing as completing
 from pipeguard.core.finding import Action
 from pipeguard.core.proof import sample_place, texts
 from pipeguard.core.reference import usual_action
-from pipeguard.core.visible import cut, visible
+from pipeguard.core.visible import cut, quoted, visible
 from pipeguard.document import suggestion
 from pipeguard.errors import PipeGuardError
 from pipeguard.rulebook import load_rules
@@ -182,6 +182,7 @@ def _event_fields(event: Event, rules: dict[str, Rule]) -> dict[str, object]:
         "method": event.method,
         "action": event.action,
         "findings": findings,
+        "commands": [command for _, command in _decisions(event)],
     }
 
 
@@ -216,9 +217,23 @@ def _event_page(event: Event, rules: dict[str, Rule]) -> str:
             )
             if text
         ]
+    lines += ["", *(f"{label}  {command}" for label, command in _decisions(event))]
+    return "\n".join(lines).rstrip()
+
+
+def _decisions(event: Event) -> list[tuple[str, str]]:
+    """What a person can do about an event, as commands: no model is told of them."""
+    rules = [finding["rule"] for finding in event.findings]
+    if any(rule.startswith("trust.") for rule in rules):
+        tool = next((finding["tool"] for finding in event.findings if finding.get("tool")), "")
+        target = quoted(f"{event.server}/{tool}" if tool else event.server)
+        return [
+            ("Look at it:", f"pipeguard diff {target}"),
+            ("Accept it: ", f"pipeguard approve {target}"),
+        ]
     if event.action in ("block", "redact"):
-        lines += ["", f"If it is a false alarm:  pipeguard allow {event.name}"]
-    return "\n".join(lines)
+        return [("If it is a false alarm:", f"pipeguard allow {event.name}")]
+    return []
 
 
 def _wrapped(text: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeguard.cli._person import Person, new_token, token_path
 from pipeguard.cli.explain import FAMILIES
 from pipeguard.document import suggestion
 from pipeguard.rulebook import load_rules
@@ -90,6 +91,32 @@ def path() -> None:
 def example() -> None:
     """Show a policy with every key there is, as in `pipeguard policy example`."""
     click.echo(EXAMPLE, nl=False)
+
+
+@command.command("ci-token")
+@click.option("--revoke", is_flag=True, help="Take the token away; there is one at most.")
+def ci_token(*, revoke: bool) -> None:
+    """Make the token with which a job of CI may allow, approve, reject and forget.
+
+    A person makes it, on a terminal. It is shown once; keep it as a secret of your CI, and set it
+    as PIPEGUARD_APPROVAL_TOKEN for the step that decides, and for no step with an agent in it. Here
+    stands its SHA-256 alone, in the file approval-token beside your policy. Bring that file to the
+    machines of your CI, where nobody is at a terminal.
+
+    \b
+    Examples:
+      pipeguard policy ci-token
+      pipeguard policy ci-token --revoke
+    """  # noqa: D301  click reads the mark
+    if revoke:
+        token_path().unlink(missing_ok=True)
+        click.echo(f"There is no token in {token_path().parent} any more.")
+        return
+    if not Person.at_terminal().confirms("make a token that approves without you"):
+        raise SystemExit(1)
+    token, path = new_token()
+    click.echo(f"Its SHA-256 stands in {path}. It is shown this once:\n", err=True)
+    click.echo(token)
 
 
 @command.command("check")

@@ -21,6 +21,8 @@ def command(
     What was approved stays approved. If the server still offers what was thrown away, that is
     held again as soon as it is listed; a server that runs holds it until it is started again.
 
+    A person decides: it asks on a terminal, or has a token (`pipeguard policy ci-token`).
+
     \b
     Examples:
       pipeguard reject weather/get_forecast

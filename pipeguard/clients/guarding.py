@@ -20,6 +20,7 @@ _TAKES_VALUE = frozenset(name for name, metavar, _, _ in TABLE if metavar) | {
     *("--ca", "--client-cert", "--client-key"),
 }
 _VARIABLE = re.compile(r"[A-Za-z_][\w.()-]*")
+_NAME = re.compile(r"[\w@][\w@.:/ +()-]{0,99}")  # which no client replaces, and no terminal obeys
 SHARED_LAUNCHER = ("pipeguard",)  # found on the PATH of whoever has the repository
 HEADER_PREFIX = "PIPEGUARD_H"
 
@@ -78,21 +79,25 @@ def guarded(words: Sequence[str]) -> Guarded | None:
     )
 
 
-def started(launcher: Sequence[str], variables: Sequence[str], command: Sequence[str]) -> list[str]:
+def started(
+    launcher: Sequence[str], name: str, variables: Sequence[str], command: Sequence[str]
+) -> list[str]:
     """The words that guard a command.
 
     Args:
         launcher: the words that start PipeGuard.
+        name: what the client calls the server.
         variables: names that the entry sets for the server. Said again, they reach it also where
             the client's own variables cannot be told from them (docs/environment.md).
         command: the server's own words.
     """
     named = [word for name in variables for word in ("--env", name) if is_passed_on(name)]
-    return [*launcher, "wrap", *named, "--", *command]
+    return [*launcher, "wrap", *_called(name), *named, "--", *command]
 
 
 def remote(
     launcher: Sequence[str],
+    name: str,
     url: str,
     transport: Transport | None,
     headers: Mapping[str, str],
@@ -102,19 +107,25 @@ def remote(
 
     Args:
         launcher: the words that start PipeGuard.
+        name: what the client calls the server.
         url: the server's address.
         transport: None to find it out.
         headers: headers, and the variables that hold their values.
         bearer: the variable that holds a token, or None.
     """
-    words = [*launcher, "wrap"]
-    for name, variable in headers.items():
-        words += ("--header-env", f"{name}={variable}")
+    words = [*launcher, "wrap", *_called(name)]
+    for header, variable in headers.items():
+        words += ("--header-env", f"{header}={variable}")
     if bearer is not None:
         words += ("--bearer-env", bearer)
     if transport not in (None, Transport.HTTP):
         words += ("--transport", transport.value)
     return [*words, "--upstream", url]
+
+
+def _called(name: str) -> tuple[str, ...]:
+    """The option that names a server; none for a name that would not arrive as it is."""
+    return ("--name", name) if _NAME.fullmatch(name) else ()
 
 
 def is_passed_on(name: str) -> bool:

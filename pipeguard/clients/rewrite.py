@@ -94,7 +94,7 @@ def guarded_fields(server: Server, launcher: Sequence[str]) -> NewFields:
         return _with_words(server, words)
     if server.command is not None:
         names = [*server.env, *server.env_names]
-        words = [*started(launcher, names, []), *_listed_words(server)]
+        words = [*started(launcher, server.name, names, []), *_listed_words(server)]
         return _with_words(server, words)
     return _from_remote(server, shape, launcher)
 
@@ -274,7 +274,7 @@ def _from_remote(server: Server, shape: Shape, launcher: Sequence[str]) -> NewFi
     bearer = new.pop(shape.bearer_env, None) if shape.bearer_env else None
     names += [str(bearer)] if bearer else []
     bearer_name = str(bearer) if bearer else None
-    words = remote(launcher, server.url or "", server.transport, headers, bearer_name)
+    words = remote(launcher, server.name, server.url or "", server.transport, headers, bearer_name)
     heirs: dict[str, tuple[str, ...]] = {server.url_key: (shape.command, shape.args)}
     for key in (*shape.urls, *shape.login, *shape.gone, shape.headers[0]):
         new.pop(key, None)

@@ -50,8 +50,8 @@ def snippet(
         command: the server's own words; empty for a remote one.
         url: the address of a remote one.
     """
-    remote_words = remote(launcher, url, None, {}, None) if url else ()
-    words = remote_words or started(launcher, (), command)
+    remote_words = remote(launcher, name, url, None, {}, None) if url else ()
+    words = remote_words or started(launcher, name, (), command)
     paste = client.paste.replace(_PLACEHOLDER, launcher[0])
     if not client.files:
         return Snippet("", "", paste, tuple(words))

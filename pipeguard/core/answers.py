@@ -1,6 +1,7 @@
 """What each side is told when something does not pass. The only module that knows.
 
-Towards the client: rule, place, event and the command that allows it, never the text itself.
+Towards the client: rule, place and event, never the text itself; and that the user decides. What
+a model reads holds no command, since a model has a shell. Those stand in the log and in `explain`.
 Towards a server only the event: rule and place would tell an attacker what to change.
 """
 
@@ -131,8 +132,8 @@ def words(finding: Finding, event: str, *, executed: bool) -> str:
         what = f"PipeGuard stopped this call before the server saw it: rule {finding.rule} matched"
     return (
         f"{what} ({finding.place}). Do not try to get the same through in another form;"
-        f" go on without it, and tell the user. If this is a false alarm, the user can allow it"
-        f" with: pipeguard allow {event}"
+        f" go on without it, and tell the user of event {event}. Only the user decides whether it"
+        " is a false alarm."
     )
 
 
@@ -204,7 +205,7 @@ def _data(finding: Finding, event: str, *, executed: bool) -> JsonObject:
         "place": finding.place,
         "direction": (Direction.TO_CLIENT if executed else Direction.TO_SERVER).value,
         "executed": executed,
-        "how_to_allow": how_to_allow(finding, event),
+        "how_to_allow": f"The user decides, and finds what to do under event {event}.",
     }
     # Where the name itself is what was found, it may be the secret.
     if finding.tool is not None and (finding.place != "call.name" or finding.note):
@@ -213,7 +214,7 @@ def _data(finding: Finding, event: str, *, executed: bool) -> JsonObject:
 
 
 def how_to_allow(finding: Finding, event: str) -> str:
-    """The exact command that a person would run, or where to look where there is none."""
+    """The exact command that a person would run; for the log, and for no model to read."""
     if finding.rule.startswith("trust."):
         return finding.excerpt or "pipeguard diff"
     if finding.rule.startswith(("protocol.", "entrance.")):

@@ -23,13 +23,14 @@ from pipeguard.core.message import JsonObject, JsonValue, Number, serialise
 from pipeguard.core.names import as_seen, differ_in_case, is_same
 from pipeguard.core.places import LISTS, OPENINGS, Path, Surface
 from pipeguard.core.policy import Mode, Trust
-from pipeguard.core.visible import NAME_CHARS, cut
+from pipeguard.core.visible import NAME_CHARS, cut, quoted
 from pipeguard.errors import Refusal
 
 _BROKEN = codes.PEER_BROKE_PROTOCOL
 FULL = "trust.full"
 _NO_ROOM = "the server defines more than PipeGuard keeps of one server, and this goes beyond it"
 _BLOCK = Action.BLOCK
+TARGET_CHARS = 200  # of a server's and a definition's name in a command
 _LENIENT = json.JSONDecoder(parse_int=Number, parse_float=Number)
 
 
@@ -177,7 +178,6 @@ def _not_offered(guard: Guard, kind: str, name: str, why: str) -> Finding:
 
 
 def _held_finding(guard: Guard, kind: str, name: str, why: str, rule: str) -> Finding:
-    target = f"{guard.name}/{name}"
     action = Action.WARN if guard.policy.mode is Mode.OBSERVE else Action.BLOCK
     return Finding(
         rule=rule,
@@ -188,12 +188,17 @@ def _held_finding(guard: Guard, kind: str, name: str, why: str, rule: str) -> Fi
         action=action,
         note=(
             f"PipeGuard holds the {kind} {cut(name, NAME_CHARS)!r}: {why}."
-            f" It cannot be used until the user looks at it with `pipeguard diff {target}`"
-            f" and accepts it with `pipeguard approve {target}`."
+            " It cannot be used until the user has looked at it and accepted it."
         ),
-        excerpt=f"pipeguard diff {target}",
+        excerpt=_look(guard.name, name),
         tool=name,
     )
+
+
+def _look(server: str, name: str) -> str:
+    """The command that shows a definition to a person, whatever the server called it."""
+    target = f"{server}/{name}"
+    return f"pipeguard diff {quoted(target if len(target) <= TARGET_CHARS else server)}"
 
 
 class _Place(NamedTuple):
@@ -235,7 +240,7 @@ class _Place(NamedTuple):
             confidence=Confidence.HIGH,
             action=action,
             note=note,
-            excerpt=f"pipeguard diff {self.guard.name}/{name}" if name else "",
+            excerpt=_look(self.guard.name, name) if name else "",
             tool=name,
         )
 

@@ -42,6 +42,14 @@ def visible(text: str) -> str:
     )
 
 
+def quoted(text: str) -> str:
+    """A name as one word of a shell's command line, whatever a server called it; safe to print."""
+    word = visible(text)
+    if re.fullmatch(r"[\w@%+=:,./-]+", word, re.ASCII):
+        return word
+    return "'" + word.replace("'", "'\"'\"'") + "'"
+
+
 def is_hidden(character: str) -> bool:
     """True where nothing is seen of a character, and it is not white space either."""
     unseen = not character.isprintable() and not character.isspace()

@@ -241,7 +241,7 @@ def _refused(
 ) -> Scene:
     """A scene in which something must be refused, in words that a model can read."""
     rule, event = (str(act.refusal.get(key, "")) for key in ("rule", "event"))
-    command = str(act.refusal.get("how_to_allow", ""))
+    command = f"pipeguard explain {event}" if event else ""
     return Scene(
         name,
         title,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from pipeguard.core.policy import Selector
+from pipeguard.core.visible import quoted
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.settings import Scope, parse_policy, policy_text
 from pipeguard.state.audit import Wanted, rows
@@ -136,7 +137,7 @@ def narrowest(event: Event, until: datetime.date | None, why: str) -> tuple[Exem
         rule = finding["rule"]
         for family, instead in _ELSEWHERE.items():
             if rule.startswith(family) and rule not in _BY_POLICY:
-                told = instead.format(server=event.server)
+                told = instead.format(server=quoted(event.server))
                 raise PipeGuardError(f"{rule} cannot be allowed by an exception.\n  {told}")
     found = {
         Exemption(one["rule"], event.server, one.get("tool", ""), one["place"], until, why): None

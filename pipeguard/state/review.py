@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pipeguard.core.drift import classify, describe
 from pipeguard.core.finding import Drift
 from pipeguard.core.fingerprint import Pin
-from pipeguard.core.visible import visible
+from pipeguard.core.visible import quoted, visible
 from pipeguard.state.audit import Audit, Entry
 from pipeguard.state.store import written
 
@@ -57,7 +56,7 @@ class Held(Kept):
     def command(self) -> str:
         """The command that approves it."""
         kind = "" if self.pin.kind == "tool" else f" --kind {self.pin.kind}"
-        return f"pipeguard approve {shlex.quote(self.target)}{kind}"
+        return f"pipeguard approve {quoted(self.target)}{kind}"
 
     @property
     def drift(self) -> tuple[Drift, ...]:
@@ -150,6 +149,22 @@ def forget(store: Store, shown: Iterable[Kept]) -> list[Kept]:
     return _decided(store, shown, "forget", take)
 
 
+def forget_launch(store: Store, name: str) -> tuple[str, ...]:
+    """Forget by what a server is started, and say so in the audit; its pins stay.
+
+    Returns:
+        What was known to have the name, in words.
+    """
+    moment = written(datetime.now(UTC))
+    chain = f"FORGET-{secrets.token_hex(4).upper()}"
+    with store.transaction():
+        forgotten = store.forget_launch(name)
+        entries = [_row("forget", moment, note=f"launched by: {one}") for one in forgotten]
+        if entries:
+            Audit(store, f"{chain}-{name}", name, moment).append_many(entries)
+    return forgotten
+
+
 _Kept = TypeVar("_Kept", bound=Kept)
 
 
@@ -189,20 +204,28 @@ def _entry(one: Kept, action: str, moment: str) -> Entry:
     note = f"approved: {pin.approved_fingerprint or 'nothing'}"
     if pin.held is not None:
         note += f"; held for {pin.reason or 'review'}"
+    return _row(action, moment, note=note)._replace(
+        method=pin.kind,
+        tool=pin.name[:200],
+        frame_sha256=pin.held_fingerprint or pin.approved_fingerprint or "",
+        frame_bytes=len((pin.held or pin.approved or "").encode("utf-8")),
+    )
+
+
+def _row(action: str, moment: str, *, note: str) -> Entry:
+    finding = {"rule": f"trust.{_DONE[action]}", "note": note}
     return Entry(
         time=moment,
         client="",
         direction="",
         kind="approval",
-        method=pin.kind,
-        tool=pin.name[:200],
+        method="server",
+        tool="",
         action=action,
         event="",
-        frame_sha256=pin.held_fingerprint or pin.approved_fingerprint or "",
-        frame_bytes=len((pin.held or pin.approved or "").encode("utf-8")),
-        findings=json.dumps(
-            [{"rule": f"trust.{_DONE[action]}", "note": note}], separators=(",", ":")
-        ),
+        frame_sha256="",
+        frame_bytes=0,
+        findings=json.dumps([finding], separators=(",", ":")),
     )
 
 

@@ -62,6 +62,17 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) STRICT""",
         "CREATE INDEX audit_event ON audit (event) WHERE event <> ''",
     ),
+    (
+        # Who has which name. A name of which only pins are known is taken by whoever starts first.
+        """CREATE TABLE servers (
+            server TEXT NOT NULL PRIMARY KEY,
+            name TEXT NOT NULL,
+            identity TEXT NOT NULL,
+            launched TEXT NOT NULL,
+            since TEXT NOT NULL,
+            UNIQUE (name, identity)
+        ) STRICT""",
+    ),
 )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.core.fingerprint import Pin
 from pipeguard.errors import StateError
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeguard.core.finding import PinChange
+    from pipeguard.naming import Launched
 
 BUSY_SECONDS = 5.0  # a writer waits so long for another; a batch takes milliseconds
 CACHE_KIB = 512  # of pages per connection, in place of SQLite's 2000: rows are read once
@@ -54,6 +55,20 @@ _REJECT = """
     UPDATE pins SET held = NULL, held_fingerprint = NULL, held_at = '', reason = ''
     WHERE server = ? AND kind = ? AND name = ?"""
 _DELETE = "DELETE FROM pins WHERE server = ? AND kind = ? AND name = ?"
+
+
+class Known(NamedTuple):
+    """Under which name a server is kept.
+
+    Attributes:
+        server: that of its pins, its audit and its policy.
+        holder: what has the name that was asked for, where that is another server; else empty.
+        since: when it got it.
+    """
+
+    server: str
+    holder: str = ""
+    since: str = ""
 
 
 class Store:
@@ -124,6 +139,61 @@ class Store:
         with told(self.path):
             rows = self.connection.execute("SELECT DISTINCT server FROM pins ORDER BY server")
             return tuple(server for (server,) in rows)
+
+    def known_as(self, name: str, launched: Launched, *, register: bool = True) -> Known:
+        """Under which name a server is kept: the one asked for, unless another one has it.
+
+        Then it is kept beside that one, with a few digits of what it launches behind the name.
+
+        Args:
+            name: that is asked for.
+            launched: what has it, by its command or address.
+            register: whether to keep that; False only looks.
+        """
+        from pipeguard.core.digest import sha256
+
+        identity = sha256(launched.identity.encode("utf-8", "surrogateescape")).hexdigest()
+        with told(self.path):
+            known = self._known(name, identity)
+        if known is not None or not register:
+            return known or Known(name)
+        with self.transaction():
+            known = self._known(name, identity)  # somebody else may have been faster
+            if known is not None:
+                return known
+            server, digits = name, 6
+            while self.connection.execute(
+                "SELECT 1 FROM servers WHERE server = ?", (server,)
+            ).fetchone():
+                server, digits = f"{name}-{identity[:digits]}", digits + 2
+            self.connection.execute(
+                "INSERT INTO servers (server, name, identity, launched, since)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (server, name, identity, launched.told, _now()),
+            )
+            return self._known(name, identity) or Known(server)
+
+    def _known(self, name: str, identity: str) -> Known | None:
+        row = self.connection.execute(
+            "SELECT own.server, coalesce(other.launched, ''), coalesce(other.since, '')"
+            " FROM servers own LEFT JOIN servers other"
+            " ON other.server = own.name AND other.server <> own.server"
+            " WHERE own.name = ? AND own.identity = ?",
+            (name, identity),
+        ).fetchone()
+        return Known(*row) if row else None
+
+    def forget_launch(self, name: str) -> tuple[str, ...]:
+        """Forget what has a name, and no pin: what starts next under it takes the pins over.
+
+        Returns:
+            What had it.
+        """
+        with self.transaction():
+            rows = self.connection.execute(
+                "DELETE FROM servers WHERE name = ? OR server = ? RETURNING launched", (name, name)
+            ).fetchall()
+        return tuple(launched for (launched,) in rows)
 
     def pins(self, server: str) -> dict[tuple[str, str], Pin]:
         """What is kept of a server, by kind and name."""
@@ -198,13 +268,22 @@ class Store:
         return held
 
     def forget(self, server: str, kind: str | None = None, name: str | None = None) -> int:
-        """Forget pins, so that the next sight is the first; returns how many."""
+        """Forget pins, so that the next sight is the first; returns how many.
+
+        Where none is left, the name is free for another server as well.
+        """
         with self.transaction():
-            return self.connection.execute(
+            count = self.connection.execute(
                 "DELETE FROM pins WHERE server = ? AND kind = coalesce(?, kind)"
                 " AND name = coalesce(?, name)",
                 (server, kind, name),
             ).rowcount
+            self.connection.execute(
+                "DELETE FROM servers WHERE server = ?"
+                " AND NOT EXISTS (SELECT 1 FROM pins WHERE pins.server = servers.server)",
+                (server,),
+            )
+        return count
 
     def change_counter(self) -> int:
         """A number that differs once another connection has changed the file (data_version)."""

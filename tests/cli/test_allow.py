@@ -18,6 +18,7 @@ from pipeguard.state.alarm import Exemption, allow, entries
 from pipeguard.state.audit import Audit, Entry, findings_json
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
+from tests.people import be_nobody, give_token, on_terminal
 
 TODAY = datetime.date.today()  # noqa: DTZ011  as the command takes it
 TOKEN = Finding(rule="secrets.github-token", place="call.arguments", tool="search")
@@ -43,6 +44,7 @@ def policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.delenv("PIPEGUARD_POLICY", raising=False)
+    give_token(monkeypatch)
     with Store.open(store_path()) as store:
         Audit(store, "RUN1", "docs", "").append_many(
             Entry(
@@ -198,7 +200,7 @@ def test_a_link_to_the_file_stays_one_and_its_rights_too(tmp_path: Path, policy:
     kept = tmp_path / "dotfiles.yaml"
     kept.write_text("mode: enforce\n")
     kept.chmod(0o640)
-    policy.parent.mkdir(parents=True)
+    policy.parent.mkdir(parents=True, exist_ok=True)
     policy.symlink_to(kept)
     run("token")
     assert policy.is_symlink()
@@ -208,7 +210,7 @@ def test_a_link_to_the_file_stays_one_and_its_rights_too(tmp_path: Path, policy:
 
 
 def test_a_wrong_file_is_told_and_left(policy: Path) -> None:
-    policy.parent.mkdir(parents=True)
+    policy.parent.mkdir(parents=True, exist_ok=True)
     policy.write_text("mod: enforce\n")
     assert isinstance(run("token").exception, PolicyError)
     assert policy.read_text() == "mod: enforce\n"
@@ -282,3 +284,22 @@ def test_names_that_a_server_chose_stay_names(server: str, tool: str, why: str) 
 
 def test_help_has_examples() -> None:
     assert "pipeguard allow K7Q2M9D4.c12" in run("--help", why=None).output
+
+
+def test_no_agent_allows_what_it_was_stopped_for(
+    policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be_nobody(monkeypatch)
+    assert "no terminal to ask on" in str(run("token").exception)
+    assert not policy.exists()
+    assert run("token", "--dry-run").exit_code == 0
+    assert not policy.exists()
+
+
+def test_a_person_allows_on_a_terminal(policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    be_nobody(monkeypatch)
+    assert on_terminal("allow", "", "token", "--why", "docs", number="0")[0] == 1
+    assert not policy.exists()
+    code, shown = on_terminal("allow", "", "token", "--why", "docs")
+    assert (code, "To allow token, type " in shown) == (0, True)
+    assert read(policy).action(subject(), 0.0) is Action.ALLOW

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,16 +13,17 @@ from pipeguard.state import review
 from pipeguard.state.audit import Wanted, rows, verify
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
+from tests.people import be_nobody, give_token, on_terminal
 from tests.state.samples import FORECAST, POISONED, held, seen
 
-ROOT = Path(__file__).parents[2]
 SECOND = {"name": "alerts", "description": "Alerts."}
 
 
 @pytest.fixture(autouse=True)
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two tools that wait on one server, one on another."""
+    """Two tools that wait on one server, one on another; who decides is a job with a token."""
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path))
+    give_token(monkeypatch)
     with Store.open(store_path()) as store:
         store.remember("weather", [seen(FORECAST), held(POISONED), held(SECOND, "review")])
         store.remember("mail", [held(SECOND, "review")])
@@ -113,56 +110,30 @@ def test_programs_get_json() -> None:
     assert told["not_approved"] == []
 
 
-def on_terminal(answers: str, *arguments: str, before_answers: str = "") -> tuple[int, str]:
-    """Run the command on a real terminal with a person's answers.
-
-    `before_answers` is Python that runs once the first question stands.
-    """
-    primary, secondary = pty.openpty()
-    code = f"from pipeguard.cli.approve import command; command({list(arguments)!r})"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=secondary, stdout=secondary, stderr=secondary, cwd=ROOT
-    )
-    os.close(secondary)
-    output = b""
-    try:
-        while chunk := _read(primary):
-            output += chunk
-            if answers and output.endswith(b"[y/N]: "):
-                if before_answers:
-                    subprocess.run(
-                        [sys.executable, "-c", before_answers], cwd=ROOT, check=True, timeout=30
-                    )
-                    before_answers = ""
-                os.write(primary, answers[:1].encode() + b"\n")
-                answers = answers[1:]
-        return process.wait(30), output.decode()
-    finally:
-        os.close(primary)
+@pytest.fixture
+def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no token."""
+    be_nobody(monkeypatch)
 
 
-def _read(descriptor: int) -> bytes:
-    try:
-        return os.read(descriptor, 65536)
-    except OSError:  # Linux says so once the other side is closed
-        return b""
-
-
+@pytest.mark.usefixtures("nobody")
 def test_a_person_is_asked_for_each() -> None:
-    code, output = on_terminal("ny", "weather")
+    code, output = on_terminal("approve", "ny", "weather")
     assert code == 1
     assert "Approve weather/alerts?" in output
     assert waiting() == {"weather/alerts", "mail/alerts"}
 
 
+@pytest.mark.usefixtures("nobody")
 def test_a_person_is_asked_once_for_all() -> None:
-    code, output = on_terminal("y", "weather", "--all")
+    code, output = on_terminal("approve", "y", "weather", "--all")
     assert (code, output.count("[y/N]")) == (0, 1)
     assert waiting() == {"mail/alerts"}
 
 
+@pytest.mark.usefixtures("nobody")
 def test_no_is_no() -> None:
-    assert on_terminal("n", "weather", "--all")[0] == 1
+    assert on_terminal("approve", "n", "weather", "--all")[0] == 1
     assert len(waiting()) == 3
 
 
@@ -175,8 +146,9 @@ with Store.open(store_path()) as store:
 """
 
 
+@pytest.mark.usefixtures("nobody")
 def test_what_changed_while_the_person_looked_is_not_approved() -> None:
-    code, output = on_terminal("y", "weather/get_forecast", before_answers=SWAP)
+    code, output = on_terminal("approve", "y", "weather/get_forecast", before_answers=SWAP)
     assert code == 1
     assert "it changed again" in output
     assert "weather/get_forecast" in waiting()

@@ -11,10 +11,12 @@ from click.testing import CliRunner, Result
 
 from pipeguard.cli.forget import command as forget
 from pipeguard.cli.reject import command as reject
+from pipeguard.naming import launched
 from pipeguard.state import review
 from pipeguard.state.audit import Row, Wanted, rows, verify
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
+from tests.people import give_token
 from tests.state.samples import FORECAST, POISONED, held, seen
 
 SECOND = {"name": "alerts", "description": "Alerts."}
@@ -25,6 +27,7 @@ THIRD = {"name": "wind", "description": "Wind."}
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One tool that drifted, one that was never approved, one that is trusted."""
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path))
+    give_token(monkeypatch)
     with Store.open(store_path()) as store:
         store.remember("weather", [seen(FORECAST), held(POISONED), held(SECOND, "review")])
         store.remember("weather", [seen(THIRD)])
@@ -142,3 +145,23 @@ def test_what_cannot_be_done_is_refused_in_words(
 def test_only_one_kind_is_forgotten() -> None:
     assert run(forget, "weather", "--kind", "prompt", "--yes").exit_code == 3
     assert known() == ALL
+
+
+def test_a_launch_is_forgotten_and_pins_stay() -> None:
+    with Store.open(store_path()) as store:
+        store.known_as("weather", launched(["npx", "mcp-weather"]))
+    result = run(forget, "weather", "--launch", "--yes")
+    assert (result.exit_code, result.output) == (
+        0,
+        "Forgotten that weather is npm mcp-weather.\n",
+    )
+    assert known() == ALL
+    assert "npm mcp-weather" in audited("forget")[0].entry.findings
+    assert verify(store_path()) == []
+    with Store.open(store_path()) as store:
+        assert store.known_as("weather", launched(["uvx", "mcp-weather"])).server == "weather"
+
+
+def test_a_launch_that_is_not_known_is_told() -> None:
+    assert run(forget, "weather", "--launch", "--yes").exit_code == 3
+    assert run(forget, "--launch", "--yes").exit_code == 2

@@ -147,7 +147,7 @@ def test_a_dry_run_shows_the_change_and_no_secret(home: Path, launcher: str) -> 
     before = contents(home)
     result = run("--all", "--dry-run", "--launcher", launcher)
     assert result.exit_code == 1
-    assert f'+{{"type": "stdio", "command": "{launcher}", "args": ["wrap", "--env", ' in (
+    assert f'+{{"type": "stdio", "command": "{launcher}", "args": ["wrap", "--name", "files", ' in (
         result.output
     )
     assert '-command = "srv" # mine' in result.output
@@ -246,7 +246,8 @@ def test_a_file_of_git_gets_no_path_of_this_machine(home: Path, launcher: str) -
     assert "git has its file" in result.output
     assert run(*where, "--yes", "--shared").exit_code == 0
     text = (folder / ".cursor" / "mcp.json").read_text()
-    assert text == '{"mcpServers": {"it": {"command": "pipeguard", "args": ["wrap", "--", "srv"]}}}'
+    args = '["wrap", "--name", "it", "--", "srv"]'
+    assert text == f'{{"mcpServers": {{"it": {{"command": "pipeguard", "args": {args}}}}}}}'
     assert run("--check", "--scope", "project", "--project", str(folder)).exit_code == 0
 
 
@@ -312,7 +313,7 @@ def test_a_file_anywhere_can_be_named(home: Path, launcher: str, tmp_path: Path)
 def test_wishes_are_granted(home: Path, launcher: str) -> None:
     result = run("cursor", "--no-login", "--yes", "--launcher", launcher)
     assert result.exit_code == 0
-    assert '"wrap", "--upstream", "https://x.test/mcp"' in (home / ".cursor/mcp.json").read_text()
+    assert '"login", "--upstream", "https://x.test/mcp"' in (home / ".cursor/mcp.json").read_text()
 
 
 @pytest.mark.parametrize("client", ["cherry-studio", "chatgpt", "copilot-cloud-agent"])

@@ -22,7 +22,8 @@ from pipeguard.errors import StateError
 LAUNCHER = ("pipeguard",)
 CURSOR = client("cursor")
 OPEN = '{"mcpServers": {"it": {"command": "srv", "args": ["a"]}}}'
-GUARDED = '{"mcpServers": {"it": {"command": "pipeguard", "args": ["wrap", "--", "srv", "a"]}}}'
+ARGS = '["wrap", "--name", "it", "--", "srv", "a"]'
+GUARDED = f'{{"mcpServers": {{"it": {{"command": "pipeguard", "args": {ARGS}}}}}}}'
 
 
 def put(home: Path, content: str | bytes, place: str = ".cursor/mcp.json") -> Path:
@@ -231,7 +232,7 @@ def test_a_byte_order_mark_stays_and_none_comes(machine: Machine) -> None:
 def test_a_name_in_another_spelling_is_that_name(machine: Machine) -> None:
     path = put(machine.home, OPEN.replace('"it"', '"\\u0069t"'))
     guard(machine, names=["it"])
-    assert path.read_text() == GUARDED.replace('"it"', '"\\u0069t"')
+    assert path.read_text() == GUARDED.replace('"it":', '"\\u0069t":')
 
 
 def test_a_file_that_changed_after_it_was_shown_is_not_written(machine: Machine) -> None:
@@ -496,7 +497,7 @@ def test_a_toml_table_in_two_places_is_guarded_in_its_own(machine: Machine) -> N
     guard(machine)
     assert path.read_text() == text.replace(
         'command = "srv"',
-        'command = "pipeguard"\nargs = ["wrap", "--env", "K", "--", "srv"]',
+        'command = "pipeguard"\nargs = ["wrap", "--name", "it", "--env", "K", "--", "srv"]',
     )
     path.write_text("# new\n" + path.read_text())
     assert undo(machine) == [undoing.How.SPLICED]
@@ -540,7 +541,9 @@ def test_one_client_s_comments_do_not_keep_another_s_servers(machine: Machine) -
     read = read_config(found)
     assert {spec.client for spec in read.specs} == {"visual-studio"}
     setting.carry_out(setting.plan(read, here, LAUNCHER, Wishes()), here)
-    assert path.read_text() == text.replace('"y"', '"pipeguard", "args": ["wrap", "--", "y"]')
+    assert path.read_text() == text.replace(
+        '"y"', '"pipeguard", "args": ["wrap", "--name", "b", "--", "y"]'
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from pipeguard.clients.catalog import Transport, client
 from pipeguard.clients.entries import Server, State
-from pipeguard.clients.guarding import guarded
+from pipeguard.clients.guarding import guarded, started
 from pipeguard.clients.masking import MASK, masked_text, masked_url, masked_words
 from pipeguard.clients.rewrite import Wishes, guarded_fields, judge, open_fields
 from tests.clients.samples import LAUNCHER, guard, read
@@ -94,7 +94,7 @@ def test_without_its_login_nothing_of_it_is_left() -> None:
     fields = guarded_fields(one, LAUNCHER).fields
     assert fields == {
         "command": "pipeguard",
-        "args": ["wrap", "--upstream", "https://x.test"],
+        "args": ["wrap", "--name", "it", "--upstream", "https://x.test"],
         "timeout": 5,
     }
 
@@ -138,7 +138,21 @@ def test_what_is_not_ours_is_not_taken_for_it(words: list[str]) -> None:
 def test_a_guard_of_others_is_nested_and_stays(tmp_path: Path) -> None:
     text = '{"mcpServers": {"it": {"command": "other-guard", "args": ["wrap", "--", "srv"]}}}'
     made = guard(client("cursor").files[0], text)
-    assert '"args": ["wrap", "--", "other-guard", "wrap", "--", "srv"]' in made
+    assert '"args": ["wrap", "--name", "it", "--", "other-guard", "wrap", "--", "srv"]' in made
+
+
+@pytest.mark.parametrize("name", ["", "-x", "a\nb", "${env:A}", "%A%", "a;b", "a" * 101, "$(x)"])
+def test_a_name_that_would_not_arrive_as_it_is_is_not_written(name: str) -> None:
+    assert started(LAUNCHER, name, (), ["srv"]) == ["pipeguard", "wrap", "--", "srv"]
+
+
+@pytest.mark.parametrize("name", ["github", "io.github.org/server", "My server (work)", "été"])
+def test_an_entry_s_own_name_is_written_and_read(name: str) -> None:
+    words = started(LAUNCHER, name, (), ["srv"])
+    assert words == ["pipeguard", "wrap", "--name", name, "--", "srv"]
+    found = guarded(words)
+    assert found is not None
+    assert found.command == ("srv",)
 
 
 def test_a_remote_guard_says_all_it_was_told() -> None:

@@ -49,7 +49,7 @@ def test_a_model_reads_why_its_call_did_not_pass(code: int) -> None:
     answer = read(frame)
     assert answer["id"] == "a"
     assert answer["result"]["isError"] is True
-    assert "pipeguard allow RUN.c1" in str(answer["result"]["content"])
+    assert "the user of event RUN.c1" in str(answer["result"]["content"])
     assert "before the server saw it" in str(answer["result"]["content"])
     assert answer["result"]["_meta"] == {
         "pipeguard": {
@@ -60,7 +60,7 @@ def test_a_model_reads_why_its_call_did_not_pass(code: int) -> None:
             "place": "call.arguments",
             "direction": "to-server",
             "executed": False,
-            "how_to_allow": "pipeguard allow RUN.c1",
+            "how_to_allow": "The user decides, and finds what to do under event RUN.c1.",
             "tool": "send",
         }
     }
@@ -99,7 +99,19 @@ def test_what_is_held_says_so_itself() -> None:
     ]
 
 
-def test_the_command_that_helps_is_named() -> None:
+@pytest.mark.parametrize("finding", [SECRET, DRIFT, BROKEN])
+@pytest.mark.parametrize("method", ["tools/call", "prompts/get", "resources/read", "tools/list"])
+@pytest.mark.parametrize("executed", [True, False])
+def test_what_a_model_reads_holds_no_command(
+    finding: Finding, method: str, *, executed: bool
+) -> None:
+    for code in (codes.BLOCKED, codes.APPROVAL, codes.UNSCANNABLE, codes.INTERNAL):
+        frame = answers.refusal_to_client(method, "1", code, finding, "RUN.c1", executed=executed)
+        assert b"RUN.c1" in frame
+        assert b"pipeguard " not in frame.replace(b"pipeguard {", b"")
+
+
+def test_the_command_that_helps_is_named_in_the_log() -> None:
     assert answers.how_to_allow(SECRET, "E") == "pipeguard allow E"
     assert answers.how_to_allow(DRIFT, "E") == "pipeguard diff demo/a"
     assert answers.how_to_allow(Finding("trust.held", "tool.name"), "E") == "pipeguard diff"
@@ -119,7 +131,7 @@ def test_a_name_that_is_the_secret_is_not_repeated() -> None:
         "place": "call.name",
         "direction": "to-server",
         "executed": False,
-        "how_to_allow": "pipeguard diff demo/a",
+        "how_to_allow": "The user decides, and finds what to do under event RUN.c1.",
         "tool": "a",
     }
 

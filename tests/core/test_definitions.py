@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from functools import cache
 
 import pytest
@@ -17,6 +18,7 @@ from pipeguard.core.plans import build, loaded
 from pipeguard.core.policy import ActionEntry, Layer, Mode, Policy, Selector, Trust
 from pipeguard.core.rules import load_pack
 from pipeguard.core.scan import Engine
+from pipeguard.core.visible import visible
 from pipeguard.errors import Refusal
 
 PACK = """\
@@ -540,8 +542,23 @@ def test_what_is_held_says_why_and_what_to_do(
     assert finding is not None
     assert (finding.rule, finding.action, finding.tool) == (rule, Action.BLOCK, "a")
     assert why in finding.note
-    assert "`pipeguard approve demo/a`" in finding.note
+    assert "pipeguard " not in finding.note
     assert finding.excerpt == "pipeguard diff demo/a"
+
+
+@pytest.mark.parametrize("name", ["a;touch X;#", "$(id)", "a b", "it's", "a\nb", "`id`"])
+def test_a_name_is_one_word_of_the_command_whatever_it_holds(name: str) -> None:
+    finding = held(guard(Policy(trust=Trust.REVIEW)), "tool", name)
+    assert finding is not None
+    *words, target = shlex.split(finding.excerpt)
+    assert words == ["pipeguard", "diff"]
+    assert target == f"demo/{visible(name)}"
+
+
+def test_a_name_that_is_too_long_for_a_command_is_left_out_of_it() -> None:
+    finding = held(guard(Policy(trust=Trust.REVIEW)), "tool", "a" * 1000)
+    assert finding is not None
+    assert finding.excerpt == "pipeguard diff demo"
 
 
 def test_who_observes_is_only_told() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from pipeguard.core.fingerprint import Pin
 from pipeguard.errors import StateError
+from pipeguard.naming import Launched, launched
 from pipeguard.state import store as store_module
 from pipeguard.state.store import Store, written
 from tests.state.samples import FORECAST, POISONED, held, seen
@@ -238,3 +239,61 @@ def test_processes_begin_and_fill_one_store_together(path: Path) -> None:
 def test_a_moment_is_kept_in_one_spelling_of_utc(hours: int, text: str) -> None:
     zone = timezone(timedelta(hours=hours))
     assert written(datetime(2026, 3, 2, 10, 0, 0, 120_999, zone)) == text
+
+
+# --- who has a name ---------------------------------------------------------------------
+
+ONE, TWO = launched(["npx", "-y", "@one/mcp-x"]), launched(["npx", "-y", "@two/mcp-x"])
+
+
+def test_a_name_is_that_of_the_first_and_another_is_kept_beside_it(store: Store) -> None:
+    assert store.known_as("x", ONE) == ("x", "", "")
+    other = store.known_as("x", TWO)
+    assert (other.server[:2], len(other.server), other.holder) == ("x-", 8, "npm @one/mcp-x")
+    assert other.since.startswith("20")
+    assert store.known_as("x", launched(["bunx", "@one/mcp-x@2"])) == ("x", "", "")
+    assert store.known_as("x", TWO) == other
+    assert store.known_as("y", TWO).server == "y"
+
+
+def test_pins_without_a_command_are_taken_over_by_the_first(store: Store) -> None:
+    store.remember("weather", [seen()])
+    assert store.known_as("weather", ONE).server == "weather"
+    assert store.known_as("weather", TWO).server != "weather"
+    assert TOOL in store.pins("weather")
+
+
+def test_what_is_only_looked_up_is_not_kept(store: Store) -> None:
+    assert store.known_as("x", ONE, register=False).server == "x"
+    assert store.known_as("x", TWO).server == "x"
+
+
+def test_a_name_that_was_made_up_for_another_is_not_given_twice(store: Store) -> None:
+    store.known_as("x", ONE)
+    made = store.known_as("x", TWO).server
+    assert store.known_as(made, ONE).server not in ("x", made)
+
+
+def test_a_name_is_free_once_nothing_is_kept_of_its_server(store: Store) -> None:
+    store.known_as("weather", ONE)
+    store.remember("weather", [seen()])
+    store.forget("weather", "tool", "nothing")
+    assert store.known_as("weather", TWO).server != "weather"
+    store.forget("weather")
+    three = launched(["uvx", "mcp-x"])
+    assert store.known_as("weather", three).server == "weather"
+
+
+def test_a_launch_is_forgotten_and_pins_stay(store: Store) -> None:
+    store.known_as("weather", ONE)
+    store.remember("weather", [seen()])
+    store.known_as("weather", TWO)
+    assert store.forget_launch("weather") == ("npm @one/mcp-x", "npm @two/mcp-x")
+    assert store.known_as("weather", TWO).server == "weather"
+    assert TOOL in store.pins("weather")
+
+
+def test_what_is_launched_is_kept_as_a_hash(store: Store, path: Path) -> None:
+    store.known_as("x", Launched("x", "url\nhost/with-a-key-in-it", "url host"))
+    store.close()
+    assert all(b"with-a-key" not in file.read_bytes() for file in path.parent.iterdir())

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeguard.cli._person import TOKEN_VARIABLE, new_token
 from tests import tools
 from tests.launch.processes import until
 from tests.wrap.listening import (
@@ -199,6 +200,7 @@ def test_an_approval_is_told_on_the_stream_and_takes_effect(tmp_path: Path) -> N
         with client.send("GET") as stream:
             approve = [*PIPEGUARD, "approve", "demo/echo", "--yes"]
             env = {**os.environ, "PIPEGUARD_STATE_DIR": str(tmp_path / "state")}
+            env[TOKEN_VARIABLE] = new_token()[0]
 
             def is_approved() -> bool:  # once it is written down, which is done behind the pump
                 done = subprocess.run(approve, env=env, check=False, capture_output=True)

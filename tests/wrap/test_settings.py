@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from pipeguard.cli._person import TOKEN_VARIABLE, new_token
 from pipeguard.core.fingerprint import Pin
 from pipeguard.state import recorder
 from pipeguard.state.audit import Audit, Row, Wanted, rows, verify
@@ -321,7 +322,8 @@ def listed(wrapped: Wrapped) -> list[Json]:
 def approve(wrapped: Wrapped) -> None:
     """Approve from another process, once what was seen is written."""
     until(lambda: any(pin.held is not None for pin in pins(wrapped).values()), "it is held")
-    environment = {**os.environ, "PIPEGUARD_STATE_DIR": str(wrapped.store.parent)}
+    token = {TOKEN_VARIABLE: new_token()[0]}  # else who starts servers as well is an agent
+    environment = {**os.environ, "PIPEGUARD_STATE_DIR": str(wrapped.store.parent), **token}
     approve = [*PIPEGUARD, "approve", "demo", "--all", "--yes"]
     subprocess.run(approve, env=environment, check=True, capture_output=True)
 
@@ -335,7 +337,8 @@ def test_an_approval_takes_effect_in_a_running_wrap(tmp_path: Path) -> None:
         assert "in capitals" not in str(listed(wrapped))
         call = wrapped.ask("tools/call", name="echo", arguments={"text": "hello"})
         assert result(call)["isError"] is True
-        assert "pipeguard approve" in str(call) or "pipeguard diff" in str(call)
+        assert "until the user has looked at it" in str(call)
+        until(lambda: "pipeguard diff demo/echo" in wrapped.said(), "the log names the command")
         approve(wrapped)
         assert wrapped.frame() == {
             "jsonrpc": "2.0",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeguard.assess.contents import Flagged
-from pipeguard.assess.pins import pins_name
+from pipeguard.assess.pins import name_in
 from pipeguard.assess.subject import Subject
 from pipeguard.assess.values import Check, Finding
 from pipeguard.clients.entries import Server
@@ -61,7 +61,7 @@ def look(subject: Subject) -> Iterator[Finding]:
         if offered.problem:
             yield SILENT.of_server(server, offered.problem)
         for name in offered.drifted:
-            mend = ("pipeguard", "diff", f"{pins_name(server)}/{name}")
+            mend = ("pipeguard", "diff", f"{name_in(subject, server)}/{name}")
             yield DRIFTED.of_server(server, f"{name} is not what it was.", key=name, mend=mend)
         for flagged in offered.flagged:
             yield _flagged(server, flagged)

@@ -96,7 +96,7 @@ def _pins(store: Store, guarded: list[Server]) -> Iterator[Finding]:
                 _file(store), f"{name}: no person approved it.", key=name, mend=mend
             )
     for server in guarded:
-        if pins_name(server) not in known:
+        if pins_name(store, server) not in known:
             yield _unseen(server)
 
 

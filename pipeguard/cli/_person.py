@@ -1,0 +1,226 @@
+"""Who decides: a person at a terminal, or a job of CI that a person gave a token. No agent.
+
+An agent has a shell of the same account, so this is a bar and no wall: SECURITY.md says how high
+it is. What an agent runs without a terminal, in a shell that it marks as its own, or below the
+process that also started a guarded server, is refused; whoever is at a terminal types a number
+that stands nowhere but there.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+import sys
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import IO
+
+import click
+
+from pipeguard.errors import InputError, PipeGuardError
+from pipeguard.folders import config_folder, read_own
+
+TOKEN_VARIABLE = "PIPEGUARD_APPROVAL_TOKEN"  # noqa: S105  its name
+TOKEN_FILE = "approval-token"  # noqa: S105  in the folder of the user's policy: the SHA-256, in hex
+# What agents set in the shells that they run commands in.
+AGENT_VARIABLES = (
+    "AI_AGENT",
+    "ANTIGRAVITY_AGENT",
+    "AUGMENT_AGENT",
+    "CLAUDECODE",
+    "CLINE_ACTIVE",
+    "CODEX_CI",
+    "CODEX_SANDBOX",
+    "CODEX_THREAD_ID",
+    "COPILOT_CLI",
+    "CURSOR_AGENT",
+    "GEMINI_CLI",
+    "GOOSE_TERMINAL",
+    "OPENCODE",
+    "OPENCODE_CLIENT",
+    "QWEN_CODE",
+)
+_TERMINAL = ("CONIN$", "CONOUT$") if sys.platform == "win32" else ("/dev/tty", "/dev/tty")
+_MANAGERS = frozenset({"systemd", "init", "launchd"})  # above what agents and people start alike
+_OWN_TERMINAL = "A person decides this: run it in a terminal of your own."
+
+
+class NotAPersonError(PipeGuardError):
+    """An agent, or a program without a token, wants to decide; says what a person does."""
+
+    exit_code = 2
+
+
+class Person:
+    """Whoever decides.
+
+    Attributes:
+        has_token: whether it is a job with a token, which is not asked anything.
+    """
+
+    def __init__(self, *, has_token: bool) -> None:
+        self.has_token = has_token
+
+    @classmethod
+    def here(cls) -> Person:
+        """Whoever runs this command.
+
+        Raises:
+            NotAPersonError: nobody who could decide; an agent is none, with a token either.
+            InputError: there is a token, and it is the wrong one.
+        """
+        _refuse_agent()
+        if token := os.environ.get(TOKEN_VARIABLE, ""):
+            _check(token)
+            return cls(has_token=True)
+        return cls.at_terminal()
+
+    @classmethod
+    def at_terminal(cls) -> Person:
+        """The same, where no token will do.
+
+        Raises:
+            NotAPersonError: nobody who could decide.
+        """
+        _refuse_agent()
+        if parent := _client_above():
+            raise NotAPersonError(
+                f"{parent} started this, and guarded servers as well: it is an agent.\n"
+                f"  {_OWN_TERMINAL}"
+            )
+        if not sys.stdin.isatty() or not _has_terminal():
+            raise NotAPersonError(
+                f"there is no terminal to ask on.\n  {_OWN_TERMINAL} In CI, a person sets"
+                f" {TOKEN_VARIABLE}: pipeguard policy ci-token --help"
+            )
+        return cls(has_token=False)
+
+    def confirms(self, what: str) -> bool:
+        """Have a person type a number that only stands on the terminal.
+
+        Args:
+            what: that is to be done, as `approve 2 definitions`.
+        """
+        if self.has_token:
+            return True
+        number = f"{secrets.randbelow(9000) + 1000}"
+        reading, writing = _TERMINAL
+        with open(writing, "wb", buffering=0) as shown, open(reading, "rb", buffering=0) as typed:
+            _forget_typed(typed)
+            shown.write(f"To {what}, type {number}: ".encode())
+            answer = typed.readline(100)
+        if answer.strip() == number.encode():
+            return True
+        click.echo("That is not the number; nothing was done.", err=True)
+        return False
+
+
+def new_token() -> tuple[str, Path]:
+    """Make a token, and keep its hash in place of an older one.
+
+    Returns:
+        The token, which is kept nowhere, and the file of its hash.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    token = secrets.token_urlsafe(32)
+    path = token_path()
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(sha256(token.encode()).hexdigest() + "\n")
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}.") from None
+    return token, path
+
+
+def token_path() -> Path:
+    """Where the hash of the token stands; it need not exist."""
+    return Path(config_folder()) / TOKEN_FILE
+
+
+def _refuse_agent() -> None:
+    """Refuse what an agent marks as its own, whatever else it has."""
+    if mark := next((name for name in AGENT_VARIABLES if os.environ.get(name)), ""):
+        raise NotAPersonError(f"this shell is an agent's: {mark} is set.\n  {_OWN_TERMINAL}")
+
+
+def _check(token: str) -> None:
+    path = token_path()
+    if not path.exists():
+        raise InputError(
+            f"{TOKEN_VARIABLE} is set, and no token was made here: {path} is not there.\n"
+            "  Make one in a terminal of your own:  pipeguard policy ci-token"
+        )
+    known = read_own(str(path), 1024, InputError).strip()
+    if not hmac.compare_digest(known, sha256(token.encode()).hexdigest().encode()):
+        raise InputError(
+            f"{TOKEN_VARIABLE} is not the token of {path}.\n"
+            "  Make a new one in a terminal of your own:  pipeguard policy ci-token"
+        )
+
+
+def _has_terminal() -> bool:
+    with suppress(OSError):
+        for name in _TERMINAL:
+            open(name, "r+b", buffering=0).close()
+        return True
+    return False
+
+
+def _forget_typed(terminal: IO[bytes]) -> None:
+    """What was typed before the number was shown is no answer to it."""
+    if sys.platform != "win32":
+        import termios
+
+        with suppress(termios.error):
+            termios.tcflush(terminal.fileno(), termios.TCIFLUSH)
+
+
+def _client_above() -> str:
+    """The program above us that also started a guarded server; empty where there is none.
+
+    Linux alone tells who started whom without a further program.
+    """
+    if sys.platform != "linux":
+        return ""
+    above: dict[int, str] = {}
+    process = os.getppid()
+    while process > 1 and process not in above:
+        name, parent = _process(process)
+        if name not in _MANAGERS:
+            above[process] = name
+        process = parent
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and _is_guard(folder):
+            _, parent = _process(int(folder.name))
+            while _is_guard(Path(f"/proc/{parent}")):
+                _, parent = _process(parent)
+            if parent in above:
+                return above[parent]
+    return ""
+
+
+def _process(number: int) -> tuple[str, int]:
+    """The name of a process, and the number of the one that started it (proc(5))."""
+    with suppress(OSError, ValueError):
+        text = Path(f"/proc/{number}/stat").read_text(errors="replace")
+        name, _, rest = text.partition("(")[2].rpartition(")")
+        return name, int(rest.split()[1])
+    return "", 0
+
+
+def _is_guard(folder: Path) -> bool:
+    """Whether a process is `pipeguard wrap` behind a client, or what started just that."""
+    try:
+        words = (folder / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    if b"--" in words:
+        words = words[: words.index(b"--")]
+    names = [word.rpartition(b"/")[2] for word in words]
+    return b"pipeguard" in names and b"wrap" in names and b"--listen" not in words

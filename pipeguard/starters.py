@@ -1,0 +1,165 @@
+"""What starts servers in clients' configurations without being one: tables and nothing else."""
+
+from __future__ import annotations
+
+_UV = (
+    "--with --with-editable --with-requirements --python -p --constraints -c --overrides "
+    "--env-file --cache-dir --config-file --extra --group --only-group"
+)
+_DOCKER = (
+    "-e --env --env-file --name --network --net -p --publish -u --user -w "
+    "--workdir -h --hostname --add-host -l --label --pull --platform -m --memory "
+    "--cpus --gpus --device --cap-add --cap-drop --security-opt --tmpfs --ulimit --log-driver "
+    "--log-opt --dns --ipc --pid --shm-size --restart --runtime --secret --context -H --config "
+    "--volumes-from --expose --link --group-add --annotation --userns --stop-signal "
+    "--project-name --profile --index --ansi --progress --parallel"
+)
+# Programs that start the server rather than being it, and their options that take a value which
+# is not the server. Of `-jar`, `--bin`, `-File` and the like the value is the server.
+STARTERS = {
+    "npx": "",
+    "bunx": "",
+    "pnpx": "",
+    "npm": "",
+    "pnpm": "",
+    "yarn": "",
+    "bun": "",
+    "deno": "-c --config --import-map",
+    "node": "-r --require --import --loader --experimental-loader --env-file -C --conditions",
+    "tsx": "--tsconfig",
+    "ts-node": "-P --project",
+    "uv": _UV,
+    "uvx": _UV,
+    "pipx": "--python --pip-args",
+    "poetry": "",
+    "pdm": "",
+    "pipenv": "",
+    "hatch": "-e --env",
+    "rye": "",
+    "bundle": "",
+    "python": "-W -X",
+    "py": "-W -X",
+    "mcp": "-t --transport --with -f --env-file -v --env-var",
+    "fastmcp": "-t --transport --with --project --python --host --port -p",
+    "docker": _DOCKER,
+    "podman": _DOCKER,
+    "nerdctl": _DOCKER,
+    "docker-compose": _DOCKER,
+    "java": "",
+    "dotnet": "-c --configuration -f --framework",
+    "dnx": "",
+    "nix": "",
+    "go": "",
+    "cargo": "--features",
+    "ruby": "-r -I -C",
+    "php": "-d -c",
+    "make": "-j --jobs",
+    "just": "",
+    "task": "",
+    "env": "-u --unset",
+    "sudo": "-u --user -g --group",
+    "timeout": "-s --signal -k --kill-after",
+    "nice": "-n --adjustment",
+    "nohup": "",
+    "stdbuf": "-i -o -e",
+    "cmd": "",
+    "powershell": "-ExecutionPolicy -WorkingDirectory",
+    "pwsh": "-ExecutionPolicy -WorkingDirectory",
+    "sh": "",
+    "bash": "",
+    "dash": "",
+    "zsh": "",
+}
+# Their options that say where the project is of which something is run ...
+FOLDERS = {
+    "npm": "--prefix -C",
+    "pnpm": "--dir -C",
+    "yarn": "--cwd",
+    "bun": "--cwd",
+    "uv": "--directory --project",
+    "poetry": "-C --directory -P --project",
+    "pdm": "-p --project",
+    "cargo": "--manifest-path",
+    "make": "-C --directory -f --file --makefile",
+    "just": "-f --justfile -d --working-directory",
+    "task": "-d --dir -t --taskfile",
+    "env": "-C --chdir",
+    "docker": "-f --file --project-directory",
+    "docker-compose": "-f --file --project-directory",
+    "podman": "-f --file --project-directory",
+}
+_INDEXES = "--from --index --default-index --index-url -i --extra-index-url"
+# ... and those that say what is run, beside the word that does.
+SOURCES = {
+    "npx": "-p --package --registry -w --workspace --prefix",
+    "bunx": "-p --package",
+    "pnpx": "-p --package",
+    "npm": "-p --package --registry -w --workspace",
+    "pnpm": "-F --filter --package",
+    "yarn": "-p --package",
+    "uv": f"{_INDEXES} --package --only-package",
+    "uvx": _INDEXES,
+    "pipx": "--spec --index-url -i",
+    "java": "-cp -classpath --class-path -p --module-path",
+    "cargo": "-p --package",
+    "docker": "--entrypoint -v --volume --mount",
+    "podman": "--entrypoint -v --volume --mount",
+    "nerdctl": "--entrypoint -v --volume --mount",
+    "docker-compose": "--entrypoint",
+}
+MOUNTS = frozenset({"-v", "--volume", "--mount"})
+# Of which registry a package is, for those that fetch one; verbs of the others that do.
+REGISTRIES = {
+    "npx": "npm", "bunx": "npm", "pnpx": "npm", "uvx": "pypi", "pipx": "pypi", "dnx": "nuget",
+    "nix": "nix",
+}  # fmt: skip
+FETCHING = {
+    ("npm", "exec"): "npm", ("npm", "x"): "npm", ("pnpm", "dlx"): "npm",
+    ("yarn", "dlx"): "npm", ("bun", "x"): "npm", ("uv", "tool"): "pypi",
+}  # fmt: skip
+# Those that run what a folder's own files say.
+PROJECTS = frozenset({
+    "npm", "pnpm", "yarn", "bun", "uv", "poetry", "pdm", "pipenv", "hatch", "rye", "cargo",
+    "bundle", "deno",
+    "make", "just", "task", "dotnet",
+})  # fmt: skip
+# Those of which the next word is a task of a file, and a script of one, whatever it is called.
+TARGETS = frozenset({"make", "just", "task"})
+SCRIPTS = frozenset({"npm", "pnpm", "yarn", "bun", "deno"})
+CONTAINERS = frozenset({"docker", "podman", "nerdctl", "docker-compose"})
+ELSEWHERE = frozenset({
+    "ssh", "kubectl", "oc", "wsl", "lxc", "incus", "multipass", "vagrant", "flatpak", "snap",
+})  # fmt: skip
+SHELLS = frozenset({"sh", "bash", "dash", "zsh"})
+VERBS = frozenset({"run", "exec", "dlx", "x", "tool", "--", "/c", "/C"})
+PROJECT_VERBS = frozenset({"run-script", "start", "task"})
+MODULES = frozenset({"-m", "--module", "-um", "-Im", "-Em", "-Bm", "-sm"})
+PROGRAM_ENDINGS = frozenset({"exe", "cmd", "bat"})
+SCRIPT_ENDINGS = frozenset(
+    {"py", "js", "mjs", "cjs", "ts", "mts", "tsx", "rb", "php", "sh", "ps1", "jar", "csproj", "dll"}
+)
+STARTED_BY_PATH = {"npx-cli.js": "npx", "npm-cli.js": "npm"}
+# Those of which the first word is a file of code, and their options of which the value is code.
+INTERPRETERS = frozenset({"node", "tsx", "ts-node", "python", "py", "ruby", "php"})
+CODE = {
+    "python": "-c", "py": "-c", "node": "-e --eval -p --print", "ruby": "-e", "php": "-r",
+    "deno": "eval", "bun": "-e --eval",
+}  # fmt: skip
+SHELLS_OF_WINDOWS = frozenset({"cmd", "powershell", "pwsh"})
+# Images that are a system or a language, in which the server is what they are told to run.
+BASES = frozenset({
+    "node", "python", "uv", "bun", "deno", "alpine", "ubuntu", "debian", "fedora", "busybox",
+    "golang", "openjdk", "ruby", "php",
+})  # fmt: skip
+# Words of a name that leads to another server, where `mcp` and `server` say that it is one.
+LEADING = frozenset({
+    "remote", "proxy", "gateway", "supergateway", "bridge", "launch", "launcher", "cli", "client",
+    "run", "runner", "manager", "hub", "inspector", "wrap", "wrapper", "connect", "connector",
+})  # fmt: skip
+CHOOSING = frozenset({
+    "server", "servers", "service", "app", "config", "manifest", "module", "package", "script",
+    "target", "command", "cmd",
+})  # fmt: skip
+SAY_LITTLE = frozenset({
+    "mcp", "stdio", "serve", "server", "start", "run", "http", "sse", "streamable-http",
+})  # fmt: skip

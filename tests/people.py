@@ -1,0 +1,92 @@
+"""Who decides in the tests: a job with a token, or a person at a real terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from pipeguard.cli._person import AGENT_VARIABLES, TOKEN_VARIABLE, new_token
+
+ROOT = Path(__file__).parents[1]
+_NUMBER = re.compile(rb"type (\d{4}): \Z")
+
+
+def give_token(patch: pytest.MonkeyPatch) -> None:
+    """Be a job of CI to which a person gave a token."""
+    patch.setenv(TOKEN_VARIABLE, new_token()[0])
+
+
+def be_nobody(patch: pytest.MonkeyPatch) -> None:
+    """Have no token, and no mark of an agent that happens to run these tests."""
+    for name in (TOKEN_VARIABLE, *AGENT_VARIABLES):
+        patch.delenv(name, raising=False)
+
+
+def on_terminal(
+    verb: str,
+    answers: str,
+    *arguments: str,
+    before_answers: str = "",
+    number: str | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> tuple[int, str]:
+    """Run a verb on a terminal of its own, with a person's answers.
+
+    Args:
+        verb: as `approve`.
+        answers: a letter for each question.
+        arguments: of the verb.
+        before_answers: Python that runs once the first question stands.
+        number: what is typed where a number is asked for; None for the right one.
+        environment: variables beside ours.
+
+    Returns:
+        The exit code, and what stood on the terminal.
+    """
+    primary, secondary = pty.openpty()
+    code = (
+        "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+        f"import sys; sys.argv = {['pipeguard', verb, *arguments]!r};"
+        "from pipeguard.__main__ import main; sys.exit(main())"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=secondary,
+        stdout=secondary,
+        stderr=secondary,
+        cwd=ROOT,
+        env={**os.environ, **(environment or {})},
+        start_new_session=True,  # so that the terminal can become its own
+    )
+    os.close(secondary)
+    output = b""
+    try:
+        while chunk := _read(primary):
+            output += chunk
+            if asked := _NUMBER.search(output):
+                os.write(primary, (asked[1] if number is None else number.encode()) + b"\n")
+            elif answers and output.endswith(b"[y/N]: "):
+                if before_answers:
+                    subprocess.run(
+                        [sys.executable, "-c", before_answers], cwd=ROOT, check=True, timeout=30
+                    )
+                    before_answers = ""
+                os.write(primary, answers[:1].encode() + b"\n")
+                answers = answers[1:]
+        return process.wait(30), output.decode()
+    finally:
+        os.close(primary)
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65536)
+    except OSError:  # Linux says so once the other side is closed
+        return b""
