@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -85,6 +85,7 @@ class _Behind(NamedTuple):
     endpoint: Endpoint
     dialler: Dialler
     login: Metadata | None = None
+    is_ready: Callable[[], bool] = lambda: True
 
 
 class _Served:
@@ -117,7 +118,12 @@ class _Served:
         entrance = entrance._replace(port=listening.getsockname()[1], owners=owners)
         refusals = Refusals(run.refuse)
         front = Front(
-            entrance, behind.endpoint, talks, lambda: not self._ended.done(), refusals, behind.login
+            entrance,
+            behind.endpoint,
+            talks,
+            lambda: not self._ended.done() and behind.is_ready(),
+            refusals,
+            behind.login,
         )
         with _on_signal(loop, self._ended):
             await front.open(listening, context)
@@ -157,7 +163,8 @@ class _Served:
             dialler: Dialler = self._local(limit)
             if "--shared" in self._options.flags:
                 dialler = Shared(dialler)
-            return _Behind(self._posted(dialler, most, idle), dialler)
+            posted = self._posted(dialler, most, idle)
+            return _Behind(posted, dialler, is_ready=posted.is_ready)
         url = url_of(self._options.values["--upstream"])
         login = login_of(self._options)
         own = login if login is not None and await login.header() is not None else None
@@ -167,7 +174,8 @@ class _Served:
         distant = RemoteDialler(remote, transport, http)
         metadata = Metadata(remote, http, MCP) if remote.passes_credentials else None
         if transport in ("sse", "websocket"):
-            return _Behind(self._posted(distant, most, idle), distant, metadata)
+            posted = self._posted(distant, most, idle)
+            return _Behind(posted, distant, metadata, posted.is_ready)
         relay = Relay(remote, http, self._conversations, self._record)
         if transport == "streamable-http":
             return _Behind(relay, distant, metadata)

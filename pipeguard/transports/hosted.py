@@ -34,6 +34,7 @@ from pipeguard.transports.tasks import Tasks
 
 UNHEARD_FRAMES = 256  # that wait for a client which listens to nothing
 LATE_IDS = 256  # of which an answer may still come, for nobody
+STUCK_SECONDS = 10.0  # after which a server that reads nothing is not well
 _GONE = "the server is gone"
 
 Judge = Callable[[Session, bytes], Awaitable[bytes | None]]
@@ -186,6 +187,20 @@ class Hosted:
         self._used = monotonic()
         self._reading: asyncio.Task[None] | None = None
         self._replies = Tasks()
+        self._writing: dict[object, float] = {}  # since when, the oldest first
+        self._is_deaf = self._is_closing = False
+        self._has_spoken = False
+
+    @property
+    def was_stillborn(self) -> bool:
+        """True where the server ended by itself, and never said anything."""
+        return not self._has_spoken and not self._is_closing
+
+    @property
+    def is_well(self) -> bool:
+        """True while the server takes what it is sent, as far as can be told."""
+        oldest = next(iter(self._writing.values()), None)
+        return not self._is_deaf and (oldest is None or monotonic() - oldest < STUCK_SECONDS)
 
     def begin(self, ended: Callable[[], object]) -> None:
         """Read what the server says, until it ends."""
@@ -206,7 +221,7 @@ class Hosted:
             ChannelClosed: the server is gone.
         """
         self._used = monotonic()
-        await self._channel.write(frame)
+        await self._write(frame)
 
     async def notify(self, frame: bytes) -> None:
         """Send up what needs no answer; a cancellation names the request as it went up.
@@ -220,10 +235,22 @@ class Hosted:
             changed: JsonValue = [self._cancelling(member) for member in value]
         else:
             changed = self._cancelling(value)
-        await self._channel.write(frame if changed == value else serialise(changed))
+        await self._write(frame if changed == value else serialise(changed))
+
+    async def _write(self, frame: bytes) -> None:
+        entry = object()
+        self._writing[entry] = monotonic()
+        try:
+            await self._channel.write(frame)
+        except ChannelClosed:
+            self._is_deaf = True
+            raise
+        finally:
+            del self._writing[entry]
 
     async def close(self) -> None:
         """End it; what waits is answered."""
+        self._is_closing = True
         await self._channel.close()
         if self._reading is not None:
             await asyncio.wait([self._reading])
@@ -280,10 +307,18 @@ class Hosted:
     # --- what the server says -----------------------------------------------------------
 
     async def _read(self, ended: Callable[[], object]) -> None:
-        with suppress(PipeGuardError):  # nothing can be written down, so nothing passes
-            while (frame := await self._channel.read()) is not None:
-                await self._take(frame)
-        ended()
+        try:
+            with suppress(PipeGuardError):  # nothing can be written down, so nothing passes
+                while (frame := await self._channel.read()) is not None:
+                    self._has_spoken = True
+                    await self._take(frame)
+        finally:  # whatever happened, nobody waits for this server any more
+            ended()
+            await self._answer_all()
+
+    async def _answer_all(self) -> None:
+        """The server is gone: answer what waits, and end the streams."""
+        self._is_deaf = True
         exchanges = dict.fromkeys(exchange for exchange, _ in self._asked.values())
         with suppress(PipeGuardError):
             for exchange in exchanges:
@@ -401,7 +436,7 @@ class Hosted:
 
     async def _write_quietly(self, frame: bytes) -> None:
         with suppress(ChannelClosed):
-            await self._channel.write(frame)
+            await self._write(frame)
 
 
 def _answered(frame: bytes) -> tuple[JsonValue, str | None]:

@@ -21,7 +21,7 @@ from pipeguard.core.events import Event, written
 from pipeguard.core.finding import Direction, Verdict
 from pipeguard.core.message import Message, parse, parse_json
 from pipeguard.errors import Refusal
-from pipeguard.transports.carry import judged
+from pipeguard.transports.carry import judged, on_one_line
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.conversations import Conversations
 from pipeguard.transports.entrance import WHO, Refused
@@ -36,6 +36,7 @@ _STATUSES = {"-32601": 404, **dict.fromkeys(("-32602", "-32020", "-32021", "-320
 SESSION_UNKNOWN = -32001  # as the official SDKs say it
 AWAKE_SECONDS = 25.0
 SWEEP_SECONDS = 15.0
+RETRY_SECONDS = 10.0  # for which a server that did not start is not ready
 _KEEP_AWAKE = written(Event(None, comment=b""))
 _HEADERS = {"Content-Type": EVENTS, "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
@@ -68,13 +69,25 @@ class Posted:
         self._common: dict[str, Hosted] = {}  # by the names of tokens
         self._opening: dict[str, asyncio.Lock] = {}
         self._beginning = 0
+        self._failed = float("-inf")  # when a server could last not be started
         self._sweeping = asyncio.create_task(self._sweep())
 
     def __len__(self) -> int:
         return len(self._hosted)
 
+    def is_ready(self) -> bool:
+        """True while a new conversation could begin, as far as can be told.
+
+        A server that could not be started may start the next time, so it is tried again before
+        long.
+        """
+        if monotonic() - self._failed < RETRY_SECONDS:
+            return False
+        return all(hosted.is_well for hosted in self._common.values())
+
     async def post(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         """A message of the client's, and all that answers it."""
+        body = await on_one_line(body)
         alone = is_stateless(request, body)
         if alone:
             self._check_alone(request, body)
@@ -182,7 +195,7 @@ class Posted:
         session_id = token_urlsafe(SESSION_BYTES)
         self._hosted[session_id] = hosted
         self._conversations.owners.own(session_id, who)
-        hosted.begin(partial(self._forget, session_id))
+        self._begin(hosted, partial(self._forget, session_id))
         return session_id, hosted
 
     async def _shared(self, who: str, body: bytes) -> Hosted:
@@ -191,7 +204,7 @@ class Posted:
             hosted = self._common.get(who)
             if hosted is None:
                 hosted = self._common[who] = await self._dialled(who, body, is_shared=True)
-                hosted.begin(partial(self._forget_common, who, hosted))
+                self._begin(hosted, partial(self._forget_common, who, hosted))
             hosted.use()
             return hosted
 
@@ -199,9 +212,18 @@ class Posted:
         try:
             channel = await self._dial()
         except ChannelClosed as error:
+            self._failed = monotonic()
             raise _told(None, 200, body, codes.PEER_GONE, f"PipeGuard: {error}") from None
         session = self._conversations.new(mirrors.STATELESS if is_shared else None, who)
         return Hosted(channel, session, self._record, is_shared=is_shared)
+
+    def _begin(self, hosted: Hosted, forget: Callable[[], object]) -> None:
+        def ended() -> None:
+            forget()
+            if hosted.was_stillborn:
+                self._failed = monotonic()
+
+        hosted.begin(ended)
 
     def _forget_common(self, who: str, hosted: Hosted) -> None:
         if self._common.get(who) is hosted:

@@ -146,16 +146,23 @@ class Shared:
     # --- down ---------------------------------------------------------------------------
 
     async def _read(self, channel: AsyncChannel) -> None:
-        while (frame := await channel.read()) is not None:
-            if isinstance(frame, Lost):
-                port, token = self._asked.pop(frame.id_token, (None, ""))
-                if port is not None:
-                    port.put(Lost.of(token, frame.why, frame.code))
-                continue
-            value: JsonValue = None
-            with suppress(Refusal):
-                value = parse_json(frame)
-            await self._down(frame, value)
+        try:
+            while (frame := await channel.read()) is not None:
+                if isinstance(frame, Lost):
+                    port, token = self._asked.pop(frame.id_token, (None, ""))
+                    if port is not None:
+                        port.put(Lost.of(token, frame.why, frame.code))
+                    continue
+                value: JsonValue = None
+                with suppress(Refusal):
+                    value = parse_json(frame)
+                await self._down(frame, value)
+        finally:  # whatever happened, nobody waits for this server any more
+            self._end()
+            await channel.close()
+
+    def _end(self) -> None:
+        """The server is gone: so it is for each conversation, and the next one opens another."""
         if self._described is not None and not self._described.done():
             self._described.set_result(None)
         self._channel, self._described, self._initialized = None, None, False
