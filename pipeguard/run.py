@@ -25,6 +25,7 @@ from pipeguard.state.recorder import Recorder
 from pipeguard.state.store import Store
 from pipeguard.waiting import COMPILING, told
 
+MAX_NAME_CHARS = 200  # of a client's name, and of its version
 MOST_CLIENTS = 4096  # of which the name is remembered
 LAST_SECONDS = 2.0  # for a thread to end
 CALENDAR_SECONDS = 2.0  # between two looks at it, where an exception ends
@@ -187,5 +188,5 @@ def _client_of(frame: bytes) -> str:
         info = params.get("clientInfo") if isinstance(params, dict) else None
         if isinstance(info, dict):
             words = (info.get("name"), info.get("version"))
-            return " ".join(word for word in words if isinstance(word, str))
+            return " ".join(word[:MAX_NAME_CHARS] for word in words if isinstance(word, str))
     return ""

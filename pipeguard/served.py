@@ -40,6 +40,7 @@ from pipeguard.log import say
 from pipeguard.naming import server_name
 from pipeguard.options import WrapOptions
 from pipeguard.run import Mask, Run
+from pipeguard.transports.backlog import SPARE_BYTES, Backlog
 from pipeguard.transports.chooser import Chooser
 from pipeguard.transports.conversations import Conversations
 from pipeguard.transports.front import MCP, MESSAGES, Endpoint, Front, listen
@@ -104,6 +105,7 @@ class _Served:
         self._ended = loop.create_future()
         self._run = run = Run(self._name(), options, self._changed)
         limit = run.guard.policy.limits.frame_bytes
+        self._backlog = Backlog(limit + SPARE_BYTES)
         entrance, port = entrance_of(options, os.environ, limit)
         context = server_context(options)
         most = int(seconds_of(options, "--max-sessions", MAX_SESSIONS))
@@ -115,7 +117,9 @@ class _Served:
         behind = await self._behind(limit, most, idle)
         talks = Talks(self._conversations, behind.dialler.dial, self._record, MESSAGES, limit, most)
         owners = self._conversations.owners
-        entrance = entrance._replace(port=listening.getsockname()[1], owners=owners)
+        entrance = entrance._replace(
+            port=listening.getsockname()[1], owners=owners, backlog=self._backlog
+        )
         refusals = Refusals(run.refuse)
         front = Front(
             entrance,
@@ -176,7 +180,7 @@ class _Served:
         if transport in ("sse", "websocket"):
             posted = self._posted(distant, most, idle)
             return _Behind(posted, distant, metadata, posted.is_ready)
-        relay = Relay(remote, http, self._conversations, self._record)
+        relay = Relay(remote, http, self._conversations, self._record, self._backlog)
         if transport == "streamable-http":
             return _Behind(relay, distant, metadata)
         older = RemoteDialler(remote, "sse", http)
@@ -184,7 +188,7 @@ class _Served:
         return _Behind(chooser, distant, metadata)
 
     def _posted(self, dialler: Dialler, most: int, idle: float) -> Posted:
-        return Posted(self._conversations, dialler.dial, self._record, most, idle)
+        return Posted(self._conversations, dialler.dial, self._record, most, idle, self._backlog)
 
     def _local(self, limit: int) -> Dialler:
         inherits = "--inherit-env" in self._options.flags

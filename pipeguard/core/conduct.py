@@ -202,7 +202,7 @@ class State:
             self.known.handshake, self.known.agreed, self.known.initialized = True, False, False
             params = message.value.get("params")
             declared = params.get("capabilities") if isinstance(params, dict) else None
-            self.known.capabilities = declared if isinstance(declared, dict) else {}
+            self.known.capabilities = _asked_for(declared) if isinstance(declared, dict) else {}
 
     def opened(self, method: str, result: JsonObject) -> None:
         """The server described itself."""
@@ -214,8 +214,9 @@ class State:
         if isinstance(capabilities, dict):
             self.known.announces = frozenset(
                 name
-                for name, detail in capabilities.items()
-                if isinstance(detail, dict) and detail.get("listChanged") is True
+                for name in _LISTED.values()
+                if isinstance(detail := capabilities.get(name), dict)
+                and detail.get("listChanged") is True
             )
 
     def admit_notification(
@@ -371,6 +372,16 @@ def use(guard: Guard, direction: Direction, message: Message) -> list[Finding]:
         ]
     finding = held(guard, kind, name)
     return [finding] if finding is not None else []
+
+
+def _asked_for(declared: JsonObject) -> JsonObject:
+    """Of what a client declares, what is asked for later: all else is as large as it likes."""
+    kept: JsonObject = {}
+    for name in CAPABILITIES.values():
+        if name in declared:
+            modes = declared[name]
+            kept[name] = {"url": {}} if isinstance(modes, dict) and "url" in modes else {}
+    return kept
 
 
 def tool_of(message: Message) -> str | None:

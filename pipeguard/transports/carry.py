@@ -11,9 +11,12 @@ from pipeguard.core.framing import Lost, Oversized
 from pipeguard.core.message import parse_json, serialise
 from pipeguard.core.session import Session
 from pipeguard.errors import Refusal
+from pipeguard.transports.bounded import Allowance
 from pipeguard.transports.channel import AsyncChannel
 
 LARGE_BYTES = 64 * 1024  # judged in about 5 ms
+ASIDE_FRAMES, ASIDE_BYTES = 16, 16 * 2**20  # that are judged at once; judging takes many times that
+_ASIDE = Allowance(ASIDE_FRAMES, ASIDE_BYTES)
 
 
 async def carry(
@@ -41,7 +44,11 @@ async def judged(session: Session, direction: Direction, frame: bytes) -> Verdic
     """Judge a frame on an event loop; a large one beside it, so that no other has to wait."""
     if len(frame) < LARGE_BYTES:
         return session.receive(direction, frame, monotonic())
-    return await asyncio.to_thread(session.receive_aside, direction, frame, monotonic())
+    await _ASIDE.enter(len(frame))
+    try:
+        return await asyncio.to_thread(session.receive_aside, direction, frame, monotonic())
+    finally:
+        _ASIDE.leave(len(frame))
 
 
 async def on_one_line(frame: bytes) -> bytes:

@@ -20,6 +20,7 @@ from aiohttp import HttpVersion11, web
 from yarl import URL
 
 from pipeguard.core.addresses import is_loopback
+from pipeguard.transports.backlog import Backlog, Crowded
 from pipeguard.transports.conversations import Owners, is_session_id
 from pipeguard.transports.refusals import Ground
 from pipeguard.transports.remote import JSON, SESSION_ID, is_text
@@ -119,6 +120,7 @@ class Entrance(NamedTuple):
         limit_bytes: of one body.
         port: where we listen; 0 while that is not known.
         owners: which token opened a session; None where there are none yet.
+        backlog: of all that peers make us keep.
     """
 
     host: str
@@ -128,6 +130,7 @@ class Entrance(NamedTuple):
     limit_bytes: int
     port: int = 0
     owners: Owners | None = None
+    backlog: Backlog = Backlog()
 
     def check(self, request: web.BaseRequest) -> str:
         """Let a request in, or not.
@@ -183,7 +186,7 @@ class Entrance(NamedTuple):
         """The JSON that a request carries.
 
         Raises:
-            Refused: it is no JSON, packed, too large, or too slow.
+            Refused: it is no JSON, packed, too large, too slow, or one too many of large ones.
         """
         if request.content_type != JSON or (request.charset or "utf-8").lower() not in _UTF8:
             raise Refused(Ground.BODY, 415, f"send {JSON}, in UTF-8")
@@ -194,12 +197,15 @@ class Entrance(NamedTuple):
         parts: list[bytes] = []
         size = 0
         try:
-            async with asyncio.timeout(BODY_SECONDS):
+            async with asyncio.timeout(BODY_SECONDS), self.backlog.holding() as hold:
                 while piece := await request.content.readany():
                     size += len(piece)
                     if size > self.limit_bytes:
                         raise self._too_large()
+                    hold(size)
                     parts.append(piece)
+        except Crowded:
+            raise crowded() from None
         except TimeoutError:
             why = f"the body took more than {BODY_SECONDS:g} s"
             raise Refused(Ground.SLOW_BODY, 408, why) from None
@@ -232,6 +238,11 @@ class Entrance(NamedTuple):
             return False
         plain = url.scheme in ("http", "https") and written == origin.lower().rstrip("/")
         return plain and url.host in _LOOPBACK_NAMES and is_loopback(self.host)
+
+
+def crowded() -> Refused:
+    """A body that had to be given up, since too many large ones are under way."""
+    return Refused(Ground.CROWDED, 503, Ground.CROWDED.words, {"Retry-After": "1"})
 
 
 @lru_cache(256)

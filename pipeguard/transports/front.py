@@ -18,6 +18,7 @@ from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from pipeguard.errors import PipeGuardError
+from pipeguard.transports.backlog import Backlog
 from pipeguard.transports.entrance import (
     HEADER_SECONDS,
     MAX_HEADER_BYTES,
@@ -150,7 +151,7 @@ class Front:
     # --- connections --------------------------------------------------------------------
 
     def _watch(self, handler: asyncio.Protocol) -> asyncio.Protocol:
-        return _Connection(handler, self._connections, self._refusals)
+        return _Connection(handler, self._connections, self._refusals, self._entrance.backlog)
 
     def _misread(self, peer: str) -> None:
         self._refusals.add(Ground.HTTP, "", peer)
@@ -238,7 +239,9 @@ class _Connection(asyncio.Protocol):
         handler: asyncio.Protocol,
         connections: dict[object, _Connection],
         refusals: Refusals,
+        backlog: Backlog,
     ) -> None:
+        self._backlog = backlog
         self._handler = handler
         self._connections = connections
         self._refusals = refusals
@@ -284,11 +287,21 @@ class _Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._handler.pause_writing()
+        transport = cast("asyncio.Transport", self._transport)
+        self._backlog.note(self, transport.get_write_buffer_size(), self._give_up)
 
     def resume_writing(self) -> None:
+        self._backlog.note(self, 0, self._give_up)
         self._handler.resume_writing()
 
+    def _give_up(self) -> None:
+        """What waits for this client is too much, and has waited for longest."""
+        transport = cast("asyncio.Transport", self._transport)
+        self._refusals.add(Ground.UNTAKEN, "", _address(transport.get_extra_info("peername")))
+        transport.abort()
+
     def connection_lost(self, error: Exception | None) -> None:
+        self._backlog.note(self, 0, self._give_up)
         self.speaks()
         self._connections.pop(self._handler, None)
         self._handler.connection_lost(error)

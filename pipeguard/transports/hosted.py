@@ -28,11 +28,15 @@ from pipeguard.core.message import (
 from pipeguard.core.session import Session
 from pipeguard.core.subscriptions import SUBSCRIPTION_META
 from pipeguard.errors import PipeGuardError, Refusal
+from pipeguard.transports.backlog import Backlog
 from pipeguard.transports.carry import judged
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.tasks import Tasks
 
 UNHEARD_FRAMES = 256  # that wait for a client which listens to nothing
+UNHEARD_BYTES = 2**18
+STREAM_BYTES = 2**18  # that wait for one client; then its server is not read
+UNTAKEN_SECONDS = 10.0  # after which a client that takes nothing is given up
 LATE_IDS = 256  # of which an answer may still come, for nobody
 STUCK_SECONDS = 10.0  # after which a server that reads nothing is not well
 _GONE = "the server is gone"
@@ -41,19 +45,39 @@ Judge = Callable[[Session, bytes], Awaitable[bytes | None]]
 
 
 class Stream:
-    """Frames on their way to one HTTP response."""
+    """Frames on their way to one HTTP response.
 
-    def __init__(self) -> None:
+    Args:
+        backlog: of all that clients do not take; where there is too much of it, the stream of the
+            client that takes nothing for the longest time is cut.
+
+    Attributes:
+        is_cut: True once it was given up: what waited in it is gone, and no more goes in.
+    """
+
+    def __init__(self, backlog: Backlog) -> None:
+        self._backlog = backlog
         self._frames: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._bytes = 0
+        self._taken = asyncio.Event()
+        self.is_cut = False
 
     def tell(self, frames: list[bytes]) -> None:
         """Send these, without waiting."""
         for frame in frames:
-            self._frames.put_nowait(frame)
+            if not self.is_cut:
+                self._frames.put_nowait(frame)
+                self._count(len(frame))
 
     def end(self) -> None:
         """Nothing comes any more."""
         self._frames.put_nowait(None)
+
+    def cut(self) -> None:
+        """Give up what waits, and end."""
+        self.is_cut = True
+        self.untaken()
+        self.end()
 
     @property
     def is_taken(self) -> bool:
@@ -67,15 +91,34 @@ class Stream:
             frame = self._frames.get_nowait()
             if frame is not None:
                 frames.append(frame)
+        self._count(-self._bytes)
         return frames
 
     async def next(self, awake_seconds: float) -> bytes | None:
         """The next frame; nothing after so long a silence; None at the end."""
         try:
             async with asyncio.timeout(awake_seconds):
-                return await self._frames.get()
+                frame = await self._frames.get()
         except TimeoutError:
             return b""
+        self._count(-len(frame or b""))
+        return frame
+
+    async def make_wait(self) -> None:
+        """Wait while much of it is not taken; a client that takes nothing for long is given up."""
+        try:
+            while self._bytes > STREAM_BYTES:
+                self._taken.clear()
+                async with asyncio.timeout(UNTAKEN_SECONDS):
+                    await self._taken.wait()
+        except TimeoutError:
+            self.cut()
+
+    def _count(self, more: int) -> None:
+        self._bytes += more
+        if more <= 0:
+            self._taken.set()
+        self._backlog.note(self, self._bytes, self.cut)
 
 
 class Exchange(Stream):
@@ -91,7 +134,7 @@ class Exchange(Stream):
     """
 
     def __init__(self, session: Session, hosted: Hosted, *, lasting: bool) -> None:
-        super().__init__()
+        super().__init__(hosted.backlog)
         self.session = session
         self.hosted = hosted
         self.is_present = False
@@ -111,12 +154,20 @@ class Exchange(Stream):
         self.is_present = True
         tickets = [self.hosted.admit(self, token) for token in asked_in(value)]
         tokens = [self.hosted.admit_progress(self, token) for token in _progress_in(value)]
+        renamed = [_renamed(frame, value, tickets, tokens)]
+        del frame, value  # or they were kept for as long as the answer is waited for
         try:
-            yield _renamed(frame, value, tickets, tokens)
+            yield renamed.pop()
         finally:
             self.is_present = False
-            self.hosted.leave(self, given_up=not self.lasting)
+            self.untaken()
+            self.hosted.leave(self, given_up=not self.lasting or self.is_cut)
             self.session.leave()
+
+    def tell(self, frames: list[bytes]) -> None:
+        """Send these, without waiting; a client that is gone gets nothing."""
+        if self.is_present:
+            super().tell(frames)
 
     async def take(self, frame: bytes, tokens: list[str], judge: Judge) -> None:
         """An answer came to these of what was asked."""
@@ -135,10 +186,10 @@ class Exchange(Stream):
         self.tell(self.session.expire(monotonic() + 1))
         self._left.clear()
 
-    async def lose(self, judge: Judge) -> None:
+    async def lose(self, judge: Judge, why: str = _GONE, code: int = codes.PEER_GONE) -> None:
         """No answer will come."""
         for token in sorted(self._left):
-            await self.take(Lost.of(token, _GONE), [token], judge)
+            await self.take(Lost.of(token, why, code), [token], judge)
 
     def give_up(self, token: str) -> None:
         """The client does not want this answer any more."""
@@ -160,10 +211,12 @@ class Hosted:
         channel: it.
         session: the conversation that it is, or that stands for messages which stand alone.
         record: takes each verdict.
+        backlog: of all that clients do not take.
         is_shared: True where clients share it who know nothing of each other.
 
     Attributes:
         session: as it was given.
+        backlog: as it was given.
     """
 
     def __init__(
@@ -171,10 +224,12 @@ class Hosted:
         channel: AsyncChannel,
         session: Session,
         record: Callable[[Verdict], None],
+        backlog: Backlog,
         *,
         is_shared: bool = False,
     ) -> None:
         self.session = session
+        self.backlog = backlog
         self._channel = channel
         self._record = record
         self._is_shared = is_shared
@@ -182,7 +237,8 @@ class Hosted:
         self._progress: dict[str, tuple[Exchange, str]] = {}  # by the token that went up
         self._late: deque[str] = deque(maxlen=LATE_IDS)  # that were given up
         self._streams: list[Stream] = []
-        self._unheard: deque[bytes] = deque(maxlen=UNHEARD_FRAMES)
+        self._unheard: deque[bytes] = deque()
+        self._unheard_bytes = 0
         self._count = 0
         self._used = monotonic()
         self._reading: asyncio.Task[None] | None = None
@@ -273,6 +329,12 @@ class Hosted:
         self._count += 1
         return f'"pipeguard-{self._count}"'
 
+    def _forget(self, exchange: Exchange) -> None:
+        for ticket, (owner, _) in list(self._asked.items()):
+            if owner is exchange:
+                del self._asked[ticket]
+                self._late.append(ticket)
+
     def leave(self, exchange: Exchange, *, given_up: bool) -> None:
         """An exchange is over; its client may have left before the answer."""
         self._used = monotonic()
@@ -285,24 +347,31 @@ class Hosted:
                 self._late.append(ticket)
                 self._tell_server(answers.cancelled(ticket, "the client is gone"))
 
-    async def lose(self, exchange: Exchange) -> None:
-        """The server is gone before it was asked."""
-        await exchange.lose(self._judge)
+    async def lose(self, exchange: Exchange, why: str = _GONE, code: int = codes.PEER_GONE) -> None:
+        """What it asked will not be answered: the server is gone, or was never asked."""
+        self._forget(exchange)
+        await exchange.lose(self._judge, why, code)
 
     @contextmanager
     def listening(self) -> Iterator[Stream]:
         """While a client hears what it did not ask for."""
-        stream = Stream()
+        stream = Stream(self.backlog)
         stream.tell(list(self._unheard))
         self._unheard.clear()
+        self._unheard_bytes = 0
         self._streams.append(stream)
         try:
             yield stream
         finally:
             self._streams.remove(stream)
-            for frame in stream.untaken():
-                self._deliver(frame, None)
+            left = stream.untaken()
+            if left:
+                self._replies.begin(self._pass_on(left))
             self._used = monotonic()
+
+    async def _pass_on(self, frames: list[bytes]) -> None:
+        for frame in frames:
+            await self._deliver(frame, None)
 
     # --- what the server says -----------------------------------------------------------
 
@@ -312,6 +381,9 @@ class Hosted:
                 while (frame := await self._channel.read()) is not None:
                     self._has_spoken = True
                     await self._take(frame)
+                    if not self._is_shared:  # others would have to wait for this client
+                        for stream in [*self._streams, *self._present()]:
+                            await stream.make_wait()
         finally:  # whatever happened, nobody waits for this server any more
             ended()
             await self._answer_all()
@@ -347,7 +419,7 @@ class Hosted:
         owner, frame = self._owner(frame, value)
         told = await self._judge(self.session if owner is None else owner.session, frame)
         if told is not None:
-            self._deliver(told, owner)
+            await self._deliver(told, owner)
 
     async def _take_many(self, frame: bytes, members: list[JsonValue]) -> None:
         """A batch; of answers to several exchanges, to each its own."""
@@ -366,7 +438,7 @@ class Hosted:
                 for ticket in tickets:
                     self._asked.pop(ticket, None)
             elif (told := await self._judge(self.session, part)) is not None:
-                self._deliver(told, None)
+                await self._deliver(told, None)
 
     async def _judge(self, session: Session, frame: bytes) -> bytes | None:
         verdict = await judged(session, Direction.TO_CLIENT, frame)
@@ -398,7 +470,22 @@ class Hosted:
         waiting = dict.fromkeys(exchange for exchange, _ in self._asked.values())
         return [exchange for exchange in waiting if exchange.is_present]
 
-    def _deliver(self, frame: bytes, exchange: Exchange | None) -> None:
+    async def _keep(self, frame: bytes) -> None:
+        """Keep what nobody hears yet; of too much, the oldest goes, and what asks is answered."""
+        self._unheard.append(frame)
+        self._unheard_bytes += len(frame)
+        while len(self._unheard) > UNHEARD_FRAMES or self._unheard_bytes > UNHEARD_BYTES:
+            oldest = self._unheard.popleft()
+            self._unheard_bytes -= len(oldest)
+            for token in asked_in(parse_json(oldest)):
+                why = "PipeGuard: the client does not listen"
+                answer = answers.error(token, codes.METHOD_NOT_FOUND, why)
+                verdict = await judged(self.session, Direction.TO_SERVER, answer)
+                self._record(verdict)
+                if verdict.forward is not None:
+                    self._tell_server(verdict.forward)
+
+    async def _deliver(self, frame: bytes, exchange: Exchange | None) -> None:
         """To the one stream that it belongs on; a message goes to no two."""
         if exchange is None and self._streams:
             self._streams[0].tell([frame])
@@ -411,7 +498,7 @@ class Hosted:
         if exchange is not None:
             exchange.tell([frame])
         elif not self._is_shared:
-            self._unheard.append(frame)
+            await self._keep(frame)
 
     # --- ids ----------------------------------------------------------------------------
 

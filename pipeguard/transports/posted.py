@@ -21,16 +21,18 @@ from pipeguard.core.events import Event, written
 from pipeguard.core.finding import Direction, Verdict
 from pipeguard.core.message import Message, parse, parse_json
 from pipeguard.errors import Refusal
+from pipeguard.transports.backlog import Backlog, Crowded
 from pipeguard.transports.carry import judged, on_one_line
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.conversations import Conversations
-from pipeguard.transports.entrance import WHO, Refused
+from pipeguard.transports.entrance import WHO, Refused, crowded
 from pipeguard.transports.hosted import Exchange, Hosted
 from pipeguard.transports.refusals import Ground
 from pipeguard.transports.relay import check_headers, is_stateless, message_in, refused
 from pipeguard.transports.remote import EVENTS, JSON, SESSION_ID
 
 SESSION_BYTES = 24
+CROWDED = "too much waits for the server; ask again a little later"
 INVALID_PARAMS, NOT_FOUND = -32602, codes.METHOD_NOT_FOUND
 _STATUSES = {"-32601": 404, **dict.fromkeys(("-32602", "-32020", "-32021", "-32022"), 400)}
 SESSION_UNKNOWN = -32001  # as the official SDKs say it
@@ -50,6 +52,7 @@ class Posted:
         record: takes each verdict.
         most: sessions at once.
         idle_seconds: after which one is ended.
+        backlog: of all that peers make us keep.
     """
 
     def __init__(
@@ -59,7 +62,9 @@ class Posted:
         record: Callable[[Verdict], None],
         most: int,
         idle_seconds: float,
+        backlog: Backlog | None = None,
     ) -> None:
+        self._backlog = backlog if backlog is not None else Backlog()
         self._conversations = conversations
         self._dial = dial
         self._record = record
@@ -97,19 +102,24 @@ class Posted:
         session = self._conversations.new(version, who) if alone else hosted.session
         exchange = Exchange(session.fork(), hosted, lasting=not alone)
         try:
-            verdict = await judged(exchange.session, Direction.TO_SERVER, body)
+            async with self._backlog.holding() as hold:
+                hold(len(body))
+                verdict = await judged(exchange.session, Direction.TO_SERVER, body)
             self._record(verdict)
+            del body  # or it were kept for as long as the answer is waited for
             if verdict.forward is None:
                 if opened is not None:
                     await self._end(opened)
                 return refused(verdict)
-            if exchange.session.waiting():
-                return await self._answered(request, exchange, verdict, opened)
-            with suppress(ChannelClosed):
-                await hosted.notify(verdict.forward)
-            if verdict.reply is not None:
-                return web.Response(body=verdict.reply, content_type=JSON)
-            return web.Response(status=202)
+            if not exchange.session.waiting():
+                return await _notified(hosted, verdict)
+            answering = self._answered(request, exchange, verdict, opened)
+            del verdict
+            return await answering
+        except Crowded:
+            if opened is not None:
+                await self._end(opened)
+            raise crowded() from None
         finally:
             exchange.session.leave()
 
@@ -215,7 +225,7 @@ class Posted:
             self._failed = monotonic()
             raise _told(None, 200, body, codes.PEER_GONE, f"PipeGuard: {error}") from None
         session = self._conversations.new(mirrors.STATELESS if is_shared else None, who)
-        return Hosted(channel, session, self._record, is_shared=is_shared)
+        return Hosted(channel, session, self._record, self._backlog, is_shared=is_shared)
 
     def _begin(self, hosted: Hosted, forget: Callable[[], object]) -> None:
         def ended() -> None:
@@ -264,30 +274,49 @@ class Posted:
     ) -> web.StreamResponse:
         """What comes for a request: one JSON where that is all, else a stream."""
         headers = {} if opened is None else {SESSION_ID: opened}
+        method, reply = verdict.method, verdict.reply
         with (
             exchange.under_way(verdict.forward or b"") as frame,
-            self._conversations.expiring(verdict.method, exchange.expire),
-            self._conversations.subscribed(verdict.method, exchange.session, exchange),
+            self._conversations.expiring(method, exchange.expire),
+            self._conversations.subscribed(method, exchange.session, exchange),
         ):
+            del verdict
             try:
-                await exchange.hosted.write(frame)
+                async with self._backlog.holding() as hold:
+                    hold(len(frame))
+                    await exchange.hosted.write(frame)
             except ChannelClosed:
                 await exchange.hosted.lose(exchange)
+            except Crowded:
+                await exchange.hosted.lose(exchange, CROWDED, codes.OVERLOADED)
+            del frame
             first = await exchange.next(AWAKE_SECONDS)
-            if first and exchange.is_answered and verdict.method != "batch":
+            if first and exchange.is_answered and method != "batch":
                 status = 200 if exchange.lasting else _status(first)
                 return web.Response(body=first, status=status, content_type=JSON, headers=headers)
             response = web.StreamResponse(headers=_HEADERS | headers)
             await response.prepare(request)
-            if verdict.reply is not None:
-                await response.write(written(Event(verdict.reply)))
+            if reply is not None:
+                await response.write(written(Event(reply)))
             while first is not None:
                 await response.write(written(Event(first)) if first else _KEEP_AWAKE)
                 if first and exchange.is_answered:
                     break
                 first = await exchange.next(AWAKE_SECONDS)
+            if exchange.is_cut:
+                await exchange.hosted.lose(exchange)
             await response.write_eof()
             return response
+
+
+async def _notified(hosted: Hosted, verdict: Verdict) -> web.Response:
+    """Pass on what nothing answers but what is said of the members of a batch."""
+    if verdict.forward is not None:
+        with suppress(ChannelClosed):
+            await hosted.notify(verdict.forward)
+    if verdict.reply is not None:
+        return web.Response(body=verdict.reply, content_type=JSON)
+    return web.Response(status=202)
 
 
 def _check_version(message: Message, body: bytes) -> None:

@@ -26,6 +26,7 @@ from pipeguard.errors import Refusal
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 
 INBOX_FRAMES = 256
+INBOX_BYTES = 4 * 2**20
 _INITIALIZED = "notifications/initialized"
 _CANCELLED = "notifications/cancelled"
 
@@ -239,17 +240,34 @@ class _Port:
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._bytes = 0  # that wait in it
         self._closed = False
 
     def put(self, frame: bytes | None, *, may_be_missed: bool = False) -> None:
-        """Hand over a frame of the server's; one who does not read misses what nobody asked for."""
-        full = self._inbox.qsize() >= INBOX_FRAMES
-        if not self._closed and not (full and may_be_missed):
+        """Hand over a frame of the server's, which others share: nobody can make it wait.
+
+        One who does not read misses what nobody asked for, and in the end has no server.
+        """
+        if self._closed:
+            return
+        if self._bytes > INBOX_BYTES and not may_be_missed:
+            self._closed = True
+            self._shared.leave(self)
+            while not self._inbox.empty():
+                self._inbox.get_nowait()
+            frame = None
+        full = self._inbox.qsize() >= INBOX_FRAMES or self._bytes > INBOX_BYTES
+        if not (full and may_be_missed):
+            self._bytes += len(frame or b"")
             self._inbox.put_nowait(frame)
 
     async def read(self) -> bytes | None:
         """The next frame; None at the end."""
-        return None if self._closed else await self._inbox.get()
+        if self._closed:
+            return None
+        frame = await self._inbox.get()
+        self._bytes -= len(frame or b"")
+        return frame
 
     async def write(self, frame: bytes) -> None:
         """Send a frame.

@@ -46,6 +46,8 @@ STEADY_SECONDS = 1.0  # a stream that lasted longer had begun well
 RESUME_SECONDS = 120.0  # for which a broken stream is tried again
 GOODBYE_SECONDS = 2.0
 REOPEN_SECONDS = 30.0  # for a server to answer an opening of ours
+MOST_MIRRORED = 1024  # tools whose parameters have headers
+MOST_NAME_CHARS = 1024
 _PLAIN = {"Content-Type": JSON, "Accept": BOTH}
 _INITIALIZED = "notifications/initialized"
 _GONE = 404
@@ -440,7 +442,16 @@ class StreamableChannel:
             for tool in tools:
                 name = tool.get("name") if isinstance(tool, dict) else None
                 if type(name) is str:
-                    self._mirrored[name] = mirrors.mirrored_by(tool)
+                    self._mirror(name, mirrors.mirrored_by(tool))
+
+    def _mirror(self, tool: str, mirrored: dict[str, tuple[str, ...]]) -> None:
+        """Remember which of a tool's parameters have headers; of too many, the oldest go."""
+        self._mirrored.pop(tool, None)
+        if not mirrored or len(tool) > MOST_NAME_CHARS:
+            return
+        while len(self._mirrored) >= MOST_MIRRORED:
+            del self._mirrored[next(iter(self._mirrored))]
+        self._mirrored[tool] = mirrored
 
 
 def _session_of(answer: aiohttp.ClientResponse) -> str | None:

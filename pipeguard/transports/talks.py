@@ -18,6 +18,7 @@ from pipeguard.core.events import Event, written
 from pipeguard.core.finding import Direction, Verdict
 from pipeguard.core.session import Session
 from pipeguard.errors import PipeGuardError
+from pipeguard.transports.bounded import Frames
 from pipeguard.transports.carry import carry, on_one_line
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.conversations import Conversations
@@ -27,7 +28,6 @@ from pipeguard.transports.remote import EVENTS, SUBPROTOCOL
 from pipeguard.transports.tasks import Tasks
 from pipeguard.transports.websocket import PING_SECONDS, SocketChannel
 
-INBOX_FRAMES = 256
 SESSION_BYTES = 24
 TICK_SECONDS = 0.5  # between two looks for requests that waited too long
 AWAKE_SECONDS = 25.0  # between two comments on a stream that is silent: less than proxies wait
@@ -156,7 +156,7 @@ class EventsChannel:
     def __init__(self, response: web.StreamResponse, who: str = "") -> None:
         self.who = who
         self._response = response
-        self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue(INBOX_FRAMES)
+        self._inbox = Frames()
 
     async def take(self, frame: bytes) -> None:
         """A message was POSTed."""
@@ -187,9 +187,7 @@ class EventsChannel:
 
     async def close(self) -> None:
         """Hang up."""
-        while self._inbox.full():
-            self._inbox.get_nowait()
-        self._inbox.put_nowait(None)
+        self._inbox.end()
 
 
 class _Teller:
