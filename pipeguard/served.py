@@ -6,6 +6,7 @@ Puts the parts together on one event loop, in the main thread. Nothing here judg
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import os
 import signal
@@ -14,7 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from pipeguard.address import (
@@ -56,6 +57,8 @@ MAX_SESSIONS = 1000
 IDLE_SECONDS = 1800.0
 SWITCH_SECONDS = 0.001  # instead of 0.005
 _THREADS = 128  # that wait for servers to end; each holds one of them
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of malloc.h
+_LARGE_BLOCK_BYTES = 2**18
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -188,7 +191,11 @@ class _Served:
         return _Behind(chooser, distant, metadata)
 
     def _posted(self, dialler: Dialler, most: int, idle: float) -> Posted:
-        return Posted(self._conversations, dialler.dial, self._record, most, idle, self._backlog)
+        waits = not isinstance(dialler, Shared)
+        kept = self._backlog
+        return Posted(
+            self._conversations, dialler.dial, self._record, most, idle, kept, waits=waits
+        )
 
     def _local(self, limit: int) -> Dialler:
         inherits = "--inherit-env" in self._options.flags
@@ -230,8 +237,14 @@ class _Served:
 def _settle() -> None:
     """What was loaded stays: it need not be looked through again for garbage.
 
-    Scanning lets other threads run; they give back in a fifth of the usual time.
+    Scanning lets other threads run; they give back in a fifth of the usual time. What is freed
+    goes back to the system: glibc would keep it, in an arena for each thread (mallopt(3)).
     """
+    with suppress(AttributeError, OSError, TypeError):  # another library, or system
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_ARENA_MAX, 2)
+        mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, _LARGE_BLOCK_BYTES)
     gc.collect()
     gc.freeze()
     sys.setswitchinterval(SWITCH_SECONDS)

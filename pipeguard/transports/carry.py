@@ -15,8 +15,8 @@ from pipeguard.transports.bounded import Allowance
 from pipeguard.transports.channel import AsyncChannel
 
 LARGE_BYTES = 64 * 1024  # judged in about 5 ms
-ASIDE_FRAMES, ASIDE_BYTES = 16, 16 * 2**20  # that are judged at once; judging takes many times that
-_ASIDE = Allowance(ASIDE_FRAMES, ASIDE_BYTES)
+HUGE_BYTES = 2**20  # of these one is judged at a time: that takes ten times its size in memory
+_ASIDE, _HUGE = Allowance(16, HUGE_BYTES), Allowance(1)
 
 
 async def carry(
@@ -44,11 +44,12 @@ async def judged(session: Session, direction: Direction, frame: bytes) -> Verdic
     """Judge a frame on an event loop; a large one beside it, so that no other has to wait."""
     if len(frame) < LARGE_BYTES:
         return session.receive(direction, frame, monotonic())
-    await _ASIDE.enter(len(frame))
+    lane = _ASIDE if len(frame) < HUGE_BYTES else _HUGE
+    await lane.enter(len(frame))
     try:
         return await asyncio.to_thread(session.receive_aside, direction, frame, monotonic())
     finally:
-        _ASIDE.leave(len(frame))
+        lane.leave(len(frame))
 
 
 async def on_one_line(frame: bytes) -> bytes:

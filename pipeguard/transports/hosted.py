@@ -213,6 +213,8 @@ class Hosted:
         record: takes each verdict.
         backlog: of all that clients do not take.
         is_shared: True where clients share it who know nothing of each other.
+        waits: False where the server is not made to wait for a client that does not read, since
+            others would have to wait as well.
 
     Attributes:
         session: as it was given.
@@ -227,7 +229,9 @@ class Hosted:
         backlog: Backlog,
         *,
         is_shared: bool = False,
+        waits: bool = True,
     ) -> None:
+        self._waits = waits
         self.session = session
         self.backlog = backlog
         self._channel = channel
@@ -381,7 +385,7 @@ class Hosted:
                 while (frame := await self._channel.read()) is not None:
                     self._has_spoken = True
                     await self._take(frame)
-                    if not self._is_shared:  # others would have to wait for this client
+                    if self._waits:
                         for stream in [*self._streams, *self._present()]:
                             await stream.make_wait()
         finally:  # whatever happened, nobody waits for this server any more

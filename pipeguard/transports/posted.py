@@ -53,9 +53,10 @@ class Posted:
         most: sessions at once.
         idle_seconds: after which one is ended.
         backlog: of all that peers make us keep.
+        waits: False where several sessions have one server, which then waits for no client.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  so many parts of the outside
         self,
         conversations: Conversations,
         dial: Callable[[], Awaitable[AsyncChannel]],
@@ -63,7 +64,10 @@ class Posted:
         most: int,
         idle_seconds: float,
         backlog: Backlog | None = None,
+        *,
+        waits: bool = True,
     ) -> None:
+        self._waits = waits
         self._backlog = backlog if backlog is not None else Backlog()
         self._conversations = conversations
         self._dial = dial
@@ -225,7 +229,10 @@ class Posted:
             self._failed = monotonic()
             raise _told(None, 200, body, codes.PEER_GONE, f"PipeGuard: {error}") from None
         session = self._conversations.new(mirrors.STATELESS if is_shared else None, who)
-        return Hosted(channel, session, self._record, self._backlog, is_shared=is_shared)
+        waits = self._waits and not is_shared
+        return Hosted(
+            channel, session, self._record, self._backlog, is_shared=is_shared, waits=waits
+        )
 
     def _begin(self, hosted: Hosted, forget: Callable[[], object]) -> None:
         def ended() -> None:

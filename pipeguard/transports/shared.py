@@ -26,7 +26,8 @@ from pipeguard.errors import Refusal
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 
 INBOX_FRAMES = 256
-INBOX_BYTES = 4 * 2**20
+INBOX_BYTES = 4 * 2**20  # that wait for one conversation; then the server is not read
+UNTAKEN_SECONDS = 2.0  # the others wait for one that takes nothing for no longer
 _INITIALIZED = "notifications/initialized"
 _CANCELLED = "notifications/cancelled"
 
@@ -46,6 +47,9 @@ class Shared:
 
     Args:
         source: opens the channel.
+
+    Attributes:
+        full: the ports for which too much waits.
     """
 
     def __init__(self, source: Source) -> None:
@@ -54,6 +58,7 @@ class Shared:
         self._channel: AsyncChannel | None = None
         self._reading: asyncio.Task[None] | None = None
         self._ports: list[_Port] = []
+        self.full: set[_Port] = set()
         self._count = 0
         self._asked: dict[str, tuple[_Port, str]] = {}  # by our id
         self._progress: dict[str, tuple[_Port, str]] = {}  # by our token
@@ -158,6 +163,8 @@ class Shared:
                 with suppress(Refusal):
                     value = parse_json(frame)
                 await self._down(frame, value)
+                while self.full:
+                    await self.full.pop().make_wait()
         finally:  # whatever happened, nobody waits for this server any more
             self._end()
             await channel.close()
@@ -241,25 +248,31 @@ class _Port:
         self._shared = shared
         self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._bytes = 0  # that wait in it
+        self._taken = asyncio.Event()
         self._closed = False
 
     def put(self, frame: bytes | None, *, may_be_missed: bool = False) -> None:
-        """Hand over a frame of the server's, which others share: nobody can make it wait.
-
-        One who does not read misses what nobody asked for, and in the end has no server.
-        """
+        """Hand over a frame of the server's; one who does not read misses what nobody asked for."""
         if self._closed:
             return
-        if self._bytes > INBOX_BYTES and not may_be_missed:
-            self._closed = True
-            self._shared.leave(self)
-            while not self._inbox.empty():
-                self._inbox.get_nowait()
-            frame = None
         full = self._inbox.qsize() >= INBOX_FRAMES or self._bytes > INBOX_BYTES
         if not (full and may_be_missed):
             self._bytes += len(frame or b"")
             self._inbox.put_nowait(frame)
+        if self._bytes > INBOX_BYTES:
+            self._shared.full.add(self)
+
+    async def make_wait(self) -> None:
+        """Wait while too much is not taken; one that takes nothing for long has no server."""
+        try:
+            while self._bytes > INBOX_BYTES and not self._closed:
+                self._taken.clear()
+                async with asyncio.timeout(UNTAKEN_SECONDS):
+                    await self._taken.wait()
+        except TimeoutError:
+            while not self._inbox.empty():
+                self._inbox.get_nowait()
+            await self.close()
 
     async def read(self) -> bytes | None:
         """The next frame; None at the end."""
@@ -267,6 +280,7 @@ class _Port:
             return None
         frame = await self._inbox.get()
         self._bytes -= len(frame or b"")
+        self._taken.set()
         return frame
 
     async def write(self, frame: bytes) -> None:
