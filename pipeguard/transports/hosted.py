@@ -491,6 +491,9 @@ class Hosted:
 
     async def _deliver(self, frame: bytes, exchange: Exchange | None) -> None:
         """To the one stream that it belongs on; a message goes to no two."""
+        if exchange is None and not self._is_shared and _may_belong(frame):
+            waiting = self._present()
+            exchange = waiting[0] if len(waiting) == 1 else None  # else nobody can tell of which
         if exchange is None and self._streams:
             self._streams[0].tell([frame])
             return
@@ -528,6 +531,17 @@ class Hosted:
     async def _write_quietly(self, frame: bytes) -> None:
         with suppress(ChannelClosed):
             await self._write(frame)
+
+
+def _may_belong(frame: bytes) -> bool:
+    """True for what a server says because it was asked something: requests, and its log.
+
+    What it says unasked is told on the stream for that (MCP 2025-11-25, basic/transports,
+    "Sending Messages to the Server" and "Listening for Messages from the Server").
+    """
+    value = parse_json(frame)
+    said = value.get("method") if isinstance(value, dict) else None
+    return bool(asked_in(value)) or said == "notifications/message"
 
 
 def _answered(frame: bytes) -> tuple[JsonValue, str | None]:

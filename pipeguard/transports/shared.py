@@ -27,7 +27,7 @@ from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 
 INBOX_FRAMES = 256
 INBOX_BYTES = 4 * 2**20  # that wait for one conversation; then the server is not read
-UNTAKEN_SECONDS = 2.0  # the others wait for one that takes nothing for no longer
+UNTAKEN_SECONDS = 10.0  # the others wait for one that takes nothing for no longer
 _INITIALIZED = "notifications/initialized"
 _CANCELLED = "notifications/cancelled"
 
