@@ -6,15 +6,16 @@ Puts the parts together on one event loop, in the main thread. Nothing here judg
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import os
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from pipeguard.address import (
@@ -40,6 +41,7 @@ from pipeguard.log import say
 from pipeguard.naming import Launched, launched, launched_at
 from pipeguard.options import WrapOptions
 from pipeguard.run import Mask, Run
+from pipeguard.transports.backlog import SPARE_BYTES, Backlog
 from pipeguard.transports.chooser import Chooser
 from pipeguard.transports.conversations import Conversations
 from pipeguard.transports.front import MCP, MESSAGES, Endpoint, Front, listen
@@ -55,6 +57,8 @@ MAX_SESSIONS = 1000
 IDLE_SECONDS = 1800.0
 SWITCH_SECONDS = 0.001  # instead of 0.005
 _THREADS = 128  # that wait for servers to end; each holds one of them
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of malloc.h
+_LARGE_BLOCK_BYTES = 2**18
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -85,6 +89,7 @@ class _Behind(NamedTuple):
     endpoint: Endpoint
     dialler: Dialler
     login: Metadata | None = None
+    is_ready: Callable[[], bool] = lambda: True
 
 
 class _Served:
@@ -103,6 +108,7 @@ class _Served:
         self._ended = loop.create_future()
         self._run = run = Run(self._launched(), options, self._changed)
         limit = run.guard.policy.limits.frame_bytes
+        self._backlog = Backlog(limit + SPARE_BYTES)
         entrance, port = entrance_of(options, os.environ, limit)
         context = server_context(options)
         most = int(seconds_of(options, "--max-sessions", MAX_SESSIONS))
@@ -114,10 +120,17 @@ class _Served:
         behind = await self._behind(limit, most, idle)
         talks = Talks(self._conversations, behind.dialler.dial, self._record, MESSAGES, limit, most)
         owners = self._conversations.owners
-        entrance = entrance._replace(port=listening.getsockname()[1], owners=owners)
+        entrance = entrance._replace(
+            port=listening.getsockname()[1], owners=owners, backlog=self._backlog
+        )
         refusals = Refusals(run.refuse)
         front = Front(
-            entrance, behind.endpoint, talks, lambda: not self._ended.done(), refusals, behind.login
+            entrance,
+            behind.endpoint,
+            talks,
+            lambda: not self._ended.done() and behind.is_ready(),
+            refusals,
+            behind.login,
         )
         with _on_signal(loop, self._ended):
             await front.open(listening, context)
@@ -155,7 +168,8 @@ class _Served:
             dialler: Dialler = self._local(limit)
             if "--shared" in self._options.flags:
                 dialler = Shared(dialler)
-            return _Behind(self._posted(dialler, most, idle), dialler)
+            posted = self._posted(dialler, most, idle)
+            return _Behind(posted, dialler, is_ready=posted.is_ready)
         url = url_of(self._options.values["--upstream"])
         login = login_of(self._options)
         own = login if login is not None and await login.header() is not None else None
@@ -165,8 +179,9 @@ class _Served:
         distant = RemoteDialler(remote, transport, http)
         metadata = Metadata(remote, http, MCP) if remote.passes_credentials else None
         if transport in ("sse", "websocket"):
-            return _Behind(self._posted(distant, most, idle), distant, metadata)
-        relay = Relay(remote, http, self._conversations, self._record)
+            posted = self._posted(distant, most, idle)
+            return _Behind(posted, distant, metadata, posted.is_ready)
+        relay = Relay(remote, http, self._conversations, self._record, self._backlog)
         if transport == "streamable-http":
             return _Behind(relay, distant, metadata)
         older = RemoteDialler(remote, "sse", http)
@@ -174,7 +189,11 @@ class _Served:
         return _Behind(chooser, distant, metadata)
 
     def _posted(self, dialler: Dialler, most: int, idle: float) -> Posted:
-        return Posted(self._conversations, dialler.dial, self._record, most, idle)
+        waits = not isinstance(dialler, Shared)
+        kept = self._backlog
+        return Posted(
+            self._conversations, dialler.dial, self._record, most, idle, kept, waits=waits
+        )
 
     def _local(self, limit: int) -> Dialler:
         inherits = "--inherit-env" in self._options.flags
@@ -216,8 +235,14 @@ class _Served:
 def _settle() -> None:
     """What was loaded stays: it need not be looked through again for garbage.
 
-    Scanning lets other threads run; they give back in a fifth of the usual time.
+    Scanning lets other threads run; they give back in a fifth of the usual time. What is freed
+    goes back to the system: glibc would keep it, in an arena for each thread (mallopt(3)).
     """
+    with suppress(AttributeError, OSError, TypeError):  # another library, or system
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_ARENA_MAX, 2)
+        mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, _LARGE_BLOCK_BYTES)
     gc.collect()
     gc.freeze()
     sys.setswitchinterval(SWITCH_SECONDS)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from pipeguard.core.framing import DEFAULT_LIMIT_BYTES
 
 MESSAGE = "message"
+MAX_FIELD_BYTES = 8192  # of an event's name or cursor
 MAX_RETRY_MS = 24 * 3600 * 1000
 _BOM = b"\xef\xbb\xbf"
 _LINE_END = re.compile(rb"\r\n|\n|\r")
@@ -39,7 +40,8 @@ class EventStream:
     """Splits a stream into events; memory is bounded by the limit whatever comes.
 
     Attributes:
-        overrun: True once an event exceeded the limit; nothing is read after that.
+        overrun: True once an event, its name or its cursor exceeded the limit; nothing is read
+            after that.
     """
 
     def __init__(self, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
@@ -47,6 +49,7 @@ class EventStream:
         self._begun = bytearray()  # a line whose end has not come
         self._first = True
         self._after_cr = False
+        self._is_odd = False
         self._clear()
         self.overrun = False
 
@@ -69,7 +72,8 @@ class EventStream:
             if event is not None:
                 found.append(event)
         self._begun += piece[start:]
-        if len(self._begun) + len(self._data or b"") > self._limit:
+        size = len(self._begun) + len(self._data or b"")
+        if size > self._limit or self._is_odd:
             self.overrun = True
             self._begun.clear()
             self._clear()
@@ -94,6 +98,8 @@ class EventStream:
             return Event(None, comment=value)
         if name == b"data":
             self._add(value)
+        elif name in (b"event", b"id") and len(value) > MAX_FIELD_BYTES:
+            self._is_odd = True  # it would be kept, and sent back in a header
         elif name == b"event":
             self._name = value.decode("utf-8", "replace")
         elif name == b"id" and b"\0" not in value:

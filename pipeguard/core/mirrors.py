@@ -28,7 +28,8 @@ _MAX_DEPTH = 16
 _NAMED = {
     **dict.fromkeys(("tools/call", "prompts/get"), "name"),
     "resources/read": "uri",
-    **dict.fromkeys(("tasks/get", "tasks/update", "tasks/cancel", "tasks/result"), "taskId"),
+    # Not `tasks/result`, which the extension has no more: its server says so itself.
+    **dict.fromkeys(("tasks/get", "tasks/update", "tasks/cancel"), "taskId"),
 }
 _MIRRORED_TYPES = ("string", "integer", "boolean")
 _OPEN, _CLOSE = "=?base64?", "?="

@@ -10,16 +10,21 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
-from threading import Semaphore, Thread
+from threading import Thread
 
+from pipeguard.transports.bounded import MOST_FRAMES, Allowance, Gate
+from pipeguard.transports.carry import on_one_line
 from pipeguard.transports.channel import AsyncChannel, Channel, ChannelClosed
 
-INBOX_FRAMES = 64  # that wait to be taken; then the peer is not read
+INBOX_FRAMES = MOST_FRAMES  # that wait to be taken; then the peer is not read
 CLOSE_SECONDS = 5.0
+DEAF_SECONDS = 2.0  # for the last words of a peer that takes nothing any more
 
 
 class Looped:
     """A channel of threads, used on an event loop.
+
+    A thread that ends, for whatever reason, ends the channel: nobody waits for what cannot come.
 
     Args:
         channel: read by one thread of its own, written to by another.
@@ -33,17 +38,18 @@ class Looped:
         self._loop = asyncio.get_running_loop()
         self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
-        self._unread = Semaphore(INBOX_FRAMES)
-        self._unsent = asyncio.Semaphore(INBOX_FRAMES)
-        self._closed = self._deaf = False
+        self._unread = Gate()
+        self._unsent = Allowance()
+        self._closed = self._deaf = self._ended = False
         self._threads = begin("read", self._read_all), begin("write", self._write_all)
 
     async def read(self) -> bytes | None:
         """The next frame; None at the end."""
-        if self._closed:
+        if self._closed or (self._ended and self._inbox.empty()):
             return None
         frame = await self._inbox.get()
-        self._unread.release()
+        if frame is not None:
+            self._unread.leave(len(frame))
         return frame
 
     async def write(self, frame: bytes) -> None:
@@ -52,9 +58,8 @@ class Looped:
         Raises:
             ChannelClosed: the peer is gone, or this side was closed.
         """
-        await self._unsent.acquire()
+        await self._unsent.enter(len(frame))
         if self._closed or self._deaf:
-            self._unsent.release()  # for the next that waits, to hear the same
             raise ChannelClosed("closed")
         self._outbox.put(frame)
 
@@ -62,8 +67,8 @@ class Looped:
         """Hang up; a waiting `read` returns None."""
         if not self._closed:
             self._closed = True
-            self._inbox.put_nowait(None)
-            self._unsent.release()
+            self._hear_no_more()
+            self._unsent.open()
             await self._loop.run_in_executor(None, self.join)
 
     def join(self) -> None:
@@ -71,25 +76,47 @@ class Looped:
         self._closed = True
         self._channel.close()
         self._outbox.put(None)
-        self._unread.release(INBOX_FRAMES)  # for a thread that waits to hand a frame over
+        self._unread.open()  # for a thread that waits to hand a frame over
         for thread in self._threads:
             thread.join(CLOSE_SECONDS)
 
+    # --- on the loop ----------------------------------------------------------------------
+
+    def _hear_no_more(self) -> None:
+        """Nothing will be heard any more."""
+        self._ended = True
+        self._inbox.put_nowait(None)
+
+    def _turn_deaf(self) -> None:
+        """The peer takes nothing any more: it may say its last words, and no others."""
+        self._deaf = True
+        self._unsent.open()
+        if not self._closed:
+            self._loop.call_later(DEAF_SECONDS, self._hear_no_more)
+
+    # --- in the threads -------------------------------------------------------------------
+
     def _read_all(self) -> None:
-        with suppress(RuntimeError):  # the loop is gone
+        try:
             while (frame := self._channel.read()) is not None and not self._closed:
-                self._unread.acquire()
-                self._loop.call_soon_threadsafe(self._inbox.put_nowait, frame)
-            self._loop.call_soon_threadsafe(self._inbox.put_nowait, None)
+                self._unread.enter(len(frame))
+                self._call(self._inbox.put_nowait, frame)
+        finally:
+            self._call(self._hear_no_more)
 
     def _write_all(self) -> None:
-        with suppress(RuntimeError, ChannelClosed):
-            while (frame := self._outbox.get()) is not None:
-                self._channel.write(frame)
-                self._loop.call_soon_threadsafe(self._unsent.release)
-        self._deaf = True
-        with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._unsent.release)
+        try:
+            with suppress(ChannelClosed):
+                while (frame := self._outbox.get()) is not None:
+                    self._channel.write(frame)
+                    self._call(self._unsent.leave, len(frame))
+        finally:
+            self._deaf = True  # at once, and on the loop what follows from it
+            self._call(self._turn_deaf)
+
+    def _call(self, function: Callable[..., object], *arguments: object) -> None:
+        with suppress(RuntimeError):  # the loop is gone
+            self._loop.call_soon_threadsafe(function, *arguments)
 
 
 class Threaded:
@@ -107,9 +134,14 @@ class Threaded:
     def read(self) -> bytes | None:
         """The next frame; None at the end."""
         try:
-            return asyncio.run_coroutine_threadsafe(self._channel.read(), self._loop).result()
+            return asyncio.run_coroutine_threadsafe(self._read(), self._loop).result()
         except (RuntimeError, asyncio.CancelledError):  # the loop is gone
             return None
+
+    async def _read(self) -> bytes | None:
+        """The next frame, for whoever passes it on to a reader of lines."""
+        frame = await self._channel.read()
+        return None if frame is None else await on_one_line(frame)
 
     def write(self, frame: bytes) -> None:
         """Send a frame.

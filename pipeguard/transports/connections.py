@@ -16,6 +16,7 @@ from typing import cast
 
 from aiohttp import web
 
+from pipeguard.transports.backlog import Backlog
 from pipeguard.transports.entrance import HEADER_SECONDS, Caller
 from pipeguard.transports.masks import CLOSE_UNMASKED, Masks
 from pipeguard.transports.refusals import Ground, Refusals
@@ -29,9 +30,11 @@ class Connections:
 
     Args:
         refusals: takes which ones were closed, and why.
+        backlog: counts what waits for clients that do not read.
     """
 
-    def __init__(self, refusals: Refusals) -> None:
+    def __init__(self, refusals: Refusals, backlog: Backlog) -> None:
+        self.backlog = backlog
         self._refusals = refusals
         self._most = min(MAX_CONNECTIONS, _descriptors() * 3 // 4)  # the rest is for servers
         self._open: dict[object, Connection] = {}  # by the protocol that a request names
@@ -158,6 +161,10 @@ class Connection(asyncio.Protocol):
         self.turn_away(ground)
         self._transport.abort()
 
+    def _give_up(self) -> None:
+        """What waits for this client is too much, and has waited for longest."""
+        self.cut(Ground.UNTAKEN)
+
     def data_received(self, data: bytes) -> None:
         """Hand on what came, unless it is a frame of a WebSocket that is not masked."""
         if self._masks is not None and not self._masks.hold(data):
@@ -174,14 +181,18 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The peer reads too slowly."""
+        assert self._transport is not None  # noqa: S101  a connection was made
         self.handler.pause_writing()
+        self._connections.backlog.note(self, self._transport.get_write_buffer_size(), self._give_up)
 
     def resume_writing(self) -> None:
         """It reads again."""
+        self._connections.backlog.note(self, 0, self._give_up)
         self.handler.resume_writing()
 
     def connection_lost(self, error: Exception | None) -> None:
         """It is gone."""
+        self._connections.backlog.note(self, 0, self._give_up)
         self.speaks()
         self._connections.closed(self)
         self.handler.connection_lost(error)

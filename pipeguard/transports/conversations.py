@@ -11,6 +11,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from hashlib import sha256
 from secrets import token_bytes
 from time import monotonic
 from typing import Protocol
@@ -54,7 +55,7 @@ class Owners:
     """
 
     def __init__(self) -> None:
-        self._names: dict[str, str] = {}  # of tokens, by session ids
+        self._names: dict[bytes, str] = {}  # of tokens, by what stands for a session's id
 
     def __len__(self) -> int:
         return len(self._names)
@@ -65,15 +66,15 @@ class Owners:
             return
         while len(self._names) >= MAX_OWNERS:
             del self._names[next(iter(self._names))]
-        self._names[session_id] = who
+        self._names[_short(session_id)] = who
 
     def may(self, session_id: str, who: str) -> bool:
         """True where a session is this token's, or nobody's that we know."""
-        return self._names.get(session_id, who) == who
+        return not self._names or self._names.get(_short(session_id), who) == who
 
     def drop(self, session_id: str) -> None:
         """A session is over."""
-        self._names.pop(session_id, None)
+        self._names.pop(_short(session_id), None)
 
 
 class Conversations:
@@ -150,10 +151,13 @@ class Conversations:
     def mirrored(self, tool: str) -> _Mirrored:
         """Of a tool as it is trusted, the headers that repeat its parameters (2026-07-28)."""
         pin = self.guard.pins.get(("tool", tool))
+        if pin is None:
+            self._mirrored.pop(tool, None)
+            return {}  # nothing is kept under a name that a client has invented
         known = self._mirrored.get(tool)
         if known is not None and known[0] is pin:
             return known[1]
-        text = pin.approved or pin.held if pin is not None else None
+        text = pin.approved or pin.held
         found = mirrors.mirrored_by(parse_json(text.encode())) if text else {}
         self._mirrored[tool] = (pin, found)
         return found
@@ -217,3 +221,8 @@ class Conversations:
 def is_session_id(text: str) -> bool:
     """True for what a session id may be: visible ASCII, and not too long."""
     return _SESSION_ID.match(text) is not None
+
+
+def _short(session_id: str) -> bytes:
+    """What stands for a session's id: as long for each, however long a server's may be."""
+    return sha256(session_id.encode("utf-8", "surrogateescape")).digest()

@@ -20,6 +20,7 @@ from aiohttp import HttpVersion11, web
 from yarl import URL
 
 from pipeguard.core.addresses import is_loopback
+from pipeguard.transports.backlog import Backlog, Crowded
 from pipeguard.transports.conversations import Owners, is_session_id
 from pipeguard.transports.refusals import Ground
 from pipeguard.transports.remote import JSON, SESSION_ID, is_text
@@ -144,6 +145,7 @@ class Entrance(NamedTuple):
         limit_bytes: of one body.
         port: where we listen; 0 while that is not known.
         owners: which token opened a session; None where there are none yet.
+        backlog: of all that peers make us keep.
     """
 
     host: str
@@ -153,6 +155,7 @@ class Entrance(NamedTuple):
     limit_bytes: int
     port: int = 0
     owners: Owners | None = None
+    backlog: Backlog = Backlog()
 
     def check(self, request: web.BaseRequest) -> Caller:
         """Let a request in, or not.
@@ -217,7 +220,7 @@ class Entrance(NamedTuple):
         """The JSON that a request carries.
 
         Raises:
-            Refused: it is no JSON, packed, too large, or too slow.
+            Refused: it is no JSON, packed, too large, too slow, or one too many of large ones.
         """
         if request.content_type != JSON or (request.charset or "utf-8").lower() not in _UTF8:
             raise Refused(Ground.BODY, 415, f"send {JSON}, in UTF-8")
@@ -228,12 +231,15 @@ class Entrance(NamedTuple):
         parts: list[bytes] = []
         size = 0
         try:
-            async with asyncio.timeout(BODY_SECONDS):
+            async with asyncio.timeout(BODY_SECONDS), self.backlog.holding() as hold:
                 while piece := await request.content.readany():
                     size += len(piece)
                     if size > self.limit_bytes:
                         raise self._too_large()
+                    hold(size)
                     parts.append(piece)
+        except Crowded:
+            raise crowded() from None
         except TimeoutError:
             why = f"the body took more than {BODY_SECONDS:g} s"
             raise Refused(Ground.SLOW_BODY, 408, why) from None
@@ -269,6 +275,11 @@ class Entrance(NamedTuple):
         # Another port of this machine is another program's page: a development server's, say.
         is_ours = url.port == self.port or not self.port
         return is_ours and url.host in _LOOPBACK_NAMES and is_loopback(self.host)
+
+
+def crowded() -> Refused:
+    """A body that had to be given up, since too many large ones are under way."""
+    return Refused(Ground.CROWDED, 503, Ground.CROWDED.words, {"Retry-After": "1"})
 
 
 @lru_cache(256)

@@ -111,7 +111,7 @@ class Front:
         self._ready = ready
         self._refusals = refusals
         self._login = login
-        self._connections = Connections(refusals)
+        self._connections = Connections(refusals, entrance.backlog)
         self._rechecking: asyncio.Task[None] | None = None
         self._runner: web.ServerRunner | None = None
         self._is_closing = False

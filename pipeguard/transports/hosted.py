@@ -28,53 +28,19 @@ from pipeguard.core.message import (
 from pipeguard.core.session import Session
 from pipeguard.core.subscriptions import SUBSCRIPTION_META
 from pipeguard.errors import PipeGuardError, Refusal
+from pipeguard.transports.backlog import Backlog
 from pipeguard.transports.carry import judged
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
+from pipeguard.transports.streams import Stream
 from pipeguard.transports.tasks import Tasks
 
 UNHEARD_FRAMES = 256  # that wait for a client which listens to nothing
+UNHEARD_BYTES = 2**18
 LATE_IDS = 256  # of which an answer may still come, for nobody
+STUCK_SECONDS = 10.0  # after which a server that reads nothing is not well
 _GONE = "the server is gone"
 
 Judge = Callable[[Session, bytes], Awaitable[bytes | None]]
-
-
-class Stream:
-    """Frames on their way to one HTTP response."""
-
-    def __init__(self) -> None:
-        self._frames: asyncio.Queue[bytes | None] = asyncio.Queue()
-
-    def tell(self, frames: list[bytes]) -> None:
-        """Send these, without waiting."""
-        for frame in frames:
-            self._frames.put_nowait(frame)
-
-    def end(self) -> None:
-        """Nothing comes any more."""
-        self._frames.put_nowait(None)
-
-    @property
-    def is_taken(self) -> bool:
-        """True while nothing waits to be sent."""
-        return self._frames.empty()
-
-    def untaken(self) -> list[bytes]:
-        """What nobody has taken."""
-        frames = []
-        while not self._frames.empty():
-            frame = self._frames.get_nowait()
-            if frame is not None:
-                frames.append(frame)
-        return frames
-
-    async def next(self, awake_seconds: float) -> bytes | None:
-        """The next frame; nothing after so long a silence; None at the end."""
-        try:
-            async with asyncio.timeout(awake_seconds):
-                return await self._frames.get()
-        except TimeoutError:
-            return b""
 
 
 class Exchange(Stream):
@@ -90,7 +56,7 @@ class Exchange(Stream):
     """
 
     def __init__(self, session: Session, hosted: Hosted, *, lasting: bool) -> None:
-        super().__init__()
+        super().__init__(hosted.backlog)
         self.session = session
         self.hosted = hosted
         self.is_present = False
@@ -110,12 +76,20 @@ class Exchange(Stream):
         self.is_present = True
         tickets = [self.hosted.admit(self, token) for token in asked_in(value)]
         tokens = [self.hosted.admit_progress(self, token) for token in _progress_in(value)]
+        renamed = [_renamed(frame, value, tickets, tokens)]
+        del frame, value  # or they were kept for as long as the answer is waited for
         try:
-            yield _renamed(frame, value, tickets, tokens)
+            yield renamed.pop()
         finally:
             self.is_present = False
-            self.hosted.leave(self, given_up=not self.lasting)
+            self.untaken()
+            self.hosted.leave(self, given_up=not self.lasting or self.is_cut)
             self.session.leave()
+
+    def tell(self, frames: list[bytes]) -> None:
+        """Send these, without waiting; a client that is gone gets nothing."""
+        if self.is_present:
+            super().tell(frames)
 
     async def take(self, frame: bytes, tokens: list[str], judge: Judge) -> None:
         """An answer came to these of what was asked."""
@@ -134,10 +108,10 @@ class Exchange(Stream):
         self.tell(self.session.expire(monotonic() + 1))
         self._left.clear()
 
-    async def lose(self, judge: Judge) -> None:
+    async def lose(self, judge: Judge, why: str = _GONE, code: int = codes.PEER_GONE) -> None:
         """No answer will come."""
         for token in sorted(self._left):
-            await self.take(Lost.of(token, _GONE), [token], judge)
+            await self.take(Lost.of(token, why, code), [token], judge)
 
     def give_up(self, token: str) -> None:
         """The client does not want this answer any more."""
@@ -159,10 +133,14 @@ class Hosted:
         channel: it.
         session: the conversation that it is, or that stands for messages which stand alone.
         record: takes each verdict.
+        backlog: of all that clients do not take.
         is_shared: True where clients share it who know nothing of each other.
+        waits: False where the server is not made to wait for a client that does not read, since
+            others would have to wait as well.
 
     Attributes:
         session: as it was given.
+        backlog: as it was given.
     """
 
     def __init__(
@@ -170,10 +148,14 @@ class Hosted:
         channel: AsyncChannel,
         session: Session,
         record: Callable[[Verdict], None],
+        backlog: Backlog,
         *,
         is_shared: bool = False,
+        waits: bool = True,
     ) -> None:
+        self._waits = waits
         self.session = session
+        self.backlog = backlog
         self._channel = channel
         self._record = record
         self._is_shared = is_shared
@@ -181,11 +163,26 @@ class Hosted:
         self._progress: dict[str, tuple[Exchange, str]] = {}  # by the token that went up
         self._late: deque[str] = deque(maxlen=LATE_IDS)  # that were given up
         self._streams: list[Stream] = []
-        self._unheard: deque[bytes] = deque(maxlen=UNHEARD_FRAMES)
+        self._unheard: deque[bytes] = deque()
+        self._unheard_bytes = 0
         self._count = 0
         self._used = monotonic()
         self._reading: asyncio.Task[None] | None = None
         self._replies = Tasks()
+        self._writing: dict[object, float] = {}  # since when, the oldest first
+        self._is_deaf = self._is_closing = False
+        self._has_spoken = False
+
+    @property
+    def was_stillborn(self) -> bool:
+        """True where the server ended by itself, and never said anything."""
+        return not self._has_spoken and not self._is_closing
+
+    @property
+    def is_well(self) -> bool:
+        """True while the server takes what it is sent, as far as can be told."""
+        oldest = next(iter(self._writing.values()), None)
+        return not self._is_deaf and (oldest is None or monotonic() - oldest < STUCK_SECONDS)
 
     def begin(self, ended: Callable[[], object]) -> None:
         """Read what the server says, until it ends."""
@@ -206,7 +203,7 @@ class Hosted:
             ChannelClosed: the server is gone.
         """
         self._used = monotonic()
-        await self._channel.write(frame)
+        await self._write(frame)
 
     async def notify(self, frame: bytes) -> None:
         """Send up what needs no answer; a cancellation names the request as it went up.
@@ -220,10 +217,22 @@ class Hosted:
             changed: JsonValue = [self._cancelling(member) for member in value]
         else:
             changed = self._cancelling(value)
-        await self._channel.write(frame if changed == value else serialise(changed))
+        await self._write(frame if changed == value else serialise(changed))
+
+    async def _write(self, frame: bytes) -> None:
+        entry = object()
+        self._writing[entry] = monotonic()
+        try:
+            await self._channel.write(frame)
+        except ChannelClosed:
+            self._is_deaf = True
+            raise
+        finally:
+            del self._writing[entry]
 
     async def close(self) -> None:
         """End it; what waits is answered."""
+        self._is_closing = True
         await self._channel.close()
         if self._reading is not None:
             await asyncio.wait([self._reading])
@@ -246,6 +255,12 @@ class Hosted:
         self._count += 1
         return f'"pipeguard-{self._count}"'
 
+    def _forget(self, exchange: Exchange) -> None:
+        for ticket, (owner, _) in list(self._asked.items()):
+            if owner is exchange:
+                del self._asked[ticket]
+                self._late.append(ticket)
+
     def leave(self, exchange: Exchange, *, given_up: bool) -> None:
         """An exchange is over; its client may have left before the answer."""
         self._used = monotonic()
@@ -258,32 +273,50 @@ class Hosted:
                 self._late.append(ticket)
                 self._tell_server(answers.cancelled(ticket, "the client is gone"))
 
-    async def lose(self, exchange: Exchange) -> None:
-        """The server is gone before it was asked."""
-        await exchange.lose(self._judge)
+    async def lose(self, exchange: Exchange, why: str = _GONE, code: int = codes.PEER_GONE) -> None:
+        """What it asked will not be answered: the server is gone, or was never asked."""
+        self._forget(exchange)
+        await exchange.lose(self._judge, why, code)
 
     @contextmanager
     def listening(self) -> Iterator[Stream]:
         """While a client hears what it did not ask for."""
-        stream = Stream()
+        stream = Stream(self.backlog)
         stream.tell(list(self._unheard))
         self._unheard.clear()
+        self._unheard_bytes = 0
         self._streams.append(stream)
         try:
             yield stream
         finally:
             self._streams.remove(stream)
-            for frame in stream.untaken():
-                self._deliver(frame, None)
+            left = stream.untaken()
+            if left:
+                self._replies.begin(self._pass_on(left))
             self._used = monotonic()
+
+    async def _pass_on(self, frames: list[bytes]) -> None:
+        for frame in frames:
+            await self._deliver(frame, None)
 
     # --- what the server says -----------------------------------------------------------
 
     async def _read(self, ended: Callable[[], object]) -> None:
-        with suppress(PipeGuardError):  # nothing can be written down, so nothing passes
-            while (frame := await self._channel.read()) is not None:
-                await self._take(frame)
-        ended()
+        try:
+            with suppress(PipeGuardError):  # nothing can be written down, so nothing passes
+                while (frame := await self._channel.read()) is not None:
+                    self._has_spoken = True
+                    await self._take(frame)
+                    if self._waits:
+                        for stream in [*self._streams, *self._present()]:
+                            await stream.make_wait()
+        finally:  # whatever happened, nobody waits for this server any more
+            ended()
+            await self._answer_all()
+
+    async def _answer_all(self) -> None:
+        """The server is gone: answer what waits, and end the streams."""
+        self._is_deaf = True
         exchanges = dict.fromkeys(exchange for exchange, _ in self._asked.values())
         with suppress(PipeGuardError):
             for exchange in exchanges:
@@ -312,7 +345,7 @@ class Hosted:
         owner, frame = self._owner(frame, value)
         told = await self._judge(self.session if owner is None else owner.session, frame)
         if told is not None:
-            self._deliver(told, owner)
+            await self._deliver(told, owner)
 
     async def _take_many(self, frame: bytes, members: list[JsonValue]) -> None:
         """A batch; of answers to several exchanges, to each its own."""
@@ -331,7 +364,7 @@ class Hosted:
                 for ticket in tickets:
                     self._asked.pop(ticket, None)
             elif (told := await self._judge(self.session, part)) is not None:
-                self._deliver(told, None)
+                await self._deliver(told, None)
 
     async def _judge(self, session: Session, frame: bytes) -> bytes | None:
         verdict = await judged(session, Direction.TO_CLIENT, frame)
@@ -363,8 +396,26 @@ class Hosted:
         waiting = dict.fromkeys(exchange for exchange, _ in self._asked.values())
         return [exchange for exchange in waiting if exchange.is_present]
 
-    def _deliver(self, frame: bytes, exchange: Exchange | None) -> None:
+    async def _keep(self, frame: bytes) -> None:
+        """Keep what nobody hears yet; of too much, the oldest goes, and what asks is answered."""
+        self._unheard.append(frame)
+        self._unheard_bytes += len(frame)
+        while len(self._unheard) > UNHEARD_FRAMES or self._unheard_bytes > UNHEARD_BYTES:
+            oldest = self._unheard.popleft()
+            self._unheard_bytes -= len(oldest)
+            for token in asked_in(parse_json(oldest)):
+                why = "PipeGuard: the client does not listen"
+                answer = answers.error(token, codes.METHOD_NOT_FOUND, why)
+                verdict = await judged(self.session, Direction.TO_SERVER, answer)
+                self._record(verdict)
+                if verdict.forward is not None:
+                    self._tell_server(verdict.forward)
+
+    async def _deliver(self, frame: bytes, exchange: Exchange | None) -> None:
         """To the one stream that it belongs on; a message goes to no two."""
+        if exchange is None and not self._is_shared and _may_belong(frame):
+            waiting = self._present()
+            exchange = waiting[0] if len(waiting) == 1 else None  # else nobody can tell of which
         if exchange is None and self._streams:
             self._streams[0].tell([frame])
             return
@@ -376,7 +427,7 @@ class Hosted:
         if exchange is not None:
             exchange.tell([frame])
         elif not self._is_shared:
-            self._unheard.append(frame)
+            await self._keep(frame)
 
     # --- ids ----------------------------------------------------------------------------
 
@@ -401,7 +452,18 @@ class Hosted:
 
     async def _write_quietly(self, frame: bytes) -> None:
         with suppress(ChannelClosed):
-            await self._channel.write(frame)
+            await self._write(frame)
+
+
+def _may_belong(frame: bytes) -> bool:
+    """True for what a server says because it was asked something: requests, and its log.
+
+    What it says unasked is told on the stream for that (MCP 2025-11-25, basic/transports,
+    "Sending Messages to the Server" and "Listening for Messages from the Server").
+    """
+    value = parse_json(frame)
+    said = value.get("method") if isinstance(value, dict) else None
+    return bool(asked_in(value)) or said == "notifications/message"
 
 
 def _answered(frame: bytes) -> tuple[JsonValue, str | None]:

@@ -15,11 +15,11 @@ from typing import Protocol
 from pipeguard.core.framing import Lost
 from pipeguard.core.message import JsonValue, asked_in, id_token_of, parse_json
 from pipeguard.errors import Refusal
+from pipeguard.transports.bounded import Frames
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.remote import backoff
 from pipeguard.transports.tasks import Tasks
 
-INBOX_FRAMES = 256
 ATTEMPTS = 5
 STEADY_SECONDS = 1.0  # a connection that lasted longer had begun well
 REOPEN_SECONDS = 30.0  # for a server to answer an opening of ours
@@ -65,7 +65,7 @@ class LinkedChannel:
 
     def __init__(self, connect: Callable[[], Awaitable[Link]]) -> None:
         self._connect = connect
-        self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue(INBOX_FRAMES)
+        self._inbox = Frames()
         self._link: Link | None = None
         self._connecting = asyncio.Lock()
         self._waiting: set[str] = set()  # for answers over this connection
@@ -76,7 +76,7 @@ class LinkedChannel:
         self._initialized: bytes | None = None
         self._reopened: asyncio.Event | None = None  # while an opening of ours is under way
         self._before: asyncio.Task[None] | None = None
-        self._tasks = Tasks()
+        self._tasks = Tasks(self._fail)
         self._pauses = backoff()  # before coming back from a connection that did not last
         self._closed = False
 
@@ -122,8 +122,13 @@ class LinkedChannel:
         await self._tasks.end()
         if self._link is not None:
             await self._link.close()
-        with suppress(asyncio.QueueFull):
-            self._inbox.put_nowait(None)
+        self._inbox.end()
+
+    def _fail(self) -> None:
+        """What nobody expected ends the conversation, so that nobody waits for its answers."""
+        self._closed = True
+        self._quiet.set()
+        self._inbox.end()
 
     async def _send(
         self, frame: bytes, value: JsonValue, ids: list[str], before: asyncio.Task[None] | None

@@ -21,21 +21,24 @@ from pipeguard.core.events import Event, written
 from pipeguard.core.finding import Direction, Verdict
 from pipeguard.core.message import Message, parse, parse_json
 from pipeguard.errors import Refusal
-from pipeguard.transports.carry import judged
+from pipeguard.transports.backlog import Backlog, Crowded
+from pipeguard.transports.carry import judged, on_one_line
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.conversations import Conversations
-from pipeguard.transports.entrance import WHO, Refused
+from pipeguard.transports.entrance import WHO, Refused, crowded
 from pipeguard.transports.hosted import Exchange, Hosted
 from pipeguard.transports.refusals import Ground
 from pipeguard.transports.relay import check_headers, is_stateless, message_in, refused
 from pipeguard.transports.remote import EVENTS, JSON, SESSION_ID
 
 SESSION_BYTES = 24
+CROWDED = "too much waits for the server; ask again a little later"
 INVALID_PARAMS, NOT_FOUND = -32602, codes.METHOD_NOT_FOUND
 _STATUSES = {"-32601": 404, **dict.fromkeys(("-32602", "-32020", "-32021", "-32022"), 400)}
 SESSION_UNKNOWN = -32001  # as the official SDKs say it
 AWAKE_SECONDS = 25.0
 SWEEP_SECONDS = 15.0
+RETRY_SECONDS = 10.0  # for which a server that did not start is not ready
 _KEEP_AWAKE = written(Event(None, comment=b""))
 _HEADERS = {"Content-Type": EVENTS, "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
@@ -49,16 +52,23 @@ class Posted:
         record: takes each verdict.
         most: sessions at once.
         idle_seconds: after which one is ended.
+        backlog: of all that peers make us keep.
+        waits: False where several sessions have one server, which then waits for no client.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  so many parts of the outside
         self,
         conversations: Conversations,
         dial: Callable[[], Awaitable[AsyncChannel]],
         record: Callable[[Verdict], None],
         most: int,
         idle_seconds: float,
+        backlog: Backlog | None = None,
+        *,
+        waits: bool = True,
     ) -> None:
+        self._waits = waits
+        self._backlog = backlog if backlog is not None else Backlog()
         self._conversations = conversations
         self._dial = dial
         self._record = record
@@ -68,13 +78,25 @@ class Posted:
         self._common: dict[str, Hosted] = {}  # by the names of tokens
         self._opening: dict[str, asyncio.Lock] = {}
         self._beginning = 0
+        self._failed = float("-inf")  # when a server could last not be started
         self._sweeping = asyncio.create_task(self._sweep())
 
     def __len__(self) -> int:
         return len(self._hosted)
 
+    def is_ready(self) -> bool:
+        """True while a new conversation could begin, as far as can be told.
+
+        A server that could not be started may start the next time, so it is tried again before
+        long.
+        """
+        if monotonic() - self._failed < RETRY_SECONDS:
+            return False
+        return all(hosted.is_well for hosted in self._common.values())
+
     async def post(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         """A message of the client's, and all that answers it."""
+        body = await on_one_line(body)
         alone = is_stateless(request, body)
         if alone:
             self._check_alone(request, body)
@@ -84,19 +106,24 @@ class Posted:
         session = self._conversations.new(version, who) if alone else hosted.session
         exchange = Exchange(session.fork(), hosted, lasting=not alone)
         try:
-            verdict = await judged(exchange.session, Direction.TO_SERVER, body)
+            async with self._backlog.holding() as hold:
+                hold(len(body))
+                verdict = await judged(exchange.session, Direction.TO_SERVER, body)
             self._record(verdict)
+            del body  # or it were kept for as long as the answer is waited for
             if verdict.forward is None:
                 if opened is not None:
                     await self._end(opened)
                 return refused(verdict)
-            if exchange.session.waiting():
-                return await self._answered(request, exchange, verdict, opened)
-            with suppress(ChannelClosed):
-                await hosted.notify(verdict.forward)
-            if verdict.reply is not None:
-                return web.Response(body=verdict.reply, content_type=JSON)
-            return web.Response(status=202)
+            if not exchange.session.waiting():
+                return await _notified(hosted, verdict)
+            answering = self._answered(request, exchange, verdict, opened)
+            del verdict
+            return await answering
+        except Crowded:
+            if opened is not None:
+                await self._end(opened)
+            raise crowded() from None
         finally:
             exchange.session.leave()
 
@@ -182,7 +209,7 @@ class Posted:
         session_id = token_urlsafe(SESSION_BYTES)
         self._hosted[session_id] = hosted
         self._conversations.owners.own(session_id, who)
-        hosted.begin(partial(self._forget, session_id))
+        self._begin(hosted, partial(self._forget, session_id))
         return session_id, hosted
 
     async def _shared(self, who: str, body: bytes) -> Hosted:
@@ -191,7 +218,7 @@ class Posted:
             hosted = self._common.get(who)
             if hosted is None:
                 hosted = self._common[who] = await self._dialled(who, body, is_shared=True)
-                hosted.begin(partial(self._forget_common, who, hosted))
+                self._begin(hosted, partial(self._forget_common, who, hosted))
             hosted.use()
             return hosted
 
@@ -199,9 +226,21 @@ class Posted:
         try:
             channel = await self._dial()
         except ChannelClosed as error:
+            self._failed = monotonic()
             raise _told(None, 200, body, codes.PEER_GONE, f"PipeGuard: {error}") from None
         session = self._conversations.new(mirrors.STATELESS if is_shared else None, who)
-        return Hosted(channel, session, self._record, is_shared=is_shared)
+        waits = self._waits and not is_shared
+        return Hosted(
+            channel, session, self._record, self._backlog, is_shared=is_shared, waits=waits
+        )
+
+    def _begin(self, hosted: Hosted, forget: Callable[[], object]) -> None:
+        def ended() -> None:
+            forget()
+            if hosted.was_stillborn:
+                self._failed = monotonic()
+
+        hosted.begin(ended)
 
     def _forget_common(self, who: str, hosted: Hosted) -> None:
         if self._common.get(who) is hosted:
@@ -242,30 +281,49 @@ class Posted:
     ) -> web.StreamResponse:
         """What comes for a request: one JSON where that is all, else a stream."""
         headers = {} if opened is None else {SESSION_ID: opened}
+        method, reply = verdict.method, verdict.reply
         with (
             exchange.under_way(verdict.forward or b"") as frame,
-            self._conversations.expiring(verdict.method, exchange.expire),
-            self._conversations.subscribed(verdict.method, exchange.session, exchange),
+            self._conversations.expiring(method, exchange.expire),
+            self._conversations.subscribed(method, exchange.session, exchange),
         ):
+            del verdict
             try:
-                await exchange.hosted.write(frame)
+                async with self._backlog.holding() as hold:
+                    hold(len(frame))
+                    await exchange.hosted.write(frame)
             except ChannelClosed:
                 await exchange.hosted.lose(exchange)
+            except Crowded:
+                await exchange.hosted.lose(exchange, CROWDED, codes.OVERLOADED)
+            del frame
             first = await exchange.next(AWAKE_SECONDS)
-            if first and exchange.is_answered and verdict.method != "batch":
+            if first and exchange.is_answered and method != "batch":
                 status = 200 if exchange.lasting else _status(first)
                 return web.Response(body=first, status=status, content_type=JSON, headers=headers)
             response = web.StreamResponse(headers=_HEADERS | headers)
             await response.prepare(request)
-            if verdict.reply is not None:
-                await response.write(written(Event(verdict.reply)))
+            if reply is not None:
+                await response.write(written(Event(reply)))
             while first is not None:
                 await response.write(written(Event(first)) if first else _KEEP_AWAKE)
                 if first and exchange.is_answered:
                     break
                 first = await exchange.next(AWAKE_SECONDS)
+            if exchange.is_cut:
+                await exchange.hosted.lose(exchange)
             await response.write_eof()
             return response
+
+
+async def _notified(hosted: Hosted, verdict: Verdict) -> web.Response:
+    """Pass on what nothing answers but what is said of the members of a batch."""
+    if verdict.forward is not None:
+        with suppress(ChannelClosed):
+            await hosted.notify(verdict.forward)
+    if verdict.reply is not None:
+        return web.Response(body=verdict.reply, content_type=JSON)
+    return web.Response(status=202)
 
 
 def _check_version(message: Message, body: bytes) -> None:

@@ -39,6 +39,8 @@ class Ground(Enum):
     SLOW_BODY = "slow-body", "the body did not come in time", Severity.MEDIUM
     SILENT = "silent", "a connection sent no request in time", Severity.LOW
     CONNECTIONS = "many-connections", "too many connections are open", Severity.MEDIUM
+    CROWDED = "many-bytes", "too many large messages are under way", Severity.MEDIUM
+    UNTAKEN = "untaken", "a client takes too little of what it is sent", Severity.LOW
     SESSIONS = "many-sessions", "too many sessions are open", Severity.MEDIUM
     NOWHERE = "nowhere", "there is no such path, method or upgrade", Severity.LOW
     ENDING = "ending", "PipeGuard was ending", Severity.LOW

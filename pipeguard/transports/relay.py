@@ -22,10 +22,11 @@ from pipeguard.core.framing import Lost
 from pipeguard.core.message import Message, parse, parse_json
 from pipeguard.core.session import Session
 from pipeguard.errors import PipeGuardError, Refusal
+from pipeguard.transports.backlog import Backlog, Crowded
 from pipeguard.transports.carry import judged
 from pipeguard.transports.client_headers import ClientHeaders
 from pipeguard.transports.conversations import Conversations, is_session_id
-from pipeguard.transports.entrance import WHO, Refused
+from pipeguard.transports.entrance import WHO, Refused, crowded
 from pipeguard.transports.refusals import Ground
 from pipeguard.transports.remote import (
     BOTH,
@@ -49,6 +50,7 @@ TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 HEADER_MISMATCH = -32020  # MCP 2026-07-28, basic/transports/streamable-http
 _VERSION_BYTES = mirrors.VERSION_META.encode()
 _NO_SESSION = "the server gave a session id that is none"
+_CROWDED = "too many large messages are under way; ask again a little later"
 _LEFT = "the client left before the answer came"
 _LOST = "the connection to the server was lost before the answer came"
 
@@ -101,6 +103,7 @@ class Relay:
         http: connections to it.
         conversations: the Sessions, by the server's session ids.
         record: takes each verdict; hands over and returns.
+        backlog: of all that peers make us keep.
     """
 
     def __init__(
@@ -109,7 +112,9 @@ class Relay:
         http: aiohttp.ClientSession,
         conversations: Conversations,
         record: Callable[[Verdict], None],
+        backlog: Backlog | None = None,
     ) -> None:
+        self._backlog = backlog if backlog is not None else Backlog()
         self._remote = remote
         self._door = Door(remote, http)
         self._conversations = conversations
@@ -130,29 +135,40 @@ class Relay:
         session = self._conversation(request, session_id)
         exchange = session.fork()
         try:
-            verdict = await judged(exchange, TO_SERVER, body)
+            async with self._backlog.holding() as hold:
+                hold(len(body))
+                verdict = await judged(exchange, TO_SERVER, body)
             self._record(verdict)
+            del body  # or it were kept for as long as the answer is waited for
             if verdict.forward is None:
                 return refused(verdict)
             asked = _Asked(request, exchange, session, verdict, lasting=not stateless)
-            return await self._sent(asked, session_id, verdict)
+            frames, is_rewritten = [verdict.forward], verdict.forward is not verdict.frame
+            del verdict
+            repeated = self._mirrored(frames[0]) if stateless and is_rewritten else {}
+            return await self._sent(asked, session_id, frames, repeated)
+        except Crowded:
+            raise crowded() from None
         finally:
             exchange.leave()
 
     async def _sent(
-        self, asked: _Asked, session_id: str | None, verdict: Verdict
+        self,
+        asked: _Asked,
+        session_id: str | None,
+        frames: list[bytes],
+        repeated: Mapping[str, str],
     ) -> web.StreamResponse:
         headers = self._headers.passed(asked.request, asked.session, mirrors_body=not asked.lasting)
-        if not asked.lasting and verdict.forward and verdict.forward is not verdict.frame:
-            headers.update(self._mirrored(verdict.forward))  # as what was redacted says now
+        headers.update(repeated)  # as what was redacted says now
         headers.setdefault("Accept", BOTH)
         headers["Content-Type"] = JSON
         try:
             async with (
-                self._conversations.patience(verdict.method),
-                await self._door.send("POST", headers, verdict.forward) as answer,
+                self._conversations.patience(asked.method),
+                await self._posted(headers, frames.pop()) as answer,
             ):
-                if not self._keep(asked.request, asked.whole, session_id, verdict.method, answer):
+                if not self._keep(asked.request, asked.whole, session_id, asked.method, answer):
                     return self._gone(asked, _NO_SESSION, codes.PEER_BROKE_PROTOCOL)
                 if kind_of(answer) == EVENTS and answer.ok:
                     return await self._streamed(asked, answer)
@@ -163,6 +179,8 @@ class Relay:
                 code = codes.PEER_BROKE_PROTOCOL
             sent = not isinstance(error, aiohttp.ClientConnectorError)
             return self._gone(asked, _fault(error), code, sent=sent)
+        except Crowded:
+            return self._gone(asked, _CROWDED, codes.OVERLOADED, sent=False)
         except asyncio.CancelledError:
             if not asked.lasts:  # its client is gone, for good
                 self._lost(asked.session, _LEFT)
@@ -175,6 +193,12 @@ class Relay:
             return {}
         mirrored = parameters_in_headers(self._conversations, message)
         return mirrors.headers_of(message.value, mirrored)
+
+    async def _posted(self, headers: Mapping[str, str], frame: bytes) -> aiohttp.ClientResponse:
+        """A POST, once it is answered; it is kept until then, for a redirection or a login."""
+        async with self._backlog.holding() as hold:
+            hold(len(frame))
+            return await self._door.send("POST", headers, frame)
 
     async def get(self, request: web.BaseRequest) -> web.StreamResponse:
         """The stream of what the server says unasked, or a stream that is taken up again."""
@@ -279,10 +303,13 @@ class Relay:
         code = codes.PEER_BROKE_PROTOCOL
         try:
             if kind_of(answer) == JSON:
-                body = await whole(answer, self._remote.limit_bytes)
-                told = await self._judged(asked, body, status)
+                async with self._backlog.holding() as hold:
+                    body = await whole(answer, self._remote.limit_bytes, hold)
+                    told = await self._judged(asked, body, status)
         except Unreadable as error:
             fault, code = str(error), codes.UNSCANNABLE
+        except Crowded:
+            fault, code = _CROWDED, codes.OVERLOADED
         except (aiohttp.ClientError, OSError):
             fault, code = _LOST, codes.PEER_GONE
         if told is not None:

@@ -10,7 +10,7 @@ import os
 import random
 import ssl
 import zlib
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 from urllib.request import getproxies, proxy_bypass
 
@@ -307,8 +307,17 @@ def _unpacker(codings: Iterable[str]) -> zlib._Decompress | None:
     raise Unreadable("the answer is packed in a way that was not asked for")
 
 
-async def whole(answer: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
+async def whole(
+    answer: aiohttp.ClientResponse,
+    limit_bytes: int,
+    hold: Callable[[int], object] = lambda _: None,
+) -> bytes:
     """A body in one piece.
+
+    Args:
+        answer: whose body it is.
+        limit_bytes: of it.
+        hold: told how many bytes there are, as they come.
 
     Raises:
         Unreadable: it has more than `limit_bytes`, which ends the reading, or cannot be unpacked.
@@ -321,6 +330,7 @@ async def whole(answer: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
         if size > limit_bytes:
             answer.close()
             raise Unreadable("the answer is larger than the limit")
+        hold(size)
         parts.append(piece)
     return b"".join(parts)
 

@@ -26,6 +26,8 @@ from pipeguard.errors import Refusal
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 
 INBOX_FRAMES = 256
+INBOX_BYTES = 4 * 2**20  # that wait for one conversation; then the server is not read
+UNTAKEN_SECONDS = 10.0  # the others wait for one that takes nothing for no longer
 _INITIALIZED = "notifications/initialized"
 _CANCELLED = "notifications/cancelled"
 
@@ -45,6 +47,9 @@ class Shared:
 
     Args:
         source: opens the channel.
+
+    Attributes:
+        full: the ports for which too much waits.
     """
 
     def __init__(self, source: Source) -> None:
@@ -53,6 +58,7 @@ class Shared:
         self._channel: AsyncChannel | None = None
         self._reading: asyncio.Task[None] | None = None
         self._ports: list[_Port] = []
+        self.full: set[_Port] = set()
         self._count = 0
         self._asked: dict[str, tuple[_Port, str]] = {}  # by our id
         self._progress: dict[str, tuple[_Port, str]] = {}  # by our token
@@ -146,16 +152,25 @@ class Shared:
     # --- down ---------------------------------------------------------------------------
 
     async def _read(self, channel: AsyncChannel) -> None:
-        while (frame := await channel.read()) is not None:
-            if isinstance(frame, Lost):
-                port, token = self._asked.pop(frame.id_token, (None, ""))
-                if port is not None:
-                    port.put(Lost.of(token, frame.why, frame.code))
-                continue
-            value: JsonValue = None
-            with suppress(Refusal):
-                value = parse_json(frame)
-            await self._down(frame, value)
+        try:
+            while (frame := await channel.read()) is not None:
+                if isinstance(frame, Lost):
+                    port, token = self._asked.pop(frame.id_token, (None, ""))
+                    if port is not None:
+                        port.put(Lost.of(token, frame.why, frame.code))
+                    continue
+                value: JsonValue = None
+                with suppress(Refusal):
+                    value = parse_json(frame)
+                await self._down(frame, value)
+                while self.full:
+                    await self.full.pop().make_wait()
+        finally:  # whatever happened, nobody waits for this server any more
+            self._end()
+            await channel.close()
+
+    def _end(self) -> None:
+        """The server is gone: so it is for each conversation, and the next one opens another."""
         if self._described is not None and not self._described.done():
             self._described.set_result(None)
         self._channel, self._described, self._initialized = None, None, False
@@ -232,17 +247,41 @@ class _Port:
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._bytes = 0  # that wait in it
+        self._taken = asyncio.Event()
         self._closed = False
 
     def put(self, frame: bytes | None, *, may_be_missed: bool = False) -> None:
         """Hand over a frame of the server's; one who does not read misses what nobody asked for."""
-        full = self._inbox.qsize() >= INBOX_FRAMES
-        if not self._closed and not (full and may_be_missed):
+        if self._closed:
+            return
+        full = self._inbox.qsize() >= INBOX_FRAMES or self._bytes > INBOX_BYTES
+        if not (full and may_be_missed):
+            self._bytes += len(frame or b"")
             self._inbox.put_nowait(frame)
+        if self._bytes > INBOX_BYTES:
+            self._shared.full.add(self)
+
+    async def make_wait(self) -> None:
+        """Wait while too much is not taken; one that takes nothing for long has no server."""
+        try:
+            while self._bytes > INBOX_BYTES and not self._closed:
+                self._taken.clear()
+                async with asyncio.timeout(UNTAKEN_SECONDS):
+                    await self._taken.wait()
+        except TimeoutError:
+            while not self._inbox.empty():
+                self._inbox.get_nowait()
+            await self.close()
 
     async def read(self) -> bytes | None:
         """The next frame; None at the end."""
-        return None if self._closed else await self._inbox.get()
+        if self._closed:
+            return None
+        frame = await self._inbox.get()
+        self._bytes -= len(frame or b"")
+        self._taken.set()
+        return frame
 
     async def write(self, frame: bytes) -> None:
         """Send a frame.

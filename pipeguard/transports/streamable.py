@@ -19,6 +19,7 @@ from pipeguard.core.events import EventStream
 from pipeguard.core.framing import Lost
 from pipeguard.core.message import JsonObject, JsonValue, asked_in, id_token_of, parse_json
 from pipeguard.errors import PipeGuardError, Refusal
+from pipeguard.transports.bounded import Frames
 from pipeguard.transports.channel import ChannelClosed, RemoteChannel
 from pipeguard.transports.conversations import is_session_id
 from pipeguard.transports.remote import (
@@ -40,12 +41,13 @@ from pipeguard.transports.remote import (
 )
 from pipeguard.transports.tasks import Tasks
 
-INBOX_FRAMES = 256  # that wait for the client; then the server's streams are not read
 CONNECT_ATTEMPTS = 5
 STEADY_SECONDS = 1.0  # a stream that lasted longer had begun well
 RESUME_SECONDS = 120.0  # for which a broken stream is tried again
 GOODBYE_SECONDS = 2.0
 REOPEN_SECONDS = 30.0  # for a server to answer an opening of ours
+MOST_MIRRORED = 1024  # tools whose parameters have headers
+MOST_NAME_CHARS = 1024
 _PLAIN = {"Content-Type": JSON, "Accept": BOTH}
 _INITIALIZED = "notifications/initialized"
 _GONE = 404
@@ -75,8 +77,8 @@ class StreamableChannel:
         self._older = older
         self._instead: RemoteChannel | None = None
         self._limit = remote.limit_bytes
-        self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue(INBOX_FRAMES)
-        self._tasks = Tasks()
+        self._inbox = Frames()
+        self._tasks = Tasks(self._fail)
         self._asked: dict[str, asyncio.Task[None]] = {}
         self._told: asyncio.Task[None] | None = None  # the last that needs no answer
         self._session_id: str | None = None
@@ -136,8 +138,12 @@ class StreamableChannel:
                 async with asyncio.timeout(GOODBYE_SECONDS):
                     async with await self._door.send("DELETE", self._headers(None), None):
                         pass
-        with suppress(asyncio.QueueFull):
-            self._inbox.put_nowait(None)
+        self._inbox.end()
+
+    def _fail(self) -> None:
+        """What nobody expected ends the conversation, so that nobody waits for its answers."""
+        self._closed = True
+        self._inbox.end()
 
     # --- up -----------------------------------------------------------------------------
 
@@ -222,7 +228,7 @@ class StreamableChannel:
     async def _copy(self, source: RemoteChannel) -> None:
         while (frame := await source.read()) is not None:
             await self._inbox.put(frame)
-        await self._inbox.put(None)
+        self._inbox.end()
 
     async def _posted(self, frame: bytes, value: JsonValue) -> aiohttp.ClientResponse:
         """A POST, once it is answered; again only where it was certainly not taken."""
@@ -436,7 +442,16 @@ class StreamableChannel:
             for tool in tools:
                 name = tool.get("name") if isinstance(tool, dict) else None
                 if type(name) is str:
-                    self._mirrored[name] = mirrors.mirrored_by(tool)
+                    self._mirror(name, mirrors.mirrored_by(tool))
+
+    def _mirror(self, tool: str, mirrored: dict[str, tuple[str, ...]]) -> None:
+        """Remember which of a tool's parameters have headers; of too many, the oldest go."""
+        self._mirrored.pop(tool, None)
+        if not mirrored or len(tool) > MOST_NAME_CHARS:
+            return
+        while len(self._mirrored) >= MOST_MIRRORED:
+            del self._mirrored[next(iter(self._mirrored))]
+        self._mirrored[tool] = mirrored
 
 
 def _session_of(answer: aiohttp.ClientResponse) -> str | None:

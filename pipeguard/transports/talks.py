@@ -17,7 +17,9 @@ from aiohttp import web
 from pipeguard.core.events import Event, written
 from pipeguard.core.finding import Direction, Verdict
 from pipeguard.core.session import Session
-from pipeguard.transports.carry import carry
+from pipeguard.errors import PipeGuardError
+from pipeguard.transports.bounded import Frames
+from pipeguard.transports.carry import carry, on_one_line
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.conversations import Conversations
 from pipeguard.transports.entrance import WHO, Refused
@@ -26,7 +28,6 @@ from pipeguard.transports.remote import EVENTS, SUBPROTOCOL
 from pipeguard.transports.tasks import Tasks
 from pipeguard.transports.websocket import PING_SECONDS, SocketChannel
 
-INBOX_FRAMES = 256
 SESSION_BYTES = 24
 TICK_SECONDS = 0.5  # between two looks for requests that waited too long
 AWAKE_SECONDS = 25.0  # between two comments on a stream that is silent: less than proxies wait
@@ -99,7 +100,7 @@ class Talks:
         if channel is None or channel.who != request.get(WHO, ""):
             ground = Ground.NO_SESSION if channel is None else Ground.FOREIGN_SESSION
             raise Refused(ground, 404, "there is no such session")
-        await channel.take(body)
+        await channel.take(await on_one_line(body))
         return web.Response(status=202)
 
     async def socket(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -155,7 +156,7 @@ class EventsChannel:
     def __init__(self, response: web.StreamResponse, who: str = "") -> None:
         self.who = who
         self._response = response
-        self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue(INBOX_FRAMES)
+        self._inbox = Frames()
 
     async def take(self, frame: bytes) -> None:
         """A message was POSTed."""
@@ -186,9 +187,7 @@ class EventsChannel:
 
     async def close(self) -> None:
         """Hang up."""
-        while self._inbox.full():
-            self._inbox.get_nowait()
-        self._inbox.put_nowait(None)
+        self._inbox.end()
 
 
 class _Teller:
@@ -217,7 +216,10 @@ async def converse(
     down = asyncio.create_task(carry(session, Direction.TO_CLIENT, server, client, record))
     try:
         await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
-        if down.done():  # what the server said last was passed on
+        # What the server said last was passed on; or it takes nothing, and nothing will come.
+        # Where nothing can be written down, nothing passes.
+        why = None if down.done() else up.exception()
+        if down.done() or (why is not None and not isinstance(why, PipeGuardError)):
             with suppress(ChannelClosed):
                 for frame in session.abandon():
                     await client.write(frame)

@@ -12,6 +12,7 @@ import aiohttp
 from aiohttp import web
 
 from pipeguard.errors import LoginNeededError, PipeGuardError
+from pipeguard.transports.carry import on_one_line
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.linked import LinkLost
 from pipeguard.transports.remote import SUBPROTOCOL, Remote, renewed, unreached
@@ -86,7 +87,8 @@ class SocketChannel:
 
     async def read(self) -> bytes | None:
         """The next frame; None at the end."""
-        return await _received(self._socket)
+        frame = await _received(self._socket)
+        return None if frame is None else await on_one_line(frame)
 
     async def write(self, frame: bytes) -> None:
         """Send a frame.

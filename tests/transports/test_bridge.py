@@ -12,6 +12,7 @@ from threading import Thread
 
 import pytest
 
+from pipeguard.transports import bridge
 from pipeguard.transports.bridge import INBOX_FRAMES, Looped, Threaded
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.stdio import LineChannel
@@ -159,6 +160,71 @@ def test_a_peer_that_is_gone_is_told_to_all_writers() -> None:
         peer.let.set()
         told = await asyncio.gather(*writers, return_exceptions=True)
         assert sum(isinstance(one, ChannelClosed) for one in told) >= INBOX_FRAMES - 1
+        await looped.close()
+
+    run(work)
+
+
+class Broken:
+    """A channel that fails as nobody expected, at reading or at writing."""
+
+    def __init__(self, *, reads: bool) -> None:
+        self._reads = reads
+        self._closed = threading.Event()
+
+    def read(self) -> bytes | None:
+        if not self._reads:
+            raise ValueError("nobody expected this")
+        self._closed.wait(PATIENCE_SECONDS)
+        return None
+
+    def write(self, frame: bytes) -> None:
+        raise ValueError("nobody expected this")
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("reads", [False, True])
+def test_a_thread_that_fails_ends_the_channel(
+    *, reads: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bridge, "DEAF_SECONDS", 0.01)
+
+    async def work() -> None:
+        looped = Looped(Broken(reads=reads), begin)
+        with suppress(ChannelClosed):
+            await looped.write(b"{}")
+        assert await looped.read() is None
+        assert await looped.read() is None
+        if reads:
+            with pytest.raises(ChannelClosed):
+                await looped.write(b"{}")
+        await looped.close()
+
+    run(work)
+
+
+def test_few_large_frames_wait_and_the_next_is_not_read() -> None:
+    async def work() -> None:
+        peer = Blocked()
+        looped = Looped(peer, begin)
+        for _ in range(9):
+            peer.said.put(b"x" * 400_000)
+        await eventually(lambda: peer.asked >= 3, "it was read")
+        await asyncio.sleep(0.02)
+        assert peer.asked == 3, "two fit, and a third waits to be handed over"
+        for _ in range(9):
+            assert len(await looped.read() or b"") == 400_000
+        writers = [asyncio.create_task(looped.write(b"y" * 400_000)) for _ in range(9)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert sum(one.done() for one in writers) == 2
+        writers[5].cancel()
+        peer.let.set()
+        await asyncio.gather(*writers, return_exceptions=True)
+        await eventually(lambda: len(peer.taken) == 8, "all but the one that was given up")
         await looped.close()
 
     run(work)

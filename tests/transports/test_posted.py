@@ -14,6 +14,7 @@ from aiohttp import web
 from pipeguard.core.framing import Lost
 from pipeguard.core.subscriptions import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
 from pipeguard.errors import StateError
+from pipeguard.transports import hosted as hosted_module
 from pipeguard.transports import posted as posted_module
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.conversations import Conversations
@@ -636,6 +637,85 @@ def test_what_is_said_before_anybody_listens_is_kept_and_told_once() -> None:
                     await eventually(lambda: len(hosted._streams) == 1, "it was noticed")
                     child.say(NOTE)
                     assert await next_event(other) == NOTE, "a second stream takes over"
+
+    run(work)
+
+
+def test_each_stream_of_one_client_gets_what_is_its_own() -> None:
+    """MCP 2025-11-25, basic/transports, "Multiple Connections"."""
+    changed = notification("notifications/tools/list_changed")
+    asks = request("q", "roots/list")
+
+    async def work() -> None:
+        async with hosting(None) as host:
+            named = await host.open("2025-11-25", roots={})
+            child = host.children[0]
+            async with host.http.get(host.url, headers=dashed(named)) as stream:
+                first = asyncio.create_task(host.post(request(1), **named))
+                await eventually(lambda: len(child.asked("x/y")) == 1, "the first is asked")
+                child.say(asks)
+                child.say(changed)
+                child.say(NOTE)
+                assert await next_event(stream) == changed
+                token: Object = {"progressToken": "p"}
+                second = asyncio.create_task(host.post(request(2, _meta=token), **named))
+                await eventually(lambda: len(child.asked("x/y")) == 2, "the second is asked")
+                told = notification("notifications/progress", progressToken="p", progress=1)
+                child.say(told)
+                child.say(NOTE)
+                assert await next_event(stream) == NOTE, "nobody can tell whose it is"
+                child.say(result(2))
+                child.say(result(1))
+                assert (await first)[1] == [asks, NOTE, result(1)]
+                assert (await second)[1] == [told, result(2)]
+
+    run(work)
+
+
+@pytest.mark.parametrize("method", ["tasks/result", "tasks/list"])
+def test_a_method_that_was_removed_gets_the_servers_own_answer(method: str) -> None:
+    def unknown(child: Child, message: Object) -> None:
+        error: Object = {"code": -32601, "message": "Method not found"}
+        child.say({"jsonrpc": "2.0", "id": message["id"], "error": error})
+
+    async def work() -> None:
+        async with hosting(unknown) as host:
+            removed = request(1, method, taskId="t", _meta=STATELESS)
+            status, told, _ = await host.post(removed, Mcp_Method=method, **R5_HEADERS)
+            assert (status, code(told)) == (404, -32601)
+            living = request(2, "tasks/get", taskId="t", _meta=STATELESS)
+            status, told, _ = await host.post(living, Mcp_Name="other", **R5_HEADERS)
+            assert (status, code(told)) == (400, -32020), "of those that are left, it is compared"
+
+    run(work)
+
+
+def test_a_request_that_was_refused_leaves_nothing_of_its_name() -> None:
+    async def work() -> None:
+        async with hosting() as host:
+            for number in range(40):
+                message = request(number, "tools/call", name=f"{number}" * 1000, _meta=STATELESS)
+                status, _, _ = await host.post(message, Mcp_Name="other", **R5_HEADERS)
+                assert status == 400
+            assert host.known._mirrored == {}
+
+    run(work)
+
+
+def test_of_what_nobody_hears_only_so_many_bytes_are_kept() -> None:
+    async def work() -> None:
+        async with hosting() as host:
+            named = await host.open(roots={})
+            child = host.children[0]
+            child.say(request("q", "roots/list"))
+            for number in range(60):
+                data: Json = f"{number} " * 4000
+                child.say(notification("notifications/message", level="info", data=data))
+            await eventually(lambda: child.heard[-1].get("id") == "q", "the request is answered")  # type: ignore[union-attr]
+            hosted = host.posted._hosted[named["Mcp_Session_Id"]]
+            await host.ask(call(1), **named)
+            assert hosted._unheard_bytes <= hosted_module.UNHEARD_BYTES
+            assert sum(map(len, hosted._unheard)) == hosted._unheard_bytes
 
     run(work)
 

@@ -1,0 +1,24 @@
+"""What hostile requests leave of a listener, and that others are served beside them.
+
+`python -m tests.soak.hostile 100000` is the same with as many as there may be, by hand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.soak.hostile import attacked, listening
+
+pytestmark = pytest.mark.skipif(not Path("/proc").exists(), reason="memory is read from /proc")
+REQUESTS = 2_000
+GROWTH_MIB = 50.0
+
+
+def test_hostile_requests_leave_little_memory_and_honest_ones_are_answered(tmp_path: Path) -> None:
+    with listening(tmp_path) as at:
+        grown = asyncio.run(attacked(at, REQUESTS))
+    assert grown.after - grown.before < GROWTH_MIB, grown
+    assert grown.answered > REQUESTS // 4, grown

@@ -1,0 +1,191 @@
+"""JSON on many lines over HTTP, for servers and clients that read lines; and servers that go deaf.
+
+A body of JSON may be printed prettily (RFC 8259, section 2), an event may have more than one line
+of `data:` (HTML Living Standard, 9.2.6), and neither may hang or end anybody. Each has an innocent
+twin: the same message on one line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.hostile.wire import Seen, Upstream, answered, response, stream
+from tests.launch.processes import until
+from tests.wrap.listening import Browser, Listening, messages, next_event
+from tests.wrap.wrapped import GONE, PYTHON, SERVER, Json, Object, Wrapped, error_code
+
+ACTOR = (*PYTHON, str(SERVER))
+LATEST = "2026-07-28"
+WRITTEN: list[Callable[[Json], bytes]] = [
+    lambda value: json.dumps(value).encode(),
+    lambda value: json.dumps(value, indent=2).encode(),
+    lambda value: json.dumps(value).encode() + b"\n",
+    lambda value: json.dumps(value, indent=1).replace("\n", "\r\n").encode(),
+    lambda value: json.dumps(value, indent=1).replace("\n", "\r").encode(),
+]
+as_written = pytest.mark.parametrize("write", WRITTEN, ids=["line", "pretty", "lf", "crlf", "cr"])
+
+
+class Modern(Browser):
+    """A client of 2026-07-28."""
+
+    def call(self, text: str, write: Callable[[Json], bytes] = WRITTEN[0]) -> Object:
+        self._number += 1
+        meta: Object = {"io.modelcontextprotocol/protocolVersion": LATEST}
+        params: Object = {"name": "echo", "arguments": {"text": text}, "_meta": meta}
+        message: Object = {
+            "jsonrpc": "2.0",
+            "id": self._number,
+            "method": "tools/call",
+            "params": params,
+        }
+        mirrored = {"MCP-Protocol-Version": LATEST, "Mcp-Method": "tools/call", "Mcp-Name": "echo"}
+        connection = self.connect()
+        connection.request("POST", "/mcp", write(message), self.headers | mirrored)
+        with connection.getresponse() as answer:
+            (told,) = messages(answer)
+        assert told["id"] == self._number
+        return told
+
+
+def said(answer: Object) -> Json:
+    result = answer["result"]
+    assert isinstance(result, dict)
+    return result["content"]
+
+
+def content(text: str) -> Json:
+    return [{"type": "text", "text": text}]
+
+
+def ready(at: Listening) -> int:
+    connection = Browser(at.url).connect()
+    connection.request("GET", "/readyz", headers={"Connection": "close"})
+    with connection.getresponse() as answer:
+        answer.read()
+        return answer.status
+
+
+# --- from clients of HTTP to a server that reads lines --------------------------------------------
+
+
+@as_written
+def test_a_body_on_many_lines_is_served_and_so_is_everybody_else(
+    tmp_path: Path, write: Callable[[Json], bytes]
+) -> None:
+    with Listening(tmp_path, (), ACTOR) as at:
+        one, other = Modern(at.url), Modern(at.url)
+        assert said(one.call("first", write)) == content("first")
+        assert said(other.call("second")) == content("second")
+        assert ready(at) == 200
+
+
+@as_written
+def test_a_line_feed_in_a_session_is_served(tmp_path: Path, write: Callable[[Json], bytes]) -> None:
+    with Listening(tmp_path, (), ACTOR) as at:
+        client = Browser(at.url)
+        client.open()
+        message: Object = {
+            "jsonrpc": "2.0",
+            "id": 7,
+            "method": "do/echo",
+            "params": {"text": "two\nlines"},
+        }
+        connection = client.connect()
+        connection.request("POST", "/mcp", write(message), client.headers)
+        with connection.getresponse() as answer:
+            (told,) = messages(answer)
+        assert told == {"jsonrpc": "2.0", "id": 7, "result": {"text": "two\nlines"}}
+
+
+@as_written
+def test_a_line_feed_in_a_message_of_the_older_transport_is_served(
+    tmp_path: Path, write: Callable[[Json], bytes]
+) -> None:
+    with Listening(tmp_path, (), ACTOR) as at:
+        client = Browser(at.url)
+        with client.send("GET", path="/sse") as stream_:
+            assert stream_.readline() == b"event: endpoint\n"
+            address = stream_.readline().removeprefix(b"data: ").decode().strip()
+            message: Object = {"jsonrpc": "2.0", "id": 1, "method": "do/pid", "params": {}}
+            connection = client.connect()
+            connection.request("POST", address, write(message), client.headers)
+            with connection.getresponse() as taken:
+                assert taken.status == 202
+            assert next_event(stream_)["id"] == 1
+
+
+# --- from servers of HTTP to a client that reads lines --------------------------------------------
+
+
+def pretty(seen: Seen) -> bytes:
+    return json.dumps(json.loads(answered(seen)), indent=2).encode()
+
+
+def in_events(body: bytes) -> list[bytes]:
+    lines = b"".join(b"data: " + line + b"\n" for line in body.splitlines())
+    return stream(b"event: message\n" + lines + b"\n")
+
+
+@pytest.mark.parametrize("break_", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("how", ["json", "events"])
+@pytest.mark.parametrize("is_pretty", [False, True])
+def test_an_answer_on_many_lines_reaches_a_client_of_stdio(
+    tmp_path: Path, how: str, break_: bytes, is_pretty: bool
+) -> None:
+    def scripted(seen: Seen) -> list[bytes] | None:
+        if seen.message.get("method") != "prompts/list":
+            return None
+        body = pretty(seen) if is_pretty else answered(seen)
+        body = body.replace(b"\n", break_)
+        return [response("200 OK", body)] if how == "json" else in_events(body)
+
+    with Upstream() as upstream:
+        upstream.script = scripted
+        options = ("--name", "demo", "--upstream", upstream.url)
+        with Wrapped(tmp_path, options=options, command=()) as wrapped:
+            wrapped.initialize()
+            for _ in range(2):
+                assert wrapped.ask("prompts/list")["result"] == {"prompts": []}
+            assert "result" in wrapped.ask("tools/list")
+            wrapped.hang_up()
+            assert wrapped.code() == 0
+
+
+# --- servers that take nothing more ---------------------------------------------------------------
+
+
+def test_what_a_deaf_server_is_asked_is_answered_and_the_next_is_served(tmp_path: Path) -> None:
+    """It closes its standard input, and lives on with the pipe from it open."""
+    let = tmp_path / "let"
+    with Listening(tmp_path, (), ACTOR) as at:
+        client = Browser(at.url)
+        client.open()
+        assert client.ask("do/close-stdin", text=str(let))["result"] == {}
+        assert error_code(client.ask("do/pid")) == GONE
+        let.touch()
+        again = Browser(at.url)
+        again.open()
+        assert "result" in again.ask("do/pid")
+
+
+def test_it_is_ready_while_a_server_can_be_started_and_not_when_none_can(tmp_path: Path) -> None:
+    program = tmp_path / "server"
+    program.write_text(
+        f"#!{PYTHON[0]}\nimport runpy\nrunpy.run_path({str(SERVER)!r}, {{}}, '__main__')\n"
+    )
+    program.chmod(0o700)
+    with Listening(tmp_path, (), (str(program),)) as at:
+        assert said(Modern(at.url).call("one")) == content("one")
+        assert ready(at) == 200
+        program.unlink()
+        opening: Object = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {}}
+        answer = Browser(at.url).ask("initialize", **opening)
+        assert error_code(answer) == GONE
+        assert ready(at) == 503
+        assert said(Modern(at.url).call("two")) == content("two"), "this one runs"
+        until(lambda: ready(at) == 200, "it may be tried again")
