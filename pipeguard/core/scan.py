@@ -122,11 +122,7 @@ class Engine:
         return other
 
     def scan(
-        self,
-        value: JsonValue,
-        place_of: PlaceOf,
-        surface: Surface,
-        budgets: Budgets | None = None,
+        self, value: JsonValue, place_of: PlaceOf, surface: Surface, budgets: Budgets | None = None
     ) -> Seen:
         """Run the rules for a surface over every string and key of a value.
 
@@ -341,11 +337,7 @@ class _Scan:
         ]
 
     def _pass(
-        self,
-        data: bytes,
-        view: View,
-        origin: Origin,
-        ranges: list[folding.Range] | None = None,
+        self, data: bytes, view: View, origin: Origin, ranges: list[folding.Range] | None = None
     ) -> dict[Cue, list[folding.Range]]:
         """Run the rules over a reading, or over the ranges of it that are new.
 
@@ -469,17 +461,17 @@ class _Scan:
             )
             if doubted:
                 confidence = lower(confidence)
-            if confidence <= tally.known(rule, match[0]):
-                continue
-            if view is not View.DECODED and tally.has_enough(rule, confidence):
+            if confidence <= tally.known(rule, match[0]) or (
+                view is not View.DECODED and tally.has_enough(rule, confidence)
+            ):
                 continue
             if not origin.admits(rule, start, end):
                 continue
             found = origin.located(rule, confidence, data, start, end)
-            if found is None:
-                continue
-            words = match[0] + repr(found.path).encode() if self._is_each_told(rule) else match[0]
-            if found.confidence <= tally.known(rule, words):
+            words = match[0]
+            if found is not None and rule.is_private and self.engine.keyed:
+                words += repr(found.path).encode()  # in one string it may stay, not in another
+            if found is None or found.confidence <= tally.known(rule, words):
                 continue
             if rule.several:
                 self._values.setdefault(rule.id, set()).add(digits_of(data[start:end]))
@@ -488,10 +480,6 @@ class _Scan:
                 self.matches.append(found._replace(doubted=doubted))
             if tally.exhausted:
                 return
-
-    def _is_each_told(self, rule: Rule) -> bool:
-        """Whether a secret is told in each string: in one it may stay, from another leave."""
-        return rule.is_private and self.engine.keyed
 
     def _is_doubted(self, data: bytes, start: int, end: int, confidence: Confidence) -> bool:
         """True where a classifier is sure that what a pattern found is no order."""
