@@ -17,13 +17,14 @@ from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.core.blocks import BLOCK_BYTES
+from pipeguard.core.budgets import Budgets
 from pipeguard.core.candidates import MAX_MATCHES_PER_RULE
 from pipeguard.core.digest import sha256
 from pipeguard.core.finder import Finder
 from pipeguard.core.places import Surface
 from pipeguard.core.plan import Plan, make
 from pipeguard.core.proof import USUAL_PLACE, frame_value
-from pipeguard.core.reader import Reader
+from pipeguard.core.reader import Opened, Reader
 from pipeguard.core.residents import home
 from pipeguard.core.rules import View
 
@@ -209,8 +210,10 @@ def _reading(rule: Rule, engine: Engine) -> _Work:
         data = b"".join(blocks)
         found = engine.gate.stretches(data) if engine.gate is not None else []
         began = perf_counter()
-        read = Reader(len(data)).read(found, classifier, data)
-        false = sum(piece.score < classifier.likely for _, _, piece in read)
+        budgets = Budgets()
+        budgets.grow(len(data), classified=True)
+        read = Reader(len(data), budgets).read([Opened(data, found)], classifier)
+        false = sum(piece.score < classifier.likely for *_, piece in read)
         seconds = perf_counter() - began
         return _Done(min(len(found), len(blocks)), min(false, len(blocks)), seconds)
 

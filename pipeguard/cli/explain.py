@@ -32,8 +32,10 @@ FAMILIES: dict[str, tuple[str, str]] = {
         (
             "A message that breaks JSON-RPC or MCP, or that two programs could read differently:"
             " then what was judged is not what the other side understands. It never passes, and"
-            " no exception lets it. What is only odd passes, and is noted. `protocol.view-limit`"
-            " is the one that policy decides: more is encoded in a message than is decoded for one."
+            " no exception lets it. What is only odd passes, and is noted. Policy decides where a"
+            " message costs more than one may: more is encoded in it than is decoded"
+            " (`protocol.view-limit`), a classifier should read more of it (`protocol.read-limit`),"
+            " or it takes too long (`protocol.scan-limit`)."
         ),
         "Tell the author of the client or the server; the event's note says what was wrong.",
     ),

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from pipeguard.core import folding
-from pipeguard.core.acts import MAX_TEXT, argument_lines, code_lines, command_lines
+from pipeguard.core.acts import argument_lines, code_lines, command_lines
 from pipeguard.core.places import Path
 from pipeguard.core.programs import flat
 from pipeguard.core.roles import (
@@ -28,8 +28,7 @@ from pipeguard.core.text import Text
 from pipeguard.core.trails import path_lines
 from pipeguard.core.uses import IDLE, Uses
 
-MAX_STRINGS = 400  # of one message that are read
-MAX_BYTES = 2 * MAX_TEXT  # of all of them
+MAX_CHARS = 4 * 2**20  # of all strings of one message that are read, at most 3 us each
 MAX_VALUE = 1500  # characters of a value that is no command
 
 
@@ -65,22 +64,21 @@ def deeds(uses: Uses, *, windows: bool = True) -> tuple[list[Deed], bool]:
     """
     text, tool = uses.text, uses.tool
     found: list[Deed] = []
-    left, strings, is_started = MAX_BYTES, 0, False
+    left, is_started = MAX_CHARS, False
     for group in _groups(uses, _is_idle):
         first = group[0]
         purpose = uses.role(first.path)
         if purpose in IDLE and not (len(group) == 1 and _is_token(first.value)):
             continue
-        strings += len(group)
         left -= sum(len(one.value) for one in group)
-        if strings > MAX_STRINGS or left < 0:
-            return found, purpose is not Role.VALUE
+        if left < 0:
+            return found, True
         lines = _lines(tool, purpose, group, windows=windows)
         if lines:
             is_started = is_started or any(map(_IS_STARTED.match, lines))
             found.append(_deed(text, group, lines))
     if is_started:  # what is written there is run later
-        written = [one for group in _groups(uses, _acts) for one in group][:MAX_STRINGS]
+        written = [one for group in _groups(uses, _acts) for one in group]
         script = "\n".join(one.value for one in written)
         found += [_deed(text, written, command_lines(script, windows=windows))] if written else []
     return found, False

@@ -8,8 +8,9 @@ from pipeguard.core.checks import AROUND, AROUND_BYTES, AROUND_CHECK, NAME_CHECK
 from pipeguard.core.rules import Rule
 from pipeguard.core.surroundings import named
 
-MAX_MATCHES_PER_RULE = 8  # in one message; more would say nothing new
-MAX_PRIVATE_PER_RULE = 64  # of what may be taken out, which is done for each
+# Findings of a rule in places of one kind, of each confidence.
+MAX_MATCHES_PER_RULE = 8  # more would say nothing new
+MAX_PRIVATE_PER_RULE = 256  # of what may be taken out, which is done for each
 
 
 def secret_span(match: re.Match[bytes]) -> tuple[int, int]:
@@ -20,7 +21,7 @@ def secret_span(match: re.Match[bytes]) -> tuple[int, int]:
 
 
 def most(rule: Rule) -> int:
-    """How often a rule is told in one message."""
+    """How often a rule is told in one text, in places of one kind and as sure."""
     return MAX_PRIVATE_PER_RULE if rule.is_private else MAX_MATCHES_PER_RULE
 
 

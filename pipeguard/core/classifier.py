@@ -401,6 +401,13 @@ def _add_unit(text: str, start: int, end: int, found: list[tuple[int, int, int]]
             break
 
 
+def best_of(found: Sequence[Piece]) -> Piece:
+    """The piece that is most an order, in the place of the fewest words that are almost as much."""
+    best = max(found, default=Piece(-math.inf, 0, 0, 0))
+    core = min((one for one in found if _is_core(one, best)), key=attrgetter("words"), default=best)
+    return best._replace(start=core.start, end=core.end)
+
+
 def _is_core(one: Piece, best: Piece) -> bool:
     inside = best.start <= one.start and one.end <= best.end
     return inside and one.score >= best.score - ALMOST
@@ -455,34 +462,49 @@ class Classifier:
             text: what is read.
             less: logits below `likely` from which on sentences together are read.
         """
-        found = self._read_again(text, list(self.pieces(text, less)), less)
-        best = max(found, default=Piece(-math.inf, 0, 0, 0))
-        core = min(
-            (one for one in found if _is_core(one, best)), key=attrgetter("words"), default=best
-        )
-        return best._replace(start=core.start, end=core.end)
+        found = list(self.pieces(text, less))
+        chosen = self.unclear(found, less, single=False)
+        said = self.again([text[found[at].start : found[at].end] for at in chosen])
+        for at, more in zip(chosen, said, strict=True):
+            found[at] = found[at]._replace(score=found[at].score + more)
+        return best_of(found)
 
-    def _read_again(self, text: str, found: list[Piece], less: float) -> list[Piece]:
-        """What a second reader says beside, of those of which it is not clear that they are none.
+    def unclear(self, found: Sequence[Piece], less: float, *, single: bool = True) -> list[int]:
+        """Which pieces of a text a second reader is asked of, where there is one.
+
+        Args:
+            found: sentences alone and together, as `pieces` tells them.
+            less: logits below `likely` from which on sentences together are read.
+            single: of sentences alone all of which it is not clear that they are none: so that
+                those together with others, which stand around them, are not read in their place.
+        """
+        if self._second is None or self._load is None:
+            return []
+        least = self.likely - less - self._again
+        unclear = [place for place, piece in enumerate(found) if piece.score >= least]
+        chosen = nlargest(self._second.most, unclear, key=lambda place: found[place].score)
+        if single and len(unclear) > len(chosen):
+            alone = (at for at in unclear if not at or found[at - 1].start != found[at].start)
+            chosen = list(dict.fromkeys([*chosen, *alone]))
+        return chosen
+
+    def again(self, texts: Sequence[str]) -> list[float]:
+        """What a second reader adds to the score of each text.
 
         Raises:
             EngineError: its file is not the one that is named, or none.
         """
-        if self._second is None or self._load is None:
-            return found
-        least = self.likely - less - self._again
-        unclear = [place for place, piece in enumerate(found) if piece.score >= least]
-        if not unclear:
-            return found
+        if not texts or self._second is None or self._load is None:
+            return []
         if self._network is None:
             self._network = self._load(self._second)
-        chosen = nlargest(self._second.most, unclear, key=lambda place: found[place].score)
-        said = self._network.scores(
-            [text[found[at].start : found[at].end] for at in chosen], self._second.output
-        )
-        for at, score in zip(chosen, said, strict=True):
-            found[at] = found[at]._replace(score=found[at].score + self._second.share * score)
-        return found
+        said = self._network.scores(texts, self._second.output)
+        return [self._second.share * score for score in said]
+
+    @property
+    def name(self) -> str:
+        """Tells it from others whose second reader says something else."""
+        return f"{self._second.sha256} {self._second.output}" if self._second else ""
 
     def pieces(self, text: str, less: float = 0.0) -> Iterator[Piece]:
         """Read each sentence, and each few that stand together and may be an order.

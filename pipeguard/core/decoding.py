@@ -7,8 +7,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 MIN_TEXT_BYTES = 8  # decoded: what is shorter says nothing
-MAX_CALLS = 40_000  # replacements and decodings made by Python calls in one text, about 30 ms
-MAX_DECODED_BYTES = 4 * 2**20  # of all decoded readings of one text
+# Replacements and decodings made by Python calls, about a microsecond each; bytes for one more.
+CALLS, CALL_SHARE = 40_000, 16
+# Of all decoded readings, and how many times what came: text that was packed is some ten times as
+# long, a text in which something is escaped is read once more for each way in which it is.
+DECODED_BYTES, DECODED_TIMES = 2**18, 8
 MIN_PRINTABLE = 0.9  # of decoded bytes, or it is noise: images, digests, identifiers
 _PRINTABLE = bytes(range(0x20, 0x7F)) + b"\t\r\n"
 
@@ -30,14 +33,21 @@ class Decoded(NamedTuple):
 
 
 class Budget:
-    """What decoding may still cost; `spent` is set once something was left undecoded."""
+    """What decoding a message may still cost; `spent` is set once something was left undecoded."""
 
     __slots__ = ("calls", "decoded_bytes", "spent")
 
-    def __init__(self) -> None:
-        self.calls = MAX_CALLS
-        self.decoded_bytes = MAX_DECODED_BYTES
+    def __init__(self, length: int = 0) -> None:
+        """Begin with a text of so many bytes."""
+        self.calls = CALLS
+        self.decoded_bytes = DECODED_BYTES
         self.spent = False
+        self.grow(length)
+
+    def grow(self, length: int) -> None:
+        """Take in a further text of so many bytes."""
+        self.calls += length // CALL_SHARE
+        self.decoded_bytes += DECODED_TIMES * length
 
     def call(self) -> bool:
         """Take one more call into account; False where they are too many."""

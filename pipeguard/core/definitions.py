@@ -14,6 +14,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from pipeguard.core import codes
+from pipeguard.core.budgets import Budgets
 from pipeguard.core.digest import sha256
 from pipeguard.core.finding import Action, Confidence, Finding, PinChange, Severity
 from pipeguard.core.fingerprint import Pin, canonical
@@ -67,7 +68,9 @@ class _Item(NamedTuple):
     pin: PinChange | None = None
 
 
-def review(guard: Guard, method: str, result: JsonObject, now: float) -> Reviewed:
+def review(
+    guard: Guard, method: str, result: JsonObject, now: float, budgets: Budgets | None = None
+) -> Reviewed:
     """Judge the definitions in the answer to a list request, or in a server's opening.
 
     Args:
@@ -75,12 +78,14 @@ def review(guard: Guard, method: str, result: JsonObject, now: float) -> Reviewe
         method: of the request.
         result: its result.
         now: seconds on the session's clock.
+        budgets: what judging the message may still cost: all of its definitions share it.
 
     Raises:
         Refusal: something could not be judged.
     """
+    budgets = budgets or Budgets()
     if method in OPENINGS:
-        return _review_opening(guard, method, result, now)
+        return _review_opening(guard, method, result, now, budgets)
     member, kind, key = LISTS[method]
     _check_spelling(result, member)
     items = result.get(member)
@@ -93,7 +98,7 @@ def review(guard: Guard, method: str, result: JsonObject, now: float) -> Reviewe
     pins: list[PinChange] = []
     names = _Names()
     for index, item in enumerate(items):
-        place = _Place(guard, method, ("result", member, index), kind, key, now)
+        place = _Place(guard, method, ("result", member, index), kind, key, now, budgets)
         judged = _item(place, item, names)
         findings += judged.findings
         if judged.pin is not None:
@@ -210,10 +215,11 @@ class _Place(NamedTuple):
     kind: str
     key: str
     now: float
+    budgets: Budgets
 
     def scan(self, value: JsonValue, name: str | None) -> tuple[Finding, ...]:
         """What the rules for definitions see in it; nothing is redacted in a definition."""
-        where = Where(self.guard, "result", self.method, self.now, name, self.path)
+        where = Where(self.guard, "result", self.method, self.now, name, self.path, self.budgets)
         found = scanned(where, Surface.DEFINITIONS, value)
         return tuple(
             finding._replace(action=Action.BLOCK) if finding.action is Action.REDACT else finding
@@ -476,12 +482,14 @@ def _learn(guard: Guard, change: PinChange, pin: Pin | None) -> Pin | None:
     )
 
 
-def _review_opening(guard: Guard, method: str, result: JsonObject, now: float) -> Reviewed:
+def _review_opening(
+    guard: Guard, method: str, result: JsonObject, now: float, budgets: Budgets
+) -> Reviewed:
     """The instructions are held to their pin; the rest of the opening is judged as a whole."""
     _check_spelling(result, "instructions")
     is_text = isinstance(result.get("instructions"), str)
     rest = {k: item for k, item in result.items() if k != "instructions" or not is_text}
-    place = _Place(guard, method, ("result",), "server", "instructions", now)
+    place = _Place(guard, method, ("result",), "server", "instructions", now, budgets)
     findings = place.scan(rest, None)
     if not is_text or greatest(findings) is Action.BLOCK:
         return Reviewed(result, findings, (), stopped=greatest(findings) is Action.BLOCK)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from pipeguard.core import codes, outlets, traces
+from pipeguard.core.budgets import Budgets
 from pipeguard.core.finding import Action, Confidence, Finding, Severity
 from pipeguard.core.flows import SECRET_OUT
 from pipeguard.core.guard import Guard
@@ -14,8 +15,9 @@ from pipeguard.core.message import JsonValue, Message
 from pipeguard.core.origin import Match
 from pipeguard.core.places import Path, Surface, place_of, pointer, value_at
 from pipeguard.core.policy import Subject
+from pipeguard.core.redact import UNREAD
 from pipeguard.core.rules import tells_private
-from pipeguard.core.scan import Seen
+from pipeguard.core.scan import NOTHING, Seen
 from pipeguard.core.vault import RESTORED
 from pipeguard.errors import Refusal
 
@@ -30,6 +32,7 @@ class Where(NamedTuple):
         now: seconds on the session's clock.
         tool: the tool concerned, or None.
         prefix: the path of the value in its message.
+        budgets: what judging the message may still cost; None where the value is all of it.
     """
 
     guard: Guard
@@ -38,6 +41,7 @@ class Where(NamedTuple):
     now: float
     tool: str | None = None
     prefix: Path = ()
+    budgets: Budgets | None = None
 
     def place(self, path: Path) -> str:
         """The name of the place of a path below the value."""
@@ -68,12 +72,12 @@ def scanned(where: Where, surface: Surface, value: JsonValue) -> list[Finding]:
     findings: list[Finding] = []
     for engine in where.guard.scanners[surface]:
         try:
-            seen = engine.scan(value, where.place, surface)
+            seen = engine.scan(value, where.place, surface, where.budgets)
         except UnicodeEncodeError:
             raise Refusal(
                 "protocol.lone-surrogate", "a string holds half a character", codes.INVALID_REQUEST
             ) from None
-        if seen.matches or seen.undecoded or seen.unfinished:
+        if seen != NOTHING:
             findings += _told(where, value, seen, surface)
     if findings and stands_in_name(findings):
         findings = [finding._replace(tool=None) for finding in findings]
@@ -156,13 +160,35 @@ def _told(where: Where, value: JsonValue, seen: Seen, surface: Surface) -> list[
         pieces = _pieces(match)
         findings += (_decided(where, piece, surface, is_sure=not is_own) for piece in pieces)
     if seen.undecoded:
-        findings.append(where.finding("protocol.view-limit", f"{where.part}.other", _BAD))
+        findings.append(where.finding("protocol.view-limit", f"{where.part}.other", _WORSE))
     if seen.unfinished:
         findings.append(where.finding("protocol.scan-limit", f"{where.part}.other", _WORSE))
+    if seen.unread:
+        findings += _unread(where, seen.unread, surface)
     return findings
 
 
-_BAD = Severity.MEDIUM, Confidence.HIGH
+def _unread(where: Where, unread: list[Match], surface: Surface) -> list[Finding]:
+    """What is done about passages that were not read: cut out of a result, or the whole stopped."""
+    found = where.finding(UNREAD, f"{where.part}.other", _WORSE)._replace(note=_WHY_UNREAD)
+    is_cut = surface is Surface.TO_CLIENT and found.action is Action.BLOCK
+    if not is_cut or len(unread) > MAX_CUTS or not all(one.exact for one in unread):
+        return [found]
+    return [
+        found._replace(
+            place=where.place(one.path),
+            pointer=pointer(where.prefix + one.path),
+            start=one.start,
+            end=one.end,
+            view=one.view,
+            action=Action.REDACT,
+        )
+        for one in unread
+    ]
+
+
+MAX_CUTS = 256  # passages that are cut out of a message; one with more is stopped
+_WHY_UNREAD = "more stands in it that could be an order to the model than is read of one message"
 _WORSE = Severity.HIGH, Confidence.HIGH
 
 

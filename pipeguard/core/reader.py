@@ -1,24 +1,24 @@
-"""What of one message a classifier reads, and how sure it is, seeing what stands around.
+"""What of one text a classifier reads, and how sure it is, seeing what stands around.
 
-Knows a gate and a classifier; where a finding goes is for core.scan.
+All that a gate opened, in every reading of the text, is ranked before any of it is read: first by
+the weight of its words, then, for the network, by what the linear model says. What a message cannot
+afford is told, never passed over. Knows a gate and a classifier; where a finding goes is for
+core.scan.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from math import inf, log2
-from operator import itemgetter
 from typing import NamedTuple
 
-from pipeguard.core.classifier import Classifier, Piece, units
+from pipeguard.core.budgets import Budgets
+from pipeguard.core.classifier import Classifier, Piece, best_of, units
 from pipeguard.core.discussion import FEW_TOPICS, MANY_TOPICS, is_shown, topics, unquoted
 from pipeguard.core.finding import Confidence
 from pipeguard.core.gate import Stretch, widened
 
-# Of one message, what is read of the stretches whose words are worth it, the heaviest first: in a
-# long text some words stand together by chance.
-READ_BYTES, READ_SHARE = 32_768, 64
 ENOUGH_WORDS, SHORT = 10, 0.1  # of fewer words, more is asked: so many logits for each
 LONG_BYTES, LONG = 8192, 0.5  # and for each doubling of a longer text, in which more is by chance
 BRIEF_BYTES, BRIEF = 512, 0.5  # and less for each halving of a brief one,
@@ -30,7 +30,6 @@ TOLD = 0.5  # logits below what is likely, without its quotes, of a sentence tha
 DOUBT, DOUBT_SURE = 3.0, 9.0
 FEW_WORDS = 7  # say too little to doubt a pattern for
 ANY = 99.0  # logits: sentences are read a second time however unlikely they are
-MAX_DOUBTS = 24  # texts of one message that are looked at for it
 _DIGITS = re.compile(rb"[0-9]+")
 
 
@@ -50,39 +49,71 @@ class Order(NamedTuple):
     is_told: bool
 
 
-class Reader:
-    """What was read of one message.
+class Opened(NamedTuple):
+    """What a gate opened in one reading of a text.
 
     Attributes:
-        unread: True where more was worth reading than is read of one message.
+        data: the reading.
+        stretches: of it.
     """
 
-    def __init__(self, length: int) -> None:
-        """Begin with a message of so many bytes."""
-        self._left = READ_BYTES + length // READ_SHARE
+    data: bytes
+    stretches: Sequence[Stretch]
+
+
+class Passage(NamedTuple):
+    """A stretch that is read.
+
+    Attributes:
+        reading: the number of the reading that it stands in.
+        start: of its first byte.
+        end: after its last one.
+        text: what it says.
+        pieces: what the linear model says of its sentences.
+    """
+
+    reading: int
+    start: int
+    end: int
+    text: str
+    pieces: list[Piece]
+
+
+class Reader:
+    """What was read of one text.
+
+    Attributes:
+        unread: what was worth reading, and more than the message can afford: reading, first byte,
+            end.
+    """
+
+    def __init__(self, length: int, budgets: Budgets) -> None:
+        """Begin with a text of so many bytes, and what its message may still cost."""
+        self._budgets = budgets
         self._more = LONG * log2(max(length, LONG_BYTES) / LONG_BYTES)
         self._less = BRIEF * log2(BRIEF_BYTES / min(max(length, BRIEFEST_BYTES), BRIEF_BYTES))
-        self._read: set[bytes] = set()
         self._scores: dict[tuple[Classifier, str], float] = {}  # of what was looked at for a doubt
-        self.unread = False
+        self.unread: list[tuple[int, int, int]] = []
 
     def spare_nothing(self) -> None:
         """Ask as much of a brief message as of any other: it tells a person what to do."""
         self._less = 0.0
 
     def orders(
-        self, stretches: Iterable[Stretch], classifier: Classifier, data: bytes
-    ) -> Iterator[Order]:
-        """The orders in what a gate opened for."""
-        for at, text, piece in self.read(stretches, classifier, data):
+        self, opened: Sequence[Opened], classifier: Classifier
+    ) -> Iterator[tuple[int, Order]]:
+        """The orders in what a gate opened for, each with the number of its reading."""
+        for reading, at, text, piece in self.read(opened, classifier):
             if piece.score >= classifier.likely - self._less:
+                data = opened[reading].data
                 start = at + len(text[: piece.start].encode())
                 end = min(len(data), start + len(text[piece.start : piece.end].encode()))
                 sure = classifier.sure + SHORT * max(0, ENOUGH_WORDS - piece.words)
                 sure += self._more - self._less
                 confidence = _confidence(data, start, end, piece.score - sure)
                 is_told = confidence is Confidence.HIGH and _is_told(data, start, end, classifier)
-                yield Order(start, end, Confidence.MEDIUM if is_told else confidence, is_told)
+                confidence = Confidence.MEDIUM if is_told else confidence
+                yield reading, Order(start, end, confidence, is_told)
 
     def doubts(
         self, data: bytes, start: int, end: int, classifier: Classifier, *, is_sure: bool = False
@@ -110,26 +141,65 @@ class Reader:
         """How much of an order a text is, of which several patterns may find something."""
         known = self._scores.get((classifier, text))
         if known is None:
-            if len(self._scores) >= MAX_DOUBTS:
+            if not self._budgets.doubt():
                 return inf  # whoever does not look has no doubt
             known = self._scores[classifier, text] = classifier.surest(text, ANY).score
         return known
 
     def read(
-        self, stretches: Iterable[Stretch], classifier: Classifier, data: bytes
-    ) -> Iterator[tuple[int, str, Piece]]:
-        """Each stretch that is read: its first byte, its text, what in it is most an order."""
-        for stretch in sorted(stretches, key=itemgetter(2), reverse=True):
-            words = data[stretch.start : stretch.end]
-            if (known := _DIGITS.sub(b"0", words)) in self._read:
-                continue  # to a classifier, all numbers are one word
-            self._read.add(known)
-            self._left -= len(words)
-            if self._left < 0:
-                self.unread = True
-                return
-            text = words.decode("utf-8", "replace")
-            yield stretch.start, text, classifier.surest(text, self._less)
+        self, opened: Sequence[Opened], classifier: Classifier
+    ) -> Iterator[tuple[int, int, str, Piece]]:
+        """Each passage that is read: its reading, first byte, text, what in it is most an order."""
+        passages = self._passages(opened, classifier)
+        self._read_again(passages, classifier)
+        for one in passages:
+            yield one.reading, one.start, one.text, best_of(one.pieces)
+
+    def _passages(self, opened: Sequence[Opened], classifier: Classifier) -> list[Passage]:
+        """What the linear model says of all that it can afford to read, the heaviest first."""
+        found: list[Passage] = []
+        known: dict[bytes, bool] = {}  # to a classifier, all numbers are one word
+        ranked = [(number, one) for number, each in enumerate(opened) for one in each.stretches]
+        for number, (start, end, _) in sorted(ranked, key=lambda one: -one[1].weight):
+            words = opened[number].data[start:end]
+            said = _DIGITS.sub(b"0", words)
+            is_new = said not in known
+            if is_new:
+                known[said] = self._budgets.read(len(words))
+            if not known[said]:
+                self.unread.append((number, start, end))
+            elif is_new:
+                text = words.decode("utf-8", "replace")
+                pieces = list(classifier.pieces(text, self._less))
+                found.append(Passage(number, start, end, text, pieces))
+        return found
+
+    def _read_again(self, passages: Sequence[Passage], classifier: Classifier) -> None:
+        """Ask the second reader of all that is not clear, the likeliest of all passages first."""
+        unclear = [
+            (one.pieces[at].score, place, at)
+            for place, one in enumerate(passages)
+            for at in classifier.unclear(one.pieces, self._less)
+        ]
+        said, name = self._budgets.said, classifier.name
+        asked: list[tuple[Passage, int, str]] = []
+        new: dict[str, None] = {}
+        left_out: set[int] = set()
+        for _, place, at in sorted(unclear, reverse=True):
+            one = passages[place]
+            text = one.text[one.pieces[at].start : one.pieces[at].end]
+            if (name, text) not in said and text not in new:
+                if not self._budgets.read_again():
+                    left_out.add(place)
+                    continue
+                new[text] = None
+            asked.append((one, at, text))
+        for text, more in zip(new, classifier.again(list(new)), strict=True):
+            said[name, text] = more
+        for one, at, text in asked:
+            piece = one.pieces[at]
+            one.pieces[at] = piece._replace(score=piece.score + said[name, text])
+        self.unread += [passages[place][:3] for place in sorted(left_out)]
 
 
 def _is_told(data: bytes, start: int, end: int, classifier: Classifier) -> bool:

@@ -11,6 +11,7 @@ from pipeguard.core.places import MASKED_STEP, pointer_step
 
 PlaceHolder = Callable[[str, str], str]  # from a rule and what it found to what stands for it
 MIN_COPY = 8  # characters: shorter words stand elsewhere by chance
+UNREAD = "protocol.read-limit"  # of a passage that nobody read
 
 # By these the two sides and their users know things again: changed, they would name others.
 NEVER_REDACTED = frozenset(
@@ -37,7 +38,12 @@ def redact(
         findings: of it.
         place_holder: makes what stands for a text that a rule found; else it only names the rule.
     """
-    made = place_holder or (lambda rule, _: placeholder(rule))
+
+    def made(rule: str, text: str) -> str:
+        if rule == UNREAD:  # no secret, and nobody shall put it back
+            return f"[PipeGuard took out {len(text)} characters here that it could not judge]"
+        return place_holder(rule, text) if place_holder is not None else placeholder(rule)
+
     spans: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         if finding.action is Action.REDACT:

@@ -182,7 +182,10 @@ def _from_base32(run: bytes) -> bytes:
 
 def _compressed(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
     found: list[Decoded] = []
-    position = start
+    position, left = start, budget.decoded_bytes
+    if left <= 0:
+        budget.spent = True
+        return found
     while (match := _COMPRESSED.search(data, position, end)) and budget.call():
         position = match.end()
         head = data[match.start() : _end_of_run(data, position, HEAD_BYTES)]
@@ -190,10 +193,14 @@ def _compressed(data: bytes, start: int, end: int, budget: Budget) -> list[Decod
             continue  # four letters by chance, in a long run
         position = _end_of_run(data, position, MAX_RUN_BYTES)
         packed = _from_base64(data[match.start() : position])
-        plain, is_cut = _inflated(packed, MAX_INFLATED_BYTES)
+        plain, is_cut = _inflated(packed, min(MAX_INFLATED_BYTES, left))
+        left -= len(plain)
         budget.spent = budget.spent or is_cut
         if reads(plain):
             found.append(Decoded(plain, "base64>compressed", match.start(), position))
+        if left <= 0:
+            budget.spent = True  # even where it was packed to its last byte
+            break
     return found
 
 

@@ -8,30 +8,31 @@ the hit on, the rule's own expression is run. The same pass finds the cues of en
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from copy import copy
 from operator import itemgetter
 from typing import NamedTuple
 
 from pipeguard.core import folding, views
 from pipeguard.core.blocks import BLOCK_BYTES, blocks
+from pipeguard.core.budgets import Budgets
 from pipeguard.core.candidates import digits_of, secret_span
 from pipeguard.core.certainty import certainty, may_be_doubted
 from pipeguard.core.classifier import Classifier
 from pipeguard.core.cues import SQUEEZED_CUES, Cue
-from pipeguard.core.decoding import Budget, Decoded
+from pipeguard.core.decoding import Decoded
 from pipeguard.core.finder import Finder
 from pipeguard.core.finding import Confidence, lower, raised
 from pipeguard.core.message import JsonValue
 from pipeguard.core.origin import Match, Origin, PlaceOf, Subject
-from pipeguard.core.places import Path, Surface
+from pipeguard.core.places import Surface
 from pipeguard.core.plan import secret_of
 from pipeguard.core.plans import Models, Plans, classifier
-from pipeguard.core.reader import BRIEF_BYTES, Order, Reader
+from pipeguard.core.reader import BRIEF_BYTES, Opened, Order, Reader
 from pipeguard.core.residents import Residents, squeezed_pattern
 from pipeguard.core.roles import called_tool
 from pipeguard.core.rules import Rule, View
-from pipeguard.core.tally import Tally
+from pipeguard.core.tally import Tally, told_once
 from pipeguard.core.text import Text
 from pipeguard.core.uses import Uses
 
@@ -48,18 +49,19 @@ class Seen(NamedTuple):
         matches: what the rules found.
         undecoded: True where more was encoded in it than is decoded for one message.
         unfinished: True where the text is made so that judging it would take too long.
+        unread: where more stands that a classifier should read than it reads of one message.
     """
 
     matches: list[Match]
     undecoded: bool
     unfinished: bool
+    unread: list[Match]
 
 
 _ADDRESS_BYTES = 80  # of what is percent-encoded: no order is so short
-_ENOUGH = 2  # sure findings of a classifier in one message; more would say nothing new
 _CLASSIFIED = (View.TEXT, View.FOLDED, View.DECODED)
 _OF_ARGUMENTS = (Cue.ACTS, Cue.WINDOWS)
-NOTHING = Seen([], undecoded=False, unfinished=False)
+NOTHING = Seen([], undecoded=False, unfinished=False, unread=[])
 
 
 class Engine:
@@ -119,13 +121,16 @@ class Engine:
             other.gate = self.gate.share()
         return other
 
-    def scan(self, value: JsonValue, place_of: PlaceOf, surface: Surface) -> Seen:
+    def scan(
+        self, value: JsonValue, place_of: PlaceOf, surface: Surface, budgets: Budgets | None = None
+    ) -> Seen:
         """Run the rules for a surface over every string and key of a value.
 
         Args:
             value: any JSON value.
             place_of: names the place of a path below the value.
             surface: what the value is judged for.
+            budgets: of the message that the value stands in; None where it is all of it.
 
         Raises:
             UnicodeEncodeError: a string holds a lone surrogate.
@@ -135,13 +140,13 @@ class Engine:
         if self._is_plainly_clean(text):
             return NOTHING
         tool = called_tool(value) if self.keyed else None
-        scan = _Scan(self, Subject(text, place_of, self.keyed, Uses(text, tool)), surface)
+        budgets = budgets or Budgets()
+        budgets.grow(len(text.data), classified=self.gate is not None)
+        scan = _Scan(self, Subject(text, place_of, self.keyed, Uses(text, tool)), surface, budgets)
+        budgets.decoding.spent = False
         scan.run()
-        return Seen(
-            scan.matches,
-            scan.budget.spent or scan.unread or scan.reader.unread,
-            scan.tally.exhausted,
-        )
+        undecoded = budgets.decoding.spent or scan.undecoded
+        return Seen(scan.matches, undecoded, scan.tally.exhausted, scan.unread)
 
     def _is_plainly_clean(self, text: Text) -> bool:
         """True for a short text in which no pattern and no cue stands: most of all texts."""
@@ -165,7 +170,9 @@ class Engine:
         text = data.decode("utf-8", "replace").encode()
         nothing = Text("", keyed=self.keyed)
         subject = Subject(nothing, lambda _: "log.message", self.keyed, Uses(nothing, None))
-        scan = _Scan(self, subject, self.surface)
+        budgets = Budgets()
+        budgets.grow(len(text), classified=False)
+        scan = _Scan(self, subject, self.surface, budgets)
         spans = [span for span in scan.spans(text) if span[2].is_private]
         for start, end, rule in sorted(spans, key=itemgetter(0), reverse=True):
             text = text[:start] + b"[masked:" + rule.id.encode() + b"]" + text[end:]
@@ -219,22 +226,27 @@ class Engine:
 class _Scan:
     """One value, being scanned."""
 
-    def __init__(self, engine: Engine, subject: Subject, surface: Surface) -> None:
+    def __init__(
+        self, engine: Engine, subject: Subject, surface: Surface, budgets: Budgets
+    ) -> None:
         self.engine = engine
         self.surface = surface
         self.subject = subject
         self.text = text = subject.text
-        self.budget = Budget()
+        self.budget = budgets.decoding
         self.matches: list[Match] = []
-        self.unread = False
+        self.undecoded = False
+        self.unread: list[Match] = []
+        self._opened: list[tuple[Opened, Origin]] = []
         self._values: dict[str, set[bytes]] = {}  # of rules that ask for several
         self._told: set[int] = set()  # matches of orders that the text tells of
-        self.tally = Tally(len(text.data))
-        self.reader = Reader(len(text.data))
+        self.tally = Tally(budgets)
+        self.reader = Reader(len(text.data), budgets)
 
     def run(self) -> None:
         """Read the text in every view that could differ from it."""
         self._read()
+        self._classify()
         for index, match in enumerate(self.matches):
             if len(self._values.get(match.rule.id, ())) > 1:
                 self.matches[index] = match._replace(confidence=raised(match.confidence))
@@ -245,7 +257,7 @@ class _Scan:
                 and self._has_company(match)
             ):
                 self.matches[index] = match._replace(confidence=Confidence.HIGH)
-        self.matches = list(_told_once(self.matches))
+        self.matches = list(told_once(self.matches))
 
     def _has_company(self, match: Match) -> bool:
         """True where a pattern found something in the same string: two weak signs make a strong."""
@@ -299,7 +311,7 @@ class _Scan:
         """Towards a server: what the arguments would do."""
         from pipeguard.core.arguments import deeds  # here, since it costs a start 11 ms
 
-        found, self.unread = deeds(self.subject.uses, windows=windows)
+        found, self.undecoded = deeds(self.subject.uses, windows=windows)
         if not found:
             return
         parts = views.Parts(
@@ -325,11 +337,7 @@ class _Scan:
         ]
 
     def _pass(
-        self,
-        data: bytes,
-        view: View,
-        origin: Origin,
-        ranges: list[folding.Range] | None = None,
+        self, data: bytes, view: View, origin: Origin, ranges: list[folding.Range] | None = None
     ) -> dict[Cue, list[folding.Range]]:
         """Run the rules over a reading, or over the ranges of it that are new.
 
@@ -347,47 +355,53 @@ class _Scan:
             for rule in hits:
                 if view not in rule.views or self.surface not in rule.surfaces:
                     continue
-                if self.tally.is_full(rule):
-                    continue
                 for first, last in origin.busy(rule, low, high):
                     tail = TAIL_BYTES if last == high else 0
                     matches = self._confirmed(rule, data, first, last + tail, squeezed=squeezed)
                     self._match(rule, data, matches, view, origin)
         if view in _CLASSIFIED:
             for low, high in ranges or [(0, len(data))]:
-                self._classify(data, low, high, origin)
+                self._open(data, low, high, origin)
         return cued
 
-    def _classify(self, data: bytes, low: int, high: int, origin: Origin) -> None:
-        """Have what could be an order to the model read by the rule that has a classifier."""
+    def _open(self, data: bytes, low: int, high: int, origin: Origin) -> None:
+        """Remember what of a reading could be an order to the model."""
         gate = self.engine.gate
-        if gate is None or self.tally.is_settled:
-            return
-        found = gate.stretches(data[low:high])
-        if not found:
+        found = gate.stretches(data[low:high]) if gate is not None else ()
+        if found:
+            moved = [one._replace(start=low + one.start, end=low + one.end) for one in found]
+            self._opened.append((Opened(data, moved), origin))
+
+    def _classify(self) -> None:
+        """Have what could be an order to the model read by the rule that has a classifier."""
+        if not self._opened or self.tally.exhausted:
             return  # before a rule or a model is read
         if len(self.text.data) < BRIEF_BYTES and self._asks_the_user():
             self.reader.spare_nothing()
-        stretches = [one._replace(start=low + one.start, end=low + one.end) for one in found]
+        opened = [each for each, _ in self._opened]
         asked = [one for one in self.engine.residents.classifying if self.surface in one.surfaces]
         for rule in asked:
-            for order in self.reader.orders(stretches, self.engine.classifier(rule), data):
-                self._judged(rule, data, order, origin)
-                if self.tally.sure(rule) >= _ENOUGH:
-                    break
+            for number, order in self.reader.orders(opened, self.engine.classifier(rule)):
+                self._judged(rule, opened[number].data, order, self._opened[number][1])
+            for number, start, end in self.reader.unread:
+                data, origin = opened[number].data, self._opened[number][1]
+                found = origin.located(rule, rule.confidence, data, start, end)
+                self.unread += [found] if found is not None else []
+            self.reader.unread.clear()
 
     def _judged(self, rule: Rule, data: bytes, order: Order, origin: Origin) -> None:
         start, end = order.start, order.end
         confidence = min(order.confidence, rule.confidence)
-        if self.tally.known(rule, data[start:end]).confidence >= confidence:
+        if self.tally.known(rule, data[start:end]) >= confidence:
             return
         if (found := origin.located(rule, confidence, data, start, end)) is not None:
             if found.view == "percent" and end - start < _ADDRESS_BYTES:
                 found = found._replace(confidence=lower(confidence))
-            if order.is_told:
-                self._told.add(len(self.matches))
-            self.tally.tell(rule, data[start:end], confidence)
-            self.matches.append(found)
+            place = self.subject.place_of(found.path)
+            if self.tally.tell(rule, data[start:end], place, found.confidence):
+                if order.is_told:
+                    self._told.add(len(self.matches))
+                self.matches.append(found)
 
     def _asks_the_user(self) -> bool:
         """True where a client shows some of it to the user (MCP client/elicitation)."""
@@ -436,11 +450,9 @@ class _Scan:
     ) -> None:
         tally = self.tally
         for match in tally.worth(rule, matches):
-            known = tally.known(rule, match[0]).confidence
             start, end = secret_span(match)
             confidence = certainty(rule, data, match, view)
             if confidence is None:
-                tally.settle(rule, match[0])  # it is none wherever it stands
                 continue
             doubted = (
                 may_be_doubted(rule, confidence)
@@ -449,19 +461,24 @@ class _Scan:
             )
             if doubted:
                 confidence = lower(confidence)
-            tally.looked_at(rule, match[0])
-            if confidence <= known:
+            if confidence <= tally.known(rule, match[0]) or (
+                view is not View.DECODED and tally.has_enough(rule, confidence)
+            ):
                 continue
             if not origin.admits(rule, start, end):
                 continue
             found = origin.located(rule, confidence, data, start, end)
-            if found is None:
+            words = match[0]
+            if found is not None and rule.is_private and self.engine.keyed:
+                words += repr(found.path).encode()  # in one string it may stay, not in another
+            if found is None or found.confidence <= tally.known(rule, words):
                 continue
-            self.matches.append(found._replace(doubted=doubted))
             if rule.several:
                 self._values.setdefault(rule.id, set()).add(digits_of(data[start:end]))
-            tally.tell(rule, match[0], confidence)
-            if tally.is_full(rule):
+            place = self.subject.place_of(found.path)
+            if tally.tell(rule, words, place, found.confidence):
+                self.matches.append(found._replace(doubted=doubted))
+            if tally.exhausted:
                 return
 
     def _is_doubted(self, data: bytes, start: int, end: int, confidence: Confidence) -> bool:
@@ -495,24 +512,6 @@ class _Scan:
             end = match.end()
             self.tally.spend(AGAIN_BYTES // 4)
             yield from value.finditer(data, end, min(len(data), end + AGAIN_BYTES))
-
-
-def _told_once(matches: Sequence[Match]) -> Iterator[Match]:
-    """The matches, but for secrets that a rule found in another reading where it had them exactly.
-
-    Of what is not exact, the whole string is taken out.
-    """
-    exact: dict[tuple[str, Path], list[Match]] = {}
-    for match in matches:
-        if match.exact and match.rule.is_private:
-            exact.setdefault((match.rule.id, match.path), []).append(match)
-    for match in matches:
-        known = () if match.exact else exact.get((match.rule.id, match.path), ())
-        if not any(
-            one.start <= match.start and match.end <= one.end and one.confidence >= match.confidence
-            for one in known
-        ):
-            yield match
 
 
 def _taken(cued: dict[Cue, list[folding.Range]]) -> list[folding.Range]:

@@ -29,15 +29,9 @@ from collections.abc import Callable, Iterable
 from copy import copy
 
 from pipeguard.core import answers, batch, codes, conduct
+from pipeguard.core.budgets import Budgets
 from pipeguard.core.definitions import review
-from pipeguard.core.finding import (
-    Action,
-    Direction,
-    Finding,
-    Kind,
-    PinChange,
-    Verdict,
-)
+from pipeguard.core.finding import Action, Direction, Finding, Kind, PinChange, Verdict
 from pipeguard.core.framing import one_line
 from pipeguard.core.guard import Guard
 from pipeguard.core.judge import Where, about, greatest, leaked, worst
@@ -83,6 +77,7 @@ class Session:
         self.run = run
         self.state = conduct.State(guard.policy.limits)
         self._lock = self.state.lock
+        self._budgets: Budgets | None = None  # of a batch, shared by its members
         self._count = {TO_SERVER: 0, TO_CLIENT: 0}
 
     def receive(self, direction: Direction, frame: bytes, now: float) -> Verdict:
@@ -237,13 +232,18 @@ class Session:
     ) -> Verdict:
         """Each member is judged alone (MCP 2025-03-26, basic/index, "Batching")."""
         batch.check(members, self.state.known.revision)
+        sharing, judge = self._sharing(), self._judge_or_refuse
         verdicts = [
-            self._judge_or_refuse(
-                direction, serialise(member), now, f"{event}.{index}", self._judge_member
-            )
+            judge(direction, serialise(member), now, f"{event}.{index}", sharing._judge_member)
             for index, member in enumerate(members)
         ]
         return batch.together(direction, frame, verdicts, event)
+
+    def _sharing(self) -> Session:
+        """The same conversation, judging several texts on one budget."""
+        sharing = copy(self)
+        sharing._budgets = self._budgets or Budgets()
+        return sharing
 
     def _judge_member(self, direction: Direction, frame: bytes, now: float, event: str) -> Verdict:
         return self._message(direction, envelope(frame, parse_json(frame)), now, event)
@@ -345,7 +345,7 @@ class Session:
             if request.method in OPENINGS:
                 self.state.opened(request.method, result)
             if request.method in OPENINGS or request.method in LISTS:
-                reviewed = review(self.guard, request.method, result, now)
+                reviewed = review(self.guard, request.method, result, now, self._budgets)
                 pins = reviewed.pins
                 forged += reviewed.findings
                 if reviewed.stopped:
@@ -375,7 +375,7 @@ class Session:
         tool: str | None,
         now: float,
     ) -> list[Finding]:
-        where = Where(self.guard, part_of(message.kind), method, now, tool)
+        where = Where(self.guard, part_of(message.kind), method, now, tool, (), self._budgets)
         return [*self.state.oddities(direction, message), *said(where, direction, message)]
 
     def _settle(
@@ -390,7 +390,7 @@ class Session:
         """From findings to what goes on and what goes back."""
         action = greatest(findings)
         if action is Action.REDACT:
-            return self._redacted(direction, message, request, findings, event, now)
+            return self._sharing()._redacted(direction, message, request, findings, event, now)
         if action is not Action.BLOCK:
             return verdict_of(
                 direction, message, findings, event, forward=message.frame, request=request

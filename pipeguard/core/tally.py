@@ -1,62 +1,49 @@
-"""What the rules have told of one message, and what may still be looked through for it.
+"""What the rules have told of one text, and whether more may be looked through for it.
 
 Each says the same thing once, and only so often at all; and a text that is made to be slow is not
-judged to its end. Knows rules and how sure they are, and neither texts nor places.
+judged to its end, and refused. Counts by confidence and by place: what is less sure, or stands
+where less is asked, never uses up what a sure finding elsewhere needs. Knows rules and how sure
+they are, and no texts.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
 
+from pipeguard.core.budgets import Budgets
 from pipeguard.core.candidates import most
-from pipeguard.core.finding import Confidence
+from pipeguard.core.finding import Confidence, Severity
+from pipeguard.core.origin import Match
+from pipeguard.core.places import Path
 from pipeguard.core.rules import Rule
 
-# What may be looked through for one message, and how many times its own length beside, some 5 ns a
-# byte; what one match costs to look at, in the same coin. Beyond it a message is unscannable.
-LOOKED_BYTES, LOOKED_TIMES, MATCH_BYTES = 3 * 2**20, 3, 512
-MAX_LOOKS = 32  # at the same words in other surroundings, which may make them surer
-SETTLED = 4  # rules that are sure: nobody allows so many of one message
-
-
-class Known(NamedTuple):
-    """What is known of words that a rule has matched.
-
-    Attributes:
-        confidence: of the surest match; below any where there was none.
-        looks: how often they were looked at.
-    """
-
-    confidence: int
-    looks: int
-
-
-_NOTHING = Known(-1, 0)
-_FOR_GOOD = Known(Confidence.HIGH, 0)
+MATCH_BYTES = 512  # what one match costs to look at, in bytes that are looked through
+MAX_REPEATED = 32  # matches in one block that are known, of a rule that is sure
 
 
 class Tally:
-    """What the rules have told of one message.
+    """What the rules have told of one text.
 
     Attributes:
-        exhausted: True where looking through the rest would take too long.
+        exhausted: True where looking through the rest would take too long, or would find more
+            than can be taken out.
     """
 
-    def __init__(self, length: int) -> None:
-        """Begin with a message of so many bytes."""
-        self._left = LOOKED_BYTES + LOOKED_TIMES * length
-        self._known: dict[tuple[str, bytes], Known] = {}
-        self._told: Counter[str] = Counter()
-        self._sure: Counter[str] = Counter()
+    def __init__(self, budgets: Budgets) -> None:
+        """Begin with what the message may still cost."""
+        self._budgets = budgets
+        self._known: dict[tuple[str, bytes], Confidence] = {}
+        self._told: Counter[tuple[str, str, Confidence]] = Counter()
+        self._full: set[tuple[str, Confidence]] = set()
+        self._sure: set[str] = set()
         self.exhausted = False
 
     def spend(self, cost_bytes: int) -> bool:
         """Whether so much more may be looked through."""
-        self._left -= cost_bytes
-        self.exhausted = self._left < 0
+        if not self._budgets.look(cost_bytes):
+            self.exhausted = True
         return not self.exhausted
 
     def worth(self, rule: Rule, matches: Iterable[re.Match[bytes]]) -> Iterator[re.Match[bytes]]:
@@ -65,43 +52,55 @@ class Tally:
         for match in matches:
             if not self.spend(MATCH_BYTES):
                 return
-            known = self.known(rule, match[0])
-            if known.confidence < Confidence.HIGH and known.looks < MAX_LOOKS:
+            if self.known(rule, match[0]) < Confidence.HIGH:
                 yield match
             elif rule.id in self._sure:
                 again += 1
-                if again >= MAX_LOOKS:
+                if again >= MAX_REPEATED:
                     return  # the rest of the block says the same once more
 
-    def known(self, rule: Rule, words: bytes) -> Known:
-        """What is known of words that a rule has matched."""
-        return self._known.get((rule.id, words), _NOTHING)
+    def known(self, rule: Rule, words: bytes) -> int:
+        """How sure the surest finding of these words is; below any where there was none."""
+        return self._known.get((rule.id, words), -1)
 
-    def looked_at(self, rule: Rule, words: bytes) -> None:
-        """They were, and told nothing new."""
-        known = self.known(rule, words)
-        self._known[rule.id, words] = Known(known.confidence, known.looks + 1)
+    def tell(self, rule: Rule, words: bytes, place: str, confidence: Confidence) -> bool:
+        """They were found there, as sure as that.
 
-    def settle(self, rule: Rule, words: bytes) -> None:
-        """Nothing more is asked of these words, wherever they stand."""
-        self._known[rule.id, words] = _FOR_GOOD
+        Returns:
+            Whether it is told: not where the rule has told enough that is as sure there.
+        """
+        self._known[rule.id, words] = confidence
+        key = rule.id, place, confidence
+        if self._told[key] >= most(rule):
+            if confidence is Confidence.HIGH:
+                # Each secret has to be taken out; of orders, the message is stopped by the first.
+                self.exhausted = self.exhausted or rule.is_private
+            else:
+                self._full.add((rule.id, confidence))
+            return False
+        self._told[key] += 1
+        if confidence is Confidence.HIGH and not rule.is_private and rule.severity >= Severity.HIGH:
+            self._sure.add(rule.id)
+        return True
 
-    def tell(self, rule: Rule, words: bytes, confidence: Confidence) -> None:
-        """They were told of, as sure as that."""
-        self._known[rule.id, words] = Known(confidence, self.known(rule, words).looks)
-        self._told[rule.id] += 1
-        if confidence is Confidence.HIGH and not rule.is_private:
-            self._sure[rule.id] += 1
+    def has_enough(self, rule: Rule, confidence: Confidence) -> bool:
+        """True where a match that is no surer than that need not be located."""
+        return (rule.id, confidence) in self._full
 
-    def is_full(self, rule: Rule) -> bool:
-        """True where a rule has told so much that more would say nothing new."""
-        return self._told[rule.id] >= most(rule)
 
-    def sure(self, rule: Rule) -> int:
-        """How often a rule was sure."""
-        return self._sure[rule.id]
+def told_once(matches: Sequence[Match]) -> Iterator[Match]:
+    """The matches, but for secrets that a rule found in another reading where it had them exactly.
 
-    @property
-    def is_settled(self) -> bool:
-        """True where no classifier need be asked any more."""
-        return self.exhausted or len(self._sure) >= SETTLED
+    Of what is not exact, the whole string is taken out.
+    """
+    exact: dict[tuple[str, Path], list[Match]] = {}
+    for match in matches:
+        if match.exact and match.rule.is_private:
+            exact.setdefault((match.rule.id, match.path), []).append(match)
+    for match in matches:
+        known = () if match.exact else exact.get((match.rule.id, match.path), ())
+        if not any(
+            one.start <= match.start and match.end <= one.end and one.confidence >= match.confidence
+            for one in known
+        ):
+            yield match

@@ -47,7 +47,7 @@ _BYTES = re.compile(rb"(?:[0-9A-Fa-f]{2}[ :,-]{1,2}){7}")
 
 def readings(text: bytes) -> list[str]:
     """The text as it is, and all that is encoded in it, two deep."""
-    budget = Budget()
+    budget = Budget(len(text))
     first = _decoded(text, budget)
     inner = [part for one in first[:MOST_PARTS] for part in _decoded(one, budget)]
     found = [text, *first, *_read(text, _SPELLINGS, budget), *inner]

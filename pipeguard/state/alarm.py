@@ -39,7 +39,8 @@ _ELSEWHERE = {
     "entrance.": "It was not let in, so no message was judged: the options of `wrap --listen` say"
     " who may come. See `pipeguard wrap --help`.",
 }
-_BY_POLICY = frozenset({"protocol.view-limit"})  # the one of those that is judged by policy
+# Those of them that are judged by policy.
+_BY_POLICY = frozenset({"protocol.view-limit", "protocol.read-limit", "protocol.scan-limit"})
 
 
 @dataclass(frozen=True, slots=True)

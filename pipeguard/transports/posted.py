@@ -27,8 +27,9 @@ from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.conversations import Conversations
 from pipeguard.transports.entrance import WHO, Refused, crowded
 from pipeguard.transports.hosted import Exchange, Hosted
+from pipeguard.transports.mirroring import check_headers, message_in
 from pipeguard.transports.refusals import Ground
-from pipeguard.transports.relay import check_headers, is_stateless, message_in, refused
+from pipeguard.transports.relay import is_stateless, refused
 from pipeguard.transports.remote import EVENTS, JSON, SESSION_ID
 
 SESSION_BYTES = 24

@@ -19,15 +19,15 @@ from pipeguard.core import answers, codes, mirrors
 from pipeguard.core.events import Event, EventStream, written
 from pipeguard.core.finding import Direction, Kind, Verdict
 from pipeguard.core.framing import Lost
-from pipeguard.core.message import Message, parse, parse_json
+from pipeguard.core.message import parse_json
 from pipeguard.core.session import Session
 from pipeguard.errors import PipeGuardError, Refusal
 from pipeguard.transports.backlog import Backlog, Crowded
 from pipeguard.transports.carry import judged
 from pipeguard.transports.client_headers import ClientHeaders
 from pipeguard.transports.conversations import Conversations, is_session_id
-from pipeguard.transports.entrance import WHO, Refused, crowded
-from pipeguard.transports.refusals import Ground
+from pipeguard.transports.entrance import WHO, crowded
+from pipeguard.transports.mirroring import check_headers, message_in, repeated_by
 from pipeguard.transports.remote import (
     BOTH,
     EVENTS,
@@ -47,7 +47,6 @@ from pipeguard.transports.remote import (
 from pipeguard.transports.tasks import Tasks
 
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
-HEADER_MISMATCH = -32020  # MCP 2026-07-28, basic/transports/streamable-http
 _VERSION_BYTES = mirrors.VERSION_META.encode()
 _NO_SESSION = "the server gave a session id that is none"
 _CROWDED = "too many large messages are under way; ask again a little later"
@@ -145,7 +144,9 @@ class Relay:
             asked = _Asked(request, exchange, session, verdict, lasting=not stateless)
             frames, is_rewritten = [verdict.forward], verdict.forward is not verdict.frame
             del verdict
-            repeated = self._mirrored(frames[0]) if stateless and is_rewritten else {}
+            repeated = (
+                repeated_by(self._conversations, frames[0]) if stateless and is_rewritten else {}
+            )
             return await self._sent(asked, session_id, frames, repeated)
         except Crowded:
             raise crowded() from None
@@ -185,14 +186,6 @@ class Relay:
             if not asked.lasts:  # its client is gone, for good
                 self._lost(asked.session, _LEFT)
             raise
-
-    def _mirrored(self, frame: bytes) -> dict[str, str]:
-        """The headers that repeat a message of 2026-07-28 as it is sent."""
-        message = message_in(frame)
-        if message is None:
-            return {}
-        mirrored = parameters_in_headers(self._conversations, message)
-        return mirrors.headers_of(message.value, mirrored)
 
     async def _posted(self, headers: Mapping[str, str], frame: bytes) -> aiohttp.ClientResponse:
         """A POST, once it is answered; it is kept until then, for a redirection or a login."""
@@ -466,57 +459,6 @@ def refused(verdict: Verdict) -> web.Response:
     code = codes.PARSE_ERROR if finding.rule in _UNPARSED else codes.INVALID_REQUEST
     body = answers.error(None, code, f"PipeGuard: {finding.note}")
     return web.Response(status=400, body=body, content_type=JSON)
-
-
-def message_in(body: bytes) -> Message | None:
-    """What a body says, to be compared with its headers; None where it is no message.
-
-    The Session refuses that as well, and says so to the right one.
-    """
-    with suppress(Refusal):
-        message = parse(body)
-        return message if isinstance(message, Message) else None
-    return None
-
-
-def check_headers(
-    conversations: Conversations, headers: Mapping[str, str], message: Message, *, all_of_them: bool
-) -> None:
-    """Look whether headers repeat what the body says (2026-07-28), before it is sent.
-
-    Args:
-        conversations: know the tools, and so which parameters have headers.
-        headers: of the request.
-        message: its body.
-        all_of_them: False where the server sees the headers as well, and asks for what is missing.
-
-    Raises:
-        Refused: they say something else: with -32020.
-    """
-    absent = mirrors.missing(message.value, headers)
-    if absent is not None:
-        why = f"Header mismatch: {absent} is missing"
-        raise _mismatch(message, why)
-    mirrored = parameters_in_headers(conversations, message)
-    wrong = mirrors.disagreement(message.value, headers, mirrored, all_of_them=all_of_them)
-    if wrong is not None:
-        why = f"Header mismatch: {wrong}"
-        raise _mismatch(message, why)
-
-
-def parameters_in_headers(
-    conversations: Conversations, message: Message
-) -> dict[str, tuple[str, ...]]:
-    """Of the tool that a message calls, the headers that repeat parameters, with their paths."""
-    params = message.value.get("params")
-    name = params.get("name") if isinstance(params, dict) else None
-    calls = message.method == "tools/call" and type(name) is str
-    return conversations.mirrored(str(name)) if calls else {}
-
-
-def _mismatch(message: Message, why: str) -> Refused:
-    frame = answers.error(message.id_token, HEADER_MISMATCH, why)
-    return Refused(Ground.MISMATCH, 400, why, frame=frame)
 
 
 def is_stateless(request: web.BaseRequest, body: bytes) -> bool:

@@ -16,6 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.core import classifier as module
+from pipeguard.core.budgets import READ_BYTES, Budgets
+from pipeguard.core.candidates import MAX_MATCHES_PER_RULE
 from pipeguard.core.classifier import (
     LONG_WORDS,
     MAX_FAMILIES,
@@ -41,7 +43,7 @@ from pipeguard.core.places import Surface
 from pipeguard.core.plans import LEAST_WEIGHT, build, loaded
 from pipeguard.core.policy import Policy
 from pipeguard.core.proof import frame_value, sample_place
-from pipeguard.core.reader import READ_BYTES, READ_SHARE, Reader
+from pipeguard.core.reader import Opened, Reader
 from pipeguard.core.rules import Rule, load_pack
 from pipeguard.core.scan import Engine
 from pipeguard.core.session import Session
@@ -202,9 +204,9 @@ def test_of_a_longer_text_more_is_asked() -> None:
     text = max(samples("injection"), key=len)
     classifier.sure = classifier.surest(text).score - 0.5
     data = text.encode()
-    stretch = [Stretch(0, len(data), 500)]
+    opened = [Opened(data, [Stretch(0, len(data), 500)])]
     short, long = (
-        [order.confidence for order in Reader(length).orders(stretch, classifier, data)]
+        [order.confidence for _, order in Reader(length, Budgets()).orders(opened, classifier)]
         for length in (len(data), 2**18)
     )
     assert short == [Confidence.HIGH]
@@ -219,9 +221,9 @@ def test_of_a_brief_text_less_is_asked(name: str) -> None:
     score = classifier.surest(text, 99.0).score
     classifier.sure = classifier.likely = score + 1.0
     data = text.encode()
-    stretch = [Stretch(0, len(data), 500)]
+    opened = [Opened(data, [Stretch(0, len(data), 500)])]
     found = [
-        [order.confidence for order in Reader(length).orders(stretch, classifier, data)]
+        [order.confidence for _, order in Reader(length, Budgets()).orders(opened, classifier)]
         for length in (1, 64, 512, 8192)
     ]
     assert found == [[Confidence.HIGH], [Confidence.HIGH], [], []]
@@ -628,11 +630,11 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was given to a classifier that never finds anything."""
     given: list[str] = []
 
-    def nothing(_: Classifier, text: str, _less: float) -> Piece:
+    def nothing(_: Classifier, text: str, _less: float) -> list[Piece]:
         given.append(text)
-        return Piece(-math.inf, 0, 0, 0)
+        return []
 
-    monkeypatch.setattr(Classifier, "surest", nothing)
+    monkeypatch.setattr(Classifier, "pieces", nothing)
     return given
 
 
@@ -653,9 +655,8 @@ MEGABYTE = 2**20
 def test_no_more_of_a_message_is_read_than_its_share(part: str, read: list[str]) -> None:
     text = part * (MEGABYTE // len(part.encode()))
     matches("injection", text)
-    assert (
-        0 < sum(len(one.encode()) for one in read) <= READ_BYTES + len(text.encode()) // READ_SHARE
-    )
+    most = READ_BYTES + len(text.encode())
+    assert 0 < sum(len(one.encode()) for one in read) <= most
 
 
 def test_the_heaviest_of_much_is_read_first(read: list[str]) -> None:
@@ -684,11 +685,13 @@ def light_line() -> str:
     return ", ".join(chosen) + ".\n"
 
 
-def test_nothing_more_is_read_once_it_is_sure() -> None:
-    found = matches(
-        "injection", "\n".join(f"{FILLER * 9}{number}. {ORDER}" for number in range(40))
-    )
-    assert 0 < len(found) <= 2
+def test_a_rule_tells_only_so_often() -> None:
+    told = (ORDER.replace("Assistant", f"Assistant {name}", 1) for name in CALLED)
+    found = matches("injection", "\n".join(f"{FILLER * 9}{order}" for order in told))
+    assert 1 < len(found) <= 3 * MAX_MATCHES_PER_RULE  # of each confidence
+
+
+CALLED = [f"{first}{second}" for first in "abcdef" for second in ("nna", "rik", "lena", "mos")]
 
 
 # --- what the gate lets pass unread ------------------------------------------------------------

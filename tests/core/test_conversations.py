@@ -15,13 +15,14 @@ import pytest
 import yaml
 
 from pipeguard.core import codes
+from pipeguard.core.budgets import Budgets
 from pipeguard.core.finding import Action, Direction, Kind, Verdict
 from pipeguard.core.guard import Guard
 from pipeguard.core.message import JsonValue
-from pipeguard.core.origin import Match, PlaceOf
+from pipeguard.core.origin import PlaceOf
 from pipeguard.core.places import Surface
 from pipeguard.core.policy import Policy
-from pipeguard.core.scan import Engine, Seen
+from pipeguard.core.scan import NOTHING, Engine, Seen
 from pipeguard.core.session import Session
 from tests.conversation import FOLDER, Conversation, load, paths, play, shipped
 
@@ -151,11 +152,17 @@ class BrokenEngine(Engine):
     def __init__(self) -> None:
         """It has no rules."""
 
-    def scan(self, value: JsonValue, place_of: PlaceOf, surface: Surface) -> Seen:
+    def scan(
+        self,
+        value: JsonValue,
+        place_of: PlaceOf,
+        surface: Surface,
+        budgets: Budgets | None = None,
+    ) -> Seen:
         """See nothing, or break."""
         if "fault" in str(value):
             raise ZeroDivisionError
-        return Seen(list[Match](), undecoded=False, unfinished=False)
+        return NOTHING
 
 
 @pytest.fixture

@@ -145,10 +145,10 @@ def test_a_path_begins_with_its_prefix() -> None:
     assert greatest(found) is Action.BLOCK
 
 
-def test_more_encoded_than_is_decoded_is_told() -> None:
+def test_more_encoded_than_is_decoded_is_stopped() -> None:
     text = "%41 " * 100_000
     found = scanned(where(), Surface.TO_SERVER, {"params": {"arguments": {"a": text}}})
-    assert ("protocol.view-limit", "params.other", Action.WARN) in {
+    assert ("protocol.view-limit", "params.other", Action.BLOCK) in {
         (finding.rule, finding.place, finding.action) for finding in found
     }
 
