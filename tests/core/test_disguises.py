@@ -163,7 +163,7 @@ WRITTEN: dict[str, Callable[[str], str]] = {
 }
 PLACED: dict[str, Disguise] = {
     "a key and its value": lambda s: {cut(s, 2)[0]: cut(s, 2)[1]},
-    "a key and its value, within": lambda s: {"query": "all of it", "a": {cut(s, 2)[0]: cut(s, 2)[1]}},
+    "a key and its value, within": lambda s: {"q": "all of it", "a": {cut(s, 2)[0]: cut(s, 2)[1]}},
     "two arguments, the last first": lambda s: dict(zip("ab", reversed(cut(s, 2)), strict=True)),
     "three arguments": lambda s: {"b": cut(s, 3)[1], "c": cut(s, 3)[2], "a": cut(s, 3)[0]},
     "three among others": lambda s: {
