@@ -143,8 +143,8 @@ CUES: dict[Cue, str] = {
     Cue.OVERRIDDEN: "\\xe2\\x80\\xae",
     Cue.WIDE: f"(?:{WIDE_B64}){{2}}|(?:{WIDER_B64}[A-Za-z0-9+/_-]{{11}}){{2}}|{WIDE_HEX}",
     Cue.INDICATORS: "\\xf0\\x9f\\x87[\\xa6-\\xbf]",
-    Cue.CODES: f"(?:{CODE}[^0-9A-Za-z]{{1,3}}){{5}}|(?i:chr?|char)[(]{CODE}[)]|"
-    f"(?:{OCTAL}[^0-9A-Za-z]){{5}}|(?:0[01]{{7}}[^0-9A-Za-z]?){{3}}|U[+]00[2-7][0-9A-Fa-f]",
+    Cue.CODES: f"(?:{CODE}[^0-9A-Za-z]{{1,3}}){{5}}|(?i:chr?|char)[(]{CODE}[)]|[(]byte[)] ?{CODE}|"
+    f"0b[01]{{8}}|(?:{OCTAL}[^0-9A-Za-z]){{5}}|(?:0[01]{{7}}[^0-9A-Za-z]?){{3}}|U[+]00[2-7][0-9A-Fa-f]",
     Cue.WINDOWS: windows.CUE,
 }
 # What only goes to a server can act, or go out by a host's name. They stand last.

@@ -64,7 +64,7 @@ _CODES = tuple(
     for base, number, digits in (
         (10, b"0{0,2}%s" % CODE.encode(), rb"[0-9]+"),
         (8, b"0?%s" % OCTAL.encode(), rb"[0-7]+"),
-        (2, b"0[01]{7}", rb"[01]{8}"),
+        (2, b"(?:0b)?0[01]{7}", rb"[01]{8}"),
         (16, b"U[+]00[2-7][0-9A-Fa-f]", rb"(?<=[+])[0-9A-Fa-f]+"),
     )
 )

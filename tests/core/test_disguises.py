@@ -157,6 +157,8 @@ WRITTEN: dict[str, Callable[[str], str]] = {
     "decimal": lambda s: json.dumps(list(s.encode())),
     "characters by number": lambda s: " + ".join(f"chr({byte})" for byte in s.encode()),
     "binary": lambda s: " ".join(f"{byte:08b}" for byte in s.encode()),
+    "binary with its prefix": lambda s: ", ".join(f"0b{byte:08b}" for byte in s.encode()),
+    "cast to bytes": lambda s: "{" + ", ".join(f"(byte) {byte}" for byte in s.encode()) + "}",
     "white letters in circles": lambda s: re.sub(
         "[A-Z]", lambda one: chr(0x1F150 + ord(one[0]) - ord("A")), s
     ),
