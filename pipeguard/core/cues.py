@@ -36,9 +36,13 @@ class Cue(IntEnum):
     REVERSED = 17
     LEET = 18
     OVERRIDDEN = 19  # text that is shown from right to left
-    LABELS = 20  # of a host name, or the like
-    ACTS = 21  # something that acts: core.arguments
-    WINDOWS = 22  # a line for PowerShell or cmd: core.windows
+    WIDE = 20  # base64 or hex of UTF-16 or UTF-32
+    INDICATORS = 21  # letters as halves of flags
+    CODES = 22  # characters as numbers
+    LABELS = 23  # of a host name, or the like
+    LITERALS = 24  # which may be pieces of something: core.pieces
+    ACTS = 25  # something that acts: core.arguments
+    WINDOWS = 26  # a line for PowerShell or cmd: core.windows
 
 
 B64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -95,17 +99,31 @@ ACTING = (
     r"launchdaemons|/startup|"
     r"autostart|mcp\.json|\.cursor|\.claude|\.vscode|system32|ntds|unattend|\\\\\?\\|file:|\x00[a-z./])"
 )
+OCTAL = "(?:0[4-7]|1[0-7])[0-7]"  # what is printable in ASCII
+BETWEEN_HEX = r"[ :,;|/\t\r\n\x22'-]{1,4}"  # what stands between bytes that are written in hex
+# A letter of ASCII in UTF-16, as base64 and as hex: of each pair of bytes, one is zero.
+WIDE_B64 = (
+    _class(B64, range(8, 32))
+    + "[AQgw][AB][A-Za-z0-9+/_-]A[C-H]"
+    + _class(B64, range(0, 64, 4))
+    + "A"
+)
+WIDER_B64 = _class(B64, range(8, 32)) + "[AQgw]AAA"  # the same in UTF-32
+WIDE_HEX = "(?:[2-7][0-9A-Fa-f](?:00){1,3}){6}"
+# The number of a printable character.
+CODE = "(?:3[2-9]|[4-9][0-9]|1[01][0-9]|12[0-6])"
 # Weaker than the expressions of the decoders wherever that makes a much smaller automaton.
 CUES: dict[Cue, str] = {
-    Cue.PERCENT: "%[0-9A-Fa-f]{2}",
-    Cue.ESCAPE: r"\\(?:u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|U000[0-9A-Fa-f]{5}|u\{[0-9A-Fa-f]{1,5}\})",
+    Cue.PERCENT: "%(?:[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4})",
+    Cue.ESCAPE: r"\\(?:u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|U000[0-9A-Fa-f]{5}|[ux]\{[0-9A-Fa-f]{1,5}\}|"
+    rf"0000[2-7][0-9A-Fa-f]|0?{OCTAL})",
     Cue.SIMPLE_ESCAPE: r'\\[nrt"\\/]',
     Cue.TAGS: "\\xf3\\xa0[\\x80\\x81]",
     Cue.BASE64: f"(?:{B64_GROUP}){{3}}",
     Cue.HEX: "(?:[2-7][0-9A-Fa-f]){8}",
     Cue.BASE32: "[A-Z2-7]{16}",
     Cue.LONG_RUN: "[A-Za-z0-9+/_-]{40}",
-    Cue.SEPARATED_HEX: "(?:(?:0x)?[2-7][0-9A-Fa-f][ :,-]{1,2}){7}(?:0x)?[2-7]",
+    Cue.SEPARATED_HEX: f"(?:(?:0x)?[2-7][0-9A-Fa-f]{BETWEEN_HEX}){{7}}(?:0x)?[2-7]",
     Cue.SPACED: r"[^A-Za-z0-9](?:[A-Za-z0-9][ ._*|,/-]){5}",
     Cue.RUN_TOGETHER: "[A-Za-z]{20}",
     Cue.ENTITY: "&(?:#[0-9]{2}|#[Xx][0-9A-Fa-f]{2}|[A-Za-z]{2,6};)",
@@ -114,15 +132,30 @@ CUES: dict[Cue, str] = {
     Cue.BITS: "(?:\\xe2\\x81[\\xa2\\xa4]){8}|(?:\\xe2\\x80[\\x8b-\\x8d]){8}",
     Cue.LABELS: rf"{HOST}(?:[A-Za-z0-9_-]{{8,63}}\.[A-Za-z_-]{{0,20}}[0-9][A-Za-z0-9_-]{{4}}|"
     r"[A-Za-z0-9_-]{30,63}\.[A-Za-z0-9_-]{4})",
-    Cue.COMPRESSED: "(?:H4sI|eJ[w-z0-9+/_-]|eN[o-r]|eAE|eF[4-7])[A-Za-z0-9+/_-]{20}",
+    Cue.COMPRESSED: "(?:H4sI|eJ[w-z0-9+/_-]|eN[o-r]|eAE|eF[4-7])[A-Za-z0-9+/_-]{20}|"
+    "(?:1[Ff]8[Bb]08|78(?:01|5[Ee]|9[Cc]|[Dd][Aa]))[0-9A-Fa-f]{30}",
     Cue.TURNED: spellings.TURNED,
     Cue.REVERSED: spellings.REVERSED,
     Cue.LEET: spellings.LEET,
+    Cue.LITERALS: r"[\x22'`](?:[A-Za-z0-9+/=_.-]{0,24}(?:[0-9][A-Za-z]|[A-Za-z][0-9])"
+    r"[A-Za-z0-9+/=_.-]{0,60}|[A-Za-z0-9]{1,2})[\x22'`]",
     Cue.ACTS: ACTING,
     Cue.OVERRIDDEN: "\\xe2\\x80\\xae",
+    Cue.WIDE: f"(?:{WIDE_B64}){{2}}|(?:{WIDER_B64}[A-Za-z0-9+/_-]{{11}}){{2}}|{WIDE_HEX}",
+    Cue.INDICATORS: "\\xf0\\x9f\\x87[\\xa6-\\xbf]",
+    Cue.CODES: f"(?:{CODE}[^0-9A-Za-z]{{1,3}}){{5}}|(?i:chr?|char)[(]{CODE}[)]|[(]byte[)] ?{CODE}|"
+    f"0b[01]{{8}}|(?:{OCTAL}[^0-9A-Za-z]){{5}}|(?:0[01]{{7}}[^0-9A-Za-z]?){{3}}|U[+]00[2-7][0-9A-Fa-f]",
     Cue.WINDOWS: windows.CUE,
 }
 # What only goes to a server can act, or go out by a host's name. They stand last.
-OUTGOING_CUES = (Cue.LABELS, Cue.ACTS, Cue.WINDOWS)
+OUTGOING_CUES = (Cue.LABELS, Cue.LITERALS, Cue.ACTS, Cue.WINDOWS)
+# What is encoded in a text without spaces: there, letters follow each other by chance.
+CUES_OF_SQUEEZED = {
+    Cue.BASE64: f"(?:{B64_GROUP}){{5}}",
+    Cue.HEX: "(?:[2-7][0-9A-Fa-f]){16}",
+    Cue.BASE32: f"(?:{B32_GROUP}){{3}}",
+    Cue.COMPRESSED: CUES[Cue.COMPRESSED],
+    Cue.WIDE: CUES[Cue.WIDE],
+}
 # Of these the squeezed reading may say something.
 SQUEEZED_CUES = (Cue.SPACED, Cue.RUN_TOGETHER)

@@ -60,7 +60,13 @@ def _base(character: str) -> str:
 
 
 _INVISIBLE = re.compile("[" + "".join(f"{chr(a)}-{chr(b)}" for a, b in _INVISIBLE_RANGES) + "]")
-_PLAIN = dict(zip(_LOOK_ALIKES[::2], _LOOK_ALIKES[1::2], strict=True))
+# White letters in black circles and squares, and the halves of flags: none has a compatible form.
+_CAPITALS = {
+    chr(first + step): chr(ord("A") + step)
+    for first in (0x1F150, 0x1F170, 0x1F1E6)
+    for step in range(26)
+}
+_PLAIN = dict(zip(_LOOK_ALIKES[::2], _LOOK_ALIKES[1::2], strict=True)) | _CAPITALS
 _ASCII = bytes(range(128))
 _TYPOGRAPHY = frozenset("‘’“”„«»–—…•·°©®™§€£×→←✓")
 _FEW = 60  # distinct characters: below, as many `replace` calls beat one `translate`
@@ -177,7 +183,7 @@ def _fold_block(block: bytes) -> bytes:
     return text.encode("utf-8")
 
 
-_BETWEEN_SECRETS = b" \t\r\n\"'`,;|\\"
+_BETWEEN_SECRETS = bytes(range(0x21)) + b"\"'`,;|\\\x7f"
 _BETWEEN_WORDS = bytes(code for code in range(128) if not chr(code).isalnum())
 
 
@@ -239,19 +245,15 @@ def unsqueezed(data: bytes, start: int, end: int, *, words: bool) -> tuple[int, 
 
 
 def _nth_kept(data: bytes, between: bytes, count: int) -> int:
-    position = 0
-    while position < len(data):
-        kept = len(data[position : position + BLOCK].translate(None, between))
+    position, step = 0, BLOCK
+    while step and position < len(data):
+        kept = len(data[position : position + step].translate(None, between))
         if kept > count:
-            break
-        count -= kept
-        position += BLOCK
-    for offset in range(position, len(data)):
-        if data[offset] not in between:
-            if count == 0:
-                return offset
-            count -= 1
-    return len(data) - 1
+            step //= 8  # it stands in these bytes: look closer
+        else:
+            count -= kept
+            position += step
+    return min(position, len(data) - 1)
 
 
 def extend(ranges: list[Range], low: int, high: int) -> None:

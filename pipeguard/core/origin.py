@@ -7,18 +7,19 @@ runs no rule and reads nothing itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from pipeguard.core import folding, views
 from pipeguard.core.discussion import MANY_TOPICS, is_marked, topics
 from pipeguard.core.finding import Confidence, lower, raised
+from pipeguard.core.pieces import Stitched
 from pipeguard.core.places import MASKED_STEP, Path
 from pipeguard.core.purpose import serves
 from pipeguard.core.roles import Role
 from pipeguard.core.rules import Rule, View, Written
-from pipeguard.core.surroundings import is_disguised, masked
+from pipeguard.core.surroundings import in_pieces, is_disguised, masked
 from pipeguard.core.text import Text
 from pipeguard.core.uses import IDLE, PROGRAMS, Idle, Uses
 
@@ -26,6 +27,7 @@ SHORT_BYTES = 1024  # of decoded text: orders are encoded to hide, documents to 
 IDLE_BYTES = 4096  # of a string: no match is most of it
 
 PlaceOf = Callable[[Path], str]
+Locate = Callable[[int, int], tuple[list[Path], bool]]
 
 
 class Match(NamedTuple):
@@ -71,6 +73,13 @@ class Subject(NamedTuple):
     keyed: bool
     uses: Uses
 
+    def asks_the_user(self) -> bool:
+        """True where a client shows some of it to the user (MCP client/elicitation)."""
+        return any(
+            self.place_of(path).startswith("elicitation.")
+            for *_, path in self.text.segments(0, len(self.text.data))
+        )
+
 
 class Origin(NamedTuple):
     """The way back from a reading to the text that it was made of.
@@ -79,8 +88,8 @@ class Origin(NamedTuple):
         subject: whose text it is a reading of.
         chain: the view's name, where it is made of the text itself.
         whole: True where a span in it is none in the text: strings are then told as a whole.
-        joined: True where it is made of the strings joined.
-        keys: True where it is the keys that were joined.
+        locate: where it is made of strings or keys that were joined, tells which stand under a
+            stretch of it, and whether it is more than one.
         unfolding: the way back, where it was folded or is made of what was.
         squeezed_from: what it was squeezed from.
         offset: where that begins in the text.
@@ -91,12 +100,11 @@ class Origin(NamedTuple):
     subject: Subject
     chain: str
     whole: bool = False
-    joined: bool = False
+    locate: Locate | None = None
     squeezed_from: bytes | None = None
     offset: int = 0
     outer: Origin | None = None
-    parts: views.Parts | None = None
-    keys: bool = False
+    parts: views.Parts | Stitched | None = None
     unfolding: folding.Unfolding | None = None
 
     def admits(self, rule: Rule, start: int, end: int) -> bool:
@@ -104,15 +112,29 @@ class Origin(NamedTuple):
         if self.squeezed_from is not None:
             words = not self.subject.keyed
             first, last = folding.unsqueezed(self.squeezed_from, start, end, words=words)
+            if self.outer is not None and self.outer.parts is not None:
+                return not self.outer.parts.as_written(first, last)
             return is_disguised(self.squeezed_from[first:last], words=words)
         if self.parts is not None and not rule.is_private and self.parts.as_written(start, end):
             return False  # what is encoded stands beside it; of a secret, that may be where it ends
-        return not self.joined or self._crossed(start, end)[1]
+        return self.locate is None or self.locate(start, end)[1]
 
-    def _crossed(self, start: int, end: int) -> tuple[list[Path], bool]:
-        """The strings or keys under a stretch of them joined; True where it is more than one."""
-        text = self.subject.text
-        return (text.locate_keys if self.keys else text.locate_joined)(start, end)
+    def is_torn(self, start: int, end: int) -> bool:
+        """True where what was found stands in pieces that nobody writes it in by chance."""
+        if self.squeezed_from is None:
+            return False
+        first, last = folding.unsqueezed(self.squeezed_from, start, end, words=False)
+        stretch = self.squeezed_from[first:last]
+        is_whole = self.outer is not None and len(stretch) == end - start
+        return is_whole or in_pieces(stretch)
+
+    @property
+    def _joint(self) -> Locate | None:
+        """`locate` of the reading that this one was made of in the end."""
+        origin = self
+        while origin.outer is not None:
+            origin = origin.outer
+        return origin.locate
 
     def located(
         self, rule: Rule, confidence: Confidence, data: bytes, start: int, end: int
@@ -122,13 +144,14 @@ class Origin(NamedTuple):
         found = data[start:end]
         while start < end - 1 and data[start] in b" \t\r\n":
             start += 1  # so that the match stands in its own line
-        simple = not self.joined and self.squeezed_from is None
+        joint = self._joint
+        simple = joint is None and self.squeezed_from is None
         if rule.places and simple and not self._may_stand(rule, start, end):
             return None
         view, low, high, exact = self._trace(start, end)
         paths: list[Path] = []
-        if self.joined:
-            paths, _ = self._crossed(low, high)
+        if joint is not None:
+            paths, _ = joint(low, high)
             path, exact = paths[0], False
         else:
             path = text.path_at(low)
@@ -143,7 +166,7 @@ class Origin(NamedTuple):
             return None
         confidence = changed
         exact = exact and not self.whole
-        first, last = (0, 0) if self.joined else text.span(low, high)
+        first, last = (0, 0) if joint is not None else text.span(low, high)
         if rule.purpose and serves(rule.purpose, text.value, path, first):
             confidence = lower(confidence)
         if _HIDDEN.search(view):
@@ -194,7 +217,8 @@ class Origin(NamedTuple):
 
     def busy(self, rule: Rule, low: int, high: int) -> list[folding.Range]:
         """The stretch without what is only written or looked for, where that is much of it."""
-        if rule.written in _EVERYWHERE or self.joined or self.squeezed_from is not None:
+        squeezed = self.squeezed_from is not None
+        if rule.written in _EVERYWHERE or squeezed or self._joint is not None:
             return [(low, high)]
         uses, idle = self.subject.uses, _IDLE[rule.written]
         if self.outer is not None or self.whole:
@@ -221,6 +245,9 @@ class Origin(NamedTuple):
             words = not self.subject.keyed
             low, high = folding.unsqueezed(self.squeezed_from, start, end, words=words)
             low, high = self._unfolded(low + self.offset, high + self.offset)
+            if self.outer is not None:
+                chain, low, high, _ = self.outer._trace(low, high)
+                return f"{chain}>squeezed", low, high, False
             return "squeezed", low, high, not self.whole
         if self.parts is not None and self.outer is not None:
             view = self.parts.at(start).view
@@ -254,3 +281,13 @@ def _untold(path: Path, secret: str) -> Path:
 
 def _placed(rule: Rule, place: str) -> bool:
     return any(fnmatchcase(place, pattern) for pattern in rule.places)
+
+
+def has_company(match: Match, matches: Iterable[Match]) -> bool:
+    """True where a pattern found something in the same string: two weak signs make a strong."""
+    return any(
+        other.path == match.path
+        and other.confidence >= Confidence.MEDIUM
+        and not (other.rule.model or other.rule.is_private or other.doubted)
+        for other in matches
+    )

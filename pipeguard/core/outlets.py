@@ -20,7 +20,8 @@ LOOKED_CHARS = 2**16  # of one string
 # Before a secret in a line that is run: an option, a header or a variable that logs in with it.
 _LOGS_IN = re.compile(
     r"(?:(?:authori[sz]ation|bearer|basic|[\w-]*(?:token|api[_-]?key|passw(?:or)?d|secret|pass|auth|_key))"
-    r"[\s\"']{0,2}[:= ]\s?[\"']?(?:bearer |basic |token )?|(?:-u|--user) ?[\"']?[^\s:]{0,64}:)\Z",
+    r"[\s\"']{0,2}[:= ]\s?[\"']?(?:bearer |basic |token )?|(?:-u|--user) ?[\"']?[^\s:]{0,64}:"
+    r"|://[^\s/?#@]{0,64})\Z",
     re.IGNORECASE,
 )
 _BEFORE = 64  # characters
@@ -32,9 +33,9 @@ def leaving(
 ) -> Confidence | None:
     """How sure it is that a call takes one of the server's secrets away; None where none leaves.
 
-    Surely in what is sent, and in or beside a web address. Less so where a credential belongs, as
-    in a header: the address may be the one that it is for. An address that the server gave as it
-    is, secret and all, is the server's.
+    Surely in what is sent, in or beside an address, and in a command that talks to a network. Less
+    so where a credential belongs, as in a header: the address may be the one that it is for. An
+    address that the server gave as it is, secret and all, is the server's.
 
     Args:
         vault: the server's.
@@ -49,9 +50,9 @@ def leaving(
     for key, text in _strings("", arguments):
         for start in _secrets(vault, text):
             if has_address is None:
-                has_address = bool(addresses_of(arguments))
+                has_address = bool(addresses_of(arguments) or _ADDRESS.search(text))
             if not (has_address or does & (Label.SENDS | Label.OUTSIDE)):
-                return None
+                return _run(vault, arguments) if does & Label.RUNS else None
             address = _address_around(text, start)
             if address and was_said(vault.restore(address).text):
                 continue
@@ -63,6 +64,26 @@ def leaving(
             sure = Confidence.MEDIUM if logs_in else Confidence.HIGH
             surest = sure if surest is None else max(sure, surest)
     return surest
+
+
+def _run(vault: Vault, arguments: JsonValue) -> Confidence | None:
+    """The same of what is run without a web address."""
+    from pipeguard.core.networked import MARK, sends  # here: it reads scripts, which few calls are
+
+    scripts = [_marked(vault, text, MARK) for _, text in _strings("", arguments)]
+    whole = " ".join(scripts) if len(scripts) > 1 else ""  # a program, and a list of its arguments
+    found = [sends(script, _LOGS_IN.search) for script in (*scripts, whole)]
+    return max((one for one in found if one is not None), default=None)
+
+
+def _marked(vault: Vault, text: str, mark: str) -> str:
+    """A text with a word in place of each secret of the server."""
+    for start in sorted(set(_secrets(vault, text)), reverse=True):
+        if made := PLACEHOLDER.match(text, start):
+            text = text[:start] + mark + text[made.end() :]
+    for secret in sorted(vault.told_in(text[:LOOKED_CHARS]), key=len, reverse=True):
+        text = text.replace(secret, mark)
+    return text
 
 
 def _secrets(vault: Vault, text: str) -> Iterator[int]:
@@ -83,7 +104,11 @@ def _address_around(text: str, start: int) -> str:
 
 
 # A placeholder has brackets, which end an address elsewhere.
-_ADDRESS = re.compile(rf"https?://(?:{PLACEHOLDER.pattern}|[^\s\"'<>)\]]){{1,8192}}", re.IGNORECASE)
+_SCHEMES = "https?|ftps?|sftp|scp|tftp|wss?|smb|gopher|mqtts?|smtps?"
+_ADDRESS = re.compile(
+    rf"(?:{_SCHEMES})://(?:{PLACEHOLDER.pattern}|[^\s\"'<>)\]]){{1,8192}}",
+    re.IGNORECASE,
+)
 _LOGIN = re.compile(r"[^\s/?#@]*@")  # RFC 3986, section 3.2.1
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from functools import partial
+from functools import lru_cache, partial
 from threading import Lock
 from typing import Any
 
@@ -189,6 +189,13 @@ def weaker(pattern: str) -> str:
     return _without_optional_ends(
         _without_context(re.sub(r"\{([1-9]\d*),\d*\}\??$", r"{\1}", pattern))
     )
+
+
+@lru_cache(maxsize=256)
+def value_of(pattern: str, *, ignore_case: bool) -> re.Pattern[bytes]:
+    """The part of a rule's expression that is the secret, for one that stands alone."""
+    flags = re.ASCII | (re.IGNORECASE if ignore_case else 0)
+    return re.compile(rf"(?<![A-Za-z0-9]){secret_of(pattern)}(?![A-Za-z0-9])".encode(), flags)
 
 
 def secret_of(pattern: str) -> str:

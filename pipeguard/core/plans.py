@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.core import gate as gates
 from pipeguard.core.classifier import Classifier, Second, load
-from pipeguard.core.cues import CUES, OUTGOING_CUES, Cue
+from pipeguard.core.cues import CUES, CUES_OF_SQUEEZED, OUTGOING_CUES, Cue
 from pipeguard.core.digest import sha256
 from pipeguard.core.gate import Gate
 from pipeguard.core.places import Surface
@@ -56,10 +56,13 @@ def build(
     groups |= {len(Cue): private, len(Cue) + len(private): others}
     acting = [(rule.pattern, rule.ignore_case) for rule in chosen if View.ACTS in rule.views]
     squeezed = list(filter(itemgetter(0), map(squeezed_pattern, chosen)))
+    torn = {0: squeezed}
+    if surface is Surface.TO_SERVER:
+        torn[len(squeezed)] = [(cue, False) for cue in CUES_OF_SQUEEZED.values()]
     reading = [classifier(rule, models) for rule in chosen if rule.model]
     opening = {word: weight for one in reading for word, weight in one.opening}
     gate = gates.make(opening.items()) if opening else b""
-    return make(groups), make({0: squeezed}), make({0: acting}), gate
+    return make(groups), make(torn), make({0: acting}), gate
 
 
 class Plans(NamedTuple):

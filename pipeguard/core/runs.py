@@ -12,7 +12,16 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64, unhexlify
 from collections.abc import Callable, Iterator
 
-from pipeguard.core.cues import B32, B32_GROUP, B64_GROUP, CUES, Cue
+from pipeguard.core.cues import (
+    B32,
+    B32_GROUP,
+    B64_GROUP,
+    BETWEEN_HEX,
+    CODE,
+    CUES,
+    OCTAL,
+    Cue,
+)
 from pipeguard.core.decoding import Budget, Decoded, Decoder, reads
 
 MAX_RUN_BYTES = 2**20  # of one encoded run
@@ -39,7 +48,27 @@ _LONG_RUN = re.compile(rb"[A-Za-z0-9][A-Za-z0-9+/_-]{39,}")
 _REST_OF_RUN = re.compile(
     rb"[A-Za-z0-9+/_-]*+(?:\r?\n[A-Za-z0-9+/_-]{4,}+)*+(?:\r?\n[A-Za-z0-9+/_-]{2,3}(?==))?"
 )
-_SEPARATED_HEX = re.compile(rb"(?:(?:0x)?[0-9A-Fa-f]{2}[ :,-]{1,2}){7,2000}(?:0x)?[0-9A-Fa-f]{2}")
+_SEPARATED_HEX = re.compile(
+    b"(?:(?:0x)?[0-9A-Fa-f]{2}%s){7,2000}(?:0x)?[0-9A-Fa-f]{2}" % BETWEEN_HEX.encode()
+)
+WIDE_BEFORE_BYTES = 12  # of base64: a mark and two letters, which have other groups
+_GROUPS_BEFORE = re.compile(rb"(?:[A-Za-z0-9+/_-]{4})+\Z")
+_WIDE = re.compile(CUES[Cue.WIDE].encode())
+_BETWEEN = rb"[^0-9A-Za-z]{1,6}+(?:(?!U[+])[A-Za-z_.]{1,16}+[^0-9A-Za-z]{1,4}+)?"  # `65) + chr(75`
+_CODES = tuple(
+    (
+        base,
+        re.compile(b"(?:%s(?:%s|(?![0-9A-Za-z]))){8,4000}+" % (number, _BETWEEN)),
+        re.compile(digits),
+    )
+    for base, number, digits in (
+        (10, b"0{0,2}%s" % CODE.encode(), rb"[0-9]+"),
+        (8, b"0?%s" % OCTAL.encode(), rb"[0-7]+"),
+        (2, b"(?:0b)?0[01]{7}", rb"[01]{8}"),
+        (16, b"U[+]00[2-7][0-9A-Fa-f]", rb"(?<=[+])[0-9A-Fa-f]+"),
+    )
+)
+_BITS = re.compile(rb"(?:0[01]{7}){8,4000}+")
 _STANDARD = bytes.maketrans(b"-_", b"+/")  # RFC 4648, section 5: the URL-safe alphabet
 _TEXT = re.compile(rb"[ -~\t\r\n]*")
 
@@ -135,11 +164,15 @@ def _hex(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
     position = stop = start
     while (match := _HEX.search(data, position, end)) and budget.call():
         if match.end() > stop:
-            rest = _REST_OF_HEX.match(data, match.end(), match.end() + MAX_RUN_BYTES)
-            stop = rest.end() if rest else match.end()
+            stop = _end_of_hex(data, match.end(), MAX_RUN_BYTES)
         plain, position = _text_from(data, match.start(), match.end(), stop, _from_hex)
         found.append(Decoded(plain, "hex", match.start(), position))
     return found
+
+
+def _end_of_hex(data: bytes, at: int, most: int) -> int:
+    rest = _REST_OF_HEX.match(data, at, at + most)
+    return rest.end() if rest else at
 
 
 def _from_hex(run: bytes) -> bytes:
@@ -152,6 +185,39 @@ def _separated_hex(data: bytes, start: int, end: int, budget: Budget) -> list[De
         plain = unhexlify(match[0].replace(b"0x", b"").translate(None, b" :,-"))
         if budget.call() and reads(plain):
             found.append(Decoded(plain, "hex", match.start(), match.end()))
+    return found
+
+
+def _wide(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
+    """Base64 or hex of UTF-16 or UTF-32, as far as it is ASCII: the zeros are left out."""
+    found: list[Decoded] = []
+    position = start
+    while (match := _WIDE.search(data, position, end)) and budget.call():
+        low = match.start()
+        if match[0].strip(_HEX_DIGITS):
+            before = _GROUPS_BEFORE.search(data, max(start, low - WIDE_BEFORE_BYTES), low)
+            low = before.start() if before else low
+            position = _end_of_run(data, match.end(), MAX_RUN_BYTES)
+            view, plain = "base64", _from_base64(data[low:position])
+        else:
+            position = _end_of_hex(data, match.end(), MAX_RUN_BYTES)
+            view, plain = "hex", _from_hex(data[low:position])
+        plain = plain.translate(None, b"\0\xff\xfe")  # a mark of the bytes' order, too
+        if reads(plain):
+            found.append(Decoded(plain, view, low, position))
+    return found
+
+
+def _codes(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
+    """Numbers of characters in a row, as they are or each in a call."""
+    found: list[Decoded] = []
+    for base, row, number in (*_CODES, (2, _BITS, _CODES[2][2])):
+        for match in row.finditer(data, start, end):
+            if not budget.call():
+                return found
+            codes = (int(one, base) for one in number.findall(match[0]))
+            plain = bytes(code for code in codes if code < 0x80)
+            found.append(Decoded(plain, "codes", match.start(), match.end()))
     return found
 
 
@@ -188,16 +254,19 @@ def _compressed(data: bytes, start: int, end: int, budget: Budget) -> list[Decod
         return found
     while (match := _COMPRESSED.search(data, position, end)) and budget.call():
         position = match.end()
-        head = data[match.start() : _end_of_run(data, position, HEAD_BYTES)]
-        if not _inflated(_from_base64(head), HEAD_BYTES)[0]:
+        is_hex = match[0][:1] in b"17"
+        view, decoder = ("hex", _from_hex) if is_hex else ("base64", _from_base64)
+        end_of_run = _end_of_hex if is_hex else _end_of_run
+        head = data[match.start() : end_of_run(data, position, HEAD_BYTES)]
+        if not _inflated(decoder(head), HEAD_BYTES)[0]:
             continue  # four letters by chance, in a long run
-        position = _end_of_run(data, position, MAX_RUN_BYTES)
-        packed = _from_base64(data[match.start() : position])
+        position = end_of_run(data, position, MAX_RUN_BYTES)
+        packed = decoder(data[match.start() : position])
         plain, is_cut = _inflated(packed, min(MAX_INFLATED_BYTES, left))
         left -= len(plain)
         budget.spent = budget.spent or is_cut
         if reads(plain):
-            found.append(Decoded(plain, "base64>compressed", match.start(), position))
+            found.append(Decoded(plain, f"{view}>compressed", match.start(), position))
         if left <= 0:
             budget.spent = True  # even where it was packed to its last byte
             break
@@ -222,4 +291,6 @@ DECODERS: dict[Cue, Decoder] = {
     Cue.LONG_RUN: _long_run,
     Cue.SEPARATED_HEX: _separated_hex,
     Cue.COMPRESSED: _compressed,
+    Cue.WIDE: _wide,
+    Cue.CODES: _codes,
 }

@@ -13,20 +13,20 @@ from copy import copy
 from operator import itemgetter
 from typing import NamedTuple
 
-from pipeguard.core import folding, views
+from pipeguard.core import folding, pieces, views
 from pipeguard.core.blocks import BLOCK_BYTES, blocks
 from pipeguard.core.budgets import Budgets
 from pipeguard.core.candidates import digits_of, secret_span
 from pipeguard.core.certainty import certainty, may_be_doubted
 from pipeguard.core.classifier import Classifier
-from pipeguard.core.cues import SQUEEZED_CUES, Cue
+from pipeguard.core.cues import CUES_OF_SQUEEZED, SQUEEZED_CUES, Cue
 from pipeguard.core.decoding import Decoded
 from pipeguard.core.finder import Finder
 from pipeguard.core.finding import Confidence, lower, raised
 from pipeguard.core.message import JsonValue
-from pipeguard.core.origin import Match, Origin, PlaceOf, Subject
+from pipeguard.core.origin import Match, Origin, PlaceOf, Subject, has_company
 from pipeguard.core.places import Surface
-from pipeguard.core.plan import secret_of
+from pipeguard.core.plan import value_of
 from pipeguard.core.plans import Models, Plans, classifier
 from pipeguard.core.reader import BRIEF_BYTES, Opened, Order, Reader
 from pipeguard.core.residents import Residents, squeezed_pattern
@@ -60,7 +60,8 @@ class Seen(NamedTuple):
 
 _ADDRESS_BYTES = 80  # of what is percent-encoded: no order is so short
 _CLASSIFIED = (View.TEXT, View.FOLDED, View.DECODED)
-_OF_ARGUMENTS = (Cue.ACTS, Cue.WINDOWS)
+_CUES_OF_SQUEEZED = tuple(CUES_OF_SQUEEZED)
+_OF_ARGUMENTS = (Cue.ACTS, Cue.WINDOWS, Cue.LITERALS)
 NOTHING = Seen([], undecoded=False, unfinished=False, unread=[])
 
 
@@ -92,7 +93,6 @@ class Engine:
         self._models = models
         self._classifiers: dict[str, Classifier] = {}
         self._finders: dict[tuple[str, bool], Finder] = {}
-        self._values: dict[str, re.Pattern[bytes]] = {}
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -160,10 +160,16 @@ class Engine:
             return not self._plain.look(b"\n\n".join((data, keys)) if keys else data)
         joined = text.joined()
         # One pass over all: what would match across the gap is looked at again, and is none.
-        if self._plain.look(b"\n\n".join((data, joined, keys))):
-            return False
-        squeezed = folding.squeeze(joined, words=False) if self.keyed else joined
+        hits = self._plain.look(b"\n\n".join((data, joined, keys)))
+        if hits or not self.keyed or self.may_match(pieces.rows(text)):
+            return not (hits or self.keyed)
+        squeezed = folding.squeeze(joined, words=False)
         return len(squeezed) == len(joined) or not self._squeezed.look(squeezed)
+
+    def may_match(self, rows: Iterable[pieces.Row]) -> bool:
+        """Whether a rule could match in any of them, in one pass."""
+        together = b"\n\n".join(row.data for row in rows)
+        return together != b"" and bool(self.look(together, squeezed=False)[1])
 
     def mask(self, data: bytes) -> bytes:
         """Replace the secrets in free text, as a line of a log, by the rule's name."""
@@ -201,18 +207,10 @@ class Engine:
         """Which rules could match in the lines that tell what arguments do."""
         return [self.residents.acting[index] for index in self._acts.look(data)]
 
-    def value(self, rule: Rule) -> re.Pattern[bytes]:
-        """The part of the rule's expression that is the secret, for one that stands alone."""
-        if rule.id not in self._values:
-            flags = re.ASCII | (re.IGNORECASE if rule.ignore_case else 0)
-            source = rf"(?<![A-Za-z0-9]){secret_of(rule.pattern)}(?![A-Za-z0-9])"
-            self._values[rule.id] = re.compile(source.encode(), flags)
-        return self._values[rule.id]
-
     def look(self, data: bytes, *, squeezed: bool) -> tuple[list[Cue], list[Rule]]:
         """Which cues stand in a block, and which rules could match in it."""
         if squeezed:
-            return [], [self.residents.squeezable[index] for index in self._squeezed.look(data)]
+            return self._look_squeezed(data)
         cues: list[Cue] = []
         hits: list[Rule] = []
         for index in sorted(self._plain.look(data)):  # in the rules' order
@@ -221,6 +219,13 @@ class Engine:
             else:
                 hits.append(self.residents.looked_for[index - len(Cue)])
         return cues, hits
+
+    def _look_squeezed(self, data: bytes) -> tuple[list[Cue], list[Rule]]:
+        """The same for a text without spaces: the rules are told before the cues."""
+        rules = self.residents.squeezable
+        seen = sorted(self._squeezed.look(data))
+        cues = [_CUES_OF_SQUEEZED[index - len(rules)] for index in seen if index >= len(rules)]
+        return cues, [rules[index] for index in seen if index < len(rules)]
 
 
 class _Scan:
@@ -254,19 +259,10 @@ class _Scan:
                 match.rule.model
                 and match.confidence is Confidence.MEDIUM
                 and index not in self._told
-                and self._has_company(match)
+                and has_company(match, self.matches)
             ):
                 self.matches[index] = match._replace(confidence=Confidence.HIGH)
         self.matches = list(told_once(self.matches))
-
-    def _has_company(self, match: Match) -> bool:
-        """True where a pattern found something in the same string: two weak signs make a strong."""
-        return any(
-            other.path == match.path
-            and other.confidence >= Confidence.MEDIUM
-            and not (other.rule.model or other.rule.is_private or other.doubted)
-            for other in self.matches
-        )
 
     def _read(self) -> None:
         data = self.text.data
@@ -274,38 +270,60 @@ class _Scan:
             data = folding.soften(data)
         cued = self._pass(data, View.TEXT, Origin(self.subject, "text"))
         squeezable = _taken(cued)
-        acting = {cue for cue in _OF_ARGUMENTS if cued.pop(cue, None)}
+        acting = {cue: cued.pop(cue) for cue in _OF_ARGUMENTS if cue in cued}
         self._decode(data, cued, Origin(self.subject, ""), LEVELS)
         folded, changed, way = folding.fold_and_back(data)
         if changed:
             origin = Origin(self.subject, "folded", whole=True, unfolding=way)
             cued = self._pass(folded, View.FOLDED, origin, changed)
             squeezable += _taken(cued)
-            acting |= {cue for cue in _OF_ARGUMENTS if cued.pop(cue, None)}
+            acting |= {cue: cued.pop(cue) for cue in _OF_ARGUMENTS[:2] if cue in cued}
+            cued.pop(Cue.LITERALS, None)
             self._decode(folded, cued, origin, LEVELS)
         keys = self.text.joined_keys()
         if keys:
-            self._pass(keys, View.JOINED, Origin(self.subject, "joined", joined=True, keys=True))
+            origin = Origin(self.subject, "joined", locate=self.text.locate_keys)
+            self._pass(keys, View.JOINED, origin)
         if Cue.ACTS in acting and self.engine.keyed:
             self._read_acts(windows=Cue.WINDOWS in acting)
         if self.engine.keyed:
             self._join()
+            for low, high in acting.get(Cue.LITERALS, ()):
+                self._join_literals(low, high)
             return
         for low, high in folding.merged(squeezable):
             self._squeeze(folded, low, high, way if changed else None)
         if self.text.is_several and len(data) <= JOINED_BYTES:
             # A word that is cut in two by the end of a content block.
-            self._pass(self.text.joined(), View.JOINED, Origin(self.subject, "joined", joined=True))
+            origin = Origin(self.subject, "joined", locate=self.text.locate_joined)
+            self._pass(self.text.joined(), View.JOINED, origin)
 
     def _join(self) -> None:
         """Towards a server: what was torn into several strings, and what stands between spaces."""
-        joined = self.text.joined()
-        if self.text.is_several:
-            self._pass(joined, View.JOINED, Origin(self.subject, "joined", joined=True))
-        squeezed = folding.squeeze(joined, words=False)
-        if len(squeezed) != len(joined):
-            origin = Origin(self.subject, "squeezed", joined=True, squeezed_from=joined)
-            self._pass(squeezed, View.SQUEEZED, origin)
+        text, subject = self.text, self.subject
+        joined, locate = text.joined(), text.locate_joined
+        if text.is_several:
+            self._pass(joined, View.JOINED, Origin(subject, "joined", locate=locate))
+        rows = list(pieces.rows(text))
+        for row in rows if self.engine.may_match(rows) else ():
+            self._pass(row.data, View.JOINED, Origin(subject, "joined", locate=row.locate))
+        folded, changed, way = folding.fold_and_back(joined)
+        origin = Origin(subject, "squeezed", locate=locate, unfolding=way if changed else None)
+        self._squeezed(folded, origin, always=text.is_several)
+
+    def _join_literals(self, low: int, high: int) -> None:
+        """Towards a server: what a program would put together."""
+        for stitched in pieces.literals(self.text.data, low, high):
+            outer = Origin(self.subject, "", outer=Origin(self.subject, ""), parts=stitched)
+            self._squeezed(stitched.data, Origin(self.subject, "", outer=outer), always=True)
+
+    def _squeezed(self, data: bytes, origin: Origin, *, always: bool) -> None:
+        """A reading without its spaces and quotes, and what is encoded in that."""
+        squeezed = folding.squeeze(data, words=False)
+        if always or len(squeezed) != len(data):
+            origin = origin._replace(squeezed_from=data)
+            cued = self._pass(squeezed, View.SQUEEZED, origin)
+            self._decode(squeezed, cued, origin, LEVELS)
 
     def _read_acts(self, *, windows: bool) -> None:
         """Towards a server: what the arguments would do."""
@@ -376,7 +394,7 @@ class _Scan:
         """Have what could be an order to the model read by the rule that has a classifier."""
         if not self._opened or self.tally.exhausted:
             return  # before a rule or a model is read
-        if len(self.text.data) < BRIEF_BYTES and self._asks_the_user():
+        if len(self.text.data) < BRIEF_BYTES and self.subject.asks_the_user():
             self.reader.spare_nothing()
         opened = [each for each, _ in self._opened]
         asked = [one for one in self.engine.residents.classifying if self.surface in one.surfaces]
@@ -402,13 +420,6 @@ class _Scan:
                 if order.is_told:
                     self._told.add(len(self.matches))
                 self.matches.append(found)
-
-    def _asks_the_user(self) -> bool:
-        """True where a client shows some of it to the user (MCP client/elicitation)."""
-        return any(
-            self.subject.place_of(path).startswith("elicitation.")
-            for *_, path in self.text.segments(0, len(self.text.data))
-        )
 
     def _decode(
         self, data: bytes, cued: dict[Cue, list[folding.Range]], origin: Origin, levels: int
@@ -461,6 +472,9 @@ class _Scan:
             )
             if doubted:
                 confidence = lower(confidence)
+            is_spelt = view is View.SQUEEZED and rule.is_private and confidence > Confidence.LOW
+            if is_spelt and origin.is_torn(start, end):
+                confidence = certainty(rule, data, match, View.JOINED) or confidence
             if confidence <= tally.known(rule, match[0]) or (
                 view is not View.DECODED and tally.has_enough(rule, confidence)
             ):
@@ -506,7 +520,7 @@ class _Scan:
         self, rule: Rule, finder: Finder, data: bytes, low: int, high: int
     ) -> Iterator[re.Match[bytes]]:
         """Each match, and further values of its kind that follow without their name."""
-        value = self.engine.value(rule)
+        value = value_of(rule.pattern, ignore_case=rule.ignore_case)
         for match in finder.finditer(data, low, high):
             yield match
             end = match.end()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from pipeguard.core.folding import squeeze
 from pipeguard.core.rules import Boundary, Rule
 
 EXCERPT = 72  # characters
@@ -149,9 +150,31 @@ _PAIRS = tuple(
 )
 
 
+MIN_PIECES = 4
+FEW_BYTES = 2  # of each piece of what is spelt letter by letter
+_SEPARATOR = re.compile(rb"[\x00- \"'`,;|\\\x7f]+")
+_APART = frozenset(b" \t\r\n\"'`")
+
+
+def in_pieces(stretch: bytes) -> bool:
+    """True where a stretch is written letter by letter, or in groups that are all as long.
+
+    Neither are words nor the lists of four or five letters with commas that a source map has.
+    """
+    parts = _SEPARATOR.split(stretch)
+    if len(parts) < MIN_PIECES:
+        return False
+    if 5 * sum(len(part) <= FEW_BYTES for part in parts) >= 4 * len(parts):
+        return True
+    size, between = len(parts[1]), set(_SEPARATOR.findall(stretch))
+    even = all(len(part) == size for part in parts[1:-1])
+    ends = len(parts[0]) <= size and len(parts[-1]) <= size
+    return even and ends and len(between) == 1 and not _APART.isdisjoint(between.pop())
+
+
 def is_disguised(stretch: bytes, *, words: bool) -> bool:
     """True where the spaces of a stretch are not those of ordinary writing."""
     if not words:
-        return bool(stretch.split()) and any(c in stretch for c in b" \t\r\n\"'`,;|\\")
+        return len(squeeze(stretch, words=False)) != len(stretch)
     parts = re.split(rb"[^A-Za-z0-9\x80-\xff]+", stretch)
     return sum(map(len, parts)) / max(1, len(parts)) <= 2.2 or len(parts) == 1

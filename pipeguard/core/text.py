@@ -71,6 +71,17 @@ class Text:
         """How many strings there are."""
         return len(self._values)
 
+    @property
+    def values(self) -> list[str]:
+        """The values that are read with nothing between, in order."""
+        return self._values
+
+    def members(self) -> Iterator[tuple[str, str]]:
+        """Towards a server: each string with its key, which an item of a list has none of."""
+        for segment in self._segments:
+            key, _, value = segment.partition(": ")
+            yield (key, value) if value else ("", key)
+
     def has(self, key: str) -> bool:
         """True where the value is an object with a key."""
         return isinstance(self.value, dict) and key in self.value

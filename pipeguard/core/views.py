@@ -50,14 +50,25 @@ def decode(data: bytes, cued: dict[Cue, list[Range]], budget: Budget) -> list[De
         for start, end in ranges:
             found += decoder(data, start, end, budget)
     return [
-        item if item.data.isascii() else item._replace(data=_valid(item.data))
+        item
+        if item.data.isascii() and b"\0" not in item.data
+        else item._replace(data=_valid(item.data))
         for item in found
         if budget.admits(item.data)
     ]
 
 
 def _valid(data: bytes) -> bytes:
-    return data.decode("utf-8", "replace").encode("utf-8")
+    """As UTF-8, without zeros: those of UTF-16 stand between letters."""
+    return data.replace(b"\0", b"").decode("utf-8", "replace").encode("utf-8")
+
+
+def _small(text: bytes) -> bytes:
+    """Halves of flags as small letters: as capitals, they are folded."""
+    return text.decode("utf-8", "replace").translate(_INDICATORS).encode()
+
+
+_INDICATORS = {code: chr(code - 0x1F1E6 + ord("a")) for code in range(0x1F1E6, 0x1F200)}
 
 
 class Parts:
@@ -194,6 +205,7 @@ _PIECEWISE: dict[str, Callable[[bytes], bytes]] = {
     **escapes.READERS,
     "rot13": spellings.rot13,
     "leet": spellings.unleet,
+    "indicators": _small,
 }
 _DECODERS: dict[Cue, Decoder] = {
     **escapes.DECODERS,
@@ -207,4 +219,5 @@ _DECODERS: dict[Cue, Decoder] = {
     Cue.LEET: _respelt("leet", [spellings.unleet, spellings.unleet_l]),
     Cue.SPACED: escapes.windowed("spelled", Cue.SPACED, spellings.unspell),
     Cue.OVERRIDDEN: _overridden,
+    Cue.INDICATORS: escapes.windowed("indicators", Cue.INDICATORS, _small),
 }
