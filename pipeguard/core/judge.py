@@ -12,12 +12,11 @@ from pipeguard.core.flows import SECRET_OUT
 from pipeguard.core.guard import Guard
 from pipeguard.core.labels import Label
 from pipeguard.core.message import JsonValue, Message
-from pipeguard.core.origin import Match
+from pipeguard.core.origin import NOTHING, Match, Seen
 from pipeguard.core.places import Path, Surface, place_of, pointer, value_at
 from pipeguard.core.policy import Subject
 from pipeguard.core.redact import UNREAD
 from pipeguard.core.rules import tells_private
-from pipeguard.core.scan import NOTHING, Seen
 from pipeguard.core.vault import RESTORED
 from pipeguard.errors import Refusal
 

@@ -283,6 +283,25 @@ def _placed(rule: Rule, place: str) -> bool:
     return any(fnmatchcase(place, pattern) for pattern in rule.places)
 
 
+class Seen(NamedTuple):
+    """What was seen in one value.
+
+    Attributes:
+        matches: what the rules found.
+        undecoded: True where more was encoded in it than is decoded for one message.
+        unfinished: True where the text is made so that judging it would take too long.
+        unread: where more stands that a classifier should read than it reads of one message.
+    """
+
+    matches: list[Match]
+    undecoded: bool
+    unfinished: bool
+    unread: list[Match]
+
+
+NOTHING = Seen([], undecoded=False, unfinished=False, unread=[])
+
+
 def has_company(match: Match, matches: Iterable[Match]) -> bool:
     """True where a pattern found something in the same string: two weak signs make a strong."""
     return any(

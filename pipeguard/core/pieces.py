@@ -29,6 +29,7 @@ _LITERALS = re.compile(
     rb"\"([^\"\n]{1,256}+)\"|(?<![A-Za-z0-9])'([^'\n]{1,256}+)'|`([^`\n]{1,256}+)`"
 )
 _PIECE = re.compile(r"[!-~]{2,256}")
+_NAME = re.compile(r"[A-Za-z]?[a-z]{1,40}(?:[_-]?[A-Z]?[a-z]{1,40}){0,8}")  # of an argument
 _WORD = re.compile(r"[a-z]{1,8}|[a-z]+/[a-z]+|[0-9.]{1,5}")
 _LIKELY = re.compile(r"[0-9][A-Za-z]|[A-Za-z][0-9]|[A-Z]{3}")  # of which any credential has one
 _RANDOM = re.compile(r"[A-Za-z][0-9]|[0-9][A-Za-z]|[A-Z]{4}|[a-z][A-Z][A-Z0-9]")
@@ -134,14 +135,20 @@ class Row:
 def rows(text: Text) -> Iterator[Row]:
     """What a text's strings and keys say in other orders than one string after the other."""
     pieces: list[str] = []
+    has_torn_keys = False
     for key, value in text.members():
-        if len(value) <= 2 * PIECE_CHARS:
-            pieces += (key, value)
+        if _NAME.fullmatch(key):
+            pieces.append("\n")  # beside random letters a name would be some of them
         else:
-            pieces += (key, value[:PIECE_CHARS], "\n", value[-PIECE_CHARS:])
+            has_torn_keys = has_torn_keys or bool(key)
+            pieces.append(key)
+        if len(value) <= 2 * PIECE_CHARS:
+            pieces.append(value)
+        else:
+            pieces += (value[:PIECE_CHARS], "\n", value[-PIECE_CHARS:])
     if not _LIKELY.search(" ".join(pieces)):
         return
-    if any(pieces[::2]):
+    if has_torn_keys:
         yield Row(pieces, lambda _: (MASKED_STEP,))  # a key may hold a part of a secret
     if found := _candidates(text):
         pieces = [piece for order in _orders(found) for piece in (*order, "\n")]

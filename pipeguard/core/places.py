@@ -67,10 +67,8 @@ def _under(prefix: str, rows: tuple[Row, ...], kind: str = "") -> tuple[Row, ...
     return tuple((f"{prefix}/{pattern}", name.format(kind)) for pattern, name in rows)
 
 
-# (part, method) to rows. A part is `params`, `result`, `error`, or the `headers` beside a message;
-# the method is the request's.
+# (part, method) to rows. A part is `params`, `result`, `error`; the method is the request's.
 PLACES: dict[tuple[str, str], tuple[Row, ...]] = {
-    ("headers", ""): (("**", "http.header"),),
     ("params", "initialize"): (("clientInfo/**", "client.info"),),
     ("params", "tools/call"): (
         ("name", "call.name"),
@@ -142,6 +140,7 @@ PLACES: dict[tuple[str, str], tuple[Row, ...]] = {
     ("result", "resources/list"): _under("resources/*", _DEFINITION, "resource"),
     ("result", "resources/templates/list"): _under("resourceTemplates/*", _DEFINITION, "template"),
 }
+HTTP_HEADER = "http.header"  # beside a message: its part is `headers`
 _ERROR: tuple[Row, ...] = (("message", "error.message"), ("data/**", "error.data"))
 
 # Methods whose result is a list of definitions: its member, and what one of them is.
@@ -180,6 +179,8 @@ def place_of(part: str, method: str | None, path: Path) -> str:
     """
     if not path or path[0] != part:
         return "envelope.other"
+    if part == "headers":
+        return HTTP_HEADER
     steps = path[1:]
     rows = _ERROR if part == "error" else PLACES.get((part, method or ""), ())
     for pattern, name in rows:

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from pipeguard.core.finding import Confidence, raised
-from pipeguard.core.places import PLACES, Surface
+from pipeguard.core.places import HTTP_HEADER, PLACES, Surface
 from pipeguard.core.residents import home
 from pipeguard.core.rules import View, Written
 from pipeguard.core.samples import expand
@@ -94,7 +94,7 @@ def known_places() -> tuple[str, ...]:
     """Every name that a place can have, in the order of the alphabet."""
     named = {name for rows in PLACES.values() for _, name in rows}
     others = {f"{part}.other" for part in ("params", "result", "error", "envelope")}
-    return tuple(sorted(named | others | {"error.message", "error.data", "meta"}))
+    return tuple(sorted(named | others | {"error.message", "error.data", "meta", HTTP_HEADER}))
 
 
 def sample_place(rule: Rule, surface: Surface) -> str:

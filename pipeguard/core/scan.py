@@ -10,8 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from copy import copy
-from operator import itemgetter
-from typing import NamedTuple
 
 from pipeguard.core import folding, pieces, views
 from pipeguard.core.blocks import BLOCK_BYTES, blocks
@@ -24,7 +22,7 @@ from pipeguard.core.decoding import Decoded
 from pipeguard.core.finder import Finder
 from pipeguard.core.finding import Confidence, lower, raised
 from pipeguard.core.message import JsonValue
-from pipeguard.core.origin import Match, Origin, PlaceOf, Subject, has_company
+from pipeguard.core.origin import NOTHING, Match, Origin, PlaceOf, Seen, Subject, has_company
 from pipeguard.core.places import Surface
 from pipeguard.core.plan import value_of
 from pipeguard.core.plans import Models, Plans, classifier
@@ -42,27 +40,10 @@ JOINED_BYTES = 2**16  # of results whose strings are also read with nothing betw
 LEVELS = 2  # of encodings inside each other
 
 
-class Seen(NamedTuple):
-    """What was seen in one value.
-
-    Attributes:
-        matches: what the rules found.
-        undecoded: True where more was encoded in it than is decoded for one message.
-        unfinished: True where the text is made so that judging it would take too long.
-        unread: where more stands that a classifier should read than it reads of one message.
-    """
-
-    matches: list[Match]
-    undecoded: bool
-    unfinished: bool
-    unread: list[Match]
-
-
 _ADDRESS_BYTES = 80  # of what is percent-encoded: no order is so short
 _CLASSIFIED = (View.TEXT, View.FOLDED, View.DECODED)
 _CUES_OF_SQUEEZED = tuple(CUES_OF_SQUEEZED)
 _OF_ARGUMENTS = (Cue.ACTS, Cue.WINDOWS, Cue.LITERALS)
-NOTHING = Seen([], undecoded=False, unfinished=False, unread=[])
 
 
 class Engine:
@@ -180,7 +161,7 @@ class Engine:
         budgets.grow(len(text), classified=False)
         scan = _Scan(self, subject, self.surface, budgets)
         spans = [span for span in scan.spans(text) if span[2].is_private]
-        for start, end, rule in sorted(spans, key=itemgetter(0), reverse=True):
+        for start, end, rule in sorted(spans, key=lambda span: span[0], reverse=True):
             text = text[:start] + b"[masked:" + rule.id.encode() + b"]" + text[end:]
         return text if spans else data
 
@@ -245,7 +226,7 @@ class _Scan:
         self._opened: list[tuple[Opened, Origin]] = []
         self._values: dict[str, set[bytes]] = {}  # of rules that ask for several
         self._told: set[int] = set()  # matches of orders that the text tells of
-        self.tally = Tally(budgets)
+        self.tally = Tally(budgets, by_string=engine.keyed)
         self.reader = Reader(len(text.data), budgets)
 
     def run(self) -> None:
@@ -482,15 +463,11 @@ class _Scan:
             if not origin.admits(rule, start, end):
                 continue
             found = origin.located(rule, confidence, data, start, end)
-            words = match[0]
-            if found is not None and rule.is_private and self.engine.keyed:
-                words += repr(found.path).encode()  # in one string it may stay, not in another
-            if found is None or found.confidence <= tally.known(rule, words):
+            if found is None or (words := tally.news(found, match[0])) is None:
                 continue
             if rule.several:
                 self._values.setdefault(rule.id, set()).add(digits_of(data[start:end]))
-            place = self.subject.place_of(found.path)
-            if tally.tell(rule, words, place, found.confidence):
+            if tally.tell(rule, words, self.subject.place_of(found.path), found.confidence):
                 self.matches.append(found._replace(doubted=doubted))
             if tally.exhausted:
                 return

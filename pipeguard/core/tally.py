@@ -31,9 +31,16 @@ class Tally:
             than can be taken out.
     """
 
-    def __init__(self, budgets: Budgets) -> None:
-        """Begin with what the message may still cost."""
+    def __init__(self, budgets: Budgets, *, by_string: bool = False) -> None:
+        """Begin.
+
+        Args:
+            budgets: what the message may still cost.
+            by_string: a secret is told in each string that holds it: in one it may stay.
+        """
         self._budgets = budgets
+        self._by_string = by_string
+        self._whole: set[tuple[str, bytes]] = set()  # secrets that stand in one string
         self._known: dict[tuple[str, bytes], Confidence] = {}
         self._told: Counter[tuple[str, str, Confidence]] = Counter()
         self._full: set[tuple[str, Confidence]] = set()
@@ -62,6 +69,21 @@ class Tally:
     def known(self, rule: Rule, words: bytes) -> int:
         """How sure the surest finding of these words is; below any where there was none."""
         return self._known.get((rule.id, words), -1)
+
+    def news(self, found: Match, words: bytes) -> bytes | None:
+        """What stands for a located match in `known` and `tell`; None where it is known already.
+
+        A secret that stands whole in a string is no second one in pieces, of which that is one.
+        """
+        rule = found.rule
+        key = words
+        if self._by_string and rule.is_private:
+            key += repr(found.path).encode()
+            if not found.view.startswith("squeezed"):
+                self._whole.add((rule.id, words))
+            elif (rule.id, words) in self._whole:
+                return None
+        return key if found.confidence > self.known(rule, key) else None
 
     def tell(self, rule: Rule, words: bytes, place: str, confidence: Confidence) -> bool:
         """They were found there, as sure as that.

@@ -19,10 +19,10 @@ from pipeguard.core.budgets import Budgets
 from pipeguard.core.finding import Action, Direction, Kind, Verdict
 from pipeguard.core.guard import Guard
 from pipeguard.core.message import JsonValue
-from pipeguard.core.origin import PlaceOf
+from pipeguard.core.origin import NOTHING, PlaceOf, Seen
 from pipeguard.core.places import Surface
 from pipeguard.core.policy import Policy
-from pipeguard.core.scan import NOTHING, Engine, Seen
+from pipeguard.core.scan import Engine
 from pipeguard.core.session import Session
 from tests.conversation import FOLDER, Conversation, load, paths, play, shipped
 

@@ -548,7 +548,7 @@ def test_what_is_held_says_why_and_what_to_do(
 
 @pytest.mark.parametrize("name", ["a;touch X;#", "$(id)", "a b", "it's", "a\nb", "`id`"])
 def test_a_name_is_one_word_of_the_command_whatever_it_holds(name: str) -> None:
-    finding = held(guard(Policy(trust=Trust.REVIEW)), "tool", name)
+    finding = held(guard(Policy(), waits(tool(name), "review", name=name)), "tool", name)
     assert finding is not None
     *words, target = shlex.split(finding.excerpt)
     assert words == ["pipeguard", "diff"]
@@ -556,7 +556,9 @@ def test_a_name_is_one_word_of_the_command_whatever_it_holds(name: str) -> None:
 
 
 def test_a_name_that_is_too_long_for_a_command_is_left_out_of_it() -> None:
-    finding = held(guard(Policy(trust=Trust.REVIEW)), "tool", "a" * 1000)
+    finding = held(
+        guard(Policy(), waits(tool("a" * 1000), "review", name="a" * 1000)), "tool", "a" * 1000
+    )
     assert finding is not None
     assert finding.excerpt == "pipeguard diff demo"
 

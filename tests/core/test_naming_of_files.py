@@ -7,6 +7,7 @@ CORE = TESTS.parents[1] / "pipeguard" / "core"
 # Files that hold what no single module does, each with what that is.
 BEYOND = {
     "conversations": "whole sessions, written down",
+    "disguises": "secrets, spelt in many ways",
     "exchanges": "sessions over HTTP, several requests at once",
     "naming_of_files": "this",
     "packs_quiet": "what the shipped rules leave alone",

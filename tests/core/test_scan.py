@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 from pipeguard.core.blocks import BLOCK_BYTES, OVERLAP_BYTES
 from pipeguard.core.finding import Confidence
 from pipeguard.core.message import JsonValue, Number
-from pipeguard.core.origin import Match
+from pipeguard.core.origin import Match, Seen
 from pipeguard.core.places import Surface
 from pipeguard.core.plan import value_of
 from pipeguard.core.proof import frame_value, sample_place
 from pipeguard.core.rules import Rule, View
-from pipeguard.core.scan import Seen
 from pipeguard.core.surroundings import EXCERPT, masked
 from tests.fuzz.budget import tried
 from tests.fuzz.disguises import DENSE, ENCODINGS, FOLDS, JSON_IN_A_STRING
