@@ -131,8 +131,13 @@ class Trace:
 
 
 def say(text: str) -> None:
-    """One thing that a person should know, in the words of every other message of ours."""
-    _Sink().write(f"pipeguard: {text}")
+    """One thing that a person should know, in the words of every other message of ours.
+
+    Names and paths in it are others' words: what a terminal would obey is made visible.
+    """
+    from pipeguard.core.visible import visible
+
+    _Sink().write("\n".join(map(visible, f"pipeguard: {text}".split("\n"))))
 
 
 class _Sink:

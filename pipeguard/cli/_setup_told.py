@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import shutil
 import sys
@@ -20,7 +19,7 @@ from pipeguard.clients.setting import SHARED_FILE, Plan, Standing
 from pipeguard.clients.showing import command_line, diff
 from pipeguard.clients.snippets import Snippet
 from pipeguard.clients.undoing import How, UndoPlan
-from pipeguard.core.visible import shown, visible
+from pipeguard.core.visible import printable_json, shown, visible
 
 _COLOURS = {
     State.GUARDED: "green",
@@ -98,7 +97,9 @@ def outcome(done: Sequence[Plan], failed: Mapping[Path, str], machine: Machine) 
         names = ", ".join(name for name, _ in plan.changes)
         click.echo(f"Guarded {visible(names)}  in {_short(plan.config.path, machine)}")
     for path, why in failed.items():
-        click.echo(click.style(f"Not changed: {_short(path, machine)}: {why}", fg="red"), err=True)
+        click.echo(
+            click.style(f"Not changed: {_short(path, machine)}: {visible(why)}", fg="red"), err=True
+        )
     for name in dict.fromkeys(spec.client for plan in done for spec in plan.config.specs):
         client = clients()[name]
         if client.after:
@@ -174,7 +175,7 @@ def as_json(
         }
         for plan in plans
     ]
-    click.echo(json.dumps({"files": told, "exit_code": code}, indent=2))
+    click.echo(printable_json({"files": told, "exit_code": code}))
 
 
 def undo_table(plans: Iterable[UndoPlan], machine: Machine) -> None:
@@ -203,7 +204,7 @@ def undo_outcome(
     for plan in plans:
         path = plan.config.path
         if path in failed:
-            why = f"Not changed: {_short(path, machine)}: {failed[path]}"
+            why = f"Not changed: {_short(path, machine)}: {visible(failed[path])}"
             click.echo(click.style(why, fg="red"), err=True)
         elif done:
             click.echo(f"Restored {_short(path, machine)}")
@@ -221,7 +222,7 @@ def undo_as_json(plans: Iterable[UndoPlan], failed: Mapping[Path, str], code: in
         }
         for plan in plans
     ]
-    click.echo(json.dumps({"files": told, "exit_code": code}, indent=2))
+    click.echo(printable_json({"files": told, "exit_code": code}))
 
 
 def snippet(client: Client, made: Snippet) -> None:
@@ -273,9 +274,10 @@ def _count(plans: Iterable[Plan]) -> str:
 
 
 def _short(path: Path, machine: Machine) -> str:
-    """A path with ~ for the home folder."""
+    """A path with ~ for the home folder; what a file is called is a repository's words."""
     home = machine.home
-    return f"~/{path.relative_to(home).as_posix()}" if home in path.parents else str(path)
+    is_below = home in path.parents
+    return visible(f"~/{path.relative_to(home).as_posix()}" if is_below else str(path))
 
 
 def _show_diff(lines: Iterable[str]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli import _completing as completing
+from pipeguard.core.visible import visible
 from pipeguard.errors import InputError, PipeGuardError
 
 if TYPE_CHECKING:
@@ -325,7 +326,7 @@ def _refuse_unknown_names(asked: _Asked, plans: Iterable[Plan]) -> None:
     known = {one.server.name for plan in plans for one in plan.standings}
     missing = [name for name in asked.names if name not in known]
     if missing:
-        listed = ", ".join(sorted(known)) or "none"
+        listed = visible(", ".join(sorted(known))) or "none"
         raise InputError(f"no server is called {missing[0]!r} there.\n  There are: {listed}")
 
 

@@ -18,9 +18,12 @@ _NAME = re.compile(
     re.IGNORECASE,
 )
 _LONG = re.compile(r"[A-Za-z0-9+/_=.~-]{20,}")
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"']+")
+# Bounded, and without what may stand before a name: a word of megabytes is read once.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s\"']+")
 _BEARER = re.compile(r"(?i)\b(bearer|basic|token)\s+\S+")
-_ASSIGNED = re.compile(r"([\w.-]*(?:key|token|secret|passw|pwd|auth)[\w.-]*[=:])[^\s\"',}]+", re.I)
+_ASSIGNED = re.compile(
+    r"((?:key|token|secret|passw|pwd|auth)[\w.-]{0,200}[=:])[^\s\"',}]+", re.IGNORECASE
+)
 _OURS = frozenset({"--env", "--header-env", "--bearer-env"})  # names, and no values
 _OPTION = re.compile(r"--?[\w-]+")
 

@@ -57,9 +57,15 @@ def read_text(content: bytes, spec: FileSpec) -> Reading:
 
 def may_name(content: bytes, specs: Iterable[FileSpec]) -> bool:
     """Whether a file that cannot be read may name servers: by a key, or by escapes in one."""
-    text = content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8", "replace")
+    text = decoded(content)
     keys = {path[-1] if path else "" for spec in specs for path in spec.servers}
     return "\\" in text or any(key.strip("*") in text for key in keys)
+
+
+def decoded(content: bytes) -> str:
+    """The text of a file as the most tolerant client reads it, in which keys can be looked for."""
+    text = content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8", "replace")
+    return text.replace("\0", "")  # of UTF-16 and UTF-32 without a mark, which some readers guess
 
 
 def nodes_at(tree: Node, path: Sequence[str]) -> Iterator[tuple[Node, tuple[str | int, ...]]]:

@@ -26,6 +26,7 @@ MAX_INDEX_BYTES = 256 * 2**20  # a million files take about a hundred
 MAX_TEXT_BYTES = 2**20
 MOST_PATTERNS = 10_000  # of one list
 _VERSIONS = (2, 3)  # of the index; in version 4 names are cut down to where they differ
+_STARS = re.compile(r"\*{2,}\Z")
 _EXCLUDES = re.compile(
     r"^[ \t]*excludesfile[ \t]*=[ \t]*(.+?)[ \t]*$", re.IGNORECASE | re.MULTILINE
 )
@@ -150,7 +151,7 @@ def _listed(path: Path) -> Iterator[_Pattern]:
     """
     if not path.is_file():
         return
-    lines = _text(path).splitlines()
+    lines = _text(path).replace("\r\n", "\n").split("\n")  # nothing else ends a line of git's
     if len(lines) > MOST_PATTERNS:
         raise InputError(f"{path} has more than {MOST_PATTERNS} lines.")
     for line in lines:
@@ -164,6 +165,7 @@ def _listed(path: Path) -> Iterator[_Pattern]:
         if not bare:
             continue
         segments = [*bare.split("/")] if "/" in written.rstrip("/") else ["**", bare]
+        segments = ["**" if _STARS.match(segment) else segment for segment in segments]
         if segments[-1] == "**":  # all that is in a folder, and not the folder itself
             segments.append("*")
         yield _Pattern(tuple(segments), takes_back, written.endswith("/"))

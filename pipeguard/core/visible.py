@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 # Printable by Unicode's categories, and yet nothing is seen of them: combining grapheme joiner,
@@ -10,7 +11,8 @@ _FILLER = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0"
     "\ufe00-\ufe0f\U000e0100-\U000e01ef]"
 )
-_MIXED_WORD = re.compile(r"[^\W\d_]*(?:[A-Za-z][\u0370-\u052f]|[\u0370-\u052f][A-Za-z])[^\W\d_]*")
+_WORD = re.compile(r"(?:[^\W\d_]|[\u0370-\u052f])+")  # whole, so that long ones are read once
+_MIXED = re.compile(r"[A-Za-z][\u0370-\u052f]|[\u0370-\u052f][A-Za-z]")
 # What a CI system obeys that reads our lines: workflow commands of GitHub Actions, `::error::` at
 # the beginning of a line and `##[error]` anywhere, and logging commands of Azure Pipelines
 # (`##vso[`) and TeamCity (`##teamcity[`). Where a line is broken is not known here.
@@ -34,7 +36,7 @@ def visible(text: str) -> str:
         text = _COMMAND.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text)
     if text.isascii() and text.isprintable():
         return text
-    marked = _MIXED_WORD.sub(_mark_letters, text)
+    marked = _WORD.sub(_mark_letters, text)
     if marked.isprintable() and not _FILLER.search(marked):
         return marked
     return "".join(
@@ -61,6 +63,11 @@ def shown(text: str, limit_chars: int) -> str:
     return cut(visible(text[: limit_chars + 1]), limit_chars)
 
 
+def printable_json(value: object) -> str:
+    """JSON in which no CI system finds a command that stands within a line; it says the same."""
+    return json.dumps(value, indent=2).replace("##", "#\\u0023")
+
+
 NAME_CHARS = 100  # of a peer's name in a sentence of ours
 
 
@@ -70,4 +77,6 @@ def cut(text: str, limit_chars: int) -> str:
 
 
 def _mark_letters(word: re.Match[str]) -> str:
+    if not _MIXED.search(word[0]):
+        return word[0]
     return _GREEK_OR_CYRILLIC.sub(lambda letter: f"⟨U+{ord(letter[0]):04X} {letter[0]}⟩", word[0])

@@ -120,6 +120,8 @@ HIDDEN: dict[str, Callable[[Path], object]] = {
     "cut short, and its key escaped": lambda path: path.write_text(
         '{"mcp\\u0053ervers": {"one": {'
     ),
+    "UTF-16 without a mark": lambda path: path.write_bytes(ONE.encode("utf-16-le")),
+    "UTF-32": lambda path: path.write_bytes(ONE.encode("utf-32")),
     "a link to itself": lambda path: path.symlink_to(path.name),
     "a link to nothing": lambda path: path.symlink_to("../node_modules/x/mcp.json"),
     "a pipe": os.mkfifo,
@@ -164,6 +166,7 @@ HARMLESS: dict[str, Callable[[Path], object]] = {
     "empty": lambda path: path.write_text(""),
     "comments alone": lambda path: path.write_text("// nothing yet\n"),
     "an empty list": lambda path: path.write_text('{"mcpServers": []}'),
+    "UTF-16 without a mark, and no servers": lambda path: path.write_bytes(b"{\0}\0"),
     "broken, and speaks of no servers": lambda path: path.write_text('{"editor.tabSize": 4'),
 }
 
@@ -241,6 +244,17 @@ def test_many_servers_take_as_long_as_they_are_many(tmp_path: Path, kind: str) -
     assert many < 2 * 8 * few  # eight times as many; a square would be sixty-four times
 
 
+@pytest.mark.parametrize("letter", ["é", "-", "\\", "key", "a", "\u0430a"])
+def test_a_word_of_any_length_is_read_once(tmp_path: Path, letter: str) -> None:
+    """A square of its length would be minutes, and hours for a megabyte."""
+    long = letter * 50_000
+    servers = {long: EVIL, "two": {"command": "npx", "args": ["-y", long, f"x-key={long}"]}}
+    assessment = of_file(tmp_path, json.dumps({"mcpServers": servers}))
+    assert is_seen(assessment)
+    assert report("sarif", assessment)
+    assert report("table", assessment)
+
+
 def test_a_hundred_thousand_servers_in_a_file_end_in_a_limit(tmp_path: Path) -> None:
     servers = {f"s{number}": {"command": "x"} for number in range(100_000)}
     assessment = of_file(tmp_path, json.dumps({"mcpServers": servers}, indent=1))
@@ -265,7 +279,8 @@ def test_a_file_that_another_comes_before_is_looked_at(tmp_path: Path) -> None:
     assert is_seen(of_file(tmp_path, evil, "opencode.jsonc"))
 
 
-SETTINGS: dict[str, str] = {
+SETTINGS: dict[str, str | bytes] = {
+    "UTF-16": '{"enableAllProjectMcpServers": true}'.encode("utf-16"),
     "plain": '{"enableAllProjectMcpServers": true}',
     "escaped": '{"enable\\u0041llProjectMcpServers": true}',
     "a comment between": '{"enableAllProjectMcpServers": /* "x" */ true}',
@@ -276,7 +291,7 @@ SETTINGS: dict[str, str] = {
 
 
 @pytest.mark.parametrize("text", SETTINGS.values(), ids=SETTINGS)
-def test_a_setting_by_which_nobody_is_asked_is_found(tmp_path: Path, text: str) -> None:
+def test_a_setting_by_which_nobody_is_asked_is_found(tmp_path: Path, text: str | bytes) -> None:
     assert of(of_file(tmp_path, text, ".claude/settings.json"), "project-approves-itself")
 
 

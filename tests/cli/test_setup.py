@@ -383,3 +383,46 @@ def test_a_person_is_asked(home: Path, launcher: str) -> None:
     code, output = on_terminal("y", "--undo")
     assert (code, contents(home)) == (0, before)
     assert "Take the guard away? [y/N]" in output
+
+
+# What a repository calls its files and servers: a terminal's sequences, and a CI system's commands.
+OBEYED = "x\x1b]0;x\x07\u202e\r\n::add-mask::x ##vso[task.setvariable variable=PATH]x ##[error]x"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems take no such name for a file")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--check",),
+        ("--check", "--json"),
+        ("--dry-run", "--scope", "all", "--shared"),
+        ("continue", "--server", "nope", "--check"),
+        ("--all", "--yes", "--scope", "all", "--shared"),
+    ],
+)
+@pytest.mark.parametrize("name", [OBEYED, "ordinary"])
+def test_no_name_of_a_repository_is_obeyed(
+    home: Path,
+    launcher: str,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    name: str,
+) -> None:
+    folder = project(home, ignored=False) / ".continue/mcpServers"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(home / "work")
+    entry = {"name": name, "command": "srv", "args": [name]}
+    (folder / f"{name}.yaml").write_text(json.dumps({"mcpServers": [entry]}))
+    (folder / f"{name}-broken.yaml").write_text("mcpServers: [")
+    launched = () if "--check" in arguments else ("--launcher", launcher)
+    done = CliRunner().invoke(command, [*arguments, *launched])
+    told = f"{done.output}{done.stderr}{done.exception}"
+    lines = told.split("\n")
+    assert not [line for line in lines if not line.isprintable()]
+    assert not [line for line in lines if line.startswith("::") or "##" in line]
+    assert name[0] in told
+    if "--json" in arguments:
+        names = [
+            one["name"] for file in json.loads(done.output)["files"] for one in file["servers"]
+        ]
+        assert name in names

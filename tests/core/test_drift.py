@@ -427,6 +427,13 @@ def test_what_a_terminal_hides_is_made_visible(hidden: str, shown: str) -> None:
     assert visible(hidden) == shown
 
 
+def test_a_word_of_any_length_is_read_once() -> None:
+    long = "a" * 1_000_000
+    assert visible(f"{long} é") == f"{long} é"
+    assert visible(f"{long}\u0430") == f"{long}⟨U+0430 \u0430⟩"
+    assert visible(f"{long} \u0430") == f"{long} \u0430"
+
+
 def test_neither_the_order_of_keys_nor_the_spelling_of_a_number_is_told() -> None:
     old, new = '{"name":"a","max":1.0,"x":"y"}', '{"x":"z","max":1,"name":"a"}'
     assert classify(old, new, "tool") == (Drift.OTHER,)

@@ -12,6 +12,7 @@ from pipeguard.assess.subject import Subject
 from pipeguard.assess.values import Check, Finding
 from pipeguard.clients.catalog import Scope
 from pipeguard.clients.entries import MAX_FILE_BYTES, Server
+from pipeguard.clients.reading import decoded
 from pipeguard.core.finding import Severity
 from pipeguard.errors import InputError
 from pipeguard.folders import read
@@ -139,7 +140,7 @@ def _settings(root: Path) -> Iterator[Finding]:
         except InputError as error:
             yield APPROVES.at(path, f"What it says of asking is not known: {error}", key=name)
             continue
-        text = _plain(content.decode("utf-8", "replace"))
+        text = _plain(decoded(content))
         for match in pattern.finditer(text):
             what = json.dumps(match[0].split(":")[0].strip().strip('"')).strip('"')
             line = text.count("\n", 0, match.start()) + 1

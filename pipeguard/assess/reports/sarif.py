@@ -24,7 +24,7 @@ _LEVELS = {
     Severity.LOW: "note",
     Severity.INFO: "note",
 }
-_BRACKET = re.compile(r"(\\*)([\[\]])")
+_BRACKET = re.compile(r"(?<!\\)(\\*+)([\[\]])")  # a run of backslashes is read once
 # As code scanning on GitHub sorts them: a number from 0 to 10, in a text.
 _NUMBERS = {
     Severity.CRITICAL: "9.5",
