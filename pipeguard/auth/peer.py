@@ -9,7 +9,7 @@ from pathlib import Path
 
 _TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 _MAPPED = "0000000000000000FFFF0000"  # ::ffff:0:0/96, as the table writes it
-_LOCAL, _REMOTE, _UID = 1, 2, 7  # columns
+_LOCAL, _REMOTE, _UID, _INODE = 1, 2, 7, 9  # columns
 
 
 def is_own_peer(peer: tuple[str, int], ours: tuple[str, int]) -> bool | None:
@@ -34,7 +34,8 @@ def is_own_peer(peer: tuple[str, int], ours: tuple[str, int]) -> bool | None:
             columns = line.split()
             ends = columns[_LOCAL].removeprefix(_MAPPED), columns[_REMOTE].removeprefix(_MAPPED)
             if ends == (there, here):
-                return int(columns[_UID]) in (0, os.getuid())
+                # What its program has closed belongs to nobody, and older kernels call it root's.
+                return int(columns[_UID]) in (0, os.getuid()) and columns[_INODE] != "0"
     return False if is_told else None
 
 

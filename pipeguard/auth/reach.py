@@ -38,15 +38,19 @@ class Nearby:
         self._may: frozenset[Reach] | None = None
 
     async def addresses(self, url: str) -> list[str]:
-        """The addresses behind a URL; none where a proxy resolves its name.
+        """The addresses behind a URL; none where a proxy is asked for it.
 
         Raises:
             AuthError: it leads to where this server must not send us.
             OSError: its name is not known.
         """
-        if _has_proxy(url):
-            return []
+        proxy = proxy_of(url)
+        if proxy and not _is_plain(url):
+            return []  # the proxy resolves its name
         found = await _resolved(url)
+        if self._may is None and _place(url) == _place(self._server):
+            # What it is asked at counts: its name may stand for something else in a moment.
+            self._may = _as_near_as(map(reach_of, found))
         may = await self._reaches()
         for address in found:
             reach = reach_of(address)
@@ -56,12 +60,13 @@ class Nearby:
                     f"  it leads to {address} ({reach.value}), where a server on the public"
                     " network has no business."
                 )
-        return found[:MAX_ADDRESSES]
+        return [] if proxy else found[:MAX_ADDRESSES]
 
     async def _reaches(self) -> frozenset[Reach]:
         if self._may is None:
             try:
-                own = [] if _has_proxy(self._server) else await _resolved(self._server)
+                is_unknown = proxy_of(self._server) and not _is_plain(self._server)
+                own = [] if is_unknown else await _resolved(self._server)
             except OSError:
                 own = []
             self._may = _as_near_as({reach_of(address) for address in own})
@@ -88,8 +93,28 @@ async def _resolved(url: str) -> list[str]:
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
-def _has_proxy(url: str) -> bool:
+def proxy_of(url: str) -> str:
+    """The proxy that this user's environment names for a URL, or ""."""
     parts = urlsplit(url)
     proxies = getproxies()
-    proxy = proxies.get(parts.scheme) or proxies.get("all")
-    return bool(proxy) and not proxy_bypass(parts.hostname or "")
+    proxy = proxies.get(parts.scheme) or proxies.get("all") or ""
+    if not proxy or proxy_bypass(parts.hostname or ""):
+        return ""
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def _is_plain(url: str) -> bool:
+    """True where a host needs no resolver: an address in any spelling, or this machine's name."""
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):  # RFC 6761, 6.3
+        return True
+    try:
+        socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
+    except (OSError, UnicodeError):
+        return False
+    return True
+
+
+def _place(url: str) -> tuple[str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.hostname, parts.port or _PORTS.get(parts.scheme)

@@ -9,11 +9,11 @@ import asyncio
 import contextlib
 import json
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 
-from pipeguard.auth.reach import Nearby
+from pipeguard.auth.reach import Nearby, proxy_of
 from pipeguard.auth.server import SHOWN_CHARS, must_be_safe
 from pipeguard.core.known_secrets import MASK, KnownSecrets
 from pipeguard.core.visible import shown
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 LIMIT_BYTES = 2**20  # of an answer: metadata and tokens are a few KiB
 TIMEOUT_SECONDS = 30.0  # for a whole request
+_AGENT = f"pipeguard/{VERSION}"
 
 
 class UnreachableError(AuthError):
@@ -49,12 +50,10 @@ class Wire:
         """
         self._server = server
         self._nearby = Nearby(server)
-        self._client = httpx2.AsyncClient(
-            verify=_trusting(ca) if ca else True,
-            timeout=TIMEOUT_SECONDS,
-            follow_redirects=False,
-            headers={"User-Agent": f"pipeguard/{VERSION}"},
-        )
+        self._trusts = _trusting(ca) if ca else True
+        # Where an address was judged it is that which is asked, and no proxy.
+        direct = httpx2.AsyncHTTPTransport(verify=self._trusts)
+        self._clients = {"": self._made(transport=direct)}
 
     async def __aenter__(self) -> Self:
         return self
@@ -65,7 +64,8 @@ class Wire:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._client.aclose()
+        for client in self._clients.values():
+            await client.aclose()
 
     async def send(self, request: httpx2.Request, *, body: bool = True) -> httpx2.Response:
         """Send a request, and give its answer, whole or without a body.
@@ -76,7 +76,7 @@ class Wire:
         """
         url, host = request.url, request.url.host
         must_be_safe(str(url), self._server)
-        request.headers.setdefault("User-Agent", self._client.headers["User-Agent"])
+        request.headers.setdefault("User-Agent", _AGENT)
         content = bytearray()
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
@@ -130,15 +130,25 @@ class Wire:
         name = request.url
         addresses = await self._nearby.addresses(str(name))
         if not addresses:
-            return await self._client.send(request, stream=True)
+            return await self._by(proxy_of(str(name))).send(request, stream=True)
+        client = self._clients[""]
         if name.scheme == "https":
             request.extensions = {**request.extensions, "sni_hostname": name.host}
         for address in addresses[:-1]:
             request.url = name.copy_with(host=address)
             with contextlib.suppress(httpx2.ConnectError):
-                return await self._client.send(request, stream=True)
+                return await client.send(request, stream=True)
         request.url = name.copy_with(host=addresses[-1])
-        return await self._client.send(request, stream=True)
+        return await client.send(request, stream=True)
+
+    def _by(self, proxy: str) -> httpx2.AsyncClient:
+        """A client that asks this proxy, whatever else the environment says."""
+        if proxy not in self._clients:
+            self._clients[proxy] = self._made(proxy=proxy, verify=self._trusts)
+        return self._clients[proxy]
+
+    def _made(self, **how: Any) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(timeout=TIMEOUT_SECONDS, follow_redirects=False, **how)
 
 
 def _redirected(answer: httpx2.Response, address: str, url: httpx2.URL) -> httpx2.Request | None:

@@ -20,6 +20,12 @@ MIN_ENCODED = 10  # characters of base64 that speak for the value alone
 _UNRESERVED = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"  # RFC 3986, 2.3
 )
+# What else is left as it is: by Python's `quote`, ECMAScript's `encodeURIComponent`, `encodeURI`.
+_KEPT_BY_WRITERS = (
+    _UNRESERVED | set(b"/"),
+    _UNRESERVED | set(b"!'()*"),
+    _UNRESERVED | set(b";/?:@&=+$,#!'()*"),
+)
 _KEPT = frozenset({"jsonrpc", "id", "method"})  # by these the two sides know a message
 _KEPT_PARAMS = frozenset({"requestId", "progressToken"})
 # In JSON these can write any ASCII character, and so a secret that its bytes do not show.
@@ -134,6 +140,8 @@ def _forms(value: str) -> set[str]:
     upper = "".join(chr(one) if one in _UNRESERVED else f"%{one:02X}" for one in data)
     lower = "".join(chr(one) if one in _UNRESERVED else f"%{one:02x}" for one in data)
     forms = {value, upper, lower, upper.replace("%20", "+"), json.dumps(value)[1:-1]}
+    for kept in _KEPT_BY_WRITERS:
+        forms.add("".join(chr(one) if one in kept else f"%{one:02X}" for one in data))
     for before in range(3):
         encoded = base64.b64encode(bytes(before) + data).decode().rstrip("=")
         first = -(-before * 8 // 6)  # what is shared with the bytes before
@@ -141,4 +149,5 @@ def _forms(value: str) -> set[str]:
         inner = encoded[first:last]
         if len(inner) >= MIN_ENCODED:
             forms |= {inner, inner.replace("+", "-").replace("/", "_")}
+            forms.add(inner.replace("+", "%2B").replace("/", "%2F"))
     return forms

@@ -16,7 +16,6 @@ import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
-from pipeguard.core import mirrors
 from pipeguard.core.finding import Verdict
 from pipeguard.core.headers import judged_headers
 from pipeguard.core.policy import Policy
@@ -26,13 +25,8 @@ from pipeguard.transports.remote import LAST_EVENT_ID, SESSION_ID, Remote, upwar
 
 MAX_COOKIES = 4096  # set by the server, remembered by 32 bytes each
 MAX_REMEMBERED = 64  # sets of headers; each client sends its own with every request
-# The server's own words come back in these, or words of the protocol's.
-_NOT_JUDGED = frozenset(
-    {
-        *("accept", "content-type", "accept-language", mirrors.VERSION.lower()),
-        *(SESSION_ID.lower(), LAST_EVENT_ID.lower()),
-    }
-)
+# The server's own words come back in these.
+_NOT_JUDGED = frozenset({SESSION_ID.lower(), LAST_EVENT_ID.lower()})
 _MIRRORS = "mcp-"
 _Pairs = tuple[tuple[str, str], ...]
 

@@ -3,15 +3,19 @@
 A connection that no request was let in on costs its peer nothing, so those are few, and of too
 many the oldest of the address that holds the most is closed: whoever opens them by the thousand
 crowds out its own. One that was let in and is idle gives way next; one with a request under way
-never does.
+never does. With TLS a connection is one of the first kind from the moment that it is accepted: a
+handshake that is never finished costs its peer as little.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
 import sys
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import cast
 
 from aiohttp import web
@@ -23,6 +27,7 @@ from pipeguard.transports.refusals import Ground, Refusals
 
 MAX_CONNECTIONS = 4096
 MAX_STRANGERS = 512  # connections on which no request was let in yet
+FLUSH_SECONDS = 5.0  # for a peer to read what was written to it before it was turned away
 
 
 class Connections:
@@ -38,7 +43,8 @@ class Connections:
         self._refusals = refusals
         self._most = min(MAX_CONNECTIONS, _descriptors() * 3 // 4)  # the rest is for servers
         self._open: dict[object, Connection] = {}  # by the protocol that a request names
-        self._strangers: dict[Connection, None] = {}  # in the order in which they came
+        self._handshakes: set[Handshake] = set()
+        self._strangers: dict[Connection | Handshake, None] = {}  # in the order in which they came
         self._idle: dict[Connection, None] = {}  # let in, with no request under way
 
     def __len__(self) -> int:
@@ -62,16 +68,37 @@ class Connections:
             if connection.caller is not None and not may(connection.caller):
                 connection.cut(Ground.WRONG_TOKEN)
 
+    async def secure(
+        self, peer: socket.socket, handler: Callable[[], asyncio.Protocol], context: ssl.SSLContext
+    ) -> None:
+        """Agree with a new peer on TLS, and hand it on; it may be turned away meanwhile."""
+        handshake = Handshake(peer, self)
+        self._handshakes.add(handshake)
+        self._begins(handshake)
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                handler,
+                peer,
+                ssl=context,
+                ssl_handshake_timeout=HEADER_SECONDS,
+                ssl_shutdown_timeout=FLUSH_SECONDS,
+            )
+        except OSError:  # the peer left, took too long, or speaks no TLS that we do
+            return
+        finally:
+            self.ended(handshake)
+
     # --- told by a connection -------------------------------------------------------------
 
     def opened(self, connection: Connection) -> None:
         """A connection was made; an older one, or this one, is closed if there are too many."""
         self._open[connection.handler] = connection
-        self._strangers[connection] = None
-        if len(self._strangers) > min(MAX_STRANGERS, max(self._most // 2, 1)):
-            self._crowding().turn_away(Ground.CONNECTIONS)
-        elif len(self._open) > self._most:
-            (self._oldest_idle() or connection).turn_away(Ground.CONNECTIONS)
+        self._begins(connection)
+
+    def ended(self, handshake: Handshake) -> None:
+        """It is a connection now, or nothing."""
+        self._handshakes.discard(handshake)
+        self._strangers.pop(handshake, None)
 
     def busy(self, connection: Connection) -> None:
         """A request was let in on it."""
@@ -93,13 +120,42 @@ class Connections:
         """It was closed by us."""
         self._refusals.add(ground, "", address)
 
-    def _crowding(self) -> Connection:
+    def _begins(self, stranger: Connection | Handshake) -> None:
+        self._strangers[stranger] = None
+        if len(self._strangers) > min(MAX_STRANGERS, max(self._most // 2, 1)):
+            self._crowding().turn_away(Ground.CONNECTIONS)
+        elif len(self._open) + len(self._handshakes) > self._most:
+            (self._oldest_idle() or stranger).turn_away(Ground.CONNECTIONS)
+
+    def _crowding(self) -> Connection | Handshake:
         """Of the address with the most strangers, the oldest; the newcomer is one of them."""
         address, _ = Counter(one.address for one in self._strangers).most_common(1)[0]
         return next(one for one in self._strangers if one.address == address)
 
     def _oldest_idle(self) -> Connection | None:
         return next(iter(self._idle), None)
+
+
+class Handshake:
+    """A connection on which TLS is not agreed on yet: the library knows it by its socket alone.
+
+    Attributes:
+        address: the peer's network address.
+    """
+
+    def __init__(self, peer: socket.socket, connections: Connections) -> None:
+        self._socket = peer
+        self._connections = connections
+        self.address = ""
+        with suppress(OSError):  # it is gone already
+            self.address = _address(peer.getpeername())
+
+    def turn_away(self, ground: Ground) -> None:
+        """End it: what waits for the peer's next word hears that there is none."""
+        self._connections.refused(ground, self.address)
+        self._connections.ended(self)
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
 
 
 class Connection(asyncio.Protocol):
@@ -149,11 +205,15 @@ class Connection(asyncio.Protocol):
         self._masks = Masks()
 
     def turn_away(self, ground: Ground) -> None:
-        """Close it once all that was written has gone."""
+        """Close it: a stranger at once, others once they have read what was written to them."""
         assert self._transport is not None  # noqa: S101  a connection was made
         self._connections.refused(ground, self.address)
         self._connections.closed(self)
         self._transport.close()
+        if self.caller is None:
+            self._transport.abort()  # else it stays open for as long as its peer reads nothing
+        else:
+            asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._transport.abort)
 
     def cut(self, ground: Ground) -> None:
         """Close it at once: what its peer has not read yet is not for it any more."""

@@ -109,7 +109,7 @@ class Tokens:
 
     def __init__(self, read: Callable[[], Mapping[str, str]]) -> None:
         self._read = read
-        self._last: dict[str, bytes] = {}  # SHA-256 of each token, as it was last looked at
+        self._last = self._digests()  # SHA-256 of each token, as it was last looked at
 
     def who(self, authorization: str | None) -> Caller | None:
         """Whose token is given, or None; takes as long for a wrong one."""

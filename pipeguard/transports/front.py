@@ -30,6 +30,7 @@ from pipeguard.transports.entrance import (
     Tokens,
 )
 from pipeguard.transports.refusals import Ground, Refusals
+from pipeguard.transports.tasks import Tasks
 
 MCP, SSE, MESSAGES, WEBSOCKET = "/mcp", "/sse", "/messages", "/ws"
 HEALTHY, READY = "/healthz", "/readyz"
@@ -37,6 +38,7 @@ KEEPALIVE_SECONDS = 30.0
 LINGER_SECONDS = 1.0  # for the rest of a body that was refused
 CLOSE_SECONDS = 5.0
 RECHECK_SECONDS = 1.0  # within which a token that was taken away ends what it opened
+ACCEPT_AGAIN_SECONDS = 0.1
 _BACKLOG = 1024
 _NO_SUCH_VERSION = b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Length: 0\r\n\r\n"
 _ALLOWED = "POST, GET, DELETE"
@@ -113,6 +115,8 @@ class Front:
         self._login = login
         self._connections = Connections(refusals, entrance.backlog)
         self._rechecking: asyncio.Task[None] | None = None
+        self._accepting: asyncio.Task[None] | None = None
+        self._securing = Tasks()
         self._runner: web.ServerRunner | None = None
         self._is_closing = False
 
@@ -139,8 +143,10 @@ class Front:
         server.watch = self._connections.watch
         self._runner = web.ServerRunner(server, shutdown_timeout=CLOSE_SECONDS)
         await self._runner.setup()
-        site = web.SockSite(self._runner, listening, ssl_context=context, backlog=_BACKLOG)
-        await site.start()
+        if context is None:
+            await web.SockSite(self._runner, listening, backlog=_BACKLOG).start()
+        else:
+            self._accepting = asyncio.create_task(self._accept(listening, server, context))
         if self._entrance.tokens is not None:
             self._rechecking = asyncio.create_task(self._recheck(self._entrance.tokens))
 
@@ -153,10 +159,30 @@ class Front:
         self.refuse()
         if self._rechecking is not None:
             self._rechecking.cancel()
+        if self._accepting is not None:
+            self._accepting.cancel()
+            await asyncio.wait([self._accepting])
+            await self._securing.end()
         if self._runner is not None:
             await self._runner.cleanup()
 
     # --- connections --------------------------------------------------------------------
+
+    async def _accept(
+        self, listening: socket.socket, server: _Server, context: ssl.SSLContext
+    ) -> None:
+        """Take connections for TLS, each of them counted before it has said a word."""
+        listening.settimeout(0)
+        loop = asyncio.get_running_loop()
+        with listening:
+            while True:
+                try:
+                    peer, _ = await loop.sock_accept(listening)
+                except OSError:  # it left already, or no descriptor is free
+                    await asyncio.sleep(ACCEPT_AGAIN_SECONDS)
+                    continue
+                self._securing.begin(self._connections.secure(peer, server, context))
+                await asyncio.sleep(0)  # a peer that is there already would keep all others waiting
 
     async def _recheck(self, tokens: Tokens) -> None:
         """A token that is taken out of its file ends streams and sockets that it opened."""

@@ -31,6 +31,8 @@ RESOURCE = "/.well-known/oauth-protected-resource"
 _ORIGIN_PATHS = frozenset({"/token", "/register", "/revoke"})
 AUTHORIZE = "/authorize"
 MAX_BYTES = 2**20
+# What a client says in a login; its other headers would go up without a judgement.
+_OF_A_LOGIN = ("Authorization", "Content-Type", "MCP-Protocol-Version")
 _KNOWN = ("oauth-protected-resource", "oauth-authorization-server", "openid-configuration")
 _POINTER = re.compile(r'(resource_metadata=)"([^"]*)"')
 
@@ -62,8 +64,9 @@ class Metadata:
             target = self._origin.with_path(AUTHORIZE).with_query(request.query_string)
             return web.Response(status=302, headers={"Location": str(target)})
         body = await request.content.read(MAX_BYTES) if request.method == "POST" else None
-        headers = upwards(request.headers.items(), self._remote)
-        headers["Accept-Encoding"] = "identity"
+        given = upwards(request.headers.items(), self._remote)
+        headers = {name: given[name] for name in _OF_A_LOGIN if name in given}
+        headers |= {"Accept": JSON, "Accept-Encoding": "identity"}
         try:
             async with self._http.request(
                 request.method,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 
@@ -129,6 +130,19 @@ def test_another_user_can_neither_read_the_state_nor_answer() -> None:
             assert (await callback.answer(10)).code == "ours"
 
     asyncio.run(work())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
+def test_whose_a_connection_was_is_not_known_once_its_program_has_closed_it() -> None:
+    """Older kernels call it root's, whoever it was: another user could answer and be gone."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        with socket.create_connection(listening.getsockname()) as asking:
+            ours, their = listening.accept()
+            assert peer.is_own_peer(their, ours.getsockname()) is True
+            asking.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert ours.recv(100)
+        assert peer.is_own_peer(their, ours.getsockname()) is False
+        ours.close()
 
 
 def test_where_the_system_does_not_tell_who_asks_the_page_opens_once(

@@ -85,6 +85,65 @@ def test_a_name_is_judged_by_all_that_it_stands_for(monkeypatch: pytest.MonkeyPa
         reached("https://rebound.example/mcp", "https://127.0.0.1/token")
 
 
+def test_a_server_is_as_near_as_where_it_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name may stand for something else at the next look (DNS rebinding)."""
+    real = socket.getaddrinfo
+    answers = iter(["198.51.100.1"])
+
+    def turning(host: object, *rest: object, **more: object) -> object:
+        if host != "rebound.example":
+            return real(host, *rest, **more)  # type: ignore[arg-type]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (next(answers, "127.0.0.1"), 443))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", turning)
+
+    async def work() -> None:
+        nearby = Nearby("https://rebound.example/mcp")
+        assert await nearby.addresses("https://rebound.example/mcp") == ["198.51.100.1"]
+        assert await nearby.addresses("https://198.51.100.2/token") == ["198.51.100.2"]
+        for url in ("http://127.0.0.1:9200/token", "https://rebound.example/token"):
+            with pytest.raises(AuthError, match="leads to 127"):
+                await nearby.addresses(url)
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.1", "169.254.169.254", "[::1]", "[::ffff:a00:1]", "localhost"]
+)
+def test_what_needs_no_resolver_is_judged_before_a_proxy_too(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(AuthError, match="not asked"):
+        reached(PUBLIC, f"https://{host}/token")
+    with pytest.raises(AuthError, match="not asked"):
+        reached("https://mcp.example/mcp", f"https://{host}/token")
+    assert reached(INNER, "https://10.1.2.4/token") == []  # by the proxy, as the server itself
+
+
+def test_a_proxy_is_asked_for_the_names_that_it_is_for_and_for_no_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def work(origin: str, path: str) -> httpx2.Response:
+        async with Wire(origin) as wire:
+            return await wire.send(httpx2.Request("GET", f"{origin}{path}"))
+
+    with party() as there, party() as proxy:
+        there.answers["GET /a"] = (200, {}, {})
+        monkeypatch.setenv("HTTP_PROXY", proxy.origin)
+        monkeypatch.setenv("NO_PROXY", "localhost")
+        origin = there.origin.replace("127.0.0.1", "localhost")
+        assert asyncio.run(work(origin, "/a")).status_code == 200
+        assert not proxy.asked
+        monkeypatch.setenv("NO_PROXY", "elsewhere.example")
+        proxy.answers[f"GET {origin}/a"] = (200, {}, {})
+        assert asyncio.run(work(origin, "/a")).status_code == 200
+        assert len(proxy.asked) == 1
+
+
 def test_what_a_proxy_resolves_is_the_proxys_to_judge(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
     assert reached(PUBLIC, "https://no-such-name.example/token") == []

@@ -27,7 +27,10 @@ SPELT = {
     .replace("%2F", "%2f")
     .replace("%2B", "%2b")
     .replace("%3D", "%3d"),
+    "path": quote(SECRET),
+    "encodeURI": quote(SECRET, safe=";/?:@&=+$,#!'()*"),
     "base64": base64.b64encode(SECRET.encode()).decode(),
+    "base64-in-url": quote(base64.b64encode(b"a?" + SECRET.encode() + b"?>>").decode(), safe=""),
     "basic": base64.b64encode(f"user:{SECRET}".encode()).decode(),
     "inside": base64.b64encode(f"a token={SECRET}&b=c".encode()).decode(),
     "url-safe": base64.urlsafe_b64encode(f"?{SECRET}".encode()).decode(),

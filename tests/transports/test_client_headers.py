@@ -17,7 +17,9 @@ pytestmark = pytest.mark.usefixtures("_compiled_rules")
 # What clients and proxies that harm nobody send, by their documentation.
 HONEST = {
     "User-Agent": "claude-code/2.1.4 (external, cli) node/22.11.0",
+    "Accept": "application/json, text/event-stream;q=0.9, */*;q=0.1",
     "Accept-Language": "en-US,en;q=0.9",
+    "MCP-Protocol-Version": "2025-11-25",
     "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     "tracestate": "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE",
     "baggage": "userId=alice,serverNode=DF%2028,isProduction=false",
@@ -52,7 +54,10 @@ def test_headers_of_honest_clients_pass_as_they_are() -> None:
     assert rules == []
 
 
-@pytest.mark.parametrize("name", ["Cookie", "User-Agent", "X-Note", "Referrer-Policy", "Mcp-Name"])
+@pytest.mark.parametrize(
+    "name",
+    ["Cookie", "User-Agent", "X-Note", "Referrer-Policy", "Mcp-Name", "Accept-Language"],
+)
 @pytest.mark.parametrize(
     "spell",
     [

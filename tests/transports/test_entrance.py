@@ -223,6 +223,18 @@ def test_tokens_are_read_anew_for_each_request() -> None:
     assert ask(at, ("Authorization", "Bearer new")).status == 200
 
 
+def test_the_last_token_taken_away_before_the_first_look_is_seen() -> None:
+    held = {"ci": "t"}
+    tokens = Tokens(lambda: dict(held))
+    caller = tokens.who("Bearer t")
+    assert caller is not None
+    assert tokens.hold(caller)
+    held.clear()
+    assert tokens.changed()
+    assert not tokens.hold(caller)
+    assert not tokens.changed()
+
+
 def test_a_host_is_asked_for_before_a_token() -> None:
     assert ask(guarded({"ci": TOKEN}), host="rebound.example").status == 403
 

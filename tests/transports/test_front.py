@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -20,6 +23,7 @@ from pipeguard.transports.conversations import Owners
 from pipeguard.transports.entrance import Entrance, Tokens
 from pipeguard.transports.front import Front, listen
 from pipeguard.transports.refusals import PLACE, Refusals
+from tests.auth.certificates import CertificateAuthority
 from tests.transports.wire import Answer, eventually, exchange, read_answer, run
 
 LIMIT = 1000
@@ -88,7 +92,9 @@ class At:
 
 
 @asynccontextmanager
-async def fronted(tokens: Tokens | None = None) -> AsyncIterator[At]:
+async def fronted(
+    tokens: Tokens | None = None, context: ssl.SSLContext | None = None
+) -> AsyncIterator[At]:
     owners = Owners()
     owners.own("one", "ann")
     entrance = Entrance("127.0.0.1", frozenset(), frozenset(), tokens, LIMIT, owners=owners)
@@ -98,7 +104,7 @@ async def fronted(tokens: Tokens | None = None) -> AsyncIterator[At]:
     refusals = Refusals(lambda finding, peer: told.append((finding, peer)))
     front = Front(entrance, answers, answers, lambda: at.is_ready, refusals)
     at = At(front, listening.getsockname()[1], answers, told)
-    await front.open(listening, None)
+    await front.open(listening, context)
     try:
         yield at
     finally:
@@ -351,6 +357,45 @@ def test_whoever_has_no_token_cannot_keep_out_who_has(
             assert len(at.front._connections) <= 5
             assert "entrance.many-connections" in {finding.rule for finding, _ in at.told}
             closing()
+
+    run(work)
+
+
+@pytest.mark.parametrize("shakes_hands", [False, True])
+def test_nor_can_a_peer_that_never_finishes_with_tls(
+    shakes_hands: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections_module, "MAX_STRANGERS", 4)
+    authority = CertificateAuthority(tmp_path)
+    trusted = ssl.create_default_context(cafile=authority.file)
+
+    def silent(port: int) -> socket.socket:
+        """A peer that says nothing more, and does not answer when it is told the end."""
+        plain = socket.create_connection(("127.0.0.1", port))
+        if not shakes_hands:
+            return plain
+        return trusted.wrap_socket(plain, server_hostname="127.0.0.1")
+
+    async def work() -> None:
+        async with fronted(Tokens(lambda: {"ci": "t"}), authority.context()) as at:
+            peers = [await asyncio.to_thread(silent, at.port) for _ in range(20)]
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", at.port, ssl=trusted, server_hostname="127.0.0.1"
+            )
+            for _ in range(2):  # the twin: who has a token comes in, and stays
+                writer.write(WITH_TOKEN.encode())
+                answer = await read_answer(reader)
+                assert (answer.status, answer.body) == (200, b"post 2")
+            held = at.front._connections
+            assert len(held._strangers) <= 4
+            assert at.front._runner is not None
+            assert at.front._runner.server is not None
+            library = at.front._runner.server
+            await eventually(lambda: len(library.connections) <= 5, "the library let go of them")
+            assert "entrance.many-connections" in {finding.rule for finding, _ in at.told}
+            writer.close()
+            for peer in peers:
+                peer.close()
 
     run(work)
 

@@ -22,7 +22,7 @@ DESCRIBED = {
 
 
 def through(
-    odd: Odd, method: str, path: str, body: bytes = b""
+    odd: Odd, method: str, path: str, body: bytes = b"", given: dict[str, str] | None = None
 ) -> tuple[int, bytes, dict[str, str]]:
     """One request of a client's, with the address of ours as HERE."""
 
@@ -39,7 +39,11 @@ def through(
                 async with (
                     serving(handle) as here,
                     http.request(
-                        method, here + path, data=body or None, allow_redirects=False
+                        method,
+                        here + path,
+                        data=body or None,
+                        headers=given,
+                        allow_redirects=False,
                     ) as answer,
                 ):
                     told = await answer.read()
@@ -85,6 +89,23 @@ def test_an_authorization_at_the_origin_is_the_servers() -> None:
     assert (status, json.loads(told)) == (200, {"access_token": "t"})
     assert headers["cache-control"] == "no-store"
     assert odd.asked[0].body == b"grant_type=authorization_code"
+
+
+def test_what_is_no_part_of_a_login_stays_here() -> None:
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        return as_json({"access_token": "t"})
+
+    odd = Odd(answering)
+    login = {
+        "Authorization": "Basic YTpi",
+        "Content-Type": "application/x-www-form-urlencoded",
+        "MCP-Protocol-Version": "2025-06-18",
+    }
+    other = dict.fromkeys(("Cookie", "User-Agent", "X-Note", "Accept-Language"), "a note")
+    through(odd, "POST", "/token", b"grant_type=refresh_token", {**login, **other})
+    got = odd.asked[0].headers
+    assert {name: got[name.lower()] for name in login} == login
+    assert "a note" not in got.values()
 
 
 def test_a_challenge_names_our_metadata() -> None:
