@@ -197,7 +197,8 @@ def export(
 def _cell(value: object) -> object:
     """No formula (OWASP, CSV Injection) and no escape sequence: names are a peer's words.
 
-    A spreadsheet may part a line at semicolons too, so a formula may stand behind one.
+    A spreadsheet may part a line at semicolons too, so a formula may stand behind one, also in
+    quotes, which it takes away.
     """
     if not isinstance(value, str):
         return value
@@ -206,7 +207,7 @@ def _cell(value: object) -> object:
 
 
 _FORMULA = frozenset("=+-@＝＋－＠")
-_PARTED = re.compile(f"(;)(?=[{''.join(map(re.escape, sorted(_FORMULA)))}])")
+_PARTED = re.compile(f"(;[\x22' ]*)(?=[{''.join(map(re.escape, sorted(_FORMULA)))}])")
 
 
 def _line(row: Row) -> str:

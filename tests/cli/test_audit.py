@@ -166,6 +166,8 @@ def test_csv_has_every_field_and_no_formula() -> None:
         ("@SUM(1)", "'@SUM(1)"),
         ("＝1", "'＝1"),
         ("a;=cmd();b", "a;'=cmd();b"),
+        ('a;"=cmd()', "a;\"'=cmd()"),
+        ('a;"b"; c', 'a;"b"; c'),
         ("\u202eoga", "⟨U+202E⟩oga"),
         ("get_forecast", "get_forecast"),
         ("a=b; c", "a=b; c"),
