@@ -27,6 +27,7 @@ TRANSPORTS = ("auto", "streamable-http", "sse", "websocket")
 MOST_SECONDS = 1e9
 MAX_TOKEN_FILE_BYTES = 2**20
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110, section 5.1
+_WORDS = re.compile(r"[A-Za-z]{1,20}(?:[ ,_.-][A-Za-z]{1,20})*\Z")
 # What stands on a command line can be read by every user of the machine.
 _TELLING = ("authorization", "cookie", "key", "token", "secret", "password", "auth")
 
@@ -197,10 +198,14 @@ def _headers(options: WrapOptions, environment: Mapping[str, str]) -> dict[str, 
         name, equals, variable = given.partition("=")
         if not equals or not _NAME.match(name) or not variable:
             raise PolicyError("--header-env: give NAME=VARIABLE.")
-        headers[name] = _variable(variable, environment, "--header-env")
+        value = _variable(variable, environment, "--header-env")
+        # A tenant or a mode by its name is no secret, and stands in honest results.
+        headers[name] = in_use(value) if _tells(name) or not _WORDS.match(value) else value
     bearer = options.values.get("--bearer-env")
     if bearer is not None:
-        headers["Authorization"] = "Bearer " + _variable(bearer, environment, "--bearer-env")
+        headers["Authorization"] = "Bearer " + in_use(
+            _variable(bearer, environment, "--bearer-env")
+        )
     return {
         name.title() if name.lower() == "authorization" else name: value
         for name, value in headers.items()
@@ -216,7 +221,7 @@ def _variable(name: str, environment: Mapping[str, str], option: str) -> str:
         from pipeguard.auth.secrets import resolved
 
         value = resolved(value, f"{option} {name}")
-    return in_use(_value(value, f"{option} {name}"))
+    return _value(value, f"{option} {name}")
 
 
 def _value(value: str, what: str) -> str:

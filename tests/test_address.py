@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
+from pipeguard import secrets_in_use
 from pipeguard.address import (
     TRANSPORTS,
     entrance_of,
@@ -23,6 +24,7 @@ from pipeguard.address import (
     transport_of,
     url_of,
 )
+from pipeguard.core.known_secrets import MASK, KnownSecrets
 from pipeguard.errors import PolicyError
 from pipeguard.options import WrapOptions
 from pipeguard.transports.entrance import Tokens
@@ -178,6 +180,16 @@ def test_a_secret_on_the_command_line_is_refused_unless_one_insists(name: str) -
 )
 def test_what_is_no_header_is_told_so(given: dict[str, str | list[str]]) -> None:
     assert refusal(**given).startswith(f"--{next(iter(given)).replace('_', '-')}")
+
+
+def test_a_name_in_a_header_is_no_secret_and_a_key_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = KnownSecrets()
+    monkeypatch.setattr(secrets_in_use, "IN_USE", known)
+    values = {"T": "production", "K": "wonderful", "O": "hny-4711-key"}
+    given = ["X-Tenant=T", "X-Api-Key=K", "X-Honeycomb-Team=O"]
+    remote_of(options(upstream="https://a.example", header_env=given), values, LIMIT)
+    masked = known.masked("production, wonderful, hny-4711-key")
+    assert masked == f"production, {MASK}, {MASK}"
 
 
 def test_a_clients_credentials_go_on_only_where_nobody_else_is_meant() -> None:
