@@ -109,6 +109,8 @@ def together(direction: Direction, frame: bytes, verdicts: list[Verdict], event:
         "batch",
         None,
         tuple(pin for v in verdicts for pin in v.pins),
+        tuple(frame for v in verdicts for frame in v.more),
+        any(v.is_astray for v in verdicts),
     )
 
 

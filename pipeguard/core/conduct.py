@@ -219,12 +219,19 @@ class State:
         return noted
 
     def lose(self) -> list[Request]:
-        """The client's requests that wait, which now do no longer: what came may be for any."""
-        pending = self.pending[Direction.TO_SERVER]
-        lost = [r for r in pending.all() if r.forwarded and r.method not in NEVER_OVERDUE]
+        """The client's requests that wait, which now do no longer: what came may be for any.
+
+        Those of exchanges stay: each is answered in its own (Verdict.is_astray).
+        """
+        lost = self.due()
         for request in lost:
-            pending.drop(request)
+            self.pending[Direction.TO_SERVER].drop(request)
         return lost
+
+    def due(self) -> list[Request]:
+        """The client's requests that wait here for an answer that may not take any time."""
+        waiting = self.pending[Direction.TO_SERVER].own()
+        return [r for r in waiting if r.forwarded and r.method not in NEVER_OVERDUE]
 
     def sent(self, direction: Direction, message: Message, request: Request) -> None:
         """A request goes on to the other side."""

@@ -152,6 +152,8 @@ class Verdict(NamedTuple):  # a tuple, since there is one for each frame: it is 
         tool: the called tool's name for tools/call and its answer, else None.
         pins: definitions to remember.
         more: frames that go on behind `forward`: answers for others that waited in vain.
+        is_astray: True where the server said so much that cannot be read that nobody who waits
+            will be answered; over HTTP these wait in exchanges of their own.
     """
 
     direction: Direction
@@ -166,3 +168,4 @@ class Verdict(NamedTuple):  # a tuple, since there is one for each frame: it is 
     tool: str | None = None
     pins: tuple[PinChange, ...] = ()
     more: tuple[bytes, ...] = ()
+    is_astray: bool = False

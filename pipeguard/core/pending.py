@@ -230,6 +230,10 @@ class Pending:
         """The requests that have waited for longer than this."""
         return [r for r in self.all() if r.forwarded and now - r.since > timeout_seconds]
 
+    def own(self) -> list[Request]:
+        """Those that wait here, without those of exchanges."""
+        return list(self._open.values())
+
     def all(self) -> list[Request]:
         """The requests that wait, in the order in which they came."""
         waiting = [request for pending in self._all() for request in pending._open.values()]

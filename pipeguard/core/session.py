@@ -131,6 +131,11 @@ class Session:
         """The ids of the client's requests that wait, as they stood in their frames."""
         return self.state.waiting(TO_SERVER)
 
+    def is_due(self, id_token: str) -> bool:
+        """True where this exchange waits for an answer that may not take any time."""
+        with self._lock:
+            return any(request.id_token == id_token for request in self.state.due())
+
     def leave(self) -> None:
         """The exchange is over: what it still waits for may only come to the whole."""
         self.state.leave()

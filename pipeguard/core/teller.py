@@ -42,6 +42,7 @@ class Teller(NamedTuple):
         direction, code = self.direction, refusal.code
         forward = reply = None
         more: list[bytes] = []
+        is_astray = False
         request: Request | None = None
         if isinstance(refusal, Answered):
             request = refusal.request
@@ -61,6 +62,7 @@ class Teller(NamedTuple):
             if direction is TO_CLIENT:
                 self.state.unread.tell(frame)
         elif direction is TO_CLIENT and self.state.unread.take(frame):
+            is_astray = True
             with self.lock:
                 lost = self.state.lose()
             told = self._withheld(lost, codes.UNSCANNABLE, findings)
@@ -85,6 +87,7 @@ class Teller(NamedTuple):
             method,
             tool,
             more=tuple(more),
+            is_astray=is_astray,
         )
 
     def refusal(

@@ -24,6 +24,7 @@ from pipeguard.core.message import (
     is_request_shaped,
     parse_json,
     serialise,
+    strays,
 )
 from pipeguard.core.session import Session
 from pipeguard.core.subscriptions import SUBSCRIPTION_META
@@ -33,12 +34,14 @@ from pipeguard.transports.carry import judged
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.streams import Stream
 from pipeguard.transports.tasks import Tasks
+from pipeguard.transports.tickets import progress_in, renamed, under
 
 UNHEARD_FRAMES = 256  # that wait for a client which listens to nothing
 UNHEARD_BYTES = 2**18
 LATE_IDS = 256  # of which an answer may still come, for nobody
 STUCK_SECONDS = 10.0  # after which a server that reads nothing is not well
 _GONE = "the server is gone"
+_SEVERAL = 2
 
 Judge = Callable[[Session, bytes], Awaitable[bytes | None]]
 
@@ -75,11 +78,11 @@ class Exchange(Stream):
         self._left = set(asked_in(value))
         self.is_present = True
         tickets = [self.hosted.admit(self, token) for token in asked_in(value)]
-        tokens = [self.hosted.admit_progress(self, token) for token in _progress_in(value)]
-        renamed = [_renamed(frame, value, tickets, tokens)]
+        tokens = [self.hosted.admit_progress(self, token) for token in progress_in(value)]
+        changed = [renamed(frame, value, tickets, tokens)]
         del frame, value  # or they were kept for as long as the answer is waited for
         try:
-            yield renamed.pop()
+            yield changed.pop()
         finally:
             self.is_present = False
             self.untaken()
@@ -333,6 +336,8 @@ class Hosted:
         if isinstance(value, list):
             await self._take_many(frame, value)
             return
+        if value is None and await self._take_unread(frame):
+            return
         asked = self._asked.get(ticket or "")
         if asked is not None and ticket is not None:
             exchange, token = asked
@@ -347,6 +352,23 @@ class Hosted:
         if told is not None:
             await self._deliver(told, owner)
 
+    async def _take_unread(self, frame: bytes) -> bool:
+        """What cannot be read; True where it held several answers to what was asked."""
+        tickets = [ticket for ticket, asks in strays(frame) if not asks and ticket in self._asked]
+        if len(tickets) < _SEVERAL:
+            return False
+        for ticket in tickets:
+            if ticket in self._asked:
+                await self._give_up(ticket)
+        return True
+
+    async def _give_up(self, ticket: str) -> None:
+        """Its answer cannot be read; one that comes later is for nobody."""
+        exchange, token = self._asked.pop(ticket)
+        self._late.append(ticket)
+        lost = Lost.of(token, "the answer cannot be read", codes.UNSCANNABLE)
+        await exchange.take(lost, [token], self._judge)
+
     async def _take_many(self, frame: bytes, members: list[JsonValue]) -> None:
         """A batch; of answers to several exchanges, to each its own."""
         parts: dict[Exchange | None, tuple[list[JsonValue], dict[str, str]]] = {}
@@ -354,7 +376,7 @@ class Hosted:
             ticket = _ticket(member)
             exchange, token = self._asked.get(ticket or "", (None, ""))
             own, tickets = parts.setdefault(exchange, ([], {}))
-            own.append(_under(member, ticket, token) if ticket and exchange else member)
+            own.append(under(member, ticket, token) if ticket and exchange else member)
             if ticket is not None:
                 tickets[ticket] = token
         for exchange, (own, tickets) in parts.items():
@@ -371,6 +393,10 @@ class Hosted:
         self._record(verdict)
         if verdict.reply is not None:
             self._tell_server(verdict.reply)
+        if verdict.is_astray:
+            for ticket, (exchange, token) in list(self._asked.items()):
+                if ticket in self._asked and exchange.session.is_due(token):
+                    await self._give_up(ticket)
         return verdict.forward
 
     def _owner(self, frame: bytes, value: JsonValue) -> tuple[Exchange | None, bytes]:
@@ -491,53 +517,4 @@ def _restored(frame: bytes, value: JsonValue, ticket: str, token: str) -> bytes:
         if isinstance(frame, Lost):
             return Lost.of(token, frame.why, frame.code)
         return Lost.of(token, "the answer cannot be read", codes.UNSCANNABLE)
-    return serialise(_under(value, ticket, token))
-
-
-def _under(value: JsonValue, ticket: str, token: str) -> JsonValue:
-    """An answer to a ticket, with the id for which it stands."""
-    if ticket == token or not isinstance(value, dict):
-        return value
-    changed: JsonObject = {**value, "id": id_of(token)}
-    result = value.get("result")
-    meta = result.get("_meta") if isinstance(result, dict) else None
-    named = id_token_of(meta.get(SUBSCRIPTION_META)) if isinstance(meta, dict) else None
-    if isinstance(result, dict) and isinstance(meta, dict) and named == ticket:
-        changed["result"] = {**result, "_meta": {**meta, SUBSCRIPTION_META: id_of(token)}}
-    return changed
-
-
-def _renamed(frame: bytes, value: JsonValue, tickets: list[str], progress: list[str]) -> bytes:
-    """What asks, under the ids and the tokens of progress that go up, in their order."""
-    if tickets == asked_in(value) and progress == _progress_in(value):
-        return frame
-    ids, tokens = iter(tickets), iter(progress)
-
-    def renamed(member: JsonValue) -> JsonValue:
-        if not isinstance(member, dict):
-            return member
-        changed = dict(member)
-        if asked_in(member):
-            changed["id"] = id_of(next(ids))
-        params = member.get("params")
-        meta = params.get("_meta") if isinstance(params, dict) else None
-        if _progress_in(member) and isinstance(params, dict) and isinstance(meta, dict):
-            told: JsonObject = {**meta, "progressToken": id_of(next(tokens))}
-            changed["params"] = {**params, "_meta": told}
-        return changed
-
-    members = value if isinstance(value, list) else [value]
-    done = [renamed(member) for member in members]
-    return serialise(done if isinstance(value, list) else done[0])
-
-
-def _progress_in(value: JsonValue) -> list[str]:
-    """The tokens by which requests want to be told of their progress."""
-    found = []
-    for member in value if isinstance(value, list) else [value]:
-        params = member.get("params") if isinstance(member, dict) and "id" in member else None
-        meta = params.get("_meta") if isinstance(params, dict) else None
-        token = id_token_of(meta.get("progressToken")) if isinstance(meta, dict) else None
-        if token is not None:
-            found.append(token)
-    return found
+    return serialise(under(value, ticket, token))

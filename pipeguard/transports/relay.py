@@ -326,12 +326,12 @@ class Relay:
         if verdict.forward is None:
             return None
         left = self._lost(asked.session, "the server did not answer")
-        if not left and asked.reply is None:
+        if not left and not verdict.more and asked.reply is None:
             # An error of HTTP is found by its status, and may stay without the id.
             return body if verdict.forward is frame and status >= _BAD else verdict.forward
         if not asked.is_batch:  # what came answers nothing, and nothing else can come here
             return left[0]
-        return _array(asked.reply, verdict.forward, *left)
+        return _array(asked.reply, verdict.forward, *verdict.more, *left)
 
     async def _streamed(self, asked: _Asked, answer: aiohttp.ClientResponse) -> web.StreamResponse:
         """Events, each judged as it comes and sent on at once."""
@@ -383,7 +383,8 @@ class Relay:
             if verdict.reply is not None:
                 self._say(asked, verdict.reply)
             if verdict.forward is not None:
-                return written(event._replace(data=verdict.forward))
+                first = written(event._replace(data=verdict.forward))
+                return first + b"".join([written(Event(frame)) for frame in verdict.more])
         if event.id is None and event.retry_ms is None:
             return b""
         return written(Event(b"", id=event.id, retry_ms=event.retry_ms))  # its place stays

@@ -21,6 +21,7 @@ from pipeguard.core.message import (
     id_token_of,
     parse_json,
     serialise,
+    strays,
 )
 from pipeguard.errors import Refusal
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
@@ -159,10 +160,10 @@ class Shared:
                     if port is not None:
                         port.put(Lost.of(token, frame.why, frame.code))
                     continue
-                value: JsonValue = None
-                with suppress(Refusal):
-                    value = parse_json(frame)
-                await self._down(frame, value)
+                try:
+                    await self._down(frame, parse_json(frame))
+                except Refusal:
+                    self._unreadable(frame)
                 while self.full:
                     await self.full.pop().make_wait()
         finally:  # whatever happened, nobody waits for this server any more
@@ -181,8 +182,7 @@ class Shared:
 
     async def _down(self, frame: bytes, value: JsonValue) -> None:
         if not isinstance(value, dict):
-            for port in self._ports[:1]:
-                port.put(frame)  # its Session says what is wrong
+            self._unreadable(frame)
             return
         token = id_token_of(value.get("id"))
         if "method" not in value:
@@ -191,6 +191,23 @@ class Shared:
             await self._request(frame, token)
         else:
             self._notify(frame, value)
+
+    def _unreadable(self, frame: bytes) -> None:
+        """What no Session can read: to whom it is told.
+
+        An answer to the one who asked, since an id says nothing to others; a request to one, who
+        answers it; text to all, whose Sessions answer what waits where it is too much.
+        """
+        found = strays(frame)
+        answered = [ticket for ticket, asks in found if not asks]
+        for ticket in answered:
+            port, token = self._asked.pop(ticket, (None, ""))
+            self._progress.pop(ticket, None)
+            if port is not None:
+                port.put(Lost.of(token, "the answer cannot be read", codes.UNSCANNABLE))
+        if not answered:
+            for port in self._ports[:1] if found else list(self._ports):
+                port.put(frame)
 
     def _answer(self, value: JsonObject, ticket: str | None) -> None:
         port, token = self._asked.pop(ticket or "", (None, ""))

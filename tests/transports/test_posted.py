@@ -516,6 +516,27 @@ def test_an_answer_that_is_none_is_told_to_whom_it_was_for(answer: str, at_once:
     run(work)
 
 
+@pytest.mark.parametrize("behind", ["", ",NaN"], ids=["whole", "broken"])
+def test_an_array_of_answers_to_several_is_told_to_each(behind: str) -> None:
+    def odd(child: Child, message: Object) -> None:
+        asked = [json.dumps(result(one["id"])) for one in child.asked("x/y")]
+        if len(asked) == 3:
+            child.say(f"[{','.join(asked)}{behind}]".encode())
+
+    async def work() -> None:
+        async with hosting(odd) as host:
+            named = await host.open()
+            asking = [host.ask(request(id_), **named) for id_ in (1, 2, 2)]
+            told = [
+                in_one(one if isinstance(one, list) else [one])
+                for one in await asyncio.gather(*asking)
+            ]
+            assert [[one["id"] for one in each] for each in told] == [[1], [2], [2]]
+            assert all("error" in one for each in told for one in each)
+
+    run(work)
+
+
 def test_an_answer_to_nothing_is_dropped_and_the_rest_goes_on() -> None:
     def odd(child: Child, message: Object) -> None:
         if message.get("method") == "x/y":

@@ -214,3 +214,40 @@ def test_a_server_that_dies_ends_all_and_the_next_one_starts_another() -> None:
         assert len(source.servers[1].heard) == 1
 
     sharing(work)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'{"jsonrpc":"2.0","id":%d,"result":{"x":NaN}}',
+        b'{"jsonrpc":"2.0","id":%d,"result":{"x":1,"x":1}}',
+        b'[{"jsonrpc":"2.0","id":%d,"result":{}}]',
+        b'[{"jsonrpc":"2.0","id":%d,"result":{}},NaN]',
+    ],
+    ids=["nan", "twice", "batch", "broken batch"],
+)
+def test_an_answer_that_cannot_be_read_is_told_to_whom_it_was_for(answer: bytes) -> None:
+    async def work(shared: Shared, source: Source) -> None:
+        one, other = await shared.dial(), await shared.dial()
+        for port in (one, other):
+            await send(port, request(2, "ping"))
+        server = source.servers[0]
+        second = server.heard[1]["id"]  # by chance the id by which the first one knows its own
+        assert second == 2
+        server.frames.put_nowait(answer % second)
+        server.say(result(server.heard[0]["id"]))
+        frame = await asyncio.wait_for(other.read(), 5)
+        assert isinstance(frame, Lost)
+        assert frame.id_token == "2"
+        assert await told(one) == result(2)
+
+    sharing(work)
+
+
+def test_text_that_is_no_message_is_told_to_all() -> None:
+    async def work(shared: Shared, source: Source) -> None:
+        one, other = await shared.dial(), await shared.dial()
+        source.servers[0].frames.put_nowait(b"no message")
+        assert await one.read() == await other.read() == b"no message"
+
+    sharing(work)

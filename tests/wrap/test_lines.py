@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,10 +18,34 @@ import pytest
 from tests.hostile.wire import Seen, Upstream, answered, response, stream
 from tests.launch.processes import until
 from tests.wrap.listening import Browser, Listening, messages, next_event
-from tests.wrap.wrapped import GONE, PYTHON, SERVER, Json, Object, Wrapped, error_code
+from tests.wrap.wrapped import GONE, PYTHON, SERVER, UNSCANNABLE, Json, Object, Wrapped, error_code
 
 ACTOR = (*PYTHON, str(SERVER))
 LATEST = "2026-07-28"
+# A server that says text once three ask: 40 MB in place of the answers, or a little before them.
+STRAYS = """
+import json, sys
+out, waiting = sys.stdout.buffer, []
+for line in sys.stdin.buffer:
+    asked = json.loads(line)
+    if asked["method"] == "initialize":
+        opened = {"protocolVersion": "2025-06-18", "capabilities": {},
+                  "serverInfo": {"name": "s", "version": "1"}}
+        out.write(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": opened}).encode())
+        out.write(b"\\n")
+    elif "id" in asked:
+        waiting.append(asked)
+    if len(waiting) == 3:
+        is_astray = asked["method"] == "do/stray"
+        for _ in range(40 if is_astray else 1):
+            out.write(b"x" * 1_000_000 + (b"" if is_astray else b"\\n"))
+        out.write(asked["params"].get("text", "").encode())
+        for one in [] if is_astray else waiting:
+            out.write(json.dumps({"jsonrpc": "2.0", "id": one["id"], "result": {}}).encode())
+            out.write(b"\\n")
+        waiting = []
+    out.flush()
+"""
 WRITTEN: list[Callable[[Json], bytes]] = [
     lambda value: json.dumps(value).encode(),
     lambda value: json.dumps(value, indent=2).encode(),
@@ -189,3 +215,77 @@ def test_it_is_ready_while_a_server_can_be_started_and_not_when_none_can(tmp_pat
         assert ready(at) == 503
         assert said(Modern(at.url).call("two")) == content("two"), "this one runs"
         until(lambda: ready(at) == 200, "it may be tried again")
+
+
+# --- text on standard output in place of answers --------------------------------------------------
+
+Ask = Callable[[Listening, list[Object]], list[Object]]
+
+
+def in_a_session(at: Listening, asked: list[Object]) -> list[Object]:
+    client = Browser(at.url)
+    client.open()
+    return at_once([partial(answer_to, client, one, {}) for one in asked])
+
+
+def alone(at: Listening, asked: list[Object]) -> list[Object]:
+    meta: Object = {"io.modelcontextprotocol/protocolVersion": LATEST}
+    sent: list[Object] = [{**one, "params": {**params_of(one), "_meta": meta}} for one in asked]
+    return at_once(
+        [
+            partial(
+                answer_to,
+                Browser(at.url),
+                one,
+                {"MCP-Protocol-Version": LATEST, "Mcp-Method": str(one["method"])},
+            )
+            for one in sent
+        ]
+    )
+
+
+def under_one_id(at: Listening, asked: list[Object]) -> list[Object]:
+    told = alone(at, [{**one, "id": 1} for one in asked])
+    return [{**answer, "id": one["id"]} for one, answer in zip(asked, told, strict=True)]
+
+
+def params_of(message: Object) -> Object:
+    params = message["params"]
+    assert isinstance(params, dict)
+    return params
+
+
+def answer_to(client: Browser, message: Object, more: dict[str, str]) -> Object:
+    connection = client.connect()
+    connection.request("POST", "/mcp", json.dumps(message), client.headers | more)
+    with connection.getresponse() as answer:
+        (told,) = messages(answer)
+    return told
+
+
+def at_once(asking: list[Callable[[], Object]]) -> list[Object]:
+    with ThreadPoolExecutor(len(asking)) as threads:
+        return [one.result() for one in [threads.submit(ask) for ask in asking]]
+
+
+def asking(number: int, method: str, **params: Json) -> Object:
+    return {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+
+
+@pytest.mark.parametrize("ask", [in_a_session, alone, under_one_id])
+@pytest.mark.parametrize("end", ["\n", ""], ids=["lines", "endless"])
+def test_text_in_place_of_answers_is_told_to_all_who_wait(
+    tmp_path: Path, ask: Ask, end: str
+) -> None:
+    with Listening(tmp_path, (), (*PYTHON, "-c", STRAYS)) as at:
+        told = ask(at, [asking(number, "do/stray", text=end) for number in (1, 2, 3)])
+        assert [one["id"] for one in told] == [1, 2, 3]
+        assert [error_code(one) for one in told] == [UNSCANNABLE] * 3
+        assert ready(at) == 200
+
+
+@pytest.mark.parametrize("ask", [in_a_session, alone, under_one_id])
+def test_text_before_answers_takes_none_of_them(tmp_path: Path, ask: Ask) -> None:
+    with Listening(tmp_path, (), (*PYTHON, "-c", STRAYS)) as at:
+        told = ask(at, [asking(number, "do/talk") for number in (1, 2, 3)])
+        assert [(one["id"], one["result"]) for one in told] == [(n, {}) for n in (1, 2, 3)]
