@@ -314,7 +314,7 @@ def decline(error: PipeGuardError, client_fd: int) -> None:
     with suppress(ChannelClosed):
         while (frame := channel.read()) is not None:
             for id_token in _asked(frame):
-                why = IN_USE.masked(f"PipeGuard: {error}")
+                why = IN_USE.masked(f"PipeGuard: {answers.what_happened(str(error))}")
                 channel.write(answers.error(id_token, code, why, _data()))
     timer.cancel()
 

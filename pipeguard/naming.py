@@ -31,7 +31,7 @@ _INSTALLED = (
     r"~/(?:\.local/bin|\.cargo/bin|go/bin|\.nvm|\.volta|\.bun|\.deno|\.asdf)/"
 )
 _URL = r"(?i:https?|wss?)://([^/?#]*)([^?#]*)(?:\?([^#]*))?"
-_BARE = r"@[\w.-]+/[\w.@-]+|[A-Za-z][\w.-]*"
+_BARE = r"@[\w.-]+/[\w.@-]+|[A-Za-z][\w.-]*(?:[@:][\w.:/-]+)?"
 _SCHEMES = ("http://", "https://", "ws://", "wss://")
 _SECRET_NAMES = ("key", "token", "secret", "auth", "pass", "sig", "cred", "session")
 LONG_VALUE = 20  # characters of a query's value from which on it is taken for a key
@@ -197,6 +197,9 @@ class _Reader:
     def _option(self, word: str, words: Iterator[str]) -> None:
         name, equals, value = word.partition("=")
         starter = self._starter
+        attached = word[1:2] != "-" and len(word) > 2 and word[:2]
+        if attached and attached in f"{starters.FOLDERS.get(starter)} {starters.MOUNTS}":
+            name, equals, value = attached, "=", word[2:].removeprefix("=")
         is_folder = name in starters.FOLDERS.get(starter, "").split()
         if is_folder and starter in starters.CONTAINERS and "compose" not in self._verbs:
             is_folder = False
@@ -230,6 +233,8 @@ class _Reader:
     # --- the server ------------------------------------------------------------------------
 
     def _named(self, word: str, rest: list[str]) -> _Found:
+        if self._starter in starters.SCRIPTS | starters.TARGETS:
+            self._options_behind(rest)
         if self._starter in starters.CONTAINERS:
             return self._container(word, rest)
         if _is_url(word) and self._starter:
@@ -250,6 +255,13 @@ class _Reader:
         found.parts += tuple(sorted(self._sources))
         return self._with_rest(found, rest)
 
+    def _options_behind(self, rest: list[str]) -> None:
+        """Where a project is may also be said behind the task: `npm run mcp --prefix /srv/a`."""
+        words = iter(rest[: rest.index("--")] if "--" in rest else rest)
+        for word in words:
+            if word.startswith("-"):
+                self._option(word, words)
+
     def _package(self, word: str) -> _Found:
         package = _source(word, self._folder)
         kind = self._registry or word.partition(":")[0]
@@ -268,7 +280,7 @@ class _Reader:
         return self._with_rest(_Found(stem, "program", stem, is_plain=True), rest)
 
     def _path(self, word: str, rest: list[str]) -> _Found:
-        path = word.replace("\\", "/")
+        path = os.path.normpath(word).replace("\\", "/")
         package = path.rpartition("node_modules/")[2]
         stem = _stem(word)
         if package != path and not package.startswith("."):
@@ -298,12 +310,19 @@ class _Reader:
     def _script(self, script: str) -> _Found:
         """What a shell is told to run, which is the last of what is chained."""
         *before, last = script.replace("&&", ";").split(";")
+        is_plain = not re.search(r"[|&<>()$`\n]", script.replace("&&", ";"))
         for piece in before:
             words = piece.split()
             if words[:1] == ["cd"] and len(words) == 2:
                 self._folder = _absolute(words[1].strip("'\""), self._folder)
+            else:
+                is_plain = is_plain and words[:1] in (["export"], ["set"])
         words = [word.strip("'\"") for word in last.split() if word != "exec"]
-        return self._inside(words) if words else self._unnamed()
+        found = self._inside(words) if words else self._unnamed()
+        if not is_plain:  # only a shell knows what it comes to
+            found.parts += (_unversioned(script),)
+            found.is_plain = False
+        return found
 
     def _container(self, word: str, rest: list[str]) -> _Found:
         verb = self._verbs[-1]
@@ -332,7 +351,8 @@ class _Reader:
 
     def _unnamed(self) -> _Found:
         if self._in_project:
-            return _Found(self._starter, self._starter, _unversioned(self._folder), *self._verbs)
+            where = (_unversioned(self._folder), *self._verbs, *sorted(self._sources))
+            return _Found(self._starter, self._starter, *where)
         return _Found(self._starter or "server", "program", self._starter, is_plain=True)
 
     def _inside(self, words: list[str], folder: str | None = None) -> _Found:
@@ -344,6 +364,10 @@ class _Reader:
 
     def _with_rest(self, found: _Found, rest: list[str]) -> _Found:
         """With what its arguments say of which server it is; most say how it is to be one."""
+        behind = rest[rest.index("--") + 1 :] if "--" in rest else []
+        if behind and _program(behind[0]) in starters.STARTERS:
+            inner = self._inside(behind)
+            return _Found(inner.stem, found.kind, *found.parts, inner.kind, *inner.parts)
         urls = [word for word in rest if _is_url(word)]
         leads = _leads(found.stem)
         is_server = _is_server(found.stem)
@@ -436,6 +460,10 @@ def _chosen(words: list[str]) -> list[str]:
         name, equals, value = word.partition("=")
         if word.startswith("--") and name[2:] in starters.CHOOSING:
             found += [value] if equals else words[place + 1 : place + 2]
+        elif word in starters.RUNS:
+            found += words[place + 1 : place + 2]
+        elif word in starters.STANDS:
+            found += [value for value in words[place + 1 : place + 2] if "/" in value]
     return found
 
 

@@ -158,8 +158,11 @@ LEADING = frozenset({
 })  # fmt: skip
 CHOOSING = frozenset({
     "server", "servers", "service", "app", "config", "manifest", "module", "package", "script",
-    "target", "command", "cmd",
+    "target", "command", "cmd", "run", "exec", "eval", "project", "package-path",
 })  # fmt: skip
+# The same in short: what is run; and where it stands, if a path follows.
+RUNS = frozenset({"-c", "-e", "-m"})
+STANDS = frozenset({"-p", "-f", "-C", "-d"})
 SAY_LITTLE = frozenset({
     "mcp", "stdio", "serve", "server", "start", "run", "http", "sse", "streamable-http",
 })  # fmt: skip

@@ -169,6 +169,9 @@ SAME = [
     ),
     ("/usr/local/bin/weather --city Oslo", "weather --city Bergen", "/opt/homebrew/bin/weather"),
     ("uv --directory /srv/w run server.py", "uv run --directory /srv/w server.py --verbose"),
+    ("npm --prefix /srv/a run mcp", "npm run mcp --prefix=/srv/a", "npm run mcp --prefix /srv/a"),
+    ("bash -c 'cd /srv && export A=1; exec npx -y x-mcp@1'", "npx x-mcp@2"),
+    ("bash -c '. ~/env; npx x-mcp@1.2'", "bash -c '. ~/env; npx x-mcp@1.3'"),
     ("python -m mcp_server_time", "/usr/bin/python3.12 -u -m mcp_server_time --tz Oslo"),
 ]
 # In each row no two are the same.
@@ -242,6 +245,17 @@ DIFFERENT = [
         "uvx --from git+https://git.example.com/b/x serve",
     ),
     ("bash -c 'cd /srv/a && npm run mcp'", "bash -c 'cd /srv/b && npm run mcp'"),
+    ("npm run mcp --prefix /srv/a", "npm run mcp --prefix /srv/b", "npm run mcp -w c"),
+    ("pnpm --filter a start", "pnpm --filter b start", "pnpm start"),
+    ("make -C/srv/a mcp", "make -C/srv/b mcp"),
+    ("docker run -v/srv/a:/s python /s/x.py", "docker run -v/srv/b:/s python /s/x.py"),
+    ("bash -c 'npx a-mcp; true'", "bash -c 'npx b-mcp; true'", "bash -c '(npx a-mcp)'"),
+    ("bash -c '. /srv/a.sh; npx a-mcp'", "bash -c '. /srv/b.sh; npx a-mcp'", "npx a-mcp"),
+    ("fish -c 'npx a-mcp'", "fish -c 'npx b-mcp'", "su me -c 'npx a-mcp'"),
+    ("perl -e 'a()'", "perl -e 'b()'", "pypy -m a", "pypy -m b", "jbang a@one", "jbang b@one"),
+    ("uvicorn a:app", "uvicorn b:app", "mvn -f /srv/a run", "mvn -f /srv/b run"),
+    ("uvx some-mcp -- uvx a-mcp", "uvx some-mcp -- uvx b-mcp"),
+    ("node /srv/a/node_modules/x/../../i.js", "node /srv/b/node_modules/x/../../i.js"),
 ]
 
 

@@ -140,9 +140,15 @@ def words(finding: Finding, event: str, *, executed: bool) -> str:
 def sentence(method: str | None, finding: Finding, *, executed: bool) -> str:
     """One sentence for an error's message, without any of the text that was seen."""
     if finding.note and finding.rule.startswith(("trust.", "protocol.", "policy.", "flows.")):
-        return f"PipeGuard: {finding.note}"
+        return f"PipeGuard: {what_happened(finding.note)}"
     what = f"{method or 'message'}{' result' if executed else ''}"
     return f"PipeGuard blocked {what}: {finding.rule} in {finding.place}"
+
+
+def what_happened(message: str) -> str:
+    """A message for people without what to do: the commands stand on lines of their own."""
+    happened, line_end, _ = message.partition("\n")
+    return f"{happened} The user finds in PipeGuard's log what to do." if line_end else happened
 
 
 def marked(value: JsonObject, direction: Direction, event: str) -> JsonObject:

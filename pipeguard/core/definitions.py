@@ -407,7 +407,9 @@ def _lasting(kind: str, definition: JsonValue) -> JsonValue:
         moment = annotations.get("lastModified")
         if moment is None or (type(moment) is str and re.fullmatch(_MOMENT, moment)):
             kept: JsonValue = {k: v for k, v in annotations.items() if k != "lastModified"}
-            definition = {**definition, "annotations": kept}
+            definition = {key: item for key, item in definition.items() if key != "annotations"}
+            if kept:  # without a date there may be none at all
+                definition["annotations"] = kept
     return definition
 
 

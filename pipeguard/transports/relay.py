@@ -206,7 +206,9 @@ class Relay:
                     return await self._streamed(asked, answer)
                 return self._told(answer)
         except PipeGuardError as error:
-            return web.Response(status=502, text=f"PipeGuard: {error}\n")
+            return web.Response(
+                status=502, text=f"PipeGuard: {answers.what_happened(str(error))}\n"
+            )
         except (aiohttp.ClientError, OSError) as error:
             return web.Response(status=502, text=f"PipeGuard: {unreached(error)}\n")
 

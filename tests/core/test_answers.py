@@ -99,7 +99,12 @@ def test_what_is_held_says_so_itself() -> None:
     ]
 
 
-@pytest.mark.parametrize("finding", [SECRET, DRIFT, BROKEN])
+NO_LOGIN = Finding(
+    "protocol.peer-gone", "envelope", note="It ended.\n  Log in:  pipeguard auth login x"
+)
+
+
+@pytest.mark.parametrize("finding", [SECRET, DRIFT, BROKEN, NO_LOGIN])
 @pytest.mark.parametrize("method", ["tools/call", "prompts/get", "resources/read", "tools/list"])
 @pytest.mark.parametrize("executed", [True, False])
 def test_what_a_model_reads_holds_no_command(

@@ -240,6 +240,17 @@ def test_a_files_size_and_date_may_change_with_every_list(policy: Policy | None)
         assert listed(made, now, method="resources/list").findings == ()
 
 
+def test_a_file_has_no_date_until_it_has_one() -> None:
+    dated = {"lastModified": MOMENTS[0]}
+    none: dict[str, str] = {}
+    made = guard(None, pinned(resource(), "resource", "file:///a"))
+    for kept in (dated, none):
+        reviewed = listed(made, resource(annotations=kept), method="resources/list")
+        assert (reviewed.findings, reviewed.pins) == ((), ())
+    told = listed(made, resource(annotations={**dated, "x": "y"}), method="resources/list")
+    assert [finding.rule for finding in told.findings] == ["trust.drifted"]
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -548,7 +559,7 @@ def test_what_is_held_says_why_and_what_to_do(
 
 @pytest.mark.parametrize("name", ["a;touch X;#", "$(id)", "a b", "it's", "a\nb", "`id`"])
 def test_a_name_is_one_word_of_the_command_whatever_it_holds(name: str) -> None:
-    finding = held(guard(Policy(), waits(tool(name), "review", name=name)), "tool", name)
+    finding = held(guard(None, waits(tool(name), "review", name=name)), "tool", name)
     assert finding is not None
     *words, target = shlex.split(finding.excerpt)
     assert words == ["pipeguard", "diff"]
@@ -556,9 +567,8 @@ def test_a_name_is_one_word_of_the_command_whatever_it_holds(name: str) -> None:
 
 
 def test_a_name_that_is_too_long_for_a_command_is_left_out_of_it() -> None:
-    finding = held(
-        guard(Policy(), waits(tool("a" * 1000), "review", name="a" * 1000)), "tool", "a" * 1000
-    )
+    name = "a" * 1000
+    finding = held(guard(None, waits(tool(name), "review", name=name)), "tool", name)
     assert finding is not None
     assert finding.excerpt == "pipeguard diff demo"
 

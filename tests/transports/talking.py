@@ -191,6 +191,6 @@ class Login:
     async def challenged(self, status: int, www_authenticate: str, sent: str | None = None) -> bool:
         self.challenges.append((status, www_authenticate))
         if self.new is None:
-            raise LoginNeededError("log in with: pipeguard auth login demo")
+            raise LoginNeededError("demo asks for a login.\n  Log in:  pipeguard auth login demo")
         self._now = self.new
         return sent != self.new  # it may have been sent before another one's was renewed

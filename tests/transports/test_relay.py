@@ -796,7 +796,9 @@ def test_a_login_of_ours_is_renewed_and_the_request_sent_again() -> None:
     assert len(odd.asked) == 3
 
 
-@pytest.mark.parametrize(("new", "why"), [(None, "log in with"), ("Bearer bad", "no such login")])
+@pytest.mark.parametrize(
+    ("new", "why"), [(None, "asks for a login"), ("Bearer bad", "no such login")]
+)
 def test_a_login_that_cannot_be_renewed_is_told(new: str | None, why: str) -> None:
     odd = Odd(locked)
 
@@ -806,6 +808,7 @@ def test_a_login_that_cannot_be_renewed_is_told(new: str | None, why: str) -> No
             status, told, _ = await client.post(request(1))
             assert (status, code(told)) == (200, GONE)
             assert why in json.dumps(told)
+            assert "pipeguard auth" not in json.dumps(told)
 
     run(work)
     assert len(odd.asked) <= 3

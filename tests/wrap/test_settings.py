@@ -283,6 +283,23 @@ def test_a_wrong_policy_names_line_and_key_and_ends_the_server(tmp_path: Path) -
         assert wrapped.running() == []
 
 
+def test_who_asks_is_told_what_is_wrong_and_of_no_command(tmp_path: Path) -> None:
+    environment = {
+        "TOKEN": "keyring:gone",
+        "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
+    }
+    options = ("--upstream", "https://demo.invalid/mcp", "--bearer-env", "TOKEN")
+    with Wrapped(tmp_path, options=options, command=(), environment=environment) as wrapped:
+        answer = wrapped.ask("initialize")
+        assert error_code(answer) == INTERNAL
+        assert "keyring" in str(answer)
+        assert "The user finds in PipeGuard's log what to do." in str(answer)
+        assert "pipeguard secrets" not in str(answer)
+        wrapped.hang_up()
+        assert wrapped.code() != 0
+        assert len(wrapped.said().splitlines()) > 1  # what to do
+
+
 def test_a_store_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "pipeguard.db").write_text("this is no database, but long enough" * 99)
