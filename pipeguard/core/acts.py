@@ -51,23 +51,25 @@ from pipeguard.core.programs import (
     unwrapped,
     without_values,
 )
-from pipeguard.core.shell import GAP, Shell
+from pipeguard.core.shell import GAP, MAX_WORDS, Effort, Shell
 from pipeguard.core.statements import statements
 from pipeguard.core.windows import is_windows, windows_lines
 
 MAX_LINE = 3000  # characters
-MAX_TEXT = 65_536  # characters of one argument that are read
-MAX_LINES = 4000
+OVERLAP = 500  # of what is longer that stand in two lines
+MAX_TEXT = 2**20  # characters of one argument that are read
+MAX_LINES = 40_000
 
 
-def command_lines(text: str, *, windows: bool = True) -> list[str]:
+def command_lines(text: str, *, windows: bool = True, effort: Effort | None = None) -> list[str]:
     """The lines of a command line or a script.
 
     Args:
         text: the script.
         windows: False where no line for PowerShell or cmd stands in it.
+        effort: of the message that it stands in; None where it is all of it.
     """
-    reader = _Acts()
+    reader = _Acts(text, effort)
     reader.script(text[:MAX_TEXT])
     reader.lines += _torn(text[:MAX_TEXT])
     if "LD_" in text and _PRELOADS.search(text):
@@ -77,24 +79,25 @@ def command_lines(text: str, *, windows: bool = True) -> list[str]:
             reader.lines.append(line)
             if script:
                 reader.script(script)
-    return reader.lines[:MAX_LINES]
+    return reader.all_lines()
 
 
-def argument_lines(words: Sequence[str]) -> list[str]:
+def argument_lines(words: Sequence[str], *, effort: Effort | None = None) -> list[str]:
     """The lines of a command that is given as a list of words."""
-    reader = _Acts()
-    reader.pipelines([[Command([word[:MAX_TEXT] for word in words[:1000]], [], None)]])
-    text = " ".join(words)[:MAX_TEXT]
+    text = " ".join(words)
+    reader = _Acts(text, effort)
+    reader.pipelines([[Command(list(words), [], None)]])
+    text = text[:MAX_TEXT]
     if is_windows(text):
         reader.lines += [line for line, _ in windows_lines(text)]
-    return reader.lines[:MAX_LINES]
+    return reader.all_lines()
 
 
-def code_lines(text: str) -> list[str]:
+def code_lines(text: str, *, effort: Effort | None = None) -> list[str]:
     """The lines of the commands that a program hands to a shell."""
-    reader = _Acts()
+    reader = _Acts(text, effort)
     reader.code(text[:MAX_TEXT])
-    return reader.lines[:MAX_LINES]
+    return reader.all_lines()
 
 
 _PRELOADS = re.compile(r"\bLD_(?:PRELOAD|AUDIT)=[^\s;&|]|\bDYLD_INSERT_LIBRARIES=[^\s;&|]")
@@ -118,12 +121,29 @@ def _torn(text: str) -> list[str]:
     return found[:5]
 
 
+def _fitting(shown: list[str]) -> list[str]:
+    """A pipeline as one line; one that is too long in parts, its commands side by side as well."""
+    line = " | ".join(shown)
+    if len(line) <= MAX_LINE:
+        return [line]
+    lines = [line[:MAX_LINE]]
+    for one in shown:
+        name = " ".join(one[:100].split(" ", 2)[:2])
+        starts = range(MAX_LINE - OVERLAP, len(one) - OVERLAP, MAX_LINE - OVERLAP)
+        lines += [f"{name} {one[at : at + MAX_LINE]}" for at in starts]
+    ends = [one if len(one) <= OVERLAP else f"{one[:250]} {one[-250:]}" for one in shown]
+    lines += [" | ".join(ends[at : at + 5]) for at in range(0, max(1, len(ends) - 2), 3)]
+    return lines
+
+
 class _Acts:
     """Collects the lines of one argument."""
 
-    def __init__(self) -> None:
+    def __init__(self, text: str, effort: Effort | None) -> None:
         self.lines: list[str] = []
-        self.shell = Shell(self._substitution)
+        self.effort = effort or Effort(len(text))
+        self.effort.is_cut = self.effort.is_cut or len(text) > MAX_TEXT
+        self.shell = Shell(self._substitution, self.effort)
         self.folder = ""  # where `cd` led
         self.read: list[str] = []
         self.substituted: list[str] = []  # files that substitutions read
@@ -131,6 +151,10 @@ class _Acts:
         self.decoded = False  # a substitution was decoded
         self.depth = 0
         self.sent = False
+
+    def all_lines(self) -> list[str]:
+        self.effort.is_cut = self.effort.is_cut or len(self.lines) > MAX_LINES
+        return self.lines[:MAX_LINES]
 
     def script(self, text: str) -> None:
         self.pipelines(self.shell.pipelines(text))
@@ -148,9 +172,10 @@ class _Acts:
             path = tidy(("~" if match[2] else "") + match[3])
             sign = ">" if match[1] in _WRITERS or match[4] else "<"
             self.lines.append(f"{sign} {path}")
-        if self.shell.steps > 0:
+        if not self.effort.is_cut:
             flat = " ".join(text.split())
-            self.lines.append("CODE " + flat[:MAX_LINE])
+            for at in range(0, max(1, len(flat) - OVERLAP), MAX_LINE - OVERLAP):
+                self.lines.append("CODE " + flat[at : at + MAX_LINE])
 
     def _substitution(self, found: list[Pipeline]) -> None:
         first = len(self.read)
@@ -161,6 +186,7 @@ class _Acts:
 
     def pipelines(self, found: list[Pipeline]) -> None:
         if self.depth > 8 or len(self.lines) > MAX_LINES:
+            self.effort.is_cut = True
             return
         self.depth += 1
         for pipeline in found:
@@ -168,7 +194,7 @@ class _Acts:
             sent, self.sent = self.sent, False
             shown = [line for command in self._run(pipeline) if (line := self._one(command))]
             if shown:
-                self.lines.insert(known, " | ".join(shown)[:MAX_LINE])
+                self.lines[known:known] = _fitting(shown)
             if self.sent:
                 inner = self.substituted if any("$(" in line for line in shown) else []
                 self.lines += [f"^ {path}" for path in dict.fromkeys(self.read[first:] + inner)]
@@ -181,7 +207,7 @@ class _Acts:
             words, wrapped = unwrapped(command.words)
             given = command.given
             if given is None and at:
-                given = output(pipeline[:at])
+                given = output(pipeline[max(0, at - MAX_WORDS) : at])
             if words:
                 plain = words
                 if any("*" in word or "?" in word or "[" in word for word in words):
@@ -326,6 +352,9 @@ class _Acts:
         first = next((at for at, word in enumerate(words) if at and word.startswith("-")), 0)
         roots = words[1:first] if first > 1 else roots[:1] or ["."]
         narrow = any(word in NARROWS for word in words)
+        if sum(word.startswith(("-exec", "-ok", "-delete")) for word in words) > MAX_WORDS:
+            self.effort.is_cut = True
+            return
         for at, word in enumerate(words):
             if word in ("-exec", "-execdir", "-ok", "-okdir"):
                 inner = []

@@ -23,6 +23,7 @@ from pipeguard.core.roles import (
     listed,
     writes,
 )
+from pipeguard.core.shell import Effort
 from pipeguard.core.statements import is_statement, statements
 from pipeguard.core.text import Text
 from pipeguard.core.trails import path_lines
@@ -64,7 +65,7 @@ def deeds(uses: Uses, *, windows: bool = True) -> tuple[list[Deed], bool]:
     """
     text, tool = uses.text, uses.tool
     found: list[Deed] = []
-    left, is_started = MAX_CHARS, False
+    left, is_started, effort = MAX_CHARS, False, Effort(len(text.data))
     for group in _groups(uses, _is_idle):
         first = group[0]
         purpose = uses.role(first.path)
@@ -73,15 +74,19 @@ def deeds(uses: Uses, *, windows: bool = True) -> tuple[list[Deed], bool]:
         left -= sum(len(one.value) for one in group)
         if left < 0:
             return found, True
-        lines = _lines(tool, purpose, group, windows=windows)
+        lines = _lines(tool, purpose, group, windows=windows, effort=effort)
         if lines:
             is_started = is_started or any(map(_IS_STARTED.match, lines))
             found.append(_deed(text, group, lines))
     if is_started:  # what is written there is run later
         written = [one for group in _groups(uses, _acts) for one in group]
         script = "\n".join(one.value for one in written)
-        found += [_deed(text, written, command_lines(script, windows=windows))] if written else []
-    return found, False
+        found += (
+            [_deed(text, written, command_lines(script, windows=windows, effort=effort))]
+            if written
+            else []
+        )
+    return found, effort.is_cut
 
 
 def _is_idle(uses: Uses, path: Path) -> bool:
@@ -158,37 +163,47 @@ def _is_token(value: str) -> bool:
     return ("/" in value or "%" in value) and not re.search(r"\s", value)
 
 
-def _lines(tool: str | None, purpose: Role, group: list[_String], *, windows: bool) -> list[str]:
+def _lines(
+    tool: str | None, purpose: Role, group: list[_String], *, windows: bool, effort: Effort
+) -> list[str]:
     if len(group) > 1 or (_in_list(group[0]) and _key(group[0]) in _OPTION_KEYS):
-        return _lines_of_list(tool, purpose, group, windows=windows)
+        return _lines_of_list(tool, purpose, group, windows=windows, effort=effort)
     value = _plain(group[0].value)
     if purpose is Role.COMMAND:
-        return _command(_key(group[0]), value, windows=windows)
+        return _command(_key(group[0]), value, windows=windows, effort=effort)
     if purpose is Role.CODE:
-        return command_lines(value, windows=windows) if is_shell(tool) else code_lines(value)
+        return (
+            command_lines(value, windows=windows, effort=effort)
+            if is_shell(tool)
+            else code_lines(value, effort=effort)
+        )
     if purpose is Role.STATEMENT:
         is_value = not is_statement(value) and not _CONDITION.match(value) and _CLOSES.search(value)
         return statements(value) + ([f"VAL {' '.join(value.split())}"] if is_value else [])
     if purpose in IDLE:
         options = [f"OPT {value}"] if _OPTION.match(value) else []
         return options + path_lines(group[0].value, value, writes=False)
-    return _value_lines(tool, group[0])
+    return _value_lines(tool, group[0], effort)
 
 
 def _in_list(one: _String) -> bool:
     return bool(one.path) and isinstance(one.path[-1], int)
 
 
-def _command(key: str, value: str, *, windows: bool) -> list[str]:
+def _command(key: str, value: str, *, windows: bool, effort: Effort) -> list[str]:
     if value.startswith("-") and key in _NO_OPTION_KEYS:
         return _options(key, value)
     words = _as_list(value)
-    lines = argument_lines(words) if words else command_lines(value, windows=windows)
+    lines = (
+        argument_lines(words, effort=effort)
+        if words
+        else command_lines(value, windows=windows, effort=effort)
+    )
     return lines + (statements(value) if _STATEMENT.match(value) else [])
 
 
 def _lines_of_list(
-    tool: str | None, purpose: Role, group: list[_String], *, windows: bool
+    tool: str | None, purpose: Role, group: list[_String], *, windows: bool, effort: Effort
 ) -> list[str]:
     values = [_plain(one.value) for one in group]
     options = _program_options(tool, _key(group[0]), values)
@@ -196,15 +211,15 @@ def _lines_of_list(
     program = [] if is_command else _named_after(tool, _key(group[0]))
     command = program + values
     if purpose in (Role.COMMAND, Role.CODE):
-        lines = [] if " " in command[0].strip() else argument_lines(command)
+        lines = [] if " " in command[0].strip() else argument_lines(command, effort=effort)
         script = "\n".join(value for value in values if " " in value)
-        return options + lines + command_lines(script, windows=windows)
+        return options + lines + command_lines(script, windows=windows, effort=effort)
     if purpose is Role.STATEMENT:
         return [line for value in values for line in statements(value)]
-    lines = argument_lines(command) if is_command or program else []
+    lines = argument_lines(command, effort=effort) if is_command or program else []
     if not is_command:
         lines = options + lines
-    return lines + [line for one in group for line in _value_lines(tool, one)]
+    return lines + [line for one in group for line in _value_lines(tool, one, effort)]
 
 
 def _program_options(tool: str | None, key: str, values: list[str]) -> list[str]:
@@ -234,7 +249,7 @@ _OF_PROGRAMS = listed("git hg find fd tar rsync ssh scp sftp zip rg grep man ffm
 _LETTERS = re.compile(r"[a-z]+")
 
 
-def _value_lines(tool: str | None, one: _String) -> list[str]:
+def _value_lines(tool: str | None, one: _String, effort: Effort) -> list[str]:
     """A path, an option or a command inside of a value that is none of them."""
     value = one.value
     if not value or len(value) > MAX_VALUE:
@@ -243,7 +258,7 @@ def _value_lines(tool: str | None, one: _String) -> list[str]:
     key = _key(one)
     lines = path_lines(value, folded, writes=writes(tool, key)) if _LEADS.search(folded) else []
     if key in _PROGRAM_TEXTS:
-        lines += code_lines(folded)
+        lines += code_lines(folded, effort=effort)
     if "-" in folded:
         lines += _options(key, folded)
     if folded.count("\n") > MAX_VALUE_LINES:
@@ -255,7 +270,7 @@ def _value_lines(tool: str | None, one: _String) -> list[str]:
             lines.append(f"VAL {' '.join(folded.split())}")
     if _SHELL_SIGN.search(folded) and _injects(folded):
         lines.append(f"INJ {' '.join(folded.split())}")
-        lines += command_lines(folded)[:50]
+        lines += command_lines(folded, effort=effort)[:50]
     return lines
 
 

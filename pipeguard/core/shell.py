@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from pipeguard.core.printing import MAX_VALUE, Command, Pipeline, escapes, output
 
 MAX_DEPTH = 5  # of scripts inside each other
-MAX_STEPS = 30_000  # pieces of words in all scripts of one message, about 30 ms
-HEREDOC_STEPS = 500  # that a here-document costs
+MAX_STEPS = 30_000  # pieces of words in all scripts of one message, 3 us each, and one a character
+HEREDOC_CHARS = 64  # of a here-document that cost one step
 MAX_WORDS = 64  # that braces may make of one word
 
 GAP = "\x1f"  # a space inside of a word
@@ -39,30 +39,55 @@ _REDIRECT = re.compile(r"(?:[0-9]{0,2}|&)(?:<<<|<<-?|<>|<&|>>|>\||>&|&>>?|<|>)")
 _OPERATOR = re.compile(r"\|\||&&|\|&|;;&?|;|\||&(?!>)|\n|[()]")
 
 
+class Effort:
+    """What reading the scripts of one message may still cost.
+
+    Attributes:
+        steps: that may still be taken.
+        is_cut: True where there was more than was read.
+    """
+
+    __slots__ = ("is_cut", "steps")
+
+    def __init__(self, length: int = 0) -> None:
+        """Begin with scripts of so many characters."""
+        self.steps = MAX_STEPS + length
+        self.is_cut = False
+
+    def take(self, steps: int = 1) -> bool:
+        """Whether so many more steps may be taken."""
+        self.is_cut = self.is_cut or steps > self.steps
+        self.steps -= 0 if self.is_cut else steps
+        return not self.is_cut
+
+
 class Shell:
     """What is known while a script is read.
 
     Attributes:
         values: of variables that the script sets.
-        steps: that may still be taken.
+        effort: that reading may still cost.
         depth: of scripts inside each other.
         nested: called with each script in a substitution, before its place is filled.
     """
 
-    __slots__ = ("depth", "nested", "steps", "values")
+    __slots__ = ("depth", "effort", "nested", "values")
 
-    def __init__(self, nested: Callable[[list[Pipeline]], None]) -> None:
+    def __init__(
+        self, nested: Callable[[list[Pipeline]], None], effort: Effort | None = None
+    ) -> None:
         self.values: dict[str, str] = {
             "IFS": " ", "HOME": "~", "PWD": ".", "SHELL": "/bin/bash",
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         }  # fmt: skip
-        self.steps = MAX_STEPS
+        self.effort = effort or Effort()
         self.depth = 0
         self.nested = nested
 
     def pipelines(self, text: str) -> list[Pipeline]:
         """The pipelines of a script, in order."""
         if self.depth >= MAX_DEPTH:
+            self.effort.is_cut = True
             return []
         self.depth += 1
         try:
@@ -97,8 +122,7 @@ class _Script:
 
     def read(self) -> list[Pipeline]:
         text, size = self.text, len(self.text)
-        while self.at < size and self.shell.steps > 0:
-            self.shell.steps -= 1
+        while self.at < size and self.shell.effort.take():
             if plain := _PLAINLY.match(text, self.at):
                 self.at = plain.end()
                 if word := plain[1]:
@@ -177,8 +201,7 @@ class _Script:
         operator = match[0].lstrip("0123456789")
         self.at = match.end()
         target = self._target()
-        if operator in ("<<", "<<-") and self.shell.steps > HEREDOC_STEPS:
-            self.shell.steps -= HEREDOC_STEPS  # its end is looked for in all that follows
+        if operator in ("<<", "<<-"):
             self.heredocs.append(target)
             self.given = self._heredoc(target)
         elif operator == "<<<":
@@ -200,6 +223,7 @@ class _Script:
         if start < 0 or not tag:
             return ""
         end = _heredoc_end(self.text, start, tag)
+        self.shell.effort.take((end - start) // HEREDOC_CHARS)
         return self.text[start + 1 : end][:MAX_VALUE]
 
     def _skip_heredoc(self, tag: str) -> None:
@@ -214,8 +238,7 @@ class _Script:
         text, size = self.text, len(self.text)
         start = self.at
         pieces: list[str] = []
-        while self.at < size and self.shell.steps > 0:
-            self.shell.steps -= 1
+        while self.at < size and self.shell.effort.take():
             character = text[self.at]
             if chunk := _CHUNK.match(text, self.at):
                 pieces.append(chunk[0])
@@ -264,8 +287,7 @@ class _Script:
         """What stands between double quotes, the first of them read already."""
         text, size = self.text, len(self.text)
         pieces: list[str] = []
-        while self.at < size and self.shell.steps > 0:
-            self.shell.steps -= 1
+        while self.at < size and self.shell.effort.take():
             if chunk := _IN_DOUBLE.match(text, self.at):
                 pieces.append(chunk[0])
                 self.at = chunk.end()

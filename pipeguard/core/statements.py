@@ -7,17 +7,17 @@ not take a word in a text column for an order. Knows no rules.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
-MAX_TEXT = 65_536  # characters
-MAX_LINE = 1500
-MAX_STATEMENTS = 500
+MAX_LINE = 1500  # characters; of a longer statement there are several lines
+OVERLAP = 200  # characters that stand in two of them
 
 # A string, an identifier in quotes, a comment that MySQL runs, a comment, the end of a statement.
 _TOKEN = re.compile(
-    r"(?P<string>'(?:[^'\\]|''|\\.){0,20000}'?)"
+    r"(?P<string>'(?:[^'\\]|''|\\.)*+'?)"
     r"|(?P<name>\"(?:[^\"]|\"\"){0,200}\"|`[^`]{0,200}`|\[[A-Za-z_][\w ]{0,60}\])"
     r"|(?P<run>/\*!\d{0,6}|\*/)"
-    r"|(?P<comment>/\*.*?(?:\*/|\Z)|--[^\n]{0,20000}|\#[^\n]{0,20000})"
+    r"|(?P<comment>/\*.*?(?:\*/|\Z)|--[^\n]*+|\#[^\n]*+)"
     r"|(?P<dollar>\$(?P<tag>\w{0,20})\$.{0,20000}?(?:\$(?P=tag)\$|\Z))"
     r"|(?P<end>;)",
     re.DOTALL,
@@ -52,18 +52,25 @@ def is_statement(text: str) -> bool:
 
 def statements(text: str) -> list[str]:
     """The lines, each `SQL` and a statement; `ALL` follows where it spares no row."""
-    text = text[:MAX_TEXT]
     plain = _TOKEN.sub(_plain, text)
     lines: list[str] = []
-    for statement in plain.split(";")[:MAX_STATEMENTS]:
-        words = " ".join(statement.split())[:MAX_LINE]
+    for statement in plain.split(";"):
+        words = " ".join(statement.split())
         if words:
             folded = words.lower()
             changes = folded.startswith(("delete", "update"))
             spared = " where " in folded and not _ALL.match(folded)
             kept = "SQL scratch" if _SCRATCH.match(folded) else "SQL"
-            lines.append(f"{kept} {words}" + (" ALL" if changes and not spared else ""))
+            lines.append(f"{kept} {words[:MAX_LINE]}" + (" ALL" if changes and not spared else ""))
+            lines += [f"{kept} {part}" for part in _later(words)]
     return lines
+
+
+def _later(words: str) -> Iterator[str]:
+    """What of a statement one line does not hold, each after the word that it begins with."""
+    first = words[:20].partition(" ")[0]
+    for at in range(MAX_LINE, len(words), MAX_LINE - OVERLAP):
+        yield f"{first} {words[at - OVERLAP : at + MAX_LINE - OVERLAP]}"
 
 
 def _plain(match: re.Match[str]) -> str:
