@@ -22,7 +22,7 @@ from pipeguard.core.programs import (
     unwrapped,
 )
 from pipeguard.core.roles import listed
-from pipeguard.core.shell import Shell
+from pipeguard.core.shell import Effort, Shell
 
 MARK = "pipeguardsecretword"  # for a secret: of letters alone, one word in any language
 MAX_SCRIPT = 2**16  # characters that are read of one
@@ -78,9 +78,9 @@ def sends(script: str, logs_in: Callable[[str], object]) -> Confidence | None:
         script: a line or a program, in the language of a shell or another one.
         logs_in: tells of what stands before a secret on a line whether it logs in with it.
     """
-    script = script[:MAX_SCRIPT]
-    if MARK not in script:
-        return None
+    if MARK not in script or len(script) > MAX_SCRIPT:
+        return Confidence.HIGH if MARK in script else None  # too long to know where it goes
+    effort = Effort(len(script))
     surest: Confidence | None = None
     scripts, networked = [script], False
     files: set[str] = set()  # that hold a secret by then
@@ -88,7 +88,7 @@ def sends(script: str, logs_in: Callable[[str], object]) -> Confidence | None:
         if at >= len(scripts):
             break
         nested: list[Pipeline] = []
-        pipelines = Shell(nested.extend).pipelines(scripts[at])
+        pipelines = Shell(nested.extend, effort).pipelines(scripts[at])
         for pipeline in [*pipelines, *nested]:
             lines = [_line(command.words) for command in pipeline]
             said = "\n".join([*lines, *(one.given or "" for one in pipeline)])
@@ -105,7 +105,8 @@ def sends(script: str, logs_in: Callable[[str], object]) -> Confidence | None:
                 if talks:
                     found = _as_sent(said, logs_in)
                     surest = found if surest is None else max(surest, found)
-    if surest is None and (_IN_CODE.search(script) or _DEVICE.search(script)):
+    is_cut = effort.is_cut or len(scripts) > MOST_SCRIPTS
+    if is_cut or (surest is None and (_IN_CODE.search(script) or _DEVICE.search(script))):
         return Confidence.HIGH
     # A variable or a file may be what another line of it sends.
     return Confidence.MEDIUM if surest is None and networked else surest

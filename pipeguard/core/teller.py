@@ -60,8 +60,9 @@ class Teller(NamedTuple):
             if asks or (asks is None and request is None and direction is TO_SERVER):
                 reply = self._asked(refusal.id_token, code, findings)
             if direction is TO_CLIENT:
-                self.state.unread.tell(frame)
-        elif direction is TO_CLIENT and self.state.unread.take(frame):
+                with self.lock:
+                    self.state.unread.tell(frame)
+        elif direction is TO_CLIENT and self._is_astray(frame):
             is_astray = True
             with self.lock:
                 lost = self.state.lose()
@@ -115,6 +116,10 @@ class Teller(NamedTuple):
                 typed=not self.state.known.handshake,
             )
         return answers.refusal_to_server(request.method, request.id_token, code, self.event)
+
+    def _is_astray(self, frame: bytes) -> bool:
+        with self.lock:
+            return self.state.unread.take(frame)
 
     def _asked(self, id_token: str, code: int, findings: list[Finding]) -> bytes:
         """To the sender of a request that could not be read; its id serves for this alone."""
