@@ -31,7 +31,7 @@ _INSTALLED = (
     r"(?:/usr(?:/local)?)?/s?bin/|/opt/homebrew/|/home/linuxbrew/|/nix/store/|/snap/|"
     r"~/(?:\.local/bin|\.cargo/bin|go/bin|\.nvm|\.volta|\.bun|\.deno|\.asdf)/"
 )
-_BARE = r"@[\w.-]+/[\w.@-]+|[A-Za-z][\w.-]*(?:[@:][\w.:/-]+)?"
+_BARE = r"@[\w.-]+/[\w.@-]+|[A-Za-z][\w.-]*(?:[@:](?!\d+\Z)[\w.:/-]+)?"
 
 
 class Launched:
@@ -256,7 +256,7 @@ class _Reader:
         """Where a project is may also be said behind the task: `npm run mcp --prefix /srv/a`."""
         words = iter(rest[: rest.index("--")] if "--" in rest else rest)
         for word in words:
-            if word.startswith("-"):
+            if word.startswith("-") and word != "-p":  # as often a port as a package
                 self._option(word, words)
 
     def _package(self, word: str) -> _Found:
@@ -450,7 +450,8 @@ def _chosen(words: list[str]) -> list[str]:
         if word.startswith("--") and name[2:] in starters.CHOOSING:
             found += [value] if equals else words[place + 1 : place + 2]
         elif word in starters.RUNS:
-            found += words[place + 1 : place + 2]
+            behind = words[place + 1 : place + 2]
+            found += [value for value in behind if not re.fullmatch(r"\d+|\w+=\S*", value)]
         elif word in starters.STANDS:
             found += [value for value in words[place + 1 : place + 2] if "/" in value]
     return found
