@@ -13,6 +13,7 @@ import os.path
 import re
 
 from pipeguard import starters
+from pipeguard.named_urls import URL, identity_of_url, is_url
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
 if TYPE_CHECKING:
@@ -30,11 +31,7 @@ _INSTALLED = (
     r"(?:/usr(?:/local)?)?/s?bin/|/opt/homebrew/|/home/linuxbrew/|/nix/store/|/snap/|"
     r"~/(?:\.local/bin|\.cargo/bin|go/bin|\.nvm|\.volta|\.bun|\.deno|\.asdf)/"
 )
-_URL = r"(?i:https?|wss?)://([^/?#]*)([^?#]*)(?:\?([^#]*))?"
-_BARE = r"@[\w.-]+/[\w.@-]+|[A-Za-z][\w.-]*(?:[@:][\w.:/-]+)?"
-_SCHEMES = ("http://", "https://", "ws://", "wss://")
-_SECRET_NAMES = ("key", "token", "secret", "auth", "pass", "sig", "cred", "session")
-LONG_VALUE = 20  # characters of a query's value from which on it is taken for a key
+_BARE = r"@[\w.-]+/[\w.@-]+|[A-Za-z][\w.-]*(?:[@:](?!\d+\Z)[\w.:/-]+)?"
 
 
 class Launched:
@@ -237,7 +234,7 @@ class _Reader:
             self._options_behind(rest)
         if self._starter in starters.CONTAINERS:
             return self._container(word, rest)
-        if _is_url(word) and self._starter:
+        if is_url(word) and self._starter:
             return _of_url(word)
         base = _base(word)
         if base in starters.STARTED_BY_PATH:
@@ -259,7 +256,7 @@ class _Reader:
         """Where a project is may also be said behind the task: `npm run mcp --prefix /srv/a`."""
         words = iter(rest[: rest.index("--")] if "--" in rest else rest)
         for word in words:
-            if word.startswith("-"):
+            if word.startswith("-") and word != "-p":  # as often a port as a package
                 self._option(word, words)
 
     def _package(self, word: str) -> _Found:
@@ -368,7 +365,7 @@ class _Reader:
         if behind and _program(behind[0]) in starters.STARTERS:
             inner = self._inside(behind)
             return _Found(inner.stem, found.kind, *found.parts, inner.kind, *inner.parts)
-        urls = [word for word in rest if _is_url(word)]
+        urls = [word for word in rest if is_url(word)]
         leads = _leads(found.stem)
         is_server = _is_server(found.stem)
         if urls and leads:
@@ -377,7 +374,7 @@ class _Reader:
             if word == "--stdio" and leads and rest[place + 1 : place + 2]:
                 return self._inside(rest[place + 1].split())
         words = [word for place, word in enumerate(rest) if _is_alone(rest, place)]
-        more = [_identity_of_url(word) for word in words if _is_url(word)]
+        more = [identity_of_url(word) for word in words if is_url(word)]
         if not is_server:
             started = [
                 place for place, word in enumerate(rest[:-1]) if _program(word) in starters.STARTERS
@@ -430,14 +427,6 @@ def _leads(stem: str) -> bool:
     return not starters.LEADING.isdisjoint(stem.lower().replace("_", "-").split("-"))
 
 
-def _is_url(word: str) -> bool:
-    return word[:8].lower().startswith(_SCHEMES)
-
-
-def _is_secret(name: str) -> bool:
-    return any(part in name.lower() for part in _SECRET_NAMES)
-
-
 def _is_alone(words: list[str], place: int) -> bool:
     """Whether a word is no option, and cannot be the value of one."""
     before = words[place - 1] if place else ""
@@ -446,7 +435,7 @@ def _is_alone(words: list[str], place: int) -> bool:
 
 def _is_file(word: str) -> bool:
     """Whether a word is the path of a file, as far as its form tells."""
-    return "/" in word and not _is_url(word) and re.search(r"[^/]\.\w{1,6}\Z", word) is not None
+    return "/" in word and not is_url(word) and re.search(r"[^/]\.\w{1,6}\Z", word) is not None
 
 
 def _bare(words: Sequence[str]) -> list[str]:
@@ -461,38 +450,21 @@ def _chosen(words: list[str]) -> list[str]:
         if word.startswith("--") and name[2:] in starters.CHOOSING:
             found += [value] if equals else words[place + 1 : place + 2]
         elif word in starters.RUNS:
-            found += words[place + 1 : place + 2]
+            behind = words[place + 1 : place + 2]
+            found += [value for value in behind if not re.fullmatch(r"\d+|\w+=\S*", value)]
         elif word in starters.STANDS:
             found += [value for value in words[place + 1 : place + 2] if "/" in value]
     return found
 
 
 def _of_url(url: str) -> _Found:
-    matched = re.match(_URL, url)
+    matched = re.match(URL, url)
     if matched is None:
         return _Found("server", "url", url)
     host = matched[1].rpartition("@")[2].lower()
     segments = [part for part in matched[2].split("/") if part not in ("", "mcp", "sse", "ws")]
     name = "-".join([host.replace(":", "-"), *segments])
-    return _Found(name, "url", _identity_of_url(url), is_plain=True)
-
-
-def _identity_of_url(url: str) -> str:
-    """Host and path, and of the query what does not look like a key."""
-    matched = re.match(_URL, url)
-    if matched is None:
-        return url
-    host = matched[1].rpartition("@")[2].lower().removesuffix(":443").removesuffix(":80")
-    path = "/".join(part for part in matched[2].split("/") if part)
-    for ending in ("mcp", "sse", "ws"):
-        path = path.removesuffix(ending).rstrip("/")
-    pairs = [pair for pair in (matched[3] or "").split("&") if pair]
-    kept = [
-        pair
-        for pair in sorted(pairs)
-        if not _is_secret(pair.partition("=")[0]) and len(pair.partition("=")[2]) < LONG_VALUE
-    ]
-    return "?".join(filter(None, (f"{host}/{path}", "&".join(kept))))
+    return _Found(name, "url", identity_of_url(url), is_plain=True)
 
 
 def _image(word: str) -> str:

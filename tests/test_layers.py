@@ -32,6 +32,7 @@ LAYERS = (
         "launch",
         "naming",
         "starters",
+        "named_urls",
         "options",
         "log",
         "colour",

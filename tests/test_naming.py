@@ -171,6 +171,9 @@ SAME = [
     ("uv --directory /srv/w run server.py", "uv run --directory /srv/w server.py --verbose"),
     ("npm --prefix /srv/a run mcp", "npm run mcp --prefix=/srv/a", "npm run mcp --prefix /srv/a"),
     ("bash -c 'cd /srv && export A=1; exec npx -y x-mcp@1'", "npx x-mcp@2"),
+    ("some-tool -e KEY=1 -m 7 serve", "some-tool -e KEY=2 -m 8 serve"),
+    ("some-tool localhost:80", "some-tool localhost:81"),
+    ("yarn mcp -p 1", "yarn mcp -p 2"),
     ("bash -c '. ~/env; npx x-mcp@1.2'", "bash -c '. ~/env; npx x-mcp@1.3'"),
     ("python -m mcp_server_time", "/usr/bin/python3.12 -u -m mcp_server_time --tz Oslo"),
 ]
