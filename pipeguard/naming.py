@@ -100,10 +100,8 @@ def launched_at(url: str, name: str = "") -> Launched:
         name: what it is called; empty for its host and path.
     """
     found = _of_url(url)
-    host = found.parts[0].partition("/")[0]
-    return Launched(
-        name or _clean(found.stem), "\n".join((found.kind, *found.parts)), f"url {host}"
-    )
+    told = f"url {found.parts[0].partition('/')[0]}"
+    return Launched(name or _clean(found.stem), "\n".join((found.kind, *found.parts)), told)
 
 
 def server_name(command: Sequence[str]) -> str:
@@ -539,10 +537,10 @@ def _ending(word: str) -> str:
 
 
 def _stem(word: str) -> str:
-    known = _ending(word) in starters.SCRIPT_ENDINGS | starters.PROGRAM_ENDINGS
-    return _base(word).rpartition(".")[0] if known else _base(word)
+    is_known = _ending(word) in starters.SCRIPT_ENDINGS | starters.PROGRAM_ENDINGS
+    return _base(word).rpartition(".")[0] if is_known else _base(word)
 
 
 def _clean(name: str) -> str:
-    kept = "".join(c if c.isalnum() or c in "._-" else "-" for c in name).strip("-._")
-    return kept[:LONGEST].rstrip("-._") or "server"
+    plain = "".join(c if c.isalnum() or c in "._-" else "-" for c in name).strip("-._")
+    return plain[:LONGEST].rstrip("-._") or "server"

@@ -60,8 +60,7 @@ class Teller(NamedTuple):
             if asks or (asks is None and request is None and direction is TO_SERVER):
                 reply = self._asked(refusal.id_token, code, findings)
             if direction is TO_CLIENT:
-                with self.lock:
-                    self.state.unread.tell(frame)
+                self._note(frame)
         elif direction is TO_CLIENT and self._is_astray(frame):
             is_astray = True
             with self.lock:
@@ -116,6 +115,10 @@ class Teller(NamedTuple):
                 typed=not self.state.known.handshake,
             )
         return answers.refusal_to_server(request.method, request.id_token, code, self.event)
+
+    def _note(self, frame: bytes) -> None:
+        with self.lock:
+            self.state.unread.tell(frame)
 
     def _is_astray(self, frame: bytes) -> bool:
         with self.lock:
