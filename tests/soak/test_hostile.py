@@ -17,6 +17,9 @@ REQUESTS = 2_000
 GROWTH_MIB = 50.0
 
 
+@pytest.mark.filterwarnings(  # hostile clients leave without a word
+    "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
+)
 def test_hostile_requests_leave_little_memory_and_honest_ones_are_answered(tmp_path: Path) -> None:
     with listening(tmp_path) as at:
         grown = asyncio.run(attacked(at, REQUESTS))

@@ -230,7 +230,7 @@ def test_a_login_is_renewed_for_the_stream_and_for_a_message() -> None:
     run(work)
 
 
-@pytest.mark.parametrize(("new", "why"), [(None, "log in with"), ("Bearer bad", "HTTP 401")])
+@pytest.mark.parametrize(("new", "why"), [(None, "asks for a login"), ("Bearer bad", "HTTP 401")])
 def test_a_login_that_cannot_be_renewed_is_told(new: str | None, why: str) -> None:
     async def work() -> None:
         server = Locked()
@@ -253,7 +253,7 @@ def test_a_channel_does_not_try_again_where_a_person_must_log_in() -> None:
                 await channel.write(json.dumps(request(1)).encode())
                 lost = await channel.read()
                 assert isinstance(lost, Lost)
-                assert "log in with" in lost.why
+                assert "asks for a login" in lost.why
                 await channel.close()
         assert len(server.asked) == 1
 
