@@ -59,7 +59,7 @@ bench: test-environment ## Measure what a guarded frame costs; options in ARGS
 docs: test-environment ## Make the pages that are made from their sources
 	$(TEST)/bin/python docs/pages.py
 
-model: train-environment ## Train the classifiers anew, from training/texts and the folders in NATURAL: minutes
+model: train-environment ## Train the classifiers anew, from the texts and the folders in NATURAL: minutes
 	$(TRAIN)/bin/python -m training.train injection $(NATURAL:%=--natural %)
 	$(TRAIN)/bin/python -m training.train poisoning $(NATURAL:%=--natural %) $(SERVED:%=--served %)
 

@@ -16,11 +16,12 @@ from pipeguard.core.guard import Engines, Guard
 from pipeguard.core.policy import Policy
 from pipeguard.core.session import Session
 from pipeguard.state.compiled import engines
+from training import texts as training_texts
 
 TOP = Path(__file__).resolve().parent.parent
 LOCKS = sorted([*TOP.glob("requirements/*.txt"), *TOP.glob("tests/requirements-*.txt")])
 PLAYED = "benchmarks/detection/cases/"  # what is sent through a Session there is installed nowhere
-BINARY = {".png", ".gz", ".db"}
+BINARY = {".png", ".gz", ".db", ".xz"}
 MOST_LINES, MOST_FUNCTION_LINES = 400, 50  # without docstrings, comments and empty lines
 LINES_AT_A_TIME = 25
 
@@ -43,7 +44,7 @@ REQUIREMENT = re.compile(r"^[A-Za-z0-9_.-]+(\[[a-z,]+\])?==\S+", re.MULTILINE)
 
 @cache
 def files() -> dict[str, str]:
-    """Every file that is committed, or would be, with its text."""
+    """Every file that is committed, or would be, with its text; archived ones too."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=TOP,
@@ -57,7 +58,8 @@ def files() -> dict[str, str]:
         if path.is_file() and path.suffix not in BINARY:
             found[name] = path.read_bytes().decode("utf-8", "replace")
     assert "pyproject.toml" in found
-    return found
+    trained = training_texts.files()
+    return found | {f"training/texts/{name}": text.decode() for name, text in trained.items()}
 
 
 def pinned(lock: str) -> list[str]:

@@ -1,6 +1,6 @@
 """Makes the weights of a classifier and the words of its gate: `python -m training.train --help`.
 
-What is learned from stands in training/texts (written for this, one JSON object a line) and in
+What is learned from is in training/texts.tar.xz (written for this, one JSON object a line) and in
 what is installed on the machine: documentation, manual pages and code are read as what is no
 order to a model. Needs scikit-learn, which PipeGuard itself does not.
 """
@@ -18,6 +18,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from hashlib import sha256
 from heapq import nlargest
 from itertools import chain
@@ -51,6 +52,7 @@ from pipeguard.core.classifier import (
 from pipeguard.core.gate import Gate, make, opened
 from pipeguard.core.plans import LEAST_WEIGHT
 from pipeguard.core.text import Text as Strings
+from training.texts import files
 
 warnings.filterwarnings("ignore")  # of the solver's options, which are the fastest
 Scores: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
@@ -119,10 +121,12 @@ class Text:
 def read(pattern: str) -> list[Text]:
     """The texts of all files of that name."""
     found = []
-    for path in sorted((HERE / "texts").glob(pattern)):
-        for line in path.read_text("utf-8").splitlines():
-            entry = json.loads(line)
-            found.append(Text(path.stem, entry.get("class") or entry["kind"], entry["text"]))
+    for name, content in files().items():
+        if fnmatch(name, pattern):
+            for line in content.decode("utf-8").splitlines():
+                entry = json.loads(line)
+                kind = entry.get("class") or entry["kind"]
+                found.append(Text(name.removesuffix(".jsonl"), kind, entry["text"]))
     return found
 
 
@@ -350,7 +354,7 @@ served_option = click.option(
 @served_option
 @click.option("--report/--no-report", default=True, help="Tell the recall of each class and file.")
 def main(name: str, folders: tuple[Path, ...], served: Path | None, *, report: bool) -> None:
-    """Write rules/NAME.model, and its hash into the pack, from training/texts and the folders."""
+    """Write rules/NAME.model, and its hash into the pack, from the texts and the folders."""
     chance = random.Random(SEED)  # noqa: S311  it chooses samples
     attacks, innocent = texts_of(name)
     if served is not None and name == "poisoning":
