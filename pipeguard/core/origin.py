@@ -15,7 +15,7 @@ from pipeguard.core import folding, views
 from pipeguard.core.discussion import MANY_TOPICS, is_marked, topics
 from pipeguard.core.finding import Confidence, lower, raised
 from pipeguard.core.pieces import Stitched
-from pipeguard.core.places import MASKED_STEP, Path
+from pipeguard.core.places import MASKED_STEP, Path, Surface
 from pipeguard.core.purpose import serves
 from pipeguard.core.roles import Role
 from pipeguard.core.rules import Rule, View, Written
@@ -73,9 +73,9 @@ class Subject(NamedTuple):
     keyed: bool
     uses: Uses
 
-    def asks_the_user(self) -> bool:
+    def asks_the_user(self, surface: Surface) -> bool:
         """True where a client shows some of it to the user (MCP client/elicitation)."""
-        return any(
+        return surface is not Surface.DEFINITIONS and any(
             self.place_of(path).startswith("elicitation.")
             for *_, path in self.text.segments(0, len(self.text.data))
         )

@@ -375,7 +375,7 @@ class _Scan:
         """Have what could be an order to the model read by the rule that has a classifier."""
         if not self._opened or self.tally.exhausted:
             return  # before a rule or a model is read
-        if len(self.text.data) < BRIEF_BYTES and self.subject.asks_the_user():
+        if len(self.text.data) < BRIEF_BYTES and self.subject.asks_the_user(self.surface):
             self.reader.spare_nothing()
         opened = [each for each, _ in self._opened]
         asked = [one for one in self.engine.residents.classifying if self.surface in one.surfaces]
