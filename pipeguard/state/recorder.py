@@ -362,7 +362,6 @@ class Recorder:
     def _tell_findings(self, taken: _Taken) -> None:
         # No exception helps an event in which a definition waits: see state.alarm.
         waiting = {one.tool: one for one in taken.findings if one.rule.startswith("trust.")}
-        first = next(iter(waiting.values()), None)
         for finding in taken.findings:
             self._tell(
                 # What is low is housekeeping, as progress that came after a cancellation.
@@ -381,9 +380,7 @@ class Recorder:
                 confidence=finding.confidence.name.lower(),
                 excerpt=finding.excerpt,
                 note=finding.note,
-                how_to_allow=how_to_allow(
-                    waiting.get(finding.tool) or first or finding, taken.event
-                )
+                how_to_allow=how_to_allow(waiting.get(finding.tool, finding), taken.event)
                 if finding.action is Action.BLOCK
                 else "",
             )
