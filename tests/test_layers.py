@@ -33,6 +33,7 @@ LAYERS = (
         "naming",
         "starters",
         "named_urls",
+        "arguments",
         "options",
         "log",
         "colour",

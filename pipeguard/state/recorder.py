@@ -360,6 +360,8 @@ class Recorder:
         return self.healthy
 
     def _tell_findings(self, taken: _Taken) -> None:
+        # No exception helps an event in which a definition waits: see state.alarm.
+        waiting = {one.tool: one for one in taken.findings if one.rule.startswith("trust.")}
         for finding in taken.findings:
             self._tell(
                 # What is low is housekeeping, as progress that came after a cancellation.
@@ -378,7 +380,7 @@ class Recorder:
                 confidence=finding.confidence.name.lower(),
                 excerpt=finding.excerpt,
                 note=finding.note,
-                how_to_allow=how_to_allow(finding, taken.event)
+                how_to_allow=how_to_allow(waiting.get(finding.tool, finding), taken.event)
                 if finding.action is Action.BLOCK
                 else "",
             )

@@ -138,6 +138,22 @@ def test_findings_are_told_to_the_log(path: Path) -> None:
     assert (fields["event_id"], fields["place"]) == ("RUN.c1", "call.arguments")
 
 
+def test_what_is_found_in_a_definition_that_waits_is_told_with_what_helps(path: Path) -> None:
+    """`allow` refuses an event in which something waits for approval."""
+    poisoned = FINDING._replace(rule="poisoning.classifier", place="tool.description")
+    waits = poisoned._replace(rule="trust.held", excerpt="pipeguard diff weather/get_forecast")
+    log = Heard()
+    recorder = Recorder(path, "weather", "RUN", log)
+    recorder.record(verdict("RUN.s1", findings=(poisoned, waits)))
+    recorder.record(verdict("RUN.s2", findings=(poisoned,)))
+    recorder.close()
+    assert [fields["how_to_allow"] for _, _, fields in log.lines] == [
+        "pipeguard diff weather/get_forecast",
+        "pipeguard diff weather/get_forecast",
+        "pipeguard allow RUN.s2",
+    ]
+
+
 def test_a_log_that_nobody_reads_any_more_is_no_failure(path: Path) -> None:
     def closed(level: str, event: str, **fields: object) -> None:
         raise BrokenPipeError
