@@ -289,6 +289,8 @@ async def pieces(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         try:
             while left:
                 yield unpacker.decompress(left, _PIECE_BYTES)
+                if unpacker.unused_data:  # it would be kept, all of it
+                    raise Unreadable("something stands behind what is packed in the answer")
                 left = unpacker.unconsumed_tail
         except zlib.error:
             raise Unreadable("the answer is not packed as it says") from None

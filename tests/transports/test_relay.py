@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
@@ -347,6 +349,39 @@ def test_an_answer_over_the_limit_is_not_read_to_its_end() -> None:
 
     _, told, _, _, _ = through(answering, request(1), limit_bytes=5000)
     assert code(told) == UNSCANNABLE
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream"])
+def test_what_stands_behind_a_packed_answer_is_not_kept(kind: str) -> None:
+    """RFC 1952, 2.2, allows for several members; nobody packs an answer so."""
+    body = json.dumps(text_result(1, "fine")).encode()
+    packed = gzip.compress(body if kind == "application/json" else b": hello\n\n")
+
+    async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": kind, "Content-Encoding": "gzip"})
+        await response.prepare(asked)
+        await response.write(packed)
+        while True:  # until nobody reads it
+            await response.write(b"x" * 1000)
+
+    _, told, _, _, _ = through(answering, request(1))
+    assert code(told[0] if isinstance(told, list) else told) == UNSCANNABLE
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_a_packed_answer_is_unpacked_however_it_is_cut(coding: str) -> None:
+    body = json.dumps(text_result(1, "fine")).encode()
+    packed = gzip.compress(body) if coding == "gzip" else zlib.compress(body)
+
+    async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
+        headers = {"Content-Type": "application/json", "Content-Encoding": coding}
+        response = web.StreamResponse(headers=headers)
+        await response.prepare(asked)
+        for at in range(len(packed)):
+            await response.write(packed[at : at + 1])
+        return response
+
+    assert through(answering, request(1))[1] == text_result(1, "fine")
 
 
 def test_an_event_over_the_limit_ends_the_stream_and_what_waits_is_told() -> None:
