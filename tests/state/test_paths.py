@@ -109,7 +109,7 @@ def test_without_a_home_nothing_of_the_current_folder_is_believed(
     tmp_path: Path, home: str | None
 ) -> None:
     """A container may run as a user that has no entry and no HOME; a clone may hold a `~`."""
-    tmp_path.chmod(0o777)  # noqa: S103  for the user below
+    tmp_path.chmod(0o777)
     for planted in ("~", ".", "relative"):
         policy = tmp_path / planted / ".config" / "pipeguard" / "policy.yaml"
         policy.parent.mkdir(parents=True)
@@ -118,7 +118,8 @@ def test_without_a_home_nothing_of_the_current_folder_is_believed(
         "from pipeguard.folders import cache_folder, config_folder, usual_state_folder\n"
         "for ask in (cache_folder, config_folder, usual_state_folder):\n"
         "    try:\n        print(ask())\n"
-        "    except Exception as error:\n        print(type(error).__name__, 'HOME=' in str(error))\n"
+        "    except Exception as error:\n"
+        "        print(type(error).__name__, 'HOME=' in str(error))\n"
     )
     environment = {"PATH": os.environ["PATH"]} | ({} if home is None else {"HOME": home})
     becomes = "import os, pwd\npwd.getpwuid = {}.__getitem__\n"  # nobody has an entry
