@@ -19,7 +19,7 @@ from pipeguard.errors import StateError
 from pipeguard.transports.conversations import Conversations
 from pipeguard.transports.entrance import WHO, Refused
 from pipeguard.transports.relay import Relay
-from pipeguard.transports.remote import Authorization, Remote, connect
+from pipeguard.transports.remote import Authorization, Remote, connect, pieces
 from tests.transports.talking import (
     BROKE,
     GONE,
@@ -382,6 +382,33 @@ def test_a_packed_answer_is_unpacked_however_it_is_cut(coding: str) -> None:
         return response
 
     assert through(answering, request(1))[1] == text_result(1, "fine")
+
+
+def test_while_much_is_unpacked_others_have_their_turn() -> None:
+    async def handle(_: web.BaseRequest) -> web.StreamResponse:
+        packed = gzip.compress(bytes(2**22))
+        return web.Response(body=packed, headers={"Content-Encoding": "gzip"})
+
+    async def work() -> None:
+        turns = 0
+
+        async def beside() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        async with (
+            serving(handle) as url,
+            connect(Remote(URL(url), {})) as http,
+            http.get(url) as answer,
+        ):
+            other = asyncio.create_task(beside())
+            seen = [turns async for _ in pieces(answer)]
+            other.cancel()
+        assert len(set(seen)) == len(seen) >= 2**22 // 2**16
+
+    run(work)
 
 
 def test_an_event_over_the_limit_ends_the_stream_and_what_waits_is_told() -> None:
