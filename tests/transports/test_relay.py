@@ -411,6 +411,33 @@ def test_while_much_is_unpacked_others_have_their_turn() -> None:
     run(work)
 
 
+def test_between_events_others_have_their_turn() -> None:
+    many = [notification("notifications/x", number=number) for number in range(200)]
+
+    async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
+        return await as_events(asked, b"".join(map(event, [*many, text_result(1, "fine")])))
+
+    async def work() -> None:
+        turns, seen = 0, []
+
+        async def beside() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        async with between(
+            Odd(answering), limit_bytes=100_000, record=lambda _: seen.append(turns)
+        ) as client:
+            other = asyncio.create_task(beside())
+            _, told, _ = await client.post(request(1))
+            other.cancel()
+        assert told == [*many, text_result(1, "fine")]
+        assert len(set(seen)) == len(seen) == 202
+
+    run(work)
+
+
 def test_an_event_over_the_limit_ends_the_stream_and_what_waits_is_told() -> None:
     async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
         response = await as_events(asked, b"data: ")
