@@ -1,4 +1,4 @@
-"""SHA-256 (FIPS 180-4), without the 4 MB and 2 ms that OpenSSL costs to load.
+"""SHA-256 (FIPS 180-4) and BLAKE2b, without the 4 MB and 2 ms that OpenSSL costs to load.
 
 `hashlib` prefers OpenSSL's; the interpreter carries a second one, from 3.12 on the formally
 verified one of HACL*. It is half as fast, which nothing here feels, and always there but in
