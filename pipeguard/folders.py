@@ -10,7 +10,7 @@ import os
 import stat
 import sys
 
-from pipeguard.errors import PipeGuardError
+from pipeguard.errors import PipeGuardError, StateError
 
 CACHE_DIR_VARIABLE = "PIPEGUARD_CACHE_DIR"
 _LINUX = sys.platform == "linux"
@@ -52,7 +52,7 @@ def cache_folder() -> str:
 def usual_cache_folder() -> str:
     """The same where no variable says another: that of a server whose client passes none on."""
     if _LINUX:
-        return os.path.join(os.path.expanduser("~/.cache"), "pipeguard")  # noqa: PTH111, PTH118  as above
+        return os.path.join(_at_home("~/.cache"), "pipeguard")  # noqa: PTH118  as above
     from platformdirs import user_cache_dir
 
     return user_cache_dir("pipeguard", appauthor=False)
@@ -114,5 +114,21 @@ def read(path: str, limit_bytes: int, error: type[PipeGuardError]) -> tuple[byte
 def _xdg(variable: str, default: str) -> str:
     folder = os.environ.get(variable, "").strip()
     if not os.path.isabs(folder):  # noqa: PTH117  a relative one is to be ignored, says XDG
-        folder = os.path.expanduser(default)  # noqa: PTH111  pathlib costs 5 ms
-    return os.path.join(folder, "pipeguard")  # noqa: PTH118  the same
+        folder = _at_home(default)
+    return os.path.join(folder, "pipeguard")  # noqa: PTH118  pathlib costs 5 ms
+
+
+def _at_home(path: str) -> str:
+    """A path that begins with `~`, written out.
+
+    Raises:
+        StateError: no home folder is known. Then it would be a place in the current folder, where a
+            repository that was only cloned could have put a policy and pins of its own.
+    """
+    found = os.path.expanduser(path)  # noqa: PTH111  pathlib costs 5 ms
+    if not os.path.isabs(found):  # noqa: PTH117  the same
+        raise StateError(
+            "no home folder is known, so there is no place for pins and settings: HOME is not set,"
+            " or no absolute path.\n  Set it, as HOME=/home/you, and start again."
+        )
+    return found

@@ -75,6 +75,7 @@ EXCEPTIONS = {  # module of the core, what else it imports: with the reason
     ("core.samples", "random"): "Random(seed): the samples of rules, the same on every run",
     ("core.digest", "_sha2"): "SHA-256, without OpenSSL",
     ("core.digest", "_sha256"): "the same, in CPython 3.11",
+    ("core.digest", "_blake2"): "BLAKE2b, without OpenSSL",
     ("core.network", "numpy"): "sums over rows of numbers",
     ("core.finder", "re2"): "regular expressions in linear time",
     ("core.plan", "threading"): "Lock: threads share the databases, which are loaded once",

@@ -37,6 +37,7 @@ async def carry(
                 await sink.write(frame)
         if verdict.reply is not None:
             await source.write(verdict.reply)
+        await asyncio.sleep(0)  # a source that has the next one already would keep others waiting
 
 
 async def judged(session: Session, direction: Direction, frame: bytes) -> Verdict:

@@ -207,7 +207,7 @@ class Conversations:
         for kept in list(self._heard.values()):
             frames = kept.session.relist(changed)
             if frames and kept.listeners:
-                kept.listeners[0].tell(frames)  # a message goes to one stream only
+                kept.listeners[-1].tell(frames)  # a message goes to one stream only
 
     def _expire(self) -> None:
         """Make room for one more; they stand in the order of their last use."""

@@ -443,7 +443,7 @@ class Hosted:
             waiting = self._present()
             exchange = waiting[0] if len(waiting) == 1 else None  # else nobody can tell of which
         if exchange is None and self._streams:
-            self._streams[0].tell([frame])
+            self._streams[-1].tell([frame])  # an older one may be of a connection that is lost
             return
         if exchange is None:
             present = self._present()

@@ -380,6 +380,7 @@ class Relay:
         if not event.data or event.comment is not None:
             return written(event)
         if event.name == "message":
+            await asyncio.sleep(0)  # one piece may hold thousands, and others wait
             verdict = await judged(asked.session, TO_CLIENT, event.data)
             self._record(verdict)
             if verdict.reply is not None:
