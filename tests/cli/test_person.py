@@ -18,7 +18,7 @@ from pipeguard.state import review
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from tests.launch.processes import until
-from tests.people import be_nobody, on_terminal
+from tests.people import be_nobody, on_terminal, share
 from tests.state.samples import held
 
 PIPEGUARD = (sys.executable, "-E", "-P", "-m", "pipeguard")
@@ -161,6 +161,7 @@ def test_another_token_or_a_file_of_others_decides_nothing(kept: str) -> None:
     elif kept == "another":
         new_token()
     else:
+        share(path)
         path.chmod(0o660)
     done = piped("approve", TARGET, "--yes", token=token)
     assert done.returncode == 2

@@ -13,6 +13,7 @@ import pytest
 from pipeguard.errors import StateError
 from pipeguard.state.paths import STATE_DIR_VARIABLE, state_folder, store_path
 from pipeguard.state.store import Store
+from tests.people import share
 
 posix = pytest.mark.skipif(os.name != "posix", reason="rights of POSIX files")
 
@@ -43,6 +44,7 @@ def test_a_folder_that_others_may_write_is_refused_and_the_command_mends_it(
 ) -> None:
     folder = tmp_path / "it's mine"
     folder.mkdir()
+    share(folder)
     folder.chmod(mode)
     link = tmp_path / "link"
     link.symlink_to(folder)
@@ -86,6 +88,7 @@ def test_a_store_that_others_could_have_written_is_refused(tmp_path: Path, suffi
     path = tmp_path / "pipeguard.db"
     with Store.open(path):
         part = Path(f"{path}{suffix}")
+        share(part)
         part.chmod(0o660)
         with pytest.raises(StateError, match="chmod go-w"):
             Store.open(path)
