@@ -736,7 +736,27 @@ def test_of_what_nobody_hears_only_so_many_bytes_are_kept() -> None:
             hosted = host.posted._hosted[named["Mcp_Session_Id"]]
             await host.ask(call(1), **named)
             assert hosted._unheard_bytes <= hosted_module.UNHEARD_BYTES
-            assert sum(map(len, hosted._unheard)) == hosted._unheard_bytes
+            assert sum(len(frame) for frame, _ in hosted._unheard) == hosted._unheard_bytes
+
+    run(work)
+
+
+def test_a_notification_is_judged_once_somebody_hears_it() -> None:
+    async def work() -> None:
+        async with hosting() as host:
+            named = await host.open()
+            before = len(host.records)
+            first, last = [notification("notifications/x", number=number) for number in (1, 3)]
+            for note in (first, notification("notifications/x", text=f"key {SECRET}"), last):
+                host.children[0].say(note)
+            hosted = host.posted._hosted[named["Mcp_Session_Id"]]
+            await eventually(lambda: len(hosted._unheard) == 3, "all of it was read")
+            assert len(host.records) == before
+            async with host.http.get(host.url, headers=dashed(named)) as stream:
+                told = [await next_event(stream) for _ in range(3)]
+            assert (told[0], told[2]) == (first, last)
+            assert SECRET not in json.dumps(told[1])
+            assert len(host.records) == before + 3
 
     run(work)
 
