@@ -49,6 +49,7 @@ from pipeguard.transports.tasks import Tasks
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 _VERSION_BYTES = mirrors.VERSION_META.encode()
 _NO_SESSION = "the server gave a session id that is none"
+_UNKNOWN = "there is no such session; begin a new one"
 _CROWDED = "too many large messages are under way; ask again a little later"
 _LEFT = "the client left before the answer came"
 _LOST = "the connection to the server was lost before the answer came"
@@ -161,6 +162,10 @@ class Relay:
         repeated: Mapping[str, str],
     ) -> web.StreamResponse:
         headers = self._headers.passed(asked.request, asked.session, mirrors_body=not asked.lasting)
+        if session_id is not None and SESSION_ID not in headers:
+            gone = self._gone(asked, _UNKNOWN, codes.PEER_GONE, sent=False)
+            gone.set_status(_NOT_FOUND)
+            return gone
         headers.update(repeated)  # as what was redacted says now
         headers.setdefault("Accept", BOTH)
         headers["Content-Type"] = JSON
@@ -198,6 +203,8 @@ class Relay:
         session_id = request.headers.get(SESSION_ID)
         session = self._conversation(request, session_id)
         headers = self._headers.passed(request, session)
+        if session_id is not None and SESSION_ID not in headers:
+            return web.Response(status=_NOT_FOUND, text=f"PipeGuard: {_UNKNOWN}\n")
         asked = _Asked(request, session, session, None, lasting=True)
         try:
             async with await self._door.send("GET", headers, None) as answer:
@@ -216,6 +223,8 @@ class Relay:
         """The end of a session."""
         session = self._conversation(request, request.headers.get(SESSION_ID))
         headers = self._headers.passed(request, session)
+        if SESSION_ID in request.headers and SESSION_ID not in headers:
+            return web.Response(status=_NOT_FOUND, text=f"PipeGuard: {_UNKNOWN}\n")
         try:
             async with await self._door.send("DELETE", headers, None) as answer:
                 session_id = request.headers.get(SESSION_ID, "")
@@ -377,6 +386,8 @@ class Relay:
         return self._conversations.subscribed(asked.method, asked.session, told)
 
     async def _event(self, asked: _Asked, event: Event) -> bytes:
+        if event.id:
+            self._headers.learn_event(event.id)
         if not event.data or event.comment is not None:
             return written(event)
         if event.name == "message":
