@@ -26,8 +26,9 @@ from pipeguard.transports.backlog import Backlog, Crowded
 from pipeguard.transports.carry import judged
 from pipeguard.transports.client_headers import ClientHeaders
 from pipeguard.transports.conversations import Conversations, is_session_id
-from pipeguard.transports.entrance import WHO, crowded
+from pipeguard.transports.entrance import WHO, Refused, crowded
 from pipeguard.transports.mirroring import check_headers, message_in, repeated_by
+from pipeguard.transports.refusals import Ground
 from pipeguard.transports.remote import (
     BOTH,
     EVENTS,
@@ -211,13 +212,15 @@ class Relay:
                 if answer.status == web.HTTPOk.status_code and kind_of(answer) == EVENTS:
                     self._keep(request, session, session_id, None, answer)
                     return await self._streamed(asked, answer)
+                if answer.status >= _FAULT:
+                    why = f"the server answered with HTTP {answer.status}"
+                    raise Refused(Ground.NO_STREAM, answer.status, why, downwards(answer))
                 return self._told(answer)
         except PipeGuardError as error:
-            return web.Response(
-                status=502, text=f"PipeGuard: {answers.what_happened(str(error))}\n"
-            )
+            why = answers.what_happened(str(error))
+            raise Refused(Ground.NO_STREAM, 502, why) from None
         except (aiohttp.ClientError, OSError) as error:
-            return web.Response(status=502, text=f"PipeGuard: {unreached(error)}\n")
+            raise Refused(Ground.NO_STREAM, 502, unreached(error)) from None
 
     async def delete(self, request: web.BaseRequest) -> web.StreamResponse:
         """The end of a session."""
@@ -447,6 +450,7 @@ class _Told:
 
 
 _BAD = web.HTTPBadRequest.status_code
+_FAULT = web.HTTPInternalServerError.status_code
 _NOT_FOUND = web.HTTPNotFound.status_code
 
 
