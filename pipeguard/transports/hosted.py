@@ -464,7 +464,7 @@ class Hosted:
             waiting = self._present()
             exchange = waiting[0] if len(waiting) == 1 else None  # else nobody can tell of which
         if exchange is None and self._streams:
-            self._streams[0].tell([frame])
+            self._tell(self._streams[0], frame)
             return
         if exchange is None:
             present = self._present()
@@ -472,9 +472,18 @@ class Hosted:
                 return  # nobody can tell whose it is, and it is not everybody's
             exchange = present[-1] if present else None
         if exchange is not None:
-            exchange.tell([frame])
+            self._tell(exchange, frame)
         elif not self._is_shared:
             await self._keep(frame)
+
+    def _tell(self, stream: Stream, frame: bytes) -> None:
+        """Send what is no answer; where no server waits, who does not read misses notifications.
+
+        Else they would fill the stream until it is cut, and the answer that comes after them with
+        it.
+        """
+        if self._waits or not stream.is_full or not _is_notification(parse_json(frame)):
+            stream.tell([frame])
 
     # --- ids ----------------------------------------------------------------------------
 
