@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -34,7 +35,7 @@ def test_never_more_waits_than_the_limit_and_the_longest_goes_first(
         waiting[key] = size
         if not size:
             del waiting[key]
-        backlog.note(key, size, lambda key=key: cut(key))
+        backlog.note(key, size, partial(cut, key))
         assert sum(waiting.values()) <= LIMIT
     assert backlog._total == sum(waiting.values())
 
