@@ -54,7 +54,17 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # What can neither wait, nor look at a clock, a file or a die.
 PURE = {
     *("__future__", "typing", "types", "dataclasses", "enum", "abc", "functools", "itertools"),
-    *("collections", "collections.abc", "operator", "bisect", "heapq", "string", "re", "fnmatch"),
+    *(
+        "collections",
+        "collections.abc",
+        "operator",
+        "array",
+        "bisect",
+        "heapq",
+        "string",
+        "re",
+        "fnmatch",
+    ),
     *("json", "json.encoder", "json.scanner", "math", "decimal", "unicodedata", "textwrap"),
     *(
         "contextlib",

@@ -132,9 +132,10 @@ class Posted:
         hosted = self._of(request)
         response = web.StreamResponse(headers=_HEADERS)
         await response.prepare(request)
-        with hosted.listening() as stream, self._conversations.listening(hosted.session, stream):
-            while (frame := await stream.next(AWAKE_SECONDS)) is not None:
-                await response.write(written(Event(frame)) if frame else _KEEP_AWAKE)
+        async with hosted.listening() as stream:
+            with self._conversations.listening(hosted.session, stream):
+                while (frame := await stream.next(AWAKE_SECONDS)) is not None:
+                    await response.write(written(Event(frame)) if frame else _KEEP_AWAKE)
         await response.write_eof()
         return response
 

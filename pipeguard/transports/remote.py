@@ -367,7 +367,13 @@ def downwards(answer: aiohttp.ClientResponse) -> CIMultiDict[str]:
 
 def is_text(value: str) -> bool:
     """True for a header's value that can be sent on: it came as UTF-8."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in value)
+    if value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def kind_of(answer: aiohttp.ClientResponse) -> str:

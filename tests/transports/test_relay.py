@@ -18,6 +18,7 @@ from pipeguard.core.subscriptions import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
 from pipeguard.errors import StateError
 from pipeguard.transports.conversations import Conversations
 from pipeguard.transports.entrance import WHO, Refused
+from pipeguard.transports.refusals import Ground
 from pipeguard.transports.relay import Relay
 from pipeguard.transports.remote import Authorization, Remote, connect, pieces
 from tests.transports.talking import (
@@ -62,6 +63,7 @@ class Between:
     Attributes:
         url: of the relay.
         http: the client's connections.
+        refused: what the audit is told of.
     """
 
     def __init__(self, url: str, http: aiohttp.ClientSession, known: Conversations) -> None:
@@ -69,6 +71,7 @@ class Between:
         self.http = http
         self.known = known
         self.records = Records()
+        self.refused: list[Ground | None] = []
 
     async def post(self, message: Json | bytes, **headers: str) -> tuple[int, Json, dict[str, str]]:
         """POST; the answer's status, messages and headers."""
@@ -106,13 +109,14 @@ async def between(
 
             async def handle(asked: web.BaseRequest) -> web.StreamResponse:
                 asked[WHO] = asked.headers.get("Who", "")
-                if asked.method == "GET":
-                    return await relay.get(asked)
-                if asked.method == "DELETE":
-                    return await relay.delete(asked)
                 try:
+                    if asked.method == "GET":
+                        return await relay.get(asked)
+                    if asked.method == "DELETE":
+                        return await relay.delete(asked)
                     return await relay.post(asked, await asked.read())
                 except Refused as refused:  # as the front does
+                    found.refused.append(refused.ground)
                     return refused.response
 
             async with serving(handle) as url:
@@ -457,6 +461,7 @@ def test_a_server_that_cannot_be_reached_is_told() -> None:
             assert (await client.post(INITIALIZED))[0] == 502
             async with client.http.get(client.url) as answer:
                 assert answer.status == 502
+            assert client.refused == [Ground.NO_STREAM]
             async with client.http.delete(client.url) as answer:
                 assert answer.status == 502
 
@@ -851,6 +856,21 @@ def test_a_clients_own_login_is_between_it_and_the_server() -> None:
         status, told, headers, _, _ = through(locked, message)
         assert (status, told) == (401, None)
         assert headers["www-authenticate"] == CHALLENGE
+
+
+@pytest.mark.parametrize("status", [405, 500, 502, 503])
+def test_a_stream_that_the_server_fails_to_give_is_for_the_audit(status: int) -> None:
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        return web.Response(status=status, headers={"Retry-After": "7"})
+
+    async def work() -> None:
+        async with between(Odd(answering)) as client:
+            async with client.http.get(client.url) as answer:
+                assert (answer.status, answer.headers["Retry-After"]) == (status, "7")
+            offers_none = status == 405  # it need not (MCP 2025-06-18, basic/transports)
+            assert client.refused == ([] if offers_none else [Ground.NO_STREAM])
+
+    run(work)
 
 
 def test_a_login_of_ours_that_is_refused_starts_none_at_the_client() -> None:
