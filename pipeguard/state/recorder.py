@@ -414,8 +414,7 @@ class _Writer:
         self._known = None if pins is None else _marks(pins)
         self._store: Store | None = None
         self._counter = -1
-        self._again = False
-        self._is_first, self._is_replaced = True, False
+        self._is_first, self._is_replaced, self._again = True, False, False
 
     def write(self, batch: list[_Taken], lost: int) -> Pins | None:
         """Write audit rows, where an audit is kept, and pins in one transaction.

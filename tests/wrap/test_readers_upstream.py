@@ -7,7 +7,6 @@ Session says of each answer, and each request has one.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from collections.abc import Iterator
@@ -19,7 +18,6 @@ import pytest
 
 from pipeguard.core.events import EventStream
 from pipeguard.core.finding import Direction
-from pipeguard.transports.carry import on_one_line
 from tests.listening import Process
 from tests.wrap.listening import Browser, Listening
 from tests.wrap.test_readers import (
@@ -113,8 +111,7 @@ def expected(told: list[tuple[str, bytes]]) -> list[Json]:
         asked = b'{"jsonrpc":"2.0","id":%d,"method":"x/%d"}' % (number, number)
         judged.session.receive(Direction.TO_SERVER, asked, 0.0)
         for frame in frames_in(kind, body):
-            line = asyncio.run(on_one_line(frame))
-            verdict = judged.session.receive(Direction.TO_CLIENT, line, 0.0)
+            verdict = judged.session.receive(Direction.TO_CLIENT, frame, 0.0)
             if verdict.forward is not None:
                 onward.append(plain(json.loads(verdict.forward)))
         onward += [{"id": number, "ours": True} for _ in judged.session.abandon()]
