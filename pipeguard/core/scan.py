@@ -501,7 +501,7 @@ class _Scan:
         for match in finder.finditer(data, low, high):
             yield match
             end = match.end()
-            self.tally.spend(AGAIN_BYTES // 4)
+            self.tally.spend(AGAIN_BYTES)
             yield from value.finditer(data, end, min(len(data), end + AGAIN_BYTES))
 
 
