@@ -19,7 +19,7 @@ from pipeguard.core.places import MASKED_STEP, Path
 from pipeguard.core.purpose import serves
 from pipeguard.core.roles import Role
 from pipeguard.core.rules import Rule, View, Written
-from pipeguard.core.surroundings import in_pieces, is_disguised, masked
+from pipeguard.core.surroundings import in_pieces, is_disguised, is_inside_data, masked
 from pipeguard.core.text import Text
 from pipeguard.core.uses import IDLE, PROGRAMS, Idle, Uses
 
@@ -95,6 +95,7 @@ class Origin(NamedTuple):
         offset: where that begins in the text.
         outer: of the reading that it was decoded or folded from.
         parts: what was decoded, where it is made of that.
+        many: True where so many values were joined that some fit together by chance.
     """
 
     subject: Subject
@@ -106,6 +107,16 @@ class Origin(NamedTuple):
     outer: Origin | None = None
     parts: views.Parts | Stitched | None = None
     unfolding: folding.Unfolding | None = None
+    many: bool = False
+
+    def is_chance(
+        self, rule: Rule, confidence: Confidence, data: bytes, span: folding.Range
+    ) -> bool:
+        """True for what may stand by chance where the values of a table meet."""
+        if not self.many:
+            return False
+        is_random = rule.is_private and not rule.check and is_inside_data(data, *span)
+        return is_random or confidence < Confidence.HIGH
 
     def admits(self, rule: Rule, start: int, end: int) -> bool:
         """False where the match is no other than one of the plain text."""

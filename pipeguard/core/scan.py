@@ -36,7 +36,8 @@ from pipeguard.core.uses import Uses
 
 TAIL_BYTES = 4096  # of an open tail that is looked at beyond the block
 AGAIN_BYTES = 4096  # after a number that has its name before it, in which more may follow
-JOINED_BYTES = 2**16  # of results whose strings are also read with nothing between
+JOINED_BYTES = 2**16  # of results whose strings are read whole with nothing between
+FEW_VALUES = 64  # of one: in more, some fit together by chance
 LEVELS = 2  # of encodings inside each other
 
 
@@ -139,6 +140,10 @@ class Engine:
             return False
         if not (self.keyed or text.is_several):
             return not self._plain.look(b"\n\n".join((data, keys)) if keys else data)
+        if self.gate is not None and any(
+            self.gate.stretches(row.data) for row in (() if self.keyed else pieces.spelt(text))
+        ):
+            return False
         joined = text.joined()
         # One pass over all: what would match across the gap is looked at again, and is none.
         hits = self._plain.look(b"\n\n".join((data, joined, keys)))
@@ -274,10 +279,24 @@ class _Scan:
             return
         for low, high in folding.merged(squeezable):
             self._squeeze(folded, low, high, way if changed else None)
-        if self.text.is_several and len(data) <= JOINED_BYTES:
-            # A word that is cut in two by the end of a content block.
-            origin = Origin(self.subject, "joined", locate=self.text.locate_joined)
-            self._pass(self.text.joined(), View.JOINED, origin)
+        if self.text.is_several:
+            self._join_values()
+
+    def _join_values(self) -> None:
+        """Towards a client: what is cut in two by the end of a value, or spelt in many."""
+        text = self.text
+        if text.count <= FEW_VALUES and len(text.data) <= JOINED_BYTES:
+            origin = Origin(self.subject, "joined", locate=text.locate_joined)
+            self._pass(text.joined(), View.JOINED, origin)
+        else:
+            row = pieces.joints(text)
+            origin = Origin(self.subject, "joined", locate=row.locate, many=True)
+            self._pass(row.data, View.JOINED, origin)
+        for row in pieces.spelt(self.text):
+            origin = Origin(self.subject, "joined", locate=row.locate)
+            if _taken(self._pass(row.data, View.DECODED, origin)):
+                origin = origin._replace(squeezed_from=row.data)
+                self._pass(folding.squeeze(row.data, words=True), View.SQUEEZED, origin)
 
     def _join(self) -> None:
         """Towards a server: what was torn into several strings, and what stands between spaces."""
@@ -444,7 +463,7 @@ class _Scan:
         for match in tally.worth(rule, matches):
             start, end = secret_span(match)
             confidence = certainty(rule, data, match, view)
-            if confidence is None:
+            if confidence is None or origin.is_chance(rule, confidence, data, (start, end)):
                 continue
             doubted = (
                 may_be_doubted(rule, confidence)
