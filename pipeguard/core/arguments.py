@@ -32,6 +32,9 @@ from pipeguard.core.uses import IDLE, Uses
 MAX_CHARS = 4 * 2**20  # of all strings of one message that are read, at most 3 us each
 MAX_VALUE = 1500  # characters of a value that is no command, read at a time
 VALUE_OVERLAP = 300  # of these that are read twice
+CODE_SHARE = (
+    50  # characters, of which a program on one line has a bracket or the end of a statement
+)
 
 
 class Deed(NamedTuple):
@@ -284,7 +287,10 @@ def _long_value_lines(tool: str | None, one: _String, effort: Effort) -> list[st
     found: list[str] = []
     for at in range(0, len(one.value), MAX_VALUE - VALUE_OVERLAP):
         part = one.value[at : at + MAX_VALUE]
-        found += _value_lines(tool, one._replace(value=part.lstrip("-") if at else part), effort)
+        lines = _value_lines(tool, one._replace(value=part.lstrip("-") if at else part), effort)
+        # In a program on one line, quotes and what follows them go on as no statement.
+        is_program = CODE_SHARE * sum(map(part.count, "{};")) > len(part)
+        found += (line for line in lines if not (is_program and line.startswith("VAL ")))
     return found
 
 
