@@ -14,7 +14,7 @@ from typing import NamedTuple
 from pipeguard.core import folding, views
 from pipeguard.core.discussion import MANY_TOPICS, is_marked, topics
 from pipeguard.core.finding import Confidence, lower, raised
-from pipeguard.core.pieces import Stitched
+from pipeguard.core.pieces import Stitched, joints
 from pipeguard.core.places import MASKED_STEP, Path
 from pipeguard.core.purpose import serves
 from pipeguard.core.roles import Role
@@ -24,6 +24,8 @@ from pipeguard.core.text import Text
 from pipeguard.core.uses import IDLE, PROGRAMS, Idle, Uses
 
 SHORT_BYTES = 1024  # of decoded text: orders are encoded to hide, documents to be carried
+JOINED_BYTES = 2**16  # of results whose strings are read whole with nothing between
+FEW_VALUES = 64  # of one: in more, some fit together by chance
 IDLE_BYTES = 4096  # of a string: no match is most of it
 
 PlaceOf = Callable[[Path], str]
@@ -271,6 +273,15 @@ class Origin(NamedTuple):
 
     def _unfolded(self, start: int, end: int) -> folding.Range:
         return (start, end) if self.unfolding is None else self.unfolding.span(start, end)
+
+
+def joined_values(subject: Subject) -> tuple[bytes, Origin]:
+    """The values of a result with nothing between; where they are many or long, at their joints."""
+    text = subject.text
+    if text.count <= FEW_VALUES and len(text.data) <= JOINED_BYTES:
+        return text.joined(), Origin(subject, "joined", locate=text.locate_joined)
+    row = joints(text)
+    return row.data, Origin(subject, "joined", locate=row.locate, many=True)
 
 
 _EVERYWHERE = (Written.KEEP, Written.ANYWHERE)

@@ -22,7 +22,16 @@ from pipeguard.core.decoding import Decoded
 from pipeguard.core.finder import Finder
 from pipeguard.core.finding import Confidence, lower, raised
 from pipeguard.core.message import JsonValue
-from pipeguard.core.origin import NOTHING, Match, Origin, PlaceOf, Seen, Subject, has_company
+from pipeguard.core.origin import (
+    NOTHING,
+    Match,
+    Origin,
+    PlaceOf,
+    Seen,
+    Subject,
+    has_company,
+    joined_values,
+)
 from pipeguard.core.places import Surface
 from pipeguard.core.plan import value_of
 from pipeguard.core.plans import Models, Plans, classifier
@@ -36,11 +45,7 @@ from pipeguard.core.uses import Uses
 
 TAIL_BYTES = 4096  # of an open tail that is looked at beyond the block
 AGAIN_BYTES = 4096  # after a number that has its name before it, in which more may follow
-JOINED_BYTES = 2**16  # of results whose strings are read whole with nothing between
-FEW_VALUES = 64  # of one: in more, some fit together by chance
 LEVELS = 2  # of encodings inside each other
-
-
 _ADDRESS_BYTES = 80  # of what is percent-encoded: no order is so short
 _CLASSIFIED = (View.TEXT, View.FOLDED, View.DECODED)
 _CUES_OF_SQUEEZED = tuple(CUES_OF_SQUEEZED)
@@ -140,9 +145,7 @@ class Engine:
             return False
         if not (self.keyed or text.is_several):
             return not self._plain.look(b"\n\n".join((data, keys)) if keys else data)
-        if self.gate is not None and any(
-            self.gate.stretches(row.data) for row in (() if self.keyed else pieces.spelt(text))
-        ):
+        if self.gate is not None and any(map(self.gate.stretches, pieces.spelt_in(text))):
             return False
         joined = text.joined()
         # One pass over all: what would match across the gap is looked at again, and is none.
@@ -284,14 +287,8 @@ class _Scan:
 
     def _join_values(self) -> None:
         """Towards a client: what is cut in two by the end of a value, or spelt in many."""
-        text = self.text
-        if text.count <= FEW_VALUES and len(text.data) <= JOINED_BYTES:
-            origin = Origin(self.subject, "joined", locate=text.locate_joined)
-            self._pass(text.joined(), View.JOINED, origin)
-        else:
-            row = pieces.joints(text)
-            origin = Origin(self.subject, "joined", locate=row.locate, many=True)
-            self._pass(row.data, View.JOINED, origin)
+        joined, origin = joined_values(self.subject)
+        self._pass(joined, View.JOINED, origin)
         for row in pieces.spelt(self.text):
             origin = Origin(self.subject, "joined", locate=row.locate)
             if _taken(self._pass(row.data, View.DECODED, origin)):
@@ -441,14 +438,8 @@ class _Scan:
     def _squeeze(self, data: bytes, low: int, high: int, way: folding.Unfolding | None) -> None:
         """Towards a client: letters that stand apart, words that stand together."""
         stretch = data[low:high]
-        origin = Origin(
-            self.subject,
-            "squeezed",
-            whole=way is not None,
-            squeezed_from=stretch,
-            offset=low,
-            unfolding=way,
-        )
+        is_folded = way is not None
+        origin = Origin(self.subject, "squeezed", is_folded, None, stretch, low, unfolding=way)
         self._pass(folding.squeeze(stretch, words=True), View.SQUEEZED, origin)
 
     def _match(

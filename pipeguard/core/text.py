@@ -65,6 +65,11 @@ class Text:
         return len(self._values) > 1
 
     @property
+    def is_keyed(self) -> bool:
+        """True where each string stands as `key: value`."""
+        return self._keyed
+
+    @property
     def count(self) -> int:
         """How many strings there are."""
         return len(self._values)
