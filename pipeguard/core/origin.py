@@ -324,6 +324,27 @@ class Seen(NamedTuple):
 NOTHING = Seen([], undecoded=False, unfinished=False, unread=[])
 
 
+def surer(matches: list[Match], several: set[str], told: set[int]) -> list[Match]:
+    """The matches, surer where their rule found several values, or a pattern in the same string.
+
+    Args:
+        matches: of one text.
+        several: rules that found more than one value, of those that ask for several.
+        told: places of matches that only tell of an order.
+    """
+    for index, match in enumerate(matches):
+        if match.rule.id in several:
+            matches[index] = match._replace(confidence=raised(match.confidence))
+        elif (
+            match.rule.model
+            and match.confidence is Confidence.MEDIUM
+            and index not in told
+            and has_company(match, matches)
+        ):
+            matches[index] = match._replace(confidence=Confidence.HIGH)
+    return matches
+
+
 def has_company(match: Match, matches: Iterable[Match]) -> bool:
     """True where a pattern found something in the same string: two weak signs make a strong."""
     return any(

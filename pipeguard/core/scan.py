@@ -20,7 +20,7 @@ from pipeguard.core.classifier import Classifier
 from pipeguard.core.cues import CUES_OF_SQUEEZED, SQUEEZED_CUES, Cue
 from pipeguard.core.decoding import Decoded
 from pipeguard.core.finder import Finder
-from pipeguard.core.finding import Confidence, lower, raised
+from pipeguard.core.finding import Confidence, lower
 from pipeguard.core.message import JsonValue
 from pipeguard.core.origin import (
     NOTHING,
@@ -29,8 +29,8 @@ from pipeguard.core.origin import (
     PlaceOf,
     Seen,
     Subject,
-    has_company,
     joined_values,
+    surer,
 )
 from pipeguard.core.places import Surface
 from pipeguard.core.plan import value_of
@@ -241,17 +241,8 @@ class _Scan:
         """Read the text in every view that could differ from it."""
         self._read()
         self._classify()
-        for index, match in enumerate(self.matches):
-            if len(self._values.get(match.rule.id, ())) > 1:
-                self.matches[index] = match._replace(confidence=raised(match.confidence))
-            elif (
-                match.rule.model
-                and match.confidence is Confidence.MEDIUM
-                and index not in self._told
-                and has_company(match, self.matches)
-            ):
-                self.matches[index] = match._replace(confidence=Confidence.HIGH)
-        self.matches = list(told_once(self.matches))
+        several = {rule for rule, values in self._values.items() if len(values) > 1}
+        self.matches = list(told_once(surer(self.matches, several, self._told)))
 
     def _read(self) -> None:
         data = self.text.data
@@ -269,8 +260,7 @@ class _Scan:
             acting |= {cue: cued.pop(cue) for cue in _OF_ARGUMENTS[:2] if cue in cued}
             cued.pop(Cue.LITERALS, None)
             self._decode(folded, cued, origin, LEVELS)
-        keys = self.text.joined_keys()
-        if keys:
+        if keys := self.text.joined_keys():
             origin = Origin(self.subject, "joined", locate=self.text.locate_keys)
             self._pass(keys, View.JOINED, origin)
         if Cue.ACTS in acting and self.engine.keyed:
@@ -287,13 +277,13 @@ class _Scan:
 
     def _join_values(self) -> None:
         """Towards a client: what is cut in two by the end of a value, or spelt in many."""
-        joined, origin = joined_values(self.subject)
-        self._pass(joined, View.JOINED, origin)
+        data, origin = joined_values(self.subject)
+        self._pass(data, View.JOINED, origin)
         for row in pieces.spelt(self.text):
             origin = Origin(self.subject, "joined", locate=row.locate)
             if _taken(self._pass(row.data, View.DECODED, origin)):
-                origin = origin._replace(squeezed_from=row.data)
-                self._pass(folding.squeeze(row.data, words=True), View.SQUEEZED, origin)
+                squeezed = folding.squeeze(row.data, words=True)
+                self._pass(squeezed, View.SQUEEZED, origin._replace(squeezed_from=row.data))
 
     def _join(self) -> None:
         """Towards a server: what was torn into several strings, and what stands between spaces."""
@@ -438,8 +428,7 @@ class _Scan:
     def _squeeze(self, data: bytes, low: int, high: int, way: folding.Unfolding | None) -> None:
         """Towards a client: letters that stand apart, words that stand together."""
         stretch = data[low:high]
-        is_folded = way is not None
-        origin = Origin(self.subject, "squeezed", is_folded, None, stretch, low, unfolding=way)
+        origin = Origin(self.subject, "squeezed", bool(way), None, stretch, low, unfolding=way)
         self._pass(folding.squeeze(stretch, words=True), View.SQUEEZED, origin)
 
     def _match(
