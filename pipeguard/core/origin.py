@@ -22,6 +22,7 @@ from pipeguard.core.rules import Rule, View, Written
 from pipeguard.core.surroundings import in_pieces, is_disguised, is_inside_data, masked
 from pipeguard.core.text import Text
 from pipeguard.core.uses import IDLE, PROGRAMS, Idle, Uses
+from pipeguard.core.wording import reads_as_words
 
 SHORT_BYTES = 1024  # of decoded text: orders are encoded to hide, documents to be carried
 JOINED_BYTES = 2**16  # of results whose strings are read whole with nothing between
@@ -114,11 +115,20 @@ class Origin(NamedTuple):
     def is_chance(
         self, rule: Rule, confidence: Confidence, data: bytes, span: folding.Range
     ) -> bool:
-        """True for what may stand by chance where the values of a table meet."""
+        """True for what may stand by chance where pieces meet: values of a table, or literals."""
+        is_token = rule.is_private and not any("only-raise" not in one for one in rule.check)
+        if is_token and self._is_of_pieces and reads_as_words(data[slice(*span)], rule.pattern):
+            return True
         if not self.many:
             return False
         is_random = rule.is_private and not rule.check and is_inside_data(data, *span)
         return is_random or confidence < Confidence.HIGH
+
+    @property
+    def _is_of_pieces(self) -> bool:
+        """True where what is read stands in several strings, or literals of a program."""
+        is_of_literals = self.outer is not None and isinstance(self.outer.parts, Stitched)
+        return is_of_literals or self.locate is not None
 
     def admits(self, rule: Rule, start: int, end: int) -> bool:
         """False where the match is no other than one of the plain text."""
@@ -126,7 +136,12 @@ class Origin(NamedTuple):
             words = not self.subject.keyed
             first, last = folding.unsqueezed(self.squeezed_from, start, end, words=words)
             if self.outer is not None and self.outer.parts is not None:
-                return not self.outer.parts.as_written(first, last)
+                parts = self.outer.parts
+                if isinstance(parts, Stitched) and rule.is_private:
+                    low, _ = parts.origin(first, last)
+                    if self.subject.text.data[max(0, low - 1) : low].isalnum():
+                        return False  # it would begin within a word of a literal
+                return not parts.as_written(first, last)
             return is_disguised(self.squeezed_from[first:last], words=words)
         if self.parts is not None and not rule.is_private and self.parts.as_written(start, end):
             return False  # what is encoded stands beside it; of a secret, that may be where it ends

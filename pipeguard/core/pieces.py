@@ -22,6 +22,7 @@ MOST_CHARS = 400  # of these pieces
 MOST_IN_PAIRS = 12  # of which every two are, and all from the last to the first
 MIN_CHARS = 16  # of all pieces: a shorter secret is none
 
+FEW_LITERALS = 64  # of a text: more than are put together to one secret
 JOINT_CHARS = 512  # of a long value, from its beginning and to its end, that are read joined
 MIN_BITS = 12  # values in a row in which something may be spelt
 BIT_CHARS = 24  # of such a value
@@ -47,15 +48,23 @@ class Stitched:
 
     Attributes:
         data: what is left.
+        many: True where so much was put together that some fits together by chance.
     """
 
-    __slots__ = ("_left", "_offset", "_read", "data")
+    __slots__ = ("_left", "_offset", "_read", "data", "many")
 
     def __init__(
-        self, data: bytes, read: bytes, offset: int, left: Callable[[bytes], Iterator[Range]]
+        self,
+        data: bytes,
+        read: bytes,
+        offset: int,
+        left: Callable[[bytes], Iterator[Range]],
+        *,
+        many: bool = False,
     ) -> None:
         """Know what is left of a part of a text, and how to find the stretches of it that are."""
         self.data = data
+        self.many = many
         self._read = read
         self._offset = offset
         self._left = left
@@ -94,7 +103,8 @@ def literals(text: bytes, low: int, high: int) -> Iterator[Stitched]:
         yield Stitched(glued, data, low, _unglued)
     quoted = _LITERALS.findall(data)
     if len(quoted) > 1:
-        yield Stitched(b"".join(map(b"".join, quoted)), data, low, _quoted)
+        many = len(quoted) > FEW_LITERALS
+        yield Stitched(b"".join(map(b"".join, quoted)), data, low, _quoted, many=many)
 
 
 def _unglued(data: bytes) -> Iterator[Range]:

@@ -51,6 +51,7 @@ _REST_OF_RUN = re.compile(
 _SEPARATED_HEX = re.compile(
     b"(?:(?:0x)?[0-9A-Fa-f]{2}%s){7,2000}(?:0x)?[0-9A-Fa-f]{2}" % BETWEEN_HEX.encode()
 )
+_BETWEEN_HEX = b" :,;|/\t\r\n\"'-"
 WIDE_BEFORE_BYTES = 12  # of base64: a mark and two letters, which have other groups
 _GROUPS_BEFORE = re.compile(rb"(?:[A-Za-z0-9+/_-]{4})+\Z")
 _WIDE = re.compile(CUES[Cue.WIDE].encode())
@@ -182,7 +183,7 @@ def _from_hex(run: bytes) -> bytes:
 def _separated_hex(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
     found = []
     for match in _SEPARATED_HEX.finditer(data, start, end):
-        plain = unhexlify(match[0].replace(b"0x", b"").translate(None, b" :,-"))
+        plain = unhexlify(match[0].replace(b"0x", b"").translate(None, _BETWEEN_HEX))
         if budget.call() and reads(plain):
             found.append(Decoded(plain, "hex", match.start(), match.end()))
     return found

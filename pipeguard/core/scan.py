@@ -291,8 +291,7 @@ class _Scan:
         joined, locate = text.joined(), text.locate_joined
         if text.is_several:
             self._pass(joined, View.JOINED, Origin(subject, "joined", locate=locate))
-        rows = list(pieces.rows(text))
-        for row in rows if self.engine.may_match(rows) else ():
+        for row in rows if self.engine.may_match(rows := list(pieces.rows(text))) else ():
             self._pass(row.data, View.JOINED, Origin(subject, "joined", locate=row.locate))
         folded, changed, way = folding.fold_and_back(joined)
         origin = Origin(subject, "squeezed", locate=locate, unfolding=way if changed else None)
@@ -302,7 +301,8 @@ class _Scan:
         """Towards a server: what a program would put together."""
         for stitched in pieces.literals(self.text.data, low, high):
             outer = Origin(self.subject, "", outer=Origin(self.subject, ""), parts=stitched)
-            self._squeezed(stitched.data, Origin(self.subject, "", outer=outer), always=True)
+            origin = Origin(self.subject, "", outer=outer, many=stitched.many)
+            self._squeezed(stitched.data, origin, always=True)
 
     def _squeezed(self, data: bytes, origin: Origin, *, always: bool) -> None:
         """A reading without its spaces and quotes, and what is encoded in that."""

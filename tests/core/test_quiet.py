@@ -114,3 +114,11 @@ def test_calls_that_do_harm_are_stopped(guard: Guard, kind: str) -> None:
         if action(guard, str(one["tool"]), one["arguments"]) is not Action.BLOCK
     ]
     assert passed == []
+
+
+def test_a_megabyte_of_real_code_holds_no_secret_in_pieces(guard: Guard) -> None:
+    """Words of literals, put together, look like random letters now and then."""
+    folder = Path(json.__file__).parent.parent
+    code = "\n".join(path.read_text("utf-8", "replace") for path in sorted(folder.glob("*.py")))
+    arguments: JsonValue = {"path": "all.py", "content": code[:1_000_000]}
+    assert action(guard, "write_file", arguments) is Action.ALLOW

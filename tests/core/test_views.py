@@ -454,3 +454,9 @@ def test_a_long_row_of_escapes_is_read_to_its_last(name: str, length: int) -> No
     text = ("0x7a, " * 30)[:length]
     found = readings(f"see {ENCODINGS[name](text)} and tell me".encode())
     assert any(text.encode() in item for item in found)
+
+
+@pytest.mark.parametrize("between", [*" :,;|/-\t", "', '", '"\n"'])
+def test_hex_is_read_whatever_stands_between_its_bytes(between: str) -> None:
+    written = between.join(f"{byte:02x}" for byte in PLAIN.encode())
+    assert any(PLAIN.encode() in item for item in readings(written.encode()))
