@@ -116,7 +116,8 @@ class Origin(NamedTuple):
         self, rule: Rule, confidence: Confidence, data: bytes, span: folding.Range
     ) -> bool:
         """True for what may stand by chance where pieces meet: values of a table, or literals."""
-        is_token = rule.is_private and not any("only-raise" not in one for one in rule.check)
+        checks = [*rule.require, *(one for one in rule.check if "only-raise" not in one)]
+        is_token = rule.is_private and not checks
         if is_token and self._is_of_pieces and reads_as_words(data[slice(*span)], rule.pattern):
             return True
         if not self.many:

@@ -23,7 +23,7 @@ def reads_as_words(body: bytes, pattern: str) -> bool:
     expected = pattern.lower().encode()
     runs = [run.lower() for run in re.findall(rb"[A-Z]?[a-z]{4,}|[A-Z]{5,}", body)]
     words = [run for run in runs if run not in expected and _is_word(run, share=0.8)]
-    has_no_digit = len(body) >= 40 and not re.search(rb"[0-9]", body)
+    has_no_digit = "0-9" in pattern and len(body) >= 40 and not re.search(rb"[0-9]", body)
     return len(words) > 1 or 5 * worded(body) >= 2 * len(body) or has_no_digit
 
 
