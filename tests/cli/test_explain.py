@@ -13,6 +13,7 @@ from pipeguard.rulebook import load_rules
 from pipeguard.state.audit import Audit, Entry, findings_json
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
+from tests.each import each
 
 FINDING = Finding(
     rule="secrets.github-token",
@@ -50,7 +51,7 @@ def run(*arguments: str) -> Result:
 RULES = load_rules()
 
 
-@pytest.mark.parametrize("rule", [rule.id for rule in RULES])
+@each("rule", [rule.id for rule in RULES])
 def test_every_rule_is_explained(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeguard.cli.explain.load_rules", lambda: RULES)  # once for them all
     result = run(rule)

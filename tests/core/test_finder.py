@@ -12,6 +12,7 @@ from pipeguard.core.finder import Finder, looser
 from pipeguard.core.proof import texts
 from pipeguard.core.rules import Rule
 from pipeguard.rulebook import load_rules
+from tests.each import each
 
 RULES = [rule for rule in load_rules() if rule.pattern]
 PIECES = [
@@ -74,7 +75,7 @@ def test_every_rules_expression_is_taken() -> None:
     assert [name for name, finder in finders.items() if finder._begins is None] == []
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+@each("rule", {rule.id: rule for rule in RULES})
 def test_it_finds_what_re_finds_in_samples(rule: Rule) -> None:
     finder = Finder(rule.pattern, ignore_case=rule.ignore_case)
     for sample in (*rule.matches, *rule.passes):

@@ -24,11 +24,14 @@ from pipeguard.core.scan import Engine
 from pipeguard.errors import RuleError
 from pipeguard.rulebook import Source, load_rules, sources
 from pipeguard.state.compiled import engines
+from tests.each import each
 
 RULES = {rule.id: rule for rule in load_rules()}
-SURFACES = [
-    (rule, surface) for rule in RULES.values() for surface in sorted(rule.surfaces, key=str)
-]
+SURFACES = {
+    f"{rule.id}-{surface.value}": (rule, surface)
+    for rule in RULES.values()
+    for surface in sorted(rule.surfaces, key=str)
+}
 
 
 @cache
@@ -37,14 +40,12 @@ def homes() -> dict[Surface, Engine]:
     return {e.surface: e for e in (compiled.to_server, compiled.to_client, compiled.definitions)}
 
 
-@pytest.mark.parametrize(
-    ("rule", "surface"), SURFACES, ids=[f"{rule.id}-{surface.value}" for rule, surface in SURFACES]
-)
+@each("rule, surface", SURFACES)
 def test_a_rules_samples_hold(rule: Rule, surface: Surface) -> None:
     assert list(prove(rule, homes()[home(rule, surface)], surface)) == []
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=[*RULES])
+@each("rule", RULES)
 def test_a_rule_tells_a_person_what_it_is_for(rule: Rule) -> None:
     assert rule.why.endswith(".")
     assert rule.fix.endswith(".")
@@ -53,19 +54,19 @@ def test_a_rule_tells_a_person_what_it_is_for(rule: Rule) -> None:
     assert len(rule.title) <= 100
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=[*RULES])
+@each("rule", RULES)
 def test_a_rules_places_are_places(rule: Rule) -> None:
     known = known_places()
     for glob in rule.places:
         assert any(re.fullmatch(glob.replace(".", r"\.").replace("*", ".*"), one) for one in known)
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=[*RULES])
+@each("rule", RULES)
 def test_a_rule_survives_the_cache(rule: Rule) -> None:
     assert from_record(as_record(rule)) == rule
 
 
-@pytest.mark.parametrize("pack", sources(), ids=lambda pack: Path(pack.path).stem)
+@each("pack", {Path(pack.path).stem: pack for pack in sources()})
 def test_the_expressions_of_a_shipped_pack_can_be_run(pack: Source) -> None:
     """Which is only tried here, and not where it is loaded."""
     text = pack.content.decode()
