@@ -48,16 +48,16 @@ from pipeguard.core.rules import Rule, load_pack
 from pipeguard.core.scan import Engine
 from pipeguard.core.session import Session
 from pipeguard.errors import EngineError, RuleError
-from pipeguard.rulebook import load_rules, model
+from pipeguard.rulebook import model
 from pipeguard.state.recorder import Recorder
 from tests.fuzz.budget import tried
 from tests.fuzz.disguises import ENCODINGS, FOLDS
+from tests.fuzz.rulebook import ALL as RULES
 from tests.fuzz.rulebook import engines
 from tests.fuzz.values import long_texts
 
 TEXTS = Path(__file__).parents[2] / "training" / "texts"
 NAMES = ("injection", "poisoning")
-RULES = {rule.id: rule for rule in load_rules()}
 RULE_OF = {name: RULES[f"{name}.classifier"] for name in NAMES}
 SURFACE = {"injection": Surface.TO_CLIENT, "poisoning": Surface.DEFINITIONS}
 FILLER = "The library opens at nine, and the boats are moored at the northern pier.\n"

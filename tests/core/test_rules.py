@@ -23,10 +23,10 @@ from pipeguard.core.rules import Rule, as_record, from_record, load_pack
 from pipeguard.core.scan import Engine
 from pipeguard.errors import RuleError
 from pipeguard.rulebook import Source, load_rules, sources
-from pipeguard.state.compiled import engines
 from tests.each import each
+from tests.fuzz.rulebook import ALL as RULES
+from tests.fuzz.rulebook import engines
 
-RULES = {rule.id: rule for rule in load_rules()}
 SURFACES = {
     f"{rule.id}-{surface.value}": (rule, surface)
     for rule in RULES.values()
