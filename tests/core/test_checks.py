@@ -72,6 +72,7 @@ def test_what_looks_like_a_token_gets_an_answer(spec: str, secret: bytes) -> Non
     assert run(spec, secret) in Check
 
 
+@pytest.mark.slow
 @each("spec", SPECS)
 @each("unit", [b"a", b"[", b"eyJ", b"1", b"-----BEGIN ", b"a:", b"\\n", b"="])
 def test_a_megabyte_gets_an_answer(spec: str, unit: bytes) -> None:

@@ -363,6 +363,7 @@ def test_the_budget_holds(data: bytes) -> None:
     assert budget.spent or read * 2 >= len(data) or not found
 
 
+@pytest.mark.slow
 @each("data", COSTLY)
 def test_memory_is_a_few_times_that_of_the_text(data: bytes) -> None:
     data = data[: SIZE // 2]
