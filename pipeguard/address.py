@@ -299,50 +299,43 @@ def _tokens(options: WrapOptions, environment: Mapping[str, str]) -> Tokens | No
 
 
 class _TokenFile:
-    """Tokens of a file, one on a line as `NAME TOKEN`, read anew when it changes."""
+    """Tokens of a file, one on a line as `NAME TOKEN`, read anew each time they are asked for.
+
+    No stamp of the file is gone by: an edit can keep its size and its times.
+    """
 
     def __init__(self, path: Path, held: Mapping[str, str]) -> None:
         self._path = path
         self._held = held
-        self._stamp: tuple[int, ...] | None = None
+        self._content: bytes | None = None  # as it was read last
+        self._fault = ""
         self._tokens: dict[str, str] = {}
 
     def __call__(self) -> Mapping[str, str]:
-        """The tokens as they are now; those that were read last where the file is gone.
-
-        Of a file that others may write by now, none is believed.
+        """The tokens as they are now; of a file that is gone or not believed by now, none.
 
         Raises:
             PolicyError: it could not be read, or believed, from the start.
         """
         try:
-            status = self._path.stat()
-        except OSError as error:
-            if self._stamp is None:
-                raise PolicyError(f"--token-file {self._path}: {_why(error)}.") from None
-            return {**self._held, **self._tokens}
-        stamp = (status.st_ino, status.st_mtime_ns, status.st_size, status.st_mode, status.st_uid)
-        if stamp != self._stamp:
-            self._read(is_first=self._stamp is None)
-            self._stamp = stamp
+            self._take(read_own(str(self._path), MAX_TOKEN_FILE_BYTES, PolicyError))
+            self._fault = ""
+        except (PolicyError, UnicodeDecodeError) as error:
+            if self._content is None:
+                raise PolicyError(f"--token-file {self._path}: {error}") from None
+            self._take(b"")
+            if str(error) != self._fault:
+                from pipeguard.log import say
+
+                say(f"--token-file {self._path}: no token in it lets in any more. {error}")
+                self._fault = str(error)
         return {**self._held, **self._tokens}
 
-    def _read(self, *, is_first: bool) -> None:
-        try:
-            text = read_own(str(self._path), MAX_TOKEN_FILE_BYTES, PolicyError).decode("utf-8")
-        except PolicyError as error:
-            if is_first:
-                raise PolicyError(f"--token-file {self._path}: {error}") from None
-            from pipeguard.log import say
-
-            say(f"--token-file {self._path}: no token in it lets in any more. {error}")
-            self._tokens = {}
+    def _take(self, content: bytes) -> None:
+        if content == self._content:
             return
-        except UnicodeDecodeError as error:
-            if is_first:
-                raise PolicyError(f"--token-file {self._path}: {error}.") from None
-            return
-        lines = text.splitlines()
+        lines = content.decode("utf-8").splitlines()
         pairs = [line.split(None, 1) for line in lines if line.strip()[:1] not in ("", "#")]
         self._tokens = {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2}
         IN_USE.add(self._tokens.values())
+        self._content = content

@@ -10,7 +10,7 @@ import os
 import stat
 import sys
 
-from pipeguard.errors import PipeGuardError
+from pipeguard.errors import PipeGuardError, StateError
 
 CACHE_DIR_VARIABLE = "PIPEGUARD_CACHE_DIR"
 _LINUX = sys.platform == "linux"
@@ -52,31 +52,35 @@ def cache_folder() -> str:
 def usual_cache_folder() -> str:
     """The same where no variable says another: that of a server whose client passes none on."""
     if _LINUX:
-        return os.path.join(os.path.expanduser("~/.cache"), "pipeguard")  # noqa: PTH111, PTH118  as above
+        return os.path.join(_at_home("~/.cache"), "pipeguard")  # noqa: PTH118  as above
     from platformdirs import user_cache_dir
 
     return user_cache_dir("pipeguard", appauthor=False)
 
 
-def read_own(path: str, limit_bytes: int, error: type[PipeGuardError]) -> bytes:
+def read_own(
+    path: str, limit_bytes: int, error: type[PipeGuardError], *, trusts_group: bool = False
+) -> bytes:
     """Read a file that decides what passes, unless another user could have written it.
 
     Args:
         path: of a file of ours or of root's, which nobody else may write.
         limit_bytes: of its size.
         error: what to raise.
+        trusts_group: True for a file beside our code, which its group may write as well.
 
     Raises:
         PipeGuardError: of the given type, with what to do about it.
     """
-    content, owner, mode = read(path, limit_bytes, error)
+    content, status = read(path, limit_bytes, error)
     if os.name == "posix":
-        if owner not in (0, os.geteuid()):
+        if status.st_uid not in (0, os.geteuid()):
+            owner = status.st_uid
             raise error(f"{path} belongs to another user (uid {owner}), so it is not believed.")
-        if mode & (stat.S_IWOTH | stat.S_IWGRP):
+        who = writers(status)
+        if who and not (trusts_group and who == _GROUP):
             from shlex import quote
 
-            who = "everybody" if mode & stat.S_IWOTH else "its group"
             raise error(
                 f"{who} may write to {path}, so it is not believed.\n"
                 f"  Close it:  chmod go-w {quote(path)}"
@@ -84,8 +88,36 @@ def read_own(path: str, limit_bytes: int, error: type[PipeGuardError]) -> bytes:
     return content
 
 
-def read(path: str, limit_bytes: int, error: type[PipeGuardError]) -> tuple[bytes, int, int]:
-    """Read a small file; return its content, its owner's id and its mode.
+_GROUP = "its group"
+
+
+def writers(status: os.stat_result) -> str:
+    """Who may write a file or folder of ours beside its owner and root: words for a message.
+
+    Empty where nobody may. A group to which only the owner belongs is nobody else: with groups of
+    that kind, whatever a user writes is open to the group (pam_umask(8), `usergroups`).
+    """
+    if status.st_mode & stat.S_IWOTH:
+        return "everybody"
+    is_open = status.st_mode & stat.S_IWGRP and not _is_alone(status.st_uid, status.st_gid)
+    return _GROUP if is_open else ""
+
+
+def _is_alone(uid: int, gid: int) -> bool:
+    """True where no other user belongs to a group, neither as a member nor by a passwd entry."""
+    import grp  # here, since few files are open to their group
+    import pwd
+
+    try:
+        user, members = pwd.getpwuid(uid), grp.getgrgid(gid).gr_mem
+    except KeyError:
+        return False
+    others = (one.pw_uid for one in pwd.getpwall() if one.pw_gid == gid)
+    return user.pw_gid == gid and set(members) <= {user.pw_name} and set(others) <= {uid}
+
+
+def read(path: str, limit_bytes: int, error: type[PipeGuardError]) -> tuple[bytes, os.stat_result]:
+    """Read a small file; return its content, and what the system says of it.
 
     Raises:
         PipeGuardError: of the given type: it cannot be read, or is no small file.
@@ -108,11 +140,27 @@ def read(path: str, limit_bytes: int, error: type[PipeGuardError]) -> tuple[byte
         raise error(f"{path} cannot be read: {fault.strerror}.") from None
     if not left:
         raise error(f"{path} is larger than {limit_bytes} bytes.")
-    return b"".join(chunks), status.st_uid, status.st_mode
+    return b"".join(chunks), status
 
 
 def _xdg(variable: str, default: str) -> str:
     folder = os.environ.get(variable, "").strip()
     if not os.path.isabs(folder):  # noqa: PTH117  a relative one is to be ignored, says XDG
-        folder = os.path.expanduser(default)  # noqa: PTH111  pathlib costs 5 ms
-    return os.path.join(folder, "pipeguard")  # noqa: PTH118  the same
+        folder = _at_home(default)
+    return os.path.join(folder, "pipeguard")  # noqa: PTH118  pathlib costs 5 ms
+
+
+def _at_home(path: str) -> str:
+    """A path that begins with `~`, written out.
+
+    Raises:
+        StateError: no home folder is known. Then it would be a place in the current folder, where a
+            repository that was only cloned could have put a policy and pins of its own.
+    """
+    found = os.path.expanduser(path)  # noqa: PTH111  pathlib costs 5 ms
+    if not os.path.isabs(found):  # noqa: PTH117  the same
+        raise StateError(
+            "no home folder is known, so there is no place for pins and settings: HOME is not set,"
+            " or no absolute path.\n  Set it, as HOME=/home/you, and start again."
+        )
+    return found

@@ -6,13 +6,14 @@ folder where Python looks first is the one thing that it looks up.
 """
 
 # pathlib costs 5 ms, and a server is waiting
-# ruff: noqa: PTH100, PTH110, PTH111, PTH118, PTH120
+# ruff: noqa: PTH110, PTH111, PTH118, PTH120
 from __future__ import annotations
 
 import os.path
 import re
 
 from pipeguard import starters
+from pipeguard.arguments import absolute, base, ending, telling, unversioned
 from pipeguard.named_urls import URL, identity_of_url, is_url
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
@@ -24,14 +25,18 @@ DIGITS = 6  # hex digits that tell them apart
 MOST_LAYERS = 8  # of commands that start commands
 
 _ENDS_OF_A_NAME = "[=<>!~@;: "  # a version, an extra or a tag: PEP 508, npm, OCI
-# Expressions as texts: most commands need none of them, and to compile all takes 4 ms.
-_VERSION = r"(?<![A-Za-z0-9])v?\d+(?:\.\d+)+(?:[-+.]?(?:rc|alpha|beta|dev|post)[\w.]*)?"
 # What installs programs for all projects of a user: where they stand does not tell two apart.
 _INSTALLED = (
     r"(?:/usr(?:/local)?)?/s?bin/|/opt/homebrew/|/home/linuxbrew/|/nix/store/|/snap/|"
     r"~/(?:\.local/bin|\.cargo/bin|go/bin|\.nvm|\.volta|\.bun|\.deno|\.asdf)/"
 )
-_BARE = r"@[\w.-]+/[\w.@-]+|[A-Za-z][\w.-]*(?:[@:](?!\d+\Z)[\w.:/-]+)?"
+# Kinds of which the name says nothing: a file's, and a task's.
+_OF_A_FOLDER = frozenset(
+    {"path", *(f"{starter} project" for starter in starters.SCRIPTS | starters.TARGETS)}
+)
+_OF_A_REGISTRY = frozenset({"npm", "pypi", "nuget", "image"})
+# Those that are found among a program's arguments too, since their names are no other words.
+_STARTING_ANYWHERE = starters.STARTERS.keys() - starters.TARGETS - {"mcp", "go", "env", "nice"}
 
 
 class Launched:
@@ -152,7 +157,7 @@ class _Reader:
     def _given(self, word: str, words: Iterator[str]) -> _Found | None:
         """What an option says in the command itself: a module, or what is to be run as text."""
         if word in starters.MODULES and word not in starters.STARTERS[self._starter].split():
-            return self._module(next(words, word))
+            return self._module(next(words, word), list(words))
         if self._starter in starters.SHELLS and word.startswith("-") and word.endswith("c"):
             return self._script(next(words, ""))
         if self._starter in starters.SHELLS_OF_WINDOWS and " " in word:
@@ -189,7 +194,8 @@ class _Reader:
             return starter in starters.CONTAINERS or starter in starters.SCRIPTS
         return bool(self._registry and "/" in word)
 
-    def _option(self, word: str, words: Iterator[str]) -> None:
+    def _option(self, word: str, words: Iterator[str]) -> bool:
+        """Take what an option of a starter says; True where it is one that says something."""
         name, equals, value = word.partition("=")
         starter = self._starter
         attached = word[1:2] != "-" and len(word) > 2 and word[:2]
@@ -199,16 +205,18 @@ class _Reader:
         if is_folder and starter in starters.CONTAINERS and "compose" not in self._verbs:
             is_folder = False
         is_source = name in starters.SOURCES.get(starter, "").split()
+        is_source |= self._verbs == ["compose"] and name in ("-p", "--project-name")
         if not (is_folder or is_source or name in starters.STARTERS[starter].split()):
-            return
+            return False
         if not equals:
             value = next(words, "")
         if is_folder:
-            self._folder = _absolute(value, self._folder)
+            self._folder = absolute(value, self._folder)
         elif name in starters.MOUNTS:
             self._mounts.append(value)
         elif is_source:
             self._sources.append(_source(value, self._folder))
+        return True
 
     def _is_verb(self, word: str) -> bool:
         if self._starter in starters.CONTAINERS:
@@ -229,14 +237,17 @@ class _Reader:
 
     def _named(self, word: str, rest: list[str]) -> _Found:
         if self._starter in starters.SCRIPTS | starters.TARGETS:
-            self._options_behind(rest)
+            rest = self._options_behind(rest)
         if self._starter in starters.CONTAINERS:
             return self._container(word, rest)
         if is_url(word) and self._starter:
             return _of_url(word)
-        base = _base(word)
-        if base in starters.STARTED_BY_PATH:
-            return self._inside([starters.STARTED_BY_PATH[base], *rest])
+        file = base(word)
+        if file in starters.STARTED_BY_PATH:
+            return self._inside([starters.STARTED_BY_PATH[file], *rest])
+        file, colon, thing = word.rpartition(":")  # `server.py:app`
+        if colon and not self._registry and ending(file) in starters.SCRIPT_ENDINGS:
+            word, rest = file, [thing, *rest]
         if self._is_path(word):
             return self._path(word, rest)
         if self._registry or word.startswith(("npm:", "jsr:", "github:")):
@@ -244,18 +255,26 @@ class _Reader:
         elif not self._starter:
             return self._program(word, rest)
         elif self._in_project:
-            found = _Found(_short(word), self._starter, _unversioned(self._folder), word)
+            where = unversioned(self._folder)
+            found = _Found(_short(word), f"{self._starter} project", where, word)
         else:
             found = _Found(_short(word), self._starter, _source(word, self._folder), is_plain=True)
         found.parts += tuple(sorted(self._sources))
         return self._with_rest(found, rest)
 
-    def _options_behind(self, rest: list[str]) -> None:
-        """Where a project is may also be said behind the task: `npm run mcp --prefix /srv/a`."""
-        words = iter(rest[: rest.index("--")] if "--" in rest else rest)
+    def _options_behind(self, rest: list[str]) -> list[str]:
+        """Where a project is may also be said behind the task: `npm run mcp --prefix /srv/a`.
+
+        Returns:
+            What is left for the task.
+        """
+        end = rest.index("--") if "--" in rest else len(rest)
+        left, words = [], iter(rest[:end])
         for word in words:
-            if word.startswith("-") and word != "-p":  # as often a port as a package
-                self._option(word, words)
+            is_own = word.startswith("-") and word != "-p"  # as often a port as a package
+            if not (is_own and self._option(word, words)):
+                left.append(word)
+        return left + rest[end + 1 :]
 
     def _package(self, word: str) -> _Found:
         package = _source(word, self._folder)
@@ -269,10 +288,12 @@ class _Reader:
     def _program(self, word: str, rest: list[str]) -> _Found:
         """A program that is not known, by its name: it may be the server, or start one."""
         stem = _stem(word)
-        behind = rest[rest.index("--") + 1 :] if "--" in rest else []
-        if behind and not behind[0].startswith("-") and not _is_server(stem):
-            return self._inside(behind)
-        return self._with_rest(_Found(stem, "program", stem, is_plain=True), rest)
+        if stem in starters.TRANSPARENT and "--" in rest[:-1]:
+            return self._inside(rest[rest.index("--") + 1 :])
+        found = _Found(stem, "program", stem, is_plain=True)
+        if stem in starters.TOOLS_OF_A_PROJECT:
+            found = _Found(stem, "program", stem, unversioned(self._folder))
+        return self._with_rest(found, rest)
 
     def _path(self, word: str, rest: list[str]) -> _Found:
         path = os.path.normpath(word).replace("\\", "/")
@@ -287,20 +308,23 @@ class _Reader:
             return self._with_rest(found, rest)
         if not self._starter and _is_installed(path):
             return self._program(stem, rest)
-        whole = _unversioned(_absolute(word, self._folder))
+        whole = unversioned(absolute(word, self._folder))
         in_bin = path.split("/")[-2:-1] in (["bin"], ["Scripts"], [".bin"])
         return self._with_rest(_Found(stem, "path", whole, is_plain=in_bin), rest)
 
-    def _module(self, module: str) -> _Found:
+    def _module(self, module: str, rest: list[str]) -> _Found:
         """`python -m`: of the folder where Python looks first, of a project, or installed."""
+        if module in starters.STARTERS:
+            return self._inside([module, *rest])
         own = os.path.join(self._folder, *module.split("."))
         if self._in_project or os.path.exists(own) or os.path.exists(f"{own}.py"):
-            return _Found(module, "python", module, _unversioned(self._folder))
+            found = _Found(module, "python", module, unversioned(self._folder))
+            return self._with_rest(found, rest)
         interpreter = self._interpreter.replace("\\", "/")
-        if "/" not in interpreter or _is_installed(interpreter):
-            return _Found(module, "python", module, is_plain=True)
-        where = _unversioned(_absolute(os.path.dirname(interpreter), self._folder))
-        return _Found(module, "python", module, where, is_plain=True)
+        where = ""
+        if "/" in interpreter and not _is_installed(interpreter):
+            where = unversioned(absolute(os.path.dirname(interpreter), self._folder))
+        return self._with_rest(_Found(module, "python", module, where, is_plain=True), rest)
 
     def _script(self, script: str) -> _Found:
         """What a shell is told to run, which is the last of what is chained."""
@@ -309,13 +333,13 @@ class _Reader:
         for piece in before:
             words = piece.split()
             if words[:1] == ["cd"] and len(words) == 2:
-                self._folder = _absolute(words[1].strip("'\""), self._folder)
+                self._folder = absolute(words[1].strip("'\""), self._folder)
             else:
                 is_plain = is_plain and words[:1] in (["export"], ["set"])
         words = [word.strip("'\"") for word in last.split() if word != "exec"]
         found = self._inside(words) if words else self._unnamed()
         if not is_plain:  # only a shell knows what it comes to
-            found.parts += (_unversioned(script),)
+            found.parts += (unversioned(script),)
             found.is_plain = False
         return found
 
@@ -323,12 +347,15 @@ class _Reader:
         verb = self._verbs[-1]
         if self._verbs[0] == "compose":
             project = self._folder
-            return _Found(word, "compose", word, _unversioned(project), *_bare(rest))
+            where = (unversioned(project), *self._sources)
+            return _Found(word, "compose", word, *where, *telling(rest, self._folder))
         if verb in ("exec", "start"):
-            return _Found(word, "container", word, *_bare(rest), is_plain=not _bare(rest))
+            told = (*self._sources, *telling(rest, self._folder))
+            return _Found(word, "container", word, *told, is_plain=not told)
         if verb != "run":
-            words, chosen = [*self._verbs, word, *_bare(rest)], _chosen(rest)
-            return _Found(word, "docker", " ".join(words), *chosen, is_plain=not chosen)
+            chosen = telling(rest, self._folder)
+            words = " ".join([*self._verbs, word])
+            return _Found(word, "docker", words, *self._sources, *chosen, is_plain=not chosen)
         image = _image(word)
         stem = image.rpartition("/")[2]
         if stem in starters.BASES or (rest and _program(rest[0]) in starters.STARTERS):
@@ -345,9 +372,9 @@ class _Reader:
         return _Found(_short(names[-1]) if names else program, program, *words)
 
     def _unnamed(self) -> _Found:
-        if self._in_project:
-            where = (_unversioned(self._folder), *self._verbs, *sorted(self._sources))
-            return _Found(self._starter, self._starter, *where)
+        if self._in_project or "compose" in self._verbs:
+            where = (unversioned(self._folder), *self._verbs, *sorted(self._sources))
+            return _Found(self._starter, f"{self._starter} project", *where)
         return _Found(self._starter or "server", "program", self._starter, is_plain=True)
 
     def _inside(self, words: list[str], folder: str | None = None) -> _Found:
@@ -358,38 +385,41 @@ class _Reader:
         return inner.read()
 
     def _with_rest(self, found: _Found, rest: list[str]) -> _Found:
-        """With what its arguments say of which server it is; most say how it is to be one."""
+        """With what its arguments say of which server it is.
+
+        Where a package or a program is called a server, they say how it is to be one. Whatever
+        else is started may start anything, and each of its arguments may say what.
+        """
         behind = rest[rest.index("--") + 1 :] if "--" in rest else []
-        if behind and _program(behind[0]) in starters.STARTERS:
-            inner = self._inside(behind)
-            return _Found(inner.stem, found.kind, *found.parts, inner.kind, *inner.parts)
-        urls = [word for word in rest if is_url(word)]
         leads = _leads(found.stem)
-        is_server = _is_server(found.stem)
-        if urls and leads:
+        is_server = _is_server(found)
+        urls = [word for word in rest if is_url(word)]
+        if leads and len(urls) == 1:
             return _of_url(urls[0])
         for place, word in enumerate(rest):
             if word == "--stdio" and leads and rest[place + 1 : place + 2]:
                 return self._inside(rest[place + 1].split())
-        words = [word for place, word in enumerate(rest) if _is_alone(rest, place)]
-        more = [identity_of_url(word) for word in words if is_url(word)]
-        if not is_server:
-            started = [
-                place for place, word in enumerate(rest[:-1]) if _program(word) in starters.STARTERS
-            ]
-            if started:
-                inner = self._inside(rest[started[0] :])
-                return _Found(inner.stem, found.kind, *found.parts, inner.kind, *inner.parts)
-            more += [
-                word
-                for word in words
-                if re.fullmatch(_BARE, word) and word not in starters.SAY_LITTLE
-            ]
-            more += _chosen(rest)
-            more += [_absolute(word, self._folder) for word in words if _is_file(word)]
-        found.parts += tuple(_unversioned(word) for word in more)
+        if behind and (_program(behind[0]) in starters.STARTERS or not is_server):
+            return self._around(found, rest[: -len(behind)], behind)
+        started = [
+            place for place, word in enumerate(rest[:-1]) if _program(word) in _STARTING_ANYWHERE
+        ]
+        if started and not is_server:
+            return self._around(found, rest[: started[0]], rest[started[0] :])
+        if is_server:
+            words = [word for place, word in enumerate(rest) if _is_alone(rest, place)]
+            more = [identity_of_url(word) for word in words if is_url(word)]
+        else:
+            more = telling(rest, self._folder, with_folders=found.kind != "path")
+        found.parts += tuple(unversioned(word) for word in more)
         found.is_plain = found.is_plain and not more
         return found
+
+    def _around(self, found: _Found, before: list[str], behind: list[str]) -> _Found:
+        """A program that starts what stands behind some words of its own."""
+        inner = self._inside(behind)
+        told = telling(before, self._folder)
+        return _Found(inner.stem, found.kind, *found.parts, *told, inner.kind, *inner.parts)
 
     def _is_path(self, word: str) -> bool:
         if word.startswith((".", "/", "~")) or word[1:2] == ":" or "\\" in word:
@@ -398,7 +428,7 @@ class _Reader:
             return "/" in word
         if self._starter in starters.INTERPRETERS:
             return True
-        return not self._registry and _ending(word) in starters.SCRIPT_ENDINGS
+        return not self._registry and ending(word) in starters.SCRIPT_ENDINGS
 
 
 def _here() -> str:
@@ -410,15 +440,18 @@ def _here() -> str:
 
 def _program(word: str) -> str:
     """The program that a word names: `python` for `/usr/bin/python3.12`, `npx` for `npx.cmd`."""
-    base = _base(word)
-    stem, dot, ending = base.rpartition(".")
-    if dot and ending.lower() in starters.PROGRAM_ENDINGS:
-        base = stem
-    return "python" if base.rstrip("0123456789.") == "python" else base
+    name = base(word)
+    if ending(name) in starters.PROGRAM_ENDINGS:
+        name = name.rpartition(".")[0] or name
+    return "python" if name.rstrip("0123456789.") == "python" else name
 
 
-def _is_server(stem: str) -> bool:
-    return ("mcp" in stem.lower() or "server" in stem.lower()) and not _leads(stem)
+def _is_server(found: _Found) -> bool:
+    """Whether a package or a program is a server, going by what it is called."""
+    if found.kind in _OF_A_FOLDER and not (found.kind == "path" and found.is_plain):
+        return False
+    name = (found.parts[0] if found.kind in _OF_A_REGISTRY else found.stem).lower()
+    return ("mcp" in name or "server" in name) and not _leads(found.stem)
 
 
 def _leads(stem: str) -> bool:
@@ -431,28 +464,8 @@ def _is_alone(words: list[str], place: int) -> bool:
     return not words[place].startswith("-") and (not before.startswith("-") or "=" in before)
 
 
-def _is_file(word: str) -> bool:
-    """Whether a word is the path of a file, as far as its form tells."""
-    return "/" in word and not is_url(word) and re.search(r"[^/]\.\w{1,6}\Z", word) is not None
-
-
 def _bare(words: Sequence[str]) -> list[str]:
     return [word for word in words if not word.startswith("-")]
-
-
-def _chosen(words: list[str]) -> list[str]:
-    """Values of options that say which server a program is to start."""
-    found = []
-    for place, word in enumerate(words):
-        name, equals, value = word.partition("=")
-        if word.startswith("--") and name[2:] in starters.CHOOSING:
-            found += [value] if equals else words[place + 1 : place + 2]
-        elif word in starters.RUNS:
-            behind = words[place + 1 : place + 2]
-            found += [value for value in behind if not re.fullmatch(r"\d+|\w+=\S*", value)]
-        elif word in starters.STANDS:
-            found += [value for value in words[place + 1 : place + 2] if "/" in value]
-    return found
 
 
 def _of_url(url: str) -> _Found:
@@ -484,11 +497,13 @@ def _source(word: str, folder: str) -> str:
         path = path.partition("@")[0].removesuffix(".git")
         within = f"#{fragment}" if "subdirectory" in fragment else ""
         host = host.rpartition("@")[2].lower()
-        return _unversioned(f"{scheme.lower()}://{host}{slash}{path}{within}")
+        return unversioned(f"{scheme.lower()}://{host}{slash}{path}{within}")
     if word.startswith((".", "/", "~")) or word[1:2] == ":":
-        return _unversioned(_absolute(word, folder))
+        return unversioned(absolute(word, folder))
     for registry in ("npm:", "jsr:"):
         word = word.removeprefix(registry)
+    if re.search(r".@(?:npm|file|link|git[\w+]*|github|https?):", word):
+        return word  # another package under this name
     word = word.partition("#")[0] or word
     prefix, word = ("github:", word[7:]) if word.startswith("github:") else ("", word)
     first, name = word[:1], word[1:]
@@ -511,34 +526,14 @@ def _short(word: str) -> str:
     return name
 
 
-def _absolute(word: str, folder: str) -> str:
-    path = word.replace("\\", "/")
-    if path[1:2] == ":":
-        return path
-    return os.path.abspath(os.path.join(folder, os.path.expanduser(word)))
-
-
-def _unversioned(path: str) -> str:
-    """A path without the versions in it: `ext-1.2.3` is the same as `ext-1.3.0`."""
-    return re.sub(_VERSION, "*", path)
-
-
 def _is_installed(path: str) -> bool:
     home = os.path.expanduser("~").rstrip("/")
     return bool(re.match(_INSTALLED, path.replace(f"{home}/", "~/", 1) if home else path))
 
 
-def _base(word: str) -> str:
-    return word.replace("\\", "/").rsplit("/", 1)[-1]
-
-
-def _ending(word: str) -> str:
-    return _base(word).rpartition(".")[2].lower()
-
-
 def _stem(word: str) -> str:
-    is_known = _ending(word) in starters.SCRIPT_ENDINGS | starters.PROGRAM_ENDINGS
-    return _base(word).rpartition(".")[0] if is_known else _base(word)
+    is_known = ending(word) in starters.SCRIPT_ENDINGS | starters.PROGRAM_ENDINGS
+    return base(word).rpartition(".")[0] if is_known else base(word)
 
 
 def _clean(name: str) -> str:

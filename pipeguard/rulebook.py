@@ -76,7 +76,10 @@ def sources() -> tuple[Source, ...]:
     Raises:
         RuleError: a file cannot be read, or another user could have written it.
     """
-    found = [Source(path, _content(path), shipped=True) for path in _files(shipped_folder())]
+    found = [
+        Source(path, _content(path, is_shipped=True), shipped=True)
+        for path in _files(shipped_folder())
+    ]
     if not found:
         raise RuleError("the rules are missing from this installation. Install PipeGuard again.")
     found += [Source(path, _content(path), shipped=False) for path in _files(user_folder())]
@@ -127,5 +130,5 @@ def _files(folder: str) -> list[str]:
     ]
 
 
-def _content(path: str) -> bytes:
-    return read_own(path, MAX_PACK_BYTES, RuleError)
+def _content(path: str, *, is_shipped: bool = False) -> bytes:
+    return read_own(path, MAX_PACK_BYTES, RuleError, trusts_group=is_shipped)

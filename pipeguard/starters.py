@@ -102,10 +102,10 @@ SOURCES = {
     "pipx": "--spec --index-url -i",
     "java": "-cp -classpath --class-path -p --module-path",
     "cargo": "-p --package",
-    "docker": "--entrypoint -v --volume --mount",
-    "podman": "--entrypoint -v --volume --mount",
+    "docker": "--entrypoint -v --volume --mount -H --host --context",
+    "podman": "--entrypoint -v --volume --mount --url --connection -c",
     "nerdctl": "--entrypoint -v --volume --mount",
-    "docker-compose": "--entrypoint",
+    "docker-compose": "--entrypoint -H --host --context",
 }
 MOUNTS = frozenset({"-v", "--volume", "--mount"})
 # Of which registry a package is, for those that fetch one; verbs of the others that do.
@@ -129,15 +129,17 @@ SCRIPTS = frozenset({"npm", "pnpm", "yarn", "bun", "deno"})
 CONTAINERS = frozenset({"docker", "podman", "nerdctl", "docker-compose"})
 ELSEWHERE = frozenset({
     "ssh", "kubectl", "oc", "wsl", "lxc", "incus", "multipass", "vagrant", "flatpak", "snap",
+    "nc", "ncat", "netcat", "socat", "telnet", "distrobox", "toolbox", "nsenter", "chroot",
 })  # fmt: skip
 SHELLS = frozenset({"sh", "bash", "dash", "zsh"})
 VERBS = frozenset({"run", "exec", "dlx", "x", "tool", "--", "/c", "/C"})
 PROJECT_VERBS = frozenset({"run-script", "start", "task"})
 MODULES = frozenset({"-m", "--module", "-um", "-Im", "-Em", "-Bm", "-sm"})
 PROGRAM_ENDINGS = frozenset({"exe", "cmd", "bat"})
-SCRIPT_ENDINGS = frozenset(
-    {"py", "js", "mjs", "cjs", "ts", "mts", "tsx", "rb", "php", "sh", "ps1", "jar", "csproj", "dll"}
-)
+SCRIPT_ENDINGS = frozenset({
+    "py", "js", "mjs", "cjs", "ts", "mts", "tsx", "rb", "php", "sh", "ps1", "jar", "csproj", "dll",
+    "pl", "lua", "r", "exs", "jl", "hs", "kts",
+})  # fmt: skip
 STARTED_BY_PATH = {"npx-cli.js": "npx", "npm-cli.js": "npm"}
 # Those of which the first word is a file of code, and their options of which the value is code.
 INTERPRETERS = frozenset({"node", "tsx", "ts-node", "python", "py", "ruby", "php"})
@@ -156,13 +158,21 @@ LEADING = frozenset({
     "remote", "proxy", "gateway", "supergateway", "bridge", "launch", "launcher", "cli", "client",
     "run", "runner", "manager", "hub", "inspector", "wrap", "wrapper", "connect", "connector",
 })  # fmt: skip
-CHOOSING = frozenset({
-    "server", "servers", "service", "app", "config", "manifest", "module", "package", "script",
-    "target", "command", "cmd", "run", "exec", "eval", "project", "package-path",
+# Those that get secrets for what stands behind `--`, and of which nothing says what that is.
+TRANSPARENT = frozenset({
+    "op", "doppler", "infisical", "aws-vault", "chamber", "teller", "dotenvx", "dotenv", "bws",
+    "envchain", "summon", "vault-env", "secretspec", "phase",
 })  # fmt: skip
-# The same in short: what is run; and where it stands, if a path follows.
-RUNS = frozenset({"-c", "-e", "-m"})
-STANDS = frozenset({"-p", "-f", "-C", "-d"})
+# Those that do what the files of a folder say, beside the ones whose words are known.
+TOOLS_OF_A_PROJECT = frozenset({
+    "mvn", "mvnw", "gradle", "gradlew", "sbt", "ant", "mix", "rake", "rails", "bazel", "bazelisk",
+    "stack", "cabal", "dune", "swift", "dart", "lein", "clojure", "clj", "composer", "zig", "nx",
+    "turbo", "lerna", "moon", "invoke", "inv", "nox", "tox", "pixi", "mise", "devbox", "foreman",
+    "direnv",
+})  # fmt: skip
+# Options that say how a server is to be one, and words and options that say nothing at all.
+SETTINGS = frozenset({"port", "log-level", "transport", "timeout"})
 SAY_LITTLE = frozenset({
     "mcp", "stdio", "serve", "server", "start", "run", "http", "sse", "streamable-http",
+    "verbose", "debug", "quiet", "v",
 })  # fmt: skip

@@ -357,13 +357,30 @@ def test_a_token_file_is_read_anew_when_it_changes(tmp_path: Path) -> None:
     assert who(tokens, SECRET) is None
     assert who(tokens, SECRET[::-1]) == "ci"
 
-    file.write_bytes(b"ci \xff\xfe\n")
-    assert who(tokens, SECRET[::-1]) == "ci", "what cannot be read changes nothing"
-    file.unlink()
-    assert who(tokens, SECRET[::-1]) == "ci"
-    file.write_text("")
+    with file.open("r+b") as same:  # in place: neither its size nor its times tell it
+        same.write(f"ci {SECRET}".encode())
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert who(tokens, SECRET[::-1]) is None
-    assert who(tokens, "another") == "env"
+    assert who(tokens, SECRET) == "ci"
+
+
+@pytest.mark.parametrize("content", [None, b"ci \xff\xfe\n"])
+def test_of_a_token_file_that_is_gone_no_token_lets_in(
+    tmp_path: Path, content: bytes | None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "tokens"
+    file.write_text(f"ci {SECRET}\n")
+    told = options(listen="localhost:0", token_file=str(file), token_env=["env=OTHER"])
+    tokens = entrance_of(told, ENVIRONMENT, LIMIT)[0].tokens
+    assert who(tokens, SECRET) == "ci"
+    file.unlink()
+    if content is not None:
+        file.write_bytes(content)
+    assert who(tokens, SECRET) is who(tokens, SECRET) is None
+    assert who(tokens, "another") == "env", "those of variables are as good as before"
+    assert capfd.readouterr().err.count("no token in it lets in any more") == 1
+    file.write_text(f"ci {SECRET}\n")
+    assert who(tokens, SECRET) == "ci"
 
 
 @pytest.mark.parametrize("content", [None, b"ci \xff\n"])

@@ -32,6 +32,7 @@ LAYERS = (
         "naming",
         "starters",
         "named_urls",
+        "arguments",
         "options",
         "log",
         "colour",
@@ -52,7 +53,17 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # What can neither wait, nor look at a clock, a file or a die.
 PURE = {
     *("__future__", "typing", "types", "dataclasses", "enum", "abc", "functools", "itertools"),
-    *("collections", "collections.abc", "operator", "bisect", "heapq", "string", "re", "fnmatch"),
+    *(
+        "collections",
+        "collections.abc",
+        "operator",
+        "array",
+        "bisect",
+        "heapq",
+        "string",
+        "re",
+        "fnmatch",
+    ),
     *("json", "json.encoder", "json.scanner", "math", "decimal", "unicodedata", "textwrap"),
     *(
         "contextlib",
@@ -73,6 +84,7 @@ EXCEPTIONS = {  # module of the core, what else it imports: with the reason
     ("core.samples", "random"): "Random(seed): the samples of rules, the same on every run",
     ("core.digest", "_sha2"): "SHA-256, without OpenSSL",
     ("core.digest", "_sha256"): "the same, in CPython 3.11",
+    ("core.digest", "_blake2"): "BLAKE2b, without OpenSSL",
     ("core.network", "numpy"): "sums over rows of numbers",
     ("core.finder", "re2"): "regular expressions in linear time",
     ("core.plan", "threading"): "Lock: threads share the databases, which are loaded once",

@@ -57,7 +57,7 @@ NAMES = [
     ("docker run -i --rm mcp/fetch", "fetch"),
     ("docker run -i --rm -e X ghcr.io/org/img:tag", "img"),
     ("docker run --rm -i -e KEY=value --mount type=bind,src=/a,dst=/b mcp/git@sha256:12ab", "git"),
-    ("docker run -i --rm --env-file .env -v /a:/b localhost:5000/team/tool:1 --flag", "tool"),
+    ("docker run -i --rm --env-file .env -v /a:/b localhost:5000/team/tool:1 --flag", "tool-*"),
     ("docker run -i --rm -l a=b --pull always -u 1000 -p 80:80 mcp/fetch serve", "fetch"),
     ("podman run -i --rm quay.io/org/img", "img"),
     ("docker exec -i container server-git", "container-*"),
@@ -167,12 +167,26 @@ SAME = [
         "node /home/me/.vscode/extensions/pub.ext-1.2.3/server.js",
         "node /home/me/.vscode/extensions/pub.ext-1.3.0/server.js",
     ),
-    ("/usr/local/bin/weather --city Oslo", "weather --city Bergen", "/opt/homebrew/bin/weather"),
+    (
+        "/usr/local/bin/weather --city Oslo",
+        "weather --city Oslo -v",
+        "/opt/homebrew/bin/weather --city Oslo",
+    ),
     ("uv --directory /srv/w run server.py", "uv run --directory /srv/w server.py --verbose"),
     ("npm --prefix /srv/a run mcp", "npm run mcp --prefix=/srv/a", "npm run mcp --prefix /srv/a"),
     ("bash -c 'cd /srv && export A=1; exec npx -y x-mcp@1'", "npx x-mcp@2"),
     ("some-tool -e KEY=1 -m 7 serve", "some-tool -e KEY=2 -m 8 serve"),
     ("some-tool localhost:80", "some-tool localhost:81"),
+    (
+        "some-tool mail --api-key abc",
+        "some-tool mail --api-key=xyz --port 3",
+        "some-tool mail --log-level debug --verbose --stdio",
+    ),
+    ("github-mcp-server stdio --toolsets a", "github-mcp-server --toolsets b --read-only"),
+    ("node /srv/a/index.js /srv/notes", "node /srv/a/index.js /srv/other --port 3"),
+    ("docker run -i mcp/fetch --agent x", "docker run -i --network y mcp/fetch"),
+    ("dotenv -f .env -- npx -y a-mcp", "npx -y a-mcp@2"),
+    ("some-launcher --x -- npx -y a-mcp@1", "some-launcher --x -- npx -y a-mcp@2"),
     ("yarn mcp -p 1", "yarn mcp -p 2"),
     ("bash -c '. ~/env; npx x-mcp@1.2'", "bash -c '. ~/env; npx x-mcp@1.3'"),
     ("python -m mcp_server_time", "/usr/bin/python3.12 -u -m mcp_server_time --tz Oslo"),
@@ -258,6 +272,29 @@ DIFFERENT = [
     ("perl -e 'a()'", "perl -e 'b()'", "pypy -m a", "pypy -m b", "jbang a@one", "jbang b@one"),
     ("uvicorn a:app", "uvicorn b:app", "mvn -f /srv/a run", "mvn -f /srv/b run"),
     ("uvx some-mcp -- uvx a-mcp", "uvx some-mcp -- uvx b-mcp"),
+    ("make mcp DIR=a", "make mcp DIR=b", "make mcp"),
+    ("just mcp a", "just mcp b", "task mcp -- a", "task mcp -- b"),
+    ("npm run mcp -- --server a", "npm run mcp -- --server b", "npm run mcp -- --server=c"),
+    ("fastmcp run a.py:x", "fastmcp run a.py:y", "fastmcp run a.py", "mcp run b.py:y"),
+    ("python -m fastmcp run a.py", "python -m fastmcp run b.py"),
+    ("python -m uvicorn a:app", "python -m uvicorn b:app"),
+    ("sops exec-env a.env 'npx -y a-mcp'", "sops exec-env a.env 'npx -y b-mcp'"),
+    ("docker compose -p one run x", "docker compose -p two run x", "docker compose run x"),
+    ("docker compose -f a.yml up", "docker compose -f b.yml up"),
+    ("docker -H tcp://a.example.com run x", "docker --context b run x", "docker run x"),
+    ("uv run --directory /srv/a serve", "uv run --directory /srv/b serve"),
+    ("direnv exec /srv/a node server.js", "direnv exec /srv/b node server.js"),
+    ("conda run -n a python -m srv", "conda run -n b python -m srv", "conda run -n a srv"),
+    ("distrobox enter a -- srv", "distrobox enter b -- srv", "firejail --x -- srv", "srv"),
+    ("some-tool --profile a", "some-tool --profile=b", "some-tool -x c", "some-tool /srv/d"),
+    ("some-tool '' a", "some-tool '' b", "some-tool --no-auth -x", "some-tool --no-auth -y"),
+    ("some-tool --auth-server a", "some-tool --auth-server b", "some-tool --keyspace c"),
+    ("some-tool --mail 3", "some-tool --files 3"),
+    ("./run.sh -s mail", "./run.sh -s files", "./run.sh --server=c", "./run.sh"),
+    ("python server.py --app mail", "python server.py --app files"),
+    ("mvn exec:java -Dexec.mainClass=A", "mvn exec:java -Dexec.mainClass=B"),
+    ("nc a.example.com 1", "nc a.example.com 2", "socat - UNIX:/tmp/a", "socat - UNIX:/tmp/b"),
+    ("npx a@npm:b", "npx a@npm:c", "npx a@file:/x", "npx a@file:/y"),
     ("node /srv/a/node_modules/x/../../i.js", "node /srv/b/node_modules/x/../../i.js"),
 ]
 
@@ -288,6 +325,23 @@ def test_a_module_of_the_folder_is_that_folder_s(
     assert one.identity != two.identity
     installed = [launched(["python", "-m", "mail"], str(tmp_path / n)) for n in ("one", "two")]
     assert installed[0].identity == installed[1].identity
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["fastmcp run server.py:app", "mvn exec:java", "perl serve.pl", "sh run.sh", "mise run x"],
+)
+def test_what_a_folder_s_files_say_is_that_folder_s(command: str) -> None:
+    one, two = (launched(words(command), folder) for folder in ("/srv/one", "/srv/two"))
+    assert one.identity != two.identity
+
+
+@pytest.mark.parametrize(
+    "command", ["weather --city Oslo", "uvx mcp-server-git", "python -m pkg x"]
+)
+def test_what_is_installed_is_the_same_in_every_folder(command: str) -> None:
+    one, two = (launched(words(command), folder) for folder in ("/srv/one", "/srv/two"))
+    assert one.identity == two.identity
 
 
 def test_what_is_told_holds_no_secret() -> None:

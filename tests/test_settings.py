@@ -35,6 +35,7 @@ from pipeguard.settings import (
     user_policy_path,
     usual_policy_path,
 )
+from tests.people import share
 
 TODAY = datetime.date(2026, 11, 20)
 NOW = 1000.0
@@ -558,6 +559,7 @@ def test_a_file_that_a_group_may_write_is_not_believed_until_it_is_closed(tmp_pa
     path = tmp_path / "my policy;x.yaml"
     path.write_text("mode: observe")
     path.chmod(0o664)
+    share(path)
     with pytest.raises(PolicyError, match="its group may write") as told:
         policy_text(str(path), Scope.USER)
     *_, mend = str(told.value).partition("Close it:")

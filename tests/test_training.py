@@ -20,7 +20,7 @@ import yaml
 from benchmarks.detection.cases import Split, load
 from pipeguard.core.classifier import MAX_FAMILIES
 from pipeguard.rulebook import load_rules, model
-from training.texts import ARCHIVE, FOLDER, MANIFEST, MOST_SAMPLED, SAMPLE, manifest, sample
+from training.texts import MANIFEST, MOST_SAMPLED, SAMPLE, is_whole, manifest, sample
 from training.texts import files as unpacked
 
 TOP = Path(__file__).resolve().parent.parent
@@ -50,9 +50,6 @@ class Text(NamedTuple):
     at: str
     kind: str
     text: str
-
-
-IS_WHOLE = ARCHIVE.is_file() or FOLDER.is_dir()  # the source distribution holds the sample alone
 
 
 @cache
@@ -115,7 +112,7 @@ def test_every_line_has_a_kind_and_a_text() -> None:
         or len(one.text) > MOST_CHARS
     ]
     assert wrong == []
-    assert len(texts()) > (20_000 if IS_WHOLE else 180)
+    assert len(texts()) > (20_000 if is_whole() else 180)
 
 
 def test_a_document_carries_one_order_and_says_more_than_that() -> None:
@@ -128,7 +125,7 @@ def test_a_document_carries_one_order_and_says_more_than_that() -> None:
         or len(orders(one)[0]) > 0.9 * len(one.text)
     ]
     assert wrong == []
-    assert len(carried) > (500 if IS_WHOLE else 40)
+    assert len(carried) > (500 if is_whole() else 40)
 
 
 def test_every_text_can_be_written_in_utf_8() -> None:
@@ -176,14 +173,14 @@ def test_attacks_of_all_but_a_few_classes_are_there_in_every_language() -> None:
         if one.at.startswith("attacks-"):
             kinds.setdefault(one.at.split("-")[1], set()).add(one.kind)
     assert set(kinds) == LANGUAGES | {"definitions"}
-    least = 10 if IS_WHOLE else 1
+    least = 10 if is_whole() else 1
     assert {language: len(found) for language, found in kinds.items() if len(found) < least} == {}
 
 
 def test_the_archive_is_the_one_of_its_manifest_and_of_the_sample() -> None:
     lines = SAMPLE.read_text("utf-8").splitlines()
     assert 180 < len(lines) <= MOST_SAMPLED
-    if IS_WHOLE:
+    if is_whole():
         assert MANIFEST.read_text("ascii") == manifest(files())
         assert SAMPLE.read_text("utf-8") == sample(files())
 

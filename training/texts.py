@@ -30,6 +30,11 @@ class BrokenArchiveError(click.ClickException):
     """The archive is not the one that its manifest describes."""
 
 
+def is_whole() -> bool:
+    """False where only the sample is there, as in the source distribution."""
+    return FOLDER.is_dir() or ARCHIVE.is_file()
+
+
 def files() -> dict[str, bytes]:
     """The files by their names, in order: of the folder, else the archive, else the sample.
 

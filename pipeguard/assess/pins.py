@@ -19,7 +19,7 @@ def pins_name(store: Store | None, server: Server) -> str:
         StateError: the store cannot be read.
     """
     who = _launched(server)
-    asked = _option(server, "--name") or who.name
+    asked = (server.guard.name if server.guard else None) or who.name
     return asked if store is None else store.known_as(asked, who, register=False).server
 
 
@@ -55,15 +55,4 @@ def _launched(server: Server) -> Launched:
             url = url_of(server.own_url)
             return launched_at(str(url), name_of(url))
         return launched_at(server.own_url, server.name)
-    return launched(server.own_words, _option(server, "--cwd"))
-
-
-def _option(server: Server, option: str) -> str | None:
-    """What an option of a guarded server says, or None."""
-    words = server.args[: server.args.index("--")] if "--" in server.args else server.args
-    for index, word in enumerate(words if server.guard is not None else ()):
-        if word == option and index + 1 < len(words):
-            return words[index + 1]
-        if word.startswith(f"{option}="):
-            return word.removeprefix(f"{option}=")
-    return None
+    return launched(server.own_words, server.guard.folder if server.guard else None)

@@ -85,11 +85,6 @@ class Person:
             NotAPersonError: nobody who could decide.
         """
         _refuse_agent()
-        if parent := _client_above():
-            raise NotAPersonError(
-                f"{parent} started this, and guarded servers as well: it is an agent.\n"
-                f"  {_OWN_TERMINAL}"
-            )
         if not sys.stdin.isatty() or not _has_terminal():
             raise NotAPersonError(
                 f"there is no terminal to ask on.\n  {_OWN_TERMINAL} In CI, a person sets"
@@ -144,9 +139,14 @@ def token_path() -> Path:
 
 
 def _refuse_agent() -> None:
-    """Refuse what an agent marks as its own, whatever else it has."""
+    """Refuse what an agent marks as its own, or started, whatever else it has."""
     if mark := next((name for name in AGENT_VARIABLES if os.environ.get(name)), ""):
         raise NotAPersonError(f"this shell is an agent's: {mark} is set.\n  {_OWN_TERMINAL}")
+    if parent := _client_above():
+        raise NotAPersonError(
+            f"{parent} started this, and guarded servers as well: it is an agent.\n"
+            f"  {_OWN_TERMINAL}"
+        )
 
 
 def _check(token: str) -> None:
@@ -182,7 +182,7 @@ def _forget_typed(terminal: IO[bytes]) -> None:
 
 
 def _client_above() -> str:
-    """The program above us that also started a guarded server; empty where there is none.
+    """The program above us that is also a guarded server's client; empty where there is none.
 
     Linux alone tells who started whom without a further program.
     """
@@ -200,9 +200,29 @@ def _client_above() -> str:
             _, parent = _process(int(folder.name))
             while _is_guard(Path(f"/proc/{parent}")):
                 _, parent = _process(parent)
-            if parent in above:
+            if parent in above and _writes_to(parent, folder):
                 return above[parent]
     return ""
+
+
+def _writes_to(process: int, guard: Path) -> bool:
+    """Whether a process can be the client of a guard that it started.
+
+    A client has the other end of the guard's standard input. A person's shell in which a guard
+    runs has not: there it is the terminal, or a pipe from another program.
+    """
+    try:
+        stdin = str((guard / "fd/0").readlink())
+        held = [one for one in Path(f"/proc/{process}/fd").iterdir() if _leads_to(one, stdin)]
+    except OSError:  # it may not be seen: then it may be one
+        return True
+    return bool(held) if stdin.startswith("pipe:") else stdin.startswith("socket:")
+
+
+def _leads_to(link: Path, target: str) -> bool:
+    with suppress(FileNotFoundError):  # it was closed meanwhile
+        return str(link.readlink()) == target
+    return False
 
 
 def _process(number: int) -> tuple[str, int]:

@@ -37,7 +37,7 @@ def command(*, as_json: bool) -> None:
         engines()
     started = monotonic()
     if not as_json:
-        click.echo("A real MCP server behind `pipeguard wrap`; its pins are in a temporary folder.")
+        click.echo("A real MCP server behind `pipeguard wrap`; nothing of it is kept afterwards.")
     scenes = []
     for number, scene in enumerate(play(), start=1):
         scenes.append(scene)

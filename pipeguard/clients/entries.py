@@ -141,7 +141,7 @@ def read_config(found: machine.Found) -> Config:
     try:
         if found.path.is_dir():
             return Config(found.path, found.specs, problem="it is a folder.")
-        content, _, _ = read(str(found.path), MAX_FILE_BYTES, InputError)
+        content, _ = read(str(found.path), MAX_FILE_BYTES, InputError)
     except (InputError, OSError) as error:
         told = str(error).removeprefix(f"{found.path} ")
         why = f"it {told}" if told else "unreadable"

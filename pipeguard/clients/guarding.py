@@ -36,6 +36,8 @@ class Guarded:
         transport: what `--transport` says, or None.
         headers: headers, and the variables that hold their values.
         bearer: the variable that holds a token, or None.
+        name: what `--name` says, or None.
+        folder: what `--cwd` says, or None.
     """
 
     launcher: tuple[str, ...]
@@ -44,6 +46,8 @@ class Guarded:
     transport: Transport | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     bearer: str | None = None
+    name: str | None = None
+    folder: str | None = None
 
     @property
     def is_stale(self) -> bool:
@@ -76,6 +80,8 @@ def guarded(words: Sequence[str]) -> Guarded | None:
         transports.get(values.get("--transport", [""])[-1]),
         headers,
         values.get("--bearer-env", [None])[-1],
+        values.get("--name", [None])[-1],
+        values.get("--cwd", [None])[-1],
     )
 
 

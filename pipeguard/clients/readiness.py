@@ -9,16 +9,12 @@ clients pass a server no more than HOME and PATH.
 from __future__ import annotations
 
 import datetime
-import shutil
-from pathlib import Path
 from time import monotonic
 
 from pipeguard.folders import cache_folder, usual_cache_folder
 from pipeguard.settings import load_policy, user_policy_path
-from pipeguard.state.compiled import engines
+from pipeguard.state.compiled import engines, keep_in
 from pipeguard.waiting import COMPILING, told
-
-_OWNER_ONLY = 0o700
 
 
 def make_ready() -> None:
@@ -32,10 +28,5 @@ def make_ready() -> None:
     load_policy(user_policy_path(), None, now=monotonic(), today=today)
     with told(COMPILING):
         engines()
-    here, usual = Path(cache_folder()), Path(usual_cache_folder())
-    if here == usual:
-        return
-    usual.mkdir(mode=_OWNER_ONLY, parents=True, exist_ok=True)
-    for compiled in here.glob("rules-*.compiled"):
-        if not (usual / compiled.name).exists():
-            shutil.copy(compiled, usual / compiled.name)
+        if cache_folder() != usual_cache_folder():
+            keep_in(usual_cache_folder())

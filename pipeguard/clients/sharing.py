@@ -100,7 +100,7 @@ def _is_tracked(folder: Path, parts: Sequence[str]) -> bool:
         return False
     if any(name.startswith("sharedindex.") for name in os.listdir(folder)):
         return True  # the index is in two parts
-    index, _, _ = read(str(path), MAX_INDEX_BYTES, InputError)
+    index, _ = read(str(path), MAX_INDEX_BYTES, InputError)
     if index[:4] != b"DIRC" or int.from_bytes(index[4:8], "big") not in _VERSIONS:
         return True
     index = index.lower()  # as systems compare names that know no case

@@ -133,7 +133,14 @@ def _fitting(shown: list[str]) -> list[str]:
         lines += [f"{name} {one[at : at + MAX_LINE]}" for at in starts]
     ends = [one if len(one) <= OVERLAP else f"{one[:250]} {one[-250:]}" for one in shown]
     lines += [" | ".join(ends[at : at + 5]) for at in range(0, max(1, len(ends) - 2), 3)]
-    return lines
+    # What runs its input may stand behind any number of commands that only pass it on.
+    last = next((at for at in range(len(shown) - 1, 0, -1) if _runs_input(shown[at])), 0)
+    return lines + [f"{one} | {ends[last]}" for one in dict.fromkeys(ends[:last])]
+
+
+def _runs_input(line: str) -> bool:
+    name = line.removeprefix("$ ").partition(" ")[0]
+    return name in SHELLS or INTERPRETERS.match(name) is not None
 
 
 class _Acts:

@@ -380,7 +380,6 @@ _RULES_LOCAL = re.compile(
 )
 
 
-@lru_cache(256)
 def reach_of(address: str) -> Reach:
     """What stands behind an address that a name was resolved to, as `192.0.2.1` or `fe80::1%eth0`.
 
@@ -396,6 +395,7 @@ def reach_of(address: str) -> Reach:
     return _reach_v4(found)
 
 
+@lru_cache(256)
 def is_loopback(host: str) -> bool:
     """True for a host, as a URL has it, that only this machine can be reached by."""
     if host == "localhost":

@@ -30,7 +30,11 @@ from pipeguard.core.trails import path_lines
 from pipeguard.core.uses import IDLE, Uses
 
 MAX_CHARS = 4 * 2**20  # of all strings of one message that are read, at most 3 us each
-MAX_VALUE = 1500  # characters of a value that is no command
+MAX_VALUE = 1500  # characters of a value that is no command, read at a time
+VALUE_OVERLAP = 300  # of these that are read twice
+CODE_SHARE = (
+    50  # characters, of which a program on one line has a bracket or the end of a statement
+)
 
 
 class Deed(NamedTuple):
@@ -252,7 +256,9 @@ _LETTERS = re.compile(r"[a-z]+")
 def _value_lines(tool: str | None, one: _String, effort: Effort) -> list[str]:
     """A path, an option or a command inside of a value that is none of them."""
     value = one.value
-    if not value or len(value) > MAX_VALUE:
+    if len(value) > MAX_VALUE:
+        return _long_value_lines(tool, one, effort)
+    if not value:
         return []
     folded = _plain(value)
     key = _key(one)
@@ -270,8 +276,22 @@ def _value_lines(tool: str | None, one: _String, effort: Effort) -> list[str]:
             lines.append(f"VAL {' '.join(folded.split())}")
     if _SHELL_SIGN.search(folded) and _injects(folded):
         lines.append(f"INJ {' '.join(folded.split())}")
-        lines += command_lines(folded, effort=effort)[:50]
+        lines += command_lines(folded, effort=effort)
     return lines
+
+
+def _long_value_lines(tool: str | None, one: _String, effort: Effort) -> list[str]:
+    """The same of a long value, part by part; none of a document, which is read as one."""
+    if one.value.count("\n") > MAX_VALUE_LINES or not any(map(str.isspace, one.value)):
+        return []
+    found: list[str] = []
+    for at in range(0, len(one.value), MAX_VALUE - VALUE_OVERLAP):
+        part = one.value[at : at + MAX_VALUE]
+        lines = _value_lines(tool, one._replace(value=part.lstrip("-") if at else part), effort)
+        # In a program on one line, quotes and what follows them go on as no statement.
+        is_program = CODE_SHARE * sum(map(part.count, "{};")) > len(part)
+        found += (line for line in lines if not (is_program and line.startswith("VAL ")))
+    return found
 
 
 def _key(one: _String) -> str:
@@ -285,7 +305,7 @@ def _options(key: str, value: str) -> list[str]:
             return []
         return [f"{'DASH' if key in _NO_OPTION_KEYS else 'OPT'} {' '.join(value.split())}"]
     if " -" in value and "\n" not in value:
-        return [f"OPT {match[1]}" for match in _LATER_OPTION.finditer(value)][:8]
+        return [f"OPT {match[1]}" for match in _LATER_OPTION.finditer(value)]
     return []
 
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from pipeguard.core.decoding import Budget
 
-# What rules may look through, some 5 ns a byte, and how many times what came.
-LOOKED_BYTES, LOOKED_TIMES = 3 * 2**20, 8
+# What rules may look through, some 5 ns a byte, and how many times what came: each of a few rules
+# looks through each reading, of which a text full of escapes has five.
+LOOKED_BYTES, LOOKED_TIMES = 12 * 2**20, 32
 # What a classifier reads of the passages whose words are worth it, 3 us a byte: all that came, and
 # of a very long message a part, since in it some words stand together by chance.
 READ_BYTES, READ_WHOLE_BYTES, READ_SHARE = 2**16, 2**20, 8

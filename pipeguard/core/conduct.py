@@ -368,10 +368,15 @@ class State:
         return None
 
 
+# Members of results that hold blocks, each with a `_meta` of its own.
+_OF_ITEMS = ("content", "contents", "messages")
+
+
 def has_odd_meta(value: JsonObject) -> bool:
     """True where `_meta` of a result is neither an object nor null, which real servers send.
 
-    Also of what the result asks the client (MCP 2026-07-28, basic/patterns/mrtr).
+    Also of its blocks, and of what the result asks the client (MCP 2026-07-28,
+    basic/patterns/mrtr).
     """
     result = value.get("result")
     if type(result) is not dict:
@@ -380,6 +385,12 @@ def has_odd_meta(value: JsonObject) -> bool:
     bodies: list[JsonValue] = [result]
     if type(asked) is dict:
         bodies += [one.get("params") for one in asked.values() if type(one) is dict]
+    for member in _OF_ITEMS:
+        items = result.get(member)
+        if type(items) is list:
+            for item in items:
+                if type(item) is dict:
+                    bodies += (item, item.get("resource"), item.get("content"))
     return any(
         type(body) is dict and type(body.get("_meta")) not in (dict, type(None)) for body in bodies
     )

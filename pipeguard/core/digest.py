@@ -1,4 +1,4 @@
-"""SHA-256 (FIPS 180-4), without the 4 MB and 2 ms that OpenSSL costs to load.
+"""SHA-256 (FIPS 180-4) and BLAKE2b, without the 4 MB and 2 ms that OpenSSL costs to load.
 
 `hashlib` prefers OpenSSL's; the interpreter carries a second one, from 3.12 on the formally
 verified one of HACL*. It is half as fast, which nothing here feels, and always there but in
@@ -9,8 +9,12 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from hashlib import sha256
+    from hashlib import blake2b, sha256
 else:
+    try:
+        from _blake2 import blake2b  # RFC 7693
+    except ImportError:
+        from hashlib import blake2b
     try:
         from _sha2 import sha256  # CPython 3.12 and later
     except ImportError:
@@ -19,7 +23,7 @@ else:
         except ImportError:
             from hashlib import sha256
 
-__all__ = ["hexdigest", "sha256"]
+__all__ = ["blake2b", "hexdigest", "sha256"]
 
 LARGE_BYTES = 2**18  # from here on OpenSSL's speed is worth its memory: 0.5 ms/MB, not 2 to 4
 

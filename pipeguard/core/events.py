@@ -125,15 +125,20 @@ class EventStream:
 
 
 def written(event: Event) -> bytes:
-    """An event as it goes over the wire, with LF at each line's end."""
+    """An event as it goes over the wire, with LF at each line's end.
+
+    Some clients split events where `str.splitlines` does: no name, cursor or comment goes on that
+    they would read as lines of their own. A message holds no such line end, since it was judged.
+    """
     lines: list[bytes] = []
     if event.comment is not None:
-        return b":" + event.comment + b"\n\n"
+        comment = event.comment.decode("utf-8", "replace")
+        return b":" + (event.comment if _is_one_line(comment) else b"") + b"\n\n"
     if event.name != MESSAGE:
-        lines.append(b"event: " + event.name.encode())
+        lines.append(b"event: " + (event.name if _is_one_line(event.name) else "unread").encode())
     elif event.data:
         lines.append(b"event: message")
-    if event.id is not None:
+    if event.id is not None and _is_one_line(event.id):
         lines.append(b"id: " + event.id.encode())
     if event.retry_ms is not None:
         lines.append(b"retry: %d" % event.retry_ms)
@@ -141,3 +146,7 @@ def written(event: Event) -> bytes:
         # A CR ends a line as well: one between two values of a frame would cut the frame short.
         lines += [b"data: " + line for line in _LINE_END.split(event.data)]
     return b"\n".join(lines) + b"\n\n"
+
+
+def _is_one_line(text: str) -> bool:
+    return text.splitlines() in ([], [text])

@@ -22,7 +22,7 @@ MOST_IN_VAIN = 16  # places in one stretch where the looser form begins and the 
 # in both engines stands in one of them.
 _TOKEN = re.compile(
     rb"(?P<escape>\\.)|(?P<group>\[\^?\]?(?:\\.|[^\]\\])*\])"
-    rb"|\{(?P<least>\d+),(?P<most>\d+)\}|(?P<end>\$)",
+    rb"|\{(?P<least>\d+),(?P<most>\d+)\}\??|(?P<lazy>[*+?}]\?)|(?P<end>\$)",
     re.DOTALL,
 )
 
@@ -81,15 +81,20 @@ def _begins(pattern: bytes, *, ignore_case: bool) -> Callable[[bytes, int], Any]
 def looser(pattern: bytes) -> bytes:
     """An expression for RE2 that matches from wherever the given one does, of bytes in ASCII.
 
+    It takes as little as it can: where a match begins is the same, and what follows is not read.
+
     What differs: RE2 has another name for the end of a text, no vertical tab among spaces, no line
     end before a dollar sign, and no repetition of more than a thousand.
     """
-    return _TOKEN.sub(_looser, pattern)
+    return b"(?U)" + _TOKEN.sub(_looser, pattern)
 
 
 def _looser(token: re.Match[bytes]) -> bytes:
     if token["least"]:
-        return b"{%s,}" % token["least"] if int(token["most"]) > LOOSE else token[0]
+        most = b"" if int(token["most"]) > LOOSE else token["most"]
+        return b"{%s,%s}" % (token["least"], most)
+    if token["lazy"]:
+        return token["lazy"][:1]
     if token["group"]:
         return token[0] if token[0].startswith(b"[^") else token[0].replace(rb"\s", rb"\s\v")
     if token["end"]:

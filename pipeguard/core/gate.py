@@ -9,9 +9,13 @@ database, which finds them all in one pass.
 from __future__ import annotations
 
 import re
+from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from copy import copy
 from functools import partial
+from itertools import islice
+from operator import ge
 from typing import Any, NamedTuple
 
 from pipeguard.core.classifier import IDEOGRAPH, MAX_UNITS
@@ -123,7 +127,6 @@ class Gate:
         self._least = least
         self._weights = b""
         self._scratch: Any = None
-        self._hits: list[tuple[int, int]] = []
 
     def load(self) -> None:
         """Load the words, where something is going to be looked for soon.
@@ -139,7 +142,6 @@ class Gate:
         """The same words for another thread."""
         other = copy(self)
         other._scratch = None
-        other._hits = []
         return other
 
     def stretches(self, data: bytes) -> list[Stretch]:
@@ -148,45 +150,45 @@ class Gate:
         Raises:
             EngineError: the engine failed.
         """
-        hits = self._hits
-        hits.clear()
-        add = hits.append
+        ends, words = array("I"), array("I")  # as many as the words of a large text
+        add_end, add_word = ends.append, words.append
+
+        def hit(word: int, _start: int, end: int, _flags: int, _context: object) -> None:
+            add_end(end)
+            add_word(word)
+
         self.load()
         try:
-            self._database.loaded().scan(
-                data,
-                match_event_handler=lambda word, _start, end, _flags, _context: add((end, word)),
-                scratch=self._scratch,
-            )
+            self._database.loaded().scan(data, match_event_handler=hit, scratch=self._scratch)
         except Exception as error:  # the binding has a class for each of its errors
             raise EngineError(f"the scan engine failed: {type(error).__name__}") from error
-        weights = self._weights
         least = self._least
         if len(data) <= SHORT_BYTES:
             least = 2 * least // 5
         elif len(data) > LONG_BYTES:
             least = least * 5 // 4
-        if sum([weights[word] for _, word in hits]) < least:
+        if sum(map(self._weights.__getitem__, words)) < least:
             return []
-        return [widened(data, *found) for found in self._heavy(hits, data, least)]
+        return [widened(data, *found) for found in self._heavy(ends, words, data, least)]
 
     def _heavy(
-        self, hits: list[tuple[int, int]], data: bytes, least: int
+        self, ends: array[int], words: array[int], data: bytes, least: int
     ) -> list[tuple[int, int, int]]:
         """Where different words that stand near each other weigh enough, joined where they meet."""
-        hits.sort()
+        if any(map(ge, ends, islice(ends, 1, None))):
+            ends, words = _in_order(ends, words)
         weights = self._weights
         found: list[tuple[int, int, int]] = []
         count: dict[int, int] = {}
         total = first = looks = 0
         sentences = _Sentences(data)
-        for index, (end, word) in enumerate(hits):
+        for index, (end, word) in enumerate(zip(ends, words, strict=True)):
             before = count.get(word, 0)
             count[word] = before + 1
             if not before:
                 total += weights[word]
-            while hits[first][0] < end - NEAR_BYTES:
-                gone = hits[first][1]
+            while ends[first] < end - NEAR_BYTES:
+                gone = words[first]
                 count[gone] -= 1
                 if not count[gone]:
                     total -= weights[gone]
@@ -195,22 +197,28 @@ class Gate:
                 continue
             last = found[-1] if found else None
             is_dense = total >= 2 * least or len(found) > MANY or looks > MANY_LOOKS
-            if last and is_dense and hits[first][0] <= last[1] and end - last[0] <= MOST_BYTES:
+            if last and is_dense and ends[first] <= last[1] and end - last[0] <= MOST_BYTES:
                 found[-1] = (last[0], end, max(last[2], total))
                 continue
             looks += 1
-            start, weight = hits[first][0], total
+            start, weight = ends[first], total
             begin = sentences.begin(max(0, start - WORD_BYTES), end)
             if start <= begin:
-                together = [hit for hit in hits[first : index + 1] if hit[0] > begin]
-                start = together[0][0]
-                weight = sum([weights[word] for word in {word for _, word in together}])
+                inside = bisect_right(ends, begin, first, index + 1)
+                start = ends[inside]
+                weight = sum([weights[word] for word in set(words[inside : index + 1])])
             if weight >= least:
                 if found and start <= found[-1][1] and end - found[-1][0] <= MOST_BYTES:
                     start, _, most = found.pop()
                     weight = max(most, weight)
                 found.append((start, end, weight))
         return found
+
+
+def _in_order(ends: array[int], words: array[int]) -> tuple[array[int], array[int]]:
+    """Words by where they end; of those that end together, by their numbers."""
+    hits = sorted([end << 32 | word for end, word in zip(ends, words, strict=True)])
+    return array("I", [hit >> 32 for hit in hits]), array("I", [hit & 0xFFFFFFFF for hit in hits])
 
 
 class _Sentences:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from pipeguard.core import codes
 from pipeguard.core.message import Message
 from pipeguard.core.outline import respelt
@@ -22,13 +24,15 @@ _WITHOUT = frozenset(
     }
 )
 KNOWN = _WITH_PLACES | _WITHOUT | LISTS.keys() | OPENINGS
-_FOLDED = frozenset(method.casefold() for method in KNOWN)
+_NO_LETTERS = re.compile(r"[^a-z]+")
+_LETTERS = frozenset(_NO_LETTERS.sub("", method.casefold()) for method in KNOWN)
 
 
 def check_method(message: Message) -> None:
     """Refuse a method that only looks like one of the protocol; what nobody knows passes.
 
-    There are peers that compare loosely, and what is judged goes by the exact method.
+    There are peers that compare loosely, or find a method as a web server finds a path
+    (`tools//call`, `tools.call`); what is judged goes by the exact method.
 
     Raises:
         Refusal: with -32600.
@@ -36,7 +40,8 @@ def check_method(message: Message) -> None:
     method = message.method or ""
     if method in KNOWN:
         return
-    if "".join(respelt(method).split()).strip("/") in _FOLDED:
+    path = re.split("[?#;]", respelt(method).replace("%2f", "/"), maxsplit=1)[0]
+    if _NO_LETTERS.sub("", path) in _LETTERS:
         raise Refusal(
             "protocol.method-look-alike",
             "the method differs from one of the protocol in how it is spelt only",

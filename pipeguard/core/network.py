@@ -143,8 +143,12 @@ class Network:
         is_there = (numbers != NONE)[..., None].astype(np.float32)
         state: Numbers = self._rows[numbers] * (is_there * self._step)
         for index, (weights, bias) in enumerate(self._layers):
-            seen = _gelu(_around(state, 2**index) @ weights + bias) * is_there
-            state = state + seen if index else seen
+            wide = _around(state, 2**index)
+            seen = (wide.reshape(-1, len(weights)) @ weights).reshape(*wide.shape[:2], -1)
+            seen += bias
+            _gelu(seen)
+            seen *= is_there
+            state = np.add(state, seen, out=seen) if index else seen
         most = np.where(is_there > 0, state, -np.inf).max(1)
         mean = state.sum(1) / is_there.sum(1)
         told: Numbers = np.concatenate([most, mean], 1) @ self._told + self._bias
@@ -154,18 +158,24 @@ class Network:
 def _around(state: Numbers, apart: int) -> Numbers:
     """Each part with the one before it and the one behind it, so far apart."""
     texts, parts, width = state.shape
-    wide = np.zeros((texts, parts + 2 * apart, width), np.float32)
-    wide[:, apart : apart + parts] = state
-    places = range(0, REACH * apart, apart)
-    return np.concatenate([wide[:, place : place + parts] for place in places], 2)
+    wide = np.zeros((texts, parts, REACH * width), np.float32)
+    wide[:, apart:, :width] = state[:, :-apart]
+    wide[:, :, width : 2 * width] = state
+    wide[:, :-apart, 2 * width :] = state[:, apart:]
+    return wide
 
 
-def _gelu(state: Numbers) -> Numbers:
-    """As D. Hendrycks and K. Gimpel have it, by their formula with `tanh` (2016)."""
-    gelu: Numbers = (
-        0.5 * state * (1 + np.tanh(0.7978845608 * (state + 0.044715 * state * state * state)))
-    )
-    return gelu
+def _gelu(state: Numbers) -> None:
+    """In place, as D. Hendrycks and K. Gimpel have it, by their formula with `tanh` (2016)."""
+    half = state * state
+    half *= 0.044715
+    half += 1
+    half *= state
+    half *= 0.7978845608
+    np.tanh(half, out=half)
+    half += 1
+    half *= 0.5
+    state *= half
 
 
 def _steps(

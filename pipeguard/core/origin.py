@@ -14,16 +14,18 @@ from typing import NamedTuple
 from pipeguard.core import folding, views
 from pipeguard.core.discussion import MANY_TOPICS, is_marked, topics
 from pipeguard.core.finding import Confidence, lower, raised
-from pipeguard.core.pieces import Stitched
-from pipeguard.core.places import MASKED_STEP, Path
+from pipeguard.core.pieces import Stitched, joints
+from pipeguard.core.places import MASKED_STEP, Path, Surface
 from pipeguard.core.purpose import serves
 from pipeguard.core.roles import Role
 from pipeguard.core.rules import Rule, View, Written
-from pipeguard.core.surroundings import in_pieces, is_disguised, masked
+from pipeguard.core.surroundings import in_pieces, is_disguised, is_inside_data, masked
 from pipeguard.core.text import Text
 from pipeguard.core.uses import IDLE, PROGRAMS, Idle, Uses
 
 SHORT_BYTES = 1024  # of decoded text: orders are encoded to hide, documents to be carried
+JOINED_BYTES = 2**16  # of results whose strings are read whole with nothing between
+FEW_VALUES = 64  # of one: in more, some fit together by chance
 IDLE_BYTES = 4096  # of a string: no match is most of it
 
 PlaceOf = Callable[[Path], str]
@@ -73,9 +75,9 @@ class Subject(NamedTuple):
     keyed: bool
     uses: Uses
 
-    def asks_the_user(self) -> bool:
+    def asks_the_user(self, surface: Surface) -> bool:
         """True where a client shows some of it to the user (MCP client/elicitation)."""
-        return any(
+        return surface is not Surface.DEFINITIONS and any(
             self.place_of(path).startswith("elicitation.")
             for *_, path in self.text.segments(0, len(self.text.data))
         )
@@ -95,6 +97,7 @@ class Origin(NamedTuple):
         offset: where that begins in the text.
         outer: of the reading that it was decoded or folded from.
         parts: what was decoded, where it is made of that.
+        many: True where so many values were joined that some fit together by chance.
     """
 
     subject: Subject
@@ -106,6 +109,16 @@ class Origin(NamedTuple):
     outer: Origin | None = None
     parts: views.Parts | Stitched | None = None
     unfolding: folding.Unfolding | None = None
+    many: bool = False
+
+    def is_chance(
+        self, rule: Rule, confidence: Confidence, data: bytes, span: folding.Range
+    ) -> bool:
+        """True for what may stand by chance where the values of a table meet."""
+        if not self.many:
+            return False
+        is_random = rule.is_private and not rule.check and is_inside_data(data, *span)
+        return is_random or confidence < Confidence.HIGH
 
     def admits(self, rule: Rule, start: int, end: int) -> bool:
         """False where the match is no other than one of the plain text."""
@@ -262,6 +275,15 @@ class Origin(NamedTuple):
         return (start, end) if self.unfolding is None else self.unfolding.span(start, end)
 
 
+def joined_values(subject: Subject) -> tuple[bytes, Origin]:
+    """The values of a result with nothing between; where they are many or long, at their joints."""
+    text = subject.text
+    if text.count <= FEW_VALUES and len(text.data) <= JOINED_BYTES:
+        return text.joined(), Origin(subject, "joined", locate=text.locate_joined)
+    row = joints(text)
+    return row.data, Origin(subject, "joined", locate=row.locate, many=True)
+
+
 _EVERYWHERE = (Written.KEEP, Written.ANYWHERE)
 _IDLE: dict[Written, Idle] = {
     Written.LOWER: IDLE,
@@ -300,6 +322,27 @@ class Seen(NamedTuple):
 
 
 NOTHING = Seen([], undecoded=False, unfinished=False, unread=[])
+
+
+def surer(matches: list[Match], several: set[str], told: set[int]) -> list[Match]:
+    """The matches, surer where their rule found several values, or a pattern in the same string.
+
+    Args:
+        matches: of one text.
+        several: rules that found more than one value, of those that ask for several.
+        told: places of matches that only tell of an order.
+    """
+    for index, match in enumerate(matches):
+        if match.rule.id in several:
+            matches[index] = match._replace(confidence=raised(match.confidence))
+        elif (
+            match.rule.model
+            and match.confidence is Confidence.MEDIUM
+            and index not in told
+            and has_company(match, matches)
+        ):
+            matches[index] = match._replace(confidence=Confidence.HIGH)
+    return matches
 
 
 def has_company(match: Match, matches: Iterable[Match]) -> bool:

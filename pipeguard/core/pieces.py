@@ -7,8 +7,9 @@ programs write strings next to each other, and no language; what the pieces say 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate, permutations
+from itertools import accumulate, groupby, permutations
 
 from pipeguard.core.decoding import Decoded
 from pipeguard.core.folding import Range
@@ -20,6 +21,12 @@ MOST_IN_ANY_ORDER = 5  # pieces, of which each order is read: 120 of them
 MOST_CHARS = 400  # of these pieces
 MOST_IN_PAIRS = 12  # of which every two are, and all from the last to the first
 MIN_CHARS = 16  # of all pieces: a shorter secret is none
+
+JOINT_CHARS = 512  # of a long value, from its beginning and to its end, that are read joined
+MIN_BITS = 12  # values in a row in which something may be spelt
+BIT_CHARS = 24  # of such a value
+FEW_LETTERS = 3  # of it on average: they are pieces of words
+_BIT = re.compile(r"(?:[^\W\d_]+|[\s'’.,;:!?-])*+")
 
 # Between two literals: an operator of any language, brackets, the prefix of a literal.
 _GLUE = re.compile(
@@ -129,7 +136,59 @@ class Row:
         return paths or [()], len(crossed) > 1
 
     def _index(self, at: int) -> int:
-        return next(nth for nth, end in enumerate(self._ends) if at < end)
+        return min(bisect_right(self._ends, at), len(self._ends) - 1)
+
+
+class _Neighbours(Row):
+    """Values of a result side by side; a match in one of them alone is none of the row's."""
+
+    __slots__ = ()
+
+    def locate(self, start: int, end: int) -> tuple[list[Path], bool]:
+        paths, _ = super().locate(start, end)
+        return paths, len(paths) > 1
+
+
+def joints(text: Text) -> Row:
+    """The values of a result with nothing between, of long ones only what stands at a joint."""
+    pieces: list[str] = []
+    numbers: list[int] = []
+    for number, value in enumerate(text.values):
+        if len(value) <= 2 * JOINT_CHARS:
+            pieces.append(value)
+        else:
+            pieces += (value[:JOINT_CHARS], "\n" + value[-JOINT_CHARS:])
+            numbers.append(number)
+        numbers.append(number)
+    return _Neighbours(pieces, lambda at: text.path_of_value(numbers[at]))
+
+
+def spelt(text: Text) -> Iterator[Row]:
+    """What a result says that has a letter, or a word, in each of many values in a row."""
+    values = text.values
+    at = 0
+    for is_short, found in groupby(values, _is_bit):
+        first, at = at, at + sum(1 for _ in found)
+        if is_short and at - first >= MIN_BITS:
+            yield _spelt(text, values[first:at], first)
+
+
+def spelt_in(text: Text) -> Iterator[bytes]:
+    """The same as bytes alone; nothing where the values go to a server."""
+    return (row.data for row in (() if text.is_keyed else spelt(text)))
+
+
+def _spelt(text: Text, bits: list[str], first: int) -> Row:
+    own = sum(bit != bit.strip() or " " in bit for bit in bits)
+    is_spaced = MIN_BITS * own >= len(bits) or sum(map(len, bits)) <= FEW_LETTERS * len(bits)
+    pieces = bits if is_spaced else [f"{bit} " for bit in bits]
+    return _Neighbours(pieces, lambda at: text.path_of_value(first + at))
+
+
+def _is_bit(value: str) -> bool:
+    return len(value) <= FEW_LETTERS or (
+        len(value) <= BIT_CHARS and _BIT.fullmatch(value) is not None
+    )
 
 
 def rows(text: Text) -> Iterator[Row]:

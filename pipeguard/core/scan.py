@@ -20,9 +20,18 @@ from pipeguard.core.classifier import Classifier
 from pipeguard.core.cues import CUES_OF_SQUEEZED, SQUEEZED_CUES, Cue
 from pipeguard.core.decoding import Decoded
 from pipeguard.core.finder import Finder
-from pipeguard.core.finding import Confidence, lower, raised
+from pipeguard.core.finding import Confidence, lower
 from pipeguard.core.message import JsonValue
-from pipeguard.core.origin import NOTHING, Match, Origin, PlaceOf, Seen, Subject, has_company
+from pipeguard.core.origin import (
+    NOTHING,
+    Match,
+    Origin,
+    PlaceOf,
+    Seen,
+    Subject,
+    joined_values,
+    surer,
+)
 from pipeguard.core.places import Surface
 from pipeguard.core.plan import value_of
 from pipeguard.core.plans import Models, Plans, classifier
@@ -36,10 +45,7 @@ from pipeguard.core.uses import Uses
 
 TAIL_BYTES = 4096  # of an open tail that is looked at beyond the block
 AGAIN_BYTES = 4096  # after a number that has its name before it, in which more may follow
-JOINED_BYTES = 2**16  # of results whose strings are also read with nothing between
 LEVELS = 2  # of encodings inside each other
-
-
 _ADDRESS_BYTES = 80  # of what is percent-encoded: no order is so short
 _CLASSIFIED = (View.TEXT, View.FOLDED, View.DECODED)
 _CUES_OF_SQUEEZED = tuple(CUES_OF_SQUEEZED)
@@ -139,6 +145,8 @@ class Engine:
             return False
         if not (self.keyed or text.is_several):
             return not self._plain.look(b"\n\n".join((data, keys)) if keys else data)
+        if self.gate is not None and any(map(self.gate.stretches, pieces.spelt_in(text))):
+            return False
         joined = text.joined()
         # One pass over all: what would match across the gap is looked at again, and is none.
         hits = self._plain.look(b"\n\n".join((data, joined, keys)))
@@ -233,17 +241,8 @@ class _Scan:
         """Read the text in every view that could differ from it."""
         self._read()
         self._classify()
-        for index, match in enumerate(self.matches):
-            if len(self._values.get(match.rule.id, ())) > 1:
-                self.matches[index] = match._replace(confidence=raised(match.confidence))
-            elif (
-                match.rule.model
-                and match.confidence is Confidence.MEDIUM
-                and index not in self._told
-                and has_company(match, self.matches)
-            ):
-                self.matches[index] = match._replace(confidence=Confidence.HIGH)
-        self.matches = list(told_once(self.matches))
+        several = {rule for rule, values in self._values.items() if len(values) > 1}
+        self.matches = list(told_once(surer(self.matches, several, self._told)))
 
     def _read(self) -> None:
         data = self.text.data
@@ -261,8 +260,7 @@ class _Scan:
             acting |= {cue: cued.pop(cue) for cue in _OF_ARGUMENTS[:2] if cue in cued}
             cued.pop(Cue.LITERALS, None)
             self._decode(folded, cued, origin, LEVELS)
-        keys = self.text.joined_keys()
-        if keys:
+        if keys := self.text.joined_keys():
             origin = Origin(self.subject, "joined", locate=self.text.locate_keys)
             self._pass(keys, View.JOINED, origin)
         if Cue.ACTS in acting and self.engine.keyed:
@@ -274,10 +272,18 @@ class _Scan:
             return
         for low, high in folding.merged(squeezable):
             self._squeeze(folded, low, high, way if changed else None)
-        if self.text.is_several and len(data) <= JOINED_BYTES:
-            # A word that is cut in two by the end of a content block.
-            origin = Origin(self.subject, "joined", locate=self.text.locate_joined)
-            self._pass(self.text.joined(), View.JOINED, origin)
+        if self.text.is_several:
+            self._join_values()
+
+    def _join_values(self) -> None:
+        """Towards a client: what is cut in two by the end of a value, or spelt in many."""
+        data, origin = joined_values(self.subject)
+        self._pass(data, View.JOINED, origin)
+        for row in pieces.spelt(self.text):
+            origin = Origin(self.subject, "joined", locate=row.locate)
+            if _taken(self._pass(row.data, View.DECODED, origin)):
+                squeezed = folding.squeeze(row.data, words=True)
+                self._pass(squeezed, View.SQUEEZED, origin._replace(squeezed_from=row.data))
 
     def _join(self) -> None:
         """Towards a server: what was torn into several strings, and what stands between spaces."""
@@ -375,7 +381,7 @@ class _Scan:
         """Have what could be an order to the model read by the rule that has a classifier."""
         if not self._opened or self.tally.exhausted:
             return  # before a rule or a model is read
-        if len(self.text.data) < BRIEF_BYTES and self.subject.asks_the_user():
+        if len(self.text.data) < BRIEF_BYTES and self.subject.asks_the_user(self.surface):
             self.reader.spare_nothing()
         opened = [each for each, _ in self._opened]
         asked = [one for one in self.engine.residents.classifying if self.surface in one.surfaces]
@@ -422,14 +428,7 @@ class _Scan:
     def _squeeze(self, data: bytes, low: int, high: int, way: folding.Unfolding | None) -> None:
         """Towards a client: letters that stand apart, words that stand together."""
         stretch = data[low:high]
-        origin = Origin(
-            self.subject,
-            "squeezed",
-            whole=way is not None,
-            squeezed_from=stretch,
-            offset=low,
-            unfolding=way,
-        )
+        origin = Origin(self.subject, "squeezed", bool(way), None, stretch, low, unfolding=way)
         self._pass(folding.squeeze(stretch, words=True), View.SQUEEZED, origin)
 
     def _match(
@@ -444,7 +443,7 @@ class _Scan:
         for match in tally.worth(rule, matches):
             start, end = secret_span(match)
             confidence = certainty(rule, data, match, view)
-            if confidence is None:
+            if confidence is None or origin.is_chance(rule, confidence, data, (start, end)):
                 continue
             doubted = (
                 may_be_doubted(rule, confidence)
@@ -501,7 +500,7 @@ class _Scan:
         for match in finder.finditer(data, low, high):
             yield match
             end = match.end()
-            self.tally.spend(AGAIN_BYTES // 4)
+            self.tally.spend(AGAIN_BYTES)
             yield from value.finditer(data, end, min(len(data), end + AGAIN_BYTES))
 
 

@@ -461,4 +461,4 @@ class Session:
         return self._blocked(direction, original, request, seen, event, codes.BLOCKED)
 
     def _teller(self, direction: Direction, event: str) -> Teller:
-        return Teller(self.state, self._lock, direction, event)
+        return Teller(self.state, direction, event)

@@ -27,10 +27,11 @@ _PLAIN = {ord(quoted): chr(plain) for plain, quoted in _QUOTED.items()}
 _CHUNK = re.compile(r"[^\s'\"\\$`;|&()<>#]+|#")
 # What most of a script is made of: a word with nothing to undo in it, or the end of a command.
 _PLAINLY = re.compile(
-    r"[ \t\r\f\v]*(?:([\w!%*+,\-./:=?@\[\]^~][\w!%*+,\-./:=?@\[\]^~#]*)(?=[ \t\n;|)]|\Z)"
+    r"[ \t\r\f\v]*+(?:([\w!%*+,\-./:=?@\[\]^~][\w!%*+,\-./:=?@\[\]^~#]*)(?=[ \t\n;|)]|\Z)"
     r"|(&&|\|\|?(?!&)|;(?!;)|\n))",
     re.ASCII,
 )
+_BLANK = re.compile(r"[ \t\r\f\v]+")
 _GROUPS = (["{"], ["while"], ["for"])
 _ASSIGNING = frozenset(("export", "local", "declare", "readonly", "set", "for"))
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -131,8 +132,8 @@ class _Script:
                     self._operator(plain[2])
                 continue
             character = text[self.at]
-            if character in " \t\r\f\v":
-                self.at += 1
+            if blank := _BLANK.match(text, self.at):
+                self.at = blank.end()
             elif character == "#":
                 end = text.find("\n", self.at)
                 self.at = size if end < 0 else end
@@ -185,14 +186,15 @@ class _Script:
     def _assigned(self, words: list[str]) -> list[str]:
         """Take the assignments before a command; they are kept for what comes after."""
         values = self.shell.values
-        given = len(words)
         skip = 1 if words and words[0] in _ASSIGNING and words[0] != "for" else 0
-        while len(words) > skip and (match := _ASSIGNMENT.fullmatch(words[skip])):
+        end = skip
+        while end < len(words) and (match := _ASSIGNMENT.fullmatch(words[end])):
             if len(match[2]) <= MAX_VALUE and len(values) < 1000:
                 values[match[1]] = match[2]
-            words = words[:skip] + words[skip + 1 :]
-        if len(words) == skip < given:
+            end += 1
+        if skip < end == len(words):
             return []
+        words = words[:skip] + words[end:]
         if len(words) >= 4 and words[0] == "for" and words[2] == "in" and _UNKNOWN not in words[3]:
             values[words[1]] = words[3]
         return words

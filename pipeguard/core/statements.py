@@ -22,6 +22,7 @@ _TOKEN = re.compile(
     r"|(?P<end>;)",
     re.DOTALL,
 )
+_STANDARD = re.compile(_TOKEN.pattern.replace(r"(?:[^'\\]|''|\\.)*+", r"(?:[^']|'')*+"), re.DOTALL)
 _ALL = re.compile(
     r"(?:delete from|update) .* where "
     r"\(?(?:(\w+) ?= ?\1|true|1|not false|'_' ?(?:=|like) ?'_'|\d+ ?(?:<>|!=|<|>|=) ?\d+|"
@@ -52,7 +53,13 @@ def is_statement(text: str) -> bool:
 
 def statements(text: str) -> list[str]:
     """The lines, each `SQL` and a statement; `ALL` follows where it spares no row."""
-    plain = _TOKEN.sub(_plain, text)
+    lines = _lines(_TOKEN.sub(_plain, text))
+    if "\\'" in text:  # the quote ends a string where a backslash escapes none (ISO/IEC 9075-2)
+        lines += _lines(_STANDARD.sub(_plain, text))
+    return list(dict.fromkeys(lines))
+
+
+def _lines(plain: str) -> list[str]:
     lines: list[str] = []
     for statement in plain.split(";"):
         words = " ".join(statement.split())

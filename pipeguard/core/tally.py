@@ -19,7 +19,7 @@ from pipeguard.core.origin import Match
 from pipeguard.core.places import Path
 from pipeguard.core.rules import Rule
 
-MATCH_BYTES = 512  # what one match costs to look at, in bytes that are looked through
+MATCH_BYTES = 2048  # what one match costs to look at, in bytes that are looked through
 MAX_REPEATED = 32  # matches in one block that are known, of a rule that is sure
 
 

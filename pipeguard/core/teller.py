@@ -5,7 +5,6 @@ Knows who waits for what, and of the frame no more than could be read of it.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from pipeguard.core import answers, batch, codes
@@ -25,14 +24,12 @@ class Teller(NamedTuple):
     """Who is told, of one frame.
 
     Attributes:
-        state: of the conversation.
-        lock: is held while what waits is looked up.
+        state: of the conversation; its lock is held while what waits is looked up.
         direction: which way the frame travelled.
         event: names its verdict.
     """
 
     state: State
-    lock: AbstractContextManager[object]
     direction: Direction
     event: str
 
@@ -49,7 +46,7 @@ class Teller(NamedTuple):
         elif (many := batch.ids_of(refusal, frame)) is not None:
             # Whoever sends a batch reads one (JSON-RPC 2.0, section 6), whatever was agreed.
             reply = batch.array([self._asked(one, code, findings) for one in many.asked])
-            with self.lock:
+            with self.state.lock:
                 closed = self.state.pending[direction.back].close_all(many.answered)
             # Alone where it is one, since few read a batch.
             forward = batch.alone(self._withheld(closed, codes.PEER_BROKE_PROTOCOL, findings))
@@ -63,7 +60,7 @@ class Teller(NamedTuple):
                 self._note(frame)
         elif direction is TO_CLIENT and self._is_astray(frame):
             is_astray = True
-            with self.lock:
+            with self.state.lock:
                 lost = self.state.lose()
             told = self._withheld(lost, codes.UNSCANNABLE, findings)
             forward, more = next(iter(told), None), told[1:]
@@ -117,11 +114,11 @@ class Teller(NamedTuple):
         return answers.refusal_to_server(request.method, request.id_token, code, self.event)
 
     def _note(self, frame: bytes) -> None:
-        with self.lock:
+        with self.state.lock:
             self.state.unread.tell(frame)
 
     def _is_astray(self, frame: bytes) -> bool:
-        with self.lock:
+        with self.state.lock:
             return self.state.unread.take(frame)
 
     def _asked(self, id_token: str, code: int, findings: list[Finding]) -> bytes:
@@ -132,7 +129,7 @@ class Teller(NamedTuple):
         """The request that waits for the frame; it waits no longer."""
         if not is_sure and refusal.code == codes.PARSE_ERROR and self.direction is TO_CLIENT:
             return None  # half a line, or text: the answer may be yet to come
-        with self.lock:
+        with self.state.lock:
             return self.state.pending[self.direction.back].close(refusal.id_token)
 
     def _withheld(self, requests: list[Request], code: int, findings: list[Finding]) -> list[bytes]:

@@ -20,7 +20,6 @@ from pipeguard.core.places import ASIDE, Path
 
 LONGEST_KEY = 100  # characters: a longer key is a text, and no name
 LONGEST_NAMED = 600  # characters of a value that is read together with its name
-MOST_BLOCKS = 64  # values between which a model's words could be cut in two
 MOST_TOKEN = 120  # characters of a value that could be one word or one expression
 DOCUMENT_CHARS = 160  # and more: a text, where it has lines
 DOCUMENT_LINES = 3
@@ -62,9 +61,13 @@ class Text:
 
     @property
     def is_several(self) -> bool:
-        """True where something could be split over values: not in a result that is a table."""
-        count = len(self._values)
-        return count > 1 and (self._keyed or count <= MOST_BLOCKS)
+        """True where something could be split over values."""
+        return len(self._values) > 1
+
+    @property
+    def is_keyed(self) -> bool:
+        """True where each string stands as `key: value`."""
+        return self._keyed
 
     @property
     def count(self) -> int:
@@ -158,6 +161,10 @@ class Text:
         first = len(self.data[begins:start].decode("utf-8", "ignore")) - skipped
         last = first + len(self.data[start : min(end, ends)].decode("utf-8", "ignore"))
         return max(0, first), min(max(0, last), length)
+
+    def path_of_value(self, number: int) -> Path:
+        """The path of one of `values`, where they are read without their keys."""
+        return self._place(number)[0]
 
     def _start(self, index: int) -> int:
         """Where a segment starts, in bytes of `data`."""

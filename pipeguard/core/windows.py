@@ -55,14 +55,14 @@ _SIGNS = [(sign, re.compile(rest)) for sign, rest in _CUE_SIGNS]
 _ALL_CUES = (*(re.escape(word) + rest for word, rest in _CUES.items()), *dict(_CUE_SIGNS).values())
 CUE = f"(?i:{'|'.join(_ALL_CUES)})"
 _ENCODED = re.compile(
-    r"(?:^|\s)[-/–]e(?:n?c?|nco?d?e?d?c?o?m?m?a?n?d?)\s{1,4}['\"]?([A-Za-z0-9+/=]{16,20000})",
+    r"(?:^|\s)[-/–]e(?:n?c?|nco?d?e?d?c?o?m?m?a?n?d?)\s{1,4}['\"]?([A-Za-z0-9+/=]{16,})",
     re.IGNORECASE,
 )
-_FROM_BASE64 = re.compile(r"frombase64string\s{0,4}\(\s{0,4}['\"]([A-Za-z0-9+/=]{8,20000})", re.I)
+_FROM_BASE64 = re.compile(r"frombase64string\s{0,4}\(\s{0,4}['\"]([A-Za-z0-9+/=]{8,})", re.I)
 _CHAR = re.compile(r"\[char\]\s{0,4}\(?\s{0,4}(0x[0-9a-f]{1,4}|[0-9]{1,5})\s{0,4}\)?", re.I)
 _CHARS = re.compile(
     r"\[char\[\]\]\s{0,4}\(?@?\(?\s{0,4}((?:0x[0-9a-f]{1,4}|[0-9]{1,5})"
-    r"(?:\s{0,4},\s{0,4}(?:0x[0-9a-f]{1,4}|[0-9]{1,5})){1,400})\)?\)?",
+    r"(?:\s{0,4},\s{0,4}(?:0x[0-9a-f]{1,4}|[0-9]{1,5}))+)\)?\)?",
     re.I,
 )
 _PLUS = re.compile(r"(['\"])\s{0,4}\)?\s{0,4}\+\s{0,4}\(?\s{0,4}\1")
@@ -130,7 +130,7 @@ def _untangled(text: str) -> str:
         text = _REPLACE.sub(lambda m: "'" + m[1].replace(m[2], m[3]) + "'", text)
         text = _BACKWARDS.sub(lambda m: f"'{m[1][::-1]}' [", text)
         text = _PLUS.sub("", text)
-        values = {match[1].lower(): match[3] for match in [*_SETS.finditer(text)][:40]}
+        values = {match[1].lower(): match[3] for match in _SETS.finditer(text)}
         if values:
             text = _USES.sub(partial(_used, values=values), text)[:MAX_TEXT]
         if text == before:
@@ -147,7 +147,7 @@ def _used(match: re.Match[str], values: dict[str, str]) -> str:
 def _substituted(text: str) -> str:
     """The variables of cmd, and parts of them, as `%COMSPEC:~0,1%`."""
     values = dict(_ENV)
-    for match in [*_CMD_SETS.finditer(text)][:40]:
+    for match in _CMD_SETS.finditer(text):
         values[match[1].lower()] = match[2].strip()
 
     def value(match: re.Match[str]) -> str:

@@ -15,13 +15,23 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipeguard.core.finding import Action, Finding
+
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pipeguard.state.audit import Entry
 
 SUFFIX = ".missing"
 MAX_FILES = 100  # that are told at once
 MAX_BYTES = 4096  # of one
 LEFT_SECONDS = 10.0  # a run that goes on writes its file anew each second; else it was killed
+
+
+REPLACED = (
+    "the store was removed or replaced while it was in use: what this run had written before is not"
+    " in it"
+)
 
 
 class Missing(NamedTuple):
@@ -49,6 +59,14 @@ class Missing(NamedTuple):
             f"verdicts missing of the run {self.run} of {self.server}: {self.verdicts}; the store"
             f" could not be written from {self.since} to {self.until}"
         )
+
+
+def gap(note: str, when: str, event: str = "") -> Entry:
+    """A row of the audit that stands for what is missing in it."""
+    from pipeguard.state.audit import Entry, findings_json
+
+    findings = findings_json((Finding("audit.gap", "audit", action=Action.WARN, note=note),))
+    return Entry(when, "", "", "gap", "", "", "warn", event, "", 0, findings)
 
 
 def leave(store: Path | str, missing: Missing) -> bool:

@@ -5,10 +5,9 @@
 from __future__ import annotations
 
 import os
-import stat
 
 from pipeguard.errors import StateError
-from pipeguard.folders import usual_state_folder
+from pipeguard.folders import usual_state_folder, writers
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING
 if TYPE_CHECKING:
@@ -92,8 +91,8 @@ def believe(path: Path | str, status: os.stat_result) -> None:
             f"  Name another folder in {STATE_DIR_VARIABLE}, or take this one over:"
             f"  sudo chown -R {os.geteuid()} {name}"
         )
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        who = "everybody" if status.st_mode & stat.S_IWOTH else "its group"
+    who = writers(status)
+    if who:
         raise StateError(
             f"{who} may write to {path}, so its pins prove nothing.\n  Close it:  chmod go-w {name}"
         )

@@ -360,6 +360,8 @@ class Recorder:
         return self.healthy
 
     def _tell_findings(self, taken: _Taken) -> None:
+        # No exception helps an event in which a definition waits: see state.alarm.
+        waiting = {one.tool: one for one in taken.findings if one.rule.startswith("trust.")}
         for finding in taken.findings:
             self._tell(
                 # What is low is housekeeping, as progress that came after a cancellation.
@@ -378,7 +380,7 @@ class Recorder:
                 confidence=finding.confidence.name.lower(),
                 excerpt=finding.excerpt,
                 note=finding.note,
-                how_to_allow=how_to_allow(finding, taken.event)
+                how_to_allow=how_to_allow(waiting.get(finding.tool, finding), taken.event)
                 if finding.action is Action.BLOCK
                 else "",
             )
@@ -412,8 +414,7 @@ class _Writer:
         self._known = None if pins is None else _marks(pins)
         self._store: Store | None = None
         self._counter = -1
-        self._again = False
-        self._is_first = True
+        self._is_first, self._is_replaced, self._again = True, False, False
 
     def write(self, batch: list[_Taken], lost: int) -> Pins | None:
         """Write audit rows, where an audit is kept, and pins in one transaction.
@@ -423,18 +424,19 @@ class _Writer:
         """
         store = self._open()
         before = missing.left(self._path) if self._is_first and self._run is not None else []
-        entries = [_gap(one.told(), _iso(time.time())) for one in before]
+        notes = [missing.REPLACED] * self._is_replaced + [one.told() for one in before]
+        entries = [missing.gap(note, _iso(time.time())) for note in notes]
         entries += [_entry(taken) for taken in batch] if self._run is not None else []
         if lost:
             note = f"{lost} verdicts were lost while the store could not be written"
-            entries.append(_gap(note, _iso(time.time())))
+            entries.append(missing.gap(note, _iso(time.time())))
         changes = [change for taken in batch for change in taken.pins]
         with store.transaction():
             self._append(entries)
             known = store.pins(self._server) if changes else {}
             store.remember(self._server, changes)
             after = store.pins(self._server) if changes else {}
-        self._is_first = False
+        self._is_first = self._is_replaced = False
         for one in before:
             missing.clear(self._path, one.run)
         if not changes:
@@ -447,8 +449,8 @@ class _Writer:
     def stand_in(self, taken: _Taken, why: str) -> None:
         """Write in the place of a verdict that it is missing, in words that can be written."""
         event = taken.event.encode("ascii", "replace").decode()
-        note = f"this verdict could not be written down ({why})"
-        self._append([_gap(note, _iso(time.time()), event)])
+        told = f"this verdict could not be written down ({why})"
+        self._append([missing.gap(told, _iso(time.time()), event)])
 
     def _append(self, entries: list[Entry]) -> None:
         from pipeguard.state.audit import Audit  # here, since a server waits for what is on top
@@ -459,8 +461,9 @@ class _Writer:
     def watch(self) -> Pins | None:
         """All pins of the server, where another process has changed any."""
         store = self._open()
-        counter = store.change_counter()
-        if counter == self._counter:
+        if self._is_replaced:
+            self.write([], 0)
+        if (counter := store.change_counter()) == self._counter:
             return None
         pins = store.pins(self._server)
         self._counter = counter
@@ -473,6 +476,10 @@ class _Writer:
             self._store.close()
 
     def _open(self) -> Store:
+        if self._store is not None and not self._store.is_in_place():
+            # What the Guard knows stays: else whoever removes the file would be first again.
+            self._store = self._store.reopened()
+            self._known, self._is_replaced, self._counter = None, True, -1
         if self._store is None:
             self._store = Store.open(self._path)
         if self._known is None:
@@ -500,13 +507,6 @@ def _entry(taken: _Taken) -> Entry:
         taken.length_bytes,
         findings_json(taken.findings),
     )
-
-
-def _gap(note: str, when: str, event: str = "") -> Entry:
-    from pipeguard.state.audit import Entry, findings_json
-
-    findings = findings_json((Finding("audit.gap", "audit", action=Action.WARN, note=note),))
-    return Entry(when, "", "", "gap", "", "", "warn", event, "", 0, findings)
 
 
 def _chars(taken: _Taken) -> int:

@@ -81,6 +81,7 @@ class Store:
     def __init__(self, path: Path | str, connection: sqlite3.Connection) -> None:
         self.path = path
         self.connection = connection
+        self._inode = _inode(path)
 
     @classmethod
     def open(cls, path: Path | str) -> Store:
@@ -107,8 +108,32 @@ class Store:
         return cls(path, connection)
 
     def close(self) -> None:
-        """Let go of the file."""
-        self.connection.close()
+        """Let go of the file.
+
+        The last connection to close removes `-wal` by its name, which another store has where that
+        took the place of ours (https://www.sqlite.org/howtocorrupt.html, section 2.4). Then ours
+        stays open.
+        """
+        if _inode(self.path) in (None, self._inode):
+            self.connection.close()
+            return
+        import ctypes
+
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.connection))
+
+    def is_in_place(self) -> bool:
+        """False once another file stands at its path, or none: nobody reads what is written."""
+        return _inode(self.path) == self._inode
+
+    def reopened(self) -> Store:
+        """The store that is in its place now, made where there is none.
+
+        Raises:
+            StateError: as `open`.
+        """
+        self.close()
+        os.makedirs(os.path.dirname(self.path) or ".", mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120
+        return Store.open(self.path)
 
     def __enter__(self) -> Store:
         return self
@@ -342,6 +367,15 @@ def _now() -> str:
     return written(datetime.now(UTC), "seconds")
 
 
+def _inode(path: Path | str) -> tuple[int, int] | None:
+    """What tells a file from another one at the same path; None where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def _make_private(path: Path | str) -> None:
     """Make the file ours alone before SQLite opens it; its -wal and -shm take the same rights.
 
@@ -352,7 +386,7 @@ def _make_private(path: Path | str) -> None:
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         except FileExistsError:
-            for part in (path, f"{path}-wal", f"{path}-shm"):
+            for part in (path, f"{path}-wal", f"{path}-shm", f"{path}-journal"):
                 with suppress(FileNotFoundError):
                     believe(part, os.stat(part))
             if os.name == "posix" and os.stat(path).st_mode & 0o077:

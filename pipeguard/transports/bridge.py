@@ -13,7 +13,6 @@ from queue import SimpleQueue
 from threading import Thread
 
 from pipeguard.transports.bounded import MOST_FRAMES, Allowance, Gate
-from pipeguard.transports.carry import on_one_line
 from pipeguard.transports.channel import AsyncChannel, Channel, ChannelClosed
 
 INBOX_FRAMES = MOST_FRAMES  # that wait to be taken; then the peer is not read
@@ -134,14 +133,9 @@ class Threaded:
     def read(self) -> bytes | None:
         """The next frame; None at the end."""
         try:
-            return asyncio.run_coroutine_threadsafe(self._read(), self._loop).result()
+            return asyncio.run_coroutine_threadsafe(self._channel.read(), self._loop).result()
         except (RuntimeError, asyncio.CancelledError):  # the loop is gone
             return None
-
-    async def _read(self) -> bytes | None:
-        """The next frame, for whoever passes it on to a reader of lines."""
-        frame = await self._channel.read()
-        return None if frame is None else await on_one_line(frame)
 
     def write(self, frame: bytes) -> None:
         """Send a frame.

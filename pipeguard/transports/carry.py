@@ -7,10 +7,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from pipeguard.core.finding import Direction, Verdict
-from pipeguard.core.framing import Lost, Oversized
-from pipeguard.core.message import parse_json, serialise
 from pipeguard.core.session import Session
-from pipeguard.errors import Refusal
 from pipeguard.transports.bounded import Allowance
 from pipeguard.transports.channel import AsyncChannel
 
@@ -40,6 +37,7 @@ async def carry(
                 await sink.write(frame)
         if verdict.reply is not None:
             await source.write(verdict.reply)
+        await asyncio.sleep(0)  # a source that has the next one already would keep others waiting
 
 
 async def judged(session: Session, direction: Direction, frame: bytes) -> Verdict:
@@ -52,34 +50,3 @@ async def judged(session: Session, direction: Direction, frame: bytes) -> Verdic
         return await asyncio.to_thread(session.receive_aside, direction, frame, monotonic())
     finally:
         lane.leave(len(frame))
-
-
-async def on_one_line(frame: bytes) -> bytes:
-    """A frame as a reader of lines may get it, which is what is then judged and passed on.
-
-    Over HTTP a JSON text may stand on many lines, in a body as in the `data` of an event. It is
-    written anew, without spaces; numbers and the order of keys stay. What cannot be read stays as
-    it is: it is refused.
-    """
-    if not _has_line_end(frame) or isinstance(frame, Lost | Oversized):
-        return frame
-    bare = frame.strip(_WHITE_SPACE)
-    if not _has_line_end(bare):
-        return bare
-    if len(bare) < LARGE_BYTES:
-        return _rewritten(bare)
-    return await asyncio.to_thread(_rewritten, bare)
-
-
-def _has_line_end(frame: bytes) -> bool:
-    return b"\n" in frame or b"\r" in frame
-
-
-def _rewritten(frame: bytes) -> bytes:
-    try:
-        return serialise(parse_json(frame))
-    except Refusal:
-        return frame
-
-
-_WHITE_SPACE = b" \t\r\n"  # RFC 8259, section 2

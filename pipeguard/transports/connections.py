@@ -16,6 +16,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from time import monotonic
 from typing import cast
 
 from aiohttp import web
@@ -226,8 +227,8 @@ class Connection(asyncio.Protocol):
         self.cut(Ground.UNTAKEN)
 
     def data_received(self, data: bytes) -> None:
-        """Hand on what came, unless it is a frame of a WebSocket that is not masked."""
-        if self._masks is not None and not self._masks.hold(data):
+        """Hand on what came, unless it is a frame of a WebSocket that must not come."""
+        if self._masks is not None and not self._masks.hold(data, monotonic()):
             assert self._transport is not None  # noqa: S101  a connection was made
             self._transport.write(CLOSE_UNMASKED)
             self._transport.close()

@@ -150,7 +150,7 @@ class Conversations:
 
     def mirrored(self, tool: str) -> _Mirrored:
         """Of a tool as it is trusted, the headers that repeat its parameters (2026-07-28)."""
-        pin = self.guard.pins.get(("tool", tool))
+        pin = self.guard.pin("tool", tool)
         if pin is None:
             self._mirrored.pop(tool, None)
             return {}  # nothing is kept under a name that a client has invented
@@ -207,7 +207,7 @@ class Conversations:
         for kept in list(self._heard.values()):
             frames = kept.session.relist(changed)
             if frames and kept.listeners:
-                kept.listeners[0].tell(frames)  # a message goes to one stream only
+                kept.listeners[-1].tell(frames)  # a message goes to one stream only
 
     def _expire(self) -> None:
         """Make room for one more; they stand in the order of their last use."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from time import monotonic
 
 from pipeguard.core import answers, codes
@@ -166,7 +166,7 @@ class Hosted:
         self._progress: dict[str, tuple[Exchange, str]] = {}  # by the token that went up
         self._late: deque[str] = deque(maxlen=LATE_IDS)  # that were given up
         self._streams: list[Stream] = []
-        self._unheard: deque[bytes] = deque()
+        self._unheard: deque[tuple[bytes, bool]] = deque()  # True where it was judged
         self._unheard_bytes = 0
         self._count = 0
         self._used = monotonic()
@@ -281,18 +281,20 @@ class Hosted:
         self._forget(exchange)
         await exchange.lose(self._judge, why, code)
 
-    @contextmanager
-    def listening(self) -> Iterator[Stream]:
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[Stream]:
         """While a client hears what it did not ask for."""
         stream = Stream(self.backlog)
-        stream.tell(list(self._unheard))
-        self._unheard.clear()
-        self._unheard_bytes = 0
-        self._streams.append(stream)
         try:
+            while self._unheard:
+                frame, is_judged = self._oldest()
+                told = frame if is_judged else await self._judge(self.session, frame)
+                stream.tell([] if told is None else [told])
+            self._streams.append(stream)
             yield stream
         finally:
-            self._streams.remove(stream)
+            if stream in self._streams:
+                self._streams.remove(stream)
             left = stream.untaken()
             if left:
                 self._replies.begin(self._pass_on(left))
@@ -348,6 +350,10 @@ class Hosted:
             self._late.remove(ticket)
             return
         owner, frame = self._owner(frame, value)
+        if owner is None and _is_notification(value) and not self._is_heard():
+            if not self._is_shared:
+                await self._keep(frame, is_judged=False)
+            return
         told = await self._judge(self.session if owner is None else owner.session, frame)
         if told is not None:
             await self._deliver(told, owner)
@@ -422,13 +428,22 @@ class Hosted:
         waiting = dict.fromkeys(exchange for exchange, _ in self._asked.values())
         return [exchange for exchange in waiting if exchange.is_present]
 
-    async def _keep(self, frame: bytes) -> None:
-        """Keep what nobody hears yet; of too much, the oldest goes, and what asks is answered."""
-        self._unheard.append(frame)
+    def _is_heard(self) -> bool:
+        """True where somebody hears at once what belongs to nothing that was asked."""
+        if self._is_shared:  # of several, nobody can tell whose it is
+            return bool(self._streams) or len(self._present()) == 1
+        return bool(self._streams or self._present())
+
+    async def _keep(self, frame: bytes, *, is_judged: bool = True) -> None:
+        """Keep what nobody hears yet; of too much, the oldest goes, and what asks is answered.
+
+        A notification is judged when somebody hears it: one server may have many clients, and
+        what it says to all of them costs nothing where nobody listens.
+        """
+        self._unheard.append((frame, is_judged))
         self._unheard_bytes += len(frame)
         while len(self._unheard) > UNHEARD_FRAMES or self._unheard_bytes > UNHEARD_BYTES:
-            oldest = self._unheard.popleft()
-            self._unheard_bytes -= len(oldest)
+            oldest, _ = self._oldest()
             for token in asked_in(parse_json(oldest)):
                 why = "PipeGuard: the client does not listen"
                 answer = answers.error(token, codes.METHOD_NOT_FOUND, why)
@@ -437,13 +452,20 @@ class Hosted:
                 if verdict.forward is not None:
                     self._tell_server(verdict.forward)
 
+    def _oldest(self) -> tuple[bytes, bool]:
+        """Take what nobody has heard for the longest time."""
+        frame, is_judged = self._unheard.popleft()
+        self._unheard_bytes -= len(frame)
+        return frame, is_judged
+
     async def _deliver(self, frame: bytes, exchange: Exchange | None) -> None:
         """To the one stream that it belongs on; a message goes to no two."""
         if exchange is None and not self._is_shared and _may_belong(frame):
             waiting = self._present()
             exchange = waiting[0] if len(waiting) == 1 else None  # else nobody can tell of which
         if exchange is None and self._streams:
-            self._streams[0].tell([frame])
+            # An older stream may be of a connection that is lost.
+            self._tell(self._streams[-1], frame)
             return
         if exchange is None:
             present = self._present()
@@ -451,9 +473,18 @@ class Hosted:
                 return  # nobody can tell whose it is, and it is not everybody's
             exchange = present[-1] if present else None
         if exchange is not None:
-            exchange.tell([frame])
+            self._tell(exchange, frame)
         elif not self._is_shared:
             await self._keep(frame)
+
+    def _tell(self, stream: Stream, frame: bytes) -> None:
+        """Send what is no answer; where no server waits, who does not read misses notifications.
+
+        Else they would fill the stream until it is cut, and the answer that comes after them with
+        it.
+        """
+        if self._waits or not stream.is_full or not _is_notification(parse_json(frame)):
+            stream.tell([frame])
 
     # --- ids ----------------------------------------------------------------------------
 
@@ -479,6 +510,10 @@ class Hosted:
     async def _write_quietly(self, frame: bytes) -> None:
         with suppress(ChannelClosed):
             await self._write(frame)
+
+
+def _is_notification(value: JsonValue) -> bool:
+    return isinstance(value, dict) and "method" in value and "id" not in value
 
 
 def _may_belong(frame: bytes) -> bool:

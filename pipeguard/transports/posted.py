@@ -22,7 +22,7 @@ from pipeguard.core.finding import Direction, Verdict
 from pipeguard.core.message import Message, parse, parse_json
 from pipeguard.errors import Refusal
 from pipeguard.transports.backlog import Backlog, Crowded
-from pipeguard.transports.carry import judged, on_one_line
+from pipeguard.transports.carry import judged
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.conversations import Conversations
 from pipeguard.transports.entrance import WHO, Refused, crowded
@@ -97,7 +97,6 @@ class Posted:
 
     async def post(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         """A message of the client's, and all that answers it."""
-        body = await on_one_line(body)
         alone = is_stateless(request, body)
         if alone:
             self._check_alone(request, body)
@@ -133,9 +132,10 @@ class Posted:
         hosted = self._of(request)
         response = web.StreamResponse(headers=_HEADERS)
         await response.prepare(request)
-        with hosted.listening() as stream, self._conversations.listening(hosted.session, stream):
-            while (frame := await stream.next(AWAKE_SECONDS)) is not None:
-                await response.write(written(Event(frame)) if frame else _KEEP_AWAKE)
+        async with hosted.listening() as stream:
+            with self._conversations.listening(hosted.session, stream):
+                while (frame := await stream.next(AWAKE_SECONDS)) is not None:
+                    await response.write(written(Event(frame)) if frame else _KEEP_AWAKE)
         await response.write_eof()
         return response
 

@@ -43,6 +43,7 @@ class Ground(Enum):
     UNTAKEN = "untaken", "a client takes too little of what it is sent", Severity.LOW
     SESSIONS = "many-sessions", "too many sessions are open", Severity.MEDIUM
     NOWHERE = "nowhere", "there is no such path, method or upgrade", Severity.LOW
+    NO_STREAM = "no-stream", "the server behind gave no stream, or was not reached", Severity.LOW
     ENDING = "ending", "PipeGuard was ending", Severity.LOW
 
     def __init__(self, rule: str, words: str, severity: Severity) -> None:

@@ -26,8 +26,9 @@ from pipeguard.transports.backlog import Backlog, Crowded
 from pipeguard.transports.carry import judged
 from pipeguard.transports.client_headers import ClientHeaders
 from pipeguard.transports.conversations import Conversations, is_session_id
-from pipeguard.transports.entrance import WHO, crowded
+from pipeguard.transports.entrance import WHO, Refused, crowded
 from pipeguard.transports.mirroring import check_headers, message_in, repeated_by
+from pipeguard.transports.refusals import Ground
 from pipeguard.transports.remote import (
     BOTH,
     EVENTS,
@@ -49,6 +50,7 @@ from pipeguard.transports.tasks import Tasks
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 _VERSION_BYTES = mirrors.VERSION_META.encode()
 _NO_SESSION = "the server gave a session id that is none"
+_UNKNOWN = "there is no such session; begin a new one"
 _CROWDED = "too many large messages are under way; ask again a little later"
 _LEFT = "the client left before the answer came"
 _LOST = "the connection to the server was lost before the answer came"
@@ -161,6 +163,10 @@ class Relay:
         repeated: Mapping[str, str],
     ) -> web.StreamResponse:
         headers = self._headers.passed(asked.request, asked.session, mirrors_body=not asked.lasting)
+        if session_id is not None and SESSION_ID not in headers:
+            gone = self._gone(asked, _UNKNOWN, codes.PEER_GONE, sent=False)
+            gone.set_status(_NOT_FOUND)
+            return gone
         headers.update(repeated)  # as what was redacted says now
         headers.setdefault("Accept", BOTH)
         headers["Content-Type"] = JSON
@@ -198,24 +204,30 @@ class Relay:
         session_id = request.headers.get(SESSION_ID)
         session = self._conversation(request, session_id)
         headers = self._headers.passed(request, session)
+        if session_id is not None and SESSION_ID not in headers:
+            return web.Response(status=_NOT_FOUND, text=f"PipeGuard: {_UNKNOWN}\n")
         asked = _Asked(request, session, session, None, lasting=True)
         try:
             async with await self._door.send("GET", headers, None) as answer:
                 if answer.status == web.HTTPOk.status_code and kind_of(answer) == EVENTS:
                     self._keep(request, session, session_id, None, answer)
                     return await self._streamed(asked, answer)
+                if answer.status >= _FAULT:
+                    why = f"the server answered with HTTP {answer.status}"
+                    raise Refused(Ground.NO_STREAM, answer.status, why, downwards(answer))
                 return self._told(answer)
         except PipeGuardError as error:
-            return web.Response(
-                status=502, text=f"PipeGuard: {answers.what_happened(str(error))}\n"
-            )
+            why = answers.what_happened(str(error))
+            raise Refused(Ground.NO_STREAM, 502, why) from None
         except (aiohttp.ClientError, OSError) as error:
-            return web.Response(status=502, text=f"PipeGuard: {unreached(error)}\n")
+            raise Refused(Ground.NO_STREAM, 502, unreached(error)) from None
 
     async def delete(self, request: web.BaseRequest) -> web.StreamResponse:
         """The end of a session."""
         session = self._conversation(request, request.headers.get(SESSION_ID))
         headers = self._headers.passed(request, session)
+        if SESSION_ID in request.headers and SESSION_ID not in headers:
+            return web.Response(status=_NOT_FOUND, text=f"PipeGuard: {_UNKNOWN}\n")
         try:
             async with await self._door.send("DELETE", headers, None) as answer:
                 session_id = request.headers.get(SESSION_ID, "")
@@ -377,9 +389,12 @@ class Relay:
         return self._conversations.subscribed(asked.method, asked.session, told)
 
     async def _event(self, asked: _Asked, event: Event) -> bytes:
+        if event.id:
+            self._headers.learn_event(event.id)
         if not event.data or event.comment is not None:
             return written(event)
         if event.name == "message":
+            await asyncio.sleep(0)  # one piece may hold thousands, and others wait
             verdict = await judged(asked.session, TO_CLIENT, event.data)
             self._record(verdict)
             if verdict.reply is not None:
@@ -436,6 +451,7 @@ class _Told:
 
 
 _BAD = web.HTTPBadRequest.status_code
+_FAULT = web.HTTPInternalServerError.status_code
 _NOT_FOUND = web.HTTPNotFound.status_code
 
 

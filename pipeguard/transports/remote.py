@@ -6,6 +6,7 @@ follows a redirect to another origin: what is sent is meant for the server that 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import ssl
@@ -289,7 +290,10 @@ async def pieces(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         try:
             while left:
                 yield unpacker.decompress(left, _PIECE_BYTES)
+                if unpacker.unused_data:  # it would be kept, all of it
+                    raise Unreadable("something stands behind what is packed in the answer")
                 left = unpacker.unconsumed_tail
+                await asyncio.sleep(0)  # a few bytes may hold megabytes, and others wait
         except zlib.error:
             raise Unreadable("the answer is not packed as it says") from None
     if unpacker is not None and not unpacker.eof:
@@ -363,7 +367,13 @@ def downwards(answer: aiohttp.ClientResponse) -> CIMultiDict[str]:
 
 def is_text(value: str) -> bool:
     """True for a header's value that can be sent on: it came as UTF-8."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in value)
+    if value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def kind_of(answer: aiohttp.ClientResponse) -> str:

@@ -28,7 +28,7 @@ from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 
 INBOX_FRAMES = 256
 INBOX_BYTES = 4 * 2**20  # that wait for one conversation; then the server is not read
-UNTAKEN_SECONDS = 10.0  # the others wait for one that takes nothing for no longer
+UNTAKEN_SECONDS = 10.0  # the others wait for one that does not take its answers for no longer
 _INITIALIZED = "notifications/initialized"
 _CANCELLED = "notifications/cancelled"
 
@@ -272,19 +272,24 @@ class _Port:
         """Hand over a frame of the server's; one who does not read misses what nobody asked for."""
         if self._closed:
             return
-        full = self._inbox.qsize() >= INBOX_FRAMES or self._bytes > INBOX_BYTES
-        if not (full and may_be_missed):
-            self._bytes += len(frame or b"")
-            self._inbox.put_nowait(frame)
-        if self._bytes > INBOX_BYTES:
+        size = len(frame or b"")
+        waits = self._inbox.qsize()
+        if may_be_missed and waits and (waits >= INBOX_FRAMES or self._bytes + size > INBOX_BYTES):
+            return
+        self._bytes += size
+        self._inbox.put_nowait(frame)
+        if self._bytes > INBOX_BYTES and not may_be_missed:
             self._shared.full.add(self)
 
     async def make_wait(self) -> None:
-        """Wait while too much is not taken; one that takes nothing for long has no server."""
+        """Wait while too many answers are not taken; for long, and this one has no server.
+
+        However often it takes a little: the others wait as well.
+        """
         try:
-            while self._bytes > INBOX_BYTES and not self._closed:
-                self._taken.clear()
-                async with asyncio.timeout(UNTAKEN_SECONDS):
+            async with asyncio.timeout(UNTAKEN_SECONDS):
+                while self._bytes > INBOX_BYTES and not self._closed:
+                    self._taken.clear()
                     await self._taken.wait()
         except TimeoutError:
             while not self._inbox.empty():

@@ -50,6 +50,11 @@ class Stream:
         """True while nothing waits to be sent."""
         return self._frames.empty()
 
+    @property
+    def is_full(self) -> bool:
+        """True while so much waits that a server which may be made to wait does."""
+        return self._bytes > STREAM_BYTES
+
     def untaken(self) -> list[bytes]:
         """What nobody has taken."""
         frames = []
@@ -73,7 +78,7 @@ class Stream:
     async def make_wait(self) -> None:
         """Wait while much of it is not taken; a client that takes nothing for long is given up."""
         try:
-            while self._bytes > STREAM_BYTES:
+            while self.is_full:
                 self._taken.clear()
                 async with asyncio.timeout(UNTAKEN_SECONDS):
                     await self._taken.wait()

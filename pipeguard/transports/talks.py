@@ -19,7 +19,7 @@ from pipeguard.core.finding import Direction, Verdict
 from pipeguard.core.session import Session
 from pipeguard.errors import PipeGuardError
 from pipeguard.transports.bounded import Frames
-from pipeguard.transports.carry import carry, on_one_line
+from pipeguard.transports.carry import carry
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.conversations import Conversations
 from pipeguard.transports.entrance import WHO, Refused
@@ -100,7 +100,7 @@ class Talks:
         if channel is None or channel.who != request.get(WHO, ""):
             ground = Ground.NO_SESSION if channel is None else Ground.FOREIGN_SESSION
             raise Refused(ground, 404, "there is no such session")
-        await channel.take(await on_one_line(body))
+        await channel.take(body)
         return web.Response(status=202)
 
     async def socket(self, request: web.BaseRequest) -> web.StreamResponse:

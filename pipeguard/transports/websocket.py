@@ -12,7 +12,6 @@ import aiohttp
 from aiohttp import web
 
 from pipeguard.errors import LoginNeededError, PipeGuardError
-from pipeguard.transports.carry import on_one_line
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.linked import LinkLost
 from pipeguard.transports.remote import SUBPROTOCOL, Remote, renewed, unreached
@@ -87,8 +86,7 @@ class SocketChannel:
 
     async def read(self) -> bytes | None:
         """The next frame; None at the end."""
-        frame = await _received(self._socket)
-        return None if frame is None else await on_one_line(frame)
+        return await _received(self._socket)
 
     async def write(self, frame: bytes) -> None:
         """Send a frame.

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import pty
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,7 @@ from pipeguard.state import review
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from tests.launch.processes import until
-from tests.people import be_nobody, on_terminal
+from tests.people import be_nobody, on_terminal, share
 from tests.state.samples import held
 
 PIPEGUARD = (sys.executable, "-E", "-P", "-m", "pipeguard")
@@ -83,25 +86,54 @@ def test_an_agent_s_shell_is_no_person_s(name: str) -> None:
     assert waits()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="who started whom is read from /proc")
-def test_who_started_a_guarded_server_too_is_an_agent() -> None:
-    """Without its mark, and with a terminal of its own."""
-    guard = subprocess.Popen(
+@contextmanager
+def guard(stdin: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A guarded server that this process started."""
+    process = subprocess.Popen(
         [*PIPEGUARD, "wrap", "--name", "x", "--", "cat"],
-        stdin=subprocess.PIPE,
+        stdin=stdin,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
-        line = Path(f"/proc/{guard.pid}/cmdline")
+        line = Path(f"/proc/{process.pid}/cmdline")
         until(lambda: b"wrap" in line.read_bytes(), "it runs")
+        yield process
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="who started whom is read from /proc")
+def test_who_started_a_guarded_server_too_is_an_agent() -> None:
+    """Without its mark, and with a terminal of its own, or with a token."""
+    token, _ = new_token()
+    with guard(subprocess.PIPE):
         code, shown = on_terminal("approve", "y", TARGET)
         assert code == 2
         assert "guarded servers as well" in shown
+        done = piped("approve", TARGET, "--yes", token=token)
+        assert done.returncode == 2
+        assert b"guarded servers as well" in done.stderr
         assert waits()
-    finally:
-        guard.communicate(timeout=60)
     assert on_terminal("approve", "y", TARGET)[0] == 0
+    assert not waits()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="who started whom is read from /proc")
+@pytest.mark.parametrize("fed_by", ["a terminal", "another program"])
+def test_a_shell_with_a_guarded_server_in_the_background_is_a_person_s(fed_by: str) -> None:
+    """As `pipeguard wrap -- server &`, or `program | pipeguard wrap -- server &`."""
+    kept, given = pty.openpty() if fed_by == "a terminal" else reversed(os.pipe())
+    feeder = subprocess.Popen(["sleep", "600"], stdout=kept)
+    try:
+        os.close(kept)
+        with guard(given):
+            os.close(given)
+            assert on_terminal("approve", "y", TARGET)[0] == 0
+    finally:
+        feeder.kill()
+        feeder.wait(30)
     assert not waits()
 
 
@@ -129,6 +161,7 @@ def test_another_token_or_a_file_of_others_decides_nothing(kept: str) -> None:
     elif kept == "another":
         new_token()
     else:
+        share(path)
         path.chmod(0o660)
     done = piped("approve", TARGET, "--yes", token=token)
     assert done.returncode == 2

@@ -222,3 +222,15 @@ def test_what_keeps_a_connection_awake_never_adds_up(awake: bytes) -> None:
 
 def pieces(stream: bytes, size: int) -> list[bytes]:
     return [stream[i : i + size] for i in range(0, len(stream), size)]
+
+
+@pytest.mark.parametrize("end", ["\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"])
+@pytest.mark.parametrize(
+    "field", ["id: 1{}\ndata: 1\n\n", "event: x{}\nid: 1\n\n", "event: x{}\ndata: 1\n\n", ":{}\n\n"]
+)
+def test_no_field_holds_lines_to_readers_that_know_more_line_ends(field: str, end: str) -> None:
+    hidden = f"{end}data: 2{end}{end}"
+    told = b"".join(map(written, EventStream().feed(field.format(hidden).encode())))
+    assert "data: 2" not in told.decode().splitlines()
+    honest = b"".join(map(written, EventStream().feed(field.format(" caf\u00e9").encode())))
+    assert "caf\u00e9" in honest.decode()

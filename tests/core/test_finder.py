@@ -103,6 +103,7 @@ def test_where_too_much_is_found_in_vain_re_does_the_rest(monkeypatch: pytest.Mo
     ("pattern", "loose"),
     [
         (rb"a{2,41}", rb"a{2,}"),
+        (rb"a{2,41}?b*?c{2}?", rb"a{2,}b*c{2}"),
         (rb"a{2,40}", rb"a{2,40}"),
         (rb"\{1,99}", rb"\{1,99}"),
         (rb"[{1,99}]", rb"[{1,99}]"),
@@ -113,4 +114,10 @@ def test_where_too_much_is_found_in_vain_re_does_the_rest(monkeypatch: pytest.Mo
     ],
 )
 def test_the_looser_form(pattern: bytes, loose: bytes) -> None:
-    assert looser(pattern) == loose
+    assert looser(pattern) == b"(?U)" + loose
+
+
+def test_what_follows_the_beginning_of_a_match_is_not_read() -> None:
+    finder = Finder(r"//(?:a*@)?a{0,300}b?", ignore_case=False)
+    assert finder._begins is not None
+    assert finder._begins(b" //" + b"a" * 10_000, 0).span() == (1, 3)

@@ -1,6 +1,7 @@
 """Where a classifier reads: every word is found wherever it stands, and no stretch is torn."""
 
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -314,3 +315,17 @@ def test_weights_and_words_of_different_gates_do_not_go_unnoticed() -> None:
     mixed = gates.opened(together([weights, words]), LEAST)
     with pytest.raises(IndexError):
         mixed.stretches(ORDER.encode())
+
+
+def test_a_large_text_takes_little_beside_itself_and_leaves_nothing() -> None:
+    one, count = gates.opened(made(), 2**20), 20_000
+    one.stretches(b"user")
+    text = b"user " * count
+    tracemalloc.start()
+    try:
+        assert one.stretches(text) == []
+        left, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert left < count
+    assert most < 40 * count

@@ -32,6 +32,8 @@ def test_every_method_of_the_protocol_is_known() -> None:
     "method",
     [
         *("Tools/Call", "tools/call ", "tools\u2215list", "\uff49nitialize", "PING"),
+        *("tools//call", "tools.call", "tools_call", "toolsCall", "tools:call", "tools/./call"),
+        *("tools\\call", "tools%2Fcall", "tools/call?x=1", "tools/call#", "tools/call;v=1"),
         *("notifications/Cancelled", "tools/c\u0430ll", "tools\u200b/call", "tools/ call"),
     ],
 )
@@ -44,7 +46,16 @@ def test_a_method_that_looks_like_another_is_refused(method: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "method", ["acme/ask", "Acme/Ask", "acme/gr\u00f6\u00dfe", "tools/callback", "tools", "x/ping"]
+    "method",
+    [
+        "acme/ask",
+        "Acme/Ask",
+        "acme/gr\u00f6\u00dfe",
+        "tools/callback",
+        "tools",
+        "x/ping",
+        "ping2/x",
+    ],
 )
 def test_a_method_that_nobody_knows_passes(method: str) -> None:
     check_method(message(method))

@@ -23,6 +23,7 @@ from pipeguard.state.audit import Audit, Entry
 from pipeguard.state.store import Store
 from tests.auth.conftest import KEYRING
 from tests.doctor.examined import Person
+from tests.people import share
 from tests.state.samples import held, seen
 
 URL = "https://mcp.example.com/mcp"
@@ -58,6 +59,7 @@ def test_where_nothing_is_kept_all_is_good_and_nothing_is_made(person: Person) -
 def test_a_state_folder_that_others_may_write_is_closed_by_its_command(person: Person) -> None:
     for mode, state, code in ((0o770, "wrong", 4), (0o755, "note", 0), (0o777, "wrong", 4)):
         person.state.mkdir(parents=True, exist_ok=True)
+        share(person.state)
         person.state.chmod(mode)
         result = person.examined("state")
         assert (result.of("state").state, result.code) == (state, code), oct(mode)

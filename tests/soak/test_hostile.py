@@ -24,4 +24,5 @@ def test_hostile_requests_leave_little_memory_and_honest_ones_are_answered(tmp_p
     with listening(tmp_path) as at:
         grown = asyncio.run(attacked(at, REQUESTS))
     assert grown.after - grown.before < GROWTH_MIB, grown
+    assert grown.height - grown.before < GROWTH_MIB, grown
     assert grown.answered > REQUESTS // 4, grown

@@ -206,6 +206,7 @@ def test_a_failed_append_leaves_the_chain_as_it_was(path: Path) -> None:
         (Wanted(event="RUN.c3"), lambda e: e.event == "RUN.c3"),
         (Wanted(rule="secrets.aws-access-key-id"), lambda e: e.action == "block"),
         (Wanted(rule="secrets"), lambda e: e.action == "block"),
+        (Wanted(rule="secrets.*"), lambda e: e.action == "block"),
         (Wanted(rule="secret"), lambda e: False),
         (Wanted(rule="secrets.aws"), lambda e: False),
         (Wanted(server="mail"), lambda e: False),

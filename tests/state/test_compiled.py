@@ -292,6 +292,31 @@ def test_a_file_that_others_may_write_is_not_believed(
 
 
 @posix
+@pytest.mark.parametrize(("mode", "count"), [(0o600, 3), (0o644, 3), (0o666, 6), (0o620, 6)])
+def test_what_is_not_believed_in_one_folder_is_not_copied_to_another(
+    folder: Path,
+    builds: list[Surface],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    mode: int,
+    count: int,
+) -> None:
+    monkeypatch.setattr(compiled, "cache_folder", lambda: str(folder))
+    monkeypatch.setattr(compiled, "sources", packs)
+    engines(packs(), str(folder))
+    only_file(folder).chmod(mode)
+    other = tmp_path / "other"
+    compiled.keep_in(str(other))
+    assert len(builds) == count
+    before = only_file(other).stat()
+    compiled.keep_in(str(other))
+    assert finds(engines(packs(), str(other)))
+    assert len(builds) == count
+    assert only_file(other).stat().st_ino == before.st_ino, "what is there already is left alone"
+    assert before.st_mode & 0o777 == 0o600
+
+
+@posix
 @pytest.mark.parametrize("mode", [0o770, 0o707, 0o777])
 def test_a_folder_that_others_may_write_is_not_used(
     folder: Path, builds: list[Surface], mode: int

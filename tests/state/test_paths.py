@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from pipeguard.errors import StateError
 from pipeguard.state.paths import STATE_DIR_VARIABLE, state_folder, store_path
 from pipeguard.state.store import Store
+from tests.people import share
 
 posix = pytest.mark.skipif(os.name != "posix", reason="rights of POSIX files")
 
@@ -42,6 +44,7 @@ def test_a_folder_that_others_may_write_is_refused_and_the_command_mends_it(
 ) -> None:
     folder = tmp_path / "it's mine"
     folder.mkdir()
+    share(folder)
     folder.chmod(mode)
     link = tmp_path / "link"
     link.symlink_to(folder)
@@ -85,6 +88,7 @@ def test_a_store_that_others_could_have_written_is_refused(tmp_path: Path, suffi
     path = tmp_path / "pipeguard.db"
     with Store.open(path):
         part = Path(f"{path}{suffix}")
+        share(part)
         part.chmod(0o660)
         with pytest.raises(StateError, match="chmod go-w"):
             Store.open(path)
@@ -100,3 +104,36 @@ def test_a_folder_that_cannot_be_made_is_told(
     monkeypatch.setenv(STATE_DIR_VARIABLE, str(tmp_path / "file" / "state"))
     with pytest.raises(StateError, match=STATE_DIR_VARIABLE):
         state_folder()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="folders by XDG")
+@pytest.mark.parametrize("home", [None, ".", "relative"])
+def test_without_a_home_nothing_of_the_current_folder_is_believed(
+    tmp_path: Path, home: str | None
+) -> None:
+    """A container may run as a user that has no entry and no HOME; a clone may hold a `~`."""
+    tmp_path.chmod(0o777)
+    for planted in ("~", ".", "relative"):
+        policy = tmp_path / planted / ".config" / "pipeguard" / "policy.yaml"
+        policy.parent.mkdir(parents=True)
+        policy.write_text("mode: observe\n")
+    asked = (
+        "from pipeguard.folders import cache_folder, config_folder, usual_state_folder\n"
+        "for ask in (cache_folder, config_folder, usual_state_folder):\n"
+        "    try:\n        print(ask())\n"
+        "    except Exception as error:\n"
+        "        print(type(error).__name__, 'HOME=' in str(error))\n"
+    )
+    environment = {"PATH": os.environ["PATH"]} | ({} if home is None else {"HOME": home})
+    becomes = "import os, pwd\npwd.getpwuid = {}.__getitem__\n"  # nobody has an entry
+    command = [sys.executable, "-c", becomes + asked]
+    told = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=True)
+    assert told.stdout.decode().splitlines() == ["StateError True"] * 3
+
+    known = {
+        f"XDG_{name}_HOME": str(tmp_path / name.lower()) for name in ("CACHE", "CONFIG", "STATE")
+    }
+    told = subprocess.run(
+        command, cwd=tmp_path, env=environment | known, capture_output=True, check=True
+    )
+    assert told.stdout.decode().splitlines() == [f"{known[name]}/pipeguard" for name in known]

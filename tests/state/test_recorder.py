@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -136,6 +137,22 @@ def test_findings_are_told_to_the_log(path: Path) -> None:
     ((level, event, fields),) = log.lines
     assert (level, event) == ("warning", "block secrets.aws-access-key-id")
     assert (fields["event_id"], fields["place"]) == ("RUN.c1", "call.arguments")
+
+
+def test_what_is_found_in_a_definition_that_waits_is_told_with_what_helps(path: Path) -> None:
+    """`allow` refuses an event in which something waits for approval."""
+    poisoned = FINDING._replace(rule="poisoning.classifier", place="tool.description")
+    waits = poisoned._replace(rule="trust.held", excerpt="pipeguard diff weather/get_forecast")
+    log = Heard()
+    recorder = Recorder(path, "weather", "RUN", log)
+    recorder.record(verdict("RUN.s1", findings=(poisoned, waits)))
+    recorder.record(verdict("RUN.s2", findings=(poisoned,)))
+    recorder.close()
+    assert [fields["how_to_allow"] for _, _, fields in log.lines] == [
+        "pipeguard diff weather/get_forecast",
+        "pipeguard diff weather/get_forecast",
+        "pipeguard allow RUN.s2",
+    ]
 
 
 def test_a_log_that_nobody_reads_any_more_is_no_failure(path: Path) -> None:
@@ -380,6 +397,66 @@ def test_a_run_that_can_write_again_leaves_nothing_behind(
     recorder.close()
     assert list(path.parent.glob("*.missing*")) == []
     assert [row.entry.event for row in written(path)] == ["RUN.c1"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="an open file cannot be removed there")
+@pytest.mark.parametrize("becomes", ["nothing", "no folder", "another", "moved away"])
+def test_a_store_that_is_taken_away_is_begun_anew_and_a_row_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, becomes: str
+) -> None:
+    monkeypatch.setattr(recorder_module, "WATCH_SECONDS", 0.01)
+    path = tmp_path / "state" / "pipeguard.db"
+    path.parent.mkdir(mode=0o700)
+    told: list[Mapping[tuple[str, str], Pin]] = []
+    recorder = Recorder(path, "weather", "RUN", silent, pins={}, on_pins_changed=told.append)
+    recorder.record(verdict("RUN.c1", pins=(seen(FORECAST),)))
+    assert recorder.flush()
+    if becomes == "no folder":
+        shutil.rmtree(path.parent)
+    elif becomes == "moved away":
+        path.rename(tmp_path / "moved.db")
+    else:
+        for file in path.parent.iterdir():
+            file.unlink()
+    if becomes == "another":
+        other = Recorder(path, "mail", "OTHER", silent)
+        other.record(verdict("OTHER.c1"))
+        assert other.flush()
+        recorder.record(verdict("RUN.c2"))
+        assert recorder.flush()
+        other.record(verdict("OTHER.c2"))  # while ours has let go of the file before
+        recorder.close()
+        other.close()
+    else:
+        recorder.record(verdict("RUN.c2"))
+        assert recorder.flush()
+        recorder.close()
+    ours = [row for row in written(path) if row.chain == "RUN"]
+    assert [(row.entry.kind, row.entry.event) for row in ours] == [
+        ("gap", ""),
+        ("request", "RUN.c2"),
+    ]
+    assert "removed or replaced" in ours[0].entry.findings
+    assert verify(path) == []
+    assert told == [], "what the guard knows is not forgotten with the file"
+    if becomes == "another":
+        theirs = [row.entry.event for row in written(path) if row.chain == "OTHER"]
+        assert theirs == ["OTHER.c1", "OTHER.c2"]
+
+
+def test_a_store_that_is_taken_away_from_an_idle_run_is_told_too(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "WATCH_SECONDS", 0.01)
+    recorder = Recorder(path, "weather", "RUN", silent)
+    recorder.record(verdict("RUN.c1"))
+    assert recorder.flush()
+    for file in path.parent.iterdir():
+        file.unlink()
+    while not path.exists() or not written(path):
+        pass
+    recorder.close()
+    assert [row.entry.kind for row in written(path)] == ["gap"]
 
 
 def test_a_file_that_is_none_of_ours_says_nothing(path: Path) -> None:

@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import base64
+import json
 
 import pytest
 from aiohttp import web
 
 from pipeguard.core.finding import Action
-from tests.transports.talking import SECRET, SESSION, Asked, Odd, as_json, call, request
+from tests.transports.talking import (
+    INITIALIZED,
+    SECRET,
+    SESSION,
+    STATELESS,
+    Asked,
+    Odd,
+    as_events,
+    as_json,
+    call,
+    event,
+    initialize,
+    notification,
+    opened,
+    request,
+    result,
+)
 from tests.transports.test_relay import between, echo, through
 from tests.transports.wire import run
 
 pytestmark = pytest.mark.usefixtures("_compiled_rules")
 
+KEY = "AKIA" + "R3STVZ7QX4M2N5P6"  # that a server gives
 # What clients and proxies that harm nobody send, by their documentation.
 HONEST = {
     "User-Agent": "claude-code/2.1.4 (external, cli) node/22.11.0",
@@ -105,6 +123,71 @@ def test_a_cookie_that_the_server_has_set_comes_back_to_it() -> None:
             return [asked.headers.get("cookie", "") for asked in odd.asked]
 
     assert run(work) == ["", f"login={SECRET}", f"login={SECRET}"]
+
+
+@pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
+def test_a_session_id_that_the_server_did_not_give_is_judged(method: str) -> None:
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        return as_json(result(1))
+
+    async def work() -> None:
+        odd = Odd(answering)
+        async with between(odd) as client:
+            for session_id, status in (
+                (SECRET, 404),
+                ("0e2b7f0c-6f0a-4d39-8d61-c1f6a5d1a7aa", 200),
+            ):
+                headers = {SESSION: session_id, "Content-Type": "application/json"}
+                body = json.dumps(call(1)) if method == "POST" else None
+                told = client.http.request(method, client.url, headers=headers, data=body)
+                async with told as answer:
+                    assert answer.status == status
+            assert [asked.headers[SESSION.lower()] for asked in odd.asked] == [session_id]
+            assert any(rule.startswith("secrets.") for rule in client.records.rules)
+
+    run(work)
+
+
+def test_an_event_id_that_the_server_did_not_give_is_judged() -> None:
+    async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
+        return await as_events(asked, event(notification("notifications/x"), KEY))
+
+    async def work() -> None:
+        odd = Odd(answering)
+        async with between(odd) as client:
+            for last in (SECRET, "17", KEY, KEY):
+                headers = {"Last-Event-ID": last, "Accept": "text/event-stream"}
+                async with client.http.get(client.url, headers=headers) as stream:
+                    await stream.read()
+        assert [one.headers.get("last-event-id") for one in odd.asked] == [None, "17", KEY, KEY]
+
+    run(work)
+
+
+def test_a_session_that_looks_like_a_secret_is_the_servers_own() -> None:
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        return as_json(opened(1), headers={SESSION: KEY})
+
+    async def work() -> None:
+        odd = Odd(answering)
+        async with between(odd) as client:
+            await client.post(initialize(1))
+            status, _, _ = await client.post(INITIALIZED, Mcp_Session_Id=KEY)
+            assert status == 200
+            assert odd.asked[-1].headers[SESSION.lower()] == KEY
+
+    run(work)
+
+
+def test_a_message_that_stands_alone_goes_on_without_such_a_session() -> None:
+    async def work() -> None:
+        odd = Odd(echo)
+        async with between(odd) as client:
+            status, _, _ = await client.post(call(1, _meta=STATELESS), Mcp_Session_Id=SECRET)
+            assert status == 200
+            assert SESSION.lower() not in odd.asked[0].headers
+
+    run(work)
 
 
 def test_all_requests_are_judged_those_without_a_body_too() -> None:

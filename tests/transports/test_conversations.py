@@ -168,8 +168,8 @@ def test_what_changed_is_told_once_to_each_conversation_that_asked_for_it() -> N
         known.relist({"prompt"})
         known.relist(set())
     known.relist({"tool"})
-    assert [len(one.frames) for one in heard] == [1, 0, 0, 1]
-    assert b"notifications/tools/list_changed" in heard[0].frames[0]
+    assert [len(one.frames) for one in heard] == [0, 1, 0, 1], "on the latest of its streams"
+    assert b"notifications/tools/list_changed" in heard[1].frames[0]
 
 
 def test_headers_of_a_tool_are_those_of_its_pin() -> None:

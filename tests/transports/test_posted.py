@@ -16,6 +16,7 @@ from pipeguard.core.subscriptions import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
 from pipeguard.errors import StateError
 from pipeguard.transports import hosted as hosted_module
 from pipeguard.transports import posted as posted_module
+from pipeguard.transports.backlog import LIMIT_BYTES
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.conversations import Conversations
 from pipeguard.transports.entrance import WHO, Refused
@@ -135,6 +136,7 @@ async def hosting(
     dial: Callable[[], Child] | None = None,
     gate: asyncio.Event | None = None,
     record: Callable[[object], None] | None = None,
+    waits: bool = True,
 ) -> AsyncIterator[Host]:
     async with aiohttp.ClientSession() as http:
         host = Host(http)
@@ -146,7 +148,8 @@ async def hosting(
                 await gate.wait()
             return child
 
-        host.posted = Posted(host.known, dialled, record or host.records, most, idle_seconds)
+        records = record or host.records
+        host.posted = Posted(host.known, dialled, records, most, idle_seconds, waits=waits)
 
         async def handle(asked: web.BaseRequest) -> web.StreamResponse:
             asked[WHO] = asked.headers.get("Who", "")
@@ -652,12 +655,12 @@ def test_what_is_said_before_anybody_listens_is_kept_and_told_once() -> None:
                 assert [one["params"]["data"] for one in told] == [0, 1, 2]  # type: ignore[index,call-overload]
                 async with host.http.get(host.url, headers=dashed(named)) as other:
                     child.say(NOTE)
-                    assert await next_event(stream) == NOTE
-                    stream.close()
+                    assert await next_event(other) == NOTE, "the first may be lost by then"
+                    other.close()
                     hosted = host.posted._hosted[named["Mcp_Session_Id"]]
                     await eventually(lambda: len(hosted._streams) == 1, "it was noticed")
                     child.say(NOTE)
-                    assert await next_event(other) == NOTE, "a second stream takes over"
+                    assert await next_event(stream) == NOTE, "and takes over where it is not"
 
     run(work)
 
@@ -736,7 +739,67 @@ def test_of_what_nobody_hears_only_so_many_bytes_are_kept() -> None:
             hosted = host.posted._hosted[named["Mcp_Session_Id"]]
             await host.ask(call(1), **named)
             assert hosted._unheard_bytes <= hosted_module.UNHEARD_BYTES
-            assert sum(map(len, hosted._unheard)) == hosted._unheard_bytes
+            assert sum(len(frame) for frame, _ in hosted._unheard) == hosted._unheard_bytes
+
+    run(work)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_an_answer_comes_behind_more_than_a_client_takes(waits: bool) -> None:
+    count = 3 * LIMIT_BYTES // 120_000
+
+    async def work() -> None:
+        async with hosting(None, waits=waits) as host:
+            named = await host.open()
+            child = host.children[0]
+            asking = host.http.post(host.url, json=request(1), headers=dashed(named))
+            response = asyncio.ensure_future(asking)
+            await eventually(lambda: len(child.asked("x/y")) == 1, "it is asked")
+            for _ in range(count):
+                child.say(notification("notifications/message", level="info", data="x" * 60_000))
+            child.say(result(1))
+            answering = await response  # and nothing of it is read yet
+            if not waits:
+                await eventually(child._frames.empty, "the server is read to the end")
+            told = events(await answering.read())
+            assert told[-1] == result(1)
+            assert (len(told) == count + 1) is waits, "it misses none of a server of its own"
+
+    run(work)
+
+
+def test_of_what_nobody_hears_only_so_many_frames_are_kept() -> None:
+    async def work() -> None:
+        async with hosting() as host:
+            named = await host.open()
+            child, most = host.children[0], hosted_module.UNHEARD_FRAMES
+            notes = [notification("notifications/x", number=number) for number in range(most + 9)]
+            for note in notes:
+                child.say(note)
+            hosted = host.posted._hosted[named["Mcp_Session_Id"]]
+            await eventually(child._frames.empty, "all of it was read")
+            await host.ask(call(1), **named)
+            assert [json.loads(frame) for frame, _ in hosted._unheard] == notes[9:]
+
+    run(work)
+
+
+def test_a_notification_is_judged_once_somebody_hears_it() -> None:
+    async def work() -> None:
+        async with hosting() as host:
+            named = await host.open()
+            before = len(host.records)
+            first, last = [notification("notifications/x", number=number) for number in (1, 3)]
+            for note in (first, notification("notifications/x", text=f"key {SECRET}"), last):
+                host.children[0].say(note)
+            hosted = host.posted._hosted[named["Mcp_Session_Id"]]
+            await eventually(lambda: len(hosted._unheard) == 3, "all of it was read")
+            assert len(host.records) == before
+            async with host.http.get(host.url, headers=dashed(named)) as stream:
+                told = [await next_event(stream) for _ in range(3)]
+            assert (told[0], told[2]) == (first, last)
+            assert SECRET not in json.dumps(told[1])
+            assert len(host.records) == before + 3
 
     run(work)
 

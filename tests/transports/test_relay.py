@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
@@ -16,8 +18,9 @@ from pipeguard.core.subscriptions import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
 from pipeguard.errors import StateError
 from pipeguard.transports.conversations import Conversations
 from pipeguard.transports.entrance import WHO, Refused
+from pipeguard.transports.refusals import Ground
 from pipeguard.transports.relay import Relay
-from pipeguard.transports.remote import Authorization, Remote, connect
+from pipeguard.transports.remote import Authorization, Remote, connect, pieces
 from tests.transports.talking import (
     BROKE,
     GONE,
@@ -60,6 +63,7 @@ class Between:
     Attributes:
         url: of the relay.
         http: the client's connections.
+        refused: what the audit is told of.
     """
 
     def __init__(self, url: str, http: aiohttp.ClientSession, known: Conversations) -> None:
@@ -67,6 +71,7 @@ class Between:
         self.http = http
         self.known = known
         self.records = Records()
+        self.refused: list[Ground | None] = []
 
     async def post(self, message: Json | bytes, **headers: str) -> tuple[int, Json, dict[str, str]]:
         """POST; the answer's status, messages and headers."""
@@ -104,13 +109,14 @@ async def between(
 
             async def handle(asked: web.BaseRequest) -> web.StreamResponse:
                 asked[WHO] = asked.headers.get("Who", "")
-                if asked.method == "GET":
-                    return await relay.get(asked)
-                if asked.method == "DELETE":
-                    return await relay.delete(asked)
                 try:
+                    if asked.method == "GET":
+                        return await relay.get(asked)
+                    if asked.method == "DELETE":
+                        return await relay.delete(asked)
                     return await relay.post(asked, await asked.read())
                 except Refused as refused:  # as the front does
+                    found.refused.append(refused.ground)
                     return refused.response
 
             async with serving(handle) as url:
@@ -349,6 +355,93 @@ def test_an_answer_over_the_limit_is_not_read_to_its_end() -> None:
     assert code(told) == UNSCANNABLE
 
 
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream"])
+def test_what_stands_behind_a_packed_answer_is_not_kept(kind: str) -> None:
+    """RFC 1952, 2.2, allows for several members; nobody packs an answer so."""
+    body = json.dumps(text_result(1, "fine")).encode()
+    packed = gzip.compress(body if kind == "application/json" else b": hello\n\n")
+
+    async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": kind, "Content-Encoding": "gzip"})
+        await response.prepare(asked)
+        await response.write(packed)
+        while True:  # until nobody reads it
+            await response.write(b"x" * 1000)
+
+    _, told, _, _, _ = through(answering, request(1))
+    assert code(told[0] if isinstance(told, list) else told) == UNSCANNABLE
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_a_packed_answer_is_unpacked_however_it_is_cut(coding: str) -> None:
+    body = json.dumps(text_result(1, "fine")).encode()
+    packed = gzip.compress(body) if coding == "gzip" else zlib.compress(body)
+
+    async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
+        headers = {"Content-Type": "application/json", "Content-Encoding": coding}
+        response = web.StreamResponse(headers=headers)
+        await response.prepare(asked)
+        for at in range(len(packed)):
+            await response.write(packed[at : at + 1])
+        return response
+
+    assert through(answering, request(1))[1] == text_result(1, "fine")
+
+
+def test_while_much_is_unpacked_others_have_their_turn() -> None:
+    async def handle(_: web.BaseRequest) -> web.StreamResponse:
+        packed = gzip.compress(bytes(2**22))
+        return web.Response(body=packed, headers={"Content-Encoding": "gzip"})
+
+    async def work() -> None:
+        turns = 0
+
+        async def beside() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        async with (
+            serving(handle) as url,
+            connect(Remote(URL(url), {})) as http,
+            http.get(url) as answer,
+        ):
+            other = asyncio.create_task(beside())
+            seen = [turns async for _ in pieces(answer)]
+            other.cancel()
+        assert len(set(seen)) == len(seen) >= 2**22 // 2**16
+
+    run(work)
+
+
+def test_between_events_others_have_their_turn() -> None:
+    many = [notification("notifications/x", number=number) for number in range(200)]
+
+    async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
+        return await as_events(asked, b"".join(map(event, [*many, text_result(1, "fine")])))
+
+    async def work() -> None:
+        turns, seen = 0, []
+
+        async def beside() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        async with between(
+            Odd(answering), limit_bytes=100_000, record=lambda _: seen.append(turns)
+        ) as client:
+            other = asyncio.create_task(beside())
+            _, told, _ = await client.post(request(1))
+            other.cancel()
+        assert told == [*many, text_result(1, "fine")]
+        assert len(set(seen)) == len(seen) == 202
+
+    run(work)
+
+
 def test_an_event_over_the_limit_ends_the_stream_and_what_waits_is_told() -> None:
     async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
         response = await as_events(asked, b"data: ")
@@ -368,6 +461,7 @@ def test_a_server_that_cannot_be_reached_is_told() -> None:
             assert (await client.post(INITIALIZED))[0] == 502
             async with client.http.get(client.url) as answer:
                 assert answer.status == 502
+            assert client.refused == [Ground.NO_STREAM]
             async with client.http.delete(client.url) as answer:
                 assert answer.status == 502
 
@@ -762,6 +856,21 @@ def test_a_clients_own_login_is_between_it_and_the_server() -> None:
         status, told, headers, _, _ = through(locked, message)
         assert (status, told) == (401, None)
         assert headers["www-authenticate"] == CHALLENGE
+
+
+@pytest.mark.parametrize("status", [405, 500, 502, 503])
+def test_a_stream_that_the_server_fails_to_give_is_for_the_audit(status: int) -> None:
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        return web.Response(status=status, headers={"Retry-After": "7"})
+
+    async def work() -> None:
+        async with between(Odd(answering)) as client:
+            async with client.http.get(client.url) as answer:
+                assert (answer.status, answer.headers["Retry-After"]) == (status, "7")
+            offers_none = status == 405  # it need not (MCP 2025-06-18, basic/transports)
+            assert client.refused == ([] if offers_none else [Ground.NO_STREAM])
+
+    run(work)
 
 
 def test_a_login_of_ours_that_is_refused_starts_none_at_the_client() -> None:

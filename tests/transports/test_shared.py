@@ -9,8 +9,9 @@ from collections.abc import Callable
 import pytest
 
 from pipeguard.core.framing import Lost
+from pipeguard.transports import shared as shared_module
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
-from pipeguard.transports.shared import Shared
+from pipeguard.transports.shared import INBOX_BYTES, INBOX_FRAMES, Shared
 from tests.transports.talking import (
     INITIALIZED,
     Json,
@@ -23,7 +24,7 @@ from tests.transports.talking import (
     result,
     text_result,
 )
-from tests.transports.wire import run
+from tests.transports.wire import eventually, run
 
 
 class Server:
@@ -249,5 +250,104 @@ def test_text_that_is_no_message_is_told_to_all() -> None:
         one, other = await shared.dial(), await shared.dial()
         source.servers[0].frames.put_nowait(b"no message")
         assert await one.read() == await other.read() == b"no message"
+
+    sharing(work)
+
+
+# --- a client that does not read ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 2**19])
+def test_one_who_does_not_read_misses_what_nobody_asked_for_and_no_answer(size: int) -> None:
+    async def work(shared: Shared, source: Source) -> None:
+        idle, busy = await shared.dial(), await shared.dial()
+        await send(idle, call(1))
+        [server] = source.servers
+        count = 2 * INBOX_FRAMES if size == 1 else 2 * INBOX_BYTES // size
+        note = notification("notifications/message", data="x" * size)
+        for _ in range(count):
+            server.say(note)
+            assert await told(busy) == note, "who reads misses nothing"
+        server.say(text_result(server.heard[0]["id"], "a"))
+        got = [await told(idle)]
+        while got[-1] == note:
+            got.append(await told(idle))
+        assert got[-1] == text_result(1, "a")
+        assert len(got) <= INBOX_FRAMES + 1
+        assert size * (len(got) - 1) <= INBOX_BYTES + size
+
+    sharing(work)
+
+
+async def overfilled(shared: Shared, source: Source) -> tuple[AsyncChannel, AsyncChannel, Object]:
+    """One who takes no answer, another one, and the request of the other that is answered next."""
+    idle, other = await shared.dial(), await shared.dial()
+    for number in range(3):
+        await send(idle, call(number))
+    await send(other, call(9))
+    [server] = source.servers
+    for asked in server.heard[:2]:
+        server.say(text_result(asked["id"], "x" * (INBOX_BYTES // 2 + 100)))
+    server.say(text_result(server.heard[3]["id"], "b"))
+    await eventually(lambda: server.frames.qsize() == 1, "the server is not read on")
+    return idle, other, server.heard[2]
+
+
+def test_a_server_is_read_on_once_a_client_takes_its_answers() -> None:
+    async def work(shared: Shared, source: Source) -> None:
+        idle, other, _ = await overfilled(shared, source)
+        waiting = asyncio.create_task(told(other))
+        assert (await told(idle))["id"] == 0
+        assert await waiting == text_result(9, "b")
+        assert (await told(idle))["id"] == 1
+
+    sharing(work)
+
+
+def test_one_who_takes_no_answer_for_long_has_no_server_and_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shared_module, "UNTAKEN_SECONDS", 0.01)
+
+    async def work(shared: Shared, source: Source) -> None:
+        idle, other, left = await overfilled(shared, source)
+        assert await told(other) == text_result(9, "b")
+        assert await idle.read() is None
+        with pytest.raises(ChannelClosed):
+            await send(idle, call(5))
+        [server] = source.servers
+        await eventually(lambda: len(server.heard) > 4, "what it asked is given up")
+        params = server.heard[4]["params"]
+        assert isinstance(params, dict)
+        assert params["requestId"] == left["id"]
+
+    sharing(work)
+
+
+def test_one_who_takes_a_little_now_and_then_holds_up_the_others_no_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shared_module, "UNTAKEN_SECONDS", 0.2)
+
+    async def work(shared: Shared, source: Source) -> None:
+        idle, other = await shared.dial(), await shared.dial()
+        note = notification("notifications/message", data="x")
+        await send(idle, call(1))
+        await send(other, call(9))
+        [server] = source.servers
+        for _ in range(INBOX_FRAMES - 1):
+            server.say(note)
+        server.say(text_result(server.heard[0]["id"], "x" * (INBOX_BYTES + 1)))
+        server.say(text_result(server.heard[1]["id"], "b"))
+        for _ in range(INBOX_FRAMES - 1):
+            assert await told(other) == note
+        waiting = asyncio.create_task(told(other))
+        taken = 0
+        while not waiting.done():  # one small frame after the other
+            await asyncio.wait([waiting], timeout=0.05)
+            if await idle.read() is not None:
+                taken += 1
+        assert await waiting == text_result(9, "b")
+        assert taken < INBOX_FRAMES - 1, "it was given up before it had taken its answer"
 
     sharing(work)

@@ -60,8 +60,9 @@ def look(subject: Subject) -> Iterator[Finding]:
             continue
         if offered.problem:
             yield SILENT.of_server(server, offered.problem)
+        kept_as = name_in(subject, server) if offered.drifted else ""
         for name in offered.drifted:
-            mend = ("pipeguard", "diff", f"{name_in(subject, server)}/{name}")
+            mend = ("pipeguard", "diff", f"{kept_as}/{name}")
             yield DRIFTED.of_server(server, f"{name} is not what it was.", key=name, mend=mend)
         for flagged in offered.flagged:
             yield _flagged(server, flagged)

@@ -136,7 +136,7 @@ def _settings(root: Path) -> Iterator[Finding]:
         if not path.is_file():
             continue
         try:
-            content, _, _ = read(str(path), MAX_FILE_BYTES, InputError)
+            content, _ = read(str(path), MAX_FILE_BYTES, InputError)
         except InputError as error:
             yield APPROVES.at(path, f"What it says of asking is not known: {error}", key=name)
             continue
