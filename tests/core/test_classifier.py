@@ -534,6 +534,7 @@ def test_rules_do_not_compile_with_a_file_that_is_no_model(content: bytes) -> No
         build([rule_for(content)], Surface.TO_CLIENT, lambda _: content)
 
 
+@pytest.mark.slow
 @wrong
 def test_nothing_passes_that_a_broken_model_should_have_read(content: bytes) -> None:
     assert is_refused(answered(reading(rule_for(content), lambda _: content), ORDER))
@@ -710,6 +711,7 @@ def orders() -> Iterable[tuple[str, str]]:
                 yield name.split("-")[1], json.loads(line)["text"]
 
 
+@pytest.mark.slow
 def test_a_gate_opens_for_what_the_classifier_is_sure_of() -> None:
     opened: dict[str, list[bool]] = defaultdict(list)
     for language, text in orders():

@@ -78,6 +78,7 @@ def test_a_recipe_gives_a_text_for_each_seed() -> None:
     assert len(made) > sum(len(rule.matches) for rule in RULES.values())
 
 
+@pytest.mark.slow
 def test_every_place_of_the_table_is_known() -> None:
     assert {name for rows in PLACES.values() for _, name in rows} < set(known_places())
 
@@ -119,27 +120,32 @@ def failures(
     return [f"{one.surface.value}: {one.what}" for one in prove_all([rule], made)]
 
 
+@pytest.mark.slow
 def test_a_rule_that_does_what_it_claims_has_no_failures() -> None:
     assert failures() == []
 
 
 @pytest.mark.parametrize("places", ["[call.arguments, result.text, tool.description]", '["*"]'])
+@pytest.mark.slow
 def test_a_sample_stands_where_the_rule_looks(places: str) -> None:
     assert failures(places=places) == []
 
 
+@pytest.mark.slow
 def test_a_match_that_does_not_match_is_told() -> None:
     assert failures(matches="say xyzzy-12") == [
         f"{surface.value}: must match, and does not" for surface in SORTED
     ]
 
 
+@pytest.mark.slow
 def test_a_near_miss_that_matches_is_told() -> None:
     assert failures(passes="say xyzzy-123") == [
         f"{surface.value}: must pass, and does not" for surface in SORTED
     ]
 
 
+@pytest.mark.slow
 def test_a_match_with_less_confidence_is_told() -> None:
     assert failures(matches="sayxyzzy-123") == [
         f"{surface.value}: confidence: expected high, found medium" for surface in SORTED
