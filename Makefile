@@ -8,6 +8,8 @@ TRAIN := .venv-train
 CODE := pipeguard tests benchmarks training
 # A file stays together, for its fixtures; in their own order, else the few long tests come last.
 SPREAD := --numprocesses auto --dist loadfile --no-loadscope-reorder
+# Without the slow ones, and with a fifth of the examples of each property: those are for `test`.
+CORE := --numprocesses auto --dist worksteal -m 'not slow and not clients and not exhaustive'
 # What classifiers read as no order to a model, of what is installed (training/README.md).
 NATURAL ?= $(TRAIN)/lib $(wildcard /usr/share/doc /usr/share/man /usr/share/gimp/2.0/help \
 	/usr/lib/libreoffice/help /usr/share/libreoffice/help tests/node_modules)
@@ -17,7 +19,7 @@ COMPILE := $(LOCK)/bin/uv pip compile --quiet --universal --python-version 3.11 
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test exhaustive coverage clients lint types bench docs model network lock clean
+.PHONY: help demo check test exhaustive coverage clients lint types bench docs model network lock clean
 .PHONY: tools compiled demo-environment test-environment train-environment
 
 help: ## Show this
@@ -25,6 +27,10 @@ help: ## Show this
 
 demo: demo-environment ## Play the demonstration: needs no network once it is installed
 	@$(DEMO)/bin/pipeguard demo $(ARGS)
+
+check: test-environment ## Run lint, types, and the tests of the core: a minute
+	@$(MAKE) --no-print-directory --jobs=2 lint types compiled
+	PIPEGUARD_FUZZ_FACTOR=0.2 $(TEST)/bin/python -m pytest $(CORE) tests/core $(ARGS)
 
 test: test-environment ## Run everything that must hold: lint, types, and all tests
 	@$(MAKE) --no-print-directory --jobs=2 lint types tools compiled

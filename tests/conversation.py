@@ -48,7 +48,7 @@ from pipeguard.core.message import Number, id_token_of, parse
 from pipeguard.core.samples import expand
 from pipeguard.core.session import Session
 from pipeguard.settings import Scope, combine, parse_policy
-from pipeguard.state.compiled import engines
+from tests.fuzz.rulebook import engines
 
 FOLDER = Path(__file__).parent / "conversations"
 SERVER = "demo"  # the name of the guarded server
@@ -160,7 +160,7 @@ class _Play:
     def __init__(self, conversation: Conversation, *, checked: bool) -> None:
         self.steps = conversation.steps
         self.checked = checked
-        self.guard = _guard(conversation.members, shipped())
+        self.guard = _guard(conversation.members, engines())
         self.session = Session(self.guard, "RUN")
         limit_bytes = self.guard.policy.limits.frame_bytes
         self.lines = {direction: LineFrames(limit_bytes) for direction in Direction}
@@ -458,12 +458,6 @@ def _messages(frame: bytes | None) -> Iterator[Object]:
     for message in read if isinstance(read, list) else [read]:
         if isinstance(message, dict):
             yield message
-
-
-@cache
-def shipped() -> Engines:
-    """The rules that ship, compiled once for all tests."""
-    return engines()
 
 
 def _guard(members: Mapping[str, Json], compiled: Engines) -> Guard:

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import click
-import pytest
 
 from pipeguard.cli import cli
+from tests.each import each
 
 TOP = Path(__file__).resolve().parent.parent
 README = (TOP / "README.md").read_text(encoding="utf-8")
@@ -41,7 +41,7 @@ COMMANDS = commands(cli)
 GROUPS = {words.rpartition(" ")[0] for words in COMMANDS}
 
 
-@pytest.mark.parametrize("words", COMMANDS)
+@each("words", list(COMMANDS))
 def test_a_command_is_documented_with_its_options(words: str) -> None:
     pages = [text for text in PAGES.values() if f"pipeguard {words}" in text]
     assert pages, f"no page says what `pipeguard {words}` does"
@@ -81,13 +81,13 @@ def test_the_readme_shows_what_the_demo_prints() -> None:
     assert PAGE_MAKER["readme"](README) == README, "run: make docs"
 
 
-@pytest.mark.parametrize("words", COMMANDS)
+@each("words", list(COMMANDS))
 def test_a_command_says_how_it_is_used(words: str) -> None:
     text = f"{COMMANDS[words].help}\n{COMMANDS[words].epilog}"
     assert f"pipeguard {words}" in text, "its help has no example"
 
 
-@pytest.mark.parametrize("words", sorted(GROUPS - {""}))
+@each("words", sorted(GROUPS - {""}))
 def test_a_group_says_what_it_is_for_with_an_example(words: str) -> None:
     group = cli.get_command(click.Context(cli), words)
     assert group is not None
@@ -95,7 +95,7 @@ def test_a_group_says_what_it_is_for_with_an_example(words: str) -> None:
     assert f"pipeguard {words} " in group.help
 
 
-@pytest.mark.parametrize("words", COMMANDS)
+@each("words", list(COMMANDS))
 def test_every_option_says_what_it_is_for(words: str) -> None:
     silent = [
         parameter.opts
@@ -105,7 +105,7 @@ def test_every_option_says_what_it_is_for(words: str) -> None:
     assert silent == []
 
 
-@pytest.mark.parametrize("words", COMMANDS)
+@each("words", list(COMMANDS))
 def test_what_must_be_given_is_given_in_an_example(words: str) -> None:
     needed = [
         parameter
@@ -117,14 +117,14 @@ def test_what_must_be_given_is_given_in_an_example(words: str) -> None:
     assert not needed or any(re.search(r"(^|\s)[^-\s]", words) for words in given)
 
 
-@pytest.mark.parametrize("words", COMMANDS)
+@each("words", list(COMMANDS))
 def test_the_page_of_commands_has_every_option_of_a_command(words: str) -> None:
     _, _, rest = PAGES["commands.md"].partition(f"\n## pipeguard {words}\n")
     section = rest.partition("\n## ")[0]
     assert options_of(words) - set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", section)) == set()
 
 
-@pytest.mark.parametrize("words", COMMANDS)
+@each("words", list(COMMANDS))
 def test_a_page_that_people_wrote_names_every_command(words: str) -> None:
     written = (text for name, text in PAGES.items() if name != "commands.md")
     assert any(re.search(rf"\bpipeguard {words}\b", text) for text in written)
@@ -140,7 +140,7 @@ def options_of(words: str) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("page", PAGES)
+@each("page", list(PAGES))
 def test_a_page_names_only_options_that_a_command_has(page: str) -> None:
     seen = 0
     for line in "\n".join(snippets(PAGES[page])).splitlines():
@@ -156,7 +156,7 @@ def test_a_page_names_only_options_that_a_command_has(page: str) -> None:
     assert seen or page not in ("commands.md", "setup.md")
 
 
-@pytest.mark.parametrize("page", PAGES)
+@each("page", list(PAGES))
 def test_a_page_names_only_commands_that_exist(page: str) -> None:
     code = "\n".join(snippets(PAGES[page]))
     for match in re.finditer(r"(?<![\w./-])pipeguard ((?:[a-z]+ ?)+)", code):
@@ -172,7 +172,7 @@ def snippets(text: str) -> list[str]:
     return [*fenced, *indented, *re.findall(r"`([^`\n]+)`", text)]
 
 
-@pytest.mark.parametrize("page", PAGES)
+@each("page", list(PAGES))
 def test_a_page_links_only_to_what_is_there(page: str) -> None:
     folder = TOP if page in ("README.md", "SECURITY.md") else TOP / "docs"
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", PAGES[page]):
@@ -180,7 +180,7 @@ def test_a_page_links_only_to_what_is_there(page: str) -> None:
             assert (folder / target).exists(), target
 
 
-@pytest.mark.parametrize("page", PAGES)
+@each("page", list(PAGES))
 def test_json_in_a_page_is_json(page: str) -> None:
     for block in re.findall(r"^```json\n(.*?)^```", PAGES[page], re.DOTALL | re.MULTILINE):
         json.loads(block)

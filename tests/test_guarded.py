@@ -18,8 +18,8 @@ from pipeguard.core.places import Surface
 from pipeguard.core.policy import Exempt, Layer, Policy, Selector, Subject
 from pipeguard.errors import LaunchError, PolicyError, StateError
 from pipeguard.launch.environment import Environment
-from pipeguard.state.compiled import engines
 from pipeguard.wrap import hint
+from tests.fuzz.rulebook import engines
 
 
 def test_a_runs_name_is_eight_letters_and_digits_and_another_each_time() -> None:

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-import pytest
-
 from pipeguard.demo.client import Client
 from pipeguard.demo.play import SERVER, Stage
 from pipeguard.state.compiled import engines
+from tests.each import each
 
 PACKAGE = Path(__file__).resolve().parent.parent / "pipeguard"
 
@@ -149,7 +148,7 @@ def test_every_module_has_a_layer() -> None:
     assert {name.split(".")[0] for name in MODULES} <= RANK.keys()
 
 
-@pytest.mark.parametrize("name", MODULES)
+@each("name", list(MODULES))
 def test_a_module_imports_nothing_that_stands_below_it(name: str) -> None:
     rank = RANK[name.split(".")[0]]
     assert [item for item in own_imports(name) if RANK[item.split(".")[0]] > rank] == []
@@ -163,14 +162,14 @@ def test_no_import_goes_in_a_circle() -> None:
     assert set(TopologicalSorter(graph).static_order()) >= MODULES.keys()  # CycleError names it
 
 
-@pytest.mark.parametrize("name", CORE)
+@each("name", CORE)
 def test_the_core_imports_nothing_that_waits(name: str) -> None:
     foreign = {item for item in imports(MODULES[name]) if item.split(".")[0] != "pipeguard"}
     allowed = PURE | {item for module, item in EXCEPTIONS if module == name}
     assert foreign - allowed == set()
 
 
-@pytest.mark.parametrize("name", CORE)
+@each("name", CORE)
 def test_the_core_calls_nothing_that_waits_and_is_not_async(name: str) -> None:
     for node in ast.walk(MODULES[name]):
         assert not isinstance(node, ast.AsyncFunctionDef | ast.Await), ast.unparse(node)

@@ -15,7 +15,7 @@ from pipeguard.core.finding import Action, Direction
 from pipeguard.core.guard import Engines, Guard
 from pipeguard.core.policy import Policy
 from pipeguard.core.session import Session
-from pipeguard.state.compiled import engines
+from tests.fuzz.rulebook import engines
 from training import texts as training_texts
 
 TOP = Path(__file__).resolve().parent.parent

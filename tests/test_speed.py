@@ -11,7 +11,7 @@ from pipeguard.core.rules import Rule, load_pack
 from pipeguard.core.scan import Engine
 from pipeguard.rulebook import load_rules, model
 from pipeguard.speed import Cost, Share, costs, samples
-from pipeguard.state.compiled import engines
+from tests.fuzz.rulebook import engines
 
 PACK = r"""
 pack: mine

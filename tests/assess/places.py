@@ -13,7 +13,7 @@ from pipeguard.assess.assessing import Assessment, assess
 from pipeguard.assess.subject import Subject, of_machine, of_repository
 from pipeguard.assess.values import Finding
 from pipeguard.clients.machine import Machine
-from pipeguard.state.compiled import engines
+from tests.fuzz.rulebook import engines
 
 SECRET = "zq7" + "Rt55Kp0s81LmVw"  # of no real service
 Entry = Mapping[str, object]

@@ -13,8 +13,8 @@ from pipeguard.assess.assessing import assess
 from pipeguard.assess.reporting import report
 from pipeguard.assess.subject import of_machine, of_repository
 from pipeguard.clients.machine import Machine
-from pipeguard.state.compiled import engines
 from tests.assess.test_reports import FORMS
+from tests.fuzz.rulebook import engines
 
 EXAMPLES = 150
 LINE = (

@@ -18,10 +18,10 @@ from pipeguard.core.policy import Policy
 from pipeguard.core.samples import expand
 from pipeguard.core.session import Session
 from pipeguard.log import Log
-from pipeguard.state.compiled import engines
 from pipeguard.state.recorder import Recorder
 from pipeguard.state.store import Store
 from tests.assess.places import SECRET, Entry, machine, of, repository, write_config
+from tests.fuzz.rulebook import engines
 
 GITHUB = expand({"gen": "ghp_{b62:30}{github-crc}"}, 0)
 GUARD = ["wrap", "--"]

@@ -9,10 +9,11 @@ from click.testing import CliRunner, Result
 from pipeguard.cli.explain import FAMILIES, command
 from pipeguard.core.finding import Action, Confidence, Finding, Severity
 from pipeguard.errors import PipeGuardError
-from pipeguard.rulebook import load_rules
 from pipeguard.state.audit import Audit, Entry, findings_json
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
+from tests.each import each
+from tests.fuzz.rulebook import ALL
 
 FINDING = Finding(
     rule="secrets.github-token",
@@ -47,10 +48,10 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(command, list(arguments))
 
 
-RULES = load_rules()
+RULES = tuple(ALL.values())
 
 
-@pytest.mark.parametrize("rule", [rule.id for rule in RULES])
+@each("rule", [rule.id for rule in RULES])
 def test_every_rule_is_explained(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeguard.cli.explain.load_rules", lambda: RULES)  # once for them all
     result = run(rule)

@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.clients.catalog import SYSTEMS, Client, FileSpec, Scope, client, clients
+from pipeguard.clients.catalog import SYSTEMS, Client, Scope, client, clients
 from pipeguard.clients.entries import read_config
 from pipeguard.clients.machine import Machine, find, find_in_repository, is_present
+from tests.each import each
 
-PLACES = [
-    pytest.param(one, spec, system, place, id=f"{one.id}-{system}-{place}")
+PLACES = {
+    f"{one.id}-{number}-{system}-{place}": (one, system, place)
     for one in clients().values()
-    for spec in one.files
+    for number, spec in enumerate(one.files)
     for system, places in spec.places.items()
     for place in places
-]
+}
 FOLDERS = {  # what the reference of each system calls them, below the home folder
     "linux": {"config": ".config", "xdg": ".config", "unix": ".config"},
     "macos": {"config": "Library/Application Support", "xdg": ".config", "unix": ".config"},
@@ -41,11 +42,12 @@ def paths(machine: Machine, one: Client) -> list[str]:
     return [str(found.path) for found in find(machine, [one])]
 
 
-@pytest.mark.parametrize(("one", "spec", "system", "place"), PLACES)
+@each("one, system, place", PLACES)
 def test_every_place_of_every_client_is_found(
-    one: Client, spec: FileSpec, system: str, place: str, tmp_path: Path
+    one: Client, system: str, place: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    home, project = tmp_path / "home", tmp_path / "home" / "work" / "app"
+    home = tmp_path_factory.mktemp("home")
+    project = home / "work" / "app"
     folders = {name: str(home / path) for name, path in FOLDERS[system].items()}
     folders |= {"home": str(home), "project": str(project)}
     environment: dict[str, str] = {}
@@ -69,8 +71,8 @@ def test_every_place_of_every_client_is_found(
     assert is_present(machine, one)
 
 
-@pytest.mark.parametrize("one", clients().values(), ids=lambda one: one.id)
-@pytest.mark.parametrize("system", SYSTEMS)
+@each("one", clients())
+@each("system", SYSTEMS)
 def test_on_an_empty_machine_nothing_is_found(one: Client, system: str, tmp_path: Path) -> None:
     machine = Machine(system, tmp_path, {}, tmp_path / "project")
     assert find(machine, [one]) == []

@@ -6,30 +6,29 @@ import json
 import re
 from collections.abc import Callable
 
-import pytest
-
 from pipeguard.clients.catalog import Client, Transport, clients
 from pipeguard.clients.edit import edited
 from pipeguard.clients.entries import State
 from pipeguard.clients.rewrite import judge, open_fields
 from tests.clients.samples import WISHES, Sample, guard, read, samples
+from tests.each import each
 
 ALL = list(samples())
 CHANGED = [sample for sample in ALL if sample.after]
 LEFT = [sample for sample in ALL if sample.left]
 
 
-@pytest.mark.parametrize("sample", CHANGED, ids=str)
+@each("sample", CHANGED)
 def test_before_becomes_after(sample: Sample) -> None:
     assert guard(sample.spec, sample.before) == sample.after
 
 
-@pytest.mark.parametrize("sample", CHANGED, ids=str)
+@each("sample", CHANGED)
 def test_what_is_guarded_is_guarded_once(sample: Sample) -> None:
     assert guard(sample.spec, sample.after) == sample.after
 
 
-@pytest.mark.parametrize("sample", LEFT, ids=str)
+@each("sample", LEFT)
 def test_what_cannot_be_guarded_is_left_and_said(sample: Sample) -> None:
     config = read(sample.spec, sample.before)
     found = {server.name: judge(server, WISHES) for server in config.servers}
@@ -37,7 +36,7 @@ def test_what_cannot_be_guarded_is_left_and_said(sample: Sample) -> None:
     assert all(one.why for one in found.values() if one.state is not State.OPEN)
 
 
-@pytest.mark.parametrize("sample", CHANGED, ids=str)
+@each("sample", CHANGED)
 def test_without_a_record_the_meaning_comes_back(sample: Sample) -> None:
     config = read(sample.spec, sample.after)
     wanted = [(server, open_fields(server)) for server in config.servers if server.guard]
@@ -56,7 +55,7 @@ def test_without_a_record_the_meaning_comes_back(sample: Sample) -> None:
         assert now.transport == was.transport or {now.transport, was.transport} <= set(usual)
 
 
-@pytest.mark.parametrize("client", clients().values(), ids=lambda client: client.id)
+@each("client", clients())
 def test_a_client_says_what_it_is_and_proves_it(client: Client) -> None:
     assert client.name
     assert client.checked
@@ -95,14 +94,14 @@ def can_be(sample: Sample, how: str) -> bool:
     return sample.spec.format == "json" and (how == "tabs" or "comments" in sample.spec.allows)
 
 
-@pytest.mark.parametrize(
-    ("sample", "how"),
-    [
-        pytest.param(sample, how, id=f"{sample}-{how}")
+@each(
+    "sample, how",
+    {
+        f"{sample}-{how}": (sample, how)
         for sample in CHANGED
         for how in FORMATTINGS
         if can_be(sample, how)
-    ],
+    },
 )
 def test_it_is_the_same_in_every_formatting(sample: Sample, how: str) -> None:
     write = FORMATTINGS[how]

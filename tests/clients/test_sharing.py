@@ -75,6 +75,7 @@ def program(path: Path, canary: Path) -> Path:
 def pipeguard(*arguments: str, cwd: Path, home: Path, **variables: str) -> int:
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("XDG_")},
+        "XDG_CACHE_HOME": os.environ["XDG_CACHE_HOME"],  # else each would compile the rules
         **variables,
         "HOME": str(home),
         "PIPEGUARD_STATE_DIR": str(home / "state"),

@@ -10,6 +10,7 @@ from pipeguard.core import checks
 from pipeguard.core.checks import Check, aws_account, known, run
 from pipeguard.core.samples import expand
 from pipeguard.errors import RuleError
+from tests.each import each
 
 SPECS = [
     "entropy 3.5",
@@ -29,7 +30,7 @@ def _made(sample: str | Mapping[str, str], seed: int = 1) -> bytes:
     return expand(sample, seed).encode()
 
 
-@pytest.mark.parametrize("spec", SPECS)
+@each("spec", SPECS)
 def test_a_check_is_known_by_its_name(spec: str) -> None:
     assert known(spec)
 
@@ -53,14 +54,14 @@ def test_a_check_that_there_is_none_of_is_refused(spec: str) -> None:
         run(spec, b"anything")
 
 
-@pytest.mark.parametrize("spec", SPECS)
+@each("spec", SPECS)
 @settings(max_examples=30)
 @given(secret=st.binary(max_size=400))
 def test_any_bytes_get_an_answer(spec: str, secret: bytes) -> None:
     assert run(spec, secret) in Check
 
 
-@pytest.mark.parametrize("spec", SPECS)
+@each("spec", SPECS)
 @settings(max_examples=50)
 @given(
     secret=st.text(alphabet="eyJ.AZaz09+/=_-:$%{}[]\\n \x00\xff", min_size=1, max_size=300).map(
@@ -71,8 +72,9 @@ def test_what_looks_like_a_token_gets_an_answer(spec: str, secret: bytes) -> Non
     assert run(spec, secret) in Check
 
 
-@pytest.mark.parametrize("spec", SPECS)
-@pytest.mark.parametrize("unit", [b"a", b"[", b"eyJ", b"1", b"-----BEGIN ", b"a:", b"\\n", b"="])
+@pytest.mark.slow
+@each("spec", SPECS)
+@each("unit", [b"a", b"[", b"eyJ", b"1", b"-----BEGIN ", b"a:", b"\\n", b"="])
 def test_a_megabyte_gets_an_answer(spec: str, unit: bytes) -> None:
     assert run(spec, unit * (2**20 // len(unit))) in Check
 

@@ -48,16 +48,16 @@ from pipeguard.core.rules import Rule, load_pack
 from pipeguard.core.scan import Engine
 from pipeguard.core.session import Session
 from pipeguard.errors import EngineError, RuleError
-from pipeguard.rulebook import load_rules, model
+from pipeguard.rulebook import model
 from pipeguard.state.recorder import Recorder
 from tests.fuzz.budget import tried
 from tests.fuzz.disguises import ENCODINGS, FOLDS
+from tests.fuzz.rulebook import ALL as RULES
 from tests.fuzz.rulebook import engines
 from tests.fuzz.values import long_texts
 from training import texts as training_texts
 
 NAMES = ("injection", "poisoning")
-RULES = {rule.id: rule for rule in load_rules()}
 RULE_OF = {name: RULES[f"{name}.classifier"] for name in NAMES}
 SURFACE = {"injection": Surface.TO_CLIENT, "poisoning": Surface.DEFINITIONS}
 FILLER = "The library opens at nine, and the boats are moored at the northern pier.\n"
@@ -534,6 +534,7 @@ def test_rules_do_not_compile_with_a_file_that_is_no_model(content: bytes) -> No
         build([rule_for(content)], Surface.TO_CLIENT, lambda _: content)
 
 
+@pytest.mark.slow
 @wrong
 def test_nothing_passes_that_a_broken_model_should_have_read(content: bytes) -> None:
     assert is_refused(answered(reading(rule_for(content), lambda _: content), ORDER))
@@ -710,6 +711,7 @@ def orders() -> Iterable[tuple[str, str]]:
                 yield name.split("-")[1], json.loads(line)["text"]
 
 
+@pytest.mark.slow
 def test_a_gate_opens_for_what_the_classifier_is_sure_of() -> None:
     opened: dict[str, list[bool]] = defaultdict(list)
     for language, text in orders():

@@ -24,7 +24,8 @@ from pipeguard.core.places import Surface
 from pipeguard.core.policy import Policy
 from pipeguard.core.scan import Engine
 from pipeguard.core.session import Session
-from tests.conversation import FOLDER, Conversation, load, paths, play, shipped
+from tests.conversation import FOLDER, Conversation, load, paths, play
+from tests.fuzz.rulebook import engines
 
 ROOT = Path(__file__).parents[2]
 REVISIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28")
@@ -168,7 +169,7 @@ class BrokenEngine(Engine):
 @pytest.fixture
 def broken() -> Session:
     """A session whose rules break at the word `fault`."""
-    guard = Guard("demo", shipped(), Policy(), {})
+    guard = Guard("demo", engines(), Policy(), {})
     guard.scanners = {surface: (BrokenEngine(),) for surface in Surface}
     return Session(guard, "RUN")
 

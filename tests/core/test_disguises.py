@@ -24,7 +24,7 @@ from pipeguard.core.message import JsonValue
 from pipeguard.core.rules import Rule, View, load_pack
 from pipeguard.core.session import Session
 from pipeguard.settings import combine
-from tests.conversation import shipped
+from tests.fuzz.rulebook import engines
 
 RULES = Path(__file__).parents[2] / "rules"
 EVERY = 14  # of the forms: all of them take minutes
@@ -34,7 +34,7 @@ LONGEST = 120  # characters: what is longer, as a key in PEM, is no word
 
 def judged(arguments: JsonValue, tool: str = "lookup") -> Verdict:
     """What becomes of a call with these arguments, by nobody's policy."""
-    session = Session(Guard("leaks", shipped(), combine(None, None), {}, b"key"), "TEST")
+    session = Session(Guard("leaks", engines(), combine(None, None), {}, b"key"), "TEST")
     asked = {
         "protocolVersion": "2025-11-25",
         "capabilities": {},

@@ -11,9 +11,9 @@ from pipeguard.core import finder as module
 from pipeguard.core.finder import Finder, looser
 from pipeguard.core.proof import texts
 from pipeguard.core.rules import Rule
-from pipeguard.rulebook import load_rules
+from tests.each import each
+from tests.fuzz.rulebook import RULES
 
-RULES = [rule for rule in load_rules() if rule.pattern]
 PIECES = [
     "a",
     "B",
@@ -70,11 +70,13 @@ def test_it_finds_what_re_finds(
 
 
 def test_every_rules_expression_is_taken() -> None:
-    finders = {rule.id: Finder(rule.pattern, ignore_case=rule.ignore_case) for rule in RULES}
+    finders = {
+        rule.id: Finder(rule.pattern, ignore_case=rule.ignore_case) for rule in RULES.values()
+    }
     assert [name for name, finder in finders.items() if finder._begins is None] == []
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+@each("rule", RULES)
 def test_it_finds_what_re_finds_in_samples(rule: Rule) -> None:
     finder = Finder(rule.pattern, ignore_case=rule.ignore_case)
     for sample in (*rule.matches, *rule.passes):

@@ -15,8 +15,8 @@ from pipeguard.core.guard import Guard
 from pipeguard.core.known_secrets import MASK, MIN_CHARS, KnownSecrets
 from pipeguard.core.policy import Policy
 from pipeguard.core.session import Session
-from pipeguard.state.compiled import engines
 from tests.fuzz.budget import tried
+from tests.fuzz.rulebook import engines
 
 SECRET = "correct horse/battery+staple="  # has what URLs, JSON and base64 write otherwise
 SPELT = {

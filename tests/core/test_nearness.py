@@ -6,10 +6,9 @@ from pipeguard.core.nearness import MOST_CLOSE, Held, near, near_all
 from pipeguard.core.places import Surface
 from pipeguard.core.residents import home
 from pipeguard.core.rules import Rule
-from pipeguard.rulebook import load_rules
-from pipeguard.state.compiled import engines
+from tests.fuzz.rulebook import ALL as RULES
+from tests.fuzz.rulebook import engines
 
-RULES = {rule.id: rule for rule in load_rules()}
 ENGINES = {engine.surface: engine for engine in engines()}
 TOKEN = RULES["secrets.github-token"]
 

@@ -14,13 +14,14 @@ from pipeguard.core.network import HEAD_BYTES, MAX_PARTS, Network, Words, tokens
 from pipeguard.core.plans import classifier
 from pipeguard.core.rules import Rule
 from pipeguard.errors import EngineError
-from pipeguard.rulebook import load_rules, model
+from pipeguard.rulebook import model
 from tests.fuzz.budget import tried
+from tests.fuzz.rulebook import ALL
 from tests.fuzz.values import long_texts
 
 RULE_OF = {
     rule.model.removesuffix(".model"): rule
-    for rule in load_rules()
+    for rule in ALL.values()
     if rule.model and "second" in json.loads(model(rule.model))
 }
 ORDERS = (

@@ -5,7 +5,7 @@ import pytest
 from pipeguard.core.finding import Confidence
 from pipeguard.core.message import JsonValue
 from pipeguard.core.places import Surface
-from pipeguard.state.compiled import engines
+from tests.fuzz.rulebook import engines
 
 RULE = "commands.evaluator-escape"
 CODE = "{{ lipsum.__globals__['os'].popen('id').read() }}"

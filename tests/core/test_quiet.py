@@ -5,6 +5,7 @@ policy of somebody who has no policy file. Knows no rule by name.
 """
 
 import json
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from pipeguard.core.guard import Guard
 from pipeguard.core.message import JsonObject, JsonValue
 from pipeguard.core.policy import Policy
 from pipeguard.core.session import Session
-from tests.conversation import shipped
 from tests.core.test_packs_quiet import library_text
+from tests.fuzz.rulebook import engines
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -27,7 +28,7 @@ PIECE = 8000  # characters of the standard library's text that are sent at a tim
 
 @pytest.fixture(scope="module")
 def guard() -> Guard:
-    return Guard("demo", shipped(), Policy(), {})
+    return Guard("demo", engines(), Policy(), {})
 
 
 def action(guard: Guard, tool: str, arguments: JsonValue) -> Action:
@@ -37,6 +38,7 @@ def action(guard: Guard, tool: str, arguments: JsonValue) -> Action:
     return Session(guard, "RUN").receive(Direction.TO_SERVER, text, 0.0).action
 
 
+@cache
 def calls(name: str) -> dict[str, list[JsonObject]]:
     found: dict[str, list[JsonObject]] = yaml.safe_load((HERE / name).read_text(encoding="utf-8"))
     return found

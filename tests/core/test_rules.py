@@ -23,12 +23,15 @@ from pipeguard.core.rules import Rule, as_record, from_record, load_pack
 from pipeguard.core.scan import Engine
 from pipeguard.errors import RuleError
 from pipeguard.rulebook import Source, load_rules, sources
-from pipeguard.state.compiled import engines
+from tests.each import each
+from tests.fuzz.rulebook import ALL as RULES
+from tests.fuzz.rulebook import engines
 
-RULES = {rule.id: rule for rule in load_rules()}
-SURFACES = [
-    (rule, surface) for rule in RULES.values() for surface in sorted(rule.surfaces, key=str)
-]
+SURFACES = {
+    f"{rule.id}-{surface.value}": (rule, surface)
+    for rule in RULES.values()
+    for surface in sorted(rule.surfaces, key=str)
+}
 
 
 @cache
@@ -37,14 +40,12 @@ def homes() -> dict[Surface, Engine]:
     return {e.surface: e for e in (compiled.to_server, compiled.to_client, compiled.definitions)}
 
 
-@pytest.mark.parametrize(
-    ("rule", "surface"), SURFACES, ids=[f"{rule.id}-{surface.value}" for rule, surface in SURFACES]
-)
+@each("rule, surface", SURFACES)
 def test_a_rules_samples_hold(rule: Rule, surface: Surface) -> None:
     assert list(prove(rule, homes()[home(rule, surface)], surface)) == []
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=[*RULES])
+@each("rule", RULES)
 def test_a_rule_tells_a_person_what_it_is_for(rule: Rule) -> None:
     assert rule.why.endswith(".")
     assert rule.fix.endswith(".")
@@ -53,19 +54,19 @@ def test_a_rule_tells_a_person_what_it_is_for(rule: Rule) -> None:
     assert len(rule.title) <= 100
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=[*RULES])
+@each("rule", RULES)
 def test_a_rules_places_are_places(rule: Rule) -> None:
     known = known_places()
     for glob in rule.places:
         assert any(re.fullmatch(glob.replace(".", r"\.").replace("*", ".*"), one) for one in known)
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=[*RULES])
+@each("rule", RULES)
 def test_a_rule_survives_the_cache(rule: Rule) -> None:
     assert from_record(as_record(rule)) == rule
 
 
-@pytest.mark.parametrize("pack", sources(), ids=lambda pack: Path(pack.path).stem)
+@each("pack", {Path(pack.path).stem: pack for pack in sources()})
 def test_the_expressions_of_a_shipped_pack_can_be_run(pack: Source) -> None:
     """Which is only tried here, and not where it is loaded."""
     text = pack.content.decode()
@@ -77,6 +78,7 @@ def test_a_recipe_gives_a_text_for_each_seed() -> None:
     assert len(made) > sum(len(rule.matches) for rule in RULES.values())
 
 
+@pytest.mark.slow
 def test_every_place_of_the_table_is_known() -> None:
     assert {name for rows in PLACES.values() for _, name in rows} < set(known_places())
 
@@ -118,27 +120,32 @@ def failures(
     return [f"{one.surface.value}: {one.what}" for one in prove_all([rule], made)]
 
 
+@pytest.mark.slow
 def test_a_rule_that_does_what_it_claims_has_no_failures() -> None:
     assert failures() == []
 
 
 @pytest.mark.parametrize("places", ["[call.arguments, result.text, tool.description]", '["*"]'])
+@pytest.mark.slow
 def test_a_sample_stands_where_the_rule_looks(places: str) -> None:
     assert failures(places=places) == []
 
 
+@pytest.mark.slow
 def test_a_match_that_does_not_match_is_told() -> None:
     assert failures(matches="say xyzzy-12") == [
         f"{surface.value}: must match, and does not" for surface in SORTED
     ]
 
 
+@pytest.mark.slow
 def test_a_near_miss_that_matches_is_told() -> None:
     assert failures(passes="say xyzzy-123") == [
         f"{surface.value}: must pass, and does not" for surface in SORTED
     ]
 
 
+@pytest.mark.slow
 def test_a_match_with_less_confidence_is_told() -> None:
     assert failures(matches="sayxyzzy-123") == [
         f"{surface.value}: confidence: expected high, found medium" for surface in SORTED

@@ -66,6 +66,7 @@ def test_a_sample_is_found_at_any_place_around_the_edge_of_a_block(
     assert matches_of(sample.rule, surface_of(sample.rule), text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rule", "step"), [("secrets.aws-access-key-id", 1), ("injection.override-instructions", 7)]
 )
@@ -148,6 +149,7 @@ def written(draw: st.DrawFn, pack: str, levels: int) -> Written:
     return Written(sample, tuple(names), embedded(text))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pack", SURFACES)
 @pytest.mark.parametrize("name", sorted(ENCODINGS))
 def test_every_rule_finds_a_sample_under_every_encoding(pack: str, name: str) -> None:

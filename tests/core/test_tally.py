@@ -10,7 +10,7 @@ from pipeguard.core.candidates import most
 from pipeguard.core.finding import Confidence, Severity
 from pipeguard.core.rules import Rule
 from pipeguard.core.tally import MAX_REPEATED, Tally
-from pipeguard.state.compiled import engines
+from tests.fuzz.rulebook import engines
 
 RULES = [rule for engine in engines() for rule in engine.rules]
 ORDER = next(rule for rule in RULES if not rule.is_private and rule.severity >= Severity.HIGH)

@@ -12,7 +12,7 @@ from pipeguard.core.samples import expand
 from pipeguard.core.session import Session
 from pipeguard.core.spots import Spot
 from pipeguard.core.trial import Subject, Taken, Trial, judge
-from pipeguard.state.compiled import engines
+from tests.fuzz.rulebook import engines
 
 KEY = bytes(32)
 TOKEN = expand({"gen": "ghp_{b62:30}{github-crc}"}, 0)

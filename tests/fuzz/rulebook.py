@@ -13,8 +13,9 @@ from pipeguard.core.scan import Engine
 from pipeguard.rulebook import load_rules
 from pipeguard.state import compiled
 
+ALL = {rule.id: rule for rule in load_rules()}
 # A rule that has a classifier has no pattern: tests/core/test_classifier.py is about those.
-RULES = {rule.id: rule for rule in load_rules() if rule.pattern}
+RULES = {name: rule for name, rule in ALL.items() if rule.pattern}
 
 
 class Sample(NamedTuple):

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -154,16 +155,21 @@ def test_a_text_in_pieces_stands_side_by_side(tmp_path: Path, view: str, expecte
     assert expected == (shown["content"] if structured is None else structured["parts"])  # type: ignore[index,call-overload]
 
 
+@cache
+def loaded(split: Split) -> list[Case]:
+    return load(split)
+
+
 @pytest.mark.parametrize("split", Split)
 def test_the_files_load_and_every_format_is_in_each_split(split: Split) -> None:
-    cases = load(split)
+    cases = loaded(split)
     text = "".join(json.dumps(case.body) for case in cases)
     assert [name for name in formats() if f"{{{{mint:{name}}}}}" not in text] == []
 
 
 @pytest.mark.parametrize("split", Split)
 def test_secrets_wear_every_disguise_and_have_look_alikes(split: Split) -> None:
-    cases = [case for case in load(split) if "-sec-" in case.id]
+    cases = [case for case in loaded(split) if "-sec-" in case.id]
     views = [view for case in cases for view in case.views]
     scarce = {view: views.count(view) for view in views if views.count(view) < VIEWS_OF_SECRETS}
     assert scarce == {}
@@ -184,7 +190,7 @@ def test_what_stands_in_both_splits_is_left_out_of_held(tmp_path: Path) -> None:
 def test_what_is_innocent_holds_no_secret() -> None:
     real = {name for name, form in formats().items() if form.use is not Use.INNOCENT}
     for split in Split:
-        for case in load(split):
+        for case in loaded(split):
             text = json.dumps(case.body)
             held = {name for name in real if f"{{{{mint:{name}}}}}" in text}
             assert not (case.innocent and held and "-sec-" in case.id), case.id

@@ -13,7 +13,9 @@ import pytest
 from benchmarks.detection import credentials
 from benchmarks.detection.letters import BASE58, BASE62
 from benchmarks.detection.mint import Use, fill, formats, mint
+from tests.each import each
 
+pytestmark = pytest.mark.exhaustive  # holds the cases of the benchmark, not the program
 SEEDS = ["one", "two", "three"]
 ROWS = 180
 WITHOUT_CHOICE = {  # placeholders that are the same each time, or of a few forms
@@ -46,7 +48,7 @@ def from_base58(text: str) -> bytes:
     return b"\0" * zeros + number.to_bytes((number.bit_length() + 7) // 8, "big")
 
 
-@pytest.mark.parametrize("name", formats())
+@each("name", list(formats()))
 def test_a_format_is_the_same_for_a_seed_and_another_for_another(name: str) -> None:
     first, again, other = mint(name, "a"), mint(name, "a"), mint(name, "b")
     assert first == again

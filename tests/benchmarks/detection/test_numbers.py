@@ -7,7 +7,9 @@ import pytest
 
 from benchmarks.detection.mint import Use, formats, mint
 from benchmarks.detection.numbers import FINNISH, ODD_ITALIAN, SPANISH
+from tests.each import each
 
+pytestmark = pytest.mark.exhaustive  # holds the cases of the benchmark, not the program
 SEEDS = [str(seed) for seed in range(12)]
 
 
@@ -158,21 +160,21 @@ OTHERS: dict[str, Callable[[str], bool]] = {
 }
 
 
-@pytest.mark.parametrize("name", CHECKS)
+@each("name", list(CHECKS))
 def test_a_check_holds_for_a_published_value(name: str) -> None:
     check, published = CHECKS[name]
     assert check(published)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("name", [*CHECKS, *OTHERS])
+@each("seed", SEEDS)
+@each("name", [*CHECKS, *OTHERS])
 def test_a_number_checks(name: str, seed: str) -> None:
     check = CHECKS[name][0] if name in CHECKS else OTHERS[name]
     made = mint(name, seed)
     assert check(made), made
 
 
-@pytest.mark.parametrize("name", CHECKS)
+@each("name", list(CHECKS))
 def test_no_number_is_a_published_one(name: str) -> None:
     published = digits(CHECKS[name][1])
     assert all(digits(mint(name, seed)) != published for seed in SEEDS)

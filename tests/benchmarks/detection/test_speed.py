@@ -4,7 +4,7 @@ import json
 
 from benchmarks.detection import speed
 from benchmarks.frames.corpus import MEGABYTE
-from pipeguard.state.compiled import engines
+from tests.fuzz.rulebook import engines
 
 
 def test_pages_differ() -> None:
