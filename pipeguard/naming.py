@@ -89,7 +89,7 @@ def launched(command: Sequence[str], folder: str | None = None) -> Launched:
     if not found.is_plain:
         from pipeguard.core.digest import sha256
 
-        told_apart = "\n".join(parts).encode("utf-8", "surrogateescape")
+        told_apart = "\n".join(parts).encode("utf-8", "surrogatepass")
         name = f"{name}-{sha256(told_apart).hexdigest()[:DIGITS]}"
     first = (parts or [found.stem])[0]
     if found.kind == "url":

@@ -368,3 +368,7 @@ def test_strange_words_are_read_all_the_same() -> None:
         ["timeout"],
     ):
         assert launched(command).name
+
+
+def test_a_word_that_no_encoding_has_is_named_too() -> None:
+    assert server_name(["npx", "@", "\ud800"]) != server_name(["npx", "@", "\udc80"])
