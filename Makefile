@@ -57,7 +57,7 @@ tools: test-environment
 
 compiled: test-environment # by all cores at once; a process with threads could not
 	@XDG_CACHE_HOME=$(CURDIR)/.tools/cache $(TEST)/bin/python -c \
-		"from pipeguard.state.compiled import engines; engines()"
+		"from pipeguard import load_engines; load_engines()"
 
 bench: test-environment ## Measure what a guarded frame costs; options in ARGS
 	$(TEST)/bin/python -m benchmarks.frames $(ARGS)

@@ -21,8 +21,8 @@ import click
 from pipeguard.assess.checking import checks, page
 from pipeguard.cli import cli
 from pipeguard.clients.catalog import FileSpec, clients
-from pipeguard.core import reference
-from pipeguard.rulebook import load_rules, sources
+from pipeguard.rulebook import reference
+from pipeguard.rulebook.packs import load_rules, sources
 
 HERE = Path(__file__).resolve().parent
 COMMANDS = HERE / "commands.md"

@@ -1,5 +1,58 @@
-"""PipeGuard: a firewall for the Model Context Protocol."""
+"""PipeGuard: a firewall for the Model Context Protocol.
+
+The library in one import; each name is loaded when it is first used::
+
+    from pipeguard import Direction, Guard, Policy, Session, load_engines
+
+    session = Session(Guard("files", load_engines(), Policy(), pins={}), run="EXAMPLE")
+    verdict = session.receive(Direction.TO_SERVER, frame, now=0.0)
+
+These names are stable; whatever else is imported from a module may move. docs/architecture.md is
+the map.
+"""
 
 from pipeguard.version import __version__
 
-__all__ = ["__version__"]
+TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
+if TYPE_CHECKING:
+    from pipeguard.core.finding import Action as Action
+    from pipeguard.core.finding import Confidence as Confidence
+    from pipeguard.core.finding import Direction as Direction
+    from pipeguard.core.finding import Finding as Finding
+    from pipeguard.core.finding import Severity as Severity
+    from pipeguard.core.finding import Verdict as Verdict
+    from pipeguard.core.rules.policy import Policy as Policy
+    from pipeguard.core.session.guard import Engines as Engines
+    from pipeguard.core.session.guard import Guard as Guard
+    from pipeguard.core.session.session import Session as Session
+    from pipeguard.errors import PipeGuardError as PipeGuardError
+    from pipeguard.rulebook.cache import load_engines as load_engines
+
+_MODULES = {
+    "Action": "core.finding",
+    "Confidence": "core.finding",
+    "Direction": "core.finding",
+    "Engines": "core.session.guard",
+    "Finding": "core.finding",
+    "Guard": "core.session.guard",
+    "PipeGuardError": "errors",
+    "Policy": "core.rules.policy",
+    "Session": "core.session.session",
+    "Severity": "core.finding",
+    "Verdict": "core.finding",
+    "load_engines": "rulebook.cache",
+}
+__all__ = ["__version__", *_MODULES]  # noqa: PLE0604  the names of a table are texts
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f"module 'pipeguard' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"pipeguard.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -38,11 +38,11 @@ def _run(arguments: list[str]) -> int:
 
     try:
         if arguments[:1] == ["wrap"]:
-            from pipeguard import options
+            from pipeguard.config import options
 
             read = options.read(arguments[1:])
             if read is not None:
-                from pipeguard.wrap import run
+                from pipeguard.runtime.start import run
 
                 return run(read)
         from pipeguard.cli import cli

@@ -23,7 +23,7 @@ class Refusal(Exception):  # noqa: N818  it is no error of ours: the message is 
     Attributes:
         rule: the id of the protocol rule that was broken, as `protocol.duplicate-key`.
         why: one sentence without any of the message's own text.
-        code: the JSON-RPC error code for the sender (core.codes).
+        code: the JSON-RPC error code for the sender (core.protocol.codes).
         id_token: the raw JSON token of the message's id where it is known, else None.
     """
 

@@ -16,10 +16,10 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any, NamedTuple
 
-from pipeguard.colour import colour_is_unwanted
 from pipeguard.core.finding import Direction, Verdict
 from pipeguard.errors import PolicyError
 from pipeguard.secrets_in_use import IN_USE
+from pipeguard.terminal.colour import colour_is_unwanted
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def say(text: str) -> None:
 
     Names and paths in it are others' words: what a terminal would obey is made visible.
     """
-    from pipeguard.core.visible import visible
+    from pipeguard.core.unicode.display import visible
 
     _Sink().write("\n".join(map(visible, f"pipeguard: {text}".split("\n"))))
 

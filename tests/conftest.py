@@ -12,7 +12,7 @@ from tests.tools import TOOLS
 
 FOLDERS = ("CONFIG", "STATE", "DATA")  # as the XDG base directories name them
 
-# As state.compiled has it, where a test imports numpy itself: threads of OpenBLAS end when the
+# As rulebook.cache has it, where a test imports numpy itself: threads of OpenBLAS end when the
 # process forks (pthread_atfork(3)), and whoever waits for them then waits for ever.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 

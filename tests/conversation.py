@@ -11,7 +11,7 @@ A file holds what each side sent and what the other saw. Its members::
 
 A message is JSON (`jsonrpc` is added, a list is a batch) or `{raw: text}`, `{hex: bytes}` or
 `{parts: [...]}` of these, which may have `fed: n` (bytes at a time) and `ends: true` (no newline
-follows, the stream ends). Within a message stand for a string: `{gen: recipe}` (core.samples),
+follows, the stream ends). Within a message stand for a string: `{gen: recipe}` (rulebook.samples),
 `{repeat: text, times: n}`, `{join: [...]}`, `{encode: base64, text: ...}`; and for a list
 `{items: template, times: n}`, where `#` is the item's number; and for an object of so many
 members `{numbered: n}`. A key may be a sample too: `gen:recipe`.
@@ -39,15 +39,15 @@ from urllib.parse import quote
 
 import yaml
 
-from pipeguard.core import codes
+from pipeguard.config.policy_file import Scope, combine, parse_policy
 from pipeguard.core.finding import Action, Direction, Kind, Verdict
-from pipeguard.core.fingerprint import Pin, canonical, fingerprint
-from pipeguard.core.framing import LineFrames
-from pipeguard.core.guard import Engines, Guard, PinKey
-from pipeguard.core.message import Number, id_token_of, parse
-from pipeguard.core.samples import expand
-from pipeguard.core.session import Session
-from pipeguard.settings import Scope, combine, parse_policy
+from pipeguard.core.pins.fingerprint import Pin, canonical, fingerprint
+from pipeguard.core.protocol import codes
+from pipeguard.core.protocol.framing import LineFrames
+from pipeguard.core.protocol.message import Number, id_token_of, parse
+from pipeguard.core.session.guard import Engines, Guard, PinKey
+from pipeguard.core.session.session import Session
+from pipeguard.rulebook.samples import expand
 from tests.fuzz.rulebook import engines
 
 FOLDER = Path(__file__).parent / "conversations"

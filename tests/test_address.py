@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from pipeguard import secrets_in_use
-from pipeguard.address import (
+from pipeguard.config.options import WrapOptions
+from pipeguard.core.flows.known_secrets import MASK, KnownSecrets
+from pipeguard.errors import PolicyError
+from pipeguard.runtime.endpoints import (
     TRANSPORTS,
     entrance_of,
     name_of,
@@ -24,10 +27,7 @@ from pipeguard.address import (
     transport_of,
     url_of,
 )
-from pipeguard.core.known_secrets import MASK, KnownSecrets
-from pipeguard.errors import PolicyError
-from pipeguard.options import WrapOptions
-from pipeguard.transports.entrance import Tokens
+from pipeguard.transports.http.server.admission import Tokens
 from tests import tools
 from tests.fuzz.budget import tried
 

@@ -159,7 +159,7 @@ def test_a_page_names_only_options_that_a_command_has(page: str) -> None:
 @each("page", list(PAGES))
 def test_a_page_names_only_commands_that_exist(page: str) -> None:
     code = "\n".join(snippets(PAGES[page]))
-    for match in re.finditer(r"(?<![\w./-])pipeguard ((?:[a-z]+ ?)+)", code):
+    for match in re.finditer(r"(?<![\w./-])(?<!from )pipeguard ((?:[a-z]+ ?)+)", code):
         words = match[1].split()
         known = [count for count in (1, 2) if " ".join(words[:count]) in COMMANDS.keys() | GROUPS]
         assert known, f"{page}: there is no `pipeguard {match[1]}`"
@@ -191,7 +191,7 @@ def test_the_readme_is_short() -> None:
 
 
 def test_the_readme_names_rules_that_exist() -> None:
-    from pipeguard.rulebook import load_rules
+    from pipeguard.rulebook.packs import load_rules
 
     known = {rule.id for rule in load_rules()}
     named = set(re.findall(r"`((?:secrets|injection|poisoning|commands)\.[a-z0-9-]+)`", README))

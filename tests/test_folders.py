@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeguard.config.directories import read_own, writers
 from pipeguard.errors import RuleError
-from pipeguard.folders import read_own, writers
 from tests.people import share
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="rights of POSIX files")

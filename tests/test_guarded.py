@@ -11,14 +11,14 @@ from contextlib import contextmanager
 
 import pytest
 
-from pipeguard import guarded, run
 from pipeguard.core.finding import Action, Confidence, Severity
-from pipeguard.core.guard import Guard
-from pipeguard.core.places import Surface
-from pipeguard.core.policy import Exempt, Layer, Policy, Selector, Subject
+from pipeguard.core.protocol.places import Surface
+from pipeguard.core.rules.policy import Exempt, Layer, Policy, Selector, Subject
+from pipeguard.core.session.guard import Guard
 from pipeguard.errors import LaunchError, PolicyError, StateError
 from pipeguard.launch.environment import Environment
-from pipeguard.wrap import hint
+from pipeguard.runtime import run, stdio
+from pipeguard.runtime.start import hint
 from tests.fuzz.rulebook import engines
 
 
@@ -30,13 +30,13 @@ def test_a_runs_name_is_eight_letters_and_digits_and_another_each_time() -> None
 
 @pytest.mark.parametrize(("text", "seconds"), [(None, 2.0), ("0", 0), ("0.5", 0.5), ("3600", 3600)])
 def test_a_grace_is_a_number_of_seconds(text: str | None, seconds: float) -> None:
-    assert guarded._seconds(text, 2.0) == seconds
+    assert stdio._seconds(text, 2.0) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "nan", "inf", "3601", "1s"])
 def test_what_is_none_is_refused(text: str) -> None:
     with pytest.raises(PolicyError, match="give seconds"):
-        guarded._seconds(text, 2.0)
+        stdio._seconds(text, 2.0)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_without_a_server_requests_are_answered_and_all_else_is_not(
             b'{"jsonrpc":"2.0","id":1.0,"method":"x"}',
             b'{"jsonrpc":"2.0","id":7,"method":"tools/list"}',
         )
-        guarded.decline(error, write_end)
+        stdio.decline(error, write_end)
         answers = [json.loads(line) for line in os.read(from_us, 65536).splitlines()]
     assert [answer["id"] for answer in answers] == ["a", 7]
     assert {answer["error"]["code"] for answer in answers} == {code}
@@ -148,10 +148,10 @@ def test_without_a_server_requests_are_answered_and_all_else_is_not(
 
 
 def test_it_does_not_wait_for_a_client_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guarded, "DECLINE_SECONDS", 0.05)
+    monkeypatch.setattr(stdio, "DECLINE_SECONDS", 0.05)
     with client(monkeypatch) as (to_us, _, write_end):
         declining = threading.Thread(
-            target=guarded.decline, args=(LaunchError("gone"), write_end), daemon=True
+            target=stdio.decline, args=(LaunchError("gone"), write_end), daemon=True
         )
         declining.start()
         declining.join(10)

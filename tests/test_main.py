@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from pipeguard import __main__ as main
-from pipeguard import wrap
+from pipeguard.config.options import WrapOptions
 from pipeguard.errors import EngineError, LaunchError, PipeGuardError, PolicyError, StateError
-from pipeguard.options import WrapOptions
+from pipeguard.runtime import start
 from tests.launch.processes import until
 from tests.wrap.wrapped import PIPEGUARD, Wrapped
 
@@ -23,7 +23,7 @@ def ends(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:
     def run(options: WrapOptions) -> int:
         raise error
 
-    monkeypatch.setattr(wrap, "run", run)
+    monkeypatch.setattr(start, "run", run)
     return main._run(WRAP)
 
 
@@ -66,7 +66,7 @@ def test_an_interrupt_is_no_fault(
 
 
 def test_the_code_of_a_server_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wrap, "run", lambda options: 42)
+    monkeypatch.setattr(start, "run", lambda options: 42)
     assert main._run(WRAP) == 42
 
 

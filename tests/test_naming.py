@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.naming import launched, launched_at, server_name
+from pipeguard.identity.server_name import launched, launched_at, server_name
 
 NAMES = [
     # Node

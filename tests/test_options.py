@@ -8,9 +8,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from pipeguard import wrap
 from pipeguard.cli import cli
-from pipeguard.options import TABLE, WrapOptions, read
+from pipeguard.config.options import TABLE, WrapOptions, read
+from pipeguard.runtime import start
 
 SERVER = ["npx", "-y", "server", "--name", "not-ours", "--"]
 PLAIN = [
@@ -39,7 +39,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[WrapOptions]:
         seen.append(options)
         return 7
 
-    monkeypatch.setattr(wrap, "run", run)
+    monkeypatch.setattr(start, "run", run)
     return seen
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.core.blocks import blocks
 from pipeguard.core.finding import Action, Direction
-from pipeguard.core.guard import Engines, Guard
-from pipeguard.core.policy import Policy
-from pipeguard.core.session import Session
+from pipeguard.core.rules.policy import Policy
+from pipeguard.core.session.guard import Engines, Guard
+from pipeguard.core.session.session import Session
+from pipeguard.core.text.windowing import blocks
 from tests.fuzz.rulebook import engines
 from training import texts as training_texts
 

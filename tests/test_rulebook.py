@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard import rulebook
-from pipeguard.core.places import Surface
-from pipeguard.core.plans import build, loaded
-from pipeguard.core.proof import prove
-from pipeguard.core.rules import Rule
-from pipeguard.core.scan import Engine
+from pipeguard.core.protocol.places import Surface
+from pipeguard.core.rules.rule import Rule
+from pipeguard.core.scanning.databases import build, loaded
+from pipeguard.core.scanning.engine import Engine
 from pipeguard.errors import RuleError
-from pipeguard.rulebook import Source, load_rules, shipped_folder, sources, user_folder
+from pipeguard.rulebook import packs as rulebook
+from pipeguard.rulebook.packs import Source, load_rules, shipped_folder, sources, user_folder
+from pipeguard.rulebook.proof import prove
 
 PACK = """\
 pack: {pack}

@@ -13,14 +13,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard import settings
 from pipeguard.cli.policy import EXAMPLE
-from pipeguard.core.finding import Action, Confidence, Drift, Severity
-from pipeguard.core.policy import Layer, Mode, Policy, Selector, Subject, Trust
-from pipeguard.core.proof import known_places
-from pipeguard.errors import PolicyError
-from pipeguard.options import WrapOptions
-from pipeguard.settings import (
+from pipeguard.config import policy_file
+from pipeguard.config.options import WrapOptions
+from pipeguard.config.policy_file import (
     DAY_SECONDS,
     HARMFUL,
     HARMLESS,
@@ -35,6 +31,10 @@ from pipeguard.settings import (
     user_policy_path,
     usual_policy_path,
 )
+from pipeguard.core.finding import Action, Confidence, Drift, Severity
+from pipeguard.core.protocol.places import known_places
+from pipeguard.core.rules.policy import Layer, Mode, Policy, Selector, Subject, Trust
+from pipeguard.errors import PolicyError
 from tests.people import share
 
 TODAY = datetime.date(2026, 11, 20)
@@ -641,7 +641,7 @@ def test_the_page_has_every_key_every_drift_and_every_place() -> None:
         "audit.on_failure",
         "audit.keep",
     ]
-    assert {key.partition(".")[0] for key in keys} == set(settings._TOP)
+    assert {key.partition(".")[0] for key in keys} == set(policy_file._TOP)
     for key in keys:
         assert f"\n| `{key}` |" in PAGE
     for place in known_places():

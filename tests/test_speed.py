@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from pipeguard import speed
-from pipeguard.core.places import Surface
-from pipeguard.core.plans import build, loaded
-from pipeguard.core.rules import Rule, load_pack
-from pipeguard.core.scan import Engine
-from pipeguard.rulebook import load_rules, model
-from pipeguard.speed import Cost, Share, costs, samples
+from pipeguard.core.protocol.places import Surface
+from pipeguard.core.rules.rule import Rule, load_pack
+from pipeguard.core.scanning.databases import build, loaded
+from pipeguard.core.scanning.engine import Engine
+from pipeguard.rulebook import benchmark
+from pipeguard.rulebook.benchmark import Cost, Share, costs, samples
+from pipeguard.rulebook.packs import load_rules, model
 from tests.fuzz.rulebook import engines
 
 PACK = r"""
@@ -39,15 +39,15 @@ def own() -> dict[str, Cost]:
 
 
 def test_the_texts_are_there_and_innocent_of_size() -> None:
-    assert list(samples()) == list(speed.KINDS)
+    assert list(samples()) == list(benchmark.KINDS)
     for blocks in samples().values():
-        assert sum(map(len, blocks)) > speed.TEXT_BYTES // 2
+        assert sum(map(len, blocks)) > benchmark.TEXT_BYTES // 2
         b"".join(blocks).decode("utf-8", "ignore")
 
 
 def test_every_rule_is_measured_over_every_kind(own: dict[str, Cost]) -> None:
     for cost in own.values():
-        assert list(cost.kinds) == list(speed.KINDS)
+        assert list(cost.kinds) == list(benchmark.KINDS)
         assert all(0 < one.confirming < one.seconds for one in cost.kinds.values())
         assert cost.worst == max(one.share for one in cost.kinds.values())
 
@@ -84,8 +84,8 @@ def test_rules_of_what_arguments_do_are_left_out() -> None:
 def test_what_is_slow_is_told_with_what_to_do(confirming: float, is_model: bool, told: str) -> None:
     rule = load_pack(PACK, "mine.yaml")[0]._replace(model="a.model" if is_model else "")
     kinds = {"prose": Share(1.0, confirming, 0.9, 0, 0, 16)}
-    warnings = list(speed._warnings(rule, kinds))
+    warnings = list(benchmark._warnings(rule, kinds))
     assert len(warnings) == 1
     assert warnings[0].startswith("takes 90% over prose of a pass: ")
     assert told in warnings[0]
-    assert list(speed._warnings(rule, {"prose": Share(1.0, 0.0, 0.01, 0, 0, 16)})) == []
+    assert list(benchmark._warnings(rule, {"prose": Share(1.0, 0.0, 0.01, 0, 0, 16)})) == []

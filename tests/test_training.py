@@ -18,8 +18,8 @@ import pytest
 import yaml
 
 from benchmarks.detection.cases import Split, load
-from pipeguard.core.classifier import MAX_FAMILIES
-from pipeguard.rulebook import load_rules, model
+from pipeguard.core.model.classifier import MAX_FAMILIES
+from pipeguard.rulebook.packs import load_rules, model
 from training.texts import MANIFEST, MOST_SAMPLED, SAMPLE, is_whole, manifest, sample
 from training.texts import files as unpacked
 

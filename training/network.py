@@ -36,8 +36,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModel, AutoTokenizer
 
-from pipeguard.core.classifier import Classifier, Piece
-from pipeguard.core.network import DIGITS, HEAD_BYTES, INSIDE, NONE, REACH, Words, tokens
+from pipeguard.core.model.classifier import Classifier, Piece
+from pipeguard.core.model.network import DIGITS, HEAD_BYTES, INSIDE, NONE, REACH, Words, tokens
 from training.train import (
     HERE,
     NETWORK,
@@ -132,7 +132,7 @@ class Teacher(nn.Module):
 
 
 class Small(nn.Module):
-    """What pipeguard.core.network runs."""
+    """What pipeguard.core.model.network runs."""
 
     def __init__(self, rows: Tensor) -> None:
         """Begin with a row for each part of a word."""
@@ -386,7 +386,7 @@ def parts_of(told: Sequence[Told], rows: Tensor, names: dict[str, int]) -> tuple
     return [known[number] for number in kept], made[kept] * (SPREAD / float(flat.std()))
 
 
-_MARKS = ("[PAD]", "[UNK]", "[NUMBER]")  # as core.network numbers them
+_MARKS = ("[PAD]", "[UNK]", "[NUMBER]")  # as core.model.network numbers them
 
 
 def packed(model: Small, parts: Sequence[str]) -> bytes:

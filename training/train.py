@@ -35,7 +35,7 @@ from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks.detection.servers import kept
-from pipeguard.core.classifier import (
+from pipeguard.core.model.classifier import (
     IDEOGRAPH,
     LEAST_FEATURES,
     LETTERS,
@@ -49,9 +49,9 @@ from pipeguard.core.classifier import (
     read_together,
     units,
 )
-from pipeguard.core.gate import Gate, make, opened
-from pipeguard.core.plans import LEAST_WEIGHT
-from pipeguard.core.text import Text as Strings
+from pipeguard.core.model.prefilter import Gate, make, opened
+from pipeguard.core.scanning.databases import LEAST_WEIGHT
+from pipeguard.core.text.document import Text as Strings
 from training.texts import files
 
 warnings.filterwarnings("ignore")  # of the solver's options, which are the fastest

@@ -24,8 +24,8 @@ from benchmarks.detection.page import page
 from benchmarks.detection.play import Outcome, Play, play_all
 from benchmarks.detection.report import MEGABYTE, SUMMARY_HEADS, Report, misses, report
 from benchmarks.frames.figures import table
-from pipeguard.core.guard import Engines
-from pipeguard.state.compiled import engines
+from pipeguard.core.session.guard import Engines
+from pipeguard.rulebook.cache import load_engines
 
 HARVESTED = 600
 SHOWN_RULES = 3  # of a case that was missed
@@ -34,7 +34,7 @@ SHOWN_RULES = 3  # of a case that was missed
 def main() -> None:
     """Play what the arguments ask for, print tables, write files."""
     options = arguments()
-    rules = engines()
+    rules = load_engines()
     machine = f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} CPUs"
     print(machine + "\n")
     splits = [one for one in Split if options.split in ("both", one.value)]

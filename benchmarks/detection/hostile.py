@@ -16,8 +16,8 @@ from benchmarks.detection.cases import Json, Object
 from benchmarks.detection.play import Conversation
 from benchmarks.frames.figures import table
 from pipeguard.core.finding import Verdict
-from pipeguard.core.guard import Engines
-from pipeguard.state.compiled import engines
+from pipeguard.core.session.guard import Engines
+from pipeguard.rulebook.cache import load_engines
 
 SIZE_BYTES = 120_000
 LIMIT_SECONDS = 1.2  # of CPU; a slower machine has its margin up to 2 s
@@ -154,7 +154,7 @@ def main() -> None:
     parser.add_argument("--family", action="append", help="judge this one alone; may be repeated")
     parser.add_argument("--most", type=int, default=30, help="lines that are shown (30)")
     options = parser.parse_args()
-    rules = engines()
+    rules = load_engines()
     found = [
         (seconds, [name, way, f"{seconds:.2f}", verdict, said])
         for name in options.family or FAMILIES

@@ -11,12 +11,12 @@ from enum import IntEnum
 from time import perf_counter
 
 from benchmarks.detection.cases import Expect, Json, Object, Played, Way
+from pipeguard.config.policy_file import combine
 from pipeguard.core.finding import Action, Direction, Verdict
-from pipeguard.core.guard import Engines, Guard
-from pipeguard.core.session import Session
-from pipeguard.core.vault import PLACEHOLDER
-from pipeguard.settings import combine
-from pipeguard.state.compiled import engines
+from pipeguard.core.flows.vault import PLACEHOLDER
+from pipeguard.core.session.guard import Engines, Guard
+from pipeguard.core.session.session import Session
+from pipeguard.rulebook.cache import load_engines
 
 REVISION = "2025-11-25"
 KEY = b"benchmark"  # of placeholders; of no consequence here
@@ -178,7 +178,7 @@ class Conversation:
 
 def play_all(cases: Iterable[Played], rules: Engines | None = None) -> Iterator[Play]:
     """Play cases one after the other."""
-    rules = engines() if rules is None else rules
+    rules = load_engines() if rules is None else rules
     for one in cases:
         yield play(one, rules)
 

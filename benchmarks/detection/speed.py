@@ -7,7 +7,7 @@ from statistics import median
 
 from benchmarks.detection.play import Conversation
 from benchmarks.frames.corpus import MEGABYTE, alphabet_text, cut, hostile, prose, text_result
-from pipeguard.core.guard import Engines
+from pipeguard.core.session.guard import Engines
 
 SMALL_BYTES, SMALL = 10_000, 60  # of a page, and how many of them
 LARGE = 5  # times that each megabyte is judged

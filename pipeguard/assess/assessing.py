@@ -11,8 +11,8 @@ from pipeguard.assess.reach import Reached, reached
 from pipeguard.assess.subject import Subject
 from pipeguard.assess.values import Finding, shortened
 from pipeguard.core.finding import Severity
-from pipeguard.core.visible import visible
-from pipeguard.run import Mask
+from pipeguard.core.unicode.display import visible
+from pipeguard.runtime.run import Mask
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,16 +25,16 @@ from pipeguard.auth.secrets import all_resolved, resolved
 from pipeguard.clients.catalog import Scope, Transport
 from pipeguard.clients.entries import Server
 from pipeguard.clients.masking import is_secret, masked_text
-from pipeguard.core.guard import Guard
-from pipeguard.core.message import STACK_BYTES
-from pipeguard.core.policy import Mode, Policy, Trust
-from pipeguard.core.session import Session
+from pipeguard.config.directories import cache_folder
+from pipeguard.config.options import WrapOptions
+from pipeguard.core.protocol.message import STACK_BYTES
+from pipeguard.core.rules.policy import Mode, Policy, Trust
+from pipeguard.core.session.guard import Guard
+from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError
-from pipeguard.folders import cache_folder
 from pipeguard.launch.child import Command, start
 from pipeguard.launch.environment import child_environment, refers
-from pipeguard.options import WrapOptions
-from pipeguard.run import thread
+from pipeguard.runtime.run import thread
 from pipeguard.transports.channel import Channel
 from pipeguard.transports.stdio import LineChannel
 
@@ -247,7 +247,7 @@ def _environment(server: Server, home: Path, root: Path, how: How) -> dict[str, 
 
 @contextmanager
 def _called(server: Server, url: str, how: How, policy: Policy) -> Iterator[Channel]:
-    from pipeguard.distant import Distant
+    from pipeguard.runtime.stdio_to_http import Distant
 
     transport = server.guard.transport if server.guard else server.transport
     values = {"--upstream": url}

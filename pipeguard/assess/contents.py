@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pipeguard.core import finding
-from pipeguard.core.labels import Label
+from pipeguard.core.flows.tool_labels import Label
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,11 @@ from time import monotonic
 
 from pipeguard.assess.contents import Contents, Flagged, Offer
 from pipeguard.core.finding import Direction, Verdict
-from pipeguard.core.labels import labels_of
-from pipeguard.core.message import JsonObject, JsonValue, Message, Number, parse
-from pipeguard.core.places import LISTS
-from pipeguard.core.session import Session
-from pipeguard.core.visible import shown
+from pipeguard.core.flows.tool_labels import labels_of
+from pipeguard.core.protocol.message import JsonObject, JsonValue, Message, Number, parse
+from pipeguard.core.protocol.places import LISTS
+from pipeguard.core.session.session import Session
+from pipeguard.core.unicode.display import shown
 from pipeguard.errors import Refusal
 from pipeguard.transports.channel import Channel, ChannelClosed
 from pipeguard.version import VERSION

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pipeguard.assess.reach import Reached
 from pipeguard.clients.entries import State
-from pipeguard.core.visible import cut, shown
+from pipeguard.core.unicode.display import cut, shown
 
 WIDTH = 960
 ROW = 44

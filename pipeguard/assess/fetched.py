@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
 
-from pipeguard.core.roles import listed
+from pipeguard.core.commands.argument_roles import listed
 
 
 class Pin(Enum):

@@ -6,9 +6,9 @@ from contextlib import suppress
 
 from pipeguard.assess.subject import Subject
 from pipeguard.clients.entries import Server
-from pipeguard.core.fingerprint import Pin
+from pipeguard.core.pins.fingerprint import Pin
 from pipeguard.errors import PipeGuardError
-from pipeguard.naming import Launched, launched, launched_at
+from pipeguard.identity.server_name import Launched, launched, launched_at
 from pipeguard.state.store import Store
 
 
@@ -49,7 +49,7 @@ def pins_of(subject: Subject, server: Server) -> dict[tuple[str, str], Pin]:
 
 def _launched(server: Server) -> Launched:
     if server.own_url:
-        from pipeguard.address import name_of, url_of
+        from pipeguard.runtime.endpoints import name_of, url_of
 
         with suppress(PipeGuardError):  # an address that only its client can complete
             url = url_of(server.own_url)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pipeguard.assess.subject import Subject
 from pipeguard.clients.entries import Server, State
 from pipeguard.clients.showing import command_line
-from pipeguard.core.labels import Label
-from pipeguard.core.roles import listed
-from pipeguard.core.visible import visible
-from pipeguard.naming import server_name
+from pipeguard.core.commands.argument_roles import listed
+from pipeguard.core.flows.tool_labels import Label
+from pipeguard.core.unicode.display import visible
+from pipeguard.identity.server_name import server_name
 
 _SECRETS = Label.READS_SECRET
 _PRIVATE = Label.READS_PRIVATE

@@ -16,9 +16,9 @@ from pipeguard.clients.entries import Config, Server, State, read_config
 from pipeguard.clients.machine import Found, Machine, find, find_in_repository
 from pipeguard.clients.rewrite import Judgement, Wishes, judge
 from pipeguard.clients.tree import Lines
-from pipeguard.core.guard import Engines
-from pipeguard.folders import usual_state_folder
-from pipeguard.settings import project_policy_path, user_policy_path
+from pipeguard.config.directories import usual_state_folder
+from pipeguard.config.policy_file import project_policy_path, user_policy_path
+from pipeguard.core.session.guard import Engines
 from pipeguard.state.paths import STATE_DIR_VARIABLE, STORE_NAME
 
 ServerKey = tuple[Path, tuple[str | int, ...]]

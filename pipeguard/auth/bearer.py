@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pipeguard.auth import challenge
 from pipeguard.auth.server import SHOWN_CHARS, canonical, login_command
-from pipeguard.core.visible import shown
+from pipeguard.core.unicode.display import shown
 from pipeguard.errors import AuthError, LoginNeededError
 from pipeguard.secrets_in_use import IN_USE
 

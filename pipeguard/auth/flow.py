@@ -27,7 +27,7 @@ from pipeguard.auth.callback import Callback, port_of_last
 from pipeguard.auth.server import SHOWN_CHARS, origin, usual_name
 from pipeguard.auth.store import Login, Place, Registration, Secrets, Store
 from pipeguard.auth.wire import UnreachableError, Wire, masked, refusal
-from pipeguard.core.visible import shown
+from pipeguard.core.unicode.display import shown
 from pipeguard.errors import AuthError, LoginNeededError, PipeGuardError
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from pipeguard.auth.server import SHOWN_CHARS
-from pipeguard.core.addresses import Reach, reach_of
-from pipeguard.core.visible import shown
+from pipeguard.core.checks.addresses import Reach, reach_of
+from pipeguard.core.unicode.display import shown
 from pipeguard.errors import AuthError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pipeguard.core.visible import shown
+from pipeguard.core.unicode.display import shown
 from pipeguard.errors import AuthError
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from pydantic import AnyUrl, ValidationError
 from pipeguard.auth.server import SHOWN_CHARS, login_command, must_be_safe
 from pipeguard.auth.store import Login, Secrets
 from pipeguard.auth.wire import Wire, masked, refusal
-from pipeguard.core.visible import shown
+from pipeguard.core.unicode.display import shown
 from pipeguard.errors import AuthError
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeguard.auth import ring
-from pipeguard.core.visible import shown
+from pipeguard.config.directories import read_own
+from pipeguard.core.unicode.display import shown
 from pipeguard.errors import InputError, StateError
-from pipeguard.folders import read_own
 from pipeguard.launch.environment import REFERENCE
 from pipeguard.secrets_in_use import in_use
 from pipeguard.state.paths import state_folder

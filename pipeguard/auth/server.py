@@ -9,8 +9,8 @@ from __future__ import annotations
 import shlex
 from urllib.parse import SplitResult, urlsplit
 
-from pipeguard.core.addresses import is_loopback
-from pipeguard.core.visible import shown
+from pipeguard.core.checks.addresses import is_loopback
+from pipeguard.core.unicode.display import shown
 from pipeguard.errors import AuthError, InputError
 
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 
 from pipeguard.auth import ring
 from pipeguard.auth.server import canonical, login_command
+from pipeguard.config.directories import read_own
 from pipeguard.errors import InputError, LoginNeededError, StateError
-from pipeguard.folders import read_own
 from pipeguard.state.paths import state_folder
 
 if TYPE_CHECKING:

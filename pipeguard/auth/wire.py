@@ -15,8 +15,8 @@ import httpx2
 
 from pipeguard.auth.reach import Nearby, proxy_of
 from pipeguard.auth.server import SHOWN_CHARS, must_be_safe
-from pipeguard.core.known_secrets import MASK, KnownSecrets
-from pipeguard.core.visible import shown
+from pipeguard.core.flows.known_secrets import MASK, KnownSecrets
+from pipeguard.core.unicode.display import shown
 from pipeguard.errors import AuthError
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.version import VERSION

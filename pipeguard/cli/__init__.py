@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from pipeguard.colour import colour_is_unwanted
+from pipeguard.terminal.colour import colour_is_unwanted
 from pipeguard.version import VERSION
 
 

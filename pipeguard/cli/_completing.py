@@ -141,11 +141,11 @@ _PATHS = {"FILE": "file", "DIR": "dir"}
 def _words(option: str) -> Iterable[str]:
     """What an option of `wrap` may be, where that is a handful of words."""
     if option == "--trust":
-        from pipeguard.core.policy import Trust
+        from pipeguard.core.rules.policy import Trust
 
         return [one.value for one in Trust]
     if option == "--transport":
-        from pipeguard.address import TRANSPORTS
+        from pipeguard.runtime.endpoints import TRANSPORTS
 
         return TRANSPORTS
     if option in ("--log-level", "--log-format"):
@@ -159,7 +159,7 @@ def _offered(found: Iterable[tuple[str, str]], incomplete: str) -> Offered:
     """Names with what they mean, each once, none that a shell could misread."""
     from click.shell_completion import CompletionItem
 
-    from pipeguard.core.visible import shown
+    from pipeguard.core.unicode.display import shown
 
     names: dict[str, str] = {}
     for name, about in found:
@@ -204,7 +204,7 @@ def _events(*actions: str) -> Iterator[tuple[str, str]]:
 
 
 def _rules() -> Iterable[tuple[str, str]]:
-    from pipeguard.rulebook import load_rules
+    from pipeguard.rulebook.packs import load_rules
 
     try:
         return [(rule.id, rule.title) for rule in load_rules()]

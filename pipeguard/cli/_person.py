@@ -19,8 +19,8 @@ from typing import IO
 
 import click
 
+from pipeguard.config.directories import config_folder, read_own
 from pipeguard.errors import InputError, PipeGuardError
-from pipeguard.folders import config_folder, read_own
 
 TOKEN_VARIABLE = "PIPEGUARD_APPROVAL_TOKEN"  # noqa: S105  its name
 TOKEN_FILE = "approval-token"  # noqa: S105  in the folder of the user's policy: the SHA-256, in hex

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeguard.core.mutations import Mutation
-from pipeguard.core.visible import cut, visible
-from pipeguard.speed import KINDS
+from pipeguard.core.unicode.display import cut, visible
+from pipeguard.rulebook.benchmark import KINDS
+from pipeguard.rulebook.mutations import Mutation
 
 if TYPE_CHECKING:
-    from pipeguard.core.nearness import Held, Nearness
-    from pipeguard.core.proof import Failure
-    from pipeguard.speed import Cost
+    from pipeguard.rulebook.benchmark import Cost
+    from pipeguard.rulebook.nearness import Held, Nearness
+    from pipeguard.rulebook.proof import Failure
 
 SAMPLE_CHARS = 100  # of a sample that is shown
 SLOWEST = 10  # rules that are listed

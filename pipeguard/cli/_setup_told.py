@@ -19,7 +19,7 @@ from pipeguard.clients.setting import SHARED_FILE, Plan, Standing
 from pipeguard.clients.showing import command_line, diff
 from pipeguard.clients.snippets import Snippet
 from pipeguard.clients.undoing import How, UndoPlan
-from pipeguard.core.visible import printable_json, shown, visible
+from pipeguard.core.unicode.display import printable_json, shown, visible
 
 _COLOURS = {
     State.GUARDED: "green",

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.core.finding import Severity
-from pipeguard.waiting import COMPILING, told
+from pipeguard.runtime.progress import COMPILING, told
 
 if TYPE_CHECKING:
     from pipeguard.assess.assessing import Assessment
     from pipeguard.assess.subject import Subject
-    from pipeguard.core.policy import Policy
+    from pipeguard.core.rules.policy import Policy
 
 PASSED, FAILED = 0, 1
 NEVER = "never"
@@ -150,10 +150,10 @@ def _subject(folder: str | None) -> Subject:
     from pipeguard.auth.store import Store
     from pipeguard.clients.machine import Machine
     from pipeguard.clients.rewrite import Wishes
-    from pipeguard.state.compiled import engines
+    from pipeguard.rulebook.cache import load_engines
 
     with told(COMPILING):
-        compiled = engines()
+        compiled = load_engines()
     if folder is not None:
         return of_repository(Path(folder).absolute(), Machine.here(), compiled)
     here = Path.cwd()
@@ -171,10 +171,10 @@ def _connected(subject: Subject, *, limit_seconds: float, credentials: bool) -> 
 
 def _policy(subject: Subject) -> Policy:
     """The policy in force, so that what a person allowed is not found again."""
-    from pipeguard.core.policy import Policy
+    from pipeguard.config.options import WrapOptions
+    from pipeguard.config.policy_file import load_wrap_policy
+    from pipeguard.core.rules.policy import Policy
     from pipeguard.errors import PolicyError
-    from pipeguard.options import WrapOptions
-    from pipeguard.settings import load_wrap_policy
 
     if subject.is_repository:
         return Policy()
@@ -201,7 +201,7 @@ class _progress:  # noqa: N801  used as a function
     def __call__(self, done: int, count: int, name: str) -> None:
         from time import monotonic
 
-        from pipeguard.core.visible import shown
+        from pipeguard.core.unicode.display import shown
 
         now = monotonic()
         terminal = sys.stderr.isatty()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli import _completing as completing
-from pipeguard.core.visible import visible
+from pipeguard.core.unicode.display import visible
 from pipeguard.errors import PipeGuardError
 from pipeguard.state.audit import Row, Wanted, as_fields, chains, rows, verify
 from pipeguard.state.missing import left

@@ -14,7 +14,7 @@ import click
 from pipeguard.auth.server import canonical, is_url, login_command
 from pipeguard.auth.store import Login, Place, Store
 from pipeguard.cli import _completing as completing
-from pipeguard.core.visible import visible
+from pipeguard.core.unicode.display import visible
 from pipeguard.errors import AuthError, InputError
 
 if TYPE_CHECKING:

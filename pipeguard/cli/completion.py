@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pipeguard.shells import SHELLS
+from pipeguard.terminal.shells import SHELLS
 
 # zsh completes nothing before this was done, and a new user's settings do not do it.
 _ZSH_READY = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }\n"

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.demo.play import SCENES, play
-from pipeguard.state.compiled import engines
-from pipeguard.waiting import COMPILING, told
+from pipeguard.rulebook.cache import load_engines
+from pipeguard.runtime.progress import COMPILING, told
 
 if TYPE_CHECKING:
     from pipeguard.demo.play import Scene
@@ -34,7 +34,7 @@ def command(*, as_json: bool) -> None:
     only if each scene came out as it must.
     """
     with told(COMPILING):
-        engines()
+        load_engines()
     started = monotonic()
     if not as_json:
         click.echo("A real MCP server behind `pipeguard wrap`; nothing of it is kept afterwards.")

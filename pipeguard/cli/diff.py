@@ -9,9 +9,9 @@ import re
 import click
 
 from pipeguard.cli import _completing as completing
-from pipeguard.core.fingerprint import canonical
-from pipeguard.core.message import JsonValue, Number, parse_json
-from pipeguard.core.visible import visible
+from pipeguard.core.pins.fingerprint import canonical
+from pipeguard.core.protocol.message import JsonValue, Number, parse_json
+from pipeguard.core.unicode.display import visible
 from pipeguard.state.paths import store_path
 from pipeguard.state.review import KINDS, Held, UnknownTargetError, held
 from pipeguard.state.store import Store

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli import _completing as completing
+from pipeguard.config.strict_yaml import suggestion
 from pipeguard.core.finding import Action
-from pipeguard.core.proof import sample_place, texts
-from pipeguard.core.reference import usual_action
-from pipeguard.core.visible import cut, quoted, visible
-from pipeguard.document import suggestion
+from pipeguard.core.unicode.display import cut, quoted, visible
 from pipeguard.errors import PipeGuardError
-from pipeguard.rulebook import load_rules
-from pipeguard.state.alarm import find_event
+from pipeguard.rulebook.packs import load_rules
+from pipeguard.rulebook.proof import sample_place, texts
+from pipeguard.rulebook.reference import usual_action
+from pipeguard.state.exceptions import find_event
 from pipeguard.state.paths import store_path
 
 if TYPE_CHECKING:
-    from pipeguard.core.rules import Rule
-    from pipeguard.state.alarm import Event
+    from pipeguard.core.rules.rule import Rule
+    from pipeguard.state.exceptions import Event
 
 WIDTH = 88  # characters of a line
 SAMPLE_CHARS = 160  # of an example: two lines

@@ -8,7 +8,7 @@ import click
 
 from pipeguard.cli._decide import NOT_DONE, NOTHING_THERE, Decision, decide, options
 from pipeguard.cli._person import Person
-from pipeguard.core.visible import visible
+from pipeguard.core.unicode.display import visible
 from pipeguard.state.paths import store_path
 from pipeguard.state.review import Kept, UnknownTargetError, forget, forget_launch, kept
 from pipeguard.state.store import Store

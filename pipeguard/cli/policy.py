@@ -13,9 +13,7 @@ import click
 
 from pipeguard.cli._person import Person, new_token, token_path
 from pipeguard.cli.explain import FAMILIES
-from pipeguard.document import suggestion
-from pipeguard.rulebook import load_rules
-from pipeguard.settings import (
+from pipeguard.config.policy_file import (
     PROJECT_FILE,
     PolicyFile,
     Scope,
@@ -26,9 +24,11 @@ from pipeguard.settings import (
     user_policy_path,
     usual_policy_path,
 )
+from pipeguard.config.strict_yaml import suggestion
+from pipeguard.rulebook.packs import load_rules
 
 if TYPE_CHECKING:
-    from pipeguard.core.policy import Policy
+    from pipeguard.core.rules.policy import Policy
 
 EXAMPLE = """\
 # PipeGuard's policy. All of it may be left out; what stands here without a # is the default.

@@ -20,25 +20,25 @@ from pipeguard.cli._rules_told import (
     speed_page,
 )
 from pipeguard.cli.explain import rule_fields
+from pipeguard.config.directories import read
 from pipeguard.core.finding import Action, Severity
-from pipeguard.core.nearness import near_all
-from pipeguard.core.places import Surface
-from pipeguard.core.plans import build, loaded
-from pipeguard.core.proof import prove_all, texts
-from pipeguard.core.reference import pages, usual_action
-from pipeguard.core.scan import Engine
-from pipeguard.core.visible import visible
+from pipeguard.core.protocol.places import Surface
+from pipeguard.core.scanning.databases import build, loaded
+from pipeguard.core.scanning.engine import Engine
+from pipeguard.core.unicode.display import visible
 from pipeguard.errors import RuleError
-from pipeguard.folders import read
-from pipeguard.rulebook import MAX_PACK_BYTES, Source, load_rules, model
-from pipeguard.speed import costs
-from pipeguard.waiting import COMPILING, told
+from pipeguard.rulebook.benchmark import costs
+from pipeguard.rulebook.nearness import near_all
+from pipeguard.rulebook.packs import MAX_PACK_BYTES, Source, load_rules, model
+from pipeguard.rulebook.proof import prove_all, texts
+from pipeguard.rulebook.reference import pages, usual_action
+from pipeguard.runtime.progress import COMPILING, told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipeguard.core.guard import Engines
-    from pipeguard.core.rules import Rule
+    from pipeguard.core.rules.rule import Rule
+    from pipeguard.core.session.guard import Engines
 
 
 @click.group("rules", short_help="List, show and test the rules.")
@@ -204,7 +204,7 @@ def test(*, file: str | None, glob: str, speed: bool, near_miss: bool, as_json: 
 )
 def docs(*, out: str) -> None:
     """Write the reference of the shipped rules, as in `pipeguard rules docs --out docs/rules`."""
-    from pipeguard.rulebook import sources
+    from pipeguard.rulebook.packs import sources
 
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -213,10 +213,10 @@ def docs(*, out: str) -> None:
 
 
 def _compiled() -> Engines:
-    from pipeguard.state.compiled import engines
+    from pipeguard.rulebook.cache import load_engines
 
     with told(COMPILING):
-        return engines()
+        return load_engines()
 
 
 def _alone(rules: Sequence[Rule]) -> list[Engine]:

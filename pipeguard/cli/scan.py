@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli import _completing as completing
+from pipeguard.config.options import WrapOptions
+from pipeguard.config.policy_file import load_wrap_policy
 from pipeguard.core.finding import Action
-from pipeguard.core.trial import USUAL_KEY, Subject, Taken, Trial, judge
-from pipeguard.core.visible import visible
+from pipeguard.core.unicode.display import visible
 from pipeguard.errors import InputError
-from pipeguard.options import WrapOptions
-from pipeguard.settings import load_wrap_policy
-from pipeguard.state.compiled import engines
-from pipeguard.waiting import COMPILING, told
+from pipeguard.rulebook.cache import load_engines
+from pipeguard.rulebook.trial import USUAL_KEY, Subject, Taken, Trial, judge
+from pipeguard.runtime.progress import COMPILING, told
 
 if TYPE_CHECKING:
-    from pipeguard.core.spots import Spot
-    from pipeguard.core.trial import Located
+    from pipeguard.rulebook.spots import Spot
+    from pipeguard.rulebook.trial import Located
 
 STDIN = "-"
 BOM = "\ufeff"
@@ -114,7 +114,7 @@ def command(  # noqa: PLR0913  one for each option
     rules = load_wrap_policy(given)
     text = _text(file, rules.limits.frame_bytes)
     with told(COMPILING):
-        compiled = engines()
+        compiled = load_engines()
     with told(f"judging {_size(len(text))}, which takes some seconds"):
         subject = Subject(text, Taken(taken), tool, server, key)
         trial = judge(compiled, rules, subject, os.urandom(KEY_BYTES), monotonic())

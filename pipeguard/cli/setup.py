@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli import _completing as completing
-from pipeguard.core.visible import visible
+from pipeguard.core.unicode.display import visible
 from pipeguard.errors import InputError, PipeGuardError
 
 if TYPE_CHECKING:
@@ -411,7 +411,7 @@ def _show_snippets(asked: _Asked) -> int:
     from pipeguard.cli import _setup_told as told
     from pipeguard.clients.launcher import launcher
     from pipeguard.clients.snippets import snippet
-    from pipeguard.naming import server_name
+    from pipeguard.identity.server_name import server_name
 
     url = asked.snippet if asked.snippet.startswith(("http://", "https://", "ws")) else ""
     try:

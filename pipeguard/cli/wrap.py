@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from pipeguard.cli import _completing as completing
-from pipeguard.options import TABLE, WrapOptions
+from pipeguard.config.options import TABLE, WrapOptions
 
 
 def _options(command: click.Command) -> click.Command:
@@ -69,7 +69,7 @@ def command(ctx: click.Context, /, server_command: tuple[str, ...], **given: obj
             flags.append(name)
         elif isinstance(value, str):
             values[name] = value
-    from pipeguard.wrap import run
+    from pipeguard.runtime.start import run
 
     ctx.exit(run(WrapOptions(server_command, values, lists, flags)))
 

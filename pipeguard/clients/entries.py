@@ -17,8 +17,8 @@ from pipeguard.clients.catalog import FileSpec, Scope, Shape, Transport
 from pipeguard.clients.guarding import Guarded, guarded
 from pipeguard.clients.reading import Reading, may_name, nodes_at, read_text, twins_on_the_way
 from pipeguard.clients.tree import Kind, Lines, Node, Span, Value
+from pipeguard.config.directories import read
 from pipeguard.errors import InputError
-from pipeguard.folders import read
 
 MAX_FILE_BYTES = 64 * 2**20  # Claude Code's holds projects and history; megabytes were seen
 MOST_SERVERS = 10_000  # of one file; nobody's client starts as many

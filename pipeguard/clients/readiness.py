@@ -11,10 +11,10 @@ from __future__ import annotations
 import datetime
 from time import monotonic
 
-from pipeguard.folders import cache_folder, usual_cache_folder
-from pipeguard.settings import load_policy, user_policy_path
-from pipeguard.state.compiled import engines, keep_in
-from pipeguard.waiting import COMPILING, told
+from pipeguard.config.directories import cache_folder, usual_cache_folder
+from pipeguard.config.policy_file import load_policy, user_policy_path
+from pipeguard.rulebook.cache import keep_in, load_engines
+from pipeguard.runtime.progress import COMPILING, told
 
 
 def make_ready() -> None:
@@ -27,6 +27,6 @@ def make_ready() -> None:
     today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
     load_policy(user_policy_path(), None, now=monotonic(), today=today)
     with told(COMPILING):
-        engines()
+        load_engines()
         if cache_folder() != usual_cache_folder():
             keep_in(usual_cache_folder())

@@ -19,8 +19,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from pipeguard.clients.machine import Machine, repository
+from pipeguard.config.directories import read
 from pipeguard.errors import InputError
-from pipeguard.folders import read
 
 MAX_INDEX_BYTES = 256 * 2**20  # a million files take about a hundred
 MAX_TEXT_BYTES = 2**20

@@ -1,7 +1,8 @@
-"""Values that say what was seen and what is done: Finding, Action, Verdict. No behaviour."""
+"""Values that say what was seen and what is done: Finding, Action, Verdict."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from enum import Enum, IntEnum
 from typing import NamedTuple
 
@@ -87,7 +88,7 @@ class Finding(NamedTuple):
 
     Attributes:
         rule: the rule's id, as `secrets.aws-access-key-id`: pack, dot, name.
-        place: where in the message by name, as `call.arguments` (core.places).
+        place: where in the message by name, as `call.arguments` (core.protocol.places).
         pointer: where by JSON pointer (RFC 6901), as `/params/arguments/key`.
         start: offset of the first character in that string, in code points.
         end: offset after the last one; equal to start where no span is known.
@@ -169,3 +170,15 @@ class Verdict(NamedTuple):  # a tuple, since there is one for each frame: it is 
     pins: tuple[PinChange, ...] = ()
     more: tuple[bytes, ...] = ()
     is_astray: bool = False
+
+
+def worst(findings: Iterable[Finding]) -> Finding:
+    """The finding that a refusal speaks of: by action, then severity, then confidence."""
+    return max(findings, key=lambda f: (f.action, f.severity, f.confidence))
+
+
+def greatest(findings: Collection[Finding]) -> Action:
+    """The action for all findings together."""
+    if not findings:
+        return Action.ALLOW
+    return max(finding.action for finding in findings)

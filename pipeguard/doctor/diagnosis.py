@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
-from pipeguard.core.visible import visible
+from pipeguard.core.unicode.display import visible
 
 
 class State(IntEnum):

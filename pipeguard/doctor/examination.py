@@ -13,7 +13,7 @@ from time import perf_counter
 from pipeguard.doctor import installation, judging, keeping, outside, terminal
 from pipeguard.doctor.diagnosis import Case, Check, Diagnosis, Result, State, wrong
 from pipeguard.errors import InputError, PipeGuardError
-from pipeguard.waiting import told
+from pipeguard.runtime.progress import told
 
 # The rules before the keyring: compiling is done by copies of this process, which a thread forbids.
 CHECKS: tuple[Check, ...] = (

@@ -11,20 +11,20 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from time import monotonic, perf_counter
 
-from pipeguard.core.policy import Mode
-from pipeguard.doctor.diagnosis import Case, Check, Diagnosis, good, note, wrong
-from pipeguard.doctor.installation import reinstalling
-from pipeguard.errors import PolicyError
-from pipeguard.folders import CACHE_DIR_VARIABLE, cache_folder, usual_cache_folder
-from pipeguard.rulebook import load_rules, sources
-from pipeguard.settings import (
+from pipeguard.config.directories import CACHE_DIR_VARIABLE, cache_folder, usual_cache_folder
+from pipeguard.config.policy_file import (
     Scope,
     parse_policy,
     policy_text,
     project_policy_path,
     user_policy_path,
 )
-from pipeguard.waiting import COMPILING
+from pipeguard.core.rules.policy import Mode
+from pipeguard.doctor.diagnosis import Case, Check, Diagnosis, good, note, wrong
+from pipeguard.doctor.installation import reinstalling
+from pipeguard.errors import PolicyError
+from pipeguard.rulebook.packs import load_rules, sources
+from pipeguard.runtime.progress import COMPILING
 
 ENGINE_MISSING = 3  # EngineError.exit_code: nothing can be judged, so nothing passes
 _COMPILED = "rules-*.compiled"
@@ -56,14 +56,14 @@ def engine(_case: Case) -> Iterable[Diagnosis]:
 
 def rules(_case: Case) -> Iterable[Diagnosis]:
     """Whether the rules are right, ready, and find what they say that they find."""
-    from pipeguard.core.proof import found, texts
-    from pipeguard.core.residents import home
-    from pipeguard.state.compiled import are_kept, engines
+    from pipeguard.core.scanning.rule_partition import home
+    from pipeguard.rulebook.cache import are_kept, load_engines
+    from pipeguard.rulebook.proof import found, texts
 
     packs = sources()
     chosen = load_rules(packs)
     was_kept, begun = are_kept(packs), perf_counter()
-    ready = engines(packs)
+    ready = load_engines(packs)
     seconds = perf_counter() - begun
     by_surface = {one.surface: one for one in ready}
     first = {rule.pack: rule for rule in reversed(chosen)}  # of each pack

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
-from pipeguard.colour import NO_COLOUR_VARIABLE, colour_is_unwanted
 from pipeguard.doctor.diagnosis import Case, Check, Diagnosis, good, note
-from pipeguard.shells import installing, is_installed, shell_of
+from pipeguard.terminal.colour import NO_COLOUR_VARIABLE, colour_is_unwanted
+from pipeguard.terminal.shells import installing, is_installed, shell_of
 
 _LETTERS = "⟨…⟩°é"  # some of what we write: marks of what is invisible, and what was cut
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import os
 
+from pipeguard.config.directories import usual_state_folder, writers
 from pipeguard.errors import StateError
-from pipeguard.folders import usual_state_folder, writers
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from collections import deque
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from pipeguard.core.answers import how_to_allow
 from pipeguard.core.finding import Action, Direction, Finding, PinChange, Severity
+from pipeguard.core.session.replies import how_to_allow
 from pipeguard.errors import StateError
 from pipeguard.state import missing
 from pipeguard.state.store import Store, is_of_a_row
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeguard.core.finding import Verdict
-    from pipeguard.core.fingerprint import Pin
+    from pipeguard.core.pins.fingerprint import Pin
     from pipeguard.state.audit import Entry
 
     Pins = Mapping[tuple[str, str], Pin]
@@ -360,7 +360,7 @@ class Recorder:
         return self.healthy
 
     def _tell_findings(self, taken: _Taken) -> None:
-        # No exception helps an event in which a definition waits: see state.alarm.
+        # No exception helps an event in which a definition waits: see state.exceptions.
         waiting = {one.tool: one for one in taken.findings if one.rule.startswith("trust.")}
         for finding in taken.findings:
             self._tell(

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from pipeguard.core.drift import classify, describe
 from pipeguard.core.finding import Drift
-from pipeguard.core.fingerprint import Pin
-from pipeguard.core.visible import quoted, visible
+from pipeguard.core.pins.drift import classify, describe
+from pipeguard.core.pins.fingerprint import Pin
+from pipeguard.core.unicode.display import quoted, visible
 from pipeguard.state.audit import Audit, Entry
 from pipeguard.state.store import written
 

@@ -11,7 +11,7 @@ import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.core.fingerprint import Pin
+from pipeguard.core.pins.fingerprint import Pin
 from pipeguard.errors import StateError
 from pipeguard.state.paths import believe
 from pipeguard.state.schema import migrate, rollback
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeguard.core.finding import PinChange
-    from pipeguard.naming import Launched
+    from pipeguard.identity.server_name import Launched
 
 BUSY_SECONDS = 5.0  # a writer waits so long for another; a batch takes milliseconds
 CACHE_KIB = 512  # of pages per connection, in place of SQLite's 2000: rows are read once

@@ -1,1 +1,5 @@
-"""One wire a module, each a Channel that decides nothing, and the pump that joins two of them."""
+"""Channels, one module for each way to carry frames, and the pump that joins two of them.
+
+A Channel reads whole frames, writes whole frames and ends; it decides nothing. `http` holds what
+speaks HTTP in either direction. Begin with `channel.Channel`, then `pump.pump`.
+"""

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from pipeguard.core.framing import DEFAULT_LIMIT_BYTES
+from pipeguard.core.protocol.framing import DEFAULT_LIMIT_BYTES
 
 SPARE_BYTES = 4 * 2**20  # beside one message that is as large as can be
 LIMIT_BYTES = DEFAULT_LIMIT_BYTES + SPARE_BYTES

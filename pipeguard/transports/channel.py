@@ -31,7 +31,8 @@ class Channel(Protocol):
 class AsyncChannel(Protocol):
     """The same on an event loop, for what comes over a network. Called from its loop only.
 
-    In place of an answer that will not come any more, `read` returns a `core.framing.Lost`.
+    In place of an answer that will not come any more, `read` returns a
+    `core.protocol.framing.Lost`.
     """
 
     async def read(self) -> bytes | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from pipeguard.core.finding import Direction, Verdict
-from pipeguard.core.session import Session
+from pipeguard.core.session.session import Session
 from pipeguard.transports.channel import Channel
 
 

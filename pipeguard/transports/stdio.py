@@ -12,7 +12,7 @@ import sys
 from _thread import allocate_lock
 from collections import deque
 
-from pipeguard.core.framing import DEFAULT_LIMIT_BYTES, LineFrames
+from pipeguard.core.protocol.framing import DEFAULT_LIMIT_BYTES, LineFrames
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.descriptors import shut_reading, shut_writing
 
@@ -62,7 +62,7 @@ class LineChannel:
         """The next line without its LF; None at the end of the stream or once closed.
 
         A line without its LF at the end of the stream counts; one over the limit comes as
-        `core.framing` says. To be called by one thread at a time.
+        `core.protocol.framing` says. To be called by one thread at a time.
         """
         frames = self._frames
         while not frames:

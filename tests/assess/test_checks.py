@@ -13,11 +13,11 @@ from pipeguard.assess.assessing import assess
 from pipeguard.assess.checking import checks, families
 from pipeguard.assess.subject import of_machine
 from pipeguard.core.finding import Direction, Severity
-from pipeguard.core.guard import Guard
-from pipeguard.core.policy import Policy
-from pipeguard.core.samples import expand
-from pipeguard.core.session import Session
+from pipeguard.core.rules.policy import Policy
+from pipeguard.core.session.guard import Guard
+from pipeguard.core.session.session import Session
 from pipeguard.log import Log
+from pipeguard.rulebook.samples import expand
 from pipeguard.state.recorder import Recorder
 from pipeguard.state.store import Store
 from tests.assess.places import SECRET, Entry, machine, of, repository, write_config

@@ -16,11 +16,11 @@ from pipeguard.assess.connecting import How, connect
 from pipeguard.assess.contents import Contents
 from pipeguard.assess.subject import Subject
 from pipeguard.auth import ring, secrets
+from pipeguard.config.directories import cache_folder
 from pipeguard.core.finding import PinChange, Severity
-from pipeguard.core.fingerprint import canonical
-from pipeguard.core.policy import Policy
-from pipeguard.folders import cache_folder
-from pipeguard.naming import server_name
+from pipeguard.core.pins.fingerprint import canonical
+from pipeguard.core.rules.policy import Policy
+from pipeguard.identity.server_name import server_name
 from pipeguard.state.store import Store
 from tests import tools
 from tests.assess.places import Entry, machine, of, repository
@@ -162,7 +162,7 @@ def test_what_tools_do_together_is_sure_once_they_were_asked(tmp_path: Path) -> 
     from dataclasses import replace
 
     from pipeguard.assess.contents import Offer
-    from pipeguard.core.labels import Label
+    from pipeguard.core.flows.tool_labels import Label
 
     servers = {"a": {"command": "a"}, "b": {"command": "b"}}
     subject = machine(tmp_path, servers)

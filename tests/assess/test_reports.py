@@ -19,8 +19,8 @@ from pipeguard.assess.assessing import Assessment, assess
 from pipeguard.assess.contents import Contents, Offer
 from pipeguard.assess.reporting import report
 from pipeguard.assess.reports import html, sarif
-from pipeguard.core.labels import Label
-from pipeguard.core.samples import expand
+from pipeguard.core.flows.tool_labels import Label
+from pipeguard.rulebook.samples import expand
 from tests.assess.places import SECRET, Entry, machine
 
 SCHEMA = json.loads((Path(__file__).parent / "sarif-schema-2.1.0.json").read_text())

@@ -10,12 +10,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeguard.cli.allow import DAYS, command
+from pipeguard.config.policy_file import Scope, combine, parse_policy, usual_policy_path
 from pipeguard.core.finding import Action, Confidence, Finding, Severity
-from pipeguard.core.policy import Policy, Subject
+from pipeguard.core.rules.policy import Policy, Subject
 from pipeguard.errors import PipeGuardError, PolicyError
-from pipeguard.settings import Scope, combine, parse_policy, usual_policy_path
-from pipeguard.state.alarm import Exemption, allow, entries
 from pipeguard.state.audit import Audit, Entry, findings_json
+from pipeguard.state.exceptions import Exemption, allow, entries
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from tests.people import be_nobody, give_token, on_terminal

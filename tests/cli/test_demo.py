@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeguard.config.directories import cache_folder
 from pipeguard.demo.client import Client, DemoError
 from pipeguard.demo.play import SCENES, leaked_key, play
-from pipeguard.folders import cache_folder
-from pipeguard.state import compiled
-from pipeguard.state.compiled import engines
-from pipeguard.waiting import COMPILING
+from pipeguard.rulebook import cache
+from pipeguard.rulebook.cache import load_engines
+from pipeguard.runtime.progress import COMPILING
 
 PIPEGUARD = (sys.executable, "-E", "-P", "-m", "pipeguard")
 MOST_SECONDS = 60.0  # 3 are usual: a hang is told as one
@@ -103,10 +103,10 @@ def test_the_first_time_it_says_why_it_takes_longer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It waits for another process that compiles at the time: to do it here takes half a minute."""
-    engines()
+    load_engines()
     kept = [*Path(cache_folder()).glob("rules-*.compiled")]
     monkeypatch.setenv("PIPEGUARD_CACHE_DIR", str(tmp_path))
-    with compiled._alone(str(tmp_path)):
+    with cache._alone(str(tmp_path)):
         first = subprocess.Popen(
             [*PIPEGUARD, "demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
         )

@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeguard.cli.diff import command, pretty, unified
-from pipeguard.core.fingerprint import canonical
-from pipeguard.core.message import JsonObject, Number
+from pipeguard.core.pins.fingerprint import canonical
+from pipeguard.core.protocol.message import JsonObject, Number
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from tests.state.samples import FORECAST, POISONED, held, seen

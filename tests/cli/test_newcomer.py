@@ -18,8 +18,8 @@ import pytest
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
-from pipeguard.folders import cache_folder
-from pipeguard.state.compiled import engines
+from pipeguard.config.directories import cache_folder
+from pipeguard.rulebook.cache import load_engines
 from tests.auth.conftest import KEYRING
 from tests.clients.newcomer import BROKEN, SECRET, TEXTS, contents, furnish
 from tests.tools import server_python
@@ -52,7 +52,7 @@ class Person:
     def __init__(self, folder: Path) -> None:
         self.home = folder / "home"
         self.before = furnish(self.home)
-        engines()
+        load_engines()
         self.environment = {
             "HOME": str(self.home),
             "PATH": os.pathsep.join([str(PIPEGUARD.parent), os.defpath]),

@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeguard.cli.policy import EXAMPLE, command
+from pipeguard.config.policy_file import usual_policy_path
 from pipeguard.errors import PolicyError
-from pipeguard.settings import usual_policy_path
 
 
 @pytest.fixture(autouse=True)

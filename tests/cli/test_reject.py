@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from pipeguard.cli.forget import command as forget
 from pipeguard.cli.reject import command as reject
-from pipeguard.naming import launched
+from pipeguard.identity.server_name import launched
 from pipeguard.state import review
 from pipeguard.state.audit import Row, Wanted, rows, verify
 from pipeguard.state.paths import store_path

@@ -7,9 +7,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeguard.cli.rules import command
-from pipeguard.core.reference import pages
 from pipeguard.errors import RuleError
-from pipeguard.rulebook import load_rules, sources
+from pipeguard.rulebook.packs import load_rules, sources
+from pipeguard.rulebook.reference import pages
 from tests.test_rulebook import pack
 
 TOP = Path(__file__).resolve().parent.parent.parent

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pipeguard.clients.readiness import make_ready
+from pipeguard.config.directories import usual_cache_folder
 from pipeguard.errors import PolicyError
-from pipeguard.folders import usual_cache_folder
-from pipeguard.state.compiled import engines
+from pipeguard.rulebook.cache import load_engines
 
 
 def test_the_rules_are_ready_where_a_client_passes_no_variables(
@@ -23,7 +23,7 @@ def test_the_rules_are_ready_where_a_client_passes_no_variables(
     }
     before = (folder / compiled).stat().st_mtime_ns
     monkeypatch.delenv("XDG_CACHE_HOME")
-    engines()  # as the server's own start: it believes what it finds
+    load_engines()  # as the server's own start: it believes what it finds
     assert (folder / compiled).stat().st_mtime_ns == before
 
 

@@ -14,9 +14,9 @@ from pipeguard.clients.catalog import client
 from pipeguard.clients.entries import Server, read_config
 from pipeguard.clients.machine import Machine, find
 from pipeguard.clients.rewrite import Wishes
+from pipeguard.config.directories import cache_folder
 from pipeguard.demo.client import Client
-from pipeguard.folders import cache_folder
-from pipeguard.state.compiled import engines
+from pipeguard.rulebook.cache import load_engines
 from tests.wrap.wrapped import SERVER
 
 LAUNCHER = (sys.executable, "-I", "-m", "pipeguard")
@@ -37,7 +37,7 @@ def guarded(machine: Machine, place: str, text: str) -> Server:
 
 def environment_of(server: Server, tmp_path: Path, client_s_own: dict[str, str]) -> dict[str, str]:
     """Start an entry as a client does, and ask the server what it got."""
-    engines()
+    load_engines()
     variables = client_s_own | dict(server.env)
     with Client(server.words, tmp_path, variables, tmp_path / "stderr") as conversation:
         conversation.initialize()

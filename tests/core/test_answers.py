@@ -7,9 +7,10 @@ from typing import TypedDict
 
 import pytest
 
-from pipeguard.core import answers, codes
 from pipeguard.core.finding import Direction, Finding
-from pipeguard.core.message import JsonObject, Message, parse, serialise
+from pipeguard.core.protocol import codes
+from pipeguard.core.protocol.message import JsonObject, Message, parse, serialise
+from pipeguard.core.session import replies
 
 SECRET = Finding("secrets.some-token", "call.arguments", tool="send", excerpt="gh…")
 DRIFT = Finding(
@@ -39,13 +40,13 @@ def read(frame: bytes) -> Answer:
 
 def told(finding: Finding, *, method: str | None = "tools/list", executed: bool = False) -> Answer:
     return read(
-        answers.refusal_to_client(method, "7", codes.BLOCKED, finding, "RUN.c1", executed=executed)
+        replies.refusal_to_client(method, "7", codes.BLOCKED, finding, "RUN.c1", executed=executed)
     )
 
 
 @pytest.mark.parametrize("code", [codes.BLOCKED, codes.APPROVAL, codes.UNSCANNABLE])
 def test_a_model_reads_why_its_call_did_not_pass(code: int) -> None:
-    frame = answers.refusal_to_client("tools/call", '"a"', code, SECRET, "RUN.c1", executed=False)
+    frame = replies.refusal_to_client("tools/call", '"a"', code, SECRET, "RUN.c1", executed=False)
     answer = read(frame)
     assert answer["id"] == "a"
     assert answer["result"]["isError"] is True
@@ -68,7 +69,7 @@ def test_a_model_reads_why_its_call_did_not_pass(code: int) -> None:
 
 @pytest.mark.parametrize("code", [codes.PEER_BROKE_PROTOCOL, codes.OVERLOADED, codes.INTERNAL])
 def test_a_call_that_failed_otherwise_is_an_error(code: int) -> None:
-    frame = answers.refusal_to_client("tools/call", "7", code, BROKEN, "RUN.c1", executed=False)
+    frame = replies.refusal_to_client("tools/call", "7", code, BROKEN, "RUN.c1", executed=False)
     assert read(frame)["error"]["code"] == code
 
 
@@ -111,21 +112,21 @@ def test_what_a_model_reads_holds_no_command(
     finding: Finding, method: str, *, executed: bool
 ) -> None:
     for code in (codes.BLOCKED, codes.APPROVAL, codes.UNSCANNABLE, codes.INTERNAL):
-        frame = answers.refusal_to_client(method, "1", code, finding, "RUN.c1", executed=executed)
+        frame = replies.refusal_to_client(method, "1", code, finding, "RUN.c1", executed=executed)
         assert b"RUN.c1" in frame
         assert b"pipeguard " not in frame.replace(b"pipeguard {", b"")
 
 
 def test_the_command_that_helps_is_named_in_the_log() -> None:
-    assert answers.how_to_allow(SECRET, "E") == "pipeguard allow E"
-    assert answers.how_to_allow(DRIFT, "E") == "pipeguard diff demo/a"
-    assert answers.how_to_allow(Finding("trust.held", "tool.name"), "E") == "pipeguard diff"
-    assert answers.how_to_allow(BROKEN, "E") == "pipeguard explain protocol.id-in-use"
+    assert replies.how_to_allow(SECRET, "E") == "pipeguard allow E"
+    assert replies.how_to_allow(DRIFT, "E") == "pipeguard diff demo/a"
+    assert replies.how_to_allow(Finding("trust.held", "tool.name"), "E") == "pipeguard diff"
+    assert replies.how_to_allow(BROKEN, "E") == "pipeguard explain protocol.id-in-use"
 
 
 def test_a_name_that_is_the_secret_is_not_repeated() -> None:
     named = Finding("secrets.some-token", "call.name", tool="the secret")
-    assert b"the secret" not in answers.refusal_to_client(
+    assert b"the secret" not in replies.refusal_to_client(
         "tools/call", "7", codes.BLOCKED, named, "RUN.c1", executed=False
     )
     assert told(DRIFT)["error"]["data"] == {
@@ -155,7 +156,7 @@ def test_a_name_that_is_the_secret_is_not_repeated() -> None:
 def test_a_server_learns_nothing_but_the_event(
     method: str | None, code: int, wanted: dict[str, object]
 ) -> None:
-    answer = read(answers.refusal_to_server(method, "3", code, "RUN.s1"))
+    answer = read(replies.refusal_to_server(method, "3", code, "RUN.s1"))
     assert answer["id"] == 3
     if "result" in wanted:
         assert answer["result"] == wanted["result"]
@@ -165,12 +166,12 @@ def test_a_server_learns_nothing_but_the_event(
 
 
 def test_frames_of_our_own_are_messages() -> None:
-    assert read(answers.error(None, codes.PARSE_ERROR, "m")) == {
+    assert read(replies.error(None, codes.PARSE_ERROR, "m")) == {
         "jsonrpc": "2.0",
         "error": {"code": codes.PARSE_ERROR, "message": "m"},
     }
-    assert json.loads(answers.cancelled('"a"'))["params"]["requestId"] == "a"
-    assert json.loads(answers.list_changed("tools"))["method"] == "notifications/tools/list_changed"
+    assert json.loads(replies.cancelled('"a"'))["params"]["requestId"] == "a"
+    assert json.loads(replies.list_changed("tools"))["method"] == "notifications/tools/list_changed"
 
 
 FORGED = [
@@ -208,20 +209,20 @@ def value(text: str) -> JsonObject:
 
 @pytest.mark.parametrize(("text", "clean"), FORGED)
 def test_a_forgery_is_taken_out(text: str, clean: str) -> None:
-    assert answers.is_forged(value(text))
-    assert serialise(answers.without_forgery(value(text))) == serialise(value(clean))
-    assert not answers.is_forged(value(clean))
+    assert replies.is_forged(value(text))
+    assert serialise(replies.without_forgery(value(text))) == serialise(value(clean))
+    assert not replies.is_forged(value(clean))
 
 
 @pytest.mark.parametrize("text", HONEST)
 def test_what_is_no_forgery_stays(text: str) -> None:
-    assert not answers.is_forged(value(text))
-    assert answers.without_forgery(value(text)) == value(text)
+    assert not replies.is_forged(value(text))
+    assert replies.without_forgery(value(text)) == value(text)
 
 
 def test_a_result_says_of_which_type_it_is_where_there_are_types() -> None:
     for typed, wanted in ((False, None), (True, "complete")):
-        frame = answers.refusal_to_client(
+        frame = replies.refusal_to_client(
             "tools/call", "7", codes.BLOCKED, SECRET, "RUN.c1", executed=True, typed=typed
         )
         assert read(frame)["result"].get("resultType") == wanted
@@ -245,6 +246,6 @@ def test_a_message_is_marked_where_it_has_a_meta(before: JsonObject, after: Json
         (Direction.TO_CLIENT, source + ',"verdict":"redact"}'),
     ):
         kept = serialise(before)
-        marked = serialise(answers.marked(before, direction, "RUN.c1")).decode()
+        marked = serialise(replies.marked(before, direction, "RUN.c1")).decode()
         assert marked == serialise(after).decode().replace('"pipeguard":{}', f'"pipeguard":{mark}')
         assert serialise(before) == kept

@@ -6,18 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core.acts import argument_lines, code_lines, command_lines
-from pipeguard.core.addresses import WANTED, Reach, hosts, says
-from pipeguard.core.arguments import deeds
-from pipeguard.core.printing import escapes
-from pipeguard.core.programs import tidy
-from pipeguard.core.roles import Role, role, writes
-from pipeguard.core.shell import Shell
-from pipeguard.core.statements import statements
-from pipeguard.core.text import Text
-from pipeguard.core.trails import path_lines
-from pipeguard.core.uses import Uses
-from pipeguard.core.windows import windows_lines
+from pipeguard.core.checks.addresses import WANTED, Reach, hosts, says
+from pipeguard.core.commands.argument_roles import Role, role, writes
+from pipeguard.core.commands.argument_usage import Uses
+from pipeguard.core.commands.effects import deeds
+from pipeguard.core.commands.interpret import argument_lines, code_lines, command_lines
+from pipeguard.core.commands.path_normalisation import path_lines
+from pipeguard.core.commands.posix_shell import Shell
+from pipeguard.core.commands.powershell import windows_lines
+from pipeguard.core.commands.programs import tidy
+from pipeguard.core.commands.shell_output import escapes
+from pipeguard.core.commands.sql import statements
+from pipeguard.core.text.document import Text
 from tests.fuzz.budget import tried
 
 SLOW_SECONDS = 20.0  # for the largest argument, on a machine that does other things too

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pipeguard.core import batch, codes
 from pipeguard.core.finding import Action, Direction, Finding, Kind, Verdict
-from pipeguard.core.message import JsonValue, parse_json
+from pipeguard.core.protocol import batch, codes
+from pipeguard.core.protocol.message import JsonValue, parse_json
 
 PING = '{"id":1,"method":"ping"}'
 

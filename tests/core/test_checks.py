@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeguard.core import checks
-from pipeguard.core.checks import Check, aws_account, known, run
-from pipeguard.core.samples import expand
+from pipeguard.core.checks import registry
+from pipeguard.core.checks.registry import Check, aws_account, known, run
 from pipeguard.errors import RuleError
+from pipeguard.rulebook.samples import expand
 from tests.each import each
 
 SPECS = [
@@ -22,7 +22,7 @@ SPECS = [
     "jwt-not role=anon",
     "only-raise github-crc",
     "not-fails password",
-    *sorted(checks._PLAIN),
+    *sorted(registry._PLAIN),
 ]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeguard.core import checksums
+from pipeguard.core.checks import checksums
 
 
 def test_github_writes_its_crc_in_six_base62_digits() -> None:

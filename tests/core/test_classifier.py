@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core import classifier as module
-from pipeguard.core.budgets import READ_BYTES, Budgets
-from pipeguard.core.candidates import MAX_MATCHES_PER_RULE
-from pipeguard.core.classifier import (
+from pipeguard.core.finding import Action, Confidence, Direction, Verdict
+from pipeguard.core.model import classifier as module
+from pipeguard.core.model.cascade import Opened, Reader
+from pipeguard.core.model.classifier import (
     LONG_WORDS,
     MAX_FAMILIES,
     MAX_UNITS,
@@ -34,21 +34,21 @@ from pipeguard.core.classifier import (
     tokens,
     units,
 )
-from pipeguard.core.finding import Action, Confidence, Direction, Verdict
-from pipeguard.core.gate import Stretch
-from pipeguard.core.guard import Engines, Guard
-from pipeguard.core.message import JsonValue
-from pipeguard.core.origin import Match
-from pipeguard.core.places import Surface
-from pipeguard.core.plans import LEAST_WEIGHT, build, loaded
-from pipeguard.core.policy import Policy
-from pipeguard.core.proof import frame_value, sample_place
-from pipeguard.core.reader import Opened, Reader
-from pipeguard.core.rules import Rule, load_pack
-from pipeguard.core.scan import Engine
-from pipeguard.core.session import Session
+from pipeguard.core.model.prefilter import Stretch
+from pipeguard.core.protocol.message import JsonValue
+from pipeguard.core.protocol.places import Surface
+from pipeguard.core.rules.policy import Policy
+from pipeguard.core.rules.rule import Rule, load_pack
+from pipeguard.core.scanning.databases import LEAST_WEIGHT, build, loaded
+from pipeguard.core.scanning.engine import Engine
+from pipeguard.core.scanning.match import MAX_MATCHES_PER_RULE
+from pipeguard.core.scanning.origin import Match
+from pipeguard.core.session.guard import Engines, Guard
+from pipeguard.core.session.session import Session
+from pipeguard.core.text.budgets import READ_BYTES, Budgets
 from pipeguard.errors import EngineError, RuleError
-from pipeguard.rulebook import model
+from pipeguard.rulebook.packs import model
+from pipeguard.rulebook.proof import frame_value, sample_place
 from pipeguard.state.recorder import Recorder
 from tests.fuzz.budget import tried
 from tests.fuzz.disguises import ENCODINGS, FOLDS

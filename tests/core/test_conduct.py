@@ -8,18 +8,19 @@ from typing import cast
 
 import pytest
 
-from pipeguard.core import codes, conduct
-from pipeguard.core.conduct import State
 from pipeguard.core.finding import Action, Direction, Finding
-from pipeguard.core.fingerprint import Pin
-from pipeguard.core.guard import Engines, Guard
-from pipeguard.core.message import JsonObject, JsonValue, Message, parse, parse_json
-from pipeguard.core.pending import Request
-from pipeguard.core.places import Surface
-from pipeguard.core.plans import build, loaded
-from pipeguard.core.policy import Layer, Limits, Mode, Policy, Trust
-from pipeguard.core.scan import Engine
-from pipeguard.core.subscriptions import SUBSCRIPTION_META
+from pipeguard.core.pins.fingerprint import Pin
+from pipeguard.core.protocol import codes
+from pipeguard.core.protocol.message import JsonObject, JsonValue, Message, parse, parse_json
+from pipeguard.core.protocol.pending import Request
+from pipeguard.core.protocol.places import Surface
+from pipeguard.core.protocol.subscriptions import SUBSCRIPTION_META
+from pipeguard.core.rules.policy import Layer, Limits, Mode, Policy, Trust
+from pipeguard.core.scanning.databases import build, loaded
+from pipeguard.core.scanning.engine import Engine
+from pipeguard.core.session import conduct
+from pipeguard.core.session.conduct import State
+from pipeguard.core.session.guard import Engines, Guard
 from pipeguard.errors import Refusal
 
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT

@@ -14,16 +14,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeguard.core import codes
-from pipeguard.core.budgets import Budgets
 from pipeguard.core.finding import Action, Direction, Kind, Verdict
-from pipeguard.core.guard import Guard
-from pipeguard.core.message import JsonValue
-from pipeguard.core.origin import NOTHING, PlaceOf, Seen
-from pipeguard.core.places import Surface
-from pipeguard.core.policy import Policy
-from pipeguard.core.scan import Engine
-from pipeguard.core.session import Session
+from pipeguard.core.protocol import codes
+from pipeguard.core.protocol.message import JsonValue
+from pipeguard.core.protocol.places import Surface
+from pipeguard.core.rules.policy import Policy
+from pipeguard.core.scanning.engine import Engine
+from pipeguard.core.scanning.origin import NOTHING, PlaceOf, Seen
+from pipeguard.core.session.guard import Guard
+from pipeguard.core.session.session import Session
+from pipeguard.core.text.budgets import Budgets
 from tests.conversation import FOLDER, Conversation, load, paths, play
 from tests.fuzz.rulebook import engines
 

@@ -8,17 +8,17 @@ from functools import cache
 
 import pytest
 
-from pipeguard.core.definitions import Reviewed, held, review
 from pipeguard.core.finding import Action, Drift
-from pipeguard.core.fingerprint import Pin, canonical, fingerprint
-from pipeguard.core.guard import Engines, Guard
-from pipeguard.core.message import JsonObject, JsonValue, parse_json
-from pipeguard.core.places import Surface
-from pipeguard.core.plans import build, loaded
-from pipeguard.core.policy import ActionEntry, Layer, Mode, Policy, Selector, Trust
-from pipeguard.core.rules import load_pack
-from pipeguard.core.scan import Engine
-from pipeguard.core.visible import visible
+from pipeguard.core.pins.fingerprint import Pin, canonical, fingerprint
+from pipeguard.core.protocol.message import JsonObject, JsonValue, parse_json
+from pipeguard.core.protocol.places import Surface
+from pipeguard.core.rules.policy import ActionEntry, Layer, Mode, Policy, Selector, Trust
+from pipeguard.core.rules.rule import load_pack
+from pipeguard.core.scanning.databases import build, loaded
+from pipeguard.core.scanning.engine import Engine
+from pipeguard.core.session.definitions import Reviewed, held, review
+from pipeguard.core.session.guard import Engines, Guard
+from pipeguard.core.unicode.display import visible
 from pipeguard.errors import Refusal
 
 PACK = """\

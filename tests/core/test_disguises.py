@@ -17,13 +17,13 @@ from zlib import crc32
 
 import pytest
 
-from pipeguard.core import samples
+from pipeguard.config.policy_file import combine
 from pipeguard.core.finding import Action, Direction, Severity, Verdict
-from pipeguard.core.guard import Guard
-from pipeguard.core.message import JsonValue
-from pipeguard.core.rules import Rule, View, load_pack
-from pipeguard.core.session import Session
-from pipeguard.settings import combine
+from pipeguard.core.protocol.message import JsonValue
+from pipeguard.core.rules.rule import Rule, View, load_pack
+from pipeguard.core.session.guard import Guard
+from pipeguard.core.session.session import Session
+from pipeguard.rulebook import samples
 from tests.fuzz.rulebook import engines
 
 RULES = Path(__file__).parents[2] / "rules"

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core.drift import LINE_CHARS, LINES, classify, describe
 from pipeguard.core.finding import Drift
-from pipeguard.core.fingerprint import canonical
-from pipeguard.core.message import JsonObject, JsonValue, parse_json
-from pipeguard.core.visible import visible
+from pipeguard.core.pins.drift import LINE_CHARS, LINES, classify, describe
+from pipeguard.core.pins.fingerprint import canonical
+from pipeguard.core.protocol.message import JsonObject, JsonValue, parse_json
+from pipeguard.core.unicode.display import visible
 
 FORECAST = """{
   "name": "get_forecast", "title": "Forecast", "description": "Forecast for a city.",

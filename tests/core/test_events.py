@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core.events import MAX_RETRY_MS, Event, EventStream, written
+from pipeguard.core.protocol.sse import MAX_RETRY_MS, Event, EventStream, written
 from tests.fuzz.budget import tried
 
 LIMIT = 4096

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeguard.core.everyday import is_disposable, is_installer, logs_in
+from pipeguard.core.checks.benign_commands import is_disposable, is_installer, logs_in
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.core.finding import Action
-from pipeguard.core.framing import Lost
-from pipeguard.core.guard import Guard
-from pipeguard.core.policy import Limits, Policy
-from pipeguard.core.session import TO_CLIENT, TO_SERVER, Session
+from pipeguard.core.protocol.framing import Lost
+from pipeguard.core.rules.policy import Limits, Policy
+from pipeguard.core.session.guard import Guard
+from pipeguard.core.session.session import TO_CLIENT, TO_SERVER, Session
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import engines
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeguard.core import finder as module
-from pipeguard.core.finder import Finder, looser
-from pipeguard.core.proof import texts
-from pipeguard.core.rules import Rule
+from pipeguard.core.matching import confirm as module
+from pipeguard.core.matching.confirm import Finder, looser
+from pipeguard.core.rules.rule import Rule
+from pipeguard.rulebook.proof import texts
 from tests.each import each
 from tests.fuzz.rulebook import RULES
 

@@ -12,8 +12,8 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core.fingerprint import canonical, fingerprint
-from pipeguard.core.message import JsonValue, Number, parse_json, serialise
+from pipeguard.core.pins.fingerprint import canonical, fingerprint
+from pipeguard.core.protocol.message import JsonValue, Number, parse_json, serialise
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 TOKENS = st.one_of(

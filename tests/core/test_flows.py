@@ -6,15 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core import traces
 from pipeguard.core.finding import Confidence
-from pipeguard.core.flows import (
-    KEPT_BYTES,
-    KEPT_SECONDS,
-    Flows,
-)
-from pipeguard.core.labels import Label, Tool, tool_of
-from pipeguard.core.message import JsonObject, JsonValue, serialise
+from pipeguard.core.flows import overlap
+from pipeguard.core.flows.ledger import KEPT_BYTES, KEPT_SECONDS, Flows
+from pipeguard.core.flows.tool_labels import Label, Tool, tool_of
+from pipeguard.core.protocol.message import JsonObject, JsonValue, serialise
 from tests.fuzz.budget import tried
 from tests.fuzz.values import objects, texts, values
 
@@ -237,7 +233,7 @@ def test_a_text_that_says_that_it_is_not_for_everybody_is_private(
 def test_what_goes_back_to_where_it_was_asked_is_no_leak() -> None:
     for ticket, found in (("T-311", []), ("T-312", ["flows.private-out"])):
         flows = Flows()
-        flows.came(MAIL, answer(WORDS), 0.0, traces.values({"ticket": "T-311", "limit": "l-100"}))
+        flows.came(MAIL, answer(WORDS), 0.0, overlap.values({"ticket": "T-311", "limit": "l-100"}))
         call: JsonObject = {"ticket": ticket, "limit": "l-100", "body": WORDS}
         leaks = flows.leaks(tool_of("reply", None), call)
         assert [leak.rule for leak in leaks] == found

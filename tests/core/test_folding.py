@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core.folding import BLOCK, fold, fold_and_back
-from pipeguard.core.message import JsonValue
-from pipeguard.core.places import Surface
+from pipeguard.core.protocol.message import JsonValue
+from pipeguard.core.protocol.places import Surface
+from pipeguard.core.unicode.folding import BLOCK, fold, fold_and_back
 from tests.fuzz.rulebook import engines
 
 letters = st.text("ab \u2019\u200b\u00e9\u0435\uff41\ufb01\U0001d400", min_size=1, max_size=60)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core.framing import KEPT_BYTES, PARTS, LineFrames, Oversized, one_line
+from pipeguard.core.protocol.framing import KEPT_BYTES, PARTS, LineFrames, Oversized, one_line
 from tests.fuzz.budget import tried
 
 LIMIT = 2 * KEPT_BYTES

@@ -9,10 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core import gate as gates
-from pipeguard.core.classifier import MAX_UNITS
-from pipeguard.core.gate import AROUND_BYTES, MOST_BYTES, NEAR_BYTES, SHORT_BYTES, WORD_BYTES, Gate
-from pipeguard.core.plan import apart, together
+from pipeguard.core.matching.pattern_set import apart, together
+from pipeguard.core.model import prefilter as gates
+from pipeguard.core.model.classifier import MAX_UNITS
+from pipeguard.core.model.prefilter import (
+    AROUND_BYTES,
+    MOST_BYTES,
+    NEAR_BYTES,
+    SHORT_BYTES,
+    WORD_BYTES,
+    Gate,
+)
 from pipeguard.errors import EngineError
 from tests.fuzz.budget import tried
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from pipeguard.core.fingerprint import Pin, canonical, fingerprint
-from pipeguard.core.guard import Guard, PinKey
-from pipeguard.core.message import JsonObject
-from pipeguard.core.places import Surface
-from pipeguard.core.policy import Policy
+from pipeguard.core.pins.fingerprint import Pin, canonical, fingerprint
+from pipeguard.core.protocol.message import JsonObject
+from pipeguard.core.protocol.places import Surface
+from pipeguard.core.rules.policy import Policy
+from pipeguard.core.session.guard import Guard, PinKey
 from tests.fuzz.rulebook import RULES, engines
 
 

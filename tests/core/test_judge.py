@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core import codes
-from pipeguard.core.finding import Action, Confidence, Finding, Severity
-from pipeguard.core.guard import Guard
-from pipeguard.core.judge import Where, greatest, scanned, worst
-from pipeguard.core.message import JsonValue
-from pipeguard.core.places import Surface
-from pipeguard.core.policy import ActionEntry, Layer, Policy, Selector
-from pipeguard.core.vault import Vault
+from pipeguard.core.finding import Action, Confidence, Finding, Severity, greatest, worst
+from pipeguard.core.flows.vault import Vault
+from pipeguard.core.protocol import codes
+from pipeguard.core.protocol.message import JsonValue
+from pipeguard.core.protocol.places import Surface
+from pipeguard.core.rules.policy import ActionEntry, Layer, Policy, Selector
+from pipeguard.core.session.guard import Guard
+from pipeguard.core.session.judge import Where, scanned
 from pipeguard.errors import Refusal
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import Sample, decodable, engines

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.core.finding import Action, Direction
-from pipeguard.core.guard import Guard
-from pipeguard.core.known_secrets import MASK, MIN_CHARS, KnownSecrets
-from pipeguard.core.policy import Policy
-from pipeguard.core.session import Session
+from pipeguard.core.flows.known_secrets import MASK, MIN_CHARS, KnownSecrets
+from pipeguard.core.rules.policy import Policy
+from pipeguard.core.session.guard import Guard
+from pipeguard.core.session.session import Session
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import engines
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeguard.core.labels import Label, labels_of, tool_of
-from pipeguard.core.message import JsonObject
+from pipeguard.core.flows.tool_labels import Label, labels_of, tool_of
+from pipeguard.core.protocol.message import JsonObject
 
 MAIL = Label.READS_PRIVATE | Label.READS_PERSONAL | Label.TAKES_IN
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeguard.core import codes
 from pipeguard.core.finding import Kind
-from pipeguard.core.framing import Oversized
-from pipeguard.core.message import (
+from pipeguard.core.protocol import codes
+from pipeguard.core.protocol.framing import Oversized
+from pipeguard.core.protocol.message import (
     MAX_DEPTH,
     MAX_ID_BYTES,
     MAX_KEYS,

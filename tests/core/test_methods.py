@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeguard.core import codes
-from pipeguard.core.message import Message, parse
-from pipeguard.core.methods import KNOWN, check_method
+from pipeguard.core.protocol import codes
+from pipeguard.core.protocol.message import Message, parse
+from pipeguard.core.protocol.methods import KNOWN, check_method
 from pipeguard.errors import Refusal
 
 METHODS = Path(__file__).parents[1] / "conversations" / "methods.yaml"

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from pipeguard.core.message import JsonObject, parse_json
-from pipeguard.core.mirrors import (
+from pipeguard.core.protocol.message import JsonObject, parse_json
+from pipeguard.core.protocol.request_headers import (
     MAX_MIRRORED,
     METHOD,
     NAME,

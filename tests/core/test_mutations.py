@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core.mutations import LONGEST, MOST_MUTANTS, Mutation, everywhere, once
+from pipeguard.rulebook.mutations import LONGEST, MOST_MUTANTS, Mutation, everywhere, once
 
 
 def mutants(text: str, start: int = 0, end: int | None = None) -> dict[Mutation, str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipeguard.core.fingerprint import Pin
-from pipeguard.core.names import Names, as_seen, differ_in_case, is_same
+from pipeguard.core.pins.fingerprint import Pin
+from pipeguard.core.pins.lookalikes import Names, as_seen, differ_in_case, is_same
 
 SAME = [
     "convert",

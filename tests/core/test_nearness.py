@@ -1,11 +1,11 @@
 """How near samples are to a rule's border."""
 
 from pipeguard.core.finding import Confidence
-from pipeguard.core.mutations import Mutation
-from pipeguard.core.nearness import MOST_CLOSE, Held, near, near_all
-from pipeguard.core.places import Surface
-from pipeguard.core.residents import home
-from pipeguard.core.rules import Rule
+from pipeguard.core.protocol.places import Surface
+from pipeguard.core.rules.rule import Rule
+from pipeguard.core.scanning.rule_partition import home
+from pipeguard.rulebook.mutations import Mutation
+from pipeguard.rulebook.nearness import MOST_CLOSE, Held, near, near_all
 from tests.fuzz.rulebook import ALL as RULES
 from tests.fuzz.rulebook import engines
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core import plans
-from pipeguard.core.classifier import Second, load
-from pipeguard.core.network import HEAD_BYTES, MAX_PARTS, Network, Words, tokens
-from pipeguard.core.plans import classifier
-from pipeguard.core.rules import Rule
+from pipeguard.core.model.classifier import Second, load
+from pipeguard.core.model.network import HEAD_BYTES, MAX_PARTS, Network, Words, tokens
+from pipeguard.core.rules.rule import Rule
+from pipeguard.core.scanning import databases
+from pipeguard.core.scanning.databases import classifier
 from pipeguard.errors import EngineError
-from pipeguard.rulebook import model
+from pipeguard.rulebook.packs import model
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import ALL
 from tests.fuzz.values import long_texts
@@ -123,7 +123,7 @@ def test_a_file_that_is_no_network_is_an_error_and_judges_nothing(how: str) -> N
 def test_a_file_that_is_not_the_one_that_is_named_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(plans, "_last", {})
+    monkeypatch.setattr(databases, "_last", {})
     rule = RULE_OF["injection"]
     files = {rule.model: model(rule.model), second("injection").network: b"another"}
     read = classifier(rule, files.__getitem__)

@@ -3,8 +3,8 @@
 import pytest
 
 from pipeguard.core.finding import Confidence
-from pipeguard.core.message import JsonValue
-from pipeguard.core.places import Surface
+from pipeguard.core.protocol.message import JsonValue
+from pipeguard.core.protocol.places import Surface
 from tests.fuzz.rulebook import engines
 
 RULE = "commands.evaluator-escape"

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 
 from pipeguard.core.finding import Action, Confidence, Direction
-from pipeguard.core.labels import Label
-from pipeguard.core.message import JsonObject, JsonValue
-from pipeguard.core.outlets import leaving
-from pipeguard.core.vault import Vault
+from pipeguard.core.flows.secret_egress import leaving
+from pipeguard.core.flows.tool_labels import Label
+from pipeguard.core.flows.vault import Vault
+from pipeguard.core.protocol.message import JsonObject, JsonValue
 from tests.core.test_vault import PASSWORD, TOKEN, answered, asked, guard, said, taken_out
 from tests.fuzz.budget import tried
 from tests.fuzz.values import values
@@ -158,7 +158,7 @@ def test_nothing_leaves_where_it_stays() -> None:
     assert sureness(Label.WRITES, {"path": ".env", "text": f"TOKEN={KEY}"}) is None
     assert sureness(SENDS | Label.HOLDS, {"value": KEY}) is None
     assert sureness(SENDS, {"body": "nothing of it"}) is None
-    assert sureness(SENDS, {"body": CARD}) is None  # of a person: core.flows knows of these
+    assert sureness(SENDS, {"body": CARD}) is None  # of a person: core.flows.ledger knows of these
 
 
 def test_an_address_that_the_server_gave_whole_is_its_own() -> None:

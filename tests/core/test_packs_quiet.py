@@ -17,7 +17,7 @@ from pydoc_data import topics
 import pytest
 
 from pipeguard.core.finding import Confidence, Severity
-from pipeguard.core.rules import Rule, View, Written, load_pack
+from pipeguard.core.rules.rule import Rule, View, Written, load_pack
 
 RULES = Path(__file__).parents[2] / "rules"
 TOPICS = 16  # of the manual that `help()` shows, spread over it

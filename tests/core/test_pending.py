@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeguard.core.pending import (
+from pipeguard.core.protocol.pending import (
     MAX_CANCELLED_BYTES,
     MAX_OPEN_BYTES,
     MAX_REMEMBERED,

@@ -6,14 +6,14 @@ import json
 
 import pytest
 
-from pipeguard.core import pins as pins_module
 from pipeguard.core.finding import Action, Direction, Verdict
-from pipeguard.core.fingerprint import Pin, canonical, fingerprint
-from pipeguard.core.guard import Guard
-from pipeguard.core.message import JsonObject
-from pipeguard.core.pins import MAX_TOOLS, NOT_KEPT, Pins
-from pipeguard.core.policy import Mode, Policy
-from pipeguard.core.session import Session
+from pipeguard.core.pins import store as pins_module
+from pipeguard.core.pins.fingerprint import Pin, canonical, fingerprint
+from pipeguard.core.pins.store import MAX_TOOLS, NOT_KEPT, Pins
+from pipeguard.core.protocol.message import JsonObject
+from pipeguard.core.rules.policy import Mode, Policy
+from pipeguard.core.session.guard import Guard
+from pipeguard.core.session.session import Session
 from tests.fuzz.rulebook import engines
 
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core.placeholders import entropy, placeholder
-from pipeguard.core.samples import expand
+from pipeguard.core.checks.placeholders import entropy, placeholder
+from pipeguard.rulebook.samples import expand
 
 
 @pytest.mark.parametrize(

@@ -5,17 +5,17 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pipeguard.core.finding import Kind
-from pipeguard.core.places import (
+from pipeguard.core.protocol.places import (
     LISTS,
     OPENINGS,
     PLACES,
     Path,
     Surface,
+    known_places,
     part_of,
     place_of,
     pointer,
 )
-from pipeguard.core.proof import known_places
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import Sample, decodable
 from tests.fuzz.values import texts

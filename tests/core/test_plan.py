@@ -8,9 +8,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeguard.core.blocks import BLOCK_BYTES
-from pipeguard.core.plan import Plan, make, weaker
-from pipeguard.core.rules import Rule, View
+from pipeguard.core.matching.pattern_set import Plan, make, weaker
+from pipeguard.core.rules.rule import Rule, View
+from pipeguard.core.text.windowing import BLOCK_BYTES
 from pipeguard.errors import EngineError
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import RULES, Sample, engine_of, expression, samples

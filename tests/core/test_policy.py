@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.core.finding import Action, Confidence, Severity
-from pipeguard.core.places import Surface
-from pipeguard.core.policy import (
+from pipeguard.core.protocol.places import Surface
+from pipeguard.core.rules.policy import (
     ActionEntry,
     Exempt,
     Layer,

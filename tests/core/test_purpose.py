@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core.message import JsonValue
-from pipeguard.core.places import Path
-from pipeguard.core.purpose import serves
+from pipeguard.core.protocol.message import JsonValue
+from pipeguard.core.protocol.places import Path
+from pipeguard.core.scanning.stated_purpose import serves
 
 ELSEWHERE: Path = ("inputSchema", "properties", "notes", "description")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipeguard.core.message import JsonObject
-from pipeguard.core.questions import MAX_REMEMBERED, Questions
+from pipeguard.core.protocol.input_requests import MAX_REMEMBERED, Questions
+from pipeguard.core.protocol.message import JsonObject
 
 ASKED: JsonObject = {"inputRequests": {"city": {}, "day": {}}, "requestState": "s"}
 

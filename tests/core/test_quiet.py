@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from pipeguard.core.finding import Action, Direction
-from pipeguard.core.guard import Guard
-from pipeguard.core.message import JsonObject, JsonValue
-from pipeguard.core.policy import Policy
-from pipeguard.core.session import Session
+from pipeguard.core.protocol.message import JsonObject, JsonValue
+from pipeguard.core.rules.policy import Policy
+from pipeguard.core.session.guard import Guard
+from pipeguard.core.session.session import Session
 from tests.core.test_packs_quiet import library_text
 from tests.fuzz.rulebook import engines
 

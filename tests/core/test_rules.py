@@ -7,22 +7,15 @@ from pathlib import Path
 import pytest
 
 from pipeguard.core.finding import Confidence
-from pipeguard.core.message import JsonValue
-from pipeguard.core.places import PLACES, Surface
-from pipeguard.core.plans import build, loaded
-from pipeguard.core.proof import (
-    frame_value,
-    known_places,
-    prove,
-    prove_all,
-    sample_place,
-    texts,
-)
-from pipeguard.core.residents import home
-from pipeguard.core.rules import Rule, as_record, from_record, load_pack
-from pipeguard.core.scan import Engine
+from pipeguard.core.protocol.message import JsonValue
+from pipeguard.core.protocol.places import PLACES, Surface, known_places
+from pipeguard.core.rules.rule import Rule, as_record, from_record, load_pack
+from pipeguard.core.scanning.databases import build, loaded
+from pipeguard.core.scanning.engine import Engine
+from pipeguard.core.scanning.rule_partition import home
 from pipeguard.errors import RuleError
-from pipeguard.rulebook import Source, load_rules, sources
+from pipeguard.rulebook.packs import Source, load_rules, sources
+from pipeguard.rulebook.proof import frame_value, prove, prove_all, sample_place, texts
 from tests.each import each
 from tests.fuzz.rulebook import ALL as RULES
 from tests.fuzz.rulebook import engines

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from pipeguard.core.checks import Check, run
-from pipeguard.core.placeholders import entropy, placeholder
-from pipeguard.core.samples import expand
+from pipeguard.core.checks.placeholders import entropy, placeholder
+from pipeguard.core.checks.registry import Check, run
 from pipeguard.errors import RuleError
+from pipeguard.rulebook.samples import expand
 
 
 def test_a_plain_string_stands_for_itself() -> None:

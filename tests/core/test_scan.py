@@ -9,16 +9,16 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeguard.core.blocks import BLOCK_BYTES, OVERLAP_BYTES
+from pipeguard.core.checks.wordlists import reads_as_words
 from pipeguard.core.finding import Confidence
-from pipeguard.core.message import JsonValue, Number
-from pipeguard.core.origin import Match, Seen
-from pipeguard.core.places import Surface
-from pipeguard.core.plan import value_of
-from pipeguard.core.proof import frame_value, sample_place
-from pipeguard.core.rules import Rule, View
-from pipeguard.core.surroundings import EXCERPT, masked
-from pipeguard.core.wording import reads_as_words
+from pipeguard.core.matching.pattern_set import value_of
+from pipeguard.core.protocol.message import JsonValue, Number
+from pipeguard.core.protocol.places import Surface
+from pipeguard.core.rules.rule import Rule, View
+from pipeguard.core.scanning.context import EXCERPT, masked
+from pipeguard.core.scanning.origin import Match, Seen
+from pipeguard.core.text.windowing import BLOCK_BYTES, OVERLAP_BYTES
+from pipeguard.rulebook.proof import frame_value, sample_place
 from tests.fuzz.budget import tried
 from tests.fuzz.disguises import DENSE, ENCODINGS, FOLDS, JSON_IN_A_STRING
 from tests.fuzz.rulebook import RULES, Sample, decodable, engine_of, engines, samples

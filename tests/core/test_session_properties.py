@@ -11,10 +11,8 @@ import pytest
 from hypothesis import given, target
 from hypothesis import strategies as st
 
-from pipeguard.core.finding import Action, Direction, Verdict
-from pipeguard.core.guard import Guard
-from pipeguard.core.judge import Where, greatest, scanned
-from pipeguard.core.message import (
+from pipeguard.core.finding import Action, Direction, Verdict, greatest
+from pipeguard.core.protocol.message import (
     JsonValue,
     Message,
     envelope,
@@ -23,9 +21,11 @@ from pipeguard.core.message import (
     parse_json,
     serialise,
 )
-from pipeguard.core.places import Surface, part_of
-from pipeguard.core.policy import ActionEntry, Layer, Limits, Policy, Selector, Trust
-from pipeguard.core.session import TO_CLIENT, TO_SERVER, Session
+from pipeguard.core.protocol.places import Surface, part_of
+from pipeguard.core.rules.policy import ActionEntry, Layer, Limits, Policy, Selector, Trust
+from pipeguard.core.session.guard import Guard
+from pipeguard.core.session.judge import Where, scanned
+from pipeguard.core.session.session import TO_CLIENT, TO_SERVER, Session
 from pipeguard.errors import Refusal
 from pipeguard.state.audit import findings_json
 from tests.fuzz.budget import tried

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core.places import pointer
-from pipeguard.core.spots import Spot, inside, spot, values
+from pipeguard.core.protocol.places import pointer
+from pipeguard.rulebook.spots import Spot, inside, spot, values
 
 keys = st.text(alphabet='ab /~"\\é', max_size=4)
 documents = st.recursive(

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core.discussion import unquoted
 from pipeguard.core.finding import Action, Confidence
-from pipeguard.core.places import Surface
-from pipeguard.core.samples import expand
-from pipeguard.core.surroundings import RUN_BYTES, is_inside_data
+from pipeguard.core.model.quotation import unquoted
+from pipeguard.core.protocol.places import Surface
+from pipeguard.core.scanning.context import RUN_BYTES, is_inside_data
+from pipeguard.rulebook.samples import expand
 from tests.core.test_scan import matches_of
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import RULES, engines

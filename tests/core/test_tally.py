@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeguard.core.budgets import LOOKED_BYTES, LOOKED_TIMES, Budgets
-from pipeguard.core.candidates import most
 from pipeguard.core.finding import Confidence, Severity
-from pipeguard.core.rules import Rule
-from pipeguard.core.tally import MAX_REPEATED, Tally
+from pipeguard.core.rules.rule import Rule
+from pipeguard.core.scanning.match import most
+from pipeguard.core.scanning.scan_budget import MAX_REPEATED, Tally
+from pipeguard.core.text.budgets import LOOKED_BYTES, LOOKED_TIMES, Budgets
 from tests.fuzz.rulebook import engines
 
 RULES = [rule for engine in engines() for rule in engine.rules]

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeguard.core.message import JsonValue, Number
-from pipeguard.core.places import ASIDE, Path
-from pipeguard.core.text import LONGEST_LISTED, MIN_NUMBER_DIGITS, Text
+from pipeguard.core.protocol.message import JsonValue, Number
+from pipeguard.core.protocol.places import ASIDE, Path
+from pipeguard.core.text.document import LONGEST_LISTED, MIN_NUMBER_DIGITS, Text
 from tests.fuzz.budget import tried
 from tests.fuzz.values import texts, tokens
 

@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given
 
-from pipeguard.core.labels import Label, labels_of
-from pipeguard.core.tongues import meanings
+from pipeguard.core.flows.tool_labels import Label, labels_of
+from pipeguard.core.flows.tool_words import meanings
 from tests.fuzz.budget import tried
 from tests.fuzz.values import texts
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core import traces
+from pipeguard.core.flows import overlap
 from tests.fuzz.budget import tried
 
 LONG = "kX82mQz71LpT04vBnR3w"
@@ -28,7 +28,7 @@ LONG = "kX82mQz71LpT04vBnR3w"
     ],
 )
 def test_a_text_that_speaks_to_a_model_is_known(said: str) -> None:
-    assert traces.addressed(f"Fine weather. {said}")
+    assert overlap.addressed(f"Fine weather. {said}")
 
 
 @pytest.mark.parametrize(
@@ -43,30 +43,30 @@ def test_a_text_that_speaks_to_a_model_is_known(said: str) -> None:
     ],
 )
 def test_a_text_about_models_is_not(said: str) -> None:
-    assert traces.addressed(said) == ""
+    assert overlap.addressed(said) == ""
 
 
 def test_a_secret_is_longer_than_an_id_and_no_digest() -> None:
-    assert traces.is_random(LONG)
+    assert overlap.is_random(LONG)
     assert not any(
-        map(traces.is_random, ("cus_7714QaXz81", "d" * 40, "release-notes-of-spring-24"))
+        map(overlap.is_random, ("cus_7714QaXz81", "d" * 40, "release-notes-of-spring-24"))
     )
 
 
 def test_most_of_a_value_in_pieces_is_enough() -> None:
-    bare = traces.squeezed(LONG)
-    assert traces.in_pieces(bare, f"x{bare[:9]} and then {bare[9:]}")
-    assert not traces.in_pieces(bare, bare[:9])
-    assert not traces.in_pieces(bare[:12], bare)
+    bare = overlap.squeezed(LONG)
+    assert overlap.in_pieces(bare, f"x{bare[:9]} and then {bare[9:]}")
+    assert not overlap.in_pieces(bare, bare[:9])
+    assert not overlap.in_pieces(bare[:12], bare)
 
 
 def test_only_so_many_secrets_of_a_text_are_kept() -> None:
     text = " ".join(f"aB{number}cD{number * 7}eF{number * 13}gH" for number in range(100, 900))
-    assert len(traces.secrets(text, traces.is_secret)) == traces.MOST_SECRETS
+    assert len(overlap.secrets(text, overlap.is_secret)) == overlap.MOST_SECRETS
 
 
 def test_a_name_is_no_plain_word() -> None:
-    assert list(traces.names("delete the old-2024-site. branch immediately")) == ["old-2024-site"]
+    assert list(overlap.names("delete the old-2024-site. branch immediately")) == ["old-2024-site"]
 
 
 @pytest.mark.parametrize(
@@ -83,31 +83,31 @@ def test_a_name_is_no_plain_word() -> None:
 )
 def test_what_is_encoded_is_read(encode) -> None:  # type: ignore[no-untyped-def]
     text = b"the plant in the valley closes by spring"
-    found = traces.readings(b"see: " + encode(text))
+    found = overlap.readings(b"see: " + encode(text))
     assert any("the plant in the valley" in reading for reading in found)
 
 
 def test_what_two_texts_share_is_counted_in_passages() -> None:
-    source = traces.letters("The well runs dry in August, and nobody may hear of it.")
-    assert traces.shared("wellrunsdryinaugust", source, "") == (19, 19)
+    source = overlap.letters("The well runs dry in August, and nobody may hear of it.")
+    assert overlap.shared("wellrunsdryinaugust", source, "") == (19, 19)
     said = f"x{source[4:20]}y{source[24:40]}z"
-    assert traces.shared(said, source, "") == (32, 16)
-    assert traces.shared(said, source, source[:22]) == (16, 16)
-    assert traces.shared(source[4:12], source, "") == (0, 0)
+    assert overlap.shared(said, source, "") == (32, 16)
+    assert overlap.shared(said, source, source[:22]) == (16, 16)
+    assert overlap.shared(source[4:12], source, "") == (0, 0)
 
 
 @tried(200)
 @given(st.text(max_size=200), st.text(max_size=200))
 def test_no_more_is_shared_than_is_said(said: str, source: str) -> None:
-    chars, longest = traces.shared(said, source, "")
-    assert 0 <= longest <= chars <= max(len(said), traces.ENOUGH_CHARS)
-    assert traces.shared(said, said, "").chars in {0, *range(min(len(said), 1), len(said) + 1)}
+    chars, longest = overlap.shared(said, source, "")
+    assert 0 <= longest <= chars <= max(len(said), overlap.ENOUGH_CHARS)
+    assert overlap.shared(said, said, "").chars in {0, *range(min(len(said), 1), len(said) + 1)}
 
 
 @tried(100)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read(text: bytes) -> None:
-    assert traces.readings(text)[0] == text.decode("utf-8", "ignore")
+    assert overlap.readings(text)[0] == text.decode("utf-8", "ignore")
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_any_bytes_are_read(text: bytes) -> None:
     ],
 )
 def test_a_text_that_is_not_for_everybody_says_so(said: str, marked: bool) -> None:
-    assert traces.is_marked(said) is marked
+    assert overlap.is_marked(said) is marked
 
 
 @pytest.mark.parametrize(
@@ -141,4 +141,4 @@ def test_a_text_that_is_not_for_everybody_says_so(said: str, marked: bool) -> No
     ],
 )
 def test_what_tells_how_people_are_reached_or_paid_is_known(said: str, told: bool) -> None:
-    assert traces.tells_of_people(said) is told
+    assert overlap.tells_of_people(said) is told

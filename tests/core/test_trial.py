@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from pipeguard.core.finding import Action, Direction, Severity
-from pipeguard.core.guard import Guard
-from pipeguard.core.policy import ActionEntry, Layer, Mode, Policy, Selector, Trust
-from pipeguard.core.samples import expand
-from pipeguard.core.session import Session
-from pipeguard.core.spots import Spot
-from pipeguard.core.trial import Subject, Taken, Trial, judge
+from pipeguard.core.rules.policy import ActionEntry, Layer, Mode, Policy, Selector, Trust
+from pipeguard.core.session.guard import Guard
+from pipeguard.core.session.session import Session
+from pipeguard.rulebook.samples import expand
+from pipeguard.rulebook.spots import Spot
+from pipeguard.rulebook.trial import Subject, Taken, Trial, judge
 from tests.fuzz.rulebook import engines
 
 KEY = bytes(32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeguard.core.uris import hides, normal
+from pipeguard.core.protocol.uris import hides, normal
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """Uses: what the strings of one message are for, and where something acts."""
 
-from pipeguard.core.roles import MANY_STRINGS, Role
-from pipeguard.core.text import Text
-from pipeguard.core.uses import IDLE, PROGRAMS, WHOLE_BYTES, Uses
+from pipeguard.core.commands.argument_roles import MANY_STRINGS, Role
+from pipeguard.core.commands.argument_usage import IDLE, PROGRAMS, WHOLE_BYTES, Uses
+from pipeguard.core.text.document import Text
 
 
 def uses(tool: str, **arguments: object) -> Uses:

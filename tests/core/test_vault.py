@@ -7,14 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.core.finding import Action, Direction, Verdict
-from pipeguard.core.guard import Guard
-from pipeguard.core.message import JsonObject, Number, parse_json, serialise
-from pipeguard.core.places import Surface
-from pipeguard.core.policy import Layer, Mode, Policy
-from pipeguard.core.redact import redact
-from pipeguard.core.samples import expand
-from pipeguard.core.session import Session
-from pipeguard.core.vault import MAX_BYTES, MAX_SECRET_CHARACTERS, MAX_SECRETS, PLACEHOLDER, Vault
+from pipeguard.core.flows.vault import (
+    MAX_BYTES,
+    MAX_SECRET_CHARACTERS,
+    MAX_SECRETS,
+    PLACEHOLDER,
+    Vault,
+)
+from pipeguard.core.protocol.message import JsonObject, Number, parse_json, serialise
+from pipeguard.core.protocol.places import Surface
+from pipeguard.core.rules.policy import Layer, Mode, Policy
+from pipeguard.core.session.guard import Guard
+from pipeguard.core.session.redact import redact
+from pipeguard.core.session.session import Session
+from pipeguard.rulebook.samples import expand
 from tests.core.test_redact import found as finding
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import engines
@@ -117,7 +123,7 @@ def test_elsewhere_a_placeholder_goes_on_as_it_is() -> None:
 
 @pytest.mark.parametrize("action", [Action.ALLOW, Action.WARN, Action.BLOCK])
 def test_a_policy_decides_otherwise(action: Action) -> None:
-    from pipeguard.core.policy import ActionEntry, Selector
+    from pipeguard.core.rules.policy import ActionEntry, Selector
 
     entry = ActionEntry(Selector(rule="secrets.*", place="result.*"), action)
     session = Session(guard(policy=Policy(layers=(Layer(actions=(entry,)),))), "RUN")

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeguard.core import folding, runs, spellings, views
-from pipeguard.core.cues import CUES, SQUEEZED_CUES, Cue
-from pipeguard.core.decoding import CALLS, Budget
-from pipeguard.core.folding import fold, squeeze, unsqueezed
-from pipeguard.core.views import decode
+from pipeguard.core.text import base_encodings, decoders, word_disguises
+from pipeguard.core.text.cues import CUES, SQUEEZED_CUES, Cue
+from pipeguard.core.text.decoder import CALLS, Budget
+from pipeguard.core.text.decoders import decode
+from pipeguard.core.unicode import folding
+from pipeguard.core.unicode.folding import fold, squeeze, unsqueezed
 from tests.each import each
 from tests.fuzz.budget import tried
 from tests.fuzz.disguises import DENSE, ENCODINGS, FOLDS, RESPELT, UNSEEN, Disguise
@@ -89,7 +90,7 @@ def test_no_reading_fails_on_any_bytes(data: bytes) -> None:
 @tried(100)
 @given(raw, st.data())
 def test_the_way_back_from_a_reading_fails_nowhere(data: bytes, draw: st.DataObject) -> None:
-    parts, begins = views.Parts(found := decode(data, cues_in(data), Budget()), data), 0
+    parts, begins = decoders.Parts(found := decode(data, cues_in(data), Budget()), data), 0
     for item in found:
         start = draw.draw(st.integers(0, max(0, len(item.data) - 1)))
         end = draw.draw(st.integers(start, len(item.data)))
@@ -236,7 +237,7 @@ def test_text_on_either_side_of_binary_in_one_run_is_read_whole() -> None:
 
 def test_base32_that_is_too_long_to_read_is_told() -> None:
     budget = Budget()
-    data = DENSE["base32"]("a" * 3 * runs.MAX_BASE32_BYTES).encode()
+    data = DENSE["base32"]("a" * 3 * base_encodings.MAX_BASE32_BYTES).encode()
     assert decode(data, cues_in(data), budget)
     assert budget.spent
 
@@ -253,12 +254,12 @@ def test_what_is_written_unseen_is_read(disguise: Disguise) -> None:
 
 
 @each("disguise", RESPELT)
-@each("text", [*spellings.WATCHED, *spellings.PREFIXES])
+@each("text", [*word_disguises.WATCHED, *word_disguises.PREFIXES])
 def test_each_watched_word_is_read_in_another_spelling(text: str, disguise: Disguise) -> None:
     spelt = disguise(text)
     found = readings(f"well, {spelt} it is".encode())
     seen = any(text.encode() in item for item in found)
-    assert seen or spelt == text or len(text) < spellings.MIN_PREFIX
+    assert seen or spelt == text or len(text) < word_disguises.MIN_PREFIX
 
 
 @pytest.mark.parametrize("text", ["the hash_ of", "contract_ and act", "INDIA", "AISAK", "_unpack"])
@@ -290,10 +291,10 @@ def test_labels_of_a_name_are_read_with_nothing_between() -> None:
 
 
 def test_a_bomb_is_inflated_as_far_as_is_allowed_and_told() -> None:
-    budget = Budget(runs.MAX_INFLATED_BYTES)
-    data = base64.b64encode(gzip.compress(b"a" * 3 * runs.MAX_INFLATED_BYTES, mtime=0))
+    budget = Budget(base_encodings.MAX_INFLATED_BYTES)
+    data = base64.b64encode(gzip.compress(b"a" * 3 * base_encodings.MAX_INFLATED_BYTES, mtime=0))
     assert [len(item.data) for item in decode(data, cues_in(data), budget)] == [
-        runs.MAX_INFLATED_BYTES
+        base_encodings.MAX_INFLATED_BYTES
     ]
     assert budget.spent
 
@@ -384,14 +385,14 @@ def test_work_grows_no_faster_than_the_text(data: bytes) -> None:
     work: list[int] = []
 
     def spied(patch: pytest.MonkeyPatch, name: str) -> None:
-        real = getattr(runs, name)
+        real = getattr(base_encodings, name)
 
         def spy(given: bytes) -> bytes:
             work.append(len(given))
             made: bytes = real(given)
             return made
 
-        patch.setattr(runs, name, spy)
+        patch.setattr(base_encodings, name, spy)
 
     def cost(text: bytes) -> int:
         work.clear()

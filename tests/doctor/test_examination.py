@@ -17,7 +17,7 @@ from pipeguard.doctor import terminal
 from pipeguard.doctor.diagnosis import Case, Check, Diagnosis, State, good, wrong
 from pipeguard.doctor.examination import CHECKS, chosen, examine, exit_code
 from pipeguard.errors import InputError, StateError
-from pipeguard.shells import SHELLS, installing, is_installed
+from pipeguard.terminal.shells import SHELLS, installing, is_installed
 from tests.doctor.examined import Person
 from tests.test_docs import COMMANDS, GROUPS
 

@@ -12,7 +12,7 @@ import pytest
 
 from pipeguard.doctor import judging
 from pipeguard.doctor.diagnosis import Case, State
-from pipeguard.rulebook import Source
+from pipeguard.rulebook.packs import Source
 from tests.doctor.examined import Person
 
 BLOCKED = (

@@ -4,14 +4,14 @@ import re
 from functools import cache
 from typing import NamedTuple
 
-from pipeguard.core.guard import Engines
-from pipeguard.core.places import Surface
-from pipeguard.core.proof import sample_place, texts
-from pipeguard.core.residents import home
-from pipeguard.core.rules import Rule, View
-from pipeguard.core.scan import Engine
-from pipeguard.rulebook import load_rules
-from pipeguard.state import compiled
+from pipeguard.core.protocol.places import Surface
+from pipeguard.core.rules.rule import Rule, View
+from pipeguard.core.scanning.engine import Engine
+from pipeguard.core.scanning.rule_partition import home
+from pipeguard.core.session.guard import Engines
+from pipeguard.rulebook import cache as compiled
+from pipeguard.rulebook.packs import load_rules
+from pipeguard.rulebook.proof import sample_place, texts
 
 ALL = {rule.id: rule for rule in load_rules()}
 # A rule that has a classifier has no pattern: tests/core/test_classifier.py is about those.
@@ -74,7 +74,7 @@ def decodable(pack: str, surface: Surface) -> tuple[Sample, ...]:
 @cache
 def engines() -> Engines:
     """The compiled rules, once for all tests of a run."""
-    return compiled.engines()
+    return compiled.load_engines()
 
 
 @cache

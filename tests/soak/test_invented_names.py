@@ -12,10 +12,10 @@ import tracemalloc
 from itertools import count
 
 from pipeguard.core.finding import Direction, Verdict
-from pipeguard.core.guard import Guard
-from pipeguard.core.policy import Policy
-from pipeguard.core.session import Session
-from pipeguard.state.compiled import engines
+from pipeguard.core.rules.policy import Policy
+from pipeguard.core.session.guard import Guard
+from pipeguard.core.session.session import Session
+from pipeguard.rulebook.cache import load_engines
 
 FRAMES = int(os.environ.get("PIPEGUARD_SOAK_FRAMES", "3000"))
 MOST_BYTES = 50 * 2**20
@@ -32,7 +32,7 @@ class Inventive:
     """Two peers that give all that can have a name a new one."""
 
     def __init__(self) -> None:
-        self.session = Session(Guard("demo", engines(), Policy(), {}, b"k" * 32), "RUN")
+        self.session = Session(Guard("demo", load_engines(), Policy(), {}, b"k" * 32), "RUN")
         self.session.resume("2025-11-25")
         self.numbers = count()
 

@@ -1,4 +1,4 @@
-"""Everything that may be called at once, called at once: the contract of core.session.
+"""Everything that may be called at once, called at once: the contract of core.session.session.
 
 The interpreter switches between threads as often as it can. Each of them checks what it sees; at
 the end the audit is compared with what was judged. `PIPEGUARD_SOAK_SECONDS` makes it last longer.
@@ -21,13 +21,13 @@ from time import monotonic
 import pytest
 
 from pipeguard.core.finding import Action, Direction, PinChange, Verdict
-from pipeguard.core.fingerprint import Pin, canonical, fingerprint
-from pipeguard.core.guard import Guard, PinKey
-from pipeguard.core.message import JsonObject
-from pipeguard.core.policy import Policy
-from pipeguard.core.session import Session
+from pipeguard.core.pins.fingerprint import Pin, canonical, fingerprint
+from pipeguard.core.protocol.message import JsonObject
+from pipeguard.core.rules.policy import Policy
+from pipeguard.core.session.guard import Guard, PinKey
+from pipeguard.core.session.session import Session
+from pipeguard.rulebook.cache import load_engines
 from pipeguard.state.audit import Wanted, rows, verify
-from pipeguard.state.compiled import engines
 from pipeguard.state.recorder import Recorder
 from pipeguard.state.store import Store
 from tests.state.samples import silent
@@ -183,7 +183,7 @@ def begun(path: Path, seconds: float) -> Round:
         change = PinChange("tool", name, fingerprint(PLAIN), text, False, "", True)
         store.remember("demo", [change])
         pins = store.pins("demo")
-    guard = Guard("demo", engines(), Policy(), pins, b"k" * 32)
+    guard = Guard("demo", load_engines(), Policy(), pins, b"k" * 32)
     session = Session(guard, "RUN")
     session.resume("2025-06-18")
 

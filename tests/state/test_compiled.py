@@ -11,16 +11,16 @@ from time import perf_counter
 
 import pytest
 
-from pipeguard.core import plans
-from pipeguard.core.cues import Cue
-from pipeguard.core.guard import Engines
-from pipeguard.core.message import JsonValue
-from pipeguard.core.places import Surface
-from pipeguard.core.rules import Rule
+from pipeguard.core.protocol.message import JsonValue
+from pipeguard.core.protocol.places import Surface
+from pipeguard.core.rules.rule import Rule
+from pipeguard.core.scanning import databases
+from pipeguard.core.session.guard import Engines
+from pipeguard.core.text.cues import Cue
 from pipeguard.errors import EngineError, RuleError
-from pipeguard.rulebook import Source
-from pipeguard.state import compiled
-from pipeguard.state.compiled import KEPT_FILES, MAGIC, engines
+from pipeguard.rulebook import cache
+from pipeguard.rulebook.cache import KEPT_FILES, MAGIC, load_engines
+from pipeguard.rulebook.packs import Source
 
 posix = pytest.mark.skipif(os.name != "posix", reason="rights of POSIX files")
 
@@ -55,7 +55,7 @@ def finds(found: Engines, text: str = "xyzzy-123") -> bool:
 @pytest.fixture(autouse=True)
 def _few_cues(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cues take most of the time that a rule takes to compile, and say nothing of files."""
-    monkeypatch.setattr(plans, "CUES", {cue: f"no cue {cue:d}" for cue in Cue})
+    monkeypatch.setattr(databases, "CUES", {cue: f"no cue {cue:d}" for cue in Cue})
 
 
 @pytest.fixture
@@ -67,16 +67,16 @@ def folder(tmp_path: Path) -> Path:
 def builds(monkeypatch: pytest.MonkeyPatch) -> list[Surface]:
     """The surfaces that were compiled, as they are."""
     counted: list[Surface] = []
-    build = plans.build
+    build = databases.build
 
     def counting(
-        rules: tuple[Rule, ...], surface: Surface, models: plans.Models | None = None
+        rules: tuple[Rule, ...], surface: Surface, models: databases.Models | None = None
     ) -> tuple[bytes, ...]:
         counted.append(surface)
         return build(rules, surface, models)
 
-    monkeypatch.setattr(plans, "build", counting)
-    monkeypatch.setattr(compiled, "_may_fork", lambda: False)  # a child's count stays with it
+    monkeypatch.setattr(databases, "build", counting)
+    monkeypatch.setattr(cache, "_may_fork", lambda: False)  # a child's count stays with it
     return counted
 
 
@@ -86,15 +86,15 @@ def only_file(folder: Path) -> Path:
 
 
 def test_it_compiles_once(folder: Path, builds: list[Surface]) -> None:
-    assert finds(engines(packs(), str(folder)))
+    assert finds(load_engines(packs(), str(folder)))
     assert builds == [Surface.TO_SERVER, Surface.TO_CLIENT, Surface.DEFINITIONS]
-    assert finds(engines(packs(), str(folder)))
+    assert finds(load_engines(packs(), str(folder)))
     assert len(builds) == 3
 
 
 def test_what_is_cached_is_the_rules_without_what_only_people_read(folder: Path) -> None:
-    (made,) = engines(packs(), str(folder)).to_server.rules
-    (kept,) = engines(packs(), str(folder)).to_server.rules
+    (made,) = load_engines(packs(), str(folder)).to_server.rules
+    (kept,) = load_engines(packs(), str(folder)).to_server.rules
     assert made == kept
     assert (kept.id, kept.pattern) == ("mine.xyzzy", "xyzzy-[0-9]{3}")
     assert (kept.matches, kept.passes, kept.title, kept.why, kept.fix) == ((), (), "", "", "")
@@ -102,8 +102,8 @@ def test_what_is_cached_is_the_rules_without_what_only_people_read(folder: Path)
 
 
 def test_another_rule_is_another_file(folder: Path, builds: list[Surface]) -> None:
-    engines(packs(), str(folder))
-    assert finds(engines(packs("plugh"), str(folder)), "plugh-123")
+    load_engines(packs(), str(folder))
+    assert finds(load_engines(packs("plugh"), str(folder)), "plugh-123")
     assert len(builds) == 6
     assert len(list(folder.glob("rules-*"))) == 2
 
@@ -111,36 +111,36 @@ def test_another_rule_is_another_file(folder: Path, builds: list[Surface]) -> No
 def test_another_version_of_the_engine_or_of_us_is_another_file(
     folder: Path, builds: list[Surface], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engines(packs(), str(folder))
+    load_engines(packs(), str(folder))
     for name, value in (
         ("VERSION", "0.0.0"),
         ("_engine", lambda: ("9.9.9", "Version: 9 Features: AVX512")),
         ("_code", lambda _: b"changed"),
     ):
         with monkeypatch.context() as patch:
-            patch.setattr(compiled, name, value)
-            engines(packs(), str(folder))
+            patch.setattr(cache, name, value)
+            load_engines(packs(), str(folder))
     assert len(builds) == 12
 
 
-@pytest.mark.parametrize("name", compiled._makers())
+@pytest.mark.parametrize("name", cache._makers())
 def test_a_change_of_any_module_on_the_way_to_an_expression_is_another_key(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    before, code = compiled._key(packs()), compiled._code
-    assert compiled._key(packs()) == before
+    before, code = cache._key(packs()), cache._code
+    assert cache._key(packs()) == before
     assert code(name)
-    monkeypatch.setattr(compiled, "_code", lambda one: code(one) + b"#" * (one == name))
-    assert compiled._key(packs()) != before
+    monkeypatch.setattr(cache, "_code", lambda one: code(one) + b"#" * (one == name))
+    assert cache._key(packs()) != before
 
 
 def test_all_that_is_imported_to_make_expressions_counts() -> None:
     """The key is of modules; so none may have a part in it that is not among them."""
     script = (
         "import sys\n"
-        "from pipeguard.core import plans\n"
-        "from pipeguard.core.places import Surface\n"
-        "from pipeguard.rulebook import load_rules, model\n"
+        "from pipeguard.core.scanning import databases as plans\n"
+        "from pipeguard.core.protocol.places import Surface\n"
+        "from pipeguard.rulebook.packs import load_rules, model\n"
         "plans.make = lambda groups: b''\n"  # what is compiled is known by then
         "for surface in Surface: plans.build(load_rules(), surface, model)\n"
         "print(*(n for n in sys.modules if n.startswith('pipeguard.')))\n"
@@ -149,28 +149,28 @@ def test_all_that_is_imported_to_make_expressions_counts() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     ours = {name.removeprefix("pipeguard.") for name in done.stdout.split("\n")[0].split()}
-    counted = {one.removesuffix(".py").replace("/", ".") for one in compiled._makers()}
+    counted = {one.removesuffix(".py").replace("/", ".") for one in cache._makers()}
     assert ours - counted <= {"core", "errors", "folders", "version"}  # they know no rule
     assert len(ours & counted) > 20
 
 
 def test_another_order_of_packs_is_another_key() -> None:
     one, two = packs("xyzzy")[0], packs("plugh")[0]
-    keys = [compiled._key(some) for some in ([one, two], [two, one], [one])]
+    keys = [cache._key(some) for some in ([one, two], [two, one], [one])]
     assert len(set(keys)) == 3
-    assert compiled._code("core/none-such.py") == b""
+    assert cache._code("core/none-such.py") == b""
 
 
 def test_old_files_go(folder: Path) -> None:
     for number in range(KEPT_FILES + 3):
-        engines(packs(f"word{number}"), str(folder))
+        load_engines(packs(f"word{number}"), str(folder))
     assert len(list(folder.glob("rules-*"))) == KEPT_FILES
 
 
 def test_drafts_of_a_process_that_was_killed_go(folder: Path) -> None:
     folder.mkdir(mode=0o700)
     (folder / ".rules-abc").write_bytes(b"half")
-    engines(packs(), str(folder))
+    load_engines(packs(), str(folder))
     assert sorted(file.name[:6] for file in folder.iterdir()) == ["lock", "rules-"]
 
 
@@ -178,7 +178,7 @@ def test_drafts_of_a_process_that_was_killed_go(folder: Path) -> None:
 def test_file_and_folder_are_ours_alone(folder: Path) -> None:
     before = os.umask(0)
     try:
-        engines(packs(), str(folder))
+        load_engines(packs(), str(folder))
     finally:
         os.umask(before)
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -207,13 +207,13 @@ def huge(file: Path) -> None:
     content = file.read_bytes()
     key = content[len(MAGIC) : len(MAGIC) + 32]
     index = json.dumps([[[2**60, 0]], []]).encode()
-    file.write_bytes(compiled._head(key, index) + index)
+    file.write_bytes(cache._head(key, index) + index)
 
 
 def longer(file: Path) -> None:
     """An index that is said to be longer than any is."""
     content = bytearray(file.read_bytes())
-    content[compiled._HEAD_BYTES - 4] = 255
+    content[cache._HEAD_BYTES - 4] = 255
     file.write_bytes(content)
 
 
@@ -227,23 +227,23 @@ DAMAGES = [
 def test_a_damaged_file_is_made_anew(
     folder: Path, builds: list[Surface], damage: Callable[[Path], None]
 ) -> None:
-    engines(packs(), str(folder))
+    load_engines(packs(), str(folder))
     damage(only_file(folder))
-    found = engines(packs(), str(folder))
+    found = load_engines(packs(), str(folder))
     for engine in found:
         for plan in (engine._plain, engine._squeezed, engine._acts):
             plan.load()
     assert finds(found)
     assert len(builds) == 6
-    assert finds(engines(packs(), str(folder)))
+    assert finds(load_engines(packs(), str(folder)))
     assert len(builds) == 6
 
 
 def test_what_is_damaged_after_it_was_opened_is_made_anew(
     folder: Path, builds: list[Surface]
 ) -> None:
-    engines(packs(), str(folder))
-    found = engines(packs(), str(folder))
+    load_engines(packs(), str(folder))
+    found = load_engines(packs(), str(folder))
     content = bytearray(only_file(folder).read_bytes())
     start = content.index(b"[{")
     only_file(folder).write_bytes(content[:start] + bytes(len(content) - start))
@@ -254,9 +254,9 @@ def test_what_is_damaged_after_it_was_opened_is_made_anew(
 def test_what_is_made_anew_and_is_another_thing_is_refused(
     folder: Path, builds: list[Surface], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engines(packs(), str(folder))
-    monkeypatch.setattr(compiled, "_remake", lambda *_: compiled._Made([], []))
-    found = engines(packs(), str(folder))
+    load_engines(packs(), str(folder))
+    monkeypatch.setattr(cache, "_remake", lambda *_: cache._Made([], []))
+    found = load_engines(packs(), str(folder))
     only_file(folder).write_bytes(b"")
     for _ in range(2):
         with pytest.raises(EngineError, match="damaged"):
@@ -266,16 +266,16 @@ def test_what_is_made_anew_and_is_another_thing_is_refused(
 def test_a_database_of_another_processor_is_made_anew(
     folder: Path, builds: list[Surface], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = compiled._write
+    write = cache._write
 
-    def foreign(folder: str, name: str, key: bytes, made: compiled._Made) -> None:
+    def foreign(folder: str, name: str, key: bytes, made: cache._Made) -> None:
         made.parts[1:] = [b"\xdb\xdb\xdb\xdb" + part[4:-9] for part in made.parts[1:]]
         write(folder, name, key, made)
 
     with monkeypatch.context() as patch:
-        patch.setattr(compiled, "_write", foreign)
-        engines(packs(), str(folder))
-    assert finds(engines(packs(), str(folder)))
+        patch.setattr(cache, "_write", foreign)
+        load_engines(packs(), str(folder))
+    assert finds(load_engines(packs(), str(folder)))
     assert len(builds) == 6
 
 
@@ -284,9 +284,9 @@ def test_a_database_of_another_processor_is_made_anew(
 def test_a_file_that_others_may_write_is_not_believed(
     folder: Path, builds: list[Surface], mode: int
 ) -> None:
-    engines(packs(), str(folder))
+    load_engines(packs(), str(folder))
     only_file(folder).chmod(mode)
-    assert finds(engines(packs(), str(folder)))
+    assert finds(load_engines(packs(), str(folder)))
     assert len(builds) == 6
     assert only_file(folder).stat().st_mode & 0o777 == 0o600
 
@@ -301,16 +301,16 @@ def test_what_is_not_believed_in_one_folder_is_not_copied_to_another(
     mode: int,
     count: int,
 ) -> None:
-    monkeypatch.setattr(compiled, "cache_folder", lambda: str(folder))
-    monkeypatch.setattr(compiled, "sources", packs)
-    engines(packs(), str(folder))
+    monkeypatch.setattr(cache, "cache_folder", lambda: str(folder))
+    monkeypatch.setattr(cache, "sources", packs)
+    load_engines(packs(), str(folder))
     only_file(folder).chmod(mode)
     other = tmp_path / "other"
-    compiled.keep_in(str(other))
+    cache.keep_in(str(other))
     assert len(builds) == count
     before = only_file(other).stat()
-    compiled.keep_in(str(other))
-    assert finds(engines(packs(), str(other)))
+    cache.keep_in(str(other))
+    assert finds(load_engines(packs(), str(other)))
     assert len(builds) == count
     assert only_file(other).stat().st_ino == before.st_ino, "what is there already is left alone"
     assert before.st_mode & 0o777 == 0o600
@@ -321,32 +321,32 @@ def test_what_is_not_believed_in_one_folder_is_not_copied_to_another(
 def test_a_folder_that_others_may_write_is_not_used(
     folder: Path, builds: list[Surface], mode: int
 ) -> None:
-    engines(packs(), str(folder))
+    load_engines(packs(), str(folder))
     folder.chmod(mode)
     before = sorted(folder.iterdir())
-    assert finds(engines(packs(), str(folder)))
+    assert finds(load_engines(packs(), str(folder)))
     assert len(builds) == 6
     assert sorted(folder.iterdir()) == before
 
 
 @posix
 def test_a_link_is_not_followed(folder: Path, builds: list[Surface], tmp_path: Path) -> None:
-    engines(packs(), str(folder))
+    load_engines(packs(), str(folder))
     file = only_file(folder)
     file.rename(tmp_path / "elsewhere")
     file.symlink_to(tmp_path / "elsewhere")
-    assert finds(engines(packs(), str(folder)))
+    assert finds(load_engines(packs(), str(folder)))
     assert len(builds) == 6
     assert not only_file(folder).is_symlink()
 
 
 @posix
 def test_a_pipe_in_its_place_does_not_hang(folder: Path, builds: list[Surface]) -> None:
-    engines(packs(), str(folder))
+    load_engines(packs(), str(folder))
     file = only_file(folder)
     file.unlink()
     os.mkfifo(file, 0o600)
-    assert finds(engines(packs(), str(folder)))
+    assert finds(load_engines(packs(), str(folder)))
     assert len(builds) == 6
 
 
@@ -354,22 +354,22 @@ def test_a_pipe_in_its_place_does_not_hang(folder: Path, builds: list[Surface]) 
 def test_what_belongs_to_another_user_is_not_believed(
     folder: Path, builds: list[Surface], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engines(packs(), str(folder))
+    load_engines(packs(), str(folder))
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
-    assert finds(engines(packs(), str(folder)))
+    assert finds(load_engines(packs(), str(folder)))
     assert len(builds) == 6
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, builds: list[Surface]) -> None:
     (tmp_path / "file").touch()
     for _ in range(2):
-        assert finds(engines(packs(), str(tmp_path / "file" / "cache")))
+        assert finds(load_engines(packs(), str(tmp_path / "file" / "cache")))
     assert len(builds) == 6
 
 
 def test_a_wrong_pack_is_told(folder: Path) -> None:
     with pytest.raises(RuleError, match=r"mine\.yaml"):
-        engines([Source("mine.yaml", b"rules: no", shipped=False)], str(folder))
+        load_engines([Source("mine.yaml", b"rules: no", shipped=False)], str(folder))
 
 
 @posix
@@ -378,8 +378,8 @@ def test_processes_that_start_at_once_compile_once(folder: Path, tmp_path: Path)
     pack.write_bytes(packs()[0].content)
     program = (
         "import os, sys\n"
-        "from pipeguard.rulebook import Source\n"
-        "from pipeguard.state import compiled\n"
+        "from pipeguard.rulebook.packs import Source\n"
+        "from pipeguard.rulebook import cache as compiled\n"
         "build = compiled.plans.build\n"
         "def told(rules, surface, models):\n"
         "    os.write(1, surface.name.encode() + b'\\n')\n"
@@ -396,7 +396,7 @@ def test_processes_that_start_at_once_compile_once(folder: Path, tmp_path: Path)
 
 
 def test_a_clone_scans_in_another_thread_at_the_same_time(folder: Path) -> None:
-    engine = engines(packs(), str(folder)).to_server
+    engine = load_engines(packs(), str(folder)).to_server
     value: dict[str, JsonValue] = {
         str(number): "plain words " * 200 + "xyzzy-123" for number in range(20)
     }
@@ -417,11 +417,11 @@ def test_a_clone_scans_in_another_thread_at_the_same_time(folder: Path) -> None:
 def test_two_hundred_rules_load_without_being_compiled(folder: Path) -> None:
     """3 ms were measured: a busy machine does not fail it, and a parser of YAML does."""
     many = packs(*(f"word{number}" for number in range(200)))
-    engines(many, str(folder))
+    load_engines(many, str(folder))
     times = []
     for _ in range(9):
         began = perf_counter()
-        engines(many, str(folder))
+        load_engines(many, str(folder))
         times.append(perf_counter() - began)
     assert min(times) < 0.1
 
@@ -431,9 +431,9 @@ def test_each_surface_is_compiled_by_a_process_of_its_own(folder: Path) -> None:
     """In a process without threads, as `wrap` is then; this one may have some."""
     code = (
         "import sys\n"
-        "from pipeguard.core import plans\n"
-        "from pipeguard.rulebook import Source\n"
-        "from pipeguard.state.compiled import engines\n"
+        "from pipeguard.core.scanning import databases as plans\n"
+        "from pipeguard.rulebook.packs import Source\n"
+        "from pipeguard.rulebook.cache import load_engines as engines\n"
         "build, here = plans.build, []\n"
         "plans.build = lambda *given: here.append(given) or build(*given)\n"
         "engines([Source('mine.yaml', sys.argv[1].encode(), shipped=False)], sys.argv[2])\n"
@@ -446,17 +446,17 @@ def test_each_surface_is_compiled_by_a_process_of_its_own(folder: Path) -> None:
         text=True,
     )
     assert done.stdout == "0\n"
-    assert finds(engines(packs(), str(folder)))
+    assert finds(load_engines(packs(), str(folder)))
 
 
 def test_a_pack_that_the_engine_refuses_leaves_no_process_and_no_lock(folder: Path) -> None:
     """What the others made is more than a pipe takes: they must not wait for a reader for ever."""
     script = """
 import os, sys
-from pipeguard.core import plans
-from pipeguard.core.places import Surface
+from pipeguard.core.scanning import databases as plans
+from pipeguard.core.protocol.places import Surface
 from pipeguard.errors import EngineError
-from pipeguard.state import compiled
+from pipeguard.rulebook import cache as compiled
 
 def build(rules, surface, models):
     if surface is Surface.TO_SERVER:
@@ -466,7 +466,7 @@ def build(rules, surface, models):
 plans.build = build
 for _ in range(2):
     try:
-        compiled.engines(folder=sys.argv[1])
+        compiled.load_engines(folder=sys.argv[1])
     except EngineError as error:
         print(error)
 try:
@@ -484,8 +484,8 @@ except ChildProcessError:
 def test_numpy_is_imported_for_a_doubtful_text_and_no_sooner_and_begins_no_threads() -> None:
     script = """
 import os, sys, threading
-from pipeguard.core.places import Surface
-from pipeguard.state.compiled import engines
+from pipeguard.core.protocol.places import Surface
+from pipeguard.rulebook.cache import load_engines as engines
 def scan(text):
     engine.scan(text, lambda _: "result.text", Surface.TO_CLIENT)
 engine = engines().to_client

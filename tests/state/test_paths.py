@@ -118,7 +118,7 @@ def test_without_a_home_nothing_of_the_current_folder_is_believed(
         policy.parent.mkdir(parents=True)
         policy.write_text("mode: observe\n")
     asked = (
-        "from pipeguard.folders import cache_folder, config_folder, usual_state_folder\n"
+        "from pipeguard.config.directories import cache_folder, config_folder, usual_state_folder\n"
         "for ask in (cache_folder, config_folder, usual_state_folder):\n"
         "    try:\n        print(ask())\n"
         "    except Exception as error:\n"

@@ -19,7 +19,7 @@ from typing import cast
 import pytest
 
 from pipeguard.core.finding import Action, Direction, Verdict
-from pipeguard.core.fingerprint import Pin
+from pipeguard.core.pins.fingerprint import Pin
 from pipeguard.state import recorder as recorder_module
 from pipeguard.state import store as store_module
 from pipeguard.state.audit import Row, Wanted, chains, rows, verify

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.core.fingerprint import Pin
+from pipeguard.core.pins.fingerprint import Pin
 from pipeguard.errors import StateError
-from pipeguard.naming import Launched, launched
+from pipeguard.identity.server_name import Launched, launched
 from pipeguard.state import store as store_module
 from pipeguard.state.store import Store, written
 from tests.state.samples import FORECAST, POISONED, held, seen

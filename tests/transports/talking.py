@@ -13,14 +13,14 @@ from typing import NamedTuple
 import aiohttp
 from aiohttp import web
 
-from pipeguard.core import mirrors
-from pipeguard.core.events import EventStream
 from pipeguard.core.finding import Verdict
-from pipeguard.core.guard import Guard
-from pipeguard.core.message import parse_json
-from pipeguard.core.policy import Policy
+from pipeguard.core.protocol import request_headers
+from pipeguard.core.protocol.message import parse_json
+from pipeguard.core.protocol.sse import EventStream
+from pipeguard.core.rules.policy import Policy
+from pipeguard.core.session.guard import Guard
 from pipeguard.errors import LoginNeededError
-from pipeguard.transports.conversations import Conversations
+from pipeguard.transports.http.server.sessions import Conversations
 from tests.fuzz.rulebook import engines
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
@@ -154,8 +154,8 @@ async def posted(
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     told = {"Content-Type": "application/json", "Accept": BOTH, **named}
     value = parse_json(body) if isinstance(message, dict) else None
-    if isinstance(value, dict) and mirrors.revision_of(value) is not None:
-        told = mirrors.headers_of(value, {}) | told
+    if isinstance(value, dict) and request_headers.revision_of(value) is not None:
+        told = request_headers.headers_of(value, {}) | told
     async with http.post(url, data=body, headers=told) as answer:
         found = {name.lower(): value for name, value in answer.headers.items()}
         return answer.status, await answer.read(), found

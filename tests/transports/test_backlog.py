@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.transports import streams
 from pipeguard.transports.backlog import LIMIT_BYTES, SMALL_BYTES, Backlog, Crowded
-from pipeguard.transports.streams import STREAM_BYTES, Stream
+from pipeguard.transports.http.server import streams
+from pipeguard.transports.http.server.streams import STREAM_BYTES, Stream
 from tests.transports.wire import eventually, run
 
 LIMIT = 100

@@ -7,13 +7,14 @@ import json
 import pytest
 
 from pipeguard.core.finding import Direction
-from pipeguard.core.fingerprint import Pin, canonical, fingerprint
-from pipeguard.core.guard import Guard
-from pipeguard.core.message import JsonObject, parse_json
-from pipeguard.core.policy import Policy
-from pipeguard.core.session import Session
-from pipeguard.transports import conversations as module
-from pipeguard.transports.conversations import Conversations, Owners, is_session_id
+from pipeguard.core.pins.fingerprint import Pin, canonical, fingerprint
+from pipeguard.core.protocol.message import JsonObject, parse_json
+from pipeguard.core.rules.policy import Policy
+from pipeguard.core.session.guard import Guard
+from pipeguard.core.session.session import Session
+from pipeguard.transports.http.client.upstream import is_session_id
+from pipeguard.transports.http.server import sessions as module
+from pipeguard.transports.http.server.sessions import Conversations, Owners
 from tests.fuzz.rulebook import engines
 from tests.transports.talking import Json, conversations, initialize, opened
 

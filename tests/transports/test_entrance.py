@@ -14,9 +14,9 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core.addresses import is_loopback
-from pipeguard.transports import entrance
-from pipeguard.transports.entrance import (
+from pipeguard.core.checks.addresses import is_loopback
+from pipeguard.transports.http.server import admission
+from pipeguard.transports.http.server.admission import (
     MAX_TARGET_CHARS,
     Entrance,
     Refused,
@@ -352,7 +352,7 @@ def test_what_two_readers_would_read_differently_is_no_request(
 
 
 def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(entrance, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr(admission, "BODY_SECONDS", 0.05)
     assert run(lambda: asked(LOCAL, [("Content-Length", "10")], b"{")).status == 408
 
 
@@ -360,7 +360,7 @@ def test_what_stands_behind_a_chunk_size_takes_no_room_and_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The library skips a chunk extension (RFC 9112, section 7.1.1) however long it is."""
-    monkeypatch.setattr(entrance, "BODY_SECONDS", 0.5)
+    monkeypatch.setattr(admission, "BODY_SECONDS", 0.5)
     piece, answers = b"x" * 2**16, list[bytes]()
     head = (
         b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"

@@ -17,12 +17,12 @@ from aiohttp import web
 
 from pipeguard.core.finding import Finding
 from pipeguard.errors import StateError
-from pipeguard.transports import connections as connections_module
-from pipeguard.transports import front as front_module
-from pipeguard.transports.conversations import Owners
-from pipeguard.transports.entrance import Entrance, Tokens
-from pipeguard.transports.front import Front, listen
-from pipeguard.transports.refusals import PLACE, Refusals
+from pipeguard.transports.http.server import connections as connections_module
+from pipeguard.transports.http.server import listener as front_module
+from pipeguard.transports.http.server.admission import Entrance, Tokens
+from pipeguard.transports.http.server.listener import Front, listen
+from pipeguard.transports.http.server.refusals import PLACE, Refusals
+from pipeguard.transports.http.server.sessions import Owners
 from tests.auth.certificates import CertificateAuthority
 from tests.transports.wire import Answer, eventually, exchange, read_answer, run
 
@@ -534,7 +534,7 @@ def test_a_fault_of_ours_is_a_500_and_one_line_in_the_log(
             assert (await at.ask("GET", "/mcp")).status == 500
 
     run(work)
-    told = [r for r in caplog.records if r.name == "pipeguard.front"]
+    told = [r for r in caplog.records if r.name == "pipeguard.listener"]
     assert [r.getMessage() for r in told] == ["pipeguard: a request failed: ZeroDivisionError"]
     assert told[0].exc_info is None
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core.framing import Lost
-from pipeguard.transports import linked
-from pipeguard.transports import remote as remote_module
+from pipeguard.core.protocol.framing import Lost
 from pipeguard.transports.channel import ChannelClosed
-from pipeguard.transports.linked import ATTEMPTS, LinkedChannel, LinkLost
+from pipeguard.transports.http.client import reconnecting
+from pipeguard.transports.http.client import upstream as remote_module
+from pipeguard.transports.http.client.reconnecting import ATTEMPTS, LinkedChannel, LinkLost
 from tests.fuzz.budget import tried
 from tests.transports.talking import INITIALIZED, Json, initialize, opened, request, result
 from tests.transports.wire import eventually, run
@@ -163,7 +163,7 @@ def test_nothing_is_said_before_the_conversation_is_open_again() -> None:
 def test_a_conversation_that_was_not_opened_again_is_not_spoken_in(
     fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(linked, "REOPEN_SECONDS", 0.05)
+    monkeypatch.setattr(reconnecting, "REOPEN_SECONDS", 0.05)
 
     async def work() -> None:
         bad = Wire(opens=False)

@@ -10,8 +10,8 @@ from itertools import repeat
 import pytest
 
 from pipeguard.core.finding import Direction
-from pipeguard.transports.carry import carry
-from pipeguard.transports.masks import Masks
+from pipeguard.transports.async_pump import carry
+from pipeguard.transports.http.server.masks import Masks
 from tests.transports.talking import Records, conversations
 from tests.transports.wire import run
 

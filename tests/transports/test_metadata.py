@@ -10,8 +10,8 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from pipeguard.transports.metadata import Metadata, pointing_here
-from pipeguard.transports.remote import Remote, connect
+from pipeguard.transports.http.client.upstream import Remote, connect
+from pipeguard.transports.http.server.metadata import Metadata, pointing_here
 from tests.transports.talking import Asked, Odd, as_json
 from tests.transports.wire import run, serving
 

@@ -11,16 +11,16 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from pipeguard.core.framing import Lost
-from pipeguard.core.subscriptions import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
+from pipeguard.core.protocol.framing import Lost
+from pipeguard.core.protocol.subscriptions import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
 from pipeguard.errors import StateError
-from pipeguard.transports import hosted as hosted_module
-from pipeguard.transports import posted as posted_module
 from pipeguard.transports.backlog import LIMIT_BYTES
 from pipeguard.transports.channel import ChannelClosed
-from pipeguard.transports.conversations import Conversations
-from pipeguard.transports.entrance import WHO, Refused
-from pipeguard.transports.posted import Posted
+from pipeguard.transports.http.server import exchanges as hosted_module
+from pipeguard.transports.http.server import streamable as posted_module
+from pipeguard.transports.http.server.admission import WHO, Refused
+from pipeguard.transports.http.server.sessions import Conversations
+from pipeguard.transports.http.server.streamable import Posted
 from tests.transports.talking import (
     GONE,
     INITIALIZED,

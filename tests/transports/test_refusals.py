@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 from pipeguard.core.finding import Action, Finding
-from pipeguard.transports import refusals as refusals_module
-from pipeguard.transports.refusals import Ground, Refusals
+from pipeguard.transports.http.server import refusals as refusals_module
+from pipeguard.transports.http.server.refusals import Ground, Refusals
 from tests.transports.wire import eventually, run
 
 DOCS = Path(__file__).parents[2] / "docs" / "http.md"

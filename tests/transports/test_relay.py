@@ -14,13 +14,13 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from pipeguard.core.subscriptions import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
+from pipeguard.core.protocol.subscriptions import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
 from pipeguard.errors import StateError
-from pipeguard.transports.conversations import Conversations
-from pipeguard.transports.entrance import WHO, Refused
-from pipeguard.transports.refusals import Ground
-from pipeguard.transports.relay import Relay
-from pipeguard.transports.remote import Authorization, Remote, connect, pieces
+from pipeguard.transports.http.client.upstream import Authorization, Remote, connect, pieces
+from pipeguard.transports.http.server.admission import WHO, Refused
+from pipeguard.transports.http.server.refusals import Ground
+from pipeguard.transports.http.server.relay import Relay
+from pipeguard.transports.http.server.sessions import Conversations
 from tests.transports.talking import (
     BROKE,
     GONE,

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeguard.core.framing import Lost
-from pipeguard.transports import shared as shared_module
+from pipeguard.core.protocol.framing import Lost
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
-from pipeguard.transports.shared import INBOX_BYTES, INBOX_FRAMES, Shared
+from pipeguard.transports.http.client import multiplexer as shared_module
+from pipeguard.transports.http.client.multiplexer import INBOX_BYTES, INBOX_FRAMES, Shared
 from tests.transports.talking import (
     INITIALIZED,
     Json,

@@ -11,11 +11,11 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from pipeguard.core.framing import Lost
-from pipeguard.transports import sse
-from pipeguard.transports.linked import LinkedChannel, LinkLost
-from pipeguard.transports.remote import Remote, connect
-from pipeguard.transports.sse import EventLink
+from pipeguard.core.protocol.framing import Lost
+from pipeguard.transports.http.client import sse
+from pipeguard.transports.http.client.reconnecting import LinkedChannel, LinkLost
+from pipeguard.transports.http.client.sse import EventLink
+from pipeguard.transports.http.client.upstream import Remote, connect
 from tests.transports.talking import (
     Asked,
     Login,

@@ -11,12 +11,12 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from pipeguard.core.framing import Lost
-from pipeguard.transports import remote as remote_module
-from pipeguard.transports import streamable
+from pipeguard.core.protocol.framing import Lost
 from pipeguard.transports.channel import ChannelClosed
-from pipeguard.transports.remote import Remote, connect
-from pipeguard.transports.streamable import StreamableChannel
+from pipeguard.transports.http.client import streamable
+from pipeguard.transports.http.client import upstream as remote_module
+from pipeguard.transports.http.client.streamable import StreamableChannel
+from pipeguard.transports.http.client.upstream import Remote, connect
 from tests.transports.talking import (
     INITIALIZED,
     SESSION,

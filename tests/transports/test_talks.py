@@ -12,11 +12,11 @@ import pytest
 from aiohttp import web
 
 from pipeguard.errors import StateError
-from pipeguard.transports import talks as talks_module
 from pipeguard.transports.channel import ChannelClosed
-from pipeguard.transports.conversations import Conversations
-from pipeguard.transports.entrance import WHO, Refused
-from pipeguard.transports.talks import Talks
+from pipeguard.transports.http.server import sse_and_websocket as talks_module
+from pipeguard.transports.http.server.admission import WHO, Refused
+from pipeguard.transports.http.server.sessions import Conversations
+from pipeguard.transports.http.server.sse_and_websocket import Talks
 from tests.transports.talking import (
     GONE,
     INITIALIZED,

@@ -2,10 +2,10 @@
 
 import pytest
 
-from pipeguard.state.compiled import engines
+from pipeguard.rulebook.cache import load_engines
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _compiled_rules() -> None:
     """Compile the rules once, which is not what any of these tests is about."""
-    engines()
+    load_engines()

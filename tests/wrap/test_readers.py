@@ -21,11 +21,11 @@ from random import Random
 import pytest
 
 from pipeguard.core.finding import Direction, Verdict
-from pipeguard.core.framing import LineFrames
-from pipeguard.core.guard import Guard
-from pipeguard.core.policy import Policy
-from pipeguard.core.session import Session
-from pipeguard.state.compiled import engines
+from pipeguard.core.protocol.framing import LineFrames
+from pipeguard.core.rules.policy import Policy
+from pipeguard.core.session.guard import Guard
+from pipeguard.core.session.session import Session
+from pipeguard.rulebook.cache import load_engines
 from tests import tools
 from tests.fuzz.budget import FACTOR
 from tests.launch.processes import until
@@ -91,7 +91,7 @@ class Judged:
     """What a Session says of frames."""
 
     def __init__(self) -> None:
-        self.session = Session(Guard("demo", engines(), Policy(), {}), "RUN")
+        self.session = Session(Guard("demo", load_engines(), Policy(), {}), "RUN")
 
     def onward(self, direction: Direction, sent: bytes) -> list[Json]:
         """The messages that go on."""

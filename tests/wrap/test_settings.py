@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from pipeguard.cli._person import TOKEN_VARIABLE, new_token
-from pipeguard.core.fingerprint import Pin
+from pipeguard.core.pins.fingerprint import Pin
 from pipeguard.state import recorder
 from pipeguard.state.audit import Audit, Row, Wanted, rows, verify
 from pipeguard.state.store import Store

@@ -11,7 +11,7 @@ from pipeguard.assess.values import Check, Finding
 from pipeguard.clients.catalog import clients
 from pipeguard.clients.entries import Server, State
 from pipeguard.core.finding import Severity
-from pipeguard.core.labels import Label
+from pipeguard.core.flows.tool_labels import Label
 
 WAY_OUT = Check(
     "toxic-flow",

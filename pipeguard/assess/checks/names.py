@@ -10,7 +10,7 @@ from pipeguard.assess.subject import Subject
 from pipeguard.assess.values import Check, Finding
 from pipeguard.clients.entries import Server
 from pipeguard.core.finding import Severity
-from pipeguard.core.folding import fold
+from pipeguard.core.unicode.folding import fold
 
 SAME = Check(
     "server-name-shadowed",

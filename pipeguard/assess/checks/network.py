@@ -13,7 +13,7 @@ from pipeguard.assess.subject import Subject
 from pipeguard.assess.values import Check, Finding
 from pipeguard.clients.entries import Server
 from pipeguard.clients.masking import masked_url
-from pipeguard.core.addresses import is_loopback
+from pipeguard.core.checks.addresses import is_loopback
 from pipeguard.core.finding import Severity
 
 CLEAR = Check(

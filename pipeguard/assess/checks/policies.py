@@ -9,10 +9,10 @@ from time import monotonic
 
 from pipeguard.assess.subject import Subject
 from pipeguard.assess.values import Check, Finding
+from pipeguard.config.policy_file import PolicyFile, Scope, parse_policy, policy_text
 from pipeguard.core.finding import Action, Severity
-from pipeguard.core.policy import Layer, Mode
+from pipeguard.core.rules.policy import Layer, Mode
 from pipeguard.errors import PolicyError
-from pipeguard.settings import PolicyFile, Scope, parse_policy, policy_text
 
 WRONG = Check(
     "policy-wrong",

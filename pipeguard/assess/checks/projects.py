@@ -13,9 +13,9 @@ from pipeguard.assess.values import Check, Finding
 from pipeguard.clients.catalog import Scope
 from pipeguard.clients.entries import MAX_FILE_BYTES, Server
 from pipeguard.clients.reading import decoded
+from pipeguard.config.directories import read
 from pipeguard.core.finding import Severity
 from pipeguard.errors import InputError
-from pipeguard.folders import read
 
 STARTS = Check(
     "project-starts-code",

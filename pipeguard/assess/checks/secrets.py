@@ -16,11 +16,11 @@ from pipeguard.assess.values import Check, Finding
 from pipeguard.clients.entries import Server
 from pipeguard.clients.masking import is_secret
 from pipeguard.clients.private import secret_name
+from pipeguard.core.commands.argument_roles import listed
 from pipeguard.core.finding import Severity
-from pipeguard.core.policy import Policy
-from pipeguard.core.roles import listed
-from pipeguard.core.trial import Subject as Text
-from pipeguard.core.trial import Taken, judge
+from pipeguard.core.rules.policy import Policy
+from pipeguard.rulebook.trial import Subject as Text
+from pipeguard.rulebook.trial import Taken, judge
 
 CLEAR = Check(
     "secret-in-config",

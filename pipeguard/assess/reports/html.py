@@ -11,7 +11,7 @@ from pipeguard.assess.assessing import Assessment
 from pipeguard.assess.checking import checks
 from pipeguard.assess.drawing import draw
 from pipeguard.clients.catalog import clients
-from pipeguard.core.visible import shown, visible
+from pipeguard.core.unicode.display import shown, visible
 from pipeguard.version import VERSION
 
 if TYPE_CHECKING:

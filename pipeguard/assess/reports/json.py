@@ -7,7 +7,7 @@ import shlex
 
 from pipeguard.assess.assessing import Assessment
 from pipeguard.assess.checking import checks
-from pipeguard.core.visible import visible
+from pipeguard.core.unicode.display import visible
 from pipeguard.version import VERSION
 
 FORMAT_VERSION = 1

@@ -12,7 +12,7 @@ from pipeguard.assess.assessing import Assessment
 from pipeguard.assess.checking import checks
 from pipeguard.assess.values import Finding
 from pipeguard.core.finding import Severity
-from pipeguard.core.visible import visible
+from pipeguard.core.unicode.display import visible
 
 _COLOURS = {
     Severity.CRITICAL: "red",

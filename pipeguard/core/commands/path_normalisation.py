@@ -1,0 +1,74 @@
+"""Paths in values, resolved: however their steps are written. Knows no rules.
+
+A line `< path` for one that is read, `> path` for one that is written, and `ODD path` for one
+whose steps upwards are disguised. Sources: RFC 3986 section 2.1; RFC 3629 section 10, on forms
+that are too long.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pipeguard.core.commands.programs import tidy
+
+PERCENT_ROUNDS = 3
+_LOOKS = re.compile(
+    r"[/\\~%]|\.\.|^\.[a-z]|^id_(?:rsa|dsa|ecdsa|ed25519)\b|\.(?:pem|key|p12|pfx|jks|kdbx|ppk|env|"
+    r"tfstate|ovpn|asc)\Z",
+    re.IGNORECASE,
+)
+_PERCENTS = re.compile(r"(?:%[0-9a-fA-F]{2}){1,300}")
+_UTF16 = re.compile(r"%u([0-9a-fA-F]{4})")
+# Forms of `.`, `/` and `\` in UTF-8 that are longer than they may be.
+_TOO_LONG = (
+    (re.compile(r"%(?:c0%[2a6e]e|e0%80%ae|f0%80%80%ae|c0%2e)", re.IGNORECASE), "."),
+    (re.compile(r"%(?:c0%[2a6e]f|c0%9v|e0%80%af|c1%9c|c0%5c|c1%8s|c1%af)", re.IGNORECASE), "/"),
+)
+_SCHEME = re.compile(
+    r"(?:view-source:)?(?:file|local_file|netdoc|vscode-file|jar:file):/{0,3}(?:localhost(?=/))?",
+    re.IGNORECASE,
+)
+_FOREIGN = re.compile(r"[a-z][a-z0-9+.-]{1,20}://", re.IGNORECASE)
+
+
+def path_lines(raw: str, folded: str, *, writes: bool) -> list[str]:
+    """The lines for a value, where it looks like a path.
+
+    Args:
+        raw: the value.
+        folded: the same with look-alikes made plain.
+        writes: whether the tool writes there.
+    """
+    if not _LOOKS.search(folded) or folded.count("\n") > 2:
+        return []
+    plain = folded.replace("\u2044", "/").strip()
+    for pattern, meant in _TOO_LONG:
+        plain = pattern.sub(meant, plain)
+    for _ in range(PERCENT_ROUNDS):
+        decoded = _PERCENTS.sub(_unpercent, _UTF16.sub(lambda m: chr(int(m[1], 16)), plain))
+        if decoded == plain:
+            break
+        plain = decoded
+    foreign = _FOREIGN.match(_SCHEME.sub("/", plain))
+    encoded = plain != raw.strip() and ".." in plain and raw.count("..") < plain.count("..")
+    plain = _SCHEME.sub("/", plain) if _SCHEME.match(plain) else plain
+    slashed = plain.replace("\\", "/")
+    stripped = re.sub(r"\.\.(?:;|%3b)[^/]{0,40}/", "../", slashed)
+    stripped = re.sub(r"\.{3,4}/{2,}", "../", stripped)
+    cut = re.split(r"\x00|%00", stripped)[0]
+    odd = encoded or stripped != slashed or (cut != stripped) or re.search(r"\.\.(?:%|;)", raw)
+    if foreign and not (odd and cut.count("../") >= 2):
+        return []
+    query = re.split(r"[?#]", cut)[0] if foreign else cut
+    path = re.sub(r"^/{0,2}[?.]/(?=[A-Za-z]:)|^/(?=[A-Za-z]:/)", "", tidy(query[:1000]))
+    path = re.sub(r"^/proc/(?:self|\d+|thread-self)/(?:root|cwd)(?=/)", "", path)
+    lines = [f"{'>' if writes else '<'} {path}"]
+    if odd and "../" in cut:
+        lines.append(f"ODD {path}")
+    elif cut != stripped:
+        lines.append(f"ODD NUL {path}")
+    return lines
+
+
+def _unpercent(match: re.Match[str]) -> str:
+    return bytes.fromhex(match[0].replace("%", "")).decode("utf-8", "replace")

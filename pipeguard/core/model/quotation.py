@@ -1,0 +1,154 @@
+"""Whether a text speaks about attacks rather than making one: its form, and the words around.
+
+What shows an attack shows it as an example: in quotes, a fence of code, a cell of a table, a
+literal of a program; and says in other words what it is about. Both together make a finding less
+sure, and neither alone: whoever writes an order can put it in quotes, or call it an example.
+A sentence can also tell of what somebody else said, and be no order itself. Knows no rules; what
+follows from the answer is for core.scanning.engine and core.model.cascade.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from pipeguard.core.matching.confirm import Finder
+
+BEFORE_BYTES, AFTER_BYTES = 2000, 800  # in which a text says what it is about
+QUOTE_BYTES = 600  # before and after a stretch, in which a quote may begin or end
+BEHIND = 24  # characters behind a quote, in which a word may tell of it
+FENCE_BYTES = 6000  # before a match, in which a fence may have been opened
+FEW_TOPICS, MANY_TOPICS = 2, 3  # different words that tell it
+
+_FENCE = re.compile(rb"^[ \t]{0,3}(?:```|~~~)", re.MULTILINE)
+_SHOWN = re.compile(
+    rb"^[ \t]*(?:\||>|(?:[-*+]|[0-9]{1,2}[.)])[ \t]+[\"'`]|\\item|[\"'`]|\+?[ \t]*[\"'`(\[{]"
+    rb"|(?:assert|expect|const|let|var|def|return|yield|it|test|describe)\b"
+    rb"|\w+[ \t]*[=(:][ \t]*[\"'`\[(])"
+)
+# Of attacks, frauds, examples, and of those who study or stop them, in twelve languages.
+_TOPIC_WORDS = (
+    r"prompt[ -]?injections?|jail ?breaks?|red[- ]?team\w*|adversar\w+|payloads?"
+    r"|\battack\w*|malicious|phish\w+|\bscam\w*|classifiers?"
+    r"|detect(?:s|ed|or|ors|ion)\b|test (?:suite|cases?|set)|\bexpected\b"
+    r"|\bverdict\b|\bexamples?\b|\bsamples?\b|owasp|exploit\w*|\bthreats?\b"
+    r"|guardrails?|saniti[sz]\w+|\bfilter\w*|vulnerab\w+|\bfraud\w*|\binjected\b"
+    r"|untrusted|false (?:positives?|alarms?)|\bvictims?\b|researchers?|mitigat\w+|bounty"
+    r"|post-?mortem|proofs? of concept|poison(?:ed|ing)|impersonat\w+|social engineering"
+    r"|threat model|\bsmuggl\w+|\bbenchmarks?\b|data ?sets?|defen[cs]es?\b"
+    r"|describe\(|angriff\w*|angreif\w+|beispiel\w*|betrüg\w*|opfer\b|forsch(?:er|ung)\w*"
+    r"|schwachstelle\w*|gefälscht\w*|fehlalarm\w*|datens[aä]tz\w*|vergift\w+|schadhaft\w*"
+    r"|attaqu\w+|exemples?|escroqu\w*|hameçonnage|victimes?\b|chercheu\w+|vulnérabilit\w+"
+    r"|faux positifs?|malveillant\w*|empoisonn\w+|pirat(?:e|es|age)\b|filtres?\b|jeux? de données"
+    r"|ataques?|atacante\w*|ejemplos?|exemplos?|estafa\w*|golpes?\b|v[íi]ctimas?\b|v[íi]timas?\b"
+    r"|iny\w{0,2}ecci\w+|injeç\w+|investigador\w*|pesquisador\w*|envenen\w+|malicios\w+"
+    r"|falsos? positivos?|fraude\w*|attacch?[io]\b|attaccant\w+|esemp[io]|iniezion\w+|truff\w+"
+    r"|vittim[ae]\b|ricercator\w+|атак|злоумышлен|уязвим|исследовател|инъек|пример|мошен|жертв"
+    r"|攻击|注入|攻撃|示例|例如|例えば|詐欺|诈骗|インジェクション|研究者|研究人员|漏洞|脆弱性|受害|被害"
+    r"|공격|인젝션|주입|예시|사기|연구|취약|피해|هجوم|حقن|مثال|احتيال|الباحث|ثغر|ضحي"
+    r"|हमले|इंजेक्शन|उदाहरण|धोख|शोधकर्ता|हमलावर|शिकार"
+    r"|pentest\w*|penetration test|hidden (?:text|instruction|prompt)|white text|honeypot"
+    r"|exfiltrat\w+"
+    r"|versteckte\w* (?:text|anweisung|befehl)|weiße[rn]? schrift|sicherheitsvorf\w+|schulung"
+    r"|texte (?:caché|blanc|invisible)|incident de sécurité|sensibilisation|test d.intrusion"
+    r"|texto (?:oculto|invis[ií]ble|invisível|blanco|branco)|incidente d[ei] s[ei]\w+|detec[ct]\w+"
+    r"|testo (?:nascosto|invisibile|bianco)|sensibilizzazione|скрыт\w+ текст|пентест|инцидент"
+    r"|ложн\w+ срабат|隐藏文字|白色文字|渗透测试|越狱|误报|检测|复盘|红队|钓鱼|隠し文字|白文字|検知"
+    r"|脱獄|演習|レッドチーム|フィッシング|숨겨진|흰 글씨|탐지|오탐|탈옥|모의|레드팀|피싱"
+    r"|تصيد|اختراق|توعية|छिपा|फ़िशिंग"
+)
+
+
+@cache
+def _topics() -> Finder:
+    return Finder(_TOPIC_WORDS, ignore_case=True)
+
+
+def topics(data: bytes, start: int, end: int) -> int:
+    """How many different words around a stretch tell that the text is about attacks."""
+    around = data[max(0, start - BEFORE_BYTES) : start] + b"\n" + data[end : end + AFTER_BYTES]
+    found = _topics().finditer(around, 0, len(around))
+    return len({match[0].lower()[:6] for match in found})
+
+
+def is_shown(data: bytes, start: int) -> bool:
+    """True where what begins there stands as an example does: fenced, in a table, as a literal."""
+    line = data[data.rfind(b"\n", 0, start) + 1 : start + 16]
+    return _SHOWN.match(line) is not None or _is_fenced(data, start)
+
+
+def is_marked(data: bytes, start: int, end: int) -> bool:
+    """True for a stretch that is marked as code in a text for a reader, in Markdown or HTML."""
+    before = data[data.rfind(b"\n", 0, start) + 1 : start + 1]  # an expression may take the mark
+    behind = data[end : end + QUOTE_BYTES]
+    in_span = before.count(b"`") % 2 == 1 and b"`" in behind.partition(b"\n")[0]
+    return in_span or _is_fenced(data, start) or (_is_tagged(data, start) and b"</" in behind)
+
+
+def _is_tagged(data: bytes, start: int) -> bool:
+    low = max(0, start - FENCE_BYTES)
+    opened = max(data.rfind(tag, low, start) for tag in (b"<code", b"<pre"))
+    return opened > max(data.rfind(tag, low, start) for tag in (b"</code", b"</pre"))
+
+
+def _is_fenced(data: bytes, start: int) -> bool:
+    before = data[max(0, start - FENCE_BYTES) : start]
+    return len(_FENCE.findall(before)) % 2 == 1
+
+
+def is_example(data: bytes, start: int, end: int) -> bool:
+    """True for a stretch that is shown in a text about attacks."""
+    return is_shown(data, start) and topics(data, start, end) >= FEW_TOPICS
+
+
+def unquoted(data: bytes, start: int, end: int) -> str | None:
+    """What a stretch says itself, where it tells of what somebody else says; None for any other.
+
+    A quote is told of where a word that tells stands before it in the same sentence, or right
+    behind it. The value of a record stands in quotes too, and is said by nobody else.
+    """
+    low = max(data.rfind(b"\n", 0, start) + 1, start - QUOTE_BYTES)
+    before = data[low:start].decode("utf-8", "ignore")
+    said = data[start:end].decode("utf-8", "ignore")
+    text = before + said + data[end : end + QUOTE_BYTES].decode("utf-8", "ignore")
+    at, last = len(before), len(before) + len(said)
+    outside: list[str] = []
+    is_told = False
+    for quote in _QUOTED.finditer(text):
+        if quote.end() <= at or quote.start() >= last:
+            continue
+        ahead, behind = text[: quote.start()], text[quote.end() : quote.end() + BEHIND]
+        if _OF_DATA.search(ahead):
+            return None
+        around = f"{_SENTENCE_END.split(ahead)[-1]} {_SENTENCE_END.split(behind)[0]}"
+        is_told = is_told or _TELLS.search(around) is not None
+        outside.append(text[at : max(at, quote.start())])
+        at = quote.end()
+    return " ".join([*outside, text[at:last]]) if is_told else None
+
+
+_QUOTED = re.compile(
+    r"\"[^\"\n]{8,600}\"|`[^`\n]{8,600}`|(?<!\w)'[^'\n]{8,600}'(?!\w)"
+    r"|\u2018[^\u2018\n]{8,600}\u2019(?!\w)|\u201c[^\u201c\u201d]{4,600}\u201d|\u201e[^\u201c\u201d]{8,600}[\u201c\u201d]"
+    r"|\u00ab[^\u00ab\u00bb]{8,600}\u00bb|\u00bb[^\u00ab\u00bb]{8,600}\u00ab"
+    r"|[\u300c\u300e][^\u300c-\u300f]{4,600}[\u300d\u300f]"
+)
+_OF_DATA = re.compile(r"(?:[\"'`\]}]\s*[:,]|[=({\[])\s*$")  # before a value in quotes
+_SENTENCE_END = re.compile(r"[.!?\u3002\uff01\uff1f]\s*|\n")
+_TELLS = re.compile(
+    r"\b(?:sa(?:id|ys)|wrote|writes|reads|asked|asks|typed|stated|states|contain(?:s|ed)"
+    r"|includ(?:es|ed)|claim(?:s|ed)|posted|pasted|tried|hid|smuggled|injected|planted"
+    r"|(?:told|instructed) (?:the|it|our|my|him|her)|warned|quoted|replied|such as"
+    r"|something like|for example|e\.g\.|went|goes"
+    r"|sagt\w*|schr(?:ieb|eib)\w*|steht|stand|hie(?:ß|ss)|hei(?:ß|ss)t|lautet\w*|bat|fragte\w*"
+    r"|enth(?:ält|ielt)\w*|behauptet\w*|etwa|beispielsweise|zum beispiel|z\. ?b\."
+    r"|dit|disait|disant|écri(?:t|vait|vent)|demandait|contient|contenait|indiqu(?:e|ait)|lisait"
+    r"|affirm(?:e|ait)|par exemple|du genre|dec[ií]a\w*|dice|dijo|escrib(?:e|i[óo]|[ií]a)|ped[ií]a"
+    r"|conten[ií]a|contiene|rezaba|pon[ií]a|por ejemplo|dizia|diz|disse|escrev(?:e|eu|ia)|pedia"
+    r"|continha|contém|por exemplo|diceva|scri(?:ve|tto|sse|veva)|chiede(?:va)?|conteneva"
+    r"|recita(?:va)?|per esempio|написал\w*|писал\w*|говорит\w*|сказал\w*|просил\w*|содержал\w*"
+    r"|гласи\w*|например|вроде)\b"
+    r"|写道|写着|说道|要求|包含|例如|比如|写的是|と(?:書|言|述|あ|い[うっ]|の)|例えば|라(?:고|는)|다(?:고|는)"
+    r"|قال|كتب|يقول|تقول|ورد|مثل|يحتوي|جاء|लिखा|कहा|कहता|जैसे|बोला",
+    re.IGNORECASE,
+)

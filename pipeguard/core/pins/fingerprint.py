@@ -1,0 +1,143 @@
+"""A definition's canonical form, its fingerprint, and the pin that is kept of it.
+
+Knows JSON; knows neither what a tool is, nor where pins are kept, nor what a drift means.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeguard.core.protocol.message import Number
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import IO
+
+    _Scalar = bool | int | str | float | None
+    _Dump = Callable[[_Scalar, IO[bytes]], None]
+
+EXACT_DIGITS = 15  # any decimal of so many digits comes back whole from a double (IEEE 754)
+
+_WHEN = -2  # from here on a pin's fields say when
+
+
+class Pin(NamedTuple):
+    """What is trusted of one definition, and what waits for a person.
+
+    Attributes:
+        kind: `tool`, `prompt`, `resource`, `template` or `server`.
+        name: the definition's own key: name, uri, uriTemplate, or `instructions`.
+        approved: the JSON text that is trusted, its keys in the order in which it was judged, or
+            None where none is yet.
+        approved_fingerprint: SHA-256 of its canonical form, 64 hex digits, or None.
+        held: the newest JSON text that waits for a person, likewise, or None.
+        held_fingerprint: SHA-256 of its canonical form, 64 hex digits, or None.
+        reason: why `held` is held, as `drift: wording`; empty where nothing is.
+        approved_at: when it was approved or first pinned (ISO 8601, UTC), or empty; two pins
+            that differ in times alone are equal.
+        held_at: when `held` was first seen (ISO 8601, UTC), or empty.
+    """
+
+    kind: str
+    name: str
+    approved: str | None
+    approved_fingerprint: str | None
+    held: str | None
+    held_fingerprint: str | None
+    reason: str
+    approved_at: str = ""
+    held_at: str = ""
+
+    def __eq__(self, other: object) -> bool:
+        """True where the same is approved and held, whenever that was."""
+        return isinstance(other, Pin) and self[:_WHEN] == other[:_WHEN]
+
+    def __hash__(self) -> int:
+        return hash(self[:_WHEN])
+
+
+def canonical(definition: object) -> bytes:
+    """Write a definition in the one form that all its spellings share (RFC 8785).
+
+    Key order, white space and escapes are gone, and a number has the shortest spelling of its
+    double. Where that would round it (`1e400`, a long integer; RFC 8785 section 3.1 leaves those
+    to I-JSON), the token stands as it was sent. It is still JSON, nothing is lost, and numbers
+    that differ stay apart: such a token differs in value from its double's spelling, and so from
+    every spelling that RFC 8785 gives.
+
+    Args:
+        definition: a parsed JSON value; its numbers are `Number`, `int` or `float`.
+
+    Raises:
+        ValueError: it is not JSON, as NaN or a lone surrogate.
+    """
+    from io import BytesIO
+
+    from rfc8785 import dump  # 2 ms: only once there is a definition to look at
+
+    sink = BytesIO()
+    _write(definition, sink, dump)
+    return sink.getvalue()
+
+
+def fingerprint(definition: object) -> str:
+    """SHA-256 of the canonical form, 64 hex digits."""
+    from pipeguard.core.digest import sha256
+
+    return sha256(canonical(definition)).hexdigest()
+
+
+def _write(value: object, sink: IO[bytes], dump: _Dump) -> None:
+    if isinstance(value, dict):
+        separator = b"{"
+        # Keys are sorted by their UTF-16 code units (RFC 8785 section 3.2.3).
+        for key in sorted(value, key=_utf16):
+            sink.write(separator)
+            dump(key, sink)
+            sink.write(b":")
+            _write(value[key], sink, dump)
+            separator = b","
+        sink.write(b"}" if value else b"{}")
+    elif isinstance(value, list | tuple):
+        separator = b"["
+        for item in value:
+            sink.write(separator)
+            _write(item, sink, dump)
+            separator = b","
+        sink.write(b"]" if value else b"[]")
+    elif isinstance(value, Number) or (isinstance(value, int) and not isinstance(value, bool)):
+        _write_number(str(value), sink, dump)
+    elif value is None or isinstance(value, str | bool | float):
+        dump(value, sink)
+    else:
+        raise ValueError(f"{type(value).__name__} is not JSON")
+
+
+def _utf16(key: object) -> bytes:
+    if not isinstance(key, str):
+        raise ValueError("an object's key is not a string")  # noqa: TRY004  one error for all
+    return key.encode("utf-16-be")
+
+
+def _write_number(token: str, sink: IO[bytes], dump: _Dump) -> None:
+    if len(token) <= EXACT_DIGITS and token.lstrip("-").isdigit():
+        dump(int(token), sink)
+        return
+    double = float(token)
+    if _holds(double, token):
+        dump(double, sink)
+    else:
+        sink.write(token.encode("ascii"))
+
+
+def _holds(double: float, token: str) -> bool:
+    """True where the double's shortest spelling has the very value of the token."""
+    from decimal import Decimal
+    from math import isinf
+
+    if isinf(double):
+        return False
+    if double == 0:
+        # Not by Decimal: it refuses exponents of more than 18 digits.
+        return not any(digit in "123456789" for digit in token.lower().partition("e")[0])
+    return Decimal(repr(double)) == Decimal(token)

@@ -1,0 +1,154 @@
+"""The outline of a frame that could not be read: its members at the top, as far as can be told.
+
+Whoever sent it waits for an answer under the id in it, or to the id that it answers. A wrong guess
+ends no more than one of the sender's own requests, so this reads on where a parser must stop. It
+looks at tokens, one after another and at no more than `MAX_TOKENS`, and never repairs anything.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from typing import NamedTuple
+
+from pipeguard.core.protocol.framing import KEPT_BYTES, Oversized
+from pipeguard.core.unicode.folding import fold
+
+MAX_TOKENS = 100_000  # looked at in one frame, in about 50 ms
+MAX_MESSAGES = 100  # of a batch
+
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_TOKEN = re.compile(_STRING + rb'|[{}\[\],:"]|[^\s{}\[\],:"]++', re.DOTALL)
+_NESTED = re.compile(_STRING + rb'|[{}\[\]"]', re.DOTALL)  # below the top only the depth counts
+# What stands last in a frame stands at its top: some SDKs write the id there, behind the result.
+_ID = rb'"id"\s*:\s*(-?\d{1,40}|"[^"\\\x00-\x1f]{0,1024}")\s*'
+_MEMBER = rb'"(?:jsonrpc|method)"\s*:\s*"[^"\\]{0,200}"\s*'
+_TAIL = re.compile(
+    rb"[\}\]]\s*,\s*(?:" + _MEMBER + rb",\s*){0,2}" + _ID + rb"(?:,\s*" + _MEMBER + rb"){0,2}\}\s*$"
+)
+_BOM = b"\xef\xbb\xbf"
+
+
+class Outline(NamedTuple):
+    """What can be told of one message.
+
+    Attributes:
+        id: its id as it stands in the frame, or None.
+        names: of its members at the top, as somebody reads them who looks only briefly.
+    """
+
+    id: bytes | None
+    names: frozenset[str]
+
+    @property
+    def asks(self) -> bool | None:
+        """True for a request, False for an answer, None where nothing tells."""
+        if self.names & {"method", "params"}:
+            return True
+        return False if self.names & {"result", "error"} else None
+
+
+def outlines(frame: bytes) -> list[Outline]:
+    """Of a message, or of each message of a batch; none where the frame is something else."""
+    if isinstance(frame, Oversized):
+        return _with_tail(_Scan(frame.head).found, frame.tail)
+    scan = _Scan(frame.removeprefix(_BOM))
+    return scan.found if scan.is_whole else _with_tail(scan.found, bytes(frame[-KEPT_BYTES:]))
+
+
+def respelt(name: str) -> str:
+    """A name as somebody would read it who looks only briefly."""
+    if name.isascii():
+        return name.strip().lower()
+    folded, _ = fold(name.encode("utf-8", "replace"))
+    return folded.decode("utf-8", "replace").strip().casefold()
+
+
+class _Scan:
+    """One pass over the tokens of the first JSON value.
+
+    Attributes:
+        found: the messages at its top, so far.
+        is_whole: True once it was read to its end, or found to be no message.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.found: list[Outline] = []
+        self.is_whole = False
+        self._depth = 0
+        self._level = 0  # the depth of a message's own members; 0 outside of one
+        self._is_batch = False
+        self._id: bytes | None = None
+        self._names: set[str] = set()
+        self._key: str | None = None
+        position = 0
+        for _ in range(MAX_TOKENS):
+            pattern = _NESTED if 0 < self._level < self._depth else _TOKEN
+            match = pattern.search(data, position)
+            if match is None or match[0] == b'"':  # the end, or a string without one
+                break
+            token, position = match[0], match.end()
+            self._take(token, is_ended=position < len(data) or token.startswith(b'"'))
+            if self.is_whole:
+                return
+        self._end()
+
+    def _take(self, token: bytes, *, is_ended: bool) -> None:
+        if token in (b"{", b"["):
+            self._open(token)
+        elif self._depth == 0:
+            self.is_whole = True  # a line that begins with something else is no message
+        elif token in (b"}", b"]"):
+            self._depth -= 1
+            self._key = None
+            if self._depth < self._level:
+                self._end()
+            self.is_whole = self._depth == 0 or len(self.found) == MAX_MESSAGES
+        elif 0 < self._level == self._depth:
+            self._member(token, is_ended=is_ended)
+
+    def _open(self, token: bytes) -> None:
+        if self._depth == 0:
+            self._is_batch = token == b"["
+        self._depth += 1
+        self._key = None
+        if self._level == 0 and token == b"{" and self._depth == 1 + self._is_batch:
+            self._level, self._id, self._names = self._depth, None, set()
+
+    def _member(self, token: bytes, *, is_ended: bool) -> None:
+        if token == b",":
+            self._key = None
+        elif token == b":":
+            return
+        elif self._key is None:
+            self._key = _name(token)
+            self._names.add(self._key)
+        else:
+            if self._key == "id" and self._id is None and is_ended:
+                self._id = token
+            self._key = None
+
+    def _end(self) -> None:
+        if self._level:
+            self.found.append(Outline(self._id, frozenset(self._names)))
+            self._level = 0
+
+
+def _name(token: bytes) -> str:
+    """How a key reads; `id` is told to the letter, for it is what an answer repeats."""
+    text = token.strip(b'"').decode("utf-8", "replace")
+    with suppress(ValueError):
+        text = str(json.loads(token, strict=False))
+    name = respelt(text)
+    return name if name != "id" or text == "id" else ""
+
+
+def _with_tail(found: list[Outline], tail: bytes) -> list[Outline]:
+    if len(found) > 1 or (found and found[0].id is not None):
+        return found
+    last = _TAIL.search(tail)
+    if last is None:
+        return found
+    names = found[0].names if found else frozenset()
+    return [Outline(last[1], names | ({"method"} if b'"method"' in last[0] else frozenset()))]

@@ -1,0 +1,152 @@
+r"""Server-sent events out of a stream of bytes, and into one; knows lines and fields, and no JSON.
+
+HTML Living Standard, 9.2.5 and 9.2.6. What goes on is written anew from what was read, so that
+no two readers find other events in it. LF, CR LF and CR each end a line, also where a piece ends.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from pipeguard.core.protocol.framing import DEFAULT_LIMIT_BYTES
+
+MESSAGE = "message"
+MAX_FIELD_BYTES = 8192  # of an event's name or cursor
+MAX_RETRY_MS = 24 * 3600 * 1000
+_BOM = b"\xef\xbb\xbf"
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+class Event(NamedTuple):
+    """One event, or a comment alone.
+
+    Attributes:
+        data: its lines joined by LF; None where it has none, which carries no message.
+        name: the kind of event, `message` unless it says otherwise.
+        id: the server's cursor, for `Last-Event-ID`; None where it was not given.
+        retry_ms: after how long to come back, or None.
+        comment: the text of a comment, which keeps a connection awake.
+    """
+
+    data: bytes | None
+    name: str = MESSAGE
+    id: str | None = None
+    retry_ms: int | None = None
+    comment: bytes | None = None
+
+
+class EventStream:
+    """Splits a stream into events; memory is bounded by the limit whatever comes.
+
+    Attributes:
+        overrun: True once an event, its name or its cursor exceeded the limit; nothing is read
+            after that.
+    """
+
+    def __init__(self, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
+        self._limit = limit_bytes
+        self._begun = bytearray()  # a line whose end has not come
+        self._first = True
+        self._after_cr = False
+        self._is_odd = False
+        self._clear()
+        self.overrun = False
+
+    def feed(self, piece: bytes) -> list[Event]:
+        """Take the next bytes; return the events that are whole now."""
+        found: list[Event] = []
+        if self.overrun or not piece:
+            return found
+        if self._after_cr:
+            piece = piece.removeprefix(b"\n")
+        self._after_cr = piece.endswith(b"\r")
+        start = 0
+        for end in _LINE_END.finditer(piece):
+            line = piece[start : end.start()]
+            start = end.end()
+            if self._begun:
+                line = bytes(self._begun + line)
+                self._begun.clear()
+            event = self._line(line)
+            if event is not None:
+                found.append(event)
+        self._begun += piece[start:]
+        size = len(self._begun) + len(self._data or b"")
+        if size > self._limit or self._is_odd:
+            self.overrun = True
+            self._begun.clear()
+            self._clear()
+        return found
+
+    def _clear(self) -> None:
+        self._data: bytes | bytearray | None = None
+        self._name = MESSAGE
+        self._id: str | None = None
+        self._retry_ms: int | None = None
+
+    def _line(self, line: bytes) -> Event | None:
+        if self._first:
+            self._first = False
+            line = line.removeprefix(_BOM)
+        if not line:
+            return self._dispatch()
+        name, colon, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if not name and colon:
+            # At once, in the middle of an event too: it is there to be seen in time.
+            return Event(None, comment=value)
+        if name == b"data":
+            self._add(value)
+        elif name in (b"event", b"id") and len(value) > MAX_FIELD_BYTES:
+            self._is_odd = True  # it would be kept, and sent back in a header
+        elif name == b"event":
+            self._name = value.decode("utf-8", "replace")
+        elif name == b"id" and b"\0" not in value:
+            self._id = value.decode("utf-8", "replace")
+        elif name == b"retry" and value.isdigit() and value.isascii():
+            self._retry_ms = min(int(value.lstrip(b"0")[:10] or b"0"), MAX_RETRY_MS)
+        return None
+
+    def _add(self, value: bytes) -> None:
+        if self._data is None:
+            self._data = value  # the common case: all of it on one line
+            return
+        if isinstance(self._data, bytes):
+            self._data = bytearray(self._data)
+        self._data += b"\n" + value
+
+    def _dispatch(self) -> Event | None:
+        data = None if self._data is None else bytes(self._data)
+        event = Event(data, self._name or MESSAGE, self._id, self._retry_ms)
+        self._clear()
+        told = data is not None or event.id is not None or event.retry_ms is not None
+        return event if told else None
+
+
+def written(event: Event) -> bytes:
+    """An event as it goes over the wire, with LF at each line's end.
+
+    Some clients split events where `str.splitlines` does: no name, cursor or comment goes on that
+    they would read as lines of their own. A message holds no such line end, since it was judged.
+    """
+    lines: list[bytes] = []
+    if event.comment is not None:
+        comment = event.comment.decode("utf-8", "replace")
+        return b":" + (event.comment if _is_one_line(comment) else b"") + b"\n\n"
+    if event.name != MESSAGE:
+        lines.append(b"event: " + (event.name if _is_one_line(event.name) else "unread").encode())
+    elif event.data:
+        lines.append(b"event: message")
+    if event.id is not None and _is_one_line(event.id):
+        lines.append(b"id: " + event.id.encode())
+    if event.retry_ms is not None:
+        lines.append(b"retry: %d" % event.retry_ms)
+    if event.data is not None:
+        # A CR ends a line as well: one between two values of a frame would cut the frame short.
+        lines += [b"data: " + line for line in _LINE_END.split(event.data)]
+    return b"\n".join(lines) + b"\n\n"
+
+
+def _is_one_line(text: str) -> bool:
+    return text.splitlines() in ([], [text])

@@ -1,0 +1,87 @@
+"""Which URIs name the same resource. Opens none, and asks nobody.
+
+Knows RFC 3986 (equivalence, section 6.2.2) and what the URL parsers of clients change in one
+before they send it (WHATWG URL, sections 4.4 and 4.5).
+"""
+
+from __future__ import annotations
+
+import re
+
+from pipeguard.core.unicode.display import is_hidden
+
+# Of these the host is read in one case, an empty path is `/`, and `\` is `/` (WHATWG URL, 3.3).
+# The port is the one that nobody needs to write.
+_PORTS = {"http": ":80", "https": ":443", "ws": ":80", "wss": ":443", "ftp": ":21", "file": ":"}
+_PARTS = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*):)?(//[^/?#]*)?([^?#]*)(.*)", re.DOTALL)
+ENCODED = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
+# What delimits (RFC 3986, 2.2), `%` itself, and controls are not the same when they are encoded.
+_KEPT = frozenset(":/?#[]@!$&'()*+,;=%") | {chr(code) for code in (*range(0x20), 0x7F)}
+_PLAIN = re.compile(r"[!-$&-~]*")
+_ODD = re.compile(r"[^!-~]|[%\\]|/\.")
+
+
+def normal(uri: str) -> str:
+    """The one form of all spellings of a URI that name the same resource.
+
+    The scheme is in lower case, and the host of a scheme of the web; what is encoded without need
+    is decoded; `.` and `..` are resolved; what nobody sees is taken out.
+    """
+    scheme, authority, path, rest = _split(uri)
+    if _ODD.search(uri):
+        text = _decoded(uri)
+        if text.partition(":")[0].lower() in _PORTS:
+            text = text.replace("\\", "/")
+        scheme, authority, path, rest = _split(text)
+        path = _resolved(path)
+    scheme = scheme.lower()
+    if scheme in _PORTS and "{" not in authority:
+        authority = authority.lower().removesuffix(_PORTS[scheme])
+        path = path or "/"
+    if scheme == "file" and authority in ("", "//localhost"):
+        authority = "//"
+    return f"{scheme}:{authority}{path}{rest}" if scheme else f"{authority}{path}{rest}"
+
+
+def hides(uri: str) -> bool:
+    """True where something stands in a URI of which nothing is seen, encoded or not."""
+    return not _PLAIN.fullmatch(uri) and any(map(is_hidden, ENCODED.sub(_plainly, uri)))
+
+
+def _split(uri: str) -> tuple[str, ...]:
+    """Scheme, authority with its slashes, path, and the rest; each may be empty."""
+    match = _PARTS.fullmatch(uri)
+    assert match is not None  # noqa: S101  any text fits
+    return match.groups("")
+
+
+def _decoded(uri: str) -> str:
+    text = ENCODED.sub(_plainly, uri)
+    text = "".join(" " if c.isspace() and c not in "\t\r\n" else c for c in text)
+    return "".join(c for c in text if c not in "\t\r\n" and not is_hidden(c)).strip()
+
+
+def _plainly(run: re.Match[str]) -> str:
+    """What a run of encoded bytes stands for; what is no UTF-8, or delimits, stays encoded."""
+    letters = bytes.fromhex(run[0].replace("%", "")).decode("utf-8", "surrogateescape")
+    return "".join(
+        "".join(f"%{byte:02X}" for byte in letter.encode("utf-8", "surrogateescape"))
+        if letter in _KEPT or "\ud800" <= letter <= "\udfff"
+        else letter
+        for letter in letters
+    )
+
+
+def _resolved(path: str) -> str:
+    """A path without `.` and `..` (RFC 3986, 5.2.4)."""
+    kept: list[str] = []
+    segments = path.split("/")
+    for segment in segments:
+        if segment == "..":
+            if len(kept) > 1:
+                kept.pop()
+        elif segment != ".":
+            kept.append(segment)
+    if segments[-1] in (".", ".."):
+        kept.append("")
+    return "/".join(kept)

@@ -1,0 +1,60 @@
+"""What a client's HTTP headers carry beside its messages, judged by the rules for arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeguard.core.finding import Action, Direction, Finding, Verdict, greatest
+from pipeguard.core.protocol.message import JsonObject, JsonValue, serialise
+from pipeguard.core.protocol.places import Surface
+from pipeguard.core.session.guard import Guard
+from pipeguard.core.session.judge import Where, scanned
+from pipeguard.core.session.verdicts import blocked
+from pipeguard.errors import Refusal
+
+
+def judged_headers(
+    guard: Guard, headers: Sequence[tuple[str, str]], now: float, event: str
+) -> tuple[frozenset[str], Verdict]:
+    """Judge the headers of one request (RFC 9110, section 5).
+
+    Args:
+        guard: whose rules and policy hold.
+        headers: names and values, in UTF-8; a name may come more than once.
+        now: seconds on the session's clock.
+        event: names the verdict.
+
+    Returns:
+        The names, in small letters, of those that must not go on, and the verdict on all.
+    """
+    given: JsonObject = {}
+    for name, value in headers:
+        values = given.setdefault(name.lower(), [])
+        if isinstance(values, list):
+            values.append(value)
+    try:
+        findings = _findings(guard, given, now)
+        stopped = _stopped(guard, given, now) if _stops(findings) else frozenset[str]()
+    except Refusal as refusal:  # what cannot be judged stays here
+        findings, stopped = [blocked(refusal.rule, refusal.why)], frozenset(given)
+    action = greatest(findings)
+    frame = serialise(given)
+    verdict = Verdict(Direction.TO_SERVER, frame, action, None, None, tuple(findings), event)
+    return stopped, verdict
+
+
+def _stopped(guard: Guard, given: JsonObject, now: float) -> frozenset[str]:
+    names = {name for name in given if _stops(_findings(guard, {name: given[name]}, now))}
+    rest: dict[str, JsonValue] = {name: given[name] for name in given.keys() - names}
+    if names and not _stops(_findings(guard, rest, now)):
+        return frozenset(names)
+    return frozenset(given)  # it is split over several of them
+
+
+def _findings(guard: Guard, given: JsonObject, now: float) -> list[Finding]:
+    where = Where(guard, "headers", None, now)
+    return scanned(where, Surface.TO_SERVER, {"headers": given})
+
+
+def _stops(findings: list[Finding]) -> bool:
+    return greatest(findings) >= Action.REDACT

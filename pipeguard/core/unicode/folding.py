@@ -1,0 +1,272 @@
+"""Readings of a text letter by letter: folded, softened, squeezed. Knows Unicode, and no rules.
+
+Works on UTF-8 bytes, a block at a time, so that plain ASCII costs nothing. What is encoded is
+for core.text.decoders. Sources: Unicode UAX 15 (compatibility forms), UTS 39 (look-alikes), UAX 9
+and 31 (invisible characters).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from bisect import bisect_right
+from itertools import accumulate
+from operator import itemgetter
+
+BLOCK = 4096  # bytes folded at a time: a block of plain ASCII is passed over
+MAX_FOLDS = 70_000  # characters remembered: more than any text has, fewer than there are
+MOST_BLOCKS = 16  # of which the letters are remembered
+MAX_EXPANSION = 6  # letters that one is folded to: two ligatures of whole phrases have more
+
+Range = tuple[int, int]
+
+_INVISIBLE_RANGES = (
+    (0x00AD, 0x00AD), (0x034F, 0x034F), (0x061C, 0x061C), (0x115F, 0x1160), (0x17B4, 0x17B5),
+    (0x180B, 0x180F), (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x2800, 0x2800),
+    (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFFB),
+    (0x0300, 0x036F), (0x1AB0, 0x1AFF), (0x1DC0, 0x1DFF), (0x20D0, 0x20FF), (0xFE20, 0xFE2F),
+    (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
+)  # fmt: skip
+# UTS 39 look-alikes that NFKC leaves alone: Cyrillic, Greek, Armenian, Cherokee, Latin.
+_LOOK_ALIKES = (
+    "аaеeоoрpсcуyхxіiјjѕsԁdһhԛqԝwӏlАAВBЕEКKМMНHОOРPСCТTХXІIЈJЅSУYҮYүyѴVѵvԚQԜWԌGԀDҺHӀI"
+    "αaοoρpνvιiκkυuχxϲcγyΑAΒBΕEΖZΗHΙIΚKΜMΝNΟOΡPΤTΥYΧX"
+    "օoսuոnհhզqցgաwᎠDᎡRᎢTᎪAᎬEᎳWᎻHᎷMᏚSᏟCᏢPᏙV"
+    "ıiɡgɑaɩiᴀaʙbᴄcᴅdᴇeꜰfɢgʜhɪiᴊjᴋkʟlᴍmɴnᴏoᴘpʀrꜱsᴛtᴜuᴠvᴡwʏyᴢzøoØOłlŁLđdĐD"
+    '‐-‑-‒-–-—-―-−-‘\'’\'‚\'“"”"„"«"»"⁄/∕/\u2028\n\u2029\n\u0085\n\u1680 。.'
+)
+
+
+class _Folds(dict[int, int | str]):
+    """What each character is folded to, itself where to nothing else; found when first asked."""
+
+    def __missing__(self, code: int) -> int | str:
+        if len(self) > MAX_FOLDS:
+            self.clear()
+        plain = unicodedata.normalize("NFKC", chr(code))
+        folded = "".join(map(_base, plain)) if len(plain) <= MAX_EXPANSION else chr(code)
+        found = self[code] = code if folded == chr(code) else folded
+        return found
+
+
+def _base(character: str) -> str:
+    code = ord(character)
+    if _INVISIBLE.match(character):
+        return ""
+    if 0x00C0 <= code < 0x0250 or 0x1E00 <= code < 0x1F00:
+        base = unicodedata.normalize("NFD", character)[0]
+        character = base if base.isascii() else character
+    return _PLAIN.get(character, character)
+
+
+_INVISIBLE = re.compile("[" + "".join(f"{chr(a)}-{chr(b)}" for a, b in _INVISIBLE_RANGES) + "]")
+# White letters in black circles and squares, and the halves of flags: none has a compatible form.
+_CAPITALS = {
+    chr(first + step): chr(ord("A") + step)
+    for first in (0x1F150, 0x1F170, 0x1F1E6)
+    for step in range(26)
+}
+_PLAIN = dict(zip(_LOOK_ALIKES[::2], _LOOK_ALIKES[1::2], strict=True)) | _CAPITALS
+_ASCII = bytes(range(128))
+_TYPOGRAPHY = frozenset("‘’“”„«»–—…•·°©®™§€£×→←✓")
+_FEW = 60  # distinct characters: below, as many `replace` calls beat one `translate`
+_folds = _Folds()
+
+
+def fold(data: bytes) -> tuple[bytes, list[Range]]:
+    """Compatibility forms, look-alikes, accents and invisible characters to plain letters.
+
+    Case is kept: rules that do not care for it say so.
+
+    Returns:
+        The folded text, and the ranges of it that differ; none where nothing does.
+    """
+    folded, changed, _ = fold_and_back(data)
+    return folded, changed
+
+
+def fold_and_back(data: bytes) -> tuple[bytes, list[Range], Unfolding]:
+    """The same, and the way back."""
+    if data.isascii():
+        return data, [], Unfolding(data, [(0, 0, False)])
+    blocks: list[bytes] = []
+    changed: list[Range] = []
+    table: list[tuple[int, int, bool]] = []
+    start = length = 0
+    while start < len(data):
+        end = _boundary(data, start + BLOCK)
+        block = data[start:end]
+        folded = block if block.isascii() else _fold_block(block)
+        table.append((length, start, folded != block))
+        if folded != block:
+            if changed and changed[-1][1] == length:
+                changed[-1] = (changed[-1][0], length + len(folded))
+            else:
+                changed.append((length, length + len(folded)))
+        blocks.append(folded)
+        start, length = end, length + len(folded)
+    return b"".join(blocks), changed, Unfolding(data, table)
+
+
+class _Sizes(dict[str, int]):
+    """How many bytes each character is folded to; found when first asked."""
+
+    def __missing__(self, character: str) -> int:
+        if len(self) > MAX_FOLDS:
+            self.clear()
+        size = self[character] = len(character.translate(_folds).encode("utf-8"))
+        return size
+
+
+_sizes = _Sizes()
+
+
+class Unfolding:
+    """The way back from a folded text to the one that it was folded from."""
+
+    __slots__ = ("_blocks", "_data", "_table")
+
+    def __init__(self, data: bytes, table: list[tuple[int, int, bool]]) -> None:
+        """Know a text, and of each block where it stands folded, where here, and if it differs."""
+        self._data = data
+        self._table = table
+        self._blocks: dict[int, tuple[str, list[int]]] = {}
+
+    def span(self, start: int, end: int) -> Range:
+        """Where a stretch of at least a byte stands: from its first character to its last."""
+        return self._at(start)[0], self._at(max(start, end - 1))[1]
+
+    def _at(self, place: int) -> Range:
+        """The bytes of the character that a byte of the folded text comes from."""
+        number = bisect_right(self._table, place, key=itemgetter(0)) - 1
+        folded_at, at, changed = self._table[number]
+        if not changed:
+            start = min(at + place - folded_at, len(self._data))
+            return start, min(start + 1, len(self._data))
+        letters, ends = self._block(at)
+        index = min(bisect_right(ends, place - folded_at), len(letters) - 1)
+        start = at + len(letters[:index].encode("utf-8"))
+        return start, start + len(letters[index].encode("utf-8"))
+
+    def _block(self, at: int) -> tuple[str, list[int]]:
+        """The letters of a block, and where each ends in it once folded, in bytes."""
+        found = self._blocks.get(at)
+        if found is None:
+            if len(self._blocks) >= MOST_BLOCKS:  # rules ask for the same, one after the other
+                self._blocks.clear()
+            letters = self._data[at : _boundary(self._data, at + BLOCK)].decode("utf-8", "replace")
+            found = letters, list(accumulate(map(_sizes.__getitem__, letters)))
+            self._blocks[at] = found
+        return found
+
+
+def _boundary(data: bytes, end: int) -> int:
+    """The next place from `end` on that does not cut a character."""
+    while end < len(data) and data[end] & 0xC0 == 0x80:
+        end += 1
+    return min(end, len(data))
+
+
+def _fold_block(block: bytes) -> bytes:
+    foreign = set(block.translate(None, _ASCII).decode("utf-8", "replace"))
+    if foreign <= _TYPOGRAPHY:
+        return block  # rules know curly quotes, and no word hides behind a dash
+    # Character by character, since what is composed is taken apart again; to put marks in order
+    # would be quadratic in them (UAX 15, section 11).
+    folding = [character for character in foreign if _folds[ord(character)] != ord(character)]
+    text = block.decode("utf-8", "replace")
+    if len(folding) <= _FEW:
+        for character in folding:
+            text = text.replace(character, str(_folds[ord(character)]))
+    else:
+        text = text.translate(_folds)
+    return text.encode("utf-8")
+
+
+_BETWEEN_SECRETS = bytes(range(0x21)) + b"\"'`,;|\\\x7f"
+_BETWEEN_WORDS = bytes(code for code in range(128) if not chr(code).isalnum())
+
+
+SOFTENED = 400  # bytes: a text with more than a backslash in so many is JSON or the like
+
+# Line ends and quotes as JSON escapes them, three times, twice and once over; what stands for
+# each is as long.
+_MEANT = {b"n": b" ", b"t": b" ", b"r": b" ", b'"': b'"'}
+_ESCAPED_SPACES = tuple(
+    [(backslash + sign, meant.rjust(len(backslash) + 1)) for sign, meant in _MEANT.items()]
+    for backslash in (b"\\\\\\", b"\\\\", b"\\")
+)
+_ROW = re.compile(rb"\\{2,}+")
+FEW_ROWS = 256  # of backslashes in a text; more are replaced all at once
+
+
+def soften(data: bytes) -> bytes:
+    """The text with escaped line ends and quotes as spaces and quotes, each byte in its place.
+
+    For what a model reads: JSON in a string is then read as its text, at no other offset.
+    """
+    if data.count(b"\\") * SOFTENED < len(data):
+        return data  # what little is escaped, `decode` reads
+    data, rows = _soften_rows(data)
+    for escapes in _ESCAPED_SPACES[-1:] if rows else _ESCAPED_SPACES:
+        for escaped, meant in escapes:
+            data = data.replace(escaped, meant)
+    return data
+
+
+def _soften_rows(data: bytes) -> tuple[bytes, bool]:
+    """What is escaped twice or three times, one after the other; False where it is too much."""
+    at = data.find(b"\\\\")
+    if at < 0:
+        return data, True
+    softened = bytearray(data)
+    for _ in range(FEW_ROWS):
+        row = _ROW.match(data, at)
+        end = row.end() if row else at
+        meant = _MEANT.get(data[end : end + 1])
+        if meant is not None:
+            low = max(at, end - 3)
+            softened[low : end + 1] = meant.rjust(end + 1 - low)
+        at = data.find(b"\\\\", end)
+        if at < 0:
+            return bytes(softened), True
+    return data, False
+
+
+def squeeze(data: bytes, *, words: bool) -> bytes:
+    """Take away what separates: all but letters and digits for words, else white space."""
+    return data.translate(None, _BETWEEN_WORDS if words else _BETWEEN_SECRETS)
+
+
+def unsqueezed(data: bytes, start: int, end: int, *, words: bool) -> tuple[int, int]:
+    """Where a stretch of the squeezed text stands in the text itself."""
+    between = _BETWEEN_WORDS if words else _BETWEEN_SECRETS
+    return _nth_kept(data, between, start), _nth_kept(data, between, end - 1) + 1
+
+
+def _nth_kept(data: bytes, between: bytes, count: int) -> int:
+    position, step = 0, BLOCK
+    while step and position < len(data):
+        kept = len(data[position : position + step].translate(None, between))
+        if kept > count:
+            step //= 8  # it stands in these bytes: look closer
+        else:
+            count -= kept
+            position += step
+    return min(position, len(data) - 1)
+
+
+def extend(ranges: list[Range], low: int, high: int) -> None:
+    """Add a range that begins in the last one or after it."""
+    if ranges and low <= ranges[-1][1]:
+        ranges[-1] = (ranges[-1][0], max(high, ranges[-1][1]))
+    else:
+        ranges.append((low, high))
+
+
+def merged(ranges: list[Range]) -> list[Range]:
+    """The same bytes in ranges that do not touch, in order."""
+    apart: list[Range] = []
+    for low, high in sorted(ranges):
+        extend(apart, low, high)
+    return apart

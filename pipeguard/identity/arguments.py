@@ -1,0 +1,94 @@
+"""Which words of a command tell one server from another, apart from versions, numbers and keys.
+
+Knows the forms of words and not what they are to a program. Reads no file.
+"""
+
+# pathlib costs 5 ms, and a server is waiting
+# ruff: noqa: PTH100, PTH111, PTH118
+from __future__ import annotations
+
+import os.path
+import re
+
+from pipeguard.identity import launchers
+from pipeguard.identity.url_names import identity_of_url, is_url
+
+TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Expressions as texts: most commands need none of them, and to compile all takes 4 ms.
+_VERSION = r"(?<![A-Za-z0-9])v?\d+(?:\.\d+)+(?:[-+.]?(?:rc|alpha|beta|dev|post)[\w.]*)?"
+# What is random by its looks: it is a key, and another one once it was changed.
+_KEY = r"(?=.*[0-9])(?=.*[a-z])(?=.*[A-Z])[\w+=-]{20,}|[0-9a-f]{32,}"
+_NAME_OF_A_KEY = r"(?i)(?:key|token|secret|passw(?:or)?d|auth|credentials?|bearer)\Z"
+
+
+def telling(rest: Sequence[str], folder: str, *, with_folders: bool = True) -> list[str]:
+    """The arguments that may say which server is meant: all but settings, numbers and keys.
+
+    Args:
+        rest: a program's arguments.
+        folder: in which it is started.
+        with_folders: False for a program that stands in a place of its own: it is the same
+            for other folders that it works on.
+    """
+    told: list[str] = []
+    is_skipped = False
+    for word, behind in zip(rest, [*rest[1:], ""], strict=False):
+        name, equals, value = word.partition("=")
+        option = name.lstrip("-") if word.startswith("-") and not equals else ""
+        if is_skipped:
+            is_skipped = False
+        elif re.search(_NAME_OF_A_KEY, name):
+            is_skipped = bool(option) and not behind.startswith("-")
+        elif option in launchers.SETTINGS or (option == "p" and behind.isdigit()):
+            is_skipped = True
+        elif launchers.SAY_LITTLE.isdisjoint((word, option)):
+            told.append(f"{name}={_told(value, folder)}" if equals else _told(word, folder))
+            if not with_folders and _is_folder(value if equals else word):
+                told[-1] = name if equals else ""
+    return [word for word in told if word]
+
+
+def _told(word: str, folder: str) -> str:
+    """A word as it tells servers apart: without a key, and a port or a number as such."""
+    if is_url(word):
+        return identity_of_url(word)
+    if re.fullmatch(_KEY, word):
+        return ""
+    if word.startswith((".", "~")) or is_file(word) or ending(word) in launchers.SCRIPT_ENDINGS:
+        word = absolute(word, folder)
+    return unversioned(re.sub(r"(?<![^:])\d+\Z", "#", word))
+
+
+def _is_folder(word: str) -> bool:
+    return word.startswith((".", "/", "~")) and not is_file(word)
+
+
+def is_file(word: str) -> bool:
+    """Whether a word is the path of a file, as far as its form tells."""
+    return "/" in word and not is_url(word) and re.search(r"[^/]\.\w{1,6}\Z", word) is not None
+
+
+def absolute(word: str, folder: str) -> str:
+    """A path from the root on; of Windows as it is, with slashes."""
+    path = word.replace("\\", "/")
+    if path[1:2] == ":":
+        return path
+    return os.path.abspath(os.path.join(folder, os.path.expanduser(word)))
+
+
+def unversioned(path: str) -> str:
+    """A path without the versions in it: `ext-1.2.3` is the same as `ext-1.3.0`."""
+    return re.sub(_VERSION, "*", path)
+
+
+def base(word: str) -> str:
+    """The last part of a path."""
+    return word.replace("\\", "/").rsplit("/", 1)[-1]
+
+
+def ending(word: str) -> str:
+    """What stands behind the last dot, in small letters."""
+    return base(word).rpartition(".")[2].lower()

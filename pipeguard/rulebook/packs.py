@@ -1,0 +1,134 @@
+"""Which rule packs there are: those shipped, and the user's own. Finds and reads; runs none.
+
+Shipped packs stand in the installed package, or in the repository beside it. The user's stand in
+the configuration folder, `rules/*.yaml`; they add rules, and cannot change one that is shipped.
+"""
+
+# pathlib costs 5 ms, and a server is waiting for its rules
+# ruff: noqa: PTH100, PTH112, PTH118, PTH120, PTH208
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeguard.config.directories import config_folder, read_own
+from pipeguard.errors import RuleError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pipeguard.core.rules.rule import Rule
+
+MAX_PACK_BYTES = 4 * 1024 * 1024
+_SUFFIX = ".yaml"
+
+
+class Source(NamedTuple):
+    """A pack's file.
+
+    Attributes:
+        path: where it stands.
+        content: its bytes.
+        shipped: True where it comes with PipeGuard.
+    """
+
+    path: str
+    content: bytes
+    shipped: bool
+
+
+def shipped_folder() -> str:
+    """The folder of the packs that come with PipeGuard.
+
+    Raises:
+        RuleError: there is none, so nothing could be judged.
+    """
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    for folder in (os.path.join(package, "rules"), os.path.join(os.path.dirname(package), "rules")):
+        if os.path.isdir(folder):
+            return folder
+    raise RuleError("the rules are missing from this installation. Install PipeGuard again.")
+
+
+def model(name: str) -> bytes:
+    """A classifier's file, which stands beside the shipped packs.
+
+    Raises:
+        RuleError: there is none.
+    """
+    try:
+        with open(os.path.join(shipped_folder(), name), "rb") as file:
+            return file.read(MAX_PACK_BYTES)
+    except OSError as error:
+        raise RuleError(f"{name} is missing from the rules: {error.strerror}") from None
+
+
+def user_folder() -> str:
+    """The folder of the user's own packs; it need not exist."""
+    return os.path.join(config_folder(), "rules")
+
+
+def sources() -> tuple[Source, ...]:
+    """Every pack's file, the shipped ones first, each in the order of their names.
+
+    Of two rules that are as sure, the first is told: a secret's format before its name.
+
+    Raises:
+        RuleError: a file cannot be read, or another user could have written it.
+    """
+    found = [
+        Source(path, _content(path, is_shipped=True), shipped=True)
+        for path in _files(shipped_folder())
+    ]
+    if not found:
+        raise RuleError("the rules are missing from this installation. Install PipeGuard again.")
+    found += [Source(path, _content(path), shipped=False) for path in _files(user_folder())]
+    return tuple(found)
+
+
+def load_rules(packs: Iterable[Source] | None = None) -> tuple[Rule, ...]:
+    """Read the rules of every pack.
+
+    Args:
+        packs: their files, where they are known already.
+
+    Raises:
+        RuleError: naming the pack, the rule and what is wrong.
+    """
+    from pipeguard.core.rules.rule import load_pack
+
+    rules: dict[str, Rule] = {}
+    first: dict[str, str] = {}
+    for source in sources() if packs is None else packs:
+        try:
+            text = source.content.decode("utf-8")
+        except UnicodeDecodeError:
+            raise RuleError(f"{source.path} is not UTF-8.") from None
+        # The expressions of what is shipped were tried by the tests: most of a second each time.
+        for rule in load_pack(text, source.path, proven=source.shipped):
+            if rule.id in rules:
+                raise RuleError(
+                    f"{source.path}: {rule.id} stands in {first[rule.id]} already.\n"
+                    "  Give yours another id, or a pack of another name."
+                )
+            rules[rule.id] = rule
+            first[rule.id] = source.path
+    return tuple(rules.values())
+
+
+def _files(folder: str) -> list[str]:
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise RuleError(f"{folder} cannot be read: {error.strerror}.") from None
+    return [
+        os.path.join(folder, name)
+        for name in sorted(names, key=lambda name: name.removesuffix(_SUFFIX))
+        if name.endswith(_SUFFIX) and not name.startswith(".")
+    ]
+
+
+def _content(path: str, *, is_shipped: bool = False) -> bytes:
+    return read_own(path, MAX_PACK_BYTES, RuleError, trusts_group=is_shipped)

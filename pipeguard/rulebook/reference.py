@@ -1,0 +1,119 @@
+"""The reference of rules as Markdown, a page for each pack, made from the rules themselves.
+
+What it writes depends on them alone, so a test can tell whether the pages in the repository are
+up to date. A sample that is a recipe is shown as one: no page holds a token that looks alive.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeguard.core.finding import Action
+from pipeguard.core.rules.policy import Subject, default_action
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pipeguard.core.rules.rule import Rule, Sample
+
+SHOWN_CHARS = 300  # of a sample; a few are whole pages
+_MADE = "<!-- Made by `pipeguard rules docs` from rules/{pack}.yaml. Change that file instead. -->"
+
+_TOLD_BY = (
+    "- Told by: a [classifier](../../training/README.md) whose weights stand in `rules/{model}`,"
+    " not by a pattern. How sure it is goes with the passage; the confidence above is that of a"
+    " sure one."
+)
+
+
+def pages(rules: Iterable[Rule]) -> dict[str, str]:
+    """Each pack's page by the pack's name, and `index` for all of them."""
+    packs: dict[str, list[Rule]] = {}
+    for rule in rules:
+        packs.setdefault(rule.pack, []).append(rule)
+    made = {pack: _page(pack, entries) for pack, entries in sorted(packs.items())}
+    return {**made, "index": _index(packs)}
+
+
+def usual_action(rule: Rule) -> Action:
+    """What happens to a plain match where no policy says otherwise."""
+    return default_action(Subject(rule.id, rule.severity, rule.confidence, "", "", None))
+
+
+def _index(packs: dict[str, list[Rule]]) -> str:
+    lines = [
+        _MADE.format(pack="*"),
+        "# Rules",
+        "",
+        (
+            "Each rule with the samples that prove it. How to read and write one:"
+            " [rules](../rules.md)."
+        ),
+        "",
+        "| pack | rules | of which block by default |",
+        "|---|---|---|",
+    ]
+    for pack, rules in sorted(packs.items()):
+        blocking = sum(usual_action(rule) is Action.BLOCK for rule in rules)
+        lines.append(f"| [{pack}]({pack}.md) | {len(rules)} | {blocking} |")
+    return "\n".join(lines) + "\n"
+
+
+def _page(pack: str, rules: list[Rule]) -> str:
+    lines = [_MADE.format(pack=pack), f"# Rules: {pack}", ""]
+    lines += ["| rule | finds | severity | confidence | by default |", "|---|---|---|---|---|"]
+    for rule in rules:
+        name = rule.id.partition(".")[2]
+        lines.append(
+            f"| [{name}](#{rule.id.replace('.', '')}) | {_cell(rule.title)}"
+            f" | {_word(rule.severity.name)} | {_word(rule.confidence.name)}"
+            f" | {_word(usual_action(rule).name)} |"
+        )
+    for rule in rules:
+        lines += ["", *_entry(rule)]
+    return "\n".join(lines) + "\n"
+
+
+def _entry(rule: Rule) -> list[str]:
+    looks = ", ".join(sorted(surface.value for surface in rule.surfaces))
+    at = f" ({', '.join(f'`{place}`' for place in rule.places)})" if rule.places else ""
+    views = ", ".join(sorted(view.value for view in rule.views))
+    lines = [
+        f"## {rule.id}",
+        "",
+        f"{rule.title}. {rule.why}",
+        "",
+        f"- What to do: {rule.fix}",
+        f"- Looks at: {looks}{at}; read as {views}.",
+    ]
+    if rule.model:
+        lines.append(_TOLD_BY.format(model=rule.model))
+    asked = [*(f"`{spec}`" for spec in rule.require), *(f"`{spec}`" for spec in rule.check)]
+    if asked:
+        lines.append(f"- Checked by: {', '.join(asked)}.")
+    if rule.owasp:
+        lines.append(f"- OWASP: {rule.owasp}.")
+    lines += ["", "Finds:", "", *_samples(rule.matches), "", "Lets by:", "", *_samples(rule.passes)]
+    return lines
+
+
+def _samples(samples: Iterable[Sample]) -> list[str]:
+    """A sample a line; its own line ends are shown as `↵`."""
+    lines = []
+    for sample in samples:
+        text = sample if isinstance(sample, str) else sample["gen"]
+        shown = text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "…"
+        lines.append(_printable(shown.replace("\n", "↵")))
+    return ["~~~~text", *lines, "~~~~"]
+
+
+def _printable(line: str) -> str:
+    return "".join(c if c.isprintable() else f"⟨U+{ord(c):04X}⟩" for c in line)
+
+
+def _word(name: str) -> str:
+    return name.lower()
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

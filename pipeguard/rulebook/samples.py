@@ -1,0 +1,344 @@
+"""Samples of secrets out of a recipe and a seed, so that no live-looking token is ever committed.
+
+Knows how vendors build their tokens; knows no rule and no scanner. The same recipe and seed give
+the same text on every machine.
+
+A sample is a plain string, which stands for itself, or `{gen: recipe}`. In a recipe braces are
+generators, and a literal brace is doubled:
+
+    {b62:36}            36 characters: hex HEX d UA la b62 b64 b64u b32 base58
+    {A-Z2-7:16}         or of a class of ranges; {[AQgw]:1} names each character
+    {uuid}              a random UUID
+    {bytes:64}          base64 of 64 random bytes; {bytes-url:16} base64url without padding
+    {start}             the token begins here; what comes before is not part of its checksum
+    {github-crc}        the checksum of what came before: also atlassian-crc, cloudflare-crc,
+                        grafana-crc, gitlab-crc, luhn
+    {jwt role=admin}    a signed token with these claims
+    {base58check 80 32 01}   version, number of random bytes, suffix
+    {bech32 nsec 32}    prefix, number of random bytes
+    {stellar}           a seed
+    {seed-phrase 16}    a wallet's words for so many random bytes; {seed-phrase 16 numbered}
+    {number us-ssn}     a number of that kind that holds together, and that nobody may have
+    {iban DE}           an account of that country
+    {base64 a:{b62:9}}  base64 of what the inner recipe gives; also base64url, upper
+    {}                  nothing: splits a word that must not stand whole in a file
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import re
+from collections.abc import Callable, Mapping
+from math import log2
+from random import Random
+
+from pipeguard.core.checks import bip39, checksums, national_ids
+from pipeguard.core.checks.placeholders import entropy, placeholder
+from pipeguard.errors import RuleError
+
+_UPPER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_LOWER = _UPPER.lower()
+_DIGITS = "0123456789"
+_BASE62 = _DIGITS + _UPPER + _LOWER
+_CHARSETS: Mapping[str, str] = {
+    "hex": _DIGITS + "abcdef",
+    "HEX": _DIGITS + "ABCDEF",
+    "d": _DIGITS,
+    "UA": _DIGITS + _UPPER,
+    "la": _DIGITS + _LOWER,
+    "b62": _BASE62,
+    "b64": _BASE62 + "+/",
+    "b64u": _BASE62 + "-_",
+    "b32": _UPPER + "234567",
+    "base58": checksums.BASE58.decode(),
+}
+_TRIES = 200  # draws until a run has no word in it and every kind of character
+
+
+def expand(sample: str | Mapping[str, str], seed: int) -> str:
+    """Write a sample out.
+
+    Raises:
+        RuleError: the recipe has a generator that there is none of, or an odd brace.
+    """
+    if isinstance(sample, str):
+        return sample
+    if set(sample) != {"gen"}:
+        raise RuleError(f"a sample is a string or {{gen: recipe}}, not {dict(sample)!r}")
+    draft = _Draft(sample["gen"], Random(seed))  # noqa: S311  for samples, not for secrets
+    text = draft.expand()
+    if draft.at != len(draft.recipe):
+        raise RuleError(f"a brace closes that never opened, in {draft.recipe!r} at {draft.at}")
+    return text
+
+
+class _Draft:
+    """A recipe being read, once, from left to right."""
+
+    def __init__(self, recipe: str, random: Random, at: int = 0) -> None:
+        self.recipe = recipe
+        self.random = random
+        self.at = at
+
+    def expand(self) -> str:
+        """Everything up to the brace that closes this recipe, or to the end."""
+        text = ""
+        start = 0
+        while self.at < len(self.recipe):
+            here = self.recipe[self.at]
+            if self.recipe[self.at : self.at + 2] in ("{{", "}}"):
+                text += here
+                self.at += 2
+            elif here == "{":
+                made = self._generate(text[start:])
+                start = len(text) if made is None else start
+                text += made or ""
+            elif here == "}":
+                break
+            else:
+                text += here
+                self.at += 1
+        return text
+
+    def _generate(self, before: str) -> str | None:
+        """What the generator at the brace gives; None for the mark where a token starts."""
+        found = re.compile(r"\{(base64url|base64|upper) ").match(self.recipe, self.at)
+        if found:
+            self.at = found.end()
+            inner = self.expand()
+            self._close()
+            return _ENCODINGS[found[1]](inner)
+        found = re.compile(r"\{([^{}]*)").match(self.recipe, self.at)
+        spec = found[1] if found else ""
+        self.at += 1 + len(spec)
+        self._close()
+        if spec == "start":
+            return None
+        return self._make(spec, before)
+
+    def _close(self) -> None:
+        if self.recipe[self.at : self.at + 1] != "}":
+            raise RuleError(f"a brace never closes in {self.recipe!r}")
+        self.at += 1
+
+    def _make(self, spec: str, before: str) -> str:
+        if spec in _CHECKSUMS:
+            return _CHECKSUMS[spec](before.encode()).decode()
+        name, _, argument = spec.partition(" ")
+        if name in _TOKENS:
+            return _TOKENS[name](self.random, argument)
+        charset, _, count = spec.rpartition(":")
+        if not count.isdigit():
+            return self._word(spec)
+        if charset == "bytes":
+            return _base64(self.random.randbytes(int(count)))
+        if charset == "bytes-url":
+            return _base64url(self.random.randbytes(int(count)))
+        return _run(self.random, _charset(charset, self.recipe), int(count))
+
+    def _word(self, spec: str) -> str:
+        if spec == "":
+            return ""
+        raise RuleError(f"no generator is called {spec!r}, in {self.recipe!r}")
+
+
+def _charset(name: str, recipe: str) -> str:
+    if name in _CHARSETS:
+        return _CHARSETS[name]
+    if name.startswith("[") and name.endswith("]"):
+        name = name[1:-1]
+    elif not re.fullmatch(r"(\w-\w)+[\w-]*", name):
+        raise RuleError(f"no set of characters is called {name!r}, in {recipe!r}")
+    letters = re.sub(
+        r"(\w)-(\w)", lambda m: "".join(map(chr, range(ord(m[1]), ord(m[2]) + 1))), name
+    )
+    if not letters:
+        raise RuleError(f"a set of characters is empty, in {recipe!r}")
+    return letters
+
+
+def _run(random: Random, charset: str, count: int) -> str:
+    """Characters that no test of entropy, classes or placeholders takes for a made-up value."""
+    kinds = [k for k in (_UPPER, _LOWER, _DIGITS) if count >= 12 and set(k) & set(charset)]
+    dense = 0.8 * log2(max(1, min(count, len(set(charset)))))
+    run = ""
+    for _ in range(_TRIES):
+        run = "".join(random.choices(charset, k=count))
+        text = run.encode()
+        if count < 8 or len(set(charset)) < 4:
+            return run
+        if entropy(text) < dense or placeholder(text):
+            continue
+        if all(set(kind) & set(run) for kind in kinds):
+            return run
+    raise RuleError(f"{count} characters of {charset!r} always look like a placeholder")
+
+
+def _base64(raw: bytes) -> str:
+    return binascii.b2a_base64(raw, newline=False).decode()
+
+
+def _base64url(raw: bytes) -> str:
+    return _base64(raw).rstrip("=").replace("+", "-").replace("/", "_")
+
+
+def _uuid(random: Random, _: str) -> str:
+    """A random UUID (RFC 9562, 5.4)."""
+    text = _run(random, _CHARSETS["hex"], 32)
+    variant = random.choice("89ab")
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
+
+
+def _jwt(random: Random, argument: str) -> str:
+    """A signed token (RFC 7519) with `name=value` claims, separated by spaces."""
+    claims: dict[str, object] = {
+        "iss": "https://id.acme.test",
+        "sub": _run(random, "0123456789", 9),
+    }
+    claims |= {name: value for name, _, value in (pair.partition("=") for pair in argument.split())}
+    claims["iat"] = random.randrange(1_700_000_000, 1_800_000_000)
+    header = {"alg": claims.pop("alg", "HS256"), "typ": "JWT"}
+    parts = [json.dumps(part, separators=(",", ":")).encode() for part in (header, claims)]
+    return ".".join(_base64url(part) for part in [*parts, random.randbytes(32)])
+
+
+def _base58check(random: Random, argument: str) -> str:
+    version, size, *suffix = argument.split()
+    payload = bytes.fromhex(version) + random.randbytes(int(size)) + bytes.fromhex("".join(suffix))
+    return checksums.base58check(payload).decode()
+
+
+def _bech32(random: Random, argument: str) -> str:
+    prefix, size = argument.split()
+    bits = int(size) * 8
+    number = random.getrandbits(bits) << -bits % 5
+    groups = -(-bits // 5)
+    body = bytes(
+        checksums.BECH32[number >> 5 * (groups - 1 - place) & 31] for place in range(groups)
+    )
+    return f"{prefix}1{(body + checksums.bech32_checksum(prefix.encode(), body)).decode()}"
+
+
+def _stellar(random: Random, _: str) -> str:
+    raw = b"\x90" + random.randbytes(32)
+    number = int.from_bytes(raw + binascii.crc_hqx(raw, 0).to_bytes(2, "little"), "big")
+    return "".join(_CHARSETS["b32"][number >> 5 * (55 - place) & 31] for place in range(56))
+
+
+# `#` stands for a digit and `@` for an upper-case letter.
+_NUMBER_SHAPES: Mapping[str, str] = {
+    "card": "4###############",
+    "us-ssn": "#########",
+    "us-itin": "9##7#####",
+    "us-routing": "12#######",
+    "us-npi": "1#########",
+    "us-dea": "B@#######",
+    "uk-nino": "A@######B",
+    "uk-nhs": "##########",
+    "ca-sin": "#########",
+    "il-id": "#########",
+    "za-id": "8#0#1####00##",
+    "se-personnummer": "8#0#1#####",
+    "gr-amka": "1#0########",
+    "fr-nir": "18#0##########0",
+    "de-tax-id": "###########",
+    "es-dni": "########@",
+    "es-nie": "X#######@",
+    "it-codice-fiscale": "@@@@@@8#A1#@###@",
+    "nl-bsn": "#########",
+    "pt-nif": "2########",
+    "pl-pesel": "8#0#1######",
+    "ro-cnp": "18#0#1#######",
+    "bg-egn": "8#0#1#####",
+    "be-national": "8#0#1######",
+    "cz-birth": "7#0#1#####",
+    "fi-hetu": "1#0#8#-###@",
+    "ch-ahv": "756##########",
+    "ie-pps": "#######@",
+    "dk-cpr": "1#0#######",
+    "br-cpf": "###########",
+    "br-cnpj": "########0001##",
+    "ar-cuit": "20#########",
+    "cl-rut": "1########",
+    "mx-curp": "@E@@8#0#1#HDFRRL0#",
+    "in-aadhaar": "3###########",
+    "in-pan": "@@@P@####@",
+    "cn-resident": "11010#198#0#1#####",
+    "jp-my-number": "############",
+    "kr-rrn": "8#0#1#1######",
+    "au-tfn": "#########",
+    "au-abn": "5##########",
+    "sg-nric": "S#######@",
+    "tr-identity": "1##########",
+    "ru-inn": "7#########",
+    "ru-snils": "1##########",
+    "passport-mrz": "@@#######" + "#UTO8#0#1##F3#0#1##<<<<<<<<<<<<<<<#",
+    "vin": "WVWZZZ1K#7W######",
+    "imei": "35#############",
+}
+_NUMBER_TRIES = 200_000
+
+
+def _number(random: Random, kind: str) -> str:
+    if kind not in _NUMBER_SHAPES:
+        raise RuleError(f"no kind of number is called {kind!r}")
+    for _ in range(_NUMBER_TRIES):
+        letters = (
+            random.choice(_DIGITS if one == "#" else _UPPER) if one in "#@" else one
+            for one in _NUMBER_SHAPES[kind]
+        )
+        text = "".join(letters)
+        if national_ids.holds(kind, text.replace("-", "")):
+            return text
+    raise RuleError(f"no {kind} was found by chance")
+
+
+def _iban(random: Random, country: str) -> str:
+    """An account number with its check digits (ISO 13616)."""
+    size = checksums.IBAN_LENGTHS[country] - 4
+    account = "".join(random.choices(_DIGITS, k=size))
+    number = int("".join(str(int(letter, 36)) for letter in f"{account}{country}00"))
+    return f"{country}{98 - number % 97:02d}{account}"
+
+
+def _gitlab(before: bytes) -> bytes:
+    """Length of the payload, then the checksum, of a token that ends in `.01.`."""
+    payload = before.partition(b"-")[2][: -len(b".01.")]
+    length = bytes((checksums.BASE36[len(payload) // 36], checksums.BASE36[len(payload) % 36]))
+    return length + checksums.gitlab_crc(before + length)
+
+
+_ENCODINGS: Mapping[str, Callable[[str], str]] = {
+    "base64": lambda text: _base64(text.encode()),
+    "base64url": lambda text: _base64url(text.encode()),
+    "upper": str.upper,
+}
+_CHECKSUMS: Mapping[str, Callable[[bytes], bytes]] = {
+    "atlassian-crc": checksums.atlassian_crc,
+    "cloudflare-crc": lambda before: checksums.cloudflare_crc(before[-40:]),
+    "github-crc": lambda before: checksums.github_crc(before[-30:]),
+    "gitlab-crc": _gitlab,
+    "grafana-crc": checksums.grafana_crc,
+    "luhn": checksums.luhn_digit,
+}
+
+
+def _seed_phrase(random: Random, argument: str) -> str:
+    size, _, written = argument.partition(" ")
+    words = bip39.phrase(random.randbytes(int(size)))
+    if written == "numbered":
+        words = [f"{number}. {word}" for number, word in enumerate(words, 1)]
+    return " ".join(words)
+
+
+_TOKENS: Mapping[str, Callable[[Random, str], str]] = {
+    "base58check": _base58check,
+    "bech32": _bech32,
+    "iban": _iban,
+    "jwt": _jwt,
+    "number": _number,
+    "seed-phrase": _seed_phrase,
+    "stellar": _stellar,
+    "uuid": _uuid,
+}

@@ -1,0 +1,231 @@
+"""One run of `wrap`: what judges in it, where it writes, and what goes on beside the frames.
+
+Shared by every way in which a server is reached; knows no channel and no process.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic, time
+
+from pipeguard.config.options import WrapOptions
+from pipeguard.config.policy_file import load_wrap_policy
+from pipeguard.core.finding import Finding, Kind, Verdict
+from pipeguard.core.protocol.message import STACK_BYTES, Message, parse
+from pipeguard.core.scanning.engine import Engine
+from pipeguard.core.session.guard import Engines, Guard
+from pipeguard.errors import PolicyError, Refusal, StateError
+from pipeguard.identity.server_name import Launched
+from pipeguard.log import Log, Trace
+from pipeguard.rulebook.cache import load_engines
+from pipeguard.runtime.progress import COMPILING, told
+from pipeguard.secrets_in_use import IN_USE
+from pipeguard.state.paths import store_file
+from pipeguard.state.recorder import NAME_CHARS, Recorder
+from pipeguard.state.store import Known, Store
+
+MOST_CLIENTS = 4096  # of which the name is remembered
+LAST_SECONDS = 2.0  # for a thread to end
+CALENDAR_SECONDS = 2.0  # between two looks at it, where an exception ends
+SETTLED_SECONDS = 5.0  # after which a start is over, and the audit's age is looked at
+
+
+class Run:
+    """What one run knows of its server, and what it writes down.
+
+    Attributes:
+        log: what people read.
+        guard: rules, policy and pins.
+        engines: the compiled rules.
+        name: names the run: events begin with it.
+        over: set once the run ends.
+    """
+
+    def __init__(
+        self, launched: Launched, options: WrapOptions, changed: Callable[[frozenset[str]], None]
+    ) -> None:
+        """Load what judging needs.
+
+        Args:
+            launched: who the server is, and what it is called where no option says.
+            options: of the command line.
+            changed: told, in another thread, of which kinds a client should list again.
+
+        Raises:
+            PipeGuardError: rules, policy or store do not load.
+        """
+        self.log = Log(options.values.get("--log-level"), options.values.get("--log-format"))
+        policy = load_wrap_policy(options)
+        self._audits = "--no-audit" not in options.flags
+        if policy.stop_without_audit and not self._audits:
+            raise PolicyError("--no-audit: the policy says `audit.on_failure: stop`.")
+        with told(COMPILING):
+            self.engines = load_engines()
+        self._store = store_file()
+        asked = options.values.get("--name") or launched.name
+        with Store.open(self._store) as opened:
+            known = opened.known_as(asked, launched)
+            pins = opened.pins(known.server)
+        name = known.server
+        if known.holder:
+            self._tell_taken(asked, known, launched)
+        self.name = _run_id()
+        self.guard = Guard(name, self.engines, policy, pins, os.urandom(32))
+        self.guard.known = IN_USE
+        self._recorder = Recorder(
+            self._store,
+            name,
+            self.name if self._audits else None,
+            self.log,
+            pins=pins,
+            on_pins_changed=lambda now: changed(self.guard.repin(now)),
+        )
+        self._trace = Trace(self.log, Mask(self.engines)) if self.log.traces else None
+        self._clients: dict[str, str] = {}  # by the conversation that an event's name begins with
+        self.over = threading.Event()
+        self._refused = 0
+        self._pruning: threading.Thread | None = None
+
+    def _tell_taken(self, asked: str, known: Known, launched: Launched) -> None:
+        from pipeguard.core.unicode.display import quoted
+
+        with suppress(OSError, ValueError):  # standard error is closed
+            self.log(
+                "warning",
+                f"another server has the name {asked}: this one is kept apart as {known.server}",
+                has_the_name=known.holder,
+                since=known.since[:10],
+                this_one=launched.told,
+                do="nothing, or give it a --name of its own; if it is the same server, started"
+                f" otherwise now: pipeguard forget {quoted(asked)} --launch",
+            )
+
+    def begin(self) -> None:
+        """Start what goes on beside the frames."""
+        if self.guard.policy.ends:
+            thread("calendar", self._follow_calendar)
+        if self._audits and self.guard.policy.audit_keep_days > 0:
+            self._pruning = thread("prune", self._prune)
+
+    def record(self, verdict: Verdict) -> bool:
+        """Write a verdict down; False where nothing may pass since that cannot be done."""
+        if self._trace is not None:
+            self._trace.show(verdict)
+        conversation = verdict.event.rpartition(".")[0]
+        if verdict.method == "initialize" and verdict.kind is Kind.REQUEST:
+            while len(self._clients) >= MOST_CLIENTS:
+                del self._clients[next(iter(self._clients))]
+            self._clients[conversation] = _client_of(verdict.frame)
+        self._recorder.client = self._clients.get(conversation, "")
+        if verdict.forward is None and verdict.kind is Kind.NOTIFICATION and not verdict.findings:
+            return True  # one of a flood, of which a row tells already
+        self._recorder.record(_shown(verdict) if IN_USE and verdict.findings else verdict)
+        is_whole = self._recorder.healthy and not self._recorder.missing
+        return is_whole or not self.guard.policy.stop_without_audit
+
+    def refuse(self, finding: Finding, client: str) -> None:
+        """Write down who was not let in; there is no message that could have passed.
+
+        Args:
+            finding: why, and how often.
+            client: the address from which it came, or the first did.
+        """
+        self._refused += 1
+        self._recorder.refuse(finding, client, f"{self.name}.e{self._refused}")
+
+    def end(self) -> None:
+        """Nothing comes any more: let what goes on beside come to its end."""
+        self.over.set()
+
+    def close(self) -> None:
+        """Write what waits."""
+        self.over.set()
+        self._recorder.close()
+        if self._pruning is not None:
+            self._pruning.join(LAST_SECONDS)
+        if self._trace is not None:
+            self._trace.close()
+
+    def _follow_calendar(self) -> None:
+        """Exceptions end by the calendar, but frames have a clock that sleeps as the machine does.
+
+        Whether it slept, or somebody set the calendar, their ends are put where they belong.
+        """
+        policy, offset = self.guard.policy, time() - monotonic()
+        while not self.over.wait(CALENDAR_SECONDS):
+            self.guard.adopt(policy.sooner(time() - monotonic() - offset))
+
+    def _prune(self) -> None:
+        """Remove what the audit has kept for long enough, once the start is over."""
+        self.over.wait(SETTLED_SECONDS)
+        from datetime import UTC, datetime
+
+        from pipeguard.state.retention import prune
+
+        try:
+            with Store.open(self._store) as store:
+                prune(store, self.guard.policy.audit_keep_days, datetime.now(UTC))
+        except StateError as error:
+            with suppress(OSError, ValueError):  # standard error is closed
+                self.log("warning", "the audit could not be pruned", why=str(error))
+
+
+class Mask:
+    """Masks secrets in free text, with an engine of its own that is made when first needed."""
+
+    def __init__(self, compiled: Engines) -> None:
+        self._engine: Engine = compiled.to_server
+        self._is_ours = False
+
+    def __call__(self, text: bytes) -> bytes:
+        """The text without secrets."""
+        if not self._is_ours:
+            self._engine, self._is_ours = self._engine.clone(), True
+        return self._engine.mask(IN_USE.masked_bytes(text))
+
+
+def _shown(verdict: Verdict) -> Verdict:
+    """A verdict whose words hold no secret of ours."""
+    findings = tuple(
+        finding._replace(
+            excerpt=IN_USE.masked(finding.excerpt),
+            note=IN_USE.masked(finding.note),
+            tool=None if finding.tool is None else IN_USE.masked(finding.tool),
+        )
+        for finding in verdict.findings
+    )
+    return verdict._replace(
+        findings=findings,
+        method=None if verdict.method is None else IN_USE.masked(verdict.method),
+        tool=None if verdict.tool is None else IN_USE.masked(verdict.tool),
+    )
+
+
+def thread(name: str, work: Callable[[], object]) -> threading.Thread:
+    """A thread that does not keep this process alive, with a stack that frames fit on."""
+    threading.stack_size(STACK_BYTES)
+    begun = threading.Thread(target=work, name=name, daemon=True)
+    begun.start()
+    return begun
+
+
+def _run_id() -> str:
+    """Eight letters and digits that name this run in events: 40 random bits."""
+    alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: none is taken for another
+    number = int.from_bytes(os.urandom(5), "big")
+    return "".join(alphabet[number >> shift & 31] for shift in range(35, -1, -5))
+
+
+def _client_of(frame: bytes) -> str:
+    """The client's name and version, as it gives them in `initialize`."""
+    with suppress(Refusal):
+        message = parse(frame)
+        params = message.value.get("params") if isinstance(message, Message) else None
+        info = params.get("clientInfo") if isinstance(params, dict) else None
+        if isinstance(info, dict):
+            words = (info.get("name"), info.get("version"))
+            return " ".join(word[:NAME_CHARS] for word in words if isinstance(word, str))
+    return ""

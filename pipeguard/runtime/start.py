@@ -1,0 +1,137 @@
+"""One real stdio server, guarded end to end: started, judged, recorded, ended.
+
+Puts the parts together and knows the order in which they live and die. Nothing here judges.
+The server is started first of all, and everything else is loaded while it boots.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pipeguard.errors import LaunchError, PipeGuardError, PolicyError
+from pipeguard.launch.child import Command, start
+from pipeguard.launch.environment import child_environment, parent_environment, refers
+
+TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
+if TYPE_CHECKING:
+    from pipeguard.config.options import WrapOptions
+    from pipeguard.launch.child import Child
+    from pipeguard.launch.environment import Environment
+
+DYING_SECONDS = 5.0  # a server that ends within this of its start may lack a variable
+MOST_HINTS = 8
+STDOUT, STDERR = 1, 2
+
+
+def run(options: WrapOptions) -> int:
+    """Guard one server until either side is gone.
+
+    Returns:
+        The server's exit code; 128 and the number where a signal ended it.
+
+    Raises:
+        PipeGuardError: it could not be guarded; what was asked meanwhile is answered.
+    """
+    wrong = options.misplaced()
+    if wrong is not None:
+        raise _declined(PolicyError(wrong), options)
+    if "--listen" in options.values:
+        from pipeguard.runtime.http import serve
+
+        return serve(options)
+    if "--upstream" in options.values:
+        from pipeguard.runtime import stdio_to_http
+
+        return stdio_to_http.run(options, _keep_stdout_for_frames())
+    inherits = "--inherit-env" in options.flags
+    environment = child_environment(
+        os.environ,
+        None if inherits else parent_environment(),
+        extra=options.lists.get("--env", ()),
+        inherit_all=inherits,
+    )
+    variables = environment.variables
+    if refers(variables):
+        variables = _with_secrets(variables, options)
+    child = start(Command(options.command, variables, options.values.get("--cwd")))
+    # From here on the server boots beside us.
+    client_fd = _keep_stdout_for_frames()
+    from pipeguard.identity.server_name import launched
+    from pipeguard.log import say
+    from pipeguard.runtime.stdio import Guarded, Local
+
+    try:
+        child.wait_started()  # by now it is known
+        who = launched(options.command, options.values.get("--cwd"))
+        guarded = Guarded(Local(child), who, options, client_fd)
+    except PipeGuardError as error:
+        _decline(child, error, client_fd)
+        raise
+    for missing in environment.missing:
+        say(f"--env {missing}: there is no such variable to pass.")
+    code = guarded.run()
+    told = hint(environment, code) if guarded.died and guarded.seconds < DYING_SECONDS else None
+    if told is not None:
+        say(told)
+    return code
+
+
+def hint(environment: Environment, code: int) -> str | None:
+    """What to say of a server that died young: it may have missed a variable."""
+    names = [name for name in environment.withheld if _is_telling(name)][:MOST_HINTS]
+    if not code or not names:
+        return None
+    return (
+        f"the server ended with {code}. These variables were not passed to it: {', '.join(names)}."
+        " Pass one with --env NAME, all with --inherit-env."
+    )
+
+
+def _is_telling(name: str) -> bool:
+    return any(word in name for word in ("KEY", "TOKEN", "SECRET", "PASS", "URL", "HOST", "USER"))
+
+
+def _keep_stdout_for_frames() -> int:
+    """A descriptor of the client's; whatever else is printed goes to stderr."""
+    client_fd = os.dup(STDOUT)
+    os.dup2(STDERR, STDOUT)
+    return client_fd
+
+
+def _with_secrets(variables: dict[str, str], options: WrapOptions) -> dict[str, str]:
+    """Variables with what the keyring holds of them, before the server starts.
+
+    Raises:
+        PipeGuardError: a secret is not there; the client's first requests are told so.
+    """
+    from pipeguard.auth.secrets import all_resolved
+
+    try:
+        return all_resolved(variables)
+    except PipeGuardError as error:
+        raise _declined(error, options) from None
+
+
+def _declined(error: PipeGuardError, options: WrapOptions) -> PipeGuardError:
+    """The error that ends us, once a client over stdio was told of it in place of its answers."""
+    if "--listen" not in options.values:
+        from pipeguard.runtime.stdio import decline
+
+        decline(error, _keep_stdout_for_frames())
+    return error
+
+
+def _decline(child: Child, error: PipeGuardError, client_fd: int) -> None:
+    from threading import Thread
+
+    from pipeguard.runtime.stdio import decline
+
+    if isinstance(error, LaunchError):
+        decline(error, client_fd)
+        child.close()
+        return
+    ender = Thread(target=child.end, args=(0.0,))
+    ender.start()
+    decline(error, client_fd)
+    ender.join()
+    child.close()

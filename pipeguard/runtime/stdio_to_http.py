@@ -1,0 +1,104 @@
+"""A server at an address, for a client that speaks stdio: its loop, and its channel in it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from threading import Thread
+
+from pipeguard.config.options import WrapOptions
+from pipeguard.errors import PipeGuardError
+from pipeguard.identity.server_name import launched_at
+from pipeguard.launch.command import Exit
+from pipeguard.runtime.connect import dialler
+from pipeguard.runtime.endpoints import login_of, name_of, remote_of, transport_of, url_of
+from pipeguard.runtime.run import thread
+from pipeguard.runtime.stdio import Guarded, decline
+from pipeguard.transports.bridge import Threaded
+from pipeguard.transports.channel import Channel
+from pipeguard.transports.stderr import StderrCopy
+
+JOIN_SECONDS = 5.0
+
+
+def run(options: WrapOptions, client_fd: int) -> int:
+    """Guard a server at an address until the client is gone.
+
+    Raises:
+        PipeGuardError: it could not be guarded; what was asked meanwhile is answered.
+    """
+    try:
+        distant = Distant(options)
+        url = url_of(options.values["--upstream"])
+        launched = launched_at(str(url), name_of(url))
+        guarded = Guarded(distant, launched, options, client_fd)
+    except PipeGuardError as error:
+        decline(error, client_fd)
+        raise
+    return guarded.run()
+
+
+class Distant:
+    """A server that runs elsewhere: it has no standard error, and ends when we hang up."""
+
+    def __init__(self, options: WrapOptions, *, logs_in: bool = True) -> None:
+        """Read what is said of it.
+
+        Args:
+            options: of the command line.
+            logs_in: use a login of ours, where there is one.
+
+        Raises:
+            PolicyError: an option is wrong.
+        """
+        self._options = options
+        self._logs_in = logs_in
+        self._transport = transport_of(options, url_of(options.values["--upstream"]))
+        remote_of(options, os.environ, 1)  # what is wrong is told before anything is loaded
+        self._loop = asyncio.new_event_loop()
+        self._channel: Threaded | None = None
+        self._running: Thread | None = None
+
+    def channel(self, limit_bytes: int) -> Channel:
+        """Its frames, whichever transport it speaks."""
+        login = login_of(self._options) if self._logs_in else None
+        remote = remote_of(self._options, os.environ, limit_bytes, login)
+        self._running = thread("network", self._run)
+        dial = asyncio.run_coroutine_threadsafe(dialler(remote, self._transport), self._loop)
+        self._dialler = dial.result()
+        opened = asyncio.run_coroutine_threadsafe(self._dialler.dial(), self._loop).result()
+        self._opened = opened
+        self._channel = Threaded(self._loop, opened)
+        return self._channel
+
+    def stderr(self, mask: Callable[[bytes], bytes]) -> StderrCopy | None:
+        """None: there is nothing to hear of it but its frames."""
+        return None
+
+    def end(self, grace_seconds: float) -> Exit:
+        """Hang up, once what was asked is answered or the grace is over."""
+        if self._channel is not None:
+            draining = asyncio.run_coroutine_threadsafe(self._drain(grace_seconds), self._loop)
+            draining.result(grace_seconds + JOIN_SECONDS)
+            self._channel.close()
+            asyncio.run_coroutine_threadsafe(self._dialler.close(), self._loop).result(JOIN_SECONDS)
+        return Exit(0)
+
+    def close(self) -> None:
+        """End the loop."""
+        if self._running is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._running.join(JOIN_SECONDS)
+        if self._running is None or not self._running.is_alive():
+            self._loop.close()
+
+    async def _drain(self, grace_seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace_seconds):
+                await self._opened.drain()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()

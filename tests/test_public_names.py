@@ -1,0 +1,43 @@
+"""Holds the public names: which there are, that they cost nothing until used, that they work."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pipeguard
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+NAMES = {
+    *("Action", "Confidence", "Direction", "Engines", "Finding", "Guard", "PipeGuardError"),
+    *("Policy", "Session", "Severity", "Verdict", "load_engines", "__version__"),
+}
+
+
+def test_the_public_names_are_these() -> None:
+    assert set(pipeguard.__all__) == NAMES == set(dir(pipeguard))
+
+
+def test_every_public_name_is_the_one_of_its_module() -> None:
+    for name in sorted(NAMES - {"__version__"}):
+        found = getattr(pipeguard, name)
+        assert getattr(sys.modules[found.__module__], name) is found
+
+
+def test_there_are_no_others() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Gateway'"):
+        pipeguard.Gateway  # noqa: B018  the look itself is what fails
+
+
+def test_importing_the_package_loads_nothing_but_its_version() -> None:
+    code = "import sys, pipeguard; print([n for n in sys.modules if n.startswith('pipeguard.')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['pipeguard.version']"
+
+
+def test_the_example_of_the_readme_works_with_one_import() -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    assert len(re.findall(r"^(?:from|import) ", example, re.MULTILINE)) == 1
+    subprocess.run([sys.executable, "-c", example], check=True)
