@@ -10,7 +10,7 @@ from pipeguard.cli.rules import command
 from pipeguard.errors import RuleError
 from pipeguard.rulebook.packs import load_rules, sources
 from pipeguard.rulebook.reference import pages
-from tests.test_rulebook import pack
+from tests.rulebook.test_packs import pack
 
 TOP = Path(__file__).resolve().parent.parent.parent
 

@@ -17,11 +17,14 @@ BEYOND = {
 
 
 def named() -> set[str]:
-    return {file.stem.removeprefix("test_") for file in TESTS.glob("test_*.py")}
+    return {
+        str(file.relative_to(TESTS).with_name(file.name.removeprefix("test_")).with_suffix(""))
+        for file in TESTS.rglob("test_*.py")
+    }
 
 
 def test_a_test_is_named_for_a_module_or_says_what_it_is() -> None:
-    modules = {file.stem for file in CORE.glob("*.py")}
+    modules = {str(file.relative_to(CORE).with_suffix("")) for file in CORE.rglob("*.py")}
     assert named() - modules - BEYOND.keys() == set()
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Models = Callable[[str], bytes]  # gives the file that a rule names as its model
 
-LEAST_WEIGHT = 500  # hundredths; tests/core/test_classifier.py holds what it lets pass unread
+LEAST_WEIGHT = 500  # hundredths; tests/core/model/test_classifier.py holds what it lets pass unread
 
 
 def build(

@@ -21,7 +21,7 @@ from pipeguard.core.session.guard import Guard
 from pipeguard.core.session.redact import redact
 from pipeguard.core.session.session import Session
 from pipeguard.rulebook.samples import expand
-from tests.core.test_redact import found as finding
+from tests.core.session.test_redact import found as finding
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import engines
 from tests.fuzz.values import texts

@@ -98,7 +98,7 @@ def test_help_names_every_option_with_its_words() -> None:
 
 
 def test_the_pages_name_every_option() -> None:
-    docs = Path(__file__).parents[1] / "docs"
+    docs = Path(__file__).parents[2] / "docs"
     pages = "".join((docs / name).read_text(encoding="utf-8") for name in ("wrap.md", "http.md"))
     for name, *_ in TABLE:
         assert f"`{name}" in pages

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from pipeguard.core.finding import Action
+from tests.transports.http.server.test_relay import between, echo, through
 from tests.transports.talking import (
     INITIALIZED,
     SECRET,
@@ -26,7 +27,6 @@ from tests.transports.talking import (
     request,
     result,
 )
-from tests.transports.test_relay import between, echo, through
 from tests.transports.wire import run
 
 pytestmark = pytest.mark.usefixtures("_compiled_rules")

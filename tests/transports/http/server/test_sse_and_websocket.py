@@ -17,6 +17,7 @@ from pipeguard.transports.http.server import sse_and_websocket as talks_module
 from pipeguard.transports.http.server.admission import WHO, Refused
 from pipeguard.transports.http.server.sessions import Conversations
 from pipeguard.transports.http.server.sse_and_websocket import Talks
+from tests.transports.http.server.test_streamable import Answering, Child, code, echo
 from tests.transports.talking import (
     GONE,
     INITIALIZED,
@@ -33,7 +34,6 @@ from tests.transports.talking import (
     request,
     text_result,
 )
-from tests.transports.test_posted import Answering, Child, code, echo
 from tests.transports.wire import eventually, run, serving
 
 pytestmark = pytest.mark.usefixtures("_compiled_rules")

@@ -11,7 +11,7 @@ from pipeguard.core.protocol.message import Message, parse
 from pipeguard.core.protocol.methods import KNOWN, check_method
 from pipeguard.errors import Refusal
 
-METHODS = Path(__file__).parents[1] / "conversations" / "methods.yaml"
+METHODS = Path(__file__).parents[2] / "conversations" / "methods.yaml"
 
 
 def message(method: str) -> Message:

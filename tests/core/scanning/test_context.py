@@ -12,7 +12,7 @@ from pipeguard.core.model.quotation import unquoted
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.scanning.context import RUN_BYTES, is_inside_data
 from pipeguard.rulebook.samples import expand
-from tests.core.test_scan import matches_of
+from tests.core.scanning.test_engine import matches_of
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import RULES, engines
 

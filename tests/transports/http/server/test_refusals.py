@@ -11,7 +11,7 @@ from pipeguard.transports.http.server import refusals as refusals_module
 from pipeguard.transports.http.server.refusals import Ground, Refusals
 from tests.transports.wire import eventually, run
 
-DOCS = Path(__file__).parents[2] / "docs" / "http.md"
+DOCS = Path(__file__).parents[4] / "docs" / "http.md"
 SOON, NEVER = 0.02, 3600.0
 
 

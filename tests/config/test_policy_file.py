@@ -627,7 +627,7 @@ def test_wrap_takes_an_exception_to_end_at_midnight(home: Path) -> None:
 
 # --- what the documents say ------------------------------------------------------------------
 
-TOP = Path(__file__).resolve().parent.parent
+TOP = Path(__file__).resolve().parents[2]
 PAGE = (TOP / "docs" / "policy.md").read_text(encoding="utf-8")
 
 
