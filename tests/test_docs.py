@@ -1,6 +1,7 @@
 """Holds that what is documented exists, and that what exists is documented."""
 
 import json
+import pkgutil
 import re
 import runpy
 import subprocess
@@ -211,3 +212,19 @@ def test_make_has_every_target_that_the_pages_name() -> None:
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
     named = set(re.findall(r"`make ([a-z-]+)`|^make ([a-z-]+)", EVERYTHING, re.MULTILINE))
     assert {first or second for first, second in named} <= targets
+
+
+def test_what_the_map_names_is_there() -> None:
+    """Of docs/architecture.md, every package of the table and every module or name in code."""
+    page = PAGES["architecture.md"]
+    packages = re.findall(r"`([a-z_/]+)/`", page)
+    names = re.findall(r"`((?:core|transports|state|runtime)\.[A-Za-z_.]+)`", page)
+    assert len(packages) > 20
+    assert len(names) > 12
+    wrong = [one for one in packages if not any(TOP.glob(f"pipeguard/**/{one}/__init__.py"))]
+    for name in names:
+        try:
+            pkgutil.resolve_name(f"pipeguard.{name}")
+        except (ImportError, AttributeError):
+            wrong.append(name)
+    assert wrong == []

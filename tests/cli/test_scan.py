@@ -156,7 +156,7 @@ def test_a_missing_engine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> None:
         raise EngineError("the scan engine is not installed")
 
-    monkeypatch.setattr(scan, "engines", missing)
+    monkeypatch.setattr(scan, "load_engines", missing)
     assert isinstance(run("-", text="a").exception, EngineError)
 
 

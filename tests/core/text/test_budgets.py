@@ -168,7 +168,7 @@ def poor(monkeypatch: pytest.MonkeyPatch) -> None:
         def grow(self, length: int, *, classified: bool) -> None:
             super().grow(length, classified=False)
 
-    for module in ("scan", "session", "definitions"):
+    for module in ("scanning.engine", "session.session", "session.definitions"):
         monkeypatch.setattr(f"pipeguard.core.{module}.Budgets", Poor)
 
 
