@@ -39,8 +39,8 @@ from urllib.parse import quote
 
 import yaml
 
-from pipeguard.config.policy_file import Scope, combine, parse_policy
-from pipeguard.core.finding import Action, Direction, Kind, Verdict
+from pipeguard.config.policy_file import PolicyScope, combine, parse_policy
+from pipeguard.core.finding import Action, Direction, MessageKind, Verdict
 from pipeguard.core.pins.fingerprint import Pin, canonical, fingerprint
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.framing import LineFrames
@@ -314,7 +314,7 @@ class _Play:
         actions = [finding.action for finding in verdict.findings]
         assert verdict.action == max(actions, default=Action.ALLOW)
         if verdict.action is Action.ALLOW and verdict.forward is not verdict.frame:
-            answers_nothing = verdict.forward is None and verdict.kind is not Kind.REQUEST
+            answers_nothing = verdict.forward is None and verdict.kind is not MessageKind.REQUEST
             assert answers_nothing or _is_respelt(verdict), "allowed, and yet not the same"
         for ours in (verdict.reply, verdict.forward):
             if ours is not None and ours is not verdict.frame:
@@ -468,7 +468,10 @@ def _guard(members: Mapping[str, Json], compiled: Engines) -> Guard:
         parse_policy(yaml.safe_dump(text), scope.value, scope, now=0.0, today=TODAY)
         if text
         else None
-        for text, scope in ((policy, Scope.USER), (members.get("project"), Scope.PROJECT))
+        for text, scope in (
+            (policy, PolicyScope.USER),
+            (members.get("project"), PolicyScope.PROJECT),
+        )
     ]
     return Guard(SERVER, compiled, combine(*files), dict(_pins(_object(members.get("pins") or {}))))
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-from pipeguard.demo.client import Client
+from pipeguard.demo.client import DemoClient
 from pipeguard.demo.play import SERVER, Stage
 from pipeguard.rulebook.cache import load_engines
 from tests.each import each
@@ -228,7 +228,7 @@ def test_a_daily_session_loads_neither_an_event_loop_nor_http_nor_the_log(tmp_pa
     environment = {key: value for key, value in os.environ.items() if "COVERAGE" not in key}
     environment["PIPEGUARD_STATE_DIR"] = str(tmp_path / "state")
     command = [*wrap, sys.executable, "-I", str(SERVER), str(record)]
-    with Client(command, tmp_path, environment, log) as client:
+    with DemoClient(command, tmp_path, environment, log) as client:
         client.initialize()
         act = Stage(client, record).call("get_forecast", city="Oslo")
         assert act.got[-1] == act.exchange.sent

@@ -49,9 +49,9 @@ from pipeguard.core.model.classifier import (
     read_together,
     units,
 )
-from pipeguard.core.model.prefilter import Gate, make, opened
+from pipeguard.core.model.prefilter import Prefilter, make, opened
 from pipeguard.core.scanning.databases import LEAST_WEIGHT
-from pipeguard.core.text.document import Text as Strings
+from pipeguard.core.text.document import MessageText as Strings
 from training.texts import files
 
 warnings.filterwarnings("ignore")  # of the solver's options, which are the fastest
@@ -163,7 +163,7 @@ def like_attacks(
     return nlargest(MINED, found, key=found.__getitem__)
 
 
-def _worth_reading(text: str, opening: Gate) -> Iterator[str]:
+def _worth_reading(text: str, opening: Prefilter) -> Iterator[str]:
     """The stretches of a text that a gate opens for."""
     data = text.encode()
     for stretch in opening.stretches(data):

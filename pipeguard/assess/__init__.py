@@ -2,7 +2,7 @@
 
 Who wants to know asks in this order::
 
-    subject = of_machine(…)  or of_repository(…)     what is looked at            subject
+    subject = of_machine(…)  or of_repository(…)     what is looked at            target
     contents = connect(servers, …)                   what servers offer           connecting
     assessment = assess(subject)                     findings, score and grade    assessing
     report(assessment)                               one module for each form     reports

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pipeguard.assess.checking import families
 from pipeguard.assess.grade import Grade, grade
 from pipeguard.assess.reach import Reached, reached
-from pipeguard.assess.subject import Subject
-from pipeguard.assess.values import Finding, shortened
+from pipeguard.assess.target import AssessmentTarget
+from pipeguard.assess.values import PostureFinding, shortened
 from pipeguard.core.finding import Severity
 from pipeguard.core.unicode.display import visible
 from pipeguard.runtime.run import Mask
@@ -27,17 +27,17 @@ class Assessment:
         reached: which client reaches which server, and what that can touch.
     """
 
-    subject: Subject
-    findings: tuple[Finding, ...]
+    subject: AssessmentTarget
+    findings: tuple[PostureFinding, ...]
     known: frozenset[str]
     grade: Grade
     reached: tuple[Reached, ...]
 
-    def fingerprint(self, finding: Finding) -> str:
+    def fingerprint(self, finding: PostureFinding) -> str:
         """What a finding is known by."""
         return finding.fingerprint(self.subject.base)
 
-    def is_known(self, finding: Finding) -> bool:
+    def is_known(self, finding: PostureFinding) -> bool:
         """Whether the baseline has it."""
         return self.fingerprint(finding) in self.known
 
@@ -47,13 +47,13 @@ class Assessment:
             one.severity >= least and not self.is_known(one) for one in self.findings
         )
 
-    def file(self, finding: Finding) -> str:
+    def file(self, finding: PostureFinding) -> str:
         """The file: from the repository's top, or from ~ on; empty for none."""
         path = shortened(finding.file, self.subject.base)
         is_short = path and finding.file is not None and path != finding.file.as_posix()
         return visible(f"~/{path}" if is_short and not self.subject.is_repository else path)
 
-    def where(self, finding: Finding) -> str:
+    def where(self, finding: PostureFinding) -> str:
         """File and line, as editors take them; empty where it is in no file."""
         path = self.file(finding)
         return f"{path}:{finding.line}" if finding.line else path
@@ -66,7 +66,7 @@ class Assessment:
         }
 
 
-def assess(subject: Subject, known: Collection[str] = ()) -> Assessment:
+def assess(subject: AssessmentTarget, known: Collection[str] = ()) -> Assessment:
     """Run every check.
 
     Args:
@@ -86,7 +86,9 @@ def assess(subject: Subject, known: Collection[str] = ()) -> Assessment:
     return Assessment(subject, masked, frozenset(known), grade(masked), rows)
 
 
-def _once(findings: Iterable[Finding], subject: Subject) -> Iterable[Finding]:
+def _once(
+    findings: Iterable[PostureFinding], subject: AssessmentTarget
+) -> Iterable[PostureFinding]:
     """Each fingerprint once."""
     seen: set[str] = set()
     for finding in findings:
@@ -95,7 +97,7 @@ def _once(findings: Iterable[Finding], subject: Subject) -> Iterable[Finding]:
             yield finding
 
 
-def _cleaner(subject: Subject) -> Callable[[str], str]:
+def _cleaner(subject: AssessmentTarget) -> Callable[[str], str]:
     """Hides what the rules take for a secret, whoever let it into a text, and what is unseen."""
     mask = Mask(subject.engines)
 
@@ -106,7 +108,7 @@ def _cleaner(subject: Subject) -> Callable[[str], str]:
     return clean
 
 
-def _without_secrets(one: Finding, clean: Callable[[str], str]) -> Finding:
+def _without_secrets(one: PostureFinding, clean: Callable[[str], str]) -> PostureFinding:
     return replace(
         one,
         message=clean(one.message),

@@ -8,17 +8,17 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol, cast
 
-from pipeguard.assess.subject import Subject
-from pipeguard.assess.values import Check, Finding
+from pipeguard.assess.target import AssessmentTarget
+from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.errors import InputError
 
 
 class Family(Protocol):
     """A module of `checks`."""
 
-    CHECKS: tuple[Check, ...]
+    CHECKS: tuple[PostureCheck, ...]
 
-    def look(self, subject: Subject) -> Iterator[Finding]:
+    def look(self, subject: AssessmentTarget) -> Iterator[PostureFinding]:
         """All that its checks find."""
 
 
@@ -31,12 +31,12 @@ def families() -> tuple[Family, ...]:
 
 
 @cache
-def checks() -> dict[str, Check]:
+def checks() -> dict[str, PostureCheck]:
     """Every check, by id."""
     return {check.id: check for family in families() for check in family.CHECKS}
 
 
-def check_of(name: str) -> Check:
+def check_of(name: str) -> PostureCheck:
     """The check of an id.
 
     Raises:
@@ -48,7 +48,7 @@ def check_of(name: str) -> Check:
     return checks()[name]
 
 
-def page(check: Check) -> str:
+def page(check: PostureCheck) -> str:
     """A check's page, in Markdown."""
     lines = [
         f"# {check.id}",

@@ -20,10 +20,10 @@ from time import monotonic
 from pipeguard.assess.contents import Contents
 from pipeguard.assess.conversation import RUN, Conversation
 from pipeguard.assess.pins import name_in, pins_of
-from pipeguard.assess.subject import ServerKey, Subject, key_of
+from pipeguard.assess.target import AssessmentTarget, ServerKey, key_of
 from pipeguard.auth.secrets import all_resolved, resolved
-from pipeguard.clients.catalog import Scope, Transport
-from pipeguard.clients.entries import Server
+from pipeguard.clients.catalog import ConfigScope, Transport
+from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.masking import is_secret, masked_text
 from pipeguard.config.directories import cache_folder
 from pipeguard.config.options import WrapOptions
@@ -63,7 +63,7 @@ _HOMES = {
 
 
 @dataclass(frozen=True, slots=True)
-class How:
+class ConnectOptions:
     """How servers are asked.
 
     Attributes:
@@ -78,7 +78,10 @@ class How:
 
 
 def connect(
-    subject: Subject, how: How, policy: Policy, tell: Callable[[int, int, str], None]
+    subject: AssessmentTarget,
+    how: ConnectOptions,
+    policy: Policy,
+    tell: Callable[[int, int, str], None],
 ) -> dict[ServerKey, Contents]:
     """Ask every server of a subject; the same one in several files once.
 
@@ -88,7 +91,7 @@ def connect(
         policy: by which what they say is judged; nothing is only observed.
         tell: told after each: how many are done, how many there are, and its name.
     """
-    alike: dict[object, list[Server]] = {}
+    alike: dict[object, list[ServerEntry]] = {}
     for server in subject.servers:
         alike.setdefault(_identity(server), []).append(server)
     policy = policy._replace(mode=Mode.ENFORCE)
@@ -110,9 +113,9 @@ def connect(
     return found
 
 
-def _identity(server: Server) -> object:
+def _identity(server: ServerEntry) -> object:
     env = tuple(sorted(server.env.items()))
-    return server.own_words, server.own_url, env, server.cwd, server.scope is Scope.PROJECT
+    return server.own_words, server.own_url, env, server.cwd, server.scope is ConfigScope.PROJECT
 
 
 @contextmanager
@@ -128,7 +131,11 @@ def _deep_stacks() -> Iterator[None]:
 
 
 def _contents(
-    subject: Subject, server: Server, how: How, policy: Policy, judging: Lock
+    subject: AssessmentTarget,
+    server: ServerEntry,
+    how: ConnectOptions,
+    policy: Policy,
+    judging: Lock,
 ) -> Contents:
     began = monotonic()
     over = Event()
@@ -155,7 +162,7 @@ def _contents(
     return replace(contents, seconds=monotonic() - began)
 
 
-def _session(subject: Subject, server: Server, policy: Policy) -> Session:
+def _session(subject: AssessmentTarget, server: ServerEntry, policy: Policy) -> Session:
     """It knows the server's pins, so that a change is seen; what is new is only looked through."""
     policy = policy._replace(trust=Trust.FIRST_USE)
     pins = pins_of(subject, server)
@@ -164,14 +171,16 @@ def _session(subject: Subject, server: Server, policy: Policy) -> Session:
 
 
 @contextmanager
-def _started(subject: Subject, server: Server, how: How, policy: Policy) -> Iterator[Channel]:
+def _started(
+    subject: AssessmentTarget, server: ServerEntry, how: ConnectOptions, policy: Policy
+) -> Iterator[Channel]:
     root = _root(subject, server)
     with _own_folder() as folder:
         home = Path.home() if how.credentials else Path(folder)
         words = [_PROJECT.sub(lambda _: str(root), word) for word in server.own_words]
         environment = _environment(server, home, root, how)
         cwd = Path(os.path.expandvars(_PROJECT.sub(lambda _: str(root), server.cwd)) or home)
-        if not server.cwd and server.scope is Scope.PROJECT:
+        if not server.cwd and server.scope is ConfigScope.PROJECT:
             cwd = root
         child = start(Command(words, environment, str(root / cwd)))
         try:
@@ -213,15 +222,17 @@ def _drain(descriptor: int) -> None:
             pass
 
 
-def _root(subject: Subject, server: Server) -> Path:
+def _root(subject: AssessmentTarget, server: ServerEntry) -> Path:
     """The folder that a project's entry is relative to."""
-    if server.scope is not Scope.PROJECT:
+    if server.scope is not ConfigScope.PROJECT:
         return subject.root or subject.machine.project or subject.machine.home
     folder = server.file.parent
     return folder.parent if folder.name.startswith(".") else folder
 
 
-def _environment(server: Server, home: Path, root: Path, how: How) -> dict[str, str]:
+def _environment(
+    server: ServerEntry, home: Path, root: Path, how: ConnectOptions
+) -> dict[str, str]:
     variables = child_environment(os.environ, os.environ).variables
     if how.credentials:
         passed = {n: v for n, v in server.env.items() if not n.startswith("PIPEGUARD_")}
@@ -246,7 +257,9 @@ def _environment(server: Server, home: Path, root: Path, how: How) -> dict[str, 
 
 
 @contextmanager
-def _called(server: Server, url: str, how: How, policy: Policy) -> Iterator[Channel]:
+def _called(
+    server: ServerEntry, url: str, how: ConnectOptions, policy: Policy
+) -> Iterator[Channel]:
     from pipeguard.runtime.stdio_to_http import Distant
 
     transport = server.guard.transport if server.guard else server.transport
@@ -266,7 +279,7 @@ def _called(server: Server, url: str, how: How, policy: Policy) -> Iterator[Chan
         distant.close()
 
 
-def _headers(server: Server) -> Sequence[str]:
+def _headers(server: ServerEntry) -> Sequence[str]:
     """As the entry gives them; a reference that only its client can follow is left out."""
     given: Mapping[str, str] = server.headers
     if server.guard is not None:

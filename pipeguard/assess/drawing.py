@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeguard.assess.reach import Reached
-from pipeguard.clients.entries import State
+from pipeguard.clients.entries import GuardState
 from pipeguard.core.unicode.display import cut, shown
 
 WIDTH = 960
@@ -112,7 +112,7 @@ def _fitting(name: str) -> str:
 
 
 def _is_guarded(one: Reached) -> bool:
-    return one.state is State.GUARDED
+    return one.state is GuardState.GUARDED
 
 
 def _column(index: int, texts: Iterable[tuple[str, str]], rows: int) -> list[Box]:

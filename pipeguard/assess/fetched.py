@@ -15,7 +15,7 @@ from itertools import pairwise
 from pipeguard.core.commands.argument_roles import listed
 
 
-class Pin(Enum):
+class VersionPin(Enum):
     """How exactly a command says what it fetches."""
 
     EXACT = "exact"
@@ -36,7 +36,7 @@ class Fetch:
 
     what: str
     program: str
-    pin: Pin
+    pin: VersionPin
     example: str
 
 
@@ -183,7 +183,9 @@ def _package(program: str, what: str) -> Fetch | None:
         exact = bool(_COMMIT.search(what))
         bare = re.split(r"[@#](?=[^/]*\Z)", what)[0]
         mark = "#" if program not in _PYTHON else "@"
-        return Fetch(what, program, Pin.EXACT if exact else Pin.NONE, f"{bare}{mark}COMMIT")
+        return Fetch(
+            what, program, VersionPin.EXACT if exact else VersionPin.NONE, f"{bare}{mark}COMMIT"
+        )
     if program == "deno" and not what.startswith(("npm:", "jsr:")):
         return None  # a file of its own
     if program == "go":
@@ -198,15 +200,19 @@ def _package(program: str, what: str) -> Fetch | None:
     return Fetch(what, program, _pin(bool(_NPM_EXACT.match(what))), f"{name}@X.Y.Z")
 
 
-def _pin(exact: bool) -> Pin:  # noqa: FBT001  of a match
-    return Pin.EXACT if exact else Pin.NONE
+def _pin(exact: bool) -> VersionPin:  # noqa: FBT001  of a match
+    return VersionPin.EXACT if exact else VersionPin.NONE
 
 
 def _image(program: str, what: str) -> Fetch:
     bare = what.partition("@")[0]
     name, _, tag = bare.rpartition(":") if ":" in bare.rpartition("/")[2] else (bare, "", "")
     if "@sha256:" in what:
-        pin = Pin.EXACT
+        pin = VersionPin.EXACT
     else:
-        pin = Pin.MOVABLE if tag not in ("", "latest", "main", "master", "edge") else Pin.NONE
+        pin = (
+            VersionPin.MOVABLE
+            if tag not in ("", "latest", "main", "master", "edge")
+            else VersionPin.NONE
+        )
     return Fetch(what, program, pin, f"{name or bare}@sha256:DIGEST")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pipeguard.assess.values import Finding
+from pipeguard.assess.values import PostureFinding
 from pipeguard.core.finding import Severity
 
 WHOLE = 100
@@ -42,7 +42,7 @@ class Grade:
     costs: dict[str, float]
 
 
-def grade(findings: Iterable[Finding]) -> Grade:
+def grade(findings: Iterable[PostureFinding]) -> Grade:
     """The score and grade of some findings."""
     by_check: dict[str, list[Severity]] = {}
     for finding in findings:

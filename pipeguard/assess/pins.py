@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from pipeguard.assess.subject import Subject
-from pipeguard.clients.entries import Server
+from pipeguard.assess.target import AssessmentTarget
+from pipeguard.clients.entries import ServerEntry
 from pipeguard.core.pins.fingerprint import Pin
 from pipeguard.errors import PipeGuardError
 from pipeguard.identity.server_name import Launched, launched, launched_at
 from pipeguard.state.store import Store
 
 
-def pins_name(store: Store | None, server: Server) -> str:
+def pins_name(store: Store | None, server: ServerEntry) -> str:
     """The name under which `wrap` keeps it: that of `--name`, or of its command or address.
 
     Raises:
@@ -23,7 +23,7 @@ def pins_name(store: Store | None, server: Server) -> str:
     return asked if store is None else store.known_as(asked, who, register=False).server
 
 
-def name_in(subject: Subject, server: Server) -> str:
+def name_in(subject: AssessmentTarget, server: ServerEntry) -> str:
     """The same, looked up in the store that there is.
 
     Raises:
@@ -35,7 +35,7 @@ def name_in(subject: Subject, server: Server) -> str:
         return pins_name(store, server)
 
 
-def pins_of(subject: Subject, server: Server) -> dict[tuple[str, str], Pin]:
+def pins_of(subject: AssessmentTarget, server: ServerEntry) -> dict[tuple[str, str], Pin]:
     """What is kept of a server; nothing where there is no store.
 
     Raises:
@@ -47,7 +47,7 @@ def pins_of(subject: Subject, server: Server) -> dict[tuple[str, str], Pin]:
         return store.pins(pins_name(store, server))
 
 
-def _launched(server: Server) -> Launched:
+def _launched(server: ServerEntry) -> Launched:
     if server.own_url:
         from pipeguard.runtime.endpoints import name_of, url_of
 

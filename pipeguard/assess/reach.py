@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from pipeguard.assess.subject import Subject
-from pipeguard.clients.entries import Server, State
+from pipeguard.assess.target import AssessmentTarget
+from pipeguard.clients.entries import GuardState, ServerEntry
 from pipeguard.clients.showing import command_line
 from pipeguard.core.commands.argument_roles import listed
 from pipeguard.core.flows.tool_labels import Label
@@ -66,13 +66,13 @@ class Reached:
     server: str
     what: str
     clients: tuple[str, ...]
-    state: State
+    state: GuardState
     touches: tuple[str, ...]
     asked: bool
     tools: tuple[str, ...] = ()
 
 
-def labels(subject: Subject, server: Server) -> tuple[Label, bool]:
+def labels(subject: AssessmentTarget, server: ServerEntry) -> tuple[Label, bool]:
     """What a server's tools do, and whether they were asked."""
     offered = subject.offered(server)
     if offered is not None and not offered.problem:
@@ -92,7 +92,7 @@ def touches(found: Label) -> tuple[str, ...]:
     return tuple(words for label, words in TOLD if found & label)
 
 
-def reached(subject: Subject) -> tuple[Reached, ...]:
+def reached(subject: AssessmentTarget) -> tuple[Reached, ...]:
     """Every server that a client would start or call."""
     rows = []
     for server in subject.servers:

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeguard.clients.entries import Server
+from pipeguard.clients.entries import ServerEntry
 from pipeguard.core.finding import Severity
 
 _FINGERPRINT_DIGITS = 32  # 128 bits of a SHA-256
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class PostureFinding:
     """What one check saw.
 
     Attributes:
@@ -55,7 +55,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class PostureCheck:
     """One thing that is looked for.
 
     Attributes:
@@ -85,14 +85,14 @@ class Check:
 
     def of_server(
         self,
-        server: Server,
+        server: ServerEntry,
         message: str,
         *,
         line: int = 0,
         key: str = "",
         severity: Severity | None = None,
         mend: Sequence[str] = (),
-    ) -> Finding:
+    ) -> PostureFinding:
         """A finding at a server's entry."""
         found = self.at(
             server.file,
@@ -113,10 +113,10 @@ class Check:
         key: str = "",
         severity: Severity | None = None,
         mend: Sequence[str] = (),
-    ) -> Finding:
+    ) -> PostureFinding:
         """A finding in a file, or in none."""
         worst = self.severity if severity is None else severity
-        return Finding(self.id, worst, message, tuple(mend), file, line, key=key)
+        return PostureFinding(self.id, worst, message, tuple(mend), file, line, key=key)
 
 
 def shortened(path: Path | None, base: Path | None) -> str:

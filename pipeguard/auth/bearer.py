@@ -22,7 +22,7 @@ from pipeguard.secrets_in_use import IN_USE
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from pipeguard.auth.store import Login, Secrets, Store
+    from pipeguard.auth.store import LoginStore, Secrets, StoredLogin
 
 LOOK_SECONDS = 1.0  # how soon a login or logout in another process is seen
 AHEAD_SECONDS = 60.0  # before its end a token is renewed, or a tenth of its life if that is less
@@ -40,7 +40,7 @@ class Bearer:
     """
 
     def __init__(
-        self, server: str, store: Store, *, clock: Callable[[], float] = time.time
+        self, server: str, store: LoginStore, *, clock: Callable[[], float] = time.time
     ) -> None:
         """Name the server; nothing is read yet.
 
@@ -55,7 +55,7 @@ class Bearer:
         self.server = canonical(server)
         self._store = store
         self._clock = clock
-        self._login: Login | None = None
+        self._login: StoredLogin | None = None
         self._token = ""
         self._stamp: object = None
         self._looked_at = float("-inf")
@@ -138,7 +138,7 @@ class Bearer:
     def _has_looked(self, now: float) -> bool:
         return -LOOK_SECONDS < now - self._looked_at < LOOK_SECONDS
 
-    def _is_due(self, login: Login, now: float) -> bool:
+    def _is_due(self, login: StoredLogin, now: float) -> bool:
         if not login.has_refresh or login.expires_at is None or now < self._not_before:
             return False
         life = login.expires_at - login.obtained_at
@@ -152,7 +152,7 @@ class Bearer:
             self._stamp = stamp
         self._looked_at = self._clock()
 
-    def _take(self, found: tuple[Login, Secrets] | None) -> None:
+    def _take(self, found: tuple[StoredLogin, Secrets] | None) -> None:
         self._login = found[0] if found else None
         self._token = found[1].access_token if found else ""
         if found is not None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from pipeguard.auth.store import Login
+    from pipeguard.auth.store import StoredLogin
 
 PATH = "/callback"
 LINE_BYTES = 2**16  # of a pasted address
@@ -215,7 +215,7 @@ class Callback:
         return True
 
 
-def port_of_last(login: Login | None) -> int:
+def port_of_last(login: StoredLogin | None) -> int:
     """The port of an earlier registration, or 0: its redirect URI may have to be the same."""
     uris = login.client.get("redirect_uris") if login else None
     if isinstance(uris, list) and uris and is_loopback_url(str(uris[0])):
@@ -246,7 +246,7 @@ def query_of(text: str) -> str:
 
 
 def _listening(port: int, page: Callable[..., _Page]) -> ThreadingHTTPServer:
-    class Request(BaseHTTPRequestHandler):
+    class CallbackRequest(BaseHTTPRequestHandler):
         timeout = SECONDS_A_REQUEST
         server_version, sys_version = "PipeGuard", ""
 
@@ -269,7 +269,7 @@ def _listening(port: int, page: Callable[..., _Page]) -> ThreadingHTTPServer:
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing: the address holds the code."""
 
-    class Server(ThreadingHTTPServer):
+    class CallbackServer(ThreadingHTTPServer):
         daemon_threads = True
         # Windows lets a second process take a port that is "reused"; POSIX means another thing.
         allow_reuse_address = sys.platform != "win32"
@@ -277,7 +277,7 @@ def _listening(port: int, page: Callable[..., _Page]) -> ThreadingHTTPServer:
         def handle_error(self, request: object, client_address: object) -> None:
             """Say nothing: a browser that hangs up is no news."""
 
-    return Server(("127.0.0.1", port), Request)
+    return CallbackServer(("127.0.0.1", port), CallbackRequest)
 
 
 def _loopback(uri: str) -> tuple[str, int]:

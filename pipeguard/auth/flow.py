@@ -25,7 +25,7 @@ from pydantic import AnyUrl
 from pipeguard.auth import challenge, ring, sdk
 from pipeguard.auth.callback import Callback, port_of_last
 from pipeguard.auth.server import SHOWN_CHARS, origin, usual_name
-from pipeguard.auth.store import Login, Place, Registration, Secrets, Store
+from pipeguard.auth.store import LoginStore, Place, Registration, Secrets, StoredLogin
 from pipeguard.auth.wire import UnreachableError, Wire, masked, refusal
 from pipeguard.core.unicode.display import shown
 from pipeguard.errors import AuthError, LoginNeededError, PipeGuardError
@@ -74,7 +74,9 @@ class Wish:
     legacy: bool = False
 
 
-async def log_in(store: Store, wish: Wish, show: Callable[[str, Callback], None]) -> Login:
+async def log_in(
+    store: LoginStore, wish: Wish, show: Callable[[str, Callback], None]
+) -> StoredLogin:
     """Log in to a server, and keep what it gave.
 
     Args:
@@ -103,7 +105,7 @@ async def log_in(store: Store, wish: Wish, show: Callable[[str, Callback], None]
     return login
 
 
-async def renew(login: Login, secrets: Secrets) -> tuple[Login, Secrets]:
+async def renew(login: StoredLogin, secrets: Secrets) -> tuple[StoredLogin, Secrets]:
     """Get new tokens for the refresh token (RFC 6749, 6); nothing is stored.
 
     Returns:
@@ -167,7 +169,7 @@ class Ended(NamedTuple):
     failed: bool = False
 
 
-async def log_out(store: Store, server: str) -> Ended:
+async def log_out(store: LoginStore, server: str) -> Ended:
     """Give a login's tokens back, and forget it in any case.
 
     Raises:
@@ -183,7 +185,7 @@ async def log_out(store: Store, server: str) -> Ended:
     return ended
 
 
-async def revoke(login: Login, secrets: Secrets) -> Ended:
+async def revoke(login: StoredLogin, secrets: Secrets) -> Ended:
     """Give tokens back to who gave them (RFC 7009)."""
     if not login.client:
         return Ended(f"{login.issuer} knows this client no more, so nothing could be revoked.")
@@ -222,7 +224,7 @@ class _Attempt:
     def __init__(
         self,
         wish: Wish,
-        before: tuple[Login, Secrets] | None,
+        before: tuple[StoredLogin, Secrets] | None,
         callback: Callback,
         show: Callable[[str, Callback], None],
     ) -> None:
@@ -231,7 +233,7 @@ class _Attempt:
         self._callback = callback
         self._show = show
         client, self._registration = _client(wish, before, callback.uri)
-        self._kept = sdk.Kept(client)
+        self._kept = sdk.FlowStorage(client)
         self._flow = sdk.provider(
             wish.server, callback.uri, self._kept, self._ask, self._answer, wish.document or None
         )
@@ -239,7 +241,7 @@ class _Attempt:
         self._was_challenged = False
         self._verdict = 0
 
-    async def run(self, wire: Wire) -> tuple[Login, Secrets]:
+    async def run(self, wire: Wire) -> tuple[StoredLogin, Secrets]:
         """Log in; nothing is stored."""
         self._wire = wire
         await sdk.drive(self._flow, self._probe, self._send)
@@ -315,7 +317,7 @@ class _Attempt:
             _refused(self._wish.server, why)
         return AuthorizationCodeResult(code=answer.code, state=answer.state, iss=iss)
 
-    def _outcome(self) -> tuple[Login, Secrets]:
+    def _outcome(self) -> tuple[StoredLogin, Secrets]:
         wish, context, last = self._wish, self._flow.context, self._last
         client, tokens = context.client_info, context.current_tokens
         if client is None or tokens is None:
@@ -331,7 +333,7 @@ class _Attempt:
             tokens.refresh_token or "",
             client.client_secret or "",
         )
-        login = Login(
+        login = StoredLogin(
             server=wish.server,
             name=wish.name or (last.name if last else usual_name(wish.server)),
             issuer=str(context.oauth_metadata.issuer) if context.oauth_metadata else "",
@@ -352,7 +354,7 @@ class _Attempt:
 
 
 def _client(
-    wish: Wish, before: tuple[Login, Secrets] | None, redirect_uri: str
+    wish: Wish, before: tuple[StoredLogin, Secrets] | None, redirect_uri: str
 ) -> tuple[OAuthClientInformationFull | None, Registration | None]:
     """The registration to log in with, if one is there that fits."""
     uris = [AnyUrl(redirect_uri)]
@@ -393,11 +395,11 @@ def _id(flow: OAuthClientProvider) -> str:
     return flow.context.client_info.client_id if flow.context.client_info else ""
 
 
-def _save(store: Store, login: Login, secrets: Secrets) -> None:
+def _save(store: LoginStore, login: StoredLogin, secrets: Secrets) -> None:
     with store.lock(login.server):
         store.save(login, secrets)
 
 
-def _forget(store: Store, server: str) -> None:
+def _forget(store: LoginStore, server: str) -> None:
     with store.lock(server):
         store.forget(server)

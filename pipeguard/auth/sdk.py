@@ -27,7 +27,7 @@ from mcp.shared.auth import (
 from pydantic import AnyUrl, ValidationError
 
 from pipeguard.auth.server import SHOWN_CHARS, login_command, must_be_safe
-from pipeguard.auth.store import Login, Secrets
+from pipeguard.auth.store import Secrets, StoredLogin
 from pipeguard.auth.wire import Wire, masked, refusal
 from pipeguard.core.unicode.display import shown
 from pipeguard.errors import AuthError
@@ -49,7 +49,7 @@ for _name in ("mcp", "httpx2", "httpcore2"):
     logging.getLogger(_name).propagate = False
 
 
-class Kept:
+class FlowStorage:
     """What the SDK would store: held until we know that it is worth it (mcp TokenStorage)."""
 
     def __init__(
@@ -87,7 +87,7 @@ class Kept:
 def provider(
     server: str,
     redirect_uri: str,
-    kept: Kept,
+    kept: FlowStorage,
     ask: Callable[[str], Awaitable[None]] | None = None,
     answer: Callable[[], Awaitable[AuthorizationCodeResult]] | None = None,
     document: str | None = None,
@@ -118,7 +118,7 @@ def provider(
         raise AuthError("a client id metadata document has an https URL with a path.") from None
 
 
-def restored(login: Login, secrets: Secrets) -> tuple[OAuthClientProvider, Kept]:
+def restored(login: StoredLogin, secrets: Secrets) -> tuple[OAuthClientProvider, FlowStorage]:
     """The flow as it stood at the end of a login, which renews what has ended.
 
     Raises:
@@ -133,7 +133,7 @@ def restored(login: Login, secrets: Secrets) -> tuple[OAuthClientProvider, Kept]
             refresh_token=secrets.refresh_token or None,
             scope=login.scope or None,
         )
-        kept = Kept(client, tokens)
+        kept = FlowStorage(client, tokens)
         uri = client.redirect_uris[0] if client.redirect_uris else "http://127.0.0.1/callback"
         flow = provider(login.server, str(uri), kept)
         if login.metadata is not None:

@@ -35,7 +35,7 @@ _REFERENCE = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class StoredSecret:
     """A secret that was kept here.
 
     Attributes:
@@ -100,7 +100,7 @@ def drop(name: str) -> None:
         raise StateError(f"{_note(name)} cannot be removed: {error.strerror}.") from None
 
 
-def known() -> list[Known]:
+def known() -> list[StoredSecret]:
     """What was kept from here, by name; the keyring is not asked.
 
     Raises:
@@ -110,7 +110,7 @@ def known() -> list[Known]:
     for path in _folder().glob("*.name"):
         name = read_own(str(path), LIMIT_CHARS, StateError).decode("utf-8", "replace").strip()
         if NAME.fullmatch(name):
-            found.append(Known(name, path.stat().st_mtime))
+            found.append(StoredSecret(name, path.stat().st_mtime))
     return sorted(found, key=lambda one: one.name)
 
 

@@ -67,7 +67,7 @@ class Secrets:
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class StoredLogin:
     """What is known of one server from the last login.
 
     Attributes:
@@ -109,7 +109,7 @@ class Login:
         return not self.has_refresh and self.expires_at is not None and self.expires_at <= now
 
 
-class Store:
+class LoginStore:
     """Logins by server, for all processes of a user."""
 
     def __init__(self, folder: Path | None = None, part_chars: int = ring.PART_CHARS) -> None:
@@ -121,7 +121,7 @@ class Store:
         self._folder = folder or state_folder() / "auth"
         self._part_chars = part_chars
 
-    def logins(self) -> list[Login]:
+    def logins(self) -> list[StoredLogin]:
         """All of them, by name, without their secrets.
 
         Raises:
@@ -153,7 +153,7 @@ class Store:
             return False
         return any(login.server == wanted for login in self.logins())
 
-    def read(self, server: str) -> tuple[Login, Secrets] | None:
+    def read(self, server: str) -> tuple[StoredLogin, Secrets] | None:
         """A server's login; the keyring may ask a person to open it.
 
         Raises:
@@ -175,7 +175,7 @@ class Store:
             f"the keyring lost the login of {server}.\n  Log in anew:  {login_command(server)}"
         )
 
-    def save(self, login: Login, kept: Secrets) -> None:
+    def save(self, login: StoredLogin, kept: Secrets) -> None:
         """Keep a login in place of the server's last one, whole or not at all.
 
         Raises:
@@ -190,7 +190,7 @@ class Store:
         held: object = values
         if login.place is Place.KEYRING:
             held = ring.put(_service(login.server), json.dumps(values), self._part_chars)
-        told = {field.name: getattr(login, field.name) for field in fields(Login)}
+        told = {field.name: getattr(login, field.name) for field in fields(StoredLogin)}
         self._write(self._path(login.server), {"version": _VERSION, **told, "secrets": held})
         ring.drop(_service(login.server), before)
 
@@ -241,7 +241,7 @@ class Store:
         except OSError as error:
             raise StateError(f"{self._folder} cannot be made: {error.strerror}.") from None
 
-    def _loaded(self, path: Path) -> tuple[Login, object]:
+    def _loaded(self, path: Path) -> tuple[StoredLogin, object]:
         content = read_own(str(path), LIMIT_BYTES, StateError)
         if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise StateError(
@@ -255,7 +255,7 @@ class Store:
             is_ours = told.pop("version") == _VERSION
             told["place"] = Place(told["place"])
             told["registration"] = Registration(told["registration"])
-            login = Login(**told)
+            login = StoredLogin(**told)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             is_ours = False
         if login is None or not is_ours:

@@ -79,9 +79,9 @@ def rules_and_events(
 def logins(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Offered:
     """Logins by name."""
     try:
-        from pipeguard.auth.store import Store
+        from pipeguard.auth.store import LoginStore
 
-        return _offered(((login.name, login.server) for login in Store().logins()), incomplete)
+        return _offered(((login.name, login.server) for login in LoginStore().logins()), incomplete)
     except (PipeGuardError, OSError):
         return []
 

@@ -16,12 +16,12 @@ import click
 from pipeguard.cli import _completing as completing
 from pipeguard.cli._person import Person
 from pipeguard.state.paths import store_path
-from pipeguard.state.review import KINDS, Kept
+from pipeguard.state.review import KINDS, StoredDefinition
 from pipeguard.state.store import Store
 
 NOT_DONE = 1
 NOTHING_THERE = 3
-_Kept = TypeVar("_Kept", bound=Kept)
+_Kept = TypeVar("_Kept", bound=StoredDefinition)
 _Command = Callable[..., None]
 
 
@@ -130,7 +130,7 @@ def _tell(decision: Decision[_Kept], chosen: list[_Kept], done: list[_Kept]) -> 
             click.echo(f"Not {decision.done} {one.target}: it changed again.  pipeguard diff")
 
 
-def _fields(one: Kept) -> dict[str, str]:
+def _fields(one: StoredDefinition) -> dict[str, str]:
     return {
         "server": one.server,
         "kind": one.pin.kind,
@@ -139,5 +139,5 @@ def _fields(one: Kept) -> dict[str, str]:
     }
 
 
-def _fingerprint(one: Kept) -> str:
+def _fingerprint(one: StoredDefinition) -> str:
     return one.pin.held_fingerprint or one.pin.approved_fingerprint or ""

@@ -13,7 +13,7 @@ from pipeguard.rulebook.mutations import Mutation
 
 if TYPE_CHECKING:
     from pipeguard.rulebook.benchmark import Cost
-    from pipeguard.rulebook.nearness import Held, Nearness
+    from pipeguard.rulebook.nearness import NearMisses, Nearness
     from pipeguard.rulebook.proof import Failure
 
 SAMPLE_CHARS = 100  # of a sample that is shown
@@ -117,13 +117,13 @@ def speed_page(costs: Sequence[Cost]) -> str:
     return _page([*lines, ""])
 
 
-def _kept(held: Held | None) -> str:
+def _kept(held: NearMisses | None) -> str:
     if held is None:
         return "-"
     return f"{held.matched}/{held.tried} {_sure(held)}".rstrip()
 
 
-def _sure(held: Held) -> str:
+def _sure(held: NearMisses) -> str:
     return "" if held.confidence is None else held.confidence.name.lower()
 
 

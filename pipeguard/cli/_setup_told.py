@@ -12,23 +12,23 @@ from pathlib import Path
 import click
 
 from pipeguard.clients.catalog import Client, clients
-from pipeguard.clients.entries import Config, Server, State
+from pipeguard.clients.entries import Config, GuardState, ServerEntry
 from pipeguard.clients.machine import Machine, is_present
 from pipeguard.clients.private import own_copy
-from pipeguard.clients.setting import SHARED_FILE, Plan, Standing
+from pipeguard.clients.setting import SHARED_FILE, ChangePlan, Standing
 from pipeguard.clients.showing import command_line, diff
 from pipeguard.clients.snippets import Snippet
-from pipeguard.clients.undoing import How, UndoPlan
+from pipeguard.clients.undoing import UndoMethod, UndoPlan
 from pipeguard.core.unicode.display import printable_json, shown, visible
 
 _COLOURS = {
-    State.GUARDED: "green",
-    State.STALE: "red",
-    State.OPEN: "red",
-    State.CANNOT: "yellow",
-    State.LEFT: "bright_black",
+    GuardState.GUARDED: "green",
+    GuardState.STALE: "red",
+    GuardState.OPEN: "red",
+    GuardState.CANNOT: "yellow",
+    GuardState.LEFT: "bright_black",
 }
-_WORDS = {State.CANNOT: "cannot be", State.STALE: "stale guard"}
+_WORDS = {GuardState.CANNOT: "cannot be", GuardState.STALE: "stale guard"}
 _COMMAND_CHARS = 60
 _STATE_CHARS = 11
 TAB_CHARS = 4  # a tab is shown as so many spaces at most
@@ -36,7 +36,7 @@ _LEAST_CHARS = 30  # of a line of a sentence, however narrow the terminal is
 _NAME_CHARS = (6, 24)  # the narrowest and the widest column of names
 
 
-def table(plans: Sequence[Plan], machine: Machine) -> None:
+def table(plans: Sequence[ChangePlan], machine: Machine) -> None:
     """Every server of every file, and how it stands."""
     if not plans:
         click.echo("No MCP server of any client was found here.")
@@ -66,7 +66,7 @@ def without_servers(machine: Machine, configs: Iterable[Config]) -> None:
         click.echo(f"Without servers here: {', '.join(names)}.")
 
 
-def without_file(client: Client, plans: Sequence[Plan], launcher: Sequence[str]) -> None:
+def without_file(client: Client, plans: Sequence[ChangePlan], launcher: Sequence[str]) -> None:
     """What to do by hand, for a client that has no file or none here."""
     if client.paste:
         told = client.paste.replace("LAUNCHER", launcher[0])
@@ -75,7 +75,7 @@ def without_file(client: Client, plans: Sequence[Plan], launcher: Sequence[str])
         click.echo(f"\n{client.name}: no server in any file of its own was found.")
 
 
-def diffs(plans: Iterable[Plan]) -> None:
+def diffs(plans: Iterable[ChangePlan]) -> None:
     """What would change, secrets hidden."""
     for plan in plans:
         if plan.content is not None:
@@ -91,7 +91,7 @@ def undo_diffs(plans: Iterable[UndoPlan]) -> None:
             _show_diff(diff(plan.config, plan.content, paths))
 
 
-def outcome(done: Sequence[Plan], failed: Mapping[Path, str], machine: Machine) -> None:
+def outcome(done: Sequence[ChangePlan], failed: Mapping[Path, str], machine: Machine) -> None:
     """What was done, what was not, and what a person must do now."""
     for plan in done:
         names = ", ".join(name for name, _ in plan.changes)
@@ -119,9 +119,9 @@ def what_next(chosen: Sequence[Client], scope: str, launcher: str, *, open_count
         click.echo(f"Guard what is open:  pipeguard setup {who}{where} --yes{which}")
 
 
-def of_the_project(plans: Iterable[Plan]) -> None:
+def of_the_project(plans: Iterable[ChangePlan]) -> None:
     """What is open in the project's files, which are not meant unless one says so."""
-    open_ = (State.OPEN, State.STALE)
+    open_ = (GuardState.OPEN, GuardState.STALE)
     count = sum(
         one.judgement.state in open_ and not one.chosen for plan in plans for one in plan.standings
     )
@@ -130,7 +130,7 @@ def of_the_project(plans: Iterable[Plan]) -> None:
         click.echo(f"{servers} in files of other scope:  pipeguard setup --scope all")
 
 
-def own_copies(plans: Iterable[Plan], launcher: Sequence[str]) -> None:
+def own_copies(plans: Iterable[ChangePlan], launcher: Sequence[str]) -> None:
     """How to guard servers of files that git has, for oneself alone."""
     told = []
     for plan in plans:
@@ -153,8 +153,8 @@ def own_copies(plans: Iterable[Plan], launcher: Sequence[str]) -> None:
 
 
 def as_json(
-    plans: Sequence[Plan],
-    done: Sequence[Plan],
+    plans: Sequence[ChangePlan],
+    done: Sequence[ChangePlan],
     failed: Mapping[Path, str],
     code: int,
     *,
@@ -181,10 +181,10 @@ def as_json(
 def undo_table(plans: Iterable[UndoPlan], machine: Machine) -> None:
     """What would be undone, and how."""
     words = {
-        How.EXACT: "the whole file as it was, byte for byte",
-        How.SPLICED: "its own text as it was; the rest of the file stays",
-        How.BY_MEANING: "its command or address",
-        How.LEFT: "stays as it is",
+        UndoMethod.EXACT: "the whole file as it was, byte for byte",
+        UndoMethod.SPLICED: "its own text as it was; the rest of the file stays",
+        UndoMethod.BY_MEANING: "its command or address",
+        UndoMethod.LEFT: "stays as it is",
     }
     for plan in plans:
         click.echo(_head(plan.config, machine))
@@ -265,9 +265,9 @@ def _under(text: str, indent_chars: int) -> str:
     return "\n".join(indent + line for line in textwrap.wrap(text, room))
 
 
-def _count(plans: Iterable[Plan]) -> str:
+def _count(plans: Iterable[ChangePlan]) -> str:
     states = [one.judgement.state for plan in plans for one in plan.standings]
-    counted = {state: states.count(state) for state in State}
+    counted = {state: states.count(state) for state in GuardState}
     parts = [f"{count} {state.value}" for state, count in counted.items() if count]
     servers = "1 server" if len(states) == 1 else f"{len(states)} servers"
     return f"{servers}: {', '.join(parts)}." if parts else "No servers."
@@ -297,8 +297,8 @@ def _file_fields(config: Config) -> dict[str, object]:
 
 
 def _fields(one: Standing, *, changed: bool) -> dict[str, object]:
-    server: Server = one.server
-    state = State.GUARDED if changed and one.is_to_do else one.judgement.state
+    server: ServerEntry = one.server
+    state = GuardState.GUARDED if changed and one.is_to_do else one.judgement.state
     return {
         "name": server.name,
         "client": server.client,

@@ -13,7 +13,7 @@ from pipeguard.runtime.progress import COMPILING, told
 
 if TYPE_CHECKING:
     from pipeguard.assess.assessing import Assessment
-    from pipeguard.assess.subject import Subject
+    from pipeguard.assess.target import AssessmentTarget
     from pipeguard.core.rules.policy import Policy
 
 PASSED, FAILED = 0, 1
@@ -145,9 +145,9 @@ def _assess(folder: str | None, options: dict[str, object]) -> int:
     return FAILED if assessment.fails(least) else PASSED
 
 
-def _subject(folder: str | None) -> Subject:
-    from pipeguard.assess.subject import of_machine, of_repository
-    from pipeguard.auth.store import Store
+def _subject(folder: str | None) -> AssessmentTarget:
+    from pipeguard.assess.target import of_machine, of_repository
+    from pipeguard.auth.store import LoginStore
     from pipeguard.clients.machine import Machine
     from pipeguard.clients.rewrite import Wishes
     from pipeguard.rulebook.cache import load_engines
@@ -158,18 +158,20 @@ def _subject(folder: str | None) -> Subject:
         return of_repository(Path(folder).absolute(), Machine.here(), compiled)
     here = Path.cwd()
     machine = Machine.here(None if here == Path.home() else here)
-    return of_machine(machine, compiled, Wishes(is_logged_in=Store().holds))
+    return of_machine(machine, compiled, Wishes(is_logged_in=LoginStore().holds))
 
 
-def _connected(subject: Subject, *, limit_seconds: float, credentials: bool) -> Subject:
-    from pipeguard.assess.connecting import How, connect
+def _connected(
+    subject: AssessmentTarget, *, limit_seconds: float, credentials: bool
+) -> AssessmentTarget:
+    from pipeguard.assess.connecting import ConnectOptions, connect
 
-    how = How(limit_seconds, credentials)
+    how = ConnectOptions(limit_seconds, credentials)
     with _progress(len(subject.servers)) as tell:
         return subject.with_contents(connect(subject, how, _policy(subject), tell))
 
 
-def _policy(subject: Subject) -> Policy:
+def _policy(subject: AssessmentTarget) -> Policy:
     """The policy in force, so that what a person allowed is not found again."""
     from pipeguard.config.options import WrapOptions
     from pipeguard.config.policy_file import load_wrap_policy

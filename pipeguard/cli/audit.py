@@ -14,7 +14,7 @@ import click
 from pipeguard.cli import _completing as completing
 from pipeguard.core.unicode.display import visible
 from pipeguard.errors import PipeGuardError
-from pipeguard.state.audit import Row, Wanted, as_fields, chains, rows, verify
+from pipeguard.state.audit import AuditRow, Wanted, as_fields, chains, rows, verify
 from pipeguard.state.missing import left
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store, written
@@ -210,7 +210,7 @@ _FORMULA = frozenset("=+-@＝＋－＠")
 _PARTED = re.compile(f"(;[\x22' ]*)(?=[{''.join(map(re.escape, sorted(_FORMULA)))}])")
 
 
-def _line(row: Row) -> str:
+def _line(row: AuditRow) -> str:
     entry = row.entry
     rules = ", ".join(finding["rule"] for finding in json.loads(entry.findings))
     rules = f"{rules}: {_note(row)}" if entry.kind == "gap" else rules
@@ -219,7 +219,7 @@ def _line(row: Row) -> str:
     return "  ".join(visible(column) for column in columns if column)
 
 
-def _note(row: Row) -> str:
+def _note(row: AuditRow) -> str:
     """What a row about missing ones says, with its time."""
     notes = [str(finding.get("note", "")) for finding in json.loads(row.entry.findings)]
     return f"{'; '.join(notes)} ({' '.join(filter(None, (row.entry.time, row.entry.event)))})"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import click
 
 from pipeguard.auth.server import canonical, is_url, login_command
-from pipeguard.auth.store import Login, Place, Store
+from pipeguard.auth.store import LoginStore, Place, StoredLogin
 from pipeguard.cli import _completing as completing
 from pipeguard.core.unicode.display import visible
 from pipeguard.errors import AuthError, InputError
@@ -105,7 +105,7 @@ def login(server: str, **options: Unpack[LoginOptions]) -> None:
       pipeguard auth login https://mcp.example.com/mcp --no-browser --store file
       pipeguard auth login https://mcp.example.com/mcp --client-id abc --client-secret-env SECRET
     """  # noqa: D301  click reads the mark
-    store = Store()
+    store = LoginStore()
     last = _found(store, server)
     uri = last.server if last else canonical(server)
     place = Place(options["store"]) if options["store"] else last.place if last else Place.KEYRING
@@ -147,7 +147,7 @@ def status(*, as_json: bool) -> None:
     Asks neither a server nor the keyring: a token that was revoked elsewhere is not seen here.
     """
     now = time.time()
-    logins = Store().logins()
+    logins = LoginStore().logins()
     if as_json:
         click.echo(json.dumps([_fields(login, now) for login in logins], indent=2))
         return
@@ -172,7 +172,7 @@ def logout(server: str) -> None:
       0  forgotten; and revoked, or the authorization server knows no revocation
       5  forgotten, but the authorization server did not revoke them
     """  # noqa: D301  click reads the mark
-    store = Store()
+    store = LoginStore()
     login = _found(store, server)
     if login is None:
         raise InputError(
@@ -188,7 +188,7 @@ def logout(server: str) -> None:
         click.echo(ended.why_not, err=True)
 
 
-def _found(store: Store, server: str) -> Login | None:
+def _found(store: LoginStore, server: str) -> StoredLogin | None:
     """The login that a person means, by URL or by name.
 
     Raises:
@@ -236,7 +236,7 @@ def _show(url: str, callback: Callback, *, opens: bool) -> None:
     callback.read_pasted(STDIN, tell)
 
 
-def _fields(login: Login, now: float) -> dict[str, object]:
+def _fields(login: StoredLogin, now: float) -> dict[str, object]:
     return {
         "name": login.name,
         "server": login.server,
@@ -252,7 +252,7 @@ def _fields(login: Login, now: float) -> dict[str, object]:
     }
 
 
-def _state(login: Login, now: float) -> str:
+def _state(login: StoredLogin, now: float) -> str:
     if login.has_ended(now):
         return f"ended {_written(login.expires_at)}; log in anew:  {login_command(login.server)}"
     renewed = "renewed by itself" if login.has_refresh else "not renewed"

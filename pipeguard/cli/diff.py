@@ -13,7 +13,7 @@ from pipeguard.core.pins.fingerprint import canonical
 from pipeguard.core.protocol.message import JsonValue, Number, parse_json
 from pipeguard.core.unicode.display import visible
 from pipeguard.state.paths import store_path
-from pipeguard.state.review import KINDS, Held, UnknownTargetError, held
+from pipeguard.state.review import KINDS, HeldDefinition, UnknownTargetError, held
 from pipeguard.state.store import Store
 
 LINE_CHARS = 80  # from which on a text is shown a sentence a line, so that a diff can find it
@@ -54,7 +54,7 @@ def command(target: str | None, kind: str | None, *, as_json: bool) -> None:
     raise SystemExit(1 if waiting else 0)
 
 
-def find_held(store: Store, target: str | None, kind: str | None) -> list[Held]:
+def find_held(store: Store, target: str | None, kind: str | None) -> list[HeldDefinition]:
     """What waits for approval; a target that names nothing is wrong usage."""
     try:
         return held(store, target, kind)
@@ -67,7 +67,7 @@ def tell_nothing_waits(target: str | None) -> None:
     click.echo(f"Nothing waits for approval{f' of {target}' if target else ''}.")
 
 
-def as_fields(one: Held) -> dict[str, object]:
+def as_fields(one: HeldDefinition) -> dict[str, object]:
     """One held definition for programs; both definitions as canonical JSON texts."""
     pin = one.pin
     return {
@@ -87,7 +87,7 @@ def as_fields(one: Held) -> dict[str, object]:
     }
 
 
-def page(one: Held) -> str:
+def page(one: HeldDefinition) -> str:
     """One held definition for people: what changed, and the diff."""
     pin = one.pin
     if pin.approved is None:

@@ -21,7 +21,7 @@ from pipeguard.state.paths import store_path
 
 if TYPE_CHECKING:
     from pipeguard.core.rules.rule import Rule
-    from pipeguard.state.exceptions import Event
+    from pipeguard.state.exceptions import AuditedEvent
 
 WIDTH = 88  # characters of a line
 SAMPLE_CHARS = 160  # of an example: two lines
@@ -174,7 +174,7 @@ def _family_page(name: str, about: str, fix: str) -> str:
     return "\n".join([head, "", _labelled("What", about), _labelled("Do", fix)])
 
 
-def _event_fields(event: Event, rules: dict[str, Rule]) -> dict[str, object]:
+def _event_fields(event: AuditedEvent, rules: dict[str, Rule]) -> dict[str, object]:
     findings = [finding | _words(finding["rule"], rules) for finding in event.findings]
     return {
         "event": event.name,
@@ -195,7 +195,7 @@ def _words(rule: str, rules: dict[str, Rule]) -> dict[str, str]:
     return {"title": "", "why": about, "fix": fix}
 
 
-def _event_page(event: Event, rules: dict[str, Rule]) -> str:
+def _event_page(event: AuditedEvent, rules: dict[str, Rule]) -> str:
     what = " ".join(filter(None, (event.method, event.tool)))
     head = f"{event.time}, server {event.server}: {what or 'a message'}"
     lines = [f"{click.style(event.name, bold=True)}: {visible(head)}"]
@@ -223,7 +223,7 @@ def _event_page(event: Event, rules: dict[str, Rule]) -> str:
     return "\n".join(lines).rstrip()
 
 
-def _decisions(event: Event) -> list[tuple[str, str]]:
+def _decisions(event: AuditedEvent) -> list[tuple[str, str]]:
     """What a person can do about an event, as commands: no model is told of them."""
     rules = [finding["rule"] for finding in event.findings]
     if any(rule.startswith("trust.") for rule in rules):

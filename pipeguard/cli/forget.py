@@ -10,7 +10,7 @@ from pipeguard.cli._decide import NOT_DONE, NOTHING_THERE, Decision, decide, opt
 from pipeguard.cli._person import Person
 from pipeguard.core.unicode.display import visible
 from pipeguard.state.paths import store_path
-from pipeguard.state.review import Kept, UnknownTargetError, forget, forget_launch, kept
+from pipeguard.state.review import StoredDefinition, UnknownTargetError, forget, forget_launch, kept
 from pipeguard.state.store import Store
 
 
@@ -68,14 +68,14 @@ def _forget_launch(name: str | None, *, yes: bool) -> NoReturn:
     raise SystemExit(0 if forgotten else NOTHING_THERE)
 
 
-def _find(store: Store, target: str | None, kind: str | None) -> list[Kept]:
+def _find(store: Store, target: str | None, kind: str | None) -> list[StoredDefinition]:
     try:
         return kept(store, target, kind)
     except UnknownTargetError as error:
         raise click.UsageError(f"{error}.") from error
 
 
-def _page(one: Kept) -> str:
+def _page(one: StoredDefinition) -> str:
     pin = one.pin
     approved = f"approved on {pin.approved_at[:10]}" if pin.approved is not None else ""
     held = f"held: {visible(pin.reason) or 'review'}" if pin.held is not None else ""

@@ -16,7 +16,7 @@ from pipeguard.cli.explain import FAMILIES
 from pipeguard.config.policy_file import (
     PROJECT_FILE,
     PolicyFile,
-    Scope,
+    PolicyScope,
     combine,
     parse_policy,
     policy_text,
@@ -138,20 +138,22 @@ def check(file: str | None, *, project: bool, as_json: bool) -> None:
       0  it is right; there may be notes
       2  it is wrong, and each error is listed
     """  # noqa: D301  click reads the mark
-    files: dict[Scope, str | None]
+    files: dict[PolicyScope, str | None]
     if file is not None:
         project = project or Path(file).name == PROJECT_FILE
-        files = {Scope.PROJECT if project else Scope.USER: file}
+        files = {PolicyScope.PROJECT if project else PolicyScope.USER: file}
     else:
         files = {
-            Scope.USER: user_policy_path(),
-            Scope.PROJECT: project_policy_path(str(Path.cwd())),
+            PolicyScope.USER: user_policy_path(),
+            PolicyScope.PROJECT: project_policy_path(str(Path.cwd())),
         }
     found = {scope: (one, _read(one, scope)) for scope, one in files.items() if one is not None}
     notes = {one: _notes(parsed) for one, parsed in found.values()}
-    user, tighter = (found.get(scope, (None, None))[1] for scope in (Scope.USER, Scope.PROJECT))
+    user, tighter = (
+        found.get(scope, (None, None))[1] for scope in (PolicyScope.USER, PolicyScope.PROJECT)
+    )
     if user is not None and tighter is not None:
-        notes[found[Scope.PROJECT][0]] += _overruled(user, tighter)
+        notes[found[PolicyScope.PROJECT][0]] += _overruled(user, tighter)
     policy = combine(user, tighter)
     if as_json:
         told = {"files": [{"path": one, "notes": list(said)} for one, said in notes.items()]}
@@ -169,7 +171,7 @@ def check(file: str | None, *, project: bool, as_json: bool) -> None:
         click.echo(f"  {key:<16} {value}")
 
 
-def _read(file: str, scope: Scope) -> PolicyFile:
+def _read(file: str, scope: PolicyScope) -> PolicyFile:
     today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
     return parse_policy(policy_text(file, scope), file, scope, now=monotonic(), today=today)
 

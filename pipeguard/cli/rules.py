@@ -29,7 +29,7 @@ from pipeguard.core.unicode.display import visible
 from pipeguard.errors import RuleError
 from pipeguard.rulebook.benchmark import costs
 from pipeguard.rulebook.nearness import near_all
-from pipeguard.rulebook.packs import MAX_PACK_BYTES, Source, load_rules, model
+from pipeguard.rulebook.packs import MAX_PACK_BYTES, PackFile, load_rules, model
 from pipeguard.rulebook.proof import prove_all, texts
 from pipeguard.rulebook.reference import pages, usual_action
 from pipeguard.runtime.progress import COMPILING, told
@@ -167,7 +167,7 @@ def test(*, file: str | None, glob: str, speed: bool, near_miss: bool, as_json: 
         compiled = _compiled()
         homes: Sequence[Engine] = compiled
     else:
-        source = Source(file, read(file, MAX_PACK_BYTES, RuleError)[0], shipped=False)
+        source = PackFile(file, read(file, MAX_PACK_BYTES, RuleError)[0], shipped=False)
         every = load_rules([source])
         homes = _alone(every)
     rules = [rule for rule in every if fnmatchcase(rule.id, glob)]

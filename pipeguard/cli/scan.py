@@ -18,7 +18,7 @@ from pipeguard.core.finding import Action
 from pipeguard.core.unicode.display import visible
 from pipeguard.errors import InputError
 from pipeguard.rulebook.cache import load_engines
-from pipeguard.rulebook.trial import USUAL_KEY, Subject, Taken, Trial, judge
+from pipeguard.rulebook.trial import USUAL_KEY, Taken, Trial, TrialInput, judge
 from pipeguard.runtime.progress import COMPILING, told
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def command(  # noqa: PLR0913  one for each option
     with told(COMPILING):
         compiled = load_engines()
     with told(f"judging {_size(len(text))}, which takes some seconds"):
-        subject = Subject(text, Taken(taken), tool, server, key)
+        subject = TrialInput(text, Taken(taken), tool, server, key)
         trial = judge(compiled, rules, subject, os.urandom(KEY_BYTES), monotonic())
     if as_json:
         click.echo(json.dumps(_fields(file, taken, trial), indent=2))

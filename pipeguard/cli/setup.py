@@ -15,12 +15,12 @@ from pipeguard.core.unicode.display import visible
 from pipeguard.errors import InputError, PipeGuardError
 
 if TYPE_CHECKING:
-    from pipeguard.clients.catalog import Client, Scope
+    from pipeguard.clients.catalog import Client, ConfigScope
     from pipeguard.clients.entries import Config
     from pipeguard.clients.launcher import LauncherError
     from pipeguard.clients.machine import Machine
     from pipeguard.clients.rewrite import Wishes
-    from pipeguard.clients.setting import Plan
+    from pipeguard.clients.setting import ChangePlan
     from pipeguard.clients.undoing import UndoPlan
 
 DONE, OPEN, REFUSED, CANNOT, NOTHING = 0, 1, 5, 6, 7
@@ -119,7 +119,7 @@ def command(clients: tuple[str, ...], **options: object) -> None:
       6  all that can be guarded is, and some servers cannot be
       7  nothing to do: no server was found; with --undo, none is guarded
     """  # noqa: D301  click reads the mark
-    asked = _Asked(clients, options)
+    asked = _SetupRequest(clients, options)
     if asked.snippet:
         raise SystemExit(_show_snippets(asked))
     if asked.undo:
@@ -127,7 +127,7 @@ def command(clients: tuple[str, ...], **options: object) -> None:
     raise SystemExit(_set_up(asked))
 
 
-class _Asked:
+class _SetupRequest:
     """What a person asked for, read from the command line."""
 
     def __init__(self, clients: tuple[str, ...], options: dict[str, object]) -> None:
@@ -178,7 +178,7 @@ class _Asked:
 
     def wishes(self) -> Wishes:
         """Which servers, and what is allowed beyond the default."""
-        from pipeguard.auth.store import Store
+        from pipeguard.auth.store import LoginStore
         from pipeguard.clients.rewrite import Wishes
 
         return Wishes(
@@ -188,7 +188,7 @@ class _Asked:
             no_login=self.no_login,
             off=self.disabled,
             expose_urls=self.expose_urls,
-            is_logged_in=Store().holds,
+            is_logged_in=LoginStore().holds,
         )
 
     def machine(self) -> Machine:
@@ -198,29 +198,33 @@ class _Asked:
         folder = Path(self.project or Path.cwd()).absolute()
         return Machine.here(None if folder == Path.home() else folder)
 
-    def scopes(self) -> tuple[Scope, ...]:
+    def scopes(self) -> tuple[ConfigScope, ...]:
         """Whose servers are meant."""
-        from pipeguard.clients.catalog import Scope
+        from pipeguard.clients.catalog import ConfigScope
 
         if self.scope == "all" or self.file or (self.check and not self.scope):
-            return tuple(Scope)
-        return (Scope.PROJECT,) if self.scope == "project" else (Scope.USER, Scope.LOCAL)
+            return tuple(ConfigScope)
+        return (
+            (ConfigScope.PROJECT,)
+            if self.scope == "project"
+            else (ConfigScope.USER, ConfigScope.LOCAL)
+        )
 
     def configs(self, machine: Machine) -> list[Config]:
         """The files that are meant, read: those with servers, and those that cannot be read."""
         from pipeguard.clients.entries import read_config
-        from pipeguard.clients.machine import Found, find, specs_of
+        from pipeguard.clients.machine import ConfigFile, find, specs_of
 
         if self.file:
             path = Path(self.file).absolute()
-            found = [Found(path, specs_of(self.clients[0], path))]
+            found = [ConfigFile(path, specs_of(self.clients[0], path))]
         else:
             found = find(machine, self.clients or None)
         read = (read_config(one) for one in found)
         return [config for config in read if config.servers or config.problem]
 
 
-def _set_up(asked: _Asked) -> int:
+def _set_up(asked: _SetupRequest) -> int:
     from pipeguard.cli import _setup_told as told
     from pipeguard.clients import setting
 
@@ -242,7 +246,7 @@ def _set_up(asked: _Asked) -> int:
     if no_launcher and to_do and asked.is_to_write:
         raise no_launcher
     failed: dict[Path, str] = {}
-    done: list[Plan] = []
+    done: list[ChangePlan] = []
     if to_do and not asked.is_only_shown and _may(asked, to_do):
         done, failed = _carried_out(to_do, machine)
         if not asked.as_json:
@@ -260,14 +264,16 @@ def _set_up(asked: _Asked) -> int:
     return code
 
 
-def _carried_out(plans: Iterable[Plan], machine: Machine) -> tuple[list[Plan], dict[Path, str]]:
+def _carried_out(
+    plans: Iterable[ChangePlan], machine: Machine
+) -> tuple[list[ChangePlan], dict[Path, str]]:
     """Write each file; one that is refused leaves the others alone."""
     from pipeguard.clients import setting
     from pipeguard.clients.files import FileError
     from pipeguard.clients.readiness import make_ready
 
     make_ready()
-    done: list[Plan] = []
+    done: list[ChangePlan] = []
     failed: dict[Path, str] = {}
     for plan in plans:
         try:
@@ -278,25 +284,25 @@ def _carried_out(plans: Iterable[Plan], machine: Machine) -> tuple[list[Plan], d
     return done, failed
 
 
-def _code(plans: list[Plan], done: list[Plan], failed: dict[Path, str]) -> int:
-    from pipeguard.clients.entries import State
+def _code(plans: list[ChangePlan], done: list[ChangePlan], failed: dict[Path, str]) -> int:
+    from pipeguard.clients.entries import GuardState
 
     chosen = [(plan, one) for plan in plans for one in plan.standings if one.chosen]
     if failed or any(plan.problem for plan in plans):
         return REFUSED
     states = [one.judgement.state for plan, one in chosen if not (plan in done and one.is_to_do)]
-    if State.OPEN in states or State.STALE in states:
+    if GuardState.OPEN in states or GuardState.STALE in states:
         return OPEN
-    if State.CANNOT in states:
+    if GuardState.CANNOT in states:
         return CANNOT
-    return DONE if any(one.judgement.state is not State.LEFT for _, one in chosen) else NOTHING
+    return DONE if any(one.judgement.state is not GuardState.LEFT for _, one in chosen) else NOTHING
 
 
-def _open_count(plans: Iterable[Plan]) -> int:
+def _open_count(plans: Iterable[ChangePlan]) -> int:
     return sum(one.is_to_do for plan in plans for one in plan.standings)
 
 
-def _may(asked: _Asked, plans: list[Plan]) -> bool:
+def _may(asked: _SetupRequest, plans: list[ChangePlan]) -> bool:
     if asked.yes:
         return True
     if not sys.stdin.isatty():
@@ -307,7 +313,9 @@ def _may(asked: _Asked, plans: list[Plan]) -> bool:
     return click.confirm(f"\nGuard {servers} in {files}?")
 
 
-def _launcher(asked: _Asked, machine: Machine) -> tuple[tuple[str, ...], LauncherError | None]:
+def _launcher(
+    asked: _SetupRequest, machine: Machine
+) -> tuple[tuple[str, ...], LauncherError | None]:
     """The words to write; or a word that stands for them, and why there are none."""
     from pipeguard.clients.guarding import SHARED_LAUNCHER
     from pipeguard.clients.launcher import LauncherError, launcher
@@ -322,7 +330,7 @@ def _launcher(asked: _Asked, machine: Machine) -> tuple[tuple[str, ...], Launche
         return (error.found,) if error.found else SHARED_LAUNCHER, error
 
 
-def _refuse_unknown_names(asked: _Asked, plans: Iterable[Plan]) -> None:
+def _refuse_unknown_names(asked: _SetupRequest, plans: Iterable[ChangePlan]) -> None:
     known = {one.server.name for plan in plans for one in plan.standings}
     missing = [name for name in asked.names if name not in known]
     if missing:
@@ -330,7 +338,7 @@ def _refuse_unknown_names(asked: _Asked, plans: Iterable[Plan]) -> None:
         raise InputError(f"no server is called {missing[0]!r} there.\n  There are: {listed}")
 
 
-def _undo(asked: _Asked) -> int:
+def _undo(asked: _SetupRequest) -> int:
     from pipeguard.cli import _setup_told as told
     from pipeguard.clients import undoing
 
@@ -377,22 +385,22 @@ def _undone(plans: Iterable[UndoPlan], machine: Machine) -> dict[Path, str]:
 
 
 def _undo_code(plans: Iterable[UndoPlan], failed: dict[Path, str], *, may: bool) -> int:
-    from pipeguard.clients.undoing import How
+    from pipeguard.clients.undoing import UndoMethod
 
     if failed:
         return REFUSED
     if not may:
         return OPEN
-    left = any(one.how is How.LEFT for plan in plans for one in plan.undone)
+    left = any(one.how is UndoMethod.LEFT for plan in plans for one in plan.undone)
     return CANNOT if left else DONE
 
 
-def _with_remembered(asked: _Asked, configs: list[Config]) -> list[Config]:
+def _with_remembered(asked: _SetupRequest, configs: list[Config]) -> list[Config]:
     """Also the files that setup once changed and that are found in no usual place."""
     from pipeguard.clients.catalog import clients
     from pipeguard.clients.entries import read_config
     from pipeguard.clients.history import records
-    from pipeguard.clients.machine import Found, specs_of
+    from pipeguard.clients.machine import ConfigFile, specs_of
 
     if asked.file:
         return configs
@@ -402,12 +410,12 @@ def _with_remembered(asked: _Asked, configs: list[Config]) -> list[Config]:
         if record.client in wanted and record.client in clients() and record.file not in known:
             known.add(record.file)
             if record.file.exists():
-                found = Found(record.file, specs_of(clients()[record.client], record.file))
+                found = ConfigFile(record.file, specs_of(clients()[record.client], record.file))
                 configs.append(read_config(found))
     return configs
 
 
-def _show_snippets(asked: _Asked) -> int:
+def _show_snippets(asked: _SetupRequest) -> int:
     from pipeguard.cli import _setup_told as told
     from pipeguard.clients.launcher import launcher
     from pipeguard.clients.snippets import snippet

@@ -62,7 +62,7 @@ class Transport(Enum):
     WEBSOCKET = "websocket"
 
 
-class Scope(Enum):
+class ConfigScope(Enum):
     """Whose servers a file holds."""
 
     USER = "user"  # this user's, everywhere
@@ -151,7 +151,7 @@ class FileSpec:
     """
 
     client: str
-    scope: Scope
+    scope: ConfigScope
     places: Mapping[str, tuple[str, ...]]
     first: bool
     format: str
@@ -273,7 +273,7 @@ def _file(name: str, data: Mapping[str, Any]) -> FileSpec:
     paths = servers if servers and isinstance(servers[0], list) else [servers]
     return FileSpec(
         client=name,
-        scope=Scope(data.get("scope", "user")),
+        scope=ConfigScope(data.get("scope", "user")),
         places=_by_system(data["at"]),
         first=bool(data.get("first", False)),
         format=data.get("format", "json"),

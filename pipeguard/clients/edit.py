@@ -11,13 +11,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeguard.clients.entries import Keys, Server
+from pipeguard.clients.entries import Keys, ServerEntry
 from pipeguard.clients.rewrite import NewFields
 from pipeguard.clients.tree import (
     Edit,
-    Kind,
     Member,
     Node,
+    NodeKind,
     Span,
     Style,
     Syntax,
@@ -60,7 +60,7 @@ class Edited:
     changes: tuple[EntryChange, ...]
 
 
-def edited(text: str, syntax: Syntax, wanted: Sequence[tuple[Server, NewFields]]) -> Edited:
+def edited(text: str, syntax: Syntax, wanted: Sequence[tuple[ServerEntry, NewFields]]) -> Edited:
     """Change entries, and prove that nothing else changed.
 
     Raises:
@@ -117,9 +117,9 @@ def _start(text: str, start: int, node: Node) -> int:
     return line_start(text, start) if node.regions else start
 
 
-def _fields_node(tree: Node, server: Server) -> Node:
+def _fields_node(tree: Node, server: ServerEntry) -> Node:
     node = tree.at((*server.path, *server.body))
-    if node is None or node.kind is not Kind.MAP or node.shared:
+    if node is None or node.kind is not NodeKind.MAP or node.shared:
         raise UneditableError(f"{server.name}: the entry cannot be changed alone.")
     return node
 
@@ -161,9 +161,9 @@ class _Change:
             return []
         if node.shared:
             raise UneditableError("it has an anchor, an alias or a tag.")
-        if isinstance(new, Mapping) and node.kind is Kind.MAP:
+        if isinstance(new, Mapping) and node.kind is NodeKind.MAP:
             return self.of_map(node, NewFields(new))
-        if isinstance(new, list) and node.kind is Kind.LIST and isinstance(old, list):
+        if isinstance(new, list) and node.kind is NodeKind.LIST and isinstance(old, list):
             count = len(new) - len(old)
             if count > 0 and old and new[count:] == old:
                 return self._syntax.prepend(node, self._text, new[:count])
@@ -171,7 +171,11 @@ class _Change:
                 return self._fewer(node, old, new)
         if node.regions:
             raise UneditableError("it is a table of its own.")
-        if node.style is Style.LINES and node.kind is not Kind.TEXT and node.kind is not Kind.OTHER:
+        if (
+            node.style is Style.LINES
+            and node.kind is not NodeKind.TEXT
+            and node.kind is not NodeKind.OTHER
+        ):
             return [self._in_place(node, new)]
         # YAML's nothing, right behind its colon.
         space = " " if node.start == node.end and self._text[node.start - 1] == ":" else ""
@@ -218,7 +222,7 @@ class _Change:
 
 
 def _prove_data(
-    syntax: Syntax, tree: Node, result: str, wanted: Iterable[tuple[Server, NewFields]]
+    syntax: Syntax, tree: Node, result: str, wanted: Iterable[tuple[ServerEntry, NewFields]]
 ) -> None:
     """Both parsers read the new text as the old one with the entries' fields replaced.
 

@@ -13,10 +13,10 @@ from enum import Enum
 from pathlib import Path
 
 from pipeguard.clients import machine
-from pipeguard.clients.catalog import FileSpec, Scope, Shape, Transport
-from pipeguard.clients.guarding import Guarded, guarded
+from pipeguard.clients.catalog import ConfigScope, FileSpec, Shape, Transport
+from pipeguard.clients.guarding import GuardedCommand, guarded
 from pipeguard.clients.reading import Reading, may_name, nodes_at, read_text, twins_on_the_way
-from pipeguard.clients.tree import Kind, Lines, Node, Span, Value
+from pipeguard.clients.tree import Lines, Node, NodeKind, Span, Value
 from pipeguard.config.directories import read
 from pipeguard.errors import InputError
 
@@ -25,7 +25,7 @@ MOST_SERVERS = 10_000  # of one file; nobody's client starts as many
 Keys = tuple[str | int, ...]
 
 
-class State(Enum):
+class GuardState(Enum):
     """Whether a server is guarded."""
 
     GUARDED = "guarded"
@@ -36,7 +36,7 @@ class State(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class ServerEntry:
     """One entry.
 
     Attributes:
@@ -67,7 +67,7 @@ class Server:
 
     client: str
     file: Path
-    scope: Scope
+    scope: ConfigScope
     name: str
     path: Keys
     line: int
@@ -84,7 +84,7 @@ class Server:
     transport: Transport | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     off: bool = False
-    guard: Guarded | None = None
+    guard: GuardedCommand | None = None
     spans: Mapping[str, Span] = field(default_factory=dict)
     odd: str = ""
 
@@ -122,7 +122,7 @@ class Config:
     specs: tuple[FileSpec, ...]
     content: bytes = b""
     text: str = ""
-    servers: tuple[Server, ...] = ()
+    servers: tuple[ServerEntry, ...] = ()
     problem: str = ""
     is_unread: bool = False
 
@@ -136,7 +136,7 @@ class Config:
         return self.specs[0].syntax.read(self.text)
 
 
-def read_config(found: machine.Found) -> Config:
+def read_config(found: machine.ConfigFile) -> Config:
     """Read one file and all servers in it. What is wrong with it is told in `problem`."""
     try:
         if found.path.is_dir():
@@ -161,7 +161,7 @@ def parse_config(path: Path, specs: Sequence[FileSpec], content: bytes) -> Confi
     }
     of = {id(spec): readings[spec.format, spec.allows] for spec in specs}
     readers = [spec for spec in specs if not of[id(spec)].problem]
-    found = _Found(path)
+    found = _ParsedEntries(path)
     for spec in readers or specs:
         found.add(spec, of[id(spec)])
     problem = found.problem or ("" if readers else of[id(specs[0])].problem)
@@ -182,7 +182,7 @@ def parse_config(path: Path, specs: Sequence[FileSpec], content: bytes) -> Confi
     )
 
 
-class _Found:
+class _ParsedEntries:
     """The servers of a file, spec for spec; what is wrong with some keeps none of the others back.
 
     Attributes:
@@ -192,7 +192,7 @@ class _Found:
     """
 
     def __init__(self, path: Path) -> None:
-        self.servers: list[Server] = []
+        self.servers: list[ServerEntry] = []
         self.problem = ""
         self.is_cut = False
         self._path = path
@@ -216,7 +216,7 @@ class _Found:
         if problems and not odd:
             self.problem = self.problem or problems[0]
 
-    def _keep(self, server: Server) -> None:
+    def _keep(self, server: ServerEntry) -> None:
         if server.path in self._taken:
             server = replace(server, path=(*server.path, len(self.servers)))
         self._taken.add(server.path)
@@ -225,9 +225,9 @@ class _Found:
 
 def _servers(
     tree: Node, lines: Lines, path: Path, spec: FileSpec, problems: list[str]
-) -> Iterator[Server]:
+) -> Iterator[ServerEntry]:
     """Those of one client; what is not of its form is told, and keeps none of the others back."""
-    if tree.kind is not Kind.MAP and () not in spec.servers:
+    if tree.kind is not NodeKind.MAP and () not in spec.servers:
         problems.append("its outermost value is no map of keys.")
     found_any = False
     for keys in spec.servers:
@@ -236,7 +236,7 @@ def _servers(
         for node, prefix in nodes_at(tree, keys):
             if not (node.value or node.members or node.items):
                 continue  # an empty key
-            if node.kind is not (Kind.LIST if spec.named else Kind.MAP):
+            if node.kind is not (NodeKind.LIST if spec.named else NodeKind.MAP):
                 problems.append(
                     f"line {lines.of(node.start)}: {keys[-1] if keys else 'it'!r} is not "
                     f"{'a list' if spec.named else 'a map'} of servers."
@@ -249,19 +249,21 @@ def _servers(
 def _is_bare(tree: Node, spec: FileSpec) -> bool:
     """Whether a whole file is a map, or a list, of servers."""
     if spec.named:
-        return tree.kind is Kind.LIST
+        return tree.kind is NodeKind.LIST
     wanted = {spec.shape.command, *spec.shape.urls}
     values = [member.value for member in tree.members]
     return bool(values) and all(
-        value.kind is Kind.MAP and any(member.key in wanted for member in value.members)
+        value.kind is NodeKind.MAP and any(member.key in wanted for member in value.members)
         for value in values
     )
 
 
-def _in(node: Node, prefix: Keys, lines: Lines, path: Path, spec: FileSpec) -> Iterator[Server]:
+def _in(
+    node: Node, prefix: Keys, lines: Lines, path: Path, spec: FileSpec
+) -> Iterator[ServerEntry]:
     if spec.named:
         for index, item in enumerate(node.items):
-            name = item.member(spec.named) if item.kind is Kind.MAP else None
+            name = item.member(spec.named) if item.kind is NodeKind.MAP else None
             told = str(name.value.value) if name else f"#{index + 1}"
             yield _server(item, told, (*prefix, index), lines, path, spec)
     else:
@@ -269,14 +271,16 @@ def _in(node: Node, prefix: Keys, lines: Lines, path: Path, spec: FileSpec) -> I
             yield _server(member.value, member.key, (*prefix, member.key), lines, path, spec)
 
 
-def _server(entry: Node, name: str, keys: Keys, lines: Lines, path: Path, spec: FileSpec) -> Server:
+def _server(
+    entry: Node, name: str, keys: Keys, lines: Lines, path: Path, spec: FileSpec
+) -> ServerEntry:
     shape = spec.shape
     line = lines.of(entry.start)
     nested = entry.member(shape.nested) if shape.nested else None
-    inner = nested.value if nested and nested.value.kind is Kind.MAP else entry
+    inner = nested.value if nested and nested.value.kind is NodeKind.MAP else entry
     common = (spec.client, path, spec.scope, name, keys, line, shape)
-    if inner.kind is not Kind.MAP:
-        return Server(*common, {}, odd="it is written in a way that is not understood.")
+    if inner.kind is not NodeKind.MAP:
+        return ServerEntry(*common, {}, odd="it is written in a way that is not understood.")
     data = inner.data()
     assert isinstance(data, Mapping)  # noqa: S101  of a map
     odd = ""
@@ -286,7 +290,7 @@ def _server(entry: Node, name: str, keys: Keys, lines: Lines, path: Path, spec: 
     spans = dict(_spans(inner, shape))
     words = _words(inner, shape)
     url_key = next((key for key in shape.urls if isinstance(data.get(key), str)), "")
-    return Server(
+    return ServerEntry(
         *common,
         data,
         body=(shape.nested,) if inner is not entry else (),
@@ -312,7 +316,7 @@ def _words(inner: Node, shape: Shape) -> list[str]:
     command = inner.member(shape.command)
     if command is None:
         return []
-    if command.value.kind is Kind.TEXT:
+    if command.value.kind is NodeKind.TEXT:
         listed = inner.member(shape.args) if shape.args else None
         return [str(command.value.value), *(_listed(listed.value.data()) if listed else ())]
     return [] if shape.args else _listed(command.value.data())

@@ -26,7 +26,7 @@ HEADER_PREFIX = "PIPEGUARD_H"
 
 
 @dataclass(frozen=True, slots=True)
-class Guarded:
+class GuardedCommand:
     """A command that starts `pipeguard wrap`.
 
     Attributes:
@@ -56,7 +56,7 @@ class Guarded:
         return program.is_absolute() and not program.exists()
 
 
-def guarded(words: Sequence[str]) -> Guarded | None:
+def guarded(words: Sequence[str]) -> GuardedCommand | None:
     """What a guarded command says, or None where it is not one of ours."""
     count = _launcher_length(words)
     if not count or words[count : count + 1] != ["wrap"]:
@@ -73,7 +73,7 @@ def guarded(words: Sequence[str]) -> Guarded | None:
         values.setdefault(name, []).append(value)
     transports = {one.value: one for one in Transport}
     headers = dict(pair.partition("=")[::2] for pair in values.get("--header-env", ()))
-    return Guarded(
+    return GuardedCommand(
         launcher,
         tuple(words[position + 1 :]),
         values.get("--upstream", [None])[-1],

@@ -29,7 +29,7 @@ MOST_AT_ONCE = 1000  # changes of one file within a microsecond
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ChangedEntry:
     """One entry that was changed.
 
     Attributes:
@@ -59,7 +59,7 @@ class Record:
     file: Path
     before_sha256: str
     after_sha256: str
-    entries: tuple[Entry, ...]
+    entries: tuple[ChangedEntry, ...]
 
     def backup(self) -> bytes:
         """The whole file as it was.
@@ -81,7 +81,7 @@ class Record:
 
 
 def remember(
-    client: str, file: Path, before: bytes, after: bytes, entries: Sequence[Entry]
+    client: str, file: Path, before: bytes, after: bytes, entries: Sequence[ChangedEntry]
 ) -> Record:
     """Keep what a file was, before it is changed.
 
@@ -176,10 +176,10 @@ def _read(folder: Path) -> Record | None:
         return None
 
 
-def _entries(data: Sequence[dict[str, object]]) -> Iterator[Entry]:
+def _entries(data: Sequence[dict[str, object]]) -> Iterator[ChangedEntry]:
     for one in data:
         path, before, after = one["path"], one["before"], one["after"]
         if not (isinstance(path, list) and isinstance(before, list) and isinstance(after, list)):
             raise TypeError("a record of another kind")
         keys: Keys = tuple(path)
-        yield Entry(str(one["name"]), EntryChange(keys, tuple(before), tuple(after)))
+        yield ChangedEntry(str(one["name"]), EntryChange(keys, tuple(before), tuple(after)))

@@ -14,9 +14,9 @@ from typing import NoReturn
 from pipeguard.clients.tree import (
     MOST_DEPTH,
     Edit,
-    Kind,
     Member,
     Node,
+    NodeKind,
     UnreadableError,
     Value,
     line_of,
@@ -226,7 +226,7 @@ class _Reader:
     def document(self) -> Node:
         self._skip()
         if self._position == len(self._text):  # nothing, or only comments: no server either
-            return Node(Kind.MAP, 0, len(self._text))
+            return Node(NodeKind.MAP, 0, len(self._text))
         node = self._value(0)
         self._skip()
         if self._position < len(self._text):
@@ -245,13 +245,13 @@ class _Reader:
         start = self._position
         if character == '"':
             value = self._string()
-            return Node(Kind.TEXT, start, self._position, value)
+            return Node(NodeKind.TEXT, start, self._position, value)
         token = _SCALAR.match(self._text, start)
         word = _WORD.match(self._text, start)
         if not token or not word or token.end() < word.end():
             self._wrong("a value is missing or wrong")
         self._position = token.end()
-        return Node(Kind.OTHER, start, self._position, _scalar(token[0]))
+        return Node(NodeKind.OTHER, start, self._position, _scalar(token[0]))
 
     def _passed_over(self) -> Node:
         """A value that is nested too deeply, without what is in it."""
@@ -265,10 +265,10 @@ class _Reader:
                 break  # where it ends; or, of no list and no map, where the one around it does
             self._position = found.end()
             depth += -count if found[0][0] in "]}" else count
-        return Node(Kind.OTHER, start, self._position)
+        return Node(NodeKind.OTHER, start, self._position)
 
     def _map(self, depth: int) -> Node:
-        node = Node(Kind.MAP, self._position, 0)
+        node = Node(NodeKind.MAP, self._position, 0)
         self._position += 1
         while True:
             self._skip()
@@ -291,7 +291,7 @@ class _Reader:
         return node
 
     def _list(self, depth: int) -> Node:
-        node = Node(Kind.LIST, self._position, 0)
+        node = Node(NodeKind.LIST, self._position, 0)
         comma: int | None = None
         self._position += 1
         while True:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from pipeguard.clients.catalog import Client, FileSpec, Scope, clients
+from pipeguard.clients.catalog import Client, ConfigScope, FileSpec, clients
 from pipeguard.errors import InputError
 
 # Where nobody keeps a client's file, and where there is much.
@@ -78,7 +78,7 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ConfigFile:
     """A file that exists, and every client that reads it.
 
     Attributes:
@@ -90,7 +90,7 @@ class Found:
     specs: tuple[FileSpec, ...]
 
 
-def find(machine: Machine, chosen: Iterable[Client] | None = None) -> list[Found]:
+def find(machine: Machine, chosen: Iterable[Client] | None = None) -> list[ConfigFile]:
     """Every file of the clients that exists: of the user, and of the project where there is one."""
     found: dict[str, list[FileSpec]] = {}
     for client in clients().values() if chosen is None else chosen:
@@ -99,10 +99,10 @@ def find(machine: Machine, chosen: Iterable[Client] | None = None) -> list[Found
                 specs = found.setdefault(str(path), [])
                 if not any(spec.client == one.client and spec == one for one in specs):
                     specs.append(spec)
-    return [Found(Path(path), tuple(specs)) for path, specs in found.items()]
+    return [ConfigFile(Path(path), tuple(specs)) for path, specs in found.items()]
 
 
-def find_in_repository(root: Path, chosen: Iterable[Client] | None = None) -> list[Found]:
+def find_in_repository(root: Path, chosen: Iterable[Client] | None = None) -> list[ConfigFile]:
     """Every project file in a folder and in all below it; hidden ones too, but no packages.
 
     Names fit in any case, as they do on systems that know none, and for all systems: whoever clones
@@ -115,7 +115,7 @@ def find_in_repository(root: Path, chosen: Iterable[Client] | None = None) -> li
     for client in clients().values() if chosen is None else chosen:
         for spec in client.files:
             for place in dict.fromkeys(one for each in spec.places.values() for one in each):
-                if spec.scope is Scope.PROJECT and place.startswith(_IN_PROJECT):
+                if spec.scope is ConfigScope.PROJECT and place.startswith(_IN_PROJECT):
                     parts = tuple(place.removeprefix(_IN_PROJECT).lower().split("/"))
                     places.setdefault(parts, []).append(spec)
     found: dict[Path, list[FileSpec]] = {}
@@ -124,7 +124,7 @@ def find_in_repository(root: Path, chosen: Iterable[Client] | None = None) -> li
             for path in _named(folder, names, parts):
                 known = found.setdefault(path, [])
                 known += (spec for spec in specs if spec not in known)
-    return [Found(path, tuple(specs)) for path, specs in found.items()]
+    return [ConfigFile(path, tuple(specs)) for path, specs in found.items()]
 
 
 def specs_of(client: Client, path: Path) -> tuple[FileSpec, ...]:

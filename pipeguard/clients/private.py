@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeguard.clients.catalog import Client
-from pipeguard.clients.entries import Server
+from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.guarding import HEADER_PREFIX
 from pipeguard.clients.masking import is_secret
 from pipeguard.clients.rewrite import guarded_fields
@@ -38,7 +38,7 @@ class OwnCopy:
     file: str = ""
 
 
-def own_copy(server: Server, client: Client, launcher: Sequence[str]) -> OwnCopy | None:
+def own_copy(server: ServerEntry, client: Client, launcher: Sequence[str]) -> OwnCopy | None:
     """How a user gets a guarded entry of their own for a project's; None where there is no way.
 
     Args:

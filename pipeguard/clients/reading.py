@@ -12,7 +12,7 @@ from functools import cached_property
 
 from pipeguard.clients.catalog import FileSpec
 from pipeguard.clients.json_text import Json
-from pipeguard.clients.tree import Kind, Lines, Node, UnreadableError
+from pipeguard.clients.tree import Lines, Node, NodeKind, UnreadableError
 
 BOM = "\ufeff"
 # Of formats whose readers take a second for 100 KB to 1 MB; people write a few KB in them.
@@ -129,7 +129,7 @@ def _checked(spec: FileSpec, text: str) -> Node:
         UnreadableError: otherwise.
     """
     if not text.strip():
-        return Node(Kind.MAP, 0, len(text))
+        return Node(NodeKind.MAP, 0, len(text))
     if len(text) > MOST_CHARACTERS.get(spec.format, len(text)):
         raise UnreadableError(f"it is longer than {MOST_CHARACTERS[spec.format]:,} characters.")
     tree = spec.syntax.read(text)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-from pipeguard.clients.catalog import Scope, Shape, Transport
-from pipeguard.clients.entries import Server, State
+from pipeguard.clients.catalog import ConfigScope, Shape, Transport
+from pipeguard.clients.entries import GuardState, ServerEntry
 from pipeguard.clients.guarding import HEADER_PREFIX, remote, started
 from pipeguard.clients.masking import is_secret
 from pipeguard.clients.tree import Value
@@ -39,7 +39,7 @@ class Wishes:
     """
 
     names: Collection[str] = ()
-    scopes: Collection[Scope] = tuple(Scope)
+    scopes: Collection[ConfigScope] = tuple(ConfigScope)
     shared: bool = False
     no_login: bool = False
     off: bool = False
@@ -57,12 +57,12 @@ class Judgement:
         why: the same for people.
     """
 
-    state: State
+    state: GuardState
     code: str = ""
     why: str = ""
 
 
-_GUARDED = Judgement(State.GUARDED)
+_GUARDED = Judgement(GuardState.GUARDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +80,12 @@ class NewFields:
     after: Mapping[str, str] = field(default_factory=dict)
 
 
-def judge(server: Server, wishes: Wishes) -> Judgement:
+def judge(server: ServerEntry, wishes: Wishes) -> Judgement:
     """Say whether an entry is guarded, open, or cannot be guarded and why."""
-    return next(_judgements(server, wishes), Judgement(State.OPEN))
+    return next(_judgements(server, wishes), Judgement(GuardState.OPEN))
 
 
-def guarded_fields(server: Server, launcher: Sequence[str]) -> NewFields:
+def guarded_fields(server: ServerEntry, launcher: Sequence[str]) -> NewFields:
     """The fields of an entry that is open, guarded; or those of a stale one with a new launcher."""
     shape = server.shape
     if server.guard is not None:
@@ -99,7 +99,7 @@ def guarded_fields(server: Server, launcher: Sequence[str]) -> NewFields:
     return _from_remote(server, shape, launcher)
 
 
-def open_fields(server: Server) -> NewFields:
+def open_fields(server: ServerEntry) -> NewFields:
     """The fields of a guarded entry without the guard, by its meaning.
 
     The kind that a remote entry once named is not known any more: it is the client's usual one.
@@ -138,84 +138,84 @@ def open_fields(server: Server) -> NewFields:
     return NewFields(new, {shape.command: tuple(heirs)})
 
 
-def _judgements(server: Server, wishes: Wishes) -> Iterator[Judgement]:
+def _judgements(server: ServerEntry, wishes: Wishes) -> Iterator[Judgement]:
     """All that there is to say of an entry, what decides first; nothing where it is just open."""
     shape = server.shape
     if server.guard is not None:
         stale = f"its launcher is gone: {server.guard.launcher[0]}"
         is_stale = server.guard.is_stale
-        yield Judgement(State.STALE, "stale-launcher", stale) if is_stale else _GUARDED
+        yield Judgement(GuardState.STALE, "stale-launcher", stale) if is_stale else _GUARDED
     for key in shape.kinds:
         if (kind := str(server.fields.get(key))) in shape.builtin:
-            yield Judgement(State.LEFT, "builtin", shape.builtin[kind])
+            yield Judgement(GuardState.LEFT, "builtin", shape.builtin[kind])
     for key, why in shape.fixed.items():
         if server.fields.get(key) in (True, "true"):
-            yield Judgement(State.LEFT, "not-yours", why)
+            yield Judgement(GuardState.LEFT, "not-yours", why)
     if server.odd:
-        yield Judgement(State.CANNOT, "odd", server.odd)
+        yield Judgement(GuardState.CANNOT, "odd", server.odd)
     if server.off and not wishes.off:
-        yield Judgement(State.LEFT, "off", "switched off; --disabled guards it as well")
+        yield Judgement(GuardState.LEFT, "off", "switched off; --disabled guards it as well")
     if server.command is not None:
         yield from _of_started(server, server.command)
     elif server.url is not None:
         yield from _of_remote(server, server.url, wishes)
         yield from _of_login(server, server.url, wishes)
     elif shape.command in server.fields:
-        yield Judgement(State.CANNOT, "odd", "its command is no text")
+        yield Judgement(GuardState.CANNOT, "odd", "its command is no text")
     else:
-        yield Judgement(State.LEFT, "no-server", "it names neither a command nor an address")
+        yield Judgement(GuardState.LEFT, "no-server", "it names neither a command nor an address")
 
 
-def _of_started(server: Server, command: str) -> Iterator[Judgement]:
+def _of_started(server: ServerEntry, command: str) -> Iterator[Judgement]:
     if not command.strip():
-        yield Judgement(State.CANNOT, "odd", "its command is empty")
+        yield Judgement(GuardState.CANNOT, "odd", "its command is empty")
     looks_like_path = command.startswith(("/", ".", "~", "$", "\\", "%")) or command[1:2] == ":"
     if not server.args and not looks_like_path and _COMMAND_LINE.match(command):
         why = "its command is a whole line; split it into a command and its arguments"
-        yield Judgement(State.CANNOT, "command-line", why)
+        yield Judgement(GuardState.CANNOT, "command-line", why)
     if not _keeps(server.shape, command, "command", "args"):
         why = "its command holds a variable, which this client replaces there but not in arguments"
-        yield Judgement(State.CANNOT, "variable", why)
+        yield Judgement(GuardState.CANNOT, "variable", why)
 
 
-def _of_remote(server: Server, url: str, wishes: Wishes) -> Iterator[Judgement]:
+def _of_remote(server: ServerEntry, url: str, wishes: Wishes) -> Iterator[Judgement]:
     shape = server.shape
     for key, why in shape.foreign.items():
         if key in server.fields:
-            yield Judgement(State.CANNOT, "foreign", why)
+            yield Judgement(GuardState.CANNOT, "foreign", why)
     if not _keeps(shape, url, "url", "args"):
         why = "its address holds a variable, which this client does not replace in arguments"
-        yield Judgement(State.CANNOT, "variable", why)
+        yield Judgement(GuardState.CANNOT, "variable", why)
     variable = re.match(shape.variable, url)
     scheme = url.partition(":")[0].lower()
     if _parts(url) is None or (scheme not in _SCHEMES and not variable):
-        yield Judgement(State.CANNOT, "address", "its address is neither http nor ws")
+        yield Judgement(GuardState.CANNOT, "address", "its address is neither http nor ws")
     elif not wishes.expose_urls and _has_secret(url, shape):
         why = (
             "its address holds a secret, which the list of processes would show: put it into a "
             "header, or add --expose-urls"
         )
-        yield Judgement(State.CANNOT, "secret-in-url", why)
+        yield Judgement(GuardState.CANNOT, "secret-in-url", why)
     if shape.personal and re.search(shape.personal, " ".join((url, *server.headers.values()))):
         why = "it is asked with the data of each user of its client"
-        yield Judgement(State.CANNOT, "per-user", why)
+        yield Judgement(GuardState.CANNOT, "per-user", why)
     if wrong := next((name for name in server.headers if not _TOKEN.fullmatch(name)), None):
-        yield Judgement(State.CANNOT, "header", f"{wrong!r} is no name of a header (RFC 9110)")
+        yield Judgement(GuardState.CANNOT, "header", f"{wrong!r} is no name of a header (RFC 9110)")
     # A variable in a header goes where the client replaces it as well, and a plain value where
     # it does not.
     for name, value in server.headers.items():
         if not _keeps(shape, value, "headers", "env"):
             why = f"the header {name} holds a variable, which this client does not replace in env"
-            yield Judgement(State.CANNOT, "variable", why)
+            yield Judgement(GuardState.CANNOT, "variable", why)
 
 
-def _of_login(server: Server, url: str, wishes: Wishes) -> Iterator[Judgement]:
+def _of_login(server: ServerEntry, url: str, wishes: Wishes) -> Iterator[Judgement]:
     if wishes.no_login or wishes.is_logged_in(url):
         return
     shape = server.shape
     if any(server.fields.get(key) not in (None, False, "false") for key in shape.login):
         why = "its client logs in to it (OAuth), and would not any more"
-        yield Judgement(State.CANNOT, "login", why)
+        yield Judgement(GuardState.CANNOT, "login", why)
     named = filter(None, (shape.headers_env, shape.bearer_env))
     has_credentials = server.headers or any(server.fields.get(key) for key in named)
     parts = _parts(url)
@@ -224,7 +224,7 @@ def _of_login(server: Server, url: str, wishes: Wishes) -> Iterator[Judgement]:
             "it has no credentials here, so its client may log in to it (OAuth), and would not "
             "any more; if it asks for no login, add --no-login"
         )
-        yield Judgement(State.CANNOT, "login", why)
+        yield Judgement(GuardState.CANNOT, "login", why)
 
 
 def _parts(url: str) -> SplitResult | None:
@@ -255,7 +255,7 @@ def _has_secret(url: str, shape: Shape) -> bool:
     )
 
 
-def _from_remote(server: Server, shape: Shape, launcher: Sequence[str]) -> NewFields:
+def _from_remote(server: ServerEntry, shape: Shape, launcher: Sequence[str]) -> NewFields:
     new = dict(server.fields)
     given = server.fields.get(shape.env)
     env: dict[str, Value] = dict(given) if isinstance(given, Mapping) else {}
@@ -304,7 +304,7 @@ def _name_kind(new: dict[str, Value], shape: Shape, word: str) -> None:
         new[shape.kinds[0]] = word
 
 
-def _with_words(server: Server, words: Sequence[Value]) -> NewFields:
+def _with_words(server: ServerEntry, words: Sequence[Value]) -> NewFields:
     shape = server.shape
     new = dict(server.fields)
     if not shape.args:
@@ -318,7 +318,7 @@ def _with_words(server: Server, words: Sequence[Value]) -> NewFields:
     return NewFields(new, after={shape.args: shape.command})
 
 
-def _listed_words(server: Server) -> list[Value]:
+def _listed_words(server: ServerEntry) -> list[Value]:
     """The words as the file has them: a number among the arguments stays one."""
     shape = server.shape
     command = server.fields[shape.command]

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeguard.clients import files, history
-from pipeguard.clients.catalog import Scope, client
+from pipeguard.clients.catalog import ConfigScope, client
 from pipeguard.clients.edit import EntryChange, edited
-from pipeguard.clients.entries import Config, Server, State
+from pipeguard.clients.entries import Config, GuardState, ServerEntry
 from pipeguard.clients.guarding import SHARED_LAUNCHER
 from pipeguard.clients.machine import Machine, managed_by
 from pipeguard.clients.reading import BOM
@@ -21,7 +21,7 @@ from pipeguard.clients.rewrite import Judgement, Wishes, guarded_fields, judge
 from pipeguard.clients.sharing import is_shared
 from pipeguard.clients.tree import UneditableError
 
-_TO_DO = (State.OPEN, State.STALE)
+_TO_DO = (GuardState.OPEN, GuardState.STALE)
 SHARED_FILE = "shared-file"  # why a server is not guarded: git has its file
 
 
@@ -35,7 +35,7 @@ class Standing:
         chosen: it is one of those that a person asked for.
     """
 
-    server: Server
+    server: ServerEntry
     judgement: Judgement
     chosen: bool = True
 
@@ -46,7 +46,7 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ChangePlan:
     """What would be done to one file.
 
     Attributes:
@@ -64,7 +64,7 @@ class Plan:
     problem: str = ""
 
 
-def plan(config: Config, machine: Machine, launcher: Sequence[str], wishes: Wishes) -> Plan:
+def plan(config: Config, machine: Machine, launcher: Sequence[str], wishes: Wishes) -> ChangePlan:
     """Say how each server in a file stands, and what the file would hold with them guarded.
 
     Args:
@@ -85,12 +85,12 @@ def plan(config: Config, machine: Machine, launcher: Sequence[str], wishes: Wish
     standings = tuple(_standing(server, wishes, blocked=blocked) for server in config.servers)
     to_do = [one.server for one in standings if one.is_to_do]
     if problem or not to_do:
-        return Plan(config, standings, problem=problem)
+        return ChangePlan(config, standings, problem=problem)
     words = SHARED_LAUNCHER if in_git else tuple(launcher)
     return _planned(config, standings, to_do, words)
 
 
-def carry_out(planned: Plan, machine: Machine) -> history.Record | None:
+def carry_out(planned: ChangePlan, machine: Machine) -> history.Record | None:
     """Write what was planned, and keep what it takes to undo it.
 
     Raises:
@@ -104,7 +104,7 @@ def carry_out(planned: Plan, machine: Machine) -> history.Record | None:
     with files.locked(real, next((spec.lock for spec in config.specs if spec.lock), "")):
         if files.sha256(real) != config.digest:
             raise files.FileError("it changed in the meantime; nothing was written. Run it again.")
-        entries = [history.Entry(name, change) for name, change in planned.changes]
+        entries = [history.ChangedEntry(name, change) for name, change in planned.changes]
         record = history.remember(
             config.specs[0].client, config.path, config.content, content, entries
         )
@@ -123,8 +123,11 @@ def with_bom(text: str, like: bytes) -> bytes:
 
 
 def _planned(
-    config: Config, standings: Sequence[Standing], to_do: Sequence[Server], words: Sequence[str]
-) -> Plan:
+    config: Config,
+    standings: Sequence[Standing],
+    to_do: Sequence[ServerEntry],
+    words: Sequence[str],
+) -> ChangePlan:
     """All at once; where that cannot be, each that can be by itself."""
     syntax = config.specs[0].syntax
     wanted = [(server, guarded_fields(server, words)) for server in to_do]
@@ -142,32 +145,32 @@ def _planned(
         wanted = possible
         result = edited(config.text, syntax, wanted)
     told = tuple(
-        replace(one, judgement=Judgement(State.CANNOT, "odd", problems[id(one.server)]))
+        replace(one, judgement=Judgement(GuardState.CANNOT, "odd", problems[id(one.server)]))
         if id(one.server) in problems
         else one
         for one in standings
     )
     if not wanted:
-        return Plan(config, told)
+        return ChangePlan(config, told)
     names = [server.name for server, _ in wanted]
     changes = tuple(zip(names, result.changes, strict=True))
-    return Plan(config, told, with_bom(result.text, config.content), changes)
+    return ChangePlan(config, told, with_bom(result.text, config.content), changes)
 
 
-def _standing(server: Server, wishes: Wishes, *, blocked: bool) -> Standing:
+def _standing(server: ServerEntry, wishes: Wishes, *, blocked: bool) -> Standing:
     judgement = judge(server, wishes)
-    if blocked and judgement.state in _TO_DO and server.scope is Scope.PROJECT:
+    if blocked and judgement.state in _TO_DO and server.scope is ConfigScope.PROJECT:
         why = (
             "git has its file, and a path of this machine is wrong on others; --shared writes "
             "`pipeguard` alone, which everybody who has the repository must then install"
         )
-        judgement = Judgement(State.CANNOT, SHARED_FILE, why)
+        judgement = Judgement(GuardState.CANNOT, SHARED_FILE, why)
     named = not wishes.names or server.name in wishes.names
     return Standing(server, judgement, named and server.scope in wishes.scopes)
 
 
 def _is_in_git(config: Config, machine: Machine) -> bool:
-    return any(spec.scope is Scope.PROJECT for spec in config.specs) and is_shared(
+    return any(spec.scope is ConfigScope.PROJECT for spec in config.specs) and is_shared(
         config.path, machine
     )
 

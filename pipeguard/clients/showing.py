@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from pipeguard.clients.edit import regions
-from pipeguard.clients.entries import Config, Keys, Server, parse_config
+from pipeguard.clients.entries import Config, Keys, ServerEntry, parse_config
 from pipeguard.clients.masking import (
     MASK,
     is_secret,
@@ -19,7 +19,7 @@ from pipeguard.clients.masking import (
     masked_url,
     masked_words,
 )
-from pipeguard.clients.tree import Kind, Node, line_of, quoted
+from pipeguard.clients.tree import Node, NodeKind, line_of, quoted
 
 CONTEXT_LINES = 3
 _KEPT = re.compile(r"(?:(?:bearer|basic|token)\s+)?keyring:[\w.-]+", re.IGNORECASE)  # a reference
@@ -46,7 +46,7 @@ def diff(config: Config, content: bytes, paths: Iterable[Keys]) -> list[str]:
     return lines
 
 
-def command_line(server: Server) -> str:
+def command_line(server: ServerEntry) -> str:
     """What a server is, in a line: its own command or address, secrets hidden."""
     if server.own_url is not None:
         return masked_url(server.own_url)
@@ -73,7 +73,7 @@ def _shown(config: Config, path: Keys) -> tuple[str, int]:
     return "".join(parts), line_of(config.text, spans[0].start)
 
 
-def _leaves(entry: Node, server: Server, text: str) -> Iterator[tuple[int, int, str]]:
+def _leaves(entry: Node, server: ServerEntry, text: str) -> Iterator[tuple[int, int, str]]:
     """Each scalar of an entry, as it is to be shown."""
     shape = server.shape
     inner = entry.at(server.body) or entry
@@ -91,7 +91,7 @@ def _leaves(entry: Node, server: Server, text: str) -> Iterator[tuple[int, int, 
             shown = masked_url(value)
         elif top in named:
             shown = masked_text(value)
-        elif is_secret(str(top), value) and node.kind is Kind.TEXT:
+        elif is_secret(str(top), value) and node.kind is NodeKind.TEXT:
             shown = MASK
         else:
             shown = masked_text(value)
@@ -100,7 +100,7 @@ def _leaves(entry: Node, server: Server, text: str) -> Iterator[tuple[int, int, 
 
 
 def _scalars(node: Node, keys: Keys) -> Iterator[tuple[Keys, Node]]:
-    if node.kind in (Kind.TEXT, Kind.OTHER):
+    if node.kind in (NodeKind.TEXT, NodeKind.OTHER):
         yield keys, node
     for member in node.members:
         yield from _scalars(member.value, (*keys, member.key))

@@ -16,9 +16,9 @@ from pipeguard.clients.json_text import Json, in_brackets
 from pipeguard.clients.tree import (
     MOST_DEPTH,
     Edit,
-    Kind,
     Member,
     Node,
+    NodeKind,
     Span,
     Style,
     UneditableError,
@@ -170,7 +170,7 @@ class _Scan:
         self._position = 0
 
     def document(self) -> Node:
-        root = Node(Kind.MAP, 0, len(self._text), style=Style.LINES)
+        root = Node(NodeKind.MAP, 0, len(self._text), style=Style.LINES)
         table = root
         self._skip(_LINES)
         while self._position < len(self._text):
@@ -193,14 +193,14 @@ class _Scan:
             last = index == len(keys) - 1
             member = node.member(key)
             if member is None:
-                kind = Kind.LIST if last and brackets == 2 else Kind.MAP
+                kind = NodeKind.LIST if last and brackets == 2 else NodeKind.MAP
                 member = Member(key, key_start, span.end, Node(kind, start, span.end))
                 member.value.style = Style.LINES
                 node.members.append(member)
             node = member.value
-            if node.kind is Kind.LIST:
+            if node.kind is NodeKind.LIST:
                 if last:
-                    node.items.append(Node(Kind.MAP, start, span.end, style=Style.LINES))
+                    node.items.append(Node(NodeKind.MAP, start, span.end, style=Style.LINES))
                 node.regions.append(span)
                 node = node.items[-1]
             node.regions.append(span)
@@ -217,7 +217,7 @@ class _Scan:
                 break
             node = member.value
             found.append(node)
-            if node.kind is Kind.LIST:
+            if node.kind is NodeKind.LIST:
                 node = node.items[-1]
                 found.append(node)
         return found
@@ -235,7 +235,7 @@ class _Scan:
             prefix = self._text[start:next_start]
             member = node.member(key)
             if member is None:
-                inner = Node(Kind.MAP, start, span.end, style=Style.LINES, prefix=prefix)
+                inner = Node(NodeKind.MAP, start, span.end, style=Style.LINES, prefix=prefix)
                 member = Member(key, key_start, span.end, inner)
                 node.members.append(member)
             node = member.value
@@ -277,11 +277,11 @@ class _Scan:
         if not match:
             self._wrong()
         self._position = match.end()
-        kind = Kind.TEXT if match[0][0] in "\"'" else Kind.OTHER
+        kind = NodeKind.TEXT if match[0][0] in "\"'" else NodeKind.OTHER
         return Node(kind, start, self._position, _scalar(match[0]))
 
     def _array(self, depth: int) -> Node:
-        node = Node(Kind.LIST, self._position, 0)
+        node = Node(NodeKind.LIST, self._position, 0)
         self._position += 1
         self._skip(_LINES)
         while not self._text.startswith("]", self._position):
@@ -295,7 +295,7 @@ class _Scan:
         return node
 
     def _table(self, depth: int) -> Node:
-        node = Node(Kind.MAP, self._position, 0)
+        node = Node(NodeKind.MAP, self._position, 0)
         self._position += 1
         self._skip(_LINES)
         while not self._text.startswith("}", self._position):
@@ -309,7 +309,7 @@ class _Scan:
                 member = inner.member(key)
                 if member is None:
                     # Nothing is put in or out where keys have dots inside of braces.
-                    member = Member(key, start, value.end, Node(Kind.MAP, start, value.end))
+                    member = Member(key, start, value.end, Node(NodeKind.MAP, start, value.end))
                     member.value.shared = True
                     node.shared = True
                     inner.members.append(member)

@@ -29,7 +29,7 @@ class UneditableError(PipeGuardError):
     """An entry that is right and yet cannot be changed without touching something else."""
 
 
-class Kind(Enum):
+class NodeKind(Enum):
     """What stands at a place."""
 
     MAP = "map"
@@ -84,7 +84,7 @@ class Node:
         regions: where it stands, if in several places (TOML's tables); else empty.
     """
 
-    kind: Kind
+    kind: NodeKind
     start: int
     end: int
     value: Value = None
@@ -101,9 +101,9 @@ class Node:
 
     def data(self) -> Value:
         """All that is in it, without places; of members that stand twice the last."""
-        if self.kind is Kind.MAP:
+        if self.kind is NodeKind.MAP:
             return {member.key: member.value.data() for member in self.members}
-        if self.kind is Kind.LIST:
+        if self.kind is NodeKind.LIST:
             return [item.data() for item in self.items]
         return self.value
 
@@ -116,7 +116,7 @@ class Node:
             if isinstance(step, int):
                 node = node.items[step] if step < len(node.items) else None
             else:
-                member = node.member(step) if node.kind is Kind.MAP else None
+                member = node.member(step) if node.kind is NodeKind.MAP else None
                 node = member.value if member else None
         return node
 

@@ -14,15 +14,15 @@ from enum import Enum
 
 from pipeguard.clients import files
 from pipeguard.clients.edit import edited, pieces, regions
-from pipeguard.clients.entries import Config, Keys, Server, parse_config
-from pipeguard.clients.history import Entry, Record, records
+from pipeguard.clients.entries import Config, Keys, ServerEntry, parse_config
+from pipeguard.clients.history import ChangedEntry, Record, records
 from pipeguard.clients.machine import Machine
 from pipeguard.clients.rewrite import open_fields
 from pipeguard.clients.setting import with_bom
 from pipeguard.clients.tree import Edit, UneditableError, UnreadableError, applied
 
 
-class How(Enum):
+class UndoMethod(Enum):
     """How an entry came back."""
 
     EXACT = "exact"  # the whole file, byte for byte
@@ -42,7 +42,7 @@ class Undone:
     """
 
     name: str
-    how: How
+    how: UndoMethod
     why: str = ""
 
 
@@ -122,7 +122,7 @@ class _Steps:
             if digest == record.after_sha256:
                 self.content = record.backup()
                 for entry in record.entries:
-                    self.undone[entry.change.path] = Undone(entry.name, How.EXACT)
+                    self.undone[entry.change.path] = Undone(entry.name, UndoMethod.EXACT)
             elif digest != record.before_sha256:  # else it was never written, or is undone already
                 break
             self.used.append(left.pop(0))
@@ -148,7 +148,7 @@ class _Steps:
                         Edit(span.start, span.end, text)
                         for span, text in zip(spans, texts, strict=True)
                     ]
-                    self.undone[server.path] = Undone(server.name, How.SPLICED)
+                    self.undone[server.path] = Undone(server.name, UndoMethod.SPLICED)
             self.content = with_bom(applied(config.text, edits), self.content)
 
     def by_meaning(self, known: Sequence[Record]) -> None:
@@ -169,9 +169,9 @@ class _Steps:
                 result = edited(now.text, syntax, [(same, open_fields(same))])
                 self.content = with_bom(result.text, self.content)
                 why = "its formatting may differ from what it was"
-                self.undone[server.path] = Undone(server.name, How.BY_MEANING, why)
+                self.undone[server.path] = Undone(server.name, UndoMethod.BY_MEANING, why)
             except (UneditableError, UnreadableError) as error:
-                self.undone[server.path] = Undone(server.name, How.LEFT, str(error))
+                self.undone[server.path] = Undone(server.name, UndoMethod.LEFT, str(error))
         guarded = {one.name for one in self._parsed().servers if one.guard is not None}
         for record in known:
             if not guarded & {entry.name for entry in record.entries}:
@@ -184,10 +184,10 @@ class _Steps:
     def _parsed(self) -> Config:
         return parse_config(self.config.path, self.config.specs, self.content)
 
-    def _is_wanted(self, server: Server) -> bool:
+    def _is_wanted(self, server: ServerEntry) -> bool:
         return not self._names or server.name in self._names
 
-    def _server(self, config: Config, entry: Entry) -> Server | None:
+    def _server(self, config: Config, entry: ChangedEntry) -> ServerEntry | None:
         """The entry as it stands now: a list's may have moved."""
         keys = entry.change.path[:-1]
         return next(

@@ -15,9 +15,9 @@ from pipeguard.clients.json_text import Json, in_brackets
 from pipeguard.clients.tree import (
     MOST_DEPTH,
     Edit,
-    Kind,
     Member,
     Node,
+    NodeKind,
     Style,
     UneditableError,
     UnreadableError,
@@ -150,16 +150,16 @@ class _Builder:
         start, end = node.start_mark.index, node.end_mark.index
         shared = self._text[start : start + 1] in ("&", "!", "*")
         if isinstance(node, yaml.ScalarNode):
-            kind = Kind.TEXT if node.tag == _TEXT else Kind.OTHER
+            kind = NodeKind.TEXT if node.tag == _TEXT else NodeKind.OTHER
             if node.style in ("|", ">"):
                 end = start + len(self._text[start:end].rstrip())
             return Node(kind, start, end, node.value, shared=shared)
         style = Style.BRACKETS if getattr(node, "flow_style", False) else Style.LINES
-        kind = Kind.LIST if isinstance(node, yaml.SequenceNode) else Kind.MAP
+        kind = NodeKind.LIST if isinstance(node, yaml.SequenceNode) else NodeKind.MAP
         found = Node(kind, start, end, style=style, shared=shared)
         last = start
         for one in node.value:
-            key, value = one if kind is Kind.MAP else (None, one)
+            key, value = one if kind is NodeKind.MAP else (None, one)
             begin = last if key is None else key.end_mark.index
             inner = self.tree(value, depth + 1)
             if not begin <= value.start_mark.index <= end:  # an alias: it stands at its anchor

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipeguard.config.options import WrapOptions
-    from pipeguard.config.strict_yaml import Entry
+    from pipeguard.config.strict_yaml import YamlEntry
 
 POLICY_VARIABLE = "PIPEGUARD_POLICY"
 POLICY_FILE = "policy.yaml"
@@ -65,7 +65,7 @@ HARMFUL: Mapping[Drift, str] = {
 }
 
 
-class Scope(Enum):
+class PolicyScope(Enum):
     """Whose file it is, and so what it may do."""
 
     USER = "user"
@@ -144,8 +144,8 @@ def load_policy(
     Raises:
         PolicyError: naming the file, and line, column and key of all that is wrong in it.
     """
-    user = _file(user_file, Scope.USER, now, today)
-    return combine(user, _file(project_file, Scope.PROJECT, now, today))
+    user = _file(user_file, PolicyScope.USER, now, today)
+    return combine(user, _file(project_file, PolicyScope.PROJECT, now, today))
 
 
 def load_wrap_policy(options: WrapOptions) -> Policy:
@@ -169,8 +169,8 @@ def load_wrap_policy(options: WrapOptions) -> Policy:
         moment = datetime.datetime.now()  # noqa: DTZ005  the user's own calendar
         today = moment.date()
         now = monotonic() - (moment.timestamp() - _beginning(today))
-        user = _file(user_file, Scope.USER, now, today)
-        project = _file(project_file, Scope.PROJECT, now, today)
+        user = _file(user_file, PolicyScope.USER, now, today)
+        project = _file(project_file, PolicyScope.PROJECT, now, today)
     user = user or PolicyFile()
     if trust is not None:
         user = user._replace(trust=Trust(trust))
@@ -186,19 +186,21 @@ def _directory() -> str:
         return os.path.expanduser("~")  # noqa: PTH111  the same
 
 
-def _file(path: str | None, scope: Scope, now: float, today: datetime.date) -> PolicyFile | None:
+def _file(
+    path: str | None, scope: PolicyScope, now: float, today: datetime.date
+) -> PolicyFile | None:
     if path is None:
         return None
     return parse_policy(policy_text(path, scope), path, scope, now=now, today=today)
 
 
-def policy_text(path: str, scope: Scope) -> str:
+def policy_text(path: str, scope: PolicyScope) -> str:
     """A policy file's text.
 
     Raises:
         PolicyError: it cannot be read, or somebody else could have written the user's.
     """
-    if scope is Scope.USER:
+    if scope is PolicyScope.USER:
         content = read_own(path, MAX_FILE_BYTES, PolicyError)
     else:
         content = read(path, MAX_FILE_BYTES, PolicyError)[0]
@@ -243,7 +245,7 @@ def _least(user: int | None, project: int | None, usual: int) -> int:
 
 
 def parse_policy(
-    text: str, source: str, scope: Scope, *, now: float, today: datetime.date
+    text: str, source: str, scope: PolicyScope, *, now: float, today: datetime.date
 ) -> PolicyFile:
     """Read one file.
 
@@ -285,13 +287,13 @@ _TIMES: Mapping[str, int] = {"s": 1, "min": 60, "h": 3600}
 class _Reader:
     """What the keys of a policy mean; what is wrong is noted at the entry, and left out."""
 
-    def __init__(self, scope: Scope, now: float, today: datetime.date) -> None:
+    def __init__(self, scope: PolicyScope, now: float, today: datetime.date) -> None:
         self.scope = scope
         self.now = now
         self.today = today
         self.notes: list[str] = []
 
-    def file(self, root: Entry) -> PolicyFile:
+    def file(self, root: YamlEntry) -> PolicyFile:
         keys = root.fields(_TOP)
         tools = keys["tools"].fields(("allow", "block")) if "tools" in keys else {}
         limits = keys["limits"].fields(_LIMITS) if "limits" in keys else {}
@@ -302,7 +304,7 @@ class _Reader:
             exceptions=self._exceptions(keys.get("exceptions")),
             tools_allow=self._tools(tools.get("allow")),
             tools_block=self._tools(tools.get("block")),
-            defaults=self.scope is Scope.USER,
+            defaults=self.scope is PolicyScope.USER,
         )
         return PolicyFile(
             mode=self._word(
@@ -324,21 +326,21 @@ class _Reader:
             notes=tuple(self.notes),
         )
 
-    def _word(self, entry: Entry | None, words: Mapping[str, _T], *, loose: _T) -> _T | None:
+    def _word(self, entry: YamlEntry | None, words: Mapping[str, _T], *, loose: _T) -> _T | None:
         if entry is None:
             return None
         choice = entry.choice(words)
-        if choice == loose and choice is not None and self.scope is Scope.PROJECT:
+        if choice == loose and choice is not None and self.scope is PolicyScope.PROJECT:
             word = next(name for name, value in words.items() if value == loose)
             entry.wrong(f"a project's file may only tighten, and `{word}` loosens. Remove it.")
         return choice
 
-    def _action(self, entry: Entry) -> ActionEntry | None:
+    def _action(self, entry: YamlEntry) -> ActionEntry | None:
         keys = entry.fields(_ACTION, required=("action",))
         if "action" not in keys:
             return None
         action = keys["action"].choice(_ACTIONS)
-        if action is Action.ALLOW and self.scope is Scope.PROJECT:
+        if action is Action.ALLOW and self.scope is PolicyScope.PROJECT:
             keys["action"].wrong(
                 "a project's file may only tighten. To spare something from an entry below this"
                 " one, write `warn`."
@@ -358,8 +360,8 @@ class _Reader:
         )
         return None if action is None else ActionEntry(where, action)
 
-    def _exceptions(self, entry: Entry | None) -> tuple[Exempt, ...]:
-        if entry is not None and self.scope is Scope.PROJECT:
+    def _exceptions(self, entry: YamlEntry | None) -> tuple[Exempt, ...]:
+        if entry is not None and self.scope is PolicyScope.PROJECT:
             entry.wrong(
                 "a project's file may only tighten, so it has no exceptions. Those stand in your"
                 " own policy file; `pipeguard allow EVENT` writes them."
@@ -367,7 +369,7 @@ class _Reader:
             return ()
         return _each(entry, self._exception)
 
-    def _exception(self, entry: Entry) -> Exempt | None:
+    def _exception(self, entry: YamlEntry) -> Exempt | None:
         keys = entry.fields(_EXCEPTION, required=("rule", "why"))
         where = Selector(
             rule=_rule(keys.get("rule")),
@@ -385,7 +387,7 @@ class _Reader:
             return None
         return Exempt(where, why or "", until)
 
-    def _until(self, entry: Entry, where: Selector) -> float:
+    def _until(self, entry: YamlEntry, where: Selector) -> float:
         import datetime
 
         text = entry.text() or ""
@@ -404,8 +406,8 @@ class _Reader:
         last = min(last, datetime.date(9000, 1, 1))  # the last ones that are dates have no morrow
         return self.now + _beginning(last + datetime.timedelta(days=1)) - _beginning(self.today)
 
-    def _keep(self, entry: Entry | None) -> int | None:
-        if entry is not None and self.scope is Scope.PROJECT:
+    def _keep(self, entry: YamlEntry | None) -> int | None:
+        if entry is not None and self.scope is PolicyScope.PROJECT:
             entry.wrong(
                 "a project's file may only tighten, and the audit is that of all your projects."
                 " Say it in your own policy file."
@@ -416,7 +418,7 @@ class _Reader:
         number = _measured(entry, _DAYS, "a time as 90 d or 12 w, or forever")
         return None if entry is None or number is None else int(_within(entry, number, KEEP_DAYS))
 
-    def _tools(self, entry: Entry | None) -> tuple[str, ...]:
+    def _tools(self, entry: YamlEntry | None) -> tuple[str, ...]:
         globs = _each(entry, _glob)
         if entry is not None and entry.key == "tools.allow" and not globs:
             entry.wrong("an empty list would allow all tools. To block all: `block: ['*']`.")
@@ -430,7 +432,7 @@ def _beginning(day: datetime.date) -> float:
     return datetime.datetime.combine(day, datetime.time()).timestamp()
 
 
-def _each(entry: Entry | None, take: Callable[[Entry], _T | None]) -> tuple[_T, ...]:
+def _each(entry: YamlEntry | None, take: Callable[[YamlEntry], _T | None]) -> tuple[_T, ...]:
     """What is made of the entries of a list, without those that are wrong."""
     if entry is None:
         return ()
@@ -438,7 +440,7 @@ def _each(entry: Entry | None, take: Callable[[Entry], _T | None]) -> tuple[_T, 
     return tuple(item for item in taken if item is not None)
 
 
-def _glob(entry: Entry | None) -> str:
+def _glob(entry: YamlEntry | None) -> str:
     """A glob, `*` where there is none; one that can fit nothing is wrong."""
     if entry is None:
         return "*"
@@ -452,7 +454,7 @@ def _glob(entry: Entry | None) -> str:
     return text
 
 
-def _rule(entry: Entry | None) -> str:
+def _rule(entry: YamlEntry | None) -> str:
     text = _glob(entry)
     if entry is not None and not _RULE_GLOB.fullmatch(text):
         entry.wrong(
@@ -461,7 +463,7 @@ def _rule(entry: Entry | None) -> str:
     return text
 
 
-def _place(entry: Entry | None) -> str:
+def _place(entry: YamlEntry | None) -> str:
     text = _glob(entry)
     if entry is None:
         return text
@@ -475,7 +477,7 @@ def _place(entry: Entry | None) -> str:
     return text
 
 
-def _drift(entry: Entry) -> Drift | None:
+def _drift(entry: YamlEntry) -> Drift | None:
     drift = entry.choice({drift.value: drift for drift in Drift})
     if drift is not None and drift in HARMFUL:
         harmless = ", ".join(item.value for item in HARMLESS)
@@ -483,22 +485,22 @@ def _drift(entry: Entry) -> Drift | None:
     return drift
 
 
-def _size(entry: Entry | None) -> int | None:
+def _size(entry: YamlEntry | None) -> int | None:
     number = _measured(entry, _SIZES, "a size as 16 MiB, 512 KiB, or a number of bytes")
     return None if entry is None or number is None else int(_within(entry, number, FRAME_BYTES))
 
 
-def _count(entry: Entry | None, bounds: tuple[int, int]) -> int | None:
+def _count(entry: YamlEntry | None, bounds: tuple[int, int]) -> int | None:
     number = _measured(entry, {"": 1}, "a whole number, as 10000")
     return None if entry is None or number is None else int(_within(entry, number, bounds))
 
 
-def _seconds(entry: Entry | None) -> float | None:
+def _seconds(entry: YamlEntry | None) -> float | None:
     number = _measured(entry, _TIMES, "a time as 300 s, 5 min or 1 h")
     return None if entry is None or number is None else _within(entry, number, TIMEOUT_SECONDS)
 
 
-def _measured(entry: Entry | None, units: Mapping[str, int], wanted: str) -> float | None:
+def _measured(entry: YamlEntry | None, units: Mapping[str, int], wanted: str) -> float | None:
     text = entry.text() if entry is not None else None
     if entry is None or text is None:
         return None
@@ -510,7 +512,7 @@ def _measured(entry: Entry | None, units: Mapping[str, int], wanted: str) -> flo
     return number
 
 
-def _within(entry: Entry, number: float, bounds: tuple[float, float]) -> float:
+def _within(entry: YamlEntry, number: float, bounds: tuple[float, float]) -> float:
     if not bounds[0] <= number <= bounds[1]:
         entry.wrong(f"expected at least {bounds[0]} and at most {bounds[1]}")
     return number

@@ -42,7 +42,7 @@ class Document:
         self._problems: list[tuple[int, int, str]] = []
         node = self._compose(text)
         empty = node is None or (isinstance(node, yaml.ScalarNode) and not node.value)
-        self.root = None if node is None or empty else Entry(self, node, "")
+        self.root = None if node is None or empty else YamlEntry(self, node, "")
 
     def wrong(self, node: yaml.Node, key: str, what: str) -> None:
         """Note something that a person must mend."""
@@ -88,7 +88,7 @@ class Document:
             raise PolicyError(f"{self.source} is not valid YAML:\n  {error}") from None
 
 
-class Entry:
+class YamlEntry:
     """A value in a document, and the key that leads to it."""
 
     def __init__(self, document: Document, node: yaml.Node, key: str) -> None:
@@ -105,13 +105,13 @@ class Entry:
         """Note that this value is wrong."""
         self.document.wrong(self._node, self.key, what)
 
-    def fields(self, known: Iterable[str], required: Iterable[str] = ()) -> dict[str, Entry]:
+    def fields(self, known: Iterable[str], required: Iterable[str] = ()) -> dict[str, YamlEntry]:
         """The values of a mapping by key; a key that is not known, or stands twice, is wrong."""
         known = tuple(known)
         if not isinstance(self._node, yaml.MappingNode):
             self.wrong(f"expected keys and values ({', '.join(known)}), not {self._what()}")
             return {}
-        found: dict[str, Entry] = {}
+        found: dict[str, YamlEntry] = {}
         for key_node, node in self._node.value:
             name = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
             if name is None:
@@ -125,19 +125,19 @@ class Entry:
                     key_node, key, f"stands twice; first in line {found[name].line}"
                 )
             else:
-                found[name] = Entry(self.document, node, key)
+                found[name] = YamlEntry(self.document, node, key)
         for name in required:
             if name not in found:
                 self.wrong(f"`{name}` is missing")
         return found
 
-    def items(self) -> list[Entry]:
+    def items(self) -> list[YamlEntry]:
         """The values of a list; anything else is wrong."""
         if not isinstance(self._node, yaml.SequenceNode):
             self.wrong(f"expected a list, not {self._what()}")
             return []
         return [
-            Entry(self.document, node, f"{self.key}[{index}]")
+            YamlEntry(self.document, node, f"{self.key}[{index}]")
             for index, node in enumerate(self._node.value)
         ]
 

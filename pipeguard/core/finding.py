@@ -58,7 +58,7 @@ def lower(confidence: Confidence) -> Confidence:
     return Confidence(max(Confidence.LOW, confidence - 1))
 
 
-class Kind(Enum):
+class MessageKind(Enum):
     """What a JSON-RPC message is (JSON-RPC 2.0, sections 4 and 5)."""
 
     REQUEST = "request"
@@ -164,7 +164,7 @@ class Verdict(NamedTuple):  # a tuple, since there is one for each frame: it is 
     reply: bytes | None
     findings: tuple[Finding, ...] = ()
     event: str = ""
-    kind: Kind | None = None
+    kind: MessageKind | None = None
     method: str | None = None
     tool: str | None = None
     pins: tuple[PinChange, ...] = ()

@@ -36,7 +36,7 @@ class DemoError(PipeGuardError):
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class DemoExchange:
     """A request and its answer.
 
     Attributes:
@@ -55,7 +55,7 @@ class Exchange:
         return mapping(self.answer.get("result"))
 
 
-class Client:
+class DemoClient:
     """One conversation with a server process, from its start to its end.
 
     Attributes:
@@ -99,7 +99,7 @@ class Client:
     ) -> None:
         self.close()
 
-    def initialize(self) -> Exchange:
+    def initialize(self) -> DemoExchange:
         """Open the conversation (MCP 2025-06-18, basic/lifecycle).
 
         Raises:
@@ -119,7 +119,7 @@ class Client:
         self._send({"jsonrpc": "2.0", "method": "notifications/initialized"})
         return opened
 
-    def request(self, method: str, params: Json) -> Exchange:
+    def request(self, method: str, params: Json) -> DemoExchange:
         """Ask, and wait for the answer.
 
         Raises:
@@ -132,7 +132,7 @@ class Client:
             frame = self._next(method)
             message = mapping(json.loads(frame))
             if message.get("id") == number:
-                return Exchange(sent, frame, message)
+                return DemoExchange(sent, frame, message)
             if "id" not in message:
                 self.notifications.append(str(message.get("method")))
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeguard.demo.client import Client, Exchange, Json, mapping
+from pipeguard.demo.client import DemoClient, DemoExchange, Json, mapping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -66,7 +66,7 @@ class Act:
         sent: frames that the server sent meanwhile.
     """
 
-    exchange: Exchange
+    exchange: DemoExchange
     got: tuple[str, ...]
     sent: tuple[str, ...]
 
@@ -88,7 +88,7 @@ class Act:
 class Stage:
     """A client, and the record that the server keeps of its own side."""
 
-    def __init__(self, client: Client, record: Path) -> None:
+    def __init__(self, client: DemoClient, record: Path) -> None:
         self.client = client
         self._record = record
         self._seen = 0
@@ -131,7 +131,7 @@ def play(wrap: Sequence[str] = WRAP) -> Iterator[Scene]:
         record.touch()
         command = [*wrap, sys.executable, "-I", str(SERVER), str(record)]
         log = folder / "stderr"
-        with Client(command, folder, _environment(folder), log) as client:
+        with DemoClient(command, folder, _environment(folder), log) as client:
             client.initialize()
             stage = Stage(client, record)
             listed = stage.ask("tools/list", {})
@@ -272,7 +272,7 @@ def _same(frames: tuple[str, ...], frame: str) -> str:
     return f"the same {size} bytes" if frames == (frame,) else f"other bytes, {size} of them"
 
 
-def _is_of(frame: str, exchange: Exchange) -> bool:
+def _is_of(frame: str, exchange: DemoExchange) -> bool:
     return frame in (exchange.sent, exchange.got)
 
 

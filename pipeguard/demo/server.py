@@ -56,7 +56,7 @@ PAGE = (
 )
 
 
-class Server:
+class DemoServer:
     """One conversation over standard input and output."""
 
     def __init__(self, record: IO[str]) -> None:
@@ -133,4 +133,4 @@ def texts(*blocks: str) -> Json:
 
 if __name__ == "__main__":
     with Path(sys.argv[1]).open("a", encoding="utf-8") as record:
-        Server(record).serve()
+        DemoServer(record).serve()

@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeguard.core.unicode.display import visible
 
 
-class State(IntEnum):
+class DiagnosisState(IntEnum):
     """How something is; the worst is the greatest."""
 
     GOOD = 0
@@ -31,24 +31,24 @@ class Diagnosis:
         mend: the command that mends it, or what to do; empty where there is nothing to do.
     """
 
-    state: State
+    state: DiagnosisState
     what: str
     mend: str = ""
 
 
 def good(what: str) -> Diagnosis:
     """All is as it should be."""
-    return Diagnosis(State.GOOD, visible(what))
+    return Diagnosis(DiagnosisState.GOOD, visible(what))
 
 
 def note(what: str, mend: str = "") -> Diagnosis:
     """It works, and a person should know."""
-    return Diagnosis(State.NOTE, visible(what), visible(mend))
+    return Diagnosis(DiagnosisState.NOTE, visible(what), visible(mend))
 
 
 def wrong(what: str, mend: str) -> Diagnosis:
     """Somebody must mend it."""
-    return Diagnosis(State.WRONG, visible(what), visible(mend))
+    return Diagnosis(DiagnosisState.WRONG, visible(what), visible(mend))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class InstallationCheck:
     """One thing that is looked at.
 
     Attributes:
@@ -113,11 +113,11 @@ class Result:
         seconds: that it took.
     """
 
-    check: Check
+    check: InstallationCheck
     told: tuple[Diagnosis, ...]
     seconds: float
 
     @property
-    def state(self) -> State:
+    def state(self) -> DiagnosisState:
         """The worst that it said."""
         return max(one.state for one in self.told)

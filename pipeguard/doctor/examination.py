@@ -11,12 +11,19 @@ from collections.abc import Iterable, Iterator
 from time import perf_counter
 
 from pipeguard.doctor import installation, judging, keeping, outside, terminal
-from pipeguard.doctor.diagnosis import Case, Check, Diagnosis, Result, State, wrong
+from pipeguard.doctor.diagnosis import (
+    Case,
+    Diagnosis,
+    DiagnosisState,
+    InstallationCheck,
+    Result,
+    wrong,
+)
 from pipeguard.errors import InputError, PipeGuardError
 from pipeguard.runtime.progress import told
 
 # The rules before the keyring: compiling is done by copies of this process, which a thread forbids.
-CHECKS: tuple[Check, ...] = (
+CHECKS: tuple[InstallationCheck, ...] = (
     *installation.CHECKS,
     *judging.CHECKS,
     *keeping.CHECKS,
@@ -27,7 +34,7 @@ ENGINE, STORE, ANY = 3, 4, 1  # exit codes, the one that keeps more from working
 _ADVICE = re.compile(r":  (\S.*)$")  # the command, in an error's last line
 
 
-def chosen(names: Iterable[str]) -> tuple[Check, ...]:
+def chosen(names: Iterable[str]) -> tuple[InstallationCheck, ...]:
     """The checks of these names, and those that they need; all where there are none.
 
     Raises:
@@ -44,16 +51,16 @@ def chosen(names: Iterable[str]) -> tuple[Check, ...]:
     return tuple(check for check in CHECKS if not wanted or check.id in wanted)
 
 
-def examine(case: Case, checks: Iterable[Check] = CHECKS) -> Iterator[Result]:
+def examine(case: Case, checks: Iterable[InstallationCheck] = CHECKS) -> Iterator[Result]:
     """Carry out checks, and give each result as soon as it is there.
 
     Says on stderr what takes so long, once it takes more than a second.
     """
-    states: dict[str, State] = {}
+    states: dict[str, DiagnosisState] = {}
     for check in checks:
         begun = perf_counter()
-        if states.get(check.needs, State.GOOD) > State.NOTE:
-            said = [Diagnosis(State.UNKNOWN, f"not looked at: mend {check.needs} first")]
+        if states.get(check.needs, DiagnosisState.GOOD) > DiagnosisState.NOTE:
+            said = [Diagnosis(DiagnosisState.UNKNOWN, f"not looked at: mend {check.needs} first")]
         else:
             with told(check.waits or f"looking at: {check.title}"):
                 said = list(_looked(check, case))
@@ -64,11 +71,11 @@ def examine(case: Case, checks: Iterable[Check] = CHECKS) -> Iterator[Result]:
 
 def exit_code(results: Iterable[Result]) -> int:
     """What a script is told: 0 where nothing is wrong, else the code that matters most."""
-    codes = {result.check.exit_code for result in results if result.state is State.WRONG}
+    codes = {result.check.exit_code for result in results if result.state is DiagnosisState.WRONG}
     return next((code for code in (ENGINE, STORE, ANY) if code in codes), 0)
 
 
-def _looked(check: Check, case: Case) -> Iterator[Diagnosis]:
+def _looked(check: InstallationCheck, case: Case) -> Iterator[Diagnosis]:
     """What a check says, also where it meets what it did not expect."""
     try:
         yield from check.look(case)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
-from pipeguard.doctor.diagnosis import Case, Check, Diagnosis, good, note, wrong
+from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.version import VERSION
 
 PACKAGE = "mcp-pipeguard"
@@ -82,9 +82,11 @@ def launcher(case: Case) -> Iterable[Diagnosis]:
 
 
 CHECKS = (
-    Check("python", "Python", python),
-    Check("packages", "packages", packages),
-    Check("launcher", "launcher", launcher, waits="starting pipeguard as a client would"),
+    InstallationCheck("python", "Python", python),
+    InstallationCheck("packages", "packages", packages),
+    InstallationCheck(
+        "launcher", "launcher", launcher, waits="starting pipeguard as a client would"
+    ),
 )
 
 

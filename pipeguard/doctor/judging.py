@@ -13,14 +13,14 @@ from time import monotonic, perf_counter
 
 from pipeguard.config.directories import CACHE_DIR_VARIABLE, cache_folder, usual_cache_folder
 from pipeguard.config.policy_file import (
-    Scope,
+    PolicyScope,
     parse_policy,
     policy_text,
     project_policy_path,
     user_policy_path,
 )
 from pipeguard.core.rules.policy import Mode
-from pipeguard.doctor.diagnosis import Case, Check, Diagnosis, good, note, wrong
+from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.doctor.installation import reinstalling
 from pipeguard.errors import PolicyError
 from pipeguard.rulebook.packs import load_rules, sources
@@ -115,7 +115,10 @@ def cache(case: Case) -> Iterable[Diagnosis]:
 
 def policy(case: Case) -> Iterable[Diagnosis]:
     """Whether the policy files are right; a wrong one keeps every server from starting."""
-    files = {Scope.USER: user_policy_path(), Scope.PROJECT: project_policy_path(str(case.folder))}
+    files = {
+        PolicyScope.USER: user_policy_path(),
+        PolicyScope.PROJECT: project_policy_path(str(case.folder)),
+    }
     if not any(files.values()):
         yield good("none, so the defaults hold")
     for scope, path in files.items():
@@ -124,10 +127,10 @@ def policy(case: Case) -> Iterable[Diagnosis]:
 
 
 CHECKS = (
-    Check("engine", "scan engine", engine, exit_code=ENGINE_MISSING),
-    Check("rules", "rules", rules, needs="engine", waits=COMPILING),
-    Check("cache", "rules' cache", cache, needs="rules"),
-    Check("policy", "policy", policy),
+    InstallationCheck("engine", "scan engine", engine, exit_code=ENGINE_MISSING),
+    InstallationCheck("rules", "rules", rules, needs="engine", waits=COMPILING),
+    InstallationCheck("cache", "rules' cache", cache, needs="rules"),
+    InstallationCheck("policy", "policy", policy),
 )
 
 
@@ -146,9 +149,9 @@ def unfit_rights(folder: Path, others: int) -> str:
     return f"chmod 700 {quoted}" if status.st_mode & others else ""
 
 
-def _policy_file(path: str, scope: Scope) -> Iterator[Diagnosis]:
+def _policy_file(path: str, scope: PolicyScope) -> Iterator[Diagnosis]:
     today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
-    flag = " --project" if scope is Scope.PROJECT else ""
+    flag = " --project" if scope is PolicyScope.PROJECT else ""
     mend = f"pipeguard policy check{flag} {shlex.quote(path)}"
     try:
         read = parse_policy(policy_text(path, scope), path, scope, now=monotonic(), today=today)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeguard.clients.masking import masked_url
-from pipeguard.doctor.diagnosis import Case, Check, Diagnosis, good, note, wrong
+from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.doctor.judging import unfit_rights
 from pipeguard.errors import AuthError
 from pipeguard.state.paths import STATE_DIR_VARIABLE, STORE_NAME, state_folder
@@ -112,9 +112,9 @@ def pins(_case: Case) -> Iterable[Diagnosis]:
 
 def keyring(_case: Case) -> Iterable[Diagnosis]:
     """Whether the system's keyring keeps what it is given; matters to those who log in."""
-    from pipeguard.auth.store import Place, Store
+    from pipeguard.auth.store import LoginStore, Place
 
-    needed = any(login.place is Place.KEYRING for login in Store().logins())
+    needed = any(login.place is Place.KEYRING for login in LoginStore().logins())
     failed = _tried_keyring()
     file = "pipeguard auth login URL --store file"
     if not failed:
@@ -130,9 +130,9 @@ def keyring(_case: Case) -> Iterable[Diagnosis]:
 def logins(case: Case) -> Iterable[Diagnosis]:
     """Whether a login ended, or a server asks for more than was granted."""
     from pipeguard.auth.server import login_command
-    from pipeguard.auth.store import Store
+    from pipeguard.auth.store import LoginStore
 
-    known = Store().logins()
+    known = LoginStore().logins()
     for login in known:
         where = f"{login.name} ({masked_url(login.server)})"
         # An address that holds a secret is not shown; the login's name means the same.
@@ -149,12 +149,14 @@ def logins(case: Case) -> Iterable[Diagnosis]:
 
 
 CHECKS = (
-    Check("state", "state folder", state, exit_code=STATE_UNUSABLE),
-    Check("store", "store", store, needs="state", exit_code=STATE_UNUSABLE),
-    Check("audit", "audit", audit, needs="store", waits="following the chains of the audit"),
-    Check("pins", "pins", pins, needs="store"),
-    Check("keyring", "keyring", keyring, needs="state", waits="asking the keyring"),
-    Check("logins", "logins", logins, needs="state"),
+    InstallationCheck("state", "state folder", state, exit_code=STATE_UNUSABLE),
+    InstallationCheck("store", "store", store, needs="state", exit_code=STATE_UNUSABLE),
+    InstallationCheck(
+        "audit", "audit", audit, needs="store", waits="following the chains of the audit"
+    ),
+    InstallationCheck("pins", "pins", pins, needs="store"),
+    InstallationCheck("keyring", "keyring", keyring, needs="state", waits="asking the keyring"),
+    InstallationCheck("logins", "logins", logins, needs="state"),
 )
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from pipeguard.clients.catalog import Scope
-from pipeguard.clients.entries import Config, Server, State, read_config
+from pipeguard.clients.catalog import ConfigScope
+from pipeguard.clients.entries import Config, GuardState, ServerEntry, read_config
 from pipeguard.clients.machine import Machine, find
 from pipeguard.clients.rewrite import Wishes, judge
-from pipeguard.doctor.diagnosis import Case, Check, Diagnosis, good, note, wrong
+from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.doctor.installation import version_of
 from pipeguard.errors import InputError, StateError
 from pipeguard.version import VERSION
@@ -37,13 +37,13 @@ def clients(case: Case) -> Iterable[Diagnosis]:
     wishes = Wishes(is_logged_in=_logins())
     judged = [(one, judge(one, wishes).state) for config in configs for one in config.servers]
     yield from _unreadable(configs)
-    yield from _stale([server for server, state in judged if state is State.STALE], case)
-    yield from _starting([server for server, state in judged if state is State.GUARDED])
-    count = {state: sum(one is state for _, one in judged) for state in State}
+    yield from _stale([server for server, state in judged if state is GuardState.STALE], case)
+    yield from _starting([server for server, state in judged if state is GuardState.GUARDED])
+    count = {state: sum(one is state for _, one in judged) for state in GuardState}
     told = f"{len(judged)} servers in {sum(bool(one.servers) for one in configs)} files"
-    if count[State.OPEN]:
-        yield note(f"{told}, {count[State.OPEN]} of them not guarded", "pipeguard setup")
-    elif not count[State.STALE]:
+    if count[GuardState.OPEN]:
+        yield note(f"{told}, {count[GuardState.OPEN]} of them not guarded", "pipeguard setup")
+    elif not count[GuardState.STALE]:
         yield good(f"{told}; none is open" if judged else "no server in any client's file")
 
 
@@ -124,19 +124,19 @@ def loopback(_case: Case) -> Iterable[Diagnosis]:
 
 
 CHECKS = (
-    Check("clients", "clients", clients, waits="reading the files of clients"),
-    Check("proxies", "proxies", proxies, waits="calling the proxies"),
-    Check("trust", "TLS trust", trust),
-    Check("loopback", "loopback", loopback),
+    InstallationCheck("clients", "clients", clients, waits="reading the files of clients"),
+    InstallationCheck("proxies", "proxies", proxies, waits="calling the proxies"),
+    InstallationCheck("trust", "TLS trust", trust),
+    InstallationCheck("loopback", "loopback", loopback),
 )
 
 
 def _logins() -> Callable[[str], bool]:
     """Whether there is a login for an address; none where they cannot be read, which is told."""
-    from pipeguard.auth.store import Store
+    from pipeguard.auth.store import LoginStore
 
     try:
-        held = {login.server for login in Store().logins()}
+        held = {login.server for login in LoginStore().logins()}
     except StateError:
         held = set()
     return lambda url: bool(held) and _is_one_of(url, held)
@@ -160,7 +160,7 @@ def _unreadable(configs: Iterable[Config]) -> Iterator[Diagnosis]:
             )
 
 
-def _stale(servers: Iterable[Server], case: Case) -> Iterator[Diagnosis]:
+def _stale(servers: Iterable[ServerEntry], case: Case) -> Iterator[Diagnosis]:
     """Guarded by a launcher that is gone: the client cannot start them."""
     for server in servers:
         assert server.guard is not None  # noqa: S101  else it was not judged to be stale
@@ -171,22 +171,22 @@ def _stale(servers: Iterable[Server], case: Case) -> Iterator[Diagnosis]:
         )
 
 
-def _guarding(server: Server, case: Case) -> str:
+def _guarding(server: ServerEntry, case: Case) -> str:
     """The command that writes the launcher of today into a file."""
     words = ["pipeguard", "setup", server.client, "--server", server.name, "--yes"]
-    if server.scope is Scope.PROJECT:
+    if server.scope is ConfigScope.PROJECT:
         words += ["--scope", "project", "--project", str(case.folder)]
     return shlex.join(words)
 
 
-def _starting(servers: Iterable[Server]) -> Iterator[Diagnosis]:
+def _starting(servers: Iterable[ServerEntry]) -> Iterator[Diagnosis]:
     """Guarded by a launcher that does not start, or is of another version.
 
     Only those of the user's own files are tried: what a repository names is not run for a look.
     """
-    asked: dict[tuple[str, ...], list[Server]] = {}
+    asked: dict[tuple[str, ...], list[ServerEntry]] = {}
     for server in servers:
-        if server.guard is not None and server.scope is not Scope.PROJECT:
+        if server.guard is not None and server.scope is not ConfigScope.PROJECT:
             asked.setdefault(server.guard.launcher, []).append(server)
     for launcher, guarded in asked.items():
         version = version_of(launcher)

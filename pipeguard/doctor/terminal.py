@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
-from pipeguard.doctor.diagnosis import Case, Check, Diagnosis, good, note
+from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note
 from pipeguard.terminal.colour import NO_COLOUR_VARIABLE, colour_is_unwanted
 from pipeguard.terminal.shells import installing, is_installed, shell_of
 
@@ -44,6 +44,6 @@ def completion(case: Case) -> Iterable[Diagnosis]:
 
 
 CHECKS = (
-    Check("terminal", "terminal", screen),
-    Check("completion", "completion", completion),
+    InstallationCheck("terminal", "terminal", screen),
+    InstallationCheck("completion", "completion", completion),
 )

@@ -57,7 +57,7 @@ class Launched:
         self.told = told
 
 
-class _Found:
+class _ReadCommand:
     """What was found in a command.
 
     Attributes:
@@ -133,7 +133,7 @@ class _Reader:
         self._sources: list[str] = []
         self._mounts: list[str] = []
 
-    def read(self) -> _Found:
+    def read(self) -> _ReadCommand:
         """What the command launches."""
         words = iter(self._words)
         for word in words:
@@ -154,7 +154,7 @@ class _Reader:
                 return self._named(word, list(words))
         return self._unnamed()
 
-    def _given(self, word: str, words: Iterator[str]) -> _Found | None:
+    def _given(self, word: str, words: Iterator[str]) -> _ReadCommand | None:
         """What an option says in the command itself: a module, or what is to be run as text."""
         if word in launchers.MODULES and word not in launchers.STARTERS[self._starter].split():
             return self._module(next(words, word), list(words))
@@ -163,7 +163,7 @@ class _Reader:
         if self._starter in launchers.SHELLS_OF_WINDOWS and " " in word:
             return self._script(word)
         if word in launchers.CODE.get(self._starter, "").split():
-            return _Found(self._starter, "code", self._starter, next(words, ""))
+            return _ReadCommand(self._starter, "code", self._starter, next(words, ""))
         return None
 
     # --- what stands before the server's name ---------------------------------------------
@@ -235,7 +235,7 @@ class _Reader:
 
     # --- the server ------------------------------------------------------------------------
 
-    def _named(self, word: str, rest: list[str]) -> _Found:
+    def _named(self, word: str, rest: list[str]) -> _ReadCommand:
         if self._starter in launchers.SCRIPTS | launchers.TARGETS:
             rest = self._options_behind(rest)
         if self._starter in launchers.CONTAINERS:
@@ -256,9 +256,11 @@ class _Reader:
             return self._program(word, rest)
         elif self._in_project:
             where = unversioned(self._folder)
-            found = _Found(_short(word), f"{self._starter} project", where, word)
+            found = _ReadCommand(_short(word), f"{self._starter} project", where, word)
         else:
-            found = _Found(_short(word), self._starter, _source(word, self._folder), is_plain=True)
+            found = _ReadCommand(
+                _short(word), self._starter, _source(word, self._folder), is_plain=True
+            )
         found.parts += tuple(sorted(self._sources))
         return self._with_rest(found, rest)
 
@@ -276,26 +278,28 @@ class _Reader:
                 left.append(word)
         return left + rest[end + 1 :]
 
-    def _package(self, word: str) -> _Found:
+    def _package(self, word: str) -> _ReadCommand:
         package = _source(word, self._folder)
         kind = self._registry or word.partition(":")[0]
         if kind == "nix":
-            return _Found(word.rpartition("#")[2], kind, word.partition("?")[0], is_plain=True)
+            return _ReadCommand(
+                word.rpartition("#")[2], kind, word.partition("?")[0], is_plain=True
+            )
         if kind == "pypi":
             package = re.sub(r"[-_.]+", "-", package).lower() if "/" not in package else package
-        return _Found(_short(word), kind, package, is_plain=True)
+        return _ReadCommand(_short(word), kind, package, is_plain=True)
 
-    def _program(self, word: str, rest: list[str]) -> _Found:
+    def _program(self, word: str, rest: list[str]) -> _ReadCommand:
         """A program that is not known, by its name: it may be the server, or start one."""
         stem = _stem(word)
         if stem in launchers.TRANSPARENT and "--" in rest[:-1]:
             return self._inside(rest[rest.index("--") + 1 :])
-        found = _Found(stem, "program", stem, is_plain=True)
+        found = _ReadCommand(stem, "program", stem, is_plain=True)
         if stem in launchers.TOOLS_OF_A_PROJECT:
-            found = _Found(stem, "program", stem, unversioned(self._folder))
+            found = _ReadCommand(stem, "program", stem, unversioned(self._folder))
         return self._with_rest(found, rest)
 
-    def _path(self, word: str, rest: list[str]) -> _Found:
+    def _path(self, word: str, rest: list[str]) -> _ReadCommand:
         path = os.path.normpath(word).replace("\\", "/")
         package = path.rpartition("node_modules/")[2]
         stem = _stem(word)
@@ -304,29 +308,29 @@ class _Reader:
             name = "/".join(package.split("/")[:scope])
             if _short(name) in launchers.STARTERS:
                 return self._inside([_short(name), *rest])
-            found = _Found(_short(name), "npm", name, package, is_plain=True)
+            found = _ReadCommand(_short(name), "npm", name, package, is_plain=True)
             return self._with_rest(found, rest)
         if not self._starter and _is_installed(path):
             return self._program(stem, rest)
         whole = unversioned(absolute(word, self._folder))
         in_bin = path.split("/")[-2:-1] in (["bin"], ["Scripts"], [".bin"])
-        return self._with_rest(_Found(stem, "path", whole, is_plain=in_bin), rest)
+        return self._with_rest(_ReadCommand(stem, "path", whole, is_plain=in_bin), rest)
 
-    def _module(self, module: str, rest: list[str]) -> _Found:
+    def _module(self, module: str, rest: list[str]) -> _ReadCommand:
         """`python -m`: of the folder where Python looks first, of a project, or installed."""
         if module in launchers.STARTERS:
             return self._inside([module, *rest])
         own = os.path.join(self._folder, *module.split("."))
         if self._in_project or os.path.exists(own) or os.path.exists(f"{own}.py"):
-            found = _Found(module, "python", module, unversioned(self._folder))
+            found = _ReadCommand(module, "python", module, unversioned(self._folder))
             return self._with_rest(found, rest)
         interpreter = self._interpreter.replace("\\", "/")
         where = ""
         if "/" in interpreter and not _is_installed(interpreter):
             where = unversioned(absolute(os.path.dirname(interpreter), self._folder))
-        return self._with_rest(_Found(module, "python", module, where, is_plain=True), rest)
+        return self._with_rest(_ReadCommand(module, "python", module, where, is_plain=True), rest)
 
-    def _script(self, script: str) -> _Found:
+    def _script(self, script: str) -> _ReadCommand:
         """What a shell is told to run, which is the last of what is chained."""
         *before, last = script.replace("&&", ";").split(";")
         is_plain = not re.search(r"[|&<>()$`\n]", script.replace("&&", ";"))
@@ -343,48 +347,48 @@ class _Reader:
             found.is_plain = False
         return found
 
-    def _container(self, word: str, rest: list[str]) -> _Found:
+    def _container(self, word: str, rest: list[str]) -> _ReadCommand:
         verb = self._verbs[-1]
         if self._verbs[0] == "compose":
             project = self._folder
             where = (unversioned(project), *self._sources)
-            return _Found(word, "compose", word, *where, *telling(rest, self._folder))
+            return _ReadCommand(word, "compose", word, *where, *telling(rest, self._folder))
         if verb in ("exec", "start"):
             told = (*self._sources, *telling(rest, self._folder))
-            return _Found(word, "container", word, *told, is_plain=not told)
+            return _ReadCommand(word, "container", word, *told, is_plain=not told)
         if verb != "run":
             chosen = telling(rest, self._folder)
             words = " ".join([*self._verbs, word])
-            return _Found(word, "docker", words, *self._sources, *chosen, is_plain=not chosen)
+            return _ReadCommand(word, "docker", words, *self._sources, *chosen, is_plain=not chosen)
         image = _image(word)
         stem = image.rpartition("/")[2]
         if stem in launchers.BASES or (rest and _program(rest[0]) in launchers.STARTERS):
             inside = self._inside(rest, "/")
             parts = (image, *sorted(self._mounts), *self._sources, inside.kind, *inside.parts)
-            return _Found(inside.stem if rest else stem, "image", *parts)
-        found = _Found(stem, "image", image, *self._sources, is_plain=not self._sources)
+            return _ReadCommand(inside.stem if rest else stem, "image", *parts)
+        found = _ReadCommand(stem, "image", image, *self._sources, is_plain=not self._sources)
         return self._with_rest(found, rest)
 
-    def _elsewhere(self, program: str, rest: list[str]) -> _Found:
+    def _elsewhere(self, program: str, rest: list[str]) -> _ReadCommand:
         """On another machine, or in a system of its own: each word may say which."""
         words = [word for word in rest if word != "--"]
         names = [word for word in _bare(words) if _program(word) not in launchers.STARTERS]
-        return _Found(_short(names[-1]) if names else program, program, *words)
+        return _ReadCommand(_short(names[-1]) if names else program, program, *words)
 
-    def _unnamed(self) -> _Found:
+    def _unnamed(self) -> _ReadCommand:
         if self._in_project or "compose" in self._verbs:
             where = (unversioned(self._folder), *self._verbs, *sorted(self._sources))
-            return _Found(self._starter, f"{self._starter} project", *where)
-        return _Found(self._starter or "server", "program", self._starter, is_plain=True)
+            return _ReadCommand(self._starter, f"{self._starter} project", *where)
+        return _ReadCommand(self._starter or "server", "program", self._starter, is_plain=True)
 
-    def _inside(self, words: list[str], folder: str | None = None) -> _Found:
+    def _inside(self, words: list[str], folder: str | None = None) -> _ReadCommand:
         if self._layer >= MOST_LAYERS or not words:
             return self._unnamed()
         inner = _Reader(words, self._folder if folder is None else folder, self._layer + 1)
         inner._in_project = self._in_project
         return inner.read()
 
-    def _with_rest(self, found: _Found, rest: list[str]) -> _Found:
+    def _with_rest(self, found: _ReadCommand, rest: list[str]) -> _ReadCommand:
         """With what its arguments say of which server it is.
 
         Where a package or a program is called a server, they say how it is to be one. Whatever
@@ -415,11 +419,11 @@ class _Reader:
         found.is_plain = found.is_plain and not more
         return found
 
-    def _around(self, found: _Found, before: list[str], behind: list[str]) -> _Found:
+    def _around(self, found: _ReadCommand, before: list[str], behind: list[str]) -> _ReadCommand:
         """A program that starts what stands behind some words of its own."""
         inner = self._inside(behind)
         told = telling(before, self._folder)
-        return _Found(inner.stem, found.kind, *found.parts, *told, inner.kind, *inner.parts)
+        return _ReadCommand(inner.stem, found.kind, *found.parts, *told, inner.kind, *inner.parts)
 
     def _is_path(self, word: str) -> bool:
         if word.startswith((".", "/", "~")) or word[1:2] == ":" or "\\" in word:
@@ -446,7 +450,7 @@ def _program(word: str) -> str:
     return "python" if name.rstrip("0123456789.") == "python" else name
 
 
-def _is_server(found: _Found) -> bool:
+def _is_server(found: _ReadCommand) -> bool:
     """Whether a package or a program is a server, going by what it is called."""
     if found.kind in _OF_A_FOLDER and not (found.kind == "path" and found.is_plain):
         return False
@@ -468,14 +472,14 @@ def _bare(words: Sequence[str]) -> list[str]:
     return [word for word in words if not word.startswith("-")]
 
 
-def _of_url(url: str) -> _Found:
+def _of_url(url: str) -> _ReadCommand:
     matched = re.match(URL, url)
     if matched is None:
-        return _Found("server", "url", url)
+        return _ReadCommand("server", "url", url)
     host = matched[1].rpartition("@")[2].lower()
     segments = [part for part in matched[2].split("/") if part not in ("", "mcp", "sse", "ws")]
     name = "-".join([host.replace(":", "-"), *segments])
-    return _Found(name, "url", identity_of_url(url), is_plain=True)
+    return _ReadCommand(name, "url", identity_of_url(url), is_plain=True)
 
 
 def _image(word: str) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.core.digest import sha256
 from pipeguard.core.matching.confirm import Finder
-from pipeguard.core.matching.pattern_set import Plan, make
+from pipeguard.core.matching.pattern_set import PatternSet, make
 from pipeguard.core.model.cascade import Opened, Reader
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import View
@@ -185,7 +185,7 @@ def _passes(engines: Engines, surface: Surface) -> dict[str, float]:
 
 def _matching(rule: Rule) -> _Work:
     """The pattern alone: the engine's pass, then the rule's own expression where it hits."""
-    plan = Plan(make({0: [(rule.sign or rule.pattern, rule.ignore_case)]}))
+    plan = PatternSet(make({0: [(rule.sign or rule.pattern, rule.ignore_case)]}))
     finder = Finder(rule.pattern, ignore_case=rule.ignore_case)
 
     def work(blocks: Sequence[bytes]) -> _Done:

@@ -31,8 +31,8 @@ from zlib import crc32
 
 from pipeguard.config.directories import cache_folder
 from pipeguard.core.digest import blake2b, sha256
-from pipeguard.core.matching.pattern_set import Database, Plan, apart
-from pipeguard.core.model.prefilter import Gate
+from pipeguard.core.matching.pattern_set import Database, PatternSet, apart
+from pipeguard.core.model.prefilter import Prefilter
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules import rule as rules
 from pipeguard.core.scanning import databases as plans
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from pipeguard.core.rules.rule import Rule
-    from pipeguard.rulebook.packs import Source
+    from pipeguard.rulebook.packs import PackFile
 
 MAGIC = b"pipeguard compiled rules 9\n"
 KEPT_FILES = 4  # one for each version, engine and set of rules in use at once
@@ -69,7 +69,7 @@ class _Doubt(Exception):  # noqa: N818  it is no error: the rules are compiled a
     """The cached file is not to be believed."""
 
 
-def load_engines(packs: Sequence[Source] | None = None, folder: str | None = None) -> Engines:
+def load_engines(packs: Sequence[PackFile] | None = None, folder: str | None = None) -> Engines:
     """The rules of every pack, ready to run: from the cache, or compiled and put there.
 
     Args:
@@ -144,7 +144,7 @@ def _model(name: str) -> bytes:
 _THREADS = "OPENBLAS_NUM_THREADS"
 
 
-def are_kept(packs: Sequence[Source]) -> bool:
+def are_kept(packs: Sequence[PackFile]) -> bool:
     """Whether the usual cache has these packs compiled, and is believed; compiles nothing."""
     key = _key(packs)
     try:
@@ -158,7 +158,7 @@ def _name(key: bytes) -> str:
     return f"rules-{key.hex()[:16]}.compiled"
 
 
-def _compile(packs: Sequence[Source], folder: str, name: str, key: bytes) -> _Made:
+def _compile(packs: Sequence[PackFile], folder: str, name: str, key: bytes) -> _Made:
     import json
 
     chosen = load_rules(packs)
@@ -277,7 +277,7 @@ class _Made:
         return self.parts[number]
 
 
-class _Kept:
+class _CacheFile:
     """The parts of a file that is believed, read when they are asked for.
 
     One that turns out to be damaged, or for another processor, is made anew with all others.
@@ -324,7 +324,7 @@ class _Kept:
         os.close(self._descriptor)
 
 
-def _engines(kept: _Made | _Kept) -> Engines:
+def _engines(kept: _Made | _CacheFile) -> Engines:
     """The engines over the parts of a file, of which nothing is read yet."""
 
     @cache
@@ -338,16 +338,16 @@ def _engines(kept: _Made | _Kept) -> Engines:
     made = []
     for surface, (over, looks) in zip(_SURFACES, kept.layout, strict=True):
         held = Residents(chosen, surface, frozenset(map(Surface, over)))
-        plain, squeezed, acts = (Plan([*map(database, one)]) for one in looks[:3])
+        plain, squeezed, acts = (PatternSet([*map(database, one)]) for one in looks[:3])
         gate = None
         if looks[3]:
             weights, words = looks[3]
-            gate = Gate(partial(kept.part, weights), database(words), LEAST_WEIGHT)
+            gate = Prefilter(partial(kept.part, weights), database(words), LEAST_WEIGHT)
         made.append(engine.Engine(held, surface, Plans(plain, squeezed, acts, gate), _model))
     return Engines(*made)
 
 
-def _key(packs: Sequence[Source]) -> bytes:
+def _key(packs: Sequence[PackFile]) -> bytes:
     """What the databases depend on: the rules, the code that reads them, engine and processor.
 
     Not the expressions themselves: to know them takes 90 ms, which the cache is there to save, and
@@ -409,7 +409,7 @@ def _engine() -> tuple[str, str]:
     return getattr(hyperscan, "__version__", ""), str(probe.info())
 
 
-def _read(folder: str, name: str, key: bytes, packs: Sequence[Source]) -> Engines:
+def _read(folder: str, name: str, key: bytes, packs: Sequence[PackFile]) -> Engines:
     """Open a file, if it is to be believed.
 
     Raises:
@@ -426,7 +426,7 @@ def _read(folder: str, name: str, key: bytes, packs: Sequence[Source]) -> Engine
     return _engines(kept)
 
 
-def _kept(descriptor: int, key: bytes) -> _Kept:
+def _kept(descriptor: int, key: bytes) -> _CacheFile:
     head = _take(descriptor, _HEAD_BYTES)
     length = int.from_bytes(head[-4:], "big")
     if length > MAX_INDEX_BYTES:
@@ -439,10 +439,10 @@ def _kept(descriptor: int, key: bytes) -> _Kept:
     sizes = [size for size, _ in rows]
     if max(sizes) > MAX_PART_BYTES or os.fstat(descriptor).st_size != begin + sum(sizes):
         raise _Doubt("no file of ours, or cut short")
-    return _Kept(descriptor, begin, rows, layout)
+    return _CacheFile(descriptor, begin, rows, layout)
 
 
-def _remake(packs: Sequence[Source], folder: str, name: str, key: bytes) -> _Made:
+def _remake(packs: Sequence[PackFile], folder: str, name: str, key: bytes) -> _Made:
     with _alone(folder):
         return _compile(packs, folder, name, key)
 
@@ -454,7 +454,7 @@ def _index(written: bytes) -> tuple[list[tuple[int, int]], list[_Layout]]:
     return [(size, check) for size, check in rows], [(over, plans) for over, plans in layout]
 
 
-def _rules(kept: _Made | _Kept) -> tuple[Rule, ...]:
+def _rules(kept: _Made | _CacheFile) -> tuple[Rule, ...]:
     import json
 
     return tuple(map(rules.from_record, json.loads(kept.part(0))))

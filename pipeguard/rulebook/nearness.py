@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MOST_CLOSE = 3  # near misses of one rule that are told
 
 
-class Held(NamedTuple):
+class NearMisses(NamedTuple):
     """What became of the samples with one mutation.
 
     Attributes:
@@ -59,7 +59,7 @@ class Nearness(NamedTuple):
     """
 
     rule: str
-    held: dict[Mutation, Held]
+    held: dict[Mutation, NearMisses]
     close: tuple[Close, ...]
 
 
@@ -79,14 +79,14 @@ def near(rule: Rule, engine: Engine, surface: Surface) -> Nearness:
         engine: the rule's home (core.scanning.engine).
         surface: as what the samples are judged.
     """
-    held: dict[Mutation, Held] = {}
+    held: dict[Mutation, NearMisses] = {}
     for sample in rule.matches:
         for text in texts(sample):
             for mutant in once(text, *_span(rule, engine, text)):
-                tried, matched, best = held.get(mutant.mutation, Held(0, 0, None))
+                tried, matched, best = held.get(mutant.mutation, NearMisses(0, 0, None))
                 sure = found(rule, engine, surface, mutant.text)
                 best = max(sure if best is None else [*sure, best], default=None)
-                held[mutant.mutation] = Held(tried + 1, matched + bool(sure), best)
+                held[mutant.mutation] = NearMisses(tried + 1, matched + bool(sure), best)
     return Nearness(rule.id, held, tuple(_close(rule, engine, surface)))
 
 

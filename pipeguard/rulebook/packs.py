@@ -23,7 +23,7 @@ MAX_PACK_BYTES = 4 * 1024 * 1024
 _SUFFIX = ".yaml"
 
 
-class Source(NamedTuple):
+class PackFile(NamedTuple):
     """A pack's file.
 
     Attributes:
@@ -68,7 +68,7 @@ def user_folder() -> str:
     return os.path.join(config_folder(), "rules")
 
 
-def sources() -> tuple[Source, ...]:
+def sources() -> tuple[PackFile, ...]:
     """Every pack's file, the shipped ones first, each in the order of their names.
 
     Of two rules that are as sure, the first is told: a secret's format before its name.
@@ -77,16 +77,16 @@ def sources() -> tuple[Source, ...]:
         RuleError: a file cannot be read, or another user could have written it.
     """
     found = [
-        Source(path, _content(path, is_shipped=True), shipped=True)
+        PackFile(path, _content(path, is_shipped=True), shipped=True)
         for path in _files(shipped_folder())
     ]
     if not found:
         raise RuleError("the rules are missing from this installation. Install PipeGuard again.")
-    found += [Source(path, _content(path), shipped=False) for path in _files(user_folder())]
+    found += [PackFile(path, _content(path), shipped=False) for path in _files(user_folder())]
     return tuple(found)
 
 
-def load_rules(packs: Iterable[Source] | None = None) -> tuple[Rule, ...]:
+def load_rules(packs: Iterable[PackFile] | None = None) -> tuple[Rule, ...]:
     """Read the rules of every pack.
 
     Args:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeguard.core.finding import Action
-from pipeguard.core.rules.policy import Subject, default_action
+from pipeguard.core.rules.policy import PolicyTarget, default_action
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,7 +37,7 @@ def pages(rules: Iterable[Rule]) -> dict[str, str]:
 
 def usual_action(rule: Rule) -> Action:
     """What happens to a plain match where no policy says otherwise."""
-    return default_action(Subject(rule.id, rule.severity, rule.confidence, "", "", None))
+    return default_action(PolicyTarget(rule.id, rule.severity, rule.confidence, "", "", None))
 
 
 def _index(packs: dict[str, list[Rule]]) -> str:

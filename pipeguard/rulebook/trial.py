@@ -34,7 +34,7 @@ class Taken(Enum):
     DEFINITION = "definition"
 
 
-class Subject(NamedTuple):
+class TrialInput(NamedTuple):
     """What is judged, and as what.
 
     Attributes:
@@ -95,7 +95,7 @@ class _Framed(NamedTuple):
     read_as: str
 
 
-def judge(engines: Engines, policy: Policy, subject: Subject, key: bytes, now: float) -> Trial:
+def judge(engines: Engines, policy: Policy, subject: TrialInput, key: bytes, now: float) -> Trial:
     """Say what would become of a text.
 
     Args:
@@ -134,7 +134,7 @@ def _verdict(session: Session, framed: _Framed, now: float) -> Verdict:
 # --- frames -----------------------------------------------------------------------------
 
 
-def _as_result(subject: Subject, shape: object, tool: str) -> _Framed:
+def _as_result(subject: TrialInput, shape: object, tool: str) -> _Framed:
     params = f'{{"name": {json.dumps(tool)}, "arguments": {{}}}}'
     if _is_answer(shape):
         asked = _request("tools/call", params, _id(subject.text))
@@ -149,7 +149,7 @@ def _as_result(subject: Subject, shape: object, tool: str) -> _Framed:
     return _Framed(asked, answer, "/result/content/0/text", plain=True, read_as="text of a result")
 
 
-def _as_arguments(subject: Subject, shape: object, tool: str) -> _Framed:
+def _as_arguments(subject: TrialInput, shape: object, tool: str) -> _Framed:
     if isinstance(shape, dict) and "jsonrpc" in shape and "method" in shape:
         return _Framed(subject.text, "", "", plain=False, read_as="a message with a request")
     plain = not isinstance(shape, dict)
@@ -162,7 +162,7 @@ def _as_arguments(subject: Subject, shape: object, tool: str) -> _Framed:
     return _Framed(asked, "", prefix, plain, read_as)
 
 
-def _as_definition(subject: Subject, shape: object, tool: str) -> _Framed:
+def _as_definition(subject: TrialInput, shape: object, tool: str) -> _Framed:
     text = subject.text
     if isinstance(shape, list):
         answer = _answer(f'{{"tools": {text}}}')
@@ -217,7 +217,7 @@ def _called(shape: object) -> str | None:
     return name if isinstance(name, str) else None
 
 
-_FRAMERS: dict[Taken, Callable[[Subject, object, str], _Framed]] = {
+_FRAMERS: dict[Taken, Callable[[TrialInput, object, str], _Framed]] = {
     Taken.RESULT: _as_result,
     Taken.ARGUMENTS: _as_arguments,
     Taken.DEFINITION: _as_definition,

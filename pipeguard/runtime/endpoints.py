@@ -101,12 +101,12 @@ def login_of(options: WrapOptions) -> Bearer | None:
     if named or "--bearer-env" in options.values:
         return None
     from pipeguard.auth.bearer import Bearer
-    from pipeguard.auth.store import Store
+    from pipeguard.auth.store import LoginStore
 
     url = url_of(options.values["--upstream"])
     scheme = {"ws": "http", "wss": "https"}.get(url.scheme, url.scheme)
     try:
-        return Bearer(str(url.with_scheme(scheme)), Store())
+        return Bearer(str(url.with_scheme(scheme)), LoginStore())
     except InputError:
         return None
 

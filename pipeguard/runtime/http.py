@@ -42,7 +42,7 @@ from pipeguard.runtime.endpoints import (
 from pipeguard.runtime.run import Mask, Run
 from pipeguard.runtime.stdio import GRACE_SECONDS
 from pipeguard.transports.backlog import SPARE_BYTES, Backlog
-from pipeguard.transports.http.client.multiplexer import Shared
+from pipeguard.transports.http.client.multiplexer import Multiplexer
 from pipeguard.transports.http.client.upstream import connect
 from pipeguard.transports.http.server.fallback import Chooser
 from pipeguard.transports.http.server.listener import MCP, MESSAGES, Endpoint, Front, listen
@@ -167,7 +167,7 @@ class _Served:
         if self._options.command:
             dialler: Dialler = self._local(limit)
             if "--shared" in self._options.flags:
-                dialler = Shared(dialler)
+                dialler = Multiplexer(dialler)
             posted = self._posted(dialler, most, idle)
             return _Behind(posted, dialler, is_ready=posted.is_ready)
         url = url_of(self._options.values["--upstream"])
@@ -189,7 +189,7 @@ class _Served:
         return _Behind(chooser, distant, metadata)
 
     def _posted(self, dialler: Dialler, most: int, idle: float) -> Posted:
-        waits = not isinstance(dialler, Shared)
+        waits = not isinstance(dialler, Multiplexer)
         kept = self._backlog
         return Posted(
             self._conversations, dialler.dial, self._record, most, idle, kept, waits=waits

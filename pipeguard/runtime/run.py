@@ -13,7 +13,7 @@ from time import monotonic, time
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.config.policy_file import load_wrap_policy
-from pipeguard.core.finding import Finding, Kind, Verdict
+from pipeguard.core.finding import Finding, MessageKind, Verdict
 from pipeguard.core.protocol.message import STACK_BYTES, Message, parse
 from pipeguard.core.scanning.engine import Engine
 from pipeguard.core.session.guard import Engines, Guard
@@ -25,7 +25,7 @@ from pipeguard.runtime.progress import COMPILING, told
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.state.paths import store_file
 from pipeguard.state.recorder import NAME_CHARS, Recorder
-from pipeguard.state.store import Known, Store
+from pipeguard.state.store import NamedServer, Store
 
 MOST_CLIENTS = 4096  # of which the name is remembered
 LAST_SECONDS = 2.0  # for a thread to end
@@ -89,7 +89,7 @@ class Run:
         self._refused = 0
         self._pruning: threading.Thread | None = None
 
-    def _tell_taken(self, asked: str, known: Known, launched: Launched) -> None:
+    def _tell_taken(self, asked: str, known: NamedServer, launched: Launched) -> None:
         from pipeguard.core.unicode.display import quoted
 
         with suppress(OSError, ValueError):  # standard error is closed
@@ -115,12 +115,16 @@ class Run:
         if self._trace is not None:
             self._trace.show(verdict)
         conversation = verdict.event.rpartition(".")[0]
-        if verdict.method == "initialize" and verdict.kind is Kind.REQUEST:
+        if verdict.method == "initialize" and verdict.kind is MessageKind.REQUEST:
             while len(self._clients) >= MOST_CLIENTS:
                 del self._clients[next(iter(self._clients))]
             self._clients[conversation] = _client_of(verdict.frame)
         self._recorder.client = self._clients.get(conversation, "")
-        if verdict.forward is None and verdict.kind is Kind.NOTIFICATION and not verdict.findings:
+        if (
+            verdict.forward is None
+            and verdict.kind is MessageKind.NOTIFICATION
+            and not verdict.findings
+        ):
             return True  # one of a flood, of which a row tells already
         self._recorder.record(_shown(verdict) if IN_USE and verdict.findings else verdict)
         is_whole = self._recorder.healthy and not self._recorder.missing

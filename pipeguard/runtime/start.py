@@ -58,12 +58,12 @@ def run(options: WrapOptions) -> int:
     client_fd = _keep_stdout_for_frames()
     from pipeguard.identity.server_name import launched
     from pipeguard.log import say
-    from pipeguard.runtime.stdio import Guarded, Local
+    from pipeguard.runtime.stdio import GuardedServer, Local
 
     try:
         child.wait_started()  # by now it is known
         who = launched(options.command, options.values.get("--cwd"))
-        guarded = Guarded(Local(child), who, options, client_fd)
+        guarded = GuardedServer(Local(child), who, options, client_fd)
     except PipeGuardError as error:
         _decline(child, error, client_fd)
         raise

@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Protocol
 
 from pipeguard.config.options import WrapOptions
-from pipeguard.core.finding import Direction, Kind, Verdict
+from pipeguard.core.finding import Direction, MessageKind, Verdict
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.message import JsonObject, Message, asked_in, parse, strays
 from pipeguard.core.protocol.places import Surface
@@ -61,7 +61,7 @@ class _News(Enum):
     DRAINED = "all that the server said was passed on"
 
 
-class Server(Protocol):
+class TargetServer(Protocol):
     """What is guarded, wherever it runs."""
 
     def channel(self, limit_bytes: int) -> Channel:
@@ -94,7 +94,7 @@ class Local:
         return StderrCopy(self._child.stderr_fd, STDERR, mask)
 
 
-class Guarded:
+class GuardedServer:
     """One server, guarded from its start to its end.
 
     Attributes:
@@ -103,7 +103,7 @@ class Guarded:
     """
 
     def __init__(
-        self, server: Server, launched: Launched, options: WrapOptions, client_fd: int
+        self, server: TargetServer, launched: Launched, options: WrapOptions, client_fd: int
     ) -> None:
         """Load what judging needs, while the server boots.
 
@@ -227,7 +227,10 @@ class Guarded:
             return
         with suppress(Refusal):
             message = parse(verdict.frame)
-            if isinstance(message, Message) and message.kind in (Kind.RESULT, Kind.ERROR):
+            if isinstance(message, Message) and message.kind in (
+                MessageKind.RESULT,
+                MessageKind.ERROR,
+            ):
                 why = "PipeGuard: the audit cannot be written, so nothing passes"
                 self._client.write(replies.error(message.id_token, codes.INTERNAL, why, _data()))
 
@@ -327,7 +330,9 @@ def _asked(frame: bytes) -> list[str]:
     except Refusal:
         return [id_token for id_token, asks in strays(frame) if asks]
     if isinstance(message, Message):
-        return [message.id_token] if message.kind is Kind.REQUEST and message.id_token else []
+        return (
+            [message.id_token] if message.kind is MessageKind.REQUEST and message.id_token else []
+        )
     return asked_in(message)
 
 

@@ -15,7 +15,7 @@ from pipeguard.launch.command import Exit
 from pipeguard.runtime.connect import dialler
 from pipeguard.runtime.endpoints import login_of, name_of, remote_of, transport_of, url_of
 from pipeguard.runtime.run import thread
-from pipeguard.runtime.stdio import Guarded, decline
+from pipeguard.runtime.stdio import GuardedServer, decline
 from pipeguard.transports.bridge import Threaded
 from pipeguard.transports.channel import Channel
 from pipeguard.transports.stderr import StderrCopy
@@ -33,7 +33,7 @@ def run(options: WrapOptions, client_fd: int) -> int:
         distant = Distant(options)
         url = url_of(options.values["--upstream"])
         launched = launched_at(str(url), name_of(url))
-        guarded = Guarded(distant, launched, options, client_fd)
+        guarded = GuardedServer(distant, launched, options, client_fd)
     except PipeGuardError as error:
         decline(error, client_fd)
         raise

@@ -31,7 +31,7 @@ PRUNED = "retention"  # the kind of a row that says which chains were removed
 NAME_CHARS = 200  # of a method or a tool's name: a peer chooses those
 
 
-class Entry(NamedTuple):
+class AuditEntry(NamedTuple):
     """What is to be kept of one verdict, or of one approval.
 
     Attributes:
@@ -63,7 +63,7 @@ class Entry(NamedTuple):
     findings: str
 
 
-class Row(NamedTuple):
+class AuditRow(NamedTuple):
     """An entry in its chain.
 
     Attributes:
@@ -79,7 +79,7 @@ class Row(NamedTuple):
     chain: str
     seq: int
     server: str
-    entry: Entry
+    entry: AuditEntry
     prev_hash: str
     hash: str
 
@@ -193,7 +193,7 @@ class Audit:
         self._server = server
         self._started = started
 
-    def append_many(self, entries: Iterable[Entry]) -> None:
+    def append_many(self, entries: Iterable[AuditEntry]) -> None:
         """Append to the chain and move its head, in one transaction.
 
         Raises:
@@ -237,7 +237,7 @@ class Audit:
         return first, 0
 
 
-def rows(store: Store, wanted: Wanted) -> Iterator[Row]:
+def rows(store: Store, wanted: Wanted) -> Iterator[AuditRow]:
     """Rows, oldest first, read as they are taken.
 
     Raises:
@@ -270,7 +270,7 @@ def rows(store: Store, wanted: Wanted) -> Iterator[Row]:
             yield _row(columns)
 
 
-def as_fields(row: Row) -> dict[str, object]:
+def as_fields(row: AuditRow) -> dict[str, object]:
     """A row as one flat object; its findings are parsed."""
     values = (*_fields(row.chain, row.seq, row.server, row.entry), row.prev_hash, row.hash)
     fields: dict[str, object] = dict(zip(_COLUMNS.split(", "), values, strict=True))
@@ -381,12 +381,12 @@ def _missing(first: int, last: int) -> str:
     return f"row {first} is missing" if first >= last else f"rows {first} to {last} are missing"
 
 
-_ENTRY = Entry._fields
+_ENTRY = AuditEntry._fields
 _COLUMNS = ", ".join(("chain", "seq", _ENTRY[0], "server", *_ENTRY[1:], "prev_hash", "hash"))
 _INSERT = f"INSERT INTO audit ({_COLUMNS}) VALUES ({', '.join('?' * (len(_ENTRY) + 5))})"  # noqa: S608  constants
 
 
-def _fields(chain: str, seq: int, server: str, entry: Entry) -> tuple[str | int, ...]:
+def _fields(chain: str, seq: int, server: str, entry: AuditEntry) -> tuple[str | int, ...]:
     return (
         chain, seq, entry.time, server, entry.client, entry.direction, entry.kind, entry.method,
         entry.tool, entry.action, entry.event, entry.frame_sha256, entry.frame_bytes,
@@ -394,9 +394,9 @@ def _fields(chain: str, seq: int, server: str, entry: Entry) -> tuple[str | int,
     )  # fmt: skip
 
 
-def _row(columns: Sequence[Any]) -> Row:
+def _row(columns: Sequence[Any]) -> AuditRow:
     chain, seq, time, server, *entry, prev_hash, digest = columns
-    return Row(chain, seq, server, Entry(time, *entry), prev_hash, digest)
+    return AuditRow(chain, seq, server, AuditEntry(time, *entry), prev_hash, digest)
 
 
 def _hash(*fields: object) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from pipeguard.config.policy_file import Scope, parse_policy, policy_text
+from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 from pipeguard.core.rules.policy import Selector
 from pipeguard.core.unicode.display import quoted
 from pipeguard.errors import PipeGuardError, PolicyError
@@ -44,7 +44,7 @@ _BY_POLICY = frozenset({"protocol.view-limit", "protocol.read-limit", "protocol.
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class AuditedEvent:
     """What the audit has of a verdict.
 
     Attributes:
@@ -105,7 +105,7 @@ class Exemption:
         return Selector(self.rule, self.place, glob.escape(self.server), tool)
 
 
-def find_event(store: Path, name: str) -> Event:
+def find_event(store: Path, name: str) -> AuditedEvent:
     """Look an event up in the audit.
 
     Raises:
@@ -116,7 +116,7 @@ def find_event(store: Path, name: str) -> Event:
         for row in rows(opened, Wanted(event=name)):
             entry = row.entry
             found: list[dict[str, str]] = json.loads(entry.findings)
-            return Event(
+            return AuditedEvent(
                 name, entry.time, row.server, entry.tool, entry.method, entry.action, tuple(found)
             )
     raise PipeGuardError(
@@ -124,7 +124,7 @@ def find_event(store: Path, name: str) -> Event:
     )
 
 
-def narrowest(event: Event, until: datetime.date | None, why: str) -> tuple[Exemption, ...]:
+def narrowest(event: AuditedEvent, until: datetime.date | None, why: str) -> tuple[Exemption, ...]:
     """The exceptions that would have let an event pass, and as little else as can be.
 
     Raises:
@@ -173,8 +173,8 @@ def allow(path: str, exemptions: Sequence[Exemption], today: datetime.date) -> s
     Raises:
         PolicyError: the file is wrong, or is written so that nothing can be put in safely.
     """
-    text = policy_text(path, Scope.USER) if Path(path).exists() else ""
-    before = parse_policy(text, path, Scope.USER, now=0.0, today=today)
+    text = policy_text(path, PolicyScope.USER) if Path(path).exists() else ""
+    before = parse_policy(text, path, PolicyScope.USER, now=0.0, today=today)
     held = {one.where for one in before.layer.exceptions}
     added = [one for one in exemptions if one.where not in held]
     if not added:
@@ -218,7 +218,7 @@ def _holds(
 ) -> bool:
     """True where the new text says what the old one did, and what was added, and no more."""
     try:
-        after = parse_policy(text, path, Scope.USER, now=0.0, today=today)
+        after = parse_policy(text, path, PolicyScope.USER, now=0.0, today=today)
     except PolicyError:
         return False
     kept = before.layer.exceptions

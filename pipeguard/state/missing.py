@@ -20,7 +20,7 @@ from pipeguard.core.finding import Action, Finding
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeguard.state.audit import Entry
+    from pipeguard.state.audit import AuditEntry
 
 SUFFIX = ".missing"
 MAX_FILES = 100  # that are told at once
@@ -61,12 +61,12 @@ class Missing(NamedTuple):
         )
 
 
-def gap(note: str, when: str, event: str = "") -> Entry:
+def gap(note: str, when: str, event: str = "") -> AuditEntry:
     """A row of the audit that stands for what is missing in it."""
-    from pipeguard.state.audit import Entry, findings_json
+    from pipeguard.state.audit import AuditEntry, findings_json
 
     findings = findings_json((Finding("audit.gap", "audit", action=Action.WARN, note=note),))
-    return Entry(when, "", "", "gap", "", "", "warn", event, "", 0, findings)
+    return AuditEntry(when, "", "", "gap", "", "", "warn", event, "", 0, findings)
 
 
 def leave(store: Path | str, missing: Missing) -> bool:

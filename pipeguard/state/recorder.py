@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pipeguard.core.finding import Verdict
     from pipeguard.core.pins.fingerprint import Pin
-    from pipeguard.state.audit import Entry
+    from pipeguard.state.audit import AuditEntry
 
     Pins = Mapping[tuple[str, str], Pin]
 
@@ -38,7 +38,7 @@ NAME_CHARS = 200  # of a client's, a method's or a tool's name: a peer chooses t
 CLOSE_SECONDS = 10.0  # for the last write; a locked store answers after 5
 
 
-class Log(Protocol):
+class FindingLog(Protocol):
     """Where findings and failures are told to people; called in the recorder's thread."""
 
     def __call__(self, level: str, event: str, **fields: object) -> None:
@@ -98,7 +98,7 @@ class Recorder:
         store_path: Path | str,
         server: str,
         run: str | None,
-        log: Log,
+        log: FindingLog,
         *,
         pins: Pins | None = None,
         on_pins_changed: Callable[[Pins], None] | None = None,
@@ -452,7 +452,7 @@ class _Writer:
         told = f"this verdict could not be written down ({why})"
         self._append([missing.gap(told, _iso(time.time()), event)])
 
-    def _append(self, entries: list[Entry]) -> None:
+    def _append(self, entries: list[AuditEntry]) -> None:
         from pipeguard.state.audit import Audit  # here, since a server waits for what is on top
 
         if entries and self._run is not None:
@@ -491,10 +491,10 @@ def _marks(pins: Pins) -> dict[tuple[str, str], tuple[str | None, str | None]]:
     return {key: (pin.approved_fingerprint, pin.held_fingerprint) for key, pin in pins.items()}
 
 
-def _entry(taken: _Taken) -> Entry:
-    from pipeguard.state.audit import Entry, findings_json
+def _entry(taken: _Taken) -> AuditEntry:
+    from pipeguard.state.audit import AuditEntry, findings_json
 
-    return Entry(
+    return AuditEntry(
         _iso(taken.time),
         _name(taken.client),
         taken.direction._value_,

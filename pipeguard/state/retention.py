@@ -11,7 +11,7 @@ import os
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from pipeguard.state.audit import PRUNED, Audit, Chain, Entry, chains
+from pipeguard.state.audit import PRUNED, Audit, AuditEntry, Chain, chains
 from pipeguard.state.store import told, written
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _announce(store: Store, old: list[Chain], keep_days: int, moment: str) -> No
         "rule": "audit.pruned",
         "note": f"chains up to number {last.number} were removed: kept for {keep_days} days",
     }
-    entry = Entry(
+    entry = AuditEntry(
         time=moment,
         client="",
         direction="",

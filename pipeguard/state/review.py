@@ -15,7 +15,7 @@ from pipeguard.core.finding import Drift
 from pipeguard.core.pins.drift import classify, describe
 from pipeguard.core.pins.fingerprint import Pin
 from pipeguard.core.unicode.display import quoted, visible
-from pipeguard.state.audit import Audit, Entry
+from pipeguard.state.audit import Audit, AuditEntry
 from pipeguard.state.store import written
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class UnknownTargetError(LookupError):
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredDefinition:
     """A definition that is in the store.
 
     Attributes:
@@ -49,7 +49,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Held(Kept):
+class HeldDefinition(StoredDefinition):
     """One that waits for a person."""
 
     @property
@@ -73,7 +73,9 @@ class Held(Kept):
         return describe(self.pin.approved, self.pin.held)
 
 
-def kept(store: Store, target: str | None = None, kind: str | None = None) -> list[Kept]:
+def kept(
+    store: Store, target: str | None = None, kind: str | None = None
+) -> list[StoredDefinition]:
     """What is in the store.
 
     Args:
@@ -90,24 +92,24 @@ def kept(store: Store, target: str | None = None, kind: str | None = None) -> li
         else [_place(store, target)]
     )
     return [
-        Kept(server, pin)
+        StoredDefinition(server, pin)
         for server, name in places
         for pin in store.pins(server).values()
         if kind in {None, pin.kind} and name in {None, pin.name, visible(pin.name)}
     ]
 
 
-def held(store: Store, target: str | None = None, kind: str | None = None) -> list[Held]:
+def held(store: Store, target: str | None = None, kind: str | None = None) -> list[HeldDefinition]:
     """What of that waits for a person.
 
     Raises:
         UnknownTargetError: nothing of that name is kept.
     """
     found = kept(store, target, kind)
-    return [Held(one.server, one.pin) for one in found if one.pin.held is not None]
+    return [HeldDefinition(one.server, one.pin) for one in found if one.pin.held is not None]
 
 
-def approve(store: Store, shown: Iterable[Held]) -> list[Held]:
+def approve(store: Store, shown: Iterable[HeldDefinition]) -> list[HeldDefinition]:
     """Trust just what was shown, and say so in the audit, all at once.
 
     Returns:
@@ -117,7 +119,7 @@ def approve(store: Store, shown: Iterable[Held]) -> list[Held]:
     return _decided(store, shown, "approve", _as_shown(store.approve))
 
 
-def reject(store: Store, shown: Iterable[Held]) -> list[Held]:
+def reject(store: Store, shown: Iterable[HeldDefinition]) -> list[HeldDefinition]:
     """Throw away just what was shown, and say so in the audit; what was approved stays so.
 
     Returns:
@@ -126,24 +128,26 @@ def reject(store: Store, shown: Iterable[Held]) -> list[Held]:
     return _decided(store, shown, "reject", _as_shown(store.reject))
 
 
-def _as_shown(decide: Callable[[str, str, str, str | None], object]) -> Callable[[Held], bool]:
+def _as_shown(
+    decide: Callable[[str, str, str, str | None], object],
+) -> Callable[[HeldDefinition], bool]:
     """A decision of the store on just the definition that was shown."""
 
-    def take(one: Held) -> bool:
+    def take(one: HeldDefinition) -> bool:
         pin = one.pin
         return bool(decide(one.server, pin.kind, pin.name, pin.held_fingerprint))
 
     return take
 
 
-def forget(store: Store, shown: Iterable[Kept]) -> list[Kept]:
+def forget(store: Store, shown: Iterable[StoredDefinition]) -> list[StoredDefinition]:
     """Forget what is trusted and what is held, and say so in the audit.
 
     Returns:
         Those that were forgotten; one is missing where somebody else was faster.
     """
 
-    def take(one: Kept) -> bool:
+    def take(one: StoredDefinition) -> bool:
         return store.forget(one.server, one.pin.kind, one.pin.name) > 0
 
     return _decided(store, shown, "forget", take)
@@ -165,7 +169,7 @@ def forget_launch(store: Store, name: str) -> tuple[str, ...]:
     return forgotten
 
 
-_Kept = TypeVar("_Kept", bound=Kept)
+_Kept = TypeVar("_Kept", bound=StoredDefinition)
 
 
 def _decided(
@@ -198,7 +202,7 @@ def _place(store: Store, target: str) -> tuple[str, str | None]:
     raise UnknownTargetError(f"no server is known as {target!r}; known: {known}")
 
 
-def _entry(one: Kept, action: str, moment: str) -> Entry:
+def _entry(one: StoredDefinition, action: str, moment: str) -> AuditEntry:
     """A decision as a row: the frame of it is the definition that it was about."""
     pin = one.pin
     note = f"approved: {pin.approved_fingerprint or 'nothing'}"
@@ -212,9 +216,9 @@ def _entry(one: Kept, action: str, moment: str) -> Entry:
     )
 
 
-def _row(action: str, moment: str, *, note: str) -> Entry:
+def _row(action: str, moment: str, *, note: str) -> AuditEntry:
     finding = {"rule": f"trust.{_DONE[action]}", "note": note}
-    return Entry(
+    return AuditEntry(
         time=moment,
         client="",
         direction="",

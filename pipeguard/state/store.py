@@ -57,7 +57,7 @@ _REJECT = """
 _DELETE = "DELETE FROM pins WHERE server = ? AND kind = ? AND name = ?"
 
 
-class Known(NamedTuple):
+class NamedServer(NamedTuple):
     """Under which name a server is kept.
 
     Attributes:
@@ -165,7 +165,7 @@ class Store:
             rows = self.connection.execute("SELECT DISTINCT server FROM pins ORDER BY server")
             return tuple(server for (server,) in rows)
 
-    def known_as(self, name: str, launched: Launched, *, register: bool = True) -> Known:
+    def known_as(self, name: str, launched: Launched, *, register: bool = True) -> NamedServer:
         """Under which name a server is kept: the one asked for, unless another one has it.
 
         Then it is kept beside that one, with a few digits of what it launches behind the name.
@@ -181,7 +181,7 @@ class Store:
         with told(self.path):
             known = self._known(name, identity)
         if known is not None or not register:
-            return known or Known(name)
+            return known or NamedServer(name)
         with self.transaction():
             known = self._known(name, identity)  # somebody else may have been faster
             if known is not None:
@@ -196,9 +196,9 @@ class Store:
                 " VALUES (?, ?, ?, ?, ?)",
                 (server, name, identity, launched.told, _now()),
             )
-            return self._known(name, identity) or Known(server)
+            return self._known(name, identity) or NamedServer(server)
 
-    def _known(self, name: str, identity: str) -> Known | None:
+    def _known(self, name: str, identity: str) -> NamedServer | None:
         row = self.connection.execute(
             "SELECT own.server, coalesce(other.launched, ''), coalesce(other.since, '')"
             " FROM servers own LEFT JOIN servers other"
@@ -206,7 +206,7 @@ class Store:
             " WHERE own.name = ? AND own.identity = ?",
             (name, identity),
         ).fetchone()
-        return Known(*row) if row else None
+        return NamedServer(*row) if row else None
 
     def forget_launch(self, name: str) -> tuple[str, ...]:
         """Forget what has a name, and no pin: what starts next under it takes the pins over.

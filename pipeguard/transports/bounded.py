@@ -75,7 +75,7 @@ class Allowance:
                 waiter.set_result(None)
 
 
-class Gate:
+class ThreadAllowance:
     """The same between threads, of which one enters."""
 
     def __init__(self, most_frames: int = MOST_FRAMES, most_bytes: int = MOST_BYTES) -> None:

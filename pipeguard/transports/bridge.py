@@ -12,7 +12,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
 
-from pipeguard.transports.bounded import MOST_FRAMES, Allowance, Gate
+from pipeguard.transports.bounded import MOST_FRAMES, Allowance, ThreadAllowance
 from pipeguard.transports.channel import AsyncChannel, Channel, ChannelClosed
 
 INBOX_FRAMES = MOST_FRAMES  # that wait to be taken; then the peer is not read
@@ -37,7 +37,7 @@ class Looped:
         self._loop = asyncio.get_running_loop()
         self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
-        self._unread = Gate()
+        self._unread = ThreadAllowance()
         self._unsent = Allowance()
         self._closed = self._deaf = self._ended = False
         self._threads = begin("read", self._read_all), begin("write", self._write_all)

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeguard.assess.assessing import Assessment, assess
-from pipeguard.assess.subject import Subject, of_machine, of_repository
-from pipeguard.assess.values import Finding
+from pipeguard.assess.target import AssessmentTarget, of_machine, of_repository
+from pipeguard.assess.values import PostureFinding
 from pipeguard.clients.machine import Machine
 from tests.fuzz.rulebook import engines
 
@@ -27,22 +27,24 @@ def write_config(path: Path, servers: Mapping[str, Entry], key: str = "mcpServer
     return path
 
 
-def machine(home: Path, servers: Mapping[str, Entry], project: Path | None = None) -> Subject:
+def machine(
+    home: Path, servers: Mapping[str, Entry], project: Path | None = None
+) -> AssessmentTarget:
     """A machine on which Cursor has these servers."""
     write_config(home / ".cursor/mcp.json", servers)
     environment = {"PIPEGUARD_STATE_DIR": str(home / "state")}
     return of_machine(Machine("linux", home, environment, project), engines())
 
 
-def repository(root: Path, servers: Mapping[str, Entry]) -> Subject:
+def repository(root: Path, servers: Mapping[str, Entry]) -> AssessmentTarget:
     """A repository with a file of Claude Code's."""
     write_config(root / ".mcp.json", servers)
     return of_repository(root, Machine("linux", root / "home", {}), engines())
 
 
-def of(assessment: Assessment | Subject, check: str) -> list[Finding]:
+def of(assessment: Assessment | AssessmentTarget, check: str) -> list[PostureFinding]:
     """What one check found."""
-    if isinstance(assessment, Subject):
+    if isinstance(assessment, AssessmentTarget):
         assessment = assess(assessment)
     return [one for one in assessment.findings if one.check == check]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeguard.assess.assessing import assess
 from pipeguard.assess.reporting import report
-from pipeguard.assess.subject import of_machine, of_repository
+from pipeguard.assess.target import of_machine, of_repository
 from pipeguard.clients.machine import Machine
 from tests.assess.test_reports import FORMS
 from tests.fuzz.rulebook import engines

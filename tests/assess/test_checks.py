@@ -11,7 +11,7 @@ import pytest
 
 from pipeguard.assess.assessing import assess
 from pipeguard.assess.checking import checks, families
-from pipeguard.assess.subject import of_machine
+from pipeguard.assess.target import of_machine
 from pipeguard.core.finding import Direction, Severity
 from pipeguard.core.rules.policy import Policy
 from pipeguard.core.session.guard import Guard

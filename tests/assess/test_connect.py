@@ -12,9 +12,9 @@ from time import monotonic
 import pytest
 
 from pipeguard.assess.assessing import assess
-from pipeguard.assess.connecting import How, connect
+from pipeguard.assess.connecting import ConnectOptions, connect
 from pipeguard.assess.contents import Contents
-from pipeguard.assess.subject import Subject
+from pipeguard.assess.target import AssessmentTarget
 from pipeguard.auth import ring, secrets
 from pipeguard.config.directories import cache_folder
 from pipeguard.core.finding import PinChange, Severity
@@ -40,24 +40,24 @@ def bad(kind: str, **more: object) -> Entry:
     return {"command": sys.executable, "args": ["-I", str(BAD), kind], **more}
 
 
-def asked(subject: Subject, how: How | None = None) -> Subject:
+def asked(subject: AssessmentTarget, how: ConnectOptions | None = None) -> AssessmentTarget:
     def tell(done: int, count: int, name: str) -> None:
         assert 1 <= done <= count
 
-    return subject.with_contents(connect(subject, how or How(), Policy(), tell))
+    return subject.with_contents(connect(subject, how or ConnectOptions(), Policy(), tell))
 
 
-def contents(subject: Subject) -> dict[str, Contents]:
+def contents(subject: AssessmentTarget) -> dict[str, Contents]:
     return {one.name: subject.contents[one.file, one.path] for one in subject.servers}
 
 
 @pytest.fixture(scope="module")
-def every_bad(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+def every_bad(tmp_path_factory: pytest.TempPathFactory) -> AssessmentTarget:
     return asked(machine(tmp_path_factory.mktemp("h"), {kind: bad(kind) for kind in POISONED}))
 
 
 @pytest.mark.parametrize("kind", POISONED)
-def test_a_bad_server_is_found_out(every_bad: Subject, kind: str) -> None:
+def test_a_bad_server_is_found_out(every_bad: AssessmentTarget, kind: str) -> None:
     found = [one for one in of(every_bad, "definition-flagged") if one.server == kind]
     assert max(one.severity for one in found) >= Severity.HIGH
 
@@ -88,7 +88,9 @@ def test_a_server_has_an_empty_home_and_no_secret(tmp_path: Path) -> None:
 
 def test_with_credentials_it_has_them(tmp_path: Path) -> None:
     env = {"API_KEY": "zq7" + "Rt55Kp0s81LmVw"}
-    subject = asked(machine(tmp_path, {"one": bad("home", env=env)}), How(credentials=True))
+    subject = asked(
+        machine(tmp_path, {"one": bad("home", env=env)}), ConnectOptions(credentials=True)
+    )
     assert "has_api_key" in {offer.name for offer in contents(subject)["one"].offers}
 
 
@@ -101,7 +103,7 @@ def test_with_credentials_it_has_its_secrets_from_the_keyring(
     monkeypatch.setattr(ring, "_chosen", False)
     secrets.keep("kept", "zq7" + "Rt55Kp0s81LmVw")
     servers = {name: bad("home", env={"API_KEY": f"keyring:{name}"}) for name in ("kept", "lost")}
-    found = contents(asked(machine(tmp_path, servers), How(credentials=True)))
+    found = contents(asked(machine(tmp_path, servers), ConnectOptions(credentials=True)))
     names = {offer.name for offer in found["kept"].offers}
     assert "has_api_key" in names
     assert "has_reference" not in names
@@ -116,7 +118,7 @@ def test_a_server_that_does_not_behave_is_told_and_costs_its_time_alone(
 ) -> None:
     servers = {kind: bad(kind), "gone": {"command": "no-such-program"}, "clean": bad("clean")}
     began = monotonic()
-    subject = asked(machine(tmp_path, servers), How(limit_seconds=3.0))
+    subject = asked(machine(tmp_path, servers), ConnectOptions(limit_seconds=3.0))
     assert monotonic() - began < 30
     told = {one.server for one in of(subject, "server-not-answering")}
     assert told == {kind, "gone"}
@@ -126,7 +128,7 @@ def test_a_server_that_does_not_behave_is_told_and_costs_its_time_alone(
 def test_a_remote_that_is_not_there(tmp_path: Path) -> None:
     subject = machine(tmp_path, {"one": {"url": "http://127.0.0.1:9/mcp"}})
     began = monotonic()
-    assert contents(asked(subject, How(limit_seconds=3.0)))["one"].problem
+    assert contents(asked(subject, ConnectOptions(limit_seconds=3.0)))["one"].problem
     assert monotonic() - began < 30
 
 

@@ -11,7 +11,7 @@ import pytest
 from pipeguard.assess import baseline
 from pipeguard.assess.assessing import assess
 from pipeguard.assess.grade import GRADES, WEIGHTS, grade
-from pipeguard.assess.values import Finding
+from pipeguard.assess.values import PostureFinding
 from pipeguard.core.finding import Severity
 from pipeguard.errors import InputError
 from tests.assess.places import machine
@@ -20,9 +20,9 @@ PAGE = (Path(__file__).parents[2] / "docs/assess.md").read_text(encoding="utf-8"
 C, H, M, L, I = sorted(Severity, reverse=True)  # noqa: E741  as their names begin
 
 
-def findings(*groups: tuple[Severity, ...]) -> list[Finding]:
+def findings(*groups: tuple[Severity, ...]) -> list[PostureFinding]:
     return [
-        Finding(f"check-{number}", severity, "")
+        PostureFinding(f"check-{number}", severity, "")
         for number, group in enumerate(groups)
         for severity in group
     ]
@@ -56,10 +56,10 @@ def test_the_page_says_the_same_weights_and_grades() -> None:
 
 
 def test_more_findings_never_raise_the_score() -> None:
-    found: list[Finding] = []
+    found: list[PostureFinding] = []
     last = 100
     for severity in (I, L, L, M, M, H, C, C):
-        found.append(Finding("a", severity, ""))
+        found.append(PostureFinding("a", severity, ""))
         score = grade(found).score
         assert score <= last
         last = score

@@ -13,7 +13,7 @@ import pytest
 
 from pipeguard.assess.assessing import Assessment, assess
 from pipeguard.assess.reporting import report
-from pipeguard.assess.subject import of_machine, of_repository
+from pipeguard.assess.target import of_machine, of_repository
 from pipeguard.clients.entries import MAX_FILE_BYTES, MOST_SERVERS
 from pipeguard.clients.machine import Machine
 from pipeguard.core.finding import Severity

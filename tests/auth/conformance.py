@@ -19,7 +19,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from pipeguard.auth.bearer import Bearer
-from pipeguard.auth.store import Store
+from pipeguard.auth.store import LoginStore
 from pipeguard.errors import LoginNeededError
 
 PIPEGUARD = (sys.executable, "-E", "-P", "-m", "pipeguard")
@@ -77,7 +77,7 @@ class Sent(httpx2.Auth):
 
 
 async def main(url: str) -> None:
-    bearer, person = Bearer(url, Store()), Person(url)
+    bearer, person = Bearer(url, LoginStore()), Person(url)
     async with httpx2.AsyncClient(auth=Sent(bearer, person), timeout=20) as http:
         transport = streamable_http_client(url, http_client=http)
         async with Client(transport, mode="auto") as client:

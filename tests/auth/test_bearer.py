@@ -16,7 +16,7 @@ import pytest
 
 from pipeguard.auth.bearer import Bearer
 from pipeguard.auth.flow import log_out, revoke
-from pipeguard.auth.store import Login, Place, Registration, Secrets, Store
+from pipeguard.auth.store import LoginStore, Place, Registration, Secrets, StoredLogin
 from pipeguard.errors import AuthError, InputError, LoginNeededError
 from tests.auth.conftest import Site, Sites
 from tests.auth.parties import party
@@ -38,11 +38,11 @@ class Late:
         return time.time() + self.seconds
 
 
-def store(place: Site) -> Store:
-    return Store(place.state / "auth")
+def store(place: Site) -> LoginStore:
+    return LoginStore(place.state / "auth")
 
 
-def read(place: Site, url: str) -> tuple[Login, Secrets]:
+def read(place: Site, url: str) -> tuple[StoredLogin, Secrets]:
     found = store(place).read(url)
     assert found is not None
     return found
@@ -130,11 +130,11 @@ def test_several_processes_renew_once(logged_in: LoggedIn) -> None:
 PROCESS = """
 import asyncio, sys, time
 from pipeguard.auth.bearer import Bearer
-from pipeguard.auth.store import Store
+from pipeguard.auth.store import LoginStore
 late = 0.0
 async def main():
     global late
-    bearer = Bearer(sys.argv[1], Store(), clock=lambda: time.time() + late)
+    bearer = Bearer(sys.argv[1], LoginStore(), clock=lambda: time.time() + late)
     assert await bearer.header()
     print("ready", flush=True)
     late = float(input())
@@ -144,7 +144,7 @@ asyncio.run(main())
 
 
 def test_who_gives_up_waiting_does_not_lose_the_new_token(site: Sites, tmp_path: Path) -> None:
-    kept = Store(tmp_path / "state" / "auth")
+    kept = LoginStore(tmp_path / "state" / "auth")
     with party() as issuer:
         url = f"{issuer.origin}/mcp"
         kept.save(sample(url, f"{issuer.origin}/token", issuer.origin), Secrets("old", "once"))
@@ -246,7 +246,7 @@ def test_more_scope_is_asked_for_by_the_next_login(logged_in: LoggedIn) -> None:
 
 
 def test_a_server_of_authorization_that_is_away_ends_no_login(site: Sites, tmp_path: Path) -> None:
-    kept = Store(tmp_path / "state" / "auth")
+    kept = LoginStore(tmp_path / "state" / "auth")
     with party() as away:
         url = f"{away.origin}/mcp"
         login = sample(url, token_endpoint=f"{away.origin}/token", issuer=away.origin)
@@ -287,7 +287,7 @@ def test_a_server_of_authorization_that_is_away_ends_no_login(site: Sites, tmp_p
 def test_an_odd_answer_ends_no_login(
     site: Sites, tmp_path: Path, status: int, answer: object
 ) -> None:
-    kept = Store(tmp_path / "state" / "auth")
+    kept = LoginStore(tmp_path / "state" / "auth")
     with party() as odd, party() as other:
         url = f"{odd.origin}/mcp"
         kept.save(sample(url, f"{odd.origin}/token", odd.origin), Secrets("old", "refresh", ""))
@@ -304,9 +304,9 @@ def test_an_odd_answer_ends_no_login(
     assert found[1] == Secrets("old", "refresh", "")
 
 
-def sample(url: str, token_endpoint: str, issuer: str) -> Login:
+def sample(url: str, token_endpoint: str, issuer: str) -> StoredLogin:
     """A login as an earlier run left it."""
-    return Login(
+    return StoredLogin(
         server=url,
         name="sample",
         issuer=issuer,
@@ -327,7 +327,7 @@ def sample(url: str, token_endpoint: str, issuer: str) -> Login:
 
 
 def test_without_a_login_nothing_is_sent_until_there_is_one(site: Sites, tmp_path: Path) -> None:
-    kept = Store(tmp_path / "state" / "auth")
+    kept = LoginStore(tmp_path / "state" / "auth")
     url = "https://mcp.example.com/mcp"
     late = Late()
 
@@ -354,7 +354,7 @@ def test_without_a_login_nothing_is_sent_until_there_is_one(site: Sites, tmp_pat
 
 def test_a_token_never_goes_in_clear(tmp_path: Path) -> None:
     with pytest.raises(InputError):
-        Bearer("http://mcp.example.com/mcp", Store(tmp_path))
+        Bearer("http://mcp.example.com/mcp", LoginStore(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -385,7 +385,7 @@ def test_the_next_login_mends_what_cannot_be_used(
 
 
 def test_a_client_that_is_known_no_more_is_registered_anew(site: Sites, tmp_path: Path) -> None:
-    kept = Store(tmp_path / "state" / "auth")
+    kept = LoginStore(tmp_path / "state" / "auth")
     with party() as forgetful:
         url = f"{forgetful.origin}/mcp"
         login = sample(url, f"{forgetful.origin}/token", forgetful.origin)

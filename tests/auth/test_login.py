@@ -18,7 +18,7 @@ import httpx2
 import pytest
 
 from pipeguard.auth.flow import renew
-from pipeguard.auth.store import Secrets, Store
+from pipeguard.auth.store import LoginStore, Secrets
 from tests.auth.certificates import CertificateAuthority
 from tests.auth.conftest import HERE, PIPEGUARD, RESOURCE_SECRET, Site, Sites
 from tests.auth.parties import metadata, party, protected
@@ -29,7 +29,7 @@ CLIENT_SECRET = RESOURCE_SECRET[::-1]
 
 
 def kept(place: Site, url: str) -> Secrets:
-    found = Store(place.state / "auth").read(url)
+    found = LoginStore(place.state / "auth").read(url)
     assert found is not None
     return found[1]
 
@@ -210,10 +210,10 @@ def test_a_port_that_is_taken_registers_anew(site: Sites) -> None:
     assert asked_for(place)["client_id"] == first["client_id"]
     assert asked_for(place)["redirect_uri"] == first["redirect_uri"]
     with party() as other:
-        login = Store(place.state / "auth").read(url)
+        login = LoginStore(place.state / "auth").read(url)
         assert login is not None
         login[0].client["redirect_uris"] = [f"{other.origin}/callback"]  # its port is in use
-        Store(place.state / "auth").save(*login)
+        LoginStore(place.state / "auth").save(*login)
         place.login(url)
         assert other.asked == []
     assert asked_for(place)["client_id"] != first["client_id"]
@@ -267,7 +267,7 @@ def test_a_token_for_one_server_is_refused_by_another(site: Sites) -> None:
     token = kept(place, one).access_token
     assert call(one, "look", token).status_code == 200
     assert call(other, "look", token).status_code == 401
-    assert Store(place.state / "auth").read(other) is None
+    assert LoginStore(place.state / "auth").read(other) is None
 
 
 def test_metadata_of_another_resource_is_refused_before_the_browser_opens(site: Sites) -> None:
@@ -470,11 +470,11 @@ def test_a_logout_forgets_also_where_nobody_revokes(site: Sites) -> None:
     url = place.server()
     place.login(url)
     secrets = kept(place, url)
-    found = Store(place.state / "auth").read(url)
+    found = LoginStore(place.state / "auth").read(url)
     assert found is not None
     assert found[0].metadata is not None
     found[0].metadata["revocation_endpoint"] = "http://127.0.0.1:1/"
-    Store(place.state / "auth").save(*found)
+    LoginStore(place.state / "auth").save(*found)
     done = place.auth("logout", url)
     assert done.returncode == FAILED
     assert "not revoked" in done.stderr
@@ -577,7 +577,7 @@ def test_a_server_of_2025_03_26_is_its_own_authorization_server(site: Sites) -> 
     assert request["resource"] == url
     assert request["code_challenge_method"] == "S256"
     before = kept(place, url)
-    found = Store(place.state / "auth").read(url)
+    found = LoginStore(place.state / "auth").read(url)
     assert found is not None
     assert found[0].metadata is None
     _, fresh = asyncio.run(renew(*found))

@@ -25,7 +25,7 @@ SERVER = "https://mcp.example.com/mcp"
     ],
 )
 def test_an_endpoint_may_have_a_query_of_its_own(endpoint: str, url: str) -> None:
-    flow = sdk.provider(SERVER, "http://127.0.0.1:1/callback", sdk.Kept(None))
+    flow = sdk.provider(SERVER, "http://127.0.0.1:1/callback", sdk.FlowStorage(None))
     flow.context.oauth_metadata = OAuthMetadata.model_validate(
         metadata("https://auth.example.com", authorization_endpoint=endpoint)
     )
@@ -35,7 +35,9 @@ def test_an_endpoint_may_have_a_query_of_its_own(endpoint: str, url: str) -> Non
 @pytest.mark.parametrize("document", ["http://example.com/c", "https://example.com/", "c"])
 def test_a_document_has_an_https_url_with_a_path(document: str) -> None:
     with pytest.raises(AuthError):
-        sdk.provider(SERVER, "http://127.0.0.1:1/callback", sdk.Kept(None), document=document)
+        sdk.provider(
+            SERVER, "http://127.0.0.1:1/callback", sdk.FlowStorage(None), document=document
+        )
 
 
 def test_a_peer_s_words_are_masked_cut_and_shown_as_they_are() -> None:
@@ -53,7 +55,7 @@ def test_a_peer_s_words_are_masked_cut_and_shown_as_they_are() -> None:
 
 @pytest.mark.parametrize("token", ["a\nb", "a b", "é", "", "a\0b", "\u2028"])
 def test_a_token_that_no_header_can_hold_is_refused_before_it_is_used(token: str) -> None:
-    kept = sdk.Kept(None)
+    kept = sdk.FlowStorage(None)
     with pytest.raises(AuthError, match="token"):
         asyncio.run(kept.set_tokens(OAuthToken(access_token=token)))
     assert kept.tokens is None
@@ -73,7 +75,7 @@ def test_a_life_of_any_length_can_be_shown(seconds: int) -> None:
 
 @pytest.mark.parametrize("member", ["authorization_endpoint", "token_endpoint"])
 def test_an_endpoint_has_no_fragment(member: str) -> None:
-    flow = sdk.provider(SERVER, "http://127.0.0.1:1/callback", sdk.Kept(None))
+    flow = sdk.provider(SERVER, "http://127.0.0.1:1/callback", sdk.FlowStorage(None))
     honest = metadata("https://auth.example.com")
     odd = OAuthMetadata.model_validate(honest | {member: "https://auth.example.com/a#b"})
     flow.context.oauth_metadata = odd
@@ -104,7 +106,7 @@ def test_an_endpoint_has_no_fragment(member: str) -> None:
 def test_a_login_page_and_a_token_endpoint_are_of_one_party(
     login: str, tokens: str, token_host: str, is_one: bool
 ) -> None:
-    flow = sdk.provider(SERVER, "http://127.0.0.1:1/callback", sdk.Kept(None))
+    flow = sdk.provider(SERVER, "http://127.0.0.1:1/callback", sdk.FlowStorage(None))
     told = metadata("https://x.example", authorization_endpoint=login, token_endpoint=tokens)
     flow.context.oauth_metadata = OAuthMetadata.model_validate(told)
     if is_one:

@@ -14,7 +14,7 @@ import pytest
 from keyring.backends.fail import Keyring as NoKeyring
 
 from pipeguard.auth import ring
-from pipeguard.auth.store import Login, Place, Registration, Secrets, Store
+from pipeguard.auth.store import LoginStore, Place, Registration, Secrets, StoredLogin
 from pipeguard.errors import AuthError, PipeGuardError, StateError
 from tests.auth.conftest import KEYRING
 
@@ -29,8 +29,8 @@ def _own_keyring(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(ring, "_chosen", False)
 
 
-def login(server: str = URL, place: Place = Place.KEYRING) -> Login:
-    return Login(
+def login(server: str = URL, place: Place = Place.KEYRING) -> StoredLogin:
+    return StoredLogin(
         server=server, name="notes", issuer="https://auth.example.com", place=place,
         client={"client_id": "c"}, registration=Registration.GIVEN, metadata=None,
         resource_metadata=None, scope="read", wanted="", obtained_at=1.0, expires_at=None,
@@ -44,7 +44,7 @@ def place(request: pytest.FixtureRequest) -> Place:
 
 
 def test_what_was_kept_comes_back(tmp_path: Path, place: Place) -> None:
-    store = Store(tmp_path)
+    store = LoginStore(tmp_path)
     assert store.read(URL) is None
     assert store.stamp(URL) is None
     store.save(login(place=place), SECRETS)
@@ -62,7 +62,7 @@ def test_what_was_kept_comes_back(tmp_path: Path, place: Place) -> None:
 
 
 def test_a_long_secret_is_kept_in_parts(tmp_path: Path) -> None:
-    store = Store(tmp_path, part_chars=1200)
+    store = LoginStore(tmp_path, part_chars=1200)
     store.save(login(), SECRETS)
     found = store.read(URL)
     assert found is not None
@@ -77,7 +77,7 @@ def entries(tmp_path: Path) -> list[str]:
 
 
 def test_nothing_old_stays_in_the_keyring(tmp_path: Path) -> None:
-    store = Store(tmp_path / "auth", part_chars=1200)
+    store = LoginStore(tmp_path / "auth", part_chars=1200)
     for _ in range(3):
         store.save(login(), SECRETS)
     assert len(entries(tmp_path)) == 3
@@ -89,7 +89,7 @@ def test_nothing_old_stays_in_the_keyring(tmp_path: Path) -> None:
 
 
 def test_a_part_that_is_gone_is_told(tmp_path: Path) -> None:
-    store = Store(tmp_path / "auth")
+    store = LoginStore(tmp_path / "auth")
     store.save(login(), SECRETS)
     (tmp_path / "data").rename(tmp_path / "gone")
     with pytest.raises(AuthError, match="lost the login"):
@@ -98,7 +98,7 @@ def test_a_part_that_is_gone_is_told(tmp_path: Path) -> None:
 
 
 def test_logins_of_several_servers_do_not_mix(tmp_path: Path, place: Place) -> None:
-    store = Store(tmp_path)
+    store = LoginStore(tmp_path)
     for number in range(3):
         store.save(login(f"{URL}/{number}", place), Secrets(f"token{number}"))
     for number in range(3):
@@ -111,7 +111,7 @@ def test_logins_of_several_servers_do_not_mix(tmp_path: Path, place: Place) -> N
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no such mode")
 def test_a_file_that_others_may_read_is_not_believed(tmp_path: Path, place: Place) -> None:
-    store = Store(tmp_path)
+    store = LoginStore(tmp_path)
     store.save(login(place=place), SECRETS)
     (file,) = tmp_path.glob("*.json")
     assert file.stat().st_mode & 0o777 == 0o600
@@ -134,7 +134,7 @@ def test_a_file_that_others_may_read_is_not_believed(tmp_path: Path, place: Plac
     ],
 )
 def test_a_damaged_file_is_told(tmp_path: Path, damage: object) -> None:
-    store = Store(tmp_path)
+    store = LoginStore(tmp_path)
     store.save(login(place=Place.FILE), SECRETS)
     (file,) = tmp_path.glob("*.json")
     assert callable(damage)
@@ -175,8 +175,8 @@ def test_a_file_in_clear_is_no_keyring_unless_it_was_chosen(
 HOLD = """
 import sys
 from pathlib import Path
-from pipeguard.auth.store import Store
-with Store(Path(sys.argv[1])).lock(sys.argv[2]):
+from pipeguard.auth.store import LoginStore
+with LoginStore(Path(sys.argv[1])).lock(sys.argv[2]):
     print("held", flush=True)
     input()
 """
@@ -186,7 +186,7 @@ def test_one_process_writes_at_a_time_and_a_dead_one_keeps_nobody_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipeguard.auth.store.LOCK_SECONDS", 0.1)
-    store = Store(tmp_path)
+    store = LoginStore(tmp_path)
     other = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path), URL],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,

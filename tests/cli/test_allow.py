@@ -10,11 +10,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeguard.cli.allow import DAYS, command
-from pipeguard.config.policy_file import Scope, combine, parse_policy, usual_policy_path
+from pipeguard.config.policy_file import PolicyScope, combine, parse_policy, usual_policy_path
 from pipeguard.core.finding import Action, Confidence, Finding, Severity
-from pipeguard.core.rules.policy import Policy, Subject
+from pipeguard.core.rules.policy import Policy, PolicyTarget
 from pipeguard.errors import PipeGuardError, PolicyError
-from pipeguard.state.audit import Audit, Entry, findings_json
+from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.exceptions import Exemption, allow, entries
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
@@ -47,7 +47,7 @@ def policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     give_token(monkeypatch)
     with Store.open(store_path()) as store:
         Audit(store, "RUN1", "docs", "").append_many(
-            Entry(
+            AuditEntry(
                 "2026-11-20T10:00:00.000Z", "", "to-server", "request", "tools/call", "search",
                 action, name, "0" * 64, 9, findings_json(findings),
             )
@@ -63,14 +63,14 @@ def run(*arguments: str, why: str | None = "our docs") -> Result:
 
 def read(path: Path) -> Policy:
     return combine(
-        parse_policy(path.read_text(), str(path), Scope.USER, now=0.0, today=TODAY), None
+        parse_policy(path.read_text(), str(path), PolicyScope.USER, now=0.0, today=TODAY), None
     )
 
 
-def subject(rule: str = "secrets.github-token", **parts: str) -> Subject:
+def subject(rule: str = "secrets.github-token", **parts: str) -> PolicyTarget:
     place, server = parts.get("place", "call.arguments"), parts.get("server", "docs")
     tool = parts.get("tool", "search")
-    return Subject(rule, Severity.CRITICAL, Confidence.HIGH, place, server, tool)
+    return PolicyTarget(rule, Severity.CRITICAL, Confidence.HIGH, place, server, tool)
 
 
 def test_it_allows_that_and_nothing_else(policy: Path) -> None:
@@ -246,8 +246,8 @@ def test_an_entry_is_put_in_and_no_byte_is_lost(text: str, tmp_path: Path) -> No
     splits = range(len(text) + 1)
     assert any(changed.startswith(text[:at]) and changed.endswith(text[at:]) for at in splits)
     assert "\n" not in changed.replace("\r\n", "") or "\r\n" not in text
-    before = parse_policy(text, "", Scope.USER, now=0.0, today=TODAY)
-    after = parse_policy(changed, "", Scope.USER, now=0.0, today=TODAY)
+    before = parse_policy(text, "", PolicyScope.USER, now=0.0, today=TODAY)
+    after = parse_policy(changed, "", PolicyScope.USER, now=0.0, today=TODAY)
     assert after.layer.exceptions[:-1] == before.layer.exceptions
     assert after.layer.exceptions[-1].where == ONE.where
     assert after.layer.exceptions[-1].why == ONE.why
@@ -271,7 +271,7 @@ def test_names_that_a_server_chose_stay_names(server: str, tool: str, why: str) 
     one = Exemption("secrets.jwt", server, tool, "call.arguments", None, why)
     text = "exceptions:\n" + entries([one])
     try:
-        file = parse_policy(text, "p.yaml", Scope.USER, now=0.0, today=TODAY)
+        file = parse_policy(text, "p.yaml", PolicyScope.USER, now=0.0, today=TODAY)
     except PolicyError:
         return  # a name that no policy can hold
     (exempt,) = file.layer.exceptions

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from pipeguard.cli.audit import command
 from pipeguard.core.finding import Action, Finding
 from pipeguard.errors import PipeGuardError
-from pipeguard.state.audit import Audit, Entry, findings_json
+from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.missing import Missing, leave
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
@@ -24,10 +24,10 @@ from tests.state.samples import FINDING
 NOW = datetime.now(UTC)
 
 
-def entry(i: int, hours_ago: int, action: str, tool: str = "get_forecast") -> Entry:
+def entry(i: int, hours_ago: int, action: str, tool: str = "get_forecast") -> AuditEntry:
     moment = (NOW - timedelta(hours=hours_ago)).isoformat(timespec="milliseconds")
     findings = findings_json((FINDING,)) if action == "block" else "[]"
-    return Entry(
+    return AuditEntry(
         moment.replace("+00:00", "Z"), "editor 1.0", "to-server", "request", "tools/call", tool,
         action, f"RUN.c{i}", f"{i:064x}", i, findings,
     )  # fmt: skip

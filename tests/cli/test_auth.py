@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeguard.auth.store import Login, Place, Registration, Secrets, Store
+from pipeguard.auth.store import LoginStore, Place, Registration, Secrets, StoredLogin
 from pipeguard.cli.auth import command
 from pipeguard.errors import InputError
 
 URL = "https://mcp.example.com/mcp?a=1&b=2"
-LOGIN = Login(
+LOGIN = StoredLogin(
     server=URL, name="notes", issuer="https://auth.example.com", place=Place.FILE,
     client={"client_id": "c"}, registration=Registration.GIVEN, metadata=None,
     resource_metadata=None, scope="read", wanted="", obtained_at=0.0, expires_at=None,
@@ -57,7 +57,7 @@ def test_nobody_is_logged_in_at_first() -> None:
 def test_a_token_s_state_is_told(
     expires_at: float | None, secrets: Secrets, told: str, *, needs_login: bool
 ) -> None:
-    Store().save(replace(LOGIN, expires_at=expires_at), secrets)
+    LoginStore().save(replace(LOGIN, expires_at=expires_at), secrets)
     assert told in run("status").stdout
     (fields,) = json.loads(run("status", "--json").stdout)
     assert fields["needs_login"] is needs_login
@@ -65,7 +65,7 @@ def test_a_token_s_state_is_told(
 
 
 def test_what_a_server_wants_is_told_safely() -> None:
-    Store().save(replace(LOGIN, name="no\x1b[2J", wanted="write\x1b[2J"), TOKEN)
+    LoginStore().save(replace(LOGIN, name="no\x1b[2J", wanted="write\x1b[2J"), TOKEN)
     result = run("status")
     assert "\x1b" not in result.stdout
     assert f"Grant it:  pipeguard auth login '{URL}'" in result.stdout
@@ -73,7 +73,7 @@ def test_what_a_server_wants_is_told_safely() -> None:
 
 
 def test_a_name_means_one_server() -> None:
-    store = Store()
+    store = LoginStore()
     store.save(LOGIN, TOKEN)
     store.save(replace(LOGIN, server="https://other.example/mcp"), TOKEN)
     with pytest.raises(InputError, match=r"several[^|]*\n  https://mcp[^|]*\n  https://other"):
@@ -95,7 +95,7 @@ def test_status_needs_nothing_that_is_slow_to_load(monkeypatch: pytest.MonkeyPat
     """The SDK takes half a second to load, and is not needed."""
     import sys
 
-    Store().save(LOGIN, TOKEN)
+    LoginStore().save(LOGIN, TOKEN)
     for name in ("mcp", "httpx2", "keyring"):
         monkeypatch.setitem(sys.modules, name, None)
     assert run("status").exit_code == 0

@@ -18,10 +18,10 @@ from time import monotonic
 import pytest
 from click.shell_completion import ShellComplete
 
-from pipeguard.auth.store import Login, Place, Registration, Secrets
-from pipeguard.auth.store import Store as Logins
+from pipeguard.auth.store import LoginStore as Logins
+from pipeguard.auth.store import Place, Registration, Secrets, StoredLogin
 from pipeguard.cli import cli
-from pipeguard.state.audit import Audit, Entry
+from pipeguard.state.audit import Audit, AuditEntry
 from pipeguard.state.store import Store
 from tests.state.samples import held, seen
 
@@ -65,12 +65,12 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, st
         store.remember("files", [seen({"name": "read"})])
         for name in ("evil $(touch owned)", "-rf"):
             store.remember(name, [held({"name": "x"})])
-        row = Entry(
+        row = AuditEntry(
             "2026-03-02T10:00:00.000Z", "editor", "to-server", "request", "tools/call", "x",
             "block", EVENT, "0" * 64, 2, '[{"rule": "secrets.jwt"}]',
         )  # fmt: skip
         Audit(store, "RUN1", "weather", "").append_many([row])
-    login = Login(
+    login = StoredLogin(
         server="https://mcp.example.com/mcp", name="notes", issuer="", place=Place.FILE, client={},
         registration=Registration.GIVEN, metadata=None, resource_metadata=None, scope="",
         wanted="", obtained_at=0.0, expires_at=None,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.config.directories import cache_folder
-from pipeguard.demo.client import Client, DemoError
+from pipeguard.demo.client import DemoClient, DemoError
 from pipeguard.demo.play import SCENES, leaked_key, play
 from pipeguard.rulebook import cache
 from pipeguard.rulebook.cache import load_engines
@@ -148,6 +148,6 @@ def test_a_guard_that_declines_is_told_with_its_reason() -> None:
 def test_the_client_notes_what_comes_unasked(tmp_path: Path) -> None:
     server = 'import sys; sys.stdin.readline(); print(\'{"method":"a"}\'); print(\'{"id":1}\')'
     command = [sys.executable, "-I", "-c", server]
-    with Client(command, tmp_path, {}, tmp_path / "stderr") as client:
+    with DemoClient(command, tmp_path, {}, tmp_path / "stderr") as client:
         assert client.request("ping", {}).answer == {"id": 1}
         assert client.notifications == ["a"]

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from pipeguard.cli.explain import FAMILIES, command
 from pipeguard.core.finding import Action, Confidence, Finding, Severity
 from pipeguard.errors import PipeGuardError
-from pipeguard.state.audit import Audit, Entry, findings_json
+from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from tests.each import each
@@ -34,7 +34,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path))
     with Store.open(store_path()) as store:
         Audit(store, "RUN1", "docs", "").append_many(
-            Entry(
+            AuditEntry(
                 "2026-11-20T10:00:00.000Z", "editor 1.0", "to-server", "request", "tools/call",
                 "search", action, f"RUN1.c{number}", "0" * 64, 9, findings_json(findings),
             )

@@ -13,7 +13,7 @@ from pipeguard.cli.forget import command as forget
 from pipeguard.cli.reject import command as reject
 from pipeguard.identity.server_name import launched
 from pipeguard.state import review
-from pipeguard.state.audit import Row, Wanted, rows, verify
+from pipeguard.state.audit import AuditRow, Wanted, rows, verify
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from tests.people import give_token
@@ -50,7 +50,7 @@ def known() -> dict[str, str]:
         }
 
 
-def audited(action: str) -> list[Row]:
+def audited(action: str) -> list[AuditRow]:
     with Store.open(store_path()) as store:
         return list(rows(store, Wanted(action=action)))
 

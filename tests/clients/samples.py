@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeguard.clients.catalog import Client, FileSpec, clients
 from pipeguard.clients.edit import edited
-from pipeguard.clients.entries import Config, State, parse_config
+from pipeguard.clients.entries import Config, GuardState, parse_config
 from pipeguard.clients.rewrite import Wishes, guarded_fields, judge
 
 LAUNCHER = ("pipeguard",)  # which the samples call PG
@@ -51,6 +51,8 @@ def guard(spec: FileSpec, text: str) -> str:
     """A text with every server guarded that can be."""
     config = read(spec, text)
     assert config.problem == ""
-    to_do = [s for s in config.servers if judge(s, WISHES).state in (State.OPEN, State.STALE)]
+    to_do = [
+        s for s in config.servers if judge(s, WISHES).state in (GuardState.OPEN, GuardState.STALE)
+    ]
     wanted = [(server, guarded_fields(server, LAUNCHER)) for server in to_do]
     return edited(config.text, spec.syntax, wanted).text

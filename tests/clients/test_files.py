@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from pipeguard.clients import files, history, setting, undoing
-from pipeguard.clients.catalog import Scope, client
-from pipeguard.clients.entries import Config, State, read_config
+from pipeguard.clients.catalog import ConfigScope, client
+from pipeguard.clients.entries import Config, GuardState, read_config
 from pipeguard.clients.machine import Machine, find, managed_by
 from pipeguard.clients.rewrite import Wishes
-from pipeguard.clients.setting import Plan
+from pipeguard.clients.setting import ChangePlan
 from pipeguard.errors import StateError
 
 LAUNCHER = ("pipeguard",)
@@ -38,24 +38,24 @@ def config(machine: Machine) -> Config:
     return read_config(found)
 
 
-def plan(machine: Machine, **wishes: object) -> Plan:
+def plan(machine: Machine, **wishes: object) -> ChangePlan:
     return setting.plan(config(machine), machine, LAUNCHER, Wishes(**wishes))  # type: ignore[arg-type]
 
 
-def guard(machine: Machine, **wishes: object) -> Plan:
+def guard(machine: Machine, **wishes: object) -> ChangePlan:
     planned = plan(machine, **wishes)
     assert planned.problem == ""
     setting.carry_out(planned, machine)
     return planned
 
 
-def undo(machine: Machine, *names: str) -> list[undoing.How]:
+def undo(machine: Machine, *names: str) -> list[undoing.UndoMethod]:
     planned = undoing.plan_undo(config(machine), machine, names)
     undoing.undo(planned, machine)
     return [one.how for one in planned.undone]
 
 
-def states(planned: Plan) -> dict[str, State]:
+def states(planned: ChangePlan) -> dict[str, GuardState]:
     return {one.server.name: one.judgement.state for one in planned.standings}
 
 
@@ -63,7 +63,7 @@ def test_a_file_is_guarded_and_given_back(machine: Machine) -> None:
     path = put(machine.home, OPEN)
     guard(machine)
     assert path.read_text() == GUARDED
-    assert undo(machine) == [undoing.How.EXACT]
+    assert undo(machine) == [undoing.UndoMethod.EXACT]
     assert path.read_text() == OPEN
     assert history.records() == []
 
@@ -302,7 +302,7 @@ def test_a_second_change_keeps_the_first_backup(machine: Machine) -> None:
     planned = guard(machine)
     assert [name for name, _ in planned.changes] == ["new"]
     assert {record.backup() for record in history.records()} == {OPEN.encode(), added.encode()}
-    assert undo(machine) == [undoing.How.EXACT, undoing.How.SPLICED]
+    assert undo(machine) == [undoing.UndoMethod.EXACT, undoing.UndoMethod.SPLICED]
     assert path.read_text() == OPEN.replace("}}}", '}, "new": {"command": "srv"}}}')
     assert history.records() == []
 
@@ -312,7 +312,7 @@ def test_two_changes_in_a_row_are_undone_byte_for_byte(machine: Machine) -> None
     path = put(machine.home, both)
     guard(machine, names=["it"])
     guard(machine, names=["two"])
-    assert undo(machine) == [undoing.How.EXACT, undoing.How.EXACT]
+    assert undo(machine) == [undoing.UndoMethod.EXACT, undoing.UndoMethod.EXACT]
     assert path.read_text() == both
 
 
@@ -320,9 +320,9 @@ def test_one_server_of_two_is_undone(machine: Machine) -> None:
     both = OPEN.replace("}}}", '}, "two": {"command": "srv2"}}}')
     path = put(machine.home, both)
     guard(machine)
-    assert undo(machine, "it") == [undoing.How.SPLICED]
-    assert states(plan(machine)) == {"it": State.OPEN, "two": State.GUARDED}
-    assert undo(machine) == [undoing.How.SPLICED]
+    assert undo(machine, "it") == [undoing.UndoMethod.SPLICED]
+    assert states(plan(machine)) == {"it": GuardState.OPEN, "two": GuardState.GUARDED}
+    assert undo(machine) == [undoing.UndoMethod.SPLICED]
     assert path.read_text() == both
     assert history.records() == []
 
@@ -331,7 +331,7 @@ def test_only_what_a_person_changed_remains(machine: Machine) -> None:
     path = put(machine.home, OPEN)
     guard(machine)
     path.write_text("// new\n" + path.read_text().replace("{", '{"theme": 1, ', 1))
-    assert undo(machine) == [undoing.How.SPLICED]
+    assert undo(machine) == [undoing.UndoMethod.SPLICED]
     assert path.read_text() == "// new\n" + OPEN.replace("{", '{"theme": 1, ', 1)
 
 
@@ -339,7 +339,7 @@ def test_an_entry_that_was_changed_is_undone_by_its_meaning(machine: Machine) ->
     path = put(machine.home, OPEN)
     guard(machine)
     path.write_text(path.read_text().replace('"a"', '"a", "b"'))
-    assert undo(machine) == [undoing.How.BY_MEANING]
+    assert undo(machine) == [undoing.UndoMethod.BY_MEANING]
     assert json.loads(path.read_text()) == {
         "mcpServers": {"it": {"command": "srv", "args": ["a", "b"]}}
     }
@@ -347,7 +347,7 @@ def test_an_entry_that_was_changed_is_undone_by_its_meaning(machine: Machine) ->
 
 def test_without_any_record_the_meaning_is_enough(machine: Machine) -> None:
     path = put(machine.home, GUARDED)
-    assert undo(machine) == [undoing.How.BY_MEANING]
+    assert undo(machine) == [undoing.UndoMethod.BY_MEANING]
     assert path.read_text() == '{"mcpServers": {"it": {"command": "srv", "args": ["a"]}}}'
 
 
@@ -357,7 +357,10 @@ def test_what_was_guarded_by_hand_stays_so(machine: Machine) -> None:
     before = path.read_text()
     guard(machine)
     path.write_text(path.read_text() + "\n")
-    assert undo(machine) == [undoing.How.SPLICED, undoing.How.SPLICED]  # its launcher was stale
+    assert undo(machine) == [
+        undoing.UndoMethod.SPLICED,
+        undoing.UndoMethod.SPLICED,
+    ]  # its launcher was stale
     assert path.read_text() == before + "\n"
 
 
@@ -365,7 +368,7 @@ def test_a_client_that_wrote_the_file_anew_keeps_what_it_wrote(machine: Machine)
     path = put(machine.home, OPEN)
     guard(machine)
     path.write_text(json.dumps(json.loads(path.read_text()) | {"theme": "x"}, indent=4))
-    assert undo(machine) == [undoing.How.BY_MEANING]
+    assert undo(machine) == [undoing.UndoMethod.BY_MEANING]
     assert json.loads(path.read_text()) == json.loads(OPEN) | {"theme": "x"}
 
 
@@ -383,11 +386,11 @@ def test_a_stale_launcher_is_renewed_and_undone(machine: Machine, tmp_path: Path
     path = put(machine.home, OPEN)
     gone = tmp_path / "gone" / "pipeguard"
     setting.carry_out(setting.plan(config(machine), machine, (str(gone),), Wishes()), machine)
-    assert states(plan(machine)) == {"it": State.STALE}
+    assert states(plan(machine)) == {"it": GuardState.STALE}
     guard(machine)
     assert path.read_text() == GUARDED
     assert undo(machine) == [
-        undoing.How.EXACT,
+        undoing.UndoMethod.EXACT,
     ]
     assert path.read_text() == OPEN
 
@@ -419,7 +422,7 @@ def test_a_thousand_servers_are_guarded_in_one_go(machine: Machine) -> None:
     begin = time.monotonic()
     planned = guard(machine)
     assert len(planned.changes) == 1000
-    assert set(undo(machine)) == {undoing.How.EXACT}
+    assert set(undo(machine)) == {undoing.UndoMethod.EXACT}
     assert time.monotonic() - begin < 60  # seconds; 3 on a slow machine
     assert path.read_text() == text
 
@@ -433,10 +436,10 @@ def test_the_same_name_in_two_scopes_is_two_servers(machine: Machine) -> None:
     )
     path = put(machine.home, text, ".claude.json")
     planned = guard(machine)
-    assert [one.server.scope for one in planned.standings] == [Scope.USER, Scope.LOCAL]
+    assert [one.server.scope for one in planned.standings] == [ConfigScope.USER, ConfigScope.LOCAL]
     assert path.read_text().count('"wrap"') == 2
     path.write_text(path.read_text() + " ")
-    assert undo(machine) == [undoing.How.SPLICED, undoing.How.SPLICED]
+    assert undo(machine) == [undoing.UndoMethod.SPLICED, undoing.UndoMethod.SPLICED]
     assert path.read_text() == text + " "
 
 
@@ -454,7 +457,7 @@ def test_yaml_with_anchors_is_left_alone(machine: Machine) -> None:
     text = shared + "  c: {type: stdio, cmd: srv, enabled: true}\n"
     path = put(machine.home, text, ".config/goose/config.yaml")
     planned = guard(machine)
-    assert states(planned) == {"a": State.CANNOT, "b": State.CANNOT, "c": State.OPEN}
+    assert states(planned) == {"a": GuardState.CANNOT, "b": GuardState.CANNOT, "c": GuardState.OPEN}
     assert path.read_text().startswith(shared)
 
 
@@ -500,7 +503,7 @@ def test_a_toml_table_in_two_places_is_guarded_in_its_own(machine: Machine) -> N
         'command = "pipeguard"\nargs = ["wrap", "--name", "it", "--env", "K", "--", "srv"]',
     )
     path.write_text("# new\n" + path.read_text())
-    assert undo(machine) == [undoing.How.SPLICED]
+    assert undo(machine) == [undoing.UndoMethod.SPLICED]
     assert path.read_text() == "# new\n" + text
 
 
@@ -522,14 +525,14 @@ def test_a_key_with_nothing_behind_it_takes_the_headers(machine: Machine) -> Non
     path = put(machine.home, text + "    headers: {A: b}\n", ".config/goose/config.yaml")
     guard(machine)
     assert '    envs: {"PIPEGUARD_H1": "b"}\n' in path.read_text()
-    assert undo(machine) == [undoing.How.EXACT]
+    assert undo(machine) == [undoing.UndoMethod.EXACT]
 
 
 def test_a_header_that_is_none_is_not_passed_on(machine: Machine) -> None:
     text = '{"mcpServers": {"a": {"url": "https://x.test", "headers": {"a b": "c"}}}}'
     put(machine.home, text)
     (one,) = plan(machine).standings
-    assert (one.judgement.state, one.judgement.code) == (State.CANNOT, "header")
+    assert (one.judgement.state, one.judgement.code) == (GuardState.CANNOT, "header")
 
 
 def test_one_client_s_comments_do_not_keep_another_s_servers(machine: Machine) -> None:

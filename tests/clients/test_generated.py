@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from pipeguard.clients import history, setting, undoing
 from pipeguard.clients.catalog import FileSpec, clients
-from pipeguard.clients.entries import Config, State, parse_config
+from pipeguard.clients.entries import Config, GuardState, parse_config
 from pipeguard.clients.machine import Machine
 from pipeguard.clients.rewrite import Wishes
 from tests.clients.documents import (
@@ -63,7 +63,7 @@ def check(machine: Machine, spec: FileSpec, document: Document, *, bom: bool) ->
     launcher = ("/opt/pipe guard/pipeguard",)
     planned = setting.plan(config, machine, launcher, Wishes(names=[NAME]))
     (one,) = [one for one in planned.standings if one.chosen]
-    assert (one.judgement.state, one.judgement.why) == (State.OPEN, "")
+    assert (one.judgement.state, one.judgement.why) == (GuardState.OPEN, "")
     assert planned.content is not None
     assert setting.carry_out(planned, machine) is not None
     after = config.path.read_bytes()
@@ -82,18 +82,18 @@ def check(machine: Machine, spec: FileSpec, document: Document, *, bom: bool) ->
     assert not stale.is_stale
     twice = setting.plan(again, machine, launcher, words)
     (standing,) = [one for one in twice.standings if one.chosen]
-    assert standing.judgement.state in (State.GUARDED, State.STALE)
+    assert standing.judgement.state in (GuardState.GUARDED, GuardState.STALE)
 
     # A person writes elsewhere in the meantime: only the entry comes back.
     above, below = ELSEWHERE[spec.format]
     mark = BOM if bom else b""
     edited = mark + above.encode() + after.removeprefix(mark) + below.encode()
     plan = undoing.plan_undo(read(machine, spec, edited), machine)
-    assert [one.how for one in plan.undone] == [undoing.How.SPLICED]
+    assert [one.how for one in plan.undone] == [undoing.UndoMethod.SPLICED]
     assert plan.content == mark + above.encode() + before.removeprefix(mark) + below.encode()
 
     exact = undoing.plan_undo(read(machine, spec, after), machine)
-    assert [one.how for one in exact.undone] == [undoing.How.EXACT]
+    assert [one.how for one in exact.undone] == [undoing.UndoMethod.EXACT]
     undoing.undo(exact, machine)
     assert config.path.read_bytes() == before
     assert history.records() == []

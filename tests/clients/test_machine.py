@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.clients.catalog import SYSTEMS, Client, Scope, client, clients
+from pipeguard.clients.catalog import SYSTEMS, Client, ConfigScope, client, clients
 from pipeguard.clients.entries import read_config
 from pipeguard.clients.machine import Machine, find, find_in_repository, is_present
 from tests.each import each
@@ -141,7 +141,7 @@ def test_a_repository_is_searched_with_all_that_is_below(tmp_path: Path) -> None
     touch(tmp_path / ".claude.json")  # a user's, and no user is here
     found = find_in_repository(tmp_path)
     assert {str(one.path) for one in found} == wanted
-    assert {spec.scope for one in found for spec in one.specs} == {Scope.PROJECT}
+    assert {spec.scope for one in found for spec in one.specs} == {ConfigScope.PROJECT}
 
 
 def test_positions_of_values_are_told(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.clients.catalog import Transport, client
-from pipeguard.clients.entries import Server, State
+from pipeguard.clients.entries import GuardState, ServerEntry
 from pipeguard.clients.guarding import guarded, started
 from pipeguard.clients.masking import MASK, masked_text, masked_url, masked_words
 from pipeguard.clients.rewrite import Wishes, guarded_fields, judge, open_fields
@@ -19,7 +19,7 @@ RANDOM = "a8Kd93jXq02LmZ7w" + "Bv51"  # of no service
 CREDENTIALS = {"Authorization": "Bearer x"}
 
 
-def server(name: str, fields: Mapping[str, object]) -> Server:
+def server(name: str, fields: Mapping[str, object]) -> ServerEntry:
     spec = client(name).files[0]
     key = ".".join(spec.servers[0])
     (found,) = read(spec, json.dumps({key: {"it": fields}})).servers
@@ -70,9 +70,9 @@ def server(name: str, fields: Mapping[str, object]) -> Server:
 def test_an_entry_is_judged(name: str, fields: Mapping[str, object], code: str) -> None:
     judged = judge(server(name, fields), Wishes())
     if code == "address-or-variable":  # nothing is replaced in either, so the text stays one
-        assert judged.state is State.OPEN
+        assert judged.state is GuardState.OPEN
         return
-    assert (judged.code, judged.state is State.OPEN) == (code, not code)
+    assert (judged.code, judged.state is GuardState.OPEN) == (code, not code)
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,8 @@ def test_an_entry_is_judged(name: str, fields: Mapping[str, object], code: str) 
     ],
 )
 def test_a_person_may_wish_for_more(wishes: Wishes, fields: Mapping[str, object]) -> None:
-    assert judge(server("cursor", fields), Wishes()).state is not State.OPEN
-    assert judge(server("cursor", fields), wishes).state is State.OPEN
+    assert judge(server("cursor", fields), Wishes()).state is not GuardState.OPEN
+    assert judge(server("cursor", fields), wishes).state is GuardState.OPEN
 
 
 def test_without_its_login_nothing_of_it_is_left() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from pipeguard.clients.catalog import Client, Transport, clients
 from pipeguard.clients.edit import edited
-from pipeguard.clients.entries import State
+from pipeguard.clients.entries import GuardState
 from pipeguard.clients.rewrite import judge, open_fields
 from tests.clients.samples import WISHES, Sample, guard, read, samples
 from tests.each import each
@@ -33,7 +33,7 @@ def test_what_cannot_be_guarded_is_left_and_said(sample: Sample) -> None:
     config = read(sample.spec, sample.before)
     found = {server.name: judge(server, WISHES) for server in config.servers}
     assert {name: one.code or "open" for name, one in found.items()} == sample.left
-    assert all(one.why for one in found.values() if one.state is not State.OPEN)
+    assert all(one.why for one in found.values() if one.state is not GuardState.OPEN)
 
 
 @each("sample", CHANGED)

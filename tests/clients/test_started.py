@@ -11,11 +11,11 @@ import pytest
 
 from pipeguard.clients import setting
 from pipeguard.clients.catalog import client
-from pipeguard.clients.entries import Server, read_config
+from pipeguard.clients.entries import ServerEntry, read_config
 from pipeguard.clients.machine import Machine, find
 from pipeguard.clients.rewrite import Wishes
 from pipeguard.config.directories import cache_folder
-from pipeguard.demo.client import Client
+from pipeguard.demo.client import DemoClient
 from pipeguard.rulebook.cache import load_engines
 from tests.wrap.wrapped import SERVER
 
@@ -23,7 +23,7 @@ LAUNCHER = (sys.executable, "-I", "-m", "pipeguard")
 BARE = ("HOME", "PATH", "USER", "LOGNAME", "SHELL", "TERM")  # what the reference SDK passes
 
 
-def guarded(machine: Machine, place: str, text: str) -> Server:
+def guarded(machine: Machine, place: str, text: str) -> ServerEntry:
     path = machine.home / place
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
@@ -35,11 +35,13 @@ def guarded(machine: Machine, place: str, text: str) -> Server:
     return server
 
 
-def environment_of(server: Server, tmp_path: Path, client_s_own: dict[str, str]) -> dict[str, str]:
+def environment_of(
+    server: ServerEntry, tmp_path: Path, client_s_own: dict[str, str]
+) -> dict[str, str]:
     """Start an entry as a client does, and ask the server what it got."""
     load_engines()
     variables = client_s_own | dict(server.env)
-    with Client(server.words, tmp_path, variables, tmp_path / "stderr") as conversation:
+    with DemoClient(server.words, tmp_path, variables, tmp_path / "stderr") as conversation:
         conversation.initialize()
         told = conversation.request("do/environment", {}).result
     return {key: str(value) for key, value in told.items()}

@@ -21,7 +21,7 @@ from pipeguard.config.policy_file import (
     HARMFUL,
     HARMLESS,
     PolicyFile,
-    Scope,
+    PolicyScope,
     combine,
     load_policy,
     load_wrap_policy,
@@ -33,7 +33,7 @@ from pipeguard.config.policy_file import (
 )
 from pipeguard.core.finding import Action, Confidence, Drift, Severity
 from pipeguard.core.protocol.places import known_places
-from pipeguard.core.rules.policy import Layer, Mode, Policy, Selector, Subject, Trust
+from pipeguard.core.rules.policy import Layer, Mode, Policy, PolicyTarget, Selector, Trust
 from pipeguard.errors import PolicyError
 from tests.people import share
 
@@ -41,18 +41,18 @@ TODAY = datetime.date(2026, 11, 20)
 NOW = 1000.0
 
 
-def parse(text: str, scope: Scope = Scope.USER) -> PolicyFile:
+def parse(text: str, scope: PolicyScope = PolicyScope.USER) -> PolicyFile:
     return parse_policy(text, "p.yaml", scope, now=NOW, today=TODAY)
 
 
-def errors(text: str, scope: Scope = Scope.USER) -> list[str]:
+def errors(text: str, scope: PolicyScope = PolicyScope.USER) -> list[str]:
     with pytest.raises(PolicyError) as caught:
         parse(text, scope)
     return [line.strip() for line in str(caught.value).splitlines()[1:]]
 
 
-def subject(rule: str = "secrets.github-token", **parts: str) -> Subject:
-    return Subject(
+def subject(rule: str = "secrets.github-token", **parts: str) -> PolicyTarget:
+    return PolicyTarget(
         rule,
         Severity.CRITICAL,
         Confidence.HIGH,
@@ -190,7 +190,7 @@ def test_a_day_has_as_many_hours_as_where_the_user_is(
         patch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
         time.tzset()
         saturday = datetime.date(2027, 3, 27)
-        file = parse_policy(exception(last), "p.yaml", Scope.USER, now=NOW, today=saturday)
+        file = parse_policy(exception(last), "p.yaml", PolicyScope.USER, now=NOW, today=saturday)
     time.tzset()
     assert file.layer.exceptions[0].until == NOW + hours * 3600
 
@@ -323,7 +323,7 @@ def test_what_is_no_yaml_is_told_as_such(text: str) -> None:
 
 @given(st.text(max_size=200))
 def test_any_text_is_a_policy_or_a_policy_error(text: str) -> None:
-    for scope in Scope:
+    for scope in PolicyScope:
         with suppress(PolicyError):  # anything else fails the test
             assert parse(text, scope) == parse(text, scope)
 
@@ -360,7 +360,7 @@ TREES = st.recursive(
 @given(st.dictionaries(KEYS, TREES, max_size=8), st.booleans())
 def test_any_tree_is_a_policy_or_a_policy_error(tree: dict[str, object], flow: bool) -> None:
     text = yaml.safe_dump(tree, default_flow_style=flow, allow_unicode=True)
-    for scope in Scope:
+    for scope in PolicyScope:
         try:
             file = parse(text, scope)
         except PolicyError:
@@ -405,7 +405,7 @@ def test_harmful_drift_is_refused_with_the_reason(drift: Drift) -> None:
 )
 def test_a_projects_file_may_not_loosen(text: str) -> None:
     parse(text)
-    (told,) = errors(text, Scope.PROJECT)
+    (told,) = errors(text, PolicyScope.PROJECT)
     assert "may only tighten" in told
 
 
@@ -418,7 +418,7 @@ def test_a_projects_file_tightens_everything() -> None:
         "limits: {frame: 2 MiB, pending: 5, timeout: 9 s, notifications: 7}\n"
         "drift: {allow: [wording, output-schema]}\naudit: {on_failure: stop}\n"
         "actions: [{rule: 'commands.*', action: block}]\ntools: {block: [rm]}",
-        Scope.PROJECT,
+        PolicyScope.PROJECT,
     )
     policy = combine(user, project)
     assert policy.mode is Mode.ENFORCE
@@ -437,7 +437,7 @@ def test_a_projects_file_tightens_everything() -> None:
     [("", 90), ("audit: {keep: 1d}", 1), ("audit: {keep: 2 w}", 14), ("audit: {keep: forever}", 0)],
 )
 def test_the_audit_is_kept_for_as_long_as_the_user_says(text: str, days: int) -> None:
-    project = parse("audit: {on_failure: stop}", Scope.PROJECT)
+    project = parse("audit: {on_failure: stop}", PolicyScope.PROJECT)
     assert combine(parse(text), project).audit_keep_days == days
     assert Policy().audit_keep_days == 90
 
@@ -450,7 +450,8 @@ def test_a_time_to_keep_the_audit_is_a_number_of_days_or_weeks(keep: str) -> Non
 
 def test_a_projects_limits_stay_below_the_defaults() -> None:
     policy = combine(
-        None, parse("limits: {frame: 64 MiB, pending: 20000, notifications: 20000}", Scope.PROJECT)
+        None,
+        parse("limits: {frame: 64 MiB, pending: 20000, notifications: 20000}", PolicyScope.PROJECT),
     )
     assert policy.limits == Policy().limits
 
@@ -458,7 +459,7 @@ def test_a_projects_limits_stay_below_the_defaults() -> None:
 def test_a_project_cannot_take_back_what_the_user_blocks() -> None:
     user = parse("actions: [{rule: secrets.*, action: block}]\ntools: {block: [rm]}")
     project = parse(
-        "actions: [{rule: secrets.*, action: warn}]\ntools: {allow: [rm]}", Scope.PROJECT
+        "actions: [{rule: secrets.*, action: warn}]\ntools: {allow: [rm]}", PolicyScope.PROJECT
     )
     policy = combine(user, project)
     assert policy.action(subject(), NOW) is Action.BLOCK
@@ -491,7 +492,7 @@ def test_with_a_project_nothing_passes_that_did_not_before(
     project: dict[str, object], user: str
 ) -> None:
     alone = combine(parse(user), None)
-    both = combine(parse(user), parse(yaml.safe_dump(project), Scope.PROJECT))
+    both = combine(parse(user), parse(yaml.safe_dump(project), PolicyScope.PROJECT))
     for tool in ("search", "xray", "other"):
         asked = subject(tool=tool)
         assert both.action(asked, NOW) >= alone.action(asked, NOW)
@@ -550,8 +551,8 @@ def test_a_file_that_everybody_may_write_is_not_believed(tmp_path: Path) -> None
     path.write_text("mode: observe")
     path.chmod(0o666)
     with pytest.raises(PolicyError, match="everybody may write"):
-        policy_text(str(path), Scope.USER)
-    assert policy_text(str(path), Scope.PROJECT) == "mode: observe"
+        policy_text(str(path), PolicyScope.USER)
+    assert policy_text(str(path), PolicyScope.PROJECT) == "mode: observe"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="rights of POSIX files")
@@ -561,22 +562,22 @@ def test_a_file_that_a_group_may_write_is_not_believed_until_it_is_closed(tmp_pa
     path.chmod(0o664)
     share(path)
     with pytest.raises(PolicyError, match="its group may write") as told:
-        policy_text(str(path), Scope.USER)
+        policy_text(str(path), PolicyScope.USER)
     *_, mend = str(told.value).partition("Close it:")
     subprocess.run(shlex.split(mend), check=True)
-    assert policy_text(str(path), Scope.USER) == "mode: observe"
+    assert policy_text(str(path), PolicyScope.USER) == "mode: observe"
 
 
 def test_what_is_no_file_or_no_text_is_told(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="is no file"):
-        policy_text(str(tmp_path), Scope.PROJECT)
+        policy_text(str(tmp_path), PolicyScope.PROJECT)
     path = tmp_path / "p.yaml"
     path.write_bytes(b"mode: enforce\n# \xff\n")
     with pytest.raises(PolicyError, match="not UTF-8: line 2"):
-        policy_text(str(path), Scope.PROJECT)
+        policy_text(str(path), PolicyScope.PROJECT)
     path.write_bytes(b"#" * (2**20 + 1))
     with pytest.raises(PolicyError, match="larger than"):
-        policy_text(str(path), Scope.PROJECT)
+        policy_text(str(path), PolicyScope.PROJECT)
 
 
 # --- wrap's own options ----------------------------------------------------------------------

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeguard.core.finding import Action, Direction, Kind, Verdict
+from pipeguard.core.finding import Action, Direction, MessageKind, Verdict
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.message import JsonValue
 from pipeguard.core.protocol.places import Surface
@@ -82,13 +82,13 @@ def unchanged() -> Iterator[tuple[str, str, str, str]]:
         for verdict in played.verdicts:
             if verdict.forward is verdict.frame and verdict.kind and not verdict.findings:
                 sender = "client" if verdict.direction is Direction.TO_SERVER else "server"
-                if verdict.kind in (Kind.RESULT, Kind.ERROR):
+                if verdict.kind in (MessageKind.RESULT, MessageKind.ERROR):
                     sender = "server" if sender == "client" else "client"
                 yield _key(played.conversation, sender, verdict.kind, verdict.method)
 
 
 def _key(
-    conversation: Conversation, sender: str, kind: Kind, method: str | None
+    conversation: Conversation, sender: str, kind: MessageKind, method: str | None
 ) -> tuple[str, str, str, str]:
     return conversation.revision or "", sender, kind.value, method or ""
 

@@ -2,7 +2,15 @@
 
 import pytest
 
-from pipeguard.core.finding import Action, Confidence, Direction, Finding, Kind, Severity, Verdict
+from pipeguard.core.finding import (
+    Action,
+    Confidence,
+    Direction,
+    Finding,
+    MessageKind,
+    Severity,
+    Verdict,
+)
 
 
 def test_actions_severities_and_confidences_are_ordered() -> None:
@@ -38,4 +46,4 @@ def test_verdicts_of_the_same_parts_are_equal() -> None:
 
 def test_directions_and_kinds_are_keys() -> None:
     assert {Direction.TO_SERVER: 1}[Direction("to-server")] == 1
-    assert {Kind(kind.value) for kind in Kind} == set(Kind)
+    assert {MessageKind(kind.value) for kind in MessageKind} == set(MessageKind)

@@ -14,7 +14,14 @@ from click.testing import CliRunner
 
 from pipeguard.cli.doctor import command
 from pipeguard.doctor import terminal
-from pipeguard.doctor.diagnosis import Case, Check, Diagnosis, State, good, wrong
+from pipeguard.doctor.diagnosis import (
+    Case,
+    Diagnosis,
+    DiagnosisState,
+    InstallationCheck,
+    good,
+    wrong,
+)
 from pipeguard.doctor.examination import CHECKS, chosen, examine, exit_code
 from pipeguard.errors import InputError, StateError
 from pipeguard.terminal.shells import SHELLS, installing, is_installed
@@ -89,11 +96,14 @@ def test_what_a_check_needs_is_looked_at_first() -> None:
 
 
 def test_the_exit_code_is_that_which_matters_most() -> None:
-    checks = [Check(str(code), "", lambda _: [wrong("x", "y")], exit_code=code) for code in (1, 4)]
+    checks = [
+        InstallationCheck(str(code), "", lambda _: [wrong("x", "y")], exit_code=code)
+        for code in (1, 4)
+    ]
     assert exit_code(examine(CASE, [])) == 0
     assert exit_code(examine(CASE, checks[:1])) == 1
     assert exit_code(examine(CASE, checks)) == 4
-    engine = Check("e", "", lambda _: [wrong("x", "y")], exit_code=3)
+    engine = InstallationCheck("e", "", lambda _: [wrong("x", "y")], exit_code=3)
     assert exit_code(examine(CASE, [*checks, engine])) == 3
 
 
@@ -110,11 +120,17 @@ def test_what_a_check_runs_into_is_its_diagnosis(error: Exception, what: str, me
     def look(_: Case) -> list[Diagnosis]:
         raise error
 
-    checks = [Check("a", "A", look), Check("b", "B", lambda _: [good("")], needs="a")]
+    checks = [
+        InstallationCheck("a", "A", look),
+        InstallationCheck("b", "B", lambda _: [good("")], needs="a"),
+    ]
     first, second = examine(CASE, checks)
-    assert (first.state, first.told[0].what) == (State.WRONG, what)
+    assert (first.state, first.told[0].what) == (DiagnosisState.WRONG, what)
     assert mend in first.told[0].mend
-    assert (second.state, second.told[0].what) == (State.UNKNOWN, "not looked at: mend a first")
+    assert (second.state, second.told[0].what) == (
+        DiagnosisState.UNKNOWN,
+        "not looked at: mend a first",
+    )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no alarm there, so nothing is said")
@@ -123,7 +139,7 @@ def test_what_takes_long_is_told_while_it_does(capfd: pytest.CaptureFixture[str]
         signal.pause()  # until the alarm of whoever waits for it
         return [good("")]
 
-    list(examine(CASE, [Check("a", "A", look, waits="waiting for the tests")]))
+    list(examine(CASE, [InstallationCheck("a", "A", look, waits="waiting for the tests")]))
     assert "waiting for the tests" in capfd.readouterr().err
 
 
@@ -180,4 +196,4 @@ def test_a_script_where_the_shell_looks_counts_too(tmp_path: Path) -> None:
 
 def test_another_shell_has_nothing_to_install() -> None:
     (told,) = terminal.completion(Case({"SHELL": "/bin/dash"}, Path("/"), Path("/"), 0.0))
-    assert told.state is State.GOOD
+    assert told.state is DiagnosisState.GOOD

@@ -11,7 +11,7 @@ import pytest
 
 from pipeguard.clients import launcher as paths
 from pipeguard.doctor import installation
-from pipeguard.doctor.diagnosis import Case, Diagnosis, State
+from pipeguard.doctor.diagnosis import Case, Diagnosis, DiagnosisState
 from pipeguard.version import VERSION
 from tests.doctor.examined import Person
 
@@ -65,7 +65,7 @@ def test_what_is_missing_or_too_old_is_named(
     package(tmp_path, VERSION, ASKED)
     monkeypatch.syspath_prepend(str(tmp_path))
     (told,) = looked("packages")
-    assert told.state is State.WRONG
+    assert told.state is DiagnosisState.WRONG
     for name in ("no-such-package-at-all", "pyyaml >=99", "rfc8785 <0.0.1"):
         assert name in told.what
     for name in ("click", "only-elsewhere", "only-asked-for"):
@@ -77,13 +77,13 @@ def test_two_installations_in_one_are_told(tmp_path: Path, monkeypatch: pytest.M
     package(tmp_path, "0.0.1")
     monkeypatch.syspath_prepend(str(tmp_path))
     (told,) = looked("packages")
-    assert (told.state, "version 0.0.1" in told.what) == (State.WRONG, True)
+    assert (told.state, "version 0.0.1" in told.what) == (DiagnosisState.WRONG, True)
 
 
 def test_a_launcher_that_lasts_and_starts_is_good(lasting: Path) -> None:
     path = program(lasting / "pipeguard")
     (told,) = looked("launcher", str(path.parent))
-    assert told == Diagnosis(State.GOOD, f"clients are given {path}")
+    assert told == Diagnosis(DiagnosisState.GOOD, f"clients are given {path}")
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_launcher_that_does_not_start_this_version_is_wrong(
 ) -> None:
     path = program(lasting / "pipeguard", body)
     (told,) = looked("launcher", str(path.parent))
-    assert (told.state, said in told.what) == (State.WRONG, True), told
+    assert (told.state, said in told.what) == (DiagnosisState.WRONG, True), told
 
 
 def test_a_launcher_whose_python_is_gone_is_wrong(lasting: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_launcher_whose_python_is_gone_is_wrong(lasting: Path) -> None:
 def test_one_that_hides_another_is_a_note(lasting: Path) -> None:
     first, second = program(lasting / "pipeguard"), program(lasting.parent / "sbin" / "pipeguard")
     _, told = looked("launcher", f"{first.parent}:{second.parent}:{first.parent}")
-    assert told.state is State.NOTE
+    assert told.state is DiagnosisState.NOTE
     assert f"hides {second}" in told.what
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from pipeguard.doctor import judging
-from pipeguard.doctor.diagnosis import Case, State
-from pipeguard.rulebook.packs import Source
+from pipeguard.doctor.diagnosis import Case, DiagnosisState
+from pipeguard.rulebook.packs import PackFile
 from tests.doctor.examined import Person
 
 BLOCKED = (
@@ -52,7 +52,7 @@ def test_the_rules_are_ready_and_find_their_samples(person: Person) -> None:
 @pytest.fixture
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache folder that is not there yet, and one small pack, which compiles at once."""
-    pack = Source(str(tmp_path / "small.yaml"), SMALL.encode(), shipped=True)
+    pack = PackFile(str(tmp_path / "small.yaml"), SMALL.encode(), shipped=True)
     monkeypatch.setattr(judging, "sources", lambda: (pack,))
     monkeypatch.setenv("PIPEGUARD_CACHE_DIR", str(tmp_path / "cache"))
     return tmp_path / "cache"
@@ -71,8 +71,8 @@ def test_a_client_that_passes_no_variables_looks_elsewhere(alone: Path) -> None:
     case = Case.here()
     list(judging.rules(case))
     kept, elsewhere = judging.cache(case)
-    assert kept.state is State.GOOD
-    assert elsewhere.state is State.NOTE
+    assert kept.state is DiagnosisState.GOOD
+    assert elsewhere.state is DiagnosisState.NOTE
     assert elsewhere.mend.startswith("env -u PIPEGUARD_CACHE_DIR ")
 
 
@@ -82,13 +82,13 @@ def test_a_cache_that_others_may_write_is_closed_by_its_command(alone: Path) -> 
     list(judging.rules(case))
     alone.chmod(0o777)
     (told,) = judging.cache(case)
-    assert (told.state, "others could write" in told.what) == (State.WRONG, True)
+    assert (told.state, "others could write" in told.what) == (DiagnosisState.WRONG, True)
     (slow,) = judging.rules(case)  # it is not believed, and not written to
     assert "as at each start" in slow.what
     subprocess.run(["sh", "-ec", told.mend], check=True)
     (ready,) = judging.rules(case)
     assert "from the cache" in ready.what
-    assert next(iter(judging.cache(case))).state is State.GOOD
+    assert next(iter(judging.cache(case))).state is DiagnosisState.GOOD
 
 
 @pytest.mark.parametrize("place", ["/proc/sys", "/proc/no-folder-of-ours"])
@@ -101,7 +101,7 @@ def test_a_cache_that_cannot_be_written_is_told(
     (rules,) = judging.rules(case)
     assert "as at each start" in rules.what
     (told,) = judging.cache(case)
-    assert (told.state, place in told.what) == (State.WRONG, True)
+    assert (told.state, place in told.what) == (DiagnosisState.WRONG, True)
     assert not alone.exists()
 
 
@@ -109,10 +109,10 @@ def test_a_pack_that_does_not_find_its_sample_is_told(
     alone: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     text = SMALL.replace('matches: ["a needle', 'matches: ["a noodle')
-    pack = Source(str(tmp_path / "small.yaml"), text.encode(), shipped=True)
+    pack = PackFile(str(tmp_path / "small.yaml"), text.encode(), shipped=True)
     monkeypatch.setattr(judging, "sources", lambda: (pack,))
     (told,) = judging.rules(Case.here())
-    assert (told.state, told.mend) == (State.WRONG, "pipeguard rules test")
+    assert (told.state, told.mend) == (DiagnosisState.WRONG, "pipeguard rules test")
 
 
 def test_without_the_engine_nothing_is_judged_and_the_rest_is_told(person: Person) -> None:

@@ -15,11 +15,11 @@ import pytest
 from keyring.backend import KeyringBackend
 
 from pipeguard.auth import ring
-from pipeguard.auth.store import Login, Place, Registration, Secrets
-from pipeguard.auth.store import Store as Logins
+from pipeguard.auth.store import LoginStore as Logins
+from pipeguard.auth.store import Place, Registration, Secrets, StoredLogin
 from pipeguard.doctor import keeping
-from pipeguard.doctor.diagnosis import Case, State
-from pipeguard.state.audit import Audit, Entry
+from pipeguard.doctor.diagnosis import Case, DiagnosisState
+from pipeguard.state.audit import Audit, AuditEntry
 from pipeguard.state.store import Store
 from tests.auth.conftest import KEYRING
 from tests.doctor.examined import Person
@@ -28,12 +28,12 @@ from tests.state.samples import held, seen
 
 URL = "https://mcp.example.com/mcp"
 TOKEN = "token-" + "q7" * 20
-LOGIN = Login(
+LOGIN = StoredLogin(
     server=URL, name="notes", issuer="https://auth.example.com", place=Place.FILE,
     client={"client_id": "c"}, registration=Registration.GIVEN, metadata=None,
     resource_metadata=None, scope="read", wanted="", obtained_at=0.0, expires_at=None,
 )  # fmt: skip
-ENTRY = Entry(
+ENTRY = AuditEntry(
     "2026-03-02T10:00:00.000Z", "editor 1.0", "to-server", "request", "tools/call", "get_forecast",
     "allow", "", "0" * 64, 2, "[]",
 )  # fmt: skip
@@ -44,7 +44,7 @@ def opened(person: Person) -> Store:
     return Store.open(person.state / "pipeguard.db")
 
 
-def keep(person: Person, login: Login, secrets: Secrets) -> None:
+def keep(person: Person, login: StoredLogin, secrets: Secrets) -> None:
     Logins(person.state / "auth").save(login, secrets)
 
 
@@ -240,5 +240,5 @@ def test_a_keyring_that_waits_for_a_person_is_not_waited_for(
     finally:
         locked.unlocked.set()
         keyring.set_keyring(before)
-    assert told.state is State.NOTE
+    assert told.state is DiagnosisState.NOTE
     assert "did not answer" in told.what

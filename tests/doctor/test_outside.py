@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.doctor import outside
-from pipeguard.doctor.diagnosis import Case, State
+from pipeguard.doctor.diagnosis import Case, DiagnosisState
 from tests.doctor.examined import Person
 from tests.doctor.test_installation import program
 
@@ -178,5 +178,5 @@ def test_where_no_socket_can_be_had_it_is_told() -> None:
         (told,) = outside.loopback(Case({}, Path(), Path(), 0.0))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert told.state is State.WRONG
+    assert told.state is DiagnosisState.WRONG
     assert "too many open files" in told.what

@@ -20,7 +20,7 @@ from pipeguard.core.text.cues import Cue
 from pipeguard.errors import EngineError, RuleError
 from pipeguard.rulebook import cache
 from pipeguard.rulebook.cache import KEPT_FILES, MAGIC, load_engines
-from pipeguard.rulebook.packs import Source
+from pipeguard.rulebook.packs import PackFile
 
 posix = pytest.mark.skipif(os.name != "posix", reason="rights of POSIX files")
 
@@ -38,11 +38,11 @@ RULE = """\
 """
 
 
-def packs(*names: str) -> list[Source]:
+def packs(*names: str) -> list[PackFile]:
     text = "pack: mine\nabout: For a test.\nrules:\n" + "".join(
         RULE.format(name=name) for name in names or ("xyzzy",)
     )
-    return [Source("mine.yaml", text.encode(), shipped=False)]
+    return [PackFile("mine.yaml", text.encode(), shipped=False)]
 
 
 def finds(found: Engines, text: str = "xyzzy-123") -> bool:
@@ -373,7 +373,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, builds: list
 
 def test_a_wrong_pack_is_told(folder: Path) -> None:
     with pytest.raises(RuleError, match=r"mine\.yaml"):
-        load_engines([Source("mine.yaml", b"rules: no", shipped=False)], str(folder))
+        load_engines([PackFile("mine.yaml", b"rules: no", shipped=False)], str(folder))
 
 
 @posix
@@ -382,14 +382,14 @@ def test_processes_that_start_at_once_compile_once(folder: Path, tmp_path: Path)
     pack.write_bytes(packs()[0].content)
     program = (
         "import os, sys\n"
-        "from pipeguard.rulebook.packs import Source\n"
+        "from pipeguard.rulebook.packs import PackFile\n"
         "from pipeguard.rulebook import cache as compiled\n"
         "build = compiled.plans.build\n"
         "def told(rules, surface, models):\n"
         "    os.write(1, surface.name.encode() + b'\\n')\n"
         "    return build(rules, surface, models)\n"
         "compiled.plans.build = told\n"
-        "source = Source('mine.yaml', open(sys.argv[1], 'rb').read(), False)\n"
+        "source = PackFile('mine.yaml', open(sys.argv[1], 'rb').read(), False)\n"
         "assert compiled.load_engines([source], sys.argv[2]).to_server.rules\n"
     )
     command = [sys.executable, "-c", program, str(pack), str(folder)]
@@ -436,11 +436,11 @@ def test_each_surface_is_compiled_by_a_process_of_its_own(folder: Path) -> None:
     code = (
         "import sys\n"
         "from pipeguard.core.scanning import databases as plans\n"
-        "from pipeguard.rulebook.packs import Source\n"
+        "from pipeguard.rulebook.packs import PackFile\n"
         "from pipeguard.rulebook.cache import load_engines as engines\n"
         "build, here = plans.build, []\n"
         "plans.build = lambda *given: here.append(given) or build(*given)\n"
-        "engines([Source('mine.yaml', sys.argv[1].encode(), shipped=False)], sys.argv[2])\n"
+        "engines([PackFile('mine.yaml', sys.argv[1].encode(), shipped=False)], sys.argv[2])\n"
         "print(len(here))\n"
     )
     done = subprocess.run(

@@ -5,7 +5,7 @@ from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule
 from pipeguard.core.scanning.rule_partition import home
 from pipeguard.rulebook.mutations import Mutation
-from pipeguard.rulebook.nearness import MOST_CLOSE, Held, near, near_all
+from pipeguard.rulebook.nearness import MOST_CLOSE, NearMisses, near, near_all
 from tests.fuzz.rulebook import ALL as RULES
 from tests.fuzz.rulebook import engines
 
@@ -13,17 +13,17 @@ ENGINES = {engine.surface: engine for engine in engines()}
 TOKEN = RULES["secrets.github-token"]
 
 
-def nearness(rule: Rule) -> dict[Mutation, Held]:
+def nearness(rule: Rule) -> dict[Mutation, NearMisses]:
     surface = min(rule.surfaces, key=lambda one: one.value)
     return near(rule, ENGINES[home(rule, surface)], surface).held
 
 
 def test_a_check_sees_another_digit_and_one_that_only_raises_does_not() -> None:
     digit = nearness(RULES["personal.iban"])[Mutation.DIGIT]
-    assert digit == Held(digit.tried, 0, None)
+    assert digit == NearMisses(digit.tried, 0, None)
     held = nearness(TOKEN)
     digit, letter = held[Mutation.DIGIT], held[Mutation.LETTER]
-    assert digit == Held(digit.tried, digit.tried, Confidence.HIGH)
+    assert digit == NearMisses(digit.tried, digit.tried, Confidence.HIGH)
     assert letter.matched < letter.tried
 
 

@@ -11,7 +11,7 @@ from pipeguard.core.scanning.databases import build, loaded
 from pipeguard.core.scanning.engine import Engine
 from pipeguard.errors import RuleError
 from pipeguard.rulebook import packs as rulebook
-from pipeguard.rulebook.packs import Source, load_rules, shipped_folder, sources, user_folder
+from pipeguard.rulebook.packs import PackFile, load_rules, shipped_folder, sources, user_folder
 from pipeguard.rulebook.proof import prove
 
 PACK = """\
@@ -73,8 +73,8 @@ def test_a_user_can_add_to_a_shipped_pack(own: Path) -> None:
 
 
 def test_an_id_stands_in_one_file_only() -> None:
-    first = Source("a.yaml", pack().encode(), shipped=True)
-    second = Source("b.yaml", pack().encode(), shipped=False)
+    first = PackFile("a.yaml", pack().encode(), shipped=True)
+    second = PackFile("b.yaml", pack().encode(), shipped=False)
     with pytest.raises(RuleError, match=r"b\.yaml: mine\.magic-word stands in a\.yaml already"):
         load_rules([first, second])
 
@@ -106,12 +106,12 @@ def test_what_is_no_rule(old: str, new: str) -> None:
     text = pack()
     assert old in text
     with pytest.raises(RuleError, match=r"^a\.yaml: "):
-        load_rules([Source("a.yaml", text.replace(old, new).encode(), shipped=False)])
+        load_rules([PackFile("a.yaml", text.replace(old, new).encode(), shipped=False)])
 
 
 def test_a_pack_is_utf_8() -> None:
     with pytest.raises(RuleError, match=r"a\.yaml is not UTF-8"):
-        load_rules([Source("a.yaml", b"\xff", shipped=False)])
+        load_rules([PackFile("a.yaml", b"\xff", shipped=False)])
 
 
 @pytest.mark.skipif(os.name != "posix", reason="rights of POSIX files")
@@ -150,7 +150,7 @@ def test_the_page_has_every_field_and_its_example_holds() -> None:
     for name in Rule._fields:
         assert f"\n| `{name}` |" in page
     example = page.partition("```yaml\n")[2].partition("```")[0]
-    rules = load_rules([Source("acme.yaml", example.encode(), shipped=False)])
+    rules = load_rules([PackFile("acme.yaml", example.encode(), shipped=False)])
     assert [rule.id for rule in rules] == ["acme.project-code"]
     engine = Engine(rules, Surface.TO_SERVER, loaded(build(rules, Surface.TO_SERVER)))
     assert list(prove(rules[0], engine, Surface.TO_SERVER)) == []

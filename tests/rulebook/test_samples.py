@@ -5,7 +5,7 @@ import re
 import pytest
 
 from pipeguard.core.checks.placeholders import entropy, placeholder
-from pipeguard.core.checks.registry import Check, run
+from pipeguard.core.checks.registry import Outcome, run
 from pipeguard.errors import RuleError
 from pipeguard.rulebook.samples import expand
 
@@ -66,9 +66,9 @@ def test_a_generator_keeps_to_its_alphabet_and_length(recipe: str, shape: str) -
 def test_a_checksum_is_the_one_that_the_check_computes(recipe: str, check: str) -> None:
     for seed in range(5):
         secret = expand({"gen": recipe}, seed).encode()
-        assert run(check, secret) is Check.HOLDS
+        assert run(check, secret) is Outcome.HOLDS
         wrong = secret[:-1] + (b"3" if secret.endswith(b"2") else b"2")
-        assert run(check, wrong) is Check.FAILS
+        assert run(check, wrong) is Outcome.FAILS
 
 
 def test_a_checksum_covers_what_comes_after_the_mark_alone() -> None:

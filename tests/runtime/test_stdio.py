@@ -13,7 +13,7 @@ import pytest
 
 from pipeguard.core.finding import Action, Confidence, Severity
 from pipeguard.core.protocol.places import Surface
-from pipeguard.core.rules.policy import Exempt, Layer, Policy, Selector, Subject
+from pipeguard.core.rules.policy import Exempt, Layer, Policy, PolicyTarget, Selector
 from pipeguard.core.session.guard import Guard
 from pipeguard.errors import LaunchError, PolicyError, StateError
 from pipeguard.launch.environment import Environment
@@ -89,7 +89,9 @@ def test_an_exception_ends_by_the_calendar_also_where_the_machine_slept(
     monkeypatch.setattr(run, "time", lambda: next(calendar))
     monkeypatch.setattr(run, "monotonic", lambda: 40.0)
     begun._follow_calendar()
-    asked = Subject("secrets.jwt", Severity.HIGH, Confidence.HIGH, "call.arguments", "demo", None)
+    asked = PolicyTarget(
+        "secrets.jwt", Severity.HIGH, Confidence.HIGH, "call.arguments", "demo", None
+    )
     assert (begun.guard.policy.action(asked, 40.0) is Action.ALLOW) is holds
 
 

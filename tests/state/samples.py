@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeguard.core.finding import Action, Direction, Finding, Kind, PinChange, Verdict
+from pipeguard.core.finding import Action, Direction, Finding, MessageKind, PinChange, Verdict
 from pipeguard.core.pins.fingerprint import canonical, fingerprint
 
 FORECAST = {"name": "get_forecast", "description": "Forecast for a city."}
@@ -50,7 +50,7 @@ def verdict(
         reply=None,
         findings=findings,
         event=event,
-        kind=Kind.REQUEST,
+        kind=MessageKind.REQUEST,
         method="tools/call",
         tool="get_forecast",
         pins=pins,

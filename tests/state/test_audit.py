@@ -15,7 +15,7 @@ from pipeguard.errors import StateError
 from pipeguard.state.audit import (
     FINDINGS_KEPT,
     Audit,
-    Entry,
+    AuditEntry,
     Wanted,
     chains,
     findings_json,
@@ -26,8 +26,8 @@ from pipeguard.state.store import Store
 from tests.state.samples import FINDING
 
 
-def entry(i: int = 0, action: str = "allow", findings: str = "[]") -> Entry:
-    return Entry(
+def entry(i: int = 0, action: str = "allow", findings: str = "[]") -> AuditEntry:
+    return AuditEntry(
         time=f"2026-03-02T10:00:{i:02d}.000Z",
         client="editor 1.0",
         direction="to-server",
@@ -214,7 +214,7 @@ def test_a_failed_append_leaves_the_chain_as_it_was(path: Path) -> None:
     ],
 )
 def test_rows_are_found_by_what_is_wanted(
-    tmp_path: Path, wanted: Wanted, matches: Callable[[Entry], bool]
+    tmp_path: Path, wanted: Wanted, matches: Callable[[AuditEntry], bool]
 ) -> None:
     blocked = findings_json((FINDING,))
     entries = [entry(i) if i % 2 else entry(i, "block", blocked) for i in range(10)]

@@ -22,7 +22,7 @@ from pipeguard.core.finding import Action, Direction, Verdict
 from pipeguard.core.pins.fingerprint import Pin
 from pipeguard.state import recorder as recorder_module
 from pipeguard.state import store as store_module
-from pipeguard.state.audit import Row, Wanted, chains, rows, verify
+from pipeguard.state.audit import AuditRow, Wanted, chains, rows, verify
 from pipeguard.state.missing import left
 from pipeguard.state.recorder import Recorder
 from pipeguard.state.store import Store
@@ -60,7 +60,7 @@ def is_healthy(recorder: Recorder) -> bool:
     return recorder.healthy
 
 
-def written(path: Path) -> list[Row]:
+def written(path: Path) -> list[AuditRow]:
     with Store.open(path) as store:
         return list(rows(store, Wanted()))
 

@@ -9,7 +9,7 @@ import pytest
 
 from pipeguard.errors import StateError
 from pipeguard.state import retention
-from pipeguard.state.audit import Audit, Chain, Entry, Wanted, chains, rows, verify
+from pipeguard.state.audit import Audit, AuditEntry, Chain, Wanted, chains, rows, verify
 from pipeguard.state.retention import prune
 from pipeguard.state.store import Store, written
 from tests.state.test_audit import entry, tamper
@@ -17,7 +17,7 @@ from tests.state.test_audit import entry, tamper
 NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)
 
 
-def entry_of(days_ago: float) -> Entry:
+def entry_of(days_ago: float) -> AuditEntry:
     return entry()._replace(time=written(NOW - timedelta(days=days_ago)))
 
 

@@ -17,7 +17,7 @@ import pytest
 from pipeguard.cli._person import TOKEN_VARIABLE, new_token
 from pipeguard.core.pins.fingerprint import Pin
 from pipeguard.state import recorder
-from pipeguard.state.audit import Audit, Row, Wanted, rows, verify
+from pipeguard.state.audit import Audit, AuditRow, Wanted, rows, verify
 from pipeguard.state.store import Store
 from tests.launch.processes import until
 from tests.state.test_retention import entry_of
@@ -41,7 +41,7 @@ def told(tmp_path: Path, *options: str, environment: dict[str, str] | None = Non
         return result(wrapped.ask("do/environment"))
 
 
-def audited(wrapped: Wrapped, name: str = "demo") -> list[Row]:
+def audited(wrapped: Wrapped, name: str = "demo") -> list[AuditRow]:
     with Store.open(wrapped.store) as store:
         return list(rows(store, Wanted(server=name)))
 

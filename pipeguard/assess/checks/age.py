@@ -9,12 +9,12 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pipeguard.version
-from pipeguard.assess.subject import Subject
-from pipeguard.assess.values import Check, Finding
+from pipeguard.assess.target import AssessmentTarget
+from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.catalog import clients
 from pipeguard.core.finding import Severity
 
-OLD = Check(
+OLD = PostureCheck(
     "pipeguard-old",
     "This PipeGuard was installed long ago, and its rules with it",
     Severity.LOW,
@@ -23,7 +23,7 @@ OLD = Check(
     "Install the newest version, the way you installed this one.",
     "pipx upgrade mcp-pipeguard",
 )
-FACTS = Check(
+FACTS = PostureCheck(
     "client-facts-old",
     "What is known of a client's files was looked up long ago",
     Severity.INFO,
@@ -38,7 +38,7 @@ MOST_MONTHS = 18
 _DAY_SECONDS = 86_400
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def look(subject: AssessmentTarget) -> Iterator[PostureFinding]:
     """This installation, and the clients that were found."""
     if subject.is_repository:
         return

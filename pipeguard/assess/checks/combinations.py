@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from pipeguard.assess.reach import labels
-from pipeguard.assess.subject import Subject
-from pipeguard.assess.values import Check, Finding
+from pipeguard.assess.target import AssessmentTarget
+from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.catalog import clients
-from pipeguard.clients.entries import Server, State
+from pipeguard.clients.entries import GuardState, ServerEntry
 from pipeguard.core.finding import Severity
 from pipeguard.core.flows.tool_labels import Label
 
-WAY_OUT = Check(
+WAY_OUT = PostureCheck(
     "toxic-flow",
     "One client can read private data, take in words of strangers, and send to the outside",
     Severity.MEDIUM,
@@ -23,7 +23,7 @@ WAY_OUT = Check(
     "Guard all of them, and give the one that sends to a client of its own.",
     "pipeguard setup --all",
 )
-RUNS = Check(
+RUNS = PostureCheck(
     "toxic-command",
     "One client can take in words of strangers and run commands",
     Severity.MEDIUM,
@@ -33,24 +33,24 @@ RUNS = Check(
 )
 CHECKS = (WAY_OUT, RUNS)
 _PRIVATE = Label.READS_PRIVATE | Label.READS_PERSONAL | Label.READS_SECRET
-_GUARDED = (State.GUARDED,)
+_GUARDED = (GuardState.GUARDED,)
 
 
-class _Known(NamedTuple):
-    server: Server
+class _SeenLabels(NamedTuple):
+    server: ServerEntry
     labels: Label
     asked: bool
     guarded: bool
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def look(subject: AssessmentTarget) -> Iterator[PostureFinding]:
     """Every client's servers together."""
-    by_client: dict[str, list[_Known]] = {}
+    by_client: dict[str, list[_SeenLabels]] = {}
     for server in subject.servers:
         found, asked = labels(subject, server)
         guarded = subject.judged(server).state in _GUARDED
         for client in subject.clients_of(server):
-            by_client.setdefault(client, []).append(_Known(server, found, asked, guarded))
+            by_client.setdefault(client, []).append(_SeenLabels(server, found, asked, guarded))
     told: set[tuple[str, ...]] = set()
     for client, servers in by_client.items():
         for finding in (*_way_out(client, servers), *_runs(client, servers)):
@@ -61,7 +61,7 @@ def look(subject: Subject) -> Iterator[Finding]:
                 yield finding
 
 
-def _way_out(client: str, servers: list[_Known]) -> Iterator[Finding]:
+def _way_out(client: str, servers: list[_SeenLabels]) -> Iterator[PostureFinding]:
     private = [one for one in servers if one.labels & _PRIVATE]
     foreign = [one for one in servers if one.labels & Label.TAKES_IN]
     out = [one for one in servers if one.labels & Label.SENDS and one.labels & Label.OUTSIDE]
@@ -70,14 +70,16 @@ def _way_out(client: str, servers: list[_Known]) -> Iterator[Finding]:
         yield _finding(WAY_OUT, client, parts)
 
 
-def _runs(client: str, servers: list[_Known]) -> Iterator[Finding]:
+def _runs(client: str, servers: list[_SeenLabels]) -> Iterator[PostureFinding]:
     foreign = [one for one in servers if one.labels & Label.TAKES_IN]
     runs = [one for one in servers if one.labels & Label.RUNS]
     if foreign and runs:
         yield _finding(RUNS, client, {"takes in": foreign, "runs": runs})
 
 
-def _finding(check: Check, client: str, parts: dict[str, list[_Known]]) -> Finding:
+def _finding(
+    check: PostureCheck, client: str, parts: dict[str, list[_SeenLabels]]
+) -> PostureFinding:
     """Less where it is guessed from names, or where all of them are guarded."""
     each = [one for known in parts.values() for one in known]
     names = sorted({one.server.name for one in each})

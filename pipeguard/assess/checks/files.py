@@ -7,13 +7,13 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeguard.assess.subject import Subject
-from pipeguard.assess.values import Check, Finding
+from pipeguard.assess.target import AssessmentTarget
+from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.entries import Config
 from pipeguard.clients.masking import is_secret
 from pipeguard.core.finding import Severity
 
-WRITABLE = Check(
+WRITABLE = PostureCheck(
     "config-writable",
     "Others may write a client's file",
     Severity.HIGH,
@@ -21,7 +21,7 @@ WRITABLE = Check(
     "Take the right to write from group and others.",
     "chmod go-w FILE",
 )
-READABLE = Check(
+READABLE = PostureCheck(
     "config-readable",
     "Others may read a client's file, and it holds values of variables or headers",
     Severity.MEDIUM,
@@ -32,7 +32,7 @@ READABLE = Check(
 CHECKS = (WRITABLE, READABLE)
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def look(subject: AssessmentTarget) -> Iterator[PostureFinding]:
     """Every file; where rights are of another kind than POSIX's, none."""
     if os.name != "posix":
         return
@@ -40,7 +40,7 @@ def look(subject: Subject) -> Iterator[Finding]:
         yield from _of(config, shared=subject.is_repository)
 
 
-def _of(config: Config, *, shared: bool) -> Iterator[Finding]:
+def _of(config: Config, *, shared: bool) -> Iterator[PostureFinding]:
     try:
         path = Path(os.path.realpath(config.path))  # Path.resolve raises on a loop of links
         status, folder = path.stat(), path.parent.stat()

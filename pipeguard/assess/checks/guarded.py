@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeguard.assess.subject import Subject
-from pipeguard.assess.values import Check, Finding
-from pipeguard.clients.catalog import Scope
-from pipeguard.clients.entries import Config, Server, State
+from pipeguard.assess.target import AssessmentTarget
+from pipeguard.assess.values import PostureCheck, PostureFinding
+from pipeguard.clients.catalog import ConfigScope
+from pipeguard.clients.entries import Config, GuardState, ServerEntry
 from pipeguard.core.finding import Severity
 
-UNGUARDED = Check(
+UNGUARDED = PostureCheck(
     "server-not-guarded",
     "A server is not guarded",
     Severity.MEDIUM,
@@ -22,7 +22,7 @@ UNGUARDED = Check(
     '{"command": "npx", "args": ["-y", "srv@1.4.2"]}',
     '{"command": "/usr/local/bin/pipeguard", "args": ["wrap", "--", "npx", "-y", "srv@1.4.2"]}',
 )
-CANNOT = Check(
+CANNOT = PostureCheck(
     "server-cannot-be-guarded",
     "A server cannot be guarded as its entry stands",
     Severity.LOW,
@@ -31,7 +31,7 @@ CANNOT = Check(
     "Do what the reason says. For a login, let PipeGuard hold it, and guard the server then.",
     "pipeguard auth login URL",
 )
-STALE = Check(
+STALE = PostureCheck(
     "launcher-gone",
     "A server is guarded by a pipeguard that is not there any more",
     Severity.MEDIUM,
@@ -40,7 +40,7 @@ STALE = Check(
     "Run `setup` again: it writes where pipeguard is now.",
     "pipeguard setup CLIENT --server=NAME",
 )
-BROKEN = Check(
+BROKEN = PostureCheck(
     "config-unreadable",
     "A client's file cannot be read as its client may read it",
     Severity.HIGH,
@@ -51,7 +51,7 @@ BROKEN = Check(
     "one.",
     "Mend the file; the reason names the line.",
 )
-FLAGS = Check(
+FLAGS = PostureCheck(
     "guard-weakened",
     "A guarded server's entry switches part of the guard off",
     Severity.MEDIUM,
@@ -71,7 +71,7 @@ _WEAK = {
 }
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def look(subject: AssessmentTarget) -> Iterator[PostureFinding]:
     """All servers, and all files."""
     for config in subject.configs:
         if config.problem:
@@ -81,7 +81,7 @@ def look(subject: Subject) -> Iterator[Finding]:
         yield from _flags(subject, server)
 
 
-def _broken(config: Config) -> Finding:
+def _broken(config: Config) -> PostureFinding:
     if config.is_unread:
         # What a baseline knows of it holds for these bytes alone.
         key = config.digest if config.content else ""
@@ -92,24 +92,24 @@ def _broken(config: Config) -> Finding:
     return BROKEN.at(config.path, f"It is not read: {config.problem}", severity=Severity.LOW)
 
 
-def _of(subject: Subject, server: Server) -> Iterator[Finding]:
+def _of(subject: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
     judged = subject.judged(server)
     setup = ["pipeguard", "setup", server.client, f"--server={server.name}"]
-    if server.scope is Scope.PROJECT:
+    if server.scope is ConfigScope.PROJECT:
         setup += ["--scope", "project", "--shared"] if subject.is_repository else [
             "--scope", "project"
         ]  # fmt: skip
-    if judged.state is State.OPEN:
+    if judged.state is GuardState.OPEN:
         yield UNGUARDED.of_server(server, "Nothing stands between it and the model.", mend=setup)
-    elif judged.state is State.STALE:
+    elif judged.state is GuardState.STALE:
         yield STALE.of_server(server, f"{judged.why}.", mend=setup)
-    elif judged.state is State.CANNOT:
+    elif judged.state is GuardState.CANNOT:
         login = judged.code == "login" and server.url
         mend = ["pipeguard", "auth", "login", server.url] if login and server.url else []
         yield CANNOT.of_server(server, f"It is not guarded: {judged.why}.", mend=mend)
 
 
-def _flags(subject: Subject, server: Server) -> Iterator[Finding]:
+def _flags(subject: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
     if server.guard is None:
         return
     for index, word in enumerate(server.args):

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import TypeVar
 
-from pipeguard.assess.subject import Subject
-from pipeguard.assess.values import Check, Finding
-from pipeguard.clients.entries import Server
+from pipeguard.assess.target import AssessmentTarget
+from pipeguard.assess.values import PostureCheck, PostureFinding
+from pipeguard.clients.entries import ServerEntry
 from pipeguard.core.finding import Severity
 from pipeguard.core.unicode.folding import fold
 
-SAME = Check(
+SAME = PostureCheck(
     "server-name-shadowed",
     "One client has two servers of the same name that are not the same",
     Severity.MEDIUM,
@@ -20,14 +20,14 @@ SAME = Check(
     "then hold for the other one.",
     "Give one of them another name.",
 )
-DIFFERENT = Check(
+DIFFERENT = PostureCheck(
     "server-name-reused",
     "Two clients call different servers by the same name",
     Severity.LOW,
     "What a person knows of a server under one client is not true under the other.",
     "Give one of them another name.",
 )
-ALIKE = Check(
+ALIKE = PostureCheck(
     "server-name-alike",
     "Two servers have names that look the same",
     Severity.HIGH,
@@ -41,9 +41,9 @@ _One = TypeVar("_One")
 _DIGITS = str.maketrans("0135", "oles")
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def look(subject: AssessmentTarget) -> Iterator[PostureFinding]:
     """Every pair of names."""
-    by_name: dict[str, list[Server]] = {}
+    by_name: dict[str, list[ServerEntry]] = {}
     for server in subject.servers:
         by_name.setdefault(server.name, []).append(server)
     for servers in by_name.values():
@@ -58,7 +58,7 @@ def _pairs(items: Sequence[_One]) -> Iterator[tuple[_One, _One]]:
         yield items[0], one
 
 
-def _of_one_name(subject: Subject, servers: list[Server]) -> Iterator[Finding]:
+def _of_one_name(subject: AssessmentTarget, servers: list[ServerEntry]) -> Iterator[PostureFinding]:
     for first, second in _pairs(servers):
         if _is_same(first, second):
             continue
@@ -73,7 +73,7 @@ def _of_one_name(subject: Subject, servers: list[Server]) -> Iterator[Finding]:
             yield DIFFERENT.of_server(second, message, key=first.client)
 
 
-def _alike(by_name: dict[str, list[Server]]) -> Iterator[Finding]:
+def _alike(by_name: dict[str, list[ServerEntry]]) -> Iterator[PostureFinding]:
     by_looks: dict[str, list[str]] = {}
     for name in by_name:
         by_looks.setdefault(_looks(name), []).append(name)
@@ -104,9 +104,9 @@ def _severity(first: str, second: str) -> Severity:
     return Severity.LOW if plain[0] == plain[1] else Severity.MEDIUM
 
 
-def _is_same(first: Server, second: Server) -> bool:
+def _is_same(first: ServerEntry, second: ServerEntry) -> bool:
     return (first.own_words, first.own_url) == (second.own_words, second.own_url)
 
 
-def _told(server: Server) -> str:
+def _told(server: ServerEntry) -> str:
     return f"That of the {server.scope.value}'s {server.file.name}, line {server.line},"

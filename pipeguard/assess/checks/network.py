@@ -9,14 +9,14 @@ from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipeguard.assess.subject import Subject
-from pipeguard.assess.values import Check, Finding
-from pipeguard.clients.entries import Server
+from pipeguard.assess.target import AssessmentTarget
+from pipeguard.assess.values import PostureCheck, PostureFinding
+from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.masking import masked_url
 from pipeguard.core.checks.addresses import is_loopback
 from pipeguard.core.finding import Severity
 
-CLEAR = Check(
+CLEAR = PostureCheck(
     "remote-in-clear",
     "A remote server is spoken to without TLS",
     Severity.HIGH,
@@ -26,7 +26,7 @@ CLEAR = Check(
     '{"url": "http://mcp.example.com/mcp"}',
     '{"url": "https://mcp.example.com/mcp"}',
 )
-LISTENS = Check(
+LISTENS = PostureCheck(
     "listens-to-all",
     "A server listens on every address without asking who comes",
     Severity.HIGH,
@@ -44,7 +44,7 @@ _HOST_VARIABLE = re.compile(r"(?i)(?:\w+_)?(?:HOST|BIND|LISTEN|ADDRESS|BIND_ADDR
 _TOKENS = ("--token-env", "--token-file")
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def look(subject: AssessmentTarget) -> Iterator[PostureFinding]:
     """Every address, every command, and what of ours runs."""
     for server in subject.servers:
         yield from _in_clear(subject, server)
@@ -53,7 +53,7 @@ def look(subject: Subject) -> Iterator[Finding]:
         yield from _running()
 
 
-def _in_clear(subject: Subject, server: Server) -> Iterator[Finding]:
+def _in_clear(subject: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
     places = [("url", server.url or "")] if server.url else []
     places += [(f"args.{i}", word) for i, word in enumerate(server.args) if _is_clear(word)]
     for span, url in places:
@@ -71,7 +71,7 @@ def _in_clear(subject: Subject, server: Server) -> Iterator[Finding]:
         )
 
 
-def _listening(subject: Subject, server: Server) -> Iterator[Finding]:
+def _listening(subject: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
     if any(word.partition("=")[0] in _TOKENS for word in server.args):
         return
     before = server.command or ""
@@ -97,7 +97,7 @@ def _listening(subject: Subject, server: Server) -> Iterator[Finding]:
             )
 
 
-def _running() -> Iterator[Finding]:
+def _running() -> Iterator[PostureFinding]:
     """Our own listeners that run now; on Linux, where processes can be asked."""
     for path in sorted(_PROC.glob("[0-9]*/cmdline")):
         try:

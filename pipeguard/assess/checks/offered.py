@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from pipeguard.assess.contents import Flagged
 from pipeguard.assess.pins import name_in
-from pipeguard.assess.subject import Subject
-from pipeguard.assess.values import Check, Finding
-from pipeguard.clients.entries import Server
+from pipeguard.assess.target import AssessmentTarget
+from pipeguard.assess.values import PostureCheck, PostureFinding
+from pipeguard.clients.entries import ServerEntry
 from pipeguard.core.finding import Action, Confidence, Severity
 
-FLAGGED = Check(
+FLAGGED = PostureCheck(
     "definition-flagged",
     "What a server says of itself is what the guard would stop",
     Severity.CRITICAL,
@@ -22,7 +22,7 @@ FLAGGED = Check(
     "out. If it is a false alarm, `pipeguard explain RULE` says what is allowed, and how.",
     "pipeguard explain RULE",
 )
-SILENT = Check(
+SILENT = PostureCheck(
     "server-not-answering",
     "A server could not be asked",
     Severity.INFO,
@@ -30,14 +30,14 @@ SILENT = Check(
     "See what it says when it is started by hand.",
     "pipeguard wrap -- COMMAND",
 )
-SHADOW = Check(
+SHADOW = PostureCheck(
     "tool-name-shared",
     "Two servers of one client offer a tool of the same name",
     Severity.LOW,
     "Some clients then call the one for the other, and a model cannot tell them apart.",
     "Switch off the server, or the tool, that you do not mean.",
 )
-DRIFTED = Check(
+DRIFTED = PostureCheck(
     "definition-drifted",
     "A server offers something else than what was approved",
     Severity.MEDIUM,
@@ -51,9 +51,9 @@ CHECKS = (FLAGGED, SILENT, SHADOW, DRIFTED)
 _MOST_NAMES = 5
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def look(subject: AssessmentTarget) -> Iterator[PostureFinding]:
     """Every server that was asked."""
-    by_tool: dict[tuple[str, str], list[Server]] = {}
+    by_tool: dict[tuple[str, str], list[ServerEntry]] = {}
     for server in subject.servers:
         offered = subject.offered(server)
         if offered is None:
@@ -73,7 +73,7 @@ def look(subject: Subject) -> Iterator[Finding]:
     yield from _shared(by_tool)
 
 
-def _flagged(server: Server, flagged: Flagged) -> Finding:
+def _flagged(server: ServerEntry, flagged: Flagged) -> PostureFinding:
     """As severe as its rule, where the guard would stop it; what it would only note is low."""
     seen = flagged.finding
     stops = seen.action >= Action.REDACT
@@ -90,9 +90,9 @@ def _flagged(server: Server, flagged: Flagged) -> Finding:
     )
 
 
-def _shared(by_tool: dict[tuple[str, str], list[Server]]) -> Iterator[Finding]:
+def _shared(by_tool: dict[tuple[str, str], list[ServerEntry]]) -> Iterator[PostureFinding]:
     pairs: dict[tuple[str, str, str], list[str]] = {}
-    where: dict[tuple[str, str, str], Server] = {}
+    where: dict[tuple[str, str, str], ServerEntry] = {}
     for (client, tool), servers in by_tool.items():
         first = servers[0]
         for other in servers[1:]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeguard.assess.fetched import Fetch, Pin, fetched, piped
-from pipeguard.assess.subject import Subject
-from pipeguard.assess.values import Check, Finding
-from pipeguard.clients.entries import Server
+from pipeguard.assess.fetched import Fetch, VersionPin, fetched, piped
+from pipeguard.assess.target import AssessmentTarget
+from pipeguard.assess.values import PostureCheck, PostureFinding
+from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.masking import masked_text
 from pipeguard.core.finding import Severity
 
-UNPINNED = Check(
+UNPINNED = PostureCheck(
     "package-not-pinned",
     "A server's code is fetched anew, in whatever version there is",
     Severity.MEDIUM,
@@ -22,7 +22,7 @@ UNPINNED = Check(
     "npx -y srv          uvx srv          docker run srv:latest",
     "npx -y srv@1.4.2    uvx srv@1.4.2    docker run srv@sha256:…",
 )
-PIPED = Check(
+PIPED = PostureCheck(
     "download-run",
     "A command downloads something and runs it at once",
     Severity.HIGH,
@@ -36,22 +36,22 @@ PIPED = Check(
 CHECKS = (UNPINNED, PIPED)
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def look(subject: AssessmentTarget) -> Iterator[PostureFinding]:
     """Every command."""
     for server in subject.servers:
         words = server.own_words
         if piped(words):
             yield PIPED.of_server(server, "Its command runs what it downloads, unseen.")
         for fetch in fetched(words):
-            if fetch.pin is not Pin.EXACT:
+            if fetch.pin is not VersionPin.EXACT:
                 yield _unpinned(subject, server, fetch)
 
 
-def _unpinned(subject: Subject, server: Server, fetch: Fetch) -> Finding:
+def _unpinned(subject: AssessmentTarget, server: ServerEntry, fetch: Fetch) -> PostureFinding:
     index = next((i for i, word in enumerate(server.args) if fetch.what in word), None)
     line = server.line if index is None else subject.line(server, f"args.{index}")
     what, example = masked_text(fetch.what), masked_text(fetch.example)
-    movable = fetch.pin is Pin.MOVABLE
+    movable = fetch.pin is VersionPin.MOVABLE
     told = "is a tag, which can be moved" if movable else "may be another one at each start"
     return UNPINNED.of_server(
         server,

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 
-from pipeguard.assess.subject import Subject
-from pipeguard.assess.values import Check, Finding
-from pipeguard.config.policy_file import PolicyFile, Scope, parse_policy, policy_text
+from pipeguard.assess.target import AssessmentTarget
+from pipeguard.assess.values import PostureCheck, PostureFinding
+from pipeguard.config.policy_file import PolicyFile, PolicyScope, parse_policy, policy_text
 from pipeguard.core.finding import Action, Severity
 from pipeguard.core.rules.policy import Layer, Mode
 from pipeguard.errors import PolicyError
 
-WRONG = Check(
+WRONG = PostureCheck(
     "policy-wrong",
     "A policy file cannot be read",
     Severity.HIGH,
@@ -22,7 +22,7 @@ WRONG = Check(
     "Mend the line that the message names.",
     "pipeguard policy check FILE",
 )
-OBSERVES = Check(
+OBSERVES = PostureCheck(
     "policy-observes",
     "The policy stops nothing",
     Severity.HIGH,
@@ -32,7 +32,7 @@ OBSERVES = Check(
     "mode: observe",
     "mode: enforce",
 )
-LOOSER = Check(
+LOOSER = PostureCheck(
     "policy-loosened",
     "The policy lets through what would be blocked without it",
     Severity.MEDIUM,
@@ -47,14 +47,14 @@ CHECKS = (WRONG, OBSERVES, LOOSER)
 _EVERYTHING = "*"
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def look(subject: AssessmentTarget) -> Iterator[PostureFinding]:
     """The user's file and the project's, as far as they concern the subject."""
-    for path, scope in zip(subject.policies, (Scope.USER, Scope.PROJECT), strict=True):
+    for path, scope in zip(subject.policies, (PolicyScope.USER, PolicyScope.PROJECT), strict=True):
         if path is not None:
             yield from _of(path, scope)
 
 
-def _of(path: Path, scope: Scope) -> Iterator[Finding]:
+def _of(path: Path, scope: PolicyScope) -> Iterator[PostureFinding]:
     now, today = monotonic(), datetime.date.today()  # noqa: DTZ011  the user's own calendar
     try:
         file = parse_policy(policy_text(str(path), scope), str(path), scope, now=now, today=today)
@@ -64,11 +64,11 @@ def _of(path: Path, scope: Scope) -> Iterator[Finding]:
         return
     if file.mode is Mode.OBSERVE:
         yield OBSERVES.at(path, "`mode: observe` lets everything through.", key="mode")
-    if scope is Scope.USER:  # a project's may only tighten
+    if scope is PolicyScope.USER:  # a project's may only tighten
         yield from _loosened(path, file)
 
 
-def _loosened(path: Path, file: PolicyFile) -> Iterator[Finding]:
+def _loosened(path: Path, file: PolicyFile) -> Iterator[PostureFinding]:
     if not file.layer.defaults:
         yield LOOSER.at(path, "What no entry names is let through.", key="defaults")
     yield from _actions(path, file.layer)
@@ -97,7 +97,7 @@ def _loosened(path: Path, file: PolicyFile) -> Iterator[Finding]:
         yield LOOSER.at(path, message, key="drift", severity=Severity.LOW)
 
 
-def _actions(path: Path, layer: Layer) -> Iterator[Finding]:
+def _actions(path: Path, layer: Layer) -> Iterator[PostureFinding]:
     for entry in layer.actions:
         where = entry.where
         if entry.action > Action.WARN:

@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeguard.assess.fetched import fetched
-from pipeguard.assess.subject import Subject
-from pipeguard.assess.values import Check, Finding
-from pipeguard.clients.catalog import Scope
-from pipeguard.clients.entries import MAX_FILE_BYTES, Server
+from pipeguard.assess.target import AssessmentTarget
+from pipeguard.assess.values import PostureCheck, PostureFinding
+from pipeguard.clients.catalog import ConfigScope
+from pipeguard.clients.entries import MAX_FILE_BYTES, ServerEntry
 from pipeguard.clients.reading import decoded
 from pipeguard.config.directories import read
 from pipeguard.core.finding import Severity
 from pipeguard.errors import InputError
 
-STARTS = Check(
+STARTS = PostureCheck(
     "project-starts-code",
     "A project's file starts the project's own code as a server",
     Severity.MEDIUM,
@@ -28,7 +28,7 @@ STARTS = Check(
     '{"mcpServers": {"tools": {"command": "./tools/server.sh"}}}',
     '{"mcpServers": {"tools": {"command": "uvx", "args": ["our-tools@1.4.2"]}}}',
 )
-APPROVES = Check(
+APPROVES = PostureCheck(
     "project-approves-itself",
     "A project's file has its servers started, or their tools called, without asking",
     Severity.HIGH,
@@ -38,7 +38,7 @@ APPROVES = Check(
     '{"enableAllProjectMcpServers": true}',
     "{}",
 )
-SHELL = Check(
+SHELL = PostureCheck(
     "project-runs-shell",
     "A value in a project's file is a command that the client runs when it reads the file",
     Severity.HIGH,
@@ -70,18 +70,18 @@ _SETTINGS = (
 _APPROVAL_KEYS = ("alwaysAllow", "autoApprove", "trust")
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def look(subject: AssessmentTarget) -> Iterator[PostureFinding]:
     """Entries of projects, and settings beside them."""
     for server in subject.servers:
-        if server.scope is Scope.PROJECT:
+        if server.scope is ConfigScope.PROJECT:
             yield from _of(subject, server)
     roots = {subject.root or subject.machine.project} - {None}
-    roots |= {_root_of(server) for server in subject.servers if server.scope is Scope.PROJECT}
+    roots |= {_root_of(server) for server in subject.servers if server.scope is ConfigScope.PROJECT}
     for root in sorted(filter(None, roots)):
         yield from _settings(root)
 
 
-def _of(subject: Subject, server: Server) -> Iterator[Finding]:
+def _of(subject: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
     own = _own_code(server)
     if own:
         yield STARTS.of_server(server, f"It runs `{own}`, which comes with the repository.")
@@ -97,7 +97,7 @@ def _of(subject: Subject, server: Server) -> Iterator[Finding]:
                 yield SHELL.of_server(server, message, key=where, line=subject.line(server, where))
 
 
-def _own_code(server: Server) -> str:
+def _own_code(server: ServerEntry) -> str:
     """The file of the repository that is run, or empty."""
     words = server.own_words
     if not words or fetched(words):
@@ -115,7 +115,7 @@ def _own_code(server: Server) -> str:
     return ""
 
 
-def _texts(server: Server) -> Iterator[tuple[str, str]]:
+def _texts(server: ServerEntry) -> Iterator[tuple[str, str]]:
     for index, word in enumerate(server.words):
         yield ("command" if index == 0 else f"args.{index - 1}"), word
     for name, value in (*server.env.items(), *server.headers.items()):
@@ -124,13 +124,13 @@ def _texts(server: Server) -> Iterator[tuple[str, str]]:
         yield "url", server.url
 
 
-def _root_of(server: Server) -> Path:
+def _root_of(server: ServerEntry) -> Path:
     """The folder that a project's file belongs to."""
     folder = server.file.parent
     return folder.parent if folder.name.startswith(".") else folder
 
 
-def _settings(root: Path) -> Iterator[Finding]:
+def _settings(root: Path) -> Iterator[PostureFinding]:
     for name, pattern in _SETTINGS:
         path = root / name
         if not path.is_file():

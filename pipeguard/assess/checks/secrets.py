@@ -11,18 +11,18 @@ from time import monotonic
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
-from pipeguard.assess.subject import Subject
-from pipeguard.assess.values import Check, Finding
-from pipeguard.clients.entries import Server
+from pipeguard.assess.target import AssessmentTarget
+from pipeguard.assess.values import PostureCheck, PostureFinding
+from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.masking import is_secret
 from pipeguard.clients.private import secret_name
 from pipeguard.core.commands.argument_roles import listed
 from pipeguard.core.finding import Severity
 from pipeguard.core.rules.policy import Policy
-from pipeguard.rulebook.trial import Subject as Text
 from pipeguard.rulebook.trial import Taken, judge
+from pipeguard.rulebook.trial import TrialInput as Text
 
-CLEAR = Check(
+CLEAR = PostureCheck(
     "secret-in-config",
     "A secret stands in a client's file in clear",
     Severity.HIGH,
@@ -90,7 +90,7 @@ class _Value(NamedTuple):
     told: str
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def look(subject: AssessmentTarget) -> Iterator[PostureFinding]:
     """Every value of every entry, also of those that are switched off."""
     for server in subject.all_servers:
         values = [one for one in _values(server) if _REFERENCE.sub("", one.value).strip()]
@@ -108,7 +108,7 @@ def look(subject: Subject) -> Iterator[Finding]:
                 )
 
 
-def _values(server: Server) -> Iterator[_Value]:
+def _values(server: ServerEntry) -> Iterator[_Value]:
     for name, value in server.env.items():
         yield _Value(f"env.{name}", name, value, f"The variable {name}")
     for name, value in server.headers.items():
@@ -157,7 +157,7 @@ def _of_url(span: str, url: str, told: str) -> Iterator[_Value]:
         yield _Value(span, "", part, f"{told}, its path,")
 
 
-def _known(subject: Subject, values: list[_Value]) -> set[int]:
+def _known(subject: AssessmentTarget, values: list[_Value]) -> set[int]:
     """Those that a rule knows for a secret."""
     if not values:
         return set()

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeguard.assess.pins import pins_name
-from pipeguard.assess.subject import Subject
-from pipeguard.assess.values import Check, Finding
-from pipeguard.clients.entries import Server
+from pipeguard.assess.target import AssessmentTarget
+from pipeguard.assess.values import PostureCheck, PostureFinding
+from pipeguard.clients.entries import ServerEntry
 from pipeguard.core.finding import Severity
 from pipeguard.errors import StateError
 from pipeguard.state.audit import Wanted, rows, verify
 from pipeguard.state.store import Store
 
-DRIFTED = Check(
+DRIFTED = PostureCheck(
     "definition-waits",
     "A tool changed, or came new, and waits for a person",
     Severity.MEDIUM,
@@ -23,7 +23,7 @@ DRIFTED = Check(
     "Look at the change, then accept it or throw it away.",
     "pipeguard diff NAME",
 )
-UNSEEN = Check(
+UNSEEN = PostureCheck(
     "pins-missing",
     "A guarded server was never seen",
     Severity.LOW,
@@ -31,7 +31,7 @@ UNSEEN = Check(
     "Start its client once, and look at what was pinned.",
     "pipeguard diff NAME",
 )
-UNREVIEWED = Check(
+UNREVIEWED = PostureCheck(
     "pins-never-reviewed",
     "A server's definitions were trusted at first sight, and no person looked at them",
     Severity.INFO,
@@ -39,7 +39,7 @@ UNREVIEWED = Check(
     "Look at them once. With `trust: review` in the policy, new definitions wait for you.",
     "pipeguard diff NAME",
 )
-BROKEN = Check(
+BROKEN = PostureCheck(
     "audit-broken",
     "The audit is not as it was written",
     Severity.HIGH,
@@ -47,7 +47,7 @@ BROKEN = Check(
     "See what is missing, and who could write the file. Keep the heads in another place.",
     "pipeguard audit verify",
 )
-UNREADABLE = Check(
+UNREADABLE = PostureCheck(
     "store-unreadable",
     "Pins and audit cannot be read",
     Severity.HIGH,
@@ -59,7 +59,7 @@ CHECKS = (DRIFTED, UNSEEN, UNREVIEWED, BROKEN, UNREADABLE)
 _MOST_NAMES = 3
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def look(subject: AssessmentTarget) -> Iterator[PostureFinding]:
     """The store; nothing where there is none and no server is guarded."""
     if subject.is_repository:
         return
@@ -81,7 +81,7 @@ def look(subject: Subject) -> Iterator[Finding]:
         yield BROKEN.at(subject.store, f"{chain}: {problem.what}.", key=key, mend=mend)
 
 
-def _pins(store: Store, guarded: list[Server]) -> Iterator[Finding]:
+def _pins(store: Store, guarded: list[ServerEntry]) -> Iterator[PostureFinding]:
     known = store.servers()
     for name in known:
         held = [pin for pin in store.pins(name).values() if pin.held is not None]
@@ -100,7 +100,7 @@ def _pins(store: Store, guarded: list[Server]) -> Iterator[Finding]:
             yield _unseen(server)
 
 
-def _unseen(server: Server) -> Finding:
+def _unseen(server: ServerEntry) -> PostureFinding:
     message = "It is guarded, and has not been started under the guard yet."
     return UNSEEN.of_server(server, message)
 

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as Xml
 
 from pipeguard.assess.assessing import Assessment
 from pipeguard.assess.checking import checks
-from pipeguard.assess.values import Finding
+from pipeguard.assess.values import PostureFinding
 from pipeguard.core.finding import Severity
 
 # What is no character of XML 1.0 (section 2.2).
@@ -19,7 +19,7 @@ def render(assessment: Assessment) -> str:
     """A suite of all checks; what a baseline knows, and what is only told, is skipped."""
     cases: list[Xml.Element] = []
     failures = skipped = 0
-    by_check: dict[str, list[Finding]] = {name: [] for name in sorted(checks())}
+    by_check: dict[str, list[PostureFinding]] = {name: [] for name in sorted(checks())}
     for finding in assessment.findings:
         by_check[finding.check].append(finding)
     for name, findings in by_check.items():
@@ -38,7 +38,7 @@ def render(assessment: Assessment) -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + Xml.tostring(suites, encoding="unicode")
 
 
-def _case(assessment: Assessment, finding: Finding, *, known: bool) -> Xml.Element:
+def _case(assessment: Assessment, finding: PostureFinding, *, known: bool) -> Xml.Element:
     where = " ".join(filter(None, (finding.client, finding.server, assessment.where(finding))))
     case = Xml.Element(
         "testcase", classname="pipeguard.assess", name=_clean(f"{finding.check}: {where}")

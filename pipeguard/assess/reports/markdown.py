@@ -7,7 +7,7 @@ import shlex
 
 from pipeguard.assess.assessing import Assessment
 from pipeguard.assess.checking import checks
-from pipeguard.assess.values import Finding
+from pipeguard.assess.values import PostureFinding
 from pipeguard.core.unicode.display import visible
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+.!|~@-])")
@@ -49,7 +49,7 @@ def plain(text: str) -> str:
     return _LINKED.sub(r"\g<0>&#8203;", escaped)
 
 
-def _row(assessment: Assessment, finding: Finding) -> str:
+def _row(assessment: Assessment, finding: PostureFinding) -> str:
     named = plain(" ".join(filter(None, (finding.client, finding.server))))
     where = "<br>".join(filter(None, (named, plain(assessment.where(finding)))))
     known = " (known)" if assessment.is_known(finding) else ""

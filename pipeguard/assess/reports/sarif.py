@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeguard.assess.assessing import Assessment
 from pipeguard.assess.checking import checks, page
-from pipeguard.assess.values import Check, Finding
+from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.core.finding import Severity
 from pipeguard.version import VERSION
 
@@ -69,7 +69,7 @@ def _base(assessment: Assessment) -> str:
     return "The top of the repository." if repository else "The user's home folder."
 
 
-def _rule(check: Check) -> dict[str, object]:
+def _rule(check: PostureCheck) -> dict[str, object]:
     return {
         "id": check.id,
         "shortDescription": {"text": check.title},
@@ -84,7 +84,7 @@ def _rule(check: Check) -> dict[str, object]:
     }
 
 
-def _result(assessment: Assessment, finding: Finding, index: int) -> dict[str, object]:
+def _result(assessment: Assessment, finding: PostureFinding, index: int) -> dict[str, object]:
     mend = f" Mend it: {shlex.join(finding.mend)}" if finding.mend else ""
     named = f"{finding.server}: " if finding.server else ""
     told: dict[str, object] = {

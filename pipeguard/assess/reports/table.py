@@ -10,7 +10,7 @@ import click
 
 from pipeguard.assess.assessing import Assessment
 from pipeguard.assess.checking import checks
-from pipeguard.assess.values import Finding
+from pipeguard.assess.values import PostureFinding
 from pipeguard.core.finding import Severity
 from pipeguard.core.unicode.display import visible
 
@@ -39,7 +39,7 @@ def render(assessment: Assessment) -> str:
     return "\n".join([*lines, "", *_end(assessment)]).lstrip("\n")
 
 
-def _finding(assessment: Assessment, finding: Finding, width: int) -> list[str]:
+def _finding(assessment: Assessment, finding: PostureFinding, width: int) -> list[str]:
     level = finding.severity.name.lower()
     named = visible(" ".join(filter(None, (finding.client, finding.server))))
     where = "  ".join(filter(None, (named, assessment.where(finding))))

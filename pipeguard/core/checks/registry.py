@@ -36,7 +36,7 @@ __all__ = [
     "AROUND_BYTES",
     "AROUND_CHECK",
     "NAME_CHECK",
-    "Check",
+    "Outcome",
     "aws_account",
     "entropy",
     "known",
@@ -54,7 +54,7 @@ PEM_BYTES = 16 * 1024  # RSA of 16,384 bits has 12.6 KiB
 BASE58_BYTES = 128  # an extended key has 112; decoding is quadratic, so no more
 
 
-class Check(Enum):
+class Outcome(Enum):
     """What a check says of a secret."""
 
     HOLDS = "holds"
@@ -62,7 +62,7 @@ class Check(Enum):
     UNKNOWN = "unknown"
 
 
-Test = Callable[[bytes], Check]
+Test = Callable[[bytes], Outcome]
 
 
 def known(spec: str) -> bool:
@@ -74,7 +74,7 @@ def known(spec: str) -> bool:
     return True
 
 
-def run(spec: str, secret: bytes) -> Check:
+def run(spec: str, secret: bytes) -> Outcome:
     """Ask one thing of a secret.
 
     Args:
@@ -92,10 +92,10 @@ def _find(spec: str) -> Test:
     name, _, argument = spec.strip().partition(" ")
     if name == "only-raise":
         test = _find(argument)
-        return lambda secret: Check.HOLDS if test(secret) is Check.HOLDS else Check.UNKNOWN
+        return lambda secret: Outcome.HOLDS if test(secret) is Outcome.HOLDS else Outcome.UNKNOWN
     if name == "not-fails":
         test = _find(argument)
-        return lambda secret: _says(test(secret) is not Check.FAILS)
+        return lambda secret: _says(test(secret) is not Outcome.FAILS)
     if name in _PLAIN and not argument:
         return _PLAIN[name]
     if name in _WITH_ARGUMENT and argument:
@@ -108,8 +108,8 @@ def _find(spec: str) -> Test:
     )
 
 
-def _says(answer: bool) -> Check:  # noqa: FBT001  the one bridge from a predicate to an answer
-    return Check.HOLDS if answer else Check.FAILS
+def _says(answer: bool) -> Outcome:  # noqa: FBT001  the one bridge from a predicate to an answer
+    return Outcome.HOLDS if answer else Outcome.FAILS
 
 
 # -- shape ---------------------------------------------------------------------------------------
@@ -130,14 +130,14 @@ def _classes(secret: bytes) -> int:
     )
 
 
-def _mixed(secret: bytes) -> Check:
+def _mixed(secret: bytes) -> Outcome:
     """Three classes of characters, or a sixth of digits: what words and names seldom have."""
     secret = secret[:MEASURED_BYTES]
     numerals = len(secret) - len(secret.translate(None, _DIGITS))
     return _says(numerals * 6 >= len(secret) > 0 or _classes(secret) >= 3)
 
 
-def _random_case(secret: bytes) -> Check:
+def _random_case(secret: bytes) -> Outcome:
     """Upper and lower case as by the throw of a coin: in camelCase one letter in six is upper."""
     body = PREFIX.sub(b"", secret[:MEASURED_BYTES])
     letters = len(re.findall(rb"[A-Za-z]", body))
@@ -146,23 +146,23 @@ def _random_case(secret: bytes) -> Check:
     return _says(letters >= 8 and letters <= least * upper and 5 * upper <= 4 * letters)
 
 
-def _not_hex(secret: bytes) -> Check:
+def _not_hex(secret: bytes) -> Outcome:
     """Not all hexadecimal: digests, trace ids and commits are."""
     return _says(re.fullmatch(rb"[0-9A-Fa-f]+", secret) is None)
 
 
-def _not_identifier(secret: bytes) -> Check:
+def _not_identifier(secret: bytes) -> Outcome:
     """Not made of words, as `next_page_token`, `config.apiKey` or `/etc/app/v2`."""
     secret = secret[:MEASURED_BYTES]
     if (_CAMEL.fullmatch(secret) and worded(secret) > 4) or _TYPE.fullmatch(secret):
-        return Check.FAILS  # `ed25519.Ed25519PublicKey`
+        return Outcome.FAILS  # `ed25519.Ed25519PublicKey`
     if re.search(rb"[0-9][A-Za-z]|[0-9]{5}|[!#$%^&*~]", secret):
-        return Check.HOLDS
+        return Outcome.HOLDS
     for word in re.findall(rb"[A-Za-z]{6,}", secret):
         turns = len(re.findall(rb"[a-z](?=[A-Z])|[A-Z](?=[a-z])", word))
         if turns >= 4 and len(re.findall(rb"[A-Z]", word)) * 10 >= 3 * len(word):
-            return Check.HOLDS
-    return Check.FAILS
+            return Outcome.HOLDS
+    return Outcome.FAILS
 
 
 _CAMEL = re.compile(
@@ -174,7 +174,7 @@ _TYPE = re.compile(rb"[\w.]{2,80}[a-z0-9](?:Key|Token|Secret|Credential|Type|Req
 LEAST_HEX = 24  # digits of a secret in hexadecimal: 96 bits
 
 
-def _random(secret: bytes) -> Check:
+def _random(secret: bytes) -> Outcome:
     """HOLDS for what no person thought of, FAILS for what is words, versions or a path.
 
     A run of letters of one case, or with a capital first, is a word where most of its pairs are.
@@ -183,18 +183,18 @@ def _random(secret: bytes) -> Check:
     letters = len(re.findall(rb"[A-Za-z0-9]", body))
     in_words = worded(body)
     if letters < 10 or 10 * in_words >= 6 * letters or is_calendar(body) or _spells(body):
-        return Check.FAILS
+        return Outcome.FAILS
     if _PUBLIC.match(secret) or b"..." in secret or b"\xe2\x80\xa6" in secret:
-        return Check.FAILS
+        return Outcome.FAILS
     if placeholder(secret):  # abc123def456
-        return Check.FAILS
-    if len(body) < LEAST_HEX and _not_hex(body) is not Check.HOLDS:
-        return Check.UNKNOWN  # a short digest has as many digits
+        return Outcome.FAILS
+    if len(body) < LEAST_HEX and _not_hex(body) is not Outcome.HOLDS:
+        return Outcome.UNKNOWN  # a short digest has as many digits
     turns = len(re.findall(rb"[0-9](?=[A-Za-z])|[A-Za-z](?=[0-9])", body))
     if letters >= 16 and 2 * in_words < letters and turns >= letters // 8 and turns >= 3:
-        return Check.HOLDS
-    is_cased = letters >= 16 and _random_case(body) is Check.HOLDS and 10 * in_words < 4 * letters
-    return Check.HOLDS if is_cased else Check.UNKNOWN
+        return Outcome.HOLDS
+    is_cased = letters >= 16 and _random_case(body) is Outcome.HOLDS and 10 * in_words < 4 * letters
+    return Outcome.HOLDS if is_cased else Outcome.UNKNOWN
 
 
 # Identifiers, publishable keys and test keys by their formats: rules/secrets-public.yaml has them.
@@ -217,17 +217,17 @@ _TYPED_END = re.compile(
 )
 
 
-def _typed(secret: bytes) -> Check:
+def _typed(secret: bytes) -> Outcome:
     """HOLDS for a password that somebody chose well: no word, no code, several kinds of sign."""
     secret, *cut = _TYPED_END.split(secret, 1)
     if cut and len(secret) < LEAST_LEFT:
-        return Check.FAILS
-    if _password(secret) is Check.FAILS or _not_identifier(secret) is not Check.HOLDS:
-        return Check.FAILS
+        return Outcome.FAILS
+    if _password(secret) is Outcome.FAILS or _not_identifier(secret) is not Outcome.HOLDS:
+        return Outcome.FAILS
     body = secret[:MEASURED_BYTES]
     in_words = worded(body)
     if is_calendar(body) or 10 * in_words >= 7 * len(body) or _spells(body):
-        return Check.FAILS
+        return Outcome.FAILS
     signs = len(re.findall(rb"[^A-Za-z0-9_./:+=-]", body))
     if (
         len(body) >= 8
@@ -235,11 +235,11 @@ def _typed(secret: bytes) -> Check:
         and 2 * in_words <= len(body)
         and entropy(body) >= 2.7
     ):
-        return Check.HOLDS if signs or _random(body) is not Check.FAILS else Check.UNKNOWN
+        return Outcome.HOLDS if signs or _random(body) is not Outcome.FAILS else Outcome.UNKNOWN
     return _random(body)
 
 
-def _name_secret(name: bytes) -> Check:
+def _name_secret(name: bytes) -> Outcome:
     """Not the name of a key or token that everybody may see: of a cache, a page, a column."""
     found = re.findall(rb"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)
     words = [word.lower() for word in found]
@@ -248,19 +248,19 @@ def _name_secret(name: bytes) -> Check:
     return _says(not once and not any(word in public_names() for word in words))
 
 
-def _jira(secret: bytes) -> Check:
+def _jira(secret: bytes) -> Outcome:
     """A number, a colon, 20 random bytes, in base64 (Jira and Bitbucket Data Center)."""
     return _says(re.fullmatch(rb"(?s)[0-9]{6,14}:.{20}", decoded(secret) or b"") is not None)
 
 
-def _bip39(secret: bytes) -> Check:
+def _bip39(secret: bytes) -> Outcome:
     """Words of a seed phrase, numbered or not, one a line or not (BIP-39)."""
     from pipeguard.core.checks.bip39 import holds_phrase
 
     return _says(holds_phrase(re.findall(rb"[a-z]+", secret[:MEASURED_BYTES])))
 
 
-def _key_bytes(secret: bytes) -> Check:
+def _key_bytes(secret: bytes) -> Outcome:
     """A key as a JSON array of 64 bytes, as Solana's tools write it."""
     numbers = [int(one) for one in re.findall(rb"[0-9]{1,3}", secret[:MEASURED_BYTES])]
     return _says(len(numbers) == 64 and max(numbers) < 256 and len(set(numbers)) > 30)
@@ -273,28 +273,28 @@ def _number(argument: str) -> Test:
     if argument not in NUMBERS:
         raise ValueError(f"no kind of number is called {argument}")
 
-    def test(secret: bytes) -> Check:
+    def test(secret: bytes) -> Outcome:
         text = re.sub(rb"[ ./\s-]", b"", secret[:200]).upper().decode("utf-8", "replace")
         return _says(holds(argument, text))
 
     return test
 
 
-def _password(secret: bytes) -> Check:
+def _password(secret: bytes) -> Outcome:
     """FAILS for what everybody types first, HOLDS for what nobody types by chance."""
     if placeholder(secret) or secret.lower() in weak_passwords():
-        return Check.FAILS
+        return Outcome.FAILS
     classes = _classes(secret)
     strong = (classes >= 2 and len(secret) >= 10) or (classes >= 3 and len(secret) >= 7)
-    return Check.HOLDS if strong else Check.UNKNOWN
+    return Outcome.HOLDS if strong else Outcome.UNKNOWN
 
 
-def _userinfo(secret: bytes) -> Check:
+def _userinfo(secret: bytes) -> Outcome:
     """`user:password` of a URL (RFC 3986, 3.2.1): a password of its own, not the user again."""
     user, _, password = secret.partition(b":")
     password = re.sub(rb"%([0-9A-Fa-f]{2})", lambda m: bytes.fromhex(m[1].decode()), password)
     if password.lower() == user.lower() or (user.lower() == b"user" and len(password) < 8):
-        return Check.FAILS
+        return Outcome.FAILS
     return _password(password)
 
 
@@ -333,7 +333,7 @@ def _claims(secret: bytes) -> Mapping[str, object]:
     return _json(decoded(parts[1]))
 
 
-def _jwt(secret: bytes) -> Check:
+def _jwt(secret: bytes) -> Outcome:
     """A signed token with claims (RFC 7519), also one that was cut off in them.
 
     HOLDS too for an encrypted one: five parts and `enc` (RFC 7516, 3.1).
@@ -341,7 +341,7 @@ def _jwt(secret: bytes) -> Check:
     parts = _parts(secret)
     header = _json(decoded(parts[0]))
     if not isinstance(header.get("alg"), str) or header["alg"] == "none":
-        return Check.FAILS
+        return Outcome.FAILS
     if len(parts) == 2:
         start = decoded(parts[1][: len(parts[1]) // 4 * 4]) or b""
         return _says(len(start) >= 60 and start.startswith(b"{") and not _claims(secret))
@@ -352,7 +352,7 @@ def _jwt_claim(argument: str) -> Test:
     """`role=admin`: a claim with that value; `kubernetes.io`: a claim of that name or under it."""
     name, equals, value = argument.partition("=")
 
-    def test(secret: bytes) -> Check:
+    def test(secret: bytes) -> Outcome:
         claims = _claims(secret)
         if equals:
             return _says(claims.get(name) == value)
@@ -363,14 +363,14 @@ def _jwt_claim(argument: str) -> Test:
 
 def _jwt_not(argument: str) -> Test:
     test = _jwt_claim(argument)
-    return lambda secret: _says(test(secret) is Check.FAILS)
+    return lambda secret: _says(test(secret) is Outcome.FAILS)
 
 
 def _json_keys(argument: str) -> Test:
     """A JSON object with these keys, plain or as base64."""
     keys = argument.split()
 
-    def test(secret: bytes) -> Check:
+    def test(secret: bytes) -> Outcome:
         text = secret if secret.startswith(b"{") else decoded(secret)
         return _says(set(keys) <= _json(text).keys())
 
@@ -381,7 +381,7 @@ def _base64_bytes(argument: str) -> Test:
     """Base64 of exactly so many bytes, as keys of a fixed size are."""
     size = int(argument)
 
-    def test(secret: bytes) -> Check:
+    def test(secret: bytes) -> Outcome:
         raw = decoded(secret)
         return _says(raw is not None and len(raw) == size)
 
@@ -392,22 +392,22 @@ def _base64_prefix(argument: str) -> Test:
     """Base64 of bytes that begin so."""
     prefix = argument.encode()
 
-    def test(secret: bytes) -> Check:
+    def test(secret: bytes) -> Outcome:
         raw = decoded(secret[: len(secret) // 4 * 4])
         return _says(raw is not None and raw.startswith(prefix))
 
     return test
 
 
-def _basic_auth(secret: bytes) -> Check:
+def _basic_auth(secret: bytes) -> Outcome:
     """Base64 of `user:password` in printable ASCII (RFC 7617, 2), no placeholder."""
     raw = decoded(secret) or b""
     if not re.fullmatch(rb"[!-9;-~]{1,100}:[ -~]{3,300}", raw):
-        return Check.FAILS
-    return _says(_userinfo(raw) is not Check.FAILS)
+        return Outcome.FAILS
+    return _says(_userinfo(raw) is not Outcome.FAILS)
 
 
-def _pem(secret: bytes) -> Check:
+def _pem(secret: bytes) -> Outcome:
     """A key's body after the BEGIN line (RFC 7468; OpenSSH's PROTOCOL.key), END not asked for.
 
     HOLDS for DER, OpenSSH and RFC 1421 encryption; UNKNOWN for what is as dense as base64; FAILS
@@ -419,38 +419,38 @@ def _pem(secret: bytes) -> Check:
     )
     text = re.sub(rb"[^A-Za-z0-9+/]", b"", body)
     if len(text) < 64:
-        return Check.FAILS
+        return Outcome.FAILS
     start = decoded(text[:64]) or b""
     if b"Proc-Type" in secret or start.startswith((b"\x30", b"openssh-key-v1\0")):
-        return Check.HOLDS
-    return Check.UNKNOWN if entropy(text[:256]) >= 4.7 else Check.FAILS
+        return Outcome.HOLDS
+    return Outcome.UNKNOWN if entropy(text[:256]) >= 4.7 else Outcome.FAILS
 
 
-def _discord(secret: bytes) -> Check:
+def _discord(secret: bytes) -> Outcome:
     """The first part is a snowflake in base64 (Discord, API reference, Snowflakes)."""
     snowflake = decoded(secret.partition(b".")[0]) or b""
     if not re.fullmatch(rb"[0-9]{17,20}", snowflake):
-        return Check.FAILS
+        return Outcome.FAILS
     return _says(int(snowflake) >> 22 < 20 * 365 * 86_400_000)  # milliseconds since 2015
 
 
-def _telegram(secret: bytes) -> Check:
+def _telegram(secret: bytes) -> Outcome:
     """A bot's id and a dense body (Telegram, Bot API, Authorizing your bot)."""
     return _says(entropy(secret.partition(b":")[2]) >= 4)
 
 
-def _pypi_macaroon(secret: bytes) -> Check:
+def _pypi_macaroon(secret: bytes) -> Outcome:
     """A macaroon, version 2: location, then identifier (libmacaroons, doc/format.txt)."""
     body = secret.partition(b"-")[2]
     raw = decoded(body[: len(body) // 4 * 4]) or b""
     if not raw.startswith(b"\x02\x01") or len(raw) < 40 or raw[2] > 64:
-        return Check.FAILS
+        return Outcome.FAILS
     return _says(raw[3 + raw[2]] == 2)
 
 
-def _aws_account(secret: bytes) -> Check:
+def _aws_account(secret: bytes) -> Outcome:
     """The 12-digit account inside a key id made since 2019; no checksum, so it proves little."""
-    return Check.UNKNOWN if aws_account(secret) is None else Check.HOLDS
+    return Outcome.UNKNOWN if aws_account(secret) is None else Outcome.HOLDS
 
 
 def aws_account(secret: bytes) -> str | None:
@@ -476,17 +476,17 @@ def _host(argument: str) -> Test:
     return lambda secret: _says(addresses.says(secret, argument))
 
 
-def _not_installer(text: bytes) -> Check:
+def _not_installer(text: bytes) -> Outcome:
     """FAILS where every address is of an installer that its project publishes."""
     return _says(not is_installer(text))
 
 
-def _not_disposable(line: bytes) -> Check:
+def _not_disposable(line: bytes) -> Outcome:
     """FAILS where what is destroyed is called a test's, a draft's or the like."""
     return _says(not is_disposable(line))
 
 
-def _not_login(text: bytes) -> Check:
+def _not_login(text: bytes) -> Outcome:
     """FAILS where the command's output only logs in; asked of a match and what is around it."""
     command, _, around = text.partition(AROUND)
     return _says(not logs_in(command, around))
@@ -495,56 +495,56 @@ def _not_login(text: bytes) -> Check:
 # -- checksums -----------------------------------------------------------------------------------
 
 
-def _github_crc(secret: bytes) -> Check:
+def _github_crc(secret: bytes) -> Outcome:
     """The last 36 characters are 30 and their checksum (GitHub; npm since 2021)."""
     if not re.fullmatch(rb"[a-z]{3}_[0-9A-Za-z]{36}", secret):
-        return Check.UNKNOWN
+        return Outcome.UNKNOWN
     return _says(checksums.github_crc(secret[-36:-6]) == secret[-6:])
 
 
-def _gitlab_crc(secret: bytes) -> Check:
+def _gitlab_crc(secret: bytes) -> Outcome:
     found = re.fullmatch(rb"[a-z]+-([\w-]{27,300})\.[0-9a-z]{2}\.([0-9a-z]{2})[0-9a-z]{7}", secret)
     if found is None:
-        return Check.UNKNOWN
+        return Outcome.UNKNOWN
     length = checksums.digits(len(found[1]), checksums.BASE36, 2)
     return _says(length == found[2] and checksums.gitlab_crc(secret[:-7]) == secret[-7:])
 
 
-def _atlassian_crc(secret: bytes) -> Check:
+def _atlassian_crc(secret: bytes) -> Outcome:
     return _says(len(secret) > 20 and checksums.atlassian_crc(secret[:-8]) == secret[-8:])
 
 
-def _grafana_crc(secret: bytes) -> Check:
+def _grafana_crc(secret: bytes) -> Outcome:
     token, _, crc = secret.rpartition(b"_")
     return _says(checksums.grafana_crc(token) == crc)
 
 
-def _cloudflare_crc(secret: bytes) -> Check:
+def _cloudflare_crc(secret: bytes) -> Outcome:
     body = secret.partition(b"_")[2]
     return _says(len(body) == 48 and checksums.cloudflare_crc(body[:40]) == body[40:])
 
 
-def _luhn(secret: bytes) -> Check:
+def _luhn(secret: bytes) -> Outcome:
     number = re.sub(rb"[ -]", b"", secret[:64])
     if not re.fullmatch(rb"[0-9]{8,19}", number):
-        return Check.FAILS
+        return Outcome.FAILS
     return _says(checksums.luhn_digit(number[:-1]) == number[-1:])
 
 
-def _iban(secret: bytes) -> Check:
+def _iban(secret: bytes) -> Outcome:
     """ISO 13616-1: the country's length, and 1 modulo 97 (ISO/IEC 7064)."""
     text = re.sub(rb"[ -]", b"", secret[:64]).upper()
     if not re.fullmatch(rb"[A-Z]{2}[0-9]{2}[0-9A-Z]{11,30}", text):
-        return Check.FAILS
+        return Outcome.FAILS
     number = "".join(str(int(chr(letter), 36)) for letter in text[4:] + text[:4])
     return _says(
         checksums.IBAN_LENGTHS.get(text[:2].decode()) == len(text) and int(number) % 97 == 1
     )
 
 
-def _base58check(secret: bytes) -> Check:
+def _base58check(secret: bytes) -> Outcome:
     if not re.fullmatch(rb"[1-9A-HJ-NP-Za-km-z]{20,%d}" % BASE58_BYTES, secret):
-        return Check.FAILS
+        return Outcome.FAILS
     number = 0
     for letter in secret:
         number = number * 58 + checksums.BASE58.index(letter)
@@ -553,18 +553,18 @@ def _base58check(secret: bytes) -> Check:
     return _says(checksums.double_sha256(data[:-4])[:4] == data[-4:])
 
 
-def _bech32(secret: bytes) -> Check:
+def _bech32(secret: bytes) -> Outcome:
     """`AGE-SECRET-KEY-1…` (age, format specification) and `nsec1…` (Nostr, NIP-19)."""
     prefix, _, body = secret[:MEASURED_BYTES].lower().rpartition(b"1")
     if len(body) < 8 or not prefix or body.translate(None, checksums.BECH32):
-        return Check.FAILS
+        return Outcome.FAILS
     return _says(checksums.bech32_checksum(prefix, body[:-6]) == body[-6:])
 
 
-def _stellar(secret: bytes) -> Check:
+def _stellar(secret: bytes) -> Outcome:
     """A Stellar seed: version, 32 bytes, CRC-16 (XMODEM), in base32 (Stellar, SEP-23)."""
     if not re.fullmatch(rb"S[A-Z2-7]{55}", secret):
-        return Check.FAILS
+        return Outcome.FAILS
     raw = checksums.base32(secret)
     return _says(binascii.crc_hqx(raw[:33], 0).to_bytes(2, "little") == raw[33:])
 

@@ -21,7 +21,7 @@ def listed(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-class Role(Enum):
+class ArgumentRole(Enum):
     """What an argument is for."""
 
     COMMAND = "command"  # a command line, or a script of them
@@ -108,7 +108,7 @@ MANY_STRINGS = 24  # of one call: a document, or rows, in which each string says
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 
-def role(tool: str | None, path: Path, *, among: int = 0) -> Role:
+def role(tool: str | None, path: Path, *, among: int = 0) -> ArgumentRole:
     """What the argument at a path is for.
 
     Args:
@@ -121,11 +121,11 @@ def role(tool: str | None, path: Path, *, among: int = 0) -> Role:
     names = tuple(step for step in path if isinstance(step, str))
     near = tuple([name[:NAME_CHARS] for name in names[-4:]])
     found = _role((tool or "")[:NAME_CHARS], near)
-    if found is Role.VALUE and len(names) > 1:
+    if found is ArgumentRole.VALUE and len(names) > 1:
         if among > MANY_STRINGS:
-            return Role.WRITTEN
+            return ArgumentRole.WRITTEN
         if _words(tool or "") & _KEEPS:
-            return Role.KEPT
+            return ArgumentRole.KEPT
     return found
 
 
@@ -165,45 +165,47 @@ _WRITES = listed(
 
 
 @lru_cache(maxsize=2048)  # the same tools with the same arguments, all day
-def _role(tool: str, names: tuple[str, ...]) -> Role:
+def _role(tool: str, names: tuple[str, ...]) -> ArgumentRole:
     tokens = _words(tool)
     executes = bool(tokens & _EXECUTES)
     for name in reversed(names):  # the nearest name that says something
         said = _said(name, tokens, executes=executes)
         if said is not None:
             return said
-    return Role.COMMAND if executes and not tokens & _DATABASE else Role.VALUE
+    return ArgumentRole.COMMAND if executes and not tokens & _DATABASE else ArgumentRole.VALUE
 
 
 def _said(  # noqa: PLR0911  a table of names, each with its own exception
     name: str, tool: frozenset[str], *, executes: bool
-) -> Role | None:
+) -> ArgumentRole | None:
     parts = [word.lower() for word in _WORD.findall(name[:64])]
     last = parts[-1] if parts else ""
     either = {last, name.lower()}
     if either & _STATEMENT:
-        return Role.STATEMENT
+        return ArgumentRole.STATEMENT
     if either & _COMMAND:
         is_code = last in _SCRIPT and tool & _TAKES_CODE and not tool & _SHELLS
-        return Role.CODE if is_code else Role.COMMAND
+        return ArgumentRole.CODE if is_code else ArgumentRole.COMMAND
     if either & _FORMULA:
-        return Role.VALUE
+        return ArgumentRole.VALUE
     if either & _CODE:
         if tool & _LOOKS_AT_CODE and not executes:
-            return Role.WRITTEN
-        return Role.CODE if executes or tool & _TAKES_CODE else Role.VALUE
+            return ArgumentRole.WRITTEN
+        return ArgumentRole.CODE if executes or tool & _TAKES_CODE else ArgumentRole.VALUE
     if either & _ALWAYS_WRITTEN:
-        return Role.PARSED if tool & _RENDERS else Role.WRITTEN
+        return ArgumentRole.PARSED if tool & _RENDERS else ArgumentRole.WRITTEN
     if either & _WRITTEN:
         if executes:
-            return Role.COMMAND
-        return Role.PARSED if tool & _PARSES and not tool & _OF_CODE else Role.WRITTEN
+            return ArgumentRole.COMMAND
+        return (
+            ArgumentRole.PARSED if tool & _PARSES and not tool & _OF_CODE else ArgumentRole.WRITTEN
+        )
     if either & _READ_THERE and tool & _READS:
-        return Role.WRITTEN
+        return ArgumentRole.WRITTEN
     if either & _LOOKED_FOR:
         if tool & _READS_TEXT or not (tool & _DATABASE or executes):
-            return Role.ASKED
-        return Role.STATEMENT
+            return ArgumentRole.ASKED
+        return ArgumentRole.STATEMENT
     return None
 
 

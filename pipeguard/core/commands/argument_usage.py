@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-from pipeguard.core.commands.argument_roles import Role, role, writes_file
+from pipeguard.core.commands.argument_roles import ArgumentRole, role, writes_file
 from pipeguard.core.commands.sql import is_statement
 from pipeguard.core.protocol.places import Path
-from pipeguard.core.text.document import Text
+from pipeguard.core.text.document import MessageText
 
 Range = tuple[int, int]
-Idle = tuple[Role, ...]
+Idle = tuple[ArgumentRole, ...]
 WHOLE_BYTES = 480  # of a string that is nothing but what a rule looks for
 
-IDLE = (Role.WRITTEN, Role.ASKED, Role.PARSED)
-PROGRAMS = (Role.COMMAND, Role.CODE)
+IDLE = (ArgumentRole.WRITTEN, ArgumentRole.ASKED, ArgumentRole.PARSED)
+PROGRAMS = (ArgumentRole.COMMAND, ArgumentRole.CODE)
 
 
 class Uses:
@@ -31,14 +31,14 @@ class Uses:
 
     __slots__ = ("_busy", "_is_of_file", "_known", "text", "tool")
 
-    def __init__(self, text: Text, tool: str | None) -> None:
+    def __init__(self, text: MessageText, tool: str | None) -> None:
         self.text = text
         self.tool = tool
-        self._known: dict[Path, Role] = {}
+        self._known: dict[Path, ArgumentRole] = {}
         self._busy: dict[Idle, list[Range]] = {}
         self._is_of_file: bool | None = None
 
-    def role(self, path: Path) -> Role:
+    def role(self, path: Path) -> ArgumentRole:
         """What the string at a path is for."""
         names = tuple([step for step in path if type(step) is str])
         found = self._known.get(names)
@@ -57,11 +57,11 @@ class Uses:
             self._is_of_file = writes_file(self.tool, (path for path, _ in self.text.sizes()))
         return self._is_of_file
 
-    def used(self, path: Path, value: str) -> Role:
+    def used(self, path: Path, value: str) -> ArgumentRole:
         """The same for a string that is known: what is looked for may be a statement or a value."""
         found = self.role(path)
-        if found is Role.STATEMENT and not is_statement(value):
-            return Role.VALUE
+        if found is ArgumentRole.STATEMENT and not is_statement(value):
+            return ArgumentRole.VALUE
         return found
 
     def busy(self, low: int, high: int, idle: Idle) -> list[Range]:

@@ -13,7 +13,13 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from pipeguard.core.commands.argument_roles import Role, is_of_database, is_shell, listed, writes
+from pipeguard.core.commands.argument_roles import (
+    ArgumentRole,
+    is_of_database,
+    is_shell,
+    listed,
+    writes,
+)
 from pipeguard.core.commands.argument_usage import IDLE, Uses
 from pipeguard.core.commands.interpret import argument_lines, code_lines, command_lines
 from pipeguard.core.commands.path_normalisation import path_lines
@@ -21,7 +27,7 @@ from pipeguard.core.commands.posix_shell import Effort
 from pipeguard.core.commands.programs import flat
 from pipeguard.core.commands.sql import is_statement, statements
 from pipeguard.core.protocol.places import Path
-from pipeguard.core.text.document import Text
+from pipeguard.core.text.document import MessageText
 from pipeguard.core.unicode import folding
 
 MAX_CHARS = 4 * 2**20  # of all strings of one message that are read, at most 3 us each
@@ -52,7 +58,7 @@ class _String(NamedTuple):
     segment: int
 
 
-def deeds(uses: Uses, *, windows: bool = True) -> tuple[list[Deed], bool]:
+def effects_of(uses: Uses, *, windows: bool = True) -> tuple[list[Deed], bool]:
     """What the arguments of a message would do.
 
     Args:
@@ -96,7 +102,7 @@ def _acts(uses: Uses, path: Path) -> bool:
     return uses.role(path) not in IDLE
 
 
-def _deed(text: Text, group: list[_String], lines: list[str]) -> Deed:
+def _deed(text: MessageText, group: list[_String], lines: list[str]) -> Deed:
     data = "\n" + "\n".join(dict.fromkeys(lines)) + "\n"
     start, end = text.stretch(group[0].segment)[0], text.stretch(group[-1].segment)[1]
     return Deed(data.encode("utf-8", "replace"), start, max(end, start + 1))
@@ -163,20 +169,20 @@ def _is_token(value: str) -> bool:
 
 
 def _lines(
-    tool: str | None, purpose: Role, group: list[_String], *, windows: bool, effort: Effort
+    tool: str | None, purpose: ArgumentRole, group: list[_String], *, windows: bool, effort: Effort
 ) -> list[str]:
     if len(group) > 1 or (_in_list(group[0]) and _key(group[0]) in _OPTION_KEYS):
         return _lines_of_list(tool, purpose, group, windows=windows, effort=effort)
     value = _plain(group[0].value)
-    if purpose is Role.COMMAND:
+    if purpose is ArgumentRole.COMMAND:
         return _command(_key(group[0]), value, windows=windows, effort=effort)
-    if purpose is Role.CODE:
+    if purpose is ArgumentRole.CODE:
         return (
             command_lines(value, windows=windows, effort=effort)
             if is_shell(tool)
             else code_lines(value, effort=effort)
         )
-    if purpose is Role.STATEMENT:
+    if purpose is ArgumentRole.STATEMENT:
         is_value = not is_statement(value) and not _CONDITION.match(value) and _CLOSES.search(value)
         return statements(value) + ([f"VAL {' '.join(value.split())}"] if is_value else [])
     if purpose in IDLE:
@@ -202,18 +208,18 @@ def _command(key: str, value: str, *, windows: bool, effort: Effort) -> list[str
 
 
 def _lines_of_list(
-    tool: str | None, purpose: Role, group: list[_String], *, windows: bool, effort: Effort
+    tool: str | None, purpose: ArgumentRole, group: list[_String], *, windows: bool, effort: Effort
 ) -> list[str]:
     values = [_plain(one.value) for one in group]
     options = _program_options(tool, _key(group[0]), values)
     is_command = _PROGRAM.match(values[0]) is not None
     program = [] if is_command else _named_after(tool, _key(group[0]))
     command = program + values
-    if purpose in (Role.COMMAND, Role.CODE):
+    if purpose in (ArgumentRole.COMMAND, ArgumentRole.CODE):
         lines = [] if " " in command[0].strip() else argument_lines(command, effort=effort)
         script = "\n".join(value for value in values if " " in value)
         return options + lines + command_lines(script, windows=windows, effort=effort)
-    if purpose is Role.STATEMENT:
+    if purpose is ArgumentRole.STATEMENT:
         return [line for value in values for line in statements(value)]
     lines = argument_lines(command, effort=effort) if is_command or program else []
     if not is_command:

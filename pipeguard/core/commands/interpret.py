@@ -52,7 +52,7 @@ from pipeguard.core.commands.programs import (
     unwrapped,
     without_values,
 )
-from pipeguard.core.commands.shell_output import Command, Pipeline, output
+from pipeguard.core.commands.shell_output import Pipeline, ShellCommand, output
 from pipeguard.core.commands.sql import statements
 
 MAX_LINE = 3000  # characters
@@ -86,7 +86,7 @@ def argument_lines(words: Sequence[str], *, effort: Effort | None = None) -> lis
     """The lines of a command that is given as a list of words."""
     text = " ".join(words)
     reader = _Acts(text, effort)
-    reader.pipelines([[Command(list(words), [], None)]])
+    reader.pipelines([[ShellCommand(list(words), [], None)]])
     text = text[:MAX_TEXT]
     if is_windows(text):
         reader.lines += [line for line, _ in windows_lines(text)]
@@ -172,7 +172,7 @@ class _Acts:
             script = match[2] or match[4] or match[5]
             if match[3] is not None:
                 words = [one or two for one, two in _STRINGS.findall(match[3])]
-                self.pipelines([[Command(words, [], None)]])
+                self.pipelines([[ShellCommand(words, [], None)]])
             elif script:
                 self.script(script.replace("\\'", "'").replace('\\"', '"'))
         for match in _OPENS.finditer(text):
@@ -208,7 +208,7 @@ class _Acts:
             self.sent = sent or self.sent
         self.depth -= 1
 
-    def _run(self, pipeline: Pipeline) -> Iterator[Command]:
+    def _run(self, pipeline: Pipeline) -> Iterator[ShellCommand]:
         """The commands of a pipeline, unwrapped; what is printed into a shell is read as well."""
         for at, command in enumerate(pipeline):
             words, wrapped = unwrapped(command.words)
@@ -232,9 +232,9 @@ class _Acts:
                     self.code(given)
                 elif given is not None and name in CLIENTS:
                     self.lines += statements(given)
-            yield Command(words, command.redirects, given)
+            yield ShellCommand(words, command.redirects, given)
 
-    def _redirected(self, command: Command) -> str:
+    def _redirected(self, command: ShellCommand) -> str:
         words, targets = command.words, ""
         for operator, target in command.redirects:
             path = self._resolved(target)
@@ -247,7 +247,7 @@ class _Acts:
             targets += f" {operator[0]} {flat(path)}"
         return targets
 
-    def _one(self, command: Command) -> str:
+    def _one(self, command: ShellCommand) -> str:
         words = command.words
         targets = self._redirected(command) if command.redirects else ""
         if not words:
@@ -373,9 +373,9 @@ class _Acts:
                     done = [root if one == "{}" else one for one in inner]
                     if done and name_of(done[0]) == "rm":
                         done.insert(1, "-r")
-                    self.pipelines([[Command(done, [], None)]])
+                    self.pipelines([[ShellCommand(done, [], None)]])
                 if narrow:
-                    self.pipelines([[Command(inner, [], None)]])
+                    self.pipelines([[ShellCommand(inner, [], None)]])
             elif word == "-delete" and not narrow:
                 self.lines += [f"$ rm -r {flat(self._resolved(root))}" for root in roots[:8]]
 

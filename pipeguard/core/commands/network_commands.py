@@ -21,7 +21,7 @@ from pipeguard.core.commands.programs import (
     script_of,
     unwrapped,
 )
-from pipeguard.core.commands.shell_output import Command, Pipeline
+from pipeguard.core.commands.shell_output import Pipeline, ShellCommand
 from pipeguard.core.finding import Confidence
 
 MARK = "pipeguardsecretword"  # for a secret: of letters alone, one word in any language
@@ -116,7 +116,7 @@ def _line(words: Sequence[str]) -> str:
     return " ".join(words)
 
 
-def _is_shell(command: Command) -> bool:
+def _is_shell(command: ShellCommand) -> bool:
     words = unwrapped(command.words)[0]
     return bool(words) and name_of(words[0]) in SHELLS
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from pipeguard.core.commands.shell_output import MAX_VALUE, Command, Pipeline, escapes, output
+from pipeguard.core.commands.shell_output import MAX_VALUE, Pipeline, ShellCommand, escapes, output
 
 MAX_DEPTH = 5  # of scripts inside each other
 MAX_STEPS = 30_000  # pieces of words in all scripts of one message, 3 us each, and one a character
@@ -173,7 +173,7 @@ class _Script:
             words = self.words
             if words and (words[0] in _ASSIGNING or "=" in words[0]):
                 words = self._assigned(words)
-            self.pipeline.append(Command(words, self.redirects, self.given))
+            self.pipeline.append(ShellCommand(words, self.redirects, self.given))
             self.words, self.redirects = [], []
         self.given = None
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 MAX_VALUE = 16_384  # characters of what is printed or assigned
 
 
-class Command(NamedTuple):
+class ShellCommand(NamedTuple):
     """One command of a pipeline.
 
     Attributes:
@@ -29,7 +29,7 @@ class Command(NamedTuple):
     given: str | None
 
 
-Pipeline = list[Command]
+Pipeline = list[ShellCommand]
 
 
 def output(pipeline: Pipeline) -> str | None:

@@ -21,9 +21,9 @@ from pipeguard.core.finding import Confidence, Severity
 from pipeguard.core.flows import overlap
 from pipeguard.core.flows.outgoing_call import Call
 from pipeguard.core.flows.tool_labels import ACTS, CHANGES, PRIVATE, Label, Tool
-from pipeguard.core.flows.tool_results import Kept, text_of
+from pipeguard.core.flows.tool_results import ToolResult, text_of
 from pipeguard.core.protocol.message import JsonValue
-from pipeguard.core.text.document import Text
+from pipeguard.core.text.document import MessageText
 
 SECRET_OUT = "flows.secret-out"  # noqa: S105  a rule's id
 KEPT_BYTES = 4 * 2**20  # of results, with what stands beside them
@@ -75,7 +75,7 @@ class Flows:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._came: deque[Kept] = deque()
+        self._came: deque[ToolResult] = deque()
         self._came_bytes = 0
         # Bytes alone: thousands of objects that live would be walked by each garbage collection.
         self._went: deque[bytes] = deque()
@@ -98,7 +98,7 @@ class Flows:
         """
         if len(frame) > KEPT_BYTES:
             return
-        kept = Kept(tool, frame, now, about)
+        kept = ToolResult(tool, frame, now, about)
         with self._lock:
             self._came.append(kept)
             self._came_bytes += kept.size
@@ -148,7 +148,7 @@ class Flows:
         kept = [one for one in kept if is_sent or one.tool.labels & Label.TAKES_IN]
         if not kept:
             return []
-        text = Text(arguments, keyed=False).data[:ASKED_BYTES]
+        text = MessageText(arguments, keyed=False).data[:ASKED_BYTES]
         if tool.labels & Label.WRITES:
             if not _OBEYED.search(text):
                 return []
@@ -204,7 +204,7 @@ class Flows:
         return "\n".join(text for text, _ in said), "".join(letters for _, letters in said)
 
 
-def _let_go(kept: list[Kept]) -> None:
+def _let_go(kept: list[ToolResult]) -> None:
     """Of too much that was worked out, forget the oldest: it can be worked out again."""
     total = 0
     for one in reversed(kept):
@@ -231,7 +231,7 @@ _OBEYED = re.compile(
 )
 
 
-def _leaks(call: Call, kept: list[Kept]) -> Iterator[Leak]:
+def _leaks(call: Call, kept: list[ToolResult]) -> Iterator[Leak]:
     left = SEARCHED_BYTES
     is_told = any(one.addressed() for one in kept)  # somebody wrote for the model before
     for one in reversed(kept):
@@ -249,12 +249,12 @@ def _leaks(call: Call, kept: list[Kept]) -> Iterator[Leak]:
             yield Leak("flows.untrusted-acts", Severity.HIGH, sure, one.tool.name, note)
 
 
-def _repeats(call: Call, one: Kept) -> bool:
+def _repeats(call: Call, one: ToolResult) -> bool:
     """Whether enough of a call stands in a result to be that result's."""
     return call.shares(one, call.digests).chars >= ACTED_CHARS
 
 
-def _private(call: Call, one: Kept, *, is_told: bool) -> Iterator[Leak]:
+def _private(call: Call, one: ToolResult, *, is_told: bool) -> Iterator[Leak]:
     """What was read for the user alone, and leaves."""
     source, labels, name = one.labels(), call.tool.labels, one.tool.name
     like, is_named = _secrets(call, one)
@@ -291,7 +291,7 @@ def _private(call: Call, one: Kept, *, is_told: bool) -> Iterator[Leak]:
     yield Leak("flows.private-out", Severity.HIGH, confidence, name, note)
 
 
-def _secrets(call: Call, one: Kept) -> tuple[bool, bool]:
+def _secrets(call: Call, one: ToolResult) -> tuple[bool, bool]:
     """Whether a secret leaves: one that looks it, and one that was called so where it came from."""
     text = one.text()
     like = any(token in text for token in call.tokens if one.looks()(token))
@@ -306,7 +306,7 @@ def _secrets(call: Call, one: Kept) -> tuple[bool, bool]:
     return like, any(value in reading for value in named for reading in call.readings)
 
 
-def _ordered(call: Call, one: Kept) -> Iterator[Leak]:
+def _ordered(call: Call, one: ToolResult) -> Iterator[Leak]:
     """What a text told a model to do, and is done."""
     told = one.addressed()
     letters = overlap.letters(told)

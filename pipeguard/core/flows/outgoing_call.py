@@ -10,7 +10,7 @@ from heapq import nlargest
 
 from pipeguard.core.flows import overlap
 from pipeguard.core.flows.tool_labels import Label, Tool
-from pipeguard.core.flows.tool_results import Kept
+from pipeguard.core.flows.tool_results import ToolResult
 
 MOST_NEEDLES = 64  # looked up for one call
 MOST_READINGS = 8  # of what is encoded in it
@@ -71,7 +71,7 @@ class Call:
         listed = len(self.tokens) + len(self.few) + len(self.names)
         return 1 + listed + sum(map(overlap.places, self._letters + self._of_pieces))
 
-    def shares(self, one: Kept, but_for: Iterable[str]) -> overlap.Shared:
+    def shares(self, one: ToolResult, but_for: Iterable[str]) -> overlap.Overlap:
         """What it says as it is and stands in a result, but for some words that do."""
         said = self._letters[0]
         for word in but_for:
@@ -79,7 +79,7 @@ class Call:
                 said = said.replace(overlap.letters(word), "")
         return overlap.shared(said, one.letters(), self._known_letters)
 
-    def goes_back(self, one: Kept) -> bool:
+    def goes_back(self, one: ToolResult) -> bool:
         """Whether it names what a result was asked by, or only mail addresses that stand there."""
         if self.about & one.about:
             return True
@@ -88,7 +88,7 @@ class Call:
         there = overlap.mailboxes(one.text())
         return self.mailboxes <= there and len(there) <= FEW_MAILBOXES
 
-    def hides(self, one: Kept) -> int:
+    def hides(self, one: ToolResult) -> int:
         """How many letters of a result stand in what is encoded here."""
         hidden = self._letters[1:]
         if not any(piece in one.text() for piece in self.pieces):

@@ -16,7 +16,7 @@ from pipeguard.core.protocol.message import JsonValue
 from pipeguard.core.text import decoders
 from pipeguard.core.text.cues import Cue
 from pipeguard.core.text.decoder import Budget
-from pipeguard.core.text.document import Text
+from pipeguard.core.text.document import MessageText
 
 TOKEN_CHARS = 12  # shorter ones stand in two places by chance
 NAME_CHARS = 8  # of what is named to a model that is told what to do with it
@@ -311,7 +311,7 @@ def addresses(text: str) -> list[str]:
 
 def addresses_of(value: JsonValue) -> list[str]:
     """Those in all strings of a JSON value."""
-    return addresses(Text(value, keyed=False).data.decode("utf-8", "ignore"))
+    return addresses(MessageText(value, keyed=False).data.decode("utf-8", "ignore"))
 
 
 def digests(text: str) -> list[str]:
@@ -324,7 +324,7 @@ _DIGEST = re.compile(r"\b(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128}
 _URL = re.compile(r"https?://[^\s\"'<>)\]]{1,8192}", re.IGNORECASE)
 
 
-class Shared(NamedTuple):
+class Overlap(NamedTuple):
     """What two texts have in common.
 
     Attributes:
@@ -345,7 +345,7 @@ def letters(text: str) -> str:
 _NO_LETTER = re.compile(r"[\W_]+")
 
 
-def shared(said: str, source: str, known: str) -> Shared:
+def shared(said: str, source: str, known: str) -> Overlap:
     """What of a text stands in another one, in passages.
 
     Args:
@@ -366,7 +366,7 @@ def shared(said: str, source: str, known: str) -> Shared:
         if said[start:end] not in known:
             chars, longest = chars + end - start, max(longest, end - start)
         at = behind = end
-    return Shared(chars, longest)
+    return Overlap(chars, longest)
 
 
 def places(said: str) -> int:

@@ -185,7 +185,7 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _NOTHING: frozenset[str] = frozenset()
 
 
-class _Told(NamedTuple):
+class _DefinitionWords(NamedTuple):
     """The words of a definition.
 
     Attributes:
@@ -242,7 +242,7 @@ def labels_of(name: str, definition: JsonObject | None) -> Label:
     return found | _changes(told, gives=gives)
 
 
-def _reads(told: _Told, *, is_quiet: bool) -> Label:
+def _reads(told: _DefinitionWords, *, is_quiet: bool) -> Label:
     """What comes back from a tool.
 
     Args:
@@ -268,7 +268,7 @@ def _reads(told: _Told, *, is_quiet: bool) -> Label:
     return found
 
 
-def _changes(told: _Told, *, gives: bool) -> Label:
+def _changes(told: _DefinitionWords, *, gives: bool) -> Label:
     found = Label.NONE
     if told.called & _RUN or told.does & _RUN or told.parameters & _CODE:
         found |= Label.RUNS
@@ -285,10 +285,10 @@ def _changes(told: _Told, *, gives: bool) -> Label:
     return found
 
 
-def _told(name: str, definition: JsonObject | None) -> _Told:
+def _told(name: str, definition: JsonObject | None) -> _DefinitionWords:
     called = _split(name)
     if definition is None:
-        return _Told(called, called, called, _NOTHING, beyond=called)
+        return _DefinitionWords(called, called, called, _NOTHING, beyond=called)
     description = definition.get("description")
     text = description[:200] if isinstance(description, str) else ""
     sentence = text.partition(".")[0]
@@ -300,7 +300,7 @@ def _told(name: str, definition: JsonObject | None) -> _Told:
     verbs = {form for word in sentence.split()[:2] for form in _forms(word.lower().strip(",.:;"))}
     is_owned = _OWNED.search(sentence) is not None
     said, beyond = called | _split(sentence), called | _split(text)
-    return _Told(called, called | verbs, said, parameters, is_owned, beyond)
+    return _DefinitionWords(called, called | verbs, said, parameters, is_owned, beyond)
 
 
 def _forms(word: str) -> set[str]:

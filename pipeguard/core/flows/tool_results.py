@@ -11,13 +11,13 @@ from pipeguard.core.flows import overlap
 from pipeguard.core.flows.tool_labels import Label, Tool
 from pipeguard.core.memory import size_of, size_of_all
 from pipeguard.core.protocol.message import parse_json
-from pipeguard.core.text.document import Text
+from pipeguard.core.text.document import MessageText
 from pipeguard.errors import Refusal
 
 KEPT_OBJECT_BYTES = 512  # of a result beside its frame
 
 
-class Kept:
+class ToolResult:
     """A frame that passed, as bytes until somebody asks for its text.
 
     For any thread: what is worked out twice is the same.
@@ -133,4 +133,4 @@ def text_of(frame: bytes) -> str:
         value = parse_json(frame)
     except Refusal:
         return ""
-    return " ".join(Text(value, keyed=False).data.decode("utf-8", "ignore").split())
+    return " ".join(MessageText(value, keyed=False).data.decode("utf-8", "ignore").split())

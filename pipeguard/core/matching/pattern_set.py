@@ -115,7 +115,7 @@ def _load(blob: bytes) -> Any:
     return database
 
 
-class Plan:
+class PatternSet:
     """Compiled patterns. One thread at a time may use it."""
 
     def __init__(self, databases: bytes | Sequence[Database]) -> None:
@@ -144,7 +144,7 @@ class Plan:
             loaded = [database.loaded() for database in self._databases]
             self._scratches = [(one, binding().Scratch(one)) for one in loaded]
 
-    def share(self) -> Plan:
+    def share(self) -> PatternSet:
         """The same patterns for another thread: scratches of its own over the databases."""
         other = copy(self)
         other._scratches = []

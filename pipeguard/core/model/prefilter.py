@@ -111,7 +111,7 @@ def _ending(whole: bool, last: bool) -> str:  # noqa: FBT001
     return "[a-z]" if last else "[a-z]{1,16}"
 
 
-class Gate:
+class Prefilter:
     """Words, ready to be looked for. One thread at a time may use it."""
 
     def __init__(self, weights: Callable[[], bytes], database: Database, least: int) -> None:
@@ -138,7 +138,7 @@ class Gate:
             self._weights = self._read()
             self._scratch = binding().Scratch(self._database.loaded())
 
-    def share(self) -> Gate:
+    def share(self) -> Prefilter:
         """The same words for another thread."""
         other = copy(self)
         other._scratch = None
@@ -238,10 +238,10 @@ class _Sentences:
         return max(low, begins[-MAX_UNITS]) if len(begins) >= MAX_UNITS else low
 
 
-def opened(blob: bytes, least: int) -> Gate:
+def opened(blob: bytes, least: int) -> Prefilter:
     """A gate of what `make` made, in memory."""
     weights, words = apart(blob)
-    return Gate(
+    return Prefilter(
         partial(bytes, weights), Database(partial(bytes, words), partial(bytes, words)), least
     )
 

@@ -41,7 +41,7 @@ class Difference:
     new: Side
 
 
-class Role(Enum):
+class SchemaRole(Enum):
     """What stands at a path inside of a JSON Schema."""
 
     PARAMETER = "parameter"
@@ -59,7 +59,7 @@ class SchemaPlace:
         keyword: the keyword that it stands under, as `enum`.
     """
 
-    role: Role
+    role: SchemaRole
     label: str
     keyword: str
 
@@ -127,12 +127,12 @@ def schema_place(path: Path) -> SchemaPlace:
     Args:
         path: the keys below the schema's own.
     """
-    label, keyword, role = "", "", Role.SUBSCHEMA
+    label, keyword, role = "", "", SchemaRole.SUBSCHEMA
     rest = list(path)
     while rest:
-        keyword, role = rest.pop(0), Role.SUBSCHEMA
+        keyword, role = rest.pop(0), SchemaRole.SUBSCHEMA
         if keyword == "properties" and rest:
-            label, role = f"{label}.{rest.pop(0)}", Role.PARAMETER
+            label, role = f"{label}.{rest.pop(0)}", SchemaRole.PARAMETER
         elif keyword in _OF_NAMED and rest:
             label = f"{label}.{keyword}.{rest.pop(0)}"
         elif keyword in _OF_LISTED and rest:
@@ -142,7 +142,7 @@ def schema_place(path: Path) -> SchemaPlace:
         elif keyword in _OF_ONE:
             label = f"{label}.{keyword}"
         else:
-            role = Role.KEYWORD
+            role = SchemaRole.KEYWORD
             break
     return SchemaPlace(role, label.lstrip("."), keyword)
 
@@ -182,7 +182,7 @@ def required_anew(
 def _is_opened(path: Path) -> bool:
     if len(path) <= 1 or path[-1] != "properties":
         return len(path) == 1 and path[0] in _OPENED
-    return schema_place(path[1:]).role is Role.KEYWORD
+    return schema_place(path[1:]).role is SchemaRole.KEYWORD
 
 
 def _nested(values: list[JsonValue]) -> bool:

@@ -16,7 +16,7 @@ from pipeguard.core.pins.definition_diff import (
     INPUTS,
     Difference,
     Parameters,
-    Role,
+    SchemaRole,
     Side,
     differences,
     read,
@@ -140,10 +140,10 @@ def _present(change: Difference) -> Side:
 
 def _input_classes(change: Difference, old: Parameters, new: Parameters) -> Iterator[Drift]:
     place = schema_place(change.path[1:])
-    if place.role is Role.PARAMETER and change.old is ABSENT:
+    if place.role is SchemaRole.PARAMETER and change.old is ABSENT:
         needed = change.path[-1] in new.required(change.path[:-2])
         yield Drift.REQUIRED_PARAMETER_ADDED if needed else Drift.PARAMETER_ADDED
-    elif place.role is Role.PARAMETER and change.new is ABSENT:
+    elif place.role is SchemaRole.PARAMETER and change.new is ABSENT:
         yield Drift.PARAMETER_REMOVED
     elif place.keyword in _WORDS:
         yield Drift.WORDING
@@ -251,11 +251,11 @@ def _tell(change: Difference, old: Parameters, new: Parameters) -> Iterator[str]
     place = schema_place(change.path[1:])
     noun = "parameter" if top in INPUTS else "output"
     label = shown(place.label, VALUE_CHARS)
-    if place.role is Role.PARAMETER and change.old is ABSENT:
+    if place.role is SchemaRole.PARAMETER and change.old is ABSENT:
         needed = " (required)" if last in new.required(change.path[:-2]) else ""
         yield f"{noun} added: {label}{needed}"
         yield from _tell_words(f"{noun} {label}", change.new)
-    elif place.role is Role.PARAMETER and change.new is ABSENT:
+    elif place.role is SchemaRole.PARAMETER and change.new is ABSENT:
         yield f"{noun} removed: {label}"
     elif place.keyword == "required":
         began, ceased = required_anew(old, new, change.path[:-1])
@@ -264,7 +264,9 @@ def _tell(change: Difference, old: Parameters, new: Parameters) -> Iterator[str]
         yield from (f"{noun} {prefix}{shown(name, VALUE_CHARS)}: now optional" for name in ceased)
     else:
         where = f"{noun} {label}" if label else f"{noun} schema"
-        keyword = "schema" if place.role is not Role.KEYWORD else shown(place.keyword, VALUE_CHARS)
+        keyword = (
+            "schema" if place.role is not SchemaRole.KEYWORD else shown(place.keyword, VALUE_CHARS)
+        )
         yield from (f"{where}: {line}" for line in _tell_value(keyword, change))
 
 

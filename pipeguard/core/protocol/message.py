@@ -13,7 +13,7 @@ from json import JSONDecodeError, JSONDecoder
 from json.encoder import encode_basestring
 from typing import NamedTuple, NoReturn
 
-from pipeguard.core.finding import Kind
+from pipeguard.core.finding import MessageKind
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.frame_outline import outlines, respelt
 from pipeguard.core.protocol.framing import Lost, Oversized, one_line, without_line_ends
@@ -61,7 +61,7 @@ class Message(NamedTuple):  # a tuple, since there is one for each frame
     """
 
     frame: bytes
-    kind: Kind
+    kind: MessageKind
     value: JsonObject
     method: str | None
     id_token: str | None
@@ -159,7 +159,7 @@ def envelope(frame: bytes, value: JsonValue) -> Message:
                 "protocol.request-and-response", "a message is a request or an answer", id_token
             )
         method = _method(value, id_token)
-        kind = Kind.REQUEST if id_token is not None else Kind.NOTIFICATION
+        kind = MessageKind.REQUEST if id_token is not None else MessageKind.NOTIFICATION
         return Message(frame, kind, value, method, id_token)
     if id_token is None and not (has_error and value.get("id", None) is None):
         raise _invalid("protocol.no-method", "the message has no method", None)
@@ -170,7 +170,9 @@ def envelope(frame: bytes, value: JsonValue) -> Message:
             codes.PEER_BROKE_PROTOCOL,
             id_token,
         )
-    return Message(frame, Kind.RESULT if has_result else Kind.ERROR, value, None, id_token)
+    return Message(
+        frame, MessageKind.RESULT if has_result else MessageKind.ERROR, value, None, id_token
+    )
 
 
 def answer_is_well_formed(value: JsonObject) -> bool:

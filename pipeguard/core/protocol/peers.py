@@ -17,7 +17,7 @@ LISTED = {"tool": "tools", "prompt": "prompts", "resource": "resources"}
 MAX_REVISION_CHARS = 32  # a date has ten
 
 
-class Known:
+class Peers:
     """What the two sides told each other about themselves.
 
     Attributes:

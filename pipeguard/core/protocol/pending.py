@@ -19,7 +19,7 @@ REQUEST_BYTES = 512  # of a request beside its texts
 _NONE: frozenset[str] = frozenset()
 
 
-class Request:
+class PendingRequest:
     """A request that went on and has no answer yet.
 
     Attributes:
@@ -73,11 +73,11 @@ class Pending:
         self._whole = self if whole is None else whole
         self._exchanges: dict[Pending, None] = {}
         self._is_over = False
-        self._open: dict[str, Request] = {}
+        self._open: dict[str, PendingRequest] = {}
         self._cancelled: dict[str, float] = {}
         self._cancelled_bytes = 0
-        self._by_progress: dict[str, Request] = {}
-        self._tasks: dict[str, Request] = {}  # answered, and still telling of progress
+        self._by_progress: dict[str, PendingRequest] = {}
+        self._tasks: dict[str, PendingRequest] = {}  # answered, and still telling of progress
         self._tasks_bytes = 0
         self._count = self._bytes = 0  # of the whole: what is open in it and in its exchanges
 
@@ -116,12 +116,12 @@ class Pending:
     def __len__(self) -> int:
         return self._count if self._whole is self else len(self._open)
 
-    def has_room(self, request: Request) -> bool:
+    def has_room(self, request: PendingRequest) -> bool:
         """False where no further request may wait, or none of this size."""
         whole = self._whole
         return whole._count < self._limit and whole._bytes + request.size <= MAX_OPEN_BYTES
 
-    def open(self, request: Request) -> bool:
+    def open(self, request: PendingRequest) -> bool:
         """Let a request wait; False where its id or its progress token is in use."""
         token = request.progress_token
         if request.id_token in self._open or (token is not None and token in self._by_progress):
@@ -135,7 +135,7 @@ class Pending:
             self._end_task(token)
         return True
 
-    def describe(self, request: Request, about: frozenset[str]) -> None:
+    def describe(self, request: PendingRequest, about: frozenset[str]) -> None:
         """Keep what a waiting request is about; nothing where there is no room for that."""
         more = size_of_all(about)
         if self._whole._bytes + more <= MAX_OPEN_BYTES:
@@ -143,7 +143,7 @@ class Pending:
             request.size += more
             self._whole._bytes += more
 
-    def close(self, id_token: str | None) -> Request | None:
+    def close(self, id_token: str | None) -> PendingRequest | None:
         """The request that an answer belongs to; it waits no longer. None where none does."""
         if id_token is None:
             return None
@@ -154,11 +154,11 @@ class Pending:
                 return request
         return None
 
-    def close_all(self, id_tokens: Iterable[str]) -> list[Request]:
+    def close_all(self, id_tokens: Iterable[str]) -> list[PendingRequest]:
         """The requests that several answers belong to; they wait no longer."""
         return [r for token in id_tokens if (r := self.close(token)) is not None]
 
-    def drop(self, request: Request) -> None:
+    def drop(self, request: PendingRequest) -> None:
         """Forget a request that was answered otherwise."""
         for pending in list(self._all()):
             if pending._open.get(request.id_token) is request:
@@ -169,7 +169,7 @@ class Pending:
                     pending._by_progress.pop(request.progress_token, None)
                 pending._forget()
 
-    def outlive(self, request: Request) -> None:
+    def outlive(self, request: PendingRequest) -> None:
         """Take progress of an answered request: a task was made of it (basic/utilities/tasks)."""
         whole, token = self._whole, request.progress_token
         if token is None:
@@ -198,7 +198,7 @@ class Pending:
             return True
         return False
 
-    def give_up(self, request: Request, now: float) -> None:
+    def give_up(self, request: PendingRequest, now: float) -> None:
         """Forget a request that was answered otherwise; a late answer to it is to be expected."""
         for pending in self._whole._all():
             if pending._open.get(request.id_token) is request:
@@ -226,15 +226,15 @@ class Pending:
                 return True
         return False
 
-    def overdue(self, now: float, timeout_seconds: float) -> list[Request]:
+    def overdue(self, now: float, timeout_seconds: float) -> list[PendingRequest]:
         """The requests that have waited for longer than this."""
         return [r for r in self.all() if r.forwarded and now - r.since > timeout_seconds]
 
-    def own(self) -> list[Request]:
+    def own(self) -> list[PendingRequest]:
         """Those that wait here, without those of exchanges."""
         return list(self._open.values())
 
-    def all(self) -> list[Request]:
+    def all(self) -> list[PendingRequest]:
         """The requests that wait, in the order in which they came."""
         waiting = [request for pending in self._all() for request in pending._open.values()]
         return sorted(waiting, key=lambda request: request.since) if self._exchanges else waiting

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from enum import Enum
 
-from pipeguard.core.finding import Kind
+from pipeguard.core.finding import MessageKind
 from pipeguard.core.protocol.message import JsonValue
 
 Path = tuple[str | int, ...]
@@ -158,11 +158,11 @@ OPENINGS = frozenset({"initialize", "server/discover"})
 ASIDE = frozenset({"jsonrpc", "type", "mimeType", "role", "audience", "lastModified", "resultType"})
 
 
-def part_of(kind: Kind) -> str:
+def part_of(kind: MessageKind) -> str:
     """The member of a message of this kind that holds what it says."""
-    if kind is Kind.RESULT:
+    if kind is MessageKind.RESULT:
         return "result"
-    return "error" if kind is Kind.ERROR else "params"
+    return "error" if kind is MessageKind.ERROR else "params"
 
 
 def place_of(part: str, method: str | None, path: Path) -> str:

@@ -18,7 +18,7 @@ _BOM = b"\xef\xbb\xbf"
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
-class Event(NamedTuple):
+class ServerSentEvent(NamedTuple):
     """One event, or a comment alone.
 
     Attributes:
@@ -53,9 +53,9 @@ class EventStream:
         self._clear()
         self.overrun = False
 
-    def feed(self, piece: bytes) -> list[Event]:
+    def feed(self, piece: bytes) -> list[ServerSentEvent]:
         """Take the next bytes; return the events that are whole now."""
-        found: list[Event] = []
+        found: list[ServerSentEvent] = []
         if self.overrun or not piece:
             return found
         if self._after_cr:
@@ -85,7 +85,7 @@ class EventStream:
         self._id: str | None = None
         self._retry_ms: int | None = None
 
-    def _line(self, line: bytes) -> Event | None:
+    def _line(self, line: bytes) -> ServerSentEvent | None:
         if self._first:
             self._first = False
             line = line.removeprefix(_BOM)
@@ -95,7 +95,7 @@ class EventStream:
         value = value.removeprefix(b" ")
         if not name and colon:
             # At once, in the middle of an event too: it is there to be seen in time.
-            return Event(None, comment=value)
+            return ServerSentEvent(None, comment=value)
         if name == b"data":
             self._add(value)
         elif name in (b"event", b"id") and len(value) > MAX_FIELD_BYTES:
@@ -116,15 +116,15 @@ class EventStream:
             self._data = bytearray(self._data)
         self._data += b"\n" + value
 
-    def _dispatch(self) -> Event | None:
+    def _dispatch(self) -> ServerSentEvent | None:
         data = None if self._data is None else bytes(self._data)
-        event = Event(data, self._name or MESSAGE, self._id, self._retry_ms)
+        event = ServerSentEvent(data, self._name or MESSAGE, self._id, self._retry_ms)
         self._clear()
         told = data is not None or event.id is not None or event.retry_ms is not None
         return event if told else None
 
 
-def written(event: Event) -> bytes:
+def written(event: ServerSentEvent) -> bytes:
     """An event as it goes over the wire, with LF at each line's end.
 
     Some clients split events where `str.splitlines` does: no name, cursor or comment goes on that

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pipeguard.core.protocol.message import JsonObject, id_token_of
-from pipeguard.core.protocol.pending import Request
+from pipeguard.core.protocol.pending import PendingRequest
 
 LISTEN = "subscriptions/listen"
 ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
@@ -36,7 +36,7 @@ def flags_in(value: JsonObject) -> JsonObject:
     return {name: True for name, kind in _LISTS.items() if kind in granted}
 
 
-def acknowledge(open_requests: Iterable[Request], value: JsonObject) -> None:
+def acknowledge(open_requests: Iterable[PendingRequest], value: JsonObject) -> None:
     """The server has said what it will tell: of that, what was asked for is told from now on."""
     params = value.get("params")
     meta = params.get("_meta") if isinstance(params, dict) else None

@@ -37,7 +37,7 @@ class Trust(Enum):
     REVIEW = "review"  # held until a person approves it
 
 
-class Subject(NamedTuple):
+class PolicyTarget(NamedTuple):
     """What an entry of a policy is matched against.
 
     Attributes:
@@ -69,7 +69,7 @@ class Selector(NamedTuple):
     severity: Severity | None = None  # at least
     confidence: Confidence | None = None  # at least
 
-    def fits(self, subject: Subject) -> bool:
+    def fits(self, subject: PolicyTarget) -> bool:
         """True where every given part fits."""
         return (
             fnmatchcase(subject.rule, self.rule)
@@ -135,7 +135,7 @@ class Layer(NamedTuple):
     tools_block: tuple[str, ...] = ()
     defaults: bool = True
 
-    def action(self, subject: Subject, now: float) -> Action:
+    def action(self, subject: PolicyTarget, now: float) -> Action:
         """What this layer asks for."""
         for exempt in self.exceptions:
             if (exempt.until is None or now < exempt.until) and exempt.where.fits(subject):
@@ -163,7 +163,7 @@ class Policy(NamedTuple):
     stop_without_audit: bool = False
     audit_keep_days: int = DEFAULT_KEEP_DAYS  # 0 for ever
 
-    def action(self, subject: Subject, now: float) -> Action:
+    def action(self, subject: PolicyTarget, now: float) -> Action:
         """The greatest action that any layer asks for; in `observe` nothing above WARN."""
         action = max(layer.action(subject, now) for layer in self.layers)
         return min(action, Action.WARN) if self.mode is Mode.OBSERVE else action
@@ -191,7 +191,7 @@ class Policy(NamedTuple):
         return all([layer.calls(tool) for layer in self.layers])  # noqa: C419  a list is faster
 
 
-def default_action(subject: Subject) -> Action:
+def default_action(subject: PolicyTarget) -> Action:
     """Block what is both bad and certain; warn of the rest.
 
     A credential on its way to the client is taken out, so that the rest can be read. Words that a

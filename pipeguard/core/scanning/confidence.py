@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from pipeguard.core.checks.placeholders import published
-from pipeguard.core.checks.registry import Check, placeholder
+from pipeguard.core.checks.registry import Outcome, placeholder
 from pipeguard.core.finding import Confidence, Severity, lower
 from pipeguard.core.model.quotation import FEW_TOPICS, is_example, topics
 from pipeguard.core.rules.rule import Rule, View
@@ -37,15 +37,15 @@ def certainty(rule: Rule, data: bytes, match: re.Match[bytes], view: View) -> Co
     secret = data[start:end]
     if rule.is_private and (in_placeholder(data, start, end) or published(secret)):
         return None
-    if any(ask(spec, data, match, secret) is not Check.HOLDS for spec in rule.require):
+    if any(ask(spec, data, match, secret) is not Outcome.HOLDS for spec in rule.require):
         return None
     results = [ask(spec, data, match, secret) for spec in rule.check]
-    if Check.HOLDS in results:
+    if Outcome.HOLDS in results:
         return Confidence.HIGH
     is_chance = rule.is_private and view in _UNBROKEN and is_inside_data(data, start, end)
     if is_chance or (rule.placeholders and placeholder(secret)):
         return None
-    confidence = Confidence.LOW if Check.FAILS in results else rule.confidence
+    confidence = Confidence.LOW if Outcome.FAILS in results else rule.confidence
     if view in _UNBROKEN and touched(rule, data, match):
         confidence = lower(confidence)
     if view is View.SQUEEZED and rule.is_private:

@@ -9,10 +9,10 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.core.digest import sha256
-from pipeguard.core.matching.pattern_set import Plan, make
+from pipeguard.core.matching.pattern_set import PatternSet, make
 from pipeguard.core.model import prefilter as gates
 from pipeguard.core.model.classifier import Classifier, Second, load
-from pipeguard.core.model.prefilter import Gate
+from pipeguard.core.model.prefilter import Prefilter
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule, View
 from pipeguard.core.scanning.rule_partition import in_groups, residents, squeezed_pattern
@@ -75,10 +75,10 @@ class Plans(NamedTuple):
         gate: of what a classifier reads; None where there is none.
     """
 
-    plain: Plan
-    squeezed: Plan
-    acts: Plan
-    gate: Gate | None
+    plain: PatternSet
+    squeezed: PatternSet
+    acts: PatternSet
+    gate: Prefilter | None
 
 
 def loaded(blobs: Sequence[bytes]) -> Plans:
@@ -89,7 +89,7 @@ def loaded(blobs: Sequence[bytes]) -> Plans:
     """
     plain, squeezed, acts, gate = blobs
     opened = gates.opened(gate, LEAST_WEIGHT) if gate else None
-    return Plans(Plan(plain), Plan(squeezed), Plan(acts), opened)
+    return Plans(PatternSet(plain), PatternSet(squeezed), PatternSet(acts), opened)
 
 
 def classifier(rule: Rule, models: Models | None) -> Classifier:

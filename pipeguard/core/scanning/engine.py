@@ -29,8 +29,8 @@ from pipeguard.core.scanning.origin import (
     Match,
     Origin,
     PlaceOf,
+    ScanInput,
     Seen,
-    Subject,
     joined_values,
     surer,
 )
@@ -38,9 +38,10 @@ from pipeguard.core.scanning.rule_partition import Residents, squeezed_pattern
 from pipeguard.core.scanning.scan_budget import Tally, told_once
 from pipeguard.core.text import decoders, split_literals
 from pipeguard.core.text.budgets import Budgets
-from pipeguard.core.text.cues import CUES_OF_SQUEEZED, SQUEEZED_CUES, Cue
+from pipeguard.core.text.cues import CUES_OF_SQUEEZED, Cue, worth_squeezing
 from pipeguard.core.text.decoder import Decoded
-from pipeguard.core.text.document import Text
+from pipeguard.core.text.document import MessageText
+from pipeguard.core.text.split_literals import JoinedRow
 from pipeguard.core.text.windowing import BLOCK_BYTES, blocks
 from pipeguard.core.unicode import folding
 
@@ -124,19 +125,20 @@ class Engine:
             UnicodeEncodeError: a string holds a lone surrogate.
             EngineError: the engine failed.
         """
-        text = Text(value, keyed=self.keyed)
+        text = MessageText(value, keyed=self.keyed)
         if self._is_plainly_clean(text):
             return NOTHING
         tool = called_tool(value) if self.keyed else None
         budgets = budgets or Budgets()
         budgets.grow(len(text.data), classified=self.gate is not None)
-        scan = _Scan(self, Subject(text, place_of, self.keyed, Uses(text, tool)), surface, budgets)
+        subject = ScanInput(text, place_of, self.keyed, Uses(text, tool))
+        scan = _Scan(self, subject, surface, budgets)
         budgets.decoding.spent = False
         scan.run()
         undecoded = budgets.decoding.spent or scan.undecoded
         return Seen(scan.matches, undecoded, scan.tally.exhausted, scan.unread)
 
-    def _is_plainly_clean(self, text: Text) -> bool:
+    def _is_plainly_clean(self, text: MessageText) -> bool:
         """True for a short text in which no pattern and no cue stands: most of all texts."""
         data = text.data
         if len(data) > BLOCK_BYTES or not data.isascii():
@@ -156,7 +158,7 @@ class Engine:
         squeezed = folding.squeeze(joined, words=False)
         return len(squeezed) == len(joined) or not self._squeezed.look(squeezed)
 
-    def worth_reading(self, rows: Sequence[split_literals.Row]) -> Sequence[split_literals.Row]:
+    def worth_reading(self, rows: Sequence[JoinedRow]) -> Sequence[JoinedRow]:
         """The rows, if a rule could match in any of them, looked at in one pass; else none."""
         together = b"\n\n".join([row.data for row in rows])
         return rows if together and self.look(together, squeezed=False)[1] else ()
@@ -164,8 +166,8 @@ class Engine:
     def mask(self, data: bytes) -> bytes:
         """Replace the secrets in free text, as a line of a log, by the rule's name."""
         text = data.decode("utf-8", "replace").encode()
-        nothing = Text("", keyed=self.keyed)
-        subject = Subject(nothing, lambda _: "log.message", self.keyed, Uses(nothing, None))
+        nothing = MessageText("", keyed=self.keyed)
+        subject = ScanInput(nothing, lambda _: "log.message", self.keyed, Uses(nothing, None))
         budgets = Budgets()
         budgets.grow(len(text), classified=False)
         scan = _Scan(self, subject, self.surface, budgets)
@@ -222,7 +224,7 @@ class _Scan:
     """One value, being scanned."""
 
     def __init__(
-        self, engine: Engine, subject: Subject, surface: Surface, budgets: Budgets
+        self, engine: Engine, subject: ScanInput, surface: Surface, budgets: Budgets
     ) -> None:
         self.engine = engine
         self.surface = surface
@@ -250,14 +252,14 @@ class _Scan:
         if not self.engine.keyed:
             data = folding.soften(data)
         cued = self._pass(data, View.TEXT, Origin(self.subject, "text"))
-        squeezable = _taken(cued)
+        squeezable = worth_squeezing(cued)
         acting = {cue: cued.pop(cue) for cue in _OF_ARGUMENTS if cue in cued}
         self._decode(data, cued, Origin(self.subject, ""), LEVELS)
         folded, changed, way = folding.fold_and_back(data)
         if changed:
             origin = Origin(self.subject, "folded", whole=True, unfolding=way)
             cued = self._pass(folded, View.FOLDED, origin, changed)
-            squeezable += _taken(cued)
+            squeezable += worth_squeezing(cued)
             acting |= {cue: cued.pop(cue) for cue in _OF_ARGUMENTS[:2] if cue in cued}
             cued.pop(Cue.LITERALS, None)
             self._decode(folded, cued, origin, LEVELS)
@@ -282,7 +284,7 @@ class _Scan:
         self._pass(data, View.JOINED, origin)
         for row in split_literals.spelt(self.text):
             origin = Origin(self.subject, "joined", locate=row.locate)
-            if _taken(self._pass(row.data, View.DECODED, origin)):
+            if worth_squeezing(self._pass(row.data, View.DECODED, origin)):
                 squeezed = folding.squeeze(row.data, words=True)
                 self._pass(squeezed, View.SQUEEZED, origin._replace(squeezed_from=row.data))
 
@@ -315,9 +317,9 @@ class _Scan:
 
     def _read_acts(self, *, windows: bool) -> None:
         """Towards a server: what the arguments would do."""
-        from pipeguard.core.commands.effects import deeds  # here, since it costs a start 11 ms
+        from pipeguard.core.commands.effects import effects_of  # here, since it costs a start 11 ms
 
-        found, self.undecoded = deeds(self.subject.uses, windows=windows)
+        found, self.undecoded = effects_of(self.subject.uses, windows=windows)
         if not found:
             return
         parts = decoders.Parts(
@@ -502,8 +504,3 @@ class _Scan:
             end = match.end()
             self.tally.spend(AGAIN_BYTES)
             yield from value.finditer(data, end, min(len(data), end + AGAIN_BYTES))
-
-
-def _taken(cued: dict[Cue, list[folding.Range]]) -> list[folding.Range]:
-    """The ranges of what may be squeezed; of two cues, one is that of an encoding as well."""
-    return [found for cue in SQUEEZED_CUES for found in cued.get(cue, ())]

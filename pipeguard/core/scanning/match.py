@@ -9,7 +9,7 @@ from pipeguard.core.checks.registry import (
     AROUND_BYTES,
     AROUND_CHECK,
     NAME_CHECK,
-    Check,
+    Outcome,
     run,
 )
 from pipeguard.core.rules.rule import Rule
@@ -32,7 +32,7 @@ def most(rule: Rule) -> int:
     return MAX_PRIVATE_PER_RULE if rule.is_private else MAX_MATCHES_PER_RULE
 
 
-def ask(spec: str, data: bytes, match: re.Match[bytes], secret: bytes) -> Check:
+def ask(spec: str, data: bytes, match: re.Match[bytes], secret: bytes) -> Outcome:
     """What a check says of a secret, or of its name or its surroundings where it asks for these."""
     if spec.startswith(NAME_CHECK):
         return run(spec, named(data, match))

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from pipeguard.core.checks.wordlists import reads_as_words
-from pipeguard.core.commands.argument_roles import Role
+from pipeguard.core.commands.argument_roles import ArgumentRole
 from pipeguard.core.commands.argument_usage import IDLE, PROGRAMS, Idle, Uses
 from pipeguard.core.finding import Confidence, lower, raised
 from pipeguard.core.model.quotation import MANY_TOPICS, is_marked, topics
@@ -21,7 +21,7 @@ from pipeguard.core.rules.rule import Rule, View, Written
 from pipeguard.core.scanning.context import in_pieces, is_disguised, is_inside_data, masked
 from pipeguard.core.scanning.stated_purpose import serves
 from pipeguard.core.text import decoders
-from pipeguard.core.text.document import Text
+from pipeguard.core.text.document import MessageText
 from pipeguard.core.text.split_literals import Stitched, joints
 from pipeguard.core.unicode import folding
 
@@ -62,7 +62,7 @@ class Match(NamedTuple):
     doubted: bool = False
 
 
-class Subject(NamedTuple):
+class ScanInput(NamedTuple):
     """What is judged: one value's text, and where and for what it stands.
 
     Attributes:
@@ -72,7 +72,7 @@ class Subject(NamedTuple):
         uses: what each of its strings is for.
     """
 
-    text: Text
+    text: MessageText
     place_of: PlaceOf
     keyed: bool
     uses: Uses
@@ -102,7 +102,7 @@ class Origin(NamedTuple):
         many: True where so many values were joined that some fit together by chance.
     """
 
-    subject: Subject
+    subject: ScanInput
     chain: str
     whole: bool = False
     locate: Locate | None = None
@@ -213,7 +213,7 @@ class Origin(NamedTuple):
     ) -> Confidence | None:
         """Less sure where a text is about attacks; none in a file, or as code for a reader."""
         uses = self.subject.uses
-        is_read = uses.role(path) is Role.WRITTEN
+        is_read = uses.role(path) is ArgumentRole.WRITTEN
         if is_read and (uses.is_of_file or is_marked(data, *span)):
             return None
         return lower(confidence) if topics(data, *span) >= MANY_TOPICS else confidence
@@ -224,16 +224,18 @@ class Origin(NamedTuple):
         """How sure a match is where its string is used for what it is; None where it is none."""
         uses, text = self.subject.uses, self.subject.text
         purpose = uses.used(path, text.value_at(start))
-        if purpose is Role.KEPT or (purpose is Role.VALUE and text.is_document(start)):
+        if purpose is ArgumentRole.KEPT or (
+            purpose is ArgumentRole.VALUE and text.is_document(start)
+        ):
             return lower(confidence)
         if rule.written is Written.KEEP or (
-            purpose is Role.PARSED and rule.written is Written.PARSED
+            purpose is ArgumentRole.PARSED and rule.written is Written.PARSED
         ):
             return confidence
         if rule.written in (Written.VALUES, Written.PARSED) and purpose in _PROGRAMS:
             return None
-        does_nothing = purpose is Role.ASKED or (
-            purpose in (Role.WRITTEN, Role.PARSED)
+        does_nothing = purpose is ArgumentRole.ASKED or (
+            purpose in (ArgumentRole.WRITTEN, ArgumentRole.PARSED)
             and not (uses.is_alone(path) and text.is_most(start, size))
         )
         if not does_nothing:
@@ -292,7 +294,7 @@ class Origin(NamedTuple):
         return (start, end) if self.unfolding is None else self.unfolding.span(start, end)
 
 
-def joined_values(subject: Subject) -> tuple[bytes, Origin]:
+def joined_values(subject: ScanInput) -> tuple[bytes, Origin]:
     """The values of a result with nothing between; where they are many or long, at their joints."""
     text = subject.text
     if text.count <= FEW_VALUES and len(text.data) <= JOINED_BYTES:
@@ -306,9 +308,9 @@ _IDLE: dict[Written, Idle] = {
     Written.LOWER: IDLE,
     Written.DROP: IDLE,
     Written.VALUES: (*IDLE, *PROGRAMS),
-    Written.PARSED: (Role.WRITTEN, Role.ASKED, *PROGRAMS),
+    Written.PARSED: (ArgumentRole.WRITTEN, ArgumentRole.ASKED, *PROGRAMS),
 }
-_PROGRAMS = (*PROGRAMS, Role.STATEMENT)
+_PROGRAMS = (*PROGRAMS, ArgumentRole.STATEMENT)
 _HIDDEN = re.compile("tags|selectors|bits")
 _ENCODED = re.compile("base64|hex|base32")
 

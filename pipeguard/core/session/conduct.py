@@ -11,13 +11,13 @@ from collections.abc import Iterable
 from copy import copy
 from threading import Lock
 
-from pipeguard.core.finding import Action, Confidence, Direction, Finding, Kind, Severity
+from pipeguard.core.finding import Action, Confidence, Direction, Finding, MessageKind, Severity
 from pipeguard.core.protocol import codes, subscriptions
 from pipeguard.core.protocol.framing import Oversized
 from pipeguard.core.protocol.input_requests import Questions
 from pipeguard.core.protocol.message import JsonObject, JsonValue, Message, Number, id_token_of
-from pipeguard.core.protocol.peers import CAPABILITIES, LISTED, Known
-from pipeguard.core.protocol.pending import Pending, Request
+from pipeguard.core.protocol.peers import CAPABILITIES, LISTED, Peers
+from pipeguard.core.protocol.pending import Pending, PendingRequest
 from pipeguard.core.protocol.places import PLACES
 from pipeguard.core.protocol.references import used
 from pipeguard.core.rules.policy import Limits, Mode, Trust
@@ -138,7 +138,7 @@ class _Unread:
         return is_lost
 
 
-class State:
+class ConversationState:
     """What a conversation remembers.
 
     Attributes:
@@ -155,10 +155,10 @@ class State:
         self.pending = {direction: Pending(limits.pending) for direction in Direction}
         self._floods = {direction: _Flood(limits.notifications) for direction in Direction}
         self.questions = Questions()
-        self.known = Known()
+        self.known = Peers()
         self.unread = _Unread(limits.frame_bytes)
 
-    def fork(self) -> State:
+    def fork(self) -> ConversationState:
         """The same conversation in one exchange of it, which has ids of its own for requests."""
         state = copy(self)
         with self.lock:
@@ -183,12 +183,16 @@ class State:
                 request.id_token for request in self.pending[direction].all() if request.forwarded
             ]
 
-    def describe(self, direction: Direction, request: Request, about: frozenset[str]) -> None:
+    def describe(
+        self, direction: Direction, request: PendingRequest, about: frozenset[str]
+    ) -> None:
         """Say what a request is about that is being judged."""
         with self.lock:
             self.pending[direction].describe(request, about)
 
-    def admit(self, direction: Direction, message: Message, request: Request) -> Finding | None:
+    def admit(
+        self, direction: Direction, message: Message, request: PendingRequest
+    ) -> Finding | None:
         """Let a request wait for its answer.
 
         Returns:
@@ -219,7 +223,7 @@ class State:
             request.asks_for = subscriptions.lists_in(message.value)
         return noted
 
-    def lose(self) -> list[Request]:
+    def lose(self) -> list[PendingRequest]:
         """The client's requests that wait, which now do no longer: what came may be for any.
 
         Those of exchanges stay: each is answered in its own (Verdict.is_astray).
@@ -229,12 +233,12 @@ class State:
             self.pending[Direction.TO_SERVER].drop(request)
         return lost
 
-    def due(self) -> list[Request]:
+    def due(self) -> list[PendingRequest]:
         """The client's requests that wait here for an answer that may not take any time."""
         waiting = self.pending[Direction.TO_SERVER].own()
         return [r for r in waiting if r.forwarded and r.method not in NEVER_OVERDUE]
 
-    def sent(self, direction: Direction, message: Message, request: Request) -> None:
+    def sent(self, direction: Direction, message: Message, request: PendingRequest) -> None:
         """A request goes on to the other side."""
         with self.lock:
             request.forwarded = True
@@ -297,7 +301,7 @@ class State:
         odd = []
         if not _INHERITED.isdisjoint(body) or not _INHERITED.isdisjoint(value):
             odd.append(_INHERITED_KEY)
-        asks = message.kind is Kind.REQUEST and direction is Direction.TO_SERVER
+        asks = message.kind is MessageKind.REQUEST and direction is Direction.TO_SERVER
         if asks and not self.questions.are_answered_by(body):
             odd.append(_UNASKED)
         return tuple(odd)
@@ -306,7 +310,7 @@ class State:
         """True where the client takes an error that has no id; older ones hang up on it."""
         return rule in _NAMELESS and (self.known.revision or "") >= ANSWERS_WITHOUT_ID
 
-    def _check_server_request(self, message: Message, request: Request) -> Finding | None:
+    def _check_server_request(self, message: Message, request: PendingRequest) -> Finding | None:
         """Whether the server may ask this now (basic/lifecycle, "Initialization").
 
         Between its answer to `initialize` and `initialized` it SHOULD NOT. The client declared

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeguard.core.finding import Direction, Finding, Kind
+from pipeguard.core.finding import Direction, Finding, MessageKind
 from pipeguard.core.flows.vault import holds_marks
 from pipeguard.core.protocol.message import JsonObject, JsonValue, Message
 from pipeguard.core.protocol.places import LISTS, OPENINGS, Surface
@@ -22,9 +22,9 @@ def said(where: Where, direction: Direction, message: Message) -> list[Finding]:
     vault = where.guard.vault
     value: JsonValue = message.value
     if direction is Direction.TO_CLIENT:
-        if message.kind is Kind.RESULT and where.method in LISTS:
+        if message.kind is MessageKind.RESULT and where.method in LISTS:
             value = _without(message.value, LISTS[where.method][0], list)
-        elif message.kind is Kind.RESULT and where.method in OPENINGS:
+        elif message.kind is MessageKind.RESULT and where.method in OPENINGS:
             value = _without(message.value, "instructions", str)
         findings = scanned(where, Surface.TO_CLIENT, value)
         if vault is not None and where.guard.policy.mode is not Mode.OBSERVE:

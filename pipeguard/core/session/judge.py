@@ -13,7 +13,7 @@ from pipeguard.core.flows.vault import RESTORED
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.message import JsonValue, Message
 from pipeguard.core.protocol.places import Path, Surface, place_of, pointer, value_at
-from pipeguard.core.rules.policy import Subject
+from pipeguard.core.rules.policy import PolicyTarget
 from pipeguard.core.rules.rule import tells_private
 from pipeguard.core.scanning.origin import NOTHING, Match, Seen
 from pipeguard.core.session.guard import Guard
@@ -51,7 +51,7 @@ class Where(NamedTuple):
         """A finding with the action that the policy gives it."""
         severity, confidence = sure
         guard = self.guard
-        subject = Subject(rule, severity, confidence, place, guard.name, self.tool)
+        subject = PolicyTarget(rule, severity, confidence, place, guard.name, self.tool)
         action = guard.policy.action(subject, self.now)
         return Finding(
             rule, place, severity=severity, confidence=confidence, action=action, tool=self.tool
@@ -256,7 +256,9 @@ def _decided(where: Where, match: Match, surface: Surface, *, is_sure: bool = Tr
     rule = match.rule
     place = where.place(match.path)
     sure = match.confidence if is_sure else min(match.confidence, Confidence.MEDIUM)
-    subject = Subject(rule.id, rule.severity, sure, place, where.guard.name, where.tool, surface)
+    subject = PolicyTarget(
+        rule.id, rule.severity, sure, place, where.guard.name, where.tool, surface
+    )
     return Finding(
         rule=rule.id,
         place=place,

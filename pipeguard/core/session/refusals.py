@@ -11,9 +11,9 @@ from pipeguard.core.finding import Action, Direction, Finding, Verdict, worst
 from pipeguard.core.protocol import batch, codes
 from pipeguard.core.protocol.framing import Lost
 from pipeguard.core.protocol.message import is_request_shaped
-from pipeguard.core.protocol.pending import Request
+from pipeguard.core.protocol.pending import PendingRequest
 from pipeguard.core.session import replies
-from pipeguard.core.session.conduct import State
+from pipeguard.core.session.conduct import ConversationState
 from pipeguard.core.session.judge import stands_in_method
 from pipeguard.core.session.verdicts import Answered, blocked
 from pipeguard.errors import Refusal
@@ -30,7 +30,7 @@ class Teller(NamedTuple):
         event: names its verdict.
     """
 
-    state: State
+    state: ConversationState
     direction: Direction
     event: str
 
@@ -41,7 +41,7 @@ class Teller(NamedTuple):
         forward = reply = None
         more: list[bytes] = []
         is_astray = False
-        request: Request | None = None
+        request: PendingRequest | None = None
         if isinstance(refusal, Answered):
             request = refusal.request
         elif (many := batch.ids_of(refusal, frame)) is not None:
@@ -90,7 +90,7 @@ class Teller(NamedTuple):
 
     def refusal(
         self,
-        request: Request,
+        request: PendingRequest,
         code: int,
         findings: list[Finding],
         *,
@@ -124,14 +124,16 @@ class Teller(NamedTuple):
 
     def _asked(self, id_token: str, code: int, findings: list[Finding]) -> bytes:
         """To the sender of a request that could not be read; its id serves for this alone."""
-        return self.refusal(Request(id_token, "", None, 0.0), code, findings, answer=False)
+        return self.refusal(PendingRequest(id_token, "", None, 0.0), code, findings, answer=False)
 
-    def _answered(self, refusal: Refusal, *, is_sure: bool) -> Request | None:
+    def _answered(self, refusal: Refusal, *, is_sure: bool) -> PendingRequest | None:
         """The request that waits for the frame; it waits no longer."""
         if not is_sure and refusal.code == codes.PARSE_ERROR and self.direction is TO_CLIENT:
             return None  # half a line, or text: the answer may be yet to come
         with self.state.lock:
             return self.state.pending[self.direction.back].close(refusal.id_token)
 
-    def _withheld(self, requests: list[Request], code: int, findings: list[Finding]) -> list[bytes]:
+    def _withheld(
+        self, requests: list[PendingRequest], code: int, findings: list[Finding]
+    ) -> list[bytes]:
         return [self.refusal(request, code, findings, answer=True) for request in requests]

@@ -32,7 +32,7 @@ from pipeguard.core.finding import (
     Action,
     Direction,
     Finding,
-    Kind,
+    MessageKind,
     PinChange,
     Verdict,
     greatest,
@@ -53,7 +53,7 @@ from pipeguard.core.protocol.message import (
     serialise,
 )
 from pipeguard.core.protocol.methods import check_method
-from pipeguard.core.protocol.pending import Request
+from pipeguard.core.protocol.pending import PendingRequest
 from pipeguard.core.protocol.places import LISTS, OPENINGS, part_of
 from pipeguard.core.session import conduct, replies
 from pipeguard.core.session.definitions import review
@@ -85,7 +85,7 @@ class Session:
     def __init__(self, guard: Guard, run: str) -> None:
         self.guard = guard
         self.run = run
-        self.state = conduct.State(guard.policy.limits)
+        self.state = conduct.ConversationState(guard.policy.limits)
         self._lock = self.state.lock
         self._budgets: Budgets | None = None  # of a batch, shared by its members
         self._count = {TO_SERVER: 0, TO_CLIENT: 0}
@@ -236,9 +236,9 @@ class Session:
     def _judged(self, direction: Direction, message: Message, now: float, event: str) -> Verdict:
         if message.method is not None:
             check_method(message)
-        if message.kind is Kind.REQUEST:
+        if message.kind is MessageKind.REQUEST:
             return self._request(direction, message, now, event)
-        if message.kind is Kind.NOTIFICATION:
+        if message.kind is MessageKind.NOTIFICATION:
             return self._notification(direction, message, now, event)
         return self._answer(direction, message, now, event)
 
@@ -268,7 +268,7 @@ class Session:
     def _request(self, direction: Direction, message: Message, now: float, event: str) -> Verdict:
         assert message.method is not None  # noqa: S101  a request has one
         assert message.id_token is not None  # noqa: S101
-        request = Request(
+        request = PendingRequest(
             message.id_token,
             message.method,
             conduct.tool_of(message),
@@ -343,7 +343,12 @@ class Session:
             raise
 
     def _judged_answer(
-        self, direction: Direction, message: Message, request: Request, now: float, event: str
+        self,
+        direction: Direction,
+        message: Message,
+        request: PendingRequest,
+        now: float,
+        event: str,
     ) -> Verdict:
         original, forged = message, list[Finding]()
         if replies.is_forged(message.value):
@@ -397,7 +402,7 @@ class Session:
         self,
         direction: Direction,
         message: Message,
-        request: Request | None,
+        request: PendingRequest | None,
         findings: list[Finding],
         event: str,
         now: float,
@@ -419,13 +424,13 @@ class Session:
         self,
         direction: Direction,
         message: Message,
-        request: Request,
+        request: PendingRequest,
         findings: list[Finding],
         event: str,
         code: int,
     ) -> Verdict:
         """A request is answered to its sender; in place of an answer ours goes on."""
-        is_answer = message.kind in (Kind.RESULT, Kind.ERROR)
+        is_answer = message.kind in (MessageKind.RESULT, MessageKind.ERROR)
         answer = self._teller(direction, event).refusal(request, code, findings, answer=is_answer)
         return verdict_of(
             direction,
@@ -441,7 +446,7 @@ class Session:
         self,
         direction: Direction,
         message: Message,
-        request: Request | None,
+        request: PendingRequest | None,
         findings: list[Finding],
         event: str,
         now: float,

@@ -16,7 +16,7 @@ from pipeguard.core.finding import (
 )
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.message import Message, parse
-from pipeguard.core.protocol.pending import Request
+from pipeguard.core.protocol.pending import PendingRequest
 from pipeguard.core.session.judge import stands_in_method, stands_in_name
 from pipeguard.errors import Refusal
 
@@ -25,7 +25,7 @@ class Answered(Refusal):
     """An answer that does not go on; the request that it belonged to waits no longer."""
 
     def __init__(
-        self, request: Request, rule: str, why: str, code: int = codes.PEER_BROKE_PROTOCOL
+        self, request: PendingRequest, rule: str, why: str, code: int = codes.PEER_BROKE_PROTOCOL
     ) -> None:
         super().__init__(rule, why, code, request.id_token)
         self.request = request
@@ -49,7 +49,7 @@ def verdict_of(  # noqa: PLR0913  a Verdict has as many parts
     *,
     forward: bytes | None,
     reply: bytes | None = None,
-    request: Request | None = None,
+    request: PendingRequest | None = None,
 ) -> Verdict:
     """The verdict on a message, its findings the most serious first."""
     if not findings:

@@ -7,10 +7,11 @@ encoded costs nothing more.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import IntEnum
 
 from pipeguard.core.text import word_disguises
+from pipeguard.core.unicode.folding import Range
 
 # What stands in lines for PowerShell or cmd alone: a word, which is looked for first, and then
 # the whole of it. All in small letters.
@@ -201,3 +202,8 @@ CUES_OF_SQUEEZED = {
 }
 # Of these the squeezed reading may say something.
 SQUEEZED_CUES = (Cue.SPACED, Cue.RUN_TOGETHER)
+
+
+def worth_squeezing(cued: Mapping[Cue, list[Range]]) -> list[Range]:
+    """The ranges of what may be squeezed; of two cues, one is that of an encoding as well."""
+    return [found for cue in SQUEEZED_CUES for found in cued.get(cue, ())]

@@ -30,7 +30,7 @@ MIN_NUMBER_DIGITS = 9  # shorter numbers name nobody and nothing
 _Place = tuple[Path, int, str]
 
 
-class Text:
+class MessageText:
     """The strings of one value.
 
     Attributes:

@@ -13,7 +13,7 @@ from itertools import accumulate, groupby, permutations
 
 from pipeguard.core.protocol.places import MASKED_STEP, Path
 from pipeguard.core.text.decoder import Decoded
-from pipeguard.core.text.document import Text
+from pipeguard.core.text.document import MessageText
 from pipeguard.core.unicode.folding import Range
 
 PIECE_CHARS = 256  # of a value that could be a piece: a longer one is found by itself
@@ -120,7 +120,7 @@ def _quoted(data: bytes) -> Iterator[Range]:
         yield literal.span(literal.lastindex or 0)
 
 
-class Row:
+class JoinedRow:
     """Strings and keys of a value in one row, and whose they are.
 
     Attributes:
@@ -149,7 +149,7 @@ class Row:
         return min(bisect_right(self._ends, at), len(self._ends) - 1)
 
 
-class _Neighbours(Row):
+class _Neighbours(JoinedRow):
     """Values of a result side by side; a match in one of them alone is none of the row's."""
 
     __slots__ = ()
@@ -159,7 +159,7 @@ class _Neighbours(Row):
         return paths, len(paths) > 1
 
 
-def joints(text: Text) -> Row:
+def joints(text: MessageText) -> JoinedRow:
     """The values of a result with nothing between, of long ones only what stands at a joint."""
     pieces: list[str] = []
     numbers: list[int] = []
@@ -173,7 +173,7 @@ def joints(text: Text) -> Row:
     return _Neighbours(pieces, lambda at: text.path_of_value(numbers[at]))
 
 
-def spelt(text: Text) -> Iterator[Row]:
+def spelt(text: MessageText) -> Iterator[JoinedRow]:
     """What a result says that has a letter, or a word, in each of many values in a row."""
     values = text.values
     at = 0
@@ -183,12 +183,12 @@ def spelt(text: Text) -> Iterator[Row]:
             yield _spelt(text, values[first:at], first)
 
 
-def spelt_in(text: Text) -> Iterator[bytes]:
+def spelt_in(text: MessageText) -> Iterator[bytes]:
     """The same as bytes alone; nothing where the values go to a server."""
     return (row.data for row in (() if text.is_keyed else spelt(text)))
 
 
-def _spelt(text: Text, bits: list[str], first: int) -> Row:
+def _spelt(text: MessageText, bits: list[str], first: int) -> JoinedRow:
     own = sum(bit != bit.strip() or " " in bit for bit in bits)
     is_spaced = MIN_BITS * own >= len(bits) or sum(map(len, bits)) <= FEW_LETTERS * len(bits)
     pieces = bits if is_spaced else [f"{bit} " for bit in bits]
@@ -201,7 +201,7 @@ def _is_bit(value: str) -> bool:
     )
 
 
-def rows(text: Text) -> Iterator[Row]:
+def rows(text: MessageText) -> Iterator[JoinedRow]:
     """What a text's strings and keys say in other orders than one string after the other."""
     pieces: list[str] = []
     has_torn_keys = False
@@ -218,14 +218,14 @@ def rows(text: Text) -> Iterator[Row]:
     if not _LIKELY.search(" ".join(pieces)):
         return
     if has_torn_keys:
-        yield Row(pieces, lambda _: (MASKED_STEP,))  # a key may hold a part of a secret
+        yield JoinedRow(pieces, lambda _: (MASKED_STEP,))  # a key may hold a part of a secret
     if found := _candidates(text):
         pieces = [piece for order in _orders(found) for piece in (*order, "\n")]
         places = {value: path for path, value, _ in text.strings()}
-        yield Row(pieces, lambda at: places.get(pieces[at], ()))
+        yield JoinedRow(pieces, lambda at: places.get(pieces[at], ()))
 
 
-def _candidates(text: Text) -> list[str]:
+def _candidates(text: MessageText) -> list[str]:
     """The values that could be pieces of one secret; mostly none."""
     found = [one for one in text.values if len(one) <= PIECE_CHARS and _PIECE.fullmatch(one)]
     if len(found) < 2 or sum(map(len, found)) < MIN_CHARS or not any(map(_RANDOM.search, found)):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeguard.core.checks import registry
-from pipeguard.core.checks.registry import Check, aws_account, known, run
+from pipeguard.core.checks.registry import Outcome, aws_account, known, run
 from pipeguard.errors import RuleError
 from pipeguard.rulebook.samples import expand
 from tests.each import each
@@ -58,7 +58,7 @@ def test_a_check_that_there_is_none_of_is_refused(spec: str) -> None:
 @settings(max_examples=30)
 @given(secret=st.binary(max_size=400))
 def test_any_bytes_get_an_answer(spec: str, secret: bytes) -> None:
-    assert run(spec, secret) in Check
+    assert run(spec, secret) in Outcome
 
 
 @each("spec", SPECS)
@@ -69,20 +69,20 @@ def test_any_bytes_get_an_answer(spec: str, secret: bytes) -> None:
     )
 )
 def test_what_looks_like_a_token_gets_an_answer(spec: str, secret: bytes) -> None:
-    assert run(spec, secret) in Check
+    assert run(spec, secret) in Outcome
 
 
 @pytest.mark.slow
 @each("spec", SPECS)
 @each("unit", [b"a", b"[", b"eyJ", b"1", b"-----BEGIN ", b"a:", b"\\n", b"="])
 def test_a_megabyte_gets_an_answer(spec: str, unit: bytes) -> None:
-    assert run(spec, unit * (2**20 // len(unit))) in Check
+    assert run(spec, unit * (2**20 // len(unit))) in Outcome
 
 
 def test_nesting_that_no_parser_follows_is_no_token() -> None:
     header = expand({"gen": '{base64url {{"alg":"HS256"}}}'}, 0)
     bomb = expand({"gen": "{base64url %s}" % ("[" * 9000)}, 0)
-    assert run("jwt", f"{header}.{bomb}.{'a' * 43}".encode()) is Check.FAILS
+    assert run("jwt", f"{header}.{bomb}.{'a' * 43}".encode()) is Outcome.FAILS
 
 
 HOLDS = [
@@ -204,35 +204,35 @@ UNKNOWN = [
 
 @pytest.mark.parametrize(("spec", "recipe"), HOLDS)
 def test_a_check_holds(spec: str, recipe: str) -> None:
-    assert run(spec, _made({"gen": recipe})) is Check.HOLDS
-    assert run(f"only-raise {spec}", _made({"gen": recipe})) is Check.HOLDS
-    assert run(f"not-fails {spec}", _made({"gen": recipe})) is Check.HOLDS
+    assert run(spec, _made({"gen": recipe})) is Outcome.HOLDS
+    assert run(f"only-raise {spec}", _made({"gen": recipe})) is Outcome.HOLDS
+    assert run(f"not-fails {spec}", _made({"gen": recipe})) is Outcome.HOLDS
 
 
 @pytest.mark.parametrize(("spec", "recipe"), FAILS)
 def test_a_check_fails(spec: str, recipe: str) -> None:
-    assert run(spec, _made({"gen": recipe})) is Check.FAILS
-    assert run(f"only-raise {spec}", _made({"gen": recipe})) is Check.UNKNOWN
-    assert run(f"not-fails {spec}", _made({"gen": recipe})) is Check.FAILS
+    assert run(spec, _made({"gen": recipe})) is Outcome.FAILS
+    assert run(f"only-raise {spec}", _made({"gen": recipe})) is Outcome.UNKNOWN
+    assert run(f"not-fails {spec}", _made({"gen": recipe})) is Outcome.FAILS
 
 
 @pytest.mark.parametrize(("spec", "recipe"), UNKNOWN)
 def test_a_check_cannot_tell(spec: str, recipe: str) -> None:
-    assert run(spec, _made({"gen": recipe})) is Check.UNKNOWN
-    assert run(f"not-fails {spec}", _made({"gen": recipe})) is Check.HOLDS
+    assert run(spec, _made({"gen": recipe})) is Outcome.UNKNOWN
+    assert run(f"not-fails {spec}", _made({"gen": recipe})) is Outcome.HOLDS
 
 
 def test_a_token_that_was_cut_off_in_its_claims_is_one_still() -> None:
     token = _made({"gen": "{jwt scope=read,write,delete,administer,everything}"})
-    assert run("jwt", token[: token.rindex(b".") - 10]) is Check.HOLDS
-    assert run("jwt", token + b".") is Check.HOLDS
+    assert run("jwt", token[: token.rindex(b".") - 10]) is Outcome.HOLDS
+    assert run("jwt", token + b".") is Outcome.HOLDS
 
 
 def test_an_encrypted_token_is_told_by_its_five_parts() -> None:
     recipe = (
         '{base64url {{"alg":"RSA-OAEP","enc":"A256GCM"}}}.{b64u:40}.{b64u:16}.{b64u:40}.{b64u:22}'
     )
-    assert run("jwt", _made({"gen": recipe})) is Check.HOLDS
+    assert run("jwt", _made({"gen": recipe})) is Outcome.HOLDS
 
 
 def test_the_account_is_read_from_a_key_id() -> None:

@@ -1,13 +1,13 @@
 """Uses: what the strings of one message are for, and where something acts."""
 
-from pipeguard.core.commands.argument_roles import MANY_STRINGS, Role
+from pipeguard.core.commands.argument_roles import MANY_STRINGS, ArgumentRole
 from pipeguard.core.commands.argument_usage import IDLE, PROGRAMS, WHOLE_BYTES, Uses
-from pipeguard.core.text.document import Text
+from pipeguard.core.text.document import MessageText
 
 
 def uses(tool: str, **arguments: object) -> Uses:
     params = {"name": tool, "arguments": arguments}
-    return Uses(Text({"params": params}, keyed=True), tool)  # type: ignore[dict-item]
+    return Uses(MessageText({"params": params}, keyed=True), tool)  # type: ignore[dict-item]
 
 
 def at(*steps: str | int) -> tuple[str | int, ...]:
@@ -15,16 +15,16 @@ def at(*steps: str | int) -> tuple[str | int, ...]:
 
 
 def test_a_value_in_a_record_that_a_tool_keeps_is_data() -> None:
-    assert uses("create_ticket").role(at("fields", "customfield_1")) is Role.KEPT
-    assert uses("create_ticket").role(at("project")) is Role.VALUE
-    assert uses("find_ticket").role(at("filter", "name")) is Role.VALUE
-    assert uses("import_feed").role(at("feeds", 3)) is Role.VALUE
+    assert uses("create_ticket").role(at("fields", "customfield_1")) is ArgumentRole.KEPT
+    assert uses("create_ticket").role(at("project")) is ArgumentRole.VALUE
+    assert uses("find_ticket").role(at("filter", "name")) is ArgumentRole.VALUE
+    assert uses("import_feed").role(at("feeds", 3)) is ArgumentRole.VALUE
 
 
 def test_one_of_many_strings_is_written() -> None:
     rows = [{"a": "x"}] * (MANY_STRINGS + 1)
-    assert uses("lookup", items=rows).role(at("items", 3, "a")) is Role.WRITTEN
-    assert uses("run_command", items=rows).role(at("items", 3, "a")) is Role.COMMAND
+    assert uses("lookup", items=rows).role(at("items", 3, "a")) is ArgumentRole.WRITTEN
+    assert uses("run_command", items=rows).role(at("items", 3, "a")) is ArgumentRole.COMMAND
 
 
 def test_a_long_text_that_is_written_is_idle_and_a_short_one_may_be_what_is_looked_for() -> None:
@@ -51,13 +51,13 @@ def test_a_stretch_is_cut_where_it_begins_and_ends() -> None:
 
 def test_what_is_looked_for_is_a_value_unless_it_begins_as_a_statement() -> None:
     asked = uses("find_user", query="x")
-    assert asked.used(at("query"), "select 1") is Role.STATEMENT
-    assert asked.used(at("query"), "*)(uid=*") is Role.VALUE
-    assert asked.used(at("name"), "select 1") is Role.VALUE
+    assert asked.used(at("query"), "select 1") is ArgumentRole.STATEMENT
+    assert asked.used(at("query"), "*)(uid=*") is ArgumentRole.VALUE
+    assert asked.used(at("name"), "select 1") is ArgumentRole.VALUE
 
 
 def test_a_text_that_the_tool_makes_something_of_is_parsed() -> None:
-    assert uses("parse_xml").role(at("content")) is Role.PARSED
-    assert uses("render_template").role(at("subject")) is Role.PARSED
-    assert uses("format_code").role(at("source")) is Role.WRITTEN
-    assert uses("write_file").role(at("content")) is Role.WRITTEN
+    assert uses("parse_xml").role(at("content")) is ArgumentRole.PARSED
+    assert uses("render_template").role(at("subject")) is ArgumentRole.PARSED
+    assert uses("format_code").role(at("source")) is ArgumentRole.WRITTEN
+    assert uses("write_file").role(at("content")) is ArgumentRole.WRITTEN

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.core.checks.addresses import WANTED, Reach, hosts, says
-from pipeguard.core.commands.argument_roles import Role, role, writes
+from pipeguard.core.commands.argument_roles import ArgumentRole, role, writes
 from pipeguard.core.commands.argument_usage import Uses
-from pipeguard.core.commands.effects import deeds
+from pipeguard.core.commands.effects import effects_of
 from pipeguard.core.commands.interpret import argument_lines, code_lines, command_lines
 from pipeguard.core.commands.path_normalisation import path_lines
 from pipeguard.core.commands.posix_shell import Shell
@@ -17,7 +17,7 @@ from pipeguard.core.commands.powershell import windows_lines
 from pipeguard.core.commands.programs import tidy
 from pipeguard.core.commands.shell_output import escapes
 from pipeguard.core.commands.sql import statements
-from pipeguard.core.text.document import Text
+from pipeguard.core.text.document import MessageText
 from tests.fuzz.budget import tried
 
 SLOW_SECONDS = 20.0  # for the largest argument, on a machine that does other things too
@@ -119,8 +119,8 @@ def test_what_is_only_mentioned_is_no_deed(text: str) -> None:
 def test_words_of_a_list_are_one_command() -> None:
     assert "$ rm -r /etc" in argument_lines(["sudo", "rm", "-rf", "/etc"])
     assert "$ rm -r ~" in argument_lines(["sh", "-c", "rm -rf ~"])
-    value = Text({"command": "rm", "args": ["-rf", "/"]}, keyed=True)
-    assert b"\n$ rm -r /\n" in deeds(Uses(value, "exec"))[0][0].data
+    value = MessageText({"command": "rm", "args": ["-rf", "/"]}, keyed=True)
+    assert b"\n$ rm -r /\n" in effects_of(Uses(value, "exec"))[0][0].data
 
 
 @pytest.mark.parametrize(
@@ -135,8 +135,8 @@ def test_words_of_a_list_are_one_command() -> None:
 def test_a_list_is_of_the_command_that_its_tool_is_named_after(
     tool: str, key: str, words: list[str], line: str
 ) -> None:
-    value = Text({"name": tool, "arguments": {key: [*words]}}, keyed=True)
-    told = b"".join(deed.data for deed in deeds(Uses(value, tool))[0])
+    value = MessageText({"name": tool, "arguments": {key: [*words]}}, keyed=True)
+    told = b"".join(deed.data for deed in effects_of(Uses(value, tool))[0])
     assert f"\n{line}\n".encode() in told
 
 
@@ -261,24 +261,24 @@ def test_each_way_to_read_an_address_counts() -> None:
 @pytest.mark.parametrize(
     ("tool", "path", "expected"),
     [
-        ("run", ("command",), Role.COMMAND),
-        ("terminal", ("text",), Role.COMMAND),
-        ("write_file", ("content",), Role.WRITTEN),
-        ("run", ("description",), Role.WRITTEN),
-        ("web_search", ("query",), Role.ASKED),
-        ("execute_sql", ("query",), Role.STATEMENT),
-        ("db", ("sql",), Role.STATEMENT),
-        ("run_python", ("code",), Role.CODE),
-        ("apply_discount", ("code",), Role.VALUE),
-        ("calculator", ("expression",), Role.VALUE),
-        ("commit", ("commitMessage",), Role.WRITTEN),
-        ("x", ("params", "arguments", "a"), Role.VALUE),
-        ("x", ("messages", 0, "content"), Role.WRITTEN),
-        (None, ("name",), Role.VALUE),
+        ("run", ("command",), ArgumentRole.COMMAND),
+        ("terminal", ("text",), ArgumentRole.COMMAND),
+        ("write_file", ("content",), ArgumentRole.WRITTEN),
+        ("run", ("description",), ArgumentRole.WRITTEN),
+        ("web_search", ("query",), ArgumentRole.ASKED),
+        ("execute_sql", ("query",), ArgumentRole.STATEMENT),
+        ("db", ("sql",), ArgumentRole.STATEMENT),
+        ("run_python", ("code",), ArgumentRole.CODE),
+        ("apply_discount", ("code",), ArgumentRole.VALUE),
+        ("calculator", ("expression",), ArgumentRole.VALUE),
+        ("commit", ("commitMessage",), ArgumentRole.WRITTEN),
+        ("x", ("params", "arguments", "a"), ArgumentRole.VALUE),
+        ("x", ("messages", 0, "content"), ArgumentRole.WRITTEN),
+        (None, ("name",), ArgumentRole.VALUE),
     ],
 )
 def test_what_an_argument_is_for(
-    tool: str | None, path: tuple[str | int, ...], expected: Role
+    tool: str | None, path: tuple[str | int, ...], expected: ArgumentRole
 ) -> None:
     assert role(tool, path) is expected
 
@@ -311,7 +311,7 @@ def test_nothing_is_raised_whatever_the_signs(text: str) -> None:
 @given(st.text(max_size=200), st.sampled_from(["command", "sql", "code", "path", "text"]))
 def test_nothing_is_raised_whatever_the_text(text: str, key: str) -> None:
     encoded = text.encode("utf-8", "replace").decode()
-    deeds(Uses(Text({key: encoded, "args": [encoded, encoded]}, keyed=True), "run"))
+    effects_of(Uses(MessageText({key: encoded, "args": [encoded, encoded]}, keyed=True), "run"))
     says(encoded.encode(), "exposed")
 
 
@@ -353,5 +353,5 @@ def test_the_largest_argument_is_read_in_time(piece: str) -> None:
     text = piece * (65_536 // len(piece))
     began = time.perf_counter()
     for key in ("command", "sql", "code", "path"):
-        deeds(Uses(Text({key: text}, keyed=True), "run"))
+        effects_of(Uses(MessageText({key: text}, keyed=True), "run"))
     assert time.perf_counter() - began < SLOW_SECONDS

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeguard.core.matching.pattern_set import Plan, make, weaker
+from pipeguard.core.matching.pattern_set import PatternSet, make, weaker
 from pipeguard.core.rules.rule import Rule, View
 from pipeguard.core.text.windowing import BLOCK_BYTES
 from pipeguard.errors import EngineError
@@ -105,13 +105,13 @@ def test_what_is_left_out_of_a_pattern(pattern: str, expected: str) -> None:
 
 
 def test_a_plan_tells_each_pattern_once_with_its_first_end() -> None:
-    plan = Plan(make({0: [("ab", False), ("B{2,}", True)], 2: [("x", False)]}))
+    plan = PatternSet(make({0: [("ab", False), ("B{2,}", True)], 2: [("x", False)]}))
     assert sorted(plan.look(b"..ab..abbb")) == [0, 1]
     assert plan.share().look(b"x") == [2]
 
 
 def test_a_plan_of_no_patterns_sees_nothing() -> None:
-    assert Plan(make({})).look(b"anything at all") == []
+    assert PatternSet(make({})).look(b"anything at all") == []
 
 
 def test_a_pattern_that_the_engine_does_not_take_is_an_error() -> None:
@@ -122,18 +122,18 @@ def test_a_pattern_that_the_engine_does_not_take_is_an_error() -> None:
 @pytest.mark.parametrize("blob", [b"", b"not a database", bytes(1000)], ids=range(3))
 def test_a_database_that_is_not_one_is_an_error(blob: bytes) -> None:
     with pytest.raises(EngineError, match="do not load"):
-        Plan(blob)
+        PatternSet(blob)
 
 
 def test_a_database_with_a_bit_turned_is_an_error() -> None:
     blob = bytearray(make({0: [("abc", False)]}))
     blob[len(blob) // 2] ^= 1
     with pytest.raises(EngineError, match="do not load"):
-        Plan(bytes(blob))
+        PatternSet(bytes(blob))
 
 
 def test_a_failure_of_the_engine_is_an_error() -> None:
-    plan = Plan(make({0: [("abc", False)]}))
+    plan = PatternSet(make({0: [("abc", False)]}))
     nothing: Any = None
     with pytest.raises(EngineError, match="failed: TypeError"):
         plan.look(nothing)

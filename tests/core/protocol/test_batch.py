@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeguard.core.finding import Action, Direction, Finding, Kind, Verdict
+from pipeguard.core.finding import Action, Direction, Finding, MessageKind, Verdict
 from pipeguard.core.protocol import batch, codes
 from pipeguard.core.protocol.message import JsonValue, parse_json
 
@@ -56,7 +56,7 @@ def verdict(frame: bytes, forward: bytes | None, *findings: Finding) -> Verdict:
     reply = None if forward else b"{}"
     action = max((finding.action for finding in findings), default=Action.ALLOW)
     to = Direction.TO_SERVER
-    return Verdict(to, frame, action, forward, reply, findings, "RUN.c1.0", Kind.REQUEST)
+    return Verdict(to, frame, action, forward, reply, findings, "RUN.c1.0", MessageKind.REQUEST)
 
 
 def test_the_frame_itself_goes_on_where_all_of_it_does() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeguard.core.finding import Kind
+from pipeguard.core.finding import MessageKind
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.framing import Oversized
 from pipeguard.core.protocol.message import (
@@ -284,7 +284,7 @@ def test_a_request_keeps_its_id_and_its_frame(id_: str | Number, method: str) ->
     value: dict[str, JsonValue] = {"jsonrpc": "2.0", "id": id_, "method": method}
     for frame in (serialise(value), spaced(value)):
         found = message(frame)
-        assert found.kind is Kind.REQUEST
+        assert found.kind is MessageKind.REQUEST
         assert found.frame is frame or b"\n" in frame
         assert len(found.frame.decode().splitlines()) == 1
         assert found.method == method
@@ -357,18 +357,18 @@ def test_an_odd_envelope_is_refused(text: str, told: tuple[str, str | None]) -> 
 
 def test_an_envelope_may_have_more_members() -> None:
     found = message(b'{"jsonrpc":"2.0","method":"x","__proto__":{},"extra":[1]}')
-    assert (found.kind, found.id_token) == (Kind.NOTIFICATION, None)
+    assert (found.kind, found.id_token) == (MessageKind.NOTIFICATION, None)
 
 
 def test_an_error_may_have_no_id() -> None:
     for id_member in (b"", b'"id":null,'):
         found = message(b'{"jsonrpc":"2.0",' + id_member + b'"error":{"code":1,"message":"x"}}')
-        assert (found.kind, found.id_token) == (Kind.ERROR, None)
+        assert (found.kind, found.id_token) == (MessageKind.ERROR, None)
 
 
 def test_an_answer_is_a_result_or_an_error() -> None:
-    assert message(b'{"jsonrpc":"2.0","id":"a","result":{}}').kind is Kind.RESULT
-    assert message(b'{"jsonrpc":"2.0","id":0,"error":{}}').kind is Kind.ERROR
+    assert message(b'{"jsonrpc":"2.0","id":"a","result":{}}').kind is MessageKind.RESULT
+    assert message(b'{"jsonrpc":"2.0","id":0,"error":{}}').kind is MessageKind.ERROR
     assert parse(b'[{"jsonrpc":"2.0"},1]') == [{"jsonrpc": "2.0"}, "1"]
 
 

@@ -8,15 +8,17 @@ from pipeguard.core.protocol.pending import (
     MAX_REMEMBERED,
     REMEMBERED_SECONDS,
     Pending,
-    Request,
+    PendingRequest,
 )
 
-ONE = Request("one more", "ping", None, 0.0)
+ONE = PendingRequest("one more", "ping", None, 0.0)
 
 
-def asked(pending: Pending, id_token: str, method: str = "ping", **more: str | float) -> Request:
+def asked(
+    pending: Pending, id_token: str, method: str = "ping", **more: str | float
+) -> PendingRequest:
     """A request that went on."""
-    request = Request(id_token, method, None, float(more.get("since", 0.0)))
+    request = PendingRequest(id_token, method, None, float(more.get("since", 0.0)))
     if "token" in more:
         request.progress_token = str(more["token"])
     assert pending.open(request)
@@ -37,7 +39,7 @@ def test_an_answer_closes_the_request_it_belongs_to_once() -> None:
 
 def test_nothing_answers_a_request_that_did_not_go_on_yet() -> None:
     pending = Pending(10)
-    request = Request("1", "ping", None, 0.0, progress_token="7")
+    request = PendingRequest("1", "ping", None, 0.0, progress_token="7")
     assert pending.open(request)
     assert pending.close("1") is None
     assert not pending.cancel("1", 0.0)
@@ -50,8 +52,8 @@ def test_nothing_answers_a_request_that_did_not_go_on_yet() -> None:
 def test_an_id_or_a_progress_token_in_use_is_taken() -> None:
     pending = Pending(10)
     first = asked(pending, "1", token='"p"')
-    assert not pending.open(Request("1", "ping", None, 0.0))
-    assert not pending.open(Request("2", "ping", None, 0.0, progress_token='"p"'))
+    assert not pending.open(PendingRequest("1", "ping", None, 0.0))
+    assert not pending.open(PendingRequest("2", "ping", None, 0.0, progress_token='"p"'))
     pending.drop(first)
     assert asked(pending, "2", token='"p"') in pending.all()
 
@@ -219,7 +221,7 @@ def test_a_late_answer_is_expected_although_its_exchange_is_over() -> None:
 def test_what_waits_is_bounded_by_the_memory_that_it_takes() -> None:
     pending = Pending(10_000)
     many = 0
-    while pending.has_room(request := Request(f"{many}", "tools/call", "t" * 100_000, 0.0)):
+    while pending.has_room(request := PendingRequest(f"{many}", "tools/call", "t" * 100_000, 0.0)):
         assert pending.open(request)
         many += 1
     assert 80 * 100_000 < many * 100_000 <= MAX_OPEN_BYTES

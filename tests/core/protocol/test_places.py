@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeguard.core.finding import Kind
+from pipeguard.core.finding import MessageKind
 from pipeguard.core.protocol.places import (
     LISTS,
     OPENINGS,
@@ -119,11 +119,11 @@ def test_what_stands_outside_of_its_part_is_of_the_envelope() -> None:
 
 
 def test_a_part_is_where_a_kind_says_something() -> None:
-    assert {kind: part_of(kind) for kind in Kind} == {
-        Kind.REQUEST: "params",
-        Kind.NOTIFICATION: "params",
-        Kind.RESULT: "result",
-        Kind.ERROR: "error",
+    assert {kind: part_of(kind) for kind in MessageKind} == {
+        MessageKind.REQUEST: "params",
+        MessageKind.NOTIFICATION: "params",
+        MessageKind.RESULT: "result",
+        MessageKind.ERROR: "error",
     }
 
 

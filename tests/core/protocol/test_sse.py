@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core.protocol.sse import MAX_RETRY_MS, Event, EventStream, written
+from pipeguard.core.protocol.sse import MAX_RETRY_MS, EventStream, ServerSentEvent, written
 from tests.fuzz.budget import tried
 
 LIMIT = 4096
 SMALL = 64
 
 
-def events_of(*pieces: bytes, limit: int = LIMIT) -> list[Event]:
+def events_of(*pieces: bytes, limit: int = LIMIT) -> list[ServerSentEvent]:
     stream = EventStream(limit)
     return [event for piece in pieces for event in stream.feed(piece)]
 
@@ -28,7 +28,7 @@ def cut(stream: bytes, places: list[int]) -> list[bytes]:
     return [stream[low:high] for low, high in pairwise(ends)]
 
 
-def as_the_standard_says(stream: bytes) -> list[Event]:
+def as_the_standard_says(stream: bytes) -> list[ServerSentEvent]:
     """All events of a whole stream, by the letter of 9.2.6; a comment is one of its own here."""
     found = []
     data, name, id_, retry = "", "", None, None
@@ -42,10 +42,10 @@ def as_the_standard_says(stream: bytes) -> list[Event]:
                 if told or id_ is not None or retry is not None:
                     text = data.removesuffix("\n").encode("latin-1") if told else None
                     shown = name.encode("latin-1").decode("utf-8", "replace") or "message"
-                    found.append(Event(text, shown, id_, retry))
+                    found.append(ServerSentEvent(text, shown, id_, retry))
                 data, name, id_, retry, told = "", "", None, None, False
             case "":
-                found.append(Event(None, comment=value.encode("latin-1")))
+                found.append(ServerSentEvent(None, comment=value.encode("latin-1")))
             case "data":
                 data, told = data + value + "\n", True
             case "event":
@@ -106,13 +106,13 @@ def test_what_was_read_and_written_again_reads_the_same(stream: bytes, places: l
 @given(st.binary(max_size=40), st.none() | st.text("09az\xe9", max_size=5))
 def test_no_frame_can_write_another_field(data: bytes, id_: str | None) -> None:
     """Whatever a server says stays data, up to the line ends, which are white space in JSON."""
-    (found,) = events_of(written(Event(data, id=id_)))
-    assert found == Event(re.sub(b"\r\n|\r", b"\n", data), id=id_)
+    (found,) = events_of(written(ServerSentEvent(data, id=id_)))
+    assert found == ServerSentEvent(re.sub(b"\r\n|\r", b"\n", data), id=id_)
 
 
 def test_a_frame_with_carriage_returns_between_its_values_arrives_whole() -> None:
     frame = b'{"jsonrpc":"2.0",\r"id":1,\r\n"result":{}\r}\r'
-    (found,) = events_of(written(Event(frame)))
+    (found,) = events_of(written(ServerSentEvent(frame)))
     assert found.data is not None
     assert json.loads(found.data) == json.loads(frame)
 
@@ -120,46 +120,52 @@ def test_a_frame_with_carriage_returns_between_its_values_arrives_whole() -> Non
 @pytest.mark.parametrize("end", ENDS)
 def test_each_line_end_ends_a_line_also_where_a_piece_ends(end: bytes) -> None:
     stream = end.join([b"data: a", b"data: b", b"", b"data: c", b"", b""])
-    expected = [Event(b"a\nb"), Event(b"c")]
+    expected = [ServerSentEvent(b"a\nb"), ServerSentEvent(b"c")]
     for place in range(len(stream) + 1):
         assert events_of(stream[:place], stream[place:]) == expected
         assert events_of(stream[:place], b"", stream[place:]) == expected
 
 
 def test_an_empty_piece_between_cr_and_lf_makes_no_line() -> None:
-    assert events_of(b"data: a\r", b"", b"\ndata: b\r\n\r\n") == [Event(b"a\nb")]
+    assert events_of(b"data: a\r", b"", b"\ndata: b\r\n\r\n") == [ServerSentEvent(b"a\nb")]
 
 
 @pytest.mark.parametrize(
     ("stream", "expected"),
     [
-        (b"data\n\n", [Event(b"")]),
-        (b"data:\ndata:\n\n", [Event(b"\n")]),
+        (b"data\n\n", [ServerSentEvent(b"")]),
+        (b"data:\ndata:\n\n", [ServerSentEvent(b"\n")]),
         (b"data: a\n", []),
         (b"data: a", []),
         (b"event: x\n\n", []),
-        (b"event: x\ndata: a\n\ndata: b\n\n", [Event(b"a", "x"), Event(b"b")]),
-        (b"id: 1\n\n", [Event(None, id="1")]),
-        (b"id\ndata: a\n\n", [Event(b"a", id="")]),
-        (b"id: 1\ndata: a\n\ndata: b\n\n", [Event(b"a", id="1"), Event(b"b")]),
-        (b"id: 1\nid: 2\ndata: a\n\n", [Event(b"a", id="2")]),
-        (b"id: 1\nid: \0\ndata: a\n\n", [Event(b"a", id="1")]),
-        (b"retry: 10\n\n", [Event(None, retry_ms=10)]),
-        (b"retry: 1000000000000\n\n", [Event(None, retry_ms=MAX_RETRY_MS)]),
-        (b"retry: 000000000000005\n\n", [Event(None, retry_ms=5)]),
-        (b"retry: " + b"9" * 2000 + b"\n\n", [Event(None, retry_ms=MAX_RETRY_MS)]),
+        (b"event: x\ndata: a\n\ndata: b\n\n", [ServerSentEvent(b"a", "x"), ServerSentEvent(b"b")]),
+        (b"id: 1\n\n", [ServerSentEvent(None, id="1")]),
+        (b"id\ndata: a\n\n", [ServerSentEvent(b"a", id="")]),
+        (b"id: 1\ndata: a\n\ndata: b\n\n", [ServerSentEvent(b"a", id="1"), ServerSentEvent(b"b")]),
+        (b"id: 1\nid: 2\ndata: a\n\n", [ServerSentEvent(b"a", id="2")]),
+        (b"id: 1\nid: \0\ndata: a\n\n", [ServerSentEvent(b"a", id="1")]),
+        (b"retry: 10\n\n", [ServerSentEvent(None, retry_ms=10)]),
+        (b"retry: 1000000000000\n\n", [ServerSentEvent(None, retry_ms=MAX_RETRY_MS)]),
+        (b"retry: 000000000000005\n\n", [ServerSentEvent(None, retry_ms=5)]),
+        (b"retry: " + b"9" * 2000 + b"\n\n", [ServerSentEvent(None, retry_ms=MAX_RETRY_MS)]),
         (b"retry: \xd9\xa1\n\n", []),
         (b"\n\n\n", []),
-        (b": keep\n\n", [Event(None, comment=b"keep")]),
-        (b"data: a\n:\ndata: b\n\n", [Event(None, comment=b""), Event(b"a\nb")]),
-        (b"\xef\xbb\xbfdata: a\n\n", [Event(b"a")]),
+        (b": keep\n\n", [ServerSentEvent(None, comment=b"keep")]),
+        (
+            b"data: a\n:\ndata: b\n\n",
+            [ServerSentEvent(None, comment=b""), ServerSentEvent(b"a\nb")],
+        ),
+        (b"\xef\xbb\xbfdata: a\n\n", [ServerSentEvent(b"a")]),
         (b"\xef\xbb\xbf\xef\xbb\xbfdata: a\n\n", []),
         (b"\n\xef\xbb\xbfdata: a\n\n", []),
-        (b"data: \xef\xbb\xbfa\n\n", [Event(b"\xef\xbb\xbfa")]),
-        (b"data: a\x0b\x0c\xc2\x85\xe2\x80\xa8b\n\n", [Event(b"a\x0b\x0c\xc2\x85\xe2\x80\xa8b")]),
+        (b"data: \xef\xbb\xbfa\n\n", [ServerSentEvent(b"\xef\xbb\xbfa")]),
+        (
+            b"data: a\x0b\x0c\xc2\x85\xe2\x80\xa8b\n\n",
+            [ServerSentEvent(b"a\x0b\x0c\xc2\x85\xe2\x80\xa8b")],
+        ),
     ],
 )
-def test_the_rules(stream: bytes, expected: list[Event]) -> None:
+def test_the_rules(stream: bytes, expected: list[ServerSentEvent]) -> None:
     assert events_of(stream) == expected
     assert events_of(*(stream[i : i + 1] for i in range(len(stream)))) == expected
 

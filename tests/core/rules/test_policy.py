@@ -14,8 +14,8 @@ from pipeguard.core.rules.policy import (
     Limits,
     Mode,
     Policy,
+    PolicyTarget,
     Selector,
-    Subject,
     default_action,
 )
 from tests.fuzz.budget import tried
@@ -25,7 +25,7 @@ PLACES = ["call.arguments", "result.text", "tool.description"]
 TOOLS = ["echo", "read_file", "*"]
 severities, confidences = st.sampled_from(Severity), st.sampled_from(Confidence)
 subjects = st.builds(
-    Subject,
+    PolicyTarget,
     st.sampled_from(RULES),
     severities,
     confidences,
@@ -60,13 +60,13 @@ policies = st.lists(layers, min_size=1, max_size=3).map(lambda them: Policy(laye
 times = st.floats(0, 200)
 
 
-def subject(rule: str = "secrets.jwt", tool: str | None = "echo") -> Subject:
-    return Subject(rule, Severity.HIGH, Confidence.HIGH, "call.arguments", "demo", tool)
+def subject(rule: str = "secrets.jwt", tool: str | None = "echo") -> PolicyTarget:
+    return PolicyTarget(rule, Severity.HIGH, Confidence.HIGH, "call.arguments", "demo", tool)
 
 
 @tried(150)
 @given(policies, subjects, times)
-def test_the_strictest_layer_decides(policy: Policy, one: Subject, now: float) -> None:
+def test_the_strictest_layer_decides(policy: Policy, one: PolicyTarget, now: float) -> None:
     actions = [layer.action(one, now) for layer in policy.layers]
     assert policy.action(one, now) is max(actions)
 
@@ -74,7 +74,7 @@ def test_the_strictest_layer_decides(policy: Policy, one: Subject, now: float) -
 @tried(100)
 @given(policies, layers, subjects, times)
 def test_a_further_layer_only_tightens(
-    policy: Policy, layer: Layer, one: Subject, now: float
+    policy: Policy, layer: Layer, one: PolicyTarget, now: float
 ) -> None:
     tightened = Policy(layers=(*policy.layers, layer))
     assert tightened.action(one, now) >= policy.action(one, now)
@@ -84,14 +84,14 @@ def test_a_further_layer_only_tightens(
 
 @tried(100)
 @given(policies, subjects, times)
-def test_to_observe_stops_nothing(policy: Policy, one: Subject, now: float) -> None:
+def test_to_observe_stops_nothing(policy: Policy, one: PolicyTarget, now: float) -> None:
     observed = Policy(mode=Mode.OBSERVE, layers=policy.layers).action(one, now)
     assert observed is min(Action.WARN, policy.action(one, now))
 
 
 @tried(100)
 @given(selectors, subjects)
-def test_a_selector_fits_where_every_part_does(selector: Selector, one: Subject) -> None:
+def test_a_selector_fits_where_every_part_does(selector: Selector, one: PolicyTarget) -> None:
     pairs = [
         (one.rule, selector.rule),
         (one.place, selector.place),
@@ -109,7 +109,7 @@ def test_a_selector_fits_where_every_part_does(selector: Selector, one: Subject)
 def test_by_default_what_is_bad_and_certain_is_blocked(
     severity: Severity, confidence: Confidence
 ) -> None:
-    one = Subject("a.b", severity, confidence, "call.arguments", "demo", None)
+    one = PolicyTarget("a.b", severity, confidence, "call.arguments", "demo", None)
     certain = severity in (Severity.HIGH, Severity.CRITICAL) and confidence is Confidence.HIGH
     assert default_action(one) is (Action.BLOCK if certain else Action.WARN)
     assert Policy().action(one, 0.0) is default_action(one)
@@ -121,7 +121,7 @@ def test_words_for_the_model_that_are_hardly_an_order_are_noted(
     severity: Severity, confidence: Confidence
 ) -> None:
     def told(rule: str, surface: Surface) -> Action:
-        return default_action(Subject(rule, severity, confidence, "", "demo", None, surface))
+        return default_action(PolicyTarget(rule, severity, confidence, "", "demo", None, surface))
 
     spoken = told("injection.override-mentioned", Surface.TO_CLIENT)
     assert (spoken is Action.ALLOW) == (confidence is Confidence.LOW)
@@ -172,7 +172,9 @@ def test_exceptions_end_sooner_where_the_clock_stood_still() -> None:
     exempt = Exempt(Selector(rule="secrets.*"), "a test token", until=100.0)
     lasting = Exempt(Selector(rule="injection.*"), "our docs")
     policy = Policy(layers=(Layer(exceptions=(exempt, lasting)), Layer(defaults=False)))
-    asked = Subject("secrets.jwt", Severity.HIGH, Confidence.HIGH, "call.arguments", "demo", None)
+    asked = PolicyTarget(
+        "secrets.jwt", Severity.HIGH, Confidence.HIGH, "call.arguments", "demo", None
+    )
     assert policy.ends
     assert policy.action(asked, 50.0) is Action.ALLOW
     assert policy.sooner(60.0).action(asked, 50.0) is Action.BLOCK

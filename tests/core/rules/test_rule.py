@@ -14,7 +14,7 @@ from pipeguard.core.scanning.databases import build, loaded
 from pipeguard.core.scanning.engine import Engine
 from pipeguard.core.scanning.rule_partition import home
 from pipeguard.errors import RuleError
-from pipeguard.rulebook.packs import Source, load_rules, sources
+from pipeguard.rulebook.packs import PackFile, load_rules, sources
 from pipeguard.rulebook.proof import frame_value, prove, prove_all, sample_place, texts
 from tests.each import each
 from tests.fuzz.rulebook import ALL as RULES
@@ -60,7 +60,7 @@ def test_a_rule_survives_the_cache(rule: Rule) -> None:
 
 
 @each("pack", {Path(pack.path).stem: pack for pack in sources()})
-def test_the_expressions_of_a_shipped_pack_can_be_run(pack: Source) -> None:
+def test_the_expressions_of_a_shipped_pack_can_be_run(pack: PackFile) -> None:
     """Which is only tried here, and not where it is loaded."""
     text = pack.content.decode()
     assert load_pack(text, pack.path) == load_rules([pack])

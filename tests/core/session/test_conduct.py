@@ -12,14 +12,14 @@ from pipeguard.core.finding import Action, Direction, Finding
 from pipeguard.core.pins.fingerprint import Pin
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.message import JsonObject, JsonValue, Message, parse, parse_json
-from pipeguard.core.protocol.pending import Request
+from pipeguard.core.protocol.pending import PendingRequest
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.protocol.subscriptions import SUBSCRIPTION_META
 from pipeguard.core.rules.policy import Layer, Limits, Mode, Policy, Trust
 from pipeguard.core.scanning.databases import build, loaded
 from pipeguard.core.scanning.engine import Engine
 from pipeguard.core.session import conduct
-from pipeguard.core.session.conduct import State
+from pipeguard.core.session.conduct import ConversationState
 from pipeguard.core.session.guard import Engines, Guard
 from pipeguard.errors import Refusal
 
@@ -36,19 +36,19 @@ def value(text: str) -> JsonValue:
     return parse_json(text.encode())
 
 
-def admit(state: State, direction: Direction, sent: Message) -> Request:
+def admit(state: ConversationState, direction: Direction, sent: Message) -> PendingRequest:
     """A request that goes on."""
     assert sent.id_token is not None
     assert sent.method is not None
-    request = Request(sent.id_token, sent.method, None, 0.0, conduct.progress_token(sent))
+    request = PendingRequest(sent.id_token, sent.method, None, 0.0, conduct.progress_token(sent))
     state.admit(direction, sent, request)
     state.sent(direction, sent, request)
     return request
 
 
-def opened(**capabilities: object) -> State:
+def opened(**capabilities: object) -> ConversationState:
     """A state after the client declared this."""
-    state = State(Limits())
+    state = ConversationState(Limits())
     params = {"protocolVersion": "2025-11-25", "capabilities": capabilities}
     admit(state, TO_SERVER, message(id=0, method="initialize", params=params))
     state.opened("initialize", {"protocolVersion": "2025-11-25"})
@@ -78,7 +78,7 @@ def rule_of(finding: Finding | None) -> str | None:
 
 
 def test_no_more_than_the_limit_wait() -> None:
-    state = State(Limits(pending=1))
+    state = ConversationState(Limits(pending=1))
     admit(state, TO_SERVER, message(id=1, method="ping"))
     with pytest.raises(Refusal) as refused:
         admit(state, TO_SERVER, message(id=2, method="ping"))
@@ -90,7 +90,7 @@ def test_no_more_than_the_limit_wait() -> None:
 
 
 def test_an_id_in_use_is_refused() -> None:
-    state = State(Limits())
+    state = ConversationState(Limits())
     admit(state, TO_SERVER, message(id=1, method="ping"))
     with pytest.raises(Refusal, match="belongs to a request") as refused:
         admit(state, TO_SERVER, message(id=1, method="ping"))
@@ -134,7 +134,7 @@ def test_a_server_may_not_ask_for_what_was_not(
 
 @pytest.mark.parametrize("params", [None, {}, {"capabilities": []}])
 def test_who_declares_nothing_is_asked_nothing(params: dict[str, object] | None) -> None:
-    state = State(Limits())
+    state = ConversationState(Limits())
     members = {} if params is None else {"params": params}
     admit(state, TO_SERVER, message(id=0, method="initialize", **members))
     with pytest.raises(Refusal):
@@ -142,7 +142,7 @@ def test_who_declares_nothing_is_asked_nothing(params: dict[str, object] | None)
 
 
 def test_before_the_client_spoke_only_a_ping_passes() -> None:
-    state = State(Limits())
+    state = ConversationState(Limits())
     admit(state, TO_CLIENT, message(id=1, method="ping"))
     with pytest.raises(Refusal) as refused:
         admit(state, TO_CLIENT, message(id=2, method="acme/ask"))
@@ -150,18 +150,18 @@ def test_before_the_client_spoke_only_a_ping_passes() -> None:
 
 
 def test_without_a_handshake_a_server_asks_nothing() -> None:
-    state = State(Limits())
+    state = ConversationState(Limits())
     admit(state, TO_SERVER, message(id=1, method="tools/list"))
     with pytest.raises(Refusal, match="not declared"):
         admit(state, TO_CLIENT, message(id=1, method="acme/ask"))
 
 
 def test_before_it_has_answered_the_handshake_a_server_asks_nothing_and_then_is_noted() -> None:
-    state = State(Limits())
+    state = ConversationState(Limits())
     params: JsonObject = {"capabilities": {"roots": {}}}
     admit(state, TO_SERVER, message(id=0, method="initialize", params=params))
     asks = message(id=1, method="roots/list")
-    request = Request("1", "roots/list", None, 0.0)
+    request = PendingRequest("1", "roots/list", None, 0.0)
     with pytest.raises(Refusal, match="before it had answered") as refused:
         state.admit(TO_CLIENT, asks, request)
     assert refused.value.rule == "protocol.too-early"
@@ -172,14 +172,14 @@ def test_before_it_has_answered_the_handshake_a_server_asks_nothing_and_then_is_
         Action.WARN,
     )
     state.admit_notification(TO_SERVER, message(method="notifications/initialized"), 0.0)
-    assert state.admit(TO_CLIENT, asks, Request("2", "roots/list", None, 0.0)) is None
+    assert state.admit(TO_CLIENT, asks, PendingRequest("2", "roots/list", None, 0.0)) is None
 
 
 # --- openings ------------------------------------------------------------------------------
 
 
 def test_what_was_agreed_is_remembered() -> None:
-    state = State(Limits())
+    state = ConversationState(Limits())
     agreed = value(
         '{"protocolVersion":"2025-11-25","capabilities":'
         '{"tools":{"listChanged":true},"prompts":{"listChanged":false},"logging":{},"x":7}}'
@@ -194,14 +194,14 @@ def test_what_was_agreed_is_remembered() -> None:
 
 @pytest.mark.parametrize("text", ["{}", '{"protocolVersion":7,"capabilities":[]}'])
 def test_an_odd_opening_agrees_on_nothing(text: str) -> None:
-    state = State(Limits())
+    state = ConversationState(Limits())
     state.opened("initialize", cast(JsonObject, value(text)))
     assert (state.known.revision, state.known.announces) == (None, frozenset())
     assert not state.may_answer_without_id("protocol.invalid-json")
 
 
 def test_a_server_that_is_discovered_agrees_on_no_revision() -> None:
-    state = State(Limits())
+    state = ConversationState(Limits())
     state.opened("server/discover", {"protocolVersion": "2025-11-25"})
     assert state.known.revision is None
 
@@ -209,7 +209,9 @@ def test_a_server_that_is_discovered_agrees_on_no_revision() -> None:
 # --- notifications -------------------------------------------------------------------------
 
 
-def note(state: State, direction: Direction, method: str, params: object = None) -> str | None:
+def note(
+    state: ConversationState, direction: Direction, method: str, params: object = None
+) -> str | None:
     """The rule by which a notification is dropped, or None."""
     members = {} if params is None else {"params": params}
     dropped = state.admit_notification(direction, message(method=method, **members), 0.0)
@@ -217,12 +219,14 @@ def note(state: State, direction: Direction, method: str, params: object = None)
 
 
 def test_a_request_without_an_id_is_dropped() -> None:
-    assert note(State(Limits()), TO_SERVER, "tools/call") == "protocol.request-without-id"
-    assert note(State(Limits()), TO_SERVER, "acme/call") is None
+    assert (
+        note(ConversationState(Limits()), TO_SERVER, "tools/call") == "protocol.request-without-id"
+    )
+    assert note(ConversationState(Limits()), TO_SERVER, "acme/call") is None
 
 
 def test_a_server_that_speaks_first_is_heard_only_for_its_log() -> None:
-    state = State(Limits())
+    state = ConversationState(Limits())
     assert note(state, TO_CLIENT, "notifications/acme") == "protocol.too-early"
     assert note(state, TO_CLIENT, "notifications/message") is None
     assert note(state, TO_SERVER, "notifications/acme") is None
@@ -284,7 +288,7 @@ def test_a_number_that_no_float_holds_is_no_progress_that_falls() -> None:
 
 
 def test_of_a_flood_only_progress_and_logs_are_dropped_and_it_is_said_once_a_second() -> None:
-    state = State(Limits(notifications=2))
+    state = ConversationState(Limits(notifications=2))
     state.admit_notification(TO_SERVER, message(method="notifications/initialized"), 0.0)
 
     def told(method: str, now: float) -> list[str] | None:
@@ -498,7 +502,7 @@ def test_a_member_further_in_is_not_spelt_otherwise_either(
     ],
 )
 def test_what_is_odd_is_noted_and_passes(members: dict[str, object], rules: list[str]) -> None:
-    found = State(Limits()).oddities(TO_SERVER, message(**members))
+    found = ConversationState(Limits()).oddities(TO_SERVER, message(**members))
     assert [finding.rule for finding in found] == rules
     assert {finding.action for finding in found} <= {Action.WARN}
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeguard.core.protocol.message import JsonValue, Number
 from pipeguard.core.protocol.places import ASIDE, Path
-from pipeguard.core.text.document import LONGEST_LISTED, MIN_NUMBER_DIGITS, Text
+from pipeguard.core.text.document import LONGEST_LISTED, MIN_NUMBER_DIGITS, MessageText
 from tests.fuzz.budget import tried
 from tests.fuzz.values import texts, tokens
 
@@ -54,14 +54,14 @@ def at(value: JsonValue, path: Path) -> JsonValue:
     return value
 
 
-def located(text: Text, start: int, end: int) -> tuple[Path, int, int]:
+def located(text: MessageText, start: int, end: int) -> tuple[Path, int, int]:
     return text.path_at(start), *text.span(start, end)
 
 
 @tried(200)
 @given(values, st.booleans())
 def test_every_string_and_every_key_is_read(value: JsonValue, keyed: bool) -> None:
-    lines = Text(value, keyed=keyed).data
+    lines = MessageText(value, keyed=keyed).data
     for _, one in strings(value):
         assert one.encode() in lines
     for key in all_keys(value):
@@ -88,7 +88,7 @@ def marked(draw: st.DrawFn) -> tuple[JsonValue, str]:
 @given(marked(), st.booleans())
 def test_nothing_escapes_wherever_it_stands(found: tuple[JsonValue, str], keyed: bool) -> None:
     value, hidden = found
-    text = Text(value, keyed=keyed)
+    text = MessageText(value, keyed=keyed)
     start = text.data.find(MARKER.encode())
     assert start >= 0
     path, first, last = located(text, start, start + len(MARKER.encode()))
@@ -102,7 +102,7 @@ def test_nothing_escapes_wherever_it_stands(found: tuple[JsonValue, str], keyed:
 @tried(200)
 @given(values)
 def test_each_string_towards_a_client_is_located_as_a_whole(value: JsonValue) -> None:
-    text = Text(value, keyed=False)
+    text = MessageText(value, keyed=False)
     aside = {*all_keys(value)} | {one for path, one in strings(value) if is_aside(path, one)}
     expected = [(path, one) for path, one in strings(value) if not is_aside(path, one)]
     position = 0
@@ -127,7 +127,7 @@ def is_aside(path: Path, one: str) -> bool:
 def test_any_stretch_is_located_somewhere_in_the_value(
     value: JsonValue, keyed: bool, data: st.DataObject
 ) -> None:
-    text = Text(value, keyed=keyed)
+    text = MessageText(value, keyed=keyed)
     assume(text.data)
     start = data.draw(st.integers(0, len(text.data) - 1))
     end = data.draw(st.integers(start, len(text.data)))
@@ -148,7 +148,7 @@ def all_of(value: JsonValue) -> set[str | int]:
 def test_the_very_span_is_found(items: list[str], keyed: bool, data: st.DataObject) -> None:
     """In a value of known layout the offset of each character is known as well."""
     value: JsonValue = {f"key{index}": item for index, item in enumerate(items)}
-    text = Text(value, keyed=keyed)
+    text = MessageText(value, keyed=keyed)
     index = data.draw(st.integers(0, len(items) - 1))
     item = items[index]
     low = data.draw(st.integers(0, len(item) - 1))
@@ -166,7 +166,7 @@ def test_the_very_span_is_found(items: list[str], keyed: bool, data: st.DataObje
 @tried(150)
 @given(values)
 def test_joined_is_the_values_with_nothing_between(value: JsonValue) -> None:
-    text = Text(value, keyed=True)
+    text = MessageText(value, keyed=True)
     parts = [one for path, one in strings(value) if not is_listed(path, one)]
     assert text.joined() == "".join(parts).encode()
     assert text.is_several == (len(parts) > 1)
@@ -183,7 +183,7 @@ def test_a_stretch_of_the_joined_text_tells_its_strings(
     items: list[str], data: st.DataObject
 ) -> None:
     value: JsonValue = [{"a": item} for item in items]
-    text = Text(value, keyed=True)
+    text = MessageText(value, keyed=True)
     length = len(text.joined())
     assume(length)
     start = data.draw(st.integers(0, length - 1))
@@ -203,17 +203,17 @@ def test_a_stretch_of_the_joined_text_tells_its_strings(
 
 def test_towards_a_server_a_value_stands_after_its_key() -> None:
     value: JsonValue = {"a": "b", "c": {"d": ["e", {"f": None}]}, "n": Number("123456789")}
-    assert Text(value, keyed=True).data == b"a: b\nc: \nd: \ne\nf: \nn: 123456789"
+    assert MessageText(value, keyed=True).data == b"a: b\nc: \nd: \ne\nf: \nn: 123456789"
 
 
 def test_towards_a_client_keys_and_fixed_values_stand_last_and_once() -> None:
     value: JsonValue = {"content": [{"type": "text", "text": x} for x in ("one", "two")]}
-    assert Text(value, keyed=False).data == b"one\ntwo\ncontent\ntype\ntext"
+    assert MessageText(value, keyed=False).data == b"one\ntwo\ncontent\ntype\ntext"
 
 
 @pytest.mark.parametrize("keyed", [True, False])
 def test_a_key_is_located_by_the_path_it_leads_to(keyed: bool) -> None:
-    text = Text([{"x": {"marked": None}}], keyed=keyed)
+    text = MessageText([{"x": {"marked": None}}], keyed=keyed)
     assert text.path_at(text.data.index(b"marked")) == (0, "x", "marked")
 
 
@@ -223,11 +223,11 @@ def test_half_a_character_is_an_error_wherever_it_stands(keyed: bool) -> None:
     held: list[JsonValue] = [half, {half: None}, [{"type": half}], {"a": [half]}]
     for value in held:
         with pytest.raises(UnicodeEncodeError):
-            Text(value, keyed=keyed)
+            MessageText(value, keyed=keyed)
 
 
 @pytest.mark.parametrize("keyed", [True, False])
 def test_a_value_without_a_string_has_no_text(keyed: bool) -> None:
-    text = Text([None, True, Number("12345678")], keyed=keyed)
+    text = MessageText([None, True, Number("12345678")], keyed=keyed)
     assert text.data == b""
     assert not text.is_several

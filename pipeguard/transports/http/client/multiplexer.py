@@ -34,7 +34,7 @@ _INITIALIZED = "notifications/initialized"
 _CANCELLED = "notifications/cancelled"
 
 
-class Source(Protocol):
+class ChannelOpener(Protocol):
     """What opens channels."""
 
     async def dial(self) -> AsyncChannel:
@@ -44,7 +44,7 @@ class Source(Protocol):
         """Open no more."""
 
 
-class Shared:
+class Multiplexer:
     """Opens ports to one channel, which is opened with the first.
 
     Args:
@@ -54,7 +54,7 @@ class Shared:
         full: the ports for which too much waits.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ChannelOpener) -> None:
         self._source = source
         self._opening = asyncio.Lock()
         self._channel: AsyncChannel | None = None
@@ -262,7 +262,7 @@ class Shared:
 class _Port:
     """One conversation's view of the channel."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: Multiplexer) -> None:
         self._shared = shared
         self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._bytes = 0  # that wait in it

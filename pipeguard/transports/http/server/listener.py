@@ -76,7 +76,7 @@ class Streams(Protocol):
         """WebSocket: the connection, for as long as it lasts."""
 
 
-class Login(Protocol):
+class LoginEndpoints(Protocol):
     """What answers clients that log in to the server themselves."""
 
     def answers(self, path: str) -> bool:
@@ -105,7 +105,7 @@ class Front:
         streams: Streams,
         ready: Callable[[], bool],
         refusals: Refusals,
-        login: Login | None = None,
+        login: LoginEndpoints | None = None,
     ) -> None:
         self._entrance = entrance
         self._endpoint = endpoint

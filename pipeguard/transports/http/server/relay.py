@@ -15,11 +15,11 @@ from time import monotonic
 import aiohttp
 from aiohttp import web
 
-from pipeguard.core.finding import Direction, Kind, Verdict
+from pipeguard.core.finding import Direction, MessageKind, Verdict
 from pipeguard.core.protocol import codes, request_headers
 from pipeguard.core.protocol.framing import Lost
 from pipeguard.core.protocol.message import parse_json
-from pipeguard.core.protocol.sse import Event, EventStream, written
+from pipeguard.core.protocol.sse import EventStream, ServerSentEvent, written
 from pipeguard.core.session import replies
 from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError, Refusal
@@ -58,7 +58,7 @@ _LEFT = "the client left before the answer came"
 _LOST = "the connection to the server was lost before the answer came"
 
 
-class _Asked:
+class _Post:
     """One request of a client's while it is being answered.
 
     Attributes:
@@ -145,7 +145,7 @@ class Relay:
             del body  # or it were kept for as long as the answer is waited for
             if verdict.forward is None:
                 return refused(verdict)
-            asked = _Asked(request, exchange, session, verdict, lasting=not stateless)
+            asked = _Post(request, exchange, session, verdict, lasting=not stateless)
             frames, is_rewritten = [verdict.forward], verdict.forward is not verdict.frame
             del verdict
             repeated = (
@@ -159,7 +159,7 @@ class Relay:
 
     async def _sent(
         self,
-        asked: _Asked,
+        asked: _Post,
         session_id: str | None,
         frames: list[bytes],
         repeated: Mapping[str, str],
@@ -208,7 +208,7 @@ class Relay:
         headers = self._headers.passed(request, session)
         if session_id is not None and SESSION_ID not in headers:
             return web.Response(status=_NOT_FOUND, text=f"PipeGuard: {_UNKNOWN}\n")
-        asked = _Asked(request, session, session, None, lasting=True)
+        asked = _Post(request, session, session, None, lasting=True)
         try:
             async with await self._door.send("GET", headers, None) as answer:
                 if answer.status == web.HTTPOk.status_code and kind_of(answer) == EVENTS:
@@ -275,7 +275,7 @@ class Relay:
 
     # --- up -----------------------------------------------------------------------------
 
-    def _say(self, asked: _Asked, frame: bytes) -> None:
+    def _say(self, asked: _Post, frame: bytes) -> None:
         """Tell the server something of our own, as the answer to a request that was stopped."""
 
         async def tell() -> None:
@@ -299,7 +299,7 @@ class Relay:
             return web.Response(status=502, text=f"PipeGuard: {_no_login(answer)}\n")
         return web.Response(status=answer.status, headers=downwards(answer))
 
-    async def _answered(self, asked: _Asked, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+    async def _answered(self, asked: _Post, answer: aiohttp.ClientResponse) -> web.StreamResponse:
         if not asked.waits and asked.reply is None:
             return self._told(answer)
         if not asked.waits:
@@ -329,13 +329,13 @@ class Relay:
             gone.headers.extend(headers)
         return gone
 
-    async def _judged(self, asked: _Asked, body: bytes, status: int) -> bytes | None:
+    async def _judged(self, asked: _Post, body: bytes, status: int) -> bytes | None:
         """An answer in one piece; None where it is none that could be passed on."""
         frame = body if status < _BAD else replies.addressed(body, asked.session.waiting())
         if frame is None:
             return None
         verdict = await judged(asked.session, TO_CLIENT, frame)
-        if verdict.forward is None and verdict.kind is Kind.ERROR:  # it may lack its id
+        if verdict.forward is None and verdict.kind is MessageKind.ERROR:  # it may lack its id
             frame = replies.addressed(body, asked.session.waiting()) or frame
             verdict = await judged(asked.session, TO_CLIENT, frame)
         self._record(verdict)
@@ -349,7 +349,7 @@ class Relay:
             return left[0]
         return _array(asked.reply, verdict.forward, *verdict.more, *left)
 
-    async def _streamed(self, asked: _Asked, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+    async def _streamed(self, asked: _Post, answer: aiohttp.ClientResponse) -> web.StreamResponse:
         """Events, each judged as it comes and sent on at once."""
         headers = downwards(answer)
         headers["Content-Type"] = EVENTS
@@ -360,8 +360,8 @@ class Relay:
         left: list[bytes] = []
         why, code = _LOST, codes.PEER_GONE
         if asked.reply is not None:
-            await response.write(written(Event(asked.reply)))
-        told = _Told(response, self._tasks)
+            await response.write(written(ServerSentEvent(asked.reply)))
+        told = _ClientStream(response, self._tasks)
         with self._hearing(asked, told):
             try:
                 async for piece in pieces(answer):
@@ -380,17 +380,17 @@ class Relay:
             if asked.waits and not asked.lasts:
                 left = self._lost(asked.session, why, code)
         if left:
-            await response.write(b"".join([written(Event(frame)) for frame in left]))
+            await response.write(b"".join([written(ServerSentEvent(frame)) for frame in left]))
         await response.write_eof()
         return response
 
-    def _hearing(self, asked: _Asked, told: _Told) -> AbstractContextManager[None]:
+    def _hearing(self, asked: _Post, told: _ClientStream) -> AbstractContextManager[None]:
         """While the client hears on a stream what it did not ask for, or what it subscribed to."""
         if asked.session is asked.whole:
             return self._conversations.listening(asked.whole, told)
         return self._conversations.subscribed(asked.method, asked.session, told)
 
-    async def _event(self, asked: _Asked, event: Event) -> bytes:
+    async def _event(self, asked: _Post, event: ServerSentEvent) -> bytes:
         if event.id:
             self._headers.learn_event(event.id)
         if not event.data or event.comment is not None:
@@ -403,13 +403,15 @@ class Relay:
                 self._say(asked, verdict.reply)
             if verdict.forward is not None:
                 first = written(event._replace(data=verdict.forward))
-                return first + b"".join([written(Event(frame)) for frame in verdict.more])
+                return first + b"".join([written(ServerSentEvent(frame)) for frame in verdict.more])
         if event.id is None and event.retry_ms is None:
             return b""
-        return written(Event(b"", id=event.id, retry_ms=event.retry_ms))  # its place stays
+        return written(
+            ServerSentEvent(b"", id=event.id, retry_ms=event.retry_ms)
+        )  # its place stays
 
     def _gone(
-        self, asked: _Asked, why: str, code: int = codes.PEER_GONE, *, sent: bool = True
+        self, asked: _Post, why: str, code: int = codes.PEER_GONE, *, sent: bool = True
     ) -> web.Response:
         """In place of the answer; 200, since other codes have a meaning of their own for clients.
 
@@ -435,7 +437,7 @@ class Relay:
         return frames
 
 
-class _Told:
+class _ClientStream:
     """A stream to a client, on which something of our own can be said."""
 
     def __init__(self, response: web.StreamResponse, tasks: Tasks) -> None:
@@ -447,7 +449,7 @@ class _Told:
 
         async def write() -> None:
             with suppress(ConnectionError, RuntimeError):  # it has just ended
-                await self._response.write(b"".join([written(Event(f)) for f in frames]))
+                await self._response.write(b"".join([written(ServerSentEvent(f)) for f in frames]))
 
         self._tasks.begin(write())
 

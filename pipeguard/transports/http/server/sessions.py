@@ -37,7 +37,7 @@ class Listener(Protocol):
         """Send these, without waiting."""
 
 
-class _Kept:
+class _SessionEntry:
     """A Session, when it was last used, and who listens to it now."""
 
     def __init__(self, session: Session) -> None:
@@ -97,8 +97,8 @@ class Conversations:
         self._run = run
         self._most = most
         self._idle_seconds = idle_seconds
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self._heard: dict[Session, _Kept] = {}  # those, and others while somebody listens
+        self._kept: OrderedDict[str, _SessionEntry] = OrderedDict()
+        self._heard: dict[Session, _SessionEntry] = {}  # those, and others while somebody listens
         self._guards = {"": guard}  # by the names of tokens, of which only the user makes more
         self._count = 0
         self._mirrored: dict[str, tuple[object, _Mirrored]] = {}
@@ -139,7 +139,7 @@ class Conversations:
         known = self._kept.get(session_id)
         if known is None or known.session is not session:
             self._expire()
-            self._kept[session_id] = self._heard[session] = _Kept(session)
+            self._kept[session_id] = self._heard[session] = _SessionEntry(session)
 
     def forget(self, session_id: str | None) -> None:
         """A session is over."""
@@ -184,7 +184,7 @@ class Conversations:
         """While somebody hears what a conversation says unasked."""
         kept = self._heard.get(session)
         if kept is None:
-            kept = self._heard[session] = _Kept(session)
+            kept = self._heard[session] = _SessionEntry(session)
         kept.listeners.append(listener)
         try:
             yield

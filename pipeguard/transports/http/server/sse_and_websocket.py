@@ -15,7 +15,7 @@ from time import monotonic
 from aiohttp import web
 
 from pipeguard.core.finding import Direction, Verdict
-from pipeguard.core.protocol.sse import Event, written
+from pipeguard.core.protocol.sse import ServerSentEvent, written
 from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError
 from pipeguard.transports.async_pump import carry
@@ -31,7 +31,7 @@ from pipeguard.transports.tasks import Tasks
 SESSION_BYTES = 24
 TICK_SECONDS = 0.5  # between two looks for requests that waited too long
 AWAKE_SECONDS = 25.0  # between two comments on a stream that is silent: less than proxies wait
-_KEEP_AWAKE = written(Event(None, comment=b""))
+_KEEP_AWAKE = written(ServerSentEvent(None, comment=b""))
 
 Dial = Callable[[], Awaitable[AsyncChannel]]
 Record = Callable[[Verdict], None]
@@ -86,7 +86,7 @@ class Talks:
         try:
             await response.prepare(request)
             address = f"{self._path}?session={session_id}".encode()
-            await response.write(written(Event(address, "endpoint")))
+            await response.write(written(ServerSentEvent(address, "endpoint")))
             await self._converse(channel, channel.who)
         finally:
             del self._streams[session_id]
@@ -181,7 +181,7 @@ class EventsChannel:
             ChannelClosed: the client is gone.
         """
         try:
-            await self._response.write(written(Event(frame)))
+            await self._response.write(written(ServerSentEvent(frame)))
         except ConnectionError:
             raise ChannelClosed("the client is gone") from None
 

@@ -19,7 +19,7 @@ from aiohttp import web
 from pipeguard.core.finding import Direction, Verdict
 from pipeguard.core.protocol import codes, request_headers
 from pipeguard.core.protocol.message import Message, parse, parse_json
-from pipeguard.core.protocol.sse import Event, written
+from pipeguard.core.protocol.sse import ServerSentEvent, written
 from pipeguard.core.session import replies
 from pipeguard.errors import Refusal
 from pipeguard.transports.async_pump import judged
@@ -41,7 +41,7 @@ SESSION_UNKNOWN = -32001  # as the official SDKs say it
 AWAKE_SECONDS = 25.0
 SWEEP_SECONDS = 15.0
 RETRY_SECONDS = 10.0  # for which a server that did not start is not ready
-_KEEP_AWAKE = written(Event(None, comment=b""))
+_KEEP_AWAKE = written(ServerSentEvent(None, comment=b""))
 _HEADERS = {"Content-Type": EVENTS, "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
@@ -136,7 +136,7 @@ class Posted:
         async with hosted.listening() as stream:
             with self._conversations.listening(hosted.session, stream):
                 while (frame := await stream.next(AWAKE_SECONDS)) is not None:
-                    await response.write(written(Event(frame)) if frame else _KEEP_AWAKE)
+                    await response.write(written(ServerSentEvent(frame)) if frame else _KEEP_AWAKE)
         await response.write_eof()
         return response
 
@@ -306,9 +306,9 @@ class Posted:
             response = web.StreamResponse(headers=_HEADERS | headers)
             await response.prepare(request)
             if reply is not None:
-                await response.write(written(Event(reply)))
+                await response.write(written(ServerSentEvent(reply)))
             while first is not None:
-                await response.write(written(Event(first)) if first else _KEEP_AWAKE)
+                await response.write(written(ServerSentEvent(first)) if first else _KEEP_AWAKE)
                 if first and exchange.is_answered:
                     break
                 first = await exchange.next(AWAKE_SECONDS)

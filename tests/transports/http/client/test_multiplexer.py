@@ -11,7 +11,7 @@ import pytest
 from pipeguard.core.protocol.framing import Lost
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.http.client import multiplexer as shared_module
-from pipeguard.transports.http.client.multiplexer import INBOX_BYTES, INBOX_FRAMES, Shared
+from pipeguard.transports.http.client.multiplexer import INBOX_BYTES, INBOX_FRAMES, Multiplexer
 from tests.transports.talking import (
     INITIALIZED,
     Json,
@@ -77,10 +77,10 @@ async def send(port: AsyncChannel, message: Json) -> None:
     await port.write(json.dumps(message).encode())
 
 
-def sharing(work: Callable[[Shared, Source], object]) -> None:
+def sharing(work: Callable[[Multiplexer, Source], object]) -> None:
     async def all_of_it() -> None:
         source = Source()
-        shared = Shared(source)
+        shared = Multiplexer(source)
         await work(shared, source)  # type: ignore[misc]
         await shared.close()
 
@@ -88,7 +88,7 @@ def sharing(work: Callable[[Shared, Source], object]) -> None:
 
 
 def test_equal_ids_and_tokens_reach_the_server_as_different_ones() -> None:
-    async def work(shared: Shared, source: Source) -> None:
+    async def work(shared: Multiplexer, source: Source) -> None:
         one, two = await shared.dial(), await shared.dial()
         for port, text in ((one, "a"), (two, "b")):
             await send(port, call(1, text, _meta={"progressToken": 1}))
@@ -112,7 +112,7 @@ def test_equal_ids_and_tokens_reach_the_server_as_different_ones() -> None:
 
 
 def test_the_server_is_opened_once_and_described_to_all() -> None:
-    async def work(shared: Shared, source: Source) -> None:
+    async def work(shared: Multiplexer, source: Source) -> None:
         one, two = await shared.dial(), await shared.dial()
         await send(one, initialize("x"))
         waiting = asyncio.create_task(send(two, initialize(7)))
@@ -132,7 +132,7 @@ def test_the_server_is_opened_once_and_described_to_all() -> None:
 
 
 def test_an_opening_that_fails_is_told_and_the_next_one_tries_again() -> None:
-    async def work(shared: Shared, source: Source) -> None:
+    async def work(shared: Multiplexer, source: Source) -> None:
         one, two = await shared.dial(), await shared.dial()
         await send(one, initialize(1))
         waiting = asyncio.create_task(send(two, initialize(2)))
@@ -153,7 +153,7 @@ def test_an_opening_that_fails_is_told_and_the_next_one_tries_again() -> None:
 
 
 def test_a_cancellation_names_the_request_as_it_went_up_and_nobody_elses() -> None:
-    async def work(shared: Shared, source: Source) -> None:
+    async def work(shared: Multiplexer, source: Source) -> None:
         one, two = await shared.dial(), await shared.dial()
         await send(one, call(5))
         await send(two, notification("notifications/cancelled", requestId=5))
@@ -166,7 +166,7 @@ def test_a_cancellation_names_the_request_as_it_went_up_and_nobody_elses() -> No
 
 
 def test_what_the_server_asks_goes_to_a_client_only_while_there_is_one() -> None:
-    async def work(shared: Shared, source: Source) -> None:
+    async def work(shared: Multiplexer, source: Source) -> None:
         one = await shared.dial()
         [server] = source.servers
         server.say(request("r", "roots/list"))
@@ -186,7 +186,7 @@ def test_what_the_server_asks_goes_to_a_client_only_while_there_is_one() -> None
 
 
 def test_who_leaves_gives_up_what_it_asked_and_the_server_stays() -> None:
-    async def work(shared: Shared, source: Source) -> None:
+    async def work(shared: Multiplexer, source: Source) -> None:
         one, two = await shared.dial(), await shared.dial()
         await send(one, call(1))
         await one.close()
@@ -204,7 +204,7 @@ def test_who_leaves_gives_up_what_it_asked_and_the_server_stays() -> None:
 
 
 def test_a_server_that_dies_ends_all_and_the_next_one_starts_another() -> None:
-    async def work(shared: Shared, source: Source) -> None:
+    async def work(shared: Multiplexer, source: Source) -> None:
         one, two = await shared.dial(), await shared.dial()
         source.servers[0].frames.put_nowait(None)
         assert await one.read() is None
@@ -228,7 +228,7 @@ def test_a_server_that_dies_ends_all_and_the_next_one_starts_another() -> None:
     ids=["nan", "twice", "batch", "broken batch"],
 )
 def test_an_answer_that_cannot_be_read_is_told_to_whom_it_was_for(answer: bytes) -> None:
-    async def work(shared: Shared, source: Source) -> None:
+    async def work(shared: Multiplexer, source: Source) -> None:
         one, other = await shared.dial(), await shared.dial()
         for port in (one, other):
             await send(port, request(2, "ping"))
@@ -246,7 +246,7 @@ def test_an_answer_that_cannot_be_read_is_told_to_whom_it_was_for(answer: bytes)
 
 
 def test_text_that_is_no_message_is_told_to_all() -> None:
-    async def work(shared: Shared, source: Source) -> None:
+    async def work(shared: Multiplexer, source: Source) -> None:
         one, other = await shared.dial(), await shared.dial()
         source.servers[0].frames.put_nowait(b"no message")
         assert await one.read() == await other.read() == b"no message"
@@ -259,7 +259,7 @@ def test_text_that_is_no_message_is_told_to_all() -> None:
 
 @pytest.mark.parametrize("size", [1, 2**19])
 def test_one_who_does_not_read_misses_what_nobody_asked_for_and_no_answer(size: int) -> None:
-    async def work(shared: Shared, source: Source) -> None:
+    async def work(shared: Multiplexer, source: Source) -> None:
         idle, busy = await shared.dial(), await shared.dial()
         await send(idle, call(1))
         [server] = source.servers
@@ -279,7 +279,9 @@ def test_one_who_does_not_read_misses_what_nobody_asked_for_and_no_answer(size: 
     sharing(work)
 
 
-async def overfilled(shared: Shared, source: Source) -> tuple[AsyncChannel, AsyncChannel, Object]:
+async def overfilled(
+    shared: Multiplexer, source: Source
+) -> tuple[AsyncChannel, AsyncChannel, Object]:
     """One who takes no answer, another one, and the request of the other that is answered next."""
     idle, other = await shared.dial(), await shared.dial()
     for number in range(3):
@@ -294,7 +296,7 @@ async def overfilled(shared: Shared, source: Source) -> tuple[AsyncChannel, Asyn
 
 
 def test_a_server_is_read_on_once_a_client_takes_its_answers() -> None:
-    async def work(shared: Shared, source: Source) -> None:
+    async def work(shared: Multiplexer, source: Source) -> None:
         idle, other, _ = await overfilled(shared, source)
         waiting = asyncio.create_task(told(other))
         assert (await told(idle))["id"] == 0
@@ -309,7 +311,7 @@ def test_one_who_takes_no_answer_for_long_has_no_server_and_the_others_go_on(
 ) -> None:
     monkeypatch.setattr(shared_module, "UNTAKEN_SECONDS", 0.01)
 
-    async def work(shared: Shared, source: Source) -> None:
+    async def work(shared: Multiplexer, source: Source) -> None:
         idle, other, left = await overfilled(shared, source)
         assert await told(other) == text_result(9, "b")
         assert await idle.read() is None
@@ -329,7 +331,7 @@ def test_one_who_takes_a_little_now_and_then_holds_up_the_others_no_longer(
 ) -> None:
     monkeypatch.setattr(shared_module, "UNTAKEN_SECONDS", 0.2)
 
-    async def work(shared: Shared, source: Source) -> None:
+    async def work(shared: Multiplexer, source: Source) -> None:
         idle, other = await shared.dial(), await shared.dial()
         note = notification("notifications/message", data="x")
         await send(idle, call(1))

@@ -12,8 +12,8 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeguard.assess.contents import Contents
-from pipeguard.clients.entries import Config, Server, State, read_config
-from pipeguard.clients.machine import Found, Machine, find, find_in_repository
+from pipeguard.clients.entries import Config, GuardState, ServerEntry, read_config
+from pipeguard.clients.machine import ConfigFile, Machine, find, find_in_repository
 from pipeguard.clients.rewrite import Judgement, Wishes, judge
 from pipeguard.clients.tree import Lines
 from pipeguard.config.directories import usual_state_folder
@@ -25,7 +25,7 @@ ServerKey = tuple[Path, tuple[str | int, ...]]
 
 
 @dataclass(frozen=True)
-class Subject:
+class AssessmentTarget:
     """What is assessed.
 
     Attributes:
@@ -59,21 +59,23 @@ class Subject:
         return self.root is not None
 
     @cached_property
-    def all_servers(self) -> tuple[Server, ...]:
+    def all_servers(self) -> tuple[ServerEntry, ...]:
         """Every entry with a command or an address, also those that are switched off."""
         found = (server for config in self.configs for server in config.servers)
         return tuple(one for one in found if one.words or one.url)
 
     @cached_property
-    def servers(self) -> tuple[Server, ...]:
+    def servers(self) -> tuple[ServerEntry, ...]:
         """Those that a client would start or call, and that are the user's."""
-        return tuple(one for one in self.all_servers if self.judged(one).state is not State.LEFT)
+        return tuple(
+            one for one in self.all_servers if self.judged(one).state is not GuardState.LEFT
+        )
 
-    def judged(self, server: Server) -> Judgement:
+    def judged(self, server: ServerEntry) -> Judgement:
         """Whether it is guarded."""
         return judge(server, self.wishes)
 
-    def line(self, server: Server, key: str) -> int:
+    def line(self, server: ServerEntry, key: str) -> int:
         """Where a value of an entry stands, as `env.TOKEN` or `args.2`; the entry itself else."""
         span = server.spans.get(key)
         config = self._by_path.get(server.file)
@@ -83,17 +85,17 @@ class Subject:
             self._lines[config.path] = Lines(config.text)
         return self._lines[config.path].of(span.start)
 
-    def clients_of(self, server: Server) -> tuple[str, ...]:
+    def clients_of(self, server: ServerEntry) -> tuple[str, ...]:
         """The ids of all clients that read its entry."""
         config = self._by_path.get(server.file)
         specs = config.specs if config else ()
         return tuple(dict.fromkeys((server.client, *(spec.client for spec in specs))))
 
-    def offered(self, server: Server) -> Contents | None:
+    def offered(self, server: ServerEntry) -> Contents | None:
         """What it offers; None where it was not asked."""
         return self.contents.get(key_of(server))
 
-    def with_contents(self, contents: Mapping[ServerKey, Contents]) -> Subject:
+    def with_contents(self, contents: Mapping[ServerKey, Contents]) -> AssessmentTarget:
         """The same, knowing what servers offer."""
         return replace(self, contents=contents)
 
@@ -106,16 +108,18 @@ class Subject:
         return {config.path: config for config in self.configs}
 
 
-def key_of(server: Server) -> ServerKey:
+def key_of(server: ServerEntry) -> ServerKey:
     """What an entry is known by."""
     return server.file, server.path
 
 
-def of_machine(machine: Machine, engines: Engines, wishes: Wishes | None = None) -> Subject:
+def of_machine(
+    machine: Machine, engines: Engines, wishes: Wishes | None = None
+) -> AssessmentTarget:
     """All that concerns a user, and the project that they are in."""
     here = str(machine.project or machine.home)
     user, project = user_policy_path(), project_policy_path(here)
-    return Subject(
+    return AssessmentTarget(
         machine,
         None,
         _read(find(machine)),
@@ -126,14 +130,14 @@ def of_machine(machine: Machine, engines: Engines, wishes: Wishes | None = None)
     )
 
 
-def of_repository(root: Path, machine: Machine, engines: Engines) -> Subject:
+def of_repository(root: Path, machine: Machine, engines: Engines) -> AssessmentTarget:
     """What comes with a repository, and nothing of this machine's user."""
     project = root / ".pipeguard.yaml"
     policies = (None, project if project.is_file() else None)
-    return Subject(machine, root, _read(find_in_repository(root)), engines, policies)
+    return AssessmentTarget(machine, root, _read(find_in_repository(root)), engines, policies)
 
 
-def _read(found: Iterable[Found]) -> tuple[Config, ...]:
+def _read(found: Iterable[ConfigFile]) -> tuple[Config, ...]:
     configs = (read_config(one) for one in found)
     return tuple(config for config in configs if config.servers or config.problem)
 
