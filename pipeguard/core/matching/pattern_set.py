@@ -29,7 +29,7 @@ def make(groups: Mapping[int, Sequence[tuple[str, bool]]]) -> bytes:
             minutes together that take seconds apart, and a pass over both is then the slower one.
 
     Returns:
-        What `Plan` loads.
+        What `PatternSet` loads.
 
     Raises:
         EngineError: the engine is absent, or it does not take a pattern.
