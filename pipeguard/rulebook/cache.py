@@ -372,7 +372,7 @@ def _makers() -> list[str]:
     """The modules that may have a part in what a rule is compiled to, from the package's root."""
     found = [os.path.join("rulebook", name) for name in ("packs.py", "cache.py")]
     for folder, folders, files in os.walk(os.path.join(_PACKAGE, "core")):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if name != "__pycache__")
         place = os.path.relpath(folder, _PACKAGE)
         found += [os.path.join(place, name) for name in sorted(files) if name.endswith(".py")]
     return found  # in an archive there are none to read; then the version says it all
