@@ -33,9 +33,8 @@ from pipeguard.core.unicode import folding
 MAX_CHARS = 4 * 2**20  # of all strings of one message that are read, at most 3 us each
 MAX_VALUE = 1500  # characters of a value that is no command, read at a time
 VALUE_OVERLAP = 300  # of these that are read twice
-CODE_SHARE = (
-    50  # characters, of which a program on one line has a bracket or the end of a statement
-)
+# Of so many characters a program on one line has a bracket, or the end of a statement.
+CODE_SHARE = 50
 
 
 class Deed(NamedTuple):
@@ -86,11 +85,10 @@ def effects_of(uses: Uses, *, windows: bool = True) -> tuple[list[Deed], bool]:
     if is_started:  # what is written there is run later
         written = [one for group in _groups(uses, _acts) for one in group]
         script = "\n".join(one.value for one in written)
-        found += (
-            [_deed(text, written, command_lines(script, windows=windows, effort=effort))]
-            if written
-            else []
-        )
+        if written:
+            found.append(
+                _deed(text, written, command_lines(script, windows=windows, effort=effort))
+            )
     return found, effort.is_cut
 
 

@@ -117,9 +117,8 @@ class Origin(NamedTuple):
         self, rule: Rule, confidence: Confidence, data: bytes, span: folding.Range
     ) -> bool:
         """True for what may stand by chance where pieces meet: values of a table, or literals."""
-        checks = [*rule.require, *(one for one in rule.check if "only-raise" not in one)]
-        is_token = rule.is_private and not checks
-        if is_token and self._is_of_pieces and reads_as_words(data[slice(*span)], rule.pattern):
+        is_token = self._is_of_pieces and rule.is_private and not _is_checked(rule)
+        if is_token and reads_as_words(data[slice(*span)], rule.pattern):
             return True
         if not self.many:
             return False
@@ -318,6 +317,11 @@ _ENCODED = re.compile("base64|hex|base32")
 def _untold(path: Path, secret: str) -> Path:
     """A path without a key that holds the secret itself."""
     return tuple(MASKED_STEP if isinstance(step, str) and secret in step else step for step in path)
+
+
+def _is_checked(rule: Rule) -> bool:
+    """True where a rule asks more of a match than its form."""
+    return bool(rule.require) or any("only-raise" not in one for one in rule.check)
 
 
 def _placed(rule: Rule, place: str) -> bool:
