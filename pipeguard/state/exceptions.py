@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import glob
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
 
+from pipeguard.config.atomic_write import OWNER_ONLY, replace_file
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 from pipeguard.core.rules.policy import Selector
 from pipeguard.core.unicode.display import quoted
@@ -207,18 +206,8 @@ def save(path: str, text: str) -> None:
     target = Path(path).resolve()
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mode = target.stat().st_mode & 0o777 if target.exists() else 0o600
-        descriptor, draft = tempfile.mkstemp(prefix=".policy-", dir=target.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(text.encode())
-                file.flush()
-                os.fsync(file.fileno())
-            Path(draft).chmod(mode)
-            Path(draft).replace(target)
-        except BaseException:
-            Path(draft).unlink(missing_ok=True)
-            raise
+        mode = target.stat().st_mode & 0o777 if target.exists() else OWNER_ONLY
+        replace_file(target, text.encode(), mode)
     except OSError as error:
         raise PolicyError(f"{path} cannot be written: {error.strerror}.") from None
 

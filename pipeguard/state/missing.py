@@ -6,7 +6,7 @@ write to the store puts a row in its place. Knows files; not what the verdicts w
 """
 
 # pathlib costs 5 ms, and a server is waiting
-# ruff: noqa: PTH105, PTH108, PTH118, PTH208
+# ruff: noqa: PTH108, PTH118, PTH208
 from __future__ import annotations
 
 import json
@@ -72,13 +72,11 @@ def gap_entry(note: str, when: str, event: str = "") -> AuditEntry:
 
 def write_note(store: Path | str, missing: MissingVerdicts) -> bool:
     """Write a run's file beside the store, replacing its last one; False where that fails."""
-    path = f"{store}.{missing.run}{SUFFIX}"
-    draft = f"{path}.new"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
+    from pipeguard.config.atomic_write import replace_file
+
+    content = json.dumps(missing._asdict()).encode("ascii")
     try:
-        with os.fdopen(os.open(draft, flags, 0o600), "w", encoding="ascii") as file:
-            json.dump(missing._asdict(), file)
-        os.replace(draft, path)
+        replace_file(f"{store}.{missing.run}{SUFFIX}", content)
     except OSError:
         return False
     return True
