@@ -25,8 +25,9 @@ from pipeguard.core.protocol.message import Message, parse
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.session import replies
 from pipeguard.core.session.session import Session
-from pipeguard.errors import LaunchError, PipeGuardError, PolicyError, Refusal, StateError
+from pipeguard.errors import LaunchError, PipeGuardError, Refusal, StateError
 from pipeguard.launch.child import Child, Exit
+from pipeguard.runtime.numbers import number_of
 from pipeguard.runtime.run import LAST_SECONDS, Mask, Run, thread
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.transports.channel import Channel, ChannelClosed
@@ -121,7 +122,7 @@ class GuardedServer:
         """
         self._began = monotonic()
         self._child = server
-        self._grace_seconds = _seconds(options.values.get("--grace"), GRACE_SECONDS)
+        self._grace_seconds = number_of(options, "--grace", GRACE_SECONDS, MOST_GRACE_SECONDS)
         self._run = Run(launched, options, self._relist)
         self._session = Session(self._run.guard, self._run.name)
         limit = self._run.guard.policy.limits.frame_bytes
@@ -337,18 +338,6 @@ def _asked(frame: bytes) -> list[str]:
             [message.id_token] if message.kind is MessageKind.REQUEST and message.id_token else []
         )
     return request_ids(message)
-
-
-def _seconds(text: str | None, default: float) -> float:
-    if text is None:
-        return default
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= MOST_GRACE_SECONDS:
-        raise PolicyError(f"--grace {text}: give seconds, as 2 or 0.5.")
-    return value
 
 
 def _data() -> JsonObject:

@@ -115,9 +115,9 @@ class Relay:
         http: aiohttp.ClientSession,
         conversations: Conversations,
         record: Callable[[Verdict], None],
-        backlog: Backlog | None = None,
+        backlog: Backlog,
     ) -> None:
-        self._backlog = backlog if backlog is not None else Backlog()
+        self._backlog = backlog
         self._remote = remote
         self._door = Door(remote, http)
         self._conversations = conversations

@@ -66,12 +66,12 @@ class Posted:
         record: Callable[[Verdict], None],
         most: int,
         idle_seconds: float,
-        backlog: Backlog | None = None,
+        backlog: Backlog,
         *,
         waits: bool = True,
     ) -> None:
         self._waits = waits
-        self._backlog = backlog if backlog is not None else Backlog()
+        self._backlog = backlog
         self._conversations = conversations
         self._dial = dial
         self._record = record
