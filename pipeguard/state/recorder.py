@@ -511,9 +511,9 @@ def _entry(taken: _Taken) -> AuditEntry:
 
 def _chars(taken: _Taken) -> int:
     """How much of a verdict a peer chose the length of."""
-    pins = sum([len(change.definition) + len(change.name) for change in taken.pins])
+    pins = sum(len(change.definition) + len(change.name) for change in taken.pins)
     texts = [(f.pointer, f.excerpt, f.note, f.tool or "") for f in taken.findings]
-    return pins + sum([len(text) for four in texts for text in four])
+    return pins + sum(len(text) for four in texts for text in four)
 
 
 def _short(text: str | None) -> str | None:

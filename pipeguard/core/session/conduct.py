@@ -89,7 +89,7 @@ class _Flood:
         self._count = self._dropped = 0
         self._told = False
 
-    def take(self, may_be_dropped: bool, now: float) -> list[Finding] | None:  # noqa: FBT001
+    def take(self, may_be_dropped: bool, now: float) -> list[Finding] | None:  # noqa: FBT001  of one answer
         """Why it is dropped, said once in a second; None where it is not."""
         if now - self._since >= 1.0:
             self._since, self._count, self._told = now, 0, False

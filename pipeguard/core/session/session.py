@@ -265,7 +265,7 @@ class Session:
 
     def _request(self, direction: Direction, message: Message, now: float, event: str) -> Verdict:
         assert message.method is not None  # noqa: S101  a request has one
-        assert message.id_token is not None  # noqa: S101
+        assert message.id_token is not None  # noqa: S101  a request has one
         request = PendingRequest(
             message.id_token,
             message.method,
