@@ -10,7 +10,8 @@ import click
 
 from pipeguard.cli import _completing as completing
 from pipeguard.core.pins.fingerprint import canonical
-from pipeguard.core.protocol.message import JsonValue, Number, parse_json
+from pipeguard.core.protocol.json_values import JsonValue, Number
+from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.unicode.display import visible
 from pipeguard.state.paths import store_path
 from pipeguard.state.review import KINDS, HeldDefinition, UnknownTargetError, held_definitions

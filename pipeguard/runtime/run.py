@@ -14,7 +14,8 @@ from time import monotonic, time
 from pipeguard.config.options import WrapOptions
 from pipeguard.config.policy_file import load_wrap_policy
 from pipeguard.core.finding import Finding, MessageKind, Verdict
-from pipeguard.core.protocol.message import STACK_BYTES, Message, parse
+from pipeguard.core.protocol.message import Message, parse
+from pipeguard.core.protocol.strict_json import STACK_BYTES
 from pipeguard.core.scanning.engine import Engine
 from pipeguard.core.session.guard import Engines, Guard
 from pipeguard.errors import PolicyError, Refusal, StateError

@@ -90,7 +90,7 @@ class StateDatabase:
             StateError: as `open`.
         """
         self.close()
-        os.makedirs(os.path.dirname(self.path) or ".", mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120
+        os.makedirs(os.path.dirname(self.path) or ".", mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120  as above
         return self.open(self.path)
 
     def __enter__(self) -> Self:

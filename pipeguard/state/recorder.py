@@ -303,7 +303,7 @@ class Recorder:
 
     def _subtract(self, written: list[PendingVerdict], lost: int) -> None:
         """Take written verdicts, and losses that a row reports, off the backlog's counts."""
-        chars = sum([verdict.chars() for verdict in written])
+        chars = sum(verdict.chars() for verdict in written)
         with self._room:
             self._lost -= lost
             self._chars -= chars

@@ -42,9 +42,9 @@ class PendingVerdict(NamedTuple):
 
     def chars(self) -> int:
         """The length of all texts in it whose length a peer chose."""
-        pins = sum([len(change.definition) + len(change.name) for change in self.pins])
+        pins = sum(len(change.definition) + len(change.name) for change in self.pins)
         texts = [(f.pointer, f.excerpt, f.note, f.tool or "") for f in self.findings]
-        return pins + sum([len(text) for four in texts for text in four])
+        return pins + sum(len(text) for four in texts for text in four)
 
 
 class VerdictWriter:

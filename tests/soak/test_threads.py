@@ -22,7 +22,7 @@ import pytest
 
 from pipeguard.core.finding import Action, Direction, PinChange, Verdict
 from pipeguard.core.pins.fingerprint import Pin, canonical, fingerprint
-from pipeguard.core.protocol.message import JsonObject
+from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.core.rules.policy import Policy
 from pipeguard.core.session.guard import Guard, PinKey
 from pipeguard.core.session.session import Session

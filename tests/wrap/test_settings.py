@@ -252,8 +252,8 @@ def test_a_log_that_is_off_says_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        (("--grace", "soon"), "--grace soon: give seconds, as 2 or 0.5."),
-        (("--grace", "nan"), "--grace nan: give seconds, as 2 or 0.5."),
+        (("--grace", "soon"), "--grace soon: give a number from 0 to 3600, as 2."),
+        (("--grace", "nan"), "--grace nan: give a number from 0 to 3600, as 2."),
         (("--log-level", "loud"), "--log-level loud: there are trace, debug, info"),
         (("--log-format", "xml"), "--log-format xml: there are console, json."),
         (("--trust", "nobody"), "--trust nobody: there are first-use, review."),
