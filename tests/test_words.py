@@ -43,7 +43,6 @@ NOT_YET: set[str] = {
     "pipeguard/rulebook",
     "pipeguard/runtime",
     "pipeguard/state",
-    "pipeguard/terminal",
     "pipeguard/transports/http/client",
     "pipeguard/transports/http/server",
     "training",
