@@ -38,7 +38,6 @@ NOT_YET: set[str] = {
     "pipeguard/core/text",
     "pipeguard/core/unicode",
     "pipeguard/doctor",
-    "pipeguard/identity",
     "pipeguard/rulebook",
     "pipeguard/runtime",
     "pipeguard/transports/http/client",
