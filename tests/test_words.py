@@ -42,7 +42,6 @@ NOT_YET: set[str] = {
     "pipeguard/identity",
     "pipeguard/rulebook",
     "pipeguard/runtime",
-    "pipeguard/state",
     "pipeguard/transports/http/client",
     "pipeguard/transports/http/server",
     "training",
