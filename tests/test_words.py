@@ -26,7 +26,6 @@ NOT_YET: set[str] = {
     "pipeguard/auth",
     "pipeguard/cli",
     "pipeguard/clients",
-    "pipeguard/config",
     "pipeguard/core/checks",
     "pipeguard/core/commands",
     "pipeguard/core/flows",
