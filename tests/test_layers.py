@@ -227,18 +227,6 @@ def test_the_public_names_are_imported_by_nobody_inside() -> None:
     assert [name for name in MODULES if "__init__" in own_imports(name)] == []
 
 
-def test_a_broad_except_stands_in_receive_the_recorder_and_the_command_line_s_one_handler() -> None:
-    swallowing = [
-        name
-        for name, tree in MODULES.items()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ExceptHandler)
-        and (node.type is None or ast.unparse(node.type) in ("Exception", "BaseException"))
-        and not isinstance(node.body[-1], ast.Raise)
-    ]
-    assert swallowing == ["__main__", "core.session.session", "state.recorder"]
-
-
 def test_a_daily_session_loads_neither_an_event_loop_nor_http_nor_the_log(tmp_path: Path) -> None:
     load_engines()  # compiles the rules where they are not yet, which is not every day's business
     record = tmp_path / "record.jsonl"

@@ -14,7 +14,7 @@ from aiohttp import web
 from pipeguard.core.protocol.framing import Lost
 from pipeguard.core.protocol.subscriptions import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
 from pipeguard.errors import StateError
-from pipeguard.transports.backlog import LIMIT_BYTES
+from pipeguard.transports.backlog import LIMIT_BYTES, Backlog
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.server import exchanges as hosted_module
 from pipeguard.transports.http.server import streamable as posted_module
@@ -168,7 +168,9 @@ async def hosting(
             return child
 
         records = record or host.records
-        host.posted = Posted(host.known, dialled, records, most, IDLE_SECONDS, waits=waits)
+        host.posted = Posted(
+            host.known, dialled, records, most, IDLE_SECONDS, Backlog(), waits=waits
+        )
 
         async def handle(asked: web.BaseRequest) -> web.StreamResponse:
             asked[WHO] = asked.headers.get("Who", "")
