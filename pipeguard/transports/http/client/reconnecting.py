@@ -15,7 +15,7 @@ from typing import Protocol
 from pipeguard.core.protocol.framing import Lost
 from pipeguard.core.protocol.message import JsonValue, asked_in, id_token_of, parse_json
 from pipeguard.errors import Refusal
-from pipeguard.transports.bounded import Frames
+from pipeguard.transports.bounded import FrameQueue
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.client.upstream import backoff
 from pipeguard.transports.tasks import Tasks
@@ -65,7 +65,7 @@ class LinkedChannel:
 
     def __init__(self, connect: Callable[[], Awaitable[Link]]) -> None:
         self._connect = connect
-        self._inbox = Frames()
+        self._inbox = FrameQueue()
         self._link: Link | None = None
         self._connecting = asyncio.Lock()
         self._waiting: set[str] = set()  # for answers over this connection
