@@ -41,7 +41,6 @@ NOT_YET: set[str] = {
     "pipeguard/identity",
     "pipeguard/rulebook",
     "pipeguard/runtime",
-    "pipeguard/state",
     "pipeguard/transports/http/client",
     "pipeguard/transports/http/server",
     "training",

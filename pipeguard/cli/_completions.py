@@ -37,12 +37,13 @@ def servers(_context: click.Context, _parameter: click.Parameter, incomplete: st
 
 def targets(context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
     """Servers, after a slash their definitions: the held ones, or all of them for `forget`."""
-    from pipeguard.state.review import held, kept
+    from pipeguard.state.review import held_definitions, stored_definitions
 
     with _store() as store:
         if store is None:
             return []
-        stored = kept(store) if context.info_name == "forget" else held(store)
+        is_forget = context.info_name == "forget"
+        stored = stored_definitions(store) if is_forget else held_definitions(store)
         if "/" in incomplete:
             return _items(((entry.target, entry.pin.kind) for entry in stored), incomplete)
         return _items(((entry.server, "") for entry in stored), incomplete)
@@ -189,12 +190,12 @@ def _store() -> Iterator[Store | None]:
 
 
 def _events(*actions: str) -> Iterator[tuple[str, str]]:
-    from pipeguard.state.audit import Wanted, as_fields, rows
+    from pipeguard.state.audit import AuditFilter, as_fields, rows
 
     with _store() as store:
         if store is None:
             return
-        queries = [Wanted(action=action, limit=NEWEST_EVENTS) for action in actions]
+        queries = [AuditFilter(action=action, limit=NEWEST_EVENTS) for action in actions]
         matching = [row for query in queries for row in rows(store, query)]
     for row in sorted(matching, key=lambda row: row.entry.time, reverse=True):
         findings = as_fields(row)["findings"]

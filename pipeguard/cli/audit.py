@@ -15,10 +15,12 @@ import click
 from pipeguard.cli import _completions as completions
 from pipeguard.core.unicode.display import visible
 from pipeguard.errors import PipeGuardError
-from pipeguard.state.audit import AuditRow, Wanted, as_fields, chains, rows, verify
-from pipeguard.state.missing import left
+from pipeguard.state.audit import AuditFilter, AuditRow, as_fields, chains, rows
+from pipeguard.state.missing import read_notes
 from pipeguard.state.paths import store_path
-from pipeguard.state.store import Store, written
+from pipeguard.state.store import Store
+from pipeguard.state.timestamps import utc_text
+from pipeguard.state.verification import verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +41,7 @@ def _since(context: click.Context, option: click.Parameter, value: str | None) -
         else:
             moment = datetime.fromisoformat(value)
             moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return written(moment)
+        return utc_text(moment)
     except (ValueError, OverflowError) as error:
         raise click.BadParameter(
             f"{value!r} is not a time: try 2h, 7d, 2026-03-02 or 2026-03-02T10:00Z.",
@@ -49,7 +51,7 @@ def _since(context: click.Context, option: click.Parameter, value: str | None) -
 
 
 def _filters(limit: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add the options that choose rows to a command, which gets them as `Wanted`."""
+    """Add the options that choose rows to a command, which gets them as `AuditFilter`."""
     options = (
         click.option(
             "--server", default="", shell_complete=completions.servers, help="Only of this server."
@@ -72,7 +74,7 @@ def _filters(limit: int) -> Callable[[Callable[..., None]], Callable[..., None]]
         def run(
             *, server: str, since: str, action: str | None, rule: str, limit: int, **others: object
         ) -> None:
-            function(Wanted(server, since, action or "", rule, limit=limit), **others)
+            function(AuditFilter(server, since, action or "", rule, limit=limit), **others)
 
         command: Callable[..., None] = run
         for option in reversed(options):
@@ -100,7 +102,7 @@ def command() -> None:
 @command.command("list")
 @_filters(LISTED)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-def list_rows(wanted: Wanted, *, as_json: bool) -> None:
+def list_rows(wanted: AuditFilter, *, as_json: bool) -> None:
     """List what happened, oldest first, as in `pipeguard audit list --action block`."""
     with Store.open(store_path()) as store:
         if as_json:
@@ -120,7 +122,7 @@ def list_rows(wanted: Wanted, *, as_json: bool) -> None:
 def show(event: str, *, as_json: bool) -> None:
     """Show all that is recorded of EVENT, as in `pipeguard audit show K7Q2M9D4.c12`."""
     with Store.open(store_path()) as store:
-        events = [as_fields(row) for row in rows(store, Wanted(event=event))]
+        events = [as_fields(row) for row in rows(store, AuditFilter(event=event))]
     if not events:
         raise PipeGuardError(
             f"no event {event!r} is in the audit.\n  List the events:  pipeguard audit list"
@@ -147,8 +149,8 @@ def verify_chains(*, heads: bool, as_json: bool) -> None:
     problems = verify(store_path())
     with Store.open(store_path()) as store:
         listed = list(chains(store))
-        gaps = [_note(row) for row in rows(store, Wanted(rule="audit.gap"))]
-    gaps += [gap.told() for gap in left(store_path())]
+        gaps = [_note(row) for row in rows(store, AuditFilter(rule="audit.gap"))]
+    gaps += [note.sentence() for note in read_notes(store_path())]
     if as_json:
         fields = {
             "problems": [problem._asdict() for problem in problems],
@@ -180,7 +182,7 @@ def verify_chains(*, heads: bool, as_json: bool) -> None:
     default="jsonl",
     help="One row a line in either; jsonl by default.",
 )
-def export(wanted: Wanted, *, form: str) -> None:
+def export(wanted: AuditFilter, *, form: str) -> None:
     """Write rows to standard output, as in `pipeguard audit export --format csv > audit.csv`.
 
     In CSV, a text that a spreadsheet would run as a formula gets an apostrophe in front, and

@@ -10,10 +10,11 @@ import click
 
 from pipeguard.cli import _completions as completions
 from pipeguard.core.pins.fingerprint import canonical
-from pipeguard.core.protocol.message import JsonValue, Number, parse_json
+from pipeguard.core.protocol.json_values import JsonValue, Number
+from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.unicode.display import visible
 from pipeguard.state.paths import store_path
-from pipeguard.state.review import KINDS, HeldDefinition, UnknownTargetError, held
+from pipeguard.state.review import KINDS, HeldDefinition, UnknownTargetError, held_definitions
 from pipeguard.state.store import Store
 
 LINE_CHARS = 80  # a longer text is shown one sentence a line, so that a diff finds the sentence
@@ -62,7 +63,7 @@ def find_held(store: Store, target: str | None, kind: str | None) -> list[HeldDe
         click.UsageError: no such server or tool.
     """
     try:
-        return held(store, target, kind)
+        return held_definitions(store, target, kind)
     except UnknownTargetError as error:
         raise click.UsageError(f"{error}.") from error
 

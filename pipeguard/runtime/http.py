@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.core.finding import Verdict
-from pipeguard.core.protocol.message import STACK_BYTES
 from pipeguard.core.protocol.places import Surface
+from pipeguard.core.protocol.strict_json import STACK_BYTES
 from pipeguard.errors import LaunchError, StateError
 from pipeguard.identity.server_name import Launched, launched, launched_at
 from pipeguard.launch.child import Command
@@ -34,13 +34,13 @@ from pipeguard.runtime.endpoints import (
     name_of,
     named_variables,
     remote_of,
-    seconds_of,
     server_context,
     transport_of,
     url_of,
 )
+from pipeguard.runtime.numbers import number_of
 from pipeguard.runtime.run import Mask, Run
-from pipeguard.runtime.stdio import GRACE_SECONDS
+from pipeguard.runtime.stdio import GRACE_SECONDS, MOST_GRACE_SECONDS
 from pipeguard.transports.backlog import SPARE_BYTES, Backlog
 from pipeguard.transports.http.client.multiplexer import Multiplexer
 from pipeguard.transports.http.client.upstream import connect
@@ -111,8 +111,8 @@ class _Served:
         self._backlog = Backlog(limit + SPARE_BYTES)
         entrance, port = entrance_of(options, os.environ, limit)
         context = server_context(options)
-        most = int(seconds_of(options, "--max-sessions", MAX_SESSIONS))
-        idle = seconds_of(options, "--idle-timeout", IDLE_SECONDS)
+        most = int(number_of(options, "--max-sessions", MAX_SESSIONS))
+        idle = number_of(options, "--idle-timeout", IDLE_SECONDS)
         self._conversations = Conversations(run.guard, run.name, most, idle)
         listening = self._bound(entrance.host, port)
         for surface in Surface:
@@ -212,7 +212,7 @@ class _Served:
 
             variables = all_resolved(variables)
         command = Command(self._options.command, variables, self._options.values.get("--cwd"))
-        grace = seconds_of(self._options, "--grace", GRACE_SECONDS)
+        grace = number_of(self._options, "--grace", GRACE_SECONDS, MOST_GRACE_SECONDS)
         return LocalDialler(command, limit, grace, Mask(self._run.engines))
 
     def _record(self, verdict: Verdict) -> None:

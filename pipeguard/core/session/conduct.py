@@ -14,8 +14,10 @@ from threading import Lock
 from pipeguard.core.finding import Action, Confidence, Direction, Finding, MessageKind, Severity
 from pipeguard.core.protocol import codes, subscriptions
 from pipeguard.core.protocol.framing import Oversized
+from pipeguard.core.protocol.ids import id_token_of
 from pipeguard.core.protocol.input_requests import Questions
-from pipeguard.core.protocol.message import JsonObject, JsonValue, Message, Number, id_token_of
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number
+from pipeguard.core.protocol.message import Message
 from pipeguard.core.protocol.peers import CAPABILITIES, LISTED, Peers
 from pipeguard.core.protocol.pending import Pending, PendingRequest
 from pipeguard.core.protocol.places import PLACES

@@ -9,11 +9,9 @@ paths at the origin itself, MCP 2025-03-26, basic/authorization, "Fallbacks".
 from __future__ import annotations
 
 import json
-import re
 
 import aiohttp
 from aiohttp import web
-from multidict import CIMultiDict
 from yarl import URL
 
 from pipeguard.transports.http.client.upstream import (
@@ -34,7 +32,6 @@ MAX_BYTES = 2**20
 # What a client says in a login; its other headers would go up without a judgement.
 _OF_A_LOGIN = ("Authorization", "Content-Type", "MCP-Protocol-Version")
 _KNOWN = ("oauth-protected-resource", "oauth-authorization-server", "openid-configuration")
-_POINTER = re.compile(r'(resource_metadata=)"([^"]*)"')
 
 
 class Metadata:
@@ -81,7 +78,7 @@ class Metadata:
         if kind_of(answer) != JSON:
             return web.Response(status=answer.status)
         if request.path.startswith(RESOURCE) and answer.status == web.HTTPOk.status_code:
-            told = self._of_us(told, ours(request, self._path))
+            told = self._of_us(told, _own_address(request, self._path))
         return web.Response(
             status=answer.status, body=told, headers=downwards(answer), content_type=JSON
         )
@@ -104,14 +101,6 @@ class Metadata:
         return json.dumps({**value, "resource": str(here)}).encode()
 
 
-def ours(request: web.BaseRequest, path: str) -> URL:
+def _own_address(request: web.BaseRequest, path: str) -> URL:
     """Our own address, as the client called it."""
     return URL(f"{request.scheme}://{request.headers['Host']}").with_path(path)
-
-
-def pointing_here(headers: CIMultiDict[str], request: web.BaseRequest, path: str) -> None:
-    """Have a challenge name our metadata in place of the server's (RFC 9728, section 5.1)."""
-    here = ours(request, RESOURCE + path)
-    told = headers.popall("WWW-Authenticate", [])
-    for value in told:
-        headers.add("WWW-Authenticate", _POINTER.sub(rf'\1"{here}"', value))

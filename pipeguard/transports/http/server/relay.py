@@ -18,8 +18,8 @@ from aiohttp import web
 from pipeguard.core.finding import Direction, MessageKind, Verdict
 from pipeguard.core.protocol import codes, request_headers
 from pipeguard.core.protocol.framing import Lost
-from pipeguard.core.protocol.message import parse_json
 from pipeguard.core.protocol.sse import EventStream, ServerSentEvent, written
+from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.session import replies
 from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError, Refusal
@@ -115,9 +115,9 @@ class Relay:
         http: aiohttp.ClientSession,
         conversations: Conversations,
         record: Callable[[Verdict], None],
-        backlog: Backlog | None = None,
+        backlog: Backlog,
     ) -> None:
-        self._backlog = backlog if backlog is not None else Backlog()
+        self._backlog = backlog
         self._remote = remote
         self._door = Door(remote, http)
         self._conversations = conversations

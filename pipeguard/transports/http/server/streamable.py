@@ -18,8 +18,9 @@ from aiohttp import web
 
 from pipeguard.core.finding import Direction, Verdict
 from pipeguard.core.protocol import codes, request_headers
-from pipeguard.core.protocol.message import Message, parse, parse_json
+from pipeguard.core.protocol.message import Message, parse
 from pipeguard.core.protocol.sse import ServerSentEvent, written
+from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.session import replies
 from pipeguard.errors import Refusal
 from pipeguard.transports.async_pump import judged
@@ -65,12 +66,12 @@ class Posted:
         record: Callable[[Verdict], None],
         most: int,
         idle_seconds: float,
-        backlog: Backlog | None = None,
+        backlog: Backlog,
         *,
         waits: bool = True,
     ) -> None:
         self._waits = waits
-        self._backlog = backlog if backlog is not None else Backlog()
+        self._backlog = backlog
         self._conversations = conversations
         self._dial = dial
         self._record = record

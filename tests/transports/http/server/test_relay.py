@@ -16,6 +16,7 @@ from yarl import URL
 
 from pipeguard.core.protocol.subscriptions import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
 from pipeguard.errors import StateError
+from pipeguard.transports.backlog import Backlog
 from pipeguard.transports.http.client.upstream import Authorization, Remote, connect, pieces
 from pipeguard.transports.http.server.admission import WHO, Refused
 from pipeguard.transports.http.server.refusals import Ground
@@ -105,7 +106,7 @@ async def between(
         known = conversations()
         async with connect(remote) as up, aiohttp.ClientSession() as http:
             found = Between("", http, known)
-            relay = Relay(remote, up, known, record or found.records)
+            relay = Relay(remote, up, known, record or found.records, Backlog())
 
             async def handle(asked: web.BaseRequest) -> web.StreamResponse:
                 asked[WHO] = asked.headers.get("Who", "")
