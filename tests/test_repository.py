@@ -22,7 +22,6 @@ TOP = Path(__file__).resolve().parent.parent
 LOCKS = sorted([*TOP.glob("requirements/*.txt"), *TOP.glob("tests/requirements-*.txt")])
 PLAYED = "benchmarks/detection/cases/"  # what is sent through a Session there is installed nowhere
 BINARY = {".png", ".gz", ".db", ".xz"}
-MOST_LINES, MOST_FUNCTION_LINES = 400, 50  # without docstrings, comments and empty lines
 LINES_AT_A_TIME = 25
 
 # In pieces, so that this file does not hold what it looks for.
@@ -178,37 +177,3 @@ def test_every_module_says_what_it_is() -> None:
         and not ast.get_docstring(ast.parse(text))
     ]
     assert silent == []
-
-
-def length(node: ast.Module | ast.FunctionDef | ast.AsyncFunctionDef, lines: list[str]) -> int:
-    """Lines of code of a module or function: without docstrings, comments and empty lines."""
-    first, last = (
-        (1, len(lines)) if isinstance(node, ast.Module) else (node.lineno, node.end_lineno)
-    )
-    counted = {
-        number
-        for number in range(first, (last or first) + 1)
-        if lines[number - 1].strip() and not lines[number - 1].lstrip().startswith("#")
-    }
-    for inner in ast.walk(node):
-        if isinstance(inner, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            told = inner.body[0]
-            if ast.get_docstring(inner) is not None:
-                counted -= set(range(told.lineno, (told.end_lineno or told.lineno) + 1))
-    return len(counted)
-
-
-def test_modules_and_functions_are_small() -> None:
-    large = []
-    for name, text in files().items():
-        if not name.startswith("pipeguard/") or not name.endswith(".py"):
-            continue
-        tree, lines = ast.parse(text), text.splitlines()
-        if (size := length(tree, lines)) > MOST_LINES:
-            large.append((name, size))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                size = length(node, lines)
-                if size > MOST_FUNCTION_LINES:
-                    large.append((f"{name}: {node.name}", size))
-    assert large == []

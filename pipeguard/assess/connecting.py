@@ -27,7 +27,7 @@ from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.masking import is_secret, masked_text
 from pipeguard.config.directories import cache_folder
 from pipeguard.config.options import WrapOptions
-from pipeguard.core.protocol.message import STACK_BYTES
+from pipeguard.core.protocol.strict_json import STACK_BYTES
 from pipeguard.core.rules.policy import Mode, Policy, Trust
 from pipeguard.core.session.guard import Guard
 from pipeguard.core.session.session import Session

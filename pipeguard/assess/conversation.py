@@ -17,7 +17,8 @@ from time import monotonic
 from pipeguard.assess.contents import Contents, Flagged, Offer
 from pipeguard.core.finding import Direction, Verdict
 from pipeguard.core.flows.tool_labels import labels_of
-from pipeguard.core.protocol.message import JsonObject, JsonValue, Message, Number, parse
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number
+from pipeguard.core.protocol.message import Message, parse
 from pipeguard.core.protocol.places import LISTS
 from pipeguard.core.session.session import Session
 from pipeguard.core.unicode.display import shown

@@ -20,7 +20,7 @@ def pins_name(store: Store | None, server: ServerEntry) -> str:
     """
     who = _launched(server)
     asked = (server.guard.name if server.guard else None) or who.name
-    return asked if store is None else store.known_as(asked, who, register=False).server
+    return asked if store is None else store.name_server(asked, who, register=False).server
 
 
 def name_in(subject: AssessmentTarget, server: ServerEntry) -> str:

@@ -37,12 +37,13 @@ def servers(_context: click.Context, _parameter: click.Parameter, incomplete: st
 
 def targets(context: click.Context, _parameter: click.Parameter, incomplete: str) -> Offered:
     """Servers, and once one is chosen its definitions; those that wait, unless all can be meant."""
-    from pipeguard.state.review import held, kept
+    from pipeguard.state.review import held_definitions, stored_definitions
 
     with _store() as store:
         if store is None:
             return []
-        found = kept(store) if context.info_name == "forget" else held(store)
+        is_forget = context.info_name == "forget"
+        found = stored_definitions(store) if is_forget else held_definitions(store)
         if "/" in incomplete:
             return _offered(((one.target, one.pin.kind) for one in found), incomplete)
         return _offered(((one.server, "") for one in found), incomplete)
@@ -190,12 +191,12 @@ def _store() -> Iterator[Store | None]:
 
 
 def _events(*actions: str) -> Iterator[tuple[str, str]]:
-    from pipeguard.state.audit import Wanted, as_fields, rows
+    from pipeguard.state.audit import AuditFilter, as_fields, rows
 
     with _store() as store:
         if store is None:
             return
-        wanted = [Wanted(action=action, limit=NEWEST_EVENTS) for action in actions]
+        wanted = [AuditFilter(action=action, limit=NEWEST_EVENTS) for action in actions]
         found = [row for one in wanted for row in rows(store, one)]
     for row in sorted(found, key=lambda row: row.entry.time, reverse=True):
         seen = as_fields(row)["findings"]

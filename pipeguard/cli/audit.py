@@ -14,10 +14,12 @@ import click
 from pipeguard.cli import _completing as completing
 from pipeguard.core.unicode.display import visible
 from pipeguard.errors import PipeGuardError
-from pipeguard.state.audit import AuditRow, Wanted, as_fields, chains, rows, verify
-from pipeguard.state.missing import left
+from pipeguard.state.audit import AuditFilter, AuditRow, as_fields, chains, rows
+from pipeguard.state.missing import read_notes
 from pipeguard.state.paths import store_path
-from pipeguard.state.store import Store, written
+from pipeguard.state.store import Store
+from pipeguard.state.timestamps import utc_text
+from pipeguard.state.verification import verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +40,7 @@ def _since(context: click.Context, option: click.Parameter, value: str | None) -
         else:
             moment = datetime.fromisoformat(value)
             moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return written(moment)
+        return utc_text(moment)
     except (ValueError, OverflowError) as error:
         raise click.BadParameter(
             f"{value!r} is no time: try 2h, 7d, 2026-03-02 or 2026-03-02T10:00Z.", context, option
@@ -93,7 +95,7 @@ def list_rows(
     *, server: str, since: str, action: str | None, rule: str, limit: int, as_json: bool
 ) -> None:
     """List what happened, oldest first, as in `pipeguard audit list --action block`."""
-    wanted = Wanted(server, since, action or "", rule, limit=limit)
+    wanted = AuditFilter(server, since, action or "", rule, limit=limit)
     with Store.open(store_path()) as store:
         if as_json:
             click.echo(json.dumps([as_fields(row) for row in rows(store, wanted)], indent=2))
@@ -112,7 +114,7 @@ def list_rows(
 def show(event: str, *, as_json: bool) -> None:
     """Show all that is known of EVENT, as in `pipeguard audit show K7Q2M9D4.c12`."""
     with Store.open(store_path()) as store:
-        found = [as_fields(row) for row in rows(store, Wanted(event=event))]
+        found = [as_fields(row) for row in rows(store, AuditFilter(event=event))]
     if not found:
         raise PipeGuardError(
             f"no event {event!r} is in the audit.\n  List those that are:  pipeguard audit list"
@@ -139,8 +141,8 @@ def verify_chains(*, heads: bool, as_json: bool) -> None:
     problems = verify(store_path())
     with Store.open(store_path()) as store:
         known = list(chains(store))
-        gaps = [_note(row) for row in rows(store, Wanted(rule="audit.gap"))]
-    gaps += [one.told() for one in left(store_path())]
+        gaps = [_note(row) for row in rows(store, AuditFilter(rule="audit.gap"))]
+    gaps += [note.sentence() for note in read_notes(store_path())]
     if as_json:
         told = {
             "problems": [p._asdict() for p in problems],
@@ -180,7 +182,7 @@ def export(
     In CSV a text that a spreadsheet would run as a formula has an apostrophe before it, and a
     control character is named by its number.
     """
-    wanted = Wanted(server, since, action or "", rule, limit=limit)
+    wanted = AuditFilter(server, since, action or "", rule, limit=limit)
     writer = csv.writer(sys.stdout)
     with Store.open(store_path()) as store:
         for i, row in enumerate(rows(store, wanted)):

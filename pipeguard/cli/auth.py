@@ -109,7 +109,7 @@ def login(server: str, **options: Unpack[LoginOptions]) -> None:
     last = _found(store, server)
     uri = last.server if last else canonical(server)
     place = Place(options["store"]) if options["store"] else last.place if last else Place.KEYRING
-    ca = os.path.abspath(options["ca"]) if options["ca"] else last.ca if last else ""  # noqa: PTH100
+    ca = os.path.abspath(options["ca"]) if options["ca"] else last.ca if last else ""  # noqa: PTH100  no link is followed
     secret = _secret(options)
     from pipeguard.auth import flow  # takes a second, so not before the words are right
 

@@ -10,10 +10,11 @@ import click
 
 from pipeguard.cli import _completing as completing
 from pipeguard.core.pins.fingerprint import canonical
-from pipeguard.core.protocol.message import JsonValue, Number, parse_json
+from pipeguard.core.protocol.json_values import JsonValue, Number
+from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.unicode.display import visible
 from pipeguard.state.paths import store_path
-from pipeguard.state.review import KINDS, HeldDefinition, UnknownTargetError, held
+from pipeguard.state.review import KINDS, HeldDefinition, UnknownTargetError, held_definitions
 from pipeguard.state.store import Store
 
 LINE_CHARS = 80  # from which on a text is shown a sentence a line, so that a diff can find it
@@ -57,7 +58,7 @@ def command(target: str | None, kind: str | None, *, as_json: bool) -> None:
 def find_held(store: Store, target: str | None, kind: str | None) -> list[HeldDefinition]:
     """What waits for approval; a target that names nothing is wrong usage."""
     try:
-        return held(store, target, kind)
+        return held_definitions(store, target, kind)
     except UnknownTargetError as error:
         raise click.UsageError(f"{error}.") from error
 

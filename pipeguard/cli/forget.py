@@ -10,7 +10,13 @@ from pipeguard.cli._decide import NOT_DONE, NOTHING_THERE, Decision, decide, opt
 from pipeguard.cli._person import Person
 from pipeguard.core.unicode.display import visible
 from pipeguard.state.paths import store_path
-from pipeguard.state.review import StoredDefinition, UnknownTargetError, forget, forget_launch, kept
+from pipeguard.state.review import (
+    StoredDefinition,
+    UnknownTargetError,
+    forget,
+    forget_launch,
+    stored_definitions,
+)
 from pipeguard.state.store import Store
 
 
@@ -70,7 +76,7 @@ def _forget_launch(name: str | None, *, yes: bool) -> NoReturn:
 
 def _find(store: Store, target: str | None, kind: str | None) -> list[StoredDefinition]:
     try:
-        return kept(store, target, kind)
+        return stored_definitions(store, target, kind)
     except UnknownTargetError as error:
         raise click.UsageError(f"{error}.") from error
 

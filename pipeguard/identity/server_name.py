@@ -46,15 +46,15 @@ class Launched:
         name: what the server is called where nobody gave it a name.
         identity: tells it from every other, whatever its folders, ports, versions and variables
             are. It may hold what is secret in an address: it is compared as a hash, never shown.
-        told: what is launched, in a few words for people.
+        description: what is launched, in a few words for people.
     """
 
-    __slots__ = ("identity", "name", "told")
+    __slots__ = ("description", "identity", "name")
 
-    def __init__(self, name: str, identity: str, told: str) -> None:
+    def __init__(self, name: str, identity: str, description: str) -> None:
         self.name = name
         self.identity = identity
-        self.told = told
+        self.description = description
 
 
 class _ReadCommand:

@@ -18,7 +18,7 @@ from pipeguard.core.scanning.rule_partition import home
 from pipeguard.rulebook.samples import expand
 
 if TYPE_CHECKING:
-    from pipeguard.core.protocol.message import JsonValue
+    from pipeguard.core.protocol.json_values import JsonValue
     from pipeguard.core.rules.rule import Rule, Sample
     from pipeguard.core.scanning.engine import Engine
 

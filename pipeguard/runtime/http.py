@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.core.finding import Verdict
-from pipeguard.core.protocol.message import STACK_BYTES
 from pipeguard.core.protocol.places import Surface
+from pipeguard.core.protocol.strict_json import STACK_BYTES
 from pipeguard.errors import LaunchError, StateError
 from pipeguard.identity.server_name import Launched, launched, launched_at
 from pipeguard.launch.child import Command

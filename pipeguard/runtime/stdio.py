@@ -18,7 +18,10 @@ from typing import Protocol
 from pipeguard.config.options import WrapOptions
 from pipeguard.core.finding import Direction, MessageKind, Verdict
 from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.message import JsonObject, Message, asked_in, parse, strays
+from pipeguard.core.protocol.frame_outline import legible_ids
+from pipeguard.core.protocol.ids import request_ids
+from pipeguard.core.protocol.json_values import JsonObject
+from pipeguard.core.protocol.message import Message, parse
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.session import replies
 from pipeguard.core.session.session import Session
@@ -331,12 +334,12 @@ def _asked(frame: bytes) -> list[str]:
     try:
         message = parse(frame)
     except Refusal:
-        return [id_token for id_token, asks in strays(frame) if asks]
+        return [id_token for id_token, asks in legible_ids(frame) if asks]
     if isinstance(message, Message):
         return (
             [message.id_token] if message.kind is MessageKind.REQUEST and message.id_token else []
         )
-    return asked_in(message)
+    return request_ids(message)
 
 
 def _data() -> JsonObject:

@@ -272,10 +272,10 @@ def test_an_address_in_clear(tmp_path: Path, url: str, severity: Severity | None
 @pytest.mark.parametrize(
     "entry",
     [
-        {"command": "srv", "args": ["--host", "0.0.0.0"]},  # noqa: S104
+        {"command": "srv", "args": ["--host", "0.0.0.0"]},  # noqa: S104  nothing is bound
         {"command": "srv", "args": ["--listen=0.0.0.0:80"]},
         {"command": "srv", "args": ["--bind", "[::]:80"]},
-        {"command": "srv", "env": {"MCP_HOST": "0.0.0.0"}},  # noqa: S104
+        {"command": "srv", "env": {"MCP_HOST": "0.0.0.0"}},  # noqa: S104  nothing is bound
         {"command": "pipeguard", "args": ["wrap", "--listen", "0.0.0.0:80", "--", "srv"]},
     ],
 )
@@ -287,7 +287,7 @@ def test_a_listener_on_all_addresses(tmp_path: Path, entry: Entry) -> None:
     "args",
     [
         ["--host", "127.0.0.1"],
-        ["--route", "0.0.0.0"],  # noqa: S104
+        ["--route", "0.0.0.0"],  # noqa: S104  nothing is bound
         ["wrap", "--listen", "0.0.0.0:80", "--token-env", "T", "--", "srv"],
     ],
 )

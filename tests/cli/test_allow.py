@@ -158,7 +158,7 @@ def test_what_policy_judges_of_the_protocol_can_be_allowed(policy: Path) -> None
         ("held", "pipeguard approve docs"),
         ("keys", "no exception"),
         ("tool", "`tools` in the policy file"),
-        ("knock", "not let in"),
+        ("knock", "who may connect"),
         ("fine", "there is nothing to allow"),
         ("none", "pipeguard audit list"),
     ],

@@ -10,9 +10,10 @@ from click.testing import CliRunner, Result
 
 from pipeguard.cli.approve import command
 from pipeguard.state import review
-from pipeguard.state.audit import Wanted, rows, verify
+from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
+from pipeguard.state.verification import verify
 from tests.people import be_nobody, give_token, on_terminal
 from tests.state.samples import FORECAST, POISONED, held, seen
 
@@ -35,7 +36,7 @@ def run(*arguments: str) -> Result:
 
 def waiting() -> set[str]:
     with Store.open(store_path()) as store:
-        return {one.target for one in review.held(store)}
+        return {one.target for one in review.held_definitions(store)}
 
 
 def test_one_tool_is_shown_and_approved() -> None:
@@ -51,7 +52,7 @@ def test_one_tool_is_shown_and_approved() -> None:
 def test_an_approval_is_in_the_audit() -> None:
     run("weather/get_forecast", "--yes")
     with Store.open(store_path()) as store:
-        (row,) = rows(store, Wanted())
+        (row,) = rows(store, AuditFilter())
     assert (row.server, row.entry.kind, row.entry.action) == ("weather", "approval", "approve")
     assert (row.entry.tool, row.entry.frame_sha256) == (
         "get_forecast",

@@ -16,7 +16,7 @@ from pipeguard.cli.audit import command
 from pipeguard.core.finding import Action, Finding
 from pipeguard.errors import PipeGuardError
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
-from pipeguard.state.missing import Missing, leave
+from pipeguard.state.missing import MissingVerdicts, write_note
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from tests.state.samples import FINDING
@@ -195,7 +195,9 @@ def test_what_could_not_be_written_is_shown_as_a_gap_and_is_no_change() -> None:
     )
     with Store.open(store_path()) as store:
         Audit(store, "RUN2", "mail", "").append_many([gap])
-    leave(store_path(), Missing("RUN9", "mail", 2, "2026-03-02", "2026-03-03", is_over=True))
+    write_note(
+        store_path(), MissingVerdicts("RUN9", "mail", 2, "2026-03-02", "2026-03-03", is_over=True)
+    )
     checked = run("verify")
     assert checked.exit_code == 0
     assert f"gap: {note}" in checked.output

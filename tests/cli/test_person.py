@@ -37,7 +37,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def waits() -> bool:
     with Store.open(store_path()) as opened:
-        return len(review.held(opened)) == 1
+        return len(review.held_definitions(opened)) == 1
 
 
 def piped(*words: str, typed: bytes = b"", token: str = "") -> subprocess.CompletedProcess[bytes]:

@@ -11,7 +11,7 @@ from time import perf_counter
 
 import pytest
 
-from pipeguard.core.protocol.message import JsonValue
+from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule
 from pipeguard.core.scanning import databases

@@ -17,8 +17,9 @@ import pytest
 from pipeguard.cli._person import TOKEN_VARIABLE, new_token
 from pipeguard.core.pins.fingerprint import Pin
 from pipeguard.state import recorder
-from pipeguard.state.audit import Audit, AuditRow, Wanted, rows, verify
+from pipeguard.state.audit import Audit, AuditFilter, AuditRow, rows
 from pipeguard.state.store import Store
+from pipeguard.state.verification import verify
 from tests.launch.processes import until
 from tests.state.test_retention import entry_of
 from tests.wrap.server import KEY
@@ -43,7 +44,7 @@ def told(tmp_path: Path, *options: str, environment: dict[str, str] | None = Non
 
 def audited(wrapped: Wrapped, name: str = "demo") -> list[AuditRow]:
     with Store.open(wrapped.store) as store:
-        return list(rows(store, Wanted(server=name)))
+        return list(rows(store, AuditFilter(server=name)))
 
 
 def pins(wrapped: Wrapped, name: str = "demo") -> dict[tuple[str, str], Pin]:

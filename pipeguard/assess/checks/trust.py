@@ -11,8 +11,9 @@ from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.core.finding import Severity
 from pipeguard.errors import StateError
-from pipeguard.state.audit import Wanted, rows, verify
+from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.store import Store
+from pipeguard.state.verification import verify
 
 DRIFTED = PostureCheck(
     "definition-waits",
@@ -90,7 +91,9 @@ def _pins(store: Store, guarded: list[ServerEntry]) -> Iterator[PostureFinding]:
             more = f" and {len(held) - _MOST_NAMES} more" if len(held) > _MOST_NAMES else ""
             mend = ("pipeguard", "diff", name)
             yield DRIFTED.at(_file(store), f"{name}: {told}{more}.", key=name, mend=mend)
-        elif not any(True for _ in rows(store, Wanted(server=name, action="approve", limit=1))):
+        elif not any(
+            True for _ in rows(store, AuditFilter(server=name, action="approve", limit=1))
+        ):
             mend = ("pipeguard", "diff", name)
             yield UNREVIEWED.at(
                 _file(store), f"{name}: no person approved it.", key=name, mend=mend

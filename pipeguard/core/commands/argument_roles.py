@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from enum import Enum
 from functools import lru_cache
 
-from pipeguard.core.protocol.message import JsonValue
+from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import Path
 
 

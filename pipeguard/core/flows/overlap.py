@@ -12,7 +12,7 @@ from typing import NamedTuple
 from unicodedata import normalize
 
 from pipeguard.core.checks.registry import entropy
-from pipeguard.core.protocol.message import JsonValue
+from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.text import decoders
 from pipeguard.core.text.cues import Cue
 from pipeguard.core.text.decoder import Budget

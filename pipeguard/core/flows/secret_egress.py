@@ -14,7 +14,7 @@ from pipeguard.core.finding import Confidence
 from pipeguard.core.flows.overlap import addresses_of, is_credential
 from pipeguard.core.flows.tool_labels import Label
 from pipeguard.core.flows.vault import PLACEHOLDER, Vault
-from pipeguard.core.protocol.message import JsonValue, Number
+from pipeguard.core.protocol.json_values import JsonValue, Number
 
 LOOKED_CHARS = 2**16  # of one string
 # Before a secret in a line that is run: an option, a header or a variable that logs in with it.

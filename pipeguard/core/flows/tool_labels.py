@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from pipeguard.core.commands.argument_roles import listed
 from pipeguard.core.flows.tool_words import meanings
-from pipeguard.core.protocol.message import JsonObject
+from pipeguard.core.protocol.json_values import JsonObject
 
 
 class Label(Flag):

@@ -23,7 +23,7 @@ from pipeguard.core.pins.definition_diff import (
     required_anew,
     schema_place,
 )
-from pipeguard.core.protocol.message import JsonObject, JsonValue, Number, serialise
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.core.unicode.display import cut, is_hidden, shown, visible
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from itertools import islice
 
-from pipeguard.core.protocol.message import JsonObject, JsonValue, Number, serialise
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.core.protocol.places import value_at
 
 VERSION = "MCP-Protocol-Version"

@@ -18,7 +18,7 @@ from pipeguard.core.matching.confirm import Finder
 from pipeguard.core.matching.pattern_set import value_of
 from pipeguard.core.model.cascade import BRIEF_BYTES, Opened, Order, Reader
 from pipeguard.core.model.classifier import Classifier
-from pipeguard.core.protocol.message import JsonValue
+from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule, View
 from pipeguard.core.scanning.confidence import certainty, may_be_doubted

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from pipeguard.core.finding import Action, Finding
-from pipeguard.core.protocol.message import JsonObject, JsonValue, Number
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number
 from pipeguard.core.protocol.places import MASKED_STEP, pointer_step
 
 PlaceHolder = Callable[[str, str], str]  # from a rule and what it found to what stands for it

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 from pipeguard.core.finding import Action, Finding, Severity, Verdict
 from pipeguard.core.flows.vault import RESTORED, Vault, holds_marks
-from pipeguard.core.protocol.message import JsonObject, JsonValue, Number, parse_json, serialise
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.core.protocol.places import Path, pointer
+from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.session.judge import Where
 
 FOREIGN = (

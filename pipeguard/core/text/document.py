@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from itertools import accumulate, chain, islice
 
-from pipeguard.core.protocol.message import JsonObject, JsonValue, Number
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number
 from pipeguard.core.protocol.places import ASIDE, Path
 from pipeguard.core.unicode.folding import fold
 

@@ -14,8 +14,9 @@ from pipeguard.core.flows.vault import (
     PLACEHOLDER,
     Vault,
 )
-from pipeguard.core.protocol.message import JsonObject, Number, parse_json, serialise
+from pipeguard.core.protocol.json_values import JsonObject, Number, serialise
 from pipeguard.core.protocol.places import Surface
+from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.rules.policy import Layer, Mode, Policy
 from pipeguard.core.session.guard import Guard
 from pipeguard.core.session.redact import redact

@@ -35,7 +35,7 @@ from pipeguard.core.model.classifier import (
     units,
 )
 from pipeguard.core.model.prefilter import Stretch
-from pipeguard.core.protocol.message import JsonValue
+from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.policy import Policy
 from pipeguard.core.rules.rule import Rule, load_pack

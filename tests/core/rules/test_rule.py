@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.core.finding import Confidence
-from pipeguard.core.protocol.message import JsonValue
+from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import PLACES, Surface, known_places
 from pipeguard.core.rules.rule import Rule, as_record, from_record, load_pack
 from pipeguard.core.scanning.databases import build, loaded

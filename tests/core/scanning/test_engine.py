@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipeguard.core.checks.wordlists import reads_as_words
 from pipeguard.core.finding import Confidence
 from pipeguard.core.matching.pattern_set import value_of
-from pipeguard.core.protocol.message import JsonValue, Number
+from pipeguard.core.protocol.json_values import JsonValue, Number
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule, View
 from pipeguard.core.scanning.context import EXCERPT, masked

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pipeguard.core.finding import Action, Confidence, Finding, Severity, greatest, worst
 from pipeguard.core.flows.vault import Vault
 from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.message import JsonValue
+from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.policy import ActionEntry, Layer, Policy, Selector
 from pipeguard.core.session.guard import Guard

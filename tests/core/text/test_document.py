@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeguard.core.protocol.message import JsonValue, Number
+from pipeguard.core.protocol.json_values import JsonValue, Number
 from pipeguard.core.protocol.places import ASIDE, Path
 from pipeguard.core.text.document import LONGEST_LISTED, MIN_NUMBER_DIGITS, MessageText
 from tests.fuzz.budget import tried

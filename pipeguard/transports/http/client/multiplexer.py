@@ -12,17 +12,11 @@ from contextlib import suppress
 from typing import Protocol
 
 from pipeguard.core.protocol import codes
+from pipeguard.core.protocol.frame_outline import legible_ids
 from pipeguard.core.protocol.framing import Lost
-from pipeguard.core.protocol.message import (
-    JsonObject,
-    JsonValue,
-    Number,
-    id_of,
-    id_token_of,
-    parse_json,
-    serialise,
-    strays,
-)
+from pipeguard.core.protocol.ids import id_of, id_token_of
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.session import replies
 from pipeguard.errors import Refusal
 from pipeguard.transports.bounded import UNTAKEN_SECONDS, Outbox
@@ -199,7 +193,7 @@ class Multiplexer:
         An answer to the one who asked, since an id says nothing to others; a request to one, who
         answers it; text to all, whose Sessions answer what waits where it is too much.
         """
-        found = strays(frame)
+        found = legible_ids(frame)
         answered = [ticket for ticket, asks in found if not asks]
         for ticket in answered:
             port, token = self._asked.pop(ticket, (None, ""))

@@ -13,7 +13,9 @@ from time import monotonic
 from typing import Protocol
 
 from pipeguard.core.protocol.framing import Lost
-from pipeguard.core.protocol.message import JsonValue, asked_in, id_token_of, parse_json
+from pipeguard.core.protocol.ids import id_token_of, request_ids
+from pipeguard.core.protocol.json_values import JsonValue
+from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.errors import Refusal
 from pipeguard.transports.bounded import FrameQueue
 from pipeguard.transports.channel import ChannelClosed
@@ -102,7 +104,7 @@ class LinkedChannel:
         if self._closed:
             raise ChannelClosed("closed")
         value = parse_json(frame)
-        ids = asked_in(value)
+        ids = request_ids(value)
         if ids:
             self._unanswered.update(ids)
             self._quiet.clear()

@@ -16,8 +16,10 @@ import aiohttp
 
 from pipeguard.core.protocol import codes, request_headers
 from pipeguard.core.protocol.framing import Lost
-from pipeguard.core.protocol.message import JsonObject, JsonValue, asked_in, id_token_of, parse_json
+from pipeguard.core.protocol.ids import id_token_of, request_ids
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from pipeguard.core.protocol.sse import EventStream
+from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.session import replies
 from pipeguard.errors import PipeGuardError, Refusal
 from pipeguard.transports.bounded import FrameQueue
@@ -109,7 +111,7 @@ class StreamableChannel:
             await self._instead.write(frame)
             return
         value = parse_json(frame)  # it was judged, so it is JSON
-        ids = asked_in(value)
+        ids = request_ids(value)
         if not ids:
             if self._cancels(value):
                 return

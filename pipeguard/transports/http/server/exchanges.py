@@ -14,18 +14,11 @@ from time import monotonic
 
 from pipeguard.core.finding import Direction
 from pipeguard.core.protocol import codes
+from pipeguard.core.protocol.frame_outline import is_request_shaped, legible_ids
 from pipeguard.core.protocol.framing import Lost
-from pipeguard.core.protocol.message import (
-    JsonObject,
-    JsonValue,
-    asked_in,
-    id_of,
-    id_token_of,
-    is_request_shaped,
-    parse_json,
-    serialise,
-    strays,
-)
+from pipeguard.core.protocol.ids import id_of, id_token_of, request_ids
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
+from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.protocol.subscriptions import SUBSCRIPTION_META
 from pipeguard.core.session import replies
 from pipeguard.core.session.session import Session
@@ -76,9 +69,9 @@ class Exchange(Stream):
     def under_way(self, frame: bytes) -> Iterator[bytes]:
         """While it is answered; gives the frame that goes up."""
         value = parse_json(frame)
-        self._left = set(asked_in(value))
+        self._left = set(request_ids(value))
         self.is_present = True
-        tickets = [self.hosted.admit(self, token) for token in asked_in(value)]
+        tickets = [self.hosted.admit(self, token) for token in request_ids(value)]
         tokens = [self.hosted.admit_progress(self, token) for token in progress_in(value)]
         changed = [renamed(frame, value, tickets, tokens)]
         del frame, value  # or they were kept for as long as the answer is waited for
@@ -360,7 +353,9 @@ class Hosted:
 
     async def _take_unread(self, frame: bytes) -> bool:
         """What cannot be read; True where it held several answers to what was asked."""
-        tickets = [ticket for ticket, asks in strays(frame) if not asks and ticket in self._asked]
+        tickets = [
+            ticket for ticket, asks in legible_ids(frame) if not asks and ticket in self._asked
+        ]
         if len(tickets) < _SEVERAL:
             return False
         for ticket in tickets:
@@ -443,7 +438,7 @@ class Hosted:
         self._unheard_bytes += len(frame)
         while len(self._unheard) > UNHEARD_FRAMES or self._unheard_bytes > UNHEARD_BYTES:
             oldest, _ = self._oldest()
-            for token in asked_in(parse_json(oldest)):
+            for token in request_ids(parse_json(oldest)):
                 why = "PipeGuard: the client does not listen"
                 answer = replies.error(token, codes.METHOD_NOT_FOUND, why)
                 verdict = await self._ask_session(self.session, Direction.TO_SERVER, answer)
@@ -522,7 +517,7 @@ def _may_belong(frame: bytes) -> bool:
     """
     value = parse_json(frame)
     said = value.get("method") if isinstance(value, dict) else None
-    return bool(asked_in(value)) or said == "notifications/message"
+    return bool(request_ids(value)) or said == "notifications/message"
 
 
 def _answered(frame: bytes) -> tuple[JsonValue, str | None]:

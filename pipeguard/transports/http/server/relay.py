@@ -18,8 +18,8 @@ from aiohttp import web
 from pipeguard.core.finding import Direction, MessageKind, Verdict
 from pipeguard.core.protocol import codes, request_headers
 from pipeguard.core.protocol.framing import Lost
-from pipeguard.core.protocol.message import parse_json
 from pipeguard.core.protocol.sse import EventStream, ServerSentEvent, written
+from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.session import replies
 from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError, Refusal

@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Protocol
 
 from pipeguard.core.protocol import request_headers
-from pipeguard.core.protocol.message import parse_json
+from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.protocol.subscriptions import LISTEN
 from pipeguard.core.session.conduct import NEVER_OVERDUE
 from pipeguard.core.session.guard import Guard

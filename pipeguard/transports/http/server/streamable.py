@@ -18,8 +18,9 @@ from aiohttp import web
 
 from pipeguard.core.finding import Direction, Verdict
 from pipeguard.core.protocol import codes, request_headers
-from pipeguard.core.protocol.message import Message, parse, parse_json
+from pipeguard.core.protocol.message import Message, parse
 from pipeguard.core.protocol.sse import ServerSentEvent, written
+from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.session import replies
 from pipeguard.errors import Refusal
 from pipeguard.transports.backlog import Backlog, Crowded

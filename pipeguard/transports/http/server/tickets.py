@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from pipeguard.core.protocol.message import (
-    JsonObject,
-    JsonValue,
-    asked_in,
-    id_of,
-    id_token_of,
-    serialise,
-)
+from pipeguard.core.protocol.ids import id_of, id_token_of, request_ids
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.core.protocol.subscriptions import SUBSCRIPTION_META
 
 
@@ -28,7 +22,7 @@ def under(value: JsonValue, ticket: str, token: str) -> JsonValue:
 
 def renamed(frame: bytes, value: JsonValue, tickets: list[str], progress: list[str]) -> bytes:
     """What asks, under the ids and the tokens of progress that go up, in their order."""
-    if tickets == asked_in(value) and progress == progress_in(value):
+    if tickets == request_ids(value) and progress == progress_in(value):
         return frame
     ids, tokens = iter(tickets), iter(progress)
 
@@ -36,7 +30,7 @@ def renamed(frame: bytes, value: JsonValue, tickets: list[str], progress: list[s
         if not isinstance(member, dict):
             return member
         changed = dict(member)
-        if asked_in(member):
+        if request_ids(member):
             changed["id"] = id_of(next(ids))
         params = member.get("params")
         meta = params.get("_meta") if isinstance(params, dict) else None

@@ -8,7 +8,8 @@ import pytest
 
 from pipeguard.core.finding import Direction
 from pipeguard.core.pins.fingerprint import Pin, canonical, fingerprint
-from pipeguard.core.protocol.message import JsonObject, parse_json
+from pipeguard.core.protocol.json_values import JsonObject
+from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.rules.policy import Policy
 from pipeguard.core.session.guard import Guard
 from pipeguard.core.session.session import Session
