@@ -24,7 +24,6 @@ NOT_YET: set[str] = {
     "pipeguard/assess/checks",
     "pipeguard/assess/reports",
     "pipeguard/auth",
-    "pipeguard/cli",
     "pipeguard/clients",
     "pipeguard/core/checks",
     "pipeguard/core/commands",

@@ -11,7 +11,7 @@ import aiohttp
 from pipeguard.errors import PipeGuardError
 from pipeguard.launch.child import Child, Command, start
 from pipeguard.runtime.run import thread
-from pipeguard.transports.bridge import Looped
+from pipeguard.transports.bridge import AsyncAdapter
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed, RemoteChannel
 from pipeguard.transports.http.client.reconnecting import Link, LinkedChannel, LinkLost
 from pipeguard.transports.http.client.sse import EventLink
@@ -138,7 +138,7 @@ class LocalDialler:
         await asyncio.gather(*(channel.close() for channel in list(self._open)))
 
 
-class _ChildChannel(Looped):
+class _ChildChannel(AsyncAdapter):
     """A server that was started here, until it is ended."""
 
     def __init__(

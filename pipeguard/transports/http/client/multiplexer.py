@@ -19,11 +19,11 @@ from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, s
 from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.session import replies
 from pipeguard.errors import Refusal
+from pipeguard.transports.bounded import UNTAKEN_SECONDS, Outbox
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 
 INBOX_FRAMES = 256
 INBOX_BYTES = 4 * 2**20  # that wait for one conversation; then the server is not read
-UNTAKEN_SECONDS = 10.0  # the others wait for one that does not take its answers for no longer
 _INITIALIZED = "notifications/initialized"
 _CANCELLED = "notifications/cancelled"
 
@@ -173,7 +173,7 @@ class Multiplexer:
         self._asked.clear()
         self._progress.clear()
         for port in list(self._ports):
-            port.put(None)
+            port.end()
 
     async def _down(self, frame: bytes, value: JsonValue) -> None:
         if not isinstance(value, dict):
@@ -233,7 +233,7 @@ class Multiplexer:
             port.put(serialise({**value, "params": told}))
             return
         for port in self._ports:
-            port.put(frame, may_be_missed=True)
+            port.offer(frame)
 
     def leave(self, port: _Port) -> list[str]:
         """A conversation is over; return what it still waited for, by our ids."""
@@ -258,23 +258,28 @@ class _Port:
 
     def __init__(self, shared: Multiplexer) -> None:
         self._shared = shared
-        self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self._bytes = 0  # that wait in it
-        self._taken = asyncio.Event()
+        self._inbox = Outbox(INBOX_BYTES)
         self._closed = False
 
-    def put(self, frame: bytes | None, *, may_be_missed: bool = False) -> None:
-        """Hand over a frame of the server's; one who does not read misses what nobody asked for."""
+    def put(self, frame: bytes) -> None:
+        """Hand over a frame of the server's."""
+        if not self._closed:
+            self._inbox.put(frame)
+            if self._inbox.is_full:
+                self._shared.full.add(self)
+
+    def offer(self, frame: bytes) -> None:
+        """Hand over what nobody asked for; one who does not read misses it."""
+        waits = len(self._inbox)
         if self._closed:
             return
-        size = len(frame or b"")
-        waits = self._inbox.qsize()
-        if may_be_missed and waits and (waits >= INBOX_FRAMES or self._bytes + size > INBOX_BYTES):
-            return
-        self._bytes += size
-        self._inbox.put_nowait(frame)
-        if self._bytes > INBOX_BYTES and not may_be_missed:
-            self._shared.full.add(self)
+        if not waits or (waits < INBOX_FRAMES and self._inbox.fits(frame)):
+            self._inbox.put(frame)
+
+    def end(self) -> None:
+        """The server is gone."""
+        if not self._closed:
+            self._inbox.end()
 
     async def make_wait(self) -> None:
         """Wait while too many answers are not taken; for long, and this one has no server.
@@ -283,22 +288,15 @@ class _Port:
         """
         try:
             async with asyncio.timeout(UNTAKEN_SECONDS):
-                while self._bytes > INBOX_BYTES and not self._closed:
-                    self._taken.clear()
-                    await self._taken.wait()
+                while self._inbox.is_full and not self._closed:
+                    await self._inbox.taken()
         except TimeoutError:
-            while not self._inbox.empty():
-                self._inbox.get_nowait()
+            self._inbox.clear()
             await self.close()
 
     async def read(self) -> bytes | None:
         """The next frame; None at the end."""
-        if self._closed:
-            return None
-        frame = await self._inbox.get()
-        self._bytes -= len(frame or b"")
-        self._taken.set()
-        return frame
+        return None if self._closed else await self._inbox.get()
 
     async def write(self, frame: bytes) -> None:
         """Send a frame.
@@ -315,7 +313,7 @@ class _Port:
         if not self._closed:
             self._closed = True
             left = self._shared.leave(self)
-            self._inbox.put_nowait(None)
+            self._inbox.end()
             await self._shared.give_up(left)
 
 

@@ -17,7 +17,7 @@ from pipeguard.core.protocol.ids import id_token_of, request_ids
 from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.errors import Refusal
-from pipeguard.transports.bounded import Frames
+from pipeguard.transports.bounded import FrameQueue
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.client.upstream import backoff
 from pipeguard.transports.tasks import Tasks
@@ -67,7 +67,7 @@ class LinkedChannel:
 
     def __init__(self, connect: Callable[[], Awaitable[Link]]) -> None:
         self._connect = connect
-        self._inbox = Frames()
+        self._inbox = FrameQueue()
         self._link: Link | None = None
         self._connecting = asyncio.Lock()
         self._waiting: set[str] = set()  # for answers over this connection

@@ -22,7 +22,7 @@ from pipeguard.core.protocol.sse import EventStream
 from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.session import replies
 from pipeguard.errors import PipeGuardError, Refusal
-from pipeguard.transports.bounded import Frames
+from pipeguard.transports.bounded import FrameQueue
 from pipeguard.transports.channel import ChannelClosed, RemoteChannel
 from pipeguard.transports.http.client.upstream import (
     BOTH,
@@ -80,7 +80,7 @@ class StreamableChannel:
         self._older = older
         self._instead: RemoteChannel | None = None
         self._limit = remote.limit_bytes
-        self._inbox = Frames()
+        self._inbox = FrameQueue()
         self._tasks = Tasks(self._fail)
         self._asked: dict[str, asyncio.Task[None]] = {}
         self._told: asyncio.Task[None] | None = None  # the last that needs no answer

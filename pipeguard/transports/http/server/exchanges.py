@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager, suppress
 from time import monotonic
 
-from pipeguard.core.finding import Direction, Verdict
+from pipeguard.core.finding import Direction
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.frame_outline import is_request_shaped, legible_ids
 from pipeguard.core.protocol.framing import Lost
@@ -23,11 +23,11 @@ from pipeguard.core.protocol.subscriptions import SUBSCRIPTION_META
 from pipeguard.core.session import replies
 from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError, Refusal
-from pipeguard.transports.async_pump import judged
 from pipeguard.transports.backlog import Backlog
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.http.server.streams import Stream
 from pipeguard.transports.http.server.tickets import progress_in, renamed, under
+from pipeguard.transports.judging import Judge
 from pipeguard.transports.tasks import Tasks
 
 UNHEARD_FRAMES = 256  # that wait for a client which listens to nothing
@@ -37,7 +37,7 @@ STUCK_SECONDS = 10.0  # after which a server that reads nothing is not well
 _GONE = "the server is gone"
 _SEVERAL = 2
 
-Judge = Callable[[Session, bytes], Awaitable[bytes | None]]
+JudgeAnswer = Callable[[Session, bytes], Awaitable[bytes | None]]
 
 
 class Exchange(Stream):
@@ -83,12 +83,12 @@ class Exchange(Stream):
             self.hosted.leave(self, given_up=not self.lasting or self.is_cut)
             self.session.leave()
 
-    def tell(self, frames: list[bytes]) -> None:
+    def send(self, frames: list[bytes]) -> None:
         """Send these, without waiting; a client that is gone gets nothing."""
         if self.is_present:
-            super().tell(frames)
+            super().send(frames)
 
-    async def take(self, frame: bytes, tokens: list[str], judge: Judge) -> None:
+    async def take(self, frame: bytes, tokens: list[str], judge: JudgeAnswer) -> None:
         """An answer came to these of what was asked."""
         told = [await judge(self.session, frame)]
         # What came may be no such answer; another will not come.
@@ -96,16 +96,16 @@ class Exchange(Stream):
             lost = Lost.of(token, "the server broke the protocol", codes.PEER_BROKE_PROTOCOL)
             told.append(await judge(self.session, lost))
         self._left.difference_update(tokens)
-        self.tell([one for one in told if one is not None])
+        self.send([one for one in told if one is not None])
         if not self._left and self.is_taken:
             self.end()
 
     def expire(self) -> None:
         """What still waits has waited for too long."""
-        self.tell(self.session.expire(monotonic() + 1))
+        self.send(self.session.expire(monotonic() + 1))
         self._left.clear()
 
-    async def lose(self, judge: Judge, why: str = _GONE, code: int = codes.PEER_GONE) -> None:
+    async def lose(self, judge: JudgeAnswer, why: str = _GONE, code: int = codes.PEER_GONE) -> None:
         """No answer will come."""
         for token in sorted(self._left):
             await self.take(Lost.of(token, why, code), [token], judge)
@@ -129,7 +129,7 @@ class Hosted:
     Args:
         channel: it.
         session: the conversation that it is, or that stands for messages which stand alone.
-        record: takes each verdict.
+        judge: judges each message, and records the verdict.
         backlog: of all that clients do not take.
         is_shared: True where clients share it who know nothing of each other.
         waits: False where the server is not made to wait for a client that does not read, since
@@ -144,7 +144,7 @@ class Hosted:
         self,
         channel: AsyncChannel,
         session: Session,
-        record: Callable[[Verdict], None],
+        judge: Judge,
         backlog: Backlog,
         *,
         is_shared: bool = False,
@@ -154,7 +154,7 @@ class Hosted:
         self.session = session
         self.backlog = backlog
         self._channel = channel
-        self._record = record
+        self._ask_session = judge
         self._is_shared = is_shared
         self._asked: dict[str, tuple[Exchange, str]] = {}  # by the id that went up
         self._progress: dict[str, tuple[Exchange, str]] = {}  # by the token that went up
@@ -283,7 +283,7 @@ class Hosted:
             while self._unheard:
                 frame, is_judged = self._oldest()
                 told = frame if is_judged else await self._judge(self.session, frame)
-                stream.tell([] if told is None else [told])
+                stream.send([] if told is None else [told])
             self._streams.append(stream)
             yield stream
         finally:
@@ -307,7 +307,7 @@ class Hosted:
                     await self._take(frame)
                     if self._waits:
                         for stream in [*self._streams, *self._present()]:
-                            await stream.make_wait()
+                            await stream.make_room()
         finally:  # whatever happened, nobody waits for this server any more
             ended()
             await self._answer_all()
@@ -390,8 +390,7 @@ class Hosted:
                 await self._deliver(told, None)
 
     async def _judge(self, session: Session, frame: bytes) -> bytes | None:
-        verdict = await judged(session, Direction.TO_CLIENT, frame)
-        self._record(verdict)
+        verdict = await self._ask_session(session, Direction.TO_CLIENT, frame)
         if verdict.reply is not None:
             self._tell_server(verdict.reply)
         if verdict.is_astray:
@@ -442,8 +441,7 @@ class Hosted:
             for token in request_ids(parse_json(oldest)):
                 why = "PipeGuard: the client does not listen"
                 answer = replies.error(token, codes.METHOD_NOT_FOUND, why)
-                verdict = await judged(self.session, Direction.TO_SERVER, answer)
-                self._record(verdict)
+                verdict = await self._ask_session(self.session, Direction.TO_SERVER, answer)
                 if verdict.forward is not None:
                     self._tell_server(verdict.forward)
 
@@ -479,7 +477,7 @@ class Hosted:
         it.
         """
         if self._waits or not stream.is_full or not _is_notification(parse_json(frame)):
-            stream.tell([frame])
+            stream.send([frame])
 
     # --- ids ----------------------------------------------------------------------------
 

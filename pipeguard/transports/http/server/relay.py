@@ -8,7 +8,7 @@ the body that goes up, the body or the events that come down.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
 from time import monotonic
 
@@ -23,7 +23,6 @@ from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.session import replies
 from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError, Refusal
-from pipeguard.transports.async_pump import judged
 from pipeguard.transports.backlog import Backlog, Crowded
 from pipeguard.transports.http.client.upstream import (
     BOTH,
@@ -47,6 +46,7 @@ from pipeguard.transports.http.server.client_headers import ClientHeaders
 from pipeguard.transports.http.server.header_mirroring import check_headers, message_in, repeated_by
 from pipeguard.transports.http.server.refusals import Ground
 from pipeguard.transports.http.server.sessions import Conversations
+from pipeguard.transports.judging import Judge, judged
 from pipeguard.transports.tasks import Tasks
 
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
@@ -105,7 +105,7 @@ class Relay:
         remote: the server.
         http: connections to it.
         conversations: the Sessions, by the server's session ids.
-        record: takes each verdict; hands over and returns.
+        judge: judges each message, and records the verdict.
         backlog: of all that peers make us keep.
     """
 
@@ -114,15 +114,15 @@ class Relay:
         remote: Remote,
         http: aiohttp.ClientSession,
         conversations: Conversations,
-        record: Callable[[Verdict], None],
+        judge: Judge,
         backlog: Backlog,
     ) -> None:
         self._backlog = backlog
         self._remote = remote
         self._door = Door(remote, http)
         self._conversations = conversations
-        self._record = record
-        self._headers = ClientHeaders(remote, record)
+        self._judge = judge
+        self._headers = ClientHeaders(remote, judge.record)
         self._tasks = Tasks()
 
     # --- what a client may do -----------------------------------------------------------
@@ -140,8 +140,7 @@ class Relay:
         try:
             async with self._backlog.holding() as hold:
                 hold(len(body))
-                verdict = await judged(exchange, TO_SERVER, body)
-            self._record(verdict)
+                verdict = await self._judge(exchange, TO_SERVER, body)
             del body  # or it were kept for as long as the answer is waited for
             if verdict.forward is None:
                 return refused(verdict)
@@ -338,7 +337,7 @@ class Relay:
         if verdict.forward is None and verdict.kind is MessageKind.ERROR:  # it may lack its id
             frame = replies.addressed(body, asked.session.waiting()) or frame
             verdict = await judged(asked.session, TO_CLIENT, frame)
-        self._record(verdict)
+        self._judge.record(verdict)
         if verdict.forward is None:
             return None
         left = self._lost(asked.session, "the server did not answer")
@@ -396,9 +395,7 @@ class Relay:
         if not event.data or event.comment is not None:
             return written(event)
         if event.name == "message":
-            await asyncio.sleep(0)  # one piece may hold thousands, and others wait
-            verdict = await judged(asked.session, TO_CLIENT, event.data)
-            self._record(verdict)
+            verdict = await self._judge(asked.session, TO_CLIENT, event.data)
             if verdict.reply is not None:
                 self._say(asked, verdict.reply)
             if verdict.forward is not None:
@@ -431,7 +428,7 @@ class Relay:
         for token in session.waiting():
             lost = Lost.of(token, why, code, sent=sent)
             verdict = session.receive(TO_CLIENT, lost, monotonic())
-            self._record(verdict)
+            self._judge.record(verdict)
             if verdict.forward is not None:
                 frames.append(verdict.forward)
         return frames
@@ -444,7 +441,7 @@ class _ClientStream:
         self._response = response
         self._tasks = tasks
 
-    def tell(self, frames: list[bytes]) -> None:
+    def send(self, frames: list[bytes]) -> None:
         """Send these, without waiting."""
 
         async def write() -> None:

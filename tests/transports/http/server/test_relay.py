@@ -22,6 +22,7 @@ from pipeguard.transports.http.server.admission import WHO, Refused
 from pipeguard.transports.http.server.refusals import Ground
 from pipeguard.transports.http.server.relay import Relay
 from pipeguard.transports.http.server.sessions import Conversations
+from pipeguard.transports.judging import Judge
 from tests.transports.talking import (
     BROKE,
     GONE,
@@ -106,7 +107,7 @@ async def between(
         known = conversations()
         async with connect(remote) as up, aiohttp.ClientSession() as http:
             found = Between("", http, known)
-            relay = Relay(remote, up, known, record or found.records, Backlog())
+            relay = Relay(remote, up, known, Judge(record or found.records), Backlog())
 
             async def handle(asked: web.BaseRequest) -> web.StreamResponse:
                 asked[WHO] = asked.headers.get("Who", "")

@@ -26,7 +26,7 @@ class Heard:
     def __init__(self) -> None:
         self.frames: list[bytes] = []
 
-    def tell(self, frames: list[bytes]) -> None:
+    def send(self, frames: list[bytes]) -> None:
         self.frames += frames
 
 
