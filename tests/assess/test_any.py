@@ -53,7 +53,7 @@ def test_every_file_is_assessed(tmp_path: Path, name: str, servers: dict[str, ob
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({"mcpServers": servers, "mcp": servers}))
     machine = Machine("linux", tmp_path, {}, tmp_path)
-    for subject in (of_machine(machine, engines()), of_repository(tmp_path, machine, engines())):
-        assessment = assess(subject)
+    for target in (of_machine(machine, engines()), of_repository(tmp_path, machine, engines())):
+        assessment = assess(target)
         for form in FORMS:
             report(form, assessment).encode()
