@@ -20,9 +20,6 @@ NOT_YET: set[str] = {
     "benchmarks/detection",
     "benchmarks/frames",
     "benchmarks/http",
-    "pipeguard/assess",
-    "pipeguard/assess/checks",
-    "pipeguard/assess/reports",
     "pipeguard/auth",
     "pipeguard/clients",
     "pipeguard/core/checks",
@@ -39,7 +36,6 @@ NOT_YET: set[str] = {
     "pipeguard/doctor",
     "pipeguard/rulebook",
     "pipeguard/runtime",
-    "pipeguard/transports/http/client",
     "pipeguard/transports/http/server",
     "training",
 }
