@@ -34,7 +34,6 @@ NOT_YET: set[str] = {
     "pipeguard/core/session",
     "pipeguard/core/text",
     "pipeguard/core/unicode",
-    "pipeguard/doctor",
     "pipeguard/identity",
     "pipeguard/rulebook",
     "pipeguard/runtime",
