@@ -33,7 +33,6 @@ NOT_YET: set[str] = {
     "pipeguard/core/session",
     "pipeguard/core/text",
     "pipeguard/core/unicode",
-    "pipeguard/doctor",
     "pipeguard/rulebook",
     "pipeguard/runtime",
     "pipeguard/transports/http/server",
