@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 
-from pipeguard.config.directories import usual_state_folder, writers
+from pipeguard.config.directories import closing_command, other_writer, usual_state_folder
 from pipeguard.errors import StateError
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING
@@ -80,19 +80,8 @@ def believe(path: Path | str, status: os.stat_result) -> None:
     Raises:
         StateError: it is another user's, and not root's; or a group or everybody may write it.
     """
-    if os.name != "posix":  # there the user's own folder keeps others out by its access list
-        return
-    from shlex import quote
-
-    name = quote(str(path))
-    if status.st_uid not in (0, os.geteuid()):
+    if who := other_writer(status):
         raise StateError(
-            f"{path} belongs to another user (uid {status.st_uid}), so its pins prove nothing.\n"
-            f"  Name another folder in {STATE_DIR_VARIABLE}, or take this one over:"
-            f"  sudo chown -R {os.geteuid()} {name}"
-        )
-    who = writers(status)
-    if who:
-        raise StateError(
-            f"{who} may write to {path}, so its pins prove nothing.\n  Close it:  chmod go-w {name}"
+            f"{who} may write to {path}, so its pins prove nothing. {STATE_DIR_VARIABLE} may name"
+            f" another folder.\n  Close it:  {closing_command(str(path), status)}"
         )
