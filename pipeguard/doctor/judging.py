@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import datetime
-import os
 import shlex
-import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from time import monotonic, perf_counter
 
-from pipeguard.config.directories import CACHE_DIR_VARIABLE, cache_folder, usual_cache_folder
+from pipeguard.config.directories import (
+    CACHE_DIR_VARIABLE,
+    Trusted,
+    cache_folder,
+    closing_command,
+    other_writer,
+    usual_cache_folder,
+)
 from pipeguard.config.effective_policy import project_policy_path, user_policy_path
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 from pipeguard.core.rules.policy import Mode
@@ -85,9 +90,10 @@ def cache(case: Case) -> Iterable[Diagnosis]:
     if not folder.is_dir():
         yield wrong(f"{folder} cannot be created, {slow}", f"Create it, {elsewhere}.")
         return
-    mend = unfit_rights(folder, others=stat.S_IWGRP | stat.S_IWOTH)
-    if mend:
-        yield wrong(f"others could write to {folder}, so it is not trusted, {slow}", mend)
+    status = folder.stat()
+    if who := other_writer(status, Trusted.ONLY_US):
+        mend = closing_command(str(folder), status, Trusted.ONLY_US)
+        yield wrong(f"{who} could write to {folder}, so it is not used, {slow}", mend)
         return
     try:
         tempfile.TemporaryFile(dir=folder).close()
@@ -127,21 +133,6 @@ CHECKS = (
     InstallationCheck("cache", "rules' cache", cache, needs="rules"),
     InstallationCheck("policy", "policy", policy),
 )
-
-
-def unfit_rights(folder: Path, others: int) -> str:
-    """The command that makes a folder accessible to us alone; empty if it is.
-
-    Args:
-        folder: an existing folder.
-        others: the bits of its mode that must not be set.
-    """
-    if os.name != "posix":
-        return ""
-    status, quoted = folder.stat(), shlex.quote(str(folder))
-    if status.st_uid != os.geteuid():
-        return f"sudo chown {os.geteuid()} {quoted}"
-    return f"chmod 700 {quoted}" if status.st_mode & others else ""
 
 
 def _policy_file(path: str, scope: PolicyScope) -> Iterator[Diagnosis]:

@@ -83,8 +83,8 @@ def test_a_cache_that_others_may_write_is_closed_by_its_command(alone: Path) -> 
     list(judging.rules(case))
     alone.chmod(0o777)
     (told,) = judging.cache(case)
-    assert (told.state, "others could write" in told.what) == (DiagnosisState.WRONG, True)
-    (slow,) = judging.rules(case)  # it is not believed, and not written to
+    assert (told.state, "everybody could write" in told.what) == (DiagnosisState.WRONG, True)
+    (slow,) = judging.rules(case)  # it is not used, and not written to
     assert "as at each start" in slow.what
     subprocess.run(["sh", "-ec", told.mend], check=True)
     (ready,) = judging.rules(case)
