@@ -33,9 +33,9 @@ def is_seen(rule: Rule, data: bytes) -> bool:
     assert expression(rule).search(data) is not None
     engine = engine_of(rule.id)
     if View.ACTS in rule.views:
-        hits = engine.look_at_acts(data)
+        hits = engine.lookup.look_at_acts(data)
     else:
-        hits = engine.look(data, squeezed=False)[1]
+        hits = engine.lookup.look(data, squeezed=False)[1]
     return [seen.id for seen in hits].count(rule.id) == 1
 
 
