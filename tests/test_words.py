@@ -23,7 +23,6 @@ NOT_YET: set[str] = {
     "pipeguard/assess",
     "pipeguard/assess/checks",
     "pipeguard/assess/reports",
-    "pipeguard/auth",
     "pipeguard/clients",
     "pipeguard/core/checks",
     "pipeguard/core/commands",
