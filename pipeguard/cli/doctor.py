@@ -68,7 +68,7 @@ def command(names: tuple[str, ...], *, as_json: bool) -> None:
 def _show(result: Result) -> None:
     """All that a check found, the worst first, each with the command that mends it."""
     title = result.check.title
-    for diagnosis in sorted(result.told, key=lambda diagnosis: -diagnosis.state):
+    for diagnosis in sorted(result.diagnoses, key=lambda diagnosis: -diagnosis.state):
         word = diagnosis.state.name.lower()
         mark = click.style(f"{word:<{_WORD_CHARS}}", fg=_COLOURS[word])
         click.echo(f"{mark}  {title:<{_TITLE_CHARS}}  {diagnosis.what}")
@@ -95,7 +95,7 @@ def _fields(result: Result) -> dict[str, object]:
         "title": result.check.title,
         "state": result.state.name.lower(),
         "seconds": round(result.seconds, 3),
-        "told": [_diagnosis_fields(diagnosis) for diagnosis in result.told],
+        "told": [_diagnosis_fields(diagnosis) for diagnosis in result.diagnoses],
     }
 
 

@@ -27,7 +27,7 @@ from pipeguard.identity.server_name import Launched, launched, launched_at
 from pipeguard.launch.child import Command
 from pipeguard.launch.environment import child_environment, parent_environment, refers
 from pipeguard.log import say
-from pipeguard.runtime.connect import Dialler, LocalDialler, RemoteDialler
+from pipeguard.runtime.connect import LocalDialler, RemoteDialler
 from pipeguard.runtime.endpoints import (
     entrance_of,
     login_of,
@@ -42,6 +42,7 @@ from pipeguard.runtime.numbers import number_of
 from pipeguard.runtime.run import Mask, Run
 from pipeguard.runtime.stdio import GRACE_SECONDS, MOST_GRACE_SECONDS
 from pipeguard.transports.backlog import SPARE_BYTES, Backlog
+from pipeguard.transports.channel import Dialler
 from pipeguard.transports.http.client.multiplexer import Multiplexer
 from pipeguard.transports.http.client.upstream import connect
 from pipeguard.transports.http.server.fallback import Chooser

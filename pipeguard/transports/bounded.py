@@ -10,6 +10,8 @@ from collections import deque
 from contextlib import suppress
 from threading import Condition
 
+from pipeguard.core.protocol.strict_json import without_value
+
 MOST_FRAMES = 64
 MOST_BYTES = 2**20
 UNTAKEN_SECONDS = 10.0  # after which a reader that takes nothing is given up
@@ -134,9 +136,9 @@ class FrameQueue:
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
 
     async def put(self, frame: bytes) -> None:
-        """Add a frame; waits while the queue is full."""
+        """Add a frame; waits while the queue is full. Of several frames, one keeps its value."""
         await self._allowance.enter(len(frame))
-        self._queue.put_nowait(frame)
+        self._queue.put_nowait(frame if self._queue.empty() else without_value(frame))
 
     def end(self) -> None:
         """Mark the end; whoever still adds a frame does not wait."""
@@ -185,7 +187,7 @@ class Outbox:
 
     def put(self, frame: bytes) -> None:
         """Add a frame, whether it is full or not."""
-        self._queue.put_nowait(frame)
+        self._queue.put_nowait(without_value(frame))
         self.size_bytes += len(frame)
 
     def end(self) -> None:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
 
+from pipeguard.core.protocol.strict_json import without_value
 from pipeguard.transports.bounded import MOST_FRAMES, Allowance, ThreadAllowance
 from pipeguard.transports.channel import AsyncChannel, Channel, ChannelClosed
 
@@ -60,7 +61,7 @@ class AsyncAdapter:
         await self._unsent.enter(len(frame))
         if self._closed or self._writer_ended:
             raise ChannelClosed("closed")
-        self._outbox.put(frame)
+        self._outbox.put(without_value(frame))
 
     async def close(self) -> None:
         """Hang up; a waiting `read` returns None."""

@@ -53,3 +53,17 @@ class RemoteChannel(AsyncChannel, Protocol):
 
     async def drain(self) -> None:
         """Wait until every request is answered."""
+
+
+class Dialler(Protocol):
+    """Opens channels to one server."""
+
+    async def dial(self) -> AsyncChannel:
+        """Open a channel for one conversation.
+
+        Raises:
+            ChannelClosed: the server cannot be started.
+        """
+
+    async def close(self) -> None:
+        """Close the open channels, and open no more."""

@@ -1,4 +1,4 @@
-"""Judging on an event loop: a large frame is judged in a thread, so that nobody waits for it."""
+"""Reads and judges frames on an event loop; a small frame never waits for a large one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Callable
 from time import monotonic
 
 from pipeguard.core.finding import Direction, Verdict
+from pipeguard.core.protocol.strict_json import ParsedFrame
 from pipeguard.core.session.session import Session
+from pipeguard.errors import Refusal
 from pipeguard.transports.bounded import Allowance
 
 LARGE_BYTES = 64 * 1024  # judged in about 5 ms
@@ -34,6 +36,19 @@ class Judge:
         verdict = await judged(session, direction, frame)
         self.record(verdict)
         return verdict
+
+
+def parsed(frame: bytes) -> bytes:
+    """The frame with its value, for all who read it; the frame alone if it is large or unreadable.
+
+    A large frame is parsed where it is judged, so that its value is freed at once.
+    """
+    if len(frame) >= LARGE_BYTES:
+        return frame
+    try:
+        return ParsedFrame.of(frame)
+    except Refusal:  # the Session says why
+        return frame
 
 
 async def judged(session: Session, direction: Direction, frame: bytes) -> Verdict:

@@ -26,11 +26,11 @@ from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.core.rules.policy import Policy
 from pipeguard.core.session.guard import Guard, PinKey
 from pipeguard.core.session.session import Session
-from pipeguard.rulebook.cache import load_engines
 from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.recorder import PinsListener, Recorder
 from pipeguard.state.store import Store
 from pipeguard.state.verification import verify
+from tests.fuzz.rulebook import engines
 from tests.state.samples import silent
 
 SECONDS = float(os.environ.get("PIPEGUARD_SOAK_SECONDS", "5"))
@@ -184,7 +184,7 @@ def begun(path: Path, seconds: float) -> Round:
         change = PinChange("tool", name, fingerprint(PLAIN), text, False, "", True)
         store.remember("demo", [change])
         pins = store.pins("demo")
-    guard = Guard("demo", load_engines(), Policy(), pins, b"k" * 32)
+    guard = Guard("demo", engines(), Policy(), pins, b"k" * 32)
     session = Session(guard, "RUN")
     session.resume("2025-06-18")
 

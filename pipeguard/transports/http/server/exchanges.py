@@ -16,17 +16,27 @@ from pipeguard.core.finding import Direction
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.frame_outline import is_request_shaped, legible_ids
 from pipeguard.core.protocol.framing import Lost
-from pipeguard.core.protocol.ids import id_of, id_token_of, request_ids
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
+from pipeguard.core.protocol.ids import request_ids
+from pipeguard.core.protocol.json_values import JsonValue, serialise
 from pipeguard.core.protocol.strict_json import parse_json
-from pipeguard.core.protocol.subscriptions import SUBSCRIPTION_META
 from pipeguard.core.session import replies
 from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError, Refusal
 from pipeguard.transports.backlog import Backlog
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.http.server.streams import Stream
-from pipeguard.transports.http.server.tickets import progress_in, renamed, under
+from pipeguard.transports.http.shared_ids import (
+    answered_id,
+    cancelled_id,
+    progress_token_of,
+    progress_tokens_in,
+    subscription_id_of,
+    with_answered_id,
+    with_cancelled_id,
+    with_progress_token,
+    with_request_ids,
+    with_subscription_id,
+)
 from pipeguard.transports.judging import Judge
 from pipeguard.transports.tasks import Tasks
 
@@ -72,8 +82,8 @@ class Exchange(Stream):
         self._left = set(request_ids(value))
         self.is_present = True
         tickets = [self.hosted.admit(self, token) for token in request_ids(value)]
-        tokens = [self.hosted.admit_progress(self, token) for token in progress_in(value)]
-        changed = [renamed(frame, value, tickets, tokens)]
+        tokens = [self.hosted.admit_progress(self, token) for token in progress_tokens_in(value)]
+        changed = [with_request_ids(frame, value, tickets, tokens)]
         del frame, value  # or they were kept for as long as the answer is waited for
         try:
             yield changed.pop()
@@ -374,10 +384,10 @@ class Hosted:
         """A batch; of answers to several exchanges, to each its own."""
         parts: dict[Exchange | None, tuple[list[JsonValue], dict[str, str]]] = {}
         for member in members:
-            ticket = _ticket(member)
+            ticket = answered_id(member)
             exchange, token = self._asked.get(ticket or "", (None, ""))
             own, tickets = parts.setdefault(exchange, ([], {}))
-            own.append(under(member, ticket, token) if ticket and exchange else member)
+            own.append(with_answered_id(member, ticket, token) if ticket and exchange else member)
             if ticket is not None:
                 tickets[ticket] = token
         for exchange, (own, tickets) in parts.items():
@@ -401,21 +411,17 @@ class Hosted:
 
     def _owner(self, frame: bytes, value: JsonValue) -> tuple[Exchange | None, bytes]:
         """Of what was not asked for, the exchange that it belongs to, and as that knows it."""
-        params = value.get("params") if isinstance(value, dict) else None
-        if not isinstance(value, dict) or not isinstance(params, dict):
+        if not isinstance(value, dict):
             return None, frame
-        meta = params.get("_meta")
-        told = id_token_of(params.get("progressToken"))
-        named = id_token_of(meta.get(SUBSCRIPTION_META)) if isinstance(meta, dict) else None
-        if told is not None:
+        if (told := progress_token_of(value)) is not None:
             exchange, token = self._progress.get(told, (None, told))
-            changed: JsonObject = {**params, "progressToken": id_of(token)}
-        elif named is not None and isinstance(meta, dict):
+            changed = with_progress_token(value, token)
+        elif (named := subscription_id_of(value)) is not None:
             exchange, token = self._asked.get(named, (None, named))
-            changed = {**params, "_meta": {**meta, SUBSCRIPTION_META: id_of(token)}}
+            changed = with_subscription_id(value, token)
         else:
             return None, frame
-        return exchange, frame if changed == params else serialise({**value, "params": changed})
+        return exchange, frame if changed == value else serialise(changed)
 
     def _present(self) -> list[Exchange]:
         """The exchanges whose clients wait, the latest last."""
@@ -483,18 +489,15 @@ class Hosted:
 
     def _cancelling(self, value: JsonValue) -> JsonValue:
         """A cancellation of what it names first; that waits for no answer any more."""
-        params = value.get("params") if isinstance(value, dict) else None
-        if not isinstance(value, dict) or not isinstance(params, dict):
+        named = cancelled_id(value)
+        if named is None or not isinstance(value, dict):
             return value
-        if value.get("method") != "notifications/cancelled":
-            return value
-        named = id_token_of(params.get("requestId"))
         for ticket, (exchange, token) in self._asked.items():
             if token == named:
                 del self._asked[ticket]
                 self._late.append(ticket)
                 exchange.give_up(token)
-                return {**value, "params": {**params, "requestId": id_of(ticket)}}
+                return with_cancelled_id(value, ticket)
         return value
 
     def _tell_server(self, frame: bytes) -> None:
@@ -528,13 +531,7 @@ def _answered(frame: bytes) -> tuple[JsonValue, str | None]:
         value = parse_json(frame)
     except Refusal as refusal:
         return None, None if is_request_shaped(frame) else refusal.id_token
-    return value, _ticket(value)
-
-
-def _ticket(value: JsonValue) -> str | None:
-    if isinstance(value, dict) and "method" not in value:
-        return id_token_of(value.get("id"))
-    return None
+    return value, answered_id(value)
 
 
 def _restored(frame: bytes, value: JsonValue, ticket: str, token: str) -> bytes:
@@ -545,4 +542,4 @@ def _restored(frame: bytes, value: JsonValue, ticket: str, token: str) -> bytes:
         if isinstance(frame, Lost):
             return Lost.of(token, frame.why, frame.code)
         return Lost.of(token, "the answer cannot be read", codes.UNSCANNABLE)
-    return serialise(under(value, ticket, token))
+    return serialise(with_answered_id(value, ticket, token))

@@ -21,7 +21,7 @@ from pipeguard.core.protocol.subscriptions import LISTEN
 from pipeguard.core.session.conduct import NEVER_OVERDUE
 from pipeguard.core.session.guard import Guard
 from pipeguard.core.session.session import Session
-from pipeguard.transports.http.client.upstream import is_session_id
+from pipeguard.transports.http.headers import is_session_id
 
 KEY_BYTES = 32
 MAX_OWNERS = 65536

@@ -20,8 +20,9 @@ from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError
 from pipeguard.transports.bounded import FrameQueue
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
-from pipeguard.transports.http.client.upstream import EVENTS, SUBPROTOCOL
-from pipeguard.transports.http.client.websocket import PING_SECONDS, SocketChannel
+from pipeguard.transports.http.client.upstream import SUBPROTOCOL
+from pipeguard.transports.http.client.websocket import PING_SECONDS, WebSocketChannel
+from pipeguard.transports.http.headers import EVENTS
 from pipeguard.transports.http.server.admission import WHO, Refused
 from pipeguard.transports.http.server.refusals import Ground
 from pipeguard.transports.http.server.sessions import Conversations
@@ -117,7 +118,7 @@ class Talks:
         )
         with self._room():
             await socket.prepare(request)
-            await self._converse(SocketChannel(socket), request.get(WHO, ""))
+            await self._converse(WebSocketChannel(socket), request.get(WHO, ""))
         return socket
 
     @contextmanager

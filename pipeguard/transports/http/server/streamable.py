@@ -25,7 +25,7 @@ from pipeguard.core.session import replies
 from pipeguard.errors import Refusal
 from pipeguard.transports.backlog import Backlog, Crowded
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
-from pipeguard.transports.http.client.upstream import EVENTS, JSON, SESSION_ID
+from pipeguard.transports.http.headers import EVENTS, JSON, SESSION_ID
 from pipeguard.transports.http.server.admission import WHO, Refused, crowded
 from pipeguard.transports.http.server.exchanges import Exchange, Hosted
 from pipeguard.transports.http.server.header_mirroring import check_headers, message_in
