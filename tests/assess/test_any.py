@@ -51,7 +51,7 @@ def test_every_file_is_assessed(
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({"mcpServers": servers, "mcp": servers}))
     machine = Machine("linux", root, {}, root)
-    for subject in (of_machine(machine, engines()), of_repository(root, machine, engines())):
-        assessment = assess(subject)
+    for target in (of_machine(machine, engines()), of_repository(root, machine, engines())):
+        assessment = assess(target)
         for form in FORMS:
             report(form, assessment).encode()

@@ -212,9 +212,9 @@ def test_a_baseline_knows_an_unread_file_by_its_bytes(tmp_path: Path) -> None:
     before = of_file(tmp_path, ONE[:-1])
     known = [before.fingerprint(one) for one in before.findings]
     after = of_file(tmp_path, ONE[:-2])
-    subject = after.subject
-    assert not assess(before.subject, known).fails(Severity.HIGH)
-    assert assess(subject, known).fails(Severity.HIGH)
+    target = after.target
+    assert not assess(before.target, known).fails(Severity.HIGH)
+    assert assess(target, known).fails(Severity.HIGH)
 
 
 def test_a_machine_s_own_link_to_itself_is_told(tmp_path: Path) -> None:
