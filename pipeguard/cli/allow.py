@@ -11,7 +11,7 @@ import click
 
 from pipeguard.cli import _completions as completions
 from pipeguard.cli._person import Person
-from pipeguard.config.policy_file import user_policy_path, usual_policy_path
+from pipeguard.config.effective_policy import user_policy_path, usual_policy_path
 from pipeguard.state.exceptions import allow, entries, find_event, narrowest, save
 from pipeguard.state.paths import store_path
 

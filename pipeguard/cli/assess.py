@@ -175,8 +175,8 @@ def _connected(
 
 def _policy(target: AssessmentTarget) -> Policy:
     """The policy in force, so that what it allows is not found again."""
+    from pipeguard.config.effective_policy import load_wrap_policy
     from pipeguard.config.options import WrapOptions
-    from pipeguard.config.policy_file import load_wrap_policy
     from pipeguard.core.rules.policy import Policy
     from pipeguard.errors import PolicyError
 

@@ -13,17 +13,14 @@ import click
 
 from pipeguard.cli._person import Person, new_token, token_path
 from pipeguard.cli.explain import FAMILIES
-from pipeguard.config.policy_file import (
+from pipeguard.config.effective_policy import (
     PROJECT_FILE,
-    PolicyFile,
-    PolicyScope,
     combine,
-    parse_policy,
-    policy_text,
     project_policy_path,
     user_policy_path,
     usual_policy_path,
 )
+from pipeguard.config.policy_file import PolicyFile, PolicyScope, parse_policy, policy_text
 from pipeguard.config.strict_yaml import suggestion
 from pipeguard.rulebook.packs import load_rules
 

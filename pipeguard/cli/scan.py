@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli import _completions as completions
+from pipeguard.config.effective_policy import load_wrap_policy
 from pipeguard.config.options import WrapOptions
-from pipeguard.config.policy_file import load_wrap_policy
 from pipeguard.core.finding import Action
 from pipeguard.core.unicode.display import visible
 from pipeguard.errors import InputError

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic, time
 
+from pipeguard.config.effective_policy import load_wrap_policy
 from pipeguard.config.options import WrapOptions
-from pipeguard.config.policy_file import load_wrap_policy
 from pipeguard.core.finding import Finding, MessageKind, Verdict
 from pipeguard.core.protocol.message import Message, parse
 from pipeguard.core.protocol.strict_json import STACK_BYTES

@@ -206,10 +206,10 @@ def rows(text: MessageText) -> Iterator[JoinedRow]:
     pieces: list[str] = []
     has_torn_keys = False
     for key, value in text.members():
-        if _NAME.fullmatch(key):
+        if key is not None and _NAME.fullmatch(key):
             pieces.append("\n")  # beside random letters a name would be some of them
-        else:
-            has_torn_keys = has_torn_keys or bool(key)
+        elif key:
+            has_torn_keys = True
             pieces.append(key)
         if len(value) <= 2 * PIECE_CHARS:
             pieces.append(value)
