@@ -8,14 +8,13 @@ no server and no client.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeguard.auth import ring
+from pipeguard.config.atomic_write import replace_file
 from pipeguard.config.directories import read_own
 from pipeguard.core.unicode.display import shown
 from pipeguard.errors import InputError, StateError
@@ -174,9 +173,6 @@ def _note(name: str) -> Path:
 def _write(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, draft = tempfile.mkstemp(prefix=".secret-", dir=path.parent)  # mode 0600
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(draft).replace(path)
+        replace_file(path, text.encode())
     except OSError as error:
         raise StateError(f"{path} cannot be written: {error.strerror}.") from None

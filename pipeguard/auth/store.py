@@ -11,9 +11,6 @@ import json
 import os
 import sqlite3
 import stat
-import sys
-import tempfile
-import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
@@ -22,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from pipeguard.auth import ring
 from pipeguard.auth.server import canonical, login_command
+from pipeguard.config.atomic_write import replace_file
 from pipeguard.config.directories import read_own
 from pipeguard.errors import InputError, LoginNeededError, StateError
 from pipeguard.state.paths import state_folder
@@ -272,30 +270,9 @@ class LoginStore:
     def _write(self, path: Path, told: dict[str, object]) -> None:
         self._make_folder()
         try:
-            descriptor, draft = tempfile.mkstemp(prefix=".login-", dir=self._folder)  # mode 0600
-            try:
-                with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                    json.dump(told, file, indent=1)
-                    file.flush()
-                    os.fsync(file.fileno())
-                _replace(Path(draft), path)
-            except BaseException:
-                Path(draft).unlink(missing_ok=True)
-                raise
+            replace_file(path, json.dumps(told, indent=1).encode())
         except OSError as error:
             raise StateError(f"{path} cannot be written: {error.strerror}.") from None
-
-
-def _replace(draft: Path, path: Path) -> None:
-    """Put a file in another's place; Windows wants a moment in which nobody reads that one."""
-    for _ in range(_TRIES if sys.platform == "win32" else 0):
-        try:
-            draft.replace(path)
-        except PermissionError:
-            time.sleep(0.05)
-        else:
-            return
-    draft.replace(path)
 
 
 def _service(server: str) -> str:

@@ -12,13 +12,8 @@ from pathlib import Path
 from time import monotonic, perf_counter
 
 from pipeguard.config.directories import CACHE_DIR_VARIABLE, cache_folder, usual_cache_folder
-from pipeguard.config.policy_file import (
-    PolicyScope,
-    parse_policy,
-    policy_text,
-    project_policy_path,
-    user_policy_path,
-)
+from pipeguard.config.effective_policy import project_policy_path, user_policy_path
+from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 from pipeguard.core.rules.policy import Mode
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.doctor.installation import reinstalling

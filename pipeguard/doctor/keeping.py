@@ -45,7 +45,8 @@ def state(case: Case) -> Iterable[Diagnosis]:
 
 def store(_case: Case) -> Iterable[Diagnosis]:
     """Whether the store can be read and written, and is not damaged."""
-    from pipeguard.state.store import Store, told
+    from pipeguard.state.database import translated_errors
+    from pipeguard.state.store import Store
 
     path = _store_path()
     if path is None:
@@ -55,7 +56,7 @@ def store(_case: Case) -> Iterable[Diagnosis]:
     with Store.open(path) as opened:
         if mode & _OTHERS and stat.S_IMODE(path.stat().st_mode) & _OTHERS == 0:
             yield note(f"others could read {path} (mode {mode:o}); it is closed to them now")
-        with told(path):
+        with translated_errors(path):
             (whole,) = opened.connection.execute("PRAGMA quick_check(1)").fetchone()
         if whole != "ok":
             aside = f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.damaged')}"
@@ -68,8 +69,9 @@ def store(_case: Case) -> Iterable[Diagnosis]:
 
 def audit(_case: Case) -> Iterable[Diagnosis]:
     """Whether no row of the audit was changed, moved or removed."""
-    from pipeguard.state.audit import chains, verify
+    from pipeguard.state.audit import chains
     from pipeguard.state.store import Store
+    from pipeguard.state.verification import verify
 
     path = _store_path()
     if path is None:
@@ -92,7 +94,7 @@ def audit(_case: Case) -> Iterable[Diagnosis]:
 
 def pins(_case: Case) -> Iterable[Diagnosis]:
     """Whether something waits for a person."""
-    from pipeguard.state.review import held
+    from pipeguard.state.review import held_definitions
     from pipeguard.state.store import Store
 
     path = _store_path()
@@ -100,7 +102,7 @@ def pins(_case: Case) -> Iterable[Diagnosis]:
         yield good("nothing was seen yet")
         return
     with Store.open(path) as opened:
-        waiting = held(opened)
+        waiting = held_definitions(opened)
         servers = len(opened.servers())
     if not waiting:
         yield good(f"of {servers} server{'s' * (servers != 1)}; nothing waits for your approval")

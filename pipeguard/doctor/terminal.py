@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note
 from pipeguard.terminal.colour import NO_COLOUR_VARIABLE, colour_is_unwanted
-from pipeguard.terminal.shells import installing, is_installed, shell_of
+from pipeguard.terminal.shells import install_command, is_installed, shell_of
 
 _LETTERS = "⟨…⟩°é"  # some of what we write: marks of what is invisible, and what was cut
 
@@ -40,7 +40,7 @@ def completion(case: Case) -> Iterable[Diagnosis]:
     elif is_installed(shell, case.environment, case.home):
         yield good(f"installed for {shell}")
     else:
-        yield note(f"not installed for {shell}", installing(shell))
+        yield note(f"not installed for {shell}", install_command(shell))
 
 
 CHECKS = (

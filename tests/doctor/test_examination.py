@@ -24,7 +24,7 @@ from pipeguard.doctor.diagnosis import (
 )
 from pipeguard.doctor.examination import CHECKS, chosen, examine, exit_code
 from pipeguard.errors import InputError, StateError
-from pipeguard.terminal.shells import SHELLS, installing, is_installed
+from pipeguard.terminal.shells import SHELLS, install_command, is_installed
 from tests.doctor.examined import Person
 from tests.test_docs import COMMANDS, GROUPS
 
@@ -179,7 +179,7 @@ def test_completion_is_installed_by_its_command(person: Person, shell: str) -> N
     folder = Path(sys.executable).parent
     person.environment["PATH"] = f"{folder}:{person.environment['PATH']}"
     told = person.examined("completion").of("completion")
-    assert (told.state, told.mend) == ("note", installing(shell))
+    assert (told.state, told.mend) == ("note", install_command(shell))
     (person.home / ".config" / "fish" / "completions").mkdir(parents=True)
     person.mend(told.mend)
     assert person.examined("completion").of("completion").state == "good"

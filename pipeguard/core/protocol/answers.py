@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.ids import INTEGER
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number
@@ -57,12 +59,8 @@ def has_bad_meta(value: JsonObject) -> bool:
     requests = result.get("inputRequests")
     if type(requests) is dict:
         bodies += [request.get("params") for request in requests.values() if type(request) is dict]
-    for member in _LISTS_OF_BLOCKS:
-        blocks = result.get(member)
-        if type(blocks) is list:
-            for block in blocks:
-                if type(block) is dict:
-                    bodies += (block, block.get("resource"), block.get("content"))
+    for block in _blocks(result):
+        bodies += (block, block.get("resource"), block.get("content"))
     return any(
         type(body) is dict and type(body.get("_meta")) not in (dict, type(None)) for body in bodies
     )
@@ -71,3 +69,10 @@ def has_bad_meta(value: JsonObject) -> bool:
 def creates_task(result: JsonObject) -> bool:
     """True if the work goes on as a task (2025-11-25 and extension, basic/utilities/tasks)."""
     return isinstance(result.get("task"), dict) or result.get("resultType") == "task"
+
+
+def _blocks(result: JsonObject) -> Iterator[JsonObject]:
+    for member in _LISTS_OF_BLOCKS:
+        blocks = result.get(member)
+        if type(blocks) is list:
+            yield from (block for block in blocks if type(block) is dict)

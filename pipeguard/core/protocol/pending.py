@@ -71,7 +71,7 @@ def pending_request(message: Message, now: float) -> PendingRequest:
         Refusal: its progress token is neither a string nor an integer.
     """
     assert message.method is not None  # noqa: S101  a request has one
-    assert message.id_token is not None  # noqa: S101
+    assert message.id_token is not None  # noqa: S101  a request has one
     params = message.value.get("params")
     tool = progress_token = None
     if isinstance(params, dict):

@@ -2,5 +2,5 @@
 
 Holds what waits and what was agreed, and calls all other packages of the core. Knows no transport
 and no storage: it is given frames and a time. Begin with `session.Session.receive`, which parses a
-frame and hands the message to `judge.Judge`.
+frame and hands the message to `judge.MessageJudge`.
 """

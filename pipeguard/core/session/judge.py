@@ -9,7 +9,6 @@ from pipeguard.core.finding import (
     Direction,
     Finding,
     MessageKind,
-    PinChange,
     Verdict,
     greatest,
     worst,
@@ -17,7 +16,7 @@ from pipeguard.core.finding import (
 from pipeguard.core.flows.known_secrets import without_known
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.answers import check_answer, creates_task
-from pipeguard.core.protocol.json_values import JsonObject
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from pipeguard.core.protocol.message import Message, rewritten
 from pipeguard.core.protocol.methods import check_method
 from pipeguard.core.protocol.notifications import ESSENTIAL, TASK_STATUS, without_free_text
@@ -25,7 +24,7 @@ from pipeguard.core.protocol.pending import PendingRequest, pending_request
 from pipeguard.core.protocol.places import LISTS, OPENINGS, part_of
 from pipeguard.core.session import replies
 from pipeguard.core.session.admission import obstacles
-from pipeguard.core.session.definitions import review
+from pipeguard.core.session.definitions import ReviewedResult, review
 from pipeguard.core.session.envelope import blocked, oddities, warned
 from pipeguard.core.session.findings import (
     call_values,
@@ -44,11 +43,10 @@ from pipeguard.core.text.budgets import Budgets
 from pipeguard.errors import Refusal
 
 MAX_REDACTIONS = 4  # rounds; a message that still has something to redact is blocked
-_WITH_DEFINITIONS = OPENINGS | LISTS.keys()
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 
 
-class Judge(NamedTuple):
+class MessageJudge(NamedTuple):
     """Judges one message.
 
     Attributes:
@@ -160,22 +158,17 @@ class Judge(NamedTuple):
             message = rewritten(original, replies.without_forgery(original.value))
             why = "a mark that only PipeGuard sets was removed"
             extra.append(warned("protocol.forged-mark", why))
-        pins: tuple[PinChange, ...] = ()
         result = message.value.get("result")
-        if isinstance(result, dict):
-            if creates_task(result):
-                with self.state.lock:
-                    self.state.pending[self.direction.back].outlive(request)
-            if self.direction is TO_CLIENT and request.method in OPENINGS:
-                self.state.server_described(request.method, result)
-            if self.direction is TO_CLIENT and request.method in _WITH_DEFINITIONS:
-                reviewed = review(self.guard, request.method, result, self.now, self.budgets)
-                pins = reviewed.pins
-                extra += reviewed.findings
-                if reviewed.stopped:
-                    return self._settle(original, request, extra)
-                if reviewed.result is not result:
-                    message = rewritten(message, {**message.value, "result": reviewed.result})
+        if isinstance(result, dict) and creates_task(result):
+            with self.state.lock:
+                self.state.pending[self.direction.back].outlive(request)
+        reviewed = self._review(request, result)
+        if reviewed is not None:
+            extra += reviewed.findings
+            if reviewed.stopped:
+                return self._settle(original, request, extra)
+            if reviewed.result is not result:
+                message = rewritten(message, {**message.value, "result": reviewed.result})
         findings = self._findings(self._scope(message, request), message)
         verdict = self._settle(message, request, findings)
         if request.tool is not None:  # also if it was blocked: a later call that repeats it tells
@@ -183,9 +176,20 @@ class Judge(NamedTuple):
             self.guard.flows.came(tool, message.frame, self.now, request.call_values)
         if isinstance(result, dict) and ("inputRequests" in result or "requestState" in result):
             self._record_input_requests(result, verdict)
+        pins = () if reviewed is None else reviewed.pins
         if extra or pins:
             return verdict.with_findings(original.frame, extra, pins)
         return verdict
+
+    def _review(self, request: PendingRequest, result: JsonValue) -> ReviewedResult | None:
+        """Review the definitions that a server sent; None if the result has none."""
+        if self.direction is TO_SERVER or not isinstance(result, dict):
+            return None
+        if request.method in OPENINGS:
+            self.state.server_described(request.method, result)
+        elif request.method not in LISTS:
+            return None
+        return review(self.guard, request.method, result, self.now, self.budgets)
 
     def _record_input_requests(self, body: JsonObject, verdict: Verdict) -> None:
         """Record the input that a server asks for, if that reached the client."""

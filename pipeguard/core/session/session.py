@@ -36,7 +36,7 @@ from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.session import replies
 from pipeguard.core.session.envelope import warned
 from pipeguard.core.session.guard import Guard
-from pipeguard.core.session.judge import Judge
+from pipeguard.core.session.judge import MessageJudge
 from pipeguard.core.session.lifecycle import NEVER_OVERDUE, ConversationState
 from pipeguard.core.session.refusals import Refuser, refusal_of
 from pipeguard.core.text.budgets import Budgets
@@ -76,7 +76,9 @@ class Session:
         with self._lock:
             self._count[direction] = count = self._count[direction] + 1
         event = f"{self.run}.{'c' if direction is TO_SERVER else 's'}{count}"
-        return self._judge_or_refuse(Judge(self.guard, self.state, direction, now, event), frame)
+        return self._judge_or_refuse(
+            MessageJudge(self.guard, self.state, direction, now, event), frame
+        )
 
     def receive_concurrently(self, direction: Direction, frame: bytes, now: float) -> Verdict:
         """As `receive`, in a thread that is not one of the two: for frames that take long."""
@@ -166,7 +168,7 @@ class Session:
 
     # --- one frame ----------------------------------------------------------------------
 
-    def _judge_or_refuse(self, judge: Judge, frame: bytes) -> Verdict:
+    def _judge_or_refuse(self, judge: MessageJudge, frame: bytes) -> Verdict:
         try:
             return self._judge(judge, frame)
         except Refusal as refusal:
@@ -175,7 +177,7 @@ class Session:
             failure = refusal_of(frame, error)
             return Refuser(self.state, judge.direction, judge.event).refuse(frame, failure)
 
-    def _judge(self, judge: Judge, frame: bytes) -> Verdict:
+    def _judge(self, judge: MessageJudge, frame: bytes) -> Verdict:
         if judge.is_member:
             return judge.judge(envelope(frame, parse_json(frame)))
         text = frame
@@ -194,7 +196,7 @@ class Session:
             verdict = judge.judge(parsed)
         return verdict if verdict.frame is frame else verdict.with_findings(frame, findings)
 
-    def _judge_batch(self, judge: Judge, frame: bytes, members: list[JsonValue]) -> Verdict:
+    def _judge_batch(self, judge: MessageJudge, frame: bytes, members: list[JsonValue]) -> Verdict:
         """Judge each member alone (MCP 2025-03-26, basic/index, "Batching")."""
         batch.check(members, self.state.peers.revision)
         shared = judge._replace(budgets=Budgets(), is_member=True)
