@@ -29,7 +29,6 @@ NOT_YET: set[str] = {
     "pipeguard/core/protocol",
     "pipeguard/core/rules",
     "pipeguard/core/scanning",
-    "pipeguard/core/session",
     "pipeguard/core/text",
     "pipeguard/core/unicode",
     "pipeguard/rulebook",
