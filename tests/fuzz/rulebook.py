@@ -9,7 +9,7 @@ from pipeguard.core.rules.rule import Rule, View
 from pipeguard.core.scanning.engine import Engine
 from pipeguard.core.scanning.rule_partition import home
 from pipeguard.core.session.guard import Engines
-from pipeguard.rulebook import cache as compiled
+from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.packs import load_rules
 from pipeguard.rulebook.proof import sample_place, texts
 
@@ -74,7 +74,7 @@ def decodable(pack: str, surface: Surface) -> tuple[Sample, ...]:
 @cache
 def engines() -> Engines:
     """The compiled rules, once for all tests of a run."""
-    return compiled.load_engines()
+    return load_engines()
 
 
 @cache

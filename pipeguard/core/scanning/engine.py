@@ -22,7 +22,7 @@ from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule, View
 from pipeguard.core.scanning.confidence import certainty, may_be_doubted
-from pipeguard.core.scanning.databases import Models, Plans, classifier
+from pipeguard.core.scanning.databases import Models, PatternSets, classifier
 from pipeguard.core.scanning.match import digits_of, secret_span
 from pipeguard.core.scanning.origin import (
     NOTHING,
@@ -67,7 +67,7 @@ class Engine:
         self,
         rules: Iterable[Rule] | Residents,
         surface: Surface,
-        plans: Plans,
+        patterns: PatternSets,
         models: Models | None = None,
     ) -> None:
         """Take what was compiled of the same rules; a model's file is read when it is needed."""
@@ -78,7 +78,7 @@ class Engine:
         self.surfaces = rules.surfaces
         self.keyed = surface is Surface.TO_SERVER
         self.residents = rules
-        self._plain, self._squeezed, self._acts, self.gate = plans
+        self._plain, self._squeezed, self._acts, self.gate = patterns
         self._models = models
         self._classifiers: dict[str, Classifier] = {}
         self._finders: dict[tuple[str, bool], Finder] = {}

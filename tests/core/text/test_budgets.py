@@ -16,7 +16,7 @@ from pipeguard.core.finding import Action, Direction, Verdict
 from pipeguard.core.model.cascade import Reader
 from pipeguard.core.model.network import Network
 from pipeguard.core.rules.policy import Policy
-from pipeguard.core.scanning import engine as scan
+from pipeguard.core.scanning.engine import Engine
 from pipeguard.core.scanning.match import MAX_PRIVATE_PER_RULE
 from pipeguard.core.session.guard import Guard
 from pipeguard.core.session.redact import UNREAD
@@ -247,10 +247,10 @@ class Work:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.decoded = self.passes = self.read = self.sentences = 0
-        looked, decode = scan.Engine.look, decoders.decode
+        looked, decode = Engine.look, decoders.decode
         passages, scores = Reader._passages, Network.scores
 
-        def count_look(engine: scan.Engine, data: bytes, *, squeezed: bool) -> object:
+        def count_look(engine: Engine, data: bytes, *, squeezed: bool) -> object:
             self.passes += len(data)
             return looked(engine, data, squeezed=squeezed)
 
@@ -268,7 +268,7 @@ class Work:
             self.sentences += len(texts)
             return scores(network, texts, output)
 
-        monkeypatch.setattr(scan.Engine, "look", count_look)
+        monkeypatch.setattr(Engine, "look", count_look)
         monkeypatch.setattr(decoders, "decode", count_decode)
         monkeypatch.setattr(Reader, "_passages", count_passages)
         monkeypatch.setattr(Network, "scores", count_scores)
