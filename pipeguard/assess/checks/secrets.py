@@ -16,9 +16,9 @@ from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.masking import is_secret
 from pipeguard.clients.private import secret_name
-from pipeguard.core.commands.argument_roles import listed
 from pipeguard.core.finding import Severity
 from pipeguard.core.rules.policy import Policy
+from pipeguard.core.words.notation import word_set as listed
 from pipeguard.rulebook.trial import Taken, judge
 from pipeguard.rulebook.trial import TrialInput as Text
 

@@ -10,9 +10,9 @@ import re
 from enum import Flag, auto
 from typing import NamedTuple
 
-from pipeguard.core.commands.argument_roles import listed
 from pipeguard.core.flows.tool_words import meanings
 from pipeguard.core.protocol.message import JsonObject
+from pipeguard.core.words.notation import word_set as listed
 
 
 class Label(Flag):
