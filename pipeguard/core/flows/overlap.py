@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 from unicodedata import normalize
 
-from pipeguard.core.checks.registry import entropy
+from pipeguard.core.checks.entropy import entropy
 from pipeguard.core.protocol.message import JsonValue
 from pipeguard.core.text import decoders
 from pipeguard.core.text.cues import Cue
