@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pipeguard.core.finding import Direction, Finding, MessageKind
-from pipeguard.core.flows.vault import holds_marks
 from pipeguard.core.protocol.message import JsonObject, JsonValue, Message
 from pipeguard.core.protocol.places import LISTS, OPENINGS, Surface
 from pipeguard.core.rules.policy import Mode
@@ -11,6 +10,7 @@ from pipeguard.core.session import replies
 from pipeguard.core.session.judge import Where, scanned
 from pipeguard.core.session.secret_restore import FOREIGN, echoes, holds_foreign
 from pipeguard.core.session.verdicts import blocked
+from pipeguard.core.vault_placeholder import may_hold_placeholder
 
 
 def said(where: Where, direction: Direction, message: Message) -> list[Finding]:
@@ -31,7 +31,7 @@ def said(where: Where, direction: Direction, message: Message) -> list[Finding]:
             findings += echoes(vault, message.frame, where, value)
         return findings
     findings = scanned(where, Surface.TO_SERVER, value)
-    if holds_marks(message.frame) and holds_foreign(vault, value):
+    if may_hold_placeholder(message.frame) and holds_foreign(vault, value):
         findings.append(blocked(replies.FOREIGN_PLACEHOLDER, FOREIGN))
     return findings
 

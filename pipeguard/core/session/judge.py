@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
+from pipeguard.core.checks.credential_names import is_credential_name
 from pipeguard.core.finding import Action, Confidence, Finding, Severity
-from pipeguard.core.flows import overlap, secret_egress
 from pipeguard.core.flows.ledger import SECRET_OUT
+from pipeguard.core.flows.secret_egress import secret_egress
+from pipeguard.core.flows.text_values import addresses_of, short_values
 from pipeguard.core.flows.tool_labels import Label
 from pipeguard.core.flows.vault import RESTORED
 from pipeguard.core.protocol import codes
@@ -110,7 +112,7 @@ def _taken_away(guard: Guard, message: Message, tool: str | None, now: float) ->
         return []
     does = guard.tool(tool).labels if tool is not None else Label.NONE
     given: JsonValue = {part: params.get(part)}
-    sure = secret_egress.leaving(guard.vault, does, given, guard.flows.was_said)
+    sure = secret_egress(guard.vault, does, given, guard.flows.has_returned)
     if sure is None:
         return []
     where = Where(guard, "params", message.method, now, tool)
@@ -121,7 +123,7 @@ def _taken_away(guard: Guard, message: Message, tool: str | None, now: float) ->
 
 def about(message: Message) -> frozenset[str]:
     """The short values among a call's arguments."""
-    return overlap.values(_arguments(message))
+    return short_values(_arguments(message))
 
 
 def _arguments(message: Message) -> JsonValue:
@@ -210,7 +212,7 @@ def _stays(where: Where, value: JsonValue, match: Match) -> bool:
     if does & Label.HOLDS:
         return True
     vault = where.guard.vault
-    logs_in = overlap.is_credential(str(match.path[-1]))
+    logs_in = is_credential_name(str(match.path[-1]))
     passes_on = _PASSES_ON if logs_in else _PASSES_ON | Label.RUNS
     stays = (does or logs_in) and not does & passes_on
     if vault is None or not stays or not match.exact or match.view != "text":
@@ -218,7 +220,7 @@ def _stays(where: Where, value: JsonValue, match: Match) -> bool:
     text = _string_at(value, match.path)
     if not vault.knows(text[match.start : match.end]):
         return False
-    return not overlap.addresses_of(value)
+    return not addresses_of(value)
 
 
 def _string_at(value: JsonValue, path: Path) -> str:
@@ -249,7 +251,7 @@ def _was_given(where: Where, value: JsonValue, match: Match) -> bool:
     first = max(text.rfind(" ", 0, match.start), text.rfind("\n", 0, match.start)) + 1
     given = vault.restore(text[first:].split(maxsplit=1)[0])
     is_web = given.text.lower().startswith("http")
-    return given.known > 0 and not is_web and where.guard.flows.was_said(given.text)
+    return given.known > 0 and not is_web and where.guard.flows.has_returned(given.text)
 
 
 def _decided(where: Where, match: Match, surface: Surface, *, is_sure: bool = True) -> Finding:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeguard.core.finding import Action, Finding, Severity, Verdict
-from pipeguard.core.flows.vault import RESTORED, Vault, holds_marks
+from pipeguard.core.flows.vault import RESTORED, Vault
 from pipeguard.core.protocol.message import JsonObject, JsonValue, Number, parse_json, serialise
 from pipeguard.core.protocol.places import Path, pointer
 from pipeguard.core.session.judge import Where
+from pipeguard.core.vault_placeholder import may_hold_placeholder
 
 FOREIGN = (
     "PipeGuard stopped this call: a placeholder in it stands for a secret that did not come from"
@@ -35,7 +36,7 @@ def holds_foreign(vault: Vault | None, value: JsonValue) -> bool:
 
 def put_back(vault: Vault, verdict: Verdict) -> Verdict:
     """The verdict with the secrets in what goes on, written anew; what was judged stays."""
-    if verdict.forward is None or not holds_marks(verdict.forward):
+    if verdict.forward is None or not may_hold_placeholder(verdict.forward):
         return verdict
     value = parse_json(verdict.forward)
     member = RESTORED.get(str(value.get("method"))) if isinstance(value, dict) else None

@@ -38,7 +38,7 @@ from pipeguard.core.finding import (
     greatest,
     worst,
 )
-from pipeguard.core.flows.known_secrets import without_known
+from pipeguard.core.flows.known_secrets import without_known_secrets
 from pipeguard.core.protocol import batch, codes
 from pipeguard.core.protocol.framing import one_line
 from pipeguard.core.protocol.message import (
@@ -225,7 +225,9 @@ class Session:
         return verdict if verdict.frame is frame else with_more(verdict, frame, findings)
 
     def _message(self, direction: Direction, message: Message, now: float, event: str) -> Verdict:
-        clean, taken = without_known(self.guard.known, self.guard.policy, direction, message)
+        clean, taken = without_known_secrets(
+            self.guard.known, self.guard.policy, direction, message
+        )
         verdict = self._judged(direction, clean, now, event)
         if taken is not None:
             return with_more(verdict, message.frame, [taken])
@@ -289,7 +291,7 @@ class Session:
             if verdict.forward is not None:
                 self.state.sent(direction, message, request)
                 if request.tool is not None:
-                    self.guard.flows.went(message.frame)
+                    self.guard.flows.record_request(message.frame)
         finally:
             if not request.forwarded:
                 with self._lock:
@@ -375,7 +377,9 @@ class Session:
         findings = self._scan(direction, message, request.method, request.tool, now)
         verdict = self._settle(direction, message, request, findings, event, now)
         if request.tool is not None:  # also where it was stopped: what is done then is telling
-            self.guard.flows.came(self.guard.tool(request.tool), message.frame, now, request.about)
+            self.guard.flows.record_result(
+                self.guard.tool(request.tool), message.frame, now, request.about
+            )
         if isinstance(result, dict) and ("inputRequests" in result or "requestState" in result):
             self._ask(direction, result, verdict)
         return with_more(verdict, original.frame, forged, pins) if forged or pins else verdict

@@ -7,19 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.core.finding import Action, Direction, Verdict
-from pipeguard.core.flows.vault import (
-    MAX_BYTES,
-    MAX_SECRET_CHARACTERS,
-    MAX_SECRETS,
-    PLACEHOLDER,
-    Vault,
-)
+from pipeguard.core.flows.vault import MAX_BYTES, MAX_SECRET_CHARACTERS, MAX_SECRETS, Vault
 from pipeguard.core.protocol.message import JsonObject, Number, parse_json, serialise
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.policy import Layer, Mode, Policy
 from pipeguard.core.session.guard import Guard
 from pipeguard.core.session.redact import redact
 from pipeguard.core.session.session import Session
+from pipeguard.core.vault_placeholder import PLACEHOLDER
 from pipeguard.rulebook.samples import expand
 from tests.core.session.test_redact import found as finding
 from tests.fuzz.budget import tried

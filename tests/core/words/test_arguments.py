@@ -10,7 +10,7 @@ from pipeguard.core.commands.argument_roles import (
     writes,
     writes_file,
 )
-from pipeguard.core.flows.overlap import values as short_values
+from pipeguard.core.flows.text_values import short_values
 from pipeguard.core.words import arguments
 from tests.core.words.proof import Proof, tables, unproved
 from tests.each import each
