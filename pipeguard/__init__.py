@@ -7,8 +7,7 @@ The library in one import; each name is loaded when it is first used::
     session = Session(Guard("files", load_engines(), Policy(), pins={}), run="EXAMPLE")
     verdict = session.receive(Direction.TO_SERVER, frame, now=0.0)
 
-These names are stable; whatever else is imported from a module may move. docs/architecture.md is
-the map.
+These names are stable; anything else in a module may move. docs/architecture.md is the map.
 """
 
 from pipeguard.version import __version__

@@ -1,4 +1,4 @@
-"""Runs the command line; `wrap` takes a shorter way, so that the server starts at once."""
+"""Runs the command line. `wrap` bypasses click, so that the server starts without delay."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ def main() -> None:
 
 
 def _hold_standard_streams() -> None:
-    """Open nothing in place of standard streams that were closed before we started.
+    """Open the null device in place of each standard stream that is closed.
 
-    Whatever is opened next would get their numbers: a database that errors are written into, a
-    socket that libuv refuses to close (it aborts). `open(2)` gives the lowest free number.
+    `open(2)` returns the lowest free number. So the next file that we open would become a
+    standard stream: a database that error messages are written into, or a socket that libuv
+    refuses to close (it aborts).
     """
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDONLY if number == 0 else os.O_WRONLY)
-            os.set_inheritable(number, True)  # noqa: FBT003  as the stream would have been
+            os.set_inheritable(number, True)  # noqa: FBT003  as standard streams are
 
 
 def _run(arguments: list[str]) -> int:
@@ -47,17 +48,17 @@ def _run(arguments: list[str]) -> int:
                 return run(read)
         from pipeguard.cli import cli
 
-        return _called(cli, arguments)
+        return _run_click(cli, arguments)
     except PipeGuardError as error:
         return _tell(str(error), error.exit_code)
-    except KeyboardInterrupt:  # while loading; a server that was started ends with us
+    except KeyboardInterrupt:  # while loading; a server that has started ends with us
         return _tell("aborted", 130)
     except Exception as error:  # noqa: BLE001  the one handler of the command line
-        return _tell(_fault(error), 1)
+        return _tell(_describe_fault(error), 1)
 
 
-def _called(cli: click.Group, arguments: list[str]) -> int:
-    """Run a verb. What click raises has its own words and exit code."""
+def _run_click(cli: click.Group, arguments: list[str]) -> int:
+    """Run a command; click's exceptions have their own messages and exit codes."""
     import io
 
     import click
@@ -65,7 +66,7 @@ def _called(cli: click.Group, arguments: list[str]) -> int:
     _leave_out_current_folder()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal of few letters
+            stream.reconfigure(errors="backslashreplace")  # the terminal may not have the letter
     try:
         code = cli.main(arguments, prog_name="pipeguard", standalone_mode=False)
     except click.ClickException as error:
@@ -79,9 +80,9 @@ def _called(cli: click.Group, arguments: list[str]) -> int:
 
 
 def _leave_out_current_folder() -> None:
-    """Look for no program in the folder that a person is in: it may just have been cloned.
+    """Never run a program from the current folder, which may be a repository just cloned.
 
-    `wrap` starts its server as the client would, with the PATH that the client gave.
+    Not for `wrap`, which starts its server as the client would, with the client's PATH.
     """
     if (path := os.environ.get("PATH")) is not None:
         folders = filter(os.path.isabs, path.split(os.pathsep))
@@ -89,13 +90,13 @@ def _leave_out_current_folder() -> None:
     os.environ["NODEFAULTCURRENTDIRECTORYINEXEPATH"] = "1"  # Windows looks there first
 
 
-def _fault(error: Exception) -> str:
-    """A fault of our own, told by its place; its text may hold what it was about, as a secret."""
+def _describe_fault(error: Exception) -> str:
+    """Where an error of our own was raised. Its text is left out: it may contain a secret."""
     from traceback import extract_tb
 
     frames = extract_tb(error.__traceback__)
     places = " < ".join(f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in frames[::-1])
-    return f"a fault of PipeGuard's own: {type(error).__name__} in {places}\n  Please report it."
+    return f"internal error: {type(error).__name__} in {places}\n  Please report it."
 
 
 def _tell(message: str, code: int) -> int:

@@ -4,27 +4,27 @@
 
     Refusal                 a message that must not pass; only core raises and answers it
     PipeGuardError          something a person must mend; the command line shows it, exit_code
-     ├─ PolicyError         a policy file that is wrong, at a line and a key
-     ├─ RuleError           a rule that is wrong, in a pack
-     ├─ EngineError         the scan engine is absent or failed: nothing can be judged
-     ├─ InputError          a text that a command was given, and that is none
-     ├─ LaunchError         a server that did not start
+     ├─ PolicyError         a policy file is invalid, at a line and a key
+     ├─ RuleError           a rule in a pack is invalid
+     ├─ EngineError         the scan engine is missing or failed: nothing can be judged
+     ├─ InputError          a command's input cannot be read
+     ├─ LaunchError         a server did not start
      ├─ StateError          the store cannot be read or written
      └─ AuthError           a login to a remote server failed
-         └─ LoginNeededError    it waits for a person, who has a command for it
+         └─ LoginNeededError    a person has to log in; the message names the command
 """
 
 from __future__ import annotations
 
 
-class Refusal(Exception):  # noqa: N818  it is no error of ours: the message is at fault
-    """A message that must not pass, and why, in words fit for its sender.
+class Refusal(Exception):  # noqa: N818  not an error of ours: the message is at fault
+    """A message that must not pass, with a reason that its sender may read.
 
     Attributes:
         rule: the id of the protocol rule that was broken, as `protocol.duplicate-key`.
-        why: one sentence without any of the message's own text.
+        why: one sentence that quotes nothing from the message.
         code: the JSON-RPC error code for the sender (core.protocol.codes).
-        id_token: the raw JSON token of the message's id where it is known, else None.
+        id_token: the message's id as a raw JSON token, or None if unknown.
     """
 
     def __init__(self, rule: str, why: str, code: int, id_token: str | None = None) -> None:
@@ -42,31 +42,31 @@ class PipeGuardError(Exception):
 
 
 class PolicyError(PipeGuardError):
-    """A policy file that is wrong; the message names file, line and key."""
+    """A policy file is invalid; the message names file, line and key."""
 
     exit_code = 2
 
 
 class RuleError(PipeGuardError):
-    """A rule that is wrong; the message names the pack and the rule."""
+    """A rule is invalid; the message names the pack and the rule."""
 
     exit_code = 2
 
 
 class EngineError(PipeGuardError):
-    """The scan engine is absent or failed, so nothing could be judged."""
+    """The scan engine is missing or failed, so nothing can be judged."""
 
     exit_code = 3
 
 
 class InputError(PipeGuardError):
-    """What a command was given to read cannot be read, is no text, or is too much."""
+    """A command's input cannot be read, is not text, or is too large."""
 
     exit_code = 2
 
 
 class LaunchError(PipeGuardError):
-    """A server that did not start. The exit code is the shell's: 127 not found, 126 not run."""
+    """A server did not start. Exit codes as a shell's: 127 not found, 126 not executable."""
 
     def __init__(self, message: str, exit_code: int = 126) -> None:
         super().__init__(message)
@@ -80,10 +80,10 @@ class StateError(PipeGuardError):
 
 
 class AuthError(PipeGuardError):
-    """A login to a remote server failed, or what it gave could not be renewed."""
+    """A login to a remote server failed, or its token could not be renewed."""
 
     exit_code = 5
 
 
 class LoginNeededError(AuthError):
-    """A remote server asks for what only a person can give; the message names the command."""
+    """A remote server needs a login that only a person can do; the message names the command."""

@@ -1,20 +1,20 @@
-"""What a person may read on stderr: quiet by default, and never in anybody's way.
+"""Lines on stderr for the user: quiet by default, and never in the way of a frame.
 
-structlog costs a tenth of a second, so it is loaded with the first line that is written, by the
-thread that writes it, which is never one that carries frames. Many clients do not read a server's
-stderr: once its pipe is full a line waits for a moment, and is then counted instead of written.
+Many clients do not read a server's stderr. Once its pipe is full, a line waits a moment; then it is
+counted instead of written. The threads that carry frames write nothing here.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from time import monotonic
-from typing import Any, NamedTuple
+from time import gmtime, monotonic, strftime, time
+from typing import NamedTuple
 
 from pipeguard.core.finding import Direction, Verdict
 from pipeguard.errors import PolicyError
@@ -30,54 +30,51 @@ else:
 LEVELS = ("trace", "debug", "info", "warning", "error", "off")
 FORMATS = ("console", "json")
 STDERR = 2
-TRACED_FRAMES = 1000  # that wait to be shown; what comes then is counted, not kept
-TRACED_BYTES = 4096  # of one frame
-# Of one frame beyond that, for the mask to see a secret whole that stands across the cut.
-MASKED_BYTES = 4096
-PATIENCE_SECONDS = 0.5  # for a reader of stderr to take something
-PIECE_BYTES = 512  # PIPE_BUF of POSIX: so much can be written to a pipe that says it is ready
+TRACED_FRAMES = 1000  # that may wait to be shown; further ones are only counted
+TRACED_BYTES = 4096  # shown of one frame
+MASKED_BYTES = 4096  # read beyond that, so that a secret across the cut is masked whole
+PATIENCE_SECONDS = 0.5  # for the reader of stderr to take a line
+PIECE_BYTES = 512  # PIPE_BUF in POSIX: what a pipe that is ready takes without blocking
+_COLOURS = {"error": 31, "warning": 33, "info": 32}  # SGR: red, yellow, green
 
 
 class Log:
-    """Lines on stderr, from a level on.
+    """Lines on stderr, from a level up.
 
     Attributes:
-        traces: True where every frame is to be shown.
+        traces: whether every frame is shown.
     """
 
     def __init__(self, level: str | None, style: str | None) -> None:
-        """Choose what is shown.
+        """Choose what is shown, and how.
 
         Raises:
             PolicyError: no such level or format.
         """
         level, style = level or "warning", style or "console"
         if level not in LEVELS:
-            raise PolicyError(f"--log-level {level}: there are {', '.join(LEVELS)}.")
+            raise PolicyError(f"--log-level {level}: choose from {', '.join(LEVELS)}.")
         if style not in FORMATS:
-            raise PolicyError(f"--log-format {style}: there are {', '.join(FORMATS)}.")
+            raise PolicyError(f"--log-format {style}: choose from {', '.join(FORMATS)}.")
         self._from = LEVELS.index(level)
-        self._style = style
-        self._logger: Any = None
+        self._render = _render_json if style == "json" else _render_text
         self._lock = threading.Lock()
         self._sink = _Sink()
         self.traces = level == "trace"
 
     def __call__(self, level: str, event: str, **fields: object) -> None:
-        """Tell one thing; `fields` are masked already."""
+        """Write one line; secrets in `fields` are masked already."""
         if LEVELS.index(level) < self._from:
             return
         with self._lock:
-            if self._logger is None:
-                self._logger = _logger(self._style, self._sink)
-            told = {key: value for key, value in fields.items() if value not in (None, "", ())}
+            shown = {key: value for key, value in fields.items() if value not in (None, "", ())}
             if self._sink.missed:
-                told["missed_lines"] = self._sink.missed
-            getattr(self._logger, "debug" if level == "trace" else level)(event, **told)
+                shown["missed_lines"] = self._sink.missed
+            self._sink.write(self._render("debug" if level == "trace" else level, event, shown))
 
 
 class _Traced(NamedTuple):
-    """What is kept of a frame until it is shown."""
+    """A frame that waits to be shown."""
 
     direction: Direction
     event: str
@@ -87,7 +84,7 @@ class _Traced(NamedTuple):
 
 
 class Trace:
-    """Shows every frame, masked, from a thread of its own."""
+    """Shows every frame, masked, in a thread of its own."""
 
     def __init__(self, log: Log, mask: Callable[[bytes], bytes]) -> None:
         self._log = log
@@ -98,7 +95,7 @@ class Trace:
         self._thread.start()
 
     def show(self, verdict: Verdict) -> None:
-        """Hand over a frame; never waits."""
+        """Queue a frame; never waits."""
         if self._frames.qsize() >= TRACED_FRAMES:
             self._missed += 1
             return
@@ -113,7 +110,7 @@ class Trace:
         )
 
     def close(self) -> None:
-        """Show what waits and end."""
+        """Show the frames that wait, and end the thread."""
         self._frames.put(None)
         self._thread.join(5)
 
@@ -131,9 +128,9 @@ class Trace:
 
 
 def say(text: str) -> None:
-    """One thing that a person should know, in the words of every other message of ours.
+    """Write one message for the user, with our name in front.
 
-    Names and paths in it are others' words: what a terminal would obey is made visible.
+    It may quote names and paths that others chose, so control characters are made visible.
     """
     from pipeguard.core.unicode.display import visible
 
@@ -141,10 +138,10 @@ def say(text: str) -> None:
 
 
 class _Sink:
-    """Our stderr. What nobody reads is counted, and the next line is asked for anew.
+    """Our stderr. A line that nobody reads is counted; the next one is tried without waiting.
 
     Attributes:
-        missed: lines that were not written, or not whole.
+        missed: lines that were not written, or not in full.
     """
 
     def __init__(self) -> None:
@@ -152,20 +149,18 @@ class _Sink:
         self._patience_seconds = PATIENCE_SECONDS
 
     def write(self, line: str) -> None:
-        """Write a line if anybody takes it."""
+        """Write a line if anybody reads it."""
         rest = memoryview(IN_USE.masked(line).encode("utf-8", "backslashreplace") + b"\n")
         deadline = monotonic() + self._patience_seconds
-        with suppress(OSError):  # it is closed: nobody will ever read it
+        with suppress(OSError):  # closed: nobody will ever read it
             while rest:
                 if not _is_ready(max(0.0, deadline - monotonic())):
                     self.missed += 1
                     self._patience_seconds = 0.0  # until somebody reads again
                     return
-                with suppress(BlockingIOError):  # another process filled it, or made it so
+                with suppress(BlockingIOError):  # another process filled it or set O_NONBLOCK
                     rest = rest[os.write(STDERR, rest[:PIECE_BYTES]) :]
         self._patience_seconds = PATIENCE_SECONDS
-
-    debug = info = warning = error = write  # by level, as structlog calls it
 
 
 def _is_ready(timeout_seconds: float) -> bool:
@@ -176,21 +171,29 @@ def _is_ready(timeout_seconds: float) -> bool:
     return bool(poll.poll(timeout_seconds * 1000))
 
 
-def _logger(style: str, sink: _Sink) -> Any:
-    import structlog
+def _render_json(level: str, event: str, fields: dict[str, object]) -> str:
+    line = {**fields, "event": event, "level": level, "timestamp": _timestamp()}
+    return json.dumps(line, ensure_ascii=False, default=repr)
 
-    renderer: Any
-    if style == "json":
-        renderer = structlog.processors.JSONRenderer(ensure_ascii=False)
-    else:
-        renderer = structlog.dev.ConsoleRenderer(
-            colors=os.isatty(STDERR) and not colour_is_unwanted()
-        )
-    return structlog.wrap_logger(
-        sink,
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
-        ],
-    )
+
+def _render_text(level: str, event: str, fields: dict[str, object]) -> str:
+    """`TIME [LEVEL] EVENT name=value`, without characters that a terminal would obey."""
+    from pipeguard.core.unicode.display import visible
+
+    values = [f" {name}={_quote_if_needed(str(value))}" for name, value in sorted(fields.items())]
+    tag = f"{level:<7}"
+    if level in _COLOURS and os.isatty(STDERR) and not colour_is_unwanted():
+        tag = f"\x1b[{_COLOURS[level]}m{tag}\x1b[0m"
+    text = f"{event} {''.join(values)}".rstrip()
+    return f"{_timestamp()} [{tag}] {visible(text)}"
+
+
+def _quote_if_needed(value: str) -> str:
+    is_word = not any(letter in ' ="' or letter < " " for letter in value)
+    return value if is_word else json.dumps(value, ensure_ascii=False)
+
+
+def _timestamp() -> str:
+    """The time in UTC (RFC 3339)."""
+    now = time()
+    return f"{strftime('%Y-%m-%dT%H:%M:%S', gmtime(now))}.{int(now * 1e6) % 1_000_000:06}Z"

@@ -1,4 +1,4 @@
-"""The secrets that this process holds itself: added where they are read, masked where it speaks."""
+"""The secrets that this process uses: added where they are read, masked wherever it writes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ IN_USE = KnownSecrets()
 
 
 def in_use(value: str) -> str:
-    """Know a value for a secret from now on; of `Bearer TOKEN` the token is one by itself.
+    """Mask this value from now on; of `Bearer TOKEN` also the token alone.
 
     Returns:
         The value.

@@ -1,4 +1,4 @@
-"""The version, in one place; the build and ``--version`` read it from here."""
+"""The version; the build and `--version` read it from here."""
 
 VERSION = "0.1.0"
 __version__ = VERSION

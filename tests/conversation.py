@@ -39,12 +39,15 @@ from urllib.parse import quote
 
 import yaml
 
-from pipeguard.config.policy_file import PolicyScope, combine, parse_policy
+from pipeguard.config.effective_policy import combine
+from pipeguard.config.policy_file import PolicyScope, parse_policy
 from pipeguard.core.finding import Action, Direction, MessageKind, Verdict
 from pipeguard.core.pins.fingerprint import Pin, canonical, fingerprint
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.framing import LineFrames
-from pipeguard.core.protocol.message import Number, id_token_of, parse
+from pipeguard.core.protocol.ids import id_token_of
+from pipeguard.core.protocol.json_values import Number
+from pipeguard.core.protocol.message import parse
 from pipeguard.core.session.guard import Engines, Guard, PinKey
 from pipeguard.core.session.session import Session
 from pipeguard.rulebook.samples import expand

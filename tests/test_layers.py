@@ -4,8 +4,8 @@ import ast
 import os
 import re
 import sys
-from collections.abc import Iterator
-from graphlib import TopologicalSorter
+from collections import deque
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pipeguard.demo.client import DemoClient
@@ -15,8 +15,8 @@ from tests.each import each
 
 PACKAGE = Path(__file__).resolve().parent.parent / "pipeguard"
 
-# A module imports from its own package and from those above it, types included; within a package,
-# never in a circle. The longest name that fits a module is its package.
+# A module imports from its own package and from those above it, and never in a circle; types count
+# for both. The longest name that fits a module is its package.
 LAYERS = (
     "errors",
     "version",
@@ -110,6 +110,9 @@ EXCEPTIONS = {  # module of the core, what else it imports: with the reason
 }
 IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "__import__", "breakpoint"}
 
+# Circles of imports that are still to be broken; a row goes with its circle.
+KNOWN_CIRCLES = {"core.model.classifier -> core.model.network -> core.model.classifier"}
+
 # Nothing of the kind is on the path of stdio to stdio: start-up and memory are felt there.
 NOT_IN_A_SESSION = re.compile(
     r"(asyncio|anyio|trio|http|httpx|httpcore|requests|aiohttp|urllib3|urllib\.request|ssl|"
@@ -145,14 +148,29 @@ def own_imports(name: str) -> set[str]:
     return {item.removeprefix("pipeguard").removeprefix(".") or "__init__" for item in found}
 
 
-def without_type_checking(tree: ast.Module) -> ast.Module:
-    """The module as it runs: what only type checkers read may well go in a circle."""
-    body = [
-        node
-        for node in tree.body
-        if not (isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"))
-    ]
-    return ast.Module(body, [])
+def circles(graph: Mapping[str, set[str]]) -> set[str]:
+    """The shortest circle through each import that is part of one, from its first name on."""
+    found = set()
+    for name, imported in graph.items():
+        for first in imported:
+            if circle := shortest_path(graph, first, name):
+                start = circle.index(min(circle))
+                turned = [*circle[start:], *circle[:start]]
+                found.add(" -> ".join([*turned, turned[0]]))
+    return found
+
+
+def shortest_path(graph: Mapping[str, set[str]], start: str, end: str) -> list[str]:
+    """The names on the way from one to the other; none where there is no way."""
+    paths, seen = deque([[start]]), {start}
+    while paths:
+        path = paths.popleft()
+        if path[-1] == end:
+            return path
+        for name in sorted(graph[path[-1]] - seen):
+            seen.add(name)
+            paths.append([*path, name])
+    return []
 
 
 def rank_of(name: str) -> int:
@@ -176,11 +194,14 @@ def test_a_module_imports_nothing_that_stands_below_it(name: str) -> None:
 
 
 def test_no_import_goes_in_a_circle() -> None:
-    graph = {}
-    for name, tree in MODULES.items():
-        running = set(imports(without_type_checking(tree)))
-        graph[name] = {item.removeprefix("pipeguard.") for item in running} & MODULES.keys()
-    assert set(TopologicalSorter(graph).static_order()) >= MODULES.keys()  # CycleError names it
+    graph = {name: own_imports(name) & MODULES.keys() for name in MODULES}
+    assert circles(graph) == KNOWN_CIRCLES
+
+
+def test_each_circle_is_named_once_and_in_full() -> None:
+    graph = {"a": {"b", "c"}, "b": {"a"}, "c": {"d"}, "d": {"e"}, "e": {"c", "f"}, "f": set()}
+    assert circles(graph) == {"a -> b -> a", "c -> d -> e -> c"}
+    assert circles({"a": {"a"}, "b": {"a"}}) == {"a -> a"}
 
 
 @each("name", CORE)
@@ -205,18 +226,6 @@ def test_no_exception_outlives_its_reason() -> None:
 
 def test_the_public_names_are_imported_by_nobody_inside() -> None:
     assert [name for name in MODULES if "__init__" in own_imports(name)] == []
-
-
-def test_a_broad_except_stands_in_receive_the_recorder_and_the_command_line_s_one_handler() -> None:
-    swallowing = [
-        name
-        for name, tree in MODULES.items()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ExceptHandler)
-        and (node.type is None or ast.unparse(node.type) in ("Exception", "BaseException"))
-        and not isinstance(node.body[-1], ast.Raise)
-    ]
-    assert swallowing == ["__main__", "core.session.session", "state.recorder"]
 
 
 def test_a_daily_session_loads_neither_an_event_loop_nor_http_nor_the_log(tmp_path: Path) -> None:

@@ -64,6 +64,28 @@ def test_by_default_warnings_are_told_in_words(pipe: tuple[int, int]) -> None:
     assert "\x1b" not in line  # colours are for terminals
 
 
+def test_a_value_is_one_word_and_safe_to_print(pipe: tuple[int, int]) -> None:
+    log = Log("info", "console")
+    log("info", "held", tool="a\x1b[2J\x9b", note="two words", excerpt='a"\n', empty_list=())
+    line = told(pipe[0])
+    assert line.endswith(
+        'Z [info   ] held  excerpt="a\\"\\n" note="two words" tool="a\\u001b[2J⟨U+009B⟩"\n'
+    )
+
+
+def test_a_line_of_json_has_each_field_and_what_is_no_json_as_text(pipe: tuple[int, int]) -> None:
+    Log("info", "json")("info", "held", tool="a\x1b", tools=("a", "b"), place=Direction.TO_SERVER)
+    line = json.loads(told(pipe[0]))
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {
+        "event": "held",
+        "level": "info",
+        "tool": "a\x1b",
+        "tools": ["a", "b"],
+        "place": repr(Direction.TO_SERVER),
+    }
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no pseudo terminals in the library")
 @pytest.mark.parametrize(("unwanted", "coloured"), [("", True), ("1", False)])
 def test_colours_are_for_terminals_that_want_them(
@@ -86,7 +108,7 @@ def test_colours_are_for_terminals_that_want_them(
 def test_what_does_not_exist_is_refused_with_what_does(
     level: str | None, style: str | None
 ) -> None:
-    with pytest.raises(PolicyError, match="there are"):
+    with pytest.raises(PolicyError, match="choose from"):
         Log(level, style)
 
 

@@ -53,7 +53,7 @@ def test_a_fault_of_our_own_is_told_by_its_place_and_not_by_its_text(
 ) -> None:
     assert ends(monkeypatch, KeyError("a secret that it was about")) == 1
     told = capfd.readouterr().err
-    assert told.startswith("pipeguard: a fault of PipeGuard's own: KeyError in run (")
+    assert told.startswith("pipeguard: internal error: KeyError in run (")
     assert "test_main.py:" in told
     assert "secret" not in told
 

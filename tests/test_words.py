@@ -2,9 +2,12 @@
 
 import ast
 from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parents[1] / "pipeguard"
+TOP = Path(__file__).resolve().parents[1]
+CODE = ("pipeguard", "benchmarks", "training")
 # Words that say nothing without a noun beside them.
 BARE = {
     *("aside", "asked", "deeds", "found", "held", "home", "how", "kept", "known", "one", "said"),
@@ -12,33 +15,83 @@ BARE = {
 }
 # One interface on two systems, of which only one is ever imported.
 SAME_ON_OTHER_SYSTEMS = {"Child"}
+# Folders whose functions and parameters still have such names.
+NOT_YET: set[str] = {
+    "benchmarks/detection",
+    "benchmarks/frames",
+    "benchmarks/http",
+    "pipeguard/clients",
+    "pipeguard/core/checks",
+    "pipeguard/core/commands",
+    "pipeguard/core/flows",
+    "pipeguard/core/model",
+    "pipeguard/core/pins",
+    "pipeguard/core/protocol",
+    "pipeguard/core/rules",
+    "pipeguard/core/scanning",
+    "pipeguard/core/session",
+    "pipeguard/core/text",
+    "pipeguard/core/unicode",
+    "pipeguard/rulebook",
+    "pipeguard/runtime",
+    "pipeguard/transports/http/server",
+    "training",
+}
+
+Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def classes() -> dict[str, list[str]]:
-    """Where each name of a class is given."""
-    found = defaultdict(list)
-    for file in sorted(PACKAGE.rglob("*.py")):
-        place = str(file.relative_to(PACKAGE))
-        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-            if isinstance(node, ast.ClassDef):
-                found[node.name].append(place)
-    return found
+@cache
+def modules() -> dict[str, ast.Module]:
+    """Each module of the code, by its path."""
+    files = (file for top in CODE for file in sorted((TOP / top).rglob("*.py")))
+    return {file.relative_to(TOP).as_posix(): ast.parse(file.read_text("utf-8")) for file in files}
 
 
-def test_no_class_is_named_by_a_word_that_says_nothing() -> None:
-    bare = {name: places for name, places in classes().items() if name.strip("_").lower() in BARE}
-    assert bare == {}
+def names(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """The name and line of each class, function, method and parameter, lambdas' too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            yield node.arg, node.lineno
+        elif isinstance(node, Definition):
+            yield node.name, node.lineno
 
 
-def test_no_module_is_named_by_a_word_that_says_nothing() -> None:
-    modules = [path for path in PACKAGE.rglob("*.py") if path.stem.strip("_") in BARE]
-    assert modules == []
+def is_bare(name: str) -> bool:
+    return name.strip("_").lower() in BARE
+
+
+def bare_names() -> dict[str, list[str]]:
+    """Each name that says nothing, as `file:line name`, by the folder it is in."""
+    bare = defaultdict(list)
+    for path, tree in modules().items():
+        folder = path.rpartition("/")[0]
+        if any(is_bare(part) for part in path.removesuffix(".py").split("/")):
+            bare[folder].append(path)
+        bare[folder] += [f"{path}:{line} {name}" for name, line in names(tree) if is_bare(name)]
+    return {folder: places for folder, places in bare.items() if places}
+
+
+def test_no_name_is_a_word_that_says_nothing() -> None:
+    assert {
+        folder: places for folder, places in bare_names().items() if folder not in NOT_YET
+    } == {}
+
+
+def test_no_folder_is_excused_that_is_clean() -> None:
+    assert NOT_YET - bare_names().keys() == set()
 
 
 def test_no_two_public_classes_have_one_name() -> None:
-    twice = {
-        name: places
-        for name, places in classes().items()
-        if len(places) > 1 and not name.startswith("_") and name not in SAME_ON_OTHER_SYSTEMS
-    }
-    assert twice == {}
+    places = defaultdict(list)
+    for path, tree in modules().items():
+        for node in ast.walk(tree) if path.startswith("pipeguard/") else ():
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places[node.name].append(path)
+    twice = {name: paths for name, paths in places.items() if len(paths) > 1}
+    assert twice.keys() - SAME_ON_OTHER_SYSTEMS == set(), twice
+
+
+def test_parameters_of_lambdas_are_names_too() -> None:
+    tree = ast.parse("class A:\n    def b(self, c, *, d): return lambda e, *f, **g: e\n")
+    assert {name for name, _ in names(tree)} == {*"Abcdefg", "self"}

@@ -60,7 +60,7 @@ class Yaml:
     def judged(self, text: str) -> Value:
         """As in Syntax: every scalar as a text, so that no reading of tags matters."""
         try:
-            found: Value = yaml.load(text, yaml.BaseLoader)  # noqa: S506  texts, lists, maps alone
+            found: Value = yaml.load(text, yaml.BaseLoader)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise UnreadableError(f"it is not valid YAML: {type(error).__name__}.") from None
         return found

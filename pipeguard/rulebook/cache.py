@@ -135,7 +135,7 @@ def _model(name: str) -> bytes:
     if name.endswith(".network") and "numpy" not in sys.modules and _THREADS not in os.environ:
         os.environ[_THREADS] = "1"
         try:
-            import numpy  # noqa: F401
+            import numpy  # noqa: F401  loads it
         finally:
             del os.environ[_THREADS]
     return model(name)

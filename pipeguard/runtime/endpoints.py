@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 SCHEMES = ("http", "https", "ws", "wss")
 TRANSPORTS = ("auto", "streamable-http", "sse", "websocket")
-MOST_SECONDS = 1e9
 MAX_TOKEN_FILE_BYTES = 2**20
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110, section 5.1
 _WORDS = re.compile(r"[A-Za-z]{1,20}(?:[ ,_.-][A-Za-z]{1,20})*\Z")
@@ -145,24 +144,6 @@ def server_context(options: WrapOptions) -> ssl.SSLContext | None:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     _load(context, certificate, key, "--tls-cert")
     return context
-
-
-def seconds_of(options: WrapOptions, name: str, default: float) -> float:
-    """A number that an option gives.
-
-    Raises:
-        PolicyError: it is none, or less than 0.
-    """
-    text = options.values.get(name)
-    if text is None:
-        return default
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < MOST_SECONDS:
-        raise PolicyError(f"{name} {text}: give a number, as 60.")
-    return value
 
 
 def named_variables(pairs: Iterable[str]) -> frozenset[str]:

@@ -18,16 +18,20 @@ from typing import Protocol
 from pipeguard.config.options import WrapOptions
 from pipeguard.core.finding import Direction, MessageKind, Verdict
 from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.message import JsonObject, Message, asked_in, parse, strays
+from pipeguard.core.protocol.frame_outline import legible_ids
+from pipeguard.core.protocol.ids import request_ids
+from pipeguard.core.protocol.json_values import JsonObject
+from pipeguard.core.protocol.message import Message, parse
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.session import replies
 from pipeguard.core.session.session import Session
-from pipeguard.errors import LaunchError, PipeGuardError, PolicyError, Refusal, StateError
+from pipeguard.errors import LaunchError, PipeGuardError, Refusal, StateError
 from pipeguard.launch.child import Child, Exit
+from pipeguard.runtime.numbers import number_of
 from pipeguard.runtime.run import LAST_SECONDS, Mask, Run, thread
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.transports.channel import Channel, ChannelClosed
-from pipeguard.transports.pump import pump
+from pipeguard.transports.pump import pump_in_thread
 from pipeguard.transports.stderr import StderrCopy
 from pipeguard.transports.stdio import LineChannel
 
@@ -118,7 +122,7 @@ class GuardedServer:
         """
         self._began = monotonic()
         self._child = server
-        self._grace_seconds = _seconds(options.values.get("--grace"), GRACE_SECONDS)
+        self._grace_seconds = number_of(options, "--grace", GRACE_SECONDS, MOST_GRACE_SECONDS)
         self._run = Run(launched, options, self._relist)
         self._session = Session(self._run.guard, self._run.name)
         limit = self._run.guard.policy.limits.frame_bytes
@@ -176,7 +180,7 @@ class GuardedServer:
         try:
             while not hung_up:
                 try:
-                    pump(
+                    pump_in_thread(
                         self._session, Direction.TO_SERVER, self._client, self._server, self._record
                     )
                     hung_up = True
@@ -191,7 +195,9 @@ class GuardedServer:
         """Until the server's last word, also when the client does not listen any more."""
         self._load(Surface.TO_CLIENT)  # while the server boots
         try:
-            pump(self._session, Direction.TO_CLIENT, self._server, self._client, self._record)
+            pump_in_thread(
+                self._session, Direction.TO_CLIENT, self._server, self._client, self._record
+            )
         except ChannelClosed:
             self._news.put(_News.CLIENT)
             while self._server.read() is not None:
@@ -328,24 +334,12 @@ def _asked(frame: bytes) -> list[str]:
     try:
         message = parse(frame)
     except Refusal:
-        return [id_token for id_token, asks in strays(frame) if asks]
+        return [id_token for id_token, asks in legible_ids(frame) if asks]
     if isinstance(message, Message):
         return (
             [message.id_token] if message.kind is MessageKind.REQUEST and message.id_token else []
         )
-    return asked_in(message)
-
-
-def _seconds(text: str | None, default: float) -> float:
-    if text is None:
-        return default
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= MOST_GRACE_SECONDS:
-        raise PolicyError(f"--grace {text}: give seconds, as 2 or 0.5.")
-    return value
+    return request_ids(message)
 
 
 def _data() -> JsonObject:

@@ -1,4 +1,4 @@
-"""The user's terminal: whether colours are wanted, and which shell completes our commands.
+"""The user's terminal: whether to use colours, and whether the shell completes our commands.
 
-Reads the environment and shells' own files; prints nothing and changes nothing.
+Reads the environment and the shell's settings; prints nothing and changes nothing.
 """

@@ -1,4 +1,4 @@
-"""The shells that complete `pipeguard`: what each is told, and where it looks. Changes no file."""
+"""Completion of `pipeguard` in shells: how to install it, and whether it is installed."""
 
 from __future__ import annotations
 
@@ -9,48 +9,50 @@ from pathlib import Path
 SHELLS = ("bash", "zsh", "fish")
 _SETTINGS = {"bash": (".bashrc", ".bash_profile"), "zsh": (".zshrc",), "fish": ()}
 _MARKS = ("pipeguard completion", "_PIPEGUARD_COMPLETE")
-MOST_BYTES = 2**20  # of a shell's settings that are looked at
+MOST_BYTES = 2**20  # read of a shell's settings file
 
 
 def shell_of(environment: Mapping[str, str]) -> str | None:
-    """The user's own shell, or None where it is none of ours."""
+    """The user's shell, or None if completion does not exist for it."""
     name = environment.get("SHELL", "").replace("\\", "/").rpartition("/")[2].removesuffix(".exe")
     return name if name in SHELLS else None
 
 
-def installing(shell: str) -> str:
-    """The command that a person runs once, to have completions in every new shell."""
+def install_command(shell: str) -> str:
+    """The command that installs completion for every new shell; run once."""
     if shell == "fish":
         return "pipeguard completion fish > ~/.config/fish/completions/pipeguard.fish"
     return f"""echo 'eval "$(pipeguard completion {shell})"' >> ~/.{shell}rc"""
 
 
-def is_installed(shell: str, environment: Mapping[str, str], home: Path) -> bool:
-    """Whether a new shell would complete `pipeguard`, as far as its own files say."""
-    return any(path.exists() for path in _scripts(shell, environment, home)) or any(
-        mark in _text(path) for path in _settings(shell, environment, home) for mark in _MARKS
+def is_installed(shell: str, environment: Mapping[str, str], user_folder: Path) -> bool:
+    """Whether a new shell would complete `pipeguard`, according to its settings and scripts."""
+    return any(path.exists() for path in _scripts(shell, environment, user_folder)) or any(
+        mark in _text(path)
+        for path in _settings(shell, environment, user_folder)
+        for mark in _MARKS
     )
 
 
-def _scripts(shell: str, environment: Mapping[str, str], home: Path) -> list[Path]:
+def _scripts(shell: str, environment: Mapping[str, str], user_folder: Path) -> list[Path]:
     if shell == "bash":
-        data = _folder(environment, "XDG_DATA_HOME", home / ".local" / "share")
+        data = _folder(environment, "XDG_DATA_HOME", user_folder / ".local" / "share")
         own = _folder(environment, "BASH_COMPLETION_USER_DIR", data / "bash-completion")
         return [own / "completions" / "pipeguard", own / "completions" / "pipeguard.bash"]
     if shell == "fish":
-        config = _folder(environment, "XDG_CONFIG_HOME", home / ".config")
+        config = _folder(environment, "XDG_CONFIG_HOME", user_folder / ".config")
         return [config / "fish" / "completions" / "pipeguard.fish"]
     return []
 
 
-def _settings(shell: str, environment: Mapping[str, str], home: Path) -> list[Path]:
-    folder = _folder(environment, "ZDOTDIR", home) if shell == "zsh" else home
+def _settings(shell: str, environment: Mapping[str, str], user_folder: Path) -> list[Path]:
+    folder = _folder(environment, "ZDOTDIR", user_folder) if shell == "zsh" else user_folder
     return [folder / name for name in _SETTINGS[shell]]
 
 
 def _folder(environment: Mapping[str, str], variable: str, usual: Path) -> Path:
-    named = environment.get(variable, "")
-    return Path(named) if os.path.isabs(named) else usual  # noqa: PTH117  a text, no path yet
+    value = environment.get(variable, "")
+    return Path(value) if os.path.isabs(value) else usual  # noqa: PTH117  a text, not yet a path
 
 
 def _text(path: Path) -> str:

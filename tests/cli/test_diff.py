@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from pipeguard.cli.diff import command, pretty, unified
 from pipeguard.core.pins.fingerprint import canonical
-from pipeguard.core.protocol.message import JsonObject, Number
+from pipeguard.core.protocol.json_values import JsonObject, Number
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from tests.state.samples import FORECAST, POISONED, held, seen

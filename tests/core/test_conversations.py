@@ -16,7 +16,7 @@ import yaml
 
 from pipeguard.core.finding import Action, Direction, MessageKind, Verdict
 from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.message import JsonValue
+from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.policy import Policy
 from pipeguard.core.scanning.engine import Engine

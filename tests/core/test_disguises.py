@@ -17,9 +17,9 @@ from zlib import crc32
 
 import pytest
 
-from pipeguard.config.policy_file import combine
+from pipeguard.config.effective_policy import combine
 from pipeguard.core.finding import Action, Direction, Severity, Verdict
-from pipeguard.core.protocol.message import JsonValue
+from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.rules.rule import Rule, View, load_pack
 from pipeguard.core.session.guard import Guard
 from pipeguard.core.session.session import Session

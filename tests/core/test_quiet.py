@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from pipeguard.core.finding import Action, Direction
-from pipeguard.core.protocol.message import JsonObject, JsonValue
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from pipeguard.core.rules.policy import Policy
 from pipeguard.core.session.guard import Guard
 from pipeguard.core.session.session import Session

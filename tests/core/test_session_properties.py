@@ -12,16 +12,11 @@ from hypothesis import given, target
 from hypothesis import strategies as st
 
 from pipeguard.core.finding import Action, Direction, Verdict, greatest
-from pipeguard.core.protocol.message import (
-    JsonValue,
-    Message,
-    envelope,
-    id_token_of,
-    parse,
-    parse_json,
-    serialise,
-)
+from pipeguard.core.protocol.ids import id_token_of
+from pipeguard.core.protocol.json_values import JsonValue, serialise
+from pipeguard.core.protocol.message import Message, envelope, parse
 from pipeguard.core.protocol.places import Surface, part_of
+from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.rules.policy import ActionEntry, Layer, Limits, Policy, Selector, Trust
 from pipeguard.core.session.guard import Guard
 from pipeguard.core.session.judge import Where, scanned

@@ -24,7 +24,7 @@ from pipeguard.doctor.diagnosis import (
 )
 from pipeguard.doctor.examination import CHECKS, chosen, examine, exit_code
 from pipeguard.errors import InputError, StateError
-from pipeguard.terminal.shells import SHELLS, installing, is_installed
+from pipeguard.terminal.shells import SHELLS, install_command, is_installed
 from tests.doctor.examined import Person
 from tests.test_docs import COMMANDS, GROUPS
 
@@ -84,7 +84,7 @@ def test_people_read_lines_and_the_worst_first(person: Person) -> None:
 def test_a_check_that_is_none_is_wrong_usage(person: Person) -> None:
     done = person.run("rule")
     assert done.returncode == 2
-    assert "there is no check 'rule'" in done.stderr
+    assert "no check is named 'rule'" in done.stderr
     assert all(check.id in done.stderr for check in CHECKS)
 
 
@@ -125,11 +125,11 @@ def test_what_a_check_runs_into_is_its_diagnosis(error: Exception, what: str, me
         InstallationCheck("b", "B", lambda _: [good("")], needs="a"),
     ]
     first, second = examine(CASE, checks)
-    assert (first.state, first.told[0].what) == (DiagnosisState.WRONG, what)
-    assert mend in first.told[0].mend
-    assert (second.state, second.told[0].what) == (
+    assert (first.state, first.diagnoses[0].what) == (DiagnosisState.WRONG, what)
+    assert mend in first.diagnoses[0].mend
+    assert (second.state, second.diagnoses[0].what) == (
         DiagnosisState.UNKNOWN,
-        "not looked at: mend a first",
+        "not checked: mend a first",
     )
 
 
@@ -179,7 +179,7 @@ def test_completion_is_installed_by_its_command(person: Person, shell: str) -> N
     folder = Path(sys.executable).parent
     person.environment["PATH"] = f"{folder}:{person.environment['PATH']}"
     told = person.examined("completion").of("completion")
-    assert (told.state, told.mend) == ("note", installing(shell))
+    assert (told.state, told.mend) == ("note", install_command(shell))
     (person.home / ".config" / "fish" / "completions").mkdir(parents=True)
     person.mend(told.mend)
     assert person.examined("completion").of("completion").state == "good"

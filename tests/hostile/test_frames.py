@@ -86,7 +86,7 @@ def upgraded(talk: Talk, *more: str, path: str = "/ws") -> tuple[int, dict[str, 
     status, found = talk.head()
     named = dict(found)
     if status == 101:
-        expected = base64.b64encode(hashlib.sha1(key.encode() + GUID.encode()).digest())  # noqa: S324
+        expected = base64.b64encode(hashlib.sha1(key.encode() + GUID.encode()).digest())  # noqa: S324  WebSocket's own (RFC 6455, 4.2.2)
         assert named["sec-websocket-accept"] == expected.decode()
     return status, named
 

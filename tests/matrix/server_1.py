@@ -137,7 +137,7 @@ async def standalone_stream(context: Context) -> None:
     headers = getattr(context.request_context.request, "headers", {})
     if session := headers.get("mcp-session-id"):
         transport = server.session_manager._server_instances[session]
-        while GET_STREAM_KEY not in transport._request_streams:  # noqa: ASYNC110
+        while GET_STREAM_KEY not in transport._request_streams:  # noqa: ASYNC110  the SDK has no event for it
             await anyio.sleep(LOOK_SECONDS)
 
 

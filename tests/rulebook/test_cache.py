@@ -11,12 +11,11 @@ from time import perf_counter
 
 import pytest
 
-from pipeguard.core.protocol.message import JsonValue
+from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule
 from pipeguard.core.scanning import databases
 from pipeguard.core.session.guard import Engines
-from pipeguard.core.text.cues import Cue
 from pipeguard.errors import EngineError, RuleError
 from pipeguard.rulebook import cache
 from pipeguard.rulebook.cache import KEPT_FILES, MAGIC, load_engines
@@ -53,9 +52,11 @@ def finds(found: Engines, text: str = "xyzzy-123") -> bool:
 
 
 @pytest.fixture(autouse=True)
-def _few_cues(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cues take most of the time that a rule takes to compile, and say nothing of files."""
-    monkeypatch.setattr(databases, "CUES", {cue: f"no cue {cue:d}" for cue in Cue})
+def _simple_signs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signs take most of the time that a rule takes to compile, and say nothing of files."""
+    for signs in ("SIGNS", "SIGNS_TO_SERVER"):
+        simple = {name: f"no sign {name}" for name in getattr(databases, signs)}
+        monkeypatch.setattr(databases, signs, simple)
 
 
 @pytest.fixture
@@ -235,7 +236,7 @@ def test_a_damaged_file_is_made_anew(
     damage(only_file(folder))
     found = load_engines(packs(), str(folder))
     for engine in found:
-        for plan in (engine._plain, engine._squeezed, engine._acts):
+        for plan in (engine.lookup.plain, engine.lookup.squeezed, engine.lookup.acts):
             plan.load()
     assert finds(found)
     assert len(builds) == 6

@@ -22,7 +22,6 @@ from pipeguard.runtime.endpoints import (
     entrance_of,
     name_of,
     remote_of,
-    seconds_of,
     server_context,
     transport_of,
     url_of,
@@ -413,15 +412,3 @@ def test_a_token_file_that_others_may_write_is_not_believed(tmp_path: Path, mode
     assert who(tokens, "another") == "env"
     file.chmod(0o600)
     assert who(tokens, SECRET) == "ci"
-
-
-@pytest.mark.parametrize(("text", "seconds"), [("0", 0.0), ("1.5", 1.5), ("60", 60.0)])
-def test_seconds_are_a_number(text: str, seconds: float) -> None:
-    assert seconds_of(options(idle_timeout=text), "--idle-timeout", 7.0) == seconds
-    assert seconds_of(options(), "--idle-timeout", 7.0) == 7.0
-
-
-@pytest.mark.parametrize("text", ["", "x", "-1", "nan", "inf", "-inf", "1e9", "1,5"])
-def test_what_is_no_number_of_seconds_is_told(text: str) -> None:
-    with pytest.raises(PolicyError, match="--idle-timeout"):
-        seconds_of(options(idle_timeout=text), "--idle-timeout", 7.0)

@@ -15,7 +15,7 @@ from pipeguard.core.finding import Action, Confidence, Severity
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.policy import Exempt, Layer, Policy, PolicyTarget, Selector
 from pipeguard.core.session.guard import Guard
-from pipeguard.errors import LaunchError, PolicyError, StateError
+from pipeguard.errors import LaunchError, StateError
 from pipeguard.launch.environment import Environment
 from pipeguard.runtime import run, stdio
 from pipeguard.runtime.start import hint
@@ -26,17 +26,6 @@ def test_a_runs_name_is_eight_letters_and_digits_and_another_each_time() -> None
     names = {run._run_id() for _ in range(1000)}
     assert len(names) == 1000
     assert all(re.fullmatch("[0-9A-HJKMNP-TV-Z]{8}", name) for name in names)
-
-
-@pytest.mark.parametrize(("text", "seconds"), [(None, 2.0), ("0", 0), ("0.5", 0.5), ("3600", 3600)])
-def test_a_grace_is_a_number_of_seconds(text: str | None, seconds: float) -> None:
-    assert stdio._seconds(text, 2.0) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "x", "-1", "nan", "inf", "3601", "1s"])
-def test_what_is_none_is_refused(text: str) -> None:
-    with pytest.raises(PolicyError, match="give seconds"):
-        stdio._seconds(text, 2.0)
 
 
 @pytest.mark.parametrize(

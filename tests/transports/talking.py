@@ -15,8 +15,8 @@ from aiohttp import web
 
 from pipeguard.core.finding import Verdict
 from pipeguard.core.protocol import request_headers
-from pipeguard.core.protocol.message import parse_json
 from pipeguard.core.protocol.sse import EventStream
+from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.rules.policy import Policy
 from pipeguard.core.session.guard import Guard
 from pipeguard.errors import LoginNeededError

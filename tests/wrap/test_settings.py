@@ -17,8 +17,9 @@ import pytest
 from pipeguard.cli._person import TOKEN_VARIABLE, new_token
 from pipeguard.core.pins.fingerprint import Pin
 from pipeguard.state import recorder
-from pipeguard.state.audit import Audit, AuditRow, Wanted, rows, verify
+from pipeguard.state.audit import Audit, AuditFilter, AuditRow, rows
 from pipeguard.state.store import Store
+from pipeguard.state.verification import verify
 from tests.launch.processes import until
 from tests.state.test_retention import entry_of
 from tests.wrap.server import KEY
@@ -43,7 +44,7 @@ def told(tmp_path: Path, *options: str, environment: dict[str, str] | None = Non
 
 def audited(wrapped: Wrapped, name: str = "demo") -> list[AuditRow]:
     with Store.open(wrapped.store) as store:
-        return list(rows(store, Wanted(server=name)))
+        return list(rows(store, AuditFilter(server=name)))
 
 
 def pins(wrapped: Wrapped, name: str = "demo") -> dict[tuple[str, str], Pin]:
@@ -251,11 +252,11 @@ def test_a_log_that_is_off_says_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        (("--grace", "soon"), "--grace soon: give seconds, as 2 or 0.5."),
-        (("--grace", "nan"), "--grace nan: give seconds, as 2 or 0.5."),
-        (("--log-level", "loud"), "--log-level loud: there are trace, debug, info"),
-        (("--log-format", "xml"), "--log-format xml: there are console, json."),
-        (("--trust", "nobody"), "--trust nobody: there are first-use, review."),
+        (("--grace", "soon"), "--grace soon: give a number from 0 to 3600, as 2."),
+        (("--grace", "nan"), "--grace nan: give a number from 0 to 3600, as 2."),
+        (("--log-level", "loud"), "--log-level loud: choose from trace, debug, info"),
+        (("--log-format", "xml"), "--log-format xml: choose from console, json."),
+        (("--trust", "nobody"), "--trust nobody: choose from first-use, review."),
         (("--policy", "/no/such/policy"), "/no/such/policy cannot be read"),
     ],
 )

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from enum import Enum
 from functools import lru_cache
 
-from pipeguard.core.protocol.message import JsonValue
+from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import Path
 from pipeguard.core.unicode.name_words import name_words
 from pipeguard.core.words import arguments as lists

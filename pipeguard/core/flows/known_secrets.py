@@ -10,7 +10,8 @@ import json
 from collections.abc import Iterable
 
 from pipeguard.core.finding import Action, Confidence, Direction, Finding, Severity
-from pipeguard.core.protocol.message import JsonObject, JsonValue, Message, rewritten
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue
+from pipeguard.core.protocol.message import Message, rewritten
 from pipeguard.core.rules.policy import Mode, Policy
 
 RULE = "secrets.known"

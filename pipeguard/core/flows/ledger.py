@@ -23,7 +23,7 @@ from pipeguard.core.flows import overlap, text_values
 from pipeguard.core.flows.outgoing_call import Call
 from pipeguard.core.flows.tool_labels import ACTS, CHANGES, PRIVATE, Label, Tool
 from pipeguard.core.flows.tool_results import ToolResult, text_of
-from pipeguard.core.protocol.message import JsonValue
+from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.text.document import MessageText
 
 SECRET_OUT = "flows.secret-out"  # noqa: S105  a rule's id

@@ -6,22 +6,21 @@ import re
 from collections.abc import Sequence
 
 from pipeguard.core.text import decoders
-from pipeguard.core.text.cues import Cue
-from pipeguard.core.text.decoder import Budget
+from pipeguard.core.text.budgets import DecodingBudget
 
 MOST_PARTS = 64  # of the first layer that are decoded once more
 BYTES = 256
 
 # By a sign that must be in a text.
 _SIGNED = {
-    b"%": (Cue.PERCENT,),
-    b"\\": (Cue.ESCAPE, Cue.SIMPLE_ESCAPE),
-    b"&": (Cue.ENTITY,),
-    b"=": (Cue.QUOTED_PRINTABLE,),
+    b"%": "percent",
+    b"\\": "escapes",
+    b"&": "entities",
+    b"=": "quoted-printable",
 }
 # In long words.
-_RUNS = (Cue.BASE64, Cue.HEX, Cue.LONG_RUN, Cue.BASE32, Cue.COMPRESSED)
-_SPELLINGS = (Cue.REVERSED, Cue.TURNED)
+_RUNS = ("base64", "hex", "long-run", "base32", "compressed")
+_SPELLINGS = ("reversed", "rot13")
 _LONG = re.compile(rb"\S{12,}")
 _SEPARATED_HEX = re.compile(rb"(?:[0-9A-Fa-f]{2}[ :,-]{1,2}){7}")
 _BETWEEN_PIECES = re.compile(rb"[\s\"',:]+")
@@ -31,7 +30,7 @@ _CODES = re.compile(rb"(?:\b\d{2,3}\b[ ,;:-]{1,2}){11,}\d{2,3}\b")
 
 def readings(text: bytes) -> list[str]:
     """The text as it is, then all that is encoded in it, each reading once."""
-    budget = Budget(len(text))
+    budget = DecodingBudget(len(text))
     first = _decoded(text, budget)
     second = [inner for part in first[:MOST_PARTS] for inner in _decoded(part, budget)]
     found = [text, *first, *_read(text, _SPELLINGS, budget), *second]
@@ -43,18 +42,19 @@ def readings(text: bytes) -> list[str]:
     return [reading.decode("utf-8", "ignore") for reading in dict.fromkeys(found)]
 
 
-def _decoded(text: bytes, budget: Budget) -> list[bytes]:
-    cues = [cue for sign, signed in _SIGNED.items() if sign in text for cue in signed]
-    found = _read(text, cues, budget) if cues else []
+def _decoded(text: bytes, budget: DecodingBudget) -> list[bytes]:
+    signed = [name for sign, name in _SIGNED.items() if sign in text]
+    found = _read(text, signed, budget) if signed else []
     if _SEPARATED_HEX.search(text):
-        found += _read(text, (Cue.SEPARATED_HEX,), budget)
+        found += _read(text, ("separated-hex",), budget)
     long = _LONG.findall(text)
     return found + _read(b"\n".join(long), _RUNS, budget) if long else found
 
 
-def _read(text: bytes, cues: Sequence[Cue], budget: Budget) -> list[bytes]:
+def _read(text: bytes, names: Sequence[str], budget: DecodingBudget) -> list[bytes]:
     return [
-        part.data for part in decoders.decode(text, {cue: [(0, len(text))] for cue in cues}, budget)
+        part.data
+        for part in decoders.decode(text, {name: [(0, len(text))] for name in names}, budget)
     ]
 
 

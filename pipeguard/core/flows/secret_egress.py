@@ -15,7 +15,7 @@ from pipeguard.core.finding import Confidence
 from pipeguard.core.flows.text_values import addresses_of
 from pipeguard.core.flows.tool_labels import Label
 from pipeguard.core.flows.vault import Vault
-from pipeguard.core.protocol.message import JsonValue, Number
+from pipeguard.core.protocol.json_values import JsonValue, Number
 from pipeguard.core.vault_placeholder import PLACEHOLDER
 from pipeguard.core.words.credentials import BEFORE_VALUE, SCHEMES
 

@@ -9,7 +9,7 @@ from enum import Flag, auto
 from typing import NamedTuple
 
 from pipeguard.core.flows.tool_words import DefinitionWords, definition_words
-from pipeguard.core.protocol.message import JsonObject
+from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.core.words import tools as lists
 
 

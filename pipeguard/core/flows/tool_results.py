@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pipeguard.core.flows import overlap
 from pipeguard.core.flows.tool_labels import Label, Tool
 from pipeguard.core.memory import size_of, size_of_all
-from pipeguard.core.protocol.message import parse_json
+from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.text.document import MessageText
 from pipeguard.errors import Refusal
 

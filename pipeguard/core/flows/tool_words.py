@@ -10,7 +10,7 @@ import re
 from functools import cache
 from typing import NamedTuple
 
-from pipeguard.core.protocol.message import JsonObject
+from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.core.unicode.name_words import name_words
 
 READ_CHARS = 200  # of a description: what follows says little about what the tool does

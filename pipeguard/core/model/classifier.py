@@ -136,7 +136,7 @@ class Lexicon:
         self._known: dict[str, frozenset[int]] = {}
         self._called: dict[str, frozenset[int]] = {}
 
-    def _add(self, stem: str, whole: bool, numbers: frozenset[int]) -> None:  # noqa: FBT001
+    def _add(self, stem: str, whole: bool, numbers: frozenset[int]) -> None:  # noqa: FBT001  of one stem
         if " " in stem:
             self._several.setdefault(stem.partition(" ")[0], []).append((stem, numbers))
         elif IDEOGRAPH.match(stem):

@@ -105,7 +105,7 @@ def _forms(word: str) -> str:
     return "|".join(re.escape(form) for form in forms if not form.isascii())
 
 
-def _ending(whole: bool, last: bool) -> str:  # noqa: FBT001
+def _ending(whole: bool, last: bool) -> str:  # noqa: FBT001  of one piece of a stem
     if whole:
         return r"\b"
     return "[a-z]" if last else "[a-z]{1,16}"
@@ -206,7 +206,8 @@ class Prefilter:
             if start <= begin:
                 inside = bisect_right(ends, begin, first, index + 1)
                 start = ends[inside]
-                weight = sum([weights[word] for word in set(words[inside : index + 1])])
+                distinct = set(words[inside : index + 1])
+                weight = sum([weights[word] for word in distinct])  # noqa: C419  a list is faster
             if weight >= least:
                 if found and start <= found[-1][1] and end - found[-1][0] <= MOST_BYTES:
                     start, _, most = found.pop()

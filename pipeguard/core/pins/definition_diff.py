@@ -8,7 +8,7 @@ from json import JSONDecoder
 from typing import TYPE_CHECKING, Final, Literal
 
 from pipeguard.core.pins.fingerprint import canonical
-from pipeguard.core.protocol.message import JsonObject, JsonValue, Number, serialise
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.core.protocol.places import value_at
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.core.protocol.message import Number
+from pipeguard.core.protocol.json_values import Number
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ from pipeguard.core.flows.tool_labels import Tool, tool_of
 from pipeguard.core.memory import size_of
 from pipeguard.core.pins.fingerprint import Pin
 from pipeguard.core.pins.lookalikes import Names
-from pipeguard.core.protocol.message import parse_json
+from pipeguard.core.protocol.strict_json import parse_json
 
 PinKey = tuple[str, str]  # kind and name
 MAX_PINS_BYTES = 16 * 2**20  # in memory: 6,000 definitions of 2 KB, or 14,000 of a line each

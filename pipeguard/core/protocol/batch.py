@@ -9,7 +9,9 @@ from typing import NamedTuple, TypeGuard
 
 from pipeguard.core.finding import Direction, Verdict, greatest
 from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.message import JsonObject, JsonValue, id_token_of, strays
+from pipeguard.core.protocol.frame_outline import legible_ids
+from pipeguard.core.protocol.ids import id_token_of
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from pipeguard.errors import Refusal
 
 REVISION = "2025-03-26"  # the one that has them
@@ -56,7 +58,7 @@ def ids_of(refusal: Refusal, frame: bytes) -> Ids | None:
     if isinstance(refusal, RefusedBatch):
         ids = Ids(refusal.asked, refusal.answered)
     elif frame[:4096].lstrip()[:1] == b"[" and refusal.id_token is not None:
-        found = strays(frame)
+        found = legible_ids(frame)
         ids = Ids([t for t, asks in found if asks], [t for t, asks in found if not asks])
     else:
         return None

@@ -13,6 +13,8 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from pipeguard.core.protocol.framing import KEPT_BYTES, Oversized
+from pipeguard.core.protocol.ids import id_token_of
+from pipeguard.core.protocol.json_values import Number
 from pipeguard.core.unicode.folding import fold
 
 MAX_TOKENS = 100_000  # looked at in one frame, in about 50 ms
@@ -57,7 +59,27 @@ def outlines(frame: bytes) -> list[Outline]:
     return scan.found if scan.is_whole else _with_tail(scan.found, bytes(frame[-KEPT_BYTES:]))
 
 
-def respelt(name: str) -> str:
+def legible_ids(frame: bytes) -> list[tuple[str, bool | None]]:
+    """The id tokens that can be read in a refused frame, each with `Outline.asks`."""
+    tokens: dict[str, bool | None] = {}
+    for outline in outlines(frame):
+        token = _id_token(outline.id) if outline.id is not None else None
+        if token is not None:
+            tokens.setdefault(token, outline.asks)
+    return list(tokens.items())
+
+
+def legible_id(frame: bytes) -> str | None:
+    """The first id token that can be read in a refused frame, or None."""
+    return next((token for token, _ in legible_ids(frame)), None)
+
+
+def is_request_shaped(frame: bytes) -> bool | None:
+    """`Outline.asks` of the first message in a refused frame; None if there is none."""
+    return next((outline.asks for outline in outlines(frame)), None)
+
+
+def folded_name(name: str) -> str:
     """A name as somebody would read it who looks only briefly."""
     if name.isascii():
         return name.strip().lower()
@@ -140,7 +162,7 @@ def _name(token: bytes) -> str:
     text = token.strip(b'"').decode("utf-8", "replace")
     with suppress(ValueError):
         text = str(json.loads(token, strict=False))
-    name = respelt(text)
+    name = folded_name(text)
     return name if name != "id" or text == "id" else ""
 
 
@@ -152,3 +174,11 @@ def _with_tail(found: list[Outline], tail: bytes) -> list[Outline]:
         return found
     names = found[0].names if found else frozenset()
     return [Outline(last[1], names | ({"method"} if b'"method"' in last[0] else frozenset()))]
+
+
+def _id_token(written: bytes) -> str | None:
+    """The token of an id as it is written in a frame; None if it is not well formed."""
+    with suppress(ValueError):
+        text = written.decode("utf-8")
+        return id_token_of(json.loads(text) if text.startswith('"') else Number(text))
+    return None

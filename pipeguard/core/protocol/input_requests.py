@@ -11,7 +11,7 @@ from itertools import islice
 from threading import Lock
 
 from pipeguard.core.digest import sha256
-from pipeguard.core.protocol.message import JsonObject, JsonValue, serialise
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
 
 MAX_REMEMBERED = 1024  # keys, and states, of one conversation
 

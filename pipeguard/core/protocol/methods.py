@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.frame_outline import respelt
+from pipeguard.core.protocol.frame_outline import folded_name
 from pipeguard.core.protocol.message import Message
 from pipeguard.core.protocol.places import LISTS, OPENINGS, PLACES
 from pipeguard.errors import Refusal
@@ -40,7 +40,7 @@ def check_method(message: Message) -> None:
     method = message.method or ""
     if method in KNOWN:
         return
-    path = re.split("[?#;]", respelt(method).replace("%2f", "/"), maxsplit=1)[0]
+    path = re.split("[?#;]", folded_name(method).replace("%2f", "/"), maxsplit=1)[0]
     if _NO_LETTERS.sub("", path) in _LETTERS:
         raise Refusal(
             "protocol.method-look-alike",

@@ -5,7 +5,7 @@ Of what they say only what is asked for later is kept: it may be of any length.
 
 from __future__ import annotations
 
-from pipeguard.core.protocol.message import JsonObject, JsonValue
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 
 # Of each server request, the capability that a client declares for it (client/*).
 CAPABILITIES = {

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from enum import Enum
 
 from pipeguard.core.finding import MessageKind
-from pipeguard.core.protocol.message import JsonValue
+from pipeguard.core.protocol.json_values import JsonValue
 
 Path = tuple[str | int, ...]
 Row = tuple[str, str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.message import JsonObject, JsonValue
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from pipeguard.errors import Refusal
 
 Used = tuple[str, JsonValue]  # the kind, and what stands where its name belongs; None for nothing

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pipeguard.core.protocol.message import JsonObject, id_token_of
+from pipeguard.core.protocol.ids import id_token_of
+from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.core.protocol.pending import PendingRequest
 
 LISTEN = "subscriptions/listen"

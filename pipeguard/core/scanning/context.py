@@ -104,7 +104,7 @@ def named(data: bytes, match: re.Match[bytes]) -> bytes:
 _NAME_END = re.compile(rb"[A-Za-z0-9_.$-]+\Z")
 
 
-def _in_word(code: int, dash: bool) -> bool:  # noqa: FBT001
+def _in_word(code: int, dash: bool) -> bool:  # noqa: FBT001  asked of each byte
     return (
         0x30 <= code <= 0x39
         or 0x41 <= code <= 0x5A

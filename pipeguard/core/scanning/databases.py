@@ -15,8 +15,8 @@ from pipeguard.core.model.classifier import Classifier, Second, load
 from pipeguard.core.model.prefilter import Prefilter
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule, View
+from pipeguard.core.scanning.readings import SIGNS, SIGNS_TO_SERVER, SQUEEZED_SIGNS
 from pipeguard.core.scanning.rule_partition import in_groups, residents, squeezed_pattern
-from pipeguard.core.text.cues import CUES, CUES_OF_SQUEEZED, OUTGOING_CUES, Cue
 from pipeguard.errors import EngineError
 
 if TYPE_CHECKING:
@@ -50,15 +50,18 @@ def build(
         for group in in_groups(chosen)
     )
     # Each of these apart, since together they take longer than one after the other.
-    groups = {0: [(CUES[cue], False) for cue in Cue if cue not in OUTGOING_CUES]}
+    groups = {0: [(sign, False) for sign in SIGNS.values()]}
     if surface is Surface.TO_SERVER:
-        groups |= {int(cue): [(CUES[cue], False)] for cue in OUTGOING_CUES}
-    groups |= {len(Cue): private, len(Cue) + len(private): others}
+        groups |= {
+            at: [(sign, False)] for at, sign in enumerate(SIGNS_TO_SERVER.values(), len(SIGNS))
+        }
+    first = len(SIGNS) + len(SIGNS_TO_SERVER)
+    groups |= {first: private, first + len(private): others}
     acting = [(rule.pattern, rule.ignore_case) for rule in chosen if View.ACTS in rule.views]
     squeezed = list(filter(itemgetter(0), map(squeezed_pattern, chosen)))
     torn = {0: squeezed}
     if surface is Surface.TO_SERVER:
-        torn[len(squeezed)] = [(cue, False) for cue in CUES_OF_SQUEEZED.values()]
+        torn[len(squeezed)] = [(sign, False) for sign in SQUEEZED_SIGNS.values()]
     reading = [classifier(rule, models) for rule in chosen if rule.model]
     opening = {word: weight for one in reading for word, weight in one.opening}
     gate = gates.make(opening.items()) if opening else b""

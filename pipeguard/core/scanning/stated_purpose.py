@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-from pipeguard.core.protocol.message import JsonValue
+from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import Path
 from pipeguard.core.unicode.name_words import words_of_any_script
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeguard.core.finding import Action, Direction, Finding, Verdict, greatest
-from pipeguard.core.protocol.message import JsonObject, JsonValue, serialise
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.session.guard import Guard
 from pipeguard.core.session.judge import Where, scanned

@@ -14,8 +14,10 @@ from threading import Lock
 from pipeguard.core.finding import Action, Confidence, Direction, Finding, MessageKind, Severity
 from pipeguard.core.protocol import codes, subscriptions
 from pipeguard.core.protocol.framing import Oversized
+from pipeguard.core.protocol.ids import id_token_of
 from pipeguard.core.protocol.input_requests import Questions
-from pipeguard.core.protocol.message import JsonObject, JsonValue, Message, Number, id_token_of
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number
+from pipeguard.core.protocol.message import Message
 from pipeguard.core.protocol.peers import CAPABILITIES, LISTED, Peers
 from pipeguard.core.protocol.pending import Pending, PendingRequest
 from pipeguard.core.protocol.places import PLACES
@@ -87,7 +89,7 @@ class _Flood:
         self._count = self._dropped = 0
         self._told = False
 
-    def take(self, may_be_dropped: bool, now: float) -> list[Finding] | None:  # noqa: FBT001
+    def take(self, may_be_dropped: bool, now: float) -> list[Finding] | None:  # noqa: FBT001  of one answer
         """Why it is dropped, said once in a second; None where it is not."""
         if now - self._since >= 1.0:
             self._since, self._count, self._told = now, 0, False

@@ -18,7 +18,7 @@ from pipeguard.core.finding import Action, Confidence, Finding, PinChange, Sever
 from pipeguard.core.pins.fingerprint import Pin, canonical
 from pipeguard.core.pins.lookalikes import as_seen, differ_in_case, is_same
 from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.message import JsonObject, JsonValue, Number, serialise
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.core.protocol.places import LISTS, OPENINGS, Path, Surface
 from pipeguard.core.rules.policy import Mode, Trust
 from pipeguard.core.session.guard import Guard

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pipeguard.core.finding import Direction, Finding, MessageKind
-from pipeguard.core.protocol.message import JsonObject, JsonValue, Message
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue
+from pipeguard.core.protocol.message import Message
 from pipeguard.core.protocol.places import LISTS, OPENINGS, Surface
 from pipeguard.core.rules.policy import Mode
 from pipeguard.core.session import replies

@@ -13,7 +13,8 @@ from pipeguard.core.flows.text_values import addresses_of, short_values
 from pipeguard.core.flows.tool_labels import Label
 from pipeguard.core.flows.vault import RESTORED
 from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.message import JsonValue, Message
+from pipeguard.core.protocol.json_values import JsonValue
+from pipeguard.core.protocol.message import Message
 from pipeguard.core.protocol.places import Path, Surface, place_of, pointer, value_at
 from pipeguard.core.rules.policy import PolicyTarget
 from pipeguard.core.rules.rule import tells_private

@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from pipeguard.core.finding import Action, Finding
-from pipeguard.core.protocol.message import JsonObject, JsonValue, Number
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number
+from pipeguard.core.protocol.json_walk import with_strings
 from pipeguard.core.protocol.places import MASKED_STEP, pointer_step
 
 PlaceHolder = Callable[[str, str], str]  # from a rule and what it found to what stands for it
@@ -51,7 +52,7 @@ def redact(
     words: dict[str, str] = {}
     copied = _copy(value, "", spans, words, made)
     if words:
-        copied = _without(copied, words)
+        copied = with_strings(copied, lambda text: _replaced(text, words))
     assert isinstance(copied, dict)  # noqa: S101  a copy of an object
     return copied
 
@@ -94,17 +95,12 @@ def _copy(
     return _cut(value, found, made)
 
 
-def _without(value: JsonValue, words: dict[str, str]) -> JsonValue:
-    """The value without any other copy of the words that were found."""
-    if isinstance(value, dict):
-        return {key: _without(item, words) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without(item, words) for item in value]
-    if type(value) is str:
-        for word, stands in words.items():
-            if word in value:
-                value = value.replace(word, stands)
-    return value
+def _replaced(text: str, words: dict[str, str]) -> str:
+    """The text with each word replaced by its placeholder."""
+    for word, stands in words.items():
+        if word in text:
+            text = text.replace(word, stands)
+    return text
 
 
 def _cut(text: str, findings: list[Finding], made: PlaceHolder) -> str:

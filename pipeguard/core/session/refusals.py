@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from pipeguard.core.finding import Action, Direction, Finding, Verdict, worst
 from pipeguard.core.protocol import batch, codes
+from pipeguard.core.protocol.frame_outline import is_request_shaped
 from pipeguard.core.protocol.framing import Lost
-from pipeguard.core.protocol.message import is_request_shaped
 from pipeguard.core.protocol.pending import PendingRequest
 from pipeguard.core.session import replies
 from pipeguard.core.session.conduct import ConversationState

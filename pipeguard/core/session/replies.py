@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from pipeguard.core.finding import Direction, Finding
 from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.message import JsonObject, JsonValue, Number, parse_json, serialise
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.protocol.subscriptions import SUBSCRIPTION_META
 from pipeguard.errors import Refusal
 

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 
 from pipeguard.core.finding import Action, Finding, Severity, Verdict
 from pipeguard.core.flows.vault import RESTORED, Vault
-from pipeguard.core.protocol.message import JsonObject, JsonValue, Number, parse_json, serialise
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
+from pipeguard.core.protocol.json_walk import strings_in, texts_in, with_strings
 from pipeguard.core.protocol.places import Path, pointer
+from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.session.judge import Where
 from pipeguard.core.vault_placeholder import may_hold_placeholder
 
@@ -24,14 +26,8 @@ FOREIGN = (
 
 def holds_foreign(vault: Vault | None, value: JsonValue) -> bool:
     """True where a placeholder stands that this server's vault does not know."""
-    vault = Vault(b"") if vault is None else vault
-    if isinstance(value, dict):
-        return any(
-            holds_foreign(vault, key) or holds_foreign(vault, item) for key, item in value.items()
-        )
-    if isinstance(value, list):
-        return any(holds_foreign(vault, item) for item in value)
-    return type(value) is str and "[" in value and vault.restore(value).unknown > 0
+    known = Vault(b"") if vault is None else vault
+    return any("[" in text and known.restore(text).unknown > 0 for text in texts_in(value))
 
 
 def put_back(vault: Vault, verdict: Verdict) -> Verdict:
@@ -43,7 +39,7 @@ def put_back(vault: Vault, verdict: Verdict) -> Verdict:
     params = value.get("params") if isinstance(value, dict) else None
     if member is None or not isinstance(params, dict) or member not in params:
         return verdict
-    restored = _restored(vault, params[member])
+    restored = with_strings(params[member], lambda text: vault.restore(text, is_sent=True).text)
     if restored == params[member]:
         return verdict
     assert isinstance(value, dict)  # noqa: S101  its parameters were just found
@@ -59,16 +55,6 @@ def put_back(vault: Vault, verdict: Verdict) -> Verdict:
     return verdict._replace(forward=serialise(whole), findings=(*verdict.findings, told))
 
 
-def _restored(vault: Vault, value: JsonValue) -> JsonValue:
-    if isinstance(value, dict):
-        return {key: _restored(vault, item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_restored(vault, item) for item in value]
-    if type(value) is str and not isinstance(value, Number):
-        return vault.restore(value, is_sent=True).text
-    return value
-
-
 def echoes(vault: Vault, frame: bytes, where: Where, value: JsonValue) -> list[Finding]:
     """The places in which a server says again what was put back for it, without its name."""
     sent = {
@@ -76,8 +62,10 @@ def echoes(vault: Vault, frame: bytes, where: Where, value: JsonValue) -> list[F
         for secret, made in vault.sent().items()
         if serialise(secret)[1:-1] in frame or secret.encode("utf-8", "replace") in frame
     }
+    if not sent:
+        return []
     return [
-        finding for path, text in _strings(value, ()) for finding in _said(sent, where, path, text)
+        finding for path, text in strings_in(value) for finding in _said(sent, where, path, text)
     ]
 
 
@@ -96,14 +84,3 @@ def _said(sent: dict[str, str], where: Where, path: Path, text: str) -> Iterator
                 note="the server said what was put back for it",
                 tool=where.tool,
             )
-
-
-def _strings(value: JsonValue, path: Path) -> Iterator[tuple[Path, str]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _strings(item, (*path, key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _strings(item, (*path, index))
-    elif type(value) is str and not isinstance(value, Number):
-        yield path, value

@@ -41,20 +41,18 @@ from pipeguard.core.finding import (
 from pipeguard.core.flows.known_secrets import without_known_secrets
 from pipeguard.core.protocol import batch, codes
 from pipeguard.core.protocol.framing import one_line
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.core.protocol.message import (
-    JsonObject,
-    JsonValue,
     Message,
     answer_is_well_formed,
     envelope,
     parse,
-    parse_json,
     rewritten,
-    serialise,
 )
 from pipeguard.core.protocol.methods import check_method
 from pipeguard.core.protocol.pending import PendingRequest
 from pipeguard.core.protocol.places import LISTS, OPENINGS, part_of
+from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.session import conduct, replies
 from pipeguard.core.session.definitions import review
 from pipeguard.core.session.findings import said
@@ -269,7 +267,7 @@ class Session:
 
     def _request(self, direction: Direction, message: Message, now: float, event: str) -> Verdict:
         assert message.method is not None  # noqa: S101  a request has one
-        assert message.id_token is not None  # noqa: S101
+        assert message.id_token is not None  # noqa: S101  a request has one
         request = PendingRequest(
             message.id_token,
             message.method,

@@ -56,5 +56,5 @@ def test_an_address_is_read_as_c_libraries_read_it(name: str, address: str | Non
 
 
 def test_only_this_machine_reaches_a_loopback() -> None:
-    hosts = ("localhost", "127.0.0.1", "::1", "0.0.0.0", "10.0.0.1", "x")  # noqa: S104
+    hosts = ("localhost", "127.0.0.1", "::1", "0.0.0.0", "10.0.0.1", "x")  # noqa: S104  nothing is bound
     assert [is_loopback(host) for host in hosts] == [True, True, True, False, False, False]

@@ -10,7 +10,7 @@ from pipeguard.core.finding import Confidence
 from pipeguard.core.flows.ledger import RESULT_BYTES, RESULT_SECONDS, Flows
 from pipeguard.core.flows.text_values import short_values
 from pipeguard.core.flows.tool_labels import Label, Tool, tool_of
-from pipeguard.core.protocol.message import JsonObject, JsonValue, serialise
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
 from tests.fuzz.budget import tried
 from tests.fuzz.values import objects, texts, values
 

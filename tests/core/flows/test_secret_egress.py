@@ -9,7 +9,7 @@ from pipeguard.core.finding import Action, Confidence, Direction
 from pipeguard.core.flows.secret_egress import secret_egress
 from pipeguard.core.flows.tool_labels import Label
 from pipeguard.core.flows.vault import Vault
-from pipeguard.core.protocol.message import JsonObject, JsonValue
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from tests.core.flows.test_vault import PASSWORD, TOKEN, answered, asked, guard, said, taken_out
 from tests.fuzz.budget import tried
 from tests.fuzz.values import values

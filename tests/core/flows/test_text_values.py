@@ -3,7 +3,7 @@
 import pytest
 
 from pipeguard.core.flows import text_values
-from pipeguard.core.protocol.message import JsonValue
+from pipeguard.core.protocol.json_values import JsonValue
 
 
 def test_a_name_is_no_plain_word() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeguard.core.flows.tool_labels import Label, labels_of, tool_of
-from pipeguard.core.protocol.message import JsonObject
+from pipeguard.core.protocol.json_values import JsonObject
 
 MAIL = Label.READS_PRIVATE | Label.READS_PERSONAL | Label.TAKES_IN
 

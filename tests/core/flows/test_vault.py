@@ -7,9 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.core.finding import Action, Direction, Verdict
-from pipeguard.core.flows.vault import MAX_BYTES, MAX_SECRET_CHARACTERS, MAX_SECRETS, Vault
-from pipeguard.core.protocol.message import JsonObject, Number, parse_json, serialise
+from pipeguard.core.flows.vault import (
+    MAX_BYTES,
+    MAX_SECRET_CHARACTERS,
+    MAX_SECRETS,
+    Vault,
+)
+from pipeguard.core.protocol.json_values import JsonObject, Number, serialise
 from pipeguard.core.protocol.places import Surface
+from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.rules.policy import Layer, Mode, Policy
 from pipeguard.core.session.guard import Guard
 from pipeguard.core.session.redact import redact

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from pipeguard.core.finding import Drift
 from pipeguard.core.pins.drift import LINE_CHARS, LINES, classify, describe
 from pipeguard.core.pins.fingerprint import canonical
-from pipeguard.core.protocol.message import JsonObject, JsonValue, parse_json
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue
+from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.unicode.display import visible
 
 FORECAST = """{

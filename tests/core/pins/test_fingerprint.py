@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.core.pins.fingerprint import canonical, fingerprint
-from pipeguard.core.protocol.message import JsonValue, Number, parse_json, serialise
+from pipeguard.core.protocol.json_values import JsonValue, Number, serialise
+from pipeguard.core.protocol.strict_json import parse_json
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 TOKENS = st.one_of(

@@ -10,7 +10,7 @@ from pipeguard.core.finding import Action, Direction, Verdict
 from pipeguard.core.pins import store as pins_module
 from pipeguard.core.pins.fingerprint import Pin, canonical, fingerprint
 from pipeguard.core.pins.store import MAX_TOOLS, NOT_KEPT, Pins
-from pipeguard.core.protocol.message import JsonObject
+from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.core.rules.policy import Mode, Policy
 from pipeguard.core.session.guard import Guard
 from pipeguard.core.session.session import Session

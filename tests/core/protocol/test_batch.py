@@ -6,7 +6,8 @@ import pytest
 
 from pipeguard.core.finding import Action, Direction, Finding, MessageKind, Verdict
 from pipeguard.core.protocol import batch, codes
-from pipeguard.core.protocol.message import JsonValue, parse_json
+from pipeguard.core.protocol.json_values import JsonValue
+from pipeguard.core.protocol.strict_json import parse_json
 
 PING = '{"id":1,"method":"ping"}'
 

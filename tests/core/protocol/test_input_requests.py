@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeguard.core.protocol.input_requests import MAX_REMEMBERED, Questions
-from pipeguard.core.protocol.message import JsonObject
+from pipeguard.core.protocol.json_values import JsonObject
 
 ASKED: JsonObject = {"inputRequests": {"city": {}, "day": {}}, "requestState": "s"}
 

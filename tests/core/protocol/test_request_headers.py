@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from pipeguard.core.protocol.message import JsonObject, parse_json
+from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.core.protocol.request_headers import (
     MAX_MIRRORED,
     METHOD,
@@ -22,6 +22,7 @@ from pipeguard.core.protocol.request_headers import (
     revision_of,
     written,
 )
+from pipeguard.core.protocol.strict_json import parse_json
 from tests.fuzz.budget import tried
 
 REVISION = "2026-07-28"

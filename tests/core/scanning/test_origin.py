@@ -3,7 +3,7 @@
 import pytest
 
 from pipeguard.core.finding import Confidence
-from pipeguard.core.protocol.message import JsonValue
+from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import Surface
 from tests.fuzz.rulebook import engines
 

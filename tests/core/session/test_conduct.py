@@ -11,9 +11,11 @@ import pytest
 from pipeguard.core.finding import Action, Direction, Finding
 from pipeguard.core.pins.fingerprint import Pin
 from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.message import JsonObject, JsonValue, Message, parse, parse_json
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue
+from pipeguard.core.protocol.message import Message, parse
 from pipeguard.core.protocol.pending import PendingRequest
 from pipeguard.core.protocol.places import Surface
+from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.protocol.subscriptions import SUBSCRIPTION_META
 from pipeguard.core.rules.policy import Layer, Limits, Mode, Policy, Trust
 from pipeguard.core.scanning.databases import build, loaded

@@ -10,8 +10,9 @@ import pytest
 
 from pipeguard.core.finding import Action, Drift
 from pipeguard.core.pins.fingerprint import Pin, canonical, fingerprint
-from pipeguard.core.protocol.message import JsonObject, JsonValue, parse_json
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from pipeguard.core.protocol.places import Surface
+from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.rules.policy import ActionEntry, Layer, Mode, Policy, Selector, Trust
 from pipeguard.core.rules.rule import load_pack
 from pipeguard.core.scanning.databases import build, loaded

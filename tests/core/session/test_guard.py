@@ -3,7 +3,7 @@
 import pytest
 
 from pipeguard.core.pins.fingerprint import Pin, canonical, fingerprint
-from pipeguard.core.protocol.message import JsonObject
+from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.policy import Policy
 from pipeguard.core.session.guard import Guard, PinKey

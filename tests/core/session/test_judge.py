@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from pipeguard.core.finding import Action, Confidence, Finding, Severity, greatest, worst
 from pipeguard.core.flows.vault import Vault
 from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.message import JsonValue
+from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.policy import ActionEntry, Layer, Policy, Selector
 from pipeguard.core.session.guard import Guard
 from pipeguard.core.session.judge import Where, scanned
 from pipeguard.errors import Refusal
 from tests.fuzz.budget import tried
-from tests.fuzz.rulebook import Sample, decodable, engines
+from tests.fuzz.rulebook import Sample, decodable, drawn_from, engines
 
 findings = st.lists(
     st.builds(
@@ -28,7 +28,7 @@ findings = st.lists(
     min_size=1,
     max_size=5,
 )
-sample: st.SearchStrategy[Sample] = st.sampled_from(decodable("secrets", Surface.TO_SERVER))
+sample: st.SearchStrategy[Sample] = drawn_from(lambda: decodable("secrets", Surface.TO_SERVER))
 
 
 def where(policy: Policy | None = None, part: str = "params", method: str = "tools/call") -> Where:

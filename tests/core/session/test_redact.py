@@ -5,8 +5,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pipeguard.core.finding import Action, Finding
-from pipeguard.core.protocol.message import JsonObject, JsonValue, Number, parse_json, serialise
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.core.protocol.places import Path, pointer
+from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.session.redact import MIN_COPY, placeholder, redact
 from tests.fuzz.budget import tried
 from tests.fuzz.values import equal, objects, texts, tokens

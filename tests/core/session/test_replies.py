@@ -9,7 +9,8 @@ import pytest
 
 from pipeguard.core.finding import Direction, Finding
 from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.message import JsonObject, Message, parse, serialise
+from pipeguard.core.protocol.json_values import JsonObject, serialise
+from pipeguard.core.protocol.message import Message, parse
 from pipeguard.core.session import replies
 
 SECRET = Finding("secrets.some-token", "call.arguments", tool="send", excerpt="gh…")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeguard.core.protocol.message import JsonValue, Number
+from pipeguard.core.protocol.json_values import JsonValue, Number
 from pipeguard.core.protocol.places import ASIDE, Path
 from pipeguard.core.text.document import LONGEST_LISTED, MIN_NUMBER_DIGITS, MessageText
 from tests.fuzz.budget import tried
@@ -231,3 +231,8 @@ def test_a_value_without_a_string_has_no_text(keyed: bool) -> None:
     text = MessageText([None, True, Number("12345678")], keyed=keyed)
     assert text.data == b""
     assert not text.is_several
+
+
+def test_a_key_or_a_value_with_a_colon_stays_whole() -> None:
+    text = MessageText({"a: b": "c: d", "l": ["x: y"], "n": Number("1")}, keyed=True)
+    assert list(text.members()) == [("a: b", "c: d"), ("l", ""), (None, "x: y"), ("n", "")]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core.protocol.message import JsonValue
+from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.unicode.folding import BLOCK, fold, fold_and_back
 from tests.fuzz.rulebook import engines

@@ -20,10 +20,10 @@ from pipeguard.core.flows.secret_egress import secret_egress
 from pipeguard.core.flows.secret_values import named_secrets
 from pipeguard.core.flows.tool_labels import Label
 from pipeguard.core.flows.vault import Vault
-from pipeguard.core.protocol.message import JsonObject
+from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.core.text.document import MessageText
 from pipeguard.core.words import credentials
-from pipeguard.identity.arguments import telling
+from pipeguard.identity.arguments import distinguishing_words
 from pipeguard.identity.url_names import identity_of_url
 from pipeguard.launch.environment import Environment
 from pipeguard.runtime.start import hint
@@ -79,7 +79,7 @@ EXPRESSIONS: Mapping[str, Proof] = {
     "SHOWN": lambda part: is_secret(f"my {part}", "value"),
     "SHOWN_BEFORE_VALUE": lambda part: masked_text(f"my{part}=value").endswith(f"={MASK}"),
     "IN_URLS": lambda part: identity_of_url(f"https://h.example/x?my{part}=1") == "h.example/x",
-    "LAST_WORDS": lambda word: telling([f"--my-{word}", "value"], "/") == [],
+    "LAST_WORDS": lambda word: distinguishing_words([f"--my-{word}", "value"], "/") == [],
     "VARIABLES": lambda part: may_be_missed(f"MY_{part.upper()}"),
     "HEADERS": lambda part: is_secret_header(f"X-My-{part.title()}"),
 }

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from pipeguard.core.flows.tool_labels import Label, labels_of
-from pipeguard.core.protocol.message import JsonObject
+from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.core.words import tools
 from tests.core.words.proof import Proof, tables, unproved
 from tests.each import each

@@ -21,7 +21,7 @@ from yarl import URL
 
 from pipeguard.core.checks.addresses import is_loopback
 from pipeguard.transports.backlog import Backlog, Crowded
-from pipeguard.transports.http.client.upstream import JSON, SESSION_ID, is_session_id, is_text
+from pipeguard.transports.http.headers import JSON, SESSION_ID, is_session_id, is_text
 from pipeguard.transports.http.server.refusals import Ground
 from pipeguard.transports.http.server.sessions import Owners
 
@@ -189,7 +189,8 @@ class Entrance(NamedTuple):
             raise Refused(Ground.MANY_HEADERS, 431, Ground.MANY_HEADERS.words)
         if not all(map(is_text, request.headers.values())):
             raise Refused(Ground.HEADERS, 400, "a header is not in UTF-8")
-        names = [name.lower() for name, _ in request.headers.items()]
+        pairs = request.headers.items()  # its keys alone are each given once
+        names = [name.lower() for name, _ in pairs]
         for name in names:
             if (name in _ONCE or name.startswith(_MIRRORS)) and names.count(name) > 1:
                 raise Refused(Ground.HEADERS, 400, f"there is more than one {name}")

@@ -9,22 +9,14 @@ paths at the origin itself, MCP 2025-03-26, basic/authorization, "Fallbacks".
 from __future__ import annotations
 
 import json
-import re
 
 import aiohttp
 from aiohttp import web
-from multidict import CIMultiDict
 from yarl import URL
 
-from pipeguard.transports.http.client.upstream import (
-    JSON,
-    Remote,
-    Unreadable,
-    downwards,
-    kind_of,
-    upwards,
-    whole,
-)
+from pipeguard.transports.http.client.bodies import Unreadable, read_body
+from pipeguard.transports.http.client.upstream import Remote
+from pipeguard.transports.http.headers import JSON, headers_to_client, headers_to_server, media_type
 
 PREFIX = "/.well-known/"
 RESOURCE = "/.well-known/oauth-protected-resource"
@@ -34,7 +26,6 @@ MAX_BYTES = 2**20
 # What a client says in a login; its other headers would go up without a judgement.
 _OF_A_LOGIN = ("Authorization", "Content-Type", "MCP-Protocol-Version")
 _KNOWN = ("oauth-protected-resource", "oauth-authorization-server", "openid-configuration")
-_POINTER = re.compile(r'(resource_metadata=)"([^"]*)"')
 
 
 class Metadata:
@@ -64,7 +55,9 @@ class Metadata:
             target = self._origin.with_path(AUTHORIZE).with_query(request.query_string)
             return web.Response(status=302, headers={"Location": str(target)})
         body = await request.content.read(MAX_BYTES) if request.method == "POST" else None
-        given = upwards(request.headers.items(), self._remote)
+        given = headers_to_server(
+            request.headers.items(), passes_credentials=self._remote.passes_credentials
+        )
         headers = {name: given[name] for name in _OF_A_LOGIN if name in given}
         headers |= {"Accept": JSON, "Accept-Encoding": "identity"}
         try:
@@ -75,15 +68,15 @@ class Metadata:
                 headers=headers,
                 allow_redirects=False,
             ) as answer:
-                told = await whole(answer, MAX_BYTES)
+                told = await read_body(answer, MAX_BYTES)
         except (aiohttp.ClientError, OSError, Unreadable):
             return web.Response(status=502, text="PipeGuard: the server cannot be reached\n")
-        if kind_of(answer) != JSON:
+        if media_type(answer) != JSON:
             return web.Response(status=answer.status)
         if request.path.startswith(RESOURCE) and answer.status == web.HTTPOk.status_code:
-            told = self._of_us(told, ours(request, self._path))
+            told = self._of_us(told, _own_address(request, self._path))
         return web.Response(
-            status=answer.status, body=told, headers=downwards(answer), content_type=JSON
+            status=answer.status, body=told, headers=headers_to_client(answer), content_type=JSON
         )
 
     def _target(self, path: str) -> URL:
@@ -104,14 +97,6 @@ class Metadata:
         return json.dumps({**value, "resource": str(here)}).encode()
 
 
-def ours(request: web.BaseRequest, path: str) -> URL:
+def _own_address(request: web.BaseRequest, path: str) -> URL:
     """Our own address, as the client called it."""
     return URL(f"{request.scheme}://{request.headers['Host']}").with_path(path)
-
-
-def pointing_here(headers: CIMultiDict[str], request: web.BaseRequest, path: str) -> None:
-    """Have a challenge name our metadata in place of the server's (RFC 9728, section 5.1)."""
-    here = ours(request, RESOURCE + path)
-    told = headers.popall("WWW-Authenticate", [])
-    for value in told:
-        headers.add("WWW-Authenticate", _POINTER.sub(rf'\1"{here}"', value))

@@ -425,7 +425,7 @@ def test_a_client_that_leaves_in_the_middle_of_a_body_breaks_nothing() -> None:
     ("host", "loops"),
     [
         *(("localhost", True), ("127.0.0.1", True), ("127.9.9.9", True), ("::1", True)),
-        *(("0.0.0.0", False), ("::", False), ("10.0.0.1", False), ("localhost.evil", False)),  # noqa: S104
+        *(("0.0.0.0", False), ("::", False), ("10.0.0.1", False), ("localhost.evil", False)),  # noqa: S104  nothing is bound
     ],
 )
 def test_only_this_machine_reaches_a_loopback_address(host: str, loops: bool) -> None:

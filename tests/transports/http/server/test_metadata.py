@@ -7,11 +7,10 @@ import json
 import aiohttp
 import pytest
 from aiohttp import web
-from multidict import CIMultiDict
 from yarl import URL
 
 from pipeguard.transports.http.client.upstream import Remote, connect
-from pipeguard.transports.http.server.metadata import Metadata, pointing_here
+from pipeguard.transports.http.server.metadata import Metadata
 from tests.transports.talking import Asked, Odd, as_json
 from tests.transports.wire import run, serving
 
@@ -106,25 +105,3 @@ def test_what_is_no_part_of_a_login_stays_here() -> None:
     got = odd.asked[0].headers
     assert {name: got[name.lower()] for name in login} == login
     assert "a note" not in got.values()
-
-
-def test_a_challenge_names_our_metadata() -> None:
-    async def work() -> None:
-        async def handle(request: web.BaseRequest) -> web.StreamResponse:
-            headers = CIMultiDict(
-                {"WWW-Authenticate": 'Bearer scope="a", resource_metadata="https://mcp.example/x"'}
-            )
-            pointing_here(headers, request, "/mcp")
-            return web.Response(status=401, headers=headers)
-
-        async with (
-            serving(handle) as here,
-            aiohttp.ClientSession() as http,
-            http.get(here) as answer,
-        ):
-            assert answer.headers["WWW-Authenticate"] == (
-                'Bearer scope="a",'
-                f' resource_metadata="{here}/.well-known/oauth-protected-resource/mcp"'
-            )
-
-    run(work)

@@ -14,13 +14,14 @@ from aiohttp import web
 from pipeguard.core.protocol.framing import Lost
 from pipeguard.core.protocol.subscriptions import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
 from pipeguard.errors import StateError
-from pipeguard.transports.backlog import LIMIT_BYTES
+from pipeguard.transports.backlog import LIMIT_BYTES, Backlog
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.server import exchanges as hosted_module
 from pipeguard.transports.http.server import streamable as posted_module
 from pipeguard.transports.http.server.admission import WHO, Refused
 from pipeguard.transports.http.server.sessions import Conversations
 from pipeguard.transports.http.server.streamable import Posted
+from pipeguard.transports.judging import Judge
 from tests.transports.talking import (
     GONE,
     INITIALIZED,
@@ -46,6 +47,7 @@ from tests.transports.wire import eventually, run, serving
 
 pytestmark = pytest.mark.usefixtures("_compiled_rules")
 
+IDLE_SECONDS = 60.0
 R5 = "2026-07-28"
 R5_HEADERS = {"MCP_Protocol_Version": R5}
 Answering = Callable[["Child", Object], None]
@@ -92,6 +94,25 @@ class Child:
         return [one for one in self.heard if isinstance(one, dict) and one.get("method") == method]
 
 
+class Clock:
+    """The clock of the sessions, which goes only where a test lets it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        for module in (posted_module, hosted_module):
+            monkeypatch.setattr(module, "monotonic", lambda: self.now)
+        monkeypatch.setattr(posted_module, "SWEEP_SECONDS", 0.01)
+
+    def pass_until(self, holds: Callable[[], object]) -> Callable[[], object]:
+        """Ask it each time after longer than a session may be idle."""
+
+        def ask() -> object:
+            self.now += 2 * IDLE_SECONDS
+            return holds()
+
+        return ask
+
+
 def echo(child: Child, message: Object) -> None:
     if "id" in message and "method" in message:
         child.say(text_result(message["id"], "fine"))
@@ -132,7 +153,6 @@ async def hosting(
     answering: Answering | None = echo,
     *,
     most: int = 10,
-    idle_seconds: float = 1000.0,
     dial: Callable[[], Child] | None = None,
     gate: asyncio.Event | None = None,
     record: Callable[[object], None] | None = None,
@@ -148,8 +168,8 @@ async def hosting(
                 await gate.wait()
             return child
 
-        records = record or host.records
-        host.posted = Posted(host.known, dialled, records, most, idle_seconds, waits=waits)
+        judge = Judge(record or host.records)
+        host.posted = Posted(host.known, dialled, judge, most, IDLE_SECONDS, Backlog(), waits=waits)
 
         async def handle(asked: web.BaseRequest) -> web.StreamResponse:
             asked[WHO] = asked.headers.get("Who", "")
@@ -300,20 +320,24 @@ def quiet(child: Child, message: Object) -> None:
 
 
 def test_an_idle_session_ends_and_one_in_use_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(posted_module, "SWEEP_SECONDS", 0.01)
+    clock = Clock(monkeypatch)
 
     async def work() -> None:
-        async with hosting(quiet, idle_seconds=0.1) as host:
+        async with hosting(quiet) as host:
             listening, asking, idle = [await host.open() for _ in range(3)]
+            listener, asker, unused = host.children
             waits = asyncio.create_task(host.post(request(1, "never"), **asking))
+            await eventually(lambda: asker.asked("never"), "it was asked")
             async with host.http.get(host.url, headers=dashed(listening)):
-                await eventually(lambda: host.children[2].is_closed, "the idle one ended")
-                assert not host.children[0].is_closed
-                assert not host.children[1].is_closed
+                await eventually(clock.pass_until(lambda: unused.is_closed), "the idle one ended")
+                assert not listener.is_closed
+                assert not asker.is_closed
                 assert (await host.post(call(1), **idle))[0] == 404
-            await eventually(lambda: host.children[0].is_closed, "nobody listens any more")
+            nobody_listens = clock.pass_until(lambda: listener.is_closed)
+            await eventually(nobody_listens, "nobody listens any more")
+            assert not asker.is_closed
             waits.cancel()
-            await eventually(lambda: host.children[1].is_closed, "nobody waits any more")
+            await eventually(clock.pass_until(lambda: asker.is_closed), "nobody waits any more")
 
     run(work)
 
@@ -321,17 +345,17 @@ def test_an_idle_session_ends_and_one_in_use_does_not(monkeypatch: pytest.Monkey
 def test_a_session_whose_answer_was_given_up_ends_when_it_is_idle(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(posted_module, "SWEEP_SECONDS", 0.01)
+    clock = Clock(monkeypatch)
 
     async def work() -> None:
-        async with hosting(None, idle_seconds=0.05) as host:
+        async with hosting(None) as host:
             named = await host.open()
             asking = asyncio.create_task(host.post(request(1), **named))
             await eventually(lambda: host.children[0].asked("x/y"), "it was asked")
             await host.post(notification("notifications/cancelled", requestId=1), **named)
             status, told, _ = await asking
             assert (status, told) == (200, []), "no answer will come, so the stream ends"
-            await eventually(lambda: host.children[0].is_closed, "it ended")
+            await eventually(clock.pass_until(lambda: host.children[0].is_closed), "it ended")
 
     run(work)
 
@@ -868,11 +892,15 @@ def test_what_changed_is_told_on_the_stream_of_the_session() -> None:
 
 
 def test_it_is_known_whose_a_session_is_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(posted_module, "SWEEP_SECONDS", 0.01)
+    clock = Clock(monkeypatch)
 
     async def work() -> None:
-        async with hosting(idle_seconds=0.05) as host:
+        async with hosting() as host:
             owners = host.known.owners
+
+            def is_unowned() -> bool:
+                return not len(owners)
+
             for way in ("deleted", "dead", "idle"):
                 _, _, headers = await host.post(initialize(0), Who="ann")
                 session_id = headers[SESSION.lower()]
@@ -884,7 +912,8 @@ def test_it_is_known_whose_a_session_is_until_it_ends(monkeypatch: pytest.Monkey
                     named = {SESSION: session_id}
                     async with host.http.delete(host.url, headers=named) as answer:
                         assert answer.status == 204
-                await eventually(lambda: not len(owners), f"it is {way}")
+                is_over = clock.pass_until(is_unowned) if way == "idle" else is_unowned
+                await eventually(is_over, f"it is {way}")
 
     run(work)
 
@@ -960,10 +989,10 @@ def test_stateless_messages_share_a_server_and_nothing_else() -> None:
 def test_stateless_messages_of_each_name_have_a_server_and_a_guard_of_their_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(posted_module, "SWEEP_SECONDS", 0.01)
+    clock = Clock(monkeypatch)
 
     async def work() -> None:
-        async with hosting(quiet, idle_seconds=0.1) as host:
+        async with hosting(quiet) as host:
             for who in ("ann", "bob", "ann", ""):
                 told = await host.ask(call(1, _meta=STATELESS), Who=who, **R5_HEADERS)
                 assert told == text_result(1, "fine")
@@ -973,9 +1002,11 @@ def test_stateless_messages_of_each_name_have_a_server_and_a_guard_of_their_own(
             assert guards[0] is host.known.new(R5, "ann").guard
             never = request(2, "never", _meta=STATELESS)
             waits = asyncio.create_task(host.post(never, Who="ann", **R5_HEADERS))
-            await eventually(lambda: host.children[1].is_closed, "bob's was idle")
-            await eventually(lambda: host.children[2].is_closed, "so was the other")
-            assert not host.children[0].is_closed
+            of_ann, of_bob, of_nobody = host.children
+            await eventually(lambda: of_ann.asked("never"), "it was asked")
+            await eventually(clock.pass_until(lambda: of_bob.is_closed), "bob's was idle")
+            await eventually(clock.pass_until(lambda: of_nobody.is_closed), "so was the other")
+            assert not of_ann.is_closed
             again = await host.ask(call(1, _meta=STATELESS), Who="bob", **R5_HEADERS)
             assert again == text_result(1, "fine")
             assert len(host.children) == 4
