@@ -22,6 +22,7 @@ LAYERS = (
     "version",
     "_isolate",
     "core",
+    "core.words",
     "core.unicode",
     "core.protocol",
     "core.text",

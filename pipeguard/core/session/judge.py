@@ -13,7 +13,7 @@ from pipeguard.core.finding import (
     greatest,
     worst,
 )
-from pipeguard.core.flows.known_secrets import without_known
+from pipeguard.core.flows.known_secrets import without_known_secrets
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.answers import check_answer, creates_task
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue
@@ -77,7 +77,7 @@ class MessageJudge(NamedTuple):
             verdict = self._judge_kind(message)
             return put_back(self.guard.vault, verdict) if self.guard.vault is not None else verdict
         guard = self.guard
-        clean, finding = without_known(guard.known, guard.policy, self.direction, message)
+        clean, finding = without_known_secrets(guard.known, guard.policy, self.direction, message)
         verdict = self._judge_kind(clean)
         return verdict if finding is None else verdict.with_findings(message.frame, [finding])
 
@@ -109,7 +109,7 @@ class MessageJudge(NamedTuple):
             if verdict.forward is not None:
                 self.state.request_sent(self.direction, message, request)
                 if request.tool is not None:
-                    self.guard.flows.went(message.frame)
+                    self.guard.flows.record_request(message.frame)
         finally:
             if not request.forwarded:
                 with self.state.lock:
@@ -173,7 +173,7 @@ class MessageJudge(NamedTuple):
         verdict = self._settle(message, request, findings)
         if request.tool is not None:  # also if it was blocked: a later call that repeats it tells
             tool = self.guard.tool(request.tool)
-            self.guard.flows.came(tool, message.frame, self.now, request.call_values)
+            self.guard.flows.record_result(tool, message.frame, self.now, request.call_values)
         if isinstance(result, dict) and ("inputRequests" in result or "requestState" in result):
             self._record_input_requests(result, verdict)
         pins = () if reviewed is None else reviewed.pins

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeguard.core.finding import Action, Finding, Severity, Verdict
-from pipeguard.core.flows.vault import RESTORED, Vault, holds_marks
+from pipeguard.core.flows.vault import RESTORED, Vault
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.core.protocol.json_walk import strings_in, texts_in, with_strings
 from pipeguard.core.protocol.places import Path, pointer
 from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.session.scope import Scope
+from pipeguard.core.vault_placeholder import may_hold_placeholder
 
 FOREIGN_NOTE = (
     "PipeGuard stopped this call: a placeholder in it stands for a secret that did not come from"
@@ -31,7 +32,7 @@ def has_foreign_placeholder(vault: Vault | None, value: JsonValue) -> bool:
 
 def put_back(vault: Vault, verdict: Verdict) -> Verdict:
     """The verdict with its secrets put back into the frame that is forwarded."""
-    if verdict.forward is None or not holds_marks(verdict.forward):
+    if verdict.forward is None or not may_hold_placeholder(verdict.forward):
         return verdict
     value = parse_json(verdict.forward)
     if not isinstance(value, dict):

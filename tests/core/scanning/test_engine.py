@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeguard.core.checks.wordlists import reads_as_words
+from pipeguard.core.checks.readable import reads_as_words
 from pipeguard.core.finding import Confidence
 from pipeguard.core.matching.pattern_set import value_of
 from pipeguard.core.protocol.json_values import JsonValue, Number

@@ -17,8 +17,8 @@ import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
+from pipeguard.core.checks.credential_names import is_credential_name
 from pipeguard.core.finding import Verdict
-from pipeguard.core.flows.overlap import is_credential
 from pipeguard.core.rules.policy import Policy
 from pipeguard.core.session.client_headers import judge_headers
 from pipeguard.core.session.session import Session
@@ -94,7 +94,7 @@ class ClientHeaders:
         if low == "cookie":
             parts = value.split(";")
             return "; ".join(p.strip() for p in parts if p not in self._given)
-        is_login = low == "authorization" or is_credential(name.replace("-", "_"))
+        is_login = low == "authorization" or is_credential_name(name.replace("-", "_"))
         return "" if is_login and self._remote.passes_credentials else value
 
     def _known_cookies(self, values: list[str]) -> str:
