@@ -36,7 +36,6 @@ NOT_YET: set[str] = {
     "pipeguard/rulebook",
     "pipeguard/runtime",
     "pipeguard/transports/http/server",
-    "training",
 }
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
