@@ -18,8 +18,6 @@ SAME_ON_OTHER_SYSTEMS = {"Child"}
 # Folders whose functions and parameters still have such names.
 NOT_YET: set[str] = {
     "benchmarks/detection",
-    "benchmarks/frames",
-    "benchmarks/http",
     "pipeguard/auth",
     "pipeguard/clients",
     "pipeguard/core/checks",
