@@ -119,7 +119,7 @@ KNOWN_CIRCLES = {"core.model.classifier -> core.model.network -> core.model.clas
 # Nothing of the kind is on the path of stdio to stdio: start-up and memory are felt there.
 NOT_IN_A_SESSION = re.compile(
     r"(asyncio|anyio|trio|http|httpx|httpcore|requests|aiohttp|urllib3|urllib\.request|ssl|"
-    r"starlette|uvicorn|websockets|structlog|yaml|pydantic|mcp)(\.|$)"
+    r"starlette|uvicorn|websockets|yaml|pydantic|mcp)(\.|$)"
 )
 
 

@@ -18,8 +18,6 @@ SAME_ON_OTHER_SYSTEMS = {"Child"}
 # Folders whose functions and parameters still have such names.
 NOT_YET: set[str] = {
     "benchmarks/detection",
-    "benchmarks/frames",
-    "benchmarks/http",
     "pipeguard/clients",
     "pipeguard/core/checks",
     "pipeguard/core/commands",
@@ -34,7 +32,6 @@ NOT_YET: set[str] = {
     "pipeguard/rulebook",
     "pipeguard/runtime",
     "pipeguard/transports/http/server",
-    "training",
 }
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
