@@ -36,8 +36,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModel, AutoTokenizer
 
-from pipeguard.core.model.classifier import Classifier, Piece
+from pipeguard.core.model.classifier import Classifier
 from pipeguard.core.model.network import DIGITS, HEAD_BYTES, INSIDE, NONE, REACH, Words, tokens
+from pipeguard.core.model.sentences import Piece
 from training.train import (
     HERE,
     NETWORK,

@@ -35,21 +35,12 @@ from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks.detection.servers import kept
-from pipeguard.core.model.classifier import (
-    IDEOGRAPH,
-    LEAST_FEATURES,
-    LETTERS,
-    WEIGHTS,
-    Classifier,
-    Features,
-    Lexicon,
-    Second,
-    features,
-    plain,
-    read_together,
-    units,
-)
+from pipeguard.core.model.classifier import LEAST_FEATURES, Classifier, Second
+from pipeguard.core.model.features import WEIGHTS, Features, features
+from pipeguard.core.model.lexicon import Lexicon
+from pipeguard.core.model.normal_form import IDEOGRAPH, LETTERS, plain
 from pipeguard.core.model.prefilter import Prefilter, make, opened
+from pipeguard.core.model.sentences import read_together, units
 from pipeguard.core.scanning.databases import LEAST_WEIGHT
 from pipeguard.core.text.document import MessageText as Strings
 from training.texts import files

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.core.digest import sha256
 from pipeguard.core.matching.pattern_set import PatternSet, make
-from pipeguard.core.model import prefilter as gates
+from pipeguard.core.model import prefilter
 from pipeguard.core.model.classifier import Classifier, Second, load
 from pipeguard.core.model.prefilter import Prefilter
 from pipeguard.core.protocol.places import Surface
@@ -64,7 +64,7 @@ def build(
         torn[len(squeezed)] = [(sign, False) for sign in SQUEEZED_SIGNS.values()]
     reading = [classifier(rule, models) for rule in chosen if rule.model]
     opening = {word: weight for one in reading for word, weight in one.opening}
-    gate = gates.make(opening.items()) if opening else b""
+    gate = prefilter.make(opening.items()) if opening else b""
     return make(groups), make(torn), make({0: acting}), gate
 
 
@@ -91,7 +91,7 @@ def loaded(blobs: Sequence[bytes]) -> Plans:
         EngineError: it is not whole, or made for another processor.
     """
     plain, squeezed, acts, gate = blobs
-    opened = gates.opened(gate, LEAST_WEIGHT) if gate else None
+    opened = prefilter.opened(gate, LEAST_WEIGHT) if gate else None
     return Plans(PatternSet(plain), PatternSet(squeezed), PatternSet(acts), opened)
 
 
