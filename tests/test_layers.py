@@ -98,7 +98,10 @@ EXCEPTIONS = {  # module of the core, what else it imports: with the reason
     ("core.model.network", "numpy"): "sums over rows of numbers",
     ("core.matching.confirm", "re2"): "regular expressions in linear time",
     ("core.matching.pattern_set", "threading"): "Lock: threads share databases, loaded once",
-    ("core.session.conduct", "threading"): "Lock: the two threads of the pump share a conversation",
+    (
+        "core.session.lifecycle",
+        "threading",
+    ): "Lock: the two threads of the pump share a conversation",
     ("core.protocol.input_requests", "threading"): "Lock: they share what results asked",
     ("core.pins.store", "threading"): "Lock: the recorder replaces what is trusted",
     ("core.memory", "sys"): "getsizeof: how much memory a text takes",

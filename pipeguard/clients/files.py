@@ -12,13 +12,13 @@ import os
 import shutil
 import stat
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeguard.clients.machine import Machine, repository
+from pipeguard.config.atomic_write import drafted
 from pipeguard.errors import PipeGuardError
 
 _OWNER_MAY_WRITE = stat.S_IWUSR
@@ -70,23 +70,12 @@ def replace(real: Path, content: bytes, expected_sha256: str) -> None:
     """
     try:
         status = real.stat()
-        descriptor, draft = tempfile.mkstemp(prefix=f".{real.name}.", dir=real.parent)
-    except OSError as error:
-        raise FileError(f"it cannot be written: {error.strerror}.") from None
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
+        with drafted(real, content) as draft:
             _like(draft, status)
-            os.fsync(file.fileno())
-        if sha256(real) != expected_sha256:
-            raise FileError("it changed in the meantime; nothing was written. Run it again.")
-        Path(draft).replace(real)
+            if sha256(real) != expected_sha256:
+                raise FileError("it changed in the meantime; nothing was written. Run it again.")
     except OSError as error:
         raise FileError(f"it cannot be written: {error.strerror}.") from None
-    finally:
-        with suppress(FileNotFoundError):
-            Path(draft).unlink()
     _sync_folder(real.parent)
     if sha256(real) != hashlib.sha256(content).hexdigest():
         raise FileError("another program wrote it at the same moment: close the client, run again.")

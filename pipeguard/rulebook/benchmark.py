@@ -205,7 +205,7 @@ def _matching(rule: Rule) -> _Work:
 
 def _reading(rule: Rule, engine: Engine) -> _Work:
     """The gate over the whole text, then the classifier, as much as of one message."""
-    classifier = engine.classifier(rule)
+    classifier = engine.lookup.classifier(rule)
 
     def work(blocks: Sequence[bytes]) -> _Done:
         data = b"".join(blocks)

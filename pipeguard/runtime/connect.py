@@ -4,36 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
 
 import aiohttp
 
 from pipeguard.errors import PipeGuardError
 from pipeguard.launch.child import Child, Command, start
 from pipeguard.runtime.run import thread
-from pipeguard.transports.bridge import Looped
+from pipeguard.transports.bridge import AsyncAdapter
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed, RemoteChannel
-from pipeguard.transports.http.client.reconnecting import Link, LinkedChannel, LinkLost
-from pipeguard.transports.http.client.sse import EventLink
+from pipeguard.transports.http.client.reconnecting import Link, LinkLost, ReconnectingChannel
+from pipeguard.transports.http.client.sse import SseLink
 from pipeguard.transports.http.client.streamable import StreamableChannel
 from pipeguard.transports.http.client.upstream import Remote, connect
-from pipeguard.transports.http.client.websocket import SocketLink
+from pipeguard.transports.http.client.websocket import WebSocketLink
 from pipeguard.transports.stderr import StderrCopy
 from pipeguard.transports.stdio import LineChannel
 
 STDERR = 2
 PROBE_SECONDS = 1.0
 STDERR_SECONDS = 1.0  # for a dead server's last words
-
-
-class Dialler(Protocol):
-    """Opens one channel for each conversation."""
-
-    async def dial(self) -> AsyncChannel:
-        """A channel of its own."""
-
-    async def close(self) -> None:
-        """Open no more."""
 
 
 class RemoteDialler:
@@ -53,9 +42,9 @@ class RemoteDialler:
     async def dial(self) -> RemoteChannel:
         """A channel; nothing is sent before its first frame."""
         if self._transport == "sse":
-            return LinkedChannel(self._events)
+            return ReconnectingChannel(self._events)
         if self._transport == "websocket":
-            return LinkedChannel(self._socket)
+            return ReconnectingChannel(self._socket)
         older = self._older if self._transport == "auto" else None
         return StreamableChannel(self._remote, self._http, older)
 
@@ -66,14 +55,14 @@ class RemoteDialler:
     async def is_older(self) -> bool:
         """True where the server speaks HTTP+SSE: it names an address for messages at once."""
         try:
-            link = await EventLink.open(self._remote, self._http, PROBE_SECONDS)
+            link = await SseLink.open(self._remote, self._http, PROBE_SECONDS)
         except LinkLost:
             return False
         await link.close()
         return True
 
     async def _older(self) -> RemoteChannel | None:
-        channel = LinkedChannel(self._events)
+        channel = ReconnectingChannel(self._events)
         try:
             await channel.open()
         except LinkLost:
@@ -81,10 +70,10 @@ class RemoteDialler:
         return channel
 
     async def _events(self) -> Link:
-        return await EventLink.open(self._remote, self._http)
+        return await SseLink.open(self._remote, self._http)
 
     async def _socket(self) -> Link:
-        return await SocketLink.open(self._remote, self._http)
+        return await WebSocketLink.open(self._remote, self._http)
 
 
 async def dialler(remote: Remote, transport: str) -> RemoteDialler:
@@ -138,7 +127,7 @@ class LocalDialler:
         await asyncio.gather(*(channel.close() for channel in list(self._open)))
 
 
-class _ChildChannel(Looped):
+class _ChildChannel(AsyncAdapter):
     """A server that was started here, until it is ended."""
 
     def __init__(

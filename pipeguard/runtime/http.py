@@ -27,7 +27,7 @@ from pipeguard.identity.server_name import Launched, launched, launched_at
 from pipeguard.launch.child import Command
 from pipeguard.launch.environment import child_environment, parent_environment, refers
 from pipeguard.log import say
-from pipeguard.runtime.connect import Dialler, LocalDialler, RemoteDialler
+from pipeguard.runtime.connect import LocalDialler, RemoteDialler
 from pipeguard.runtime.endpoints import (
     entrance_of,
     login_of,
@@ -42,6 +42,7 @@ from pipeguard.runtime.numbers import number_of
 from pipeguard.runtime.run import Mask, Run
 from pipeguard.runtime.stdio import GRACE_SECONDS, MOST_GRACE_SECONDS
 from pipeguard.transports.backlog import SPARE_BYTES, Backlog
+from pipeguard.transports.channel import Dialler
 from pipeguard.transports.http.client.multiplexer import Multiplexer
 from pipeguard.transports.http.client.upstream import connect
 from pipeguard.transports.http.server.fallback import Chooser
@@ -52,6 +53,7 @@ from pipeguard.transports.http.server.relay import Relay
 from pipeguard.transports.http.server.sessions import Conversations
 from pipeguard.transports.http.server.sse_and_websocket import Talks
 from pipeguard.transports.http.server.streamable import Posted
+from pipeguard.transports.judging import Judge
 
 MAX_SESSIONS = 1000
 IDLE_SECONDS = 1800.0
@@ -98,6 +100,7 @@ class _Served:
     def __init__(self, options: WrapOptions) -> None:
         self._options = options
         self._failure: StateError | None = None
+        self._judge = Judge(self._record)
 
     async def run(self) -> int:
         """Listen until the end is asked for."""
@@ -118,7 +121,7 @@ class _Served:
         for surface in Surface:
             run.guard.load(surface)
         behind = await self._behind(limit, most, idle)
-        talks = Talks(self._conversations, behind.dialler.dial, self._record, MESSAGES, limit, most)
+        talks = Talks(self._conversations, behind.dialler.dial, self._judge, MESSAGES, limit, most)
         owners = self._conversations.owners
         entrance = entrance._replace(
             port=listening.getsockname()[1], owners=owners, backlog=self._backlog
@@ -181,7 +184,7 @@ class _Served:
         if transport in ("sse", "websocket"):
             posted = self._posted(distant, most, idle)
             return _Behind(posted, distant, metadata, posted.is_ready)
-        relay = Relay(remote, http, self._conversations, self._record, self._backlog)
+        relay = Relay(remote, http, self._conversations, self._judge, self._backlog)
         if transport == "streamable-http":
             return _Behind(relay, distant, metadata)
         older = RemoteDialler(remote, "sse", http)
@@ -191,9 +194,7 @@ class _Served:
     def _posted(self, dialler: Dialler, most: int, idle: float) -> Posted:
         waits = not isinstance(dialler, Multiplexer)
         kept = self._backlog
-        return Posted(
-            self._conversations, dialler.dial, self._record, most, idle, kept, waits=waits
-        )
+        return Posted(self._conversations, dialler.dial, self._judge, most, idle, kept, waits=waits)
 
     def _local(self, limit: int) -> Dialler:
         inherits = "--inherit-env" in self._options.flags

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic, time
 
+from pipeguard.config.effective_policy import load_wrap_policy
 from pipeguard.config.options import WrapOptions
-from pipeguard.config.policy_file import load_wrap_policy
 from pipeguard.core.finding import Finding, MessageKind, Verdict
 from pipeguard.core.protocol.message import Message, parse
 from pipeguard.core.protocol.strict_json import STACK_BYTES
@@ -25,7 +25,7 @@ from pipeguard.rulebook.cache import load_engines
 from pipeguard.runtime.progress import COMPILING, told
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.state.paths import store_file
-from pipeguard.state.recorder import NAME_CHARS, Recorder
+from pipeguard.state.recorder import NAME_CHARS, PinsListener, Recorder
 from pipeguard.state.store import NamedServer, Store
 
 MOST_CLIENTS = 4096  # of which the name is remembered
@@ -68,7 +68,7 @@ class Run:
         self._store = store_file()
         asked = options.values.get("--name") or launched.name
         with Store.open(self._store) as opened:
-            known = opened.known_as(asked, launched)
+            known = opened.name_server(asked, launched)
             pins = opened.pins(known.server)
         name = known.server
         if known.holder:
@@ -81,8 +81,7 @@ class Run:
             name,
             self.name if self._audits else None,
             self.log,
-            pins=pins,
-            on_pins_changed=lambda now: changed(self.guard.repin(now)),
+            PinsListener(pins, lambda now: changed(self.guard.repin(now))),
         )
         self._trace = Trace(self.log, Mask(self.engines)) if self.log.traces else None
         self._clients: dict[str, str] = {}  # by the conversation that an event's name begins with
@@ -99,7 +98,7 @@ class Run:
                 f"another server has the name {asked}: this one is kept apart as {known.server}",
                 has_the_name=known.holder,
                 since=known.since[:10],
-                this_one=launched.told,
+                this_one=launched.description,
                 do="nothing, or give it a --name of its own; if it is the same server, started"
                 f" otherwise now: pipeguard forget {quoted(asked)} --launch",
             )

@@ -31,7 +31,7 @@ from pipeguard.runtime.numbers import number_of
 from pipeguard.runtime.run import LAST_SECONDS, Mask, Run, thread
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.transports.channel import Channel, ChannelClosed
-from pipeguard.transports.pump import pump
+from pipeguard.transports.pump import pump_in_thread
 from pipeguard.transports.stderr import StderrCopy
 from pipeguard.transports.stdio import LineChannel
 
@@ -180,7 +180,7 @@ class GuardedServer:
         try:
             while not hung_up:
                 try:
-                    pump(
+                    pump_in_thread(
                         self._session, Direction.TO_SERVER, self._client, self._server, self._record
                     )
                     hung_up = True
@@ -195,7 +195,9 @@ class GuardedServer:
         """Until the server's last word, also when the client does not listen any more."""
         self._load(Surface.TO_CLIENT)  # while the server boots
         try:
-            pump(self._session, Direction.TO_CLIENT, self._server, self._client, self._record)
+            pump_in_thread(
+                self._session, Direction.TO_CLIENT, self._server, self._client, self._record
+            )
         except ChannelClosed:
             self._news.put(_News.CLIENT)
             while self._server.read() is not None:
@@ -293,7 +295,7 @@ class GuardedServer:
 
     def _wait_for_latecomers(self) -> None:
         """What crossed with the server's end is answered; so is a client's very first request."""
-        wait_seconds = DYING_SECONDS if self._session.asked else DECLINE_SECONDS
+        wait_seconds = DYING_SECONDS if self._session.has_begun else DECLINE_SECONDS
         deadline = monotonic() + wait_seconds
         while (news := self._hear(deadline)) is not None:
             if news in _HURRY:

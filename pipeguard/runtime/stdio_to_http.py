@@ -16,7 +16,7 @@ from pipeguard.runtime.connect import dialler
 from pipeguard.runtime.endpoints import login_of, name_of, remote_of, transport_of, url_of
 from pipeguard.runtime.run import thread
 from pipeguard.runtime.stdio import GuardedServer, decline
-from pipeguard.transports.bridge import Threaded
+from pipeguard.transports.bridge import BlockingAdapter
 from pipeguard.transports.channel import Channel
 from pipeguard.transports.stderr import StderrCopy
 
@@ -58,7 +58,7 @@ class Distant:
         self._transport = transport_of(options, url_of(options.values["--upstream"]))
         remote_of(options, os.environ, 1)  # what is wrong is told before anything is loaded
         self._loop = asyncio.new_event_loop()
-        self._channel: Threaded | None = None
+        self._channel: BlockingAdapter | None = None
         self._running: Thread | None = None
 
     def channel(self, limit_bytes: int) -> Channel:
@@ -70,7 +70,7 @@ class Distant:
         self._dialler = dial.result()
         opened = asyncio.run_coroutine_threadsafe(self._dialler.dial(), self._loop).result()
         self._opened = opened
-        self._channel = Threaded(self._loop, opened)
+        self._channel = BlockingAdapter(self._loop, opened)
         return self._channel
 
     def stderr(self, mask: Callable[[bytes], bytes]) -> StderrCopy | None:

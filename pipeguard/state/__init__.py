@@ -1,5 +1,5 @@
 """What outlives a run: pins, approvals and the audit, in one SQLite file of the user's own.
 
-Reads verdicts and makes none. Refuses files and folders that somebody else could have written.
-Begin with `store`, then `recorder`, which writes behind the pump.
+Reads verdicts and makes none. Refuses files and folders that another user could have written.
+Begin with `store`, then `recorder`, which writes behind the pump, then `audit`.
 """

@@ -1,14 +1,14 @@
-"""What happened, in chains of rows that each hold the hash of the one before.
+"""The audit: what happened, in chains of rows that each contain the hash of the row before.
 
-Who, when, at which place, with what verdict, and the hash of the frame; never the frame, never
-a secret. Knows rows and hashes, not why a verdict was given.
+A row says who, when, at which place and with what verdict, and has the hash of the frame; never
+the frame, never a secret. Knows rows and hashes, not why a verdict was given.
 
 A chain is one run of one process, so that processes do not wait for each other. Its first hash
-covers the first hash of the chain that was begun before it, and a table keeps each chain's head
-and length. So a row or a chain that is changed, moved or removed is seen, at the end as well. What
-was kept for long enough goes as whole chains, the oldest first, and a row says so (retention). The
-hashes have no key: who can write the file can write it anew from the first row. Against that,
-note the heads that `pipeguard audit verify` prints somewhere else.
+covers the first hash of the chain begun before it, and a table has each chain's head and length.
+So a row or chain that is changed, moved or removed is noticed, at the end of a chain too
+(`verification`). Rows past their retention are removed as whole chains, the oldest first, and a row
+says so (`retention`). The hashes have no key: whoever can write the file can rewrite it from the
+first row. Against that, keep the heads that `pipeguard audit verify` prints in another place.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeguard.state.store import Store, told
+from pipeguard.state.database import translated_errors
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from pipeguard.core.finding import Finding
+    from pipeguard.state.store import Store
 
 FINDINGS_KEPT = 50  # of one verdict, the most serious; a frame can have thousands
-TEXT_CHARS = 500  # of a pointer, an excerpt or a note: a peer chooses what stands in them
+TEXT_CHARS = 500  # of a pointer, an excerpt or a note: a peer chooses their contents
 PRUNED = "retention"  # the kind of a row that says which chains were removed
 NAME_CHARS = 200  # of a method or a tool's name: a peer chooses those
 
 
 class AuditEntry(NamedTuple):
-    """What is to be kept of one verdict, or of one approval.
+    """What the audit has of one verdict, or of one approval.
 
     Attributes:
         time: when it was given (ISO 8601, UTC, to the millisecond).
-        client: the client's name and version, or of a refusal its address; or empty.
+        client: the client's name and version; for a refusal, its address; or empty.
         direction: `to-server`, `to-client`, or empty.
-        kind: what the message is, as `request`; `unreadable`, `refusal`, `approval`, `gap` or
-            `retention` for what is none.
+        kind: what the message is, as `request`; where there is no message: `unreadable`,
+            `refusal`, `approval`, `gap` or `retention`.
         method: the method, or empty.
         tool: the tool, or empty.
         action: `allow`, `warn`, `redact`, `block`, `approve`, `reject`, `forget`
@@ -72,8 +72,8 @@ class AuditRow(NamedTuple):
         server: the server's name.
         entry: what happened.
         prev_hash: the hash of the row before, or the chain's first.
-        hash: SHA-256 over all other fields, as an ASCII JSON array without spaces of the strings
-            and integers in the order of the table; no other fields have that text.
+        hash: SHA-256 over all other fields, written as an ASCII JSON array without spaces, in the
+            order of the table; no other fields give the same text.
     """
 
     chain: str
@@ -85,13 +85,13 @@ class AuditRow(NamedTuple):
 
 
 class Chain(NamedTuple):
-    """One run's chain as the table of chains has it.
+    """One run's chain, as in the table of chains.
 
     Attributes:
-        number: its place among the chains, from 1.
+        number: its position among the chains, from 1.
         chain: the run's name.
         server: the server's name.
-        started: when it was begun (ISO 8601, UTC).
+        started: when it began (ISO 8601, UTC).
         previous: the first hash of the chain begun before it, or empty.
         first: SHA-256 over the fields above; the first row's `prev_hash`.
         head: the hash of its last row, or `first`.
@@ -108,22 +108,8 @@ class Chain(NamedTuple):
     length: int
 
 
-class Problem(NamedTuple):
-    """Something that is not as it was written.
-
-    Attributes:
-        chain: in which chain; empty where it is the table of chains.
-        seq: at which row, or 0.
-        what: what is wrong, in words.
-    """
-
-    chain: str
-    seq: int
-    what: str
-
-
-class Wanted(NamedTuple):
-    """Which rows are asked for; what is empty does not restrict.
+class AuditFilter(NamedTuple):
+    """Which rows to read; an empty field does not restrict them.
 
     Attributes:
         server: only this server's.
@@ -131,7 +117,7 @@ class Wanted(NamedTuple):
         action: only with this action.
         rule: only with a finding of this rule or, without a dot, of this pack.
         event: only this event.
-        limit: the newest so many, or 0 for all.
+        limit: at most this many, the newest; 0 for all.
     """
 
     server: str = ""
@@ -143,10 +129,10 @@ class Wanted(NamedTuple):
 
 
 def findings_json(findings: Sequence[Finding]) -> str:
-    """Findings as they are kept: all but their span, the most serious `FINDINGS_KEPT`."""
+    """The most serious `FINDINGS_KEPT` findings as JSON, without their spans."""
     if not findings:
         return "[]"
-    kept: list[dict[str, str]] = [
+    fields: list[dict[str, str]] = [
         {
             "rule": finding.rule,
             "place": finding.place,
@@ -162,15 +148,15 @@ def findings_json(findings: Sequence[Finding]) -> str:
         for finding in _most_serious(findings)
     ]
     if len(findings) > FINDINGS_KEPT:
-        kept.append({"rule": "audit.more", "note": f"{len(findings) - FINDINGS_KEPT} more"})
-    return json.dumps(kept, separators=(",", ":")) if kept else "[]"
+        fields.append({"rule": "audit.more", "note": f"{len(findings) - FINDINGS_KEPT} more"})
+    return json.dumps(fields, separators=(",", ":"))
 
 
 def _most_serious(findings: Sequence[Finding]) -> Sequence[Finding]:
     if len(findings) <= FINDINGS_KEPT:
         return findings
-    order = sorted(findings, key=lambda one: (-one.action, -one.severity, -one.confidence))
-    return order[:FINDINGS_KEPT]
+    by_gravity = sorted(findings, key=lambda item: (-item.action, -item.severity, -item.confidence))
+    return by_gravity[:FINDINGS_KEPT]
 
 
 def _cut(text: str) -> str:
@@ -181,8 +167,8 @@ class Audit:
     """One chain of a store, to append to.
 
     Args:
-        store: where it is kept.
-        chain: the run's name; nobody else appends under it.
+        store: the store.
+        chain: the run's name; no other run appends under it.
         server: the server's name.
         started: when the run began (ISO 8601, UTC).
     """
@@ -206,7 +192,7 @@ class Audit:
             for entry in entries:
                 length += 1
                 row_fields = _fields(self._chain, length, self._server, entry)
-                digest = _hash(*row_fields, head)
+                digest = hash_of(*row_fields, head)
                 rows.append((*row_fields, head, digest))
                 head = digest
             connection.executemany(_INSERT, rows)
@@ -230,160 +216,71 @@ class Audit:
             " VALUES (?, ?, ?, ?, '', '', 0)",
             (self._chain, self._server, self._started, previous),
         ).lastrowid
-        first = _hash(number, self._chain, self._server, self._started, previous)
+        first = hash_of(number, self._chain, self._server, self._started, previous)
         connection.execute(
             "UPDATE chains SET first = ?, head = ? WHERE number = ?", (first, first, number)
         )
         return first, 0
 
 
-def rows(store: Store, wanted: Wanted) -> Iterator[AuditRow]:
-    """Rows, oldest first, read as they are taken.
+def rows(store: Store, where: AuditFilter) -> Iterator[AuditRow]:
+    """Read rows, oldest first, as the caller takes them.
 
     Raises:
         StateError: the store cannot be read.
     """
     conditions, values = ["1"], list[str | int]()
     for condition, value in (
-        ("server = ?", wanted.server),
-        ("time >= ?", wanted.since),
-        ("action = ?", wanted.action),
-        ("event = ?", wanted.event),
+        ("server = ?", where.server),
+        ("time >= ?", where.since),
+        ("action = ?", where.action),
+        ("event = ?", where.event),
     ):
         if value:
             conditions.append(condition)
             values.append(value)
-    if wanted.rule:
+    if where.rule:
         conditions.append(
             "EXISTS (SELECT 1 FROM json_each(findings) WHERE json_extract(value, '$.rule') = ?"
             " OR substr(json_extract(value, '$.rule'), 1, length(?) + 1) = ? || '.')"
         )
-        values += [wanted.rule.removesuffix(".*")] * 3  # as a policy names a pack
-    values.append(wanted.limit or -1)
-    with told(store.path):
-        found = store.connection.execute(
-            f"SELECT {_COLUMNS} FROM (SELECT * FROM audit WHERE {' AND '.join(conditions)}"  # noqa: S608  constants
+        values += [where.rule.removesuffix(".*")] * 3  # as a policy names a pack
+    values.append(where.limit or -1)
+    with translated_errors(store.path):
+        selected = store.connection.execute(
+            f"SELECT {COLUMNS} FROM (SELECT * FROM audit WHERE {' AND '.join(conditions)}"  # noqa: S608  constants
             " ORDER BY id DESC LIMIT ?) ORDER BY id",
             values,
         )
-        for columns in found:
-            yield _row(columns)
+        for columns in selected:
+            yield row_of(columns)
 
 
 def as_fields(row: AuditRow) -> dict[str, object]:
-    """A row as one flat object; its findings are parsed."""
+    """A row as one flat object, its findings parsed."""
     values = (*_fields(row.chain, row.seq, row.server, row.entry), row.prev_hash, row.hash)
-    fields: dict[str, object] = dict(zip(_COLUMNS.split(", "), values, strict=True))
+    fields: dict[str, object] = dict(zip(COLUMNS.split(", "), values, strict=True))
     return {**fields, "findings": json.loads(row.entry.findings)}
 
 
 def chains(store: Store) -> Iterator[Chain]:
-    """Every chain, in the order in which they were begun, read as they are taken.
+    """Read every chain, oldest first, as the caller takes them.
 
     Raises:
         StateError: the store cannot be read.
     """
-    with told(store.path):
-        found = store.connection.execute(
+    with translated_errors(store.path):
+        selected = store.connection.execute(
             "SELECT number, chain, server, started, previous, first, head, length"
             " FROM chains ORDER BY number"
         )
-        for columns in found:
+        for columns in selected:
             yield Chain(*columns)
 
 
-def verify(path: Path) -> list[Problem]:
-    """Find every row and chain that is not as it was written.
-
-    Raises:
-        StateError: the store cannot be read.
-    """
-    with Store.open(path) as store, told(path):
-        store.connection.execute("BEGIN")  # one state of the file, while others go on writing
-        known, before = _without_pruned(store, list(chains(store)))
-        problems = list(_verify_chains(store, known, before))
-        for chain in known:
-            problems += _verify_rows(store, chain)
-        orphans = store.connection.execute(
-            "SELECT chain, count(*) FROM audit WHERE chain NOT IN (SELECT chain FROM chains)"
-            " GROUP BY chain"
-        )
-        problems += [
-            Problem(chain, 0, f"{count} rows of a chain that is not in the table of chains")
-            for chain, count in orphans
-        ]
-    return problems
-
-
-def _without_pruned(store: Store, known: list[Chain]) -> tuple[list[Chain], Chain]:
-    """The chains that are to be there, and what is known of the one before them.
-
-    A chain that was kept for long enough goes with all before it, once a row holds its first
-    hash; it goes last. Without such a row the first chain is that with the number 1.
-    """
-    gone = set()
-    for columns in store.connection.execute(
-        f"SELECT {_COLUMNS} FROM audit WHERE kind = ?",  # noqa: S608  a constant
-        (PRUNED,),
-    ):
-        row = _row(columns)
-        if row.hash == _hash(*columns[:-1]):  # else it proves nothing, and is told as changed
-            gone.add(row.entry.frame_sha256)
-    while any(chain.first in gone for chain in known):
-        known = known[1:]
-    number, first = 0, ""
-    if known and known[0].previous in gone:
-        number, first = known[0].number - 1, known[0].previous
-    return known, Chain(number, "", "", "", "", first, "", 0)
-
-
-def _verify_chains(store: Store, known: list[Chain], before: Chain) -> Iterator[Problem]:
-    for chain in known:
-        for number in range(before.number + 1, chain.number):
-            yield Problem("", number, f"chain number {number} was removed")
-        first = _hash(chain.number, chain.chain, chain.server, chain.started, chain.previous)
-        if chain.first != first:
-            yield Problem(chain.chain, 0, "the chain's own entry was changed")
-        elif chain.number == before.number + 1 and chain.previous != before.first:
-            yield Problem(chain.chain, 0, "the chain begun before it was replaced")
-        before = chain
-    begun = store.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'chains'")
-    for number in range(before.number + 1, (begun.fetchone() or (0,))[0] + 1):
-        yield Problem("", number, f"chain number {number} was removed")
-
-
-def _verify_rows(store: Store, chain: Chain) -> Iterator[Problem]:
-    seq, head, follows = 0, chain.first, True
-    for columns in store.connection.execute(
-        f"SELECT {_COLUMNS} FROM audit WHERE chain = ? ORDER BY seq",  # noqa: S608  a constant
-        (chain.chain,),
-    ):
-        row = _row(columns)
-        if row.seq != seq + 1:
-            yield Problem(chain.chain, seq + 1, _missing(seq + 1, row.seq - 1))
-            follows = False
-        whole = row.hash == _hash(*columns[:-1])
-        if not whole:
-            yield Problem(chain.chain, row.seq, f"row {row.seq} was changed or moved")
-        elif follows and row.prev_hash != head:
-            yield Problem(chain.chain, row.seq, f"row {row.seq} does not follow the row before it")
-        # What follows a row that is wrong is not wrong itself: only the first is told.
-        seq, head, follows = row.seq, row.hash, whole
-    if seq < chain.length:
-        yield Problem(chain.chain, seq + 1, _missing(seq + 1, chain.length))
-    elif seq > chain.length:
-        yield Problem(chain.chain, chain.length + 1, "rows were added behind the head")
-    elif head != chain.head:
-        yield Problem(chain.chain, seq, "the last row is not the head of the chain")
-
-
-def _missing(first: int, last: int) -> str:
-    return f"row {first} is missing" if first >= last else f"rows {first} to {last} are missing"
-
-
 _ENTRY = AuditEntry._fields
-_COLUMNS = ", ".join(("chain", "seq", _ENTRY[0], "server", *_ENTRY[1:], "prev_hash", "hash"))
-_INSERT = f"INSERT INTO audit ({_COLUMNS}) VALUES ({', '.join('?' * (len(_ENTRY) + 5))})"  # noqa: S608  constants
+COLUMNS = ", ".join(("chain", "seq", _ENTRY[0], "server", *_ENTRY[1:], "prev_hash", "hash"))
+_INSERT = f"INSERT INTO audit ({COLUMNS}) VALUES ({', '.join('?' * (len(_ENTRY) + 5))})"  # noqa: S608  constants
 
 
 def _fields(chain: str, seq: int, server: str, entry: AuditEntry) -> tuple[str | int, ...]:
@@ -394,12 +291,14 @@ def _fields(chain: str, seq: int, server: str, entry: AuditEntry) -> tuple[str |
     )  # fmt: skip
 
 
-def _row(columns: Sequence[Any]) -> AuditRow:
+def row_of(columns: Sequence[Any]) -> AuditRow:
+    """The row with these values, in the order of `COLUMNS`."""
     chain, seq, time, server, *entry, prev_hash, digest = columns
     return AuditRow(chain, seq, server, AuditEntry(time, *entry), prev_hash, digest)
 
 
-def _hash(*fields: object) -> str:
+def hash_of(*fields: object) -> str:
+    """SHA-256 over fields as `AuditRow.hash` describes, in hexadecimal."""
     from pipeguard.core.digest import sha256
 
     return sha256(_encode(fields).encode("ascii")).hexdigest()

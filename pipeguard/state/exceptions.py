@@ -1,26 +1,25 @@
-"""A false alarm: the event that it was, the narrowest exception for it, and that in the policy.
+"""Exceptions for false alarms: from an event in the audit to a few lines in the policy file.
 
-Reads the audit and writes the user's policy file, whose comments and order it keeps: it puts a
-few lines in, reads the whole again, and only then replaces the file.
+The file's comments and order stay as they are: it inserts a few lines, reads the whole text
+again, and only then replaces the file.
 """
 
 from __future__ import annotations
 
 import glob
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
 
+from pipeguard.config.atomic_write import OWNER_ONLY, replace_file
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 from pipeguard.core.rules.policy import Selector
 from pipeguard.core.unicode.display import quoted
 from pipeguard.errors import PipeGuardError, PolicyError
-from pipeguard.state.audit import Wanted, rows
+from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.store import Store
 
 if TYPE_CHECKING:
@@ -29,32 +28,32 @@ if TYPE_CHECKING:
 
     from pipeguard.config.policy_file import PolicyFile
 
-# What policy does not decide, and what a person does instead.
-_ELSEWHERE = {
+# Families of rules that no exception applies to, and what to do instead.
+_REMEDIES = {
     "trust.": "It waits for your approval. Look at it, then accept it:\n"
     "    pipeguard diff {server}\n    pipeguard approve {server}",
     "policy.": "Your policy keeps this tool from being called: `tools` in the policy file.",
     "protocol.": "It breaks the protocol, so two programs could read it differently; no exception"
     " lets that pass.",
-    "entrance.": "It was not let in, so no message was judged: the options of `wrap --listen` say"
-    " who may come. See `pipeguard wrap --help`.",
+    "entrance.": "It was refused before a message was judged: the options of `wrap --listen` say"
+    " who may connect. See `pipeguard wrap --help`.",
 }
-# Those of them that are judged by policy.
+# Rules of these families that exceptions do apply to.
 _BY_POLICY = frozenset({"protocol.view-limit", "protocol.read-limit", "protocol.scan-limit"})
 
 
 @dataclass(frozen=True, slots=True)
 class AuditedEvent:
-    """What the audit has of a verdict.
+    """A verdict, as the audit has it.
 
     Attributes:
-        name: of the event.
-        time: when it was given.
+        name: the event's name.
+        time: when the verdict was given.
         server: the server's name.
         tool: the tool, or empty.
         method: the method, or empty.
         action: what was done.
-        findings: what was seen, the most serious first: fields by name.
+        findings: the findings' fields by name, the most serious finding first.
     """
 
     name: str
@@ -68,14 +67,14 @@ class AuditedEvent:
 
 @dataclass(frozen=True, slots=True)
 class Exemption:
-    """An entry of `exceptions`, as a person reads it: names, not globs.
+    """An entry of `exceptions` as a person reads it: with names, not globs.
 
     Attributes:
         rule: the rule's id.
         server: the server's name.
-        tool: the tool, or empty where none is concerned.
-        place: where it was seen.
-        until: the last day on which it holds, or None.
+        tool: the tool, or empty where it is about none.
+        place: the place of the finding.
+        until: the last day on which it applies, or None.
         why: the person's reason.
     """
 
@@ -87,7 +86,7 @@ class Exemption:
     why: str
 
     def fields(self) -> list[tuple[str, str]]:
-        """Keys and values as YAML; a name that looks like a glob stands for itself alone."""
+        """Keys and values as YAML; a name that looks like a glob is escaped."""
         pairs = [
             ("rule", self.rule),
             ("server", _quoted(glob.escape(self.server))),
@@ -100,7 +99,7 @@ class Exemption:
 
     @property
     def where(self) -> Selector:
-        """What it fits."""
+        """The findings that it applies to."""
         tool = glob.escape(self.tool) if self.tool else "*"
         return Selector(self.rule, self.place, glob.escape(self.server), tool)
 
@@ -113,11 +112,17 @@ def find_event(store: Path, name: str) -> AuditedEvent:
         PipeGuardError: no such event is in it.
     """
     with Store.open(store) as opened:
-        for row in rows(opened, Wanted(event=name)):
+        for row in rows(opened, AuditFilter(event=name)):
             entry = row.entry
-            found: list[dict[str, str]] = json.loads(entry.findings)
+            findings: list[dict[str, str]] = json.loads(entry.findings)
             return AuditedEvent(
-                name, entry.time, row.server, entry.tool, entry.method, entry.action, tuple(found)
+                name,
+                entry.time,
+                row.server,
+                entry.tool,
+                entry.method,
+                entry.action,
+                tuple(findings),
             )
     raise PipeGuardError(
         f"no event {name!r} is in the audit.\n  List those that are:  pipeguard audit list"
@@ -125,31 +130,31 @@ def find_event(store: Path, name: str) -> AuditedEvent:
 
 
 def narrowest(event: AuditedEvent, until: datetime.date | None, why: str) -> tuple[Exemption, ...]:
-    """The exceptions that would have let an event pass, and as little else as can be.
+    """The exceptions that would have let an event pass, and as little else as possible.
 
     Raises:
-        PipeGuardError: no exception could; with what to do instead.
+        PipeGuardError: no exception could, with what to do instead.
     """
-    stopped = [one for one in event.findings if one.get("action") in ("block", "redact")]
-    stopped = stopped or [one for one in event.findings if one.get("action") == "warn"]
+    stopped = [item for item in event.findings if item.get("action") in ("block", "redact")]
+    stopped = stopped or [item for item in event.findings if item.get("action") == "warn"]
     if not stopped:
         raise PipeGuardError(f"event {event.name} passed as it was: there is nothing to allow.")
     for finding in stopped:
         rule = finding["rule"]
-        for family, instead in _ELSEWHERE.items():
+        for family, remedy in _REMEDIES.items():
             if rule.startswith(family) and rule not in _BY_POLICY:
-                told = instead.format(server=quoted(event.server))
-                raise PipeGuardError(f"{rule} cannot be allowed by an exception.\n  {told}")
-    found = {
-        Exemption(one["rule"], event.server, one.get("tool", ""), one["place"], until, why): None
-        for one in stopped
-        if one.get("place")
-    }
-    return tuple(found)
+                what_to_do = remedy.format(server=quoted(event.server))
+                raise PipeGuardError(f"{rule} cannot be allowed by an exception.\n  {what_to_do}")
+    exemptions = [
+        Exemption(item["rule"], event.server, item.get("tool", ""), item["place"], until, why)
+        for item in stopped
+        if item.get("place")
+    ]
+    return tuple(dict.fromkeys(exemptions))
 
 
 def entries(exemptions: Sequence[Exemption], indent: str = "") -> str:
-    """Exceptions as entries of a YAML list, one under the other."""
+    """Exceptions as entries of a YAML list, each on lines of its own."""
     lines = []
     for exemption in exemptions:
         mark = "- "
@@ -163,27 +168,31 @@ def allow(path: str, exemptions: Sequence[Exemption], today: datetime.date) -> s
     """A policy file's text with more exceptions in it; nothing is written.
 
     Args:
-        path: of the user's policy file, which need not exist.
-        exemptions: what to add.
+        path: the user's policy file, which need not exist.
+        exemptions: the exceptions to add.
         today: the date.
 
     Returns:
-        The new text; None where all of it is allowed already.
+        The new text; None where all of them are in the file already.
 
     Raises:
-        PolicyError: the file is wrong, or is written so that nothing can be put in safely.
+        PolicyError: the file is invalid, or its layout leaves no safe place to insert them.
     """
     text = policy_text(path, PolicyScope.USER) if Path(path).exists() else ""
     before = parse_policy(text, path, PolicyScope.USER, now=0.0, today=today)
-    held = {one.where for one in before.layer.exceptions}
-    added = [one for one in exemptions if one.where not in held]
+    present = {exempt.where for exempt in before.layer.exceptions}
+    added = [exemption for exemption in exemptions if exemption.where not in present]
     if not added:
         return None
     for changed in _spliced(text, added):
-        if _holds(changed, path, before, added, today):
+        try:
+            after = parse_policy(changed, path, PolicyScope.USER, now=0.0, today=today)
+        except PolicyError:
+            continue
+        if _differs_only_by(added, before, after):
             return changed
     raise PolicyError(
-        f"{path} is written so that nothing can be put in safely. Add this to its `exceptions`:\n"
+        f"{path} is written so that nothing can be inserted safely. Add this to its `exceptions`:\n"
         f"{entries(added, '  ')}".rstrip()
     )
 
@@ -197,50 +206,34 @@ def save(path: str, text: str) -> None:
     target = Path(path).resolve()
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mode = target.stat().st_mode & 0o777 if target.exists() else 0o600
-        descriptor, draft = tempfile.mkstemp(prefix=".policy-", dir=target.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(text.encode())
-                file.flush()
-                os.fsync(file.fileno())
-            Path(draft).chmod(mode)
-            Path(draft).replace(target)
-        except BaseException:
-            Path(draft).unlink(missing_ok=True)
-            raise
+        mode = target.stat().st_mode & 0o777 if target.exists() else OWNER_ONLY
+        replace_file(target, text.encode(), mode)
     except OSError as error:
         raise PolicyError(f"{path} cannot be written: {error.strerror}.") from None
 
 
-def _holds(
-    text: str, path: str, before: PolicyFile, added: Sequence[Exemption], today: datetime.date
-) -> bool:
-    """True where the new text says what the old one did, and what was added, and no more."""
-    try:
-        after = parse_policy(text, path, PolicyScope.USER, now=0.0, today=today)
-    except PolicyError:
-        return False
-    kept = before.layer.exceptions
-    new = after.layer.exceptions[len(kept) :]
-    layer = before.layer._replace(exceptions=kept + new)
-    same = after == before._replace(layer=layer, notes=after.notes)
-    return same and [one.where for one in new] == [one.where for one in added]
+def _differs_only_by(added: Sequence[Exemption], before: PolicyFile, after: PolicyFile) -> bool:
+    """True where the new file is the old one with the added exceptions at its end."""
+    old = before.layer.exceptions
+    new = after.layer.exceptions[len(old) :]
+    layer = before.layer._replace(exceptions=old + new)
+    is_same = after == before._replace(layer=layer, notes=after.notes)
+    return is_same and [exempt.where for exempt in new] == [item.where for item in added]
 
 
 def _spliced(text: str, added: Sequence[Exemption]) -> Iterator[str]:
-    """The text with entries at the end of its list, in the ways that it might be written."""
+    """The text with entries inserted at the end of its list: each way that may be valid."""
     root = yaml.compose(text, yaml.SafeLoader)
     newline = "\r\n" if "\r\n" in text else "\n"
-    listed = _exceptions(root)
-    if listed is not None and listed.flow_style:
-        at = listed.end_mark.index - 1
-        for comma in (", ", "") if listed.value else ("",):  # there may be one at the end
-            yield text[:at] + comma + ", ".join(_flow(one) for one in added) + text[at:]
+    exceptions = _exceptions(root)
+    if exceptions is not None and exceptions.flow_style:
+        at = exceptions.end_mark.index - 1
+        for comma in (", ", "") if exceptions.value else ("",):  # the list may end with a comma
+            yield text[:at] + comma + ", ".join(map(_flow, added)) + text[at:]
         return
-    if listed is not None:
-        at = _end_of_line(text, _last(listed))
-        block = entries(added, " " * listed.start_mark.column)
+    if exceptions is not None:
+        at = _end_of_line(text, _last(exceptions))
+        block = entries(added, " " * exceptions.start_mark.column)
     else:
         at = len(text)
         block = "exceptions:\n" + entries(added)
@@ -257,7 +250,7 @@ def _exceptions(root: yaml.Node | None) -> yaml.SequenceNode | None:
 
 
 def _last(node: yaml.Node) -> yaml.Node:
-    """The last word in a node: where a block ends is only known at the next one's start."""
+    """The last scalar or flow collection in a node: a block's own end mark is the next token's."""
     while isinstance(node, yaml.CollectionNode) and node.value and not node.flow_style:
         last = node.value[-1]
         node = last[1] if isinstance(last, tuple) else last
@@ -277,8 +270,8 @@ def _flow(exemption: Exemption) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A YAML double-quoted scalar; JSON's strings are such (YAML 1.2, 1.3)."""
-    quoted = json.dumps(text, ensure_ascii=False)
-    for line_end in "\x85\u2028\u2029":  # data in JSON, and folded to a space in YAML
-        quoted = quoted.replace(line_end, f"\\u{ord(line_end):04x}")
-    return quoted
+    """A YAML double-quoted scalar, as a JSON string is one (YAML 1.2, section 1.3)."""
+    scalar = json.dumps(text, ensure_ascii=False)
+    for line_end in "\x85\u2028\u2029":  # data in JSON, but folded to a space in YAML
+        scalar = scalar.replace(line_end, f"\\u{ord(line_end):04x}")
+    return scalar

@@ -1,4 +1,4 @@
-"""Where what is kept lies on this system; knows folders and their rights, not what is in them."""
+"""Where pins and audit are on this system; knows folders and permissions, not what is in them."""
 
 # pathlib costs 5 ms, and a server is waiting
 # ruff: noqa: PTH103, PTH111, PTH116, PTH118
@@ -19,12 +19,12 @@ _OWNER_ONLY = 0o700  # XDG base directory specification, on files that are priva
 
 
 def state_folder() -> Path:
-    """The folder of pins and audit, made where it does not exist yet.
+    """The folder of pins and audit, created if it is missing.
 
-    `PIPEGUARD_STATE_DIR` names another one than the system's own.
+    `PIPEGUARD_STATE_DIR` overrides the system's usual one.
 
     Raises:
-        StateError: it cannot be made, or somebody else may write to it.
+        StateError: it cannot be created, or another user may write to it.
     """
     from pathlib import Path
 
@@ -37,7 +37,7 @@ def store_path() -> Path:
 
 
 def store_file() -> str:
-    """The same for whoever is in a hurry.
+    """The same as text, for the start of a server: pathlib costs 5 ms.
 
     Raises:
         StateError: as `state_folder`.
@@ -46,39 +46,41 @@ def store_file() -> str:
 
 
 def existing_store() -> Path | None:
-    """The store where there is one; makes nothing, and asks nothing of its rights."""
+    """The store if it exists; creates nothing and checks no permissions."""
     from pathlib import Path
 
-    override = os.environ.get(STATE_DIR_VARIABLE)
-    folder = os.path.expanduser(override) if override else usual_state_folder()
-    path = Path(folder) / STORE_NAME
+    path = Path(_folder_path()) / STORE_NAME
     return path if path.is_file() else None
 
 
-def _folder() -> str:
+def _folder_path() -> str:
     override = os.environ.get(STATE_DIR_VARIABLE)
-    folder = os.path.expanduser(override) if override else usual_state_folder()
+    return os.path.expanduser(override) if override else usual_state_folder()
+
+
+def _folder() -> str:
+    folder = _folder_path()
     try:
         os.makedirs(folder, mode=_OWNER_ONLY, exist_ok=True)
         status = os.stat(folder)
     except OSError as error:
         raise StateError(
             f"the state folder {folder} cannot be used: {error.strerror}.\n"
-            f"  Mend its rights, or name another folder in {STATE_DIR_VARIABLE}."
+            f"  Fix its permissions, or name another folder in {STATE_DIR_VARIABLE}."
         ) from error
     believe(folder, status)
     return folder
 
 
 def believe(path: Path | str, status: os.stat_result) -> None:
-    """Refuse a folder or a file that somebody else could have written.
+    """Refuse a folder or a file that another user could have written.
 
     Args:
-        path: where it stands.
-        status: of it.
+        path: its path, for the error.
+        status: its status.
 
     Raises:
-        StateError: it is another user's, and not root's; or a group or everybody may write it.
+        StateError: it belongs to another user and not to root, or others may write to it.
     """
     if who := other_writer(status):
         raise StateError(

@@ -1,7 +1,7 @@
-"""How long the audit is kept: the oldest chains go, each as a whole, and a row says which.
+"""Retention of the audit: the oldest chains are removed, each as a whole, and a row says which.
 
-That row is written first, in a chain of its own, so that `audit verify` knows at any moment what
-is on its way out. Knows times and chains, not what is in a row.
+That row is written first, in a chain of its own, so that `audit verify` knows at any moment which
+chains are being removed. Knows times and chains, not what is in a row.
 """
 
 from __future__ import annotations
@@ -12,39 +12,40 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from pipeguard.state.audit import PRUNED, Audit, AuditEntry, Chain, chains
-from pipeguard.state.store import told, written
+from pipeguard.state.database import translated_errors
+from pipeguard.state.timestamps import utc_text
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from pipeguard.state.store import Store
 
-PIECE_ROWS = 5000  # removed at a time, some 50 ms: who writes meanwhile waits no longer
+PIECE_ROWS = 5000  # removed at a time, about 50 ms: the longest that a writer waits for it
 
 
 def prune(store: Store, keep_days: int, now: datetime) -> int:
-    """Remove the oldest chains, up to the first with a row that is to be kept.
+    """Remove the oldest chains, up to the first with a row young enough to keep.
 
     Args:
         store: where the audit is.
-        keep_days: how long a row is kept at least.
+        keep_days: how long each row is kept at least.
         now: the time.
 
     Returns:
         How many chains were removed.
 
     Raises:
-        StateError: the store could not be written; what is left goes the next time.
+        StateError: the store could not be written; the remaining chains are removed next time.
     """
-    old = _ended(store, written(now - timedelta(days=keep_days)))
+    old = _old_chains(store, utc_text(now - timedelta(days=keep_days)))
     if old:
-        _announce(store, old, keep_days, written(now))
+        _announce(store, old, keep_days, utc_text(now))
     for chain in old:
         _remove(store, chain)
     return len(old)
 
 
-def _ended(store: Store, before: str) -> list[Chain]:
+def _old_chains(store: Store, before: str) -> list[Chain]:
     old = []
     for chain in chains(store):
         if _last_time(store, chain) >= before:
@@ -54,7 +55,7 @@ def _ended(store: Store, before: str) -> list[Chain]:
 
 
 def _last_time(store: Store, chain: Chain) -> str:
-    with told(store.path):
+    with translated_errors(store.path):
         row: tuple[str] | None = store.connection.execute(
             "SELECT time FROM audit WHERE chain = ? ORDER BY seq DESC LIMIT 1", (chain.chain,)
         ).fetchone()
@@ -84,8 +85,8 @@ def _announce(store: Store, old: list[Chain], keep_days: int, moment: str) -> No
 
 
 def _remove(store: Store, chain: Chain) -> None:
-    """Its rows piece by piece, then its place in the table of chains."""
-    with told(store.path):
+    """Remove a chain's rows piece by piece, then its entry in the table of chains."""
+    with translated_errors(store.path):
         for seq in range(PIECE_ROWS, chain.length + PIECE_ROWS, PIECE_ROWS):
             store.connection.execute(
                 "DELETE FROM audit WHERE chain = ? AND seq <= ?", (chain.chain, seq)

@@ -1,4 +1,4 @@
-"""What waits for a person, and what a person decides: yes, no, or that it was never seen.
+"""Definitions that wait for a person, and the person's decisions: approve, reject or forget.
 
 Knows the store and what a drift is called; asks nobody and prints nothing.
 """
@@ -16,7 +16,7 @@ from pipeguard.core.pins.drift import classify, describe
 from pipeguard.core.pins.fingerprint import Pin
 from pipeguard.core.unicode.display import quoted, visible
 from pipeguard.state.audit import Audit, AuditEntry
-from pipeguard.state.store import written
+from pipeguard.state.timestamps import utc_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,16 +27,16 @@ KINDS = ("tool", "prompt", "resource", "template", "server")
 
 
 class UnknownTargetError(LookupError):
-    """No server and no definition has that name; says which there are."""
+    """No server and no definition has that name; the message lists the servers."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredDefinition:
-    """A definition that is in the store.
+    """A definition in the store.
 
     Attributes:
         server: the server's name.
-        pin: what is trusted, and what is held.
+        pin: its trusted form and its held form.
     """
 
     server: str
@@ -50,7 +50,7 @@ class StoredDefinition:
 
 @dataclass(frozen=True, slots=True)
 class HeldDefinition(StoredDefinition):
-    """One that waits for a person."""
+    """A definition that waits for a person."""
 
     @property
     def command(self) -> str:
@@ -60,134 +60,148 @@ class HeldDefinition(StoredDefinition):
 
     @property
     def drift(self) -> tuple[Drift, ...]:
-        """The classes of its drift; none where it was never approved."""
+        """The classes of its drift; empty where it was never approved."""
         if self.pin.approved is None or self.pin.held is None:
             return ()
         return classify(self.pin.approved, self.pin.held, self.pin.kind)
 
     @property
     def changes(self) -> tuple[str, ...]:
-        """Its drift in short lines; none where it was never approved."""
+        """Its drift in short lines; empty where it was never approved."""
         if self.pin.approved is None or self.pin.held is None:
             return ()
         return describe(self.pin.approved, self.pin.held)
 
 
-def kept(
+def stored_definitions(
     store: Store, target: str | None = None, kind: str | None = None
 ) -> list[StoredDefinition]:
-    """What is in the store.
+    """The definitions in the store.
 
     Args:
-        store: where pins are kept.
+        store: the store.
         target: a server, or a server and a name with a slash between; None for every server.
         kind: only definitions of this kind.
 
     Raises:
-        UnknownTargetError: nothing of that name is kept.
+        UnknownTargetError: nothing in the store has that name.
     """
-    places: list[tuple[str, str | None]] = (
+    targets: list[tuple[str, str | None]] = (
         [(server, None) for server in store.servers()]
         if target is None
-        else [_place(store, target)]
+        else [_server_and_name(store, target)]
     )
     return [
         StoredDefinition(server, pin)
-        for server, name in places
+        for server, name in targets
         for pin in store.pins(server).values()
         if kind in {None, pin.kind} and name in {None, pin.name, visible(pin.name)}
     ]
 
 
-def held(store: Store, target: str | None = None, kind: str | None = None) -> list[HeldDefinition]:
-    """What of that waits for a person.
+def held_definitions(
+    store: Store, target: str | None = None, kind: str | None = None
+) -> list[HeldDefinition]:
+    """The definitions that wait for a person.
 
     Raises:
-        UnknownTargetError: nothing of that name is kept.
+        UnknownTargetError: nothing in the store has that name.
     """
-    found = kept(store, target, kind)
-    return [HeldDefinition(one.server, one.pin) for one in found if one.pin.held is not None]
+    return [
+        HeldDefinition(definition.server, definition.pin)
+        for definition in stored_definitions(store, target, kind)
+        if definition.pin.held is not None
+    ]
 
 
 def approve(store: Store, shown: Iterable[HeldDefinition]) -> list[HeldDefinition]:
-    """Trust just what was shown, and say so in the audit, all at once.
+    """Trust exactly the definitions shown to a person, and record that in the audit.
 
     Returns:
-        Those that were approved. One is missing where the server has sent another definition
-        since, or where somebody else was faster.
+        The approved ones. Missing are those that the server has replaced since, and those that
+        another process decided on first.
     """
-    return _decided(store, shown, "approve", _as_shown(store.approve))
+    return _decide(store, shown, "approve", _as_shown(store.approve))
 
 
 def reject(store: Store, shown: Iterable[HeldDefinition]) -> list[HeldDefinition]:
-    """Throw away just what was shown, and say so in the audit; what was approved stays so.
+    """Discard exactly the definitions shown to a person, and record that in the audit.
+
+    What was approved before stays approved.
 
     Returns:
-        Those that were thrown away, as in `approve`.
+        The discarded ones, as in `approve`.
     """
-    return _decided(store, shown, "reject", _as_shown(store.reject))
+    return _decide(store, shown, "reject", _as_shown(store.reject))
 
 
 def _as_shown(
     decide: Callable[[str, str, str, str | None], object],
 ) -> Callable[[HeldDefinition], bool]:
-    """A decision of the store on just the definition that was shown."""
+    """A decision of the store, applied to exactly the definition that was shown."""
 
-    def take(one: HeldDefinition) -> bool:
-        pin = one.pin
-        return bool(decide(one.server, pin.kind, pin.name, pin.held_fingerprint))
+    def apply(definition: HeldDefinition) -> bool:
+        pin = definition.pin
+        return bool(decide(definition.server, pin.kind, pin.name, pin.held_fingerprint))
 
-    return take
+    return apply
 
 
 def forget(store: Store, shown: Iterable[StoredDefinition]) -> list[StoredDefinition]:
-    """Forget what is trusted and what is held, and say so in the audit.
+    """Forget both the trusted and the held form of definitions, and record that in the audit.
 
     Returns:
-        Those that were forgotten; one is missing where somebody else was faster.
+        The forgotten ones; missing are those that another process forgot first.
     """
 
-    def take(one: StoredDefinition) -> bool:
-        return store.forget(one.server, one.pin.kind, one.pin.name) > 0
+    def apply(definition: StoredDefinition) -> bool:
+        return store.forget(definition.server, definition.pin.kind, definition.pin.name) > 0
 
-    return _decided(store, shown, "forget", take)
+    return _decide(store, shown, "forget", apply)
 
 
 def forget_launch(store: Store, name: str) -> tuple[str, ...]:
-    """Forget by what a server is started, and say so in the audit; its pins stay.
+    """Forget what a server's name launches, and record that in the audit; its pins stay.
 
     Returns:
-        What was known to have the name, in words.
+        What had the name, as descriptions.
     """
-    moment = written(datetime.now(UTC))
+    moment = utc_text(datetime.now(UTC))
     chain = f"FORGET-{secrets.token_hex(4).upper()}"
     with store.transaction():
-        forgotten = store.forget_launch(name)
-        entries = [_row("forget", moment, note=f"launched by: {one}") for one in forgotten]
+        forgotten = store.release_name(name)
+        entries = [_row("forget", moment, note=f"launched by: {launch}") for launch in forgotten]
         if entries:
             Audit(store, f"{chain}-{name}", name, moment).append_many(entries)
     return forgotten
 
 
-_Kept = TypeVar("_Kept", bound=StoredDefinition)
+_Definition = TypeVar("_Definition", bound=StoredDefinition)
 
 
-def _decided(
-    store: Store, shown: Iterable[_Kept], action: str, take: Callable[[_Kept], bool]
-) -> list[_Kept]:
-    """Do what a person decided, and write it down, in one transaction."""
-    moment = written(datetime.now(UTC))
+def _decide(
+    store: Store,
+    shown: Iterable[_Definition],
+    action: str,
+    apply: Callable[[_Definition], bool],
+) -> list[_Definition]:
+    """Apply a person's decision and record it in the audit, in one transaction."""
+    moment = utc_text(datetime.now(UTC))
     chain = f"{action.upper()}-{secrets.token_hex(4).upper()}"
     with store.transaction():
-        done = [one for one in shown if take(one)]
-        for server in sorted({one.server for one in done}):
-            entries = [_entry(one, action, moment) for one in done if one.server == server]
+        decided = [definition for definition in shown if apply(definition)]
+        for server in sorted({definition.server for definition in decided}):
+            entries = [
+                _entry(definition, action, moment)
+                for definition in decided
+                if definition.server == server
+            ]
             Audit(store, f"{chain}-{server}", server, moment).append_many(entries)
-    return done
+    return decided
 
 
-def _place(store: Store, target: str) -> tuple[str, str | None]:
-    """Which server, and which name; both may have slashes of their own."""
+def _server_and_name(store: Store, target: str) -> tuple[str, str | None]:
+    """Split a target into server and name; both may contain slashes."""
     servers = store.servers()
     if target in servers:
         return target, None
@@ -198,13 +212,13 @@ def _place(store: Store, target: str) -> tuple[str, str | None]:
         if any(name in {pin.name, visible(pin.name)} for pin in store.pins(server).values()):
             return server, name
         raise UnknownTargetError(f"the server {visible(server)} has shown nothing called {name!r}")
-    known = ", ".join(map(visible, servers)) or "none yet"
-    raise UnknownTargetError(f"no server is known as {target!r}; known: {known}")
+    names = ", ".join(map(visible, servers)) or "none yet"
+    raise UnknownTargetError(f"no server is known as {target!r}; known: {names}")
 
 
-def _entry(one: StoredDefinition, action: str, moment: str) -> AuditEntry:
-    """A decision as a row: the frame of it is the definition that it was about."""
-    pin = one.pin
+def _entry(definition: StoredDefinition, action: str, moment: str) -> AuditEntry:
+    """A decision as an entry of the audit; its frame is the definition decided on."""
+    pin = definition.pin
     note = f"approved: {pin.approved_fingerprint or 'nothing'}"
     if pin.held is not None:
         note += f"; held for {pin.reason or 'review'}"

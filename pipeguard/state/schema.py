@@ -1,4 +1,4 @@
-"""The tables of the store, and how an older file becomes a newer one; knows SQL alone."""
+"""The tables of the store, and the migrations between their versions; knows SQL alone."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX audit_event ON audit (event) WHERE event <> ''",
     ),
     (
-        # Who has which name. A name of which only pins are known is taken by whoever starts first.
+        # Which server has which name. A name with pins and no server goes to the first to start.
         """CREATE TABLE servers (
             server TEXT NOT NULL PRIMARY KEY,
             name TEXT NOT NULL,
@@ -77,10 +77,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 
 
 def migrate(connection: sqlite3.Connection, path: Path | str, wait_seconds: float) -> None:
-    """Bring a store to this version's form, whoever else is doing so.
+    """Bring a store to this version's form, even while another process does the same.
 
     Raises:
-        StateError: the file is of a newer PipeGuard, or SQLite is too old.
+        StateError: a newer PipeGuard wrote the file, or SQLite is too old.
     """
     _use_wal(connection, wait_seconds)
     if _version(connection) == len(MIGRATIONS):
@@ -103,7 +103,7 @@ def migrate(connection: sqlite3.Connection, path: Path | str, wait_seconds: floa
 
 
 def rollback(connection: sqlite3.Connection) -> None:
-    """Undo a transaction that is still open; SQLite itself ends one that met a full disk."""
+    """Undo a transaction if it is open; on a full disk SQLite has ended it already."""
     if connection.in_transaction:
         connection.execute("ROLLBACK")
 
@@ -114,7 +114,7 @@ def _version(connection: sqlite3.Connection) -> int:
     if sqlite3.sqlite_version_info < STRICT_SINCE:
         raise StateError(
             f"this Python has SQLite {sqlite3.sqlite_version}; the store needs 3.37.\n"
-            "  Use a Python that was built with a newer one."
+            "  Use a Python built with a newer SQLite."
         )
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     assert isinstance(version, int)  # noqa: S101  SQLite's own
@@ -122,10 +122,10 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def _use_wal(connection: sqlite3.Connection, wait_seconds: float) -> None:
-    """Set write-ahead logging, which lasts in the file.
+    """Set write-ahead logging, which persists in the file.
 
-    Two processes that do so at once meet SQLITE_BUSY without the busy handler being asked, for
-    neither could let the other go first (https://www.sqlite.org/c3ref/busy_handler.html).
+    Two processes that do so at once get SQLITE_BUSY without a call of the busy handler, since
+    waiting would be a deadlock (https://www.sqlite.org/c3ref/busy_handler.html).
     """
     import sqlite3
 
@@ -133,7 +133,7 @@ def _use_wal(connection: sqlite3.Connection, wait_seconds: float) -> None:
     while True:
         try:
             if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
-                # A file system without shared memory keeps its own mode, and that works as well.
+                # A file system without shared memory keeps another mode, which works as well.
                 connection.execute("PRAGMA journal_mode = WAL").fetchone()
         except sqlite3.OperationalError:
             if time.monotonic() > deadline:

@@ -1,7 +1,7 @@
-"""Bytes that peers make us keep: bodies that come slowly, and what clients do not take.
+"""Bytes that peers make us keep: bodies that arrive slowly, and answers that clients do not read.
 
-There is one limit for all of them together. Of too much, what has waited for longest is given up:
-an honest peer waits for a moment, and one that means harm for as long as it can.
+One limit holds for all of them together. Above it, whatever has waited longest is given up: an
+honest peer waits for a moment, an attacker for as long as it can.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from contextlib import asynccontextmanager
 
 from pipeguard.core.protocol.framing import DEFAULT_LIMIT_BYTES
 
-SPARE_BYTES = 4 * 2**20  # beside one message that is as large as can be
+SPARE_BYTES = 4 * 2**20  # beside one message of the greatest size
 LIMIT_BYTES = DEFAULT_LIMIT_BYTES + SPARE_BYTES
 SMALL_BYTES = 2**16  # so much of a body is not counted: a small message is never in the way
 
 
 class Crowded(Exception):  # noqa: N818  whoever sent so much is at fault
-    """What was held had to be given up."""
+    """The body was given up, to make room for others."""
 
 
 class Backlog:
-    """What waits, with what is to be done where it waits for too long.
+    """Counts waiting bytes, and gives up what has waited longest.
 
     Args:
-        limit_bytes: of all that waits.
+        limit_bytes: of everything that waits.
     """
 
     def __init__(self, limit_bytes: int = LIMIT_BYTES) -> None:
@@ -34,10 +34,10 @@ class Backlog:
         self._total = 0
 
     def note(self, key: object, size: int, cut: Callable[[], object]) -> None:
-        """So many bytes wait here now.
+        """Set how many bytes wait under a key.
 
         Args:
-            key: of what waits; it keeps its place in the order until nothing waits.
+            key: names what waits; its place in the order is kept until nothing waits.
             size: in bytes; 0 where nothing waits any more.
             cut: gives it up.
         """
@@ -54,25 +54,25 @@ class Backlog:
 
     @asynccontextmanager
     async def holding(self) -> AsyncIterator[Callable[[int], None]]:
-        """While this task holds a body; gives what takes its size, which may grow.
+        """Count the body of the current task; yields a function that takes its growing size.
 
         Raises:
-            Crowded: it had to be given up.
+            Crowded: the body was given up.
         """
         key, task = object(), asyncio.current_task()
-        is_cut = runs = False
+        is_cut = is_noting = False
 
         def cut() -> None:
             nonlocal is_cut
             is_cut = True
-            if not runs and task is not None:
+            if not is_noting and task is not None:
                 task.cancel()
 
         def hold(size: int) -> None:
-            nonlocal runs
-            runs = True
+            nonlocal is_noting
+            is_noting = True
             self.note(key, max(0, size - SMALL_BYTES), cut)
-            runs = False
+            is_noting = False
             if is_cut:
                 raise Crowded
 

@@ -1,6 +1,6 @@
-"""Frames that wait to be taken: so many, of so many bytes, and whoever brings more waits.
+"""Queues of frames that are bounded in number and in bytes.
 
-A single frame always has room, however large it may be: there is a limit for one frame elsewhere.
+A single frame always fits, however large it is: the limit for one frame is elsewhere.
 """
 
 from __future__ import annotations
@@ -10,12 +10,46 @@ from collections import deque
 from contextlib import suppress
 from threading import Condition
 
+from pipeguard.core.protocol.strict_json import without_value
+
 MOST_FRAMES = 64
 MOST_BYTES = 2**20
+UNTAKEN_SECONDS = 10.0  # after which a reader that takes nothing is given up
+
+
+class _Usage:
+    """How many frames and bytes are let in, and how many may be.
+
+    Args:
+        most_frames: at once.
+        most_bytes: of them together, where there is more than one.
+
+    Attributes:
+        is_open: True once everything is let in.
+    """
+
+    def __init__(self, most_frames: int, most_bytes: int) -> None:
+        self._most_frames = most_frames
+        self._most_bytes = most_bytes
+        self._frames = self._bytes = 0
+        self.is_open = False
+
+    def fits(self, size: int) -> bool:
+        if self.is_open or not self._frames:
+            return True
+        return self._frames < self._most_frames and self._bytes + size <= self._most_bytes
+
+    def add(self, size: int) -> None:
+        self._frames += 1
+        self._bytes += size
+
+    def remove(self, size: int) -> None:
+        self._frames -= 1
+        self._bytes -= size
 
 
 class Allowance:
-    """Room for frames on an event loop, given in the order in which it is asked for.
+    """Room for frames on an event loop, given out in the order of the requests.
 
     Args:
         most_frames: at once.
@@ -23,16 +57,13 @@ class Allowance:
     """
 
     def __init__(self, most_frames: int = MOST_FRAMES, most_bytes: int = MOST_BYTES) -> None:
-        self._most_frames = most_frames
-        self._most_bytes = most_bytes
-        self._frames = self._bytes = 0
-        self._is_open = False
+        self._usage = _Usage(most_frames, most_bytes)
         self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
 
     async def enter(self, size: int) -> None:
-        """Wait until there is room for so many bytes."""
-        if not self._waiting and self._fits(size):
-            self._count(size)
+        """Wait until there is room for a frame of so many bytes."""
+        if not self._waiting and self._usage.fits(size):
+            self._usage.add(size)
             return
         entry = asyncio.get_running_loop().create_future(), size
         self._waiting.append(entry)
@@ -40,7 +71,7 @@ class Allowance:
             await entry[0]
         except asyncio.CancelledError:
             if entry[0].done() and not entry[0].cancelled():
-                self.leave(size)  # it was given at this moment
+                self.leave(size)  # room was given in the same moment
             else:
                 with suppress(ValueError):
                     self._waiting.remove(entry)
@@ -48,75 +79,55 @@ class Allowance:
             raise
 
     def leave(self, size: int) -> None:
-        """A frame of so many bytes was taken."""
-        self._frames -= 1
-        self._bytes -= size
+        """Free the room of a frame of so many bytes."""
+        self._usage.remove(size)
         self._admit()
 
     def open(self) -> None:
-        """Let everybody in from now on: nothing is kept any more."""
-        self._is_open = True
+        """Let everything in from now on: nothing is stored any more."""
+        self._usage.is_open = True
         self._admit()
 
-    def _fits(self, size: int) -> bool:
-        if self._is_open or not self._frames:
-            return True
-        return self._frames < self._most_frames and self._bytes + size <= self._most_bytes
-
-    def _count(self, size: int) -> None:
-        self._frames += 1
-        self._bytes += size
-
     def _admit(self) -> None:
-        while self._waiting and self._fits(self._waiting[0][1]):
+        while self._waiting and self._usage.fits(self._waiting[0][1]):
             waiter, size = self._waiting.popleft()
             if not waiter.done():
-                self._count(size)
+                self._usage.add(size)
                 waiter.set_result(None)
 
 
 class ThreadAllowance:
-    """The same between threads, of which one enters."""
+    """Room for frames between threads; a single thread enters."""
 
     def __init__(self, most_frames: int = MOST_FRAMES, most_bytes: int = MOST_BYTES) -> None:
-        self._most_frames = most_frames
-        self._most_bytes = most_bytes
-        self._frames = self._bytes = 0
-        self._is_open = False
+        self._usage = _Usage(most_frames, most_bytes)
         self._changed = Condition()
 
     def enter(self, size: int) -> None:
-        """Wait until there is room for so many bytes."""
+        """Wait until there is room for a frame of so many bytes."""
         with self._changed:
-            while not self._fits(size):
+            while not self._usage.fits(size):
                 self._changed.wait()
-            self._frames += 1
-            self._bytes += size
+            self._usage.add(size)
 
     def leave(self, size: int) -> None:
-        """A frame of so many bytes was taken."""
+        """Free the room of a frame of so many bytes."""
         with self._changed:
-            self._frames -= 1
-            self._bytes -= size
+            self._usage.remove(size)
             self._changed.notify_all()
 
     def open(self) -> None:
-        """Let everybody in from now on: nothing is kept any more."""
+        """Let everything in from now on: nothing is stored any more."""
         with self._changed:
-            self._is_open = True
+            self._usage.is_open = True
             self._changed.notify_all()
 
-    def _fits(self, size: int) -> bool:
-        if self._is_open or not self._frames:
-            return True
-        return self._frames < self._most_frames and self._bytes + size <= self._most_bytes
 
-
-class Frames:
-    """A queue of frames on an event loop, with None for its end.
+class FrameQueue:
+    """A queue of frames on an event loop; whoever adds to a full one waits. None marks its end.
 
     Args:
-        most_frames: that wait.
+        most_frames: in the queue.
         most_bytes: of them together, where there is more than one.
     """
 
@@ -125,22 +136,83 @@ class Frames:
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
 
     async def put(self, frame: bytes) -> None:
-        """Add a frame; waits while the others are not taken."""
+        """Add a frame; waits while the queue is full. Of several frames, one keeps its value."""
         await self._allowance.enter(len(frame))
-        self._queue.put_nowait(frame)
+        self._queue.put_nowait(frame if self._queue.empty() else without_value(frame))
 
     def end(self) -> None:
-        """Nothing comes any more; who still brings something does not wait."""
+        """Mark the end; whoever still adds a frame does not wait."""
         self._allowance.open()
         self._queue.put_nowait(None)
 
     def empty(self) -> bool:
-        """True where nothing waits."""
+        """True where the queue holds nothing."""
         return self._queue.empty()
 
     async def get(self) -> bytes | None:
-        """The next frame; None at the end."""
+        """Take the next frame, None at the end."""
         frame = await self._queue.get()
         if frame is not None:
             self._allowance.leave(len(frame))
         return frame
+
+
+class Outbox:
+    """Frames for a reader that may be slow; whoever adds to a full one need not wait.
+
+    Args:
+        most_bytes: above which it is full.
+
+    Attributes:
+        size_bytes: of all frames in it.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.size_bytes = 0
+        self._taken = asyncio.Event()
+
+    def __len__(self) -> int:
+        return self._queue.qsize()
+
+    @property
+    def is_full(self) -> bool:
+        """True while it holds more bytes than it should."""
+        return self.size_bytes > self._most_bytes
+
+    def fits(self, frame: bytes) -> bool:
+        """True where it would not be full with this frame."""
+        return self.size_bytes + len(frame) <= self._most_bytes
+
+    def put(self, frame: bytes) -> None:
+        """Add a frame, whether it is full or not."""
+        self._queue.put_nowait(without_value(frame))
+        self.size_bytes += len(frame)
+
+    def end(self) -> None:
+        """Mark the end."""
+        self._queue.put_nowait(None)
+
+    async def get(self) -> bytes | None:
+        """Take the next frame, None at the end."""
+        frame = await self._queue.get()
+        self.size_bytes -= len(frame or b"")
+        self._taken.set()
+        return frame
+
+    def clear(self) -> list[bytes]:
+        """Take all frames at once, and drop the mark of the end."""
+        frames = []
+        while not self._queue.empty():
+            frame = self._queue.get_nowait()
+            if frame is not None:
+                frames.append(frame)
+        self.size_bytes = 0
+        self._taken.set()
+        return frames
+
+    async def taken(self) -> None:
+        """Wait until the reader takes something."""
+        self._taken.clear()
+        await self._taken.wait()

@@ -1,7 +1,7 @@
-"""Between threads and an event loop: a channel of either kind, used as one of the other.
+"""Adapters between threads and an event loop: a channel of either kind, used as the other kind.
 
-A child's pipes are read and written by threads, which works on every system; what comes over a
-network lives on an event loop. Decides nothing and holds few frames.
+A child's pipes are read and written by threads, which works on every system; network transports
+live on an event loop. Decides nothing, and buffers few frames.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
 
+from pipeguard.core.protocol.strict_json import without_value
 from pipeguard.transports.bounded import MOST_FRAMES, Allowance, ThreadAllowance
 from pipeguard.transports.channel import AsyncChannel, Channel, ChannelClosed
 
-INBOX_FRAMES = MOST_FRAMES  # that wait to be taken; then the peer is not read
+INBOX_FRAMES = MOST_FRAMES  # read ahead; above that the peer is not read
 CLOSE_SECONDS = 5.0
-DEAF_SECONDS = 2.0  # for the last words of a peer that takes nothing any more
+LAST_FRAMES_SECONDS = 2.0  # for the last frames of a peer that reads nothing any more
 
 
-class Looped:
-    """A channel of threads, used on an event loop.
+class AsyncAdapter:
+    """A blocking channel, used on an event loop.
 
-    A thread that ends, for whatever reason, ends the channel: nobody waits for what cannot come.
+    A thread that ends, for whatever reason, ends the channel: nobody waits for a frame in vain.
 
     Args:
         channel: read by one thread of its own, written to by another.
@@ -39,12 +40,12 @@ class Looped:
         self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
         self._unread = ThreadAllowance()
         self._unsent = Allowance()
-        self._closed = self._deaf = self._ended = False
+        self._closed = self._writer_ended = self._reader_ended = False
         self._threads = begin("read", self._read_all), begin("write", self._write_all)
 
     async def read(self) -> bytes | None:
-        """The next frame; None at the end."""
-        if self._closed or (self._ended and self._inbox.empty()):
+        """Wait for the next frame; None at the end."""
+        if self._closed or (self._reader_ended and self._inbox.empty()):
             return None
         frame = await self._inbox.get()
         if frame is not None:
@@ -52,21 +53,21 @@ class Looped:
         return frame
 
     async def write(self, frame: bytes) -> None:
-        """Hand over a frame; waits while the peer does not read.
+        """Hand a frame to the writing thread; waits while the peer does not read.
 
         Raises:
             ChannelClosed: the peer is gone, or this side was closed.
         """
         await self._unsent.enter(len(frame))
-        if self._closed or self._deaf:
+        if self._closed or self._writer_ended:
             raise ChannelClosed("closed")
-        self._outbox.put(frame)
+        self._outbox.put(without_value(frame))
 
     async def close(self) -> None:
         """Hang up; a waiting `read` returns None."""
         if not self._closed:
             self._closed = True
-            self._hear_no_more()
+            self._end_reading()
             self._unsent.open()
             await self._loop.run_in_executor(None, self.join)
 
@@ -75,23 +76,22 @@ class Looped:
         self._closed = True
         self._channel.close()
         self._outbox.put(None)
-        self._unread.open()  # for a thread that waits to hand a frame over
+        self._unread.open()  # for a thread that waits for room in the inbox
         for thread in self._threads:
             thread.join(CLOSE_SECONDS)
 
     # --- on the loop ----------------------------------------------------------------------
 
-    def _hear_no_more(self) -> None:
-        """Nothing will be heard any more."""
-        self._ended = True
+    def _end_reading(self) -> None:
+        self._reader_ended = True
         self._inbox.put_nowait(None)
 
-    def _turn_deaf(self) -> None:
-        """The peer takes nothing any more: it may say its last words, and no others."""
-        self._deaf = True
+    def _end_writing(self) -> None:
+        """Read the peer's last frames for a moment, and then no more."""
+        self._writer_ended = True
         self._unsent.open()
         if not self._closed:
-            self._loop.call_later(DEAF_SECONDS, self._hear_no_more)
+            self._loop.call_later(LAST_FRAMES_SECONDS, self._end_reading)
 
     # --- in the threads -------------------------------------------------------------------
 
@@ -101,7 +101,7 @@ class Looped:
                 self._unread.enter(len(frame))
                 self._call(self._inbox.put_nowait, frame)
         finally:
-            self._call(self._hear_no_more)
+            self._call(self._end_reading)
 
     def _write_all(self) -> None:
         try:
@@ -110,20 +110,20 @@ class Looped:
                     self._channel.write(frame)
                     self._call(self._unsent.leave, len(frame))
         finally:
-            self._deaf = True  # at once, and on the loop what follows from it
-            self._call(self._turn_deaf)
+            self._writer_ended = True  # at once; the loop does the rest
+            self._call(self._end_writing)
 
     def _call(self, function: Callable[..., object], *arguments: object) -> None:
-        with suppress(RuntimeError):  # the loop is gone
+        with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(function, *arguments)
 
 
-class Threaded:
+class BlockingAdapter:
     """A channel of an event loop, used by threads. The loop runs in a thread of its own.
 
     Args:
-        loop: where the channel lives.
-        channel: it.
+        loop: on which the channel lives.
+        channel: the asynchronous channel.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, channel: AsyncChannel) -> None:
@@ -131,10 +131,10 @@ class Threaded:
         self._channel = channel
 
     def read(self) -> bytes | None:
-        """The next frame; None at the end."""
+        """Wait for the next frame; None at the end."""
         try:
             return asyncio.run_coroutine_threadsafe(self._channel.read(), self._loop).result()
-        except (RuntimeError, asyncio.CancelledError):  # the loop is gone
+        except (RuntimeError, asyncio.CancelledError):  # the loop is closed
             return None
 
     def write(self, frame: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What every transport is to the pump: whole frames in, whole frames out, an end."""
+"""A channel: whole frames in, whole frames out, an end. Every transport is one."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from typing import Protocol
 
 
 class ChannelClosed(Exception):  # noqa: N818  a peer that hangs up is no error
-    """The peer is gone, or the channel was closed: the frame was not delivered."""
+    """The frame was not delivered: the peer has hung up, or the channel is closed."""
 
 
 class Channel(Protocol):
     """One side of a conversation. Each method may be called from any thread."""
 
     def read(self) -> bytes | None:
-        """The next whole frame without its framing; waits for it. None at the end, for good."""
+        """Wait for the next whole frame, without its framing; None once the channel has ended."""
 
     def write(self, frame: bytes) -> None:
         """Send one whole frame; waits while the peer does not read, which is back-pressure.
 
-        Frames of several threads do not mix.
+        Frames that several threads write do not mix.
 
         Raises:
             ChannelClosed: the peer is gone, or this side was closed.
@@ -29,14 +29,13 @@ class Channel(Protocol):
 
 
 class AsyncChannel(Protocol):
-    """The same on an event loop, for what comes over a network. Called from its loop only.
+    """A channel on an event loop, for transports over a network. Called on its loop only.
 
-    In place of an answer that will not come any more, `read` returns a
-    `core.protocol.framing.Lost`.
+    Where an answer will never come, `read` returns a `core.protocol.framing.Lost` in its place.
     """
 
     async def read(self) -> bytes | None:
-        """The next whole frame without its framing; None at the end, for good."""
+        """Wait for the next whole frame, without its framing; None once the channel has ended."""
 
     async def write(self, frame: bytes) -> None:
         """Send one whole frame.
@@ -50,7 +49,21 @@ class AsyncChannel(Protocol):
 
 
 class RemoteChannel(AsyncChannel, Protocol):
-    """One to a server at an address, which goes on when we stop listening."""
+    """A channel to a server at an address, which lives on after we hang up."""
 
     async def drain(self) -> None:
-        """Wait until all that was asked is answered."""
+        """Wait until every request is answered."""
+
+
+class Dialler(Protocol):
+    """Opens channels to one server."""
+
+    async def dial(self) -> AsyncChannel:
+        """Open a channel for one conversation.
+
+        Raises:
+            ChannelClosed: the server cannot be started.
+        """
+
+    async def close(self) -> None:
+        """Close the open channels, and open no more."""

@@ -1,9 +1,9 @@
-"""File descriptors that several threads share: closing, widening, waking; knows no frames.
+"""Closing and widening file descriptors that several threads share; knows no frames.
 
 A number that one thread closes can be given to another file while a second thread is about to
-use it. So nothing here frees a number: `shut_reading` and `shut_writing` put a pipe without a
-far end in its place. The peer sees the end at once, a later read gets end of file, a later write
-gets EPIPE, and the number stays taken.
+use it. So nothing here frees a number: `shut_reading` and `shut_writing` replace it by a pipe whose
+far end is closed. The peer sees the end at once, a later read gets end of file, a later write gets
+EPIPE, and the number stays in use.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from __future__ import annotations
 import os
 import sys
 
-PIPE_BYTES = 2**20  # the most that an unprivileged process may ask: pipe(7), pipe-max-size
+PIPE_BYTES = 2**20  # the most that an unprivileged process may ask for: pipe(7), pipe-max-size
 
 
 def shut_reading(descriptor: int) -> None:
-    """Let go of the file behind a descriptor; from now on, reading it gives end of file."""
+    """Close the file behind a descriptor; reading it gives end of file from now on."""
     read_end, write_end = os.pipe()
     os.close(write_end)
     os.dup2(read_end, descriptor, inheritable=False)
@@ -23,7 +23,7 @@ def shut_reading(descriptor: int) -> None:
 
 
 def shut_writing(descriptor: int) -> None:
-    """Let go of the file behind a descriptor; from now on, writing to it raises BrokenPipeError."""
+    """Close the file behind a descriptor; writing to it raises BrokenPipeError from now on."""
     read_end, write_end = os.pipe()
     os.close(read_end)
     os.dup2(write_end, descriptor, inheritable=False)
@@ -31,9 +31,9 @@ def shut_writing(descriptor: int) -> None:
 
 
 def widen(descriptor: int) -> None:
-    """Give a pipe 1 MiB where the system lets us; anything else is left as it is.
+    """Set the capacity of a pipe to 1 MiB where the system allows it; leave other files alone.
 
-    Fewer switches between the processes on large frames: 10 MB in 27 ms against more than 50.
+    Large frames need fewer switches between the processes: 10 MB in 27 ms instead of more than 50.
     """
     if sys.platform == "linux":
         import fcntl
@@ -41,11 +41,11 @@ def widen(descriptor: int) -> None:
         try:
             fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         except OSError:
-            return  # no pipe, or the user's share of pipe memory is used up: slower, not wrong
+            return  # not a pipe, or the user's share of pipe memory is used up: slower, not wrong
 
 
 def take_standard() -> None:
-    """Open /dev/null on each of 0, 1, 2 that is closed, so that no pipe of ours gets the number."""
+    """Open /dev/null on each of 0, 1, 2 that is closed, so that no pipe of ours gets its number."""
     while True:
         descriptor = os.open(os.devnull, os.O_RDWR)
         if descriptor > 2:

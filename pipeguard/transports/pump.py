@@ -1,40 +1,88 @@
-"""The only loop: read, judge, record, write. Decides nothing."""
+"""The only loop over a channel: read, judge, record, write. Decides nothing.
+
+On an event loop it is a task. Between two blocking channels it runs in a plain thread, without an
+event loop: the path of stdio to stdio imports none.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from time import monotonic
 
 from pipeguard.core.finding import Direction, Verdict
 from pipeguard.core.session.session import Session
-from pipeguard.transports.channel import Channel
+from pipeguard.transports.channel import AsyncChannel, Channel
+
+Judge = Callable[[Session, Direction, bytes], Awaitable[Verdict]]
 
 
-def pump(
-    session: Session,
-    direction: Direction,
-    source: Channel,
-    sink: Channel,
-    record: Callable[[Verdict], None],
+async def pump(
+    session: Session, direction: Direction, source: AsyncChannel, sink: AsyncChannel, judge: Judge
 ) -> None:
-    """Carry frames one way until their source ends; its twin in a second thread carries the other.
+    """Carry frames one way until their source ends; a second pump carries the other way.
 
     Args:
         session: decides about each frame.
         direction: which way this is.
         source: where frames come from, and replies to them go.
         sink: where frames go.
-        record: hands over and returns: the audit is written behind the pump.
+        judge: asks the session and records the verdict.
 
     Raises:
-        ChannelClosed: a side that was to be written to is gone.
+        ChannelClosed: the side to write to is gone.
     """
-    while (frame := source.read()) is not None:
+    while (frame := await source.read()) is not None:
+        verdict = await judge(session, direction, frame)
+        if verdict.forward is not None:
+            await sink.write(verdict.forward)
+            for frame in verdict.more:
+                await sink.write(frame)
+        if verdict.reply is not None:
+            await source.write(verdict.reply)
+
+
+def pump_in_thread(
+    session: Session,
+    direction: Direction,
+    source: Channel,
+    sink: Channel,
+    record: Callable[[Verdict], None],
+) -> None:
+    """Run the pump between two blocking channels until their source ends.
+
+    Args:
+        session: decides about each frame.
+        direction: which way this is.
+        source: where frames come from, and replies to them go.
+        sink: where frames go.
+        record: hands the verdict over and returns: the audit is written behind the pump.
+
+    Raises:
+        ChannelClosed: the side to write to is gone.
+    """
+
+    async def judge(session: Session, direction: Direction, frame: bytes) -> Verdict:
         verdict = session.receive(direction, frame, monotonic())
         record(verdict)
-        if verdict.forward is not None:
-            sink.write(verdict.forward)
-            for frame in verdict.more:
-                sink.write(frame)
-        if verdict.reply is not None:
-            source.write(verdict.reply)
+        return verdict
+
+    pumping = pump(session, direction, _Blocking(source), _Blocking(sink), judge)
+    with suppress(StopIteration):
+        pumping.send(None)  # nothing in it suspends, so this runs it to its end
+
+
+class _Blocking:
+    """A blocking channel with the methods of an asynchronous one; they block, and never suspend."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    async def read(self) -> bytes | None:
+        return self._channel.read()
+
+    async def write(self, frame: bytes) -> None:
+        self._channel.write(frame)
+
+    async def close(self) -> None:
+        self._channel.close()

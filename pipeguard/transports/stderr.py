@@ -1,4 +1,4 @@
-"""The server's standard error on its way to ours: masked, whole to its last byte.
+"""Copies the server's standard error to ours, masked and complete to the last byte.
 
 Free text, never an error signal (MCP 2025-11-25, basic/transports, stdio). Knows no frames.
 """
@@ -15,21 +15,21 @@ TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PIECE_BYTES = 64 * 1024  # a longer line goes on in pieces
+PIECE_BYTES = 64 * 1024  # a longer line is copied in pieces
 READ_BYTES = 16 * 1024  # `os.read` makes a buffer of this size for each call
-WRITE_SECONDS = 0.5  # for writing what was read at the end of the grace
-WORD_BYTES = 4096  # how far from its end a piece is cut between words rather than within one
-# What moves a terminal's cursor, changes its title or answers as if typed: C0 but for tab, LF and
-# CR, DEL, and C1 as UTF-8 writes it (ECMA-48, 5.2 and 5.3).
+WRITE_SECONDS = 0.5  # to write what was read at the end of the grace
+WORD_BYTES = 4096  # a piece is cut between words if a space is so close to its end
+# Control characters move a terminal's cursor, change its title or make it answer as if typed: C0
+# except tab, LF and CR, DEL, and C1 as encoded in UTF-8 (ECMA-48, 5.2 and 5.3).
 CONTROLS = bytes({*range(0x20), 0x7F} - {0x09, 0x0A, 0x0D})
 
 
 class StderrCopy:
-    """Copies a server's standard error to ours, until its end or until the server is long gone.
+    """Copies a server's standard error to ours, until its end or a while after the server's.
 
-    `run` is for a thread of its own; the server's last words are waited for with `finish`.
-    What stands between two line ends is seen by the mask in one piece, and several whole lines
-    are when they came together. CR counts as a line end, so that progress bars move.
+    `run` needs a thread of its own; `finish` waits for the server's last output. The mask gets a
+    line in one piece, and lines that arrive together all at once. CR counts as a line end, so that
+    progress bars move.
     """
 
     _own: tuple[int, ...] = ()
@@ -47,12 +47,12 @@ class StderrCopy:
             self._own = self._woken, self._wake = os.pipe()
 
     def __del__(self) -> None:
-        """Free the descriptors that only this object knows."""
+        """Close the descriptors that belong to this object."""
         for descriptor in self._own:
             os.close(descriptor)
 
     def run(self) -> None:
-        """Copy until the end of the server's standard error, or the end that `finish` sets."""
+        """Copy until the server's standard error ends, or the grace of `finish` is over."""
         try:
             while data := self._receive():
                 self._copy(data)
@@ -61,9 +61,9 @@ class StderrCopy:
             self._running.release()
 
     def finish(self, grace_seconds: float) -> bool:
-        """The server has ended: wait for its last words; True if they are all written.
+        """Wait for the last output of a server that has ended; True if all of it is written.
 
-        What it started may hold the pipe open for ever, hence the grace.
+        A process that the server started may hold the pipe open for ever, hence the grace.
         """
         self._deadline = monotonic() + grace_seconds
         if sys.platform != "win32":
@@ -84,7 +84,7 @@ class StderrCopy:
     else:
 
         def _receive(self) -> bytes:
-            """The next bytes; none at the end, or when the grace is over."""
+            """Wait for the next bytes; empty at the end, or when the grace is over."""
             poll = select.poll()
             poll.register(self._source, select.POLLIN)
             if self._deadline is None:
@@ -92,7 +92,7 @@ class StderrCopy:
             while True:
                 left = None if self._deadline is None else max(0.0, self._deadline - monotonic())
                 if left == 0.0:
-                    return b""  # even if something still writes
+                    return b""  # even if something is still writing
                 ready = poll.poll(None if left is None else left * 1000 + 1)
                 if any(descriptor == self._source for descriptor, _ in ready):
                     return os.read(self._source, READ_BYTES)
@@ -100,20 +100,20 @@ class StderrCopy:
                     poll.unregister(self._woken)  # `finish` was called: there is a deadline now
 
     def _copy(self, data: bytes) -> None:
-        """Pass on what is whole; keep the unfinished line."""
+        """Write the complete lines; store the unfinished one."""
         text = self._rest + data
         end = max(text.rfind(b"\n"), text.rfind(b"\r")) + 1
         if end == 0 and len(text) >= PIECE_BYTES:
             tail = len(text) - WORD_BYTES
             end = max(text.rfind(b" ", tail), text.rfind(b"\t", tail)) + 1 or len(text)
-            end -= text[:end].endswith(b"\xc2")  # half of a control character, maybe
+            end -= text[:end].endswith(b"\xc2")  # possibly half of a control character
         self._rest = text[end:]
         self._put(text[:end])
 
     def _put(self, text: bytes) -> None:
         if not text or self._sink is None:
-            return  # with our own standard error gone, the server's is still drained
-        # Also where no terminal is: what goes to a file is read on one later.
+            return  # our standard error is closed; the server's is still drained
+        # Even where this is no terminal: a log file is read on one later.
         rest = memoryview(neutralise(self._mask(text)))
         while rest and self._sink is not None:
             try:
@@ -124,7 +124,7 @@ class StderrCopy:
                 self._sink = None
 
     def _await_reader(self, sink: int) -> None:
-        """Another process made our standard error non-blocking, and it is full."""
+        """Wait for room where another process made our standard error non-blocking."""
         if sys.platform != "win32":
             poll = select.poll()
             poll.register(sink, select.POLLOUT)
@@ -132,7 +132,7 @@ class StderrCopy:
 
 
 def neutralise(text: bytes) -> bytes:
-    """The text with what a terminal would obey made visible: ESC as ^[, and so on."""
+    """Make control characters visible, so that a terminal does not obey them: ESC as ^[."""
     if b"\xc2" in text:
         for number in range(0x80, 0xA0):
             text = text.replace(b"\xc2%c" % number, b"\\x%02x" % number)

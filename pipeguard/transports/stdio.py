@@ -1,7 +1,7 @@
 """MCP's stdio transport over two file descriptors: one frame a line, ended by LF.
 
-MCP 2025-06-18, basic/transports, stdio: messages are delimited by newlines and must not hold any.
-Knows descriptors and lines; whose they are, and what the lines say, it does not.
+MCP 2025-06-18, basic/transports, stdio: messages are delimited by newlines and must not contain
+any. Knows descriptors and lines, not whose they are or what the lines say.
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ WINDOWS_READ_BYTES = 8 * 1024  # `os.read` makes a buffer of this size for each 
 class LineChannel:
     """A Channel over a descriptor to read from and one to write to.
 
-    The descriptors may be pipes, sockets (Node gives its children those), a terminal or a file.
-    Their numbers are never freed here (transports.descriptors); who opened them closes them.
-    They are used as they are: our standard streams are open in other processes too, which would
-    all see O_NONBLOCK.
+    The descriptors may be pipes, sockets (Node gives these to its children), a terminal or a file.
+    Their numbers are never freed here (transports.descriptors); whoever opened them closes them.
+    O_NONBLOCK is not set: other processes share our standard streams, and would all see it.
     """
 
     _own: tuple[int, ...] = ()
@@ -43,7 +42,7 @@ class LineChannel:
         if sys.platform == "win32":
             import msvcrt
 
-            msvcrt.setmode(read_fd, os.O_BINARY)  # or CR LF and Ctrl-Z are changed on the way
+            msvcrt.setmode(read_fd, os.O_BINARY)  # otherwise CR LF and Ctrl-Z are translated
             msvcrt.setmode(write_fd, os.O_BINARY)
         else:
             self._buffer = bytearray(READ_BYTES)
@@ -54,15 +53,15 @@ class LineChannel:
             self._poll.register(self._woken, select.POLLIN)
 
     def __del__(self) -> None:
-        """Free the descriptors that only this object knows."""
+        """Close the descriptors that belong to this object."""
         for descriptor in self._own:
             os.close(descriptor)
 
     def read(self) -> bytes | None:
-        """The next line without its LF; None at the end of the stream or once closed.
+        """Wait for the next line, without its LF; None at the end of the stream or once closed.
 
-        A line without its LF at the end of the stream counts; one over the limit comes as
-        `core.protocol.framing` says. To be called by one thread at a time.
+        The last line of the stream may lack its LF. A line over the limit is returned as
+        `core.protocol.framing` describes. Only one thread may read at a time.
         """
         frames = self._frames
         while not frames:
@@ -77,14 +76,14 @@ class LineChannel:
         return None if self._closed else frames.popleft()
 
     def write(self, frame: bytes) -> None:
-        """Write one line with its LF, whole, whatever else is being written.
+        """Write one line with its LF; lines of several threads do not mix.
 
         Raises:
-            ChannelClosed: nobody reads any more, or this channel was closed.
-            ValueError: the frame holds a newline, so it would be two.
+            ChannelClosed: the peer reads no more, or this channel was closed.
+            ValueError: the frame contains a newline, so it would be two.
         """
         if b"\n" in frame:
-            raise ValueError("a frame must not hold a newline")
+            raise ValueError("a frame must not contain a newline")
         with self._write_lock:
             try:
                 self._send(frame)
@@ -92,24 +91,24 @@ class LineChannel:
                 raise ChannelClosed(error.strerror) from error
 
     def close(self) -> None:
-        """Hang up both ways; a waiting `read` returns None, a waiting `write` stays until EPIPE."""
+        """Hang up both ways; a waiting `read` returns None, a waiting `write` waits for EPIPE."""
         self.close_reading()
         self.close_writing()
 
     def close_reading(self) -> None:
-        """Take in no more: a waiting `read` returns None; frames can still be written.
+        """Read no more: a waiting `read` returns None; frames can still be written.
 
-        Fit for a signal handler: it takes no lock, and doing it twice does no harm.
+        Safe in a signal handler: it takes no lock, and may be called again.
         """
         self._closed = True
         if sys.platform != "win32":
             os.write(self._wake, b"\0")
-            # Windows has no call that a second thread could break off: a read that waits there
-            # ends when the peer ends, or with the process.
+            # On Windows a second thread cannot interrupt a read: it ends when the peer ends, or
+            # with the process.
             shut_reading(self._read_fd)
 
     def close_writing(self) -> None:
-        """Let the peer see the end; what it still sends can be read. May be called again."""
+        """Let the peer see the end; its frames can still be read. May be called again."""
         shut_writing(self._write_fd)
 
     if sys.platform == "win32":
@@ -128,7 +127,7 @@ class LineChannel:
     else:
 
         def _receive(self) -> bytes:
-            """The next bytes; none at the end."""
+            """Wait for the next bytes; empty at the end."""
             while True:
                 self._poll.poll()
                 if self._closed or not self._reading:
@@ -136,9 +135,9 @@ class LineChannel:
                 try:
                     size = os.readv(self._read_fd, (self._buffer,))
                 except BlockingIOError:
-                    continue  # another process set O_NONBLOCK and took what was there
+                    continue  # another process set O_NONBLOCK, and read the bytes first
                 except OSError:
-                    return b""  # ECONNRESET of a socket, EIO of a terminal: nothing will come
+                    return b""  # ECONNRESET of a socket, EIO of a terminal: the stream is over
                 return bytes(self._view[:size])
 
         def _send(self, frame: bytes) -> None:
@@ -150,7 +149,7 @@ class LineChannel:
                 self._send_rest(memoryview(frame + b"\n")[size:])
 
         def _send_rest(self, rest: memoryview) -> None:
-            """After a signal, or on a descriptor that another process made non-blocking."""
+            """Go on after a signal, or on a descriptor that another process made non-blocking."""
             while rest:
                 try:
                     rest = rest[os.write(self._write_fd, rest) :]

@@ -10,9 +10,10 @@ from click.testing import CliRunner, Result
 
 from pipeguard.cli.approve import command
 from pipeguard.state import review
-from pipeguard.state.audit import Wanted, rows, verify
+from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
+from pipeguard.state.verification import verify
 from tests.people import be_nobody, give_token, on_terminal
 from tests.state.samples import FORECAST, POISONED, held, seen
 
@@ -35,7 +36,7 @@ def run(*arguments: str) -> Result:
 
 def waiting() -> set[str]:
     with Store.open(store_path()) as store:
-        return {one.target for one in review.held(store)}
+        return {one.target for one in review.held_definitions(store)}
 
 
 def test_one_tool_is_shown_and_approved() -> None:
@@ -51,7 +52,7 @@ def test_one_tool_is_shown_and_approved() -> None:
 def test_an_approval_is_in_the_audit() -> None:
     run("weather/get_forecast", "--yes")
     with Store.open(store_path()) as store:
-        (row,) = rows(store, Wanted())
+        (row,) = rows(store, AuditFilter())
     assert (row.server, row.entry.kind, row.entry.action) == ("weather", "approval", "approve")
     assert (row.entry.tool, row.entry.frame_sha256) == (
         "get_forecast",
@@ -73,7 +74,7 @@ def test_where_nothing_waits_it_says_so() -> None:
 def test_all_of_a_server_must_be_said() -> None:
     result = run("weather", "--yes")
     assert result.exit_code == 2
-    assert "there are 2: weather/alerts, weather/get_forecast." in result.output
+    assert "2 match: weather/alerts, weather/get_forecast." in result.output
     assert run("weather", "--yes", "--all").exit_code == 0
     assert waiting() == {"mail/alerts"}
 
@@ -150,5 +151,5 @@ with Store.open(store_path()) as store:
 def test_what_changed_while_the_person_looked_is_not_approved() -> None:
     code, output = on_terminal("approve", "y", "weather/get_forecast", before_answers=SWAP)
     assert code == 1
-    assert "it changed again" in output
+    assert "it has changed again" in output
     assert "weather/get_forecast" in waiting()

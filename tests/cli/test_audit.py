@@ -16,7 +16,7 @@ from pipeguard.cli.audit import command
 from pipeguard.core.finding import Action, Finding
 from pipeguard.errors import PipeGuardError
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
-from pipeguard.state.missing import Missing, leave
+from pipeguard.state.missing import MissingVerdicts, write_note
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from tests.state.samples import FINDING
@@ -87,7 +87,7 @@ def test_rows_are_found(arguments: tuple[str, ...], found: list[str]) -> None:
 def test_where_nothing_is_found_it_says_so() -> None:
     result = run("list", "--server", "other")
     assert (result.exit_code, result.stdout) == (0, "")
-    assert "Nothing of that kind" in result.stderr
+    assert "No row of the audit matches" in result.stderr
 
 
 @pytest.mark.parametrize("time", ["yesterday", "999999w", "2026-13-01"])
@@ -121,7 +121,7 @@ def test_a_whole_audit_verifies() -> None:
     result = run("verify", "--heads")
     assert result.exit_code == 0
     *heads, last = result.output.splitlines()
-    assert last == "4 rows in 2 chains, all as they were written."
+    assert last == "4 rows in 2 chains, unchanged."
     assert [head.split()[1:] for head in heads] == [["3", "RUN1"], ["1", "RUN2"]]
     told = json.loads(run("verify", "--json").output)
     assert [chain["head"] for chain in told["chains"]] == [head.split()[0] for head in heads]
@@ -195,7 +195,9 @@ def test_what_could_not_be_written_is_shown_as_a_gap_and_is_no_change() -> None:
     )
     with Store.open(store_path()) as store:
         Audit(store, "RUN2", "mail", "").append_many([gap])
-    leave(store_path(), Missing("RUN9", "mail", 2, "2026-03-02", "2026-03-03", is_over=True))
+    write_note(
+        store_path(), MissingVerdicts("RUN9", "mail", 2, "2026-03-02", "2026-03-03", is_over=True)
+    )
     checked = run("verify")
     assert checked.exit_code == 0
     assert f"gap: {note}" in checked.output

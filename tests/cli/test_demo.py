@@ -62,7 +62,7 @@ def test_each_refusal_names_its_rule_its_event_and_a_command() -> None:
 def test_for_people_it_prints_each_scene_without_colour_and_without_the_key() -> None:
     done = run()
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("as it must be") == len(SCENES)
+    assert done.stdout.count("[as expected]") == len(SCENES)
     assert "\x1b" not in done.stdout  # not a terminal
     assert leaked_key() not in done.stdout + done.stderr
 
@@ -74,7 +74,7 @@ def test_colour_is_for_terminals_unless_it_is_unwanted(
 ) -> None:
     environment = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
     shown = in_terminal([*PIPEGUARD, "demo"], environment | variables)
-    assert b"as it must be" in shown
+    assert b"as expected" in shown
     assert (b"\x1b[32m" in shown) is coloured
 
 

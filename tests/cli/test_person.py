@@ -37,7 +37,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def waits() -> bool:
     with Store.open(store_path()) as opened:
-        return len(review.held(opened)) == 1
+        return len(review.held_definitions(opened)) == 1
 
 
 def piped(*words: str, typed: bytes = b"", token: str = "") -> subprocess.CompletedProcess[bytes]:
@@ -111,10 +111,10 @@ def test_who_started_a_guarded_server_too_is_an_agent() -> None:
     with guard(subprocess.PIPE):
         code, shown = on_terminal("approve", "y", TARGET)
         assert code == 2
-        assert "guarded servers as well" in shown
+        assert "also guarded servers" in shown
         done = piped("approve", TARGET, "--yes", token=token)
         assert done.returncode == 2
-        assert b"guarded servers as well" in done.stderr
+        assert b"also guarded servers" in done.stderr
         assert waits()
     assert on_terminal("approve", "y", TARGET)[0] == 0
     assert not waits()

@@ -13,9 +13,10 @@ from pipeguard.cli.forget import command as forget
 from pipeguard.cli.reject import command as reject
 from pipeguard.identity.server_name import launched
 from pipeguard.state import review
-from pipeguard.state.audit import AuditRow, Wanted, rows, verify
+from pipeguard.state.audit import AuditFilter, AuditRow, rows
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
+from pipeguard.state.verification import verify
 from tests.people import give_token
 from tests.state.samples import FORECAST, POISONED, held, seen
 
@@ -46,13 +47,13 @@ def known() -> dict[str, str]:
                 for word, there in (("trusted", one.pin.approved), ("held", one.pin.held))
                 if there
             )
-            for one in review.kept(store)
+            for one in review.stored_definitions(store)
         }
 
 
 def audited(action: str) -> list[AuditRow]:
     with Store.open(store_path()) as store:
-        return list(rows(store, Wanted(action=action)))
+        return list(rows(store, AuditFilter(action=action)))
 
 
 ALL = {
@@ -94,11 +95,11 @@ def written_on(output: str) -> str:
 def test_a_whole_server_is_forgotten_where_that_is_said() -> None:
     result = run(forget, "weather", "--yes")
     assert result.exit_code == 2
-    assert "there are 3: weather/alerts, weather/get_forecast, weather/wind." in result.output
+    assert "3 match: weather/alerts, weather/get_forecast, weather/wind." in result.output
     assert known() == ALL
     assert run(forget, "weather", "--yes", "--all").exit_code == 0
     assert known() == {}
-    assert run(forget, "--yes", "--all").output == "Nothing of that kind is kept.\n"
+    assert run(forget, "--yes", "--all").output == "Nothing of the kind is stored.\n"
 
 
 @pytest.mark.parametrize("verb", [reject, forget], ids=["reject", "forget"])
@@ -149,7 +150,7 @@ def test_only_one_kind_is_forgotten() -> None:
 
 def test_a_launch_is_forgotten_and_pins_stay() -> None:
     with Store.open(store_path()) as store:
-        store.known_as("weather", launched(["npx", "mcp-weather"]))
+        store.name_server("weather", launched(["npx", "mcp-weather"]))
     result = run(forget, "weather", "--launch", "--yes")
     assert (result.exit_code, result.output) == (
         0,
@@ -159,7 +160,7 @@ def test_a_launch_is_forgotten_and_pins_stay() -> None:
     assert "npm mcp-weather" in audited("forget")[0].entry.findings
     assert verify(store_path()) == []
     with Store.open(store_path()) as store:
-        assert store.known_as("weather", launched(["uvx", "mcp-weather"])).server == "weather"
+        assert store.name_server("weather", launched(["uvx", "mcp-weather"])).server == "weather"
 
 
 def test_a_launch_that_is_not_known_is_told() -> None:

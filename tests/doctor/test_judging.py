@@ -62,7 +62,8 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_compiling_is_told_with_its_time(alone: Path) -> None:
     case = Case.here()
     (first,) = judging.rules(case)
-    assert re.fullmatch(r"1 rules in 1 packs, compiled in \d+\.\d s and kept", first.what)
+    compiled = r"1 rules in 1 packs, compiled in \d+\.\d s and stored in the cache"
+    assert re.fullmatch(compiled, first.what)
     (again,) = judging.rules(case)
     assert re.fullmatch(r"1 rules in 1 packs, ready in \d+ ms from the cache", again.what)
     assert list(alone.glob(INDEX_PATTERN))
@@ -140,7 +141,7 @@ def test_a_wrong_pack_of_the_user_s_is_told(person: Person) -> None:
     [
         ("trust: perhaps\n", "wrong", "trust"),
         ("mode: [\n", "wrong", "policy.yaml"),
-        ("", "good", "is right"),
+        ("", "good", "is valid"),
         ("mode: observe\n", "note", "nothing is stopped"),
         (
             "exceptions:\n- {rule: secrets.jwt, tool: x, until: 2020-01-01, why: tests}\n",

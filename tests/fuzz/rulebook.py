@@ -1,8 +1,11 @@
 """The shipped rules and their samples, for properties that hold for all of them."""
 
 import re
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import NamedTuple
+
+from hypothesis import strategies as st
 
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule, View
@@ -69,6 +72,11 @@ def decodable(pack: str, surface: Surface) -> tuple[Sample, ...]:
         and {View.TEXT, View.DECODED} <= sample.rule.views
         and sample_place(sample.rule, surface) in usual
     )
+
+
+def drawn_from(choose: Callable[[], Sequence[Sample]]) -> st.SearchStrategy[Sample]:
+    """A strategy of samples that are made with the first example, not while tests are collected."""
+    return st.deferred(lambda: st.sampled_from(choose()))
 
 
 @cache

@@ -345,7 +345,7 @@ def test_what_is_installed_is_the_same_in_every_folder(command: str) -> None:
 
 
 def test_what_is_told_holds_no_secret() -> None:
-    told = launched_at("https://me:hunter2@a.example.com/mcp?api_key=hunter2").told
+    told = launched_at("https://me:hunter2@a.example.com/mcp?api_key=hunter2").description
     assert told == "url a.example.com"
 
 

@@ -74,7 +74,7 @@ def loaded(some: list[PackFile], folder: Path) -> Engines:
     engines = load_engines(some, str(folder))
     assert engines.to_server.rules
     for engine in engines:
-        for patterns in (engine._plain, engine._squeezed, engine._acts):
+        for patterns in (engine.lookup.plain, engine.lookup.squeezed, engine.lookup.acts):
             patterns.load()
     return engines
 

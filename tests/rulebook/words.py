@@ -6,7 +6,6 @@ from pathlib import Path
 
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.session.guard import Engines
-from pipeguard.core.text.cues import Cue
 from pipeguard.rulebook.packs import PackFile
 
 RULE = """\
@@ -21,8 +20,6 @@ RULE = """\
   matches: [{name}-123]
   passes: [{name}-12]
 """
-# Cues take most of the time that a rule takes to compile, and say nothing of files.
-FEW_CUES = {cue: f"no cue {cue:d}" for cue in Cue}
 
 
 def packs(*names: str) -> list[PackFile]:

@@ -26,10 +26,11 @@ from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.core.rules.policy import Policy
 from pipeguard.core.session.guard import Guard, PinKey
 from pipeguard.core.session.session import Session
-from pipeguard.rulebook.cache import load_engines
-from pipeguard.state.audit import Wanted, rows, verify
-from pipeguard.state.recorder import Recorder
+from pipeguard.state.audit import AuditFilter, rows
+from pipeguard.state.recorder import PinsListener, Recorder
 from pipeguard.state.store import Store
+from pipeguard.state.verification import verify
+from tests.fuzz.rulebook import engines
 from tests.state.samples import silent
 
 SECONDS = float(os.environ.get("PIPEGUARD_SOAK_SECONDS", "5"))
@@ -80,7 +81,7 @@ class Round:
     def judge(self, session: Session, direction: Direction, sent: bytes, *, aside: bool) -> Verdict:
         """As the transports do: one thread a direction, any number aside."""
         if aside:
-            verdict = session.receive_aside(direction, sent, NOW)
+            verdict = session.receive_concurrently(direction, sent, NOW)
         else:
             with self.one_way[direction]:
                 verdict = session.receive(direction, sent, NOW)
@@ -183,14 +184,14 @@ def begun(path: Path, seconds: float) -> Round:
         change = PinChange("tool", name, fingerprint(PLAIN), text, False, "", True)
         store.remember("demo", [change])
         pins = store.pins("demo")
-    guard = Guard("demo", load_engines(), Policy(), pins, b"k" * 32)
+    guard = Guard("demo", engines(), Policy(), pins, b"k" * 32)
     session = Session(guard, "RUN")
     session.resume("2025-06-18")
 
     def take_over(pins: Mapping[PinKey, Pin]) -> None:
         session.relist(guard.repin(pins))
 
-    recorder = Recorder(path, "demo", "RUN", silent, pins=guard.pins, on_pins_changed=take_over)
+    recorder = Recorder(path, "demo", "RUN", silent, PinsListener(guard.pins, take_over))
     return Round(path, guard, session, recorder, monotonic() + seconds)
 
 
@@ -240,7 +241,7 @@ def check(one: Round) -> None:
     assert len(set(one.events)) == len(one.events), "two verdicts have one name"
     assert one.session.waiting() == []
     with Store.open(one.path) as store:
-        kept = list(rows(store, Wanted()))
+        kept = list(rows(store, AuditFilter()))
         pins = store.pins("demo")
     assert Counter(row.entry.event for row in kept) == Counter(one.events)
     found = [(r.entry.event, f["rule"]) for r in kept for f in json.loads(r.entry.findings)]

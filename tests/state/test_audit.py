@@ -16,13 +16,13 @@ from pipeguard.state.audit import (
     FINDINGS_KEPT,
     Audit,
     AuditEntry,
-    Wanted,
+    AuditFilter,
     chains,
     findings_json,
     rows,
-    verify,
 )
 from pipeguard.state.store import Store
+from pipeguard.state.verification import verify
 from tests.state.samples import FINDING
 
 
@@ -61,7 +61,7 @@ def test_an_untouched_audit_has_no_problems(path: Path) -> None:
             ("RUN0", 10),
             ("RUN1", 10),
         ]
-        found = list(rows(store, Wanted()))
+        found = list(rows(store, AuditFilter()))
     assert [row.entry for row in found if row.chain == "RUN0"] == [entry(i) for i in range(10)]
     assert [row.seq for row in found if row.chain == "RUN1"] == list(range(1, 11))
 
@@ -200,21 +200,21 @@ def test_a_failed_append_leaves_the_chain_as_it_was(path: Path) -> None:
 @pytest.mark.parametrize(
     ("wanted", "matches"),
     [
-        (Wanted(limit=3), lambda e: e.event in {"RUN.c7", "RUN.c8", "RUN.c9"}),
-        (Wanted(action="block"), lambda e: e.action == "block"),
-        (Wanted(since="2026-03-02T10:00:05"), lambda e: e.frame_bytes >= 5),
-        (Wanted(event="RUN.c3"), lambda e: e.event == "RUN.c3"),
-        (Wanted(rule="secrets.aws-access-key-id"), lambda e: e.action == "block"),
-        (Wanted(rule="secrets"), lambda e: e.action == "block"),
-        (Wanted(rule="secrets.*"), lambda e: e.action == "block"),
-        (Wanted(rule="secret"), lambda e: False),
-        (Wanted(rule="secrets.aws"), lambda e: False),
-        (Wanted(server="mail"), lambda e: False),
-        (Wanted(server="weather", rule="%"), lambda e: False),
+        (AuditFilter(limit=3), lambda e: e.event in {"RUN.c7", "RUN.c8", "RUN.c9"}),
+        (AuditFilter(action="block"), lambda e: e.action == "block"),
+        (AuditFilter(since="2026-03-02T10:00:05"), lambda e: e.frame_bytes >= 5),
+        (AuditFilter(event="RUN.c3"), lambda e: e.event == "RUN.c3"),
+        (AuditFilter(rule="secrets.aws-access-key-id"), lambda e: e.action == "block"),
+        (AuditFilter(rule="secrets"), lambda e: e.action == "block"),
+        (AuditFilter(rule="secrets.*"), lambda e: e.action == "block"),
+        (AuditFilter(rule="secret"), lambda e: False),
+        (AuditFilter(rule="secrets.aws"), lambda e: False),
+        (AuditFilter(server="mail"), lambda e: False),
+        (AuditFilter(server="weather", rule="%"), lambda e: False),
     ],
 )
 def test_rows_are_found_by_what_is_wanted(
-    tmp_path: Path, wanted: Wanted, matches: Callable[[AuditEntry], bool]
+    tmp_path: Path, wanted: AuditFilter, matches: Callable[[AuditEntry], bool]
 ) -> None:
     blocked = findings_json((FINDING,))
     entries = [entry(i) if i % 2 else entry(i, "block", blocked) for i in range(10)]

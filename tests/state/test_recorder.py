@@ -20,12 +20,13 @@ import pytest
 
 from pipeguard.core.finding import Action, Direction, Verdict
 from pipeguard.core.pins.fingerprint import Pin
+from pipeguard.state import database
 from pipeguard.state import recorder as recorder_module
-from pipeguard.state import store as store_module
-from pipeguard.state.audit import AuditRow, Wanted, chains, rows, verify
-from pipeguard.state.missing import left
-from pipeguard.state.recorder import Recorder
+from pipeguard.state.audit import AuditFilter, AuditRow, chains, rows
+from pipeguard.state.missing import read_notes
+from pipeguard.state.recorder import PinsListener, Recorder
 from pipeguard.state.store import Store
+from pipeguard.state.verification import verify
 from tests.state.samples import FINDING, FORECAST, POISONED, held, seen, silent, verdict
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +63,7 @@ def is_healthy(recorder: Recorder) -> bool:
 
 def written(path: Path) -> list[AuditRow]:
     with Store.open(path) as store:
-        return list(rows(store, Wanted()))
+        return list(rows(store, AuditFilter()))
 
 
 def test_a_verdict_is_written_with_its_findings_and_the_hash_of_its_frame(
@@ -213,7 +214,7 @@ def test_a_full_backlog_makes_the_pump_wait_and_loses_nothing(
 def test_a_store_that_is_locked_is_told_once_and_caught_up_with(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "BUSY_SECONDS", 0.01)
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.01)
     monkeypatch.setattr(recorder_module, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(recorder_module, "BACKLOG_ROWS", 10)
     log = Heard()
@@ -253,7 +254,7 @@ def test_a_store_that_stays_broken_is_told_at_the_end(path: Path) -> None:
     assert not recorder.healthy
     assert [event for _, event, _ in log.lines] == [
         "the store cannot be written",
-        "verdicts are missing in the audit",
+        "verdicts are missing from the audit",
     ]
     assert log.lines[-1][2] == {"lost": 1}
 
@@ -266,7 +267,7 @@ def test_an_approval_from_elsewhere_is_told_while_the_server_runs(path: Path) ->
         told.append(pins)
         changed.set()
 
-    recorder = Recorder(path, "weather", "RUN", silent, pins={}, on_pins_changed=on_pins_changed)
+    recorder = Recorder(path, "weather", "RUN", silent, PinsListener({}, on_pins_changed))
     recorder.record(verdict(pins=(seen(FORECAST),)))
     recorder.record(verdict(pins=(held(POISONED),)))
     assert recorder.flush()
@@ -280,7 +281,7 @@ def test_an_approval_from_elsewhere_is_told_while_the_server_runs(path: Path) ->
 
 def test_what_another_process_pinned_first_is_told_with_our_own_write(path: Path) -> None:
     told: list[Mapping[tuple[str, str], Pin]] = []
-    recorder = Recorder(path, "weather", "RUN", silent, pins={}, on_pins_changed=told.append)
+    recorder = Recorder(path, "weather", "RUN", silent, PinsListener({}, told.append))
     with Store.open(path) as other:
         other.remember("weather", [seen(FORECAST)])
     recorder.record(verdict(pins=(seen(POISONED),)))
@@ -345,7 +346,7 @@ def test_a_log_and_a_listener_that_fail_end_nothing(
     def log(level: str, event: str, **fields: object) -> None:
         raise RuntimeError(event)
 
-    recorder = Recorder(path, "weather", "RUN", log, pins={}, on_pins_changed=on_pins_changed)
+    recorder = Recorder(path, "weather", "RUN", log, PinsListener({}, on_pins_changed))
     recorder.record(verdict("RUN.c1", findings=(FINDING,), pins=(held(POISONED),)))
     assert recorder.flush()
     with Store.open(path) as person:
@@ -361,28 +362,28 @@ def test_a_log_and_a_listener_that_fail_end_nothing(
 def test_what_a_run_could_not_write_is_told_by_the_next(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "BUSY_SECONDS", 0.01)
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.01)
     with Store.open(path) as other, other.transaction():
         other.remember("weather", [])
         recorder = Recorder(path, "weather", "RUN1", silent)
         recorder.record(verdict("RUN1.c1"))
         recorder.record(verdict("RUN1.c2"))
         recorder.close()
-        assert [(one.run, one.verdicts) for one in left(path)] == [("RUN1", 2)]
+        assert [(one.run, one.verdicts) for one in read_notes(path)] == [("RUN1", 2)]
     following = Recorder(path, "mail", "RUN2", silent)
     following.record(verdict("RUN2.c1"))
     following.close()
     gap, row = written(path)
     assert (gap.entry.kind, row.entry.event) == ("gap", "RUN2.c1")
     assert "verdicts missing of the run RUN1 of weather: 2" in gap.entry.findings
-    assert left(path) == []
+    assert read_notes(path) == []
     assert verify(path) == []
 
 
 def test_a_run_that_can_write_again_leaves_nothing_behind(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "BUSY_SECONDS", 0.01)
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.01)
     monkeypatch.setattr(recorder_module, "RETRY_SECONDS", 0.01)
     Store.open(path).close()
     recorder = Recorder(path, "weather", "RUN", silent)
@@ -391,7 +392,7 @@ def test_a_run_that_can_write_again_leaves_nothing_behind(
         recorder.record(verdict("RUN.c1"))
         assert not recorder.flush()
         assert list(path.parent.glob("*.missing"))
-        assert left(path) == [], "it goes on, and may write them yet"
+        assert read_notes(path) == [], "it goes on, and may write them yet"
     while not recorder.flush():
         pass
     recorder.close()
@@ -408,7 +409,7 @@ def test_a_store_that_is_taken_away_is_begun_anew_and_a_row_says_so(
     path = tmp_path / "state" / "pipeguard.db"
     path.parent.mkdir(mode=0o700)
     told: list[Mapping[tuple[str, str], Pin]] = []
-    recorder = Recorder(path, "weather", "RUN", silent, pins={}, on_pins_changed=told.append)
+    recorder = Recorder(path, "weather", "RUN", silent, PinsListener({}, told.append))
     recorder.record(verdict("RUN.c1", pins=(seen(FORECAST),)))
     assert recorder.flush()
     if becomes == "no folder":
@@ -463,7 +464,7 @@ def test_a_file_that_is_none_of_ours_says_nothing(path: Path) -> None:
     for name, content in (("A", b"[]"), ("B", b"{}"), ("C", b"\xff"), ("D", b"1" * 10**6)):
         (path.parent / f"{path.name}.{name}.missing").write_bytes(content)
     (path.parent / f"{path.name}.E.missing").symlink_to("/etc/passwd")
-    assert left(path) == []
+    assert read_notes(path) == []
 
 
 def test_what_a_peer_chose_is_bounded_while_it_waits(
@@ -487,7 +488,7 @@ def test_what_a_peer_chose_is_bounded_while_it_waits(
 RUN = """
 import sys
 from pathlib import Path
-from pipeguard.state.missing import left
+from pipeguard.state.missing import read_notes
 from pipeguard.state.recorder import Recorder
 from tests.state.samples import silent, verdict
 path, run, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])

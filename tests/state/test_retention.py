@@ -9,16 +9,18 @@ import pytest
 
 from pipeguard.errors import StateError
 from pipeguard.state import retention
-from pipeguard.state.audit import Audit, AuditEntry, Chain, Wanted, chains, rows, verify
+from pipeguard.state.audit import Audit, AuditEntry, AuditFilter, Chain, chains, rows
 from pipeguard.state.retention import prune
-from pipeguard.state.store import Store, written
+from pipeguard.state.store import Store
+from pipeguard.state.timestamps import utc_text
+from pipeguard.state.verification import verify
 from tests.state.test_audit import entry, tamper
 
 NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)
 
 
 def entry_of(days_ago: float) -> AuditEntry:
-    return entry()._replace(time=written(NOW - timedelta(days=days_ago)))
+    return entry()._replace(time=utc_text(NOW - timedelta(days=days_ago)))
 
 
 def append(path: Path, run: str, *days_ago: float) -> None:
@@ -31,7 +33,7 @@ def kept(path: Path) -> list[str]:
     """The chains that are there, without those that say what went."""
     with Store.open(path) as store:
         named = [chain.chain for chain in chains(store)]
-        found = {row.chain for row in rows(store, Wanted())}
+        found = {row.chain for row in rows(store, AuditFilter())}
     assert set(named) == found
     return [name for name in named if not name.startswith("PRUNE-")]
 
@@ -62,8 +64,8 @@ def test_the_oldest_runs_go_up_to_the_first_that_is_to_be_kept(path: Path) -> No
 def test_what_went_is_said_in_a_row(path: Path) -> None:
     pruned(path)
     with Store.open(path) as store:
-        (row,) = rows(store, Wanted(action="prune"))
-    assert (row.entry.kind, row.entry.time) == ("retention", written(NOW))
+        (row,) = rows(store, AuditFilter(action="prune"))
+    assert (row.entry.kind, row.entry.time) == ("retention", utc_text(NOW))
     assert "up to number 3 were removed: kept for 90 days" in row.entry.findings
 
 

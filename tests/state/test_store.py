@@ -15,8 +15,9 @@ import pytest
 from pipeguard.core.pins.fingerprint import Pin
 from pipeguard.errors import StateError
 from pipeguard.identity.server_name import Launched, launched
-from pipeguard.state import store as store_module
-from pipeguard.state.store import Store, written
+from pipeguard.state import database
+from pipeguard.state.store import Store
+from pipeguard.state.timestamps import utc_text
 from tests.state.samples import FORECAST, POISONED, held, seen
 
 ROOT = Path(__file__).parents[2]
@@ -189,10 +190,10 @@ def test_a_place_without_a_folder_is_told(tmp_path: Path) -> None:
 
 
 def test_a_locked_store_is_told(store: Store, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
     with Store.open(path) as second, store.transaction():
         store.remember("weather", [seen()])
-        with pytest.raises(StateError, match="keeps it locked"):
+        with pytest.raises(StateError, match="has it locked"):
             second.remember("weather", [seen()])
 
 
@@ -209,7 +210,7 @@ def test_a_full_disk_is_told_and_leaves_what_was(store: Store) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from pipeguard.state.store import Store, written
+from pipeguard.state.store import Store
 from tests.state.samples import seen
 sys.stdin.readline()
 with Store.open(Path(sys.argv[1])) as store:
@@ -238,7 +239,7 @@ def test_processes_begin_and_fill_one_store_together(path: Path) -> None:
 )
 def test_a_moment_is_kept_in_one_spelling_of_utc(hours: int, text: str) -> None:
     zone = timezone(timedelta(hours=hours))
-    assert written(datetime(2026, 3, 2, 10, 0, 0, 120_999, zone)) == text
+    assert utc_text(datetime(2026, 3, 2, 10, 0, 0, 120_999, zone)) == text
 
 
 # --- who has a name ---------------------------------------------------------------------
@@ -247,53 +248,53 @@ ONE, TWO = launched(["npx", "-y", "@one/mcp-x"]), launched(["npx", "-y", "@two/m
 
 
 def test_a_name_is_that_of_the_first_and_another_is_kept_beside_it(store: Store) -> None:
-    assert store.known_as("x", ONE) == ("x", "", "")
-    other = store.known_as("x", TWO)
+    assert store.name_server("x", ONE) == ("x", "", "")
+    other = store.name_server("x", TWO)
     assert (other.server[:2], len(other.server), other.holder) == ("x-", 8, "npm @one/mcp-x")
     assert other.since.startswith("20")
-    assert store.known_as("x", launched(["bunx", "@one/mcp-x@2"])) == ("x", "", "")
-    assert store.known_as("x", TWO) == other
-    assert store.known_as("y", TWO).server == "y"
+    assert store.name_server("x", launched(["bunx", "@one/mcp-x@2"])) == ("x", "", "")
+    assert store.name_server("x", TWO) == other
+    assert store.name_server("y", TWO).server == "y"
 
 
 def test_pins_without_a_command_are_taken_over_by_the_first(store: Store) -> None:
     store.remember("weather", [seen()])
-    assert store.known_as("weather", ONE).server == "weather"
-    assert store.known_as("weather", TWO).server != "weather"
+    assert store.name_server("weather", ONE).server == "weather"
+    assert store.name_server("weather", TWO).server != "weather"
     assert TOOL in store.pins("weather")
 
 
 def test_what_is_only_looked_up_is_not_kept(store: Store) -> None:
-    assert store.known_as("x", ONE, register=False).server == "x"
-    assert store.known_as("x", TWO).server == "x"
+    assert store.name_server("x", ONE, register=False).server == "x"
+    assert store.name_server("x", TWO).server == "x"
 
 
 def test_a_name_that_was_made_up_for_another_is_not_given_twice(store: Store) -> None:
-    store.known_as("x", ONE)
-    made = store.known_as("x", TWO).server
-    assert store.known_as(made, ONE).server not in ("x", made)
+    store.name_server("x", ONE)
+    made = store.name_server("x", TWO).server
+    assert store.name_server(made, ONE).server not in ("x", made)
 
 
 def test_a_name_is_free_once_nothing_is_kept_of_its_server(store: Store) -> None:
-    store.known_as("weather", ONE)
+    store.name_server("weather", ONE)
     store.remember("weather", [seen()])
     store.forget("weather", "tool", "nothing")
-    assert store.known_as("weather", TWO).server != "weather"
+    assert store.name_server("weather", TWO).server != "weather"
     store.forget("weather")
     three = launched(["uvx", "mcp-x"])
-    assert store.known_as("weather", three).server == "weather"
+    assert store.name_server("weather", three).server == "weather"
 
 
 def test_a_launch_is_forgotten_and_pins_stay(store: Store) -> None:
-    store.known_as("weather", ONE)
+    store.name_server("weather", ONE)
     store.remember("weather", [seen()])
-    store.known_as("weather", TWO)
-    assert store.forget_launch("weather") == ("npm @one/mcp-x", "npm @two/mcp-x")
-    assert store.known_as("weather", TWO).server == "weather"
+    store.name_server("weather", TWO)
+    assert store.release_name("weather") == ("npm @one/mcp-x", "npm @two/mcp-x")
+    assert store.name_server("weather", TWO).server == "weather"
     assert TOOL in store.pins("weather")
 
 
 def test_what_is_launched_is_kept_as_a_hash(store: Store, path: Path) -> None:
-    store.known_as("x", Launched("x", "url\nhost/with-a-key-in-it", "url host"))
+    store.name_server("x", Launched("x", "url\nhost/with-a-key-in-it", "url host"))
     store.close()
     assert all(b"with-a-key" not in file.read_bytes() for file in path.parent.iterdir())

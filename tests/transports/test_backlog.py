@@ -128,10 +128,10 @@ def test_one_message_that_is_as_large_as_can_be_fits() -> None:
 def test_a_server_waits_for_a_client_only_while_much_is_not_taken() -> None:
     async def work() -> None:
         stream = Stream(Backlog())
-        stream.tell([b"x" * STREAM_BYTES])
-        await stream.make_wait()  # it is not too much
-        stream.tell([b"y"])
-        waiting = asyncio.create_task(stream.make_wait())
+        stream.send([b"x" * STREAM_BYTES])
+        await stream.make_room()  # it is not too much
+        stream.send([b"y"])
+        waiting = asyncio.create_task(stream.make_room())
         await asyncio.sleep(0)
         assert not waiting.done()
         assert await stream.next(1) == b"x" * STREAM_BYTES
@@ -148,11 +148,11 @@ def test_a_client_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch
     async def work() -> None:
         backlog = Backlog()
         stream = Stream(backlog)
-        stream.tell([HUGE])
-        await stream.make_wait()
+        stream.send([HUGE])
+        await stream.make_room()
         assert stream.is_cut
         assert backlog._total == 0
-        stream.tell([b"more"])
+        stream.send([b"more"])
         assert await stream.next(1) is None, "it has ended, and takes no more"
         assert backlog._total == 0
 
@@ -163,11 +163,11 @@ def test_of_all_streams_together_the_one_not_taken_for_longest_is_cut() -> None:
     async def work() -> None:
         backlog = Backlog(2 * len(HUGE))
         first, second, third = [Stream(backlog) for _ in range(3)]
-        first.tell([HUGE])
-        second.tell([HUGE])
+        first.send([HUGE])
+        second.send([HUGE])
         assert await first.next(1) == HUGE  # so it waits since now, and not since then
-        first.tell([HUGE])
-        third.tell([HUGE])
+        first.send([HUGE])
+        third.send([HUGE])
         assert [one.is_cut for one in (first, second, third)] == [False, True, False]
         assert backlog._total == 2 * len(HUGE)
         await eventually(lambda: not second.is_taken, "it is told that it ended")

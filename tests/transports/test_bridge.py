@@ -13,7 +13,7 @@ from threading import Thread
 import pytest
 
 from pipeguard.transports import bridge
-from pipeguard.transports.bridge import INBOX_FRAMES, Looped, Threaded
+from pipeguard.transports.bridge import INBOX_FRAMES, AsyncAdapter, BlockingAdapter
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.stdio import LineChannel
 from tests.transports.wire import PATIENCE_SECONDS, eventually, run
@@ -76,7 +76,7 @@ def test_frames_go_both_ways_in_their_order(pipes: Pipes) -> None:
     frames = [b'{"n":%d}' % number for number in range(3 * INBOX_FRAMES)]
 
     async def work() -> None:
-        looped = Looped(pipes.channel, begin)
+        looped = AsyncAdapter(pipes.channel, begin)
         os.write(pipes.writes, b"".join(frame + b"\n" for frame in frames))
         assert [await looped.read() for _ in frames] == frames
         for frame in frames:
@@ -95,7 +95,7 @@ def test_frames_go_both_ways_in_their_order(pipes: Pipes) -> None:
 
 def test_the_last_words_of_a_peer_are_heard_before_its_end(pipes: Pipes) -> None:
     async def work() -> None:
-        looped = Looped(pipes.channel, begin)
+        looped = AsyncAdapter(pipes.channel, begin)
         os.write(pipes.writes, b"".join(b"%d\n" % number for number in range(200)))
         os.close(pipes.writes)
         heard = []
@@ -111,7 +111,7 @@ def test_the_last_words_of_a_peer_are_heard_before_its_end(pipes: Pipes) -> None
 def test_a_peer_that_does_not_read_holds_writers_up_and_then_lets_all_go() -> None:
     async def work() -> None:
         peer = Blocked()
-        looped = Looped(peer, begin)
+        looped = AsyncAdapter(peer, begin)
         writers = [
             asyncio.create_task(looped.write(b"%d" % number)) for number in range(2 * INBOX_FRAMES)
         ]
@@ -129,7 +129,7 @@ def test_a_peer_that_does_not_read_holds_writers_up_and_then_lets_all_go() -> No
 def test_closing_wakes_everybody_who_waits() -> None:
     async def work() -> None:
         peer = Blocked()
-        looped = Looped(peer, begin)
+        looped = AsyncAdapter(peer, begin)
         writers = [
             asyncio.create_task(looped.write(b"%d" % number)) for number in range(2 * INBOX_FRAMES)
         ]
@@ -151,7 +151,7 @@ def test_closing_wakes_everybody_who_waits() -> None:
 def test_a_peer_that_is_gone_is_told_to_all_writers() -> None:
     async def work() -> None:
         peer = Blocked()
-        looped = Looped(peer, begin)
+        looped = AsyncAdapter(peer, begin)
         writers = [
             asyncio.create_task(looped.write(b"%d" % number)) for number in range(2 * INBOX_FRAMES)
         ]
@@ -190,10 +190,10 @@ class Broken:
 def test_a_thread_that_fails_ends_the_channel(
     *, reads: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bridge, "DEAF_SECONDS", 0.01)
+    monkeypatch.setattr(bridge, "LAST_FRAMES_SECONDS", 0.01)
 
     async def work() -> None:
-        looped = Looped(Broken(reads=reads), begin)
+        looped = AsyncAdapter(Broken(reads=reads), begin)
         with suppress(ChannelClosed):
             await looped.write(b"{}")
         assert await looped.read() is None
@@ -209,7 +209,7 @@ def test_a_thread_that_fails_ends_the_channel(
 def test_few_large_frames_wait_and_the_next_is_not_read() -> None:
     async def work() -> None:
         peer = Blocked()
-        looped = Looped(peer, begin)
+        looped = AsyncAdapter(peer, begin)
         for _ in range(9):
             peer.said.put(b"x" * 400_000)
         await eventually(lambda: peer.asked >= 3, "it was read")
@@ -233,7 +233,7 @@ def test_few_large_frames_wait_and_the_next_is_not_read() -> None:
 def test_a_peer_is_not_read_faster_than_it_is_heard() -> None:
     async def work() -> None:
         peer = Blocked()
-        looped = Looped(peer, begin)
+        looped = AsyncAdapter(peer, begin)
         for number in range(3 * INBOX_FRAMES):
             peer.said.put(b"%d" % number)
         await eventually(lambda: peer.asked > INBOX_FRAMES, "it was read")
@@ -274,7 +274,7 @@ def test_threads_use_a_loops_channel() -> None:
     loop = asyncio.new_event_loop()
     running = begin("loop", loop.run_forever)
     inner = Queued()
-    threaded = Threaded(loop, inner)
+    threaded = BlockingAdapter(loop, inner)
     threaded.write(b"up")
     assert inner.taken == [b"up"]
     loop.call_soon_threadsafe(inner.frames.put_nowait, b"down")
@@ -295,7 +295,7 @@ def test_threads_use_a_loops_channel() -> None:
 def test_a_loop_that_is_gone_is_an_end() -> None:
     loop = asyncio.new_event_loop()
     loop.close()
-    threaded = Threaded(loop, Queued())
+    threaded = BlockingAdapter(loop, Queued())
     assert threaded.read() is None
     with pytest.raises(ChannelClosed):
         threaded.write(b"x")

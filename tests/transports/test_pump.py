@@ -6,7 +6,7 @@ import pytest
 
 from pipeguard.core.finding import Action, Direction, Verdict
 from pipeguard.transports.channel import Channel, ChannelClosed
-from pipeguard.transports.pump import pump
+from pipeguard.transports.pump import pump_in_thread
 
 TO_SERVER = Direction.TO_SERVER
 
@@ -67,7 +67,7 @@ def run(frames: list[bytes]) -> tuple[Listed, Listed, list[Verdict], list[str]]:
         recorded.append(verdict)
 
     judge = Judge(diary)
-    pump(judge, TO_SERVER, source, sink, record)  # type: ignore[arg-type]
+    pump_in_thread(judge, TO_SERVER, source, sink, record)  # type: ignore[arg-type]
     assert judge.times == sorted(judge.times)
     return source, sink, recorded, diary
 
@@ -114,7 +114,7 @@ def test_a_peer_that_is_gone_ends_it_after_the_record() -> None:
     sink.close()
     recorded: list[Verdict] = []
     with pytest.raises(ChannelClosed, match="sink"):
-        pump(Judge(diary), TO_SERVER, source, sink, recorded.append)  # type: ignore[arg-type]
+        pump_in_thread(Judge(diary), TO_SERVER, source, sink, recorded.append)  # type: ignore[arg-type]
     assert len(recorded) == 1
     assert source.frames == [b"pass"]
 
@@ -127,5 +127,5 @@ def test_what_cannot_be_recorded_does_not_pass() -> None:
         raise ChannelClosed(verdict.event)
 
     with pytest.raises(ChannelClosed, match="EVENT"):
-        pump(Judge(diary), TO_SERVER, source, sink, refuse)  # type: ignore[arg-type]
+        pump_in_thread(Judge(diary), TO_SERVER, source, sink, refuse)  # type: ignore[arg-type]
     assert sink.written == []

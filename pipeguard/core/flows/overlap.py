@@ -14,8 +14,7 @@ from unicodedata import normalize
 from pipeguard.core.checks.registry import entropy
 from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.text import decoders
-from pipeguard.core.text.cues import Cue
-from pipeguard.core.text.decoder import Budget
+from pipeguard.core.text.budgets import DecodingBudget
 from pipeguard.core.text.document import MessageText
 
 TOKEN_CHARS = 12  # shorter ones stand in two places by chance
@@ -34,20 +33,20 @@ MOST_PARTS = 64  # that are decoded once more
 
 # By a sign that must stand in a text; and in words that are long.
 _SIGNED = {
-    b"%": (Cue.PERCENT,),
-    b"\\": (Cue.ESCAPE, Cue.SIMPLE_ESCAPE),
-    b"&": (Cue.ENTITY,),
-    b"=": (Cue.QUOTED_PRINTABLE,),
+    b"%": "percent",
+    b"\\": "escapes",
+    b"&": "entities",
+    b"=": "quoted-printable",
 }
-_RUNS = (Cue.BASE64, Cue.HEX, Cue.LONG_RUN, Cue.BASE32, Cue.COMPRESSED)
-_SPELLINGS = (Cue.REVERSED, Cue.TURNED)
+_RUNS = ("base64", "hex", "long-run", "base32", "compressed")
+_SPELLINGS = ("reversed", "rot13")
 _LONG = re.compile(rb"\S{12,}")
 _BYTES = re.compile(rb"(?:[0-9A-Fa-f]{2}[ :,-]{1,2}){7}")
 
 
 def readings(text: bytes) -> list[str]:
     """The text as it is, and all that is encoded in it, two deep."""
-    budget = Budget(len(text))
+    budget = DecodingBudget(len(text))
     first = _decoded(text, budget)
     inner = [part for one in first[:MOST_PARTS] for part in _decoded(one, budget)]
     found = [text, *first, *_read(text, _SPELLINGS, budget), *inner]
@@ -59,18 +58,19 @@ def readings(text: bytes) -> list[str]:
     return [one.decode("utf-8", "ignore") for one in dict.fromkeys(found)]
 
 
-def _decoded(text: bytes, budget: Budget) -> list[bytes]:
-    cues = [cue for sign, some in _SIGNED.items() if sign in text for cue in some]
-    found = _read(text, cues, budget) if cues else []
+def _decoded(text: bytes, budget: DecodingBudget) -> list[bytes]:
+    signed = [name for sign, name in _SIGNED.items() if sign in text]
+    found = _read(text, signed, budget) if signed else []
     if _BYTES.search(text):
-        found += _read(text, (Cue.SEPARATED_HEX,), budget)
+        found += _read(text, ("separated-hex",), budget)
     long = _LONG.findall(text)
     return found + _read(b"\n".join(long), _RUNS, budget) if long else found
 
 
-def _read(text: bytes, cues: Sequence[Cue], budget: Budget) -> list[bytes]:
+def _read(text: bytes, names: Sequence[str], budget: DecodingBudget) -> list[bytes]:
     return [
-        part.data for part in decoders.decode(text, {cue: [(0, len(text))] for cue in cues}, budget)
+        part.data
+        for part in decoders.decode(text, {name: [(0, len(text))] for name in names}, budget)
     ]
 
 

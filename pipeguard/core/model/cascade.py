@@ -181,7 +181,7 @@ class Reader:
             for place, one in enumerate(passages)
             for at in classifier.unclear(one.pieces, self._less)
         ]
-        said, name = self._budgets.said, classifier.name
+        said, name = self._budgets.network_scores, classifier.name
         asked: list[tuple[Passage, int, str]] = []
         new: dict[str, None] = {}
         left_out: set[int] = set()

@@ -33,6 +33,35 @@ _LOST_RULES = {
 }
 
 
+class ParsedFrame(bytes):
+    """A frame with its value: what reads it later gets the value, and does not parse it again.
+
+    The value takes about ten times the frame's memory, so a queue drops it (`without_value`).
+
+    Attributes:
+        value: of the frame; nobody changes it.
+    """
+
+    value: JsonValue
+
+    @classmethod
+    def of(cls, frame: bytes) -> ParsedFrame:
+        """Read a frame.
+
+        Raises:
+            Refusal: it is not strict JSON, or exceeds a limit.
+        """
+        value = parse_json(frame)
+        parsed = cls(frame)
+        parsed.value = value
+        return parsed
+
+
+def without_value(frame: bytes) -> bytes:
+    """The bytes of a frame alone, where it has its value; else the frame as it is."""
+    return bytes(frame) if isinstance(frame, ParsedFrame) else frame
+
+
 def parse_json(frame: bytes) -> JsonValue:
     """Read strict JSON.
 
@@ -49,6 +78,8 @@ def read_json(frame: bytes) -> tuple[JsonValue, str]:
         Refusal: it is not strict JSON, or exceeds a limit.
     """
     text = _text(frame)
+    if isinstance(frame, ParsedFrame):
+        return frame.value, text
     if len(frame) > MAX_NODES and holds_more_than(frame, MAX_NODES):
         why = f"the frame has more than {MAX_NODES} values"
         raise Refusal("protocol.too-many-values", why, codes.UNSCANNABLE, legible_id(frame))

@@ -23,7 +23,7 @@ MAX_PATTERN_BYTES = 12_000  # Hyperscan refuses about 16,000
 
 
 class View(Enum):
-    """A reading of a text; core.text.decoders makes them."""
+    """The kinds of readings that a rule may be run over; core.scanning.readings makes them."""
 
     TEXT = "text"
     FOLDED = "folded"

@@ -15,8 +15,8 @@ from pipeguard.core.model.classifier import Classifier, Second, load
 from pipeguard.core.model.prefilter import Prefilter
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule, View
+from pipeguard.core.scanning.readings import SIGNS, SIGNS_TO_SERVER, SQUEEZED_SIGNS
 from pipeguard.core.scanning.rule_partition import in_groups, residents, squeezed_pattern
-from pipeguard.core.text.cues import CUES, CUES_OF_SQUEEZED, OUTGOING_CUES, Cue
 from pipeguard.errors import EngineError
 
 if TYPE_CHECKING:
@@ -93,14 +93,18 @@ def patterns_of(rules: Iterable[Rule], surface: Surface, models: Models | None =
         for group in in_groups(chosen)
     )
     # Groups of their own: together they compile longer than one after the other.
-    plain = {0: [(CUES[cue], False) for cue in Cue if cue not in OUTGOING_CUES]}
+    plain = {0: [(sign, False) for sign in SIGNS.values()]}
     if surface is Surface.TO_SERVER:
-        plain |= {int(cue): [(CUES[cue], False)] for cue in OUTGOING_CUES}
-    plain |= {len(Cue): private, len(Cue) + len(private): others}
+        plain |= {
+            number: [(sign, False)]
+            for number, sign in enumerate(SIGNS_TO_SERVER.values(), len(SIGNS))
+        }
+    first = len(SIGNS) + len(SIGNS_TO_SERVER)
+    plain |= {first: private, first + len(private): others}
     squeezed = list(filter(itemgetter(0), map(squeezed_pattern, chosen)))
     torn = {0: squeezed}
     if surface is Surface.TO_SERVER:
-        torn[len(squeezed)] = [(cue, False) for cue in CUES_OF_SQUEEZED.values()]
+        torn[len(squeezed)] = [(sign, False) for sign in SQUEEZED_SIGNS.values()]
     acting = [(rule.pattern, rule.ignore_case) for rule in chosen if View.ACTS in rule.views]
     classifiers = [classifier(rule, models) for rule in chosen if rule.model]
     words = {word: weight for reading in classifiers for word, weight in reading.opening}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.core.checks import registry
@@ -11,6 +11,7 @@ from pipeguard.core.checks.registry import Outcome, aws_account, known, run
 from pipeguard.errors import RuleError
 from pipeguard.rulebook.samples import expand
 from tests.each import each
+from tests.fuzz.budget import tried
 
 SPECS = [
     "entropy 3.5",
@@ -55,14 +56,14 @@ def test_a_check_that_there_is_none_of_is_refused(spec: str) -> None:
 
 
 @each("spec", SPECS)
-@settings(max_examples=30)
+@tried(30)
 @given(secret=st.binary(max_size=400))
 def test_any_bytes_get_an_answer(spec: str, secret: bytes) -> None:
     assert run(spec, secret) in Outcome
 
 
 @each("spec", SPECS)
-@settings(max_examples=50)
+@tried(50)
 @given(
     secret=st.text(alphabet="eyJ.AZaz09+/=_-:$%{}[]\\n \x00\xff", min_size=1, max_size=300).map(
         str.encode
@@ -73,10 +74,12 @@ def test_what_looks_like_a_token_gets_an_answer(spec: str, secret: bytes) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("size", [2**18, pytest.param(2**20, marks=pytest.mark.exhaustive)])
 @each("spec", SPECS)
 @each("unit", [b"a", b"[", b"eyJ", b"1", b"-----BEGIN ", b"a:", b"\\n", b"="])
-def test_a_megabyte_gets_an_answer(spec: str, unit: bytes) -> None:
-    assert run(spec, unit * (2**20 // len(unit))) in Outcome
+def test_a_long_secret_gets_an_answer(spec: str, unit: bytes, size: int) -> None:
+    """In time that is linear: at these sizes a square would be minutes."""
+    assert run(spec, unit * (size // len(unit))) in Outcome
 
 
 def test_nesting_that_no_parser_follows_is_no_token() -> None:

@@ -590,7 +590,7 @@ def test_another_file_than_the_rule_names_is_not_believed(
         [rule], Surface.TO_CLIENT, loaded(compiled()[[*Surface].index(Surface.TO_CLIENT)]), models
     )
     with pytest.raises(EngineError, match=r"mine\.model is not the file that the rule names"):
-        engine.classifier(rule)
+        engine.lookup.classifier(rule)
 
 
 def test_a_model_that_was_changed_blocks_and_a_line_says_so(tmp_path: Path) -> None:
@@ -619,7 +619,7 @@ def test_threads_share_what_was_read() -> None:
     engine = engine_of("injection")
     other = engine.clone()
     rule = RULE_OF["injection"]
-    assert engine.classifier(rule) is other.classifier(rule)
+    assert engine.lookup.classifier(rule) is other.lookup.classifier(rule)
     assert matches("injection", ORDER, other)
 
 
@@ -733,12 +733,12 @@ def test_a_gate_opens_for_what_the_classifier_is_sure_of() -> None:
 @both
 def test_a_gate_is_there_where_a_classifier_reads(name: str) -> None:
     assert engine_of(name).gate is not None
-    assert RULE_OF[name].id in {rule.id for rule in engine_of(name).residents.classifying}
+    assert RULE_OF[name].id in {rule.id for rule in engine_of(name).lookup.residents.classifying}
 
 
 def test_what_goes_to_a_server_is_read_by_no_classifier() -> None:
     assert engines().to_server.gate is None
-    assert engines().to_server.residents.classifying == ()
+    assert engines().to_server.lookup.residents.classifying == ()
 
 
 # --- however and wherever it stands ------------------------------------------------------------

@@ -14,9 +14,12 @@ from pipeguard.core.protocol.strict_json import (
     MAX_KEYS,
     MAX_NODES,
     STACK_BYTES,
+    ParsedFrame,
     holds_more_than,
     nests_deeper_than,
     parse_json,
+    read_json,
+    without_value,
 )
 from pipeguard.errors import Refusal
 from tests.fuzz.budget import tried
@@ -250,3 +253,22 @@ def test_a_key_that_stands_twice_is_refused(keys: list[str]) -> None:
     members = b",".join(spaced(key) + b":0" for key in keys)
     twice = len(set(keys)) < len(keys)
     assert rule_of(b"{" + members + b"}") == ("protocol.duplicate-key" if twice else None)
+
+
+@tried(30)
+@given(values)
+def test_a_parsed_frame_is_its_bytes_and_is_not_read_again(value: JsonValue) -> None:
+    frame = serialise(value)
+    parsed = ParsedFrame.of(frame)
+    assert parsed == frame
+    assert read_json(parsed) == (value, frame.decode())
+    assert read_json(parsed)[0] is parsed.value
+    assert type(without_value(parsed)) is bytes
+    assert without_value(parsed) == frame
+    assert without_value(frame) is frame
+
+
+def test_what_is_no_strict_json_is_no_parsed_frame() -> None:
+    for frame in (b'{"a":1,"a":2}', b"NaN", b"\xff", b""):
+        with pytest.raises(Refusal):
+            ParsedFrame.of(frame)

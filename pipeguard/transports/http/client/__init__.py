@@ -1,5 +1,5 @@
-"""Servers at an address, as Channels: Streamable HTTP, HTTP+SSE and WebSocket.
+"""Channels to servers at an address: Streamable HTTP, HTTP+SSE and WebSocket.
 
-Knows requests, streams, reconnection and which headers go up. Refuses to know who our own client
-is, and what a frame says. Begin with `upstream.Remote`, then `streamable`.
+Knows requests, streams, reconnection and which headers go to the server. Refuses to know who our
+own client is. Begin with `upstream.Remote`, then `streamable`.
 """

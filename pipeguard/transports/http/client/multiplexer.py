@@ -1,41 +1,51 @@
-"""One channel to a server for many conversations: ids of ours up, the clients' own down.
+"""Many conversations over one channel to a server, for `--shared`: ids are unique on the channel.
 
-For servers that are started once for all (`--shared`). What a server says to nobody in particular
-goes to everybody; what it asks goes to a client only while there is one, since an answer of
-another one's could be somebody else's secret. Source of the fields: MCP 2025-11-25, basic.
+A notification that belongs to no request goes to every client. A request of the server's goes to a
+client only while there is a single one: any other client's answer could leak somebody else's
+secret. Source of the fields: MCP 2025-11-25, basic.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Protocol
+from typing import NamedTuple
 
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.frame_outline import legible_ids
 from pipeguard.core.protocol.framing import Lost
 from pipeguard.core.protocol.ids import id_of, id_token_of
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.core.protocol.json_values import JsonObject, serialise
 from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.session import replies
 from pipeguard.errors import Refusal
-from pipeguard.transports.channel import AsyncChannel, ChannelClosed
+from pipeguard.transports.bounded import UNTAKEN_SECONDS, Outbox
+from pipeguard.transports.channel import AsyncChannel, ChannelClosed, Dialler
+from pipeguard.transports.failure import Failure
+from pipeguard.transports.http.shared_ids import (
+    cancelled_id,
+    is_cancellation,
+    progress_token_of,
+    progress_tokens_in,
+    subscription_id_of,
+    with_answered_id,
+    with_cancelled_id,
+    with_progress_token,
+    with_request_ids,
+    with_subscription_id,
+)
+from pipeguard.transports.judging import parsed
 
 INBOX_FRAMES = 256
-INBOX_BYTES = 4 * 2**20  # that wait for one conversation; then the server is not read
-UNTAKEN_SECONDS = 10.0  # the others wait for one that does not take its answers for no longer
+INBOX_BYTES = 4 * 2**20  # unread by one client; above that the server is not read
 _INITIALIZED = "notifications/initialized"
-_CANCELLED = "notifications/cancelled"
 
 
-class ChannelOpener(Protocol):
-    """What opens channels."""
+class _Sent(NamedTuple):
+    """Whose request, or progress token, went to the server."""
 
-    async def dial(self) -> AsyncChannel:
-        """A channel of its own."""
-
-    async def close(self) -> None:
-        """Open no more."""
+    port: _Port
+    token: str
 
 
 class Multiplexer:
@@ -45,10 +55,10 @@ class Multiplexer:
         source: opens the channel.
 
     Attributes:
-        full: the ports for which too much waits.
+        full: the ports with too many unread bytes.
     """
 
-    def __init__(self, source: ChannelOpener) -> None:
+    def __init__(self, source: Dialler) -> None:
         self._source = source
         self._opening = asyncio.Lock()
         self._channel: AsyncChannel | None = None
@@ -56,14 +66,14 @@ class Multiplexer:
         self._ports: list[_Port] = []
         self.full: set[_Port] = set()
         self._count = 0
-        self._asked: dict[str, tuple[_Port, str]] = {}  # by our id
-        self._progress: dict[str, tuple[_Port, str]] = {}  # by our token
-        self._described: asyncio.Future[JsonObject | None] | None = None
-        self._opened_by = ""  # our id of the opening
+        self._requests: dict[str, _Sent] = {}  # by the id on the channel
+        self._progress: dict[str, _Sent] = {}  # by the progress token on the channel
+        self._description: asyncio.Future[JsonObject | None] | None = None
+        self._opening_id = ""  # of the `initialize` that was sent
         self._initialized = False
 
     async def dial(self) -> AsyncChannel:
-        """A channel that looks like one of its own.
+        """Open a port: a channel that looks like one of the client's own.
 
         Raises:
             ChannelClosed: the server cannot be started.
@@ -82,7 +92,7 @@ class Multiplexer:
             await self._channel.close()
         await self._source.close()
 
-    # --- up -----------------------------------------------------------------------------
+    # --- to the server ------------------------------------------------------------------
 
     async def send(self, port: _Port, frame: bytes) -> None:
         """Send a frame of one conversation.
@@ -91,131 +101,137 @@ class Multiplexer:
             ChannelClosed: the server is gone.
         """
         value = parse_json(frame)
-        if self._channel is None:
-            raise ChannelClosed("the server is gone")
         if isinstance(value, list):
             for member in value:
-                await self.send(port, serialise(member))
-            return
-        if not isinstance(value, dict):
-            return
+                if isinstance(member, dict):
+                    await self._send_message(port, serialise(member), member)
+        elif isinstance(value, dict):
+            await self._send_message(port, frame, value)
+
+    async def _send_message(self, port: _Port, frame: bytes, value: JsonObject) -> None:
+        if self._channel is None:
+            raise ChannelClosed("the server is gone")
         method = value.get("method")
         token = id_token_of(value.get("id"))
         if method == "initialize" and token is not None:
-            describing = self._described
-            if describing is not None:
-                await asyncio.wait([describing])
-                told = describing.result()
-                why = "the server did not take its opening"
-                port.put(Lost.of(token, why) if told is None else _described(told, token))
+            if self._description is not None:
+                await self._describe(port, token, self._description)
                 return
-            self._described = asyncio.get_running_loop().create_future()
-            self._opened_by = str(self._count + 1)
+            self._description = asyncio.get_running_loop().create_future()
+            self._opening_id = str(self._count + 1)
         if method == _INITIALIZED:
             if self._initialized:
                 return
             self._initialized = True
-        up = self._up(port, value, token) if method is not None else value
-        if up is not None:
-            await self._channel.write(frame if up is value else serialise(up))
+        sent = self._with_own_ids(port, frame, value)
+        if sent is not None:
+            await self._channel.write(sent)
 
-    def _up(self, port: _Port, value: JsonObject, token: str | None) -> JsonObject | None:
-        """A message under our id and token; None where it is of nothing that waits."""
-        params = value.get("params")
+    async def _describe(
+        self, port: _Port, token: str, description: asyncio.Future[JsonObject | None]
+    ) -> None:
+        """Answer an opening as the server answered the first."""
+        await asyncio.wait([description])
+        answer = description.result()
+        if answer is None:
+            port.put(Failure("the server did not take its opening").lost(token))
+        else:
+            port.put(serialise(_with_id(answer, token)))
+
+    def _with_own_ids(self, port: _Port, frame: bytes, value: JsonObject) -> bytes | None:
+        """A message with ids of ours; None if it cancels nothing."""
+        if "method" not in value:
+            return frame
+        token = id_token_of(value.get("id"))
         if token is not None:
-            ticket = self._ticket()
-            self._asked[ticket] = port, token
-            value = {**value, "id": Number(ticket)}
-            meta = params.get("_meta") if isinstance(params, dict) else None
-            progress = id_token_of(meta.get("progressToken")) if isinstance(meta, dict) else None
-            if progress is not None and isinstance(params, dict) and isinstance(meta, dict):
-                self._progress[ticket] = port, progress
-                told: JsonObject = {**meta, "progressToken": Number(ticket)}
-                value["params"] = {**params, "_meta": told}
-            return value
-        if value.get("method") == _CANCELLED and isinstance(params, dict):
-            asked = id_token_of(params.get("requestId"))
-            for ticket, entry in self._asked.items():
-                if entry == (port, asked):
-                    return {**value, "params": {**params, "requestId": Number(ticket)}}
-            return None
-        return value
+            self._count += 1
+            own = str(self._count)
+            self._requests[own] = _Sent(port, token)
+            tokens = progress_tokens_in(value)
+            for progress_token in tokens:
+                self._progress[own] = _Sent(port, progress_token)
+            return with_request_ids(frame, value, [own], [own for _ in tokens])
+        if not is_cancellation(value):
+            return frame
+        cancelled = cancelled_id(value)
+        for own, sent in self._requests.items():
+            if sent == (port, cancelled):
+                return serialise(with_cancelled_id(value, own))
+        return None
 
-    def _ticket(self) -> str:
-        self._count += 1
-        return str(self._count)
-
-    # --- down ---------------------------------------------------------------------------
+    # --- from the server ----------------------------------------------------------------
 
     async def _read(self, channel: AsyncChannel) -> None:
         try:
             while (frame := await channel.read()) is not None:
-                if isinstance(frame, Lost):
-                    port, token = self._asked.pop(frame.id_token, (None, ""))
-                    if port is not None:
-                        port.put(Lost.of(token, frame.why, frame.code))
-                    continue
-                try:
-                    await self._down(frame, parse_json(frame))
-                except Refusal:
-                    self._unreadable(frame)
+                await self._receive(parsed(frame))
                 while self.full:
-                    await self.full.pop().make_wait()
+                    await self.full.pop().make_room()
         finally:  # whatever happened, nobody waits for this server any more
             self._end()
             await channel.close()
 
     def _end(self) -> None:
-        """The server is gone: so it is for each conversation, and the next one opens another."""
-        if self._described is not None and not self._described.done():
-            self._described.set_result(None)
-        self._channel, self._described, self._initialized = None, None, False
-        self._asked.clear()
+        """End all conversations with a server that is gone; the next port opens another one."""
+        if self._description is not None and not self._description.done():
+            self._description.set_result(None)
+        self._channel, self._description, self._initialized = None, None, False
+        self._requests.clear()
         self._progress.clear()
         for port in list(self._ports):
-            port.put(None)
+            port.end()
 
-    async def _down(self, frame: bytes, value: JsonValue) -> None:
-        if not isinstance(value, dict):
-            self._unreadable(frame)
+    async def _receive(self, frame: bytes) -> None:
+        if isinstance(frame, Lost):
+            sent = self._requests.pop(frame.id_token, None)
+            if sent is not None:
+                sent.port.put(Failure(frame.why, frame.code).lost(sent.token))
             return
-        token = id_token_of(value.get("id"))
-        if "method" not in value:
-            self._answer(value, token)
-        elif token is not None:
-            await self._request(frame, token)
+        try:
+            value = parse_json(frame)
+        except Refusal:
+            value = None
+        if not isinstance(value, dict):
+            self._receive_unreadable(frame)
+        elif "method" not in value:
+            self._receive_answer(value)
+        elif (token := id_token_of(value.get("id"))) is not None:
+            await self._receive_request(frame, token)
         else:
-            self._notify(frame, value)
+            self._receive_notification(frame, value)
 
-    def _unreadable(self, frame: bytes) -> None:
-        """What no Session can read: to whom it is told.
+    def _receive_unreadable(self, frame: bytes) -> None:
+        """Deliver what no Session can read.
 
-        An answer to the one who asked, since an id says nothing to others; a request to one, who
-        answers it; text to all, whose Sessions answer what waits where it is too much.
+        An answer is lost to the client that waits for it: its id means nothing to the others. A
+        request goes to one client, which refuses it. Anything else goes to all of them: their
+        Sessions answer open requests once it is too much.
         """
         found = legible_ids(frame)
-        answered = [ticket for ticket, asks in found if not asks]
-        for ticket in answered:
-            port, token = self._asked.pop(ticket, (None, ""))
-            self._progress.pop(ticket, None)
-            if port is not None:
-                port.put(Lost.of(token, "the answer cannot be read", codes.UNSCANNABLE))
+        answered = [own for own, is_request in found if not is_request]
+        for own in answered:
+            sent = self._requests.pop(own, None)
+            self._progress.pop(own, None)
+            if sent is not None:
+                failure = Failure("the answer cannot be read", codes.UNSCANNABLE)
+                sent.port.put(failure.lost(sent.token))
         if not answered:
             for port in self._ports[:1] if found else list(self._ports):
                 port.put(frame)
 
-    def _answer(self, value: JsonObject, ticket: str | None) -> None:
-        port, token = self._asked.pop(ticket or "", (None, ""))
-        self._progress.pop(ticket or "", None)
-        if port is None:
-            return  # of a conversation that is over
-        if self._described is not None and ticket == self._opened_by:
-            self._described.set_result(value if "result" in value else None)
+    def _receive_answer(self, value: JsonObject) -> None:
+        own = id_token_of(value.get("id")) or ""
+        sent = self._requests.pop(own, None)
+        self._progress.pop(own, None)
+        if sent is None:
+            return  # its conversation is over
+        if self._description is not None and own == self._opening_id:
+            self._description.set_result(value if "result" in value else None)
             if "result" not in value:
-                self._described = None  # the next one may try
-        port.put(serialise({**value, "id": id_of(token)}))
+                self._description = None  # the next client may try
+        sent.port.put(serialise(with_answered_id(value, own, sent.token)))
 
-    async def _request(self, frame: bytes, token: str) -> None:
+    async def _receive_request(self, frame: bytes, token: str) -> None:
         if len(self._ports) == 1:
             self._ports[0].put(frame)
         elif self._channel is not None:
@@ -223,34 +239,35 @@ class Multiplexer:
             with suppress(ChannelClosed):
                 await self._channel.write(replies.error(token, codes.METHOD_NOT_FOUND, why))
 
-    def _notify(self, frame: bytes, value: JsonObject) -> None:
-        params = value.get("params")
-        ticket = id_token_of(params.get("progressToken")) if isinstance(params, dict) else None
-        entry = self._progress.get(ticket or "")
-        if entry is not None and isinstance(params, dict):
-            port, token = entry
-            told: JsonObject = {**params, "progressToken": id_of(token)}
-            port.put(serialise({**value, "params": told}))
-            return
-        for port in self._ports:
-            port.put(frame, may_be_missed=True)
+    def _receive_notification(self, frame: bytes, value: JsonObject) -> None:
+        progressing = self._progress.get(progress_token_of(value) or "")
+        subscribed = self._requests.get(subscription_id_of(value) or "")
+        if progressing is not None:
+            progressing.port.put(serialise(with_progress_token(value, progressing.token)))
+        elif subscribed is not None:
+            subscribed.port.put(serialise(with_subscription_id(value, subscribed.token)))
+        else:
+            for port in self._ports:
+                port.offer(frame)
+
+    # --- leaving ------------------------------------------------------------------------
 
     def leave(self, port: _Port) -> list[str]:
-        """A conversation is over; return what it still waited for, by our ids."""
+        """End a conversation; return the ids on the channel that still wait for answers."""
         if port in self._ports:
             self._ports.remove(port)
-        left = [ticket for ticket, entry in self._asked.items() if entry[0] is port]
-        for ticket in left:
-            del self._asked[ticket]
-            self._progress.pop(ticket, None)
+        left = [own for own, sent in self._requests.items() if sent.port is port]
+        for own in left:
+            del self._requests[own]
+            self._progress.pop(own, None)
         return left
 
-    async def give_up(self, tickets: list[str]) -> None:
-        """Tell the server that nobody waits for these any more."""
+    async def cancel(self, ids: list[str]) -> None:
+        """Cancel requests of a client that is gone."""
         with suppress(ChannelClosed):
-            for ticket in tickets:
+            for own in ids:
                 if self._channel is not None:
-                    await self._channel.write(replies.cancelled(ticket, "the client is gone"))
+                    await self._channel.write(replies.cancelled(own, "the client is gone"))
 
 
 class _Port:
@@ -258,47 +275,44 @@ class _Port:
 
     def __init__(self, shared: Multiplexer) -> None:
         self._shared = shared
-        self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self._bytes = 0  # that wait in it
-        self._taken = asyncio.Event()
+        self._inbox = Outbox(INBOX_BYTES)
         self._closed = False
 
-    def put(self, frame: bytes | None, *, may_be_missed: bool = False) -> None:
-        """Hand over a frame of the server's; one who does not read misses what nobody asked for."""
-        if self._closed:
-            return
-        size = len(frame or b"")
-        waits = self._inbox.qsize()
-        if may_be_missed and waits and (waits >= INBOX_FRAMES or self._bytes + size > INBOX_BYTES):
-            return
-        self._bytes += size
-        self._inbox.put_nowait(frame)
-        if self._bytes > INBOX_BYTES and not may_be_missed:
-            self._shared.full.add(self)
+    def put(self, frame: bytes) -> None:
+        """Deliver a frame; a client that does not read makes the server wait."""
+        if not self._closed:
+            self._inbox.put(frame)
+            if self._inbox.is_full:
+                self._shared.full.add(self)
 
-    async def make_wait(self) -> None:
-        """Wait while too many answers are not taken; for long, and this one has no server.
+    def offer(self, frame: bytes) -> None:
+        """Deliver what was not asked for; a client that does not read misses it."""
+        unread = len(self._inbox)
+        has_room = unread < INBOX_FRAMES and self._inbox.fits(frame)
+        if not self._closed and (has_room or not unread):
+            self._inbox.put(frame)
 
-        However often it takes a little: the others wait as well.
+    def end(self) -> None:
+        """Mark the end of the server."""
+        if not self._closed:
+            self._inbox.end()
+
+    async def make_room(self) -> None:
+        """Wait while too much is unread; end a conversation that keeps the others waiting.
+
+        It has `UNTAKEN_SECONDS` in all, however often it reads a little.
         """
         try:
             async with asyncio.timeout(UNTAKEN_SECONDS):
-                while self._bytes > INBOX_BYTES and not self._closed:
-                    self._taken.clear()
-                    await self._taken.wait()
+                while self._inbox.is_full and not self._closed:
+                    await self._inbox.taken()
         except TimeoutError:
-            while not self._inbox.empty():
-                self._inbox.get_nowait()
+            self._inbox.clear()
             await self.close()
 
     async def read(self) -> bytes | None:
-        """The next frame; None at the end."""
-        if self._closed:
-            return None
-        frame = await self._inbox.get()
-        self._bytes -= len(frame or b"")
-        self._taken.set()
-        return frame
+        """Wait for the next frame; None at the end."""
+        return None if self._closed else await self._inbox.get()
 
     async def write(self, frame: bytes) -> None:
         """Send a frame.
@@ -315,9 +329,9 @@ class _Port:
         if not self._closed:
             self._closed = True
             left = self._shared.leave(self)
-            self._inbox.put_nowait(None)
-            await self._shared.give_up(left)
+            self._inbox.end()
+            await self._shared.cancel(left)
 
 
-def _described(value: JsonObject, token: str) -> bytes:
-    return serialise({**value, "id": id_of(token)})
+def _with_id(answer: JsonObject, token: str) -> JsonObject:
+    return {**answer, "id": id_of(token)}

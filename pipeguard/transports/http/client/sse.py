@@ -1,6 +1,6 @@
-"""HTTP+SSE, the transport of MCP 2024-11-05: one stream down, and POSTs up.
+"""HTTP+SSE, the transport of MCP 2024-11-05: a stream of events from the server, POSTs to it.
 
-basic/transports, "HTTP with SSE": the first event names where to POST. That is a place on the
+basic/transports, "HTTP with SSE": the first event names the address for POSTs. It must be on the
 same origin, or a server could send a client's token to another one.
 """
 
@@ -14,26 +14,18 @@ from contextlib import suppress
 import aiohttp
 from yarl import URL
 
-from pipeguard.core.protocol.sse import EventStream
-from pipeguard.errors import LoginNeededError, PipeGuardError
+from pipeguard.core.protocol.sse import MESSAGE, EventStream
+from pipeguard.errors import PipeGuardError
+from pipeguard.transports.http.client.bodies import Unreadable, body_pieces
 from pipeguard.transports.http.client.reconnecting import LinkLost
-from pipeguard.transports.http.client.upstream import (
-    EVENTS,
-    JSON,
-    Remote,
-    Unreadable,
-    asked,
-    kind_of,
-    pieces,
-    unreached,
-)
+from pipeguard.transports.http.client.upstream import Remote, Request, send
+from pipeguard.transports.http.headers import EVENTS, JSON, media_type
 
 ENDPOINT_SECONDS = 10.0
-_TAKEN, _ELSEWHERE = 200, 300  # the classes of statuses (RFC 9110, section 15)
 
 
-class EventLink:
-    """One stream of a server's, and the address that it named."""
+class SseLink:
+    """One stream from a server, and the address for POSTs that it named."""
 
     def __init__(self, remote: Remote, http: aiohttp.ClientSession) -> None:
         self._remote = remote
@@ -50,11 +42,11 @@ class EventLink:
         remote: Remote,
         http: aiohttp.ClientSession,
         patience_seconds: float | None = None,
-    ) -> EventLink:
-        """Connect, and wait for the address.
+    ) -> SseLink:
+        """Connect, and wait for the address for POSTs.
 
         Raises:
-            LinkLost: it cannot be reached, is no such server, or names a foreign address.
+            LinkLost: the server cannot be reached, speaks no HTTP+SSE, or names a foreign address.
         """
         link = cls(remote, http)
         try:
@@ -65,65 +57,64 @@ class EventLink:
             raise
         except (aiohttp.ClientError, OSError, PipeGuardError, Unreadable) as error:
             await link.close()
-            raise _lost(error) from None
+            raise LinkLost.of(error) from None
         return link
 
     async def _begin(self) -> None:
-        answer = await asked(self._remote, self._http, "GET", self._remote.url, {"Accept": EVENTS})
-        self._answer, self._pieces = answer, pieces(answer)
-        if kind_of(answer) != EVENTS or not answer.ok:
+        request = Request("GET", self._remote.url, {"Accept": EVENTS})
+        answer = await send(self._remote, self._http, request)
+        self._answer, self._pieces = answer, body_pieces(answer)
+        if media_type(answer) != EVENTS or not answer.ok:
             raise LinkLost(f"the server answered with HTTP {answer.status}, not with MCP")
         while self._target is None:
-            if not await self._more():
+            if not await self._read_events():
                 raise LinkLost("the server named no address for messages")
 
     async def receive(self) -> bytes | None:
-        """The next frame; None at the end."""
-        with suppress(aiohttp.ClientError, OSError, LinkLost, Unreadable):  # then it ends here
-            while not self._frames and await self._more():
+        """Wait for the next frame; None at the end."""
+        with suppress(aiohttp.ClientError, OSError, LinkLost, Unreadable):  # the stream ends here
+            while not self._frames and await self._read_events():
                 pass
         return self._frames.popleft() if self._frames else None
 
     async def send(self, frame: bytes) -> None:
-        """POST a frame.
+        """Send a frame in a POST.
 
         Raises:
-            LinkLost: it was not taken.
+            LinkLost: it was not accepted.
         """
         if self._target is None:
             raise LinkLost("closed")
+        request = Request("POST", self._target, {"Content-Type": JSON}, frame)
         try:
-            headers = {"Content-Type": JSON}
-            async with await asked(
-                self._remote, self._http, "POST", self._target, headers, frame
-            ) as answer:
-                if not _TAKEN <= answer.status < _ELSEWHERE:
+            async with await send(self._remote, self._http, request) as answer:
+                if not 200 <= answer.status < 300:
                     raise LinkLost(f"the server answered with HTTP {answer.status}")
         except (aiohttp.ClientError, OSError, PipeGuardError) as error:
-            raise _lost(error) from None
+            raise LinkLost.of(error) from None
 
     async def close(self) -> None:
         """Hang up."""
         if self._answer is not None:
             self._answer.close()
 
-    async def _more(self) -> bool:
+    async def _read_events(self) -> bool:
         """Read the next events; False at the end of the stream."""
         if self._pieces is None:
             return False
         piece = await anext(self._pieces, b"")
         for event in self._stream.feed(piece):
             if event.name == "endpoint":
-                self._point(event.data or b"")
-            elif event.name == "message" and event.data:
+                self._set_target(event.data or b"")
+            elif event.name == MESSAGE and event.data:
                 self._frames.append(event.data)
         return bool(piece) and not self._stream.overrun
 
-    def _point(self, address: bytes) -> None:
-        """Take the address for messages.
+    def _set_target(self, address: bytes) -> None:
+        """Set the address for POSTs.
 
         Raises:
-            LinkLost: there is one already, or it is on another origin.
+            LinkLost: it is set already, or on another origin.
         """
         if self._target is not None:
             raise LinkLost("the server named a second address for messages")
@@ -132,12 +123,6 @@ class EventLink:
             if target.origin() == self._remote.url.origin() and target.user is None:
                 self._target = target
         except ValueError:
-            pass  # no address at all
+            pass  # not a URL
         if self._target is None:
             raise LinkLost("the server named an address for messages that is not its own")
-
-
-def _lost(error: Exception) -> LinkLost:
-    if isinstance(error, PipeGuardError):
-        return LinkLost(str(error), is_final=isinstance(error, LoginNeededError))
-    return LinkLost(unreached(error))

@@ -1,73 +1,84 @@
-"""A server behind Streamable HTTP, as a channel: frames go up as POSTs, and come down as they do.
+"""A server behind Streamable HTTP, as a channel: each frame is sent in a POST, answers come later.
 
-For a client that speaks another transport. What the session and its streams need is kept here:
-the session's id, its revision, the cursors of broken streams, the opening for a server that has
-forgotten it. Sources: MCP 2025-03-26 to 2026-07-28, basic/transports.
+For a client that speaks another transport. Resumes broken streams by their cursor, and opens the
+session again when the server has forgotten it. Sources: MCP 2025-03-26 to 2026-07-28,
+basic/transports.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from http import HTTPStatus
 from time import monotonic
+from typing import NamedTuple
 
 import aiohttp
 
-from pipeguard.core.protocol import codes, request_headers
-from pipeguard.core.protocol.framing import Lost
+from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.ids import id_token_of, request_ids
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue
-from pipeguard.core.protocol.sse import EventStream
+from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.strict_json import parse_json
-from pipeguard.core.session import replies
-from pipeguard.errors import PipeGuardError, Refusal
-from pipeguard.transports.bounded import Frames
-from pipeguard.transports.channel import ChannelClosed, RemoteChannel
+from pipeguard.errors import PipeGuardError
+from pipeguard.transports.channel import RemoteChannel
+from pipeguard.transports.failure import CONNECTION_LOST, Failure
+from pipeguard.transports.http.client.answers import AnswerReader
+from pipeguard.transports.http.client.bodies import Unreadable
+from pipeguard.transports.http.client.inbox import InboxChannel
+from pipeguard.transports.http.client.streamable_session import PLAIN_HEADERS, StreamableSession
 from pipeguard.transports.http.client.upstream import (
-    BOTH,
-    EVENTS,
-    JSON,
-    LAST_EVENT_ID,
-    MOST_PAUSE_SECONDS,
-    SESSION_ID,
-    Door,
     Remote,
-    Unreadable,
+    RemoteEndpoint,
     backoff,
-    is_session_id,
-    is_text,
-    kind_of,
-    pieces,
-    unreached,
-    whole,
+    describe_unreachable,
 )
-from pipeguard.transports.tasks import Tasks
+from pipeguard.transports.http.headers import EVENTS, LAST_EVENT_ID, SESSION_ID, media_type
 
 CONNECT_ATTEMPTS = 5
-STEADY_SECONDS = 1.0  # a stream that lasted longer had begun well
-RESUME_SECONDS = 120.0  # for which a broken stream is tried again
+STEADY_SECONDS = 1.0  # a stream that lasted longer is taken for healthy
+RESUME_SECONDS = 120.0  # for which a broken stream is resumed
 GOODBYE_SECONDS = 2.0
-REOPEN_SECONDS = 30.0  # for a server to answer an opening of ours
-MOST_MIRRORED = 1024  # tools whose parameters have headers
-MOST_NAME_CHARS = 1024
-_PLAIN = {"Content-Type": JSON, "Accept": BOTH}
+REOPEN_SECONDS = 30.0  # for a server to answer our own opening
 _INITIALIZED = "notifications/initialized"
-_GONE = 404
-_OLDER = frozenset({400, 404, 405})
-_BAD = 400
-_PASSING = frozenset({429, 500, 502, 503, 504})  # it may offer a stream a little later
+_CANCELLED = "notifications/cancelled"
+_OLDER = frozenset({400, 404, 405})  # with which a server of the older transport answers
+_TRANSIENT = frozenset({429, 500, 502, 503, 504})  # the server may offer the stream a little later
 
 
-class StreamableChannel:
+class _Frame(NamedTuple):
+    """A frame to send."""
+
+    data: bytes
+    value: JsonValue
+    ids: list[str]
+
+    @property
+    def method(self) -> JsonValue:
+        return self.value.get("method") if isinstance(self.value, dict) else None
+
+
+class _Stream(NamedTuple):
+    """How the reading of a stream went.
+
+    Attributes:
+        lasted_seconds: until it ended; None if there was none.
+        is_offered: False if the server will never offer it.
+    """
+
+    lasted_seconds: float | None
+    is_offered: bool = True
+
+
+class StreamableChannel(InboxChannel):
     """One conversation with a server over Streamable HTTP.
 
     Args:
         remote: the server.
         http: connections to it.
-        older: opens a channel of the older transport where the server speaks that one: it is
-            asked after an opening that was answered with 400, 404 or 405 (MCP 2025-06-18,
-            basic/transports, "Backwards Compatibility").
+        older: opens a channel of the older transport, if the server speaks that. It is called
+            when the opening is answered with 400, 404 or 405 (MCP 2025-06-18, basic/transports,
+            "Backwards Compatibility").
     """
 
     def __init__(
@@ -76,156 +87,148 @@ class StreamableChannel:
         http: aiohttp.ClientSession,
         older: Callable[[], Awaitable[RemoteChannel | None]] | None = None,
     ) -> None:
-        self._door = Door(remote, http)
-        self._older = older
-        self._instead: RemoteChannel | None = None
+        super().__init__()
+        self._endpoint = RemoteEndpoint(remote, http)
+        self._open_older = older
+        self._older: RemoteChannel | None = None  # in use instead of this channel
         self._limit = remote.limit_bytes
-        self._inbox = Frames()
-        self._tasks = Tasks(self._fail)
-        self._asked: dict[str, asyncio.Task[None]] = {}
-        self._told: asyncio.Task[None] | None = None  # the last that needs no answer
-        self._session_id: str | None = None
-        self._version: str | None = None
-        self._opening: tuple[bytes, str] | None = None
-        self._initialized: bytes | None = None
+        self._session = StreamableSession()
+        self._requests: dict[str, asyncio.Task[None]] = {}  # by id
+        self._last_notified: asyncio.Task[None] | None = None
+        self._opening: _Frame | None = None
+        self._initialized: _Frame | None = None
         self._reopening = asyncio.Lock()
         self._listening: asyncio.Task[None] | None = None
-        self._mirrored: dict[str, dict[str, tuple[str, ...]]] = {}
-        self._closed = False
 
     # --- the channel --------------------------------------------------------------------
 
-    async def read(self) -> bytes | None:
-        """The next frame of the server's; a Lost in place of an answer that will not come."""
-        return None if self._closed and self._inbox.empty() else await self._inbox.get()
-
     async def write(self, frame: bytes) -> None:
-        """Send a frame; what it asks is answered by `read`, and delays nothing else.
+        """Send a frame; its answers are read later, and delay nothing else.
 
         Raises:
             ChannelClosed: this side was closed.
         """
-        if self._closed:
-            raise ChannelClosed("closed")
-        if self._instead is not None:
-            await self._instead.write(frame)
+        self._check_open()
+        if self._older is not None:
+            await self._older.write(frame)
             return
         value = parse_json(frame)  # it was judged, so it is JSON
-        ids = request_ids(value)
-        if not ids:
-            if self._cancels(value):
-                return
-            self._told = self._tasks.begin(self._tell(frame, value, self._told))
+        sent = _Frame(frame, value, request_ids(value))
+        if not sent.ids:
+            if not self._cancels(sent):
+                self._last_notified = self._tasks.begin(self._notify(sent, self._last_notified))
             return
-        task = self._tasks.begin(self._ask(frame, value, ids, self._told))
-        for token in ids:
-            self._asked[token] = task
+        task = self._tasks.begin(self._request(sent, self._last_notified))
+        for token in sent.ids:
+            self._requests[token] = task
 
     async def drain(self) -> None:
-        """Wait until all that was asked is answered."""
-        while self._instead is None and (tasks := self._tasks - {self._listening}):
+        """Wait until every request is answered."""
+        while self._older is None and (tasks := self._tasks - {self._listening}):
             await asyncio.wait(tasks)
-        if self._instead is not None:
-            await self._instead.drain()
+        if self._older is not None:
+            await self._older.drain()
 
     async def close(self) -> None:
         """End the session; a waiting `read` returns None."""
         if self._closed:
             return
         self._closed = True
-        if self._instead is not None:
-            await self._instead.close()
+        if self._older is not None:
+            await self._older.close()
         await self._tasks.end()
-        if self._session_id is not None:
-            with suppress(PipeGuardError, aiohttp.ClientError, OSError, TimeoutError):
-                async with asyncio.timeout(GOODBYE_SECONDS):
-                    async with await self._door.send("DELETE", self._headers(None), None):
-                        pass
+        if self._session.id is not None:
+            await self._say_goodbye()
         self._inbox.end()
 
-    def _fail(self) -> None:
-        """What nobody expected ends the conversation, so that nobody waits for its answers."""
-        self._closed = True
-        self._inbox.end()
+    async def _say_goodbye(self) -> None:
+        with suppress(PipeGuardError, aiohttp.ClientError, OSError, TimeoutError):
+            async with (
+                asyncio.timeout(GOODBYE_SECONDS),
+                await self._endpoint.send("DELETE", self._session.headers(None), None),
+            ):
+                pass
 
-    # --- up -----------------------------------------------------------------------------
+    # --- sending ------------------------------------------------------------------------
 
-    def _cancels(self, value: JsonValue) -> bool:
-        """Without sessions, a request is given up by ending its stream (2026-07-28)."""
-        if self._version is not None or not isinstance(value, dict):
+    def _cancels(self, frame: _Frame) -> bool:
+        """Cancel a request by ending its stream, where there is no session (2026-07-28)."""
+        if self._session.revision is not None or not isinstance(frame.value, dict):
             return False
-        params = value.get("params")
-        if value.get("method") != "notifications/cancelled" or not isinstance(params, dict):
+        params = frame.value.get("params")
+        if frame.method != _CANCELLED or not isinstance(params, dict):
             return False
-        task = self._asked.get(id_token_of(params.get("requestId")) or "")
+        task = self._requests.get(id_token_of(params.get("requestId")) or "")
         if task is None:
             return False
         task.cancel()
         return True
 
-    async def _tell(
-        self, frame: bytes, value: JsonValue, before: asyncio.Task[None] | None
-    ) -> None:
-        """Send what needs no answer, after what came before it."""
-        await _after(before)
+    async def _notify(self, frame: _Frame, before: asyncio.Task[None] | None) -> None:
+        """Send what needs no answer, after the one before it."""
+        await _done(before)
         with suppress(PipeGuardError, Unreadable, aiohttp.ClientError, OSError):
-            async with await self._posted(frame, value) as answer:
-                done = answer.status < _BAD
-            if done and isinstance(value, dict) and value.get("method") == _INITIALIZED:
+            async with await self._post(frame) as answer:
+                is_accepted = answer.status < HTTPStatus.BAD_REQUEST
+            if is_accepted and frame.method == _INITIALIZED:
                 self._initialized = frame
                 if self._listening is None:
                     self._listening = self._tasks.begin(self._listen())
 
-    async def _ask(
-        self,
-        frame: bytes,
-        value: JsonValue,
-        ids: list[str],
-        before: asyncio.Task[None] | None,
-    ) -> None:
-        """Send what asks something, and read until all of it is answered."""
-        left = set(ids)
-        why, code, sent = "the server cannot be reached", codes.PEER_GONE, True
+    async def _request(self, frame: _Frame, before: asyncio.Task[None] | None) -> None:
+        """Send requests, and read until all of them are answered or lost."""
+        reader = self._reader(frame)
+        failure = Failure("the server cannot be reached")
         try:
-            await _after(before)
-            async with await self._posted(frame, value) as answer:
-                why = f"the server answered with HTTP {answer.status}, not with MCP"
-                if answer.status in _OLDER and await self._is_older(frame, value):
-                    left.clear()
-                    return
-                self._note_opening(frame, value, answer, ids[0])
-                if kind_of(answer) == EVENTS:
-                    why = "the connection to the server was lost before the answer came"
-                    await self._read_until_answered(answer, left, value)
-                elif kind_of(answer) == JSON:
-                    await self._take_whole(answer, left, value)
-        except PipeGuardError as error:
-            why = str(error)
-        except Unreadable as error:
-            why, code = str(error), codes.UNSCANNABLE
-        except aiohttp.ClientConnectorError as error:
-            why, sent = unreached(error), False
-        except (aiohttp.ClientError, OSError):
-            pass  # what waits is told below
+            await _done(before)
+            failure = await self._exchange(frame, reader)
         except asyncio.CancelledError:
-            left.clear()  # the client gave it up, or is gone
+            reader.unanswered.clear()  # the client cancelled it, or is gone
             raise
         finally:
-            for token in ids:
-                self._asked.pop(token, None)
-            for token in sorted(left):
-                await self._inbox.put(Lost.of(token, why, code, sent=sent))
+            for token in frame.ids:
+                self._requests.pop(token, None)
+            for token in sorted(reader.unanswered):
+                await self._inbox.put(failure.lost(token))
 
-    async def _is_older(self, frame: bytes, value: JsonValue) -> bool:
-        """True where the server speaks the older transport, which then takes over."""
-        method = value.get("method") if isinstance(value, dict) else None
-        if method != "initialize" or self._older is None or self._opening is not None:
+    def _reader(self, frame: _Frame) -> AnswerReader:
+        return AnswerReader(
+            frame.value, frame.ids, self._session.learn, self._inbox.put, self._limit
+        )
+
+    async def _exchange(self, frame: _Frame, reader: AnswerReader) -> Failure:
+        """Send requests and read their answers; return why the rest of them is lost."""
+        failure = Failure("the server cannot be reached")
+        try:
+            async with await self._post(frame) as answer:
+                failure = _failure_after(answer)
+                if answer.status in _OLDER and await self._falls_back(frame):
+                    reader.unanswered.clear()
+                    return failure
+                if frame.method == "initialize" and answer.ok:
+                    self._opening = frame
+                    self._session.begin(answer)
+                await reader.read(answer)
+                await self._resume(reader)
+        except PipeGuardError as error:
+            return Failure(str(error))
+        except Unreadable as error:
+            return Failure(str(error), codes.UNSCANNABLE)
+        except aiohttp.ClientConnectorError as error:
+            return Failure(describe_unreachable(error), sent=False)
+        except (aiohttp.ClientError, OSError):
+            pass  # the failure of this stage
+        return failure
+
+    async def _falls_back(self, frame: _Frame) -> bool:
+        """True if the server speaks the older transport, which then takes over the opening."""
+        if frame.method != "initialize" or self._open_older is None or self._opening is not None:
             return False
-        self._instead = await self._older()
-        if self._instead is None:
+        self._older = await self._open_older()
+        if self._older is None:
             return False
-        self._tasks.begin(self._copy(self._instead))
-        await self._instead.write(frame)
+        self._tasks.begin(self._copy(self._older))
+        await self._older.write(frame.data)
         return True
 
     async def _copy(self, source: RemoteChannel) -> None:
@@ -233,236 +236,122 @@ class StreamableChannel:
             await self._inbox.put(frame)
         self._inbox.end()
 
-    async def _posted(self, frame: bytes, value: JsonValue) -> aiohttp.ClientResponse:
-        """A POST, once it is answered; again only where it was certainly not taken."""
-        pauses = backoff()
-        attempts = 0
-        reopened = False
-        while True:
-            try:
-                answer = await self._door.send("POST", self._headers(value), frame)
-            except aiohttp.ClientConnectorError as error:  # nothing was sent
-                attempts += 1
-                if attempts == CONNECT_ATTEMPTS or isinstance(error, aiohttp.ClientSSLError):
-                    raise
-                await asyncio.sleep(next(pauses))
-                continue
-            sent_in = answer.request_info.headers.get(SESSION_ID)
-            if answer.status != _GONE or sent_in is None or self._opening is None or reopened:
-                return answer
-            answer.release()
-            await self._reopen(sent_in)
-            reopened = True
+    async def _post(self, frame: _Frame) -> aiohttp.ClientResponse:
+        """Send a POST; again only if the server certainly did not accept it."""
+        answer = await self._connect_and_post(frame)
+        session_id = answer.request_info.headers.get(SESSION_ID)
+        is_forgotten = answer.status == HTTPStatus.NOT_FOUND and session_id is not None
+        if not is_forgotten or self._opening is None:
+            return answer
+        answer.release()
+        await self._reopen(self._opening, session_id)
+        return await self._connect_and_post(frame)
 
-    def _headers(self, value: JsonValue) -> dict[str, str]:
-        headers = dict(_PLAIN)
-        if isinstance(value, dict) and request_headers.revision_of(value) is not None:
-            params = value.get("params")
-            name = params.get("name") if isinstance(params, dict) else None
-            mirrored = self._mirrored.get(name, {}) if type(name) is str else {}
-            return headers | request_headers.headers_of(value, mirrored)
-        if self._session_id is not None:
-            headers[SESSION_ID] = self._session_id
-        if self._version is not None:
-            headers[request_headers.VERSION] = self._version
-        return headers
+    async def _connect_and_post(self, frame: _Frame) -> aiohttp.ClientResponse:
+        pauses = backoff()
+        for _ in range(CONNECT_ATTEMPTS - 1):
+            try:
+                headers = self._session.headers(frame.value)
+                return await self._endpoint.send("POST", headers, frame.data)
+            except aiohttp.ClientSSLError:
+                raise
+            except aiohttp.ClientConnectorError:  # nothing was sent
+                await asyncio.sleep(next(pauses))
+        return await self._endpoint.send("POST", self._session.headers(frame.value), frame.data)
 
     # --- the session --------------------------------------------------------------------
 
-    def _note_opening(
-        self, frame: bytes, value: JsonValue, answer: aiohttp.ClientResponse, token: str
-    ) -> None:
-        if isinstance(value, dict) and value.get("method") == "initialize" and answer.ok:
-            self._opening = frame, token
-            self._session_id = _session_of(answer)
-
-    async def _reopen(self, lost: str | None) -> None:
-        """The server has forgotten the session: open another one, as the client did.
+    async def _reopen(self, opening: _Frame, forgotten: str | None) -> None:
+        """Open another session as the client did: the server has forgotten this one.
 
         MCP 2025-06-18, basic/transports, "Session Management": after 404 a client MUST start anew.
+
+        Raises:
+            PipeGuardError: the server accepts no new session.
         """
         async with self._reopening:
-            if self._opening is None or self._session_id != lost:
-                return  # somebody else did
-            frame, token = self._opening
-            opening = parse_json(frame)
+            if self._session.id != forgotten:
+                return  # another request has opened it
             try:
-                async with (
-                    asyncio.timeout(REOPEN_SECONDS),
-                    await self._door.send("POST", _PLAIN, frame) as answer,
-                ):
-                    if not answer.ok:
-                        why = f"the server takes no new session (HTTP {answer.status})"
-                        raise PipeGuardError(why)
-                    left = {token}
-                    async for said in self._said(answer):
-                        with suppress(Refusal):
-                            self._learn(parse_json(said), left, opening)
-                        if not left:
-                            break
-                    if left:
-                        raise PipeGuardError("the server takes no new session")
-                    self._session_id = _session_of(answer)
+                async with asyncio.timeout(REOPEN_SECONDS):
+                    await self._send_opening(opening)
             except TimeoutError:
                 raise PipeGuardError("the server takes no new session in time") from None
             if self._initialized is not None:
-                told = parse_json(self._initialized)
-                async with await self._door.send("POST", self._headers(told), self._initialized):
+                headers = self._session.headers(self._initialized.value)
+                async with await self._endpoint.send("POST", headers, self._initialized.data):
                     pass
             if self._listening is not None:
                 self._listening.cancel()
                 self._listening = self._tasks.begin(self._listen())
 
+    async def _send_opening(self, opening: _Frame) -> None:
+        reader = AnswerReader(
+            opening.value, opening.ids[:1], self._session.learn, _drop, self._limit
+        )
+        async with await self._endpoint.send("POST", PLAIN_HEADERS, opening.data) as answer:
+            if not answer.ok:
+                raise PipeGuardError(f"the server takes no new session (HTTP {answer.status})")
+            await reader.read(answer)
+            if reader.unanswered:
+                raise PipeGuardError("the server takes no new session")
+            self._session.begin(answer)
+
+    # --- streams ------------------------------------------------------------------------
+
     async def _listen(self) -> None:
-        """What the server says unasked, for as long as it offers such a stream."""
-        cursor: str | None = None
+        """Read the stream of unrequested messages, for as long as the server offers one."""
+        reader = AnswerReader(None, (), self._session.learn, self._inbox.put, self._limit)
         pauses = backoff()
         while not self._closed:
-            retry = 0.0
-            headers = self._headers(None) | {"Accept": EVENTS}
-            if cursor is not None:
-                headers[LAST_EVENT_ID] = cursor
-            try:
-                async with await self._door.send("GET", headers, None) as answer:
-                    if kind_of(answer) == EVENTS and answer.ok:
-                        began = monotonic()
-                        cursor, retry = await self._read_stream(answer, set(), None, cursor)
-                        if monotonic() - began > STEADY_SECONDS:
-                            pauses = backoff()
-                    elif answer.status not in _PASSING:
-                        return
-            except (PipeGuardError, Unreadable, aiohttp.ClientError, OSError):
-                pass  # it comes back, or `write` says that it does not
-            await asyncio.sleep(max(retry, next(pauses)))
+            reader.retry_seconds = 0.0
+            with suppress(PipeGuardError, Unreadable, aiohttp.ClientError, OSError):
+                stream = await self._read_stream(reader)
+                if not stream.is_offered:
+                    return
+                if (stream.lasted_seconds or 0.0) > STEADY_SECONDS:
+                    pauses = backoff()
+            await asyncio.sleep(max(reader.retry_seconds, next(pauses)))
 
-    # --- down ---------------------------------------------------------------------------
-
-    async def _said(self, answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-        """The frames of an answer, however it comes."""
-        if kind_of(answer) != EVENTS:
-            yield await whole(answer, self._limit)
-            return
-        stream = EventStream(self._limit)
-        async for piece in pieces(answer):
-            for event in stream.feed(piece):
-                if event.data and event.name == "message":
-                    yield event.data
-            if stream.overrun:
-                raise Unreadable("the answer is larger than the limit")
-
-    async def _take_whole(
-        self, answer: aiohttp.ClientResponse, left: set[str], asked: JsonValue
-    ) -> None:
-        body = await whole(answer, self._limit)
-        frame = replies.addressed(body, sorted(left)) if body else None
-        if frame is not None:
-            with suppress(Refusal):
-                value = parse_json(frame)
-                self._learn(value, left, asked)
-                frame = request_headers.without_bad_tools(frame, value, asked)
-            await self._inbox.put(frame)
-
-    async def _read_until_answered(
-        self, answer: aiohttp.ClientResponse, left: set[str], asked: JsonValue
-    ) -> None:
-        """Read a stream, and take it up again where it broke, until nothing waits."""
-        cursor, retry = await self._read_stream(answer, left, asked, None)
+    async def _resume(self, reader: AnswerReader) -> None:
+        """Resume a broken stream until everything is answered, or the server offers it no more."""
         deadline = monotonic() + RESUME_SECONDS
         pauses = backoff()
-        while left and cursor is not None and self._version is not None:
-            await asyncio.sleep(max(retry, next(pauses)))
-            headers = self._headers(None) | {"Accept": EVENTS, LAST_EVENT_ID: cursor}
-            try:
-                async with await self._door.send("GET", headers, None) as again:
-                    if kind_of(again) == EVENTS and again.ok:
-                        cursor, retry = await self._read_stream(again, left, asked, cursor)
-                        deadline = monotonic() + RESUME_SECONDS
-                    elif again.status not in _PASSING:
-                        return
-            except (aiohttp.ClientError, OSError):
-                pass  # it is tried again
+        while reader.unanswered and reader.cursor is not None and self._session.revision:
+            await asyncio.sleep(max(reader.retry_seconds, next(pauses)))
+            with suppress(aiohttp.ClientError, OSError):
+                stream = await self._read_stream(reader)
+                if not stream.is_offered:
+                    return
+                if stream.lasted_seconds is not None:
+                    deadline = monotonic() + RESUME_SECONDS
             if monotonic() > deadline:
                 return
 
-    async def _read_stream(
-        self,
-        answer: aiohttp.ClientResponse,
-        left: set[str],
-        asked: JsonValue,
-        cursor: str | None,
-    ) -> tuple[str | None, float]:
-        """Read to the end of a stream, or until all that was asked is answered.
-
-        Returns:
-            The last cursor, and after how many seconds to come back.
-
-        Raises:
-            Unreadable: an event exceeded the limit, and would again.
-        """
-        stream = EventStream(self._limit)
-        retry_seconds = 0.0
-        with suppress(aiohttp.ClientError, OSError):  # then it ends here
-            async for piece in pieces(answer):
-                for event in stream.feed(piece):
-                    if event.id is not None and is_text(event.id):
-                        cursor = event.id or None  # an empty one takes it back
-                    if event.retry_ms is not None:
-                        retry_seconds = min(event.retry_ms / 1000, MOST_PAUSE_SECONDS)
-                    if not event.data or event.name != "message":
-                        continue
-                    waited = bool(left)
-                    frame = event.data
-                    with suppress(Refusal):  # the Session says why
-                        value = parse_json(frame)
-                        self._learn(value, left, asked)
-                        frame = request_headers.without_bad_tools(frame, value, asked)
-                    await self._inbox.put(frame)
-                    if waited and not left:
-                        return cursor, retry_seconds
-                if stream.overrun:
-                    raise Unreadable("the answer is larger than the limit")
-        return cursor, retry_seconds
-
-    def _learn(self, value: JsonValue, left: set[str], asked: JsonValue) -> None:
-        """What an answer tells about the conversation; its id waits no more."""
-        for member in value if isinstance(value, list) else [value]:
-            if not isinstance(member, dict) or "method" in member:
-                continue
-            token = id_token_of(member.get("id"))
-            if token not in left:
-                continue
-            left.discard(token)
-            result = member.get("result")
-            if isinstance(result, dict) and isinstance(asked, dict):
-                self._learn_result(asked, result)
-
-    def _learn_result(self, asked: JsonObject, result: JsonObject) -> None:
-        if asked.get("method") == "initialize":
-            version = result.get("protocolVersion")
-            self._version = version if type(version) is str and is_session_id(version) else None
-        tools = result.get("tools")
-        if asked.get("method") == "tools/list" and isinstance(tools, list):
-            for tool in tools:
-                name = tool.get("name") if isinstance(tool, dict) else None
-                if type(name) is str:
-                    self._mirror(name, request_headers.mirrored_by(tool))
-
-    def _mirror(self, tool: str, mirrored: dict[str, tuple[str, ...]]) -> None:
-        """Remember which of a tool's parameters have headers; of too many, the oldest go."""
-        self._mirrored.pop(tool, None)
-        if not mirrored or len(tool) > MOST_NAME_CHARS:
-            return
-        while len(self._mirrored) >= MOST_MIRRORED:
-            del self._mirrored[next(iter(self._mirrored))]
-        self._mirrored[tool] = mirrored
+    async def _read_stream(self, reader: AnswerReader) -> _Stream:
+        """Read a stream of events once, to its end."""
+        headers = self._session.headers(None) | {"Accept": EVENTS}
+        if reader.cursor is not None:
+            headers[LAST_EVENT_ID] = reader.cursor
+        async with await self._endpoint.send("GET", headers, None) as answer:
+            if media_type(answer) == EVENTS and answer.ok:
+                began = monotonic()
+                await reader.read_events(answer)
+                return _Stream(monotonic() - began)
+            return _Stream(None, is_offered=answer.status in _TRANSIENT)
 
 
-def _session_of(answer: aiohttp.ClientResponse) -> str | None:
-    """The session that an opening began; None where none did, or under no such id."""
-    session_id = answer.headers.get(SESSION_ID)
-    return session_id if session_id is not None and is_session_id(session_id) else None
+def _failure_after(answer: aiohttp.ClientResponse) -> Failure:
+    """Why an answer would be lost now that the server has sent a status."""
+    if media_type(answer) == EVENTS:
+        return Failure(CONNECTION_LOST)
+    return Failure(f"the server answered with HTTP {answer.status}, not with MCP")
 
 
-async def _after(task: asyncio.Task[None] | None) -> None:
+async def _done(task: asyncio.Task[None] | None) -> None:
     if task is not None:
         await asyncio.wait([task])
+
+
+async def _drop(_: bytes) -> None:
+    """Deliver a frame to nobody."""

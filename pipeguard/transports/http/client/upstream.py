@@ -1,18 +1,15 @@
-"""A server at an address: what a connection to it needs, and which headers go there and back.
+"""A server at an address: connections to it, logins, redirects.
 
-MCP 2025-06-18, basic/transports, "Streamable HTTP"; RFC 9110, sections 7.6 and 15.4. Nothing here
-follows a redirect to another origin: what is sent is meant for the server that the user named.
+MCP 2025-06-18, basic/transports, "Streamable HTTP"; RFC 9110, section 15.4. A redirect to another
+origin is never followed: the request is meant for the server that the user named.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
-import re
 import ssl
-import zlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Protocol
 from urllib.request import getproxies, proxy_bypass
 
@@ -22,48 +19,29 @@ from yarl import URL
 
 from pipeguard.core.protocol.framing import DEFAULT_LIMIT_BYTES
 from pipeguard.errors import PipeGuardError
-from pipeguard.secrets_in_use import IN_USE
 
 CONNECT_SECONDS = 10.0
 FIRST_PAUSE_SECONDS = 0.2
 MOST_PAUSE_SECONDS = 30.0
-SESSION_ID = "Mcp-Session-Id"
-LAST_EVENT_ID = "Last-Event-ID"
-JSON, EVENTS = "application/json", "text/event-stream"
-BOTH = f"{JSON}, {EVENTS}"
 SUBPROTOCOL = "mcp"  # of WebSocket
 REDIRECTS = frozenset({307, 308})  # those that keep method and body
 LOGIN = frozenset({401, 403})
-_ATTEMPTS = 3  # a redirection, a renewed login, and the request itself
-_PIECE_BYTES = 2**16
-# Of one connection only, or set anew for the next (RFC 9110, section 7.6.1), or checked already.
-_NOT_UP = frozenset(
-    {
-        *("host", "content-length", "accept-encoding", "origin", "connection", "keep-alive"),
-        *("te", "trailer", "transfer-encoding", "upgrade", "expect", "content-encoding"),
-        *("sec-fetch-mode", "sec-fetch-site", "sec-fetch-dest", "referer", "forwarded"),
-    }
-)
-_DOWN = (
-    *("Mcp-Session-Id", "WWW-Authenticate", "Retry-After", "Cache-Control"),
-    *("X-Accel-Buffering", "Allow", "Set-Cookie"),
-)
-_SESSION_ID = re.compile(r"[\x21-\x7e]{1,1024}\Z")
+_ATTEMPTS = 3  # the request, after a redirect and after a renewed login
 
 
 class Authorization(Protocol):
-    """A credential of ours for a server."""
+    """Our credential for a server."""
 
     async def header(self) -> str | None:
-        """What `Authorization` says now; None where there is no credential yet."""
+        """The current value of `Authorization`; None where there is no credential yet."""
 
     async def challenged(self, status: int, www_authenticate: str, sent: str | None = None) -> bool:
-        """Take a 401 or 403; True where the request may be sent again.
+        """Handle a 401 or 403; True if the request may be sent again.
 
         Args:
             status: of the answer.
             www_authenticate: its challenges, joined by commas.
-            sent: what `Authorization` said in the request.
+            sent: the `Authorization` of the request.
 
         Raises:
             PipeGuardError: a person must log in; the message says how.
@@ -75,11 +53,11 @@ class Remote(NamedTuple):
 
     Attributes:
         url: of its MCP endpoint.
-        headers: that go with each request, credentials among them.
-        authorization: a login of ours, or None.
-        context: TLS, or None for what the system trusts.
+        headers: sent with each request, credentials among them.
+        authorization: our own login, or None.
+        context: for TLS; None trusts what the system trusts.
         limit_bytes: of one message.
-        passes_credentials: True where the client's own `Authorization` goes on.
+        passes_credentials: True if the client's own `Authorization` is passed on.
     """
 
     url: URL
@@ -89,24 +67,63 @@ class Remote(NamedTuple):
     limit_bytes: int = DEFAULT_LIMIT_BYTES
     passes_credentials: bool = False
 
-    async def sent_with(self, more: Mapping[str, str]) -> CIMultiDict[str]:
-        """The headers of one request."""
+    async def headers_with(self, more: Mapping[str, str]) -> CIMultiDict[str]:
+        """The headers of one request: those given, the server's own, and the login."""
         headers = CIMultiDict(more)
         headers.update(self.headers)
-        headers["Accept-Encoding"] = "identity"  # only what is plain is judged
+        headers["Accept-Encoding"] = "identity"
         if self.authorization is not None:
-            told = await self.authorization.header()
-            if told is not None:
-                headers["Authorization"] = told
+            credential = await self.authorization.header()
+            if credential is not None:
+                headers["Authorization"] = credential
         return headers
 
 
-class Unreadable(Exception):  # noqa: N818  the peer's body is at fault
-    """A body that cannot be judged: too large, or packed in a way that is not unpacked here."""
+class Request(NamedTuple):
+    """An HTTP request to a server."""
+
+    method: str
+    url: URL
+    headers: Mapping[str, str]
+    body: bytes | None = None
 
 
-class Door:
-    """Where requests to a server go in; knows where it has moved to, and renews a login.
+async def send_once(
+    remote: Remote, http: aiohttp.ClientSession, request: Request
+) -> aiohttp.ClientResponse:
+    """Send a request with the server's headers and our login; follow nothing.
+
+    Raises:
+        PipeGuardError: a person must log in.
+        aiohttp.ClientError: the connection failed.
+    """
+    return await http.request(
+        request.method,
+        request.url,
+        data=request.body,
+        headers=await remote.headers_with(request.headers),
+        allow_redirects=False,
+    )
+
+
+async def send(
+    remote: Remote, http: aiohttp.ClientSession, request: Request
+) -> aiohttp.ClientResponse:
+    """Send a request; once more if our login was renewed.
+
+    Raises:
+        PipeGuardError: a person must log in.
+        aiohttp.ClientError: the connection failed.
+    """
+    answer = await send_once(remote, http, request)
+    if not await login_renewed(remote, answer):
+        return answer
+    answer.release()
+    return await send_once(remote, http, request)
+
+
+class RemoteEndpoint:
+    """The MCP endpoint of a server; remembers where it has moved to.
 
     Args:
         remote: the server.
@@ -121,86 +138,61 @@ class Door:
     async def send(
         self, method: str, headers: Mapping[str, str], body: bytes | None
     ) -> aiohttp.ClientResponse:
-        """Send a request; once more where it was certainly not taken the first time.
+        """Send a request; again only if the server certainly did not accept it.
 
         Raises:
-            PipeGuardError: a person must log in, or the server sends its clients in circles.
+            PipeGuardError: a person must log in, or the server redirects in circles.
             aiohttp.ClientError: the connection failed.
         """
         for attempt in range(_ATTEMPTS):
-            told = await self._remote.sent_with(headers)
-            answer = await self._http.request(
-                method, self._url, data=body, headers=told, allow_redirects=False
-            )
-            target = self._moved(answer)
+            request = Request(method, self._url, headers, body)
+            answer = await send_once(self._remote, self._http, request)
+            target = self._redirect_target(answer)
             if target is not None and target != self._url:
-                self._url = target  # as from /mcp to /mcp/: for the next ones, too
-            elif attempt == _ATTEMPTS - 1 or not await renewed(self._remote, answer):
+                self._url = target  # as from /mcp to /mcp/: later requests go there, too
+            elif attempt == _ATTEMPTS - 1 or not await login_renewed(self._remote, answer):
                 return answer
             answer.release()
-        raise PipeGuardError("the server sends its clients from one address to the next")
+        raise PipeGuardError("the server redirects from one address to the next")
 
-    def _moved(self, answer: aiohttp.ClientResponse) -> URL | None:
-        """Where a request is to go instead, on the same origin; None for nowhere."""
+    def _redirect_target(self, answer: aiohttp.ClientResponse) -> URL | None:
+        """Where to send the request instead, on the same origin; None for nowhere."""
         if answer.status not in REDIRECTS:
             return None
         try:
             target = self._url.join(URL(answer.headers.get("Location", "")))
             return target if target.origin() == self._remote.url.origin() else None
-        except ValueError:  # no address, or one of another kind
+        except ValueError:  # not a URL, or one without an origin
             return None
 
 
-async def renewed(
+async def login_renewed(
     remote: Remote, answer: aiohttp.ClientResponse | aiohttp.WSServerHandshakeError
 ) -> bool:
-    """True where a login of ours was refused and is a better one now: the request may go again.
+    """True if our login was refused and is renewed: the request may be sent again.
 
     Raises:
         PipeGuardError: a person must log in; the message says how.
     """
-    own = remote.authorization
-    if own is None or answer.status not in LOGIN:
+    login = remote.authorization
+    if login is None or answer.status not in LOGIN:
         return False
-    told = answer.headers.getall("WWW-Authenticate", []) if answer.headers is not None else []
+    challenges = answer.headers.getall("WWW-Authenticate", []) if answer.headers is not None else []
     sent = answer.request_info.headers.get("Authorization")
     try:
-        return await own.challenged(answer.status, ", ".join(told), sent)
+        return await login.challenged(answer.status, ", ".join(challenges), sent)
     except PipeGuardError:
         if isinstance(answer, aiohttp.ClientResponse):
             answer.close()
         raise
 
 
-async def asked(
-    remote: Remote,
-    http: aiohttp.ClientSession,
-    method: str,
-    url: URL,
-    headers: Mapping[str, str],
-    body: bytes | None = None,
-) -> aiohttp.ClientResponse:
-    """Ask at one address of a server's; once more where a login of ours was renewed.
-
-    Raises:
-        PipeGuardError: a person must log in.
-        aiohttp.ClientError: the connection failed.
-    """
-    told = await remote.sent_with(headers)
-    answer = await http.request(method, url, data=body, headers=told, allow_redirects=False)
-    if not await renewed(remote, answer):
-        return answer
-    answer.release()
-    told = await remote.sent_with(headers)
-    return await http.request(method, url, data=body, headers=told, allow_redirects=False)
-
-
 def connect(remote: Remote, most: int = 0) -> aiohttp.ClientSession:
-    """Connections to a server, kept open between requests; proxies as the environment says.
+    """Connections to a server, kept open between requests; proxies are those of the environment.
 
     Args:
         remote: the server.
-        most: connections at once; 0 for as many as are needed.
+        most: connections at once; 0 for as many as necessary.
     """
     connector = aiohttp.TCPConnector(
         limit=most,
@@ -213,7 +205,7 @@ def connect(remote: Remote, most: int = 0) -> aiohttp.ClientSession:
         # A person may be answering: only connecting has a limit.
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,  # see `pieces`
+        auto_decompress=False,  # see bodies.body_pieces
         proxy=proxy,
         proxy_auth=credentials,
         skip_auto_headers=("User-Agent",),
@@ -224,19 +216,19 @@ def connect(remote: Remote, most: int = 0) -> aiohttp.ClientSession:
 def _proxy(url: URL) -> tuple[URL | None, aiohttp.BasicAuth | None]:
     """The proxy that the environment names for an address, looked up once.
 
-    aiohttp would ask a thread for each request, and for credentials in ~/.netrc as well.
+    aiohttp would look it up in a thread for each request, and credentials in ~/.netrc, too.
     """
     scheme = {"ws": "http", "wss": "https"}.get(url.scheme, url.scheme)
-    found = getproxies().get(scheme)
-    if not found or proxy_bypass(url.host or ""):
+    address = getproxies().get(scheme)
+    if not address or proxy_bypass(url.host or ""):
         return None, None
-    proxy = URL(found)
+    proxy = URL(address)
     credentials = aiohttp.BasicAuth(proxy.user, proxy.password or "") if proxy.user else None
     return proxy.with_user(None), credentials
 
 
-def unreached(error: Exception) -> str:
-    """What to say of a server to which nothing could be sent, without its address."""
+def describe_unreachable(error: Exception) -> str:
+    """Say why a server cannot be reached, without its address."""
     why = ""
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         why = ": its name is not known"
@@ -248,140 +240,28 @@ def unreached(error: Exception) -> str:
 
 
 def _strict_upgrades() -> aiohttp.TraceConfig:
-    """What the library would do for a WebSocket: follow anywhere, and speak any protocol."""
+    """Refuse redirects and other subprotocols, which the library accepts for a WebSocket."""
 
-    async def redirected(*_: object) -> None:
+    async def refuse_redirect(*_: object) -> None:
         raise aiohttp.ClientError("redirected")
 
-    async def answered(
-        _session: object, _context: object, told: aiohttp.TraceRequestEndParams
+    async def check_subprotocol(
+        _session: object, _context: object, ended: aiohttp.TraceRequestEndParams
     ) -> None:
-        chosen = told.response.headers.getall("Sec-WebSocket-Protocol", [SUBPROTOCOL])
+        chosen = ended.response.headers.getall("Sec-WebSocket-Protocol", [SUBPROTOCOL])
         if chosen != [SUBPROTOCOL]:
-            told.response.close()
+            ended.response.close()
             raise aiohttp.ClientError("another protocol")
 
     config = aiohttp.TraceConfig()
-    config.on_request_redirect.append(redirected)
-    config.on_request_end.append(answered)
+    config.on_request_redirect.append(refuse_redirect)
+    config.on_request_end.append(check_subprotocol)
     return config
 
 
 def backoff() -> Iterator[float]:
-    """Seconds to wait before each new try: twice as many each time, and never the same."""
+    """Yield the seconds to wait before each new attempt: doubled each time, with jitter."""
     pause = FIRST_PAUSE_SECONDS
     while True:
         yield pause * random.uniform(0.5, 1.5)  # noqa: S311  so that clients do not come at once
         pause = min(2 * pause, MOST_PAUSE_SECONDS)
-
-
-async def pieces(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """A body as it comes, unpacked where it was packed although that was not asked for.
-
-    Raises:
-        Unreadable: it is packed otherwise than by gzip or deflate, or not as it says.
-        aiohttp.ClientError: the connection was lost.
-    """
-    unpacker = _unpacker(answer.headers.getall("Content-Encoding", ()))
-    async for piece in answer.content.iter_any():
-        if unpacker is None:
-            yield piece
-            continue
-        left = piece
-        try:
-            while left:
-                yield unpacker.decompress(left, _PIECE_BYTES)
-                if unpacker.unused_data:  # it would be kept, all of it
-                    raise Unreadable("something stands behind what is packed in the answer")
-                left = unpacker.unconsumed_tail
-                await asyncio.sleep(0)  # a few bytes may hold megabytes, and others wait
-        except zlib.error:
-            raise Unreadable("the answer is not packed as it says") from None
-    if unpacker is not None and not unpacker.eof:
-        raise Unreadable("the answer is packed, and cut short")
-
-
-def _unpacker(codings: Iterable[str]) -> zlib._Decompress | None:
-    """What unpacks a body, or None (RFC 9110, section 8.4.1)."""
-    coded = [one.strip().lower() for line in codings for one in line.split(",")]
-    coded = [one for one in coded if one not in ("", "identity")]
-    if not coded:
-        return None
-    if coded in (["gzip"], ["x-gzip"], ["deflate"]):
-        return zlib.decompressobj(zlib.MAX_WBITS | 32)  # either header is taken
-    raise Unreadable("the answer is packed in a way that was not asked for")
-
-
-async def whole(
-    answer: aiohttp.ClientResponse,
-    limit_bytes: int,
-    hold: Callable[[int], object] = lambda _: None,
-) -> bytes:
-    """A body in one piece.
-
-    Args:
-        answer: whose body it is.
-        limit_bytes: of it.
-        hold: told how many bytes there are, as they come.
-
-    Raises:
-        Unreadable: it has more than `limit_bytes`, which ends the reading, or cannot be unpacked.
-        aiohttp.ClientError: the connection was lost.
-    """
-    parts: list[bytes] = []
-    size = 0
-    async for piece in pieces(answer):
-        size += len(piece)
-        if size > limit_bytes:
-            answer.close()
-            raise Unreadable("the answer is larger than the limit")
-        hold(size)
-        parts.append(piece)
-    return b"".join(parts)
-
-
-def upwards(headers: Iterable[tuple[str, str]], remote: Remote) -> CIMultiDict[str]:
-    """Of a client's headers, those that go on to the server."""
-    given = CIMultiDict(headers)
-    told = ",".join(given.getall("Connection", ()))
-    dropped = {name.strip().lower() for name in told.split(",")}
-    passed: CIMultiDict[str] = CIMultiDict()
-    for name, value in given.items():
-        low = name.lower()
-        if low in _NOT_UP or low in dropped or low.startswith(("proxy-", "x-forwarded-")):
-            continue
-        if low == "authorization" and not remote.passes_credentials:
-            continue  # it was for us
-        passed.add(name, value)
-    return passed
-
-
-def downwards(answer: aiohttp.ClientResponse) -> CIMultiDict[str]:
-    """Of a server's headers, those that go on to the client."""
-    passed: CIMultiDict[str] = CIMultiDict()
-    for name in _DOWN:
-        for value in answer.headers.getall(name, ()):
-            if is_text(value) and (name != SESSION_ID or is_session_id(value)):
-                passed.add(name, value if name == SESSION_ID else IN_USE.masked(value))
-    return passed
-
-
-def is_text(value: str) -> bool:
-    """True for a header's value that can be sent on: it came as UTF-8."""
-    if value.isascii():
-        return True
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def kind_of(answer: aiohttp.ClientResponse) -> str:
-    """The media type of a body, in small letters and without parameters."""
-    return answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-
-
-def is_session_id(text: str) -> bool:
-    """True for what a session id may be: visible ASCII, and not too long."""
-    return _SESSION_ID.match(text) is not None

@@ -1,7 +1,7 @@
 """MCP over WebSocket: one message in each text frame (RFC 6455).
 
-In no revision of MCP; the subprotocol `mcp` and the rest are what the official Python SDK did
-up to its version 1. Binary frames, other subprotocols and packed frames are refused.
+No revision of MCP defines it; the subprotocol `mcp` and the rest are as in the official Python SDK
+up to its version 1. Binary frames, other subprotocols and compressed frames are refused.
 """
 
 from __future__ import annotations
@@ -11,62 +11,59 @@ import asyncio
 import aiohttp
 from aiohttp import web
 
-from pipeguard.errors import LoginNeededError, PipeGuardError
+from pipeguard.errors import PipeGuardError
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.client.reconnecting import LinkLost
-from pipeguard.transports.http.client.upstream import SUBPROTOCOL, Remote, renewed, unreached
+from pipeguard.transports.http.client.upstream import SUBPROTOCOL, Remote, login_renewed
 
 PING_SECONDS = 30.0
 UNSUPPORTED = 1003  # RFC 6455, section 7.4.1
 
 
-class SocketLink:
+class WebSocketLink:
     """One connection to a server."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
 
     @classmethod
-    async def open(cls, remote: Remote, http: aiohttp.ClientSession) -> SocketLink:
+    async def open(cls, remote: Remote, http: aiohttp.ClientSession) -> WebSocketLink:
         """Connect.
 
         Raises:
-            LinkLost: it cannot be reached, or speaks another protocol (see remote.connect).
+            LinkLost: the server cannot be reached, or speaks another subprotocol.
         """
         try:
             try:
-                return await cls._upgraded(remote, http)
+                return await cls._upgrade(remote, http)
             except aiohttp.WSServerHandshakeError as error:
-                if not await renewed(remote, error):
+                if not await login_renewed(remote, error):
                     raise
-            return await cls._upgraded(remote, http)
-        except (aiohttp.ClientError, OSError) as error:
-            raise LinkLost(unreached(error)) from None
-        except PipeGuardError as error:
-            is_final = isinstance(error, LoginNeededError)
-            raise LinkLost(str(error), is_final=is_final) from None
+            return await cls._upgrade(remote, http)
+        except (aiohttp.ClientError, OSError, PipeGuardError) as error:
+            raise LinkLost.of(error) from None
 
     @classmethod
-    async def _upgraded(cls, remote: Remote, http: aiohttp.ClientSession) -> SocketLink:
+    async def _upgrade(cls, remote: Remote, http: aiohttp.ClientSession) -> WebSocketLink:
         socket = await http.ws_connect(
             remote.url,
             protocols=(SUBPROTOCOL,),
-            headers=await remote.sent_with({}),
-            max_msg_size=remote.limit_bytes + 1,  # which is the first that is too large
+            headers=await remote.headers_with({}),
+            max_msg_size=remote.limit_bytes + 1,  # the smallest size that is too large
             heartbeat=PING_SECONDS,
             compress=0,
         )
         return cls(socket)
 
     async def receive(self) -> bytes | None:
-        """The next frame; None at the end."""
-        return await _received(self._socket)
+        """Wait for the next frame; None at the end."""
+        return await _receive(self._socket)
 
     async def send(self, frame: bytes) -> None:
         """Send a frame.
 
         Raises:
-            LinkLost: it was not taken.
+            LinkLost: it was not accepted.
         """
         try:
             await self._socket.send_str(frame.decode())
@@ -78,15 +75,15 @@ class SocketLink:
         await self._socket.close()
 
 
-class SocketChannel:
-    """One connection of a client's, as a channel."""
+class WebSocketChannel:
+    """A client's connection, as a channel."""
 
     def __init__(self, socket: web.WebSocketResponse) -> None:
         self._socket = socket
 
     async def read(self) -> bytes | None:
-        """The next frame; None at the end."""
-        return await _received(self._socket)
+        """Wait for the next frame; None at the end."""
+        return await _receive(self._socket)
 
     async def write(self, frame: bytes) -> None:
         """Send a frame.
@@ -104,7 +101,7 @@ class SocketChannel:
         await self._socket.close()
 
 
-async def _received(
+async def _receive(
     socket: aiohttp.ClientWebSocketResponse | web.WebSocketResponse,
 ) -> bytes | None:
     try:

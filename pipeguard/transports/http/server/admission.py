@@ -21,7 +21,7 @@ from yarl import URL
 
 from pipeguard.core.checks.addresses import is_loopback
 from pipeguard.transports.backlog import Backlog, Crowded
-from pipeguard.transports.http.client.upstream import JSON, SESSION_ID, is_session_id, is_text
+from pipeguard.transports.http.headers import JSON, SESSION_ID, is_session_id, is_text
 from pipeguard.transports.http.server.refusals import Ground
 from pipeguard.transports.http.server.sessions import Owners
 

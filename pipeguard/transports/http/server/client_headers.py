@@ -20,9 +20,10 @@ from multidict import CIMultiDict
 from pipeguard.core.finding import Verdict
 from pipeguard.core.flows.overlap import is_credential
 from pipeguard.core.rules.policy import Policy
-from pipeguard.core.session.client_headers import judged_headers
+from pipeguard.core.session.client_headers import judge_headers
 from pipeguard.core.session.session import Session
-from pipeguard.transports.http.client.upstream import LAST_EVENT_ID, SESSION_ID, Remote, upwards
+from pipeguard.transports.http.client.upstream import Remote
+from pipeguard.transports.http.headers import LAST_EVENT_ID, SESSION_ID, headers_to_server
 
 MAX_GIVEN = 4096  # of cookies and session ids, and of event ids; remembered by 32 bytes each
 MAX_REMEMBERED = 64  # sets of headers; each client sends its own with every request
@@ -57,7 +58,9 @@ class ClientHeaders:
             session: the conversation that it belongs to.
             mirrors_body: True where `Mcp-*` headers were compared with a body that is judged.
         """
-        headers = upwards(request.headers.items(), self._remote)
+        headers = headers_to_server(
+            request.headers.items(), passes_credentials=self._remote.passes_credentials
+        )
         pairs = tuple(
             (name, value)
             for name, given in headers.items()
@@ -107,7 +110,7 @@ class ClientHeaders:
             return known[1]
         self._count += 1
         event = f"{session.run}.h{self._count}"
-        stopped, verdict = judged_headers(session.guard, pairs, monotonic(), event)
+        stopped, verdict = judge_headers(session.guard, pairs, monotonic(), event)
         if verdict.findings:
             self._record(verdict)
         self._judged[pairs] = policy, stopped

@@ -12,22 +12,32 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager, suppress
 from time import monotonic
 
-from pipeguard.core.finding import Direction, Verdict
+from pipeguard.core.finding import Direction
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.frame_outline import is_request_shaped, legible_ids
 from pipeguard.core.protocol.framing import Lost
-from pipeguard.core.protocol.ids import id_of, id_token_of, request_ids
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
+from pipeguard.core.protocol.ids import request_ids
+from pipeguard.core.protocol.json_values import JsonValue, serialise
 from pipeguard.core.protocol.strict_json import parse_json
-from pipeguard.core.protocol.subscriptions import SUBSCRIPTION_META
 from pipeguard.core.session import replies
 from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError, Refusal
-from pipeguard.transports.async_pump import judged
 from pipeguard.transports.backlog import Backlog
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.http.server.streams import Stream
-from pipeguard.transports.http.server.tickets import progress_in, renamed, under
+from pipeguard.transports.http.shared_ids import (
+    answered_id,
+    cancelled_id,
+    progress_token_of,
+    progress_tokens_in,
+    subscription_id_of,
+    with_answered_id,
+    with_cancelled_id,
+    with_progress_token,
+    with_request_ids,
+    with_subscription_id,
+)
+from pipeguard.transports.judging import Judge
 from pipeguard.transports.tasks import Tasks
 
 UNHEARD_FRAMES = 256  # that wait for a client which listens to nothing
@@ -37,7 +47,7 @@ STUCK_SECONDS = 10.0  # after which a server that reads nothing is not well
 _GONE = "the server is gone"
 _SEVERAL = 2
 
-Judge = Callable[[Session, bytes], Awaitable[bytes | None]]
+JudgeAnswer = Callable[[Session, bytes], Awaitable[bytes | None]]
 
 
 class Exchange(Stream):
@@ -72,8 +82,8 @@ class Exchange(Stream):
         self._left = set(request_ids(value))
         self.is_present = True
         tickets = [self.hosted.admit(self, token) for token in request_ids(value)]
-        tokens = [self.hosted.admit_progress(self, token) for token in progress_in(value)]
-        changed = [renamed(frame, value, tickets, tokens)]
+        tokens = [self.hosted.admit_progress(self, token) for token in progress_tokens_in(value)]
+        changed = [with_request_ids(frame, value, tickets, tokens)]
         del frame, value  # or they were kept for as long as the answer is waited for
         try:
             yield changed.pop()
@@ -83,12 +93,12 @@ class Exchange(Stream):
             self.hosted.leave(self, given_up=not self.lasting or self.is_cut)
             self.session.leave()
 
-    def tell(self, frames: list[bytes]) -> None:
+    def send(self, frames: list[bytes]) -> None:
         """Send these, without waiting; a client that is gone gets nothing."""
         if self.is_present:
-            super().tell(frames)
+            super().send(frames)
 
-    async def take(self, frame: bytes, tokens: list[str], judge: Judge) -> None:
+    async def take(self, frame: bytes, tokens: list[str], judge: JudgeAnswer) -> None:
         """An answer came to these of what was asked."""
         told = [await judge(self.session, frame)]
         # What came may be no such answer; another will not come.
@@ -96,16 +106,16 @@ class Exchange(Stream):
             lost = Lost.of(token, "the server broke the protocol", codes.PEER_BROKE_PROTOCOL)
             told.append(await judge(self.session, lost))
         self._left.difference_update(tokens)
-        self.tell([one for one in told if one is not None])
+        self.send([one for one in told if one is not None])
         if not self._left and self.is_taken:
             self.end()
 
     def expire(self) -> None:
         """What still waits has waited for too long."""
-        self.tell(self.session.expire(monotonic() + 1))
+        self.send(self.session.expire(monotonic() + 1))
         self._left.clear()
 
-    async def lose(self, judge: Judge, why: str = _GONE, code: int = codes.PEER_GONE) -> None:
+    async def lose(self, judge: JudgeAnswer, why: str = _GONE, code: int = codes.PEER_GONE) -> None:
         """No answer will come."""
         for token in sorted(self._left):
             await self.take(Lost.of(token, why, code), [token], judge)
@@ -129,7 +139,7 @@ class Hosted:
     Args:
         channel: it.
         session: the conversation that it is, or that stands for messages which stand alone.
-        record: takes each verdict.
+        judge: judges each message, and records the verdict.
         backlog: of all that clients do not take.
         is_shared: True where clients share it who know nothing of each other.
         waits: False where the server is not made to wait for a client that does not read, since
@@ -144,7 +154,7 @@ class Hosted:
         self,
         channel: AsyncChannel,
         session: Session,
-        record: Callable[[Verdict], None],
+        judge: Judge,
         backlog: Backlog,
         *,
         is_shared: bool = False,
@@ -154,7 +164,7 @@ class Hosted:
         self.session = session
         self.backlog = backlog
         self._channel = channel
-        self._record = record
+        self._ask_session = judge
         self._is_shared = is_shared
         self._asked: dict[str, tuple[Exchange, str]] = {}  # by the id that went up
         self._progress: dict[str, tuple[Exchange, str]] = {}  # by the token that went up
@@ -283,7 +293,7 @@ class Hosted:
             while self._unheard:
                 frame, is_judged = self._oldest()
                 told = frame if is_judged else await self._judge(self.session, frame)
-                stream.tell([] if told is None else [told])
+                stream.send([] if told is None else [told])
             self._streams.append(stream)
             yield stream
         finally:
@@ -307,7 +317,7 @@ class Hosted:
                     await self._take(frame)
                     if self._waits:
                         for stream in [*self._streams, *self._present()]:
-                            await stream.make_wait()
+                            await stream.make_room()
         finally:  # whatever happened, nobody waits for this server any more
             ended()
             await self._answer_all()
@@ -374,10 +384,10 @@ class Hosted:
         """A batch; of answers to several exchanges, to each its own."""
         parts: dict[Exchange | None, tuple[list[JsonValue], dict[str, str]]] = {}
         for member in members:
-            ticket = _ticket(member)
+            ticket = answered_id(member)
             exchange, token = self._asked.get(ticket or "", (None, ""))
             own, tickets = parts.setdefault(exchange, ([], {}))
-            own.append(under(member, ticket, token) if ticket and exchange else member)
+            own.append(with_answered_id(member, ticket, token) if ticket and exchange else member)
             if ticket is not None:
                 tickets[ticket] = token
         for exchange, (own, tickets) in parts.items():
@@ -390,8 +400,7 @@ class Hosted:
                 await self._deliver(told, None)
 
     async def _judge(self, session: Session, frame: bytes) -> bytes | None:
-        verdict = await judged(session, Direction.TO_CLIENT, frame)
-        self._record(verdict)
+        verdict = await self._ask_session(session, Direction.TO_CLIENT, frame)
         if verdict.reply is not None:
             self._tell_server(verdict.reply)
         if verdict.is_astray:
@@ -402,21 +411,17 @@ class Hosted:
 
     def _owner(self, frame: bytes, value: JsonValue) -> tuple[Exchange | None, bytes]:
         """Of what was not asked for, the exchange that it belongs to, and as that knows it."""
-        params = value.get("params") if isinstance(value, dict) else None
-        if not isinstance(value, dict) or not isinstance(params, dict):
+        if not isinstance(value, dict):
             return None, frame
-        meta = params.get("_meta")
-        told = id_token_of(params.get("progressToken"))
-        named = id_token_of(meta.get(SUBSCRIPTION_META)) if isinstance(meta, dict) else None
-        if told is not None:
+        if (told := progress_token_of(value)) is not None:
             exchange, token = self._progress.get(told, (None, told))
-            changed: JsonObject = {**params, "progressToken": id_of(token)}
-        elif named is not None and isinstance(meta, dict):
+            changed = with_progress_token(value, token)
+        elif (named := subscription_id_of(value)) is not None:
             exchange, token = self._asked.get(named, (None, named))
-            changed = {**params, "_meta": {**meta, SUBSCRIPTION_META: id_of(token)}}
+            changed = with_subscription_id(value, token)
         else:
             return None, frame
-        return exchange, frame if changed == params else serialise({**value, "params": changed})
+        return exchange, frame if changed == value else serialise(changed)
 
     def _present(self) -> list[Exchange]:
         """The exchanges whose clients wait, the latest last."""
@@ -442,8 +447,7 @@ class Hosted:
             for token in request_ids(parse_json(oldest)):
                 why = "PipeGuard: the client does not listen"
                 answer = replies.error(token, codes.METHOD_NOT_FOUND, why)
-                verdict = await judged(self.session, Direction.TO_SERVER, answer)
-                self._record(verdict)
+                verdict = await self._ask_session(self.session, Direction.TO_SERVER, answer)
                 if verdict.forward is not None:
                     self._tell_server(verdict.forward)
 
@@ -479,24 +483,21 @@ class Hosted:
         it.
         """
         if self._waits or not stream.is_full or not _is_notification(parse_json(frame)):
-            stream.tell([frame])
+            stream.send([frame])
 
     # --- ids ----------------------------------------------------------------------------
 
     def _cancelling(self, value: JsonValue) -> JsonValue:
         """A cancellation of what it names first; that waits for no answer any more."""
-        params = value.get("params") if isinstance(value, dict) else None
-        if not isinstance(value, dict) or not isinstance(params, dict):
+        named = cancelled_id(value)
+        if named is None or not isinstance(value, dict):
             return value
-        if value.get("method") != "notifications/cancelled":
-            return value
-        named = id_token_of(params.get("requestId"))
         for ticket, (exchange, token) in self._asked.items():
             if token == named:
                 del self._asked[ticket]
                 self._late.append(ticket)
                 exchange.give_up(token)
-                return {**value, "params": {**params, "requestId": id_of(ticket)}}
+                return with_cancelled_id(value, ticket)
         return value
 
     def _tell_server(self, frame: bytes) -> None:
@@ -530,13 +531,7 @@ def _answered(frame: bytes) -> tuple[JsonValue, str | None]:
         value = parse_json(frame)
     except Refusal as refusal:
         return None, None if is_request_shaped(frame) else refusal.id_token
-    return value, _ticket(value)
-
-
-def _ticket(value: JsonValue) -> str | None:
-    if isinstance(value, dict) and "method" not in value:
-        return id_token_of(value.get("id"))
-    return None
+    return value, answered_id(value)
 
 
 def _restored(frame: bytes, value: JsonValue, ticket: str, token: str) -> bytes:
@@ -547,4 +542,4 @@ def _restored(frame: bytes, value: JsonValue, ticket: str, token: str) -> bytes:
         if isinstance(frame, Lost):
             return Lost.of(token, frame.why, frame.code)
         return Lost.of(token, "the answer cannot be read", codes.UNSCANNABLE)
-    return serialise(under(value, ticket, token))
+    return serialise(with_answered_id(value, ticket, token))

@@ -14,15 +14,9 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from pipeguard.transports.http.client.upstream import (
-    JSON,
-    Remote,
-    Unreadable,
-    downwards,
-    kind_of,
-    upwards,
-    whole,
-)
+from pipeguard.transports.http.client.bodies import Unreadable, read_body
+from pipeguard.transports.http.client.upstream import Remote
+from pipeguard.transports.http.headers import JSON, headers_to_client, headers_to_server, media_type
 
 PREFIX = "/.well-known/"
 RESOURCE = "/.well-known/oauth-protected-resource"
@@ -61,7 +55,9 @@ class Metadata:
             target = self._origin.with_path(AUTHORIZE).with_query(request.query_string)
             return web.Response(status=302, headers={"Location": str(target)})
         body = await request.content.read(MAX_BYTES) if request.method == "POST" else None
-        given = upwards(request.headers.items(), self._remote)
+        given = headers_to_server(
+            request.headers.items(), passes_credentials=self._remote.passes_credentials
+        )
         headers = {name: given[name] for name in _OF_A_LOGIN if name in given}
         headers |= {"Accept": JSON, "Accept-Encoding": "identity"}
         try:
@@ -72,15 +68,15 @@ class Metadata:
                 headers=headers,
                 allow_redirects=False,
             ) as answer:
-                told = await whole(answer, MAX_BYTES)
+                told = await read_body(answer, MAX_BYTES)
         except (aiohttp.ClientError, OSError, Unreadable):
             return web.Response(status=502, text="PipeGuard: the server cannot be reached\n")
-        if kind_of(answer) != JSON:
+        if media_type(answer) != JSON:
             return web.Response(status=answer.status)
         if request.path.startswith(RESOURCE) and answer.status == web.HTTPOk.status_code:
             told = self._of_us(told, _own_address(request, self._path))
         return web.Response(
-            status=answer.status, body=told, headers=downwards(answer), content_type=JSON
+            status=answer.status, body=told, headers=headers_to_client(answer), content_type=JSON
         )
 
     def _target(self, path: str) -> URL:

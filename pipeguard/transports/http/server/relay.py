@@ -8,7 +8,7 @@ the body that goes up, the body or the events that come down.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
 from time import monotonic
 
@@ -23,30 +23,30 @@ from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.session import replies
 from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError, Refusal
-from pipeguard.transports.async_pump import judged
 from pipeguard.transports.backlog import Backlog, Crowded
+from pipeguard.transports.http.client.bodies import Unreadable, body_pieces, read_body
 from pipeguard.transports.http.client.upstream import (
+    LOGIN,
+    Remote,
+    RemoteEndpoint,
+    describe_unreachable,
+)
+from pipeguard.transports.http.headers import (
     BOTH,
     EVENTS,
     JSON,
     LAST_EVENT_ID,
-    LOGIN,
     SESSION_ID,
-    Door,
-    Remote,
-    Unreadable,
-    downwards,
+    headers_to_client,
     is_session_id,
-    kind_of,
-    pieces,
-    unreached,
-    whole,
+    media_type,
 )
 from pipeguard.transports.http.server.admission import WHO, Refused, crowded
 from pipeguard.transports.http.server.client_headers import ClientHeaders
 from pipeguard.transports.http.server.header_mirroring import check_headers, message_in, repeated_by
 from pipeguard.transports.http.server.refusals import Ground
 from pipeguard.transports.http.server.sessions import Conversations
+from pipeguard.transports.judging import Judge, judged
 from pipeguard.transports.tasks import Tasks
 
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
@@ -105,7 +105,7 @@ class Relay:
         remote: the server.
         http: connections to it.
         conversations: the Sessions, by the server's session ids.
-        record: takes each verdict; hands over and returns.
+        judge: judges each message, and records the verdict.
         backlog: of all that peers make us keep.
     """
 
@@ -114,15 +114,15 @@ class Relay:
         remote: Remote,
         http: aiohttp.ClientSession,
         conversations: Conversations,
-        record: Callable[[Verdict], None],
+        judge: Judge,
         backlog: Backlog,
     ) -> None:
         self._backlog = backlog
         self._remote = remote
-        self._door = Door(remote, http)
+        self._door = RemoteEndpoint(remote, http)
         self._conversations = conversations
-        self._record = record
-        self._headers = ClientHeaders(remote, record)
+        self._judge = judge
+        self._headers = ClientHeaders(remote, judge.record)
         self._tasks = Tasks()
 
     # --- what a client may do -----------------------------------------------------------
@@ -140,8 +140,7 @@ class Relay:
         try:
             async with self._backlog.holding() as hold:
                 hold(len(body))
-                verdict = await judged(exchange, TO_SERVER, body)
-            self._record(verdict)
+                verdict = await self._judge(exchange, TO_SERVER, body)
             del body  # or it were kept for as long as the answer is waited for
             if verdict.forward is None:
                 return refused(verdict)
@@ -179,7 +178,7 @@ class Relay:
             ):
                 if not self._keep(asked.request, asked.whole, session_id, asked.method, answer):
                     return self._gone(asked, _NO_SESSION, codes.PEER_BROKE_PROTOCOL)
-                if kind_of(answer) == EVENTS and answer.ok:
+                if media_type(answer) == EVENTS and answer.ok:
                     return await self._streamed(asked, answer)
                 return await self._answered(asked, answer)
         except (PipeGuardError, aiohttp.ClientError, OSError) as error:
@@ -211,18 +210,18 @@ class Relay:
         asked = _Post(request, session, session, None, lasting=True)
         try:
             async with await self._door.send("GET", headers, None) as answer:
-                if answer.status == web.HTTPOk.status_code and kind_of(answer) == EVENTS:
+                if answer.status == web.HTTPOk.status_code and media_type(answer) == EVENTS:
                     self._keep(request, session, session_id, None, answer)
                     return await self._streamed(asked, answer)
                 if answer.status >= _FAULT:
                     why = f"the server answered with HTTP {answer.status}"
-                    raise Refused(Ground.NO_STREAM, answer.status, why, downwards(answer))
+                    raise Refused(Ground.NO_STREAM, answer.status, why, headers_to_client(answer))
                 return self._told(answer)
         except PipeGuardError as error:
             why = replies.what_happened(str(error))
             raise Refused(Ground.NO_STREAM, 502, why) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise Refused(Ground.NO_STREAM, 502, unreached(error)) from None
+            raise Refused(Ground.NO_STREAM, 502, describe_unreachable(error)) from None
 
     async def delete(self, request: web.BaseRequest) -> web.StreamResponse:
         """The end of a session."""
@@ -240,7 +239,7 @@ class Relay:
                 return self._told(answer)
         except (PipeGuardError, aiohttp.ClientError, OSError) as error:
             self._conversations.forget(request.headers.get(SESSION_ID))
-            return web.Response(status=502, text=f"PipeGuard: {unreached(error)}\n")
+            return web.Response(status=502, text=f"PipeGuard: {describe_unreachable(error)}\n")
 
     async def close(self) -> None:
         """End what is still under way."""
@@ -297,23 +296,23 @@ class Relay:
         if answer.status in LOGIN and not self._remote.passes_credentials:
             # The client has no part in that login, and could not finish one.
             return web.Response(status=502, text=f"PipeGuard: {_no_login(answer)}\n")
-        return web.Response(status=answer.status, headers=downwards(answer))
+        return web.Response(status=answer.status, headers=headers_to_client(answer))
 
     async def _answered(self, asked: _Post, answer: aiohttp.ClientResponse) -> web.StreamResponse:
         if not asked.waits and asked.reply is None:
             return self._told(answer)
         if not asked.waits:
             return web.Response(body=asked.reply, content_type=JSON)
-        status, headers = answer.status, downwards(answer)
+        status, headers = answer.status, headers_to_client(answer)
         if status in LOGIN:
             lost = self._gone(asked, _no_login(answer))
             return self._told(answer) if self._remote.passes_credentials else lost
         told, fault = None, f"the server answered with HTTP {status}, not with MCP"
         code = codes.PEER_BROKE_PROTOCOL
         try:
-            if kind_of(answer) == JSON:
+            if media_type(answer) == JSON:
                 async with self._backlog.holding() as hold:
-                    body = await whole(answer, self._remote.limit_bytes, hold)
+                    body = await read_body(answer, self._remote.limit_bytes, hold)
                     told = await self._judged(asked, body, status)
         except Unreadable as error:
             fault, code = str(error), codes.UNSCANNABLE
@@ -338,7 +337,7 @@ class Relay:
         if verdict.forward is None and verdict.kind is MessageKind.ERROR:  # it may lack its id
             frame = replies.addressed(body, asked.session.waiting()) or frame
             verdict = await judged(asked.session, TO_CLIENT, frame)
-        self._record(verdict)
+        self._judge.record(verdict)
         if verdict.forward is None:
             return None
         left = self._lost(asked.session, "the server did not answer")
@@ -351,7 +350,7 @@ class Relay:
 
     async def _streamed(self, asked: _Post, answer: aiohttp.ClientResponse) -> web.StreamResponse:
         """Events, each judged as it comes and sent on at once."""
-        headers = downwards(answer)
+        headers = headers_to_client(answer)
         headers["Content-Type"] = EVENTS
         headers.setdefault("Cache-Control", "no-cache")
         response = web.StreamResponse(status=answer.status, headers=headers)
@@ -364,7 +363,7 @@ class Relay:
         told = _ClientStream(response, self._tasks)
         with self._hearing(asked, told):
             try:
-                async for piece in pieces(answer):
+                async for piece in body_pieces(answer):
                     events = stream.feed(piece)
                     cursors = asked.lasting and any(event.id for event in events)
                     asked.lasts = asked.lasts or cursors
@@ -396,9 +395,7 @@ class Relay:
         if not event.data or event.comment is not None:
             return written(event)
         if event.name == "message":
-            await asyncio.sleep(0)  # one piece may hold thousands, and others wait
-            verdict = await judged(asked.session, TO_CLIENT, event.data)
-            self._record(verdict)
+            verdict = await self._judge(asked.session, TO_CLIENT, event.data)
             if verdict.reply is not None:
                 self._say(asked, verdict.reply)
             if verdict.forward is not None:
@@ -431,7 +428,7 @@ class Relay:
         for token in session.waiting():
             lost = Lost.of(token, why, code, sent=sent)
             verdict = session.receive(TO_CLIENT, lost, monotonic())
-            self._record(verdict)
+            self._judge.record(verdict)
             if verdict.forward is not None:
                 frames.append(verdict.forward)
         return frames
@@ -444,7 +441,7 @@ class _ClientStream:
         self._response = response
         self._tasks = tasks
 
-    def tell(self, frames: list[bytes]) -> None:
+    def send(self, frames: list[bytes]) -> None:
         """Send these, without waiting."""
 
         async def write() -> None:
@@ -464,7 +461,7 @@ def _fault(error: Exception) -> str:
         return str(error)
     if isinstance(error, aiohttp.ClientResponseError):
         return "the server does not speak HTTP as it should"
-    return _LOST if isinstance(error, TimeoutError) else unreached(error)
+    return _LOST if isinstance(error, TimeoutError) else describe_unreachable(error)
 
 
 _UNPARSED = frozenset({"protocol.invalid-json", "protocol.invalid-utf8"})

@@ -18,10 +18,10 @@ from typing import Protocol
 from pipeguard.core.protocol import request_headers
 from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.protocol.subscriptions import LISTEN
-from pipeguard.core.session.conduct import NEVER_OVERDUE
 from pipeguard.core.session.guard import Guard
+from pipeguard.core.session.lifecycle import NEVER_OVERDUE
 from pipeguard.core.session.session import Session
-from pipeguard.transports.http.client.upstream import is_session_id
+from pipeguard.transports.http.headers import is_session_id
 
 KEY_BYTES = 32
 MAX_OWNERS = 65536
@@ -33,7 +33,7 @@ _Mirrored = dict[str, tuple[str, ...]]
 class Listener(Protocol):
     """A stream on which a client hears what it did not ask for."""
 
-    def tell(self, frames: list[bytes]) -> None:
+    def send(self, frames: list[bytes]) -> None:
         """Send these, without waiting."""
 
 
@@ -206,7 +206,7 @@ class Conversations:
         for kept in list(self._heard.values()):
             frames = kept.session.relist(changed)
             if frames and kept.listeners:
-                kept.listeners[-1].tell(frames)  # a message goes to one stream only
+                kept.listeners[-1].send(frames)  # a message goes to one stream only
 
     def _expire(self) -> None:
         """Make room for one more; they stand in the order of their last use."""

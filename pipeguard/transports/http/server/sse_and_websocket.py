@@ -14,18 +14,20 @@ from time import monotonic
 
 from aiohttp import web
 
-from pipeguard.core.finding import Direction, Verdict
+from pipeguard.core.finding import Direction
 from pipeguard.core.protocol.sse import ServerSentEvent, written
 from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError
-from pipeguard.transports.async_pump import carry
-from pipeguard.transports.bounded import Frames
+from pipeguard.transports.bounded import FrameQueue
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
-from pipeguard.transports.http.client.upstream import EVENTS, SUBPROTOCOL
-from pipeguard.transports.http.client.websocket import PING_SECONDS, SocketChannel
+from pipeguard.transports.http.client.upstream import SUBPROTOCOL
+from pipeguard.transports.http.client.websocket import PING_SECONDS, WebSocketChannel
+from pipeguard.transports.http.headers import EVENTS
 from pipeguard.transports.http.server.admission import WHO, Refused
 from pipeguard.transports.http.server.refusals import Ground
 from pipeguard.transports.http.server.sessions import Conversations
+from pipeguard.transports.judging import Judge
+from pipeguard.transports.pump import pump
 from pipeguard.transports.tasks import Tasks
 
 SESSION_BYTES = 24
@@ -34,7 +36,6 @@ AWAKE_SECONDS = 25.0  # between two comments on a stream that is silent: less th
 _KEEP_AWAKE = written(ServerSentEvent(None, comment=b""))
 
 Dial = Callable[[], Awaitable[AsyncChannel]]
-Record = Callable[[Verdict], None]
 
 
 class Talks:
@@ -43,7 +44,7 @@ class Talks:
     Args:
         conversations: makes their Sessions.
         dial: opens a channel to the server.
-        record: takes each verdict.
+        judge: judges each frame, and records the verdict.
         path: where messages of HTTP+SSE are POSTed.
         limit_bytes: of one message.
         most: conversations at once.
@@ -53,14 +54,14 @@ class Talks:
         self,
         conversations: Conversations,
         dial: Dial,
-        record: Record,
+        judge: Judge,
         path: str,
         limit_bytes: int,
         most: int,
     ) -> None:
         self._conversations = conversations
         self._dial = dial
-        self._record = record
+        self._judge = judge
         self._path = path
         self._limit = limit_bytes
         self._most = most
@@ -117,7 +118,7 @@ class Talks:
         )
         with self._room():
             await socket.prepare(request)
-            await self._converse(SocketChannel(socket), request.get(WHO, ""))
+            await self._converse(WebSocketChannel(socket), request.get(WHO, ""))
         return socket
 
     @contextmanager
@@ -141,7 +142,7 @@ class Talks:
         self._servers.add(server)
         try:
             with self._conversations.listening(session, _Teller(client)):
-                await converse(session, client, server, self._record)
+                await converse(session, client, server, self._judge)
         finally:
             self._servers.discard(server)
 
@@ -156,7 +157,7 @@ class EventsChannel:
     def __init__(self, response: web.StreamResponse, who: str = "") -> None:
         self.who = who
         self._response = response
-        self._inbox = Frames()
+        self._inbox = FrameQueue()
 
     async def take(self, frame: bytes) -> None:
         """A message was POSTed."""
@@ -197,7 +198,7 @@ class _Teller:
         self._client = client
         self._tasks = Tasks()
 
-    def tell(self, frames: list[bytes]) -> None:
+    def send(self, frames: list[bytes]) -> None:
         """Send these, without waiting."""
         self._tasks.begin(self._write(frames))
 
@@ -208,12 +209,12 @@ class _Teller:
 
 
 async def converse(
-    session: Session, client: AsyncChannel, server: AsyncChannel, record: Record
+    session: Session, client: AsyncChannel, server: AsyncChannel, judge: Judge
 ) -> None:
     """Carry frames both ways until a side is gone; then answer what waits, and end the other."""
     overdue = asyncio.create_task(_expire(session, client))
-    up = asyncio.create_task(carry(session, Direction.TO_SERVER, client, server, record))
-    down = asyncio.create_task(carry(session, Direction.TO_CLIENT, server, client, record))
+    up = asyncio.create_task(pump(session, Direction.TO_SERVER, client, server, judge))
+    down = asyncio.create_task(pump(session, Direction.TO_CLIENT, server, client, judge))
     try:
         await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
         # What the server said last was passed on; or it takes nothing, and nothing will come.

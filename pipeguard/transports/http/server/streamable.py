@@ -23,16 +23,16 @@ from pipeguard.core.protocol.sse import ServerSentEvent, written
 from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.session import replies
 from pipeguard.errors import Refusal
-from pipeguard.transports.async_pump import judged
 from pipeguard.transports.backlog import Backlog, Crowded
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
-from pipeguard.transports.http.client.upstream import EVENTS, JSON, SESSION_ID
+from pipeguard.transports.http.headers import EVENTS, JSON, SESSION_ID
 from pipeguard.transports.http.server.admission import WHO, Refused, crowded
 from pipeguard.transports.http.server.exchanges import Exchange, Hosted
 from pipeguard.transports.http.server.header_mirroring import check_headers, message_in
 from pipeguard.transports.http.server.refusals import Ground
 from pipeguard.transports.http.server.relay import is_stateless, refused
 from pipeguard.transports.http.server.sessions import Conversations
+from pipeguard.transports.judging import Judge
 
 SESSION_BYTES = 24
 CROWDED = "too much waits for the server; ask again a little later"
@@ -52,7 +52,7 @@ class Posted:
     Args:
         conversations: makes their Sessions.
         dial: opens a channel to the server; raises ChannelClosed where that fails.
-        record: takes each verdict.
+        judge: judges each message, and records the verdict.
         most: sessions at once.
         idle_seconds: after which one is ended.
         backlog: of all that peers make us keep.
@@ -63,7 +63,7 @@ class Posted:
         self,
         conversations: Conversations,
         dial: Callable[[], Awaitable[AsyncChannel]],
-        record: Callable[[Verdict], None],
+        judge: Judge,
         most: int,
         idle_seconds: float,
         backlog: Backlog,
@@ -74,7 +74,7 @@ class Posted:
         self._backlog = backlog
         self._conversations = conversations
         self._dial = dial
-        self._record = record
+        self._judge = judge
         self._most = most
         self._idle_seconds = idle_seconds
         self._hosted: dict[str, Hosted] = {}
@@ -110,8 +110,7 @@ class Posted:
         try:
             async with self._backlog.holding() as hold:
                 hold(len(body))
-                verdict = await judged(exchange.session, Direction.TO_SERVER, body)
-            self._record(verdict)
+                verdict = await self._judge(exchange.session, Direction.TO_SERVER, body)
             del body  # or it were kept for as long as the answer is waited for
             if verdict.forward is None:
                 if opened is not None:
@@ -234,7 +233,7 @@ class Posted:
         session = self._conversations.new(request_headers.STATELESS if is_shared else None, who)
         waits = self._waits and not is_shared
         return Hosted(
-            channel, session, self._record, self._backlog, is_shared=is_shared, waits=waits
+            channel, session, self._judge, self._backlog, is_shared=is_shared, waits=waits
         )
 
     def _begin(self, hosted: Hosted, forget: Callable[[], object]) -> None:

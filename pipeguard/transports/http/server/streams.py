@@ -5,88 +5,78 @@ from __future__ import annotations
 import asyncio
 
 from pipeguard.transports.backlog import Backlog
+from pipeguard.transports.bounded import UNTAKEN_SECONDS, Outbox
 
-STREAM_BYTES = 2**18  # that wait for one client; then its server is not read
-UNTAKEN_SECONDS = 10.0  # after which a client that takes nothing is given up
+STREAM_BYTES = 2**18  # unsent to one client; above that its server is not read
 
 
 class Stream:
     """Frames on their way to one HTTP response.
 
     Args:
-        backlog: of all that clients do not take; where there is too much of it, the stream of the
-            client that takes nothing for the longest time is cut.
+        backlog: counts the unsent bytes of all clients; above its limit, it cuts the stream of the
+            client that has taken nothing for the longest time.
 
     Attributes:
-        is_cut: True once it was given up: what waited in it is gone, and no more goes in.
+        is_cut: True once it was given up: its frames are dropped, and no more are added.
     """
 
     def __init__(self, backlog: Backlog) -> None:
         self._backlog = backlog
-        self._frames: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self._bytes = 0
-        self._taken = asyncio.Event()
+        self._frames = Outbox(STREAM_BYTES)
         self.is_cut = False
 
-    def tell(self, frames: list[bytes]) -> None:
-        """Send these, without waiting."""
+    def send(self, frames: list[bytes]) -> None:
+        """Send these without waiting."""
         for frame in frames:
             if not self.is_cut:
-                self._frames.put_nowait(frame)
-                self._count(len(frame))
+                self._frames.put(frame)
+                self._count()
 
     def end(self) -> None:
-        """Nothing comes any more."""
-        self._frames.put_nowait(None)
+        """Nothing is sent any more."""
+        self._frames.end()
 
     def cut(self) -> None:
-        """Give up what waits, and end."""
+        """Drop the unsent frames, and end."""
         self.is_cut = True
         self.untaken()
         self.end()
 
     @property
     def is_taken(self) -> bool:
-        """True while nothing waits to be sent."""
-        return self._frames.empty()
+        """True while nothing is unsent."""
+        return not len(self._frames)
 
     @property
     def is_full(self) -> bool:
-        """True while so much waits that a server which may be made to wait does."""
-        return self._bytes > STREAM_BYTES
+        """True while a server that can be made to wait should wait."""
+        return self._frames.is_full
 
     def untaken(self) -> list[bytes]:
-        """What nobody has taken."""
-        frames = []
-        while not self._frames.empty():
-            frame = self._frames.get_nowait()
-            if frame is not None:
-                frames.append(frame)
-        self._count(-self._bytes)
+        """Take back the unsent frames."""
+        frames = self._frames.clear()
+        self._count()
         return frames
 
     async def next(self, awake_seconds: float) -> bytes | None:
-        """The next frame; nothing after so long a silence; None at the end."""
+        """The next frame; empty after so long a silence, None at the end."""
         try:
             async with asyncio.timeout(awake_seconds):
                 frame = await self._frames.get()
         except TimeoutError:
             return b""
-        self._count(-len(frame or b""))
+        self._count()
         return frame
 
-    async def make_wait(self) -> None:
-        """Wait while much of it is not taken; a client that takes nothing for long is given up."""
+    async def make_room(self) -> None:
+        """Wait while the stream is full; cut it once its client takes nothing for too long."""
         try:
             while self.is_full:
-                self._taken.clear()
                 async with asyncio.timeout(UNTAKEN_SECONDS):
-                    await self._taken.wait()
+                    await self._frames.taken()
         except TimeoutError:
             self.cut()
 
-    def _count(self, more: int) -> None:
-        self._bytes += more
-        if more <= 0:
-            self._taken.set()
-        self._backlog.note(self, self._bytes, self.cut)
+    def _count(self) -> None:
+        self._backlog.note(self, self._frames.size_bytes, self.cut)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from pipeguard.core.protocol.framing import Lost
+from pipeguard.core.protocol.subscriptions import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.http.client import multiplexer as shared_module
 from pipeguard.transports.http.client.multiplexer import INBOX_BYTES, INBOX_FRAMES, Multiplexer
@@ -250,6 +251,24 @@ def test_text_that_is_no_message_is_told_to_all() -> None:
         one, other = await shared.dial(), await shared.dial()
         source.servers[0].frames.put_nowait(b"no message")
         assert await one.read() == await other.read() == b"no message"
+
+    sharing(work)
+
+
+def test_a_subscription_is_told_to_its_client_alone_under_its_own_id() -> None:
+    async def work(shared: Multiplexer, source: Source) -> None:
+        one, other = await shared.dial(), await shared.dial()
+        for port in (one, other):
+            await send(port, request("s", LISTEN))
+        server = source.servers[0]
+        second = server.heard[1]["id"]
+        server.say(notification(ACKNOWLEDGED, _meta={SUBSCRIPTION_META: second}))
+        server.say(result(second, _meta={SUBSCRIPTION_META: second}))
+        server.say(result(server.heard[0]["id"]))
+        meta: Object = {SUBSCRIPTION_META: "s"}
+        assert await told(other) == notification(ACKNOWLEDGED, _meta=meta)
+        assert await told(other) == result("s", _meta=meta)
+        assert await told(one) == result("s")
 
     sharing(work)
 

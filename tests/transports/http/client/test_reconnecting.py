@@ -14,7 +14,7 @@ from pipeguard.core.protocol.framing import Lost
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.client import reconnecting
 from pipeguard.transports.http.client import upstream as remote_module
-from pipeguard.transports.http.client.reconnecting import ATTEMPTS, LinkedChannel, LinkLost
+from pipeguard.transports.http.client.reconnecting import ATTEMPTS, LinkLost, ReconnectingChannel
 from tests.fuzz.budget import tried
 from tests.transports.talking import INITIALIZED, Json, initialize, opened, request, result
 from tests.transports.wire import eventually, run
@@ -79,11 +79,11 @@ class Exchange:
         return wire
 
 
-async def send(channel: LinkedChannel, message: Json) -> None:
+async def send(channel: ReconnectingChannel, message: Json) -> None:
     await channel.write(json.dumps(message).encode())
 
 
-async def hear(channel: LinkedChannel) -> Json:
+async def hear(channel: ReconnectingChannel) -> Json:
     frame = await channel.read()
     assert frame is not None
     if isinstance(frame, Lost):
@@ -92,7 +92,7 @@ async def hear(channel: LinkedChannel) -> Json:
     return told
 
 
-async def open_(channel: LinkedChannel) -> None:
+async def open_(channel: ReconnectingChannel) -> None:
     await send(channel, initialize())
     assert await hear(channel) == opened()
     await send(channel, INITIALIZED)
@@ -101,7 +101,7 @@ async def open_(channel: LinkedChannel) -> None:
 def test_a_request_goes_up_and_its_answer_comes_down() -> None:
     async def work() -> None:
         exchange = Exchange()
-        channel = LinkedChannel(exchange)
+        channel = ReconnectingChannel(exchange)
         await open_(channel)
         await send(channel, request(1))
         await eventually(lambda: len(exchange.wires[0].sent) == 3, "all went up")
@@ -117,7 +117,7 @@ def test_a_request_goes_up_and_its_answer_comes_down() -> None:
 def test_a_connection_that_breaks_loses_what_waits_once_and_is_opened_as_before() -> None:
     async def work() -> None:
         exchange = Exchange()
-        channel = LinkedChannel(exchange)
+        channel = ReconnectingChannel(exchange)
         await open_(channel)
         for id_ in (1, "1", 2):
             await send(channel, request(id_))
@@ -143,7 +143,7 @@ def test_nothing_is_said_before_the_conversation_is_open_again() -> None:
     async def work() -> None:
         silent = Wire(opens=False)
         exchange = Exchange(Wire(), silent)
-        channel = LinkedChannel(exchange)
+        channel = ReconnectingChannel(exchange)
         await open_(channel)
         exchange.wires[0].break_()
         await send(channel, request(1))
@@ -169,7 +169,7 @@ def test_a_conversation_that_was_not_opened_again_is_not_spoken_in(
         bad = Wire(opens=False)
         bad.refuses = fault == "refuses"
         exchange = Exchange(Wire(), bad)
-        channel = LinkedChannel(exchange)
+        channel = ReconnectingChannel(exchange)
         await open_(channel)
         exchange.wires[0].break_()
         await eventually(lambda: len(exchange.wires) == 2, "it came back")
@@ -190,7 +190,7 @@ def test_a_conversation_that_was_not_opened_again_is_not_spoken_in(
 def test_a_request_is_lost_where_nobody_can_be_reached() -> None:
     async def work() -> None:
         exchange = Exchange(*[None] * ATTEMPTS)
-        channel = LinkedChannel(exchange)
+        channel = ReconnectingChannel(exchange)
         await send(channel, request(1))
         assert await hear(channel) == {"lost": 1}
         assert exchange.tries == ATTEMPTS
@@ -205,7 +205,7 @@ def test_a_request_that_is_not_taken_is_lost() -> None:
     async def work() -> None:
         wire = Wire()
         wire.refuses = True
-        channel = LinkedChannel(Exchange(wire))
+        channel = ReconnectingChannel(Exchange(wire))
         await send(channel, [request(1), request(2)])
         assert [await hear(channel) for _ in range(2)] == [{"lost": 1}, {"lost": 2}]
         await channel.close()
@@ -228,7 +228,7 @@ def test_a_server_that_hangs_up_at_once_is_not_called_in_a_storm(
             return wire
 
         exchange = Exchange()
-        channel = LinkedChannel(rude)
+        channel = ReconnectingChannel(rude)
         await open_(channel)
         exchange.wires[0].break_()
         await asyncio.sleep(0.3)
@@ -243,7 +243,7 @@ def test_what_waits_for_a_new_connection_is_not_lost_with_the_old_one() -> None:
 
     async def work() -> None:
         exchange = Exchange(Wire(), None, None)
-        channel = LinkedChannel(exchange)
+        channel = ReconnectingChannel(exchange)
         await open_(channel)
         first = exchange.wires[0]
         await eventually(lambda: len(first.sent) == 2, "it is open")
@@ -266,14 +266,14 @@ def test_what_waits_for_a_new_connection_is_not_lost_with_the_old_one() -> None:
 def test_an_answer_that_cannot_be_read_waits_for_nothing_more() -> None:
     async def work() -> None:
         exchange = Exchange()
-        channel = LinkedChannel(exchange)
+        channel = ReconnectingChannel(exchange)
         await open_(channel)
         await send(channel, request(1))
         await eventually(lambda: len(exchange.wires[0].sent) == 3, "it went up")
         broken = b'{"jsonrpc":"2.0","id":1,"result":{"a":1,"a":2}}'
         exchange.wires[0].say(broken)
         assert await channel.read() == broken, "the Session answers it"
-        assert channel._waiting == set()
+        assert channel._sent == set()
         await channel.close()
 
     run(work)
@@ -282,7 +282,7 @@ def test_an_answer_that_cannot_be_read_waits_for_nothing_more() -> None:
 def test_closing_ends_it_for_readers_and_writers() -> None:
     async def work() -> None:
         exchange = Exchange()
-        channel = LinkedChannel(exchange)
+        channel = ReconnectingChannel(exchange)
         await open_(channel)
         reading = asyncio.create_task(channel.read())
         await asyncio.sleep(0)
@@ -299,7 +299,7 @@ def test_closing_ends_it_for_readers_and_writers() -> None:
 
 def test_a_first_connection_that_fails_says_so_at_once() -> None:
     async def work() -> None:
-        channel = LinkedChannel(Exchange(None))
+        channel = ReconnectingChannel(Exchange(None))
         with pytest.raises(LinkLost, match="nobody is there"):
             await channel.open()
         await channel.close()
@@ -321,7 +321,7 @@ def answer_one(wire: Wire) -> None:
             return
 
 
-async def count(channel: LinkedChannel, told: Counter[str]) -> None:
+async def count(channel: ReconnectingChannel, told: Counter[str]) -> None:
     while (frame := await channel.read()) is not None:
         token = frame.id_token if isinstance(frame, Lost) else str(json.loads(frame)["id"])
         told[token] += 1
@@ -329,7 +329,7 @@ async def count(channel: LinkedChannel, told: Counter[str]) -> None:
 
 async def play(steps: list[str]) -> None:
     exchange = Exchange()
-    channel = LinkedChannel(exchange)
+    channel = ReconnectingChannel(exchange)
     await open_(channel)
     told: Counter[str] = Counter()
     listening = asyncio.create_task(count(channel, told))

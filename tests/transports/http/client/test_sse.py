@@ -13,8 +13,8 @@ from yarl import URL
 
 from pipeguard.core.protocol.framing import Lost
 from pipeguard.transports.http.client import sse
-from pipeguard.transports.http.client.reconnecting import LinkedChannel, LinkLost
-from pipeguard.transports.http.client.sse import EventLink
+from pipeguard.transports.http.client.reconnecting import LinkLost, ReconnectingChannel
+from pipeguard.transports.http.client.sse import SseLink
 from pipeguard.transports.http.client.upstream import Remote, connect
 from tests.transports.talking import (
     Asked,
@@ -64,11 +64,11 @@ class Older:
 @asynccontextmanager
 async def linked(
     answering: Answering, login: Login | None = None, **headers: str
-) -> AsyncIterator[EventLink]:
+) -> AsyncIterator[SseLink]:
     async with serving(Odd(answering)) as address:
         remote = Remote(URL(f"{address}/sse"), headers, login, limit_bytes=LIMIT)
         async with connect(remote) as http:
-            link = await EventLink.open(remote, http)
+            link = await SseLink.open(remote, http)
             try:
                 yield link
             finally:
@@ -85,7 +85,7 @@ def refused(answering: Answering) -> str:
     return run(work)
 
 
-async def heard(link: EventLink) -> object:
+async def heard(link: SseLink) -> object:
     frame = await link.receive()
     assert frame is not None
     return json.loads(frame)
@@ -249,7 +249,7 @@ def test_a_channel_does_not_try_again_where_a_person_must_log_in() -> None:
         async with serving(Odd(server)) as address:
             remote = Remote(URL(f"{address}/sse"), {}, Login(None))
             async with connect(remote) as http:
-                channel = LinkedChannel(lambda: EventLink.open(remote, http))
+                channel = ReconnectingChannel(lambda: SseLink.open(remote, http))
                 await channel.write(json.dumps(request(1)).encode())
                 lost = await channel.read()
                 assert isinstance(lost, Lost)
@@ -277,7 +277,7 @@ def test_nobody_there_is_told() -> None:
         remote = Remote(URL("http://127.0.0.1:9/sse"), {})
         async with connect(remote) as http:
             with pytest.raises(LinkLost, match="cannot be reached"):
-                await EventLink.open(remote, http)
+                await SseLink.open(remote, http)
 
     run(work)
 

@@ -15,7 +15,7 @@ from yarl import URL
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.client.reconnecting import LinkLost
 from pipeguard.transports.http.client.upstream import Remote, connect
-from pipeguard.transports.http.client.websocket import SocketChannel, SocketLink
+from pipeguard.transports.http.client.websocket import WebSocketChannel, WebSocketLink
 from tests.transports.talking import Login, request, result
 from tests.transports.wire import run, serving
 
@@ -31,11 +31,11 @@ def remote(address: str, login: Login | None = None, **headers: str) -> Remote:
 @asynccontextmanager
 async def linked(
     handler: Handler, login: Login | None = None, **headers: str
-) -> AsyncIterator[SocketLink]:
+) -> AsyncIterator[WebSocketLink]:
     async with serving(handler) as address:
         at = remote(address, login, **headers)
         async with connect(at) as http:
-            link = await SocketLink.open(at, http)
+            link = await WebSocketLink.open(at, http)
             try:
                 yield link
             finally:
@@ -191,7 +191,7 @@ def test_nobody_there_is_told() -> None:
         at = remote("http://127.0.0.1:9")
         async with connect(at) as http:
             with pytest.raises(LinkLost, match="cannot be reached"):
-                await SocketLink.open(at, http)
+                await WebSocketLink.open(at, http)
 
     run(work)
 
@@ -235,7 +235,7 @@ def test_what_is_no_message_ends_the_connection(kind: str) -> None:
 
 @asynccontextmanager
 async def client_of(
-    talk: Callable[[SocketChannel], Awaitable[None]],
+    talk: Callable[[WebSocketChannel], Awaitable[None]],
 ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
     done = asyncio.Event()
 
@@ -243,7 +243,7 @@ async def client_of(
         socket = web.WebSocketResponse(protocols=("mcp",), max_msg_size=LIMIT + 1)
         await socket.prepare(asked)
         try:
-            await talk(SocketChannel(socket))
+            await talk(WebSocketChannel(socket))
         finally:
             done.set()
         return socket
@@ -255,7 +255,7 @@ async def client_of(
 
 
 def test_a_client_is_a_channel() -> None:
-    async def talk(channel: SocketChannel) -> None:
+    async def talk(channel: WebSocketChannel) -> None:
         while (frame := await channel.read()) is not None:
             await channel.write(frame)
         with pytest.raises(ChannelClosed):
@@ -273,7 +273,7 @@ def test_a_client_is_a_channel() -> None:
 
 @pytest.mark.parametrize(("kind", "code"), [("binary", 1003), ("large", 1009), ("utf8", 1007)])
 def test_what_a_client_may_not_send_ends_its_connection(kind: str, code: int) -> None:
-    async def talk(channel: SocketChannel) -> None:
+    async def talk(channel: WebSocketChannel) -> None:
         assert await channel.read() is None
         assert await channel.read() is None
 

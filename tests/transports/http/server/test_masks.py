@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import struct
 from itertools import repeat
 
 import pytest
 
-from pipeguard.core.finding import Direction
-from pipeguard.transports.async_pump import carry
 from pipeguard.transports.http.server.masks import Masks
-from tests.transports.talking import Records, conversations
-from tests.transports.wire import run
 
 TEXT, PART, BEGIN, PING, PONG = 0x81, 0x00, 0x01, 0x89, 0x8A
 MANY = 100_000
@@ -55,32 +49,3 @@ def test_what_honest_clients_send_goes_on(frames: repeat[bytes], seconds: float)
 
 def test_a_frame_that_is_not_masked_ends_the_connection() -> None:
     assert not Masks().hold(frame(TEXT, 31) + frame(TEXT, 31, masked=0), 0.0)
-
-
-@pytest.mark.usefixtures("_compiled_rules")
-def test_others_have_their_turn_while_one_sends_what_it_has() -> None:
-    class Ready:
-        def __init__(self) -> None:
-            said = json.dumps({"jsonrpc": "2.0", "method": "notifications/x"}).encode()
-            self.left = [said] * 100
-
-        async def read(self) -> bytes | None:
-            return self.left.pop() if self.left else None
-
-        async def write(self, frame: bytes) -> None:
-            pass
-
-        async def close(self) -> None:
-            pass
-
-    async def work() -> None:
-        session = conversations().new("2025-06-18")
-        source = Ready()
-        task = asyncio.create_task(carry(session, Direction.TO_SERVER, source, Ready(), Records()))
-        turns = 0
-        while not task.done():
-            await asyncio.sleep(0)
-            turns += 1
-        assert turns >= 100
-
-    run(work)

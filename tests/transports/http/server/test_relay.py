@@ -17,11 +17,13 @@ from yarl import URL
 from pipeguard.core.protocol.subscriptions import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
 from pipeguard.errors import StateError
 from pipeguard.transports.backlog import Backlog
-from pipeguard.transports.http.client.upstream import Authorization, Remote, connect, pieces
+from pipeguard.transports.http.client.bodies import body_pieces
+from pipeguard.transports.http.client.upstream import Authorization, Remote, connect
 from pipeguard.transports.http.server.admission import WHO, Refused
 from pipeguard.transports.http.server.refusals import Ground
 from pipeguard.transports.http.server.relay import Relay
 from pipeguard.transports.http.server.sessions import Conversations
+from pipeguard.transports.judging import Judge
 from tests.transports.talking import (
     BROKE,
     GONE,
@@ -106,7 +108,7 @@ async def between(
         known = conversations()
         async with connect(remote) as up, aiohttp.ClientSession() as http:
             found = Between("", http, known)
-            relay = Relay(remote, up, known, record or found.records, Backlog())
+            relay = Relay(remote, up, known, Judge(record or found.records), Backlog())
 
             async def handle(asked: web.BaseRequest) -> web.StreamResponse:
                 asked[WHO] = asked.headers.get("Who", "")
@@ -409,7 +411,7 @@ def test_while_much_is_unpacked_others_have_their_turn() -> None:
             http.get(url) as answer,
         ):
             other = asyncio.create_task(beside())
-            seen = [turns async for _ in pieces(answer)]
+            seen = [turns async for _ in body_pieces(answer)]
             other.cancel()
         assert len(set(seen)) == len(seen) >= 2**22 // 2**16
 

@@ -13,7 +13,7 @@ from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.rules.policy import Policy
 from pipeguard.core.session.guard import Guard
 from pipeguard.core.session.session import Session
-from pipeguard.transports.http.client.upstream import is_session_id
+from pipeguard.transports.http.headers import is_session_id
 from pipeguard.transports.http.server import sessions as module
 from pipeguard.transports.http.server.sessions import Conversations, Owners
 from tests.fuzz.rulebook import engines
@@ -26,7 +26,7 @@ class Heard:
     def __init__(self) -> None:
         self.frames: list[bytes] = []
 
-    def tell(self, frames: list[bytes]) -> None:
+    def send(self, frames: list[bytes]) -> None:
         self.frames += frames
 
 

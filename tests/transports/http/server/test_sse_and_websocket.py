@@ -17,6 +17,7 @@ from pipeguard.transports.http.server import sse_and_websocket as talks_module
 from pipeguard.transports.http.server.admission import WHO, Refused
 from pipeguard.transports.http.server.sessions import Conversations
 from pipeguard.transports.http.server.sse_and_websocket import Talks
+from pipeguard.transports.judging import Judge
 from tests.transports.http.server.test_streamable import Answering, Child, code, echo
 from tests.transports.talking import (
     GONE,
@@ -69,7 +70,9 @@ async def hosting(
             host.children.append(Child(answering))
             return host.children[-1]
 
-        host.talks = Talks(host.known, dialled, record or host.records, "/messages", LIMIT, most)
+        host.talks = Talks(
+            host.known, dialled, Judge(record or host.records), "/messages", LIMIT, most
+        )
 
         async def handle(asked: web.BaseRequest) -> web.StreamResponse:
             asked[WHO] = asked.headers.get("Who", "")

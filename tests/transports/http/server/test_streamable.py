@@ -21,6 +21,7 @@ from pipeguard.transports.http.server import streamable as posted_module
 from pipeguard.transports.http.server.admission import WHO, Refused
 from pipeguard.transports.http.server.sessions import Conversations
 from pipeguard.transports.http.server.streamable import Posted
+from pipeguard.transports.judging import Judge
 from tests.transports.talking import (
     GONE,
     INITIALIZED,
@@ -167,10 +168,8 @@ async def hosting(
                 await gate.wait()
             return child
 
-        records = record or host.records
-        host.posted = Posted(
-            host.known, dialled, records, most, IDLE_SECONDS, Backlog(), waits=waits
-        )
+        judge = Judge(record or host.records)
+        host.posted = Posted(host.known, dialled, judge, most, IDLE_SECONDS, Backlog(), waits=waits)
 
         async def handle(asked: web.BaseRequest) -> web.StreamResponse:
             asked[WHO] = asked.headers.get("Who", "")

@@ -1,4 +1,4 @@
-"""What `setup` tells people and programs: tables, diffs, outcomes, JSON. No verb itself."""
+"""The output of `setup`, for people and for programs: tables, diffs, outcomes. Not a command."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _COLOURS = {
 _WORDS = {GuardState.CANNOT: "cannot be", GuardState.STALE: "stale guard"}
 _COMMAND_CHARS = 60
 _STATE_CHARS = 11
-TAB_CHARS = 4  # a tab is shown as so many spaces at most
-_LEAST_CHARS = 30  # of a line of a sentence, however narrow the terminal is
-_NAME_CHARS = (6, 24)  # the narrowest and the widest column of names
+TAB_CHARS = 4  # columns to which a tab expands at most
+_LEAST_CHARS = 30  # of a wrapped line, however narrow the terminal is
+_NAME_CHARS = (6, 24)  # least and greatest width of the column of names
 
 
 def table(plans: Sequence[ChangePlan], machine: Machine) -> None:
-    """Every server of every file, and how it stands."""
+    """Every server of every file, and its state."""
     if not plans:
         click.echo("No MCP server of any client was found here.")
         return
@@ -45,17 +45,17 @@ def table(plans: Sequence[ChangePlan], machine: Machine) -> None:
         click.echo(_head(plan.config, machine))
         if plan.problem:
             click.echo(click.style(f"  refused: {visible(plan.problem)}", fg="red"))
-            click.echo("  It is left as it is. Once it is mended, run this again.")
-        longest = max((len(one.server.name) for one in plan.standings), default=0)
+            click.echo("  Left unchanged. Mend the file, then run this again.")
+        longest = max((len(standing.server.name) for standing in plan.standings), default=0)
         width = min(max(longest, _NAME_CHARS[0]), _NAME_CHARS[1])
-        for one in plan.standings:
-            click.echo(_line(one, width))
+        for standing in plan.standings:
+            click.echo(_line(standing, width))
         click.echo()
     click.echo(_count(plans))
 
 
 def without_servers(machine: Machine, configs: Iterable[Config]) -> None:
-    """Clients that are there, and have no server in a file of theirs."""
+    """Clients that are installed but have no server in any of their files."""
     busy = {spec.client for config in configs for spec in config.specs}
     names = [
         client.name
@@ -67,16 +67,16 @@ def without_servers(machine: Machine, configs: Iterable[Config]) -> None:
 
 
 def without_file(client: Client, plans: Sequence[ChangePlan], launcher: Sequence[str]) -> None:
-    """What to do by hand, for a client that has no file or none here."""
+    """What to do by hand, for a client whose file does not exist."""
     if client.paste:
-        told = client.paste.replace("LAUNCHER", launcher[0])
-        click.echo(f"\n{client.name} keeps its servers in no file that can be edited.\n  {told}")
+        steps = client.paste.replace("LAUNCHER", launcher[0])
+        click.echo(f"\n{client.name} stores its servers in no file that can be edited.\n  {steps}")
     elif not any(spec.client == client.id for plan in plans for spec in plan.config.specs):
-        click.echo(f"\n{client.name}: no server in any file of its own was found.")
+        click.echo(f"\n{client.name}: none of its files has a server.")
 
 
 def diffs(plans: Iterable[ChangePlan]) -> None:
-    """What would change, secrets hidden."""
+    """What would change, with secrets hidden."""
     for plan in plans:
         if plan.content is not None:
             paths = [change.path for _, change in plan.changes]
@@ -84,7 +84,7 @@ def diffs(plans: Iterable[ChangePlan]) -> None:
 
 
 def undo_diffs(plans: Iterable[UndoPlan]) -> None:
-    """What would come back, secrets hidden."""
+    """What undoing would change, with secrets hidden."""
     for plan in plans:
         if plan.content is not None:
             paths = [server.path for server in plan.config.servers if server.guard is not None]
@@ -92,7 +92,7 @@ def undo_diffs(plans: Iterable[UndoPlan]) -> None:
 
 
 def outcome(done: Sequence[ChangePlan], failed: Mapping[Path, str], machine: Machine) -> None:
-    """What was done, what was not, and what a person must do now."""
+    """What was done, what was not, and what the user must do now."""
     for plan in done:
         names = ", ".join(name for name, _ in plan.changes)
         click.echo(f"Guarded {visible(names)}  in {_short(plan.config.path, machine)}")
@@ -111,45 +111,59 @@ def outcome(done: Sequence[ChangePlan], failed: Mapping[Path, str], machine: Mac
 
 
 def what_next(chosen: Sequence[Client], scope: str, launcher: str, *, open_count: int) -> None:
-    """How to guard what was only shown; with the launcher that has to be said, if there is one."""
+    """The command that guards what was only shown, with the launcher if one must be named."""
     if open_count:
         who = " ".join(client.id for client in chosen) or "--all"
         where = f" --scope {scope}" if scope else ""
         which = f" --launcher {shlex.quote(launcher)}" if launcher else ""
-        click.echo(f"Guard what is open:  pipeguard setup {who}{where} --yes{which}")
+        click.echo(f"Guard them:  pipeguard setup {who}{where} --yes{which}")
 
 
-def of_the_project(plans: Iterable[ChangePlan]) -> None:
-    """What is open in the project's files, which are not meant unless one says so."""
+def other_scopes(plans: Iterable[ChangePlan]) -> None:
+    """Servers that are not guarded in files of a scope that was not chosen."""
     open_ = (GuardState.OPEN, GuardState.STALE)
     count = sum(
-        one.judgement.state in open_ and not one.chosen for plan in plans for one in plan.standings
+        standing.judgement.state in open_ and not standing.chosen
+        for plan in plans
+        for standing in plan.standings
     )
     if count:
-        servers = "1 open server stands" if count == 1 else f"{count} open servers stand"
-        click.echo(f"{servers} in files of other scope:  pipeguard setup --scope all")
+        servers = "1 server is" if count == 1 else f"{count} servers are"
+        click.echo(f"{servers} not guarded in other scopes:  pipeguard setup --scope all")
 
 
 def own_copies(plans: Iterable[ChangePlan], launcher: Sequence[str]) -> None:
-    """How to guard servers of files that git has, for oneself alone."""
-    told = []
+    """How to guard a private copy of servers whose file is in git."""
+    lines = []
     for plan in plans:
-        given = [
-            clients()[one.client] for one in plan.config.specs if clients()[one.client].private
+        private = [
+            clients()[spec.client] for spec in plan.config.specs if clients()[spec.client].private
         ]
-        found = [one for one in plan.standings if one.chosen and one.judgement.code == SHARED_FILE]
-        for client, one in ((client, one) for client in given[:1] for one in found):
-            copy = own_copy(one.server, client, launcher)
-            if copy is not None and copy.command:
-                told += [f"pipeguard secrets set {name}" for name in copy.secrets]
-                told.append(visible(copy.command))
-            elif copy is not None:
-                told.append(f"copy {visible(one.server.name)} into {copy.file}, out of git's sight")
-                told.append(f"pipeguard setup {client.id}")
-    if told:
-        click.echo("Or guard a copy of your own, which comes first; in the project's folder:")
-        for line in dict.fromkeys(told):
+        shared = [
+            standing
+            for standing in plan.standings
+            if standing.chosen and standing.judgement.code == SHARED_FILE
+        ]
+        for client in private[:1]:
+            for standing in shared:
+                lines += _copy_steps(standing.server, client, launcher)
+    if lines:
+        click.echo("Or guard a copy of your own, which takes precedence; in the project's folder:")
+        for line in dict.fromkeys(lines):
             click.echo(f"  {line}")
+
+
+def _copy_steps(server: ServerEntry, client: Client, launcher: Sequence[str]) -> list[str]:
+    copy = own_copy(server, client, launcher)
+    if copy is None:
+        return []
+    if copy.command:
+        secrets = [f"pipeguard secrets set {name}" for name in copy.secrets]
+        return [*secrets, visible(copy.command)]
+    return [
+        f"copy {visible(server.name)} into {copy.file}, which git ignores",
+        f"pipeguard setup {client.id}",
+    ]
 
 
 def as_json(
@@ -161,12 +175,12 @@ def as_json(
     dry_run: bool,
 ) -> None:
     """All of it, for programs."""
-    told = [
+    files = [
         {
             **_file_fields(plan.config),
             "problem": failed.get(plan.config.path, plan.problem),
             "changed": plan in done,
-            "servers": [_fields(one, changed=plan in done) for one in plan.standings],
+            "servers": [_fields(standing, changed=plan in done) for standing in plan.standings],
             **(
                 {"diff": diff(plan.config, plan.content, [c.path for _, c in plan.changes])}
                 if dry_run and plan.content is not None
@@ -175,24 +189,24 @@ def as_json(
         }
         for plan in plans
     ]
-    click.echo(printable_json({"files": told, "exit_code": code}))
+    click.echo(printable_json({"files": files, "exit_code": code}))
 
 
 def undo_table(plans: Iterable[UndoPlan], machine: Machine) -> None:
     """What would be undone, and how."""
     words = {
         UndoMethod.EXACT: "the whole file as it was, byte for byte",
-        UndoMethod.SPLICED: "its own text as it was; the rest of the file stays",
-        UndoMethod.BY_MEANING: "its command or address",
+        UndoMethod.SPLICED: "the entry's text as it was; the rest of the file stays",
+        UndoMethod.BY_MEANING: "the entry's command or address",
         UndoMethod.LEFT: "stays as it is",
     }
     for plan in plans:
         click.echo(_head(plan.config, machine))
         if plan.problem:
             click.echo(click.style(f"  refused: {visible(plan.problem)}", fg="red"))
-        for one in plan.undone:
-            why = f": {one.why}" if one.why else ""
-            click.echo(f"  {visible(one.name)}  {words[one.how]}{why}")
+        for undone in plan.undone:
+            why = f": {undone.why}" if undone.why else ""
+            click.echo(f"  {visible(undone.name)}  {words[undone.how]}{why}")
 
 
 def undo_outcome(
@@ -200,7 +214,7 @@ def undo_outcome(
 ) -> None:
     """What was undone."""
     if not done:
-        click.echo("Nothing was changed.  Do it:  pipeguard setup --undo --all --yes")
+        click.echo("Nothing was changed.  To undo:  pipeguard setup --undo --all --yes")
     for plan in plans:
         path = plan.config.path
         if path in failed:
@@ -211,22 +225,23 @@ def undo_outcome(
 
 
 def undo_as_json(plans: Iterable[UndoPlan], failed: Mapping[Path, str], code: int) -> None:
-    """The same for programs."""
-    told = [
+    """The same, for programs."""
+    files = [
         {
             **_file_fields(plan.config),
             "problem": failed.get(plan.config.path, plan.problem),
             "servers": [
-                {"name": one.name, "how": one.how.value, "why": one.why} for one in plan.undone
+                {"name": undone.name, "how": undone.how.value, "why": undone.why}
+                for undone in plan.undone
             ],
         }
         for plan in plans
     ]
-    click.echo(printable_json({"files": told, "exit_code": code}))
+    click.echo(printable_json({"files": files, "exit_code": code}))
 
 
 def snippet(client: Client, made: Snippet) -> None:
-    """A new server, to be added by hand."""
+    """A new server, for the user to add by hand."""
     click.echo(click.style(client.name, bold=True))
     if made.paste:
         click.echo(f"  {made.paste}\n  The whole command: {' '.join(made.command)}")
@@ -241,23 +256,23 @@ def _head(config: Config, machine: Machine) -> str:
     names = list(dict.fromkeys(clients()[spec.client].name for spec in config.specs))
     stated = [server.scope for server in config.servers] or [spec.scope for spec in config.specs]
     scopes = dict.fromkeys(scope.value for scope in stated)
-    told = click.style(", ".join(names), bold=True)
-    return f"{told}  {_short(config.path, machine)}  ({', '.join(scopes)})"
+    title = click.style(", ".join(names), bold=True)
+    return f"{title}  {_short(config.path, machine)}  ({', '.join(scopes)})"
 
 
-def _line(one: Standing, width: int) -> str:
-    state = one.judgement.state
+def _line(standing: Standing, width: int) -> str:
+    state = standing.judgement.state
     word = f"{_WORDS.get(state, state.value):<{_STATE_CHARS}}"
-    name = f"{shown(one.server.name, _NAME_CHARS[1]):<{width}}"
-    told = shown(command_line(one.server), _COMMAND_CHARS)
-    line = f"  {name}  {click.style(word, fg=_COLOURS[state])}  {told}".rstrip()
-    if one.judgement.why:
-        line += "\n" + _under(visible(one.judgement.why), width + _STATE_CHARS + 6)
+    name = f"{shown(standing.server.name, _NAME_CHARS[1]):<{width}}"
+    command = shown(command_line(standing.server), _COMMAND_CHARS)
+    line = f"  {name}  {click.style(word, fg=_COLOURS[state])}  {command}".rstrip()
+    if standing.judgement.why:
+        line += "\n" + _indent(visible(standing.judgement.why), width + _STATE_CHARS + 6)
     return line
 
 
-def _under(text: str, indent_chars: int) -> str:
-    """A sentence below a row, in lines as a terminal has room for; in one line for all else."""
+def _indent(text: str, indent_chars: int) -> str:
+    """A sentence below a row: wrapped on a terminal, else in one line."""
     indent = " " * indent_chars
     if not sys.stdout.isatty():
         return indent + text
@@ -266,7 +281,7 @@ def _under(text: str, indent_chars: int) -> str:
 
 
 def _count(plans: Iterable[ChangePlan]) -> str:
-    states = [one.judgement.state for plan in plans for one in plan.standings]
+    states = [standing.judgement.state for plan in plans for standing in plan.standings]
     counted = {state: states.count(state) for state in GuardState}
     parts = [f"{count} {state.value}" for state, count in counted.items() if count]
     servers = "1 server" if len(states) == 1 else f"{len(states)} servers"
@@ -274,10 +289,10 @@ def _count(plans: Iterable[ChangePlan]) -> str:
 
 
 def _short(path: Path, machine: Machine) -> str:
-    """A path with ~ for the home folder; what a file is called is a repository's words."""
-    home = machine.home
-    is_below = home in path.parents
-    return visible(f"~/{path.relative_to(home).as_posix()}" if is_below else str(path))
+    """A path with ~ for the user's folder; a repository may have chosen the file's name."""
+    user_folder = machine.home
+    is_below = user_folder in path.parents
+    return visible(f"~/{path.relative_to(user_folder).as_posix()}" if is_below else str(path))
 
 
 def _show_diff(lines: Iterable[str]) -> None:
@@ -296,17 +311,18 @@ def _file_fields(config: Config) -> dict[str, object]:
     }
 
 
-def _fields(one: Standing, *, changed: bool) -> dict[str, object]:
-    server: ServerEntry = one.server
-    state = GuardState.GUARDED if changed and one.is_to_do else one.judgement.state
+def _fields(standing: Standing, *, changed: bool) -> dict[str, object]:
+    server = standing.server
+    judgement = standing.judgement
+    state = GuardState.GUARDED if changed and standing.is_to_do else judgement.state
     return {
         "name": server.name,
         "client": server.client,
         "scope": server.scope.value,
         "line": server.line,
         "state": state.value,
-        "code": one.judgement.code if state is one.judgement.state else "",
-        "why": one.judgement.why if state is one.judgement.state else "",
-        "chosen": one.chosen,
+        "code": judgement.code if state is judgement.state else "",
+        "why": judgement.why if state is judgement.state else "",
+        "chosen": standing.chosen,
         "what": command_line(server),
     }

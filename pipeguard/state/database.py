@@ -1,0 +1,204 @@
+"""One SQLite file of the user's own: opened in private, in transactions, its errors explained.
+
+Knows files, locks and errors, and no table.
+"""
+
+# pathlib costs 5 ms, and a server is waiting
+# ruff: noqa: PTH101, PTH116
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from pipeguard.errors import StateError
+from pipeguard.state.paths import believe
+from pipeguard.state.schema import migrate, rollback
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import Self
+
+BUSY_SECONDS = 5.0  # how long a writer waits for another; a batch takes milliseconds
+CACHE_KIB = 512  # of pages per connection, in place of SQLite's 2000: rows are read once
+
+
+class StateDatabase:
+    """One open SQLite file in this version's form.
+
+    Belongs to the thread that opened it.
+
+    Attributes:
+        path: the file.
+        connection: SQLite's connection to it.
+    """
+
+    def __init__(self, path: Path | str, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self.connection = connection
+        self._inode = _inode(path)
+
+    @classmethod
+    def open(cls, path: Path | str) -> Self:
+        """Open a file, create it if it is missing, and migrate it to this version's form.
+
+        Raises:
+            StateError: it cannot be read or written, another user could have written it, or a
+                newer PipeGuard wrote it.
+        """
+        import sqlite3
+
+        _make_private(path)
+        with translated_errors(path):
+            connection = sqlite3.connect(
+                path, timeout=BUSY_SECONDS, isolation_level=None, cached_statements=32
+            )
+            try:
+                connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+                # With WAL, a power cut can cost the last transactions but never damages the file.
+                connection.execute("PRAGMA synchronous = NORMAL")
+                migrate(connection, path, BUSY_SECONDS)
+            except BaseException:
+                connection.close()
+                raise
+        return cls(path, connection)
+
+    def close(self) -> None:
+        """Close the connection, unless another file has taken this one's place.
+
+        The last connection to close removes `-wal` by its name, and that name then belongs to the
+        other file (https://www.sqlite.org/howtocorrupt.html, section 2.4). In that case the
+        connection stays open for as long as the process runs.
+        """
+        if _inode(self.path) in (None, self._inode):
+            self.connection.close()
+            return
+        import ctypes
+
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.connection))
+
+    def is_in_place(self) -> bool:
+        """False once the file at this path is another one or gone, so that nobody reads ours."""
+        return _inode(self.path) == self._inode
+
+    def reopened(self) -> Self:
+        """The file that is at this path now, created if it is missing.
+
+        Raises:
+            StateError: as `open`.
+        """
+        self.close()
+        os.makedirs(os.path.dirname(self.path) or ".", mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120  as above
+        return self.open(self.path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit everything or nothing; a transaction inside another becomes part of that one.
+
+        Raises:
+            StateError: the file could not be written; nothing was committed.
+        """
+        if self.connection.in_transaction:
+            yield
+            return
+        with translated_errors(self.path):
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self.connection.execute("COMMIT")
+            finally:
+                rollback(self.connection)
+
+    def change_counter(self) -> int:
+        """A number that differs once another connection has changed the file (data_version)."""
+        with translated_errors(self.path):
+            (version,) = self.connection.execute("PRAGMA data_version").fetchone()
+        assert isinstance(version, int)  # noqa: S101  SQLite's own
+        return version
+
+
+def _inode(path: Path | str) -> tuple[int, int] | None:
+    """Device and inode, which identify a file whatever its path; None where there is no file."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _make_private(path: Path | str) -> None:
+    """Create the file for its owner alone before SQLite opens it.
+
+    SQLite gives its -wal and -shm files the same mode. A file that exists is never opened here:
+    closing it would drop the locks that this process holds on it
+    (https://www.sqlite.org/howtocorrupt.html, section 2.2).
+    """
+    try:
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            _refuse_foreign(path)
+            if os.name == "posix" and os.stat(path).st_mode & 0o077:
+                os.chmod(path, 0o600)
+    except OSError as error:
+        raise StateError(
+            f"the store {path} cannot be opened: {error.strerror}.\n"
+            f"  Fix its permissions, or name another folder in PIPEGUARD_STATE_DIR."
+        ) from error
+
+
+def _refuse_foreign(path: Path | str) -> None:
+    for part in (path, f"{path}-wal", f"{path}-shm", f"{path}-journal"):
+        with suppress(FileNotFoundError):
+            believe(part, os.stat(part))
+
+
+@contextmanager
+def translated_errors(path: Path | str) -> Iterator[None]:
+    """Turn SQLite's errors into ours: what happened, and what to do about it.
+
+    Raises:
+        StateError: in place of any error of SQLite's.
+    """
+    import sqlite3
+
+    try:
+        yield
+    except sqlite3.Error as error:
+        name = getattr(error, "sqlite_errorname", "")
+        remedy = next((advice for code, advice in _REMEDIES if name.startswith(code)), None)
+        raise StateError(
+            f"the store {path}: {error}.\n"
+            f"  {remedy or 'Check the disk and the permissions of the file, then try again.'}"
+        ) from error
+
+
+def is_about_a_row(error: StateError) -> bool:
+    """True where the row is to blame and not the store: another row may be written."""
+    import sqlite3
+
+    kinds = (
+        sqlite3.DataError,
+        sqlite3.IntegrityError,
+        sqlite3.InterfaceError,
+        sqlite3.ProgrammingError,
+    )
+    return isinstance(error.__cause__, kinds)
+
+
+_REMEDIES = (
+    ("SQLITE_BUSY", "Another process has it locked: end that process, or try again."),
+    ("SQLITE_LOCKED", "Another process has it locked: end that process, or try again."),
+    ("SQLITE_FULL", "The disk is full: free some space."),
+    ("SQLITE_READONLY", "It is read-only: fix the permissions of the file and its folder."),
+    ("SQLITE_NOTADB", "It is not an SQLite file: move it away, and a new one is created."),
+    ("SQLITE_CORRUPT", "It is damaged: move it away, and a new one is created without its pins."),
+)

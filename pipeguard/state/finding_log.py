@@ -1,0 +1,58 @@
+"""Findings as lines of the log, each with the command that would allow what was blocked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from pipeguard.core.finding import Action, Severity
+from pipeguard.core.session.replies import how_to_allow
+
+if TYPE_CHECKING:
+    from pipeguard.core.finding import Finding
+    from pipeguard.state.verdict_writer import PendingVerdict
+
+
+class FindingLog(Protocol):
+    """The log as the recorder uses it; called in the recorder's thread."""
+
+    def __call__(self, level: str, event: str, **fields: object) -> None:
+        """Write one line.
+
+        Args:
+            level: `info`, `warning` or `error`.
+            event: what happened, in a few words.
+            fields: the details, masked.
+        """
+
+
+def log_findings(log: FindingLog, verdict: PendingVerdict) -> None:
+    """Write a line for each finding of a verdict."""
+    # No exception helps an event in which a definition waits for approval: see state.exceptions.
+    waiting = {
+        finding.tool: finding for finding in verdict.findings if finding.rule.startswith("trust.")
+    }
+    for finding in verdict.findings:
+        decisive = waiting.get(finding.tool, finding)
+        is_blocked = finding.action is Action.BLOCK
+        log(
+            _level(finding),
+            f"{finding.action.name.lower()} {finding.rule}",
+            event_id=verdict.event,
+            direction=verdict.direction.value,
+            method=verdict.method,
+            tool=finding.tool or verdict.tool,
+            place=finding.place,
+            pointer=finding.pointer,
+            view=finding.view,
+            severity=finding.severity.name.lower(),
+            confidence=finding.confidence.name.lower(),
+            excerpt=finding.excerpt,
+            note=finding.note,
+            how_to_allow=how_to_allow(decisive, verdict.event) if is_blocked else "",
+        )
+
+
+def _level(finding: Finding) -> str:
+    # A low severity is housekeeping, as progress that came after a cancellation.
+    is_serious = finding.action >= Action.WARN and finding.severity > Severity.LOW
+    return "warning" if is_serious else "info"

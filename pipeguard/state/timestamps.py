@@ -1,0 +1,36 @@
+"""Moments as the store has them: ISO 8601 in UTC with a Z, so that texts compare as times do."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+def utc_text(moment: datetime, timespec: str = "milliseconds") -> str:
+    """A moment as text, with milliseconds or to the given precision (`datetime.isoformat`)."""
+    from datetime import UTC
+
+    return moment.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
+def utc_text_at(seconds: float) -> str:
+    """The same for seconds since the epoch, in a third of the time: each verdict has one."""
+    whole = int(seconds)
+    return f"{_to_the_second(whole)}.{int((seconds - whole) * 1000):03d}Z"
+
+
+@lru_cache(maxsize=4)  # the verdicts of one batch fall into one second or two
+def _to_the_second(seconds: int) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def now_text() -> str:
+    """The current time, to the second."""
+    from datetime import UTC, datetime
+
+    return utc_text(datetime.now(UTC), "seconds")

@@ -1,0 +1,175 @@
+"""Verdicts, ready to be written, and the store as the recorder's thread writes them to it.
+
+Opens the store late, writes in batches, and looks for what other processes changed. Knows neither
+threads nor time limits.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeguard.state import missing
+from pipeguard.state.store import Store
+from pipeguard.state.timestamps import utc_text_at
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from pipeguard.core.finding import Action, Direction, Finding, PinChange
+    from pipeguard.core.pins.fingerprint import Pin
+    from pipeguard.state.audit import AuditEntry
+
+    Pins = Mapping[tuple[str, str], Pin]
+
+
+class PendingVerdict(NamedTuple):
+    """What is kept of a verdict until it is written; its frame is not."""
+
+    time: float
+    client: str
+    direction: Direction
+    kind: str
+    method: str | None
+    tool: str | None
+    action: Action
+    event: str
+    sha256: str
+    length_bytes: int
+    findings: tuple[Finding, ...]
+    pins: tuple[PinChange, ...]
+
+    def chars(self) -> int:
+        """The length of all texts in it whose length a peer chose."""
+        pins = sum(len(change.definition) + len(change.name) for change in self.pins)
+        texts = [(f.pointer, f.excerpt, f.note, f.tool or "") for f in self.findings]
+        return pins + sum(len(text) for four in texts for text in four)
+
+
+class VerdictWriter:
+    """Writes one run's verdicts to the store, in the thread that calls it.
+
+    Args:
+        path: the store.
+        server: the server's name.
+        run: the name of this run's chain in the audit; None to keep pins and no audit.
+        pins: the pins that the Guard has; None where it starts with those in the store.
+    """
+
+    def __init__(self, path: Path | str, server: str, run: str | None, pins: Pins | None) -> None:
+        self._path = path
+        self._server = server
+        self._run = run
+        self._last_seen = None if pins is None else _fingerprints(pins)
+        self._store: Store | None = None
+        self._counter = -1
+        self._is_first, self._is_replaced, self._again = True, False, False
+
+    def write(self, batch: list[PendingVerdict], lost: int) -> Pins | None:
+        """Write audit entries, where an audit is kept, and pins in one transaction.
+
+        Args:
+            batch: the verdicts to write.
+            lost: how many verdicts found no room and are lost; an entry says so.
+
+        Returns:
+            All pins of the server where another process has changed any.
+        """
+        store = self._open()
+        notes = missing.read_notes(self._path) if self._is_first and self._run is not None else []
+        entries = self._gaps(notes, lost)
+        if self._run is not None:
+            entries += [_entry(verdict) for verdict in batch]
+        changes = [change for verdict in batch for change in verdict.pins]
+        with store.transaction():
+            self._append(entries)
+            before = store.pins(self._server) if changes else {}
+            store.remember(self._server, changes)
+            after = store.pins(self._server) if changes else {}
+        self._is_first = self._is_replaced = False
+        for note in notes:
+            missing.remove_note(self._path, note.run)
+        if not changes:
+            return None
+        # Once more after a change: the pins handed on then lacked those written now.
+        again, self._again = self._again, self._last_seen != _fingerprints(before)
+        self._last_seen = _fingerprints(after)
+        return after if self._again or again else None
+
+    def _gaps(self, notes: list[missing.MissingVerdicts], lost: int) -> list[AuditEntry]:
+        """An entry for each reason why verdicts are missing."""
+        reasons = [missing.REPLACED] if self._is_replaced else []
+        reasons += [note.sentence() for note in notes]
+        if lost:
+            reasons.append(f"{lost} verdicts were lost while the store could not be written")
+        return [missing.gap_entry(reason, utc_text_at(time.time())) for reason in reasons]
+
+    def write_gap(self, verdict: PendingVerdict, why: str) -> None:
+        """Write an entry in place of a verdict that cannot be written, in plain ASCII."""
+        event = verdict.event.encode("ascii", "replace").decode()
+        note = f"this verdict could not be written down ({why})"
+        self._append([missing.gap_entry(note, utc_text_at(time.time()), event)])
+
+    def _append(self, entries: list[AuditEntry]) -> None:
+        from pipeguard.state.audit import Audit  # not at the top: a server waits for that
+
+        if entries and self._run is not None:
+            Audit(self._open(), self._run, self._server, entries[0].time).append_many(entries)
+
+    def watch(self) -> Pins | None:
+        """All pins of the server, where another process has changed any."""
+        store = self._open()
+        if self._is_replaced:
+            self.write([], 0)
+        if (counter := store.change_counter()) == self._counter:
+            return None
+        pins = store.pins(self._server)
+        self._counter = counter
+        before, self._last_seen = self._last_seen, _fingerprints(pins)
+        return None if before == self._last_seen else pins
+
+    def close(self) -> None:
+        """Close the store."""
+        if self._store is not None:
+            self._store.close()
+
+    def _open(self) -> Store:
+        if self._store is not None and not self._store.is_in_place():
+            # The Guard keeps its pins: else removing the file would make any definition the first.
+            self._store = self._store.reopened()
+            self._last_seen, self._is_replaced, self._counter = None, True, -1
+        if self._store is None:
+            self._store = Store.open(self._path)
+        if self._last_seen is None:
+            self._last_seen = _fingerprints(self._store.pins(self._server))
+        return self._store
+
+
+def _fingerprints(pins: Pins) -> dict[tuple[str, str], tuple[str | None, str | None]]:
+    return {key: (pin.approved_fingerprint, pin.held_fingerprint) for key, pin in pins.items()}
+
+
+def _entry(verdict: PendingVerdict) -> AuditEntry:
+    from pipeguard.state.audit import AuditEntry, findings_json
+
+    return AuditEntry(
+        utc_text_at(verdict.time),
+        _utf8(verdict.client),
+        verdict.direction._value_,
+        verdict.kind,
+        _utf8(verdict.method),
+        _utf8(verdict.tool),
+        verdict.action.name.lower(),
+        verdict.event,
+        verdict.sha256,
+        verdict.length_bytes,
+        findings_json(verdict.findings),
+    )
+
+
+def _utf8(text: str | None) -> str:
+    """A peer's text with its lone surrogates escaped, since UTF-8 cannot encode them."""
+    if text is None or text.isascii():
+        return text or ""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

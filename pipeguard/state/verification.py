@@ -1,0 +1,119 @@
+"""Whether the audit is as it was written: each row, each chain, and the table of chains.
+
+Reads; mends nothing. `audit` says what the hashes cover and what they cannot prove.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeguard.state.audit import COLUMNS, PRUNED, Chain, chains, hash_of, row_of
+from pipeguard.state.database import translated_errors
+from pipeguard.state.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Problem(NamedTuple):
+    """Something that is not as it was written.
+
+    Attributes:
+        chain: the chain; empty where the table of chains itself is wrong.
+        seq: the row, or 0; in the table of chains, the chain's number.
+        what: what is wrong, for people.
+    """
+
+    chain: str
+    seq: int
+    what: str
+
+
+def verify(path: Path) -> list[Problem]:
+    """Find every row and chain that is not as it was written.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    with Store.open(path) as store, translated_errors(path):
+        store.connection.execute("BEGIN")  # a snapshot: other processes go on writing
+        expected, before = _without_pruned(store, list(chains(store)))
+        problems = list(_verify_chains(store, expected, before))
+        for chain in expected:
+            problems += _verify_rows(store, chain)
+        orphans = store.connection.execute(
+            "SELECT chain, count(*) FROM audit WHERE chain NOT IN (SELECT chain FROM chains)"
+            " GROUP BY chain"
+        )
+        problems += [
+            Problem(chain, 0, f"{count} rows of a chain that is not in the table of chains")
+            for chain, count in orphans
+        ]
+    return problems
+
+
+def _without_pruned(store: Store, stored: list[Chain]) -> tuple[list[Chain], Chain]:
+    """The chains that must be there, and number and first hash of the chain before them.
+
+    Pruning first writes a row with the first hash of the newest chain to go, and removes that
+    chain last, after all chains before it. Without such a row the first chain has the number 1.
+    """
+    pruned = set()
+    for columns in store.connection.execute(
+        f"SELECT {COLUMNS} FROM audit WHERE kind = ?",  # noqa: S608  a constant
+        (PRUNED,),
+    ):
+        row = row_of(columns)
+        if row.hash == hash_of(*columns[:-1]):  # else it proves nothing; _verify_rows reports it
+            pruned.add(row.entry.frame_sha256)
+    while any(chain.first in pruned for chain in stored):
+        stored = stored[1:]
+    number, first = 0, ""
+    if stored and stored[0].previous in pruned:
+        number, first = stored[0].number - 1, stored[0].previous
+    return stored, Chain(number, "", "", "", "", first, "", 0)
+
+
+def _verify_chains(store: Store, expected: list[Chain], before: Chain) -> Iterator[Problem]:
+    for chain in expected:
+        for number in range(before.number + 1, chain.number):
+            yield Problem("", number, f"chain number {number} was removed")
+        first = hash_of(chain.number, chain.chain, chain.server, chain.started, chain.previous)
+        if chain.first != first:
+            yield Problem(chain.chain, 0, "the chain's own entry was changed")
+        elif chain.number == before.number + 1 and chain.previous != before.first:
+            yield Problem(chain.chain, 0, "the chain begun before it was replaced")
+        before = chain
+    begun = store.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'chains'")
+    for number in range(before.number + 1, (begun.fetchone() or (0,))[0] + 1):
+        yield Problem("", number, f"chain number {number} was removed")
+
+
+def _verify_rows(store: Store, chain: Chain) -> Iterator[Problem]:
+    seq, head, follows = 0, chain.first, True
+    for columns in store.connection.execute(
+        f"SELECT {COLUMNS} FROM audit WHERE chain = ? ORDER BY seq",  # noqa: S608  a constant
+        (chain.chain,),
+    ):
+        row = row_of(columns)
+        if row.seq != seq + 1:
+            yield Problem(chain.chain, seq + 1, _missing(seq + 1, row.seq - 1))
+            follows = False
+        is_intact = row.hash == hash_of(*columns[:-1])
+        if not is_intact:
+            yield Problem(chain.chain, row.seq, f"row {row.seq} was changed or moved")
+        elif follows and row.prev_hash != head:
+            yield Problem(chain.chain, row.seq, f"row {row.seq} does not follow the row before it")
+        # The row after a wrong one is not wrong itself, so its link is not checked.
+        seq, head, follows = row.seq, row.hash, is_intact
+    if seq < chain.length:
+        yield Problem(chain.chain, seq + 1, _missing(seq + 1, chain.length))
+    elif seq > chain.length:
+        yield Problem(chain.chain, chain.length + 1, "rows were added behind the head")
+    elif head != chain.head:
+        yield Problem(chain.chain, seq, "the last row is not the head of the chain")
+
+
+def _missing(first: int, last: int) -> str:
+    return f"row {first} is missing" if first >= last else f"rows {first} to {last} are missing"

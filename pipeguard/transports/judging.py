@@ -1,0 +1,63 @@
+"""Reads and judges frames on an event loop; a small frame never waits for a large one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+
+from pipeguard.core.finding import Direction, Verdict
+from pipeguard.core.protocol.strict_json import ParsedFrame
+from pipeguard.core.session.session import Session
+from pipeguard.errors import Refusal
+from pipeguard.transports.bounded import Allowance
+
+LARGE_BYTES = 64 * 1024  # judged in about 5 ms
+HUGE_BYTES = 2**20  # judged one at a time: judging takes ten times the frame's size in memory
+_LARGE_FRAMES, _HUGE_FRAMES = Allowance(16, HUGE_BYTES), Allowance(1)
+
+
+class Judge:
+    """Judges frames and records the verdicts.
+
+    Args:
+        record: hands the verdict over and returns; raises StateError where nothing may pass.
+
+    Attributes:
+        record: as it was given, for verdicts from elsewhere.
+    """
+
+    def __init__(self, record: Callable[[Verdict], None]) -> None:
+        self.record = record
+
+    async def __call__(self, session: Session, direction: Direction, frame: bytes) -> Verdict:
+        """Judge a frame, once other tasks had their turn: a source may have thousands ready."""
+        await asyncio.sleep(0)
+        verdict = await judged(session, direction, frame)
+        self.record(verdict)
+        return verdict
+
+
+def parsed(frame: bytes) -> bytes:
+    """The frame with its value, for all who read it; the frame alone if it is large or unreadable.
+
+    A large frame is parsed where it is judged, so that its value is freed at once.
+    """
+    if len(frame) >= LARGE_BYTES:
+        return frame
+    try:
+        return ParsedFrame.of(frame)
+    except Refusal:  # the Session says why
+        return frame
+
+
+async def judged(session: Session, direction: Direction, frame: bytes) -> Verdict:
+    """The verdict on a frame, not recorded yet."""
+    if len(frame) < LARGE_BYTES:
+        return session.receive(direction, frame, monotonic())
+    lane = _LARGE_FRAMES if len(frame) < HUGE_BYTES else _HUGE_FRAMES
+    await lane.enter(len(frame))
+    try:
+        return await asyncio.to_thread(session.receive_concurrently, direction, frame, monotonic())
+    finally:
+        lane.leave(len(frame))

@@ -1,0 +1,118 @@
+"""Queues of frames, bounded in number and in bytes. transports/bounded.py."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from threading import Thread
+
+from pipeguard.transports.bounded import Allowance, FrameQueue, Outbox, ThreadAllowance
+from tests.transports.wire import PATIENCE_SECONDS, run
+
+
+async def is_waiting(task: asyncio.Task[None]) -> bool:
+    for _ in range(3):
+        await asyncio.sleep(0)
+    return not task.done()
+
+
+def test_a_queue_is_full_by_the_number_of_its_frames() -> None:
+    async def work() -> None:
+        queue = FrameQueue(most_frames=2, most_bytes=100)
+        await queue.put(b"a")
+        await queue.put(b"b")
+        waiting = asyncio.create_task(queue.put(b"c"))
+        assert await is_waiting(waiting)
+        assert await queue.get() == b"a"
+        await waiting
+        assert [await queue.get(), await queue.get()] == [b"b", b"c"]
+        assert queue.empty()
+
+    run(work)
+
+
+def test_a_queue_is_full_by_its_bytes_and_a_single_frame_always_fits() -> None:
+    async def work() -> None:
+        queue = FrameQueue(most_frames=10, most_bytes=4)
+        await queue.put(b"x" * 100)
+        waiting = asyncio.create_task(queue.put(b"y"))
+        assert await is_waiting(waiting)
+        assert await queue.get() == b"x" * 100
+        await waiting
+
+    run(work)
+
+
+def test_after_its_end_a_queue_lets_writers_go() -> None:
+    async def work() -> None:
+        queue = FrameQueue(most_frames=1)
+        await queue.put(b"a")
+        waiting = asyncio.create_task(queue.put(b"b"))
+        assert await is_waiting(waiting)
+        queue.end()
+        await waiting
+        assert await queue.get() == b"a"
+
+    run(work)
+
+
+def test_who_gives_up_waiting_for_room_lets_the_next_one_in() -> None:
+    async def work() -> None:
+        allowance = Allowance(most_frames=3, most_bytes=10)
+        await allowance.enter(6)
+        large = asyncio.create_task(allowance.enter(8))
+        small = asyncio.create_task(allowance.enter(2))
+        assert await is_waiting(large)
+        assert await is_waiting(small), "room is given in the order of the requests"
+        large.cancel()
+        await small
+        assert large.cancelled()
+
+    run(work)
+
+
+def test_a_thread_waits_for_room_until_a_frame_leaves_or_all_may_enter() -> None:
+    allowance = ThreadAllowance(most_frames=1)
+    allowance.enter(1)
+    let_in: Callable[[], None]
+    for let_in in (partial(allowance.leave, 1), allowance.open):
+        thread = Thread(target=allowance.enter, args=(1,), daemon=True)
+        thread.start()
+        assert thread.is_alive()
+        let_in()
+        thread.join(PATIENCE_SECONDS)
+        assert not thread.is_alive()
+
+
+def test_an_outbox_takes_more_than_it_should_and_says_so() -> None:
+    async def work() -> None:
+        outbox = Outbox(most_bytes=4)
+        outbox.put(b"abcd")
+        assert not outbox.is_full
+        assert not outbox.fits(b"e")
+        outbox.put(b"e")
+        assert (outbox.is_full, outbox.size_bytes, len(outbox)) == (True, 5, 2)
+        waiting = asyncio.create_task(outbox.taken())
+        assert await is_waiting(waiting)
+        assert await outbox.get() == b"abcd"
+        await waiting
+        outbox.end()
+        assert [await outbox.get(), await outbox.get()] == [b"e", None]
+
+    run(work)
+
+
+def test_all_frames_of_an_outbox_are_taken_back_at_once() -> None:
+    async def work() -> None:
+        outbox = Outbox(most_bytes=1)
+        outbox.put(b"a")
+        outbox.put(b"b")
+        outbox.end()
+        waiting = asyncio.create_task(outbox.taken())
+        assert await is_waiting(waiting)
+        assert outbox.clear() == [b"a", b"b"]
+        assert (outbox.size_bytes, len(outbox)) == (0, 0)
+        await waiting
+
+    run(work)
