@@ -99,7 +99,10 @@ EXCEPTIONS = {  # module of the core, what else it imports: with the reason
     ("core.model.network", "numpy"): "sums over rows of numbers",
     ("core.matching.confirm", "re2"): "regular expressions in linear time",
     ("core.matching.pattern_set", "threading"): "Lock: threads share databases, loaded once",
-    ("core.session.conduct", "threading"): "Lock: the two threads of the pump share a conversation",
+    (
+        "core.session.lifecycle",
+        "threading",
+    ): "Lock: the two threads of the pump share a conversation",
     ("core.protocol.input_requests", "threading"): "Lock: they share what results asked",
     ("core.pins.store", "threading"): "Lock: the recorder replaces what is trusted",
     ("core.memory", "sys"): "getsizeof: how much memory a text takes",
@@ -116,7 +119,7 @@ KNOWN_CIRCLES = {"core.model.classifier -> core.model.network -> core.model.clas
 # Nothing of the kind is on the path of stdio to stdio: start-up and memory are felt there.
 NOT_IN_A_SESSION = re.compile(
     r"(asyncio|anyio|trio|http|httpx|httpcore|requests|aiohttp|urllib3|urllib\.request|ssl|"
-    r"starlette|uvicorn|websockets|structlog|yaml|pydantic|mcp)(\.|$)"
+    r"starlette|uvicorn|websockets|yaml|pydantic|mcp)(\.|$)"
 )
 
 

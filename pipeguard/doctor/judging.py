@@ -23,11 +23,11 @@ from pipeguard.core.rules.policy import Mode
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.doctor.installation import reinstall_command
 from pipeguard.errors import PolicyError
+from pipeguard.rulebook.cache_files import INDEX_PATTERN
 from pipeguard.rulebook.packs import load_rules, sources
 from pipeguard.runtime.progress import COMPILING
 
 ENGINE_MISSING = 3  # EngineError.exit_code: nothing can be judged, so nothing passes
-_COMPILED = "rules-*.compiled"
 
 
 def engine(_case: Case) -> Iterable[Diagnosis]:
@@ -57,12 +57,12 @@ def engine(_case: Case) -> Iterable[Diagnosis]:
 def rules(_case: Case) -> Iterable[Diagnosis]:
     """Whether the rules are valid, load, and find their own samples."""
     from pipeguard.core.scanning.rule_partition import home
-    from pipeguard.rulebook.cache import are_kept, load_engines
+    from pipeguard.rulebook.cache import is_cached, load_engines
     from pipeguard.rulebook.proof import found, texts
 
     packs = sources()
     chosen = load_rules(packs)
-    was_kept, begun = are_kept(packs), perf_counter()
+    was_kept, begun = is_cached(packs), perf_counter()
     ready = load_engines(packs)
     seconds = perf_counter() - begun
     by_surface = {engine.surface: engine for engine in ready}
@@ -76,7 +76,7 @@ def rules(_case: Case) -> Iterable[Diagnosis]:
     what = f"{len(chosen)} rules in {len(packs)} packs" + (f", {own} of them yours" if own else "")
     if was_kept:
         yield good(f"{what}, ready in {seconds * 1000:.0f} ms from the cache")
-    elif are_kept(packs):
+    elif is_cached(packs):
         yield good(f"{what}, compiled in {seconds:.1f} s and stored in the cache")
     else:
         yield good(f"{what}, compiled in {seconds:.1f} s, as at each start: see rules' cache")
@@ -105,7 +105,7 @@ def cache(case: Case) -> Iterable[Diagnosis]:
         return
     yield good(str(folder))
     usual = Path(usual_cache_folder())
-    if usual != folder and not list(usual.glob(_COMPILED)):
+    if usual != folder and not list(usual.glob(INDEX_PATTERN)):
         names = (CACHE_DIR_VARIABLE, "XDG_CACHE_HOME")
         unset = " ".join(f"-u {name}" for name in names if case.environment.get(name))
         yield note(

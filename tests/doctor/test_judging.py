@@ -12,6 +12,7 @@ import pytest
 
 from pipeguard.doctor import judging
 from pipeguard.doctor.diagnosis import Case, DiagnosisState
+from pipeguard.rulebook.cache_files import INDEX_PATTERN
 from pipeguard.rulebook.packs import PackFile
 from tests.doctor.examined import Person
 
@@ -65,7 +66,7 @@ def test_compiling_is_told_with_its_time(alone: Path) -> None:
     assert re.fullmatch(compiled, first.what)
     (again,) = judging.rules(case)
     assert re.fullmatch(r"1 rules in 1 packs, ready in \d+ ms from the cache", again.what)
-    assert list(alone.glob("rules-*.compiled"))
+    assert list(alone.glob(INDEX_PATTERN))
 
 
 def test_a_client_that_passes_no_variables_looks_elsewhere(alone: Path) -> None:

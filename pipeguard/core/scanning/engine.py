@@ -16,7 +16,7 @@ from pipeguard.core.model.prefilter import Prefilter
 from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule
-from pipeguard.core.scanning.databases import Models, Plans, classifier
+from pipeguard.core.scanning.databases import Models, PatternSets, classifier
 from pipeguard.core.scanning.origin import NOTHING, PlaceOf, ScanInput, Seen
 from pipeguard.core.scanning.readings import (
     READINGS,
@@ -51,7 +51,7 @@ class Engine:
         self,
         rules: Iterable[Rule] | Residents,
         surface: Surface,
-        plans: Plans,
+        patterns: PatternSets,
         models: Models | None = None,
     ) -> None:
         """Take what was compiled of the same rules; a model's file is read when it is needed."""
@@ -61,7 +61,7 @@ class Engine:
         self.surface = surface
         self.surfaces = rules.surfaces
         self.keyed = surface is Surface.TO_SERVER
-        self.lookup = RuleLookup(rules, plans, _SIGNS, partial(classifier, models=models))
+        self.lookup = RuleLookup(rules, patterns, _SIGNS, partial(classifier, models=models))
 
     @property
     def rules(self) -> tuple[Rule, ...]:

@@ -39,7 +39,7 @@ from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.policy import Policy
 from pipeguard.core.rules.rule import Rule, load_pack
-from pipeguard.core.scanning.databases import LEAST_WEIGHT, build, loaded
+from pipeguard.core.scanning.databases import LEAST_WEIGHT, Compiled, build, loaded
 from pipeguard.core.scanning.engine import Engine
 from pipeguard.core.scanning.match import MAX_MATCHES_PER_RULE
 from pipeguard.core.scanning.origin import Match
@@ -485,7 +485,7 @@ def rule_for(content: bytes) -> Rule:
 
 
 @cache
-def compiled() -> tuple[tuple[bytes, bytes, bytes, bytes], ...]:
+def compiled() -> tuple[Compiled, ...]:
     good = written()
     return tuple(build([rule_for(good)], surface, lambda _: good) for surface in Surface)
 

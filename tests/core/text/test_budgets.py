@@ -167,7 +167,7 @@ def poor(monkeypatch: pytest.MonkeyPatch) -> None:
         def grow(self, length: int, *, classified: bool) -> None:
             super().grow(length, classified=False)
 
-    for module in ("scanning.engine", "session.session", "session.definitions"):
+    for module in ("scanning.engine", "session.session", "session.judge", "session.definitions"):
         monkeypatch.setattr(f"pipeguard.core.{module}.Budgets", Poor)
 
 
@@ -179,7 +179,7 @@ def test_what_could_not_be_read_is_cut_out_of_a_result_with_a_line_in_its_place(
     assert rules(verdict) == {UNREAD}
     assert verdict.forward is not None
     text = json.loads(verdict.forward)["result"]["content"][0]["text"]
-    assert "PipeGuard took out" in text
+    assert "PipeGuard removed" in text
     assert "the assistant's instructions" not in text.replace(innocent(200), "")
     assert text.startswith("The shop opens at nine.\n")
     assert text.endswith("The end of the page.\n")

@@ -20,7 +20,7 @@ from multidict import CIMultiDict
 from pipeguard.core.checks.credential_names import is_credential_name
 from pipeguard.core.finding import Verdict
 from pipeguard.core.rules.policy import Policy
-from pipeguard.core.session.client_headers import judged_headers
+from pipeguard.core.session.client_headers import judge_headers
 from pipeguard.core.session.session import Session
 from pipeguard.transports.http.client.upstream import Remote
 from pipeguard.transports.http.headers import LAST_EVENT_ID, SESSION_ID, headers_to_server
@@ -110,7 +110,7 @@ class ClientHeaders:
             return known[1]
         self._count += 1
         event = f"{session.run}.h{self._count}"
-        stopped, verdict = judged_headers(session.guard, pairs, monotonic(), event)
+        stopped, verdict = judge_headers(session.guard, pairs, monotonic(), event)
         if verdict.findings:
             self._record(verdict)
         self._judged[pairs] = policy, stopped
