@@ -34,11 +34,11 @@ def reach_of(address: str) -> Reach:
     Raises:
         ValueError: it is no address.
     """
-    found = ip_address(address.partition("%")[0])
-    if isinstance(found, IPv6Address):
-        inner = None if found.is_loopback or found.is_unspecified else inner_address(found)
-        return reach_v6(found) if inner is None else reach_v4(inner)
-    return reach_v4(found)
+    ip = ip_address(address.partition("%")[0])
+    if isinstance(ip, IPv4Address):
+        return reach_v4(ip)
+    inner = None if ip.is_loopback or ip.is_unspecified else inner_address(ip)
+    return reach_v6(ip) if inner is None else reach_v4(inner)
 
 
 @lru_cache(256)
