@@ -56,7 +56,7 @@ types: test-environment ## Check types
 tools: test-environment
 	@$(TEST)/bin/python -m tests.tools
 
-compiled: test-environment # by all cores at once; a process with threads could not
+compiled: test-environment # before the tests, which would all wait for it
 	@XDG_CACHE_HOME=$(CURDIR)/.tools/cache $(TEST)/bin/python -c \
 		"from pipeguard import load_engines; load_engines()"
 

@@ -19,7 +19,7 @@ import yaml
 
 from benchmarks.detection.cases import FOLDER, Split
 from benchmarks.detection.cases import read as cases_of
-from pipeguard.core.model.classifier import MAX_FAMILIES
+from pipeguard.core.model.features import MAX_FAMILIES
 from pipeguard.rulebook.packs import load_rules, model
 from training.texts import MANIFEST, MOST_SAMPLED, SAMPLE, is_whole, manifest, sample
 from training.texts import files as unpacked

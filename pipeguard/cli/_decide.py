@@ -27,7 +27,7 @@ _Command = Callable[..., None]
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class DecisionRequest:
     """The command line of such a command.
 
     Attributes:
@@ -67,7 +67,7 @@ class Decision(Generic[_Stored]):
 
 
 def options(function: _Command) -> _Command:
-    """Add the argument and the options of such a command, which gets them as a Request."""
+    """Add the argument and the options of such a command, which gets them as a DecisionRequest."""
 
     @functools.wraps(function)
     def run(
@@ -79,7 +79,7 @@ def options(function: _Command) -> _Command:
         as_json: bool,
         **others: object,
     ) -> None:
-        function(Request(target, kind, take_all, yes, as_json), **others)
+        function(DecisionRequest(target, kind, take_all, yes, as_json), **others)
 
     command: _Command = run
     for add in (
@@ -95,7 +95,7 @@ def options(function: _Command) -> _Command:
     return command
 
 
-def decide(decision: Decision[_Stored], request: Request) -> None:
+def decide(decision: Decision[_Stored], request: DecisionRequest) -> None:
     """Show each definition, ask unless `--yes` was given, and act on exactly what was shown."""
     target, yes = request.target, request.yes
     if target is None and not request.take_all:
@@ -130,7 +130,7 @@ def decide(decision: Decision[_Stored], request: Request) -> None:
 
 
 def _choose(
-    decision: Decision[_Stored], matching: list[_Stored], request: Request
+    decision: Decision[_Stored], matching: list[_Stored], request: DecisionRequest
 ) -> list[_Stored]:
     yes, take_all = request.yes, request.take_all
     if matching and not yes and not sys.stdin.isatty():

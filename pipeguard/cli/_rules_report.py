@@ -14,13 +14,13 @@ from pipeguard.rulebook.mutations import Mutation
 if TYPE_CHECKING:
     from pipeguard.rulebook.benchmark import Cost
     from pipeguard.rulebook.nearness import NearMisses, Nearness
-    from pipeguard.rulebook.proof import Failure
+    from pipeguard.rulebook.proof import SampleFailure
 
 SAMPLE_CHARS = 100  # shown of a sample
 SLOWEST = 10  # rules listed
 
 
-def failure_fields(failures: Iterable[Failure]) -> list[dict[str, str]]:
+def failure_fields(failures: Iterable[SampleFailure]) -> list[dict[str, str]]:
     """The samples that fail, for programs."""
     return [
         {
@@ -33,7 +33,7 @@ def failure_fields(failures: Iterable[Failure]) -> list[dict[str, str]]:
     ]
 
 
-def failures_page(failures: Iterable[Failure]) -> str:
+def failures_page(failures: Iterable[SampleFailure]) -> str:
     """The samples that fail, each with what was expected."""
     lines = []
     for failure in failures:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pipeguard.cli._decide import Decision, Request, decide, options
+from pipeguard.cli._decide import Decision, DecisionRequest, decide, options
 from pipeguard.cli.diff import find_held, page, tell_nothing_waits
 from pipeguard.state.review import approve
 
@@ -13,7 +13,7 @@ DECISION = Decision("approve", "approved", find_held, page, approve, tell_nothin
 
 @click.command("approve", short_help="Accept definitions that wait for approval.")
 @options
-def command(request: Request) -> None:
+def command(request: DecisionRequest) -> None:
     """Accept what a server offers now: show it, ask, and trust it from then on.
 
     Only what was shown is approved; if the server changes it again, it is held again. Running

@@ -6,7 +6,14 @@ from typing import NoReturn
 
 import click
 
-from pipeguard.cli._decide import NOT_DONE, NOTHING_THERE, Decision, Request, decide, options
+from pipeguard.cli._decide import (
+    NOT_DONE,
+    NOTHING_THERE,
+    Decision,
+    DecisionRequest,
+    decide,
+    options,
+)
 from pipeguard.cli._person import Person
 from pipeguard.core.unicode.display import visible
 from pipeguard.state.paths import store_path
@@ -23,7 +30,7 @@ from pipeguard.state.store import Store
 @click.command("forget", short_help="Forget what is trusted and held of a server.")
 @click.option("--launch", is_flag=True, help="Only what the server is started by; pins stay.")
 @options
-def command(request: Request, *, launch: bool) -> None:
+def command(request: DecisionRequest, *, launch: bool) -> None:
     """Forget what a server has shown, including approvals: the next time it is new.
 
     For a server that is gone, or whose name another server uses now. What it shows then is trusted

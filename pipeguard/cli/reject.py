@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pipeguard.cli._decide import Decision, Request, decide, options
+from pipeguard.cli._decide import Decision, DecisionRequest, decide, options
 from pipeguard.cli.diff import find_held, page, tell_nothing_waits
 from pipeguard.state.review import reject
 
@@ -13,7 +13,7 @@ DECISION = Decision("reject", "rejected", find_held, page, reject, tell_nothing_
 
 @click.command("reject", short_help="Discard definitions that wait for approval.")
 @options
-def command(request: Request) -> None:
+def command(request: DecisionRequest) -> None:
     """Discard what waits for approval, for example after the author took a change back.
 
     What was approved stays approved. If the server still offers what was discarded, it is held

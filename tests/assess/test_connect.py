@@ -100,7 +100,7 @@ def test_with_credentials_it_has_its_secrets_from_the_keyring(
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setattr(ring, "_chosen", False)
-    secrets.keep("kept", "zq7" + "Rt55Kp0s81LmVw")
+    secrets.store("kept", "zq7" + "Rt55Kp0s81LmVw")
     servers = {name: bad("home", env={"API_KEY": f"keyring:{name}"}) for name in ("kept", "lost")}
     found = contents(asked(machine(tmp_path, servers), ConnectOptions(credentials=True)))
     names = {offer.name for offer in found["kept"].offers}

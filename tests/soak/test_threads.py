@@ -81,7 +81,7 @@ class Round:
     def judge(self, session: Session, direction: Direction, sent: bytes, *, aside: bool) -> Verdict:
         """As the transports do: one thread a direction, any number aside."""
         if aside:
-            verdict = session.receive_aside(direction, sent, NOW)
+            verdict = session.receive_concurrently(direction, sent, NOW)
         else:
             with self.one_way[direction]:
                 verdict = session.receive(direction, sent, NOW)

@@ -13,7 +13,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
-from pipeguard.core.checks.registry import known
+from pipeguard.core.checks.registry import is_check
 from pipeguard.core.finding import Confidence, Severity
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.expressions import FIELDS, Expressions
@@ -23,7 +23,7 @@ MAX_PATTERN_BYTES = 12_000  # Hyperscan refuses about 16,000
 
 
 class View(Enum):
-    """A reading of a text; core.text.decoders makes them."""
+    """The kinds of readings that a rule may be run over; core.scanning.readings makes them."""
 
     TEXT = "text"
     FOLDED = "folded"
@@ -254,7 +254,7 @@ def _rule(source: str, pack: str, entry: dict[str, Any], *, proven: bool) -> Rul
         _try(where, written)
     checks = (*_strings(where, entry, "require"), *_strings(where, entry, "check"))
     for spec in checks:
-        if not known(spec):
+        if not is_check(spec):
             raise RuleError(f"{where}: unknown check `{spec}`")
     return Rule(
         id=f"{pack}.{name}",

@@ -16,14 +16,13 @@ from pipeguard.core.finding import Action, Direction, Verdict
 from pipeguard.core.model.cascade import Reader
 from pipeguard.core.model.network import Network
 from pipeguard.core.rules.policy import Policy
-from pipeguard.core.scanning import engine as scan
 from pipeguard.core.scanning.match import MAX_PRIVATE_PER_RULE
+from pipeguard.core.scanning.rule_lookup import RuleLookup
 from pipeguard.core.session.guard import Guard
 from pipeguard.core.session.redact import UNREAD
 from pipeguard.core.session.session import Session
 from pipeguard.core.text import decoders
-from pipeguard.core.text.budgets import READ_BYTES, Budgets
-from pipeguard.core.text.decoder import DECODED_BYTES, DECODED_TIMES
+from pipeguard.core.text.budgets import DECODED_BYTES, DECODED_TIMES, READ_BYTES, Budgets
 from pipeguard.rulebook.samples import expand
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import engines
@@ -130,8 +129,8 @@ def jumbled(size: int, per_line: int = 20, seed: int = 1) -> str:
 def decoys(size: int) -> str:
     """Sentences of the heaviest words that open a gate, none of which is likely to be an order."""
     engine = engines().to_client
-    (rule,) = engine.residents.classifying
-    classifier = engine.classifier(rule)
+    (rule,) = engine.lookup.residents.classifying
+    classifier = engine.lookup.classifier(rule)
     words = sorted((weight, word) for word, weight in classifier.opening if word.isascii())[-400:]
     dice = random.Random(3)  # noqa: S311  the same on every run
     lines: list[str] = []
@@ -168,7 +167,7 @@ def poor(monkeypatch: pytest.MonkeyPatch) -> None:
         def grow(self, length: int, *, classified: bool) -> None:
             super().grow(length, classified=False)
 
-    for module in ("scanning.engine", "session.session", "session.definitions"):
+    for module in ("scanning.engine", "session.session", "session.judge", "session.definitions"):
         monkeypatch.setattr(f"pipeguard.core.{module}.Budgets", Poor)
 
 
@@ -180,7 +179,7 @@ def test_what_could_not_be_read_is_cut_out_of_a_result_with_a_line_in_its_place(
     assert rules(verdict) == {UNREAD}
     assert verdict.forward is not None
     text = json.loads(verdict.forward)["result"]["content"][0]["text"]
-    assert "PipeGuard took out" in text
+    assert "PipeGuard removed" in text
     assert "the assistant's instructions" not in text.replace(innocent(200), "")
     assert text.startswith("The shop opens at nine.\n")
     assert text.endswith("The end of the page.\n")
@@ -247,12 +246,12 @@ class Work:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.decoded = self.passes = self.read = self.sentences = 0
-        looked, decode = scan.Engine.look, decoders.decode
+        looked, decode = RuleLookup.look, decoders.decode
         passages, scores = Reader._passages, Network.scores
 
-        def count_look(engine: scan.Engine, data: bytes, *, squeezed: bool) -> object:
+        def count_look(lookup: RuleLookup, data: bytes, *, squeezed: bool) -> object:
             self.passes += len(data)
-            return looked(engine, data, squeezed=squeezed)
+            return looked(lookup, data, squeezed=squeezed)
 
         def count_decode(*given: object) -> object:
             found = decode(*given)  # type: ignore[arg-type]
@@ -268,7 +267,7 @@ class Work:
             self.sentences += len(texts)
             return scores(network, texts, output)
 
-        monkeypatch.setattr(scan.Engine, "look", count_look)
+        monkeypatch.setattr(RuleLookup, "look", count_look)
         monkeypatch.setattr(decoders, "decode", count_decode)
         monkeypatch.setattr(Reader, "_passages", count_passages)
         monkeypatch.setattr(Network, "scores", count_scores)
