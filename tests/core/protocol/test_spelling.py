@@ -13,9 +13,7 @@ from pipeguard.errors import Refusal
 MEMBERS = spellings(("name", "protocolVersion"))
 
 
-@pytest.mark.parametrize(
-    "key", ["Name", "NAME", "protocolversion", "protocolVersio\u017f"[:-1] + "N"]
-)
+@pytest.mark.parametrize("key", ["Name", "NAME", "protocolversion", "PROTOCOLVERSION"])
 def test_a_name_in_other_letters_is_a_look_alike(key: str) -> None:
     assert has_look_alike({key: None}, MEMBERS)
     with pytest.raises(Refusal, match="params") as refused:

@@ -12,7 +12,11 @@ from pipeguard.core.protocol.subscriptions import (
     lists_in,
 )
 
-ALL: JsonObject = {"toolsListChanged": True, "promptsListChanged": True, "resourcesListChanged": True}
+ALL: JsonObject = {
+    "toolsListChanged": True,
+    "promptsListChanged": True,
+    "resourcesListChanged": True,
+}
 
 
 def message(flags: JsonValue, meta: JsonValue = None) -> JsonObject:
