@@ -128,13 +128,15 @@ def test_a_part_is_where_a_kind_says_something() -> None:
 
 
 def test_lists_and_openings_have_places() -> None:
-    for method in (*LISTS, *OPENINGS):
-        assert ("result", method) in PLACES
+    assert [method for method in (*LISTS, *OPENINGS) if ("result", method) not in PLACES] == []
 
 
 @pytest.mark.parametrize(("part", "method"), PLACES, ids=str)
 def test_no_row_is_hidden_by_one_above_it(part: str, method: str) -> None:
     """Each row wins for at least the path that it spells out itself."""
-    for pattern, name in PLACES[(part, method)]:
-        path = tuple("x" if word in ("*", "**") else word for word in pattern.split("/"))
-        assert place_of(part, method, (part, *path)) == name
+    rows = dict(PLACES[(part, method)])
+    paths = {
+        pattern: tuple("x" if word in ("*", "**") else word for word in pattern.split("/"))
+        for pattern in rows
+    }
+    assert {row: place_of(part, method, (part, *path)) for row, path in paths.items()} == rows
