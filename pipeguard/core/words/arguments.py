@@ -81,10 +81,10 @@ KEEPS = word_set(
     "publish apply deploy register submit file record log report build generate configure patch "
     "merge index document draft compose notify track sync define"
 )
-# In these, what is looked for may be a statement.
+# In these, what is looked for may be a statement. `neo` is for neo4j: names are split at digits.
 DATABASE = word_set(
     "sql db database query queries postgres postgresql mysql mariadb sqlite mongo mongodb redis "
-    "bigquery snowflake clickhouse duckdb oracle mssql cypher migration migrate statement "
+    "bigquery snowflake clickhouse duckdb oracle mssql neo cypher migration migrate statement "
     "supabase planetscale dynamodb cassandra elastic elasticsearch table tables record records "
     "user users order orders customer customers account accounts product products item items "
     "login row rows employee employees member members directory ldap contact contacts person people"
