@@ -16,7 +16,7 @@ from pipeguard.core.words.hosts import METADATA_ADDRESSES, METADATA_ADDRESSES_V6
 
 
 class Reach(Enum):
-    """What is behind an address."""
+    """What an address leads to."""
 
     PUBLIC = "public"
     LOOPBACK = "loopback"
@@ -29,7 +29,7 @@ class Reach(Enum):
 
 
 def reach_of(address: str) -> Reach:
-    """What is behind an address that a name was resolved to, as `192.0.2.1` or `fe80::1%eth0`.
+    """What an address that a name was resolved to leads to, as `192.0.2.1` or `fe80::1%eth0`.
 
     Raises:
         ValueError: it is no address.
@@ -139,10 +139,10 @@ _REACH_V6: tuple[tuple[Callable[[IPv6Address], bool], Reach], ...] = (
 
 
 def reach_v4(address: IPv4Address) -> Reach:
-    """What is behind an IPv4 address."""
+    """What an IPv4 address leads to."""
     return next((reach for fits, reach in _REACH_V4 if fits(address)), Reach.PUBLIC)
 
 
 def reach_v6(address: IPv6Address) -> Reach:
-    """What is behind an IPv6 address, unless an IPv4 address is inside it."""
+    """What an IPv6 address leads to that has no IPv4 address inside it."""
     return next((reach for fits, reach in _REACH_V6 if fits(address)), Reach.PUBLIC)

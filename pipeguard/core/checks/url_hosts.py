@@ -32,8 +32,8 @@ class Host(NamedTuple):
 
     Attributes:
         name: an address in the standard's form, or a name in small letters.
-        reach: what is behind it.
-        odd: True where nobody spells it so except to pass a check.
+        reach: what it leads to.
+        odd: True for a spelling that is only used to pass checks.
     """
 
     name: str
@@ -56,7 +56,7 @@ def hosts(rest: str) -> list[Host]:
 
 
 def reaches(rest: bytes, question: str) -> bool:
-    """Say whether an address reaches what is asked for.
+    """Say whether a URL leads to a kind of host.
 
     Args:
         rest: what follows `//`.
@@ -122,9 +122,9 @@ def _authorities(rest: str) -> Iterator[tuple[str, bool]]:
         yield user, True
     elif at and _HOST_LIKE.match(user):
         yield host, True  # a person is shown one host and reaches another
-    behind = re.match(r"[^/@]{0,200}[#?\\][^/@]{0,200}@([^/?#\\]{1,200})", plain)
-    if behind:
-        yield behind[1], True
+    after_end = re.match(r"[^/@]{0,200}[#?\\][^/@]{0,200}@([^/?#\\]{1,200})", plain)
+    if after_end:
+        yield after_end[1], True
 
 
 _HOST_LIKE = re.compile(r"(?:[\w-]{1,63}\.){1,8}[A-Za-z]{2,20}\Z")

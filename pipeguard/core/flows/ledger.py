@@ -50,7 +50,7 @@ COVERED_CHARS = 44  # of private text that goes to anybody
 QUOTED_CHARS = 72  # and where it goes to somebody who is named: answers quote what they answer
 MARKED_CHARS = 32  # of a text that says that it is not for everybody
 HIDDEN_CHARS = 24  # of what was encoded
-ACTED_CHARS = 32  # of text that anybody may have written, before it is said to be run
+ACTED_CHARS = 32  # of text that anybody may have written, and that is run
 PASSAGE_CHARS = 24  # in a row, or else
 PASSAGES_SHARE = 0.25  # of all that is sent
 ORDERED_CHARS = 16  # of words that a text tells a model to use
@@ -142,7 +142,7 @@ class Flows:
         bare = _without_credentials(arguments)
         leaks = self._looked_up(tool, bare) if tool.is_sink else []
         if not tool.labels & Label.SENDS and (urls := text_values.addresses_of(arguments)):
-            # Whatever a tool is for: whoever loads its result requests such an address.
+            # A client that renders what the tool is given requests the addresses in it.
             sender = tool._replace(labels=Label.SENDS | Label.OUTSIDE)
             leaks += self._looked_up(sender, " ".join(urls))
         if not leaks and bare != arguments and tool.labels & Label.OUTSIDE:
@@ -333,7 +333,7 @@ def _secrets(call: Call, result: ToolResult) -> tuple[bool, bool]:
 
 
 def _orders_obeyed(call: Call, result: ToolResult) -> Iterator[Leak]:
-    """What a text told a model to do, and is done."""
+    """A call that does what a result tells a model to do."""
     order = result.addressed()
     letters = overlap.letters(order)
     obeys = any(overlap.letters(name) in letters for name in call.names)

@@ -91,7 +91,7 @@ class Call:
 
     @property
     def needles(self) -> int:
-        """How often a result is searched for what is said here."""
+        """How many texts a result is searched for."""
         values = len(self.tokens) + len(self.few) + len(self.names)
         return 1 + values + sum(map(overlap.places, self._letters + self._letters_of_pieces))
 
@@ -121,7 +121,7 @@ class Call:
         return max(counts, default=0)
 
     def _new(self, values: Iterable[str]) -> list[str]:
-        """Each value once, without what was said before; no more than are looked up."""
+        """Each value once, without those of what was said before; at most MOST_NEEDLES."""
         ordered = list(dict.fromkeys(values))
         step = len(ordered) // MOST_NEEDLES + 1
         return [value for value in ordered[::step] if value not in self.said_before]

@@ -31,7 +31,7 @@ _WORD = re.compile(r"(?:[A-Za-z]?[a-z-]*|[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)[.!?]?\Z"
 
 
 def is_secret(token: str) -> bool:
-    """True for what is made to be guessed by nobody: no id, no digest, no path, no address."""
+    """True for a dense token that is no id, no digest, no path, no address and no words."""
     if "/" in token or "@" in token or _UUID.fullmatch(token) or _HEX.fullmatch(token):
         return False
     parts = _PARTS.findall(token)

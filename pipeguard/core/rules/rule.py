@@ -127,7 +127,7 @@ class Rule(NamedTuple):
 
     @property
     def is_private(self) -> bool:
-        """True where nobody may see what it finds."""
+        """True where its matches must not be shown."""
         return tells_private(self.id)
 
 
