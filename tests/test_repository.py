@@ -123,7 +123,7 @@ def may_hold_a_secret(text: str) -> bool:
     return any(
         rule.id.startswith("secrets.")
         for low, high in blocks(len(data))
-        for rule in engine.look(data[low:high], squeezed=False)[1]
+        for rule in engine.lookup.look(data[low:high], squeezed=False)[1]
     )
 
 

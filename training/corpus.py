@@ -17,8 +17,9 @@ from heapq import nlargest
 from pathlib import Path
 
 from benchmarks.detection.servers import kept
-from pipeguard.core.model.classifier import Classifier, read_together, units
+from pipeguard.core.model.classifier import Classifier
 from pipeguard.core.model.prefilter import Prefilter, make, opened
+from pipeguard.core.model.sentences import read_together, units
 from pipeguard.core.scanning.databases import LEAST_WEIGHT
 from pipeguard.core.text.document import MessageText
 from training.texts import files

@@ -26,7 +26,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeguard.core.model.network import DIGITS, HEAD_BYTES, INSIDE, NONE, REACH, Words, tokens
+from pipeguard.core.model.network import HEAD_BYTES, INSIDE, NONE, REACH, Words, tokens
+from pipeguard.identity.server_name import DIGITS
 from training.labelled import (
     OUTPUTS,
     RULES,

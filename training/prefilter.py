@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.optimize import minimize
 
-from pipeguard.core.model.classifier import IDEOGRAPH, LETTERS
+from pipeguard.core.model.normal_form import IDEOGRAPH, LETTERS
 
 Scores: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 FEW = 3  # attacks: a word that is in no more of them is not chosen

@@ -27,17 +27,11 @@ import scipy.sparse as sp
 import yaml
 from sklearn.linear_model import LogisticRegression
 
-from pipeguard.core.model.classifier import (
-    LEAST_FEATURES,
-    WEIGHTS,
-    Classifier,
-    Features,
-    Lexicon,
-    Second,
-    features,
-    plain,
-    units,
-)
+from pipeguard.core.model.classifier import LEAST_FEATURES, Classifier, Second
+from pipeguard.core.model.features import WEIGHTS, Features, features
+from pipeguard.core.model.lexicon import Lexicon
+from pipeguard.core.model.normal_form import plain
+from pipeguard.core.model.sentences import units
 from training.corpus import (
     MINED_SCORE,
     Text,

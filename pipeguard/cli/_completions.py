@@ -88,9 +88,9 @@ def logins(_context: click.Context, _parameter: click.Parameter, incomplete: str
 def secrets(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
     """Stored secrets by name."""
     try:
-        from pipeguard.auth.secrets import known
+        from pipeguard.auth.secrets import stored_secrets
 
-        return _items(((secret.name, "") for secret in known()), incomplete)
+        return _items(((secret.name, "") for secret in stored_secrets()), incomplete)
     except (PipeGuardError, OSError):
         return []
 

@@ -111,9 +111,10 @@ def login(server: str, **options: Unpack[LoginOptions]) -> None:
     place = Place(options["store"]) if options["store"] else last.place if last else Place.KEYRING
     ca = os.path.abspath(options["ca"]) if options["ca"] else last.ca if last else ""  # noqa: PTH100  no link is followed
     secret = _secret(options)
-    from pipeguard.auth import flow  # takes a second to import, so only once the options are right
+    # A second to import, so only once the options are right.
+    from pipeguard.auth.login import LoginRequest, log_in
 
-    wish = flow.Wish(
+    request = LoginRequest(
         uri,
         name=options["name"],
         place=place,
@@ -131,7 +132,7 @@ def login(server: str, **options: Unpack[LoginOptions]) -> None:
     def show(url: str, callback: Callback) -> None:
         _show(url, callback, opens=options["browser"])
 
-    granted = asyncio.run(flow.log_in(store, wish, show))
+    granted = asyncio.run(log_in(store, request, show))
     where = "the system's keyring" if granted.place is Place.KEYRING else "a file of mode 0600"
     click.echo(f"Logged in to {granted.server} as {visible(granted.name)!r}.")
     click.echo(f"  scope      {visible(granted.scope) or 'none named'}")
@@ -178,14 +179,14 @@ def logout(server: str) -> None:
         raise InputError(
             f"you are not logged in to {server!r}.\n  List your logins:  pipeguard auth status"
         )
-    from pipeguard.auth import flow
+    from pipeguard.auth.tokens import log_out
 
-    ended = asyncio.run(flow.log_out(store, login.server))
+    revocation = asyncio.run(log_out(store, login.server))
     click.echo(f"Logged out of {login.server}: its tokens are forgotten here.")
-    if ended.why_not:
-        if ended.failed:
-            raise AuthError(ended.why_not)
-        click.echo(ended.why_not, err=True)
+    if revocation.why_not:
+        if revocation.failed:
+            raise AuthError(revocation.why_not)
+        click.echo(revocation.why_not, err=True)
 
 
 def _login_for(store: LoginStore, server: str) -> StoredLogin | None:

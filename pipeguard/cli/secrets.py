@@ -45,8 +45,8 @@ def set_(name: str) -> None:
 
     if not secrets.NAME.fullmatch(name):  # raises before a person types the value
         secrets.value_of(name)
-    was_known = secrets.is_known(name)
-    secrets.keep(name, _read_value(name))
+    was_known = secrets.is_stored(name)
+    secrets.store(name, _read_value(name))
     click.echo(f"{'Replaced' if was_known else 'Stored'} {name} in the system's keyring.")
     click.echo(f'  In the env of an entry:  "VARIABLE": "keyring:{name}"')
     click.echo(f"  On a command line:       pipeguard wrap --env VARIABLE=keyring:{name} -- …")
@@ -84,7 +84,7 @@ def list_(*, as_json: bool) -> None:
             "reference": f"keyring:{secret.name}",
             "kept_at": datetime.fromtimestamp(secret.kept_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
-        for secret in secrets.known()
+        for secret in secrets.stored_secrets()
     ]
     if as_json:
         click.echo(json.dumps(fields, indent=2))

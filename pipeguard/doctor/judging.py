@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import datetime
-import os
 import shlex
-import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from time import monotonic, perf_counter
 
-from pipeguard.config.directories import CACHE_DIR_VARIABLE, cache_folder, usual_cache_folder
+from pipeguard.config.directories import (
+    CACHE_DIR_VARIABLE,
+    Trusted,
+    cache_folder,
+    closing_command,
+    other_writer,
+    usual_cache_folder,
+)
 from pipeguard.config.effective_policy import project_policy_path, user_policy_path
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 from pipeguard.core.rules.policy import Mode
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.doctor.installation import reinstall_command
 from pipeguard.errors import PolicyError
+from pipeguard.rulebook.cache_files import INDEX_PATTERN
 from pipeguard.rulebook.packs import load_rules, sources
 from pipeguard.runtime.progress import COMPILING
 
 ENGINE_MISSING = 3  # EngineError.exit_code: nothing can be judged, so nothing passes
-_COMPILED = "rules-*.compiled"
 
 
 def engine(_case: Case) -> Iterable[Diagnosis]:
@@ -52,12 +57,12 @@ def engine(_case: Case) -> Iterable[Diagnosis]:
 def rules(_case: Case) -> Iterable[Diagnosis]:
     """Whether the rules are valid, load, and find their own samples."""
     from pipeguard.core.scanning.rule_partition import home
-    from pipeguard.rulebook.cache import are_kept, load_engines
+    from pipeguard.rulebook.cache import is_cached, load_engines
     from pipeguard.rulebook.proof import found, texts
 
     packs = sources()
     chosen = load_rules(packs)
-    was_kept, begun = are_kept(packs), perf_counter()
+    was_kept, begun = is_cached(packs), perf_counter()
     ready = load_engines(packs)
     seconds = perf_counter() - begun
     by_surface = {engine.surface: engine for engine in ready}
@@ -71,7 +76,7 @@ def rules(_case: Case) -> Iterable[Diagnosis]:
     what = f"{len(chosen)} rules in {len(packs)} packs" + (f", {own} of them yours" if own else "")
     if was_kept:
         yield good(f"{what}, ready in {seconds * 1000:.0f} ms from the cache")
-    elif are_kept(packs):
+    elif is_cached(packs):
         yield good(f"{what}, compiled in {seconds:.1f} s and stored in the cache")
     else:
         yield good(f"{what}, compiled in {seconds:.1f} s, as at each start: see rules' cache")
@@ -85,9 +90,10 @@ def cache(case: Case) -> Iterable[Diagnosis]:
     if not folder.is_dir():
         yield wrong(f"{folder} cannot be created, {slow}", f"Create it, {elsewhere}.")
         return
-    mend = unfit_rights(folder, others=stat.S_IWGRP | stat.S_IWOTH)
-    if mend:
-        yield wrong(f"others could write to {folder}, so it is not trusted, {slow}", mend)
+    status = folder.stat()
+    if who := other_writer(status, Trusted.ONLY_US):
+        mend = closing_command(str(folder), status, Trusted.ONLY_US)
+        yield wrong(f"{who} could write to {folder}, so it is not used, {slow}", mend)
         return
     try:
         tempfile.TemporaryFile(dir=folder).close()
@@ -99,7 +105,7 @@ def cache(case: Case) -> Iterable[Diagnosis]:
         return
     yield good(str(folder))
     usual = Path(usual_cache_folder())
-    if usual != folder and not list(usual.glob(_COMPILED)):
+    if usual != folder and not list(usual.glob(INDEX_PATTERN)):
         names = (CACHE_DIR_VARIABLE, "XDG_CACHE_HOME")
         unset = " ".join(f"-u {name}" for name in names if case.environment.get(name))
         yield note(
@@ -127,21 +133,6 @@ CHECKS = (
     InstallationCheck("cache", "rules' cache", cache, needs="rules"),
     InstallationCheck("policy", "policy", policy),
 )
-
-
-def unfit_rights(folder: Path, others: int) -> str:
-    """The command that makes a folder accessible to us alone; empty if it is.
-
-    Args:
-        folder: an existing folder.
-        others: the bits of its mode that must not be set.
-    """
-    if os.name != "posix":
-        return ""
-    status, quoted = folder.stat(), shlex.quote(str(folder))
-    if status.st_uid != os.geteuid():
-        return f"sudo chown {os.geteuid()} {quoted}"
-    return f"chmod 700 {quoted}" if status.st_mode & others else ""
 
 
 def _policy_file(path: str, scope: PolicyScope) -> Iterator[Diagnosis]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shlex
 import stat
@@ -12,7 +13,6 @@ from pathlib import Path
 
 from pipeguard.clients.masking import masked_url
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
-from pipeguard.doctor.judging import unfit_rights
 from pipeguard.errors import AuthError
 from pipeguard.state.paths import STATE_DIR_VARIABLE, STORE_NAME, state_folder
 
@@ -25,7 +25,7 @@ _SERVICE = "pipeguard doctor"
 def state(case: Case) -> Iterable[Diagnosis]:
     """Whether pins and audit have a folder that only we can access."""
     folder = state_folder()  # StateError says what to do
-    mend = unfit_rights(folder, _OTHERS)
+    mend = _owning_command(folder)
     if mend and mend.startswith("sudo"):
         yield wrong(f"{folder} belongs to another user, who could change its pins", mend)
     elif mend:
@@ -158,6 +158,16 @@ CHECKS = (
     InstallationCheck("keyring", "keyring", keyring, needs="state", waits="asking the keyring"),
     InstallationCheck("logins", "logins", logins, needs="state"),
 )
+
+
+def _owning_command(folder: Path) -> str:
+    """The command that makes a folder ours, and unreadable to others; empty if it is."""
+    if os.name != "posix":
+        return ""
+    status, quoted = folder.stat(), shlex.quote(str(folder))
+    if status.st_uid != os.geteuid():
+        return f"sudo chown {os.geteuid()} {quoted}"
+    return f"chmod 700 {quoted}" if status.st_mode & _OTHERS else ""
 
 
 def _store_path() -> Path | None:

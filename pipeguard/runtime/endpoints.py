@@ -13,6 +13,7 @@ from yarl import URL
 from pipeguard.config.directories import read_own
 from pipeguard.config.options import WrapOptions
 from pipeguard.core.checks.addresses import is_loopback
+from pipeguard.core.checks.credential_names import is_secret_header
 from pipeguard.errors import InputError, PolicyError
 from pipeguard.launch.environment import REFERENCE, refers
 from pipeguard.secrets_in_use import IN_USE, in_use
@@ -27,8 +28,6 @@ TRANSPORTS = ("auto", "streamable-http", "sse", "websocket")
 MAX_TOKEN_FILE_BYTES = 2**20
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110, section 5.1
 _WORDS = re.compile(r"[A-Za-z]{1,20}(?:[ ,_.-][A-Za-z]{1,20})*\Z")
-# What stands on a command line can be read by every user of the machine.
-_TELLING = ("authorization", "cookie", "key", "token", "secret", "password", "auth")
 
 
 def url_of(text: str) -> URL:
@@ -167,21 +166,23 @@ def _headers(options: WrapOptions, environment: Mapping[str, str]) -> dict[str, 
         name, colon, value = given.partition(":")
         if not colon or not _NAME.match(name.strip()):
             raise PolicyError("--header: give 'NAME: VALUE'.")
-        if _tells(name) and "--secret-arguments" not in options.flags:
+        if is_secret_header(name) and "--secret-arguments" not in options.flags:
             raise PolicyError(
                 f"--header {name.strip()}: its value could be read by others on this machine. Put"
                 f" it into a variable: --header-env {name.strip()}=VARIABLE. If you insist:"
                 " --secret-arguments."
             )
         value = _value(value, f"--header {name.strip()}")
-        headers[name.strip()] = in_use(value) if _tells(name) else value
+        headers[name.strip()] = in_use(value) if is_secret_header(name) else value
     for given in options.lists.get("--header-env", ()):
         name, equals, variable = given.partition("=")
         if not equals or not _NAME.match(name) or not variable:
             raise PolicyError("--header-env: give NAME=VARIABLE.")
         value = _variable(variable, environment, "--header-env")
         # A tenant or a mode by its name is no secret, and stands in honest results.
-        headers[name] = in_use(value) if _tells(name) or not _WORDS.match(value) else value
+        headers[name] = (
+            in_use(value) if is_secret_header(name) or not _WORDS.match(value) else value
+        )
     bearer = options.values.get("--bearer-env")
     if bearer is not None:
         headers["Authorization"] = "Bearer " + in_use(
@@ -210,10 +211,6 @@ def _value(value: str, what: str) -> str:
     if any(ord(letter) < 0x20 or ord(letter) == 0x7F for letter in value):
         raise PolicyError(f"{what}: a header cannot hold a line end or a control character.")
     return value
-
-
-def _tells(name: str) -> bool:
-    return any(word in name.lower() for word in _TELLING)
 
 
 def _context(options: WrapOptions) -> ssl.SSLContext:

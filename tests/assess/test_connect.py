@@ -32,7 +32,6 @@ POISONED = [
     *("description", "tag", "hidden", "base64", "parameter", "title", "name", "output"),
     *("prompt", "resource", "template", "instructions", "page"),
 ]
-MANY = 100
 MOST_SECONDS = 180  # only a hang takes so long
 
 
@@ -101,7 +100,7 @@ def test_with_credentials_it_has_its_secrets_from_the_keyring(
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setattr(ring, "_chosen", False)
-    secrets.keep("kept", "zq7" + "Rt55Kp0s81LmVw")
+    secrets.store("kept", "zq7" + "Rt55Kp0s81LmVw")
     servers = {name: bad("home", env={"API_KEY": f"keyring:{name}"}) for name in ("kept", "lost")}
     found = contents(asked(machine(tmp_path, servers), ConnectOptions(credentials=True)))
     names = {offer.name for offer in found["kept"].offers}
@@ -193,12 +192,13 @@ def test_a_server_that_changed_since_it_was_approved(tmp_path: Path) -> None:
     assert found.mend == ("pipeguard", "diff", f"{server_name(command)}/echo")
 
 
-def test_a_hundred_servers_are_asked_at_once(tmp_path: Path) -> None:
-    servers = {f"s{i}": bad("clean", env={"NUMBER": str(i)}) for i in range(MANY)}
+@pytest.mark.parametrize("count", [30, pytest.param(100, marks=pytest.mark.exhaustive)])
+def test_many_servers_are_asked_at_once(tmp_path: Path, count: int) -> None:
+    servers = {f"s{i}": bad("clean", env={"NUMBER": str(i)}) for i in range(count)}
     began = monotonic()
     target = asked(machine(tmp_path, servers))
     seconds = monotonic() - began
-    assert len(target.contents) == MANY
+    assert len(target.contents) == count
     assert {one.problem for one in target.contents.values()} == {""}
     assert seconds < MOST_SECONDS
 

@@ -112,7 +112,7 @@ def test_a_secret_is_kept_listed_replaced_and_forgotten(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", "../up", "a b", "-x", "a/b", "x" * 101, "\u0430"])
 def test_what_is_no_name_is_refused(name: str) -> None:
     done = run("set", "--", name, given=SECRET)
-    assert (done.returncode, "is no name of a secret" in done.stderr) == (2, True)
+    assert (done.returncode, "is not a name for a secret" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("given", ["", " \n", "a\0b", b"\xff\xfe", "x" * 2**17])

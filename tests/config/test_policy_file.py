@@ -464,7 +464,7 @@ def test_a_file_that_a_group_may_write_is_not_believed_until_it_is_closed(tmp_pa
 
 
 def test_what_is_no_file_or_no_text_is_told(tmp_path: Path) -> None:
-    with pytest.raises(PolicyError, match="is no file"):
+    with pytest.raises(PolicyError, match="is no regular file"):
         policy_text(str(tmp_path), PolicyScope.PROJECT)
     path = tmp_path / "p.yaml"
     path.write_bytes(b"mode: enforce\n# \xff\n")

@@ -12,7 +12,7 @@ from pipeguard.core.rules.rule import Rule, View
 from pipeguard.core.scanning.engine import Engine
 from pipeguard.core.scanning.rule_partition import home
 from pipeguard.core.session.guard import Engines
-from pipeguard.rulebook import cache as compiled
+from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.packs import load_rules
 from pipeguard.rulebook.proof import sample_place, texts
 
@@ -82,7 +82,7 @@ def drawn_from(choose: Callable[[], Sequence[Sample]]) -> st.SearchStrategy[Samp
 @cache
 def engines() -> Engines:
     """The compiled rules, once for all tests of a run."""
-    return compiled.load_engines()
+    return load_engines()
 
 
 @cache

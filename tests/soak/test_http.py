@@ -70,6 +70,7 @@ def test_closed_streams_leave_no_descriptor(idle: Usage) -> None:
     assert idle.after_descriptors - idle.before_descriptors <= SPARE_DESCRIPTORS
 
 
+@pytest.mark.exhaustive  # all that it measures, with the functions that the tests above call
 def test_the_benchmark_measures_a_hop_that_changes_nothing(tmp_path: Path) -> None:
     forward = f"{sys.executable} {Path(measure.__file__).with_name('forward.py')}"
     options = ["--without-pipeguard", "--peer", forward, "--rounds", "1"]

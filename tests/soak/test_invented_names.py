@@ -13,7 +13,7 @@ from pipeguard.core.finding import Direction, Verdict
 from pipeguard.core.rules.policy import Policy
 from pipeguard.core.session.guard import Guard
 from pipeguard.core.session.session import Session
-from pipeguard.rulebook.cache import load_engines
+from tests.fuzz.rulebook import engines
 
 LEFT_BYTES = 4 * 2**20  # caches of short words, which are the process's own
 WIDE = "\N{GRINNING FACE}"
@@ -28,7 +28,7 @@ class Inventive:
     """Two peers that give all that can have a name a new one."""
 
     def __init__(self) -> None:
-        self.session = Session(Guard("demo", load_engines(), Policy(), {}, b"k" * 32), "RUN")
+        self.session = Session(Guard("demo", engines(), Policy(), {}, b"k" * 32), "RUN")
         self.session.resume("2025-11-25")
         self.numbers = count()
 

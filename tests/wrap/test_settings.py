@@ -294,7 +294,7 @@ def test_who_asks_is_told_what_is_wrong_and_of_no_command(tmp_path: Path) -> Non
         answer = wrapped.ask("initialize")
         assert error_code(answer) == INTERNAL
         assert "keyring" in str(answer)
-        assert "The user finds in PipeGuard's log what to do." in str(answer)
+        assert "PipeGuard's log tells the user what to do." in str(answer)
         assert "pipeguard secrets" not in str(answer)
         wrapped.hang_up()
         assert wrapped.code() != 0
@@ -358,7 +358,7 @@ def test_an_approval_takes_effect_in_a_running_wrap(tmp_path: Path) -> None:
         assert "in capitals" not in str(listed(wrapped))
         call = wrapped.ask("tools/call", name="echo", arguments={"text": "hello"})
         assert result(call)["isError"] is True
-        assert "until the user has looked at it" in str(call)
+        assert "until the user has reviewed" in str(call)
         until(lambda: "pipeguard diff demo/echo" in wrapped.said(), "the log names the command")
         approve(wrapped)
         assert wrapped.frame() == {

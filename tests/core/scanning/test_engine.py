@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeguard.core.checks.wordlists import reads_as_words
+from pipeguard.core.checks.readable import reads_as_words
 from pipeguard.core.finding import Confidence
 from pipeguard.core.matching.pattern_set import value_of
 from pipeguard.core.protocol.json_values import JsonValue, Number
@@ -253,7 +253,8 @@ def test_a_match_tells_where_it_stands(sample: Sample, before: str, after: str) 
         is_told = match.exact and match.path == (1, "words") and match.view == "text"
         if is_told and match.rule.pattern:
             stretch = text[match.start : match.end].encode()
-            pattern = engine_of(match.rule.id).finder(match.rule, squeezed=False).expression
+            lookup = engine_of(match.rule.id).lookup
+            pattern = lookup.finder(match.rule, squeezed=False).expression
             found = list(pattern.finditer(text.encode()))
             if match.rule.several:  # also further values, without their name
                 rule = match.rule
