@@ -34,7 +34,7 @@ from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError
 from pipeguard.launch.child import Command, start
 from pipeguard.launch.environment import child_environment, refers
-from pipeguard.runtime.run import thread
+from pipeguard.runtime.run import start_thread
 from pipeguard.transports.channel import Channel
 from pipeguard.transports.stdio import LineChannel
 
@@ -185,7 +185,7 @@ def _started(
         child = start(Command(words, environment, str(root / cwd)))
         try:
             child.wait_started()
-            drain = thread("stderr", lambda: _drain(child.stderr_fd))
+            drain = start_thread("stderr", lambda: _drain(child.stderr_fd))
             channel = LineChannel(child.stdout_fd, child.stdin_fd, policy.limits.frame_bytes)
             try:
                 yield channel
@@ -260,7 +260,7 @@ def _environment(
 def _called(
     server: ServerEntry, url: str, how: ConnectOptions, policy: Policy
 ) -> Iterator[Channel]:
-    from pipeguard.runtime.stdio_to_http import Distant
+    from pipeguard.runtime.stdio_to_http import RemoteServer
 
     transport = server.guard.transport if server.guard else server.transport
     values = {"--upstream": url}
@@ -268,15 +268,15 @@ def _called(
         values["--transport"] = transport.value
     headers = _headers(server) if how.credentials else []
     options = WrapOptions((), values, {"--header": headers}, ["--secret-arguments"])
-    distant = Distant(options, logs_in=how.credentials)
+    remote = RemoteServer(options, logs_in=how.credentials)
     try:
-        channel = distant.channel(policy.limits.frame_bytes)
+        channel = remote.channel(policy.limits.frame_bytes)
         try:
             yield channel
         finally:
-            distant.end(0.0)
+            remote.end(0.0)
     finally:
-        distant.close()
+        remote.close()
 
 
 def _headers(server: ServerEntry) -> Sequence[str]:

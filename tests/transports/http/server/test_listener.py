@@ -17,12 +17,14 @@ from aiohttp import web
 
 from pipeguard.core.finding import Finding
 from pipeguard.errors import StateError
+from pipeguard.transports.backlog import Backlog
 from pipeguard.transports.http.server import connections as connections_module
-from pipeguard.transports.http.server import listener as front_module
-from pipeguard.transports.http.server.admission import Entrance, Tokens
-from pipeguard.transports.http.server.listener import Front, listen
+from pipeguard.transports.http.server import listener as listener_module
+from pipeguard.transports.http.server.admission import Admission, Tokens
+from pipeguard.transports.http.server.listener import Listener, listen
 from pipeguard.transports.http.server.refusals import PLACE, Refusals
-from pipeguard.transports.http.server.sessions import Owners
+from pipeguard.transports.http.server.routes import Route, without_body
+from pipeguard.transports.http.server.sessions import SessionOwners
 from tests.auth.certificates import CertificateAuthority
 from tests.transports.wire import Answer, eventually, exchange, read_answer, run
 
@@ -40,6 +42,18 @@ class Answers:
         self.under_way = 0
         self.fault: Exception | None = None
         self.release = asyncio.Event()
+
+    @property
+    def routes(self) -> list[Route]:
+        return [
+            Route("POST", "/mcp", self.post, has_body=True),
+            Route("GET", "/mcp", without_body(self.get)),
+            Route("DELETE", "/mcp", without_body(self.delete)),
+            Route("GET", "/sse", without_body(self.events)),
+            Route("POST", "/messages", self.message, has_body=True),
+            Route("GET", "/mcp", without_body(self.socket), upgrades=True),
+            Route("GET", "/ws", without_body(self.socket), upgrades=True),
+        ]
 
     async def _says(self, what: str) -> web.StreamResponse:
         if self.fault is not None:
@@ -77,7 +91,7 @@ class At:
     """A front that listens."""
 
     def __init__(
-        self, front: Front, port: int, answers: Answers, told: list[tuple[Finding, str]]
+        self, front: Listener, port: int, answers: Answers, told: list[tuple[Finding, str]]
     ) -> None:
         self.front = front
         self.told = told
@@ -95,14 +109,16 @@ class At:
 async def fronted(
     tokens: Tokens | None = None, context: ssl.SSLContext | None = None
 ) -> AsyncIterator[At]:
-    owners = Owners()
+    owners = SessionOwners()
     owners.own("one", "ann")
-    entrance = Entrance("127.0.0.1", frozenset(), frozenset(), tokens, LIMIT, owners=owners)
+    admission = Admission(
+        "127.0.0.1", frozenset(), frozenset(), tokens, LIMIT, Backlog(), owners=owners
+    )
     answers = Answers()
     listening = listen("127.0.0.1", 0)
     told: list[tuple[Finding, str]] = []
     refusals = Refusals(lambda finding, peer: told.append((finding, peer)))
-    front = Front(entrance, answers, answers, lambda: at.is_ready, refusals)
+    front = Listener(admission, answers.routes, lambda: at.is_ready, refusals)
     at = At(front, listening.getsockname()[1], answers, told)
     await front.open(listening, context)
     try:
@@ -429,7 +445,7 @@ def test_of_too_many_connections_an_idle_one_gives_way_and_none_that_waits(
 
 
 def test_a_token_that_is_taken_away_ends_what_it_opened(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(front_module, "RECHECK_SECONDS", 0.01)
+    monkeypatch.setattr(listener_module, "RECHECK_SECONDS", 0.01)
     held = {"ci": "t", "dev": "u"}
 
     async def work() -> None:

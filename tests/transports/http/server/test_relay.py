@@ -19,10 +19,11 @@ from pipeguard.errors import StateError
 from pipeguard.transports.backlog import Backlog
 from pipeguard.transports.http.client.bodies import body_pieces
 from pipeguard.transports.http.client.upstream import Authorization, Remote, connect
-from pipeguard.transports.http.server.admission import WHO, Refused
-from pipeguard.transports.http.server.refusals import Ground
+from pipeguard.transports.http.server.admission import WHO, RequestRefused
+from pipeguard.transports.http.server.backend import Service
+from pipeguard.transports.http.server.refusals import RefusalReason
 from pipeguard.transports.http.server.relay import Relay
-from pipeguard.transports.http.server.sessions import Conversations
+from pipeguard.transports.http.server.sessions import Sessions
 from pipeguard.transports.judging import Judge
 from tests.transports.talking import (
     BROKE,
@@ -42,10 +43,10 @@ from tests.transports.talking import (
     as_events,
     as_json,
     call,
-    conversations,
     event,
     events,
     initialize,
+    make_sessions,
     notification,
     opened,
     posted,
@@ -69,12 +70,12 @@ class Between:
         refused: what the audit is told of.
     """
 
-    def __init__(self, url: str, http: aiohttp.ClientSession, known: Conversations) -> None:
+    def __init__(self, url: str, http: aiohttp.ClientSession, known: Sessions) -> None:
         self.url = url
         self.http = http
         self.known = known
         self.records = Records()
-        self.refused: list[Ground | None] = []
+        self.refused: list[RefusalReason | None] = []
 
     async def post(self, message: Json | bytes, **headers: str) -> tuple[int, Json, dict[str, str]]:
         """POST; the answer's status, messages and headers."""
@@ -105,10 +106,10 @@ async def between(
             limit_bytes=limit_bytes,
             passes_credentials=passes_credentials,
         )
-        known = conversations()
+        known = make_sessions()
         async with connect(remote) as up, aiohttp.ClientSession() as http:
             found = Between("", http, known)
-            relay = Relay(remote, up, known, Judge(record or found.records), Backlog())
+            relay = Relay(remote, up, Service(known, Judge(record or found.records), Backlog()))
 
             async def handle(asked: web.BaseRequest) -> web.StreamResponse:
                 asked[WHO] = asked.headers.get("Who", "")
@@ -118,8 +119,8 @@ async def between(
                     if asked.method == "DELETE":
                         return await relay.delete(asked)
                     return await relay.post(asked, await asked.read())
-                except Refused as refused:  # as the front does
-                    found.refused.append(refused.ground)
+                except RequestRefused as refused:  # as the front does
+                    found.refused.append(refused.reason)
                     return refused.response
 
             async with serving(handle) as url:
@@ -464,7 +465,7 @@ def test_a_server_that_cannot_be_reached_is_told() -> None:
             assert (await client.post(INITIALIZED))[0] == 502
             async with client.http.get(client.url) as answer:
                 assert answer.status == 502
-            assert client.refused == [Ground.NO_STREAM]
+            assert client.refused == [RefusalReason.NO_STREAM]
             async with client.http.delete(client.url) as answer:
                 assert answer.status == 502
 
@@ -556,10 +557,10 @@ def test_it_is_known_whose_a_session_is_until_the_server_ends_it(status: int) ->
         async with between(Odd(answering)) as client:
             owners = client.known.owners
             await client.post(initialize(), Who="ann")
-            assert not owners.may("s", "bob")
+            assert not owners.allow("s", "bob")
             client.known.forget("s")
             await client.post(INITIALIZED, Mcp_Session_Id="s", Who="ann")
-            assert not owners.may("s", "bob"), "the server's session outlives ours"
+            assert not owners.allow("s", "bob"), "the server's session outlives ours"
             async with client.http.delete(client.url, headers={SESSION: "s"}) as answer:
                 assert answer.status == status
             assert not len(owners)
@@ -838,7 +839,7 @@ def test_what_changed_is_told_on_the_subscription_that_asked_for_it() -> None:
         assert first == [granted]
         assert told == [notification("notifications/tools/list_changed", _meta=meta)]
         assert last == [result(7, _meta=meta)]
-        assert not client.known._heard
+        assert not client.known._with_subscribers
 
     run(work)
 
@@ -871,7 +872,7 @@ def test_a_stream_that_the_server_fails_to_give_is_for_the_audit(status: int) ->
             async with client.http.get(client.url) as answer:
                 assert (answer.status, answer.headers["Retry-After"]) == (status, "7")
             offers_none = status == 405  # it need not (MCP 2025-06-18, basic/transports)
-            assert client.refused == ([] if offers_none else [Ground.NO_STREAM])
+            assert client.refused == ([] if offers_none else [RefusalReason.NO_STREAM])
 
     run(work)
 

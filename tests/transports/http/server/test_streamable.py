@@ -14,14 +14,14 @@ from aiohttp import web
 from pipeguard.core.protocol.framing import Lost
 from pipeguard.core.protocol.subscriptions import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
 from pipeguard.errors import StateError
-from pipeguard.transports.backlog import LIMIT_BYTES, Backlog
+from pipeguard.transports.backlog import LIMIT_BYTES
 from pipeguard.transports.channel import ChannelClosed
-from pipeguard.transports.http.server import exchanges as hosted_module
+from pipeguard.transports.http.server import exchange_router as router_module
 from pipeguard.transports.http.server import streamable as posted_module
-from pipeguard.transports.http.server.admission import WHO, Refused
-from pipeguard.transports.http.server.sessions import Conversations
-from pipeguard.transports.http.server.streamable import Posted
-from pipeguard.transports.judging import Judge
+from pipeguard.transports.http.server.admission import WHO, RequestRefused
+from pipeguard.transports.http.server.sessions import Sessions
+from pipeguard.transports.http.server.streamable import StreamableEndpoint
+from pipeguard.transports.http.server.unrequested import UNHEARD_BYTES, UNHEARD_FRAMES
 from tests.transports.talking import (
     GONE,
     INITIALIZED,
@@ -32,10 +32,11 @@ from tests.transports.talking import (
     Json,
     Object,
     Records,
+    backend,
     call,
-    conversations,
     events,
     initialize,
+    make_sessions,
     notification,
     opened,
     posted,
@@ -99,7 +100,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        for module in (posted_module, hosted_module):
+        for module in (posted_module, router_module):
             monkeypatch.setattr(module, "monotonic", lambda: self.now)
         monkeypatch.setattr(posted_module, "SWEEP_SECONDS", 0.01)
 
@@ -125,9 +126,9 @@ class Host:
         self.http = http
         self.url = ""
         self.children: list[Child] = []
-        self.known: Conversations = conversations()
+        self.known: Sessions = make_sessions()
         self.records = Records()
-        self.posted: Posted
+        self.posted: StreamableEndpoint
 
     async def post(self, message: Json | bytes, **headers: str) -> tuple[int, Json, dict[str, str]]:
         status, body, found = await posted(self.http, self.url, message, **headers)
@@ -168,8 +169,16 @@ async def hosting(
                 await gate.wait()
             return child
 
-        judge = Judge(record or host.records)
-        host.posted = Posted(host.known, dialled, judge, most, IDLE_SECONDS, Backlog(), waits=waits)
+        host.posted = StreamableEndpoint(
+            backend(
+                host.known,
+                dialled,
+                record or host.records,
+                most=most,
+                idle_seconds=IDLE_SECONDS,
+                waits=waits,
+            )
+        )
 
         async def handle(asked: web.BaseRequest) -> web.StreamResponse:
             asked[WHO] = asked.headers.get("Who", "")
@@ -179,7 +188,7 @@ async def hosting(
                 if asked.method == "DELETE":
                     return await host.posted.delete(asked)
                 return await host.posted.post(asked, await asked.read())
-            except Refused as refused:
+            except RequestRefused as refused:
                 return refused.response
 
         async with serving(handle) as url:
@@ -681,8 +690,10 @@ def test_what_is_said_before_anybody_listens_is_kept_and_told_once() -> None:
                     child.say(NOTE)
                     assert await next_event(other) == NOTE, "the first may be lost by then"
                     other.close()
-                    hosted = host.posted._hosted[named["Mcp_Session_Id"]]
-                    await eventually(lambda: len(hosted._streams) == 1, "it was noticed")
+                    hosted = host.posted._routers[named["Mcp_Session_Id"]]
+                    await eventually(
+                        lambda: len(hosted._unrequested.streams) == 1, "it was noticed"
+                    )
                     child.say(NOTE)
                     assert await next_event(stream) == NOTE, "and takes over where it is not"
 
@@ -760,10 +771,11 @@ def test_of_what_nobody_hears_only_so_many_bytes_are_kept() -> None:
                 data: Json = f"{number} " * 4000
                 child.say(notification("notifications/message", level="info", data=data))
             await eventually(lambda: child.heard[-1].get("id") == "q", "the request is answered")  # type: ignore[union-attr]
-            hosted = host.posted._hosted[named["Mcp_Session_Id"]]
+            hosted = host.posted._routers[named["Mcp_Session_Id"]]
             await host.ask(call(1), **named)
-            assert hosted._unheard_bytes <= hosted_module.UNHEARD_BYTES
-            assert sum(len(frame) for frame, _ in hosted._unheard) == hosted._unheard_bytes
+            unheard = hosted._unrequested
+            assert unheard.unheard_bytes <= UNHEARD_BYTES
+            assert sum(len(frame) for frame, _ in unheard._unheard) == unheard.unheard_bytes
 
     run(work)
 
@@ -796,14 +808,14 @@ def test_of_what_nobody_hears_only_so_many_frames_are_kept() -> None:
     async def work() -> None:
         async with hosting() as host:
             named = await host.open()
-            child, most = host.children[0], hosted_module.UNHEARD_FRAMES
+            child, most = host.children[0], UNHEARD_FRAMES
             notes = [notification("notifications/x", number=number) for number in range(most + 9)]
             for note in notes:
                 child.say(note)
-            hosted = host.posted._hosted[named["Mcp_Session_Id"]]
+            hosted = host.posted._routers[named["Mcp_Session_Id"]]
             await eventually(child._frames.empty, "all of it was read")
             await host.ask(call(1), **named)
-            assert [json.loads(frame) for frame, _ in hosted._unheard] == notes[9:]
+            assert [json.loads(frame) for frame, _ in hosted._unrequested._unheard] == notes[9:]
 
     run(work)
 
@@ -816,8 +828,8 @@ def test_a_notification_is_judged_once_somebody_hears_it() -> None:
             first, last = [notification("notifications/x", number=number) for number in (1, 3)]
             for note in (first, notification("notifications/x", text=f"key {SECRET}"), last):
                 host.children[0].say(note)
-            hosted = host.posted._hosted[named["Mcp_Session_Id"]]
-            await eventually(lambda: len(hosted._unheard) == 3, "all of it was read")
+            hosted = host.posted._routers[named["Mcp_Session_Id"]]
+            await eventually(lambda: len(hosted._unrequested._unheard) == 3, "all of it was read")
             assert len(host.records) == before
             async with host.http.get(host.url, headers=dashed(named)) as stream:
                 told = [await next_event(stream) for _ in range(3)]
@@ -904,8 +916,8 @@ def test_it_is_known_whose_a_session_is_until_it_ends(monkeypatch: pytest.Monkey
             for way in ("deleted", "dead", "idle"):
                 _, _, headers = await host.post(initialize(0), Who="ann")
                 session_id = headers[SESSION.lower()]
-                assert owners.may(session_id, "ann")
-                assert not owners.may(session_id, "bob")
+                assert owners.allow(session_id, "ann")
+                assert not owners.allow(session_id, "bob")
                 if way == "dead":
                     host.children[-1].die()
                 if way == "deleted":
@@ -931,7 +943,8 @@ def test_a_client_that_leaves_a_session_gives_nothing_up() -> None:
             leaving.cancel()
             await asyncio.gather(leaving, return_exceptions=True)
             await eventually(
-                lambda: not host.posted._hosted[named["Mcp_Session_Id"]]._present(), "it left"
+                lambda: not host.posted._routers[named["Mcp_Session_Id"]]._in_flight.present(),
+                "it left",
             )
             assert child.asked("notifications/cancelled") == []
             child.say(NOTE)
@@ -940,7 +953,7 @@ def test_a_client_that_leaves_a_session_gives_nothing_up() -> None:
                 assert await next_event(stream) == NOTE, "it is not told to whoever left"
             pending = next(iter(host.known.new(None).state.pending.values()))
             assert len(pending) == 0
-            session = host.posted._hosted[named["Mcp_Session_Id"]].session
+            session = host.posted._routers[named["Mcp_Session_Id"]].session
             await eventually(lambda: not session.waiting(), "its answer came")
             assert not next(iter(session.state.pending.values()))._exchanges
 
@@ -1079,11 +1092,13 @@ def test_what_changed_is_told_on_the_subscription_that_asked_for_it() -> None:
             told = await next_event(asking[0])
             assert told == notification("notifications/tools/list_changed", _meta=meta)
             asking[0].close()
-            await eventually(lambda: len(host.known._heard) == 1, "nobody listens there any more")
+            await eventually(
+                lambda: len(host.known._with_subscribers) == 1, "nobody listens there any more"
+            )
             host.children[0].die()
             last = await next_event(asking[1])
             assert code(last) == GONE, "and nothing that was not asked for came before"
-            await eventually(lambda: not host.known._heard, "it is over")
+            await eventually(lambda: not host.known._with_subscribers, "it is over")
             asking[1].close()
 
     run(work)
