@@ -38,7 +38,7 @@ IMPORT_VARIABLES = (
 # path, so that no file there replaces a module of Python or of an installed package.
 BOOT = (
     "import sys; sys.path.append(sys.argv.pop(1)); import runpy; "
-    "runpy.run_module('pipeguard', run_name='__main__', alter_sys=True)"
+    "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
 )
 
 
@@ -47,9 +47,14 @@ def ensure() -> None:
     if not _is_exposed():
         _forget_script_folder()
     elif sys.executable:
-        _restart([sys.executable, *_options(), *_target(), *sys.argv[1:]])
+        _restart([*command("pipeguard"), *sys.argv[1:]])
     else:  # embedded: there is no program to restart, but these folders can be left out
         sys.path[:] = _own_path()
+
+
+def command(module: str) -> list[str]:
+    """The command that runs a module of this very package as a program, safely isolated."""
+    return [sys.executable, *_options(), *_target(module)]
 
 
 def _is_exposed() -> bool:
@@ -76,12 +81,12 @@ def _options() -> list[str]:
     return options
 
 
-def _target() -> list[str]:
-    """The arguments that run this very package in the new interpreter."""
+def _target(module: str) -> list[str]:
+    """The arguments that run a module of this very package in the new interpreter."""
     folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     if folder in _own_path():
-        return ["-m", "pipeguard"]
-    return ["-c", BOOT, folder]
+        return ["-m", module]
+    return ["-c", BOOT, folder, module]
 
 
 def _own_path() -> list[str]:

@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +16,11 @@ FOLDERS = ("CONFIG", "STATE", "DATA")  # as the XDG base directories name them
 # As rulebook.cache has it, where a test imports numpy itself: threads of OpenBLAS end when the
 # process forks (pthread_atfork(3)), and whoever waits for them then waits for ever.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+# Without bytecode on disk each worker rewrites the asserts of all tests anew, for 8 of the 15 s of
+# collecting them, and each program that a test starts is compiled from its source.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 def pytest_configure() -> None:

@@ -39,7 +39,8 @@ from urllib.parse import quote
 
 import yaml
 
-from pipeguard.config.policy_file import PolicyScope, combine, parse_policy
+from pipeguard.config.effective_policy import combine
+from pipeguard.config.policy_file import PolicyScope, parse_policy
 from pipeguard.core.finding import Action, Direction, MessageKind, Verdict
 from pipeguard.core.pins.fingerprint import Pin, canonical, fingerprint
 from pipeguard.core.protocol import codes

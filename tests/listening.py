@@ -28,11 +28,11 @@ LOOK_SECONDS = 0.01  # no descriptor announces a line in a file
 END_SECONDS = 60.0  # for a process that was asked to end
 
 
-def hop(*words: str) -> list[str]:
+def hop(*words: str, program: Sequence[str] = PIPEGUARD) -> list[str]:
     """`pipeguard wrap` with these words, or what stands in its place."""
     if other := os.environ.get("PIPEGUARD_TEST_LISTENER"):
         return [*shlex.split(other), *words]
-    return [*PIPEGUARD, "wrap", *words]
+    return [*program, "wrap", *words]
 
 
 class Process:
@@ -132,12 +132,13 @@ class Listening(Process):
         *words: str,
         environment: Mapping[str, str] | None = None,
         host: str = "127.0.0.1",
+        program: Sequence[str] = PIPEGUARD,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.store = folder / "state" / "pipeguard.db"
         super().__init__(
             folder / "listening.log",
-            hop("--listen", f"{host}:0", *words),
+            hop("--listen", f"{host}:0", *words, program=program),
             {"PIPEGUARD_STATE_DIR": str(folder / "state"), **(environment or {})},
             told_on_stderr=True,
         )

@@ -18,33 +18,15 @@ SAME_ON_OTHER_SYSTEMS = {"Child"}
 # Folders whose functions and parameters still have such names.
 NOT_YET: set[str] = {
     "benchmarks/detection",
-    "benchmarks/frames",
-    "benchmarks/http",
-    "pipeguard/assess",
-    "pipeguard/assess/checks",
-    "pipeguard/assess/reports",
-    "pipeguard/auth",
-    "pipeguard/cli",
     "pipeguard/clients",
-    "pipeguard/config",
-    "pipeguard/core/checks",
     "pipeguard/core/commands",
-    "pipeguard/core/flows",
     "pipeguard/core/model",
     "pipeguard/core/pins",
     "pipeguard/core/protocol",
-    "pipeguard/core/rules",
     "pipeguard/core/scanning",
-    "pipeguard/core/session",
     "pipeguard/core/text",
-    "pipeguard/core/unicode",
-    "pipeguard/doctor",
-    "pipeguard/identity",
     "pipeguard/rulebook",
     "pipeguard/runtime",
-    "pipeguard/transports/http/client",
-    "pipeguard/transports/http/server",
-    "training",
 }
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

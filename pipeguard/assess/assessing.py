@@ -1,4 +1,4 @@
-"""The checks run over a subject, and what comes of it as one value for every report."""
+"""Runs all checks over a target, and gives one value for every report."""
 
 from __future__ import annotations
 
@@ -17,89 +17,93 @@ from pipeguard.runtime.run import Mask
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """What was found.
+    """The outcome.
 
     Attributes:
-        subject: what was assessed.
+        target: what was assessed.
         findings: by check, the worst first.
-        known: fingerprints of those that a baseline holds.
-        grade: of all of them.
+        baseline: fingerprints of findings that are not new.
+        grade: of all findings.
         reached: which client reaches which server, and what that can touch.
     """
 
-    subject: AssessmentTarget
+    target: AssessmentTarget
     findings: tuple[PostureFinding, ...]
-    known: frozenset[str]
+    baseline: frozenset[str]
     grade: Grade
     reached: tuple[Reached, ...]
 
     def fingerprint(self, finding: PostureFinding) -> str:
-        """What a finding is known by."""
-        return finding.fingerprint(self.subject.base)
+        """The fingerprint by which a baseline knows a finding."""
+        return finding.fingerprint(self.target.base)
 
     def is_known(self, finding: PostureFinding) -> bool:
-        """Whether the baseline has it."""
-        return self.fingerprint(finding) in self.known
+        """Whether the baseline has this finding."""
+        return self.fingerprint(finding) in self.baseline
 
     def fails(self, least: Severity | None) -> bool:
-        """Whether something new is at least that bad."""
+        """Whether a new finding is at least this severe."""
         return least is not None and any(
-            one.severity >= least and not self.is_known(one) for one in self.findings
+            finding.severity >= least and not self.is_known(finding) for finding in self.findings
         )
 
     def file(self, finding: PostureFinding) -> str:
-        """The file: from the repository's top, or from ~ on; empty for none."""
-        path = shortened(finding.file, self.subject.base)
+        """The path from the repository's top, or with ~; empty if the finding is in no file."""
+        path = shortened(finding.file, self.target.base)
         is_short = path and finding.file is not None and path != finding.file.as_posix()
-        return visible(f"~/{path}" if is_short and not self.subject.is_repository else path)
+        return visible(f"~/{path}" if is_short and not self.target.is_repository else path)
 
     def where(self, finding: PostureFinding) -> str:
-        """File and line, as editors take them; empty where it is in no file."""
+        """File and line, as editors take them; empty if the finding is in no file."""
         path = self.file(finding)
         return f"{path}:{finding.line}" if finding.line else path
 
     def counts(self) -> dict[Severity, int]:
-        """How many there are of each severity, the worst first; none left out."""
+        """The number of findings of each severity, the worst first, zeros included."""
         return {
-            severity: sum(one.severity is severity for one in self.findings)
+            severity: sum(finding.severity is severity for finding in self.findings)
             for severity in sorted(Severity, reverse=True)
         }
 
 
-def assess(subject: AssessmentTarget, known: Collection[str] = ()) -> Assessment:
+def assess(target: AssessmentTarget, baseline: Collection[str] = ()) -> Assessment:
     """Run every check.
 
     Args:
-        subject: what is assessed.
-        known: fingerprints of what was found before.
+        target: what is assessed.
+        baseline: fingerprints of findings that are not new.
     """
-    found = [finding for family in families() for finding in family.look(subject)]
+    findings = [finding for family in families() for finding in family.look(target)]
     worst: dict[str, int] = {}
-    for one in found:
-        worst[one.check] = max(worst.get(one.check, 0), one.severity)
-    found.sort(
-        key=lambda one: (-worst[one.check], one.check, -one.severity, str(one.file), one.line)
+    for finding in findings:
+        worst[finding.check] = max(worst.get(finding.check, 0), finding.severity)
+    findings.sort(
+        key=lambda finding: (
+            -worst[finding.check],
+            finding.check,
+            -finding.severity,
+            str(finding.file),
+            finding.line,
+        )
     )
-    clean = _cleaner(subject)
-    masked = tuple(_once((_without_secrets(one, clean) for one in found), subject))
-    rows = tuple(_row_without_secrets(one, clean) for one in reached(subject))
-    return Assessment(subject, masked, frozenset(known), grade(masked), rows)
+    clean = _cleaner(target)
+    masked = tuple(_once((_without_secrets(finding, clean) for finding in findings), target))
+    rows = tuple(_row_without_secrets(row, clean) for row in reached(target))
+    return Assessment(target, masked, frozenset(baseline), grade(masked), rows)
 
 
-def _once(
-    findings: Iterable[PostureFinding], subject: AssessmentTarget
-) -> Iterable[PostureFinding]:
-    """Each fingerprint once."""
+def _once(findings: Iterable[PostureFinding], target: AssessmentTarget) -> Iterable[PostureFinding]:
+    """The findings, each fingerprint once."""
     seen: set[str] = set()
     for finding in findings:
-        if (known := finding.fingerprint(subject.base)) not in seen:
-            seen.add(known)
+        if (fingerprint := finding.fingerprint(target.base)) not in seen:
+            seen.add(fingerprint)
             yield finding
 
 
-def _cleaner(subject: AssessmentTarget) -> Callable[[str], str]:
-    """Hides what the rules take for a secret, whoever let it into a text, and what is unseen."""
-    mask = Mask(subject.engines)
+def _cleaner(target: AssessmentTarget) -> Callable[[str], str]:
+    """Masks what the rules take for a secret, and shows invisible characters, in any text."""
+    mask = Mask(target.engines)
 
     def clean(text: str) -> str:
         hidden = mask(text.encode("utf-8", "replace")).decode("utf-8", "replace")
@@ -108,20 +112,20 @@ def _cleaner(subject: AssessmentTarget) -> Callable[[str], str]:
     return clean
 
 
-def _without_secrets(one: PostureFinding, clean: Callable[[str], str]) -> PostureFinding:
+def _without_secrets(finding: PostureFinding, clean: Callable[[str], str]) -> PostureFinding:
     return replace(
-        one,
-        message=clean(one.message),
-        mend=tuple(map(clean, one.mend)),
-        server=clean(one.server),
-        key=clean(one.key),
+        finding,
+        message=clean(finding.message),
+        mend=tuple(map(clean, finding.mend)),
+        server=clean(finding.server),
+        key=clean(finding.key),
     )
 
 
-def _row_without_secrets(one: Reached, clean: Callable[[str], str]) -> Reached:
+def _row_without_secrets(row: Reached, clean: Callable[[str], str]) -> Reached:
     return replace(
-        one,
-        server=clean(one.server),
-        what=clean(one.what),
-        tools=tuple(map(clean, one.tools)),
+        row,
+        server=clean(row.server),
+        what=clean(row.what),
+        tools=tuple(map(clean, row.tools)),
     )

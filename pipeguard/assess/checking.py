@@ -18,13 +18,13 @@ class Family(Protocol):
 
     CHECKS: tuple[PostureCheck, ...]
 
-    def look(self, subject: AssessmentTarget) -> Iterator[PostureFinding]:
-        """All that its checks find."""
+    def look(self, target: AssessmentTarget) -> Iterator[PostureFinding]:
+        """Everything that its checks find."""
 
 
 @cache
 def families() -> tuple[Family, ...]:
-    """Every module of checks, by name."""
+    """Every module of checks, by its name."""
     names = sorted(path.stem for path in (Path(__file__).parent / "checks").glob("[a-z]*.py"))
     modules = (importlib.import_module(f"pipeguard.assess.checks.{name}") for name in names)
     return tuple(cast(Family, module) for module in modules)
@@ -37,19 +37,19 @@ def checks() -> dict[str, PostureCheck]:
 
 
 def check_of(name: str) -> PostureCheck:
-    """The check of an id.
+    """The check with this id.
 
     Raises:
-        InputError: there is none.
+        InputError: no such check.
     """
     if name not in checks():
         listed = "\n  ".join(sorted(checks()))
-        raise InputError(f"no check is called {name!r}. There are:\n  {listed}")
+        raise InputError(f"no check is named {name!r}. There are:\n  {listed}")
     return checks()[name]
 
 
 def page(check: PostureCheck) -> str:
-    """A check's page, in Markdown."""
+    """The page of a check, in Markdown."""
     lines = [
         f"# {check.id}",
         "",

@@ -1,7 +1,7 @@
-"""Servers started, or called, to be asked what they offer: many at once, each for a limited time.
+"""Starts or calls servers to see what they offer: several at once, each with a time limit.
 
-Each gets a home folder of its own, which is empty and goes afterwards, and no credential: not a
-sandbox, since it runs as you do, but nothing is lost by its mere asking.
+Each started server gets a home folder of its own, which is empty and is removed afterwards, and no
+credentials. This is not a sandbox: the server runs with your rights. But listing costs no secret.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ from pipeguard.transports.stdio import LineChannel
 
 LIMIT_SECONDS = 30.0  # for one server; package runners may have to unpack first
 MOST_AT_ONCE = 8
-END_SECONDS = 1.0  # that a server has for its end
+END_SECONDS = 1.0  # a server's time to end
 READ_BYTES = 16 * 1024
 KEY_BYTES = 32
 _REFERENCE = re.compile(r"\$\{[^}]*\}|\$[A-Za-z_]\w*|%[A-Za-z_]\w*%|\{\{.*?\}\}")
 _PROJECT = re.compile(r"\$\{(?:workspaceFolder|workspaceRoot|CLAUDE_PROJECT_DIR)[^}]*\}")
-# Where package runners keep what they fetched once; with an empty one each start would fetch anew.
+# Where package runners cache what they fetch; with an empty folder each start would fetch again.
 _CACHES = {"npm_config_cache": ".npm", "UV_CACHE_DIR": ".cache/uv"}
 _HOMES = {
     "HOME": "",
@@ -64,12 +64,12 @@ _HOMES = {
 
 @dataclass(frozen=True, slots=True)
 class ConnectOptions:
-    """How servers are asked.
+    """How servers are connected to.
 
     Attributes:
-        limit_seconds: for each of them.
-        credentials: with your home folder, all that the entries set, and the logins of ours.
-        at_once: how many at the same time.
+        limit_seconds: for each server.
+        credentials: use your home folder, everything that the entries set, and your logins.
+        at_once: the number of servers at the same time.
     """
 
     limit_seconds: float = LIMIT_SECONDS
@@ -78,39 +78,38 @@ class ConnectOptions:
 
 
 def connect(
-    subject: AssessmentTarget,
-    how: ConnectOptions,
+    target: AssessmentTarget,
+    options: ConnectOptions,
     policy: Policy,
     tell: Callable[[int, int, str], None],
 ) -> dict[ServerKey, Contents]:
-    """Ask every server of a subject; the same one in several files once.
+    """See what every server of a target offers; a server in several files is connected to once.
 
     Args:
-        subject: whose servers.
-        how: for how long, and with what.
-        policy: by which what they say is judged; nothing is only observed.
-        tell: told after each: how many are done, how many there are, and its name.
+        target: the target.
+        options: for how long, and with what.
+        policy: judges what the servers say; always enforced.
+        tell: called after each server with the number done, the number of all, and its name.
     """
     alike: dict[object, list[ServerEntry]] = {}
-    for server in subject.servers:
+    for server in target.servers:
         alike.setdefault(_identity(server), []).append(server)
     policy = policy._replace(mode=Mode.ENFORCE)
     judging = Lock()
-    found: dict[ServerKey, Contents] = {}
-    with _deep_stacks(), ThreadPoolExecutor(how.at_once, "assess") as pool:
-        asked = {
-            pool.submit(_contents, subject, servers[0], how, policy, judging): servers
+    contents: dict[ServerKey, Contents] = {}
+    with _deep_stacks(), ThreadPoolExecutor(options.at_once, "assess") as pool:
+        futures = {
+            pool.submit(_contents, target, servers[0], options, policy, judging): servers
             for servers in alike.values()
         }
         try:
-            for done, future in enumerate(as_completed(asked), 1):
-                servers = asked[future]
-                found |= {key_of(server): future.result() for server in servers}
-                tell(done, len(asked), servers[0].name)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)  # those that were not begun
-            raise
-    return found
+            for done, future in enumerate(as_completed(futures), 1):
+                servers = futures[future]
+                contents |= {key_of(server): future.result() for server in servers}
+                tell(done, len(futures), servers[0].name)
+        finally:
+            pool.shutdown(cancel_futures=True)  # after an error: those that have not begun
+    return contents
 
 
 def _identity(server: ServerEntry) -> object:
@@ -120,7 +119,7 @@ def _identity(server: ServerEntry) -> object:
 
 @contextmanager
 def _deep_stacks() -> Iterator[None]:
-    """Threads whose stack holds the deepest message that is parsed."""
+    """Threads with a stack for the deepest message that is parsed."""
     import threading
 
     before = threading.stack_size(STACK_BYTES)
@@ -131,9 +130,9 @@ def _deep_stacks() -> Iterator[None]:
 
 
 def _contents(
-    subject: AssessmentTarget,
+    target: AssessmentTarget,
     server: ServerEntry,
-    how: ConnectOptions,
+    options: ConnectOptions,
     policy: Policy,
     judging: Lock,
 ) -> Contents:
@@ -142,19 +141,20 @@ def _contents(
     try:
         with ExitStack() as stack:
             if server.own_url:
-                channel = stack.enter_context(_called(server, server.own_url, how, policy))
+                opened = _remote_channel(server, server.own_url, options, policy)
             else:
-                channel = stack.enter_context(_started(subject, server, how, policy))
+                opened = _child_channel(target, server, options, policy)
+            channel = stack.enter_context(opened)
 
             def stop() -> None:
                 over.set()
                 channel.close()
 
-            timer = Timer(how.limit_seconds, stop)
+            timer = Timer(options.limit_seconds, stop)
             timer.daemon = True
             timer.start()
             stack.callback(timer.cancel)
-            session = _session(subject, server, policy)
+            session = _session(target, server, policy)
             contents = Conversation(channel, session, judging, over.is_set).hold()
     except (PipeGuardError, OSError) as error:
         why = str(error).splitlines()[0].partition(" (")[0].rstrip(".")
@@ -162,24 +162,25 @@ def _contents(
     return replace(contents, seconds=monotonic() - began)
 
 
-def _session(subject: AssessmentTarget, server: ServerEntry, policy: Policy) -> Session:
-    """It knows the server's pins, so that a change is seen; what is new is only looked through."""
+def _session(target: AssessmentTarget, server: ServerEntry, policy: Policy) -> Session:
+    """A session that knows the server's pins, to see changes; new definitions are only scanned."""
     policy = policy._replace(trust=Trust.FIRST_USE)
-    pins = pins_of(subject, server)
+    pins = pins_of(target, server)
     key = os.urandom(KEY_BYTES)
-    return Session(Guard(name_in(subject, server), subject.engines, policy, pins, key), RUN)
+    return Session(Guard(name_in(target, server), target.engines, policy, pins, key), RUN)
 
 
 @contextmanager
-def _started(
-    subject: AssessmentTarget, server: ServerEntry, how: ConnectOptions, policy: Policy
+def _child_channel(
+    target: AssessmentTarget, server: ServerEntry, options: ConnectOptions, policy: Policy
 ) -> Iterator[Channel]:
-    root = _root(subject, server)
+    root = _root(target, server)
     with _own_folder() as folder:
-        home = Path.home() if how.credentials else Path(folder)
+        user_folder = Path.home() if options.credentials else Path(folder)
         words = [_PROJECT.sub(lambda _: str(root), word) for word in server.own_words]
-        environment = _environment(server, home, root, how)
-        cwd = Path(os.path.expandvars(_PROJECT.sub(lambda _: str(root), server.cwd)) or home)
+        environment = _environment(server, user_folder, root, options)
+        cwd_text = os.path.expandvars(_PROJECT.sub(lambda _: str(root), server.cwd))
+        cwd = Path(cwd_text or user_folder)
         if not server.cwd and server.scope is ConfigScope.PROJECT:
             cwd = root
         child = start(Command(words, environment, str(root / cwd)))
@@ -199,11 +200,11 @@ def _started(
 
 @contextmanager
 def _own_folder() -> Iterator[str]:
-    """An empty folder below those of this user.
+    """An empty folder in the user's cache.
 
-    Package runners also take packages and settings that stand in a folder above the one that they
-    are started in, and in the system's temporary folder every user may put some. npm looks no
-    further up than to a folder of packages, so one stands beside it.
+    Package runners also use packages and settings from the folders above the one they start in,
+    and in the system's temporary folder any user could put some. npm looks no further up than the
+    first folder with a node_modules, so there is one.
     """
     above = Path(cache_folder())
     above.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -216,49 +217,49 @@ def _own_folder() -> Iterator[str]:
 
 
 def _drain(descriptor: int) -> None:
-    """What it writes on standard error is read, so that it does not wait, and shown to nobody."""
+    """Read and discard what a server writes to standard error, so that it never blocks."""
     with suppress(OSError):
         while os.read(descriptor, READ_BYTES):
             pass
 
 
-def _root(subject: AssessmentTarget, server: ServerEntry) -> Path:
+def _root(target: AssessmentTarget, server: ServerEntry) -> Path:
     """The folder that a project's entry is relative to."""
     if server.scope is not ConfigScope.PROJECT:
-        return subject.root or subject.machine.project or subject.machine.home
+        return target.root or target.machine.project or target.machine.home
     folder = server.file.parent
     return folder.parent if folder.name.startswith(".") else folder
 
 
 def _environment(
-    server: ServerEntry, home: Path, root: Path, how: ConnectOptions
+    server: ServerEntry, user_folder: Path, root: Path, options: ConnectOptions
 ) -> dict[str, str]:
     variables = child_environment(os.environ, os.environ).variables
-    if how.credentials:
+    if options.credentials:
         passed = {n: v for n, v in server.env.items() if not n.startswith("PIPEGUARD_")}
         named = {n: os.environ[n] for n in server.env_names if n in os.environ}
-        given = variables | named | {n: os.path.expandvars(v) for n, v in passed.items()}
-        return all_resolved(given) if refers(given) else given
+        merged = variables | named | {n: os.path.expandvars(v) for n, v in passed.items()}
+        return all_resolved(merged) if refers(merged) else merged
     real = Path.home()
     for name, place in _HOMES.items():
         if name in ("HOME", "TMPDIR") or name in variables:
-            folder = home / place
+            folder = user_folder / place
             folder.mkdir(parents=True, exist_ok=True)
             variables[name] = str(folder)
     for name, place in _CACHES.items():
         if (real / place).is_dir():
             variables[name] = str(real / place)
     for name, value in server.env.items():
-        told = _PROJECT.sub(lambda _: str(root), value)
-        withheld = is_secret(name, told) or _REFERENCE.search(told) or name in _HOMES
-        if not withheld and not name.startswith("PIPEGUARD_"):
-            variables[name] = told
+        expanded = _PROJECT.sub(lambda _: str(root), value)
+        is_withheld = is_secret(name, expanded) or _REFERENCE.search(expanded) or name in _HOMES
+        if not is_withheld and not name.startswith("PIPEGUARD_"):
+            variables[name] = expanded
     return variables
 
 
 @contextmanager
-def _called(
-    server: ServerEntry, url: str, how: ConnectOptions, policy: Policy
+def _remote_channel(
+    server: ServerEntry, url: str, options: ConnectOptions, policy: Policy
 ) -> Iterator[Channel]:
     from pipeguard.runtime.stdio_to_http import RemoteServer
 
@@ -266,9 +267,9 @@ def _called(
     values = {"--upstream": url}
     if transport in (Transport.SSE, Transport.WEBSOCKET):
         values["--transport"] = transport.value
-    headers = _headers(server) if how.credentials else []
-    options = WrapOptions((), values, {"--header": headers}, ["--secret-arguments"])
-    remote = RemoteServer(options, logs_in=how.credentials)
+    headers = _headers(server) if options.credentials else []
+    wrap_options = WrapOptions((), values, {"--header": headers}, ["--secret-arguments"])
+    remote = RemoteServer(wrap_options, logs_in=options.credentials)
     try:
         channel = remote.channel(policy.limits.frame_bytes)
         try:
@@ -280,13 +281,13 @@ def _called(
 
 
 def _headers(server: ServerEntry) -> Sequence[str]:
-    """As the entry gives them; a reference that only its client can follow is left out."""
-    given: Mapping[str, str] = server.headers
+    """The entry's headers; a reference that only its client can resolve is left out."""
+    headers: Mapping[str, str] = server.headers
     if server.guard is not None:
         named = server.guard.headers
-        given = {name: server.env.get(variable, "") for name, variable in named.items()}
-    expanded = {name: os.path.expandvars(value) for name, value in given.items()}
-    known = {n: v for n, v in expanded.items() if v and not _REFERENCE.search(v)}
-    if refers(known):
-        known = {n: resolved(v, f"the header {n}") for n, v in known.items()}
-    return [f"{n}: {v}" for n, v in known.items()]
+        headers = {name: server.env.get(variable, "") for name, variable in named.items()}
+    expanded = {name: os.path.expandvars(value) for name, value in headers.items()}
+    usable = {n: v for n, v in expanded.items() if v and not _REFERENCE.search(v)}
+    if refers(usable):
+        usable = {n: resolved(v, f"the header {n}") for n, v in usable.items()}
+    return [f"{n}: {v}" for n, v in usable.items()]

@@ -1,4 +1,4 @@
-"""What a server says that it offers, and what the rules say of that: values only."""
+"""What a server offers, and what the rules say of it: values only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Offer:
     Attributes:
         kind: `tool`, `prompt`, `resource` or `template`.
         name: its name, URI or URI template.
-        labels: what it does, of a tool.
+        labels: what a tool does.
     """
 
     kind: str
@@ -26,11 +26,11 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Flagged:
-    """What a rule saw in what a server said of itself.
+    """A rule's finding in what a server says of itself.
 
     Attributes:
-        finding: the rule's, masked.
-        what: the definition that it stands in, as `tool read_file`; else what else was said.
+        finding: the finding, masked.
+        what: the definition that it is in, as `tool read_file`; else the kind of message.
     """
 
     finding: finding.Finding
@@ -39,14 +39,14 @@ class Flagged:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What came of asking one server.
+    """What came of connecting to one server.
 
     Attributes:
-        problem: why nothing is known, or not all; empty where all is.
+        problem: why nothing is known, or not everything; else empty.
         offers: what it listed.
-        flagged: what the rules saw.
-        drifted: definitions that are not what their pins say, as `tool read_file`.
-        info: its name and version, as it says them.
+        flagged: what the rules found.
+        drifted: definitions that differ from their pins, as `tool read_file`.
+        info: its name and version, as it gives them.
         seconds: how long it took.
     """
 
@@ -60,7 +60,7 @@ class Contents:
     @property
     def labels(self) -> Label:
         """What all of its tools do together."""
-        found = Label.NONE
+        union = Label.NONE
         for offer in self.offers:
-            found |= offer.labels
-        return found
+            union |= offer.labels
+        return union

@@ -1,7 +1,7 @@
-"""One server, asked what it offers: every list to its end, every frame judged, no tool called.
+"""Asks one server what it offers: every list to its end, every frame judged, no tool called.
 
-The frames go through a Session as they do in `wrap`, so that what is said of them is what the
-guard would do. Nothing is pinned and nothing is recorded.
+The frames go through a Session as they do in `wrap`, so that its findings are what the guard would
+do. Nothing is pinned and nothing is recorded.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from pipeguard.version import VERSION
 REVISION = "2025-06-18"
 RUN = "ASSESS"
 MOST_PAGES = 200  # of one list
-MOST_FRAMES = 5_000  # of a server that talks and does not answer
+MOST_FRAMES = 5_000  # from a server that talks but does not answer
 INFO_CHARS = 60
 _METHOD_NOT_FOUND = -32601
 _CAPABILITIES = {"tools/list": "tools", "prompts/list": "prompts"}  # resources for the others
 
 
-class Stopped(Exception):  # noqa: N818  a server that hangs up is no error of ours
-    """The conversation is over before all was said; the text is for a person."""
+class Stopped(Exception):  # noqa: N818  a server that hangs up is not an error of ours
+    """The conversation ended early; the text is for the user."""
 
 
 @dataclass
@@ -44,14 +44,14 @@ class Conversation:
     """A conversation with one server.
 
     Attributes:
-        channel: its frames.
-        session: that judges them.
-        judging: held while one frame of any server is judged: the engines are for one at a time.
+        channel: carries the frames.
+        session: judges them.
+        judging: locked while a frame of any server is judged: the engines serve one at a time.
         is_over: whether the time is up.
-        offers: what it listed so far.
-        flagged: what the rules saw so far.
+        offers: what the server has listed so far.
+        flagged: what the rules have found so far.
         info: its name and version.
-        drifted: definitions that are not what was approved.
+        drifted: definitions that differ from what was approved.
     """
 
     channel: Channel
@@ -65,14 +65,14 @@ class Conversation:
     _count: int = 0
 
     def hold(self) -> Contents:
-        """Ask for everything. What was said until it broke off counts."""
+        """Ask for everything. If the server breaks off, what it said before counts."""
         problem = ""
         try:
             opened = self._ask("initialize", _OPENING)
             self._note_info(opened.get("serverInfo"))
             self._send({"jsonrpc": "2.0", "method": "notifications/initialized"})
-            known = opened.get("capabilities")
-            capabilities = known if isinstance(known, Mapping) else {}
+            member = opened.get("capabilities")
+            capabilities = member if isinstance(member, Mapping) else {}
             for method in LISTS:
                 if method == "tools/list" or _CAPABILITIES.get(method, "resources") in capabilities:
                     self._list(method)
@@ -92,12 +92,12 @@ class Conversation:
             try:
                 result = self._ask(method, params)
             except _RefusedError:
-                return  # it says that it has them, and gives none
+                return  # it announces the list but refuses it
             listed = result.get(member)
             for item in listed if isinstance(listed, list) else ():
                 if isinstance(item, dict) and isinstance(name := item.get(key), str):
-                    found = labels_of(name, item) if kind == "tool" else None
-                    offer = Offer(kind, name) if found is None else Offer(kind, name, found)
+                    labels = labels_of(name, item) if kind == "tool" else None
+                    offer = Offer(kind, name) if labels is None else Offer(kind, name, labels)
                     self.offers.append(offer)
             cursor = result.get("nextCursor")
             if not isinstance(cursor, str) or cursor in seen:
@@ -109,7 +109,7 @@ class Conversation:
         """The result of a request, as the server gave it.
 
         Raises:
-            Stopped: there is none.
+            Stopped: the server gave no result.
         """
         self._count += 1
         number = self._count
@@ -136,7 +136,7 @@ class Conversation:
         raise Stopped(f"It sent {MOST_FRAMES} messages, and no answer to {method}.")
 
     def _decline(self, message: JsonObject) -> None:
-        """What it asks of a client is not given: no roots, no model, no person."""
+        """Decline what the server asks of a client: it gets no roots, no model and no person."""
         number = message["id"]
         same = json.loads(number) if isinstance(number, Number) else number
         answer: dict[str, object] = {"jsonrpc": "2.0", "id": same}
@@ -171,7 +171,7 @@ class Conversation:
 
 
 class _RefusedError(Stopped):
-    """A request was answered by an error."""
+    """The server answered a request with an error."""
 
 
 _OPENING: JsonObject = {
@@ -182,12 +182,12 @@ _OPENING: JsonObject = {
 
 
 def _is(message: JsonObject, number: int) -> bool:
-    """Whether it is the answer to our request."""
+    """Whether a message is the answer to our request."""
     return "method" not in message and str(message.get("id")) == str(number)
 
 
 def _message(frame: bytes) -> JsonObject | None:
-    """What a frame says; None where it says nothing that one could rely on."""
+    """A frame parsed; None if it cannot be relied on."""
     with suppress(Refusal):
         message = parse(frame)
         if isinstance(message, Message):

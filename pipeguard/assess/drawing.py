@@ -1,4 +1,4 @@
-"""Where clients, servers and what they touch stand in a drawing; knows no HTML."""
+"""The positions of clients, servers and what they touch in a drawing; knows no HTML."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ BOX_HEIGHT = 32
 TOP = 36
 COLUMNS = ((20, 220), (350, 260), (720, 220))  # left edge and width of each
 TITLES = ("clients", "servers", "what they can touch")
-TEXT_CELLS = 28  # as many fit into a server's box; Chinese letters and the like take two
-MOST_SERVERS = 60  # a drawing of more shows nothing; the table has all
+TEXT_CELLS = 28  # fit into a server's box; Chinese characters and the like take two
+MOST_SERVERS = 60  # a larger drawing is unreadable; the table has all servers
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """One thing; all numbers are units of the drawing."""
+    """A client, a server or what it touches; all numbers are units of the drawing."""
 
     x: int
     y: int
@@ -34,7 +34,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line between two things."""
+    """A line between two boxes."""
 
     x1: int
     y1: int
@@ -44,22 +44,22 @@ class Line:
 
     @property
     def middle(self) -> int:
-        """Half way."""
+        """The x coordinate half way."""
         return (self.x1 + self.x2) // 2
 
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """All of it.
+    """The whole drawing.
 
     Attributes:
         width: of the drawing.
         height: of the drawing.
-        boxes: things.
-        lines: between them.
+        boxes: clients, servers and what they touch.
+        lines: between the boxes.
         heads: left edge and title of each column.
-        servers: how many there are.
-        guessed: True where something is told by a name alone.
+        servers: the number of all servers, drawn or not.
+        guessed: whether what a server touches is guessed from its name anywhere.
     """
 
     width: int
@@ -72,31 +72,31 @@ class Drawing:
 
 
 def draw(reached: Sequence[Reached], names: Mapping[str, str]) -> Drawing:
-    """Three columns, with a line from each client to its servers and from those to what they touch.
+    """Draw three columns, and lines from clients to their servers and on to what these touch.
 
     Args:
         reached: the servers.
         names: of clients, by id.
     """
     drawn = reached[:MOST_SERVERS]
-    clients = list(dict.fromkeys(client for one in drawn for client in one.clients))
-    touched = list(dict.fromkeys(what for one in drawn for what in one.touches))
+    clients = list(dict.fromkeys(client for row in drawn for client in row.clients))
+    touched = list(dict.fromkeys(what for row in drawn for what in row.touches))
     rows = max(len(clients), len(drawn), len(touched), 1)
     columns = (
         [(names.get(name, name), "") for name in clients],
-        [(_fitting(one.server), "guarded" if _is_guarded(one) else "open") for one in drawn],
+        [(_fitting(row.server), "guarded" if _is_guarded(row) else "open") for row in drawn],
         [(what, "") for what in touched],
     )
     placed = [_column(index, column, rows) for index, column in enumerate(columns)]
     lines = []
-    for index, one in enumerate(drawn):
+    for index, row in enumerate(drawn):
         middle = placed[1][index]
-        pairs = [(placed[0][clients.index(name)], middle) for name in one.clients]
-        pairs += [(middle, placed[2][touched.index(what)]) for what in one.touches]
-        lines += [_line(a, b, guarded=_is_guarded(one)) for a, b in pairs]
+        pairs = [(placed[0][clients.index(name)], middle) for name in row.clients]
+        pairs += [(middle, placed[2][touched.index(what)]) for what in row.touches]
+        lines += [_line(a, b, guarded=_is_guarded(row)) for a, b in pairs]
     heads = tuple((left, title) for (left, _), title in zip(COLUMNS, TITLES, strict=True))
     boxes = tuple(box for column in placed for box in column)
-    guessed = any(not one.asked for one in drawn)
+    guessed = any(not row.from_tools for row in drawn)
     height = TOP + rows * ROW
     return Drawing(WIDTH, height, boxes, tuple(lines), heads, len(reached), guessed)
 
@@ -111,8 +111,8 @@ def _fitting(name: str) -> str:
     return text
 
 
-def _is_guarded(one: Reached) -> bool:
-    return one.state is GuardState.GUARDED
+def _is_guarded(row: Reached) -> bool:
+    return row.state is GuardState.GUARDED
 
 
 def _column(index: int, texts: Iterable[tuple[str, str]], rows: int) -> list[Box]:

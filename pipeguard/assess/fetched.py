@@ -1,6 +1,6 @@
-"""What a command fetches from a network and runs, and whether it says exactly which.
+"""What a command fetches from a network and runs, and whether it names an exact version.
 
-Knows the command lines of package runners; runs nothing and asks no registry.
+Knows the command lines of package runners; runs nothing and contacts no registry.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
 
-from pipeguard.core.commands.argument_roles import listed
+from pipeguard.core.words.notation import word_set
 
 
 class VersionPin(Enum):
-    """How exactly a command says what it fetches."""
+    """How exactly a command names what it fetches."""
 
     EXACT = "exact"
-    MOVABLE = "movable"  # a tag that may be put on something else
+    MOVABLE = "movable"  # a tag that can be moved to something else
     NONE = "none"
 
 
@@ -28,10 +28,10 @@ class Fetch:
     """Something that a command fetches.
 
     Attributes:
-        what: as the command says it.
-        program: what fetches it.
-        pin: how exactly.
-        example: the same, exactly; X stands for what only its author knows.
+        what: as written in the command.
+        program: the program that fetches it.
+        pin: how exactly it is named.
+        example: the same, pinned; X stands for what only its author knows.
     """
 
     what: str
@@ -42,7 +42,7 @@ class Fetch:
 
 _STARTERS = frozenset({"env", "sudo", "timeout", "nice", "nohup", "stdbuf", "cmd", "command"})
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ash", "ksh", "powershell", "pwsh"})
-_RUNNERS = {  # what runs a package at once, and what does so after a verb
+_RUNNERS = {  # programs that run a package, and the verbs with which they do so
     "npx": "",
     "bunx": "",
     "pnpx": "",
@@ -61,9 +61,9 @@ _RUNNERS = {  # what runs a package at once, and what does so after a verb
 }
 _CONTAINERS = frozenset({"docker", "podman", "nerdctl"})
 _PYTHON = frozenset({"uvx", "pipx", "uv"})
-# Options whose value says what is fetched, and options with another value.
+# Options whose value names what is fetched, and options with another value.
 _NAMING = frozenset({"-p", "--package", "--from", "--with", "--spec"})
-_VALUED = listed(
+_VALUED = word_set(
     "--registry -w --workspace --prefix -C --filter --cwd --python --index --default-index "
     "--index-url -i --extra-index-url --constraints -c --overrides --env-file --directory "
     "--project --cache-dir --config-file --extra --group --only-group --with-editable "
@@ -86,12 +86,12 @@ _PIPED = re.compile(
 
 
 def piped(words: Sequence[str]) -> bool:
-    """Whether a command runs what it downloads, without a file or a check between."""
+    """Whether a command pipes a download into an interpreter."""
     return any(_PIPED.search(word) for word in (*words, " ".join(words)))
 
 
 def fetched(words: Sequence[str]) -> list[Fetch]:
-    """What a command fetches; also inside of `sh -c` and behind `env`, `cmd /c` and the like."""
+    """What a command fetches; looks into `sh -c`, and behind `env`, `cmd /c` and the like."""
     return list(_fetched(list(words), 0))
 
 
@@ -143,14 +143,14 @@ def _of_runner(program: str, words: list[str]) -> Iterator[Fetch]:
         words = words[index + 1 :]
     named, first = _read(program, words)
     if program == "uv":
-        first = ""  # a script of the project's own
+        first = ""  # a script of the project
     for what in dict.fromkeys((*named, first)):
-        if (one := _fetch(program, what)) is not None:
-            yield one
+        if (fetch := _fetch(program, what)) is not None:
+            yield fetch
 
 
 def _read(program: str, words: list[str]) -> tuple[list[str], str]:
-    """The values of options that name packages, and the first word that is no option."""
+    """The values of options that name packages, and the first word that is not an option."""
     named: list[str] = []
     from_given = False
     rest = iter(words)
@@ -165,7 +165,7 @@ def _read(program: str, words: list[str]) -> tuple[list[str], str]:
         elif word == "--":
             continue
         elif not word.startswith("-"):
-            # What is run is one of the packages that were named, where one was.
+            # With a named package, this is a program in it.
             return named, "" if from_given else word
     return named, ""
 
@@ -187,7 +187,7 @@ def _package(program: str, what: str) -> Fetch | None:
             what, program, VersionPin.EXACT if exact else VersionPin.NONE, f"{bare}{mark}COMMIT"
         )
     if program == "deno" and not what.startswith(("npm:", "jsr:")):
-        return None  # a file of its own
+        return None  # a local file
     if program == "go":
         exact = bool(re.search(r"@v\d+\.\d+\.\d+", what))
         name = what.partition("@")[0]
@@ -196,7 +196,7 @@ def _package(program: str, what: str) -> Fetch | None:
         name = re.split(r"[@=<>~!;\s]", what)[0]
         mark = "==" if program in ("pipx", "uv") else "@"
         return Fetch(what, program, _pin(bool(_PYTHON_EXACT.match(what))), f"{name}{mark}X.Y.Z")
-    name = what[:1] + what[1:].partition("@")[0]  # the first may be a scope's
+    name = what[:1] + what[1:].partition("@")[0]  # a scope also starts with @
     return Fetch(what, program, _pin(bool(_NPM_EXACT.match(what))), f"{name}@X.Y.Z")
 
 

@@ -1,7 +1,7 @@
-"""From findings to a score and a grade; docs/assess.md says the same in words.
+"""From findings to a score and a grade; docs/assess.md describes the same.
 
-A check costs what its worst finding weighs, and a quarter of that for each further one, at most
-as much again. The score is 100 without all of that, and never below 0.
+Each check costs the weight of its worst finding, plus a quarter of that for each further finding,
+at most twice the weight. The score is 100 less the costs, and never below 0.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ WEIGHTS = {
 MORE = 0.25  # of the weight, for each further finding of a check
 MOST = 2.0  # times the weight, for all findings of a check
 GRADES = (("A", 90), ("B", 75), ("C", 60), ("D", 40), ("F", 0))
-# What a grade cannot be better than, whatever the score.
+# The best possible grade with a finding of this severity, whatever the score.
 CAPS = {Severity.CRITICAL: "D", Severity.HIGH: "C"}
 
 
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """How it stands.
+    """Score and grade.
 
     Attributes:
         score: 0 to 100.
         letter: A, B, C, D or F.
-        costs: what each check took away, by its id.
+        costs: what each check costs, by its id.
     """
 
     score: int
@@ -43,7 +43,7 @@ class Grade:
 
 
 def grade(findings: Iterable[PostureFinding]) -> Grade:
-    """The score and grade of some findings."""
+    """The score and grade for these findings."""
     by_check: dict[str, list[Severity]] = {}
     for finding in findings:
         by_check.setdefault(finding.check, []).append(finding.severity)

@@ -1,4 +1,4 @@
-"""Under which name a server's pins are kept, and what they are."""
+"""The name under which a server's pins are stored, and the pins."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from pipeguard.state.store import Store
 
 
 def pins_name(store: Store | None, server: ServerEntry) -> str:
-    """The name under which `wrap` keeps it: that of `--name`, or of its command or address.
+    """The name that `wrap` uses: that of `--name`, or one made from the command or address.
 
     Raises:
         StateError: the store cannot be read.
     """
     who = _launched(server)
-    asked = (server.guard.name if server.guard else None) or who.name
-    return asked if store is None else store.name_server(asked, who, register=False).server
+    name = (server.guard.name if server.guard else None) or who.name
+    return name if store is None else store.name_server(name, who, register=False).server
 
 
-def name_in(subject: AssessmentTarget, server: ServerEntry) -> str:
-    """The same, looked up in the store that there is.
+def name_in(target: AssessmentTarget, server: ServerEntry) -> str:
+    """The same, looked up in the target's store, if there is one.
 
     Raises:
         StateError: the store cannot be read.
     """
-    if subject.store is None:
+    if target.store is None:
         return pins_name(None, server)
-    with Store.open(subject.store) as store:
+    with Store.open(target.store) as store:
         return pins_name(store, server)
 
 
-def pins_of(subject: AssessmentTarget, server: ServerEntry) -> dict[tuple[str, str], Pin]:
-    """What is kept of a server; nothing where there is no store.
+def pins_of(target: AssessmentTarget, server: ServerEntry) -> dict[tuple[str, str], Pin]:
+    """The pins of a server; none if there is no store.
 
     Raises:
         StateError: the store cannot be read.
     """
-    if subject.store is None:
+    if target.store is None:
         return {}
-    with Store.open(subject.store) as store:
+    with Store.open(target.store) as store:
         return store.pins(pins_name(store, server))
 
 
@@ -51,7 +51,7 @@ def _launched(server: ServerEntry) -> Launched:
     if server.own_url:
         from pipeguard.runtime.endpoints import name_of, url_of
 
-        with suppress(PipeGuardError):  # an address that only its client can complete
+        with suppress(PipeGuardError):  # an address with variables that only its client knows
             url = url_of(server.own_url)
             return launched_at(str(url), name_of(url))
         return launched_at(server.own_url, server.name)

@@ -1,6 +1,6 @@
 """What is assessed: clients' files of a machine or a repository, policy, pins and audit.
 
-Reads, and makes nothing: a machine that never had a store has none afterwards.
+Only reads: it does not create a store on a machine that has none.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pipeguard.clients.machine import ConfigFile, Machine, find, find_in_reposit
 from pipeguard.clients.rewrite import Judgement, Wishes, judge
 from pipeguard.clients.tree import Lines
 from pipeguard.config.directories import usual_state_folder
-from pipeguard.config.policy_file import project_policy_path, user_policy_path
+from pipeguard.config.effective_policy import project_policy_path, user_policy_path
 from pipeguard.core.session.guard import Engines
 from pipeguard.state.paths import STATE_DIR_VARIABLE, STORE_NAME
 
@@ -29,14 +29,14 @@ class AssessmentTarget:
     """What is assessed.
 
     Attributes:
-        machine: whose it is.
+        machine: the machine.
         root: the repository; None for a machine.
         configs: clients' files that have servers, or cannot be read.
         engines: the compiled rules.
         policies: the policy files in force: the user's, the project's.
-        store: pins and audit; None where there are none.
+        store: pins and audit; None if there is no store.
         wishes: what counts as a login.
-        contents: what servers offer, by `key_of`, of those that were connected to.
+        contents: what servers offer, by `key_of`, for those that were connected to.
     """
 
     machine: Machine
@@ -50,25 +50,25 @@ class AssessmentTarget:
 
     @property
     def base(self) -> Path:
-        """The folder from which paths are told."""
+        """The folder that paths are shown relative to."""
         return self.root or self.machine.home
 
     @property
     def is_repository(self) -> bool:
-        """Whether it is a folder that others have as well."""
+        """Whether it is a repository, which others have as well."""
         return self.root is not None
 
     @cached_property
     def all_servers(self) -> tuple[ServerEntry, ...]:
-        """Every entry with a command or an address, also those that are switched off."""
-        found = (server for config in self.configs for server in config.servers)
-        return tuple(one for one in found if one.words or one.url)
+        """Every entry with a command or an address, including those that are switched off."""
+        entries = (server for config in self.configs for server in config.servers)
+        return tuple(entry for entry in entries if entry.words or entry.url)
 
     @cached_property
     def servers(self) -> tuple[ServerEntry, ...]:
-        """Those that a client would start or call, and that are the user's."""
+        """The user's entries that a client would start or call."""
         return tuple(
-            one for one in self.all_servers if self.judged(one).state is not GuardState.LEFT
+            entry for entry in self.all_servers if self.judged(entry).state is not GuardState.LEFT
         )
 
     def judged(self, server: ServerEntry) -> Judgement:
@@ -76,7 +76,7 @@ class AssessmentTarget:
         return judge(server, self.wishes)
 
     def line(self, server: ServerEntry, key: str) -> int:
-        """Where a value of an entry stands, as `env.TOKEN` or `args.2`; the entry itself else."""
+        """The line of a value in an entry, as `env.TOKEN` or `args.2`; else that of the entry."""
         span = server.spans.get(key)
         config = self._by_path.get(server.file)
         if span is None or config is None:
@@ -86,17 +86,17 @@ class AssessmentTarget:
         return self._lines[config.path].of(span.start)
 
     def clients_of(self, server: ServerEntry) -> tuple[str, ...]:
-        """The ids of all clients that read its entry."""
+        """The ids of all clients that read a server's entry."""
         config = self._by_path.get(server.file)
         specs = config.specs if config else ()
         return tuple(dict.fromkeys((server.client, *(spec.client for spec in specs))))
 
     def offered(self, server: ServerEntry) -> Contents | None:
-        """What it offers; None where it was not asked."""
+        """What a server offers; None if it was not connected to."""
         return self.contents.get(key_of(server))
 
     def with_contents(self, contents: Mapping[ServerKey, Contents]) -> AssessmentTarget:
-        """The same, knowing what servers offer."""
+        """The same target, with what servers offer."""
         return replace(self, contents=contents)
 
     @cached_property
@@ -109,14 +109,14 @@ class AssessmentTarget:
 
 
 def key_of(server: ServerEntry) -> ServerKey:
-    """What an entry is known by."""
+    """The key of an entry in `contents`."""
     return server.file, server.path
 
 
 def of_machine(
     machine: Machine, engines: Engines, wishes: Wishes | None = None
 ) -> AssessmentTarget:
-    """All that concerns a user, and the project that they are in."""
+    """All that concerns the user, and the project that they are in."""
     here = str(machine.project or machine.home)
     user, project = user_policy_path(), project_policy_path(here)
     return AssessmentTarget(
@@ -137,8 +137,8 @@ def of_repository(root: Path, machine: Machine, engines: Engines) -> AssessmentT
     return AssessmentTarget(machine, root, _read(find_in_repository(root)), engines, policies)
 
 
-def _read(found: Iterable[ConfigFile]) -> tuple[Config, ...]:
-    configs = (read_config(one) for one in found)
+def _read(files: Iterable[ConfigFile]) -> tuple[Config, ...]:
+    configs = (read_config(file) for file in files)
     return tuple(config for config in configs if config.servers or config.problem)
 
 

@@ -1,6 +1,6 @@
-"""What a check is and what it found: values only.
+"""A check and its findings: values only.
 
-No value holds a secret: a check says where one stands, and never what it is.
+No value contains a secret: a check says where a secret is, and never what it is.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ _FINGERPRINT_DIGITS = 32  # 128 bits of a SHA-256
 
 @dataclass(frozen=True, slots=True)
 class PostureFinding:
-    """What one check saw.
+    """What one check found.
 
     Attributes:
         check: the check's id.
-        severity: how bad it is; a check may say less than its own.
-        message: one or two sentences, with no secret in them.
-        mend: the command that mends it, as words; empty where a person must.
-        file: where it stands; None where it is in no file.
-        line: from 1; 0 where it is the whole file.
+        severity: how bad it is; may be less than the check's own.
+        message: one or two sentences without secrets.
+        mend: the command that mends it, as words; empty if a person must.
+        file: the file; None if it is in no file.
+        line: from 1; 0 for the whole file.
         client: the client's id, or empty.
         server: the server's name, or empty.
-        key: what tells it from others of the same check, file and server.
+        key: distinguishes findings of the same check, file and server.
     """
 
     check: str
@@ -43,30 +43,30 @@ class PostureFinding:
     key: str = ""
 
     def fingerprint(self, base: Path | None) -> str:
-        """What stays the same while lines move: 32 hexadecimal digits.
+        """32 hexadecimal digits that stay the same when lines move.
 
         Args:
-            base: a file below it is told by its path from there, so that it is the same on
-                another machine.
+            base: a file in this folder is identified by its path from there, so that the
+                fingerprint is the same on another machine.
         """
         parts = (self.check, shortened(self.file, base), self.client, self.server, self.key)
-        told = "\0".join(parts).encode("utf-8", "surrogatepass")
-        return hashlib.sha256(told).hexdigest()[:_FINGERPRINT_DIGITS]
+        text = "\0".join(parts).encode("utf-8", "surrogatepass")
+        return hashlib.sha256(text).hexdigest()[:_FINGERPRINT_DIGITS]
 
 
 @dataclass(frozen=True, slots=True)
 class PostureCheck:
-    """One thing that is looked for.
+    """One kind of problem that is looked for.
 
     Attributes:
         id: lower case, with hyphens.
         title: what is wrong, as a heading.
-        severity: how bad it is at worst.
+        severity: the severity of the worst case.
         why: what may come of it.
         mend: what to do, in words.
-        command: the same as a command, in its general form; empty where there is none.
-        before: an example of it.
-        after: the example mended.
+        command: what to do, as a command in general form; empty if there is none.
+        before: an example.
+        after: the example, mended.
     """
 
     id: str
@@ -80,8 +80,12 @@ class PostureCheck:
 
     @property
     def page(self) -> str:
-        """Its page, from the top of the repository."""
+        """The path of its page, from the top of the repository."""
         return f"docs/checks/{self.id}.md"
+
+    def rated(self, severity: Severity) -> PostureCheck:
+        """The same check, for a case of this severity."""
+        return replace(self, severity=severity)
 
     def of_server(
         self,
@@ -90,19 +94,11 @@ class PostureCheck:
         *,
         line: int = 0,
         key: str = "",
-        severity: Severity | None = None,
         mend: Sequence[str] = (),
     ) -> PostureFinding:
-        """A finding at a server's entry."""
-        found = self.at(
-            server.file,
-            message,
-            line=line or server.line,
-            key=key,
-            severity=severity,
-            mend=mend,
-        )
-        return replace(found, client=server.client, server=server.name)
+        """A finding in a server's entry; by default in its first line."""
+        finding = self.at(server.file, message, line=line or server.line, key=key, mend=mend)
+        return replace(finding, client=server.client, server=server.name)
 
     def at(
         self,
@@ -111,16 +107,14 @@ class PostureCheck:
         *,
         line: int = 0,
         key: str = "",
-        severity: Severity | None = None,
         mend: Sequence[str] = (),
     ) -> PostureFinding:
         """A finding in a file, or in none."""
-        worst = self.severity if severity is None else severity
-        return PostureFinding(self.id, worst, message, tuple(mend), file, line, key=key)
+        return PostureFinding(self.id, self.severity, message, tuple(mend), file, line, key=key)
 
 
 def shortened(path: Path | None, base: Path | None) -> str:
-    """A path from a folder on, with slashes; whole where it is elsewhere; empty for none."""
+    """A path relative to a folder, with slashes; whole if it is elsewhere; empty for none."""
     if path is None:
         return ""
     if base is not None and path.is_relative_to(base):

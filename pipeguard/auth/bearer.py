@@ -1,7 +1,7 @@
-"""The `Authorization` header for one server, renewed before it ends; asks no person anything.
+"""The `Authorization` header for one server, renewed before it expires, without asking a person.
 
-What it needs is read when it is needed: a token that is good for another hour loads neither the SDK
-nor an HTTP client. One Bearer belongs to one event loop.
+It loads as little as possible: a token that is valid for another hour needs neither the SDK nor an
+HTTP client. One Bearer belongs to one event loop.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from pipeguard.auth import challenge
+from pipeguard.auth.challenge import FORBIDDEN, SCOPE_MISSING, UNAUTHORIZED
 from pipeguard.auth.server import SHOWN_CHARS, canonical, login_command
 from pipeguard.core.unicode.display import shown
 from pipeguard.errors import AuthError, LoginNeededError
@@ -24,16 +25,14 @@ if TYPE_CHECKING:
 
     from pipeguard.auth.store import LoginStore, Secrets, StoredLogin
 
-LOOK_SECONDS = 1.0  # how soon a login or logout in another process is seen
-AHEAD_SECONDS = 60.0  # before its end a token is renewed, or a tenth of its life if that is less
-# A token that is refused so soon after it came will not get better by another one.
-NEW_SECONDS = 10.0
-PAUSE_SECONDS = 30.0  # until an authorization server that gave no answer is asked again
-UNAUTHORIZED, FORBIDDEN = 401, 403
+LOOK_SECONDS = 1.0  # how soon a login or logout in another process is noticed
+AHEAD_SECONDS = 60.0  # before it expires a token is renewed, or a tenth of its life if less
+NEW_SECONDS = 10.0  # a token refused this soon after it was issued is not worth renewing
+PAUSE_SECONDS = 30.0  # until another request to an authorization server that gave no answer
 
 
 class Bearer:
-    """What to send to one server as `Authorization`, and to no other (RFC 6750, 2.1).
+    """The value of `Authorization` for one server and no other (RFC 6750, 2.1).
 
     Attributes:
         server: the canonical URI of the server that the tokens are for.
@@ -46,11 +45,11 @@ class Bearer:
 
         Args:
             server: its URL.
-            store: where logins are kept.
+            store: the stored logins.
             clock: seconds since the epoch.
 
         Raises:
-            InputError: that is no URL of a server, or tokens would go there in clear.
+            InputError: that is not a server's URL, or tokens would be sent unencrypted.
         """
         self.server = canonical(server)
         self._store = store
@@ -69,18 +68,20 @@ class Bearer:
     async def header(self) -> str | None:
         """The header's value for a request that is sent now; None where nobody logged in.
 
-        A token that is about to end is renewed first, once for all who ask at the time. One that
+        A token that is about to expire is renewed first, once for all concurrent callers. One that
         cannot be renewed is sent as it is: the server's clock decides.
 
         Raises:
-            LoginNeededError: it ended, and only a person can get another one.
-            AuthError: it ended, and the authorization server gives no answer.
-            StateError: what was kept cannot be read.
+            LoginNeededError: it expired, and only a person can get another one.
+            AuthError: it expired, and the authorization server gives no answer.
+            StateError: the stored login cannot be read.
         """
         now = self._clock()
         if not self._has_looked(now):
             async with self._looking:
-                if not self._has_looked(now):  # somebody did while this one waited
+                if not self._has_looked(
+                    now
+                ):  # another caller may have looked while this one waited
                     await self._look()
         login = self._login
         if login is not None and self._is_due(login, now):
@@ -89,29 +90,29 @@ class Bearer:
             except AuthError:
                 if login.expires_at is None or login.expires_at <= now:
                     raise
-                self._not_before = now + PAUSE_SECONDS  # it is good for a moment yet
+                self._not_before = now + PAUSE_SECONDS  # it is valid for a moment yet
         return f"Bearer {self._token}" if self._token else None
 
     async def challenged(self, status: int, www_authenticate: str, sent: str | None = None) -> bool:
-        """Do what can be done about an answer with 401 or 403 without a person.
+        """React to an answer with 401 or 403, as far as that is possible without a person.
 
         Args:
-            status: of the answer.
+            status: the answer's status.
             www_authenticate: its field of that name, several joined by a comma.
-            sent: the header that was refused; without it, the last one that `header` gave. Give
-                it where several requests are under way: one may have been sent before a renewal.
+            sent: the header that was refused; by default the last one that `header` returned. To
+                be given where requests overlap: this one may have been sent before a renewal.
 
         Returns:
             True where the request may be sent again, once, with a new header. False where the
-            answer is about something else, and goes on as it is.
+            answer is about something else and goes on as it is.
 
         Raises:
-            LoginNeededError: a person is needed; the message says for which command.
+            LoginNeededError: a person is needed; the message has the command.
             AuthError: the authorization server gives no answer.
-            StateError: what was kept cannot be read or written.
+            StateError: the stored login cannot be read or written.
         """
-        asked = challenge.read(IN_USE.masked(www_authenticate))
-        if status == FORBIDDEN and asked.error != "insufficient_scope":
+        demand = challenge.read(IN_USE.masked(www_authenticate))
+        if status == FORBIDDEN and demand.error != SCOPE_MISSING:
             return False
         if status not in (UNAUTHORIZED, FORBIDDEN):
             return False
@@ -119,19 +120,19 @@ class Bearer:
         async with self._looking:
             await self._look()
         if self._token and self._token != refused:
-            return True  # somebody renewed it, logged in or stepped up since
+            return True  # it was renewed since, or a person logged in or granted more
         if status == FORBIDDEN:
-            await self._want(asked.scope)
+            await self._remember_scope(demand.scope)
         login = self._login
         if login is None:
             raise self._needed("asks for a login")
         is_new = 0 <= self._clock() - login.obtained_at < NEW_SECONDS
         if is_new and sent is None:
-            return True  # it may have been the token before this one
+            return True  # the refused token may be the one before this
         if is_new or not login.has_refresh:
             raise self._needed("refuses the token of the last login")
         await self._renew(refused)
-        if self._token == refused:  # some give the same again until it ends
+        if self._token == refused:  # some servers issue the same token until it expires
             raise self._needed("refuses the token of the last login")
         return True
 
@@ -145,62 +146,62 @@ class Bearer:
         return now >= login.expires_at - min(AHEAD_SECONDS, life / 10)
 
     async def _look(self) -> None:
-        """See what was kept, if it is another than the last time."""
+        """Read the stored login if it has changed."""
         stamp = self._store.stamp(self.server)
         if stamp != self._stamp:
             self._take(await asyncio.to_thread(self._store.read, self.server))
             self._stamp = stamp
         self._looked_at = self._clock()
 
-    def _take(self, found: tuple[StoredLogin, Secrets] | None) -> None:
-        self._login = found[0] if found else None
-        self._token = found[1].access_token if found else ""
-        if found is not None:
-            IN_USE.add(found[1].all())
+    def _take(self, stored: tuple[StoredLogin, Secrets] | None) -> None:
+        self._login = stored[0] if stored else None
+        self._token = stored[1].access_token if stored else ""
+        if stored is not None:
+            IN_USE.add(stored[1].all())
         self._not_before = float("-inf")
 
     async def _renew(self, refused: str) -> None:
-        """Get another token than this one. Who asks meanwhile waits for the same."""
+        """Get a token other than this one; concurrent callers wait for the same renewal."""
         if self._renewal is None:
-            self._renewal = asyncio.create_task(self._renewed(refused), name="renewal")
-            self._renewal.add_done_callback(self._over)
-        # A refresh token is good for one use: who gives up waiting must not lose what came for it.
+            self._renewal = asyncio.create_task(self._run_renewal(refused), name="renewal")
+            self._renewal.add_done_callback(self._end_renewal)
+        # A refresh token works once, so a cancelled caller must not cancel the renewal.
         await asyncio.shield(self._renewal)
 
-    def _over(self, renewal: asyncio.Task[None]) -> None:
+    def _end_renewal(self, renewal: asyncio.Task[None]) -> None:
         self._renewal = None
         if not renewal.cancelled():
-            renewal.exception()  # it is known, also where nobody waits any more
+            renewal.exception()  # retrieved, even if no caller waits any more
 
-    async def _renewed(self, refused: str) -> None:
-        async with self._alone():
-            found = await asyncio.to_thread(self._store.read, self.server)
-            if found is None:
+    async def _run_renewal(self, refused: str) -> None:
+        async with self._locked():
+            stored = await asyncio.to_thread(self._store.read, self.server)
+            if stored is None:
                 self._take(None)
                 raise self._needed("asks for a login")
-            login, secrets = found
+            login, secrets = stored
             if secrets.access_token == refused and login.has_refresh:
-                # The SDK takes half a second to load, in which frames go on.
-                flow = await asyncio.to_thread(import_module, "pipeguard.auth.flow")
-                login, secrets = await flow.renew(login, secrets)
+                # The SDK takes half a second to load, during which frames go on.
+                tokens = await asyncio.to_thread(import_module, "pipeguard.auth.tokens")
+                login, secrets = await tokens.renew(login, secrets)
                 await asyncio.to_thread(self._store.save, login, secrets)
                 login = replace(login, has_refresh=bool(secrets.refresh_token))
             self._take((login, secrets))
             self._stamp = self._store.stamp(self.server)
         if secrets.access_token == refused and not login.has_refresh:
-            raise self._needed("takes a login that has ended")
+            raise self._needed("needs a new login, since the last one has expired")
 
-    async def _want(self, scope: str) -> None:
-        """Keep what the server asks for, so that the next login asks for it as well (step-up).
+    async def _remember_scope(self, scope: str) -> None:
+        """Store the scopes that the server asks for, for the next login to request (step-up).
 
         Raises:
-            LoginNeededError: always; only a person can grant it.
+            LoginNeededError: always; only a person can grant them.
         """
-        async with self._alone():
-            found = await asyncio.to_thread(self._store.read, self.server)
-            if found is not None and not set(scope.split()) <= set(found[0].wanted.split()):
-                login = replace(found[0], wanted=challenge.joined(found[0].wanted, scope))
-                await asyncio.to_thread(self._store.save, login, found[1])
+        async with self._locked():
+            stored = await asyncio.to_thread(self._store.read, self.server)
+            if stored is not None and not set(scope.split()) <= set(stored[0].wanted.split()):
+                login = replace(stored[0], wanted=challenge.joined(stored[0].wanted, scope))
+                await asyncio.to_thread(self._store.save, login, stored[1])
         wants = f": {shown(scope, SHOWN_CHARS)}" if scope else ""
         raise self._needed(f"asks for more than the last login granted{wants}")
 
@@ -208,8 +209,8 @@ class Bearer:
         return LoginNeededError(f"{self.server} {what}.\n  Log in:  {login_command(self.server)}")
 
     @asynccontextmanager
-    async def _alone(self) -> AsyncIterator[None]:
-        """Keep other processes out, without holding up this one."""
+    async def _locked(self) -> AsyncIterator[None]:
+        """Lock out other processes, without blocking this one's event loop."""
         lock = self._store.lock(self.server)
         await asyncio.to_thread(lock.__enter__)
         try:

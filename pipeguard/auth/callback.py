@@ -1,10 +1,10 @@
-"""Where the browser comes back to after a login: a port on loopback, or a line that is pasted.
+"""Where the browser returns to after a login: a loopback port, or a line that a person pastes.
 
-Takes the answer that has this login's `state` and lets all others go by. Knows no token.
+Accepts the answer with this login's `state` and ignores all others. Knows no token.
 
-Programs' arguments can be read by every user of a machine, and whoever knows the `state` could
-answer first, with a login of his own. So the browser is started with an address of ours that leads
-to the login page, and where the system tells whose program asks, only this user's are answered.
+Every user of a machine can read a program's arguments, and whoever knows the `state` could answer
+first, with a login of their own. So the browser is started with a local URL that redirects to the
+login page, and where the system says whose program connects, only this user's get an answer.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ if TYPE_CHECKING:
     from pipeguard.auth.store import StoredLogin
 
 PATH = "/callback"
-LINE_BYTES = 2**16  # of a pasted address
-KEY_BYTES = 16  # of the address that a browser is started with
-SECONDS_A_REQUEST = 10  # browsers open connections on trial, and leave them
+LINE_BYTES = 2**16  # of a pasted URL
+KEY_BYTES = 16  # of the URL that a browser is started with
+SECONDS_A_REQUEST = 10  # browsers open connections in advance and leave them unused
 _PAGE = (
     "<!doctype html><html lang=en><meta charset=utf-8><title>PipeGuard</title>"
     "<p>{}</p><p>You can close this window and go back to the terminal.</p></html>"
 )
 _DONE = _PAGE.format("PipeGuard got the answer.")
 _FOREIGN = _PAGE.format("This page is for the user who started the login.")
-_USED = _PAGE.format("This page was opened already. If you did not do that, start the login anew.")
-_STRAY = _PAGE.format("This is no answer to the login that PipeGuard waits for.")
+_USED = _PAGE.format("This page was already opened. If not by you, start the login again.")
+_STRAY = _PAGE.format("This is not an answer to the login that PipeGuard waits for.")
 
 
 class Answer(NamedTuple):
-    """What came back (RFC 6749, 4.1.2 and 4.1.2.1; RFC 9207); None is absent."""
+    """The authorization response (RFC 6749, 4.1.2 and 4.1.2.1; RFC 9207); None is absent."""
 
     state: str
     code: str | None
@@ -54,34 +54,34 @@ class Answer(NamedTuple):
     error: str | None
     description: str | None
 
-    def __repr__(self) -> str:  # the code is a secret for as long as it is fresh
+    def __repr__(self) -> str:  # the code is a secret until it is used or expires
         return f"Answer(error={self.error!r})"
 
 
 def answer_in(query: str, state: str) -> Answer | None:
-    """The answer in a URL's query; None where it is no answer to the request with this state."""
+    """The answer in a URL's query; None where it does not answer the request with this state."""
     try:
         pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=50)
     except ValueError:
         return None
-    found = dict(pairs)
-    if len(found) != len(pairs):  # RFC 6749, 3.1: no parameter comes twice
+    parameters = dict(pairs)
+    if len(parameters) != len(pairs):  # RFC 6749, 3.1: no parameter may be repeated
         return None
-    if not compare_digest(found.get("state", "").encode(), state.encode()):
+    if not compare_digest(parameters.get("state", "").encode(), state.encode()):
         return None
-    if not (found.get("code") or found.get("error")):
+    if not (parameters.get("code") or parameters.get("error")):
         return None
     return Answer(
         state,
-        found.get("code") or None,
-        found.get("iss"),
-        found.get("error") or None,
-        found.get("error_description"),
+        parameters.get("code") or None,
+        parameters.get("iss"),
+        parameters.get("error") or None,
+        parameters.get("error_description"),
     )
 
 
 class _Page(NamedTuple):
-    """Status, text, and where it leads."""
+    """An HTTP response: status, body, and where it redirects to."""
 
     status: int
     text: str
@@ -93,18 +93,18 @@ class Callback:
 
     Attributes:
         uri: the redirect URI, with the port that it listens on.
-        start: what a browser is started with: it leads to the login page, and does not tell it.
+        start: the URL to start a browser with; it redirects to the login page and hides its URL.
     """
 
     def __init__(self, redirect_uri: str | None = None, port: int = 0) -> None:
         """Listen.
 
         Args:
-            redirect_uri: exactly this one, as an authorization server may know no other.
-            port: to try otherwise; any free one if it is taken.
+            redirect_uri: the redirect URI to use, if the authorization server knows only this one.
+            port: otherwise the port to try; if it is taken, any free one.
 
         Raises:
-            InputError: the redirect URI is none on loopback, with a port.
+            InputError: the redirect URI is not on loopback, or has no port.
             AuthError: its port is taken.
         """
         self._path, fixed = PATH, 0
@@ -121,7 +121,7 @@ class Callback:
         except OSError as error:
             if fixed or not port:
                 raise AuthError(
-                    f"port {fixed} for the browser's way back cannot be had: {error.strerror}."
+                    f"port {fixed} for the browser's answer cannot be used: {error.strerror}."
                 ) from None
             self._server = _listening(0, self._page)
         here = f"http://127.0.0.1:{self._server.server_port}"
@@ -144,16 +144,16 @@ class Callback:
         self._server.server_close()
 
     def expect(self, state: str, login_page: str) -> None:
-        """Wait from now on for the answer with this state; in the event loop's thread."""
+        """Accept the answer with this state from now on; called in the event loop's thread."""
         self._loop = asyncio.get_running_loop()
         self._answer = self._loop.create_future()
         self._state, self._login_page = state, login_page
 
     async def answer(self, timeout_seconds: float) -> Answer:
-        """The answer, once it is there.
+        """Wait for the answer.
 
         Raises:
-            AuthError: nobody came back in time.
+            AuthError: there was none in time.
         """
         assert self._answer is not None  # noqa: S101  expect() comes first
         try:
@@ -161,30 +161,30 @@ class Callback:
         except TimeoutError:
             raise AuthError(
                 f"nobody logged in within {timeout_seconds:g} seconds.\n"
-                "  Run it again, or give it longer with --timeout SECONDS."
+                "  Run it again, or allow more time with --timeout SECONDS."
             ) from None
 
     def read_pasted(self, descriptor: int, tell: Callable[[str], None]) -> None:
-        """Also take an address that a person pastes, from a thread that dies with the process."""
+        """Also accept a URL that a person pastes, in a daemon thread."""
 
-        def lines() -> None:
-            # Unbuffered: a thread that holds the lock of sys.stdin would hinder the end.
+        def read_lines() -> None:
+            # Unbuffered: a thread that has the lock of sys.stdin would delay the process's end.
             rest = b""
             while chunk := _read(descriptor):
                 *whole, rest = (rest + chunk)[-LINE_BYTES:].split(b"\n")
                 for line in whole:
                     text = line.decode("utf-8", "replace").strip()
                     if text and not self._take(query_of(text)):
-                        tell("That address is no answer to this login. Paste the whole of it.")
+                        tell("That URL does not answer this login. Paste the whole URL.")
 
-        threading.Thread(target=lines, name="pasted", daemon=True).start()
+        threading.Thread(target=read_lines, name="pasted", daemon=True).start()
 
     def _page(self, target: str, *, is_own: bool | None) -> _Page:
-        """What a browser gets that asks for a target.
+        """The response to a browser's request.
 
         Args:
-            target: path and query.
-            is_own: whether this user's program asks; None where that is not known.
+            target: the request's path and query.
+            is_own: whether this user's program sent it; None where that is unknown.
         """
         path, _, query = target.partition("?")
         if is_own is False:
@@ -199,7 +199,7 @@ class Callback:
         return _Page(200, _DONE) if self._take(query) else _Page(400, _STRAY)
 
     def _take(self, query: str) -> bool:
-        """Hand an answer over, from any thread; False where it is none for us."""
+        """Pass an answer to the event loop, from any thread; False where it is not this login's."""
         if self._state is None or (answer := answer_in(query, self._state)) is None:
             return False
         loop, waiting = self._loop, self._answer
@@ -210,13 +210,13 @@ class Callback:
             if not waiting.done():
                 waiting.set_result(answer)
 
-        with suppress(RuntimeError):  # the loop ended: there is another answer already
+        with suppress(RuntimeError):  # the loop ended, after another answer
             loop.call_soon_threadsafe(resolve)
         return True
 
 
 def port_of_last(login: StoredLogin | None) -> int:
-    """The port of an earlier registration, or 0: its redirect URI may have to be the same."""
+    """The port of an earlier registration's redirect URI, which may be fixed; 0 for none."""
     uris = login.client.get("redirect_uris") if login else None
     if isinstance(uris, list) and uris and is_loopback_url(str(uris[0])):
         return urlsplit(str(uris[0])).port or 0
@@ -224,12 +224,12 @@ def port_of_last(login: StoredLogin | None) -> int:
 
 
 def open_browser(url: str) -> bool:
-    """Open a person's browser; False where there is none, or only one that needs the terminal."""
+    """Open the user's browser; False where there is none, or only one in the terminal."""
     if sys.platform not in ("win32", "darwin") and not os.environ.get("BROWSER"):
         if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             return False
     if os.environ.get("SSH_CONNECTION") and not os.environ.get("BROWSER"):
-        return False  # it would open far from the person
+        return False  # it would open on another machine than the user's
     try:
         return webbrowser.open(url)
     except (webbrowser.Error, OSError):
@@ -237,7 +237,7 @@ def open_browser(url: str) -> bool:
 
 
 def query_of(text: str) -> str:
-    """The query of a pasted address, or the text itself where only the query was pasted."""
+    """The query of a pasted URL, or the text itself where only the query was pasted."""
     try:
         parts = urlsplit(text)
     except ValueError:
@@ -261,21 +261,21 @@ def _listening(port: int, page: Callable[..., _Page]) -> ThreadingHTTPServer:
             self.send_header("Content-Length", str(len(body)))
             self.send_header("Content-Security-Policy", "default-src 'none'")
             self.send_header("Cache-Control", "no-store")
-            self.send_header("Referrer-Policy", "no-referrer")  # the address holds the code
+            self.send_header("Referrer-Policy", "no-referrer")  # the URL contains the code
             self.end_headers()
             with suppress(OSError):
                 self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing: the address holds the code."""
+            """Log nothing: the URL contains the code."""
 
     class CallbackServer(ThreadingHTTPServer):
         daemon_threads = True
-        # Windows lets a second process take a port that is "reused"; POSIX means another thing.
+        # On Windows the option lets a second process take the port; on POSIX it does not.
         allow_reuse_address = sys.platform != "win32"
 
         def handle_error(self, request: object, client_address: object) -> None:
-            """Say nothing: a browser that hangs up is no news."""
+            """Log nothing: browsers often hang up."""
 
     return CallbackServer(("127.0.0.1", port), CallbackRequest)
 
@@ -283,7 +283,9 @@ def _listening(port: int, page: Callable[..., _Page]) -> ThreadingHTTPServer:
 def _loopback(uri: str) -> tuple[str, int]:
     parts = urlsplit(uri)
     if not is_loopback_url(uri) or not parts.port or parts.query or parts.hostname == "::1":
-        raise InputError(f"{uri!r} cannot be listened on.\n  One is as http://127.0.0.1:8765{PATH}")
+        raise InputError(
+            f"{uri!r} is not a redirect URI to listen on, as http://127.0.0.1:8765{PATH} is one."
+        )
     return parts.path or "/", parts.port
 
 

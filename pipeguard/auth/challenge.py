@@ -1,13 +1,15 @@
-"""What a server asks for with 401 or 403, read from `WWW-Authenticate`; knows no flow."""
+"""What a server asks for with 401 or 403, parsed from `WWW-Authenticate`; knows no flow."""
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
 
-LIMIT_CHARS = 8192  # of the header; beyond it nothing is read
+UNAUTHORIZED, FORBIDDEN = 401, 403
+SCOPE_MISSING = "insufficient_scope"  # RFC 6750, 3.1
+LIMIT_CHARS = 8192  # of the header; the rest is ignored
 _WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110, 5.6.2: token
-# A scheme begins a challenge; a parameter goes on with it (RFC 9110, 11.3 and 11.6.1).
+# A scheme begins a challenge; parameters continue it (RFC 9110, 11.3 and 11.6.1).
 _PIECE = re.compile(
     rf"[\s,]*(?:(?P<name>{_WORD})[ \t]*=[ \t]*"
     rf'(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>{_WORD}(?=[\s,]|$)))'
@@ -20,10 +22,10 @@ class Challenge(NamedTuple):
     """The Bearer challenge of an answer (RFC 6750, 3; RFC 9728, 5.1); "" is absent.
 
     Attributes:
-        schemes: all that the answer offers, in small letters.
-        resource_metadata: where the protected resource's metadata is.
-        scope: what the server wants, separated by spaces.
-        error: as `insufficient_scope`.
+        schemes: all schemes that the answer offers, in lower case.
+        resource_metadata: the URL of the protected resource's metadata.
+        scope: the scopes that the server wants, separated by spaces.
+        error: the error, as `insufficient_scope`.
     """
 
     schemes: tuple[str, ...] = ()
@@ -33,20 +35,20 @@ class Challenge(NamedTuple):
 
     @property
     def header(self) -> str:
-        """The challenge written again, with what is known of it and nothing else."""
+        """The challenge as a header's value, with these fields and no others."""
         fields = (
             ("error", self.error),
             ("scope", self.scope),
             ("resource_metadata", self.resource_metadata),
         )
-        told = ", ".join(f'{name}="{_plain(value)}"' for name, value in fields if value)
-        return f"Bearer {told}".rstrip()
+        parameters = ", ".join(f'{name}="{_plain(value)}"' for name, value in fields if value)
+        return f"Bearer {parameters}".rstrip()
 
 
 def read(www_authenticate: str) -> Challenge:
-    """Read the field's value, several joined by a comma; what is no challenge ends it."""
+    """Parse the field's value, or several joined by commas, up to the first syntax error."""
     schemes: list[str] = []
-    found: dict[str, str] = {}
+    parameters: dict[str, str] = {}
     at = 0
     text = www_authenticate[:LIMIT_CHARS]
     while piece := _PIECE.match(text, at):
@@ -55,20 +57,20 @@ def read(www_authenticate: str) -> Challenge:
             schemes.append(piece["scheme"].lower())
         elif piece["name"] and schemes and schemes[-1] == "bearer":
             value = piece["plain"] or re.sub(r"\\(.)", r"\1", piece["quoted"] or "")
-            found.setdefault(piece["name"].lower(), value)
+            parameters.setdefault(piece["name"].lower(), value)
     return Challenge(
         tuple(schemes),
-        found.get("resource_metadata", ""),
-        found.get("scope", ""),
-        found.get("error", ""),
+        parameters.get("resource_metadata", ""),
+        parameters.get("scope", ""),
+        parameters.get("error", ""),
     )
 
 
 def joined(*scopes: str) -> str:
-    """All scopes once each, in the order in which they come."""
+    """All scopes, each once, in their order."""
     return " ".join(dict.fromkeys(scope for text in scopes for scope in text.split()))
 
 
 def _plain(value: str) -> str:
-    """Without what would end the quotes: no scope and no URL holds it."""
+    """A value without the characters that would end the quotes; no scope or URL has them."""
     return re.sub(r'["\\]|[^ -~]', "", value)

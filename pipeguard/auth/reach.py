@@ -1,7 +1,7 @@
-"""Where a name leads: which addresses a server may have us ask, judged once they are resolved.
+"""The addresses that a server may send us to, checked after their names are resolved.
 
-A URL tells little: `127.1`, `0x7f.1` and a name of anybody's lead to this machine as well. So what
-is judged is the address that is connected to, and what is connected to is what was judged.
+A URL alone says little: `127.1`, `0x7f.1` and anybody's domain can lead to this machine. So the
+resolved address is checked, and the connection goes to exactly that address.
 """
 
 from __future__ import annotations
@@ -20,61 +20,61 @@ from pipeguard.errors import AuthError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-MAX_ADDRESSES = 4  # of one name, that are tried
+MAX_ADDRESSES = 4  # tried of one name
 _PORTS = {"http": 80, "https": 443}
 _NEAR = {Reach.PRIVATE, Reach.SHARED}
 _NEVER = {Reach.METADATA, Reach.RESERVED}
 
 
-class Nearby:
-    """What one server may have us ask: what is public, and else what is as near as itself.
+class AllowedAddresses:
+    """The addresses that one server may send us to: public ones, and those as near as its own.
 
     Args:
-        server: its canonical URI.
+        server: the server's canonical URI.
     """
 
     def __init__(self, server: str) -> None:
         self._server = server
-        self._may: frozenset[Reach] | None = None
+        self._allowed: frozenset[Reach] | None = None
 
-    async def addresses(self, url: str) -> list[str]:
-        """The addresses behind a URL; none where a proxy is asked for it.
+    async def resolve(self, url: str) -> list[str]:
+        """The addresses of a URL's host; empty where a proxy is used for it.
 
         Raises:
-            AuthError: it leads to where this server must not send us.
-            OSError: its name is not known.
+            AuthError: it leads to a network that this server must not send us to.
+            OSError: the name cannot be resolved.
         """
         proxy = proxy_of(url)
         if proxy and not _is_plain(url):
             return []  # the proxy resolves its name
-        found = await _resolved(url)
-        if self._may is None and _place(url) == _place(self._server):
-            # What it is asked at counts: its name may stand for something else in a moment.
-            self._may = _as_near_as(map(reach_of, found))
-        may = await self._reaches()
-        for address in found:
+        addresses = await _resolved(url)
+        if self._allowed is None and _host_and_port(url) == _host_and_port(self._server):
+            # The address in use counts: its name may resolve to another one in a moment.
+            self._allowed = _as_near_as(map(reach_of, addresses))
+        allowed = await self._allowed_reaches()
+        for address in addresses:
             reach = reach_of(address)
-            if reach not in may:
+            if reach not in allowed:
                 raise AuthError(
-                    f"{self._server} sends us to {shown(url, SHOWN_CHARS)!r}, which is not asked:\n"
-                    f"  it leads to {address} ({reach.value}), where a server on the public"
+                    f"{self._server} sends us to {shown(url, SHOWN_CHARS)!r}, which is not allowed:"
+                    f"\n  it leads to {address} ({reach.value}), where a server on the public"
                     " network has no business."
                 )
-        return [] if proxy else found[:MAX_ADDRESSES]
+        return [] if proxy else addresses[:MAX_ADDRESSES]
 
-    async def _reaches(self) -> frozenset[Reach]:
-        if self._may is None:
+    async def _allowed_reaches(self) -> frozenset[Reach]:
+        if self._allowed is None:
             try:
                 is_unknown = proxy_of(self._server) and not _is_plain(self._server)
                 own = [] if is_unknown else await _resolved(self._server)
             except OSError:
                 own = []
-            self._may = _as_near_as({reach_of(address) for address in own})
-        return self._may
+            self._allowed = _as_near_as({reach_of(address) for address in own})
+        return self._allowed
 
 
 def _as_near_as(own: Iterable[Reach]) -> frozenset[Reach]:
-    """Of a server with an address on the public network, that network only."""
+    """The networks allowed to a server on these; a public server gets the public one only."""
     reaches = frozenset(own)
     if not reaches or Reach.PUBLIC in reaches:
         return frozenset({Reach.PUBLIC})
@@ -87,14 +87,14 @@ async def _resolved(url: str) -> list[str]:
     port = parts.port or _PORTS.get(parts.scheme, 0)
     loop = asyncio.get_running_loop()
     try:
-        found = await loop.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+        answers = await loop.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
     except UnicodeError:  # a label that is empty or too long (RFC 1035, 2.3.4)
-        raise OSError(f"{shown(parts.hostname or '', SHOWN_CHARS)} is no name") from None
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+        raise OSError(f"{shown(parts.hostname or '', SHOWN_CHARS)} is not a host name") from None
+    return list(dict.fromkeys(str(address[0]) for *_, address in answers))
 
 
 def proxy_of(url: str) -> str:
-    """The proxy that this user's environment names for a URL, or ""."""
+    """The proxy that the user's environment names for a URL, or ""."""
     parts = urlsplit(url)
     proxies = getproxies()
     proxy = proxies.get(parts.scheme) or proxies.get("all") or ""
@@ -104,7 +104,7 @@ def proxy_of(url: str) -> str:
 
 
 def _is_plain(url: str) -> bool:
-    """True where a host needs no resolver: an address in any spelling, or this machine's name."""
+    """True for a host that needs no resolver: an address in any notation, or localhost."""
     host = (urlsplit(url).hostname or "").rstrip(".")
     if host == "localhost" or host.endswith(".localhost"):  # RFC 6761, 6.3
         return True
@@ -115,6 +115,6 @@ def _is_plain(url: str) -> bool:
     return True
 
 
-def _place(url: str) -> tuple[str | None, int | None]:
+def _host_and_port(url: str) -> tuple[str | None, int | None]:
     parts = urlsplit(url)
     return parts.hostname, parts.port or _PORTS.get(parts.scheme)

@@ -1,7 +1,7 @@
-"""The system's keyring: texts in, texts out, in pieces that it takes; knows no login.
+"""The system's keyring: stores texts, in parts of the size that it accepts; knows no login.
 
-Only a keyring that its library recommends is used, or one that the user chose for that library: a
-file in clear is no keyring.
+Uses only a keyring that the `keyring` library recommends or that the user configured for it: a
+plain-text file is no keyring.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ _chosen = False
 
 
 def must_work() -> None:
-    """See that there is a keyring, before a person is asked for anything.
+    """Make sure that there is a keyring, before a person is asked for anything.
 
     Raises:
-        AuthError: there is none, and what to do then.
+        AuthError: there is none; the message says what to do.
     """
     from keyring.backends import fail, null
 
-    with _told():
+    with _translated_errors():
         backend = _keyring()
     if isinstance(backend, fail.Keyring | null.Keyring):
         raise AuthError(
-            "this system has no keyring that PipeGuard can use, so nothing can be kept in it.\n"
-            "  Unlock or install one. A login may be in a file of mode 0600 instead:  --store file"
+            "this system has no keyring that PipeGuard can use, so nothing can be stored in it.\n"
+            "  Unlock or install one. A login can be in a file of mode 0600 instead:  --store file"
         )
 
 
 def put(service: str, text: str, part_chars: int = PART_CHARS) -> list[str]:
-    """Keep a text in new entries, so that who reads the old ones is not disturbed; name them.
+    """Store a text in new entries, and return their names; who reads the old ones is not disturbed.
 
     Raises:
-        AuthError: the keyring did not take it.
+        AuthError: the keyring did not accept it.
     """
     name = secrets.token_hex(8)
     accounts: list[str] = []
-    with _told():
+    with _translated_errors():
         for start in range(0, len(text), part_chars):
             account = f"{name}-{len(accounts)}"
             _keyring().set_password(service, account, text[start : start + part_chars])
@@ -59,36 +59,36 @@ def put(service: str, text: str, part_chars: int = PART_CHARS) -> list[str]:
     return accounts
 
 
-def keep(service: str, account: str, text: str) -> None:
-    """Keep a text that fits into one entry, in place of what was there.
+def replace(service: str, account: str, text: str) -> None:
+    """Store a text that fits into one entry, in place of the entry's old text.
 
     Raises:
-        AuthError: the keyring did not take it.
+        AuthError: the keyring did not accept it.
     """
-    with _told():
+    with _translated_errors():
         _keyring().set_password(service, account, text)
 
 
 def text_of(service: str, accounts: Sequence[str]) -> str | None:
-    """What was kept in these entries; None where one of them is gone.
+    """The text in these entries; None where one of them is missing.
 
     Raises:
         AuthError: the keyring did not answer.
     """
-    with _told():
+    with _translated_errors():
         parts = [_keyring().get_password(service, account) for account in accounts]
     return None if None in parts else "".join(part or "" for part in parts)
 
 
 def drop(service: str, accounts: Sequence[str]) -> None:
-    """Remove entries; those that are gone already are fine.
+    """Delete entries; a missing one is no error.
 
     Raises:
-        AuthError: the keyring did not let them go.
+        AuthError: the keyring did not delete them.
     """
     from keyring.errors import PasswordDeleteError
 
-    with _told():
+    with _translated_errors():
         for account in accounts:
             with contextlib.suppress(PasswordDeleteError):
                 _keyring().delete_password(service, account)
@@ -105,7 +105,7 @@ def _keyring() -> KeyringBackend:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _translated_errors() -> Iterator[None]:
     from keyring.errors import KeyringError
 
     try:
@@ -113,5 +113,5 @@ def _told() -> Iterator[None]:
     except (KeyringError, OSError, RuntimeError, ImportError, AttributeError) as error:
         raise AuthError(
             f"the system's keyring failed: {type(error).__name__} {shown(str(error), _SHOWN_CHARS)}"
-            "\n  Unlock it. A login can also be kept in a file of mode 0600:  --store file"
+            "\n  Unlock it. A login can be in a file of mode 0600 instead:  --store file"
         ) from None

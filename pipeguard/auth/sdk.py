@@ -1,9 +1,9 @@
-"""The official SDK's OAuth client, driven by hand: its flow asks, we send, and look at each answer.
+"""The official SDK's OAuth client, driven step by step: we send its requests and see each answer.
 
-The SDK discovers, registers, makes PKCE and `state`, and checks issuers. It does not know, and this
-module adds: metadata that outlives a run, a server without S256, an authorization server that
-registers nobody, how a client id that was given by hand shows its secret, and errors without the
-peer's whole body in them. Its logs would hold such bodies, so they are switched off.
+The SDK discovers, registers, makes PKCE and `state`, and checks issuers. This module adds what it
+lacks: metadata that outlives a run, a refusal of servers without S256 and of authorization servers
+that register nobody, the way a client registered by hand sends its secret, and errors without the
+peer's whole body. The SDK's logs would contain such bodies, so they are switched off.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import logging
 import shlex
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
     from mcp.shared.auth import AuthorizationCodeResult
 
 CLIENT_NAME = "PipeGuard"
-# The SDK sends RFC 8707's `resource` to a server without metadata if this says so, as R3+ ask for.
+# From 2025-06-18 on, the SDK sends RFC 8707's `resource` even to a server without metadata.
 PROTOCOL_VERSION = "2025-11-25"
 BAD_REQUEST = 400
-LONGEST_SECONDS = 10 * 365 * 86400  # that a token is taken to live; beyond, nobody means a number
-_PROBE = {"jsonrpc": "2.0", "id": 1, "method": "ping"}  # opens no session, and does nothing
+LONGEST_SECONDS = 10 * 365 * 86400  # of a token's life; a larger number is taken for this one
+_PROBE = {"jsonrpc": "2.0", "id": 1, "method": "ping"}  # opens no session and changes nothing
 
 for _name in ("mcp", "httpx2", "httpcore2"):
     logging.getLogger(_name).addHandler(logging.NullHandler())
@@ -50,7 +50,7 @@ for _name in ("mcp", "httpx2", "httpcore2"):
 
 
 class FlowStorage:
-    """What the SDK would store: held until we know that it is worth it (mcp TokenStorage)."""
+    """The SDK's storage in memory, until the login has succeeded (mcp TokenStorage)."""
 
     def __init__(
         self, client: OAuthClientInformationFull | None, tokens: OAuthToken | None = None
@@ -59,20 +59,20 @@ class FlowStorage:
         self.tokens = tokens
 
     async def get_tokens(self) -> OAuthToken | None:
-        """The tokens that there are."""
+        """The tokens, if there are any."""
         return self.tokens
 
     async def set_tokens(self, tokens: OAuthToken) -> None:
-        """Hold new tokens.
+        """Take new tokens.
 
         Raises:
-            AuthError: one of them cannot stand in a request (RFC 6749, appendix A.12 and A.17).
+            AuthError: one has characters that no token may have (RFC 6749, A.12 and A.17).
         """
         for token in filter(None, (tokens.access_token, tokens.refresh_token)):
             if not (token.isascii() and token.isprintable() and " " not in token):
-                raise AuthError("the authorization server gave a token that cannot be sent.")
+                raise AuthError("the authorization server issued a token that cannot be sent.")
         if not tokens.access_token:
-            raise AuthError("the authorization server gave an empty token.")
+            raise AuthError("the authorization server issued an empty token.")
         self.tokens = tokens
 
     async def get_client_info(self) -> OAuthClientInformationFull | None:
@@ -80,49 +80,59 @@ class FlowStorage:
         return self.client
 
     async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
-        """Hold a new registration."""
+        """Take a new registration."""
         self.client = client_info
+
+
+class BrowserSteps(NamedTuple):
+    """The steps of a login that need a person.
+
+    Attributes:
+        open_page: gets the URL that a person's browser must open.
+        wait_for_answer: waits for the browser's answer.
+    """
+
+    open_page: Callable[[str], Awaitable[None]]
+    wait_for_answer: Callable[[], Awaitable[AuthorizationCodeResult]]
 
 
 def provider(
     server: str,
     redirect_uri: str,
-    kept: FlowStorage,
-    ask: Callable[[str], Awaitable[None]] | None = None,
-    answer: Callable[[], Awaitable[AuthorizationCodeResult]] | None = None,
+    storage: FlowStorage,
+    browser: BrowserSteps | None = None,
     document: str | None = None,
 ) -> OAuthClientProvider:
     """The SDK's flow for one server.
 
     Args:
         server: its canonical URI.
-        redirect_uri: where the browser comes back to.
-        kept: registration and tokens, if there are any.
-        ask: gets the URL that a person's browser is to open.
-        answer: waits for what came back.
+        redirect_uri: the URL that the browser returns to.
+        storage: registration and tokens, if there are any.
+        browser: how a person logs in; None for a flow that only renews.
         document: the URL of a client id metadata document, if there is one.
 
     Raises:
-        AuthError: that URL cannot be one.
+        AuthError: that URL is not valid for such a document.
     """
     try:
         return OAuthClientProvider(
             server,
             OAuthClientMetadata(redirect_uris=[AnyUrl(redirect_uri)], client_name=CLIENT_NAME),
-            kept,
-            ask,
-            answer,
+            storage,
+            browser.open_page if browser else None,
+            browser.wait_for_answer if browser else None,
             document,
         )
-    except ValueError:  # the only one that it raises
+    except ValueError:  # the SDK raises it for this reason alone
         raise AuthError("a client id metadata document has an https URL with a path.") from None
 
 
-def restored(login: StoredLogin, secrets: Secrets) -> tuple[OAuthClientProvider, FlowStorage]:
-    """The flow as it stood at the end of a login, which renews what has ended.
+def restored_flow(login: StoredLogin, secrets: Secrets) -> tuple[OAuthClientProvider, FlowStorage]:
+    """The flow in its state at the end of a login, ready to renew the tokens.
 
     Raises:
-        AuthError: what was kept is not understood.
+        AuthError: the stored login is not valid any more.
     """
     try:
         client = OAuthClientInformationFull.model_validate(
@@ -133,9 +143,9 @@ def restored(login: StoredLogin, secrets: Secrets) -> tuple[OAuthClientProvider,
             refresh_token=secrets.refresh_token or None,
             scope=login.scope or None,
         )
-        kept = FlowStorage(client, tokens)
+        storage = FlowStorage(client, tokens)
         uri = client.redirect_uris[0] if client.redirect_uris else "http://127.0.0.1/callback"
-        flow = provider(login.server, str(uri), kept)
+        flow = provider(login.server, str(uri), storage)
         if login.metadata is not None:
             flow.context.oauth_metadata = OAuthMetadata.model_validate(login.metadata)
         if login.resource_metadata is not None:
@@ -144,16 +154,16 @@ def restored(login: StoredLogin, secrets: Secrets) -> tuple[OAuthClientProvider,
             )
     except ValidationError:
         raise AuthError(
-            f"the login of {login.server} is of another version.\n"
-            f"  Log in anew:  {login_command(login.server)}"
+            f"the login of {login.server} was stored by another version.\n"
+            f"  Log in again:  {login_command(login.server)}"
         ) from None
     flow.context.client_info = client
-    flow.context.token_expiry_time = 1.0  # long ago, so that the first thing it does is to refresh
-    return flow, kept
+    flow.context.token_expiry_time = 1.0  # long ago, so that the flow begins with a refresh
+    return flow, storage
 
 
 def probe(server: str) -> httpx2.Request:
-    """A request that a server answers with 401 if it wants a login, and that changes nothing."""
+    """A request that changes nothing, and that a server answers with 401 if it needs a login."""
     return httpx2.Request(
         "POST",
         server,
@@ -170,52 +180,52 @@ async def drive(
     request: httpx2.Request,
     send: Callable[[httpx2.Request], Awaitable[httpx2.Response]],
 ) -> None:
-    """Run the flow to its end; `send` gets each request, also the first one.
+    """Run the flow to its end; `send` gets each request, the first one included.
 
     Raises:
-        AuthError: the flow found something wrong, or `send` did.
+        AuthError: the flow or `send` failed.
     """
     steps: AsyncGenerator[httpx2.Request, httpx2.Response] = flow.async_auth_flow(request)
     try:
-        wanted = await anext(steps)
+        following = await anext(steps)
         while True:
-            answer = await send(wanted)
+            answer = await send(following)
             try:
-                wanted = await steps.asend(answer)
+                following = await steps.asend(answer)
             except (ArithmeticError, LookupError, TypeError, UnicodeError) as error:
-                raise _odd(flow) from error
+                raise _invalid_answer(flow) from error
     except StopAsyncIteration:
         return
     except OAuthFlowError as error:
         raise AuthError(
-            f"the login to {flow.context.server_url} was given up: "
-            f"{masked(str(error), secrets_of(flow))}"
+            f"the login to {flow.context.server_url} failed: {masked(str(error), secrets_of(flow))}"
         ) from None
-    except ValidationError:  # its text holds what was not valid
-        raise _odd(flow) from None
+    except ValidationError:  # its text quotes the peer's answer
+        raise _invalid_answer(flow) from None
     finally:
         await steps.aclose()
 
 
-def _odd(flow: OAuthClientProvider) -> AuthError:
-    """The SDK could make nothing of what it was told."""
+def _invalid_answer(flow: OAuthClientProvider) -> AuthError:
     return AuthError(
-        f"the authorization server of {flow.context.server_url} gave an answer that is not as "
-        "OAuth has it."
+        f"the authorization server of {flow.context.server_url} gave an answer that is not valid "
+        "in OAuth."
     )
 
 
-async def asked(flow: OAuthClientProvider, wire: Wire, request: httpx2.Request) -> httpx2.Response:
-    """Send one of the flow's own requests: metadata, a registration, or one for tokens.
+async def send_step(
+    flow: OAuthClientProvider, wire: Wire, request: httpx2.Request
+) -> httpx2.Response:
+    """Send one of the flow's own requests: for metadata, a registration, or tokens.
 
     Raises:
-        AuthError: it was refused, or the registration would go to nobody.
+        AuthError: it was refused, or the authorization server registers no clients.
     """
     metadata = flow.context.oauth_metadata
     registers = request.method == "POST" and flow.context.client_info is None
     if registers and metadata is not None and metadata.registration_endpoint is None:
         raise AuthError(
-            f"{metadata.issuer} does not register clients by itself.\n"
+            f"{metadata.issuer} does not register clients automatically.\n"
             "  Register PipeGuard there by hand, with the redirect URI http://127.0.0.1/callback, "
             "and give --client-id (and --client-secret-env)."
         )
@@ -226,40 +236,41 @@ async def asked(flow: OAuthClientProvider, wire: Wire, request: httpx2.Request) 
         what = "registration" if registers else "token"
         sent = dict(parse_qsl(request.content.decode("utf-8", "replace")))
         hidden = (*secrets_of(flow), sent.get("code", ""), sent.get("code_verifier", ""))
-        _, told = refusal(answer, hidden)
-        raise AuthError(f"no {what}: {told}")
+        _, why = refusal(answer, hidden)
+        raise AuthError(f"no {what}: {why}")
     return answer
 
 
 def _without_scope(request: httpx2.Request) -> httpx2.Request | None:
-    """A registration without `scope`, which some take for OpenID's scopes alone (RFC 7591, 2)."""
-    told = json.loads(request.content)
-    if told.pop("scope", None) is None:
+    """A registration without `scope`, where some servers accept OpenID's alone (RFC 7591, 2)."""
+    fields = json.loads(request.content)
+    if fields.pop("scope", None) is None:
         return None
-    return httpx2.Request("POST", request.url, json=told)
+    return httpx2.Request("POST", request.url, json=fields)
 
 
 def must_be_fit(flow: OAuthClientProvider, *, token_host: str = "", legacy: bool = False) -> None:
-    """Before a person is asked: the authorization server can do what MCP wants of it.
+    """Refuse an authorization server that lacks what MCP requires, before a person logs in.
 
-    Also chooses how a client that was registered by hand shows its secret (RFC 8414, 2).
+    Also chooses how a client registered by hand sends its secret (RFC 8414, 2).
 
     Args:
-        flow: after discovery and registration.
-        token_host: where codes may go although the login page is elsewhere, as a person said.
-        legacy: a person said that a server without metadata is fine.
+        flow: the flow, after discovery and registration.
+        token_host: the host that may get codes although the login page is elsewhere, as a person
+            said.
+        legacy: a person accepts a server without metadata.
 
     Raises:
-        AuthError: it has no PKCE with S256, or endpoints that must not be asked.
+        AuthError: it has no PKCE with S256, or endpoints that must not be used.
     """
     context = flow.context
     metadata = context.oauth_metadata
-    if metadata is None:  # R2 basic/authorization: endpoints at the server's own origin
+    if metadata is None:  # MCP 2025-03-26 basic/authorization: endpoints at the server's own origin
         if not legacy:
             raise AuthError(
-                f"{context.server_url} has no metadata that say where to log in, and none that it"
-                " has PKCE with S256, without which a code could be stolen on its way.\n"
-                "  Servers of MCP 2025-03-26 may be so. If you trust this one:  "
+                f"{context.server_url} has no metadata that says where to log in and that it has"
+                " PKCE with S256, without which a code could be stolen on its way.\n"
+                "  Servers of MCP 2025-03-26 may have none. If you trust this one:  "
                 f"{login_command(context.server_url)} --legacy"
             )
         return
@@ -271,29 +282,30 @@ def must_be_fit(flow: OAuthClientProvider, *, token_host: str = "", legacy: bool
     if "S256" not in (metadata.code_challenge_methods_supported or ()):
         raise AuthError(
             f"{metadata.issuer} does not say that it has PKCE with S256, so a code could be stolen "
-            "on its way (MCP basic/authorization). It is not used."
+            "on its way (MCP basic/authorization). PipeGuard does not use it."
         )
     if not metadata.authorization_response_iss_parameter_supported:
         _must_be_one_party(context.server_url, login, tokens, token_host)
     client = context.client_info
     if client and client.client_secret and not client.token_endpoint_auth_method:
-        known = metadata.token_endpoint_auth_methods_supported or ["client_secret_basic"]
-        by_form = "client_secret_basic" not in known and "client_secret_post" in known
+        methods = metadata.token_endpoint_auth_methods_supported or ["client_secret_basic"]
+        by_form = "client_secret_basic" not in methods and "client_secret_post" in methods
         client.token_endpoint_auth_method = "client_secret_" + ("post" if by_form else "basic")
 
 
-# Login pages whose token endpoint is at another host of the same company, by its own metadata.
+# Login pages whose token endpoint is at another host of the same company, by its metadata.
 _SAME_PARTY = {"accounts.google.com": "oauth2.googleapis.com"}
 
 
 def _must_be_one_party(server: str, login: str, tokens: str, token_host: str) -> None:
-    """Refuse a login page of one server and a token endpoint of another (RFC 9700, 4.4).
+    """Refuse a login page and a token endpoint of different parties (RFC 9700, 4.4).
 
-    A hostile server could name an honest one's page and have us send it the code that this gives.
-    An answer with `iss` (RFC 9207) would tell; where none is promised, the hosts must be the same.
+    A hostile server could name an honest server's login page, and receive the code that it issues.
+    An answer with `iss` (RFC 9207) would reveal that; where none is promised, the hosts must be the
+    same.
 
     Raises:
-        AuthError: they are not.
+        AuthError: they differ.
     """
     page, place = urlsplit(login), urlsplit(tokens)
     if (page.scheme, page.netloc) == (place.scheme, place.netloc):
@@ -301,17 +313,17 @@ def _must_be_one_party(server: str, login: str, tokens: str, token_host: str) ->
     if place.netloc in (token_host, _SAME_PARTY.get(page.netloc)):
         return
     raise AuthError(
-        f"{server} has you log in at {shown(page.netloc, SHOWN_CHARS)}, and would have what that"
-        f" gives sent to {shown(place.netloc, SHOWN_CHARS)}. Nothing proves that both are one party"
+        f"{server} has you log in at {shown(page.netloc, SHOWN_CHARS)}, and the code for that sent"
+        f" to {shown(place.netloc, SHOWN_CHARS)}. Nothing proves that both are one party"
         " (RFC 9207), so a code could be stolen.\n"
         f"  If they are:  {login_command(server)} --token-host {shlex.quote(place.netloc)}"
     )
 
 
 def browser_url(flow: OAuthClientProvider, url: str) -> str:
-    """The URL for the browser, right also where the endpoint has a query of its own.
+    """The URL for the browser, correct even if the endpoint has a query of its own.
 
-    RFC 6749, 3.1, allows one; the SDK then writes a second question mark.
+    RFC 6749, 3.1, allows a query; the SDK then writes a second question mark.
     """
     metadata = flow.context.oauth_metadata
     endpoint = str(metadata.authorization_endpoint) if metadata else ""
@@ -321,7 +333,7 @@ def browser_url(flow: OAuthClientProvider, url: str) -> str:
 
 
 def secrets_of(flow: OAuthClientProvider) -> tuple[str, ...]:
-    """What a peer could say back to us, and must not be shown."""
+    """Secrets that a peer could quote in an answer, and that must not be shown."""
     client, tokens = flow.context.client_info, flow.context.current_tokens
     return tuple(
         filter(
@@ -335,18 +347,18 @@ def secrets_of(flow: OAuthClientProvider) -> tuple[str, ...]:
     )
 
 
-def kept_client(client: OAuthClientInformationFull) -> dict[str, object]:
-    """A registration as it is kept, without its secret."""
+def client_fields(client: OAuthClientInformationFull) -> dict[str, object]:
+    """A registration as it is stored, without its secret."""
     return _dump(client, exclude={"client_secret"})
 
 
-def kept_metadata(metadata: OAuthMetadata | ProtectedResourceMetadata | None) -> Any:
-    """Metadata as it is kept, or None."""
+def metadata_fields(metadata: OAuthMetadata | ProtectedResourceMetadata | None) -> Any:
+    """Metadata as it is stored, or None."""
     return None if metadata is None else _dump(metadata)
 
 
 def ends_at(tokens: OAuthToken) -> float | None:
-    """When an access token ends, in seconds since the epoch; None where nobody said."""
+    """When an access token expires, in seconds since the epoch; None if the server did not say."""
     if tokens.expires_in is None:
         return None
     return time.time() + min(max(tokens.expires_in, 0), LONGEST_SECONDS)

@@ -1,8 +1,8 @@
-"""Secrets by name, in the system's keyring, and the references to them: `keyring:NAME`.
+"""Secrets by name in the system's keyring, and references to them: `keyring:NAME`.
 
-A reference stands where a value would: in a variable of an entry, or in a header's. Only the
-keyring holds a value; the state folder holds the names, as no keyring lists what is in it. Knows
-no server and no client.
+A reference replaces a value: in a variable of an entry, or in a header. Only the keyring has the
+values; the state folder has the names, since no keyring lists its entries. Knows no server and no
+client.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ SERVICE = "pipeguard"  # as people see it in their keyring; the account there is
 LIMIT_CHARS = min(ring.PART_CHARS, 2**16)  # of a value
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _SHOWN_CHARS = 60
-# With the scheme of an Authorization header before it (RFC 9110, 11.4), or alone. What has a
-# slash behind it is another program's.
+# A reference, which an Authorization header's scheme may precede (RFC 9110, 11.4). With a slash
+# after the colon it is another program's.
 _REFERENCE = re.compile(
     rf"\s*(?P<scheme>(?:bearer|basic|token)\s+)?{REFERENCE}(?P<name>(?!/).*)", re.IGNORECASE
 )
@@ -35,40 +35,40 @@ _REFERENCE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class StoredSecret:
-    """A secret that was kept here.
+    """The name of a secret that was stored with this state folder.
 
     Attributes:
         name: its name.
-        kept_at: when, in seconds since the epoch.
+        kept_at: when it was stored, in seconds since the epoch.
     """
 
     name: str
     kept_at: float
 
 
-def keep(name: str, value: str) -> None:
-    """Keep a secret, in place of the last one of this name.
+def store(name: str, value: str) -> None:
+    """Store a secret, in place of the last one with this name.
 
     Raises:
-        InputError: it is no name, or no value that a variable can hold.
-        AuthError: the keyring did not take it.
+        InputError: the name is invalid, or a variable cannot have the value.
+        AuthError: the keyring did not accept it.
         StateError: its name cannot be written.
     """
     _must_be_name(name)
     if not value.strip() or "\0" in value:
-        raise InputError(f"{name}: a secret is a text that is not empty, without a NUL in it.")
+        raise InputError(f"{name}: a secret must not be empty or contain a NUL.")
     if len(value) > LIMIT_CHARS:
-        raise InputError(f"{name}: longer than the {LIMIT_CHARS} characters that can be kept here.")
+        raise InputError(f"{name}: longer than the {LIMIT_CHARS} characters that can be stored.")
     ring.must_work()
-    ring.keep(SERVICE, name, value)
+    ring.replace(SERVICE, name, value)
     _write(_note(name), name)
 
 
 def value_of(name: str) -> str:
-    """A secret; the keyring may ask a person to open it.
+    """Read a secret; the keyring may ask a person to unlock it.
 
     Raises:
-        InputError: it is no name, or there is no such secret.
+        InputError: the name is invalid, or there is no such secret.
         AuthError: the keyring did not answer.
     """
     _must_be_name(name)
@@ -76,22 +76,22 @@ def value_of(name: str) -> str:
     if value is None:
         raise InputError(
             f"the keyring has no secret {name!r}.\n"
-            f"  Keep it:  pipeguard secrets set {name}     See all:  pipeguard secrets list"
+            f"  Store it:  pipeguard secrets set {name}     See all:  pipeguard secrets list"
         )
     return in_use(value)
 
 
 def drop(name: str) -> None:
-    """Forget a secret.
+    """Delete a secret.
 
     Raises:
-        InputError: there is none of this name.
-        AuthError: the keyring did not let it go.
+        InputError: there is none with this name.
+        AuthError: the keyring did not delete it.
         StateError: its name cannot be removed.
     """
     is_noted = _note(name).exists()
     if not is_noted:
-        value_of(name)  # kept by another program, or with another state folder
+        value_of(name)  # it may be stored by another program, or with another state folder
     ring.drop(SERVICE, [name])
     try:
         _note(name).unlink(missing_ok=True)
@@ -99,41 +99,41 @@ def drop(name: str) -> None:
         raise StateError(f"{_note(name)} cannot be removed: {error.strerror}.") from None
 
 
-def known() -> list[StoredSecret]:
-    """What was kept from here, by name; the keyring is not asked.
+def stored_secrets() -> list[StoredSecret]:
+    """The secrets stored with this state folder, by name; the keyring is not opened.
 
     Raises:
         StateError: a name cannot be read.
     """
-    found = []
+    stored = []
     for path in _folder().glob("*.name"):
         name = read_own(str(path), LIMIT_CHARS, StateError).decode("utf-8", "replace").strip()
         if NAME.fullmatch(name):
-            found.append(StoredSecret(name, path.stat().st_mtime))
-    return sorted(found, key=lambda one: one.name)
+            stored.append(StoredSecret(name, path.stat().st_mtime))
+    return sorted(stored, key=lambda secret: secret.name)
 
 
-def is_known(name: str) -> bool:
-    """True where a secret of this name was kept from here."""
+def is_stored(name: str) -> bool:
+    """True where a secret with this name was stored with this state folder."""
     return _note(name).exists()
 
 
 def resolved(value: str, what: str) -> str:
-    """A value, or the secret that it refers to; its scheme stays before it.
+    """A value, with the secret that it refers to in place of the reference; a scheme stays.
 
     Args:
         value: any text.
         what: whose value it is, for the error.
 
     Raises:
-        InputError: it refers to a secret that is not there, or to what is no name.
+        InputError: it refers to a missing secret, or to an invalid name.
         AuthError: the keyring did not answer.
     """
-    found = _REFERENCE.fullmatch(value)
-    if found is None:
+    reference = _REFERENCE.fullmatch(value)
+    if reference is None:
         return value
     try:
-        return (found["scheme"] or "") + value_of(found["name"].strip())
+        return (reference["scheme"] or "") + value_of(reference["name"].strip())
     except InputError as error:
         raise InputError(
             f"{what} refers to {shown(value.strip(), _SHOWN_CHARS)}: {error}"
@@ -141,10 +141,10 @@ def resolved(value: str, what: str) -> str:
 
 
 def all_resolved(variables: Mapping[str, str]) -> dict[str, str]:
-    """Variables, each with the secret that it refers to in its place.
+    """Variables, with secrets in place of the references to them.
 
     Raises:
-        InputError: a secret is not there.
+        InputError: a secret is missing.
         AuthError: the keyring did not answer.
     """
     return {
@@ -156,8 +156,8 @@ def all_resolved(variables: Mapping[str, str]) -> dict[str, str]:
 def _must_be_name(name: str) -> None:
     if not NAME.fullmatch(name):
         raise InputError(
-            f"{shown(name, _SHOWN_CHARS)!r} is no name of a secret: up to 100 letters, digits, and"
-            " _ . - behind the first."
+            f"{shown(name, _SHOWN_CHARS)!r} is not a name for a secret: use up to 100 letters,"
+            " digits, _ . and -, the first no . or -."
         )
 
 
@@ -166,7 +166,7 @@ def _folder() -> Path:
 
 
 def _note(name: str) -> Path:
-    """The file that says that there is a secret. Some systems take A and a for one name."""
+    """The file with a secret's name; named by a hash, since some file systems ignore case."""
     return _folder() / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.name"
 
 

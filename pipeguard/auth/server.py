@@ -1,7 +1,7 @@
-"""A server's canonical URI, and which URLs may be asked on its behalf; sends nothing.
+"""A server's canonical URI, and the URLs that are allowed on its behalf; sends nothing.
 
-A login is for one resource (RFC 8707), so all that is kept is kept under the server's canonical
-URI, and two spellings of one address are one login.
+A login is for one resource (RFC 8707), so it is stored under the server's canonical URI, and two
+spellings of one address are one login.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ SHOWN_CHARS = 200  # of a peer's words in an error of ours
 def canonical(url: str) -> str:
     """The canonical URI of a server (MCP basic/authorization, "Canonical Server URI").
 
-    Scheme and host in small letters, no default port, no fragment, no lone slash. WebSocket
-    addresses become those of HTTP: discovery goes over HTTP, and the login is the same.
+    Scheme and host in lower case, no default port, no fragment, no lone slash. WebSocket addresses
+    become HTTP addresses: discovery goes over HTTP, and the login is the same.
 
     Raises:
-        InputError: it is no such URL, holds a user's name, or is neither https nor on loopback.
+        InputError: it is not such a URL, has a user name, or is neither https nor on loopback.
     """
     parts, host, port = _split(url)
     if parts.username is not None or parts.password is not None:
-        raise InputError("a server's URL must not hold a name or a password before the host.")
+        raise InputError("a server's URL must not have a user name or password before the host.")
     scheme = _SCHEMES[parts.scheme]
     if scheme == "http" and not is_loopback(host):
         raise InputError(
@@ -43,22 +43,22 @@ def canonical(url: str) -> str:
 
 
 def is_url(text: str) -> bool:
-    """True where a server is named by its URL, and not by a name that it was given."""
+    """True where a text is a server's URL and not its name."""
     return "://" in text
 
 
 def must_be_safe(url: str, server: str) -> None:
-    """Refuse an address that must not be asked on a server's behalf.
+    """Refuse a URL that must not be requested on a server's behalf.
 
-    A server names the others (RFC 9728, RFC 8414). It could name what it cannot reach itself, so
-    plain http is for loopback alone, and loopback only where the server is on loopback as well.
+    A server names these URLs (RFC 9728, RFC 8414), and could name one that it cannot reach itself.
+    So plain http is for loopback alone, and loopback only for a server on loopback.
 
     Args:
-        url: what is about to be asked or opened.
-        server: the canonical URI of the server that is logged in to.
+        url: the URL about to be requested or opened.
+        server: the canonical URI of the login's server.
 
     Raises:
-        AuthError: it must not.
+        AuthError: the URL is not allowed.
     """
     try:
         parts, host, _ = _split(url)
@@ -68,18 +68,18 @@ def must_be_safe(url: str, server: str) -> None:
     trusted = here if is_loopback(host) else parts.scheme == "https"
     if parts.username is not None or parts.scheme not in ("http", "https") or not trusted:
         raise AuthError(
-            f"{server} sends us to {shown(url, SHOWN_CHARS)!r}, which is not asked:\n"
-            "  only https is, without a user's name, and loopback only by a server on loopback."
+            f"{server} sends us to {shown(url, SHOWN_CHARS)!r}, which is not allowed:\n"
+            "  only https is, without a user name, and loopback only for a server on loopback."
         )
 
 
 def login_command(server: str) -> str:
-    """What a person runs to log in, safe to paste into a shell."""
+    """The command to log in to a server, safe to paste into a shell."""
     return f"pipeguard auth login {shlex.quote(server)}"
 
 
 def usual_name(server: str) -> str:
-    """What a server is called where nobody gave it a name: its host, and port if it has one."""
+    """The default name of a server: its host, with the port if it has one."""
     return urlsplit(server).netloc
 
 
@@ -90,7 +90,7 @@ def origin(server: str) -> str:
 
 
 def is_loopback_url(url: str) -> bool:
-    """True where an address is plain http on this very machine."""
+    """True for a plain http URL on loopback."""
     try:
         parts, host, _ = _split(url)
     except InputError:
@@ -102,18 +102,18 @@ def _split(url: str) -> tuple[SplitResult, str, int | None]:
     """A URL's parts, host and port.
 
     Raises:
-        InputError: it has no host, or characters that no URL has.
+        InputError: it has no host, or characters that no URL may have.
     """
-    told = shown(url, SHOWN_CHARS)
+    shown_url = shown(url, SHOWN_CHARS)
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        raise InputError(f"{told!r} is no URL.") from None
+        raise InputError(f"{shown_url!r} is not a URL.") from None
     if parts.scheme not in _SCHEMES or not host or not url.isascii() or not url.isprintable():
         raise InputError(
-            f"{told!r} is no URL of a server.\n  One is as https://mcp.example.com/mcp"
+            f"{shown_url!r} is not a server's URL, as https://mcp.example.com/mcp is one."
         )
-    if any(character in url for character in ' "<>\\^`{|}'):  # RFC 3986, 2: none may stand there
-        raise InputError(f"{told!r} holds a character that no URL has.")
+    if any(character in url for character in ' "<>\\^`{|}'):  # RFC 3986, 2: not allowed in a URI
+        raise InputError(f"{shown_url!r} has a character that no URL may have.")
     return parts, host, port

@@ -1,7 +1,7 @@
-"""What a login left, kept between runs: secrets in the system's keyring, the rest in a file.
+"""Stored logins: their secrets in the system's keyring, everything else in a file.
 
-One file of mode 0600 a server, in the state folder. It holds no secret unless the person who logged
-in asked for that. Knows nothing of OAuth's flows.
+Each server has one file of mode 0600 in the state folder. It contains no secret unless the person
+who logged in asked for that. Knows nothing of OAuth's flows.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 LIMIT_BYTES = 2**20  # of a file
 LOCK_SECONDS = 60.0  # the longest that another process may take to renew a token
 _VERSION = 1
-_TRIES = 3  # to read what another process is just replacing
+_TRIES = 3  # to read a login that another process is replacing
 
 
 class Place(StrEnum):
-    """Where a login's secrets are kept."""
+    """Where a login's secrets are stored."""
 
     KEYRING = "keyring"
     FILE = "file"
@@ -43,14 +43,14 @@ class Place(StrEnum):
 class Registration(StrEnum):
     """How an authorization server knows us (MCP basic/authorization, "Client Registration")."""
 
-    GIVEN = "given"  # by hand, told on the command line
+    GIVEN = "given"  # registered by hand, its id given on the command line
     DOCUMENT = "document"  # a client id metadata document
     DYNAMIC = "dynamic"  # RFC 7591
 
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What must be seen by nobody; `repr` does not show it."""
+    """A login's secrets; `repr` does not show them."""
 
     access_token: str = ""
     refresh_token: str = ""
@@ -60,30 +60,30 @@ class Secrets:
         return "Secrets(…)"
 
     def all(self) -> tuple[str, ...]:
-        """Those that there are."""
+        """The secrets that are not empty."""
         return tuple(filter(None, (self.access_token, self.refresh_token, self.client_secret)))
 
 
 @dataclass(frozen=True, slots=True)
 class StoredLogin:
-    """What is known of one server from the last login.
+    """The last login to one server, without its secrets.
 
     Attributes:
-        server: its canonical URI, for which alone the tokens are.
+        server: the canonical URI of the only server that the tokens are for.
         name: what a person calls it.
-        issuer: of the authorization server; "" where it has no metadata.
-        place: of the secrets.
+        issuer: the authorization server's issuer; "" where it has no metadata.
+        place: where the secrets are.
         client: our registration there (RFC 7591, 3.2.1), without its secret.
-        registration: how we came to it.
-        metadata: the authorization server's (RFC 8414), or None.
-        resource_metadata: the server's (RFC 9728), or None.
-        scope: what was granted, separated by spaces.
-        wanted: what the server asked for since then and has not got.
-        obtained_at: when the access token came, in seconds since the epoch.
-        expires_at: when it ends; None where nobody said.
-        ca: a file of authorities to trust in place of the system's, or "".
-        has_access: whether there is an access token, which is told without opening the keyring.
-        has_refresh: the same of a refresh token.
+        registration: how we were registered.
+        metadata: the authorization server's metadata (RFC 8414), or None.
+        resource_metadata: the server's metadata (RFC 9728), or None.
+        scope: the granted scopes, separated by spaces.
+        wanted: scopes that the server has asked for since and that were not granted.
+        obtained_at: when the access token was issued, in seconds since the epoch.
+        expires_at: when it expires; None where the server did not say.
+        ca: a file of certificate authorities to trust instead of the system's, or "".
+        has_access: whether there is an access token, known without opening the keyring.
+        has_refresh: the same for a refresh token.
     """
 
     server: str
@@ -103,7 +103,7 @@ class StoredLogin:
     has_refresh: bool = False
 
     def has_ended(self, now: float) -> bool:
-        """True where only a person can renew it; `now` in seconds since the epoch."""
+        """True where only a person can renew the login; `now` in seconds since the epoch."""
         return not self.has_refresh and self.expires_at is not None and self.expires_at <= now
 
 
@@ -111,7 +111,7 @@ class LoginStore:
     """Logins by server, for all processes of a user."""
 
     def __init__(self, folder: Path | None = None, part_chars: int = ring.PART_CHARS) -> None:
-        """Name the folder; it is made with the first login.
+        """Name the folder; the first login creates it.
 
         Raises:
             StateError: the state folder cannot be used.
@@ -120,18 +120,18 @@ class LoginStore:
         self._part_chars = part_chars
 
     def logins(self) -> list[StoredLogin]:
-        """All of them, by name, without their secrets.
+        """All logins, by name, without their secrets.
 
         Raises:
             StateError: one cannot be read.
         """
-        found = [self._loaded(path)[0] for path in sorted(self._folder.glob("*.json"))]
-        return sorted(found, key=lambda login: (login.name, login.server))
+        logins = [self._loaded(path)[0] for path in sorted(self._folder.glob("*.json"))]
+        return sorted(logins, key=lambda login: (login.name, login.server))
 
     def stamp(self, server: str) -> tuple[int, int, int] | None:
-        """What differs once a login was saved anew; None where there is none. Does not wait."""
+        """A value that changes when a login is saved; None where there is none. Does not block."""
         try:
-            status = os.stat(self._path(server))  # noqa: PTH116  asked for while frames wait
+            status = os.stat(self._path(server))  # noqa: PTH116  called while frames wait
         except OSError:
             return None
         return status.st_ino, status.st_mtime_ns, status.st_size
@@ -140,10 +140,10 @@ class LoginStore:
         """True where there is a login for a server; its secrets are not read.
 
         Args:
-            server: an address; False for one that tokens would go to in clear.
+            server: a URL; False for one where tokens would be sent unencrypted.
 
         Raises:
-            StateError: what was kept cannot be read.
+            StateError: a stored login cannot be read.
         """
         try:
             wanted = canonical(server)
@@ -152,52 +152,54 @@ class LoginStore:
         return any(login.server == wanted for login in self.logins())
 
     def read(self, server: str) -> tuple[StoredLogin, Secrets] | None:
-        """A server's login; the keyring may ask a person to open it.
+        """A server's login; the keyring may ask a person to unlock it.
 
         Raises:
             StateError: it cannot be read.
-            LoginNeededError: the keyring does not have it any more.
+            LoginNeededError: the keyring has lost it.
             AuthError: the keyring did not answer.
         """
         path = self._path(server)
         for _ in range(_TRIES):
             if not path.exists():
                 return None
-            login, kept = self._loaded(path)
+            login, secrets = self._loaded(path)
             if login.place is Place.FILE:
-                return login, _secrets(kept, path)
-            text = ring.text_of(_service(server), _accounts(kept, path))
+                return login, _secrets(secrets, path)
+            text = ring.text_of(_service(server), _accounts(secrets, path))
             if text is not None:
                 return login, _secrets(text, path)
         raise LoginNeededError(
-            f"the keyring lost the login of {server}.\n  Log in anew:  {login_command(server)}"
+            f"the keyring has lost the login of {server}.\n  Log in again:  {login_command(server)}"
         )
 
-    def save(self, login: StoredLogin, kept: Secrets) -> None:
-        """Keep a login in place of the server's last one, whole or not at all.
+    def save(self, login: StoredLogin, secrets: Secrets) -> None:
+        """Store a login in place of the server's last one, as a whole or not at all.
 
         Raises:
             StateError: it cannot be written.
-            AuthError: the keyring did not take it.
+            AuthError: the keyring did not accept it.
         """
         login = replace(
-            login, has_access=bool(kept.access_token), has_refresh=bool(kept.refresh_token)
+            login, has_access=bool(secrets.access_token), has_refresh=bool(secrets.refresh_token)
         )
         before = self._accounts_before(login.server)
-        values = {field.name: getattr(kept, field.name) for field in fields(Secrets)}
-        held: object = values
+        values = {field.name: getattr(secrets, field.name) for field in fields(Secrets)}
+        content = {field.name: getattr(login, field.name) for field in fields(StoredLogin)}
         if login.place is Place.KEYRING:
-            held = ring.put(_service(login.server), json.dumps(values), self._part_chars)
-        told = {field.name: getattr(login, field.name) for field in fields(StoredLogin)}
-        self._write(self._path(login.server), {"version": _VERSION, **told, "secrets": held})
+            service = _service(login.server)
+            content["secrets"] = ring.put(service, json.dumps(values), self._part_chars)
+        else:
+            content["secrets"] = values
+        self._write(self._path(login.server), {"version": _VERSION, **content})
         ring.drop(_service(login.server), before)
 
     def forget(self, server: str) -> bool:
-        """Drop a login and its secrets; False where there was none.
+        """Delete a login and its secrets; False where there was none.
 
         Raises:
             StateError: it cannot be removed.
-            AuthError: the keyring did not let it go.
+            AuthError: the keyring did not delete it.
         """
         path = self._path(server)
         if not path.exists():
@@ -211,15 +213,15 @@ class LoginStore:
 
     @contextmanager
     def lock(self, server: str) -> Iterator[None]:
-        """Keep other processes from renewing this server's token; a dead one keeps nobody out.
+        """Keep other processes from renewing this server's token; the lock ends with its process.
 
         Raises:
-            StateError: another process held it for a minute.
+            StateError: another process had it for a minute.
         """
         self._make_folder()
         file = self._path(server).with_suffix(".lock")
         try:
-            # SQLite's lock is portable and goes with its process; the file stays empty.
+            # SQLite's lock is portable and ends with its process; the file stays empty.
             with closing(
                 sqlite3.connect(
                     file, timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False
@@ -237,40 +239,40 @@ class LoginStore:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise StateError(f"{self._folder} cannot be made: {error.strerror}.") from None
+            raise StateError(f"{self._folder} cannot be created: {error.strerror}.") from None
 
     def _loaded(self, path: Path) -> tuple[StoredLogin, object]:
         content = read_own(str(path), LIMIT_BYTES, StateError)
         if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise StateError(
-                f"others may read {path}, so it may be known to them.\n"
-                f"  Close it, and log in anew:  chmod 600 {path}"
+                f"others may read {path}, so they may know the login.\n"
+                f"  Close the file, and log in again:  chmod 600 {path}"
             )
-        login, kept = None, None
+        login, secrets = None, None
         try:
-            told = json.loads(content)
-            kept = told.pop("secrets")
-            is_ours = told.pop("version") == _VERSION
-            told["place"] = Place(told["place"])
-            told["registration"] = Registration(told["registration"])
-            login = StoredLogin(**told)
+            values = json.loads(content)
+            secrets = values.pop("secrets")
+            is_ours = values.pop("version") == _VERSION
+            values["place"] = Place(values["place"])
+            values["registration"] = Registration(values["registration"])
+            login = StoredLogin(**values)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             is_ours = False
         if login is None or not is_ours:
-            raise _no_login(path)
-        return login, kept
+            raise _invalid_file(path)
+        return login, secrets
 
     def _accounts_before(self, server: str) -> list[str]:
         path = self._path(server)
         if not path.exists():
             return []
-        login, kept = self._loaded(path)
-        return _accounts(kept, path) if login.place is Place.KEYRING else []
+        login, secrets = self._loaded(path)
+        return _accounts(secrets, path) if login.place is Place.KEYRING else []
 
-    def _write(self, path: Path, told: dict[str, object]) -> None:
+    def _write(self, path: Path, content: dict[str, object]) -> None:
         self._make_folder()
         try:
-            replace_file(path, json.dumps(told, indent=1).encode())
+            replace_file(path, json.dumps(content, indent=1).encode())
         except OSError as error:
             raise StateError(f"{path} cannot be written: {error.strerror}.") from None
 
@@ -279,23 +281,26 @@ def _service(server: str) -> str:
     return f"pipeguard {server}"  # as people see it in their keyring
 
 
-def _accounts(kept: object, path: Path) -> list[str]:
-    if isinstance(kept, list) and all(isinstance(account, str) for account in kept):
-        return kept
-    raise _no_login(path)
+def _accounts(value: object, path: Path) -> list[str]:
+    """The keyring's entries, from a login's file."""
+    if isinstance(value, list) and all(isinstance(account, str) for account in value):
+        return value
+    raise _invalid_file(path)
 
 
-def _secrets(kept: object, path: Path) -> Secrets:
+def _secrets(value: object, path: Path) -> Secrets:
+    """Secrets from a login's file, or as JSON from the keyring."""
     try:
-        values = json.loads(kept) if isinstance(kept, str) else kept
-        if isinstance(values, dict) and all(isinstance(value, str) for value in values.values()):
+        values = json.loads(value) if isinstance(value, str) else value
+        if isinstance(values, dict) and all(isinstance(text, str) for text in values.values()):
             return Secrets(**values)
     except (ValueError, TypeError):
-        pass  # it is told as all else that is not ours
-    raise _no_login(path)
+        pass  # invalid, like any other value
+    raise _invalid_file(path)
 
 
-def _no_login(path: Path) -> StateError:
+def _invalid_file(path: Path) -> StateError:
     return StateError(
-        f"{path} is no login that this version of PipeGuard wrote.\n  Remove it, and log in anew."
+        f"{path} is not a login that this version of PipeGuard wrote.\n"
+        "  Remove it, and log in again."
     )

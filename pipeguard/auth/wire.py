@@ -1,6 +1,6 @@
-"""The requests of a login, each to an address that may be asked; knows no flow, keeps nothing.
+"""The HTTP requests of a login, each to an address that is allowed; knows no flow, stores nothing.
 
-No redirect is followed here. The SDK's flow follows one within its origin, by asking us again.
+No redirect is followed here. The SDK's flow follows one within its origin, as a new request.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
-from pipeguard.auth.reach import Nearby, proxy_of
+from pipeguard.auth.reach import AllowedAddresses, proxy_of
 from pipeguard.auth.server import SHOWN_CHARS, must_be_safe
 from pipeguard.core.flows.known_secrets import MASK, KnownSecrets
 from pipeguard.core.unicode.display import shown
@@ -32,28 +32,28 @@ _AGENT = f"pipeguard/{VERSION}"
 
 
 class UnreachableError(AuthError):
-    """Nobody answered, or not now: another time it may work."""
+    """The peer did not answer, or not usefully; a later attempt may work."""
 
 
 class Wire:
     """An HTTP client for one server's login."""
 
     def __init__(self, server: str, ca: str = "") -> None:
-        """Prepare it.
+        """Prepare the client.
 
         Args:
-            server: its canonical URI.
-            ca: a file of authorities to trust in place of the system's, or "".
+            server: the server's canonical URI.
+            ca: a file of certificate authorities to trust instead of the system's, or "".
 
         Raises:
             AuthError: that file cannot be used.
         """
         self._server = server
-        self._nearby = Nearby(server)
+        self._allowed = AllowedAddresses(server)
         self._trusts = _trusting(ca) if ca else True
-        # Where an address was judged it is that which is asked, and no proxy.
+        # A request to an address that was checked goes there, and to no proxy.
         direct = httpx2.AsyncHTTPTransport(verify=self._trusts)
-        self._clients = {"": self._made(transport=direct)}
+        self._clients = {"": _client(transport=direct)}
 
     async def __aenter__(self) -> Self:
         return self
@@ -68,34 +68,30 @@ class Wire:
             await client.aclose()
 
     async def send(self, request: httpx2.Request, *, body: bool = True) -> httpx2.Response:
-        """Send a request, and give its answer, whole or without a body.
+        """Send a request and return its answer, whole or without its body.
 
         Raises:
-            UnreachableError: nobody answered.
-            AuthError: the address must not be asked, or the answer is too large.
+            UnreachableError: there was no answer.
+            AuthError: the address is not allowed, or the answer is too large.
         """
         url, host = request.url, request.url.host
         must_be_safe(str(url), self._server)
         request.headers.setdefault("User-Agent", _AGENT)
-        content = bytearray()
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                answer = await self._sent(request)
+                answer = await self._request(request)
                 address = request.url.host
-                try:
-                    if body:
-                        await _read(answer, content, host)
-                finally:
-                    await answer.aclose()
+                async with contextlib.aclosing(answer):
+                    content = await _content(answer, host) if body else b""
         except TimeoutError:
             raise UnreachableError(
                 f"{host} gave no answer in {TIMEOUT_SECONDS:g} seconds."
             ) from None
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             why = shown(str(error), SHOWN_CHARS) or type(error).__name__
-            raise UnreachableError(f"{host} cannot be asked: {why}") from None
-        except ValueError:  # a header that no request can hold, made of what a peer said
-            raise AuthError(f"what {self._server} told us cannot be sent to {host}.") from None
+            raise UnreachableError(f"{host} cannot be reached: {why}") from None
+        except ValueError:  # a peer's text in a header that cannot have it
+            raise AuthError(f"an answer of {self._server} cannot be sent to {host}.") from None
         finally:
             request.url = url
         whole = httpx2.Response(
@@ -105,32 +101,32 @@ class Wire:
                 for name, value in answer.headers.multi_items()
                 if name.lower() not in ("content-encoding", "content-length", "transfer-encoding")
             ],
-            content=bytes(content),
+            content=content,
             request=request,
         )
         whole.next_request = _redirected(answer, address, url)
         return whole
 
     async def must_reach(self, url: str) -> None:
-        """Refuse an address that a person's browser is not sent to on this server's behalf.
+        """Refuse an address that this server must not send a person's browser to.
 
         Raises:
-            AuthError: it leads to where this server must not send anybody.
-            UnreachableError: its name is not known.
+            AuthError: it leads to a network that the server must not send anybody to.
+            UnreachableError: its name cannot be resolved.
         """
         must_be_safe(url, self._server)
         try:
-            await self._nearby.addresses(url)
+            await self._allowed.resolve(url)
         except OSError as error:
             host = shown(httpx2.URL(url).host, SHOWN_CHARS)
             raise UnreachableError(f"{host} cannot be found: {error.strerror or error}") from None
 
-    async def _sent(self, request: httpx2.Request) -> httpx2.Response:
-        """Send a request to an address that was judged, by its name for TLS and the server."""
+    async def _request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send a request to an address that was checked; TLS and the server see its name."""
         name = request.url
-        addresses = await self._nearby.addresses(str(name))
+        addresses = await self._allowed.resolve(str(name))
         if not addresses:
-            return await self._by(proxy_of(str(name))).send(request, stream=True)
+            return await self._through(proxy_of(str(name))).send(request, stream=True)
         client = self._clients[""]
         if name.scheme == "https":
             request.extensions = {**request.extensions, "sni_hostname": name.host}
@@ -141,18 +137,19 @@ class Wire:
         request.url = name.copy_with(host=addresses[-1])
         return await client.send(request, stream=True)
 
-    def _by(self, proxy: str) -> httpx2.AsyncClient:
-        """A client that asks this proxy, whatever else the environment says."""
+    def _through(self, proxy: str) -> httpx2.AsyncClient:
+        """A client that uses this proxy, whatever else the environment says."""
         if proxy not in self._clients:
-            self._clients[proxy] = self._made(proxy=proxy, verify=self._trusts)
+            self._clients[proxy] = _client(proxy=proxy, verify=self._trusts)
         return self._clients[proxy]
 
-    def _made(self, **how: Any) -> httpx2.AsyncClient:
-        return httpx2.AsyncClient(timeout=TIMEOUT_SECONDS, follow_redirects=False, **how)
+
+def _client(**options: Any) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(timeout=TIMEOUT_SECONDS, follow_redirects=False, **options)
 
 
 def _redirected(answer: httpx2.Response, address: str, url: httpx2.URL) -> httpx2.Request | None:
-    """The request that a redirect asks for, by the name that we asked and not by its address."""
+    """The request that a redirect asks for, with the host's name instead of its address."""
     following = answer.next_request
     if following is None:
         return None
@@ -163,34 +160,36 @@ def _redirected(answer: httpx2.Response, address: str, url: httpx2.URL) -> httpx
     return following
 
 
-async def _read(answer: httpx2.Response, into: bytearray, host: str) -> None:
+async def _content(answer: httpx2.Response, host: str) -> bytes:
+    content = bytearray()
     async for chunk in answer.aiter_bytes():
-        into += chunk
-        if len(into) > LIMIT_BYTES:
+        content += chunk
+        if len(content) > LIMIT_BYTES:
             raise AuthError(f"{host} answers with more than {LIMIT_BYTES} bytes.")
+    return bytes(content)
 
 
 def refusal(answer: httpx2.Response, hidden: Iterable[str]) -> tuple[str, str]:
-    """An authorization server's error code, and what it says for a person (RFC 6749, 5.2).
+    """An authorization server's error code, and its explanation for a person (RFC 6749, 5.2).
 
     Args:
-        answer: of any status.
-        hidden: secrets that were in the request, which must not be shown if they come back.
+        answer: an answer of any status.
+        hidden: secrets of the request, which must not be shown if the answer quotes them.
     """
     try:
-        told = json.loads(answer.content)
+        fields = json.loads(answer.content)
     except (ValueError, RecursionError):
-        told = None
+        fields = None
     code, text = "", ""
-    if isinstance(told, dict):
-        code, text = str(told.get("error", "")), str(told.get("error_description", ""))
+    if isinstance(fields, dict):
+        code, text = str(fields.get("error", "")), str(fields.get("error_description", ""))
     words = " ".join(filter(None, (code, text)))
-    said = f"{answer.request.url.host} answers {answer.status_code}"
-    return code, f"{said}: {masked(words, hidden)}" if words else said
+    status = f"{answer.request.url.host} answers {answer.status_code}"
+    return code, f"{status}: {masked(words, hidden)}" if words else status
 
 
 def masked(text: str, hidden: Iterable[str]) -> str:
-    """A peer's words, safe to show."""
+    """A peer's text, safe to show."""
     hidden = tuple(hidden)
     for secret in hidden:
         if secret:
@@ -202,4 +201,4 @@ def _trusting(ca: str) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca)
     except (OSError, ssl.SSLError) as error:
-        raise AuthError(f"{ca} is no file of certificates: {error.strerror or error}.") from None
+        raise AuthError(f"{ca} is not a file of certificates: {error.strerror or error}.") from None

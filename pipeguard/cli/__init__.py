@@ -1,6 +1,6 @@
-"""The command line: one module per verb, imported when it is called.
+"""The command line: one module for each command, imported when the command is called.
 
-A verb is a module in this folder whose `command` is a click command; nothing is registered.
+A command is a module in this folder whose `command` is a click command; nothing is registered.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ from pipeguard.terminal.colour import colour_is_unwanted
 from pipeguard.version import VERSION
 
 
-class Verbs(click.Group):
+class CommandFolder(click.Group):
     """Finds its commands in this folder."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names of all verbs."""
+        """The names of all commands."""
         modules = Path(__file__).parent.glob("[a-z]*.py")
         return sorted(module.stem.replace("_", "-") for module in modules)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one verb."""
+        """Import one command."""
         name = cmd_name.replace("-", "_")
         if not name.isidentifier() or name not in (
-            verb.replace("-", "_") for verb in self.list_commands(ctx)
+            listed.replace("-", "_") for listed in self.list_commands(ctx)
         ):
             return None
         command = importlib.import_module(f"pipeguard.cli.{name}").command
-        assert isinstance(command, click.Command)  # noqa: S101  a test calls each
+        assert isinstance(command, click.Command)  # noqa: S101  a test imports each
         return command
 
 
 @click.group(
-    cls=Verbs,
+    cls=CommandFolder,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog='Completion: eval "$(pipeguard completion bash)"; also zsh and fish.',
+    epilog='Shell completion: eval "$(pipeguard completion bash)"; also for zsh and fish.',
 )
 @click.version_option(VERSION, prog_name="pipeguard")
 @click.pass_context
@@ -45,12 +45,12 @@ def cli(ctx: click.Context) -> None:
     r"""A firewall for the Model Context Protocol.
 
     \b
-    Put it in front of a server's command in your agent's configuration:
+    Put it in front of a server's command in your client's configuration:
       pipeguard wrap -- npx -y @modelcontextprotocol/server-filesystem /some/dir
     See it at work:
       pipeguard demo
-    Something does not work:
+    Find out why something does not work:
       pipeguard doctor
     """
     if colour_is_unwanted():
-        ctx.color = False  # for every verb; else click asks whether it is a terminal
+        ctx.color = False  # for every command; else click decides by whether it is a terminal

@@ -1,9 +1,9 @@
-"""Who decides: a person at a terminal, or a job of CI that a person gave a token. No agent.
+"""Who decides: a person at a terminal, or a CI job with a token that a person made; never an agent.
 
-An agent has a shell of the same account, so this is a bar and no wall: SECURITY.md says how high
-it is. What an agent runs without a terminal, in a shell that it marks as its own, or below the
-process that also started a guarded server, is refused; whoever is at a terminal types a number
-that stands nowhere but there.
+An agent has a shell of the same account, so this is a hurdle, not a wall: SECURITY.md says how high
+it is. Refused is a command that an agent runs without a terminal, in a shell that it marks as its
+own, or as a child of the process that also started a guarded server. Whoever is at the terminal
+types a number that is shown only there.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from pipeguard.config.directories import config_folder, read_own
 from pipeguard.errors import InputError, PipeGuardError
 
 TOKEN_VARIABLE = "PIPEGUARD_APPROVAL_TOKEN"  # noqa: S105  its name
-TOKEN_FILE = "approval-token"  # noqa: S105  in the folder of the user's policy: the SHA-256, in hex
-# What agents set in the shells that they run commands in.
+TOKEN_FILE = "approval-token"  # noqa: S105  in the folder of the user's policy: its SHA-256 in hex
+# Variables that agents set in the shells in which they run commands.
 AGENT_VARIABLES = (
     "AI_AGENT",
     "ANTIGRAVITY_AGENT",
@@ -43,21 +43,21 @@ AGENT_VARIABLES = (
     "QWEN_CODE",
 )
 _TERMINAL = ("CONIN$", "CONOUT$") if sys.platform == "win32" else ("/dev/tty", "/dev/tty")
-_MANAGERS = frozenset({"systemd", "init", "launchd"})  # above what agents and people start alike
+_MANAGERS = frozenset({"systemd", "init", "launchd"})  # ancestors of agents and people alike
 _OWN_TERMINAL = "A person decides this: run it in a terminal of your own."
 
 
 class NotAPersonError(PipeGuardError):
-    """An agent, or a program without a token, wants to decide; says what a person does."""
+    """An agent, or a program without a token, tries to decide; the message says what to do."""
 
     exit_code = 2
 
 
 class Person:
-    """Whoever decides.
+    """The person who decides.
 
     Attributes:
-        has_token: whether it is a job with a token, which is not asked anything.
+        has_token: whether it is a CI job with a token, which is not asked.
     """
 
     def __init__(self, *, has_token: bool) -> None:
@@ -65,11 +65,11 @@ class Person:
 
     @classmethod
     def here(cls) -> Person:
-        """Whoever runs this command.
+        """The person who runs this command.
 
         Raises:
-            NotAPersonError: nobody who could decide; an agent is none, with a token either.
-            InputError: there is a token, and it is the wrong one.
+            NotAPersonError: an agent, even with a token; or no token and no terminal.
+            InputError: the token is wrong.
         """
         _refuse_agent()
         if token := os.environ.get(TOKEN_VARIABLE, ""):
@@ -79,10 +79,10 @@ class Person:
 
     @classmethod
     def at_terminal(cls) -> Person:
-        """The same, where no token will do.
+        """The person at this terminal, where a token does not count.
 
         Raises:
-            NotAPersonError: nobody who could decide.
+            NotAPersonError: an agent, or no terminal.
         """
         _refuse_agent()
         if not sys.stdin.isatty() or not _has_terminal():
@@ -93,17 +93,17 @@ class Person:
         return cls(has_token=False)
 
     def confirms(self, what: str) -> bool:
-        """Have a person type a number that only stands on the terminal.
+        """Have the person type a number that is shown only on the terminal.
 
         Args:
-            what: that is to be done, as `approve 2 definitions`.
+            what: what will be done, as `approve 2 definitions`.
         """
         if self.has_token:
             return True
         number = f"{secrets.randbelow(9000) + 1000}"
         reading, writing = _TERMINAL
         with open(writing, "wb", buffering=0) as shown, open(reading, "rb", buffering=0) as typed:
-            _forget_typed(typed)
+            _discard_input(typed)
             shown.write(f"To {what}, type {number}: ".encode())
             answer = typed.readline(100)
         if answer.strip() == number.encode():
@@ -113,10 +113,10 @@ class Person:
 
 
 def new_token() -> tuple[str, Path]:
-    """Make a token, and keep its hash in place of an older one.
+    """Make a token, and store its hash in place of an older one.
 
     Returns:
-        The token, which is kept nowhere, and the file of its hash.
+        The token, which is stored nowhere, and the file with its hash.
 
     Raises:
         InputError: the file cannot be written.
@@ -134,17 +134,17 @@ def new_token() -> tuple[str, Path]:
 
 
 def token_path() -> Path:
-    """Where the hash of the token stands; it need not exist."""
+    """The file with the hash of the token; it need not exist."""
     return Path(config_folder()) / TOKEN_FILE
 
 
 def _refuse_agent() -> None:
-    """Refuse what an agent marks as its own, or started, whatever else it has."""
+    """Refuse a shell that an agent marks as its own, and a child of an agent."""
     if mark := next((name for name in AGENT_VARIABLES if os.environ.get(name)), ""):
         raise NotAPersonError(f"this shell is an agent's: {mark} is set.\n  {_OWN_TERMINAL}")
     if parent := _client_above():
         raise NotAPersonError(
-            f"{parent} started this, and guarded servers as well: it is an agent.\n"
+            f"{parent} started this command and also guarded servers: it is an agent.\n"
             f"  {_OWN_TERMINAL}"
         )
 
@@ -153,13 +153,13 @@ def _check(token: str) -> None:
     path = token_path()
     if not path.exists():
         raise InputError(
-            f"{TOKEN_VARIABLE} is set, and no token was made here: {path} is not there.\n"
+            f"{TOKEN_VARIABLE} is set, but no token was made here: {path} does not exist.\n"
             "  Make one in a terminal of your own:  pipeguard policy ci-token"
         )
-    known = read_own(str(path), 1024, InputError).strip()
-    if not hmac.compare_digest(known, sha256(token.encode()).hexdigest().encode()):
+    expected = read_own(str(path), 1024, InputError).strip()
+    if not hmac.compare_digest(expected, sha256(token.encode()).hexdigest().encode()):
         raise InputError(
-            f"{TOKEN_VARIABLE} is not the token of {path}.\n"
+            f"{TOKEN_VARIABLE} does not match {path}.\n"
             "  Make a new one in a terminal of your own:  pipeguard policy ci-token"
         )
 
@@ -172,8 +172,8 @@ def _has_terminal() -> bool:
     return False
 
 
-def _forget_typed(terminal: IO[bytes]) -> None:
-    """What was typed before the number was shown is no answer to it."""
+def _discard_input(terminal: IO[bytes]) -> None:
+    """Discard what was typed before the number was shown."""
     if sys.platform != "win32":
         import termios
 
@@ -182,9 +182,9 @@ def _forget_typed(terminal: IO[bytes]) -> None:
 
 
 def _client_above() -> str:
-    """The program above us that is also a guarded server's client; empty where there is none.
+    """The name of an ancestor of ours that is also the client of a guarded server; else empty.
 
-    Linux alone tells who started whom without a further program.
+    Only on Linux, which says who started whom without another program.
     """
     if sys.platform != "linux":
         return ""
@@ -208,25 +208,25 @@ def _client_above() -> str:
 def _writes_to(process: int, guard: Path) -> bool:
     """Whether a process can be the client of a guard that it started.
 
-    A client has the other end of the guard's standard input. A person's shell in which a guard
-    runs has not: there it is the terminal, or a pipe from another program.
+    A client has the other end of the guard's standard input. A shell in which a person runs a
+    guard does not: there, the guard's input is the terminal or a pipe from another program.
     """
     try:
         stdin = str((guard / "fd/0").readlink())
-        held = [one for one in Path(f"/proc/{process}/fd").iterdir() if _leads_to(one, stdin)]
-    except OSError:  # it may not be seen: then it may be one
+        writers = [link for link in Path(f"/proc/{process}/fd").iterdir() if _leads_to(link, stdin)]
+    except OSError:  # not permitted to look: it may be the client
         return True
-    return bool(held) if stdin.startswith("pipe:") else stdin.startswith("socket:")
+    return bool(writers) if stdin.startswith("pipe:") else stdin.startswith("socket:")
 
 
 def _leads_to(link: Path, target: str) -> bool:
-    with suppress(FileNotFoundError):  # it was closed meanwhile
+    with suppress(FileNotFoundError):  # closed in the meantime
         return str(link.readlink()) == target
     return False
 
 
 def _process(number: int) -> tuple[str, int]:
-    """The name of a process, and the number of the one that started it (proc(5))."""
+    """The name of a process, and the id of its parent (proc(5))."""
     with suppress(OSError, ValueError):
         text = Path(f"/proc/{number}/stat").read_text(errors="replace")
         name, _, rest = text.partition("(")[2].rpartition(")")
@@ -235,7 +235,7 @@ def _process(number: int) -> tuple[str, int]:
 
 
 def _is_guard(folder: Path) -> bool:
-    """Whether a process is `pipeguard wrap` behind a client, or what started just that."""
+    """Whether a process is `pipeguard wrap` behind a client, or a launcher of just that."""
     try:
         words = (folder / "cmdline").read_bytes().split(b"\0")
     except OSError:

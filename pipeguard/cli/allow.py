@@ -1,4 +1,4 @@
-"""`pipeguard allow`: a person's word that a block was a false alarm, as a narrow exception."""
+"""`pipeguard allow`: a person says that a block was a false alarm, as a narrow exception."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import asdict
 
 import click
 
-from pipeguard.cli import _completing as completing
+from pipeguard.cli import _completions as completions
 from pipeguard.cli._person import Person
-from pipeguard.config.policy_file import user_policy_path, usual_policy_path
+from pipeguard.config.effective_policy import user_policy_path, usual_policy_path
 from pipeguard.state.exceptions import allow, entries, find_event, narrowest, save
 from pipeguard.state.paths import store_path
 
 NOT_DONE = 1
-DAYS = 90  # long enough to forget about, short enough that it is looked at again
+DAYS = 90  # long enough not to be a nuisance, short enough that it is reviewed
 
 
 def _day(context: click.Context, option: click.Parameter, value: str | None) -> datetime.date:
@@ -27,20 +27,20 @@ def _day(context: click.Context, option: click.Parameter, value: str | None) -> 
         day = datetime.date.fromisoformat(value)
     except ValueError:
         raise click.BadParameter(
-            f"{value!r} is no day: write 2027-01-31.", context, option
+            f"{value!r} is not a day: write 2027-01-31.", context, option
         ) from None
     if day < today:
-        raise click.BadParameter(f"{value} is over.", context, option)
+        raise click.BadParameter(f"{value} is in the past.", context, option)
     return day
 
 
-@click.command("allow", short_help="Allow a false alarm, as narrowly as can be.")
-@click.argument("event", shell_complete=completing.stopped)
-@click.option("--why", help="Your reason; it stands in the policy file. Asked for if not given.")
+@click.command("allow", short_help="Allow a false alarm, as narrowly as possible.")
+@click.argument("event", shell_complete=completions.stopped)
+@click.option("--why", help="Your reason, written into the policy file; asked for if not given.")
 @click.option("--until", callback=_day, metavar="DAY", help=f"Last day (default: in {DAYS} days).")
 @click.option("--forever", is_flag=True, help="Until you remove it.")
 @click.option("--policy", "path", metavar="FILE", help="Write to FILE, not to your own policy.")
-@click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be written; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs; needs --why.")
 def command(  # noqa: PLR0913  one for each option
     event: str,
@@ -54,9 +54,9 @@ def command(  # noqa: PLR0913  one for each option
 ) -> None:
     """Let what EVENT stopped pass from now on: this rule, server, tool and place, nothing else.
 
-    Writes an exception into your policy file, whose comments and order stay as they are. It holds
-    for servers that are started from then on. To take it back, remove the lines. A person decides:
-    it asks on a terminal, or has a token (`pipeguard policy ci-token`).
+    Adds an exception to your policy file, whose comments and order stay as they are. It applies to
+    servers that are started from then on. To take it back, remove the lines. A person decides: it
+    asks on a terminal, or takes a token (`pipeguard policy ci-token`).
 
     \b
     Examples:
@@ -64,8 +64,8 @@ def command(  # noqa: PLR0913  one for each option
       pipeguard allow K7Q2M9D4.c12 --why "our docs quote attacks" --until 2027-01-31
       pipeguard allow K7Q2M9D4.c12 --dry-run
     """  # noqa: D301  click reads the mark
-    found = find_event(store_path(), event)
-    narrowest(found, None, "")  # says at once where no exception would help
+    stopped = find_event(store_path(), event)
+    narrowest(stopped, None, "")  # fails here, before any question, where no exception would help
     person = None if dry_run else Person.here()
     if why is None and not dry_run:
         if as_json or not sys.stdin.isatty():
@@ -74,7 +74,7 @@ def command(  # noqa: PLR0913  one for each option
     why = " ".join((why or "to be said").split())
     if not why:
         raise click.UsageError("--why is empty.")
-    exemptions = narrowest(found, None if forever else until, why)
+    exemptions = narrowest(stopped, None if forever else until, why)
     path = path or user_policy_path() or usual_policy_path()
     text = allow(path, exemptions, _today())
     if text is not None and person is not None:
@@ -82,17 +82,18 @@ def command(  # noqa: PLR0913  one for each option
             raise SystemExit(NOT_DONE)
         save(path, text)
     if as_json:
-        values = [asdict(one) for one in exemptions]
-        told = {"policy": path, "written": text is not None and not dry_run, "exceptions": values}
-        click.echo(json.dumps(told, indent=2, default=str))
+        values = [asdict(exemption) for exemption in exemptions]
+        written = text is not None and not dry_run
+        fields = {"policy": path, "written": written, "exceptions": values}
+        click.echo(json.dumps(fields, indent=2, default=str))
         return
     if text is None:
-        click.echo(f"{path} allows this already. Start the server again, so that it holds.")
+        click.echo(f"{path} allows this already. Restart the server, so that it applies.")
         return
     click.echo(f"{'Would be written' if dry_run else 'Written'} to {path}:\n")
     click.echo(entries(exemptions, "  "))
     if not dry_run:
-        click.echo("It holds for servers started from now on: restart yours.")
+        click.echo("It applies to servers started from now on: restart yours.")
 
 
 def _today() -> datetime.date:

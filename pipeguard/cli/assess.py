@@ -1,4 +1,4 @@
-"""`pipeguard assess`: how a machine, or a repository, stands. Changes nothing."""
+"""`pipeguard assess`: the security posture of a machine or a repository. Changes nothing."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 PASSED, FAILED = 0, 1
 NEVER = "never"
-LEVELS = [one.name.lower() for one in sorted(Severity, reverse=True)]
+LEVELS = [severity.name.lower() for severity in sorted(Severity, reverse=True)]
 _REPORTS = Path(__file__).parent.parent / "assess" / "reports"
 FORMATS = sorted(path.stem for path in _REPORTS.glob("[a-z]*.py"))
 
 
-@click.command("assess", short_help="Check how a machine or a repository stands.")
+@click.command("assess", short_help="Check the security of a machine or a repository.")
 @click.argument(
     "folder", metavar="[DIR]", required=False, type=click.Path(exists=True, file_okay=False)
 )
@@ -31,12 +31,12 @@ FORMATS = sorted(path.stem for path in _REPORTS.glob("[a-z]*.py"))
     "--connect",
     "connects",
     is_flag=True,
-    help="Start or call each server, and scan what it offers. Runs the commands that are found.",
+    help="Start or call each server and scan what it offers. This runs the commands in the files.",
 )
 @click.option(
     "--credentials",
     is_flag=True,
-    help="With --connect: with your home folder, the entries' secrets and your logins.",
+    help="With --connect: use your home folder, the entries' secrets and your logins.",
 )
 @click.option(
     "--limit",
@@ -45,7 +45,7 @@ FORMATS = sorted(path.stem for path in _REPORTS.glob("[a-z]*.py"))
     type=click.FloatRange(0.1, 3600),
     default=30.0,
     show_default=True,
-    help="With --connect: for one server.",
+    help="With --connect: how long one server may take.",
 )
 @click.option(
     "--format",
@@ -57,41 +57,41 @@ FORMATS = sorted(path.stem for path in _REPORTS.glob("[a-z]*.py"))
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option(
-    "--output", metavar="FILE", type=click.Path(dir_okay=False), help="Write the report there."
+    "--output", metavar="FILE", type=click.Path(dir_okay=False), help="Write the report to FILE."
 )
 @click.option(
     "--fail-on",
     type=click.Choice([*LEVELS, NEVER]),
     default="high",
     show_default=True,
-    help="The exit code is 1 where something new is at least that bad.",
+    help="Exit with 1 if a new finding is at least this severe.",
 )
 @click.option(
     "--baseline",
     metavar="FILE",
     type=click.Path(dir_okay=False),
-    help="What FILE holds, a baseline or a report in JSON, is known, and fails nothing.",
+    help="Findings in FILE, a baseline or a JSON report, are not new.",
 )
 @click.option(
     "--write-baseline",
     "write_to",
     metavar="FILE",
     type=click.Path(dir_okay=False),
-    help="Write what is found now as a baseline.",
+    help="Write the findings to FILE as a baseline.",
 )
-@click.option("--explain", metavar="CHECK", help="Show the page of one check, and do nothing else.")
+@click.option("--explain", metavar="CHECK", help="Show the page of one check, and exit.")
 def command(folder: str | None, **options: object) -> None:
-    """Check the servers of every MCP client, what guards them, and who can reach what.
+    """Check the servers of every MCP client: what guards them, and who can reach what.
 
-    Without DIR it looks at this machine: your clients' files and those of the project that you are
-    in, the policy, pins and audit. With DIR it looks at that repository alone, as somebody would
-    who has just cloned it. Nothing is changed, no secret is shown, and without --connect nothing
-    is started or called.
+    Without DIR it checks this machine: your clients' files and those of the project that you are
+    in, the policy, pins and audit. With DIR it checks only that repository, as somebody sees it who
+    has just cloned it. It changes nothing and shows no secret, and without --connect it starts and
+    calls nothing.
 
-    With --connect each server is started behind the guard, in an empty home folder and without
-    credentials, or called where it is remote; its tools, prompts and resources are listed and
-    scanned. No tool is called. It is no sandbox: do not use it on a repository that you do not
-    trust.
+    With --connect each local server is started behind the guard, in an empty home folder and
+    without credentials, and each remote server is called; tools, prompts and resources are listed
+    and scanned. No tool is called. This is not a sandbox: do not use it on a repository that you do
+    not trust.
 
     \b
     Examples:
@@ -103,9 +103,9 @@ def command(folder: str | None, **options: object) -> None:
 
     \b
     Exit codes:
-      0  nothing new is as bad as --fail-on says
-      1  something is
-      2  wrong usage, or a file that was named cannot be read or written
+      0  no new finding is as severe as --fail-on
+      1  at least one is
+      2  wrong usage, or a file cannot be read or written
       3  the scan engine is missing
     """  # noqa: D301  click reads the mark
     if options["explain"]:
@@ -123,15 +123,17 @@ def _assess(folder: str | None, options: dict[str, object]) -> int:
     from pipeguard.assess.assessing import assess
     from pipeguard.assess.reporting import report
 
-    known = baseline.read(Path(str(options["baseline"]))) if options["baseline"] else frozenset()
-    subject = _subject(folder)
+    baselined = (
+        baseline.read(Path(str(options["baseline"]))) if options["baseline"] else frozenset()
+    )
+    target = _target(folder)
     if options["connects"]:
-        subject = _connected(
-            subject,
+        target = _connected(
+            target,
             limit_seconds=float(str(options["limit_seconds"])),
             credentials=bool(options["credentials"]),
         )
-    assessment = assess(subject, known)
+    assessment = assess(target, baselined)
     if options["write_to"]:
         _write_baseline(assessment, Path(str(options["write_to"])))
     form = "json" if options["as_json"] else str(options["form"])
@@ -145,7 +147,7 @@ def _assess(folder: str | None, options: dict[str, object]) -> int:
     return FAILED if assessment.fails(least) else PASSED
 
 
-def _subject(folder: str | None) -> AssessmentTarget:
+def _target(folder: str | None) -> AssessmentTarget:
     from pipeguard.assess.target import of_machine, of_repository
     from pipeguard.auth.store import LoginStore
     from pipeguard.clients.machine import Machine
@@ -162,42 +164,41 @@ def _subject(folder: str | None) -> AssessmentTarget:
 
 
 def _connected(
-    subject: AssessmentTarget, *, limit_seconds: float, credentials: bool
+    target: AssessmentTarget, *, limit_seconds: float, credentials: bool
 ) -> AssessmentTarget:
     from pipeguard.assess.connecting import ConnectOptions, connect
 
-    how = ConnectOptions(limit_seconds, credentials)
-    with _progress(len(subject.servers)) as tell:
-        return subject.with_contents(connect(subject, how, _policy(subject), tell))
+    options = ConnectOptions(limit_seconds, credentials)
+    with _Progress() as tell:
+        return target.with_contents(connect(target, options, _policy(target), tell))
 
 
-def _policy(subject: AssessmentTarget) -> Policy:
-    """The policy in force, so that what a person allowed is not found again."""
+def _policy(target: AssessmentTarget) -> Policy:
+    """The policy in force, so that what it allows is not found again."""
+    from pipeguard.config.effective_policy import load_wrap_policy
     from pipeguard.config.options import WrapOptions
-    from pipeguard.config.policy_file import load_wrap_policy
     from pipeguard.core.rules.policy import Policy
     from pipeguard.errors import PolicyError
 
-    if subject.is_repository:
+    if target.is_repository:
         return Policy()
     try:
         return load_wrap_policy(WrapOptions((), {}, {}, []))
     except PolicyError:
-        return Policy()  # a check tells of it
+        return Policy()  # a check reports it
 
 
-class _progress:  # noqa: N801  used as a function
-    """A line on stderr that says how far it is; on a terminal it stays one line."""
+class _Progress:
+    """Progress on stderr: one line on a terminal, else a line a second."""
 
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self._told = 0.0
+    def __init__(self) -> None:
+        self._last_shown = 0.0
 
-    def __enter__(self) -> _progress:
+    def __enter__(self) -> _Progress:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._told and sys.stderr.isatty():
+        if self._last_shown and sys.stderr.isatty():
             click.echo("\r\033[K", nl=False, err=True)
 
     def __call__(self, done: int, count: int, name: str) -> None:
@@ -207,14 +208,14 @@ class _progress:  # noqa: N801  used as a function
 
         now = monotonic()
         terminal = sys.stderr.isatty()
-        if not self._told:
-            self._told = now
+        if not self._last_shown:
+            self._last_shown = now
         if terminal:
-            text = f"\r\033[Kasked {done} of {count} servers: {shown(name, 40)}"
+            text = f"\r\033[Kchecked {done} of {count} servers: {shown(name, 40)}"
             click.echo(text, nl=False, err=True)
-        elif now - self._told > 1.0 or done == count:
-            self._told = now
-            click.echo(f"asked {done} of {count} servers", err=True)
+        elif now - self._last_shown > 1.0 or done == count:
+            self._last_shown = now
+            click.echo(f"checked {done} of {count} servers", err=True)
 
 
 def _write(path: Path, text: str) -> None:
@@ -233,11 +234,11 @@ def _write_baseline(assessment: Assessment, path: Path) -> None:
         path,
         (
             {
-                "fingerprint": assessment.fingerprint(one),
-                "check": one.check,
-                "where": assessment.where(one).rpartition(":")[0] or assessment.where(one),
-                "server": one.server,
+                "fingerprint": assessment.fingerprint(finding),
+                "check": finding.check,
+                "where": assessment.where(finding).rpartition(":")[0] or assessment.where(finding),
+                "server": finding.server,
             }
-            for one in assessment.findings
+            for finding in assessment.findings
         ),
     )

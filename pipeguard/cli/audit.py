@@ -1,8 +1,9 @@
-"""`pipeguard audit`: what happened, and whether the record of it is whole. Reads only."""
+"""`pipeguard audit`: reads the record of what happened, and checks that it is intact."""
 
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import re
 import sys
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeguard.cli import _completing as completing
+from pipeguard.cli import _completions as completions
 from pipeguard.core.unicode.display import visible
 from pipeguard.errors import PipeGuardError
 from pipeguard.state.audit import AuditFilter, AuditRow, as_fields, chains, rows
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ACTIONS = ("allow", "warn", "redact", "block", "approve", "reject", "forget", "prune")
-LISTED = 50  # rows of `list`, unless told otherwise: about two screens
+LISTED = 50  # rows of `list` by default: about two screens
 
 
 def _since(context: click.Context, option: click.Parameter, value: str | None) -> str:
-    """A time, or how long ago, as the text that rows are compared with."""
+    """A point in time, given as such or as an age, in the form that rows are compared with."""
     if value is None:
         return ""
     ago = re.fullmatch(r"(\d{1,6})([mhdw])", value)
@@ -43,22 +44,25 @@ def _since(context: click.Context, option: click.Parameter, value: str | None) -
         return utc_text(moment)
     except (ValueError, OverflowError) as error:
         raise click.BadParameter(
-            f"{value!r} is no time: try 2h, 7d, 2026-03-02 or 2026-03-02T10:00Z.", context, option
+            f"{value!r} is not a time: try 2h, 7d, 2026-03-02 or 2026-03-02T10:00Z.",
+            context,
+            option,
         ) from error
 
 
 def _filters(limit: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add the options that choose rows to a command, which gets them as `AuditFilter`."""
     options = (
         click.option(
-            "--server", default="", shell_complete=completing.servers, help="Only this server's."
+            "--server", default="", shell_complete=completions.servers, help="Only of this server."
         ),
         click.option("--since", callback=_since, help="As 2h, 7d or 2026-03-02 (UTC)."),
         click.option("--action", type=click.Choice(ACTIONS), help="Only with this action."),
         click.option(
             "--rule",
             default="",
-            shell_complete=completing.rules,
-            help="Only with this rule, or a rule of this pack.",
+            shell_complete=completions.rules,
+            help="Only with this rule, or with rules of this pack.",
         ),
         click.option(
             "--limit", type=click.IntRange(0), default=limit, help="The newest N; 0 for all."
@@ -66,9 +70,16 @@ def _filters(limit: int) -> Callable[[Callable[..., None]], Callable[..., None]]
     )
 
     def add(function: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def run(
+            *, server: str, since: str, action: str | None, rule: str, limit: int, **others: object
+        ) -> None:
+            function(AuditFilter(server, since, action or "", rule, limit=limit), **others)
+
+        command: Callable[..., None] = run
         for option in reversed(options):
-            function = option(function)
-        return function
+            command = option(command)
+        return command
 
     return add
 
@@ -77,9 +88,9 @@ def _filters(limit: int) -> Callable[[Callable[..., None]], Callable[..., None]]
 def command() -> None:
     """Read and check the record of what happened.
 
-    Each frame has a row: who, when, what was decided and why, and the frame's hash. No frame and
-    no secret is in it. Who was not let in by `wrap --listen` has rows as well, one a minute and
-    kind at most.
+    Each frame has a row: who sent it, when, what was decided and why, and the frame's hash. No
+    frame and no secret is in it. Requests that `wrap --listen` refused have rows as well, at most
+    one a minute for each kind.
 
     \b
     Examples:
@@ -91,11 +102,8 @@ def command() -> None:
 @command.command("list")
 @_filters(LISTED)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-def list_rows(
-    *, server: str, since: str, action: str | None, rule: str, limit: int, as_json: bool
-) -> None:
+def list_rows(wanted: AuditFilter, *, as_json: bool) -> None:
     """List what happened, oldest first, as in `pipeguard audit list --action block`."""
-    wanted = AuditFilter(server, since, action or "", rule, limit=limit)
     with Store.open(store_path()) as store:
         if as_json:
             click.echo(json.dumps([as_fields(row) for row in rows(store, wanted)], indent=2))
@@ -105,64 +113,64 @@ def list_rows(
             click.echo(_line(row))
             empty = False
     if empty:
-        click.echo("Nothing of that kind is in the audit.", err=True)
+        click.echo("No row of the audit matches.", err=True)
 
 
 @command.command("show")
-@click.argument("event", shell_complete=completing.events)
+@click.argument("event", shell_complete=completions.events)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def show(event: str, *, as_json: bool) -> None:
-    """Show all that is known of EVENT, as in `pipeguard audit show K7Q2M9D4.c12`."""
+    """Show all that is recorded of EVENT, as in `pipeguard audit show K7Q2M9D4.c12`."""
     with Store.open(store_path()) as store:
-        found = [as_fields(row) for row in rows(store, AuditFilter(event=event))]
-    if not found:
+        events = [as_fields(row) for row in rows(store, AuditFilter(event=event))]
+    if not events:
         raise PipeGuardError(
-            f"no event {event!r} is in the audit.\n  List those that are:  pipeguard audit list"
+            f"no event {event!r} is in the audit.\n  List the events:  pipeguard audit list"
         )
-    click.echo(json.dumps(found, indent=2) if as_json else "\n\n".join(map(_page, found)))
+    click.echo(json.dumps(events, indent=2) if as_json else "\n\n".join(map(_page, events)))
 
 
 @command.command("verify")
-@click.option("--heads", is_flag=True, help="Also list each chain's head, to be noted elsewhere.")
+@click.option("--heads", is_flag=True, help="Also list each chain's head, to be stored elsewhere.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def verify_chains(*, heads: bool, as_json: bool) -> None:
     """Check that no row was changed, moved or removed, as in `pipeguard audit verify`.
 
-    The hashes have no key: who can write the file can write it all anew. To see that too, keep
-    what --heads prints in another place. Runs that went for their age, as `audit.keep` in the
-    policy says, are not missed: `audit list --action prune` says which. What could not be written
-    at its time is listed as a gap; that is no change, and the audit is whole with it.
+    The hashes have no key, so whoever can write the file can rewrite all of it. To detect that,
+    store what --heads prints elsewhere. Runs removed for their age (`audit.keep` in the policy) are
+    not missing: `audit list --action prune` lists them. What could not be recorded in time is
+    listed as a gap, which is not a change.
 
     \b
     Exit codes:
-      0  the audit is whole
-      1  it is not, and each place where it is not is listed
+      0  the audit is intact
+      1  it is not, and each problem is listed
     """  # noqa: D301  click reads the mark
     problems = verify(store_path())
     with Store.open(store_path()) as store:
-        known = list(chains(store))
+        listed = list(chains(store))
         gaps = [_note(row) for row in rows(store, AuditFilter(rule="audit.gap"))]
     gaps += [note.sentence() for note in read_notes(store_path())]
     if as_json:
-        told = {
-            "problems": [p._asdict() for p in problems],
-            "chains": [c._asdict() for c in known],
+        fields = {
+            "problems": [problem._asdict() for problem in problems],
+            "chains": [chain._asdict() for chain in listed],
             "gaps": gaps,
         }
-        click.echo(json.dumps(told, indent=2))
+        click.echo(json.dumps(fields, indent=2))
         raise SystemExit(1 if problems else 0)
     if heads:
-        for chain in known:
+        for chain in listed:
             click.echo(f"{chain.head}  {chain.length:>8}  {visible(chain.chain)}")
     for problem in problems:
         click.echo(f"{visible(problem.chain) or 'chains'}: {problem.what}")
     for gap in gaps:
         click.echo(f"gap: {visible(gap)}")
-    count = sum(chain.length for chain in known)
+    count = sum(chain.length for chain in listed)
     if problems:
-        click.echo(f"The audit is not as it was written: {len(problems)} problems.", err=True)
+        click.echo(f"The audit was changed: {len(problems)} problems.", err=True)
         raise SystemExit(1)
-    click.echo(f"{count} rows in {len(known)} chains, all as they were written.")
+    click.echo(f"{count} rows in {len(listed)} chains, unchanged.")
 
 
 @command.command("export")
@@ -172,17 +180,14 @@ def verify_chains(*, heads: bool, as_json: bool) -> None:
     "form",
     type=click.Choice(["jsonl", "csv"]),
     default="jsonl",
-    help="A row a line in either; jsonl if not given.",
+    help="One row a line in either; jsonl by default.",
 )
-def export(
-    *, server: str, since: str, action: str | None, rule: str, limit: int, form: str
-) -> None:
+def export(wanted: AuditFilter, *, form: str) -> None:
     """Write rows to standard output, as in `pipeguard audit export --format csv > audit.csv`.
 
-    In CSV a text that a spreadsheet would run as a formula has an apostrophe before it, and a
-    control character is named by its number.
+    In CSV, a text that a spreadsheet would run as a formula gets an apostrophe in front, and
+    control characters are shown by their code points.
     """
-    wanted = AuditFilter(server, since, action or "", rule, limit=limit)
     writer = csv.writer(sys.stdout)
     with Store.open(store_path()) as store:
         for i, row in enumerate(rows(store, wanted)):
@@ -197,19 +202,19 @@ def export(
 
 
 def _cell(value: object) -> object:
-    """No formula (OWASP, CSV Injection) and no escape sequence: names are a peer's words.
+    """Make a value safe for a spreadsheet and a terminal: peers choose names.
 
-    A spreadsheet may part a line at semicolons too, so a formula may stand behind one, also in
-    quotes, which it takes away.
+    No formula (OWASP, CSV Injection) and no escape sequence. A spreadsheet may also split a line
+    at semicolons, so a formula may follow one, in quotes too, which the spreadsheet removes.
     """
     if not isinstance(value, str):
         return value
-    text = _PARTED.sub(r"\1'", visible(value))
+    text = _AFTER_SEMICOLON.sub(r"\1'", visible(value))
     return f"'{text}" if text.lstrip()[:1] in _FORMULA else text
 
 
 _FORMULA = frozenset("=+-@＝＋－＠")
-_PARTED = re.compile(f"(;[\x22' ]*)(?=[{''.join(map(re.escape, sorted(_FORMULA)))}])")
+_AFTER_SEMICOLON = re.compile(f"(;[\x22' ]*)(?=[{''.join(map(re.escape, sorted(_FORMULA)))}])")
 
 
 def _line(row: AuditRow) -> str:
@@ -222,7 +227,7 @@ def _line(row: AuditRow) -> str:
 
 
 def _note(row: AuditRow) -> str:
-    """What a row about missing ones says, with its time."""
+    """The text of a row about missing rows, with its time."""
     notes = [str(finding.get("note", "")) for finding in json.loads(row.entry.findings)]
     return f"{'; '.join(notes)} ({' '.join(filter(None, (row.entry.time, row.entry.event)))})"
 

@@ -1,4 +1,4 @@
-"""`pipeguard auth`: logging in to remote servers, and out again."""
+"""`pipeguard auth`: logs in to remote servers, and out again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 
 from pipeguard.auth.server import canonical, is_url, login_command
 from pipeguard.auth.store import LoginStore, Place, StoredLogin
-from pipeguard.cli import _completing as completing
+from pipeguard.cli import _completions as completions
 from pipeguard.core.unicode.display import visible
 from pipeguard.errors import AuthError, InputError
 
@@ -25,7 +25,7 @@ STDIN = 0
 
 
 class LoginOptions(TypedDict):
-    """The options of `login`, as click hands them over."""
+    """The options of `login`, as click passes them."""
 
     name: str
     scope: str
@@ -45,8 +45,8 @@ class LoginOptions(TypedDict):
 def command() -> None:
     """Log in to remote servers (OAuth), and out again.
 
-    `pipeguard wrap --upstream` then sends the token to that server, and to no other, and renews it.
-    Tokens are kept in the system's keyring. No command shows one.
+    `pipeguard wrap --upstream` then sends the token to that server and to no other, and renews it.
+    Tokens are stored in the system's keyring. No command shows one.
 
     \b
     Examples:
@@ -56,13 +56,13 @@ def command() -> None:
 
 
 @command.command("login")
-@click.argument("server", metavar="URL|NAME", shell_complete=completing.logins)
+@click.argument("server", metavar="URL|NAME", shell_complete=completions.logins)
 @click.option(
-    "--name", default="", metavar="NAME", help="What to call the server; usually its host."
+    "--name", default="", metavar="NAME", help="A name for the server; by default its host."
 )
 @click.option("--scope", default="", help="Ask for exactly this, as 'read write'.")
 @click.option("--client-id", default="", help="A client that you registered by hand.")
-@click.option("--client-secret-env", default="", metavar="VAR", help="Variable with its secret.")
+@click.option("--client-secret-env", default="", metavar="VAR", help="The variable of its secret.")
 @click.option("--client-metadata-url", default="", metavar="URL", help="A client id document.")
 @click.option(
     "--redirect-uri", default="", metavar="URI", help="As http://127.0.0.1:8765/callback."
@@ -78,26 +78,26 @@ def command() -> None:
 @click.option(
     "--store",
     type=click.Choice([place.value for place in Place]),
-    help="Where to keep tokens: keyring, or a file of mode 0600.  [default: as the last time]",
+    help="Where to store tokens: keyring, or a file of mode 0600.  [default: as the last time]",
 )
 @click.option(
-    "--ca", default="", metavar="FILE", help="Authorities to trust, in place of the system's."
+    "--ca", default="", metavar="FILE", help="Authorities to trust instead of the system's."
 )
 @click.option(
     "--token-host",
     default="",
     metavar="HOST",
-    help="Send codes to this host.",
+    help="Send the code to a token endpoint at this host.",
 )
-@click.option("--legacy", is_flag=True, help="Take a server of 2025-03-26 that has no metadata.")
+@click.option("--legacy", is_flag=True, help="Accept a server of 2025-03-26 without metadata.")
 def login(server: str, **options: Unpack[LoginOptions]) -> None:
     """Log in to a server, as in `pipeguard auth login https://mcp.example.com/mcp`.
 
-    Your browser opens the page of whoever guards the server, and comes back to a port of this
-    machine. Where there is no browser here, open the address anywhere, and paste the address that
-    it ends at, which cannot be shown.
+    Your browser opens the authorization server's page, and returns to a port of this machine. If
+    there is no browser here, open the address on any machine, and paste the address of the page
+    that cannot be shown at the end.
 
-    After a server asked for more than was granted, this asks for both.
+    If a server has asked for more than was granted, this asks for both.
 
     \b
     Examples:
@@ -106,14 +106,15 @@ def login(server: str, **options: Unpack[LoginOptions]) -> None:
       pipeguard auth login https://mcp.example.com/mcp --client-id abc --client-secret-env SECRET
     """  # noqa: D301  click reads the mark
     store = LoginStore()
-    last = _found(store, server)
+    last = _login_for(store, server)
     uri = last.server if last else canonical(server)
     place = Place(options["store"]) if options["store"] else last.place if last else Place.KEYRING
     ca = os.path.abspath(options["ca"]) if options["ca"] else last.ca if last else ""  # noqa: PTH100  no link is followed
     secret = _secret(options)
-    from pipeguard.auth import flow  # takes a second, so not before the words are right
+    # A second to import, so only once the options are right.
+    from pipeguard.auth.login import LoginRequest, log_in
 
-    wish = flow.Wish(
+    request = LoginRequest(
         uri,
         name=options["name"],
         place=place,
@@ -131,12 +132,12 @@ def login(server: str, **options: Unpack[LoginOptions]) -> None:
     def show(url: str, callback: Callback) -> None:
         _show(url, callback, opens=options["browser"])
 
-    kept = asyncio.run(flow.log_in(store, wish, show))
-    where = "the system's keyring" if kept.place is Place.KEYRING else "a file of mode 0600"
-    click.echo(f"Logged in to {kept.server} as {visible(kept.name)!r}.")
-    click.echo(f"  scope    {visible(kept.scope) or 'none named'}")
-    click.echo(f"  token    {_state(kept, time.time())}")
-    click.echo(f"  kept in  {where}")
+    granted = asyncio.run(log_in(store, request, show))
+    where = "the system's keyring" if granted.place is Place.KEYRING else "a file of mode 0600"
+    click.echo(f"Logged in to {granted.server} as {visible(granted.name)!r}.")
+    click.echo(f"  scope      {visible(granted.scope) or 'none named'}")
+    click.echo(f"  token      {_state(granted, time.time())}")
+    click.echo(f"  stored in  {where}")
 
 
 @command.command("status")
@@ -144,7 +145,7 @@ def login(server: str, **options: Unpack[LoginOptions]) -> None:
 def status(*, as_json: bool) -> None:
     """List the servers that you are logged in to, as in `pipeguard auth status`.
 
-    Asks neither a server nor the keyring: a token that was revoked elsewhere is not seen here.
+    Asks neither a server nor the keyring, so a token that was revoked elsewhere still looks good.
     """
     now = time.time()
     logins = LoginStore().logins()
@@ -152,7 +153,7 @@ def status(*, as_json: bool) -> None:
         click.echo(json.dumps([_fields(login, now) for login in logins], indent=2))
         return
     if not logins:
-        click.echo("Nobody is logged in anywhere.", err=True)
+        click.echo("You are not logged in to any server.", err=True)
     for login in logins:
         click.echo(f"{visible(login.name)}  {login.server}  {_state(login, now)}")
         if login.wanted:
@@ -161,53 +162,53 @@ def status(*, as_json: bool) -> None:
 
 
 @command.command("logout")
-@click.argument("server", metavar="URL|NAME", shell_complete=completing.logins)
+@click.argument("server", metavar="URL|NAME", shell_complete=completions.logins)
 def logout(server: str) -> None:
-    """Give a server's tokens back and forget them, as in `pipeguard auth logout example`.
+    """Revoke and forget a server's tokens, as in `pipeguard auth logout example`.
 
-    They are revoked where the authorization server can do that, and forgotten here in any case.
+    They are revoked if the authorization server supports it, and forgotten here in any case.
 
     \b
     Exit codes:
-      0  forgotten; and revoked, or the authorization server knows no revocation
+      0  forgotten, and revoked if the authorization server supports it
       5  forgotten, but the authorization server did not revoke them
     """  # noqa: D301  click reads the mark
     store = LoginStore()
-    login = _found(store, server)
+    login = _login_for(store, server)
     if login is None:
         raise InputError(
-            f"nobody is logged in to {server!r}.\n  See who is where:  pipeguard auth status"
+            f"you are not logged in to {server!r}.\n  List your logins:  pipeguard auth status"
         )
-    from pipeguard.auth import flow
+    from pipeguard.auth.tokens import log_out
 
-    ended = asyncio.run(flow.log_out(store, login.server))
+    revocation = asyncio.run(log_out(store, login.server))
     click.echo(f"Logged out of {login.server}: its tokens are forgotten here.")
-    if ended.why_not:
-        if ended.failed:
-            raise AuthError(ended.why_not)
-        click.echo(ended.why_not, err=True)
+    if revocation.why_not:
+        if revocation.failed:
+            raise AuthError(revocation.why_not)
+        click.echo(revocation.why_not, err=True)
 
 
-def _found(store: LoginStore, server: str) -> StoredLogin | None:
-    """The login that a person means, by URL or by name.
+def _login_for(store: LoginStore, server: str) -> StoredLogin | None:
+    """The login with this URL or name; None if the URL has none.
 
     Raises:
-        InputError: no URL, and no name of one; or the name of several.
+        InputError: neither a URL nor the name of a login, or the name of several.
     """
     logins = store.logins()
     if is_url(server):
         uri = canonical(server)
         return next((login for login in logins if login.server == uri), None)
-    named = [login for login in logins if login.name == server]
-    if len(named) > 1:
-        which = "\n".join(f"  {login.server}" for login in named)
-        raise InputError(f"{server!r} is the name of several; say which by its URL:\n{which}")
-    if not named:
+    matching = [login for login in logins if login.name == server]
+    if len(matching) > 1:
+        which = "\n".join(f"  {login.server}" for login in matching)
+        raise InputError(f"several logins are named {server!r}; give the URL of one:\n{which}")
+    if not matching:
         raise InputError(
             f"{server!r} is neither a URL nor the name of a login.\n"
             "  Log in by the URL first:  pipeguard auth login https://mcp.example.com/mcp"
         )
-    return named[0]
+    return matching[0]
 
 
 def _secret(options: LoginOptions) -> str:
@@ -215,7 +216,7 @@ def _secret(options: LoginOptions) -> str:
     if not variable:
         return ""
     if not options["client_id"]:
-        raise InputError("--client-secret-env goes with --client-id.")
+        raise InputError("--client-secret-env needs --client-id.")
     secret = os.environ.get(variable, "")
     if not secret:
         raise InputError(f"--client-secret-env: the variable {variable!r} is not set.")
@@ -228,11 +229,11 @@ def _show(url: str, callback: Callback, *, opens: bool) -> None:
     def tell(text: str) -> None:
         click.echo(text, err=True)
 
-    if opens and open_browser(callback.start):  # others can read its arguments
+    if opens and open_browser(callback.start):  # not `url`: others can read a process's arguments
         tell(f"Your browser opens. If it does not, open this:\n\n  {url}\n")
     else:
         tell(f"Open this in a browser:\n\n  {url}\n")
-    tell("If the page that it ends at cannot be shown, paste its address here.")
+    tell("If the last page cannot be shown, paste its address here.")
     callback.read_pasted(STDIN, tell)
 
 
@@ -254,12 +255,12 @@ def _fields(login: StoredLogin, now: float) -> dict[str, object]:
 
 def _state(login: StoredLogin, now: float) -> str:
     if login.has_ended(now):
-        return f"ended {_written(login.expires_at)}; log in anew:  {login_command(login.server)}"
-    renewed = "renewed by itself" if login.has_refresh else "not renewed"
+        return f"ended {_written(login.expires_at)}; log in again:  {login_command(login.server)}"
+    renewed = "renewed automatically" if login.has_refresh else "not renewed"
     if login.expires_at is None:
         return "good until it is refused" if not login.has_refresh else f"good, {renewed}"
     if login.expires_at <= now:
-        return "renewed when it is needed"
+        return "renewed when needed"
     return f"good until {_written(login.expires_at)}, {renewed}"
 
 

@@ -1,4 +1,4 @@
-"""`pipeguard completion`: the script by which a shell completes commands, names and events."""
+"""`pipeguard completion`: the script with which a shell completes commands, names and events."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import click
 
 from pipeguard.terminal.shells import SHELLS
 
-# zsh completes nothing before this was done, and a new user's settings do not do it.
+# zsh completes nothing until compinit has run, and a new user's settings do not run it.
 _ZSH_READY = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }\n"
 
 
@@ -15,12 +15,12 @@ _ZSH_READY = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit 
 def command(shell: str) -> None:
     """Print the script with which SHELL completes `pipeguard`: bash (4.4 or later), zsh or fish.
 
-    It completes commands and options, servers and tools that wait for approval, rules, events,
-    clients, logins and checks. What a server chose for a name is offered only where a shell takes
-    it for a plain word.
+    It completes commands and options, servers, tools that wait for approval, rules, events,
+    clients, logins and checks. A name that a server chose is offered only if every shell reads it
+    as a plain word.
 
     \b
-    Examples, each to be run once:
+    Examples; run one of them once:
       echo 'eval "$(pipeguard completion bash)"' >> ~/.bashrc
       echo 'eval "$(pipeguard completion zsh)"' >> ~/.zshrc
       pipeguard completion fish > ~/.config/fish/completions/pipeguard.fish
@@ -31,9 +31,9 @@ def command(shell: str) -> None:
 
     kind = get_completion_class(shell)
     assert kind is not None  # noqa: S101  click has had all three since 8.0
-    # Not its own `source`, which starts bash to ask for its version.
+    # Not the class's own `source`, which starts bash to ask for its version.
     script = ShellComplete.source(kind(cli, {}, "pipeguard", "_PIPEGUARD_COMPLETE"))
     if shell == "zsh":
-        mark, _, rest = script.partition("\n")  # `#compdef`, which must stand first
+        mark, _, rest = script.partition("\n")  # `#compdef`, which must be the first line
         script = f"{mark}\n{_ZSH_READY}{rest}"
     click.echo(script, nl=False)

@@ -1,4 +1,4 @@
-"""`pipeguard demo`: shows the scenes of `pipeguard.demo.play`; knows how, not what is in them."""
+"""`pipeguard demo`: shows the scenes of `pipeguard.demo.play`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeguard.demo.play import Scene
 
 LABEL_COLUMNS = 13
-SHOWN_CHARACTERS = 240  # of one text; --json has all of it
+SHOWN_CHARACTERS = 240  # of one text; --json shows all of it
 MOST_COLUMNS = 100
 COLOURS = {"client sent": "cyan", "server got": "magenta", "model got": "yellow"}
 
@@ -29,15 +29,19 @@ COLOURS = {"client sent": "cyan", "server got": "magenta", "model got": "yellow"
 def command(*, as_json: bool) -> None:
     """Play five scenes with a real server behind `wrap`, and show what each side saw.
 
-    A clean call, a leaked key, a split injection, a poisoned description and a rug pull, as in
-    `pipeguard demo`. It needs no network, keeps its pins in a temporary folder, and ends with 0
-    only if each scene came out as it must.
-    """
+    A clean call, a leaked key, a split injection, a poisoned description and a rug pull. Needs no
+    network, and stores its pins in a temporary folder. Exits with 0 only if each scene goes as
+    expected.
+
+    \b
+    Example:
+      pipeguard demo
+    """  # noqa: D301  click reads the mark
     with told(COMPILING):
         load_engines()
     started = monotonic()
     if not as_json:
-        click.echo("A real MCP server behind `pipeguard wrap`; nothing of it is kept afterwards.")
+        click.echo("A real MCP server behind `pipeguard wrap`; nothing is stored afterwards.")
     scenes = []
     for number, scene in enumerate(play(), start=1):
         scenes.append(scene)
@@ -49,7 +53,7 @@ def command(*, as_json: bool) -> None:
         document = {"seconds": round(seconds, 2), "scenes": [asdict(scene) for scene in scenes]}
         click.echo(json.dumps(document, ensure_ascii=False, indent=2))
     else:
-        last = f"\n{good} of {len(SCENES)} scenes came out as they must, in {seconds:.1f} s."
+        last = f"\n{good} of {len(SCENES)} scenes went as expected, in {seconds:.1f} s."
         click.echo(last)
         if good == len(SCENES):
             click.echo("In front of your own server:  pipeguard wrap -- <the server's command>")
@@ -57,8 +61,8 @@ def command(*, as_json: bool) -> None:
 
 
 def as_text(number: int, scene: Scene) -> str:
-    """One scene for people, with the colours of a terminal."""
-    good = click.style("[as it must be]", fg="green")
+    """One scene for people, coloured."""
+    good = click.style("[as expected]", fg="green")
     wrong = click.style(f"[WRONG: {'; '.join(scene.failures)}]", fg="red", bold=True)
     title = click.style(f"{number}. {scene.title}", bold=True)
     lines = ["", f"{title}  {wrong if scene.failures else good}"]

@@ -1,4 +1,4 @@
-"""`pipeguard diff`: what waits for a person, as old and new. Shows; changes nothing."""
+"""`pipeguard diff`: definitions that wait for approval, old and new. Changes nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 
 import click
 
-from pipeguard.cli import _completing as completing
+from pipeguard.cli import _completions as completions
 from pipeguard.core.pins.fingerprint import canonical
 from pipeguard.core.protocol.json_values import JsonValue, Number
 from pipeguard.core.protocol.strict_json import parse_json
@@ -17,20 +17,20 @@ from pipeguard.state.paths import store_path
 from pipeguard.state.review import KINDS, HeldDefinition, UnknownTargetError, held_definitions
 from pipeguard.state.store import Store
 
-LINE_CHARS = 80  # from which on a text is shown a sentence a line, so that a diff can find it
-DIFF_LINES = 5000  # of one definition; difflib's time grows with the square
+LINE_CHARS = 80  # a longer text is shown one sentence a line, so that a diff finds the sentence
+DIFF_LINES = 5000  # of one definition: difflib takes quadratic time
 
 
 @click.command("diff", short_help="Show definitions that changed and wait for approval.")
 @click.argument(
-    "target", metavar="[SERVER[/TOOL]]", required=False, shell_complete=completing.targets
+    "target", metavar="[SERVER[/TOOL]]", required=False, shell_complete=completions.targets
 )
 @click.option("--kind", type=click.Choice(KINDS), help="Only definitions of this kind.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def command(target: str | None, kind: str | None, *, as_json: bool) -> None:
-    """Show what a server says now beside what you approved.
+    """Show what a server offers now next to what you approved.
 
-    Without SERVER, of all servers. Invisible characters stand as ⟨U+200B⟩.
+    Without SERVER, for all servers. Invisible characters are shown as ⟨U+200B⟩.
 
     \b
     Examples:
@@ -40,23 +40,28 @@ def command(target: str | None, kind: str | None, *, as_json: bool) -> None:
 
     \b
     Exit codes:
-      0  nothing waits for you
+      0  nothing waits for approval
       1  something does
       2  no such server or tool
     """  # noqa: D301  click reads the mark
     with Store.open(store_path()) as store:
         waiting = find_held(store, target, kind)
     if as_json:
-        click.echo(json.dumps([as_fields(one) for one in waiting], indent=2))
+        click.echo(json.dumps([as_fields(entry) for entry in waiting], indent=2))
     elif not waiting:
         tell_nothing_waits(target)
     else:
-        click.echo("\n\n".join(f"{page(one)}\n  Accept it:  {one.command}" for one in waiting))
+        pages = (f"{page(entry)}\n  Accept it:  {entry.command}" for entry in waiting)
+        click.echo("\n\n".join(pages))
     raise SystemExit(1 if waiting else 0)
 
 
 def find_held(store: Store, target: str | None, kind: str | None) -> list[HeldDefinition]:
-    """What waits for approval; a target that names nothing is wrong usage."""
+    """The definitions that wait for approval.
+
+    Raises:
+        click.UsageError: no such server or tool.
+    """
     try:
         return held_definitions(store, target, kind)
     except UnknownTargetError as error:
@@ -64,46 +69,46 @@ def find_held(store: Store, target: str | None, kind: str | None) -> list[HeldDe
 
 
 def tell_nothing_waits(target: str | None) -> None:
-    """Say so to a person."""
+    """Say that nothing waits for approval."""
     click.echo(f"Nothing waits for approval{f' of {target}' if target else ''}.")
 
 
-def as_fields(one: HeldDefinition) -> dict[str, object]:
-    """One held definition for programs; both definitions as canonical JSON texts."""
-    pin = one.pin
+def as_fields(entry: HeldDefinition) -> dict[str, object]:
+    """One held definition for programs; both versions as canonical JSON."""
+    pin = entry.pin
     return {
-        "server": one.server,
+        "server": entry.server,
         "kind": pin.kind,
         "name": pin.name,
         "reason": pin.reason,
-        "drift": [drift.value for drift in one.drift],
-        "changes": one.changes,
+        "drift": [drift.value for drift in entry.drift],
+        "changes": entry.changes,
         "approved": None if pin.approved is None else _canonical(pin.approved),
         "approved_fingerprint": pin.approved_fingerprint,
         "approved_at": pin.approved_at,
         "held": None if pin.held is None else _canonical(pin.held),
         "held_fingerprint": pin.held_fingerprint,
         "held_at": pin.held_at,
-        "approve": one.command,
+        "approve": entry.command,
     }
 
 
-def page(one: HeldDefinition) -> str:
+def page(entry: HeldDefinition) -> str:
     """One held definition for people: what changed, and the diff."""
-    pin = one.pin
+    pin = entry.pin
     if pin.approved is None:
-        told = f"{pin.kind}, never approved"
+        state = f"{pin.kind}, never approved"
     else:
-        told = f"{pin.kind}, changed since it was approved on {pin.approved_at[:10]}"
-    lines = [click.style(one.target, bold=True) + f"  {told}"]
+        state = f"{pin.kind}, changed since it was approved on {pin.approved_at[:10]}"
+    lines = [click.style(entry.target, bold=True) + f"  {state}"]
     lines += [f"  held: {visible(pin.reason)}"] if pin.reason else []
-    lines += [click.style(f"  {change}", fg="yellow") for change in one.changes]
+    lines += [click.style(f"  {change}", fg="yellow") for change in entry.changes]
     lines += ["", *map(_coloured, unified(pin.approved, pin.held or "null")), ""]
     return "\n".join(lines)
 
 
 def unified(approved: str | None, seen: str) -> list[str]:
-    """A unified diff of two definitions, every character of it visible."""
+    """A unified diff of two definitions, with every character visible."""
     old = [] if approved is None else pretty(approved)
     new = pretty(seen)
     if len(old) > DIFF_LINES or len(new) > DIFF_LINES:
@@ -114,12 +119,12 @@ def unified(approved: str | None, seen: str) -> list[str]:
 
 
 def pretty(text: str) -> list[str]:
-    """A definition in lines: one a member, long texts one a sentence, nothing invisible."""
+    """A definition in lines: one a member, long texts one a sentence, every character visible."""
     return _pretty(parse_json(_canonical(text).encode("utf-8")), "", "")
 
 
 def _canonical(text: str) -> str:
-    """The form that all spellings of a definition share, so that only what counts differs."""
+    """The canonical form, in which only differences that matter remain."""
     return canonical(parse_json(text.encode("utf-8"))).decode("utf-8")
 
 

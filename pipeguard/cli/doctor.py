@@ -23,16 +23,16 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
     return [check.id for check in CHECKS if check.id.startswith(incomplete)]
 
 
-@click.command("doctor", short_help="Find what is wrong with this installation, and mend it.")
+@click.command("doctor", short_help="Find what is wrong with this installation.")
 @click.argument("names", metavar="[CHECK]...", nargs=-1, shell_complete=_complete)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def command(names: tuple[str, ...], *, as_json: bool) -> None:
-    """Look at this installation, and say of each thing that is wrong which command mends it.
+    """Check this installation, and name the command that mends each thing that is wrong.
 
-    Without CHECK, all: python, packages, launcher, engine, rules, cache, policy, state, store,
-    audit, pins, keyring, logins, clients, proxies, trust, loopback, terminal, completion. With one,
-    that and what it needs. Compiles the rules where they are not yet; changes nothing else, asks no
-    server, and shows no secret.
+    Without CHECK, all checks: python, packages, launcher, engine, rules, cache, policy, state,
+    store, audit, pins, keyring, logins, clients, proxies, trust, loopback, terminal, completion.
+    With CHECK, that check and those that it depends on. Compiles the rules if they are not compiled
+    yet; changes nothing else, contacts no server, and shows no secret.
 
     \b
     Examples:
@@ -43,8 +43,8 @@ def command(names: tuple[str, ...], *, as_json: bool) -> None:
     \b
     Exit codes:
       0  nothing is wrong; there may be notes
-      1  something is wrong, and each thing is listed with what mends it
-      2  wrong usage: there is no such check
+      1  something is wrong; the command that mends it is shown
+      2  wrong usage: no such check
       3  the scan engine is missing or does not work: no guarded server starts
       4  the state folder or the store cannot be used: no guarded server starts
     """  # noqa: D301  click reads the mark
@@ -58,22 +58,22 @@ def command(names: tuple[str, ...], *, as_json: bool) -> None:
             _show(result)
     code = exit_code(results)
     if as_json:
-        told = {"version": VERSION, "exit_code": code, "checks": [_fields(one) for one in results]}
-        click.echo(json.dumps(told, indent=2))
+        checks = [_fields(result) for result in results]
+        click.echo(json.dumps({"version": VERSION, "exit_code": code, "checks": checks}, indent=2))
     else:
         click.echo(f"\n{_count(results)}")
     raise SystemExit(code)
 
 
 def _show(result: Result) -> None:
-    """All that a check said, the worst first; each with what mends it."""
+    """All that a check found, the worst first, each with the command that mends it."""
     title = result.check.title
-    for one in sorted(result.told, key=lambda one: -one.state):
-        word = one.state.name.lower()
+    for diagnosis in sorted(result.diagnoses, key=lambda diagnosis: -diagnosis.state):
+        word = diagnosis.state.name.lower()
         mark = click.style(f"{word:<{_WORD_CHARS}}", fg=_COLOURS[word])
-        click.echo(f"{mark}  {title:<{_TITLE_CHARS}}  {one.what}")
-        if one.mend:
-            click.echo(f"{'':<{_WORD_CHARS + _TITLE_CHARS + 4}}do:  {one.mend}")
+        click.echo(f"{mark}  {title:<{_TITLE_CHARS}}  {diagnosis.what}")
+        if diagnosis.mend:
+            click.echo(f"{'':<{_WORD_CHARS + _TITLE_CHARS + 4}}do:  {diagnosis.mend}")
         title = ""
 
 
@@ -81,12 +81,12 @@ def _count(results: list[Result]) -> str:
     states = [result.state.name.lower() for result in results]
     wrong, notes, unknown = (states.count(word) for word in ("wrong", "note", "unknown"))
     if not wrong:
-        told = f"Nothing is wrong in {len(results)} checks."
+        summary = f"Nothing is wrong in {len(results)} checks."
     else:
-        told = f"{wrong} of {len(results)} checks found something wrong."
+        summary = f"{wrong} of {len(results)} checks found something wrong."
     if unknown:
-        told += f" {unknown} could not look."
-    return told + (f" {notes} with a note." if notes else "")
+        summary += f" {unknown} could not be done."
+    return summary + (f" {notes} with a note." if notes else "")
 
 
 def _fields(result: Result) -> dict[str, object]:
@@ -95,9 +95,13 @@ def _fields(result: Result) -> dict[str, object]:
         "title": result.check.title,
         "state": result.state.name.lower(),
         "seconds": round(result.seconds, 3),
-        "told": [_said(one) for one in result.told],
+        "told": [_diagnosis_fields(diagnosis) for diagnosis in result.diagnoses],
     }
 
 
-def _said(one: Diagnosis) -> dict[str, str]:
-    return {"state": one.state.name.lower(), "what": one.what, "mend": one.mend}
+def _diagnosis_fields(diagnosis: Diagnosis) -> dict[str, str]:
+    return {
+        "state": diagnosis.state.name.lower(),
+        "what": diagnosis.what,
+        "mend": diagnosis.mend,
+    }

@@ -1,4 +1,4 @@
-"""`pipeguard explain`: what a rule is for, or what an event was. Reads only."""
+"""`pipeguard explain`: what a rule is for, or what happened at an event. Reads only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeguard.cli import _completing as completing
+from pipeguard.cli import _completions as completions
 from pipeguard.config.strict_yaml import suggestion
 from pipeguard.core.finding import Action
 from pipeguard.core.unicode.display import cut, quoted, visible
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
     from pipeguard.state.exceptions import AuditedEvent
 
 WIDTH = 88  # characters of a line
-SAMPLE_CHARS = 160  # of an example: two lines
+SAMPLE_CHARS = 160  # shown of an example: two lines
 
 # Families of rules that are code, not entries of a pack: what they are, and what to do.
 FAMILIES: dict[str, tuple[str, str]] = {
     "protocol": (
         (
-            "A message that breaks JSON-RPC or MCP, or that two programs could read differently:"
-            " then what was judged is not what the other side understands. It never passes, and"
-            " no exception lets it. What is only odd passes, and is noted. Policy decides where a"
-            " message costs more than one may: more is encoded in it than is decoded"
-            " (`protocol.view-limit`), a classifier should read more of it (`protocol.read-limit`),"
-            " or it takes too long (`protocol.scan-limit`)."
+            "A message that breaks JSON-RPC or MCP, or that two programs could read differently,"
+            " so that what was judged is not what the other side understands. It never passes, and"
+            " no exception allows it. What is merely unusual passes with a note. Your policy"
+            " decides where a message costs more than the limit: more is encoded in it than is"
+            " decoded (`protocol.view-limit`), a classifier would have to read more of it"
+            " (`protocol.read-limit`), or it takes too long (`protocol.scan-limit`)."
         ),
         "Tell the author of the client or the server; the event's note says what was wrong.",
     ),
     "trust": (
-        "A definition that waits for a person: it was never approved, or changed since it was.",
+        "A definition that waits for a person: never approved, or changed since it was approved.",
         (
             "Look at it with `pipeguard diff SERVER`, then accept it with `pipeguard approve"
             " SERVER`, or stop using the server."
@@ -48,12 +48,12 @@ FAMILIES: dict[str, tuple[str, str]] = {
     ),
     "flows": (
         (
-            "What came back from one tool leaves through another: a secret (`flows.secret-out`),"
-            " private text (`flows.private-out`), or text that anybody may have written and that"
-            " is now run, kept or obeyed (`flows.untrusted-acts`). It is blocked where it is sure:"
+            "What one tool returned leaves through another: a secret (`flows.secret-out`), private"
+            " text (`flows.private-out`), or text that anybody may have written and that is now"
+            " run, stored or obeyed (`flows.untrusted-acts`). It is blocked where it is certain:"
             " mail, calendars and records that go to an address or to everybody, private text that"
-            " was encoded first, and what a text tells a model to do. What a tool does is told by"
-            " its definition; what came back is kept for half an hour, in memory alone."
+            " was encoded first, and what a text tells a model to do. A tool's definition says what"
+            " it does; results are remembered for half an hour, only in memory."
         ),
         (
             "Look at what was sent and to whom. If you want it, allow the event, or set the rule to"
@@ -61,39 +61,45 @@ FAMILIES: dict[str, tuple[str, str]] = {
         ),
     ),
     "policy": (
-        "A tool that your own policy keeps from being called.",
-        "Change `tools` in the policy file: `pipeguard policy path` says where it stands.",
+        "A tool that your own policy blocks.",
+        "Change `tools` in the policy file; `pipeguard policy path` says where it is.",
     ),
     "entrance": (
         (
-            "Somebody came to the address of `wrap --listen` and was not let in: the wrong name,"
-            " web page, token or session, headers that contradict the body, or more than a limit"
-            " allows. Nothing of it went on, and nothing of it is kept but the address that it came"
-            " from. Of each such rule the audit has a row at once, and then one a minute with how"
-            " many more there were."
+            "A request to the address of `wrap --listen` that was refused: the wrong name, web"
+            " page, token or session, headers that contradict the body, or more than a limit"
+            " allows. None of it was forwarded, and nothing is recorded but the address that it"
+            " came from. For each such rule the audit has a row at once, and then one a minute"
+            " with the number of further requests."
         ),
         (
-            "Who may come in: `--token-env`, `--allow-host` and `--allow-origin` of `pipeguard"
-            " wrap`. Somebody who tries tokens is to be kept off by the network."
+            "`--token-env`, `--allow-host` and `--allow-origin` of `pipeguard wrap` say who may"
+            " connect. Use a firewall against somebody who tries tokens."
         ),
     ),
     "audit": (
         (
-            "A note of the audit about itself: something could not be kept, or was kept for as long"
-            " as your policy says."
+            "A note of the audit about itself: something could not be recorded, or was removed for"
+            " its age, as your policy says."
         ),
-        "See `pipeguard audit verify`, and whether the disk is full.",
+        "Run `pipeguard audit verify`, and check whether the disk is full.",
     ),
+}
+_OUTCOMES = {
+    "allow": "PipeGuard let it pass.",
+    "warn": "PipeGuard let it pass, with a warning.",
+    "redact": "PipeGuard let it pass, with placeholders in place of what it found.",
+    "block": "PipeGuard blocked it.",
 }
 
 
-@click.command("explain", short_help="What a rule is for, or what an event was.")
-@click.argument("what", metavar="RULE|EVENT", shell_complete=completing.rules_and_events)
+@click.command("explain", short_help="Explain a rule or an event.")
+@click.argument("what", metavar="RULE|EVENT", shell_complete=completions.rules_and_events)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def command(what: str, *, as_json: bool) -> None:
     """Say what a RULE finds, why that matters and what to do; or what happened at an EVENT.
 
-    A block names both. A rule's example is made up by the rule's own samples.
+    A block names both. A rule's example is made from the rule's own samples.
 
     \b
     Examples:
@@ -103,12 +109,12 @@ def command(what: str, *, as_json: bool) -> None:
     rules = {rule.id: rule for rule in load_rules()}
     family, dot, name = what.partition(".")
     if what in rules:
-        told = rule_fields(rules[what])
-        click.echo(json.dumps(told, indent=2) if as_json else _rule_page(rules[what]))
+        fields = rule_fields(rules[what])
+        click.echo(json.dumps(fields, indent=2) if as_json else _rule_page(rules[what]))
     elif dot and family in FAMILIES and name:
         about, fix = FAMILIES[family]
-        told = {"rule": what, "why": about, "fix": fix}
-        click.echo(json.dumps(told, indent=2) if as_json else _family_page(what, about, fix))
+        fields = {"rule": what, "why": about, "fix": fix}
+        click.echo(json.dumps(fields, indent=2) if as_json else _family_page(what, about, fix))
     elif family.islower():
         near = suggestion(what, [*rules])
         raise PipeGuardError(
@@ -123,7 +129,7 @@ def command(what: str, *, as_json: bool) -> None:
 
 
 def rule_fields(rule: Rule) -> dict[str, object]:
-    """A rule as a program reads it, with an example of what it finds."""
+    """A rule for programs, with an example of what it finds."""
     return {
         "rule": rule.id,
         "title": rule.title,
@@ -142,27 +148,27 @@ def rule_fields(rule: Rule) -> dict[str, object]:
 
 
 def example(rule: Rule) -> str:
-    """What the rule finds: its first sample, written out."""
+    """The rule's first sample, with its recipe filled in."""
     return texts(rule.matches[0])[0]
 
 
 def _rule_page(rule: Rule) -> str:
-    surface = min(rule.surfaces, key=lambda one: one.value)
-    does = "is blocked" if usual_action(rule) is Action.BLOCK else "is noted as a warning"
+    surface = min(rule.surfaces, key=lambda surface: surface.value)
+    outcome = "blocked" if usual_action(rule) is Action.BLOCK else "noted as a warning"
     level = f"severity {rule.severity.name.lower()}, confidence {rule.confidence.name.lower()}"
-    looks = ", ".join(sorted(one.value for one in rule.surfaces))
-    at = f" ({', '.join(rule.places)})" if rule.places else ""
+    surfaces = ", ".join(sorted(surface.value for surface in rule.surfaces))
+    places = f" ({', '.join(rule.places)})" if rule.places else ""
     return "\n".join(
         [
             f"{click.style(rule.id, bold=True)}: {rule.title}",
-            _wrapped(f"{level}: what it finds {does}, unless your policy says otherwise."),
-            _wrapped(f"Looks at {looks}{at}."),
+            _wrapped(f"{level}: what it finds is {outcome}, unless your policy says otherwise."),
+            _wrapped(f"Looks at {surfaces}{places}."),
             "",
             _labelled("Why", rule.why),
             _labelled("Do", rule.fix),
             "",
             _labelled("Finds", cut(visible(example(rule)), SAMPLE_CHARS)),
-            _labelled("Lets by", cut(visible(texts(rule.passes[0])[0]), SAMPLE_CHARS)),
+            _labelled("Passes", cut(visible(texts(rule.passes[0])[0]), SAMPLE_CHARS)),
             _labelled("Place", f"as in {sample_place(rule, surface)}; the text is made up"),
             *([_labelled("OWASP", rule.owasp)] if rule.owasp else []),
         ]
@@ -191,7 +197,7 @@ def _event_fields(event: AuditedEvent, rules: dict[str, Rule]) -> dict[str, obje
 def _words(rule: str, rules: dict[str, Rule]) -> dict[str, str]:
     if rule in rules:
         return {"title": rules[rule].title, "why": rules[rule].why, "fix": rules[rule].fix}
-    about, fix = FAMILIES.get(rule.partition(".")[0], ("This rule is not installed any more.", ""))
+    about, fix = FAMILIES.get(rule.partition(".")[0], ("This rule is no longer installed.", ""))
     return {"title": "", "why": about, "fix": fix}
 
 
@@ -199,16 +205,17 @@ def _event_page(event: AuditedEvent, rules: dict[str, Rule]) -> str:
     what = " ".join(filter(None, (event.method, event.tool)))
     head = f"{event.time}, server {event.server}: {what or 'a message'}"
     lines = [f"{click.style(event.name, bold=True)}: {visible(head)}"]
-    lines.append(_wrapped(f"It got the action {event.action}."))
+    lines.append(_OUTCOMES.get(event.action, f"PipeGuard's action was {event.action}."))
     for finding in event.findings:
         rule, words = finding["rule"], _words(finding["rule"], rules)
         title = f": {words['title']}" if words["title"] else ""
         lines += ["", f"{click.style(visible(rule), bold=True)}{title}"]
-        seen = f"in {finding.get('place', '')} {finding.get('pointer', '')}".rstrip()
+        where = f"in {finding.get('place', '')} {finding.get('pointer', '')}".rstrip()
         level = f"severity {finding.get('severity')}, confidence {finding.get('confidence')}"
         view = finding.get("view", "text")
-        read = "" if view == "text" else f", read as {view}"
-        lines.append(_labelled("Seen", visible(f"{seen}{read}; {level}; {finding.get('action')}")))
+        as_view = "" if view == "text" else f", read as {view}"
+        action = finding.get("action")
+        lines.append(_labelled("Seen", visible(f"{where}{as_view}; {level}; {action}")))
         lines += [
             _labelled(label, visible(text))
             for label, text in (
@@ -224,7 +231,7 @@ def _event_page(event: AuditedEvent, rules: dict[str, Rule]) -> str:
 
 
 def _decisions(event: AuditedEvent) -> list[tuple[str, str]]:
-    """What a person can do about an event, as commands: no model is told of them."""
+    """The commands with which a person can decide about an event; models never see them."""
     rules = [finding["rule"] for finding in event.findings]
     if any(rule.startswith("trust.") for rule in rules):
         tool = next((finding["tool"] for finding in event.findings if finding.get("tool")), "")

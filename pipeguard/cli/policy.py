@@ -1,4 +1,4 @@
-"""`pipeguard policy`: where the policy file stands, whether it is right, and how one looks."""
+"""`pipeguard policy`: where the policy file is, whether it is valid, and an example."""
 
 from __future__ import annotations
 
@@ -13,17 +13,14 @@ import click
 
 from pipeguard.cli._person import Person, new_token, token_path
 from pipeguard.cli.explain import FAMILIES
-from pipeguard.config.policy_file import (
+from pipeguard.config.effective_policy import (
     PROJECT_FILE,
-    PolicyFile,
-    PolicyScope,
     combine,
-    parse_policy,
-    policy_text,
     project_policy_path,
     user_policy_path,
     usual_policy_path,
 )
+from pipeguard.config.policy_file import PolicyFile, PolicyScope, parse_policy, policy_text
 from pipeguard.config.strict_yaml import suggestion
 from pipeguard.rulebook.packs import load_rules
 
@@ -31,7 +28,7 @@ if TYPE_CHECKING:
     from pipeguard.core.rules.policy import Policy
 
 EXAMPLE = """\
-# PipeGuard's policy. All of it may be left out; what stands here without a # is the default.
+# PipeGuard's policy. All of it may be left out; lines without a # are the defaults.
 mode: enforce            # observe: judge and record, but let everything through
 trust: first-use         # review: a tool that was never seen waits for `pipeguard approve`
 
@@ -39,13 +36,13 @@ trust: first-use         # review: a tool that was never seen waits for `pipegua
 # drift: {allow: [wording, name-only]}
 
 # What to do about findings; the first entry that fits decides. All parts of an entry must fit;
-# severity and confidence mean "at least". Without an entry: block what is severe and sure.
+# severity and confidence mean "at least". If no entry fits: block what is severe and sure.
 # actions:
 # - {pack: secrets, place: call.arguments, action: redact}
 # - {rule: injection.*, confidence: medium, server: web-*, action: block}
 # - {rule: commands.*, severity: low, tool: run_*, action: warn}
 
-# Tools that may be called, and that may not. Globs.
+# Tools that may be called, and tools that may not. Globs.
 # tools: {allow: ["read_*", "list_*"], block: ["delete_*"]}
 
 # False alarms. `pipeguard allow EVENT` writes these. Each names a rule and a reason, and a
@@ -62,17 +59,17 @@ limits:
   frame: 16 MiB          # of one message
   pending: 10000         # requests without an answer, in each direction
   notifications: 10000   # in a second; beyond, progress and log messages are dropped
-  # timeout: 300 s       # after which a request is answered in the server's stead
+  # timeout: 300 s       # after which PipeGuard answers a request in place of the server
 
 audit:
   on_failure: continue   # stop: no traffic without a record of it
-  keep: 90 d             # what is older goes, when a server is started; forever: nothing does
+  keep: 90 d             # older rows are removed when a server starts; forever: none is
 """
 
 
-@click.group("policy", short_help="Check the policy file, or begin one.")
+@click.group("policy", short_help="Check the policy file, or start one.")
 def command() -> None:
-    """Check the policy file, say where it stands, or show one to begin with.
+    """Check the policy file, print its path, or show an example to start from.
 
     \b
     Examples:
@@ -83,25 +80,25 @@ def command() -> None:
 
 @command.command("path")
 def path() -> None:
-    """Say where your policy file stands, or would, as in `pipeguard policy path`."""
+    """Print where your policy file is, or would be, as in `pipeguard policy path`."""
     click.echo(user_policy_path() or usual_policy_path())
 
 
 @command.command("example")
 def example() -> None:
-    """Show a policy with every key there is, as in `pipeguard policy example`."""
+    """Show a policy with every key, as in `pipeguard policy example`."""
     click.echo(EXAMPLE, nl=False)
 
 
 @command.command("ci-token")
-@click.option("--revoke", is_flag=True, help="Take the token away; there is one at most.")
+@click.option("--revoke", is_flag=True, help="Remove the token; there is at most one.")
 def ci_token(*, revoke: bool) -> None:
-    """Make the token with which a job of CI may allow, approve, reject and forget.
+    """Make the token with which a CI job may allow, approve, reject and forget.
 
-    A person makes it, on a terminal. It is shown once; keep it as a secret of your CI, and set it
-    as PIPEGUARD_APPROVAL_TOKEN for the step that decides, and for no step with an agent in it. Here
-    stands its SHA-256 alone, in the file approval-token beside your policy. Bring that file to the
-    machines of your CI, where nobody is at a terminal.
+    A person makes it, on a terminal. It is shown once. Store it as a secret of your CI, and set it
+    as PIPEGUARD_APPROVAL_TOKEN for the step that decides, and for no step that runs an agent. Only
+    its SHA-256 is stored here, in the file approval-token next to your policy. Copy that file to
+    your CI machines, where nobody is at a terminal.
 
     \b
     Examples:
@@ -110,23 +107,23 @@ def ci_token(*, revoke: bool) -> None:
     """  # noqa: D301  click reads the mark
     if revoke:
         token_path().unlink(missing_ok=True)
-        click.echo(f"There is no token in {token_path().parent} any more.")
+        click.echo(f"The token is removed from {token_path().parent}.")
         return
     if not Person.at_terminal().confirms("make a token that approves without you"):
         raise SystemExit(1)
     token, path = new_token()
-    click.echo(f"Its SHA-256 stands in {path}. It is shown this once:\n", err=True)
+    click.echo(f"Its SHA-256 is in {path}. The token is shown only this once:\n", err=True)
     click.echo(token)
 
 
 @command.command("check")
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False))
-@click.option("--project", is_flag=True, help="Read FILE as a project's, which may only tighten.")
+@click.option("--project", is_flag=True, help="Read FILE as a project's, which can only tighten.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def check(file: str | None, *, project: bool, as_json: bool) -> None:
-    """Check FILE; without it, your policy and that of the project you are in.
+    """Check FILE, or by default your policy and that of the project you are in.
 
-    A file called .pipeguard.yaml is read as a project's.
+    A file named .pipeguard.yaml is read as a project's.
 
     \b
     Examples:
@@ -135,8 +132,8 @@ def check(file: str | None, *, project: bool, as_json: bool) -> None:
 
     \b
     Exit codes:
-      0  it is right; there may be notes
-      2  it is wrong, and each error is listed
+      0  valid; there may be notes
+      2  invalid, and each error is listed
     """  # noqa: D301  click reads the mark
     files: dict[PolicyScope, str | None]
     if file is not None:
@@ -147,25 +144,27 @@ def check(file: str | None, *, project: bool, as_json: bool) -> None:
             PolicyScope.USER: user_policy_path(),
             PolicyScope.PROJECT: project_policy_path(str(Path.cwd())),
         }
-    found = {scope: (one, _read(one, scope)) for scope, one in files.items() if one is not None}
-    notes = {one: _notes(parsed) for one, parsed in found.values()}
+    parsed = {
+        scope: (path, _read(path, scope)) for scope, path in files.items() if path is not None
+    }
+    notes = {path: _notes(policy_file) for path, policy_file in parsed.values()}
     user, tighter = (
-        found.get(scope, (None, None))[1] for scope in (PolicyScope.USER, PolicyScope.PROJECT)
+        parsed.get(scope, (None, None))[1] for scope in (PolicyScope.USER, PolicyScope.PROJECT)
     )
     if user is not None and tighter is not None:
-        notes[found[PolicyScope.PROJECT][0]] += _overruled(user, tighter)
+        notes[parsed[PolicyScope.PROJECT][0]] += _overruled(user, tighter)
     policy = combine(user, tighter)
     if as_json:
-        told = {"files": [{"path": one, "notes": list(said)} for one, said in notes.items()]}
-        click.echo(json.dumps({**told, "policy": _fields(policy)}, indent=2))
+        fields = {"files": [{"path": path, "notes": noted} for path, noted in notes.items()]}
+        click.echo(json.dumps({**fields, "policy": _fields(policy)}, indent=2))
         return
-    for one, said in notes.items():
-        click.echo(f"{one}: {click.style('right', fg='green')}")
-        for note in said:
+    for path, noted in notes.items():
+        click.echo(f"{path}: {click.style('valid', fg='green')}")
+        for note in noted:
             click.echo(f"  note: {note}")
     if not notes:
         click.echo(
-            f"There is no policy file; it would be {usual_policy_path()}. The defaults hold:"
+            f"There is no policy file; it would be {usual_policy_path()}. The defaults apply:"
         )
     for key, value in _fields(policy).items():
         click.echo(f"  {key:<16} {value}")
@@ -177,24 +176,24 @@ def _read(file: str, scope: PolicyScope) -> PolicyFile:
 
 
 def _notes(file: PolicyFile) -> list[str]:
-    """What is right and yet may not be meant."""
-    known = [rule.id for rule in load_rules()]
+    """What is valid but may not be what was meant."""
+    ids = [rule.id for rule in load_rules()]
     globs = [entry.where.rule for entry in file.layer.actions]
     globs += [exempt.where.rule for exempt in file.layer.exceptions]
     unfit = dict.fromkeys(
         glob
         for glob in globs
         if glob.partition(".")[0] not in FAMILIES
-        and not any(fnmatchcase(rule, glob) for rule in known)
+        and not any(fnmatchcase(rule, glob) for rule in ids)
     )
     return [
         *file.notes,
-        *(f"no rule fits `{glob}`.{suggestion(glob, known)}".rstrip() for glob in unfit),
+        *(f"no rule matches `{glob}`.{suggestion(glob, ids)}".rstrip() for glob in unfit),
     ]
 
 
 def _overruled(user: PolicyFile, project: PolicyFile) -> list[str]:
-    """Where a project asks for less than the user's file does, the user's holds."""
+    """Keys in which the project is looser than the user's file, which then applies."""
     policy = combine(user, project)
     pairs = (
         ("limits.frame", project.frame_bytes, policy.limits.frame_bytes),
@@ -205,8 +204,8 @@ def _overruled(user: PolicyFile, project: PolicyFile) -> list[str]:
     )
     return [
         f"{key} has no effect, or not all of it: your own policy is tighter"
-        for key, asked, given in pairs
-        if asked is not None and asked != given
+        for key, wanted, applied in pairs
+        if wanted is not None and wanted != applied
     ]
 
 

@@ -1,4 +1,4 @@
-"""`pipeguard rules`: which rules there are, and whether they do what they claim."""
+"""`pipeguard rules`: lists the rules, shows one, and tests them by their samples."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeguard.cli import _completing as completing
-from pipeguard.cli._rules_told import (
+from pipeguard.cli import _completions as completions
+from pipeguard.cli._rules_report import (
     failure_fields,
     failures_page,
     near_fields,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 @click.group("rules", short_help="List, show and test the rules.")
 def command() -> None:
-    """List, show and test the rules: those that are shipped, and your own.
+    """List, show and test the rules: those that come with PipeGuard, and your own.
 
     \b
     Examples:
@@ -53,8 +53,10 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--pack", shell_complete=completing.packs, help="Only of this pack.")
-@click.option("--surface", type=click.Choice([one.value for one in Surface]), help="Only for this.")
+@click.option("--pack", shell_complete=completions.packs, help="Only of this pack.")
+@click.option(
+    "--surface", type=click.Choice([surface.value for surface in Surface]), help="Only for this."
+)
 @click.option(
     "--severity",
     type=click.Choice([level.name.lower() for level in Severity]),
@@ -64,7 +66,7 @@ def command() -> None:
 def list_rules(
     *, pack: str | None, surface: str | None, severity: str | None, as_json: bool
 ) -> None:
-    """List rules with what happens by default, as in `pipeguard rules list --pack secrets`."""
+    """List rules with their default actions, as in `pipeguard rules list --pack secrets`."""
     chosen = [
         rule
         for rule in load_rules()
@@ -84,14 +86,14 @@ def list_rules(
         level = f"{rule.severity.name.lower()}/{rule.confidence.name.lower()}"
         click.echo(f"{rule.id:<{width}}  {word}  {level:<15}  {rule.title}")
     if not chosen:
-        click.echo("No rule is of that kind.", err=True)
+        click.echo("No rule matches.", err=True)
 
 
 @command.command("show")
-@click.argument("name", metavar="RULE", shell_complete=completing.rules)
+@click.argument("name", metavar="RULE", shell_complete=completions.rules)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def show(name: str, *, as_json: bool) -> None:
-    """Show all of RULE, its pattern and samples too, as in `pipeguard rules show secrets.jwt`."""
+    """Show all of RULE, with pattern and samples, as in `pipeguard rules show secrets.jwt`."""
     rule = next((rule for rule in load_rules() if rule.id == name), None)
     if rule is None:
         raise RuleError(f"no rule is called {name!r}.\n  List them:  pipeguard rules list")
@@ -101,9 +103,9 @@ def show(name: str, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(fields, indent=2))
         return
-    untold = {"example", "near_miss", *(matched if rule.model else ())}
+    hidden = {"example", "near_miss", *(matched if rule.model else ())}
     for key, value in fields.items():
-        if key in untold or value in ("", []):
+        if key in hidden or value in ("", []):
             continue
         items = value if isinstance(value, list) else [value]
         for index, item in enumerate(items):
@@ -112,7 +114,7 @@ def show(name: str, *, as_json: bool) -> None:
 
 
 def _matched(rule: Rule) -> dict[str, object]:
-    """What a pattern finds and how a match is weighed; says nothing of a rule with a model."""
+    """What a pattern matches and how a match is weighed; meaningless for a rule with a model."""
     return {
         "pattern": rule.pattern,
         "sign": rule.sign,
@@ -134,18 +136,18 @@ def _matched(rule: Rule) -> dict[str, object]:
     "glob",
     metavar="GLOB",
     default="*",
-    shell_complete=completing.rules,
-    help="Only rules called so.",
+    shell_complete=completions.rules,
+    help="Only rules whose id matches.",
 )
 @click.option("--speed", is_flag=True, help="Also measure what each rule costs.")
-@click.option("--near-miss", is_flag=True, help="Also try samples in which a little is changed.")
+@click.option("--near-miss", is_flag=True, help="Also try samples with a small change.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def test(*, file: str | None, glob: str, speed: bool, near_miss: bool, as_json: bool) -> None:
-    """Run the samples of every rule through the whole scanner; those of FILE, if it is given.
+    """Run the samples of every rule, or of the rules in FILE, through the whole scanner.
 
-    Each of a rule's `matches` must give a finding of that rule with its own confidence at least,
-    and none of its `passes` may. --speed and --near-miss tell more, and fail nothing: what each
-    rule costs over innocent prose, code and JSON, by itself; and which of its samples match when a
+    Each of a rule's `matches` must give a finding of that rule with at least its own confidence,
+    and none of its `passes` may. --speed and --near-miss show more, and fail nothing: what each
+    rule alone costs over innocent prose, code and JSON; and which of its samples match when a
     digit, a letter, the case or a space is changed, or the last word is cut off.
 
     \b
@@ -156,30 +158,30 @@ def test(*, file: str | None, glob: str, speed: bool, near_miss: bool, as_json: 
 
     \b
     Exit codes:
-      0  every sample holds
+      0  every sample passes
       1  some do not, and each is listed
-      2  a pack is wrong, or no rule is called so
+      2  a pack is invalid, or no rule's id matches
       3  the scan engine is missing
     """  # noqa: D301  click reads the mark
     began = perf_counter()
     if file is None:
         every = load_rules()
         compiled = _compiled()
-        homes: Sequence[Engine] = compiled
+        proving: Sequence[Engine] = compiled
     else:
         source = PackFile(file, read(file, MAX_PACK_BYTES, RuleError)[0], shipped=False)
         every = load_rules([source])
-        homes = _alone(every)
+        proving = _alone(every)
     rules = [rule for rule in every if fnmatchcase(rule.id, glob)]
     if not rules:
         raise RuleError(f"no rule is called {glob!r}.\n  List them:  pipeguard rules list")
-    failures = list(prove_all(rules, homes))
+    failures = list(prove_all(rules, proving))
     seconds = perf_counter() - began
-    count = sum(len(texts(one)) for rule in rules for one in (*rule.matches, *rule.passes))
+    count = sum(len(texts(sample)) for rule in rules for sample in (*rule.matches, *rule.passes))
     with told(f"trying mutated samples of {len(rules)} rules"):
-        nearness = list(near_all(rules, homes)) if near_miss else []
-    with told(f"measuring {len(rules)} rules, each by itself: some 50 ms each"):
-        measured = list(costs(rules, homes, _compiled())) if speed else []
+        nearness = list(near_all(rules, proving)) if near_miss else []
+    with told(f"measuring {len(rules)} rules, about 50 ms each"):
+        measured = list(costs(rules, proving, _compiled())) if speed else []
     if as_json:
         fields: dict[str, object] = {"rules": len(rules), "samples": count, "seconds": seconds}
         fields["failures"] = failure_fields(failures)
@@ -208,7 +210,8 @@ def docs(*, out: str) -> None:
 
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in pages(load_rules([one for one in sources() if one.shipped])).items():
+    shipped = [pack for pack in sources() if pack.shipped]
+    for name, text in pages(load_rules(shipped)).items():
         (folder / f"{name}.md").write_text(text, encoding="utf-8", newline="\n")
 
 
@@ -220,7 +223,7 @@ def _compiled() -> Engines:
 
 
 def _alone(rules: Sequence[Rule]) -> list[Engine]:
-    """The rules of one file, compiled by themselves: a whole rulebook takes seconds."""
+    """Engines for the rules of one file; all rules together take seconds to compile."""
     return [
         Engine(rules, surface, loaded(build(rules, surface, model)), model) for surface in Surface
     ]

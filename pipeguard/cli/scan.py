@@ -1,4 +1,4 @@
-"""`pipeguard scan`: any text on the rules and the policy in force. Reads only, keeps nothing."""
+"""`pipeguard scan`: judges any text by the rules and the policy in force. Stores nothing."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeguard.cli import _completing as completing
+from pipeguard.cli import _completions as completions
+from pipeguard.config.effective_policy import load_wrap_policy
 from pipeguard.config.options import WrapOptions
-from pipeguard.config.policy_file import load_wrap_policy
 from pipeguard.core.finding import Action
 from pipeguard.core.unicode.display import visible
 from pipeguard.errors import InputError
@@ -29,7 +29,7 @@ STDIN = "-"
 BOM = "\ufeff"
 KEY_BYTES = 32
 MEBIBYTE = 2**20
-# Of a definition, what is blocked is left out of the list, and cannot be called.
+# A blocked definition is left out of the list of tools, and its tool cannot be called.
 _WOULD = {
     Action.ALLOW: "would pass",
     Action.WARN: "would pass, with a warning",
@@ -38,14 +38,14 @@ _WOULD = {
 }
 
 
-@click.command("scan", short_help="Try any text on the rules and your policy.")
+@click.command("scan", short_help="Try a text against the rules and your policy.")
 @click.argument(
     "file", metavar="FILE|-", type=click.Path(exists=True, dir_okay=False, allow_dash=True)
 )
 @click.option(
     "--as",
     "taken",
-    type=click.Choice([one.value for one in Taken]),
+    type=click.Choice([kind.value for kind in Taken]),
     default=Taken.RESULT.value,
     show_default=True,
     help="What the text is judged as.",
@@ -54,15 +54,15 @@ _WOULD = {
 @click.option(
     "--server",
     metavar="NAME",
-    shell_complete=completing.servers,
-    help="The server, for a policy that names some.",
+    shell_complete=completions.servers,
+    help="The server, for a policy that names servers.",
 )
 @click.option(
     "--key",
     metavar="NAME",
     default=USUAL_KEY,
     show_default=True,
-    help="With --as arguments: what the argument is called that a plain text stands in.",
+    help="With --as arguments: the name of the argument that contains a plain text.",
 )
 @click.option(
     "--policy",
@@ -75,7 +75,7 @@ _WOULD = {
     type=click.Choice(["block", "warn"]),
     default="block",
     show_default=True,
-    help="What the exit code 1 is for: what would be blocked or redacted, or warnings too.",
+    help="Exit with 1 if something would be blocked or redacted; with `warn`, also for warnings.",
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def command(  # noqa: PLR0913  one for each option
@@ -91,11 +91,11 @@ def command(  # noqa: PLR0913  one for each option
 ) -> None:
     """Judge FILE, or standard input (-), as `wrap` would, and say what would happen to it.
 
-    As a result, a text is what a tool returns; as arguments, what it is called with; as a
-    definition, its description. JSON is taken for what it is: a result with its content, an
-    object of arguments, one tool or a list of them, or a whole message of each kind. Other JSON
-    is text. Rules, views and policy are those of `wrap`; pins and what other calls brought are
-    left aside. Secrets are masked. A rule that speaks often is told a few times.
+    As a result, the text is what a tool returns; as arguments, what a tool is called with; as a
+    definition, its description. JSON is recognized: a result with its content, an object of
+    arguments, one tool or a list of tools, or a whole message of each kind. Other JSON is text.
+    Rules, views and policy are those of `wrap`; pins, and what other calls returned, are not
+    considered. Secrets are masked. Of a rule with many findings, a few are shown.
 
     \b
     Examples:
@@ -106,18 +106,18 @@ def command(  # noqa: PLR0913  one for each option
     \b
     Exit codes:
       0  it would pass; there may be warnings
-      1  some of it would be blocked or redacted; with --fail-on warn, or warned of
-      2  it cannot be read, is no text, or is larger than a message may be
+      1  some of it would be blocked or redacted; with --fail-on warn, also warned of
+      2  it cannot be read, is not text, or is larger than a message may be
       3  the scan engine is missing
     """  # noqa: D301  click reads the mark
-    given = WrapOptions((), {} if policy is None else {"--policy": policy}, {}, [])
-    rules = load_wrap_policy(given)
+    options = WrapOptions((), {} if policy is None else {"--policy": policy}, {}, [])
+    rules = load_wrap_policy(options)
     text = _text(file, rules.limits.frame_bytes)
     with told(COMPILING):
         compiled = load_engines()
     with told(f"judging {_size(len(text))}, which takes some seconds"):
-        subject = TrialInput(text, Taken(taken), tool, server, key)
-        trial = judge(compiled, rules, subject, os.urandom(KEY_BYTES), monotonic())
+        trial_input = TrialInput(text, Taken(taken), tool, server, key)
+        trial = judge(compiled, rules, trial_input, os.urandom(KEY_BYTES), monotonic())
     if as_json:
         click.echo(json.dumps(_fields(file, taken, trial), indent=2))
     else:
@@ -127,10 +127,10 @@ def command(  # noqa: PLR0913  one for each option
 
 
 def _text(file: str, limit_bytes: int) -> str:
-    """What is to be judged.
+    """The text to judge.
 
     Raises:
-        InputError: it cannot be read, is larger than a message may be, or is no text.
+        InputError: it cannot be read, is larger than a message may be, or is not text.
     """
     name = visible(_name(file))
     try:
@@ -145,19 +145,19 @@ def _text(file: str, limit_bytes: int) -> str:
         raise InputError(f"{name} cannot be read: {error.strerror}.") from None
     if len(data) > limit_bytes:
         raise InputError(
-            f"{name} is larger than {_size(limit_bytes)}, and no message of that size passes"
-            " `wrap`.\n  Scan a part of it, or change `limits.frame` in the policy."
+            f"{name} is larger than {_size(limit_bytes)}, and `wrap` lets no message of that size"
+            " pass.\n  Scan a part of it, or change `limits.frame` in the policy."
         )
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{name} is no text in UTF-8: the byte {data[error.start]:#04x} at {error.start} is"
-            " none.\n  Scan its text instead, or what a tool makes of it."
+            f"{name} is not text in UTF-8: byte {data[error.start]:#04x} at {error.start}.\n"
+            "  Scan its text instead, or what a tool makes of it."
         ) from None
     if "\0" in text:
         raise InputError(
-            f"{name} is no text: it holds a byte 0 at {data.index(0)}.\n"
+            f"{name} is not text: it contains a null byte at {data.index(0)}.\n"
             "  Scan its text instead, or what a tool makes of it."
         )
     return text.removeprefix(BOM)
@@ -177,23 +177,23 @@ def _fields(file: str, taken: str, trial: Trial) -> dict[str, object]:
         "as": taken,
         "read_as": trial.read_as,
         "action": trial.action.name.lower(),
-        "findings": [_finding_fields(one) for one in trial.findings],
+        "findings": [_finding_fields(located) for located in trial.findings],
     }
 
 
 def _finding_fields(located: Located) -> dict[str, object]:
-    found = located.finding
+    finding = located.finding
     return {
-        "rule": found.rule,
-        "action": found.action.name.lower(),
-        "severity": found.severity.name.lower(),
-        "confidence": found.confidence.name.lower(),
-        "place": found.place,
-        "view": found.view,
+        "rule": finding.rule,
+        "action": finding.action.name.lower(),
+        "severity": finding.severity.name.lower(),
+        "confidence": finding.confidence.name.lower(),
+        "place": finding.place,
+        "view": finding.view,
         "start": None if located.start is None else located.start._asdict(),
         "end": None if located.end is None else located.end._asdict(),
-        "excerpt": visible(found.excerpt),
-        "note": found.note,
+        "excerpt": visible(finding.excerpt),
+        "note": finding.note,
     }
 
 
@@ -201,8 +201,8 @@ def _page(name: str, trial: Trial) -> str:
     head = f"{visible(name)}, read as {trial.read_as}: {_WOULD[trial.action]}."
     if not trial.findings:
         return f"{head} Nothing was found."
-    rows = [_row(one) for one in trial.findings]
-    titles = ("does", "rule", "severity", "confidence", "where", "view")
+    rows = [_row(located) for located in trial.findings]
+    titles = ("action", "rule", "severity", "confidence", "where", "view")
     widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
     lines = [head, "", _columns(titles, widths)]
     for located, row in zip(trial.findings, rows, strict=True):
@@ -218,19 +218,19 @@ def _page(name: str, trial: Trial) -> str:
 
 
 def _row(located: Located) -> tuple[str, ...]:
-    found = located.finding
+    finding = located.finding
     return (
-        found.action.name.lower(),
-        found.rule,
-        found.severity.name.lower(),
-        found.confidence.name.lower(),
-        _where(located.start, located.end) or found.place,
-        found.view,
+        finding.action.name.lower(),
+        finding.rule,
+        finding.severity.name.lower(),
+        finding.confidence.name.lower(),
+        _where(located.start, located.end) or finding.place,
+        finding.view,
     )
 
 
 def _where(start: Spot | None, end: Spot | None) -> str:
-    """As an editor has it: line and column, from 1."""
+    """As editors show it: line and column, from 1."""
     if start is None:
         return ""
     return f"{start.line}:{start.column}" + ("" if end is None else f"-{end.line}:{end.column}")

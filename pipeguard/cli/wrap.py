@@ -1,10 +1,10 @@
-"""`pipeguard wrap`: its help and its full parser; the plain spellings take a shorter way."""
+"""`pipeguard wrap`: its help and its full parser; plain command lines bypass both."""
 
 from __future__ import annotations
 
 import click
 
-from pipeguard.cli import _completing as completing
+from pipeguard.cli import _completions as completions
 from pipeguard.config.options import TABLE, WrapOptions
 
 
@@ -16,7 +16,7 @@ def _options(command: click.Command) -> click.Command:
                 metavar=metavar or None,
                 is_flag=not metavar,
                 multiple=bool(many),
-                shell_complete=completing.of_wrap(name, metavar),
+                shell_complete=completions.of_wrap(name, metavar),
                 help=text,
             )
         )
@@ -34,34 +34,34 @@ Examples:
   pipeguard wrap --upstream https://mcp.example.com/mcp --bearer-env EXAMPLE_TOKEN
   pipeguard wrap --listen 127.0.0.1:8080 -- npx -y @modelcontextprotocol/server-memory
 
-The exit code is the server's; 128 and the number where a signal ended it; 127 where its command
-was not found, 126 where it could not be run, 2 for a wrong option or policy, 3 where the scan
-engine is missing, 4 where the store cannot be used.""",
+The exit code is the server's; 128 plus the signal's number if a signal ended it; 127 if its command
+was not found, 126 if it could not be run; 2 for a wrong option or policy, 3 if the scan engine is
+missing, 4 if the store cannot be used.""",
 )
 @click.argument(
     "server_command",
     metavar="COMMAND [ARGS]...",
     nargs=-1,
     type=click.UNPROCESSED,
-    shell_complete=completing.command_words,
+    shell_complete=completions.command_words,
 )
 @click.pass_context
-def command(ctx: click.Context, /, server_command: tuple[str, ...], **given: object) -> None:
+def command(ctx: click.Context, /, server_command: tuple[str, ...], **options: object) -> None:
     """Guard one MCP server: judge every message between it and its client.
 
     Speaks MCP over stdin and stdout, as the server itself does: put this in front of the server's
     command in your client's configuration, and change nothing else. With --upstream the server is
-    at an address; with --listen the clients come to one.
+    at an address; with --listen clients connect to one.
     """
-    if not server_command and not given["upstream"]:
+    if not server_command and not options["upstream"]:
         raise click.UsageError("give the server's command after --, or its --upstream URL", ctx)
-    if server_command and given["upstream"]:
+    if server_command and options["upstream"]:
         raise click.UsageError("give a command or --upstream, not both", ctx)
     values: dict[str, str] = {}
     lists: dict[str, tuple[str, ...]] = {}
     flags: list[str] = []
     for name, metavar, many, _ in TABLE:
-        value = given[name.removeprefix("--").replace("-", "_")]
+        value = options[name.removeprefix("--").replace("-", "_")]
         if many and isinstance(value, tuple):
             if value:
                 lists[name] = value

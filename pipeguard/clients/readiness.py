@@ -1,9 +1,9 @@
 """What must be true before a client starts guarded servers: a policy that is right, rules compiled.
 
-Clients give a server ten to thirty seconds to answer. The rules take as long to compile, once, on a
-busy machine; a client that gives up ends PipeGuard in the middle of it, and the next start is no
-faster. So it is done before the first file is changed, for every folder that is looked into: many
-clients pass a server no more than HOME and PATH.
+Clients give a server ten to thirty seconds to answer. On a busy machine the rules take as long to
+compile, once. Compiling goes on when a client gives up, but the client then lacks the server until
+it is started again. So it is done before the first file is changed, for every folder that is looked
+into: many clients pass a server no more than HOME and PATH.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import datetime
 from time import monotonic
 
 from pipeguard.config.directories import cache_folder, usual_cache_folder
-from pipeguard.config.policy_file import load_policy, user_policy_path
-from pipeguard.rulebook.cache import keep_in, load_engines
+from pipeguard.config.effective_policy import load_policy, user_policy_path
+from pipeguard.rulebook.cache import cache_in, load_engines
 from pipeguard.runtime.progress import COMPILING, told
 
 
@@ -29,4 +29,4 @@ def make_ready() -> None:
     with told(COMPILING):
         load_engines()
         if cache_folder() != usual_cache_folder():
-            keep_in(usual_cache_folder())
+            cache_in(usual_cache_folder())

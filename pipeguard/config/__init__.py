@@ -1,5 +1,5 @@
 """What a user writes: the policy file and the options, read strictly, and where files are.
 
-Every error names its file, line and column, and what would be right. Refuses to know what is done
-with a setting. Begin with `policy_file`, then `options`.
+Every error names its file, line and column, and what would be right. Refuses to know what a setting
+does. Begin with `policy_file`, then `effective_policy`, then `options`.
 """

@@ -1,6 +1,6 @@
-"""Where settings and caches lie on this system, and which files of them may be believed.
+"""The folders of settings and caches on this system, and who could have written a file.
 
-Knows folders and rights, not what is in a file. On Linux it reads the XDG base directory
+Knows folders and rights, not what is in a file. On Linux it follows the XDG base directory
 specification by itself: platformdirs takes 7 ms to import, and a server is waiting.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from enum import Enum
 
 from pipeguard.errors import PipeGuardError, StateError
 
@@ -35,9 +36,9 @@ def usual_state_folder() -> str:
 
 
 def cache_folder() -> str:
-    """The folder of what can be made anew; it need not exist.
+    """The folder of what can be made again; it need not exist.
 
-    `PIPEGUARD_CACHE_DIR` names another one than the system's own.
+    It is the system's own unless `PIPEGUARD_CACHE_DIR` names another.
     """
     override = os.environ.get(CACHE_DIR_VARIABLE)
     if override:
@@ -50,61 +51,57 @@ def cache_folder() -> str:
 
 
 def usual_cache_folder() -> str:
-    """The same where no variable says another: that of a server whose client passes none on."""
+    """The cache folder of a server whose client passes no variables on but HOME and PATH."""
     if _LINUX:
-        return os.path.join(_at_home("~/.cache"), "pipeguard")  # noqa: PTH118  as above
+        return os.path.join(_in_home("~/.cache"), "pipeguard")  # noqa: PTH118  as above
     from platformdirs import user_cache_dir
 
     return user_cache_dir("pipeguard", appauthor=False)
 
 
-def read_own(
-    path: str, limit_bytes: int, error: type[PipeGuardError], *, trusts_group: bool = False
-) -> bytes:
-    """Read a file that decides what passes, unless another user could have written it.
+class Trusted(Enum):
+    """Who may write a file without being called another writer."""
 
-    Args:
-        path: of a file of ours or of root's, which nobody else may write.
-        limit_bytes: of its size.
-        error: what to raise.
-        trusts_group: True for a file beside our code, which its group may write as well.
+    ONLY_US = "only us"  # not root, no group: the file is as good as code
+    OWN_GROUP = "own group"  # we, root, and a group to which only the owner belongs
+    ANY_GROUP = "any group"  # we, root, and the file's group
 
-    Raises:
-        PipeGuardError: of the given type, with what to do about it.
+
+def other_writer(status: os.stat_result, trusted: Trusted = Trusted.OWN_GROUP) -> str:
+    """Who else could have written a file or folder, in words for a message; empty if nobody.
+
+    A group to which only the owner belongs is nobody else: with user private groups, whatever a
+    user writes is open to the group (pam_umask(8), `usergroups`).
     """
-    content, status = read(path, limit_bytes, error)
-    if os.name == "posix":
-        if status.st_uid not in (0, os.geteuid()):
-            owner = status.st_uid
-            raise error(f"{path} belongs to another user (uid {owner}), so it is not believed.")
-        who = writers(status)
-        if who and not (trusts_group and who == _GROUP):
-            from shlex import quote
-
-            raise error(
-                f"{who} may write to {path}, so it is not believed.\n"
-                f"  Close it:  chmod go-w {quote(path)}"
-            )
-    return content
-
-
-_GROUP = "its group"
-
-
-def writers(status: os.stat_result) -> str:
-    """Who may write a file or folder of ours beside its owner and root: words for a message.
-
-    Empty where nobody may. A group to which only the owner belongs is nobody else: with groups of
-    that kind, whatever a user writes is open to the group (pam_umask(8), `usergroups`).
-    """
+    if os.name != "posix":  # there the access list of the user's own folder keeps others out
+        return ""
+    if not _is_owned(status, trusted):
+        return f"another user (uid {status.st_uid})"
     if status.st_mode & stat.S_IWOTH:
         return "everybody"
-    is_open = status.st_mode & stat.S_IWGRP and not _is_alone(status.st_uid, status.st_gid)
-    return _GROUP if is_open else ""
+    if not status.st_mode & stat.S_IWGRP or trusted is Trusted.ANY_GROUP:
+        return ""
+    if trusted is Trusted.OWN_GROUP and _has_one_member(status.st_gid, status.st_uid):
+        return ""
+    return "its group"
 
 
-def _is_alone(uid: int, gid: int) -> bool:
-    """True where no other user belongs to a group, neither as a member nor by a passwd entry."""
+def closing_command(path: str, status: os.stat_result, trusted: Trusted = Trusted.OWN_GROUP) -> str:
+    """The command that takes a file or folder from the writer that `other_writer` names."""
+    from shlex import quote
+
+    if not _is_owned(status, trusted):
+        return f"sudo chown -R {os.geteuid()} {quote(path)}"
+    return f"chmod go-w {quote(path)}"
+
+
+def _is_owned(status: os.stat_result, trusted: Trusted) -> bool:
+    """True if a file is ours, or root's where root is trusted."""
+    return status.st_uid == os.geteuid() or (status.st_uid == 0 and trusted is not Trusted.ONLY_US)
+
+
+def _has_one_member(gid: int, uid: int) -> bool:
+    """True if a user is the only one in a group, by the group's entry and by all passwd entries."""
     import grp  # here, since few files are open to their group
     import pwd
 
@@ -112,15 +109,42 @@ def _is_alone(uid: int, gid: int) -> bool:
         user, members = pwd.getpwuid(uid), grp.getgrgid(gid).gr_mem
     except KeyError:
         return False
-    others = (one.pw_uid for one in pwd.getpwall() if one.pw_gid == gid)
+    others = (entry.pw_uid for entry in pwd.getpwall() if entry.pw_gid == gid)
     return user.pw_gid == gid and set(members) <= {user.pw_name} and set(others) <= {uid}
 
 
-def read(path: str, limit_bytes: int, error: type[PipeGuardError]) -> tuple[bytes, os.stat_result]:
-    """Read a small file; return its content, and what the system says of it.
+def read_own(
+    path: str,
+    limit_bytes: int,
+    error: type[PipeGuardError],
+    *,
+    trusted: Trusted = Trusted.OWN_GROUP,
+) -> bytes:
+    """Read a file that decides what passes, unless somebody else could have written it.
+
+    Args:
+        path: of the file.
+        limit_bytes: of its size.
+        error: what to raise.
+        trusted: who may write it.
 
     Raises:
-        PipeGuardError: of the given type: it cannot be read, or is no small file.
+        PipeGuardError: of the given type, with what to do about it.
+    """
+    content, status = read(path, limit_bytes, error)
+    if who := other_writer(status, trusted):
+        raise error(
+            f"{who} may write to {path}, so it is not used.\n"
+            f"  Close it:  {closing_command(path, status, trusted)}"
+        )
+    return content
+
+
+def read(path: str, limit_bytes: int, error: type[PipeGuardError]) -> tuple[bytes, os.stat_result]:
+    """Read a small file; return its content and its status.
+
+    Raises:
+        PipeGuardError: of the given type: it cannot be read, is too large, or is no regular file.
     """
     flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
@@ -128,7 +152,7 @@ def read(path: str, limit_bytes: int, error: type[PipeGuardError]) -> tuple[byte
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise error(f"{path} is no file.")
+                raise error(f"{path} is no regular file.")
             chunks = []
             left = limit_bytes + 1
             while left and (chunk := os.read(descriptor, left)):
@@ -145,22 +169,22 @@ def read(path: str, limit_bytes: int, error: type[PipeGuardError]) -> tuple[byte
 
 def _xdg(variable: str, default: str) -> str:
     folder = os.environ.get(variable, "").strip()
-    if not os.path.isabs(folder):  # noqa: PTH117  a relative one is to be ignored, says XDG
-        folder = _at_home(default)
+    if not os.path.isabs(folder):  # noqa: PTH117  XDG: a relative path is ignored
+        folder = _in_home(default)
     return os.path.join(folder, "pipeguard")  # noqa: PTH118  pathlib costs 5 ms
 
 
-def _at_home(path: str) -> str:
-    """A path that begins with `~`, written out.
+def _in_home(path: str) -> str:
+    """A path that begins with `~`, expanded.
 
     Raises:
-        StateError: no home folder is known. Then it would be a place in the current folder, where a
-            repository that was only cloned could have put a policy and pins of its own.
+        StateError: no home folder is known. The path would be relative to the current folder, where
+            a cloned repository could have put a policy and pins.
     """
-    found = os.path.expanduser(path)  # noqa: PTH111  pathlib costs 5 ms
-    if not os.path.isabs(found):  # noqa: PTH117  the same
+    expanded = os.path.expanduser(path)  # noqa: PTH111  pathlib costs 5 ms
+    if not os.path.isabs(expanded):  # noqa: PTH117  the same
         raise StateError(
             "no home folder is known, so there is no place for pins and settings: HOME is not set,"
             " or no absolute path.\n  Set it, as HOME=/home/you, and start again."
         )
-    return found
+    return expanded

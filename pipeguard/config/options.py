@@ -1,8 +1,8 @@
-"""What `wrap` can be told, read in a millisecond so that the server starts at once.
+"""The options of `wrap`, read in a millisecond so that the server starts at once.
 
-One table describes the options; the command line's help and completion are made of it
-(cli.wrap). The reader here takes the plain spellings only and leaves all else, as errors and
-`--help`, to the full parser.
+One table describes them; the command line's help and completion are made from it (cli.wrap). The
+reader here takes plain spellings only and leaves everything else, as errors and `--help`, to the
+full parser.
 """
 
 from __future__ import annotations
@@ -45,23 +45,23 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
     ("--tls-key", "FILE", "", "Its key, where it is in a file of its own."),
 )
 
-_OF_LISTENING = frozenset(
+_LISTENING = frozenset(
     {
         *("--shared", "--token-env", "--token-file", "--allow-host", "--allow-origin"),
         *("--max-sessions", "--idle-timeout", "--tls-cert", "--tls-key"),
     }
 )
-_OF_ADDRESSES = frozenset(
+_REMOTE_SERVER = frozenset(
     {
         *("--transport", "--header", "--header-env", "--bearer-env", "--secret-arguments"),
         *("--ca", "--client-cert", "--client-key"),
     }
 )
-_OF_COMMANDS = frozenset({"--env", "--inherit-env", "--cwd"})
+_STARTED_SERVER = frozenset({"--env", "--inherit-env", "--cwd"})
 
 
 class WrapOptions:
-    """What `wrap` was told; every value is still text."""
+    """The options given to `wrap`, their values still as text, and the server's command."""
 
     __slots__ = ("command", "flags", "lists", "values")
 
@@ -78,26 +78,26 @@ class WrapOptions:
         self.flags = frozenset(flags)
 
     def misplaced(self) -> str | None:
-        """What is wrong with options that would do nothing here; None where all of them count.
+        """Why an option would have no effect here; None where all of them have one.
 
-        Whoever gives `--token-env` believes that a token is asked for.
+        Whoever gives `--token-env` believes that clients need a token.
         """
         given = self.flags | self.values.keys() | self.lists.keys()
-        for names, counts, need in (
-            (_OF_LISTENING, "--listen" in given, "it needs --listen HOST:PORT"),
-            (_OF_ADDRESSES, "--upstream" in given, "it needs --upstream URL"),
-            (_OF_COMMANDS, bool(self.command), "it needs a server's command after --"),
+        for names, is_met, need in (
+            (_LISTENING, "--listen" in given, "it needs --listen HOST:PORT"),
+            (_REMOTE_SERVER, "--upstream" in given, "it needs --upstream URL"),
+            (_STARTED_SERVER, bool(self.command), "it needs a server's command after --"),
         ):
-            for name in sorted(given & names):
-                if not counts:
-                    return f"{name} would do nothing here: {need}. Leave it out, or add that."
+            if not is_met and (useless := given & names):
+                return f"{min(useless)} would have no effect: {need}. Leave it out, or add that."
         return None
 
 
 def read(arguments: Sequence[str]) -> WrapOptions | None:
     """Read `[OPTIONS] -- COMMAND`, or options alone where one is the server's address.
 
-    None where the full parser should have a look.
+    Returns:
+        None where only the full parser can tell.
     """
     kinds = {name: (metavar, many) for name, metavar, many, _ in TABLE}
     values: dict[str, str] = {}

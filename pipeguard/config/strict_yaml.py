@@ -1,7 +1,7 @@
-"""A YAML document read strictly, with where everything stands in it.
+"""A YAML document read strictly: each value with its key and line, and all errors at once.
 
-Knows lines, keys and words that are misspelt; not what the document means. Whoever reads it asks
-each entry for what it ought to be; what is wrong is collected, so that a person sees all of it.
+Knows lines, keys and misspelt words; not what the document means. A reader asks each entry for the
+type it expects; errors are collected, so that a person sees all of them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import yaml
 from pipeguard.errors import PolicyError
 
 MAX_CHARACTERS = 256 * 1024  # a policy is written by hand; the reader takes 4 ms for 2 KB
-MAX_TOLD = 30  # problems of one file
-MAX_LISTED = 12  # words, as a remedy: a line
+MAX_SHOWN = 30  # errors of one file
+MAX_LISTED = 12  # valid words in one error: they fill a line
 SHOWN_CHARACTERS = 60  # of a value in an error
 _YAML = "tag:yaml.org,2002:"
 _SCALARS = frozenset(_YAML + name for name in ("str", "int", "float", "bool", "timestamp"))
@@ -31,10 +31,10 @@ class Document:
         source: its name, for errors.
 
     Raises:
-        PolicyError: it is no YAML document.
+        PolicyError: it is not a YAML document.
 
     Attributes:
-        root: what it holds, or None where it is empty.
+        root: its outermost value, or None where it is empty.
     """
 
     def __init__(self, text: str, source: str) -> None:
@@ -45,25 +45,25 @@ class Document:
         self.root = None if node is None or empty else YamlEntry(self, node, "")
 
     def wrong(self, node: yaml.Node, key: str, what: str) -> None:
-        """Note something that a person must mend."""
+        """Note an error."""
         line, column = node.start_mark.line + 1, node.start_mark.column + 1
         self._problems.append((line, column, f"{key}: {what}" if key else what))
 
     def finish(self) -> None:
-        """Tell all that is wrong.
+        """Report all errors.
 
         Raises:
-            PolicyError: something is.
+            PolicyError: there is at least one.
         """
         if not self._problems:
             return
         problems = sorted(set(self._problems))
         count = "one error" if len(problems) == 1 else f"{len(problems)} errors"
         lines = [
-            f"  line {line}, column {column}: {what}" for line, column, what in problems[:MAX_TOLD]
+            f"  line {line}, column {column}: {what}" for line, column, what in problems[:MAX_SHOWN]
         ]
-        if len(problems) > MAX_TOLD:
-            lines.append(f"  … and {len(problems) - MAX_TOLD} more")
+        if len(problems) > MAX_SHOWN:
+            lines.append(f"  … and {len(problems) - MAX_SHOWN} more")
         raise PolicyError("\n".join([f"{self.source} has {count}:", *lines]))
 
     def _compose(self, text: str) -> yaml.Node | None:
@@ -79,12 +79,12 @@ class Document:
                 f"{self.source} is not valid YAML:\n  {where}{what or 'it cannot be read'}"
             ) from None
         except yaml.YAMLError as error:
-            told = " ".join(str(error).split())
-            raise PolicyError(f"{self.source} is not valid YAML:\n  {told}") from None
+            what = " ".join(str(error).split())
+            raise PolicyError(f"{self.source} is not valid YAML:\n  {what}") from None
         except RecursionError:
             raise PolicyError(f"{self.source} is nested too deeply.") from None
         except (ValueError, OverflowError) as error:
-            # PyYAML's own: an escape beyond Unicode, a version of thousands of digits
+            # From within PyYAML: an escape beyond Unicode, a version of thousands of digits
             raise PolicyError(f"{self.source} is not valid YAML:\n  {error}") from None
 
 
@@ -105,31 +105,31 @@ class YamlEntry:
         """Note that this value is wrong."""
         self.document.wrong(self._node, self.key, what)
 
-    def fields(self, known: Iterable[str], required: Iterable[str] = ()) -> dict[str, YamlEntry]:
-        """The values of a mapping by key; a key that is not known, or stands twice, is wrong."""
-        known = tuple(known)
+    def fields(self, allowed: Iterable[str], required: Iterable[str] = ()) -> dict[str, YamlEntry]:
+        """The values of a mapping by key; any other key, and a repeated one, is wrong."""
+        allowed = tuple(allowed)
         if not isinstance(self._node, yaml.MappingNode):
-            self.wrong(f"expected keys and values ({', '.join(known)}), not {self._what()}")
+            self.wrong(f"expected keys and values ({', '.join(allowed)}), not {self._what()}")
             return {}
-        found: dict[str, YamlEntry] = {}
+        entries: dict[str, YamlEntry] = {}
         for key_node, node in self._node.value:
             name = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
             if name is None:
                 self.document.wrong(key_node, self.key, "a key is one word")
                 continue
             key = f"{self.key}.{name}" if self.key else name
-            if name not in known:
-                self.document.wrong(key_node, _cut(key), f"unknown key.{suggestion(name, known)}")
-            elif name in found:
+            if name not in allowed:
+                self.document.wrong(key_node, _cut(key), f"unknown key.{suggestion(name, allowed)}")
+            elif name in entries:
                 self.document.wrong(
-                    key_node, key, f"stands twice; first in line {found[name].line}"
+                    key_node, key, f"the key is repeated; first in line {entries[name].line}"
                 )
             else:
-                found[name] = YamlEntry(self.document, node, key)
+                entries[name] = YamlEntry(self.document, node, key)
         for name in required:
-            if name not in found:
+            if name not in entries:
                 self.wrong(f"`{name}` is missing")
-        return found
+        return entries
 
     def items(self) -> list[YamlEntry]:
         """The values of a list; anything else is wrong."""
@@ -142,7 +142,7 @@ class YamlEntry:
         ]
 
     def text(self) -> str | None:
-        """A word, as it stands in the file; nothing, a list or a mapping is wrong."""
+        """A scalar, as the file has it; nothing, a list or a mapping is wrong."""
         node = self._node
         if not isinstance(node, yaml.ScalarNode):
             self.wrong(f"expected a word, not {self._what()}")
@@ -155,14 +155,14 @@ class YamlEntry:
         return None
 
     def choice(self, words: Mapping[str, _Choice]) -> _Choice | None:
-        """What one of some words stands for; any other is wrong."""
+        """The value of one of some words; any other word is wrong."""
         text = self.text()
         if text is None:
             return None
         if text in words:
             return words[text]
         near = suggestion(text, words, listed=True)
-        self.wrong(f"`{_cut(text)}` is none of {', '.join(words)}.{near}")
+        self.wrong(f"`{_cut(text)}` is not one of {', '.join(words)}.{near}")
         return None
 
     def _what(self) -> str:
@@ -171,20 +171,20 @@ class YamlEntry:
         return "a list" if isinstance(self._node, yaml.SequenceNode) else "keys and values"
 
 
-def suggestion(word: str, known: Iterable[str], *, listed: bool = False) -> str:
-    """A question after the word that was probably meant, with a space before it.
+def suggestion(word: str, valid: Iterable[str], *, listed: bool = False) -> str:
+    """What the writer of a wrong word probably meant, as a sentence after a space.
 
     Args:
-        word: what was written.
-        known: what could have been meant.
-        listed: True where a person has all of them before their eyes already; else a few words
-            are listed where none comes near.
+        word: the wrong word.
+        valid: the words that would be right.
+        listed: True where the error lists them already; else they are listed if none is close and
+            there are few.
     """
-    known = tuple(known)
-    near = difflib.get_close_matches(word[:SHOWN_CHARACTERS], known, n=1, cutoff=0.6)
+    valid = tuple(valid)
+    near = difflib.get_close_matches(word[:SHOWN_CHARACTERS], valid, n=1, cutoff=0.6)
     if near:
         return f" Did you mean `{near[0]}`?"
-    return "" if listed or len(known) > MAX_LISTED else f" There are: {', '.join(known)}."
+    return "" if listed or len(valid) > MAX_LISTED else f" Choose from {', '.join(valid)}."
 
 
 def _cut(text: str) -> str:

@@ -1,8 +1,8 @@
 """SHA-256 (FIPS 180-4) and BLAKE2b, without the 4 MB and 2 ms that OpenSSL costs to load.
 
-`hashlib` prefers OpenSSL's; the interpreter carries a second one, from 3.12 on the formally
-verified one of HACL*. It is half as fast, which nothing here feels, and always there but in
-builds that leave it out, where `hashlib` serves.
+`hashlib` prefers OpenSSL. The interpreter has an implementation of its own, from 3.12 on HACL*,
+which is formally verified. It is half as fast, which does not matter here. `hashlib` serves in
+builds without it.
 """
 
 from __future__ import annotations

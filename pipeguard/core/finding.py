@@ -1,4 +1,4 @@
-"""Values that say what was seen and what is done: Finding, Action, Verdict."""
+"""What was found in a frame and what is done with it: Finding, Action, Verdict. Values only."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class Direction(Enum):
     TO_SERVER = "to-server"
     TO_CLIENT = "to-client"
 
-    __hash__ = object.__hash__  # members are single; the one of Enum is a call for each look-up
+    __hash__ = object.__hash__  # members are singletons; Enum's own costs a call for each look-up
 
     @property
     def back(self) -> Direction:
-        """The way that answers to it travel."""
+        """The direction of the answers."""
         return Direction.TO_CLIENT if self is Direction.TO_SERVER else Direction.TO_SERVER
 
 
@@ -31,7 +31,7 @@ class Action(IntEnum):
 
 
 class Severity(IntEnum):
-    """How bad it is if it is true."""
+    """How bad a finding is, if it is true."""
 
     INFO = 0
     LOW = 1
@@ -41,7 +41,7 @@ class Severity(IntEnum):
 
 
 class Confidence(IntEnum):
-    """How sure the rule is that it is true."""
+    """How sure the rule is that a finding is true."""
 
     LOW = 0
     MEDIUM = 1
@@ -49,12 +49,12 @@ class Confidence(IntEnum):
 
 
 def raised(confidence: Confidence) -> Confidence:
-    """One step surer."""
+    """One step more certain."""
     return Confidence(min(Confidence.HIGH, confidence + 1))
 
 
 def lower(confidence: Confidence) -> Confidence:
-    """One step less sure."""
+    """One step less certain."""
     return Confidence(max(Confidence.LOW, confidence - 1))
 
 
@@ -68,7 +68,7 @@ class MessageKind(Enum):
 
 
 class Drift(Enum):
-    """How a definition differs from the approved one; the gravest stands first."""
+    """How a definition differs from the approved one, the gravest first."""
 
     INSTRUCTION_ADDED = "instruction-added"
     REQUIRED_PARAMETER_ADDED = "required-parameter-added"
@@ -88,16 +88,16 @@ class Finding(NamedTuple):
 
     Attributes:
         rule: the rule's id, as `secrets.aws-access-key-id`: pack, dot, name.
-        place: where in the message by name, as `call.arguments` (core.protocol.places).
-        pointer: where by JSON pointer (RFC 6901), as `/params/arguments/key`.
+        place: the name of the place in the message, as `call.arguments` (core.protocol.places).
+        pointer: its JSON pointer (RFC 6901), as `/params/arguments/key`.
         start: offset of the first character in that string, in code points.
-        end: offset after the last one; equal to start where no span is known.
+        end: offset after the last character; equal to start if no span is known.
         view: the reading in which it was seen, as `text` or `base64>percent`.
-        severity: how bad.
-        confidence: how sure.
-        action: what the policy makes of it.
-        excerpt: masked; never the secret, never more than 80 characters.
-        note: one sentence with no text of the message, or empty: what a check added.
+        severity: how bad it is.
+        confidence: how sure the rule is.
+        action: what the policy decides.
+        excerpt: the masked match; never the secret, never more than 80 characters.
+        note: one sentence that a check adds, without text of the message; or empty.
         tool: the definition or the called tool that it concerns, or None.
     """
 
@@ -116,16 +116,16 @@ class Finding(NamedTuple):
 
 
 class PinChange(NamedTuple):
-    """A definition seen for the first time or seen to differ; the store keeps it.
+    """A definition that is new, or that differs from its pin; for the store.
 
     Attributes:
         kind: `tool`, `prompt`, `resource`, `template` or `server`.
         name: the definition's own key: name, uri, uriTemplate, or `instructions`.
         fingerprint: SHA-256 of its canonical JSON, 64 hex digits.
-        definition: its JSON text, its keys in the order in which it was judged.
-        held: True where it may not be used until a person approves it.
+        definition: its JSON text, with its keys in the order in which it was judged.
+        held: True if it may not be used until a person approves it.
         reason: why it is held: `drift: wording`, `review`, `poisoned: <rule>`; or empty.
-        pinned: True where it is trusted from now on (trust on first use).
+        pinned: True if it is trusted from now on (trust on first use).
     """
 
     kind: str
@@ -144,17 +144,17 @@ class Verdict(NamedTuple):  # a tuple, since there is one for each frame: it is 
         direction: which way the frame travelled.
         frame: the bytes that came, whole.
         action: the greatest action of the findings.
-        forward: the bytes that go on; `frame` itself where allowed; None where nothing does.
+        forward: the bytes that go on; `frame` itself if it is allowed; None if nothing goes on.
         reply: the bytes that go back to the sender, or None.
-        findings: what was seen, most serious first.
+        findings: what was found, the most serious first.
         event: names this verdict in audit, log and answers, as `K7Q2M9D4.c12`.
-        kind: what the message is, or None where it could not be read.
-        method: the method, for an answer the one of its request; None where unknown.
+        kind: what the message is, or None if it could not be read.
+        method: the method, for an answer that of its request; None if unknown.
         tool: the called tool's name for tools/call and its answer, else None.
         pins: definitions to remember.
-        more: frames that go on behind `forward`: answers for others that waited in vain.
-        is_astray: True where the server said so much that cannot be read that nobody who waits
-            will be answered; over HTTP these wait in exchanges of their own.
+        more: frames that go on after `forward`: answers to others who would wait in vain.
+        is_astray: True if the server sent so much unreadable output that none of the waiting
+            requests will be answered; over HTTP these wait in exchanges of their own.
     """
 
     direction: Direction
@@ -171,14 +171,26 @@ class Verdict(NamedTuple):  # a tuple, since there is one for each frame: it is 
     more: tuple[bytes, ...] = ()
     is_astray: bool = False
 
+    def with_findings(
+        self, frame: bytes, findings: Iterable[Finding], pins: tuple[PinChange, ...] = ()
+    ) -> Verdict:
+        """The verdict on the frame that came, with more findings and definitions to remember."""
+        all_findings = (*self.findings, *findings)
+        return self._replace(
+            frame=frame,
+            action=greatest(all_findings),
+            findings=all_findings,
+            pins=self.pins + pins,
+        )
+
 
 def worst(findings: Iterable[Finding]) -> Finding:
-    """The finding that a refusal speaks of: by action, then severity, then confidence."""
+    """The finding that a refusal reports: by action, then severity, then confidence."""
     return max(findings, key=lambda f: (f.action, f.severity, f.confidence))
 
 
 def greatest(findings: Collection[Finding]) -> Action:
-    """The action for all findings together."""
+    """The greatest action of the findings; ALLOW if there are none."""
     if not findings:
         return Action.ALLOW
     return max(finding.action for finding in findings)

@@ -1,1 +1,1 @@
-"""The demonstration: a real server, a client that plays five scenes with it, and what they show."""
+"""The demonstration: a real server, a client that plays five scenes with it, and their outcome."""

@@ -1,7 +1,7 @@
 """A small MCP client for `pipeguard demo`: one server process, one request at a time.
 
-It keeps the frames as they were sent and as they came, so that a demonstration can compare bytes.
-It judges nothing, and starts whatever command it is given.
+It keeps each frame as it was sent or received, so that a demonstration can compare bytes. It judges
+nothing, and starts any command.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 Json = dict[str, object]
 
 REVISION = "2025-06-18"
-ANSWER_SECONDS = 60.0  # the first answer waits for the rules to be compiled, once per machine
-END_SECONDS = 10.0  # wrap gives a server that does not end by itself less than this
+ANSWER_SECONDS = 60.0  # the first answer waits for the rules to compile, once per machine
+END_SECONDS = 10.0  # more than `wrap` gives a server to end by itself
 LAST_WORDS = 20  # lines of stderr shown when a process is gone
 
 
 class DemoError(PipeGuardError):
-    """The demonstration itself went wrong: the other side is silent, or gone."""
+    """The demonstration itself failed: the other side is silent or gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class DemoExchange:
     Attributes:
         sent: the request's frame.
         got: the answer's frame.
-        answer: the same, parsed.
+        answer: the answer, parsed.
     """
 
     sent: str
@@ -51,7 +51,7 @@ class DemoExchange:
 
     @property
     def result(self) -> Json:
-        """The answer's result; empty where it is an error."""
+        """The answer's result; empty if it is an error."""
         return mapping(self.answer.get("result"))
 
 
@@ -59,7 +59,7 @@ class DemoClient:
     """One conversation with a server process, from its start to its end.
 
     Attributes:
-        notifications: methods of what came unasked, in order.
+        notifications: the methods of received notifications, in order.
     """
 
     def __init__(
@@ -68,10 +68,10 @@ class DemoClient:
         """Start the process.
 
         Args:
-            command: what to run.
-            folder: where.
+            command: the command to run.
+            folder: its working directory.
             environment: all of its variables.
-            log: a file for what it writes on standard error.
+            log: a file for its standard error.
         """
         self.notifications: list[str] = []
         self._id = 0
@@ -103,7 +103,7 @@ class DemoClient:
         """Open the conversation (MCP 2025-06-18, basic/lifecycle).
 
         Raises:
-            DemoError: it was not opened.
+            DemoError: the server did not open it.
         """
         opened = self.request(
             "initialize",
@@ -120,7 +120,7 @@ class DemoClient:
         return opened
 
     def request(self, method: str, params: Json) -> DemoExchange:
-        """Ask, and wait for the answer.
+        """Send a request, and wait for the answer.
 
         Raises:
             DemoError: no answer came, or the server is gone.
@@ -137,9 +137,9 @@ class DemoClient:
                 self.notifications.append(str(message.get("method")))
 
     def close(self) -> int:
-        """Hang up and wait for the process to end; its exit code."""
+        """Hang up, and wait for the process to end; returns its exit code."""
         if self._process.stdin is not None:
-            with suppress(BrokenPipeError):  # it hung up first
+            with suppress(BrokenPipeError):  # the process hung up first
                 self._process.stdin.close()
         try:
             self._process.wait(END_SECONDS)
@@ -185,5 +185,5 @@ class DemoClient:
 
 
 def mapping(value: object) -> Json:
-    """The object that a JSON value is, or an empty one."""
+    """A JSON value if it is an object; else an empty object."""
     return value if isinstance(value, dict) else {}

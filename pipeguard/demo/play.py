@@ -1,8 +1,8 @@
-"""The five scenes of `pipeguard demo`: what is played, and what must come of it.
+"""The five scenes of `pipeguard demo`, and what must come of them.
 
-Each scene says what the client sent, what the server got and sent, and what the model got, and
-whether that is as it must be. The server is a real one and runs behind the command that a user
-runs; this module only talks to it and reads the server's own record. It prints nothing.
+Each scene shows what the client sent, what the server got and sent, and what the model got, and
+whether that is as expected. The server is real and runs behind the command that a user runs; this
+module only talks to it and reads the server's own record. It prints nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 SERVER = Path(__file__).with_name("server.py")
-# PipeGuard as a client starts it. -E and -P: as pipeguard._isolate has it.
+# PipeGuard as a client starts it; -E and -P as in pipeguard._isolate.
 WRAP = (sys.executable, "-E", "-P", "-m", "pipeguard", "wrap", "--name", "demo", "--")
 
 
@@ -33,15 +33,15 @@ class Scene:
 
     Attributes:
         name: in one word, or two with a hyphen.
-        title: what it is about, as a sentence.
+        title: a sentence.
         client_sent: the request, secrets masked.
         server_got: what of it reached the server.
-        server_sent: what the server answered; empty where it was not asked.
-        model_got: what the client handed to the model.
-        rule: which rule decided, or empty where none had to.
-        event: names the decision in audit and log, or empty.
-        command: what a person would run about it, or empty.
-        failures: what is not as it must be, as sentences; empty where all is.
+        server_sent: the server's answer; empty if it got no request.
+        model_got: what the client passed to the model.
+        rule: the rule that decided, or empty.
+        event: the decision's name in audit and log, or empty.
+        command: the command that tells more, or empty.
+        failures: what is not as expected, as sentences.
     """
 
     name: str
@@ -62,8 +62,8 @@ class Act:
 
     Attributes:
         exchange: the client's side.
-        got: frames that reached the server meanwhile.
-        sent: frames that the server sent meanwhile.
+        got: frames that reached the server in the meantime.
+        sent: frames that the server sent in the meantime.
     """
 
     exchange: DemoExchange
@@ -72,7 +72,7 @@ class Act:
 
     @property
     def refusal(self) -> Json:
-        """What PipeGuard said of it; empty where it had no objection."""
+        """What PipeGuard says in the answer; empty if it let the request pass."""
         error = mapping(self.exchange.answer.get("error"))
         return mapping(mapping(self.exchange.result.get("_meta")).get("pipeguard")) or (
             mapping(error.get("data"))
@@ -80,13 +80,13 @@ class Act:
 
     @property
     def model_got(self) -> str:
-        """The text that a client hands to the model."""
+        """The text that a client passes to the model."""
         error = self.exchange.answer.get("error")
         return str(mapping(error).get("message")) if error else text_of(self.exchange.result)
 
 
 class Stage:
-    """A client, and the record that the server keeps of its own side."""
+    """A client, and the server's record of its own side."""
 
     def __init__(self, client: DemoClient, record: Path) -> None:
         self.client = client
@@ -98,9 +98,9 @@ class Stage:
         return self.ask("tools/call", {"name": name, "arguments": arguments})
 
     def ask(self, method: str, params: Json) -> Act:
-        """Ask, and see what reached the server."""
+        """Send a request, and see what reached the server."""
         exchange = self.client.request(method, params)
-        # A ping's answer comes after all that was on its way before it, in both directions.
+        # A ping's answer comes after everything sent before it, in both directions.
         ping = self.client.request("ping", {})
         new = [(way, frame) for way, frame in self._new_records() if not _is_of(frame, ping)]
         return Act(
@@ -117,10 +117,10 @@ class Stage:
 
 
 def play(wrap: Sequence[str] = WRAP) -> Iterator[Scene]:
-    """Play all scenes, each yielded as it is over.
+    """Play all scenes; each is yielded when it is over.
 
     Args:
-        wrap: what stands before the server's own command; empty to play without a guard.
+        wrap: the words before the server's own command; empty to play without a guard.
 
     Raises:
         DemoError: a side is silent or gone.
@@ -140,7 +140,7 @@ def play(wrap: Sequence[str] = WRAP) -> Iterator[Scene]:
 
 
 def leaked_key() -> str:
-    """Looks like an AWS access key id and is none: the same on every run, and not in any file."""
+    """Looks like an AWS access key id but is none: the same on every run, and in no file."""
     digest = hashlib.sha256(b"a key for pipeguard demo").digest()
     return "AK" + "IA" + base64.b32encode(digest).decode()[:16]
 
@@ -277,7 +277,7 @@ def _is_of(frame: str, exchange: DemoExchange) -> bool:
 
 
 def shown(frame: str) -> str:
-    """A request in a line for people: method, tool, arguments; the key masked."""
+    """A request in one line for people: method, tool and arguments, with the key masked."""
     message = mapping(json.loads(frame))
     params = mapping(message.get("params"))
     arguments = json.dumps(params.get("arguments", {}), ensure_ascii=False)
@@ -285,7 +285,7 @@ def shown(frame: str) -> str:
 
 
 def shown_text(frames: tuple[str, ...]) -> str:
-    """What the server answered, in a line for people."""
+    """The server's answer in one line for people."""
     if not frames:
         return ""
     blocks = text_blocks(mapping(mapping(json.loads(frames[0])).get("result")))
@@ -293,7 +293,7 @@ def shown_text(frames: tuple[str, ...]) -> str:
 
 
 def mask(text: str) -> str:
-    """The text without the key, which looks live to whoever scans a log for keys."""
+    """The text without the key, which would alarm a scan of a log for keys."""
     key = leaked_key()
     return text.replace(key, key[:4] + "*" * (len(key) - 4))
 
@@ -311,14 +311,14 @@ def text_blocks(result: Json) -> list[str]:
 
 
 def tool_names(frame: str) -> list[str]:
-    """The tools that an answer to tools/list names."""
+    """The names of the tools in an answer to tools/list."""
     return [str(tool.get("name")) for tool in _tools(frame)]
 
 
 def description(frame: str, name: str) -> str:
-    """A tool's description in an answer to tools/list; empty where it is not there."""
-    found = [str(tool.get("description")) for tool in _tools(frame) if tool.get("name") == name]
-    return "".join(found)
+    """A tool's description in an answer to tools/list; empty if the tool is missing."""
+    texts = [str(tool.get("description")) for tool in _tools(frame) if tool.get("name") == name]
+    return "".join(texts)
 
 
 def _tools(frame: str) -> list[Json]:
@@ -327,7 +327,7 @@ def _tools(frame: str) -> list[Json]:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """Ours, with a state of the demonstration's own, and the policy that holds without any file."""
+    """Our variables, with a state folder of the demonstration's own and an empty policy."""
     policy = folder / "policy.yaml"
     policy.touch(mode=0o600)
     state = {"PIPEGUARD_STATE_DIR": str(folder / "state"), "PIPEGUARD_POLICY": str(policy)}

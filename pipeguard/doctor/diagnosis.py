@@ -1,4 +1,4 @@
-"""The words of an examination: whose it is, a check, what it says. Looks at nothing itself."""
+"""The values of an examination: whose installation, a check, its diagnoses."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from pipeguard.core.unicode.display import visible
 
 
 class DiagnosisState(IntEnum):
-    """How something is; the worst is the greatest."""
+    """The state of what was checked; the worst is the greatest."""
 
     GOOD = 0
-    NOTE = 1  # it works, and there is something to know or to do
-    UNKNOWN = 2  # it was not looked at, because what it needs is wrong
-    WRONG = 3  # servers do not start, or guard less than they should
+    NOTE = 1  # it works, but there is something to know or to do
+    UNKNOWN = 2  # not checked, because a check that it needs failed
+    WRONG = 3  # servers do not start, or are guarded less than they should be
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What a check says.
+    """What a check found.
 
     Attributes:
         state: how it is.
-        what: in words; safe to print, and without a secret.
-        mend: the command that mends it, or what to do; empty where there is nothing to do.
+        what: in words; safe to print, and without secrets.
+        mend: the command that mends it, or what to do; empty if there is nothing to do.
     """
 
     state: DiagnosisState
@@ -37,33 +37,33 @@ class Diagnosis:
 
 
 def good(what: str) -> Diagnosis:
-    """All is as it should be."""
+    """A diagnosis: all is well."""
     return Diagnosis(DiagnosisState.GOOD, visible(what))
 
 
 def note(what: str, mend: str = "") -> Diagnosis:
-    """It works, and a person should know."""
+    """A diagnosis: it works, but the user should know."""
     return Diagnosis(DiagnosisState.NOTE, visible(what), visible(mend))
 
 
 def wrong(what: str, mend: str) -> Diagnosis:
-    """Somebody must mend it."""
+    """A diagnosis: somebody must mend it."""
     return Diagnosis(DiagnosisState.WRONG, visible(what), visible(mend))
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Whose installation is looked at.
+    """Whose installation is examined.
 
     Attributes:
-        environment: variables.
-        home: the user's folder.
-        folder: where the user is; a project's files are looked for there.
+        environment: the variables.
+        user_folder: the user's home directory.
+        folder: the current folder, where a project's files are looked for.
         now: seconds since the epoch.
     """
 
     environment: Mapping[str, str]
-    home: Path
+    user_folder: Path
     folder: Path
     now: float
 
@@ -72,27 +72,27 @@ class Case:
         """This user, here and now."""
         try:
             folder = Path.cwd()
-        except FileNotFoundError:  # it was deleted: no project is there
+        except FileNotFoundError:  # deleted: there is no project
             folder = Path.home()
         return cls(os.environ, Path.home(), folder, time.time())
 
     @property
     def project(self) -> Path | None:
-        """The folder that one is in, unless that is the home folder."""
-        return None if self.folder == self.home else self.folder
+        """The current folder, unless it is the user's home directory."""
+        return None if self.folder == self.user_folder else self.folder
 
 
 @dataclass(frozen=True, slots=True)
 class InstallationCheck:
-    """One thing that is looked at.
+    """One thing that is checked.
 
     Attributes:
         id: its name for programs and on the command line.
         title: its name for people.
-        look: looks at it; may raise what `examination` tells.
-        needs: the check without which this one cannot look, or empty.
-        exit_code: what a script is told where it is wrong.
-        waits: what is going on while it takes long.
+        look: checks it; may raise the errors that `examination` turns into diagnoses.
+        needs: the check without which this one cannot be done, or empty.
+        exit_code: for scripts, if it is wrong.
+        waits: what to show if it takes long.
     """
 
     id: str
@@ -105,19 +105,19 @@ class InstallationCheck:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of a check.
+    """The outcome of a check.
 
     Attributes:
-        check: which.
-        told: what it said, at least one thing.
-        seconds: that it took.
+        check: the check.
+        diagnoses: what it found, at least one.
+        seconds: how long it took.
     """
 
     check: InstallationCheck
-    told: tuple[Diagnosis, ...]
+    diagnoses: tuple[Diagnosis, ...]
     seconds: float
 
     @property
     def state(self) -> DiagnosisState:
-        """The worst that it said."""
-        return max(one.state for one in self.told)
+        """The worst state of its diagnoses."""
+        return max(diagnosis.state for diagnosis in self.diagnoses)

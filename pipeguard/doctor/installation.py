@@ -16,43 +16,43 @@ from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good,
 from pipeguard.version import VERSION
 
 PACKAGE = "mcp-pipeguard"
-START_SECONDS = 20.0  # for a launcher to say its version; half a second is usual
+START_SECONDS = 20.0  # for a launcher to print its version; half a second is usual
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*([^;]*)(;.*)?")
 _BOUND = re.compile(r"(>=|<)\s*(\d+(?:\.\d+)*)")
 
 
 def python(_case: Case) -> Iterable[Diagnosis]:
-    """Which Python runs this, and how it came here."""
-    how, _ = _installed()
-    what = f"{platform.python_implementation()} {platform.python_version()} ({_program()}), {how}"
+    """Which Python runs this, and how PipeGuard was installed."""
+    way, _ = _installed()
+    what = f"{platform.python_implementation()} {platform.python_version()} ({_program()}), {way}"
     if platform.python_implementation() != "CPython":
-        yield note(f"{what}; tested is CPython alone", "Install PipeGuard with CPython.")
+        yield note(f"{what}; only CPython is tested", "Install PipeGuard with CPython.")
     else:
         yield good(what)
 
 
 def packages(_case: Case) -> Iterable[Diagnosis]:
-    """Whether what was installed is whole, and all of one version."""
+    """Whether the installation is complete, and all of one version."""
     try:
         installed = metadata.distribution(PACKAGE)
     except metadata.PackageNotFoundError:
-        yield note(f"{VERSION}, run from its folder and not installed", reinstalling())
+        yield note(f"{VERSION}, run from its folder and not installed", reinstall_command())
         return
     if installed.version != VERSION:
         yield wrong(
             f"the package says version {installed.version}, the code {VERSION}: "
             "parts of two installations are mixed",
-            reinstalling(),
+            reinstall_command(),
         )
     unfit = list(_unfit(installed.requires or ()))
     if unfit:
-        yield wrong(f"what it needs is not there: {', '.join(unfit)}", reinstalling())
+        yield wrong(f"required packages are missing: {', '.join(unfit)}", reinstall_command())
     elif installed.version == VERSION:
-        yield good(f"{VERSION}, with all that it needs")
+        yield good(f"{VERSION}, with all required packages")
 
 
 def launcher(case: Case) -> Iterable[Diagnosis]:
-    """Whether a client's file could keep a path to this program, and a person can type its name."""
+    """Whether a client's file can have a lasting path to this program, and PATH has its name."""
     from pipeguard.clients.launcher import LauncherError
     from pipeguard.clients.launcher import launcher as words_for
 
@@ -60,23 +60,23 @@ def launcher(case: Case) -> Iterable[Diagnosis]:
         words = words_for(None, case.environment)
     except LauncherError as error:
         paths = "; ".join(line.strip() for line in str(error).splitlines()[1:-2])
-        yield wrong(f"clients can be given no path that lasts: {paths}", f"pipx install {PACKAGE}")
+        yield wrong(f"this program has no lasting path: {paths}", f"pipx install {PACKAGE}")
         return
     version = version_of(words)
     shown = shlex.join(words)
     if version == VERSION:
-        yield good(f"clients are given {shown}")
+        yield good(f"clients get {shown}")
     elif version:
-        yield wrong(f"{shown} is version {version}, and this is {VERSION}", reinstalling())
+        yield wrong(f"{shown} is version {version}, and this is {VERSION}", reinstall_command())
     else:
-        yield wrong(f"{shown} does not start", reinstalling())
-    found = list(_on_path(case))
-    if not found:
-        yield note("`pipeguard` is not on your PATH, so what a block says cannot be typed", _path())
-    elif len(found) > 1:
-        first, *others = found
+        yield wrong(f"{shown} does not start", reinstall_command())
+    programs = list(_on_path(case))
+    if not programs:
+        yield note("`pipeguard` is not on your PATH, so you cannot type its commands", _path())
+    elif len(programs) > 1:
+        first, *others = programs
         yield note(
-            f"{first} is found first on your PATH, and hides {', '.join(others)}",
+            f"{first} comes first on your PATH, and hides {', '.join(others)}",
             "Remove those that you do not use.",
         )
 
@@ -90,16 +90,16 @@ CHECKS = (
 )
 
 
-def reinstalling() -> str:
-    """The command that installs PipeGuard anew, in the way that it was installed."""
+def reinstall_command() -> str:
+    """The command that installs PipeGuard again, the way it was installed."""
     return _installed()[1]
 
 
 def version_of(words: Sequence[str]) -> str:
-    """The version that a launcher says it is; empty where it does not start, or says none.
+    """The version that a launcher prints; empty if it does not start or prints none.
 
-    It is started in the home folder. In the current one an interpreter, a package runner or a
-    version manager would take modules, packages and settings of whatever was cloned there.
+    It is started in the user's home directory. In the current one, an interpreter, a package
+    runner or a version manager would use modules, packages and settings of whatever was cloned.
     """
     from pipeguard.clients.launcher import programs
 
@@ -119,19 +119,19 @@ def version_of(words: Sequence[str]) -> str:
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    found = re.fullmatch(r"pipeguard, version (\S{1,40})\s*", done.stdout)
-    return found[1] if found and done.returncode == 0 else ""
+    match = re.fullmatch(r"pipeguard, version (\S{1,40})\s*", done.stdout)
+    return match[1] if match and done.returncode == 0 else ""
 
 
 def _installed() -> tuple[str, str]:
-    """How PipeGuard was installed, in words, and the command that does it anew."""
+    """How PipeGuard was installed, in words, and the command that does it again."""
     parts = Path(sys.prefix).parts
     if "pipx" in parts and "venvs" in parts:
         return "installed by pipx", f"pipx reinstall {PACKAGE}"
     if "uv" in parts and "tools" in parts:
         return "installed by uv tool", f"uv tool install --force {PACKAGE}"
     if {"archive-v0", "builds-v0"} & set(parts):
-        return "run by uvx, out of a cache", f"uv tool install {PACKAGE}"
+        return "run by uvx from a cache", f"uv tool install {PACKAGE}"
     again = f"{shlex.quote(_program())} -m pip install --force-reinstall {PACKAGE}"
     if sys.prefix != sys.base_prefix:
         return f"in the virtual environment {sys.prefix}", again
@@ -143,28 +143,28 @@ def _program() -> str:
 
 
 def _path() -> str:
-    """The command that puts the folder of programs on the PATH."""
-    how, _ = _installed()
-    if "pipx" in how:
+    """The command that puts the folder with the programs on the PATH."""
+    way, _ = _installed()
+    if "pipx" in way:
         return "pipx ensurepath"
-    if "uv" in how:
+    if "uv" in way:
         return "uv tool update-shell"
     return f'export PATH="{Path(_program()).parent}:$PATH"'
 
 
 def _on_path(case: Case) -> Iterator[str]:
-    """Each program of our name on the PATH, in order; the same file under two names is one."""
+    """Each program of our name on the PATH, in order, without further links to the same file."""
     from pipeguard.clients.launcher import programs
 
     seen: set[str] = set()
-    for found in programs("pipeguard", case.environment.get("PATH", os.defpath)):
-        if (real := os.path.realpath(found)) not in seen:
+    for path in programs("pipeguard", case.environment.get("PATH", os.defpath)):
+        if (real := os.path.realpath(path)) not in seen:
             seen.add(real)
-            yield found
+            yield path
 
 
 def _unfit(requires: Iterable[str]) -> Iterator[str]:
-    """Packages that are missing, or of a version that is not asked for (PEP 508)."""
+    """Packages that are missing, or of a version that does not fit (PEP 508)."""
     for line in requires:
         name, bounds, marker = _parts(line)
         if "extra" in marker:
@@ -172,7 +172,7 @@ def _unfit(requires: Iterable[str]) -> Iterator[str]:
         try:
             version = metadata.version(name)
         except metadata.PackageNotFoundError:
-            if "platform" not in marker:  # what only some systems have is told by its own check
+            if "platform" not in marker:  # what only some systems need has its own check
                 yield name
             continue
         if not all(_holds(version, *bound) for bound in _BOUND.findall(bounds)):
@@ -180,11 +180,16 @@ def _unfit(requires: Iterable[str]) -> Iterator[str]:
 
 
 def _parts(line: str) -> tuple[str, str, str]:
-    found = _REQUIREMENT.match(line)
-    return (found[1], found[2] or "", found[3] or "") if found else (line, "", "")
+    match = _REQUIREMENT.match(line)
+    return (match[1], match[2] or "", match[3] or "") if match else (line, "", "")
 
 
 def _holds(version: str, sign: str, bound: str) -> bool:
-    given, asked = (tuple(map(int, re.findall(r"\d+", one)[:3])) for one in (version, bound))
-    given, asked = (one + (0,) * (3 - len(one)) for one in (given, asked))
-    return given >= asked if sign == ">=" else given < asked
+    actual, limit = (_first_three(text) for text in (version, bound))
+    return actual >= limit if sign == ">=" else actual < limit
+
+
+def _first_three(version: str) -> tuple[int, ...]:
+    """The first three numbers of a version, filled up with zeros."""
+    numbers = tuple(map(int, re.findall(r"\d+", version)[:3]))
+    return numbers + (0,) * (3 - len(numbers))

@@ -3,42 +3,42 @@
 from __future__ import annotations
 
 import datetime
-import os
 import shlex
-import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from time import monotonic, perf_counter
 
-from pipeguard.config.directories import CACHE_DIR_VARIABLE, cache_folder, usual_cache_folder
-from pipeguard.config.policy_file import (
-    PolicyScope,
-    parse_policy,
-    policy_text,
-    project_policy_path,
-    user_policy_path,
+from pipeguard.config.directories import (
+    CACHE_DIR_VARIABLE,
+    Trusted,
+    cache_folder,
+    closing_command,
+    other_writer,
+    usual_cache_folder,
 )
+from pipeguard.config.effective_policy import project_policy_path, user_policy_path
+from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 from pipeguard.core.rules.policy import Mode
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
-from pipeguard.doctor.installation import reinstalling
+from pipeguard.doctor.installation import reinstall_command
 from pipeguard.errors import PolicyError
+from pipeguard.rulebook.cache_files import INDEX_PATTERN
 from pipeguard.rulebook.packs import load_rules, sources
 from pipeguard.runtime.progress import COMPILING
 
 ENGINE_MISSING = 3  # EngineError.exit_code: nothing can be judged, so nothing passes
-_COMPILED = "rules-*.compiled"
 
 
 def engine(_case: Case) -> Iterable[Diagnosis]:
-    """Whether the scan engine is there, and finds what it is to find."""
+    """Whether the scan engine is installed, and finds a pattern."""
     try:
         import hyperscan
     except ImportError:
         yield wrong(
             "the scan engine (hyperscan) is missing, so nothing can be judged and nothing passes; "
             "it has wheels for Linux and macOS on x86-64 and ARM, and for Windows on x86-64",
-            reinstalling(),
+            reinstall_command(),
         )
         return
     database = hyperscan.Database()
@@ -47,28 +47,28 @@ def engine(_case: Case) -> Iterable[Diagnosis]:
     database.scan(b"a needle in hay", match_event_handler=lambda id_, *_: seen.append(id_))
     if seen == [7]:
         info: object = database.info()  # bytes, whatever its stub says
-        told = info.decode("ascii", "replace") if isinstance(info, bytes) else str(info)
+        text = info.decode("ascii", "replace") if isinstance(info, bytes) else str(info)
         version = getattr(hyperscan, "__version__", "")
-        yield good(f"hyperscan {version}: {' '.join(told.split())}")
+        yield good(f"hyperscan {version}: {' '.join(text.split())}")
     else:
-        yield wrong("the scan engine does not find a word that is there", reinstalling())
+        yield wrong("the scan engine does not find a word that is in a text", reinstall_command())
 
 
 def rules(_case: Case) -> Iterable[Diagnosis]:
-    """Whether the rules are right, ready, and find what they say that they find."""
+    """Whether the rules are valid, load, and find their own samples."""
     from pipeguard.core.scanning.rule_partition import home
-    from pipeguard.rulebook.cache import are_kept, load_engines
+    from pipeguard.rulebook.cache import is_cached, load_engines
     from pipeguard.rulebook.proof import found, texts
 
     packs = sources()
     chosen = load_rules(packs)
-    was_kept, begun = are_kept(packs), perf_counter()
+    was_kept, begun = is_cached(packs), perf_counter()
     ready = load_engines(packs)
     seconds = perf_counter() - begun
-    by_surface = {one.surface: one for one in ready}
+    by_surface = {engine.surface: engine for engine in ready}
     first = {rule.pack: rule for rule in reversed(chosen)}  # of each pack
     for pack, rule in sorted(first.items()):
-        surface = home(rule, min(rule.surfaces, key=lambda one: one.value))
+        surface = home(rule, min(rule.surfaces, key=lambda surface: surface.value))
         if not found(rule, by_surface[surface], surface, texts(rule.matches[0])[0]):
             yield wrong(f"the pack {pack} does not find its own sample", "pipeguard rules test")
             return
@@ -76,51 +76,52 @@ def rules(_case: Case) -> Iterable[Diagnosis]:
     what = f"{len(chosen)} rules in {len(packs)} packs" + (f", {own} of them yours" if own else "")
     if was_kept:
         yield good(f"{what}, ready in {seconds * 1000:.0f} ms from the cache")
-    elif are_kept(packs):
-        yield good(f"{what}, compiled in {seconds:.1f} s and kept")
+    elif is_cached(packs):
+        yield good(f"{what}, compiled in {seconds:.1f} s and stored in the cache")
     else:
-        yield good(f"{what}, compiled in {seconds:.1f} s, as at each start: see the cache")
+        yield good(f"{what}, compiled in {seconds:.1f} s, as at each start: see rules' cache")
 
 
 def cache(case: Case) -> Iterable[Diagnosis]:
-    """Whether compiled rules can be kept, so that a server starts at once."""
+    """Whether compiled rules can be stored, so that a server starts at once."""
     folder = Path(cache_folder())
-    slow = "so each start compiles the rules anew, which takes longer than some clients wait"
+    slow = "so each start compiles the rules, which takes longer than some clients wait"
     elsewhere = f"or name another folder in {CACHE_DIR_VARIABLE}"
     if not folder.is_dir():
-        yield wrong(f"{folder} cannot be made, {slow}", f"Make it, {elsewhere}.")
+        yield wrong(f"{folder} cannot be created, {slow}", f"Create it, {elsewhere}.")
         return
-    mend = unfit_rights(folder, others=stat.S_IWGRP | stat.S_IWOTH)
-    if mend:
-        yield wrong(f"others could write to {folder}, so it is not believed, {slow}", mend)
+    status = folder.stat()
+    if who := other_writer(status, Trusted.ONLY_US):
+        mend = closing_command(str(folder), status, Trusted.ONLY_US)
+        yield wrong(f"{who} could write to {folder}, so it is not used, {slow}", mend)
         return
     try:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         yield wrong(
-            f"{folder} cannot be written ({(error.strerror or 'no reason given').lower()}), {slow}",
+            f"{folder} is not writable ({(error.strerror or 'no reason given').lower()}), {slow}",
             f"chmod u+rwx {shlex.quote(str(folder))}, {elsewhere}.",
         )
         return
     yield good(str(folder))
     usual = Path(usual_cache_folder())
-    if usual != folder and not list(usual.glob(_COMPILED)):
+    if usual != folder and not list(usual.glob(INDEX_PATTERN)):
         names = (CACHE_DIR_VARIABLE, "XDG_CACHE_HOME")
         unset = " ".join(f"-u {name}" for name in names if case.environment.get(name))
         yield note(
-            f"a client that passes on no variables looks in {usual}, and nothing is there",
+            f"a client that passes no variables on looks in {usual}, which has no rules",
             f"env {unset} pipeguard doctor rules",
         )
 
 
 def policy(case: Case) -> Iterable[Diagnosis]:
-    """Whether the policy files are right; a wrong one keeps every server from starting."""
+    """Whether the policy files are valid; an invalid one keeps every server from starting."""
     files = {
         PolicyScope.USER: user_policy_path(),
         PolicyScope.PROJECT: project_policy_path(str(case.folder)),
     }
     if not any(files.values()):
-        yield good("none, so the defaults hold")
+        yield good("none, so the defaults apply")
     for scope, path in files.items():
         if path is not None:
             yield from _policy_file(path, scope)
@@ -134,21 +135,6 @@ CHECKS = (
 )
 
 
-def unfit_rights(folder: Path, others: int) -> str:
-    """The command that makes a folder ours alone; empty where it is.
-
-    Args:
-        folder: it exists.
-        others: the bits of its mode that must not be set.
-    """
-    if os.name != "posix":
-        return ""
-    status, quoted = folder.stat(), shlex.quote(str(folder))
-    if status.st_uid != os.geteuid():
-        return f"sudo chown {os.geteuid()} {quoted}"
-    return f"chmod 700 {quoted}" if status.st_mode & others else ""
-
-
 def _policy_file(path: str, scope: PolicyScope) -> Iterator[Diagnosis]:
     today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
     flag = " --project" if scope is PolicyScope.PROJECT else ""
@@ -158,8 +144,8 @@ def _policy_file(path: str, scope: PolicyScope) -> Iterator[Diagnosis]:
     except PolicyError as error:
         yield wrong(" ".join(str(error).split()), mend)
         return
-    yield good(f"{path} is right")
-    for said in read.notes:
-        yield note(said, mend)
+    yield good(f"{path} is valid")
+    for text in read.notes:
+        yield note(text, mend)
     if read.mode is Mode.OBSERVE:
-        yield note(f"{path} says `mode: observe`, so nothing is stopped", "Say `mode: enforce`.")
+        yield note(f"{path} has `mode: observe`, so nothing is stopped", "Set `mode: enforce`.")

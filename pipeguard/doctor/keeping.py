@@ -1,7 +1,8 @@
-"""Checks of what is kept: the state folder, the store, audit, pins, logins and their keyring."""
+"""Checks of stored data: the state folder, the store, audit, pins, logins and their keyring."""
 
 from __future__ import annotations
 
+import os
 import secrets
 import shlex
 import stat
@@ -12,24 +13,23 @@ from pathlib import Path
 
 from pipeguard.clients.masking import masked_url
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
-from pipeguard.doctor.judging import unfit_rights
 from pipeguard.errors import AuthError
 from pipeguard.state.paths import STATE_DIR_VARIABLE, STORE_NAME, state_folder
 
 STATE_UNUSABLE = 4  # StateError.exit_code
-KEYRING_SECONDS = 10.0  # that it may take; longer, and it waits for somebody to unlock it
+KEYRING_SECONDS = 10.0  # for an answer; after that, it waits for somebody to unlock it
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _SERVICE = "pipeguard doctor"
 
 
 def state(case: Case) -> Iterable[Diagnosis]:
-    """Whether pins and audit have a folder that is ours alone."""
+    """Whether pins and audit have a folder that only we can access."""
     folder = state_folder()  # StateError says what to do
-    mend = unfit_rights(folder, _OTHERS)
+    mend = _owning_command(folder)
     if mend and mend.startswith("sudo"):
         yield wrong(f"{folder} belongs to another user, who could change its pins", mend)
     elif mend:
-        yield note(f"others may look into {folder}; its files are closed to them", mend)
+        yield note(f"others may list {folder}; its files are closed to them", mend)
     try:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
@@ -50,17 +50,17 @@ def store(_case: Case) -> Iterable[Diagnosis]:
 
     path = _store_path()
     if path is None:
-        yield good("none yet: the first guarded server makes it")
+        yield good("none yet: the first guarded server creates it")
         return
     mode = stat.S_IMODE(path.stat().st_mode)
     with Store.open(path) as opened:
         if mode & _OTHERS and stat.S_IMODE(path.stat().st_mode) & _OTHERS == 0:
-            yield note(f"others could read {path} (mode {mode:o}); it is closed to them now")
+            yield note(f"others could read {path} (mode {mode:o}); that is mended now")
         with translated_errors(path):
-            (whole,) = opened.connection.execute("PRAGMA quick_check(1)").fetchone()
-        if whole != "ok":
-            aside = f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.damaged')}"
-            yield wrong(f"{path} is damaged: {whole}. Pins and audit in it are lost", aside)
+            (verdict,) = opened.connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            rename = f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.damaged')}"
+            yield wrong(f"{path} is damaged: {verdict}. Its pins and audit are lost", rename)
             return
         with opened.transaction():
             pins = opened.connection.execute("SELECT count(*) FROM pins").fetchone()[0]
@@ -75,31 +75,31 @@ def audit(_case: Case) -> Iterable[Diagnosis]:
 
     path = _store_path()
     if path is None:
-        yield good("nothing happened yet")
+        yield good("nothing has happened yet")
         return
     problems = verify(path)
     if problems:
         first, count = problems[0], len(problems)
         yield wrong(
-            f"it is not as it was written: {count} problem{'s' * (count > 1)}, the first: "
+            f"the audit was changed: {count} problem{'s' * (count > 1)}, the first: "
             f"{first.chain or 'chains'}: {first.what}",
             "pipeguard audit verify",
         )
         return
     with Store.open(path) as opened:
-        known = list(chains(opened))
-    rows = sum(chain.length for chain in known)
-    yield good(f"{rows} rows in {len(known)} chains, all as they were written")
+        listed = list(chains(opened))
+    rows = sum(chain.length for chain in listed)
+    yield good(f"{rows} rows in {len(listed)} chains, unchanged")
 
 
 def pins(_case: Case) -> Iterable[Diagnosis]:
-    """Whether something waits for a person."""
+    """Whether a definition waits for a person."""
     from pipeguard.state.review import held_definitions
     from pipeguard.state.store import Store
 
     path = _store_path()
     if path is None:
-        yield good("nothing was seen yet")
+        yield good("nothing has been seen yet")
         return
     with Store.open(path) as opened:
         waiting = held_definitions(opened)
@@ -107,47 +107,45 @@ def pins(_case: Case) -> Iterable[Diagnosis]:
     if not waiting:
         yield good(f"of {servers} server{'s' * (servers != 1)}; nothing waits for your approval")
         return
-    told = ", ".join(one.target for one in waiting[:3]) + (", …" if len(waiting) > 3 else "")
+    names = ", ".join(entry.target for entry in waiting[:3]) + (", …" if len(waiting) > 3 else "")
     count = "1 definition waits" if len(waiting) == 1 else f"{len(waiting)} definitions wait"
-    yield note(f"{count} for your approval, and cannot be used: {told}", "pipeguard diff")
+    yield note(f"{count} for your approval, and cannot be used: {names}", "pipeguard diff")
 
 
 def keyring(_case: Case) -> Iterable[Diagnosis]:
-    """Whether the system's keyring keeps what it is given; matters to those who log in."""
+    """Whether the system's keyring returns what is stored in it, for logins and secrets."""
     from pipeguard.auth.store import LoginStore, Place
 
     needed = any(login.place is Place.KEYRING for login in LoginStore().logins())
-    failed = _tried_keyring()
+    problem = _try_keyring()
     file = "pipeguard auth login URL --store file"
-    if not failed:
-        yield good("it gives back what it was given")
+    if not problem:
+        yield good("it returns what was stored")
     elif needed:
-        yield wrong(f"{failed}, and logins are kept in it", f"Unlock it, or:  {file}")
+        yield wrong(f"{problem}, and logins are stored in it", f"Unlock it, or:  {file}")
     else:
-        yield note(
-            f"{failed}; it is needed for logins and secrets alone", f"Unlock one, or:  {file}"
-        )
+        yield note(f"{problem}; only logins and secrets need it", f"Unlock one, or:  {file}")
 
 
 def logins(case: Case) -> Iterable[Diagnosis]:
-    """Whether a login ended, or a server asks for more than was granted."""
+    """Whether a login has ended, or a server asks for more than was granted."""
     from pipeguard.auth.server import login_command
     from pipeguard.auth.store import LoginStore
 
-    known = LoginStore().logins()
-    for login in known:
+    stored = LoginStore().logins()
+    for login in stored:
         where = f"{login.name} ({masked_url(login.server)})"
-        # An address that holds a secret is not shown; the login's name means the same.
+        # An address with a secret is not shown; the login's name means the same.
         hidden = masked_url(login.server) != login.server
         again = login_command(login.name if hidden else login.server)
         if login.has_ended(case.now):
-            yield wrong(f"the login to {where} ended", again)
+            yield wrong(f"the login to {where} has ended", again)
         elif login.wanted:
             yield note(f"{where} asks for more than was granted: {login.wanted}", again)
-    if not known:
+    if not stored:
         yield good("none")
-    elif not any(login.has_ended(case.now) for login in known):
-        yield good(f"{len(known)}, none of them ended")
+    elif not any(login.has_ended(case.now) for login in stored):
+        yield good(f"{len(stored)}, none of which has ended")
 
 
 CHECKS = (
@@ -162,8 +160,18 @@ CHECKS = (
 )
 
 
+def _owning_command(folder: Path) -> str:
+    """The command that makes a folder ours, and unreadable to others; empty if it is."""
+    if os.name != "posix":
+        return ""
+    status, quoted = folder.stat(), shlex.quote(str(folder))
+    if status.st_uid != os.geteuid():
+        return f"sudo chown {os.geteuid()} {quoted}"
+    return f"chmod 700 {quoted}" if status.st_mode & _OTHERS else ""
+
+
 def _store_path() -> Path | None:
-    """The store, or None where there is none yet: looking makes none."""
+    """The store, or None if there is none yet; does not create it."""
     path = state_folder() / STORE_NAME
     return path if path.exists() else None
 
@@ -172,29 +180,29 @@ def _megabytes(path: Path) -> str:
     return f"{path.stat().st_size / 2**20:.1f} MiB"
 
 
-def _tried_keyring() -> str:
-    """Why the keyring cannot be used; empty where it gives back what it is given.
+def _try_keyring() -> str:
+    """Why the keyring cannot be used; empty if it works.
 
-    It is asked by a thread: one that is locked may wait for a person, and for ever.
+    Tried in a thread, because a locked keyring may wait for a person for ever.
     """
-    answers: list[str] = []
-    asking = threading.Thread(target=lambda: answers.append(_asked_keyring()), daemon=True)
-    asking.start()
-    asking.join(KEYRING_SECONDS)
-    return answers[0] if answers else f"it did not answer within {KEYRING_SECONDS:.0f} s"
+    problems: list[str] = []
+    trial = threading.Thread(target=lambda: problems.append(_keyring_problem()), daemon=True)
+    trial.start()
+    trial.join(KEYRING_SECONDS)
+    return problems[0] if problems else f"it did not answer within {KEYRING_SECONDS:.0f} s"
 
 
-def _asked_keyring() -> str:
+def _keyring_problem() -> str:
     from pipeguard.auth import ring
 
     text = secrets.token_hex(8)
     try:
         ring.must_work()
         accounts = ring.put(_SERVICE, text)
-        came = ring.text_of(_SERVICE, accounts)
+        returned = ring.text_of(_SERVICE, accounts)
         ring.drop(_SERVICE, accounts)
     except AuthError as error:
         return str(error).splitlines()[0].rstrip(".")
     except ImportError as error:
         return f"{error.name or 'a module of it'} cannot be imported"
-    return "" if came == text else "it does not give back what it was given"
+    return "" if returned == text else "it does not return what was stored"

@@ -1,4 +1,4 @@
-"""Checks of what PipeGuard stands between: clients' files, proxies, trust in TLS, loopback."""
+"""Checks of PipeGuard's surroundings: clients' files, proxies, trust in TLS, loopback."""
 
 from __future__ import annotations
 
@@ -22,52 +22,55 @@ from pipeguard.doctor.installation import version_of
 from pipeguard.errors import InputError, StateError
 from pipeguard.version import VERSION
 
-PROXY_SECONDS = 3.0  # to reach a proxy, which is mostly near
+PROXY_SECONDS = 3.0  # to reach a proxy, which is usually near
 LOOPBACK_SECONDS = 3.0
 _PROXIED = ("http", "https")  # schemes of proxies that the HTTP client speaks to
 _LOCAL = "localhost,127.0.0.1,::1"
-# What makes programs trust other authorities; servers get these variables too.
+# Variables that make programs trust other authorities; servers get them too.
 _CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
 
 
 def clients(case: Case) -> Iterable[Diagnosis]:
-    """Whether the guard in clients' files is one that starts, and which servers have none."""
-    machine = replace(Machine.here(case.project), home=case.home, environment=case.environment)
-    configs = [read_config(found) for found in find(machine)]
+    """Whether the guards in clients' files start, and which servers have none."""
+    environment = case.environment
+    machine = replace(Machine.here(case.project), home=case.user_folder, environment=environment)
+    configs = [read_config(file) for file in find(machine)]
     wishes = Wishes(is_logged_in=_logins())
-    judged = [(one, judge(one, wishes).state) for config in configs for one in config.servers]
+    judged = [
+        (server, judge(server, wishes).state) for config in configs for server in config.servers
+    ]
     yield from _unreadable(configs)
     yield from _stale([server for server, state in judged if state is GuardState.STALE], case)
     yield from _starting([server for server, state in judged if state is GuardState.GUARDED])
-    count = {state: sum(one is state for _, one in judged) for state in GuardState}
-    told = f"{len(judged)} servers in {sum(bool(one.servers) for one in configs)} files"
+    count = {state: sum(other is state for _, other in judged) for state in GuardState}
+    summary = f"{len(judged)} servers in {sum(bool(config.servers) for config in configs)} files"
     if count[GuardState.OPEN]:
-        yield note(f"{told}, {count[GuardState.OPEN]} of them not guarded", "pipeguard setup")
+        yield note(f"{summary}, {count[GuardState.OPEN]} of them not guarded", "pipeguard setup")
     elif not count[GuardState.STALE]:
-        yield good(f"{told}; none is open" if judged else "no server in any client's file")
+        yield good(f"{summary}, all guarded" if judged else "no server in any client's file")
 
 
 def proxies(case: Case) -> Iterable[Diagnosis]:
-    """Whether the proxies that the environment names can be used and reached."""
+    """Whether the proxies in the environment can be used and reached."""
     named = getproxies()
     if not named:
-        yield good("none is named")
+        yield good("none")
         return
     fine = True
     for scheme in ("http", "https"):
         if scheme in named:
-            for said in _proxy(scheme, named[scheme]):
+            for diagnosis in _proxy(scheme, named[scheme]):
                 fine = False
-                yield said
+                yield diagnosis
     if "all" in named and not {"http", "https"} <= named.keys():
         fine = False
-        yield note("ALL_PROXY is not looked at", "Set HTTPS_PROXY and HTTP_PROXY instead.")
+        yield note("ALL_PROXY is ignored", "Set HTTPS_PROXY and HTTP_PROXY instead.")
     if "http" in named and not proxy_bypass("127.0.0.1"):
         fine = False
-        had = case.environment.get("NO_PROXY") or case.environment.get("no_proxy") or ""
+        existing = case.environment.get("NO_PROXY") or case.environment.get("no_proxy") or ""
         yield note(
-            "servers on this machine are asked through the proxy, which cannot reach them",
-            f"export NO_PROXY={shlex.quote(','.join(filter(None, (had, _LOCAL))))}",
+            "servers on this machine are called through the proxy, which cannot reach them",
+            f"export NO_PROXY={shlex.quote(','.join(filter(None, (existing, _LOCAL))))}",
         )
     if fine:
         hosts = sorted({_shown(url) for scheme, url in named.items() if scheme in _PROXIED})
@@ -82,16 +85,16 @@ def trust(case: Case) -> Iterable[Diagnosis]:
         if path and (why := _unfit_certificates(path)):
             fine = False
             say = wrong if name == "SSL_CERT_FILE" else note
-            yield say(f"{name} names {path}: {why}", f"unset {name}, or name a file of PEM")
+            yield say(f"{name} is {path}: {why}", f"unset {name}, or set it to a PEM file")
     folder = case.environment.get("SSL_CERT_DIR")
     if folder and not any(map(os.path.isdir, folder.split(os.pathsep))):
         fine = False
-        yield wrong(f"SSL_CERT_DIR names {folder}, which is no folder", "unset SSL_CERT_DIR")
+        yield wrong(f"SSL_CERT_DIR is {folder}, which is not a folder", "unset SSL_CERT_DIR")
     if not fine:
         return
     import truststore
 
-    truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # raises where the system's cannot be used
+    truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # raises if the system's cannot be used
     if sys.platform in ("darwin", "win32"):
         yield good(f"the system's own authorities, {ssl.OPENSSL_VERSION}")
     elif authorities := _authorities():
@@ -104,23 +107,23 @@ def trust(case: Case) -> Iterable[Diagnosis]:
 
 
 def loopback(_case: Case) -> Iterable[Diagnosis]:
-    """Whether a port of this machine can be listened on, and called: logins and --listen do."""
+    """Whether we can listen on loopback and call it, as logins and --listen do."""
     try:
-        _called("127.0.0.1", socket.AF_INET)
+        _connect("127.0.0.1", socket.AF_INET)
     except OSError as error:
         why = (error.strerror or type(error).__name__).lower()
         yield wrong(
-            f"nothing can listen on 127.0.0.1 and be called ({why}): no `pipeguard auth login`, "
+            f"127.0.0.1 cannot be listened on and called ({why}): no `pipeguard auth login`, "
             "and no `wrap --listen`",
             "ip link set lo up, or allow it in the sandbox or firewall that this runs in",
         )
         return
     try:
-        _called("::1", socket.AF_INET6)
+        _connect("::1", socket.AF_INET6)
     except OSError:
-        yield good("127.0.0.1 can be listened on, ::1 cannot")
+        yield good("127.0.0.1 works, ::1 does not")
     else:
-        yield good("127.0.0.1 and ::1 can be listened on")
+        yield good("127.0.0.1 and ::1 work")
 
 
 CHECKS = (
@@ -132,27 +135,27 @@ CHECKS = (
 
 
 def _logins() -> Callable[[str], bool]:
-    """Whether there is a login for an address; none where they cannot be read, which is told."""
+    """Whether there is a login for an address; none if the logins cannot be read (see `logins`)."""
     from pipeguard.auth.store import LoginStore
 
     try:
-        held = {login.server for login in LoginStore().logins()}
+        stored = {login.server for login in LoginStore().logins()}
     except StateError:
-        held = set()
-    return lambda url: bool(held) and _is_one_of(url, held)
+        stored = set()
+    return lambda url: bool(stored) and _is_one_of(url, stored)
 
 
-def _is_one_of(url: str, held: Collection[str]) -> bool:
+def _is_one_of(url: str, stored: Collection[str]) -> bool:
     from pipeguard.auth.server import canonical
 
     try:
-        return canonical(url) in held
+        return canonical(url) in stored
     except InputError:
         return False
 
 
 def _unreadable(configs: Iterable[Config]) -> Iterator[Diagnosis]:
-    """Files that a client may read, and nobody guards."""
+    """Files that a client may read, but PipeGuard cannot."""
     for config in configs:
         if config.problem:
             yield note(
@@ -161,18 +164,18 @@ def _unreadable(configs: Iterable[Config]) -> Iterator[Diagnosis]:
 
 
 def _stale(servers: Iterable[ServerEntry], case: Case) -> Iterator[Diagnosis]:
-    """Guarded by a launcher that is gone: the client cannot start them."""
+    """Servers guarded by a launcher that does not exist: the client cannot start them."""
     for server in servers:
-        assert server.guard is not None  # noqa: S101  else it was not judged to be stale
+        assert server.guard is not None  # noqa: S101  a stale server has one
         gone = server.guard.launcher[0]
         yield wrong(
-            f"{server.name} in {server.file} is started by {gone}, which is not there",
+            f"{server.name} in {server.file} is started by {gone}, which does not exist",
             _guarding(server, case),
         )
 
 
 def _guarding(server: ServerEntry, case: Case) -> str:
-    """The command that writes the launcher of today into a file."""
+    """The command that writes today's launcher into a file."""
     words = ["pipeguard", "setup", server.client, "--server", server.name, "--yes"]
     if server.scope is ConfigScope.PROJECT:
         words += ["--scope", "project", "--project", str(case.folder)]
@@ -180,22 +183,22 @@ def _guarding(server: ServerEntry, case: Case) -> str:
 
 
 def _starting(servers: Iterable[ServerEntry]) -> Iterator[Diagnosis]:
-    """Guarded by a launcher that does not start, or is of another version.
+    """Servers guarded by a launcher that does not start, or is of another version.
 
-    Only those of the user's own files are tried: what a repository names is not run for a look.
+    Only launchers in the user's own files are run, never what a repository names.
     """
-    asked: dict[tuple[str, ...], list[ServerEntry]] = {}
+    by_launcher: dict[tuple[str, ...], list[ServerEntry]] = {}
     for server in servers:
         if server.guard is not None and server.scope is not ConfigScope.PROJECT:
-            asked.setdefault(server.guard.launcher, []).append(server)
-    for launcher, guarded in asked.items():
+            by_launcher.setdefault(server.guard.launcher, []).append(server)
+    for launcher, guarded in by_launcher.items():
         version = version_of(launcher)
         names = ", ".join(sorted({server.name for server in guarded}))
-        told = f"{shlex.join(launcher)}, which guards {names},"
+        what = f"{shlex.join(launcher)}, which guards {names},"
         if not version:
-            yield wrong(f"{told} does not start", f"{shlex.join(launcher)} --version")
+            yield wrong(f"{what} does not start", f"{shlex.join(launcher)} --version")
         elif version != VERSION:
-            yield note(f"{told} is version {version}; this is {VERSION}", "pipeguard setup")
+            yield note(f"{what} is version {version}; this is {VERSION}", "pipeguard setup")
 
 
 def _proxy(scheme: str, url: str) -> Iterator[Diagnosis]:
@@ -205,7 +208,7 @@ def _proxy(scheme: str, url: str) -> Iterator[Diagnosis]:
         kind = parts.scheme if parts else ""
         yield wrong(
             f"{variable} names a proxy that cannot be used"
-            + (f": {kind} is not spoken" if kind else ", for it is no address"),
+            + (f": {kind} is not supported" if kind else ", because it is not an address"),
             f"export {variable}=http://HOST:PORT",
         )
         return
@@ -221,10 +224,10 @@ def _proxy(scheme: str, url: str) -> Iterator[Diagnosis]:
 
 
 def _parts(url: str) -> SplitResult | None:
-    """An address in its parts, or None where it is none."""
+    """An address in its parts, or None if it is not an address."""
     try:
         parts = urlsplit(url)
-        is_whole = bool(parts.hostname) and parts.port != 0  # the port is read only here
+        is_whole = bool(parts.hostname) and parts.port != 0  # reading the port may raise
     except ValueError:
         return None
     return parts if is_whole else None
@@ -237,19 +240,19 @@ def _shown(url: str) -> str:
 
 
 def _unfit_certificates(path: str) -> str:
-    """Why a file holds no authorities; empty where it does."""
+    """Why a file has no authorities; empty if it has some."""
     try:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(cafile=path)
     except ssl.SSLError:
-        return "it holds no certificates"
+        return "it has no certificates"
     except OSError as error:
         return (error.strerror or "it cannot be read").lower()
-    return "" if context.cert_store_stats()["x509"] else "it holds no certificates"
+    return "" if context.cert_store_stats()["x509"] else "it has no certificates"
 
 
 def _authorities() -> str:
-    """Where the system keeps its authorities, as OpenSSL and truststore look for them."""
+    """Where the system's authorities are, as OpenSSL and truststore look for them."""
     usual = ssl.get_default_verify_paths()
     files = (usual.cafile, "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/cert.pem")
     for file in (*files, "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"):
@@ -259,8 +262,8 @@ def _authorities() -> str:
     return str(folder) if folder.is_dir() and any(folder.iterdir()) else ""
 
 
-def _called(address: str, family: socket.AddressFamily) -> None:
-    """Listen on an address, call it, and hear one byte.
+def _connect(address: str, family: socket.AddressFamily) -> None:
+    """Listen on an address, connect to it, and receive one byte.
 
     Raises:
         OSError: it does not work.
@@ -271,7 +274,7 @@ def _called(address: str, family: socket.AddressFamily) -> None:
         listening.listen(1)
         with socket.create_connection(listening.getsockname()[:2], LOOPBACK_SECONDS) as caller:
             answering, _ = listening.accept()
-            with answering:
-                answering.sendall(b"!")
-                if caller.recv(1) != b"!":
-                    raise ConnectionResetError("nothing came")
+            answering.sendall(b"!")
+            answering.close()
+            if caller.recv(1) != b"!":
+                raise ConnectionResetError("nothing came")

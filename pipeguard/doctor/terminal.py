@@ -1,4 +1,4 @@
-"""Checks of where people read and type: the terminal, and their shell's completion."""
+"""Checks of the terminal and of the shell's completion."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good,
 from pipeguard.terminal.colour import NO_COLOUR_VARIABLE, colour_is_unwanted
 from pipeguard.terminal.shells import install_command, is_installed, shell_of
 
-_LETTERS = "⟨…⟩°é"  # some of what we write: marks of what is invisible, and what was cut
+_LETTERS = "⟨…⟩°é"  # some that we write: marks for invisible characters and for cut text
 
 
 def screen(case: Case) -> Iterable[Diagnosis]:
-    """Whether what we write can be read: letters beyond ASCII, and colours."""
+    """Whether the terminal shows what we write: letters beyond ASCII, and colours."""
     encoding = getattr(sys.stdout, "encoding", None) or "ascii"
     try:
         _LETTERS.encode(encoding)
     except (UnicodeEncodeError, LookupError):
         mend = "set PYTHONUTF8=1" if sys.platform == "win32" else "export LC_ALL=C.UTF-8"
-        yield note(f"its encoding is {encoding}: what it lacks is shown as \\u27e8", mend)
+        yield note(f"its encoding is {encoding}: other letters are shown as \\u27e8", mend)
         return
     if colour_is_unwanted():
-        colours = f"no colours, as {NO_COLOUR_VARIABLE} says"
+        colours = f"no colours, because {NO_COLOUR_VARIABLE} is set"
     elif not sys.stdout.isatty():
-        colours = "no terminal, so no colours"
+        colours = "not a terminal, so no colours"
     elif case.environment.get("TERM", "") in ("", "dumb") and sys.platform != "win32":
-        colours = "TERM says that it has no colours"
+        colours = "no colours, because of TERM"
     else:
         colours = "colours"
     yield good(f"{encoding.upper()}, {colours}")
@@ -37,7 +37,7 @@ def completion(case: Case) -> Iterable[Diagnosis]:
     shell = shell_of(case.environment)
     if shell is None:
         yield good("for bash, zsh and fish; your shell is another one")
-    elif is_installed(shell, case.environment, case.home):
+    elif is_installed(shell, case.environment, case.user_folder):
         yield good(f"installed for {shell}")
     else:
         yield note(f"not installed for {shell}", install_command(shell))

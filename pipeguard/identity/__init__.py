@@ -1,5 +1,6 @@
-"""Who a server is: the name for its pins, audit and policy, and what its command launches.
+"""Which server a command starts: the name of its pins, audit and policy, and what it launches.
 
 Reads a command line as a person would, through npx, uvx, docker and the like. Starts nothing and
-keeps nothing; `state` remembers who had a name first. Begin with `server_name`.
+stores nothing; `state` remembers which server had a name first. Begin with `server_name`, then
+`command_reader`.
 """

@@ -1,6 +1,6 @@
-"""Which words of a command tell one server from another, apart from versions, numbers and keys.
+"""The words of a command that tell one server from another: no versions, numbers or keys.
 
-Knows the forms of words and not what they are to a program. Reads no file.
+Knows the forms of words, not their meaning to a program. Reads no file.
 """
 
 # pathlib costs 5 ms, and a server is waiting
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os.path
 import re
 
+from pipeguard.core.words.credentials import LAST_WORDS
 from pipeguard.identity import launchers
 from pipeguard.identity.url_names import identity_of_url, is_url
 
@@ -17,23 +18,25 @@ TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Expressions as texts: most commands need none of them, and to compile all takes 4 ms.
+# Expressions as texts: most commands need none of them, and compiling all takes 4 ms.
 _VERSION = r"(?<![A-Za-z0-9])v?\d+(?:\.\d+)+(?:[-+.]?(?:rc|alpha|beta|dev|post)[\w.]*)?"
-# What is random by its looks: it is a key, and another one once it was changed.
+# What looks random is a key, which changes when it is renewed.
 _KEY = r"(?=.*[0-9])(?=.*[a-z])(?=.*[A-Z])[\w+=-]{20,}|[0-9a-f]{32,}"
-_NAME_OF_A_KEY = r"(?i)(?:key|token|secret|passw(?:or)?d|auth|credentials?|bearer)\Z"
+_NAME_OF_A_KEY = rf"(?i)(?:{'|'.join(LAST_WORDS)})\Z"
 
 
-def telling(rest: Sequence[str], folder: str, *, with_folders: bool = True) -> list[str]:
+def distinguishing_words(
+    rest: Sequence[str], folder: str, *, with_folders: bool = True
+) -> list[str]:
     """The arguments that may say which server is meant: all but settings, numbers and keys.
 
     Args:
         rest: a program's arguments.
-        folder: in which it is started.
-        with_folders: False for a program that stands in a place of its own: it is the same
-            for other folders that it works on.
+        folder: the folder that it starts in.
+        with_folders: False for a program that has a path of its own, since it is the same server
+            whatever folders it works on.
     """
-    told: list[str] = []
+    distinguishing: list[str] = []
     is_skipped = False
     for word, behind in zip(rest, [*rest[1:], ""], strict=False):
         name, equals, value = word.partition("=")
@@ -45,14 +48,15 @@ def telling(rest: Sequence[str], folder: str, *, with_folders: bool = True) -> l
         elif option in launchers.SETTINGS or (option == "p" and behind.isdigit()):
             is_skipped = True
         elif launchers.SAY_LITTLE.isdisjoint((word, option)):
-            told.append(f"{name}={_told(value, folder)}" if equals else _told(word, folder))
+            text = _normalized(value if equals else word, folder)
+            distinguishing.append(f"{name}={text}" if equals else text)
             if not with_folders and _is_folder(value if equals else word):
-                told[-1] = name if equals else ""
-    return [word for word in told if word]
+                distinguishing[-1] = name if equals else ""
+    return [word for word in distinguishing if word]
 
 
-def _told(word: str, folder: str) -> str:
-    """A word as it tells servers apart: without a key, and a port or a number as such."""
+def _normalized(word: str, folder: str) -> str:
+    """A word without keys and versions, with `#` for a number at its end, and paths absolute."""
     if is_url(word):
         return identity_of_url(word)
     if re.fullmatch(_KEY, word):
@@ -67,12 +71,12 @@ def _is_folder(word: str) -> bool:
 
 
 def is_file(word: str) -> bool:
-    """Whether a word is the path of a file, as far as its form tells."""
+    """Whether a word is the path of a file, judging by its form."""
     return "/" in word and not is_url(word) and re.search(r"[^/]\.\w{1,6}\Z", word) is not None
 
 
 def absolute(word: str, folder: str) -> str:
-    """A path from the root on; of Windows as it is, with slashes."""
+    """An absolute path; a Windows path stays as it is, with slashes."""
     path = word.replace("\\", "/")
     if path[1:2] == ":":
         return path
@@ -90,5 +94,5 @@ def base(word: str) -> str:
 
 
 def ending(word: str) -> str:
-    """What stands behind the last dot, in small letters."""
+    """The text after the last dot, in lower case."""
     return base(word).rpartition(".")[2].lower()

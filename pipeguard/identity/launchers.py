@@ -1,4 +1,4 @@
-"""What starts servers in clients' configurations without being one: tables and nothing else."""
+"""Tables of the programs that start servers in clients' configurations; nothing else."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _DOCKER = (
     "--volumes-from --expose --link --group-add --annotation --userns --stop-signal "
     "--project-name --profile --index --ansi --progress --parallel"
 )
-# Programs that start the server rather than being it, and their options that take a value which
-# is not the server. Of `-jar`, `--bin`, `-File` and the like the value is the server.
+# Programs that start the server, and their options whose value is not the server. (The value of
+# `-jar`, `--bin`, `-File` and the like is the server.)
 STARTERS = {
     "npx": "",
     "bunx": "",
@@ -70,7 +70,7 @@ STARTERS = {
     "dash": "",
     "zsh": "",
 }
-# Their options that say where the project is of which something is run ...
+# Their options that name the project's folder ...
 FOLDERS = {
     "npm": "--prefix -C",
     "pnpm": "--dir -C",
@@ -89,7 +89,7 @@ FOLDERS = {
     "podman": "-f --file --project-directory",
 }
 _INDEXES = "--from --index --default-index --index-url -i --extra-index-url"
-# ... and those that say what is run, beside the word that does.
+# ... and those that say what is run, in addition to the word that does.
 SOURCES = {
     "npx": "-p --package --registry -w --workspace --prefix",
     "bunx": "-p --package",
@@ -108,7 +108,7 @@ SOURCES = {
     "docker-compose": "--entrypoint -H --host --context",
 }
 MOUNTS = frozenset({"-v", "--volume", "--mount"})
-# Of which registry a package is, for those that fetch one; verbs of the others that do.
+# The registry of the packages that a starter fetches; and the verbs with which others fetch one.
 REGISTRIES = {
     "npx": "npm", "bunx": "npm", "pnpx": "npm", "uvx": "pypi", "pipx": "pypi", "dnx": "nuget",
     "nix": "nix",
@@ -117,13 +117,13 @@ FETCHING = {
     ("npm", "exec"): "npm", ("npm", "x"): "npm", ("pnpm", "dlx"): "npm",
     ("yarn", "dlx"): "npm", ("bun", "x"): "npm", ("uv", "tool"): "pypi",
 }  # fmt: skip
-# Those that run what a folder's own files say.
+# Starters that run what a folder's own files say.
 PROJECTS = frozenset({
     "npm", "pnpm", "yarn", "bun", "uv", "poetry", "pdm", "pipenv", "hatch", "rye", "cargo",
     "bundle", "deno",
     "make", "just", "task", "dotnet",
 })  # fmt: skip
-# Those of which the next word is a task of a file, and a script of one, whatever it is called.
+# Starters whose next word is a task, or a script, defined in a file: its name can be anything.
 TARGETS = frozenset({"make", "just", "task"})
 SCRIPTS = frozenset({"npm", "pnpm", "yarn", "bun", "deno"})
 CONTAINERS = frozenset({"docker", "podman", "nerdctl", "docker-compose"})
@@ -141,36 +141,36 @@ SCRIPT_ENDINGS = frozenset({
     "pl", "lua", "r", "exs", "jl", "hs", "kts",
 })  # fmt: skip
 STARTED_BY_PATH = {"npx-cli.js": "npx", "npm-cli.js": "npm"}
-# Those of which the first word is a file of code, and their options of which the value is code.
+# Starters whose first word is a file of code, and their options whose value is code.
 INTERPRETERS = frozenset({"node", "tsx", "ts-node", "python", "py", "ruby", "php"})
 CODE = {
     "python": "-c", "py": "-c", "node": "-e --eval -p --print", "ruby": "-e", "php": "-r",
     "deno": "eval", "bun": "-e --eval",
 }  # fmt: skip
 SHELLS_OF_WINDOWS = frozenset({"cmd", "powershell", "pwsh"})
-# Images that are a system or a language, in which the server is what they are told to run.
+# Images of a system or a language, where the server is the command that runs in them.
 BASES = frozenset({
     "node", "python", "uv", "bun", "deno", "alpine", "ubuntu", "debian", "fedora", "busybox",
     "golang", "openjdk", "ruby", "php",
 })  # fmt: skip
-# Words of a name that leads to another server, where `mcp` and `server` say that it is one.
+# Words in the name of a program that leads to another server, as in `mcp-remote`.
 LEADING = frozenset({
     "remote", "proxy", "gateway", "supergateway", "bridge", "launch", "launcher", "cli", "client",
     "run", "runner", "manager", "hub", "inspector", "wrap", "wrapper", "connect", "connector",
 })  # fmt: skip
-# Those that get secrets for what stands behind `--`, and of which nothing says what that is.
+# Programs that fetch secrets for the command after `--`; their own words say nothing about it.
 TRANSPARENT = frozenset({
     "op", "doppler", "infisical", "aws-vault", "chamber", "teller", "dotenvx", "dotenv", "bws",
     "envchain", "summon", "vault-env", "secretspec", "phase",
 })  # fmt: skip
-# Those that do what the files of a folder say, beside the ones whose words are known.
+# Further programs that run what a folder's own files say; how they take their words is not known.
 TOOLS_OF_A_PROJECT = frozenset({
     "mvn", "mvnw", "gradle", "gradlew", "sbt", "ant", "mix", "rake", "rails", "bazel", "bazelisk",
     "stack", "cabal", "dune", "swift", "dart", "lein", "clojure", "clj", "composer", "zig", "nx",
     "turbo", "lerna", "moon", "invoke", "inv", "nox", "tox", "pixi", "mise", "devbox", "foreman",
     "direnv",
 })  # fmt: skip
-# Options that say how a server is to be one, and words and options that say nothing at all.
+# Options that configure a server, and words and options that say nothing about which server it is.
 SETTINGS = frozenset({"port", "log-level", "transport", "timeout"})
 SAY_LITTLE = frozenset({
     "mcp", "stdio", "serve", "server", "start", "run", "http", "sse", "streamable-http",

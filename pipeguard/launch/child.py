@@ -1,4 +1,4 @@
-"""The one door to a server's process: `start(Command) -> Child`; the system decides how."""
+"""The way into this package: `start(Command) -> Child`, as this system implements it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values of a launch: what is to be run, and how it ended. Starts nothing.
+"""Values of a launch: the command to run, and how it ended. Starts nothing.
 
 Plain classes with slots: `dataclasses` costs 10 ms, and the server is not running yet.
 """
@@ -12,16 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Final
 
-SIGNAL_BASE = 128  # POSIX shells: a command killed by signal n ends with 128+n (XCU 2.8.2)
+# Exit codes of a POSIX shell (XCU 2.8.2); a command killed by signal n exits with SIGNAL_BASE + n.
+NOT_FOUND, NOT_RUNNABLE, SIGNAL_BASE = 127, 126, 128
 
 
 class Command:
-    """What is to be run.
+    """A server's command.
 
     Attributes:
-        argv: the program and its arguments; a name without a slash is searched in env's PATH.
+        argv: the program and its arguments; a name without a slash is looked up in env's PATH.
         env: the whole environment of the server.
-        cwd: the directory it starts in, or None for ours.
+        cwd: the directory that it starts in, or None for ours.
     """
 
     __slots__ = ("argv", "cwd", "env")
@@ -31,13 +32,13 @@ class Command:
             raise LaunchError("no server command. Write it after --, as: pipeguard wrap -- npx x")
         texts = (*argv, *env, *env.values(), cwd or "")
         if any("\0" in text for text in texts):
-            raise LaunchError(f"{argv[0]!r}: a NUL byte stands in the command or its environment.")
+            raise LaunchError(f"{argv[0]!r}: the command or its environment contains a NUL byte.")
         self.argv: Final = tuple(argv)
         self.env: Final = dict(env)
         self.cwd: Final = cwd
 
     def __repr__(self) -> str:
-        """Arguments and environment stay out: both carry secrets."""
+        """Without arguments and environment, which may contain secrets."""
         return f"Command({self.argv[0]!r}, {len(self.argv) - 1} arguments)"
 
 
@@ -57,7 +58,7 @@ class Exit:
 
     @classmethod
     def by_signal(cls, number: int) -> Exit:
-        """An exit that signal `number` caused."""
+        """The exit of a server that a signal ended."""
         return cls(SIGNAL_BASE + number, number)
 
     def __eq__(self, other: object) -> bool:
@@ -72,7 +73,7 @@ class Exit:
         return f"Exit({self.code}, {self.signal_number})"
 
     def __str__(self) -> str:
-        """What a person is told, after the server's name."""
+        """For people, to follow the server's name in a sentence."""
         if self.signal_number is None:
             return f"exited with code {self.code}"
         import signal

@@ -1,22 +1,22 @@
 """Which environment variables a server gets. Starts nothing, and shows no value to anybody.
 
-The server gets, in this order, the later winning:
+The server gets these, the later overriding the earlier:
 
-1. what programs need to run at all and what holds no secrets: `ALLOWED`;
-2. what the client put there for it: the `env` block of its entry in the client's configuration,
-   which is in our environment, among all that the client may have passed of its own;
+1. variables that programs need to run at all and that contain no secrets: `ALLOWED`;
+2. variables that the client set for it: the `env` block of its entry in the client's
+   configuration, which is part of our environment, mixed with what the client passed of its own;
 3. `--env NAME` and `--env NAME=VALUE`.
 
-How the second is told from the rest. The official SDKs pass a server half a dozen names and the
-entry's own; other clients pass all they have and the entry's own. If the client lives in a
-session (a terminal, a desktop) and nothing of that session is to be seen in our environment, the
-client chose what we get, so all of it is for the server. Otherwise what differs from the client's
-own environment is for the server. Where that cannot be read (macOS, Windows, /proc with hidepid),
-an environment without a session is passed whole, of any other only the first and third part.
+How the second group is told from the client's own. The official SDKs pass a server half a dozen
+names and the entry's `env`; other clients pass all they have and the entry's `env`. If the client
+runs in a session (a terminal, a desktop) and our environment has no variable of that session, the
+client chose what we get, so all of it is for the server. Otherwise the variables that differ from
+the client's own environment are for the server. Where that cannot be read (macOS, Windows, /proc
+with hidepid), an environment without a session is passed whole; of any other, only groups 1 and 3.
 
-What cannot be told apart: a client that passes all it has, and an entry that sets a variable to
-the value that the client has as well. Such a variable is withheld, its name is in
-`Environment.withheld`, and `--env NAME` passes it.
+One case cannot be told: a client passes all it has, and an entry sets a variable to the value that
+the client has too. Such a variable is withheld, its name is in `Environment.withheld`, and
+`--env NAME` passes it.
 """
 
 # ruff: noqa: PTH119
@@ -39,14 +39,14 @@ ALLOWED = frozenset(
         *("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER"),
         # Language, time and scratch space: without them text breaks and times are wrong.
         *("LANG", "LANGUAGE", "TZ", "TZDIR", "TMPDIR", "TEMP", "TMP", "__CF_USER_TEXT_ENCODING"),
-        # Where files go; npx and uvx find their caches by them. Not XDG_RUNTIME_DIR: it leads to
-        # the sockets of the session.
+        # Where files go; npx and uvx find their caches there. Not XDG_RUNTIME_DIR, which leads to
+        # the session's sockets.
         *("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"),
         *("XDG_CONFIG_DIRS", "XDG_DATA_DIRS"),
-        # Paths of certificates, which are public: behind a company's proxy nothing loads without.
+        # Paths of certificates, which are public: behind a company's proxy they are needed.
         *("SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"),
         *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
-        # Windows: what the SDKs pass there, and what finding and starting programs needs.
+        # Windows: what the SDKs pass there, and what is needed to find and start programs.
         *("APPDATA", "HOMEDRIVE", "HOMEPATH", "LOCALAPPDATA", "PROCESSOR_ARCHITECTURE"),
         *("PROGRAMFILES", "PROGRAMFILES(X86)", "PROGRAMW6432", "PROGRAMDATA", "ALLUSERSPROFILE"),
         *("COMMONPROGRAMFILES", "COMMONPROGRAMFILES(X86)", "NUMBER_OF_PROCESSORS", "OS"),
@@ -54,15 +54,15 @@ ALLOWED = frozenset(
     }
 )
 ALLOWED_PREFIX = "LC_"
-# Allowed unless they hold a password, as http://user:password@host does.
+# Allowed unless they contain a password, as http://user:password@host does.
 PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"})
-# Ours. It may hold a header with a token that was meant for PipeGuard alone.
+# PipeGuard's own variables: one may contain a header with a token meant for PipeGuard alone.
 OURS_PREFIX = "PIPEGUARD_"
-# A value that begins so names a secret in the keyring, and is none itself (auth.secrets).
+# The prefix of a value that names a secret in the keyring (auth.secrets).
 REFERENCE = "keyring:"
-# Set by shells for themselves; that they differ says nothing.
+# Set by shells for themselves, so a difference says nothing.
 BOOKKEEPING = frozenset({"_", "SHLVL", "PWD", "OLDPWD"})
-# Set by a terminal, desktop, login, service manager or container, and by nobody in an entry.
+# Set by a terminal, desktop, login, service manager or container, and never in an entry.
 SESSION = BOOKKEEPING | {
     *("XDG_SESSION_ID", "XDG_SESSION_TYPE", "XDG_SESSION_CLASS", "XDG_CURRENT_DESKTOP", "XDG_SEAT"),
     *("DESKTOP_SESSION", "DBUS_SESSION_BUS_ADDRESS", "WINDOWID", "SESSION_MANAGER"),
@@ -72,19 +72,19 @@ SESSION = BOOKKEEPING | {
     *("XPC_SERVICE_NAME", "XPC_FLAGS", "__CFBundleIdentifier", "SECURITYSESSIONID"),
     *("SESSIONNAME", "LOGONSERVER", "COMPUTERNAME", "PSMODULEPATH", "PROMPT", "WT_SESSION"),
 }
-# Programs that stand between a client and us without being the client.
+# Programs between a client and us that are not the client.
 STARTERS = frozenset({"uv", "uvx", "pipx", "env", "timeout", "nice", "nohup", "stdbuf"})
 SHELLS = frozenset({"sh", "bash", "dash", "zsh", "fish", "ksh", "ash", "busybox"})
-MOST_STARTERS = 4  # `sh -c`, `timeout`, `uvx`: more than three were never seen
+MOST_STARTERS = 4  # `sh -c`, `timeout`, `uvx`: three is the most that was seen
 
 
 class Environment:
-    """What a server gets, and what not.
+    """The environment of a server.
 
     Attributes:
-        variables: the server's whole environment.
-        withheld: names that are in ours and not in it, sorted.
-        missing: names that `--env NAME` asked for and ours has not.
+        variables: all its variables.
+        withheld: the names that only our own environment has, sorted.
+        missing: the names given to `--env` that our environment does not have.
     """
 
     __slots__ = ("missing", "variables", "withheld")
@@ -97,7 +97,7 @@ class Environment:
         self.missing: Final = tuple(missing)
 
     def __repr__(self) -> str:
-        """Names only: the values are secrets."""
+        """Names only: values may be secrets."""
         return f"Environment({sorted(self.variables)}, withheld={list(self.withheld)})"
 
 
@@ -113,25 +113,25 @@ def child_environment(
     Args:
         ours: our own environment.
         parent: the client's, or None where it cannot be read (`parent_environment`).
-        extra: what `--env` was given: NAME or NAME=VALUE.
-        inherit_all: pass all, as `--inherit-env` says.
+        extra: the values of `--env`: NAME or NAME=VALUE.
+        inherit_all: pass all variables (`--inherit-env`).
 
     Raises:
-        LaunchError: an `--env` has no name, or a name that is ours.
+        LaunchError: an `--env` has no name, or one of PipeGuard's own.
     """
-    whole = inherit_all or _is_chosen(ours, parent)
+    passes_all = inherit_all or _is_chosen(ours, parent)
     variables = {
         name: value
         for name, value in ours.items()
-        if whole or _is_allowed(name, value) or _is_for_server(name, value, parent)
+        if passes_all or _is_allowed(name, value) or _is_for_server(name, value, parent)
     }
     missing = []
     for entry in extra:
-        name, given, value = entry.partition("=")
+        name, equals, value = entry.partition("=")
         if not name or name.upper().startswith(OURS_PREFIX):
-            # The rest of it may be a secret, so it is not shown.
+            # The value may be a secret, so it is not shown.
             raise LaunchError(f"--env {name}: give NAME or NAME=VALUE; not PIPEGUARD_*.", 2)
-        if given:
+        if equals:
             variables[name] = value
         elif name in ours:
             variables[name] = ours[name]
@@ -143,16 +143,16 @@ def child_environment(
 
 
 def refers(variables: Mapping[str, str]) -> bool:
-    """True where a variable may name a secret in the keyring, which takes a while to open."""
+    """True where a variable may name a secret in the keyring, which is slow to open."""
     return any(REFERENCE in value.lower() for value in variables.values())
 
 
 def parent_environment() -> dict[str, str] | None:
     """The environment that the client itself was started with; None where it cannot be read.
 
-    A starter between the client and us (`uvx`, `sh -c`) is stepped over, since it got the entry's
-    variables as we did. A person at a shell is no client with an entry: for them it is our own
-    environment, so that nothing but `--env` adds to the allowed names.
+    A starter between the client and us (`uvx`, `sh -c`) is skipped, since it got the entry's
+    variables as we did. A person at a shell is not a client with an entry: for them the result is
+    our own environment, so that only `--env` adds to the allowed names.
     """
     process = os.getppid()
     for _ in range(MOST_STARTERS):
@@ -170,7 +170,7 @@ def parent_environment() -> dict[str, str] | None:
 
 
 def _is_chosen(ours: Mapping[str, str], parent: Mapping[str, str] | None) -> bool:
-    """Whether the client passed a selection of its own making."""
+    """Whether the client selected the variables that it passed."""
     if any(name in SESSION for name in ours):
         return False
     return parent is None or any(name in SESSION for name in parent)
@@ -208,7 +208,7 @@ def _read_words(process: int, name: str) -> list[str] | None:
 def _parent_of(process: int) -> int:
     try:
         with open(f"/proc/{process}/stat", "rb") as file:
-            # The second field is a name in brackets which may hold any byte (proc(5)).
+            # The second field is a name in brackets, which may contain any byte (proc(5)).
             return int(file.read().rpartition(b")")[2].split()[1])
     except OSError:
         return 0

@@ -1,9 +1,9 @@
-"""A server on POSIX, seen from PipeGuard: its pipes, its exit, its end.
+"""A server's process on POSIX, as PipeGuard sees it: its pipes, its exit, its end.
 
-PipeGuard does not start the server itself. It forks a warden (launch.warden) which does, and
-which lives on if PipeGuard is killed, so that nothing that the server started is left behind.
-Between the two stand a life pipe (we ask; its end means that we died) and a status pipe (the
-warden reports; its end means that nothing is left).
+PipeGuard does not start the server itself. It forks a warden (launch.warden) that does, and that
+lives on if PipeGuard is killed, so that no process of the server is left behind. They share two
+pipes: the life pipe carries our requests, and its end means that we died; the status pipe carries
+the warden's reports, and its end means that no process is left.
 """
 
 # ruff: noqa: PTH112, PTH118
@@ -18,7 +18,7 @@ from _thread import allocate_lock
 from time import monotonic
 
 from pipeguard.errors import LaunchError
-from pipeguard.launch.command import Command, Exit
+from pipeguard.launch.command import NOT_FOUND, NOT_RUNNABLE, Command, Exit
 from pipeguard.transports.descriptors import shut_writing, take_standard, widen
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
@@ -29,20 +29,19 @@ else:
 
 assert sys.platform != "win32"  # noqa: S101  tells mypy which system's names to look up
 
-NOT_FOUND, NOT_RUNNABLE = 127, 126  # POSIX shells, XCU 2.8.2
-WARDEN_SECONDS = 10.0  # how long the warden may take over its own last steps before we end it
+WARDEN_SECONDS = 10.0  # how long the warden may take for its own last steps before we kill it
 
 
 class Child:
-    """A server that was asked to start. Its methods may be called from any thread.
+    """A server that is starting, running or ended. Its methods may be called from any thread.
 
-    The three descriptors are pipes and belong to the child; whoever reads and writes them leaves
-    the closing to `end` and `close`.
+    The three descriptors are pipes and belong to the child: `end` and `close` close them, and
+    nobody else does.
 
     Attributes:
-        stdin_fd: what is written here, the server reads.
-        stdout_fd: what the server writes to its standard output.
-        stderr_fd: what the server writes to its standard error.
+        stdin_fd: our end of the server's standard input.
+        stdout_fd: our end of its standard output.
+        stderr_fd: our end of its standard error.
     """
 
     def __init__(
@@ -65,7 +64,7 @@ class Child:
         """Wait until the server's program runs.
 
         Raises:
-            LaunchError: it does not; the message is for the user, the exit code is the shell's.
+            LaunchError: it cannot run; the message is for the user, the exit code is the shell's.
         """
         with self._lock:
             while not self._server and self._failure is None and not self._gone:
@@ -77,16 +76,16 @@ class Child:
             raise LaunchError(f"{self._command.argv[0]}: its warden died before it was started.")
 
     def wait(self, timeout_seconds: float | None = None) -> Exit | None:
-        """How the server ended, or None if it still runs when the time is over."""
+        """Wait for the server's end; None where it still runs after the timeout."""
         self._wait_for(timeout_seconds, gone=False)
         return self._exit
 
     def end(self, grace_seconds: float) -> Exit:
-        """End the server and all that it started; return how the server ended.
+        """End the server and every process that it started; return how the server ended.
 
-        Standard input is closed. What still runs after the grace is sent SIGTERM, after the same
-        grace again (half a second at the least) SIGKILL (MCP 2025-06-18, basic/lifecycle,
-        shutdown over stdio). A second call, from another thread too, can only shorten the grace.
+        Standard input is closed. What still runs after the grace period is sent SIGTERM and, after
+        the same period again (at least half a second), SIGKILL (MCP 2025-06-18, basic/lifecycle,
+        shutdown over stdio). A second call, also from another thread, can only shorten the period.
         """
         if not self._gone:
             shut_writing(self.stdin_fd)
@@ -98,9 +97,9 @@ class Child:
         return self._exit or Exit.by_signal(signal.SIGKILL)
 
     def close(self) -> None:
-        """End the server without grace if it still runs, and free all descriptors.
+        """Kill the server if it still runs, and close all descriptors.
 
-        Only when no other thread uses the child any more.
+        To be called only when no other thread uses the child.
         """
         if self._closed:
             return
@@ -119,7 +118,7 @@ class Child:
         try:
             os.write(self._life, request)
         except BrokenPipeError:
-            return  # the warden is through with its work
+            return  # the warden has ended
 
     def _wait_for(self, timeout_seconds: float | None, *, gone: bool) -> None:
         deadline = None if timeout_seconds is None else monotonic() + timeout_seconds
@@ -134,7 +133,7 @@ class Child:
             self._lock.release()
 
     def _read_reports(self, timeout_seconds: float | None) -> bool:
-        """Take in what the warden says; False if it says nothing in that time."""
+        """Read the warden's reports; False where none arrives in that time."""
         poll = select.poll()
         poll.register(self._status, select.POLLIN)
         if not poll.poll(None if timeout_seconds is None else timeout_seconds * 1000):
@@ -163,19 +162,19 @@ class Child:
     def _bury_warden(self) -> None:
         self._gone = True
         if self._server and self._exit is None:
-            # Somebody killed the warden. The kernel kills the server; its group is for us.
+            # The warden was killed. The kernel kills the server; we kill the rest of its group.
             _kill(-self._server)
             self._exit = Exit.by_signal(signal.SIGKILL)
         _bury(self._warden)
 
 
 def start(command: Command) -> Child:
-    """Start a server; returns at once, before it is known whether it can be run.
+    """Start a server; return at once, before it is known whether it can run.
 
     To be called before this process has a second thread, since it forks.
 
     Raises:
-        LaunchError: there are no descriptors or processes left for it.
+        LaunchError: the system has no descriptors or processes left.
     """
     pipes: list[int] = []
     try:
@@ -191,9 +190,9 @@ def start(command: Command) -> Child:
         pipes
     )
     if warden == 0:
-        from pipeguard.launch.warden import keep
+        from pipeguard.launch.warden import run_warden
 
-        keep(command, (stdin_r, stdout_w, stderr_w), life_r, status_w)
+        run_warden(command, (stdin_r, stdout_w, stderr_w), life_r, status_w)
     for descriptor in (stdin_r, stdout_w, stderr_w, life_r, status_w):
         os.close(descriptor)
     widen(stdin_w)
@@ -212,11 +211,11 @@ def _bury(process: int) -> None:
     try:
         os.waitpid(process, 0)
     except ChildProcessError:
-        return  # whoever started us had SIGCHLD ignored
+        return  # we were started with SIGCHLD ignored
 
 
 def _explain(command: Command, stage: bytes, number: int) -> LaunchError:
-    """The one line that tells a user why the server did not start."""
+    """Why the server did not start, in one line for the user."""
     program, reason = command.argv[0], os.strerror(number)
     if stage == b"cwd":
         return LaunchError(f"{command.cwd}: cannot start a server in this directory: {reason}.")
@@ -236,18 +235,18 @@ def _explain(command: Command, stage: bytes, number: int) -> LaunchError:
     if os.path.isdir(name):
         why = "it is a directory, not a program."
     elif number == errno.ENOENT:
-        why = "the interpreter that its first line (#!) names is missing."
+        why = "the interpreter named in its first line (#!) is missing."
     elif number == errno.ENOEXEC:
-        why = "it is no program for this system; a script needs a first line such as #!/bin/sh."
+        why = "it is not a program for this system; a script needs a first line as #!/bin/sh."
     elif number == errno.EACCES:
-        why = f"it is not executable. Make it so: chmod +x {name}"
+        why = f"it is not executable. Make it executable: chmod +x {name}"
     else:
         why = f"{reason}."
     return LaunchError(f"{name}: cannot be run: {why}", NOT_RUNNABLE)
 
 
 def _find(command: Command) -> str | None:
-    """The file that the program's name stands for, runnable or not."""
+    """The file that the program's name refers to, runnable or not."""
     program, base = command.argv[0], command.cwd or "."
     folders = [""] if "/" in program else os.get_exec_path(command.env)
     for folder in folders:

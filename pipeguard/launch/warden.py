@@ -1,13 +1,13 @@
-"""The warden: a small process between PipeGuard and a server, which outlives both.
+"""The warden: a small process between PipeGuard and a server that outlives both.
 
-It starts the server, reports how it ended, and sees to it that nothing the server started stays
-behind, also when PipeGuard is killed by SIGKILL. On Linux it is the subreaper of all that the
-server starts (prctl(2), PR_SET_CHILD_SUBREAPER), so that a grandchild which forked twice and made
-a session of its own becomes the warden's child and is found; elsewhere it ends the server's
+It starts the server, reports how it ended, and makes sure that no process of the server stays
+behind, even when PipeGuard is killed by SIGKILL. On Linux it is the subreaper of every process that
+the server starts (prctl(2), PR_SET_CHILD_SUBREAPER), so that a grandchild that forked twice and
+made a session of its own becomes the warden's child and is found; elsewhere it ends the server's
 process group, and a grandchild that left the group can escape.
 
-It runs in a fork of PipeGuard and never returns from there. It holds none of PipeGuard's
-descriptors, or a client would wait for the end of a pipe that PipeGuard has long closed.
+It runs in a fork of PipeGuard and never returns. It has none of PipeGuard's descriptors: otherwise
+a client would wait for the end of a pipe that PipeGuard has long closed.
 """
 
 # ruff: noqa: PTH112, PTH208
@@ -31,39 +31,39 @@ else:
 
 assert sys.platform != "win32"  # noqa: S101  tells mypy which system's names to look up
 
-ABANDONED_SECONDS = 1.0  # PipeGuard died: the server has had its end of file
-LINGER_SECONDS = 0.5  # the server exited: what it started may say its last words
-TERM_SECONDS = 0.5  # even in a hurry: what answers SIGTERM by saving its work needs a moment
-KILL_SECONDS = 5.0  # what survives SIGKILL so long hangs in the kernel, or is not ours to kill
+ABANDONED_SECONDS = 1.0  # grace after PipeGuard died: the server has read its end of file
+LINGER_SECONDS = 0.5  # for the server's children to finish, after the server exited
+TERM_SECONDS = 0.5  # at least, after SIGTERM: a process that saves its work needs a moment
+KILL_SECONDS = 5.0  # a process that survives SIGKILL longer hangs in the kernel, or is not ours
 HAS_PROC = sys.platform.startswith("linux") and os.path.isdir("/proc/self")
 PR_SET_PDEATHSIG, PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 1, 15, 36  # linux/prctl.h
 
 
-def keep(command: Command, stdio: tuple[int, int, int], life: int, status: int) -> NoReturn:
-    """Be the warden of one server until nothing of it is left.
+def run_warden(command: Command, stdio: tuple[int, int, int], life: int, status: int) -> NoReturn:
+    """Run a server and guard it until none of its processes is left.
 
     Args:
-        command: what to run.
+        command: the server's command.
         stdio: the server's ends of its three pipes.
-        life: where PipeGuard asks for the end; its end of file means that PipeGuard is dead.
+        life: where PipeGuard asks for the end; end of file means that PipeGuard is dead.
         status: where to report.
     """
     warden = None
     try:
         os.setsid()
-        _keep_only((*stdio, life, status))
+        _close_all_but((*stdio, life, status))
         warden = Warden(life, status, _load_prctl())
         if warden.start(command, stdio):
             warden.watch()
             warden.end()
-    finally:  # also if any of it raised: better no server than one without a warden
+    finally:  # after an exception too: better no server than one without a warden
         if warden is not None:
             warden.kill_all()
         os._exit(0)
 
 
 class Warden:
-    """One server and its descendants, as a state that signals and the life pipe move on."""
+    """The state of one server and its descendants, driven by signals and the life pipe."""
 
     def __init__(self, life: int, status: int, prctl: Callable[[int, int], None]) -> None:
         self._life = life
@@ -71,9 +71,9 @@ class Warden:
         self._prctl = prctl
         self._server = 0
         self._exited = False
-        self._asked = False
+        self._end_requested = False
         self._deadline: float | None = None
-        self._grace_seconds = float("inf")  # the shortest that was ever given
+        self._grace_seconds = float("inf")  # the shortest of all requests
         self._poll = select.poll()
         self._poll.register(life, select.POLLIN)
         self._wake = self._take_signals()
@@ -106,12 +106,12 @@ class Warden:
     def watch(self) -> None:
         """Wait until the server exits, or PipeGuard asks for its end or dies."""
         self._reap()
-        while not self._exited and not self._asked:
+        while not self._exited and not self._end_requested:
             self._pause(None)
             self._reap()
 
     def end(self) -> None:
-        """Wait, SIGTERM, wait, SIGKILL; the server's standard input is closed already."""
+        """Wait, send SIGTERM, wait; the server's standard input is closed already."""
         if self._exited:
             self._hasten(LINGER_SECONDS)
         if self._wait_until_gone():
@@ -121,15 +121,15 @@ class Warden:
         self._wait_until_gone()
 
     def kill_all(self) -> None:
-        """SIGKILL whatever is left, until nothing is."""
+        """Send SIGKILL to every process that is left, until none is."""
         give_up = monotonic() + KILL_SECONDS
         while self._reap() and monotonic() < give_up:
             self._signal_all(signal.SIGKILL)
-            self._deadline = monotonic() + 0.02  # what forked meanwhile is found next time
+            self._deadline = monotonic() + 0.02  # a process forked meanwhile is found next time
             self._wait_until_gone()
 
     def _wait_until_gone(self) -> bool:
-        """Wait to the deadline, which may come closer meanwhile; True if nothing is left."""
+        """Wait until the deadline, which may come closer; True once no process is left."""
         exited = self._exited
         while self._reap():
             if self._exited and not exited:
@@ -147,24 +147,24 @@ class Warden:
         self._deadline = deadline if self._deadline is None else min(self._deadline, deadline)
 
     def _pause(self, seconds: float | None) -> None:
-        """Wait for a signal, a word from PipeGuard, or the time."""
+        """Wait for a signal, a request from PipeGuard, or the timeout."""
         for descriptor, _ in self._poll.poll(None if seconds is None else seconds * 1000 + 1):
             data = os.read(descriptor, 4096)
             if descriptor == self._wake:
                 if not set(data) <= {signal.SIGCHLD}:
-                    self._ask(ABANDONED_SECONDS)  # somebody wants us ended
+                    self._request_end(ABANDONED_SECONDS)  # somebody wants to end us
             elif data:
-                self._ask(float(data.split()[-1]))
+                self._request_end(float(data.split()[-1]))
             else:
                 self._poll.unregister(descriptor)
-                self._ask(ABANDONED_SECONDS)
+                self._request_end(ABANDONED_SECONDS)
 
-    def _ask(self, grace_seconds: float) -> None:
-        self._asked = True
+    def _request_end(self, grace_seconds: float) -> None:
+        self._end_requested = True
         self._hasten(grace_seconds)
 
     def _reap(self) -> bool:
-        """Bury the dead and report the server; False if nothing is left alive."""
+        """Wait for processes that ended and report the server; False once none is left alive."""
         while True:
             try:
                 pid, wait_status = os.waitpid(-1, os.WNOHANG)
@@ -183,19 +183,19 @@ class Warden:
         _write(self._status, b"%s %d\n" % (word.encode(), number))
 
     def _signal_all(self, number: int) -> None:
-        # A group is signalled only where there is no better way: once all of it is buried, its
-        # number could name a stranger's group.
+        # A group is signalled only where there is no better way: once all its processes have been
+        # waited for, its number could belong to another group.
         targets = _descendants() if HAS_PROC else [-self._server]
         for target in targets:
             try:
                 os.kill(target, number)
             except (ProcessLookupError, PermissionError):
-                continue  # gone meanwhile, or it has another user's rights (sudo)
+                continue  # it has ended, or runs as another user (sudo)
 
     def _take_signals(self) -> int:
-        """Turn the signals that matter into bytes on a pipe, and ignore the rest."""
+        """Turn the signals that matter into bytes on a pipe, and ignore the others."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
-            signal.signal(number, _heard)
+            signal.signal(number, _do_nothing)
         for number in (signal.SIGPIPE, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -205,21 +205,21 @@ class Warden:
         return wake
 
 
-def _heard(number: int, frame: object) -> None:
-    """The wake-up descriptor has it already."""
+def _do_nothing(number: int, frame: object) -> None:
+    """The wake-up descriptor has the signal already."""
 
 
 def _become(
     command: Command, stdio: tuple[int, int, int], fail: int, prctl: Callable[[int, int], None]
 ) -> NoReturn:
-    """In the new process: turn into the server, or say why not."""
+    """Turn the new process into the server, or report why that failed."""
     stage = b"exec"
     try:
         os.setpgid(0, 0)
         warden = os.getppid()
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != warden:
-            os._exit(1)  # it died before the kernel knew what to do then
+            os._exit(1)  # the warden died before prctl took effect
         for number in signal.valid_signals():
             if number not in (signal.SIGKILL, signal.SIGSTOP):
                 _reset(number)
@@ -241,21 +241,21 @@ def _reset(number: int) -> None:
     try:
         signal.signal(number, signal.SIG_DFL)
     except OSError:
-        return  # the C library keeps some real-time signals for itself
+        return  # the C library reserves some real-time signals
 
 
-def _keep_only(wanted: tuple[int, ...]) -> None:
-    """Close every other descriptor; 0, 1 and 2 lead nowhere."""
+def _close_all_but(descriptors: tuple[int, ...]) -> None:
+    """Close every other descriptor; 0, 1 and 2 become /dev/null."""
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in range(3):
         os.dup2(null, descriptor, inheritable=False)
-    kept = sorted({0, 1, 2, *wanted})
-    for before, after in zip(kept, [*kept[1:], _highest() + 1], strict=True):
+    remaining = sorted({0, 1, 2, *descriptors})
+    for before, after in zip(remaining, [*remaining[1:], _highest() + 1], strict=True):
         os.closerange(before + 1, after)
 
 
 def _highest() -> int:
-    """No descriptor of this process is above it."""
+    """An upper bound of this process's descriptors."""
     try:
         return max(int(name) for name in os.listdir("/dev/fd"))
     except FileNotFoundError:  # a Linux without /proc
@@ -263,7 +263,7 @@ def _highest() -> int:
 
 
 def _load_prctl() -> Callable[[int, int], None]:
-    """prctl(2) where there is one; without it a server's group is all that can be ended."""
+    """prctl(2), or nothing on systems without it, where only the server's group can be ended."""
     try:
         import ctypes
 
@@ -281,28 +281,28 @@ def _load_prctl() -> Callable[[int, int], None]:
 
 
 def _descendants() -> list[int]:
-    """All processes below this one, from /proc/<pid>/stat (proc(5): the fourth field)."""
+    """All processes below this one: parents are in /proc/<pid>/stat (proc(5), fourth field)."""
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         if not name.isdigit():
             continue
         try:
             with open(f"/proc/{name}/stat", "rb") as file:
-                # The second field is a name in brackets which may hold any byte.
+                # The second field is a name in brackets, which may contain any byte.
                 parent = int(file.read().rpartition(b")")[2].split()[1])
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
         children.setdefault(parent, []).append(int(name))
-    found: list[int] = []
-    level = [os.getpid()]
-    while level:
-        level = [child for parent in level for child in children.get(parent, ())]
-        found.extend(level)
-    return found
+    descendants: list[int] = []
+    generation = [os.getpid()]
+    while generation:
+        generation = [child for parent in generation for child in children.get(parent, ())]
+        descendants.extend(generation)
+    return descendants
 
 
 def _group_lives(group: int) -> bool:
-    """Whether a process of the group is left; zombies count for none (macOS says EPERM)."""
+    """Whether a process of the group is alive; zombies do not count (macOS says EPERM)."""
     if not group:
         return False
     try:
@@ -316,4 +316,4 @@ def _write(descriptor: int, data: bytes) -> None:
     try:
         os.write(descriptor, data)
     except BrokenPipeError:
-        return  # PipeGuard is dead, which the life pipe says as well
+        return  # PipeGuard is dead; the life pipe says so too

@@ -1,6 +1,6 @@
-"""A server on Windows, by design: a job object that kills all of it when its last handle closes.
+"""A server's process on Windows: in a job object that kills all of it when its last handle closes.
 
-Written from Microsoft's documentation and not tried on a Windows machine by our suite, hence left
+Written from Microsoft's documentation. Our suite does not run on Windows, so this module is left
 out of coverage. The job object does what the warden does on POSIX: the kernel closes our handles
 however we die, and JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE then ends every process of the job (Win32,
 winnt.h, JOBOBJECT_BASIC_LIMIT_INFORMATION).
@@ -21,7 +21,7 @@ from ctypes import wintypes
 from time import monotonic
 
 from pipeguard.errors import LaunchError
-from pipeguard.launch.command import Command, Exit
+from pipeguard.launch.command import NOT_FOUND, NOT_RUNNABLE, Command, Exit
 from pipeguard.transports.descriptors import shut_writing, take_standard
 
 assert sys.platform == "win32"  # noqa: S101  tells mypy which system's names to look up
@@ -29,7 +29,6 @@ assert sys.platform == "win32"  # noqa: S101  tells mypy which system's names to
 CREATE_SUSPENDED = 0x4
 EXTENDED_LIMIT_INFORMATION = 9  # JobObjectExtendedLimitInformation
 KILL_ON_JOB_CLOSE = 0x2000
-NOT_FOUND, NOT_RUNNABLE = 127, 126
 KILL_SECONDS = 5.0
 
 
@@ -59,7 +58,7 @@ class _ExtendedLimits(ctypes.Structure):
 
 
 class Child:
-    """A server that runs inside a job; the same methods as on POSIX (launch.posix)."""
+    """A server in a job; the same methods as on POSIX (launch.posix)."""
 
     def __init__(self, process: subprocess.Popen[bytes], job: int) -> None:
         if process.stdin is None or process.stdout is None or process.stderr is None:
@@ -72,30 +71,30 @@ class Child:
         self._lock = allocate_lock()
 
     def wait_started(self) -> None:
-        """Nothing to wait for: `start` knows."""
+        """Return at once: `start` has waited already."""
 
     def wait(self, timeout_seconds: float | None = None) -> Exit | None:
-        """How the server ended, or None if it still runs when the time is over."""
+        """Wait for the server's end; None where it still runs after the timeout."""
         try:
             return Exit(self._process.wait(timeout_seconds))
         except subprocess.TimeoutExpired:
             return None
 
     def end(self, grace_seconds: float) -> Exit:
-        """Close the server's standard input, wait, Ctrl-Break, wait, kill the whole job."""
+        """Close the server's standard input, wait, send Ctrl-Break, wait, kill the whole job."""
         shut_writing(self.stdin_fd)
         deadline = monotonic() + 2 * grace_seconds
         if self.wait(grace_seconds) is None:
             try:
                 self._process.send_signal(signal.CTRL_BREAK_EVENT)
             except OSError:
-                deadline = 0.0  # no console that both share, as under a graphical client
+                deadline = 0.0  # the two share no console, as under a graphical client
             self.wait(max(0.0, deadline - monotonic()))
         ctypes.windll.kernel32.TerminateJobObject(wintypes.HANDLE(self._job), NOT_RUNNABLE)
         return self.wait(KILL_SECONDS) or Exit.by_signal(9)
 
     def close(self) -> None:
-        """End the server without grace if it still runs, and free all handles."""
+        """Kill the server if it still runs, and close all handles."""
         with self._lock:
             if not self._job:
                 return
@@ -111,7 +110,7 @@ def start(command: Command) -> Child:
     """Start a server, suspended until it is in its job, so that no child of it can escape.
 
     Raises:
-        LaunchError: it cannot be run; the exit code is that of a shell.
+        LaunchError: it cannot run; the exit code is the shell's.
     """
     take_standard()
     program = command.argv[0]
@@ -162,15 +161,15 @@ def _make_job() -> int:
 def _command_line(path: str, command: Command) -> str | list[str]:
     """The command for CreateProcess; a batch file goes through cmd.exe with its own quoting.
 
-    Inside double quotes cmd.exe takes all but the quote, % and line ends for text; what holds one
-    of these cannot be passed safely (CVE-2024-24576), so it is refused.
+    Inside double quotes cmd.exe reads everything but the quote, % and line ends as text. An
+    argument with one of these cannot be passed safely (CVE-2024-24576), so it is refused.
     """
     if not path.lower().endswith((".cmd", ".bat")):
         return [path, *command.argv[1:]]
     words = [path, *command.argv[1:]]
     if any(set(word) & set('"%\r\n') for word in words):
         raise LaunchError(
-            f"{path}: a batch file cannot be given an argument with a quote, % or line end safely. "
+            f"{path}: a batch file cannot safely get an argument with a quote, % or line end. "
             "Start the program behind it instead, as: node script.js",
             NOT_RUNNABLE,
         )

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.core.digest import sha256
 from pipeguard.core.matching.confirm import Finder
-from pipeguard.core.matching.pattern_set import PatternSet, make
+from pipeguard.core.matching.pattern_set import PatternGroup, PatternSet, compile_group
 from pipeguard.core.model.cascade import Opened, Reader
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import View
@@ -185,11 +185,12 @@ def _passes(engines: Engines, surface: Surface) -> dict[str, float]:
 
 def _matching(rule: Rule) -> _Work:
     """The pattern alone: the engine's pass, then the rule's own expression where it hits."""
-    plan = PatternSet(make({0: [(rule.sign or rule.pattern, rule.ignore_case)]}))
+    group = PatternGroup(0, ((rule.sign or rule.pattern, rule.ignore_case),))
+    patterns = PatternSet.of([compile_group(group)])
     finder = Finder(rule.pattern, ignore_case=rule.ignore_case)
 
     def work(blocks: Sequence[bytes]) -> _Done:
-        hits = [block for block in blocks if plan.look(block)]
+        hits = [block for block in blocks if patterns.look(block)]
         left, false = MAX_MATCHES_PER_RULE, 0
         began = perf_counter()
         for block in hits:  # as in a scan: after so many, the rule is not asked any more
@@ -204,7 +205,7 @@ def _matching(rule: Rule) -> _Work:
 
 def _reading(rule: Rule, engine: Engine) -> _Work:
     """The gate over the whole text, then the classifier, as much as of one message."""
-    classifier = engine.classifier(rule)
+    classifier = engine.lookup.classifier(rule)
 
     def work(blocks: Sequence[bytes]) -> _Done:
         data = b"".join(blocks)

@@ -106,7 +106,9 @@ def _close(rule: Rule, engine: Engine, surface: Surface) -> Iterator[Close]:
 def _span(rule: Rule, engine: Engine, text: str) -> tuple[int, int]:
     """Where the rule's pattern matches in a sample; all of it where it has none, or in a view."""
     data = text.encode("utf-8")
-    match = engine.finder(rule, squeezed=False).expression.search(data) if rule.pattern else None
+    match = (
+        engine.lookup.finder(rule, squeezed=False).expression.search(data) if rule.pattern else None
+    )
     if match is None or match.start() == match.end():
         return 0, len(text)
     start, end = match.span()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.config.directories import config_folder, read_own
+from pipeguard.config.directories import Trusted, config_folder, read_own
 from pipeguard.errors import RuleError
 
 if TYPE_CHECKING:
@@ -131,4 +131,9 @@ def _files(folder: str) -> list[str]:
 
 
 def _content(path: str, *, is_shipped: bool = False) -> bytes:
-    return read_own(path, MAX_PACK_BYTES, RuleError, trusts_group=is_shipped)
+    return read_own(
+        path,
+        MAX_PACK_BYTES,
+        RuleError,
+        trusted=Trusted.ANY_GROUP if is_shipped else Trusted.OWN_GROUP,
+    )

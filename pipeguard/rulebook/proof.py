@@ -37,7 +37,7 @@ USUAL_PLACE = {
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class SampleFailure:
     """A sample that does not hold.
 
     Attributes:
@@ -53,7 +53,7 @@ class Failure:
     what: str
 
 
-def prove(rule: Rule, engine: Engine, surface: Surface) -> Iterator[Failure]:
+def prove(rule: Rule, engine: Engine, surface: Surface) -> Iterator[SampleFailure]:
     """Try each sample of a rule: its matches and its near misses.
 
     Args:
@@ -65,17 +65,17 @@ def prove(rule: Rule, engine: Engine, surface: Surface) -> Iterator[Failure]:
         for text in texts(sample):
             sure = found(rule, engine, surface, text)
             if not sure:
-                yield Failure(rule.id, surface, text, "must match, and does not")
+                yield SampleFailure(rule.id, surface, text, "must match, and does not")
             elif max(sure) < rule.confidence:
                 what = f"expected {rule.confidence.name.lower()}, found {max(sure).name.lower()}"
-                yield Failure(rule.id, surface, text, f"confidence: {what}")
+                yield SampleFailure(rule.id, surface, text, f"confidence: {what}")
     for sample in rule.passes:
         for text in texts(sample):
             if found(rule, engine, surface, text):
-                yield Failure(rule.id, surface, text, "must pass, and does not")
+                yield SampleFailure(rule.id, surface, text, "must pass, and does not")
 
 
-def prove_all(rules: Iterable[Rule], engines: Iterable[Engine]) -> Iterator[Failure]:
+def prove_all(rules: Iterable[Rule], engines: Iterable[Engine]) -> Iterator[SampleFailure]:
     """Try each sample of some rules, on every surface that they are run over."""
     homes = {engine.surface: engine for engine in engines}
     for rule in rules:

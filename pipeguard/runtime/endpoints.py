@@ -12,6 +12,7 @@ from yarl import URL
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.core.checks.addresses import is_loopback
+from pipeguard.core.checks.credential_names import is_secret_header
 from pipeguard.errors import InputError, PolicyError
 from pipeguard.launch.environment import REFERENCE, refers
 from pipeguard.runtime.token_file import TokenFile
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 SCHEMES = ("http", "https", "ws", "wss")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110, section 5.1
 _WORDS = re.compile(r"[A-Za-z]{1,20}(?:[ ,_.-][A-Za-z]{1,20})*\Z")
-_SECRET_WORDS = ("authorization", "cookie", "key", "token", "secret", "password", "auth")
 
 
 # --- the server -----------------------------------------------------------------------------
@@ -124,14 +124,14 @@ def _headers(options: WrapOptions, environment: Mapping[str, str]) -> dict[str, 
     headers: dict[str, str] = {}
     for line in options.lists.get("--header", ()):
         name, value = _header_of_line(line, options)
-        headers[name] = in_use(value) if _may_be_secret(name) else value
+        headers[name] = in_use(value) if is_secret_header(name) else value
     for pair in options.lists.get("--header-env", ()):
         name, equals, variable = pair.partition("=")
         if not equals or not _NAME.match(name) or not variable:
             raise PolicyError("--header-env: give NAME=VARIABLE.")
         value = _variable(variable, environment, "--header-env")
         # A tenant or a mode, in plain words, is no secret, and appears in honest results.
-        is_secret = _may_be_secret(name) or not _WORDS.match(value)
+        is_secret = is_secret_header(name) or not _WORDS.match(value)
         headers[name] = in_use(value) if is_secret else value
     bearer = options.values.get("--bearer-env")
     if bearer is not None:
@@ -148,7 +148,7 @@ def _header_of_line(line: str, options: WrapOptions) -> tuple[str, str]:
     name = name.strip()
     if not colon or not _NAME.match(name):
         raise PolicyError("--header: give 'NAME: VALUE'.")
-    if _may_be_secret(name) and "--secret-arguments" not in options.flags:
+    if is_secret_header(name) and "--secret-arguments" not in options.flags:
         # Every user of the machine can read a command line.
         raise PolicyError(
             f"--header {name}: its value could be read by others on this machine. Put it into a"
@@ -179,10 +179,6 @@ def _value(value: str, what: str) -> str:
     if any(ord(letter) < 0x20 or ord(letter) == 0x7F for letter in value):
         raise PolicyError(f"{what}: a header cannot hold a line end or a control character.")
     return value
-
-
-def _may_be_secret(name: str) -> bool:
-    return any(word in name.lower() for word in _SECRET_WORDS)
 
 
 # --- clients ----------------------------------------------------------------------------------

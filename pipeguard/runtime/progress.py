@@ -24,7 +24,7 @@ def told(what: str) -> Iterator[None]:
     if sys.platform == "win32":
         yield
         return
-    # By an alarm and not by a thread: processes are forked for compiling.
+    # By an alarm, which needs no thread.
     before = signal.signal(signal.SIGALRM, lambda _number, _frame: say(what))
     signal.setitimer(signal.ITIMER_REAL, PATIENCE_SECONDS)
     try:

@@ -295,7 +295,7 @@ class GuardedServer:
 
     def _wait_for_latecomers(self) -> None:
         """What crossed with the server's end is answered; so is a client's very first request."""
-        wait_seconds = DYING_SECONDS if self._session.asked else DECLINE_SECONDS
+        wait_seconds = DYING_SECONDS if self._session.has_begun else DECLINE_SECONDS
         deadline = monotonic() + wait_seconds
         while (news := self._hear(deadline)) is not None:
             if news in _HURRY:

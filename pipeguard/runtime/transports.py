@@ -13,7 +13,7 @@ from pipeguard.transports.http import bindings
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING
 if TYPE_CHECKING:
-    from pipeguard.transports.http.server.transport import Transport
+    from pipeguard.transports.http.server.binding import TransportBinding
 
 AUTO = "auto"
 
@@ -25,11 +25,11 @@ def transport_names() -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda name: (name != AUTO, name)))
 
 
-def transport(name: str) -> Transport:
+def transport(name: str) -> TransportBinding:
     """The transport of a name."""
     module = import_module(f"{bindings.__name__}.{name.replace('-', '_')}")
-    found: Transport = module.TRANSPORT
-    return found
+    binding: TransportBinding = module.BINDING
+    return binding
 
 
 def transport_for(given: str, scheme: str) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 
-from pipeguard.config.directories import usual_state_folder, writers
+from pipeguard.config.directories import closing_command, other_writer, usual_state_folder
 from pipeguard.errors import StateError
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING
@@ -82,19 +82,8 @@ def believe(path: Path | str, status: os.stat_result) -> None:
     Raises:
         StateError: it belongs to another user and not to root, or others may write to it.
     """
-    if os.name != "posix":  # on Windows the access list of the user's own folder keeps others out
-        return
-    from shlex import quote
-
-    name = quote(str(path))
-    if status.st_uid not in (0, os.geteuid()):
+    if who := other_writer(status):
         raise StateError(
-            f"{path} belongs to another user (uid {status.st_uid}), so its pins prove nothing.\n"
-            f"  Name another folder in {STATE_DIR_VARIABLE}, or take this one over:"
-            f"  sudo chown -R {os.geteuid()} {name}"
-        )
-    who = writers(status)
-    if who:
-        raise StateError(
-            f"{who} may write to {path}, so its pins prove nothing.\n  Close it:  chmod go-w {name}"
+            f"{who} may write to {path}, so its pins prove nothing. {STATE_DIR_VARIABLE} may name"
+            f" another folder.\n  Close it:  {closing_command(str(path), status)}"
         )

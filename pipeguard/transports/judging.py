@@ -58,6 +58,6 @@ async def judge_frame(session: Session, direction: Direction, frame: bytes) -> V
     lane = _LARGE_FRAMES if len(frame) < HUGE_BYTES else _HUGE_FRAMES
     await lane.enter(len(frame))
     try:
-        return await asyncio.to_thread(session.receive_aside, direction, frame, monotonic())
+        return await asyncio.to_thread(session.receive_concurrently, direction, frame, monotonic())
     finally:
         lane.leave(len(frame))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.assess.assessing import assess
@@ -14,9 +13,9 @@ from pipeguard.assess.reporting import report
 from pipeguard.assess.target import of_machine, of_repository
 from pipeguard.clients.machine import Machine
 from tests.assess.test_reports import FORMS
+from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import engines
 
-EXAMPLES = 150
 LINE = (
     "npx -y @ @a a@ uvx --from git+ git+https://[::1 http://[ http://[::1]:99999/ https://u:p@h:x/ "
     "sh -c ' docker run : a: @sha256: -- wrap pipeguard --upstream ${X} $( \ud800 \u202e 0.0.0.0 "
@@ -42,18 +41,17 @@ ENTRIES = st.fixed_dictionaries(
 
 
 @pytest.mark.parametrize("name", [".cursor/mcp.json", ".mcp.json", ".crush.json"])
-@settings(
-    max_examples=EXAMPLES // 3,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@tried(25)
 @given(servers=st.dictionaries(WORDS, ENTRIES, max_size=3))
-def test_every_file_is_assessed(tmp_path: Path, name: str, servers: dict[str, object]) -> None:
-    path = tmp_path / name
+def test_every_file_is_assessed(
+    tmp_path_factory: pytest.TempPathFactory, name: str, servers: dict[str, object]
+) -> None:
+    root = tmp_path_factory.mktemp("any")
+    path = root / name
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({"mcpServers": servers, "mcp": servers}))
-    machine = Machine("linux", tmp_path, {}, tmp_path)
-    for subject in (of_machine(machine, engines()), of_repository(tmp_path, machine, engines())):
-        assessment = assess(subject)
+    machine = Machine("linux", root, {}, root)
+    for target in (of_machine(machine, engines()), of_repository(root, machine, engines())):
+        assessment = assess(target)
         for form in FORMS:
             report(form, assessment).encode()

@@ -52,32 +52,32 @@ def test_an_open_server_is_found_with_its_line_and_the_command_that_mends_it(
 
 
 def test_a_guarded_server_is_not_open(tmp_path: Path) -> None:
-    subject = machine(tmp_path, cursor(*GUARD, "srv", command="pipeguard"))
-    assert of(subject, "server-not-guarded") == []
-    assert len(of(subject, "pins-missing")) == 1
+    target = machine(tmp_path, cursor(*GUARD, "srv", command="pipeguard"))
+    assert of(target, "server-not-guarded") == []
+    assert len(of(target, "pins-missing")) == 1
 
 
 def test_a_launcher_that_is_gone_is_found(tmp_path: Path) -> None:
     command = str(tmp_path / "gone" / "pipeguard")
-    subject = machine(tmp_path, cursor(*GUARD, "srv", command=command))
-    assert len(of(subject, "launcher-gone")) == 1
+    target = machine(tmp_path, cursor(*GUARD, "srv", command=command))
+    assert len(of(target, "launcher-gone")) == 1
 
 
 def test_a_login_of_the_client_is_told_with_the_login_of_ours(tmp_path: Path) -> None:
-    subject = machine(tmp_path, {"one": {"url": "https://x.test/mcp"}})
-    (found,) = of(subject, "server-cannot-be-guarded")
+    target = machine(tmp_path, {"one": {"url": "https://x.test/mcp"}})
+    (found,) = of(target, "server-cannot-be-guarded")
     assert found.mend == ("pipeguard", "auth", "login", "https://x.test/mcp")
 
 
 @pytest.mark.parametrize("flag", ["--observe", "--inherit-env", "--no-audit"])
 def test_a_weakened_guard_is_found(tmp_path: Path, flag: str) -> None:
-    subject = machine(tmp_path, cursor("wrap", flag, "--", "srv", command="pipeguard"))
-    assert [one.key for one in of(subject, "guard-weakened")] == [flag]
+    target = machine(tmp_path, cursor("wrap", flag, "--", "srv", command="pipeguard"))
+    assert [one.key for one in of(target, "guard-weakened")] == [flag]
 
 
 def test_a_flag_of_the_server_is_not_one_of_the_guard(tmp_path: Path) -> None:
-    subject = machine(tmp_path, cursor(*GUARD, "srv", "--observe", command="pipeguard"))
-    assert of(subject, "guard-weakened") == []
+    target = machine(tmp_path, cursor(*GUARD, "srv", "--observe", command="pipeguard"))
+    assert of(target, "guard-weakened") == []
 
 
 def test_a_broken_file_is_told_and_not_read(tmp_path: Path) -> None:
@@ -242,8 +242,8 @@ def test_what_is_no_secret_is_left_alone(tmp_path: Path, entry: Entry) -> None:
 
 
 def test_a_secret_is_told_at_its_own_line(tmp_path: Path) -> None:
-    subject = machine(tmp_path, {"one": {"command": "srv", "env": {"A": "1", "API_KEY": SECRET}}})
-    (found,) = of(subject, "secret-in-config")
+    target = machine(tmp_path, {"one": {"command": "srv", "env": {"A": "1", "API_KEY": SECRET}}})
+    (found,) = of(target, "secret-in-config")
     text = (tmp_path / ".cursor/mcp.json").read_text().splitlines()
     assert "API_KEY" in text[found.line - 1]
 
@@ -299,18 +299,18 @@ def test_no_listener_on_all_addresses(tmp_path: Path, args: list[str]) -> None:
 
 
 def test_a_file_that_everybody_may_write(tmp_path: Path) -> None:
-    subject = machine(tmp_path, cursor())
+    target = machine(tmp_path, cursor())
     (tmp_path / ".cursor/mcp.json").chmod(0o666)
-    (found,) = of(subject, "config-writable")
+    (found,) = of(target, "config-writable")
     assert found.mend[:2] == ("chmod", "go-w")
 
 
 def test_a_folder_that_everybody_may_write(tmp_path: Path) -> None:
-    subject = machine(tmp_path, cursor())
+    target = machine(tmp_path, cursor())
     (tmp_path / ".cursor").chmod(0o777)
-    assert len(of(subject, "config-writable")) == 1
+    assert len(of(target, "config-writable")) == 1
     (tmp_path / ".cursor").chmod(0o1777)  # as /tmp: only its owner may replace a file
-    assert of(subject, "config-writable") == []
+    assert of(target, "config-writable") == []
 
 
 # --- names ------------------------------------------------------------------------------
@@ -329,8 +329,8 @@ def test_a_folder_that_everybody_may_write(tmp_path: Path) -> None:
     ],
 )
 def test_names_that_look_alike(tmp_path: Path, name: str, severity: Severity | None) -> None:
-    subject = machine(tmp_path, {"github": {"command": "a"}, name: {"command": "b"}})
-    found = of(subject, "server-name-alike")
+    target = machine(tmp_path, {"github": {"command": "a"}, name: {"command": "b"}})
+    found = of(target, "server-name-alike")
     assert [one.severity for one in found] == ([] if severity is None else [severity])
 
 
@@ -338,15 +338,15 @@ def test_one_name_for_two_servers(tmp_path: Path) -> None:
     project = tmp_path / "project"
     write_config(project / ".cursor/mcp.json", {"one": {"command": "evil"}})
     write_config(tmp_path / ".codeium/windsurf/mcp_config.json", {"one": {"command": "other"}})
-    subject = machine(tmp_path, cursor(), project)
-    assert len(of(subject, "server-name-shadowed")) == 1
-    assert len(of(subject, "server-name-reused")) == 1
+    target = machine(tmp_path, cursor(), project)
+    assert len(of(target, "server-name-shadowed")) == 1
+    assert len(of(target, "server-name-reused")) == 1
 
 
 def test_one_server_for_two_clients_is_nothing(tmp_path: Path) -> None:
     write_config(tmp_path / ".codeium/windsurf/mcp_config.json", cursor())
-    subject = machine(tmp_path, cursor())
-    assert of(subject, "server-name-reused") == []
+    target = machine(tmp_path, cursor())
+    assert of(target, "server-name-reused") == []
 
 
 # --- combinations -----------------------------------------------------------------------
@@ -380,8 +380,8 @@ def test_one_half_of_a_combination_is_none(tmp_path: Path) -> None:
 )
 def test_a_clone_that_starts_its_own_code(tmp_path: Path, line: str, found: int) -> None:
     command, *args = line.split()
-    subject = repository(tmp_path, {"one": {"command": command, "args": args}})
-    assert len(of(subject, "project-starts-code")) == found
+    target = repository(tmp_path, {"one": {"command": command, "args": args}})
+    assert len(of(target, "project-starts-code")) == found
 
 
 @pytest.mark.parametrize(
@@ -460,9 +460,9 @@ def test_what_waits_and_what_nobody_reviewed(tmp_path: Path, store: Path) -> Non
             " '{}', 'g', '', 'drift: wording'), ('b', 'tool', 't', '{}', 'f', '', NULL, NULL, '',"
             " '')"
         )
-    subject = machine(tmp_path, cursor())
-    assert [one.mend for one in of(subject, "definition-waits")] == [("pipeguard", "diff", "a")]
-    assert [one.key for one in of(subject, "pins-never-reviewed")] == ["b"]
+    target = machine(tmp_path, cursor())
+    assert [one.mend for one in of(target, "definition-waits")] == [("pipeguard", "diff", "a")]
+    assert [one.key for one in of(target, "pins-never-reviewed")] == ["b"]
 
 
 def test_an_audit_that_is_whole_and_one_that_is_not(tmp_path: Path, store: Path) -> None:
@@ -471,12 +471,12 @@ def test_an_audit_that_is_whole_and_one_that_is_not(tmp_path: Path, store: Path)
     frame = b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}'
     recorder.record(session.receive(Direction.TO_SERVER, frame, 0.0))
     recorder.close()
-    subject = machine(tmp_path, cursor())
-    assert of(subject, "audit-broken") == []
+    target = machine(tmp_path, cursor())
+    assert of(target, "audit-broken") == []
     with sqlite3.connect(store) as connection:
         connection.execute("UPDATE audit SET method = 'tools/call'")
     connection.close()
-    assert of(subject, "audit-broken")
+    assert of(target, "audit-broken")
 
 
 def test_a_store_that_is_damaged(tmp_path: Path, store: Path) -> None:

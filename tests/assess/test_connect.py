@@ -32,7 +32,6 @@ POISONED = [
     *("description", "tag", "hidden", "base64", "parameter", "title", "name", "output"),
     *("prompt", "resource", "template", "instructions", "page"),
 ]
-MANY = 100
 MOST_SECONDS = 180  # only a hang takes so long
 
 
@@ -40,15 +39,15 @@ def bad(kind: str, **more: object) -> Entry:
     return {"command": sys.executable, "args": ["-I", str(BAD), kind], **more}
 
 
-def asked(subject: AssessmentTarget, how: ConnectOptions | None = None) -> AssessmentTarget:
+def asked(target: AssessmentTarget, how: ConnectOptions | None = None) -> AssessmentTarget:
     def tell(done: int, count: int, name: str) -> None:
         assert 1 <= done <= count
 
-    return subject.with_contents(connect(subject, how or ConnectOptions(), Policy(), tell))
+    return target.with_contents(connect(target, how or ConnectOptions(), Policy(), tell))
 
 
-def contents(subject: AssessmentTarget) -> dict[str, Contents]:
-    return {one.name: subject.contents[one.file, one.path] for one in subject.servers}
+def contents(target: AssessmentTarget) -> dict[str, Contents]:
+    return {one.name: target.contents[one.file, one.path] for one in target.servers}
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +63,10 @@ def test_a_bad_server_is_found_out(every_bad: AssessmentTarget, kind: str) -> No
 
 def test_good_servers_are_not_blamed(tmp_path: Path) -> None:
     kinds = ("clean", "asks", "noise", "shell")
-    subject = asked(machine(tmp_path, {kind: bad(kind) for kind in kinds}))
-    assert of(subject, "definition-flagged") == []
-    assert of(subject, "server-not-answering") == []
-    assert {len(one.offers) for one in contents(subject).values()} == {1}
+    target = asked(machine(tmp_path, {kind: bad(kind) for kind in kinds}))
+    assert of(target, "definition-flagged") == []
+    assert of(target, "server-not-answering") == []
+    assert {len(one.offers) for one in contents(target).values()} == {1}
 
 
 def test_no_tool_is_called(tmp_path: Path) -> None:
@@ -78,8 +77,8 @@ def test_no_tool_is_called(tmp_path: Path) -> None:
 
 def test_a_server_has_an_empty_home_and_no_secret(tmp_path: Path) -> None:
     env = {"API_KEY": "zq7" + "Rt55Kp0s81LmVw", "MODE": "fast"}
-    subject = asked(machine(tmp_path, {"one": bad("home", env=env)}))
-    names = {offer.name for offer in contents(subject)["one"].offers}
+    target = asked(machine(tmp_path, {"one": bad("home", env=env)}))
+    names = {offer.name for offer in contents(target)["one"].offers}
     assert "has_mode" in names
     assert "has_api_key" not in names
     (home,) = (name for name in names if name.startswith("home_"))
@@ -88,10 +87,10 @@ def test_a_server_has_an_empty_home_and_no_secret(tmp_path: Path) -> None:
 
 def test_with_credentials_it_has_them(tmp_path: Path) -> None:
     env = {"API_KEY": "zq7" + "Rt55Kp0s81LmVw"}
-    subject = asked(
+    target = asked(
         machine(tmp_path, {"one": bad("home", env=env)}), ConnectOptions(credentials=True)
     )
-    assert "has_api_key" in {offer.name for offer in contents(subject)["one"].offers}
+    assert "has_api_key" in {offer.name for offer in contents(target)["one"].offers}
 
 
 def test_with_credentials_it_has_its_secrets_from_the_keyring(
@@ -101,7 +100,7 @@ def test_with_credentials_it_has_its_secrets_from_the_keyring(
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setattr(ring, "_chosen", False)
-    secrets.keep("kept", "zq7" + "Rt55Kp0s81LmVw")
+    secrets.store("kept", "zq7" + "Rt55Kp0s81LmVw")
     servers = {name: bad("home", env={"API_KEY": f"keyring:{name}"}) for name in ("kept", "lost")}
     found = contents(asked(machine(tmp_path, servers), ConnectOptions(credentials=True)))
     names = {offer.name for offer in found["kept"].offers}
@@ -118,17 +117,17 @@ def test_a_server_that_does_not_behave_is_told_and_costs_its_time_alone(
 ) -> None:
     servers = {kind: bad(kind), "gone": {"command": "no-such-program"}, "clean": bad("clean")}
     began = monotonic()
-    subject = asked(machine(tmp_path, servers), ConnectOptions(limit_seconds=3.0))
+    target = asked(machine(tmp_path, servers), ConnectOptions(limit_seconds=3.0))
     assert monotonic() - began < 30
-    told = {one.server for one in of(subject, "server-not-answering")}
+    told = {one.server for one in of(target, "server-not-answering")}
     assert told == {kind, "gone"}
-    assert contents(subject)["clean"].problem == ""
+    assert contents(target)["clean"].problem == ""
 
 
 def test_a_remote_that_is_not_there(tmp_path: Path) -> None:
-    subject = machine(tmp_path, {"one": {"url": "http://127.0.0.1:9/mcp"}})
+    target = machine(tmp_path, {"one": {"url": "http://127.0.0.1:9/mcp"}})
     began = monotonic()
-    assert contents(asked(subject, ConnectOptions(limit_seconds=3.0)))["one"].problem
+    assert contents(asked(target, ConnectOptions(limit_seconds=3.0)))["one"].problem
     assert monotonic() - began < 30
 
 
@@ -149,15 +148,15 @@ def test_a_remote_server_is_asked(tmp_path: Path, path: str, told: dict[str, str
 def test_a_guarded_server_is_asked_without_a_second_guard(tmp_path: Path) -> None:
     words = [sys.executable, "-I", str(BAD), "description"]
     entry = {"command": "pipeguard", "args": ["wrap", "--", *words]}
-    subject = asked(machine(tmp_path, {"one": entry}))
-    assert of(subject, "definition-flagged")
+    target = asked(machine(tmp_path, {"one": entry}))
+    assert of(target, "definition-flagged")
 
 
 def test_a_project_s_server_is_started_in_its_project(tmp_path: Path) -> None:
     (tmp_path / "server.py").write_text(BAD.read_text())
     entry = {"command": sys.executable, "args": ["-I", "server.py", "clean"]}
-    subject = asked(repository(tmp_path, {"one": entry}))
-    assert contents(subject)["one"].problem == ""
+    target = asked(repository(tmp_path, {"one": entry}))
+    assert contents(target)["one"].problem == ""
 
 
 def test_what_tools_do_together_is_sure_once_they_were_asked(tmp_path: Path) -> None:
@@ -167,13 +166,13 @@ def test_what_tools_do_together_is_sure_once_they_were_asked(tmp_path: Path) -> 
     from pipeguard.core.flows.tool_labels import Label
 
     servers = {"a": {"command": "a"}, "b": {"command": "b"}}
-    subject = machine(tmp_path, servers)
+    target = machine(tmp_path, servers)
     labels = (Label.READS_PRIVATE, Label.TAKES_IN | Label.SENDS | Label.OUTSIDE)
     known = {
         (one.file, one.path): Contents(offers=(Offer("tool", one.name, label),))
-        for one, label in zip(subject.servers, labels, strict=True)
+        for one, label in zip(target.servers, labels, strict=True)
     }
-    (found,) = of(replace(subject, contents=known), "toxic-flow")
+    (found,) = of(replace(target, contents=known), "toxic-flow")
     assert found.severity is Severity.MEDIUM
 
 
@@ -181,8 +180,8 @@ def test_a_server_that_changed_since_it_was_approved(tmp_path: Path) -> None:
     command = [sys.executable, "-I", str(BAD), "clean"]
     state = tmp_path / "state"
     state.mkdir(mode=0o700)
-    subject = machine(tmp_path, {"one": bad("clean")})
-    assert of(asked(subject), "definition-drifted") == []
+    target = machine(tmp_path, {"one": bad("clean")})
+    assert of(asked(target), "definition-drifted") == []
     old = b'{"name": "echo", "description": "Echo it.", "inputSchema": {"type": "object"}}'
     text = canonical(json.loads(old)).decode()
     change = PinChange("tool", "echo", sha256(text.encode()).hexdigest(), text, False, "", True)
@@ -193,13 +192,14 @@ def test_a_server_that_changed_since_it_was_approved(tmp_path: Path) -> None:
     assert found.mend == ("pipeguard", "diff", f"{server_name(command)}/echo")
 
 
-def test_a_hundred_servers_are_asked_at_once(tmp_path: Path) -> None:
-    servers = {f"s{i}": bad("clean", env={"NUMBER": str(i)}) for i in range(MANY)}
+@pytest.mark.parametrize("count", [30, pytest.param(100, marks=pytest.mark.exhaustive)])
+def test_many_servers_are_asked_at_once(tmp_path: Path, count: int) -> None:
+    servers = {f"s{i}": bad("clean", env={"NUMBER": str(i)}) for i in range(count)}
     began = monotonic()
-    subject = asked(machine(tmp_path, servers))
+    target = asked(machine(tmp_path, servers))
     seconds = monotonic() - began
-    assert len(subject.contents) == MANY
-    assert {one.problem for one in subject.contents.values()} == {""}
+    assert len(target.contents) == count
+    assert {one.problem for one in target.contents.values()} == {""}
     assert seconds < MOST_SECONDS
 
 
@@ -226,14 +226,14 @@ def test_reference_servers_have_no_finding_above_low_but_that_they_are_open(
     tmp_path: Path,
 ) -> None:
     servers = reference_servers(tmp_path)
-    subject = asked(machine(tmp_path, servers))
-    assert {name: one.problem for name, one in contents(subject).items()} == dict.fromkeys(
+    target = asked(machine(tmp_path, servers))
+    assert {name: one.problem for name, one in contents(target).items()} == dict.fromkeys(
         servers, ""
     )
-    assert all(one.offers for one in contents(subject).values())
+    assert all(one.offers for one in contents(target).values())
     above = {
         (one.check, one.server, one.message)
-        for one in assess(subject).findings
+        for one in assess(target).findings
         if one.severity > Severity.LOW
     }
     # True of them: nothing guards them, and together they can read, fetch and send.

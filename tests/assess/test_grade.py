@@ -99,4 +99,4 @@ def test_a_report_in_json_is_a_baseline(tmp_path: Path) -> None:
     path = tmp_path / "b.json"
     path.write_text(report("json", found))
     assert json.loads(path.read_text())["findings"]
-    assert not assess(found.subject, baseline.read(path)).fails(Severity.INFO)
+    assert not assess(found.target, baseline.read(path)).fails(Severity.INFO)

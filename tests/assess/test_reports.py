@@ -39,10 +39,10 @@ SERVERS: dict[str, Entry] = {
 
 @pytest.fixture
 def assessment(tmp_path: Path) -> Assessment:
-    subject = machine(tmp_path, SERVERS)
+    target = machine(tmp_path, SERVERS)
     offers = (Offer("tool", EVIL, Label.RUNS), Offer("tool", TOKEN, Label.TAKES_IN))
-    server = subject.servers[1]
-    return assess(replace(subject, contents={(server.file, server.path): Contents("", offers)}))
+    server = target.servers[1]
+    return assess(replace(target, contents={(server.file, server.path): Contents("", offers)}))
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_a_report_of_nothing(nothing: Assessment, form: str) -> None:
 
 def test_sarif_is_valid(assessment: Assessment, nothing: Assessment) -> None:
     validator = Draft4Validator(SCHEMA, format_checker=FormatChecker())
-    for one in (assessment, nothing, replace(assessment, known=frozenset({"0"}))):
+    for one in (assessment, nothing, replace(assessment, baseline=frozenset({"0"}))):
         assert list(validator.iter_errors(json.loads(report("sarif", one)))) == []
 
 
@@ -118,10 +118,10 @@ HOSTILE = (
 @pytest.fixture
 def hostile(tmp_path: Path) -> Assessment:
     servers = {name: {"command": "npx", "args": ["-y", name]} for name in HOSTILE}
-    subject = machine(tmp_path, servers)
+    target = machine(tmp_path, servers)
     offers = tuple(Offer("tool", name, Label.RUNS) for name in HOSTILE)
-    contents = {(one.file, one.path): Contents("", offers) for one in subject.servers}
-    return assess(replace(subject, contents=contents))
+    contents = {(one.file, one.path): Contents("", offers) for one in target.servers}
+    return assess(replace(target, contents=contents))
 
 
 def test_no_message_of_sarif_holds_a_link(hostile: Assessment) -> None:
@@ -172,7 +172,7 @@ def test_the_schema_refuses_what_is_no_sarif(assessment: Assessment) -> None:
 
 def test_junit_counts_what_it_holds(assessment: Assessment) -> None:
     known = frozenset({assessment.fingerprint(assessment.findings[0])})
-    root = Xml.fromstring(report("junit", replace(assessment, known=known)))  # noqa: S314  ours
+    root = Xml.fromstring(report("junit", replace(assessment, baseline=known)))  # noqa: S314  ours
     (suite,) = root
     assert suite.get("tests") == str(len(suite.findall("testcase")))
     assert suite.get("failures") == str(len(suite.findall("testcase/failure")))

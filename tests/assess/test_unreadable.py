@@ -14,7 +14,8 @@ import pytest
 from pipeguard.assess.assessing import Assessment, assess
 from pipeguard.assess.reporting import report
 from pipeguard.assess.target import of_machine, of_repository
-from pipeguard.clients.entries import MAX_FILE_BYTES, MOST_SERVERS
+from pipeguard.clients import entries, json_text
+from pipeguard.clients.entries import MAX_FILE_BYTES
 from pipeguard.clients.machine import Machine
 from pipeguard.core.finding import Severity
 from tests.assess.places import of, run
@@ -125,9 +126,6 @@ HIDDEN: dict[str, Callable[[Path], object]] = {
     "a link to itself": lambda path: path.symlink_to(path.name),
     "a link to nothing": lambda path: path.symlink_to("../node_modules/x/mcp.json"),
     "a pipe": os.mkfifo,
-    "too many": lambda path: path.write_text(
-        json.dumps({"mcpServers": {f"s{i}": {"command": "x"} for i in range(MOST_SERVERS + 1)}})
-    ),
 }
 # What would take memory or time beyond all measure, or overflow a stack.
 HEAVY: dict[str, tuple[str, str]] = {
@@ -138,14 +136,27 @@ HEAVY: dict[str, tuple[str, str]] = {
     "TOML of a long header": (".codex/config.toml", "[mcp_servers" + " . 'a'" * 100_000 + "]\n"),
     "TOML nested": (".codex/config.toml", "mcp_servers = " + "[" * 100_000),
     "TOML of megabytes": (".codex/config.toml", "# mcp_servers\n" + "# xxxx\n" * 2**20),
-    "JSON of many values": (".cursor/mcp.json", '{"mcpServers": {}, "x": [' + "0," * 1_100_000),
-    "JSON of comments": (".cursor/mcp.json", '{"mcpServers": {}, ' + "/**/" * 1_100_000),
 }
 
 
 @pytest.mark.parametrize(("name", "text"), HEAVY.values(), ids=HEAVY)
 def test_what_is_too_much_to_read_is_high(tmp_path: Path, name: str, text: str) -> None:
     assert broken(of_file(tmp_path, text, name)) == [Severity.HIGH]
+
+
+@pytest.mark.parametrize(
+    "most", [10_000, pytest.param(json_text.MOST_PARTS, marks=pytest.mark.exhaustive)]
+)
+@pytest.mark.parametrize("parts", ["0,", "/**/"])
+def test_more_values_and_comments_than_are_counted_are_high(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: str, most: int
+) -> None:
+    def of_parts(count: int) -> Assessment:
+        return of_file(tmp_path, f'{{"mcpServers": {{}}, "x": [{parts * count}0]}}')
+
+    monkeypatch.setattr(json_text, "MOST_PARTS", most)
+    assert broken(of_parts(most - 10)) == []
+    assert broken(of_parts(most)) == [Severity.HIGH]
 
 
 @pytest.mark.parametrize(
@@ -201,9 +212,9 @@ def test_a_baseline_knows_an_unread_file_by_its_bytes(tmp_path: Path) -> None:
     before = of_file(tmp_path, ONE[:-1])
     known = [before.fingerprint(one) for one in before.findings]
     after = of_file(tmp_path, ONE[:-2])
-    subject = after.subject
-    assert not assess(before.subject, known).fails(Severity.HIGH)
-    assert assess(subject, known).fails(Severity.HIGH)
+    target = after.target
+    assert not assess(before.target, known).fails(Severity.HIGH)
+    assert assess(target, known).fails(Severity.HIGH)
 
 
 def test_a_machine_s_own_link_to_itself_is_told(tmp_path: Path) -> None:
@@ -239,9 +250,9 @@ def test_many_servers_take_as_long_as_they_are_many(tmp_path: Path, kind: str) -
             sys.setprofile(None)
         return next(calls)
 
-    cost(100)
-    few, many = cost(300), cost(2_400)
-    assert many < 2 * 8 * few  # eight times as many; a square would be sixty-four times
+    cost(200)  # what is loaded once
+    few, many = cost(100), cost(500)
+    assert many < 2 * 5 * few  # five times as many; a square would be 25 times
 
 
 @pytest.mark.parametrize("letter", ["é", "-", "\\", "key", "a", "\u0430a"])
@@ -255,13 +266,24 @@ def test_a_word_of_any_length_is_read_once(tmp_path: Path, letter: str) -> None:
     assert report("table", assessment)
 
 
-def test_a_hundred_thousand_servers_in_a_file_end_in_a_limit(tmp_path: Path) -> None:
-    servers = {f"s{number}": {"command": "x"} for number in range(100_000)}
+@pytest.mark.parametrize(
+    ("most", "count"),
+    [
+        (100, 101),
+        (100, 1_000),
+        pytest.param(entries.MOST_SERVERS, 100_000, marks=pytest.mark.exhaustive),
+    ],
+)
+def test_more_servers_than_a_file_may_have_end_in_a_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, count: int
+) -> None:
+    monkeypatch.setattr(entries, "MOST_SERVERS", most)
+    servers = {f"s{number}": {"command": "x"} for number in range(count)}
     assessment = of_file(tmp_path, json.dumps({"mcpServers": servers}, indent=1))
     (found,) = of(assessment, "config-unreadable")
     assert found.severity is Severity.HIGH
-    assert "more than 10,000 servers" in found.message
-    assert len(assessment.reached) == MOST_SERVERS
+    assert f"more than {most:,} servers" in found.message
+    assert len(assessment.reached) == most
     assert report("json", assessment)
 
 

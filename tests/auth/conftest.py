@@ -194,7 +194,7 @@ def forks() -> Iterator[Forks | None]:
 @pytest.fixture(scope="session")
 def guards() -> Iterator[Forks | None]:
     """What starts `pipeguard`, with all that a login needs."""
-    modules = ("pipeguard.cli", "pipeguard.auth.flow", "pipeguard.auth.sdk")
+    modules = ("pipeguard.cli", "pipeguard.auth.login", "pipeguard.auth.sdk")
     with _forking([sys.executable, "-E", "-P"], "pipeguard", *modules) as started:
         yield started
 

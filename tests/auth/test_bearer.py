@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from pipeguard.auth.bearer import Bearer
-from pipeguard.auth.flow import log_out, revoke
 from pipeguard.auth.store import LoginStore, Place, Registration, Secrets, StoredLogin
+from pipeguard.auth.tokens import log_out, revoke
 from pipeguard.errors import AuthError, InputError, LoginNeededError
 from tests.auth.conftest import Site, Sites
 from tests.auth.parties import party
@@ -397,5 +397,5 @@ def test_a_client_that_is_known_no_more_is_registered_anew(site: Sites, tmp_path
         found = kept.read(url)
         assert found is not None
         assert found[0].client == {}
-        assert "knows this client no more" in asyncio.run(log_out(kept, url)).why_not
+        assert "has forgotten this client" in asyncio.run(log_out(kept, url)).why_not
     assert kept.read(url) is None

@@ -31,9 +31,7 @@ OFTEN = {
     "auth/authorization-server-migration",
     "auth/basic-cimd",
     "auth/iss-wrong-issuer",
-    "auth/metadata-var3",
     "auth/pre-registration",
-    "auth/resource-mismatch",
     "auth/scope-step-up",
 }
 SCENARIOS = (

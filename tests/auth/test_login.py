@@ -17,8 +17,8 @@ from urllib.request import urlopen
 import httpx2
 import pytest
 
-from pipeguard.auth.flow import renew
 from pipeguard.auth.store import LoginStore, Secrets
+from pipeguard.auth.tokens import renew
 from tests.auth.certificates import CertificateAuthority
 from tests.auth.conftest import HERE, PIPEGUARD, RESOURCE_SECRET, Site, Sites
 from tests.auth.parties import metadata, party, protected
@@ -151,10 +151,10 @@ def test_the_address_can_be_pasted_where_there_is_no_browser(site: Sites) -> Non
     browser = [sys.executable, "-I", str(HERE / "browser.py"), "--stop", str(place.browsed), page]
     ended_at = subprocess.run(browser, capture_output=True, text=True, check=True).stdout.strip()
     forged = parse_qs(urlsplit(ended_at).query) | {"state": ["another"]}
-    until("If the page")
+    until("If the last page")
     login.stdin.write(f"{ended_at.partition('?')[0]}?{urlencode(forged, doseq=True)}\n\n")
     login.stdin.flush()
-    until("That address is no answer")
+    until("That URL does not answer")
     login.stdin.write(f"{ended_at}\n")
     login.stdin.flush()
     out, _ = login.communicate(timeout=30)
@@ -226,7 +226,7 @@ def test_a_redirect_uri_can_be_fixed(site: Sites) -> None:
         taken = f"{other.origin}/callback"
         done = place.auth("login", url, "--redirect-uri", taken)
     assert done.returncode == FAILED
-    assert "cannot be had" in done.stderr
+    assert "cannot be used" in done.stderr
     place.login(url, "--redirect-uri", taken)
     assert asked_for(place)["redirect_uri"] == taken
     done = place.auth("login", url, "--redirect-uri", "https://example.com/callback")
@@ -377,7 +377,7 @@ def test_an_endpoint_in_clear_or_with_a_password_is_not_opened(site: Sites, endp
         odd.answers["POST /reg"] = (201, {}, {"client_id": "c"})
         done = place.auth("login", url)
     assert done.returncode == FAILED
-    assert "not asked" in done.stderr
+    assert "not allowed" in done.stderr
     assert not place.browsed.exists()
 
 
@@ -430,7 +430,7 @@ def test_a_server_that_wants_nothing_is_told_as_such(site: Sites) -> None:
         assert "asks for basic" in done.stderr
     done = place.auth("login", f"{server.origin}/mcp")
     assert done.returncode == FAILED
-    assert "cannot be asked" in done.stderr
+    assert "cannot be reached" in done.stderr
 
 
 def test_a_server_may_let_a_first_request_pass(site: Sites) -> None:
@@ -450,10 +450,10 @@ def test_a_server_may_let_a_first_request_pass(site: Sites) -> None:
     [
         (("login", "notes"), "neither a URL nor the name"),
         (("login", "http://mcp.example.com/mcp"), "not encrypted"),
-        (("login", "https://user:pass@mcp.example.com/"), "must not hold a name"),
-        (("login", "ftp://mcp.example.com/"), "no URL of a server"),
+        (("login", "https://user:pass@mcp.example.com/"), "must not have a user name"),
+        (("login", "ftp://mcp.example.com/"), "is not a server's URL"),
         (("login", "https://mcp.example.com/", "--client-secret-env", "X"), "--client-id"),
-        (("logout", "https://mcp.example.com/mcp"), "nobody is logged in"),
+        (("logout", "https://mcp.example.com/mcp"), "you are not logged in"),
         (("logout", "notes"), "neither a URL nor the name"),
     ],
 )
@@ -561,7 +561,7 @@ def test_a_server_of_another_authority_is_trusted_where_it_is_named(
         assert "refuses the token" in done.stderr  # it always asks: trusted it is
         done = place.auth("login", url, "--ca", str(tmp_path / "none.pem"))
         assert done.returncode == FAILED
-        assert "no file of certificates" in done.stderr
+        assert "not a file of certificates" in done.stderr
 
 
 def test_a_server_of_2025_03_26_is_its_own_authorization_server(site: Sites) -> None:

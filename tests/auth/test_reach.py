@@ -8,7 +8,7 @@ import socket
 import httpx2
 import pytest
 
-from pipeguard.auth.reach import Nearby
+from pipeguard.auth.reach import AllowedAddresses
 from pipeguard.auth.wire import Wire
 from pipeguard.errors import AuthError
 from tests.auth.parties import party
@@ -19,7 +19,7 @@ HERE = "http://127.0.0.1:1/mcp"
 
 
 def reached(server: str, url: str) -> list[str]:
-    return asyncio.run(Nearby(server).addresses(url))
+    return asyncio.run(AllowedAddresses(server).resolve(url))
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +65,7 @@ def test_a_server_inside_leads_to_what_is_as_near_as_itself() -> None:
         (INNER, "https://169.254.169.254/latest"),
         (HERE, "https://169.254.169.254/latest"),
     ):
-        with pytest.raises(AuthError, match="not asked"):
+        with pytest.raises(AuthError, match="not allowed"):
             reached(server, url)
 
 
@@ -98,12 +98,12 @@ def test_a_server_is_as_near_as_where_it_was_asked(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(socket, "getaddrinfo", turning)
 
     async def work() -> None:
-        nearby = Nearby("https://rebound.example/mcp")
-        assert await nearby.addresses("https://rebound.example/mcp") == ["198.51.100.1"]
-        assert await nearby.addresses("https://198.51.100.2/token") == ["198.51.100.2"]
+        allowed = AllowedAddresses("https://rebound.example/mcp")
+        assert await allowed.resolve("https://rebound.example/mcp") == ["198.51.100.1"]
+        assert await allowed.resolve("https://198.51.100.2/token") == ["198.51.100.2"]
         for url in ("http://127.0.0.1:9200/token", "https://rebound.example/token"):
             with pytest.raises(AuthError, match="leads to 127"):
-                await nearby.addresses(url)
+                await allowed.resolve(url)
 
     asyncio.run(work())
 
@@ -117,9 +117,9 @@ def test_what_needs_no_resolver_is_judged_before_a_proxy_too(
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
-    with pytest.raises(AuthError, match="not asked"):
+    with pytest.raises(AuthError, match="not allowed"):
         reached(PUBLIC, f"https://{host}/token")
-    with pytest.raises(AuthError, match="not asked"):
+    with pytest.raises(AuthError, match="not allowed"):
         reached("https://mcp.example/mcp", f"https://{host}/token")
     assert reached(INNER, "https://10.1.2.4/token") == []  # by the proxy, as the server itself
 

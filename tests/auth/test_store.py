@@ -139,7 +139,7 @@ def test_a_damaged_file_is_told(tmp_path: Path, damage: object) -> None:
     (file,) = tmp_path.glob("*.json")
     assert callable(damage)
     file.write_text(damage(file.read_text()))
-    with pytest.raises(StateError, match="log in anew") as failed:
+    with pytest.raises(StateError, match="log in again") as failed:
         store.read(URL)
     assert SECRETS.access_token not in str(failed.value)
 

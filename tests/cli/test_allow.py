@@ -10,7 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeguard.cli.allow import DAYS, command
-from pipeguard.config.policy_file import PolicyScope, combine, parse_policy, usual_policy_path
+from pipeguard.config.effective_policy import combine, usual_policy_path
+from pipeguard.config.policy_file import PolicyScope, parse_policy
 from pipeguard.core.finding import Action, Confidence, Finding, Severity
 from pipeguard.core.rules.policy import Policy, PolicyTarget
 from pipeguard.errors import PipeGuardError, PolicyError

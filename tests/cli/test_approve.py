@@ -74,7 +74,7 @@ def test_where_nothing_waits_it_says_so() -> None:
 def test_all_of_a_server_must_be_said() -> None:
     result = run("weather", "--yes")
     assert result.exit_code == 2
-    assert "there are 2: weather/alerts, weather/get_forecast." in result.output
+    assert "2 match: weather/alerts, weather/get_forecast." in result.output
     assert run("weather", "--yes", "--all").exit_code == 0
     assert waiting() == {"mail/alerts"}
 
@@ -151,5 +151,5 @@ with Store.open(store_path()) as store:
 def test_what_changed_while_the_person_looked_is_not_approved() -> None:
     code, output = on_terminal("approve", "y", "weather/get_forecast", before_answers=SWAP)
     assert code == 1
-    assert "it changed again" in output
+    assert "it has changed again" in output
     assert "weather/get_forecast" in waiting()

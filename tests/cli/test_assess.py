@@ -107,7 +107,7 @@ def test_connect_tells_how_far_it_is_and_what_it_found(tmp_path: Path) -> None:
     write_config(tmp_path / ".mcp.json", {"one": bad})
     done = run(str(tmp_path), "--connect", "--json", home=tmp_path)
     assert done.returncode == 1
-    assert "asked 1 of 1 servers" in done.stderr
+    assert "checked 1 of 1 servers" in done.stderr
     told = json.loads(done.stdout)
     assert told["servers"][0]["tools"] == ["echo"]
     assert "definition-flagged" in {one["id"] for one in told["findings"]}

@@ -39,7 +39,7 @@ def run(*arguments: str) -> Result:
 def test_nobody_is_logged_in_at_first() -> None:
     result = run("status")
     assert result.exit_code == 0
-    assert result.stderr == "Nobody is logged in anywhere.\n"
+    assert result.stderr == "You are not logged in to any server.\n"
     assert json.loads(run("status", "--json").stdout) == []
 
 
@@ -47,11 +47,11 @@ def test_nobody_is_logged_in_at_first() -> None:
     ("expires_at", "secrets", "told", "needs_login"),
     [
         (None, TOKEN, "good until it is refused", False),
-        (None, BOTH, "good, renewed by itself", False),
+        (None, BOTH, "good, renewed automatically", False),
         (LATER, TOKEN, "good until 2096-10-02T07:06:40Z, not renewed", False),
-        (LATER, BOTH, "good until 2096-10-02T07:06:40Z, renewed by itself", False),
-        (1.0, TOKEN, "ended 1970-01-01T00:00:01Z; log in anew:  pipeguard auth login '", True),
-        (1.0, BOTH, "renewed when it is needed", False),
+        (LATER, BOTH, "good until 2096-10-02T07:06:40Z, renewed automatically", False),
+        (1.0, TOKEN, "ended 1970-01-01T00:00:01Z; log in again:  pipeguard auth login '", True),
+        (1.0, BOTH, "renewed when needed", False),
     ],
 )
 def test_a_token_s_state_is_told(

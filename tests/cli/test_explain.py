@@ -57,7 +57,7 @@ def test_every_rule_is_explained(rule: str, monkeypatch: pytest.MonkeyPatch) -> 
     result = run(rule)
     assert result.exit_code == 0
     assert result.output.startswith(f"{rule}: ")
-    for label in ("Why ", "Do ", "Finds ", "Lets by "):
+    for label in ("Why ", "Do ", "Finds ", "Passes "):
         assert f"\n{label}" in result.output
     assert all(line.isprintable() for line in result.output.split("\n"))
 
@@ -92,7 +92,7 @@ def test_an_event_is_told_with_the_command_that_allows_it() -> None:
 
 
 def test_an_event_tells_a_rule_that_is_gone_and_one_that_is_code() -> None:
-    assert "not installed any more" in run("RUN1.c1").output
+    assert "no longer installed" in run("RUN1.c1").output
     output = run("RUN1.c2").output
     assert "it was never approved" in output
     assert "pipeguard approve" in output
@@ -100,7 +100,7 @@ def test_an_event_tells_a_rule_that_is_gone_and_one_that_is_code() -> None:
 
 def test_an_event_without_findings_is_told() -> None:
     output = run("RUN1.c3").output
-    assert "It got the action allow." in output
+    assert "PipeGuard let it pass." in output
     assert "pipeguard allow" not in output
 
 

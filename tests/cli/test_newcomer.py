@@ -100,7 +100,7 @@ def test_from_the_first_look_to_the_last(person: Person) -> None:
     assert "line 3, column 53: a comma is missing." in told
     assert "run this again" in told
     assert contents(person.home) == person.before
-    (line,) = (one for one in told.splitlines() if one.startswith("Guard what is open:  "))
+    (line,) = (one for one in told.splitlines() if one.startswith("Guard them:  "))
     guard = line.partition(":  ")[2]
     if "--launcher" not in guard:  # said where this one is in a project's folder, and not in /tmp
         guard += f" --launcher {PIPEGUARD}"

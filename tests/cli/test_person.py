@@ -111,10 +111,10 @@ def test_who_started_a_guarded_server_too_is_an_agent() -> None:
     with guard(subprocess.PIPE):
         code, shown = on_terminal("approve", "y", TARGET)
         assert code == 2
-        assert "guarded servers as well" in shown
+        assert "also guarded servers" in shown
         done = piped("approve", TARGET, "--yes", token=token)
         assert done.returncode == 2
-        assert b"guarded servers as well" in done.stderr
+        assert b"also guarded servers" in done.stderr
         assert waits()
     assert on_terminal("approve", "y", TARGET)[0] == 0
     assert not waits()

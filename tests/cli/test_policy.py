@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeguard.cli.policy import EXAMPLE, command
-from pipeguard.config.policy_file import usual_policy_path
+from pipeguard.config.effective_policy import usual_policy_path
 from pipeguard.errors import PolicyError
 
 
@@ -33,7 +33,7 @@ def test_the_example_is_right_and_goes_where_path_says(home: Path) -> None:
     assert path.read_text() == EXAMPLE
     result = run("check")
     assert result.exit_code == 0
-    assert result.output.startswith(f"{path}: right\n  mode             enforce\n")
+    assert result.output.startswith(f"{path}: valid\n  mode             enforce\n")
 
 
 def test_without_a_file_the_defaults_are_told() -> None:
@@ -63,7 +63,7 @@ def test_what_has_ended_and_what_fits_no_rule_is_noted(home: Path) -> None:
     notes = [line for line in result.output.splitlines() if "note:" in line]
     assert len(notes) == 3
     assert "line 2: the exception for secrets.github-token ended on 2020-01-01" in notes[0]
-    assert "no rule fits `secret.*`." in notes[1]
+    assert "no rule matches `secret.*`." in notes[1]
     assert "Did you mean `secrets.github-token`?" in notes[2]
 
 

@@ -95,11 +95,11 @@ def written_on(output: str) -> str:
 def test_a_whole_server_is_forgotten_where_that_is_said() -> None:
     result = run(forget, "weather", "--yes")
     assert result.exit_code == 2
-    assert "there are 3: weather/alerts, weather/get_forecast, weather/wind." in result.output
+    assert "3 match: weather/alerts, weather/get_forecast, weather/wind." in result.output
     assert known() == ALL
     assert run(forget, "weather", "--yes", "--all").exit_code == 0
     assert known() == {}
-    assert run(forget, "--yes", "--all").output == "Nothing of that kind is kept.\n"
+    assert run(forget, "--yes", "--all").output == "Nothing of the kind is stored.\n"
 
 
 @pytest.mark.parametrize("verb", [reject, forget], ids=["reject", "forget"])

@@ -44,7 +44,7 @@ def test_the_list_takes_filters() -> None:
 def test_a_filter_that_nothing_fits_is_told() -> None:
     result = run("list", "--pack", "none-such")
     assert result.exit_code == 0
-    assert "No rule is of that kind." in result.output
+    assert "No rule matches." in result.output
 
 
 def test_colours_are_for_terminals_only() -> None:

@@ -48,7 +48,7 @@ def test_a_table_for_people(tmp_path: Path) -> None:
     assert result.exit_code == 1
     lines = result.output.splitlines()
     assert lines[0].endswith("page.txt, read as text of a result: would be blocked.")
-    assert lines[2].split() == ["does", "rule", "severity", "confidence", "where", "view"]
+    assert lines[2].split() == ["action", "rule", "severity", "confidence", "where", "view"]
     assert lines[3].split()[:5] == [
         *("block", "injection.override-instructions", "critical", "high", "2:1-2:40"),
     ]
@@ -94,9 +94,9 @@ def test_the_policy_can_be_given(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (b"\x89PNG\r\n\x1a\n\0\0", "no text in UTF-8: the byte 0x89 at 0"),
-        (b"abc\0def", "holds a byte 0 at 3"),
-        ("Grüße".encode("utf-16"), "no text in UTF-8"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "not text in UTF-8: byte 0x89 at 0"),
+        (b"abc\0def", "contains a null byte at 3"),
+        ("Grüße".encode("utf-16"), "not text in UTF-8"),
     ],
 )
 def test_what_is_no_text_is_refused_with_a_sentence(data: bytes, why: str) -> None:
@@ -169,7 +169,7 @@ def test_the_command_as_it_is_called(tmp_path: Path) -> None:
     assert json.loads(piped.stdout)["action"] == "block"
     wrong = called("-", text=bytes(range(256)))
     assert (wrong.returncode, wrong.stdout) == (2, b"")
-    assert wrong.stderr.startswith(b"pipeguard: standard input is no text in UTF-8")
+    assert wrong.stderr.startswith(b"pipeguard: standard input is not text in UTF-8")
     assert b"Traceback" not in wrong.stderr
 
 

@@ -93,15 +93,15 @@ def test_a_secret_is_kept_listed_replaced_and_forgotten(tmp_path: Path) -> None:
     assert "pipeguard secrets set NAME" in run("list").stderr
     assert json.loads(run("list", "--json").stdout) == []
     first = run("set", "demo-token", given=SECRET)
-    assert first.stdout.startswith("Kept demo-token in the system's keyring.\n")
+    assert first.stdout.startswith("Stored demo-token in the system's keyring.\n")
     assert '"keyring:demo-token"' in first.stdout
     assert run("set", "demo-token", given=f"{SECRET}2").stdout.startswith("Replaced demo-token")
     keep("OTHER")
     (other, demo) = json.loads(run("list", "--json").stdout)
     assert (other["name"], demo["reference"]) == ("OTHER", "keyring:demo-token")
-    assert run("list").stdout.startswith("OTHER       kept 20")
+    assert run("list").stdout.startswith("OTHER       stored 20")
     assert run("delete", "OTHER").stdout == "Forgot OTHER.\n"
-    assert run("list").stdout.startswith("demo-token  kept 20")
+    assert run("list").stdout.startswith("demo-token  stored 20")
     gone = run("delete", "OTHER")
     assert (gone.returncode, "pipeguard secrets list" in gone.stderr) == (2, True)
     state = [path for path in (tmp_path / "state").rglob("*") if path.is_file()]
@@ -112,7 +112,7 @@ def test_a_secret_is_kept_listed_replaced_and_forgotten(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", "../up", "a b", "-x", "a/b", "x" * 101, "\u0430"])
 def test_what_is_no_name_is_refused(name: str) -> None:
     done = run("set", "--", name, given=SECRET)
-    assert (done.returncode, "is no name of a secret" in done.stderr) == (2, True)
+    assert (done.returncode, "is not a name for a secret" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("given", ["", " \n", "a\0b", b"\xff\xfe", "x" * 2**17])

@@ -196,9 +196,9 @@ def test_one_broken_file_does_not_keep_the_others(home: Path, launcher: str) -> 
     ("arguments", "said"),
     [
         (("--all", "cursor"), "not both"),
-        (("--yes",), "--all for every one"),
+        (("--yes",), "--all for every client"),
         (("--check", "--yes", "--all"), "changes nothing"),
-        (("--file", "."), "the one CLIENT"),
+        (("--file", "."), "needs the CLIENT"),
         (("--snippet", "srv"), "needs the CLIENT"),
     ],
 )
@@ -288,7 +288,7 @@ def is_secrets(line: str) -> bool:
 def test_what_is_open_in_the_project_is_told(home: Path, launcher: str) -> None:
     folder = project(home, ignored=True)
     result = run("cursor", "--project", str(folder), "--yes", "--launcher", launcher)
-    assert "1 open server stands in files of other scope" in result.output
+    assert "1 server is not guarded in other scopes" in result.output
     assert "wrap" not in (folder / ".cursor" / "mcp.json").read_text()
 
 
@@ -320,7 +320,7 @@ def test_wishes_are_granted(home: Path, launcher: str) -> None:
 def test_a_client_without_a_file_is_told_what_to_paste(home: Path, client: str) -> None:
     result = run(client)
     assert result.exit_code == 7
-    assert "keeps its servers in no file" in result.output
+    assert "stores its servers in no file" in result.output
 
 
 def test_a_snippet_and_a_link_are_made(home: Path, launcher: str) -> None:
@@ -382,7 +382,7 @@ def test_a_person_is_asked(home: Path, launcher: str) -> None:
     assert "Undo it:  pipeguard setup --undo" in output
     code, output = on_terminal("y", "--undo")
     assert (code, contents(home)) == (0, before)
-    assert "Take the guard away? [y/N]" in output
+    assert "Remove the guard? [y/N]" in output
 
 
 # What a repository calls its files and servers: a terminal's sequences, and a CI system's commands.

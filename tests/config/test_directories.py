@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.config.directories import read_own, writers
+from pipeguard.config.directories import Trusted, closing_command, other_writer, read_own
 from pipeguard.errors import RuleError
 from tests.people import share
 
@@ -18,7 +18,9 @@ def status(mode: int, uid: int, gid: int) -> os.stat_result:
     return os.stat_result((stat.S_IFREG | mode, 0, 0, 1, uid, gid, 0, 0, 0, 0))
 
 
-def test_a_group_counts_for_others_where_others_belong_to_it() -> None:
+def test_a_group_counts_for_others_where_others_belong_to_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     import grp
     import pwd
 
@@ -27,11 +29,39 @@ def test_a_group_counts_for_others_where_others_belong_to_it() -> None:
     groups = {group.gr_gid: set(group.gr_mem) for group in grp.getgrall()}
     alone = next(u for u in users if primary[u.pw_gid] == 1 and groups[u.pw_gid] <= {u.pw_name})
     elsewhere = next(gid for gid in groups if gid != alone.pw_gid)
-    assert writers(status(0o664, alone.pw_uid, alone.pw_gid)) == ""
-    assert writers(status(0o666, alone.pw_uid, alone.pw_gid)) == "everybody"
-    assert writers(status(0o664, alone.pw_uid, elsewhere)) == "its group"
-    assert writers(status(0o644, alone.pw_uid, elsewhere)) == ""
-    assert writers(status(0o664, 2**31 - 7, 2**31 - 7)) == "its group"  # who knows who that is
+    monkeypatch.setattr(os, "geteuid", lambda: alone.pw_uid)
+    own = status(0o664, alone.pw_uid, alone.pw_gid)
+    shared = status(0o664, alone.pw_uid, elsewhere)
+    assert other_writer(own) == ""
+    assert other_writer(shared) == "its group"
+    assert other_writer(own, Trusted.ONLY_US) == "its group"
+    assert other_writer(shared, Trusted.ANY_GROUP) == ""
+    assert other_writer(status(0o644, alone.pw_uid, elsewhere), Trusted.ONLY_US) == ""
+    monkeypatch.setattr(os, "geteuid", lambda: 2**31 - 7)
+    assert other_writer(status(0o664, 2**31 - 7, 2**31 - 7)) == "its group"  # no such user
+
+
+@pytest.mark.parametrize("trusted", Trusted)
+def test_another_user_and_everybody_are_never_trusted(
+    monkeypatch: pytest.MonkeyPatch, trusted: Trusted
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1234)
+    assert other_writer(status(0o600, 1235, 1235), trusted) == "another user (uid 1235)"
+    assert other_writer(status(0o602, 1234, 1234), trusted) == "everybody"
+    assert other_writer(status(0o600, 1234, 1234), trusted) == ""
+    by_root = other_writer(status(0o644, 0, 0), trusted)
+    assert by_root == ("another user (uid 0)" if trusted is Trusted.ONLY_US else "")
+
+
+def test_the_command_takes_the_file_from_whoever_else_may_write_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1234)
+    taken, closed = "sudo chown -R 1234 'a file'", "chmod go-w 'a file'"
+    assert closing_command("a file", status(0o600, 1235, 1235)) == taken
+    assert closing_command("a file", status(0o602, 1234, 1234)) == closed
+    assert closing_command("a file", status(0o602, 0, 0)) == closed
+    assert closing_command("a file", status(0o600, 0, 0), Trusted.ONLY_US) == taken
 
 
 def test_what_lies_beside_our_code_may_be_open_to_the_group_that_the_code_is_open_to(
@@ -43,7 +73,7 @@ def test_what_lies_beside_our_code_may_be_open_to_the_group_that_the_code_is_ope
     path.chmod(0o664)
     with pytest.raises(RuleError, match="its group may write"):
         read_own(str(path), 100, RuleError)
-    assert read_own(str(path), 100, RuleError, trusts_group=True) == b"rules: []"
+    assert read_own(str(path), 100, RuleError, trusted=Trusted.ANY_GROUP) == b"rules: []"
     path.chmod(0o666)
     with pytest.raises(RuleError, match="everybody may write"):
-        read_own(str(path), 100, RuleError, trusts_group=True)
+        read_own(str(path), 100, RuleError, trusted=Trusted.ANY_GROUP)

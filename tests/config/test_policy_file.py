@@ -15,21 +15,17 @@ from hypothesis import strategies as st
 
 from pipeguard.cli.policy import EXAMPLE
 from pipeguard.config import policy_file
-from pipeguard.config.options import WrapOptions
+from pipeguard.config.effective_policy import (
+    combine,
+)
 from pipeguard.config.policy_file import (
     DAY_SECONDS,
     HARMFUL,
     HARMLESS,
     PolicyFile,
     PolicyScope,
-    combine,
-    load_policy,
-    load_wrap_policy,
     parse_policy,
     policy_text,
-    project_policy_path,
-    user_policy_path,
-    usual_policy_path,
 )
 from pipeguard.core.finding import Action, Confidence, Drift, Severity
 from pipeguard.core.protocol.places import known_places
@@ -63,10 +59,6 @@ def subject(rule: str = "secrets.github-token", **parts: str) -> PolicyTarget:
 
 
 # --- what it says ----------------------------------------------------------------------------
-
-
-def test_no_file_is_the_default_and_reads_no_yaml() -> None:
-    assert load_policy(None, None, now=NOW, today=TODAY) == Policy()
 
 
 @pytest.mark.parametrize("text", ["", "# only a comment\n", "---\n", "{}", "\ufeffmode: enforce\n"])
@@ -210,7 +202,7 @@ def test_an_exception_that_ended_is_left_out_and_told() -> None:
     ("text", "told"),
     [
         ("mod: enforce", ["line 1, column 1: mod: unknown key. Did you mean `mode`?"]),
-        ("mode: off-ish", ["line 1, column 7: mode: `off-ish` is none of enforce, observe."]),
+        ("mode: off-ish", ["line 1, column 7: mode: `off-ish` is not one of enforce, observe."]),
         (
             "actions:\n- {rule: secrets.*, acton: block}",
             [
@@ -222,14 +214,14 @@ def test_an_exception_that_ended_is_left_out_and_told() -> None:
             "actions: [{place: call.argument, action: warn}]",
             [
                 (
-                    "line 1, column 19: actions[0].place: no place fits `call.argument`."
+                    "line 1, column 19: actions[0].place: no place matches `call.argument`."
                     " Did you mean `call.arguments`?"
                 )
             ],
         ),
         (
             "mode: enforce\nmode: observe",
-            ["line 2, column 1: mode: stands twice; first in line 1"],
+            ["line 2, column 1: mode: the key is repeated; first in line 1"],
         ),
         (
             "actions: {}",
@@ -244,8 +236,8 @@ def test_an_exception_that_ended_is_left_out_and_told() -> None:
             "tools: {block: ['[a']}",
             [
                 (
-                    "line 1, column 17: tools.block[0]: `[` opens a set of characters and never"
-                    " closes. Itself it is `[[]`."
+                    "line 1, column 17: tools.block[0]: `[` opens a set of characters that never"
+                    " closes. The character is `[[]`."
                 )
             ],
         ),
@@ -448,103 +440,6 @@ def test_a_time_to_keep_the_audit_is_a_number_of_days_or_weeks(keep: str) -> Non
     assert "audit.keep: expected" in told
 
 
-def test_a_projects_limits_stay_below_the_defaults() -> None:
-    policy = combine(
-        None,
-        parse("limits: {frame: 64 MiB, pending: 20000, notifications: 20000}", PolicyScope.PROJECT),
-    )
-    assert policy.limits == Policy().limits
-
-
-def test_a_project_cannot_take_back_what_the_user_blocks() -> None:
-    user = parse("actions: [{rule: secrets.*, action: block}]\ntools: {block: [rm]}")
-    project = parse(
-        "actions: [{rule: secrets.*, action: warn}]\ntools: {allow: [rm]}", PolicyScope.PROJECT
-    )
-    policy = combine(user, project)
-    assert policy.action(subject(), NOW) is Action.BLOCK
-    assert not policy.calls("rm")
-
-
-PROJECTS = st.fixed_dictionaries(
-    {},
-    optional={
-        "trust": st.just("review"),
-        "actions": st.lists(
-            st.fixed_dictionaries(
-                {"action": st.sampled_from(["warn", "redact", "block"])},
-                optional={
-                    "rule": st.sampled_from(["secrets.*", "*", "injection.*"]),
-                    "tool": st.sampled_from(["search", "se*", "*"]),
-                },
-            ),
-            max_size=3,
-        ),
-        "tools": st.fixed_dictionaries(
-            {}, optional={"allow": st.just(["s*"]), "block": st.just(["x*", "search"])}
-        ),
-    },
-)
-
-
-@given(PROJECTS, st.sampled_from(["actions: [{rule: '*', action: allow}]", "", EXAMPLE]))
-def test_with_a_project_nothing_passes_that_did_not_before(
-    project: dict[str, object], user: str
-) -> None:
-    alone = combine(parse(user), None)
-    both = combine(parse(user), parse(yaml.safe_dump(project), PolicyScope.PROJECT))
-    for tool in ("search", "xray", "other"):
-        asked = subject(tool=tool)
-        assert both.action(asked, NOW) >= alone.action(asked, NOW)
-        assert alone.calls(tool) or not both.calls(tool)
-
-
-# --- where the files stand -------------------------------------------------------------------
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.delenv("PIPEGUARD_POLICY", raising=False)
-    return tmp_path
-
-
-def test_the_users_file_is_the_usual_one_where_it_exists(home: Path) -> None:
-    usual = Path(usual_policy_path())
-    assert user_policy_path() is None
-    usual.parent.mkdir(parents=True)
-    usual.write_text("mode: observe")
-    assert user_policy_path() == str(usual)
-    assert usual.is_relative_to(home)
-
-
-def test_the_environment_names_another_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PIPEGUARD_POLICY", str(home / "p.yaml"))
-    assert user_policy_path() == str(home / "p.yaml")
-    with pytest.raises(PolicyError, match="cannot be read"):
-        load_policy(user_policy_path(), None, now=NOW, today=TODAY)
-
-
-def test_the_nearest_project_file_counts_and_none_above_the_home_folder(home: Path) -> None:
-    inner = home / "user" / "code" / "project" / "src"
-    inner.mkdir(parents=True)
-    (home / ".pipeguard.yaml").touch()
-    assert project_policy_path(str(inner)) == str(home / ".pipeguard.yaml")
-    (inner.parent / ".pipeguard.yaml").touch()
-    assert project_policy_path(str(inner)) == str(inner.parent / ".pipeguard.yaml")
-
-
-def test_the_search_ends_at_the_home_folder(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (home / ".pipeguard.yaml").touch()
-    inner = home / "user" / "project"
-    inner.mkdir(parents=True)
-    monkeypatch.setenv("HOME", str(home / "user"))
-    monkeypatch.setenv("USERPROFILE", str(home / "user"))
-    assert project_policy_path(str(inner)) is None
-
-
 @pytest.mark.skipif(os.name != "posix", reason="rights of POSIX files")
 def test_a_file_that_everybody_may_write_is_not_believed(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
@@ -569,7 +464,7 @@ def test_a_file_that_a_group_may_write_is_not_believed_until_it_is_closed(tmp_pa
 
 
 def test_what_is_no_file_or_no_text_is_told(tmp_path: Path) -> None:
-    with pytest.raises(PolicyError, match="is no file"):
+    with pytest.raises(PolicyError, match="is no regular file"):
         policy_text(str(tmp_path), PolicyScope.PROJECT)
     path = tmp_path / "p.yaml"
     path.write_bytes(b"mode: enforce\n# \xff\n")
@@ -582,51 +477,6 @@ def test_what_is_no_file_or_no_text_is_told(tmp_path: Path) -> None:
 
 # --- wrap's own options ----------------------------------------------------------------------
 
-
-def options(*flags: str, **values: str) -> WrapOptions:
-    return WrapOptions(["x"], {f"--{name}": value for name, value in values.items()}, {}, flags)
-
-
-def test_options_stand_above_the_users_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(home)
-    policy = home / "p.yaml"
-    policy.write_text("trust: review")
-    assert load_wrap_policy(options(policy=str(policy))).trust is Trust.REVIEW
-    asked = options("--observe", policy=str(policy), trust="first-use")
-    assert load_wrap_policy(asked).trust is Trust.FIRST_USE
-    assert load_wrap_policy(asked).mode is Mode.OBSERVE
-
-
-def test_a_projects_file_tightens_options_too(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(home)
-    (home / ".pipeguard.yaml").write_text("mode: enforce\ntrust: review")
-    policy = load_wrap_policy(options("--observe", trust="first-use"))
-    assert (policy.mode, policy.trust) == (Mode.ENFORCE, Trust.REVIEW)
-
-
-def test_an_unknown_trust_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(home)
-    with pytest.raises(PolicyError, match="--trust never: there are first-use, review"):
-        load_wrap_policy(options(trust="never"))
-
-
-def test_without_files_wrap_has_the_default(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(home)
-    assert load_wrap_policy(options()) == Policy()
-
-
-def test_wrap_takes_an_exception_to_end_at_midnight(home: Path) -> None:
-    usual = Path(usual_policy_path())
-    usual.parent.mkdir(parents=True)
-    now = datetime.datetime.now()  # noqa: DTZ005  the user's own calendar
-    usual.write_text(exception(str(now.date())))
-    (exempt,) = load_wrap_policy(options()).layers[0].exceptions
-    midnight = datetime.datetime.combine(now.date(), datetime.time()) + datetime.timedelta(days=1)
-    left_seconds = midnight.timestamp() - now.timestamp()
-    assert exempt.until == pytest.approx(time.monotonic() + left_seconds, abs=5)
-
-
-# --- what the documents say ------------------------------------------------------------------
 
 TOP = Path(__file__).resolve().parents[2]
 PAGE = (TOP / "docs" / "policy.md").read_text(encoding="utf-8")

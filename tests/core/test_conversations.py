@@ -218,8 +218,8 @@ def test_a_batch_loses_only_the_member_whose_check_breaks(broken: Session) -> No
 
 
 def test_whoever_never_spoke_was_never_asked(broken: Session) -> None:
-    assert not broken.asked
+    assert not broken.has_begun
     tell(broken, "server", "{}")
-    assert not broken.asked
+    assert not broken.has_begun
     tell(broken, "client", "{}")
-    assert broken.asked
+    assert broken.has_begun

@@ -17,7 +17,7 @@ from zlib import crc32
 
 import pytest
 
-from pipeguard.config.policy_file import combine
+from pipeguard.config.effective_policy import combine
 from pipeguard.core.finding import Action, Direction, Severity, Verdict
 from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.rules.rule import Rule, View, load_pack

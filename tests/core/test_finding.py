@@ -1,6 +1,8 @@
 """The values that everything else reads: their order is what decides."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeguard.core.finding import (
     Action,
@@ -10,6 +12,22 @@ from pipeguard.core.finding import (
     MessageKind,
     Severity,
     Verdict,
+    greatest,
+    worst,
+)
+from tests.fuzz.budget import tried
+
+findings = st.lists(
+    st.builds(
+        Finding,
+        st.sampled_from(["a.one", "b.two"]),
+        st.just("call.arguments"),
+        severity=st.sampled_from(Severity),
+        confidence=st.sampled_from(Confidence),
+        action=st.sampled_from(Action),
+    ),
+    min_size=1,
+    max_size=5,
 )
 
 
@@ -47,3 +65,25 @@ def test_verdicts_of_the_same_parts_are_equal() -> None:
 def test_directions_and_kinds_are_keys() -> None:
     assert {Direction.TO_SERVER: 1}[Direction("to-server")] == 1
     assert {MessageKind(kind.value) for kind in MessageKind} == set(MessageKind)
+
+
+@tried(100)
+@given(findings)
+def test_the_worst_finding_has_the_greatest_action(seen: list[Finding]) -> None:
+    finding = worst(seen)
+    assert finding in seen
+    assert finding.action is greatest(seen)
+    alike = [other for other in seen if other.action is finding.action]
+    assert finding.severity is max(other.severity for other in alike)
+
+
+def test_no_findings_are_allowed() -> None:
+    assert greatest([]) is Action.ALLOW
+
+
+def test_a_verdict_with_more_findings_has_the_greatest_action_of_all() -> None:
+    first, second = Finding("a.one", "x", action=Action.WARN), Finding("b.two", "x")
+    extended = verdict(None, first).with_findings(b"[]", [second])
+    assert (extended.frame, extended.forward) == (b"[]", b"{}")
+    assert (extended.findings, extended.action) == ((first, second), Action.BLOCK)
+    assert verdict().with_findings(b"[]", []).action is Action.ALLOW

@@ -18,8 +18,9 @@ from pipeguard.core.protocol.message import Message, envelope, parse
 from pipeguard.core.protocol.places import Surface, part_of
 from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.rules.policy import ActionEntry, Layer, Limits, Policy, Selector, Trust
+from pipeguard.core.session.findings import scan
 from pipeguard.core.session.guard import Guard
-from pipeguard.core.session.judge import Where, scanned
+from pipeguard.core.session.scope import Scope
 from pipeguard.core.session.session import TO_CLIENT, TO_SERVER, Session
 from pipeguard.errors import Refusal
 from pipeguard.state.audit import findings_json
@@ -417,8 +418,8 @@ def assert_clean(written: bytes, verdict: Verdict) -> None:
     guard = Guard("demo", engines(), POLICIES["default"], {})
     for member in found if isinstance(found, list) else [found.value]:
         one = envelope(written, member)
-        where = Where(guard, part_of(one.kind), verdict.method, 0.0)
-        assert greatest(scanned(where, surface, member)) is not Action.BLOCK
+        scope = Scope(guard, part_of(one.kind), verdict.method, 0.0)
+        assert greatest(scan(scope, surface, member)) is not Action.BLOCK
 
 
 @tried(50)

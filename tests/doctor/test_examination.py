@@ -84,7 +84,7 @@ def test_people_read_lines_and_the_worst_first(person: Person) -> None:
 def test_a_check_that_is_none_is_wrong_usage(person: Person) -> None:
     done = person.run("rule")
     assert done.returncode == 2
-    assert "there is no check 'rule'" in done.stderr
+    assert "no check is named 'rule'" in done.stderr
     assert all(check.id in done.stderr for check in CHECKS)
 
 
@@ -125,11 +125,11 @@ def test_what_a_check_runs_into_is_its_diagnosis(error: Exception, what: str, me
         InstallationCheck("b", "B", lambda _: [good("")], needs="a"),
     ]
     first, second = examine(CASE, checks)
-    assert (first.state, first.told[0].what) == (DiagnosisState.WRONG, what)
-    assert mend in first.told[0].mend
-    assert (second.state, second.told[0].what) == (
+    assert (first.state, first.diagnoses[0].what) == (DiagnosisState.WRONG, what)
+    assert mend in first.diagnoses[0].mend
+    assert (second.state, second.diagnoses[0].what) == (
         DiagnosisState.UNKNOWN,
-        "not looked at: mend a first",
+        "not checked: mend a first",
     )
 
 

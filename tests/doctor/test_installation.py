@@ -56,7 +56,7 @@ def test_python_and_packages_are_as_they_were_installed(person: Person) -> None:
     result = person.examined("python", "packages")
     assert result.code == 0
     assert sys.version.split()[0] in result.of("python").what
-    assert result.of("packages").what == f"{VERSION}, with all that it needs"
+    assert result.of("packages").what == f"{VERSION}, with all required packages"
 
 
 def test_what_is_missing_or_too_old_is_named(
@@ -83,7 +83,7 @@ def test_two_installations_in_one_are_told(tmp_path: Path, monkeypatch: pytest.M
 def test_a_launcher_that_lasts_and_starts_is_good(lasting: Path) -> None:
     path = program(lasting / "pipeguard")
     (told,) = looked("launcher", str(path.parent))
-    assert told == Diagnosis(DiagnosisState.GOOD, f"clients are given {path}")
+    assert told == Diagnosis(DiagnosisState.GOOD, f"clients get {path}")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 
 from pipeguard.doctor import judging
 from pipeguard.doctor.diagnosis import Case, DiagnosisState
+from pipeguard.rulebook.cache_files import INDEX_PATTERN
 from pipeguard.rulebook.packs import PackFile
 from tests.doctor.examined import Person
 
@@ -61,10 +62,11 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_compiling_is_told_with_its_time(alone: Path) -> None:
     case = Case.here()
     (first,) = judging.rules(case)
-    assert re.fullmatch(r"1 rules in 1 packs, compiled in \d+\.\d s and kept", first.what)
+    compiled = r"1 rules in 1 packs, compiled in \d+\.\d s and stored in the cache"
+    assert re.fullmatch(compiled, first.what)
     (again,) = judging.rules(case)
     assert re.fullmatch(r"1 rules in 1 packs, ready in \d+ ms from the cache", again.what)
-    assert list(alone.glob("rules-*.compiled"))
+    assert list(alone.glob(INDEX_PATTERN))
 
 
 def test_a_client_that_passes_no_variables_looks_elsewhere(alone: Path) -> None:
@@ -82,8 +84,8 @@ def test_a_cache_that_others_may_write_is_closed_by_its_command(alone: Path) -> 
     list(judging.rules(case))
     alone.chmod(0o777)
     (told,) = judging.cache(case)
-    assert (told.state, "others could write" in told.what) == (DiagnosisState.WRONG, True)
-    (slow,) = judging.rules(case)  # it is not believed, and not written to
+    assert (told.state, "everybody could write" in told.what) == (DiagnosisState.WRONG, True)
+    (slow,) = judging.rules(case)  # it is not used, and not written to
     assert "as at each start" in slow.what
     subprocess.run(["sh", "-ec", told.mend], check=True)
     (ready,) = judging.rules(case)
@@ -139,7 +141,7 @@ def test_a_wrong_pack_of_the_user_s_is_told(person: Person) -> None:
     [
         ("trust: perhaps\n", "wrong", "trust"),
         ("mode: [\n", "wrong", "policy.yaml"),
-        ("", "good", "is right"),
+        ("", "good", "is valid"),
         ("mode: observe\n", "note", "nothing is stopped"),
         (
             "exceptions:\n- {rule: secrets.jwt, tool: x, until: 2020-01-01, why: tests}\n",

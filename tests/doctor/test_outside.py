@@ -41,7 +41,7 @@ def test_a_launcher_that_is_gone_is_told_with_the_command_that_mends_it(person: 
     guard(person, str(person.home / "gone" / "pipeguard"))
     result = person.examined("clients")
     assert result.code == 1
-    assert "which is not there" in result.of("clients").what
+    assert "which does not exist" in result.of("clients").what
     assert result.of("clients").mend == "pipeguard setup cursor --server notes --yes"
     assert SECRET not in result.stdout
 
@@ -124,8 +124,8 @@ def test_a_proxy_that_answers_is_good_and_its_password_is_not_shown(
     [
         ("http://127.0.0.1:1", "cannot be reached"),
         (f"http://kim:{SECRET}@127.0.0.1:1", "cannot be reached"),
-        ("socks5://127.0.0.1:1080", "socks5 is not spoken"),
-        ("http://127.0.0.1:99999", "no address"),
+        ("socks5://127.0.0.1:1080", "socks5 is not supported"),
+        ("http://127.0.0.1:99999", "not an address"),
         ("http://proxy.invalid:3128", "cannot be reached"),
     ],
 )

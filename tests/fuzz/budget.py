@@ -7,7 +7,7 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-FACTOR = "PIPEGUARD_FUZZ_FACTOR"  # of the suite's examples; less than 1 for `make check`
+FACTOR = "PIPEGUARD_FUZZ_FACTOR"  # of the suite's examples; less than 1 but in `make exhaustive`
 
 settings.register_profile(
     "ci",

@@ -1,15 +1,18 @@
 """The shipped rules and their samples, for properties that hold for all of them."""
 
 import re
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import NamedTuple
+
+from hypothesis import strategies as st
 
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule, View
 from pipeguard.core.scanning.engine import Engine
 from pipeguard.core.scanning.rule_partition import home
 from pipeguard.core.session.guard import Engines
-from pipeguard.rulebook import cache as compiled
+from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.packs import load_rules
 from pipeguard.rulebook.proof import sample_place, texts
 
@@ -71,10 +74,15 @@ def decodable(pack: str, surface: Surface) -> tuple[Sample, ...]:
     )
 
 
+def drawn_from(choose: Callable[[], Sequence[Sample]]) -> st.SearchStrategy[Sample]:
+    """A strategy of samples that are made with the first example, not while tests are collected."""
+    return st.deferred(lambda: st.sampled_from(choose()))
+
+
 @cache
 def engines() -> Engines:
     """The compiled rules, once for all tests of a run."""
-    return compiled.load_engines()
+    return load_engines()
 
 
 @cache

@@ -2,63 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from contextlib import suppress
-from queue import Queue
-from time import monotonic
 
 import pytest
 
-from tests.hostile.wire import (
-    HERE,
-    INITIALIZED,
-    OPENING,
-    SESSIONS,
-    Answer,
-    Talk,
-    Upstream,
-    ask,
-    post,
-    request,
-    stream,
-)
+from tests.hostile.wire import INITIALIZED, OPENING, SESSIONS, Answer, Talk, Upstream, ask, post
 from tests.listening import Listening
-
-
-class Slow:
-    """Clients that begin a head, or a body, and do not go on; and one that listens."""
-
-    def __init__(self, hop: Hop, upstream: Upstream) -> None:
-        self.hop = hop
-        self.upstream = upstream
-        self.started = monotonic()
-        stream_ = stream(b": open\n\n", end=False)[:-1]
-        upstream.script = lambda seen: stream_ if seen.line.startswith("GET") else None
-        session = hop.session()
-        self.listener = hop.talk()
-        self.listener.send(
-            request("GET /mcp HTTP/1.1", [f"Host: {HERE}", "Accept: text/event-stream", session])
-        )
-        whole = post(ask("prompts/list"), session)
-        end = whole.index(b"\r\n\r\n")
-        self.head, self.body = hop.talk(), hop.talk()
-        self.head.send(whole[: end - 5])
-        self.body.send(whole[: end + 10])
-        self.ended: dict[str, Queue[tuple[float, bytes]]] = {}
-        for name, talk in (("head", self.head), ("body", self.body)):
-            self.ended[name] = Queue()
-            threading.Thread(target=self._watch, args=(name, talk), daemon=True).start()
-
-    def _watch(self, name: str, talk: Talk) -> None:
-        talk.socket.settimeout(None)
-        with suppress(OSError):  # closed at the end of the tests
-            told = talk.rest()
-            self.ended[name].put((monotonic() - self.started, told))
-
-    def close(self) -> None:
-        for talk in (self.listener, self.head, self.body):
-            talk.socket.close()
 
 
 class Hop:
@@ -89,18 +38,6 @@ class Hop:
         wanted = message if isinstance(message, (dict, bytes)) else ask("prompts/list")
         version = f"MCP-Protocol-Version: {SESSIONS}"
         return self.ask(post(wanted, self.session(), version, *more))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slow]:
-    """Clients that are slow from before the first test on; the last tests look at them."""
-    with (
-        Upstream() as upstream,
-        Listening(tmp_path_factory.mktemp("slow"), "--upstream", upstream.url) as listening,
-    ):
-        started = Slow(Hop(listening), upstream)
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
-"""The cache of compiled rules: believed only where nobody else could have written it."""
+"""Compiled rules from the cache: used if nobody else could have written them, else made anew."""
 
-import json
 import os
 import subprocess
 import sys
@@ -13,103 +12,42 @@ import pytest
 
 from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import Surface
-from pipeguard.core.rules.rule import Rule
-from pipeguard.core.scanning import databases
 from pipeguard.core.session.guard import Engines
-from pipeguard.core.text.cues import Cue
 from pipeguard.errors import EngineError, RuleError
-from pipeguard.rulebook import cache
-from pipeguard.rulebook.cache import KEPT_FILES, MAGIC, load_engines
+from pipeguard.rulebook import cache, cache_files, cache_key
+from pipeguard.rulebook.cache import load_engines
+from pipeguard.rulebook.cache_files import UnusableFileError, open_index
 from pipeguard.rulebook.packs import PackFile
+from tests.rulebook.words import contents_of, finds, index_of, packs
 
 posix = pytest.mark.skipif(os.name != "posix", reason="rights of POSIX files")
 
-RULE = """\
-- id: {name}
-  title: A word that nobody writes
-  severity: high
-  confidence: high
-  surfaces: [to-server, to-client, definitions]
-  pattern: '{name}-[0-9]{{3}}'
-  why: It is for a test.
-  fix: Nothing.
-  matches: [{name}-123]
-  passes: [{name}-12]
-"""
 
-
-def packs(*names: str) -> list[PackFile]:
-    text = "pack: mine\nabout: For a test.\nrules:\n" + "".join(
-        RULE.format(name=name) for name in names or ("xyzzy",)
-    )
-    return [PackFile("mine.yaml", text.encode(), shipped=False)]
-
-
-def finds(found: Engines, text: str = "xyzzy-123") -> bool:
-    """True where the word is seen on every surface."""
-    pairs = [(surface, engine) for surface in Surface for engine in found.over(surface)]
-    assert len(pairs) == len(Surface)
-    return all(engine.scan({"a": text}, str, surface).matches for surface, engine in pairs)
-
-
-@pytest.fixture(autouse=True)
-def _few_cues(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cues take most of the time that a rule takes to compile, and say nothing of files."""
-    monkeypatch.setattr(databases, "CUES", {cue: f"no cue {cue:d}" for cue in Cue})
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def builds(monkeypatch: pytest.MonkeyPatch) -> list[Surface]:
-    """The surfaces that were compiled, as they are."""
-    counted: list[Surface] = []
-    build = databases.build
-
-    def counting(
-        rules: tuple[Rule, ...], surface: Surface, models: databases.Models | None = None
-    ) -> tuple[bytes, ...]:
-        counted.append(surface)
-        return build(rules, surface, models)
-
-    monkeypatch.setattr(databases, "build", counting)
-    monkeypatch.setattr(cache, "_may_fork", lambda: False)  # a child's count stays with it
-    return counted
-
-
-def only_file(folder: Path) -> Path:
-    (file,) = folder.glob("rules-*")
-    return file
-
-
-def test_it_compiles_once(folder: Path, builds: list[Surface]) -> None:
+def test_rules_are_compiled_once(folder: Path, compiles: list[str]) -> None:
     assert finds(load_engines(packs(), str(folder)))
-    assert builds == [Surface.TO_SERVER, Surface.TO_CLIENT, Surface.DEFINITIONS]
     assert finds(load_engines(packs(), str(folder)))
-    assert len(builds) == 3
+    assert compiles == [str(folder)]
 
 
-def test_what_is_cached_is_the_rules_without_what_only_people_read(folder: Path) -> None:
-    (made,) = load_engines(packs(), str(folder)).to_server.rules
-    (kept,) = load_engines(packs(), str(folder)).to_server.rules
-    assert made == kept
-    assert (kept.id, kept.pattern) == ("mine.xyzzy", "xyzzy-[0-9]{3}")
-    assert (kept.matches, kept.passes, kept.title, kept.why, kept.fix) == ((), (), "", "", "")
-    assert b"xyzzy-123" not in only_file(folder).read_bytes()
+def test_what_is_cached_is_the_rules_without_what_only_people_read(
+    folder: Path, compiles: list[str]
+) -> None:
+    (rule,) = load_engines(packs(), str(folder)).to_server.rules
+    assert compiles
+    assert (rule.id, rule.pattern) == ("mine.xyzzy", "xyzzy-[0-9]{3}")
+    assert (rule.matches, rule.passes, rule.title, rule.why, rule.fix) == ((), (), "", "", "")
+    assert not any(b"xyzzy-123" in file.read_bytes() for file in folder.iterdir())
 
 
-def test_another_rule_is_another_file(folder: Path, builds: list[Surface]) -> None:
+def test_another_rule_is_another_index(folder: Path, compiles: list[str]) -> None:
     load_engines(packs(), str(folder))
     assert finds(load_engines(packs("plugh"), str(folder)), "plugh-123")
-    assert len(builds) == 6
-    assert len(list(folder.glob("rules-*"))) == 2
+    assert len(compiles) == 2
+    assert len(list(folder.glob("rules-*.index"))) == 2
 
 
-def test_another_version_of_the_engine_or_of_us_is_another_file(
-    folder: Path, builds: list[Surface], monkeypatch: pytest.MonkeyPatch
+def test_another_version_of_the_engine_or_of_us_is_another_index(
+    folder: Path, compiles: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load_engines(packs(), str(folder))
     for name, value in (
@@ -118,87 +56,39 @@ def test_another_version_of_the_engine_or_of_us_is_another_file(
         ("_code", lambda _: b"changed"),
     ):
         with monkeypatch.context() as patch:
-            patch.setattr(cache, name, value)
+            patch.setattr(cache_key, name, value)
             load_engines(packs(), str(folder))
-    assert len(builds) == 12
+    assert len(compiles) == 4
 
 
-@pytest.mark.parametrize("name", cache._makers())
-def test_a_change_of_any_module_on_the_way_to_an_expression_is_another_key(
-    monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    before, code = cache._key(packs()), cache._code
-    assert cache._key(packs()) == before
-    assert code(name)
-    monkeypatch.setattr(cache, "_code", lambda one: code(one) + b"#" * (one == name))
-    assert cache._key(packs()) != before
-
-
-def test_all_that_is_imported_to_make_expressions_counts() -> None:
-    """The key is of modules; so none may have a part in it that is not among them."""
-    script = (
-        "import sys\n"
-        "from pipeguard.core.scanning import databases as plans\n"
-        "from pipeguard.core.protocol.places import Surface\n"
-        "from pipeguard.rulebook.packs import load_rules, model\n"
-        "plans.make = lambda groups: b''\n"  # what is compiled is known by then
-        "for surface in Surface: plans.build(load_rules(), surface, model)\n"
-        "print(*(n for n in sys.modules if n.startswith('pipeguard.')))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    ours = {name.removeprefix("pipeguard.") for name in done.stdout.split("\n")[0].split()}
-    counted = {
-        one.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-        for one in cache._makers()
-    }
-    others = {"config", "config.directories", "errors", "rulebook", "version"}
-    assert ours - counted <= others  # they know no rule
-    assert len(ours & counted) > 20
-
-
-def test_another_order_of_packs_is_another_key() -> None:
-    one, two = packs("xyzzy")[0], packs("plugh")[0]
-    keys = [cache._key(some) for some in ([one, two], [two, one], [one])]
-    assert len(set(keys)) == 3
-    assert cache._code("core/none-such.py") == b""
-
-
-def test_old_files_go(folder: Path) -> None:
-    for number in range(KEPT_FILES + 3):
-        load_engines(packs(f"word{number}"), str(folder))
-    assert len(list(folder.glob("rules-*"))) == KEPT_FILES
-
-
-def test_drafts_of_a_process_that_was_killed_go(folder: Path) -> None:
-    folder.mkdir(mode=0o700)
-    (folder / ".rules-abc").write_bytes(b"half")
+def test_databases_that_two_indexes_name_are_there_once(folder: Path, compiles: list[str]) -> None:
     load_engines(packs(), str(folder))
-    assert sorted(file.name[:6] for file in folder.iterdir()) == ["lock", "rules-"]
+    before = contents_of(folder)
+    load_engines(packs("plugh"), str(folder))
+    assert len(compiles) == 2
+    assert len(before) < len(contents_of(folder)) < 2 * len(before)
 
 
-@posix
-def test_file_and_folder_are_ours_alone(folder: Path) -> None:
-    before = os.umask(0)
-    try:
-        load_engines(packs(), str(folder))
-    finally:
-        os.umask(before)
-    assert folder.stat().st_mode & 0o777 == 0o700
-    assert only_file(folder).stat().st_mode & 0o777 == 0o600
+def loaded(some: list[PackFile], folder: Path) -> Engines:
+    """Engines of which every file has been read."""
+    engines = load_engines(some, str(folder))
+    assert engines.to_server.rules
+    for engine in engines:
+        for patterns in (engine.lookup.plain, engine.lookup.squeezed, engine.lookup.acts):
+            patterns.load()
+    return engines
 
 
 def flip(at: int) -> Callable[[Path], None]:
     def change(file: Path) -> None:
         content = bytearray(file.read_bytes())
-        content[at] ^= 1
+        content[at % len(content)] ^= 1
         file.write_bytes(content)
 
     return change
 
 
-def truncate(file: Path) -> None:
+def cut(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-1])
 
 
@@ -206,200 +96,299 @@ def empty(file: Path) -> None:
     file.write_bytes(b"")
 
 
-def huge(file: Path) -> None:
-    """An index that asks for more than there is memory, with a hash that is right."""
-    content = file.read_bytes()
-    key = content[len(MAGIC) : len(MAGIC) + 32]
-    index = json.dumps([[[2**60, 0]], []]).encode()
-    file.write_bytes(cache._head(key, index) + index)
+def grow(file: Path) -> None:
+    """More than there is memory, and nothing in it."""
+    os.truncate(file, 2**40)
 
 
-def longer(file: Path) -> None:
-    """An index that is said to be longer than any is."""
-    content = bytearray(file.read_bytes())
-    content[cache._HEAD_BYTES - 4] = 255
-    file.write_bytes(content)
+def remove(file: Path) -> None:
+    file.unlink()
+
+
+def make_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
 
 
 DAMAGES = [
-    *(pytest.param(flip(at), id=f"byte-{at}") for at in (0, 30, 70, 100, 400, 2000, -1)),
-    *(truncate, empty, huge, longer),
+    *(pytest.param(flip(at), id=f"byte-{at}") for at in (0, 10, 30, 70, 100, 400, 2000, -1)),
+    *(cut, empty, grow, remove),
 ]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_file_is_made_anew(
-    folder: Path, builds: list[Surface], damage: Callable[[Path], None]
+def test_a_damaged_index_is_made_anew(
+    folder: Path, compiles: list[str], damage: Callable[[Path], None]
 ) -> None:
     load_engines(packs(), str(folder))
-    damage(only_file(folder))
-    found = load_engines(packs(), str(folder))
-    for engine in found:
-        for plan in (engine._plain, engine._squeezed, engine._acts):
-            plan.load()
-    assert finds(found)
-    assert len(builds) == 6
-    assert finds(load_engines(packs(), str(folder)))
-    assert len(builds) == 6
+    damage(index_of(folder))
+    for _ in range(2):
+        assert finds(load_engines(packs(), str(folder)))
+        assert len(compiles) == 2
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_each_damaged_file_is_made_anew_and_all_at_once(
+    folder: Path, compiles: list[str], damage: Callable[[Path], None]
+) -> None:
+    load_engines(packs(), str(folder))
+    for file in contents_of(folder):
+        damage(file)
+    for _ in range(2):
+        assert finds(loaded(packs(), folder))
+        assert len(compiles) == 2
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_any_damaged_file_is_made_anew(folder: Path, compiles: list[str], number: int) -> None:
+    load_engines(packs(), str(folder))
+    assert len(contents_of(folder)) == 8
+    flip(-1)(contents_of(folder)[number])
+    assert finds(loaded(packs(), folder))
+    assert len(compiles) == 2
 
 
 def test_what_is_damaged_after_it_was_opened_is_made_anew(
-    folder: Path, builds: list[Surface]
+    folder: Path, compiles: list[str]
 ) -> None:
     load_engines(packs(), str(folder))
-    found = load_engines(packs(), str(folder))
-    content = bytearray(only_file(folder).read_bytes())
-    start = content.index(b"[{")
-    only_file(folder).write_bytes(content[:start] + bytes(len(content) - start))
-    assert finds(found)
-    assert len(builds) == 6
+    engines = load_engines(packs(), str(folder))
+    for file in contents_of(folder):
+        file.write_bytes(bytes(file.stat().st_size))
+    assert finds(engines)
+    assert len(compiles) == 2
+
+
+def test_what_is_replaced_or_removed_after_it_was_opened_does_not_matter(
+    folder: Path, compiles: list[str]
+) -> None:
+    load_engines(packs(), str(folder))
+    engines = load_engines(packs(), str(folder))
+    for file in folder.iterdir():
+        file.unlink()
+    folder.rmdir()
+    assert finds(engines)
+    assert len(compiles) == 1
 
 
 def test_what_is_made_anew_and_is_another_thing_is_refused(
-    folder: Path, builds: list[Surface], monkeypatch: pytest.MonkeyPatch
+    folder: Path, compiles: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load_engines(packs(), str(folder))
-    monkeypatch.setattr(cache, "_remake", lambda *_: cache._Made([], []))
-    found = load_engines(packs(), str(folder))
-    only_file(folder).write_bytes(b"")
+    """As where the user's packs are changed meanwhile, which are read once more."""
+    current = packs()
+    monkeypatch.setattr(cache, "sources", lambda: current)
+    load_engines(None, str(folder))
+    engines = load_engines(None, str(folder))
+    current = packs("plugh")
+    for file in contents_of(folder):
+        file.write_bytes(b"")
     for _ in range(2):
         with pytest.raises(EngineError, match="damaged"):
-            found.to_client.scan("xyzzy-123", str, Surface.TO_CLIENT)
+            engines.to_server.scan("xyzzy-123", str, Surface.TO_SERVER)
+    assert len(compiles) == 2
 
 
 def test_a_database_of_another_processor_is_made_anew(
-    folder: Path, builds: list[Surface], monkeypatch: pytest.MonkeyPatch
+    folder: Path, compiles: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = cache._write
-
-    def foreign(folder: str, name: str, key: bytes, made: cache._Made) -> None:
-        made.parts[1:] = [b"\xdb\xdb\xdb\xdb" + part[4:-9] for part in made.parts[1:]]
-        write(folder, name, key, made)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(cache, "_write", foreign)
-        load_engines(packs(), str(folder))
-    assert finds(load_engines(packs(), str(folder)))
-    assert len(builds) == 6
+    """Or of one that has the right hash, and is none."""
+    monkeypatch.setattr(cache_files, "crc32", lambda _: 0)
+    load_engines(packs(), str(folder))
+    for file in contents_of(folder):
+        if not file.read_bytes().startswith(b"["):
+            file.write_bytes(file.read_bytes()[:-9])
+    for _ in range(2):
+        assert finds(load_engines(packs(), str(folder)))
+        assert len(compiles) == 2
 
 
 @posix
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
-def test_a_file_that_others_may_write_is_not_believed(
-    folder: Path, builds: list[Surface], mode: int
+@pytest.mark.parametrize("part", ["rules-*.index", "*.db"])
+def test_a_file_that_others_may_write_is_not_used(
+    folder: Path, compiles: list[str], mode: int, part: str
 ) -> None:
     load_engines(packs(), str(folder))
-    only_file(folder).chmod(mode)
+    for file in folder.glob(part):
+        file.chmod(mode)
     assert finds(load_engines(packs(), str(folder)))
-    assert len(builds) == 6
-    assert only_file(folder).stat().st_mode & 0o777 == 0o600
+    assert len(compiles) == 2
+    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o600}
 
 
 @posix
-@pytest.mark.parametrize(("mode", "count"), [(0o600, 3), (0o644, 3), (0o666, 6), (0o620, 6)])
-def test_what_is_not_believed_in_one_folder_is_not_copied_to_another(
+@pytest.mark.parametrize(("mode", "count"), [(0o600, 1), (0o644, 1), (0o666, 2), (0o620, 2)])
+@pytest.mark.parametrize("part", ["rules-*.index", "*.db"])
+def test_what_is_not_used_in_one_folder_is_not_copied_to_another(
     folder: Path,
-    builds: list[Surface],
+    compiles: list[str],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     mode: int,
     count: int,
+    part: str,
 ) -> None:
     monkeypatch.setattr(cache, "cache_folder", lambda: str(folder))
     monkeypatch.setattr(cache, "sources", packs)
     load_engines(packs(), str(folder))
-    only_file(folder).chmod(mode)
+    for file in folder.glob(part):
+        file.chmod(mode)
     other = tmp_path / "other"
-    cache.keep_in(str(other))
-    assert len(builds) == count
-    before = only_file(other).stat()
-    cache.keep_in(str(other))
+    cache.cache_in(str(other))
+    assert len(compiles) == count
+    before = {file: file.stat().st_ino for file in other.iterdir()}
+    cache.cache_in(str(other))
     assert finds(load_engines(packs(), str(other)))
-    assert len(builds) == count
-    assert only_file(other).stat().st_ino == before.st_ino, "what is there already is left alone"
-    assert before.st_mode & 0o777 == 0o600
+    assert len(compiles) == count
+    assert {file: file.stat().st_ino for file in other.iterdir()} == before, "left as it is"
+    assert {file.stat().st_mode & 0o777 for file in other.iterdir()} == {0o600}
+
+
+def test_what_is_damaged_in_one_folder_is_not_copied_to_another(
+    folder: Path, compiles: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cache, "cache_folder", lambda: str(folder))
+    monkeypatch.setattr(cache, "sources", packs)
+    load_engines(packs(), str(folder))
+    flip(-1)(contents_of(folder)[-1])
+    other = tmp_path / "other"
+    cache.cache_in(str(other))
+    assert len(compiles) == 1
+    assert not list(other.glob("*.index"))
+
+
+def test_a_folder_is_asked_whether_it_has_the_rules_and_nothing_is_compiled(
+    folder: Path, compiles: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "cache_folder", lambda: str(folder))
+    assert not cache.is_cached(packs())
+    load_engines(packs())
+    assert cache.is_cached(packs())
+    assert not cache.is_cached(packs("plugh"))
+    assert len(compiles) == 1
 
 
 @posix
 @pytest.mark.parametrize("mode", [0o770, 0o707, 0o777])
 def test_a_folder_that_others_may_write_is_not_used(
-    folder: Path, builds: list[Surface], mode: int
+    folder: Path, compiles: list[str], mode: int
 ) -> None:
     load_engines(packs(), str(folder))
     folder.chmod(mode)
     before = sorted(folder.iterdir())
     assert finds(load_engines(packs(), str(folder)))
-    assert len(builds) == 6
+    assert len(compiles) == 2
     assert sorted(folder.iterdir()) == before
 
 
 @posix
-def test_a_link_is_not_followed(folder: Path, builds: list[Surface], tmp_path: Path) -> None:
-    load_engines(packs(), str(folder))
-    file = only_file(folder)
-    file.rename(tmp_path / "elsewhere")
-    file.symlink_to(tmp_path / "elsewhere")
-    assert finds(load_engines(packs(), str(folder)))
-    assert len(builds) == 6
-    assert not only_file(folder).is_symlink()
-
-
-@posix
-def test_a_pipe_in_its_place_does_not_hang(folder: Path, builds: list[Surface]) -> None:
-    load_engines(packs(), str(folder))
-    file = only_file(folder)
-    file.unlink()
-    os.mkfifo(file, 0o600)
-    assert finds(load_engines(packs(), str(folder)))
-    assert len(builds) == 6
-
-
-@posix
-def test_what_belongs_to_another_user_is_not_believed(
-    folder: Path, builds: list[Surface], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("part", ["rules-*.index", "*.db"])
+def test_a_link_is_not_followed(
+    folder: Path, compiles: list[str], tmp_path: Path, part: str
 ) -> None:
     load_engines(packs(), str(folder))
-    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    for number, file in enumerate(sorted(folder.glob(part))):
+        file.rename(tmp_path / f"elsewhere-{number}")
+        file.symlink_to(tmp_path / f"elsewhere-{number}")
     assert finds(load_engines(packs(), str(folder)))
-    assert len(builds) == 6
-
-
-def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, builds: list[Surface]) -> None:
-    (tmp_path / "file").touch()
-    for _ in range(2):
-        assert finds(load_engines(packs(), str(tmp_path / "file" / "cache")))
-    assert len(builds) == 6
-
-
-def test_a_wrong_pack_is_told(folder: Path) -> None:
-    with pytest.raises(RuleError, match=r"mine\.yaml"):
-        load_engines([PackFile("mine.yaml", b"rules: no", shipped=False)], str(folder))
+    assert len(compiles) == 2
+    assert not any(file.is_symlink() for file in folder.iterdir())
 
 
 @posix
-def test_processes_that_start_at_once_compile_once(folder: Path, tmp_path: Path) -> None:
-    pack = tmp_path / "mine.yaml"
-    pack.write_bytes(packs()[0].content)
-    program = (
-        "import os, sys\n"
-        "from pipeguard.rulebook.packs import PackFile\n"
-        "from pipeguard.rulebook import cache as compiled\n"
-        "build = compiled.plans.build\n"
-        "def told(rules, surface, models):\n"
-        "    os.write(1, surface.name.encode() + b'\\n')\n"
-        "    return build(rules, surface, models)\n"
-        "compiled.plans.build = told\n"
-        "source = PackFile('mine.yaml', open(sys.argv[1], 'rb').read(), False)\n"
-        "assert compiled.load_engines([source], sys.argv[2]).to_server.rules\n"
-    )
-    command = [sys.executable, "-c", program, str(pack), str(folder)]
-    started = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(4)]
-    told = b"".join(process.communicate()[0] for process in started)
-    assert [process.returncode for process in started] == [0] * 4
-    assert len(told.split()) == 3
+@pytest.mark.parametrize(("mode", "count"), [(0o700, 1), (0o777, 2)])
+def test_of_a_link_to_a_folder_the_folder_counts(
+    folder: Path, compiles: list[str], tmp_path: Path, mode: int, count: int
+) -> None:
+    load_engines(packs(), str(folder))
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    folder.chmod(mode)
+    assert finds(load_engines(packs(), str(link)))
+    assert len(compiles) == count
 
 
-def test_a_clone_scans_in_another_thread_at_the_same_time(folder: Path) -> None:
+@posix
+@pytest.mark.parametrize("part", ["rules-*.index", "*.db"])
+def test_a_pipe_in_its_place_does_not_hang(folder: Path, compiles: list[str], part: str) -> None:
+    load_engines(packs(), str(folder))
+    for file in sorted(folder.glob(part)):
+        file.unlink()
+        os.mkfifo(file, 0o600)
+    assert finds(load_engines(packs(), str(folder)))
+    assert len(compiles) == 2
+
+
+def test_a_folder_in_the_place_of_the_index_is_no_error(folder: Path, compiles: list[str]) -> None:
+    load_engines(packs(), str(folder))
+    make_folder(index_of(folder))
+    assert finds(load_engines(packs(), str(folder)))
+    assert compiles[1:] == [str(folder), compiles[-1]]
+    assert not Path(compiles[-1]).exists()
+
+
+@posix
+def test_what_belongs_to_another_user_is_not_used(
+    folder: Path, compiles: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_engines(packs(), str(folder))
+    assert len(compiles) == 1
+    key = cache_key.cache_key(packs())
+    open_index(str(folder), key)
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    with pytest.raises(UnusableFileError):
+        open_index(str(folder), key)
+
+
+@posix
+@pytest.mark.parametrize("part", [".", "rules-*.index", "*.db"])
+def test_what_root_gave_to_another_user_is_not_used(
+    folder: Path, compiles: list[str], part: str
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root gives files away")
+    load_engines(packs(), str(folder))
+    for path in [folder] if part == "." else list(folder.glob(part)):
+        os.chown(path, 12345, -1)
+    assert finds(load_engines(packs(), str(folder)))
+    assert len(compiles) == 2
+    assert folder.stat().st_uid == (12345 if part == "." else 0)
+    assert {file.stat().st_uid for file in folder.iterdir()} == {0}
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(
+    tmp_path: Path, compiles: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    private = tmp_path / "private"
+    private.mkdir()
+    monkeypatch.setenv("TMPDIR", str(private))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    for _ in range(2):
+        assert finds(load_engines(packs(), str(tmp_path / "file" / "cache")))
+    assert [Path(folder).parent for folder in compiles] == [private] * 2
+    assert list(private.iterdir()) == []
+
+
+def test_where_nothing_can_be_written_an_error_says_so(
+    tmp_path: Path, compiles: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    with pytest.raises(EngineError, match=r"nor to a temporary folder: No such file"):
+        load_engines(packs(), str(tmp_path / "file" / "cache"))
+    assert compiles == []
+
+
+def test_a_wrong_pack_is_an_error(folder: Path, compiles: list[str]) -> None:
+    with pytest.raises(RuleError, match=r"mine\.yaml"):
+        load_engines([PackFile("mine.yaml", b"rules: no", shipped=False)], str(folder))
+    assert len(compiles) == 1
+
+
+def test_a_clone_scans_in_another_thread_at_the_same_time(
+    folder: Path, compiles: list[str]
+) -> None:
     engine = load_engines(packs(), str(folder)).to_server
     value: dict[str, JsonValue] = {
         str(number): "plain words " * 200 + "xyzzy-123" for number in range(20)
@@ -418,7 +407,7 @@ def test_a_clone_scans_in_another_thread_at_the_same_time(folder: Path) -> None:
     assert seen == here == [1] * 50
 
 
-def test_two_hundred_rules_load_without_being_compiled(folder: Path) -> None:
+def test_two_hundred_rules_load_without_being_compiled(folder: Path, compiles: list[str]) -> None:
     """3 ms were measured: a busy machine does not fail it, and a parser of YAML does."""
     many = packs(*(f"word{number}" for number in range(200)))
     load_engines(many, str(folder))
@@ -428,61 +417,6 @@ def test_two_hundred_rules_load_without_being_compiled(folder: Path) -> None:
         load_engines(many, str(folder))
         times.append(perf_counter() - began)
     assert min(times) < 0.1
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-def test_each_surface_is_compiled_by_a_process_of_its_own(folder: Path) -> None:
-    """In a process without threads, as `wrap` is then; this one may have some."""
-    code = (
-        "import sys\n"
-        "from pipeguard.core.scanning import databases as plans\n"
-        "from pipeguard.rulebook.packs import PackFile\n"
-        "from pipeguard.rulebook.cache import load_engines as engines\n"
-        "build, here = plans.build, []\n"
-        "plans.build = lambda *given: here.append(given) or build(*given)\n"
-        "engines([PackFile('mine.yaml', sys.argv[1].encode(), shipped=False)], sys.argv[2])\n"
-        "print(len(here))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, packs()[0].content.decode(), str(folder)],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout == "0\n"
-    assert finds(load_engines(packs(), str(folder)))
-
-
-def test_a_pack_that_the_engine_refuses_leaves_no_process_and_no_lock(folder: Path) -> None:
-    """What the others made is more than a pipe takes: they must not wait for a reader for ever."""
-    script = """
-import os, sys
-from pipeguard.core.scanning import databases as plans
-from pipeguard.core.protocol.places import Surface
-from pipeguard.errors import EngineError
-from pipeguard.rulebook import cache as compiled
-
-def build(rules, surface, models):
-    if surface is Surface.TO_SERVER:
-        raise EngineError("refused")
-    return b"x" * 2**20, b""
-
-plans.build = build
-for _ in range(2):
-    try:
-        compiled.load_engines(folder=sys.argv[1])
-    except EngineError as error:
-        print(error)
-try:
-    os.waitpid(-1, os.WNOHANG)
-except ChildProcessError:
-    print("nothing is left")
-"""
-    ran = subprocess.run(
-        [sys.executable, "-c", script, str(folder)],
-        capture_output=True, text=True, timeout=30, check=True,
-    )  # fmt: skip
-    assert ran.stdout.split("\n") == ["refused", "refused", "nothing is left", ""]
 
 
 def test_numpy_is_imported_for_a_doubtful_text_and_no_sooner_and_begins_no_threads() -> None:

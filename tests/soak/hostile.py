@@ -28,7 +28,7 @@ OPEN = 40  # connections that wait, or that are not read
 AT_ONCE = 8
 RARE = 100  # of so many requests one is large, and takes long to be judged
 LARGE_BYTES = 2**21
-QUIET_SECONDS = 3.0  # for what goes on beside requests, before memory is looked at
+QUIET_SECONDS = 1.0  # for what goes on beside requests, before memory is looked at
 READ_BYTES = 2**16
 
 

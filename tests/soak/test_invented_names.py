@@ -1,24 +1,20 @@
-"""What a peer invents, as large as it may be, leaves no more than a bounded rest in memory.
-
-`PIPEGUARD_SOAK_FRAMES` makes it more frames.
-"""
+"""What a peer invents, as large as it may be, leaves no more than a bounded rest in memory."""
 
 from __future__ import annotations
 
 import gc
 import json
-import os
 import tracemalloc
 from itertools import count
+
+import pytest
 
 from pipeguard.core.finding import Direction, Verdict
 from pipeguard.core.rules.policy import Policy
 from pipeguard.core.session.guard import Guard
 from pipeguard.core.session.session import Session
-from pipeguard.rulebook.cache import load_engines
+from tests.fuzz.rulebook import engines
 
-FRAMES = int(os.environ.get("PIPEGUARD_SOAK_FRAMES", "3000"))
-MOST_BYTES = 50 * 2**20
 LEFT_BYTES = 4 * 2**20  # caches of short words, which are the process's own
 WIDE = "\N{GRINNING FACE}"
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
@@ -32,7 +28,7 @@ class Inventive:
     """Two peers that give all that can have a name a new one."""
 
     def __init__(self) -> None:
-        self.session = Session(Guard("demo", load_engines(), Policy(), {}, b"k" * 32), "RUN")
+        self.session = Session(Guard("demo", engines(), Policy(), {}, b"k" * 32), "RUN")
         self.session.resume("2025-11-25")
         self.numbers = count()
 
@@ -81,14 +77,17 @@ class Inventive:
         return 14
 
 
-def test_what_is_invented_is_bounded_and_given_back() -> None:
+@pytest.mark.parametrize(
+    ("least", "most_mib"), [(600, 12), pytest.param(3000, 50, marks=pytest.mark.exhaustive)]
+)
+def test_what_is_invented_is_bounded_and_given_back(least: int, most_mib: int) -> None:
     Inventive().round()  # what is loaded once
     gc.collect()
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
         one, frames = Inventive(), 0
-        while frames < FRAMES:
+        while frames < least:
             frames += one.round()
         gc.collect()
         held, _ = tracemalloc.get_traced_memory()
@@ -98,5 +97,5 @@ def test_what_is_invented_is_bounded_and_given_back() -> None:
     finally:
         tracemalloc.stop()
     print(f"{frames} frames: {(held - before) / 2**20:.1f} MiB, left {(left - before) / 2**20:.1f}")
-    assert held - before < MOST_BYTES
+    assert held - before < most_mib * 2**20
     assert left - before < LEFT_BYTES

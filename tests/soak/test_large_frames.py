@@ -19,7 +19,7 @@ from tests.wrap.listening import Browser, messages
 from tests.wrap.wrapped import PYTHON, SERVER, Object
 
 LARGE_BYTES = 4_000_000
-CLIENTS, CALLS = 4, 2
+CLIENTS = 4
 
 
 def asked(number: int, text: str) -> Object:
@@ -55,12 +55,12 @@ def is_answer(answer: Object) -> bool:
     return False
 
 
-def honest(url: str, name: int, start: threading.Barrier) -> int:
+def honest(url: str, name: int, calls: int, start: threading.Barrier) -> int:
     """Call with large texts, and with small ones between; return how many got their result."""
     browser, done = Browser(url), 0
     browser.open()
     start.wait()
-    for number in range(1, 2 * CALLS + 1):
+    for number in range(1, 2 * calls + 1):
         text = f"{name}.{number} " + "abcde fgh " * (LARGE_BYTES // 10 if number % 2 else 1)
         status, told = browser.post(asked(number, text))
         assert status == 200, told
@@ -72,11 +72,12 @@ def honest(url: str, name: int, start: threading.Barrier) -> int:
     return done
 
 
+@pytest.mark.parametrize("calls", [1, pytest.param(2, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("options", [(), ("--shared",)], ids=["own", "shared"])
-def test_each_request_has_one_answer(tmp_path: Path, options: tuple[str, ...]) -> None:
+def test_each_request_has_one_answer(tmp_path: Path, options: tuple[str, ...], calls: int) -> None:
     with Listening(tmp_path, *options, "--", *PYTHON, str(SERVER)) as at:
         start = threading.Barrier(CLIENTS)
         with one_who_does_not_read(at.url), ThreadPoolExecutor(CLIENTS) as pool:
-            jobs = [pool.submit(honest, at.url, name, start) for name in range(CLIENTS)]
+            jobs = [pool.submit(honest, at.url, name, calls, start) for name in range(CLIENTS)]
             done = [job.result() for job in jobs]
-    assert sum(done) == 2 * CALLS * CLIENTS, done
+    assert sum(done) == 2 * calls * CLIENTS, done

@@ -26,11 +26,11 @@ from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.core.rules.policy import Policy
 from pipeguard.core.session.guard import Guard, PinKey
 from pipeguard.core.session.session import Session
-from pipeguard.rulebook.cache import load_engines
 from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.recorder import PinsListener, Recorder
 from pipeguard.state.store import Store
 from pipeguard.state.verification import verify
+from tests.fuzz.rulebook import engines
 from tests.state.samples import silent
 
 SECONDS = float(os.environ.get("PIPEGUARD_SOAK_SECONDS", "5"))
@@ -81,7 +81,7 @@ class Round:
     def judge(self, session: Session, direction: Direction, sent: bytes, *, aside: bool) -> Verdict:
         """As the transports do: one thread a direction, any number aside."""
         if aside:
-            verdict = session.receive_aside(direction, sent, NOW)
+            verdict = session.receive_concurrently(direction, sent, NOW)
         else:
             with self.one_way[direction]:
                 verdict = session.receive(direction, sent, NOW)
@@ -184,7 +184,7 @@ def begun(path: Path, seconds: float) -> Round:
         change = PinChange("tool", name, fingerprint(PLAIN), text, False, "", True)
         store.remember("demo", [change])
         pins = store.pins("demo")
-    guard = Guard("demo", load_engines(), Policy(), pins, b"k" * 32)
+    guard = Guard("demo", engines(), Policy(), pins, b"k" * 32)
     session = Session(guard, "RUN")
     session.resume("2025-06-18")
 

@@ -25,9 +25,9 @@ from pipeguard.core.protocol.framing import LineFrames
 from pipeguard.core.rules.policy import Policy
 from pipeguard.core.session.guard import Guard
 from pipeguard.core.session.session import Session
-from pipeguard.rulebook.cache import load_engines
 from tests import tools
 from tests.fuzz.budget import FACTOR
+from tests.fuzz.rulebook import engines
 from tests.launch.processes import until
 from tests.wrap.listening import Browser, Listening, messages
 from tests.wrap.wrapped import PYTHON, Json, Object, Wrapped
@@ -91,7 +91,7 @@ class Judged:
     """What a Session says of frames."""
 
     def __init__(self) -> None:
-        self.session = Session(Guard("demo", load_engines(), Policy(), {}), "RUN")
+        self.session = Session(Guard("demo", engines(), Policy(), {}), "RUN")
 
     def onward(self, direction: Direction, sent: bytes) -> list[Json]:
         """The messages that go on."""

@@ -254,9 +254,9 @@ def test_a_log_that_is_off_says_nothing(tmp_path: Path) -> None:
     [
         (("--grace", "soon"), "--grace soon: give a number from 0 to 3600, as 2."),
         (("--grace", "nan"), "--grace nan: give a number from 0 to 3600, as 2."),
-        (("--log-level", "loud"), "--log-level loud: there are trace, debug, info"),
-        (("--log-format", "xml"), "--log-format xml: there are console, json."),
-        (("--trust", "nobody"), "--trust nobody: there are first-use, review."),
+        (("--log-level", "loud"), "--log-level loud: choose from trace, debug, info"),
+        (("--log-format", "xml"), "--log-format xml: choose from console, json."),
+        (("--trust", "nobody"), "--trust nobody: choose from first-use, review."),
         (("--policy", "/no/such/policy"), "/no/such/policy cannot be read"),
     ],
 )
@@ -294,7 +294,7 @@ def test_who_asks_is_told_what_is_wrong_and_of_no_command(tmp_path: Path) -> Non
         answer = wrapped.ask("initialize")
         assert error_code(answer) == INTERNAL
         assert "keyring" in str(answer)
-        assert "The user finds in PipeGuard's log what to do." in str(answer)
+        assert "PipeGuard's log tells the user what to do." in str(answer)
         assert "pipeguard secrets" not in str(answer)
         wrapped.hang_up()
         assert wrapped.code() != 0
@@ -358,7 +358,7 @@ def test_an_approval_takes_effect_in_a_running_wrap(tmp_path: Path) -> None:
         assert "in capitals" not in str(listed(wrapped))
         call = wrapped.ask("tools/call", name="echo", arguments={"text": "hello"})
         assert result(call)["isError"] is True
-        assert "until the user has looked at it" in str(call)
+        assert "until the user has reviewed" in str(call)
         until(lambda: "pipeguard diff demo/echo" in wrapped.said(), "the log names the command")
         approve(wrapped)
         assert wrapped.frame() == {

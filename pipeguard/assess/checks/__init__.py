@@ -1,1 +1,1 @@
-"""The checks: each module has its CHECKS and `look(subject)`, which yields what they find."""
+"""The checks: each module has its CHECKS, and `look(target)`, which yields their findings."""

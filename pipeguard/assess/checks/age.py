@@ -1,4 +1,4 @@
-"""PipeGuard itself: how old it is. Asks no registry, so it goes by when it was installed."""
+"""How old PipeGuard itself is: by its date of installation, since no registry is asked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeguard.core.finding import Severity
 
 OLD = PostureCheck(
     "pipeguard-old",
-    "This PipeGuard was installed long ago, and its rules with it",
+    "This PipeGuard, with its rules, was installed long ago",
     Severity.LOW,
     "Formats of secrets, tricks of injection and clients' files change; the rules come with the "
     "program.",
@@ -25,9 +25,9 @@ OLD = PostureCheck(
 )
 FACTS = PostureCheck(
     "client-facts-old",
-    "What is known of a client's files was looked up long ago",
+    "What PipeGuard knows of a client's files was looked up long ago",
     Severity.INFO,
-    "Clients move their files. A server in a place that is not known is not found.",
+    "Clients move their files. A server in an unknown place is not found.",
     "Compare with the client's own list of servers, and install the newest version.",
     "pipx upgrade mcp-pipeguard",
 )
@@ -38,9 +38,9 @@ MOST_MONTHS = 18
 _DAY_SECONDS = 86_400
 
 
-def look(subject: AssessmentTarget) -> Iterator[PostureFinding]:
-    """This installation, and the clients that were found."""
-    if subject.is_repository:
+def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
+    """Check this installation, and the clients that were found."""
+    if target.is_repository:
         return
     days = (time.time() - _installed()) / _DAY_SECONDS
     if days > MOST_DAYS:
@@ -48,7 +48,7 @@ def look(subject: AssessmentTarget) -> Iterator[PostureFinding]:
         message = f"PipeGuard {version} was installed {days:.0f} days ago."
         yield OLD.at(None, message, mend=("pipx", "upgrade", PACKAGE))
     now = date.today()  # noqa: DTZ011  the user's own calendar
-    for name in sorted({spec.client for config in subject.configs for spec in config.specs}):
+    for name in sorted({spec.client for config in target.configs for spec in config.specs}):
         checked = clients()[name].checked
         if not checked:
             continue
@@ -59,7 +59,7 @@ def look(subject: AssessmentTarget) -> Iterator[PostureFinding]:
 
 
 def _installed() -> float:
-    """When the package came onto this machine: pip writes its metadata then."""
+    """When the package was installed: pip writes its metadata then."""
     try:
         files = distribution(PACKAGE).files or ()
     except PackageNotFoundError:

@@ -23,21 +23,21 @@ WRITABLE = PostureCheck(
 )
 READABLE = PostureCheck(
     "config-readable",
-    "Others may read a client's file, and it holds values of variables or headers",
+    "Others may read a client's file with values of variables or headers",
     Severity.MEDIUM,
-    "Every user of the machine, and every program under another name, reads the tokens in it.",
+    "Every user of the machine, and every program under another name, can read the tokens in it.",
     "Take the right to read from group and others.",
     "chmod go-r FILE",
 )
 CHECKS = (WRITABLE, READABLE)
 
 
-def look(subject: AssessmentTarget) -> Iterator[PostureFinding]:
-    """Every file; where rights are of another kind than POSIX's, none."""
+def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
+    """Check every file; only on systems with POSIX permissions."""
     if os.name != "posix":
         return
-    for config in subject.configs:
-        yield from _of(config, shared=subject.is_repository)
+    for config in target.configs:
+        yield from _of(config, shared=target.is_repository)
 
 
 def _of(config: Config, *, shared: bool) -> Iterator[PostureFinding]:
@@ -48,27 +48,27 @@ def _of(config: Config, *, shared: bool) -> Iterator[PostureFinding]:
         return
     if status.st_mode & stat.S_IWOTH:
         mend = ("chmod", "go-w", str(config.path))
-        yield WRITABLE.at(config.path, "Everybody on this machine may write it.", mend=mend)
+        yield WRITABLE.at(config.path, "Everybody on this machine can write it.", mend=mend)
     elif folder.st_mode & stat.S_IWOTH and not folder.st_mode & stat.S_ISVTX:
         mend = ("chmod", "go-w", str(path.parent))
         yield WRITABLE.at(
-            config.path, "Everybody may write its folder, and put another file there.", mend=mend
+            config.path, "Everybody can write its folder, and put another file there.", mend=mend
         )
     if shared or not status.st_mode & (stat.S_IROTH | stat.S_IRGRP) or not _is_reached(path):
         return
-    holds = [
+    values = [
         (name, value)
         for server in config.servers
         for name, value in (*server.env.items(), *server.headers.items())
     ]
-    if any(is_secret(name, value) and "$" not in value for name, value in holds):
-        told = "everybody on this machine" if status.st_mode & stat.S_IROTH else "its group"
+    if any(is_secret(name, value) and "$" not in value for name, value in values):
+        readers = "everybody on this machine" if status.st_mode & stat.S_IROTH else "its group"
         mend = ("chmod", "go-r", str(config.path))
-        yield READABLE.at(config.path, f"It can be read by {told}.", mend=mend)
+        yield READABLE.at(config.path, f"It can be read by {readers}.", mend=mend)
 
 
 def _is_reached(path: Path) -> bool:
-    """Whether others may come as far as to the file."""
+    """Whether others may enter all folders above the file."""
     try:
         return all(folder.stat().st_mode & (stat.S_IXOTH | stat.S_IXGRP) for folder in path.parents)
     except OSError:

@@ -1,4 +1,4 @@
-"""What is spoken in clear, and what listens to everybody."""
+"""Connections without TLS, and servers that listen on every address."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from pipeguard.core.finding import Severity
 
 CLEAR = PostureCheck(
     "remote-in-clear",
-    "A remote server is spoken to without TLS",
+    "A remote server is called without TLS",
     Severity.HIGH,
-    "Whoever is on the way reads what the model sends, tokens too, and writes what it gets back.",
-    "Use the server's https address. On a network of your own, put TLS before it.",
+    "Anybody on the way can read what the model sends, tokens too, and change what it gets back.",
+    "Use the server's https address. On a network of your own, put TLS in front of it.",
     "",
     '{"url": "http://mcp.example.com/mcp"}',
     '{"url": "https://mcp.example.com/mcp"}',
 )
 LISTENS = PostureCheck(
     "listens-to-all",
-    "A server listens on every address without asking who comes",
+    "A server listens on every address without authentication",
     Severity.HIGH,
-    "Everybody on the same network can call its tools, and a web page in a browser on it may.",
-    "Listen on 127.0.0.1, or let PipeGuard listen and ask for a token.",
+    "Everybody on the same network can call its tools, and any web page in a browser there may.",
+    "Listen on 127.0.0.1, or let PipeGuard listen and require a token.",
     "pipeguard wrap --listen 127.0.0.1:8000 --token-env TOKEN -- COMMAND",
     "srv --host 0.0.0.0 --port 8000",
     "srv --host 127.0.0.1 --port 8000",
@@ -44,16 +44,16 @@ _HOST_VARIABLE = re.compile(r"(?i)(?:\w+_)?(?:HOST|BIND|LISTEN|ADDRESS|BIND_ADDR
 _TOKENS = ("--token-env", "--token-file")
 
 
-def look(subject: AssessmentTarget) -> Iterator[PostureFinding]:
-    """Every address, every command, and what of ours runs."""
-    for server in subject.servers:
-        yield from _in_clear(subject, server)
-        yield from _listening(subject, server)
-    if not subject.is_repository:
+def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
+    """Check every address, every command, and our own listeners."""
+    for server in target.servers:
+        yield from _in_clear(target, server)
+        yield from _listening(target, server)
+    if not target.is_repository:
         yield from _running()
 
 
-def _in_clear(subject: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
+def _in_clear(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
     places = [("url", server.url or "")] if server.url else []
     places += [(f"args.{i}", word) for i, word in enumerate(server.args) if _is_clear(word)]
     for span, url in places:
@@ -61,44 +61,43 @@ def _in_clear(subject: AssessmentTarget, server: ServerEntry) -> Iterator[Postur
         if not _is_clear(url) or host is None or _is_here(host):
             continue
         near = _is_near(host)
-        yield CLEAR.of_server(
+        check = CLEAR.rated(Severity.MEDIUM) if near else CLEAR
+        yield check.of_server(
             server,
-            f"{masked_url(url)} is read and changed by whoever is on the way"
+            f"Anybody on the way can read and change {masked_url(url)}"
             f"{' in its network' if near else ''}.",
-            line=subject.line(server, span),
+            line=target.line(server, span),
             key=host,
-            severity=Severity.MEDIUM if near else CLEAR.severity,
         )
 
 
-def _listening(subject: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
+def _listening(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
     if any(word.partition("=")[0] in _TOKENS for word in server.args):
         return
     before = server.command or ""
     for index, word in enumerate(server.args):
         name, equals, value = word.partition("=")
-        asked = value if equals and _HOSTING.match(name) else word
-        if _ALL.match(asked) and (equals or _HOSTING.match(before)):
+        address = value if equals and _HOSTING.match(name) else word
+        if _ALL.match(address) and (equals or _HOSTING.match(before)):
             yield LISTENS.of_server(
                 server,
-                f"It is told to listen on {asked}, which is every address of this machine.",
-                line=subject.line(server, f"args.{index}"),
-                key=asked,
+                f"It listens on {address}, which is every address of this machine.",
+                line=target.line(server, f"args.{index}"),
+                key=address,
             )
         before = word
     for name, value in server.env.items():
         if _HOST_VARIABLE.match(name) and _ALL.match(value):
-            yield LISTENS.of_server(
+            yield LISTENS.rated(Severity.MEDIUM).of_server(
                 server,
-                f"{name}={value} has it listen on every address, if it reads that variable.",
-                line=subject.line(server, f"env.{name}"),
+                f"With {name}={value} it listens on every address, if it reads that variable.",
+                line=target.line(server, f"env.{name}"),
                 key=name,
-                severity=Severity.MEDIUM,
             )
 
 
 def _running() -> Iterator[PostureFinding]:
-    """Our own listeners that run now; on Linux, where processes can be asked."""
+    """Check our own listeners that are running; only on Linux, where /proc lists processes."""
     for path in sorted(_PROC.glob("[0-9]*/cmdline")):
         try:
             words = path.read_bytes().decode("utf-8", "replace").split("\0")
@@ -107,14 +106,14 @@ def _running() -> Iterator[PostureFinding]:
         if "wrap" not in words[:6] or not any("pipeguard" in word for word in words[:5]):
             continue
         ours = words[: words.index("--")] if "--" in words else words
-        asked = next((b for a, b in pairwise(ours) if a == "--listen"), "")
-        asked = asked or next((w[9:] for w in ours if w.startswith("--listen=")), "")
-        if _ALL.match(asked) and not any(w.partition("=")[0] in _TOKENS for w in ours):
+        address = next((b for a, b in pairwise(ours) if a == "--listen"), "")
+        address = address or next((w[9:] for w in ours if w.startswith("--listen=")), "")
+        if _ALL.match(address) and not any(w.partition("=")[0] in _TOKENS for w in ours):
             yield LISTENS.at(
                 None,
-                f"The process {path.parent.name} is a `pipeguard wrap --listen {asked}` "
+                f"Process {path.parent.name} is a `pipeguard wrap --listen {address}` "
                 "without a token.",
-                key=asked,
+                key=address,
             )
 
 
@@ -134,7 +133,7 @@ def _is_here(host: str) -> bool:
 
 
 def _is_near(host: str) -> bool:
-    """Whether it is in a network of somebody's own."""
+    """Whether a host is in a private network."""
     try:
         return ipaddress.ip_address(host).is_private
     except ValueError:

@@ -1,4 +1,4 @@
-"""Commands that run code which nobody has seen before."""
+"""Commands that run code which nobody has looked at."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeguard.core.finding import Severity
 
 UNPINNED = PostureCheck(
     "package-not-pinned",
-    "A server's code is fetched anew, in whatever version there is",
+    "A server's code is fetched at each start, in any version",
     Severity.MEDIUM,
     "Whoever takes over the package, its registry entry, a branch or a tag runs their code on this "
     "machine the next time that the client starts.",
@@ -26,8 +26,8 @@ PIPED = PostureCheck(
     "download-run",
     "A command downloads something and runs it at once",
     Severity.HIGH,
-    "The code is on no disk before it runs, can differ from one start to the next and by who asks, "
-    "and half of a download that breaks off is run as well.",
+    "The code is on no disk before it runs, it can differ from one start to the next and for each "
+    "user, and if the download breaks off, the first half runs.",
     "Install it once, look at what was installed, and start that.",
     "",
     'sh -c "curl -fsSL https://example.com/server.sh | sh"',
@@ -36,27 +36,27 @@ PIPED = PostureCheck(
 CHECKS = (UNPINNED, PIPED)
 
 
-def look(subject: AssessmentTarget) -> Iterator[PostureFinding]:
-    """Every command."""
-    for server in subject.servers:
+def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
+    """Check every command."""
+    for server in target.servers:
         words = server.own_words
         if piped(words):
             yield PIPED.of_server(server, "Its command runs what it downloads, unseen.")
         for fetch in fetched(words):
             if fetch.pin is not VersionPin.EXACT:
-                yield _unpinned(subject, server, fetch)
+                yield _unpinned(target, server, fetch)
 
 
-def _unpinned(subject: AssessmentTarget, server: ServerEntry, fetch: Fetch) -> PostureFinding:
+def _unpinned(target: AssessmentTarget, server: ServerEntry, fetch: Fetch) -> PostureFinding:
     index = next((i for i, word in enumerate(server.args) if fetch.what in word), None)
-    line = server.line if index is None else subject.line(server, f"args.{index}")
+    line = server.line if index is None else target.line(server, f"args.{index}")
     what, example = masked_text(fetch.what), masked_text(fetch.example)
     movable = fetch.pin is VersionPin.MOVABLE
-    told = "is a tag, which can be moved" if movable else "may be another one at each start"
-    return UNPINNED.of_server(
+    risk = "is a tag, which can be moved" if movable else "may be another version at each start"
+    check = UNPINNED.rated(Severity.LOW) if movable else UNPINNED
+    return check.of_server(
         server,
-        f"What {fetch.program} fetches for `{what}` {told}. Exactly: `{example}`.",
+        f"What {fetch.program} fetches for `{what}` {risk}. Exactly: `{example}`.",
         line=line,
         key=what,
-        severity=Severity.LOW if movable else UNPINNED.severity,
     )

@@ -1,4 +1,4 @@
-"""A policy that stops less than PipeGuard does without one."""
+"""Policies that stop less than PipeGuard does by default."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WRONG = PostureCheck(
     "policy-wrong",
     "A policy file cannot be read",
     Severity.HIGH,
-    "No guarded server starts until it is mended, and who is in a hurry takes the guard away.",
+    "No guarded server starts until it is mended, and somebody in a hurry removes the guard.",
     "Mend the line that the message names.",
     "pipeguard policy check FILE",
 )
@@ -27,18 +27,18 @@ OBSERVES = PostureCheck(
     "The policy stops nothing",
     Severity.HIGH,
     "In `mode: observe` everything is judged and recorded, and everything passes.",
-    "Leave `mode` out, or say `enforce`.",
+    "Remove `mode`, or set it to `enforce`.",
     "",
     "mode: observe",
     "mode: enforce",
 )
 LOOSER = PostureCheck(
     "policy-loosened",
-    "The policy lets through what would be blocked without it",
+    "The policy lets through what would be blocked by default",
     Severity.MEDIUM,
-    "An entry of `actions` that holds for many rules, servers or tools, or an exception without an "
-    "end, is forgotten, and still holds when something else comes by.",
-    "Say which rule, tool and server it is for, and until when.",
+    "An entry of `actions` for many rules, servers or tools, or an exception without an end, is "
+    "forgotten, and still applies when something else comes by.",
+    "Name the rule, the tool and the server, and set an end.",
     "pipeguard allow EVENT",
     "actions: [{rule: 'secrets.*', action: warn}]",
     "exceptions: [{rule: secrets.generic-assignment, tool: write_file, until: 2027-03-01, why: …}]",
@@ -47,9 +47,9 @@ CHECKS = (WRONG, OBSERVES, LOOSER)
 _EVERYTHING = "*"
 
 
-def look(subject: AssessmentTarget) -> Iterator[PostureFinding]:
-    """The user's file and the project's, as far as they concern the subject."""
-    for path, scope in zip(subject.policies, (PolicyScope.USER, PolicyScope.PROJECT), strict=True):
+def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
+    """Check the user's file and the project's, if they concern the target."""
+    for path, scope in zip(target.policies, (PolicyScope.USER, PolicyScope.PROJECT), strict=True):
         if path is not None:
             yield from _of(path, scope)
 
@@ -64,7 +64,7 @@ def _of(path: Path, scope: PolicyScope) -> Iterator[PostureFinding]:
         return
     if file.mode is Mode.OBSERVE:
         yield OBSERVES.at(path, "`mode: observe` lets everything through.", key="mode")
-    if scope is PolicyScope.USER:  # a project's may only tighten
+    if scope is PolicyScope.USER:  # a project's can only tighten
         yield from _loosened(path, file)
 
 
@@ -81,20 +81,16 @@ def _loosened(path: Path, file: PolicyFile) -> Iterator[PostureFinding]:
         ]
         if "rule" in wide or (exempt.until is None and len(wide) > 1):
             until = "without an end " if exempt.until is None else ""
-            message = f"An exception {until}holds for every {' and every '.join(wide)}."
+            message = f"An exception {until}applies to every {' and every '.join(wide)}."
             yield LOOSER.at(path, message, key=f"{where.rule} {where.tool} {where.server}")
         elif exempt.until is None:
             message = f"An exception from {where.rule} has no end."
-            yield LOOSER.at(
-                path,
-                message,
-                key=f"{where.rule} {where.tool} {where.server}",
-                severity=Severity.LOW,
-            )
+            key = f"{where.rule} {where.tool} {where.server}"
+            yield LOOSER.rated(Severity.LOW).at(path, message, key=key)
     if file.drift_allow:
-        kinds = ", ".join(sorted(one.value for one in file.drift_allow))
+        kinds = ", ".join(sorted(drift.value for drift in file.drift_allow))
         message = f"Definitions may change without being approved: {kinds}."
-        yield LOOSER.at(path, message, key="drift", severity=Severity.LOW)
+        yield LOOSER.rated(Severity.LOW).at(path, message, key="drift")
 
 
 def _actions(path: Path, layer: Layer) -> Iterator[PostureFinding]:
@@ -106,7 +102,7 @@ def _actions(path: Path, layer: Layer) -> Iterator[PostureFinding]:
         narrow = where.tool != _EVERYTHING or where.server != _EVERYTHING
         if named and narrow:
             continue
-        message = f"An action of `{entry.action.name.lower()}` holds for {where.rule}"
+        message = f"An action of `{entry.action.name.lower()}` applies to {where.rule}"
         message += "." if narrow else ", in every tool of every server."
-        severity = Severity.LOW if named or narrow else LOOSER.severity
-        yield LOOSER.at(path, message, key=f"action {where.rule}", severity=severity)
+        check = LOOSER.rated(Severity.LOW) if named or narrow else LOOSER
+        yield check.at(path, message, key=f"action {where.rule}")

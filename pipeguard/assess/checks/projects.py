@@ -1,4 +1,4 @@
-"""Files in a repository that start something for whoever opens it."""
+"""Files in a repository that start something for everybody who opens it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ STARTS = PostureCheck(
     "project-starts-code",
     "A project's file starts the project's own code as a server",
     Severity.MEDIUM,
-    "Who opens a fresh clone in this client is asked once, by the server's name, and runs what the "
-    "repository holds from then on, also after the next pull.",
+    "Somebody who opens a fresh clone in this client is asked once, by the server's name, and from "
+    "then on runs what the repository contains, also after the next pull.",
     "Start an installed server in an exact version, or have each user add the server themselves.",
     "",
     '{"mcpServers": {"tools": {"command": "./tools/server.sh"}}}',
@@ -32,8 +32,8 @@ APPROVES = PostureCheck(
     "project-approves-itself",
     "A project's file has its servers started, or their tools called, without asking",
     Severity.HIGH,
-    "The question whether a server of a repository may run is answered by the repository.",
-    "Take the setting out of the project's file. Who wants it sets it for themselves.",
+    "The repository itself answers whether its servers may run.",
+    "Remove the setting from the project's file. Users who want it set it for themselves.",
     "",
     '{"enableAllProjectMcpServers": true}',
     "{}",
@@ -58,7 +58,7 @@ _INTERPRETERS = re.compile(
 _SCRIPT = re.compile(r"(?:\./|\.\./|\$\{(?:workspaceFolder|CLAUDE_PROJECT_DIR)[^}]*\}|[\w@-]+/)")
 _ENDINGS = (".py", ".js", ".mjs", ".cjs", ".ts", ".sh", ".rb", ".php", ".pl", ".ps1", ".jar")
 _EXPANDS_COMMANDS = frozenset({"crush"})
-# Settings by which a client does not ask: file, and what in it says so.
+# Settings that make a client not ask: the file, and the text in it.
 _SETTINGS = (
     (".claude/settings.json", re.compile(r'"enableAllProjectMcpServers"\s*:\s*true')),
     (".claude/settings.json", re.compile(r'"enabledMcpjsonServers"\s*:\s*\[\s*"')),
@@ -70,18 +70,18 @@ _SETTINGS = (
 _APPROVAL_KEYS = ("alwaysAllow", "autoApprove", "trust")
 
 
-def look(subject: AssessmentTarget) -> Iterator[PostureFinding]:
-    """Entries of projects, and settings beside them."""
-    for server in subject.servers:
+def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
+    """Check entries of projects, and the settings next to them."""
+    for server in target.servers:
         if server.scope is ConfigScope.PROJECT:
-            yield from _of(subject, server)
-    roots = {subject.root or subject.machine.project} - {None}
-    roots |= {_root_of(server) for server in subject.servers if server.scope is ConfigScope.PROJECT}
+            yield from _of(target, server)
+    roots = {target.root or target.machine.project} - {None}
+    roots |= {_root_of(server) for server in target.servers if server.scope is ConfigScope.PROJECT}
     for root in sorted(filter(None, roots)):
         yield from _settings(root)
 
 
-def _of(subject: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
+def _of(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
     own = _own_code(server)
     if own:
         yield STARTS.of_server(server, f"It runs `{own}`, which comes with the repository.")
@@ -89,12 +89,12 @@ def _of(subject: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFindi
         value = server.fields.get(key)
         if value is True or value == "true" or (isinstance(value, (list, tuple)) and value):
             message = f"`{key}` has its tools called without asking."
-            yield APPROVES.of_server(server, message, key=key, line=subject.line(server, key))
-    if set(subject.clients_of(server)) & _EXPANDS_COMMANDS:
+            yield APPROVES.of_server(server, message, key=key, line=target.line(server, key))
+    if set(target.clients_of(server)) & _EXPANDS_COMMANDS:
         for where, text in _texts(server):
             if "$(" in text or "`" in text:
-                message = f"`{where}` holds a command that its client runs when it reads the file."
-                yield SHELL.of_server(server, message, key=where, line=subject.line(server, where))
+                message = f"`{where}` contains a command that its client runs to read the file."
+                yield SHELL.of_server(server, message, key=where, line=target.line(server, where))
 
 
 def _own_code(server: ServerEntry) -> str:
@@ -138,19 +138,21 @@ def _settings(root: Path) -> Iterator[PostureFinding]:
         try:
             content, _ = read(str(path), MAX_FILE_BYTES, InputError)
         except InputError as error:
-            yield APPROVES.at(path, f"What it says of asking is not known: {error}", key=name)
+            yield APPROVES.at(
+                path, f"Whether it makes the client not ask is unknown: {error}", key=name
+            )
             continue
         text = _plain(decoded(content))
         for match in pattern.finditer(text):
             what = json.dumps(match[0].split(":")[0].strip().strip('"')).strip('"')
             line = text.count("\n", 0, match.start()) + 1
-            message = f"`{what}` here means that nobody is asked."
+            message = f"With `{what}` nobody is asked."
             yield APPROVES.at(path, message, line=line, key=what)
             break
 
 
 def _plain(text: str) -> str:
-    """JSON without comments, and with letters in the place of their escapes; in the same lines."""
+    """JSON without comments and with escaped letters decoded, in the same lines."""
 
     def without(match: re.Match[str]) -> str:
         if match[0].startswith('"'):

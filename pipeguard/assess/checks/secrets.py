@@ -6,7 +6,6 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from itertools import pairwise
 from time import monotonic
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
@@ -16,24 +15,25 @@ from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.masking import is_secret
 from pipeguard.clients.private import secret_name
-from pipeguard.core.commands.argument_roles import listed
+from pipeguard.core.checks.credential_names import is_secret_setting
 from pipeguard.core.finding import Severity
 from pipeguard.core.rules.policy import Policy
+from pipeguard.core.words.credentials import SCHEMES
 from pipeguard.rulebook.trial import Taken, judge
 from pipeguard.rulebook.trial import TrialInput as Text
 
 CLEAR = PostureCheck(
     "secret-in-config",
-    "A secret stands in a client's file in clear",
+    "A secret is stored in clear in a client's file",
     Severity.HIGH,
-    "Every program of yours can read the file, backups and synchronised folders keep copies, and a "
-    "project's file goes where its repository goes. What stands among arguments or in an address "
-    "is also shown by the list of processes, to every user of the machine.",
+    "Every program of yours can read the file, backups and synchronised folders have copies, and a "
+    "project's file goes where its repository goes. Arguments and addresses are also shown in the "
+    "list of processes, to every user of the machine.",
     "Put it into the system's keyring with `pipeguard secrets set NAME`, guard the server, and "
-    "write `keyring:NAME` in the entry where the value stood: in `env`, or in a header. What is "
-    "an argument must become a variable first. Then renew it: what stood in a file was perhaps "
-    "copied. For a remote server that offers a login, `pipeguard auth login URL` keeps the token "
-    "in the keyring by itself.",
+    "write `keyring:NAME` in the entry in place of the value: in `env`, or in a header. An "
+    "argument must become a variable first. Then renew the secret, since the file may have been "
+    "copied. For a remote server with a login, `pipeguard auth login URL` stores the token in the "
+    "keyring by itself.",
     "pipeguard secrets set NAME",
     '{"command": "srv", "env": {"TOKEN": "…the token itself…"}}',
     '{"command": "srv", "env": {"TOKEN": "keyring:TOKEN"}}',
@@ -42,21 +42,6 @@ CHECKS = (CLEAR,)
 _KEY_BYTES = 32
 _LEAST_CHARS = 8
 _RANDOM_CHARS = 12  # 62 bits of letters and digits in one case
-_NAMED = listed(
-    "token secret password passwd passphrase pwd apikey credential credentials bearer cookie dsn "
-    "authorization pat jwt"
-)
-_PAIRS = listed(
-    "api_key access_key private_key secret_key auth_token session_key session_id client_secret "
-    "connection_string auth_key signing_key encryption_key account_key"
-)
-_OTHER_KEYS = listed("public sort primary partition cache foreign index group hot object project")
-# What ends a name that speaks of a secret, and is none.
-_ABOUT = listed(
-    "limit max min count size length ttl type mode name file path dir url uri endpoint host prefix "
-    "suffix header method expiry lifetime timeout budget id algorithm format enabled required "
-    "command helper provider store model tokens"
-)
 _REFERENCE = re.compile(
     r"\$\{[^}]*\}|\$\([^)]*\)|\{\{.*?\}\}|\$[A-Za-z_]\w*|%[A-Za-z_]\w*%|<[^<>]*>|\[[^\[\]]*\]|"
     r"\A(?:op|vault|keyring|keychain|secret|env|file|doppler|bw|aws-sm|gcp-sm|ref\+\w+)://?.*|"
@@ -69,7 +54,7 @@ _PLACEHOLDER = re.compile(
     r"|(?:your|my)[-_]|(.)\1*\Z|[x*.#-]+\Z|(?:test|demo|none|null|true|false|default|secret|"
     r"password|token|changeit)\Z"
 )
-_SCHEME = re.compile(r"(?i)(?:bearer|basic|token)\s+")
+_SCHEME = re.compile(rf"(?i)(?:{'|'.join(SCHEMES)})\s+")
 _OPTION = re.compile(r"--?([A-Za-z][\w-]*)(?:=(.+))?\Z", re.DOTALL)
 _HEADER = re.compile(r"([A-Za-z][\w-]*):\s*(.+)\Z", re.DOTALL)
 
@@ -78,33 +63,33 @@ class _Value(NamedTuple):
     """A value in an entry.
 
     Attributes:
-        span: its key among the entry's spans, as `env.TOKEN`.
-        name: what it is called; empty where nothing says it.
-        value: what it is.
-        told: where it is, in words.
+        span: its key in the entry's spans, as `env.TOKEN`.
+        name: the name of the variable, header or option; empty if there is none.
+        value: the value.
+        place: where it is, in words; part of the finding's fingerprint.
     """
 
     span: str
     name: str
     value: str
-    told: str
+    place: str
 
 
-def look(subject: AssessmentTarget) -> Iterator[PostureFinding]:
-    """Every value of every entry, also of those that are switched off."""
-    for server in subject.all_servers:
-        values = [one for one in _values(server) if _REFERENCE.sub("", one.value).strip()]
-        known = _known(subject, values)
-        for index, one in enumerate(values):
-            severity = Severity.HIGH if index in known else _suspected(one)
+def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
+    """Check every value of every entry, including those that are switched off."""
+    for server in target.all_servers:
+        values = [value for value in _values(server) if _REFERENCE.sub("", value.value).strip()]
+        certain = _certain(target, values)
+        for index, value in enumerate(values):
+            severity = Severity.HIGH if index in certain else _suspected(value)
             if severity is not None:
-                yield CLEAR.of_server(
+                what = "a secret" if index in certain else "what looks like a secret"
+                yield CLEAR.rated(severity).of_server(
                     server,
-                    f"{one.told} holds what {'is' if index in known else 'looks like'} a secret.",
-                    line=subject.line(server, one.span),
-                    key=one.told,
-                    severity=severity,
-                    mend=("pipeguard", "secrets", "set", secret_name(server.name, one.name)),
+                    f"{value.place} contains {what}.",
+                    line=target.line(server, value.span),
+                    key=value.place,
+                    mend=("pipeguard", "secrets", "set", secret_name(server.name, value.name)),
                 )
 
 
@@ -127,7 +112,7 @@ def _of_word(span: str, word: str, before: str) -> Iterator[_Value]:
     if "://" in word:
         yield from _of_url(span, word, "An address among the arguments")
     elif option and option[2]:
-        if not option[1].endswith("-env"):  # a name of ours, and no value
+        if not option[1].endswith("-env"):  # an option of ours that takes a name, not a value
             yield _Value(span, option[1], option[2], f"The argument --{option[1].lstrip('-')}")
     elif after and not after[2] and not word.startswith("-"):
         if after[1] in ("header", "H") and header:
@@ -141,46 +126,47 @@ def _of_word(span: str, word: str, before: str) -> Iterator[_Value]:
         yield _Value(span, "", word, f"The argument {span.partition('.')[2]}")
 
 
-def _of_url(span: str, url: str, told: str) -> Iterator[_Value]:
+def _of_url(span: str, url: str, place: str) -> Iterator[_Value]:
     try:
         parts = urlsplit(url)
         password, user = parts.password, parts.username
     except ValueError:
         return
     if password:
-        yield _Value(span, "password", password, f"{told}, its password,")
+        yield _Value(span, "password", password, f"{place}, its password,")
     elif user:
-        yield _Value(span, "", user, f"{told}, its user,")
+        yield _Value(span, "", user, f"{place}, its user,")
     for name, value in parse_qsl(parts.query):
-        yield _Value(span, name, value, f"{told}, its parameter {name},")
+        yield _Value(span, name, value, f"{place}, its parameter {name},")
     for part in parts.path.split("/"):
-        yield _Value(span, "", part, f"{told}, its path,")
+        yield _Value(span, "", part, f"{place}, its path,")
 
 
-def _known(subject: AssessmentTarget, values: list[_Value]) -> set[int]:
-    """Those that a rule knows for a secret."""
+def _certain(target: AssessmentTarget, values: list[_Value]) -> set[int]:
+    """The indexes of values that a rule finds."""
     if not values:
         return set()
-    text = json.dumps({str(i): {one.name or "value": one.value} for i, one in enumerate(values)})
-    asked = Text(text, Taken.ARGUMENTS)
-    trial = judge(subject.engines, Policy(), asked, os.urandom(_KEY_BYTES), monotonic())
-    found = set()
+    arguments = {str(i): {value.name or "value": value.value} for i, value in enumerate(values)}
+    text = Text(json.dumps(arguments), Taken.ARGUMENTS)
+    trial = judge(target.engines, Policy(), text, os.urandom(_KEY_BYTES), monotonic())
+    indexes = set()
     for located in trial.findings:
         match = re.match(r"/params/arguments/(\d+)", located.finding.pointer)
         if match and located.finding.rule.startswith("secrets."):
-            found.add(int(match[1]))
-    return {i for i in found if not _PLACEHOLDER.match(_bare(values[i].value))}
+            indexes.add(int(match[1]))
+    return {i for i in indexes if not _PLACEHOLDER.match(_bare(values[i].value))}
 
 
-def _suspected(one: _Value) -> Severity | None:
-    """How bad a value is that no rule knows, by its name and its looks; None for none."""
-    value = _bare(one.value)
-    if len(value) < _LEAST_CHARS or _PLACEHOLDER.match(value) or _REFERENCE.search(one.value):
+def _suspected(candidate: _Value) -> Severity | None:
+    """How bad a value is that no rule finds, by its name and its looks; None if it is harmless."""
+    name, value = candidate.name, _bare(candidate.value)
+    if len(value) < _LEAST_CHARS or _PLACEHOLDER.match(value) or _REFERENCE.search(candidate.value):
         return None
-    if not _is_named(one.name) or "://" in value or value.startswith(("/", "./", "~", "C:\\")):
+    is_path = "://" in value or value.startswith(("/", "./", "~", "C:\\"))
+    if is_path or not is_secret_setting(name):
         return None
     if re.fullmatch(r"[\d.,]+|[a-z]+(?:[-_.][a-z]+)*", value):
-        return Severity.LOW if re.search("passw|pwd|secret", one.name, re.I) else None
+        return Severity.LOW if re.search("passw|pwd|secret", name, re.I) else None
     random = (
         len(value) >= _RANDOM_CHARS and re.search(r"\d", value) and re.search("[A-Za-z]", value)
     )
@@ -189,15 +175,3 @@ def _suspected(one: _Value) -> Severity | None:
 
 def _bare(value: str) -> str:
     return _SCHEME.sub("", value.strip(), count=1)
-
-
-def _is_named(name: str) -> bool:
-    """Whether a name is that of a secret, and not of something about one."""
-    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)
-    small = [word.lower() for word in words]
-    if not small or small[-1] in _ABOUT - ({"id"} if small[-2:-1] == ["session"] else set()):
-        return False
-    if small[-1] == "key" and not set(small) & _OTHER_KEYS:
-        return True
-    pairs = {f"{a}_{b}" for a, b in pairwise(small)}
-    return bool(set(small) & _NAMED or pairs & _PAIRS)

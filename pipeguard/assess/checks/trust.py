@@ -1,4 +1,4 @@
-"""What is trusted, what waits for a person, and whether the record of it is whole."""
+"""What is trusted, what waits for a person, and whether the audit is intact."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from pipeguard.state.verification import verify
 
 DRIFTED = PostureCheck(
     "definition-waits",
-    "A tool changed, or came new, and waits for a person",
+    "A tool is new or changed, and waits for a person",
     Severity.MEDIUM,
-    "Its model still reads the definition that was approved, or none. Somebody should know why the "
-    "server says something else now: it is how a trusted tool is turned.",
-    "Look at the change, then accept it or throw it away.",
+    "The model still reads the approved definition, or none. Somebody should know why the server "
+    "says something else now: this is how a trusted tool is turned against its user.",
+    "Look at the change, then approve or reject it.",
     "pipeguard diff NAME",
 )
 UNSEEN = PostureCheck(
     "pins-missing",
     "A guarded server was never seen",
     Severity.LOW,
-    "Nothing of it is pinned, so what it says first is what is trusted.",
+    "It has no pins, so the first definitions that it shows are trusted.",
     "Start its client once, and look at what was pinned.",
     "pipeguard diff NAME",
 )
 UNREVIEWED = PostureCheck(
     "pins-never-reviewed",
-    "A server's definitions were trusted at first sight, and no person looked at them",
+    "A server's definitions were trusted at first sight, and no person has looked at them",
     Severity.INFO,
-    "They came clean through the rules; nobody said that they are what was wanted.",
+    "The rules found nothing in them; nobody said that they are what was wanted.",
     "Look at them once. With `trust: review` in the policy, new definitions wait for you.",
     "pipeguard diff NAME",
 )
 BROKEN = PostureCheck(
     "audit-broken",
-    "The audit is not as it was written",
+    "The audit was changed",
     Severity.HIGH,
-    "Rows were changed or removed, so what happened cannot be told any more.",
-    "See what is missing, and who could write the file. Keep the heads in another place.",
+    "Rows were changed or removed, so the audit no longer shows what happened.",
+    "See what is missing, and who could write the file. Store the heads of the chains elsewhere.",
     "pipeguard audit verify",
 )
 UNREADABLE = PostureCheck(
@@ -60,51 +60,50 @@ CHECKS = (DRIFTED, UNSEEN, UNREVIEWED, BROKEN, UNREADABLE)
 _MOST_NAMES = 3
 
 
-def look(subject: AssessmentTarget) -> Iterator[PostureFinding]:
-    """The store; nothing where there is none and no server is guarded."""
-    if subject.is_repository:
+def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
+    """Check the store; nothing if there is none and no server is guarded."""
+    if target.is_repository:
         return
-    guarded = [server for server in subject.servers if server.guard is not None]
-    if subject.store is None:
+    guarded = [server for server in target.servers if server.guard is not None]
+    if target.store is None:
         yield from map(_unseen, guarded)
         return
     try:
-        with Store.open(subject.store) as store:
+        with Store.open(target.store) as store:
             yield from _pins(store, guarded)
-        problems = verify(subject.store)
+        problems = verify(target.store)
     except StateError as error:
-        yield UNREADABLE.at(subject.store, " ".join(str(error).split()))
+        yield UNREADABLE.at(target.store, " ".join(str(error).split()))
         return
     for problem in problems:
         chain = problem.chain or "the table of chains"
         mend = ("pipeguard", "audit", "verify")
         key = f"{problem.chain} {problem.seq}"
-        yield BROKEN.at(subject.store, f"{chain}: {problem.what}.", key=key, mend=mend)
+        yield BROKEN.at(target.store, f"{chain}: {problem.what}.", key=key, mend=mend)
 
 
 def _pins(store: Store, guarded: list[ServerEntry]) -> Iterator[PostureFinding]:
-    known = store.servers()
-    for name in known:
-        held = [pin for pin in store.pins(name).values() if pin.held is not None]
-        if held:
-            told = ", ".join(f"{pin.kind} {pin.name}" for pin in held[:_MOST_NAMES])
-            more = f" and {len(held) - _MOST_NAMES} more" if len(held) > _MOST_NAMES else ""
-            mend = ("pipeguard", "diff", name)
-            yield DRIFTED.at(_file(store), f"{name}: {told}{more}.", key=name, mend=mend)
+    seen = store.servers()
+    for name in seen:
+        waiting = [pin for pin in store.pins(name).values() if pin.held is not None]
+        mend = ("pipeguard", "diff", name)
+        if waiting:
+            listed = ", ".join(f"{pin.kind} {pin.name}" for pin in waiting[:_MOST_NAMES])
+            more = f" and {len(waiting) - _MOST_NAMES} more" if len(waiting) > _MOST_NAMES else ""
+            yield DRIFTED.at(_file(store), f"{name}: {listed}{more}.", key=name, mend=mend)
         elif not any(
             True for _ in rows(store, AuditFilter(server=name, action="approve", limit=1))
         ):
-            mend = ("pipeguard", "diff", name)
             yield UNREVIEWED.at(
                 _file(store), f"{name}: no person approved it.", key=name, mend=mend
             )
     for server in guarded:
-        if pins_name(store, server) not in known:
+        if pins_name(store, server) not in seen:
             yield _unseen(server)
 
 
 def _unseen(server: ServerEntry) -> PostureFinding:
-    message = "It is guarded, and has not been started under the guard yet."
+    message = "It is guarded, but has not been started under the guard yet."
     return UNSEEN.of_server(server, message)
 
 

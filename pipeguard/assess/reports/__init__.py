@@ -1,1 +1,1 @@
-"""Reports: each module has `render(assessment)`, which makes the whole text of one form."""
+"""The forms of a report: each module has `render(assessment)`, which returns the text."""

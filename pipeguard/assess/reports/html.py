@@ -1,4 +1,4 @@
-"""One page of HTML that needs nothing else: score, findings, and who reaches what."""
+"""A self-contained page of HTML: score, findings, and who reaches what."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 TEMPLATE = "report.html"
-NAMED_CHARS = 120  # of a name or a command in a table or a heading
-TOLD_CHARS = 2_000  # of a finding, which has names in it
+NAMED_CHARS = 120  # shown of a name or a command in a table or a heading
+TEXT_CHARS = 2_000  # shown of a finding, which quotes names
 _COLUMNS = (
     ("server", "server"),
     ("what", "what it is"),
@@ -30,7 +30,7 @@ _COLUMNS = (
 
 
 def render(assessment: Assessment) -> str:
-    """The page. Every text is escaped by the template engine; no script is in it."""
+    """The page. The template engine escapes every text; the page has no script."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     folder = Path(__file__).parent
@@ -43,24 +43,25 @@ def render(assessment: Assessment) -> str:
     )
     environment.filters |= {"visible": visible, "named": _named, "marked": _marked}
     groups = []
-    for name in dict.fromkeys(one.check for one in assessment.findings):
-        found = [one for one in assessment.findings if one.check == name]
-        groups.append((checks()[name], max(one.severity for one in found), found))
+    for name in dict.fromkeys(finding.check for finding in assessment.findings):
+        findings = [finding for finding in assessment.findings if finding.check == name]
+        groups.append((checks()[name], max(finding.severity for finding in findings), findings))
+    names = {name: client.name for name, client in clients().items()}
     return environment.get_template(TEMPLATE).render(
         assessment=assessment,
         grade=assessment.grade,
-        counts=[(one.name.lower(), count) for one, count in assessment.counts().items()],
+        counts=[(level.name.lower(), count) for level, count in assessment.counts().items()],
         groups=groups,
         columns=_COLUMNS,
-        told=_told,
-        drawing=draw(assessment.reached, {name: one.name for name, one in clients().items()}),
-        clients={name: one.name for name, one in clients().items()},
+        plural=_plural,
+        drawing=draw(assessment.reached, names),
+        clients=names,
         command=shlex.join,
         version=VERSION,
     )
 
 
-def _told(count: int, what: str) -> str:
+def _plural(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
@@ -69,12 +70,12 @@ def _named(text: str) -> str:
 
 
 def _marked(text: str) -> Markup:
-    """A sentence, escaped; what stands between backticks as code."""
+    """A sentence, escaped; text between backticks as code."""
     from markupsafe import Markup, escape
 
-    parts = re.split("`([^`]+)`", shown(text, TOLD_CHARS))
-    told = (
+    parts = re.split("`([^`]+)`", shown(text, TEXT_CHARS))
+    marked = (
         Markup("<code>{}</code>").format(part) if index % 2 else escape(part)
         for index, part in enumerate(parts)
     )
-    return Markup("").join(told)
+    return Markup("").join(marked)

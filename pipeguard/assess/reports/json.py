@@ -7,6 +7,7 @@ import shlex
 
 from pipeguard.assess.assessing import Assessment
 from pipeguard.assess.checking import checks
+from pipeguard.assess.values import PostureFinding
 from pipeguard.core.unicode.display import visible
 from pipeguard.version import VERSION
 
@@ -14,46 +15,48 @@ FORMAT_VERSION = 1
 
 
 def render(assessment: Assessment) -> str:
-    """All of it as one JSON object."""
+    """The whole assessment as one JSON object."""
     grade = assessment.grade
-    told = {
+    fields = {
         "version": FORMAT_VERSION,
         "pipeguard": VERSION,
-        "repository": assessment.subject.is_repository,
+        "repository": assessment.target.is_repository,
         "score": grade.score,
         "grade": grade.letter,
         "costs": grade.costs,
-        "counts": {one.name.lower(): count for one, count in assessment.counts().items()},
-        "findings": [
-            {
-                "id": one.check,
-                "severity": one.severity.name.lower(),
-                "title": checks()[one.check].title,
-                "message": one.message,
-                "file": assessment.file(one),
-                "line": one.line or None,
-                "client": one.client,
-                "server": one.server,
-                "why": checks()[one.check].why,
-                "fix": checks()[one.check].mend,
-                "command": shlex.join(one.mend),
-                "page": checks()[one.check].page,
-                "fingerprint": assessment.fingerprint(one),
-                "known": assessment.is_known(one),
-            }
-            for one in assessment.findings
-        ],
+        "counts": {level.name.lower(): count for level, count in assessment.counts().items()},
+        "findings": [_finding_fields(assessment, finding) for finding in assessment.findings],
         "servers": [
             {
-                "name": visible(one.server),
-                "what": visible(one.what),
-                "clients": one.clients,
-                "state": one.state.value,
-                "touches": one.touches,
-                "asked": one.asked,
-                "tools": one.tools,
+                "name": visible(row.server),
+                "what": visible(row.what),
+                "clients": row.clients,
+                "state": row.state.value,
+                "touches": row.touches,
+                "asked": row.from_tools,
+                "tools": row.tools,
             }
-            for one in assessment.reached
+            for row in assessment.reached
         ],
     }
-    return json.dumps(told, indent=2)
+    return json.dumps(fields, indent=2)
+
+
+def _finding_fields(assessment: Assessment, finding: PostureFinding) -> dict[str, object]:
+    check = checks()[finding.check]
+    return {
+        "id": finding.check,
+        "severity": finding.severity.name.lower(),
+        "title": check.title,
+        "message": finding.message,
+        "file": assessment.file(finding),
+        "line": finding.line or None,
+        "client": finding.client,
+        "server": finding.server,
+        "why": check.why,
+        "fix": check.mend,
+        "command": shlex.join(finding.mend),
+        "page": check.page,
+        "fingerprint": assessment.fingerprint(finding),
+        "known": assessment.is_known(finding),
+    }

@@ -1,4 +1,4 @@
-"""JUnit's XML, as CI systems read it: a case for each check, failed by each of its findings."""
+"""JUnit's XML for CI systems: a case for each check, failed by each of its findings."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pipeguard.assess.checking import checks
 from pipeguard.assess.values import PostureFinding
 from pipeguard.core.finding import Severity
 
-# What is no character of XML 1.0 (section 2.2).
+# Characters that XML 1.0 does not allow (section 2.2).
 _NONE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def render(assessment: Assessment) -> str:
-    """A suite of all checks; what a baseline knows, and what is only told, is skipped."""
+    """A suite of all checks; findings of a baseline, and those of severity info, are skipped."""
     cases: list[Xml.Element] = []
     failures = skipped = 0
     by_check: dict[str, list[PostureFinding]] = {name: [] for name in sorted(checks())}
@@ -26,9 +26,9 @@ def render(assessment: Assessment) -> str:
         if not findings:
             cases.append(Xml.Element("testcase", classname="pipeguard.assess", name=name))
         for finding in findings:
-            known = assessment.is_known(finding) or finding.severity is Severity.INFO
-            failures, skipped = failures + (not known), skipped + known
-            cases.append(_case(assessment, finding, known=known))
+            skip = assessment.is_known(finding) or finding.severity is Severity.INFO
+            failures, skipped = failures + (not skip), skipped + skip
+            cases.append(_case(assessment, finding, skip=skip))
     counts = {"tests": str(len(cases)), "failures": str(failures), "skipped": str(skipped)}
     suite = Xml.Element("testsuite", {"name": "pipeguard assess", "errors": "0", **counts})
     suite.extend(cases)
@@ -38,7 +38,7 @@ def render(assessment: Assessment) -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + Xml.tostring(suites, encoding="unicode")
 
 
-def _case(assessment: Assessment, finding: PostureFinding, *, known: bool) -> Xml.Element:
+def _case(assessment: Assessment, finding: PostureFinding, *, skip: bool) -> Xml.Element:
     where = " ".join(filter(None, (finding.client, finding.server, assessment.where(finding))))
     case = Xml.Element(
         "testcase", classname="pipeguard.assess", name=_clean(f"{finding.check}: {where}")
@@ -46,9 +46,9 @@ def _case(assessment: Assessment, finding: PostureFinding, *, known: bool) -> Xm
     if finding.file is not None:
         case.set("file", _clean(assessment.file(finding)))
         case.set("line", str(finding.line or 1))
-    inner = Xml.SubElement(case, "skipped" if known else "failure")
+    inner = Xml.SubElement(case, "skipped" if skip else "failure")
     inner.set("message", _clean(finding.message))
-    if not known:
+    if not skip:
         inner.set("type", finding.severity.name.lower())
     mend = f"\n$ {shlex.join(finding.mend)}" if finding.mend else ""
     inner.text = _clean(f"{where}\n{checks()[finding.check].why}\n{finding.message}{mend}")

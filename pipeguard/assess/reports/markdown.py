@@ -1,4 +1,4 @@
-"""Markdown, for a comment, a wiki or the summary of a job."""
+"""Markdown, for a comment, a wiki or the summary of a CI job."""
 
 from __future__ import annotations
 
@@ -19,30 +19,32 @@ def render(assessment: Assessment) -> str:
     """The findings as a table, and each server with what it can touch."""
     grade = assessment.grade
     lines = ["# MCP posture", "", f"Grade **{grade.letter}**, {grade.score} of 100.", ""]
-    told = [f"{count} {one.name.lower()}" for one, count in assessment.counts().items() if count]
-    lines += [f"{', '.join(told) or 'Nothing was found'}.", ""]
+    counts = [
+        f"{count} {level.name.lower()}" for level, count in assessment.counts().items() if count
+    ]
+    lines += [f"{', '.join(counts) or 'Nothing was found'}.", ""]
     if assessment.findings:
         lines += ["| severity | check | where | what | mend |", "|---|---|---|---|---|"]
-        lines += [_row(assessment, one) for one in assessment.findings]
+        lines += [_row(assessment, finding) for finding in assessment.findings]
         lines += ["", "## Why", ""]
-        for name in dict.fromkeys(one.check for one in assessment.findings):
+        for name in dict.fromkeys(finding.check for finding in assessment.findings):
             check = checks()[name]
             lines += [f"**{name}**: {plain(check.why)}", "", f"{plain(check.mend)}", ""]
     if assessment.reached:
         lines += ["## Servers", "", "| server | state | clients | can touch |", "|---|---|---|---|"]
-        for one in assessment.reached:
-            touches = ", ".join(one.touches) or "nothing that is known"
-            clients = ", ".join(one.clients)
-            cells = (one.server, one.state.value, clients, touches + ("" if one.asked else "?"))
+        for server in assessment.reached:
+            touches = ", ".join(server.touches) or "nothing known"
+            touches += "" if server.from_tools else "?"
+            cells = (server.server, server.state.value, ", ".join(server.clients), touches)
             lines.append(f"| {' | '.join(map(plain, cells))} |")
     return "\n".join(lines) + "\n"
 
 
 def plain(text: str) -> str:
-    """A text of somebody else's as Markdown that shows it: no links, images, tables or HTML.
+    """Foreign text as Markdown that only shows it: no links, images, tables or HTML.
 
-    Hosts also make links of what is left as text: addresses, names after an @, numbers after a #.
-    A space without width keeps these apart from what makes them one.
+    Some hosts also link plain text: addresses, names after an @, numbers after a #. A zero-width
+    space breaks these.
     """
     escaped = _SPECIAL.sub(r"\\\1", " ".join(visible(text).split()))
     escaped = escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -50,9 +52,9 @@ def plain(text: str) -> str:
 
 
 def _row(assessment: Assessment, finding: PostureFinding) -> str:
-    named = plain(" ".join(filter(None, (finding.client, finding.server))))
-    where = "<br>".join(filter(None, (named, plain(assessment.where(finding)))))
-    known = " (known)" if assessment.is_known(finding) else ""
+    server = plain(" ".join(filter(None, (finding.client, finding.server))))
+    where = "<br>".join(filter(None, (server, plain(assessment.where(finding)))))
+    mark = " (known)" if assessment.is_known(finding) else ""
     level = finding.severity.name.lower()
     mend = plain(shlex.join(finding.mend))
-    return f"| {level}{known} | {finding.check} | {where} | {plain(finding.message)} | {mend} |"
+    return f"| {level}{mark} | {finding.check} | {where} | {plain(finding.message)} | {mend} |"

@@ -1,4 +1,4 @@
-"""SARIF 2.1.0 (OASIS), for code scanning: one run, a rule for each check that found something."""
+"""SARIF 2.1.0 (OASIS), for code scanning: one run, a rule for each check with findings."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _LEVELS = {
     Severity.LOW: "note",
     Severity.INFO: "note",
 }
-_BRACKET = re.compile(r"(?<!\\)(\\*+)([\[\]])")  # a run of backslashes is read once
-# As code scanning on GitHub sorts them: a number from 0 to 10, in a text.
+_BRACKET = re.compile(r"(?<!\\)(\\*+)([\[\]])")  # reads a run of backslashes once
+# As GitHub's code scanning sorts them: a number from 0 to 10, as a string.
 _NUMBERS = {
     Severity.CRITICAL: "9.5",
     Severity.HIGH: "8.0",
@@ -37,8 +37,10 @@ _NUMBERS = {
 
 def render(assessment: Assessment) -> str:
     """A SARIF log."""
-    names = list(dict.fromkeys(one.check for one in assessment.findings))
-    results = [_result(assessment, one, names.index(one.check)) for one in assessment.findings]
+    names = list(dict.fromkeys(finding.check for finding in assessment.findings))
+    results = [
+        _result(assessment, finding, names.index(finding.check)) for finding in assessment.findings
+    ]
     run: dict[str, object] = {
         "tool": {
             "driver": {
@@ -57,15 +59,15 @@ def render(assessment: Assessment) -> str:
 
 
 def plain(text: str) -> str:
-    """A text in which no reader finds a link (SARIF 2.1.0, 3.11.6): each bracket is escaped.
+    """Text without links for any reader (SARIF 2.1.0, 3.11.6): each bracket is escaped.
 
-    So is a backslash before one, or it would take the escape away; others stay as they are.
+    A backslash before a bracket is escaped too, or it would undo the escape; others stay.
     """
     return _BRACKET.sub(r"\1\1\\\2", text)
 
 
 def _base(assessment: Assessment) -> str:
-    repository = assessment.subject.is_repository
+    repository = assessment.target.is_repository
     return "The top of the repository." if repository else "The user's home folder."
 
 
@@ -86,29 +88,29 @@ def _rule(check: PostureCheck) -> dict[str, object]:
 
 def _result(assessment: Assessment, finding: PostureFinding, index: int) -> dict[str, object]:
     mend = f" Mend it: {shlex.join(finding.mend)}" if finding.mend else ""
-    named = f"{finding.server}: " if finding.server else ""
-    told: dict[str, object] = {
+    server = f"{finding.server}: " if finding.server else ""
+    result: dict[str, object] = {
         "ruleId": finding.check,
         "ruleIndex": index,
         "level": _LEVELS[finding.severity],
-        "message": {"text": plain(f"{named}{finding.message}{mend}")},
+        "message": {"text": plain(f"{server}{finding.message}{mend}")},
         "partialFingerprints": {FINGERPRINT: assessment.fingerprint(finding)},
         "baselineState": "unchanged" if assessment.is_known(finding) else "new",
         "properties": {"severity": finding.severity.name.lower(), "client": finding.client},
     }
-    if not assessment.known:
-        del told["baselineState"]  # nothing was compared (section 3.27.24)
+    if not assessment.baseline:
+        del result["baselineState"]  # nothing was compared (section 3.27.24)
     if finding.file is not None:
         place: dict[str, object] = {"artifactLocation": _artifact(assessment, finding.file)}
         if finding.line:
             place["region"] = {"startLine": finding.line}
-        told["locations"] = [{"physicalLocation": place}]
-    return told
+        result["locations"] = [{"physicalLocation": place}]
+    return result
 
 
 def _artifact(assessment: Assessment, path: Path) -> dict[str, str]:
-    """A file as a URI: from the base on where it is below it, else whole."""
-    base = assessment.subject.base
+    """A file as a URI: relative to the base if it is below it, else absolute."""
+    base = assessment.target.base
     if path.is_relative_to(base):
         relative = path.relative_to(base)
         quoted = Path("/", relative).as_uri().removeprefix("file:///")

@@ -1,4 +1,4 @@
-"""For people at a terminal."""
+"""A table for people at a terminal."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _COLOURS = {
     Severity.INFO: "bright_black",
 }
 _LEVEL_CHARS = 10
-_WIDEST = 120  # beyond it a line is hard to read
+_WIDEST = 120  # longer lines are hard to read
 _NARROWEST = 50
 
 
 def render(assessment: Assessment) -> str:
-    """The findings, the worst first, and how it stands."""
+    """The findings, the worst first, then grade and counts."""
     width = max(_NARROWEST, min(shutil.get_terminal_size().columns, _WIDEST))
     lines: list[str] = []
     last = ""
@@ -43,9 +43,9 @@ def _finding(assessment: Assessment, finding: PostureFinding, width: int) -> lis
     level = finding.severity.name.lower()
     named = visible(" ".join(filter(None, (finding.client, finding.server))))
     where = "  ".join(filter(None, (named, assessment.where(finding))))
-    known = "  (known)" if assessment.is_known(finding) else ""
+    mark = "  (known)" if assessment.is_known(finding) else ""
     head = f"  {click.style(level.ljust(_LEVEL_CHARS), fg=_COLOURS[finding.severity])}"
-    lines = [head + (where or finding.check) + known]
+    lines = [head + (where or finding.check) + mark]
     indent = " " * (_LEVEL_CHARS + 2)
     lines += textwrap.wrap(
         visible(finding.message), width, initial_indent=indent, subsequent_indent=indent
@@ -58,15 +58,16 @@ def _finding(assessment: Assessment, finding: PostureFinding, width: int) -> lis
 def _end(assessment: Assessment) -> list[str]:
     grade = assessment.grade
     servers = len(assessment.reached)
-    files = len(assessment.subject.configs)
-    told = [f"{count} {one.name.lower()}" for one, count in assessment.counts().items() if count]
+    files = len(assessment.target.configs)
+    counts = [
+        f"{count} {level.name.lower()}" for level, count in assessment.counts().items() if count
+    ]
     seen = f"{_many(servers, 'server')} in {_many(files, 'file')}"
-    counted = ", ".join(told) or "nothing was found"
-    lines = [f"Grade {grade.letter}, {grade.score} of 100. {seen}; {counted}."]
-    asked = sum(1 for one in assessment.reached if one.asked)
-    if servers and not asked:
-        lines.append("What they offer was not asked:  pipeguard assess --connect")
-    names = dict.fromkeys(one.check for one in assessment.findings)
+    summary = ", ".join(counts) or "nothing was found"
+    lines = [f"Grade {grade.letter}, {grade.score} of 100. {seen}; {summary}."]
+    if servers and not any(row.from_tools for row in assessment.reached):
+        lines.append("To see what they offer:  pipeguard assess --connect")
+    names = dict.fromkeys(finding.check for finding in assessment.findings)
     if names:
         lines.append("Why, and what to do:")
         lines += [f"  pipeguard assess --explain {name}" for name in names]

@@ -12,7 +12,7 @@ from binascii import a2b_base64
 from collections.abc import Iterator
 from functools import partial
 
-from pipeguard.core.text.cues import WINDOWS_SIGNS, WINDOWS_WORDS
+from pipeguard.core.commands.signs import WINDOWS_SIGNS, WINDOWS_WORDS
 
 MAX_LINE = 3000  # characters
 MAX_ROUNDS = 6

@@ -1,5 +1,5 @@
-"""Patterns looked for at once (Hyperscan), and each candidate confirmed (RE2, then `re`).
+"""Many patterns in one pass (Hyperscan), and the exact match of each candidate (RE2, then `re`).
 
 Knows expressions and bytes; refuses to know what a match means. Begin with
-`pattern_set.PatternSet`, one compiled database and its pass over a block.
+`pattern_set.PatternSet`: compiled databases, and their pass over a block.
 """

@@ -1,107 +1,106 @@
-"""Many patterns looked for at once: which of them could match in a block of text.
+"""Which of many patterns could match in a block of text: one pass of Hyperscan over the block.
 
-One Hyperscan database holds all patterns of a plan. A pass over a block costs time linear in the
-block, whatever stands in it, and tells each pattern once. Knows patterns; what a match means is
-for core.scanning.engine.
+A pass takes time linear in the block, whatever it contains, and reports each pattern once.
+Knows patterns; what a match means is decided in core.scanning.engine.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from functools import lru_cache, partial
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeguard.errors import EngineError
 
 _QUANTIFIER = re.compile(r"(?:[?*+]|\{\d*,?\d*\})?\??")
-_CONTEXT = r"(?:\A|"  # a group that says what may stand before: the start of the text, or else
+_CONTEXT = r"(?:\A|"  # opens the group that matches what precedes a match: start of text, or others
 
 
-def make(groups: Mapping[int, Sequence[tuple[str, bool]]]) -> bytes:
-    """Compile patterns for this machine's processor.
+class PatternGroup(NamedTuple):
+    """Patterns that are compiled into one database.
 
-    Args:
-        groups: of patterns, each with whether it ignores the case of ASCII letters, by the number
-            that the first of a group is told by. Each group is a database of its own: some take
-            minutes together that take seconds apart, and a pass over both is then the slower one.
+    Some patterns compile in minutes together and in seconds apart, and a pass over the two smaller
+    databases is also the faster one.
+
+    Attributes:
+        first: the id of the first pattern; the others count on from it.
+        patterns: each as `(regex, ignore_case)`, where only ASCII letters have a case.
+    """
+
+    first: int
+    patterns: tuple[tuple[str, bool], ...]
+
+
+def grouped(patterns: Mapping[int, Sequence[tuple[str, bool]]]) -> tuple[PatternGroup, ...]:
+    """Patterns as `(regex, ignore_case)`, grouped by the id of the group's first pattern."""
+    return tuple(PatternGroup(first, tuple(group)) for first, group in patterns.items() if group)
+
+
+def compile_group(group: PatternGroup) -> bytes:
+    """Compile patterns for this machine's processor, in one thread, without Python's lock.
 
     Returns:
-        What `PatternSet` loads.
+        A serialised database.
 
     Raises:
-        EngineError: the engine is absent, or it does not take a pattern.
+        EngineError: Hyperscan is missing, or rejects a pattern.
     """
-    blobs = [_compiled(patterns, first) for first, patterns in groups.items() if patterns]
-    return together(blobs or [_compiled([], 0)])
-
-
-def together(blobs: Iterable[bytes]) -> bytes:
-    """Several blobs as one, which `apart` takes apart again."""
-    return b"".join((_SEVERAL, *(len(blob).to_bytes(8, "big") + blob for blob in blobs)))
-
-
-def _compiled(patterns: Sequence[tuple[str, bool]], first: int) -> bytes:
     hyperscan = binding()
     once = hyperscan.HS_FLAG_SINGLEMATCH
-    sources = [weaker(pattern).encode() for pattern, _ in patterns] or [b"\xff{9}"]
-    flags = [once | (hyperscan.HS_FLAG_CASELESS if folds else 0) for _, folds in patterns] or [0]
     database = hyperscan.Database()
-    ids = list(range(first, first + len(sources)))
     try:
-        database.compile(expressions=sources, ids=ids, flags=flags)
+        database.compile(
+            expressions=[weaker(pattern).encode() for pattern, _ in group.patterns],
+            ids=list(range(group.first, group.first + len(group.patterns))),
+            flags=[
+                once | (hyperscan.HS_FLAG_CASELESS if ignore_case else 0)
+                for _, ignore_case in group.patterns
+            ],
+        )
     except hyperscan.HyperscanError as error:
         raise EngineError(f"the scan engine does not take a pattern: {error}") from None
     blob: bytes = hyperscan.dumpb(database)
     return blob
 
 
-_SEVERAL = b"several\n"
-
-
-def apart(blob: bytes) -> Iterator[bytes]:
-    """What `together` put together, as the databases that `make` made."""
-    at = len(_SEVERAL)
-    if not blob.startswith(_SEVERAL) or at == len(blob):
-        raise EngineError("compiled rules do not load: they are none")
-    while at < len(blob):
-        end = at + 8 + int.from_bytes(blob[at : at + 8], "big")
-        yield blob[at + 8 : end]
-        at = end
-
-
 class Database:
-    """One database, loaded when something is first looked for in it; for all threads."""
+    """A compiled database, loaded when it is first needed; threads may share it."""
 
-    __slots__ = ("_again", "_loaded", "_lock", "_read")
+    __slots__ = ("_loaded", "_lock", "_reads")
 
-    def __init__(self, read: Callable[[], bytes], again: Callable[[], bytes]) -> None:
-        """Know where it is read from.
+    def __init__(self, read: Callable[[], bytes], recompile: Callable[[], bytes]) -> None:
+        """Remember where the database comes from.
 
         Args:
-            read: gives it.
-            again: gives it where what was read does not load.
+            read: returns the serialised database.
+            recompile: returns it where what `read` returned does not load.
         """
-        self._read: Callable[[], bytes] | None = read
-        self._again = again
+        self._reads: tuple[Callable[[], bytes], Callable[[], bytes]] | None = read, recompile
         self._lock = Lock()
         self._loaded: Any = None
 
+    @classmethod
+    def of(cls, blob: bytes) -> Database:
+        """A database that is in memory."""
+        return cls(partial(bytes, blob), partial(bytes, blob))
+
     def loaded(self) -> Any:
-        """The engine's own.
+        """Hyperscan's own object.
 
         Raises:
-            EngineError: it is not whole, or made for another processor.
+            EngineError: the database is damaged, or was compiled for another processor.
         """
         with self._lock:
-            if self._read is not None:
+            if self._reads is not None:
+                read, recompile = self._reads
                 try:
-                    self._loaded = _load(self._read())
+                    self._loaded = _load(read())
                 except EngineError:
-                    self._loaded = _load(self._again())
-                self._read = None
+                    self._loaded = _load(recompile())
+                self._reads = None
             return self._loaded
 
 
@@ -116,36 +115,38 @@ def _load(blob: bytes) -> Any:
 
 
 class PatternSet:
-    """Compiled patterns. One thread at a time may use it."""
+    """Compiled patterns, ready to be searched for. One thread at a time may use it."""
 
-    def __init__(self, databases: bytes | Sequence[Database]) -> None:
-        """Take what `make` made, or databases of it that are loaded when they are needed.
-
-        Raises:
-            EngineError: what was made is not whole, or made for another processor.
-        """
+    def __init__(self, databases: Sequence[Database]) -> None:
+        """Take the databases, which are loaded when they are first needed."""
+        self._databases = databases
         self._scratches: list[tuple[Any, Any]] = []
         self._hits: list[int] = []
         self._on_match = self._make_handler()
-        if isinstance(databases, bytes):
-            parts = [partial(bytes, part) for part in apart(databases)]
-            self._databases: Sequence[Database] = [Database(part, part) for part in parts]
-            self.load()
-        else:
-            self._databases = databases
 
-    def load(self) -> None:
-        """Load the databases, where something is going to be looked for soon.
+    @classmethod
+    def of(cls, blobs: Iterable[bytes]) -> PatternSet:
+        """A set of serialised databases, loaded at once.
 
         Raises:
-            EngineError: one is not whole, or made for another processor.
+            EngineError: one is damaged, or was compiled for another processor.
+        """
+        patterns = cls([*map(Database.of, blobs)])
+        patterns.load()
+        return patterns
+
+    def load(self) -> None:
+        """Load the databases now, so that the first search does not have to.
+
+        Raises:
+            EngineError: one is damaged, or was compiled for another processor.
         """
         if not self._scratches:
             loaded = [database.loaded() for database in self._databases]
-            self._scratches = [(one, binding().Scratch(one)) for one in loaded]
+            self._scratches = [(database, binding().Scratch(database)) for database in loaded]
 
     def share(self) -> PatternSet:
-        """The same patterns for another thread: scratches of its own over the databases."""
+        """The same patterns for another thread: the same databases, scratch memory of its own."""
         other = copy(self)
         other._scratches = []
         other._hits = []
@@ -153,17 +154,17 @@ class PatternSet:
         return other
 
     def _make_handler(self) -> Callable[[int, int, int, int, object], None]:
-        """What the engine calls for each match; made once, since every frame needs it."""
-        found = self._hits.append
-        return lambda pattern, _start, _end, _flags, _context: found(pattern)
+        """The function that Hyperscan calls for each match, made once and not for each frame."""
+        add = self._hits.append
+        return lambda pattern, _start, _end, _flags, _context: add(pattern)
 
     def look(self, data: bytes) -> list[int]:
-        """The patterns that could match in a block, each once.
+        """The ids of the patterns that could match in a block, each once.
 
-        Where is not told: of several matches the engine tells any one.
+        The position is not reported: of several matches Hyperscan may report any.
 
         Raises:
-            EngineError: the engine failed.
+            EngineError: Hyperscan failed.
         """
         hits = self._hits
         hits.clear()
@@ -183,34 +184,34 @@ _NONE: list[int] = []
 def weaker(pattern: str) -> str:
     """A pattern that matches wherever the given one does, and compiles to a smaller automaton.
 
-    What may stand before a match is left out, and an open tail is cut to its least length: the
-    end of the match stays where it is or comes earlier. The rule's own expression decides.
+    Leaves out the context before a match, and cuts an open tail to its least length: the match ends
+    at the same place or earlier. The rule's own expression decides.
     """
-    return _without_optional_ends(
+    return _without_optional_start(
         _without_context(re.sub(r"\{([1-9]\d*),\d*\}\??$", r"{\1}", pattern))
     )
 
 
 @lru_cache(maxsize=256)
 def value_of(pattern: str, *, ignore_case: bool) -> re.Pattern[bytes]:
-    """The part of a rule's expression that is the secret, for one that stands alone."""
+    """A pattern's secret as an expression of its own, which matches no part of a longer word."""
     flags = re.ASCII | (re.IGNORECASE if ignore_case else 0)
     return re.compile(rf"(?<![A-Za-z0-9]){secret_of(pattern)}(?![A-Za-z0-9])".encode(), flags)
 
 
 def secret_of(pattern: str) -> str:
-    """The group of a pattern that is the secret; all of it where there is none."""
+    """The group `secret` of a pattern; the whole pattern if it has none."""
     start = pattern.find("(?P<secret>")
     return pattern if start < 0 else pattern[start : _group_end(pattern, start)]
 
 
-def _without_optional_ends(pattern: str) -> str:
-    """Leave out what may be absent at either end of a pattern without alternatives at its top."""
+def _without_optional_start(pattern: str) -> str:
+    """Leave out optional groups at the start of a pattern without alternatives at its top."""
     start = 2 if pattern.startswith(r"\b") else 0
     if pattern.startswith("(", start) and not _has_alternatives(pattern):
         end = _group_end(pattern, start)
         if _OPTIONAL.search(pattern[:end]):
-            return _without_optional_ends(pattern[end:])
+            return _without_optional_start(pattern[end:])
     return pattern
 
 
@@ -218,7 +219,7 @@ _OPTIONAL = re.compile(r"\)(?:\?|\*|\{0,\d*\})\??$")
 
 
 def _has_alternatives(pattern: str) -> bool:
-    """True where a bar stands outside of all groups."""
+    """True if a pattern has a bar outside of all groups."""
     at = 0
     while at < len(pattern):
         character = pattern[at]
@@ -234,6 +235,7 @@ def _has_alternatives(pattern: str) -> bool:
 
 
 def _without_context(pattern: str) -> str:
+    """Leave out the groups that match what precedes a match."""
     start = pattern.find(_CONTEXT)
     while start >= 0:
         pattern = pattern[:start] + pattern[_group_end(pattern, start) :]
@@ -261,7 +263,7 @@ def _group_end(pattern: str, start: int) -> int:
 
 
 def _class_end(pattern: str, start: int) -> int:
-    """The index of the bracket that closes the class which opens at `start`."""
+    """The index of the bracket that closes the class that opens at `start`."""
     at = start + 2 if pattern[start + 1] == "^" else start + 1
     at += pattern[at] == "]"
     while pattern[at] != "]":
@@ -270,7 +272,7 @@ def _class_end(pattern: str, start: int) -> int:
 
 
 def binding() -> Any:
-    """The scan engine's module.
+    """Hyperscan's Python module.
 
     Raises:
         EngineError: it is not installed.

@@ -18,8 +18,9 @@ from itertools import islice
 from operator import ge
 from typing import Any, NamedTuple
 
-from pipeguard.core.matching.pattern_set import Database, apart, binding, together
-from pipeguard.core.model.classifier import IDEOGRAPH, MAX_UNITS
+from pipeguard.core.matching.pattern_set import Database, binding
+from pipeguard.core.model.normal_form import IDEOGRAPH
+from pipeguard.core.model.sentences import MAX_UNITS
 from pipeguard.errors import EngineError
 
 NEAR_BYTES = 320  # between the first and the last of words that count together
@@ -50,12 +51,15 @@ class Stretch(NamedTuple):
     weight: int
 
 
-def make(words: Iterable[tuple[str, int]]) -> bytes:
+def make(words: Iterable[tuple[str, int]]) -> tuple[bytes, bytes]:
     """Compile the words of a gate for this machine's processor.
 
     Args:
         words: each with its weight in hundredths, 1 to 255. `*` at the end of a word stands for
             any ending, a space for one between two words.
+
+    Returns:
+        The weights, one byte a word, and the words as a serialised database.
 
     Raises:
         EngineError: the engine is absent, or it does not take a word.
@@ -73,7 +77,7 @@ def make(words: Iterable[tuple[str, int]]) -> bytes:
         raise EngineError(f"the scan engine does not take the words of a gate: {error}") from None
     weights = bytes(weight for _, weight in chosen)
     blob: bytes = hyperscan.dumpb(database)
-    return together([weights, blob])
+    return weights, blob
 
 
 def _pattern(word: str) -> str:
@@ -239,12 +243,10 @@ class _Sentences:
         return max(low, begins[-MAX_UNITS]) if len(begins) >= MAX_UNITS else low
 
 
-def opened(blob: bytes, least: int) -> Prefilter:
+def opened(compiled: tuple[bytes, bytes], least: int) -> Prefilter:
     """A gate of what `make` made, in memory."""
-    weights, words = apart(blob)
-    return Prefilter(
-        partial(bytes, weights), Database(partial(bytes, words), partial(bytes, words)), least
-    )
+    weights, words = compiled
+    return Prefilter(partial(bytes, weights), Database.of(words), least)
 
 
 def widened(data: bytes, first: int, last: int, weight: int = 0) -> Stretch:

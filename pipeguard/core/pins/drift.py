@@ -23,7 +23,8 @@ from pipeguard.core.pins.definition_diff import (
     required_anew,
     schema_place,
 )
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.core.protocol.json_values import JsonObject, Number, serialise
+from pipeguard.core.protocol.json_walk import texts_in
 from pipeguard.core.unicode.display import cut, is_hidden, shown, visible
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ def _instructs(old: JsonObject, new: JsonObject) -> bool:
     Each cue is counted, so that an order that was approved and stays is no news. Over the limit
     nothing is searched and the answer is yes: nobody needs so long a definition.
     """
-    before, after = "\n".join(_strings(old)), "\n".join(_strings(new))
+    before, after = "\n".join(texts_in(old)), "\n".join(texts_in(new))
     if len(before) + len(after) > CUE_CHARS:
         return True
     if sum(map(is_hidden, after)) > sum(map(is_hidden, before)):
@@ -226,18 +227,6 @@ def _cues(text: str) -> Counter[str]:
     seen = "".join(character for character in text if not is_hidden(character))
     folded = re.sub(r"[^\S\n]+", " ", normalize("NFKC", seen).casefold())
     return Counter(cue.strip(" .!?:;-*•\n") for cue in _CUE.findall(folded))
-
-
-def _strings(value: JsonValue) -> Iterator[str]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield key
-            yield from _strings(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _strings(item)
-    elif isinstance(value, str) and not isinstance(value, Number):
-        yield value
 
 
 # --- telling -------------------------------------------------------------------------------

@@ -5,9 +5,10 @@ Knows JSON; knows neither what a tool is, nor where pins are kept, nor what a dr
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.core.protocol.json_values import Number
+from pipeguard.core.protocol.json_values import JsonValue, Number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,6 +79,37 @@ def canonical(definition: object) -> bytes:
     sink = BytesIO()
     _write(definition, sink, dump)
     return sink.getvalue()
+
+
+# What a resource has there (MCP 2025-06-18, schema.ts, Resource and Annotations): a number of bytes
+# that a double can represent, and a moment in ISO 8601. Neither can express a word.
+_SIZE = r"0|[1-9][0-9]{0,15}"
+_MOMENT = (
+    r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}"
+    r"(?:[Tt ][0-9]{2}:?[0-9]{2}(?::?[0-9]{2}(?:[.,][0-9]{1,9})?)?"
+    r"(?:[Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)?)?"
+)
+
+
+def lasting_part(kind: str, definition: JsonValue) -> JsonValue:
+    """A definition without what changes with the content: the size and date of a resource.
+
+    Only a size and a date are removed; any other value under these names is part of it.
+    """
+    if kind != "resource" or not isinstance(definition, dict):
+        return definition
+    size = definition.get("size")
+    if size is None or (type(size) is Number and re.fullmatch(_SIZE, size)):
+        definition = {key: item for key, item in definition.items() if key != "size"}
+    annotations = definition.get("annotations")
+    if isinstance(annotations, dict):
+        moment = annotations.get("lastModified")
+        if moment is None or (type(moment) is str and re.fullmatch(_MOMENT, moment)):
+            others: JsonValue = {k: v for k, v in annotations.items() if k != "lastModified"}
+            definition = {key: item for key, item in definition.items() if key != "annotations"}
+            if others:  # without the date there may be no annotations at all
+                definition["annotations"] = others
+    return definition
 
 
 def fingerprint(definition: object) -> str:

@@ -1,6 +1,6 @@
-"""Several messages in one frame: when that may be, and what becomes of them together.
+"""Several messages in one frame: when a batch is allowed, and its members' verdicts as one.
 
-The revision 2025-03-26 alone has batches (basic/index, "Batching"). Knows no text and no state.
+Only the revision 2025-03-26 has batches (basic/index, "Batching"). Knows no text and no state.
 """
 
 from __future__ import annotations
@@ -14,74 +14,73 @@ from pipeguard.core.protocol.ids import id_token_of
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from pipeguard.errors import Refusal
 
-REVISION = "2025-03-26"  # the one that has them
+REVISION = "2025-03-26"  # the only one with batches
 MAX_BATCH = 100  # messages in one batch
-
-
-class RefusedBatch(Refusal):
-    """A batch that does not pass.
-
-    Attributes:
-        asked: the ids of the requests in it: their sender waits for an answer to each.
-        answered: the ids of the answers in it: no others will come.
-    """
-
-    def __init__(self, rule: str, why: str, members: list[JsonValue]) -> None:
-        super().__init__(rule, why, codes.INVALID_REQUEST)
-        self.asked = _ids(members, of_requests=True)
-        self.answered = _ids(members, of_requests=False)
-
-
-def _ids(members: list[JsonValue], *, of_requests: bool) -> list[str]:
-    found = (
-        id_token_of(member.get("id"))
-        for member in members
-        if isinstance(member, dict) and ("method" in member) is of_requests
-    )
-    return [token for token in dict.fromkeys(found) if token is not None]
 
 
 class Ids(NamedTuple):
     """The ids in a refused batch.
 
     Attributes:
-        asked: of the requests: their sender waits for an answer to each.
-        answered: of the answers: no others will come.
+        requests: of its requests: their sender waits for an answer to each.
+        answers: of its answers: no others will come.
     """
 
-    asked: list[str]
-    answered: list[str]
+    requests: list[str]
+    answers: list[str]
+
+
+class RefusedBatch(Refusal):
+    """A batch that does not go on.
+
+    Attributes:
+        ids: the ids in it.
+    """
+
+    def __init__(self, rule: str, why: str, members: list[JsonValue]) -> None:
+        super().__init__(rule, why, codes.INVALID_REQUEST)
+        self.ids = Ids(_ids(members, of_requests=True), _ids(members, of_requests=False))
+
+
+def _ids(members: list[JsonValue], *, of_requests: bool) -> list[str]:
+    tokens = (
+        id_token_of(member.get("id"))
+        for member in members
+        if isinstance(member, dict) and ("method" in member) is of_requests
+    )
+    return [token for token in dict.fromkeys(tokens) if token is not None]
 
 
 def ids_of(refusal: Refusal, frame: bytes) -> Ids | None:
-    """Of a refused batch, also of one that could not be read; None where it is none."""
+    """The ids in a refused batch, even if it could not be read; None if it has none or is none."""
     if isinstance(refusal, RefusedBatch):
-        ids = Ids(refusal.asked, refusal.answered)
+        ids = refusal.ids
     elif frame[:4096].lstrip()[:1] == b"[" and refusal.id_token is not None:
-        found = legible_ids(frame)
-        ids = Ids([t for t, asks in found if asks], [t for t, asks in found if not asks])
+        tokens = legible_ids(frame)
+        ids = Ids([t for t, asks in tokens if asks], [t for t, asks in tokens if not asks])
     else:
         return None
-    return ids if ids.asked or ids.answered else None
+    return ids if ids.requests or ids.answers else None
 
 
 def check(members: list[JsonValue], revision: str | None) -> None:
-    """Refuse a batch where the revision has none, or where it may not be one.
+    """Refuse a batch that the revision does not allow.
 
     Raises:
-        RefusedBatch: with -32600 (MCP 2025-03-26 basic/lifecycle: `initialize` stands alone).
+        RefusedBatch: the revision has no batches, or the members may not be together (MCP
+            2025-03-26 basic/lifecycle: `initialize` is never part of a batch).
     """
     if revision != REVISION:
         raise RefusedBatch("protocol.batch", "this revision of MCP has no batches", members)
     if not members or len(members) > MAX_BATCH:
-        why = f"a batch holds 1 to {MAX_BATCH} messages"
+        why = f"a batch has 1 to {MAX_BATCH} messages"
         raise RefusedBatch("protocol.batch-size", why, members)
     if any(isinstance(m, dict) and m.get("method") == "initialize" for m in members):
-        why = "initialize must not stand in a batch"
+        why = "initialize must not be part of a batch"
         raise RefusedBatch("protocol.batch-initialize", why, members)
     asks = [isinstance(member, dict) and "method" in member for member in members]
     if any(asks) and not all(asks):
-        why = "a batch holds requests or answers, not both"
+        why = "a batch has requests or answers, not both"
         raise RefusedBatch("protocol.batch-mixed", why, members)
     ids = [id_token_of(member.get("id")) for member in members if _asks(member)]
     if len(set(ids)) < len(ids):
@@ -93,7 +92,7 @@ def _asks(member: JsonValue) -> TypeGuard[JsonObject]:
 
 
 def together(direction: Direction, frame: bytes, verdicts: list[Verdict], event: str) -> Verdict:
-    """One verdict of those on each member; the frame itself goes on where all of it does."""
+    """One verdict on a batch; the frame itself goes on if every member goes on unchanged."""
     forwards = [v.forward for v in verdicts if v.forward is not None]
     replies = [v.reply for v in verdicts if v.reply is not None]
     same = all(v.forward is v.frame for v in verdicts)
@@ -116,10 +115,10 @@ def together(direction: Direction, frame: bytes, verdicts: list[Verdict], event:
 
 
 def alone(frames: list[bytes]) -> bytes | None:
-    """A message as it is, a batch of several; None where there is none."""
+    """The only frame as it is, or several as a batch; None if there are none."""
     return frames[0] if len(frames) == 1 else array(frames)
 
 
 def array(frames: list[bytes]) -> bytes | None:
-    """A batch of messages; None where there is none."""
+    """A batch of frames; None if there are none."""
     return b"[" + b",".join(frames) + b"]" if frames else None

@@ -1,7 +1,7 @@
-"""JSON-RPC error codes: those of the standard, and our own.
+"""JSON-RPC error codes: those of the standard, and PipeGuard's own.
 
-The standard's stand in JSON-RPC 2.0, section 5.1. Ours lie outside of the range that
-JSON-RPC and MCP reserve (-32768 to -32000), so that they never pass for a server's.
+JSON-RPC 2.0, section 5.1, defines the standard's. Ours are outside the range that JSON-RPC and MCP
+reserve (-32768 to -32000), so that they are never taken for a server's.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ INTERNAL_ERROR = -32603
 
 USER_REJECTED = -1  # MCP client/sampling: "User rejected sampling request"
 
-BLOCKED = -37101  # a rule said block
-APPROVAL = -37102  # a person's approval is needed and was not given
-UNSCANNABLE = -37103  # over a limit or undecodable: not judged, so not passed
+BLOCKED = -37101  # a rule blocked the message
+APPROVAL = -37102  # a person has not approved the definition
+UNSCANNABLE = -37103  # over a limit or undecodable: not judged, so not forwarded
 PEER_GONE = -37104  # the server exited or hung up
-PEER_SILENT = -37105  # a configured timeout ran out
+PEER_SILENT = -37105  # a configured timeout expired
 OVERLOADED = -37106  # too many requests are pending
 PEER_BROKE_PROTOCOL = -37107  # an answer that cannot be forwarded
 INTERNAL = -37108  # PipeGuard itself failed, and failed closed
 
-OURS = range(INTERNAL, BLOCKED + 1)  # arriving from a peer, they are forgeries
+OURS = range(INTERNAL, BLOCKED + 1)  # a peer that sends one of these forges it

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from pipeguard.core.protocol.framing import KEPT_BYTES, Oversized
 from pipeguard.core.protocol.ids import id_token_of
 from pipeguard.core.protocol.json_values import Number
-from pipeguard.core.unicode.folding import fold
+from pipeguard.core.protocol.spelling import folded_name
 
 MAX_TOKENS = 100_000  # looked at in one frame, in about 50 ms
 MAX_MESSAGES = 100  # of a batch
@@ -77,14 +77,6 @@ def legible_id(frame: bytes) -> str | None:
 def is_request_shaped(frame: bytes) -> bool | None:
     """`Outline.asks` of the first message in a refused frame; None if there is none."""
     return next((outline.asks for outline in outlines(frame)), None)
-
-
-def folded_name(name: str) -> str:
-    """A name as somebody would read it who looks only briefly."""
-    if name.isascii():
-        return name.strip().lower()
-    folded, _ = fold(name.encode("utf-8", "replace"))
-    return folded.decode("utf-8", "replace").strip().casefold()
 
 
 class _Scan:

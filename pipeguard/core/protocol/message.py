@@ -6,15 +6,16 @@ from typing import NamedTuple
 
 from pipeguard.core.finding import MessageKind
 from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.frame_outline import folded_name
 from pipeguard.core.protocol.framing import one_line
-from pipeguard.core.protocol.ids import INTEGER, id_token_of
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.core.protocol.ids import id_token_of
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
+from pipeguard.core.protocol.spelling import folded_name, has_look_alike, look_alike, spellings
 from pipeguard.core.protocol.strict_json import read_json
 from pipeguard.errors import Refusal
 
 MAX_METHOD_BYTES = 1024
 ENVELOPE = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
+_ENVELOPE = spellings(ENVELOPE)
 
 
 class Message(NamedTuple):  # a tuple, since there is one for each frame
@@ -66,7 +67,7 @@ def envelope(frame: bytes, value: JsonValue) -> Message:
     has_result, has_error = "result" in value, "error" in value
     if "method" in value:
         if has_result or has_error:
-            why = "a message has a method or a result or an error, not two of them"
+            why = "a message is either a request or an answer"
             raise _invalid("protocol.request-and-response", why, id_token)
         method = _method(value, id_token)
         kind = MessageKind.REQUEST if id_token is not None else MessageKind.NOTIFICATION
@@ -81,33 +82,14 @@ def envelope(frame: bytes, value: JsonValue) -> Message:
     )
 
 
-def answer_is_well_formed(value: JsonObject) -> bool:
-    """True if `result` is an object, or if `error` has an integer code and a message."""
-    if "result" in value:
-        return isinstance(value["result"], dict)
-    error = value["error"]
-    return (
-        isinstance(error, dict)
-        and isinstance(error.get("code"), Number)
-        and INTEGER.match(str(error["code"])) is not None
-        and type(error.get("message")) is str
-    )
-
-
 def rewritten(message: Message, value: JsonObject) -> Message:
     """The message with another value, serialised."""
     return message._replace(frame=serialise(value), value=value)
 
 
 def _check_members(value: JsonObject, id_token: str | None) -> None:
-    if not value.keys() <= ENVELOPE:
-        for key in value.keys() - ENVELOPE:
-            if key.casefold() in ENVELOPE or folded_name(key) in ENVELOPE:
-                raise _invalid(
-                    "protocol.key-look-alike",
-                    "a member differs from a JSON-RPC member in how it is spelt only",
-                    id_token,
-                )
+    if not value.keys() <= ENVELOPE and has_look_alike(value, _ENVELOPE, folded_name):
+        raise look_alike("the message", id_token)
     if "params" not in value:
         return
     params = value["params"]

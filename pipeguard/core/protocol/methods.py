@@ -1,17 +1,17 @@
-"""Which methods the protocol has, in all of its revisions, and what only looks like one of them."""
+"""The methods of all revisions of the protocol, and names that look like one of them."""
 
 from __future__ import annotations
 
 import re
 
 from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.frame_outline import folded_name
 from pipeguard.core.protocol.message import Message
 from pipeguard.core.protocol.places import LISTS, OPENINGS, PLACES
+from pipeguard.core.protocol.spelling import folded_name
 from pipeguard.errors import Refusal
 
 _WITH_PLACES = frozenset(method for _, method in PLACES)
-_WITHOUT = frozenset(
+_WITHOUT_PLACES = frozenset(
     {
         *("ping", "logging/setLevel", "roots/list", "subscriptions/listen"),
         *(f"tasks/{verb}" for verb in ("get", "result", "list", "cancel", "update")),
@@ -23,28 +23,37 @@ _WITHOUT = frozenset(
         *("notifications/elicitation/complete", "notifications/subscriptions/acknowledged"),
     }
 )
-KNOWN = _WITH_PLACES | _WITHOUT | LISTS.keys() | OPENINGS
+METHODS = _WITH_PLACES | _WITHOUT_PLACES | LISTS.keys() | OPENINGS
+# Methods that are never notifications.
+REQUESTS_ONLY = frozenset(
+    {
+        *("tools/call", "tools/list", "prompts/get", "prompts/list"),
+        *("resources/read", "resources/list", "resources/templates/list"),
+        *("completion/complete", "initialize", "server/discover"),
+        *("sampling/createMessage", "elicitation/create", "roots/list"),
+    }
+)
 _NO_LETTERS = re.compile(r"[^a-z]+")
-_LETTERS = frozenset(_NO_LETTERS.sub("", method.casefold()) for method in KNOWN)
+_LETTERS = frozenset(_NO_LETTERS.sub("", method.casefold()) for method in METHODS)
 
 
 def check_method(message: Message) -> None:
-    """Refuse a method that only looks like one of the protocol; what nobody knows passes.
+    """Refuse a method that differs from a protocol method only in its spelling.
 
-    There are peers that compare loosely, or find a method as a web server finds a path
-    (`tools//call`, `tools.call`); what is judged goes by the exact method.
+    Some peers compare loosely, or look a method up as a web server looks up a path (`tools//call`,
+    `tools.call`), while rules go by the exact method. A method of no revision passes.
 
     Raises:
-        Refusal: with -32600.
+        Refusal: the method is a look-alike.
     """
     method = message.method or ""
-    if method in KNOWN:
+    if method in METHODS:
         return
     path = re.split("[?#;]", folded_name(method).replace("%2f", "/"), maxsplit=1)[0]
     if _NO_LETTERS.sub("", path) in _LETTERS:
         raise Refusal(
             "protocol.method-look-alike",
-            "the method differs from one of the protocol in how it is spelt only",
+            "the method differs from a protocol method only in its spelling",
             codes.INVALID_REQUEST,
             message.id_token,
         )

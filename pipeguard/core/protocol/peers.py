@@ -1,13 +1,13 @@
-"""What the two sides of a conversation told each other about themselves. Checks nothing.
+"""What client and server declared about themselves. Checks nothing.
 
-Of what they say only what is asked for later is kept: it may be of any length.
+Only what a later check needs is kept: declarations may be of any length.
 """
 
 from __future__ import annotations
 
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 
-# Of each server request, the capability that a client declares for it (client/*).
+# The capability that a client declares for each server request (client/*).
 CAPABILITIES = {
     "sampling/createMessage": "sampling",
     "elicitation/create": "elicitation",
@@ -18,17 +18,17 @@ MAX_REVISION_CHARS = 32  # a date has ten
 
 
 class Peers:
-    """What the two sides told each other about themselves.
+    """What client and server declared about themselves.
 
     Attributes:
-        revision: the agreed one of a handshake, or None.
-        announces: of the lists, which changes the server said that it announces.
-        capabilities: of those that requests need, what the client declared.
-        begun: True once the client has spoken.
-        handshake: True once it sent `initialize`; without it, each message says its revision
-            (2026-07-28).
-        agreed: True once the server has answered that.
-        initialized: True once the client has said that it is ready.
+        revision: the one agreed in a handshake, or None.
+        announces: the lists whose changes the server declared that it announces.
+        capabilities: those of `CAPABILITIES` that the client declared.
+        begun: True once the client has sent anything.
+        handshake: True once the client has sent `initialize`; without it each message states its
+            revision (2026-07-28).
+        agreed: True once the server has answered `initialize`.
+        initialized: True once the client has sent `notifications/initialized`.
     """
 
     __slots__ = (
@@ -42,21 +42,21 @@ class Peers:
         self.capabilities: frozenset[str] = frozenset()
         self.begun = self.handshake = self.agreed = self.initialized = False
 
-    def shake(self, params: JsonValue) -> None:
-        """The client begins a handshake, and declares what it can."""
+    def begin_handshake(self, params: JsonValue) -> None:
+        """Record the params of the client's `initialize`."""
         self.handshake, self.agreed, self.initialized = True, False, False
         declared = params.get("capabilities") if isinstance(params, dict) else None
-        found = set()
+        capabilities = set()
         for name in CAPABILITIES.values():
             if isinstance(declared, dict) and name in declared:
                 modes = declared[name]
-                found.add(name)
+                capabilities.add(name)
                 if isinstance(modes, dict) and "url" in modes:
-                    found.add(f"{name}/url")
-        self.capabilities = frozenset(found)
+                    capabilities.add(f"{name}/url")
+        self.capabilities = frozenset(capabilities)
 
-    def open(self, method: str, result: JsonObject) -> None:
-        """The server describes itself."""
+    def describe_server(self, method: str, result: JsonObject) -> None:
+        """Record the server's answer to `initialize` or `server/discover`."""
         version, capabilities = result.get("protocolVersion"), result.get("capabilities")
         if method == "initialize":
             self.agreed = True

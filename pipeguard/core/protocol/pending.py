@@ -1,6 +1,6 @@
 """Which requests wait for an answer, in one direction. Knows ids, methods and times only.
 
-Has no lock of its own: a Session calls it under that of its conversation.
+Has no lock of its own: its callers hold the lock of the conversation.
 """
 
 from __future__ import annotations
@@ -8,37 +8,41 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from pipeguard.core.memory import size_of, size_of_all
+from pipeguard.core.protocol import codes
+from pipeguard.core.protocol.ids import id_token_of
+from pipeguard.core.protocol.message import Message
+from pipeguard.errors import Refusal
 
-REMEMBERED_SECONDS = 60.0  # a late answer to a cancelled request is no violation for so long
-MAX_REMEMBERED = 1024  # cancelled requests, and tasks that tell of progress
-MAX_OPEN_BYTES = 8 * 2**20  # of what waits in memory: ids, names and tokens are a peer's
+REMEMBERED_SECONDS = 60.0  # for so long a late answer to a cancelled request is no violation
+MAX_REMEMBERED = 1024  # cancelled requests, and as many tasks that report progress
+MAX_OPEN_BYTES = 8 * 2**20  # of open requests: a peer chooses the length of ids and names
 MAX_CANCELLED_BYTES = 2**18
 MAX_TASKS_BYTES = 2**20
-REQUEST_BYTES = 512  # of a request beside its texts
+REQUEST_BYTES = 512  # of a request without its texts
 
 _NONE: frozenset[str] = frozenset()
 
 
 class PendingRequest:
-    """A request that went on and has no answer yet.
+    """A request that has no answer yet.
 
     Attributes:
-        id_token: as it stood in the frame.
+        id_token: the id as it is written in the frame.
         method: its method.
         tool: the called tool, or None.
         since: when it came, in seconds on the session's clock.
-        progress_token: by which its progress is told, as its JSON token, or None.
-        progress: the last value told.
+        progress_token: the JSON token under which its progress is reported, or None.
+        progress: the last value reported.
         forwarded: False while it is being judged: nothing may answer it yet.
-        about: the short values among a call's arguments: ids, names, addresses.
-        asks_for: of which lists it wants to hear (core.protocol.subscriptions).
-        told_of: of which of them it will.
+        call_values: the short values among a call's arguments: ids, names, addresses.
+        requested_lists: the lists whose changes it subscribes to (core.protocol.subscriptions).
+        announced_lists: those of them that the server granted.
         size: bytes that it takes in memory.
     """
 
     __slots__ = (
-        *("about", "asks_for", "forwarded", "id_token", "method", "progress", "progress_token"),
-        *("since", "size", "told_of", "tool"),
+        *("announced_lists", "call_values", "forwarded", "id_token", "method", "progress"),
+        *("progress_token", "requested_lists", "since", "size", "tool"),
     )
 
     def __init__(
@@ -56,16 +60,42 @@ class PendingRequest:
         self.progress_token = progress_token
         self.progress = float("-inf")
         self.forwarded = False
-        self.about = self.asks_for = self.told_of = _NONE
+        self.call_values = self.requested_lists = self.announced_lists = _NONE
         self.size = REQUEST_BYTES + size_of(id_token, method, tool, progress_token)
+
+
+def pending_request(message: Message, now: float) -> PendingRequest:
+    """The request in a message, not yet forwarded.
+
+    Raises:
+        Refusal: its progress token is neither a string nor an integer.
+    """
+    assert message.method is not None  # noqa: S101  a request has one
+    assert message.id_token is not None  # noqa: S101  a request has one
+    params = message.value.get("params")
+    tool = progress_token = None
+    if isinstance(params, dict):
+        name, meta = params.get("name"), params.get("_meta")
+        if message.method == "tools/call" and type(name) is str:
+            tool = name
+        if isinstance(meta, dict) and meta.get("progressToken") is not None:
+            progress_token = id_token_of(meta["progressToken"])
+            if progress_token is None:
+                raise Refusal(
+                    "protocol.invalid-progress-token",
+                    "a progress token is a string or an integer",
+                    codes.INVALID_REQUEST,
+                    message.id_token,
+                )
+    return PendingRequest(message.id_token, message.method, tool, now, progress_token)
 
 
 class Pending:
     """The open requests of one side, in the order in which they came.
 
-    Over HTTP a conversation has exchanges, each a POST and what answers it. There are clients
-    whose requests all have the id 1 (anthropics/claude-ai-mcp#539), so ids need differ within an
-    exchange only: `fork` makes a Pending for one. What is asked of the whole is asked of each.
+    Over HTTP a conversation consists of exchanges, each a POST and what answers it. Some clients
+    give all requests the id 1 (anthropics/claude-ai-mcp#539), so ids need to differ only within
+    an exchange: `fork` makes a Pending for one. Queries to the whole include its exchanges.
     """
 
     def __init__(self, limit: int, whole: Pending | None = None) -> None:
@@ -77,18 +107,18 @@ class Pending:
         self._cancelled: dict[str, float] = {}
         self._cancelled_bytes = 0
         self._by_progress: dict[str, PendingRequest] = {}
-        self._tasks: dict[str, PendingRequest] = {}  # answered, and still telling of progress
+        self._tasks: dict[str, PendingRequest] = {}  # answered, and still reporting progress
         self._tasks_bytes = 0
-        self._count = self._bytes = 0  # of the whole: what is open in it and in its exchanges
+        self._count = self._bytes = 0  # kept by the whole: open requests, with all exchanges
 
     def fork(self) -> Pending:
-        """The requests of one exchange; `leave` when it is over."""
+        """The requests of one exchange; call `leave` when it is over."""
         exchange = Pending(self._limit, self)
         self._exchanges[exchange] = None
         return exchange
 
     def leave(self) -> None:
-        """The exchange is over; what still waits may be answered elsewhere, as after a resumption.
+        """End the exchange. Its open requests may still be answered elsewhere, after a resumption.
 
         MCP 2025-06-18, basic/transports, "Resumability and Redelivery".
         """
@@ -96,13 +126,13 @@ class Pending:
         self._forget()
 
     def _forget(self) -> None:
-        """Of an exchange that is over and waits for nothing, only late answers are expected."""
+        """Hand a finished exchange's late answers to the whole, once none of its requests waits."""
         if self._is_over and not self._open:
             self._whole._exchanges.pop(self, None)
             for id_token, since in self._cancelled.items():
-                self._whole._remember(id_token, since)
+                self._whole._expect_late(id_token, since)
 
-    def _remember(self, id_token: str, since: float) -> None:
+    def _expect_late(self, id_token: str, since: float) -> None:
         self._expect_none(id_token)
         self._cancelled[id_token] = since
         self._cancelled_bytes += size_of(id_token)
@@ -117,12 +147,12 @@ class Pending:
         return self._count if self._whole is self else len(self._open)
 
     def has_room(self, request: PendingRequest) -> bool:
-        """False where no further request may wait, or none of this size."""
+        """False if the limit of open requests, or of their size, is reached."""
         whole = self._whole
         return whole._count < self._limit and whole._bytes + request.size <= MAX_OPEN_BYTES
 
     def open(self, request: PendingRequest) -> bool:
-        """Let a request wait; False where its id or its progress token is in use."""
+        """Add a request; False if its id or its progress token is in use."""
         token = request.progress_token
         if request.id_token in self._open or (token is not None and token in self._by_progress):
             return False
@@ -135,16 +165,16 @@ class Pending:
             self._end_task(token)
         return True
 
-    def describe(self, request: PendingRequest, about: frozenset[str]) -> None:
-        """Keep what a waiting request is about; nothing where there is no room for that."""
-        more = size_of_all(about)
+    def describe(self, request: PendingRequest, call_values: frozenset[str]) -> None:
+        """Keep the values of a call with its request, if there is room for them."""
+        more = size_of_all(call_values)
         if self._whole._bytes + more <= MAX_OPEN_BYTES:
-            request.about = about
+            request.call_values = call_values
             request.size += more
             self._whole._bytes += more
 
     def close(self, id_token: str | None) -> PendingRequest | None:
-        """The request that an answer belongs to; it waits no longer. None where none does."""
+        """Remove and return the forwarded request that an answer belongs to, or None."""
         if id_token is None:
             return None
         for pending in self._all():
@@ -155,11 +185,12 @@ class Pending:
         return None
 
     def close_all(self, id_tokens: Iterable[str]) -> list[PendingRequest]:
-        """The requests that several answers belong to; they wait no longer."""
-        return [r for token in id_tokens if (r := self.close(token)) is not None]
+        """Remove and return the forwarded requests that several answers belong to."""
+        closed = (self.close(token) for token in id_tokens)
+        return [request for request in closed if request is not None]
 
     def drop(self, request: PendingRequest) -> None:
-        """Forget a request that was answered otherwise."""
+        """Remove a request."""
         for pending in list(self._all()):
             if pending._open.get(request.id_token) is request:
                 del pending._open[request.id_token]
@@ -170,7 +201,7 @@ class Pending:
                 pending._forget()
 
     def outlive(self, request: PendingRequest) -> None:
-        """Take progress of an answered request: a task was made of it (basic/utilities/tasks)."""
+        """Accept progress of an answered request, which became a task (basic/utilities/tasks)."""
         whole, token = self._whole, request.progress_token
         if token is None:
             return
@@ -186,9 +217,9 @@ class Pending:
             self._tasks_bytes -= request.size
 
     def cancel(self, id_token: str, now: float) -> bool:
-        """Forget a request that its sender gave up; False where none such waits.
+        """Remove a request that its sender cancels; False if it does not wait.
 
-        That which opens the conversation cannot be given up (basic/utilities/cancellation).
+        `initialize` cannot be cancelled (basic/utilities/cancellation).
         """
         for pending in self._whole._all():
             request = pending._open.get(id_token)
@@ -199,15 +230,15 @@ class Pending:
         return False
 
     def give_up(self, request: PendingRequest, now: float) -> None:
-        """Forget a request that was answered otherwise; a late answer to it is to be expected."""
+        """Remove a request and expect a late answer to it."""
         for pending in self._whole._all():
             if pending._open.get(request.id_token) is request:
-                pending._remember(request.id_token, now)
+                pending._expect_late(request.id_token, now)
                 pending.drop(request)
                 return
 
     def was_cancelled(self, id_token: str | None, now: float) -> bool:
-        """True where a late answer to this id is to be expected."""
+        """True if a late answer to this id is expected."""
         if id_token is None:
             return False
         return any(
@@ -216,7 +247,7 @@ class Pending:
         )
 
     def progresses(self, token: str | None, value: float) -> bool:
-        """Take a report of progress; False where it belongs to nothing or goes back."""
+        """Record reported progress; False if it belongs to no request, or goes back."""
         if token is None:
             return False
         for pending in self._whole._all():
@@ -227,15 +258,15 @@ class Pending:
         return False
 
     def overdue(self, now: float, timeout_seconds: float) -> list[PendingRequest]:
-        """The requests that have waited for longer than this."""
+        """The forwarded requests that have waited longer than the timeout."""
         return [r for r in self.all() if r.forwarded and now - r.since > timeout_seconds]
 
     def own(self) -> list[PendingRequest]:
-        """Those that wait here, without those of exchanges."""
+        """The requests of this Pending, without those of its exchanges."""
         return list(self._open.values())
 
     def all(self) -> list[PendingRequest]:
-        """The requests that wait, in the order in which they came."""
+        """All open requests, in the order in which they came."""
         waiting = [request for pending in self._all() for request in pending._open.values()]
         return sorted(waiting, key=lambda request: request.since) if self._exchanges else waiting
 

@@ -98,10 +98,15 @@ def missing(value: JsonObject, headers: Mapping[str, str]) -> str | None:
 def mirrored_by(definition: JsonValue) -> dict[str, tuple[str, ...]]:
     """Of a tool, the headers that repeat its parameters, each with the parameter's path."""
     schema = definition.get("inputSchema") if isinstance(definition, dict) else None
-    found: dict[str, tuple[str, tuple[str, ...]]] = {}
-    for header, path in islice(_mirrored(schema, (), 0), MAX_MIRRORED):
-        found.setdefault(header.lower(), (header, path))
-    return dict(found.values())
+    named = (
+        (header, path)
+        for path, inner in _parameters(schema)
+        if type(header := inner.get(SCHEMA_KEY)) is str and _TOKEN.match(header)
+    )
+    paths: dict[str, tuple[str, tuple[str, ...]]] = {}
+    for header, path in islice(named, MAX_MIRRORED):
+        paths.setdefault(header.lower(), (header, path))
+    return dict(paths.values())
 
 
 def without_bad_tools(frame: bytes, value: JsonValue, asked: JsonValue) -> bytes:
@@ -132,7 +137,7 @@ def without_bad_tools(frame: bytes, value: JsonValue, asked: JsonValue) -> bytes
 def _is_well(tool: JsonValue) -> bool:
     schema = tool.get("inputSchema") if isinstance(tool, dict) else None
     seen: set[str] = set()
-    for inner in _parameters(schema, 0):
+    for _, inner in _parameters(schema):
         if SCHEMA_KEY not in inner:
             continue
         header = inner[SCHEMA_KEY]
@@ -144,13 +149,16 @@ def _is_well(tool: JsonValue) -> bool:
     return True
 
 
-def _parameters(schema: JsonValue, depth: int) -> Iterator[JsonObject]:
+def _parameters(
+    schema: JsonValue, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], JsonObject]]:
+    """The schema of each parameter with its path, a parameter before its members."""
     properties = schema.get("properties") if isinstance(schema, dict) else None
-    if isinstance(properties, dict) and depth < _MAX_DEPTH:
-        for inner in properties.values():
+    if isinstance(properties, dict) and len(path) < _MAX_DEPTH:
+        for name, inner in properties.items():
             if isinstance(inner, dict):
-                yield inner
-                yield from _parameters(inner, depth + 1)
+                yield (*path, name), inner
+                yield from _parameters(inner, (*path, name))
 
 
 def written(text: str) -> str:
@@ -188,19 +196,6 @@ def _told(value: JsonObject, mirrored: Mapping[str, tuple[str, ...]]) -> dict[st
         if text is not None:
             told[PARAM + header] = text
     return told
-
-
-def _mirrored(
-    schema: JsonValue, path: tuple[str, ...], depth: int
-) -> Iterator[tuple[str, tuple[str, ...]]]:
-    properties = schema.get("properties") if isinstance(schema, dict) else None
-    if not isinstance(properties, dict) or depth >= _MAX_DEPTH:
-        return
-    for name, inner in properties.items():
-        header = inner.get(SCHEMA_KEY) if isinstance(inner, dict) else None
-        if type(header) is str and _TOKEN.match(header):  # else no header can be called so
-            yield header, (*path, name)
-        yield from _mirrored(inner, (*path, name), depth + 1)
 
 
 def _text(value: JsonValue) -> str | None:

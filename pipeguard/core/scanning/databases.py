@@ -1,78 +1,73 @@
-"""What is compiled of the rules of one home, and how it is loaded. Runs no rule."""
+"""The compiled databases of one engine: what they are compiled of, and how they are loaded."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.core.digest import sha256
-from pipeguard.core.matching.pattern_set import PatternSet, make
-from pipeguard.core.model import prefilter as gates
+from pipeguard.core.matching.pattern_set import PatternGroup, PatternSet, compile_group, grouped
+from pipeguard.core.model import prefilter
 from pipeguard.core.model.classifier import Classifier, Second, load
 from pipeguard.core.model.prefilter import Prefilter
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule, View
+from pipeguard.core.scanning.readings import SIGNS, SIGNS_TO_SERVER, SQUEEZED_SIGNS
 from pipeguard.core.scanning.rule_partition import in_groups, residents, squeezed_pattern
-from pipeguard.core.text.cues import CUES, CUES_OF_SQUEEZED, OUTGOING_CUES, Cue
 from pipeguard.errors import EngineError
 
 if TYPE_CHECKING:
     from pipeguard.core.model.network import Network
 
-Models = Callable[[str], bytes]  # gives the file that a rule names as its model
+Models = Callable[[str], bytes]  # reads the file that a rule names as its model
+WeightedWords = tuple[tuple[str, int], ...]
 
 LEAST_WEIGHT = 500  # hundredths; tests/core/model/test_classifier.py holds what it lets pass unread
 
 
-def build(
-    rules: Iterable[Rule], surface: Surface, models: Models | None = None
-) -> tuple[bytes, bytes, bytes, bytes]:
-    """Compile the rules whose home a surface is for this machine's processor.
-
-    Args:
-        rules: of every home.
-        surface: the home.
-        models: gives the file that a rule names as its model.
-
-    Returns:
-        What `loaded` takes: for texts as they are, for squeezed ones, for what arguments do, and
-        the gate of what a classifier reads, which is empty where there is none.
-
-    Raises:
-        EngineError: the engine is absent, or it does not take a pattern.
-    """
-    chosen = list(residents(rules, surface))
-    private, others = (
-        [(rule.sign or rule.pattern, rule.ignore_case) for rule in group]
-        for group in in_groups(chosen)
-    )
-    # Each of these apart, since together they take longer than one after the other.
-    groups = {0: [(CUES[cue], False) for cue in Cue if cue not in OUTGOING_CUES]}
-    if surface is Surface.TO_SERVER:
-        groups |= {int(cue): [(CUES[cue], False)] for cue in OUTGOING_CUES}
-    groups |= {len(Cue): private, len(Cue) + len(private): others}
-    acting = [(rule.pattern, rule.ignore_case) for rule in chosen if View.ACTS in rule.views]
-    squeezed = list(filter(itemgetter(0), map(squeezed_pattern, chosen)))
-    torn = {0: squeezed}
-    if surface is Surface.TO_SERVER:
-        torn[len(squeezed)] = [(cue, False) for cue in CUES_OF_SQUEEZED.values()]
-    reading = [classifier(rule, models) for rule in chosen if rule.model]
-    opening = {word: weight for one in reading for word, weight in one.opening}
-    gate = gates.make(opening.items()) if opening else b""
-    return make(groups), make(torn), make({0: acting}), gate
-
-
-class Plans(NamedTuple):
-    """What was compiled of the rules of one home.
+class Patterns(NamedTuple):
+    """What the databases of one engine are compiled of.
 
     Attributes:
         plain: for texts as they are.
-        squeezed: for those without spaces.
+        squeezed: for texts without spaces.
         acts: for what arguments do.
-        gate: of what a classifier reads; None where there is none.
+        words: of the prefilter before the classifiers; empty if no rule has one.
+    """
+
+    plain: tuple[PatternGroup, ...]
+    squeezed: tuple[PatternGroup, ...]
+    acts: tuple[PatternGroup, ...]
+    words: WeightedWords
+
+
+class Compiled(NamedTuple):
+    """The serialised databases of one engine.
+
+    Attributes:
+        plain: for texts as they are.
+        squeezed: for texts without spaces.
+        acts: for what arguments do.
+        words: of the prefilter: weights and database; None if no rule has a classifier.
+    """
+
+    plain: tuple[bytes, ...]
+    squeezed: tuple[bytes, ...]
+    acts: tuple[bytes, ...]
+    words: tuple[bytes, bytes] | None
+
+
+class PatternSets(NamedTuple):
+    """The databases of one engine, ready to run.
+
+    Attributes:
+        plain: for texts as they are.
+        squeezed: for texts without spaces.
+        acts: for what arguments do.
+        gate: before the classifiers; None if no rule has one.
     """
 
     plain: PatternSet
@@ -81,22 +76,74 @@ class Plans(NamedTuple):
     gate: Prefilter | None
 
 
-def loaded(blobs: Sequence[bytes]) -> Plans:
-    """What `build` made, ready to run.
+def patterns_of(rules: Iterable[Rule], surface: Surface, models: Models | None = None) -> Patterns:
+    """What is compiled for one engine.
+
+    Args:
+        rules: of all engines.
+        surface: the engine's.
+        models: reads the file that a rule names as its model.
 
     Raises:
-        EngineError: it is not whole, or made for another processor.
+        EngineError: a model is missing, or is not the one that its rule names.
     """
-    plain, squeezed, acts, gate = blobs
-    opened = gates.opened(gate, LEAST_WEIGHT) if gate else None
-    return Plans(PatternSet(plain), PatternSet(squeezed), PatternSet(acts), opened)
+    chosen = list(residents(rules, surface))
+    private, others = (
+        [(rule.sign or rule.pattern, rule.ignore_case) for rule in group]
+        for group in in_groups(chosen)
+    )
+    # Groups of their own: together they compile longer than one after the other.
+    plain = {0: [(sign, False) for sign in SIGNS.values()]}
+    if surface is Surface.TO_SERVER:
+        plain |= {
+            number: [(sign, False)]
+            for number, sign in enumerate(SIGNS_TO_SERVER.values(), len(SIGNS))
+        }
+    first = len(SIGNS) + len(SIGNS_TO_SERVER)
+    plain |= {first: private, first + len(private): others}
+    squeezed = list(filter(itemgetter(0), map(squeezed_pattern, chosen)))
+    torn = {0: squeezed}
+    if surface is Surface.TO_SERVER:
+        torn[len(squeezed)] = [(sign, False) for sign in SQUEEZED_SIGNS.values()]
+    acting = [(rule.pattern, rule.ignore_case) for rule in chosen if View.ACTS in rule.views]
+    classifiers = [classifier(rule, models) for rule in chosen if rule.model]
+    words = {word: weight for reading in classifiers for word, weight in reading.opening}
+    return Patterns(grouped(plain), grouped(torn), grouped({0: acting}), tuple(words.items()))
+
+
+def build(rules: Iterable[Rule], surface: Surface, models: Models | None = None) -> Compiled:
+    """Compile the databases of one engine, for this machine's processor.
+
+    Args:
+        rules: of all engines.
+        surface: the engine's.
+        models: reads the file that a rule names as its model.
+
+    Raises:
+        EngineError: Hyperscan is missing or rejects a pattern; a model is missing or another one.
+    """
+    patterns = patterns_of(rules, surface, models)
+    plain, squeezed, acts = (tuple(map(compile_group, groups)) for groups in patterns[:3])
+    words = prefilter.make(patterns.words) if patterns.words else None
+    return Compiled(plain, squeezed, acts, words)
+
+
+def loaded(compiled: Compiled) -> PatternSets:
+    """Load what `build` compiled.
+
+    Raises:
+        EngineError: a database is damaged, or was compiled for another processor.
+    """
+    plain, squeezed, acts = map(PatternSet.of, compiled[:3])
+    gate = prefilter.opened(compiled.words, LEAST_WEIGHT) if compiled.words else None
+    return PatternSets(plain, squeezed, acts, gate)
 
 
 def classifier(rule: Rule, models: Models | None) -> Classifier:
-    """What a rule's model says of a text.
+    """The classifier that a rule names as its model.
 
     Raises:
-        EngineError: its file is not the one that the rule names, or no classifier.
+        EngineError: its file is missing, is not the one that the rule names, or is no classifier.
     """
     content = _file(rule, models, rule.model, rule.sha256, "the rule")
     with _refused(f"{rule.id}: {rule.model} is no classifier"):
@@ -104,27 +151,27 @@ def classifier(rule: Rule, models: Models | None) -> Classifier:
 
 
 def _network(rule: Rule, models: Models | None, second: Second) -> Network:
-    """The second reader that a classifier names; the last one is kept, for what else names it."""
-    network = _last.get(second.sha256)
+    """The network that a classifier names as its second reader."""
+    network = _last_network.get(second.sha256)
     if network is None:
         content = _file(rule, models, second.network, second.sha256, rule.model)
-        # Not before: numpy costs a start 70 ms, and who gives the file may say how it is to begin.
+        # Imported after the file is read: numpy takes 70 ms, and `models` may set it up first.
         from pipeguard.core.model.network import Network
 
         with _refused(f"{rule.id}: {second.network} is no network"):
             network = Network(content)
-        _last.clear()
-        _last[second.sha256] = network
+        _last_network.clear()
+        _last_network[second.sha256] = network
     if second.output not in network.outputs:
         raise EngineError(f"{rule.id}: {second.network} has no output {second.output}")
     return network
 
 
-_last: dict[str, Network] = {}
+_last_network: dict[str, Network] = {}  # at most one, by its hash: several classifiers share it
 
 
 def _file(rule: Rule, models: Models | None, name: str, digest: str, by: str) -> bytes:
-    """A file that something names by its hash."""
+    """Read a file that a rule, or its model, names by its hash."""
     content = models(name) if models is not None else b""
     if sha256(content).hexdigest() != digest:
         raise EngineError(f"{rule.id}: {name} is not the file that {by} names")
@@ -133,7 +180,7 @@ def _file(rule: Rule, models: Models | None, name: str, digest: str, by: str) ->
 
 @contextmanager
 def _refused(what: str) -> Iterator[None]:
-    """Say of a file that cannot be read what it is not."""
+    """Turn the errors of a parser into one that says what is wrong with its file."""
     try:
         yield
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:

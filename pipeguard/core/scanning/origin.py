@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from pipeguard.core.checks.wordlists import reads_as_words
+from pipeguard.core.checks.readable import reads_as_words
 from pipeguard.core.commands.argument_roles import ArgumentRole
 from pipeguard.core.commands.argument_usage import IDLE, PROGRAMS, Idle, Uses
 from pipeguard.core.finding import Confidence, lower, raised
@@ -20,7 +20,7 @@ from pipeguard.core.protocol.places import MASKED_STEP, Path, Surface
 from pipeguard.core.rules.rule import Rule, View, Written
 from pipeguard.core.scanning.context import in_pieces, is_disguised, is_inside_data, masked
 from pipeguard.core.scanning.stated_purpose import serves
-from pipeguard.core.text import decoders
+from pipeguard.core.text.decoders import ENCODINGS, DecodedParts
 from pipeguard.core.text.document import MessageText
 from pipeguard.core.text.split_literals import Stitched, joints
 from pipeguard.core.unicode import folding
@@ -109,7 +109,7 @@ class Origin(NamedTuple):
     squeezed_from: bytes | None = None
     offset: int = 0
     outer: Origin | None = None
-    parts: decoders.Parts | Stitched | None = None
+    parts: DecodedParts | Stitched | None = None
     unfolding: folding.Unfolding | None = None
     many: bool = False
 
@@ -262,7 +262,8 @@ class Origin(NamedTuple):
         origin = self
         while origin.outer is not None:
             if origin.parts is not None:
-                _, _, start, end = origin.parts.at(start)
+                part = origin.parts.at(start)
+                start, end = part.start, part.end
             else:
                 start, end = origin._unfolded(start, end)
             origin = origin.outer
@@ -310,8 +311,8 @@ _IDLE: dict[Written, Idle] = {
     Written.PARSED: (ArgumentRole.WRITTEN, ArgumentRole.ASKED, *PROGRAMS),
 }
 _PROGRAMS = (*PROGRAMS, ArgumentRole.STATEMENT)
-_HIDDEN = re.compile("tags|selectors|bits")
-_ENCODED = re.compile("base64|hex|base32")
+_HIDDEN = re.compile("|".join(name for name, one in ENCODINGS.items() if one.is_invisible))
+_ENCODED = re.compile("|".join(name for name, one in ENCODINGS.items() if one.is_opaque))
 
 
 def _untold(path: Path, secret: str) -> Path:

@@ -1,4 +1,4 @@
-"""What a client's HTTP headers carry beside its messages, judged by the rules for arguments."""
+"""Judges the HTTP headers of a client by the rules for arguments."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ from collections.abc import Sequence
 from pipeguard.core.finding import Action, Direction, Finding, Verdict, greatest
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.core.protocol.places import Surface
+from pipeguard.core.session.envelope import blocked
+from pipeguard.core.session.findings import scan
 from pipeguard.core.session.guard import Guard
-from pipeguard.core.session.judge import Where, scanned
-from pipeguard.core.session.verdicts import blocked
+from pipeguard.core.session.scope import Scope
 from pipeguard.errors import Refusal
 
 
-def judged_headers(
+def judge_headers(
     guard: Guard, headers: Sequence[tuple[str, str]], now: float, event: str
 ) -> tuple[frozenset[str], Verdict]:
     """Judge the headers of one request (RFC 9110, section 5).
 
     Args:
-        guard: whose rules and policy hold.
-        headers: names and values, in UTF-8; a name may come more than once.
+        guard: whose rules and policy apply.
+        headers: names and values, in UTF-8; a name may occur more than once.
         now: seconds on the session's clock.
         event: names the verdict.
 
     Returns:
-        The names, in small letters, of those that must not go on, and the verdict on all.
+        The names, in lower case, of the headers that must not go on, and the verdict on all.
     """
     given: JsonObject = {}
     for name, value in headers:
@@ -34,8 +35,8 @@ def judged_headers(
             values.append(value)
     try:
         findings = _findings(guard, given, now)
-        stopped = _stopped(guard, given, now) if _stops(findings) else frozenset[str]()
-    except Refusal as refusal:  # what cannot be judged stays here
+        stopped = _stopped_names(guard, given, now) if _stop(findings) else frozenset[str]()
+    except Refusal as refusal:  # what cannot be judged does not go on
         findings, stopped = [blocked(refusal.rule, refusal.why)], frozenset(given)
     action = greatest(findings)
     frame = serialise(given)
@@ -43,18 +44,18 @@ def judged_headers(
     return stopped, verdict
 
 
-def _stopped(guard: Guard, given: JsonObject, now: float) -> frozenset[str]:
-    names = {name for name in given if _stops(_findings(guard, {name: given[name]}, now))}
+def _stopped_names(guard: Guard, given: JsonObject, now: float) -> frozenset[str]:
+    names = {name for name in given if _stop(_findings(guard, {name: given[name]}, now))}
     rest: dict[str, JsonValue] = {name: given[name] for name in given.keys() - names}
-    if names and not _stops(_findings(guard, rest, now)):
+    if names and not _stop(_findings(guard, rest, now)):
         return frozenset(names)
-    return frozenset(given)  # it is split over several of them
+    return frozenset(given)  # what was found is split over several headers
 
 
 def _findings(guard: Guard, given: JsonObject, now: float) -> list[Finding]:
-    where = Where(guard, "headers", None, now)
-    return scanned(where, Surface.TO_SERVER, {"headers": given})
+    scope = Scope(guard, "headers", None, now)
+    return scan(scope, Surface.TO_SERVER, {"headers": given})
 
 
-def _stops(findings: list[Finding]) -> bool:
+def _stop(findings: list[Finding]) -> bool:
     return greatest(findings) >= Action.REDACT

@@ -1,45 +1,273 @@
-"""What is found in a message as a whole: by the rules, and of placeholders that stand in it."""
+"""What is found in a message: matches of rules, leaks between tools, and foreign placeholders.
+
+Each match becomes a finding with the action of the policy. Knows no conversation.
+"""
 
 from __future__ import annotations
 
-from pipeguard.core.finding import Direction, Finding, MessageKind
-from pipeguard.core.flows.vault import holds_marks
+from collections.abc import Collection, Iterator
+
+from pipeguard.core.checks.credential_names import is_credential_name
+from pipeguard.core.finding import Action, Confidence, Direction, Finding, MessageKind, Severity
+from pipeguard.core.flows.ledger import SECRET_OUT
+from pipeguard.core.flows.secret_egress import secret_egress
+from pipeguard.core.flows.text_values import addresses_of, short_values
+from pipeguard.core.flows.tool_labels import Label
+from pipeguard.core.flows.vault import RESTORED
+from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from pipeguard.core.protocol.message import Message
-from pipeguard.core.protocol.places import LISTS, OPENINGS, Surface
+from pipeguard.core.protocol.places import (
+    LISTS,
+    OPENINGS,
+    Path,
+    Surface,
+    pointer,
+    value_at,
+)
 from pipeguard.core.rules.policy import Mode
+from pipeguard.core.rules.rule import tells_private
+from pipeguard.core.scanning.origin import NOTHING, Match, Seen
 from pipeguard.core.session import replies
-from pipeguard.core.session.judge import Where, scanned
-from pipeguard.core.session.secret_restore import FOREIGN, echoes, holds_foreign
-from pipeguard.core.session.verdicts import blocked
+from pipeguard.core.session.envelope import blocked
+from pipeguard.core.session.redact import UNREAD
+from pipeguard.core.session.scope import Scope
+from pipeguard.core.session.secret_restore import (
+    FOREIGN_NOTE,
+    echoes,
+    has_foreign_placeholder,
+)
+from pipeguard.core.vault_placeholder import may_hold_placeholder
+from pipeguard.errors import Refusal
+
+MAX_CUTS = 256  # passages that are cut out of a message; one with more is blocked
+_SEVERE = Severity.HIGH, Confidence.HIGH
+_UNREAD_NOTE = "more of the message could be an order to the model than is read of one message"
+# What a tool does by which a secret could leave. Running something counts too, but not in an
+# argument made for a credential: a command has to be told how to log in.
+_PASSES_ON = Label.SENDS | Label.OUTSIDE | Label.KEEPS | Label.TAKES_IN
 
 
-def said(where: Where, direction: Direction, message: Message) -> list[Finding]:
-    """What one side says, judged; items of lists and a server's instructions are by themselves.
+def message_findings(scope: Scope, direction: Direction, message: Message) -> list[Finding]:
+    """The findings in a message, without those in definitions (core.session.definitions).
+
+    Args:
+        scope: where the message is.
+        direction: which way it travels.
+        message: the message.
 
     Raises:
         Refusal: it could not be judged.
     """
-    vault = where.guard.vault
+    vault = scope.guard.vault
     value: JsonValue = message.value
-    if direction is Direction.TO_CLIENT:
-        if message.kind is MessageKind.RESULT and where.method in LISTS:
-            value = _without(message.value, LISTS[where.method][0], list)
-        elif message.kind is MessageKind.RESULT and where.method in OPENINGS:
-            value = _without(message.value, "instructions", str)
-        findings = scanned(where, Surface.TO_CLIENT, value)
-        if vault is not None and where.guard.policy.mode is not Mode.OBSERVE:
-            findings += echoes(vault, message.frame, where, value)
+    if direction is Direction.TO_SERVER:
+        findings = scan(scope, Surface.TO_SERVER, value)
+        if may_hold_placeholder(message.frame) and has_foreign_placeholder(vault, value):
+            findings.append(blocked(replies.FOREIGN_PLACEHOLDER, FOREIGN_NOTE))
         return findings
-    findings = scanned(where, Surface.TO_SERVER, value)
-    if holds_marks(message.frame) and holds_foreign(vault, value):
-        findings.append(blocked(replies.FOREIGN_PLACEHOLDER, FOREIGN))
+    if message.kind is MessageKind.RESULT and scope.method in LISTS:
+        value = _without(message.value, LISTS[scope.method][0], list)
+    elif message.kind is MessageKind.RESULT and scope.method in OPENINGS:
+        value = _without(message.value, "instructions", str)
+    findings = scan(scope, Surface.TO_CLIENT, value)
+    if vault is not None and scope.guard.policy.mode is not Mode.OBSERVE:
+        findings += echoes(vault, message.frame, scope, value)
     return findings
 
 
+def scan(scope: Scope, surface: Surface, value: JsonValue) -> list[Finding]:
+    """Run the rules of one surface over a value.
+
+    Args:
+        scope: where the value is.
+        surface: what it is judged for.
+        value: a whole message, or a part of one.
+
+    Raises:
+        Refusal: it could not be judged.
+    """
+    findings: list[Finding] = []
+    for engine in scope.guard.scanners[surface]:
+        try:
+            seen = engine.scan(value, scope.place, surface, scope.budgets)
+        except UnicodeEncodeError:
+            why = "a string contains a lone surrogate, which is half a character"
+            raise Refusal("protocol.lone-surrogate", why, codes.INVALID_REQUEST) from None
+        if seen != NOTHING:
+            findings += _findings_of(scope, value, seen, surface)
+    if findings and name_is_secret(findings):
+        findings = [finding._replace(tool=None) for finding in findings]
+    return findings
+
+
+def leak_findings(scope: Scope, message: Message) -> list[Finding]:
+    """The leaks through a request: results of other tools, and secrets of the server's.
+
+    Args:
+        scope: where the request is, with the tool that it calls.
+        message: the request.
+    """
+    findings = _secret_leaks(scope, message)
+    if scope.tool is None:
+        return findings
+    flows, tool = scope.guard.flows, scope.guard.tool(scope.tool)
+    for leak in flows.leaks(tool, _arguments(message)):
+        finding = scope.finding(leak.rule, "call.arguments", (leak.severity, leak.confidence))
+        findings.append(finding._replace(note=leak.note))
+    return findings
+
+
+def call_values(message: Message) -> frozenset[str]:
+    """The short values among a call's arguments: ids, names, addresses."""
+    return short_values(_arguments(message))
+
+
+def name_is_secret(findings: Collection[Finding]) -> bool:
+    """True if a tool's name contains a secret, so that no finding may repeat it."""
+    return any(f.place == "call.name" and tells_private(f.rule) for f in findings)
+
+
+def method_is_secret(findings: Collection[Finding]) -> bool:
+    """True if a method contains a secret, so that nothing may repeat it."""
+    return any(f.pointer == "/method" and tells_private(f.rule) for f in findings)
+
+
 def _without(value: JsonObject, member: str, kind: type) -> JsonObject:
-    """An answer without what core.session.definitions has judged by itself."""
+    """An answer without the member that core.session.definitions judges."""
     result = value.get("result")
     if not isinstance(result, dict) or not isinstance(result.get(member), kind):
         return value
     return {**value, "result": {key: item for key, item in result.items() if key != member}}
+
+
+# --- leaks ----------------------------------------------------------------------------------
+
+
+def _secret_leaks(scope: Scope, message: Message) -> list[Finding]:
+    """A secret of the server's that would leave with a request in which secrets are put back."""
+    vault, flows = scope.guard.vault, scope.guard.flows
+    part, params = RESTORED.get(message.method or ""), message.value.get("params")
+    if part is None or vault is None or vault.is_empty or not isinstance(params, dict):
+        return []
+    labels = scope.guard.tool(scope.tool).labels if scope.tool is not None else Label.NONE
+    given: JsonValue = {part: params.get(part)}
+    confidence = secret_egress(vault, labels, given, flows.has_returned)
+    if confidence is None:
+        return []
+    place = scope.place(("params", part))
+    finding = scope.finding(SECRET_OUT, place, (Severity.CRITICAL, confidence))
+    note = "a secret that was taken out of what this server said would leave with this request"
+    return [finding._replace(note=note)]
+
+
+def _arguments(message: Message) -> JsonValue:
+    params = message.value.get("params")
+    return params.get("arguments") if isinstance(params, dict) else None
+
+
+# --- from matches to findings ---------------------------------------------------------------
+
+
+def _findings_of(scope: Scope, value: JsonValue, seen: Seen, surface: Surface) -> list[Finding]:
+    returning = [match for match in seen.matches if _may_return(scope, value, match)]
+    findings: list[Finding] = []
+    for match in seen.matches:
+        is_servers = any(_is_part_of(value, match, secret) for secret in returning)
+        is_servers = is_servers or _is_host_of_secret(scope, value, match)
+        confidence = min(match.confidence, Confidence.MEDIUM) if is_servers else match.confidence
+        findings += (scope.finding_of(piece, confidence, surface) for piece in _pieces(match))
+    if seen.undecoded:
+        findings.append(scope.finding("protocol.view-limit", f"{scope.part}.other", _SEVERE))
+    if seen.unfinished:
+        findings.append(scope.finding("protocol.scan-limit", f"{scope.part}.other", _SEVERE))
+    if seen.unread:
+        findings += _unread(scope, seen.unread, surface)
+    return findings
+
+
+def _unread(scope: Scope, passages: list[Match], surface: Surface) -> list[Finding]:
+    """Findings about passages that were not read: cut out of a result, or the whole blocked."""
+    whole = scope.finding(UNREAD, f"{scope.part}.other", _SEVERE)._replace(note=_UNREAD_NOTE)
+    is_cut = surface is Surface.TO_CLIENT and whole.action is Action.BLOCK
+    if not is_cut or len(passages) > MAX_CUTS or not all(passage.exact for passage in passages):
+        return [whole]
+    return [
+        whole._replace(
+            place=scope.place(passage.path),
+            pointer=pointer(scope.prefix + passage.path),
+            start=passage.start,
+            end=passage.end,
+            view=passage.view,
+            action=Action.REDACT,
+        )
+        for passage in passages
+    ]
+
+
+def _pieces(match: Match) -> Iterator[Match]:
+    """One match for each string that a secret is split over, so that each can be redacted."""
+    if len(match.paths) < 2 or not match.rule.is_private:
+        yield match
+        return
+    for path in match.paths:
+        yield match._replace(path=path, paths=())
+
+
+def _may_return(scope: Scope, value: JsonValue, match: Match) -> bool:
+    """Whether a secret goes to a tool that stores secrets, or back to the server it came from.
+
+    A server knows already what it said. The secret may still not return if the called tool could
+    pass it on, if there is an address beside it, or if it is encoded, which has a purpose. If
+    nothing tells what the tool does, it returns only in an argument made for a credential.
+    """
+    if (
+        not match.rule.is_private
+        or scope.tool is None
+        or scope.place(match.path) != "call.arguments"
+    ):
+        return False
+    labels = scope.guard.tool(scope.tool).labels
+    if labels & Label.HOLDS:
+        return True
+    vault = scope.guard.vault
+    logs_in = is_credential_name(str(match.path[-1]))
+    passes_on = _PASSES_ON if logs_in else _PASSES_ON | Label.RUNS
+    stays = (labels or logs_in) and not labels & passes_on
+    if vault is None or not stays or not match.exact or match.view != "text":
+        return False
+    text = _string_at(value, match.path)
+    if not vault.knows(text[match.start : match.end]):
+        return False
+    return not addresses_of(value)
+
+
+def _string_at(value: JsonValue, path: Path) -> str:
+    string = value_at(value, path)
+    return string if isinstance(string, str) else ""
+
+
+def _is_part_of(value: JsonValue, match: Match, secret: Match) -> bool:
+    """Whether a match is within a secret, or is the host in one word with it."""
+    if match is secret or match.path != secret.path or not match.exact:
+        return match is secret
+    first, last = min(match.start, secret.start), max(match.end, secret.end)
+    if match.rule.is_private:
+        return last - first == secret.end - secret.start
+    together = _string_at(value, match.path)[first:last]
+    return match.rule.id.startswith("ssrf.") and len(together.split()) == 1
+
+
+def _is_host_of_secret(scope: Scope, value: JsonValue, match: Match) -> bool:
+    """Whether a host belongs to a data source name that the server gave with a secret of its own.
+
+    Not in a web address, where a placeholder would open what only the machine itself can reach.
+    """
+    vault = scope.guard.vault
+    if vault is None or not match.rule.id.startswith("ssrf.") or not match.exact:
+        return False
+    text = _string_at(value, match.path)
+    first = max(text.rfind(" ", 0, match.start), text.rfind("\n", 0, match.start)) + 1
+    given = vault.restore(text[first:].split(maxsplit=1)[0])
+    is_web = given.text.lower().startswith("http")
+    return given.known > 0 and not is_web and scope.guard.flows.has_returned(given.text)

@@ -1,7 +1,7 @@
-"""What is known about one server and outlives a conversation: rules, policy, pins.
+"""What is known of one server and outlives a conversation: rules, policy, pins.
 
-Its Sessions share it. Pins are replaced as a whole when the store has new ones, so that a
-Session sees either all of an approval or nothing of it.
+All Sessions with the server share it. Pins are replaced as a whole when the store has new ones, so
+that a Session sees all of an approval or nothing of it.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ __all__ = ("Engines", "Guard", "PinKey")
 
 
 class Engines(NamedTuple):
-    """The compiled rules. Each rule is in one engine, whatever it is run over.
+    """The compiled rules. Each rule is in one engine, whatever surfaces it applies to.
 
     Attributes:
-        to_server: rules that are run over what goes to the server, and maybe over more.
-        to_client: those of the rest that are run over what goes to the client.
-        definitions: those that are run over definitions only.
+        to_server: the rules for what goes to the server, some of which apply to more.
+        to_client: those of the rest that apply to what goes to the client.
+        definitions: those that apply to definitions only.
     """
 
     to_server: Engine
@@ -40,7 +40,7 @@ class Engines(NamedTuple):
     definitions: Engine
 
     def over(self, surface: Surface) -> list[Engine]:
-        """The engines that hold rules for a surface."""
+        """The engines that have rules for a surface."""
         return [
             engine
             for engine in (self.to_server, self.to_client, self.definitions)
@@ -49,7 +49,7 @@ class Engines(NamedTuple):
 
 
 class _Shared:
-    """What is one for all guards of a server: what is replaced here is replaced for each."""
+    """What all guards of a server share: replacing it here replaces it for each of them."""
 
     __slots__ = ("pins", "policy")
 
@@ -61,17 +61,18 @@ class _Shared:
 class Guard:
     """The rules, the policy and the pins of one server.
 
-    A guard is for the threads of its scanners: one for each direction. `aside` gives one for any
-    other thread and `part` one for another client; policy and pins are the same in all of them,
-    and what one learns or adopts, all know from then on.
+    A guard is for the two threads of its scanners, one for each direction. `spare` gives one for
+    any other thread, and `part` one for another client. All of them share policy and pins: what
+    one learns or adopts, all know from then on.
 
     Attributes:
-        name: the server's, under which its pins are kept.
+        name: the server's, under which its pins are stored.
         engines: the compiled rules.
-        vault: what was taken out of its words, to be put back into what goes to it; or None.
-        scanners: the engines that hold rules for each surface.
+        vault: the secrets that were taken out of what it said, to be put back into what goes to
+            it; or None.
+        scanners: the engines that have rules for each surface.
         flows: what went through it lately.
-        known: secrets of ours, which nothing that it says goes on with.
+        known: PipeGuard's own secrets, which are removed from what it says.
     """
 
     def __init__(
@@ -85,19 +86,19 @@ class Guard:
         """Know a server.
 
         Args:
-            name: the server's, under which its pins are kept.
+            name: the server's, under which its pins are stored.
             engines: the compiled rules.
             policy: what to do about findings.
             pins: by kind and name.
-            key: random bytes of this run, by which its placeholders are known again; without
-                them, what is taken out of the server's words is never put back.
+            key: random bytes of this run, which sign its placeholders; without them, what is
+                taken out of what the server says is never put back.
         """
         self.name = name
         self.vault = Vault(key) if key else None
         self.engines = engines
         self.scanners = _scanners(engines)
-        self._spare: dict[Surface, tuple[Engine, ...]] = {}
-        self._aside = Lock()
+        self._spare_scanners: dict[Surface, tuple[Engine, ...]] = {}
+        self._spare_lock = Lock()
         self.flows = Flows()
         self.known = KnownSecrets()
         self._shared = _Shared(policy, Pins(pins))
@@ -109,24 +110,26 @@ class Guard:
 
     @property
     def pins(self) -> Mapping[PinKey, Pin]:
-        """All pins as they are now, by kind and name; what is given does not change any more."""
+        """All pins as they are now, by kind and name; the mapping does not change afterwards."""
         return self._shared.pins.all()
 
     @contextmanager
-    def aside(self) -> Iterator[Guard]:
-        """The same guard for another thread; one at a time, the next one waits."""
-        with self._aside:
-            if not self._spare:
-                self._spare |= _scanners(Engines(*(engine.clone() for engine in self.engines)))
+    def spare(self) -> Iterator[Guard]:
+        """The same guard with spare engines, for one other thread at a time; the next one waits."""
+        with self._spare_lock:
+            if not self._spare_scanners:
+                self._spare_scanners |= _scanners(
+                    Engines(*(engine.clone() for engine in self.engines))
+                )
             twin = copy(self)
-            twin.scanners = self._spare
+            twin.scanners = self._spare_scanners
             yield twin
 
     def part(self, key: bytes) -> Guard:
-        """The same guard for one of several clients: what went through it is that client's own.
+        """The same guard for one of several clients, with flows and a vault of its own.
 
         Args:
-            key: random bytes for its placeholders, as those of the guard itself.
+            key: random bytes that sign its placeholders.
         """
         parted = copy(self)
         parted.vault = Vault(key) if self.vault is not None else None
@@ -134,60 +137,60 @@ class Guard:
         return parted
 
     def adopt(self, policy: Policy) -> None:
-        """Judge by another policy from now on."""
+        """Replace the policy."""
         self._shared.policy = policy
 
     def load(self, surface: Surface) -> None:
-        """Load what the texts of a surface are looked through with, before the first comes.
+        """Load the engines of a surface before its first text comes.
 
         Raises:
-            EngineError: compiled rules are not whole; the first text would then be refused.
+            EngineError: compiled rules are damaged; the first text would be refused.
         """
         for engine in self.scanners[surface]:
             engine.load()
 
     def repin(self, pins: Mapping[PinKey, Pin]) -> frozenset[str]:
-        """Take over what the store holds now.
+        """Replace the pins by those of the store.
 
-        What is held here stays held until it is accepted: the store may have thrown it away,
-        or not have it yet, and the server still offers it.
+        A definition that is held here stays held until it is accepted: the store may have
+        discarded it, or may not have it yet, while the server still offers it.
 
         Returns:
-            The kinds in which something changed that a client should list again.
+            The kinds that changed, which a client should list again.
         """
         return self._shared.pins.replace(pins)
 
     def pin(self, kind: str, name: str) -> Pin | None:
-        """What is known of one definition."""
+        """The pin of one definition, or None."""
         return self._shared.pins.of(kind, name)
 
     def knows_all(self, kind: str) -> bool:
-        """False once a definition of a kind was not kept, since there was no room for it."""
+        """False once there was no room for a definition of a kind."""
         return not self._shared.pins.are_full(kind)
 
     @property
     def names(self) -> Names:
-        """The names of the pins, by how they read."""
+        """The names of the pins, by how they look."""
         return self._shared.pins.names
 
     def tool(self, name: str) -> Tool:
-        """What a tool does, by the definition that is trusted."""
+        """What a tool does, by its trusted definition."""
         return self._shared.pins.tool(name)
 
     def learn(self, pin: Pin) -> Pin | None:
         """Remember a definition for this run; the store learns it from the Verdict.
 
         Returns:
-            What is kept; None where there is no room for it.
+            What is remembered, or None if there is no room for it.
         """
         return self._shared.pins.learn(pin)
 
 
 def _scanners(engines: Engines) -> dict[Surface, tuple[Engine, ...]]:
-    """The engines by what they are run over.
+    """The engines by surface.
 
-    An engine is for one thread, and a rule stands in one engine whatever it is run over: what is
-    run over both directions is there twice, over one database.
+    An engine is for one thread, and each rule is in one engine. The rules for both directions are
+    therefore in two engines over one database.
     """
     back = Engines(engines.to_server.clone(), engines.to_client, engines.definitions)
     return {

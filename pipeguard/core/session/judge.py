@@ -1,275 +1,291 @@
-"""From what a rule matched to what is done about it: scan, then policy. Knows no conversation."""
+"""From one message to its verdict: what is found in it, what goes on, what goes back."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
-from pipeguard.core.finding import Action, Confidence, Finding, Severity
-from pipeguard.core.flows import overlap, secret_egress
-from pipeguard.core.flows.ledger import SECRET_OUT
-from pipeguard.core.flows.tool_labels import Label
-from pipeguard.core.flows.vault import RESTORED
+from pipeguard.core.finding import (
+    Action,
+    Direction,
+    Finding,
+    MessageKind,
+    Verdict,
+    greatest,
+    worst,
+)
+from pipeguard.core.flows.known_secrets import without_known_secrets
 from pipeguard.core.protocol import codes
-from pipeguard.core.protocol.json_values import JsonValue
-from pipeguard.core.protocol.message import Message
-from pipeguard.core.protocol.places import Path, Surface, place_of, pointer, value_at
-from pipeguard.core.rules.policy import PolicyTarget
-from pipeguard.core.rules.rule import tells_private
-from pipeguard.core.scanning.origin import NOTHING, Match, Seen
+from pipeguard.core.protocol.answers import check_answer, creates_task
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue
+from pipeguard.core.protocol.message import Message, rewritten
+from pipeguard.core.protocol.methods import check_method
+from pipeguard.core.protocol.notifications import ESSENTIAL, TASK_STATUS, without_free_text
+from pipeguard.core.protocol.pending import PendingRequest, pending_request
+from pipeguard.core.protocol.places import LISTS, OPENINGS, part_of
+from pipeguard.core.session import replies
+from pipeguard.core.session.admission import obstacles
+from pipeguard.core.session.definitions import ReviewedResult, review
+from pipeguard.core.session.envelope import blocked, oddities, warned
+from pipeguard.core.session.findings import (
+    call_values,
+    leak_findings,
+    message_findings,
+    method_is_secret,
+    name_is_secret,
+)
 from pipeguard.core.session.guard import Guard
-from pipeguard.core.session.redact import UNREAD
+from pipeguard.core.session.lifecycle import ConversationState
+from pipeguard.core.session.redact import NEVER_REDACTED, redact
+from pipeguard.core.session.refusals import RefusedAnswer, Refuser
+from pipeguard.core.session.scope import Scope
+from pipeguard.core.session.secret_restore import put_back
 from pipeguard.core.text.budgets import Budgets
 from pipeguard.errors import Refusal
 
+MAX_REDACTIONS = 4  # rounds; a message that still has something to redact is blocked
+TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 
-class Where(NamedTuple):
-    """What is being judged, and where it stands.
+
+class MessageJudge(NamedTuple):
+    """Judges one message.
 
     Attributes:
-        guard: whose rules and policy hold.
-        part: `params`, `result` or `error`.
-        method: of the request, also for its answer.
+        guard: what is known of the server.
+        state: of the conversation.
+        direction: which way the message travels.
         now: seconds on the session's clock.
-        tool: the tool concerned, or None.
-        prefix: the path of the value in its message.
-        budgets: what judging the message may still cost; None where the value is all of it.
+        event: names the verdict.
+        budgets: what judging may still cost; None if the message has a budget of its own.
+        is_member: True for a message of a batch.
     """
 
     guard: Guard
-    part: str
-    method: str | None
+    state: ConversationState
+    direction: Direction
     now: float
-    tool: str | None = None
-    prefix: Path = ()
+    event: str
     budgets: Budgets | None = None
+    is_member: bool = False
 
-    def place(self, path: Path) -> str:
-        """The name of the place of a path below the value."""
-        return place_of(self.part, self.method, self.prefix + path)
+    def judge(self, message: Message) -> Verdict:
+        """The verdict on a message.
 
-    def finding(self, rule: str, place: str, sure: tuple[Severity, Confidence]) -> Finding:
-        """A finding with the action that the policy gives it."""
-        severity, confidence = sure
+        Raises:
+            Refusal: it breaks the protocol, or could not be judged.
+        """
+        if self.direction is TO_SERVER:
+            verdict = self._judge_kind(message)
+            return put_back(self.guard.vault, verdict) if self.guard.vault is not None else verdict
         guard = self.guard
-        subject = PolicyTarget(rule, severity, confidence, place, guard.name, self.tool)
-        action = guard.policy.action(subject, self.now)
-        return Finding(
-            rule, place, severity=severity, confidence=confidence, action=action, tool=self.tool
-        )
+        clean, finding = without_known_secrets(guard.known, guard.policy, self.direction, message)
+        verdict = self._judge_kind(clean)
+        return verdict if finding is None else verdict.with_findings(message.frame, [finding])
 
+    def _judge_kind(self, message: Message) -> Verdict:
+        if message.method is not None:
+            check_method(message)
+        if message.kind is MessageKind.REQUEST:
+            return self._judge_request(message)
+        if message.kind is MessageKind.NOTIFICATION:
+            return self._judge_notification(message)
+        return self._judge_answer(message)
 
-def scanned(where: Where, surface: Surface, value: JsonValue) -> list[Finding]:
-    """Run one surface's rules over a value and decide about each match.
+    # --- requests and notifications -----------------------------------------------------
 
-    Args:
-        where: where it stands.
-        surface: what it is judged for.
-        value: a whole message, or a part of one.
-
-    Raises:
-        Refusal: it could not be judged.
-    """
-    findings: list[Finding] = []
-    for engine in where.guard.scanners[surface]:
+    def _judge_request(self, message: Message) -> Verdict:
+        request = pending_request(message, self.now)
+        with self.state.lock:
+            early = self.state.admit(self.direction, message, request)
         try:
-            seen = engine.scan(value, where.place, surface, where.budgets)
-        except UnicodeEncodeError:
-            raise Refusal(
-                "protocol.lone-surrogate", "a string holds half a character", codes.INVALID_REQUEST
-            ) from None
-        if seen != NOTHING:
-            findings += _told(where, value, seen, surface)
-    if findings and stands_in_name(findings):
-        findings = [finding._replace(tool=None) for finding in findings]
-    return findings
+            findings = obstacles(self.guard, message) if self.direction is TO_SERVER else []
+            scope = self._scope(message, request)
+            findings += self._findings(scope, message)
+            findings += leak_findings(scope, message)
+            if request.tool is not None:
+                self.state.describe(self.direction, request, call_values(message))
+            if early is not None:
+                findings.append(early)
+            verdict = self._settle(message, request, findings)
+            if verdict.forward is not None:
+                self.state.request_sent(self.direction, message, request)
+                if request.tool is not None:
+                    self.guard.flows.record_request(message.frame)
+        finally:
+            if not request.forwarded:
+                with self.state.lock:
+                    self.state.pending[self.direction].drop(request)
+        return verdict
 
+    def _judge_notification(self, message: Message) -> Verdict:
+        with self.state.lock:
+            reasons = self.state.admit_notification(self.direction, message, self.now)
+        if reasons is not None:
+            return self._verdict(message, None, reasons, None)
+        verdict = self._settle(message, None, self._findings(self._scope(message), message))
+        if verdict.forward is None and message.method in ESSENTIAL:
+            bare = rewritten(message, without_free_text(message.value))
+            is_clean = not self._findings(self._scope(bare), bare)
+            return verdict._replace(forward=bare.frame) if is_clean else verdict
+        params = message.value.get("params")
+        if message.method == TASK_STATUS and isinstance(params, dict):
+            self._record_input_requests(params, verdict)
+        return verdict
 
-def leaked(guard: Guard, message: Message, tool: str | None, now: float) -> list[Finding]:
-    """What came back from another tool and goes out with this request, or a secret of the server's.
+    # --- answers ------------------------------------------------------------------------
 
-    Args:
-        guard: of the server.
-        message: the request.
-        tool: that it calls; None where it calls none.
-        now: seconds on the session's clock.
-    """
-    found = _taken_away(guard, message, tool, now)
-    if tool is None:
-        return found
-    where = Where(guard, "params", message.method, now, tool)
-    for leak in guard.flows.leaks(guard.tool(tool), _arguments(message)):
-        finding = where.finding(leak.rule, "call.arguments", (leak.severity, leak.confidence))
-        found.append(finding._replace(note=leak.note))
-    return found
+    def _judge_answer(self, message: Message) -> Verdict:
+        pending = self.state.pending[self.direction.back]
+        with self.state.lock:
+            is_late = pending.was_cancelled(message.id_token, self.now)
+            request = pending.close(message.id_token)
+        if request is None:
+            why = "an answer to no open request was dropped"
+            findings = [] if is_late else [blocked("protocol.unknown-answer", why)]
+            return self._verdict(message, None, findings, None)
+        try:
+            check_answer(message.value, message.id_token)
+            return self._judge_expected_answer(message, request)
+        except Refusal as refusal:
+            raise RefusedAnswer(request, refusal) from None
+        except Exception:
+            with self.state.lock:
+                pending.open(request)  # it waits again: whoever refuses this answer closes it
+            raise
 
+    def _judge_expected_answer(self, original: Message, request: PendingRequest) -> Verdict:
+        message, extra = original, list[Finding]()
+        if replies.is_forged(original.value):
+            message = rewritten(original, replies.without_forgery(original.value))
+            why = "a mark that only PipeGuard sets was removed"
+            extra.append(warned("protocol.forged-mark", why))
+        result = message.value.get("result")
+        if isinstance(result, dict) and creates_task(result):
+            with self.state.lock:
+                self.state.pending[self.direction.back].outlive(request)
+        reviewed = self._review(request, result)
+        if reviewed is not None:
+            extra += reviewed.findings
+            if reviewed.stopped:
+                return self._settle(original, request, extra)
+            if reviewed.result is not result:
+                message = rewritten(message, {**message.value, "result": reviewed.result})
+        findings = self._findings(self._scope(message, request), message)
+        verdict = self._settle(message, request, findings)
+        if request.tool is not None:  # also if it was blocked: a later call that repeats it tells
+            tool = self.guard.tool(request.tool)
+            self.guard.flows.record_result(tool, message.frame, self.now, request.call_values)
+        if isinstance(result, dict) and ("inputRequests" in result or "requestState" in result):
+            self._record_input_requests(result, verdict)
+        pins = () if reviewed is None else reviewed.pins
+        if extra or pins:
+            return verdict.with_findings(original.frame, extra, pins)
+        return verdict
 
-def _taken_away(guard: Guard, message: Message, tool: str | None, now: float) -> list[Finding]:
-    """A secret of the server's that would leave it with a request in which secrets are put back."""
-    part, params = RESTORED.get(message.method or ""), message.value.get("params")
-    if part is None or guard.vault is None or guard.vault.is_empty or not isinstance(params, dict):
-        return []
-    does = guard.tool(tool).labels if tool is not None else Label.NONE
-    given: JsonValue = {part: params.get(part)}
-    sure = secret_egress.leaving(guard.vault, does, given, guard.flows.was_said)
-    if sure is None:
-        return []
-    where = Where(guard, "params", message.method, now, tool)
-    finding = where.finding(SECRET_OUT, where.place(("params", part)), (Severity.CRITICAL, sure))
-    note = "a secret that was taken out of what this server said would leave with this request"
-    return [finding._replace(note=note)]
+    def _review(self, request: PendingRequest, result: JsonValue) -> ReviewedResult | None:
+        """Review the definitions that a server sent; None if the result has none."""
+        if self.direction is TO_SERVER or not isinstance(result, dict):
+            return None
+        if request.method in OPENINGS:
+            self.state.server_described(request.method, result)
+        elif request.method not in LISTS:
+            return None
+        return review(self.guard, request.method, result, self.now, self.budgets)
 
+    def _record_input_requests(self, body: JsonObject, verdict: Verdict) -> None:
+        """Record the input that a server asks for, if that reached the client."""
+        if self.direction is TO_CLIENT and verdict.action is not Action.BLOCK:
+            self.state.input_requests.record(body)
 
-def about(message: Message) -> frozenset[str]:
-    """The short values among a call's arguments."""
-    return overlap.values(_arguments(message))
+    # --- from findings to a verdict -----------------------------------------------------
 
+    def _scope(
+        self,
+        message: Message,
+        request: PendingRequest | None = None,
+        budgets: Budgets | None = None,
+    ) -> Scope:
+        method, tool = (request.method, request.tool) if request else (message.method, None)
+        part = part_of(message.kind)
+        return Scope(self.guard, part, method, self.now, tool, (), budgets or self.budgets)
 
-def _arguments(message: Message) -> JsonValue:
-    params = message.value.get("params")
-    return params.get("arguments") if isinstance(params, dict) else None
+    def _findings(self, scope: Scope, message: Message) -> list[Finding]:
+        odd = oddities(self.direction, message, self.state.input_requests)
+        return [*odd, *message_findings(scope, self.direction, message)]
 
+    def _settle(
+        self, message: Message, request: PendingRequest | None, findings: list[Finding]
+    ) -> Verdict:
+        """From findings to what goes on and what goes back."""
+        action = greatest(findings)
+        if action is Action.REDACT:
+            return self._redact(message, request, findings)
+        if action is not Action.BLOCK:
+            return self._verdict(message, request, findings, message.frame)
+        code = codes.APPROVAL if worst(findings).rule.startswith("trust.") else codes.BLOCKED
+        return self._block(message, request, findings, code)
 
-def stands_in_name(findings: Collection[Finding]) -> bool:
-    """True where a tool's name is a secret: then it is told by its place alone."""
-    return any(f.place == "call.name" and tells_private(f.rule) for f in findings)
+    def _block(
+        self,
+        message: Message,
+        request: PendingRequest | None,
+        findings: list[Finding],
+        code: int,
+    ) -> Verdict:
+        """A request is answered to its sender; an answer is replaced; a notification is dropped."""
+        if request is None:
+            return self._verdict(message, None, findings, None)
+        is_answer = message.kind in (MessageKind.RESULT, MessageKind.ERROR)
+        refuser = Refuser(self.state, self.direction, self.event)
+        answer = refuser.answer(request, code, findings, replaces_answer=is_answer)
+        if is_answer:
+            return self._verdict(message, request, findings, answer)
+        return self._verdict(message, request, findings, None)._replace(reply=answer)
 
+    def _redact(
+        self, original: Message, request: PendingRequest | None, findings: list[Finding]
+    ) -> Verdict:
+        """Rewrite the message without what was found, and judge it again."""
+        vault = self.guard.vault if self.direction is TO_CLIENT else None
+        make_placeholder = vault.placeholder if vault is not None else None
+        budgets = self.budgets or Budgets()
+        message, remaining = original, findings
+        for _ in range(MAX_REDACTIONS):
+            if any(f.action is Action.REDACT and f.pointer in NEVER_REDACTED for f in remaining):
+                break
+            redacted = redact(message.value, remaining, make_placeholder)
+            message = rewritten(message, replies.marked(redacted, self.direction, self.event))
+            remaining = self._findings(self._scope(message, request, budgets), message)
+            if greatest(remaining) < Action.REDACT:
+                return self._verdict(original, request, findings, message.frame)
+            if greatest(remaining) is Action.BLOCK:
+                break
+        failed = blocked("protocol.not-redacted", "it could not be redacted")
+        return self._block(original, request, [*findings, failed], codes.BLOCKED)
 
-def stands_in_method(findings: Collection[Finding]) -> bool:
-    """True where a method is a secret: then it is not told."""
-    return any(f.pointer == "/method" and tells_private(f.rule) for f in findings)
-
-
-def _told(where: Where, value: JsonValue, seen: Seen, surface: Surface) -> list[Finding]:
-    staying = [match for match in seen.matches if _stays(where, value, match)]
-    findings: list[Finding] = []
-    for match in seen.matches:
-        is_own = any(_is_of(value, match, one) for one in staying)
-        is_own = is_own or _was_given(where, value, match)
-        pieces = _pieces(match)
-        findings += (_decided(where, piece, surface, is_sure=not is_own) for piece in pieces)
-    if seen.undecoded:
-        findings.append(where.finding("protocol.view-limit", f"{where.part}.other", _WORSE))
-    if seen.unfinished:
-        findings.append(where.finding("protocol.scan-limit", f"{where.part}.other", _WORSE))
-    if seen.unread:
-        findings += _unread(where, seen.unread, surface)
-    return findings
-
-
-def _unread(where: Where, unread: list[Match], surface: Surface) -> list[Finding]:
-    """What is done about passages that were not read: cut out of a result, or the whole stopped."""
-    found = where.finding(UNREAD, f"{where.part}.other", _WORSE)._replace(note=_WHY_UNREAD)
-    is_cut = surface is Surface.TO_CLIENT and found.action is Action.BLOCK
-    if not is_cut or len(unread) > MAX_CUTS or not all(one.exact for one in unread):
-        return [found]
-    return [
-        found._replace(
-            place=where.place(one.path),
-            pointer=pointer(where.prefix + one.path),
-            start=one.start,
-            end=one.end,
-            view=one.view,
-            action=Action.REDACT,
+    def _verdict(
+        self,
+        message: Message,
+        request: PendingRequest | None,
+        findings: list[Finding],
+        forward: bytes | None,
+    ) -> Verdict:
+        """The verdict on a message, its most serious finding first."""
+        method, tool = (request.method, request.tool) if request else (message.method, None)
+        action = Action.ALLOW
+        if findings:
+            findings = sorted(findings, key=lambda f: (-f.action, -f.severity, -f.confidence))
+            action = findings[0].action
+            method = None if method_is_secret(findings) else method
+            tool = None if name_is_secret(findings) else tool
+        return Verdict(
+            self.direction,
+            message.frame,
+            action,
+            forward,
+            None,
+            tuple(findings),
+            self.event,
+            message.kind,
+            method,
+            tool,
         )
-        for one in unread
-    ]
-
-
-MAX_CUTS = 256  # passages that are cut out of a message; one with more is stopped
-_WHY_UNREAD = "more stands in it that could be an order to the model than is read of one message"
-_WORSE = Severity.HIGH, Confidence.HIGH
-
-
-def _pieces(match: Match) -> Iterator[Match]:
-    """One for each string that a secret is split over, so that each can be taken out."""
-    if len(match.paths) < 2 or not match.rule.is_private:
-        yield match
-        return
-    for path in match.paths:
-        yield match._replace(path=path, paths=())
-
-
-# What a tool does with which a secret may leave; one that runs something is told how to log in.
-_PASSES_ON = Label.SENDS | Label.OUTSIDE | Label.KEEPS | Label.TAKES_IN
-
-
-def _stays(where: Where, value: JsonValue, match: Match) -> bool:
-    """Whether a secret goes to a tool that keeps secrets, or back to the server that said it.
-
-    What a server has said it knows already. Not where the called tool may pass it on or an address
-    stands beside, nor encoded, which has a purpose; where nothing tells what the tool does, only in
-    an argument that is made for a credential.
-    """
-    if (
-        not match.rule.is_private
-        or where.tool is None
-        or where.place(match.path) != "call.arguments"
-    ):
-        return False
-    does = where.guard.tool(where.tool).labels
-    if does & Label.HOLDS:
-        return True
-    vault = where.guard.vault
-    logs_in = overlap.is_credential(str(match.path[-1]))
-    passes_on = _PASSES_ON if logs_in else _PASSES_ON | Label.RUNS
-    stays = (does or logs_in) and not does & passes_on
-    if vault is None or not stays or not match.exact or match.view != "text":
-        return False
-    text = _string_at(value, match.path)
-    if not vault.knows(text[match.start : match.end]):
-        return False
-    return not overlap.addresses_of(value)
-
-
-def _string_at(value: JsonValue, path: Path) -> str:
-    found = value_at(value, path)
-    return found if isinstance(found, str) else ""
-
-
-def _is_of(value: JsonValue, match: Match, secret: Match) -> bool:
-    """Whether a match is that of a secret, or of the host that stands in one word with it."""
-    if match is secret or match.path != secret.path or not match.exact:
-        return match is secret
-    first, last = min(match.start, secret.start), max(match.end, secret.end)
-    if match.rule.is_private:
-        return last - first == secret.end - secret.start
-    together = _string_at(value, match.path)[first:last]
-    return match.rule.id.startswith("ssrf.") and len(together.split()) == 1
-
-
-def _was_given(where: Where, value: JsonValue, match: Match) -> bool:
-    """Whether a host stands in what the server gave with a secret of its own: a data source's name.
-
-    Not in a web address, where a placeholder would open what only the machine itself can reach.
-    """
-    vault = where.guard.vault
-    if vault is None or not match.rule.id.startswith("ssrf.") or not match.exact:
-        return False
-    text = _string_at(value, match.path)
-    first = max(text.rfind(" ", 0, match.start), text.rfind("\n", 0, match.start)) + 1
-    given = vault.restore(text[first:].split(maxsplit=1)[0])
-    is_web = given.text.lower().startswith("http")
-    return given.known > 0 and not is_web and where.guard.flows.was_said(given.text)
-
-
-def _decided(where: Where, match: Match, surface: Surface, *, is_sure: bool = True) -> Finding:
-    rule = match.rule
-    place = where.place(match.path)
-    sure = match.confidence if is_sure else min(match.confidence, Confidence.MEDIUM)
-    subject = PolicyTarget(
-        rule.id, rule.severity, sure, place, where.guard.name, where.tool, surface
-    )
-    return Finding(
-        rule=rule.id,
-        place=place,
-        pointer=pointer(where.prefix + match.path),
-        start=match.start,
-        end=match.end if match.exact else match.start,
-        view=match.view,
-        severity=rule.severity,
-        confidence=sure,
-        action=where.guard.policy.action(subject, where.now),
-        excerpt=match.excerpt,
-        tool=where.tool,
-    )

@@ -1,31 +1,51 @@
-"""Tells whoever waits that a message did not pass, and what it was. The only module that refuses.
+"""Refuses a frame, and answers everyone who waits for it. The only module that refuses.
 
-Knows who waits for what, and of the frame no more than could be read of it.
+Knows who waits for what. Knows no more of the frame than could be read of it.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import NamedTuple
 
 from pipeguard.core.finding import Action, Direction, Finding, Verdict, worst
 from pipeguard.core.protocol import batch, codes
 from pipeguard.core.protocol.frame_outline import is_request_shaped
 from pipeguard.core.protocol.framing import Lost
+from pipeguard.core.protocol.message import parse
 from pipeguard.core.protocol.pending import PendingRequest
 from pipeguard.core.session import replies
-from pipeguard.core.session.conduct import ConversationState
-from pipeguard.core.session.judge import stands_in_method
-from pipeguard.core.session.verdicts import Answered, blocked
+from pipeguard.core.session.envelope import blocked
+from pipeguard.core.session.findings import method_is_secret
+from pipeguard.core.session.lifecycle import ConversationState
 from pipeguard.errors import Refusal
 
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 
 
-class Teller(NamedTuple):
-    """Who is told, of one frame.
+class RefusedAnswer(Refusal):
+    """An answer that does not go on, to a request that no longer waits."""
+
+    def __init__(self, request: PendingRequest, refusal: Refusal) -> None:
+        super().__init__(refusal.rule, refusal.why, refusal.code, request.id_token)
+        self.request = request
+
+
+def refusal_of(frame: bytes, error: Exception) -> Refusal:
+    """The refusal of a frame on which a check failed; only its id is known, if that."""
+    id_token = None
+    with suppress(Refusal):
+        parsed = parse(frame)
+        id_token = None if isinstance(parsed, list) else parsed.id_token
+    why = f"PipeGuard failed to judge it ({type(error).__name__})"
+    return Refusal("protocol.internal", why, codes.INTERNAL, id_token)
+
+
+class Refuser(NamedTuple):
+    """Refuses one frame.
 
     Attributes:
-        state: of the conversation; its lock is held while what waits is looked up.
+        state: of the conversation; its lock is held while waiting requests are looked up.
         direction: which way the frame travelled.
         event: names its verdict.
     """
@@ -35,100 +55,118 @@ class Teller(NamedTuple):
     event: str
 
     def refuse(self, frame: bytes, refusal: Refusal) -> Verdict:
-        """The verdict on a frame that does not pass; each request in it is answered once."""
+        """The verdict on a frame that does not go on; each request in it is answered once."""
         findings = [blocked(refusal.rule, refusal.why)]
-        direction, code = self.direction, refusal.code
-        forward = reply = None
-        more: list[bytes] = []
-        is_astray = False
-        request: PendingRequest | None = None
-        if isinstance(refusal, Answered):
-            request = refusal.request
-        elif (many := batch.ids_of(refusal, frame)) is not None:
-            # Whoever sends a batch reads one (JSON-RPC 2.0, section 6), whatever was agreed.
-            reply = batch.array([self._asked(one, code, findings) for one in many.asked])
-            with self.state.lock:
-                closed = self.state.pending[direction.back].close_all(many.answered)
-            # Alone where it is one, since few read a batch.
-            forward = batch.alone(self._withheld(closed, codes.PEER_BROKE_PROTOCOL, findings))
-        elif refusal.id_token is not None:
-            asks = is_request_shaped(frame)
-            if not asks:
-                request = self._answered(refusal, is_sure=asks is not None)
-            if asks or (asks is None and request is None and direction is TO_SERVER):
-                reply = self._asked(refusal.id_token, code, findings)
-            if direction is TO_CLIENT:
-                self._note(frame)
-        elif direction is TO_CLIENT and self._is_astray(frame):
-            is_astray = True
-            with self.state.lock:
-                lost = self.state.lose()
-            told = self._withheld(lost, codes.UNSCANNABLE, findings)
-            forward, more = next(iter(told), None), told[1:]
-        elif direction is TO_SERVER and self.state.may_answer_without_id(refusal.rule):
-            reply = replies.error(None, code, f"PipeGuard: {refusal.why}")
-        method = tool = None
-        if request is not None:
-            method, tool = request.method, request.tool
-            code = codes.PEER_BROKE_PROTOCOL if code == codes.PARSE_ERROR else code
-            sent = not isinstance(frame, Lost) or frame.sent
-            forward = self.refusal(request, code, findings, answer=True, executed=sent)
-        return Verdict(
-            direction,
-            frame,
-            Action.BLOCK,
-            forward,
-            reply,
-            tuple(findings),
-            self.event,
-            None,
-            method,
-            tool,
-            more=tuple(more),
-            is_astray=is_astray,
-        )
+        if isinstance(refusal, RefusedAnswer):
+            return self._withhold(frame, refusal.request, refusal.code, findings)
+        ids = batch.ids_of(refusal, frame)
+        if ids is not None:
+            return self._refuse_batch(frame, ids, refusal.code, findings)
+        if refusal.id_token is not None:
+            return self._refuse_identified(frame, refusal, refusal.id_token, findings)
+        if self.direction is TO_CLIENT and self._is_astray(frame):
+            return self._refuse_astray(frame, findings)
+        reply = None
+        if self.direction is TO_SERVER and self.state.may_answer_without_id(refusal.rule):
+            reply = replies.error(None, refusal.code, f"PipeGuard: {refusal.why}")
+        return self._blocking(frame, findings, None, reply)
 
-    def refusal(
+    def answer(
         self,
         request: PendingRequest,
         code: int,
         findings: list[Finding],
         *,
-        answer: bool,
+        replaces_answer: bool,
         executed: bool = True,
     ) -> bytes:
-        """To the side that asked: its request is refused, or an answer to it (`answer`).
+        """What the sender of a request gets in place of an answer.
 
-        `executed` is False for an answer that ours stands in for, whose request was never sent.
+        Args:
+            request: the request.
+            code: of the error, from core.protocol.codes.
+            findings: the reasons.
+            replaces_answer: True if the frame is the answer to the request, False if it is the
+                request itself.
+            executed: False if the request certainly never reached the server.
         """
-        if self.direction is (TO_CLIENT if answer else TO_SERVER):
-            method = None if stands_in_method(findings) else request.method
+        if self.direction is (TO_CLIENT if replaces_answer else TO_SERVER):
+            method = None if method_is_secret(findings) else request.method
             return replies.refusal_to_client(
                 method,
                 request.id_token,
                 code,
                 worst(findings),
                 self.event,
-                executed=answer and executed,
-                typed=not self.state.known.handshake,
+                executed=replaces_answer and executed,
+                typed=not self.state.peers.handshake,
             )
         return replies.refusal_to_server(request.method, request.id_token, code, self.event)
 
-    def _note(self, frame: bytes) -> None:
+    def _refuse_batch(
+        self, frame: bytes, ids: batch.Ids, code: int, findings: list[Finding]
+    ) -> Verdict:
+        # Whoever sends a batch reads one (JSON-RPC 2.0, section 6), whatever was agreed.
+        reply = batch.array([self._to_sender(token, code, findings) for token in ids.requests])
         with self.state.lock:
-            self.state.unread.tell(frame)
+            closed = self.state.pending[self.direction.back].close_all(ids.answers)
+        # A single answer goes alone, since few peers read a batch.
+        forward = batch.alone(self._withheld(closed, codes.PEER_BROKE_PROTOCOL, findings))
+        return self._blocking(frame, findings, forward, reply)
+
+    def _refuse_identified(
+        self, frame: bytes, refusal: Refusal, id_token: str, findings: list[Finding]
+    ) -> Verdict:
+        """Refuse a frame whose id could be read; it is a request, an answer, or either."""
+        asks = is_request_shaped(frame)
+        request = reply = None
+        if not asks:
+            request = self._close(refusal, is_answer=asks is False)
+        if asks or (asks is None and request is None and self.direction is TO_SERVER):
+            reply = self._to_sender(id_token, refusal.code, findings)
+        if self.direction is TO_CLIENT:
+            with self.state.lock:
+                self.state.unreadable.identify(frame)
+        if request is None:
+            return self._blocking(frame, findings, None, reply)
+        return self._withhold(frame, request, refusal.code, findings)
+
+    def _refuse_astray(self, frame: bytes, findings: list[Finding]) -> Verdict:
+        with self.state.lock:
+            lost = self.state.drop_due()
+        answers = self._withheld(lost, codes.UNSCANNABLE, findings)
+        verdict = self._blocking(frame, findings, next(iter(answers), None), None)
+        return verdict._replace(more=tuple(answers[1:]), is_astray=True)
+
+    def _withhold(
+        self, frame: bytes, request: PendingRequest, code: int, findings: list[Finding]
+    ) -> Verdict:
+        """Replace the answer to a request by ours."""
+        code = codes.PEER_BROKE_PROTOCOL if code == codes.PARSE_ERROR else code
+        executed = not isinstance(frame, Lost) or frame.sent
+        forward = self.answer(request, code, findings, replaces_answer=True, executed=executed)
+        verdict = self._blocking(frame, findings, forward, None)
+        return verdict._replace(method=request.method, tool=request.tool)
+
+    def _blocking(
+        self, frame: bytes, findings: list[Finding], forward: bytes | None, reply: bytes | None
+    ) -> Verdict:
+        return Verdict(
+            self.direction, frame, Action.BLOCK, forward, reply, tuple(findings), self.event
+        )
 
     def _is_astray(self, frame: bytes) -> bool:
         with self.state.lock:
-            return self.state.unread.take(frame)
+            return self.state.unreadable.exceeds(frame)
 
-    def _asked(self, id_token: str, code: int, findings: list[Finding]) -> bytes:
-        """To the sender of a request that could not be read; its id serves for this alone."""
-        return self.refusal(PendingRequest(id_token, "", None, 0.0), code, findings, answer=False)
+    def _to_sender(self, id_token: str, code: int, findings: list[Finding]) -> bytes:
+        """The answer to a request that could not be read. Its id is used for this alone."""
+        request = PendingRequest(id_token, "", None, 0.0)
+        return self.answer(request, code, findings, replaces_answer=False)
 
-    def _answered(self, refusal: Refusal, *, is_sure: bool) -> PendingRequest | None:
-        """The request that waits for the frame; it waits no longer."""
-        if not is_sure and refusal.code == codes.PARSE_ERROR and self.direction is TO_CLIENT:
+    def _close(self, refusal: Refusal, *, is_answer: bool) -> PendingRequest | None:
+        """Remove and return the request that the frame may answer, or None."""
+        if not is_answer and refusal.code == codes.PARSE_ERROR and self.direction is TO_CLIENT:
             return None  # half a line, or text: the answer may be yet to come
         with self.state.lock:
             return self.state.pending[self.direction.back].close(refusal.id_token)
@@ -136,4 +174,4 @@ class Teller(NamedTuple):
     def _withheld(
         self, requests: list[PendingRequest], code: int, findings: list[Finding]
     ) -> list[bytes]:
-        return [self.refusal(request, code, findings, answer=True) for request in requests]
+        return [self.answer(request, code, findings, replaces_answer=True) for request in requests]

@@ -1,8 +1,9 @@
-"""What each side is told when something does not pass. The only module that knows.
+"""What each side is told when a message does not go on. The only module that knows.
 
-Towards the client: rule, place and event, never the text itself; and that the user decides. What
-a model reads holds no command, since a model has a shell. Those stand in the log and in `explain`.
-Towards a server only the event: rule and place would tell an attacker what to change.
+The client is told rule, place and event, never the text itself, and that the user decides. What a
+model reads contains no command, since a model has a shell: commands are in the log and in
+`pipeguard explain`. A server is told only the event: rule and place would tell an attacker what to
+change.
 """
 
 from __future__ import annotations
@@ -14,15 +15,10 @@ from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.protocol.subscriptions import SUBSCRIPTION_META
 from pipeguard.errors import Refusal
 
-MARK = "pipeguard"  # in `data.source` and in `_meta`: only we may use it
-_VERBS = {
-    "tools/call": "call",
-    "prompts/get": "prompt",
-    "resources/read": "resource",
-}
-
-
-FOREIGN_PLACEHOLDER = "secrets.foreign-placeholder"  # core.session.secret_restore raises it
+MARK = "pipeguard"  # in `data.source` and in `_meta`: only PipeGuard may use it
+FOREIGN_PLACEHOLDER = "secrets.foreign-placeholder"  # core.session.findings reports it
+# Rules whose findings explain themselves, to a model too.
+_SELF_EXPLAINING = ("trust.drifted", "trust.held", "policy.tool", FOREIGN_PLACEHOLDER)
 
 
 def refusal_to_client(  # noqa: PLR0913  a refusal has as many parts
@@ -35,19 +31,19 @@ def refusal_to_client(  # noqa: PLR0913  a refusal has as many parts
     executed: bool,
     typed: bool = False,
 ) -> bytes:
-    """The answer to a client's request that did not pass, or whose answer did not.
+    """The answer to a client's request that was refused, or whose answer was.
 
     A tool call gets a result with `isError`, so that the model reads why and can go on; any
     other request gets a JSON-RPC error (MCP server/tools, "Error Handling").
 
     Args:
         method: of the request.
-        id_token: of the request, as it stood in the frame.
+        id_token: of the request, as it is written in the frame.
         code: of the error, from core.protocol.codes.
         finding: the most serious one.
         event: names the verdict.
-        executed: True where the server had already acted.
-        typed: True where a result says of which type it is (MCP 2026-07-28 basic/index).
+        executed: True if the server had already acted.
+        typed: True if a result states its type (MCP 2026-07-28 basic/index).
     """
     data = _data(finding, event, executed=executed)
     if method == "tools/call" and code in (codes.BLOCKED, codes.APPROVAL, codes.UNSCANNABLE):
@@ -63,25 +59,30 @@ def refusal_to_client(  # noqa: PLR0913  a refusal has as many parts
 
 
 def refusal_to_server(method: str | None, id_token: str, code: int, event: str) -> bytes:
-    """The answer to a server's request that did not pass, or whose answer did not."""
+    """The answer to a server's request that was refused, or whose answer was."""
     if method == "elicitation/create" and code == codes.BLOCKED:
         return _frame(id_token, b'"result":{"action":"decline"}')
     data: JsonObject = {"source": MARK, "event": event}
     if method == "sampling/createMessage" and code == codes.BLOCKED:
         return error(id_token, codes.USER_REJECTED, "The request was rejected", data)
-    return error(id_token, code, "The request did not pass", data)
+    return error(id_token, code, "The request was refused", data)
 
 
 def error(id_token: str | None, code: int, message: str, data: JsonObject | None = None) -> bytes:
-    """A JSON-RPC error (section 5.1); without an id where none could be read."""
+    """A JSON-RPC error (section 5.1); without an id if none could be read."""
     body: JsonObject = {"code": Number(code), "message": message}
     if data is not None:
         body["data"] = data
     return _frame(id_token, b'"error":' + serialise(body))
 
 
+def own_error(id_token: str, code: int, message: str) -> bytes:
+    """A JSON-RPC error that says it is PipeGuard's."""
+    return error(id_token, code, message, {"source": MARK})
+
+
 def cancelled(id_token: str, why: str = "the server is gone") -> bytes:
-    """Tells a side that a request which it has open needs no answer any more."""
+    """A notification that a request needs no answer any more (basic/utilities/cancellation)."""
     return (
         b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":'
         + id_token.encode()
@@ -92,40 +93,47 @@ def cancelled(id_token: str, why: str = "the server is gone") -> bytes:
 
 
 def list_changed(kind: str, subscription: str | None = None) -> bytes:
-    """Tells the client to ask for a list again (MCP server/tools, "List Changed").
+    """A notification that a list changed (MCP server/tools, "List Changed Notification").
 
     Args:
         kind: `tools`, `prompts` or `resources`.
-        subscription: the id of the request that asked to be told, as it stood in its frame.
+        subscription: the id of the request that subscribed to it, as it is written in its frame.
     """
-    told = b'{"jsonrpc":"2.0","method":"notifications/' + kind.encode() + b'/list_changed"'
+    frame = b'{"jsonrpc":"2.0","method":"notifications/' + kind.encode() + b'/list_changed"'
     if subscription is not None:
         meta = f'{{"{SUBSCRIPTION_META}":{subscription}}}'
-        told += b',"params":{"_meta":' + meta.encode() + b"}"
-    return told + b"}"
+        frame += b',"params":{"_meta":' + meta.encode() + b"}"
+    return frame + b"}"
 
 
 def addressed(body: bytes, waiting: list[str]) -> bytes | None:
-    """An answer as a frame; one without an id gets that of the request that it answers.
+    """An answer as a frame; one without an id gets that of the only request that waits.
 
-    A server that cannot tell the id, as with a session that it does not know, gives none.
+    A server that cannot know the id, as for an unknown session, sends none.
+
+    Args:
+        body: an HTTP body that answers a request.
+        waiting: the ids of the requests that wait for it.
+
+    Returns:
+        None if the body is no answer.
     """
     try:
         value = parse_json(body)
     except Refusal:
-        return body if body.lstrip()[:1] in (b"{", b"[") else None  # the Session says why
+        return body if body.lstrip()[:1] in (b"{", b"[") else None  # the Session refuses it
     if isinstance(value, list):
         return body
     if not isinstance(value, dict) or "jsonrpc" not in value:
         return None
     if value.get("id") is not None or "error" not in value or len(waiting) != 1:
         return body
-    return serialise({**value, "id": Number(waiting[0])})  # of the same reading: it was strict
+    return serialise({**value, "id": Number(waiting[0])})  # a Number is written as it is
 
 
 def words(finding: Finding, event: str, *, executed: bool) -> str:
     """What a model reads in place of a result: what was stopped, why, and what to do."""
-    if finding.rule in ("trust.drifted", "trust.held", "policy.tool", FOREIGN_PLACEHOLDER):
+    if finding.rule in _SELF_EXPLAINING:
         return f"{finding.note} (event {event})"
     if executed:
         what = f"The tool ran, but PipeGuard withheld its result: rule {finding.rule} matched in it"
@@ -139,7 +147,7 @@ def words(finding: Finding, event: str, *, executed: bool) -> str:
 
 
 def sentence(method: str | None, finding: Finding, *, executed: bool) -> str:
-    """One sentence for an error's message, without any of the text that was seen."""
+    """The message of an error: one sentence, without any text of the frame."""
     if finding.note and finding.rule.startswith(("trust.", "protocol.", "policy.", "flows.")):
         return f"PipeGuard: {what_happened(finding.note)}"
     what = f"{method or 'message'}{' result' if executed else ''}"
@@ -147,13 +155,13 @@ def sentence(method: str | None, finding: Finding, *, executed: bool) -> str:
 
 
 def what_happened(message: str) -> str:
-    """A message for people without what to do: the commands stand on lines of their own."""
+    """The first line of a message for people; the commands are on the lines after it."""
     happened, line_end, _ = message.partition("\n")
-    return f"{happened} The user finds in PipeGuard's log what to do." if line_end else happened
+    return f"{happened} PipeGuard's log tells the user what to do." if line_end else happened
 
 
 def marked(value: JsonObject, direction: Direction, event: str) -> JsonObject:
-    """A message that was redacted, with a word of that in its `_meta` where it has one."""
+    """A redacted message, marked as such in its `_meta`; unchanged if it cannot have one."""
     member = "params" if "method" in value else "result"
     body = value.get(member)
     meta = body.get("_meta", {}) if isinstance(body, dict) else None
@@ -166,7 +174,7 @@ def marked(value: JsonObject, direction: Direction, event: str) -> JsonObject:
 
 
 def is_forged(value: JsonObject) -> bool:
-    """True where a peer's message passes itself off as ours."""
+    """True if a peer's message claims to be PipeGuard's."""
     body = value.get("error")
     if isinstance(body, dict):
         code, data = body.get("code"), body.get("data")
@@ -179,7 +187,7 @@ def is_forged(value: JsonObject) -> bool:
 
 
 def without_forgery(value: JsonObject) -> JsonObject:
-    """The message with our code and our mark taken out."""
+    """The message without PipeGuard's error code and mark."""
     clean = dict(value)
     body, result = value.get("error"), value.get("result")
     if isinstance(body, dict):
@@ -191,8 +199,8 @@ def without_forgery(value: JsonObject) -> JsonObject:
             changed["data"] = {key: item for key, item in data.items() if key != "source"}
         clean["error"] = changed
     if isinstance(result, dict) and isinstance(meta := result.get("_meta"), dict):
-        kept: JsonValue = {key: item for key, item in meta.items() if key != MARK}
-        clean["result"] = {**result, "_meta": kept}
+        others: JsonValue = {key: item for key, item in meta.items() if key != MARK}
+        clean["result"] = {**result, "_meta": others}
     return clean
 
 
@@ -212,16 +220,16 @@ def _data(finding: Finding, event: str, *, executed: bool) -> JsonObject:
         "place": finding.place,
         "direction": (Direction.TO_CLIENT if executed else Direction.TO_SERVER).value,
         "executed": executed,
-        "how_to_allow": f"The user decides, and finds what to do under event {event}.",
+        "how_to_allow": f"The user decides; event {event} tells what to do.",
     }
-    # Where the name itself is what was found, it may be the secret.
+    # A name that matched a rule may itself be the secret.
     if finding.tool is not None and (finding.place != "call.name" or finding.note):
         data["tool"] = finding.tool
     return data
 
 
 def how_to_allow(finding: Finding, event: str) -> str:
-    """The exact command that a person would run; for the log, and for no model to read."""
+    """The exact command for a person to run. It goes to the log, and never to a model."""
     if finding.rule.startswith("trust."):
         return finding.excerpt or "pipeguard diff"
     if finding.rule.startswith(("protocol.", "entrance.")):

@@ -13,10 +13,13 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import accumulate, chain, islice
+from typing import TypeGuard
 
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number
+from pipeguard.core.protocol.json_walk import values_in
 from pipeguard.core.protocol.places import ASIDE, Path
 from pipeguard.core.unicode.folding import fold
+from pipeguard.core.words.credentials import KEYS
 
 LONGEST_KEY = 100  # characters: a longer key is a text, and no name
 LONGEST_NAMED = 600  # characters of a value that is read together with its name
@@ -28,6 +31,7 @@ LONGEST_LISTED = 12  # characters, as `application/` has
 MIN_NUMBER_DIGITS = 9  # shorter numbers name nobody and nothing
 
 _Place = tuple[Path, int, str]
+_Member = tuple[str | None, str]  # a key, which an item of a list does not have, and its string
 
 
 class MessageText:
@@ -38,15 +42,20 @@ class MessageText:
         value: that they stand in.
     """
 
-    __slots__ = ("_keyed", "_keys", "_named", "_segments", "_values", "_ways", "data", "value")
+    __slots__ = (
+        *("_keyed", "_keys", "_members", "_named", "_segments", "_values", "_ways"),
+        *("data", "value"),
+    )
 
     def __init__(self, value: JsonValue, *, keyed: bool) -> None:
         segments: list[str] = []
         values: list[str] = []
         self._keys: dict[str, None] = {}
         self._named: list[str] = []
+        self._members: list[_Member] = []
         if keyed:
-            _collect_keyed(value, segments, values, self._keys)
+            _collect_keyed(value, self._members, values, self._keys)
+            segments += [text if key is None else f"{key}: {text}" for key, text in self._members]
         else:
             _collect(value, values, self._keys, self._named)
             segments += values
@@ -79,11 +88,12 @@ class MessageText:
         """The values that are read with nothing between, in order."""
         return self._values
 
-    def members(self) -> Iterator[tuple[str, str]]:
-        """Towards a server: each string with its key, which an item of a list has none of."""
-        for segment in self._segments:
-            key, _, value = segment.partition(": ")
-            yield (key, value) if value else ("", key)
+    def members(self) -> list[_Member]:
+        """Towards a server: each string with its key, which an item of a list does not have.
+
+        A member whose value is an object, a list or a short number has an empty string.
+        """
+        return self._members
 
     def has(self, key: str) -> bool:
         """True where the value is an object with a key."""
@@ -176,9 +186,9 @@ class MessageText:
     def _way_back(self) -> _Ways:
         if self._ways is None:
             if self._keyed:
-                walk = _walk_keyed(self.value, ())
+                walk = _keyed_values(self.value)
             else:
-                walk = chain(_walk(self.value, ()), _walk_named(self.value, ()))
+                walk = chain(_values(self.value), _walk_named(self.value, ()))
             self._ways = _Ways(walk)
         return self._ways
 
@@ -228,9 +238,6 @@ class MessageText:
     def _located(self) -> list[_Place]:
         """Those of each segment in order."""
         ways = self._way_back()
-        if self._keyed and not ways.places:
-            _locate_keyed(self.value, (), ways.places)
-            ways.walk = iter(())
         ways.places.extend(ways.walk)
         return ways.places if self._keyed else ways.places[: len(self._values)]
 
@@ -331,8 +338,7 @@ def _tells(key: str) -> bool:
 
 # Words of the names that rules ask for before a value: of credentials, then of personal numbers.
 _TELLING = re.compile(
-    "key|token|secret|pass|pwd|auth|cred|seed|pat(?![a-z])|bearer|dsn|cookie|session|phrase|mnemonic|"
-    "private|wort|senha|contras|"
+    f"{'|'.join(KEYS)}|"
     "card|cc|pan|iban|konto|account|ssn|social|tin|tax|routing|aba|npi|dea|nino|insurance|nhs|sin|"
     "nas|zehut|id.?n|person|pnr|amka|nir|secu|steuer|idnr|dni|nie|nif|fisc|bsn|pesel|cnp|egn|"
     "regist|niss|insz|cislo|číslo|rč|hetu|tunnus|ahv|avs|nss|pps|cpr|cpf|cnpj|cuit|cuil|rut|run|curp|"
@@ -343,38 +349,38 @@ _TELLING = re.compile(
 _COULD_HOLD = re.compile(r"(?=\D{0,24}[0-9])[!-~]{10}")
 
 
-def _walk(value: JsonValue, path: Path) -> Iterator[_Place]:
-    if type(value) is dict:
-        for key, item in value.items():
-            if type(item) is not str or key not in ASIDE:
-                yield from _walk(item, (*path, key))
-    elif type(value) is list:
-        for index, item in enumerate(value):
-            yield from _walk(item, (*path, index))
-    elif type(value) is str or (type(value) is Number and len(value) >= MIN_NUMBER_DIGITS):
-        yield path, 0, value
+def _values(value: JsonValue) -> Iterator[_Place]:
+    """The values that are read with nothing between, in the order of `_collect`."""
+    for path, item in values_in(value):
+        if _is_text(item) and not (type(item) is str and path and path[-1] in ASIDE):
+            yield path, 0, item
 
 
 def _collect_keyed(
-    value: JsonValue, texts: list[str], values: list[str], keys: dict[str, None]
+    value: JsonValue, members: list[_Member], values: list[str], keys: dict[str, None]
 ) -> None:
     if type(value) is dict:
         for key, item in value.items():
             keys[key] = None
             if type(item) is str or (type(item) is Number and len(item) >= MIN_NUMBER_DIGITS):
-                texts.append(f"{key}: {item}")
+                members.append((key, item))
                 if key not in ASIDE or not _is_listed(item):
                     values.append(item)
             else:
-                texts.append(f"{key}: ")
+                members.append((key, ""))
                 if type(item) is dict or type(item) is list:
-                    _collect_keyed(item, texts, values, keys)
+                    _collect_keyed(item, members, values, keys)
     elif type(value) is list:
         for item in value:
-            _collect_keyed(item, texts, values, keys)
+            _collect_keyed(item, members, values, keys)
     elif type(value) is str or (type(value) is Number and len(value) >= MIN_NUMBER_DIGITS):
-        texts.append(value)
+        members.append((None, value))
         values.append(value)
+
+
+def _is_text(value: JsonValue) -> TypeGuard[str]:
+    """True for a string, and for a number that is long enough to name somebody."""
+    return type(value) is str or (type(value) is Number and len(value) >= MIN_NUMBER_DIGITS)
 
 
 def _is_listed(value: str) -> bool:
@@ -384,45 +390,17 @@ def _is_listed(value: str) -> bool:
     return len(value) <= LONGEST_LISTED and (value.islower() or value == "2.0")
 
 
-def _walk_keyed(value: JsonValue, path: Path) -> Iterator[_Place]:
-    if type(value) is dict:
-        for key, item in value.items():
-            if type(item) is str or (type(item) is Number and len(item) >= MIN_NUMBER_DIGITS):
-                yield (*path, key), len(key) + 2, item
-            else:
-                yield (*path, key), len(key) + 2, ""
-                yield from _walk_keyed(item, (*path, key))
-    elif type(value) is list:
-        for index, item in enumerate(value):
-            yield from _walk_keyed(item, (*path, index))
-    elif type(value) is str or (type(value) is Number and len(value) >= MIN_NUMBER_DIGITS):
-        yield path, 0, value
+def _keyed_values(value: JsonValue) -> Iterator[_Place]:
+    """The segments of `_collect_keyed`: each member, empty where it has no text of its own."""
+    for path, item in values_in(value):
+        if path and type(path[-1]) is str:
+            yield path, len(path[-1]) + 2, item if _is_text(item) else ""
+        elif _is_text(item):
+            yield path, 0, item
 
 
-def _locate_keyed(value: JsonValue, path: Path, places: list[_Place]) -> None:
-    """The same, all at once."""
-    if type(value) is dict:
-        for key, item in value.items():
-            if type(item) is str or (type(item) is Number and len(item) >= MIN_NUMBER_DIGITS):
-                places.append(((*path, key), len(key) + 2, item))
-            else:
-                places.append(((*path, key), len(key) + 2, ""))
-                if type(item) is dict or type(item) is list:
-                    _locate_keyed(item, (*path, key), places)
-    elif type(value) is list:
-        for index, item in enumerate(value):
-            _locate_keyed(item, (*path, index), places)
-    elif type(value) is str or (type(value) is Number and len(value) >= MIN_NUMBER_DIGITS):
-        places.append((path, 0, value))
-
-
-def _key_paths(value: JsonValue, wanted: str, path: Path = ()) -> Iterator[Path]:
-    """Where a key, or a value from a fixed list, stands."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if key == wanted or (key in ASIDE and item == wanted):
-                yield (*path, key)
-            yield from _key_paths(item, wanted, (*path, key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _key_paths(item, wanted, (*path, index))
+def _key_paths(value: JsonValue, wanted: str) -> Iterator[Path]:
+    """The paths of a key, or of a value from a fixed list."""
+    for path, item in values_in(value):
+        if path and (path[-1] == wanted or (path[-1] in ASIDE and item == wanted)):
+            yield path

@@ -1,6 +1,6 @@
-"""Characters that stand for others in the midst of a text, which is read with them.
+"""Encodings of single characters in the midst of a text, which is read together with them.
 
-Percent signs, backslashes, entities of HTML, and mail's quoted-printable. Sources: RFC 3986
+Percent signs, backslashes, HTML entities, and the quoted-printable of mail. Sources: RFC 3986
 section 2.1, RFC 8259 section 7, HTML 13.5, RFC 2045 section 6.7.
 """
 
@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import re
 from binascii import a2b_qp, unhexlify
-from collections.abc import Callable
 
-from pipeguard.core.text.cues import CUES, Cue
-from pipeguard.core.text.decoder import Budget, Decoded, Decoder
-from pipeguard.core.unicode.folding import Range
+from pipeguard.core.text.budgets import DecodingBudget
+from pipeguard.core.text.encoding import Decoded, Encoding, in_windows, windows
 
-AROUND_BYTES = 384  # of plain text on either side of something encoded that are read with it
-UNCUT_BYTES = 32  # of several escapes in a row that are fewer than their cue asks for
 ENTITY_ROUNDS = 3  # `&amp;amp;#105;` is one letter in the end
+OCTAL = "(?:0[4-7]|1[0-7])[0-7]"  # a printable character of ASCII
 
-# What repeats a group is held short or possessive: `re` keeps 140 bytes for each repetition.
-# Each begins with its sign, by which `re` finds it ten times as fast as by a group.
+# Repeats of a group are short or possessive: `re` keeps 140 bytes for each repetition. Each
+# pattern begins with a fixed character, by which `re` finds it ten times as fast as by a group.
 _PERCENT = re.compile(
     rb"%(?:u[0-9A-Fa-f]{4}|[0-9A-Fa-f]{2})(?:%(?:u[0-9A-Fa-f]{4}|[0-9A-Fa-f]{2}))*+"
 )
 _PERCENT_UNITS = re.compile(rb"(?:%u[0-9A-Fa-f]{4})+")
-_ESCAPE = re.compile(CUES[Cue.ESCAPE].encode() + b"(?:" + CUES[Cue.ESCAPE].encode() + b"){0,499}")
+_BACKSLASHED = (
+    r"(?:u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|U000[0-9A-Fa-f]{5}|[ux]\{[0-9A-Fa-f]{1,5}\}|"
+    rf"0000[2-7][0-9A-Fa-f]|0?{OCTAL})"
+)
+_ESCAPE = re.compile(rf"\\{_BACKSLASHED}(?:\\{_BACKSLASHED}){{0,499}}".encode())
 _ANY_ESCAPE = re.compile(rb'\\[nrt"\\/xuU01]')
 _CODE_POINT = re.compile(rb"\\(?:[ux]\{([0-9A-Fa-f]+)\}|(0000[2-7][0-9A-Fa-f]))")
 _LONG_OCTAL = re.compile(rb"\\0([01][0-7]{2})")
@@ -34,43 +35,16 @@ _SIMPLE_ESCAPES = (
 )  # fmt: skip
 
 
-def windowed(view: str, cue: Cue, reader: Callable[[bytes], bytes]) -> Decoder:
-    """A decoder of what keeps the text around it: windows round each cue are read as a whole."""
-    pattern = re.compile(CUES[cue].encode())
-
-    def decoder(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
-        return [
-            Decoded(reader(data[low:high]), view, low, high)
-            for low, high in _around(pattern, data, start, end, budget)
-        ]
-
-    return decoder
-
-
-def _around(
-    pattern: re.Pattern[bytes], data: bytes, start: int, end: int, budget: Budget
-) -> list[Range]:
-    """The stretches that hold a pattern, with what stands around, neighbours joined."""
-    windows: list[Range] = []
-    position = start
-    while (match := pattern.search(data, position, end)) and budget.call():
-        low = max(start, match.start() - AROUND_BYTES)
-        # What follows near by is in the window; the last of it is not cut, and may push its end on.
-        sign = data[match.start() : match.start() + 1]
-        last = data.rfind(sign, match.start(), min(end, match.end() + AROUND_BYTES))
-        high = min(end, max(match.end() + AROUND_BYTES, last + UNCUT_BYTES))
-        if windows and low <= windows[-1][1]:
-            windows[-1] = (windows[-1][0], high)
-        else:
-            windows.append((low, high))
-        position = max(match.end(), last)
-    return windows
-
-
-def _percent(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
+def _percent(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
     return [
-        Decoded(budget.replace(_PERCENT, _unpercent, data[low:high]), "percent", low, high)
-        for low, high in _around(_PERCENT, data, start, end, budget)
+        Decoded(
+            budget.replace(_PERCENT, _unpercent, data[low:high]),
+            "percent",
+            low,
+            high,
+            _plain_of_percent,
+        )
+        for low, high in windows(_PERCENT, data, start, end, budget)
     ]
 
 
@@ -86,12 +60,11 @@ def _unpercent(match: re.Match[bytes]) -> bytes:
     return unhexlify(run.replace(b"%", b""))
 
 
-def escapes(data: bytes, start: int, end: int, budget: Budget) -> list[Decoded]:
-    """What stands for itself behind backslashes, with what stands around."""
+def _escapes(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
     found: list[Decoded] = []
-    for low, high in _around(_ANY_ESCAPE, data, start, end, budget):
-        plain = budget.replace(_ESCAPE, _unescape, data[low:high])
-        found.append(Decoded(_plain_of_simple(plain), "escapes", low, high))
+    for low, high in windows(_ANY_ESCAPE, data, start, end, budget):
+        plain = _plain_of_simple(budget.replace(_ESCAPE, _unescape, data[low:high]))
+        found.append(Decoded(plain, "escapes", low, high, _plain_of_escapes))
     return found
 
 
@@ -135,17 +108,14 @@ def _plain_of_quoted_printable(block: bytes) -> bytes:
     return a2b_qp(block)
 
 
-# How a stretch of each view is read: the way back is found by reading its heads.
-READERS: dict[str, Callable[[bytes], bytes]] = {
-    "percent": _plain_of_percent,
-    "escapes": _plain_of_escapes,
-    "entities": _plain_of_entities,
-    "quoted-printable": _plain_of_quoted_printable,
-}
-DECODERS: dict[Cue, Decoder] = {
-    Cue.PERCENT: _percent,
-    Cue.ENTITY: windowed("entities", Cue.ENTITY, _plain_of_entities),
-    Cue.QUOTED_PRINTABLE: windowed(
-        "quoted-printable", Cue.QUOTED_PRINTABLE, _plain_of_quoted_printable
+_ENTITY_SIGN = "&(?:#[0-9]{2}|#[Xx][0-9A-Fa-f]{2}|[A-Za-z]{2,6};)"
+_QUOTED_PRINTABLE_SIGN = "(?:=[0-9A-F]{2}[^=\\n]{0,3}){3}|[A-Za-z0-9,.]=\\r?\\n[A-Za-z0-9]"
+ENCODINGS: dict[str, Encoding] = {
+    "escapes": Encoding(rf'\\(?:[nrt"\\/]|{_BACKSLASHED})', _escapes),
+    "percent": Encoding("%(?:[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4})", _percent),
+    "entities": Encoding(_ENTITY_SIGN, in_windows("entities", _ENTITY_SIGN, _plain_of_entities)),
+    "quoted-printable": Encoding(
+        _QUOTED_PRINTABLE_SIGN,
+        in_windows("quoted-printable", _QUOTED_PRINTABLE_SIGN, _plain_of_quoted_printable),
     ),
 }

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, groupby, permutations
 
 from pipeguard.core.protocol.places import MASKED_STEP, Path
-from pipeguard.core.text.decoder import Decoded
 from pipeguard.core.text.document import MessageText
+from pipeguard.core.text.encoding import Decoded
 from pipeguard.core.unicode.folding import Range
 
 PIECE_CHARS = 256  # of a value that could be a piece: a longer one is found by itself
@@ -29,6 +29,11 @@ BIT_CHARS = 24  # of such a value
 FEW_LETTERS = 3  # of it on average: they are pieces of words
 _BIT = re.compile(r"(?:[^\W\d_]+|[\s'’.,;:!?-])*+")
 
+# A literal that may be a piece of something, for Hyperscan.
+SIGN = (
+    r"[\x22'`](?:[A-Za-z0-9+/=_.-]{0,24}(?:[0-9][A-Za-z]|[A-Za-z][0-9])[A-Za-z0-9+/=_.-]{0,60}"
+    r"|[A-Za-z0-9]{1,2})[\x22'`]"
+)
 # Between two literals: an operator of any language, brackets, the prefix of a literal.
 _GLUE = re.compile(
     rb"[\"'`](?:\s{0,40}[^\w\s\"'`]{1,8}\s{0,40}|\s{1,40})(?:[bBfFrRuU]{1,2}(?=[\"'`]))?[\"'`]"
@@ -70,7 +75,7 @@ class Stitched:
         self._left = left
 
     def at(self, start: int) -> Decoded:
-        """The whole of it: it is one part (core.text.decoders.Parts)."""
+        """The whole of it: it is one part (core.text.decoders.DecodedParts)."""
         low = self._offset
         return Decoded(self.data, "literals", low, low + len(self._read))
 
@@ -206,10 +211,10 @@ def rows(text: MessageText) -> Iterator[JoinedRow]:
     pieces: list[str] = []
     has_torn_keys = False
     for key, value in text.members():
-        if _NAME.fullmatch(key):
+        if key is not None and _NAME.fullmatch(key):
             pieces.append("\n")  # beside random letters a name would be some of them
-        else:
-            has_torn_keys = has_torn_keys or bool(key)
+        elif key:
+            has_torn_keys = True
             pieces.append(key)
         if len(value) <= 2 * PIECE_CHARS:
             pieces.append(value)

@@ -1,7 +1,7 @@
-"""Readings of words that are spelt another way: backwards, by ROT13, with digits for letters.
+"""Words in another spelling: backwards, in ROT13, with digits for letters, a letter at a time.
 
-Such a reading differs from every text, so it is only made where a watched word stands in that
-spelling. Knows letters and a list of words; what they mean is for the rules.
+Read backwards or in ROT13, any text differs from itself. So a text is only read that way where a
+watched word stands in that spelling. Knows letters and a list of words; rules know what they mean.
 """
 
 from __future__ import annotations
@@ -9,8 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-# Of each order to a model or theft of a credential, some word is one of these. None of them is a
-# word when read backwards or turned by thirteen letters.
+from pipeguard.core.text.budgets import DecodingBudget
+from pipeguard.core.text.encoding import Decoded, Decoder, Encoding, in_windows
+
+# Every order to a model and every theft of a credential contains one of these. Read backwards or in
+# ROT13, none of them is a word.
 WATCHED = (
     *("ignore", "disregard", "override", "instruct", "previous", "prompt", "assistant", "secret"),
     *("password", "credential", "confidential", "forward", "execute", "reveal", "bypass", "upload"),
@@ -18,8 +21,8 @@ WATCHED = (
     *("token", "environment", "forget", "system", "guideline", "silently", "sudo rm", "rm -rf"),
     *("curl http", "/etc/passwd", "id_rsa", ".aws/", "drop table"),
 )
-# What credentials begin with, in their own case. None of these is part of a word when it is read
-# backwards or turned by thirteen letters.
+# Prefixes of credentials, in their own case. Read backwards or in ROT13, none of them is part of a
+# word.
 _PREFIXES = (
     "AKIA ASIA ABIA ACCA FwoGZXIv IQoJb3Jp ABSKQmVk bedrock-api-key amzn.mws amzn1.oa2 AIza AQ.Ab "
     "GOCSPX- ya29. 1//0 service_account authorized_user GOOG1E :APA91b AccountKey= AccessKey= +ABa "
@@ -45,51 +48,41 @@ _PREFIXES = (
     "_|WARNING"
 )
 PREFIXES = tuple(_PREFIXES.split())
-# Of addresses with a password in them; two slashes are no sign where they stand after a colon.
+# Schemes of addresses that may contain a password. Two slashes alone are no sign.
 _SCHEMES = (
     "http https postgres postgresql mysql mariadb mongodb mongodb+srv redis rediss amqp amqps "
     "mssql sqlserver clickhouse cockroachdb ldap ldaps ftp ftps sftp smtp smtps nats kafka "
     "jdbc"
 )
 SCHEMES = tuple(_SCHEMES.split())
-MIN_PREFIX = 4  # characters: shorter ones stand in any noise
+MIN_PREFIX = 4  # characters: shorter ones are common in noise
 _INSIDE = frozenset(("ACDb", "AzCa", "AzSe", "AzFu", "AZDO"))  # of a token, and do not begin it
 _LEET = {
-    "a": "4@",
-    "e": "3",
-    "i": "1!",
-    "o": "0",
-    "s": "5$",
-    "t": "7+",
-    "b": "8",
-    "l": "1|",
-    "g": "9",
-}
+    "a": "4@", "e": "3", "i": "1!", "o": "0", "s": "5$", "t": "7+", "b": "8", "l": "1|", "g": "9",
+}  # fmt: skip
 LEETABLE = 6  # letters of a word that is watched in leetspeak
-
-
-BETWEEN = "._*|,/- "  # what stands between the characters of what is spelled out
+SEPARATORS = "._*|,/- "  # between the characters of what is spelled out
 
 
 def unspell(text: bytes) -> bytes:
-    """Take away a sign that stands between the characters of a word, one after each."""
+    """Take away a separator that follows each character of a word."""
     for spelled in _SPELLED:
         text = spelled.sub(lambda word: word[0][::2], text)
     return text
 
 
-# With spaces between, a word ends at three of them: one of its own and one on either side.
+# Where spaces are the separator, three of them end a word: its own and one on either side.
 _SPELLED = (
     *(
         re.compile(rb"(?<!\S)[!-~](?:%s[!-~]){3,4000}+(?!\S)" % re.escape(sign).encode())
-        for sign in BETWEEN[:-1]
+        for sign in SEPARATORS[:-1]
     ),
     re.compile(rb"(?<!\S)[!-~](?: [!-~]){1,4000}+(?!\S)(?: {2,3}(?=[!-~](?: |\Z)))?"),
 )
 
 
 def rot13(text: bytes) -> bytes:
-    """Each letter of ASCII turned by thirteen, all else as it is."""
+    """Each letter of ASCII moved by thirteen places; all else stays."""
     return text.translate(_ROT13)
 
 
@@ -108,7 +101,7 @@ def unleet_l(text: bytes) -> bytes:
     return text.translate(_UNLEET_L)
 
 
-def _turned(text: str) -> str:
+def _in_rot13(text: str) -> str:
     return rot13(text.encode()).decode()
 
 
@@ -130,9 +123,9 @@ def _either(
 ) -> str:
     r"""A pattern for any of the watched words and prefixes in a spelling.
 
-    A short prefix is none in the midst of a word, as `nfu_` turned is in `hash_`: `begins` or
-    `ends` is the boundary where its token begins: no word boundary of the engine, which doubles
-    the cost of a pass. `\z` is for the engine alone; `re` calls it `\Z`.
+    A short prefix must not count in the midst of a word: `nfu_` in ROT13 is part of `hash_`. So
+    `begins` or `ends` is a boundary where its token begins. Hyperscan's own word boundary would
+    double the cost of a pass. `\z` is Hyperscan's; `re` calls it `\Z`.
     """
     plain = "|".join(re.escape(spell(word)) for word in words)
     exact: list[str] = []
@@ -144,7 +137,7 @@ def _either(
     return f"(?i:{plain})|(?:{'|'.join(exact)})"
 
 
-def _leet(word: str) -> str:
+def _in_leet(word: str) -> str:
     """A pattern for a word in which at least one letter is written as a digit or a sign."""
     letters = [f"[{letter}{re.escape(_LEET.get(letter, ''))}]" for letter in word]
     forms = (
@@ -156,7 +149,37 @@ def _leet(word: str) -> str:
 
 
 _ADDRESSES = tuple(f"{word}://" for word in SCHEMES)
-REVERSED = _either(WATCHED, lambda word: word[::-1], _ADDRESSES, ends=r"(?:[^0-9A-Za-z]|\z)")
-TURNED = _either(WATCHED, _turned, _ADDRESSES, begins=r"(?:[^0-9A-Za-z]|\A)")
-LEET = "|".join(_leet(word) for word in WATCHED if len(word) >= LEETABLE and word.isalpha())
-LEET = f"(?i:{LEET})"
+_REVERSED_SIGN = _either(WATCHED, lambda word: word[::-1], _ADDRESSES, ends=r"(?:[^0-9A-Za-z]|\z)")
+_ROT13_SIGN = _either(WATCHED, _in_rot13, _ADDRESSES, begins=r"(?:[^0-9A-Za-z]|\A)")
+_LEETABLE = filter(str.isalpha, (word for word in WATCHED if len(word) >= LEETABLE))
+_LEET_SIGN = f"(?i:{'|'.join(map(_in_leet, _LEETABLE))})"
+_SPELLED_SIGN = r"[^A-Za-z0-9](?:[A-Za-z0-9][ ._*|,/-]){5}"
+
+
+def _whole_stretch(view: str, *readers: Callable[[bytes], bytes], in_place: bool = True) -> Decoder:
+    """A decoder that reads a whole stretch.
+
+    Args:
+        view: as findings name it.
+        readers: each gives a reading.
+        in_place: True where each byte of a reading stands where it was read.
+    """
+
+    def decode(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+        return [
+            Decoded(reader(data[start:end]), view, start, end, reader if in_place else None)
+            for reader in readers
+            if start < end and budget.call()
+        ]
+
+    return decode
+
+
+ENCODINGS: dict[str, Encoding] = {
+    "rot13": Encoding(_ROT13_SIGN, _whole_stretch("rot13", rot13)),
+    "reversed": Encoding(_REVERSED_SIGN, _whole_stretch("reversed", reverse, in_place=False)),
+    "leet": Encoding(_LEET_SIGN, _whole_stretch("leet", unleet, unleet_l)),
+    "spelled": Encoding(
+        _SPELLED_SIGN, in_windows("spelled", _SPELLED_SIGN, unspell, in_pieces=False)
+    ),
+}

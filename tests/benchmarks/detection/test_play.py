@@ -89,6 +89,7 @@ def test_an_innocent_flow_must_be_left_alone_all_the_way() -> None:
     assert not become(Way.FLOW, flow("good", "day"), Expect.QUIET).stopped
 
 
+@pytest.mark.exhaustive  # loads all cases, of which the tests above play some
 def test_the_command_writes_a_report_and_keeps_the_held_split_closed(tmp_path: Path) -> None:
     files = {name: tmp_path / f"report.{name}" for name in ("json", "html")}
     # Measured, a run of all cases takes ten times as long.

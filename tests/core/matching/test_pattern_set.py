@@ -1,6 +1,7 @@
 """Many patterns at once: the engine never misses what the rule's own expression finds."""
 
 import re
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -8,12 +9,19 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeguard.core.matching.pattern_set import PatternSet, make, weaker
+from pipeguard.core.matching.pattern_set import (
+    Database,
+    PatternGroup,
+    PatternSet,
+    compile_group,
+    grouped,
+    weaker,
+)
 from pipeguard.core.rules.rule import Rule, View
 from pipeguard.core.text.windowing import BLOCK_BYTES
 from pipeguard.errors import EngineError
 from tests.fuzz.budget import tried
-from tests.fuzz.rulebook import RULES, Sample, engine_of, expression, samples
+from tests.fuzz.rulebook import RULES, Sample, drawn_from, engine_of, expression, samples
 
 # What is looked for in a squeezed text alone has an expression of its own there.
 RULE_IDS = sorted(
@@ -33,9 +41,9 @@ def is_seen(rule: Rule, data: bytes) -> bool:
     assert expression(rule).search(data) is not None
     engine = engine_of(rule.id)
     if View.ACTS in rule.views:
-        hits = engine.look_at_acts(data)
+        hits = engine.lookup.look_at_acts(data)
     else:
-        hits = engine.look(data, squeezed=False)[1]
+        hits = engine.lookup.look(data, squeezed=False)[1]
     return [seen.id for seen in hits].count(rule.id) == 1
 
 
@@ -73,7 +81,7 @@ def test_the_engine_sees_whatever_matches(data: st.DataObject) -> None:
 
 
 @tried(150)
-@given(st.sampled_from(samples()), st.binary(max_size=20), st.binary(max_size=20))
+@given(drawn_from(samples), st.binary(max_size=20), st.binary(max_size=20))
 def test_a_weaker_pattern_matches_wherever_the_pattern_does(
     sample: Sample, before: bytes, after: bytes
 ) -> None:
@@ -104,36 +112,62 @@ def test_what_is_left_out_of_a_pattern(pattern: str, expected: str) -> None:
     assert weaker(pattern) == expected
 
 
-def test_a_plan_tells_each_pattern_once_with_its_first_end() -> None:
-    plan = PatternSet(make({0: [("ab", False), ("B{2,}", True)], 2: [("x", False)]}))
-    assert sorted(plan.look(b"..ab..abbb")) == [0, 1]
-    assert plan.share().look(b"x") == [2]
+def set_of(patterns: Mapping[int, Sequence[tuple[str, bool]]]) -> PatternSet:
+    return PatternSet.of(map(compile_group, grouped(patterns)))
 
 
-def test_a_plan_of_no_patterns_sees_nothing() -> None:
-    assert PatternSet(make({})).look(b"anything at all") == []
+def test_a_set_reports_each_pattern_once() -> None:
+    patterns = set_of({0: [("ab", False), ("B{2,}", True)], 2: [("x", False)]})
+    assert sorted(patterns.look(b"..ab..abbb")) == [0, 1]
+    assert patterns.share().look(b"x") == [2]
+
+
+def test_a_set_of_no_patterns_sees_nothing() -> None:
+    assert grouped({0: []}) == ()
+    empty = PatternSet([])
+    empty.load()
+    assert empty.look(b"anything at all") == []
+    assert empty.share().look(b"anything at all") == []
 
 
 def test_a_pattern_that_the_engine_does_not_take_is_an_error() -> None:
     with pytest.raises(EngineError, match="does not take a pattern"):
-        make({0: [(r"(a)\1", False)]})
+        compile_group(PatternGroup(0, ((r"(a)\1", False),)))
 
 
 @pytest.mark.parametrize("blob", [b"", b"not a database", bytes(1000)], ids=range(3))
 def test_a_database_that_is_not_one_is_an_error(blob: bytes) -> None:
     with pytest.raises(EngineError, match="do not load"):
-        PatternSet(blob)
+        PatternSet.of([blob])
 
 
 def test_a_database_with_a_bit_turned_is_an_error() -> None:
-    blob = bytearray(make({0: [("abc", False)]}))
+    blob = bytearray(compile_group(PatternGroup(0, (("abc", False),))))
     blob[len(blob) // 2] ^= 1
     with pytest.raises(EngineError, match="do not load"):
-        PatternSet(bytes(blob))
+        PatternSet.of([bytes(blob)])
+
+
+def test_a_database_that_does_not_load_is_compiled_anew_once() -> None:
+    blob = compile_group(PatternGroup(0, (("abc", False),)))
+    calls: list[str] = []
+
+    def read() -> bytes:
+        calls.append("read")
+        return blob[:-1]
+
+    def recompile() -> bytes:
+        calls.append("recompile")
+        return blob
+
+    patterns = PatternSet([Database(read, recompile)])
+    assert calls == []
+    assert patterns.look(b"abc") == patterns.share().look(b"abc") == [0]
+    assert calls == ["read", "recompile"]
 
 
 def test_a_failure_of_the_engine_is_an_error() -> None:
-    plan = PatternSet(make({0: [("abc", False)]}))
+    patterns = set_of({0: [("abc", False)]})
     nothing: Any = None
     with pytest.raises(EngineError, match="failed: TypeError"):
-        plan.look(nothing)
+        patterns.look(nothing)

@@ -16,30 +16,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.core.finding import Action, Confidence, Direction, Verdict
-from pipeguard.core.model import classifier as module
+from pipeguard.core.model import features as features_module
+from pipeguard.core.model import lexicon as lexicon_module
 from pipeguard.core.model.cascade import Opened, Reader
-from pipeguard.core.model.classifier import (
-    LONG_WORDS,
+from pipeguard.core.model.classifier import Classifier, Second, load
+from pipeguard.core.model.features import (
+    BUCKETS,
+    GRAMS,
     MAX_FAMILIES,
-    MAX_UNITS,
-    PIECE,
     WEIGHTS,
-    Classifier,
-    Lexicon,
-    Piece,
-    Second,
     features,
-    load,
-    plain,
     tokens,
-    units,
 )
+from pipeguard.core.model.lexicon import Lexicon
+from pipeguard.core.model.normal_form import plain
 from pipeguard.core.model.prefilter import Stretch
+from pipeguard.core.model.sentences import LONG_WORDS, MAX_UNITS, PIECE, Piece, units
 from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.policy import Policy
 from pipeguard.core.rules.rule import Rule, load_pack
-from pipeguard.core.scanning.databases import LEAST_WEIGHT, build, loaded
+from pipeguard.core.scanning.databases import LEAST_WEIGHT, Compiled, build, loaded
 from pipeguard.core.scanning.engine import Engine
 from pipeguard.core.scanning.match import MAX_MATCHES_PER_RULE
 from pipeguard.core.scanning.origin import Match
@@ -285,7 +282,7 @@ def test_a_text_made_to_be_slow_is_read_too(text: str) -> None:
 @tried(40)
 @given(st.lists(any_texts, min_size=2, max_size=5))
 def test_what_was_read_before_makes_no_difference(read: list[str]) -> None:
-    module._hashes.cache_clear()
+    features_module._hashes.cache_clear()
     fresh = Lexicon(*stems_of("injection"))
     first = [features(text, fresh) for text in read]
     for lexicon in (fresh, shared_lexicon()):
@@ -297,7 +294,7 @@ def test_a_lexicon_that_forgets_says_the_same(monkeypatch: pytest.MonkeyPatch) -
     families, stems = stems_of("injection")
     texts = [text for _, text in SAMPLES]
     expected = [features(text, Lexicon(families, stems)) for text in texts]
-    monkeypatch.setattr(module, "REMEMBERED", 2)
+    monkeypatch.setattr(lexicon_module, "REMEMBERED", 2)
     assert [features(text, Lexicon(families, stems)) for text in texts] == expected
 
 
@@ -314,9 +311,9 @@ def test_the_same_text_is_told_the_same(name: str, text: str) -> None:
 @given(any_texts)
 def test_every_feature_has_a_weight(text: str) -> None:
     words, families, grams = features(text, shared_lexicon())
-    assert all(0 <= number < module.BUCKETS for number in words)
-    assert all(module.BUCKETS <= number < module.GRAMS for number in families)
-    assert all(module.GRAMS <= number < WEIGHTS for number in grams)
+    assert all(0 <= number < BUCKETS for number in words)
+    assert all(BUCKETS <= number < GRAMS for number in families)
+    assert all(GRAMS <= number < WEIGHTS for number in grams)
 
 
 def test_the_address_of_a_schemas_language_is_no_address_to_send_to() -> None:
@@ -485,7 +482,7 @@ def rule_for(content: bytes) -> Rule:
 
 
 @cache
-def compiled() -> tuple[tuple[bytes, bytes, bytes, bytes], ...]:
+def compiled() -> tuple[Compiled, ...]:
     good = written()
     return tuple(build([rule_for(good)], surface, lambda _: good) for surface in Surface)
 
@@ -590,7 +587,7 @@ def test_another_file_than_the_rule_names_is_not_believed(
         [rule], Surface.TO_CLIENT, loaded(compiled()[[*Surface].index(Surface.TO_CLIENT)]), models
     )
     with pytest.raises(EngineError, match=r"mine\.model is not the file that the rule names"):
-        engine.classifier(rule)
+        engine.lookup.classifier(rule)
 
 
 def test_a_model_that_was_changed_blocks_and_a_line_says_so(tmp_path: Path) -> None:
@@ -619,7 +616,7 @@ def test_threads_share_what_was_read() -> None:
     engine = engine_of("injection")
     other = engine.clone()
     rule = RULE_OF["injection"]
-    assert engine.classifier(rule) is other.classifier(rule)
+    assert engine.lookup.classifier(rule) is other.lookup.classifier(rule)
     assert matches("injection", ORDER, other)
 
 
@@ -733,12 +730,12 @@ def test_a_gate_opens_for_what_the_classifier_is_sure_of() -> None:
 @both
 def test_a_gate_is_there_where_a_classifier_reads(name: str) -> None:
     assert engine_of(name).gate is not None
-    assert RULE_OF[name].id in {rule.id for rule in engine_of(name).residents.classifying}
+    assert RULE_OF[name].id in {rule.id for rule in engine_of(name).lookup.residents.classifying}
 
 
 def test_what_goes_to_a_server_is_read_by_no_classifier() -> None:
     assert engines().to_server.gate is None
-    assert engines().to_server.residents.classifying == ()
+    assert engines().to_server.lookup.residents.classifying == ()
 
 
 # --- however and wherever it stands ------------------------------------------------------------

@@ -50,7 +50,7 @@ def test_of_a_refused_batch_the_requests_are_known_by_their_ids() -> None:
     text += '{"id":null,"method":"x"},{"id":1.5,"method":"x"}]'
     with pytest.raises(batch.RefusedBatch) as refused:
         batch.check(members(text), None)
-    assert refused.value.asked == ["1", '"a"']
+    assert refused.value.ids.requests == ["1", '"a"']
 
 
 def verdict(frame: bytes, forward: bytes | None, *findings: Finding) -> Verdict:

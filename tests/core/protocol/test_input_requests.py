@@ -1,17 +1,17 @@
-"""What results asked of the client: only the newest, by hashes, and any answer held to it."""
+"""Input that results asked for: the newest, by hashes, and answers to anything else."""
 
 from __future__ import annotations
 
 import pytest
 
-from pipeguard.core.protocol.input_requests import MAX_REMEMBERED, Questions
+from pipeguard.core.protocol.input_requests import MAX_REMEMBERED, InputRequests
 from pipeguard.core.protocol.json_values import JsonObject
 
 ASKED: JsonObject = {"inputRequests": {"city": {}, "day": {}}, "requestState": "s"}
 
 
 @pytest.mark.parametrize(
-    ("params", "known"),
+    ("params", "is_covered"),
     [
         ({"inputResponses": {"city": {}}}, True),
         ({"inputResponses": {"city": {}, "day": {}}, "requestState": "s"}, True),
@@ -23,22 +23,22 @@ ASKED: JsonObject = {"inputRequests": {"city": {}, "day": {}}, "requestState": "
         ({"requestState": ["s"]}, False),
     ],
 )
-def test_an_answer_is_to_what_was_asked(params: JsonObject, known: bool) -> None:
-    questions = Questions()
-    questions.ask(ASKED)
-    assert questions.are_answered_by(params) is known
+def test_an_answer_is_to_what_was_asked(params: JsonObject, is_covered: bool) -> None:
+    requested = InputRequests()
+    requested.record(ASKED)
+    assert requested.cover(params) is is_covered
 
 
 def test_what_asks_nothing_is_no_question() -> None:
-    questions = Questions()
-    questions.ask({"inputRequests": ["city"]})
-    assert not questions.are_answered_by({"inputResponses": {"city": {}}})
+    requested = InputRequests()
+    requested.record({"inputRequests": ["city"]})
+    assert not requested.cover({"inputResponses": {"city": {}}})
 
 
 def test_only_the_newest_are_remembered() -> None:
-    questions = Questions()
+    requested = InputRequests()
     for number in range(MAX_REMEMBERED + 1):
-        questions.ask({"inputRequests": {f"k{number}": {}}, "requestState": f"s{number}"})
-    assert not questions.are_answered_by({"inputResponses": {"k0": {}}})
-    assert not questions.are_answered_by({"requestState": "s0"})
-    assert questions.are_answered_by({"inputResponses": {"k1": {}}, "requestState": "s1"})
+        requested.record({"inputRequests": {f"k{number}": {}}, "requestState": f"s{number}"})
+    assert not requested.cover({"inputResponses": {"k0": {}}})
+    assert not requested.cover({"requestState": "s0"})
+    assert requested.cover({"inputResponses": {"k1": {}}, "requestState": "s1"})

@@ -8,10 +8,10 @@ import yaml
 
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.message import Message, parse
-from pipeguard.core.protocol.methods import KNOWN, check_method
+from pipeguard.core.protocol.methods import METHODS, check_method
 from pipeguard.errors import Refusal
 
-METHODS = Path(__file__).parents[2] / "conversations" / "methods.yaml"
+METHODS_FILE = Path(__file__).parents[2] / "conversations" / "methods.yaml"
 
 
 def message(method: str) -> Message:
@@ -21,10 +21,10 @@ def message(method: str) -> Message:
 
 
 def test_every_method_of_the_protocol_is_known() -> None:
-    methods = yaml.safe_load(METHODS.read_text(encoding="utf-8"))
+    methods = yaml.safe_load(METHODS_FILE.read_text(encoding="utf-8"))
     named = {*methods["requests"], *methods["notifications"]}
-    assert named <= KNOWN
-    for method in KNOWN:
+    assert named <= METHODS
+    for method in METHODS:
         check_method(message(method))
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
+
+from pipeguard.core.protocol.message import Message, parse
 from pipeguard.core.protocol.pending import (
     MAX_CANCELLED_BYTES,
     MAX_OPEN_BYTES,
@@ -9,7 +14,9 @@ from pipeguard.core.protocol.pending import (
     REMEMBERED_SECONDS,
     Pending,
     PendingRequest,
+    pending_request,
 )
+from pipeguard.errors import Refusal
 
 ONE = PendingRequest("one more", "ping", None, 0.0)
 
@@ -226,7 +233,7 @@ def test_what_waits_is_bounded_by_the_memory_that_it_takes() -> None:
         many += 1
     assert 80 * 100_000 < many * 100_000 <= MAX_OPEN_BYTES
     pending.describe(pending.all()[0], frozenset({"x" * 10**6}))
-    assert pending.all()[0].about == frozenset(), "there is no room for that"
+    assert pending.all()[0].call_values == frozenset(), "there is no room for that"
     for request in pending.all():
         pending.drop(request)
     assert (pending._count, pending._bytes) == (0, 0)
@@ -240,3 +247,33 @@ def test_ids_that_were_cancelled_are_bounded_likewise() -> None:
     assert sum(map(len, pending._cancelled)) <= MAX_CANCELLED_BYTES
     assert pending._cancelled_bytes <= MAX_CANCELLED_BYTES
     assert pending.was_cancelled(f"{MAX_REMEMBERED - 1}" + "x" * 1000, 1.0)
+
+
+def request_in(**members: object) -> PendingRequest:
+    message = parse(json.dumps({"jsonrpc": "2.0", "id": 1, **members}).encode())
+    assert isinstance(message, Message)
+    return pending_request(message, 5.0)
+
+
+def test_the_called_tool_is_named() -> None:
+    assert request_in(method="tools/call", params={"name": "x"}).tool == "x"
+    assert request_in(method="tools/call", params={"name": 7}).tool is None
+    assert request_in(method="tools/call").tool is None
+    assert request_in(method="prompts/get", params={"name": "x"}).tool is None
+
+
+def test_a_progress_token_is_a_string_or_an_integer() -> None:
+    def token(meta: object) -> str | None:
+        return request_in(method="ping", params={"_meta": meta}).progress_token
+
+    assert token({"progressToken": 7}) == "7"
+    assert token({"progressToken": "7"}) == '"7"'
+    assert token({"progressToken": None}) is None
+    assert token({}) is None
+    assert request_in(method="ping").progress_token is None
+    with pytest.raises(Refusal) as refused:
+        token({"progressToken": 1.5})
+    assert (refused.value.rule, refused.value.id_token) == (
+        "protocol.invalid-progress-token",
+        "1",
+    )

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeguard.core.checks.wordlists import reads_as_words
+from pipeguard.core.checks.readable import reads_as_words
 from pipeguard.core.finding import Confidence
 from pipeguard.core.matching.pattern_set import value_of
 from pipeguard.core.protocol.json_values import JsonValue, Number
@@ -21,7 +21,7 @@ from pipeguard.core.text.windowing import BLOCK_BYTES, OVERLAP_BYTES
 from pipeguard.rulebook.proof import frame_value, sample_place
 from tests.fuzz.budget import tried
 from tests.fuzz.disguises import DENSE, ENCODINGS, FOLDS, JSON_IN_A_STRING
-from tests.fuzz.rulebook import RULES, Sample, decodable, engine_of, engines, samples
+from tests.fuzz.rulebook import RULES, Sample, decodable, drawn_from, engine_of, engines, samples
 from tests.fuzz.values import long_texts, texts, values
 
 FILLER = "The quick brown fox jumps over the lazy dog and runs away.\n" * 600
@@ -47,7 +47,9 @@ def surface_of(rule: Rule) -> Surface:
 
 # --- wherever it stands ------------------------------------------------------------------------
 
-textual = tuple(sample for sample in samples() if View.TEXT in sample.rule.views)
+
+def textual() -> tuple[Sample, ...]:
+    return tuple(sample for sample in samples() if View.TEXT in sample.rule.views)
 
 
 def stands_alone(sample: Sample) -> bool:
@@ -56,7 +58,7 @@ def stands_alone(sample: Sample) -> bool:
 
 
 @tried(100)
-@given(st.sampled_from(textual), st.integers(-EDGE, EDGE), st.integers(1, 2))
+@given(drawn_from(textual), st.integers(-EDGE, EDGE), st.integers(1, 2))
 def test_a_sample_is_found_at_any_place_around_the_edge_of_a_block(
     sample: Sample, offset: int, block: int
 ) -> None:
@@ -71,7 +73,7 @@ def test_a_sample_is_found_at_any_place_around_the_edge_of_a_block(
     ("rule", "step"), [("secrets.aws-access-key-id", 1), ("injection.override-instructions", 7)]
 )
 def test_a_sample_is_found_at_every_place_around_the_edge_of_a_block(rule: str, step: int) -> None:
-    sample = next(one for one in textual if one.rule.id == rule)
+    sample = next(one for one in textual() if one.rule.id == rule)
     surface = surface_of(sample.rule)
     missed = []
     for before in range(BLOCK_BYTES - EDGE, BLOCK_BYTES + EDGE, step):
@@ -82,7 +84,7 @@ def test_a_sample_is_found_at_every_place_around_the_edge_of_a_block(rule: str, 
 
 
 @tried(100)
-@given(st.sampled_from(textual), st.lists(texts, max_size=2), st.data())
+@given(drawn_from(textual), st.lists(texts, max_size=2), st.data())
 def test_a_sample_is_found_in_any_value(  # of fewer strings than `roles.MANY_STRINGS`
     sample: Sample, beside: list[str], data: st.DataObject
 ) -> None:
@@ -151,18 +153,24 @@ def written(draw: st.DrawFn, pack: str, levels: int) -> Written:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pack", SURFACES)
-@pytest.mark.parametrize("name", sorted(ENCODINGS))
-def test_every_rule_finds_a_sample_under_every_encoding(pack: str, name: str) -> None:
-    """One of its samples for each encoding, in turns, so that nearly all of them come up."""
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.exhaustive)])
+def test_every_rule_finds_a_sample_under_every_encoding(pack: str, every: int) -> None:
+    """One of its samples for each encoding, in turns, so that nearly all of them come up.
+
+    Every fifth pair of a rule and an encoding is tried in `make test`: each rule under some.
+    """
     surface = SURFACES[pack]
     missed = []
-    for _, group in groupby(said(pack), lambda sample: sample.rule.id):
-        fitting = [sample for sample in group if fits(name, sample.text, inner=False)]
-        if not fitting:
-            continue
-        sample = fitting[sorted(ENCODINGS).index(name) % len(fitting)]
-        if not matches_of(sample.rule, surface, embedded(ENCODINGS[name](sample.text))):
-            missed.append((sample.rule.id, sample.text))
+    groups = groupby(said(pack), lambda sample: sample.rule.id)
+    for rule, (_, group) in enumerate(groups):
+        of_rule = [*group]
+        for at, name in enumerate(sorted(ENCODINGS)):
+            fitting = [sample for sample in of_rule if fits(name, sample.text, inner=False)]
+            if not fitting or (rule + at) % every:
+                continue
+            sample = fitting[at % len(fitting)]
+            if not matches_of(sample.rule, surface, embedded(ENCODINGS[name](sample.text))):
+                missed.append((sample.rule.id, name, sample.text))
     assert missed == []
 
 
@@ -205,7 +213,7 @@ def test_a_sample_is_found_in_json_in_a_string(pack: str) -> None:
 
 @tried(150)
 @given(
-    st.sampled_from([s for s in textual if View.FOLDED in s.rule.views and s.text.isascii()]),
+    drawn_from(lambda: [s for s in textual() if View.FOLDED in s.rule.views and s.text.isascii()]),
     st.sampled_from(sorted(FOLDS)),
 )
 def test_a_sample_is_found_under_every_fold(sample: Sample, name: str) -> None:
@@ -218,7 +226,7 @@ def test_a_sample_is_found_under_every_fold(sample: Sample, name: str) -> None:
 
 @tried(100)
 @given(
-    st.sampled_from([s for s in decodable("secrets", Surface.TO_SERVER) if s.secret == s.text]),
+    drawn_from(lambda: [s for s in decodable("secrets", Surface.TO_SERVER) if s.secret == s.text]),
     st.data(),
 )
 def test_a_secret_is_found_that_is_torn_over_several_strings(
@@ -237,7 +245,7 @@ def test_a_secret_is_found_that_is_torn_over_several_strings(
 
 
 @tried(150)
-@given(st.sampled_from(samples()), texts, texts)
+@given(drawn_from(samples), texts, texts)
 def test_a_match_tells_where_it_stands(sample: Sample, before: str, after: str) -> None:
     surface = surface_of(sample.rule)
     text = before + "\n" + sample.text + "\n" + after
@@ -245,7 +253,8 @@ def test_a_match_tells_where_it_stands(sample: Sample, before: str, after: str) 
         is_told = match.exact and match.path == (1, "words") and match.view == "text"
         if is_told and match.rule.pattern:
             stretch = text[match.start : match.end].encode()
-            pattern = engine_of(match.rule.id).finder(match.rule, squeezed=False).expression
+            lookup = engine_of(match.rule.id).lookup
+            pattern = lookup.finder(match.rule, squeezed=False).expression
             found = list(pattern.finditer(text.encode()))
             if match.rule.several:  # also further values, without their name
                 rule = match.rule
@@ -258,7 +267,7 @@ def test_a_match_tells_where_it_stands(sample: Sample, before: str, after: str) 
 
 
 @tried(300)
-@given(st.sampled_from(samples()), st.booleans())
+@given(drawn_from(samples), st.booleans())
 def test_an_excerpt_never_holds_the_secret(sample: Sample, whole: bool) -> None:
     assume(sample.rule.is_private and len(sample.secret) > 8)
     told = masked(sample.rule, (sample.found if whole else sample.secret).encode())
@@ -275,15 +284,16 @@ def test_any_bytes_can_be_told(found: bytes, rule: str) -> None:
 
 
 # Lines of a log hold what rules are sure of without a key before it.
-maskable = tuple(
-    sample
-    for sample in decodable("secrets", Surface.TO_SERVER)
-    if sample.rule.confidence is Confidence.HIGH and View.TEXT in sample.rule.views
-)
+def maskable() -> list[Sample]:
+    return [
+        sample
+        for sample in decodable("secrets", Surface.TO_SERVER)
+        if sample.rule.confidence is Confidence.HIGH and View.TEXT in sample.rule.views
+    ]
 
 
 @tried(200)
-@given(st.sampled_from(maskable), long_texts, long_texts)
+@given(drawn_from(maskable), long_texts, long_texts)
 def test_no_sample_passes_in_a_line_of_a_log(sample: Sample, before: str, after: str) -> None:
     line = f"{before}\n{sample.text}\n{after}".encode()
     told = engines().to_server.mask(line)

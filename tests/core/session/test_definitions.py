@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from functools import cache
 
 import pytest
@@ -17,9 +16,9 @@ from pipeguard.core.rules.policy import ActionEntry, Layer, Mode, Policy, Select
 from pipeguard.core.rules.rule import load_pack
 from pipeguard.core.scanning.databases import build, loaded
 from pipeguard.core.scanning.engine import Engine
-from pipeguard.core.session.definitions import Reviewed, held, review
+from pipeguard.core.session.admission import obstacle
+from pipeguard.core.session.definitions import ReviewedResult, review
 from pipeguard.core.session.guard import Engines, Guard
-from pipeguard.core.unicode.display import visible
 from pipeguard.errors import Refusal
 
 PACK = """\
@@ -79,7 +78,9 @@ def as_object(value: object) -> JsonObject:
     return read
 
 
-def listed(made: Guard, *items: object, method: str = "tools/list", **more: object) -> Reviewed:
+def listed(
+    made: Guard, *items: object, method: str = "tools/list", **more: object
+) -> ReviewedResult:
     member = {"tools/list": "tools", "prompts/list": "prompts", "resources/list": "resources"}
     result = as_object({member[method]: list(items), **more})
     reviewed = review(made, method, result, 0.0)
@@ -88,11 +89,11 @@ def listed(made: Guard, *items: object, method: str = "tools/list", **more: obje
     return reviewed
 
 
-def shown(reviewed: Reviewed, member: str = "tools") -> JsonValue:
+def shown(reviewed: ReviewedResult, member: str = "tools") -> JsonValue:
     return reviewed.result[member]
 
 
-def rules(reviewed: Reviewed) -> list[str]:
+def rules(reviewed: ReviewedResult) -> list[str]:
     return [finding.rule for finding in reviewed.findings]
 
 
@@ -322,7 +323,7 @@ def test_a_resource_that_changes_keeps_its_approved_words(policy: Policy | None)
     reviewed = listed(made, resource(name="b"), method="resources/list")
     assert rules(reviewed) == ["trust.drifted"]
     assert shown(reviewed, "resources") == [resource()]
-    finding = held(made, "resource", "file:///a")
+    finding = obstacle(made, "resource", "file:///a")
     assert finding is not None
     assert finding.rule == "trust.drifted"
 
@@ -388,25 +389,25 @@ def test_addresses_are_compared_to_the_letter() -> None:
 def test_what_is_no_list_is_not_reviewed(result: dict[str, object]) -> None:
     read = as_object(result)
     reviewed = review(guard(), "tools/list", read, 0.0)
-    assert reviewed == Reviewed(read, (), ())
+    assert reviewed == ReviewedResult(read, (), ())
 
 
 @pytest.mark.parametrize("value", [{"0": {"name": "a"}}, "a", 7, True])
 def test_definitions_in_anything_but_a_list_are_refused(value: object) -> None:
-    with pytest.raises(Refusal, match="no list"):
+    with pytest.raises(Refusal, match="is not a list"):
         review(guard(), "tools/list", as_object({"tools": value}), 0.0)
 
 
 @pytest.mark.parametrize("result", [{"Tools": []}, {"tools": [], "TOOLS": []}])
 def test_a_list_in_another_spelling_is_refused(result: dict[str, object]) -> None:
-    with pytest.raises(Refusal, match="in case only"):
+    with pytest.raises(Refusal, match="only in its spelling"):
         review(guard(), "tools/list", as_object(result), 0.0)
 
 
 # --- openings ------------------------------------------------------------------------------
 
 
-def opening(made: Guard, **result: object) -> Reviewed:
+def opening(made: Guard, **result: object) -> ReviewedResult:
     return review(made, "initialize", as_object(result), 0.0)
 
 
@@ -448,134 +449,5 @@ def test_an_opening_without_instructions_passes(more: dict[str, object]) -> None
 
 
 def test_instructions_in_another_spelling_are_refused() -> None:
-    with pytest.raises(Refusal, match="in case only"):
+    with pytest.raises(Refusal, match="only in its spelling"):
         opening(guard(), Instructions="Be kind.")
-
-
-# --- use -----------------------------------------------------------------------------------
-
-
-def test_what_is_approved_may_be_used() -> None:
-    assert held(guard(None, pinned(tool())), "tool", "a") is None
-    assert held(guard(), "tool", "never-seen") is None
-
-
-@pytest.mark.parametrize("kind", ["tool", "prompt", "resource", "template"])
-def test_under_review_what_was_never_offered_may_not_be_used(kind: str) -> None:
-    assert held(guard(), kind, "never-seen") is None
-    finding = held(guard(REVIEW), kind, "never-seen")
-    assert finding is not None
-    assert (finding.rule, finding.action) == ("trust.held", Action.BLOCK)
-    assert "has not offered it" in finding.note
-    assert "`" not in finding.note, "there is nothing to look at, and no command for it"
-    assert finding.excerpt == "pipeguard diff"
-
-
-TEMPLATE = "file:///notes/{name}"
-
-
-@pytest.mark.parametrize("kind", ["resource", "template"])
-@pytest.mark.parametrize(
-    ("pin", "uri", "may"),
-    [
-        (pinned({"uriTemplate": TEMPLATE}, "template", TEMPLATE), "file:///notes/a.md", True),
-        (pinned({"uriTemplate": TEMPLATE}, "template", TEMPLATE), "file:///notes/%61.md", True),
-        (pinned({"uriTemplate": TEMPLATE}, "template", TEMPLATE), "file:///notes/a/b.md", False),
-        (pinned({"uriTemplate": TEMPLATE}, "template", TEMPLATE), "file:///notes/..%2Fb", False),
-        (
-            waits({"uriTemplate": TEMPLATE}, "review", "template", TEMPLATE),
-            "file:///notes/a",
-            False,
-        ),
-        (Pin("template", TEMPLATE, "{}", "0", "[]", "1", "drift"), "file:///notes/a", False),
-        (pinned({"uri": "file:///b"}, "resource", "file:///b"), "file:///b", True),
-        (pinned({"uri": "file:///b"}, "resource", "file:///b"), "FILE:///%62", True),
-        (pinned({"uri": "file:///b"}, "resource", "file:///b"), "file:///bb", False),
-    ],
-)
-def test_under_review_what_an_approved_template_covers_may_be_used(
-    pin: Pin, uri: str, may: bool, kind: str
-) -> None:
-    assert (held(guard(REVIEW, pin), kind, uri) is None) is may
-    assert held(guard(None, pin), kind, uri) is None
-
-
-def test_what_is_held_by_itself_is_not_freed_by_a_template() -> None:
-    template = pinned({"uriTemplate": TEMPLATE}, "template", TEMPLATE)
-    uri = "file:///notes/a"
-    for policy in (None, REVIEW):
-        made = guard(policy, template, waits({"uri": uri}, "poisoned: x", "resource", uri))
-        assert held(made, "resource", uri) is not None
-        assert held(made, "resource", "file:///notes/%61") is not None
-
-
-@pytest.mark.parametrize("name", ["A", "a ", "\u0430"])
-@pytest.mark.parametrize("policy", [None, REVIEW])
-@pytest.mark.parametrize("pin", [pinned(tool()), waits(tool(), "review")])
-def test_what_could_be_taken_for_another_may_not_be_used(
-    pin: Pin, policy: Policy | None, name: str
-) -> None:
-    finding = held(guard(policy, pin), "tool", name)
-    assert finding is not None
-    assert (finding.rule, finding.action, finding.tool) == ("trust.held", Action.BLOCK, name)
-    assert "could be taken for 'a'" in finding.note
-    assert finding.excerpt == "pipeguard diff"
-    assert held(guard(policy, pin), "prompt", name) is None or policy is REVIEW
-
-
-def test_the_same_address_is_the_same_resource() -> None:
-    made = guard(None, pinned({"uri": "file:///a b"}, "resource", "file:///a b"))
-    assert held(made, "resource", "file:///a%20b") is None
-    finding = held(made, "resource", "file:///a b\u200b")
-    assert finding is not None
-    assert "could be taken for 'file:///a b'" in finding.note
-    made = guard(None, waits({"uri": "file:///a"}, "poisoned: x", "resource", "file:///a"))
-    finding = held(made, "resource", "file:///./%61")
-    assert finding is not None
-    assert "file:///a" in finding.note
-
-
-DRIFTED = Pin("tool", "a", "{}", "0", "[]", "1", "drift: wording")
-
-
-@pytest.mark.parametrize(
-    ("policy", "pins", "rule", "why"),
-    [
-        (None, (waits(tool(), "review"),), "trust.held", "it was never approved (review)"),
-        (None, (waits(tool(), ""),), "trust.held", "it was never approved. It"),
-        (None, (DRIFTED,), "trust.drifted", "it changed since it was approved (drift: wording)"),
-    ],
-)
-def test_what_is_held_says_why_and_what_to_do(
-    policy: Policy | None, pins: tuple[Pin, ...], rule: str, why: str
-) -> None:
-    made = guard(policy, *pins)
-    finding = held(made, "tool", "a")
-    assert finding is not None
-    assert (finding.rule, finding.action, finding.tool) == (rule, Action.BLOCK, "a")
-    assert why in finding.note
-    assert "pipeguard " not in finding.note
-    assert finding.excerpt == "pipeguard diff demo/a"
-
-
-@pytest.mark.parametrize("name", ["a;touch X;#", "$(id)", "a b", "it's", "a\nb", "`id`"])
-def test_a_name_is_one_word_of_the_command_whatever_it_holds(name: str) -> None:
-    finding = held(guard(None, waits(tool(name), "review", name=name)), "tool", name)
-    assert finding is not None
-    *words, target = shlex.split(finding.excerpt)
-    assert words == ["pipeguard", "diff"]
-    assert target == f"demo/{visible(name)}"
-
-
-def test_a_name_that_is_too_long_for_a_command_is_left_out_of_it() -> None:
-    name = "a" * 1000
-    finding = held(guard(None, waits(tool(name), "review", name=name)), "tool", name)
-    assert finding is not None
-    assert finding.excerpt == "pipeguard diff demo"
-
-
-def test_who_observes_is_only_told() -> None:
-    made = guard(OBSERVE, waits(tool(), "review"))
-    finding = held(made, "tool", "a")
-    assert finding is not None
-    assert finding.action is Action.WARN

@@ -123,17 +123,17 @@ def poisoned(name: str) -> Pin:
     return Pin("tool", name, None, None, now.approved, now.approved_fingerprint, "poisoned")
 
 
-def test_what_is_learned_aside_is_known_to_all_whatever_the_store_says_meanwhile() -> None:
+def test_what_is_learned_by_a_spare_is_known_to_all_whatever_the_store_says_meanwhile() -> None:
     one = guard(pin("a"))
     part = one.part(b"a" * 32)
-    with one.aside() as aside:
+    with one.spare() as spare:
         one.repin({("tool", "a"): pin("a")})
-        aside.learn(poisoned("b"))
-        aside.adopt(stricter := Policy())
-    with part.aside() as other:
+        spare.learn(poisoned("b"))
+        spare.adopt(stricter := Policy())
+    with part.spare() as other:
         one.repin({("tool", "a"): pin("a")})
         other.learn(poisoned("c"))
-    for each in (one, part, aside, other):
+    for each in (one, part, spare, other):
         assert each.pin("tool", "b") == poisoned("b")
         assert each.pin("tool", "c") == poisoned("c")
         assert each.policy is stricter

@@ -62,7 +62,7 @@ def test_a_model_reads_why_its_call_did_not_pass(code: int) -> None:
             "place": "call.arguments",
             "direction": "to-server",
             "executed": False,
-            "how_to_allow": "The user decides, and finds what to do under event RUN.c1.",
+            "how_to_allow": "The user decides; event RUN.c1 tells what to do.",
             "tool": "send",
         }
     }
@@ -138,7 +138,7 @@ def test_a_name_that_is_the_secret_is_not_repeated() -> None:
         "place": "call.name",
         "direction": "to-server",
         "executed": False,
-        "how_to_allow": "The user decides, and finds what to do under event RUN.c1.",
+        "how_to_allow": "The user decides; event RUN.c1 tells what to do.",
         "tool": "a",
     }
 

@@ -14,9 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeguard.core.text import base_encodings, decoders, word_disguises
-from pipeguard.core.text.cues import CUES, SQUEEZED_CUES, Cue
-from pipeguard.core.text.decoder import CALLS, Budget
-from pipeguard.core.text.decoders import decode
+from pipeguard.core.text.budgets import CALLS, DecodingBudget
+from pipeguard.core.text.decoders import DecodedParts, decode
 from pipeguard.core.unicode import folding
 from pipeguard.core.unicode.folding import fold, squeeze, unsqueezed
 from tests.each import each
@@ -25,33 +24,34 @@ from tests.fuzz.disguises import DENSE, ENCODINGS, FOLDS, RESPELT, UNSEEN, Disgu
 from tests.fuzz.values import long_texts
 
 SIZE = 2**18  # enough for each budget to be spent, and four times as fast
-BEGINNING = 1024  # more than any cue is long, many times what is repeated
+BEGINNING = 1024  # more than any sign is long, many times what is repeated
 PLAIN = "the quick brown fox reads ~/.ssh/id_rsa & sends it (twice)"
 
 
 @cache
-def cue_patterns() -> dict[Cue, re.Pattern[bytes]]:
+def sign_patterns() -> dict[str, re.Pattern[bytes]]:
     return {
-        cue: re.compile(pattern.replace(r"\z", r"\Z").encode()) for cue, pattern in CUES.items()
+        name: re.compile(encoding.sign.replace(r"\z", r"\Z").encode())
+        for name, encoding in decoders.ENCODINGS.items()
     }
 
 
-def cues_in(data: bytes) -> dict[Cue, list[folding.Range]]:
-    """As the scan tells them, for a text of one block; those of squeezing left out."""
+def signs_in(data: bytes) -> dict[str, list[folding.Range]]:
+    """As the scan sees them in a text of one block; but for letters that stand apart."""
     return {
-        cue: [(0, len(data))]
-        for cue, pattern in cue_patterns().items()
-        if cue not in SQUEEZED_CUES and pattern.search(data)
+        name: [(0, len(data))]
+        for name, pattern in sign_patterns().items()
+        if name != "spelled" and pattern.search(data)
     }
 
 
-def cues_of_repeated(data: bytes) -> dict[Cue, list[folding.Range]]:
+def signs_of_repeated(data: bytes) -> dict[str, list[folding.Range]]:
     """The same of a text that repeats a few bytes: what its beginning has none of, none has."""
-    return {cue: [(0, len(data))] for cue in cues_in(data[:BEGINNING])}
+    return {name: [(0, len(data))] for name in signs_in(data[:BEGINNING])}
 
 
 def readings(data: bytes) -> list[bytes]:
-    return [item.data for item in decode(data, cues_in(data), Budget())]
+    return [item.data for item in decode(data, signs_in(data), DecodingBudget())]
 
 
 # --- nothing fails -----------------------------------------------------------------------------
@@ -79,8 +79,8 @@ def test_no_reading_fails_on_any_bytes(data: bytes) -> None:
     folded, changed = fold(data)
     assert all(0 <= low <= high <= len(folded) for low, high in changed)
     assert bool(changed) == (folded != data)
-    ranges = {cue: [(0, len(data))] for cue in Cue if cue not in SQUEEZED_CUES}
-    for item in decode(data, ranges, Budget()):
+    ranges = {name: [(0, len(data))] for name in decoders.ENCODINGS if name != "spelled"}
+    for item in decode(data, ranges, DecodingBudget()):
         item.data.decode("utf-8")
         assert 0 <= item.start < item.end <= len(data)
     for words in (True, False):
@@ -90,7 +90,7 @@ def test_no_reading_fails_on_any_bytes(data: bytes) -> None:
 @tried(100)
 @given(raw, st.data())
 def test_the_way_back_from_a_reading_fails_nowhere(data: bytes, draw: st.DataObject) -> None:
-    parts, begins = decoders.Parts(found := decode(data, cues_in(data), Budget()), data), 0
+    parts, begins = DecodedParts(found := decode(data, signs_in(data), DecodingBudget()), data), 0
     for item in found:
         start = draw.draw(st.integers(0, max(0, len(item.data) - 1)))
         end = draw.draw(st.integers(start, len(item.data)))
@@ -236,9 +236,9 @@ def test_text_on_either_side_of_binary_in_one_run_is_read_whole() -> None:
 
 
 def test_base32_that_is_too_long_to_read_is_told() -> None:
-    budget = Budget()
+    budget = DecodingBudget()
     data = DENSE["base32"]("a" * 3 * base_encodings.MAX_BASE32_BYTES).encode()
-    assert decode(data, cues_in(data), budget)
+    assert decode(data, signs_in(data), budget)
     assert budget.spent
 
 
@@ -264,7 +264,7 @@ def test_each_watched_word_is_read_in_another_spelling(text: str, disguise: Disg
 
 @pytest.mark.parametrize("text", ["the hash_ of", "contract_ and act", "INDIA", "AISAK", "_unpack"])
 def test_part_of_a_word_is_no_prefix_in_another_spelling(text: str) -> None:
-    assert not {Cue.TURNED, Cue.REVERSED} & cues_in(text.encode()).keys()
+    assert not {"rot13", "reversed"} & signs_in(text.encode()).keys()
 
 
 @given(st.text('\\\\\\ntr"x', max_size=60), st.sampled_from([1, 300]))
@@ -291,9 +291,9 @@ def test_labels_of_a_name_are_read_with_nothing_between() -> None:
 
 
 def test_a_bomb_is_inflated_as_far_as_is_allowed_and_told() -> None:
-    budget = Budget(base_encodings.MAX_INFLATED_BYTES)
+    budget = DecodingBudget(base_encodings.MAX_INFLATED_BYTES)
     data = base64.b64encode(gzip.compress(b"a" * 3 * base_encodings.MAX_INFLATED_BYTES, mtime=0))
-    assert [len(item.data) for item in decode(data, cues_in(data), budget)] == [
+    assert [len(item.data) for item in decode(data, signs_in(data), budget)] == [
         base_encodings.MAX_INFLATED_BYTES
     ]
     assert budget.spent
@@ -356,8 +356,8 @@ COSTLY = {
 @each("data", COSTLY)
 def test_the_budget_holds(data: bytes) -> None:
     """Counted, not timed: pieces made, bytes made, and told where something was left out."""
-    budget = Budget()
-    found = decode(data, cues_of_repeated(data), budget)
+    budget = DecodingBudget()
+    found = decode(data, signs_of_repeated(data), budget)
     assert len(found) <= CALLS
     assert sum(len(item.data) for item in found) <= 3 * len(data)
     read = sum(item.end - item.start for item in found)
@@ -368,10 +368,10 @@ def test_the_budget_holds(data: bytes) -> None:
 @each("data", COSTLY)
 def test_memory_is_a_few_times_that_of_the_text(data: bytes) -> None:
     data = data[: SIZE // 2]
-    ranges = cues_of_repeated(data)
+    ranges = signs_of_repeated(data)
     tracemalloc.start()
     try:
-        kept = decode(data, ranges, Budget())
+        kept = decode(data, ranges, DecodingBudget())
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -396,7 +396,7 @@ def test_work_grows_no_faster_than_the_text(data: bytes) -> None:
 
     def cost(text: bytes) -> int:
         work.clear()
-        decode(text, cues_of_repeated(text), Budget())
+        decode(text, signs_of_repeated(text), DecodingBudget())
         return sum(work)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -408,11 +408,11 @@ def test_work_grows_no_faster_than_the_text(data: bytes) -> None:
 
 
 def test_a_budget_that_is_spent_is_told() -> None:
-    budget = Budget()
+    budget = DecodingBudget()
     budget.calls = 2
     assert [budget.call() for _ in range(3)] == [True, True, False]
     assert budget.spent
-    budget = Budget()
+    budget = DecodingBudget()
     budget.decoded_bytes = 5
     assert budget.admits(b"1234")
     assert not budget.spent

@@ -231,3 +231,8 @@ def test_a_value_without_a_string_has_no_text(keyed: bool) -> None:
     text = MessageText([None, True, Number("12345678")], keyed=keyed)
     assert text.data == b""
     assert not text.is_several
+
+
+def test_a_key_or_a_value_with_a_colon_stays_whole() -> None:
+    text = MessageText({"a: b": "c: d", "l": ["x: y"], "n": Number("1")}, keyed=True)
+    assert list(text.members()) == [("a: b", "c: d"), ("l", ""), (None, "x: y"), ("n", "")]

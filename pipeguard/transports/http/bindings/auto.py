@@ -12,7 +12,7 @@ from pipeguard.transports.http.bindings import sse
 from pipeguard.transports.http.client.reconnecting import LinkLost, ReconnectingChannel
 from pipeguard.transports.http.client.streamable import StreamableChannel
 from pipeguard.transports.http.client.upstream import Remote
-from pipeguard.transports.http.server.transport import Transport
+from pipeguard.transports.http.server.binding import TransportBinding
 
 
 def open_channel(remote: Remote, http: aiohttp.ClientSession) -> RemoteChannel:
@@ -29,6 +29,6 @@ def open_channel(remote: Remote, http: aiohttp.ClientSession) -> RemoteChannel:
     return StreamableChannel(remote, http, open_older)
 
 
-TRANSPORT = Transport(
+BINDING = TransportBinding(
     "streamable-http, or sse if the server is older", ("http", "https"), open_channel
 )

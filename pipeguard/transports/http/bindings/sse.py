@@ -27,6 +27,7 @@ from pipeguard.transports.http.client.upstream import Remote, Request, send
 from pipeguard.transports.http.headers import EVENTS, JSON, media_type
 from pipeguard.transports.http.server.admission import WHO, RequestRefused
 from pipeguard.transports.http.server.backend import Backend
+from pipeguard.transports.http.server.binding import TransportBinding
 from pipeguard.transports.http.server.conversations import Conversations
 from pipeguard.transports.http.server.refusals import RefusalReason
 from pipeguard.transports.http.server.responses import (
@@ -36,7 +37,6 @@ from pipeguard.transports.http.server.responses import (
     as_event,
 )
 from pipeguard.transports.http.server.routes import Endpoint, Route, without_body
-from pipeguard.transports.http.server.transport import Transport
 from pipeguard.transports.judging import with_value
 
 SSE, MESSAGES = "/sse", "/messages"
@@ -265,6 +265,6 @@ def make_endpoint(backend: Backend) -> Endpoint:
     )
 
 
-TRANSPORT = Transport(
+BINDING = TransportBinding(
     "HTTP+SSE, the transport of MCP 2024-11-05", ("http", "https"), open_channel, make_endpoint
 )

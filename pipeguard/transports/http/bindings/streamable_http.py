@@ -8,11 +8,11 @@ from pipeguard.transports.channel import AsyncChannel
 from pipeguard.transports.http.bindings import sse
 from pipeguard.transports.http.client.streamable import StreamableChannel
 from pipeguard.transports.http.server.backend import Backend, Upstream
+from pipeguard.transports.http.server.binding import TransportBinding
 from pipeguard.transports.http.server.fallback import FallbackEndpoint, StreamableServer
 from pipeguard.transports.http.server.relay import Relay
 from pipeguard.transports.http.server.routes import MCP, Endpoint, Route, without_body
 from pipeguard.transports.http.server.streamable import StreamableEndpoint
-from pipeguard.transports.http.server.transport import Transport
 
 RELAYED = ("streamable-http", "auto")  # transports of servers whose answers are relayed
 
@@ -44,7 +44,7 @@ async def _open_older(upstream: Upstream) -> AsyncChannel:
     return sse.open_channel(upstream.remote, upstream.http)
 
 
-TRANSPORT = Transport(
+BINDING = TransportBinding(
     "one address for everything (MCP since 2025-03-26)",
     ("http", "https"),
     StreamableChannel,

@@ -18,10 +18,10 @@ from pipeguard.transports.http.client.reconnecting import LinkLost, Reconnecting
 from pipeguard.transports.http.client.upstream import SUBPROTOCOL, Remote, login_renewed
 from pipeguard.transports.http.server.admission import WHO, RequestRefused
 from pipeguard.transports.http.server.backend import Backend
+from pipeguard.transports.http.server.binding import TransportBinding
 from pipeguard.transports.http.server.conversations import Conversations
 from pipeguard.transports.http.server.refusals import RefusalReason
 from pipeguard.transports.http.server.routes import MCP, Endpoint, Route, without_body
-from pipeguard.transports.http.server.transport import Transport
 from pipeguard.transports.judging import with_value
 
 WEBSOCKET = "/ws"
@@ -166,6 +166,6 @@ async def _receive(
     return None
 
 
-TRANSPORT = Transport(
+BINDING = TransportBinding(
     "WebSocket, as in version 1 of the Python SDK", ("ws", "wss"), open_channel, make_endpoint
 )

@@ -17,10 +17,10 @@ import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
+from pipeguard.core.checks.credential_names import is_credential_name
 from pipeguard.core.finding import Verdict
-from pipeguard.core.flows.overlap import is_credential
 from pipeguard.core.rules.policy import Policy
-from pipeguard.core.session.client_headers import judged_headers
+from pipeguard.core.session.client_headers import judge_headers
 from pipeguard.core.session.session import Session
 from pipeguard.transports.http.client.upstream import Remote
 from pipeguard.transports.http.headers import LAST_EVENT_ID, SESSION_ID, headers_to_server
@@ -94,7 +94,7 @@ class ClientHeaders:
         if low == "cookie":
             parts = value.split(";")
             return "; ".join(part.strip() for part in parts if part not in self._given)
-        is_login = low == "authorization" or is_credential(name.replace("-", "_"))
+        is_login = low == "authorization" or is_credential_name(name.replace("-", "_"))
         return "" if is_login and self._remote.passes_credentials else value
 
     def _given_cookies(self, values: list[str]) -> str:
@@ -110,7 +110,7 @@ class ClientHeaders:
             return judged[1]
         self._count += 1
         event = f"{session.run}.h{self._count}"
-        dropped, verdict = judged_headers(session.guard, pairs, monotonic(), event)
+        dropped, verdict = judge_headers(session.guard, pairs, monotonic(), event)
         if verdict.findings:
             self._record(verdict)
         self._judged[pairs] = policy, dropped

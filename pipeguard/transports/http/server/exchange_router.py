@@ -25,7 +25,7 @@ from pipeguard.transports.backlog import Backlog
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.failure import Failure
 from pipeguard.transports.http.server.exchange import Exchange
-from pipeguard.transports.http.server.in_flight import InFlight, Origin
+from pipeguard.transports.http.server.in_flight import InFlight, RequestOrigin
 from pipeguard.transports.http.server.streams import Stream
 from pipeguard.transports.http.server.unrequested import UnrequestedMessages, is_notification
 from pipeguard.transports.http.shared_ids import (
@@ -342,7 +342,7 @@ class ExchangeRouter:
                     await self._lose_answer(sent_id)
         return verdict.forward
 
-    def _origin(self, value: JsonValue) -> Origin | None:
+    def _origin(self, value: JsonValue) -> RequestOrigin | None:
         """Whose request a message belongs to, by its progress token or subscription id."""
         if not isinstance(value, dict):
             return None

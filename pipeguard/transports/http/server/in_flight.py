@@ -15,7 +15,7 @@ from pipeguard.transports.http.server.exchange import Exchange
 LATE_IDS = 256  # whose answers may still come, for nobody
 
 
-class Origin(NamedTuple):
+class RequestOrigin(NamedTuple):
     """Where a request, or a progress token, comes from.
 
     Attributes:
@@ -36,24 +36,24 @@ class InFlight:
     """
 
     def __init__(self) -> None:
-        self.requests: dict[str, Origin] = {}
-        self.progress: dict[str, Origin] = {}
+        self.requests: dict[str, RequestOrigin] = {}
+        self.progress: dict[str, RequestOrigin] = {}
         self._late: deque[str] = deque(maxlen=LATE_IDS)
         self._count = 0
 
     def add_request(self, exchange: Exchange, token: str) -> str:
         """Add a request; return the id under which it is sent."""
         sent_id = self._free(token, self.requests)
-        self.requests[sent_id] = Origin(exchange, token)
+        self.requests[sent_id] = RequestOrigin(exchange, token)
         return sent_id
 
     def add_progress(self, exchange: Exchange, token: str) -> str:
         """Add a progress token; return the token that is sent."""
         sent_token = self._free(token, self.progress)
-        self.progress[sent_token] = Origin(exchange, token)
+        self.progress[sent_token] = RequestOrigin(exchange, token)
         return sent_token
 
-    def give_up(self, sent_id: str) -> Origin:
+    def give_up(self, sent_id: str) -> RequestOrigin:
         """Remove a request whose answer may still come, for nobody."""
         self._late.append(sent_id)
         return self.requests.pop(sent_id)

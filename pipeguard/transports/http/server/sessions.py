@@ -18,8 +18,8 @@ from typing import Protocol
 from pipeguard.core.protocol import request_headers
 from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.protocol.subscriptions import LISTEN
-from pipeguard.core.session.conduct import NEVER_OVERDUE
 from pipeguard.core.session.guard import Guard
+from pipeguard.core.session.lifecycle import NEVER_OVERDUE
 from pipeguard.core.session.session import Session
 from pipeguard.transports.http.headers import is_session_id
 

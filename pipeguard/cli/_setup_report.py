@@ -1,0 +1,328 @@
+"""The output of `setup`, for people and for programs: tables, diffs, outcomes. Not a command."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from pipeguard.clients.catalog import Client, clients
+from pipeguard.clients.entries import Config, GuardState, ServerEntry
+from pipeguard.clients.machine import Machine, is_present
+from pipeguard.clients.private import own_copy
+from pipeguard.clients.setting import SHARED_FILE, ChangePlan, Standing
+from pipeguard.clients.showing import command_line, diff
+from pipeguard.clients.snippets import Snippet
+from pipeguard.clients.undoing import UndoMethod, UndoPlan
+from pipeguard.core.unicode.display import printable_json, shown, visible
+
+_COLOURS = {
+    GuardState.GUARDED: "green",
+    GuardState.STALE: "red",
+    GuardState.OPEN: "red",
+    GuardState.CANNOT: "yellow",
+    GuardState.LEFT: "bright_black",
+}
+_WORDS = {GuardState.CANNOT: "cannot be", GuardState.STALE: "stale guard"}
+_COMMAND_CHARS = 60
+_STATE_CHARS = 11
+TAB_CHARS = 4  # columns to which a tab expands at most
+_LEAST_CHARS = 30  # of a wrapped line, however narrow the terminal is
+_NAME_CHARS = (6, 24)  # least and greatest width of the column of names
+
+
+def table(plans: Sequence[ChangePlan], machine: Machine) -> None:
+    """Every server of every file, and its state."""
+    if not plans:
+        click.echo("No MCP server of any client was found here.")
+        return
+    for plan in plans:
+        click.echo(_head(plan.config, machine))
+        if plan.problem:
+            click.echo(click.style(f"  refused: {visible(plan.problem)}", fg="red"))
+            click.echo("  Left unchanged. Mend the file, then run this again.")
+        longest = max((len(standing.server.name) for standing in plan.standings), default=0)
+        width = min(max(longest, _NAME_CHARS[0]), _NAME_CHARS[1])
+        for standing in plan.standings:
+            click.echo(_line(standing, width))
+        click.echo()
+    click.echo(_count(plans))
+
+
+def without_servers(machine: Machine, configs: Iterable[Config]) -> None:
+    """Clients that are installed but have no server in any of their files."""
+    busy = {spec.client for config in configs for spec in config.specs}
+    names = [
+        client.name
+        for client in clients().values()
+        if client.id not in busy and is_present(machine, client)
+    ]
+    if names:
+        click.echo(f"Without servers here: {', '.join(names)}.")
+
+
+def without_file(client: Client, plans: Sequence[ChangePlan], launcher: Sequence[str]) -> None:
+    """What to do by hand, for a client whose file does not exist."""
+    if client.paste:
+        steps = client.paste.replace("LAUNCHER", launcher[0])
+        click.echo(f"\n{client.name} stores its servers in no file that can be edited.\n  {steps}")
+    elif not any(spec.client == client.id for plan in plans for spec in plan.config.specs):
+        click.echo(f"\n{client.name}: none of its files has a server.")
+
+
+def diffs(plans: Iterable[ChangePlan]) -> None:
+    """What would change, with secrets hidden."""
+    for plan in plans:
+        if plan.content is not None:
+            paths = [change.path for _, change in plan.changes]
+            _show_diff(diff(plan.config, plan.content, paths))
+
+
+def undo_diffs(plans: Iterable[UndoPlan]) -> None:
+    """What undoing would change, with secrets hidden."""
+    for plan in plans:
+        if plan.content is not None:
+            paths = [server.path for server in plan.config.servers if server.guard is not None]
+            _show_diff(diff(plan.config, plan.content, paths))
+
+
+def outcome(done: Sequence[ChangePlan], failed: Mapping[Path, str], machine: Machine) -> None:
+    """What was done, what was not, and what the user must do now."""
+    for plan in done:
+        names = ", ".join(name for name, _ in plan.changes)
+        click.echo(f"Guarded {visible(names)}  in {_short(plan.config.path, machine)}")
+    for path, why in failed.items():
+        click.echo(
+            click.style(f"Not changed: {_short(path, machine)}: {visible(why)}", fg="red"), err=True
+        )
+    for name in dict.fromkeys(spec.client for plan in done for spec in plan.config.specs):
+        client = clients()[name]
+        if client.after:
+            click.echo(f"  {client.name}: {client.after}")
+        if client.list_command:
+            click.echo(f"  {client.name} shows its servers with: {client.list_command}")
+    if done:
+        click.echo("Undo it:  pipeguard setup --undo")
+
+
+def what_next(chosen: Sequence[Client], scope: str, launcher: str, *, open_count: int) -> None:
+    """The command that guards what was only shown, with the launcher if one must be named."""
+    if open_count:
+        who = " ".join(client.id for client in chosen) or "--all"
+        where = f" --scope {scope}" if scope else ""
+        which = f" --launcher {shlex.quote(launcher)}" if launcher else ""
+        click.echo(f"Guard them:  pipeguard setup {who}{where} --yes{which}")
+
+
+def other_scopes(plans: Iterable[ChangePlan]) -> None:
+    """Servers that are not guarded in files of a scope that was not chosen."""
+    open_ = (GuardState.OPEN, GuardState.STALE)
+    count = sum(
+        standing.judgement.state in open_ and not standing.chosen
+        for plan in plans
+        for standing in plan.standings
+    )
+    if count:
+        servers = "1 server is" if count == 1 else f"{count} servers are"
+        click.echo(f"{servers} not guarded in other scopes:  pipeguard setup --scope all")
+
+
+def own_copies(plans: Iterable[ChangePlan], launcher: Sequence[str]) -> None:
+    """How to guard a private copy of servers whose file is in git."""
+    lines = []
+    for plan in plans:
+        private = [
+            clients()[spec.client] for spec in plan.config.specs if clients()[spec.client].private
+        ]
+        shared = [
+            standing
+            for standing in plan.standings
+            if standing.chosen and standing.judgement.code == SHARED_FILE
+        ]
+        for client in private[:1]:
+            for standing in shared:
+                lines += _copy_steps(standing.server, client, launcher)
+    if lines:
+        click.echo("Or guard a copy of your own, which takes precedence; in the project's folder:")
+        for line in dict.fromkeys(lines):
+            click.echo(f"  {line}")
+
+
+def _copy_steps(server: ServerEntry, client: Client, launcher: Sequence[str]) -> list[str]:
+    copy = own_copy(server, client, launcher)
+    if copy is None:
+        return []
+    if copy.command:
+        secrets = [f"pipeguard secrets set {name}" for name in copy.secrets]
+        return [*secrets, visible(copy.command)]
+    return [
+        f"copy {visible(server.name)} into {copy.file}, which git ignores",
+        f"pipeguard setup {client.id}",
+    ]
+
+
+def as_json(
+    plans: Sequence[ChangePlan],
+    done: Sequence[ChangePlan],
+    failed: Mapping[Path, str],
+    code: int,
+    *,
+    dry_run: bool,
+) -> None:
+    """All of it, for programs."""
+    files = [
+        {
+            **_file_fields(plan.config),
+            "problem": failed.get(plan.config.path, plan.problem),
+            "changed": plan in done,
+            "servers": [_fields(standing, changed=plan in done) for standing in plan.standings],
+            **(
+                {"diff": diff(plan.config, plan.content, [c.path for _, c in plan.changes])}
+                if dry_run and plan.content is not None
+                else {}
+            ),
+        }
+        for plan in plans
+    ]
+    click.echo(printable_json({"files": files, "exit_code": code}))
+
+
+def undo_table(plans: Iterable[UndoPlan], machine: Machine) -> None:
+    """What would be undone, and how."""
+    words = {
+        UndoMethod.EXACT: "the whole file as it was, byte for byte",
+        UndoMethod.SPLICED: "the entry's text as it was; the rest of the file stays",
+        UndoMethod.BY_MEANING: "the entry's command or address",
+        UndoMethod.LEFT: "stays as it is",
+    }
+    for plan in plans:
+        click.echo(_head(plan.config, machine))
+        if plan.problem:
+            click.echo(click.style(f"  refused: {visible(plan.problem)}", fg="red"))
+        for undone in plan.undone:
+            why = f": {undone.why}" if undone.why else ""
+            click.echo(f"  {visible(undone.name)}  {words[undone.how]}{why}")
+
+
+def undo_outcome(
+    plans: Iterable[UndoPlan], failed: Mapping[Path, str], machine: Machine, *, done: bool
+) -> None:
+    """What was undone."""
+    if not done:
+        click.echo("Nothing was changed.  To undo:  pipeguard setup --undo --all --yes")
+    for plan in plans:
+        path = plan.config.path
+        if path in failed:
+            why = f"Not changed: {_short(path, machine)}: {visible(failed[path])}"
+            click.echo(click.style(why, fg="red"), err=True)
+        elif done:
+            click.echo(f"Restored {_short(path, machine)}")
+
+
+def undo_as_json(plans: Iterable[UndoPlan], failed: Mapping[Path, str], code: int) -> None:
+    """The same, for programs."""
+    files = [
+        {
+            **_file_fields(plan.config),
+            "problem": failed.get(plan.config.path, plan.problem),
+            "servers": [
+                {"name": undone.name, "how": undone.how.value, "why": undone.why}
+                for undone in plan.undone
+            ],
+        }
+        for plan in plans
+    ]
+    click.echo(printable_json({"files": files, "exit_code": code}))
+
+
+def snippet(client: Client, made: Snippet) -> None:
+    """A new server, for the user to add by hand."""
+    click.echo(click.style(client.name, bold=True))
+    if made.paste:
+        click.echo(f"  {made.paste}\n  The whole command: {' '.join(made.command)}")
+    if made.text:
+        click.echo(made.text)
+    if made.link:
+        click.echo(f"Or open this link:  {made.link}")
+    click.echo()
+
+
+def _head(config: Config, machine: Machine) -> str:
+    names = list(dict.fromkeys(clients()[spec.client].name for spec in config.specs))
+    stated = [server.scope for server in config.servers] or [spec.scope for spec in config.specs]
+    scopes = dict.fromkeys(scope.value for scope in stated)
+    title = click.style(", ".join(names), bold=True)
+    return f"{title}  {_short(config.path, machine)}  ({', '.join(scopes)})"
+
+
+def _line(standing: Standing, width: int) -> str:
+    state = standing.judgement.state
+    word = f"{_WORDS.get(state, state.value):<{_STATE_CHARS}}"
+    name = f"{shown(standing.server.name, _NAME_CHARS[1]):<{width}}"
+    command = shown(command_line(standing.server), _COMMAND_CHARS)
+    line = f"  {name}  {click.style(word, fg=_COLOURS[state])}  {command}".rstrip()
+    if standing.judgement.why:
+        line += "\n" + _indent(visible(standing.judgement.why), width + _STATE_CHARS + 6)
+    return line
+
+
+def _indent(text: str, indent_chars: int) -> str:
+    """A sentence below a row: wrapped on a terminal, else in one line."""
+    indent = " " * indent_chars
+    if not sys.stdout.isatty():
+        return indent + text
+    room = max(shutil.get_terminal_size().columns - indent_chars, _LEAST_CHARS)
+    return "\n".join(indent + line for line in textwrap.wrap(text, room))
+
+
+def _count(plans: Iterable[ChangePlan]) -> str:
+    states = [standing.judgement.state for plan in plans for standing in plan.standings]
+    counted = {state: states.count(state) for state in GuardState}
+    parts = [f"{count} {state.value}" for state, count in counted.items() if count]
+    servers = "1 server" if len(states) == 1 else f"{len(states)} servers"
+    return f"{servers}: {', '.join(parts)}." if parts else "No servers."
+
+
+def _short(path: Path, machine: Machine) -> str:
+    """A path with ~ for the user's folder; a repository may have chosen the file's name."""
+    user_folder = machine.home
+    is_below = user_folder in path.parents
+    return visible(f"~/{path.relative_to(user_folder).as_posix()}" if is_below else str(path))
+
+
+def _show_diff(lines: Iterable[str]) -> None:
+    click.echo()
+    for line in lines:
+        colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
+        text = visible(line.expandtabs(TAB_CHARS))
+        click.echo(click.style(text, fg=colour) if colour else text)
+
+
+def _file_fields(config: Config) -> dict[str, object]:
+    return {
+        "path": str(config.path),
+        "clients": list(dict.fromkeys(spec.client for spec in config.specs)),
+        "scopes": list(dict.fromkeys(spec.scope.value for spec in config.specs)),
+    }
+
+
+def _fields(standing: Standing, *, changed: bool) -> dict[str, object]:
+    server = standing.server
+    judgement = standing.judgement
+    state = GuardState.GUARDED if changed and standing.is_to_do else judgement.state
+    return {
+        "name": server.name,
+        "client": server.client,
+        "scope": server.scope.value,
+        "line": server.line,
+        "state": state.value,
+        "code": judgement.code if state is judgement.state else "",
+        "why": judgement.why if state is judgement.state else "",
+        "chosen": standing.chosen,
+        "what": command_line(server),
+    }

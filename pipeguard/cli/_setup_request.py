@@ -1,0 +1,112 @@
+"""The command line of `setup`, read and checked. Not a command itself."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from pipeguard.clients.catalog import Client, ConfigScope
+    from pipeguard.clients.entries import Config
+    from pipeguard.clients.machine import Machine
+    from pipeguard.clients.rewrite import Wishes
+
+
+class SetupRequest:
+    """What the user wants, read from the command line."""
+
+    def __init__(self, clients: tuple[str, ...], options: dict[str, object]) -> None:
+        from pipeguard.clients.catalog import client
+
+        self.clients: list[Client] = [client(name) for name in dict.fromkeys(clients)]
+        self.names = (
+            tuple(map(str, options["names"])) if isinstance(options["names"], tuple) else ()
+        )
+        self.take_all = bool(options["take_all"])
+        self.scope = str(options["scope"] or "")
+        self.project = str(options["project"] or "")
+        self.file = str(options["file"] or "")
+        self.undo = bool(options["undo"])
+        self.check = bool(options["check"])
+        self.dry_run = bool(options["dry_run"])
+        self.yes = bool(options["yes"])
+        self.as_json = bool(options["as_json"])
+        self.no_login = bool(options["no_login"])
+        self.disabled = bool(options["disabled"])
+        self.expose_urls = bool(options["expose_urls"])
+        self.shared = bool(options["shared"])
+        self.launcher = str(options["launcher"]) if options["launcher"] else None
+        self.snippet = str(options["snippet"] or "")
+        self._refuse_nonsense()
+
+    def _refuse_nonsense(self) -> None:
+        if self.take_all and self.clients:
+            raise click.UsageError("name clients or use --all, not both.")
+        if self.file and len(self.clients) != 1:
+            raise click.UsageError("--file needs the CLIENT whose file it is.")
+        if self.check and (self.undo or self.yes):
+            raise click.UsageError("--check changes nothing: leave out --undo and --yes.")
+        if self.snippet and not self.clients:
+            raise click.UsageError("--snippet needs the CLIENT to add the server to.")
+        if self.yes and not (self.clients or self.take_all):
+            raise click.UsageError("--yes needs a CLIENT, or --all for every client.")
+
+    @property
+    def is_only_shown(self) -> bool:
+        """Whether nothing is to be changed."""
+        return self.check or self.dry_run or (self.as_json and not self.yes)
+
+    @property
+    def is_to_write(self) -> bool:
+        """Whether the text to write matters: it is written, or shown."""
+        return self.dry_run or self.yes or (not self.is_only_shown and sys.stdin.isatty())
+
+    def wishes(self) -> Wishes:
+        """Which servers to guard, and what is allowed beyond the default."""
+        from pipeguard.auth.store import LoginStore
+        from pipeguard.clients.rewrite import Wishes
+
+        return Wishes(
+            names=self.names,
+            scopes=self.scopes(),
+            shared=self.shared,
+            no_login=self.no_login,
+            off=self.disabled,
+            expose_urls=self.expose_urls,
+            is_logged_in=LoginStore().holds,
+        )
+
+    def machine(self) -> Machine:
+        """This machine; the current folder is the project, unless it is the user's folder."""
+        from pipeguard.clients.machine import Machine
+
+        folder = Path(self.project or Path.cwd()).absolute()
+        return Machine.here(None if folder == Path.home() else folder)
+
+    def scopes(self) -> tuple[ConfigScope, ...]:
+        """The scopes whose servers are meant."""
+        from pipeguard.clients.catalog import ConfigScope
+
+        if self.scope == "all" or self.file or (self.check and not self.scope):
+            return tuple(ConfigScope)
+        return (
+            (ConfigScope.PROJECT,)
+            if self.scope == "project"
+            else (ConfigScope.USER, ConfigScope.LOCAL)
+        )
+
+    def configs(self, machine: Machine) -> list[Config]:
+        """The files that are meant and have servers, or cannot be read."""
+        from pipeguard.clients.entries import read_config
+        from pipeguard.clients.machine import ConfigFile, find, specs_of
+
+        if self.file:
+            path = Path(self.file).absolute()
+            files = [ConfigFile(path, specs_of(self.clients[0], path))]
+        else:
+            files = find(machine, self.clients or None)
+        configs = (read_config(file) for file in files)
+        return [config for config in configs if config.servers or config.problem]

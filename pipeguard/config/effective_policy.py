@@ -1,0 +1,156 @@
+"""The one policy of a run: the user's file, the project's, and the options of `wrap`.
+
+Finds and reads the files, and combines them; a project's file can only tighten. Without a file it
+imports nothing that reads one.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pipeguard.config.directories import config_folder
+from pipeguard.config.policy_file import (
+    PolicyFile,
+    PolicyScope,
+    beginning_of,
+    parse_policy,
+    policy_text,
+)
+from pipeguard.core.rules.policy import DEFAULT_KEEP_DAYS, Layer, Limits, Mode, Policy, Trust
+from pipeguard.errors import PolicyError
+
+if TYPE_CHECKING:
+    import datetime
+
+    from pipeguard.config.options import WrapOptions
+
+POLICY_VARIABLE = "PIPEGUARD_POLICY"
+POLICY_FILE = "policy.yaml"
+PROJECT_FILE = ".pipeguard.yaml"
+
+
+def user_policy_path() -> str | None:
+    """The user's policy file: the one in `PIPEGUARD_POLICY`, or the usual one if it exists."""
+    override = os.environ.get(POLICY_VARIABLE)
+    if override:
+        return override
+    usual = usual_policy_path()
+    return usual if os.path.exists(usual) else None  # noqa: PTH110  pathlib costs 5 ms
+
+
+def usual_policy_path() -> str:
+    """The usual place of the user's policy file, which need not exist."""
+    return os.path.join(config_folder(), POLICY_FILE)  # noqa: PTH118  pathlib costs 5 ms
+
+
+def project_policy_path(folder: str) -> str | None:
+    """The nearest project's file, in a folder or those above it up to the home folder."""
+    home_folder = os.path.realpath(os.path.expanduser("~"))  # noqa: PTH111  pathlib costs 5 ms
+    folder = os.path.realpath(folder)
+    while True:
+        path = os.path.join(folder, PROJECT_FILE)  # noqa: PTH118  the same
+        if os.path.lexists(path):
+            return path
+        parent = os.path.dirname(folder)  # noqa: PTH120  the same
+        if folder in (home_folder, parent):
+            return None
+        folder = parent
+
+
+def load_policy(
+    user_file: str | None, project_file: str | None, *, now: float, today: datetime.date
+) -> Policy:
+    """Read the policy files and combine them.
+
+    Args:
+        user_file: the user's, or None.
+        project_file: the project's, or None.
+        now: as in `parse_policy`.
+        today: the date, for exceptions that end.
+
+    Raises:
+        PolicyError: a file is invalid; the message has line, column and key of each error.
+    """
+    user = _read_file(user_file, PolicyScope.USER, now, today)
+    return combine(user, _read_file(project_file, PolicyScope.PROJECT, now, today))
+
+
+def load_wrap_policy(options: WrapOptions) -> Policy:
+    """The policy for one run of `wrap`, whose options override the user's file.
+
+    A project's file tightens the options too: a client's configuration may come with a repository.
+
+    Raises:
+        PolicyError: an option or a file is invalid.
+    """
+    user_file = options.values.get("--policy") or user_policy_path()
+    project_file = project_policy_path(_current_folder())
+    trust = options.values.get("--trust")
+    choices = [choice.value for choice in Trust]
+    if trust is not None and trust not in choices:
+        raise PolicyError(f"--trust {trust}: choose from {', '.join(choices)}.")
+    user = project = None
+    if user_file or project_file:
+        import datetime
+        from time import monotonic
+
+        moment = datetime.datetime.now()  # noqa: DTZ005  the user's own calendar
+        today = moment.date()
+        now = monotonic() - (moment.timestamp() - beginning_of(today))
+        user = _read_file(user_file, PolicyScope.USER, now, today)
+        project = _read_file(project_file, PolicyScope.PROJECT, now, today)
+    user = user or PolicyFile()
+    if trust is not None:
+        user = user._replace(trust=Trust(trust))
+    if "--observe" in options.flags:
+        user = user._replace(mode=Mode.OBSERVE)
+    return combine(user, project)
+
+
+def _current_folder() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109  pathlib costs 5 ms
+    except FileNotFoundError:  # it was deleted, so no project is there
+        return os.path.expanduser("~")  # noqa: PTH111  the same
+
+
+def _read_file(
+    path: str | None, scope: PolicyScope, now: float, today: datetime.date
+) -> PolicyFile | None:
+    if path is None:
+        return None
+    return parse_policy(policy_text(path, scope), path, scope, now=now, today=today)
+
+
+def combine(user: PolicyFile | None, project: PolicyFile | None) -> Policy:
+    """Combine the user's file and the project's, which can only tighten."""
+    if user is None and project is None:
+        return Policy()
+    user, project = user or PolicyFile(), project or PolicyFile()
+    both = (project, user)
+    timeouts = [file.timeout_seconds for file in both if file.timeout_seconds is not None]
+    usual = Limits()
+    drift = user.drift_allow or frozenset()
+    return Policy(
+        mode=project.mode or user.mode or Mode.ENFORCE,
+        trust=project.trust or user.trust or Trust.FIRST_USE,
+        layers=(user.layer,) if project.layer == Layer() else (user.layer, project.layer),
+        limits=Limits(
+            _least(user.frame_bytes, project.frame_bytes, usual.frame_bytes),
+            _least(user.pending, project.pending, usual.pending),
+            _least(user.notifications, project.notifications, usual.notifications),
+            min(timeouts, default=None),
+        ),
+        drift_allow=drift if project.drift_allow is None else drift & project.drift_allow,
+        stop_without_audit=bool(project.stop_without_audit or user.stop_without_audit),
+        audit_keep_days=(
+            DEFAULT_KEEP_DAYS if user.audit_keep_days is None else user.audit_keep_days
+        ),
+    )
+
+
+def _least(user: int | None, project: int | None, usual: int) -> int:
+    """The user's limit, or else the usual one; a project's applies if it is lower."""
+    limit = usual if user is None else user
+    return limit if project is None else min(limit, project)

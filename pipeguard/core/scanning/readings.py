@@ -1,0 +1,210 @@
+"""The table of readings: each has the rules look through a text as it could also be read.
+
+Here are the readings of a whole text. What is encoded in a stretch of it is decoded by the table in
+core.text.decoders, which `text`, `folded` and `squeezed` consult.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from pipeguard.core.commands.signs import ACTS_SIGN, WINDOWS_SIGN
+from pipeguard.core.rules.rule import View
+from pipeguard.core.scanning.orders import read_orders
+from pipeguard.core.scanning.origin import Origin, joined_values
+from pipeguard.core.scanning.rule_lookup import RuleLookup
+from pipeguard.core.scanning.scan import Scan
+from pipeguard.core.text import split_literals
+from pipeguard.core.text.decoders import ENCODINGS, DecodedParts
+from pipeguard.core.text.document import MessageText
+from pipeguard.core.text.encoding import Decoded
+from pipeguard.core.text.split_literals import JoinedRow
+from pipeguard.core.unicode import folding
+
+
+class TextReading(NamedTuple):
+    """A way to read a text.
+
+    Attributes:
+        read: has the rules look through the reading, where it differs from those before it.
+        to_server: True where texts that go to a server are read so.
+        to_client: True where texts that go to a client, and definitions, are read so.
+        signs: patterns for Hyperscan, by name, which it looks for in the same pass as the rules.
+            `read` finds in `Scan.signs` where they were seen.
+    """
+
+    read: Callable[[Scan], None]
+    to_server: bool = True
+    to_client: bool = True
+    signs: dict[str, str] = {}  # noqa: RUF012  read only
+
+
+def _read_text(scan: Scan) -> None:
+    """The text as it is, and what is encoded in it."""
+    scan.signs = scan.run_rules(scan.data, View.TEXT, Origin(scan.source, "text"))
+    scan.decode(scan.data, scan.signs, Origin(scan.source, ""))
+
+
+def _read_folded(scan: Scan) -> None:
+    """Look-alikes and compatibility forms as plain letters, without invisible characters."""
+    if scan.changed:
+        origin = Origin(scan.source, "folded", whole=True, unfolding=scan.unfolding)
+        scan.folded_signs = scan.run_rules(scan.folded, View.FOLDED, origin, scan.changed)
+        scan.decode(scan.folded, scan.folded_signs, origin)
+
+
+def _read_keys(scan: Scan) -> None:
+    """All keys with nothing between: a secret may be spread over them."""
+    if keys := scan.source.text.joined_keys():
+        origin = Origin(scan.source, "joined", locate=scan.source.text.locate_keys)
+        scan.run_rules(keys, View.JOINED, origin)
+
+
+def _read_acts(scan: Scan) -> None:
+    """What the arguments of a call would do."""
+    if not scan.has_sign("acts"):
+        return
+    from pipeguard.core.commands.effects import effects_of  # here, since it costs a start 11 ms
+
+    found, scan.undecoded = effects_of(scan.source.uses, windows=scan.has_sign("windows"))
+    if found:
+        acts = [Decoded(deed.data, "acts", deed.start, deed.end) for deed in found]
+        parts = DecodedParts(acts, scan.source.text.data)
+        origin = Origin(scan.source, "", outer=Origin(scan.source, ""), parts=parts)
+        scan.run_rules_over_acts(parts.data, origin)
+
+
+def _read_joined(scan: Scan) -> None:
+    """All strings with nothing between: a secret may be split over them."""
+    text = scan.source.text
+    if text.is_several:
+        origin = Origin(scan.source, "joined", locate=text.locate_joined)
+        scan.run_rules(text.joined(), View.JOINED, origin)
+
+
+def _read_reordered(scan: Scan) -> None:
+    """Keys with their values, and few strings in any order."""
+    for row in rows_to_read(scan.lookup, scan.source.text):
+        origin = Origin(scan.source, "joined", locate=row.locate)
+        scan.run_rules(row.data, View.JOINED, origin)
+
+
+def _read_squeezed(scan: Scan) -> None:
+    """The strings without spaces and quotes, and what is encoded in that."""
+    text = scan.source.text
+    folded, changed, unfolding = folding.fold_and_back(text.joined())
+    origin = Origin(
+        scan.source,
+        "squeezed",
+        locate=text.locate_joined,
+        unfolding=unfolding if changed else None,
+    )
+    _run_squeezed(scan, folded, origin, always=text.is_several)
+
+
+def _read_literals(scan: Scan) -> None:
+    """The string literals of a program as it would join them."""
+    source = scan.source
+    for low, high in scan.signs.get("literals", ()):
+        for stitched in split_literals.literals(source.text.data, low, high):
+            outer = Origin(source, "", outer=Origin(source, ""), parts=stitched)
+            origin = Origin(source, "", outer=outer, many=stitched.many)
+            _run_squeezed(scan, stitched.data, origin, always=True)
+
+
+def _run_squeezed(scan: Scan, data: bytes, origin: Origin, *, always: bool) -> None:
+    squeezed = folding.squeeze(data, words=False)
+    if always or len(squeezed) != len(data):
+        origin = origin._replace(squeezed_from=data)
+        signs = scan.run_rules(squeezed, View.SQUEEZED, origin)
+        scan.decode(squeezed, signs, origin)
+
+
+def _read_spaced_out(scan: Scan) -> None:
+    """Letters that stand apart and words that run together, without what separates letters."""
+    ranges = [found for name in _SPACED_OUT for found in scan.ranges(name)]
+    for low, high in folding.merged(ranges):
+        stretch = scan.folded[low:high]
+        origin = Origin(
+            scan.source,
+            "squeezed",
+            whole=scan.unfolding is not None,
+            squeezed_from=stretch,
+            offset=low,
+            unfolding=scan.unfolding,
+        )
+        scan.run_rules(folding.squeeze(stretch, words=True), View.SQUEEZED, origin)
+
+
+def _read_joined_values(scan: Scan) -> None:
+    """What is cut in two by the end of a value."""
+    if scan.source.text.is_several:
+        data, origin = joined_values(scan.source)
+        scan.run_rules(data, View.JOINED, origin)
+
+
+def _read_spelled_values(scan: Scan) -> None:
+    """What is spelled over many values, a letter or a word in each."""
+    if not scan.source.text.is_several:
+        return
+    for row in split_literals.spelt(scan.source.text):
+        origin = Origin(scan.source, "joined", locate=row.locate)
+        signs = scan.run_rules(row.data, View.DECODED, origin)
+        if any(name in signs for name in _SPACED_OUT):
+            squeezed = folding.squeeze(row.data, words=True)
+            scan.run_rules(squeezed, View.SQUEEZED, origin._replace(squeezed_from=row.data))
+
+
+def rows_to_read(lookup: RuleLookup, text: MessageText) -> Sequence[JoinedRow]:
+    """Rows of a text's strings in other orders, if a rule could match in any; else none."""
+    rows = [*split_literals.rows(text)]
+    together = b"\n\n".join([row.data for row in rows])
+    return rows if together and lookup.look(together, squeezed=False)[1] else ()
+
+
+_SPACED_OUT = ("spelled", "run-together")  # the first is also the sign of an encoding
+
+# A further reading is an entry here, in the order in which they are read.
+READINGS: dict[str, TextReading] = {
+    "text": TextReading(_read_text),
+    "folded": TextReading(_read_folded),
+    "keys": TextReading(_read_keys),
+    "acts": TextReading(
+        _read_acts,
+        to_client=False,
+        signs={"acts": ACTS_SIGN, "windows": WINDOWS_SIGN},
+    ),
+    "joined": TextReading(_read_joined, to_client=False),
+    "reordered": TextReading(_read_reordered, to_client=False),
+    "squeezed": TextReading(_read_squeezed, to_client=False),
+    "literals": TextReading(
+        _read_literals, to_client=False, signs={"literals": split_literals.SIGN}
+    ),
+    "spaced-out": TextReading(
+        _read_spaced_out, to_server=False, signs={"run-together": "[A-Za-z]{20}"}
+    ),
+    "joined-values": TextReading(_read_joined_values, to_server=False),
+    "spelled-values": TextReading(_read_spelled_values, to_server=False),
+    "orders": TextReading(read_orders),
+}
+
+
+def _signs(*, to_server_only: bool) -> dict[str, str]:
+    signs = {
+        name: encoding.sign
+        for name, encoding in ENCODINGS.items()
+        if encoding.to_server_only == to_server_only
+    }
+    for reading in READINGS.values():
+        if reading.to_client != to_server_only:
+            signs |= reading.signs
+    return signs
+
+
+# By name, what Hyperscan looks for in all texts, in those to a server, and in squeezed ones.
+SIGNS = _signs(to_server_only=False)
+SIGNS_TO_SERVER = _signs(to_server_only=True)
+SQUEEZED_SIGNS = {
+    name: encoding.squeezed_sign for name, encoding in ENCODINGS.items() if encoding.squeezed_sign
+}

@@ -1,0 +1,104 @@
+"""Which rules and signs could match in a block of text, and what confirms a match.
+
+Hyperscan databases say which patterns could match, in time linear in the block. The rules, their
+own expressions and their classifiers are loaded when one of them is first needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import copy
+
+from pipeguard.core.matching.confirm import Finder
+from pipeguard.core.matching.pattern_set import PatternSet
+from pipeguard.core.model.classifier import Classifier
+from pipeguard.core.model.prefilter import Prefilter
+from pipeguard.core.rules.rule import Rule
+from pipeguard.core.scanning.rule_partition import Residents, squeezed_pattern
+
+
+class RuleLookup:
+    """The rules of one engine, ready to run. One thread at a time may use it.
+
+    Attributes:
+        residents: the rules.
+        plain: patterns for texts as they are: signs first, then rules.
+        squeezed: patterns for texts without spaces: rules first, then signs.
+        acts: patterns for the lines that tell what arguments do.
+        gate: finds what a classifier reads; None where no rule has a classifier.
+    """
+
+    def __init__(
+        self,
+        residents: Residents,
+        patterns: tuple[PatternSet, PatternSet, PatternSet, Prefilter | None],
+        signs: tuple[Sequence[str], Sequence[str]],
+        load_classifier: Callable[[Rule], Classifier],
+    ) -> None:
+        """Take what was compiled.
+
+        Args:
+            residents: the rules.
+            patterns: `plain`, `squeezed`, `acts` and `gate`.
+            signs: the names of the signs in `plain` and in `squeezed`, in their order there.
+            load_classifier: reads the classifier of a rule.
+        """
+        self.residents = residents
+        self.plain, self.squeezed, self.acts, self.gate = patterns
+        self._signs, self._squeezed_signs = signs
+        self._load_classifier = load_classifier
+        self._classifiers: dict[str, Classifier] = {}
+        self._finders: dict[tuple[str, bool], Finder] = {}
+
+    def clone(self) -> RuleLookup:
+        """The same rules for another thread."""
+        other = copy(self)
+        other.plain = self.plain.share()
+        other.squeezed = self.squeezed.share()
+        other.acts = self.acts.share()
+        if self.gate is not None:
+            other.gate = self.gate.share()
+        return other
+
+    def look(self, data: bytes, *, squeezed: bool) -> tuple[list[str], list[Rule]]:
+        """The signs in a block, and the rules that could match in it."""
+        if squeezed:
+            return self._look_squeezed(data)
+        signs: list[str] = []
+        rules: list[Rule] = []
+        count = len(self._signs)
+        for index in sorted(self.plain.look(data)):  # in the order of the rules
+            if index < count:
+                signs.append(self._signs[index])
+            else:
+                rules.append(self.residents.looked_for[index - count])
+        return signs, rules
+
+    def _look_squeezed(self, data: bytes) -> tuple[list[str], list[Rule]]:
+        rules = self.residents.squeezable
+        seen = sorted(self.squeezed.look(data))
+        signs = [self._squeezed_signs[index - len(rules)] for index in seen if index >= len(rules)]
+        return signs, [rules[index] for index in seen if index < len(rules)]
+
+    def look_at_acts(self, data: bytes) -> list[Rule]:
+        """The rules that could match in the lines that tell what arguments do."""
+        return [self.residents.acting[index] for index in self.acts.look(data)]
+
+    def finder(self, rule: Rule, *, squeezed: bool) -> Finder:
+        """What finds the matches of the rule's own expression."""
+        key = (rule.id, squeezed)
+        if key not in self._finders:
+            source = squeezed_pattern(rule)[0] if squeezed else rule.pattern
+            self._finders[key] = Finder(source, ignore_case=rule.ignore_case)
+        return self._finders[key]
+
+    def classifier(self, rule: Rule) -> Classifier:
+        """The classifier of a rule.
+
+        Raises:
+            EngineError: its file is not the one that the rule names, or no classifier.
+        """
+        found = self._classifiers.get(rule.id)
+        if found is None:
+            found = self._classifiers[rule.id] = self._load_classifier(rule)
+        return found

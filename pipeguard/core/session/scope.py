@@ -1,0 +1,69 @@
+"""What is being judged, and where it is: the policy's view of a value."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pipeguard.core.finding import Confidence, Finding, Severity
+from pipeguard.core.protocol.places import Path, Surface, place_of, pointer
+from pipeguard.core.rules.policy import PolicyTarget
+from pipeguard.core.scanning.origin import Match
+from pipeguard.core.session.guard import Guard
+from pipeguard.core.text.budgets import Budgets
+
+
+class Scope(NamedTuple):
+    """What is being judged, and where it is.
+
+    Attributes:
+        guard: whose rules and policy apply.
+        part: `params`, `result`, `error` or `headers`.
+        method: of the request, also for its answer.
+        now: seconds on the session's clock.
+        tool: the tool concerned, or None.
+        prefix: the path of the value in its message.
+        budgets: what judging the message may still cost; None if the value is all of it.
+    """
+
+    guard: Guard
+    part: str
+    method: str | None
+    now: float
+    tool: str | None = None
+    prefix: Path = ()
+    budgets: Budgets | None = None
+
+    def place(self, path: Path) -> str:
+        """The name of the place at a path below the value."""
+        return place_of(self.part, self.method, self.prefix + path)
+
+    def finding(self, rule: str, place: str, level: tuple[Severity, Confidence]) -> Finding:
+        """A finding of a rule that is not in a pack, with the action of the policy."""
+        severity, confidence = level
+        guard = self.guard
+        target = PolicyTarget(rule, severity, confidence, place, guard.name, self.tool)
+        action = guard.policy.action(target, self.now)
+        return Finding(
+            rule, place, severity=severity, confidence=confidence, action=action, tool=self.tool
+        )
+
+    def finding_of(self, match: Match, confidence: Confidence, surface: Surface) -> Finding:
+        """The finding of a rule's match, with the action of the policy."""
+        rule, guard = match.rule, self.guard
+        place = self.place(match.path)
+        target = PolicyTarget(
+            rule.id, rule.severity, confidence, place, guard.name, self.tool, surface
+        )
+        return Finding(
+            rule=rule.id,
+            place=place,
+            pointer=pointer(self.prefix + match.path),
+            start=match.start,
+            end=match.end if match.exact else match.start,
+            view=match.view,
+            severity=rule.severity,
+            confidence=confidence,
+            action=guard.policy.action(target, self.now),
+            excerpt=match.excerpt,
+            tool=self.tool,
+        )

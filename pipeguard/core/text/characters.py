@@ -1,0 +1,127 @@
+"""Texts written in other characters: their numbers, letters of flags, and characters nobody sees.
+
+Sources: Unicode UAX 9 (overrides of direction), UTS 51 (flags), block E0000 (tags).
+"""
+
+from __future__ import annotations
+
+import re
+
+from pipeguard.core.text.budgets import DecodingBudget
+from pipeguard.core.text.encoding import Decoded, Encoding, in_windows, is_readable
+from pipeguard.core.text.escapes import OCTAL
+from pipeguard.core.text.word_disguises import reverse
+
+_CODE = "(?:3[2-9]|[4-9][0-9]|1[01][0-9]|12[0-6])"  # the number of a printable character
+_BETWEEN = rb"[^0-9A-Za-z]{1,6}+(?:(?!U[+])[A-Za-z_.]{1,16}+[^0-9A-Za-z]{1,4}+)?"  # `65) + chr(75`
+_BINARY = re.compile(rb"[01]{8}")
+# Base, a row of numbers in that base, and one of them.
+_CODES = (
+    *(
+        (base, re.compile(b"(?:%s(?:%s|(?![0-9A-Za-z]))){8,4000}+" % (number, _BETWEEN)), digits)
+        for base, number, digits in (
+            (10, b"0{0,2}%s" % _CODE.encode(), re.compile(rb"[0-9]+")),
+            (8, b"0?%s" % OCTAL.encode(), re.compile(rb"[0-7]+")),
+            (2, b"(?:0b)?0[01]{7}", _BINARY),
+            (16, b"U[+]00[2-7][0-9A-Fa-f]", re.compile(rb"(?<=[+])[0-9A-Fa-f]+")),
+        )
+    ),
+    (2, re.compile(rb"(?:0[01]{7}){8,4000}+"), _BINARY),
+)
+_TAGS = re.compile("[\U000e0020-\U000e007e]{2,}")
+_FLAGS = re.compile("\U0001f3f4[\U000e0061-\U000e007a]{2,8}\U000e007f")
+_SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
+_BITS = re.compile(
+    "[\u2062\u2064]{64,}|[\u200b\u200c]{64,}|[\u200c\u200d]{64,}|[\u200b\u200d]{64,}"
+)
+_OVERRIDDEN = re.compile(rb"\xe2\x80\xae[^\n]*?(?:\xe2\x80\xac|\n|\Z)")
+_BIDI = re.compile(rb"\xd8\x9c|\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]")
+
+
+def _codes(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+    """Numbers of characters in a row, as they are or each in a call."""
+    found: list[Decoded] = []
+    for base, row, number in _CODES:
+        for match in row.finditer(data, start, end):
+            if not budget.call():
+                return found
+            codes = (int(digits, base) for digits in number.findall(match[0]))
+            plain = bytes(code for code in codes if code < 0x80)
+            found.append(Decoded(plain, "codes", match.start(), match.end()))
+    return found
+
+
+def _tags(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+    text = _FLAGS.sub("", data[start:end].decode("utf-8", "ignore"))
+    lines = [_from_tags(run[0]) for run in _TAGS.finditer(text) if budget.call()]
+    return [Decoded("\n".join(lines).encode(), "tags", start, end)] if lines else []
+
+
+def _from_tags(run: str) -> str:
+    return "".join(chr(ord(character) - 0xE0000) for character in run)
+
+
+def _selectors(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+    """Bytes as variation selectors: the first sixteen of them, and the supplement."""
+    found: list[Decoded] = []
+    text = data[start:end].decode("utf-8", "ignore")
+    for run in _SELECTORS.finditer(text):
+        codes = (ord(character) for character in run[0])
+        plain = bytes(c - 0xFE00 if c < 0xFF00 else c - 0xE0100 + 16 for c in codes)
+        if budget.call() and is_readable(plain):
+            found.append(Decoded(plain, "selectors", start, end))
+    return found
+
+
+def _bits(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+    """Bits as two invisible characters, eight to a byte."""
+    found: list[Decoded] = []
+    text = data[start:end].decode("utf-8", "ignore")
+    for run in _BITS.finditer(text):
+        for set_bit in set(run[0]):
+            bits = "".join("1" if character == set_bit else "0" for character in run[0])
+            whole = len(bits) // 8
+            plain = int(bits[: whole * 8], 2).to_bytes(whole, "big")
+            if budget.call() and is_readable(plain):
+                found.append(Decoded(plain, "bits", start, end))
+    return found
+
+
+def _overridden(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+    """What stands between a right-to-left override and its end, as it is displayed (UAX 9)."""
+    found: list[Decoded] = []
+    for match in _OVERRIDDEN.finditer(data, start, end):
+        if not budget.call():
+            break
+        plain = reverse(_BIDI.sub(b"", match[0]))
+        found.append(Decoded(plain, "reversed", match.start(), match.end()))
+    return found
+
+
+def _small_indicators(text: bytes) -> bytes:
+    """Regional indicators as small letters; folding makes capitals of them."""
+    return text.decode("utf-8", "replace").translate(_INDICATORS).encode()
+
+
+_INDICATORS = {code: chr(code - 0x1F1E6 + ord("a")) for code in range(0x1F1E6, 0x1F200)}
+
+_INDICATOR_SIGN = "\\xf0\\x9f\\x87[\\xa6-\\xbf]"
+ENCODINGS: dict[str, Encoding] = {
+    "codes": Encoding(
+        f"(?:{_CODE}[^0-9A-Za-z]{{1,3}}){{5}}|(?i:chr?|char)[(]{_CODE}[)]|[(]byte[)] ?{_CODE}|"
+        f"0b[01]{{8}}|(?:{OCTAL}[^0-9A-Za-z]){{5}}|(?:0[01]{{7}}[^0-9A-Za-z]?){{3}}|"
+        "U[+]00[2-7][0-9A-Fa-f]",
+        _codes,
+    ),
+    "tags": Encoding("\\xf3\\xa0[\\x80\\x81]", _tags, is_invisible=True),
+    "selectors": Encoding(
+        "\\xf3\\xa0[\\x84-\\x87]|(?:\\xef\\xb8[\\x80-\\x8f]){4}", _selectors, is_invisible=True
+    ),
+    "bits": Encoding(
+        "(?:\\xe2\\x81[\\xa2\\xa4]){8}|(?:\\xe2\\x80[\\x8b-\\x8d]){8}", _bits, is_invisible=True
+    ),
+    "overridden": Encoding("\\xe2\\x80\\xae", _overridden),
+    "indicators": Encoding(
+        _INDICATOR_SIGN, in_windows("indicators", _INDICATOR_SIGN, _small_indicators)
+    ),
+}

@@ -1,0 +1,93 @@
+"""Words that name a credential, in one place: what all who ask have in common, and who adds what.
+
+A table is COMMON, or COMMON_PARTS, and what one of those who ask adds. A word that names a
+credential to all of them belongs into COMMON; one that does so to some, into their tables.
+
+| table | asked by | of | adds |
+|---|---|---|---|
+| KEYS | core.text.document | a key, that is read with its value | short forms, German |
+| NAMED | core.flows.secret_values | a text, for the value that follows | short forms |
+| ARGUMENTS | core.checks.credential_names | an argument or a header | ten languages |
+| BEFORE_VALUE | core.flows.secret_egress | a command, for the value that follows | `_key`, `auth` |
+| OPTIONS | core.checks.benign_commands | an option; not COMMON, since it lets a command pass | |
+| SHOWN | clients.masking | a setting, that is shown without its value | sessions, ids |
+| SETTINGS | assess.checks.secrets | a setting in a client's file | `jwt`, `pat`, `cookie` |
+| IN_URLS | identity.url_names | a parameter, that tells no server from another | signatures |
+| LAST_WORDS | identity.arguments | an option, that tells no server from another | `bearer` |
+| VARIABLES | runtime.start | a variable that a server may have missed | addresses |
+| HEADERS | runtime.endpoints | a header, that is refused on a command line | cookies |
+
+Tools that read or keep secrets are in core.words.tools: SECRETS, SECRET_STORES.
+"""
+
+from __future__ import annotations
+
+from pipeguard.core.words.notation import word_set
+
+# Words, each whole.
+COMMON = ("token", "secret", "password", "passwd")
+# Parts of names that are written together, as `dbpassword` and `APIKEY`.
+COMMON_PARTS = ("key", "token", "secret", "passw")
+
+# -- before a value ------------------------------------------------------------------------------
+
+# Schemes of `Authorization` (RFC 6750, RFC 7617), and GitHub's `token`.
+SCHEMES = ("bearer", "basic", "token")
+KEYS = (
+    *COMMON_PARTS,
+    *("pass", "pwd", "auth", "cred", "seed", "pat(?![a-z])", "bearer", "dsn", "cookie", "session"),
+    *("phrase", "mnemonic", "private", "wort", "senha", "contras"),
+)
+NAMED = (*COMMON, "pass", "passphrase", "key", "credentials?", "dsn")
+BEFORE_VALUE = (*COMMON, "pass", "auth", "_key", "api[_-]?key")
+OPTIONS = ("p", "u", "user", "password", "token", "auth")
+
+# -- names ---------------------------------------------------------------------------------------
+
+ARGUMENTS = (
+    *(*COMMON, "passphrase", "pwd", "api_?key", "dsn", "authorization", "auth", "credentials?"),
+    *("private_key", "x-api-key", "connection_string", "passcode"),
+    *("passwort", "kennwort", "geheimnis", "mot_?de_?passe", "mdp", "contraseña", "contrasena"),
+    *("clave", "senha", "wachtwoord", "hasło", "haslo", "lösenord", "пароль", "密码"),
+    *("パスワード", "비밀번호"),
+)
+SHOWN = (
+    *(*COMMON_PARTS, "pwd", "auth", "bearer", "cookie", "session", "credential", "signature"),
+    *(r"\bsig\b", "api-?id", "client-?id", "dsn", "connection"),
+)
+# The same where a text assigns a value: less, since any word may come before `=`.
+SHOWN_BEFORE_VALUE = (*COMMON_PARTS, "pwd", "auth")
+SETTINGS = frozenset(COMMON) | word_set(
+    "passphrase pwd apikey credential credentials bearer cookie dsn authorization pat jwt"
+)
+SETTINGS_OF_TWO_WORDS = word_set(
+    "api_key access_key private_key secret_key auth_token session_key session_id client_secret "
+    "connection_string auth_key signing_key encryption_key account_key"
+)
+IN_URLS = (*COMMON_PARTS, "auth", "pass", "sig", "cred", "session")
+LAST_WORDS = (*COMMON, "key", "auth", "credentials?", "bearer")
+VARIABLES = (*COMMON_PARTS, "pass", "url", "host", "user")
+HEADERS = (*COMMON_PARTS, "auth", "cookie")
+
+# -- names of what is no credential --------------------------------------------------------------
+
+# Beside `key` or `token`: everybody may see what is called so. Asked by core.checks.randomness.
+PUBLIC = word_set(
+    "public pub publishable primary foreign partition sort cache idempotency next prev "
+    "previous page paging pagination continuation cursor sync csrf xsrf nonce state etag hash "
+    "hashed checksum digest sha fingerprint thumbprint object shard group routing map dict "
+    "lookup index unique composite surrogate natural node react theme color locale feature "
+    "path file dir folder uri endpoint field column schema prefix suffix length size count "
+    "limit max min num total ttl sequence seq query list device push resume progress cancel "
+    "correlation trace span request commit tree blob build version revision placeholder regex "
+    "change lock starting lifecycle purchase update refund pattern license test site "
+    "integrity resolved encrypted sealed"
+)
+# The same of the settings of a client's file; asked by assess.checks.secrets.
+OTHER_KEYS = word_set("public sort primary partition cache foreign index group hot object project")
+# A name that ends so speaks of a secret and is none's.
+ABOUT_SECRETS = word_set(
+    "limit max min count size length ttl type mode name file path dir url uri endpoint host prefix "
+    "suffix header method expiry lifetime timeout budget id algorithm format enabled required "
+    "command helper provider store model tokens"
+)

@@ -1,0 +1,247 @@
+"""The files of the cache: their names, who may have written them, how they are read and removed.
+
+::
+
+    rules-KEY.index      names the files that the compiled rules consist of; written after them
+    BLAKE2B-CRC32.db     content, named by its hashes: a database, or records in JSON
+    lock                 locked by the process that compiles (rulebook.compilation)
+
+A compiled database is much like code. So a file is used only if it is a regular file of ours that
+nobody else may write, in a folder of which the same is true. Content files are opened with the
+index and read when they are first needed, so that they may be replaced or removed in between.
+"""
+
+# pathlib costs 5 ms, and a server is waiting
+# ruff: noqa: PTH103, PTH105, PTH108, PTH118, PTH208
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from contextlib import contextmanager, suppress
+from threading import Lock
+from typing import TYPE_CHECKING, NamedTuple
+from zlib import crc32
+
+from pipeguard.config.directories import Trusted, other_writer
+from pipeguard.core.digest import blake2b, sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+MAGIC = b"pipeguard compiled rules 10\n"
+LOCK_NAME = "lock"
+MOST_INDEXES = 4  # one for each version, engine and set of rules in use at once
+MAX_INDEX_BYTES = 2**16
+MAX_CONTENT_BYTES = 256 * 2**20  # a larger file is not ours
+INDEX_PATTERN = "rules-*.index"
+_INDEX_PREFIX, _DRAFT_PREFIX = "rules-", ".rules-"
+_CONTENT_NAME = r"[0-9a-f]{32}-[0-9a-f]{8}\.db"
+_OURS = re.compile(rf"\.?rules-.*|{_CONTENT_NAME}")
+
+
+class UnusableFileError(OSError):
+    """A file or folder of the cache that is damaged, or that somebody else could have written."""
+
+
+class EngineFiles(NamedTuple):
+    """The files of one engine, by their names.
+
+    Attributes:
+        surfaces: all that any of its rules is run over.
+        plain: databases for texts as they are.
+        squeezed: databases for texts without spaces.
+        acts: databases for what arguments do.
+        words: weights and database of the prefilter; empty if there is none.
+    """
+
+    surfaces: Sequence[str]
+    plain: Sequence[str]
+    squeezed: Sequence[str]
+    acts: Sequence[str]
+    words: Sequence[str]
+
+
+class CachedRules(NamedTuple):
+    """Compiled rules in the cache.
+
+    Attributes:
+        rules: the name of the file with the rules' records, in JSON.
+        engines: the files of each engine.
+        files: the open files, by their names.
+    """
+
+    rules: str
+    engines: Sequence[EngineFiles]
+    files: dict[str, CacheFile]
+
+
+class CacheFile:
+    """An open file of the cache. It is closed when nothing refers to it any more."""
+
+    def __init__(self, path: str, descriptor: int) -> None:
+        self.name = os.path.basename(path)  # noqa: PTH119  as above
+        self._path = path
+        self._descriptor = descriptor
+        self._lock = Lock()
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)
+
+    def read(self, limit_bytes: int = MAX_CONTENT_BYTES) -> bytes:
+        """All that is in it.
+
+        It is not mapped: Hyperscan takes nothing but a copy, and a mapped file that is cut short
+        ends the process (SIGBUS).
+
+        Raises:
+            OSError: it cannot be read, or is larger than a file of ours.
+        """
+        if os.fstat(self._descriptor).st_size > limit_bytes:
+            raise UnusableFileError("too large to be ours")
+        with self._lock, open(self._descriptor, "rb", buffering=0, closefd=False) as file:
+            file.seek(0)
+            return file.readall()
+
+    def content(self) -> bytes:
+        """The content of a content file.
+
+        Raises:
+            OSError: it cannot be read, or is not what the name says.
+        """
+        content = self.read()
+        if not self.name.endswith(f"-{crc32(content):08x}.db"):  # against malice: owner and rights
+            raise UnusableFileError("damaged")
+        return content
+
+    def remove(self) -> None:
+        """Remove the file, unless another has been put in its place."""
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(self._descriptor), os.lstat(self._path)):
+                os.unlink(self._path)
+
+
+def open_index(folder: str, key: bytes) -> CachedRules:
+    """Open compiled rules with all of their files.
+
+    Raises:
+        OSError: they are not there, are damaged, or somebody else could have written them.
+    """
+    with _trusted_folder(folder) as open_file:
+        index = open_file(_index_name(key)).read(MAX_INDEX_BYTES)
+        body = index[len(MAGIC) + sha256().digest_size :]
+        if index != _index(key, body):
+            raise UnusableFileError("of another version, or damaged")
+        rules, engines = json.loads(body)
+        engines = [EngineFiles(*engine) for engine in engines]
+        names = {rules, *(name for engine in engines for group in engine[1:] for name in group)}
+        return CachedRules(rules, engines, {name: open_file(name) for name in names})
+
+
+def make_folder(folder: str) -> None:
+    """Make the folder where it does not exist.
+
+    Raises:
+        OSError: it cannot be made, or somebody else could write to it.
+    """
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    with _trusted_folder(folder):
+        pass
+
+
+def store(folder: str, content: bytes) -> str:
+    """Write a content file; return its name.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    name = f"{blake2b(content, digest_size=16).hexdigest()}-{crc32(content):08x}.db"
+    _write(folder, name, content)
+    return name
+
+
+def write_index(folder: str, key: bytes, rules: str, engines: Sequence[EngineFiles]) -> None:
+    """Write the index, once all files that it names are there.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    body = json.dumps([rules, engines], separators=(",", ":")).encode()
+    _write(folder, _index_name(key), _index(key, body))
+
+
+def prune(folder: str, key: bytes) -> None:
+    """Remove the oldest indexes, files that no index names, and drafts of killed processes.
+
+    Raises:
+        OSError: a file cannot be removed.
+    """
+    names = os.listdir(folder)
+    indexes = [name for name in names if name.startswith(_INDEX_PREFIX)]
+    indexes.sort(key=lambda name: os.lstat(os.path.join(folder, name)).st_mtime, reverse=True)
+    indexes.sort(key=_index_name(key).__ne__)
+    needed = set(indexes[:MOST_INDEXES])
+    for name in tuple(needed):  # searched, since the index of another version may have another form
+        with suppress(OSError), _trusted_folder(folder) as open_file:
+            index = open_file(name).read(MAX_INDEX_BYTES)
+            needed.update(map(bytes.decode, re.findall(_CONTENT_NAME.encode(), index)))
+    for name in names:
+        if name not in needed and _OURS.fullmatch(name):
+            os.unlink(os.path.join(folder, name))
+
+
+def _index_name(key: bytes) -> str:
+    return f"{_INDEX_PREFIX}{key.hex()[:16]}.index"
+
+
+def _index(key: bytes, body: bytes) -> bytes:
+    return MAGIC + sha256(key + body).digest() + body
+
+
+def _write(folder: str, name: str, content: bytes) -> None:
+    """Put a file in place as a whole, or not at all."""
+    import tempfile
+
+    descriptor, draft = tempfile.mkstemp(prefix=_DRAFT_PREFIX, dir=folder)  # 0600
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+        os.replace(draft, os.path.join(folder, name))
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(draft)
+        raise
+
+
+@contextmanager
+def _trusted_folder(folder: str) -> Iterator[Callable[[str], CacheFile]]:
+    """A function that opens a file of a folder, after a check of both.
+
+    Raises:
+        OSError: the folder cannot be opened, or somebody else could write to it.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+    if os.name != "posix":  # there the access list of the user's own folder keeps others out
+        yield lambda name: CacheFile(path := os.path.join(folder, name), os.open(path, flags))
+        return
+    flags |= os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    parent = _checked(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), stat.S_IFDIR)
+
+    def open_file(name: str) -> CacheFile:
+        descriptor = _checked(os.open(name, flags, dir_fd=parent), stat.S_IFREG)
+        return CacheFile(os.path.join(folder, name), descriptor)
+
+    try:
+        yield open_file
+    finally:
+        os.close(parent)
+
+
+def _checked(descriptor: int, kind: int) -> int:
+    """A descriptor, closed with an error unless only we could have written what it refers to."""
+    status = os.fstat(descriptor)
+    if stat.S_IFMT(status.st_mode) == kind and not other_writer(status, Trusted.ONLY_US):
+        return descriptor
+    os.close(descriptor)
+    raise UnusableFileError("not a regular file or folder, or somebody else could have written it")

@@ -1,0 +1,77 @@
+"""The key of compiled rules: a hash of everything that a compiled database depends on."""
+
+# pathlib costs 5 ms, and a server is waiting
+# ruff: noqa: PTH118, PTH120, PTH100
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from pipeguard.core.digest import blake2b
+from pipeguard.version import VERSION
+
+if TYPE_CHECKING:
+    import hashlib
+    from collections.abc import Sequence
+
+    from pipeguard.rulebook.packs import PackFile
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_RULEBOOK_MODULES = ("packs.py", "compiler.py", "cache_files.py")
+
+
+def cache_key(packs: Sequence[PackFile]) -> bytes:
+    """Hash the packs, the code that compiles them, the engine, the processor and Python.
+
+    The expressions themselves are not hashed: making them takes 90 ms, which the cache is there to
+    save, and this takes 3. A rule becomes expressions in much of the core, so all of it is hashed.
+    The files of classifiers are covered by their hashes in the rules, Python's tables of characters
+    by its version.
+    """
+    key = blake2b(digest_size=32)  # three times as fast as SHA-256 without OpenSSL
+    machine = os.uname().machine if hasattr(os, "uname") else ""
+    python = ".".join(map(str, sys.version_info[:2]))
+    for word in (VERSION, python, sys.platform, machine, sys.byteorder, *_engine()):
+        _add(key, word.encode())
+    for name in modules_of_compiling():
+        _add(key, name.encode())
+        _add(key, _code(name))
+    for pack in packs:
+        _add(key, pack.content)
+    return key.digest()
+
+
+def modules_of_compiling() -> list[str]:
+    """The modules that could change what a rule is compiled to, as paths in the package."""
+    modules = [os.path.join("rulebook", name) for name in _RULEBOOK_MODULES]
+    for folder, folders, files in os.walk(os.path.join(_PACKAGE, "core")):
+        folders[:] = sorted(name for name in folders if name != "__pycache__")
+        path = os.path.relpath(folder, _PACKAGE)
+        modules += [os.path.join(path, name) for name in sorted(files) if name.endswith(".py")]
+    return modules  # none of the core in an archive, where the version covers it
+
+
+def _add(key: hashlib.blake2b, content: bytes) -> None:
+    key.update(len(content).to_bytes(8, "big"))
+    key.update(content)
+
+
+def _code(name: str) -> bytes:
+    """The text of a module: in a repository it changes while the version does not."""
+    try:
+        with open(os.path.join(_PACKAGE, name), "rb", buffering=0) as file:
+            return file.readall()
+    except OSError:
+        return b""
+
+
+def _engine() -> tuple[str, str]:
+    """The version of the binding; that of Hyperscan, with the processor features that it uses."""
+    try:
+        import hyperscan
+    except ImportError:
+        return "", ""  # reported by whoever compiles or loads a database
+    probe = hyperscan.Database()
+    probe.compile(expressions=[b"a"], ids=[0], flags=[0])
+    return getattr(hyperscan, "__version__", ""), str(probe.info())

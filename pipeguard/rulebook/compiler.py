@@ -1,0 +1,119 @@
+"""Compiles rules into the files of a cache, as a program that outlives the process that started it.
+
+The program leaves the tree of processes that it was started in: clients end a server that takes
+long to start with all of its children, and the next start would be no faster.
+"""
+
+# ruff: noqa: PTH118  pathlib is not needed here
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from pipeguard.core.matching.pattern_set import PatternGroup, compile_group
+from pipeguard.core.model import prefilter
+from pipeguard.core.protocol.places import Surface
+from pipeguard.core.protocol.strict_json import STACK_BYTES
+from pipeguard.core.rules.rule import as_record
+from pipeguard.core.scanning.databases import Patterns, WeightedWords, patterns_of
+from pipeguard.core.scanning.rule_partition import residents
+from pipeguard.rulebook.cache_files import LOCK_NAME, EngineFiles, prune, store, write_index
+from pipeguard.rulebook.packs import PackFile, load_rules, model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+MOST_THREADS = 4  # each takes some 100 MB
+# What only people read of a rule, and read in its pack.
+_UNREAD: dict[str, object] = {"matches": [], "passes": [], "title": "", "why": "", "fix": ""}
+
+
+def compile_rules(packs: Iterable[PackFile], folder: str, key: bytes) -> None:
+    """Compile rules, each database once and several at a time, and write the index.
+
+    Args:
+        packs: of the rules.
+        folder: of the cache.
+        key: of the compiled rules (rulebook.cache_key).
+
+    Raises:
+        RuleError: a pack is wrong.
+        EngineError: Hyperscan is missing, or rejects a pattern.
+        OSError: the folder cannot be written.
+    """
+    from concurrent.futures import (
+        ThreadPoolExecutor,
+    )  # imports logging: not in a long-lived process
+
+    rules = load_rules(packs)
+    patterns = [patterns_of(rules, surface, model) for surface in Surface]
+    jobs = _jobs(patterns)
+
+    def compiled(job: PatternGroup | WeightedWords) -> list[str]:
+        blobs = [compile_group(job)] if isinstance(job, PatternGroup) else prefilter.make(job)
+        names = [store(folder, blob) for blob in blobs]
+        with suppress(FileNotFoundError):
+            os.utime(os.path.join(folder, LOCK_NAME))  # others see that this goes on
+        return names
+
+    threading.stack_size(STACK_BYTES)  # musl's 128 KiB are too few
+    with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
+        names = dict(zip(jobs, pool.map(compiled, jobs), strict=True))
+    engines = []
+    for surface, parts in zip(Surface, patterns, strict=True):
+        over = {over.value for rule in residents(rules, surface) for over in rule.surfaces}
+        plain, squeezed, acts = (
+            [name for group in part for name in names[group]] for part in parts[:3]
+        )
+        words = names[parts.words] if parts.words else []
+        engines.append(EngineFiles(sorted(over), plain, squeezed, acts, words))
+    records = json.dumps([as_record(rule) | _UNREAD for rule in rules], separators=(",", ":"))
+    write_index(folder, key, store(folder, records.encode()), engines)
+    prune(folder, key)
+
+
+def _jobs(patterns: Sequence[Patterns]) -> list[PatternGroup | WeightedWords]:
+    """What is compiled, each once; the largest first, so that no thread is left alone with it."""
+    groups = {group for parts in patterns for part in parts[:3] for group in part}
+    words = {parts.words for parts in patterns if parts.words}
+    return [*sorted(groups, key=lambda group: -len(group.patterns)), *words]
+
+
+def encoded(packs: Iterable[PackFile]) -> bytes:
+    """Packs, as `main` reads them from standard input."""
+    return json.dumps([(path, text.decode("latin-1"), own) for path, text, own in packs]).encode()
+
+
+def main() -> None:
+    """Compile the packs on standard input, for the folder, key and reader in the arguments.
+
+    The reader is the id of the only process that reads the folder, or 0: without it, the folder is
+    of no use and is removed.
+    """
+    folder, key, reader = sys.argv[1], bytes.fromhex(sys.argv[2]), int(sys.argv[3])
+    if hasattr(os, "fork") and os.fork():
+        os._exit(0)  # the child has init for its parent
+    packs = json.load(sys.stdin.buffer)
+    compile_rules(
+        [PackFile(path, text.encode("latin-1"), own) for path, text, own in packs], folder, key
+    )
+    if reader and os.name == "posix" and not _is_running(reader):
+        from shutil import rmtree
+
+        rmtree(folder, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except OSError as error:
+        return not isinstance(error, ProcessLookupError)
+    return True
+
+
+if __name__ == "__main__":
+    main()

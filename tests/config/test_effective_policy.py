@@ -1,0 +1,173 @@
+"""The one policy of a run: which files there are, and how they are combined."""
+
+import datetime
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeguard.cli.policy import EXAMPLE
+from pipeguard.config.effective_policy import (
+    combine,
+    load_policy,
+    load_wrap_policy,
+    project_policy_path,
+    user_policy_path,
+    usual_policy_path,
+)
+from pipeguard.config.options import WrapOptions
+from pipeguard.config.policy_file import PolicyScope
+from pipeguard.core.finding import Action
+from pipeguard.core.rules.policy import Mode, Policy, Trust
+from pipeguard.errors import PolicyError
+from tests.config.test_policy_file import NOW, TODAY, exception, parse, subject
+
+
+def test_no_file_is_the_default_and_reads_no_yaml() -> None:
+    assert load_policy(None, None, now=NOW, today=TODAY) == Policy()
+
+
+def test_a_projects_limits_stay_below_the_defaults() -> None:
+    policy = combine(
+        None,
+        parse("limits: {frame: 64 MiB, pending: 20000, notifications: 20000}", PolicyScope.PROJECT),
+    )
+    assert policy.limits == Policy().limits
+
+
+def test_a_project_cannot_take_back_what_the_user_blocks() -> None:
+    user = parse("actions: [{rule: secrets.*, action: block}]\ntools: {block: [rm]}")
+    project = parse(
+        "actions: [{rule: secrets.*, action: warn}]\ntools: {allow: [rm]}", PolicyScope.PROJECT
+    )
+    policy = combine(user, project)
+    assert policy.action(subject(), NOW) is Action.BLOCK
+    assert not policy.calls("rm")
+
+
+PROJECTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "trust": st.just("review"),
+        "actions": st.lists(
+            st.fixed_dictionaries(
+                {"action": st.sampled_from(["warn", "redact", "block"])},
+                optional={
+                    "rule": st.sampled_from(["secrets.*", "*", "injection.*"]),
+                    "tool": st.sampled_from(["search", "se*", "*"]),
+                },
+            ),
+            max_size=3,
+        ),
+        "tools": st.fixed_dictionaries(
+            {}, optional={"allow": st.just(["s*"]), "block": st.just(["x*", "search"])}
+        ),
+    },
+)
+
+
+@given(PROJECTS, st.sampled_from(["actions: [{rule: '*', action: allow}]", "", EXAMPLE]))
+def test_with_a_project_nothing_passes_that_did_not_before(
+    project: dict[str, object], user: str
+) -> None:
+    alone = combine(parse(user), None)
+    both = combine(parse(user), parse(yaml.safe_dump(project), PolicyScope.PROJECT))
+    for tool in ("search", "xray", "other"):
+        asked = subject(tool=tool)
+        assert both.action(asked, NOW) >= alone.action(asked, NOW)
+        assert alone.calls(tool) or not both.calls(tool)
+
+
+# --- where the files stand -------------------------------------------------------------------
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("PIPEGUARD_POLICY", raising=False)
+    return tmp_path
+
+
+def test_the_users_file_is_the_usual_one_where_it_exists(home: Path) -> None:
+    usual = Path(usual_policy_path())
+    assert user_policy_path() is None
+    usual.parent.mkdir(parents=True)
+    usual.write_text("mode: observe")
+    assert user_policy_path() == str(usual)
+    assert usual.is_relative_to(home)
+
+
+def test_the_environment_names_another_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIPEGUARD_POLICY", str(home / "p.yaml"))
+    assert user_policy_path() == str(home / "p.yaml")
+    with pytest.raises(PolicyError, match="cannot be read"):
+        load_policy(user_policy_path(), None, now=NOW, today=TODAY)
+
+
+def test_the_nearest_project_file_counts_and_none_above_the_home_folder(home: Path) -> None:
+    inner = home / "user" / "code" / "project" / "src"
+    inner.mkdir(parents=True)
+    (home / ".pipeguard.yaml").touch()
+    assert project_policy_path(str(inner)) == str(home / ".pipeguard.yaml")
+    (inner.parent / ".pipeguard.yaml").touch()
+    assert project_policy_path(str(inner)) == str(inner.parent / ".pipeguard.yaml")
+
+
+def test_the_search_ends_at_the_home_folder(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / ".pipeguard.yaml").touch()
+    inner = home / "user" / "project"
+    inner.mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home / "user"))
+    monkeypatch.setenv("USERPROFILE", str(home / "user"))
+    assert project_policy_path(str(inner)) is None
+
+
+def options(*flags: str, **values: str) -> WrapOptions:
+    return WrapOptions(["x"], {f"--{name}": value for name, value in values.items()}, {}, flags)
+
+
+def test_options_stand_above_the_users_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+    policy = home / "p.yaml"
+    policy.write_text("trust: review")
+    assert load_wrap_policy(options(policy=str(policy))).trust is Trust.REVIEW
+    asked = options("--observe", policy=str(policy), trust="first-use")
+    assert load_wrap_policy(asked).trust is Trust.FIRST_USE
+    assert load_wrap_policy(asked).mode is Mode.OBSERVE
+
+
+def test_a_projects_file_tightens_options_too(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+    (home / ".pipeguard.yaml").write_text("mode: enforce\ntrust: review")
+    policy = load_wrap_policy(options("--observe", trust="first-use"))
+    assert (policy.mode, policy.trust) == (Mode.ENFORCE, Trust.REVIEW)
+
+
+def test_an_unknown_trust_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+    with pytest.raises(PolicyError, match="--trust never: choose from first-use, review"):
+        load_wrap_policy(options(trust="never"))
+
+
+def test_without_files_wrap_has_the_default(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+    assert load_wrap_policy(options()) == Policy()
+
+
+def test_wrap_takes_an_exception_to_end_at_midnight(home: Path) -> None:
+    usual = Path(usual_policy_path())
+    usual.parent.mkdir(parents=True)
+    now = datetime.datetime.now()  # noqa: DTZ005  the user's own calendar
+    usual.write_text(exception(str(now.date())))
+    (exempt,) = load_wrap_policy(options()).layers[0].exceptions
+    midnight = datetime.datetime.combine(now.date(), datetime.time()) + datetime.timedelta(days=1)
+    left_seconds = midnight.timestamp() - now.timestamp()
+    assert exempt.until == pytest.approx(time.monotonic() + left_seconds, abs=5)
+
+
+# --- what the documents say ------------------------------------------------------------------

@@ -1,0 +1,83 @@
+"""The files of the cache: whose they are, and which of them go."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeguard.rulebook.cache import load_engines
+from pipeguard.rulebook.cache_files import MOST_INDEXES
+from tests.rulebook.words import contents_of, finds, packs
+
+posix = pytest.mark.skipif(os.name != "posix", reason="rights of POSIX files")
+
+
+def age(folder: Path, seconds: int) -> None:
+    """Make all indexes older, as mtimes of one second may be the same."""
+    for index in folder.glob("rules-*"):
+        written = index.stat().st_mtime - seconds
+        os.utime(index, (written, written))
+
+
+def test_the_oldest_indexes_go_with_what_only_they_name(folder: Path, compiles: list[str]) -> None:
+    words = [f"word{number}" for number in range(MOST_INDEXES + 2)]
+    for word in words:
+        load_engines(packs(word), str(folder))
+        age(folder, 10)
+    assert len(compiles) == len(words)
+    assert len(list(folder.glob("rules-*.index"))) == MOST_INDEXES
+    before = contents_of(folder)
+    for word in words[-MOST_INDEXES:]:
+        assert finds(load_engines(packs(word), str(folder)), f"{word}-123")
+    assert len(compiles) == len(words)
+    assert finds(load_engines(packs(words[0]), str(folder)), f"{words[0]}-123")
+    assert len(compiles) == len(words) + 1
+    assert len(contents_of(folder)) == len(before)
+
+
+def test_an_index_from_the_future_does_not_drive_out_the_new_one(
+    folder: Path, compiles: list[str]
+) -> None:
+    for number in range(MOST_INDEXES):
+        load_engines(packs(f"word{number}"), str(folder))
+        age(folder, -10_000)
+    assert len(compiles) == MOST_INDEXES
+    for _ in range(2):
+        assert finds(load_engines(packs(), str(folder)))
+        assert len(compiles) == MOST_INDEXES + 1
+
+
+def test_what_no_index_names_goes(folder: Path, compiles: list[str]) -> None:
+    """Drafts of a process that was killed, files of an index that went, files of older versions."""
+    folder.mkdir(mode=0o700)
+    names = [".rules-abc", f"{'0' * 32}-00000000.db", "other", "other.db", "rules-0.compiled"]
+    for name in names:
+        (folder / name).write_bytes(b"half")
+    for number in range(MOST_INDEXES):
+        age(folder, 10)
+        load_engines(packs(f"word{number}"), str(folder))
+    assert len(compiles) == MOST_INDEXES
+    assert [name for name in names if (folder / name).exists()] == ["other", "other.db"]
+
+
+def test_an_index_that_cannot_be_read_does_not_keep_others_from_being_written(
+    folder: Path, compiles: list[str]
+) -> None:
+    folder.mkdir(mode=0o700)
+    (folder / "rules-of-others.index").write_bytes(bytes(2**17))
+    (folder / "rules-gone.index").symlink_to(folder / "none")
+    for _ in range(2):
+        assert finds(load_engines(packs(), str(folder)))
+        assert len(compiles) == 1
+
+
+@posix
+def test_files_and_folder_are_ours_alone(folder: Path, compiles: list[str]) -> None:
+    before = os.umask(0)
+    try:
+        load_engines(packs(), str(folder))
+    finally:
+        os.umask(before)
+    assert len(compiles) == 1
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o600}

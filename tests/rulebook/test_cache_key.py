@@ -1,0 +1,59 @@
+"""The key of compiled rules: whatever changes a database changes the key."""
+
+import subprocess
+import sys
+
+import pytest
+
+from pipeguard.rulebook import cache_key
+from pipeguard.rulebook.cache_key import modules_of_compiling
+from tests.each import each
+from tests.rulebook.words import packs
+
+SCRIPT = """
+import sys
+from pipeguard.core.protocol.places import Surface
+from pipeguard.core.scanning import databases
+from pipeguard.rulebook.packs import load_rules, model
+for surface in Surface:
+    databases.patterns_of(load_rules(), surface, model)
+print(*(name for name in sys.modules if name.startswith("pipeguard.")))
+"""
+# They know no rule.
+OTHERS = {"config", "config.directories", "errors", "rulebook", "version"}
+
+
+@each("name", modules_of_compiling())
+def test_a_change_of_any_module_that_makes_expressions_is_another_key(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    before, code = cache_key.cache_key(packs()), cache_key._code
+    assert cache_key.cache_key(packs()) == before
+    assert code(name)
+    with monkeypatch.context() as patch:
+        patch.setattr(cache_key, "_code", lambda path: code(path) + b"#" * (path == name))
+        assert cache_key.cache_key(packs()) != before
+
+
+def test_all_that_is_imported_to_make_expressions_counts() -> None:
+    """The key is of modules, so no other may have a part in it."""
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True
+    )
+    imported = {name.removeprefix("pipeguard.") for name in done.stdout.split()}
+    counted = {
+        path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        for path in modules_of_compiling()
+    }
+    assert imported - counted <= OTHERS
+    assert len(imported & counted) > 20
+
+
+def test_another_order_of_packs_is_another_key() -> None:
+    first, second = packs("xyzzy")[0], packs("plugh")[0]
+    some = ([first, second], [second, first], [first])
+    assert len({cache_key.cache_key(chosen) for chosen in some}) == 3
+
+
+def test_a_module_that_is_missing_counts_as_empty() -> None:
+    assert cache_key._code("core/none-such.py") == b""

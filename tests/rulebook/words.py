@@ -1,0 +1,48 @@
+"""Rules that each look for one word, and what is in a cache of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeguard.core.protocol.places import Surface
+from pipeguard.core.session.guard import Engines
+from pipeguard.rulebook.packs import PackFile
+
+RULE = """\
+- id: {name}
+  title: A word that nobody writes
+  severity: high
+  confidence: high
+  surfaces: [to-server, to-client, definitions]
+  pattern: '{name}-[0-9]{{3}}'
+  why: It is for a test.
+  fix: Nothing.
+  matches: [{name}-123]
+  passes: [{name}-12]
+"""
+
+
+def packs(*names: str) -> list[PackFile]:
+    """One pack of a rule for each word."""
+    text = "pack: mine\nabout: For a test.\nrules:\n" + "".join(
+        RULE.format(name=name) for name in names or ("xyzzy",)
+    )
+    return [PackFile("mine.yaml", text.encode(), shipped=False)]
+
+
+def finds(engines: Engines, text: str = "xyzzy-123") -> bool:
+    """True if the word is seen on every surface."""
+    pairs = [(surface, engine) for surface in Surface for engine in engines.over(surface)]
+    assert len(pairs) == len(Surface)
+    return all(engine.scan({"a": text}, str, surface).matches for surface, engine in pairs)
+
+
+def index_of(folder: Path) -> Path:
+    """The only index in a cache."""
+    (index,) = folder.glob("rules-*.index")
+    return index
+
+
+def contents_of(folder: Path) -> list[Path]:
+    """The content files in a cache."""
+    return sorted(folder.glob("*.db"))
