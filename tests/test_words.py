@@ -27,7 +27,6 @@ NOT_YET: set[str] = {
     "pipeguard/core/text",
     "pipeguard/rulebook",
     "pipeguard/runtime",
-    "pipeguard/transports/http/server",
 }
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
