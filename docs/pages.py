@@ -40,10 +40,11 @@ CLIENTS_HEAD = """\
 
 Made from `pipeguard/clients/*.yaml` by `make docs`. See also [setup](setup.md).
 
-`{home}` is your home directory; `{config}` is `~/.config`, on macOS `~/Library/Application Support`, on
-Windows `%APPDATA%`; `{xdg}` is `$XDG_CONFIG_HOME` or `~/.config`; `{unix}` the same, on Windows
-`%APPDATA%`; `{project}` is the current folder, and each above it up to the top of its repository. A
-file is looked for only if the variables in its path are set.
+`{home}` is your home directory; `{config}` is `~/.config`, on macOS
+`~/Library/Application Support`, on Windows `%APPDATA%`; `{xdg}` is `$XDG_CONFIG_HOME` or
+`~/.config`; `{unix}` the same, on Windows `%APPDATA%`; `{project}` is the current folder, and each
+above it up to the top of its repository. A file is looked for only if the variables in its path are
+set.
 """
 CHECKS_HEAD = """\
 # Checks
