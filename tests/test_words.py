@@ -20,7 +20,6 @@ NOT_YET: set[str] = {
     "benchmarks/detection",
     "benchmarks/frames",
     "benchmarks/http",
-    "pipeguard/clients",
     "pipeguard/core/checks",
     "pipeguard/core/commands",
     "pipeguard/core/flows",
