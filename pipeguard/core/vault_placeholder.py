@@ -1,4 +1,4 @@
-"""What stands for a secret that was taken out: `[secret:RULE:NUMBER:SIGNATURE]`.
+"""The placeholder of a secret that was taken out: `[secret:RULE:NUMBER:SIGNATURE]`.
 
 core.flows.vault makes and signs them; rules find nothing in them.
 """

@@ -90,7 +90,14 @@ class CacheFile:
         os.close(self._descriptor)
 
     def read(self, limit_bytes: int = MAX_CONTENT_BYTES) -> bytes:
-        """All that is in it."""
+        """All that is in it.
+
+        It is not mapped: Hyperscan takes nothing but a copy, and a mapped file that is cut short
+        ends the process (SIGBUS).
+
+        Raises:
+            OSError: it cannot be read, or is larger than a file of ours.
+        """
         if os.fstat(self._descriptor).st_size > limit_bytes:
             raise UnusableFileError("too large to be ours")
         with self._lock, open(self._descriptor, "rb", buffering=0, closefd=False) as file:

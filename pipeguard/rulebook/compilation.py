@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pipeguard.rulebook.packs import PackFile
 
 POLL_SECONDS = 0.05
-STUCK_SECONDS = 60.0  # without a database more, of which the longest takes 3 s alone on a core
+STUCK_SECONDS = 120.0  # without another database; the longest takes 3 s of a core
 
 
 def compiled(packs: Sequence[PackFile], folder: str, key: bytes, reader: int = 0) -> CachedRules:

@@ -25,7 +25,8 @@ from pipeguard.rulebook.cache import load_engines
 from pipeguard.runtime.progress import COMPILING, told
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.state.paths import store_file
-from pipeguard.state.recorder import NAME_CHARS, PinsListener, Recorder
+from pipeguard.state.recorder import PinsListener, Recorder
+from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.store import NamedServer, Store
 
 MOST_CLIENTS = 4096  # of which the name is remembered
@@ -231,5 +232,5 @@ def _client_of(frame: bytes) -> str:
         info = params.get("clientInfo") if isinstance(params, dict) else None
         if isinstance(info, dict):
             words = (info.get("name"), info.get("version"))
-            return " ".join(word[:NAME_CHARS] for word in words if isinstance(word, str))
+            return " ".join(word[:MAX_NAME_CHARS] for word in words if isinstance(word, str))
     return ""

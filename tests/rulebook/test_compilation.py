@@ -18,7 +18,7 @@ from tests.rulebook.words import contents_of, finds, index_of, packs
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="locks and signals of POSIX")
 
-# The compiler as a program, with simple signs. It notes its id, and waits at a FIFO if any.
+# The compiler as a program, with simple signs. It notes its id; if there is a FIFO, it waits at it.
 COMPILER = """
 import os
 from pathlib import Path
@@ -26,9 +26,8 @@ from pipeguard.core.scanning import databases
 from pipeguard.rulebook import compiler
 
 folder = Path({folder!r})
-for table in ("SIGNS", "SIGNS_TO_SERVER"):
-    simple = {{name: f"no sign {{name}}" for name in getattr(databases, table)}}
-    setattr(databases, table, simple)
+databases.SIGNS = {{name: f"no sign {{name}}" for name in databases.SIGNS}}
+databases.SIGNS_TO_SERVER = {{name: f"no sign {{name}}" for name in databases.SIGNS_TO_SERVER}}
 compile_rules = compiler.compile_rules
 
 def held_up(*arguments):
@@ -288,7 +287,7 @@ def test_a_full_disk_is_told(starts: Starts) -> None:
 def test_nothing_of_the_environment_runs_in_the_compiler(
     tmp_path: Path,
 ) -> None:
-    """With the real command, so that it takes as long as all cues take to compile."""
+    """With the real command, so that it takes as long as all signs take to compile."""
     hostile = tmp_path / "hostile"
     hostile.mkdir()
     for name in ("json", "yaml", "sitecustomize", "usercustomize", "concurrent", "tempfile"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeguard.core.protocol.places import Surface
-from pipeguard.core.scanning import databases
 from pipeguard.core.session.guard import Engines
 from pipeguard.rulebook.packs import PackFile
 
@@ -21,11 +20,6 @@ RULE = """\
   matches: [{name}-123]
   passes: [{name}-12]
 """
-# Signs take most of the time that a rule takes to compile, and say nothing of files.
-SIMPLE_SIGNS = {
-    table: {name: f"no sign {name}" for name in getattr(databases, table)}
-    for table in ("SIGNS", "SIGNS_TO_SERVER")
-}
 
 
 def packs(*names: str) -> list[PackFile]:

@@ -16,7 +16,7 @@ from pipeguard.core.words.hosts import METADATA_ADDRESSES, METADATA_ADDRESSES_V6
 
 
 class Reach(Enum):
-    """What is behind an address."""
+    """What an address leads to."""
 
     PUBLIC = "public"
     LOOPBACK = "loopback"
@@ -29,16 +29,16 @@ class Reach(Enum):
 
 
 def reach_of(address: str) -> Reach:
-    """What is behind an address that a name was resolved to, as `192.0.2.1` or `fe80::1%eth0`.
+    """What an address that a name was resolved to leads to, as `192.0.2.1` or `fe80::1%eth0`.
 
     Raises:
         ValueError: it is no address.
     """
-    found = ip_address(address.partition("%")[0])
-    if isinstance(found, IPv6Address):
-        inner = None if found.is_loopback or found.is_unspecified else inner_address(found)
-        return reach_v6(found) if inner is None else reach_v4(inner)
-    return reach_v4(found)
+    ip = ip_address(address.partition("%")[0])
+    if isinstance(ip, IPv4Address):
+        return reach_v4(ip)
+    inner = None if ip.is_loopback or ip.is_unspecified else inner_address(ip)
+    return reach_v6(ip) if inner is None else reach_v4(inner)
 
 
 @lru_cache(256)
@@ -139,10 +139,10 @@ _REACH_V6: tuple[tuple[Callable[[IPv6Address], bool], Reach], ...] = (
 
 
 def reach_v4(address: IPv4Address) -> Reach:
-    """What is behind an IPv4 address."""
+    """What an IPv4 address leads to."""
     return next((reach for fits, reach in _REACH_V4 if fits(address)), Reach.PUBLIC)
 
 
 def reach_v6(address: IPv6Address) -> Reach:
-    """What is behind an IPv6 address, unless an IPv4 address is inside it."""
+    """What an IPv6 address leads to that has no IPv4 address inside it."""
     return next((reach for fits, reach in _REACH_V6 if fits(address)), Reach.PUBLIC)

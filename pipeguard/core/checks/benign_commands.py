@@ -1,6 +1,6 @@
-"""What makes a command that could do harm one that is given every day.
+"""Checks for everyday commands among those that could do harm.
 
-Checks of the lines that core.commands.effects makes of a command: `$ command words`, with the byte
+They read the lines that core.commands.effects makes of a command: `$ command words`, with the byte
 0x1F for a blank inside a word. Knows lines, and no rule; the words are in
 core.words.benign_commands.
 """

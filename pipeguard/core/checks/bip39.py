@@ -1,4 +1,4 @@
-"""Seed phrases of BIP-39: some of its 2,048 words in a row, the last of which has a checksum.
+"""Seed phrases of BIP-39: 12 to 24 of its 2,048 words in a row, with a checksum in the last.
 
 Only the English list is known: a phrase in another of the standard's languages is not seen.
 Source: BIP-39, "Generating the mnemonic".

@@ -135,11 +135,11 @@ def _github_crc(secret: bytes) -> Outcome:
 
 
 def _gitlab_crc(secret: bytes) -> Outcome:
-    found = re.fullmatch(rb"[a-z]+-([\w-]{27,300})\.[0-9a-z]{2}\.([0-9a-z]{2})[0-9a-z]{7}", secret)
-    if found is None:
+    parts = re.fullmatch(rb"[a-z]+-([\w-]{27,300})\.[0-9a-z]{2}\.([0-9a-z]{2})[0-9a-z]{7}", secret)
+    if parts is None:
         return Outcome.UNKNOWN
-    length = digits(len(found[1]), BASE36, 2)
-    return outcome_of(length == found[2] and gitlab_crc(secret[:-7]) == secret[-7:])
+    length = digits(len(parts[1]), BASE36, 2)
+    return outcome_of(length == parts[2] and gitlab_crc(secret[:-7]) == secret[-7:])
 
 
 def _atlassian_crc(secret: bytes) -> Outcome:

@@ -1,4 +1,4 @@
-"""Checks of passwords: what everybody types, and what was chosen well.
+"""Checks of passwords: common ones, and well-chosen ones.
 
 Pure functions over bytes; none raises, and each takes time linear in them.
 """
@@ -20,14 +20,14 @@ from pipeguard.core.checks.randomness import (
 )
 from pipeguard.core.checks.readable import has_date, readable_chars
 
-# What ends a value in HTML, as a quote ends it elsewhere, or is typed by nobody.
+# A quote or a bracket in HTML, which ends a value, or a control character, which nobody types.
 _TYPED_END = re.compile(
     rb"&(?:amp;)?(?:#0?3[49]|#x2[27]|quot|apos|[lr]squo|[lg]t)\b|[\x00-\x1f\x7f]"
 )
 
 
 def _password(secret: bytes) -> Outcome:
-    """FAILS for what everybody types first, HOLDS for what nobody types by chance."""
+    """FAILS for common passwords and placeholders, HOLDS for long ones of mixed characters."""
     if is_placeholder(secret) or is_weak_password(secret):
         return Outcome.FAILS
     classes = character_classes(secret)
@@ -36,7 +36,7 @@ def _password(secret: bytes) -> Outcome:
 
 
 def _typed(secret: bytes) -> Outcome:
-    """HOLDS for a password that somebody chose well: no word, no code, mixed characters."""
+    """HOLDS for a well-chosen password: no words, no code, mixed characters."""
     secret, *cut = _TYPED_END.split(secret, 1)
     if cut and len(secret) < LEAST_LEFT:
         return Outcome.FAILS

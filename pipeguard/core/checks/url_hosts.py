@@ -32,8 +32,8 @@ class Host(NamedTuple):
 
     Attributes:
         name: an address in the standard's form, or a name in small letters.
-        reach: what is behind it.
-        odd: True where nobody spells it so except to pass a check.
+        reach: what it leads to.
+        odd: True for a spelling that is only used to pass checks.
     """
 
     name: str
@@ -47,16 +47,16 @@ def hosts(rest: str) -> list[Host]:
     Args:
         rest: what follows `//` in the address, as far as it goes.
     """
-    found: dict[Host, None] = {}
+    readings: dict[Host, None] = {}
     for text, odd in _authorities(rest[:MAX_URL_CHARACTERS]):
         host = _host(text)
         if host is not None:
-            found[host._replace(odd=host.odd or odd)] = None
-    return list(found)
+            readings[host._replace(odd=host.odd or odd)] = None
+    return list(readings)
 
 
 def reaches(rest: bytes, question: str) -> bool:
-    """Say whether an address reaches what is asked for.
+    """Say whether a URL leads to a kind of host.
 
     Args:
         rest: what follows `//`.
@@ -66,23 +66,23 @@ def reaches(rest: bytes, question: str) -> bool:
     return QUESTIONS[question](hosts(text), text)
 
 
-def _reaches(found: Iterable[Host], *wanted: Reach) -> bool:
-    return any(host.reach in wanted for host in found)
+def _reaches(readings: Iterable[Host], *wanted: Reach) -> bool:
+    return any(host.reach in wanted for host in readings)
 
 
-def _is_disguised(found: Iterable[Host]) -> bool:
-    return any(host.odd and host.reach is not Reach.PUBLIC for host in found)
+def _is_disguised(readings: Iterable[Host]) -> bool:
+    return any(host.odd and host.reach is not Reach.PUBLIC for host in readings)
 
 
-def _inside(found: Iterable[Host]) -> set[Reach]:
-    return {host.reach for host in found} - {Reach.PUBLIC, Reach.LOOPBACK}
+def _inside(readings: Iterable[Host]) -> set[Reach]:
+    return {host.reach for host in readings} - {Reach.PUBLIC, Reach.LOOPBACK}
 
 
-def _is_exposed(found: Iterable[Host], text: str) -> bool:
-    inside = _inside(found)
+def _is_exposed(readings: Iterable[Host], text: str) -> bool:
+    inside = _inside(readings)
     if inside & {Reach.LINK, Reach.RESERVED}:
         return True  # no service that anybody means is there
-    is_local = _reaches(found, Reach.LOOPBACK)
+    is_local = _reaches(readings, Reach.LOOPBACK)
     return bool(inside and _ADMINISTERS.search(text)) or bool(
         is_local and _ADMINISTERS_LOCALLY.search(text)
     )
@@ -90,15 +90,15 @@ def _is_exposed(found: Iterable[Host], text: str) -> bool:
 
 # What a rule can ask, as `host metadata`; of the hosts, and of the whole text.
 QUESTIONS: Mapping[str, Callable[[list[Host], str], bool]] = {
-    "metadata": lambda found, _: _reaches(found, Reach.METADATA),
+    "metadata": lambda readings, _: _reaches(readings, Reach.METADATA),
     # This machine or a private network, in an odd spelling.
-    "disguised": lambda found, _: _is_disguised(found),
-    "suspicious": lambda found, _: _reaches(found, Reach.METADATA) or _is_disguised(found),
+    "disguised": lambda readings, _: _is_disguised(readings),
+    "suspicious": lambda readings, _: _reaches(readings, Reach.METADATA) or _is_disguised(readings),
     # A private network, or this machine as 0.0.0.0.
-    "inside": lambda found, _: bool(_inside(found)),
+    "inside": lambda readings, _: bool(_inside(readings)),
     # The same, with a port or a path by which machines are administered.
     "exposed": _is_exposed,
-    "local": lambda found, _: _reaches(found, Reach.LOOPBACK),
+    "local": lambda readings, _: _reaches(readings, Reach.LOOPBACK),
 }
 
 # -- which part is the host ------------------------------------------------------------------------
@@ -122,9 +122,9 @@ def _authorities(rest: str) -> Iterator[tuple[str, bool]]:
         yield user, True
     elif at and _HOST_LIKE.match(user):
         yield host, True  # a person is shown one host and reaches another
-    behind = re.match(r"[^/@]{0,200}[#?\\][^/@]{0,200}@([^/?#\\]{1,200})", plain)
-    if behind:
-        yield behind[1], True
+    after_end = re.match(r"[^/@]{0,200}[#?\\][^/@]{0,200}@([^/?#\\]{1,200})", plain)
+    if after_end:
+        yield after_end[1], True
 
 
 _HOST_LIKE = re.compile(r"(?:[\w-]{1,63}\.){1,8}[A-Za-z]{2,20}\Z")

@@ -1,4 +1,4 @@
-"""Programs of a command line and their words: options, operands, and the programs behind others.
+"""Programs of a command line and their words: options, operands, and programs that others run.
 
 Reads words by the tables in core.words.programs. Knows nothing of what is harmful.
 """
@@ -41,7 +41,7 @@ _INTERPRETED = (
 
 @lru_cache(maxsize=1024)
 def is_ordinary(word: str) -> bool:
-    """True for a program of which nothing is known, and for a word that is none at all."""
+    """True for a word that is no program in any table."""
     name = name_of(word)
     return not (
         name in _INTERPRETED
@@ -53,13 +53,13 @@ def is_ordinary(word: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def is_inner(word: str) -> bool:
-    """True for a shell or an interpreter, which may stand behind a program that runs it."""
+    """True for a shell or an interpreter, which another program may run."""
     name = name_of(word)
     return name in lists.SHELLS or INTERPRETERS.match(name) is not None
 
 
 def tidy(path: str) -> str:
-    """A path without detours and without what only says `all that is in it`."""
+    """A path without detours, and without an ending that means all of its contents, as `/*`."""
     path = flat(path[:MAX_VALUE])
     if path.startswith("./") and path[2:3] not in ("", "*", ".", "/"):
         path = path[2:]
@@ -84,7 +84,7 @@ def tidy(path: str) -> str:
 
 
 def flat(word: str) -> str:
-    """A word on a line of words: no space inside."""
+    """A word with GAP for each blank, so that it is one word of a line."""
     return _SPACE.sub(GAP, word) if _SPACE.search(word) else word
 
 
@@ -101,7 +101,7 @@ def name_of(word: str) -> str:
 
 
 def matched(word: str) -> str:
-    """A pattern for file names as the file that it was written for."""
+    """The first known file that a pattern for file names fits; the pattern where none does."""
     if not (word.startswith(("/", "~")) and ("?" in word or "[" in word or "*" in word)):
         return word
     if not re.search(r"[?\[]|/[^/*]{0,3}\*[^/*]{1,4}", word) or len(word) > 80:
@@ -110,7 +110,7 @@ def matched(word: str) -> str:
 
 
 def unwrapped(words: list[str]) -> tuple[list[str], bool]:
-    """A command without those that only run it; True where its input becomes arguments."""
+    """A command without the programs that only run it; True where its input becomes arguments."""
     wrapped = False
     for _ in range(12):
         if not words:
@@ -178,7 +178,7 @@ def without_values(words: list[str]) -> list[str]:
 
 
 def script_of(words: list[str]) -> str:
-    """What stands behind a shell's `-c`."""
+    """The script after a shell's `-c`; empty where there is none."""
     for at, word in enumerate(words[1:-1], 1):
         if re.fullmatch(r"-[a-zA-Z]*c[a-zA-Z]*|--command", word):
             rest = [one for one in words[at + 1 :] if one != "--"]

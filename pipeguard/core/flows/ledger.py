@@ -50,7 +50,7 @@ COVERED_CHARS = 44  # of private text that goes to anybody
 QUOTED_CHARS = 72  # and where it goes to somebody who is named: answers quote what they answer
 MARKED_CHARS = 32  # of a text that says that it is not for everybody
 HIDDEN_CHARS = 24  # of what was encoded
-ACTED_CHARS = 32  # of text that anybody may have written, before it is said to be run
+ACTED_CHARS = 32  # of text that anybody may have written, and that is run
 PASSAGE_CHARS = 24  # in a row, or else
 PASSAGES_SHARE = 0.25  # of all that is sent
 ORDERED_CHARS = 16  # of words that a text tells a model to use
@@ -89,8 +89,8 @@ class Flows:
         # Bytes alone: each garbage collection would walk thousands of live objects.
         self._requests: deque[bytes] = deque()
         self._request_bytes = 0
-        self._said: deque[tuple[str, str]] = deque()  # texts of requests, and their letters
-        self._said_chars = 0
+        self._texts_before: deque[tuple[str, str]] = deque()  # texts of requests, and their letters
+        self._chars_before = 0
         self._sent: deque[str] = deque(maxlen=RECENT_CALLS)  # squeezed, to tools that send
         self._pieces: dict[str, deque[str]] = {}  # by tool, the longest value of each recent call
 
@@ -140,16 +140,16 @@ class Flows:
             arguments: of the call.
         """
         bare = _without_credentials(arguments)
-        found = self._looked_up(tool, bare) if tool.is_sink else []
+        leaks = self._looked_up(tool, bare) if tool.is_sink else []
         if not tool.labels & Label.SENDS and (urls := text_values.addresses_of(arguments)):
-            # Whatever a tool is for: whoever loads its result requests such an address.
+            # A client that renders what the tool is given requests the addresses in it.
             sender = tool._replace(labels=Label.SENDS | Label.OUTSIDE)
-            found += self._looked_up(sender, " ".join(urls))
-        if not found and bare != arguments and tool.labels & Label.OUTSIDE:
+            leaks += self._looked_up(sender, " ".join(urls))
+        if not leaks and bare != arguments and tool.labels & Label.OUTSIDE:
             # Where a credential belongs it may go, but an address can be anybody's.
             used = self._looked_up(tool, arguments)
-            found = [leak._replace(confidence=Confidence.MEDIUM) for leak in used]
-        return found
+            leaks = [leak._replace(confidence=Confidence.MEDIUM) for leak in used]
+        return leaks
 
     def _looked_up(self, tool: Tool, arguments: JsonValue) -> list[Leak]:
         is_sent = tool.labels & Label.SENDS
@@ -203,14 +203,14 @@ class Flows:
             requests = list(self._requests)
             self._requests.clear()
             self._request_bytes = 0
-        said = [(text, overlap.letters(text)) for text in map(text_of, requests)]
+        new = [(text, overlap.letters(text)) for text in map(text_of, requests)]
         with self._lock:
-            self._said += said
-            self._said_chars += sum(len(text) for text, _ in said)
-            while self._said_chars > REQUEST_BYTES:
-                self._said_chars -= len(self._said.popleft()[0])
-            said = list(self._said)
-        return "\n".join(text for text, _ in said), "".join(letters for _, letters in said)
+            self._texts_before += new
+            self._chars_before += sum(len(text) for text, _ in new)
+            while self._chars_before > REQUEST_BYTES:
+                self._chars_before -= len(self._texts_before.popleft()[0])
+            texts = list(self._texts_before)
+        return "\n".join(text for text, _ in texts), "".join(letters for _, letters in texts)
 
 
 def _forget_derived(results: list[ToolResult]) -> None:
@@ -321,19 +321,19 @@ def _secrets(call: Call, result: ToolResult) -> tuple[bool, bool]:
 
     text, is_secret = result.text(), result.looks_secret()
     looks_secret = any(token in text for token in call.tokens if is_secret(token))
-    known = overlap.squeezed(call.known) if result.secrets() else ""
+    said_before = overlap.squeezed(call.said_before) if result.secrets() else ""
     for bare in result.secrets():
         if looks_secret:
             break
-        if bare not in known:
+        if bare not in said_before:
             looks_secret = bare in call.whole or bare[::-1] in call.whole
             looks_secret = looks_secret or overlap.in_pieces(bare, call.torn)
-    named = (value for value in named_secrets(text) if value not in call.known)
+    named = (value for value in named_secrets(text) if value not in call.said_before)
     return looks_secret, any(value in reading for value in named for reading in call.readings)
 
 
 def _orders_obeyed(call: Call, result: ToolResult) -> Iterator[Leak]:
-    """What a text told a model to do, and is done."""
+    """A call that does what a result tells a model to do."""
     order = result.addressed()
     letters = overlap.letters(order)
     obeys = any(overlap.letters(name) in letters for name in call.names)

@@ -24,7 +24,7 @@ class Call:
     Attributes:
         tool: that is called.
         about: the short values of the arguments.
-        known: what the client said before, which is its own.
+        said_before: what the client said before, which is its own.
         readings: the arguments as they are, and all that is encoded in them.
         squeezed: the readings by their ASCII letters and digits alone.
         torn: the first of these after what was sent before.
@@ -40,36 +40,36 @@ class Call:
     """
 
     def __init__(
-        self, tool: Tool, text: bytes, known: tuple[str, str], about: frozenset[str]
+        self, tool: Tool, text: bytes, said_before: tuple[str, str], about: frozenset[str]
     ) -> None:
         """Read a call.
 
         Args:
             tool: that is called.
             text: the strings of the arguments.
-            known: what the client said before, and its letters.
+            said_before: what the client said before, and its letters.
             about: the short values of the arguments.
         """
         self.tool = tool
         self.about = about
-        self.known, self._known_letters = known
+        self.said_before, self._letters_before = said_before
         self.readings = readings(text)
         self.squeezed = list(map(overlap.squeezed, self.readings))
         self.follow("")
         first = self.readings[0]
         small = " ".join(first.lower().split())
-        self.few = self._unknown(overlap.shingles(small))
-        self.names = self._unknown(text_values.names(small))
+        self.few = self._new(overlap.shingles(small))
+        self.names = self._new(text_values.names(small))
         self.digests = text_values.digests(first)
         self.addresses = text_values.addresses(first)
         self.mailboxes = text_values.mailboxes(first)
         self._letters = _letters(self.readings)
-        self._clear = f"{self._known_letters}\n{self._letters[0]}"
+        self._clear = f"{self._letters_before}\n{self._letters[0]}"
         self.pieces: list[str] = []
         self._letters_of_pieces: list[str] = []
         tokens = (token for reading in self.readings for token in text_values.tokens(reading))
-        self.people = self._unknown(text_values.people(first))
-        self.tokens = self._unknown(filter(text_values.is_telling, tokens))
+        self.people = self._new(text_values.people(first))
+        self.tokens = self._new(filter(text_values.is_telling, tokens))
 
     def follow(self, before: str) -> None:
         """Read it as what comes after what was sent before, squeezed."""
@@ -91,7 +91,7 @@ class Call:
 
     @property
     def needles(self) -> int:
-        """How often a result is searched for what is said here."""
+        """How many texts a result is searched for."""
         values = len(self.tokens) + len(self.few) + len(self.names)
         return 1 + values + sum(map(overlap.places, self._letters + self._letters_of_pieces))
 
@@ -101,7 +101,7 @@ class Call:
         for word in but_for:
             if word in result.text():
                 sent = sent.replace(overlap.letters(word), "")
-        return overlap.shared(sent, result.letters(), self._known_letters)
+        return overlap.shared(sent, result.letters(), self._letters_before)
 
     def goes_back(self, result: ToolResult) -> bool:
         """True where it goes to what a result is about, or only to mail addresses in the result."""
@@ -120,11 +120,11 @@ class Call:
         counts = (overlap.shared(sent, result.letters(), self._clear).chars for sent in hidden)
         return max(counts, default=0)
 
-    def _unknown(self, values: Iterable[str]) -> list[str]:
-        """Each value once, without what was said before; no more than are looked up."""
+    def _new(self, values: Iterable[str]) -> list[str]:
+        """Each value once, without those of what was said before; at most MOST_NEEDLES."""
         ordered = list(dict.fromkeys(values))
         step = len(ordered) // MOST_NEEDLES + 1
-        return [value for value in ordered[::step] if value not in self.known]
+        return [value for value in ordered[::step] if value not in self.said_before]
 
 
 def _letters(texts: Iterable[str]) -> list[str]:

@@ -45,13 +45,13 @@ def letters(text: str) -> str:
     return _NO_LETTER.sub("", text).lower()
 
 
-def shared(sent: str, source: str, known: str) -> Overlap:
+def shared(sent: str, source: str, excluded: str) -> Overlap:
     """What of a text is in another one, in passages.
 
     Args:
         sent: the text, by its letters alone, as both others.
         source: where it may come from.
-        known: a text whose passages do not count: they were there before.
+        excluded: a text whose passages do not count: they were there before.
     """
     step = _step(sent)
     chars = longest = at = behind = 0
@@ -64,7 +64,7 @@ def shared(sent: str, source: str, known: str) -> Overlap:
         start = at - common_prefix(sent[behind:at][::-1], before[::-1])
         most = slice(ENOUGH_CHARS)
         end = at + common_prefix(sent[at:][most], source[place:][most])
-        if sent[start:end] not in known:
+        if sent[start:end] not in excluded:
             chars, longest = chars + end - start, max(longest, end - start)
         at = behind = end
     return Overlap(chars, longest)

@@ -33,22 +33,22 @@ def readings(text: bytes) -> list[str]:
     budget = DecodingBudget(len(text))
     first = _decoded(text, budget)
     second = [inner for part in first[:MOST_PARTS] for inner in _decoded(part, budget)]
-    found = [text, *first, *_read(text, _SPELLINGS, budget), *second]
+    all_readings = [text, *first, *_read(text, _SPELLINGS, budget), *second]
     for between in (_BETWEEN_PIECES, _BETWEEN_LABELS):
         values = b"".join(between.split(text))
         if len(values) != len(text):
-            found += [values, *_read(values, _RUNS[:3], budget)]
-    found += [_from_codes(match[0]) for match in _CODES.finditer(text)]
-    return [reading.decode("utf-8", "ignore") for reading in dict.fromkeys(found)]
+            all_readings += [values, *_read(values, _RUNS[:3], budget)]
+    all_readings += [_from_codes(match[0]) for match in _CODES.finditer(text)]
+    return [reading.decode("utf-8", "ignore") for reading in dict.fromkeys(all_readings)]
 
 
 def _decoded(text: bytes, budget: DecodingBudget) -> list[bytes]:
     signed = [name for sign, name in _SIGNED.items() if sign in text]
-    found = _read(text, signed, budget) if signed else []
+    parts = _read(text, signed, budget) if signed else []
     if _SEPARATED_HEX.search(text):
-        found += _read(text, ("separated-hex",), budget)
+        parts += _read(text, ("separated-hex",), budget)
     long = _LONG.findall(text)
-    return found + _read(b"\n".join(long), _RUNS, budget) if long else found
+    return parts + _read(b"\n".join(long), _RUNS, budget) if long else parts
 
 
 def _read(text: bytes, names: Sequence[str], budget: DecodingBudget) -> list[bytes]:

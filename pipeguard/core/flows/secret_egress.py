@@ -1,4 +1,4 @@
-"""Whether a call would take away one of a server's secrets, or a placeholder that stands for one.
+"""Whether a call would take away one of a server's secrets, or the placeholder of one.
 
 A server gets its own secrets back, since it knows them. But its tool may send what it is given to
 somebody else, and then a placeholder would be as good as the secret. Knows labels of tools and the

@@ -31,7 +31,7 @@ _WORD = re.compile(r"(?:[A-Za-z]?[a-z-]*|[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)[.!?]?\Z"
 
 
 def is_secret(token: str) -> bool:
-    """True for what is made to be guessed by nobody: no id, no digest, no path, no address."""
+    """True for a dense token that is no id, no digest, no path, no address and no words."""
     if "/" in token or "@" in token or _UUID.fullmatch(token) or _HEX.fullmatch(token):
         return False
     parts = _PARTS.findall(token)
@@ -57,12 +57,12 @@ def secrets(text: str, looks: Callable[[str], bool]) -> dict[str, str]:
         text: to be read.
         looks: says of a token whether it does.
     """
-    found: dict[str, str] = {}
+    by_letters: dict[str, str] = {}
     for token in tokens(text[:SECRET_TEXT]):
-        if len(found) >= MOST_SECRETS:
+        if len(by_letters) >= MOST_SECRETS:
             break
         if "=" in token.rstrip("=") or _UUID.search(token):
             continue
         if _MIXED.search(token) and looks(token):
-            found[squeezed(token)] = token
-    return {bare: token for bare, token in found.items() if len(bare) >= TOKEN_CHARS}
+            by_letters[squeezed(token)] = token
+    return {bare: token for bare, token in by_letters.items() if len(bare) >= TOKEN_CHARS}

@@ -67,5 +67,5 @@ def tells_of_people(text: str) -> bool:
 
 def addressed(text: str) -> str:
     """The part of a text from where it speaks to a model on; empty where it never does."""
-    found = _ADDRESSED.search(text)
-    return text[found.start() : found.start() + ADDRESSED_CHARS] if found else ""
+    match = _ADDRESSED.search(text)
+    return text[match.start() : match.start() + ADDRESSED_CHARS] if match else ""

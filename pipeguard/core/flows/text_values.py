@@ -10,7 +10,7 @@ from pipeguard.core.text.document import MessageText
 from pipeguard.core.words.arguments import AMOUNTS
 
 TOKEN_CHARS = 12  # shorter tokens are in two texts by chance
-MIN_NAME_CHARS = 8  # of what is named to a model that is told what to do with it
+MIN_NAME_CHARS = 8  # of a name that a text gives to a model
 MOST_WORDS = 64
 
 _TOKEN = re.compile(rf"[A-Za-z0-9_@.+/=-]{{{TOKEN_CHARS},256}}")

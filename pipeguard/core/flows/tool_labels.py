@@ -27,7 +27,7 @@ class Label(Flag):
     KEEPS = auto()  # what later sessions will read
     UNDOES = auto()  # what cannot be taken back: deleting, paying
     WRITES = auto()  # files
-    GUARDS = auto()  # changes what a person is asked, and what is written down
+    GUARDS = auto()  # changes safeguards: approvals, audit, policies
     HOLDS = auto()  # secrets, which it is given to keep
 
 
@@ -184,7 +184,7 @@ def _takes_in(words: DefinitionWords, *, reads: bool) -> bool:
 
 
 def _changes(words: DefinitionWords) -> Label:
-    """What a tool does besides reading and sending."""
+    """What a tool does other than reading and sending."""
     labels = Label.NONE
     if words.name & lists.RUN or words.verbs & lists.RUN or words.parameters & lists.CODE:
         labels |= Label.RUNS

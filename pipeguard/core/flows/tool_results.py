@@ -14,7 +14,7 @@ from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.text.document import MessageText
 from pipeguard.errors import Refusal
 
-OBJECT_BYTES = 512  # of a result in memory beside its frame
+OBJECT_BYTES = 512  # of a result in memory without its frame
 
 
 class ToolResult:

@@ -101,13 +101,13 @@ def meanings(text: str) -> frozenset[str]:
     """
     stems, anywhere = _stems()
     small = text.lower()
-    found = set()
+    meant = set()
     if not small.isascii():
-        found |= {meaning for sign, meaning in anywhere if sign.rstrip("_") in small}
+        meant |= {meaning for sign, meaning in anywhere if sign.rstrip("_") in small}
     for word in set(_WORD.findall(small)):
         whole = f"{word}_"
-        found |= {meaning for stem, meaning in stems if whole.startswith(stem)}
-    return frozenset(found)
+        meant |= {meaning for stem, meaning in stems if whole.startswith(stem)}
+    return frozenset(meant)
 
 
 @cache

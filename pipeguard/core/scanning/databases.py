@@ -96,7 +96,8 @@ def patterns_of(rules: Iterable[Rule], surface: Surface, models: Models | None =
     plain = {0: [(sign, False) for sign in SIGNS.values()]}
     if surface is Surface.TO_SERVER:
         plain |= {
-            at: [(sign, False)] for at, sign in enumerate(SIGNS_TO_SERVER.values(), len(SIGNS))
+            number: [(sign, False)]
+            for number, sign in enumerate(SIGNS_TO_SERVER.values(), len(SIGNS))
         }
     first = len(SIGNS) + len(SIGNS_TO_SERVER)
     plain |= {first: private, first + len(private): others}

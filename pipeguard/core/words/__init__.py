@@ -1,6 +1,6 @@
-"""Word lists: tables alone, one module for each thing that words are asked about.
+"""Word lists, as tables: what names of tools, arguments, programs, hosts and credentials say.
 
-A table is what a security engineer extends without reading the code that asks it. Each says what
-its words have in common; tests/core/words proves each word. Refuses to hold logic, expressions of
-rules (`rules/*.yaml`) or values. Begin with `credentials`, whose first lines show how to read one.
+To extend what is recognised, add a word to a table; tests/core/words proves that it has an effect.
+A comment above each table says what its words have in common. Refuses to hold logic, and the
+expressions of rules (`rules/*.yaml`). Begin with `credentials`, whose docstring says who uses what.
 """

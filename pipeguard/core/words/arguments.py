@@ -1,7 +1,7 @@
 """Words in the names of arguments, and of the tools that take them, by what an argument is for.
 
-Asked by core.commands.argument_roles, of the last word of a name and of the name as a whole. Who
-names an argument is the server: only names that leave no doubt make a text harmless.
+Used by core.commands.argument_roles, which compares the last word of a name and the whole name. The
+server chooses the names, so only names that leave no doubt make a text harmless.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ PARSES = word_set(
 )
 # These even of a title or a note.
 RENDERS = word_set("render template templates preview report format")
-# But the content of code is none of their business.
+# Except of the content of these.
 OF_CODE = word_set("code source snippet")
 # What these are given as an object, or in a list, they keep or pass on as it is.
 KEEPS = word_set(
@@ -81,10 +81,10 @@ KEEPS = word_set(
     "publish apply deploy register submit file record log report build generate configure patch "
     "merge index document draft compose notify track sync define"
 )
-# In these, what is looked for may be a statement.
+# In these, what is looked for may be a statement. `neo` is for neo4j: names are split at digits.
 DATABASE = word_set(
     "sql db database query queries postgres postgresql mysql mariadb sqlite mongo mongodb redis "
-    "bigquery snowflake clickhouse duckdb oracle mssql cypher migration migrate statement "
+    "bigquery snowflake clickhouse duckdb oracle mssql neo cypher migration migrate statement "
     "supabase planetscale dynamodb cassandra elastic elasticsearch table tables record records "
     "user users order orders customer customers account accounts product products item items "
     "login row rows employee employees member members directory ldap contact contacts person people"

@@ -1,8 +1,8 @@
-"""What makes a command that could do harm one that is given every day.
+"""Installers and disposable names, by which a command that could do harm is an everyday one.
 
-Asked by core.checks.benign_commands. An entry here lets a command pass that a rule would stop,
-so each must be certain: a host that only its project writes to, a name that nobody gives to what
-others live on.
+Used by core.checks.benign_commands. An entry here lets a command pass that a rule would stop, so
+each must be certain: a host that only its project writes to, a name that nobody gives to a system
+in use.
 """
 
 from __future__ import annotations

@@ -1,21 +1,21 @@
-"""Words that name a credential, in one place: what all who ask have in common, and who adds what.
+"""Words in the names of credentials: those that are common to all users, and what each adds.
 
-A table is COMMON, or COMMON_PARTS, and what one of those who ask adds. A word that names a
-credential to all of them belongs into COMMON; one that does so to some, into their tables.
+Each table is COMMON, or COMMON_PARTS, and what its user adds. A word that names a credential
+everywhere belongs in COMMON; one that does so in some places only, in the tables of those.
 
-| table | asked by | of | adds |
+| table | used by | to find | adds |
 |---|---|---|---|
-| KEYS | core.text.document | a key, that is read with its value | short forms, German |
-| NAMED | core.flows.secret_values | a text, for the value that follows | short forms |
-| ARGUMENTS | core.checks.credential_names | an argument or a header | ten languages |
-| BEFORE_VALUE | core.flows.secret_egress | a command, for the value that follows | `_key`, `auth` |
-| OPTIONS | core.checks.benign_commands | an option; not COMMON, since it lets a command pass | |
-| SHOWN | clients.masking | a setting, that is shown without its value | sessions, ids |
-| SETTINGS | assess.checks.secrets | a setting in a client's file | `jwt`, `pat`, `cookie` |
-| IN_URLS | identity.url_names | a parameter, that tells no server from another | signatures |
-| LAST_WORDS | identity.arguments | an option, that tells no server from another | `bearer` |
-| VARIABLES | runtime.start | a variable that a server may have missed | addresses |
-| HEADERS | runtime.endpoints | a header, that is refused on a command line | cookies |
+| KEYS | core.text.document | keys of JSON that are read with their values | short forms, German |
+| NAMED | core.flows.secret_values | values that a text calls a secret | short forms |
+| ARGUMENTS | core.checks.credential_names | arguments for a credential | ten languages |
+| BEFORE_VALUE | core.flows.secret_egress | what a command logs in with | `_key`, `auth` |
+| OPTIONS | core.checks.benign_commands | the same; without COMMON, since it lets commands pass | |
+| SHOWN | clients.masking | settings whose values are masked | sessions, ids |
+| SETTINGS | core.checks.credential_names | secrets in clients' files | `jwt`, `pat`, `cookie` |
+| IN_URLS | identity.url_names | parameters that are left out of a server's identity | signatures |
+| LAST_WORDS | identity.arguments | options that are left out of it | `bearer` |
+| VARIABLES | runtime.start | variables that a server may have missed | addresses |
+| HEADERS | core.checks.credential_names | headers that a command line must not have | cookies |
 
 Tools that read or keep secrets are in core.words.tools: SECRETS, SECRET_STORES.
 """
@@ -71,7 +71,8 @@ HEADERS = (*COMMON_PARTS, "auth", "cookie")
 
 # -- names of what is no credential --------------------------------------------------------------
 
-# Beside `key` or `token`: everybody may see what is called so. Asked by core.checks.randomness.
+# With `key` or `token` in a name, these say that the value is public. Used by
+# core.checks.randomness.
 PUBLIC = word_set(
     "public pub publishable primary foreign partition sort cache idempotency next prev "
     "previous page paging pagination continuation cursor sync csrf xsrf nonce state etag hash "
@@ -83,9 +84,9 @@ PUBLIC = word_set(
     "change lock starting lifecycle purchase update refund pattern license test site "
     "integrity resolved encrypted sealed"
 )
-# The same of the settings of a client's file; asked by assess.checks.secrets.
+# The same for settings in a client's file; used by core.checks.credential_names.
 OTHER_KEYS = word_set("public sort primary partition cache foreign index group hot object project")
-# A name that ends so speaks of a secret and is none's.
+# Last words of names that are about a secret: `token_count`.
 ABOUT_SECRETS = word_set(
     "limit max min count size length ttl type mode name file path dir url uri endpoint host prefix "
     "suffix header method expiry lifetime timeout budget id algorithm format enabled required "

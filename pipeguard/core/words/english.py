@@ -1,4 +1,4 @@
-"""What English, and names in it, are made of; asked by core.checks.wordlists."""
+"""Letters that English words and names are made of; used by core.checks.readable."""
 
 from __future__ import annotations
 

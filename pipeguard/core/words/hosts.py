@@ -1,6 +1,6 @@
-"""Names, ports and paths by which an address reaches this machine, its network, or what rules it.
+"""Names, ports and paths by which an address reaches this machine, its network, or a console.
 
-Asked by core.checks.addresses and core.checks.url_hosts. Names are expressions, matched against a
+Used by core.checks.addresses and core.checks.url_hosts. Names are expressions, matched against a
 whole host in small letters; a domain's name stands for all below it too.
 """
 
@@ -10,8 +10,8 @@ from pipeguard.core.words.notation import word_list, word_set
 
 # -- hosts ---------------------------------------------------------------------------------------
 
-# They give out the machine's own credentials, or stand beside what does: AWS (also ECS and EKS),
-# Tencent, Alibaba, Azure, Oracle.
+# They give out the machine's own credentials: AWS (also ECS and EKS), Tencent, Alibaba, Azure,
+# Oracle; or they are next to such an address.
 METADATA_ADDRESSES = word_set(
     "169.254.169.254 169.254.170.2 169.254.170.23 169.254.169.253 169.254.169.249 169.254.0.23 "
     "100.100.100.200 168.63.129.16 192.0.0.192"
@@ -49,7 +49,7 @@ WILDCARD_DNS = (
     *(r"plex\.direct", r"dns\.name"),
 )
 
-# -- what machines, clusters and stores are ruled or read by -------------------------------------
+# -- by which machines, clusters and stores are administered or read -----------------------------
 
 PORTS = word_list(
     "22 23 25 111 135 139 389 445 873 1099 1433 1521 2049 2181 2375 2376 2377 2379 2380 3306 3389 "

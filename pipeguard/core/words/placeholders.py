@@ -1,4 +1,4 @@
-"""What is written in a secret's place and is none; asked by core.checks.placeholders.
+"""Words that are written in a secret's place; used by core.checks.placeholders.
 
 An entry here hides what it matches from the rules for secrets, so each is a word that no issuer
 puts into a token. Entries are expressions, of any case.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pipeguard.core.words.notation import word_set
 
-# Long words, wherever they are: what a text has beside them must be too little for a secret.
+# Long words, wherever they are: the rest of the text must be too short for a secret.
 ANYWHERE = (
     *("examples?", "sample", "dummy", "test(?:ing)?", "fake", "placeholder"),
     *("change[-_ ]?(?:me|this|it)", "your", "insert", "replace", "redacted", "removed", "hidden"),
@@ -17,20 +17,20 @@ ANYWHERE = (
     *("access", "private", "credential", "value", "enter", "paste", "here", "something"),
     *("whatever", "invalid", "not[-_ ]?(?:a[-_ ]?)?real", "deadbeef", "cafebabe"),
 )
-# Short ones, only between what is neither letter nor digit.
+# Short words, only where neither letters nor digits touch them.
 ALONE = (
     *("my", "key", "api", "foo", "bar", "baz", "me", "the", "a", "an", "is", "abc", "pass", "user"),
     *("name", "todo", "tbd", "n/a", "id", "as", "x", "of", "for", "and"),
 )
-# Objects of programs and templates, of which a member is a reference: `process.env.TOKEN`.
+# Objects of programs and templates whose members are references: `process.env.TOKEN`.
 OBJECTS = (
     *(r"process\.env", r"import\.meta\.env", r"os\.environ", "ENV", "env", "secrets", "vars?"),
     *("local", "data", "self", "this", "config", "settings", "process", "options", "args"),
     *("params", "props"),
 )
-# Schemes of vaults, of which a path is a reference: `op://vault/item`.
+# Schemes of vaults whose paths are references: `op://vault/item`.
 VAULTS = ("vault", "op", "ssm", r"ref\+\w+", "secretsmanager", "keyvault")
-# What a name in capitals ends with that manuals put in a secret's place: `KEYSTONE_DBPASS`.
+# Endings of the names in capitals that manuals put in a secret's place: `KEYSTONE_DBPASS`.
 NAME_ENDINGS = ("PASS(?:WD|WORD)?", "PWD", "SECRET", "TOKEN", "KEY")
 
 # What people type first for a password, and what is in every example; whole and of any case.

@@ -1,7 +1,7 @@
 """Programs of a command line: which run others, read, write or send, and by which arguments.
 
-Asked by core.commands.programs and the modules that read command lines, of the name of a program
-in small letters, without folder and `.exe`. Which command is harmful is for rules to say.
+Used by core.commands.programs and the modules that read command lines; names are in small letters,
+without folder and `.exe`. Which command is harmful is for rules to say.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WRAPPERS: dict[str, tuple[str, int]] = {
     "start": ("", 0), "rtk": ("", 0), "catchsegv": ("", 0), "chrt": ("", 1), "setarch": ("", 1),
     "faketime": ("", 1), "systemd-run": ("puM", 0), "nocorrect": ("", 0), "noglob": ("", 0),
 }  # fmt: skip
-# These run it in a container or an environment of its own, behind options of many kinds.
+# These run it in a container or an environment of its own, after options of many kinds.
 RUN_IN = word_set("docker podman kubectl uv poetry npx")
 
 # -- what reads and writes -----------------------------------------------------------------------
@@ -50,7 +50,7 @@ TELL_ENVIRONMENT = word_set("env printenv set export declare typeset compgen")
 PATTERN_FIRST = word_set("grep egrep fgrep rg ag ack zgrep sed awk gawk perl")
 # The last operand is written to.
 LAST_IS_TARGET = word_set("cp mv install ln rsync scp")
-# They change what they are given, behind the options.
+# Their operands, after the options, are files that they change.
 OPERANDS_LAST = word_set("rm chmod chown chgrp shred unlink srm rmdir")
 # They turn text into something else that may be run.
 DECODERS = word_set("base64 base32 xxd openssl rev uudecode gunzip zcat basenc")

@@ -1,6 +1,6 @@
-"""Secrets and numbers that documentation prints: nobody's, though they look like somebody's.
+"""Secrets and numbers that documentation prints, and that are nobody's.
 
-Asked by core.checks.placeholders and core.checks.national_ids.
+Used by core.checks.placeholders and core.checks.national_ids.
 """
 
 from __future__ import annotations

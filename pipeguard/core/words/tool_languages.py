@@ -1,6 +1,6 @@
 """Stems of other languages for words of core.words.tools, by their meaning in English.
 
-Asked by core.flows.tool_words. A word that begins with a stem has its meaning; `_` at the end makes
+Used by core.flows.tool_words. A word that begins with a stem has its meaning; `_` at the end makes
 a stem a whole word. Ideographs, Hangul, Arabic and Devanagari are looked for anywhere, since no
 blank parts their words in a name. What is short and means something else in English is left out.
 """

@@ -1,7 +1,7 @@
 """Words in the names, first sentences and parameters of tools, by what they say a tool does.
 
-Asked by core.flows.tool_labels. Names are split into words in small letters, so a word has neither
-signs nor capitals; verbs of a description lose the ending of the third person before.
+Used by core.flows.tool_labels. Names are split into words in small letters, so a word has neither
+signs nor capitals; verbs of a description lose the ending of the third person first.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ READ = word_set(
     "return retrieve give peek display browse tell print download inspect fetch check past "
     "history see grep pull access summary summarize gather collect"
 )
-# What is private, but need not be about anybody.
+# What is private without being about a person.
 FILES = word_set(
     "file files folder repo repository disk code page pages record records row rows table "
     "tables event events history session login user users member members client clients people "
@@ -51,7 +51,7 @@ PUBLISHED = word_set(
     "web url website browser internet online scrape crawl rss feed http https release changelog "
     "public docs documentation library news product products readme license licence"
 )
-# But if it is somebody's own, these say where its owner has been.
+# But these, where they are somebody's own, say where that person has been.
 TRACES = word_set("history bookmarks cookies downloads")
 # What keeps secrets, and is given some to keep.
 SECRET_STORES = word_set(
@@ -98,7 +98,7 @@ PUBLIC = word_set(
     "webhook endpoint http internet partner partners strangers online third vendor vendors "
     "competitor competitors press organisations organizations"
 )
-# In a sentence beside the name, these say that it sends.
+# In the description, these say that it sends.
 PUBLISH = word_set(
     "publish publishes sends uploads posts submits shares anyone anybody everybody everyone"
 )
@@ -128,7 +128,7 @@ CHANGE = word_set(
     "assign bind install register order buy subscribe unlock lock arm disarm start stop "
     "restart"
 )
-# To change these is to change what a person is asked, and what is written down.
+# Safeguards: what a person is asked, and what is recorded.
 GUARDED = word_set(
     "policy policies setting settings permission permissions approval approve audit logging "
     "confirm confirmation confirmations sandbox guard firewall safety security config "

@@ -89,3 +89,9 @@ def test_a_file_is_written_by_a_tool_of_files_or_by_an_argument_for_a_path() -> 
 )
 def test_the_tool_of_a_call_is_its_name(value: JsonValue, tool: str | None) -> None:
     assert called_tool(value) == tool
+
+
+@pytest.mark.parametrize("tool", ["neo4j", "run-neo4j", "neo4jRead"])
+def test_a_database_is_known_whose_name_has_a_digit_in_it(tool: str) -> None:
+    assert is_of_database(tool)
+    assert role(tool, ("query",)) is ArgumentRole.STATEMENT
