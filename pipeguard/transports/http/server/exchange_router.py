@@ -87,7 +87,7 @@ class ExchangeRouter:
         self._reading: asyncio.Task[None] | None = None
         self._tasks = Tasks()
         self._writing: dict[object, float] = {}  # since when, the oldest first
-        self._has_failed = self._is_closing = False
+        self._has_failed = self._has_ended = self._is_closing = False
         self._has_spoken = False
 
     @property
@@ -225,6 +225,10 @@ class ExchangeRouter:
             raise
         finally:
             del self._writing[entry]
+        # The pipe of a server that has ended takes frames until it is closed. Whoever was waiting
+        # is answered by then, and nobody would answer this one.
+        if self._has_ended:
+            raise ChannelClosed("the server is gone")
 
     def _send_soon(self, frame: bytes) -> None:
         self._tasks.begin(self._write_quietly(frame))
@@ -243,6 +247,7 @@ class ExchangeRouter:
                     await self._take(with_value(frame))
                     await self._wait_for_clients()
         finally:  # whatever happened, nobody waits for this server any more
+            self._has_ended = True
             ended()
             await self._answer_all()
 

@@ -7,6 +7,10 @@ import json
 
 import pytest
 
+from pipeguard.transports.backlog import Backlog
+from pipeguard.transports.channel import ChannelClosed
+from pipeguard.transports.http.server.exchange_router import ExchangeRouter
+from pipeguard.transports.judging import Judge
 from tests.transports.http.server.hosting import (
     R5_HEADERS,
     Answering,
@@ -22,7 +26,9 @@ from tests.transports.talking import (
     STATELESS,
     Json,
     Object,
+    Records,
     call,
+    make_sessions,
     notification,
     request,
     result,
@@ -261,3 +267,35 @@ def test_an_array_for_exchanges_of_several_is_taken_apart() -> None:
                 assert in_one(told) == [result(1)]
 
     run(work)
+
+
+class EndedServer:
+    """A server that has ended: its pipe takes frames until it is closed, which takes a while."""
+
+    def __init__(self) -> None:
+        self.closing = asyncio.Event()
+        self.may_close = asyncio.Event()
+
+    async def read(self) -> bytes | None:
+        return None
+
+    async def write(self, frame: bytes) -> None:
+        """Take a frame that nobody reads."""
+
+    async def close(self) -> None:
+        self.closing.set()
+        await self.may_close.wait()
+
+
+def test_what_is_sent_to_a_server_that_has_ended_does_not_wait_for_an_answer() -> None:
+    async def scenario() -> None:
+        server, session = EndedServer(), make_sessions().new(None)
+        router = ExchangeRouter(server, session, Judge(Records()), Backlog())
+        router.begin(lambda: None)
+        await server.closing.wait()
+        with pytest.raises(ChannelClosed):
+            await router.send(b'{"jsonrpc":"2.0","id":1,"method":"ping"}')
+        server.may_close.set()
+        await router.close()
+
+    asyncio.run(scenario())
