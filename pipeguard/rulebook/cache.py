@@ -14,7 +14,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from pipeguard.config.directories import cache_folder
-from pipeguard.core.matching.pattern_set import Database, PatternSet
+from pipeguard.core.matching.pattern_set import Database, PatternSet, binding
 from pipeguard.core.model.prefilter import Prefilter
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import from_record
@@ -57,6 +57,7 @@ def load_engines(packs: Sequence[PackFile] | None = None, folder: str | None = N
         EngineError: Hyperscan is missing or rejects a pattern, or nothing can be written.
     """
     _return_large_blocks()
+    binding()  # what is cached needs it as well, and would miss it with the first frame
     return _engines(partial(_cached, packs, cache_folder() if folder is None else folder))
 
 

@@ -33,7 +33,7 @@ from tests.wrap.listening import Browser, Listening, messages
 from tests.wrap.wrapped import PYTHON, Json, Object, Wrapped
 
 HERE = Path(__file__).parent / "readers"
-TIMES = int(os.environ.get(FACTOR, "1"))
+TIMES = max(1, int(float(os.environ.get(FACTOR, "1"))))
 FRAMES = 300
 BODIES = 60
 PATIENCE_SECONDS = 120.0
