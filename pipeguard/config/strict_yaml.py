@@ -131,6 +131,14 @@ class YamlEntry:
                 self.wrong(f"`{name}` is missing")
         return entries
 
+    def members(self) -> dict[str, YamlEntry]:
+        """The values of a mapping by keys of the user's own; a key that is there twice is wrong."""
+        if not isinstance(self._node, yaml.MappingNode):
+            self.wrong(f"expected names and values, not {self._what()}")
+            return {}
+        names = [node.value for node, _ in self._node.value if isinstance(node, yaml.ScalarNode)]
+        return self.fields(names)
+
     def items(self) -> list[YamlEntry]:
         """The values of a list; anything else is wrong."""
         if not isinstance(self._node, yaml.SequenceNode):

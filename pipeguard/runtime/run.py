@@ -47,7 +47,11 @@ class Run:
     """
 
     def __init__(
-        self, launched: Launched, options: WrapOptions, changed: Callable[[frozenset[str]], None]
+        self,
+        launched: Launched,
+        options: WrapOptions,
+        changed: Callable[[frozenset[str]], None],
+        engines: Engines | None = None,
     ) -> None:
         """Load what judging needs.
 
@@ -55,6 +59,7 @@ class Run:
             launched: who the server is, and what it is called where no option says.
             options: of the command line.
             changed: told, in another thread, of which kinds a client should list again.
+            engines: the compiled rules, where they are loaded already.
 
         Raises:
             PipeGuardError: rules, policy or store do not load.
@@ -65,7 +70,7 @@ class Run:
         if policy.stop_without_audit and not self._audits:
             raise PolicyError("--no-audit: the policy says `audit.on_failure: stop`.")
         with told(COMPILING):
-            self.engines = load_engines()
+            self.engines = load_engines() if engines is None else engines
         self._store = store_file()
         asked = options.values.get("--name") or launched.name
         with Store.open(self._store) as opened:

@@ -1,0 +1,272 @@
+"""The tools of all servers under names that no two share, as each server's Session let them pass.
+
+Holds definitions and says what a tool does, as far as that is known; asks no server, and knows no
+client. What never passed a Session, or was withdrawn, is not in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from hashlib import sha256
+from typing import NamedTuple
+
+from pipeguard.core.flows.tool_labels import SINKS, Label, Tool
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue
+from pipeguard.gateway.search import Filter, SearchHit, ToolIndex, ToolText
+
+SEPARATOR = "__"
+# What models' providers take for the name of a tool, the strictest of them.
+MOST_NAME_CHARS = 64
+_UNNAMEABLE = re.compile(r"[^A-Za-z0-9_-]+")
+_HASH_CHARS = 6
+MOST_SCHEMA_WORDS = 400  # of a schema that are indexed; the largest real ones have 150
+MOST_SCHEMA_DEPTH = 6
+
+
+class Effect(StrEnum):
+    """What calling a tool may do: what a client asks its user about."""
+
+    READ = "read"
+    WRITE = "write"
+    DESTRUCTIVE = "destructive"
+
+
+class CatalogTool(NamedTuple):
+    """One tool that agents may find.
+
+    Attributes:
+        key: its number, the same for as long as this catalogue lives.
+        public: the name under which agents call it.
+        server: the name of its server.
+        name: the name that the server gives it.
+        definition: as it passed the server's Session.
+        effect: what calling it may do.
+        tags: by which it is found, too.
+    """
+
+    key: int
+    public: str
+    server: str
+    name: str
+    definition: JsonObject
+    effect: Effect
+    tags: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """For people; empty where it has none."""
+        annotations = self.definition.get("annotations")
+        inner = annotations.get("title") if isinstance(annotations, dict) else None
+        return text_of(self.definition.get("title")) or text_of(inner)
+
+    @property
+    def description(self) -> str:
+        """What the server says of it."""
+        return text_of(self.definition.get("description"))
+
+
+class Override(NamedTuple):
+    """What the user calls a tool instead.
+
+    Attributes:
+        name: in place of the server's; empty for the same.
+        description: likewise.
+    """
+
+    name: str = ""
+    description: str = ""
+
+
+class Listing(NamedTuple):
+    """What one server offers, and what of it agents may see.
+
+    Attributes:
+        server: its name.
+        definitions: of its tools, as they passed its Session.
+        allow: globs of names; empty for all.
+        block: globs of names that nobody sees.
+        overrides: by the server's names.
+        tags: of the server.
+    """
+
+    server: str
+    definitions: Sequence[JsonValue]
+    allow: tuple[str, ...] = ()
+    block: tuple[str, ...] = ()
+    overrides: Mapping[str, Override] = {}
+    tags: tuple[str, ...] = ()
+
+
+class Catalog:
+    """The tools of all servers. For one thread."""
+
+    def __init__(self) -> None:
+        self._tools: dict[str, tuple[CatalogTool, ...]] = {}  # by server
+        self._public: dict[str, CatalogTool] = {}
+        self._keys: dict[tuple[str, str], int] = {}
+        self._index = ToolIndex()
+        self._is_indexed = True
+
+    def __len__(self) -> int:
+        return len(self._public)
+
+    def __iter__(self) -> Iterator[CatalogTool]:
+        return iter(self._public.values())
+
+    def put(self, listing: Listing, known_as: Callable[[str], Tool]) -> bool:
+        """Take over what a server offers now; True where that differs from before.
+
+        Args:
+            listing: what it offers.
+            known_as: what is known of a tool by its name: `Guard.tool`.
+        """
+        tools = tuple(self._chosen(listing, known_as))
+        if self._tools.get(listing.server, ()) == tools:
+            return False
+        self._tools[listing.server] = tools
+        self._changed()
+        return True
+
+    def drop(self, server: str) -> bool:
+        """Forget a server that is gone for good; True where it had tools."""
+        if not self._tools.pop(server, ()):
+            return False
+        self._changed()
+        return True
+
+    def of(self, server: str) -> tuple[CatalogTool, ...]:
+        """The tools of one server."""
+        return self._tools.get(server, ())
+
+    def named(self, public: str) -> CatalogTool | None:
+        """The tool of a public name; None where there is none."""
+        return self._public.get(public)
+
+    def search(
+        self, query: str, limit: int, only: Filter | None = None
+    ) -> list[tuple[CatalogTool, SearchHit]]:
+        """The tools that a query is about, the best first (`ToolIndex.search`)."""
+        if not self._is_indexed:
+            self._index.replace(map(_indexed, self))
+            self._is_indexed = True
+        by_key = {tool.key: tool for tool in self}
+        return [(by_key[hit.tool.key], hit) for hit in self._index.search(query, limit, only)]
+
+    def _chosen(self, listing: Listing, known_as: Callable[[str], Tool]) -> Iterator[CatalogTool]:
+        seen: set[str] = set()
+        for definition in listing.definitions:
+            name = definition.get("name") if isinstance(definition, dict) else None
+            if not isinstance(definition, dict) or type(name) is not str or name in seen:
+                continue
+            seen.add(name)
+            if not _is_shown(name, listing):
+                continue
+            override = listing.overrides.get(name, Override())
+            shown = {**definition}
+            if override.description:
+                shown["description"] = override.description
+            public = public_name(listing.server, override.name or name)
+            key = self._keys.setdefault((listing.server, name), len(self._keys))
+            effect = effect_of(known_as(name), definition)
+            yield CatalogTool(key, public, listing.server, name, shown, effect, listing.tags)
+
+    def _changed(self) -> None:
+        self._public = {tool.public: tool for tools in self._tools.values() for tool in tools}
+        self._is_indexed = False
+
+
+def public_name(server: str, name: str) -> str:
+    """The name under which a tool is called through the gateway: `server__tool`.
+
+    The same for the same two always, whatever else there is. Where the plain form could be
+    another pair's, or no client would take it, it ends in a part of their hash.
+    """
+    plain = f"{server}{SEPARATOR}{name}"
+    clean = _UNNAMEABLE.sub("_", plain)
+    edges = SEPARATOR in server or server.endswith("_") or name.startswith("_")
+    if clean == plain and len(plain) <= MOST_NAME_CHARS and not edges:
+        return plain
+    digest = sha256(f"{server}\0{name}".encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{clean[: MOST_NAME_CHARS - _HASH_CHARS - 1]}_{digest[:_HASH_CHARS]}"
+
+
+def effect_of(tool: Tool, definition: JsonObject) -> Effect:
+    """What calling a tool may do.
+
+    Its words decide; annotations can only make it more (MCP 2025-06-18, server/tools: clients
+    MUST consider them untrusted), but where words say nothing.
+    """
+    annotations = definition.get("annotations")
+    hints = annotations if isinstance(annotations, dict) else {}
+    labels = tool.labels
+    if labels & (Label.UNDOES | Label.RUNS) or hints.get("destructiveHint") is True:
+        return Effect.DESTRUCTIVE
+    if labels & SINKS or hints.get("readOnlyHint") is False:
+        return Effect.WRITE
+    if labels or hints.get("readOnlyHint") is True:
+        return Effect.READ
+    return Effect.WRITE
+
+
+def schema_words(definition: JsonObject) -> Iterator[str]:
+    """Names and descriptions of a tool's parameters, and the values that they may have."""
+    schema = definition.get("inputSchema")
+    stack: list[tuple[JsonValue, int]] = [(schema, 0)]
+    count = 0
+    while stack and count < MOST_SCHEMA_WORDS:
+        value, depth = stack.pop()
+        if not isinstance(value, dict) or depth > MOST_SCHEMA_DEPTH:
+            continue
+        for text in (value.get("title"), value.get("description")):
+            if isinstance(text, str):
+                count += 1
+                yield text
+        values = value.get("enum")
+        if isinstance(values, list):
+            yield from (text for text in values if type(text) is str)
+            count += len(values)
+        properties = value.get("properties")
+        if isinstance(properties, dict):
+            count += len(properties)
+            yield from properties
+            stack += [(inner, depth + 1) for inner in reversed(properties.values())]
+        stack.append((value.get("items"), depth + 1))
+
+
+def text_of(value: JsonValue) -> str:
+    """A text; empty where it is none."""
+    return value if type(value) is str else ""
+
+
+def _is_shown(name: str, listing: Listing) -> bool:
+    if any(fnmatchcase(name, pattern) for pattern in listing.block):
+        return False
+    return not listing.allow or any(fnmatchcase(name, pattern) for pattern in listing.allow)
+
+
+def _indexed(tool: CatalogTool) -> ToolText:
+    return ToolText(
+        tool.key,
+        tool.server,
+        tool.name,
+        tool.title,
+        tool.description,
+        " ".join(schema_words(tool.definition)),
+        " ".join(tool.tags),
+        tool.effect.value,
+    )
+
+
+def tool_globs(tools: Iterable[CatalogTool], globs: Sequence[str]) -> set[int]:
+    """The keys of the tools whose public names, or `server/tool`, match one of the globs."""
+    return {
+        tool.key
+        for tool in tools
+        if any(
+            fnmatchcase(tool.public, glob) or fnmatchcase(f"{tool.server}/{tool.name}", glob)
+            for glob in globs
+        )
+    }

@@ -1,0 +1,121 @@
+"""The gateway: all servers together, and the clients that use them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from pipeguard.core.flows.ledger import Flows
+from pipeguard.core.protocol.json_values import JsonObject
+from pipeguard.core.session.guard import Engines
+from pipeguard.gateway.answers import ClientAnswers
+from pipeguard.gateway.catalog import Catalog, CatalogTool
+from pipeguard.gateway.conversation import GatewayChannel
+from pipeguard.gateway.leg import Leg
+from pipeguard.gateway.legs import Unavailable
+from pipeguard.gateway.member import GatewayServer
+from pipeguard.gateway.search import Filter
+from pipeguard.gateway.server_settings import ServerSettings
+from pipeguard.gateway.tool_calls import ToolMode
+
+SETTLING_SECONDS = 8.0  # for which a client waits at most for servers that start
+
+
+class FullAccess:
+    """A client that may use everything."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    def finds(self) -> Filter | None:
+        """What it may find; None for everything."""
+        return None
+
+    def may_call(self, tool: CatalogTool) -> bool:
+        """True where it may call a tool."""
+        return True
+
+    def servers(self) -> list[str]:
+        """Names of the servers that it may use."""
+        return sorted(self._gateway.members)
+
+
+class Gateway:
+    """All servers behind one endpoint. To be made on the loop where it lives.
+
+    Attributes:
+        catalog: the tools of all.
+        mode: how agents get to them.
+        members: the servers, by name.
+    """
+
+    def __init__(self, engines: Engines, mode: ToolMode = ToolMode.SEARCH) -> None:
+        self.catalog = Catalog()
+        self.mode = mode
+        self.members: dict[str, GatewayServer] = {}
+        self._engines = engines
+        self._clients: dict[GatewayChannel, Flows] = {}
+
+    def add(self, entries: Sequence[ServerSettings]) -> None:
+        """Take servers in, and start them.
+
+        Raises:
+            PipeGuardError: what is said of one is wrong.
+        """
+        for entry in entries:
+            self.members[entry.name] = GatewayServer(entry, self, self._engines)
+            self.members[entry.name].start()
+
+    async def dial(self) -> GatewayChannel:
+        """A client's side of the gateway."""
+        return GatewayChannel(
+            lambda conversation: ClientAnswers(self, conversation, FullAccess(self))
+        )
+
+    async def close(self) -> None:
+        """End all servers."""
+        await asyncio.gather(*(member.stop() for member in self.members.values()))
+
+    # --- what clients ask of it -----------------------------------------------------------
+
+    def described(self) -> Mapping[str, JsonObject]:
+        """By server, its answer to `initialize`: of those that have answered."""
+        return {name: member.described for name, member in self.members.items() if member.described}
+
+    async def open(self, server: str, conversation: GatewayChannel) -> Leg:
+        """A client's conversation with a server.
+
+        Raises:
+            Unavailable: the server does not answer.
+        """
+        member = self.members.get(server)
+        if member is None:
+            raise Unavailable("there is no such server any more")
+        flows = self._clients.setdefault(conversation, Flows())
+        return await member.open(conversation, conversation.opening, flows)
+
+    async def settle(self) -> None:
+        """Wait until the servers that start at once have said what they are, but not for long."""
+        waiting = [asyncio.ensure_future(member.settle()) for member in self.members.values()]
+        if waiting:
+            _, late = await asyncio.wait(waiting, timeout=SETTLING_SECONDS)
+            for task in late:
+                task.cancel()
+
+    def join(self, conversation: GatewayChannel) -> None:
+        """A client is there, and is to be told of changes."""
+        self._clients.setdefault(conversation, Flows())
+
+    def leave(self, conversation: GatewayChannel) -> None:
+        """A client is gone."""
+        self._clients.pop(conversation, None)
+
+    # --- what servers tell it -------------------------------------------------------------
+
+    def relisted(self, kinds: frozenset[str]) -> None:
+        """What a server offers has changed: tools, prompts or resources."""
+        if self.mode is ToolMode.SEARCH:
+            return  # the menu stays the same, whatever is found by it
+        for conversation in self._clients:
+            for kind in sorted(kinds):
+                conversation.say({"jsonrpc": "2.0", "method": f"notifications/{kind}/list_changed"})

@@ -1,0 +1,245 @@
+"""One client's conversation with one server: a Session between the gateway and a channel.
+
+What goes to the server is judged as `wrap` judges it, and what comes back likewise; the gateway
+has only what passed. Requests go out under ids of ours, so that answers cannot be mistaken. Knows
+no tools and no menu.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
+
+from pipeguard.core.finding import Direction, MessageKind
+from pipeguard.core.protocol import codes
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.core.protocol.message import Message, parse
+from pipeguard.core.session.session import Session
+from pipeguard.errors import Refusal
+from pipeguard.transports.channel import AsyncChannel, ChannelClosed
+from pipeguard.transports.judging import Judge
+
+REVISION = "2025-11-25"  # of a server that is opened before any client has said its own
+TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
+
+
+class LegListener(Protocol):
+    """Who hears what a server says without being asked."""
+
+    def requested(self, leg: Leg, message: Message) -> None:
+        """The server asks the client something; answer with `Leg.answer`."""
+
+    def notified(self, leg: Leg, message: Message) -> None:
+        """The server says something."""
+
+    def lost(self, leg: Leg) -> None:
+        """The server is gone; all that waited is answered."""
+
+
+class Opening:
+    """What a client says of itself when a server is opened for it.
+
+    Args:
+        capabilities: that it declares.
+        client_info: its name and version.
+        revision: of MCP that it speaks.
+    """
+
+    __slots__ = ("capabilities", "client_info", "revision")
+
+    def __init__(
+        self, capabilities: JsonObject, client_info: JsonObject, revision: str = REVISION
+    ) -> None:
+        self.capabilities = capabilities
+        self.client_info = client_info
+        self.revision = revision
+
+    def params(self) -> JsonObject:
+        """The params of `initialize` (MCP 2025-11-25, basic/lifecycle)."""
+        return {
+            "protocolVersion": self.revision,
+            "capabilities": self.capabilities,
+            "clientInfo": self.client_info,
+        }
+
+
+class Leg:
+    """A conversation with one server.
+
+    Args:
+        server: its name.
+        session: judges what goes either way.
+        channel: to the server.
+        judge: judges each frame, and records the verdict.
+        listener: hears what the server says unasked.
+
+    Attributes:
+        server: the server's name.
+        described: its answer to `initialize`; empty before.
+        is_open: False once it is gone.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        session: Session,
+        channel: AsyncChannel,
+        judge: Judge,
+        listener: LegListener,
+    ) -> None:
+        self.server = server
+        self.described: JsonObject = {}
+        self.is_open = True
+        self._session = session
+        self._channel = channel
+        self._judge = judge
+        self._listener = listener
+        self._count = 0
+        self._waiting: dict[str, asyncio.Future[JsonObject]] = {}
+        self._reading = asyncio.create_task(self._read())
+
+    async def open(self, opening: Opening) -> JsonObject:
+        """Begin the conversation (MCP 2025-11-25, basic/lifecycle).
+
+        Returns:
+            The answer, with `result` or `error`.
+        """
+        answer = await self.request("initialize", opening.params())
+        result = answer.get("result")
+        if isinstance(result, dict):
+            self.described = result
+            await self.notify("notifications/initialized")
+        return answer
+
+    def offers(self, *path: str) -> bool:
+        """True where the server declared a capability, as `offers("resources", "subscribe")`."""
+        value: JsonValue = self.described.get("capabilities")
+        for step in path:
+            value = value.get(step) if isinstance(value, dict) else None
+        return value is not None and value is not False
+
+    async def request(
+        self,
+        method: str,
+        params: JsonObject | None = None,
+        began: Callable[[Number], None] | None = None,
+        *,
+        with_progress: bool = False,
+    ) -> JsonObject:
+        """Ask the server something, and wait for its answer.
+
+        Args:
+            method: of the request.
+            params: of it.
+            began: called with the id that the server knows it by, before it is sent.
+            with_progress: ask to be told of progress, under that id.
+
+        Returns:
+            The answer, with `result` or `error`, under the id of ours.
+        """
+        self._count += 1
+        token = str(self._count)
+        value: JsonObject = {"jsonrpc": "2.0", "id": Number(token), "method": method}
+        if with_progress:
+            meta = (params or {}).get("_meta")
+            meta = meta if isinstance(meta, dict) else {}
+            params = {**(params or {}), "_meta": {**meta, "progressToken": Number(token)}}
+        if params is not None:
+            value["params"] = params
+        waiting = self._waiting[token] = asyncio.get_running_loop().create_future()
+        if began is not None:
+            began(Number(token))
+        try:
+            await self._send(serialise(value))
+            answer: JsonObject = await waiting
+            return answer
+        finally:
+            del self._waiting[token]
+
+    async def notify(self, method: str, params: JsonObject | None = None) -> None:
+        """Tell the server something."""
+        value: JsonObject = {"jsonrpc": "2.0", "method": method}
+        if params is not None:
+            value["params"] = params
+        await self._send(serialise(value))
+
+    async def answer(self, value: JsonObject) -> None:
+        """Answer what the server asked; `value` has its id."""
+        await self._send(serialise(value))
+
+    async def close(self) -> None:
+        """Hang up."""
+        self.is_open = False
+        await self._channel.close()
+        self._reading.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._reading
+        self._end()
+
+    async def _send(self, frame: bytes) -> None:
+        verdict = await self._judge(self._session, TO_SERVER, frame)
+        if verdict.reply is not None:
+            self._hear(verdict.reply)
+        if verdict.forward is not None:
+            try:
+                await self._channel.write(verdict.forward)
+            except ChannelClosed:
+                self._end()
+
+    async def _read(self) -> None:
+        try:
+            while (frame := await self._channel.read()) is not None:
+                await self._take(frame)
+                await asyncio.sleep(0)  # others have their turn
+        finally:
+            if self.is_open:
+                self.is_open = False
+                self._end()
+                self._listener.lost(self)
+
+    async def _take(self, frame: bytes) -> None:
+        """Judge a frame of the server's, and hear what passes of it."""
+        verdict = await self._judge(self._session, TO_CLIENT, frame)
+        if verdict.reply is not None:
+            with suppress(ChannelClosed):
+                await self._channel.write(verdict.reply)
+        if verdict.forward is not None:
+            for passed in (verdict.forward, *verdict.more):
+                self._hear(passed)
+
+    def _hear(self, frame: bytes) -> None:
+        """Hand a frame that passed to whom it is for."""
+        parsed = parse(frame)
+        for message in parsed if isinstance(parsed, list) else [parsed]:
+            if isinstance(message, Message):
+                self._dispatch(message)
+
+    def _dispatch(self, message: Message) -> None:
+        if message.kind is MessageKind.REQUEST:
+            self._listener.requested(self, message)
+        elif message.kind is MessageKind.NOTIFICATION:
+            self._listener.notified(self, message)
+        else:
+            waiting = self._waiting.get(message.id_token or "")
+            if waiting is not None and not waiting.done():
+                waiting.set_result(message.value)
+
+    def _end(self) -> None:
+        """Answer all that waits: nothing comes any more."""
+        for frame in self._session.abandon():
+            with suppress(Refusal):
+                self._hear(frame)
+        for token, waiting in list(self._waiting.items()):
+            if not waiting.done():
+                waiting.set_result(_gone(token))
+
+
+def _gone(token: str) -> JsonObject:
+    why = "PipeGuard: the server is gone"
+    return {
+        "jsonrpc": "2.0",
+        "id": Number(token),
+        "error": {"code": Number(str(codes.PEER_GONE)), "message": why},
+    }

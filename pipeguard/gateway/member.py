@@ -1,0 +1,327 @@
+"""One server of the gateway: how it is reached, what it offers, whether it is well.
+
+Holds its Run (rules, pins, audit) and one conversation of the gateway's own, in which its tools are
+listed. Clients' conversations with it are opened here, each behind a Session of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from contextlib import suppress
+from enum import StrEnum
+from secrets import token_bytes
+from typing import Protocol
+
+from pipeguard.core.finding import Verdict
+from pipeguard.core.flows.ledger import Flows
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue
+from pipeguard.core.protocol.message import Message
+from pipeguard.core.session.guard import Engines, Guard
+from pipeguard.core.session.session import Session
+from pipeguard.errors import PipeGuardError, StateError
+from pipeguard.gateway.catalog import Catalog, Listing
+from pipeguard.gateway.leg import Leg, LegListener, Opening
+from pipeguard.gateway.legs import Unavailable
+from pipeguard.gateway.server_settings import ServerSettings
+from pipeguard.identity.server_name import launched, launched_at
+from pipeguard.runtime.connect import RemoteDialler, local_dialler
+from pipeguard.runtime.endpoints import login_of, name_of, remote_of, transport_of, url_of
+from pipeguard.runtime.run import Mask, Run
+from pipeguard.transports.channel import ChannelClosed, Dialler
+from pipeguard.transports.http.client.multiplexer import Multiplexer
+from pipeguard.transports.http.client.upstream import connect
+from pipeguard.transports.judging import Judge
+from pipeguard.transports.tasks import Tasks
+from pipeguard.version import VERSION
+
+KEY_BYTES = 32
+FIRST_DELAY_SECONDS, MOST_DELAY_SECONDS = 0.5, 60.0  # between two starts of one that fails
+JITTER = 0.25  # of a delay, either way: servers that fell together do not rise together
+OPENING_SECONDS = 30.0  # for a server's answer to `initialize`; npx may install it first
+MOST_PAGES = 100  # of a list of tools; the largest servers give one
+# What the gateway can pass on to some client.
+OUR_OPENING = Opening(
+    {"roots": {"listChanged": True}, "sampling": {}, "elicitation": {}},
+    {"name": "pipeguard", "version": VERSION},
+)
+
+
+class State(StrEnum):
+    """How a server is."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DOWN = "down"  # it is started again after a while
+    STOPPED = "stopped"
+
+
+class Owner(Protocol):
+    """What a server belongs to."""
+
+    catalog: Catalog
+
+    def relisted(self, kinds: frozenset[str]) -> None:
+        """What a server offers has changed: tools, prompts or resources."""
+
+
+class GatewayServer:
+    """A server of the gateway.
+
+    Args:
+        entry: what the user says of it.
+        owner: whose it is.
+        engines: the compiled rules, shared by all.
+
+    Attributes:
+        entry: what the user says of it.
+        state: how it is.
+        why: why it is not ready, for people; empty where it is.
+        described: its answer to `initialize`.
+    """
+
+    def __init__(self, entry: ServerSettings, owner: Owner, engines: Engines) -> None:
+        """Load its pins and policy; nothing is started.
+
+        Raises:
+            PipeGuardError: an option is wrong, or its state cannot be read.
+        """
+        self.entry = entry
+        self.state = State.STOPPED
+        self.why = "it was not started yet"
+        self.described: JsonObject = {}
+        self._owner = owner
+        self._options = options = entry.options()
+        self._loop = asyncio.get_running_loop()
+        who = (
+            launched(options.command, options.values.get("--cwd"))
+            if options.command
+            else launched_at(entry.url, name_of(url_of(entry.url)))
+        )
+        self._run = Run(who, options, self._repinned, engines)
+        self._judge = Judge(self._record)
+        self._count = 0
+        self._tasks = Tasks()
+        self._dialler: Dialler | None = None
+        self._leg: Leg | None = None
+        self._settled = asyncio.Event()
+        self._keeping: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        """The server's name, as the user gave it."""
+        return self.entry.name
+
+    def start(self) -> None:
+        """Start it, and keep it running."""
+        if self._keeping is None:
+            self._run.begin()
+            self._keeping = asyncio.create_task(self._keep())
+
+    async def settle(self) -> None:
+        """Wait until its first start succeeded or failed."""
+        await self._settled.wait()
+
+    async def stop(self) -> None:
+        """End it."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._keeping
+        self.state, self.why = State.STOPPED, "it was stopped"
+        await self._tasks.end()
+        await self._hang_up()
+        await asyncio.to_thread(self._run.close)
+
+    async def open(self, listener: LegListener, opening: Opening, flows: Flows) -> Leg:
+        """A client's conversation with it.
+
+        Args:
+            listener: hears what it says unasked.
+            opening: what the client says of itself.
+            flows: what went through any server for this client lately.
+
+        Raises:
+            Unavailable: it does not answer.
+        """
+        if self.state is State.STARTING:
+            await self._settled.wait()
+        if self._dialler is None or self.state is not State.READY:
+            raise Unavailable(self.why)
+        leg = await self._dial(self._dialler, listener, flows)
+        await self._opened(leg, opening)
+        return leg
+
+    # --- its life -------------------------------------------------------------------------
+
+    async def _keep(self) -> None:
+        """Start it, and start it again when it falls, each time after a longer while."""
+        delay = FIRST_DELAY_SECONDS
+        while True:
+            self.state, self.why = State.STARTING, "it is starting"
+            began = self._loop.time()
+            fallen = asyncio.Event()
+            try:
+                await self._begin(fallen)
+                self._settled.set()
+                await fallen.wait()
+                self.why = "it ended by itself"
+            except (Unavailable, PipeGuardError, OSError) as error:
+                self.why = str(error)
+            self.state = State.DOWN
+            self._settled.set()
+            await self._hang_up()
+            if self._loop.time() - began > MOST_DELAY_SECONDS:
+                delay = FIRST_DELAY_SECONDS  # it ran well for long
+            waits = delay * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  no secret
+            self.why += f"; it is started again in {waits:.0f} s"
+            await asyncio.sleep(waits)
+            delay = min(delay * 2, MOST_DELAY_SECONDS)
+
+    async def _begin(self, fallen: asyncio.Event) -> None:
+        """Open the gateway's own conversation, and list the tools.
+
+        Raises:
+            Unavailable: it does not answer.
+            PipeGuardError: it cannot be started.
+        """
+        self._dialler = await self._made()
+        leg = self._leg = await self._dial(self._dialler, _OwnListener(self, fallen), Flows())
+        self.described = await self._opened(leg, OUR_OPENING)
+        await self._list_tools(leg)
+        self.state, self.why = State.READY, ""
+        self._owner.relisted(frozenset({"tools", "prompts", "resources"}))
+
+    async def _hang_up(self) -> None:
+        if self._leg is not None:
+            await self._leg.close()
+        if self._dialler is not None:
+            await self._dialler.close()
+        self._leg = self._dialler = None
+
+    async def _dial(self, dialler: Dialler, listener: LegListener, flows: Flows) -> Leg:
+        self._count += 1
+        guard = self._run.guard.part(token_bytes(KEY_BYTES))
+        guard.flows = flows
+        session = Session(guard, f"{self._run.name}.{self._count}")
+        try:
+            channel = await dialler.dial()
+        except ChannelClosed as error:
+            raise Unavailable(str(error)) from None
+        return Leg(self.name, session, channel, self._judge, listener)
+
+    async def _opened(self, leg: Leg, opening: Opening) -> JsonObject:
+        try:
+            async with asyncio.timeout(OPENING_SECONDS):
+                answer = await leg.open(opening)
+        except TimeoutError:
+            await leg.close()
+            raise Unavailable(f"it did not answer within {OPENING_SECONDS:.0f} s") from None
+        result, error = answer.get("result"), answer.get("error")
+        if not isinstance(result, dict):
+            await leg.close()
+            message = error.get("message") if isinstance(error, dict) else "it refused its opening"
+            raise Unavailable(str(message))
+        return result
+
+    async def _made(self) -> Dialler:
+        """What opens channels to it.
+
+        Raises:
+            PipeGuardError: an option is wrong, or a secret is missing.
+        """
+        options, limit = self._options, self._run.guard.policy.limits.frame_bytes
+        if not options.command:
+            login = login_of(options)
+            own = login if login is not None and await login.header() is not None else None
+            remote = remote_of(options, os.environ, limit, own)
+            transport = transport_of(options, url_of(self.entry.url))
+            return RemoteDialler(remote, transport, connect(remote))
+        return Multiplexer(local_dialler(options, limit, Mask(self._run.engines)))
+
+    # --- what it offers -------------------------------------------------------------------
+
+    def relist(self) -> None:
+        """List its tools again."""
+        leg = self._leg
+        if leg is not None:
+            self._tasks.begin(self._relisted(leg))
+
+    async def _relisted(self, leg: Leg) -> None:
+        await self._list_tools(leg)
+        self._owner.relisted(frozenset({"tools"}))
+
+    async def _list_tools(self, leg: Leg) -> None:
+        """Take over what its tools are now: what its Session let pass of them."""
+        definitions: list[JsonValue] = []
+        if leg.offers("tools"):
+            cursor: JsonValue = None
+            for _ in range(MOST_PAGES):
+                params: JsonObject = {} if cursor is None else {"cursor": cursor}
+                answer = await leg.request("tools/list", params)
+                result = answer.get("result")
+                tools = result.get("tools") if isinstance(result, dict) else None
+                definitions += tools if isinstance(tools, list) else []
+                after = result.get("nextCursor") if isinstance(result, dict) else None
+                if type(after) is not str or after == cursor:
+                    break
+                cursor = after
+        entry = self.entry
+        listing = Listing(
+            entry.name, definitions, entry.allow, entry.block, entry.overrides, entry.tags
+        )
+        self._owner.catalog.put(listing, self._run.guard.tool)
+
+    def _repinned(self, _: frozenset[str]) -> None:
+        """In the recorder's thread: somebody approved or revoked something."""
+        self._loop.call_soon_threadsafe(self.relist)
+
+    def _record(self, verdict: Verdict) -> None:
+        """Record a verdict.
+
+        Raises:
+            StateError: it cannot be recorded, and the policy says that nothing passes then.
+        """
+        if not self._run.record(verdict):
+            raise StateError("the audit cannot be written, and the policy says to stop.")
+
+    @property
+    def guard(self) -> Guard:
+        """What is known about it."""
+        return self._run.guard
+
+
+class _OwnListener:
+    """What the gateway does with what a server says in the gateway's own conversation."""
+
+    def __init__(self, member: GatewayServer, fallen: asyncio.Event) -> None:
+        self._member = member
+        self._fallen = fallen
+
+    def requested(self, leg: Leg, message: Message) -> None:
+        """Nobody is there who could be asked."""
+        self._member._tasks.begin(_decline(leg, message))
+
+    def notified(self, leg: Leg, message: Message) -> None:
+        """Its tools have changed, or something that clients hear for themselves."""
+        if message.method == "notifications/tools/list_changed":
+            self._member.relist()
+
+    def lost(self, leg: Leg) -> None:
+        """It is gone."""
+        self._fallen.set()
+
+
+async def _decline(leg: Leg, message: Message) -> None:
+    if message.method == "ping":
+        await leg.answer({"jsonrpc": "2.0", "id": message.value["id"], "result": {}})
+        return
+    from pipeguard.core.protocol import codes
+    from pipeguard.core.protocol.json_values import Number
+
+    error: JsonObject = {
+        "code": Number(str(codes.METHOD_NOT_FOUND)),
+        "message": "PipeGuard: no client is there to be asked",
+    }
+    await leg.answer({"jsonrpc": "2.0", "id": message.value["id"], "error": error})

@@ -1,0 +1,230 @@
+"""The few tools that an agent sees in place of all: their definitions, and how answers read.
+
+Words alone: what is found and called is decided elsewhere. Answers are plain text, since a model
+reads them, and short, since it pays for each word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.gateway.catalog import CatalogTool, Effect, text_of
+from pipeguard.gateway.search import SearchHit
+
+RETRIEVE, DESCRIBE, MORE = "retrieve_tools", "describe_tool", "read_more"
+CALLS: dict[str, Effect] = {
+    "call_tool_read": Effect.READ,
+    "call_tool_write": Effect.WRITE,
+    "call_tool_destructive": Effect.DESTRUCTIVE,
+}
+CALL_OF = {effect: name for name, effect in CALLS.items()}
+ORDER = (Effect.READ, Effect.WRITE, Effect.DESTRUCTIVE)
+DEFAULT_RESULTS, MOST_RESULTS = 5, 20
+MOST_DESCRIPTION_CHARS = 240  # of a tool in a list of results: a sentence or two
+MOST_PARAMETERS = 12  # of a signature; what is required comes first
+MOST_TYPE_CHARS = 60
+
+_TEXT: JsonObject = {"type": "string"}
+
+
+def _schema(required: Sequence[str], **properties: JsonValue) -> JsonObject:
+    return {"type": "object", "properties": dict(properties), "required": list(required)}
+
+
+def _text(words: str, **more: JsonValue) -> JsonObject:
+    return {**_TEXT, "description": words, **more}
+
+
+_NAME = _text("The tool's name, as retrieve_tools gave it.")
+_ARGUMENTS: JsonObject = {"type": "object", "description": "The arguments of that tool."}
+
+
+def definitions(servers: Sequence[str]) -> list[JsonValue]:
+    """The menu as `tools/list` gives it (MCP 2025-11-25, server/tools).
+
+    Args:
+        servers: names of those that the agent may search.
+    """
+    return [
+        _tool(
+            RETRIEVE,
+            "Search for tools",
+            "Find tools by what you want to do. Search first: the tools are not listed anywhere"
+            " else. Describe one action in a few words, for example `create a pull request`."
+            " Gives names, parameters, and which call_tool variant to use.",
+            _schema(
+                ["query"],
+                query=_text("What the tool should do."),
+                limit={
+                    "type": "integer",
+                    "minimum": Number("1"),
+                    "maximum": Number(str(MOST_RESULTS)),
+                    "default": Number(str(DEFAULT_RESULTS)),
+                },
+                server=_text("Only tools of this server.", enum=list(servers))
+                if servers
+                else _text("Only tools of this server."),
+            ),
+            Effect.READ,
+        ),
+        _tool(
+            DESCRIBE,
+            "Describe a tool",
+            "Get a tool's whole description and input schema, where the signature from"
+            " retrieve_tools is not enough.",
+            _schema(["name"], name=_NAME),
+            Effect.READ,
+        ),
+        *(_call(name, effect) for name, effect in CALLS.items()),
+        _tool(
+            MORE,
+            "Read more of a result",
+            "Get the next part of a result that was too long.",
+            _schema(["id"], id=_text("As the end of the previous part gave it.")),
+            Effect.READ,
+        ),
+    ]
+
+
+_CALL_WORDS = {
+    Effect.READ: "Call a tool that only reads.",
+    Effect.WRITE: "Call a tool that creates, changes or sends something.",
+    Effect.DESTRUCTIVE: "Call a tool that deletes, overwrites, pays or runs code.",
+}
+
+
+def _call(name: str, effect: Effect) -> JsonObject:
+    words = f"{_CALL_WORDS[effect]} retrieve_tools says which variant a tool needs."
+    schema = _schema(["name", "arguments"], name=_NAME, arguments=_ARGUMENTS)
+    return _tool(name, f"Call a tool ({effect})", words, schema, effect)
+
+
+def _tool(
+    name: str, title: str, description: str, schema: JsonObject, effect: Effect
+) -> JsonObject:
+    return {
+        "name": name,
+        "title": title,
+        "description": description,
+        "inputSchema": schema,
+        "annotations": {
+            "readOnlyHint": effect is Effect.READ,
+            "destructiveHint": effect is Effect.DESTRUCTIVE,
+        },
+    }
+
+
+def results(hits: Iterable[tuple[CatalogTool, SearchHit]]) -> str:
+    """What a search found, as a model reads it."""
+    return "\n".join(_result(tool, hit) for tool, hit in hits)
+
+
+def _result(tool: CatalogTool, hit: SearchHit) -> str:
+    words = sorted({field for _, field in hit.why})
+    matched = ", ".join(word for word, _ in hit.why)
+    why = f"  matched: {matched} (in {', '.join(words)})" if words else ""
+    parts = [
+        f"{tool.public}({signature(tool.definition)})",
+        f"  {first_sentences(tool.description or tool.title, MOST_DESCRIPTION_CHARS)}",
+        f"  call with: {CALL_OF[tool.effect]}",
+        why,
+    ]
+    return "\n".join(part for part in parts if part.strip())
+
+
+def description(tool: CatalogTool) -> str:
+    """All that there is to know of a tool."""
+    schema = tool.definition.get("inputSchema")
+    lines = [
+        f"{tool.public} (server {tool.server}; call with {CALL_OF[tool.effect]})",
+        tool.description or tool.title,
+        f"Input schema: {serialise(schema if isinstance(schema, dict) else {}).decode()}",
+    ]
+    output = tool.definition.get("outputSchema")
+    if isinstance(output, dict):
+        lines.append(f"Output schema: {serialise(output).decode()}")
+    return "\n".join(line for line in lines if line)
+
+
+def signature(definition: JsonObject) -> str:
+    """Parameters and their types in one line, the required first: `path: string, head?: number`."""
+    schema = definition.get("inputSchema")
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    if not isinstance(schema, dict) or not isinstance(properties, dict):
+        return ""
+    required = schema.get("required")
+    needed = [name for name in required if type(name) is str] if isinstance(required, list) else []
+    names = [name for name in needed if name in properties]
+    names += [name for name in properties if name not in needed]
+    shown = [
+        f"{name}{'' if name in needed else '?'}: {_type(properties[name])}"
+        for name in names[:MOST_PARAMETERS]
+    ]
+    return ", ".join([*shown, "…"] if len(names) > MOST_PARAMETERS else shown)
+
+
+def _type(schema: JsonValue) -> str:
+    """The type of a parameter, in as few words as tell what to write."""
+    return "|".join(dict.fromkeys(_types(schema)))[:MOST_TYPE_CHARS] or "any"
+
+
+def _types(schema: JsonValue, depth: int = 0) -> Iterator[str]:
+    if not isinstance(schema, dict) or depth > 2:
+        return
+    values = schema.get("enum")
+    if isinstance(values, list):
+        yield from (serialise(value).decode() for value in values)
+        return
+    kind = schema.get("type")
+    for name in kind if isinstance(kind, list) else [kind]:
+        if name == "array":
+            yield f"{'|'.join(_types(schema.get('items'), depth + 1)) or 'any'}[]"
+        elif type(name) is str and name != "null":
+            yield name
+    for key in ("anyOf", "oneOf"):
+        branches = schema.get(key)
+        for branch in branches if isinstance(branches, list) else ():
+            yield from _types(branch, depth + 1)
+
+
+def first_sentences(text: str, most: int) -> str:
+    """The beginning of a description on one line, cut at the end of a sentence or a word."""
+    line = " ".join(text.split())
+    if len(line) <= most:
+        return line
+    cut = line[:most]
+    end = max(cut.rfind(mark) for mark in (". ", "! ", "? "))
+    return cut[: end + 1] if end > most // 3 else f"{cut.rpartition(' ')[0]} …"
+
+
+def content(text: str, *, is_error: bool = False) -> JsonObject:
+    """A tool's result of one text (MCP 2025-11-25, server/tools, "Tool Result")."""
+    result: JsonObject = {"content": [{"type": "text", "text": text}]}
+    if is_error:
+        result["isError"] = True
+    return result
+
+
+def wrong_variant(tool: CatalogTool) -> str:
+    """What to say to a call by a variant that is not enough."""
+    return (
+        f"{tool.public} needs {CALL_OF[tool.effect]}: {_CALL_WORDS[tool.effect]}"
+        " Call it with that, and the same arguments."
+    )
+
+
+def unknown_tool(name: str, near: Iterable[CatalogTool]) -> str:
+    """What to say where no such tool is to be called, with what may have been meant."""
+    lines = [f"There is no tool {name!r} here. Search with {RETRIEVE}, or use one of these:"]
+    lines += [f"{tool.public}({signature(tool.definition)})" for tool in near]
+    return (
+        "\n".join(lines)
+        if len(lines) > 1
+        else f"There is no tool {name!r} here. Search with {RETRIEVE}."
+    )
+
+
+def name_in(arguments: JsonValue) -> str:
+    """The name of the tool in a call's arguments; empty where there is none."""
+    return text_of(arguments.get("name")) if isinstance(arguments, dict) else ""

@@ -1,0 +1,57 @@
+"""What a user says of one server of the gateway, as a value. Reads no file and starts nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pipeguard.config.options import WrapOptions
+from pipeguard.gateway.catalog import Override
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """One server, as `servers:` in pipeguard.yaml or a client's configuration has it.
+
+    Attributes:
+        name: under which its tools are called, and its pins and audit kept.
+        command: program and arguments; empty where it is at a URL.
+        env: variables that it gets beside the usual ones; values may be `keyring:NAME`.
+        cwd: the folder that it starts in; empty for ours.
+        url: of a server that runs elsewhere.
+        headers: that go to it; values may be `keyring:NAME`.
+        transport: `auto`, `streamable-http`, `sse` or `websocket`.
+        trust: `review` holds its tools until a person approves them; `first-use` does not.
+        allow: globs of its tools' names that agents may see; empty for all.
+        block: globs of those that nobody sees.
+        overrides: other names and descriptions, by its own names.
+        tags: by which its tools are found, too.
+    """
+
+    name: str
+    command: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: str = ""
+    url: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    transport: str = "auto"
+    trust: str = "review"
+    allow: tuple[str, ...] = ()
+    block: tuple[str, ...] = ()
+    overrides: Mapping[str, Override] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+
+    def options(self) -> WrapOptions:
+        """The same as options of `wrap`, which starts and reaches servers."""
+        values = {"--name": self.name, "--trust": self.trust}
+        if self.cwd:
+            values["--cwd"] = self.cwd
+        if self.url:
+            values |= {"--upstream": self.url, "--transport": self.transport}
+        lists = {
+            "--env": [f"{name}={value}" for name, value in self.env.items()],
+            "--header": [f"{name}: {value}" for name, value in self.headers.items()],
+        }
+        return WrapOptions(
+            self.command, values, {name: items for name, items in lists.items() if items}, []
+        )

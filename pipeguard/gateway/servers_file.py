@@ -1,0 +1,155 @@
+"""Reads `pipeguard.yaml`: which servers are behind the gateway, and how agents get to them.
+
+Knows the file's keys, and names line and column of all that is wrong in it. `mcpServers`, which
+clients have, is read as `servers`. Starts nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pipeguard.config.strict_yaml import Document, YamlEntry
+from pipeguard.gateway.catalog import Override
+from pipeguard.gateway.server_settings import ServerSettings
+from pipeguard.gateway.tool_calls import ToolMode
+
+_T = TypeVar("_T")
+_KEYS = ("mode", "servers", "mcpServers")
+_SERVER = (
+    *("command", "args", "env", "cwd", "url", "headers", "transport", "type", "enabled"),
+    *("disabled", "trust", "tools", "tags", "timeout", "description"),
+)
+_TOOLS = ("allow", "block", "overrides")
+_TRANSPORTS: Mapping[str, str] = {
+    "auto": "auto",
+    "streamable-http": "streamable-http",
+    "http": "streamable-http",
+    "sse": "sse",
+    "websocket": "websocket",
+    "ws": "websocket",
+    "stdio": "auto",
+}
+_TRUST: Mapping[str, str] = {"review": "review", "first-use": "first-use"}
+_BOOLEANS: Mapping[str, bool] = {"true": True, "false": False}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,49}\Z")  # a part of a path, and of a tool's name
+_VARIABLE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class ServersFile:
+    """What a file says.
+
+    Attributes:
+        servers: those that are enabled, in the file's order.
+        mode: how agents get to their tools.
+    """
+
+    servers: tuple[ServerSettings, ...] = ()
+    mode: ToolMode = ToolMode.SEARCH
+
+
+def parse_servers(text: str, source: str, variables: Mapping[str, str]) -> ServersFile:
+    """Read one file.
+
+    Args:
+        text: the YAML document.
+        source: its name, for errors.
+        variables: what `${env:NAME}` stands for.
+
+    Raises:
+        PolicyError: naming line, column and key of all that is wrong.
+    """
+    document = Document(text, source)
+    file = _Reader(variables).file(document.root) if document.root is not None else ServersFile()
+    document.finish()
+    return file
+
+
+class _Reader:
+    """What the keys mean; what is wrong is noted at the entry, and left out."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._variables = variables
+
+    def file(self, root: YamlEntry) -> ServersFile:
+        keys = root.fields(_KEYS)
+        mode = (
+            keys["mode"].choice({mode.value: mode for mode in ToolMode}) if "mode" in keys else None
+        )
+        servers: dict[str, ServerSettings | None] = {}
+        for key in ("servers", "mcpServers"):
+            for name, entry in keys[key].members().items() if key in keys else ():
+                if name in servers:
+                    entry.wrong("another server has this name")
+                servers[name] = self._server(name, entry)
+        enabled = tuple(server for server in servers.values() if server is not None)
+        return ServersFile(enabled, mode or ToolMode.SEARCH)
+
+    def _server(self, name: str, entry: YamlEntry) -> ServerSettings | None:
+        """A server; None where it is switched off, or wrong."""
+        if not _NAME.match(name):
+            entry.wrong("a server's name has at most 50 letters, digits, `.`, `_` and `-`")
+        keys = entry.fields(_SERVER)
+        if ("command" in keys) == ("url" in keys):
+            entry.wrong("a server has either a `command` or a `url`")
+        for key in ("args", "env", "cwd"):
+            if key in keys and "url" in keys:
+                keys[key].wrong("a server at a `url` is not started, so this does nothing")
+        if "headers" in keys and "command" in keys:
+            keys["headers"].wrong("a server with a `command` is not reached over HTTP")
+        tools = keys["tools"].fields(_TOOLS) if "tools" in keys else {}
+        transport = keys.get("transport", keys.get("type"))
+        program = self._expanded(keys.get("command"))
+        server = ServerSettings(
+            name,
+            command=(program, *self._texts(keys.get("args"))) if program else (),
+            env=self._pairs(keys.get("env")),
+            cwd=self._expanded(keys.get("cwd")),
+            url=self._expanded(keys.get("url")),
+            headers=self._pairs(keys.get("headers")),
+            transport=(_chosen(transport, _TRANSPORTS) or "auto"),
+            trust=_chosen(keys.get("trust"), _TRUST) or "review",
+            allow=self._texts(tools.get("allow")),
+            block=self._texts(tools.get("block")),
+            overrides=_overrides(tools.get("overrides")),
+            tags=self._texts(keys.get("tags")),
+        )
+        is_on = _chosen(keys.get("enabled"), _BOOLEANS) is not False
+        return server if is_on and _chosen(keys.get("disabled"), _BOOLEANS) is not True else None
+
+    def _texts(self, entry: YamlEntry | None) -> tuple[str, ...]:
+        return tuple(self._expanded(item) for item in entry.items()) if entry is not None else ()
+
+    def _pairs(self, entry: YamlEntry | None) -> dict[str, str]:
+        members = entry.members() if entry is not None else {}
+        return {name: self._expanded(value) for name, value in members.items()}
+
+    def _expanded(self, entry: YamlEntry | None) -> str:
+        """A text with what its variables hold; one that is not set is wrong."""
+        text = entry.text() if entry is not None else None
+        if entry is None or text is None:
+            return ""
+
+        def value(match: re.Match[str]) -> str:
+            if match[1] not in self._variables:
+                entry.wrong(f"the variable {match[1]} is not set")
+            return self._variables.get(match[1], "")
+
+        return _VARIABLE.sub(value, text)
+
+
+def _chosen(entry: YamlEntry | None, words: Mapping[str, _T]) -> _T | None:
+    return entry.choice(words) if entry is not None else None
+
+
+def _overrides(entry: YamlEntry | None) -> dict[str, Override]:
+    found = {}
+    for name, override in entry.members().items() if entry is not None else ():
+        keys = override.fields(("name", "description"))
+        found[name] = Override(
+            *((keys[key].text() or "") if key in keys else "" for key in ("name", "description"))
+        )
+    return found

@@ -1,0 +1,108 @@
+"""Tools of many servers under names that no two share."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeguard.core.flows.tool_labels import Label, Tool
+from pipeguard.core.protocol.json_values import JsonObject
+from pipeguard.gateway.catalog import (
+    MOST_NAME_CHARS,
+    Catalog,
+    Effect,
+    Listing,
+    Override,
+    effect_of,
+    public_name,
+    tool_globs,
+)
+from tests.fuzz.budget import tried
+
+
+def nothing_known(name: str) -> Tool:
+    return Tool(name, Label.NONE)
+
+
+def tool(name: str, **more: str) -> JsonObject:
+    return {"name": name, "inputSchema": {"type": "object"}, **more}
+
+
+def test_two_tools_of_one_name_are_told_apart() -> None:
+    catalog = Catalog()
+    for server in ("one", "two"):
+        catalog.put(Listing(server, [tool("search")]), nothing_known)
+    assert [entry.public for entry in catalog] == ["one__search", "two__search"]
+    found = catalog.named("two__search")
+    assert found is not None
+    assert (found.server, found.name) == ("two", "search")
+
+
+def test_what_is_withdrawn_is_gone_from_the_search_too() -> None:
+    catalog = Catalog()
+    catalog.put(Listing("one", [tool("search"), tool("draw")]), nothing_known)
+    assert [entry.name for entry, _ in catalog.search("draw", 5)] == ["draw"]
+    assert catalog.put(Listing("one", [tool("search")]), nothing_known)
+    assert catalog.search("draw", 5) == []
+    assert not catalog.put(Listing("one", [tool("search")]), nothing_known)
+    assert catalog.drop("one")
+    assert len(catalog) == 0
+
+
+def test_a_tool_keeps_its_number() -> None:
+    catalog = Catalog()
+    catalog.put(Listing("one", [tool("a"), tool("b")]), nothing_known)
+    before = {entry.name: entry.key for entry in catalog}
+    catalog.put(Listing("one", [tool("b", description="New.")]), nothing_known)
+    assert [entry.key for entry in catalog] == [before["b"]]
+
+
+def test_the_user_says_what_is_shown_and_how() -> None:
+    listing = Listing(
+        "files",
+        [tool("read_file", description="Reads."), tool("read_dir"), tool("delete_file"), "odd"],
+        allow=("read_*",),
+        block=("*_dir",),
+        overrides={"read_file": Override("cat", "Prints a file.")},
+    )
+    catalog = Catalog()
+    catalog.put(listing, nothing_known)
+    (only,) = catalog
+    assert (only.public, only.name, only.description) == (
+        "files__cat",
+        "read_file",
+        "Prints a file.",
+    )
+
+
+def test_globs_name_tools_by_their_public_name_or_by_server_and_tool() -> None:
+    catalog = Catalog()
+    catalog.put(Listing("files", [tool("read"), tool("write")]), nothing_known)
+    keys = {entry.name: entry.key for entry in catalog}
+    assert tool_globs(catalog, ["files/*"]) == set(keys.values())
+    assert tool_globs(catalog, ["files__read"]) == {keys["read"]}
+
+
+def test_annotations_only_ever_add_to_what_a_tool_may_do() -> None:
+    lies: JsonObject = {"annotations": {"readOnlyHint": True, "destructiveHint": False}}
+    assert effect_of(Tool("rm", Label.UNDOES), lies) is Effect.DESTRUCTIVE
+    assert effect_of(Tool("send", Label.SENDS), lies) is Effect.WRITE
+    warns: JsonObject = {"annotations": {"destructiveHint": True}}
+    assert effect_of(Tool("get", Label.READS_PRIVATE), warns) is Effect.DESTRUCTIVE
+    assert effect_of(Tool("get", Label.READS_PRIVATE), {}) is Effect.READ
+    assert effect_of(Tool("x", Label.NONE), lies) is Effect.READ
+    assert effect_of(Tool("x", Label.NONE), {}) is Effect.WRITE
+
+
+PARTS = st.text(alphabet="aB_-9é/ ", min_size=1, max_size=80)
+
+
+@tried(200)
+@given(PARTS, PARTS, PARTS, PARTS)
+def test_public_names_are_what_clients_take_and_no_two_share_one(
+    server: str, name: str, other_server: str, other_name: str
+) -> None:
+    public = public_name(server, name)
+    assert len(public) <= MOST_NAME_CHARS
+    assert public.replace("_", "").replace("-", "").isalnum() or not public.strip("_-")
+    assert public.isascii()
+    if (server, name) != (other_server, other_name):
+        assert public != public_name(other_server, other_name)

@@ -1,0 +1,63 @@
+"""What an agent reads of tools: short, and enough to call one."""
+
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
+from pipeguard.gateway import menu
+from pipeguard.gateway.catalog import CatalogTool, Effect
+
+SCHEMA: JsonObject = {
+    "type": "object",
+    "properties": {
+        "head": {"type": ["integer", "null"]},
+        "path": {"type": "string"},
+        "mode": {"enum": ["r", "w"]},
+        "tags": {"type": "array", "items": {"type": "string"}},
+        "either": {"anyOf": [{"type": "string"}, {"type": "number"}]},
+        "odd": True,
+    },
+    "required": ["path"],
+}
+TOOL = CatalogTool(
+    0,
+    "files__read",
+    "files",
+    "read",
+    {"name": "read", "description": "Reads a file.", "inputSchema": SCHEMA},
+    Effect.READ,
+)
+
+
+def test_a_signature_has_what_is_required_first() -> None:
+    assert menu.signature(TOOL.definition) == (
+        'path: string, head?: integer, mode?: "r"|"w", tags?: string[], either?: string|number,'
+        " odd?: any"
+    )
+
+
+def test_a_signature_of_no_schema_is_empty() -> None:
+    schemas: list[JsonValue] = [None, True, {}, {"properties": []}]
+    assert [menu.signature({"inputSchema": schema}) for schema in schemas] == [""] * 4
+
+
+def test_a_description_is_cut_at_a_sentence() -> None:
+    text = "First sentence here. Second one is a good deal longer than that. Third."
+    assert menu.first_sentences(text, 40) == "First sentence here."
+    assert menu.first_sentences(text, 400) == text
+    assert menu.first_sentences("word " * 40, 20) == "word word word word …"
+
+
+def test_the_menu_is_small() -> None:
+    listed = menu.definitions(["files", "github"])
+    assert len(serialise(listed)) / 4 < 1200  # tokens, at 4 bytes each
+    assert [tool["name"] for tool in listed if isinstance(tool, dict)] == [
+        *("retrieve_tools", "describe_tool"),
+        *("call_tool_read", "call_tool_write", "call_tool_destructive", "read_more"),
+    ]
+
+
+def test_a_wrong_variant_is_told_the_right_one() -> None:
+    assert "call_tool_destructive" in menu.wrong_variant(TOOL._replace(effect=Effect.DESTRUCTIVE))
+
+
+def test_an_unknown_tool_is_told_what_is_near() -> None:
+    assert "files__read(path: string" in menu.unknown_tool("reed", [TOOL])
+    assert "Search with retrieve_tools." in menu.unknown_tool("reed", [])

@@ -1,0 +1,97 @@
+"""The file that says which servers are behind a gateway; what is wrong in it is told by place."""
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeguard.errors import PolicyError
+from pipeguard.gateway.catalog import Override
+from pipeguard.gateway.servers_file import parse_servers
+from pipeguard.gateway.tool_calls import ToolMode
+from tests.fuzz.budget import tried
+
+GOOD = """
+mode: direct
+servers:
+  files:
+    command: npx
+    args: [-y, "@x/files", "${env:ROOT}/data"]
+    env: {TOKEN: "keyring:files"}
+    tools: {allow: ["read_*"], block: [read_all], overrides: {read_file: {name: cat}}}
+    tags: [disk]
+    trust: first-use
+  web: {url: "https://mcp.example.com/mcp", headers: {X-Team: blue}, transport: http}
+  off: {command: x, enabled: false}
+"""
+
+
+def test_a_file_is_read() -> None:
+    file = parse_servers(GOOD, "pipeguard.yaml", {"ROOT": "/srv"})
+    files, web = file.servers
+    assert file.mode is ToolMode.DIRECT
+    assert files.command == ("npx", "-y", "@x/files", "/srv/data")
+    assert (files.trust, files.tags, files.allow, files.block) == (
+        *("first-use", ("disk",)),
+        *(("read_*",), ("read_all",)),
+    )
+    assert files.overrides == {"read_file": Override("cat", "")}
+    assert files.env == {"TOKEN": "keyring:files"}
+    assert (web.url, web.headers, web.trust) == (
+        *("https://mcp.example.com/mcp", {"X-Team": "blue"}),
+        "review",
+    )
+
+
+def test_it_becomes_the_options_of_wrap() -> None:
+    files, web = parse_servers(GOOD, "pipeguard.yaml", {"ROOT": "/srv"}).servers
+    assert files.options().values == {"--name": "files", "--trust": "first-use"}
+    assert files.options().lists == {"--env": ("TOKEN=keyring:files",)}
+    assert web.options().values["--transport"] == "streamable-http"
+    assert web.options().lists == {"--header": ("X-Team: blue",)}
+
+
+def test_what_clients_have_is_read_too() -> None:
+    text = '{"mcpServers": {"a": {"command": "x", "args": ["1"], "type": "stdio"}}}'
+    (server,) = parse_servers(text, "mcp.json", {}).servers
+    assert (server.name, server.command) == ("a", ("x", "1"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("servers: {a: {command: x, url: y}}", "line 1, column 14: servers.a: a server has either"),
+        ("servers: {a: {}}", "servers.a: a server has either"),
+        ("servers: {a: {comand: x}}", "Did you mean `command`?"),
+        ("servers: {a b: {command: x}}", "a server's name has at most 50"),
+        ('servers: {a: {command: "${env:NOPE}"}}', "the variable NOPE is not set"),
+        ("servers: {a: {command: x, trust: revew}}", "Did you mean `review`?"),
+        ("servers: {a: {url: x, args: [y]}}", "is not started, so this does nothing"),
+        ("servers: {a: {command: x, headers: {a: b}}}", "is not reached over HTTP"),
+        ("servers:\n  a: {command: x}\n  a: {command: y}", "line 3, column 3"),
+        ("servers: [a]", "expected names and values"),
+        ("servers: {a: {command: x}}\nmcpServers: {a: {command: y}}", "another server has this"),
+        ("mode: all", "is not one of search, direct, auto"),
+    ],
+)
+def test_what_is_wrong_is_told_by_line_and_column(text: str, words: str) -> None:
+    with pytest.raises(PolicyError) as error:
+        parse_servers(text, "pipeguard.yaml", {})
+    assert words in str(error.value)
+
+
+@tried(50)
+@given(
+    st.recursive(
+        st.sampled_from(["servers", "a", "command", "x", "true", "7", "~"]),
+        lambda inner: (
+            st.lists(inner, max_size=3).map("[{}]".format)
+            | st.dictionaries(st.sampled_from(["servers", "a", "command", "args"]), inner).map(str)
+        ),
+        max_leaves=8,
+    )
+)
+def test_any_document_is_read_or_refused(text: str) -> None:
+    with suppress(PolicyError):
+        parse_servers(text, "pipeguard.yaml", {})
