@@ -31,7 +31,6 @@ NOT_YET: set[str] = {
     "pipeguard/core/scanning",
     "pipeguard/core/text",
     "pipeguard/core/unicode",
-    "pipeguard/rulebook",
     "pipeguard/runtime",
     "pipeguard/transports/http/server",
     "training",
