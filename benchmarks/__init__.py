@@ -1,1 +1,1 @@
-"""Measurements that a person runs by hand; each folder is one, started with `python -m`."""
+"""Measurements that a person runs by hand: one in each folder, started with `python -m`."""

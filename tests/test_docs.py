@@ -22,6 +22,8 @@ EVERYTHING = "\n".join(PAGES.values())
 PAGE_MAKER = runpy.run_path(str(TOP / "docs" / "pages.py"))
 MOST_README_LINES = 150
 HELP = {"-h", "--help"}
+COMMAND = re.compile(r"(?<![\w./-])pipeguard ([^|;`$\n]+)")
+OPTION = re.compile(r"--[a-z][a-z-]*(=.*)?")
 
 
 def commands(group: click.Group, words: tuple[str, ...] = ()) -> dict[str, click.Command]:
@@ -143,27 +145,24 @@ def options_of(words: str) -> set[str]:
 
 @each("page", list(PAGES))
 def test_a_page_names_only_options_that_a_command_has(page: str) -> None:
-    seen = 0
-    for line in "\n".join(snippets(PAGES[page])).splitlines():
-        for match in re.finditer(r"(?<![\w./-])pipeguard ([^|;`$\n]+)", line):
-            words = match[1].partition(" -- ")[0].split()
-            name = next(
-                (" ".join(words[:n]) for n in (2, 1) if " ".join(words[:n]) in COMMANDS), ""
-            )
-            for word in words if name else ():
-                if re.fullmatch(r"--[a-z][a-z-]*(=.*)?", word):
-                    seen += 1
-                    assert word.partition("=")[0] in options_of(name), f"{page}: {line}"
-    assert seen or page not in ("commands.md", "setup.md")
+    named: list[tuple[str, str]] = []
+    for match in COMMAND.finditer("\n".join(snippets(PAGES[page]))):
+        words = match[1].partition(" -- ")[0].split()
+        pairs = (" ".join(words[:count]) for count in (2, 1))
+        name = next((words for words in pairs if words in COMMANDS), "")
+        options = [word.partition("=")[0] for word in words if OPTION.fullmatch(word)]
+        named += [(name, option) for option in options if name]
+    assert [(name, option) for name, option in named if option not in options_of(name)] == []
+    assert named or page not in ("commands.md", "setup.md")
 
 
 @each("page", list(PAGES))
 def test_a_page_names_only_commands_that_exist(page: str) -> None:
     code = "\n".join(snippets(PAGES[page]))
-    for match in re.finditer(r"(?<![\w./-])(?<!from )pipeguard ((?:[a-z]+ ?)+)", code):
-        words = match[1].split()
-        known = [count for count in (1, 2) if " ".join(words[:count]) in COMMANDS.keys() | GROUPS]
-        assert known, f"{page}: there is no `pipeguard {match[1]}`"
+    called = re.findall(r"(?<![\w./-])(?<!from )pipeguard ((?:[a-z]+ ?)+)", code)
+    known = COMMANDS.keys() | GROUPS
+    starts = {words: {" ".join(words.split()[:count]) for count in (1, 2)} for words in called}
+    assert [words for words, either in starts.items() if not either & known] == []
 
 
 def snippets(text: str) -> list[str]:
@@ -176,9 +175,8 @@ def snippets(text: str) -> list[str]:
 @each("page", list(PAGES))
 def test_a_page_links_only_to_what_is_there(page: str) -> None:
     folder = TOP if page in ("README.md", "SECURITY.md") else TOP / "docs"
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", PAGES[page]):
-        if not target.startswith("https://"):
-            assert (folder / target).exists(), target
+    targets = re.findall(r"\]\((?!https://)([^)#]+)(?:#[^)]*)?\)", PAGES[page])
+    assert [target for target in targets if not (folder / target).exists()] == []
 
 
 @each("page", list(PAGES))

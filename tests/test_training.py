@@ -19,7 +19,7 @@ import yaml
 
 from benchmarks.detection.cases import FOLDER, Split
 from benchmarks.detection.cases import read as cases_of
-from pipeguard.core.model.classifier import MAX_FAMILIES
+from pipeguard.core.model.features import MAX_FAMILIES
 from pipeguard.rulebook.packs import load_rules, model
 from training.texts import MANIFEST, MOST_SAMPLED, SAMPLE, is_whole, manifest, sample
 from training.texts import files as unpacked
@@ -229,10 +229,9 @@ def test_a_family_has_stems_in_known_languages() -> None:
 
 
 def test_a_model_was_made_of_this_lexicon() -> None:
-    for rule in load_rules():
-        if rule.model:
-            made = json.loads(model(rule.model))
-            assert made["families"] == sorted(lexicon())
+    models = {rule.id: json.loads(model(rule.model)) for rule in load_rules() if rule.model}
+    families = {rule: made["families"] for rule, made in models.items()}
+    assert families == dict.fromkeys(models, sorted(lexicon()))
 
 
 def test_what_trains_is_no_part_of_what_is_installed() -> None:

@@ -18,22 +18,14 @@ SAME_ON_OTHER_SYSTEMS = {"Child"}
 # Folders whose functions and parameters still have such names.
 NOT_YET: set[str] = {
     "benchmarks/detection",
-    "benchmarks/frames",
-    "benchmarks/http",
     "pipeguard/clients",
-    "pipeguard/core/checks",
     "pipeguard/core/commands",
-    "pipeguard/core/flows",
     "pipeguard/core/model",
     "pipeguard/core/pins",
     "pipeguard/core/protocol",
-    "pipeguard/core/rules",
     "pipeguard/core/scanning",
     "pipeguard/core/text",
-    "pipeguard/core/unicode",
     "pipeguard/runtime",
-    "pipeguard/transports/http/server",
-    "training",
 }
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

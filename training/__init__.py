@@ -1,1 +1,1 @@
-"""What makes the weights of classifiers; no part of what is installed."""
+"""Makes the weights of the classifiers; not part of what is installed."""

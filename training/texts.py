@@ -1,9 +1,9 @@
-"""The texts that classifiers learn from: one archive, its manifest, and a sample that tests read.
+"""The texts that classifiers learn from: one archive, its manifest, and a sample for tests.
 
-A text is a line of a file of JSON lines (README.md says what a line holds), and the files are
+A text is a line of a file of JSON lines (README.md says what a line contains), and the files are
 members of one compressed archive, since there are more than a thousand of them. The manifest has
-the SHA-256 of each, so that a change of the archive can be read in a diff. Whoever edits texts
-unpacks them into a folder that git ignores, which is read in the archive's place, and packs it.
+the SHA-256 of each, so that a diff shows which files changed. To edit texts, unpack them into a
+folder that git ignores, and that is read in place of the archive; then pack it.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ HERE = Path(__file__).resolve().parent
 FOLDER = HERE / "texts"
 ARCHIVE = HERE / "texts.tar.xz"
 MANIFEST = HERE / "texts.sha256"  # as sha256sum writes it
-SAMPLE = HERE / "sample.jsonl"  # each line names its file; the source distribution has no more
+SAMPLE = HERE / "sample.jsonl"  # each line names its file; the source distribution has only this
 MOST_SAMPLED = 200  # lines
 
 
 class BrokenArchiveError(click.ClickException):
-    """The archive is not the one that its manifest describes."""
+    """The archive does not match its manifest."""
 
 
 def is_whole() -> bool:
-    """False where only the sample is there, as in the source distribution."""
+    """False if there is only the sample, as in the source distribution."""
     return FOLDER.is_dir() or ARCHIVE.is_file()
 
 
@@ -39,56 +39,56 @@ def files() -> dict[str, bytes]:
     """The files by their names, in order: of the folder, else the archive, else the sample.
 
     Raises:
-        BrokenArchiveError: the archive does not hold what its manifest says.
+        BrokenArchiveError: the archive does not match its manifest.
     """
     if FOLDER.is_dir():
         return {path.name: path.read_bytes() for path in sorted(FOLDER.glob("*.jsonl"))}
     if not ARCHIVE.is_file():
         return _sampled()
-    found = {}
+    contents = {}
     with tarfile.open(ARCHIVE, "r:xz") as archive:
         for member in archive:
             content = archive.extractfile(member)
             if content is not None:
-                found[member.name] = content.read()
-    if manifest(found) != MANIFEST.read_text("ascii"):
+                contents[member.name] = content.read()
+    if manifest(contents) != MANIFEST.read_text("ascii"):
         raise BrokenArchiveError(
-            f"{ARCHIVE.name} is not what {MANIFEST.name} says; check both out again, or unpack,"
+            f"{ARCHIVE.name} does not match {MANIFEST.name}; check both out again, or unpack,"
             " look at what changed, and pack: python -m training.texts --help"
         )
-    return dict(sorted(found.items()))
+    return dict(sorted(contents.items()))
 
 
-def manifest(found: Mapping[str, bytes]) -> str:
-    """A line for each file: the SHA-256 of its bytes and its name."""
+def manifest(contents: Mapping[str, bytes]) -> str:
+    """A line for each file: the SHA-256 of its bytes, and its name."""
     return "".join(
-        f"{sha256(content).hexdigest()}  {name}\n" for name, content in sorted(found.items())
+        f"{sha256(content).hexdigest()}  {name}\n" for name, content in sorted(contents.items())
     )
 
 
-def archived(found: Mapping[str, bytes]) -> bytes:
-    """The archive: the same bytes for the same files, those of one language side by side."""
+def archived(contents: Mapping[str, bytes]) -> bytes:
+    """The archive: the same bytes for the same files, with those of one language side by side."""
     buffer = BytesIO()
     with (
         lzma.open(buffer, "wb", preset=9 | lzma.PRESET_EXTREME) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive,
     ):
-        for name in sorted(found, key=lambda name: (name.split("-")[1], name)):
+        for name in sorted(contents, key=lambda name: (name.split("-")[1], name)):
             member = tarfile.TarInfo(name)
-            member.size = len(found[name])
-            archive.addfile(member, BytesIO(found[name]))
+            member.size = len(contents[name])
+            archive.addfile(member, BytesIO(contents[name]))
     return buffer.getvalue()
 
 
-def sample(found: Mapping[str, bytes]) -> str:
-    """Some lines of every kind and language, the shortest of the first file of each."""
+def sample(contents: Mapping[str, bytes]) -> str:
+    """Some lines of every kind and language: the shortest of the first file of each."""
     first: dict[str, str] = {}
-    for name in sorted(found):
+    for name in sorted(contents):
         first.setdefault(name.rpartition("-")[0], name)
     share, rest = divmod(MOST_SAMPLED, len(first))
     rows = []
     for number, name in enumerate(first.values()):
-        lines = sorted(found[name].decode("utf-8").splitlines(), key=len)
+        lines = sorted(contents[name].decode("utf-8").splitlines(), key=len)
         for line in lines[: share + (number < rest)]:
             row = {"file": name, **json.loads(line)}
             rows.append(json.dumps(row, ensure_ascii=False) + "\n")
@@ -100,7 +100,7 @@ def _sampled() -> dict[str, bytes]:
     for line in SAMPLE.read_text("utf-8").splitlines():
         row = json.loads(line)
         lines.setdefault(row.pop("file"), []).append(json.dumps(row, ensure_ascii=False) + "\n")
-    return {name: "".join(found).encode("utf-8") for name, found in sorted(lines.items())}
+    return {name: "".join(rows).encode("utf-8") for name, rows in sorted(lines.items())}
 
 
 @click.group()
@@ -110,7 +110,7 @@ def main() -> None:
     \b
     Example:
       python -m training.texts unpack    # into training/texts, which git ignores
-      python -m training.texts pack      # the archive, its manifest and the sample, anew
+      python -m training.texts pack      # makes the archive, its manifest and the sample again
     """
 
 
@@ -118,24 +118,26 @@ def main() -> None:
 def unpack() -> None:
     """Write every file of the archive into training/texts."""
     if FOLDER.is_dir():
-        raise click.ClickException(f"{FOLDER} is there already: pack it, or remove it first")
-    found = files()
+        raise click.ClickException(f"{FOLDER} exists already: pack it, or remove it first")
+    contents = files()
     FOLDER.mkdir()
-    for name, content in found.items():
+    for name, content in contents.items():
         (FOLDER / name).write_bytes(content)
-    click.echo(f"{len(found)} files in {FOLDER}")
+    click.echo(f"{len(contents)} files in {FOLDER}")
 
 
 @main.command()
 def pack() -> None:
-    """Make the archive, its manifest and the sample of what is in training/texts."""
+    """Make the archive, its manifest and the sample from training/texts."""
     if not FOLDER.is_dir():
-        raise click.ClickException(f"there is no {FOLDER}; first: python -m training.texts unpack")
-    found = files()
-    ARCHIVE.write_bytes(archived(found))
-    MANIFEST.write_text(manifest(found), "ascii")
-    SAMPLE.write_text(sample(found), "utf-8")
-    click.echo(f"{len(found)} files in {ARCHIVE.name}, {ARCHIVE.stat().st_size} bytes")
+        raise click.ClickException(
+            f"{FOLDER} does not exist; first: python -m training.texts unpack"
+        )
+    contents = files()
+    ARCHIVE.write_bytes(archived(contents))
+    MANIFEST.write_text(manifest(contents), "ascii")
+    SAMPLE.write_text(sample(contents), "utf-8")
+    click.echo(f"{len(contents)} files in {ARCHIVE.name}, {ARCHIVE.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

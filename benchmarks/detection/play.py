@@ -13,9 +13,9 @@ from time import perf_counter
 from benchmarks.detection.cases import Expect, Json, Object, Played, Way
 from pipeguard.config.effective_policy import combine
 from pipeguard.core.finding import Action, Direction, Verdict
-from pipeguard.core.flows.vault import PLACEHOLDER
 from pipeguard.core.session.guard import Engines, Guard
 from pipeguard.core.session.session import Session
+from pipeguard.core.vault_placeholder import PLACEHOLDER
 from pipeguard.rulebook.cache import load_engines
 
 REVISION = "2025-11-25"

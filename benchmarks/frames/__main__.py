@@ -1,4 +1,4 @@
-"""`python -m benchmarks.frames`: measure PipeGuard, and other wrappers, against no wrapper."""
+"""`python -m benchmarks.frames`: compares PipeGuard and other wrappers with no wrapper."""
 
 import argparse
 import json
@@ -18,7 +18,7 @@ from benchmarks.frames.measure import Bench
 from benchmarks.frames.memory import Memory
 
 COLD_ROUNDS = 3  # each compiles all rules
-WORST_RATIO = 5.0  # of what prose takes: no kind of a megabyte may take more
+WORST_RATIO = 5.0  # of prose's time: no kind of a megabyte may take more
 PIPEGUARD = [sys.executable, "-m", "pipeguard", "wrap", "--name", "frames", "--"]
 
 
@@ -38,7 +38,7 @@ def main() -> None:
                 log=log,
             )
             if options.quick:
-                daily = [one for one in daily if "100KB" not in one.name]
+                daily = [workload for workload in daily if "100KB" not in workload.name]
             report = run(bench, daily, kinds)
     if options.json:
         Path(options.json).write_text(json.dumps(report, indent=1) + "\n", "utf-8")
@@ -71,18 +71,18 @@ def arguments() -> argparse.Namespace:
 
 
 def contenders(options: argparse.Namespace, folder: Path) -> list[Contender]:
-    """Who takes part, the direct connection first."""
+    """The contenders, the direct connection first."""
     server = server_command(folder)
     wrapper = shlex.split(options.wrapper) if options.wrapper else PIPEGUARD
-    found = [Contender(DIRECT, tuple(server)), Contender.of("pipeguard", wrapper, server)]
+    listed = [Contender(DIRECT, tuple(server)), Contender.of("pipeguard", wrapper, server)]
     for number, peer in enumerate(options.peer, 1):
         words = shlex.split(peer)
-        found.append(Contender.of(f"peer{number}:{Path(words[0]).name}", words, server))
-    return found
+        listed.append(Contender.of(f"peer{number}:{Path(words[0]).name}", words, server))
+    return listed
 
 
 def environment(place: Path) -> dict[str, str]:
-    """The caller's environment with settings, state and cache of the run's own."""
+    """The caller's environment, with settings, state and cache of this run's own."""
     folders = {f"XDG_{name}_HOME": str(place / name) for name in ("CONFIG", "STATE", "CACHE")}
     return os.environ | folders
 
@@ -91,7 +91,7 @@ def run(
     bench: Bench, daily: Sequence[measure.Workload], kinds: Sequence[measure.Workload]
 ) -> dict[str, object]:
     """Take and print all measurements."""
-    wrappers = [one.name for one in bench.contenders if one.name != DIRECT]
+    wrappers = [contender.name for contender in bench.contenders if contender.name != DIRECT]
     print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} CPUs\n")
     measure.start_up(bench, "fills the cache", 1, lambda: bench.environment)
     warm = measure.start_up(bench, "rules cached", bench.rounds, lambda: bench.environment)
@@ -109,12 +109,12 @@ def run(
     show_kinds(hostile, wrappers)
     return {
         "machine": {"platform": platform.platform(), "python": platform.python_version()},
-        "contenders": {one.name: shlex.join(one.command) for one in bench.contenders},
+        "contenders": {each.name: shlex.join(each.command) for each in bench.contenders},
         "start_up_ms": [row.as_json() for row in (warm, cold)],
         "round_trip_us": [row.as_json() for row in trips],
         "in_flight_us_a_call": flight.as_json(),
         "memory": {
-            name: {when: asdict(one) for when, one in points.items()}
+            name: {when: asdict(memory) for when, memory in points.items()}
             for name, points in used.items()
         },
         "kinds_us": [row.as_json() for row in hostile],
@@ -122,14 +122,14 @@ def run(
 
 
 def show_times(title: str, rows: Sequence[Row], wrappers: Sequence[str]) -> None:
-    """One table for each wrapper."""
+    """A table for each wrapper."""
     for name in wrappers:
         lines = figures.time_rows(rows, name)
         print(table(f"{title}: {name}", figures.TIME_HEADS, lines), flush=True)
 
 
 def show_rates(row: Row, wrappers: Sequence[str]) -> None:
-    """Calls a second of everybody."""
+    """Calls a second for each contender."""
     direct = row.figures[DIRECT].median
     lines = [
         [
@@ -150,23 +150,23 @@ def show_memory(used: Mapping[str, Mapping[str, Memory]]) -> None:
     lines = [
         [
             f"{name} {when}",
-            str(one.processes),
-            f"{one.resident_kib / 1024:.1f}",
-            f"{one.proportional_kib / 1024:.1f}",
+            str(memory.processes),
+            f"{memory.resident_kib / 1024:.1f}",
+            f"{memory.proportional_kib / 1024:.1f}",
         ]
         for name, points in used.items()
-        for when, one in points.items()
+        for when, memory in points.items()
     ]
     heads = ("own memory", "processes", "RSS MiB", "PSS MiB")
     print(table("Memory of the wrapper's own processes", heads, lines), flush=True)
 
 
 def show_kinds(rows: Sequence[Row], wrappers: Sequence[str]) -> None:
-    """What each kind of a megabyte adds, against prose in the same direction."""
+    """What a megabyte of each kind adds, compared with prose in the same direction."""
     for name in wrappers:
         prose = {row.name.split()[0]: row.added(name).median for row in rows if is_prose(row)}
         lines = []
-        for row in sorted(rows, key=lambda one: -one.added(name).median):
+        for row in sorted(rows, key=lambda row: -row.added(name).median):
             ratio = row.added(name).median / prose[row.name.split()[0]]
             mark = "TOO SLOW" if ratio > WORST_RATIO else row.fate[name]
             lines.append([row.name, f"{row.added(name).median / 1000:,.2f}", f"{ratio:.2f}", mark])
@@ -175,7 +175,7 @@ def show_kinds(rows: Sequence[Row], wrappers: Sequence[str]) -> None:
 
 
 def is_prose(row: Row) -> bool:
-    """Whether a row is the measure of the others in its direction."""
+    """Whether a row is the one that others in its direction are compared with."""
     return row.name.endswith(" prose")
 
 

@@ -1,7 +1,7 @@
-"""A stdio MCP client that adds as little as it can to what is measured.
+"""A stdio MCP client that adds as little as possible to what is measured.
 
 One connection is one process tree: the server alone, or a wrapper that starts it. It knows frames
-and ids, and nothing of statistics.
+and ids, but no statistics.
 """
 
 import json
@@ -35,7 +35,7 @@ class Contender:
 
     @classmethod
     def of(cls, name: str, words: Sequence[str], server: Sequence[str]) -> Self:
-        """A wrapper's command with the server's in place of `{}`, or after it."""
+        """A wrapper's command, with the server's in place of `{}` or after it."""
         if not any("{}" in word for word in words):
             return cls(name, (*words, *server))
         command: list[str] = []
@@ -45,12 +45,12 @@ class Contender:
 
 
 def server_command(folder: Path) -> list[str]:
-    """How the echo server is started; isolated, so that the environment does not slow it."""
+    """The command of the echo server; isolated, so that the environment does not slow it."""
     return [sys.executable, "-I", "-S", str(SERVER), str(folder)]
 
 
 class Connection:
-    """A running session with one contender."""
+    """An open session with one contender."""
 
     def __init__(self, contender: Contender, environment: dict[str, str], log: IO[bytes]) -> None:
         self.contender = contender
@@ -64,7 +64,7 @@ class Connection:
             bufsize=0,
         )
         if self.process.stdin is None or self.process.stdout is None:
-            raise AssertionError("both were asked for")
+            raise AssertionError("both are pipes")
         self.sink = self.process.stdin.fileno()
         # 64 KiB is what one read of a pipe gives on Linux (pipe(7)).
         raw = FileIO(self.process.stdout.fileno(), closefd=False)
@@ -88,13 +88,13 @@ class Connection:
         return taken
 
     def list_tools(self) -> None:
-        """Ask for the tools, as every client does before it calls one."""
+        """List the tools, as every client does before it calls one."""
         self.last_id += 1
         self.send(b'{"jsonrpc":"2.0","id":%d,"method":"tools/list"}\n' % self.last_id)
         self.answer()
 
     def call(self, name: str, arguments: bytes = b"{}") -> tuple[int, bytes]:
-        """Call a tool; returns the nanoseconds that it took, and its answer without the id."""
+        """Call a tool; returns the nanoseconds that it took, and the answer without its id."""
         self.last_id += 1
         frame = CALL % (self.last_id, name.encode(), arguments)
         start = perf_counter_ns()
@@ -103,7 +103,7 @@ class Connection:
         return perf_counter_ns() - start, answer.replace(b":%d," % self.last_id, b":0,", 1)
 
     def keep_in_flight(self, name: str, calls: int, window: int) -> int:
-        """Make many calls, a window of them unanswered at any time; returns the nanoseconds."""
+        """Make many calls, with a window of them unanswered; returns the nanoseconds."""
         tool = name.encode()
         frames = [CALL % (self.last_id + 1 + i, tool, b"{}") for i in range(calls)]
         self.last_id += calls
@@ -121,24 +121,24 @@ class Connection:
         return perf_counter_ns() - start
 
     def send(self, frame: bytes) -> None:
-        """Write all of it."""
+        """Write all of the bytes."""
         while frame:
             frame = frame[os.write(self.sink, frame) :]
 
     def answer(self) -> bytes:
-        """The next line that is an answer; notifications of a wrapper's own are passed over."""
+        """The next line that is an answer; a wrapper's own notifications are skipped."""
         while line := self.source.readline():
             if b'"id"' in line:
                 return line
         raise ConnectionError(f"{self.contender.name} went away")
 
     def pid_of_server(self) -> int:
-        """The server's process, which is not the wrapper's to answer for."""
+        """The id of the server's process, which is not the wrapper's."""
         answer = json.loads(self.call("pid")[1])
         return int(answer["result"]["content"][0]["text"])
 
     def close(self) -> None:
-        """Hang up, as a client does, and wait for the end."""
+        """Hang up, as a client does, and wait for the process to end."""
         if self.process.stdin is not None:
             self.process.stdin.close()
         try:

@@ -1,8 +1,8 @@
-"""Texts to measure with: what ships with Python for every day, and what an attacker would send.
+"""Texts to measure with: everyday ones that come with Python, and ones that an attacker would send.
 
 Everything is made from the interpreter's own files or from a seeded generator, so two runs on one
-machine see the same bytes. No whole credential stands here; those that look like one are put
-together when asked for.
+machine see the same bytes. No whole credential is in this file; texts that look like credentials
+are put together when needed.
 """
 
 import base64
@@ -18,13 +18,13 @@ from pydoc_data.topics import topics
 
 SIZES = {"200B": 200, "10KB": 10_000, "100KB": 100_000, "1MB": 1_000_000}
 MEGABYTE = SIZES["1MB"]
-DEPTH = 56  # of a structure below a result; a strict peer may stop at 64 in all
-ITEM_SHARE = 0.69  # of a structured frame is the text; the rest is keys and punctuation
-NODES = 80_000  # of one frame; a strict peer may stop at 100,000
+DEPTH = 56  # of a structure in a result; a strict peer may stop at 64 in all
+ITEM_SHARE = 0.69  # of a structured frame is text; the rest is keys and punctuation
+NODES = 80_000  # in one frame; a strict peer may stop at 100,000
 
 
 def cut(text: str, size_bytes: int) -> str:
-    """The text from its start, repeated if need be, as close under the size as characters allow."""
+    """The text from its start, repeated if need be, as close below the size as characters allow."""
     while len(text.encode()) < size_bytes:
         text += text
     return text.encode()[:size_bytes].decode(errors="ignore")
@@ -45,13 +45,13 @@ def code() -> str:
 
 @cache
 def records() -> list[dict[str, object]]:
-    """The metadata of what is installed, as JSON objects."""
-    found: list[dict[str, object]] = []
-    for distribution in sorted(distributions(), key=lambda one: one.name.lower()):
+    """The metadata of the installed packages, as JSON objects."""
+    objects: list[dict[str, object]] = []
+    for distribution in sorted(distributions(), key=lambda package: package.name.lower()):
         metadata: dict[str, object] = dict(distribution.metadata.json)
         metadata["files"] = [str(path) for path in (distribution.files or [])[:40]]
-        found.append(metadata)
-    return found
+        objects.append(metadata)
+    return objects
 
 
 def realistic(kind: str, shape: str, size_bytes: int) -> dict[str, object]:
@@ -70,7 +70,7 @@ def realistic(kind: str, shape: str, size_bytes: int) -> dict[str, object]:
 
 
 def cut_records(size_bytes: int) -> Iterator[dict[str, object]]:
-    """Records, the last one made smaller, that take about this size as JSON."""
+    """Records that take about this size as JSON; the last one is made smaller."""
     left = size_bytes
     for number in count():
         record = records()[number % len(records())]
@@ -132,7 +132,7 @@ def compact(value: object) -> bytes:
 
 
 def quoted(text: str) -> bytes:
-    """As much of a text as makes a megabyte of JSON; escapes take their share."""
+    """As much of a text as makes a megabyte of JSON, escapes included."""
     text = cut(text, MEGABYTE)
     written = compact(text)
     if len(written) <= MEGABYTE:
@@ -141,12 +141,12 @@ def quoted(text: str) -> bytes:
 
 
 def ascii_of(size_bytes: int) -> str:
-    """Prose without what is not ASCII."""
+    """Prose without characters beyond ASCII."""
     return cut(prose().encode("ascii", "ignore").decode(), size_bytes)
 
 
 def twice(text: str) -> str:
-    """Base64 in base64, as deep as is worth decoding."""
+    """Base64 in base64, as deep as is decoded."""
     return base64.b64encode(base64.b64encode(text.encode())).decode()
 
 
@@ -175,7 +175,7 @@ def look_alikes(text: str) -> str:
 
 
 def short_strings() -> list[str]:
-    """As many short strings as a frame may hold."""
+    """As many short strings as a frame may have."""
     dice = random.Random(2)
     return ["".join(dice.choices(string.ascii_lowercase, k=9)) for _ in range(NODES)]
 
@@ -188,14 +188,14 @@ def key_chunks() -> Iterator[list[str]]:
 
 
 def deep_nesting() -> bytes:
-    """Arrays as deep as is taken, with text at the bottom."""
+    """Arrays as deep as is accepted, with text at the bottom."""
     groups = NODES // (DEPTH + 1)
     bottom = compact(cut(prose(), MEGABYTE // groups - 2 * DEPTH - 40))
     return b"[" + b",".join([b"[" * DEPTH + bottom + b"]" * DEPTH] * groups) + b"]"
 
 
 def near_misses() -> Iterator[str]:
-    """The words that rules look for first, never in the order in which they would match."""
+    """The words that rules look for first, in no order in which they would match."""
     words = [
         "ignore the layout", "previous instructions were clear", "you are now here", "system:",
         "before using", "this tool", "do not tell", "secret_key", "password:", "AKIA", "ghp_",
@@ -207,7 +207,7 @@ def near_misses() -> Iterator[str]:
 
 
 def attacks() -> Iterator[str]:
-    """Sentences and invented keys that rules do match, one after the other."""
+    """Sentences and invented keys that rules match, one after the other."""
     dice = random.Random(4)
     upper = string.ascii_uppercase + string.digits
     for _ in range(12_000):

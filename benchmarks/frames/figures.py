@@ -1,4 +1,4 @@
-"""Figures out of samples, and the tables that show them; knows no process and no clock."""
+"""Figures from samples, and the tables that show them; knows no process and no clock."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,21 +17,21 @@ class Figure:
 
     @classmethod
     def of(cls, samples: Sequence[float]) -> "Figure":
-        """The figure of some samples; with few, the p99 is near the largest."""
+        """The figure of some samples; of few samples, the p99 is near the largest."""
         many = samples if len(samples) > 1 else [*samples, *samples]
         return cls(median(many), quantiles(many, n=100, method="inclusive")[98], len(samples))
 
 
 @dataclass(frozen=True)
 class Row:
-    """One workload: what each contender took, and what became of the frame."""
+    """One workload: the figure of each contender, and what happened to the frame."""
 
     name: str
     figures: Mapping[str, Figure]
     fate: Mapping[str, str]
 
     def added(self, contender: str) -> Figure:
-        """What a contender's figures lie above the direct connection's."""
+        """How much a contender's figure is above the direct connection's."""
         own, direct = self.figures[contender], self.figures[DIRECT]
         return Figure(own.median - direct.median, own.p99 - direct.p99, own.samples)
 
@@ -54,7 +54,7 @@ class Row:
 
 
 def table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in plain text: the first column to the left, numbers to the right."""
+    """A table in plain text: the first column left-aligned, numbers right-aligned."""
     lines = [list(heads), *map(list, rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
     shown = [

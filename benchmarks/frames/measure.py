@@ -1,7 +1,7 @@
-"""The measurements: contenders take turns, round by round, so that drift of the machine meets all.
+"""The measurements: contenders take turns, round by round, so that drift of the machine hits all.
 
-Round trips are pinned to one CPU with everything that takes part, or the scheduler would be what
-is measured; start-up and calls in flight use all CPUs.
+In round trips, everything that takes part is pinned to one CPU, or they would measure the
+scheduler; start-up and calls in flight use all CPUs.
 """
 
 import gc
@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import IO
 
@@ -33,7 +34,7 @@ class Bench:
 
     contenders: Sequence[Contender]
     environment: dict[str, str]
-    folder: Path  # what the server answers with
+    folder: Path  # of the server's answers
     rounds: int
     log: IO[bytes]
 
@@ -69,25 +70,24 @@ class Workload:
 
 
 def results_and_arguments(folder: Path) -> list[Workload]:
-    """Every day's texts as results and as arguments, at each size; writes the server's answers."""
+    """Everyday texts as results and as arguments, in each size; writes the server's answers."""
     workloads = []
-    for direction in ("result", "arguments"):
-        for size, size_bytes in corpus.SIZES.items():
-            for kind in KINDS:
-                for shape in SHAPES:
-                    name = f"{kind}-{shape}-{size}"
-                    body = corpus.compact(corpus.realistic(kind, shape, size_bytes))
-                    to_client = direction == "result"
-                    if to_client:
-                        (folder / f"{name}.json").write_bytes(body)
-                    workloads.append(
-                        Workload(
-                            name=f"{direction} {size} {kind} {shape}",
-                            tool=name if to_client else "sink",
-                            arguments=b"{}" if to_client else body,
-                            calls=CALLS_A_ROUND[size],
-                        )
-                    )
+    for direction, (size, size_bytes), kind, shape in product(
+        ("result", "arguments"), corpus.SIZES.items(), KINDS, SHAPES
+    ):
+        name = f"{kind}-{shape}-{size}"
+        body = corpus.compact(corpus.realistic(kind, shape, size_bytes))
+        to_client = direction == "result"
+        if to_client:
+            (folder / f"{name}.json").write_bytes(body)
+        workloads.append(
+            Workload(
+                name=f"{direction} {size} {kind} {shape}",
+                tool=name if to_client else "sink",
+                arguments=b"{}" if to_client else body,
+                calls=CALLS_A_ROUND[size],
+            )
+        )
     return workloads
 
 
@@ -110,21 +110,20 @@ def round_trips(bench: Bench, workloads: Sequence[Workload], rounds: int) -> lis
 
 
 def _alternate(connections: Sequence[Connection], workload: Workload, rounds: int) -> Row:
-    samples: dict[str, list[float]] = {one.contender.name: [] for one in connections}
+    samples: dict[str, list[float]] = {each.contender.name: [] for each in connections}
     answers: dict[str, bytes] = {}
-    for turn in range(rounds + 1):
-        for connection in connections:
-            for _ in range(workload.calls):
-                taken, answer = connection.call(workload.tool, workload.arguments)
-                answers[connection.contender.name] = answer
-                if turn:  # the first round warms up
-                    samples[connection.contender.name].append(taken / MICROSECOND)
+    for turn, connection in product(range(rounds + 1), connections):
+        for _ in range(workload.calls):
+            taken, answer = connection.call(workload.tool, workload.arguments)
+            answers[connection.contender.name] = answer
+            if turn:  # the first round warms up
+                samples[connection.contender.name].append(taken / MICROSECOND)
     fate = {name: _fate(answer, answers[DIRECT]) for name, answer in answers.items()}
     return Row(workload.name, {name: Figure.of(all_) for name, all_ in samples.items()}, fate)
 
 
 def _fate(answer: bytes, direct: bytes) -> str:
-    """What became of an answer on its way, compared with the direct one."""
+    """What happened to an answer on its way, compared with the direct one."""
     if answer == direct:
         return "same"
     try:
@@ -136,14 +135,13 @@ def _fate(answer: bytes, direct: bytes) -> str:
 
 def in_flight(bench: Bench) -> Row:
     """Microseconds for each call with 64 unanswered at any time, on all CPUs."""
-    samples: dict[str, list[float]] = {one.name: [] for one in bench.contenders}
+    samples: dict[str, list[float]] = {contender.name: [] for contender in bench.contenders}
     with bench.connections(os.sched_getaffinity(0)) as connections:
-        for turn in range(bench.rounds + 1):
-            for connection in connections:
-                taken = connection.keep_in_flight("prose-text-200B", CALLS_IN_FLIGHT, WINDOW)
-                if turn:
-                    each = taken / CALLS_IN_FLIGHT / MICROSECOND
-                    samples[connection.contender.name].append(each)
+        for turn, connection in product(range(bench.rounds + 1), connections):
+            taken = connection.keep_in_flight("prose-text-200B", CALLS_IN_FLIGHT, WINDOW)
+            if turn:
+                each = taken / CALLS_IN_FLIGHT / MICROSECOND
+                samples[connection.contender.name].append(each)
     return Row(f"{WINDOW} in flight", {name: Figure.of(all_) for name, all_ in samples.items()}, {})
 
 
@@ -151,7 +149,7 @@ def start_up(
     bench: Bench, name: str, rounds: int, environment: Callable[[], dict[str, str]]
 ) -> Row:
     """Milliseconds from the start of the process to the answer to `initialize`, on all CPUs."""
-    samples: dict[str, list[float]] = {one.name: [] for one in bench.contenders}
+    samples: dict[str, list[float]] = {contender.name: [] for contender in bench.contenders}
     for _ in range(rounds):
         for contender in bench.contenders:
             with Connection(contender, environment(), bench.log) as connection:
@@ -160,28 +158,30 @@ def start_up(
 
 
 def fresh_cache(bench: Bench) -> dict[str, str]:
-    """The environment with an empty cache, so that rules are compiled anew."""
+    """The environment with an empty cache, so that the rules are compiled."""
     return bench.environment | {"XDG_CACHE_HOME": tempfile.mkdtemp(dir=bench.folder.parent)}
 
 
 def memory_use(bench: Bench) -> Mapping[str, Mapping[str, Memory]]:
     """Memory of each wrapper's own processes, after the handshake and after work."""
-    found: dict[str, dict[str, Memory]] = {}
+    used: dict[str, dict[str, Memory]] = {}
     with bench.connections(os.sched_getaffinity(0)) as connections:
         for connection in connections:
-            if connection.contender.name == DIRECT:
-                continue
-            root, server = connection.process.pid, connection.pid_of_server()
-            idle = memory.of_wrapper(root, server)
-            connection.keep_in_flight("prose-text-10KB", CALLS_IN_FLIGHT, WINDOW)
-            busy = memory.of_wrapper(root, server)
-            for kind in KINDS:
-                for shape in SHAPES:
-                    connection.call(f"{kind}-{shape}-1MB")
-            large = memory.of_wrapper(root, server)
-            found[connection.contender.name] = {
-                "after the handshake": idle,
-                f"after {CALLS_IN_FLIGHT} calls of 10 KB": busy,
-                "after frames of 1 MB": large,
-            }
-    return found
+            if connection.contender.name != DIRECT:
+                used[connection.contender.name] = _memory_of(connection)
+    return used
+
+
+def _memory_of(connection: Connection) -> dict[str, Memory]:
+    root, server = connection.process.pid, connection.pid_of_server()
+    idle = memory.of_wrapper(root, server)
+    connection.keep_in_flight("prose-text-10KB", CALLS_IN_FLIGHT, WINDOW)
+    busy = memory.of_wrapper(root, server)
+    for kind, shape in product(KINDS, SHAPES):
+        connection.call(f"{kind}-{shape}-1MB")
+    large = memory.of_wrapper(root, server)
+    return {
+        "after the handshake": idle,
+        f"after {CALLS_IN_FLIGHT} calls of 10 KB": busy,
+        "after frames of 1 MB": large,
+    }

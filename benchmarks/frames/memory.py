@@ -1,4 +1,4 @@
-"""What a process tree keeps in memory, from Linux's /proc; knows nothing of MCP."""
+"""The memory of a process tree, from Linux's /proc; knows nothing of MCP."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,15 +8,15 @@ PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class Memory:
-    """Of a wrapper's processes together, without the server's."""
+    """The memory of all of a wrapper's processes, without the server's."""
 
     processes: int
-    resident_kib: int  # VmRSS summed: pages that two share count twice
-    proportional_kib: int  # PSS summed: a page that n share counts one n-th for each
+    resident_kib: int  # VmRSS summed: shared pages count for each process
+    proportional_kib: int  # PSS summed: a page shared by n counts one n-th for each
 
 
 def of_wrapper(root: int, server: int) -> Memory:
-    """The memory of a process and its descendants, the server and its own left out."""
+    """The memory of a process and its descendants, without the server and its own."""
     own = tree(root, without=server)
     return Memory(
         processes=len(own),
@@ -26,28 +26,28 @@ def of_wrapper(root: int, server: int) -> Memory:
 
 
 def tree(root: int, without: int) -> list[int]:
-    """The process and all below it, except for one branch."""
+    """The process and its descendants, except for one branch."""
     children: dict[int, list[int]] = {}
     for entry in PROC.iterdir():
         if entry.name.isdigit():
             try:
-                # proc(5): the name in parentheses may hold anything; state and parent follow it.
+                # proc(5): the name in parentheses may be anything; state and parent follow it.
                 parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
             except (FileNotFoundError, ProcessLookupError):
-                continue  # it ended while we looked
+                continue  # it ended in the meantime
             children.setdefault(parent, []).append(int(entry.name))
-    found: list[int] = []
+    processes: list[int] = []
     rest = [root]
     while rest:
         pid = rest.pop()
         if pid != without:
-            found.append(pid)
+            processes.append(pid)
             rest += children.get(pid, [])
-    return found
+    return processes
 
 
 def field(pid: int, file: str, name: str) -> int:
-    """One number of KiB out of a file of /proc/PID."""
+    """A number of KiB from a file of /proc/PID."""
     for line in (PROC / str(pid) / file).read_text().splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1])

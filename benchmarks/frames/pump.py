@@ -1,6 +1,6 @@
 """The least that a wrapper can be: `pump.py COMMAND…` copies bytes both ways in two threads.
 
-It is the floor under the figures, and shows that the benchmark itself works. It looks at nothing.
+It gives the lower bound of the figures, and shows that the benchmark itself works.
 """
 
 import os
@@ -27,7 +27,7 @@ def main(command: list[str]) -> int:
     """Run the command behind the pump; returns its exit code."""
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
     if child.stdin is None or child.stdout is None:
-        raise AssertionError("both were asked for")
+        raise AssertionError("both are pipes")
     up = (0, child.stdin.fileno(), child.stdin.close)
     threading.Thread(target=pump, args=up, daemon=True).start()
     pump(child.stdout.fileno(), 1, lambda: None)

@@ -1,8 +1,8 @@
 """A stdio MCP server that costs next to nothing: `server.py FOLDER`.
 
-A call of the tool NAME is answered with the bytes of FOLDER/NAME.json as its result, the tool
-`sink` with a short one, the tool `pid` with this process's id. It reads a request no further than
-it must: the client of this benchmark writes the id first and the name before the arguments.
+A call of the tool NAME is answered with the bytes of FOLDER/NAME.json, of the tool `sink` with a
+short result, of the tool `pid` with this process's id. It reads no more of a request than it must:
+this benchmark's client writes the id first, and the name before the arguments.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.http`: measure PipeGuard, and other hops, against no hop."""
+"""`python -m benchmarks.http`: compares PipeGuard and other hops with no hop."""
 
 import argparse
 import asyncio
@@ -34,7 +34,7 @@ def main() -> None:
         hops = [Hop(DIRECT, url, 0)]
         for name, command in contenders(options):
             log = Path(options.log or folder) / f"{name.replace(':', '-')}.log"
-            started = measure.hop(name, command, url, environment(folder), log)
+            started = measure.start_hop(name, command, url, environment(folder), log)
             hops.append(stack.enter_context(started))
         report = asyncio.run(run(hops, options))
     if options.json:
@@ -55,26 +55,26 @@ def arguments() -> argparse.Namespace:
         metavar="CMD",
         help="another hop; `--listen 127.0.0.1:0 --upstream URL` follows it (may be repeated)",
     )
-    parser.add_argument("--without-pipeguard", action="store_true", help="measure the peers alone")
+    parser.add_argument("--without-pipeguard", action="store_true", help="measure only the peers")
     parser.add_argument("--rounds", type=int, help=f"turns that each contender takes ({ROUNDS})")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds")
     parser.add_argument("--few", action="store_true", help="few sessions: shows only that it works")
     parser.add_argument("--json", metavar="FILE", help="write all figures to FILE")
-    parser.add_argument("--log", metavar="FOLDER", help="where the hops' stderr is kept")
+    parser.add_argument("--log", metavar="FOLDER", help="where the hops' stderr is stored")
     return parser.parse_args()
 
 
 def contenders(options: argparse.Namespace) -> list[tuple[str, list[str]]]:
-    """Who takes part beside the direct connection."""
-    found = [] if options.without_pipeguard else [("pipeguard", PIPEGUARD)]
+    """The contenders besides the direct connection."""
+    listed = [] if options.without_pipeguard else [("pipeguard", PIPEGUARD)]
     for number, peer in enumerate(options.peer, 1):
         words = shlex.split(peer)
-        found.append((f"peer{number}:{Path(words[-1]).stem}", words))
-    return found
+        listed.append((f"peer{number}:{Path(words[-1]).stem}", words))
+    return listed
 
 
 def environment(place: Path) -> dict[str, str]:
-    """The caller's environment with settings, state and cache of the run's own."""
+    """The caller's environment, with settings, state and cache of this run's own."""
     folders = {f"XDG_{name}_HOME": str(place / name) for name in ("CONFIG", "STATE", "CACHE")}
     return os.environ | folders
 
@@ -84,61 +84,61 @@ async def run(hops: Sequence[Hop], options: argparse.Namespace) -> dict[str, obj
     rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
     seconds = SHORT_TURN_SECONDS if options.few else TURN_SECONDS
     count = measure.FEW_SESSIONS if options.few else measure.SESSIONS
-    own = [one for one in hops if one.pid]
+    own = [hop for hop in hops if hop.pid]
     print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} CPUs\n")
-    idle = {one.name: one.proportional_kib() for one in own}
+    idle = {hop.name: hop.proportional_kib() for hop in own}
     trips = await measure.round_trips(hops, rounds)
-    for one in own:
-        shown = figures.time_rows(trips, one.name)
-        print(table(f"Round trip of one client, µs: {one.name}", figures.TIME_HEADS, shown))
+    for hop in own:
+        shown = figures.time_rows(trips, hop.name)
+        print(table(f"Round trip of one client, µs: {hop.name}", figures.TIME_HEADS, shown))
     rates = await measure.rates(hops, rounds, seconds)
     print(table("Calls a second", ("contender", *(row.name for row in rates)), rate_rows(rates)))
-    loaded = {one.name: one.proportional_kib() for one in own}
-    streams = {one.name: await measure.stream(one) for one in hops}
+    loaded = {hop.name: hop.proportional_kib() for hop in own}
+    streams = {hop.name: await measure.stream(hop) for hop in hops}
     show_streams(streams)
-    closed = {one.name: await measure.many_sessions(one, count) for one in own}
-    open_ = {one.name: await measure.idle_streams(one, count) for one in own}
-    show_kept(count, idle, loaded, closed, open_)
+    closed = {hop.name: await measure.many_sessions(hop, count) for hop in own}
+    open_ = {hop.name: await measure.idle_streams(hop, count) for hop in own}
+    show_usage(count, idle, loaded, closed, open_)
     return {
         "machine": {"platform": platform.platform(), "python": platform.python_version()},
         "round_trip_us": [row.as_json() for row in trips],
         "calls_a_second": [row.as_json() for row in rates],
-        "stream": {name: asdict(one) for name, one in streams.items()},
+        "stream": {name: asdict(streamed) for name, streamed in streams.items()},
         "memory_kib": {"idle": idle, "after_load": loaded},
-        "sessions_closed": {name: asdict(one) for name, one in closed.items()},
-        "streams_open": {name: asdict(one) for name, one in open_.items()},
+        "sessions_closed": {name: asdict(usage) for name, usage in closed.items()},
+        "streams_open": {name: asdict(usage) for name, usage in open_.items()},
     }
 
 
 def rate_rows(rows: Sequence[Row]) -> list[list[str]]:
-    """Calls a second of everybody, for each number of clients."""
+    """Calls a second for each contender, and each number of clients."""
     return [
         [name, *(f"{row.figures[name].median:,.0f}" for row in rows)] for name in rows[0].figures
     ]
 
 
 def show_streams(streams: dict[str, measure.Streamed]) -> None:
-    """How the long stream came through."""
+    """How the long stream arrived."""
     lines = [
         [
             name,
-            f"{one.first_ms:.2f}",
-            f"{one.rate:,.0f}",
-            "yes" if one.complete else "NO",
-            "yes" if one.in_order else "NO",
+            f"{streamed.first_ms:.2f}",
+            f"{streamed.rate:,.0f}",
+            "yes" if streamed.complete else "NO",
+            "yes" if streamed.in_order else "NO",
         ]
-        for name, one in streams.items()
+        for name, streamed in streams.items()
     ]
     heads = ("contender", "first event ms", "events/s", "complete", "in order")
     print(table(f"A stream of {EVENTS:,} events", heads, lines))
 
 
-def show_kept(
+def show_usage(
     count: int,
     idle: dict[str, int],
     loaded: dict[str, int],
-    closed: dict[str, measure.Kept],
-    open_: dict[str, measure.Kept],
+    closed: dict[str, measure.Usage],
+    open_: dict[str, measure.Usage],
 ) -> None:
     """Memory and descriptors of each hop's own processes."""
     lines = [

@@ -1,7 +1,7 @@
-"""A Streamable HTTP MCP client that adds as little as it can to what is measured.
+"""A Streamable HTTP MCP client that adds as little as possible to what is measured.
 
-One `Connection` is one socket and one session; its requests go one after the other. It knows HTTP
-as far as a response needs it: a length or chunks, and events.
+One `Connection` is one socket and one session; its requests go one after the other. It knows only
+as much HTTP as a response needs: a length or chunks, and events.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ PATIENCE_SECONDS = 60  # for one answer; only a failure waits so long
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came back; of a stream, the body is the data of the last event."""
+    """A response; the body of a stream is the data of its last event."""
 
     status: int
     head: bytes
@@ -51,8 +51,8 @@ class Connection(asyncio.Protocol):
     """One socket to one address.
 
     Attributes:
-        session: the id that the server gave, or nothing.
-        events: the data of the events of the stream that is open.
+        session: the id that the server gave, or empty.
+        events: the data of the events of the open stream.
     """
 
     def __init__(self, url: str) -> None:
@@ -81,22 +81,22 @@ class Connection(asyncio.Protocol):
 
     @classmethod
     async def session_at(cls, url: str) -> Self:
-        """Connect, shake hands, and list the tools, as every client does before it calls one."""
+        """Connect, open a session, and list the tools, as every client does before it calls one."""
         connection = await cls.open(url)
         opened = await connection.post(INITIALIZE)
         if opened.status != 200 or b'"result"' not in opened.body:
             raise ConnectionError(f"{url} opens no session: {opened.status} {opened.body!r}")
-        found = SESSION.search(opened.head)
-        connection.session = found[1] if found else b""
+        header = SESSION.search(opened.head)
+        connection.session = header[1] if header else b""
         await connection.post(INITIALIZED)
         connection.last_id += 1
         await connection.post(LIST % connection.last_id)
         return connection
 
-    # --- what a session does ------------------------------------------------------------
+    # --- the session --------------------------------------------------------------------
 
     async def call(self, tool: bytes) -> tuple[int, bytes]:
-        """Call a tool; returns the nanoseconds that it took, and its answer without the id."""
+        """Call a tool; returns the nanoseconds that it took, and the answer without its id."""
         self.last_id += 1
         request = self.request(b"POST", CALL % (self.last_id, tool))
         start = perf_counter_ns()
@@ -107,16 +107,16 @@ class Connection(asyncio.Protocol):
         return taken, response.body.replace(b":%d," % self.last_id, b":0,", 1)
 
     async def post(self, body: bytes) -> Response:
-        """Send a message and read all of what comes back."""
+        """Send a message, and read the whole response."""
         return await self.send(self.request(b"POST", body))
 
     async def listen(self) -> None:
-        """Open the stream on which a server tells what belongs to no request."""
+        """Open the stream for messages that belong to no request."""
         self.write(self.request(b"GET"))
         await asyncio.wait_for(self.heard_head(), PATIENCE_SECONDS)
 
     async def end(self) -> None:
-        """End the session, as a client does that comes to its end, and hang up."""
+        """End the session, and hang up."""
         if self.session:
             await self.send(self.request(b"DELETE"))
         self.close()
@@ -143,13 +143,13 @@ class Connection(asyncio.Protocol):
         return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
     def write(self, request: bytes) -> None:
-        """Send bytes; what comes back is another's to wait for."""
+        """Send bytes without waiting for the response."""
         if self._transport is None or self._transport.is_closing():
             raise ConnectionError("the connection is closed")
         self._transport.write(request)
 
     async def send(self, request: bytes) -> Response:
-        """Send a request and wait for the whole response."""
+        """Send a request, and wait for the whole response."""
         self._answer = asyncio.get_running_loop().create_future()
         self.write(request)
         return await self._answer
@@ -159,7 +159,7 @@ class Connection(asyncio.Protocol):
         await self._until(lambda: self._head is not None)
 
     async def heard_events(self, count: int) -> None:
-        """Wait for so many events of a stream."""
+        """Wait for this many events of a stream."""
         await self._until(lambda: len(self.events) >= count)
 
     async def _until(self, holds: Callable[[], bool]) -> None:
@@ -169,18 +169,18 @@ class Connection(asyncio.Protocol):
                 await self._news
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the way out."""
+        """Store the transport."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Tell whoever waits that nothing comes any more."""
+        """Fail whatever waits for data."""
         for waiting in (self._answer, self._news):
             if waiting is not None and not waiting.done():
                 waiting.set_exception(error or ConnectionError("the connection was closed"))
 
     def data_received(self, data: bytes) -> None:
-        """Read on; one response at a time is on its way."""
+        """Read a part of the response; there is one at a time."""
         self._buffer += data
         if self._head is None and not self._read_head():
             return
@@ -204,7 +204,7 @@ class Connection(asyncio.Protocol):
         return True
 
     def _read_chunks(self) -> None:
-        """Take whole chunks (RFC 9112, section 7.1) out of the buffer."""
+        """Take whole chunks (RFC 9112, section 7.1) from the buffer."""
         position = 0
         while (line := self._buffer.find(b"\r\n", position)) >= 0:
             size = int(self._buffer[position:line].split(b";")[0], 16)

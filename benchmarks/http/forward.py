@@ -1,7 +1,7 @@
 """The least that a hop can be: `forward.py --listen HOST:PORT --upstream URL` copies bytes.
 
-It is the floor under the figures, and shows that the benchmark and the tests of the hop work. It
-looks at nothing, and takes the command line of `pipeguard wrap` as far as it needs it.
+It gives the lower bound of the figures, and shows that the benchmark and the tests of the hop work.
+It accepts the command line of `pipeguard wrap`, and ignores other options.
 """
 
 import argparse

@@ -1,6 +1,6 @@
-"""The measurements: contenders take turns, round by round, so that drift of the machine meets all.
+"""The measurements: contenders take turns, round by round, so that drift of the machine hits all.
 
-Server, hop and load share all CPUs, as the figures that are asked for do.
+Server, hop and clients share all CPUs.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from itertools import chain, product
 from pathlib import Path
 from time import monotonic, perf_counter, sleep
 
@@ -24,14 +25,14 @@ from benchmarks.http.server import EVENTS
 SERVER = Path(__file__).with_name("server.py")
 ADDRESS = re.compile(r"(https?://\S+)")
 END_SECONDS = 10
-START_SECONDS = 120  # it compiles the rules first
+START_SECONDS = 120  # the rules are compiled first
 WARM_CALLS = 50
 CALLS = {b"small": 200, b"page": 100}  # of one client in one turn
 CLIENTS = (16, 128)
 SESSIONS = 1_000
 FEW_SESSIONS = 32  # enough to see that it works
-AT_ONCE = 16  # of those that are opened, used and closed
-SETTLE_SECONDS = 0.5  # for what ends behind the last answer
+AT_ONCE = 16  # sessions that are opened, used and closed at the same time
+SETTLE_SECONDS = 0.5  # for what ends after the last answer
 DESCRIPTORS = 8_192
 MICROSECOND = 1_000
 
@@ -41,7 +42,7 @@ class Hop:
     """One way to the server.
 
     Attributes:
-        name: as the tables show it.
+        name: for the tables.
         url: where it listens.
         pid: of its process; 0 for the direct connection, which has none.
     """
@@ -51,19 +52,19 @@ class Hop:
     pid: int
 
     def descriptors(self) -> int:
-        """How many files and sockets its processes have open."""
+        """The number of files and sockets that its processes have open."""
         return sum(
             len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in memory.tree(self.pid, without=0)
         )
 
     def proportional_kib(self) -> int:
-        """The memory of its processes, by their share of each page."""
+        """The memory of its processes, with shared pages divided among them."""
         return memory.of_wrapper(self.pid, server=0).proportional_kib
 
 
 @contextmanager
 def server() -> Iterator[str]:
-    """The server, as its address."""
+    """The server; yields its address."""
     command = [sys.executable, "-I", str(SERVER)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -74,17 +75,17 @@ def server() -> Iterator[str]:
 
 
 @contextmanager
-def hop(
+def start_hop(
     name: str, command: Sequence[str], url: str, environment: Mapping[str, str], log: Path
 ) -> Iterator[Hop]:
-    """A hop in front of the address; it says on stderr where it listens."""
+    """A hop in front of the address; it writes to stderr where it listens."""
     words = [*command, "--listen", "127.0.0.1:0", "--upstream", url]
     with log.open("wb") as file:
         process = subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=dict(environment)
         )
     try:
-        yield Hop(name, told_address(process, log), process.pid)
+        yield Hop(name, listening_address(process, log), process.pid)
     finally:
         process.terminate()
         try:
@@ -94,19 +95,19 @@ def hop(
             process.wait()
 
 
-def told_address(process: "subprocess.Popen[bytes]", log: Path) -> str:
-    """The address on the first whole line of the log that has one."""
+def listening_address(process: "subprocess.Popen[bytes]", log: Path) -> str:
+    """The address in the first complete line of the log that has one."""
     end = monotonic() + START_SECONDS
     while monotonic() < end and process.poll() is None:
         for line in log.read_text("utf-8", "replace").splitlines(keepends=True):
-            if "listening on" in line and line.endswith("\n") and (found := ADDRESS.search(line)):
-                return found[1]
+            if "listening on" in line and line.endswith("\n") and (match := ADDRESS.search(line)):
+                return match[1]
         sleep(0.02)
     raise ConnectionError(f"it does not listen:\n{log.read_text('utf-8', 'replace')}")
 
 
 def raise_limits() -> None:
-    """Let this process, and all that it starts, have many sockets open."""
+    """Allow this process, and all that it starts, many open sockets."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
@@ -116,44 +117,43 @@ def raise_limits() -> None:
 
 
 async def round_trips(hops: Sequence[Hop], rounds: int) -> list[Row]:
-    """One client, one call after the other; microseconds."""
-    rows = []
-    for tool, calls in CALLS.items():
-        samples: dict[str, list[float]] = {one.name: [] for one in hops}
-        answers: dict[str, bytes] = {}
-        async with sessions(hops, 1) as opened:
-            for one in hops:
-                for _ in range(WARM_CALLS):
-                    _, answers[one.name] = await opened[one.name][0].call(tool)
-            for _ in range(rounds):
-                for one in hops:
-                    with collected():
-                        taken = [await opened[one.name][0].call(tool) for _ in range(calls)]
-                    samples[one.name] += [each / MICROSECOND for each, _ in taken]
-        figures = {name: Figure.of(each) for name, each in samples.items()}
-        rows.append(Row(f"call, {tool.decode()}", figures, fates(answers)))
-    return rows
+    """One client that calls again and again; microseconds."""
+    return [await _round_trip(hops, rounds, tool) for tool in CALLS]
+
+
+async def _round_trip(hops: Sequence[Hop], rounds: int, tool: bytes) -> Row:
+    samples: dict[str, list[float]] = {hop.name: [] for hop in hops}
+    answers: dict[str, bytes] = {}
+    async with sessions(hops, 1) as opened:
+        for hop, _ in product(hops, range(WARM_CALLS)):
+            _, answers[hop.name] = await opened[hop.name][0].call(tool)
+        for _, hop in product(range(rounds), hops):
+            with collected():
+                taken = [await opened[hop.name][0].call(tool) for _ in range(CALLS[tool])]
+            samples[hop.name] += [each / MICROSECOND for each, _ in taken]
+    figures = {name: Figure.of(each) for name, each in samples.items()}
+    return Row(f"call, {tool.decode()}", figures, fates(answers))
 
 
 async def rates(hops: Sequence[Hop], rounds: int, seconds: float) -> list[Row]:
-    """Many clients, each with one call at a time, for so long in a turn; calls a second."""
-    rows = []
-    for clients in CLIENTS:
-        samples: dict[str, list[float]] = {one.name: [] for one in hops}
-        async with sessions(hops, clients) as opened:
-            for number in range(rounds + 1):
-                for one in hops:
-                    with collected():
-                        rate = await calls_a_second(opened[one.name], seconds)
-                    if number:  # the first round warms up
-                        samples[one.name].append(rate)
-        figures = {name: Figure.of(each) for name, each in samples.items()}
-        rows.append(Row(f"{clients} clients", figures, {}))
-    return rows
+    """Many clients, each with one call at a time, for some seconds a turn; calls a second."""
+    return [await _rate(hops, rounds, seconds, clients) for clients in CLIENTS]
+
+
+async def _rate(hops: Sequence[Hop], rounds: int, seconds: float, clients: int) -> Row:
+    samples: dict[str, list[float]] = {hop.name: [] for hop in hops}
+    async with sessions(hops, clients) as opened:
+        for number, hop in product(range(rounds + 1), hops):
+            with collected():
+                rate = await calls_a_second(opened[hop.name], seconds)
+            if number:  # the first round warms up
+                samples[hop.name].append(rate)
+    figures = {name: Figure.of(each) for name, each in samples.items()}
+    return Row(f"{clients} clients", figures, {})
 
 
 async def calls_a_second(connections: Sequence[Connection], seconds: float) -> float:
-    """Let all call for a while."""
+    """Let all connections call for a while."""
     end = perf_counter() + seconds
 
     async def calling(connection: Connection) -> int:
@@ -170,17 +170,15 @@ async def calls_a_second(connections: Sequence[Connection], seconds: float) -> f
 
 @asynccontextmanager
 async def sessions(hops: Sequence[Hop], clients: int) -> AsyncIterator[dict[str, list[Connection]]]:
-    """So many open sessions with each."""
-    opened: dict[str, list[Connection]] = {one.name: [] for one in hops}
+    """This many open sessions with each hop."""
+    opened: dict[str, list[Connection]] = {hop.name: [] for hop in hops}
     try:
-        for one in hops:
-            for _ in range(clients):
-                opened[one.name].append(await Connection.session_at(one.url))
+        for hop, _ in product(hops, range(clients)):
+            opened[hop.name].append(await Connection.session_at(hop.url))
         yield opened
     finally:
-        for each in opened.values():
-            for connection in each:
-                await connection.end()
+        for connection in chain.from_iterable(opened.values()):
+            await connection.end()
 
 
 @contextmanager
@@ -195,7 +193,7 @@ def collected() -> Iterator[None]:
 
 
 def fates(answers: Mapping[str, bytes]) -> dict[str, str]:
-    """What became of the answer on its way."""
+    """What happened to the answer on its way."""
     direct = answers[DIRECT]
     return {name: fate(answer, direct) for name, answer in answers.items() if name != DIRECT}
 
@@ -212,18 +210,18 @@ def fate(answer: bytes, direct: bytes) -> str:
 
 @dataclass(frozen=True)
 class Streamed:
-    """How a stream of events came through."""
+    """How a stream of events arrived."""
 
     first_ms: float  # from the request to the first event, while the others are not yet sent
-    rate: float  # events a second of the others
+    rate: float  # of the other events, a second
     complete: bool
     in_order: bool
 
 
-async def stream(one: Hop) -> Streamed:
+async def stream(hop: Hop) -> Streamed:
     """One answer of many events, of which the server holds back all but the first."""
-    connection = await Connection.session_at(one.url)
-    other = await Connection.open(one.url)
+    connection = await Connection.session_at(hop.url)
+    other = await Connection.open(hop.url)
     other.session = connection.session
     connection.last_id += 1
     body = b'{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"stream"}}'
@@ -235,8 +233,8 @@ async def stream(one: Hop) -> Streamed:
     await other.call(b"release")
     await connection.heard_events(EVENTS + 1)
     end = perf_counter()
-    *told, answer = map(json.loads, connection.events)
-    numbers = [message["params"]["data"] for message in told if "params" in message]
+    *events, answer = map(json.loads, connection.events)
+    numbers = [message["params"]["data"] for message in events if "params" in message]
     await connection.end()
     other.close()
     return Streamed(
@@ -247,11 +245,11 @@ async def stream(one: Hop) -> Streamed:
     )
 
 
-# --- what is left, and what is kept -----------------------------------------------------
+# --- memory and descriptors ---------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Kept:
+class Usage:
     """Memory and descriptors of a hop before something, at its height, and after."""
 
     before_kib: int
@@ -262,54 +260,54 @@ class Kept:
     after_descriptors: int
 
     def per_connection_kib(self, count: int) -> float:
-        """What each of so many connections costs at the height."""
+        """What each of this many connections costs at the height."""
         return (self.height_kib - self.before_kib) / count
 
 
-async def many_sessions(one: Hop, count: int = SESSIONS) -> Kept:
-    """Open, use and close so many sessions, some at once."""
+async def many_sessions(hop: Hop, count: int = SESSIONS) -> Usage:
+    """Open, use and close this many sessions, some at the same time."""
 
-    async def used(times: int) -> None:
+    async def use(times: int) -> None:
         for _ in range(times):
-            connection = await Connection.session_at(one.url)
+            connection = await Connection.session_at(hop.url)
             await connection.call(b"small")
             await connection.end()
 
-    await asyncio.gather(*(used(8) for _ in range(AT_ONCE)))  # what is made once is made now
+    await asyncio.gather(*(use(8) for _ in range(AT_ONCE)))  # fills caches and pools
     await asyncio.sleep(SETTLE_SECONDS)
-    before = one.proportional_kib(), one.descriptors()
-    await asyncio.gather(*(used(count // AT_ONCE) for _ in range(AT_ONCE)))
-    height = one.proportional_kib(), one.descriptors()
+    before = hop.proportional_kib(), hop.descriptors()
+    await asyncio.gather(*(use(count // AT_ONCE) for _ in range(AT_ONCE)))
+    height = hop.proportional_kib(), hop.descriptors()
     await asyncio.sleep(SETTLE_SECONDS)
-    after = one.proportional_kib(), one.descriptors()
-    return Kept(before[0], height[0], after[0], before[1], height[1], after[1])
+    after = hop.proportional_kib(), hop.descriptors()
+    return Usage(before[0], height[0], after[0], before[1], height[1], after[1])
 
 
-async def idle_streams(one: Hop, count: int = SESSIONS) -> Kept:
-    """Keep so many sessions open, each with a stream on which nothing comes."""
-    warm = await Connection.session_at(one.url)
+async def idle_streams(hop: Hop, count: int = SESSIONS) -> Usage:
+    """Keep this many sessions open, each with a stream on which nothing comes."""
+    warm = await Connection.session_at(hop.url)
     await warm.call(b"small")
     await asyncio.sleep(SETTLE_SECONDS)
-    before = one.proportional_kib(), one.descriptors()
+    before = hop.proportional_kib(), hop.descriptors()
     opened: list[Connection] = []
     try:
         for _ in range(count):
-            opened.append(await Connection.session_at(one.url))
+            opened.append(await Connection.session_at(hop.url))
             await opened[-1].listen()
         await asyncio.sleep(SETTLE_SECONDS)
-        height = one.proportional_kib(), one.descriptors()
+        height = hop.proportional_kib(), hop.descriptors()
     finally:
         for connection in opened:
             connection.close()
-    closing = [await ended(one.url, connection.session) for connection in opened]
+    closing = [await end_session(hop.url, connection.session) for connection in opened]
     assert all(closing)
     await warm.end()
     await asyncio.sleep(SETTLE_SECONDS)
-    after = one.proportional_kib(), one.descriptors()
-    return Kept(before[0], height[0], after[0], before[1], height[1], after[1])
+    after = hop.proportional_kib(), hop.descriptors()
+    return Usage(before[0], height[0], after[0], before[1], height[1], after[1])
 
 
-async def ended(url: str, session: bytes) -> bool:
+async def end_session(url: str, session: bytes) -> bool:
     """End a session whose own connection is closed."""
     connection = await Connection.open(url)
     connection.session = session

@@ -1,9 +1,9 @@
 """A Streamable HTTP MCP server that costs next to nothing: `server.py [--port N] [--sessions]`.
 
-It reads a request no further than it must: the client of this benchmark writes ids as numbers.
-Calls of the tool `small` and `page` are answered with JSON, of `stream` with a stream of events,
-the second of which waits for a call of `release`; `slow` takes its time. With `--sessions` it
-answers 404 to a session that it did not open. It prints its address on a line.
+It reads no more of a request than it must: this benchmark's client writes ids as numbers. Calls of
+the tools `small` and `page` are answered with JSON, of `stream` with a stream of events, the second
+of which waits for a call of `release`; `slow` takes its time. With `--sessions` it answers 404 to a
+session that it did not open. It prints its address on a line.
 """
 
 import argparse
@@ -71,7 +71,7 @@ def chunk(data: bytes) -> bytes:
 
 
 def event(number: int) -> bytes:
-    """One event of a stream, which tells its number."""
+    """One event of a stream, with its number."""
     return (
         b'event: message\ndata: {"jsonrpc":"2.0","method":"notifications/message",'
         b'"params":{"level":"info","data":%d}}\n\n' % number
@@ -79,7 +79,7 @@ def event(number: int) -> bytes:
 
 
 class Connection(asyncio.Protocol):
-    """One connection; requests are answered in order, and none waits but for a stream."""
+    """One connection; requests are answered in order and at once, except for streams."""
 
     opened: ClassVar[set[bytes]] = set()
     is_strict = False
@@ -93,7 +93,7 @@ class Connection(asyncio.Protocol):
         self.task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the way back."""
+        """Store the transport."""
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
 
@@ -111,12 +111,12 @@ class Connection(asyncio.Protocol):
         self.writable.set()
 
     def data_received(self, data: bytes) -> None:
-        """Answer every request that is whole."""
+        """Answer every complete request."""
         self.buffer += data
         while (end := self.buffer.find(b"\r\n\r\n")) >= 0:
             head = self.buffer[:end]
-            found = LENGTH.search(head)
-            whole = end + 4 + (int(found[1]) if found else 0)
+            length = LENGTH.search(head)
+            whole = end + 4 + (int(length[1]) if length else 0)
             if len(self.buffer) < whole:
                 return
             body, self.buffer = self.buffer[end + 4 : whole], self.buffer[whole:]
@@ -131,16 +131,16 @@ class Connection(asyncio.Protocol):
             self.transport.write(STREAM)
         elif head.startswith(b"DELETE"):
             self.transport.write(GONE)
-        elif (found := ID.search(body)) is None:
+        elif (number := ID.search(body)) is None:
             self.transport.write(ACCEPTED)
         elif b'"tools/call"' in body:
-            self.call(found[1], body)
+            self.call(number[1], body)
         elif b'"initialize"' in body:
             session = SESSION % (os.getpid(), len(self.opened))
             self.opened.add(session)
-            self.transport.write(answer(found[1], OPENED, b"Mcp-Session-Id: %b\r\n" % session))
+            self.transport.write(answer(number[1], OPENED, b"Mcp-Session-Id: %b\r\n" % session))
         else:
-            self.transport.write(answer(found[1], TOOLS))
+            self.transport.write(answer(number[1], TOOLS))
 
     def call(self, number: bytes, body: bytes) -> None:
         """Answer a call."""
@@ -160,7 +160,7 @@ class Connection(asyncio.Protocol):
         self.transport.write(answer(number, RESULTS[tool]))
 
     async def stream(self, number: bytes) -> None:
-        """The first event at once, the others when they are released, and the answer."""
+        """Send the first event at once, the others when they are released, and the answer."""
         assert self.transport is not None
         released = asyncio.Event()
         Connection.waiting.append(released.set)

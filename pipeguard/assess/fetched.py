@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
 
-from pipeguard.core.commands.argument_roles import listed
+from pipeguard.core.words.notation import word_set
 
 
 class VersionPin(Enum):
@@ -63,7 +63,7 @@ _CONTAINERS = frozenset({"docker", "podman", "nerdctl"})
 _PYTHON = frozenset({"uvx", "pipx", "uv"})
 # Options whose value names what is fetched, and options with another value.
 _NAMING = frozenset({"-p", "--package", "--from", "--with", "--spec"})
-_VALUED = listed(
+_VALUED = word_set(
     "--registry -w --workspace --prefix -C --filter --cwd --python --index --default-index "
     "--index-url -i --extra-index-url --constraints -c --overrides --env-file --directory "
     "--project --cache-dir --config-file --extra --group --only-group --with-editable "

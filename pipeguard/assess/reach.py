@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.clients.entries import GuardState, ServerEntry
 from pipeguard.clients.showing import command_line
-from pipeguard.core.commands.argument_roles import listed
 from pipeguard.core.flows.tool_labels import Label
 from pipeguard.core.unicode.display import visible
+from pipeguard.core.words.notation import word_set
 from pipeguard.identity.server_name import server_name
 
 _SECRETS = Label.READS_SECRET
@@ -18,23 +18,26 @@ _PRIVATE = Label.READS_PRIVATE
 _OUTSIDE = Label.TAKES_IN | Label.SENDS | Label.OUTSIDE
 # Words in the names of servers, and what such servers do.
 _WORDS: tuple[tuple[frozenset[str], Label], ...] = (
-    (listed("filesystem file files fs desktop folder"), _PRIVATE | Label.WRITES),
+    (word_set("filesystem file files fs desktop folder"), _PRIVATE | Label.WRITES),
     (
-        listed("git repo repository code sqlite postgres postgresql mysql mongodb mongo redis"),
+        word_set("git repo repository code sqlite postgres postgresql mysql mongodb mongo redis"),
         _PRIVATE,
     ),
-    (listed("database db supabase snowflake bigquery clickhouse neo4j elasticsearch"), _PRIVATE),
-    (listed("github gitlab bitbucket jira linear notion confluence asana"), _PRIVATE | _OUTSIDE),
-    (listed("slack discord telegram teams gmail email mail outlook whatsapp"), _PRIVATE | _OUTSIDE),
-    (listed("drive gdrive dropbox sharepoint calendar crm salesforce hubspot"), _PRIVATE),
-    (listed("fetch http browser playwright puppeteer chrome selenium web crawl"), _OUTSIDE),
-    (listed("firecrawl scrape"), _OUTSIDE),
-    (listed("search brave tavily exa perplexity serpapi rss arxiv wikipedia"), Label.TAKES_IN),
-    (listed("shell terminal bash ssh exec commander command commands"), Label.RUNS),
-    (listed("kubernetes k8s docker terraform aws azure gcloud gcp"), Label.RUNS | _PRIVATE),
-    (listed("memory knowledge mem0"), Label.KEEPS),
-    (listed("stripe paypal"), Label.UNDOES),
-    (listed("vault 1password bitwarden secrets keychain"), _SECRETS),
+    (word_set("database db supabase snowflake bigquery clickhouse neo4j elasticsearch"), _PRIVATE),
+    (word_set("github gitlab bitbucket jira linear notion confluence asana"), _PRIVATE | _OUTSIDE),
+    (
+        word_set("slack discord telegram teams gmail email mail outlook whatsapp"),
+        _PRIVATE | _OUTSIDE,
+    ),
+    (word_set("drive gdrive dropbox sharepoint calendar crm salesforce hubspot"), _PRIVATE),
+    (word_set("fetch http browser playwright puppeteer chrome selenium web crawl"), _OUTSIDE),
+    (word_set("firecrawl scrape"), _OUTSIDE),
+    (word_set("search brave tavily exa perplexity serpapi rss arxiv wikipedia"), Label.TAKES_IN),
+    (word_set("shell terminal bash ssh exec commander command commands"), Label.RUNS),
+    (word_set("kubernetes k8s docker terraform aws azure gcloud gcp"), Label.RUNS | _PRIVATE),
+    (word_set("memory knowledge mem0"), Label.KEEPS),
+    (word_set("stripe paypal"), Label.UNDOES),
+    (word_set("vault 1password bitwarden secrets keychain"), _SECRETS),
 )
 # How labels are called in reports.
 WORDS: tuple[tuple[Label, str], ...] = (

@@ -87,7 +87,7 @@ def command() -> None:
     "--token-host",
     default="",
     metavar="HOST",
-    help="Also send codes and tokens to this host.",
+    help="Send the code to a token endpoint at this host.",
 )
 @click.option("--legacy", is_flag=True, help="Accept a server of 2025-03-26 without metadata.")
 def login(server: str, **options: Unpack[LoginOptions]) -> None:

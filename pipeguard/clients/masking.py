@@ -10,19 +10,17 @@ from collections.abc import Sequence
 from itertools import pairwise
 from urllib.parse import urlsplit
 
+from pipeguard.core.words.credentials import SCHEMES, SHOWN, SHOWN_BEFORE_VALUE
+
 MASK = "****"
 LEAST_CHARS = 16  # of what may be a random secret: half of the shortest API keys
-_NAME = re.compile(
-    r"key|token|secret|passw|pwd|auth|bearer|cookie|session|credential|signature|\bsig\b|"
-    r"api-?id|client-?id|dsn|connection",
-    re.IGNORECASE,
-)
+_NAME = re.compile("|".join(SHOWN), re.IGNORECASE)
 _LONG = re.compile(r"[A-Za-z0-9+/_=.~-]{20,}")
 # Bounded, and without what may stand before a name: a word of megabytes is read once.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s\"']+")
-_BEARER = re.compile(r"(?i)\b(bearer|basic|token)\s+\S+")
+_BEARER = re.compile(rf"(?i)\b({'|'.join(SCHEMES)})\s+\S+")
 _ASSIGNED = re.compile(
-    r"((?:key|token|secret|passw|pwd|auth)[\w.-]{0,200}[=:])[^\s\"',}]+", re.IGNORECASE
+    rf"((?:{'|'.join(SHOWN_BEFORE_VALUE)})[\w.-]{{0,200}}[=:])[^\s\"',}}]+", re.IGNORECASE
 )
 _OURS = frozenset({"--env", "--header-env", "--bearer-env"})  # names, and no values
 _OPTION = re.compile(r"--?[\w-]+")

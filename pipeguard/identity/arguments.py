@@ -10,6 +10,7 @@ from __future__ import annotations
 import os.path
 import re
 
+from pipeguard.core.words.credentials import LAST_WORDS
 from pipeguard.identity import launchers
 from pipeguard.identity.url_names import identity_of_url, is_url
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _VERSION = r"(?<![A-Za-z0-9])v?\d+(?:\.\d+)+(?:[-+.]?(?:rc|alpha|beta|dev|post)[\w.]*)?"
 # What looks random is a key, which changes when it is renewed.
 _KEY = r"(?=.*[0-9])(?=.*[a-z])(?=.*[A-Z])[\w+=-]{20,}|[0-9a-f]{32,}"
-_NAME_OF_A_KEY = r"(?i)(?:key|token|secret|passw(?:or)?d|auth|credentials?|bearer)\Z"
+_NAME_OF_A_KEY = rf"(?i)(?:{'|'.join(LAST_WORDS)})\Z"
 
 
 def distinguishing_words(

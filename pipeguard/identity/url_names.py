@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
+from pipeguard.core.words.credentials import IN_URLS
+
 URL = r"(?i:https?|wss?)://([^/?#]*)([^?#]*)(?:\?([^#]*))?"
 _SCHEMES = ("http://", "https://", "ws://", "wss://")
-_SECRET_NAMES = ("key", "token", "secret", "auth", "pass", "sig", "cred", "session")
 LONG_VALUE = 20  # characters: a value of the query as long as that counts as a key
 
 
@@ -16,7 +17,7 @@ def is_url(word: str) -> bool:
 
 
 def _is_secret(name: str) -> bool:
-    return any(part in name.lower() for part in _SECRET_NAMES)
+    return any(part in name.lower() for part in IN_URLS)
 
 
 def identity_of_url(url: str) -> str:

@@ -33,8 +33,10 @@ from collections.abc import Callable, Mapping
 from math import log2
 from random import Random
 
-from pipeguard.core.checks import bip39, checksums, national_ids
-from pipeguard.core.checks.placeholders import entropy, placeholder
+from pipeguard.core.checks import bip39, checksums
+from pipeguard.core.checks.entropy import entropy
+from pipeguard.core.checks.personal_numbers import could_be
+from pipeguard.core.checks.placeholders import is_placeholder
 from pipeguard.errors import RuleError
 
 _UPPER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -168,7 +170,7 @@ def _run(random: Random, charset: str, count: int) -> str:
         text = run.encode()
         if count < 8 or len(set(charset)) < 4:
             return run
-        if entropy(text) < dense or placeholder(text):
+        if entropy(text) < dense or is_placeholder(text):
             continue
         if all(set(kind) & set(run) for kind in kinds):
             return run
@@ -289,7 +291,7 @@ def _number(random: Random, kind: str) -> str:
             for shape in _NUMBER_SHAPES[kind]
         )
         text = "".join(letters)
-        if national_ids.holds(kind, text.replace("-", "")):
+        if could_be(kind, text.replace("-", "")):
             return text
     raise RuleError(f"no valid {kind} in {_NUMBER_TRIES} tries")
 

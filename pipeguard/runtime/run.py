@@ -25,7 +25,8 @@ from pipeguard.rulebook.cache import load_engines
 from pipeguard.runtime.progress import COMPILING, told
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.state.paths import store_file
-from pipeguard.state.recorder import NAME_CHARS, PinsListener, Recorder
+from pipeguard.state.recorder import PinsListener, Recorder
+from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.store import NamedServer, Store
 
 MOST_CLIENTS = 4096  # of which the name is remembered
@@ -106,9 +107,9 @@ class Run:
     def begin(self) -> None:
         """Start what goes on beside the frames."""
         if self.guard.policy.ends:
-            thread("calendar", self._follow_calendar)
+            start_thread("calendar", self._follow_calendar)
         if self._audits and self.guard.policy.audit_keep_days > 0:
-            self._pruning = thread("prune", self._prune)
+            self._pruning = start_thread("prune", self._prune)
 
     def record(self, verdict: Verdict) -> bool:
         """Write a verdict down; False where nothing may pass since that cannot be done."""
@@ -208,7 +209,7 @@ def _shown(verdict: Verdict) -> Verdict:
     )
 
 
-def thread(name: str, work: Callable[[], object]) -> threading.Thread:
+def start_thread(name: str, work: Callable[[], object]) -> threading.Thread:
     """A thread that does not keep this process alive, with a stack that frames fit on."""
     threading.stack_size(STACK_BYTES)
     begun = threading.Thread(target=work, name=name, daemon=True)
@@ -231,5 +232,5 @@ def _client_of(frame: bytes) -> str:
         info = params.get("clientInfo") if isinstance(params, dict) else None
         if isinstance(info, dict):
             words = (info.get("name"), info.get("version"))
-            return " ".join(word[:NAME_CHARS] for word in words if isinstance(word, str))
+            return " ".join(word[:MAX_NAME_CHARS] for word in words if isinstance(word, str))
     return ""

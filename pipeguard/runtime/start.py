@@ -88,7 +88,9 @@ def hint(environment: Environment, code: int) -> str | None:
 
 
 def _is_telling(name: str) -> bool:
-    return any(word in name for word in ("KEY", "TOKEN", "SECRET", "PASS", "URL", "HOST", "USER"))
+    from pipeguard.core.words.credentials import VARIABLES
+
+    return any(part in name.lower() for part in VARIABLES)
 
 
 def _keep_stdout_for_frames() -> int:

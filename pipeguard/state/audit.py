@@ -17,6 +17,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeguard.state.database import translated_errors
+from pipeguard.state.schema import MAX_NAME_CHARS
 
 if TYPE_CHECKING:
     import sqlite3
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 FINDINGS_KEPT = 50  # of one verdict, the most serious; a frame can have thousands
 TEXT_CHARS = 500  # of a pointer, an excerpt or a note: a peer chooses their contents
 PRUNED = "retention"  # the kind of a row that says which chains were removed
-NAME_CHARS = 200  # of a method or a tool's name: a peer chooses those
 
 
 class AuditEntry(NamedTuple):
@@ -143,7 +143,7 @@ def findings_json(findings: Sequence[Finding]) -> str:
             "view": finding.view,
             "excerpt": _cut(finding.excerpt),
             "note": _cut(finding.note),
-            "tool": (finding.tool or "")[:NAME_CHARS],
+            "tool": (finding.tool or "")[:MAX_NAME_CHARS],
         }
         for finding in _most_serious(findings)
     ]

@@ -15,6 +15,7 @@ from pipeguard.core.finding import Direction
 from pipeguard.errors import StateError
 from pipeguard.state.database import is_about_a_row
 from pipeguard.state.missing import MissingVerdicts, remove_note, write_note
+from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.timestamps import utc_text_at
 from pipeguard.state.verdict_writer import PendingVerdict, VerdictWriter
 
@@ -33,7 +34,6 @@ RETRY_SECONDS = 1.0  # after a write that failed
 BATCH_ROWS = 1000  # in one transaction: about 20 ms
 BACKLOG_ROWS = 10_000  # waiting to be written, a few MB; then `record` waits
 BACKLOG_CHARS = 32 * 2**20  # of waiting definitions and findings: two of the largest frames
-NAME_CHARS = 200  # of a client's, a method's or a tool's name: a peer chooses those
 CLOSE_SECONDS = 10.0  # for the last write; a locked store answers after 5
 
 
@@ -107,7 +107,7 @@ class Recorder:
         """Take a verdict; after `close` it is ignored."""
         pending = PendingVerdict(
             time.time(),
-            self.client[:NAME_CHARS],
+            self.client[:MAX_NAME_CHARS],
             verdict.direction,
             verdict.kind._value_ if verdict.kind is not None else "unreadable",
             _short(verdict.method),
@@ -132,8 +132,8 @@ class Recorder:
         findings, direction = (finding,), Direction.TO_SERVER
         self._take(
             PendingVerdict(
-                time.time(), client[:NAME_CHARS], direction, "refusal", None, None, finding.action,
-                event, "", 0, findings, (),
+                time.time(), client[:MAX_NAME_CHARS], direction, "refusal", None, None,
+                finding.action, event, "", 0, findings, (),
             )
         )  # fmt: skip
 
@@ -358,4 +358,4 @@ def _failure_of(step: Callable[[], object]) -> Exception | None:
 
 
 def _short(text: str | None) -> str | None:
-    return text if text is None or len(text) <= NAME_CHARS else text[:NAME_CHARS]
+    return text if text is None or len(text) <= MAX_NAME_CHARS else text[:MAX_NAME_CHARS]

@@ -16,6 +16,7 @@ from pipeguard.core.pins.drift import classify, describe
 from pipeguard.core.pins.fingerprint import Pin
 from pipeguard.core.unicode.display import quoted, visible
 from pipeguard.state.audit import Audit, AuditEntry
+from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.timestamps import utc_text
 
 if TYPE_CHECKING:
@@ -224,7 +225,7 @@ def _entry(definition: StoredDefinition, action: str, moment: str) -> AuditEntry
         note += f"; held for {pin.reason or 'review'}"
     return _row(action, moment, note=note)._replace(
         method=pin.kind,
-        tool=pin.name[:200],
+        tool=pin.name[:MAX_NAME_CHARS],
         frame_sha256=pin.held_fingerprint or pin.approved_fingerprint or "",
         frame_bytes=len((pin.held or pin.approved or "").encode("utf-8")),
     )

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import sqlite3
     from pathlib import Path
 
+MAX_NAME_CHARS = 200  # of a client's, a method's or a tool's name in a row: a peer chooses those
 STRICT_SINCE = (3, 37, 0)  # https://www.sqlite.org/stricttables.html
 
 # Each entry brings a file from version i to i + 1 (PRAGMA user_version). Never change one.

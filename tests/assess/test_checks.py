@@ -34,10 +34,9 @@ def cursor(*args: str, command: str = "srv", **more: object) -> Mapping[str, Ent
 def test_checks_are_whole_and_named_once() -> None:
     every = [check for family in families() for check in family.CHECKS]
     assert len({check.id for check in every}) == len(every) == len(checks())
-    for check in every:
-        assert check.title
-        assert check.why.endswith(".")
-        assert check.mend.endswith(".")
+    sentences = {check.id: (check.why, check.mend) for check in every}
+    assert [check.id for check in every if not check.title] == []
+    assert [id_ for id_, pair in sentences.items() if not all(s.endswith(".") for s in pair)] == []
 
 
 # --- guarded ----------------------------------------------------------------------------

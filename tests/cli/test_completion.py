@@ -144,20 +144,20 @@ def shell_on_a_terminal(name: str, environment: dict[str, str]) -> Iterator[Shel
 def test_a_shell_completes_what_is_typed(
     shell: str, environment: dict[str, str], tmp_path: Path
 ) -> None:
+    wanted = {
+        "pipeguard doc": "pipeguard doctor",
+        "pipeguard doctor --js": "pipeguard doctor --json",
+        "pipeguard diff weather/get_f": "pipeguard diff weather/get_forecast",
+        "pipeguard allow K7": f"pipeguard allow {EVENT}",
+        "pipeguard rules show secrets.aws-access-k": "pipeguard rules show "
+        "secrets.aws-access-key-id",
+        "pipeguard auth logout no": "pipeguard auth logout notes",
+        "pipeguard wrap --policy rep": "pipeguard wrap --policy report.yaml",
+        "pipeguard diff we": "pipeguard diff weather",
+    }
+    (tmp_path / "report.yaml").touch()
     with shell_on_a_terminal(shell, environment) as typed:
-        for words, whole in (
-            ("pipeguard doc", "pipeguard doctor"),
-            ("pipeguard doctor --js", "pipeguard doctor --json"),
-            ("pipeguard diff weather/get_f", "pipeguard diff weather/get_forecast"),
-            ("pipeguard allow K7", f"pipeguard allow {EVENT}"),
-            ("pipeguard rules show secrets.aws-access-k",
-             "pipeguard rules show secrets.aws-access-key-id"),
-            ("pipeguard auth logout no", "pipeguard auth logout notes"),
-            ("pipeguard wrap --policy rep", "pipeguard wrap --policy report.yaml"),
-            ("pipeguard diff we", "pipeguard diff weather"),
-        ):  # fmt: skip
-            (tmp_path / "report.yaml").touch()
-            assert typed.completed(words).split() == whole.split(), words
+        assert {words: " ".join(typed.completed(words).split()) for words in wanted} == wanted
     assert not (tmp_path / "owned").exists()
 
 
@@ -261,5 +261,5 @@ def test_what_cannot_be_read_disturbs_nobody(
     (tmp_path / "pipeguard.db").write_text("no database, " * 99)
     (tmp_path / "auth").mkdir()
     (tmp_path / "auth" / "a.json").write_text("{")
-    for words in ("diff ", "audit list --server ", "allow ", "explain K", "auth login "):
-        assert offered(words) == [], words
+    typed = ("diff ", "audit list --server ", "allow ", "explain K", "auth login ")
+    assert {words: offered(words) for words in typed} == {words: [] for words in typed}

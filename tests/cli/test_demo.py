@@ -53,10 +53,11 @@ def test_each_refusal_names_its_rule_its_event_and_a_command() -> None:
     assert scenes["split-injection"].rule == "injection.override-instructions"
     assert scenes["poisoned-description"].rule == "trust.held"
     assert scenes["rug-pull"].rule == "trust.drifted"
-    for name, scene in scenes.items():
-        if name != "clean-call":
-            assert re.fullmatch(r"[0-9A-Z]{8}\.[cs][0-9]+", scene.event)
-            assert scene.command.startswith("pipeguard ")
+    refused = [scene for name, scene in scenes.items() if name != "clean-call"]
+    events = {scene.name: scene.event for scene in refused}
+    event = re.compile(r"[0-9A-Z]{8}\.[cs][0-9]+")
+    assert {name: found for name, found in events.items() if not event.fullmatch(found)} == {}
+    assert [scene for scene in refused if not scene.command.startswith("pipeguard ")] == []
 
 
 def test_for_people_it_prints_each_scene_without_colour_and_without_the_key() -> None:

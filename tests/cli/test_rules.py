@@ -33,10 +33,8 @@ def test_the_list_has_every_rule_and_a_line_for_each() -> None:
 
 def test_the_list_takes_filters() -> None:
     chosen = listed("--pack", "secrets", "--surface", "to-server", "--severity", "critical")
-    assert chosen
-    for rule in chosen:
-        assert str(rule["rule"]).startswith("secrets.")
-        assert rule["severity"] == "critical"
+    kinds = {(str(rule["rule"]).partition(".")[0], rule["severity"]) for rule in chosen}
+    assert kinds == {("secrets", "critical")}
     assert len(listed("--severity", "info")) == len(load_rules())
     assert len(listed("--surface", "definitions")) < len(load_rules())
 
@@ -120,11 +118,14 @@ def test_the_reference_is_written_where_it_is_asked_for(tmp_path: Path) -> None:
 
 def test_the_reference_names_every_rule_and_no_invisible_character() -> None:
     made = pages(load_rules())
-    for rule in load_rules():
-        assert f"\n## {rule.id}\n" in made[rule.pack]
-        assert rule.fix in made[rule.pack]
-    for text in made.values():
-        assert all(line.isprintable() for line in text.split("\n"))
+    missing = [
+        rule.id
+        for rule in load_rules()
+        if f"\n## {rule.id}\n" not in made[rule.pack] or rule.fix not in made[rule.pack]
+    ]
+    assert missing == []
+    lines = [line for text in made.values() for line in text.split("\n")]
+    assert [line for line in lines if not line.isprintable()] == []
 
 
 @pytest.mark.parametrize("verb", ["list", "show", "test", "docs"])

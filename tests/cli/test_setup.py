@@ -98,17 +98,8 @@ def test_all_is_shown_and_nothing_changed(home: Path) -> None:
     before = contents(home)
     result = run()
     assert result.exit_code == 1
-    for client in (
-        "Claude Code",
-        "Claude Desktop",
-        "Cursor",
-        "VS Code",
-        "Codex",
-        "Gemini CLI",
-        "Goose",
-        "opencode",
-    ):
-        assert client in result.output
+    clients = ("Claude Code", "Claude Desktop", "Cursor", "VS Code", "Codex", "Gemini CLI")
+    assert [name for name in (*clients, "Goose", "opencode") if name not in result.output] == []
     assert "10 servers: 8 not guarded, 1 cannot be guarded, 1 left alone." in result.output
     assert "may log in" in result.output
     assert "pipeguard setup --all --yes" in result.output

@@ -289,8 +289,8 @@ def test_what_is_kept_is_for_its_owner_alone(machine: Machine) -> None:
     put(machine.home, OPEN)
     guard(machine)
     (record,) = history.records()
-    for path in (record.folder, *record.folder.iterdir()):
-        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
+    paths = (record.folder, *record.folder.iterdir())
+    assert [path for path in paths if stat.S_IMODE(path.stat().st_mode) & 0o077] == []
     assert record.backup() == OPEN.encode()
 
 

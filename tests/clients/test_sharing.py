@@ -131,8 +131,11 @@ def test_ignored_files_are_those_that_git_ignores(
     touch(root / place, ignored)
     for name in FILES:
         touch(root / name)
-        known = subprocess.run(["git", "check-ignore", "-q", name], cwd=root, check=False)
-        assert is_shared(root / name, user) == (known.returncode != 0), name
+    command = ["git", "check-ignore", "--stdin", "-z"]
+    names = "\0".join(FILES).encode()
+    known = subprocess.run(command, cwd=root, input=names, capture_output=True, check=False)
+    shared = {name for name in FILES if is_shared(root / name, user)}
+    assert shared == set(FILES) - set(known.stdout.decode().split("\0"))
 
 
 @needs_git

@@ -13,6 +13,7 @@ BEYOND = {
     "packs_quiet": "what the shipped rules leave alone",
     "quiet": "ordinary calls, and those that do harm",
     "session_properties": "whole sessions, scrambled",
+    "words/tables": "every list of words",
 }
 
 

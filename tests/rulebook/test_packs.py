@@ -52,9 +52,11 @@ def test_the_shipped_packs_are_found_in_order() -> None:
 
 
 def test_every_file_in_the_folder_is_a_part_of_the_pack_that_its_name_begins_with() -> None:
-    for source in sources():
-        rules = load_rules([source])
-        assert {rule.pack for rule in rules} == {Path(source.path).stem.partition("-")[0]}
+    names = [Path(source.path).stem for source in sources()]
+    packs = [{rule.pack for rule in load_rules([source])} for source in sources()]
+    assert dict(zip(names, packs, strict=True)) == {
+        name: {name.partition("-")[0]} for name in names
+    }
 
 
 def test_the_users_own_packs_come_after(own: Path) -> None:
@@ -147,8 +149,7 @@ def test_an_installed_packages_own_rules_come_before_those_beside_it(
 
 def test_the_page_has_every_field_and_its_example_holds() -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "rules.md").read_text("utf-8")
-    for name in Rule._fields:
-        assert f"\n| `{name}` |" in page
+    assert [name for name in Rule._fields if f"\n| `{name}` |" not in page] == []
     example = page.partition("```yaml\n")[2].partition("```")[0]
     rules = load_rules([PackFile("acme.yaml", example.encode(), shipped=False)])
     assert [rule.id for rule in rules] == ["acme.project-code"]

@@ -4,8 +4,10 @@ import re
 
 import pytest
 
-from pipeguard.core.checks.placeholders import entropy, placeholder
-from pipeguard.core.checks.registry import Outcome, run
+from pipeguard.core.checks.entropy import entropy
+from pipeguard.core.checks.outcome import Outcome
+from pipeguard.core.checks.placeholders import is_placeholder
+from pipeguard.core.checks.registry import run
 from pipeguard.errors import RuleError
 from pipeguard.rulebook.samples import expand
 
@@ -81,7 +83,7 @@ def test_a_checksum_covers_what_comes_after_the_mark_alone() -> None:
 def test_a_run_never_looks_made_up() -> None:
     for seed in range(200):
         run_of = expand({"gen": "{b62:30}"}, seed).encode()
-        assert not placeholder(run_of)
+        assert not is_placeholder(run_of)
         assert entropy(run_of) > 3.8
         assert re.search(rb"[0-9]", run_of)
         assert re.search(rb"[a-z]", run_of)

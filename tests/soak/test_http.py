@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.http import measure
-from benchmarks.http.measure import Hop, Kept, Streamed
+from benchmarks.http.measure import Hop, Streamed, Usage
 from tests.listening import Listening, Process
 
 pytestmark = pytest.mark.skipif(not Path("/proc").exists(), reason="memory is read from /proc")
@@ -36,12 +36,12 @@ def streamed(hop: Hop) -> Streamed:
 
 
 @pytest.fixture(scope="module")
-def closed(hop: Hop) -> Kept:
+def closed(hop: Hop) -> Usage:
     return asyncio.run(measure.many_sessions(hop))
 
 
 @pytest.fixture(scope="module")
-def idle(hop: Hop) -> Kept:
+def idle(hop: Hop) -> Usage:
     return asyncio.run(measure.idle_streams(hop))
 
 
@@ -54,19 +54,19 @@ def test_a_long_stream_is_complete_and_in_order(streamed: Streamed) -> None:
     assert streamed.in_order
 
 
-def test_a_thousand_sessions_leave_no_memory_and_no_descriptor(closed: Kept) -> None:
+def test_a_thousand_sessions_leave_no_memory_and_no_descriptor(closed: Usage) -> None:
     assert closed.after_kib - closed.before_kib < GROWTH_KIB
     assert closed.after_descriptors - closed.before_descriptors <= SPARE_DESCRIPTORS
 
 
 @pytest.mark.exhaustive  # opens a thousand
-def test_an_idle_stream_costs_little(idle: Kept) -> None:
+def test_an_idle_stream_costs_little(idle: Usage) -> None:
     assert idle.height_descriptors - idle.before_descriptors >= measure.SESSIONS
     assert idle.per_connection_kib(measure.SESSIONS) <= MOST_KIB_A_STREAM
 
 
 @pytest.mark.exhaustive
-def test_closed_streams_leave_no_descriptor(idle: Kept) -> None:
+def test_closed_streams_leave_no_descriptor(idle: Usage) -> None:
     assert idle.after_descriptors - idle.before_descriptors <= SPARE_DESCRIPTORS
 
 

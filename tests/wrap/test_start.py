@@ -15,7 +15,7 @@ NEEDED_FOR_JUDGING = ("hyperscan",)  # not sqlite3, which coverage loads before 
 # What an ordinary session never needs: an event loop, HTTP, the command line, the log, YAML.
 NOT_NEEDED = {
     *("asyncio", "anyio", "http", "httpx", "urllib.request", "ssl", "socket", "selectors"),
-    *("click", "structlog", "logging", "yaml", "rich", "platformdirs", "subprocess", "pathlib"),
+    *("click", "logging", "yaml", "rich", "platformdirs", "subprocess", "pathlib"),
     *("importlib.metadata", "hypothesis", "pytest", "unittest", "dataclasses", "inspect"),
 }
 # Tells what is loaded once everything is over, in the words of the interpreter itself.

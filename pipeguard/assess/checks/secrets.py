@@ -6,7 +6,6 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from itertools import pairwise
 from time import monotonic
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
@@ -16,9 +15,10 @@ from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.masking import is_secret
 from pipeguard.clients.private import secret_name
-from pipeguard.core.commands.argument_roles import listed
+from pipeguard.core.checks.credential_names import is_secret_setting
 from pipeguard.core.finding import Severity
 from pipeguard.core.rules.policy import Policy
+from pipeguard.core.words.credentials import SCHEMES
 from pipeguard.rulebook.trial import TextRole, judge
 from pipeguard.rulebook.trial import TrialInput as Text
 
@@ -42,21 +42,6 @@ CHECKS = (CLEAR,)
 _KEY_BYTES = 32
 _LEAST_CHARS = 8
 _RANDOM_CHARS = 12  # 62 bits of letters and digits in one case
-_NAMED = listed(
-    "token secret password passwd passphrase pwd apikey credential credentials bearer cookie dsn "
-    "authorization pat jwt"
-)
-_PAIRS = listed(
-    "api_key access_key private_key secret_key auth_token session_key session_id client_secret "
-    "connection_string auth_key signing_key encryption_key account_key"
-)
-_OTHER_KEYS = listed("public sort primary partition cache foreign index group hot object project")
-# Last words of names that mention a secret but are not a secret's name.
-_ABOUT = listed(
-    "limit max min count size length ttl type mode name file path dir url uri endpoint host prefix "
-    "suffix header method expiry lifetime timeout budget id algorithm format enabled required "
-    "command helper provider store model tokens"
-)
 _REFERENCE = re.compile(
     r"\$\{[^}]*\}|\$\([^)]*\)|\{\{.*?\}\}|\$[A-Za-z_]\w*|%[A-Za-z_]\w*%|<[^<>]*>|\[[^\[\]]*\]|"
     r"\A(?:op|vault|keyring|keychain|secret|env|file|doppler|bw|aws-sm|gcp-sm|ref\+\w+)://?.*|"
@@ -69,7 +54,7 @@ _PLACEHOLDER = re.compile(
     r"|(?:your|my)[-_]|(.)\1*\Z|[x*.#-]+\Z|(?:test|demo|none|null|true|false|default|secret|"
     r"password|token|changeit)\Z"
 )
-_SCHEME = re.compile(r"(?i)(?:bearer|basic|token)\s+")
+_SCHEME = re.compile(rf"(?i)(?:{'|'.join(SCHEMES)})\s+")
 _OPTION = re.compile(r"--?([A-Za-z][\w-]*)(?:=(.+))?\Z", re.DOTALL)
 _HEADER = re.compile(r"([A-Za-z][\w-]*):\s*(.+)\Z", re.DOTALL)
 
@@ -177,7 +162,8 @@ def _suspected(candidate: _Value) -> Severity | None:
     name, value = candidate.name, _bare(candidate.value)
     if len(value) < _LEAST_CHARS or _PLACEHOLDER.match(value) or _REFERENCE.search(candidate.value):
         return None
-    if not _is_named(name) or "://" in value or value.startswith(("/", "./", "~", "C:\\")):
+    is_path = "://" in value or value.startswith(("/", "./", "~", "C:\\"))
+    if is_path or not is_secret_setting(name):
         return None
     if re.fullmatch(r"[\d.,]+|[a-z]+(?:[-_.][a-z]+)*", value):
         return Severity.LOW if re.search("passw|pwd|secret", name, re.I) else None
@@ -189,15 +175,3 @@ def _suspected(candidate: _Value) -> Severity | None:
 
 def _bare(value: str) -> str:
     return _SCHEME.sub("", value.strip(), count=1)
-
-
-def _is_named(name: str) -> bool:
-    """Whether a name is that of a secret, and not of something about a secret."""
-    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)
-    small = [word.lower() for word in words]
-    if not small or small[-1] in _ABOUT - ({"id"} if small[-2:-1] == ["session"] else set()):
-        return False
-    if small[-1] == "key" and not set(small) & _OTHER_KEYS:
-        return True
-    pairs = {f"{a}_{b}" for a, b in pairwise(small)}
-    return bool(set(small) & _NAMED or pairs & _PAIRS)

@@ -1,5 +1,5 @@
-"""Questions that a rule may ask of what it matched: checksum, entropy, placeholder, address.
+"""Checks of what a rule matched: checksum, entropy, placeholder, address.
 
-Pure functions of a few bytes, each named in one table. Refuses to know rules and messages.
-Begin with `registry`, where a pack's `checks:` are looked up.
+Pure functions of a few bytes, each in the table `CHECKS` of its module. Refuses to know rules and
+messages. Begin with `registry`, which finds a check by the name that a rule gives.
 """

@@ -1,14 +1,25 @@
-"""The checksums that issuers put into their tokens. Knows arithmetic, and no rule."""
+"""Checksums that issuers put into tokens: their arithmetic, and the checks that ask for them.
+
+Pure functions over bytes; no check raises, and each takes time linear in them but for base58, whose
+length is limited.
+"""
 
 from __future__ import annotations
 
+import binascii
+import re
+from collections.abc import Mapping
 from zlib import crc32
+
+from pipeguard.core.checks.entropy import MEASURED_BYTES
+from pipeguard.core.checks.outcome import Check, Outcome, outcome_of
 
 BASE62 = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 BASE36 = b"0123456789abcdefghijklmnopqrstuvwxyz"
 BASE58 = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 BECH32 = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 BASE32 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+BASE58_BYTES = 128  # an extended key has 112; decoding is quadratic, so no more
 
 # Countries and the length of their IBAN (ISO 13616, the registry of SWIFT).
 IBAN_LENGTHS = {
@@ -111,3 +122,92 @@ def base32(text: bytes) -> bytes:
     for letter in text:
         number = number << 5 | BASE32.index(letter)
     return number.to_bytes(len(text) * 5 // 8, "big")
+
+
+# -- checks --------------------------------------------------------------------------------------
+
+
+def _github_crc(secret: bytes) -> Outcome:
+    """The last 36 characters are 30 and their checksum (GitHub; npm since 2021)."""
+    if not re.fullmatch(rb"[a-z]{3}_[0-9A-Za-z]{36}", secret):
+        return Outcome.UNKNOWN
+    return outcome_of(github_crc(secret[-36:-6]) == secret[-6:])
+
+
+def _gitlab_crc(secret: bytes) -> Outcome:
+    parts = re.fullmatch(rb"[a-z]+-([\w-]{27,300})\.[0-9a-z]{2}\.([0-9a-z]{2})[0-9a-z]{7}", secret)
+    if parts is None:
+        return Outcome.UNKNOWN
+    length = digits(len(parts[1]), BASE36, 2)
+    return outcome_of(length == parts[2] and gitlab_crc(secret[:-7]) == secret[-7:])
+
+
+def _atlassian_crc(secret: bytes) -> Outcome:
+    return outcome_of(len(secret) > 20 and atlassian_crc(secret[:-8]) == secret[-8:])
+
+
+def _grafana_crc(secret: bytes) -> Outcome:
+    token, _, crc = secret.rpartition(b"_")
+    return outcome_of(grafana_crc(token) == crc)
+
+
+def _cloudflare_crc(secret: bytes) -> Outcome:
+    body = secret.partition(b"_")[2]
+    return outcome_of(len(body) == 48 and cloudflare_crc(body[:40]) == body[40:])
+
+
+def _luhn(secret: bytes) -> Outcome:
+    number = re.sub(rb"[ -]", b"", secret[:64])
+    if not re.fullmatch(rb"[0-9]{8,19}", number):
+        return Outcome.FAILS
+    return outcome_of(luhn_digit(number[:-1]) == number[-1:])
+
+
+def _iban(secret: bytes) -> Outcome:
+    """ISO 13616-1: the country's length, and 1 modulo 97 (ISO/IEC 7064)."""
+    text = re.sub(rb"[ -]", b"", secret[:64]).upper()
+    if not re.fullmatch(rb"[A-Z]{2}[0-9]{2}[0-9A-Z]{11,30}", text):
+        return Outcome.FAILS
+    number = "".join(str(int(chr(letter), 36)) for letter in text[4:] + text[:4])
+    return outcome_of(IBAN_LENGTHS.get(text[:2].decode()) == len(text) and int(number) % 97 == 1)
+
+
+def _base58check(secret: bytes) -> Outcome:
+    if not re.fullmatch(rb"[1-9A-HJ-NP-Za-km-z]{20,%d}" % BASE58_BYTES, secret):
+        return Outcome.FAILS
+    number = 0
+    for letter in secret:
+        number = number * 58 + BASE58.index(letter)
+    ones = len(secret) - len(secret.lstrip(b"1"))
+    data = bytes(ones) + number.to_bytes((number.bit_length() + 7) // 8, "big")
+    return outcome_of(double_sha256(data[:-4])[:4] == data[-4:])
+
+
+def _bech32(secret: bytes) -> Outcome:
+    """`AGE-SECRET-KEY-1…` (age, format specification) and `nsec1…` (Nostr, NIP-19)."""
+    prefix, _, body = secret[:MEASURED_BYTES].lower().rpartition(b"1")
+    if len(body) < 8 or not prefix or body.translate(None, BECH32):
+        return Outcome.FAILS
+    return outcome_of(bech32_checksum(prefix, body[:-6]) == body[-6:])
+
+
+def _stellar(secret: bytes) -> Outcome:
+    """A Stellar seed: version, 32 bytes, CRC-16 (XMODEM), in base32 (Stellar, SEP-23)."""
+    if not re.fullmatch(rb"S[A-Z2-7]{55}", secret):
+        return Outcome.FAILS
+    raw = base32(secret)
+    return outcome_of(binascii.crc_hqx(raw[:33], 0).to_bytes(2, "little") == raw[33:])
+
+
+CHECKS: Mapping[str, Check] = {
+    "atlassian-crc": _atlassian_crc,
+    "base58check": _base58check,
+    "bech32": _bech32,
+    "cloudflare-crc": _cloudflare_crc,
+    "github-crc": _github_crc,
+    "gitlab-routable-crc": _gitlab_crc,
+    "grafana-crc": _grafana_crc,
+    "iban": _iban,
+    "luhn": _luhn,
+    "stellar": _stellar,
+}

@@ -1,47 +1,23 @@
-"""Numbers that states and banks give to persons: which could be one, by their own arithmetic.
+"""Numbers that states give to people: whether a text could be one, by its check digits and dates.
 
-Pure functions over the digits and letters of a number, without what is written between its groups.
-Each says whether a number holds together, and none whether anybody has it. Sources: the issuers'
-rules, as ISO 7812 (cards), ISO 7064, ICAO 9303 (passports), ISO 3779 (vehicles), 3GPP 23.003
-(IMEI).
+Pure functions over the digits and letters of a number, without what is written between its groups;
+ValueError, IndexError or KeyError where it has another shape. Source: the issuers' own rules.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from pipeguard.core.checks.checksums import luhn_digit
-
-Holds = Callable[[str], bool]
-
-# Printed in documentation, and so nobody's.
-_PUBLISHED = (
-    "4111111111111111 4242424242424242 4012888888881881 4222222222222 4000056655665556 "
-    "5555555555554444 5105105105105100 5200828282828210 2223003122003222 378282246310005 "
-    "371449635398431 378734493671000 6011111111111117 6011000990139424 3530111333300000 "
-    "3566002020360505 30569309025904 38520000023237 6200000000000005 4000000000000002 "
-    "4000002500003155 5425233430109903 078051120 219099999 123456789 457555462 987654321 "
-    "111111111 021000021 011401533 1234567893 046454286 130692544 9434765919 QQ123456C "
-    "GB82WEST12345698765432 DE89370400440532013000 FR1420041010050500013M02606 "
-    "GB29NWBK60161331926819 NL91ABNA0417164300 NO9386011117947 ES9121000418450200051332 "
-    "IT60X0542811101000000123456 CH9300762011623852957 BE68539007547034 255081416802538 "
-    "36574261809 12345678Z X1234567L RSSMRA85T10A562S 111222333 44051401359 131052308T 1234567T "
-    "52998224725 12345678909 11144477735 00000000000 11010519491231002X S1234567D 10000000146 "
-    "123456785 1HGCM82633A004352 11111111111111111 490154203237518 356938035643809"
+from pipeguard.core.checks.check_digits import (
+    digits,
+    has_brazilian_digits,
+    has_luhn_digit,
+    has_mod_11_10_digit,
+    has_verhoeff_digit,
+    weighted_sum,
 )
-PUBLISHED = frozenset(_PUBLISHED.split())
 
-
-def _digits(text: str) -> list[int]:
-    return [int(digit) for digit in text]
-
-
-def _weighted(text: str, weights: Sequence[int]) -> int:
-    return sum(digit * weight for digit, weight in zip(_digits(text), weights, strict=False))
-
-
-def _luhn(text: str) -> bool:
-    return text.isdigit() and luhn_digit(text[:-1].encode()) == text[-1:].encode()
+IsValid = Callable[[str], bool]
 
 
 def _month_day(month: int, day: int) -> bool:
@@ -49,40 +25,8 @@ def _month_day(month: int, day: int) -> bool:
 
 
 def _date(text: str) -> bool:
-    """`YYMMDD`, the century open."""
+    """`YYMMDD`, of whatever century."""
     return _month_day(int(text[2:4]), int(text[4:6]))
-
-
-def _card(text: str) -> bool:
-    """ISO 7812: the issuer's range and length, and Luhn."""
-    return (
-        text.isdigit()
-        and any(
-            len(text) in lengths and low <= int(text[: len(str(low))]) <= high
-            for low, high, lengths in _ISSUERS
-        )
-        and _luhn(text)
-    )
-
-
-_ISSUERS: tuple[tuple[int, int, tuple[int, ...]], ...] = (
-    (4, 4, (13, 16, 19)),
-    (51, 55, (16,)),
-    (2221, 2720, (16,)),
-    (34, 34, (15,)),
-    (37, 37, (15,)),
-    (6011, 6011, (16, 19)),
-    (644, 659, (16, 19)),
-    (3528, 3589, (16, 17, 18, 19)),
-    (300, 305, (14, 16)),
-    (36, 36, (14, 16)),
-    (38, 39, (14, 16)),
-    (62, 62, (16, 17, 18, 19)),
-    (50, 50, (12, 13, 14, 15, 16, 17, 18, 19)),
-    (56, 69, (12, 13, 14, 15, 16, 17, 18, 19)),
-    (2200, 2204, (16, 17, 18, 19)),
-    (81, 82, (16,)),
-)
 
 
 def _us_ssn(text: str) -> bool:
@@ -100,15 +44,15 @@ def _us_itin(text: str) -> bool:
 def _us_aba(text: str) -> bool:
     first = int(text[:2])
     good = first <= 12 or 21 <= first <= 32 or 61 <= first <= 72 or first == 80
-    return good and _weighted(text, (3, 7, 1) * 3) % 10 == 0 and text != "000000000"
+    return good and weighted_sum(text, (3, 7, 1) * 3) % 10 == 0 and text != "000000000"
 
 
 def _us_npi(text: str) -> bool:
-    return text[0] in "12" and _luhn("80840" + text)
+    return text[0] in "12" and has_luhn_digit("80840" + text)
 
 
 def _us_dea(text: str) -> bool:
-    d = _digits(text[2:])
+    d = digits(text[2:])
     return (d[0] + d[2] + d[4] + 2 * (d[1] + d[3] + d[5])) % 10 == d[6]
 
 
@@ -121,22 +65,22 @@ def _uk_nino(text: str) -> bool:
 
 
 def _uk_nhs(text: str) -> bool:
-    check = 11 - _weighted(text, range(10, 1, -1)) % 11
+    check = 11 - weighted_sum(text, range(10, 1, -1)) % 11
     return check != 10 and check % 11 == int(text[9])
 
 
 def _za_id(text: str) -> bool:
-    return _date(text) and text[10] in "012" and _luhn(text)
+    return _date(text) and text[10] in "012" and has_luhn_digit(text)
 
 
 def _se_personnummer(text: str) -> bool:
     text = text[-10:]
     day = int(text[4:6])
-    return _month_day(int(text[2:4]), day - 60 if day > 60 else day) and _luhn(text)
+    return _month_day(int(text[2:4]), day - 60 if day > 60 else day) and has_luhn_digit(text)
 
 
 def _gr_amka(text: str) -> bool:
-    return _month_day(int(text[2:4]), int(text[:2])) and _luhn(text)
+    return _month_day(int(text[2:4]), int(text[:2])) and has_luhn_digit(text)
 
 
 def _fr_nir(text: str) -> bool:
@@ -148,15 +92,7 @@ def _de_tax_id(text: str) -> bool:
     counts = sorted(map(text[:10].count, set(text[:10])))
     if text[0] == "0" or counts[-1] not in (2, 3) or counts[-2:-1] == [counts[-1]]:
         return False
-    return _iso7064_mod11_10(text)
-
-
-def _iso7064_mod11_10(text: str) -> bool:
-    product = 10
-    for digit in _digits(text[:-1]):
-        total = (digit + product) % 10 or 10
-        product = 2 * total % 11
-    return (11 - product) % 10 == int(text[-1])
+    return has_mod_11_10_digit(text)
 
 
 _DNI = "TRWAGMYFPDXBNJZSQVHLCKE"
@@ -193,27 +129,27 @@ def _it_codice_fiscale(text: str) -> bool:
 
 
 def _nl_bsn(text: str) -> bool:
-    return _weighted(text, (9, 8, 7, 6, 5, 4, 3, 2, -1)) % 11 == 0
+    return weighted_sum(text, (9, 8, 7, 6, 5, 4, 3, 2, -1)) % 11 == 0
 
 
 def _pt_nif(text: str) -> bool:
-    rest = 11 - _weighted(text, range(9, 1, -1)) % 11
+    rest = 11 - weighted_sum(text, range(9, 1, -1)) % 11
     return text[0] in "1235689" and (0 if rest >= 10 else rest) == int(text[8])
 
 
 def _pl_pesel(text: str) -> bool:
-    return _month_day(int(text[2:4]) % 20, int(text[4:6])) and -_weighted(
+    return _month_day(int(text[2:4]) % 20, int(text[4:6])) and -weighted_sum(
         text, (1, 3, 7, 9, 1, 3, 7, 9, 1, 3)
     ) % 10 == int(text[10])
 
 
 def _ro_cnp(text: str) -> bool:
-    check = _weighted(text, _digits("279146358279")) % 11
+    check = weighted_sum(text, digits("279146358279")) % 11
     return _date(text[1:7]) and (1 if check == 10 else check) == int(text[12])
 
 
 def _bg_egn(text: str) -> bool:
-    return _month_day(int(text[2:4]) % 20, int(text[4:6])) and _weighted(
+    return _month_day(int(text[2:4]) % 20, int(text[4:6])) and weighted_sum(
         text, (2, 4, 8, 5, 10, 9, 7, 3, 6)
     ) % 11 % 10 == int(text[9])
 
@@ -240,12 +176,12 @@ def _fi_hetu(text: str) -> bool:
 
 
 def _ean13(text: str) -> bool:
-    return -_weighted(text, (1, 3) * 6) % 10 == int(text[12])
+    return -weighted_sum(text, (1, 3) * 6) % 10 == int(text[12])
 
 
 def _ie_pps(text: str) -> bool:
     second = ord(text[8]) - 64 if len(text) > 8 and text[8] != "W" else 0
-    total = _weighted(text[:7], range(8, 1, -1)) + 9 * second
+    total = weighted_sum(text[:7], range(8, 1, -1)) + 9 * second
     return "WABCDEFGHIJKLMNOPQRSTUV"[total % 23] == text[7]
 
 
@@ -253,28 +189,17 @@ def _dk_cpr(text: str) -> bool:
     return _month_day(int(text[2:4]), int(text[:2]))
 
 
-def _brazilian(text: str, weights: Sequence[Sequence[int]]) -> bool:
-    def check(row: Sequence[int]) -> int:
-        rest = _weighted(text, row) % 11
-        return 0 if rest < 2 else 11 - rest
-
-    return len(set(text)) > 1 and all(
-        check(row) == int(text[place])
-        for row, place in zip(weights, range(len(text) - 2, len(text)), strict=True)
-    )
-
-
 def _br_cpf(text: str) -> bool:
-    return _brazilian(text, (range(10, 1, -1), range(11, 1, -1)))
+    return has_brazilian_digits(text, (range(10, 1, -1), range(11, 1, -1)))
 
 
 def _br_cnpj(text: str) -> bool:
     row = (6, 5, 4, 3, 2, 9, 8, 7, 6, 5, 4, 3, 2)
-    return _brazilian(text, (row[1:], row))
+    return has_brazilian_digits(text, (row[1:], row))
 
 
 def _ar_cuit(text: str) -> bool:
-    check = 11 - _weighted(text, _digits("5432765432")) % 11
+    check = 11 - weighted_sum(text, digits("5432765432")) % 11
     return text[:2] in ("20", "23", "24", "25", "26", "27", "30", "33", "34") and (
         check % 11 == int(text[10])
     )
@@ -282,7 +207,7 @@ def _ar_cuit(text: str) -> bool:
 
 def _cl_rut(text: str) -> bool:
     weights = (2, 3, 4, 5, 6, 7, 2, 3)
-    check = 11 - _weighted(text[:-1][::-1], weights) % 11
+    check = 11 - weighted_sum(text[:-1][::-1], weights) % 11
     return "0123456789K0"[check] == text[-1]
 
 
@@ -292,27 +217,8 @@ def _mx_curp(text: str) -> bool:
     return str(-total % 10) == text[17] and _date(text[4:10])
 
 
-_DIHEDRAL_STEP = (1, 5, 7, 6, 2, 8, 3, 0, 9, 4)
-
-
-def _dihedral(a: int, b: int) -> int:
-    """The product in the group of a pentagon's symmetries, as Verhoeff's check uses it."""
-    turned = a >= 5
-    side = (a - b) % 5 if turned else (a + b) % 5
-    return side + 5 * (turned != (b >= 5))
-
-
-def _verhoeff(text: str) -> bool:
-    check = 0
-    for place, digit in enumerate(reversed(_digits(text))):
-        for _ in range(place % 8):
-            digit = _DIHEDRAL_STEP[digit]  # noqa: PLW2901  the permutation, place times
-        check = _dihedral(check, digit)
-    return check == 0
-
-
 def _in_aadhaar(text: str) -> bool:
-    return text[0] not in "01" and _verhoeff(text)
+    return text[0] not in "01" and has_verhoeff_digit(text)
 
 
 def _cn_resident(text: str) -> bool:
@@ -320,12 +226,12 @@ def _cn_resident(text: str) -> bool:
     return (
         _month_day(int(text[10:12]), int(text[12:14]))
         and text[6:8] in ("18", "19", "20")
-        and "10X98765432"[_weighted(text[:17], weights) % 11] == text[17]
+        and "10X98765432"[weighted_sum(text[:17], weights) % 11] == text[17]
     )
 
 
 def _jp_my_number(text: str) -> bool:
-    rest = _weighted(text[:11][::-1], (2, 3, 4, 5, 6, 7, 2, 3, 4, 5, 6)) % 11
+    rest = weighted_sum(text[:11][::-1], (2, 3, 4, 5, 6, 7, 2, 3, 4, 5, 6)) % 11
     return (0 if rest <= 1 else 11 - rest) == int(text[11])
 
 
@@ -335,16 +241,16 @@ def _kr_rrn(text: str) -> bool:
 
 
 def _au_tfn(text: str) -> bool:
-    return _weighted(text, (1, 4, 3, 7, 5, 8, 6, 9, 10)) % 11 == 0
+    return weighted_sum(text, (1, 4, 3, 7, 5, 8, 6, 9, 10)) % 11 == 0
 
 
 def _au_abn(text: str) -> bool:
     text = str(int(text[0]) - 1) + text[1:] if text[0] != "0" else "0" * 11
-    return _weighted(text, (10, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19)) % 89 == 0 and int(text) > 0
+    return weighted_sum(text, (10, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19)) % 89 == 0 and int(text) > 0
 
 
 def _sg_nric(text: str) -> bool:
-    total = _weighted(text[1:8], _digits("2765432")) + (4 if text[0] in "TG" else 0)
+    total = weighted_sum(text[1:8], digits("2765432")) + (4 if text[0] in "TG" else 0)
     table = "JZIHGFEDCBA" if text[0] in "ST" else "XWUTRQPNMLK"
     if text[0] == "M":
         table, total = "KLJNPQRTUWX", total + 3
@@ -353,7 +259,7 @@ def _sg_nric(text: str) -> bool:
 
 
 def _tr_identity(text: str) -> bool:
-    d = _digits(text)
+    d = digits(text)
     tenth = (7 * sum(d[0:9:2]) - sum(d[1:8:2])) % 10
     return d[0] != 0 and tenth == d[9] and sum(d[:10]) % 10 == d[10]
 
@@ -362,7 +268,7 @@ def _ru_inn(text: str) -> bool:
     weights = (3, 7, 2, 4, 10, 3, 5, 9, 4, 6, 8)
 
     def check(row: Sequence[int]) -> int:
-        return _weighted(text, row) % 11 % 10
+        return weighted_sum(text, row) % 11 % 10
 
     if len(text) == 10:
         return check(weights[2:]) == int(text[9])
@@ -370,43 +276,11 @@ def _ru_inn(text: str) -> bool:
 
 
 def _ru_snils(text: str) -> bool:
-    rest = _weighted(text[:9], range(9, 0, -1)) % 101
+    rest = weighted_sum(text[:9], range(9, 0, -1)) % 101
     return rest % 100 == int(text[9:])
 
 
-def _mrz_value(letter: str) -> int:
-    return 0 if letter == "<" else int(letter, 36)
-
-
-def _mrz_check(text: str) -> int:
-    return sum(_mrz_value(c) * (7, 3, 1)[place % 3] for place, c in enumerate(text)) % 10
-
-
-def _passport_mrz(text: str) -> bool:
-    """The second line of a machine-readable passport: number, birth, expiry, and their checks."""
-    line = text[-44:]
-    return len(text) >= 44 and all(
-        line[end : end + 1].isdigit() and _mrz_check(line[start:end]) == int(line[end])
-        for start, end in ((0, 9), (13, 19), (21, 27))
-    )
-
-
-_VIN = dict(zip("ABCDEFGHJKLMNPRSTUVWXYZ", _digits("12345678123457923456789"), strict=True))
-
-
-def _vin(text: str) -> bool:
-    total = sum(
-        (_VIN[c] if c in _VIN else int(c)) * weight
-        for c, weight in zip(
-            text, (8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2), strict=True
-        )
-    )
-    return "0123456789X"[total % 11] == text[8]
-
-
-NUMBERS: Mapping[str, Holds] = {
-    "card": _card,
-    "iban": bool,  # its arithmetic is core.checks.registry'
+NATIONAL_IDS: Mapping[str, IsValid] = {
     "us-ssn": _us_ssn,
     "us-itin": _us_itin,
     "us-routing": _us_aba,
@@ -414,8 +288,8 @@ NUMBERS: Mapping[str, Holds] = {
     "us-dea": _us_dea,
     "uk-nino": _uk_nino,
     "uk-nhs": _uk_nhs,
-    "ca-sin": _luhn,
-    "il-id": _luhn,
+    "ca-sin": has_luhn_digit,
+    "il-id": has_luhn_digit,
     "za-id": _za_id,
     "se-personnummer": _se_personnummer,
     "gr-amka": _gr_amka,
@@ -451,22 +325,4 @@ NUMBERS: Mapping[str, Holds] = {
     "tr-identity": _tr_identity,
     "ru-inn": _ru_inn,
     "ru-snils": _ru_snils,
-    "passport-mrz": _passport_mrz,
-    "vin": _vin,
-    "imei": _luhn,
 }
-
-
-def holds(kind: str, text: str) -> bool:
-    """Whether a number could be one of a kind, and is no published example.
-
-    Args:
-        kind: one of NUMBERS.
-        text: its letters and digits; what is written between groups is left out.
-    """
-    if text in PUBLISHED or len(set(text)) < 3:
-        return False
-    try:
-        return NUMBERS[kind](text)
-    except (ValueError, IndexError, KeyError):
-        return False  # not of its shape

@@ -17,7 +17,6 @@ from pipeguard.core.commands.argument_roles import (
     ArgumentRole,
     is_of_database,
     is_shell,
-    listed,
     writes,
 )
 from pipeguard.core.commands.argument_usage import IDLE, Uses
@@ -29,6 +28,7 @@ from pipeguard.core.commands.sql import is_statement, statements
 from pipeguard.core.protocol.places import Path
 from pipeguard.core.text.document import MessageText
 from pipeguard.core.unicode import folding
+from pipeguard.core.words.notation import word_set
 
 MAX_CHARS = 4 * 2**20  # of all strings of one message that are read, at most 3 us each
 MAX_VALUE = 1500  # characters of a value that is no command, read at a time
@@ -154,7 +154,7 @@ def _is_program(one: _String) -> bool:
     return name in _PROGRAM_KEYS and 0 < len(one.value) < 200 and " " not in one.value
 
 
-_PROGRAM_KEYS = listed("command cmd program executable binary bin path file tool exe")
+_PROGRAM_KEYS = word_set("command cmd program executable binary bin path file tool exe")
 
 
 def _is_token(value: str) -> bool:
@@ -246,9 +246,9 @@ def _named_after(tool: str | None, key: str) -> list[str]:
 
 
 # Programs that reach files, hosts and machines by their arguments alone.
-_LIKE_COMMANDS = listed("curl wget docker podman nerdctl kubectl oc helm aws gcloud az dd tee rm")
+_LIKE_COMMANDS = word_set("curl wget docker podman nerdctl kubectl oc helm aws gcloud az dd tee rm")
 # Programs that run others where an option says so.
-_OF_PROGRAMS = listed("git hg find fd tar rsync ssh scp sftp zip rg grep man ffmpeg")
+_OF_PROGRAMS = word_set("git hg find fd tar rsync ssh scp sftp zip rg grep man ffmpeg")
 _LETTERS = re.compile(r"[a-z]+")
 
 
@@ -313,9 +313,9 @@ _CLOSES = re.compile(r"['\"].{0,200}(?:=|--|/\*|\()", re.DOTALL)
 MAX_VALUE_LINES = 3  # of a value that is put into a command or a statement; more is a document
 _LEADS = re.compile(r"[/\\~%.]|id_")
 _SHELL_SIGN = re.compile(r"[;&|`$<\n]|%0")
-_PROGRAM_TEXTS = listed("code script program expression expr formula function")
+_PROGRAM_TEXTS = word_set("code script program expression expr formula function")
 # A condition in a language of its own, as a tracker or a log has one.
-_CONDITION_KEYS = listed(
+_CONDITION_KEYS = word_set(
     "jql cql kql wiql lucene rsql odata filter filters where condition conditions query q search "
     "filterexpression filter_expression expression criteria rule when predicate"
 )
@@ -325,7 +325,7 @@ _CONDITION = re.compile(
     re.IGNORECASE,
 )
 # Names of what never begins with a dash: whoever passes one speaks to the program behind.
-_NO_OPTION_KEYS = listed(
+_NO_OPTION_KEYS = word_set(
     "url uri repo repository remote remote_url path file filename file_path filepath dir directory "
     "folder branch ref revision rev commit sha tag host hostname server address domain ip target "
     "image image_name container container_id archive source src destination dest dst input "
@@ -357,7 +357,7 @@ def _as_list(value: str) -> list[str]:
 _QUERIES = re.compile(r"['\"`;=#(<]|--|\|\||(?i:union|select|waitfor|case|having|order by)")
 _OPTION = re.compile(r"--?[A-Za-z][\w-]{0,40}")
 _LATER_OPTION = re.compile(r"(?<=\s)(--?[A-Za-z][\w-]{2,40}[= ]?\S{0,200})")
-_OPTION_KEYS = listed(
+_OPTION_KEYS = word_set(
     "options option opts opt flags flag args arguments argv params extra extra_args value"
 )
 _STATEMENT = re.compile(

@@ -22,23 +22,10 @@ from collections.abc import Iterator, Sequence
 from pipeguard.core.commands.posix_shell import GAP, MAX_WORDS, Effort, Shell
 from pipeguard.core.commands.powershell import is_windows, windows_lines
 from pipeguard.core.commands.programs import (
-    CLIENTS,
-    COPIES,
-    DECODERS,
-    FETCHERS,
     FILE_OPTION,
     FILE_VALUE,
     INTERPRETERS,
-    LAST_IS_TARGET,
-    NARROWS,
-    OPERANDS_LAST,
-    PATTERN_FIRST,
-    READERS,
-    RUN_IN,
     SENDERS,
-    SHELLS,
-    TEARABLE,
-    TELL_ENVIRONMENT,
     UPLOADS,
     each,
     flat,
@@ -54,6 +41,21 @@ from pipeguard.core.commands.programs import (
 )
 from pipeguard.core.commands.shell_output import Pipeline, ShellCommand, output
 from pipeguard.core.commands.sql import statements
+from pipeguard.core.words.programs import (
+    CLIENTS,
+    COPIES,
+    DECODERS,
+    FETCHERS,
+    LAST_IS_TARGET,
+    NARROWS,
+    OPERANDS_LAST,
+    PATTERN_FIRST,
+    READERS,
+    RUN_IN,
+    SHELLS,
+    TEARABLE,
+    TELL_ENVIRONMENT,
+)
 
 MAX_LINE = 3000  # characters
 OVERLAP = 500  # of what is longer that stand in two lines

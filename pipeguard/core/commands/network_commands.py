@@ -9,13 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from pipeguard.core.commands.argument_roles import listed
 from pipeguard.core.commands.posix_shell import Effort, Shell
 from pipeguard.core.commands.programs import (
-    CLIENTS,
     INTERPRETERS,
     SENDERS,
-    SHELLS,
     UPLOADS,
     name_of,
     script_of,
@@ -23,6 +20,8 @@ from pipeguard.core.commands.programs import (
 )
 from pipeguard.core.commands.shell_output import Pipeline, ShellCommand
 from pipeguard.core.finding import Confidence
+from pipeguard.core.words.notation import word_set
+from pipeguard.core.words.programs import CLIENTS, SHELLS
 
 MARK = "pipeguardsecretword"  # for a secret: of letters alone, one word in any language
 MAX_SCRIPT = 2**16  # characters that are read of one
@@ -43,7 +42,9 @@ _OTHERS = re.compile(
     r"invoke-(?:webrequest|restmethod)|send-mailmessage|resolve-dnsname|test-netconnection)\Z"
 )
 # Programs that run what their arguments say, on this machine or in a box on it.
-_BOXES = listed("eval cmd docker podman kubectl nerdctl lxc su runuser script find chroot nsenter")
+_BOXES = word_set(
+    "eval cmd docker podman kubectl nerdctl lxc su runuser script find chroot nsenter"
+)
 _NAMED = re.compile(
     r"(?:\A|[\s/'\"(;|&])(?:curl|wget|nc|ncat|netcat|socat|ssh|scp|sftp|rsync|ftp|telnet|mail|"
     r"sendmail|nslookup|dig|ping|https?)\s"

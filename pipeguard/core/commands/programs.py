@@ -1,6 +1,6 @@
-"""Programs of a command line: which run others, read, write or send, and their arguments.
+"""Programs of a command line and their words: options, operands, and programs that others run.
 
-Tables, and the few questions about words that answer from them. Knows nothing of what is harmful.
+Reads words by the tables in core.words.programs. Knows nothing of what is harmful.
 """
 
 from __future__ import annotations
@@ -10,127 +10,41 @@ from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
-from pipeguard.core.commands.argument_roles import listed
 from pipeguard.core.commands.posix_shell import GAP
 from pipeguard.core.commands.shell_output import MAX_VALUE
+from pipeguard.core.words import programs as lists
 
-SHELLS = listed("sh bash zsh dash ksh ash fish csh tcsh rbash mksh")
-INTERPRETERS = re.compile(
-    r"(?:python[0-9.]*|pypy3?|perl[0-9.]*|node|nodejs|ruby|php[0-9.]*|deno|bun|lua|awk|gawk|"
-    r"osascript)\Z"
-)
-# Programs that run another one: their options that take a value, and how many words come first.
-WRAPPERS: dict[str, tuple[str, int]] = {
-    "sudo": ("ugpCrtUDhRT", 0), "doas": ("uC", 0), "env": ("uC", 0), "nohup": ("", 0),
-    "time": ("fo", 0), "timeout": ("sk", 1), "nice": ("n", 0), "ionice": ("cnp", 0),
-    "command": ("", 0), "exec": ("a", 0), "builtin": ("", 0), "setsid": ("", 0),
-    "stdbuf": ("ioe", 0), "xargs": ("InPdLaEs", 0), "busybox": ("", 0), "toybox": ("", 0),
-    "watch": ("n", 0), "chronic": ("", 0), "unbuffer": ("", 0), "proxychains": ("f", 0),
-    "proxychains4": ("f", 0), "torsocks": ("", 0), "torify": ("", 0), "taskset": ("", 1),
-    "flock": ("wE", 1), "pkexec": ("", 0), "parallel": ("jIN", 0), "strace": ("eopsE", 0),
-    "then": ("", 0), "do": ("", 0), "else": ("", 0), "!": ("", 0), "{": ("", 0), "if": ("", 0),
-    "elif": ("", 0), "while": ("", 0), "until": ("", 0), "coproc": ("", 0), "trap": ("", 0),
-    "start": ("", 0), "rtk": ("", 0), "catchsegv": ("", 0), "chrt": ("", 1), "setarch": ("", 1),
-    "faketime": ("", 1), "systemd-run": ("puM", 0), "nocorrect": ("", 0), "noglob": ("", 0),
-}  # fmt: skip
-READERS = listed(
-    "cat bat less more head tail strings xxd hexdump od base64 base32 nl tac sort uniq cut paste "
-    "rev fold split tar zip 7z gzip bzip2 xz zstd gpg openssl jq yq source . cp mv scp rsync "
-    "rclone install diff cmp comm wc vi vim nano emacs view column iconv dd type gc get-content "
-    "md5sum shasum sha256sum uuencode ccat pr expand look dos2unix sqlite3 xargs "
-    "keytool plutil defaults mail mutt ftp tftp sftp s3cmd "
-    "gsutil azcopy aws mc nc ncat socat readarray mapfile ln curl wget http xclip pbcopy"
-)
-TELL_ENVIRONMENT = listed("env printenv set export declare typeset compgen")
-PATTERN_FIRST = listed("grep egrep fgrep rg ag ack zgrep sed awk gawk perl")
-SENDERS = re.compile(
-    r"(?:curl|wget|nc|ncat|netcat|socat|ssh|scp|sftp|rsync|rclone|ftp|tftp|lftp|telnet|mail|mailx|"
-    r"mutt|sendmail|ssmtp|msmtp|swaks|http|https|xh|aria2c|nslookup|dig|host|ping|drill|kdig|"
-    r"gsutil|azcopy|s3cmd|croc|magic-wormhole|wormhole|transfer|termbin|sprunge|pastebinit|gist|"
-    r"rsh|websocat|wscat|iodine|dnscat2?|mosquitto_pub|kcat|kafkacat|nats|lynx|w3m|links|httpie|"
-    r"whois|finger|busybox-nc|smbclient|cadaver|restic|rustic|borg|duplicity|pscp|plink)\Z"
-)
-COPIES = listed("scp sftp rsync")
-FETCHERS = listed("curl wget http https xh aria2c httpie")
-RUN_IN = listed("docker podman kubectl uv poetry npx")
+INTERPRETERS = re.compile(rf"(?:{'|'.join(lists.INTERPRETERS)})\Z")
+SENDERS = re.compile(rf"(?:{'|'.join(lists.SENDERS)})\Z")
+UPLOADS = re.compile("|".join(lists.UPLOADS))
 FILE_VALUE = re.compile(r"(?:[\w.\[\]-]{0,60}=)?[@<](?!-\Z)([^\s;,]{1,300})")
-LAST_IS_TARGET = listed("cp mv install ln rsync scp")
-OPERANDS_LAST = listed("rm chmod chown chgrp shred unlink srm rmdir")
-TEARABLE = (
-    SHELLS
-    | READERS
-    | OPERANDS_LAST
-    | PATTERN_FIRST
-    | listed(
-        "curl wget nc ncat netcat socat whoami id uname powershell pwsh cmd ping env eval "
-        "exec printenv kill dd mkfs find ls python python3 perl passwd iex"
-    )
-)
-# Files that a pattern of the shell may mean.
-FILES = sorted(
-    listed(
-        "/etc/passwd /etc/shadow /etc/sudoers /etc/gshadow /etc/hosts /bin/sh /bin/bash /bin/cat "
-        "/bin/rm /bin/nc /bin/ls /bin/dd /bin/chmod /bin/mv /bin/cp /bin/wget /bin/curl "
-        "/bin/base64 "
-        "/bin/tail /bin/head /bin/python3 /bin/python /bin/perl /bin/id /bin/env /bin/tac "
-        "/bin/zsh "
-        "/bin/dash /bin/netcat /bin/ncat /bin/nc.traditional /bin/less /bin/more /bin/xxd "
-        "/bin/kill "
-        "/usr/bin/curl /usr/bin/wget /usr/bin/cat /usr/bin/nc /usr/bin/base64 /usr/bin/python3 "
-        "/usr/bin/perl /usr/bin/id /usr/bin/env /usr/bin/rm /usr/bin/bash /usr/bin/sh "
-        "/usr/bin/head "
-        "/usr/bin/tail /usr/bin/tac /usr/bin/xxd /usr/bin/ncat /usr/bin/python /usr/bin/find "
-        "~/.ssh/id_rsa ~/.ssh/id_ed25519 ~/.aws/credentials ~/.netrc ~/.bash_history ~/.bashrc "
-        "/root/.ssh/id_rsa /proc/self/environ /dev/sda /dev/tcp"
-    )
-)
-
-
-CLIENTS: dict[str, tuple[str, ...]] = {
-    "psql": ("-c", "--command"), "mysql": ("-e", "--execute"), "mariadb": ("-e", "--execute"),
-    "sqlite3": (), "redis-cli": (), "mongosh": ("--eval",), "mongo": ("--eval",),
-    "clickhouse-client": ("-q", "--query"), "sqlcmd": ("-Q", "-q"), "bq": ("query",),
-    "cockroach": ("-e", "--execute"), "snowsql": ("-q",), "duckdb": ("-c",), "cqlsh": ("-e",),
-    "influx": ("-execute",), "isql": ("-Q",),
-}  # fmt: skip
-NARROWS = listed(
-    "-name -iname -path -ipath -regex -iregex -wholename -mtime -atime -ctime -mmin -amin -cmin "
-    "-size -empty -newer -user -group -perm -links -inum -samefile"
-)
-DECODERS = listed("base64 base32 xxd openssl rev uudecode gunzip zcat basenc")
-UPLOADS = re.compile(
-    r"s3\S{0,4} (?:cp|mv|sync|rb)|storage (?:cp|blob|fs|rsync)|gist create|release upload|"
-    r"secret set|put-object|copy|cp |push"
-)
 FILE_OPTION = re.compile(
     r"(?:--(?:post|body|upload)-file=|--data(?:-binary|-raw|-urlencode|-ascii)?=@|"
     r"--form=[\w.-]{0,60}=?@|"
     r"-[dFT](?:[\w.-]{0,60}=)?@?(?=[/~.]))@?([^\s;,]{1,300})"
 )
-
-
 # Programs that core.commands.interpret knows more of than their name and arguments.
-_HANDLED = (
-    SHELLS
-    | READERS
-    | PATTERN_FIRST
-    | OPERANDS_LAST
-    | LAST_IS_TARGET
-    | COPIES
-    | FETCHERS
-    | TELL_ENVIRONMENT
-    | RUN_IN
-    | CLIENTS.keys()
-    | listed("eval su runuser script watch flock find git tee truncate cd gcloud az gh oc")
+_INTERPRETED = (
+    lists.SHELLS
+    | lists.READERS
+    | lists.PATTERN_FIRST
+    | lists.OPERANDS_LAST
+    | lists.LAST_IS_TARGET
+    | lists.COPIES
+    | lists.FETCHERS
+    | lists.TELL_ENVIRONMENT
+    | lists.RUN_IN
+    | lists.CLIENTS.keys()
+    | lists.ALSO_INTERPRETED
 )
 
 
 @lru_cache(maxsize=1024)
 def is_ordinary(word: str) -> bool:
-    """True for a program of which nothing is known, and for a word that is none at all."""
+    """True for a word that is no program in any table."""
     name = name_of(word)
     return not (
-        name in _HANDLED
+        name in _INTERPRETED
         or INTERPRETERS.match(name)
         or SENDERS.match(name)
         or name.endswith((".sh", ".py", ".bin"))
@@ -139,13 +53,13 @@ def is_ordinary(word: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def is_inner(word: str) -> bool:
-    """True for a shell or an interpreter, which may stand behind a program that runs it."""
+    """True for a shell or an interpreter, which another program may run."""
     name = name_of(word)
-    return name in SHELLS or INTERPRETERS.match(name) is not None
+    return name in lists.SHELLS or INTERPRETERS.match(name) is not None
 
 
 def tidy(path: str) -> str:
-    """A path without detours and without what only says `all that is in it`."""
+    """A path without detours, and without an ending that means all of its contents, as `/*`."""
     path = flat(path[:MAX_VALUE])
     if path.startswith("./") and path[2:3] not in ("", "*", ".", "/"):
         path = path[2:]
@@ -170,7 +84,7 @@ def tidy(path: str) -> str:
 
 
 def flat(word: str) -> str:
-    """A word on a line of words: no space inside."""
+    """A word with GAP for each blank, so that it is one word of a line."""
     return _SPACE.sub(GAP, word) if _SPACE.search(word) else word
 
 
@@ -187,16 +101,16 @@ def name_of(word: str) -> str:
 
 
 def matched(word: str) -> str:
-    """A pattern for file names as the file that it was written for."""
+    """The first known file that a pattern for file names fits; the pattern where none does."""
     if not (word.startswith(("/", "~")) and ("?" in word or "[" in word or "*" in word)):
         return word
     if not re.search(r"[?\[]|/[^/*]{0,3}\*[^/*]{1,4}", word) or len(word) > 80:
         return word
-    return next((file for file in FILES if fnmatchcase(file, word)), word)
+    return next((file for file in lists.FILES if fnmatchcase(file, word)), word)
 
 
 def unwrapped(words: list[str]) -> tuple[list[str], bool]:
-    """A command without those that only run it; True where its input becomes arguments."""
+    """A command without the programs that only run it; True where its input becomes arguments."""
     wrapped = False
     for _ in range(12):
         if not words:
@@ -205,9 +119,9 @@ def unwrapped(words: list[str]) -> tuple[list[str], bool]:
         if "=" in words[0] and _ASSIGNS.match(words[0]):
             words = words[1:]
             continue
-        if name not in WRAPPERS or len(words) == 1:
+        if name not in lists.WRAPPERS or len(words) == 1:
             break
-        valued, first = WRAPPERS[name]
+        valued, first = lists.WRAPPERS[name]
         if name == "command" and words[1] in ("-v", "-V"):
             break
         wrapped = wrapped or name in ("xargs", "parallel")
@@ -264,7 +178,7 @@ def without_values(words: list[str]) -> list[str]:
 
 
 def script_of(words: list[str]) -> str:
-    """What stands behind a shell's `-c`."""
+    """The script after a shell's `-c`; empty where there is none."""
     for at, word in enumerate(words[1:-1], 1):
         if re.fullmatch(r"-[a-zA-Z]*c[a-zA-Z]*|--command", word):
             rest = [one for one in words[at + 1 :] if one != "--"]

@@ -46,11 +46,11 @@ _ALL_WINDOWS = (
     *(re.escape(word) + rest for word, rest in _WINDOWS_WORDS.items()),
     *dict(_WINDOWS_MARKS).values(),
 )
-WINDOWS = f"(?i:{'|'.join(_ALL_WINDOWS)})"
+WINDOWS_SIGN = f"(?i:{'|'.join(_ALL_WINDOWS)})"
 
 # The name of an argument or a tool that runs something; a value that goes on as a command, leads
 # upwards, is an option, or names a file that contains credentials or is run by itself.
-ACTS = (
+ACTS_SIGN = (
     r"(?i:(?:command|commandline|cmd|cmds|script|argv|args|shell|bash|code|sql|statements?|query|"
     r"expression|expr|cypher|program|terminal|stdin|keys|formula|exec|run|entrypoint|lambda): "
     r"|name: [a-z0-9_.:/-]{0,40}(?:shell|bash|exec|terminal|console|run|eval|ssh|repl|spawn|cmd)"

@@ -1,6 +1,6 @@
-"""What a call would have a tool take away, in all its readings, and what of a result stands in it.
+"""What a call would have a tool take away, in all its readings, and what of a result is in it.
 
-Knows no rules: how much that may be, and of what, is for core.flows.ledger.
+Knows no rules: how much of a result may leave, and of which, is for core.flows.ledger.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from heapq import nlargest
 
-from pipeguard.core.flows import overlap
+from pipeguard.core.flows import overlap, text_values
+from pipeguard.core.flows.readings import readings
 from pipeguard.core.flows.tool_labels import Label, Tool
 from pipeguard.core.flows.tool_results import ToolResult
 
@@ -18,37 +19,60 @@ FEW_MAILBOXES = 3  # in a text that one of them may be answered with
 
 
 class Call:
-    """What goes to a tool, in all its readings."""
+    """What goes to a tool, in all its readings.
+
+    Attributes:
+        tool: that is called.
+        about: the short values of the arguments.
+        said_before: what the client said before, which is its own.
+        readings: the arguments as they are, and all that is encoded in them.
+        squeezed: the readings by their ASCII letters and digits alone.
+        torn: the first of these after what was sent before.
+        whole: all of these in one text.
+        few: rows of a few words.
+        names: what is named: accounts, branches, addresses.
+        digests: of the usual lengths.
+        addresses: of the web.
+        mailboxes: mail addresses.
+        people: what looks like names of people.
+        tokens: values that no two texts share by chance.
+        pieces: the longest values of this call and those before it, where there were some.
+    """
 
     def __init__(
-        self,
-        tool: Tool,
-        text: bytes,
-        known: tuple[str, str],
-        about: frozenset[str],
+        self, tool: Tool, text: bytes, said_before: tuple[str, str], about: frozenset[str]
     ) -> None:
+        """Read a call.
+
+        Args:
+            tool: that is called.
+            text: the strings of the arguments.
+            said_before: what the client said before, and its letters.
+            about: the short values of the arguments.
+        """
         self.tool = tool
         self.about = about
-        self.known, self._known_letters = known  # what the client said before is its own
-        self.readings = overlap.readings(text)
+        self.said_before, self._letters_before = said_before
+        self.readings = readings(text)
         self.squeezed = list(map(overlap.squeezed, self.readings))
         self.follow("")
-        small = " ".join(self.readings[0].lower().split())
+        first = self.readings[0]
+        small = " ".join(first.lower().split())
         self.few = self._new(overlap.shingles(small))
-        self.names = self._new(overlap.names(small))
-        self.digests = overlap.digests(self.readings[0])
-        self.addresses = overlap.addresses(self.readings[0])
-        self.mailboxes = overlap.mailboxes(self.readings[0])
+        self.names = self._new(text_values.names(small))
+        self.digests = text_values.digests(first)
+        self.addresses = text_values.addresses(first)
+        self.mailboxes = text_values.mailboxes(first)
         self._letters = _letters(self.readings)
-        self._clear = f"{self._known_letters}\n{self._letters[0]}"
+        self._clear = f"{self._letters_before}\n{self._letters[0]}"
         self.pieces: list[str] = []
-        self._of_pieces: list[str] = []
-        tokens = (one for text in self.readings for one in overlap.tokens(text))
-        self.people = self._new(overlap.people(self.readings[0]))
-        self.tokens = self._new(filter(overlap.is_telling, tokens))
+        self._letters_of_pieces: list[str] = []
+        tokens = (token for reading in self.readings for token in text_values.tokens(reading))
+        self.people = self._new(text_values.people(first))
+        self.tokens = self._new(filter(text_values.is_telling, tokens))
 
     def follow(self, before: str) -> None:
-        """Read it as what goes on behind what was sent before, squeezed."""
+        """Read it as what comes after what was sent before, squeezed."""
         self.torn = before + self.squeezed[0]
         self.whole = "\n".join(dict.fromkeys([*self.squeezed, self.torn]))
 
@@ -56,9 +80,9 @@ class Call:
         """Read pieces of calls as one, without what they all begin with."""
         if len(pieces) > 1:
             self.pieces = pieces
-            begin = min(overlap.alike(pieces[0], piece) for piece in pieces[1:])
+            begin = min(overlap.common_prefix(pieces[0], piece) for piece in pieces[1:])
             joined = "".join(piece[begin:] for piece in pieces).encode()
-            self._of_pieces = _letters(overlap.readings(joined))
+            self._letters_of_pieces = _letters(readings(joined))
 
     @property
     def size(self) -> int:
@@ -67,43 +91,43 @@ class Call:
 
     @property
     def needles(self) -> int:
-        """How often a text is searched for what is said here."""
-        listed = len(self.tokens) + len(self.few) + len(self.names)
-        return 1 + listed + sum(map(overlap.places, self._letters + self._of_pieces))
+        """How many texts a result is searched for."""
+        values = len(self.tokens) + len(self.few) + len(self.names)
+        return 1 + values + sum(map(overlap.places, self._letters + self._letters_of_pieces))
 
-    def shares(self, one: ToolResult, but_for: Iterable[str]) -> overlap.Overlap:
-        """What it says as it is and stands in a result, but for some words that do."""
-        said = self._letters[0]
+    def shares(self, result: ToolResult, but_for: Iterable[str]) -> overlap.Overlap:
+        """What it says in clear that is in a result, except for some words of that."""
+        sent = self._letters[0]
         for word in but_for:
-            if word in one.text():
-                said = said.replace(overlap.letters(word), "")
-        return overlap.shared(said, one.letters(), self._known_letters)
+            if word in result.text():
+                sent = sent.replace(overlap.letters(word), "")
+        return overlap.shared(sent, result.letters(), self._letters_before)
 
-    def goes_back(self, one: ToolResult) -> bool:
-        """Whether it names what a result was asked by, or only mail addresses that stand there."""
-        if self.about & one.about:
+    def goes_back(self, result: ToolResult) -> bool:
+        """True where it goes to what a result is about, or only to mail addresses in the result."""
+        if self.about & result.about:
             return True
         if not self.mailboxes or self.tool.labels & Label.OUTSIDE:
             return False
-        there = overlap.mailboxes(one.text())
-        return self.mailboxes <= there and len(there) <= FEW_MAILBOXES
+        mailboxes = text_values.mailboxes(result.text())
+        return self.mailboxes <= mailboxes and len(mailboxes) <= FEW_MAILBOXES
 
-    def hides(self, one: ToolResult) -> int:
-        """How many letters of a result stand in what is encoded here."""
+    def hides(self, result: ToolResult) -> int:
+        """How many letters of a result are in what is encoded here."""
         hidden = self._letters[1:]
-        if not any(piece in one.text() for piece in self.pieces):
-            hidden += self._of_pieces
-        found = (overlap.shared(said, one.letters(), self._clear).chars for said in hidden)
-        return max(found, default=0)
+        if not any(piece in result.text() for piece in self.pieces):
+            hidden += self._letters_of_pieces
+        counts = (overlap.shared(sent, result.letters(), self._clear).chars for sent in hidden)
+        return max(counts, default=0)
 
-    def _new(self, found: Iterable[str]) -> list[str]:
-        """Each once, without what was said before; no more than are looked up."""
-        ordered = list(dict.fromkeys(found))
+    def _new(self, values: Iterable[str]) -> list[str]:
+        """Each value once, without those of what was said before; at most MOST_NEEDLES."""
+        ordered = list(dict.fromkeys(values))
         step = len(ordered) // MOST_NEEDLES + 1
-        return [one for one in ordered[::step] if one not in self.known]
+        return [value for value in ordered[::step] if value not in self.said_before]
 
 
-def _letters(readings: Iterable[str]) -> list[str]:
+def _letters(texts: Iterable[str]) -> list[str]:
     """The letters of a text as it is, and of its longest other readings."""
-    first, *others = dict.fromkeys(map(overlap.letters, readings))
+    first, *others = dict.fromkeys(map(overlap.letters, texts))
     return [first, *nlargest(MOST_READINGS, others, key=len)]

@@ -1,22 +1,20 @@
-"""What a tool does, as far as its definition tells: it reads, takes in, sends, runs, keeps, undoes.
+"""What a tool does, as far as its definition says: it reads, takes in, sends, runs, keeps, undoes.
 
-Words in names, in the first sentence about a tool, and in its parameters; no values. Annotations
-are not asked: who lies about a tool lies there first.
+Decides by words alone; core.flows.tool_words reads them, and core.words.tools lists them.
 """
 
 from __future__ import annotations
 
-import re
 from enum import Flag, auto
 from typing import NamedTuple
 
-from pipeguard.core.commands.argument_roles import listed
-from pipeguard.core.flows.tool_words import meanings
+from pipeguard.core.flows.tool_words import DefinitionWords, definition_words
 from pipeguard.core.protocol.json_values import JsonObject
+from pipeguard.core.words import tools as lists
 
 
 class Label(Flag):
-    """What a tool does, as far as its definition tells."""
+    """What a tool does, as far as its definition says."""
 
     NONE = 0
     READS_PRIVATE = auto()
@@ -29,7 +27,7 @@ class Label(Flag):
     KEEPS = auto()  # what later sessions will read
     UNDOES = auto()  # what cannot be taken back: deleting, paying
     WRITES = auto()  # files
-    GUARDS = auto()  # what is asked of a person, and what is written down
+    GUARDS = auto()  # changes safeguards: approvals, audit, policies
     HOLDS = auto()  # secrets, which it is given to keep
 
 
@@ -37,6 +35,13 @@ PRIVATE = Label.READS_PRIVATE | Label.READS_SECRET | Label.RUNS  # what runs can
 ACTS = Label.RUNS | Label.KEEPS
 CHANGES = ACTS | Label.UNDOES | Label.GUARDS
 SINKS = Label.SENDS | Label.WRITES | CHANGES
+
+_WRITING = lists.WRITE | lists.UNDO | lists.CHANGE
+_PASSED = lists.RECIPIENT | lists.BODY | lists.GIVEN
+_MADE = lists.WRITE | lists.MAKE | lists.REPORT
+_SURELY_SENT = lists.SENT - lists.SENT_OR_IN_A_FILE
+_NO_FILES = lists.PUBLISHED | (lists.WEB - lists.FILES)
+_POSTED = lists.POSTED | lists.SENT | {f"{noun}s" for noun in lists.POSTED | lists.SENT}
 
 
 class Tool(NamedTuple):
@@ -52,157 +57,8 @@ class Tool(NamedTuple):
 
     @property
     def is_sink(self) -> bool:
-        """True where what goes to it is looked up, as where nothing tells what it does."""
+        """True where what goes to it is looked up, also where nothing says what it does."""
         return bool(self.labels & SINKS) or not self.labels
-
-
-_READ = listed(
-    "read get list search query export find show view open select dump lookup load cat look "
-    "return retrieve give peek display browse tell print download inspect fetch check past "
-    "history see grep pull access summary summarize gather collect"
-)
-_FILES = listed(
-    "file files folder repo repository disk code page pages record records row rows table "
-    "tables event events history session login user users member members client clients people "
-    "photo photos location account accounts"
-)
-_PERSONAL = listed(
-    "mail mails email emails inbox mailbox message messages thread threads database db customer "
-    "customers contact contacts crm calendar agenda appointment appointments drive document "
-    "documents clipboard note notes patient patients payroll invoice invoices employee "
-    "employees staff hr memory memories private personal confidential internal chat chats "
-    "conversation conversations salary salaries medical health company diary bank transactions "
-    "contract contracts profile subscriber subscribers lead leads payslip payslips wage wages "
-    "pension pupil pupils student students citizen citizens resident residents claim claims "
-    "insurance policyholder tax taxes loan loans mortgage ledger accounting erp candidate "
-    "candidates applicant applicants resume resumes clinic clinical diagnosis prescription "
-    "prescriptions lab laboratory therapy sleep passport visa minutes legal lawyer lawyers "
-    "court deal deals negotiation restricted classified sensitive proprietary closed intranet "
-    "board directors incident incidents guest guests donor donors whereabouts position dossier "
-    "grades bookings reservations prospects home household family child children sensor sensors "
-    "camera cameras"
-)
-# What is not for everybody, whatever it is.
-_MARKED = listed(
-    "private personal confidential internal restricted classified sensitive proprietary closed "
-    "intranet secret privileged sealed"
-)
-_TRACES = listed("history bookmarks cookies downloads")
-_OWNED = re.compile(
-    r"\b(?:my|(?:user|owner|customer|patient|account holder)['\u2019]s?"
-    r"|of (?:the|your|this|one) (?:\w+ )?(?:user|owner|customer|patient|person|account))\b",
-    re.IGNORECASE,
-)
-_PUBLISHED = listed(
-    "web url website browser internet online scrape crawl rss feed http https release changelog "
-    "public docs documentation library news product products readme license licence"
-)
-_ADDRESSES = listed("address book")
-_SECRET = listed(
-    "secret secrets env environment vault keychain keyring credential credentials password "
-    "passwords token tokens dotenv passphrase kv variables"
-)
-_STORES = listed(
-    "secret secrets vault keychain keyring credential credentials password passwords kv passphrase"
-)
-_WEB = listed(
-    "fetch browse scrape crawl web url page website browser rss feed internet online article site"
-)
-_ASKING = listed("dns resolve nslookup dig ping whois curl")  # whatever is asked goes out
-_NETWORK = listed("dns resolve nslookup dig ping whois lookup http https request curl image link")
-_OTHERS = listed(
-    "issue issues comment comments review reviews ticket tickets pull inbox mail email support "
-    "event events calendar invitation invitations attachment attachments pdf ocr transcript "
-    "captions video news forum post posts article wiki buyers visitors guests podcast blog "
-    "reddit feed rss customers wrote written public message messages mailbox"
-)
-_SEND = listed(
-    "send post publish upload share submit forward push broadcast dispatch deliver transmit "
-    "relay notify announce trigger reply tweet toot mention invite emit"
-)
-_SEND_NOUNS = listed(
-    "webhook comment email mail message text sms dm pastebin paste gist snippet slack discord "
-    "telegram tweet toot fax status channel"
-)
-_OF_FILES = listed("text status")  # what a file holds as well
-# What is made where others read it.
-_POSTED = listed("issue pull pr comment discussion release review page wiki")
-_SEVERAL = frozenset(f"{noun}s" for noun in _POSTED | _SEND_NOUNS)
-_MAKE = listed("create open add new make write edit update")
-_ORDERS = listed("mark move archive label draft count star flag sort")
-_PUBLIC = listed(
-    "public everyone everybody anybody anyone world any external outside outsiders paste "
-    "pastebin gist snippet tweet toot twitter mastodon blog microblog social host site web url "
-    "webhook endpoint http internet partner partners strangers online third vendor vendors "
-    "competitor competitors press organisations organizations"
-)
-_PUBLISH = listed(
-    "publish publishes sends uploads posts submits shares anyone anybody everybody everyone"
-)
-_REPORT = listed("log report record")
-_REMOTE = listed("remote hosted external outside cloud online third vendor elsewhere")
-_RUN = listed(
-    "run exec execute shell eval evaluate bash terminal command cmd script powershell python "
-    "repl console interpreter"
-)
-_KEEP = listed(
-    "remember memory memorize cron schedule crontab persist keep learn job jobs rule rules hook "
-    "hooks preference preferences"
-)
-_WRITE = listed("write save add create store append set update put edit keep schedule insert")
-_UNDO = listed(
-    "delete remove drop erase wipe purge destroy transfer pay payment revoke merge deploy "
-    "cancel close reset terminate refund grant withdraw purchase"
-)
-_CHANGE = listed(
-    "set change update configure toggle disable enable edit modify put switch attach apply "
-    "assign bind install register order buy subscribe unlock lock arm disarm start stop "
-    "restart"
-)
-_GUARDED = listed(
-    "policy policies setting settings permission permissions approval approve audit logging "
-    "confirm confirmation confirmations sandbox guard firewall safety security config "
-    "configuration"
-)
-_TO = listed(
-    "to recipient recipients guests attendees participants invitees email site url endpoint "
-    "webhook channel bcc cc host destination address number phone room receiver target callback "
-    "remote"
-)
-_BODY = listed(
-    "body content text message data payload file attachment attachments json html query fields "
-    "status caption note comment description remark rows values"
-)
-_GIVEN = listed("files title subject description line lines")
-_CODE = listed("command cmd code script shell sql statement manifest")
-_ASKED = listed(  # goes out with a request
-    "url uri host hostname domain query endpoint address src link href site q"
-)
-_PATHS = listed("path file filename filepath")
-_ADDRESS = listed("url uri endpoint webhook src href link host hostname domain broker")
-
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_NOTHING: frozenset[str] = frozenset()
-
-
-class _DefinitionWords(NamedTuple):
-    """The words of a definition.
-
-    Attributes:
-        called: of the name.
-        does: of the name, and what the description begins with.
-        said: of the name and the first sentence of the description.
-        parameters: of their names.
-        is_owned: True where the first sentence says that it is somebody's.
-        beyond: of the name, and of all that is read of the description.
-    """
-
-    called: frozenset[str]
-    does: frozenset[str]
-    said: frozenset[str]
-    parameters: frozenset[str]
-    is_owned: bool = False
-    beyond: frozenset[str] = _NOTHING
 
 
 def tool_of(name: str, definition: JsonObject | None) -> Tool:
@@ -211,109 +67,136 @@ def tool_of(name: str, definition: JsonObject | None) -> Tool:
 
 
 def labels_of(name: str, definition: JsonObject | None) -> Label:
-    """Tell what a tool does by its name, the first sentence about it and its parameters.
+    """What a tool does, by its name, the first sentence about it and its parameters.
 
     Args:
         name: the tool's.
         definition: as `tools/list` gives it (MCP server/tools), or None where it was not listed.
     """
-    told = _told(name, definition)
-    gives = bool(told.does & _READ)
-    writes = bool(told.does & (_WRITE | _UNDO | _CHANGE)) and not told.called & _READ
-    others = gives or bool(told.called & (_UNDO | _ORDERS))
-    passes = not told.parameters or bool(told.parameters & (_TO | _BODY | _GIVEN))
-    nouns = _SEND_NOUNS - _OF_FILES if told.parameters & _PATHS else _SEND_NOUNS
-    sends = bool(told.does & _SEND) or bool(told.does & nouns and passes and not others)
-    posted = told.called & (_POSTED | _SEND_NOUNS | _SEVERAL)
-    sends = sends or bool(posted and told.called & _MAKE and not told.called & _ORDERS)
-    made = told.called if gives else told.does
-    sends = sends or bool(made & (_WRITE | _MAKE | _REPORT) and told.said & _REMOTE)
-    sends = sends or bool(told.beyond & _PUBLISH and not told.called & _READ)
-    found = _reads(told, is_quiet=not (writes or sends or told.does & _RUN))
-    asks = bool(told.said & (_WEB | _NETWORK)) and not writes
-    if sends or (told.parameters & _TO and told.parameters & _BODY and not told.called & _READ):
-        found |= Label.SENDS
-    elif told.called & _ASKING and not writes:
-        found |= Label.SENDS | Label.OUTSIDE
-    elif asks and told.parameters & (_ASKED | _BODY) and not found & Label.READS_PERSONAL:
-        found |= Label.SENDS  # an address that is asked for can carry anything
-    if found & Label.SENDS and (told.beyond & (_PUBLIC | _REMOTE) or told.parameters & _ADDRESS):
-        found |= Label.OUTSIDE
-    return found | _changes(told, gives=gives)
+    words = definition_words(name, definition)
+    sends = _sends(words)
+    labels = _reads(words, is_quiet=not (_writes(words) or sends or words.verbs & lists.RUN))
+    return labels | _outgoing(words, labels, sends=sends) | _changes(words)
 
 
-def _reads(told: _DefinitionWords, *, is_quiet: bool) -> Label:
+def _gives(words: DefinitionWords) -> bool:
+    """True where a verb says that something comes back."""
+    return bool(words.verbs & lists.READ)
+
+
+def _writes(words: DefinitionWords) -> bool:
+    return bool(words.verbs & _WRITING) and not words.name & lists.READ
+
+
+def _sends(words: DefinitionWords) -> bool:
+    """True where a verb, or a noun such as `webhook`, says that something goes out."""
+    return (
+        bool(words.verbs & lists.SEND)
+        or _sends_by_noun(words)
+        or (
+            bool(words.name & _POSTED and words.name & lists.MAKE)
+            and not words.name & lists.ARRANGE
+        )
+        or _writes_remotely(words)
+        or (bool(words.description & lists.PUBLISH) and not words.name & lists.READ)
+    )
+
+
+def _sends_by_noun(words: DefinitionWords) -> bool:
+    """True where what is named is sent: nothing is done with it, and something is passed."""
+    is_handled = _gives(words) or bool(words.name & (lists.UNDO | lists.ARRANGE))
+    passes = not words.parameters or bool(words.parameters & _PASSED)
+    nouns = _SURELY_SENT if words.parameters & lists.PATHS else lists.SENT
+    return bool(words.verbs & nouns) and passes and not is_handled
+
+
+def _writes_remotely(words: DefinitionWords) -> bool:
+    made = words.name if _gives(words) else words.verbs
+    return bool(made & _MADE and words.sentence & lists.REMOTE)
+
+
+def _outgoing(words: DefinitionWords, reads: Label, *, sends: bool) -> Label:
+    """Whether a tool sends, and whether to anybody.
+
+    Args:
+        words: of its definition.
+        reads: what comes back from it.
+        sends: True where its words say that something goes out.
+    """
+    asks = bool(words.sentence & (lists.WEB | lists.NETWORK)) and not _writes(words)
+    is_addressed = words.parameters & lists.RECIPIENT and words.parameters & lists.BODY
+    labels = Label.NONE
+    if sends or (is_addressed and not words.name & lists.READ):
+        labels = Label.SENDS
+    elif words.name & lists.RESOLVERS and not _writes(words):
+        labels = Label.SENDS | Label.OUTSIDE
+    elif (
+        asks
+        and words.parameters & (lists.REQUESTED | lists.BODY)
+        and not reads & Label.READS_PERSONAL
+    ):
+        labels = Label.SENDS  # an address that is requested can carry anything
+    is_public = words.description & (lists.PUBLIC | lists.REMOTE)
+    if labels and (is_public or words.parameters & lists.ADDRESS):
+        labels |= Label.OUTSIDE
+    return labels
+
+
+def _reads(words: DefinitionWords, *, is_quiet: bool) -> Label:
     """What comes back from a tool.
 
     Args:
-        told: the words of its definition.
+        words: of its definition.
         is_quiet: True where it neither writes nor sends nor runs anything.
     """
-    found = Label.NONE
-    reads = bool(told.called & _READ) or (is_quiet and bool(told.does & _READ or told.said))
-    is_personal = bool(told.said & _PERSONAL) or told.said >= _ADDRESSES or told.is_owned
-    is_public = told.said & _PUBLISHED and not (told.is_owned and told.said & _TRACES)
-    if reads and (told.beyond & _MARKED or (is_personal and not is_public)):
-        found |= Label.READS_PRIVATE | Label.READS_PERSONAL
-    elif reads and told.said & _FILES and not told.said & (_PUBLISHED | _WEB - _FILES):
-        found |= Label.READS_PRIVATE
-    if told.said & _SECRET and (told.called & (_READ | _SECRET) or reads):
-        found |= Label.READS_SECRET
-    if (
-        told.called & _WEB
-        or (told.called & _NETWORK and not told.called & _SEND)
-        or (reads and told.said & (_WEB | _OTHERS))
-    ):
-        found |= Label.TAKES_IN
-    return found
+    labels = Label.NONE
+    reads = bool(words.name & lists.READ) or (is_quiet and bool(_gives(words) or words.sentence))
+    is_public = words.sentence & lists.PUBLISHED and not (
+        words.is_owned and words.sentence & lists.TRACES
+    )
+    is_personal = _is_personal(words) and not is_public
+    if reads and (words.description & lists.RESTRICTED or is_personal):
+        labels |= Label.READS_PRIVATE | Label.READS_PERSONAL
+    elif reads and words.sentence & lists.FILES and not words.sentence & _NO_FILES:
+        labels |= Label.READS_PRIVATE
+    if words.sentence & lists.SECRETS and (reads or words.name & lists.SECRETS):
+        labels |= Label.READS_SECRET
+    if _takes_in(words, reads=reads):
+        labels |= Label.TAKES_IN
+    return labels
 
 
-def _changes(told: _DefinitionWords, *, gives: bool) -> Label:
-    found = Label.NONE
-    if told.called & _RUN or told.does & _RUN or told.parameters & _CODE:
-        found |= Label.RUNS
-    if told.does & _KEEP and (told.does & _WRITE or not gives):
-        found |= Label.KEEPS
-    if told.does & _UNDO and not told.called & _READ:
-        found |= Label.UNDOES
-    if told.does & _WRITE and told.parameters & _PATHS and not found:
-        found |= Label.WRITES
-    if told.called & _CHANGE and (told.said | told.parameters) & _GUARDED:
-        found |= Label.GUARDS
-    if told.called & _STORES and told.called & _WRITE and not told.called & (_READ | _SEND):
-        found |= Label.HOLDS
-    return found
+def _is_personal(words: DefinitionWords) -> bool:
+    return (
+        bool(words.sentence & lists.PERSONAL)
+        or words.sentence >= lists.ADDRESS_BOOK
+        or words.is_owned
+    )
 
 
-def _told(name: str, definition: JsonObject | None) -> _DefinitionWords:
-    called = _split(name)
-    if definition is None:
-        return _DefinitionWords(called, called, called, _NOTHING, beyond=called)
-    description = definition.get("description")
-    text = description[:200] if isinstance(description, str) else ""
-    sentence = text.partition(".")[0]
-    schema = definition.get("inputSchema")
-    properties = schema.get("properties") if isinstance(schema, dict) else None
-    parameters = _NOTHING
-    if isinstance(properties, dict) and properties:
-        parameters = _NOTHING.union(*map(_split, properties))
-    verbs = {form for word in sentence.split()[:2] for form in _forms(word.lower().strip(",.:;"))}
-    is_owned = _OWNED.search(sentence) is not None
-    said, beyond = called | _split(sentence), called | _split(text)
-    return _DefinitionWords(called, called | verbs, said, parameters, is_owned, beyond)
+def _takes_in(words: DefinitionWords, *, reads: bool) -> bool:
+    """True where third parties may have written what comes back."""
+    return bool(
+        words.name & lists.WEB
+        or (words.name & lists.NETWORK and not words.name & lists.SEND)
+        or (reads and words.sentence & (lists.WEB | lists.OTHERS))
+    )
 
 
-def _forms(word: str) -> set[str]:
-    """A verb as it is and without the ending of the third person."""
-    forms = {word}
-    if word.endswith("ies"):
-        forms.add(word[:-3] + "y")
-    if word.endswith("es"):
-        forms.add(word[:-2])
-    if word.endswith("s"):
-        forms.add(word[:-1])
-    return forms
-
-
-def _split(text: str) -> frozenset[str]:
-    return frozenset(word.lower() for word in _WORD.findall(text)) | meanings(text)
+def _changes(words: DefinitionWords) -> Label:
+    """What a tool does other than reading and sending."""
+    labels = Label.NONE
+    if words.name & lists.RUN or words.verbs & lists.RUN or words.parameters & lists.CODE:
+        labels |= Label.RUNS
+    if words.verbs & lists.KEEP and (words.verbs & lists.WRITE or not _gives(words)):
+        labels |= Label.KEEPS
+    if words.verbs & lists.UNDO and not words.name & lists.READ:
+        labels |= Label.UNDOES
+    if words.verbs & lists.WRITE and words.parameters & lists.PATHS and not labels:
+        labels |= Label.WRITES
+    if words.name & lists.CHANGE and (words.sentence | words.parameters) & lists.GUARDED:
+        labels |= Label.GUARDS
+    stores_secrets = words.name & lists.SECRET_STORES and words.name & lists.WRITE
+    if stores_secrets and not words.name & (lists.READ | lists.SEND):
+        labels |= Label.HOLDS
+    return labels

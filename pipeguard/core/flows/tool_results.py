@@ -1,6 +1,6 @@
-"""A result that came back from a tool, kept for a while: what it says, worked out when asked for.
+"""A result that came back from a tool, remembered for a while; what it says is worked out late.
 
-Knows traces of what is private or written for a model; what they mean is for core.flows.ledger.
+Knows signs of what is private or written for a model; what they mean is for core.flows.ledger.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.text.document import MessageText
 from pipeguard.errors import Refusal
 
-KEPT_OBJECT_BYTES = 512  # of a result beside its frame
+OBJECT_BYTES = 512  # of a result in memory without its frame
 
 
 class ToolResult:
-    """A frame that passed, as bytes until somebody asks for its text.
+    """A frame that passed: bytes until its text is needed.
 
-    For any thread: what is worked out twice is the same.
+    Safe for any thread: what two of them work out is the same.
 
     Attributes:
         tool: that was called.
@@ -28,7 +28,7 @@ class ToolResult:
         since: when it came, in seconds on the session's clock.
         about: the short values of the call.
         size: bytes that all of these take in memory.
-        derived: bytes that what was worked out of it takes, about.
+        derived: bytes that what was worked out takes, about.
     """
 
     __slots__ = (
@@ -41,7 +41,7 @@ class ToolResult:
         self.frame = frame
         self.since = since
         self.about = about
-        self.size = KEPT_OBJECT_BYTES + len(frame) + size_of(tool.name) + size_of_all(about)
+        self.size = OBJECT_BYTES + len(frame) + size_of(tool.name) + size_of_all(about)
         self.derived = 0
         self._is_marked: bool | None = None
         self._labels: Label | None = None
@@ -52,23 +52,27 @@ class ToolResult:
         self._secrets: dict[str, str] | None = None
 
     def is_marked(self) -> bool:
-        """Whether it says of itself that it is not for everybody, and was not got from outside."""
+        """Whether it says that it is not for everybody, and does not come from outside."""
         marked = self._is_marked
         if marked is None:
+            from pipeguard.core.flows.text_signals import is_marked
+
             is_public = self.tool.labels & Label.OUTSIDE
-            self._is_marked = marked = not is_public and overlap.is_marked(self.text())
+            self._is_marked = marked = not is_public and is_marked(self.text())
         return marked
 
     def labels(self) -> Label:
-        """What its tool does; and that it is not for everybody, where its text tells so.
+        """What its tool does; and that it is private, where its text says so.
 
-        It does by saying it, or by telling how people are reached or paid.
+        A text does by a mark, or by saying how people are reached or paid.
         """
         labels = self._labels
         if labels is None:
+            from pipeguard.core.flows.text_signals import tells_of_people
+
             is_public = self.tool.labels & Label.OUTSIDE
             labels = self.tool.labels
-            if self.is_marked() or (not is_public and overlap.tells_of_people(self.text())):
+            if self.is_marked() or (not is_public and tells_of_people(self.text())):
                 labels |= Label.READS_PRIVATE | Label.READS_PERSONAL
             self._labels = labels
         return labels
@@ -77,52 +81,56 @@ class ToolResult:
         """Its strings, with single spaces between all words."""
         text = self._text
         if text is None:
-            self._text = text = self._noted(text_of(self.frame))
+            self._text = text = self._counted(text_of(self.frame))
         return text
 
     def small(self) -> str:
-        """The same in small letters."""
+        """Its text in small letters."""
         small = self._small
         if small is None:
-            self._small = small = self._noted(self.text().lower())
+            self._small = small = self._counted(self.text().lower())
         return small
 
     def letters(self) -> str:
         """Its letters and digits alone."""
         letters = self._letters
         if letters is None:
-            self._letters = letters = self._noted(overlap.letters(self.text()))
+            self._letters = letters = self._counted(overlap.letters(self.text()))
         return letters
 
     def addressed(self) -> str:
         """What in it is written for a model, in small letters; empty where nothing is."""
-        addressed = self._addressed
-        if addressed is None:
-            takes_in = self.tool.labels & Label.TAKES_IN
-            addressed = overlap.addressed(self.text()).lower() if takes_in else ""
-            self._addressed = self._noted(addressed)
-        return addressed
+        part = self._addressed
+        if part is None:
+            from pipeguard.core.flows.text_signals import addressed
 
-    def looks(self) -> Callable[[str], bool]:
-        """What tells that a value of it is a secret."""
-        if self.tool.labels & Label.READS_SECRET:
-            return overlap.is_secret
-        return overlap.is_random
+            takes_in = self.tool.labels & Label.TAKES_IN
+            part = addressed(self.text()).lower() if takes_in else ""
+            self._addressed = self._counted(part)
+        return part
+
+    def looks_secret(self) -> Callable[[str], bool]:
+        """What says of a token in it whether that is a secret."""
+        from pipeguard.core.flows.secret_values import is_random, is_secret
+
+        return is_secret if self.tool.labels & Label.READS_SECRET else is_random
 
     def secrets(self) -> dict[str, str]:
         """What looks like a secret in it, by its letters and digits alone."""
         secrets = self._secrets
         if secrets is None:
-            self._secrets = secrets = overlap.secrets(self.text(), self.looks())
+            from pipeguard.core.flows import secret_values
+
+            self._secrets = secrets = secret_values.secrets(self.text(), self.looks_secret())
             self.derived += size_of(*secrets, *secrets.values())
         return secrets
 
     def forget(self) -> None:
-        """Keep the frame alone; its text is worked out again where it is asked for."""
+        """Drop all but the frame; the rest is worked out again where it is needed."""
         self._text = self._small = self._letters = self._addressed = self._secrets = None
         self.derived = 0
 
-    def _noted(self, text: str) -> str:
+    def _counted(self, text: str) -> str:
         self.derived += size_of(text)
         return text
 

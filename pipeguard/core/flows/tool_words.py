@@ -1,112 +1,120 @@
-"""Words for what tools do, in other languages, as the English ones of core.flows.tool_labels.
+"""The words of a tool's definition, in small letters and in English whatever language it is in.
 
-Stems, each as small letters: a word that begins with one has its meaning; ideographs, Hangul,
-Arabic and Devanagari are looked for anywhere, since nothing there parts a name into words. What
-is short and means something else in English is left out. Knows words, and no tool.
+Reads names, the beginning of the description, and the names of parameters; no values. Annotations
+are not read: a server that lies about a tool lies there first.
 """
 
 from __future__ import annotations
 
 import re
 from functools import cache
+from typing import NamedTuple
 
-_STEMS = {
-    "send": (
-        "senden sendet verschick versend schick enviar envía enviamos envoye envoi "
-        "inviare invia verzend verstuur отправ послать пересл gönder wyśl wysył skicka "
-        "发送 發送 送信 보내 전송 إرسال ارسال भेज"
-    ),
-    "publish": (
-        "veröffentlich publicar publica publier publie pubblica опубликов публик "
-        "yayınla opublikuj 发布 發佈 投稿 公開 게시 نشر प्रकाशित"
-    ),
-    "mail": "correo courriel posta eposta почт письм 邮件 郵件 メール 이메일 메일 بريد ईमेल",
-    "message": (
-        "nachricht mensaje messaggio mensagem bericht сообщен mesaj wiadomoś meddelande "
-        "消息 メッセージ 메시지 رسالة संदेश"
-    ),
-    "comment": (
-        "kommentar comentari commentaire commento коммент yorum komentarz 评论 コメント "
-        "댓글 تعليق टिप्पणी"
-    ),
-    "forum": "форум 论坛 論壇 掲示板 게시판 منتدى",
-    "read": (
-        "lesen liest leer_ lire_ leggi leggere lezen чтение читать прочит oku_ czytaj "
-        "读取 讀取 読 읽 قراءة पढ़"
-    ),
-    "get": (
-        "abrufen holen hole_ obtener obten obtenir récupér recuper ottien получ pobierz "
-        "hämta 获取 獲取 取得 가져오 조회 جلب प्राप्त"
-    ),
-    "search": (
-        "suche buscar busca_ cherche recherch cerca_ cercare zoek искать поиск найти "
-        "ara_ szukaj 搜索 搜尋 検索 검색 بحث खोज"
-    ),
-    "write": (
-        "schreib escrib écrire scriv escrev запис написа yaz_ zapisz 写入 寫入 書き込 "
-        "쓰기 작성 كتابة लिख"
-    ),
-    "save": ("speicher guardar guarda_ enregistr salvar salva_ сохран kaydet 保存 저장 حفظ सहेज"),
-    "delete": (
-        "lösch elimin borrar supprim cancella excluir apagar удал sil_ usuń 删除 刪除 "
-        "削除 삭제 حذف हटा"
-    ),
-    "run": (
-        "ausführ ejecut exécut esegu executar выполн запуст çalıştır uruchom 执行 執行 "
-        "実行 실행 تشغيل चला"
-    ),
-    "file": (
-        "datei archivo fichier arquivo файл dosya plik bestand 文件 檔案 ファイル 파일 ملف फ़ाइल"
-    ),
-    "password": (
-        "passwort kennwort contraseñ senha парол wachtwoord hasło 密码 密碼 パスワード "
-        "비밀번호 पासवर्ड"
-    ),
-    "secret": (
-        "geheim tresor secreto segreto segredo секрет sekret 密钥 密鑰 秘密 鍵 "
-        "シークレット 비밀 سرية गुप्त"
-    ),
-    "credentials": "zugangsdaten credencial identifiants credenzial учётн учетн",
-    "customer": "kunde cliente клиент müşteri klient 客户 客戶 顧客 고객 عميل ग्राहक",
-    "public": "öffentlich público pública pubblic публичн 公开 公開 公共 공개 عام_ सार्वजनिक",
-    "page": "webseite página pagina_ страниц sayfa strona 网页 ページ 페이지 صفحة पृष्ठ",
-    "note": "notiz notas_ заметк notatk 笔记 筆記 メモ 메모 ملاحظة",
-    "pay": (
-        "bezahl überweis pagar pago_ payer paiement pagament оплат платёж платеж ödeme "
-        "zapłać 支付 付款 支払 결제 دفع भुगतान"
-    ),
-    "recipient": (
-        "empfänger destinatari destinataire para_ получател кому_ 收件人 宛先 받는사람 المستلم"
-    ),
-    "body": (
-        "inhalt texto_ texte_ testo_ corpo cuerpo текст_ содержан 正文 本文 内容 내용 نص_ विषय"
-    ),
-    "address": "adresse_ dirección indirizzo endereço адрес 地址 アドレス 주소 عنوان पता",
-}
-_NO_WORDS = re.compile(r"[\u0600-\u06ff\u0900-\u097f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+from pipeguard.core.protocol.json_values import JsonObject
+from pipeguard.core.unicode.name_words import name_words
+
+READ_CHARS = 200  # of a description: what follows says little about what the tool does
+_OWNED = re.compile(
+    r"\b(?:my|(?:user|owner|customer|patient|account holder)['\u2019]s?"
+    r"|of (?:the|your|this|one) (?:\w+ )?(?:user|owner|customer|patient|person|account))\b",
+    re.IGNORECASE,
+)
+_NO_BLANKS_BETWEEN = re.compile(
+    r"[\u0600-\u06ff\u0900-\u097f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
+)
 _WORD = re.compile(r"[^\W\d_]+")
+_NO_WORDS: frozenset[str] = frozenset()
 
 
-@cache
-def _tables() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Stems of words, and what is looked for anywhere, each with its meaning."""
-    told = [(stem, meaning) for meaning, stems in _STEMS.items() for stem in stems.split()]
-    anywhere = [one for one in told if _NO_WORDS.match(one[0])]
-    return [one for one in told if one not in anywhere], anywhere
+class DefinitionWords(NamedTuple):
+    """The words of a definition.
+
+    Attributes:
+        name: of the tool's name.
+        verbs: of the name, and what the description begins with.
+        sentence: of the name and the first sentence of the description.
+        parameters: of their names.
+        is_owned: True where the first sentence says that what it is about is somebody's.
+        description: of the name, and of all that is read of the description.
+    """
+
+    name: frozenset[str]
+    verbs: frozenset[str]
+    sentence: frozenset[str]
+    parameters: frozenset[str]
+    is_owned: bool
+    description: frozenset[str]
+
+
+def definition_words(name: str, definition: JsonObject | None) -> DefinitionWords:
+    """The words of a tool's definition.
+
+    Args:
+        name: the tool's.
+        definition: as `tools/list` gives it (MCP server/tools), or None where it was not listed.
+    """
+    of_name = _words(name)
+    if definition is None:
+        return DefinitionWords(
+            of_name, of_name, of_name, _NO_WORDS, is_owned=False, description=of_name
+        )
+    description = definition.get("description")
+    text = description[:READ_CHARS] if isinstance(description, str) else ""
+    sentence = text.partition(".")[0]
+    schema = definition.get("inputSchema")
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    parameters = _NO_WORDS
+    if isinstance(properties, dict) and properties:
+        parameters = _NO_WORDS.union(*map(_words, properties))
+    beginning = sentence.split()[:2]
+    return DefinitionWords(
+        name=of_name,
+        verbs=of_name.union(*(_verb_forms(word.lower().strip(",.:;")) for word in beginning)),
+        sentence=of_name | _words(sentence),
+        parameters=parameters,
+        is_owned=_OWNED.search(sentence) is not None,
+        description=of_name | _words(text),
+    )
+
+
+def _verb_forms(word: str) -> set[str]:
+    """A verb as it is, and without the ending of the third person."""
+    forms = {word}
+    if word.endswith("ies"):
+        forms.add(word[:-3] + "y")
+    if word.endswith("es"):
+        forms.add(word[:-2])
+    if word.endswith("s"):
+        forms.add(word[:-1])
+    return forms
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(word for word in name_words(text) if not word.isdigit()) | meanings(text)
 
 
 def meanings(text: str) -> frozenset[str]:
     """What words of other languages in a text mean, in English.
 
     Args:
-        text: a name, or a sentence. A stem that ends in `_` is a whole word.
+        text: a name, or a sentence.
     """
-    stems, anywhere = _tables()
+    stems, anywhere = _stems()
     small = text.lower()
-    found = set()
+    meant = set()
     if not small.isascii():
-        found |= {meaning for sign, meaning in anywhere if sign.rstrip("_") in small}
+        meant |= {meaning for sign, meaning in anywhere if sign.rstrip("_") in small}
     for word in set(_WORD.findall(small)):
         whole = f"{word}_"
-        found |= {meaning for stem, meaning in stems if whole.startswith(stem)}
-    return frozenset(found)
+        meant |= {meaning for stem, meaning in stems if whole.startswith(stem)}
+    return frozenset(meant)
+
+
+@cache
+def _stems() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Stems that begin a word, and those that are looked for anywhere, each with its meaning."""
+    from pipeguard.core.words.tool_languages import STEMS
+
+    pairs = [(stem, meaning) for meaning, stems in STEMS.items() for stem in stems.split()]
+    anywhere = [pair for pair in pairs if _NO_BLANKS_BETWEEN.match(pair[0])]
+    return [pair for pair in pairs if pair not in anywhere], anywhere

@@ -14,9 +14,10 @@ from math import inf, log2
 from typing import NamedTuple
 
 from pipeguard.core.finding import Confidence
-from pipeguard.core.model.classifier import Classifier, Piece, best_of, units
+from pipeguard.core.model.classifier import Classifier
 from pipeguard.core.model.prefilter import Stretch, widened
 from pipeguard.core.model.quotation import FEW_TOPICS, MANY_TOPICS, is_shown, topics, unquoted
+from pipeguard.core.model.sentences import Piece, best_of, units
 from pipeguard.core.text.budgets import Budgets
 
 ENOUGH_WORDS, SHORT = 10, 0.1  # of fewer words, more is asked: so many logits for each

@@ -24,7 +24,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from pipeguard.core.model.classifier import plain
+from pipeguard.core.model.normal_form import plain
 
 Numbers: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
 Steps: TypeAlias = "np.ndarray[Any, np.dtype[np.int8]]"

@@ -19,7 +19,8 @@ from operator import ge
 from typing import Any, NamedTuple
 
 from pipeguard.core.matching.pattern_set import Database, binding
-from pipeguard.core.model.classifier import IDEOGRAPH, MAX_UNITS
+from pipeguard.core.model.normal_form import IDEOGRAPH
+from pipeguard.core.model.sentences import MAX_UNITS
 from pipeguard.errors import EngineError
 
 NEAR_BYTES = 320  # between the first and the last of words that count together

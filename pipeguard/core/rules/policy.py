@@ -1,8 +1,8 @@
-"""From a finding to an action. Values and one function; the file is read by settings.
+"""From a finding to an action: values and one function; config.policy_file reads the file.
 
-A policy is a stack of layers: the user's, and the project's on top, which may only tighten.
-So the action is the greatest that any layer asks for, a tool is callable where every layer
-lets it be, and a limit is the least of them.
+A policy is a stack of layers: the user's, and the project's on top, which may only tighten it.
+So the action is the greatest that any layer asks for, a tool may be called where every layer
+allows it, and a limit is the least of them.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pipeguard.core.rules.rule import tells_private
 
 DEFAULT_KEEP_DAYS = 90  # of the audit: as long as an exception of `pipeguard allow` lasts
 DEFAULT_PENDING = 10_000  # requests without an answer, in each direction
-# In a second and in each direction. Judging one takes some 10 us, so all of them a tenth of a
-# core's time; no client shows as many.
+# Per second and direction. Judging one takes some 10 us, so all of them take a tenth of a core's
+# time; no client shows as many.
 DEFAULT_NOTIFICATIONS = 10_000
 
 
@@ -31,14 +31,14 @@ class Mode(Enum):
 
 
 class Trust(Enum):
-    """What happens to a definition that was never seen."""
+    """What happens to a definition that was not seen before."""
 
-    FIRST_USE = "first-use"  # what scans clean is pinned
+    FIRST_USE = "first-use"  # pinned where the scan finds nothing
     REVIEW = "review"  # held until a person approves it
 
 
 class PolicyTarget(NamedTuple):
-    """What an entry of a policy is matched against.
+    """What the selectors of a policy are matched against.
 
     Attributes:
         rule: the rule's id, as `secrets.github-token`.
@@ -47,7 +47,7 @@ class PolicyTarget(NamedTuple):
         place: where it was seen.
         server: the name of the guarded server.
         tool: the tool concerned, or None.
-        surface: what it was judged for.
+        surface: that it was judged for.
     """
 
     rule: str
@@ -60,7 +60,7 @@ class PolicyTarget(NamedTuple):
 
 
 class Selector(NamedTuple):
-    """Globs that a subject must fit, all of those given; `*` stands for anything."""
+    """Globs and thresholds that a target must all fit; `*` fits anything."""
 
     rule: str = "*"
     place: str = "*"
@@ -69,15 +69,15 @@ class Selector(NamedTuple):
     severity: Severity | None = None  # at least
     confidence: Confidence | None = None  # at least
 
-    def fits(self, subject: PolicyTarget) -> bool:
-        """True where every given part fits."""
+    def fits(self, target: PolicyTarget) -> bool:
+        """True where every part fits."""
         return (
-            fnmatchcase(subject.rule, self.rule)
-            and fnmatchcase(subject.place, self.place)
-            and fnmatchcase(subject.server, self.server)
-            and (self.tool == "*" or fnmatchcase(subject.tool or "", self.tool))
-            and (self.severity is None or subject.severity >= self.severity)
-            and (self.confidence is None or subject.confidence >= self.confidence)
+            fnmatchcase(target.rule, self.rule)
+            and fnmatchcase(target.place, self.place)
+            and fnmatchcase(target.server, self.server)
+            and (self.tool == "*" or fnmatchcase(target.tool or "", self.tool))
+            and (self.severity is None or target.severity >= self.severity)
+            and (self.confidence is None or target.confidence >= self.confidence)
         )
 
 
@@ -92,9 +92,9 @@ class Exempt(NamedTuple):
     """An entry of `exceptions`: a false alarm that a person allowed.
 
     Attributes:
-        where: rule, place, server and tool that it holds for.
+        where: the rule, place, server and tool that it applies to.
         why: the person's reason.
-        until: seconds on the session's clock after which it no longer holds, or None.
+        until: seconds on the session's clock after which it no longer applies, or None.
     """
 
     where: Selector
@@ -108,8 +108,8 @@ class Limits(NamedTuple):
     Attributes:
         frame_bytes: of one frame.
         pending: requests without an answer, in each direction.
-        notifications: in a second and in each direction; beyond, progress and logs are dropped.
-        timeout_seconds: after which a request is answered by us; None for never.
+        notifications: per second and direction; beyond, progress and logs are dropped.
+        timeout_seconds: after which we answer a request ourselves; None for never.
     """
 
     frame_bytes: int = DEFAULT_LIMIT_BYTES
@@ -119,11 +119,11 @@ class Limits(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """One file's wishes.
+    """What one policy file asks for.
 
     Attributes:
         actions: the first entry that fits decides.
-        exceptions: findings that are let through with a note in the audit.
+        exceptions: findings that pass, with a note in the audit.
         tools_allow: globs of tools that may be called; empty for all.
         tools_block: globs of tools that may not.
         defaults: True where findings that no entry fits get the default action.
@@ -135,18 +135,18 @@ class Layer(NamedTuple):
     tools_block: tuple[str, ...] = ()
     defaults: bool = True
 
-    def action(self, subject: PolicyTarget, now: float) -> Action:
+    def action(self, target: PolicyTarget, now: float) -> Action:
         """What this layer asks for."""
         for exempt in self.exceptions:
-            if (exempt.until is None or now < exempt.until) and exempt.where.fits(subject):
+            if (exempt.until is None or now < exempt.until) and exempt.where.fits(target):
                 return Action.ALLOW
         for entry in self.actions:
-            if entry.where.fits(subject):
+            if entry.where.fits(target):
                 return entry.action
-        return default_action(subject) if self.defaults else Action.ALLOW
+        return default_action(target) if self.defaults else Action.ALLOW
 
     def calls(self, tool: str) -> bool:
-        """True where this layer lets a tool be called."""
+        """True where this layer allows calls of a tool."""
         if self.tools_block and any(fnmatchcase(tool, p) for p in self.tools_block):
             return False
         return not self.tools_allow or any(fnmatchcase(tool, p) for p in self.tools_allow)
@@ -163,23 +163,23 @@ class Policy(NamedTuple):
     stop_without_audit: bool = False
     audit_keep_days: int = DEFAULT_KEEP_DAYS  # 0 for ever
 
-    def action(self, subject: PolicyTarget, now: float) -> Action:
-        """The greatest action that any layer asks for; in `observe` nothing above WARN."""
-        action = max(layer.action(subject, now) for layer in self.layers)
+    def action(self, target: PolicyTarget, now: float) -> Action:
+        """The greatest action that any layer asks for; in `observe` at most WARN."""
+        action = max(layer.action(target, now) for layer in self.layers)
         return min(action, Action.WARN) if self.mode is Mode.OBSERVE else action
 
     @property
     def ends(self) -> bool:
-        """True where an exception does not hold for ever."""
-        return any(one.until is not None for layer in self.layers for one in layer.exceptions)
+        """True where an exception ends at some time."""
+        return any(exempt.until is not None for layer in self.layers for exempt in layer.exceptions)
 
     def sooner(self, seconds: float) -> Policy:
-        """The same, its exceptions ending so much sooner on the session's clock."""
+        """The same policy, whose exceptions end so many seconds sooner."""
         layers = tuple(
             layer._replace(
                 exceptions=tuple(
-                    one._replace(until=None if one.until is None else one.until - seconds)
-                    for one in layer.exceptions
+                    exempt._replace(until=None if exempt.until is None else exempt.until - seconds)
+                    for exempt in layer.exceptions
                 )
             )
             for layer in self.layers
@@ -187,19 +187,19 @@ class Policy(NamedTuple):
         return self._replace(layers=layers)
 
     def calls(self, tool: str) -> bool:
-        """True where every layer lets a tool be called."""
+        """True where every layer allows calls of a tool."""
         return all([layer.calls(tool) for layer in self.layers])  # noqa: C419  a list is faster
 
 
-def default_action(subject: PolicyTarget) -> Action:
-    """Block what is both bad and certain; warn of the rest.
+def default_action(target: PolicyTarget) -> Action:
+    """Block what is both severe and sure; warn of the rest.
 
     A credential on its way to the client is taken out, so that the rest can be read. Words that a
-    model will read are only noted where little speaks for them, as an attack that is quoted.
+    model will read are only noted where confidence is low, as for an attack that is quoted.
     """
-    is_private = tells_private(subject.rule)
-    if subject.severity >= Severity.HIGH and subject.confidence is Confidence.HIGH:
-        is_told = subject.surface is Surface.TO_CLIENT and is_private
-        return Action.REDACT if is_told else Action.BLOCK
-    is_read = subject.surface is not Surface.TO_SERVER and not is_private
-    return Action.ALLOW if is_read and subject.confidence is Confidence.LOW else Action.WARN
+    is_private = tells_private(target.rule)
+    if target.severity >= Severity.HIGH and target.confidence is Confidence.HIGH:
+        is_taken_out = target.surface is Surface.TO_CLIENT and is_private
+        return Action.REDACT if is_taken_out else Action.BLOCK
+    is_read = target.surface is not Surface.TO_SERVER and not is_private
+    return Action.ALLOW if is_read and target.confidence is Confidence.LOW else Action.WARN

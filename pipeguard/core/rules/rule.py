@@ -1,8 +1,8 @@
-"""Rules: data that carries its own proof. Reads packs, checks them, knows no engine.
+"""Rules, read from packs and checked. Knows no engine.
 
-A pack is a YAML document with the pack's name, what it is about, defaults, and rules; see
-docs/rules.md for each field. A rule that does not hold together raises RuleError with the
-pack and the rule's id, and nothing is loaded.
+A pack is a YAML document with the pack's name, what it is about, defaults, and rules; docs/rules.md
+describes each field. A rule that is not valid raises RuleError with the pack and the rule's id, and
+nothing is loaded.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
-from pipeguard.core.checks.registry import known
+from pipeguard.core.checks.registry import is_check
 from pipeguard.core.finding import Confidence, Severity
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.expressions import FIELDS, Expressions
@@ -34,14 +34,14 @@ class View(Enum):
 
 
 class Written(Enum):
-    """What becomes of a match in an argument that is only written, said or looked for."""
+    """What happens to a match in an argument that is only written, said or looked for."""
 
     KEEP = "keep"
     LOWER = "lower"  # one step less sure
-    DROP = "drop"  # none
-    VALUES = "values"  # none, nor in a command, a program or a statement
-    PARSED = "parsed"  # the same, but for a text that the tool itself makes something of
-    ANYWHERE = "anywhere"  # the same match, unless the text around it is about attacks
+    DROP = "drop"  # no match
+    VALUES = "values"  # no match, nor in a command, a program or a statement
+    PARSED = "parsed"  # the same, except in a text that the tool itself reads, as a template
+    ANYWHERE = "anywhere"  # kept, unless the text around it is about attacks
 
 
 class Boundary(Enum):
@@ -63,29 +63,29 @@ class Rule(NamedTuple):
         title: what it finds, for people.
         severity: how bad it is.
         confidence: how sure the pattern alone is.
-        surfaces: what it is run over.
+        surfaces: that it is run over.
         places: globs over places; empty for all.
-        views: the readings that it is run over.
+        views: that it is run over.
         pattern: a regular expression over UTF-8 bytes that Hyperscan and `re` both take; empty
             for a rule that has a model.
-        model: the file of a classifier's weights beside the shipped packs, which tells what a
-            pattern cannot; or empty.
+        model: the file of a classifier's weights beside the shipped packs, for what no pattern
+            finds; or empty.
         sha256: of that file, in hexadecimal.
-        sign: what stands in whatever `pattern` matches, for the engine to look for; or empty.
+        sign: an expression that is in whatever `pattern` matches, for the engine to look for; or
+            empty.
         ignore_case: for ASCII letters.
         boundary: which characters must not touch a match, else confidence falls one step.
         require: checks without which there is no match (core.checks.registry).
         check: checks that raise confidence when they hold and lower it when they fail.
-        placeholders: True where what is evidently a placeholder is no match.
-        written: what becomes of a match in an argument that does nothing
-        (core.commands.argument_roles).
+        placeholders: True where a placeholder is no match.
+        written: what happens to a match in an argument that does nothing
+            (core.commands.argument_roles).
         quoted: True where a match inside quotes or code loses one step of confidence.
         several: True where two different values in one message raise confidence one step.
-        unless: an expression, of any case; where it matches in the sentence of a match, nothing is
-            done about that; or empty.
-        purpose: words that say what a tool is for (core.scanning.stated_purpose), of which one
-        makes a match in
-            its definition one step less sure.
+        unless: an expression, of any case; a match in whose sentence it matches is only noted; or
+            empty.
+        purpose: words that say what a tool is for (core.scanning.stated_purpose); one of them
+            makes a match in the tool's definition one step less sure.
         why: one sentence for a security engineer.
         fix: one sentence: what to do.
         owasp: the risk in OWASP's lists, as `MCP03`, or empty.
@@ -122,12 +122,12 @@ class Rule(NamedTuple):
 
     @property
     def pack(self) -> str:
-        """The pack that it stands in."""
+        """The name of its pack."""
         return self.id.partition(".")[0]
 
     @property
     def is_private(self) -> bool:
-        """True where what it finds must not be shown to anybody."""
+        """True where its matches must not be shown."""
         return tells_private(self.id)
 
 
@@ -142,7 +142,7 @@ def load_pack(text: str, source: str, *, proven: bool = False) -> tuple[Rule, ..
     Args:
         text: the YAML document.
         source: its file's name, for errors.
-        proven: True where its expressions need not be tried again, which takes most of the time.
+        proven: True where tests tried its expressions; trying them takes most of the time.
 
     Raises:
         RuleError: naming source, rule and field.
@@ -171,7 +171,7 @@ def load_pack(text: str, source: str, *, proven: bool = False) -> tuple[Rule, ..
     seen: set[str] = set()
     for rule in rules:
         if rule.id in seen:
-            raise RuleError(f"{source}: {rule.id} stands twice")
+            raise RuleError(f"{source}: {rule.id} is there twice")
         seen.add(rule.id)
     return rules
 
@@ -254,7 +254,7 @@ def _rule(source: str, pack: str, entry: dict[str, Any], *, proven: bool) -> Rul
         _try(where, written)
     checks = (*_strings(where, entry, "require"), *_strings(where, entry, "check"))
     for spec in checks:
-        if not known(spec):
+        if not is_check(spec):
             raise RuleError(f"{where}: unknown check `{spec}`")
     return Rule(
         id=f"{pack}.{name}",
@@ -298,7 +298,7 @@ def _model(where: str, entry: dict[str, Any]) -> str:
 
 
 def _try(where: str, written: Mapping[str, str]) -> None:
-    """See that the expressions of a rule are some that can be run.
+    """Try the expressions of a rule.
 
     Raises:
         RuleError: naming the rule and what is wrong.

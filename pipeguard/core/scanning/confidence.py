@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 
-from pipeguard.core.checks.placeholders import published
-from pipeguard.core.checks.registry import Outcome, placeholder
+from pipeguard.core.checks.outcome import Outcome
+from pipeguard.core.checks.placeholders import is_placeholder, is_published
 from pipeguard.core.finding import Confidence, Severity, lower
 from pipeguard.core.model.quotation import FEW_TOPICS, is_example, topics
 from pipeguard.core.rules.rule import Rule, View
@@ -35,7 +35,7 @@ def certainty(rule: Rule, data: bytes, match: re.Match[bytes], view: View) -> Co
     """
     start, end = secret_span(match)
     secret = data[start:end]
-    if rule.is_private and (in_placeholder(data, start, end) or published(secret)):
+    if rule.is_private and (in_placeholder(data, start, end) or is_published(secret)):
         return None
     if any(ask(spec, data, match, secret) is not Outcome.HOLDS for spec in rule.require):
         return None
@@ -43,7 +43,7 @@ def certainty(rule: Rule, data: bytes, match: re.Match[bytes], view: View) -> Co
     if Outcome.HOLDS in results:
         return Confidence.HIGH
     is_chance = rule.is_private and view in _UNBROKEN and is_inside_data(data, start, end)
-    if is_chance or (rule.placeholders and placeholder(secret)):
+    if is_chance or (rule.placeholders and is_placeholder(secret)):
         return None
     confidence = Confidence.LOW if Outcome.FAILS in results else rule.confidence
     if view in _UNBROKEN and touched(rule, data, match):

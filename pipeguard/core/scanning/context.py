@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from pipeguard.core.rules.rule import Boundary, Rule
 from pipeguard.core.unicode.folding import squeeze
+from pipeguard.core.vault_placeholder import MAX_PLACEHOLDER_BYTES, PLACEHOLDER_IN_BYTES
 
 EXCERPT = 72  # characters
 SHOWN = 4  # characters of a secret that tell its kind, where it is long enough to keep the rest
@@ -80,16 +81,12 @@ def _exception(unless: str) -> re.Pattern[bytes]:
     return re.compile(unless.encode(), re.ASCII | re.IGNORECASE)
 
 
-PLACEHOLDER_BYTES = 110  # of the longest that core.flows.vault makes
-_PLACEHOLDER = re.compile(rb"\[(?:secret|personal):[a-z0-9-]{1,64}:[0-9]{1,9}:[0-9a-f]{16}\]")
-
-
 def in_placeholder(data: bytes, start: int, end: int) -> bool:
     """True where a match stands in what was put in a secret's place, or reaches into it."""
-    low = max(0, start - PLACEHOLDER_BYTES)
+    low, high = max(0, start - MAX_PLACEHOLDER_BYTES), end + MAX_PLACEHOLDER_BYTES
     return any(
         found.start() < end and start < found.end()
-        for found in _PLACEHOLDER.finditer(data, low, min(len(data), end + PLACEHOLDER_BYTES))
+        for found in PLACEHOLDER_IN_BYTES.finditer(data, low, min(len(data), high))
     )
 
 

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import re
 
-from pipeguard.core.checks.registry import (
-    AROUND,
-    AROUND_BYTES,
-    AROUND_CHECK,
-    NAME_CHECK,
-    Outcome,
-    run,
-)
+from pipeguard.core.checks.outcome import AROUND, Outcome
+from pipeguard.core.checks.registry import AROUND_BYTES, AROUND_CHECK, NAME_CHECK, run
 from pipeguard.core.rules.rule import Rule
 from pipeguard.core.scanning.context import named
 

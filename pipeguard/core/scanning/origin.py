@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from pipeguard.core.checks.wordlists import reads_as_words
+from pipeguard.core.checks.readable import reads_as_words
 from pipeguard.core.commands.argument_roles import ArgumentRole
 from pipeguard.core.commands.argument_usage import IDLE, PROGRAMS, Idle, Uses
 from pipeguard.core.finding import Confidence, lower, raised

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from pipeguard.core.commands import signs as commands
+from pipeguard.core.commands.signs import ACTS_SIGN, WINDOWS_SIGN
 from pipeguard.core.rules.rule import View
 from pipeguard.core.scanning.orders import read_orders
 from pipeguard.core.scanning.origin import Origin, joined_values
@@ -23,7 +23,7 @@ from pipeguard.core.text.split_literals import JoinedRow
 from pipeguard.core.unicode import folding
 
 
-class Reading(NamedTuple):
+class TextReading(NamedTuple):
     """A way to read a text.
 
     Attributes:
@@ -166,25 +166,27 @@ def rows_to_read(lookup: RuleLookup, text: MessageText) -> Sequence[JoinedRow]:
 _SPACED_OUT = ("spelled", "run-together")  # the first is also the sign of an encoding
 
 # A further reading is an entry here, in the order in which they are read.
-READINGS: dict[str, Reading] = {
-    "text": Reading(_read_text),
-    "folded": Reading(_read_folded),
-    "keys": Reading(_read_keys),
-    "acts": Reading(
+READINGS: dict[str, TextReading] = {
+    "text": TextReading(_read_text),
+    "folded": TextReading(_read_folded),
+    "keys": TextReading(_read_keys),
+    "acts": TextReading(
         _read_acts,
         to_client=False,
-        signs={"acts": commands.ACTS, "windows": commands.WINDOWS},
+        signs={"acts": ACTS_SIGN, "windows": WINDOWS_SIGN},
     ),
-    "joined": Reading(_read_joined, to_client=False),
-    "reordered": Reading(_read_reordered, to_client=False),
-    "squeezed": Reading(_read_squeezed, to_client=False),
-    "literals": Reading(_read_literals, to_client=False, signs={"literals": split_literals.SIGN}),
-    "spaced-out": Reading(
+    "joined": TextReading(_read_joined, to_client=False),
+    "reordered": TextReading(_read_reordered, to_client=False),
+    "squeezed": TextReading(_read_squeezed, to_client=False),
+    "literals": TextReading(
+        _read_literals, to_client=False, signs={"literals": split_literals.SIGN}
+    ),
+    "spaced-out": TextReading(
         _read_spaced_out, to_server=False, signs={"run-together": "[A-Za-z]{20}"}
     ),
-    "joined-values": Reading(_read_joined_values, to_server=False),
-    "spelled-values": Reading(_read_spelled_values, to_server=False),
-    "orders": Reading(read_orders),
+    "joined-values": TextReading(_read_joined_values, to_server=False),
+    "spelled-values": TextReading(_read_spelled_values, to_server=False),
+    "orders": TextReading(read_orders),
 }
 
 

@@ -14,10 +14,10 @@ from functools import lru_cache
 
 from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import Path
+from pipeguard.core.unicode.name_words import words_of_any_script
 
 MOST_CHARS = 200  # of a first sentence: what follows says no longer what the tool is for
 _END = re.compile(r"[.!?\u3002\uff01\uff1f\u0964\u061f](?=\s|$)|[\u3002\uff01\uff1f\u0964]|\n")
-_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+")
 
 
 def serves(listed: Iterable[str], value: JsonValue, path: Path, start: int) -> bool:
@@ -39,7 +39,7 @@ def serves(listed: Iterable[str], value: JsonValue, path: Path, start: int) -> b
         is_inside = path == ("description",) and start < len(sentence)
         told.append(sentence[:start].partition(" ")[0] if is_inside else sentence)
     wanted = _pattern(tuple(listed))
-    return any(wanted.fullmatch(word.lower()) for text in told for word in _WORDS.findall(text))
+    return any(wanted.fullmatch(word) for text in told for word in words_of_any_script(text))
 
 
 def _first_sentence(text: str) -> str:

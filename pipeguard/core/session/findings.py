@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from pipeguard.core.checks.credential_names import is_credential_name
 from pipeguard.core.finding import Action, Confidence, Direction, Finding, MessageKind, Severity
-from pipeguard.core.flows import overlap, secret_egress
 from pipeguard.core.flows.ledger import SECRET_OUT
+from pipeguard.core.flows.secret_egress import secret_egress
+from pipeguard.core.flows.text_values import addresses_of, short_values
 from pipeguard.core.flows.tool_labels import Label
-from pipeguard.core.flows.vault import RESTORED, holds_marks
+from pipeguard.core.flows.vault import RESTORED
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from pipeguard.core.protocol.message import Message
@@ -35,6 +37,7 @@ from pipeguard.core.session.secret_restore import (
     echoes,
     has_foreign_placeholder,
 )
+from pipeguard.core.vault_placeholder import may_hold_placeholder
 from pipeguard.errors import Refusal
 
 MAX_CUTS = 256  # passages that are cut out of a message; one with more is blocked
@@ -60,7 +63,7 @@ def message_findings(scope: Scope, direction: Direction, message: Message) -> li
     value: JsonValue = message.value
     if direction is Direction.TO_SERVER:
         findings = scan(scope, Surface.TO_SERVER, value)
-        if holds_marks(message.frame) and has_foreign_placeholder(vault, value):
+        if may_hold_placeholder(message.frame) and has_foreign_placeholder(vault, value):
             findings.append(blocked(replies.FOREIGN_PLACEHOLDER, FOREIGN_NOTE))
         return findings
     if message.kind is MessageKind.RESULT and scope.method in LISTS:
@@ -68,8 +71,9 @@ def message_findings(scope: Scope, direction: Direction, message: Message) -> li
     elif message.kind is MessageKind.RESULT and scope.method in OPENINGS:
         value = _without(message.value, "instructions", str)
     findings = scan(scope, Surface.TO_CLIENT, value)
-    if vault is not None and scope.guard.policy.mode is not Mode.OBSERVE:
-        findings += echoes(vault, message.frame, scope, value)
+    sent = vault.sent() if vault is not None else {}
+    if sent and scope.guard.policy.mode is not Mode.OBSERVE:
+        findings += echoes(sent, message.frame, scope, value)
     return findings
 
 
@@ -117,7 +121,7 @@ def leak_findings(scope: Scope, message: Message) -> list[Finding]:
 
 def call_values(message: Message) -> frozenset[str]:
     """The short values among a call's arguments: ids, names, addresses."""
-    return overlap.values(_arguments(message))
+    return short_values(_arguments(message))
 
 
 def name_is_secret(findings: Collection[Finding]) -> bool:
@@ -149,7 +153,7 @@ def _secret_leaks(scope: Scope, message: Message) -> list[Finding]:
         return []
     labels = scope.guard.tool(scope.tool).labels if scope.tool is not None else Label.NONE
     given: JsonValue = {part: params.get(part)}
-    confidence = secret_egress.leaving(vault, labels, given, flows.was_said)
+    confidence = secret_egress(vault, labels, given, flows.has_returned)
     if confidence is None:
         return []
     place = scope.place(("params", part))
@@ -228,7 +232,7 @@ def _may_return(scope: Scope, value: JsonValue, match: Match) -> bool:
     if labels & Label.HOLDS:
         return True
     vault = scope.guard.vault
-    logs_in = overlap.is_credential(str(match.path[-1]))
+    logs_in = is_credential_name(str(match.path[-1]))
     passes_on = _PASSES_ON if logs_in else _PASSES_ON | Label.RUNS
     stays = (labels or logs_in) and not labels & passes_on
     if vault is None or not stays or not match.exact or match.view != "text":
@@ -236,7 +240,7 @@ def _may_return(scope: Scope, value: JsonValue, match: Match) -> bool:
     text = _string_at(value, match.path)
     if not vault.knows(text[match.start : match.end]):
         return False
-    return not overlap.addresses_of(value)
+    return not addresses_of(value)
 
 
 def _string_at(value: JsonValue, path: Path) -> str:
@@ -267,4 +271,4 @@ def _is_host_of_secret(scope: Scope, value: JsonValue, match: Match) -> bool:
     first = max(text.rfind(" ", 0, match.start), text.rfind("\n", 0, match.start)) + 1
     given = vault.restore(text[first:].split(maxsplit=1)[0])
     is_web = given.text.lower().startswith("http")
-    return given.known > 0 and not is_web and scope.guard.flows.was_said(given.text)
+    return given.known > 0 and not is_web and scope.guard.flows.has_returned(given.text)

@@ -6,15 +6,16 @@ address of a resource. Anywhere else a placeholder of this server goes on as it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pipeguard.core.finding import Action, Finding, Severity, Verdict
-from pipeguard.core.flows.vault import RESTORED, Vault, holds_marks
+from pipeguard.core.flows.vault import RESTORED, Vault
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.core.protocol.json_walk import strings_in, texts_in, with_strings
 from pipeguard.core.protocol.places import Path, pointer
 from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.session.scope import Scope
+from pipeguard.core.vault_placeholder import may_hold_placeholder
 
 FOREIGN_NOTE = (
     "PipeGuard stopped this call: a placeholder in it stands for a secret that did not come from"
@@ -31,7 +32,7 @@ def has_foreign_placeholder(vault: Vault | None, value: JsonValue) -> bool:
 
 def put_back(vault: Vault, verdict: Verdict) -> Verdict:
     """The verdict with its secrets put back into the frame that is forwarded."""
-    if verdict.forward is None or not holds_marks(verdict.forward):
+    if verdict.forward is None or not may_hold_placeholder(verdict.forward):
         return verdict
     value = parse_json(verdict.forward)
     if not isinstance(value, dict):
@@ -53,24 +54,31 @@ def put_back(vault: Vault, verdict: Verdict) -> Verdict:
     return verdict._replace(forward=serialise(whole), findings=(*verdict.findings, finding))
 
 
-def echoes(vault: Vault, frame: bytes, scope: Scope, value: JsonValue) -> list[Finding]:
-    """The places where a server repeats a secret that was put back for it, without its name."""
-    sent = {
+def echoes(sent: Mapping[str, str], frame: bytes, scope: Scope, value: JsonValue) -> list[Finding]:
+    """The places where a server repeats a secret that was put back for it, without its name.
+
+    Args:
+        sent: the secrets that were put back lately, with their placeholders.
+        frame: the message as bytes.
+        scope: where the value is.
+        value: the message, or what is judged of it.
+    """
+    repeated = {
         secret: placeholder
-        for secret, placeholder in vault.sent().items()
+        for secret, placeholder in sent.items()
         if serialise(secret)[1:-1] in frame or secret.encode("utf-8", "replace") in frame
     }
-    if not sent:
+    if not repeated:
         return []
     return [
         finding
         for path, text in strings_in(value)
-        for finding in _echoes_in(sent, scope, path, text)
+        for finding in _echoes_in(repeated, scope, path, text)
     ]
 
 
-def _echoes_in(sent: dict[str, str], scope: Scope, path: Path, text: str) -> Iterator[Finding]:
-    for secret, placeholder in sent.items():
+def _echoes_in(repeated: dict[str, str], scope: Scope, path: Path, text: str) -> Iterator[Finding]:
+    for secret, placeholder in repeated.items():
         start = text.find(secret)
         if start >= 0:
             kind, name, *_ = placeholder.strip("[]").split(":")

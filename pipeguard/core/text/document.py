@@ -19,6 +19,7 @@ from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number
 from pipeguard.core.protocol.json_walk import values_in
 from pipeguard.core.protocol.places import ASIDE, Path
 from pipeguard.core.unicode.folding import fold
+from pipeguard.core.words.credentials import KEYS
 
 LONGEST_KEY = 100  # characters: a longer key is a text, and no name
 LONGEST_NAMED = 600  # characters of a value that is read together with its name
@@ -337,8 +338,7 @@ def _tells(key: str) -> bool:
 
 # Words of the names that rules ask for before a value: of credentials, then of personal numbers.
 _TELLING = re.compile(
-    "key|token|secret|pass|pwd|auth|cred|seed|pat(?![a-z])|bearer|dsn|cookie|session|phrase|mnemonic|"
-    "private|wort|senha|contras|"
+    f"{'|'.join(KEYS)}|"
     "card|cc|pan|iban|konto|account|ssn|social|tin|tax|routing|aba|npi|dea|nino|insurance|nhs|sin|"
     "nas|zehut|id.?n|person|pnr|amka|nir|secu|steuer|idnr|dni|nie|nif|fisc|bsn|pesel|cnp|egn|"
     "regist|niss|insz|cislo|číslo|rč|hetu|tunnus|ahv|avs|nss|pps|cpr|cpf|cnpj|cuit|cuil|rut|run|curp|"

@@ -1,21 +1,21 @@
-"""Text made safe and honest for a person's eyes; knows Unicode, and nothing of messages."""
+"""Text for a person to read, with all that is hidden in it shown. Knows Unicode, no messages."""
 
 from __future__ import annotations
 
 import json
 import re
 
-# Printable by Unicode's categories, and yet nothing is seen of them: combining grapheme joiner,
-# Hangul and Khmer fillers, Mongolian and other variation selectors, the blank Braille pattern.
+# Printable by Unicode's categories, but invisible: combining grapheme joiner, Hangul and Khmer
+# fillers, Mongolian and other variation selectors, the blank Braille pattern.
 _FILLER = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0"
     "\ufe00-\ufe0f\U000e0100-\U000e01ef]"
 )
 _WORD = re.compile(r"(?:[^\W\d_]|[\u0370-\u052f])+")  # whole, so that long ones are read once
 _MIXED = re.compile(r"[A-Za-z][\u0370-\u052f]|[\u0370-\u052f][A-Za-z]")
-# What a CI system obeys that reads our lines: workflow commands of GitHub Actions, `::error::` at
-# the beginning of a line and `##[error]` anywhere, and logging commands of Azure Pipelines
-# (`##vso[`) and TeamCity (`##teamcity[`). Where a line is broken is not known here.
+# What a CI system that reads our lines obeys: workflow commands of GitHub Actions (`::error::` at
+# the beginning of a line, `##[error]` anywhere), and logging commands of Azure Pipelines (`##vso[`)
+# and TeamCity (`##teamcity[`). Where lines will be broken is not known here.
 _COMMAND = re.compile(
     r":(?=:(?:(?:set|save|add|remove|stop|internal)-[\w-]{1,40}|error|warning|notice|debug|group|"
     r"endgroup|echo)[ :])|#(?=#[a-z]{0,20}\[)",
@@ -28,12 +28,12 @@ def visible(text: str) -> str:
     """Show what a terminal would hide: `⟨U+200B⟩` for an invisible character, and look-alikes.
 
     Control, format and private characters, every space but the common one, fillers and
-    variation selectors are named by their code point, and so is a Greek or Cyrillic letter in a
-    word that also has Latin ones, and the first sign of what a CI system would take for a command.
-    What comes back is safe to print.
+    variation selectors are named by their code point; so are a Greek or Cyrillic letter in a word
+    that also has Latin ones, and the first character of what a CI system would take for a command.
+    The result is safe to print.
     """
     if "::" in text or "##" in text:
-        text = _COMMAND.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text)
+        text = _COMMAND.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text)
     if text.isascii() and text.isprintable():
         return text
     marked = _WORD.sub(_mark_letters, text)
@@ -53,18 +53,18 @@ def quoted(text: str) -> str:
 
 
 def is_hidden(character: str) -> bool:
-    """True where nothing is seen of a character, and it is not white space either."""
+    """True for an invisible character that is no white space."""
     unseen = not character.isprintable() and not character.isspace()
     return unseen or _FILLER.match(character) is not None
 
 
 def shown(text: str, limit_chars: int) -> str:
-    """Text made visible and cut, without reading more of it than that takes."""
+    """Text made visible and cut; reads no more of it than that takes."""
     return cut(visible(text[: limit_chars + 1]), limit_chars)
 
 
 def printable_json(value: object) -> str:
-    """JSON in which no CI system finds a command that stands within a line; it says the same."""
+    """JSON with the same meaning in which no CI system finds a command within a line."""
     return json.dumps(value, indent=2).replace("##", "#\\u0023")
 
 

@@ -1,8 +1,8 @@
 """Readings of a text letter by letter: folded, softened, squeezed. Knows Unicode, and no rules.
 
-Works on UTF-8 bytes, a block at a time, so that plain ASCII costs nothing. What is encoded is
-for core.text.decoders. Sources: Unicode UAX 15 (compatibility forms), UTS 39 (look-alikes), UAX 9
-and 31 (invisible characters).
+Works on UTF-8 bytes, a block at a time, so that plain ASCII costs nothing. Encodings are for
+core.text.decoders. Sources: Unicode UAX 15 (compatibility forms), UTS 39 (look-alikes), UAX 9 and
+31 (invisible characters).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from itertools import accumulate
 from operator import itemgetter
 
 BLOCK = 4096  # bytes folded at a time: a block of plain ASCII is passed over
-MAX_FOLDS = 70_000  # characters remembered: more than any text has, fewer than there are
-MOST_BLOCKS = 16  # of which the letters are remembered
-MAX_EXPANSION = 6  # letters that one is folded to: two ligatures of whole phrases have more
+MAX_FOLDS = 70_000  # characters remembered: more than any text has, fewer than Unicode has
+MOST_BLOCKS = 16  # whose letters are remembered
+MAX_EXPANSION = 6  # letters that a character is folded to: two ligatures of phrases have more
 
 Range = tuple[int, int]
 
@@ -38,18 +38,19 @@ _LOOK_ALIKES = (
 
 
 class _Folds(dict[int, int | str]):
-    """What each character is folded to, itself where to nothing else; found when first asked."""
+    """What each character is folded to, which may be itself; computed when first needed."""
 
     def __missing__(self, code: int) -> int | str:
         if len(self) > MAX_FOLDS:
             self.clear()
         plain = unicodedata.normalize("NFKC", chr(code))
         folded = "".join(map(_base, plain)) if len(plain) <= MAX_EXPANSION else chr(code)
-        found = self[code] = code if folded == chr(code) else folded
-        return found
+        result = self[code] = code if folded == chr(code) else folded
+        return result
 
 
 def _base(character: str) -> str:
+    """The plain letter for an accented one or a look-alike; empty for an invisible character."""
     code = ord(character)
     if _INVISIBLE.match(character):
         return ""
@@ -60,7 +61,7 @@ def _base(character: str) -> str:
 
 
 _INVISIBLE = re.compile("[" + "".join(f"{chr(a)}-{chr(b)}" for a, b in _INVISIBLE_RANGES) + "]")
-# White letters in black circles and squares, and the halves of flags: none has a compatible form.
+# White letters in black circles and squares, and halves of flags: none has a compatibility form.
 _CAPITALS = {
     chr(first + step): chr(ord("A") + step)
     for first in (0x1F150, 0x1F170, 0x1F1E6)
@@ -69,24 +70,24 @@ _CAPITALS = {
 _PLAIN = dict(zip(_LOOK_ALIKES[::2], _LOOK_ALIKES[1::2], strict=True)) | _CAPITALS
 _ASCII = bytes(range(128))
 _TYPOGRAPHY = frozenset("‘’“”„«»–—…•·°©®™§€£×→←✓")
-_FEW = 60  # distinct characters: below, as many `replace` calls beat one `translate`
+_FEW = 60  # distinct characters: up to that, a `replace` for each beats one `translate`
 _folds = _Folds()
 
 
 def fold(data: bytes) -> tuple[bytes, list[Range]]:
-    """Compatibility forms, look-alikes, accents and invisible characters to plain letters.
+    """Fold compatibility forms, look-alikes, accents and invisible characters to plain letters.
 
-    Case is kept: rules that do not care for it say so.
+    Case stays: rules that ignore it say so.
 
     Returns:
-        The folded text, and the ranges of it that differ; none where nothing does.
+        The folded text, and the ranges of it that differ.
     """
     folded, changed, _ = fold_and_back(data)
     return folded, changed
 
 
 def fold_and_back(data: bytes) -> tuple[bytes, list[Range], Unfolding]:
-    """The same, and the way back."""
+    """Fold a text, with the way back from folded places to its own."""
     if data.isascii():
         return data, [], Unfolding(data, [(0, 0, False)])
     blocks: list[bytes] = []
@@ -109,7 +110,7 @@ def fold_and_back(data: bytes) -> tuple[bytes, list[Range], Unfolding]:
 
 
 class _Sizes(dict[str, int]):
-    """How many bytes each character is folded to; found when first asked."""
+    """How many bytes each character is folded to; computed when first needed."""
 
     def __missing__(self, character: str) -> int:
         if len(self) > MAX_FOLDS:
@@ -122,22 +123,27 @@ _sizes = _Sizes()
 
 
 class Unfolding:
-    """The way back from a folded text to the one that it was folded from."""
+    """The way back from a folded text to the original."""
 
     __slots__ = ("_blocks", "_data", "_table")
 
     def __init__(self, data: bytes, table: list[tuple[int, int, bool]]) -> None:
-        """Know a text, and of each block where it stands folded, where here, and if it differs."""
+        """Take the original and, for each block, its folded and original start, and if it differs.
+
+        Args:
+            data: the original.
+            table: a row for each block, in order.
+        """
         self._data = data
         self._table = table
         self._blocks: dict[int, tuple[str, list[int]]] = {}
 
     def span(self, start: int, end: int) -> Range:
-        """Where a stretch of at least a byte stands: from its first character to its last."""
+        """Where a folded stretch of at least a byte is in the original, in whole characters."""
         return self._at(start)[0], self._at(max(start, end - 1))[1]
 
     def _at(self, place: int) -> Range:
-        """The bytes of the character that a byte of the folded text comes from."""
+        """The range of the character that a byte of the folded text comes from."""
         number = bisect_right(self._table, place, key=itemgetter(0)) - 1
         folded_at, at, changed = self._table[number]
         if not changed:
@@ -149,19 +155,19 @@ class Unfolding:
         return start, start + len(letters[index].encode("utf-8"))
 
     def _block(self, at: int) -> tuple[str, list[int]]:
-        """The letters of a block, and where each ends in it once folded, in bytes."""
-        found = self._blocks.get(at)
-        if found is None:
-            if len(self._blocks) >= MOST_BLOCKS:  # rules ask for the same, one after the other
+        """The letters of a block, and where each of them ends once folded, in bytes."""
+        block = self._blocks.get(at)
+        if block is None:
+            if len(self._blocks) >= MOST_BLOCKS:  # rules need the same ones, one after the other
                 self._blocks.clear()
             letters = self._data[at : _boundary(self._data, at + BLOCK)].decode("utf-8", "replace")
-            found = letters, list(accumulate(map(_sizes.__getitem__, letters)))
-            self._blocks[at] = found
-        return found
+            block = letters, list(accumulate(map(_sizes.__getitem__, letters)))
+            self._blocks[at] = block
+        return block
 
 
 def _boundary(data: bytes, end: int) -> int:
-    """The next place from `end` on that does not cut a character."""
+    """The next place from `end` on that is between two characters."""
     while end < len(data) and data[end] & 0xC0 == 0x80:
         end += 1
     return min(end, len(data))
@@ -171,8 +177,8 @@ def _fold_block(block: bytes) -> bytes:
     foreign = set(block.translate(None, _ASCII).decode("utf-8", "replace"))
     if foreign <= _TYPOGRAPHY:
         return block  # rules know curly quotes, and no word hides behind a dash
-    # Character by character, since what is composed is taken apart again; to put marks in order
-    # would be quadratic in them (UAX 15, section 11).
+    # Character by character, which undoes composition again; to normalise the whole text would
+    # order marks, which is quadratic in them (UAX 15, section 11).
     folding = [character for character in foreign if _folds[ord(character)] != ord(character)]
     text = block.decode("utf-8", "replace")
     if len(folding) <= _FEW:
@@ -187,26 +193,26 @@ _BETWEEN_SECRETS = bytes(range(0x21)) + b"\"'`,;|\\\x7f"
 _BETWEEN_WORDS = bytes(code for code in range(128) if not chr(code).isalnum())
 
 
-SOFTENED = 400  # bytes: a text with more than a backslash in so many is JSON or the like
+SOFTENED = 400  # bytes a backslash: a text with more backslashes is JSON or the like
 
-# Line ends and quotes as JSON escapes them, three times, twice and once over; what stands for
-# each is as long.
+# Line ends and quotes as JSON escapes them, three times, twice and once, and what replaces each at
+# the same length.
 _MEANT = {b"n": b" ", b"t": b" ", b"r": b" ", b'"': b'"'}
 _ESCAPED_SPACES = tuple(
     [(backslash + sign, meant.rjust(len(backslash) + 1)) for sign, meant in _MEANT.items()]
     for backslash in (b"\\\\\\", b"\\\\", b"\\")
 )
 _ROW = re.compile(rb"\\{2,}+")
-FEW_ROWS = 256  # of backslashes in a text; more are replaced all at once
+FEW_ROWS = 256  # of backslashes in a text that are replaced one by one
 
 
 def soften(data: bytes) -> bytes:
-    """The text with escaped line ends and quotes as spaces and quotes, each byte in its place.
+    """Replace escaped line ends and quotes by spaces and quotes, all other bytes in place.
 
-    For what a model reads: JSON in a string is then read as its text, at no other offset.
+    A model reads JSON in a string as its text; so do rules then, at the same offsets.
     """
     if data.count(b"\\") * SOFTENED < len(data):
-        return data  # what little is escaped, `decode` reads
+        return data  # core.text.decoders reads the few escapes
     data, rows = _soften_rows(data)
     for escapes in _ESCAPED_SPACES[-1:] if rows else _ESCAPED_SPACES:
         for escaped, meant in escapes:
@@ -215,7 +221,7 @@ def soften(data: bytes) -> bytes:
 
 
 def _soften_rows(data: bytes) -> tuple[bytes, bool]:
-    """What is escaped twice or three times, one after the other; False where it is too much."""
+    """Replace what is escaped twice or three times; False where there is too much of it."""
     at = data.find(b"\\\\")
     if at < 0:
         return data, True
@@ -234,24 +240,25 @@ def _soften_rows(data: bytes) -> tuple[bytes, bool]:
 
 
 def squeeze(data: bytes, *, words: bool) -> bytes:
-    """Take away what separates: all but letters and digits for words, else white space."""
+    """Remove what separates: all but letters and digits for words, else white space and quotes."""
     return data.translate(None, _BETWEEN_WORDS if words else _BETWEEN_SECRETS)
 
 
 def unsqueezed(data: bytes, start: int, end: int, *, words: bool) -> tuple[int, int]:
-    """Where a stretch of the squeezed text stands in the text itself."""
+    """Where a stretch of the squeezed text is in the text itself."""
     between = _BETWEEN_WORDS if words else _BETWEEN_SECRETS
-    return _nth_kept(data, between, start), _nth_kept(data, between, end - 1) + 1
+    return _nth_byte(data, between, start), _nth_byte(data, between, end - 1) + 1
 
 
-def _nth_kept(data: bytes, between: bytes, count: int) -> int:
+def _nth_byte(data: bytes, between: bytes, count: int) -> int:
+    """The place of the byte after so many others, those between not counted."""
     position, step = 0, BLOCK
     while step and position < len(data):
-        kept = len(data[position : position + step].translate(None, between))
-        if kept > count:
-            step //= 8  # it stands in these bytes: look closer
+        size = len(data[position : position + step].translate(None, between))
+        if size > count:
+            step //= 8  # it is in these bytes: look closer
         else:
-            count -= kept
+            count -= size
             position += step
     return min(position, len(data) - 1)
 
@@ -265,7 +272,7 @@ def extend(ranges: list[Range], low: int, high: int) -> None:
 
 
 def merged(ranges: list[Range]) -> list[Range]:
-    """The same bytes in ranges that do not touch, in order."""
+    """Ranges of the same bytes, in order, of which no two touch."""
     apart: list[Range] = []
     for low, high in sorted(ranges):
         extend(apart, low, high)

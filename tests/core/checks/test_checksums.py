@@ -3,6 +3,7 @@
 import pytest
 
 from pipeguard.core.checks import checksums
+from tests.core.checks.outcomes import assert_fails, assert_holds, assert_unknown
 
 
 def test_github_writes_its_crc_in_six_base62_digits() -> None:
@@ -56,3 +57,57 @@ def test_every_country_has_one_length_of_iban() -> None:
     assert checksums.IBAN_LENGTHS["NO"] == 15
     assert checksums.IBAN_LENGTHS["MT"] == 31
     assert all(len(country) == 2 for country in checksums.IBAN_LENGTHS)
+
+
+HOLDS = [
+    ("github-crc", "npm_{b62:30}{github-crc}"),
+    ("gitlab-routable-crc", "gldt-{b64u:40}.01.{gitlab-crc}"),
+    ("atlassian-crc", "ATCTT3{b64u:180}={atlassian-crc}"),
+    ("grafana-crc", "glsa_" + "A" * 32 + "_d8dc8af3"),
+    ("cloudflare-crc", "cfut_{b62:40}{cloudflare-crc}"),
+    ("luhn", "4111 1111 1111 1111"),
+    ("iban", "GB82 WEST 1234 5698 7654 32"),
+    ("base58check", "{base58check 80 32 01}"),
+    ("base58check", "1111111111111111111114oLvT2"),
+    ("bech32", "{upper {bech32 age-secret-key- 32}}"),
+    ("stellar", "{stellar}"),
+]
+
+FAILS = [
+    ("github-crc", "ghp_" + "A" * 36),
+    ("gitlab-routable-crc", "glpat-{b64u:27}.01.{la:9}"),
+    ("atlassian-crc", "ATATT3{b64u:180}={HEX:8}"),
+    ("grafana-crc", "glsa_" + "B" * 32 + "_d8dc8af3"),
+    ("cloudflare-crc", "cfut_{b62:40}{hex:8}"),
+    ("luhn", "4111111111111112"),
+    ("luhn", "four"),
+    ("iban", "GB83WEST12345698765432"),
+    ("iban", "NO82WEST12345698765432"),
+    ("iban", "12"),
+    ("base58check", "{base58:52}"),
+    ("base58check", "0OIl"),
+    ("bech32", "nsec1{[02-9ac-hj-np-z]:52}qqqqqq"),
+    ("bech32", "nsec1bio"),
+    ("stellar", "S{b32:55}"),
+    ("stellar", "S"),
+]
+
+UNKNOWN = [
+    ("github-crc", "ghr_{b62:76}"),
+    ("gitlab-routable-crc", "glpat-{b62:20}"),
+]
+
+
+@pytest.mark.parametrize(("spec", "recipe"), HOLDS)
+def test_a_check_holds(spec: str, recipe: str) -> None:
+    assert_holds(spec, recipe)
+
+
+@pytest.mark.parametrize(("spec", "recipe"), FAILS)
+def test_a_check_fails(spec: str, recipe: str) -> None:
+    assert_fails(spec, recipe)
+
+
+@pytest.mark.parametrize(("spec", "recipe"), UNKNOWN)
+def test_a_check_cannot_tell(spec: str, recipe: str) -> None:
+    assert_unknown(spec, recipe)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core.checks.placeholders import entropy, placeholder
+from pipeguard.core.checks.placeholders import is_placeholder
 from pipeguard.rulebook.samples import expand
 
 
@@ -47,7 +47,7 @@ from pipeguard.rulebook.samples import expand
     ],
 )
 def test_what_stands_for_a_secret_is_told_from_one(text: str) -> None:
-    assert placeholder(text.encode())
+    assert is_placeholder(text.encode())
 
 
 HEADER = '{base64url {{"alg":"HS256","typ":"JWT"}}}'
@@ -65,8 +65,8 @@ PUBLISHED = [
 @pytest.mark.parametrize("recipe", PUBLISHED)
 def test_what_a_vendor_prints_is_no_secret_but_one_letter_off_it_is(recipe: str) -> None:
     text = expand({"gen": recipe}, 0).encode()
-    assert placeholder(text)
-    assert not placeholder(text[:-1] + b"Z")
+    assert is_placeholder(text)
+    assert not is_placeholder(text[:-1] + b"Z")
 
 
 RECIPES = [
@@ -87,24 +87,14 @@ RECIPES = [
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("glued", ["", "example", "-example", "xxxxxxxx", "_test_changeme", "..."])
 def test_a_word_glued_to_a_live_key_does_not_hide_it(recipe: str, glued: str) -> None:
-    for seed in range(20):
-        live = expand({"gen": recipe}, seed)
-        assert not placeholder((live + glued).encode()), live + glued
+    keys = [expand({"gen": recipe}, seed) + glued for seed in range(20)]
+    assert [key for key in keys if is_placeholder(key.encode())] == []
 
 
 @given(st.binary(max_size=300), st.sampled_from([b"", b"example", b"${", b"<", b"***", b"\xff"]))
 def test_any_bytes_get_an_answer(secret: bytes, added: bytes) -> None:
-    assert placeholder(added + secret) in (True, False)
-
-
-@pytest.mark.parametrize(
-    ("text", "bits"), [(b"", 0.0), (b"aaaa", 0.0), (b"abab", 1.0), (bytes(range(256)), 8.0)]
-)
-def test_entropy_is_measured_in_bits_for_each_byte(text: bytes, bits: float) -> None:
-    assert entropy(text) == pytest.approx(bits)
+    assert is_placeholder(added + secret) in (True, False)
 
 
 def test_a_megabyte_costs_no_more_than_its_first_kilobytes() -> None:
-    start = b"kZ8q" * 1024
-    assert entropy(start + b"x" * 2**20) == entropy(start)
-    assert placeholder(b"<" * 2**20)
+    assert is_placeholder(b"<" * 2**20)

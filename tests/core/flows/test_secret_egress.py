@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 from pipeguard.core.finding import Action, Confidence, Direction
-from pipeguard.core.flows.secret_egress import leaving
+from pipeguard.core.flows.secret_egress import secret_egress
 from pipeguard.core.flows.tool_labels import Label
 from pipeguard.core.flows.vault import Vault
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue
@@ -24,7 +24,7 @@ SIGNED = f"https://files.example/up?X-Sig={TOKEN}"
 
 
 def sureness(does: Label, arguments: JsonValue) -> Confidence | None:
-    return leaving(VAULT, does, arguments, lambda text: text == SIGNED)
+    return secret_egress(VAULT, does, arguments, lambda text: text == SIGNED)
 
 
 @pytest.mark.parametrize("secret", [KEY, TOKEN, PASSWORD])

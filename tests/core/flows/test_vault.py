@@ -11,7 +11,6 @@ from pipeguard.core.flows.vault import (
     MAX_BYTES,
     MAX_SECRET_CHARACTERS,
     MAX_SECRETS,
-    PLACEHOLDER,
     Vault,
 )
 from pipeguard.core.protocol.json_values import JsonObject, Number, serialise
@@ -21,6 +20,7 @@ from pipeguard.core.rules.policy import Layer, Mode, Policy
 from pipeguard.core.session.guard import Guard
 from pipeguard.core.session.redact import redact
 from pipeguard.core.session.session import Session
+from pipeguard.core.vault_placeholder import PLACEHOLDER
 from pipeguard.rulebook.samples import expand
 from tests.core.session.test_redact import found as finding
 from tests.fuzz.budget import tried

@@ -79,11 +79,10 @@ def test_every_rules_expression_is_taken() -> None:
 @each("rule", RULES)
 def test_it_finds_what_re_finds_in_samples(rule: Rule) -> None:
     finder = Finder(rule.pattern, ignore_case=rule.ignore_case)
-    for sample in (*rule.matches, *rule.passes):
-        data = texts(sample)[0].encode()
-        data = b"\n".join([data] * 3)
-        expected = told(finder.expression.finditer(data))
-        assert told(finder.finditer(data, 0, len(data))) == expected
+    samples = [texts(sample)[0].encode() for sample in (*rule.matches, *rule.passes)]
+    tripled = [b"\n".join([sample] * 3) for sample in samples]
+    expected = [told(finder.expression.finditer(data)) for data in tripled]
+    assert [told(finder.finditer(data, 0, len(data))) for data in tripled] == expected
 
 
 def test_what_re2_does_not_take_is_found_by_re_alone() -> None:

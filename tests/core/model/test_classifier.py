@@ -16,25 +16,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.core.finding import Action, Confidence, Direction, Verdict
-from pipeguard.core.model import classifier as module
+from pipeguard.core.model import features as features_module
+from pipeguard.core.model import lexicon as lexicon_module
 from pipeguard.core.model.cascade import Opened, Reader
-from pipeguard.core.model.classifier import (
-    LONG_WORDS,
+from pipeguard.core.model.classifier import Classifier, Second, load
+from pipeguard.core.model.features import (
+    BUCKETS,
+    GRAMS,
     MAX_FAMILIES,
-    MAX_UNITS,
-    PIECE,
     WEIGHTS,
-    Classifier,
-    Lexicon,
-    Piece,
-    Second,
     features,
-    load,
-    plain,
     tokens,
-    units,
 )
+from pipeguard.core.model.lexicon import Lexicon
+from pipeguard.core.model.normal_form import plain
 from pipeguard.core.model.prefilter import Stretch
+from pipeguard.core.model.sentences import LONG_WORDS, MAX_UNITS, PIECE, Piece, units
 from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.policy import Policy
@@ -285,7 +282,7 @@ def test_a_text_made_to_be_slow_is_read_too(text: str) -> None:
 @tried(40)
 @given(st.lists(any_texts, min_size=2, max_size=5))
 def test_what_was_read_before_makes_no_difference(read: list[str]) -> None:
-    module._hashes.cache_clear()
+    features_module._hashes.cache_clear()
     fresh = Lexicon(*stems_of("injection"))
     first = [features(text, fresh) for text in read]
     for lexicon in (fresh, shared_lexicon()):
@@ -297,7 +294,7 @@ def test_a_lexicon_that_forgets_says_the_same(monkeypatch: pytest.MonkeyPatch) -
     families, stems = stems_of("injection")
     texts = [text for _, text in SAMPLES]
     expected = [features(text, Lexicon(families, stems)) for text in texts]
-    monkeypatch.setattr(module, "REMEMBERED", 2)
+    monkeypatch.setattr(lexicon_module, "REMEMBERED", 2)
     assert [features(text, Lexicon(families, stems)) for text in texts] == expected
 
 
@@ -314,9 +311,9 @@ def test_the_same_text_is_told_the_same(name: str, text: str) -> None:
 @given(any_texts)
 def test_every_feature_has_a_weight(text: str) -> None:
     words, families, grams = features(text, shared_lexicon())
-    assert all(0 <= number < module.BUCKETS for number in words)
-    assert all(module.BUCKETS <= number < module.GRAMS for number in families)
-    assert all(module.GRAMS <= number < WEIGHTS for number in grams)
+    assert all(0 <= number < BUCKETS for number in words)
+    assert all(BUCKETS <= number < GRAMS for number in families)
+    assert all(GRAMS <= number < WEIGHTS for number in grams)
 
 
 def test_the_address_of_a_schemas_language_is_no_address_to_send_to() -> None:
@@ -752,9 +749,7 @@ def test_an_order_is_as_sure_as_its_rule_claims(name: str, order: str) -> None:
 
 @both
 def test_what_only_looks_like_an_order_passes(name: str) -> None:
-    for text in RULE_OF[name].passes:
-        assert isinstance(text, str)
-        assert matches(name, text) == []
+    assert [text for text in RULE_OF[name].passes if matches(name, str(text))] == []
 
 
 def test_nothing_in_the_manual_of_python_is_surely_an_order() -> None:
@@ -778,9 +773,11 @@ def test_an_encoded_order_is_found(name: str, order: str, encoding: str) -> None
 
 @sampled
 def test_an_order_in_other_letters_is_found(name: str, order: str) -> None:
-    for disguise, change in FOLDS.items():
-        if order.isascii() and change(order) != order:
-            assert matches(name, change(order)), disguise
+    changed = {disguise: change(order) for disguise, change in FOLDS.items() if order.isascii()}
+    missed = [
+        disguise for disguise, text in changed.items() if text != order and not matches(name, text)
+    ]
+    assert missed == []
 
 
 @sampled

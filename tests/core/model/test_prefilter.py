@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.core.model import prefilter
-from pipeguard.core.model.classifier import MAX_UNITS
 from pipeguard.core.model.prefilter import (
     AROUND_BYTES,
     MOST_BYTES,
@@ -19,6 +18,7 @@ from pipeguard.core.model.prefilter import (
     WORD_BYTES,
     Prefilter,
 )
+from pipeguard.core.model.sentences import MAX_UNITS
 from pipeguard.errors import EngineError
 from tests.fuzz.budget import tried
 

@@ -8,11 +8,11 @@ from pipeguard.core.finding import MessageKind
 from pipeguard.core.protocol.places import (
     LISTS,
     OPENINGS,
+    PARTS,
     PLACES,
     Path,
     Surface,
     known_places,
-    part_of,
     place_of,
     pointer,
 )
@@ -118,23 +118,21 @@ def test_what_stands_outside_of_its_part_is_of_the_envelope() -> None:
     assert place_of("result", "tools/call", ("error", "message")) == "envelope.other"
 
 
-def test_a_part_is_where_a_kind_says_something() -> None:
-    assert {kind: part_of(kind) for kind in MessageKind} == {
-        MessageKind.REQUEST: "params",
-        MessageKind.NOTIFICATION: "params",
-        MessageKind.RESULT: "result",
-        MessageKind.ERROR: "error",
-    }
+def test_every_kind_of_message_has_a_part() -> None:
+    assert PARTS.keys() == set(MessageKind)
+    assert set(PARTS.values()) == {part for part, _ in PLACES} | {"error"}
 
 
 def test_lists_and_openings_have_places() -> None:
-    for method in (*LISTS, *OPENINGS):
-        assert ("result", method) in PLACES
+    assert [method for method in (*LISTS, *OPENINGS) if ("result", method) not in PLACES] == []
 
 
 @pytest.mark.parametrize(("part", "method"), PLACES, ids=str)
 def test_no_row_is_hidden_by_one_above_it(part: str, method: str) -> None:
     """Each row wins for at least the path that it spells out itself."""
-    for pattern, name in PLACES[(part, method)]:
-        path = tuple("x" if word in ("*", "**") else word for word in pattern.split("/"))
-        assert place_of(part, method, (part, *path)) == name
+    rows = dict(PLACES[(part, method)])
+    paths = {
+        pattern: tuple("x" if word in ("*", "**") else word for word in pattern.split("/"))
+        for pattern in rows
+    }
+    assert {row: place_of(part, method, (part, *path)) for row, path in paths.items()} == rows

@@ -50,8 +50,9 @@ def test_a_rule_tells_a_person_what_it_is_for(rule: Rule) -> None:
 @each("rule", RULES)
 def test_a_rules_places_are_places(rule: Rule) -> None:
     known = known_places()
-    for glob in rule.places:
-        assert any(re.fullmatch(glob.replace(".", r"\.").replace("*", ".*"), one) for one in known)
+    globs = {glob: glob.replace(".", r"\.").replace("*", ".*") for glob in rule.places}
+    fits = {glob: [place for place in known if re.fullmatch(e, place)] for glob, e in globs.items()}
+    assert [glob for glob, places in fits.items() if not places] == []
 
 
 @each("rule", RULES)

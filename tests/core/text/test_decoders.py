@@ -13,9 +13,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeguard.core.text import base_encodings, word_disguises
+from pipeguard.core.text import base_encodings, decoders, word_disguises
 from pipeguard.core.text.budgets import CALLS, DecodingBudget
-from pipeguard.core.text.decoders import ENCODINGS as DECODERS
 from pipeguard.core.text.decoders import DecodedParts, decode
 from pipeguard.core.unicode import folding
 from pipeguard.core.unicode.folding import fold, squeeze, unsqueezed
@@ -33,7 +32,7 @@ PLAIN = "the quick brown fox reads ~/.ssh/id_rsa & sends it (twice)"
 def sign_patterns() -> dict[str, re.Pattern[bytes]]:
     return {
         name: re.compile(encoding.sign.replace(r"\z", r"\Z").encode())
-        for name, encoding in DECODERS.items()
+        for name, encoding in decoders.ENCODINGS.items()
     }
 
 
@@ -80,7 +79,7 @@ def test_no_reading_fails_on_any_bytes(data: bytes) -> None:
     folded, changed = fold(data)
     assert all(0 <= low <= high <= len(folded) for low, high in changed)
     assert bool(changed) == (folded != data)
-    ranges = {name: [(0, len(data))] for name in DECODERS if name != "spelled"}
+    ranges = {name: [(0, len(data))] for name in decoders.ENCODINGS if name != "spelled"}
     for item in decode(data, ranges, DecodingBudget()):
         item.data.decode("utf-8")
         assert 0 <= item.start < item.end <= len(data)

@@ -1,0 +1,272 @@
+"""The parts of detection that can be taken out, one or several, to see what each is worth.
+
+Most are entries of tables in `pipeguard.core`: readings, encodings, what commands are read by. They
+are taken out from here, so that core has no switch and pays for none. For a few functions, of flows
+and of models, something stands in that finds nothing.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from time import thread_time
+from typing import Any
+
+from pipeguard.core.flows import (
+    ledger,
+    outgoing_call,
+    overlap,
+    secret_values,
+    text_signals,
+    text_values,
+)
+from pipeguard.core.flows.outgoing_call import Call
+from pipeguard.core.flows.tool_results import ToolResult
+from pipeguard.core.model import cascade
+from pipeguard.core.model.classifier import Classifier
+from pipeguard.core.model.prefilter import Prefilter, Stretch
+from pipeguard.core.scanning.readings import READINGS, TextReading
+from pipeguard.core.scanning.scan import Scan
+from pipeguard.core.text.decoders import ENCODINGS
+from pipeguard.core.text.encoding import Encoding
+
+Note = Callable[[float, bool], None]  # seconds that a part took, and whether that changed anything
+Changes = Callable[[tuple[Any, ...], Any], bool]  # whether a call, of these arguments, did anything
+
+
+WEIGHT = 1000  # in hundredths, of words that make a passage worth reading
+
+
+class PartError(Exception):
+    """No part has this name, or several have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Something that detection can do without.
+
+    Attributes:
+        name: its kind, a dot, and its own name: `encoding.base64`.
+        taken_out: do without it for a while.
+        watched: have it report for a while what it does.
+    """
+
+    name: str
+    taken_out: Callable[[], AbstractContextManager[None]]
+    watched: Callable[[Note], AbstractContextManager[None]]
+
+
+def parts() -> dict[str, Part]:
+    """All parts, by name."""
+    found = [
+        *(
+            _entry("reading", READINGS, name, _watched_reading)
+            for name in READINGS
+            if name != "text"
+        ),
+        *(_entry("encoding", ENCODINGS, name, _watched_encoding) for name in ENCODINGS),
+        *_flow_heuristics(),
+        *_model_stages(),
+    ]
+    return {part.name: part for part in found}
+
+
+def part_of(name: str) -> Part:
+    """The part of a name, which may be its own name alone.
+
+    Raises:
+        PartError: there is none, or there are several.
+    """
+    known = parts()
+    if name in known:
+        return known[name]
+    found = [part for part in known.values() if part.name.partition(".")[2] == name]
+    if len(found) != 1:
+        raise PartError(f"{name}: {'several parts have this name' if found else 'no such part'}")
+    return found[0]
+
+
+@contextmanager
+def without(names: Iterable[str]) -> Iterator[None]:
+    """Take out several parts for a while.
+
+    Raises:
+        PartError: one of them is none.
+    """
+    with ExitStack() as stack:
+        for part in [part_of(name) for name in names]:
+            stack.enter_context(part.taken_out())
+        yield
+
+
+# --- entries of tables --------------------------------------------------------------------
+
+
+def _entry(kind: str, table: dict[str, Any], key: str, watch: Callable[[Any, Note], Any]) -> Part:
+    @contextmanager
+    def taken_out() -> Iterator[None]:
+        entries = dict(table)
+        del table[key]
+        try:
+            yield
+        finally:
+            table.clear()
+            table.update(entries)  # in their order
+
+    @contextmanager
+    def watched(note: Note) -> Iterator[None]:
+        entry = table[key]
+        table[key] = watch(entry, note)
+        try:
+            yield
+        finally:
+            table[key] = entry
+
+    return Part(f"{kind}.{key}", taken_out, watched)
+
+
+def _watched_reading(reading: TextReading, note: Note) -> TextReading:
+    def read(scan: Scan) -> None:
+        before, began = _state(scan), thread_time()
+        reading.read(scan)
+        note(thread_time() - began, _state(scan) != before)
+
+    return reading._replace(read=read)
+
+
+def _state(scan: Scan) -> tuple[object, ...]:
+    """All of a scan that a reading can change, as far as it decides what is found."""
+    return (
+        *(len(scan.matches), len(scan.opened), len(scan.unread), len(scan.told)),
+        *(len(scan.signs), len(scan.folded_signs), scan.undecoded, scan.tally.exhausted),
+    )
+
+
+def _watched_encoding(encoding: Encoding, note: Note) -> Encoding:
+    return encoding._replace(decode=_watched(encoding.decode, note, _gives_something))
+
+
+# --- functions ----------------------------------------------------------------------------
+
+
+def _function(
+    name: str, owner: object, key: str, stand_in: Callable[..., Any], changes: Changes | None = None
+) -> Part:
+    """A function of a module or a class, and what stands in for it."""
+    function = getattr(owner, key)
+
+    @contextmanager
+    def replaced(by: Callable[..., Any]) -> Iterator[None]:
+        setattr(owner, key, by)
+        try:
+            yield
+        finally:
+            setattr(owner, key, function)
+
+    def differs(given: tuple[Any, ...], result: object) -> bool:
+        return bool(result != stand_in(*given))
+
+    return Part(
+        name,
+        lambda: replaced(stand_in),
+        lambda note: replaced(_watched(function, note, changes or differs)),
+    )
+
+
+def _watched(function: Callable[..., Any], note: Note, changes: Changes) -> Callable[..., Any]:
+    @wraps(function)
+    def watched(*given: Any, **named: Any) -> Any:
+        began = thread_time()
+        result = function(*given, **named)
+        if isinstance(result, Iterator):
+            result = list(result)
+        note(thread_time() - began, changes(given, result))
+        return result
+
+    return watched
+
+
+def _gives_something(_given: tuple[Any, ...], result: object) -> bool:
+    return bool(result)
+
+
+def _always(_given: tuple[Any, ...], _result: object) -> bool:
+    return True
+
+
+def _flow_heuristics() -> Iterator[Part]:
+    """What flows tell a leak by, what they read of a call, and what excuses it."""
+    follow = Call.follow
+
+    def follow_nothing(call: Call, _before: str) -> None:
+        follow(call, "")
+
+    yield _function("flow.secrets", ledger, "_secrets", lambda *_: (False, False))
+    yield _function("flow.named-secrets", secret_values, "named_secrets", lambda _text: [])
+    yield _function("flow.secrets-in-pieces", overlap, "in_pieces", lambda *_: False)
+    yield _function("flow.private-text", ledger, "_private_text", lambda *_, **__: None)
+    yield _function("flow.hidden-text", Call, "hides", lambda *_: 0)
+    yield _function("flow.lists-of-people", text_values, "people", lambda _text: set())
+    yield _function("flow.marked", ToolResult, "is_marked", lambda _result: False)
+    yield _function("flow.personal", text_signals, "tells_of_people", lambda _text: False)
+    yield _function("flow.orders-obeyed", ledger, "_orders_obeyed", lambda *_: [])
+    yield _function("flow.untrusted-run", ledger, "_repeats", lambda *_: False)
+    yield _function("flow.decoded-calls", outgoing_call, "readings", _as_it_is)
+    yield _function("flow.torn-calls", Call, "follow", follow_nothing, _is_followed)
+    yield _function("flow.pieces-of-calls", Call, "put_together", lambda *_: None, _is_several)
+    yield _function("flow.goes-back", Call, "goes_back", lambda *_: False)
+
+
+def _as_it_is(text: bytes) -> list[str]:
+    return [text.decode("utf-8", "ignore")]
+
+
+def _is_followed(given: tuple[Any, ...], _result: object) -> bool:
+    return bool(given[1])
+
+
+def _is_several(given: tuple[Any, ...], _result: object) -> bool:
+    return len(given[1]) > 1
+
+
+def _model_stages() -> Iterator[Part]:
+    yield _function(
+        "model.network",
+        Classifier,
+        "again",
+        lambda _classifier, texts: [0.0] * len(texts),
+        _gives_something,
+    )
+    yield _function("model.prefilter", Prefilter, "stretches", _whole_text, _always)
+    yield _function(
+        "model.doubt", cascade.Reader, "doubts", lambda *_given, **_named: False, _gives_something
+    )
+    yield _function("model.told", cascade, "_is_told", lambda *_given: False)
+
+
+def _whole_text(_gate: Prefilter, data: bytes) -> list[Stretch]:
+    """A classifier reads everything."""
+    return [Stretch(0, len(data), WEIGHT)] if data else []
+
+
+@contextmanager
+def watching(chosen: Iterable[Part]) -> Iterator[dict[str, tuple[float, bool]]]:
+    """Watch several parts for a while.
+
+    Returns:
+        By name, the seconds that a part took, and whether it changed anything.
+    """
+    seen: dict[str, tuple[float, bool]] = {}
+
+    def note_of(name: str) -> Note:
+        def note(seconds: float, is_changing: bool) -> None:  # noqa: FBT001  of a table's row
+            took, was_changing = seen[name]
+            seen[name] = took + seconds, was_changing or is_changing
+
+        return note
+
+    with ExitStack() as stack:
+        for part in chosen:
+            seen[part.name] = 0.0, False
+            stack.enter_context(part.watched(note_of(part.name)))
+        yield seen

@@ -1,0 +1,14 @@
+"""Shannon's entropy of a secret."""
+
+from __future__ import annotations
+
+from math import log2
+
+MEASURED_BYTES = 4096  # of a secret that checks read: keys are shorter
+
+
+def entropy(secret: bytes) -> float:
+    """Shannon's entropy in bits per byte, of the first 4096 bytes."""
+    secret = secret[:MEASURED_BYTES]
+    total = len(secret)
+    return -sum(n / total * log2(n / total) for n in map(secret.count, set(secret)))

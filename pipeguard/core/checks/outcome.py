@@ -1,0 +1,24 @@
+"""What a check answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+
+AROUND = b"\0"  # between a match and its surroundings, where a check is run on both
+
+
+class Outcome(Enum):
+    """What a check says of a secret."""
+
+    HOLDS = "holds"
+    FAILS = "fails"
+    UNKNOWN = "unknown"
+
+
+Check = Callable[[bytes], Outcome]
+
+
+def outcome_of(answer: bool) -> Outcome:  # noqa: FBT001  the one bridge from a predicate to an answer
+    """HOLDS for True, FAILS for False."""
+    return Outcome.HOLDS if answer else Outcome.FAILS

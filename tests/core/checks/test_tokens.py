@@ -1,0 +1,104 @@
+"""Formats that issuers write: of published vectors, and of near misses."""
+
+import pytest
+
+from pipeguard.core.checks.outcome import Outcome
+from pipeguard.core.checks.registry import run
+from pipeguard.core.checks.tokens import aws_account
+from pipeguard.rulebook.samples import expand
+from tests.core.checks.outcomes import assert_fails, assert_holds, assert_unknown, made
+
+HOLDS = [
+    ("jwt", "{jwt}"),
+    ("jwt-claim role=admin", "{jwt role=admin}"),
+    ("jwt-claim kubernetes.io", "{jwt kubernetes.io/serviceaccount/namespace=prod}"),
+    ("jwt-not role=anon", "{jwt role=admin}"),
+    ("pem", "-----BEGIN PRIVATE{} KEY-----\nMIIE{b64:60}\n"),
+    ("pem", "-----BEGIN PRIVATE{} KEY-----\\nMIIE{b64:60}\\n"),
+    ("pem", "-----BEGIN OPENSSH PRIVATE{} KEY-----\nb3BlbnNzaC1rZXktdjEA{b64:50}"),
+    (
+        "pem",
+        "-----BEGIN RSA PRIVATE{} KEY-----\nProc-Type: 4,ENCRYPTED\n\n{b64:64}\n{b64:64}",
+    ),
+    ("base64-bytes 64", "{bytes:64}"),
+    ("base64-prefix reftkn:", "{base64 reftkn:{b62:30}}"),
+    ("json-keys a t s", '{base64 {{"a":"{hex:8}","t":1,"s":2}}}'),
+    ("json-keys d", '{{"d": 1}}'),
+    ("aws-account", "ASIA{}Y34FZKBOKMUTVV7A"),
+    ("discord", "{base64url 11{d:16}}.{b64u:6}.{b64u:38}"),
+    ("telegram", "{d:10}:AA{b64u:33}"),
+    ("pypi-macaroon", "pypi-AgEIcHlwaS5vcmcCJ{b64u:140}"),
+]
+
+FAILS = [
+    ("jwt", "{b62:20}.{b62:30}.{b62:40}"),
+    ("jwt", "{jwt alg=none}"),
+    ("jwt", '{base64url {{"alg":"HS256"}}}'),
+    ("jwt", '{base64url {{"alg":"HS256"}}}.{base64url {{"a":1}}}.short'),
+    ("jwt-claim role=admin", "{jwt role=anon}"),
+    ("jwt-claim kubernetes.io", "{jwt}"),
+    ("jwt-not role=anon", "{jwt role=anon}"),
+    (
+        "pem",
+        (
+            "-----BEGIN PRIVATE{} KEY----- stands at the head of a file that holds such a key, "
+            "and of nothing else that you will ever see in there"
+        ),
+    ),
+    ("pem", "-----BEGIN PRIVATE{} KEY-----\nMIIE"),
+    ("base64-bytes 64", "{bytes:63}"),
+    ("base64-bytes 64", "not base64"),
+    ("base64-prefix reftkn:", "{base64 {b62:40}}"),
+    ("json-keys a t s", '{base64 {{"a":1}}}'),
+    ("json-keys a", "[1]"),
+    ("discord", "{b62:24}.{b62:6}.{b62:27}"),
+    ("telegram", "{d:10}:AAaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
+    ("pypi-macaroon", "pypi-AgEIcHlwaS5vcmc"),
+    ("pypi-macaroon", "pypi-AgEIcHlwaS5vcmcCJ"),
+]
+
+UNKNOWN = [
+    ("aws-account", "AKIA{}ABCDEFGHIJKLMNOP"),
+    ("pem", "-----BEGIN PRIVATE{} KEY-----\nxIIE{b64:60}\n{b64:64}"),
+]
+
+
+@pytest.mark.parametrize(("spec", "recipe"), HOLDS)
+def test_a_check_holds(spec: str, recipe: str) -> None:
+    assert_holds(spec, recipe)
+
+
+@pytest.mark.parametrize(("spec", "recipe"), FAILS)
+def test_a_check_fails(spec: str, recipe: str) -> None:
+    assert_fails(spec, recipe)
+
+
+@pytest.mark.parametrize(("spec", "recipe"), UNKNOWN)
+def test_a_check_cannot_tell(spec: str, recipe: str) -> None:
+    assert_unknown(spec, recipe)
+
+
+def test_nesting_that_no_parser_follows_is_no_token() -> None:
+    header = expand({"gen": '{base64url {{"alg":"HS256"}}}'}, 0)
+    bomb = expand({"gen": "{base64url %s}" % ("[" * 9000)}, 0)
+    assert run("jwt", f"{header}.{bomb}.{'a' * 43}".encode()) is Outcome.FAILS
+
+
+def test_a_token_that_was_cut_off_in_its_claims_is_one_still() -> None:
+    token = made("{jwt scope=read,write,delete,administer,everything}")
+    assert run("jwt", token[: token.rindex(b".") - 10]) is Outcome.HOLDS
+    assert run("jwt", token + b".") is Outcome.HOLDS
+
+
+def test_an_encrypted_token_is_told_by_its_five_parts() -> None:
+    recipe = (
+        '{base64url {{"alg":"RSA-OAEP","enc":"A256GCM"}}}.{b64u:40}.{b64u:16}.{b64u:40}.{b64u:22}'
+    )
+    assert run("jwt", made(recipe)) is Outcome.HOLDS
+
+
+def test_the_account_is_read_from_a_key_id() -> None:
+    assert aws_account(b"ASIA" + b"Y34FZKBOKMUTVV7A") == "609629065308"
+    assert aws_account(b"AKIA" + b"7" * 16) is None  # thirteen digits
+    assert aws_account(b"AKIA" + b"ABCDEFGHIJKLMNOP") is None  # made before accounts stood in them
+    assert aws_account(b"no key") is None

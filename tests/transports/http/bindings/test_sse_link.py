@@ -1,0 +1,309 @@
+"""HTTP+SSE to servers that behave oddly: where messages go, and when a stream is believed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+from yarl import URL
+
+from pipeguard.core.protocol.framing import Lost
+from pipeguard.transports.http.bindings import sse
+from pipeguard.transports.http.bindings.sse import SseLink
+from pipeguard.transports.http.client.reconnecting import LinkLost, ReconnectingChannel
+from pipeguard.transports.http.client.upstream import Remote, connect
+from tests.transports.talking import (
+    Asked,
+    Login,
+    Odd,
+    as_events,
+    event,
+    notification,
+    request,
+    result,
+)
+from tests.transports.wire import run, serving
+
+LIMIT = 10_000
+ENDPOINT = b"event: endpoint\ndata: /messages?session=abc\n\n"
+Answering = Callable[[web.BaseRequest, Asked], Awaitable[web.StreamResponse]]
+
+
+class Older:
+    """A server of 2024-11-05.
+
+    Attributes:
+        says: what it puts on its stream, in pieces, once it named the address.
+        taken: the status of its POSTs.
+    """
+
+    def __init__(self, first: bytes = ENDPOINT, taken: int = 202) -> None:
+        self.first = first
+        self.taken = taken
+        self.says: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.ended = asyncio.Event()
+        self.asked: list[Asked] = []
+
+    async def __call__(self, asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
+        self.asked.append(told)
+        if told.method == "POST":
+            return web.Response(status=self.taken, headers={"Location": "/elsewhere"}, text="ok")
+        response = await as_events(asked, self.first)
+        try:
+            while (piece := await self.says.get()) is not None:
+                await response.write(piece)
+        finally:
+            self.ended.set()
+        return response
+
+
+@asynccontextmanager
+async def linked(
+    answering: Answering, login: Login | None = None, **headers: str
+) -> AsyncIterator[SseLink]:
+    async with serving(Odd(answering)) as address:
+        remote = Remote(URL(f"{address}/sse"), headers, login, limit_bytes=LIMIT)
+        async with connect(remote) as http:
+            link = await SseLink.open(remote, http)
+            try:
+                yield link
+            finally:
+                await link.close()
+
+
+def refused(answering: Answering) -> str:
+    async def work() -> str:
+        with pytest.raises(LinkLost) as caught:
+            async with linked(answering):
+                pass
+        return str(caught.value)
+
+    return run(work)
+
+
+async def heard(link: SseLink) -> object:
+    frame = await link.receive()
+    assert frame is not None
+    return json.loads(frame)
+
+
+def test_messages_go_where_the_server_says_and_answers_come_on_the_stream() -> None:
+    async def work() -> None:
+        server = Older()
+        async with linked(server, Authorization="Bearer ours") as link:
+            await link.send(json.dumps(request(1)).encode())
+            server.says.put_nowait(b": awake\n\nevent: other\ndata: x\n\n" + event(result(1)))
+            assert await heard(link) == result(1)
+            server.says.put_nowait(event(result(2)) + event(result(3)))
+            assert [await heard(link), await heard(link)] == [result(2), result(3)]
+        await server.ended.wait()
+        get, post = server.asked
+        assert (get.method, get.path) == ("GET", "/sse")
+        assert (post.method, post.path) == ("POST", "/messages?session=abc")
+        assert post.message == request(1)
+        assert {get.headers["authorization"], post.headers["authorization"]} == {"Bearer ours"}
+        assert get.headers["accept"] == "text/event-stream"
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    ("address", "path"),
+    [
+        (b"/m", "/m"),
+        (b"m?x=y", "/m?x=y"),
+        (b"?session=a", "/sse?session=a"),
+        (b"/a/../m", "/m"),
+        (b"{origin}/m", "/m"),
+    ],
+)
+def test_an_address_may_be_relative_or_whole(address: bytes, path: str) -> None:
+    async def work() -> None:
+        server = Older()
+
+        async def answering(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
+            here = address.replace(b"{origin}", f"http://{asked.host}".encode())
+            server.first = b"event: endpoint\ndata: " + here + b"\n\n"
+            return await server(asked, told)
+
+        async with linked(answering) as link:
+            await link.send(b"{}")
+        assert server.asked[1].path == path
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *(b"http://evil.example/m", b"//evil.example/m", b"https://127.0.0.1/m", b"http://[", b""),
+        *(b"http://127.0.0.1:1/m", b"javascript:alert(1)", b"file:///etc/passwd", b"mailto:a@b"),
+        *(b"\xff\xfe", b"http://localhost/m", b"http://u:p@{host}/m", b"http://evil@{host}/m"),
+        *(b"http://{host}.evil.example/m", b"ftp://{host}/m", b"\\\\evil.example/m"),
+    ],
+)
+def test_an_address_that_is_not_the_servers_own_is_refused_and_the_stream_ended(
+    address: bytes,
+) -> None:
+    server = Older()
+
+    async def answering(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
+        server.first = b"event: endpoint\ndata: " + address.replace(b"{host}", asked.host.encode())
+        server.first += b"\n\n"
+        return await server(asked, told)
+
+    async def work() -> None:
+        if address in (b"", b"\\\\evil.example/m"):  # these are places of its own
+            async with linked(answering):
+                return
+        with pytest.raises(LinkLost, match="not its own"):
+            async with linked(answering):
+                pass
+        await server.ended.wait()
+
+    run(work)
+    assert [asked.method for asked in server.asked] == ["GET"]
+
+
+def test_a_second_address_ends_the_connection() -> None:
+    async def work() -> None:
+        server = Older()
+        async with linked(server) as link:
+            server.says.put_nowait(ENDPOINT)
+            assert await link.receive() is None
+        both = Older(ENDPOINT + ENDPOINT)
+        with pytest.raises(LinkLost, match="a second address"):
+            async with linked(both):
+                pass
+        await both.ended.wait()
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(200, "text/html"), (401, "text/event-stream"), (404, "text/plain"), (405, ""), (307, "x/y")],
+)
+def test_what_is_no_such_server_is_told(status: int, kind: str) -> None:
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        headers = {"Content-Type": kind or "x/y", "Location": "/other"}
+        return web.Response(status=status, headers=headers, body=ENDPOINT)
+
+    assert refused(answering) == f"the server answered with HTTP {status}, not with MCP"
+
+
+# --- logins ---------------------------------------------------------------------------------------
+
+CHALLENGE = 'Bearer error="invalid_token"'
+
+
+class Locked(Older):
+    """One that asks for a token, which may end between two requests."""
+
+    def __init__(self, token: str = "Bearer new") -> None:
+        super().__init__()
+        self.token = token
+
+    async def __call__(self, asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
+        if told.headers.get("authorization") == self.token:
+            return await super().__call__(asked, told)
+        self.asked.append(told)
+        return web.Response(status=401, headers={"WWW-Authenticate": CHALLENGE})
+
+
+def test_a_login_is_renewed_for_the_stream_and_for_a_message() -> None:
+    async def work() -> None:
+        server, login = Locked(), Login("Bearer new")
+        async with linked(server, login) as link:
+            await asyncio.gather(*(link.send(b"{}") for _ in range(5)))
+            assert login.challenges == [(401, CHALLENGE)]
+            server.token, login.new = "Bearer newer", "Bearer newer"
+            await asyncio.gather(*(link.send(b"{}") for _ in range(5)))
+            assert set(login.challenges) == {(401, CHALLENGE)}
+        taken = [one for one in server.asked if one.headers.get("authorization") == "Bearer newer"]
+        assert len(taken) == 5, "each of them once"
+
+    run(work)
+
+
+@pytest.mark.parametrize(("new", "why"), [(None, "asks for a login"), ("Bearer bad", "HTTP 401")])
+def test_a_login_that_cannot_be_renewed_is_told(new: str | None, why: str) -> None:
+    async def work() -> None:
+        server = Locked()
+        with pytest.raises(LinkLost, match=why) as caught:
+            async with linked(server, Login(new)):
+                pass
+        assert caught.value.is_final == (new is None)
+        assert len(server.asked) <= 2
+
+    run(work)
+
+
+def test_a_channel_does_not_try_again_where_a_person_must_log_in() -> None:
+    async def work() -> None:
+        server = Locked()
+        async with serving(Odd(server)) as address:
+            remote = Remote(URL(f"{address}/sse"), {}, Login(None))
+            async with connect(remote) as http:
+                channel = ReconnectingChannel(lambda: SseLink.open(remote, http))
+                await channel.write(json.dumps(request(1)).encode())
+                lost = await channel.read()
+                assert isinstance(lost, Lost)
+                assert "asks for a login" in lost.why
+                await channel.close()
+        assert len(server.asked) == 1
+
+    run(work)
+
+
+def test_a_stream_that_names_no_address_is_told() -> None:
+    async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
+        return await as_events(asked, b": hello\n\n", event(result(1)))
+
+    assert refused(answering) == "the server named no address for messages"
+
+
+def test_a_server_that_never_names_one_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "ENDPOINT_SECONDS", 0.05)
+    assert refused(Older(b": hello\n\n")) == "the server cannot be reached"
+
+
+def test_nobody_there_is_told() -> None:
+    async def work() -> None:
+        remote = Remote(URL("http://127.0.0.1:9/sse"), {})
+        async with connect(remote) as http:
+            with pytest.raises(LinkLost, match="cannot be reached"):
+                await SseLink.open(remote, http)
+
+    run(work)
+
+
+@pytest.mark.parametrize("status", [301, 307, 400, 401, 404, 500])
+def test_a_message_that_was_not_taken_is_lost(status: int) -> None:
+    async def work() -> None:
+        server = Older(taken=status)
+        async with linked(server) as link:
+            with pytest.raises(LinkLost, match=f"HTTP {status}"):
+                await link.send(b"{}")
+        assert [asked.path for asked in server.asked][1:] == ["/messages?session=abc"]
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    "rest", [b"", b"data: half", b"data: " + b"x" * 2 * LIMIT, b"event: endpoint\ndata: /x\n\n"]
+)
+def test_what_ends_a_stream_ends_the_connection(rest: bytes) -> None:
+    async def work() -> None:
+        server = Older()
+        async with linked(server) as link:
+            server.says.put_nowait(event(notification("notifications/message")) + rest)
+            server.says.put_nowait(None)
+            assert await heard(link) == notification("notifications/message"), "it was whole"
+            assert await link.receive() is None
+
+    run(work)

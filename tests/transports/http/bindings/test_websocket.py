@@ -1,0 +1,292 @@
+"""WebSocket on both sides: which frames are messages, and which servers are spoken to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+from aiohttp import web
+from yarl import URL
+
+from pipeguard.transports.channel import ChannelClosed
+from pipeguard.transports.http.bindings.websocket import WebSocketChannel, WebSocketLink
+from pipeguard.transports.http.client.reconnecting import LinkLost
+from pipeguard.transports.http.client.upstream import Remote, connect
+from tests.transports.talking import Login, request, result
+from tests.transports.wire import run, serving
+
+LIMIT = 10_000
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+def remote(address: str, login: Login | None = None, **headers: str) -> Remote:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Remote(URL(address.replace("http", "ws") + "/ws"), named, login, limit_bytes=LIMIT)
+
+
+@asynccontextmanager
+async def linked(
+    handler: Handler, login: Login | None = None, **headers: str
+) -> AsyncIterator[WebSocketLink]:
+    async with serving(handler) as address:
+        at = remote(address, login, **headers)
+        async with connect(at) as http:
+            link = await WebSocketLink.open(at, http)
+            try:
+                yield link
+            finally:
+                await link.close()
+
+
+def talking(talk: Callable[[web.WebSocketResponse], Awaitable[None]], *protocols: str) -> Handler:
+    async def handler(asked: web.BaseRequest) -> web.StreamResponse:
+        socket = web.WebSocketResponse(protocols=protocols or ("mcp",))
+        await socket.prepare(asked)
+        await talk(socket)
+        return socket
+
+    return handler
+
+
+async def echo(socket: web.WebSocketResponse) -> None:
+    async for message in socket:
+        asked = json.loads(message.data)
+        await socket.send_str(json.dumps(result(asked["id"])))
+
+
+# --- servers --------------------------------------------------------------------------------------
+
+
+def test_messages_go_both_ways_as_text() -> None:
+    async def work() -> None:
+        async with linked(talking(lambda socket: socket.send_str("x" * LIMIT))) as link:
+            assert await link.receive() == b"x" * LIMIT
+        async with linked(talking(echo)) as link:
+            await link.send(json.dumps(request(1)).encode())
+            assert json.loads(await link.receive() or b"") == result(1)
+            await link.close()
+            assert await link.receive() is None
+            with pytest.raises(LinkLost):
+                await link.send(b"{}")
+
+    run(work)
+
+
+def test_a_server_that_chooses_no_protocol_is_taken() -> None:
+    async def handler(asked: web.BaseRequest) -> web.StreamResponse:
+        assert asked.headers["Sec-WebSocket-Protocol"] == "mcp"
+        assert asked.headers["X-Api-Key"] == "k"
+        assert "Sec-WebSocket-Extensions" not in asked.headers
+        socket = web.WebSocketResponse()
+        await socket.prepare(asked)
+        await echo(socket)
+        return socket
+
+    async def work() -> None:
+        async with linked(handler, X_Api_Key="k") as link:
+            await link.send(json.dumps(request(1)).encode())
+            assert await link.receive() is not None
+
+    run(work)
+
+
+def test_a_server_that_chooses_another_protocol_is_not_spoken_to() -> None:
+    async def handler(asked: web.BaseRequest) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        socket.headers["Sec-WebSocket-Protocol"] = "graphql-ws"
+        await socket.prepare(asked)
+        message = await socket.receive()
+        assert message.type is not aiohttp.WSMsgType.TEXT
+        return socket
+
+    async def work() -> None:
+        with pytest.raises(LinkLost):
+            async with linked(handler) as link:
+                await link.send(b"{}")
+
+    run(work)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_no_redirection_is_followed_and_no_header_goes_along(status: int) -> None:
+    stolen: list[dict[str, str]] = []
+
+    async def thief(asked: web.BaseRequest) -> web.StreamResponse:
+        stolen.append(dict(asked.headers))
+        return web.Response()
+
+    async def work() -> None:
+        async with serving(thief) as foreign:
+
+            async def handler(asked: web.BaseRequest) -> web.StreamResponse:
+                return web.Response(status=status, headers={"Location": f"{foreign}/ws"})
+
+            with pytest.raises(LinkLost):
+                async with linked(handler, X_Api_Key="k", Authorization="Bearer ours"):
+                    pass
+
+    run(work)
+    assert stolen == []
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 404, 500])
+def test_what_is_no_such_server_is_told(status: int) -> None:
+    async def handler(_: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(status=status, text="no")
+
+    async def work() -> None:
+        with pytest.raises(LinkLost):
+            async with linked(handler):
+                pass
+
+    run(work)
+
+
+class Locked:
+    """A server that asks for a token."""
+
+    def __init__(self) -> None:
+        self.asked: list[str | None] = []
+
+    async def __call__(self, asked: web.BaseRequest) -> web.StreamResponse:
+        self.asked.append(asked.headers.get("Authorization"))
+        if self.asked[-1] != "Bearer new":
+            return web.Response(status=401, headers={"WWW-Authenticate": "Bearer a, Basic b"})
+        return await talking(echo)(asked)
+
+
+def test_a_login_is_renewed_for_the_upgrade() -> None:
+    login, locked = Login("Bearer new"), Locked()
+
+    async def work() -> None:
+        async with linked(locked, login) as link:
+            await link.send(json.dumps(request(1)).encode())
+            assert json.loads(await link.receive() or b"") == result(1)
+
+    run(work)
+    assert locked.asked == [None, "Bearer new"]
+    assert login.challenges == [(401, "Bearer a, Basic b")]
+
+
+@pytest.mark.parametrize(("new", "why"), [(None, "asks for a login"), ("Bearer bad", "be reached")])
+def test_a_login_that_cannot_be_renewed_is_told(new: str | None, why: str) -> None:
+    locked = Locked()
+
+    async def work() -> None:
+        with pytest.raises(LinkLost, match=why) as caught:
+            async with linked(locked, Login(new)):
+                pass
+        assert caught.value.is_final == (new is None)
+
+    run(work)
+    assert len(locked.asked) == (1 if new is None else 2)
+
+
+def test_nobody_there_is_told() -> None:
+    async def work() -> None:
+        at = remote("http://127.0.0.1:9")
+        async with connect(at) as http:
+            with pytest.raises(LinkLost, match="cannot be reached"):
+                await WebSocketLink.open(at, http)
+
+    run(work)
+
+
+@pytest.mark.parametrize("kind", ["binary", "large", "close", "abort", "fragment"])
+def test_what_is_no_message_ends_the_connection(kind: str) -> None:
+    codes: list[int | None] = []
+
+    async def odd(socket: web.WebSocketResponse) -> None:
+        match kind:
+            case "binary":
+                await socket.send_bytes(b"{}")
+            case "large":
+                await socket.send_str("x" * (LIMIT + 1))
+            case "close":
+                await socket.close()
+            case "abort":
+                transport = socket.get_extra_info("socket")
+                assert transport is not None
+                assert socket._req is not None
+                assert socket._req.transport is not None
+                socket._req.transport.abort()
+            case "fragment":
+                assert socket._req is not None
+                assert socket._req.transport is not None
+                socket._req.transport.write(b"\x01\x01{\x81\x01}")  # a text in a text
+        await socket.receive()
+        codes.append(socket.close_code)
+
+    async def work() -> None:
+        async with linked(talking(odd)) as link:
+            assert await link.receive() is None
+
+    run(work)
+    if kind in ("binary", "large"):
+        assert codes == [{"binary": 1003, "large": 1009}[kind]]
+
+
+# --- clients --------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def client_of(
+    talk: Callable[[WebSocketChannel], Awaitable[None]],
+) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    done = asyncio.Event()
+
+    async def handler(asked: web.BaseRequest) -> web.StreamResponse:
+        socket = web.WebSocketResponse(protocols=("mcp",), max_msg_size=LIMIT + 1)
+        await socket.prepare(asked)
+        try:
+            await talk(WebSocketChannel(socket))
+        finally:
+            done.set()
+        return socket
+
+    async with serving(handler) as address, aiohttp.ClientSession() as http:
+        async with http.ws_connect(address, protocols=("mcp",)) as socket:
+            yield socket
+        await done.wait()
+
+
+def test_a_client_is_a_channel() -> None:
+    async def talk(channel: WebSocketChannel) -> None:
+        while (frame := await channel.read()) is not None:
+            await channel.write(frame)
+        with pytest.raises(ChannelClosed):
+            await channel.write(b"{}")
+        await channel.close()
+
+    async def work() -> None:
+        async with client_of(talk) as socket:
+            for text in ("{}", '{"a":"\u00e9"}', "x" * LIMIT):
+                await socket.send_str(text)
+                assert await socket.receive_str() == text
+
+    run(work)
+
+
+@pytest.mark.parametrize(("kind", "code"), [("binary", 1003), ("large", 1009), ("utf8", 1007)])
+def test_what_a_client_may_not_send_ends_its_connection(kind: str, code: int) -> None:
+    async def talk(channel: WebSocketChannel) -> None:
+        assert await channel.read() is None
+        assert await channel.read() is None
+
+    async def work() -> None:
+        async with client_of(talk) as socket:
+            match kind:
+                case "binary":
+                    await socket.send_bytes(b"{}")
+                case "large":
+                    await socket.send_str("x" * (LIMIT + 1))
+                case "utf8":
+                    await socket.send_frame(b"\xff", aiohttp.WSMsgType.TEXT)
+            await socket.receive()
+            assert socket.close_code == code
+
+    run(work)

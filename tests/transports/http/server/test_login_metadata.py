@@ -1,0 +1,107 @@
+"""A login that clients do themselves: what the server says of itself is said of us."""
+
+from __future__ import annotations
+
+import json
+
+import aiohttp
+import pytest
+from aiohttp import web
+from yarl import URL
+
+from pipeguard.transports.http.client.upstream import Remote, connect
+from pipeguard.transports.http.server.login_metadata import LoginMetadata
+from tests.transports.talking import Asked, Odd, as_json
+from tests.transports.wire import run, serving
+
+DESCRIBED = {
+    "resource": "https://mcp.example/api/mcp",
+    "authorization_servers": ["https://as.example"],
+}
+
+
+def through(
+    odd: Odd, method: str, path: str, body: bytes = b"", given: dict[str, str] | None = None
+) -> tuple[int, bytes, dict[str, str]]:
+    """One request of a client's, with the address of ours as HERE."""
+
+    async def work() -> tuple[int, bytes, dict[str, str]]:
+        async with serving(odd) as server:
+            remote = Remote(URL(f"{server}/api/mcp"), {}, passes_credentials=True)
+            async with connect(remote) as up, aiohttp.ClientSession() as http:
+                metadata = LoginMetadata(remote, up, "/mcp")
+
+                async def handle(request: web.BaseRequest) -> web.StreamResponse:
+                    assert metadata.answers(request.path)
+                    return await metadata.answer(request)
+
+                async with (
+                    serving(handle) as here,
+                    http.request(
+                        method,
+                        here + path,
+                        data=body or None,
+                        headers=given,
+                        allow_redirects=False,
+                    ) as answer,
+                ):
+                    told = await answer.read()
+                    headers = {name.lower(): value for name, value in answer.headers.items()}
+                    at = {name: value.replace(server, "SERVER") for name, value in headers.items()}
+                    return answer.status, told.replace(here.encode(), b"HERE"), at
+
+    return run(work)
+
+
+@pytest.mark.parametrize("path", ["", "/mcp"])
+def test_the_metadata_names_our_address(path: str) -> None:
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        return as_json(json.dumps(DESCRIBED).encode())
+
+    odd = Odd(answering)
+    status, told, _ = through(odd, "GET", f"/.well-known/oauth-protected-resource{path}")
+    assert status == 200
+    assert json.loads(told) == {**DESCRIBED, "resource": "HERE/mcp"}
+    mounted = "/api/mcp" if path else ""
+    assert odd.asked[0].path == f"/.well-known/oauth-protected-resource{mounted}"
+
+
+def test_what_is_not_there_is_not_there() -> None:
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        return web.Response(status=404, text="<h1>none</h1>", content_type="text/html")
+
+    status, told, _ = through(Odd(answering), "GET", "/.well-known/oauth-authorization-server")
+    assert (status, told) == (404, b"")
+
+
+def test_an_authorization_at_the_origin_is_the_servers() -> None:
+    """MCP 2025-03-26 looks there; the person goes to the server's own page."""
+
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        return as_json({"access_token": "t"}, headers={"Cache-Control": "no-store"})
+
+    odd = Odd(answering)
+    status, _, headers = through(odd, "GET", "/authorize?state=x&code_challenge=y")
+    assert status == 302
+    assert headers["location"] == "SERVER/authorize?state=x&code_challenge=y"
+    status, told, headers = through(odd, "POST", "/token", b"grant_type=authorization_code")
+    assert (status, json.loads(told)) == (200, {"access_token": "t"})
+    assert headers["cache-control"] == "no-store"
+    assert odd.asked[0].body == b"grant_type=authorization_code"
+
+
+def test_what_is_no_part_of_a_login_stays_here() -> None:
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        return as_json({"access_token": "t"})
+
+    odd = Odd(answering)
+    login = {
+        "Authorization": "Basic YTpi",
+        "Content-Type": "application/x-www-form-urlencoded",
+        "MCP-Protocol-Version": "2025-06-18",
+    }
+    other = dict.fromkeys(("Cookie", "User-Agent", "X-Note", "Accept-Language"), "a note")
+    through(odd, "POST", "/token", b"grant_type=refresh_token", {**login, **other})
+    got = odd.asked[0].headers
+    assert {name: got[name.lower()] for name in login} == login
+    assert "a note" not in got.values()

@@ -1,0 +1,60 @@
+"""Texts made of others: words exchanged for similar ones, halves joined, parts cut out."""
+
+# ruff: noqa: S311  chance chooses samples
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from functools import partial
+
+from torch import Tensor
+from torch.nn import functional
+
+from training.labelled import SHORT, LabelledText
+
+LIKE = 8  # words that are exchanged for each other
+
+
+def varied(labels: Sequence[LabelledText], rows: Tensor, names: dict[str, int]) -> list[str]:
+    """Texts made of others: some words exchanged, two halves of two, a few words of one."""
+    alike = _alike(
+        rows, {word: at for word, at in names.items() if re.fullmatch("[a-z]{2,}", word)}
+    )
+    orders = [label.text for label in labels if label.order > 0 and len(label.text) < SHORT]
+    others = [label.text for label in labels if label.order == 0 and len(label.text) < SHORT]
+    made = []
+    for texts, share in ((orders, 1.0), (others, 0.7)):
+        for text in random.sample(texts, int(share * min(len(texts), len(orders)))):
+            exchange = partial(_exchanged, alike=alike, odds=random.choice((0.15, 0.3, 0.5)))
+            made.append(re.sub("[A-Za-z]{3,}", exchange, text))
+    for _ in range(len(orders) // 2):
+        words = random.choice(orders).split()
+        other = random.choice(random.choice((orders, others))).split()
+        made.append(" ".join(words[: len(words) // 2] + other[len(other) // 2 :]))
+    for _ in range(len(orders) // 3):
+        words = random.choice(orders).split()
+        count = random.randint(min(3, len(words)), len(words))
+        start = random.randint(0, len(words) - count)
+        made.append(" ".join(words[start : start + count]))
+    return made
+
+
+def _exchanged(word: re.Match[str], alike: dict[str, list[str]], odds: float) -> str:
+    near = alike.get(word[0].lower())
+    if near is None or random.random() > odds:
+        return word[0]
+    other = random.choice(near)
+    return other.capitalize() if word[0][0].isupper() else other
+
+
+def _alike(rows: Tensor, words: dict[str, int]) -> dict[str, list[str]]:
+    """The words whose rows point where a word's own does, for each word."""
+    names = list(words)
+    unit = functional.normalize(rows[list(words.values())], dim=1)
+    similar = {}
+    for first in range(0, len(names), 1000):
+        near = (unit[first : first + 1000] @ unit.T).topk(LIKE + 1, dim=1).indices[:, 1:]
+        for index, numbers in enumerate(near.tolist(), first):
+            similar[names[index]] = [names[number] for number in numbers]
+    return similar
