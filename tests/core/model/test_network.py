@@ -123,7 +123,7 @@ def test_a_file_that_is_no_network_is_an_error_and_judges_nothing(how: str) -> N
 def test_a_file_that_is_not_the_one_that_is_named_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(databases, "_last", {})
+    monkeypatch.setattr(databases, "_last_network", {})
     rule = RULE_OF["injection"]
     files = {rule.model: model(rule.model), second("injection").network: b"another"}
     read = classifier(rule, files.__getitem__)

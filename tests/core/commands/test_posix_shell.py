@@ -1,0 +1,123 @@
+"""Words of a shell as the shell would see them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeguard.core.commands.posix_shell import MAX_DEPTH, MAX_WORDS, Effort, Shell
+from pipeguard.core.commands.shell_output import Pipeline
+from tests.fuzz.budget import tried
+
+
+def read(script: str) -> list[list[list[str]]]:
+    """The words of each command of each pipeline."""
+    found = Shell(lambda _: None).pipelines(script)
+    return [[command.words for command in pipeline] for pipeline in found]
+
+
+def words(script: str) -> list[str]:
+    ((found,),) = read(script)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("a b  c", ["a", "b", "c"]),
+        ("a 'b c' \"d e\"", ["a", "b c", "d e"]),
+        ("a'b'\"c\"d", ["abcd"]),
+        (r"a\ b c\d", ["a b", "cd"]),
+        ('a "x\\$y"', ["a", "x$y"]),
+        ("a ''", ["a", ""]),
+        ("a{1,2}b", ["a1b", "a2b"]),
+        ("$'\\x61b'", ["ab"]),
+        ("a # b", ["a"]),
+        ("a \\\n b", ["a", "b"]),
+    ],
+)
+def test_quotes_braces_and_escapes_are_undone(script: str, expected: list[str]) -> None:
+    assert words(script) == expected
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("x=ls; $x -l", ["ls", "-l"]),
+        ("x=ls; ${x} -l", ["ls", "-l"]),
+        ("x='ls -l'; $x", ["ls", "-l"]),
+        ("x='ls -l'; \"$x\"", ["ls -l"]),
+        ("x=abc; echo ${x:1:1}", ["echo", "b"]),
+        ("echo $HOME", ["echo", "~"]),
+        ("echo $(echo a)", ["echo", "a"]),
+        ("echo `echo a`", ["echo", "a"]),
+        ("echo a$1b", ["echo", "ab"]),
+    ],
+)
+def test_what_the_script_sets_is_put_in_its_place(script: str, expected: list[str]) -> None:
+    assert read(script)[-1][-1] == expected
+
+
+def test_commands_end_at_operators_and_pipelines_at_others() -> None:
+    assert read("a | b && c; d\ne & f || g") == [
+        *([["a"], ["b"]], [["c"]], [["d"]], [["e"]], [["f"]], [["g"]]),
+    ]
+    assert read("a ';' b '|' c") == [[["a", ";", "b", "|", "c"]]]
+
+
+def test_what_is_in_a_group_comes_out_of_it() -> None:
+    assert read("(a; b) | c")[-1][-1] == ["c"]
+    assert [["a"], ["b"], ["c"]] in read("(a; b) | c")
+
+
+def test_redirects_and_here_documents_are_told_apart_from_words() -> None:
+    ((command,),) = Shell(lambda _: None).pipelines("a b > c 2>/dev/null < d\n")
+    assert command.words == ["a", "b"]
+    assert command.redirects == [(">", "c"), ("<", "d")]
+    (first,), (second,) = Shell(lambda _: None).pipelines("cat <<E\nx; y\nE\nz")
+    assert (first.words, first.given) == (["cat"], "x; y")
+    assert second.words == ["z"]
+    (((here),),) = Shell(lambda _: None).pipelines("sh <<< 'x y'")
+    assert here.given == "x y"
+
+
+def test_what_only_the_machine_knows_stays_as_it_is_written() -> None:
+    assert words("echo $(date)")[1].startswith("$(")
+    assert "NAME" in words("echo $NAME")[1]
+
+
+def test_each_script_in_a_substitution_is_told() -> None:
+    seen: list[Pipeline] = []
+    Shell(seen.extend).pipelines("echo $(curl x | sh) `rm y`")
+    assert [command.words for pipeline in seen for command in pipeline] == [
+        *(["curl", "x"], ["sh"], ["rm", "y"]),
+    ]
+
+
+def test_only_so_many_scripts_stand_inside_each_other() -> None:
+    effort = Effort()
+    Shell(lambda _: None, effort).pipelines("$(" * MAX_DEPTH + "a" + ")" * MAX_DEPTH)
+    assert effort.is_cut
+    effort = Effort()
+    Shell(lambda _: None, effort).pipelines("$(" * (MAX_DEPTH - 1) + "a" + ")" * (MAX_DEPTH - 1))
+    assert not effort.is_cut
+
+
+def test_effort_is_spent_once_and_for_all() -> None:
+    effort = Effort()
+    effort.steps = 3
+    assert [effort.take(2), effort.take(2), effort.take()] == [True, False, False]
+    assert effort.is_cut
+
+
+def test_braces_make_only_so_many_words() -> None:
+    assert len(words("{a,b}" * 20)) <= MAX_WORDS
+
+
+@tried(200)
+@given(st.text("ab$(){}'\"`\\|&;<>#=*?~ \n", max_size=80))
+def test_no_more_is_read_than_there_is(script: str) -> None:
+    effort = Effort(len(script))
+    found = Shell(lambda _: None, effort).pipelines(script)
+    told = [word for pipeline in found for command in pipeline for word in command.words]
+    assert len(told) <= MAX_WORDS * (len(script) + 1)
+    assert not effort.is_cut or script.count("(") + script.count("`") > MAX_DEPTH

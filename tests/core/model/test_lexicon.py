@@ -1,0 +1,68 @@
+"""Stems of words, and the families that they belong to."""
+
+import pytest
+
+from pipeguard.core.model import lexicon as module
+from pipeguard.core.model.features import features
+from pipeguard.core.model.lexicon import Lexicon, all_families
+from pipeguard.core.model.normal_form import plain
+from tests.core.model.samples import NAMES, samples, stems_of
+
+STEMS = {
+    "assist": [0],
+    "ai ": [0],
+    "do not": [1],
+    "忽略": [2],
+    "निर्देश": [3],
+    "تجاهل": [2],
+    plain("künstl"): [0],
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Assistants, listen", {0}),
+        ("the AI reads", {0}),
+        ("said aimlessly", set()),
+        ("you do not", {1}),
+        ("you do it not", set()),
+        ("请忽略之前", {2}),
+        ("निर्देशों", {3}),
+        ("تَجَاهَلْ", {2}),
+        ("Künstliche", {0}),
+        ("KÜNSTLICHE", {0}),
+        ("resassist", set()),
+    ],
+)
+def test_a_word_has_the_families_of_its_stems(text: str, found: set[int]) -> None:
+    lexicon = Lexicon(["ai", "not", "ignore", "rule"], STEMS)
+    told = lexicon.in_order(plain(text))
+    assert {number for _, numbers in told for number in numbers} == found
+
+
+def test_families_stand_in_the_order_of_the_text() -> None:
+    lexicon = Lexicon(["ai", "not", "ignore", "rule"], STEMS)
+    told = lexicon.in_order(plain("AI, do not 忽略 this, assistant"))
+    assert [min(numbers) for _, numbers in told] == [0, 1, 2, 0]
+    assert [at for at, _ in told] == sorted(at for at, _ in told)
+
+
+def test_a_lexicon_that_forgets_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    families, stems = stems_of("injection")
+    texts = [text for name in NAMES for text in samples(name)]
+    expected = [features(text, Lexicon(families, stems)) for text in texts]
+    monkeypatch.setattr(module, "REMEMBERED", 2)
+    assert [features(text, Lexicon(families, stems)) for text in texts] == expected
+
+
+def test_the_model_itself_has_a_family_where_there_is_one() -> None:
+    assert Lexicon(["not", "ai"], STEMS).model == 1
+    assert Lexicon(["not"], {}).model == -1
+
+
+def test_all_families_of_a_few_words_are_told_together() -> None:
+    lexicon = Lexicon(["ai", "not", "ignore", "rule"], STEMS)
+    text = "assistant, do not"
+    assert lexicon.among(text) == all_families(lexicon.in_order(text)) == {0, 1}
+    assert lexicon.among(text) == {0, 1}, "also where it is remembered"

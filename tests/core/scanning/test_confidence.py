@@ -1,0 +1,67 @@
+"""How sure a match is, by its checks and by what stands around."""
+
+import re
+from collections.abc import Mapping
+
+import pytest
+
+from pipeguard.core.finding import Confidence
+from pipeguard.core.rules.rule import Rule, View, load_pack
+from pipeguard.core.scanning.confidence import certainty, may_be_doubted
+from tests.fuzz.rulebook import ALL as RULES
+
+PACK = """\
+pack: mine
+about: For a test.
+defaults: {{surfaces: [to-server], views: [text], severity: high, confidence: medium}}
+rules:
+- {{id: one, title: t, why: w, fix: f, matches: [a], passes: [b], pattern: 'n=(?P<secret>[0-9]+)',
+   {more}}}
+"""
+
+
+def rule_with(more: str) -> Rule:
+    (rule,) = load_pack(PACK.format(more=more), "mine.yaml")
+    return rule
+
+
+def sure(text: str, more: str = "", view: View = View.TEXT) -> Confidence | None:
+    rule, data = rule_with(more), text.encode()
+    match = re.search(rule.pattern.encode(), data)
+    assert match
+    return certainty(rule, data, match, view)
+
+
+VALID, WRONG = "4111111111111111", "4111111111111112"
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "expected"),
+    [
+        (f"n={WRONG}", "", Confidence.MEDIUM),
+        (f"n={VALID}", "check: [luhn]", Confidence.HIGH),
+        (f"n={WRONG}", "check: [luhn]", Confidence.LOW),
+        (f"n={VALID}", "require: [luhn]", Confidence.MEDIUM),
+        (f"n={WRONG}", "require: [luhn]", None),
+        (f"xn={WRONG}x", "boundary: word", Confidence.LOW),
+        (f"no n={WRONG}", "unless: 'no'", Confidence.LOW),
+        (f"No. But n={WRONG}", "unless: 'no'", Confidence.MEDIUM),
+    ],
+)
+def test_checks_and_surroundings_decide(text: str, more: str, expected: Confidence | None) -> None:
+    assert sure(text, more) is expected
+
+
+def test_an_order_in_quotes_is_less_sure_and_in_a_text_about_attacks_hardly() -> None:
+    assert sure("n=5", "quoted: lower") is Confidence.MEDIUM
+    assert sure('say "n=5" now', "quoted: lower") is Confidence.LOW
+    assert sure("n=5", "quoted: keep") is Confidence.MEDIUM
+
+
+def test_only_what_is_not_of_the_worst_and_surest_is_doubted() -> None:
+    kinds: Mapping[str, Rule] = RULES
+    order = next(r for r in kinds.values() if r.quoted and r.severity.name != "CRITICAL")
+    secret = next(r for r in kinds.values() if not r.quoted)
+    assert may_be_doubted(order, Confidence.HIGH)
+    assert not may_be_doubted(order, Confidence.LOW)
+    assert not may_be_doubted(secret, Confidence.HIGH)

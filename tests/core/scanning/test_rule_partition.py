@@ -1,0 +1,87 @@
+"""Each rule has one engine for each surface, and what is compiled together is known."""
+
+from collections import Counter
+
+import pytest
+
+from pipeguard.core.protocol.places import Surface
+from pipeguard.core.rules.rule import Rule, View
+from pipeguard.core.scanning.rule_partition import (
+    Residents,
+    home,
+    in_groups,
+    residents,
+    squeezed_pattern,
+)
+from tests.each import each
+from tests.fuzz.rulebook import ALL as RULES
+
+
+def test_each_rule_is_run_over_each_of_its_surfaces_by_one_engine() -> None:
+    run = Counter(
+        (rule.id, surface)
+        for engine in Surface
+        for rule in residents(RULES.values(), engine)
+        for surface in rule.surfaces
+    )
+    assert run == Counter((r.id, surface) for r in RULES.values() for surface in r.surfaces)
+
+
+@each("rule", RULES)
+def test_a_home_holds_the_rule(rule: Rule) -> None:
+    homes = {home(rule, surface) for surface in rule.surfaces}
+    holding = {one for one in Surface if rule.id in {r.id for r in residents([rule], one)}}
+    assert homes == holding
+
+
+def test_nothing_is_squeezed_where_nothing_goes_to_a_server() -> None:
+    (rule,) = (r for r in RULES.values() if r.id == "secrets.github-token")
+    assert View.SQUEEZED in rule.views
+    (there,) = residents([rule], Surface.TO_CLIENT)
+    assert View.SQUEEZED not in there.views
+    assert there.surfaces == {Surface.TO_CLIENT}
+
+
+def test_rules_are_read_when_one_of_them_is_first_asked_for() -> None:
+    reads = 0
+
+    def read() -> list[Rule]:
+        nonlocal reads
+        reads += 1
+        return list(RULES.values())
+
+    known = Residents(read, Surface.TO_SERVER, frozenset({Surface.TO_SERVER}))
+    assert known.surfaces == {Surface.TO_SERVER}
+    assert reads == 0
+    assert known.rules
+    assert known.looked_for
+    assert known.acting
+    assert reads == 1
+    assert Residents(read, Surface.TO_SERVER).surfaces == {
+        surface for rule in known.rules for surface in rule.surfaces
+    }
+
+
+def test_secrets_and_the_others_are_compiled_apart() -> None:
+    private, others = in_groups([*residents(RULES.values(), Surface.TO_SERVER)])
+    assert {rule.is_private for rule in private} == {True}
+    assert {rule.is_private for rule in others} == {False}
+    assert not any(rule.views <= {View.SQUEEZED, View.ACTS} for rule in (*private, *others))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "squeezed"),
+    [
+        (r"ignore\s{1,8}all", "ignoreall"),
+        (r"a b\b", "ab"),
+        (r"a[\s_-]+b", "ab"),
+        (r"a[^\s]b", r"a[^\s]b"),
+        (r"a\ b", r"a\ b"),
+    ],
+)
+def test_a_pattern_for_a_text_without_spaces_has_none(pattern: str, squeezed: str) -> None:
+    rule = RULES["injection.override-instructions"]._replace(
+        pattern=pattern, views=frozenset({View.SQUEEZED})
+    )
+    assert squeezed_pattern(rule)[0] == squeezed
+    assert squeezed_pattern(rule._replace(views=frozenset({View.TEXT})))[0] == ""
