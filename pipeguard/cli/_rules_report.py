@@ -54,11 +54,11 @@ def near_fields(nearness: Iterable[Nearness]) -> list[dict[str, object]]:
                     "matched": misses.matched,
                     "confidence": _confidence(misses) or None,
                 }
-                for mutation, misses in row.held.items()
+                for mutation, misses in row.mutated.items()
             },
             "passes": [
                 {"sample": close.sample, "mutation": close.mutation.value, "matches": close.text}
-                for close in row.close
+                for close in row.close_misses
             ],
         }
         for row in nearness
@@ -74,10 +74,10 @@ def near_page(nearness: Sequence[Nearness]) -> str:
     lines = ["Mutated `matches` that still match, and how surely:", f"{'':<{width}}  {titles}"]
     lines += [
         f"{row.rule:<{width}}  "
-        + "  ".join(f"{_matched(row.held.get(mutation)):<12}" for mutation in Mutation)
+        + "  ".join(f"{_matched(row.mutated.get(mutation)):<12}" for mutation in Mutation)
         for row in nearness
     ]
-    close_calls = [(row.rule, close) for row in nearness for close in row.close]
+    close_calls = [(row.rule, close) for row in nearness for close in row.close_misses]
     if close_calls:
         lines += ["", "`passes` that one mutation turns into a match:"]
     for rule, close in close_calls:

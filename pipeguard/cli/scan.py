@@ -18,12 +18,12 @@ from pipeguard.core.finding import Action
 from pipeguard.core.unicode.display import visible
 from pipeguard.errors import InputError
 from pipeguard.rulebook.cache import load_engines
-from pipeguard.rulebook.trial import USUAL_KEY, Taken, Trial, TrialInput, judge
+from pipeguard.rulebook.trial import USUAL_KEY, TextRole, Trial, TrialInput, judge
 from pipeguard.runtime.progress import COMPILING, told
 
 if TYPE_CHECKING:
     from pipeguard.rulebook.spots import Spot
-    from pipeguard.rulebook.trial import Located
+    from pipeguard.rulebook.trial import LocatedFinding
 
 STDIN = "-"
 BOM = "\ufeff"
@@ -45,8 +45,8 @@ _WOULD = {
 @click.option(
     "--as",
     "taken",
-    type=click.Choice([kind.value for kind in Taken]),
-    default=Taken.RESULT.value,
+    type=click.Choice([kind.value for kind in TextRole]),
+    default=TextRole.RESULT.value,
     show_default=True,
     help="What the text is judged as.",
 )
@@ -116,7 +116,7 @@ def command(  # noqa: PLR0913  one for each option
     with told(COMPILING):
         compiled = load_engines()
     with told(f"judging {_size(len(text))}, which takes some seconds"):
-        trial_input = TrialInput(text, Taken(taken), tool, server, key)
+        trial_input = TrialInput(text, TextRole(taken), tool, server, key)
         trial = judge(compiled, rules, trial_input, os.urandom(KEY_BYTES), monotonic())
     if as_json:
         click.echo(json.dumps(_fields(file, taken, trial), indent=2))
@@ -181,7 +181,7 @@ def _fields(file: str, taken: str, trial: Trial) -> dict[str, object]:
     }
 
 
-def _finding_fields(located: Located) -> dict[str, object]:
+def _finding_fields(located: LocatedFinding) -> dict[str, object]:
     finding = located.finding
     return {
         "rule": finding.rule,
@@ -217,7 +217,7 @@ def _page(name: str, trial: Trial) -> str:
     return "\n".join(lines)
 
 
-def _row(located: Located) -> tuple[str, ...]:
+def _row(located: LocatedFinding) -> tuple[str, ...]:
     finding = located.finding
     return (
         finding.action.name.lower(),

@@ -58,7 +58,7 @@ def rules(_case: Case) -> Iterable[Diagnosis]:
     """Whether the rules are valid, load, and find their own samples."""
     from pipeguard.core.scanning.rule_partition import home
     from pipeguard.rulebook.cache import is_cached, load_engines
-    from pipeguard.rulebook.proof import found, texts
+    from pipeguard.rulebook.proof import confidences, texts
 
     packs = sources()
     chosen = load_rules(packs)
@@ -69,7 +69,7 @@ def rules(_case: Case) -> Iterable[Diagnosis]:
     first = {rule.pack: rule for rule in reversed(chosen)}  # of each pack
     for pack, rule in sorted(first.items()):
         surface = home(rule, min(rule.surfaces, key=lambda surface: surface.value))
-        if not found(rule, by_surface[surface], surface, texts(rule.matches[0])[0]):
+        if not confidences(rule, by_surface[surface], surface, texts(rule.matches[0])[0]):
             yield wrong(f"the pack {pack} does not find its own sample", "pipeguard rules test")
             return
     own = sum(not pack.shipped for pack in packs)

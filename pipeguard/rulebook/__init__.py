@@ -1,5 +1,5 @@
-"""The packs of rules as files: found, proven by their samples, compiled once, documented.
+"""The packs of rules as files: read, proven by their samples, compiled once, documented.
 
-What no frame passes through: samples, near misses, reference pages, the cache, `rules bench`.
-Refuses to judge: `core.scanning` does. Begin with `packs`, then `cache`.
+Samples, near misses, reference pages, costs and the cache: no frame passes through them. Refuses to
+judge: `core.scanning` does. Begin with `packs`, then `cache` and `compilation`.
 """

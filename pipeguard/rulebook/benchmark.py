@@ -1,8 +1,8 @@
-"""What each rule costs, over texts that it should have nothing to do with.
+"""The cost of each rule over texts that it should find nothing in.
 
-Measured by itself: the rule's pattern alone in the scan engine, then its own expression where the
-engine says that it could match. So a share is of a pass over all rules, which is less than their
-sum. The texts ship with Python, and JSON is made of them. Measures; decides nothing.
+A rule is measured alone: its pattern in Hyperscan, then its own expression on the blocks where
+Hyperscan says that it could match. Its share is of a pass over all rules, which costs less than the
+sum of the rules. The texts ship with Python, and JSON is made from them. Decides nothing.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ if TYPE_CHECKING:
     from pipeguard.core.session.guard import Engines
 
 TEXT_BYTES = 128 * 1024  # of each kind
-TIMES = 3  # each is measured; the least counts
+RUNS = 3  # of each measurement; the shortest counts
 MOST_SHARE = 0.10  # of a pass
-MOST_READING = 0.5  # of a pass, for a classifier
+MOST_CLASSIFIER_SHARE = 0.5  # of a pass
 MOST_FALSE = 0.25  # of the blocks of a text
 _MODULES = ("argparse", "typing", "inspect", "tarfile", "configparser", "mailbox")
 
 
 class Share(NamedTuple):
-    """What a rule costs over one kind of text.
+    """The cost of a rule over one kind of text.
 
     Attributes:
-        seconds: that it takes.
-        confirming: of these, in the rule's own expression and not in the engine.
-        share: of a pass over all rules.
-        candidates: blocks in which it could match, says the engine.
-        false: those of them in which it does not.
-        blocks: of the text.
+        seconds: the time it takes.
+        confirming: the part of it in the rule's own expression and not in Hyperscan.
+        share: the time by that of a pass over all rules.
+        candidates: blocks in which it could match, by Hyperscan.
+        false: those in which it then does not.
+        blocks: all of the text's.
     """
 
     seconds: float
@@ -62,11 +62,11 @@ class Share(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What a rule costs.
+    """The cost of a rule.
 
     Attributes:
         rule: its id.
-        kinds: by kind of text.
+        kinds: its share by the kind of text.
         warnings: what is too much, and what to do about it.
     """
 
@@ -77,16 +77,16 @@ class Cost(NamedTuple):
     @property
     def worst(self) -> float:
         """Its greatest share."""
-        return max((one.share for one in self.kinds.values()), default=0.0)
+        return max((share.share for share in self.kinds.values()), default=0.0)
 
 
-class _Done(NamedTuple):
-    """What came of one run over a text.
+class _RunResult(NamedTuple):
+    """What one run over a text counted.
 
     Attributes:
         candidates: blocks in which the rule could match.
-        false: those of them in which it does not.
-        confirming: seconds that it took to tell.
+        false: those in which it then does not.
+        confirming: seconds in the rule's own expression.
     """
 
     candidates: int = 0
@@ -94,39 +94,37 @@ class _Done(NamedTuple):
     confirming: float = 0.0
 
 
-_Work = Callable[[Sequence[bytes]], _Done]
+_Work = Callable[[Sequence[bytes]], _RunResult]
 
 
 def costs(rules: Iterable[Rule], homes: Iterable[Engine], engines: Engines) -> Iterator[Cost]:
-    """Measure some rules, one after the other.
+    """Measure rules one after the other, but for those that only read what arguments do.
 
-    Rules that only read what arguments do are left out: that is a few lines, and costs nothing.
+    What arguments do is a few lines, so such a rule costs nothing.
 
     Args:
-        rules: to be measured.
-        homes: engines that hold them.
-        engines: of all rules, whose pass the shares are of.
+        rules: the rules to measure.
+        homes: the engines that run them.
+        engines: of all rules; the shares are of their pass.
     """
-    known = {engine.surface: engine for engine in homes}
+    engine_of = {engine.surface: engine for engine in homes}
     whole = {surface: _passes(engines, surface) for surface in Surface}
     for rule in rules:
         if rule.views <= {View.ACTS}:
             continue
         surface = _surface(rule)
-        work = _reading(rule, known[home(rule, surface)]) if rule.model else _matching(rule)
+        work = _reading(rule, engine_of[home(rule, surface)]) if rule.model else _matching(rule)
         kinds = {}
         for kind, blocks in samples().items():
-            seconds, done = _least(work, blocks)
+            seconds, (candidates, false, confirming) = _shortest(work, blocks)
             share = seconds / whole[surface][kind]
-            kinds[kind] = Share(
-                seconds, done.confirming, share, done.candidates, done.false, len(blocks)
-            )
+            kinds[kind] = Share(seconds, confirming, share, candidates, false, len(blocks))
         yield Cost(rule.id, kinds, tuple(_warnings(rule, kinds)))
 
 
 @cache
 def samples() -> dict[str, list[bytes]]:
-    """The texts by their kind, in the blocks in which the engine reads them."""
+    """The texts by their kind, in the blocks that an engine reads."""
     topics: dict[str, str] = import_module("pydoc_data.topics").topics
     prose = "\n".join(topics.values())
     code = "\n".join(getsource(import_module(name)) for name in _MODULES)
@@ -138,7 +136,7 @@ KINDS = ("prose", "code", "JSON")
 
 
 def _records(prose: str) -> Iterator[dict[str, object]]:
-    """As an API or a lock file has them: ids, dates, addresses, hashes, words."""
+    """Records as an API or a lock file has them: ids, dates, URLs, hashes, words."""
     words = prose.split()
     for index in range(len(words) // 12):
         some = words[12 * index : 12 * index + 12]
@@ -165,101 +163,101 @@ def _blocks(text: str) -> list[bytes]:
 
 
 def _surface(rule: Rule) -> Surface:
-    """Where most text is: results, else arguments, else definitions."""
+    """The surface of a rule with the most text: results, else arguments, else definitions."""
     order = (Surface.TO_CLIENT, Surface.TO_SERVER, Surface.DEFINITIONS)
     return next(surface for surface in order if surface in rule.surfaces)
 
 
 def _passes(engines: Engines, surface: Surface) -> dict[str, float]:
-    """How long it takes to judge each text by all rules."""
+    """The seconds that a pass of all rules over each text takes."""
     place = USUAL_PLACE[surface]
 
-    def judge(blocks: Sequence[bytes]) -> _Done:
+    def judge(blocks: Sequence[bytes]) -> _RunResult:
         value = frame_value(surface, b"".join(blocks).decode("utf-8", "replace"), "input")
         for engine in engines.over(surface):
             engine.scan(value, lambda _: place, surface)
-        return _Done()
+        return _RunResult()
 
-    return {kind: _least(judge, blocks)[0] for kind, blocks in samples().items()}
+    return {kind: _shortest(judge, blocks)[0] for kind, blocks in samples().items()}
 
 
 def _matching(rule: Rule) -> _Work:
-    """The pattern alone: the engine's pass, then the rule's own expression where it hits."""
+    """The work of a pattern: a pass of Hyperscan, then the rule's own expression where it hits."""
     group = PatternGroup(0, ((rule.sign or rule.pattern, rule.ignore_case),))
     patterns = PatternSet.of([compile_group(group)])
     finder = Finder(rule.pattern, ignore_case=rule.ignore_case)
 
-    def work(blocks: Sequence[bytes]) -> _Done:
+    def work(blocks: Sequence[bytes]) -> _RunResult:
         hits = [block for block in blocks if patterns.look(block)]
         left, false = MAX_MATCHES_PER_RULE, 0
         began = perf_counter()
-        for block in hits:  # as in a scan: after so many, the rule is not asked any more
+        for block in hits:  # a scan, too, stops after so many matches
             count = sum(1 for _ in islice(finder.finditer(block, 0, len(block)), left))
             left, false = left - count, false + (not count)
             if not left:
                 break
-        return _Done(len(hits), false, perf_counter() - began)
+        return _RunResult(len(hits), false, perf_counter() - began)
 
     return work
 
 
 def _reading(rule: Rule, engine: Engine) -> _Work:
-    """The gate over the whole text, then the classifier, as much as of one message."""
+    """The work of a classifier: the prefilter over the text, then as much as of one message."""
     classifier = engine.lookup.classifier(rule)
 
-    def work(blocks: Sequence[bytes]) -> _Done:
+    def work(blocks: Sequence[bytes]) -> _RunResult:
         data = b"".join(blocks)
-        found = engine.gate.stretches(data) if engine.gate is not None else []
+        stretches = engine.gate.stretches(data) if engine.gate is not None else []
         began = perf_counter()
         budgets = Budgets()
         budgets.grow(len(data), classified=True)
-        read = Reader(len(data), budgets).read([Opened(data, found)], classifier)
+        read = Reader(len(data), budgets).read([Opened(data, stretches)], classifier)
         false = sum(piece.score < classifier.likely for *_, piece in read)
         seconds = perf_counter() - began
-        return _Done(min(len(found), len(blocks)), min(false, len(blocks)), seconds)
+        return _RunResult(min(len(stretches), len(blocks)), min(false, len(blocks)), seconds)
 
     return work
 
 
-def _least(work: _Work, blocks: Sequence[bytes]) -> tuple[float, _Done]:
-    """The shortest of some runs: what else the machine does only adds to one."""
+def _shortest(work: _Work, blocks: Sequence[bytes]) -> tuple[float, _RunResult]:
+    """The time and result of the shortest of some runs: other load only adds to a run."""
     runs = []
-    for _ in range(TIMES):
+    for _ in range(RUNS):
         began = perf_counter()
-        found = work(blocks)
-        runs.append((perf_counter() - began, found))
+        result = work(blocks)
+        runs.append((perf_counter() - began, result))
     return min(runs)
 
 
 def _warnings(rule: Rule, kinds: dict[str, Share]) -> Iterator[str]:
-    most = MOST_READING if rule.model else MOST_SHARE
-    slow = {kind: one for kind, one in kinds.items() if one.share > most}
+    most = MOST_CLASSIFIER_SHARE if rule.model else MOST_SHARE
+    slow = {kind: share for kind, share in kinds.items() if share.share > most}
     if slow:
-        told = ", ".join(f"{one.share:.0%} over {kind}" for kind, one in slow.items())
-        confirms = any(one.confirming > one.seconds / 2 for one in slow.values())
+        shares = ", ".join(f"{share.share:.0%} over {kind}" for kind, share in slow.items())
+        confirms = any(share.confirming > share.seconds / 2 for share in slow.values())
         what = GATED if rule.model else CONFIRMS if confirms else SLOW
-        yield f"takes {told} of a pass: {what}"
+        yield f"takes {shares} of a pass: {what}"
     if rule.model:
         return
     often = [
-        f"{one.false} of {one.blocks} blocks of {kind}"
-        for kind, one in kinds.items()
-        if one.false > MOST_FALSE * one.blocks
+        f"{share.false} of {share.blocks} blocks of {kind}"
+        for kind, share in kinds.items()
+        if share.false > MOST_FALSE * share.blocks
     ]
     if often:
         yield f"could match in {', '.join(often)}, and does not: {COMMON}"
 
 
 SLOW = (
-    "begin its pattern with fixed letters that are rare; shorten classes with a long repeat, as"
-    " `[a-z]{0,60}`, and take apart what begins with `\\b(?:...)`"
+    "begin its pattern with rare fixed letters; shorten classes with a long repeat, such as"
+    " `[a-z]{0,60}`, and split what begins with `\\b(?:...)`"
 )
 CONFIRMS = (
-    "its own expression is slow where the engine says that it could match: give it fewer"
-    " alternatives, each with fixed letters at its beginning, or make several rules of it"
+    "its own expression is slow on the blocks where it could match: give it fewer alternatives,"
+    " each with fixed letters at its beginning, or split the rule"
 )
-GATED = "the gate opens for too many words, or the classifier reads too much behind it"
+GATED = "its prefilter passes too many words, or the classifier reads too much behind it"
 COMMON = (
-    "let what it begins with be longer or rarer, or give as `sign` something that is there wherever"
-    " it matches, and seldom else"
+    "begin it with something longer or rarer, or give it a `sign` that is in whatever it matches,"
+    " and seldom in other texts"
 )

@@ -27,8 +27,8 @@ from pipeguard.rulebook.packs import PackFile, load_rules, model
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-MOST_THREADS = 4  # each takes some 100 MB
-# What only people read of a rule, and read in its pack.
+MOST_THREADS = 4  # one takes 115 MB, each other 50 MB more
+# The parts of a rule that only people read, in its pack.
 _UNREAD: dict[str, object] = {"matches": [], "passes": [], "title": "", "why": "", "fix": ""}
 
 
@@ -45,9 +45,8 @@ def compile_rules(packs: Iterable[PackFile], folder: str, key: bytes) -> None:
         EngineError: Hyperscan is missing, or rejects a pattern.
         OSError: the folder cannot be written.
     """
-    from concurrent.futures import (
-        ThreadPoolExecutor,
-    )  # imports logging: not in a long-lived process
+    # It imports logging, which a process that only waits, and may live long, can do without.
+    from concurrent.futures import ThreadPoolExecutor
 
     rules = load_rules(packs)
     patterns = [patterns_of(rules, surface, model) for surface in Surface]
@@ -56,8 +55,8 @@ def compile_rules(packs: Iterable[PackFile], folder: str, key: bytes) -> None:
     def compiled(job: PatternGroup | WeightedWords) -> list[str]:
         blobs = [compile_group(job)] if isinstance(job, PatternGroup) else prefilter.make(job)
         names = [store(folder, blob) for blob in blobs]
-        with suppress(FileNotFoundError):
-            os.utime(os.path.join(folder, LOCK_NAME))  # others see that this goes on
+        with suppress(FileNotFoundError):  # it tells waiting processes of the progress
+            os.utime(os.path.join(folder, LOCK_NAME))
         return names
 
     threading.stack_size(STACK_BYTES)  # musl's 128 KiB are too few
@@ -65,7 +64,7 @@ def compile_rules(packs: Iterable[PackFile], folder: str, key: bytes) -> None:
         names = dict(zip(jobs, pool.map(compiled, jobs), strict=True))
     engines = []
     for surface, parts in zip(Surface, patterns, strict=True):
-        over = {over.value for rule in residents(rules, surface) for over in rule.surfaces}
+        over = {reached.value for rule in residents(rules, surface) for reached in rule.surfaces}
         plain, squeezed, acts = (
             [name for group in part for name in names[group]] for part in parts[:3]
         )
@@ -77,15 +76,17 @@ def compile_rules(packs: Iterable[PackFile], folder: str, key: bytes) -> None:
 
 
 def _jobs(patterns: Sequence[Patterns]) -> list[PatternGroup | WeightedWords]:
-    """What is compiled, each once; the largest first, so that no thread is left alone with it."""
+    """All that is compiled, each once; the largest first, so that the threads end together."""
     groups = {group for parts in patterns for part in parts[:3] for group in part}
     words = {parts.words for parts in patterns if parts.words}
     return [*sorted(groups, key=lambda group: -len(group.patterns)), *words]
 
 
 def encoded(packs: Iterable[PackFile]) -> bytes:
-    """Packs, as `main` reads them from standard input."""
-    return json.dumps([(path, text.decode("latin-1"), own) for path, text, own in packs]).encode()
+    """Packs in the form that `main` reads from standard input."""
+    return json.dumps(
+        [(pack.path, pack.content.decode("latin-1"), pack.shipped) for pack in packs]
+    ).encode()
 
 
 def main() -> None:
@@ -97,14 +98,17 @@ def main() -> None:
     folder, key, reader = sys.argv[1], bytes.fromhex(sys.argv[2]), int(sys.argv[3])
     if hasattr(os, "fork") and os.fork():
         os._exit(0)  # the child has init for its parent
-    packs = json.load(sys.stdin.buffer)
-    compile_rules(
-        [PackFile(path, text.encode("latin-1"), own) for path, text, own in packs], folder, key
-    )
-    if reader and os.name == "posix" and not _is_running(reader):
-        from shutil import rmtree
+    packs = [
+        PackFile(path, text.encode("latin-1"), shipped)
+        for path, text, shipped in json.load(sys.stdin.buffer)
+    ]
+    try:
+        compile_rules(packs, folder, key)
+    finally:
+        if reader and os.name == "posix" and not _is_running(reader):
+            from shutil import rmtree
 
-        rmtree(folder, ignore_errors=True)
+            rmtree(folder, ignore_errors=True)
 
 
 def _is_running(process: int) -> bool:

@@ -1,7 +1,4 @@
-"""Texts that are almost a given one: what a rule's author asks how near its samples are to others.
-
-Each mutation changes one thing at one place. Knows letters, digits and words, and no rule.
-"""
+"""Mutations of a text: each changes one thing at one place. Knows letters and words, no rules."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from itertools import islice
 from typing import NamedTuple
 
 MOST_MUTANTS = 64  # of one text
-LONGEST = 2000  # characters of a text that are mutated
+LONGEST = 2000  # characters at the start of a text that are mutated
 
 _WORD = re.compile(r"\S+")
 _LETTER = re.compile(r"[^\W\d_]")
@@ -22,22 +19,22 @@ _DIGIT = re.compile(r"[0-9]")
 class Mutation(Enum):
     """What is changed."""
 
-    DIGIT = "digit"  # one digit is another: a check over all of them fails
-    LETTER = "letter"  # the first letter is another
-    CASE = "case"  # capitals are small, and small letters capitals
-    CUT = "cut"  # the last word is missing; of a single word, its last character
-    SPACE = "space"  # a space is two; where there is none, there is one
+    DIGIT = "digit"  # replaces the last digit, so that a checksum fails
+    LETTER = "letter"  # replaces the first letter
+    CASE = "case"  # swaps capitals and small letters
+    CUT = "cut"  # removes the last word, or the last character of a single word
+    SPACE = "space"  # doubles each space, or inserts one if there is none
 
 
 class Mutant(NamedTuple):
-    """A text in which one thing was changed."""
+    """A text after a mutation."""
 
     mutation: Mutation
     text: str
 
 
-def once(text: str, start: int, end: int) -> Iterator[Mutant]:
-    """A stretch of a text with each mutation that it can have, once."""
+def mutate_span(text: str, start: int, end: int) -> Iterator[Mutant]:
+    """Apply to a span of a text each mutation that changes it, once."""
     before, stretch, after = text[:start], text[start:end], text[end:]
     for mutation in Mutation:
         changed = _changed(mutation, stretch)
@@ -45,17 +42,20 @@ def once(text: str, start: int, end: int) -> Iterator[Mutant]:
             yield Mutant(mutation, before + changed + after)
 
 
-def everywhere(text: str) -> Iterator[Mutant]:
-    """A text with each mutation in each of its words; only its beginning, if it is long."""
-    return islice(_everywhere(text), MOST_MUTANTS)
+def mutate_words(text: str) -> Iterator[Mutant]:
+    """Apply each mutation to each word of a text; if it is long, of its start."""
+    return islice(_mutate_words(text), MOST_MUTANTS)
 
 
-def _everywhere(text: str) -> Iterator[Mutant]:
-    shown = text[:LONGEST]
-    yield from (Mutant(Mutation.CASE, changed) for changed in (shown.lower(), shown.upper()))
-    for word in _WORD.finditer(shown):
+def _mutate_words(text: str) -> Iterator[Mutant]:
+    start_of_text = text[:LONGEST]
+    for changed in (start_of_text.lower(), start_of_text.upper()):
+        yield Mutant(Mutation.CASE, changed)
+    for word in _WORD.finditer(start_of_text):
         start, end = word.span()
-        yield from (one for one in once(text, start, end) if one.mutation is not Mutation.CUT)
+        for mutant in mutate_span(text, start, end):
+            if mutant.mutation is not Mutation.CUT:
+                yield mutant
         yield Mutant(Mutation.CUT, text[:start] + text[end:].lstrip())
         if end < len(text):
             yield Mutant(Mutation.SPACE, text[:end] + text[end:].lstrip())
@@ -71,10 +71,10 @@ def _changed(mutation: Mutation, stretch: str) -> str:
         middle = len(stretch) // 2
         spaced = stretch.replace(" ", "  ")
         return spaced if spaced != stretch else f"{stretch[:middle]} {stretch[middle:]}"
-    found = _LETTER.search(stretch) if mutation is Mutation.LETTER else _last_digit(stretch)
-    if found is None:
+    match = _LETTER.search(stretch) if mutation is Mutation.LETTER else _last_digit(stretch)
+    if match is None:
         return stretch
-    return stretch[: found.start()] + _next(found[0]) + stretch[found.end() :]
+    return stretch[: match.start()] + _other(match[0]) + stretch[match.end() :]
 
 
 def _last_digit(stretch: str) -> re.Match[str] | None:
@@ -84,8 +84,8 @@ def _last_digit(stretch: str) -> re.Match[str] | None:
     return last
 
 
-def _next(character: str) -> str:
-    """Another of its kind."""
+def _other(character: str) -> str:
+    """Another digit for a digit, another letter of the same case for a letter."""
     if character.isdecimal():
         return str((int(character) + 1) % 10)
     another = "k" if character.lower() == "q" else "q"

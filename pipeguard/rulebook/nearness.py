@@ -1,6 +1,6 @@
-"""How near a rule's samples are to its border: which still match when a little is changed.
+"""How near a rule's samples are to its border: which of them match after a mutation.
 
-A help for authors, and no test: whether a changed sample should match, only they know.
+For authors of rules, and not a test: whether a mutated sample should match, only they know.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.core.scanning.rule_partition import home
-from pipeguard.rulebook.mutations import Mutation, everywhere, once
-from pipeguard.rulebook.proof import found, texts
+from pipeguard.rulebook.mutations import Mutation, mutate_span, mutate_words
+from pipeguard.rulebook.proof import confidences, texts
 
 if TYPE_CHECKING:
     from pipeguard.core.finding import Confidence
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from pipeguard.core.rules.rule import Rule
     from pipeguard.core.scanning.engine import Engine
 
-MOST_CLOSE = 3  # near misses of one rule that are told
+MOST_CLOSE = 3  # close misses of one rule that are reported
 
 
 class NearMisses(NamedTuple):
-    """What became of the samples with one mutation.
+    """Samples that should match, after one mutation.
 
     Attributes:
-        tried: how many could have it.
-        matched: how many of them still match.
-        confidence: of the surest of those; None where there is none.
+        tried: how many it changes.
+        matched: how many of these still match.
+        confidence: the highest of those matches; None if there is none.
     """
 
     tried: int
@@ -35,13 +35,13 @@ class NearMisses(NamedTuple):
     confidence: Confidence | None
 
 
-class Close(NamedTuple):
-    """A near miss that is one mutation away from a match.
+class CloseMiss(NamedTuple):
+    """A sample that should pass, and is one mutation away from a match.
 
     Attributes:
         sample: as the rule has it.
         mutation: what is changed.
-        text: the sample after that, which matches.
+        text: the mutated sample, which matches.
     """
 
     sample: str
@@ -54,20 +54,20 @@ class Nearness(NamedTuple):
 
     Attributes:
         rule: the rule's id.
-        held: of its matches, by mutation.
-        close: of its near misses.
+        mutated: its matches, by mutation.
+        close_misses: the first few.
     """
 
     rule: str
-    held: dict[Mutation, NearMisses]
-    close: tuple[Close, ...]
+    mutated: dict[Mutation, NearMisses]
+    close_misses: tuple[CloseMiss, ...]
 
 
 def near_all(rules: Iterable[Rule], engines: Iterable[Engine]) -> Iterator[Nearness]:
     """Try the mutated samples of some rules, each on the first of its surfaces."""
     homes = {engine.surface: engine for engine in engines}
     for rule in rules:
-        surface = min(rule.surfaces, key=lambda one: one.value)
+        surface = min(rule.surfaces, key=lambda surface: surface.value)
         yield near(rule, homes[home(rule, surface)], surface)
 
 
@@ -76,27 +76,27 @@ def near(rule: Rule, engine: Engine, surface: Surface) -> Nearness:
 
     Args:
         rule: one of the engine's.
-        engine: the rule's home (core.scanning.engine).
-        surface: as what the samples are judged.
+        engine: it runs the rule (core.scanning.rule_partition).
+        surface: the samples are judged as texts of it.
     """
-    held: dict[Mutation, NearMisses] = {}
+    mutated: dict[Mutation, NearMisses] = {}
     for sample in rule.matches:
         for text in texts(sample):
-            for mutant in once(text, *_span(rule, engine, text)):
-                tried, matched, best = held.get(mutant.mutation, NearMisses(0, 0, None))
-                sure = found(rule, engine, surface, mutant.text)
+            for mutant in mutate_span(text, *_span(rule, engine, text)):
+                tried, matched, best = mutated.get(mutant.mutation, NearMisses(0, 0, None))
+                sure = confidences(rule, engine, surface, mutant.text)
                 best = max(sure if best is None else [*sure, best], default=None)
-                held[mutant.mutation] = NearMisses(tried + 1, matched + bool(sure), best)
-    return Nearness(rule.id, held, tuple(_close(rule, engine, surface)))
+                mutated[mutant.mutation] = NearMisses(tried + 1, matched + bool(sure), best)
+    return Nearness(rule.id, mutated, tuple(_close(rule, engine, surface)))
 
 
-def _close(rule: Rule, engine: Engine, surface: Surface) -> Iterator[Close]:
+def _close(rule: Rule, engine: Engine, surface: Surface) -> Iterator[CloseMiss]:
     count = 0
     for sample in rule.passes:
         text = texts(sample)[0]
-        for mutant in everywhere(text):
-            if found(rule, engine, surface, mutant.text):
-                yield Close(text, mutant.mutation, mutant.text)
+        for mutant in mutate_words(text):
+            if confidences(rule, engine, surface, mutant.text):
+                yield CloseMiss(text, mutant.mutation, mutant.text)
                 count += 1
                 break
         if count == MOST_CLOSE:
@@ -104,7 +104,7 @@ def _close(rule: Rule, engine: Engine, surface: Surface) -> Iterator[Close]:
 
 
 def _span(rule: Rule, engine: Engine, text: str) -> tuple[int, int]:
-    """Where the rule's pattern matches in a sample; all of it where it has none, or in a view."""
+    """Where a rule's pattern matches in a sample; all of it if it matches in another view."""
     data = text.encode("utf-8")
     match = (
         engine.lookup.finder(rule, squeezed=False).expression.search(data) if rule.pattern else None

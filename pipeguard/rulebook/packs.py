@@ -1,7 +1,7 @@
-"""Which rule packs there are: those shipped, and the user's own. Finds and reads; runs none.
+"""The rule packs: those that are shipped, and the user's own. Finds and reads them; runs no rule.
 
-Shipped packs stand in the installed package, or in the repository beside it. The user's stand in
-the configuration folder, `rules/*.yaml`; they add rules, and cannot change one that is shipped.
+Shipped packs are in the installed package, or in the repository beside it. The user's are in the
+configuration folder, `rules/*.yaml`; they add rules, and cannot change a shipped one.
 """
 
 # pathlib costs 5 ms, and a server is waiting for its rules
@@ -27,9 +27,9 @@ class PackFile(NamedTuple):
     """A pack's file.
 
     Attributes:
-        path: where it stands.
+        path: of the file.
         content: its bytes.
-        shipped: True where it comes with PipeGuard.
+        shipped: True if it comes with PipeGuard.
     """
 
     path: str
@@ -41,7 +41,7 @@ def shipped_folder() -> str:
     """The folder of the packs that come with PipeGuard.
 
     Raises:
-        RuleError: there is none, so nothing could be judged.
+        RuleError: it does not exist, so nothing could be judged.
     """
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     for folder in (os.path.join(package, "rules"), os.path.join(os.path.dirname(package), "rules")):
@@ -51,10 +51,10 @@ def shipped_folder() -> str:
 
 
 def model(name: str) -> bytes:
-    """A classifier's file, which stands beside the shipped packs.
+    """Read a classifier's file, which is beside the shipped packs.
 
     Raises:
-        RuleError: there is none.
+        RuleError: it cannot be read.
     """
     try:
         with open(os.path.join(shipped_folder(), name), "rb") as file:
@@ -71,26 +71,26 @@ def user_folder() -> str:
 def sources() -> tuple[PackFile, ...]:
     """Every pack's file, the shipped ones first, each in the order of their names.
 
-    Of two rules that are as sure, the first is told: a secret's format before its name.
+    Of two rules that are equally sure, the first is reported: a secret's format before its name.
 
     Raises:
         RuleError: a file cannot be read, or another user could have written it.
     """
-    found = [
+    packs = [
         PackFile(path, _content(path, is_shipped=True), shipped=True)
         for path in _files(shipped_folder())
     ]
-    if not found:
+    if not packs:
         raise RuleError("the rules are missing from this installation. Install PipeGuard again.")
-    found += [PackFile(path, _content(path), shipped=False) for path in _files(user_folder())]
-    return tuple(found)
+    packs += [PackFile(path, _content(path), shipped=False) for path in _files(user_folder())]
+    return tuple(packs)
 
 
 def load_rules(packs: Iterable[PackFile] | None = None) -> tuple[Rule, ...]:
     """Read the rules of every pack.
 
     Args:
-        packs: their files, where they are known already.
+        packs: their files; None to find them.
 
     Raises:
         RuleError: naming the pack, the rule and what is wrong.
@@ -104,12 +104,12 @@ def load_rules(packs: Iterable[PackFile] | None = None) -> tuple[Rule, ...]:
             text = source.content.decode("utf-8")
         except UnicodeDecodeError:
             raise RuleError(f"{source.path} is not UTF-8.") from None
-        # The expressions of what is shipped were tried by the tests: most of a second each time.
+        # Tests try the expressions of shipped packs, which takes most of a second.
         for rule in load_pack(text, source.path, proven=source.shipped):
             if rule.id in rules:
                 raise RuleError(
-                    f"{source.path}: {rule.id} stands in {first[rule.id]} already.\n"
-                    "  Give yours another id, or a pack of another name."
+                    f"{source.path}: {rule.id} is in {first[rule.id]} already.\n"
+                    "  Give yours another id, or its pack another name."
                 )
             rules[rule.id] = rule
             first[rule.id] = source.path

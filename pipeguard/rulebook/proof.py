@@ -1,6 +1,6 @@
-"""The samples of rules, run through the whole scanner: what a rule claims, it must show.
+"""Proves rules by their samples, which run through the whole scanner.
 
-Knows where a sample would stand in a message; knows no files and no packs.
+Knows the place in a message that a sample is tried at; knows no files and no packs.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from pipeguard.core.rules.rule import Rule, Sample
     from pipeguard.core.scanning.engine import Engine
 
-# A sample of what acts may say under which name it stands: `sql: DROP TABLE x`.
+# A sample for the view `acts` may name its argument: `sql: DROP TABLE x`.
 _NAMED = re.compile(
     r"(command|sql|code|path|paths|file|url|uri|host|branch|name|id|value|content|query|template|"
     r"xml|yaml|filename|expression|user|domain|config|target|endpoint): (.*)",
     re.DOTALL,
 )
-SEEDS = range(3)  # of a sample that is a recipe: each gives another text
+SEEDS = range(3)  # for a sample that is a recipe: each gives another text
 USUAL_PLACE = {
     Surface.TO_SERVER: "call.arguments",
     Surface.TO_CLIENT: "result.text",
@@ -38,13 +38,13 @@ USUAL_PLACE = {
 
 @dataclass(frozen=True, slots=True)
 class SampleFailure:
-    """A sample that does not hold.
+    """A sample that its rule does not judge as it should.
 
     Attributes:
         rule: the rule's id.
-        surface: where it was tried.
+        surface: the sample was judged as a text of it.
         sample: its text.
-        what: what was expected and what came.
+        what: what was expected, and what happened.
     """
 
     rule: str
@@ -54,16 +54,16 @@ class SampleFailure:
 
 
 def prove(rule: Rule, engine: Engine, surface: Surface) -> Iterator[SampleFailure]:
-    """Try each sample of a rule: its matches and its near misses.
+    """Try each sample of a rule, those that must match and those that must pass.
 
     Args:
         rule: one of the engine's.
-        engine: the rule's home (core.scanning.engine).
-        surface: as what the samples are judged.
+        engine: it runs the rule (core.scanning.rule_partition).
+        surface: the samples are judged as texts of it.
     """
     for sample in rule.matches:
         for text in texts(sample):
-            sure = found(rule, engine, surface, text)
+            sure = confidences(rule, engine, surface, text)
             if not sure:
                 yield SampleFailure(rule.id, surface, text, "must match, and does not")
             elif max(sure) < rule.confidence:
@@ -71,7 +71,7 @@ def prove(rule: Rule, engine: Engine, surface: Surface) -> Iterator[SampleFailur
                 yield SampleFailure(rule.id, surface, text, f"confidence: {what}")
     for sample in rule.passes:
         for text in texts(sample):
-            if found(rule, engine, surface, text):
+            if confidences(rule, engine, surface, text):
                 yield SampleFailure(rule.id, surface, text, "must pass, and does not")
 
 
@@ -79,19 +79,19 @@ def prove_all(rules: Iterable[Rule], engines: Iterable[Engine]) -> Iterator[Samp
     """Try each sample of some rules, on every surface that they are run over."""
     homes = {engine.surface: engine for engine in engines}
     for rule in rules:
-        for surface in sorted(rule.surfaces, key=lambda one: one.value):
+        for surface in sorted(rule.surfaces, key=lambda surface: surface.value):
             yield from prove(rule, homes[home(rule, surface)], surface)
 
 
 def texts(sample: Sample) -> list[str]:
-    """A sample written out: once, or once for each seed."""
+    """The texts of a sample: one, or for a recipe one for each seed."""
     if isinstance(sample, str):
         return [sample]
     return [expand(sample, seed) for seed in SEEDS]
 
 
 def sample_place(rule: Rule, surface: Surface) -> str:
-    """Where a sample of a rule would stand: the usual place, or the first that the rule names."""
+    """The place that a sample is tried at: the usual one, or the first that the rule names."""
     usual = USUAL_PLACE[surface]
     if not rule.places or any(fnmatchcase(usual, glob) for glob in rule.places):
         return usual
@@ -100,7 +100,7 @@ def sample_place(rule: Rule, surface: Surface) -> str:
 
 
 def frame_value(surface: Surface, text: str, key: str = "text") -> JsonValue:
-    """A value as the surface's messages have it, with a sample in it under a key."""
+    """A JSON value as messages of a surface have it, with a sample under a key."""
     if surface is Surface.TO_SERVER:
         named = _NAMED.match(text)
         return {named[1]: named[2]} if named and key != "text" else {key: text}
@@ -109,11 +109,11 @@ def frame_value(surface: Surface, text: str, key: str = "text") -> JsonValue:
     return {"description": text}
 
 
-def found(rule: Rule, engine: Engine, surface: Surface, text: str) -> list[Confidence]:
-    """How sure a rule is of each of its matches in a text, where a sample would stand.
+def confidences(rule: Rule, engine: Engine, surface: Surface, text: str) -> list[Confidence]:
+    """The confidence of each match of a rule in a text, at the place of a sample.
 
-    What a classifier doubts is no less sure here: a sample proves its rule, and is often no more
-    than the words that the rule is for.
+    The doubt of a classifier is undone: a sample proves its rule, and often consists of nothing but
+    the words that the rule is for.
     """
     place = sample_place(rule, surface)
     key = "command" if View.ACTS in rule.views else "input"

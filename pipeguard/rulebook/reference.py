@@ -1,7 +1,7 @@
-"""The reference of rules as Markdown, a page for each pack, made from the rules themselves.
+"""The reference of rules in Markdown, a page for each pack, generated from the rules.
 
-What it writes depends on them alone, so a test can tell whether the pages in the repository are
-up to date. A sample that is a recipe is shown as one: no page holds a token that looks alive.
+The output depends on the rules alone, so a test can check that the pages in the repository are up
+to date. A sample that is a recipe is shown as a recipe: no page contains a live-looking token.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pipeguard.core.rules.rule import Rule, Sample
 
-SHOWN_CHARS = 300  # of a sample; a few are whole pages
+SHOWN_CHARS = 300  # of a sample: a few are whole pages
 _MADE = "<!-- Made by `pipeguard rules docs` from rules/{pack}.yaml. Change that file instead. -->"
 
 _TOLD_BY = (
@@ -27,7 +27,7 @@ _TOLD_BY = (
 
 
 def pages(rules: Iterable[Rule]) -> dict[str, str]:
-    """Each pack's page by the pack's name, and `index` for all of them."""
+    """The page of each pack by its name, and `index`, which lists the packs."""
     packs: dict[str, list[Rule]] = {}
     for rule in rules:
         packs.setdefault(rule.pack, []).append(rule)
@@ -36,7 +36,7 @@ def pages(rules: Iterable[Rule]) -> dict[str, str]:
 
 
 def usual_action(rule: Rule) -> Action:
-    """What happens to a plain match where no policy says otherwise."""
+    """The action for an ordinary match where the policy has no entry for the rule."""
     return default_action(PolicyTarget(rule.id, rule.severity, rule.confidence, "", "", None))
 
 
@@ -88,9 +88,9 @@ def _entry(rule: Rule) -> list[str]:
     ]
     if rule.model:
         lines.append(_TOLD_BY.format(model=rule.model))
-    asked = [*(f"`{spec}`" for spec in rule.require), *(f"`{spec}`" for spec in rule.check)]
-    if asked:
-        lines.append(f"- Checked by: {', '.join(asked)}.")
+    checks = [f"`{spec}`" for spec in (*rule.require, *rule.check)]
+    if checks:
+        lines.append(f"- Checked by: {', '.join(checks)}.")
     if rule.owasp:
         lines.append(f"- OWASP: {rule.owasp}.")
     lines += ["", "Finds:", "", *_samples(rule.matches), "", "Lets by:", "", *_samples(rule.passes)]
@@ -98,7 +98,7 @@ def _entry(rule: Rule) -> list[str]:
 
 
 def _samples(samples: Iterable[Sample]) -> list[str]:
-    """A sample a line; its own line ends are shown as `↵`."""
+    """One line for each sample, whose own line ends are shown as `↵`."""
     lines = []
     for sample in samples:
         text = sample if isinstance(sample, str) else sample["gen"]

@@ -1,27 +1,27 @@
-"""Samples of secrets out of a recipe and a seed, so that no live-looking token is ever committed.
+"""Samples of secrets from a recipe and a seed, so that no live-looking token is ever committed.
 
 Knows how vendors build their tokens; knows no rule and no scanner. The same recipe and seed give
 the same text on every machine.
 
-A sample is a plain string, which stands for itself, or `{gen: recipe}`. In a recipe braces are
-generators, and a literal brace is doubled:
+A sample is a plain string, or `{gen: recipe}`. In a recipe braces are generators, and a literal
+brace is doubled:
 
-    {b62:36}            36 characters: hex HEX d UA la b62 b64 b64u b32 base58
-    {A-Z2-7:16}         or of a class of ranges; {[AQgw]:1} names each character
+    {b62:36}            36 characters of a set: hex HEX d UA la b62 b64 b64u b32 base58
+    {A-Z2-7:16}         of a class of ranges; {[AQgw]:1} lists each character
     {uuid}              a random UUID
     {bytes:64}          base64 of 64 random bytes; {bytes-url:16} base64url without padding
-    {start}             the token begins here; what comes before is not part of its checksum
-    {github-crc}        the checksum of what came before: also atlassian-crc, cloudflare-crc,
+    {start}             the token begins here: the text before is not part of its checksum
+    {github-crc}        the checksum of the text before: also atlassian-crc, cloudflare-crc,
                         grafana-crc, gitlab-crc, luhn
     {jwt role=admin}    a signed token with these claims
     {base58check 80 32 01}   version, number of random bytes, suffix
     {bech32 nsec 32}    prefix, number of random bytes
     {stellar}           a seed
     {seed-phrase 16}    a wallet's words for so many random bytes; {seed-phrase 16 numbered}
-    {number us-ssn}     a number of that kind that holds together, and that nobody may have
+    {number us-ssn}     a number of that kind that is valid, whether or not it is assigned
     {iban DE}           an account of that country
-    {base64 a:{b62:9}}  base64 of what the inner recipe gives; also base64url, upper
-    {}                  nothing: splits a word that must not stand whole in a file
+    {base64 a:{b62:9}}  base64 of the inner recipe's text; also base64url, upper
+    {}                  nothing: splits a word that must not be in a file as a whole
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ _CHARSETS: Mapping[str, str] = {
     "b32": _UPPER + "234567",
     "base58": checksums.BASE58.decode(),
 }
-_TRIES = 200  # draws until a run has no word in it and every kind of character
+_TRIES = 200  # until a run has every kind of character, and no word
 
 
 def expand(sample: str | Mapping[str, str], seed: int) -> str:
-    """Write a sample out.
+    """The text of a sample.
 
     Raises:
-        RuleError: the recipe has a generator that there is none of, or an odd brace.
+        RuleError: the recipe has an unknown generator, or a brace without its partner.
     """
     if isinstance(sample, str):
         return sample
@@ -76,7 +76,7 @@ def expand(sample: str | Mapping[str, str], seed: int) -> str:
 
 
 class _Draft:
-    """A recipe being read, once, from left to right."""
+    """A recipe that is read once, from left to right."""
 
     def __init__(self, recipe: str, random: Random, at: int = 0) -> None:
         self.recipe = recipe
@@ -84,7 +84,7 @@ class _Draft:
         self.at = at
 
     def expand(self) -> str:
-        """Everything up to the brace that closes this recipe, or to the end."""
+        """The text of all up to the brace that closes this recipe, or to the end."""
         text = ""
         start = 0
         while self.at < len(self.recipe):
@@ -104,15 +104,15 @@ class _Draft:
         return text
 
     def _generate(self, before: str) -> str | None:
-        """What the generator at the brace gives; None for the mark where a token starts."""
-        found = re.compile(r"\{(base64url|base64|upper) ").match(self.recipe, self.at)
-        if found:
-            self.at = found.end()
+        """The text of the generator at the brace; None for the mark where a token starts."""
+        encoding = re.compile(r"\{(base64url|base64|upper) ").match(self.recipe, self.at)
+        if encoding:
+            self.at = encoding.end()
             inner = self.expand()
             self._close()
-            return _ENCODINGS[found[1]](inner)
-        found = re.compile(r"\{([^{}]*)").match(self.recipe, self.at)
-        spec = found[1] if found else ""
+            return _ENCODINGS[encoding[1]](inner)
+        generator = re.compile(r"\{([^{}]*)").match(self.recipe, self.at)
+        spec = generator[1] if generator else ""
         self.at += 1 + len(spec)
         self._close()
         if spec == "start":
@@ -161,7 +161,7 @@ def _charset(name: str, recipe: str) -> str:
 
 
 def _run(random: Random, charset: str, count: int) -> str:
-    """Characters that no test of entropy, classes or placeholders takes for a made-up value."""
+    """Characters that pass the checks of entropy, character classes and placeholders."""
     kinds = [k for k in (_UPPER, _LOWER, _DIGITS) if count >= 12 and set(k) & set(charset)]
     dense = 0.8 * log2(max(1, min(count, len(set(charset)))))
     run = ""
@@ -287,13 +287,13 @@ def _number(random: Random, kind: str) -> str:
         raise RuleError(f"no kind of number is called {kind!r}")
     for _ in range(_NUMBER_TRIES):
         letters = (
-            random.choice(_DIGITS if one == "#" else _UPPER) if one in "#@" else one
-            for one in _NUMBER_SHAPES[kind]
+            random.choice(_DIGITS if shape == "#" else _UPPER) if shape in "#@" else shape
+            for shape in _NUMBER_SHAPES[kind]
         )
         text = "".join(letters)
         if could_be(kind, text.replace("-", "")):
             return text
-    raise RuleError(f"no {kind} was found by chance")
+    raise RuleError(f"no valid {kind} in {_NUMBER_TRIES} tries")
 
 
 def _iban(random: Random, country: str) -> str:
@@ -305,7 +305,7 @@ def _iban(random: Random, country: str) -> str:
 
 
 def _gitlab(before: bytes) -> bytes:
-    """Length of the payload, then the checksum, of a token that ends in `.01.`."""
+    """The length of the payload and the checksum of a token that ends in `.01.`."""
     payload = before.partition(b"-")[2][: -len(b".01.")]
     length = bytes((checksums.BASE36[len(payload) // 36], checksums.BASE36[len(payload) % 36]))
     return length + checksums.gitlab_crc(before + length)

@@ -1,6 +1,6 @@
-"""Where in a text somebody would look for a finding: from JSON pointers to lines and columns.
+"""Lines and columns of findings: from JSON pointers and offsets to where an editor shows them.
 
-Knows JSON's tokens and nothing of messages. A text that is no JSON is never asked for pointers.
+Knows JSON's tokens and nothing of messages. Takes valid JSON only.
 """
 
 from __future__ import annotations
@@ -22,29 +22,30 @@ _LETTER = re.compile(
 
 
 class Spot(NamedTuple):
-    """A place in a text as an editor names it, counted from 1, in characters."""
+    """A position in a text as editors count it: from 1, in characters."""
 
     line: int
     column: int
 
 
 def spot(text: str, offset: int) -> Spot:
-    """The line and column of a character."""
+    """The line and column of an offset."""
     return Spot(text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset))
 
 
-def values(text: str, wanted: Collection[str]) -> dict[str, Range]:
-    """Where the values at some pointers stand in a JSON text, with their quotes.
+def value_ranges(text: str, wanted: Collection[str]) -> dict[str, Range]:
+    """The ranges of the values at some JSON pointers, quotes included.
 
-    Of two members with one name the first is told.
+    Of two members of the same name, the first counts.
 
     Args:
         text: JSON.
         wanted: pointers as findings have them (core.protocol.places).
     """
-    found: dict[str, Range] = {}
-    around: list[tuple[str, int]] = []  # the open objects and arrays: pointers, and where from
-    steps: list[str | int | None] = []  # what is read of each: an item, a member, None before it
+    ranges: dict[str, Range] = {}
+    around: list[tuple[str, int]] = []  # the open objects and arrays: pointer and start of each
+    # The step in each: the index of an item or the name of a member, None before a name is read.
+    steps: list[str | int | None] = []
     for token in _TOKEN.finditer(text):
         sign = token[0]
         if sign == ":":
@@ -56,7 +57,7 @@ def values(text: str, wanted: Collection[str]) -> dict[str, Range]:
             steps.pop()
             at, start = around.pop()
             if at in wanted:
-                found.setdefault(at, (start, token.end()))
+                ranges.setdefault(at, (start, token.end()))
         elif steps and steps[-1] is None:
             steps[-1] = _text_of(sign)
         else:
@@ -66,12 +67,12 @@ def values(text: str, wanted: Collection[str]) -> dict[str, Range]:
                 around.append((at, token.start()))
                 steps.append(None if sign == "{" else 0)
             elif at in wanted:
-                found.setdefault(at, token.span())
-    return found
+                ranges.setdefault(at, token.span())
+    return ranges
 
 
-def inside(text: str, string: Range, offset: int) -> int:
-    """Where a character of a JSON string stands in the text that holds it, escapes and all."""
+def text_offset(text: str, string: Range, offset: int) -> int:
+    """The offset in a JSON text of a character of one of its strings, which may have escapes."""
     at, end = string[0] + 1, string[1] - 1
     for _ in range(offset):
         letter = _LETTER.match(text, at, end)

@@ -1,15 +1,13 @@
-"""Any text, judged as if it had come by: as a result, as arguments, as a definition.
+"""Judges any text as a tool's result, arguments or definition, and locates each finding in it.
 
-Puts it into the frames in which it would come and gives them to a Session, so that what is said of
-it is what `wrap` does: rules, views, policy, and whether a secret can be taken out. Pins are left
-aside, and so is what other calls brought: there is one text. Then it says where in the text each
-finding stands.
+The text is put into frames, and a Session judges them, so that the outcome is that of `wrap`: by
+rules, views, policy, and whether a secret can be redacted. Pins and flows play no part.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -19,15 +17,15 @@ from pipeguard.core.protocol.places import LISTS, pointer_step
 from pipeguard.core.rules.policy import Policy, Trust
 from pipeguard.core.session.guard import Engines, Guard
 from pipeguard.core.session.session import Session
-from pipeguard.rulebook.spots import Range, Spot, inside, spot, values
+from pipeguard.rulebook.spots import Range, Spot, spot, text_offset, value_ranges
 
-USUAL_NAME = "text"  # of the tool, and of the server, where none is given
+USUAL_NAME = "text"  # of the tool and the server if none is given
 USUAL_KEY = "input"  # of the argument that is a plain text
 RUN = "SCAN"
 
 
-class Taken(Enum):
-    """As what a text is judged."""
+class TextRole(Enum):
+    """The part of a message that a text is judged as."""
 
     RESULT = "result"
     ARGUMENTS = "arguments"
@@ -35,27 +33,27 @@ class Taken(Enum):
 
 
 class TrialInput(NamedTuple):
-    """What is judged, and as what.
+    """A text to judge.
 
     Attributes:
         text: plain, or JSON.
-        taken: as what.
-        tool: that it comes from or goes to; None where it does not matter.
-        server: whose; None where it does not matter.
-        key: the argument's name, of a plain text.
+        role: the part of a message that it is.
+        tool: it comes from this tool or goes to it; None if it does not matter.
+        server: the server of the tool; None if it does not matter.
+        key: the name of the argument, for a plain text.
     """
 
     text: str
-    taken: Taken = Taken.RESULT
+    role: TextRole = TextRole.RESULT
     tool: str | None = None
     server: str | None = None
     key: str = USUAL_KEY
 
 
-class Located(NamedTuple):
+class LocatedFinding(NamedTuple):
     """A finding, and where in the text it begins and ends; None where that is not known.
 
-    What was seen in another reading than the text itself is told by the string that it stands in.
+    A finding in a decoded or folded view is located by the string that contains it.
     """
 
     finding: Finding
@@ -64,106 +62,112 @@ class Located(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """What would become of a text.
+    """The outcome for a text.
 
     Attributes:
         action: of all findings together.
         findings: the most serious first.
-        read_as: what the text was taken for, in words.
+        read_as: what the text was read as, in words.
     """
 
     action: Action
-    findings: tuple[Located, ...]
+    findings: tuple[LocatedFinding, ...]
     read_as: str
 
 
 class _Framed(NamedTuple):
-    """A text in its frames.
+    """A text in frames.
 
     Attributes:
-        asked: the request; what is judged, where it is arguments.
-        answer: what the server says to it; empty where it is the request that is judged.
-        prefix: the pointer of the text in the frame that is judged.
-        plain: True where the text stands there as one string.
-        read_as: what it was taken for.
+        request: it contains the text if that is arguments.
+        answer: the server's; empty if the request contains the text.
+        prefix: the pointer of the text in its frame.
+        plain: True if the text is one string there.
+        read_as: what the text was read as, in words.
     """
 
-    asked: str
+    request: str
     answer: str
     prefix: str
     plain: bool
     read_as: str
 
 
-def judge(engines: Engines, policy: Policy, subject: TrialInput, key: bytes, now: float) -> Trial:
-    """Say what would become of a text.
+def judge(
+    engines: Engines, policy: Policy, trial_input: TrialInput, key: bytes, now: float
+) -> Trial:
+    """Judge a text.
 
     Args:
         engines: the compiled rules.
-        policy: what to do about findings; which tools may be called is asked where one is named.
-        subject: what is judged.
-        key: random bytes, as of a Guard.
+        policy: what to do about findings; its lists of tools apply if the tool is named.
+        trial_input: the text.
+        key: random bytes, as for a Guard.
         now: seconds on the session's clock.
     """
-    shape = _shape(subject.text)
-    named = subject.tool or _called(shape)
+    shape = _shape(trial_input.text)
+    named = trial_input.tool or _called(shape)
     tool = named or USUAL_NAME
-    framed = _FRAMERS[subject.taken](subject, shape, tool)
+    framed = _FRAMERS[trial_input.role](trial_input, shape, tool)
     if named is None:
         layers = (layer._replace(tools_allow=(), tools_block=()) for layer in policy.layers)
         policy = policy._replace(layers=tuple(layers))
     definition = canonical({"name": tool}).decode()
     pins = {("tool", tool): Pin("tool", tool, definition, "", None, None, "")}
-    if subject.taken is Taken.DEFINITION:
+    if trial_input.role is TextRole.DEFINITION:
         policy, pins = policy._replace(trust=Trust.FIRST_USE), {}
-    guard = Guard(subject.server or USUAL_NAME, engines, policy, pins, key)
+    guard = Guard(trial_input.server or USUAL_NAME, engines, policy, pins, key)
     verdict = _verdict(Session(guard, RUN), framed, now)
-    findings = [found for found in verdict.findings if not found.rule.startswith("trust.")]
-    findings.sort(key=lambda found: (-found.action, -found.severity, -found.confidence))
-    located = tuple(_located(subject.text, framed, findings))
+    findings = [finding for finding in verdict.findings if not finding.rule.startswith("trust.")]
+    findings.sort(key=lambda finding: (-finding.action, -finding.severity, -finding.confidence))
+    located = tuple(_located(trial_input.text, framed, findings))
     return Trial(greatest(findings), located, framed.read_as)
 
 
 def _verdict(session: Session, framed: _Framed, now: float) -> Verdict:
-    verdict = session.receive(Direction.TO_SERVER, framed.asked.encode(), now)
+    verdict = session.receive(Direction.TO_SERVER, framed.request.encode(), now)
     if not framed.answer or verdict.forward is None:
-        return verdict  # a call that is not made has no result
+        return verdict  # a call that is refused has no result
     return session.receive(Direction.TO_CLIENT, framed.answer.encode(), now)
 
 
 # --- frames -----------------------------------------------------------------------------
 
 
-def _as_result(subject: TrialInput, shape: object, tool: str) -> _Framed:
+def _as_result(trial_input: TrialInput, shape: object, tool: str) -> _Framed:
     params = f'{{"name": {json.dumps(tool)}, "arguments": {{}}}}'
     if _is_answer(shape):
-        asked = _request("tools/call", params, _id(subject.text))
-        return _Framed(asked, subject.text, "", plain=False, read_as="a message with a result")
-    asked = _request("tools/call", params)
+        request = _request("tools/call", params, _id(trial_input.text))
+        return _Framed(
+            request, trial_input.text, "", plain=False, read_as="a message with a result"
+        )
+    request = _request("tools/call", params)
     if isinstance(shape, dict) and (
         isinstance(shape.get("content"), list) or "structuredContent" in shape
     ):
-        answer = _answer(subject.text)
-        return _Framed(asked, answer, "/result", plain=False, read_as="a tool's result")
-    answer = _answer(f'{{"content": [{{"type": "text", "text": {_quoted(subject.text)}}}]}}')
-    return _Framed(asked, answer, "/result/content/0/text", plain=True, read_as="text of a result")
+        answer = _answer(trial_input.text)
+        return _Framed(request, answer, "/result", plain=False, read_as="a tool's result")
+    answer = _answer(f'{{"content": [{{"type": "text", "text": {_quoted(trial_input.text)}}}]}}')
+    return _Framed(
+        request, answer, "/result/content/0/text", plain=True, read_as="text of a result"
+    )
 
 
-def _as_arguments(subject: TrialInput, shape: object, tool: str) -> _Framed:
+def _as_arguments(trial_input: TrialInput, shape: object, tool: str) -> _Framed:
     if isinstance(shape, dict) and "jsonrpc" in shape and "method" in shape:
-        return _Framed(subject.text, "", "", plain=False, read_as="a message with a request")
+        return _Framed(trial_input.text, "", "", plain=False, read_as="a message with a request")
     plain = not isinstance(shape, dict)
-    arguments, prefix = subject.text, "/params/arguments"
+    arguments, prefix = trial_input.text, "/params/arguments"
     if plain:
-        arguments = f"{{{json.dumps(subject.key)}: {_quoted(subject.text)}}}"
-        prefix += pointer_step(subject.key)
-    asked = _request("tools/call", f'{{"name": {json.dumps(tool)}, "arguments": {arguments}}}')
-    read_as = f"the argument {subject.key!r}" if plain else "a tool's arguments"
-    return _Framed(asked, "", prefix, plain, read_as)
+        arguments = f"{{{json.dumps(trial_input.key)}: {_quoted(trial_input.text)}}}"
+        prefix += pointer_step(trial_input.key)
+    request = _request("tools/call", f'{{"name": {json.dumps(tool)}, "arguments": {arguments}}}')
+    read_as = f"the argument {trial_input.key!r}" if plain else "a tool's arguments"
+    return _Framed(request, "", prefix, plain, read_as)
 
 
-def _as_definition(subject: TrialInput, shape: object, tool: str) -> _Framed:
-    text = subject.text
+def _as_definition(trial_input: TrialInput, shape: object, tool: str) -> _Framed:
+    text = trial_input.text
     if isinstance(shape, list):
         answer = _answer(f'{{"tools": {text}}}')
         read_as = f"{len(shape)} tools"
@@ -181,19 +185,20 @@ def _as_definition(subject: TrialInput, shape: object, tool: str) -> _Framed:
     id_token, answer, prefix = "1", _answer(text), "/result"
     if result is not shape:
         id_token, answer, prefix = _id(text), text, ""
-    found = _listed(result)
-    if found is None:
+    method_and_kind = _listed(result)
+    if method_and_kind is None:
         answer, prefix = _answer(f'{{"tools": [{text}]}}'), "/result/tools/0"
         return _Framed(_request("tools/list"), answer, prefix, plain=False, read_as="one tool")
-    asked = _request(found[0], _OPENING if found[0] == "initialize" else "{}", id_token)
-    return _Framed(asked, answer, prefix, plain=False, read_as=found[1])
+    method, read_as = method_and_kind
+    request = _request(method, _OPENING if method == "initialize" else "{}", id_token)
+    return _Framed(request, answer, prefix, plain=False, read_as=read_as)
 
 
 _OPENING = '{"protocolVersion": "2025-11-25", "capabilities": {}}'
 
 
 def _listed(result: object) -> tuple[str, str] | None:
-    """The method whose result this is, and what that lists; None for no such result."""
+    """The method that has such a result, and what the result is in words; None if none has."""
     if not isinstance(result, dict):
         return None
     for method, (member, _, _) in LISTS.items():
@@ -217,10 +222,10 @@ def _called(shape: object) -> str | None:
     return name if isinstance(name, str) else None
 
 
-_FRAMERS: dict[Taken, Callable[[TrialInput, object, str], _Framed]] = {
-    Taken.RESULT: _as_result,
-    Taken.ARGUMENTS: _as_arguments,
-    Taken.DEFINITION: _as_definition,
+_FRAMERS: dict[TextRole, Callable[[TrialInput, object, str], _Framed]] = {
+    TextRole.RESULT: _as_result,
+    TextRole.ARGUMENTS: _as_arguments,
+    TextRole.DEFINITION: _as_definition,
 }
 
 
@@ -238,7 +243,7 @@ def _quoted(text: str) -> str:
 
 
 def _shape(text: str) -> object:
-    """A JSON text as any parser would read it: only its shape is asked for; None for no JSON."""
+    """A JSON text as Python's parser reads it, to see its shape; None if it is not JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -246,44 +251,43 @@ def _shape(text: str) -> object:
 
 
 def _id(text: str) -> str:
-    """The id of a message, as it is spelt."""
-    start, end = values(text, ["/id"]).get("/id", (0, 0))
+    """The id of a message, as it is written there."""
+    start, end = value_ranges(text, ["/id"]).get("/id", (0, 0))
     return text[start:end] or "1"
 
 
-# --- where it stands --------------------------------------------------------------------
+# --- locations --------------------------------------------------------------------------
 
 
-def _located(text: str, framed: _Framed, findings: Iterable[Finding]) -> Iterator[Located]:
-    found = list(findings)
-    pointers = [_pointer(framed, one) for one in found]
+def _located(text: str, framed: _Framed, findings: Sequence[Finding]) -> Iterator[LocatedFinding]:
+    pointers = [_pointer(framed, finding) for finding in findings]
     ranges: dict[str, Range] = {}
-    if found and not framed.plain:
-        ranges = values(text, {one for one in pointers if one is not None})
-    for one, pointer in zip(found, pointers, strict=True):
+    if findings and not framed.plain:
+        ranges = value_ranges(text, {pointer for pointer in pointers if pointer is not None})
+    for finding, pointer in zip(findings, pointers, strict=True):
         if framed.plain and pointer == "":
-            yield _in_text(text, one)
+            yield _in_text(text, finding)
         elif pointer is not None and pointer in ranges:
-            yield _in_json(text, one, ranges[pointer])
+            yield _in_json(text, finding, ranges[pointer])
         else:
-            yield Located(one, None, None)
+            yield LocatedFinding(finding, None, None)
 
 
-def _pointer(framed: _Framed, found: Finding) -> str | None:
-    """A finding's pointer in the text that was given; None for one of the frame around it."""
-    rest = found.pointer.removeprefix(framed.prefix)
-    is_within = found.pointer.startswith(framed.prefix) and (not rest or rest.startswith("/"))
-    return rest if is_within and found.place != "envelope" else None
+def _pointer(framed: _Framed, finding: Finding) -> str | None:
+    """A finding's pointer in the text; None for a finding in the frame around it."""
+    rest = finding.pointer.removeprefix(framed.prefix)
+    is_within = finding.pointer.startswith(framed.prefix) and (not rest or rest.startswith("/"))
+    return rest if is_within and finding.place != "envelope" else None
 
 
-def _in_text(text: str, found: Finding) -> Located:
-    end = spot(text, found.end) if found.end > found.start else None
-    return Located(found, spot(text, found.start), end)
+def _in_text(text: str, finding: Finding) -> LocatedFinding:
+    end = spot(text, finding.end) if finding.end > finding.start else None
+    return LocatedFinding(finding, spot(text, finding.start), end)
 
 
-def _in_json(text: str, found: Finding, stands: Range) -> Located:
-    start, end = stands
-    if text[start] != '"' or found.end <= found.start:
-        return Located(found, spot(text, start), None)
-    start, end = inside(text, stands, found.start), inside(text, stands, found.end)
-    return Located(found, spot(text, start), spot(text, end))
+def _in_json(text: str, finding: Finding, value: Range) -> LocatedFinding:
+    start, _ = value
+    if text[start] != '"' or finding.end <= finding.start:
+        return LocatedFinding(finding, spot(text, start), None)
+    start, end = (text_offset(text, value, offset) for offset in (finding.start, finding.end))
+    return LocatedFinding(finding, spot(text, start), spot(text, end))

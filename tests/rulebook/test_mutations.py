@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.rulebook.mutations import LONGEST, MOST_MUTANTS, Mutation, everywhere, once
+from pipeguard.rulebook.mutations import LONGEST, MOST_MUTANTS, Mutation, mutate_span, mutate_words
 
 
 def mutants(text: str, start: int = 0, end: int | None = None) -> dict[Mutation, str]:
-    found = once(text, start, len(text) if end is None else end)
+    found = mutate_span(text, start, len(text) if end is None else end)
     return {one.mutation: one.text for one in found}
 
 
@@ -39,14 +39,14 @@ def test_odd_texts_have_few(text: str) -> None:
 @given(st.text(max_size=40))
 def test_no_mutant_is_the_text_itself(text: str) -> None:
     assert text not in mutants(text).values()
-    assert sum(1 for _ in everywhere(text)) <= MOST_MUTANTS
+    assert sum(1 for _ in mutate_words(text)) <= MOST_MUTANTS
 
 
 def test_words_are_taken_out_and_put_together() -> None:
-    found = {one.text for one in everywhere("a system (new)")}
+    found = {one.text for one in mutate_words("a system (new)")}
     assert {"a system(new)", "a (new)", "A SYSTEM (NEW)"} <= found
 
 
 def test_of_a_long_text_the_beginning_is_changed() -> None:
     text = "word " * LONGEST
-    assert sum(1 for _ in everywhere(text)) == MOST_MUTANTS
+    assert sum(1 for _ in mutate_words(text)) == MOST_MUTANTS

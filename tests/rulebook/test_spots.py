@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.core.protocol.places import pointer
-from pipeguard.rulebook.spots import Spot, inside, spot, values
+from pipeguard.rulebook.spots import Spot, spot, text_offset, value_ranges
 
 keys = st.text(alphabet='ab /~"\\é', max_size=4)
 documents = st.recursive(
@@ -45,21 +45,21 @@ def test_every_value_of_a_json_text_is_found(
 ) -> None:
     text = json.dumps(value, indent=indent, ensure_ascii=plain)
     wanted = dict(everything(value))
-    found = values(text, wanted)
+    found = value_ranges(text, wanted)
     assert found.keys() == wanted.keys()
     for at, (start, end) in found.items():
         assert json.loads(text[start:end]) == wanted[at]
 
 
 def test_of_two_members_with_one_name_the_first_is_told() -> None:
-    assert values('{"a": 1, "a": 2}', ["/a"]) == {"/a": (6, 7)}
+    assert value_ranges('{"a": 1, "a": 2}', ["/a"]) == {"/a": (6, 7)}
 
 
 @pytest.mark.parametrize("plain", [True, False])
 def test_a_character_of_a_string_is_found_behind_escapes(plain: bool) -> None:
     value = 'q"\\\n\té😀z'
     text = json.dumps([value], ensure_ascii=plain)
-    string = values(text, ["/0"])["/0"]
-    assert text[inside(text, string, value.index("z"))] == "z"
-    assert inside(text, string, len(value)) == string[1] - 1
-    assert inside(text, string, len(value) + 9) == string[1] - 1
+    string = value_ranges(text, ["/0"])["/0"]
+    assert text[text_offset(text, string, value.index("z"))] == "z"
+    assert text_offset(text, string, len(value)) == string[1] - 1
+    assert text_offset(text, string, len(value) + 9) == string[1] - 1

@@ -19,7 +19,7 @@ from pipeguard.core.checks.credential_names import is_secret_setting
 from pipeguard.core.finding import Severity
 from pipeguard.core.rules.policy import Policy
 from pipeguard.core.words.credentials import SCHEMES
-from pipeguard.rulebook.trial import Taken, judge
+from pipeguard.rulebook.trial import TextRole, judge
 from pipeguard.rulebook.trial import TrialInput as Text
 
 CLEAR = PostureCheck(
@@ -147,7 +147,7 @@ def _certain(target: AssessmentTarget, values: list[_Value]) -> set[int]:
     if not values:
         return set()
     arguments = {str(i): {value.name or "value": value.value} for i, value in enumerate(values)}
-    text = Text(json.dumps(arguments), Taken.ARGUMENTS)
+    text = Text(json.dumps(arguments), TextRole.ARGUMENTS)
     trial = judge(target.engines, Policy(), text, os.urandom(_KEY_BYTES), monotonic())
     indexes = set()
     for located in trial.findings:

@@ -145,8 +145,8 @@ def classifier(rule: Rule, models: Models | None) -> Classifier:
     Raises:
         EngineError: its file is missing, is not the one that the rule names, or is no classifier.
     """
-    content = _file(rule, models, rule.model, rule.sha256, "the rule")
-    with _refused(f"{rule.id}: {rule.model} is no classifier"):
+    content = _read_named(rule, models, rule.model, rule.sha256, "the rule")
+    with _parsing(f"{rule.id}: {rule.model} is no classifier"):
         return load(content, partial(_network, rule, models))
 
 
@@ -154,11 +154,11 @@ def _network(rule: Rule, models: Models | None, second: Second) -> Network:
     """The network that a classifier names as its second reader."""
     network = _last_network.get(second.sha256)
     if network is None:
-        content = _file(rule, models, second.network, second.sha256, rule.model)
+        content = _read_named(rule, models, second.network, second.sha256, rule.model)
         # Imported after the file is read: numpy takes 70 ms, and `models` may set it up first.
         from pipeguard.core.model.network import Network
 
-        with _refused(f"{rule.id}: {second.network} is no network"):
+        with _parsing(f"{rule.id}: {second.network} is no network"):
             network = Network(content)
         _last_network.clear()
         _last_network[second.sha256] = network
@@ -170,7 +170,7 @@ def _network(rule: Rule, models: Models | None, second: Second) -> Network:
 _last_network: dict[str, Network] = {}  # at most one, by its hash: several classifiers share it
 
 
-def _file(rule: Rule, models: Models | None, name: str, digest: str, by: str) -> bytes:
+def _read_named(rule: Rule, models: Models | None, name: str, digest: str, by: str) -> bytes:
     """Read a file that a rule, or its model, names by its hash."""
     content = models(name) if models is not None else b""
     if sha256(content).hexdigest() != digest:
@@ -179,7 +179,7 @@ def _file(rule: Rule, models: Models | None, name: str, digest: str, by: str) ->
 
 
 @contextmanager
-def _refused(what: str) -> Iterator[None]:
+def _parsing(what: str) -> Iterator[None]:
     """Turn the errors of a parser into one that says what is wrong with its file."""
     try:
         yield
