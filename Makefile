@@ -37,10 +37,10 @@ test: test-environment ## Run everything that must hold: lint, types, and all te
 	@$(MAKE) --no-print-directory --jobs=2 lint types tools compiled
 	PIPEGUARD_FUZZ_FACTOR=0.5 $(TEST)/bin/python -m pytest $(SPREAD) $(ARGS)
 
-exhaustive: test-environment ## Run all tests, those too that do for each what `test` does for one: twice as long
+exhaustive: test-environment ## Run all tests, in every variant of which `test` runs one: twice as long
 	$(TEST)/bin/python -m pytest $(SPREAD) -m 'not clients' $(ARGS)
 
-coverage: test-environment ## Run all tests, and tell which lines none of them reaches: twice as long
+coverage: test-environment ## Run all tests, and list the lines that none of them reaches: twice as long
 	$(TEST)/bin/python -m pytest $(SPREAD) --cov --cov-report=term:skip-covered $(ARGS)
 
 clients: test-environment ## Try setup with real MCP clients: downloads 1.4 GB from npm the first time
@@ -63,17 +63,17 @@ compiled: test-environment # before the tests, which would all wait for it
 bench: test-environment ## Measure what a guarded frame costs; options in ARGS
 	$(TEST)/bin/python -m benchmarks.frames $(ARGS)
 
-docs: test-environment ## Make the pages that are made from their sources
+docs: test-environment ## Make the pages that have a source
 	$(TEST)/bin/python docs/pages.py
 
-model: train-environment ## Train the classifiers anew, from the texts and the folders in NATURAL: minutes
+model: train-environment ## Train the classifiers from the texts and the folders in NATURAL: minutes
 	$(TRAIN)/bin/python -m training.train injection $(NATURAL:%=--natural %)
 	$(TRAIN)/bin/python -m training.train poisoning $(NATURAL:%=--natural %) $(SERVED:%=--served %)
 
-network: train-environment ## Train what reads behind both classifiers: an hour
+network: train-environment ## Train the second reader behind both classifiers: an hour
 	$(TRAIN)/bin/python -m training.network $(NATURAL:%=--natural %) $(SERVED:%=--served %) $(LABELS:%=--labels %)
 
-lock: ## Renew requirements/*.txt and the locks of the tests' servers: the only step that picks versions
+lock: ## Renew requirements/*.txt and the locks of the tests' servers: the only step that selects versions
 	@sh requirements/environment $(LOCK) lock
 	$(COMPILE) pyproject.toml -o requirements/base.txt
 	$(COMPILE) pyproject.toml --extra test -c requirements/base.txt -o requirements/test.txt

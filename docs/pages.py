@@ -1,9 +1,8 @@
-"""Makes what in the pages is made from its source: `make docs`, or `python docs/pages.py`.
+"""Makes the pages that have a source: `make docs`, or `python docs/pages.py`.
 
-The page of commands is their own help, the pages of rules are their packs', those of checks are
-made of the checks and that of clients of their files, and the README's demonstration is what
-`pipeguard demo` prints.
-Knows no command by name. A test fails where a page is not what this makes of it.
+The page of commands comes from their help, the pages of rules from the packs, those of checks from
+the checks, that of clients from their files, and the README's demonstration from `pipeguard demo`.
+Knows no command by name. A test fails if a page differs from what this makes.
 """
 
 from __future__ import annotations
@@ -41,10 +40,11 @@ CLIENTS_HEAD = """\
 
 Made from `pipeguard/clients/*.yaml` by `make docs`. See also [setup](setup.md).
 
-`{home}` is your folder; `{config}` is `~/.config`, on macOS `~/Library/Application Support`, on
-Windows `%APPDATA%`; `{xdg}` is `$XDG_CONFIG_HOME` or `~/.config`; `{unix}` the same, on Windows
-`%APPDATA%`; `{project}` is the folder that you are in, and each above it up to the top of its
-repository. A file is looked for only where the variables in its path are set.
+`{home}` is your home directory; `{config}` is `~/.config`, on macOS
+`~/Library/Application Support`, on Windows `%APPDATA%`; `{xdg}` is `$XDG_CONFIG_HOME` or
+`~/.config`; `{unix}` the same, on Windows `%APPDATA%`; `{project}` is the current folder, and each
+above it up to the top of its repository. A file is looked for only if the variables in its path are
+set.
 """
 CHECKS_HEAD = """\
 # Checks
@@ -58,16 +58,16 @@ severity is that of the worst case; a finding may have a lower one.
 SOURCES = {
     "client": "from the client's own source or documentation",
     "agreed": "several independent tools agree",
-    "reported": "from one secondary source: look at what `--dry-run` shows",
+    "reported": "from one secondary source: check what `--dry-run` shows",
 }
 DEMO = re.compile(r"(?<=^\$ make demo\n).*?(?=^```$)", re.DOTALL | re.MULTILINE)
-# What differs from run to run: a run's name in its events, and the time that it took.
+# What differs from run to run: the name of the run in its events, and the time.
 EVENT = (re.compile(r"\b[0-9A-HJKMNP-TV-Z]{8}(?=\.[cs]\d)"), "K7Q2M9D4")
 TIME = (re.compile(r"in \d+\.\d s"), "in 0.4 s")
 
 
 def commands(group: click.Group, words: str) -> Iterator[tuple[str, click.Command]]:
-    """Every command below a group, with the words that call it."""
+    """Every command below a group, with its full name."""
     context = click.Context(group, info_name=words)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
@@ -78,9 +78,9 @@ def commands(group: click.Group, words: str) -> Iterator[tuple[str, click.Comman
 
 
 def section(words: str, command: click.Command) -> str:
-    """A command's help as its user sees it."""
+    """The help of a command, as users see it."""
     command = copy(command)
-    command._help_option = None  # kept from whatever asked for it first, under other names
+    command._help_option = None  # click caches it under the names of the first context
     context = click.Context(
         command,
         info_name=words,
@@ -94,7 +94,7 @@ def section(words: str, command: click.Command) -> str:
 
 def commands_page() -> str:
     """The page of commands."""
-    return HEAD + "".join(section(*found) for found in commands(cli, "pipeguard"))
+    return HEAD + "".join(section(*named) for named in commands(cli, "pipeguard"))
 
 
 def rules_pages() -> dict[Path, str]:
@@ -105,7 +105,7 @@ def rules_pages() -> dict[Path, str]:
 
 
 def clients_page() -> str:
-    """The page of clients: which are known, and where their servers stand."""
+    """The page of clients: the known clients, and where their servers are."""
     rows = [CLIENTS_HEAD]
     for client in clients().values():
         rows.append(f"\n## {client.name}\n\n`pipeguard setup {client.id}`")
@@ -113,8 +113,8 @@ def clients_page() -> str:
         rows.append(f"  \n{client.after}" if client.after else "")
         rows.append(f"  \nIts own list: `{client.list_command}`" if client.list_command else "")
         if client.private:
-            told = client.private.replace("{name}", "NAME").replace("{entry}", "ENTRY")
-            rows.append(f"  \nAn entry of your own comes before a project's: `{told}`")
+            command = client.private.replace("{name}", "NAME").replace("{entry}", "ENTRY")
+            rows.append(f"  \nAn entry of your own takes precedence over a project's: `{command}`")
         if client.link:
             rows.append(f"  \nA link that installs a server: `{client.link.partition('?')[0]}?…`")
         rows.append("\n")
@@ -133,27 +133,27 @@ def checks_pages() -> dict[Path, str]:
     pages = {CHECKS / f"{check.id}.md": page(check) for check in checks().values()}
     ordered = sorted(checks().values(), key=lambda check: (-check.severity, check.id))
     rows = "".join(
-        f"| [{one.id}]({one.id}.md) | {one.severity.name.lower()} | {one.title} |\n"
-        for one in ordered
+        f"| [{check.id}]({check.id}.md) | {check.severity.name.lower()} | {check.title} |\n"
+        for check in ordered
     )
     return {**pages, CHECKS / "index.md": CHECKS_HEAD + rows}
 
 
 def _places(spec: FileSpec) -> str:
-    """A file's places; by system where they differ."""
+    """The places of a file, by system if they differ."""
     by_places: dict[tuple[str, ...], list[str]] = {}
     for system, places in spec.places.items():
         by_places.setdefault(places, []).append(system)
-    told = []
+    lines = []
     for places, systems in by_places.items():
         if places:
             which = "" if len(systems) == len(spec.places) else f"{', '.join(systems)}: "
-            told.append(which + "<br>".join(f"`{place}`" for place in places))
-    return "<br>".join(told) + (" (the first)" if spec.first else "")
+            lines.append(which + "<br>".join(f"`{place}`" for place in places))
+    return "<br>".join(lines) + (" (the first)" if spec.first else "")
 
 
 def readme(text: str) -> str:
-    """The README with what the demonstration prints today."""
+    """The README with the demonstration as it prints today."""
     done = subprocess.run(
         [sys.executable, "-E", "-P", "-m", "pipeguard", "demo"],
         env={**os.environ, "COLUMNS": str(COLUMNS)},

@@ -42,6 +42,7 @@ LAYERS = (
     "transports.http",
     "transports.http.client",
     "transports.http.server",
+    "transports.http.bindings",
     "config",
     "rulebook",
     "launch",

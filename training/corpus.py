@@ -189,7 +189,9 @@ def as_read(text: str) -> list[tuple[int, int]]:
     return pieces
 
 
-def beside(texts: Iterable[Text], others: Sequence[str], chance: random.Random) -> list[str]:
+def with_other_words(
+    texts: Iterable[Text], others: Sequence[str], chance: random.Random
+) -> list[str]:
     """Each text once more, with a few words of something else before or after it."""
     made = []
     for text in texts:

@@ -36,11 +36,11 @@ from training.corpus import (
     MINED_SCORE,
     Text,
     as_read,
-    beside,
     definitions_of,
     installed,
     like_attacks,
     texts_of,
+    with_other_words,
 )
 from training.prefilter import Scores, anchors
 
@@ -183,7 +183,7 @@ def _examples(
 ) -> Examples:
     """Attacks, alone and beside other words; pieces of innocent texts and of what is installed."""
     others = [text.text for text, _ in innocent] + list(natural[:4000])
-    mixed = beside(attacks, others, chance)
+    mixed = with_other_words(attacks, others, chance)
     quiet = [(text, text.text[a:b]) for text, spans in innocent for a, b in spans]
     texts = chain((t.text for t in attacks), mixed, (piece for _, piece in quiet), natural)
     x = matrix(whole(text, lexicon) for text in texts)

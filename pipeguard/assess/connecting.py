@@ -34,7 +34,7 @@ from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError
 from pipeguard.launch.child import Command, start
 from pipeguard.launch.environment import child_environment, refers
-from pipeguard.runtime.run import thread
+from pipeguard.runtime.run import start_thread
 from pipeguard.transports.channel import Channel
 from pipeguard.transports.stdio import LineChannel
 
@@ -186,7 +186,7 @@ def _child_channel(
         child = start(Command(words, environment, str(root / cwd)))
         try:
             child.wait_started()
-            drain = thread("stderr", lambda: _drain(child.stderr_fd))
+            drain = start_thread("stderr", lambda: _drain(child.stderr_fd))
             channel = LineChannel(child.stdout_fd, child.stdin_fd, policy.limits.frame_bytes)
             try:
                 yield channel
@@ -261,7 +261,7 @@ def _environment(
 def _remote_channel(
     server: ServerEntry, url: str, options: ConnectOptions, policy: Policy
 ) -> Iterator[Channel]:
-    from pipeguard.runtime.stdio_to_http import Distant
+    from pipeguard.runtime.stdio_to_http import RemoteServer
 
     transport = server.guard.transport if server.guard else server.transport
     values = {"--upstream": url}
@@ -269,15 +269,15 @@ def _remote_channel(
         values["--transport"] = transport.value
     headers = _headers(server) if options.credentials else []
     wrap_options = WrapOptions((), values, {"--header": headers}, ["--secret-arguments"])
-    distant = Distant(wrap_options, logs_in=options.credentials)
+    remote = RemoteServer(wrap_options, logs_in=options.credentials)
     try:
-        channel = distant.channel(policy.limits.frame_bytes)
+        channel = remote.channel(policy.limits.frame_bytes)
         try:
             yield channel
         finally:
-            distant.end(0.0)
+            remote.end(0.0)
     finally:
-        distant.close()
+        remote.close()
 
 
 def _headers(server: ServerEntry) -> Sequence[str]:

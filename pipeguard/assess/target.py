@@ -14,7 +14,7 @@ from pathlib import Path
 from pipeguard.assess.contents import Contents
 from pipeguard.clients.entries import Config, GuardState, ServerEntry, read_config
 from pipeguard.clients.machine import ConfigFile, Machine, find, find_in_repository
-from pipeguard.clients.rewrite import Judgement, Wishes, judge
+from pipeguard.clients.rewrite import GuardOptions, Judgement, judge
 from pipeguard.clients.tree import Lines
 from pipeguard.config.directories import usual_state_folder
 from pipeguard.config.effective_policy import project_policy_path, user_policy_path
@@ -35,7 +35,7 @@ class AssessmentTarget:
         engines: the compiled rules.
         policies: the policy files in force: the user's, the project's.
         store: pins and audit; None if there is no store.
-        wishes: what counts as a login.
+        options: what counts as a login.
         contents: what servers offer, by `key_of`, for those that were connected to.
     """
 
@@ -45,7 +45,7 @@ class AssessmentTarget:
     engines: Engines
     policies: tuple[Path | None, Path | None] = (None, None)
     store: Path | None = None
-    wishes: Wishes = field(default_factory=Wishes)
+    options: GuardOptions = field(default_factory=GuardOptions)
     contents: Mapping[ServerKey, Contents] = field(default_factory=dict)
 
     @property
@@ -73,7 +73,7 @@ class AssessmentTarget:
 
     def judged(self, server: ServerEntry) -> Judgement:
         """Whether it is guarded."""
-        return judge(server, self.wishes)
+        return judge(server, self.options)
 
     def line(self, server: ServerEntry, key: str) -> int:
         """The line of a value in an entry, as `env.TOKEN` or `args.2`; else that of the entry."""
@@ -114,7 +114,7 @@ def key_of(server: ServerEntry) -> ServerKey:
 
 
 def of_machine(
-    machine: Machine, engines: Engines, wishes: Wishes | None = None
+    machine: Machine, engines: Engines, options: GuardOptions | None = None
 ) -> AssessmentTarget:
     """All that concerns the user, and the project that they are in."""
     here = str(machine.project or machine.home)
@@ -126,7 +126,7 @@ def of_machine(
         engines,
         (Path(user) if user else None, Path(project) if project else None),
         _store(machine.environment),
-        wishes or Wishes(),
+        options or GuardOptions(),
     )
 
 

@@ -145,9 +145,9 @@ def _words(option: str) -> Iterable[str]:
 
         return [trust.value for trust in Trust]
     if option == "--transport":
-        from pipeguard.runtime.endpoints import TRANSPORTS
+        from pipeguard.runtime.transports import transport_names
 
-        return TRANSPORTS
+        return transport_names()
     if option in ("--log-level", "--log-format"):
         from pipeguard.log import FORMATS, LEVELS
 

@@ -15,7 +15,7 @@ from pipeguard.clients.catalog import Client, clients
 from pipeguard.clients.entries import Config, GuardState, ServerEntry
 from pipeguard.clients.machine import Machine, is_present
 from pipeguard.clients.private import own_copy
-from pipeguard.clients.setting import SHARED_FILE, ChangePlan, Standing
+from pipeguard.clients.setting import SHARED_FILE, ChangePlan, JudgedServer
 from pipeguard.clients.showing import command_line, diff
 from pipeguard.clients.snippets import Snippet
 from pipeguard.clients.undoing import UndoMethod, UndoPlan
@@ -46,10 +46,10 @@ def table(plans: Sequence[ChangePlan], machine: Machine) -> None:
         if plan.problem:
             click.echo(click.style(f"  refused: {visible(plan.problem)}", fg="red"))
             click.echo("  Left unchanged. Mend the file, then run this again.")
-        longest = max((len(standing.server.name) for standing in plan.standings), default=0)
+        longest = max((len(judged.server.name) for judged in plan.servers), default=0)
         width = min(max(longest, _NAME_CHARS[0]), _NAME_CHARS[1])
-        for standing in plan.standings:
-            click.echo(_line(standing, width))
+        for judged in plan.servers:
+            click.echo(_line(judged, width))
         click.echo()
     click.echo(_count(plans))
 
@@ -123,9 +123,9 @@ def other_scopes(plans: Iterable[ChangePlan]) -> None:
     """Servers that are not guarded in files of a scope that was not chosen."""
     open_ = (GuardState.OPEN, GuardState.STALE)
     count = sum(
-        standing.judgement.state in open_ and not standing.chosen
+        judged.judgement.state in open_ and not judged.chosen
         for plan in plans
-        for standing in plan.standings
+        for judged in plan.servers
     )
     if count:
         servers = "1 server is" if count == 1 else f"{count} servers are"
@@ -140,13 +140,13 @@ def own_copies(plans: Iterable[ChangePlan], launcher: Sequence[str]) -> None:
             clients()[spec.client] for spec in plan.config.specs if clients()[spec.client].private
         ]
         shared = [
-            standing
-            for standing in plan.standings
-            if standing.chosen and standing.judgement.code == SHARED_FILE
+            judged
+            for judged in plan.servers
+            if judged.chosen and judged.judgement.code == SHARED_FILE
         ]
         for client in private[:1]:
-            for standing in shared:
-                lines += _copy_steps(standing.server, client, launcher)
+            for judged in shared:
+                lines += _copy_steps(judged.server, client, launcher)
     if lines:
         click.echo("Or guard a copy of your own, which takes precedence; in the project's folder:")
         for line in dict.fromkeys(lines):
@@ -180,7 +180,7 @@ def as_json(
             **_file_fields(plan.config),
             "problem": failed.get(plan.config.path, plan.problem),
             "changed": plan in done,
-            "servers": [_fields(standing, changed=plan in done) for standing in plan.standings],
+            "servers": [_fields(judged, changed=plan in done) for judged in plan.servers],
             **(
                 {"diff": diff(plan.config, plan.content, [c.path for _, c in plan.changes])}
                 if dry_run and plan.content is not None
@@ -206,7 +206,7 @@ def undo_table(plans: Iterable[UndoPlan], machine: Machine) -> None:
             click.echo(click.style(f"  refused: {visible(plan.problem)}", fg="red"))
         for undone in plan.undone:
             why = f": {undone.why}" if undone.why else ""
-            click.echo(f"  {visible(undone.name)}  {words[undone.how]}{why}")
+            click.echo(f"  {visible(undone.name)}  {words[undone.method]}{why}")
 
 
 def undo_outcome(
@@ -231,7 +231,7 @@ def undo_as_json(plans: Iterable[UndoPlan], failed: Mapping[Path, str], code: in
             **_file_fields(plan.config),
             "problem": failed.get(plan.config.path, plan.problem),
             "servers": [
-                {"name": undone.name, "how": undone.how.value, "why": undone.why}
+                {"name": undone.name, "how": undone.method.value, "why": undone.why}
                 for undone in plan.undone
             ],
         }
@@ -260,14 +260,14 @@ def _head(config: Config, machine: Machine) -> str:
     return f"{title}  {_short(config.path, machine)}  ({', '.join(scopes)})"
 
 
-def _line(standing: Standing, width: int) -> str:
-    state = standing.judgement.state
+def _line(judged: JudgedServer, width: int) -> str:
+    state = judged.judgement.state
     word = f"{_WORDS.get(state, state.value):<{_STATE_CHARS}}"
-    name = f"{shown(standing.server.name, _NAME_CHARS[1]):<{width}}"
-    command = shown(command_line(standing.server), _COMMAND_CHARS)
+    name = f"{shown(judged.server.name, _NAME_CHARS[1]):<{width}}"
+    command = shown(command_line(judged.server), _COMMAND_CHARS)
     line = f"  {name}  {click.style(word, fg=_COLOURS[state])}  {command}".rstrip()
-    if standing.judgement.why:
-        line += "\n" + _indent(visible(standing.judgement.why), width + _STATE_CHARS + 6)
+    if judged.judgement.why:
+        line += "\n" + _indent(visible(judged.judgement.why), width + _STATE_CHARS + 6)
     return line
 
 
@@ -281,7 +281,7 @@ def _indent(text: str, indent_chars: int) -> str:
 
 
 def _count(plans: Iterable[ChangePlan]) -> str:
-    states = [standing.judgement.state for plan in plans for standing in plan.standings]
+    states = [judged.judgement.state for plan in plans for judged in plan.servers]
     counted = {state: states.count(state) for state in GuardState}
     parts = [f"{count} {state.value}" for state, count in counted.items() if count]
     servers = "1 server" if len(states) == 1 else f"{len(states)} servers"
@@ -311,10 +311,10 @@ def _file_fields(config: Config) -> dict[str, object]:
     }
 
 
-def _fields(standing: Standing, *, changed: bool) -> dict[str, object]:
-    server = standing.server
-    judgement = standing.judgement
-    state = GuardState.GUARDED if changed and standing.is_to_do else judgement.state
+def _fields(judged: JudgedServer, *, changed: bool) -> dict[str, object]:
+    server = judged.server
+    judgement = judged.judgement
+    state = GuardState.GUARDED if changed and judged.is_to_do else judgement.state
     return {
         "name": server.name,
         "client": server.client,
@@ -323,6 +323,6 @@ def _fields(standing: Standing, *, changed: bool) -> dict[str, object]:
         "state": state.value,
         "code": judgement.code if state is judgement.state else "",
         "why": judgement.why if state is judgement.state else "",
-        "chosen": standing.chosen,
+        "chosen": judged.chosen,
         "what": command_line(server),
     }

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pipeguard.clients.catalog import Client, ConfigScope
     from pipeguard.clients.entries import Config
     from pipeguard.clients.machine import Machine
-    from pipeguard.clients.rewrite import Wishes
+    from pipeguard.clients.rewrite import GuardOptions
 
 
 class SetupRequest:
@@ -64,12 +64,12 @@ class SetupRequest:
         """Whether the text to write matters: it is written, or shown."""
         return self.dry_run or self.yes or (not self.is_only_shown and sys.stdin.isatty())
 
-    def wishes(self) -> Wishes:
+    def guard_options(self) -> GuardOptions:
         """Which servers to guard, and what is allowed beyond the default."""
         from pipeguard.auth.store import LoginStore
-        from pipeguard.clients.rewrite import Wishes
+        from pipeguard.clients.rewrite import GuardOptions
 
-        return Wishes(
+        return GuardOptions(
             names=self.names,
             scopes=self.scopes(),
             shared=self.shared,

@@ -151,7 +151,7 @@ def _target(folder: str | None) -> AssessmentTarget:
     from pipeguard.assess.target import of_machine, of_repository
     from pipeguard.auth.store import LoginStore
     from pipeguard.clients.machine import Machine
-    from pipeguard.clients.rewrite import Wishes
+    from pipeguard.clients.rewrite import GuardOptions
     from pipeguard.rulebook.cache import load_engines
 
     with told(COMPILING):
@@ -160,7 +160,7 @@ def _target(folder: str | None) -> AssessmentTarget:
         return of_repository(Path(folder).absolute(), Machine.here(), compiled)
     here = Path.cwd()
     machine = Machine.here(None if here == Path.home() else here)
-    return of_machine(machine, compiled, Wishes(is_logged_in=LoginStore().holds))
+    return of_machine(machine, compiled, GuardOptions(is_logged_in=LoginStore().holds))
 
 
 def _connected(

@@ -137,8 +137,8 @@ def _set_up(request: SetupRequest) -> int:
     machine = request.machine()
     configs = request.configs(machine)
     words, no_launcher = _launcher(request, machine)
-    wishes = request.wishes()
-    plans = [setting.plan(config, machine, words, wishes) for config in configs]
+    options = request.guard_options()
+    plans = [setting.plan(config, machine, words, options) for config in configs]
     _refuse_unknown_names(request, plans)
     if not request.as_json:
         _show_plans(request, machine, configs, plans, words)
@@ -160,7 +160,7 @@ def _set_up(request: SetupRequest) -> int:
         if not request.names:
             report.other_scopes(plans)
     if to_do and not done and not failed:
-        path = request.launcher or (no_launcher.found if no_launcher else "")
+        path = request.launcher or (no_launcher.path if no_launcher else "")
         report.what_next(request.clients, request.scope, path, open_count=_open_count(to_do))
     return code
 
@@ -206,24 +206,22 @@ def _carry_out(
 def _code(plans: list[ChangePlan], done: list[ChangePlan], failed: dict[Path, str]) -> int:
     from pipeguard.clients.entries import GuardState
 
-    chosen = [(plan, standing) for plan in plans for standing in plan.standings if standing.chosen]
+    chosen = [(plan, judged) for plan in plans for judged in plan.servers if judged.chosen]
     if failed or any(plan.problem for plan in plans):
         return REFUSED
     states = [
-        standing.judgement.state
-        for plan, standing in chosen
-        if not (plan in done and standing.is_to_do)
+        judged.judgement.state for plan, judged in chosen if not (plan in done and judged.is_to_do)
     ]
     if GuardState.OPEN in states or GuardState.STALE in states:
         return OPEN
     if GuardState.CANNOT in states:
         return CANNOT
-    is_any_guarded = any(standing.judgement.state is not GuardState.LEFT for _, standing in chosen)
+    is_any_guarded = any(judged.judgement.state is not GuardState.LEFT for _, judged in chosen)
     return DONE if is_any_guarded else NOTHING
 
 
 def _open_count(plans: Iterable[ChangePlan]) -> int:
-    return sum(standing.is_to_do for plan in plans for standing in plan.standings)
+    return sum(judged.is_to_do for plan in plans for judged in plan.servers)
 
 
 def _may_change(request: SetupRequest, plans: list[ChangePlan]) -> bool:
@@ -251,11 +249,11 @@ def _launcher(
     except LauncherError as error:
         if request.launcher:
             raise
-        return (error.found,) if error.found else SHARED_LAUNCHER, error
+        return (error.path,) if error.path else SHARED_LAUNCHER, error
 
 
 def _refuse_unknown_names(request: SetupRequest, plans: Iterable[ChangePlan]) -> None:
-    names = {standing.server.name for plan in plans for standing in plan.standings}
+    names = {judged.server.name for plan in plans for judged in plan.servers}
     missing = [name for name in request.names if name not in names]
     if missing:
         listed = visible(", ".join(sorted(names))) or "none"
@@ -315,7 +313,7 @@ def _undo_code(plans: Iterable[UndoPlan], failed: dict[Path, str], *, may: bool)
         return REFUSED
     if not may:
         return OPEN
-    is_any_left = any(undone.how is UndoMethod.LEFT for plan in plans for undone in plan.undone)
+    is_any_left = any(undone.method is UndoMethod.LEFT for plan in plans for undone in plan.undone)
     return CANNOT if is_any_left else DONE
 
 

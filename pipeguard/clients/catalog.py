@@ -1,30 +1,31 @@
-"""What each client's YAML file says, as values; reads no configuration of anybody.
+"""The facts in each client's YAML file, as values; reads nobody's configuration.
 
-A file holds (all keys but `name` may be left out)::
+A file has these keys, all of which but `name` are optional::
 
-    name        as people say it
+    name        the client's name for people
     checked     when the facts were last looked up: YYYY-MM
     source      client: its own source or documentation; agreed: several tools agree;
                 reported: one secondary source
     after       what a person must do once its file has changed
-    list        its own command that lists servers
-    folders     name: places, of which the first that is known holds; used as {name} in `at`
+    list        the client's own command that lists servers
+    folders     name: places, the first that can be resolved is used; written as {name} in `at`
     present     folders or files of its own, which show that it is installed
-    managed     files of an administrator that take its servers over: nothing is changed then
-    files       where servers stand; each entry may say anew what `format` to `shape` say
+    managed     an administrator's files that replace its servers: then nothing is changed
+    files       where its servers are: each with `at`, `scope` (user, local or project), `first`,
+                `lock`, and its own values for `format` to `shape` if they differ
     format      json, toml or yaml
-    allows      of JSON: comments, trailing-commas, bom. What is not listed, the client refuses
+    allows      for JSON: comments, trailing-commas, bom. The client refuses what is not listed
     servers     key paths to the servers, each tried; `*` is every key; [] the whole file
     named       the key of the name, where servers are a list
     shape       how an entry is written: fields of Shape
-    link        a link that installs a server, with {name}, {json}, {base64}
-    private     how a user's own entry is put before a project's of the same name: a command with
+    link        a link that installs a server, with {name}, {json}, {base64}, {arguments}
+    private     how a user's own entry overrides a project's of the same name: a command with
                 {name} and {entry}, or the file for it
-    paste       for a client without a file: what a person pastes where
-    samples     before and after, which the tests run
+    paste       for a client without a file: what a person pastes, and where
+    samples     texts of its files before and after, which the tests run (tests/clients/samples.py)
 
 A place is a path that begins with a folder, as `{home}/.cursor/mcp.json`, or with a variable, as
-`$CODEX_HOME`; it may hold `*`. It can differ by system: `{linux: …, macos: …, windows: …}`.
+`$CODEX_HOME`; it may contain `*`. It can differ by system: `{linux: …, macos: …, windows: …}`.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ _KEYS = {
 
 
 class Transport(Enum):
-    """How a remote server is spoken to; the values are those of `wrap --transport`."""
+    """The transport of a remote server; the values are those of `wrap --transport`."""
 
     HTTP = "streamable-http"
     SSE = "sse"
@@ -63,14 +64,14 @@ class Transport(Enum):
 
 
 class ConfigScope(Enum):
-    """Whose servers a file holds."""
+    """Whose servers a file has."""
 
     USER = "user"  # this user's, everywhere
     LOCAL = "local"  # this user's, in one folder
-    PROJECT = "project"  # everybody's who has the repository
+    PROJECT = "project"  # those of everybody who has the repository
 
 
-# What clients call each transport, the most usual word first.
+# Clients' words for each transport, the most usual one first.
 _WORDS: Mapping[Transport, tuple[str, ...]] = {
     Transport.HTTP: ("http", "streamable-http", "streamableHttp", "streamable_http", "remote"),
     Transport.SSE: ("sse",),
@@ -87,25 +88,25 @@ class Shape:
         args: the key of its arguments; empty where the program stands in one list with them.
         env: the key of the variables for the server.
         env_names: the key of a list of variables that are passed on (Codex, Goose).
-        nested: the key of an object that holds all of these, where it is there (Cline).
-        urls: the keys of a remote server's address, and its transport where the key says it.
+        nested: the key of an object that may contain all of these (Cline).
+        urls: the keys of a remote server's address, with the transport if the key implies it.
         headers: the path to the headers.
         headers_env: the key of headers whose values are names of variables (Codex).
-        bearer_env: the key of the name of a variable that holds a token (Codex).
-        kinds: the keys that may say what kind of server it is.
-        stdio: the word for a started server; empty: the key goes.
-        kind_needed: an entry without a kind is none (opencode).
-        words: the words for each transport, the first for undoing.
-        untold: the transport of an address where nothing says it; None: found out.
-        login: keys that say that the client logs in by itself (OAuth).
-        gone: keys of a remote entry that have no place in a started one.
-        foreign: keys that make a remote entry one that cannot be wrapped, and why.
-        builtin: values of the kind that are no servers of the user, and why.
+        bearer_env: the key of the name of a variable with a token (Codex).
+        kinds: the keys that may name the kind of server.
+        stdio: the word for a started server; empty to remove the key.
+        kind_needed: an entry without a kind is ignored (opencode).
+        words: the words for each transport, the first of which undoing writes.
+        untold: the transport of an address where the entry names none; None for auto-detection.
+        login: keys that say that the client itself logs in (OAuth).
+        gone: keys of a remote entry to remove when the server is started instead.
+        foreign: keys of remote entries that cannot be wrapped, and why.
+        builtin: kinds that are not the user's servers, and why.
         fixed: keys that, when true, say that an entry is not the user's, and why.
         off: key and value that switch an entry off.
-        expands: fields in which variables are replaced: command, args, env, url, headers.
+        expands: fields in which variables are expanded: command, args, env, url, headers.
         variable: a regular expression for a variable in a text.
-        personal: the same for what the client puts in for each of its own users; empty for none.
+        personal: the same for text that the client fills in for each of its users; empty for none.
     """
 
     command: str = "command"
@@ -135,19 +136,19 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class FileSpec:
-    """Where a client keeps servers, and how.
+    """One kind of file that a client has servers in.
 
     Attributes:
         client: the client's id.
         scope: whose servers they are.
-        places: paths for each system, as the file says them.
-        first: only the first that exists is read by the client.
+        places: its paths on each system, as the YAML file writes them.
+        first: the client reads only the first path that exists.
         format: json, toml or yaml.
-        allows: of JSON, what the client takes beyond the standard.
-        servers: the paths to the servers.
+        allows: what the client accepts beyond standard JSON.
+        servers: the key paths to the servers.
         named: the key of the name, where servers are a list.
         shape: how an entry is written.
-        lock: the client takes a folder of this ending as its lock.
+        lock: the ending of the folder that the client uses as its lock.
     """
 
     client: str
@@ -178,20 +179,20 @@ class Client:
     """One client.
 
     Attributes:
-        id: its file's name without `.yaml`.
-        name: as people say it.
+        id: its YAML file's name without `.yaml`.
+        name: its name for people.
         checked: when the facts were looked up, as `2026-11`.
-        source: how sure they are.
+        source: how certain they are.
         after: what a person must do once a file has changed.
         list_command: the client's own command that lists servers.
-        folders: names of folders, and where they may be.
-        present: what shows that it is installed.
-        managed: files that take its servers over.
-        files: where its servers stand.
+        folders: names of folders, and the places where they may be.
+        present: places that show that it is installed.
+        managed: an administrator's files that replace its servers.
+        files: the kinds of files that have its servers.
         link: a link that installs a server.
-        private: how a user's own entry comes before one of a project.
+        private: how a user's own entry overrides one of a project.
         paste: what to do where there is no file.
-        samples: entries before and after, as the tests read them.
+        samples: texts before and after, which the tests run.
     """
 
     id: str
@@ -220,20 +221,20 @@ def clients() -> Mapping[str, Client]:
 
 
 def client(name: str) -> Client:
-    """The client of that id, or of that name.
+    """The client with that id or name.
 
     Raises:
-        InputError: there is none; the message names what is near.
+        InputError: there is none; the message suggests similar ones.
     """
-    known = clients()
+    by_id = clients()
     wanted = name.strip().lower().replace(" ", "-").replace("_", "-")
-    if wanted in known:
-        return known[wanted]
-    by_name = {one.name.lower().replace(" ", "-"): one for one in known.values()}
+    if wanted in by_id:
+        return by_id[wanted]
+    by_name = {item.name.lower().replace(" ", "-"): item for item in by_id.values()}
     if wanted in by_name:
         return by_name[wanted]
-    near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)
-    hint = f" Did you mean {' or '.join(near)}?" if near else f" There are: {', '.join(known)}."
+    near = difflib.get_close_matches(wanted, by_id, n=3, cutoff=0.5)
+    hint = f" Did you mean {' or '.join(near)}?" if near else f" Choose from {', '.join(by_id)}."
     raise InputError(f"no client is called {name!r}.{hint}")
 
 
@@ -241,7 +242,7 @@ def read_client(path: Path) -> Client:
     """Read one file.
 
     Raises:
-        ValueError: it holds a key that nobody reads, or lacks its name.
+        ValueError: it has an unknown key, or no name.
     """
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     data = yaml.load(path.read_text(encoding="utf-8"), loader)  # noqa: S506  a safe loader
@@ -258,7 +259,7 @@ def read_client(path: Path) -> Client:
         folders={name: _by_system(places) for name, places in data.get("folders", {}).items()},
         present=_by_system(data.get("present", ())),
         managed=_by_system(data.get("managed", ())),
-        files=tuple(_file(path.stem, common | one) for one in data.get("files", ())),
+        files=tuple(_file(path.stem, common | own) for own in data.get("files", ())),
         link=data.get("link", ""),
         private=data.get("private", ""),
         paste=data.get("paste", ""),
@@ -286,29 +287,29 @@ def _file(name: str, data: Mapping[str, Any]) -> FileSpec:
 
 
 def _shape(name: str, data: Mapping[str, Any]) -> Shape:
-    known = {one.name for one in fields(Shape)}
-    if unknown := set(data) - known:
+    if unknown := set(data) - {item.name for item in fields(Shape)}:
         raise ValueError(f"{name}: unknown keys of a shape {sorted(unknown)}")
-    given = dict(data)
-    if "urls" in given:
-        given["urls"] = {k: Transport(v) if v else None for k, v in given["urls"].items()}
-    if "words" in given:
-        words = {Transport(key): tuple(value) for key, value in given["words"].items()}
-        given["words"] = {
-            one: tuple(dict.fromkeys(words.get(one, ()) + _WORDS[one])) for one in Transport
+    values = dict(data)
+    if "urls" in values:
+        values["urls"] = {k: Transport(v) if v else None for k, v in values["urls"].items()}
+    if "words" in values:
+        words = {Transport(key): tuple(value) for key, value in values["words"].items()}
+        values["words"] = {
+            transport: tuple(dict.fromkeys(words.get(transport, ()) + _WORDS[transport]))
+            for transport in Transport
         }
-    if "untold" in given:
-        given["untold"] = Transport(given["untold"])
+    if "untold" in values:
+        values["untold"] = Transport(values["untold"])
     for key in ("headers", "kinds", "login", "gone"):
-        if key in given:
-            given[key] = tuple(given[key])
-    if "expands" in given:
-        given["expands"] = frozenset(given["expands"])
-    return Shape(**given)
+        if key in values:
+            values[key] = tuple(values[key])
+    if "expands" in values:
+        values["expands"] = frozenset(values["expands"])
+    return Shape(**values)
 
 
 def _by_system(places: Any) -> Mapping[str, tuple[str, ...]]:
-    """Places for each system: of one text, a list, or a mapping by system."""
+    """Places for each system, from one text, a list, or a mapping by system."""
     if isinstance(places, Mapping):
         return {system: _texts(places.get(system, ())) for system in SYSTEMS}
     return dict.fromkeys(SYSTEMS, _texts(places))

@@ -1,7 +1,7 @@
-"""New fields for entries, as edits of a text that touch nothing else; and the proof that they do.
+"""Gives entries new fields by edits of the text that touch nothing else, and proves that they do.
 
-The proof, of every change before it is written: outside of the entries not one character differs,
-and a parser of others reads the new text as the old one with just these entries changed.
+Before a change is written, it is proven that not one character outside the entries differs, and
+that an independent parser reads the new text as the old one with exactly these entries changed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ONLY_COMMENTS = re.compile(r"(?:\s|#[^\n]*)*")
 
 @dataclass(frozen=True, slots=True)
 class EntryChange:
-    """What an entry was and is, as text: one piece for each place that it stands in.
+    """An entry's text before and after a change: one piece for each of its positions.
 
     Attributes:
         path: the keys that lead to it.
@@ -48,30 +48,32 @@ class EntryChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Edited:
-    """A text with entries changed.
+class EditedText:
+    """A text with changed entries.
 
     Attributes:
         text: the new text.
-        changes: the entries, each with what it was and is.
+        changes: the changed entries.
     """
 
     text: str
     changes: tuple[EntryChange, ...]
 
 
-def edited(text: str, syntax: Syntax, wanted: Sequence[tuple[ServerEntry, NewFields]]) -> Edited:
+def edited(
+    text: str, syntax: Syntax, wanted: Sequence[tuple[ServerEntry, NewFields]]
+) -> EditedText:
     """Change entries, and prove that nothing else changed.
 
     Raises:
-        UneditableError: it cannot be done without touching something else.
-        UnreadableError: the text is none of this format.
+        UneditableError: that is not possible without touching something else.
+        UnreadableError: the text is not valid in this format.
     """
     tree = syntax.read(text)
     edits: list[Edit] = []
     for server, new in wanted:
         node = _fields_node(tree, server)
-        edits += _Change(syntax, text).of_map(node, new)
+        edits += _EntryEditor(syntax, text).of_map(node, new)
     result = applied(text, edits)
     _prove_data(syntax, tree, result, wanted)
     changed = syntax.read(result)
@@ -80,41 +82,38 @@ def edited(text: str, syntax: Syntax, wanted: Sequence[tuple[ServerEntry, NewFie
     changes = (
         EntryChange(path, pieces(tree, path, text), pieces(changed, path, result)) for path in paths
     )
-    return Edited(result, tuple(changes))
+    return EditedText(result, tuple(changes))
 
 
 def pieces(tree: Node, path: Keys, text: str) -> tuple[str, ...]:
-    """The text of an entry, as it stands: one piece for each place."""
+    """The text of an entry: one piece for each of its positions."""
     return tuple(span.of(text) for span in regions(tree, path, text))
 
 
 def regions(tree: Node, path: Keys, text: str) -> list[Span]:
-    """Where an entry stands. What is written in lines reaches to the end of its last line.
+    """The positions of an entry; in the style LINES, each to the end of its last line.
 
     Raises:
         UneditableError: there is no such entry.
     """
     node = tree.at(path)
     if node is None:
-        raise UneditableError("the entry is not there any more.")
+        raise UneditableError("the entry does not exist any more.")
     if node.style is Style.BRACKETS and not node.regions:
         return [Span(node.start, node.end)]
     spans = node.regions or [Span(node.start, node.end)]
-    found: list[Span] = []
+    joined: list[Span] = []
     for span in sorted(spans, key=lambda span: span.start):
-        whole = Span(_start(text, span.start, node), line_end(text, span.end))
-        if found and whole.start <= found[-1].end:
-            found[-1] = Span(found[-1].start, max(found[-1].end, whole.end))
-        elif found and _ONLY_COMMENTS.fullmatch(text, found[-1].end, whole.start):
-            found[-1] = Span(found[-1].start, whole.end)
+        # TOML's statements begin with their line; YAML's blocks with their first key.
+        start = line_start(text, span.start) if node.regions else span.start
+        whole = Span(start, line_end(text, span.end))
+        if joined and whole.start <= joined[-1].end:
+            joined[-1] = Span(joined[-1].start, max(joined[-1].end, whole.end))
+        elif joined and _ONLY_COMMENTS.fullmatch(text, joined[-1].end, whole.start):
+            joined[-1] = Span(joined[-1].start, whole.end)
         else:
-            found.append(whole)
-    return found
-
-
-def _start(text: str, start: int, node: Node) -> int:
-    """TOML's statements from the beginning of their line; YAML's blocks from their first key."""
-    return line_start(text, start) if node.regions else start
+            joined.append(whole)
+    return joined
 
 
 def _fields_node(tree: Node, server: ServerEntry) -> Node:
@@ -124,19 +123,18 @@ def _fields_node(tree: Node, server: ServerEntry) -> Node:
     return node
 
 
-class _Change:
-    """Makes the edits for one entry."""
+class _EntryEditor:
+    """Makes the edits for one entry, keeping as much of its text as possible."""
 
     def __init__(self, syntax: Syntax, text: str) -> None:
         self._syntax = syntax
         self._text = text
 
     def of_map(self, node: Node, new: NewFields) -> list[Edit]:
-        """From what a map holds to what it must."""
+        """The edits that give a map its new fields."""
         edits: list[Edit] = []
         gone: list[Member] = []
-        old = {member.key for member in node.members}
-        placed: set[str] = set(old)
+        placed = {member.key for member in node.members}
         for member in node.members:
             if member.key in new.fields:
                 edits += self.of_value(member.value, new.fields[member.key])
@@ -146,16 +144,17 @@ class _Change:
             ]
             if heirs and not member.value.regions:
                 placed |= set(heirs)
-                written = self._pairs(node, member, {key: new.fields[key] for key in heirs})
-                edits.append(Edit(member.start, member.end, written))
+                fields = {key: new.fields[key] for key in heirs}
+                pairs = self._syntax.pairs(node, member, self._text, fields)
+                edits.append(Edit(member.start, member.end, pairs))
             else:
                 gone.append(member)
         edits += self._syntax.remove(node, gone, self._text) if gone else []
-        kept = [member for member in node.members if member not in gone]
-        return edits + self._added(node, new, kept, placed)
+        remaining = [member.key for member in node.members if member not in gone]
+        return edits + self._additions(node, new, remaining, placed)
 
     def of_value(self, node: Node, new: Value) -> list[Edit]:
-        """From what a value is to what it must be, keeping as much of its text as can be."""
+        """The edits that give a field its new value."""
         old = node.data()
         if old == new and type(old) is type(new):
             return []
@@ -168,39 +167,28 @@ class _Change:
             if count > 0 and old and new[count:] == old:
                 return self._syntax.prepend(node, self._text, new[:count])
             if node.style is Style.LINES and old and new and new[-1] == old[-1]:
-                return self._fewer(node, old, new)
+                return self._replaced_start(node, old, new)
         if node.regions:
             raise UneditableError("it is a table of its own.")
-        if (
-            node.style is Style.LINES
-            and node.kind is not NodeKind.TEXT
-            and node.kind is not NodeKind.OTHER
-        ):
-            return [self._in_place(node, new)]
-        # YAML's nothing, right behind its colon.
+        # A null value in YAML may end right after its colon.
         space = " " if node.start == node.end and self._text[node.start - 1] == ":" else ""
         return [Edit(node.start, node.end, space + self._syntax.literal(new))]
 
-    def _fewer(self, node: Node, old: Sequence[Value], new: Sequence[Value]) -> list[Edit]:
+    def _replaced_start(self, node: Node, old: Sequence[Value], new: Sequence[Value]) -> list[Edit]:
         """A block list without its first items, or with others in their place."""
         same = 0
         while same < min(len(old), len(new)) and old[-1 - same] == new[-1 - same]:
             same += 1
-        first, kept = len(new) - same, node.items[len(old) - same]
-        dash = self._text.rfind("-", node.start, kept.start)
+        first, unchanged = len(new) - same, node.items[len(old) - same]
+        dash = self._text.rfind("-", node.start, unchanged.start)
         edits = [Edit(node.start, dash, "")]
         return edits + self._syntax.prepend(node, self._text, new[:first]) if first else edits
 
-    def _in_place(self, node: Node, new: Value) -> Edit:
-        """A block gives way to a value on one line."""
-        return Edit(node.start, node.end, self._syntax.literal(new))
-
-    def _added(
-        self, node: Node, new: NewFields, kept: Sequence[Member], placed: set[str]
+    def _additions(
+        self, node: Node, new: NewFields, remaining: Sequence[str], placed: set[str]
     ) -> list[Edit]:
-        """New fields without a place: after the field that they name, else at the end."""
-        at: dict[int, dict[str, Value]] = {}
-        keys = [member.key for member in kept]
+        """The edits for new fields that replace none: after the field that they name, or last."""
+        by_index: dict[int, dict[str, Value]] = {}
         for key, value in new.fields.items():
             if key in placed or not key:
                 continue
@@ -208,45 +196,42 @@ class _Change:
             anchor = next((m for m, heirs in new.heirs.items() if anchor in heirs), anchor)
             members = [member.key for member in node.members]
             index = members.index(anchor) if anchor in members else -1
-            if anchor not in keys and not (index >= 0 and anchor in new.heirs):
-                index = members.index(keys[-1]) if keys else -1
-            at.setdefault(index, {})[key] = value
+            if anchor not in remaining and not (index >= 0 and anchor in new.heirs):
+                index = members.index(remaining[-1]) if remaining else -1
+            by_index.setdefault(index, {})[key] = value
         edits: list[Edit] = []
-        for index, fields in at.items():
+        for index, fields in by_index.items():
             after = node.members[index] if index >= 0 else None
             edits += self._syntax.insert(node, after, self._text, fields)
         return edits
-
-    def _pairs(self, node: Node, member: Member, fields: Mapping[str, Value]) -> str:
-        return self._syntax.pairs(node, member, self._text, fields)
 
 
 def _prove_data(
     syntax: Syntax, tree: Node, result: str, wanted: Iterable[tuple[ServerEntry, NewFields]]
 ) -> None:
-    """Both parsers read the new text as the old one with the entries' fields replaced.
+    """Prove that both parsers read the new text as the old one with the entries' new fields.
 
     Raises:
         UneditableError: they do not, so nothing is written.
     """
-    expected = copy.deepcopy(tree.data())
+    data = copy.deepcopy(tree.data())
     for server, new in wanted:
-        holder: object = expected
+        container: object = data
         steps = (*server.path, *server.body)
         for step in steps[:-1]:
-            holder = holder[step]  # type: ignore[index]  # the path was just read from it
-        holder[steps[-1]] = dict(new.fields)  # type: ignore[index]  # the same
-    wanted_data = _plain(expected)
+            container = container[step]  # type: ignore[index]  # the path was just read from it
+        container[steps[-1]] = dict(new.fields)  # type: ignore[index]  # the same
+    expected = _plain(data)
     try:
-        readings = (syntax.read(result).data(), syntax.judged(result))
+        readings = (syntax.read(result).data(), syntax.independent_data(result))
     except UnreadableError as error:
         raise UneditableError(f"the change would break it: {error}") from None
-    if any(_plain(reading) != wanted_data for reading in readings):
+    if any(_plain(reading) != expected for reading in readings):
         raise UneditableError("the change would touch something else.")
 
 
 def _plain(value: Value) -> Value:
-    """Values to be compared: maps, lists, and scalars with their type."""
+    """A value of dicts, lists and scalars alone, fit to be compared."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
@@ -255,13 +240,13 @@ def _plain(value: Value) -> Value:
 
 
 def _prove_text(before: str, old: Node, after: str, new: Node, paths: Sequence[Keys]) -> None:
-    """Outside of the entries not one character differs.
+    """Prove that not one character outside the entries differs.
 
     Raises:
         UneditableError: one does, so nothing is written.
     """
     if _without(before, old, paths) != _without(after, new, paths):
-        raise UneditableError("the change would touch text outside of the entry.")
+        raise UneditableError("the change would touch text outside the entry.")
 
 
 def _without(text: str, tree: Node, paths: Sequence[Keys]) -> list[str]:
@@ -269,8 +254,8 @@ def _without(text: str, tree: Node, paths: Sequence[Keys]) -> list[str]:
         (span for path in paths for span in regions(tree, path, text)),
         key=lambda span: span.start,
     )
-    left, position = [], 0
+    parts, position = [], 0
     for span in spans:
-        left.append(text[position : span.start])
+        parts.append(text[position : span.start])
         position = span.end
-    return [*left, text[position:]]
+    return [*parts, text[position:]]

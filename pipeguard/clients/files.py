@@ -1,9 +1,9 @@
-"""A client's file, written so that nobody loses anything: whole or not at all, as it was.
+"""Writes clients' files without loss: as a whole or not at all, with their owner and permissions.
 
-Knows folders, rights and links; not what is in a file.
+Knows folders, permissions and links; not what is in a file.
 """
 
-# A path is taken as it is written where a link matters; Path.resolve follows it.
+# Path.resolve would follow links where they matter.
 # ruff: noqa: PTH100
 from __future__ import annotations
 
@@ -22,24 +22,26 @@ from pipeguard.config.atomic_write import drafted
 from pipeguard.errors import PipeGuardError
 
 _OWNER_MAY_WRITE = stat.S_IWUSR
-LOCK_SECONDS = 5.0  # how long another program is waited for
-STALE_LOCK_SECONDS = 10.0  # Cline's own limit, after which it takes a lock for a dead one's
+LOCK_SECONDS = 5.0  # how long to wait for another program
+STALE_LOCK_SECONDS = 10.0  # Cline's own limit, after which it removes a lock
+_PAUSE_SECONDS = 0.05
 
 
 class FileError(PipeGuardError):
-    """A file that must not, or cannot, be written; the message says why."""
+    """A file that cannot or must not be written; the message says why."""
 
 
 def target(path: Path, machine: Machine) -> Path:
     """The file that a path leads to, which is the one to replace: a link stays a link.
 
     Raises:
-        FileError: it leads out of the home folder or project, or is nothing to write to.
+        FileError: it leads out of the home folder or project, or cannot be written.
     """
     plain, real = Path(os.path.abspath(path)), Path(os.path.realpath(path))
     project = machine.project and (repository(machine.project) or machine.project)
-    # A project's file stays in its project: what comes with a repository may lead anywhere.
-    base = next((one for one in (project, machine.home) if one and one in plain.parents), None)
+    # A project's file must stay in its project: a link in a repository may lead anywhere.
+    bases = (base for base in (project, machine.home) if base and base in plain.parents)
+    base = next(bases, None)
     if base is not None and Path(os.path.realpath(base)) not in real.parents:
         raise FileError(f"it is a link to {real}, out of {base}.")
     if base is None and plain.is_symlink():
@@ -49,7 +51,7 @@ def target(path: Path, machine: Machine) -> Path:
     except OSError as error:
         raise FileError(f"it cannot be read: {error.strerror}.") from None
     if not stat.S_ISREG(status.st_mode):
-        raise FileError("it is no file.")
+        raise FileError("it is not a regular file.")
     if not status.st_mode & _OWNER_MAY_WRITE or not os.access(real, os.W_OK):
         raise FileError("it is write-protected.")
     if not folder.st_mode & _OWNER_MAY_WRITE or not os.access(real.parent, os.W_OK):
@@ -58,15 +60,15 @@ def target(path: Path, machine: Machine) -> Path:
 
 
 def replace(real: Path, content: bytes, expected_sha256: str) -> None:
-    """Put new content in a file's place, with its rights and owner, whole or not at all.
+    """Replace a file's content, as a whole or not at all; permissions and owner stay.
 
     Args:
         real: the file itself, no link (`target`).
-        content: what it is to hold.
-        expected_sha256: of what it holds now.
+        content: the new content.
+        expected_sha256: the hash of the present content.
 
     Raises:
-        FileError: it holds something else by now, or cannot be written. Nothing was changed.
+        FileError: the file has changed, or cannot be written. Nothing was changed.
     """
     try:
         status = real.stat()
@@ -82,7 +84,7 @@ def replace(real: Path, content: bytes, expected_sha256: str) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Of a file's bytes, in hexadecimal; empty where it is gone."""
+    """The SHA-256 of a file's bytes, in hexadecimal; empty where there is no file."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except FileNotFoundError:
@@ -91,32 +93,20 @@ def sha256(path: Path) -> str:
 
 @contextmanager
 def locked(real: Path, ending: str) -> Iterator[None]:
-    """Hold a client's own lock, a folder beside its file, where it has one.
+    """Take the client's own lock, a folder beside its file, if it has one.
 
     Raises:
-        FileError: another program holds it.
+        FileError: another program has it.
     """
     if not ending:
         yield
         return
     lock = real.with_name(real.name + ending)
     limit = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            lock.mkdir()
-            break
-        except FileExistsError:
-            with suppress(FileNotFoundError):
-                if time.time() - lock.stat().st_mtime > STALE_LOCK_SECONDS:
-                    shutil.rmtree(lock, ignore_errors=True)
-                    continue
-            if time.monotonic() > limit:
-                raise FileError(
-                    f"its client is writing it ({lock.name}): close it, run again."
-                ) from None
-            time.sleep(0.05)
-        except OSError as error:
-            raise FileError(f"it cannot be locked: {error.strerror}.") from None
+    while not _make_lock(lock):
+        if time.monotonic() > limit:
+            raise FileError(f"its client is writing it ({lock.name}): close it, run again.")
+        time.sleep(_PAUSE_SECONDS)
     try:
         yield
     finally:
@@ -124,8 +114,26 @@ def locked(real: Path, ending: str) -> Iterator[None]:
             lock.rmdir()
 
 
+def _make_lock(lock: Path) -> bool:
+    """Make the folder, in place of a stale one; False where another program has it.
+
+    Raises:
+        FileError: it cannot be made.
+    """
+    with suppress(OSError):
+        if time.time() - lock.stat().st_mtime > STALE_LOCK_SECONDS:
+            shutil.rmtree(lock, ignore_errors=True)
+    try:
+        lock.mkdir()
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise FileError(f"it cannot be locked: {error.strerror}.") from None
+    return True
+
+
 def _like(draft: str, status: os.stat_result) -> None:
-    """Give a new file the rights and the owner of the old."""
+    """Give a draft the permissions and the owner of the file that it replaces."""
     if sys.platform != "win32":
         made = Path(draft).stat()
         if (made.st_uid, made.st_gid) != (status.st_uid, status.st_gid):
@@ -138,7 +146,7 @@ def _sync_folder(folder: Path) -> None:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):  # a file system that cannot
+        with suppress(OSError):  # a file system that cannot sync folders
             os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""What a guarded command looks like: recognised by what it says, built, and taken apart again.
+"""Guarded commands: built, recognised, and taken apart again.
 
 Knows `pipeguard wrap`'s command line; no client and no file.
 """
@@ -15,13 +15,11 @@ from pipeguard.config.options import TABLE
 
 _NAMES = frozenset({"pipeguard", "pipeguard.exe"})
 _PYTHON = re.compile(r"(?:python|pypy)[\d.]*(?:\.exe)?\Z|py(?:\.exe)?\Z", re.IGNORECASE)
-_TAKES_VALUE = frozenset(name for name, metavar, _, _ in TABLE if metavar) | {
-    *("--upstream", "--transport", "--header", "--header-env", "--bearer-env"),
-    *("--ca", "--client-cert", "--client-key"),
-}
+_TAKES_VALUE = frozenset(name for name, metavar, _, _ in TABLE if metavar)
 _VARIABLE = re.compile(r"[A-Za-z_][\w.()-]*")
-_NAME = re.compile(r"[\w@][\w@.:/ +()-]{0,99}")  # which no client replaces, and no terminal obeys
-SHARED_LAUNCHER = ("pipeguard",)  # found on the PATH of whoever has the repository
+# Names that no client expands and no terminal interprets.
+_NAME = re.compile(r"[\w@][\w@.:/ +()-]{0,99}")
+SHARED_LAUNCHER = ("pipeguard",)  # looked up on the PATH of everybody who has the repository
 HEADER_PREFIX = "PIPEGUARD_H"
 
 
@@ -33,11 +31,11 @@ class GuardedCommand:
         launcher: the words that start PipeGuard.
         command: the server's own words; empty for a remote server.
         url: the remote server's address, or None.
-        transport: what `--transport` says, or None.
-        headers: headers, and the variables that hold their values.
-        bearer: the variable that holds a token, or None.
-        name: what `--name` says, or None.
-        folder: what `--cwd` says, or None.
+        transport: the value of `--transport`, or None.
+        headers: headers, and the variables with their values.
+        bearer: the variable with a token, or None.
+        name: the value of `--name`, or None.
+        folder: the value of `--cwd`, or None.
     """
 
     launcher: tuple[str, ...]
@@ -51,13 +49,13 @@ class GuardedCommand:
 
     @property
     def is_stale(self) -> bool:
-        """True where the launcher is a path at which nothing is any more."""
+        """True where the launcher is a path that does not exist any more."""
         program = Path(self.launcher[0])
         return program.is_absolute() and not program.exists()
 
 
 def guarded(words: Sequence[str]) -> GuardedCommand | None:
-    """What a guarded command says, or None where it is not one of ours."""
+    """The parts of a guarded command; None for any other command."""
     count = _launcher_length(words)
     if not count or words[count : count + 1] != ["wrap"]:
         return None
@@ -65,13 +63,13 @@ def guarded(words: Sequence[str]) -> GuardedCommand | None:
     values: dict[str, list[str]] = {}
     position = count + 1
     while position < len(words) and words[position] != "--":
-        name, given, value = words[position].partition("=")
+        name, equals, value = words[position].partition("=")
         position += 1
-        if name in _TAKES_VALUE and not given and position < len(words):
+        if name in _TAKES_VALUE and not equals and position < len(words):
             value = words[position]
             position += 1
         values.setdefault(name, []).append(value)
-    transports = {one.value: one for one in Transport}
+    transports = {transport.value: transport for transport in Transport}
     headers = dict(pair.partition("=")[::2] for pair in values.get("--header-env", ()))
     return GuardedCommand(
         launcher,
@@ -85,62 +83,40 @@ def guarded(words: Sequence[str]) -> GuardedCommand | None:
     )
 
 
-def started(
-    launcher: Sequence[str], name: str, variables: Sequence[str], command: Sequence[str]
-) -> list[str]:
-    """The words that guard a command.
+def words_of(guard: GuardedCommand, variables: Sequence[str] = ()) -> list[str]:
+    """The words of a guarded command, which `guarded` takes apart again.
 
     Args:
-        launcher: the words that start PipeGuard.
-        name: what the client calls the server.
-        variables: names that the entry sets for the server. Said again, they reach it also where
-            the client's own variables cannot be told from them (docs/environment.md).
-        command: the server's own words.
+        guard: its parts.
+        variables: names that the entry sets for a started server. Repeated as options, they reach
+            it even where the client's own variables cannot be told from them
+            (docs/environment.md).
     """
-    named = [word for name in variables for word in ("--env", name) if is_passed_on(name)]
-    return [*launcher, "wrap", *_called(name), *named, "--", *command]
-
-
-def remote(
-    launcher: Sequence[str],
-    name: str,
-    url: str,
-    transport: Transport | None,
-    headers: Mapping[str, str],
-    bearer: str | None,
-) -> list[str]:
-    """The words that guard a remote server.
-
-    Args:
-        launcher: the words that start PipeGuard.
-        name: what the client calls the server.
-        url: the server's address.
-        transport: None to find it out.
-        headers: headers, and the variables that hold their values.
-        bearer: the variable that holds a token, or None.
-    """
-    words = [*launcher, "wrap", *_called(name)]
-    for header, variable in headers.items():
+    words = [*guard.launcher, "wrap", *_name_option(guard.name or "")]
+    if guard.url is None:
+        names = [word for name in variables for word in ("--env", name) if is_passed_on(name)]
+        return [*words, *names, "--", *guard.command]
+    for header, variable in guard.headers.items():
         words += ("--header-env", f"{header}={variable}")
-    if bearer is not None:
-        words += ("--bearer-env", bearer)
-    if transport not in (None, Transport.HTTP):
-        words += ("--transport", transport.value)
-    return [*words, "--upstream", url]
+    if guard.bearer is not None:
+        words += ("--bearer-env", guard.bearer)
+    if guard.transport not in (None, Transport.HTTP):
+        words += ("--transport", guard.transport.value)
+    return [*words, "--upstream", guard.url]
 
 
-def _called(name: str) -> tuple[str, ...]:
-    """The option that names a server; none for a name that would not arrive as it is."""
+def _name_option(name: str) -> tuple[str, ...]:
+    """The option with a server's name; none for a name that a client or terminal would change."""
     return ("--name", name) if _NAME.fullmatch(name) else ()
 
 
 def is_passed_on(name: str) -> bool:
-    """Whether `--env` takes the name: not one of ours, and not one that is no name."""
+    """Whether `--env` accepts a name: a valid one that is not PipeGuard's own."""
     return bool(_VARIABLE.fullmatch(name)) and not name.upper().startswith("PIPEGUARD_")
 
 
 def _launcher_length(words: Sequence[str]) -> int:
-    """How many words start PipeGuard: one, or an interpreter with `-m pipeguard`; 0 for none."""
+    """How many words start PipeGuard: one, or those of `python -m pipeguard`; 0 for none."""
     if not words:
         return 0
     base = words[0].replace("\\", "/").rsplit("/", 1)[-1]

@@ -1,8 +1,8 @@
-"""What setup changed, kept so that it can be undone exactly: a folder for each change of a file.
+"""Records of what setup changed, so that it can be undone exactly: a folder for each change.
 
-It lies in the state folder and never beside the file: a client's file holds secrets, and what
-stands beside it is synchronised, or lands in git. Each folder holds the whole file as it was, and a
-record of the entries that changed. None is ever written twice.
+They are in the state folder and never beside the file: a client's file may contain secrets, and the
+files beside it may be synchronised or committed to git. Each folder has the whole file as it was,
+and a record of the changed entries. None is ever written twice.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ MOST_AT_ONCE = 1000  # changes of one file within a microsecond
 
 @dataclass(frozen=True, slots=True)
 class ChangedEntry:
-    """One entry that was changed.
+    """One changed entry.
 
     Attributes:
-        name: as the client calls it.
-        change: where it stands, what it was and is.
+        name: the server's name in the client.
+        change: the entry's path, and its text before and after.
     """
 
     name: str
@@ -46,12 +46,12 @@ class Record:
     """One change of one file.
 
     Attributes:
-        folder: where this is kept.
+        folder: the record's folder.
         client: the id of the client whose file it is.
-        file: as the client names it.
-        before_sha256: of the file before.
-        after_sha256: of the file after.
-        entries: those that changed.
+        file: the file's path in the client.
+        before_sha256: the hash of the file before.
+        after_sha256: the hash of the file after.
+        entries: the changed entries.
     """
 
     folder: Path
@@ -65,14 +65,14 @@ class Record:
         """The whole file as it was.
 
         Raises:
-            StateError: it is not what it was any more.
+            StateError: it cannot be read, or was changed.
         """
         try:
             content = (self.folder / _BACKUP).read_bytes()
         except OSError as error:
             raise StateError(f"{self.folder} cannot be read: {error.strerror}.") from None
         if hashlib.sha256(content).hexdigest() != self.before_sha256:
-            raise StateError(f"{self.folder / _BACKUP} is not what was kept there.")
+            raise StateError(f"{self.folder / _BACKUP} was changed since setup wrote it.")
         return content
 
     def forget(self) -> None:
@@ -83,10 +83,10 @@ class Record:
 def remember(
     client: str, file: Path, before: bytes, after: bytes, entries: Sequence[ChangedEntry]
 ) -> Record:
-    """Keep what a file was, before it is changed.
+    """Record a file before it is changed.
 
     Raises:
-        StateError: it cannot be kept, so nothing may be changed.
+        StateError: that failed, so nothing may be changed.
     """
     digest = hashlib.sha256(os.fsencode(file)).hexdigest()[:8]
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
@@ -104,27 +104,27 @@ def remember(
         _write(folder / _RECORD, json.dumps(_fields(record), indent=1).encode())
     except OSError as error:
         raise StateError(
-            f"what is to be changed cannot be kept in the state folder: {error.strerror}."
+            f"a backup cannot be written to the state folder: {error.strerror}."
         ) from None
     return record
 
 
 def records(file: Path | None = None) -> list[Record]:
-    """What is kept, of one file or of all, the newest first. What cannot be read is passed over."""
-    home = state_folder() / FOLDER
-    found = []
-    for folder in sorted(home.glob("*/"), reverse=True) if home.exists() else ():
+    """The records of one file or of all, the newest first; unreadable ones are skipped."""
+    top = state_folder() / FOLDER
+    newest_first = []
+    for folder in sorted(top.glob("*/"), reverse=True) if top.exists() else ():
         record = _read(folder)
         if record is not None and file in (None, record.file):
-            found.append(record)
-    return found
+            newest_first.append(record)
+    return newest_first
 
 
 def _new_folder(name: str) -> Path:
-    home = state_folder() / FOLDER
-    home.mkdir(mode=_OWNER_ONLY_FOLDER, exist_ok=True)
+    top = state_folder() / FOLDER
+    top.mkdir(mode=_OWNER_ONLY_FOLDER, exist_ok=True)
     for number in range(MOST_AT_ONCE):
-        folder = home / f"{name}-{number:03}"
+        folder = top / f"{name}-{number:03}"
         try:
             folder.mkdir(mode=_OWNER_ONLY_FOLDER)
         except FileExistsError:
@@ -177,9 +177,9 @@ def _read(folder: Path) -> Record | None:
 
 
 def _entries(data: Sequence[dict[str, object]]) -> Iterator[ChangedEntry]:
-    for one in data:
-        path, before, after = one["path"], one["before"], one["after"]
+    for fields in data:
+        path, before, after = fields["path"], fields["before"], fields["after"]
         if not (isinstance(path, list) and isinstance(before, list) and isinstance(after, list)):
-            raise TypeError("a record of another kind")
+            raise TypeError("a record in another form")
         keys: Keys = tuple(path)
-        yield ChangedEntry(str(one["name"]), EntryChange(keys, tuple(before), tuple(after)))
+        yield ChangedEntry(str(fields["name"]), EntryChange(keys, tuple(before), tuple(after)))

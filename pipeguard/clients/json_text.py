@@ -1,7 +1,7 @@
-"""JSON, and JSON with comments and trailing commas, as a tree of places; and edits in it.
+"""JSON, and JSON with comments and trailing commas, as a tree with positions; and edits in it.
 
-Strict otherwise (RFC 8259): no single quotes, bare keys, NaN or missing commas. What a text says
-is judged by the standard library's parser, on the text with its comments blanked out.
+Strict otherwise (RFC 8259): no single quotes, bare keys, NaN or missing commas. The independent
+parser is the standard library's, on the text without its comments.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 _STRING = re.compile(r'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+"')
 _SCALAR = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null")
 _WORD = re.compile(r"[\w.+-]*")
-# What a value that is nested too deeply is passed over by: a text, a comment, or a bracket.
-_PASSED = re.compile(
+# The tokens of a value that is nested too deeply, which is skipped: texts, comments, brackets.
+_SKIPPED = re.compile(
     r'"(?:[^"\\]|\\.)*+"|//[^\n]*|/\*.*?\*/|[^][{}"/]++|[\[{]++|[\]}]++|/', re.DOTALL
 )
-MOST_PARTS = 1_000_000  # values and comments of one text; nobody's file of megabytes has as many
-MOST_DIGITS = 4000  # of an integer; Python reads 4,300 and no more
+MOST_PARTS = 1_000_000  # values and comments of one text; real files of megabytes have fewer
+MOST_DIGITS = 4000  # of an integer; Python's limit is 4,300
 
 
 class Json:
-    """The format.
+    """JSON, as one client reads it.
 
     Args:
-        comments: the client takes comments.
-        trailing_commas: the client takes a comma before a closing bracket.
+        comments: the client accepts comments.
+        trailing_commas: the client accepts a comma before a closing bracket.
     """
 
     def __init__(self, *, comments: bool = True, trailing_commas: bool = True) -> None:
@@ -54,18 +54,19 @@ class Json:
         """As in Syntax."""
         return self._reader(text).document()
 
-    def glimpsed(self, text: str) -> Node:
-        """The tree of a text that only a client less strict than this one reads.
+    def read_leniently(self, text: str) -> Node:
+        """The tree of a text that only a more lenient client reads.
 
-        With comments, trailing commas and values nested to any depth; the deepest are left out.
+        It may have comments, trailing commas and values nested to any depth; the deepest are left
+        out.
 
         Raises:
-            UnreadableError: it is no JSON in any client's eyes that reads it strictly.
+            UnreadableError: it is invalid even so.
         """
-        return _Reader(text, comments=True, trailing_commas=True, cuts=True).document()
+        return _JsonReader(text, comments=True, trailing_commas=True, cuts=True).document()
 
-    def judged(self, text: str) -> Value:
-        """As in Syntax: by the standard library, on the text without what only JSONC has."""
+    def independent_data(self, text: str) -> Value:
+        """As in Syntax: by the standard library, on the text without what JSONC adds."""
         reader = self._reader(text)
         reader.document()
         parts: list[str] = []
@@ -75,10 +76,10 @@ class Json:
             position = end
         plain = "".join((*parts, text[position:]))
         try:
-            found: Value = json.loads(plain, parse_int=_integer) if plain.strip() else {}
+            data: Value = json.loads(plain, parse_int=_integer) if plain.strip() else {}
         except ValueError as error:
             raise UnreadableError(f"it is not valid JSON: {error}.") from None
-        return found
+        return data
 
     def literal(self, value: Value) -> str:
         """As in Syntax."""
@@ -93,32 +94,32 @@ class Json:
 
     def pairs(self, node: Node, member: Member, text: str, new: Mapping[str, Value]) -> str:
         """As in Syntax."""
-        return f",{_gap(text, member)}".join(self._written(new, text, member))
+        return f",{_gap(text, member)}".join(self._pairs(new, text, member))
 
     def insert(
         self, node: Node, after: Member | None, text: str, new: Mapping[str, Value]
     ) -> list[Edit]:
         """As in Syntax."""
         if after is None:
-            written = ", ".join(self._written(new, text, None))
+            pairs = ", ".join(self._pairs(new, text, None))
             comma = ", " if node.members else ""
-            return [Edit(node.start + 1, node.start + 1, written + comma)]
+            return [Edit(node.start + 1, node.start + 1, pairs + comma)]
         gap = _gap(text, after)
-        written = "".join(f",{gap}{pair}" for pair in self._written(new, text, after))
-        return [Edit(after.end, after.end, written)]
+        pairs = "".join(f",{gap}{pair}" for pair in self._pairs(new, text, after))
+        return [Edit(after.end, after.end, pairs)]
 
     def remove(self, node: Node, gone: Sequence[Member], text: str) -> list[Edit]:
-        """As in Syntax: each member with one comma, and its line where nothing else is on it."""
+        """As in Syntax: each member with one comma, and its line if nothing else is on it."""
         edits = []
-        kept = [member not in gone for member in node.members]
+        stays = [member not in gone for member in node.members]
         for index, member in enumerate(node.members):
-            if kept[index]:
+            if stays[index]:
                 continue
             end = member.end
-            last = not any(kept[index:])
+            last = not any(stays[index:])
             if member.comma is not None and not (last and node.members[-1].comma is None):
                 edits += _cut(text, member.start, end, member.comma)
-            elif last and any(kept):
+            elif last and any(stays):
                 comma = node.members[index - 1].comma
                 edits += _cut(text, member.start, end, comma)
             else:
@@ -126,43 +127,43 @@ class Json:
         return edits
 
     def prepend(self, node: Node, text: str, new: Sequence[Value]) -> list[Edit]:
-        """As in Syntax: as the list is written, on one line or each item on its own."""
+        """As in Syntax: in the list's layout, on one line or with a line for each item."""
         return [in_brackets(node, text, [self.literal(item) for item in new])]
 
-    def _written(self, new: Mapping[str, Value], text: str, like: Member | None) -> list[str]:
+    def _pairs(self, new: Mapping[str, Value], text: str, like: Member | None) -> list[str]:
         colon = _colon(text, like) if like else ": "
         return [f"{quoted(key)}{colon}{self.literal(value)}" for key, value in new.items()]
 
-    def _reader(self, text: str) -> _Reader:
-        return _Reader(text, comments=self._comments, trailing_commas=self._trailing_commas)
+    def _reader(self, text: str) -> _JsonReader:
+        return _JsonReader(text, comments=self._comments, trailing_commas=self._trailing_commas)
 
 
 def in_brackets(node: Node, text: str, items: Sequence[str]) -> Edit:
-    """Put items, written already, first into a list that stands in brackets."""
+    """Insert literals before the items of a list in brackets."""
     start = node.start + 1
     if not node.items:
         return Edit(start, start, ", ".join(items))
     first = node.items[0].start
     begin = line_start(text, first)
-    if begin > start and not text[begin:first].strip():  # each on a line of its own
+    if begin > start and not text[begin:first].strip():  # a line for each item
         gap = ("\r\n" if text[begin - 2 : begin] == "\r\n" else "\n") + text[begin:first]
         return Edit(first, first, "".join(f"{item},{gap}" for item in items))
     return Edit(first, first, "".join(f"{item}, " for item in items))
 
 
 def _cut(text: str, start: int, end: int, comma: int | None) -> list[Edit]:
-    """Take out a member and one comma, which stands after it or before it."""
+    """Remove a member and one comma, after it or before it."""
     if comma is None:
         return [_whole_line(text, start, end)]
     if comma < start:
         return [Edit(comma, comma + 1, ""), _whole_line(text, start, end)]
     if not text[end:comma].strip():
         return [_whole_line(text, start, comma + 1)]
-    return [Edit(start, end, ""), Edit(comma, comma + 1, "")]  # a comment stands between
+    return [Edit(start, end, ""), Edit(comma, comma + 1, "")]  # a comment is between the two
 
 
 def _whole_line(text: str, start: int, end: int) -> Edit:
-    """A removal, of the whole line or lines where nothing else stands on them."""
+    """The removal of a part, with its whole line or lines if nothing else is on them."""
     begin, after = line_start(text, start), next_line(text, end)
     if not text[begin:start].strip() and not text[end:after].strip() and after > end:
         return Edit(begin, after, "")
@@ -171,7 +172,7 @@ def _whole_line(text: str, start: int, end: int) -> Edit:
 
 
 def _gap(text: str, member: Member) -> str:
-    """What parts a member from a comma before it; of the first, what parts it from the next."""
+    """The space between a member and the comma before it; for the first, before the next one."""
     stripped = len(text[: member.start].rstrip(" \t\r\n"))
     gap = text[stripped : member.start]
     before = text[stripped - 1 : stripped]
@@ -183,16 +184,16 @@ def _gap(text: str, member: Member) -> str:
             return after[0]
         return "" if _colon(text, member) == ":" else " "
     begin = line_start(text, member.start)
-    if not text[begin : member.start].strip():  # a comment stands above it
+    if not text[begin : member.start].strip():  # a comment is above it
         return ("\r\n" if text[begin - 2 : begin] == "\r\n" else "\n") + text[begin : member.start]
     return " "
 
 
 def _colon(text: str, member: Member) -> str:
-    """How key and value of a member are parted."""
+    """The colon between a member's key and value, with the space around it."""
     between = text[member.start : member.value.start]
-    found = re.search(r"\"([ \t]*:[ \t]*)\Z", between)
-    return found[1] if found else ": "
+    match = re.search(r"\"([ \t]*:[ \t]*)\Z", between)
+    return match[1] if match else ": "
 
 
 def _scalar(token: str) -> Value:
@@ -201,15 +202,15 @@ def _scalar(token: str) -> Value:
 
 
 def _integer(digits: str) -> int | float:
-    """An integer; one of thousands of digits as JavaScript reads it, which knows no other."""
+    """An integer; one of thousands of digits as a float, which is JavaScript's only number."""
     return int(digits) if len(digits) <= MOST_DIGITS else float(digits)
 
 
-class _Reader:
+class _JsonReader:
     """One pass over a text.
 
     Attributes:
-        extras: where comments and trailing commas stand.
+        extras: the positions of comments and trailing commas.
     """
 
     def __init__(
@@ -225,18 +226,18 @@ class _Reader:
 
     def document(self) -> Node:
         self._skip()
-        if self._position == len(self._text):  # nothing, or only comments: no server either
+        if self._position == len(self._text):  # nothing, or only comments: no servers
             return Node(NodeKind.MAP, 0, len(self._text))
         node = self._value(0)
         self._skip()
         if self._position < len(self._text):
-            self._wrong("something stands after the end")
+            self._wrong("there is text after the end")
         return node
 
     def _value(self, depth: int) -> Node:
         self._count()
         if depth > MOST_DEPTH:
-            return self._passed_over()
+            return self._skipped_value()
         character = self._text[self._position : self._position + 1]
         if character == "{":
             return self._map(depth)
@@ -249,22 +250,22 @@ class _Reader:
         token = _SCALAR.match(self._text, start)
         word = _WORD.match(self._text, start)
         if not token or not word or token.end() < word.end():
-            self._wrong("a value is missing or wrong")
+            self._wrong("a value is missing or invalid")
         self._position = token.end()
         return Node(NodeKind.OTHER, start, self._position, _scalar(token[0]))
 
-    def _passed_over(self) -> Node:
-        """A value that is nested too deeply, without what is in it."""
+    def _skipped_value(self) -> Node:
+        """A value that is nested too deeply, without its contents."""
         if not self._cuts:
             self._wrong("it is nested too deeply")
         start, depth = self._position, 0
-        while (found := _PASSED.match(self._text, self._position)) is not None:
-            count = len(found[0]) if found[0][0] in "[]{}" else 0
-            if found[0][0] in "]}" and count >= depth:
+        while (token := _SKIPPED.match(self._text, self._position)) is not None:
+            count = len(token[0]) if token[0][0] in "[]{}" else 0
+            if token[0][0] in "]}" and count >= depth:
                 self._position += depth
-                break  # where it ends; or, of no list and no map, where the one around it does
-            self._position = found.end()
-            depth += -count if found[0][0] in "]}" else count
+                break  # the end of this list or map, or for a scalar of the one around it
+            self._position = token.end()
+            depth += -count if token[0][0] in "]}" else count
         return Node(NodeKind.OTHER, start, self._position)
 
     def _map(self, depth: int) -> Node:
@@ -310,19 +311,19 @@ class _Reader:
     def _count(self) -> None:
         self._left -= 1
         if self._left < 0:
-            self._wrong(f"it holds more than {MOST_PARTS:,} values and comments")
+            self._wrong(f"it has more than {MOST_PARTS:,} values and comments")
 
     def _string(self) -> str:
-        found = _STRING.match(self._text, self._position)
-        if not found:
+        match = _STRING.match(self._text, self._position)
+        if not match:
             self._wrong(
-                "a text is not closed, or holds what must be escaped"
+                "a text is not closed, or has an unescaped control character"
                 if self._text[self._position : self._position + 1] == '"'
                 else "a key in double quotes is missing"
             )
-        self._position = found.end()
-        text = json.loads(found[0])
-        assert isinstance(text, str)  # noqa: S101  the expression takes nothing else
+        self._position = match.end()
+        text = json.loads(match[0])
+        assert isinstance(text, str)  # noqa: S101  the expression matches nothing else
         return text
 
     def _take(self, character: str) -> bool:
@@ -332,7 +333,7 @@ class _Reader:
         return False
 
     def _comma(self) -> int | None:
-        """Take a comma if one stands here, and say where."""
+        """Read a comma, if there is one, and return its position."""
         position = self._position
         return position if self._take(",") else None
 
@@ -340,7 +341,9 @@ class _Reader:
         if comma is None:
             return
         if not self._trailing_commas:
-            self._wrong("a comma stands before a closing bracket, which this client refuses", comma)
+            self._wrong(
+                "there is a comma before a closing bracket, which this client refuses", comma
+            )
         self.extras.append((comma, comma + 1))
 
     def _skip(self) -> None:
@@ -351,7 +354,7 @@ class _Reader:
             if not comment:
                 return
             if not self._comments:
-                self._wrong("a comment stands there, which this client refuses")
+                self._wrong("there is a comment, which this client refuses")
             self._count()
             self.extras.append(comment.span())
             self._position = comment.end()

@@ -1,11 +1,10 @@
-"""The words that start PipeGuard from a client's file: absolute, and still right after an upgrade.
+"""The words that start PipeGuard from a client's file: absolute, and valid after an upgrade.
 
-A client starts servers with a PATH of its own, so the path is absolute. It is the one that a
-person types and not what that leads to: the link stays where it is when an upgrade replaces the
-folder behind it.
+A client starts servers with a PATH of its own, so the path is absolute. Links in it are not
+resolved: a link stays where it is when an upgrade replaces the folder behind it.
 """
 
-# The path that is typed is wanted, and Path.resolve follows links.
+# Path.resolve would follow links.
 # ruff: noqa: PTH100, PTH110, PTH111, PTH112, PTH117, PTH118, PTH119, PTH120
 from __future__ import annotations
 
@@ -20,8 +19,8 @@ from pathlib import Path
 from pipeguard.errors import InputError
 
 _NAMES = ("pipeguard", "pipeguard.exe")
-# Environments that a tool keeps for commands, and does not throw away.
-_KEPT = (("pipx", "venvs"), ("uv", "tools"))
+# Environments that a tool installs for commands, and does not delete.
+_PERMANENT = (("pipx", "venvs"), ("uv", "tools"))
 _CACHES = frozenset({".cache", "Caches", "archive-v0", "builds-v0", "_npx", ".tox", ".nox"})
 _TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108  looked at, not written to
 _IS_TEMPORARY = "is in a temporary folder"
@@ -30,29 +29,29 @@ _VERSIONED = frozenset({"Cellar", "versions", "installs"})  # Homebrew; pyenv; m
 
 
 class LauncherError(InputError):
-    """No path to PipeGuard would still be right tomorrow.
+    """No path to PipeGuard was found that will last.
 
     Attributes:
-        found: the path that would be written if a person said so; empty where there is none.
+        path: a path that a person may choose anyway; empty where there is none.
     """
 
-    found = ""
+    path = ""
 
 
 def launcher(given: str | None, environment: Mapping[str, str]) -> tuple[str, ...]:
     """The words that start PipeGuard.
 
     Args:
-        given: a path that a person asks for, taken as it is; None to find one.
-        environment: PATH is read of it.
+        given: a path that a person asks for, used as it is; None to find one.
+        environment: the variables to read PATH from.
 
     Raises:
-        LauncherError: the path is none, or only one was found that would soon be wrong.
+        LauncherError: the path is not a program, or no path was found that will last.
     """
     if given is not None:
         path = os.path.abspath(os.path.expanduser(given))
         if not os.access(path, os.X_OK) or os.path.isdir(path):
-            raise LauncherError(f"{path} is no program.\n  Give the path of pipeguard itself.")
+            raise LauncherError(f"{path} is not a program.\n  Give the path of pipeguard itself.")
         return (path,)
     refused: dict[str, str] = {}
     for path in _candidates(environment):
@@ -64,23 +63,24 @@ def launcher(given: str | None, environment: Mapping[str, str]) -> tuple[str, ..
     why = unstable(Path(python)) if python else "is not known"
     if python and not why:
         return (python, "-I", "-m", "pipeguard")
-    told = "\n  ".join((*refused.values(), f"{python or 'Python'} {why}"))
-    found = next((path for path in refused if not _goes_soon(Path(path))), "")
+    reasons = "\n  ".join((*refused.values(), f"{python or 'Python'} {why}"))
+    usable = next((path for path in refused if not _goes_soon(Path(path))), "")
+    choice = shlex.quote(usable) if usable else "PATH"
     error = LauncherError(
-        "no path to pipeguard was found that a client's file could keep:\n"
-        f"  {told}\n"
-        "  Install it for good (pipx install mcp-pipeguard, or uv tool install mcp-pipeguard),\n"
-        f"  or say that it stays where it is:  --launcher {shlex.quote(found) if found else 'PATH'}"
+        "no path to pipeguard was found that will last in a client's file:\n"
+        f"  {reasons}\n"
+        "  Install it permanently (pipx install mcp-pipeguard, or uv tool install mcp-pipeguard),\n"
+        f"  or say that it stays where it is:  --launcher {choice}"
     )
-    error.found = found
+    error.path = usable
     raise error
 
 
 def programs(name: str, path: str) -> Iterator[str]:
     """Each program of a name on a PATH, in order, as an absolute path.
 
-    A folder that is not absolute is left out, and the current one is never looked into: what
-    stands there came with whatever a person has just cloned.
+    Relative folders are skipped, the current one too: its files may come with a repository that a
+    person has just cloned.
     """
     endings = ("", *os.environ.get("PATHEXT", "").split(";")) if os.name == "nt" else ("",)
     for folder in path.split(os.pathsep):
@@ -90,7 +90,7 @@ def programs(name: str, path: str) -> Iterator[str]:
 
 
 def unstable(path: Path) -> str:
-    """Why a path will not last, in words that follow it; empty where nothing speaks against it."""
+    """Why a path will not last, as words that follow it; empty where it will."""
     parts = path.parts
     temporary = {*_TEMPORARY, tempfile.gettempdir(), os.path.realpath(tempfile.gettempdir())}
     if any(Path(folder) in path.parents for folder in temporary):
@@ -99,10 +99,10 @@ def unstable(path: Path) -> str:
         return _IS_CACHED
     if _VERSIONED & set(parts):
         return "is in the folder of one version, which an upgrade replaces"
-    if any(first in parts and second in parts for first, second in _KEPT):
+    if any(first in parts and second in parts for first, second in _PERMANENT):
         return ""
     if (path.parent.parent / "pyvenv.cfg").exists():
-        return "is in a virtual environment, which goes with its project"
+        return "is in a virtual environment, which is deleted with its project"
     return ""
 
 
@@ -114,10 +114,10 @@ def _candidates(environment: Mapping[str, str]) -> Iterator[str]:
     on_path = next(programs("pipeguard", environment.get("PATH", os.defpath)), None)
     if on_path:
         yield on_path
-    called = sys.argv[0] if sys.argv else ""
-    # A name without a folder says what was typed, and not where it was found.
-    if os.path.dirname(called) and os.path.basename(called) in _NAMES and os.path.exists(called):
-        yield os.path.abspath(called)
+    program = sys.argv[0] if sys.argv else ""
+    # A name without a folder is what was typed, not where it was found.
+    if os.path.dirname(program) and os.path.basename(program) in _NAMES and os.path.exists(program):
+        yield os.path.abspath(program)
     if sys.executable:
         for name in _NAMES:
             beside = os.path.join(os.path.dirname(os.path.abspath(sys.executable)), name)

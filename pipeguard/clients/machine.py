@@ -1,10 +1,10 @@
-"""Where clients' files lie on a machine or in a repository; reads none of them.
+"""Where clients' files are on a machine or in a repository; reads none of them.
 
-A Machine is a system, a home folder and an environment, so that all of it can be tried for any
+A Machine is a system, a home folder and an environment, so that all of it can be tested for any
 system on any other.
 """
 
-# A path is taken as it is written, and not resolved: what a link leads to is another file.
+# Paths are not resolved: a link leads to another file.
 # ruff: noqa: PTH110, PTH111, PTH117, PTH120, PTH208
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from pathlib import Path
 from pipeguard.clients.catalog import Client, ConfigScope, FileSpec, clients
 from pipeguard.errors import InputError
 
-# Where nobody keeps a client's file, and where there is much.
+# Large folders that contain no client's file.
 _NOT_SEARCHED = frozenset(
     {
         *(".git", ".hg", ".svn", "node_modules", ".venv", "venv", "__pycache__", ".tox"),
         *(".mypy_cache", "target", "dist", "build"),
     }
 )
-MOST_FOLDERS = 1_000_000  # of a repository; the largest that people work in have half as many
+MOST_FOLDERS = 1_000_000  # of a repository; the largest known ones have half as many
 _IN_PROJECT = "{project}/"
 _VARIABLE = re.compile(r"\$([A-Z_][A-Z0-9_]*)")
 _FOLDER = re.compile(r"\{([a-z0-9]+)\}")
@@ -38,9 +38,9 @@ class Machine:
 
     Attributes:
         system: linux, macos or windows.
-        home: the user's folder.
-        environment: variables, some of which say where things lie.
-        project: the folder whose project files count, or None.
+        home: the user's home folder.
+        environment: variables, some of which name folders.
+        project: the folder whose project files are looked for, or None.
     """
 
     system: str
@@ -56,7 +56,6 @@ class Machine:
 
     def folder(self, name: str) -> str | None:
         """A folder that is the same for all clients, or None where there is none."""
-        home = str(self.home)
         xdg = self.environment.get("XDG_CONFIG_HOME", "")
         dot_config = xdg if os.path.isabs(xdg) else str(self.home / ".config")
         roaming = self.environment.get("APPDATA") or str(self.home / "AppData" / "Roaming")
@@ -68,7 +67,7 @@ class Machine:
             "windows": roaming,
         }[self.system]
         return {
-            "home": home,
+            "home": str(self.home),
             "config": config,
             "xdg": str(self.home / ".config") if windows else dot_config,
             "unix": roaming if windows else dot_config,
@@ -79,10 +78,10 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """A file that exists, and every client that reads it.
+    """An existing file, and every client that reads it.
 
     Attributes:
-        path: as the client names it, links not followed.
+        path: its path in the client, links not resolved.
         specs: how each client reads it.
     """
 
@@ -91,52 +90,64 @@ class ConfigFile:
 
 
 def find(machine: Machine, chosen: Iterable[Client] | None = None) -> list[ConfigFile]:
-    """Every file of the clients that exists: of the user, and of the project where there is one."""
-    found: dict[str, list[FileSpec]] = {}
-    for client in clients().values() if chosen is None else chosen:
-        for spec in client.files:
-            for path in paths(machine, client, spec):
-                specs = found.setdefault(str(path), [])
-                if not any(spec.client == one.client and spec == one for one in specs):
-                    specs.append(spec)
-    return [ConfigFile(Path(path), tuple(specs)) for path, specs in found.items()]
+    """Every existing file of the clients: the user's, and the project's where there is one."""
+    specs_by_path: dict[str, list[FileSpec]] = {}
+    for client, spec in _specs(chosen):
+        for path in paths(machine, client, spec):
+            specs = specs_by_path.setdefault(str(path), [])
+            if spec not in specs:
+                specs.append(spec)
+    return [ConfigFile(Path(path), tuple(specs)) for path, specs in specs_by_path.items()]
 
 
 def find_in_repository(root: Path, chosen: Iterable[Client] | None = None) -> list[ConfigFile]:
-    """Every project file in a folder and in all below it; hidden ones too, but no packages.
+    """Every project file in a folder and below it; in hidden folders too, but not in packages.
 
-    Names fit in any case, as they do on systems that know none, and for all systems: whoever clones
-    the repository has perhaps another than this one.
+    Names match in any case, as on systems that ignore it, and for all systems: people who clone the
+    repository may have another one than this.
 
     Raises:
-        InputError: there are more folders than are searched.
+        InputError: there are more folders than the limit.
     """
     places: dict[tuple[str, ...], list[FileSpec]] = {}
-    for client in clients().values() if chosen is None else chosen:
-        for spec in client.files:
-            for place in dict.fromkeys(one for each in spec.places.values() for one in each):
-                if spec.scope is ConfigScope.PROJECT and place.startswith(_IN_PROJECT):
-                    parts = tuple(place.removeprefix(_IN_PROJECT).lower().split("/"))
-                    places.setdefault(parts, []).append(spec)
-    found: dict[Path, list[FileSpec]] = {}
+    for _, spec in _specs(chosen):
+        for place in _project_places(spec):
+            places.setdefault(tuple(place.lower().split("/")), []).append(spec)
+    specs_by_path: dict[Path, list[FileSpec]] = {}
     for folder, names in _folders(root):
         for parts, specs in places.items():
             for path in _named(folder, names, parts):
-                known = found.setdefault(path, [])
-                known += (spec for spec in specs if spec not in known)
-    return [ConfigFile(path, tuple(specs)) for path, specs in found.items()]
+                present = specs_by_path.setdefault(path, [])
+                present += (spec for spec in specs if spec not in present)
+    return [ConfigFile(path, tuple(specs)) for path, specs in specs_by_path.items()]
+
+
+def _specs(chosen: Iterable[Client] | None) -> Iterator[tuple[Client, FileSpec]]:
+    """The kinds of files of the chosen clients, or of all."""
+    for client in clients().values() if chosen is None else chosen:
+        for spec in client.files:
+            yield client, spec
+
+
+def _project_places(spec: FileSpec) -> Iterator[str]:
+    """The places of a project's file on all systems, from the project's folder on, each once."""
+    if spec.scope is ConfigScope.PROJECT:
+        places = dict.fromkeys(place for system in spec.places.values() for place in system)
+        yield from (
+            place.removeprefix(_IN_PROJECT) for place in places if place.startswith(_IN_PROJECT)
+        )
 
 
 def specs_of(client: Client, path: Path) -> tuple[FileSpec, ...]:
-    """How a client would read a file of that name, wherever it lies."""
+    """How a client would read a file with that name, in any folder."""
     named = [
         spec
         for spec in client.files
         for places in spec.places.values()
         if any(fnmatchcase(path.name, place.rpartition("/")[2]) for place in places)
     ]
-    found = [spec for index, spec in enumerate(named) if spec not in named[:index]]
-    return tuple(found) or client.files[:1]
+    specs = [spec for index, spec in enumerate(named) if spec not in named[:index]]
+    return tuple(specs) or client.files[:1]
 
 
 def is_present(machine: Machine, client: Client) -> bool:
@@ -148,7 +159,7 @@ def is_present(machine: Machine, client: Client) -> bool:
 
 
 def managed_by(machine: Machine, client: Client) -> Path | None:
-    """The administrator's file that takes the client's servers over, if there is one."""
+    """The administrator's file that replaces the client's servers, if there is one."""
     for place in client.managed.get(machine.system, ()):
         for path in _expanded(machine, client, place, None):
             return path
@@ -156,27 +167,28 @@ def managed_by(machine: Machine, client: Client) -> Path | None:
 
 
 def paths(machine: Machine, client: Client, spec: FileSpec) -> list[Path]:
-    """The files of one kind that exist."""
+    """The existing files of one kind."""
     places = spec.places.get(machine.system, ())
     if not any("{project}" in place for place in places):
         return _existing(_places(machine, client, spec, None), spec)
-    found = []
-    for folder in _upwards(machine.project):
-        found += _existing(_places(machine, client, spec, folder), spec)
-    return found
+    return [
+        path
+        for folder in _upwards(machine.project)
+        for path in _existing(_places(machine, client, spec, folder), spec)
+    ]
 
 
 def repository(folder: Path) -> Path | None:
-    """The top of the repository that a folder is in, or None."""
-    for one in (folder, *folder.parents):
-        if os.path.exists(one / ".git"):  # Path.exists raises where a folder is closed to us
-            return one
+    """The top folder of the repository that a folder is in, or None."""
+    for top in (folder, *folder.parents):
+        if os.path.exists(top / ".git"):  # Path.exists raises where we may not read the folder
+            return top
     return None
 
 
 def _existing(places: Iterator[Path], spec: FileSpec) -> list[Path]:
-    found = list(dict.fromkeys(places))
-    return found[:1] if spec.first else found
+    existing = list(dict.fromkeys(places))
+    return existing[:1] if spec.first else existing
 
 
 def _places(
@@ -187,7 +199,7 @@ def _places(
 
 
 def _expanded(machine: Machine, client: Client, place: str, project: Path | None) -> Iterator[Path]:
-    """The existing paths that a place stands for."""
+    """The existing paths of a place."""
     path = _resolved(machine, client, place, project)
     if path is None:
         return
@@ -195,7 +207,7 @@ def _expanded(machine: Machine, client: Client, place: str, project: Path | None
         if os.path.lexists(path):
             yield Path(path)
         return
-    # Only the place may hold patterns: a folder that has brackets in its name is no pattern.
+    # Only the place may contain patterns: brackets in a folder's own name are none.
     base = os.path.dirname(path.partition("*")[0])
     try:
         yield from sorted(Path(base).glob(os.path.relpath(path, base)))
@@ -218,7 +230,7 @@ def _resolved(machine: Machine, client: Client, place: str, project: Path | None
         missing = missing or value is None
         return value or ""
 
-    # Variables first: what a folder is called must not be read as one.
+    # Variables first: a folder's own name must not be read as one.
     path = _FOLDER.sub(folder, _VARIABLE.sub(variable, place))
     if missing or not os.path.isabs(os.path.expanduser(path)):
         return None
@@ -236,40 +248,40 @@ def _folder(machine: Machine, client: Client, name: str, project: Path | None) -
 
 
 def _upwards(folder: Path | None) -> Sequence[Path]:
-    """A folder and those above it, up to the top of its repository; alone where it has none."""
+    """A folder and those above it up to the top of its repository; without one, the folder."""
     if folder is None:
         return ()
     top = repository(folder)
     if top is None:
         return (folder,)
-    return [one for one in (folder, *folder.parents) if one == top or top in one.parents]
+    return [above for above in (folder, *folder.parents) if above == top or top in above.parents]
 
 
 def _folders(root: Path) -> Iterator[tuple[Path, Sequence[str]]]:
-    """Each folder that is searched, with the names of all that is in it."""
-    left = MOST_FOLDERS
+    """Each folder to search, with the names of its contents."""
+    remaining = MOST_FOLDERS
     for folder, inner, files in os.walk(root):
-        left -= 1
-        if left < 0:
+        remaining -= 1
+        if remaining < 0:
             raise InputError(
                 f"{root} has more than {MOST_FOLDERS:,} folders.\n"
-                "  Name the parts of it that are to be assessed, one at a time."
+                "  Assess parts of it, one at a time."
             )
         yield Path(folder), sorted((*inner, *files))
         inner[:] = sorted(name for name in inner if name not in _NOT_SEARCHED)
 
 
 def _named(folder: Path, names: Sequence[str], parts: Sequence[str]) -> Iterator[Path]:
-    """What is in a folder under a name, or under several that follow; `*` fits many."""
-    wanted, *rest = parts
+    """The paths in a folder that match a name and the names of the folders below; `*` is any."""
+    first, *rest = parts
     for name in names:
-        if name.lower() != wanted and not ("*" in wanted and fnmatchcase(name.lower(), wanted)):
+        if name.lower() != first and not ("*" in first and fnmatchcase(name.lower(), first)):
             continue
         if not rest:
             yield folder / name
             continue
         try:
             inner = sorted(os.listdir(folder / name))
-        except OSError:  # it is no folder
+        except OSError:  # it is not a folder
             continue
         yield from _named(folder / name, inner, rest)

@@ -1,6 +1,6 @@
-"""What of a configuration may be shown: all but what looks like a secret, and never a value of env.
+"""A configuration, fit to be shown: without anything that looks like a secret.
 
-Errs on the side of hiding: what is masked costs a person a look into the file.
+Errs on the side of hiding: a wrong mask costs a person a look into the file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MASK = "****"
 LEAST_CHARS = 16  # of what may be a random secret: half of the shortest API keys
 _NAME = re.compile("|".join(SHOWN), re.IGNORECASE)
 _LONG = re.compile(r"[A-Za-z0-9+/_=.~-]{20,}")
-# Bounded, and without what may stand before a name: a word of megabytes is read once.
+# Bounded, so that a word of megabytes is read once.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s\"']+")
 _BEARER = re.compile(rf"(?i)\b({'|'.join(SCHEMES)})\s+\S+")
 _ASSIGNED = re.compile(
@@ -27,21 +27,21 @@ _OPTION = re.compile(r"--?[\w-]+")
 
 
 def is_secret(name: str, value: str) -> bool:
-    """Whether a value, and the name that it has, look like a secret.
+    """Whether a value looks like a secret, by its name or by itself.
 
     Args:
-        name: what it is called; empty where nothing says it.
+        name: the value's name; empty where it has none.
         value: the text.
     """
     if not value or value.lower() in ("true", "false", "none", "null"):
         return False
     if name and _NAME.search(name):
         return True
-    return any(_is_random(found[0]) for found in _LONG.finditer(value))
+    return any(_is_random(match[0]) for match in _LONG.finditer(value))
 
 
 def masked_words(words: Sequence[str]) -> list[str]:
-    """A command's words, to be shown, without what follows `--api-key` or looks random."""
+    """A command's words to show, without values of `--api-key` and the like or random texts."""
     shown: list[str] = []
     before = ""
     for word in words:
@@ -57,15 +57,15 @@ def masked_words(words: Sequence[str]) -> list[str]:
 
 
 def masked_text(text: str) -> str:
-    """A text, to be shown, without secrets of addresses and assignments, or what looks random."""
-    text = _URL.sub(lambda found: masked_url(found[0]), text)
-    text = _BEARER.sub(lambda found: f"{found[1]} {MASK}", text)
-    text = _ASSIGNED.sub(lambda found: f"{found[1]}{MASK}", text)
-    return _LONG.sub(lambda found: MASK if _is_random(found[0]) else found[0], text)
+    """A text to show, without secrets in addresses and assignments, or random texts."""
+    text = _URL.sub(lambda match: masked_url(match[0]), text)
+    text = _BEARER.sub(lambda match: f"{match[1]} {MASK}", text)
+    text = _ASSIGNED.sub(lambda match: f"{match[1]}{MASK}", text)
+    return _LONG.sub(lambda match: MASK if _is_random(match[0]) else match[0], text)
 
 
 def masked_url(url: str) -> str:
-    """An address, to be shown: without user, password, and the values of its query."""
+    """An address to show, without user, password, and the values of its query."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -81,7 +81,7 @@ def masked_url(url: str) -> str:
 
 
 def _is_random(text: str) -> bool:
-    """Long, with letters and digits mixed as nobody writes them in a path or a package."""
+    """Whether a text is long and mixes letters and digits as no path or package name does."""
     pieces = [piece for piece in re.split(r"[/=.~]", text) if len(piece) >= LEAST_CHARS]
     return any(_has_random(piece) for piece in pieces)
 

@@ -1,7 +1,7 @@
-"""A user's own copy of a project's server, guarded, in a place that git does not have.
+"""A user's own guarded copy of a project's server, in a file that git does not track.
 
-Some clients take an entry of the user's own before the project's of the same name, as a whole. So a
-file that everybody shares can stay as it is. Writes nothing: it says what a person can run.
+In some clients a user's own entry overrides the project's of the same name. So a file that
+everybody shares can stay as it is. Writes nothing: it says what a person can run.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _NAME_CHARS = 48  # of each half of a secret's name, which has a hundred
 
 @dataclass(frozen=True, slots=True)
 class OwnCopy:
-    """What a person does for it.
+    """How a person makes the copy.
 
     Attributes:
-        secrets: names of secrets to keep first: what stood in clear is in nobody's command line.
+        secrets: names of secrets to store first, so that they are not in the command line.
         command: the client's own command that adds the entry; empty where there is none.
         file: the file to copy the entry into; empty where there is a command.
     """
@@ -39,11 +39,11 @@ class OwnCopy:
 
 
 def own_copy(server: ServerEntry, client: Client, launcher: Sequence[str]) -> OwnCopy | None:
-    """How a user gets a guarded entry of their own for a project's; None where there is no way.
+    """How a user adds a guarded entry of their own; None where the client has no way for that.
 
     Args:
         server: the project's entry, which is open.
-        client: whose way it is.
+        client: the client.
         launcher: the words that start PipeGuard.
     """
     if "{entry}" not in client.private:
@@ -52,28 +52,28 @@ def own_copy(server: ServerEntry, client: Client, launcher: Sequence[str]) -> Ow
     secrets = []
     env = fields.get(server.shape.env)
     if isinstance(env, dict):
-        kept: dict[str, Value] = dict(env)
+        variables: dict[str, Value] = dict(env)
         for name, value in env.items():
-            scheme, text = _parted(str(value))
+            scheme, text = _split_scheme(str(value))
             is_header = name.startswith(HEADER_PREFIX)
             if re.search(server.shape.variable, text) or text.startswith(REFERENCE):
                 continue
             if is_header or is_secret(name, text):
                 secrets.append(secret_name(server.name, name.removeprefix("PIPEGUARD_")))
-                kept[name] = f"{scheme}{REFERENCE}{secrets[-1]}"
-        fields[server.shape.env] = kept
+                variables[name] = f"{scheme}{REFERENCE}{secrets[-1]}"
+        fields[server.shape.env] = variables
     entry = json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
     command = client.private.format(name=shlex.quote(server.name), entry=shlex.quote(entry))
     return OwnCopy(tuple(secrets), command)
 
 
-def _parted(value: str) -> tuple[str, str]:
-    """The scheme of a header's value, with its space, and what follows."""
+def _split_scheme(value: str) -> tuple[str, str]:
+    """The scheme of a header's value, with its space, and the rest of it."""
     scheme = re.match(r"(?:bearer|basic|token)\s+", value, re.IGNORECASE)
     return (scheme[0], value[scheme.end() :]) if scheme else ("", value)
 
 
 def secret_name(server: str, name: str) -> str:
-    """What a secret may be called in the keyring: two servers may have an API_KEY each."""
+    """A name for a secret in the keyring, with the server's: two servers may have an API_KEY."""
     parts = (re.sub(r"[^A-Za-z0-9_-]+", "_", part).strip("_-") for part in (server, name))
     return ".".join(part[:_NAME_CHARS] for part in parts if part) or "TOKEN"

@@ -1,9 +1,9 @@
-"""What must be true before a client starts guarded servers: a policy that is right, rules compiled.
+"""What a client's first start of a guarded server needs: a valid policy, and compiled rules.
 
 Clients give a server ten to thirty seconds to answer. On a busy machine the rules take as long to
 compile, once. Compiling goes on when a client gives up, but the client then lacks the server until
-it is started again. So it is done before the first file is changed, for every folder that is looked
-into: many clients pass a server no more than HOME and PATH.
+it is started again. So it is done before the first file is changed, for every cache folder that
+a server may use: many clients pass a server no more than HOME and PATH.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from pipeguard.runtime.progress import COMPILING, told
 
 
 def make_ready() -> None:
-    """Check the user's policy and compile the rules where this was not done yet.
+    """Check the user's policy, and compile the rules if that was not done yet.
 
     Raises:
-        PolicyError: the policy is wrong, so no guarded server would start.
+        PolicyError: the policy is invalid, so no guarded server would start.
         EngineError: there is no scan engine, so none would start.
     """
     today = datetime.date.today()  # noqa: DTZ011  the user's own calendar

@@ -1,7 +1,7 @@
-"""A client's file from bytes to a tree: as its client reads it, or as a less strict one would.
+"""A client's file from bytes to a tree: as its client reads it, or as a more lenient one would.
 
-What is wrong with a file keeps nobody from looking at it: what clients read that take more than we
-know is read too, and the reason why nothing in it may be changed is kept beside it.
+An invalid file is read as far as possible, since some client may accept it; the reason why nothing
+in it may be changed comes with it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pipeguard.clients.json_text import Json
 from pipeguard.clients.tree import Lines, Node, NodeKind, UnreadableError
 
 BOM = "\ufeff"
-# Of formats whose readers take a second for 100 KB to 1 MB; people write a few KB in them.
+# For formats whose readers take a second for 100 KB to 1 MB; people write a few KB in them.
 MOST_CHARACTERS = {"yaml": 2**20, "toml": 4 * 2**20}
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
@@ -25,8 +25,8 @@ class Reading:
     """A file's text as one client reads it.
 
     Attributes:
-        text: without a byte order mark.
-        tree: None where nothing can be made of it.
+        text: the text, without a byte order mark.
+        tree: its tree; None where it cannot be parsed at all.
         problem: why its client would not read it, or why nothing in it may be changed.
     """
 
@@ -49,67 +49,72 @@ def read_text(content: bytes, spec: FileSpec) -> Reading:
         problem = problem or str(error)
     if spec.format == "json":
         try:
-            return Reading(text, Json().glimpsed(text), problem)
+            return Reading(text, Json().read_leniently(text), problem)
         except UnreadableError:
             pass
     return Reading(text, None, problem)
 
 
 def may_name(content: bytes, specs: Iterable[FileSpec]) -> bool:
-    """Whether a file that cannot be read may name servers: by a key, or by escapes in one."""
+    """Whether an unreadable file may name servers: it has one of the keys, or escapes."""
     text = decoded(content)
     keys = {path[-1] if path else "" for spec in specs for path in spec.servers}
     return "\\" in text or any(key.strip("*") in text for key in keys)
 
 
 def decoded(content: bytes) -> str:
-    """The text of a file as the most tolerant client reads it, in which keys can be looked for."""
+    """The text of a file as the most lenient client reads it, to look for keys in it."""
     text = content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8", "replace")
     return text.replace("\0", "")  # of UTF-16 and UTF-32 without a mark, which some readers guess
 
 
 def nodes_at(tree: Node, path: Sequence[str]) -> Iterator[tuple[Node, tuple[str | int, ...]]]:
-    """The nodes that a path of keys leads to, `*` being every key."""
-    found: list[tuple[Node, tuple[str | int, ...]]] = [(tree, ())]
+    """The nodes at a path of keys, where `*` is every key."""
+    nodes: list[tuple[Node, tuple[str | int, ...]]] = [(tree, ())]
     for step in path:
-        found = [
+        nodes = [
             (member.value, (*keys, member.key))
-            for node, keys in found
+            for node, keys in nodes
             for member in node.members
             if step in ("*", member.key)
         ]
-    yield from found
+    yield from nodes
 
 
-def twins_on_the_way(tree: Node, spec: FileSpec, lines: Lines) -> Iterator[str]:
-    """Each name that stands twice from the top of a file down to the last field of a server."""
+def repeated_keys(tree: Node, spec: FileSpec, lines: Lines) -> Iterator[str]:
+    """A sentence for each repeated key, from the top of a file to the fields of its servers."""
     for path in spec.servers:
-        for depth in range(len(path) + 1):
-            for node, _ in nodes_at(tree, path[:depth]):
-                yield from _twins(node, lines)
-        for node, _ in nodes_at(tree, path):
-            for entry in (*(member.value for member in node.members), *node.items):
-                for inner in entry.walk():
-                    yield from _twins(inner, lines)
+        on_the_way = (
+            node for depth in range(len(path)) for node, _ in nodes_at(tree, path[:depth])
+        )
+        for node in (*on_the_way, *(node for node, _ in nodes_at(tree, path))):
+            yield from _repeated_in(node, lines)
+        for entry in _entries_at(tree, path):
+            for inner in entry.walk():
+                yield from _repeated_in(inner, lines)
 
 
-def _twins(node: Node, lines: Lines) -> Iterator[str]:
+def _entries_at(tree: Node, path: Sequence[str]) -> Iterator[Node]:
+    for node, _ in nodes_at(tree, path):
+        yield from (member.value for member in node.members)
+        yield from node.items
+
+
+def _repeated_in(node: Node, lines: Lines) -> Iterator[str]:
     seen: set[str] = set()
     for member in node.members:
         if member.key in seen:
             yield (
-                f"line {lines.of(member.start)}: {member.key!r} stands there a second time, and "
-                "parsers differ in which of the two they take."
+                f"line {lines.of(member.start)}: the key {member.key!r} is repeated, and parsers "
+                "differ in which of the two they use."
             )
         seen.add(member.key)
 
 
 def _decoded(content: bytes, spec: FileSpec) -> tuple[str, str]:
-    """The text, and what is wrong with how it is encoded."""
+    """The text, and what is wrong with its encoding."""
     if content.startswith(_UTF_16):
-        return content.decode(
-            "utf-16", "replace"
-        ), "it is UTF-16, not UTF-8: save it anew as UTF-8."
+        return content.decode("utf-16", "replace"), "it is UTF-16, not UTF-8: save it as UTF-8."
     problem = ""
     try:
         text = content.decode("utf-8")
@@ -123,22 +128,22 @@ def _decoded(content: bytes, spec: FileSpec) -> tuple[str, str]:
 
 
 def _checked(spec: FileSpec, text: str) -> Node:
-    """The tree, where both parsers read the same.
+    """The tree of a text that two parsers read alike.
 
     Raises:
-        UnreadableError: otherwise.
+        UnreadableError: one of them refuses it, or they differ.
     """
     if not text.strip():
         return Node(NodeKind.MAP, 0, len(text))
     if len(text) > MOST_CHARACTERS.get(spec.format, len(text)):
         raise UnreadableError(f"it is longer than {MOST_CHARACTERS[spec.format]:,} characters.")
     tree = spec.syntax.read(text)
-    if not _has_twins(tree) and spec.syntax.judged(text) != tree.data():
+    if not _has_repeated_keys(tree) and spec.syntax.independent_data(text) != tree.data():
         raise UnreadableError("two parsers read it differently.")
     return tree
 
 
-def _has_twins(tree: Node) -> bool:
+def _has_repeated_keys(tree: Node) -> bool:
     return any(
         len({member.key for member in node.members}) < len(node.members) for node in tree.walk()
     )

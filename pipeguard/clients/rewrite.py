@@ -1,7 +1,7 @@
-"""From an entry to its guarded form, and back by its meaning; as values, before any text.
+"""Decides which entries can be guarded, and gives an entry its guarded or open fields.
 
-Decides what may be guarded. What an entry becomes is a new set of fields, and which new field
-takes the place of which old one; `edit` does the same to the text.
+Works on values, before any text: the result is a new set of fields, and which new field replaces
+which old one. `edit` makes the same change in the text.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pipeguard.clients.catalog import ConfigScope, Shape, Transport
 from pipeguard.clients.entries import GuardState, ServerEntry
-from pipeguard.clients.guarding import HEADER_PREFIX, remote, started
+from pipeguard.clients.guarding import HEADER_PREFIX, GuardedCommand, words_of
 from pipeguard.clients.masking import is_secret
 from pipeguard.clients.tree import Value
 
@@ -24,18 +24,18 @@ _SCHEMES = ("http", "https", "ws", "wss")
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class GuardOptions:
     """What a person asks for.
 
     Attributes:
         names: only these servers; empty for all.
-        scopes: only servers of these.
-        shared: a file that git has may be changed, with a launcher that is found on the PATH.
-        no_login: remote servers without credentials ask for none, so their client's login, which
-            ends, is not missed.
-        off: guard what is switched off as well.
-        expose_urls: an address with a secret in it may stand in the list of processes.
-        is_logged_in: whether PipeGuard itself holds a login for an address.
+        scopes: only servers of these scopes.
+        shared: a file that git tracks may be changed, with a launcher from the PATH.
+        no_login: remote servers without credentials need no login, so their client's own login,
+            which a guarded server loses, is not needed.
+        off: guard servers that are switched off, too.
+        expose_urls: an address with a secret may be visible in the list of processes.
+        is_logged_in: whether PipeGuard itself has a login for an address.
     """
 
     names: Collection[str] = ()
@@ -52,8 +52,8 @@ class Judgement:
     """Whether an entry is guarded, and if not whether it can be.
 
     Attributes:
-        state: one of five.
-        code: why, as one word for programs; empty where there is nothing to say.
+        state: the entry's state.
+        code: why, as one word for programs; empty for a guarded or open entry.
         why: the same for people.
     """
 
@@ -67,12 +67,12 @@ _GUARDED = Judgement(GuardState.GUARDED)
 
 @dataclass(frozen=True, slots=True)
 class NewFields:
-    """What becomes of an entry.
+    """An entry's new fields.
 
     Attributes:
-        fields: all its fields, those that stay with the value they have.
-        heirs: for a field that goes, those that take its place.
-        after: for a new field without such a place, the field that it follows.
+        fields: all its fields; unchanged ones with their present values.
+        heirs: for a removed field, the new fields that replace it.
+        after: for a new field that replaces none, the field that it follows.
     """
 
     fields: Mapping[str, Value]
@@ -80,32 +80,31 @@ class NewFields:
     after: Mapping[str, str] = field(default_factory=dict)
 
 
-def judge(server: ServerEntry, wishes: Wishes) -> Judgement:
-    """Say whether an entry is guarded, open, or cannot be guarded and why."""
-    return next(_judgements(server, wishes), Judgement(GuardState.OPEN))
+def judge(server: ServerEntry, options: GuardOptions) -> Judgement:
+    """Decide whether an entry is guarded, open, or cannot be guarded and why."""
+    return next(_judgements(server, options), Judgement(GuardState.OPEN))
 
 
 def guarded_fields(server: ServerEntry, launcher: Sequence[str]) -> NewFields:
-    """The fields of an entry that is open, guarded; or those of a stale one with a new launcher."""
-    shape = server.shape
+    """The guarded fields of an open entry; or those of a stale one, with a new launcher."""
     if server.guard is not None:
         old = server.guard.launcher
         words: list[Value] = [*launcher, *_listed_words(server)[len(old) :]]
         return _with_words(server, words)
     if server.command is not None:
+        guard = GuardedCommand(tuple(launcher), name=server.name)
         names = [*server.env, *server.env_names]
-        words = [*started(launcher, server.name, names, []), *_listed_words(server)]
-        return _with_words(server, words)
-    return _from_remote(server, shape, launcher)
+        return _with_words(server, [*words_of(guard, names), *_listed_words(server)])
+    return _from_remote(server, launcher)
 
 
 def open_fields(server: ServerEntry) -> NewFields:
-    """The fields of a guarded entry without the guard, by its meaning.
+    """The fields of a guarded entry without its guard, from the guard's own words.
 
-    The kind that a remote entry once named is not known any more: it is the client's usual one.
+    A remote entry's original kind is lost: it gets the client's usual one.
     """
     guard = server.guard
-    assert guard is not None  # noqa: S101  whoever asks has looked
+    assert guard is not None  # noqa: S101  callers have checked it
     if guard.url is None:
         return _with_words(server, list(guard.command))
     shape = server.shape
@@ -128,9 +127,11 @@ def open_fields(server: ServerEntry) -> NewFields:
     if headers:
         _set(new, shape.headers, headers)
         heirs.append(shape.headers[0])
-    _keep(new, shape.env, {k: v for k, v in server.env.items() if k not in guard.headers.values()})
+    env = {k: v for k, v in server.env.items() if k not in guard.headers.values()}
+    _set_or_remove(new, shape.env, env)
     if shape.env_names:
-        _keep(new, shape.env_names, [name for name in server.env_names if name not in names])
+        remaining = [name for name in server.env_names if name not in names]
+        _set_or_remove(new, shape.env_names, remaining)
     word = shape.words[guard.transport or Transport.HTTP][0]
     if guard.transport not in (None, shape.urls[url_key], shape.untold) and shape.kinds:
         new.setdefault(shape.kinds[0], word)
@@ -138,91 +139,96 @@ def open_fields(server: ServerEntry) -> NewFields:
     return NewFields(new, {shape.command: tuple(heirs)})
 
 
-def _judgements(server: ServerEntry, wishes: Wishes) -> Iterator[Judgement]:
-    """All that there is to say of an entry, what decides first; nothing where it is just open."""
-    shape = server.shape
+def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[Judgement]:
+    """All judgements that apply to an entry, the decisive one first; none where it is open."""
     if server.guard is not None:
-        stale = f"its launcher is gone: {server.guard.launcher[0]}"
+        stale = f"its launcher does not exist any more: {server.guard.launcher[0]}"
         is_stale = server.guard.is_stale
         yield Judgement(GuardState.STALE, "stale-launcher", stale) if is_stale else _GUARDED
+    yield from _not_the_users(server)
+    if server.odd:
+        yield Judgement(GuardState.CANNOT, "odd", server.odd)
+    if server.off and not options.off:
+        yield Judgement(GuardState.LEFT, "off", "switched off; --disabled guards it, too")
+    if server.command is not None:
+        yield from _of_command(server, server.command)
+    elif server.url is not None:
+        yield from _of_address(server, server.url, options)
+        yield from _of_login(server, server.url, options)
+    elif server.shape.command in server.fields:
+        yield Judgement(GuardState.CANNOT, "odd", "its command is not a text")
+    else:
+        yield Judgement(GuardState.LEFT, "no-server", "it names neither a command nor an address")
+
+
+def _not_the_users(server: ServerEntry) -> Iterator[Judgement]:
+    shape = server.shape
     for key in shape.kinds:
         if (kind := str(server.fields.get(key))) in shape.builtin:
             yield Judgement(GuardState.LEFT, "builtin", shape.builtin[kind])
     for key, why in shape.fixed.items():
         if server.fields.get(key) in (True, "true"):
             yield Judgement(GuardState.LEFT, "not-yours", why)
-    if server.odd:
-        yield Judgement(GuardState.CANNOT, "odd", server.odd)
-    if server.off and not wishes.off:
-        yield Judgement(GuardState.LEFT, "off", "switched off; --disabled guards it as well")
-    if server.command is not None:
-        yield from _of_started(server, server.command)
-    elif server.url is not None:
-        yield from _of_remote(server, server.url, wishes)
-        yield from _of_login(server, server.url, wishes)
-    elif shape.command in server.fields:
-        yield Judgement(GuardState.CANNOT, "odd", "its command is no text")
-    else:
-        yield Judgement(GuardState.LEFT, "no-server", "it names neither a command nor an address")
 
 
-def _of_started(server: ServerEntry, command: str) -> Iterator[Judgement]:
+def _of_command(server: ServerEntry, command: str) -> Iterator[Judgement]:
     if not command.strip():
         yield Judgement(GuardState.CANNOT, "odd", "its command is empty")
     looks_like_path = command.startswith(("/", ".", "~", "$", "\\", "%")) or command[1:2] == ":"
     if not server.args and not looks_like_path and _COMMAND_LINE.match(command):
         why = "its command is a whole line; split it into a command and its arguments"
         yield Judgement(GuardState.CANNOT, "command-line", why)
-    if not _keeps(server.shape, command, "command", "args"):
-        why = "its command holds a variable, which this client replaces there but not in arguments"
+    if not _keeps_meaning(server.shape, command, "command", "args"):
+        why = "its command has a variable, which this client expands there but not in arguments"
         yield Judgement(GuardState.CANNOT, "variable", why)
 
 
-def _of_remote(server: ServerEntry, url: str, wishes: Wishes) -> Iterator[Judgement]:
+def _of_address(server: ServerEntry, url: str, options: GuardOptions) -> Iterator[Judgement]:
     shape = server.shape
     for key, why in shape.foreign.items():
         if key in server.fields:
             yield Judgement(GuardState.CANNOT, "foreign", why)
-    if not _keeps(shape, url, "url", "args"):
-        why = "its address holds a variable, which this client does not replace in arguments"
+    if not _keeps_meaning(shape, url, "url", "args"):
+        why = "its address has a variable, which this client does not expand in arguments"
         yield Judgement(GuardState.CANNOT, "variable", why)
     variable = re.match(shape.variable, url)
     scheme = url.partition(":")[0].lower()
     if _parts(url) is None or (scheme not in _SCHEMES and not variable):
         yield Judgement(GuardState.CANNOT, "address", "its address is neither http nor ws")
-    elif not wishes.expose_urls and _has_secret(url, shape):
+    elif not options.expose_urls and _has_secret(url, shape):
         why = (
-            "its address holds a secret, which the list of processes would show: put it into a "
+            "its address contains a secret, which the list of processes would show: put it into a "
             "header, or add --expose-urls"
         )
         yield Judgement(GuardState.CANNOT, "secret-in-url", why)
     if shape.personal and re.search(shape.personal, " ".join((url, *server.headers.values()))):
-        why = "it is asked with the data of each user of its client"
+        why = "its client fills in data of each of its users"
         yield Judgement(GuardState.CANNOT, "per-user", why)
     if wrong := next((name for name in server.headers if not _TOKEN.fullmatch(name)), None):
-        yield Judgement(GuardState.CANNOT, "header", f"{wrong!r} is no name of a header (RFC 9110)")
-    # A variable in a header goes where the client replaces it as well, and a plain value where
-    # it does not.
+        why = f"{wrong!r} is not a name for a header (RFC 9110)"
+        yield Judgement(GuardState.CANNOT, "header", why)
+    # A header's variable must move to a field where the client expands it, and a plain value to one
+    # where it does not.
     for name, value in server.headers.items():
-        if not _keeps(shape, value, "headers", "env"):
-            why = f"the header {name} holds a variable, which this client does not replace in env"
+        if not _keeps_meaning(shape, value, "headers", "env"):
+            why = f"the header {name} has a variable, which this client does not expand in env"
             yield Judgement(GuardState.CANNOT, "variable", why)
 
 
-def _of_login(server: ServerEntry, url: str, wishes: Wishes) -> Iterator[Judgement]:
-    if wishes.no_login or wishes.is_logged_in(url):
+def _of_login(server: ServerEntry, url: str, options: GuardOptions) -> Iterator[Judgement]:
+    if options.no_login or options.is_logged_in(url):
         return
     shape = server.shape
     if any(server.fields.get(key) not in (None, False, "false") for key in shape.login):
-        why = "its client logs in to it (OAuth), and would not any more"
+        why = "its client logs in to it (OAuth), and could not any more"
         yield Judgement(GuardState.CANNOT, "login", why)
     named = filter(None, (shape.headers_env, shape.bearer_env))
     has_credentials = server.headers or any(server.fields.get(key) for key in named)
     parts = _parts(url)
     if not has_credentials and (parts is None or parts.hostname not in _LOOPBACK):
         why = (
-            "it has no credentials here, so its client may log in to it (OAuth), and would not "
-            "any more; if it asks for no login, add --no-login"
+            "it has no credentials here, so its client may log in to it (OAuth), and could not "
+            "any more; if it needs no login, add --no-login"
         )
         yield Judgement(GuardState.CANNOT, "login", why)
 
@@ -236,9 +242,9 @@ def _parts(url: str) -> SplitResult | None:
     return parts
 
 
-def _keeps(shape: Shape, value: str, here: str, there: str) -> bool:
-    """Whether a value means the same in another field: both are replaced in, or it has nothing."""
-    if (here in shape.expands) == (there in shape.expands):
+def _keeps_meaning(shape: Shape, value: str, field_now: str, field_then: str) -> bool:
+    """Whether a value means the same in another field, where variables may be treated otherwise."""
+    if (field_now in shape.expands) == (field_then in shape.expands):
         return True
     return re.search(shape.variable, value) is None and "$" not in value
 
@@ -255,10 +261,11 @@ def _has_secret(url: str, shape: Shape) -> bool:
     )
 
 
-def _from_remote(server: ServerEntry, shape: Shape, launcher: Sequence[str]) -> NewFields:
+def _from_remote(server: ServerEntry, launcher: Sequence[str]) -> NewFields:
+    shape = server.shape
     new = dict(server.fields)
-    given = server.fields.get(shape.env)
-    env: dict[str, Value] = dict(given) if isinstance(given, Mapping) else {}
+    own_env = server.fields.get(shape.env)
+    env: dict[str, Value] = dict(own_env) if isinstance(own_env, Mapping) else {}
     headers: dict[str, str] = {}
     count = 0
     for name, value in server.headers.items():
@@ -268,13 +275,20 @@ def _from_remote(server: ServerEntry, shape: Shape, launcher: Sequence[str]) -> 
         headers[name] = f"{HEADER_PREFIX}{count}"
         env[headers[name]] = value
     names = list(server.env_names)
-    if shape.headers_env and isinstance(listed := new.pop(shape.headers_env, None), Mapping):
-        headers |= {str(name): str(variable) for name, variable in listed.items()}
-        names += map(str, listed.values())
+    if shape.headers_env and isinstance(by_name := new.pop(shape.headers_env, None), Mapping):
+        headers |= {str(name): str(variable) for name, variable in by_name.items()}
+        names += map(str, by_name.values())
     bearer = new.pop(shape.bearer_env, None) if shape.bearer_env else None
     names += [str(bearer)] if bearer else []
-    bearer_name = str(bearer) if bearer else None
-    words = remote(launcher, server.name, server.url or "", server.transport, headers, bearer_name)
+    guard = GuardedCommand(
+        tuple(launcher),
+        url=server.url or "",
+        transport=server.transport,
+        headers=headers,
+        bearer=str(bearer) if bearer else None,
+        name=server.name,
+    )
+    words = words_of(guard)
     heirs: dict[str, tuple[str, ...]] = {server.url_key: (shape.command, shape.args)}
     for key in (*shape.urls, *shape.login, *shape.gone, shape.headers[0]):
         new.pop(key, None)
@@ -293,7 +307,7 @@ def _from_remote(server: ServerEntry, shape: Shape, launcher: Sequence[str]) -> 
 
 
 def _name_kind(new: dict[str, Value], shape: Shape, word: str) -> None:
-    """Have an entry that names its kind name the new one, or none where there is no word for it."""
+    """Change the kind in an entry that names one; remove it where the client has no word for it."""
     for key in shape.kinds:
         if key in new:
             if word:
@@ -319,18 +333,19 @@ def _with_words(server: ServerEntry, words: Sequence[Value]) -> NewFields:
 
 
 def _listed_words(server: ServerEntry) -> list[Value]:
-    """The words as the file has them: a number among the arguments stays one."""
+    """The words with the file's own types: a number among the arguments stays a number."""
     shape = server.shape
     command = server.fields[shape.command]
     if not shape.args:
         return list(command) if isinstance(command, Sequence) else []
     args = server.fields.get(shape.args)
-    listed = list(args) if isinstance(args, Sequence) and not isinstance(args, str) else []
-    return [command, *listed]
+    if isinstance(args, str) or not isinstance(args, Sequence):
+        return [command]
+    return [command, *args]
 
 
-def _keep(new: dict[str, Value], key: str, value: Value) -> None:
-    """Set a field where it is there, or take it out where nothing is left in it."""
+def _set_or_remove(new: dict[str, Value], key: str, value: Value) -> None:
+    """Set a field that exists, or remove it where the value is empty."""
     if not value:
         new.pop(key, None)
     elif key in new:
@@ -338,7 +353,7 @@ def _keep(new: dict[str, Value], key: str, value: Value) -> None:
 
 
 def _set(new: dict[str, Value], path: Sequence[str], value: Value) -> None:
-    """Set what a path of keys leads to."""
+    """Set the field at a path of keys."""
     for key in reversed(path[1:]):
         value = {key: value}
     new[path[0]] = value

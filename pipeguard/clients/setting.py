@@ -1,4 +1,4 @@
-"""One file from open to guarded: what would be done, shown first, and then just that.
+"""Guards the servers of one file: first a plan that can be shown, and then exactly that.
 
 `plan` reads and decides; `carry_out` writes what was planned, if the file is still the same.
 """
@@ -17,22 +17,22 @@ from pipeguard.clients.entries import Config, GuardState, ServerEntry
 from pipeguard.clients.guarding import SHARED_LAUNCHER
 from pipeguard.clients.machine import Machine, managed_by
 from pipeguard.clients.reading import BOM
-from pipeguard.clients.rewrite import Judgement, Wishes, guarded_fields, judge
+from pipeguard.clients.rewrite import GuardOptions, Judgement, guarded_fields, judge
 from pipeguard.clients.sharing import is_shared
 from pipeguard.clients.tree import UneditableError
 
 _TO_DO = (GuardState.OPEN, GuardState.STALE)
-SHARED_FILE = "shared-file"  # why a server is not guarded: git has its file
+SHARED_FILE = "shared-file"  # the code of a server in a file that git tracks
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """How one server stands.
+class JudgedServer:
+    """One server, and whether it would be guarded.
 
     Attributes:
         server: the entry.
         judgement: whether it is guarded, or can be.
-        chosen: it is one of those that a person asked for.
+        chosen: a person asked for it.
     """
 
     server: ServerEntry
@@ -51,27 +51,29 @@ class ChangePlan:
 
     Attributes:
         config: the file as it was read.
-        standings: every server in it.
-        content: what it would hold; None where nothing is to be done.
+        servers: every server in it.
+        content: its new content; None where nothing is to be done.
         changes: the entries that would change, as text, with their names.
         problem: why nothing in it may be changed.
     """
 
     config: Config
-    standings: tuple[Standing, ...]
+    servers: tuple[JudgedServer, ...]
     content: bytes | None = None
     changes: tuple[tuple[str, EntryChange], ...] = ()
     problem: str = ""
 
 
-def plan(config: Config, machine: Machine, launcher: Sequence[str], wishes: Wishes) -> ChangePlan:
-    """Say how each server in a file stands, and what the file would hold with them guarded.
+def plan(
+    config: Config, machine: Machine, launcher: Sequence[str], options: GuardOptions
+) -> ChangePlan:
+    """Judge each server in a file, and plan the file's content with the chosen ones guarded.
 
     Args:
         config: the file, read.
-        machine: whose it is.
+        machine: the user's machine.
         launcher: the words that start PipeGuard.
-        wishes: which servers, and what is allowed.
+        options: which servers, and what is allowed.
     """
     problem = config.problem or _forbidden(config, machine)
     if not problem and config.servers:
@@ -79,29 +81,28 @@ def plan(config: Config, machine: Machine, launcher: Sequence[str], wishes: Wish
             files.target(config.path, machine)
         except files.FileError as error:
             problem = str(error)
-    wishes = replace(wishes, off=wishes.off or bool(wishes.names))
+    options = replace(options, off=options.off or bool(options.names))
     in_git = _is_in_git(config, machine)
-    blocked = in_git and not wishes.shared
-    standings = tuple(_standing(server, wishes, blocked=blocked) for server in config.servers)
-    to_do = [one.server for one in standings if one.is_to_do]
-    if problem or not to_do:
-        return ChangePlan(config, standings, problem=problem)
+    blocked = in_git and not options.shared
+    servers = tuple(_judged(server, options, blocked=blocked) for server in config.servers)
+    if problem or not any(server.is_to_do for server in servers):
+        return ChangePlan(config, servers, problem=problem)
     words = SHARED_LAUNCHER if in_git else tuple(launcher)
-    return _planned(config, standings, to_do, words)
+    return _planned(config, servers, words)
 
 
 def carry_out(planned: ChangePlan, machine: Machine) -> history.Record | None:
-    """Write what was planned, and keep what it takes to undo it.
+    """Write what was planned, after a record that can undo it.
 
     Raises:
         FileError: the file changed in the meantime, or cannot be written; nothing was changed.
-        StateError: what it takes to undo it cannot be kept; nothing was changed.
+        StateError: the record cannot be written; nothing was changed.
     """
     content, config = planned.content, planned.config
     if content is None:
         return None
     real = files.target(config.path, machine)
-    with files.locked(real, next((spec.lock for spec in config.specs if spec.lock), "")):
+    with files.locked(real, config.lock):
         if files.sha256(real) != config.digest:
             raise files.FileError("it changed in the meantime; nothing was written. Run it again.")
         entries = [history.ChangedEntry(name, change) for name, change in planned.changes]
@@ -118,19 +119,16 @@ def carry_out(planned: ChangePlan, machine: Machine) -> history.Record | None:
 
 
 def with_bom(text: str, like: bytes) -> bytes:
-    """A text as bytes, with a byte order mark where the old ones have it."""
+    """A text as bytes, with a byte order mark if the old content has one."""
     return ((BOM if like.startswith(BOM.encode()) else "") + text).encode()
 
 
-def _planned(
-    config: Config,
-    standings: Sequence[Standing],
-    to_do: Sequence[ServerEntry],
-    words: Sequence[str],
-) -> ChangePlan:
-    """All at once; where that cannot be, each that can be by itself."""
+def _planned(config: Config, servers: Sequence[JudgedServer], words: Sequence[str]) -> ChangePlan:
+    """The plan with all servers guarded that can be: together, or else each that can be alone."""
     syntax = config.specs[0].syntax
-    wanted = [(server, guarded_fields(server, words)) for server in to_do]
+    wanted = [
+        (item.server, guarded_fields(item.server, words)) for item in servers if item.is_to_do
+    ]
     problems: dict[int, str] = {}
     try:
         result = edited(config.text, syntax, wanted)
@@ -144,29 +142,29 @@ def _planned(
                 problems[id(server)] = str(error)
         wanted = possible
         result = edited(config.text, syntax, wanted)
-    told = tuple(
-        replace(one, judgement=Judgement(GuardState.CANNOT, "odd", problems[id(one.server)]))
-        if id(one.server) in problems
-        else one
-        for one in standings
+    judged = tuple(
+        replace(item, judgement=Judgement(GuardState.CANNOT, "odd", problems[id(item.server)]))
+        if id(item.server) in problems
+        else item
+        for item in servers
     )
     if not wanted:
-        return ChangePlan(config, told)
+        return ChangePlan(config, judged)
     names = [server.name for server, _ in wanted]
     changes = tuple(zip(names, result.changes, strict=True))
-    return ChangePlan(config, told, with_bom(result.text, config.content), changes)
+    return ChangePlan(config, judged, with_bom(result.text, config.content), changes)
 
 
-def _standing(server: ServerEntry, wishes: Wishes, *, blocked: bool) -> Standing:
-    judgement = judge(server, wishes)
+def _judged(server: ServerEntry, options: GuardOptions, *, blocked: bool) -> JudgedServer:
+    judgement = judge(server, options)
     if blocked and judgement.state in _TO_DO and server.scope is ConfigScope.PROJECT:
         why = (
-            "git has its file, and a path of this machine is wrong on others; --shared writes "
+            "git tracks its file, and a path of this machine is wrong on others; --shared writes "
             "`pipeguard` alone, which everybody who has the repository must then install"
         )
         judgement = Judgement(GuardState.CANNOT, SHARED_FILE, why)
-    named = not wishes.names or server.name in wishes.names
-    return Standing(server, judgement, named and server.scope in wishes.scopes)
+    named = not options.names or server.name in options.names
+    return JudgedServer(server, judgement, named and server.scope in options.scopes)
 
 
 def _is_in_git(config: Config, machine: Machine) -> bool:
@@ -179,7 +177,5 @@ def _forbidden(config: Config, machine: Machine) -> str:
     for spec in config.specs:
         managed: Path | None = managed_by(machine, client(spec.client))
         if managed:
-            return (
-                f"{managed} takes the servers over: whoever manages this machine must guard them."
-            )
+            return f"{managed} replaces its servers: whoever manages this machine must guard them."
     return ""

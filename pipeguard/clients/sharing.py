@@ -1,13 +1,12 @@
-"""Whether others get a file with its git repository: read from the repository, and git is not run.
+"""Whether others get a file with its git repository, without running git.
 
-A repository that was cloned, or came as an archive, may hold a configuration by which git itself
-starts programs. So nothing of it is obeyed: two kinds of files are read, the index and the lists
-of ignored files (git's documentation: gitformat-index, gitignore, gitrepository-layout), each up
-to a limit. What cannot be read, or is written in a way that is not known here, counts as shared:
-then a person is asked to say `--shared`.
+A cloned or unpacked repository may have a configuration that makes git start programs. So only two
+kinds of its files are read, each up to a limit: the index and the lists of ignored files (git's
+documentation: gitformat-index, gitignore, gitrepository-layout). A file counts as shared where
+these cannot be read, or are in a form that is not known here: then a person must say `--shared`.
 """
 
-# A path is taken as it is written where a link matters; Path.resolve raises on a loop of links.
+# Path.resolve raises on a loop of links.
 # ruff: noqa: PTH208
 from __future__ import annotations
 
@@ -25,7 +24,7 @@ from pipeguard.errors import InputError
 MAX_INDEX_BYTES = 256 * 2**20  # a million files take about a hundred
 MAX_TEXT_BYTES = 2**20
 MOST_PATTERNS = 10_000  # of one list
-_VERSIONS = (2, 3)  # of the index; in version 4 names are cut down to where they differ
+_VERSIONS = (2, 3)  # of the index; version 4 compresses names
 _STARS = re.compile(r"\*{2,}\Z")
 _EXCLUDES = re.compile(
     r"^[ \t]*excludesfile[ \t]*=[ \t]*(.+?)[ \t]*$", re.IGNORECASE | re.MULTILINE
@@ -37,22 +36,22 @@ class _Pattern:
     """One line of a list of ignored files.
 
     Attributes:
-        segments: between slashes; `**` stands for any number of folders.
-        takes_back: it begins with `!`.
+        segments: its parts between slashes; `**` matches any number of folders.
+        negates: it begins with `!`.
         folders_only: it ends with a slash.
     """
 
     segments: tuple[str, ...]
-    takes_back: bool
+    negates: bool
     folders_only: bool
 
 
 def is_shared(path: Path, machine: Machine) -> bool:
-    """Whether git has a file, or would take it: others get it with the repository.
+    """Whether git tracks a file or would add it, so that others get it with the repository.
 
     Args:
-        path: the file, as its client names it.
-        machine: whose list of files that git ignores everywhere counts.
+        path: the file's path in its client.
+        machine: the machine of the user whose own list of ignored files applies.
     """
     real = Path(os.path.realpath(path))
     top = repository(real.parent)
@@ -67,22 +66,22 @@ def is_shared(path: Path, machine: Machine) -> bool:
 
 
 def _git_folders(top: Path) -> tuple[Path, Path]:
-    """The folder of the index, and the one that worktrees of a repository have in common."""
+    """The folder of the index, and the one that a repository's worktrees share."""
     folder = top / ".git"
-    if not folder.is_dir():  # of a worktree or a submodule
+    if not folder.is_dir():  # a worktree or a submodule
         text = _text(folder).strip()
         if not text.startswith("gitdir:"):
-            raise InputError(f"{folder} names no folder of git.")
+            raise InputError(f"{folder} does not name git's folder.")
         folder = _below(top, text.removeprefix("gitdir:").strip())
     common = folder / "commondir"
     return folder, _below(folder, _text(common).strip()) if common.is_file() else folder
 
 
 def _below(base: Path, place: str) -> Path:
-    """A folder that a repository names.
+    """The path of a folder that a repository names.
 
     Raises:
-        InputError: it is on another machine, which would learn who asks.
+        InputError: it is on another machine, which would learn that it is being read.
     """
     if place.startswith(("//", "\\\\")):
         raise InputError(f"{place} is on another machine.")
@@ -92,87 +91,91 @@ def _below(base: Path, place: str) -> Path:
 def _is_tracked(folder: Path, parts: Sequence[str]) -> bool:
     """Whether the index has a file.
 
-    Each name in it ends with a zero byte, whatever hash it stands beside. A file whose name ends
-    alike is taken for it, and so is one in a folder that a sparse index holds as a whole.
+    Each name in it ends with a zero byte, whatever hash precedes it. A file whose name only ends
+    alike counts as this one, and so does a folder that a sparse index has as a whole.
     """
     path = folder / "index"
     if not os.path.lexists(path):
         return False
     if any(name.startswith("sharedindex.") for name in os.listdir(folder)):
-        return True  # the index is in two parts
+        return True  # the index is split
     index, _ = read(str(path), MAX_INDEX_BYTES, InputError)
     if index[:4] != b"DIRC" or int.from_bytes(index[4:8], "big") not in _VERSIONS:
         return True
-    index = index.lower()  # as systems compare names that know no case
+    index = index.lower()  # some systems ignore case
     names = ["/".join(parts), *("/".join((*parts[:end], "")) for end in range(1, len(parts)))]
     return any(os.fsencode(name).lower() + b"\0" in index for name in names)
 
 
 def _is_ignored(top: Path, common: Path, parts: Sequence[str], machine: Machine) -> bool:
-    """Whether a file, or a folder that it is in, is ignored; the last pattern that fits decides."""
-    everywhere = [*_listed(_users_list(machine)), *_listed(common / "info" / "exclude")]
+    """Whether a file, or a folder that it is in, is ignored; the last matching pattern decides."""
+    everywhere = [*_patterns(_users_list(machine)), *_patterns(common / "info" / "exclude")]
     lists: list[tuple[int, Sequence[_Pattern]]] = [(0, everywhere)]
     lists += (
-        (depth, list(_listed(top.joinpath(*parts[:depth], ".gitignore"))))
+        (depth, list(_patterns(top.joinpath(*parts[:depth], ".gitignore"))))
         for depth in range(len(parts))
     )
     for end in range(1, len(parts) + 1):
-        ignored = False
-        for depth, patterns in lists[: end + 1]:
-            for one in patterns:
-                if (end < len(parts) or not one.folders_only) and _fits(one, parts[depth:end]):
-                    ignored = not one.takes_back
-        if ignored:
+        matching = [
+            pattern
+            for depth, patterns in lists[: end + 1]
+            for pattern in patterns
+            if (end < len(parts) or not pattern.folders_only)
+            and _matches(pattern, parts[depth:end])
+        ]
+        if matching and not matching[-1].negates:
             return True
     return False
 
 
-def _fits(pattern: _Pattern, parts: Sequence[str]) -> bool:
+def _matches(pattern: _Pattern, parts: Sequence[str]) -> bool:
     reached = {0}
     for segment in pattern.segments:
         if segment == "**":
             reached = set(range(min(reached), len(parts) + 1))
         else:
-            reached = {at + 1 for at in reached if at < len(parts) and _is(parts[at], segment)}
+            reached = {
+                at + 1 for at in reached if at < len(parts) and _matches_name(parts[at], segment)
+            }
         if not reached:
             return False
     return len(parts) in reached
 
 
-def _is(name: str, segment: str) -> bool:
+def _matches_name(name: str, segment: str) -> bool:
     return name == segment or (("*" in segment or "?" in segment) and fnmatchcase(name, segment))
 
 
-def _listed(path: Path) -> Iterator[_Pattern]:
-    """The patterns of a list; none where there is no list.
+def _patterns(path: Path) -> Iterator[_Pattern]:
+    """The patterns of a list; empty where the file does not exist.
 
     Raises:
         InputError: it cannot be read, or is too long.
     """
     if not path.is_file():
         return
-    lines = _text(path).replace("\r\n", "\n").split("\n")  # nothing else ends a line of git's
+    lines = _text(path).replace("\r\n", "\n").split("\n")  # git ends lines with nothing else
     if len(lines) > MOST_PATTERNS:
         raise InputError(f"{path} has more than {MOST_PATTERNS} lines.")
     for line in lines:
-        takes_back = line.startswith("!")
-        written = line.removeprefix("!").rstrip(" ")
-        if not written or line.startswith("#"):
+        negates = line.startswith("!")
+        pattern = line.removeprefix("!").rstrip(" ")
+        if not pattern or line.startswith("#"):
             continue
-        if "\\" in written or "[" in written:  # not known here: it may take back, and not ignore
-            written = "**" if takes_back else ""
-        bare = written.strip("/")
+        if "\\" in pattern or "[" in pattern:  # not supported: it may negate, but never ignores
+            pattern = "**" if negates else ""
+        bare = pattern.strip("/")
         if not bare:
             continue
-        segments = [*bare.split("/")] if "/" in written.rstrip("/") else ["**", bare]
+        segments = [*bare.split("/")] if "/" in pattern.rstrip("/") else ["**", bare]
         segments = ["**" if _STARS.match(segment) else segment for segment in segments]
-        if segments[-1] == "**":  # all that is in a folder, and not the folder itself
+        if segments[-1] == "**":  # everything in a folder, but not the folder itself
             segments.append("*")
-        yield _Pattern(tuple(segments), takes_back, written.endswith("/"))
+        yield _Pattern(tuple(segments), negates, pattern.endswith("/"))
 
 
 def _users_list(machine: Machine) -> Path:
-    """The list that holds for all of a user's repositories: named in git's own file, or usual."""
+    """The user's own list for all repositories: the one named in git's configuration, or usual."""
     own = machine.home / ".gitconfig"
     named = _EXCLUDES.findall(_text(own)) if own.is_file() else []
     if named:

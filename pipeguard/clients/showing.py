@@ -1,7 +1,7 @@
-"""A change of a client's file as a diff for people, with whatever may be a secret hidden.
+"""A change of a client's file as a diff for people, with possible secrets masked.
 
-Only the changed entries are shown, with the line where each begins: what else is in such a file is
-nobody's business, and some of it are tokens.
+Shows only the changed entries, with the line where each begins: the rest of such a file is private,
+and may contain tokens.
 """
 
 from __future__ import annotations
@@ -22,50 +22,50 @@ from pipeguard.clients.masking import (
 from pipeguard.clients.tree import Node, NodeKind, line_of, quoted
 
 CONTEXT_LINES = 3
-_KEPT = re.compile(r"(?:(?:bearer|basic|token)\s+)?keyring:[\w.-]+", re.IGNORECASE)  # a reference
+_REFERENCE = re.compile(r"(?:(?:bearer|basic|token)\s+)?keyring:[\w.-]+", re.IGNORECASE)
 
 
 def diff(config: Config, content: bytes, paths: Iterable[Keys]) -> list[str]:
-    """What would change in a file: lines of a unified diff, entry by entry, secrets hidden.
+    """The change of a file as lines of a unified diff, entry by entry, with secrets masked.
 
     Args:
         config: the file as it is.
-        content: what it would hold.
-        paths: the keys that lead to the entries that differ.
+        content: its new content.
+        paths: the paths of the changed entries.
     """
     changed = parse_config(config.path, config.specs, content)
     lines = [f"--- {config.path}", f"+++ {config.path}"]
     for path in paths:
         old, _ = _shown(config, path)
         new, line = _shown(changed, path)
-        found = difflib.unified_diff(
+        unified = difflib.unified_diff(
             old.splitlines(), new.splitlines(), lineterm="", n=CONTEXT_LINES
         )
-        hunks = [one for one in found if not one.startswith(("---", "+++", "@@"))]
-        lines += [f"@@ line {line} @@ {path[-1]}", *hunks]
+        changes = [text for text in unified if not text.startswith(("---", "+++", "@@"))]
+        lines += [f"@@ line {line} @@ {path[-1]}", *changes]
     return lines
 
 
 def command_line(server: ServerEntry) -> str:
-    """What a server is, in a line: its own command or address, secrets hidden."""
+    """A server in one line: its own command or address, with secrets masked."""
     if server.own_url is not None:
         return masked_url(server.own_url)
     return " ".join(masked_words(server.own_words))
 
 
 def _shown(config: Config, path: Keys) -> tuple[str, int]:
-    """An entry's text with what may be a secret hidden, and its first line."""
+    """An entry's text with possible secrets masked, and its first line."""
     tree = config.tree()
-    server = next((one for one in config.servers if one.path == path), None)
+    server = next((item for item in config.servers if item.path == path), None)
     entry = tree.at(path)
     if server is None or entry is None:
         return "", 1
-    hidden = {(start, end): text for start, end, text in _leaves(entry, server, config.text)}
+    masked = {(start, end): text for start, end, text in _leaves(entry, server, config.text)}
     spans = regions(tree, path, config.text)
     parts = []
     for span in spans:
         position = span.start
-        for (start, end), text in sorted(hidden.items()):
+        for (start, end), text in sorted(masked.items()):
             if span.start <= start and end <= span.end and start >= position:
                 parts += [masked_text(config.text[position:start]), text]
                 position = end
@@ -74,7 +74,7 @@ def _shown(config: Config, path: Keys) -> tuple[str, int]:
 
 
 def _leaves(entry: Node, server: ServerEntry, text: str) -> Iterator[tuple[int, int, str]]:
-    """Each scalar of an entry, as it is to be shown."""
+    """The position of each scalar of an entry, and the text to show for it."""
     shape = server.shape
     inner = entry.at(server.body) or entry
     words = masked_words(server.words)
@@ -84,7 +84,7 @@ def _leaves(entry: Node, server: ServerEntry, text: str) -> Iterator[tuple[int, 
         value = str(node.value)
         top = next((key for key in keys if isinstance(key, str) and key not in server.body), "")
         if top in private:
-            shown = _private(value, shape.variable)
+            shown = _masked_value(value, shape.variable)
         elif inner.member(shape.command) and top in (shape.command, shape.args) and words:
             shown = words[_word_index(keys, shape.command, bool(shape.args))]
         elif top in shape.urls:
@@ -95,8 +95,8 @@ def _leaves(entry: Node, server: ServerEntry, text: str) -> Iterator[tuple[int, 
             shown = MASK
         else:
             shown = masked_text(value)
-        same = shown == value
-        yield node.start, node.end, text[node.start : node.end] if same else quoted(shown)
+        is_masked = shown != value
+        yield node.start, node.end, quoted(shown) if is_masked else text[node.start : node.end]
 
 
 def _scalars(node: Node, keys: Keys) -> Iterator[tuple[Keys, Node]]:
@@ -108,17 +108,18 @@ def _scalars(node: Node, keys: Keys) -> Iterator[tuple[Keys, Node]]:
         yield from _scalars(item, (*keys, index))
 
 
-def _word_index(keys: Keys, command: str, has_args: bool) -> int:  # noqa: FBT001  of a shape
+def _word_index(keys: Keys, command: str, has_args: bool) -> int:  # noqa: FBT001  a shape's fact
+    """The index of a scalar among the words of its entry's command."""
     last = keys[-1]
     if not isinstance(last, int):
         return 0
     return last + 1 if has_args and command not in keys else last
 
 
-def _private(value: str, variable: str) -> str:
-    """A value of env or of a header: only the variables in it, and a word such as Bearer."""
-    if _KEPT.fullmatch(value.strip()):
+def _masked_value(value: str, variable: str) -> str:
+    """A value of env or of a header: shown if it consists of variables and a word as Bearer."""
+    if _REFERENCE.fullmatch(value.strip()):
         return value
-    found = re.findall(variable, value)
+    has_variable = re.search(variable, value) is not None
     rest = re.sub(variable, "", value).strip().lower()
-    return value if found and rest in ("", "bearer", "basic", "token") else MASK
+    return value if has_variable and rest in ("", "bearer", "basic", "token") else MASK

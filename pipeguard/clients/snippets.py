@@ -1,4 +1,4 @@
-"""A guarded server as text to paste, and as a link that installs it, for one client."""
+"""A new guarded server for one client: as text to paste, and as a link that installs it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
 from pipeguard.clients.catalog import Client, FileSpec
-from pipeguard.clients.guarding import remote, started
+from pipeguard.clients.guarding import GuardedCommand, words_of
 from pipeguard.clients.toml_text import Toml
 from pipeguard.clients.tree import Value
 
@@ -18,11 +18,11 @@ _PLACEHOLDER = "LAUNCHER"
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
-    """What a person can do by hand.
+    """What a person needs to add the server by hand.
 
     Attributes:
-        text: what goes into the client's file, in its format; empty for a client without one.
-        link: a link that installs the server; empty where the client knows none.
+        text: the text for the client's file, in its format; empty for a client without one.
+        link: a link that installs the server; empty where the client has none.
         paste: what to do where there is no file.
         command: the whole guarded command.
     """
@@ -41,17 +41,16 @@ def snippet(
     command: Sequence[str] = (),
     url: str = "",
 ) -> Snippet:
-    """A server that is new to a client, guarded.
+    """A guarded server that is new to a client.
 
     Args:
-        client: whose file, link or window it is for.
-        name: what the server is to be called.
+        client: the client.
+        name: the server's name.
         launcher: the words that start PipeGuard.
         command: the server's own words; empty for a remote one.
-        url: the address of a remote one.
+        url: a remote server's address.
     """
-    remote_words = remote(launcher, name, url, None, {}, None) if url else ()
-    words = remote_words or started(launcher, name, (), command)
+    words = words_of(GuardedCommand(tuple(launcher), tuple(command), url or None, name=name))
     paste = client.paste.replace(_PLACEHOLDER, launcher[0])
     if not client.files:
         return Snippet("", "", paste, tuple(words))

@@ -1,7 +1,7 @@
-"""TOML as a tree of places, and edits in it, by statements.
+"""TOML as a tree with positions; and edits in it, by statements.
 
-The scan finds where keys, values and headers stand (TOML 1.0, the ABNF); what they say is judged by
-`tomllib`, and whoever edits compares the two, so that a wrong scan is a refusal and no damage.
+The scan finds the positions of keys, values and headers (TOML 1.0, the ABNF). The independent
+parser is `tomllib`, and edits compare the two, so that a wrong scan is a refusal and no damage.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _STRING = re.compile(
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _DATE_WITH_SPACE = re.compile(r"\d{4}-\d\d-\d\d \d\d:[^\s,\]}#]*")
 _BARE = re.compile(r"[^\s,\]}#]+")
-# Parts of a dotted key: tomllib takes time and memory by the square of their number.
+# A dotted key with too many parts: tomllib's time and memory grow with the square of their number.
 _LONG_KEY = re.compile(
     r"(?<![\w-])(?:(?:[A-Za-z0-9_-]++|\"[^\"\n]*+\"|'[^'\n]*+')[ \t]*+\.[ \t]*+)"
     rf"{{{MOST_DEPTH}}}"
@@ -54,26 +54,26 @@ _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+\Z")
 
 
 class Toml:
-    """The format."""
+    """TOML."""
 
     def __init__(self) -> None:
         self._inline = Json(comments=False, trailing_commas=False)
 
     def read(self, text: str) -> Node:
         """As in Syntax."""
-        self.judged(text)  # its errors say more, and the scan may take for granted what it says
+        self.independent_data(text)  # its errors say more, and the scan relies on a valid text
         return _Scan(text).document()
 
-    def judged(self, text: str) -> Value:
-        """As in Syntax; numbers with a fraction and dates as they are written."""
+    def independent_data(self, text: str) -> Value:
+        """As in Syntax; numbers with a fraction and dates as texts."""
         if long := _LONG_KEY.search(text):
             line = line_of(text, long.start())
-            raise UnreadableError(f"line {line}: a key has {MOST_DEPTH} parts and more.")
+            raise UnreadableError(f"line {line}: a key has {MOST_DEPTH} parts or more.")
         try:
-            found: Value = _without_dates(tomllib.loads(text, parse_float=str))
+            data: Value = _without_dates(tomllib.loads(text, parse_float=str))
         except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
             raise UnreadableError(f"it is not valid TOML: {error}.") from None
-        return found
+        return data
 
     def literal(self, value: Value) -> str:
         """As in Syntax."""
@@ -85,39 +85,37 @@ class Toml:
         return self._inline.literal(value).replace("\x7f", "\\u007f")
 
     def key(self, key: str) -> str:
-        """A key, quoted where it must be."""
+        """A key, quoted if it must be."""
         return _key(key)
 
     def pairs(self, node: Node, member: Member, text: str, new: Mapping[str, Value]) -> str:
         """As in Syntax."""
-        written = [f"{_key(key)} = {self.literal(value)}" for key, value in new.items()]
+        pairs = [f"{_key(key)} = {self.literal(value)}" for key, value in new.items()]
         if node.style is Style.BRACKETS:
-            return ", ".join(written)
+            return ", ".join(pairs)
         if member.value.regions:
-            raise UneditableError("a table of its own stands where a line must go.")
+            raise UneditableError("a table of its own is where a line must go.")
         indent = text[line_start(text, member.start) : member.start]
-        return f"{newline(text)}{indent}{node.prefix}".join(
-            (node.prefix + written[0], *written[1:])
-        )
+        return f"{newline(text)}{indent}{node.prefix}".join((node.prefix + pairs[0], *pairs[1:]))
 
     def insert(
         self, node: Node, after: Member | None, text: str, new: Mapping[str, Value]
     ) -> list[Edit]:
         """As in Syntax."""
-        written = [f"{_key(key)} = {self.literal(value)}" for key, value in new.items()]
+        pairs = [f"{_key(key)} = {self.literal(value)}" for key, value in new.items()]
         if node.style is Style.BRACKETS:
             if after is not None:
-                return [Edit(after.end, after.end, "".join(f", {pair}" for pair in written))]
+                return [Edit(after.end, after.end, "".join(f", {pair}" for pair in pairs))]
             comma = ", " if node.members else " "
-            return [Edit(node.start + 1, node.start + 1, " " + ", ".join(written) + comma)]
+            return [Edit(node.start + 1, node.start + 1, " " + ", ".join(pairs) + comma)]
         lines = [member for member in node.members if not member.value.regions]
         if after is None or after.value.regions:
             after = lines[-1] if lines else None
         if after is None:
-            return self._first_line(node, text, written)
+            return self._first_lines(node, text, pairs)
         indent = text[line_start(text, after.start) : after.start]
         end = line_end(text, after.end)
-        added = "".join(f"{newline(text)}{indent}{node.prefix}{pair}" for pair in written)
+        added = "".join(f"{newline(text)}{indent}{node.prefix}{pair}" for pair in pairs)
         return [Edit(end, end, added)]
 
     def remove(self, node: Node, gone: Sequence[Member], text: str) -> list[Edit]:
@@ -133,15 +131,16 @@ class Toml:
         """As in Syntax."""
         return [in_brackets(node, text, [self.literal(item) for item in new])]
 
-    def _first_line(self, node: Node, text: str, written: Sequence[str]) -> list[Edit]:
+    def _first_lines(self, node: Node, text: str, pairs: Sequence[str]) -> list[Edit]:
+        """New members right after the header of a table that has no lines yet."""
         if not node.regions:
-            raise UneditableError("no line of its own says where it stands.")
+            raise UneditableError("it has no header of its own.")
         end = line_end(text, node.regions[0].start)
-        return [Edit(end, end, "".join(f"{newline(text)}{pair}" for pair in written))]
+        return [Edit(end, end, "".join(f"{newline(text)}{pair}" for pair in pairs))]
 
 
 def _without_table(node: Node, span: Span, text: str) -> Edit:
-    """Take out a table with what parts it from the rest of its entry, if that is only comments."""
+    """Remove a table, and the text between it and the rest of its entry if that is comments."""
     before = [region.end for region in node.regions if region.end <= span.start]
     end = line_end(text, span.end)
     if before and _LINES.fullmatch(text, max(before), span.start):
@@ -163,7 +162,7 @@ def _without_dates(value: object) -> Value:
 
 
 class _Scan:
-    """One pass over a text that `tomllib` takes."""
+    """One pass over a text that `tomllib` accepts."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -208,19 +207,19 @@ class _Scan:
         return node
 
     def _path(self, root: Node, keys: Sequence[tuple[str, int]]) -> list[Node]:
-        """The tables that a header stands in, from the outermost to its own."""
-        found = []
+        """The tables of a header, from the outermost to its own."""
+        tables = []
         node = root
         for key, _ in keys:
             member = node.member(key)
-            if member is None:  # it was made a moment ago
+            if member is None:  # cannot be: it was made a moment ago
                 break
             node = member.value
-            found.append(node)
+            tables.append(node)
             if node.kind is NodeKind.LIST:
                 node = node.items[-1]
-                found.append(node)
-        return found
+                tables.append(node)
+        return tables
 
     def _statement(self, table: Node) -> None:
         start = self._position
@@ -240,13 +239,13 @@ class _Scan:
                 node.members.append(member)
             node = member.value
             node.regions.append(span)
-        # A member begins with the whole statement, so that its prefix goes and comes with it.
+        # A member spans the whole statement, so that its prefix is removed or replaced with it.
         node.members.append(Member(keys[-1][0], start, span.end, value))
         for regions in getattr(self, "_extend", []):
             regions[-1] = Span(regions[-1].start, span.end)
 
     def _keys(self) -> list[tuple[str, int]]:
-        found = []
+        keys = []
         while True:
             self._skip(_SPACE)
             start = self._position
@@ -254,11 +253,11 @@ class _Scan:
             if not match:
                 self._wrong()
             self._position = match.end()
-            quote = match[0][0] in "\"'"
-            found.append((str(_scalar(match[0])) if quote else match[0], start))
+            is_quoted = match[0][0] in "\"'"
+            keys.append((str(_scalar(match[0])) if is_quoted else match[0], start))
             self._skip(_SPACE)
             if not self._text.startswith(".", self._position):
-                return found
+                return keys
             self._position += 1
 
     def _value(self, depth: int) -> Node:
@@ -308,17 +307,17 @@ class _Scan:
             for key, _ in keys[:-1]:
                 member = inner.member(key)
                 if member is None:
-                    # Nothing is put in or out where keys have dots inside of braces.
+                    # A table with dotted keys inside braces is never edited.
                     member = Member(key, start, value.end, Node(NodeKind.MAP, start, value.end))
                     member.value.shared = True
                     node.shared = True
                     inner.members.append(member)
                 inner = member.value
-            found = Member(keys[-1][0], start, value.end, value)
-            inner.members.append(found)
+            last = Member(keys[-1][0], start, value.end, value)
+            inner.members.append(last)
             self._skip(_LINES)
             if self._text.startswith(",", self._position):
-                found.comma = self._position
+                last.comma = self._position
                 self._position += 1
                 self._skip(_LINES)
         self._position += 1
@@ -326,8 +325,8 @@ class _Scan:
         return node
 
     def _skip(self, what: re.Pattern[str]) -> None:
-        found = what.match(self._text, self._position)
-        self._position = found.end() if found else self._position
+        match = what.match(self._text, self._position)
+        self._position = match.end() if match else self._position
 
     def _wrong(self) -> NoReturn:
         line = line_of(self._text, self._position)

@@ -1,8 +1,8 @@
-"""A configuration file as a tree of places in its text; knows no format and no client.
+"""A configuration file as a tree of values with their positions; knows no format and no client.
 
-Each of `json_text`, `toml_text` and `yaml_text` reads its format into this tree and says how a
-member is put in or taken out. All positions are characters of the text, from 0, without a byte
-order mark.
+`json_text`, `toml_text` and `yaml_text` each read a format into this tree and make the edits that
+insert or remove a member. All positions are characters of the text, from 0, without a byte order
+mark.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from typing import Protocol, TypeAlias
 from pipeguard.errors import PipeGuardError
 
 Value: TypeAlias = bool | int | float | str | Sequence["Value"] | Mapping[str, "Value"] | None
-MOST_DEPTH = 200  # levels; no configuration comes near, and recursion stays far from its limit
+MOST_DEPTH = 200  # levels; no configuration comes near, and recursion stays far below its limit
 
 
 class UnreadableError(PipeGuardError):
-    """A file that is not what its client can read; the message says what and in which line."""
+    """A file that its client cannot read; the message says why, and in which line."""
 
 
 class UneditableError(PipeGuardError):
-    """An entry that is right and yet cannot be changed without touching something else."""
+    """A valid entry that cannot be changed without touching something else."""
 
 
 class NodeKind(Enum):
-    """What stands at a place."""
+    """The kind of a value."""
 
     MAP = "map"
     LIST = "list"
     TEXT = "text"
-    OTHER = "other"  # a number, a truth value, nothing, a date
+    OTHER = "other"  # a number, a truth value, null, a date
 
 
 class Style(Enum):
     """How a map or a list is written, which decides how it is edited."""
 
     BRACKETS = "brackets"  # JSON, inline in TOML, flow in YAML
-    LINES = "lines"  # a line each: TOML's tables and dotted keys, YAML's blocks
+    LINES = "lines"  # one line per item: TOML's tables and dotted keys, YAML's blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +53,13 @@ class Span:
     end: int
 
     def of(self, text: str) -> str:
-        """What stands there."""
+        """The part itself."""
         return text[self.start : self.end]
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A part of a text, and what takes its place."""
+    """A part of a text, and its replacement."""
 
     start: int
     end: int
@@ -68,20 +68,20 @@ class Edit:
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """A value and where it stands.
+    """A value and its position.
 
     Attributes:
-        kind: what it is.
+        kind: its kind.
         start: where it begins.
-        end: where it ends. Of what is written in lines, the end of its last value.
-        value: of a text or another scalar, what it says.
-        members: of a map, in the order of the text.
-        items: of a list.
-        style: of a map or a list.
-        shared: it has an anchor or a tag, or is an alias of another (YAML), so that changing it
-            changes something else.
-        prefix: what stands before a key of this map, as `env.` (TOML's dotted keys).
-        regions: where it stands, if in several places (TOML's tables); else empty.
+        end: where it ends; in the style LINES, the end of its last value.
+        value: the value of a text or another scalar.
+        members: a map's members, in the order of the text.
+        items: a list's items.
+        style: a map's or list's style.
+        shared: it has an anchor or a tag, or is an alias (YAML), so that changing it would change
+            something else.
+        prefix: the text before a key of this map, as `env.` (TOML's dotted keys).
+        regions: its positions, if it has several (TOML's tables); else empty.
     """
 
     kind: NodeKind
@@ -96,11 +96,11 @@ class Node:
     regions: list[Span] = field(default_factory=list)
 
     def member(self, key: str) -> Member | None:
-        """The member of that name, the last where there are several: parsers mostly take it."""
+        """The member with that key; of several the last, which most parsers use."""
         return next((member for member in reversed(self.members) if member.key == key), None)
 
     def data(self) -> Value:
-        """All that is in it, without places; of members that stand twice the last."""
+        """The value without positions; of members with the same key, the last."""
         if self.kind is NodeKind.MAP:
             return {member.key: member.value.data() for member in self.members}
         if self.kind is NodeKind.LIST:
@@ -108,7 +108,7 @@ class Node:
         return self.value
 
     def at(self, path: Iterable[str | int]) -> Node | None:
-        """What keys, and positions in lists, lead to."""
+        """The node at a path of keys and positions in lists, or None."""
         node: Node | None = self
         for step in path:
             if node is None:
@@ -121,7 +121,7 @@ class Node:
         return node
 
     def walk(self) -> Iterator[Node]:
-        """This and all below it."""
+        """This node and all below it."""
         yield self
         for member in self.members:
             yield from member.value.walk()
@@ -134,11 +134,11 @@ class Member:
     """One key of a map, and its value.
 
     Attributes:
-        key: as it is read, without quotes and escapes.
+        key: the key, without quotes and escapes.
         start: where the key begins.
         end: where the value ends.
-        value: what it leads to.
-        comma: where the comma after it stands, if there is one.
+        value: the value.
+        comma: the position of the comma after it, or None.
     """
 
     key: str
@@ -152,41 +152,41 @@ class Syntax(Protocol):
     """One format: how it is read, checked, written and edited."""
 
     def read(self, text: str) -> Node:
-        """The tree of a text.
+        """Parse a text into a tree.
 
         Raises:
-            UnreadableError: it is none of this format.
+            UnreadableError: it is not valid in this format.
         """
 
-    def judged(self, text: str) -> Value:
-        """All that a text says, read by a parser of others that knows no places.
+    def independent_data(self, text: str) -> Value:
+        """Parse a text with another implementation, which knows no positions.
 
-        It is what `read(text).data()` is, or one of the two is wrong.
+        The result equals `read(text).data()`, or one of the two is wrong.
 
         Raises:
             UnreadableError: that parser refuses it.
         """
 
     def literal(self, value: Value) -> str:
-        """A value as it is written on one line."""
+        """Write a value on one line."""
 
     def pairs(self, node: Node, member: Member, text: str, new: Mapping[str, Value]) -> str:
-        """New members, as they are written in the place of one of a map."""
+        """Write new members, to replace one of a map."""
 
     def insert(
         self, node: Node, after: Member | None, text: str, new: Mapping[str, Value]
     ) -> list[Edit]:
-        """Put new members after one of a map, or first of all."""
+        """Insert new members after one of a map, or before all of them."""
 
     def remove(self, node: Node, gone: Sequence[Member], text: str) -> list[Edit]:
-        """Take members out of a map."""
+        """Remove members of a map."""
 
     def prepend(self, node: Node, text: str, new: Sequence[Value]) -> list[Edit]:
-        """Put new items before those of a list."""
+        """Insert new items before those of a list."""
 
 
 def applied(text: str, edits: Iterable[Edit]) -> str:
-    """A text with all edits done; those at one place in their order.
+    """A text with all edits applied; edits at one position in their order.
 
     Raises:
         UneditableError: two of them overlap.
@@ -195,17 +195,17 @@ def applied(text: str, edits: Iterable[Edit]) -> str:
     position = 0
     for edit in sorted(edits, key=lambda edit: (edit.start, edit.end)):
         if edit.start < position:
-            raise UneditableError("two changes meet in one place.")
+            raise UneditableError("two changes overlap.")
         parts += (text[position : edit.start], edit.text)
         position = edit.end
     return "".join((*parts, text[position:]))
 
 
 class Lines:
-    """The lines of a text, for whoever asks for many: `line_of` reads all that stands before."""
+    """An index of a text's lines, for many look-ups: `line_of` reads all the text before."""
 
     def __init__(self, text: str) -> None:
-        self._ends = array("Q", (found.start() for found in re.finditer("\n", text)))
+        self._ends = array("Q", (match.start() for match in re.finditer("\n", text)))
 
     def of(self, position: int) -> int:
         """The line of a position, from 1."""
@@ -231,13 +231,13 @@ def line_end(text: str, position: int) -> int:
 
 
 def next_line(text: str, position: int) -> int:
-    """Where the line after that of a position begins, or the text's end."""
+    """Where the next line after a position begins, or the text's end."""
     end = text.find("\n", position)
     return len(text) if end < 0 else end + 1
 
 
 def whole_lines(text: str, start: int, end: int) -> Span:
-    """The lines of a part of a text, with the line break before them; at the very top after."""
+    """The lines of a part of a text, with the line break before them; in the first line, after."""
     begin = line_start(text, start)
     if begin == 0:
         return Span(0, next_line(text, end))
@@ -246,12 +246,12 @@ def whole_lines(text: str, start: int, end: int) -> Span:
 
 
 def without_lines(text: str, node: Node, gone: Sequence[Member]) -> list[Edit]:
-    """Take members out of a map that is written in lines; none of them its first in the text.
+    """Remove members of a map in the style LINES, none of which is its first in the text.
 
-    Those at its end go with the empty lines and comments that would else stand after it.
+    Members at its end are removed with the empty lines and comments that would be left after it.
     """
-    kept = [span for member in node.members if member not in gone for span in _places(member)]
-    last = max((span.start for span in kept), default=0)
+    remaining = [span for member in node.members if member not in gone for span in _spans(member)]
+    last = max((span.start for span in remaining), default=0)
     tail = [member for member in gone if member.start > last]
     edits = [
         Edit(lines.start, lines.end, "")
@@ -261,12 +261,12 @@ def without_lines(text: str, node: Node, gone: Sequence[Member]) -> list[Edit]:
         return edits
     end = line_end(text, max(member.end for member in tail))
     start = whole_lines(text, min(member.start for member in tail), end).start
-    if kept:
-        start = min(start, line_end(text, max(span.end for span in kept)))
+    if remaining:
+        start = min(start, line_end(text, max(span.end for span in remaining)))
     return [*edits, Edit(start, end, "")]
 
 
-def _places(member: Member) -> Sequence[Span]:
+def _spans(member: Member) -> Sequence[Span]:
     return member.value.regions or [Span(member.start, member.end)]
 
 
@@ -277,9 +277,9 @@ def newline(text: str) -> str:
 
 
 def quoted(text: str) -> str:
-    r"""A text between double quotes, as JSON, TOML and YAML all read it.
+    r"""A text in double quotes, as JSON, TOML and YAML all read it.
 
-    What is printable stays as it is. A lone surrogate, which only JSON can say, stays an escape.
+    Printable characters stay as they are. A lone surrogate, which only JSON has, becomes an escape.
     """
     escapes = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
     return '"' + "".join(escapes.get(c) or (c if _plain(c) else _escape(c)) for c in text) + '"'
@@ -290,6 +290,6 @@ def _plain(character: str) -> bool:
 
 
 def _escape(character: str) -> str:
-    # Beyond the basic plane nothing that is not printable has a reason to be in a configuration,
-    # and no escape is common to the three formats: it is written as it is.
+    # No escape beyond the basic plane is common to the three formats, and no configuration needs an
+    # unprintable character from there: it is written as it is.
     return f"\\u{ord(character):04x}" if ord(character) < 0x10000 else character

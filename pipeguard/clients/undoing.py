@@ -1,8 +1,8 @@
-"""One file from guarded to what it was: byte for byte if it can be, else entry for entry.
+"""Undoes what setup changed in one file: byte for byte if possible, else entry by entry.
 
-In this order: where the file is what setup left, its backup comes back. Else each entry whose text
-is what setup left gets its old text back, and nothing else is touched. Else an entry that is still
-guarded is taken out of its guard by its meaning. What is none of these is left, and said.
+In this order: if the file is as setup left it, its backup is restored. Else each entry whose text
+is as setup left it gets its old text back, and nothing else is touched. Else an entry that is still
+guarded gets its open fields, from the guard's own words. Any other entry is left, and reported.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from pipeguard.clients.tree import Edit, UneditableError, UnreadableError, appli
 
 
 class UndoMethod(Enum):
-    """How an entry came back."""
+    """How an entry was restored."""
 
     EXACT = "exact"  # the whole file, byte for byte
     SPLICED = "spliced"  # its own text, character for character
     BY_MEANING = "by meaning"  # its command or address; the formatting may differ
-    LEFT = "left"  # it could not be
+    LEFT = "left"  # not restored
 
 
 @dataclass(frozen=True, slots=True)
-class Undone:
+class UndoneEntry:
     """One entry.
 
     Attributes:
-        name: as the client calls it.
-        how: how it came back.
-        why: what there is to say about it.
+        name: the server's name in the client.
+        method: how it was restored.
+        why: a remark for people, or why it was not.
     """
 
     name: str
-    how: UndoMethod
+    method: UndoMethod
     why: str = ""
 
 
@@ -52,28 +52,28 @@ class UndoPlan:
 
     Attributes:
         config: the file as it was read.
-        content: what it would hold; None where nothing is to be done.
+        content: its new content; None where nothing is to be done.
         undone: the entries.
-        used: the records that are of no use afterwards.
+        used: the records that are not needed afterwards.
         problem: why nothing in it may be changed.
     """
 
     config: Config
     content: bytes | None = None
-    undone: tuple[Undone, ...] = ()
+    undone: tuple[UndoneEntry, ...] = ()
     used: tuple[Record, ...] = ()
     problem: str = ""
 
 
 def plan_undo(config: Config, machine: Machine, names: Collection[str] = ()) -> UndoPlan:
-    """Say what undoing would do to a file, of the servers of these names or of all."""
-    known = records(config.path)
+    """Plan to undo what setup changed in a file, for the servers with these names or for all."""
+    remaining = records(config.path)
     steps = _Steps(config, names)
     if not names:
-        known = steps.exact(known)
+        remaining = steps.restore_file(remaining)
     if not steps.is_whole:
-        steps.spliced(known)
-        steps.by_meaning(known)
+        steps.splice(remaining)
+        steps.rewrite(remaining)
     if not steps.undone:
         return UndoPlan(config, problem=config.problem if steps.is_guarded() else "")
     content = steps.content if steps.content != config.content else None
@@ -94,44 +94,43 @@ def undo(planned: UndoPlan, machine: Machine) -> None:
     """
     if planned.content is not None:
         real = files.target(planned.config.path, machine)
-        lock = next((spec.lock for spec in planned.config.specs if spec.lock), "")
-        with files.locked(real, lock):
+        with files.locked(real, planned.config.lock):
             files.replace(real, planned.content, planned.config.digest)
     for record in planned.used:
         record.forget()
 
 
 class _Steps:
-    """The file's content on its way back."""
+    """The file's content, while the steps of undoing change it."""
 
     def __init__(self, config: Config, names: Collection[str]) -> None:
         self.config = config
         self.content = config.content
-        self.undone: dict[Keys, Undone] = {}
+        self.undone: dict[Keys, UndoneEntry] = {}
         self.used: list[Record] = []
         self.is_whole = False
         self.problem = ""
         self._names = names
 
-    def exact(self, known: Sequence[Record]) -> list[Record]:
-        """Back through every change whose result the file is; what is left of the records."""
-        left = list(known)
-        while left:
+    def restore_file(self, newest_first: Sequence[Record]) -> list[Record]:
+        """Restore backups while the file is what a change left; return the remaining records."""
+        remaining = list(newest_first)
+        while remaining:
             digest = hashlib.sha256(self.content).hexdigest()
-            record = left[0]
+            record = remaining[0]
             if digest == record.after_sha256:
                 self.content = record.backup()
                 for entry in record.entries:
-                    self.undone[entry.change.path] = Undone(entry.name, UndoMethod.EXACT)
+                    self.undone[entry.change.path] = UndoneEntry(entry.name, UndoMethod.EXACT)
             elif digest != record.before_sha256:  # else it was never written, or is undone already
                 break
-            self.used.append(left.pop(0))
-        self.is_whole = not left and bool(self.used)
-        return left
+            self.used.append(remaining.pop(0))
+        self.is_whole = not remaining and bool(self.used)
+        return remaining
 
-    def spliced(self, known: Sequence[Record]) -> None:
-        """Every entry whose text is what a change made of it gets its old text back."""
-        for record in known:
+    def splice(self, newest_first: Sequence[Record]) -> None:
+        """Give each entry whose text is what a change left its old text back."""
+        for record in newest_first:
             config = self._parsed()
             if config.problem:
                 self.problem = config.problem
@@ -148,37 +147,37 @@ class _Steps:
                         Edit(span.start, span.end, text)
                         for span, text in zip(spans, texts, strict=True)
                     ]
-                    self.undone[server.path] = Undone(server.name, UndoMethod.SPLICED)
+                    self.undone[server.path] = UndoneEntry(server.name, UndoMethod.SPLICED)
             self.content = with_bom(applied(config.text, edits), self.content)
 
-    def by_meaning(self, known: Sequence[Record]) -> None:
-        """What is guarded still, by us or, where nothing is known of the file, by anybody."""
+    def rewrite(self, newest_first: Sequence[Record]) -> None:
+        """Open the entries that are still guarded: setup's own, or all if there is no record."""
         config = self._parsed()
         if config.problem:
             return
-        ours = {entry.name for record in known for entry in record.entries}
+        ours = {entry.name for record in newest_first for entry in record.entries}
         for server in config.servers:
             if server.guard is None or not self._is_wanted(server) or server.path in self.undone:
                 continue
-            if known and server.name not in ours and not self._names:
+            if newest_first and server.name not in ours and not self._names:
                 continue
             try:
                 now = self._parsed()
-                same = next(one for one in now.servers if one.path == server.path)
+                same = next(item for item in now.servers if item.path == server.path)
                 syntax = now.specs[0].syntax
                 result = edited(now.text, syntax, [(same, open_fields(same))])
                 self.content = with_bom(result.text, self.content)
                 why = "its formatting may differ from what it was"
-                self.undone[server.path] = Undone(server.name, UndoMethod.BY_MEANING, why)
+                self.undone[server.path] = UndoneEntry(server.name, UndoMethod.BY_MEANING, why)
             except (UneditableError, UnreadableError) as error:
-                self.undone[server.path] = Undone(server.name, UndoMethod.LEFT, str(error))
-        guarded = {one.name for one in self._parsed().servers if one.guard is not None}
-        for record in known:
+                self.undone[server.path] = UndoneEntry(server.name, UndoMethod.LEFT, str(error))
+        guarded = {item.name for item in self._parsed().servers if item.guard is not None}
+        for record in newest_first:
             if not guarded & {entry.name for entry in record.entries}:
                 self.used.append(record)
 
     def is_guarded(self) -> bool:
-        """Whether the file seems to hold guarded entries, although it cannot be read."""
+        """Whether a file that cannot be read seems to have guarded entries."""
         return bool(self.config.problem) and b"pipeguard" in self.config.content
 
     def _parsed(self) -> Config:
@@ -188,7 +187,7 @@ class _Steps:
         return not self._names or server.name in self._names
 
     def _server(self, config: Config, entry: ChangedEntry) -> ServerEntry | None:
-        """The entry as it stands now: a list's may have moved."""
+        """The entry in the file as it is now: in a list it may have moved."""
         keys = entry.change.path[:-1]
         return next(
             (s for s in config.servers if s.name == entry.name and s.path[:-1] == keys), None

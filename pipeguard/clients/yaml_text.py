@@ -1,7 +1,7 @@
-"""YAML as a tree of places, by PyYAML's marks; and edits in it, by lines.
+"""YAML as a tree with positions, from PyYAML's marks; and edits in it, by lines.
 
-Every scalar that is not a text is kept as it is written. What has an anchor, an alias or a tag of
-its own is marked as shared, and whoever edits leaves it alone.
+Every scalar stays a text as it is written. A node with an anchor, an alias or a tag of its own is
+marked as shared, and is never edited.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from pipeguard.clients.tree import (
 _TEXT = "tag:yaml.org,2002:str"
 _MERGE = "tag:yaml.org,2002:merge"
 _BLANK = re.compile(r"\s*")
-MOST_NODES = 500_000  # with what aliases stand for; a file of a thousand servers has 20,000
+MOST_NODES = 500_000  # with aliases expanded; a file of a thousand servers has 20,000
 
 
 class Yaml:
-    """The format."""
+    """YAML."""
 
     def __init__(self) -> None:
         self._flow = Json()
@@ -55,73 +55,73 @@ class Yaml:
             raise UnreadableError(f"it is not valid YAML: {type(error).__name__}.") from None
         if node is None:
             raise UnreadableError("it is empty.")
-        return _Builder(text).tree(node)
+        return _TreeBuilder(text).tree(node)
 
-    def judged(self, text: str) -> Value:
-        """As in Syntax: every scalar as a text, so that no reading of tags matters."""
+    def independent_data(self, text: str) -> Value:
+        """As in Syntax: every scalar as a text, so that no interpretation of tags matters."""
         try:
-            found: Value = yaml.load(text, yaml.BaseLoader)
+            data: Value = yaml.load(text, yaml.BaseLoader)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise UnreadableError(f"it is not valid YAML: {type(error).__name__}.") from None
-        return found
+        return data
 
     def literal(self, value: Value) -> str:
-        """As in Syntax: always quoted, so that `yes`, `--` and `C:` are texts."""
+        """As in Syntax: texts always quoted, so that `yes`, `--` and `C:` stay texts."""
         return self._flow.literal(value)
 
     def pairs(self, node: Node, member: Member, text: str, new: Mapping[str, Value]) -> str:
         """As in Syntax."""
-        written = [f"{_key(key)}: {self.literal(value)}" for key, value in new.items()]
+        pairs = [f"{_key(key)}: {self.literal(value)}" for key, value in new.items()]
         if node.style is Style.BRACKETS:
-            return ", ".join(written)
+            return ", ".join(pairs)
         indent = " " * (member.start - line_start(text, member.start))
-        return f"{newline(text)}{indent}".join(written)
+        return f"{newline(text)}{indent}".join(pairs)
 
     def insert(
         self, node: Node, after: Member | None, text: str, new: Mapping[str, Value]
     ) -> list[Edit]:
-        """As in Syntax: in a block after the line of the one before."""
+        """As in Syntax: in a block on the lines after those of the member before."""
         if node.style is Style.BRACKETS or not node.members:
             return self._flow.insert(node, after, text, new)
         like = after or node.members[0]
-        written = self.pairs(node, like, text, new)
+        pairs = self.pairs(node, like, text, new)
         indent = " " * (like.start - line_start(text, like.start))
         if after is None:
-            return [Edit(like.start, like.start, f"{written}{newline(text)}{indent}")]
+            return [Edit(like.start, like.start, f"{pairs}{newline(text)}{indent}")]
         end = line_end(text, after.end)
-        return [Edit(end, end, f"{newline(text)}{indent}{written}")]
+        return [Edit(end, end, f"{newline(text)}{indent}{pairs}")]
 
     def remove(self, node: Node, gone: Sequence[Member], text: str) -> list[Edit]:
-        """As in Syntax: whole lines; the first gives its place to the next that stays."""
+        """As in Syntax: whole lines; the next remaining member moves to the place of the first."""
         if node.style is Style.BRACKETS:
             return self._flow.remove(node, gone, text)
         edits = []
-        kept = [member for member in node.members if member not in gone]
+        remaining = [member for member in node.members if member not in gone]
         first = node.members[0]
-        if first in gone:  # the entry begins with it, on a line that is not all its own
-            if not kept:
+        if first in gone:  # the entry begins with it, on a line that it shares
+            if not remaining:
                 raise UneditableError("nothing would be left of it.")
-            edits.append(Edit(first.start, kept[0].start, ""))
-        begin = kept[0].start if kept else 0
+            edits.append(Edit(first.start, remaining[0].start, ""))
+        begin = remaining[0].start if remaining else 0
         later = [member for member in gone if member.start > begin]
         return edits + without_lines(text, node, later) if later else edits
 
     def prepend(self, node: Node, text: str, new: Sequence[Value]) -> list[Edit]:
         """As in Syntax."""
-        written = [self.literal(item) for item in new]
+        items = [self.literal(item) for item in new]
         if node.style is Style.BRACKETS:
-            return [in_brackets(node, text, written)]
+            return [in_brackets(node, text, items)]
         indent = " " * (node.start - line_start(text, node.start))
-        lines = "".join(f"- {item}{newline(text)}{indent}" for item in written)
+        lines = "".join(f"- {item}{newline(text)}{indent}" for item in items)
         return [Edit(node.start, node.start, lines)]
 
 
 def _refuse_depth(text: str, loader: type[yaml.SafeLoader]) -> None:
-    """Look for what is nested too deeply, since the composer in C would overflow its stack.
+    """Refuse a text that is nested too deeply, where the composer in C would overflow its stack.
 
     Raises:
-        UnreadableError: something is.
-        YAMLError: it is no YAML.
+        UnreadableError: it is.
+        YAMLError: it is not valid YAML.
     """
     depth = 0
     for event in yaml.parse(text, loader):
@@ -136,8 +136,8 @@ def _key(key: str) -> str:
     return key if key.isidentifier() and key.isascii() else quoted(key)
 
 
-class _Builder:
-    """Makes the tree of what PyYAML composed; counts, since aliases of aliases multiply."""
+class _TreeBuilder:
+    """Builds the tree from PyYAML's nodes; counts them, since aliases of aliases multiply."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -156,34 +156,34 @@ class _Builder:
             return Node(kind, start, end, node.value, shared=shared)
         style = Style.BRACKETS if getattr(node, "flow_style", False) else Style.LINES
         kind = NodeKind.LIST if isinstance(node, yaml.SequenceNode) else NodeKind.MAP
-        found = Node(kind, start, end, style=style, shared=shared)
+        tree = Node(kind, start, end, style=style, shared=shared)
         last = start
-        for one in node.value:
-            key, value = one if kind is NodeKind.MAP else (None, one)
+        for item in node.value:
+            key, value = item if kind is NodeKind.MAP else (None, item)
             begin = last if key is None else key.end_mark.index
             inner = self.tree(value, depth + 1)
-            if not begin <= value.start_mark.index <= end:  # an alias: it stands at its anchor
+            if not begin <= value.start_mark.index <= end:  # an alias: its marks are its anchor's
                 inner.start = inner.end = begin
                 inner.shared = True
             if key is None:
-                found.items.append(inner)
+                tree.items.append(inner)
             else:
-                self._add_member(found, key, inner)
+                self._add_member(tree, key, inner)
             last = max(inner.end, begin)
         if style is Style.LINES:
-            found.end = max(last, start)
-        return found
+            tree.end = max(last, start)
+        return tree
 
-    def _add_member(self, found: Node, key: yaml.Node, value: Node) -> None:
+    def _add_member(self, tree: Node, key: yaml.Node, value: Node) -> None:
         start = key.start_mark.index
         explicit = self._text[line_start(self._text, start) : start].lstrip(" -").startswith("?")
         if key.tag == _MERGE or not isinstance(key, yaml.ScalarNode) or explicit:
-            found.shared = True
+            tree.shared = True
         comma: int | None = None
-        if found.style is Style.BRACKETS:
+        if tree.style is Style.BRACKETS:
             rest = _BLANK.match(self._text, value.end)
             if rest and self._text.startswith(",", rest.end()):
                 comma = rest.end()
         name = key.value if isinstance(key, yaml.ScalarNode) else ""
         end = max(value.end, key.end_mark.index)
-        found.members.append(Member(name, start, end, value, comma))
+        tree.members.append(Member(name, start, end, value, comma))

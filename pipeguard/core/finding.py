@@ -66,6 +66,8 @@ class MessageKind(Enum):
     RESULT = "result"
     ERROR = "error"
 
+    __hash__ = object.__hash__  # as Direction's
+
 
 class Drift(Enum):
     """How a definition differs from the approved one, the gravest first."""

@@ -16,7 +16,7 @@ from urllib.request import getproxies, proxy_bypass
 from pipeguard.clients.catalog import ConfigScope
 from pipeguard.clients.entries import Config, GuardState, ServerEntry, read_config
 from pipeguard.clients.machine import Machine, find
-from pipeguard.clients.rewrite import Wishes, judge
+from pipeguard.clients.rewrite import GuardOptions, judge
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.doctor.installation import version_of
 from pipeguard.errors import InputError, StateError
@@ -35,9 +35,9 @@ def clients(case: Case) -> Iterable[Diagnosis]:
     environment = case.environment
     machine = replace(Machine.here(case.project), home=case.user_folder, environment=environment)
     configs = [read_config(file) for file in find(machine)]
-    wishes = Wishes(is_logged_in=_logins())
+    options = GuardOptions(is_logged_in=_logins())
     judged = [
-        (server, judge(server, wishes).state) for config in configs for server in config.servers
+        (server, judge(server, options).state) for config in configs for server in config.servers
     ]
     yield from _unreadable(configs)
     yield from _stale([server for server, state in judged if state is GuardState.STALE], case)

@@ -1,28 +1,28 @@
-"""Opens channels to a server, wherever it is: started here, or at an address."""
+"""Opens channels to a guarded server, wherever it is: started here, or at an address."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 
 import aiohttp
 
+from pipeguard.config.options import WrapOptions
 from pipeguard.errors import PipeGuardError
 from pipeguard.launch.child import Child, Command, start
-from pipeguard.runtime.run import thread
+from pipeguard.launch.environment import child_environment, parent_environment, refers
+from pipeguard.log import say
+from pipeguard.runtime.endpoints import login_of, named_variables, remote_of, transport_of, url_of
+from pipeguard.runtime.numbers import number_of
+from pipeguard.runtime.run import start_thread
+from pipeguard.runtime.stdio import GRACE_SECONDS, MOST_GRACE_SECONDS, STDERR, STDERR_SECONDS
+from pipeguard.runtime.transports import transport as transport_named
 from pipeguard.transports.bridge import AsyncAdapter
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed, RemoteChannel
-from pipeguard.transports.http.client.reconnecting import Link, LinkLost, ReconnectingChannel
-from pipeguard.transports.http.client.sse import SseLink
-from pipeguard.transports.http.client.streamable import StreamableChannel
 from pipeguard.transports.http.client.upstream import Remote, connect
-from pipeguard.transports.http.client.websocket import WebSocketLink
 from pipeguard.transports.stderr import StderrCopy
 from pipeguard.transports.stdio import LineChannel
-
-STDERR = 2
-PROBE_SECONDS = 1.0
-STDERR_SECONDS = 1.0  # for a dead server's last words
 
 
 class RemoteDialler:
@@ -30,54 +30,40 @@ class RemoteDialler:
 
     Args:
         remote: the server.
-        transport: as `pipeguard.runtime.endpoints.transport_of` tells.
-        http: connections to it.
+        transport: its name, as `runtime.endpoints.transport_of` returns it.
+        http: connections to the server.
+
+    Attributes:
+        remote: as it was given.
+        transport: as it was given.
+        http: as it was given.
     """
 
     def __init__(self, remote: Remote, transport: str, http: aiohttp.ClientSession) -> None:
-        self._remote = remote
-        self._transport = transport
-        self._http = http
+        self.remote = remote
+        self.transport = transport
+        self.http = http
+        self._open_channel = transport_named(transport).open_channel
 
     async def dial(self) -> RemoteChannel:
-        """A channel; nothing is sent before its first frame."""
-        if self._transport == "sse":
-            return ReconnectingChannel(self._events)
-        if self._transport == "websocket":
-            return ReconnectingChannel(self._socket)
-        older = self._older if self._transport == "auto" else None
-        return StreamableChannel(self._remote, self._http, older)
+        """Open a channel; nothing is sent before its first frame."""
+        return self._open_channel(self.remote, self.http)
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.close()
-
-    async def is_older(self) -> bool:
-        """True where the server speaks HTTP+SSE: it names an address for messages at once."""
-        try:
-            link = await SseLink.open(self._remote, self._http, PROBE_SECONDS)
-        except LinkLost:
-            return False
-        await link.close()
-        return True
-
-    async def _older(self) -> RemoteChannel | None:
-        channel = ReconnectingChannel(self._events)
-        try:
-            await channel.open()
-        except LinkLost:
-            return None
-        return channel
-
-    async def _events(self) -> Link:
-        return await SseLink.open(self._remote, self._http)
-
-    async def _socket(self) -> Link:
-        return await WebSocketLink.open(self._remote, self._http)
+        await self.http.close()
 
 
-async def dialler(remote: Remote, transport: str) -> RemoteDialler:
-    """Opens channels to a server at an address; to be called on the loop where they live."""
+async def remote_dialler(options: WrapOptions, limit_bytes: int) -> RemoteDialler:
+    """Open channels to the server that the options name; called on the loop where they live.
+
+    Raises:
+        PolicyError: an option is wrong.
+    """
+    login = login_of(options)
+    own = login if login is not None and await login.header() is not None else None
+    remote = remote_of(options, os.environ, limit_bytes, own)
+    transport = transport_of(options, url_of(options.values["--upstream"]))
     return RemoteDialler(remote, transport, connect(remote))
 
 
@@ -85,10 +71,10 @@ class LocalDialler:
     """Starts the server anew for each conversation.
 
     Args:
-        command: how it is started.
+        command: starts it.
         limit_bytes: of one message.
-        grace_seconds: that it has for its end.
-        mask: of what it writes to its standard error.
+        grace_seconds: for the server to end by itself.
+        mask: of its standard error.
     """
 
     def __init__(
@@ -105,7 +91,7 @@ class LocalDialler:
         self._open: set[_ChildChannel] = set()
 
     async def dial(self) -> AsyncChannel:
-        """A server of its own.
+        """Start a server.
 
         Raises:
             ChannelClosed: it could not be started.
@@ -116,19 +102,47 @@ class LocalDialler:
         except PipeGuardError as error:
             raise ChannelClosed(str(error)) from None
         stderr = StderrCopy(child.stderr_fd, STDERR, self._mask)
-        thread("stderr", stderr.run)
+        start_thread("stderr", stderr.run)
         lines = LineChannel(child.stdout_fd, child.stdin_fd, self._limit)
         channel = _ChildChannel(child, lines, stderr, self._grace_seconds, self._open.discard)
         self._open.add(channel)
         return channel
 
     async def close(self) -> None:
-        """End all that still run."""
+        """End the running servers."""
         await asyncio.gather(*(channel.close() for channel in list(self._open)))
 
 
+def local_dialler(
+    options: WrapOptions, limit_bytes: int, mask: Callable[[bytes], bytes]
+) -> LocalDialler:
+    """Start the server that the options name, with the variables that it may have.
+
+    Raises:
+        PipeGuardError: an option is wrong, or a secret does not exist.
+    """
+    inherits = "--inherit-env" in options.flags
+    our_tokens = named_variables(options.lists.get("--token-env", ()))
+    environment = child_environment(
+        {name: value for name, value in os.environ.items() if name not in our_tokens},
+        None if inherits else parent_environment(),
+        extra=options.lists.get("--env", ()),
+        inherit_all=inherits,
+    )
+    for missing in environment.missing:
+        say(f"--env {missing}: there is no such variable to pass.")
+    variables = environment.variables
+    if refers(variables):
+        from pipeguard.auth.secrets import all_resolved
+
+        variables = all_resolved(variables)
+    command = Command(options.command, variables, options.values.get("--cwd"))
+    grace = number_of(options, "--grace", GRACE_SECONDS, MOST_GRACE_SECONDS)
+    return LocalDialler(command, limit_bytes, grace, mask)
+
+
 class _ChildChannel(AsyncAdapter):
-    """A server that was started here, until it is ended."""
+    """A channel to a server that was started here, which ends with it."""
 
     def __init__(
         self,
@@ -138,7 +152,7 @@ class _ChildChannel(AsyncAdapter):
         grace_seconds: float,
         closed: Callable[[_ChildChannel], None],
     ) -> None:
-        super().__init__(lines, thread)
+        super().__init__(lines, start_thread)
         self._child = child
         self._stderr = stderr
         self._grace_seconds = grace_seconds
@@ -146,7 +160,7 @@ class _ChildChannel(AsyncAdapter):
         self._ending: asyncio.Future[object] | None = None
 
     async def close(self) -> None:
-        """End the server, with the grace that it has, and free what it held."""
+        """End the server within its grace, and free its descriptors."""
         if self._ending is None:
             self._ending = asyncio.get_running_loop().run_in_executor(None, self._end)
             self._on_closed(self)

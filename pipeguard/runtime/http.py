@@ -1,6 +1,6 @@
-"""A server behind an address of ours: who may come in, what answers, and how it ends.
+"""A guarded server behind an address of ours: its parts put together, from start to end.
 
-Puts the parts together on one event loop, in the main thread. Nothing here judges.
+Everything runs on one event loop, in the main thread. Nothing here judges.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import gc
 import os
 import signal
 import socket
+import ssl
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
@@ -24,35 +25,22 @@ from pipeguard.core.protocol.places import Surface
 from pipeguard.core.protocol.strict_json import STACK_BYTES
 from pipeguard.errors import LaunchError, StateError
 from pipeguard.identity.server_name import Launched, launched, launched_at
-from pipeguard.launch.child import Command
-from pipeguard.launch.environment import child_environment, parent_environment, refers
 from pipeguard.log import say
-from pipeguard.runtime.connect import LocalDialler, RemoteDialler
-from pipeguard.runtime.endpoints import (
-    entrance_of,
-    login_of,
-    name_of,
-    named_variables,
-    remote_of,
-    server_context,
-    transport_of,
-    url_of,
-)
+from pipeguard.runtime.connect import RemoteDialler, local_dialler, remote_dialler
+from pipeguard.runtime.endpoints import admission_of, name_of, server_context, url_of
 from pipeguard.runtime.numbers import number_of
 from pipeguard.runtime.run import Mask, Run
-from pipeguard.runtime.stdio import GRACE_SECONDS, MOST_GRACE_SECONDS
-from pipeguard.transports.backlog import SPARE_BYTES, Backlog
+from pipeguard.runtime.transports import transport, transport_names
 from pipeguard.transports.channel import Dialler
 from pipeguard.transports.http.client.multiplexer import Multiplexer
-from pipeguard.transports.http.client.upstream import connect
-from pipeguard.transports.http.server.fallback import Chooser
-from pipeguard.transports.http.server.listener import MCP, MESSAGES, Endpoint, Front, listen
-from pipeguard.transports.http.server.metadata import Metadata
+from pipeguard.transports.http.server.admission import Admission
+from pipeguard.transports.http.server.backend import Backend, Service, Upstream
+from pipeguard.transports.http.server.conversations import Conversations
+from pipeguard.transports.http.server.listener import Listener, listen
+from pipeguard.transports.http.server.login_metadata import LoginMetadata
 from pipeguard.transports.http.server.refusals import Refusals
-from pipeguard.transports.http.server.relay import Relay
-from pipeguard.transports.http.server.sessions import Conversations
-from pipeguard.transports.http.server.sse_and_websocket import Talks
-from pipeguard.transports.http.server.streamable import Posted
+from pipeguard.transports.http.server.routes import MCP, Endpoint
+from pipeguard.transports.http.server.sessions import Sessions
 from pipeguard.transports.judging import Judge
 
 MAX_SESSIONS = 1000
@@ -65,7 +53,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def serve(options: WrapOptions) -> int:
-    """Answer clients at an address until somebody wants an end.
+    """Answer clients at an address until a signal ends it.
 
     Returns:
         0 after SIGTERM or SIGINT.
@@ -73,11 +61,11 @@ def serve(options: WrapOptions) -> int:
     Raises:
         PipeGuardError: it could not begin, or the audit cannot be written and policy says to stop.
     """
-    with asyncio.Runner(loop_factory=_loop) as runner:
-        return runner.run(_Served(options).run())
+    with asyncio.Runner(loop_factory=_new_loop) as runner:
+        return runner.run(_ListeningServer(options).run())
 
 
-def _loop() -> asyncio.AbstractEventLoop:
+def _new_loop() -> asyncio.AbstractEventLoop:
     if sys.platform == "win32":
         return asyncio.new_event_loop()
     import uvloop
@@ -85,72 +73,84 @@ def _loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-class _Behind(NamedTuple):
-    """What answers, and what ends with it."""
+class _Parts(NamedTuple):
+    """What answers clients, in the order in which it ends."""
 
-    endpoint: Endpoint
+    endpoints: tuple[Endpoint, ...]
+    conversations: Conversations
     dialler: Dialler
-    login: Metadata | None = None
-    is_ready: Callable[[], bool] = lambda: True
+    login: LoginMetadata | None
+
+    def are_ready(self) -> bool:
+        """True while a new conversation could begin."""
+        return all(endpoint.is_ready() for endpoint in self.endpoints)
+
+    async def close(self) -> None:
+        """Answer whatever waits, and end the server."""
+        closing = [endpoint.close() for endpoint in self.endpoints]
+        await asyncio.gather(*closing, self.conversations.close())
+        await self.dialler.close()
 
 
-class _Served:
+class _ListeningServer:
     """One listener, from its start to its end."""
 
     def __init__(self, options: WrapOptions) -> None:
         self._options = options
         self._failure: StateError | None = None
-        self._judge = Judge(self._record)
 
     async def run(self) -> int:
-        """Listen until the end is asked for."""
+        """Listen until a signal, or a failure of the audit."""
         options = self._options
         self._loop = loop = asyncio.get_running_loop()
         threading.stack_size(STACK_BYTES)
         loop.set_default_executor(ThreadPoolExecutor(_THREADS))
         self._ended = loop.create_future()
-        self._run = run = Run(self._launched(), options, self._changed)
-        limit = run.guard.policy.limits.frame_bytes
-        self._backlog = Backlog(limit + SPARE_BYTES)
-        entrance, port = entrance_of(options, os.environ, limit)
+        self._run = run = Run(self._launched(), options, self._note_changes)
+        admission, port = admission_of(options, os.environ, run.guard.policy.limits.frame_bytes)
         context = server_context(options)
         most = int(number_of(options, "--max-sessions", MAX_SESSIONS))
-        idle = number_of(options, "--idle-timeout", IDLE_SECONDS)
-        self._conversations = Conversations(run.guard, run.name, most, idle)
-        listening = self._bound(entrance.host, port)
+        idle_seconds = number_of(options, "--idle-timeout", IDLE_SECONDS)
+        self._sessions = Sessions(run.guard, run.name, most, idle_seconds)
+        listening = self._bind(admission.host, port)
         for surface in Surface:
             run.guard.load(surface)
-        behind = await self._behind(limit, most, idle)
-        talks = Talks(self._conversations, behind.dialler.dial, self._judge, MESSAGES, limit, most)
-        owners = self._conversations.owners
-        entrance = entrance._replace(
-            port=listening.getsockname()[1], owners=owners, backlog=self._backlog
-        )
-        refusals = Refusals(run.refuse)
-        front = Front(
-            entrance,
-            behind.endpoint,
-            talks,
-            lambda: not self._ended.done() and behind.is_ready(),
-            refusals,
-            behind.login,
-        )
-        with _on_signal(loop, self._ended):
-            await front.open(listening, context)
-            run.begin()
-            _settle()
-            say(f"listening on {_shown(listening, tls=context is not None)}")
-            await self._ended
-            front.refuse()
-            # First what is behind: so whoever waits is answered before connections end.
-            await asyncio.gather(behind.endpoint.close(), talks.close())
-            await behind.dialler.close()
-            await front.close()
-            refusals.close()
+        service = Service(self._sessions, Judge(self._record), admission.backlog)
+        parts = await self._make_parts(service, admission.limit_bytes, most, idle_seconds)
+        port = listening.getsockname()[1]
+        admission = admission._replace(port=port, owners=self._sessions.owners)
+        await self._listen(admission, parts, listening, context)
         run.close()
         if self._failure is not None:
             raise self._failure
         return 0
+
+    async def _listen(
+        self,
+        admission: Admission,
+        parts: _Parts,
+        listening: socket.socket,
+        context: ssl.SSLContext | None,
+    ) -> None:
+        refusals = Refusals(self._run.refuse)
+        routes = [route for endpoint in parts.endpoints for route in endpoint.routes]
+        listener = Listener(
+            admission,
+            routes,
+            lambda: not self._ended.done() and parts.are_ready(),
+            refusals,
+            parts.login,
+        )
+        with _ending_on_signals(self._loop, self._ended):
+            await listener.open(listening, context)
+            self._run.begin()
+            _tune_process()
+            say(f"listening on {_address(listening, tls=context is not None)}")
+            await self._ended
+            listener.refuse()
+            await parts.close()  # first, so that clients get their answers before the end
+            await listener.close()
+            refusals.close()
 
     def _launched(self) -> Launched:
         if self._options.command:
@@ -158,69 +158,42 @@ class _Served:
         url = url_of(self._options.values["--upstream"])
         return launched_at(str(url), name_of(url))
 
-    def _bound(self, host: str, port: int) -> socket.socket:
+    def _bind(self, host: str, port: int) -> socket.socket:
         try:
             return listen(host, port)
         except OSError as error:
             what = self._options.values["--listen"]
             raise LaunchError(f"--listen {what}: {error.strerror or error}.", 1) from None
 
-    async def _behind(self, limit: int, most: int, idle: float) -> _Behind:
-        """What answers: a relay where both sides speak Streamable HTTP, else channels."""
+    async def _make_parts(
+        self, service: Service, limit_bytes: int, most: int, idle_seconds: float
+    ) -> _Parts:
+        upstream: Upstream | None = None
+        login: LoginMetadata | None = None
         if self._options.command:
-            dialler: Dialler = self._local(limit)
-            if "--shared" in self._options.flags:
-                dialler = Multiplexer(dialler)
-            posted = self._posted(dialler, most, idle)
-            return _Behind(posted, dialler, is_ready=posted.is_ready)
-        url = url_of(self._options.values["--upstream"])
-        login = login_of(self._options)
-        own = login if login is not None and await login.header() is not None else None
-        remote = remote_of(self._options, os.environ, limit, own)
-        transport = transport_of(self._options, url)
-        http = connect(remote)
-        distant = RemoteDialler(remote, transport, http)
-        metadata = Metadata(remote, http, MCP) if remote.passes_credentials else None
-        if transport in ("sse", "websocket"):
-            posted = self._posted(distant, most, idle)
-            return _Behind(posted, distant, metadata, posted.is_ready)
-        relay = Relay(remote, http, self._conversations, self._judge, self._backlog)
-        if transport == "streamable-http":
-            return _Behind(relay, distant, metadata)
-        older = RemoteDialler(remote, "sse", http)
-        chooser = Chooser(relay, self._posted(older, most, idle), distant.is_older)
-        return _Behind(chooser, distant, metadata)
-
-    def _posted(self, dialler: Dialler, most: int, idle: float) -> Posted:
-        waits = not isinstance(dialler, Multiplexer)
-        kept = self._backlog
-        return Posted(self._conversations, dialler.dial, self._judge, most, idle, kept, waits=waits)
-
-    def _local(self, limit: int) -> Dialler:
-        inherits = "--inherit-env" in self._options.flags
-        asked = named_variables(self._options.lists.get("--token-env", ()))
-        environment = child_environment(
-            {name: value for name, value in os.environ.items() if name not in asked},
-            None if inherits else parent_environment(),
-            extra=self._options.lists.get("--env", ()),
-            inherit_all=inherits,
+            dialler = self._local_dialler(limit_bytes)
+        else:
+            dialler = remote = await remote_dialler(self._options, limit_bytes)
+            upstream = Upstream(remote.remote, remote.http, remote.transport)
+            login = _login_metadata(remote)
+        conversations = Conversations(
+            service.sessions, dialler.dial, service.judge, limit_bytes, most
         )
-        for missing in environment.missing:
-            say(f"--env {missing}: there is no such variable to pass.")
-        variables = environment.variables
-        if refers(variables):
-            from pipeguard.auth.secrets import all_resolved
+        waits = not isinstance(dialler, Multiplexer)
+        backend = Backend(service, dialler.dial, conversations, most, idle_seconds, waits, upstream)
+        makers = [transport(name).make_endpoint for name in transport_names()]
+        endpoints = tuple(make(backend) for make in makers if make is not None)
+        return _Parts(endpoints, conversations, dialler, login)
 
-            variables = all_resolved(variables)
-        command = Command(self._options.command, variables, self._options.values.get("--cwd"))
-        grace = number_of(self._options, "--grace", GRACE_SECONDS, MOST_GRACE_SECONDS)
-        return LocalDialler(command, limit, grace, Mask(self._run.engines))
+    def _local_dialler(self, limit_bytes: int) -> Dialler:
+        dialler = local_dialler(self._options, limit_bytes, Mask(self._run.engines))
+        return Multiplexer(dialler) if "--shared" in self._options.flags else dialler
 
     def _record(self, verdict: Verdict) -> None:
-        """Write a verdict down.
+        """Record a verdict.
 
         Raises:
-            StateError: it cannot be, and nothing may pass then.
+            StateError: it cannot be recorded, and policy says that nothing may pass then.
         """
         if not self._run.record(verdict):
             self._failure = StateError("the audit cannot be written, and the policy says to stop.")
@@ -228,18 +201,25 @@ class _Served:
                 self._ended.set_result(None)
             raise self._failure
 
-    def _changed(self, kinds: frozenset[str]) -> None:
-        """In the recorder's thread."""
-        self._loop.call_soon_threadsafe(self._conversations.relist, kinds)
+    def _note_changes(self, kinds: frozenset[str]) -> None:
+        """Have clients list again; called in the recorder's thread."""
+        self._loop.call_soon_threadsafe(self._sessions.relist, kinds)
 
 
-def _settle() -> None:
-    """What was loaded stays: it need not be looked through again for garbage.
+def _login_metadata(dialler: RemoteDialler) -> LoginMetadata | None:
+    """What clients need for their own login to the server; None where they do not log in."""
+    remote = dialler.remote
+    return LoginMetadata(remote, dialler.http, MCP) if remote.passes_credentials else None
 
-    Scanning lets other threads run; they give back in a fifth of the usual time. What is freed
-    goes back to the system: glibc would keep it, in an arena for each thread (mallopt(3)).
+
+def _tune_process() -> None:
+    """Prepare memory and threads for a long run.
+
+    What is loaded stays, so the garbage collector need not look at it. Threads switch after a fifth
+    of the usual time, since scanning runs in several. Freed memory goes back to the system: glibc
+    would keep it, in an arena for each thread (mallopt(3)).
     """
-    with suppress(AttributeError, OSError, TypeError):  # another library, or system
+    with suppress(AttributeError, OSError, TypeError):  # another C library, or system
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_ARENA_MAX, 2)
         mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)
@@ -249,15 +229,18 @@ def _settle() -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
 
 
-def _shown(listening: socket.socket, *, tls: bool) -> str:
+def _address(listening: socket.socket, *, tls: bool) -> str:
+    """The URL at which clients reach us."""
     host, port = listening.getsockname()[:2]
     name = f"[{host}]" if ":" in host else host
     return f"{'https' if tls else 'http'}://{name}:{port}{MCP}"
 
 
 @contextmanager
-def _on_signal(loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> Iterator[None]:
-    """While signals ask for the end; a second one ends at once."""
+def _ending_on_signals(
+    loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]
+) -> Iterator[None]:
+    """Set a future on a signal; a second signal ends the process at once."""
 
     def end() -> None:
         if ended.done():

@@ -107,9 +107,9 @@ class Run:
     def begin(self) -> None:
         """Start what goes on beside the frames."""
         if self.guard.policy.ends:
-            thread("calendar", self._follow_calendar)
+            start_thread("calendar", self._follow_calendar)
         if self._audits and self.guard.policy.audit_keep_days > 0:
-            self._pruning = thread("prune", self._prune)
+            self._pruning = start_thread("prune", self._prune)
 
     def record(self, verdict: Verdict) -> bool:
         """Write a verdict down; False where nothing may pass since that cannot be done."""
@@ -209,7 +209,7 @@ def _shown(verdict: Verdict) -> Verdict:
     )
 
 
-def thread(name: str, work: Callable[[], object]) -> threading.Thread:
+def start_thread(name: str, work: Callable[[], object]) -> threading.Thread:
     """A thread that does not keep this process alive, with a stack that frames fit on."""
     threading.stack_size(STACK_BYTES)
     begun = threading.Thread(target=work, name=name, daemon=True)

@@ -28,7 +28,7 @@ from pipeguard.core.session.session import Session
 from pipeguard.errors import LaunchError, PipeGuardError, Refusal, StateError
 from pipeguard.launch.child import Child, Exit
 from pipeguard.runtime.numbers import number_of
-from pipeguard.runtime.run import LAST_SECONDS, Mask, Run, thread
+from pipeguard.runtime.run import LAST_SECONDS, Mask, Run, start_thread
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.transports.channel import Channel, ChannelClosed
 from pipeguard.transports.pump import pump_in_thread
@@ -144,21 +144,21 @@ class GuardedServer:
         for number in (signal.SIGTERM, signal.SIGINT, *_HANGUP):
             signal.signal(number, self._on_signal)
         if self._stderr is not None:
-            thread("stderr", self._stderr.run)
-        to_client = thread("to-client", self._to_client)
-        to_server = thread("to-server", self._to_server)
+            start_thread("stderr", self._stderr.run)
+        to_client = start_thread("to-client", self._to_client)
+        to_server = start_thread("to-server", self._to_server)
         if self._run.guard.policy.limits.timeout_seconds is not None:
-            thread("expire", self._expire)
+            start_thread("expire", self._expire)
         self._run.begin()
         first = self._news.get()
         self.died = first is _News.SERVER
-        thread("end", self._end_child)
+        start_thread("end", self._end_child)
         if not self._wait_for_the_end(hurried=not self.died):
             self._wait_for_latecomers()
         self._client.close_reading()
         to_server.join(LAST_SECONDS)
         if not to_client.is_alive():  # else the client does not read, and so would this wait
-            thread("last-answers", self._answer_all).join(LAST_SECONDS)
+            start_thread("last-answers", self._answer_all).join(LAST_SECONDS)
         self._run.over.set()
         if self._stderr is not None:
             self._stderr.finish(STDERR_SECONDS)
@@ -246,7 +246,7 @@ class GuardedServer:
         """In the recorder's thread, which must not wait for a client that does not read."""
         frames = self._session.relist(kinds)
         if frames:
-            thread("relist", lambda: self._tell(frames))
+            start_thread("relist", lambda: self._tell(frames))
 
     def _expire(self) -> None:
         while not self._run.over.wait(TICK_SECONDS):
@@ -287,7 +287,7 @@ class GuardedServer:
             if news is None:
                 break
             if news is _News.SIGNAL and hurried:
-                thread("hasten", lambda: self._child.end(0))
+                start_thread("hasten", lambda: self._child.end(0))
             hurried = hurried or news in _HURRY
             ended = ended or news is _News.ENDED
             drained = drained or news is _News.DRAINED

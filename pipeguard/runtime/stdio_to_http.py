@@ -1,4 +1,4 @@
-"""A server at an address, for a client that speaks stdio: its loop, and its channel in it."""
+"""A guarded server at an address, for a client that speaks stdio."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from pipeguard.config.options import WrapOptions
 from pipeguard.errors import PipeGuardError
 from pipeguard.identity.server_name import launched_at
 from pipeguard.launch.command import Exit
-from pipeguard.runtime.connect import dialler
+from pipeguard.runtime.connect import RemoteDialler
 from pipeguard.runtime.endpoints import login_of, name_of, remote_of, transport_of, url_of
-from pipeguard.runtime.run import thread
+from pipeguard.runtime.run import start_thread
 from pipeguard.runtime.stdio import GuardedServer, decline
 from pipeguard.transports.bridge import BlockingAdapter
-from pipeguard.transports.channel import Channel
+from pipeguard.transports.channel import Channel, RemoteChannel
+from pipeguard.transports.http.client.upstream import Remote, connect
 from pipeguard.transports.stderr import StderrCopy
 
 JOIN_SECONDS = 5.0
@@ -27,28 +28,28 @@ def run(options: WrapOptions, client_fd: int) -> int:
     """Guard a server at an address until the client is gone.
 
     Raises:
-        PipeGuardError: it could not be guarded; what was asked meanwhile is answered.
+        PipeGuardError: it could not be guarded; the client's requests are answered with that.
     """
     try:
-        distant = Distant(options)
+        server = RemoteServer(options)
         url = url_of(options.values["--upstream"])
         launched = launched_at(str(url), name_of(url))
-        guarded = GuardedServer(distant, launched, options, client_fd)
+        guarded = GuardedServer(server, launched, options, client_fd)
     except PipeGuardError as error:
         decline(error, client_fd)
         raise
     return guarded.run()
 
 
-class Distant:
-    """A server that runs elsewhere: it has no standard error, and ends when we hang up."""
+class RemoteServer:
+    """A server at an address: it has no standard error, and lives on after we hang up."""
 
     def __init__(self, options: WrapOptions, *, logs_in: bool = True) -> None:
-        """Read what is said of it.
+        """Check the options.
 
         Args:
             options: of the command line.
-            logs_in: use a login of ours, where there is one.
+            logs_in: use our login, where there is one.
 
         Raises:
             PolicyError: an option is wrong.
@@ -56,29 +57,31 @@ class Distant:
         self._options = options
         self._logs_in = logs_in
         self._transport = transport_of(options, url_of(options.values["--upstream"]))
-        remote_of(options, os.environ, 1)  # what is wrong is told before anything is loaded
+        remote_of(options, os.environ, 1)  # report what is wrong before anything is loaded
         self._loop = asyncio.new_event_loop()
         self._channel: BlockingAdapter | None = None
         self._running: Thread | None = None
 
     def channel(self, limit_bytes: int) -> Channel:
-        """Its frames, whichever transport it speaks."""
+        """Open a channel, on a loop in a thread of its own."""
         login = login_of(self._options) if self._logs_in else None
         remote = remote_of(self._options, os.environ, limit_bytes, login)
-        self._running = thread("network", self._run)
-        dial = asyncio.run_coroutine_threadsafe(dialler(remote, self._transport), self._loop)
-        self._dialler = dial.result()
-        opened = asyncio.run_coroutine_threadsafe(self._dialler.dial(), self._loop).result()
-        self._opened = opened
-        self._channel = BlockingAdapter(self._loop, opened)
+        self._running = start_thread("network", self._run)
+        opening = asyncio.run_coroutine_threadsafe(self._open(remote), self._loop)
+        self._dialler, self._opened = opening.result()
+        self._channel = BlockingAdapter(self._loop, self._opened)
         return self._channel
 
+    async def _open(self, remote: Remote) -> tuple[RemoteDialler, RemoteChannel]:
+        dialler = RemoteDialler(remote, self._transport, connect(remote))
+        return dialler, await dialler.dial()
+
     def stderr(self, mask: Callable[[bytes], bytes]) -> StderrCopy | None:
-        """None: there is nothing to hear of it but its frames."""
+        """None: only its frames are visible."""
         return None
 
     def end(self, grace_seconds: float) -> Exit:
-        """Hang up, once what was asked is answered or the grace is over."""
+        """Hang up once every request is answered, or the grace is over."""
         if self._channel is not None:
             draining = asyncio.run_coroutine_threadsafe(self._drain(grace_seconds), self._loop)
             draining.result(grace_seconds + JOIN_SECONDS)

@@ -33,12 +33,12 @@ class Judge:
     async def __call__(self, session: Session, direction: Direction, frame: bytes) -> Verdict:
         """Judge a frame, once other tasks had their turn: a source may have thousands ready."""
         await asyncio.sleep(0)
-        verdict = await judged(session, direction, frame)
+        verdict = await judge_frame(session, direction, frame)
         self.record(verdict)
         return verdict
 
 
-def parsed(frame: bytes) -> bytes:
+def with_value(frame: bytes) -> bytes:
     """The frame with its value, for all who read it; the frame alone if it is large or unreadable.
 
     A large frame is parsed where it is judged, so that its value is freed at once.
@@ -51,7 +51,7 @@ def parsed(frame: bytes) -> bytes:
         return frame
 
 
-async def judged(session: Session, direction: Direction, frame: bytes) -> Verdict:
+async def judge_frame(session: Session, direction: Direction, frame: bytes) -> Verdict:
     """The verdict on a frame, not recorded yet."""
     if len(frame) < LARGE_BYTES:
         return session.receive(direction, frame, monotonic())

@@ -203,7 +203,7 @@ def test_wrong_usage_is_told(home: Path, arguments: tuple[str, ...], said: str) 
     [
         (("cursr",), "Did you mean cursor"),
         (("cursor", "--server", "nope"), "There are: login"),
-        (("cursor", "--launcher", "nowhere", "--yes"), "is no program"),
+        (("cursor", "--launcher", "nowhere", "--yes"), "is not a program"),
     ],
 )
 def test_what_is_not_there_is_told(home: Path, arguments: tuple[str, ...], said: str) -> None:
@@ -234,7 +234,7 @@ def test_a_file_of_git_gets_no_path_of_this_machine(home: Path, launcher: str) -
     where = ("cursor", "--scope", "project", "--project", str(folder), "--launcher", launcher)
     result = run(*where, "--yes")
     assert result.exit_code == 6
-    assert "git has its file" in result.output
+    assert "git tracks its file" in result.output
     assert run(*where, "--yes", "--shared").exit_code == 0
     text = (folder / ".cursor" / "mcp.json").read_text()
     args = '["wrap", "--name", "it", "--", "srv"]'

@@ -9,10 +9,10 @@ from pathlib import Path
 from pipeguard.clients.catalog import Client, FileSpec, clients
 from pipeguard.clients.edit import edited
 from pipeguard.clients.entries import Config, GuardState, parse_config
-from pipeguard.clients.rewrite import Wishes, guarded_fields, judge
+from pipeguard.clients.rewrite import GuardOptions, guarded_fields, judge
 
 LAUNCHER = ("pipeguard",)  # which the samples call PG
-WISHES = Wishes()
+OPTIONS = GuardOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def guard(spec: FileSpec, text: str) -> str:
     config = read(spec, text)
     assert config.problem == ""
     to_do = [
-        s for s in config.servers if judge(s, WISHES).state in (GuardState.OPEN, GuardState.STALE)
+        s for s in config.servers if judge(s, OPTIONS).state in (GuardState.OPEN, GuardState.STALE)
     ]
     wanted = [(server, guarded_fields(server, LAUNCHER)) for server in to_do]
     return edited(config.text, spec.syntax, wanted).text

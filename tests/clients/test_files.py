@@ -15,7 +15,7 @@ from pipeguard.clients import files, history, setting, undoing
 from pipeguard.clients.catalog import ConfigScope, client
 from pipeguard.clients.entries import Config, GuardState, read_config
 from pipeguard.clients.machine import Machine, find, managed_by
-from pipeguard.clients.rewrite import Wishes
+from pipeguard.clients.rewrite import GuardOptions
 from pipeguard.clients.setting import ChangePlan
 from pipeguard.errors import StateError
 
@@ -38,12 +38,12 @@ def config(machine: Machine) -> Config:
     return read_config(found)
 
 
-def plan(machine: Machine, **wishes: object) -> ChangePlan:
-    return setting.plan(config(machine), machine, LAUNCHER, Wishes(**wishes))  # type: ignore[arg-type]
+def plan(machine: Machine, **options: object) -> ChangePlan:
+    return setting.plan(config(machine), machine, LAUNCHER, GuardOptions(**options))  # type: ignore[arg-type]
 
 
-def guard(machine: Machine, **wishes: object) -> ChangePlan:
-    planned = plan(machine, **wishes)
+def guard(machine: Machine, **options: object) -> ChangePlan:
+    planned = plan(machine, **options)
     assert planned.problem == ""
     setting.carry_out(planned, machine)
     return planned
@@ -52,11 +52,11 @@ def guard(machine: Machine, **wishes: object) -> ChangePlan:
 def undo(machine: Machine, *names: str) -> list[undoing.UndoMethod]:
     planned = undoing.plan_undo(config(machine), machine, names)
     undoing.undo(planned, machine)
-    return [one.how for one in planned.undone]
+    return [one.method for one in planned.undone]
 
 
 def states(planned: ChangePlan) -> dict[str, GuardState]:
-    return {one.server.name: one.judgement.state for one in planned.standings}
+    return {one.server.name: one.judgement.state for one in planned.servers}
 
 
 def test_a_file_is_guarded_and_given_back(machine: Machine) -> None:
@@ -95,7 +95,7 @@ def test_nothing_to_do_leaves_no_trace(machine: Machine) -> None:
 def test_a_file_without_servers_stays_as_it_is(machine: Machine, content: str) -> None:
     path = put(machine.home, content)
     planned = guard(machine)
-    assert planned.standings == ()
+    assert planned.servers == ()
     assert path.read_text() == content
 
 
@@ -185,13 +185,13 @@ def test_a_folder_in_the_place_of_the_file_is_refused(machine: Machine) -> None:
         (OPEN.encode("utf-16"), "UTF-16"),
         (b'{"mcpServers": {"it": {"command": "\xff"}}}', "not UTF-8"),
         (OPEN[:-1].encode(), "line 1"),
-        (b'{"mcpServers": {"it": {"command": "a"}, "it": {"command": "b"}}}', "second time"),
-        (b'{"mcpServers": {}, "mcpServers": {"it": {"command": "b"}}}', "second time"),
-        (b'{"mcpServers": {"it": {"command": "a", "command": "b"}}}', "second time"),
-        (b'{"mcpServers": {"f\\u0073": {"command": "a"}, "fs": {"command": "b"}}}', "second time"),
-        (b'{"mcpServers": {"it": {"command": "a", "env": {"A": "1", "A": "2"}}}}', "second time"),
+        (b'{"mcpServers": {"it": {"command": "a"}, "it": {"command": "b"}}}', "is repeated"),
+        (b'{"mcpServers": {}, "mcpServers": {"it": {"command": "b"}}}', "is repeated"),
+        (b'{"mcpServers": {"it": {"command": "a", "command": "b"}}}', "is repeated"),
+        (b'{"mcpServers": {"f\\u0073": {"command": "a"}, "fs": {"command": "b"}}}', "is repeated"),
+        (b'{"mcpServers": {"it": {"command": "a", "env": {"A": "1", "A": "2"}}}}', "is repeated"),
         (b'{"mcpServers": [{"command": "a"}]}', "not a map"),
-        (b"[1]", "no map"),
+        (b"[1]", "not a map"),
         (b"{'mcpServers': {}}", "double quotes"),
         (b'{"mcpServers": {"it": {"command": "a",,}}}', "double quotes"),
         (b'{"mcpServers": {"it": {"command": NaN}}}', "a value is missing"),
@@ -377,7 +377,7 @@ def test_a_changed_backup_is_not_believed(machine: Machine) -> None:
     guard(machine)
     (record,) = history.records()
     (record.folder / "before").write_text('{"mcpServers": {"evil": {"command": "evil"}}}')
-    with pytest.raises(StateError, match="not what was kept"):
+    with pytest.raises(StateError, match="was changed since"):
         undo(machine)
     assert path.read_text() == GUARDED
 
@@ -385,7 +385,7 @@ def test_a_changed_backup_is_not_believed(machine: Machine) -> None:
 def test_a_stale_launcher_is_renewed_and_undone(machine: Machine, tmp_path: Path) -> None:
     path = put(machine.home, OPEN)
     gone = tmp_path / "gone" / "pipeguard"
-    setting.carry_out(setting.plan(config(machine), machine, (str(gone),), Wishes()), machine)
+    setting.carry_out(setting.plan(config(machine), machine, (str(gone),), GuardOptions()), machine)
     assert states(plan(machine)) == {"it": GuardState.STALE}
     guard(machine)
     assert path.read_text() == GUARDED
@@ -436,7 +436,7 @@ def test_the_same_name_in_two_scopes_is_two_servers(machine: Machine) -> None:
     )
     path = put(machine.home, text, ".claude.json")
     planned = guard(machine)
-    assert [one.server.scope for one in planned.standings] == [ConfigScope.USER, ConfigScope.LOCAL]
+    assert [one.server.scope for one in planned.servers] == [ConfigScope.USER, ConfigScope.LOCAL]
     assert path.read_text().count('"wrap"') == 2
     path.write_text(path.read_text() + " ")
     assert undo(machine) == [undoing.UndoMethod.SPLICED, undoing.UndoMethod.SPLICED]
@@ -531,7 +531,7 @@ def test_a_key_with_nothing_behind_it_takes_the_headers(machine: Machine) -> Non
 def test_a_header_that_is_none_is_not_passed_on(machine: Machine) -> None:
     text = '{"mcpServers": {"a": {"url": "https://x.test", "headers": {"a b": "c"}}}}'
     put(machine.home, text)
-    (one,) = plan(machine).standings
+    (one,) = plan(machine).servers
     assert (one.judgement.state, one.judgement.code) == (GuardState.CANNOT, "header")
 
 
@@ -543,7 +543,7 @@ def test_one_client_s_comments_do_not_keep_another_s_servers(machine: Machine) -
     (found,) = find(here)
     read = read_config(found)
     assert {spec.client for spec in read.specs} == {"visual-studio"}
-    setting.carry_out(setting.plan(read, here, LAUNCHER, Wishes()), here)
+    setting.carry_out(setting.plan(read, here, LAUNCHER, GuardOptions()), here)
     assert path.read_text() == text.replace(
         '"y"', '"pipeguard", "args": ["wrap", "--name", "b", "--", "y"]'
     )
@@ -559,7 +559,7 @@ def test_one_client_s_comments_do_not_keep_another_s_servers(machine: Machine) -
 )
 def test_twins_on_the_way_to_a_server_are_refused(machine: Machine, text: str) -> None:
     put(machine.home, text, ".claude.json")
-    assert "second time" in plan(machine).problem
+    assert "is repeated" in plan(machine).problem
 
 
 def test_twins_elsewhere_are_their_client_s_own_business(machine: Machine) -> None:
@@ -578,7 +578,7 @@ def test_a_repository_s_link_to_a_file_of_the_user_is_refused(machine: Machine) 
     here = Machine("linux", machine.home, {}, project)
     problems = {
         str(found.path.relative_to(machine.home)): setting.plan(
-            read_config(found), here, LAUNCHER, Wishes(shared=True)
+            read_config(found), here, LAUNCHER, GuardOptions(shared=True)
         ).problem
         for found in find(here)
     }

@@ -19,7 +19,7 @@ from pipeguard.clients import history, setting, undoing
 from pipeguard.clients.catalog import FileSpec, clients
 from pipeguard.clients.entries import Config, GuardState, parse_config
 from pipeguard.clients.machine import Machine
-from pipeguard.clients.rewrite import Wishes
+from pipeguard.clients.rewrite import GuardOptions
 from tests.clients.documents import (
     NAME,
     Document,
@@ -61,8 +61,8 @@ def check(machine: Machine, spec: FileSpec, document: Document, *, bom: bool) ->
     config = read(machine, spec, before)
     assert config.problem == ""
     launcher = ("/opt/pipe guard/pipeguard",)
-    planned = setting.plan(config, machine, launcher, Wishes(names=[NAME]))
-    (one,) = [one for one in planned.standings if one.chosen]
+    planned = setting.plan(config, machine, launcher, GuardOptions(names=[NAME]))
+    (one,) = [one for one in planned.servers if one.chosen]
     assert (one.judgement.state, one.judgement.why) == (GuardState.OPEN, "")
     assert planned.content is not None
     assert setting.carry_out(planned, machine) is not None
@@ -77,23 +77,23 @@ def check(machine: Machine, spec: FileSpec, document: Document, *, bom: bool) ->
     again = read(machine, spec, after)
     (server,) = [server for server in again.servers if server.name == NAME]
     assert server.guard is not None
-    words = Wishes(names=[NAME], no_login=True)
+    words = GuardOptions(names=[NAME], no_login=True)
     stale = replace(server.guard, launcher=("pipeguard",))
     assert not stale.is_stale
     twice = setting.plan(again, machine, launcher, words)
-    (standing,) = [one for one in twice.standings if one.chosen]
-    assert standing.judgement.state in (GuardState.GUARDED, GuardState.STALE)
+    (judged,) = [one for one in twice.servers if one.chosen]
+    assert judged.judgement.state in (GuardState.GUARDED, GuardState.STALE)
 
     # A person writes elsewhere in the meantime: only the entry comes back.
     above, below = ELSEWHERE[spec.format]
     mark = BOM if bom else b""
     edited = mark + above.encode() + after.removeprefix(mark) + below.encode()
     plan = undoing.plan_undo(read(machine, spec, edited), machine)
-    assert [one.how for one in plan.undone] == [undoing.UndoMethod.SPLICED]
+    assert [one.method for one in plan.undone] == [undoing.UndoMethod.SPLICED]
     assert plan.content == mark + above.encode() + before.removeprefix(mark) + below.encode()
 
     exact = undoing.plan_undo(read(machine, spec, after), machine)
-    assert [one.how for one in exact.undone] == [undoing.UndoMethod.EXACT]
+    assert [one.method for one in exact.undone] == [undoing.UndoMethod.EXACT]
     undoing.undo(exact, machine)
     assert config.path.read_bytes() == before
     assert history.records() == []

@@ -75,5 +75,5 @@ def test_where_nothing_lasts_it_says_what_to_do(
 
 
 def test_a_launcher_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(LauncherError, match="is no program"):
+    with pytest.raises(LauncherError, match="is not a program"):
         launcher(str(tmp_path), {})

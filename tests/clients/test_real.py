@@ -27,7 +27,7 @@ from pipeguard.clients.catalog import client
 from pipeguard.clients.entries import Config, read_config
 from pipeguard.clients.machine import Machine, find
 from pipeguard.clients.readiness import make_ready
-from pipeguard.clients.rewrite import Wishes
+from pipeguard.clients.rewrite import GuardOptions
 from tests.tools import npm_modules, path_with_node
 from tests.wrap.wrapped import SERVER
 
@@ -180,7 +180,7 @@ def test_a_real_client_connects_to_the_guarded_server(
     folder.mkdir()
     make_ready()
 
-    planned = setting.plan(config(machine, name), machine, LAUNCHER, Wishes())
+    planned = setting.plan(config(machine, name), machine, LAUNCHER, GuardOptions())
     setting.carry_out(planned, machine)
     assert b'"wrap"' in path.read_bytes()
     said = real.ask(real.command(), folder)

@@ -10,9 +10,9 @@ import pytest
 
 from pipeguard.clients.catalog import Transport, client
 from pipeguard.clients.entries import GuardState, ServerEntry
-from pipeguard.clients.guarding import guarded, started
+from pipeguard.clients.guarding import GuardedCommand, guarded, words_of
 from pipeguard.clients.masking import MASK, masked_text, masked_url, masked_words
-from pipeguard.clients.rewrite import Wishes, guarded_fields, judge, open_fields
+from pipeguard.clients.rewrite import GuardOptions, guarded_fields, judge, open_fields
 from tests.clients.samples import LAUNCHER, guard, read
 
 RANDOM = "a8Kd93jXq02LmZ7w" + "Bv51"  # of no service
@@ -68,7 +68,7 @@ def server(name: str, fields: Mapping[str, object]) -> ServerEntry:
     ],
 )
 def test_an_entry_is_judged(name: str, fields: Mapping[str, object], code: str) -> None:
-    judged = judge(server(name, fields), Wishes())
+    judged = judge(server(name, fields), GuardOptions())
     if code == "address-or-variable":  # nothing is replaced in either, so the text stays one
         assert judged.state is GuardState.OPEN
         return
@@ -76,17 +76,20 @@ def test_an_entry_is_judged(name: str, fields: Mapping[str, object], code: str) 
 
 
 @pytest.mark.parametrize(
-    ("wishes", "fields"),
+    ("options", "fields"),
     [
-        (Wishes(no_login=True), {"url": "https://x.test", "oauth": {"clientId": "x"}}),
-        (Wishes(is_logged_in=lambda url: url == "https://x.test"), {"url": "https://x.test"}),
-        (Wishes(off=True), {"command": "srv", "disabled": True}),
-        (Wishes(expose_urls=True), {"url": "https://x.test/?key=abc", "headers": CREDENTIALS}),
+        (GuardOptions(no_login=True), {"url": "https://x.test", "oauth": {"clientId": "x"}}),
+        (GuardOptions(is_logged_in=lambda url: url == "https://x.test"), {"url": "https://x.test"}),
+        (GuardOptions(off=True), {"command": "srv", "disabled": True}),
+        (
+            GuardOptions(expose_urls=True),
+            {"url": "https://x.test/?key=abc", "headers": CREDENTIALS},
+        ),
     ],
 )
-def test_a_person_may_wish_for_more(wishes: Wishes, fields: Mapping[str, object]) -> None:
-    assert judge(server("cursor", fields), Wishes()).state is not GuardState.OPEN
-    assert judge(server("cursor", fields), wishes).state is GuardState.OPEN
+def test_a_person_may_wish_for_more(options: GuardOptions, fields: Mapping[str, object]) -> None:
+    assert judge(server("cursor", fields), GuardOptions()).state is not GuardState.OPEN
+    assert judge(server("cursor", fields), options).state is GuardState.OPEN
 
 
 def test_without_its_login_nothing_of_it_is_left() -> None:
@@ -143,12 +146,13 @@ def test_a_guard_of_others_is_nested_and_stays(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "-x", "a\nb", "${env:A}", "%A%", "a;b", "a" * 101, "$(x)"])
 def test_a_name_that_would_not_arrive_as_it_is_is_not_written(name: str) -> None:
-    assert started(LAUNCHER, name, (), ["srv"]) == ["pipeguard", "wrap", "--", "srv"]
+    guard = GuardedCommand(tuple(LAUNCHER), ("srv",), name=name)
+    assert words_of(guard) == ["pipeguard", "wrap", "--", "srv"]
 
 
 @pytest.mark.parametrize("name", ["github", "io.github.org/server", "My server (work)", "été"])
 def test_an_entry_s_own_name_is_written_and_read(name: str) -> None:
-    words = started(LAUNCHER, name, (), ["srv"])
+    words = words_of(GuardedCommand(tuple(LAUNCHER), ("srv",), name=name))
     assert words == ["pipeguard", "wrap", "--name", name, "--", "srv"]
     found = guarded(words)
     assert found is not None

@@ -13,7 +13,7 @@ from pipeguard.clients import setting
 from pipeguard.clients.catalog import client
 from pipeguard.clients.entries import ServerEntry, read_config
 from pipeguard.clients.machine import Machine, find
-from pipeguard.clients.rewrite import Wishes
+from pipeguard.clients.rewrite import GuardOptions
 from pipeguard.config.directories import cache_folder
 from pipeguard.demo.client import DemoClient
 from pipeguard.rulebook.cache import load_engines
@@ -28,7 +28,7 @@ def guarded(machine: Machine, place: str, text: str) -> ServerEntry:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     (found,) = find(machine)
-    planned = setting.plan(read_config(found), machine, LAUNCHER, Wishes())
+    planned = setting.plan(read_config(found), machine, LAUNCHER, GuardOptions())
     setting.carry_out(planned, machine)
     (server,) = read_config(found).servers
     assert server.guard is not None

@@ -15,7 +15,7 @@ from pipeguard.core.finding import Action, Direction, Verdict, greatest
 from pipeguard.core.protocol.ids import id_token_of
 from pipeguard.core.protocol.json_values import JsonValue, serialise
 from pipeguard.core.protocol.message import Message, envelope, parse
-from pipeguard.core.protocol.places import Surface, part_of
+from pipeguard.core.protocol.places import PARTS, Surface
 from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.rules.policy import ActionEntry, Layer, Limits, Policy, Selector, Trust
 from pipeguard.core.session.findings import scan
@@ -418,7 +418,7 @@ def assert_clean(written: bytes, verdict: Verdict) -> None:
     guard = Guard("demo", engines(), POLICIES["default"], {})
     for member in found if isinstance(found, list) else [found.value]:
         one = envelope(written, member)
-        scope = Scope(guard, part_of(one.kind), verdict.method, 0.0)
+        scope = Scope(guard, PARTS[one.kind], verdict.method, 0.0)
         assert greatest(scan(scope, surface, member)) is not Action.BLOCK
 
 

@@ -152,4 +152,4 @@ def launcher_or_nothing(path: str) -> str:
     try:
         return launcher(None, {"PATH": path})[0]
     except LauncherError as error:
-        return error.found
+        return error.path

@@ -18,14 +18,14 @@ from pipeguard.config.options import WrapOptions
 from pipeguard.core.flows.known_secrets import MASK, KnownSecrets
 from pipeguard.errors import PolicyError
 from pipeguard.runtime.endpoints import (
-    TRANSPORTS,
-    entrance_of,
+    admission_of,
     name_of,
     remote_of,
     server_context,
     transport_of,
     url_of,
 )
+from pipeguard.runtime.transports import transport_names
 from pipeguard.transports.http.server.admission import Tokens
 from tests import tools
 from tests.fuzz.budget import tried
@@ -52,7 +52,7 @@ def remote_headers(*flags: str, **given: str | list[str]) -> dict[str, str]:
 def refusal(*flags: str, **given: str | list[str]) -> str:
     """What is said of options that are wrong; never a secret."""
     told = options(*flags, **{"upstream": URL_TEXT, **given})
-    read: Callable[..., object] = entrance_of if "listen" in given else remote_of
+    read: Callable[..., object] = admission_of if "listen" in given else remote_of
     with pytest.raises(PolicyError) as caught:
         read(told, ENVIRONMENT, LIMIT)
     said = str(caught.value)
@@ -127,7 +127,7 @@ def test_an_address_tells_the_transport(url: str, given: str | None, transport: 
 def test_a_transport_that_is_not_spoken_there_is_refused(url: str, given: str) -> None:
     with pytest.raises(PolicyError, match=f"--transport {given}"):
         transport_of(options(transport=given), URL(url))
-    assert given in TRANSPORTS or given == "stdio"
+    assert given in transport_names() or given == "stdio"
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def test_an_authority_or_a_certificate_that_cannot_be_used_is_told(certificates:
     ],
 )
 def test_a_listener_has_a_host_and_a_port(listen: str, host: str, port: int) -> None:
-    at, found = entrance_of(options(listen=listen), {}, LIMIT)
+    at, found = admission_of(options(listen=listen), {}, LIMIT)
     assert (at.host, found) == (host, port)
     assert at.tokens is None
     assert at.limit_bytes == LIMIT
@@ -316,13 +316,13 @@ def test_what_is_no_place_to_listen_is_told_so(listen: str) -> None:
 @pytest.mark.parametrize("listen", ["0.0.0.0:80", "[::]:80", "10.0.0.7:80", "box.lan:80"])
 def test_others_may_come_in_with_a_token_only(listen: str) -> None:
     assert "a token is needed" in refusal(listen=listen)
-    at, _ = entrance_of(options(listen=listen, token_env=["TOKEN"]), ENVIRONMENT, LIMIT)
+    at, _ = admission_of(options(listen=listen, token_env=["TOKEN"]), ENVIRONMENT, LIMIT)
     assert who(at.tokens, SECRET) == "TOKEN"
 
 
 def test_names_and_origins_are_passed_on() -> None:
     told = options(listen="localhost:0", allow_host=["A.Example"], allow_origin=["https://b"])
-    at, _ = entrance_of(told, {}, LIMIT)
+    at, _ = admission_of(told, {}, LIMIT)
     assert (set(at.hosts), set(at.origins)) == ({"a.example"}, {"https://b"})
 
 
@@ -335,7 +335,7 @@ def test_a_token_that_is_not_there_is_told(pairs: list[str]) -> None:
 
 def who(tokens: Tokens | None, token: str) -> str | None:
     assert tokens is not None
-    caller = tokens.who(f"Bearer {token}")
+    caller = tokens.caller_of(f"Bearer {token}")
     return caller.name if caller is not None else None
 
 
@@ -343,7 +343,7 @@ def test_a_token_file_is_read_anew_when_it_changes(tmp_path: Path) -> None:
     file = tmp_path / "tokens"
     file.write_text(f"# ours\n\nci {SECRET}\nhalf\n  dev   b b \n")
     told = options(listen="localhost:0", token_file=str(file), token_env=["env=OTHER"])
-    tokens = entrance_of(told, ENVIRONMENT, LIMIT)[0].tokens
+    tokens = admission_of(told, ENVIRONMENT, LIMIT)[0].tokens
     assert (who(tokens, SECRET), who(tokens, "b b"), who(tokens, "another")) == ("ci", "dev", "env")
     assert who(tokens, "half") is who(tokens, "#") is who(tokens, "") is None
 
@@ -370,7 +370,7 @@ def test_of_a_token_file_that_is_gone_no_token_lets_in(
     file = tmp_path / "tokens"
     file.write_text(f"ci {SECRET}\n")
     told = options(listen="localhost:0", token_file=str(file), token_env=["env=OTHER"])
-    tokens = entrance_of(told, ENVIRONMENT, LIMIT)[0].tokens
+    tokens = admission_of(told, ENVIRONMENT, LIMIT)[0].tokens
     assert who(tokens, SECRET) == "ci"
     file.unlink()
     if content is not None:
@@ -405,7 +405,7 @@ def test_a_token_file_that_others_may_write_is_not_believed(tmp_path: Path, mode
 
     file.chmod(0o640)  # read by a group, as a mounted secret is
     told = options(listen="localhost:0", token_file=str(file), token_env=["env=OTHER"])
-    tokens = entrance_of(told, ENVIRONMENT, LIMIT)[0].tokens
+    tokens = admission_of(told, ENVIRONMENT, LIMIT)[0].tokens
     assert who(tokens, SECRET) == "ci"
     file.chmod(mode)
     assert who(tokens, SECRET) is None, "nor when that comes later"

@@ -20,7 +20,11 @@ from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.rules.policy import Policy
 from pipeguard.core.session.guard import Guard
 from pipeguard.errors import LoginNeededError
-from pipeguard.transports.http.server.sessions import Conversations
+from pipeguard.transports.backlog import Backlog
+from pipeguard.transports.http.server.backend import Backend, Dial, Service
+from pipeguard.transports.http.server.conversations import Conversations
+from pipeguard.transports.http.server.sessions import Sessions
+from pipeguard.transports.judging import Judge
 from tests.fuzz.rulebook import engines
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
@@ -84,8 +88,24 @@ def guard() -> Guard:
     return Guard("demo", engines(), Policy(), {})
 
 
-def conversations(most: int = 100, idle_seconds: float = 1000.0) -> Conversations:
-    return Conversations(guard(), "RUN", most, idle_seconds)
+def make_sessions(most: int = 100, idle_seconds: float = 1000.0) -> Sessions:
+    return Sessions(guard(), "RUN", most, idle_seconds)
+
+
+def backend(
+    known: Sessions,
+    dial: Dial,
+    record: Callable[[Verdict], None],
+    *,
+    most: int = 10,
+    idle_seconds: float = 1000.0,
+    limit_bytes: int = 10_000,
+    waits: bool = True,
+) -> Backend:
+    """The server behind a listener, as endpoints see it."""
+    service = Service(known, Judge(record), Backlog())
+    held = Conversations(known, dial, service.judge, limit_bytes, most)
+    return Backend(service, dial, held, most, idle_seconds, waits)
 
 
 class Asked(NamedTuple):

@@ -8,9 +8,9 @@ import json
 import pytest
 
 from pipeguard.core.finding import Action, Direction
-from pipeguard.transports.judging import HUGE_BYTES, LARGE_BYTES, Judge, judged
+from pipeguard.transports.judging import HUGE_BYTES, LARGE_BYTES, Judge, judge_frame
 from pipeguard.transports.pump import pump
-from tests.transports.talking import Records, call, conversations
+from tests.transports.talking import Records, call, make_sessions
 from tests.transports.wire import run
 
 TO_SERVER = Direction.TO_SERVER
@@ -38,7 +38,7 @@ class Ready:
 
 def test_others_have_their_turn_while_a_source_has_its_next_frame_ready() -> None:
     async def work() -> None:
-        session, records, sink = conversations().new("2025-06-18"), Records(), Ready()
+        session, records, sink = make_sessions().new("2025-06-18"), Records(), Ready()
         task = asyncio.create_task(pump(session, TO_SERVER, Ready(100), sink, Judge(records)))
         turns = 0
         while not task.done():
@@ -54,12 +54,12 @@ def test_others_have_their_turn_while_a_source_has_its_next_frame_ready() -> Non
 @pytest.mark.parametrize("size", [LARGE_BYTES, HUGE_BYTES])
 def test_a_large_frame_is_judged_while_others_have_their_turn(size: int) -> None:
     async def work() -> None:
-        session = conversations().new("2025-06-18")
+        session = make_sessions().new("2025-06-18")
         frame = json.dumps(call(1, "word " * (size // 5))).encode()
-        large = asyncio.create_task(judged(session, TO_SERVER, frame))
+        large = asyncio.create_task(judge_frame(session, TO_SERVER, frame))
         await asyncio.sleep(0)
         assert not large.done()
-        small = await judged(session.fork(), TO_SERVER, NOTIFICATION)
+        small = await judge_frame(session.fork(), TO_SERVER, NOTIFICATION)
         assert small.forward is NOTIFICATION
         verdict = await large
         assert verdict.action is Action.ALLOW

@@ -270,6 +270,10 @@ class Pending:
         waiting = [request for pending in self._all() for request in pending._open.values()]
         return sorted(waiting, key=lambda request: request.since) if self._exchanges else waiting
 
+    def forwarded(self) -> list[PendingRequest]:
+        """All open requests that were forwarded, in the order in which they came."""
+        return [request for request in self.all() if request.forwarded]
+
     def _all(self) -> Iterator[Pending]:
         yield self
         yield from self._exchanges

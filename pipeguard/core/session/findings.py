@@ -71,8 +71,9 @@ def message_findings(scope: Scope, direction: Direction, message: Message) -> li
     elif message.kind is MessageKind.RESULT and scope.method in OPENINGS:
         value = _without(message.value, "instructions", str)
     findings = scan(scope, Surface.TO_CLIENT, value)
-    if vault is not None and scope.guard.policy.mode is not Mode.OBSERVE:
-        findings += echoes(vault, message.frame, scope, value)
+    sent = vault.sent() if vault is not None else {}
+    if sent and scope.guard.policy.mode is not Mode.OBSERVE:
+        findings += echoes(sent, message.frame, scope, value)
     return findings
 
 

@@ -21,7 +21,7 @@ from pipeguard.core.protocol.message import Message, rewritten
 from pipeguard.core.protocol.methods import check_method
 from pipeguard.core.protocol.notifications import ESSENTIAL, TASK_STATUS, without_free_text
 from pipeguard.core.protocol.pending import PendingRequest, pending_request
-from pipeguard.core.protocol.places import LISTS, OPENINGS, part_of
+from pipeguard.core.protocol.places import LISTS, OPENINGS, PARTS
 from pipeguard.core.session import replies
 from pipeguard.core.session.admission import obstacles
 from pipeguard.core.session.definitions import ReviewedResult, review
@@ -77,6 +77,8 @@ class MessageJudge(NamedTuple):
             verdict = self._judge_kind(message)
             return put_back(self.guard.vault, verdict) if self.guard.vault is not None else verdict
         guard = self.guard
+        if not guard.known.may_be_in(message.frame):
+            return self._judge_kind(message)
         clean, finding = without_known_secrets(guard.known, guard.policy, self.direction, message)
         verdict = self._judge_kind(clean)
         return verdict if finding is None else verdict.with_findings(message.frame, [finding])
@@ -94,8 +96,7 @@ class MessageJudge(NamedTuple):
 
     def _judge_request(self, message: Message) -> Verdict:
         request = pending_request(message, self.now)
-        with self.state.lock:
-            early = self.state.admit(self.direction, message, request)
+        early = self.state.admit(self.direction, message, request)
         try:
             findings = obstacles(self.guard, message) if self.direction is TO_SERVER else []
             scope = self._scope(message, request)
@@ -112,13 +113,11 @@ class MessageJudge(NamedTuple):
                     self.guard.flows.record_request(message.frame)
         finally:
             if not request.forwarded:
-                with self.state.lock:
-                    self.state.pending[self.direction].drop(request)
+                self.state.drop(self.direction, request)
         return verdict
 
     def _judge_notification(self, message: Message) -> Verdict:
-        with self.state.lock:
-            reasons = self.state.admit_notification(self.direction, message, self.now)
+        reasons = self.state.admit_notification(self.direction, message, self.now)
         if reasons is not None:
             return self._verdict(message, None, reasons, None)
         verdict = self._settle(message, None, self._findings(self._scope(message), message))
@@ -134,10 +133,7 @@ class MessageJudge(NamedTuple):
     # --- answers ------------------------------------------------------------------------
 
     def _judge_answer(self, message: Message) -> Verdict:
-        pending = self.state.pending[self.direction.back]
-        with self.state.lock:
-            is_late = pending.was_cancelled(message.id_token, self.now)
-            request = pending.close(message.id_token)
+        request, is_late = self.state.close(self.direction, message.id_token, self.now)
         if request is None:
             why = "an answer to no open request was dropped"
             findings = [] if is_late else [blocked("protocol.unknown-answer", why)]
@@ -148,8 +144,7 @@ class MessageJudge(NamedTuple):
         except Refusal as refusal:
             raise RefusedAnswer(request, refusal) from None
         except Exception:
-            with self.state.lock:
-                pending.open(request)  # it waits again: whoever refuses this answer closes it
+            self.state.reopen(self.direction, request)  # closed by the refusal of this answer
             raise
 
     def _judge_expected_answer(self, original: Message, request: PendingRequest) -> Verdict:
@@ -160,8 +155,7 @@ class MessageJudge(NamedTuple):
             extra.append(warned("protocol.forged-mark", why))
         result = message.value.get("result")
         if isinstance(result, dict) and creates_task(result):
-            with self.state.lock:
-                self.state.pending[self.direction.back].outlive(request)
+            self.state.outlive(self.direction, request)
         reviewed = self._review(request, result)
         if reviewed is not None:
             extra += reviewed.findings
@@ -205,8 +199,9 @@ class MessageJudge(NamedTuple):
         budgets: Budgets | None = None,
     ) -> Scope:
         method, tool = (request.method, request.tool) if request else (message.method, None)
-        part = part_of(message.kind)
-        return Scope(self.guard, part, method, self.now, tool, (), budgets or self.budgets)
+        return Scope(
+            self.guard, PARTS[message.kind], method, self.now, tool, (), budgets or self.budgets
+        )
 
     def _findings(self, scope: Scope, message: Message) -> list[Finding]:
         odd = oddities(self.direction, message, self.state.input_requests)
@@ -216,7 +211,7 @@ class MessageJudge(NamedTuple):
         self, message: Message, request: PendingRequest | None, findings: list[Finding]
     ) -> Verdict:
         """From findings to what goes on and what goes back."""
-        action = greatest(findings)
+        action = greatest(findings) if findings else Action.ALLOW
         if action is Action.REDACT:
             return self._redact(message, request, findings)
         if action is not Action.BLOCK:

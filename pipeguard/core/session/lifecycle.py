@@ -55,45 +55,54 @@ _EARLY = Finding(
 
 
 class ConversationState:
-    """What is remembered of one conversation.
+    """What is remembered of one conversation. Each method takes its lock.
 
     Attributes:
-        lock: guards all of it. `fork`, `leave`, `resume`, `waiting_ids`, `describe`,
-            `request_sent` and `server_described` take it; callers of all other methods hold it.
         pending: open requests, by the direction in which they went.
         input_requests: the input that results asked the client for.
         peers: what client and server declared.
-        unreadable: the server's output that could not be read.
     """
 
     def __init__(self, limits: Limits) -> None:
-        self.lock = Lock()
-        self.pending = {direction: Pending(limits.pending) for direction in Direction}
+        self._lock = Lock()
+        self._received = dict.fromkeys(Direction, 0)
         self._quotas = {
             direction: NotificationQuota(limits.notifications) for direction in Direction
         }
+        self._unreadable = UnreadableOutput(limits.frame_bytes)
+        self.pending = {direction: Pending(limits.pending) for direction in Direction}
         self.input_requests = InputRequests()
         self.peers = Peers()
-        self.unreadable = UnreadableOutput(limits.frame_bytes)
+
+    @property
+    def has_begun(self) -> bool:
+        """True once anything came from the client."""
+        return self._received[Direction.TO_SERVER] > 0
+
+    def count_frame(self, direction: Direction) -> int:
+        """The number of a frame that comes now, from 1, within its direction."""
+        with self._lock:
+            self._received[direction] = number = self._received[direction] + 1
+        return number
 
     # --- exchanges ----------------------------------------------------------------------
 
     def fork(self) -> ConversationState:
         """The same conversation within one exchange, whose requests have ids of their own."""
         state = copy(self)
-        with self.lock:
+        with self._lock:
             exchange = self.pending[Direction.TO_SERVER].fork()
         state.pending = {**self.pending, Direction.TO_SERVER: exchange}
         return state
 
     def leave(self) -> None:
         """End the exchange."""
-        with self.lock:
+        with self._lock:
             self.pending[Direction.TO_SERVER].leave()
 
     def resume(self, revision: str) -> None:
         """Take a revision as agreed."""
-        with self.lock:
+        with self._lock:
             self.peers.revision, self.peers.begun = revision, True
 
     # --- requests -----------------------------------------------------------------------
@@ -109,9 +118,16 @@ class ConversationState:
         Raises:
             Refusal: it may not be sent now, or its id is in use.
         """
-        finding = None
-        if direction is Direction.TO_CLIENT:
-            finding = self._check_server_request(message, request)
+        with self._lock:
+            finding = None
+            if direction is Direction.TO_CLIENT:
+                finding = self._check_server_request(message, request)
+            self._open(direction, request)
+            if request.method == subscriptions.LISTEN:
+                request.requested_lists = subscriptions.lists_in(message.value)
+        return finding
+
+    def _open(self, direction: Direction, request: PendingRequest) -> None:
         pending = self.pending[direction]
         if not pending.has_room(request):
             why = "too many requests wait for an answer"
@@ -119,20 +135,17 @@ class ConversationState:
         if not pending.open(request):
             why = "the id or the progress token belongs to a request that waits for its answer"
             raise Refusal("protocol.id-in-use", why, codes.INVALID_REQUEST, request.id_token)
-        if request.method == subscriptions.LISTEN:
-            request.requested_lists = subscriptions.lists_in(message.value)
-        return finding
 
     def describe(
         self, direction: Direction, request: PendingRequest, call_values: frozenset[str]
     ) -> None:
         """Keep the values of a call with its request."""
-        with self.lock:
+        with self._lock:
             self.pending[direction].describe(request, call_values)
 
     def request_sent(self, direction: Direction, message: Message, request: PendingRequest) -> None:
         """Record that a request was forwarded."""
-        with self.lock:
+        with self._lock:
             request.forwarded = True
             if direction is Direction.TO_SERVER:
                 self.peers.begun = True
@@ -141,30 +154,110 @@ class ConversationState:
 
     def server_described(self, method: str, result: JsonObject) -> None:
         """Record the server's answer to `initialize` or `server/discover`."""
-        with self.lock:
+        with self._lock:
             self.peers.describe_server(method, result)
+
+    def drop(self, direction: Direction, request: PendingRequest) -> None:
+        """Remove a request that is not forwarded."""
+        with self._lock:
+            self.pending[direction].drop(request)
 
     def waiting_ids(self, direction: Direction) -> list[str]:
         """The ids of the forwarded requests that wait for an answer."""
-        with self.lock:
-            return [
-                request.id_token for request in self.pending[direction].all() if request.forwarded
-            ]
+        with self._lock:
+            return [request.id_token for request in self.pending[direction].forwarded()]
 
-    def due(self) -> list[PendingRequest]:
+    def is_due(self, id_token: str) -> bool:
+        """True if this request of the client waits here, and its answer may not take any time."""
+        with self._lock:
+            return any(request.id_token == id_token for request in self._due())
+
+    def abandon(self, direction: Direction) -> tuple[list[PendingRequest], list[PendingRequest]]:
+        """Remove and return all forwarded requests, since one side is gone.
+
+        Returns:
+            The requests in a direction, and those in the other. A request that is being judged
+            at this moment stays: its judge answers it.
+        """
+        with self._lock:
+            lists = tuple(self.pending[way].forwarded() for way in (direction, direction.back))
+            for way, requests in zip((direction, direction.back), lists, strict=True):
+                for request in requests:
+                    self.pending[way].drop(request)
+        return lists[0], lists[1]
+
+    def expire(self, now: float, timeout_seconds: float) -> list[PendingRequest]:
+        """Remove and return the client's requests that have waited longer than the timeout."""
+        pending = self.pending[Direction.TO_SERVER]
+        with self._lock:
+            overdue = [
+                request
+                for request in pending.overdue(now, timeout_seconds)
+                if request.method not in NEVER_OVERDUE
+            ]
+            for request in overdue:
+                pending.give_up(request, now)
+        return overdue
+
+    # --- answers ------------------------------------------------------------------------
+
+    def close(
+        self, direction: Direction, id_token: str | None, now: float
+    ) -> tuple[PendingRequest | None, bool]:
+        """Remove the request that an answer belongs to.
+
+        Returns:
+            The request, or None; and whether a late answer to this id was expected.
+        """
+        pending = self.pending[direction.back]
+        with self._lock:
+            is_late = pending.was_cancelled(id_token, now)
+            return pending.close(id_token), is_late
+
+    def close_all(self, direction: Direction, id_tokens: Iterable[str]) -> list[PendingRequest]:
+        """Remove and return the requests that several answers belong to."""
+        with self._lock:
+            return self.pending[direction.back].close_all(id_tokens)
+
+    def reopen(self, direction: Direction, request: PendingRequest) -> None:
+        """Let a request wait again whose answer could not be judged."""
+        with self._lock:
+            self.pending[direction.back].open(request)
+
+    def outlive(self, direction: Direction, request: PendingRequest) -> None:
+        """Accept progress of a request that was answered by a task."""
+        with self._lock:
+            self.pending[direction.back].outlive(request)
+
+    def message_read(self) -> None:
+        """Record that the server sent something that can be read."""
+        self._unreadable.reset()
+
+    def id_read(self, frame: bytes) -> None:
+        """Record that the id in an unreadable frame of the server's could be read."""
+        with self._lock:
+            self._unreadable.identify(frame)
+
+    def drop_if_astray(self, frame: bytes) -> list[PendingRequest] | None:
+        """Record an unreadable frame of the server's without a legible id.
+
+        Returns:
+            None if it contained no answer. Else the requests that are due, which wait no longer:
+            the answer could have been to any of them. Those of exchanges stay, since each is
+            answered in its own (Verdict.is_astray).
+        """
+        with self._lock:
+            if not self._unreadable.exceeds(frame):
+                return None
+            lost = self._due()
+            for request in lost:
+                self.pending[Direction.TO_SERVER].drop(request)
+        return lost
+
+    def _due(self) -> list[PendingRequest]:
         """The client's requests that wait here, without those whose answer may take any time."""
         waiting = self.pending[Direction.TO_SERVER].own()
         return [r for r in waiting if r.forwarded and r.method not in NEVER_OVERDUE]
-
-    def drop_due(self) -> list[PendingRequest]:
-        """Remove and return the requests that are due: an unreadable answer may be to any of them.
-
-        Those of exchanges stay: each is answered in its own (Verdict.is_astray).
-        """
-        lost = self.due()
-        for request in lost:
-            self.pending[Direction.TO_SERVER].drop(request)
-        return lost
 
     def may_answer_without_id(self, rule: str) -> bool:
         """True if the client accepts an error without an id; older clients hang up on one."""
@@ -216,6 +309,12 @@ class ConversationState:
             None if it may go on. If it is dropped, the reason, which is empty where it was
             already reported.
         """
+        with self._lock:
+            return self._admit_notification(direction, message, now)
+
+    def _admit_notification(
+        self, direction: Direction, message: Message, now: float
+    ) -> list[Finding] | None:
         method = message.method or ""
         if method in REQUESTS_ONLY:
             return dropped("protocol.request-without-id", "a request without an id was dropped")
@@ -246,14 +345,16 @@ class ConversationState:
             kinds: of the definitions that changed.
         """
         lists = [LISTED[kind] for kind in sorted(set(kinds) & LISTED.keys())]
-        if self.peers.handshake:
-            return [replies.list_changed(name) for name in lists if name in self.peers.announces]
-        return [
-            replies.list_changed(name, request.id_token)
-            for request in self.pending[Direction.TO_SERVER].all()
-            for name in lists
-            if name in request.announced_lists
-        ]
+        with self._lock:
+            if self.peers.handshake:
+                declared = self.peers.announces
+                return [replies.list_changed(name) for name in lists if name in declared]
+            return [
+                replies.list_changed(name, request.id_token)
+                for request in self.pending[Direction.TO_SERVER].all()
+                for name in lists
+                if name in request.announced_lists
+            ]
 
     def _cancel(self, direction: Direction, params: JsonValue, now: float) -> list[Finding] | None:
         if not isinstance(params, dict) or "requestId" not in params:

@@ -45,7 +45,7 @@ class Refuser(NamedTuple):
     """Refuses one frame.
 
     Attributes:
-        state: of the conversation; its lock is held while waiting requests are looked up.
+        state: of the conversation.
         direction: which way the frame travelled.
         event: names its verdict.
     """
@@ -64,8 +64,9 @@ class Refuser(NamedTuple):
             return self._refuse_batch(frame, ids, refusal.code, findings)
         if refusal.id_token is not None:
             return self._refuse_identified(frame, refusal, refusal.id_token, findings)
-        if self.direction is TO_CLIENT and self._is_astray(frame):
-            return self._refuse_astray(frame, findings)
+        lost = self.state.drop_if_astray(frame) if self.direction is TO_CLIENT else None
+        if lost is not None:
+            return self._refuse_astray(frame, lost, findings)
         reply = None
         if self.direction is TO_SERVER and self.state.may_answer_without_id(refusal.rule):
             reply = replies.error(None, refusal.code, f"PipeGuard: {refusal.why}")
@@ -108,8 +109,7 @@ class Refuser(NamedTuple):
     ) -> Verdict:
         # Whoever sends a batch reads one (JSON-RPC 2.0, section 6), whatever was agreed.
         reply = batch.array([self._to_sender(token, code, findings) for token in ids.requests])
-        with self.state.lock:
-            closed = self.state.pending[self.direction.back].close_all(ids.answers)
+        closed = self.state.close_all(self.direction, ids.answers)
         # A single answer goes alone, since few peers read a batch.
         forward = batch.alone(self._withheld(closed, codes.PEER_BROKE_PROTOCOL, findings))
         return self._blocking(frame, findings, forward, reply)
@@ -121,19 +121,18 @@ class Refuser(NamedTuple):
         asks = is_request_shaped(frame)
         request = reply = None
         if not asks:
-            request = self._close(refusal, is_answer=asks is False)
+            request = self._close(refusal, id_token, is_answer=asks is False)
         if asks or (asks is None and request is None and self.direction is TO_SERVER):
             reply = self._to_sender(id_token, refusal.code, findings)
         if self.direction is TO_CLIENT:
-            with self.state.lock:
-                self.state.unreadable.identify(frame)
+            self.state.id_read(frame)
         if request is None:
             return self._blocking(frame, findings, None, reply)
         return self._withhold(frame, request, refusal.code, findings)
 
-    def _refuse_astray(self, frame: bytes, findings: list[Finding]) -> Verdict:
-        with self.state.lock:
-            lost = self.state.drop_due()
+    def _refuse_astray(
+        self, frame: bytes, lost: list[PendingRequest], findings: list[Finding]
+    ) -> Verdict:
         answers = self._withheld(lost, codes.UNSCANNABLE, findings)
         verdict = self._blocking(frame, findings, next(iter(answers), None), None)
         return verdict._replace(more=tuple(answers[1:]), is_astray=True)
@@ -155,21 +154,16 @@ class Refuser(NamedTuple):
             self.direction, frame, Action.BLOCK, forward, reply, tuple(findings), self.event
         )
 
-    def _is_astray(self, frame: bytes) -> bool:
-        with self.state.lock:
-            return self.state.unreadable.exceeds(frame)
-
     def _to_sender(self, id_token: str, code: int, findings: list[Finding]) -> bytes:
         """The answer to a request that could not be read. Its id is used for this alone."""
         request = PendingRequest(id_token, "", None, 0.0)
         return self.answer(request, code, findings, replaces_answer=False)
 
-    def _close(self, refusal: Refusal, *, is_answer: bool) -> PendingRequest | None:
+    def _close(self, refusal: Refusal, id_token: str, *, is_answer: bool) -> PendingRequest | None:
         """Remove and return the request that the frame may answer, or None."""
         if not is_answer and refusal.code == codes.PARSE_ERROR and self.direction is TO_CLIENT:
             return None  # half a line, or text: the answer may be yet to come
-        with self.state.lock:
-            return self.state.pending[self.direction.back].close(refusal.id_token)
+        return next(iter(self.state.close_all(self.direction, [id_token])), None)
 
     def _withheld(
         self, requests: list[PendingRequest], code: int, findings: list[Finding]

@@ -6,7 +6,7 @@ address of a resource. Anywhere else a placeholder of this server goes on as it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pipeguard.core.finding import Action, Finding, Severity, Verdict
 from pipeguard.core.flows.vault import RESTORED, Vault
@@ -54,24 +54,31 @@ def put_back(vault: Vault, verdict: Verdict) -> Verdict:
     return verdict._replace(forward=serialise(whole), findings=(*verdict.findings, finding))
 
 
-def echoes(vault: Vault, frame: bytes, scope: Scope, value: JsonValue) -> list[Finding]:
-    """The places where a server repeats a secret that was put back for it, without its name."""
-    sent = {
+def echoes(sent: Mapping[str, str], frame: bytes, scope: Scope, value: JsonValue) -> list[Finding]:
+    """The places where a server repeats a secret that was put back for it, without its name.
+
+    Args:
+        sent: the secrets that were put back lately, with their placeholders.
+        frame: the message as bytes.
+        scope: where the value is.
+        value: the message, or what is judged of it.
+    """
+    repeated = {
         secret: placeholder
-        for secret, placeholder in vault.sent().items()
+        for secret, placeholder in sent.items()
         if serialise(secret)[1:-1] in frame or secret.encode("utf-8", "replace") in frame
     }
-    if not sent:
+    if not repeated:
         return []
     return [
         finding
         for path, text in strings_in(value)
-        for finding in _echoes_in(sent, scope, path, text)
+        for finding in _echoes_in(repeated, scope, path, text)
     ]
 
 
-def _echoes_in(sent: dict[str, str], scope: Scope, path: Path, text: str) -> Iterator[Finding]:
-    for secret, placeholder in sent.items():
+def _echoes_in(repeated: dict[str, str], scope: Scope, path: Path, text: str) -> Iterator[Finding]:
+    for secret, placeholder in repeated.items():
         start = text.find(secret)
         if start >= 0:
             kind, name, *_ = placeholder.strip("[]").split(":")

@@ -37,7 +37,7 @@ from pipeguard.core.session import replies
 from pipeguard.core.session.envelope import warned
 from pipeguard.core.session.guard import Guard
 from pipeguard.core.session.judge import MessageJudge
-from pipeguard.core.session.lifecycle import NEVER_OVERDUE, ConversationState
+from pipeguard.core.session.lifecycle import ConversationState
 from pipeguard.core.session.refusals import Refuser, refusal_of
 from pipeguard.core.text.budgets import Budgets
 from pipeguard.errors import Refusal
@@ -59,8 +59,6 @@ class Session:
         self.guard = guard
         self.run = run
         self.state = ConversationState(guard.policy.limits)
-        self._lock = self.state.lock
-        self._count = {TO_SERVER: 0, TO_CLIENT: 0}
 
     def receive(self, direction: Direction, frame: bytes, now: float) -> Verdict:
         """Judge one frame and say what to do with it.
@@ -73,9 +71,8 @@ class Session:
         Returns:
             The verdict (JSON-RPC 2.0, sections 4 and 5). What cannot be judged is refused.
         """
-        with self._lock:
-            self._count[direction] = count = self._count[direction] + 1
-        event = f"{self.run}.{'c' if direction is TO_SERVER else 's'}{count}"
+        number = self.state.count_frame(direction)
+        event = f"{self.run}.{'c' if direction is TO_SERVER else 's'}{number}"
         return self._judge_or_refuse(
             MessageJudge(self.guard, self.state, direction, now, event), frame
         )
@@ -113,13 +110,12 @@ class Session:
 
     def is_due(self, id_token: str) -> bool:
         """True if this exchange waits for an answer that may not take any time."""
-        with self._lock:
-            return any(request.id_token == id_token for request in self.state.due())
+        return self.state.is_due(id_token)
 
     @property
     def has_begun(self) -> bool:
         """True once anything came from the client."""
-        return self._count[TO_SERVER] > 0
+        return self.state.has_begun
 
     def abandon(self, direction: Direction = TO_CLIENT) -> list[bytes]:
         """One side is gone: answer all that waits for it.
@@ -131,15 +127,7 @@ class Session:
             For the client an error for each of its requests in their order, then a cancellation
             of each request of the server's that it has still open.
         """
-        with self._lock:
-            own, other = self.state.pending[direction.back], self.state.pending[direction]
-            # A request that is being judged at this moment is answered by its judge.
-            waiting = [request for request in own.all() if request.forwarded]
-            open_requests = [request for request in other.all() if request.forwarded]
-            for request in waiting:
-                own.drop(request)
-            for request in open_requests:
-                other.drop(request)
+        waiting, open_requests = self.state.abandon(direction.back)
         why = f"PipeGuard: the {'server' if direction is TO_CLIENT else 'client'} is gone"
         frames = [replies.own_error(request.id_token, codes.PEER_GONE, why) for request in waiting]
         return frames + [replies.cancelled(request.id_token) for request in open_requests]
@@ -149,22 +137,13 @@ class Session:
         timeout_seconds = self.guard.policy.limits.timeout_seconds
         if timeout_seconds is None:
             return []
-        pending = self.state.pending[TO_SERVER]
-        with self._lock:
-            overdue = [
-                request
-                for request in pending.overdue(now, timeout_seconds)
-                if request.method not in NEVER_OVERDUE
-            ]
-            for request in overdue:
-                pending.give_up(request, now)
+        overdue = self.state.expire(now, timeout_seconds)
         why = f"PipeGuard: no answer within {timeout_seconds:g} s"
         return [replies.own_error(request.id_token, codes.PEER_SILENT, why) for request in overdue]
 
     def relist(self, kinds: Iterable[str]) -> list[bytes]:
         """Notifications that tell the client to list again, for the kinds that changed."""
-        with self._lock:
-            return self.state.announcements(kinds)
+        return self.state.announcements(kinds)
 
     # --- one frame ----------------------------------------------------------------------
 
@@ -188,7 +167,7 @@ class Session:
             findings = (warned("protocol.byte-order-mark", why),)
         parsed = parse(text)
         if judge.direction is TO_CLIENT:
-            self.state.unreadable.reset()
+            self.state.message_read()
         if isinstance(parsed, list):
             line = one_line(text, text.decode("utf-8"))
             verdict = self._judge_batch(judge, line, parsed)

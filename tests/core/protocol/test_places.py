@@ -8,11 +8,11 @@ from pipeguard.core.finding import MessageKind
 from pipeguard.core.protocol.places import (
     LISTS,
     OPENINGS,
+    PARTS,
     PLACES,
     Path,
     Surface,
     known_places,
-    part_of,
     place_of,
     pointer,
 )
@@ -118,13 +118,9 @@ def test_what_stands_outside_of_its_part_is_of_the_envelope() -> None:
     assert place_of("result", "tools/call", ("error", "message")) == "envelope.other"
 
 
-def test_a_part_is_where_a_kind_says_something() -> None:
-    assert {kind: part_of(kind) for kind in MessageKind} == {
-        MessageKind.REQUEST: "params",
-        MessageKind.NOTIFICATION: "params",
-        MessageKind.RESULT: "result",
-        MessageKind.ERROR: "error",
-    }
+def test_every_kind_of_message_has_a_part() -> None:
+    assert PARTS.keys() == set(MessageKind)
+    assert set(PARTS.values()) == {part for part, _ in PLACES} | {"error"}
 
 
 def test_lists_and_openings_have_places() -> None:

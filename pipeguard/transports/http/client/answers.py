@@ -17,7 +17,7 @@ from pipeguard.errors import Refusal
 from pipeguard.transports.http.client.bodies import Unreadable, body_pieces, read_body
 from pipeguard.transports.http.client.upstream import MOST_PAUSE_SECONDS
 from pipeguard.transports.http.headers import EVENTS, JSON, is_text, media_type
-from pipeguard.transports.judging import parsed
+from pipeguard.transports.judging import with_value
 
 Learn = Callable[[JsonObject, JsonObject], None]
 Deliver = Callable[[bytes], Awaitable[None]]
@@ -65,7 +65,7 @@ class AnswerReader:
         if media_type(answer) == EVENTS:
             await self.read_events(answer)
         elif media_type(answer) == JSON:
-            body = parsed(await read_body(answer, self._limit))
+            body = with_value(await read_body(answer, self._limit))
             frame = replies.addressed(body, sorted(self.unanswered)) if body else None
             if frame is not None:
                 await self._take(frame)
@@ -102,7 +102,7 @@ class AnswerReader:
 
     async def _take(self, frame: bytes) -> None:
         if self.unanswered:
-            frame = parsed(frame)
+            frame = with_value(frame)
             with suppress(Refusal):  # the Session says why
                 value = parse_json(frame)
                 self._note_answers(value)

@@ -34,7 +34,7 @@ from pipeguard.transports.http.shared_ids import (
     with_request_ids,
     with_subscription_id,
 )
-from pipeguard.transports.judging import parsed
+from pipeguard.transports.judging import with_value
 
 INBOX_FRAMES = 256
 INBOX_BYTES = 4 * 2**20  # unread by one client; above that the server is not read
@@ -164,7 +164,7 @@ class Multiplexer:
     async def _read(self, channel: AsyncChannel) -> None:
         try:
             while (frame := await channel.read()) is not None:
-                await self._receive(parsed(frame))
+                await self._receive(with_value(frame))
                 while self.full:
                     await self.full.pop().make_room()
         finally:  # whatever happened, nobody waits for this server any more

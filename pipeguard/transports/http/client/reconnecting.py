@@ -19,7 +19,7 @@ from pipeguard.errors import LoginNeededError, PipeGuardError, Refusal
 from pipeguard.transports.failure import CONNECTION_LOST, Failure
 from pipeguard.transports.http.client.inbox import InboxChannel
 from pipeguard.transports.http.client.upstream import backoff, describe_unreachable
-from pipeguard.transports.judging import parsed
+from pipeguard.transports.judging import with_value
 
 ATTEMPTS = 5
 STEADY_SECONDS = 1.0  # a connection that lasted longer is taken for healthy
@@ -224,7 +224,7 @@ class ReconnectingChannel(InboxChannel):
     async def _read_all(self, link: Link) -> None:
         began = monotonic()
         while (frame := await link.receive()) is not None:
-            frame = parsed(frame)
+            frame = with_value(frame)
             answered = _answered_ids(frame)
             if not self._answers_reopening(answered):
                 await self._inbox.put(frame)

@@ -1,7 +1,7 @@
-"""Who may come in over HTTP, and with what: hosts, origins, tokens, sizes, times.
+"""Decides which HTTP requests may come in: by host, origin, token, size and time.
 
-Everything here is asked before a body is read, and again for each request, upgrades among them:
-the server behind cannot do it, since it sees our address only. Sources: MCP 2025-11-25,
+Everything here is checked before a body is read, and for each request, upgrades included: the
+server behind cannot do it, since it sees our address only. Sources: MCP 2025-11-25,
 basic/transports, "Security Warning"; RFC 9110, sections 7.2 and 11; RFC 6750, section 3.
 """
 
@@ -22,8 +22,8 @@ from yarl import URL
 from pipeguard.core.checks.addresses import is_loopback
 from pipeguard.transports.backlog import Backlog, Crowded
 from pipeguard.transports.http.headers import JSON, SESSION_ID, is_session_id, is_text
-from pipeguard.transports.http.server.refusals import Ground
-from pipeguard.transports.http.server.sessions import Owners
+from pipeguard.transports.http.server.refusals import RefusalReason
+from pipeguard.transports.http.server.sessions import SessionOwners
 
 BODY_SECONDS = 30.0
 HEADER_SECONDS = 10.0
@@ -32,8 +32,8 @@ MAX_HEADERS = 100
 MAX_HEADER_BYTES = 2**16
 MOST_PORT = 65535
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-# Two of one of these are two truths for two readers.
-_ONCE = frozenset(
+# A repeated header of these could be read in two ways.
+_SINGLE = frozenset(
     {
         *("host", "authorization", "content-type", "content-length", "content-encoding"),
         *("origin", "last-event-id"),
@@ -43,32 +43,32 @@ _MIRRORS = "mcp-"
 _HOST = re.compile(  # RFC 9110, section 7.2, of names and addresses as they are in use
     r"(?:\[(?P<literal>[0-9A-Fa-f:.]+)\]|(?P<name>[0-9A-Za-z_.-]+))(?::(?P<port>[0-9]{1,5}))?\Z"
 )
-_PLAIN = ("", "identity")
-WHO = web.RequestKey("who", str)  # the name of the token that a request came with, or empty
+_UNCOMPRESSED = ("", "identity")
+WHO = web.RequestKey("who", str)  # the name of the request's token, or empty
 _UTF8 = ("utf-8", "utf8")
 
 
-class Refused(Exception):  # noqa: N818  whoever came in is at fault
-    """A request that is not let in; `response` says why.
+class RequestRefused(Exception):  # noqa: N818  whoever sent the request is at fault
+    """A request that may not come in; `response` is the answer.
 
     Args:
-        ground: what the audit says; None where that is not for the audit.
+        reason: for the audit; None where that need not know.
         status: of HTTP.
         why: in a few words.
-        headers: that belong to the status.
-        frame: a JSON-RPC error to answer with, where the body was read.
+        headers: of the answer.
+        frame: a JSON-RPC error as the answer's body, where the request's body was read.
     """
 
     def __init__(
         self,
-        ground: Ground | None,
+        reason: RefusalReason | None,
         status: int,
         why: str,
         headers: Mapping[str, str] | None = None,
         frame: bytes | None = None,
     ) -> None:
         super().__init__(why)
-        self.ground = ground
+        self.reason = reason
         self._status = status
         self._why = why
         self.headers = dict(headers or {})
@@ -76,7 +76,7 @@ class Refused(Exception):  # noqa: N818  whoever came in is at fault
 
     @property
     def response(self) -> web.Response:
-        """What is answered; where a body is left unread, the connection is closed."""
+        """The answer; the connection is closed if the request's body was not read."""
         if self._frame is not None:
             return web.Response(
                 status=self._status, body=self._frame, content_type=JSON, headers=self.headers
@@ -89,11 +89,11 @@ class Refused(Exception):  # noqa: N818  whoever came in is at fault
 
 
 class Caller(NamedTuple):
-    """Who was let in.
+    """Who sent an admitted request.
 
     Attributes:
-        name: of the token that was given; empty where none is asked for.
-        digest: SHA-256 of the token, by which a later look tells that it is still ours.
+        name: of the token; empty where none is required.
+        digest: SHA-256 of the token, to check later that it is still valid.
     """
 
     name: str
@@ -101,51 +101,51 @@ class Caller(NamedTuple):
 
 
 class Tokens:
-    """The bearer tokens that let a client in; a source that changes is read anew.
+    """The bearer tokens that clients may use; their source may change.
 
     Args:
-        read: gives the tokens by their names, as they are now.
+        read: returns the current tokens by their names.
     """
 
     def __init__(self, read: Callable[[], Mapping[str, str]]) -> None:
         self._read = read
-        self._last = self._digests()  # SHA-256 of each token, as it was last looked at
+        self._last = self._digests()  # as `changed` saw them last
 
-    def who(self, authorization: str | None) -> Caller | None:
-        """Whose token is given, or None; takes as long for a wrong one."""
+    def caller_of(self, authorization: str | None) -> Caller | None:
+        """Whose token a request has, or None; a wrong one takes as long as a right one."""
         scheme, _, token = (authorization or "").partition(" ")
         given = sha256(token.strip().encode("utf-8", "surrogateescape")).digest()
-        found = None
-        for name, held in self._digests().items():
-            if hmac.compare_digest(held, given):
-                found = Caller(name, given)
-        return found if scheme.lower() == "bearer" and token.strip() else None
+        caller = None
+        for name, digest in self._digests().items():
+            if hmac.compare_digest(digest, given):
+                caller = Caller(name, given)
+        return caller if scheme.lower() == "bearer" and token.strip() else None
 
     def changed(self) -> bool:
-        """True where other tokens let in now than when this was asked last."""
+        """True if the tokens are others than at the last call."""
         before, self._last = self._last, self._digests()
         return before != self._last
 
-    def hold(self, caller: Caller) -> bool:
-        """True while a caller's token is one of ours, under the same name."""
+    def still_admit(self, caller: Caller) -> bool:
+        """True while a caller's token is valid under the same name, as `changed` saw it last."""
         return self._last.get(caller.name) == caller.digest
 
     def _digests(self) -> dict[str, bytes]:
-        return {name: sha256(held.encode()).digest() for name, held in self._read().items()}
+        return {name: sha256(token.encode()).digest() for name, token in self._read().items()}
 
 
-class Entrance(NamedTuple):
-    """What is asked of each request.
+class Admission(NamedTuple):
+    """What each request must fulfil.
 
     Attributes:
         host: where we listen, as an address or a name.
-        hosts: further names that a client may call us by.
+        hosts: further names that clients may use for us.
         origins: web origins that may speak to us, as `https://app.example`.
-        tokens: of which one must be given; None where anybody on this machine may come.
+        tokens: of which a request must have one; None where everybody on this machine may come.
         limit_bytes: of one body.
+        backlog: counts the bytes that peers make us keep.
         port: where we listen; 0 while that is not known.
-        owners: which token opened a session; None where there are none yet.
-        backlog: of all that peers make us keep.
+        owners: which token opened which session; None where there are no sessions yet.
     """
 
     host: str
@@ -153,102 +153,87 @@ class Entrance(NamedTuple):
     origins: frozenset[str]
     tokens: Tokens | None
     limit_bytes: int
+    backlog: Backlog
     port: int = 0
-    owners: Owners | None = None
-    backlog: Backlog = Backlog()
+    owners: SessionOwners | None = None
 
     def check(self, request: web.BaseRequest) -> Caller:
-        """Let a request in, or not.
-
-        Returns:
-            Whose token was given; the name stands in `request[WHO]` as well.
+        """Check a request, and note the name of its token in `request[WHO]`.
 
         Raises:
-            Refused: it is not let in.
+            RequestRefused: it may not come in.
         """
         self.check_head(request)
-        caller = self._who(request)
+        caller = self._caller(request)
         who = request[WHO] = caller.name
         session_id = request.headers.get(SESSION_ID, "")
-        if self.owners is not None and not self.owners.may(session_id, who):
-            raise Refused(Ground.FOREIGN_SESSION, 404, "there is no such session")
+        if self.owners is not None and not self.owners.allow(session_id, who):
+            raise RequestRefused(RefusalReason.FOREIGN_SESSION, 404, "there is no such session")
         return caller
 
     def check_head(self, request: web.BaseRequest) -> None:
-        """Ask of a request what is asked of everybody: its size, its headers, host and origin.
+        """Check size, headers, host and origin of a request.
 
         Raises:
-            Refused: it is not let in.
+            RequestRefused: it may not come in.
         """
-        if request.version > HttpVersion11:
-            raise Refused(Ground.HTTP, 505, "speak HTTP/1.1")
-        if len(request.raw_path) > MAX_TARGET_CHARS:
-            raise Refused(Ground.TARGET, 414, "the address is too long")
-        size = sum(len(name) + len(value) for name, value in request.raw_headers)
-        if len(request.raw_headers) > MAX_HEADERS or size > MAX_HEADER_BYTES:
-            raise Refused(Ground.MANY_HEADERS, 431, Ground.MANY_HEADERS.words)
-        if not all(map(is_text, request.headers.values())):
-            raise Refused(Ground.HEADERS, 400, "a header is not in UTF-8")
-        pairs = request.headers.items()  # its keys alone are each given once
-        names = [name.lower() for name, _ in pairs]
-        for name in names:
-            if (name in _ONCE or name.startswith(_MIRRORS)) and names.count(name) > 1:
-                raise Refused(Ground.HEADERS, 400, f"there is more than one {name}")
-        session_id = request.headers.get(SESSION_ID)
-        if session_id is not None and not is_session_id(session_id):
-            why = f"{SESSION_ID} is not visible ASCII, or too long"
-            raise Refused(Ground.HEADERS, 400, why)
+        _check_size(request)
+        _check_headers(request)
         if not self._is_our_name(request.headers.get("Host", "")):
             why = "this server has another name (Host); see --allow-host"
-            raise Refused(Ground.HOST, 403, why)
+            raise RequestRefused(RefusalReason.HOST, 403, why)
         origin = request.headers.get("Origin")
         if origin is not None and not self._may_come_from(origin):
             why = "this origin may not speak to this server; see --allow-origin"
-            raise Refused(Ground.ORIGIN, 403, why)
+            raise RequestRefused(RefusalReason.ORIGIN, 403, why)
 
-    def _who(self, request: web.BaseRequest) -> Caller:
+    def _caller(self, request: web.BaseRequest) -> Caller:
         if self.tokens is None:
             return Caller("")
         given = request.headers.get("Authorization")
-        caller = self.tokens.who(given)
+        caller = self.tokens.caller_of(given)
         if caller is None:
-            ground = Ground.WRONG_TOKEN if given else Ground.NO_TOKEN
+            reason = RefusalReason.WRONG_TOKEN if given else RefusalReason.NO_TOKEN
             challenge = {"WWW-Authenticate": "Bearer"}
-            raise Refused(ground, 401, "a bearer token is needed", challenge)
+            raise RequestRefused(reason, 401, "a bearer token is needed", challenge)
         return caller
 
-    async def body(self, request: web.BaseRequest) -> bytes:
-        """The JSON that a request carries.
+    async def read_body(self, request: web.BaseRequest) -> bytes:
+        """Read the JSON body of a request.
 
         Raises:
-            Refused: it is no JSON, packed, too large, too slow, or one too many of large ones.
+            RequestRefused: it is not JSON, compressed, too large, too slow, or given up to make
+                room for others.
         """
         if request.content_type != JSON or (request.charset or "utf-8").lower() not in _UTF8:
-            raise Refused(Ground.BODY, 415, f"send {JSON}, in UTF-8")
-        if request.headers.get("Content-Encoding", "").lower() not in _PLAIN:
-            raise Refused(Ground.BODY, 415, "send the body as it is, not packed")
+            raise RequestRefused(RefusalReason.BODY, 415, f"send {JSON}, in UTF-8")
+        if request.headers.get("Content-Encoding", "").lower() not in _UNCOMPRESSED:
+            raise RequestRefused(RefusalReason.BODY, 415, "send the body uncompressed")
         if (request.content_length or 0) > self.limit_bytes:
             raise self._too_large()
-        parts: list[bytes] = []
-        size = 0
         try:
             async with asyncio.timeout(BODY_SECONDS), self.backlog.holding() as hold:
-                while piece := await request.content.readany():
-                    size += len(piece)
-                    if size > self.limit_bytes:
-                        raise self._too_large()
-                    hold(size)
-                    parts.append(piece)
+                return await self._read_pieces(request, hold)
         except Crowded:
-            raise crowded() from None
+            raise overloaded() from None
         except TimeoutError:
             why = f"the body took more than {BODY_SECONDS:g} s"
-            raise Refused(Ground.SLOW_BODY, 408, why) from None
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+            raise RequestRefused(RefusalReason.SLOW_BODY, 408, why) from None
 
-    def _too_large(self) -> Refused:
+    async def _read_pieces(self, request: web.BaseRequest, hold: Callable[[int], None]) -> bytes:
+        pieces: list[bytes] = []
+        size = 0
+        while piece := await request.content.readany():
+            size += len(piece)
+            if size > self.limit_bytes:
+                raise self._too_large()
+            hold(size)
+            pieces.append(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _too_large(self) -> RequestRefused:
         why = f"a message has at most {self.limit_bytes} bytes"
-        return Refused(Ground.LARGE_BODY, 413, why)
+        return RequestRefused(RefusalReason.LARGE_BODY, 413, why)
 
     def _is_our_name(self, given: str) -> bool:
         name, port = host_of(given), port_of(given)
@@ -260,7 +245,7 @@ class Entrance(NamedTuple):
             return False
         if is_loopback(self.host):
             return name in _LOOPBACK_NAMES or name == self.host
-        # On all addresses we cannot know our names; an address is none that could be rebound.
+        # Bound to 0.0.0.0 we do not know our host names. A literal IP cannot be DNS-rebound.
         return name == self.host or _is_address(name)
 
     def _may_come_from(self, origin: str) -> bool:
@@ -268,37 +253,61 @@ class Entrance(NamedTuple):
             return True
         try:
             url = URL(origin)
-            written = str(url.origin())
+            canonical = str(url.origin())
         except ValueError:
             return False
-        if url.scheme not in ("http", "https") or written != origin.lower().rstrip("/"):
+        if url.scheme not in ("http", "https") or canonical != origin.lower().rstrip("/"):
             return False
-        # Another port of this machine is another program's page: a development server's, say.
+        # A page on another port of this machine is another program's, as a development server's.
         is_ours = url.port == self.port or not self.port
         return is_ours and url.host in _LOOPBACK_NAMES and is_loopback(self.host)
 
 
-def crowded() -> Refused:
-    """A body that had to be given up, since too many large ones are under way."""
-    return Refused(Ground.CROWDED, 503, Ground.CROWDED.words, {"Retry-After": "1"})
+def _check_size(request: web.BaseRequest) -> None:
+    if request.version > HttpVersion11:
+        raise RequestRefused(RefusalReason.HTTP, 505, "speak HTTP/1.1")
+    if len(request.raw_path) > MAX_TARGET_CHARS:
+        raise RequestRefused(RefusalReason.TARGET, 414, RefusalReason.TARGET.words)
+    size = sum(len(name) + len(value) for name, value in request.raw_headers)
+    if len(request.raw_headers) > MAX_HEADERS or size > MAX_HEADER_BYTES:
+        raise RequestRefused(RefusalReason.MANY_HEADERS, 431, RefusalReason.MANY_HEADERS.words)
+
+
+def _check_headers(request: web.BaseRequest) -> None:
+    if not all(map(is_text, request.headers.values())):
+        raise RequestRefused(RefusalReason.HEADERS, 400, "a header is not in UTF-8")
+    names = [name.decode("latin-1").lower() for name, _ in request.raw_headers]
+    for name in names:
+        if (name in _SINGLE or name.startswith(_MIRRORS)) and names.count(name) > 1:
+            raise RequestRefused(RefusalReason.HEADERS, 400, f"there is more than one {name}")
+    session_id = request.headers.get(SESSION_ID)
+    if session_id is not None and not is_session_id(session_id):
+        why = f"{SESSION_ID} is not visible ASCII, or too long"
+        raise RequestRefused(RefusalReason.HEADERS, 400, why)
+
+
+def overloaded() -> RequestRefused:
+    """The refusal of a body that was given up to make room for others."""
+    reason = RefusalReason.CROWDED
+    return RequestRefused(reason, 503, reason.words, {"Retry-After": "1"})
 
 
 @lru_cache(256)
 def host_of(given: str) -> str | None:
-    """The name in a Host header, in small letters and without its port; None for no name."""
-    found = _HOST.match(given)
-    if found is None or int(found["port"] or 0) > MOST_PORT:
+    """The name in a Host header, in lower case and without its port; None if it is not valid."""
+    match = _HOST.match(given)
+    if match is None or int(match["port"] or 0) > MOST_PORT:
         return None
-    if found["literal"] is not None and not _is_address(found["literal"]):
+    if match["literal"] is not None and not _is_address(match["literal"]):
         return None
-    return (found["literal"] or found["name"]).lower()
+    return (match["literal"] or match["name"]).lower()
 
 
 @lru_cache(256)
 def port_of(given: str) -> int | None:
-    """The port in a Host header; None where there is none."""
-    found = _HOST.match(given)
-    return int(found["port"]) if found is not None and found["port"] else None
+    """The port in a Host header; None without one."""
+    match = _HOST.match(given)
+    return int(match["port"]) if match is not None and match["port"] else None
 
 
 @lru_cache(256)
@@ -310,12 +319,12 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def named(pairs: Iterable[str], environment: Mapping[str, str]) -> dict[str, str]:
-    """Tokens from variables, given as `NAME=VARIABLE` or `VARIABLE`; missing ones are left out."""
-    found = {}
+def tokens_of_variables(pairs: Iterable[str], environment: Mapping[str, str]) -> dict[str, str]:
+    """Tokens by name, from `NAME=VARIABLE` or `VARIABLE`; unset variables are left out."""
+    tokens = {}
     for pair in pairs:
         name, _, variable = pair.rpartition("=")
         token = environment.get(variable, "").strip()
         if token:
-            found[name or variable] = token
-    return found
+            tokens[name or variable] = token
+    return tokens

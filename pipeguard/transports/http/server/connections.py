@@ -1,10 +1,10 @@
-"""The open connections of a listener, and which one gives way when there are too many.
+"""The open connections of a listener, and which one is closed when there are too many.
 
-A connection that no request was let in on costs its peer nothing, so those are few, and of too
-many the oldest of the address that holds the most is closed: whoever opens them by the thousand
-crowds out its own. One that was let in and is idle gives way next; one with a request under way
-never does. With TLS a connection is one of the first kind from the moment that it is accepted: a
-handshake that is never finished costs its peer as little.
+A connection on which no request was admitted costs its peer nothing, so only few of these may be
+open: of too many, the oldest of the address with the most is closed, so that whoever opens
+thousands closes its own. Next are admitted connections that are idle; a connection with a request
+in progress is never closed. With TLS a connection counts from the moment it is accepted: a
+handshake that is never finished costs its peer nothing, either.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from aiohttp import web
 
 from pipeguard.transports.backlog import Backlog
 from pipeguard.transports.http.server.admission import HEADER_SECONDS, Caller
-from pipeguard.transports.http.server.masks import CLOSE_UNMASKED, Masks
-from pipeguard.transports.http.server.refusals import Ground, Refusals
+from pipeguard.transports.http.server.frame_masks import CLOSE_UNMASKED, FrameMasks
+from pipeguard.transports.http.server.refusals import RefusalReason, Refusals
 
 MAX_CONNECTIONS = 4096
-MAX_STRANGERS = 512  # connections on which no request was let in yet
-FLUSH_SECONDS = 5.0  # for a peer to read what was written to it before it was turned away
+MAX_STRANGERS = 512  # connections on which no request was admitted yet
+FLUSH_SECONDS = 5.0  # for a peer to read its answers before its connection is closed
 
 
 class Connections:
     """All connections of one listener.
 
     Args:
-        refusals: takes which ones were closed, and why.
-        backlog: counts what waits for clients that do not read.
+        refusals: counts the closed ones, by reason.
+        backlog: counts what clients do not read.
     """
 
     def __init__(self, refusals: Refusals, backlog: Backlog) -> None:
@@ -45,37 +45,37 @@ class Connections:
         self._most = min(MAX_CONNECTIONS, _descriptors() * 3 // 4)  # the rest is for servers
         self._open: dict[object, Connection] = {}  # by the protocol that a request names
         self._handshakes: set[Handshake] = set()
-        self._strangers: dict[Connection | Handshake, None] = {}  # in the order in which they came
-        self._idle: dict[Connection, None] = {}  # let in, with no request under way
+        self._strangers: dict[Connection | Handshake, None] = {}  # the oldest first
+        self._idle: dict[Connection, None] = {}  # admitted, with no request in progress
 
     def __len__(self) -> int:
         return len(self._open)
 
     def of(self, request: web.BaseRequest) -> Connection | None:
-        """The connection that a request came on; None where it is closed."""
+        """The connection of a request; None where it is closed."""
         return self._open.get(request.protocol)
 
     def watch(self, handler: asyncio.Protocol) -> asyncio.Protocol:
-        """A connection, to be handed to `handler`."""
+        """A connection in front of the library's handler."""
         return Connection(handler, self)
 
-    def recheck(self, may: Callable[[Caller], bool]) -> None:
-        """Close the connections whose last caller may not come in any more.
+    def recheck(self, admit: Callable[[Caller], bool]) -> None:
+        """Close the connections whose last caller may no longer come in.
 
         Args:
-            may: True for a caller whose token is still one of ours.
+            admit: True for a caller whose token is still valid.
         """
         for connection in list(self._open.values()):
-            if connection.caller is not None and not may(connection.caller):
-                connection.cut(Ground.WRONG_TOKEN)
+            if connection.caller is not None and not admit(connection.caller):
+                connection.cut(RefusalReason.WRONG_TOKEN)
 
     async def secure(
         self, peer: socket.socket, handler: Callable[[], asyncio.Protocol], context: ssl.SSLContext
     ) -> None:
-        """Agree with a new peer on TLS, and hand it on; it may be turned away meanwhile."""
+        """Finish the TLS handshake with a new peer, which may be turned away meanwhile."""
         handshake = Handshake(peer, self)
         self._handshakes.add(handshake)
-        self._begins(handshake)
+        self._add_stranger(handshake)
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 handler,
@@ -84,61 +84,62 @@ class Connections:
                 ssl_handshake_timeout=HEADER_SECONDS,
                 ssl_shutdown_timeout=FLUSH_SECONDS,
             )
-        except OSError:  # the peer left, took too long, or speaks no TLS that we do
+        except OSError:  # the peer left, took too long, or shares no version of TLS with us
             return
         finally:
-            self.ended(handshake)
+            self.end_handshake(handshake)
 
-    # --- told by a connection -------------------------------------------------------------
+    # --- called by a connection -----------------------------------------------------------
 
-    def opened(self, connection: Connection) -> None:
-        """A connection was made; an older one, or this one, is closed if there are too many."""
+    def add(self, connection: Connection) -> None:
+        """Count a new connection; close one if there are too many."""
         self._open[connection.handler] = connection
-        self._begins(connection)
+        self._add_stranger(connection)
 
-    def ended(self, handshake: Handshake) -> None:
-        """It is a connection now, or nothing."""
+    def end_handshake(self, handshake: Handshake) -> None:
+        """Forget a handshake: it is a connection now, or nothing."""
         self._handshakes.discard(handshake)
         self._strangers.pop(handshake, None)
 
-    def busy(self, connection: Connection) -> None:
-        """A request was let in on it."""
+    def set_busy(self, connection: Connection) -> None:
+        """Note that a request was admitted on a connection."""
         self._strangers.pop(connection, None)
         self._idle.pop(connection, None)
 
-    def idle(self, connection: Connection) -> None:
-        """Its request is answered."""
+    def set_idle(self, connection: Connection) -> None:
+        """Note that a connection's request is answered."""
         if connection.caller is not None and connection.handler in self._open:
             self._idle[connection] = None
 
-    def closed(self, connection: Connection) -> None:
-        """It is gone, or about to be."""
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection that is closed, or about to be."""
         self._open.pop(connection.handler, None)
         self._strangers.pop(connection, None)
         self._idle.pop(connection, None)
 
-    def refused(self, ground: Ground, address: str) -> None:
-        """It was closed by us."""
-        self._refusals.add(ground, "", address)
+    def note_refusal(self, reason: RefusalReason, address: str) -> None:
+        """Count a connection that we close."""
+        self._refusals.add(reason, "", address)
 
-    def _begins(self, stranger: Connection | Handshake) -> None:
+    def _add_stranger(self, stranger: Connection | Handshake) -> None:
         self._strangers[stranger] = None
         if len(self._strangers) > min(MAX_STRANGERS, max(self._most // 2, 1)):
-            self._crowding().turn_away(Ground.CONNECTIONS)
+            self._most_crowded().turn_away(RefusalReason.CONNECTIONS)
         elif len(self._open) + len(self._handshakes) > self._most:
-            (self._oldest_idle() or stranger).turn_away(Ground.CONNECTIONS)
+            (self._oldest_idle() or stranger).turn_away(RefusalReason.CONNECTIONS)
 
-    def _crowding(self) -> Connection | Handshake:
-        """Of the address with the most strangers, the oldest; the newcomer is one of them."""
-        address, _ = Counter(one.address for one in self._strangers).most_common(1)[0]
-        return next(one for one in self._strangers if one.address == address)
+    def _most_crowded(self) -> Connection | Handshake:
+        """The oldest stranger of the address with the most; the newcomer is one of them."""
+        strangers = Counter(stranger.address for stranger in self._strangers)
+        address, _ = strangers.most_common(1)[0]
+        return next(stranger for stranger in self._strangers if stranger.address == address)
 
     def _oldest_idle(self) -> Connection | None:
         return next(iter(self._idle), None)
 
 
 class Handshake:
-    """A connection on which TLS is not agreed on yet: the library knows it by its socket alone.
+    """A connection whose TLS handshake is not finished: the library knows only its socket.
 
     Attributes:
         address: the peer's network address.
@@ -148,13 +149,13 @@ class Handshake:
         self._socket = peer
         self._connections = connections
         self.address = ""
-        with suppress(OSError):  # it is gone already
+        with suppress(OSError):  # it is closed already
             self.address = _address(peer.getpeername())
 
-    def turn_away(self, ground: Ground) -> None:
-        """End it: what waits for the peer's next word hears that there is none."""
-        self._connections.refused(ground, self.address)
-        self._connections.ended(self)
+    def turn_away(self, reason: RefusalReason) -> None:
+        """Shut the socket down, which ends the handshake."""
+        self._connections.note_refusal(reason, self.address)
+        self._connections.end_handshake(self)
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
@@ -163,8 +164,8 @@ class Connection(asyncio.Protocol):
     """One connection, in front of the library's own handler.
 
     Attributes:
-        handler: what reads its requests.
-        caller: who was let in last, or None.
+        handler: reads its requests.
+        caller: the last one that was admitted, or None.
         address: the peer's network address.
     """
 
@@ -175,97 +176,97 @@ class Connection(asyncio.Protocol):
         self._connections = connections
         self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
-        self._masks: Masks | None = None
+        self._masks: FrameMasks | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """It has some seconds to send a request."""
+        """Wait for a request, for a limited time."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by class
         self.address = _address(transport.get_extra_info("peername"))
         self.handler.connection_made(transport)
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(HEADER_SECONDS, self.turn_away, Ground.SILENT)
-        self._connections.opened(self)
+        self._timer = loop.call_later(HEADER_SECONDS, self.turn_away, RefusalReason.SILENT)
+        self._connections.add(self)
 
-    def speaks(self) -> None:
-        """A request came, whole."""
+    def begin_request(self) -> None:
+        """Note that the head of a request has arrived."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def lets_in(self, caller: Caller) -> None:
-        """The request may come in, and is under way."""
+    def admit(self, caller: Caller) -> None:
+        """Note that the request is admitted, and in progress."""
         self.caller = caller
-        self._connections.busy(self)
+        self._connections.set_busy(self)
 
-    def is_answered(self) -> None:
-        """No request is under way any more."""
-        self._connections.idle(self)
+    def end_request(self) -> None:
+        """Note that no request is in progress."""
+        self._connections.set_idle(self)
 
-    def speaks_frames(self) -> None:
-        """What comes now are frames of a WebSocket."""
-        self._masks = Masks()
+    def upgrade(self) -> None:
+        """Check the frames of a WebSocket from now on."""
+        self._masks = FrameMasks()
 
-    def turn_away(self, ground: Ground) -> None:
-        """Close it: a stranger at once, others once they have read what was written to them."""
+    def turn_away(self, reason: RefusalReason) -> None:
+        """Close it: a stranger's at once, any other once the peer has read its answers."""
         assert self._transport is not None  # noqa: S101  a connection was made
-        self._connections.refused(ground, self.address)
-        self._connections.closed(self)
+        self._connections.note_refusal(reason, self.address)
+        self._connections.remove(self)
         self._transport.close()
         if self.caller is None:
-            self._transport.abort()  # else it stays open for as long as its peer reads nothing
+            self._transport.abort()  # otherwise it stays open until its peer reads
         else:
             asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._transport.abort)
 
-    def cut(self, ground: Ground) -> None:
-        """Close it at once: what its peer has not read yet is not for it any more."""
+    def cut(self, reason: RefusalReason) -> None:
+        """Close it at once, without flushing what the peer has not read."""
         assert self._transport is not None  # noqa: S101  a connection was made
-        self.turn_away(ground)
+        self.turn_away(reason)
         self._transport.abort()
 
     def _give_up(self) -> None:
-        """What waits for this client is too much, and has waited for longest."""
-        self.cut(Ground.UNTAKEN)
+        """Close it to make room: it has held the backlog for the longest time."""
+        self.cut(RefusalReason.UNTAKEN)
 
     def data_received(self, data: bytes) -> None:
-        """Hand on what came, unless it is a frame of a WebSocket that must not come."""
-        if self._masks is not None and not self._masks.hold(data, monotonic()):
+        """Pass bytes on, unless they break the rules for WebSocket frames."""
+        if self._masks is not None and not self._masks.allow(data, monotonic()):
             assert self._transport is not None  # noqa: S101  a connection was made
             self._transport.write(CLOSE_UNMASKED)
             self._transport.close()
-            self._connections.refused(Ground.HTTP, self.address)
+            self._connections.note_refusal(RefusalReason.HTTP, self.address)
             return
         self.handler.data_received(data)
 
     def eof_received(self) -> bool | None:
-        """The peer says no more."""
+        """Pass on that the peer sends no more."""
         return self.handler.eof_received()
 
     def pause_writing(self) -> None:
-        """The peer reads too slowly."""
+        """Count what the peer does not read."""
         assert self._transport is not None  # noqa: S101  a connection was made
         self.handler.pause_writing()
         self._connections.backlog.note(self, self._transport.get_write_buffer_size(), self._give_up)
 
     def resume_writing(self) -> None:
-        """It reads again."""
+        """Count it no more: the peer reads again."""
         self._connections.backlog.note(self, 0, self._give_up)
         self.handler.resume_writing()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """It is gone."""
+        """Forget the connection."""
         self._connections.backlog.note(self, 0, self._give_up)
-        self.speaks()
-        self._connections.closed(self)
+        self.begin_request()  # stops the timer
+        self._connections.remove(self)
         self.handler.connection_lost(error)
 
 
 def _address(peer: object) -> str:
-    """The address in what a socket says of its peer."""
+    """The network address in a socket's name of its peer."""
     return str(peer[0]) if isinstance(peer, tuple) and peer else ""
 
 
 def _descriptors() -> int:
-    """How many files this process may have open at once."""
+    """How many files this process may have open."""
     if sys.platform == "win32":
         return 2 * MAX_CONNECTIONS
     import resource

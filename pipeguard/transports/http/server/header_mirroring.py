@@ -1,4 +1,4 @@
-"""Headers that repeat a body (MCP 2026-07-28): compared with it, and written anew for another."""
+"""Headers that repeat a body (MCP 2026-07-28): compared with it, or written for a new body."""
 
 from __future__ import annotations
 
@@ -9,18 +9,15 @@ from pipeguard.core.protocol import request_headers
 from pipeguard.core.protocol.message import Message, parse
 from pipeguard.core.session import replies
 from pipeguard.errors import Refusal
-from pipeguard.transports.http.server.admission import Refused
-from pipeguard.transports.http.server.refusals import Ground
-from pipeguard.transports.http.server.sessions import Conversations
+from pipeguard.transports.http.server.admission import RequestRefused
+from pipeguard.transports.http.server.refusals import RefusalReason
+from pipeguard.transports.http.server.sessions import Sessions
 
 HEADER_MISMATCH = -32020  # MCP 2026-07-28, basic/transports/streamable-http
 
 
-def message_in(body: bytes) -> Message | None:
-    """What a body says, to be compared with its headers; None where it is no message.
-
-    The Session refuses that as well, and says so to the right one.
-    """
+def message_of(body: bytes) -> Message | None:
+    """The message in a body; None where it is none, which the Session refuses."""
     with suppress(Refusal):
         message = parse(body)
         return message if isinstance(message, Message) else None
@@ -28,46 +25,45 @@ def message_in(body: bytes) -> Message | None:
 
 
 def check_headers(
-    conversations: Conversations, headers: Mapping[str, str], message: Message, *, all_of_them: bool
+    sessions: Sessions, headers: Mapping[str, str], message: Message, *, all_of_them: bool
 ) -> None:
-    """Look whether headers repeat what the body says (2026-07-28), before it is sent.
+    """Check that headers repeat what the body says (2026-07-28).
 
     Args:
-        conversations: know the tools, and so which parameters have headers.
+        sessions: know the tools, and so which parameters have headers.
         headers: of the request.
         message: its body.
-        all_of_them: False where the server sees the headers as well, and asks for what is missing.
+        all_of_them: False where the server sees the headers, too, and asks for missing ones.
 
     Raises:
-        Refused: they say something else: with -32020.
+        RequestRefused: they say something else; with -32020.
     """
-    absent = request_headers.missing(message.value, headers)
-    if absent is not None:
-        why = f"Header mismatch: {absent} is missing"
-        raise _mismatch(message, why)
-    mirrored = _parameters(conversations, message)
+    missing = request_headers.missing(message.value, headers)
+    if missing is not None:
+        raise _mismatch(message, f"{missing} is missing")
+    mirrored = _mirrored_parameters(sessions, message)
     wrong = request_headers.disagreement(message.value, headers, mirrored, all_of_them=all_of_them)
     if wrong is not None:
-        why = f"Header mismatch: {wrong}"
-        raise _mismatch(message, why)
+        raise _mismatch(message, wrong)
 
 
-def repeated_by(conversations: Conversations, frame: bytes) -> dict[str, str]:
-    """The headers that repeat a message as it is sent."""
-    message = message_in(frame)
+def headers_repeating(sessions: Sessions, frame: bytes) -> dict[str, str]:
+    """The headers that repeat a message which was changed."""
+    message = message_of(frame)
     if message is None:
         return {}
-    return request_headers.headers_of(message.value, _parameters(conversations, message))
+    return request_headers.headers_of(message.value, _mirrored_parameters(sessions, message))
 
 
-def _parameters(conversations: Conversations, message: Message) -> dict[str, tuple[str, ...]]:
-    """Of the tool that a message calls, the headers that repeat parameters, with their paths."""
+def _mirrored_parameters(sessions: Sessions, message: Message) -> dict[str, tuple[str, ...]]:
+    """The headers that repeat parameters of the called tool, with the parameters' paths."""
     params = message.value.get("params")
     name = params.get("name") if isinstance(params, dict) else None
-    calls = message.method == "tools/call" and type(name) is str
-    return conversations.mirrored(str(name)) if calls else {}
+    is_call = message.method == "tools/call" and type(name) is str
+    return sessions.mirrored(str(name)) if is_call else {}
 
 
-def _mismatch(message: Message, why: str) -> Refused:
+def _mismatch(message: Message, what: str) -> RequestRefused:
+    why = f"Header mismatch: {what}"
     frame = replies.error(message.id_token, HEADER_MISMATCH, why)
-    return Refused(Ground.MISMATCH, 400, why, frame=frame)
+    return RequestRefused(RefusalReason.MISMATCH, 400, why, frame=frame)

@@ -1,8 +1,6 @@
-"""The address that clients come to: Streamable HTTP, HTTP+SSE and WebSocket, side by side.
+"""The address that clients come to: admits each request, and routes it to what answers it.
 
-Lets requests in (transports.http.server.admission) and hands them to what answers them; knows paths
-and methods, and no frames. Sources: MCP 2025-06-18 and 2026-07-28, basic/transports; for HTTP+SSE
-2024-11-05, basic/transports.
+Knows paths and methods, and no frames.
 """
 
 from __future__ import annotations
@@ -11,7 +9,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from aiohttp import HttpVersion11, StreamReader, web
@@ -24,104 +22,71 @@ from pipeguard.errors import PipeGuardError
 from pipeguard.transports.http.server.admission import (
     MAX_HEADER_BYTES,
     MAX_HEADERS,
-    Entrance,
-    Refused,
+    Admission,
+    RequestRefused,
     Tokens,
 )
 from pipeguard.transports.http.server.connections import Connection, Connections
-from pipeguard.transports.http.server.refusals import Ground, Refusals
+from pipeguard.transports.http.server.refusals import RefusalReason, Refusals
+from pipeguard.transports.http.server.routes import MCP, Route
 from pipeguard.transports.tasks import Tasks
 
-MCP, SSE, MESSAGES, WEBSOCKET = "/mcp", "/sse", "/messages", "/ws"
 HEALTHY, READY = "/healthz", "/readyz"
 KEEPALIVE_SECONDS = 30.0
 LINGER_SECONDS = 1.0  # for the rest of a body that was refused
 CLOSE_SECONDS = 5.0
-RECHECK_SECONDS = 1.0  # within which a token that was taken away ends what it opened
+RECHECK_SECONDS = 1.0  # within which a removed token ends the streams that it opened
 ACCEPT_AGAIN_SECONDS = 0.1
 _BACKLOG = 1024
-_NO_SUCH_VERSION = b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Length: 0\r\n\r\n"
-_ALLOWED = "POST, GET, DELETE"
-_METHOD = {SSE: "GET", MESSAGES: "POST"}
+_UNSUPPORTED_VERSION = b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Length: 0\r\n\r\n"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_PATHS = frozenset({MCP, SSE, MESSAGES, WEBSOCKET, HEALTHY, READY})
 
 
-class Endpoint(Protocol):
-    """What answers at one path, for clients of Streamable HTTP."""
-
-    async def post(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
-        """A message, and all that answers it."""
-
-    async def get(self, request: web.BaseRequest) -> web.StreamResponse:
-        """The stream of what is said unasked."""
-
-    async def delete(self, request: web.BaseRequest) -> web.StreamResponse:
-        """The end of a session."""
-
-    async def close(self) -> None:
-        """End what is under way."""
-
-
-class Streams(Protocol):
-    """What answers clients that keep one connection open for a whole conversation."""
-
-    async def events(self, request: web.BaseRequest) -> web.StreamResponse:
-        """HTTP+SSE: the stream, for as long as it lasts."""
-
-    async def message(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
-        """HTTP+SSE: a message that belongs to a stream."""
-
-    async def socket(self, request: web.BaseRequest) -> web.StreamResponse:
-        """WebSocket: the connection, for as long as it lasts."""
-
-
-class LoginEndpoints(Protocol):
-    """What answers clients that log in to the server themselves."""
+class LoginEndpoint(Protocol):
+    """Answers clients that log in to the server through us."""
 
     def answers(self, path: str) -> bool:
-        """True for a path of a login."""
+        """True for a path that belongs to a login."""
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        """What the server says there."""
+        """The server's answer."""
 
 
-class Front:
-    """Routes requests, each of them let in first.
+class Listener:
+    """Admits requests, and routes them.
 
     Args:
-        entrance: who may come in.
-        endpoint: answers clients of Streamable HTTP.
-        streams: answers the others.
-        ready: True while a new conversation could begin.
-        refusals: takes who is not let in.
-        login: answers what is asked before a login; None where clients do not log in.
+        admission: which requests may come in.
+        routes: of all endpoints.
+        is_ready: True while a new conversation could begin.
+        refusals: counts the refused requests.
+        login: answers a client's login; None where clients do not log in.
     """
 
     def __init__(
         self,
-        entrance: Entrance,
-        endpoint: Endpoint,
-        streams: Streams,
-        ready: Callable[[], bool],
+        admission: Admission,
+        routes: Sequence[Route],
+        is_ready: Callable[[], bool],
         refusals: Refusals,
-        login: LoginEndpoints | None = None,
+        login: LoginEndpoint | None = None,
     ) -> None:
-        self._entrance = entrance
-        self._endpoint = endpoint
-        self._streams = streams
-        self._ready = ready
+        self._admission = admission
+        self._routes: dict[str, list[Route]] = {}  # by path
+        for route in routes:
+            self._routes.setdefault(route.path, []).append(route)
+        self._is_ready = is_ready
         self._refusals = refusals
         self._login = login
-        self._connections = Connections(refusals, entrance.backlog)
+        self._connections = Connections(refusals, admission.backlog)
         self._rechecking: asyncio.Task[None] | None = None
         self._accepting: asyncio.Task[None] | None = None
-        self._securing = Tasks()
+        self._handshakes = Tasks()
         self._runner: web.ServerRunner | None = None
         self._is_closing = False
 
     async def open(self, listening: socket.socket, context: ssl.SSLContext | None) -> None:
-        """Begin to take connections.
+        """Begin to accept connections.
 
         Raises:
             OSError: the address cannot be used.
@@ -131,11 +96,11 @@ class Front:
             request_factory=_request,
             handler_cancellation=True,
             access_log=None,
-            logger=_quiet(self._misread),
+            logger=_quiet_logger(self._count_malformed),
             keepalive_timeout=KEEPALIVE_SECONDS,
             lingering_time=LINGER_SECONDS,
             auto_decompress=False,
-            # What is longer or more is refused by the entrance, with the right status.
+            # Above our own limits, so that admission refuses with the right status.
             max_line_size=2 * MAX_HEADER_BYTES,
             max_field_size=2 * MAX_HEADER_BYTES,
             max_headers=4 * MAX_HEADERS,
@@ -147,22 +112,22 @@ class Front:
             await web.SockSite(self._runner, listening, backlog=_BACKLOG).start()
         else:
             self._accepting = asyncio.create_task(self._accept(listening, server, context))
-        if self._entrance.tokens is not None:
-            self._rechecking = asyncio.create_task(self._recheck(self._entrance.tokens))
+        if self._admission.tokens is not None:
+            self._rechecking = asyncio.create_task(self._recheck(self._admission.tokens))
 
     def refuse(self) -> None:
-        """Let nothing more in; what is under way goes on."""
+        """Refuse new requests; those in progress go on."""
         self._is_closing = True
 
     async def close(self) -> None:
-        """Take no more, and end what is open."""
+        """Accept no more connections, and close the open ones."""
         self.refuse()
         if self._rechecking is not None:
             self._rechecking.cancel()
         if self._accepting is not None:
             self._accepting.cancel()
             await asyncio.wait([self._accepting])
-            await self._securing.end()
+            await self._handshakes.end()
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -171,97 +136,107 @@ class Front:
     async def _accept(
         self, listening: socket.socket, server: _Server, context: ssl.SSLContext
     ) -> None:
-        """Take connections for TLS, each of them counted before it has said a word."""
+        """Accept connections for TLS, each counted before its handshake."""
         listening.settimeout(0)
         loop = asyncio.get_running_loop()
         with listening:
             while True:
                 try:
                     peer, _ = await loop.sock_accept(listening)
-                except OSError:  # it left already, or no descriptor is free
+                except OSError:  # the peer has left, or no descriptor is free
                     await asyncio.sleep(ACCEPT_AGAIN_SECONDS)
                     continue
-                self._securing.begin(self._connections.secure(peer, server, context))
-                await asyncio.sleep(0)  # a peer that is there already would keep all others waiting
+                self._handshakes.begin(self._connections.secure(peer, server, context))
+                await asyncio.sleep(0)  # many peers may be waiting: others have their turn
 
     async def _recheck(self, tokens: Tokens) -> None:
-        """A token that is taken out of its file ends streams and sockets that it opened."""
+        """Close the connections of removed tokens, with their streams and sockets."""
         while True:
             await asyncio.sleep(RECHECK_SECONDS)
             if tokens.changed():
-                self._connections.recheck(tokens.hold)
+                self._connections.recheck(tokens.still_admit)
 
-    def _misread(self, peer: str) -> None:
-        self._refusals.add(Ground.HTTP, "", peer)
+    def _count_malformed(self, peer: str) -> None:
+        self._refusals.add(RefusalReason.HTTP, "", peer)
 
     # --- requests -----------------------------------------------------------------------
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = self._connections.of(request)
         if connection is not None:
-            connection.speaks()
+            connection.begin_request()
         if request.version > HttpVersion11 and request.transport is not None:
-            request.transport.write(_NO_SUCH_VERSION)  # the library would answer in kind
+            request.transport.write(_UNSUPPORTED_VERSION)  # the library would speak that version
             request.transport.close()
         try:
-            return await self._routed(request, connection)
-        except Refused as refused:
-            if refused.ground is not None:
-                self._refusals.add(refused.ground, _route(request), request.remote or "")
-            return refused.response
-        except PipeGuardError:  # nothing can be written down, so nothing passes
+            return await self._answer(request, connection)
+        except RequestRefused as refusal:
+            if refusal.reason is not None:
+                self._refusals.add(refusal.reason, self._route_name(request), request.remote or "")
+            return refusal.response
+        except PipeGuardError:  # a verdict cannot be recorded, so nothing may pass
             if request.writer.output_size:
                 raise ConnectionAbortedError from None  # a stream has begun: end it
             return web.Response(status=500, text="PipeGuard: it cannot go on\n")
         finally:
             if connection is not None:
-                connection.is_answered()
+                connection.end_request()
 
-    async def _routed(
+    async def _answer(
         self, request: web.BaseRequest, connection: Connection | None
     ) -> web.StreamResponse:
         if not request.raw_path.startswith("/"):
-            raise Refused(Ground.NOWHERE, 400, "give a path, not an address")
+            raise RequestRefused(RefusalReason.NOWHERE, 400, "give a path, not a URL")
         path = request.path.rstrip("/") or "/"
         if path in (HEALTHY, READY):
             return self._state(request, path)
-        caller = self._entrance.check(request)
+        caller = self._admission.check(request)
         if connection is not None:
-            connection.lets_in(caller)
+            connection.admit(caller)
         if self._is_closing:
-            raise Refused(Ground.ENDING, 503, "this server is ending")
-        if _upgrades(request) and path in (MCP, WEBSOCKET) and request.method == "GET":
-            if connection is not None:
-                connection.speaks_frames()
-            return await self._streams.socket(request)
+            raise RequestRefused(RefusalReason.ENDING, 503, "this server is ending")
+        wants_upgrade = _wants_upgrade(request)
         if self._login is not None and self._login.answers(path):
             return await self._login.answer(request)
-        if path == MCP:
-            return await self._mcp(request)
-        if path == SSE and request.method == "GET":
-            return await self._streams.events(request)
-        if path == MESSAGES and request.method == "POST":
-            return await self._streams.message(request, await self._entrance.body(request))
-        if path in _METHOD:
-            allowed = {"Allow": _METHOD[path]}
-            raise Refused(Ground.NOWHERE, 405, f"use {_METHOD[path]}", allowed)
-        raise Refused(Ground.NOWHERE, 404, f"there is nothing here; see {MCP}")
+        route = self._route_for(path, request.method, wants_upgrade=wants_upgrade)
+        if route.upgrades and connection is not None:
+            connection.upgrade()
+        if route.has_body:
+            return await route.answer(request, await self._admission.read_body(request))
+        return await route.answer(request, b"")
 
-    async def _mcp(self, request: web.BaseRequest) -> web.StreamResponse:
-        if request.method == "POST":
-            return await self._endpoint.post(request, await self._entrance.body(request))
-        if request.method == "GET":
-            return await self._endpoint.get(request)
-        if request.method == "DELETE":
-            return await self._endpoint.delete(request)
-        raise Refused(Ground.NOWHERE, 405, f"use one of {_ALLOWED}", {"Allow": _ALLOWED})
+    def _route_for(self, path: str, method: str, *, wants_upgrade: bool) -> Route:
+        """What answers a request.
+
+        Raises:
+            RequestRefused: there is no such path, method or upgrade.
+        """
+        routes = self._routes.get(path, [])
+        matching = [route for route in routes if route.method == method]
+        for upgrades in (True, False) if wants_upgrade else (False,):
+            for route in matching:
+                if route.upgrades == upgrades:
+                    return route
+        methods = ", ".join(route.method for route in routes if not route.upgrades)
+        if not methods:
+            raise RequestRefused(RefusalReason.NOWHERE, 404, f"there is nothing here; see {MCP}")
+        raise RequestRefused(RefusalReason.NOWHERE, 405, f"use {methods}", {"Allow": methods})
 
     def _state(self, request: web.BaseRequest, path: str) -> web.Response:
-        self._entrance.check_head(request)  # else any web page could ask, by a name of its own
+        self._admission.check_head(request)  # otherwise any web page could ask, by DNS rebinding
         if request.method not in ("GET", "HEAD"):
-            raise Refused(Ground.NOWHERE, 405, "use GET", {"Allow": "GET, HEAD"})
-        well = path == HEALTHY or (self._ready() and not self._is_closing)
-        return web.Response(status=200 if well else 503, text="ok\n" if well else "not ready\n")
+            raise RequestRefused(RefusalReason.NOWHERE, 405, "use GET", {"Allow": "GET, HEAD"})
+        is_well = path == HEALTHY or (self._is_ready() and not self._is_closing)
+        return web.Response(
+            status=200 if is_well else 503, text="ok\n" if is_well else "not ready\n"
+        )
+
+    def _route_name(self, request: web.BaseRequest) -> str:
+        """Method and path of a request, without a word that the client chose."""
+        path = request.path.rstrip("/")
+        method = request.method if request.method in _METHODS else "another method"
+        is_known = path in self._routes or path in (HEALTHY, READY)
+        return f"{method} {path if is_known else 'another path'}"
 
 
 class _Request(web.BaseRequest):
@@ -282,7 +257,7 @@ def _request(
 
 
 class _Server(web.Server):
-    """Makes each connection one that is watched."""
+    """Puts a watched connection in front of each of the library's handlers."""
 
     watch: Callable[[asyncio.Protocol], asyncio.Protocol]
 
@@ -290,38 +265,29 @@ class _Server(web.Server):
         return self.watch(super().__call__())
 
 
-def _upgrades(request: web.BaseRequest) -> bool:
-    """True where the connection is to become a WebSocket.
+def _wants_upgrade(request: web.BaseRequest) -> bool:
+    """True if the connection is to become a WebSocket.
 
     Raises:
-        Refused: it is to become something else.
+        RequestRefused: it is to become something else.
     """
     upgrade = request.headers.get("Upgrade", "").lower()
     if upgrade and upgrade != "websocket":
-        raise Refused(Ground.NOWHERE, 400, "no such upgrade")
+        raise RequestRefused(RefusalReason.NOWHERE, 400, "there is no such upgrade")
     return bool(upgrade)
 
 
-def _route(request: web.BaseRequest) -> str:
-    """What was asked for, without a word that the client chose."""
-    path = request.path.rstrip("/")
-    method = request.method if request.method in _METHODS else "another method"
-    return f"{method} {path if path in _PATHS else 'another path'}"
-
-
-def _quiet(misread: Callable[[str], None]) -> logging.Logger:
-    """Where the library tells of what clients did wrong, with all its lines of code: nowhere.
-
-    What is wrong with ourselves is told, in one line.
+def _quiet_logger(count_malformed: Callable[[str], None]) -> logging.Logger:
+    """A logger for the library that drops what clients did wrong, and shortens our own errors.
 
     Args:
-        misread: told, with the address, of a request that the library could not read.
+        count_malformed: called with the address of a client whose request cannot be read.
     """
 
-    def told(record: logging.LogRecord) -> bool:
+    def keep(record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, HttpProcessingError) and isinstance(record.args, tuple):
-            misread(str(next(iter(record.args), "")))
+            count_malformed(str(next(iter(record.args), "")))
         if error is None or isinstance(error, HttpProcessingError | ConnectionError):
             return False
         record.msg, record.args = "pipeguard: a request failed: %s", (type(error).__name__,)
@@ -329,8 +295,8 @@ def _quiet(misread: Callable[[str], None]) -> logging.Logger:
         return True
 
     logger = logging.getLogger("pipeguard.listener")
-    logger.setLevel(logging.DEBUG)  # at which it tells of what is no HTTP at all
-    logger.filters[:] = [told]
+    logger.setLevel(logging.DEBUG)  # at which the library logs what is not HTTP at all
+    logger.filters[:] = [keep]
     return logger
 
 
@@ -338,7 +304,7 @@ def listen(host: str, port: int) -> socket.socket:
     """A socket that waits for clients.
 
     Raises:
-        OSError: no such address, or it is taken.
+        OSError: there is no such address, or it is in use.
     """
     family, _, _, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

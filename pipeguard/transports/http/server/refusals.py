@@ -1,7 +1,8 @@
-"""Who was not let in over HTTP, for the audit: counted, so that who knocks often cannot fill it.
+"""Refused HTTP requests, for the audit: counted, so that a client cannot fill it by asking often.
 
-The first refusal of a kind is told at once; those that follow within an interval are told together
-at its end. Nothing that a client chose is kept, but for its address: no header, no path, no name.
+The first refusal for a reason is recorded at once; those that follow within an interval are
+recorded together at its end. Nothing that a client chose is stored, except its address: no header,
+no path, no name.
 """
 
 from __future__ import annotations
@@ -13,37 +14,37 @@ from enum import Enum
 from pipeguard.core.finding import Finding, Severity
 
 INTERVAL_SECONDS = 60.0
-MAX_PEERS = 1000  # that are told apart in one interval
+MAX_PEERS = 1000  # counted as different ones in one interval
 PLACE = "http.request"
 
 
-class Ground(Enum):
-    """Why a request is not let in: the rule's name, what is wrong, and how bad that is.
+class RefusalReason(Enum):
+    """Why a request is refused: the rule's name, what is wrong, and how bad that is.
 
-    LOW is what well-behaved clients do as well, as one that comes back to a session that ended.
+    LOW is what well-behaved clients do as well, as when they come back to a session that ended.
     """
 
-    HOST = "host", "`Host` is none of our names", Severity.MEDIUM
+    HOST = "host", "`Host` is not one of our names", Severity.MEDIUM
     ORIGIN = "origin", "`Origin` is a web page that may not speak to us", Severity.MEDIUM
-    NO_TOKEN = "no-token", "no bearer token was given", Severity.LOW
-    WRONG_TOKEN = "wrong-token", "the token that was given is none of ours", Severity.MEDIUM
-    FOREIGN_SESSION = "foreign-session", "the session is another token's", Severity.MEDIUM
-    NO_SESSION = "no-session", "there is no such session, or none was named", Severity.LOW
-    MISMATCH = "header-mismatch", "a header says something else than the body", Severity.MEDIUM
-    HEADERS = "odd-header", "a header is there twice, or cannot be read", Severity.MEDIUM
-    MANY_HEADERS = "large-head", "there are too many headers, or they are too long", Severity.MEDIUM
-    TARGET = "long-target", "the address is too long", Severity.MEDIUM
-    HTTP = "malformed", "it cannot be read as HTTP/1.1 or WebSocket", Severity.MEDIUM
-    BODY = "no-message", "the body is no message of MCP in plain JSON", Severity.MEDIUM
+    NO_TOKEN = "no-token", "the request has no bearer token", Severity.LOW
+    WRONG_TOKEN = "wrong-token", "the bearer token is not one of ours", Severity.MEDIUM
+    FOREIGN_SESSION = "foreign-session", "the session belongs to another token", Severity.MEDIUM
+    NO_SESSION = "no-session", "the session does not exist, or the request names none", Severity.LOW
+    MISMATCH = "header-mismatch", "a header and the body say different things", Severity.MEDIUM
+    HEADERS = "odd-header", "a header is repeated or unreadable", Severity.MEDIUM
+    MANY_HEADERS = "large-head", "the headers are too many or too long", Severity.MEDIUM
+    TARGET = "long-target", "the URL is too long", Severity.MEDIUM
+    HTTP = "malformed", "the request is not valid HTTP/1.1 or WebSocket", Severity.MEDIUM
+    BODY = "no-message", "the body is not an MCP message in plain JSON", Severity.MEDIUM
     LARGE_BODY = "large-body", "the body is larger than a message may be", Severity.MEDIUM
-    SLOW_BODY = "slow-body", "the body did not come in time", Severity.MEDIUM
+    SLOW_BODY = "slow-body", "the body did not arrive in time", Severity.MEDIUM
     SILENT = "silent", "a connection sent no request in time", Severity.LOW
     CONNECTIONS = "many-connections", "too many connections are open", Severity.MEDIUM
-    CROWDED = "many-bytes", "too many large messages are under way", Severity.MEDIUM
-    UNTAKEN = "untaken", "a client takes too little of what it is sent", Severity.LOW
+    CROWDED = "many-bytes", "too many large messages are in progress", Severity.MEDIUM
+    UNTAKEN = "untaken", "a client reads too little of its answers", Severity.LOW
     SESSIONS = "many-sessions", "too many sessions are open", Severity.MEDIUM
     NOWHERE = "nowhere", "there is no such path, method or upgrade", Severity.LOW
-    NO_STREAM = "no-stream", "the server behind gave no stream, or was not reached", Severity.LOW
+    NO_STREAM = "no-stream", "the server offers no stream, or cannot be reached", Severity.LOW
     ENDING = "ending", "PipeGuard was ending", Severity.LOW
 
     def __init__(self, rule: str, words: str, severity: Severity) -> None:
@@ -52,82 +53,83 @@ class Ground(Enum):
         self.severity = severity
 
 
-class _Counted:
-    """Refusals of one kind that are not told yet."""
+class _Count:
+    """Refusals for one reason that are not recorded yet."""
 
     def __init__(self, timer: asyncio.TimerHandle) -> None:
         self.timer = timer
-        self.count = 0
-        self.route = ""
+        self.requests = 0
+        self.first_route = ""
+        self.first_peer = ""
         self.peers: set[str] = set()
-        self.first = ""
 
     def add(self, route: str, peer: str) -> None:
-        if not self.count:
-            self.route, self.first = route, peer
-        self.count += 1
+        if not self.requests:
+            self.first_route, self.first_peer = route, peer
+        self.requests += 1
         if len(self.peers) < MAX_PEERS:
             self.peers.add(peer)
 
 
 class Refusals:
-    """Counts refusals and tells of them, at most once for each kind and interval.
+    """Counts refusals, and records them at most once for each reason and interval.
 
     Args:
-        tell: takes what is to be written down, and the address of the client or of the first.
-        interval_seconds: between two of a kind.
+        record: takes a finding, and the address of the client or of the first one.
+        interval_seconds: between two records for one reason.
     """
 
     def __init__(
-        self, tell: Callable[[Finding, str], None], interval_seconds: float = INTERVAL_SECONDS
+        self, record: Callable[[Finding, str], None], interval_seconds: float = INTERVAL_SECONDS
     ) -> None:
-        self._tell = tell
+        self._record = record
         self._interval_seconds = interval_seconds
-        self._counted: dict[Ground, _Counted] = {}
+        self._counts: dict[RefusalReason, _Count] = {}
 
-    def add(self, ground: Ground, route: str, peer: str) -> None:
-        """A request was refused.
+    def add(self, reason: RefusalReason, route: str, peer: str) -> None:
+        """Count a refused request.
 
         Args:
-            ground: why.
-            route: what was asked for, in words of ours, as `POST /mcp`.
+            reason: why.
+            route: method and path, in words of ours, as `POST /mcp`.
             peer: the client's network address.
         """
-        counted = self._counted.get(ground)
-        if counted is not None:
-            counted.add(route, peer)
+        count = self._counts.get(reason)
+        if count is not None:
+            count.add(route, peer)
             return
-        self._wait(ground)
+        self._begin_interval(reason)
         where = f" ({route})" if route else ""
-        self._write(ground, f"1 request: {ground.words}{where}", peer)
+        self._write(reason, f"1 request: {reason.words}{where}", peer)
 
     def close(self) -> None:
-        """Tell what is counted."""
-        for ground, counted in list(self._counted.items()):
-            counted.timer.cancel()
-            self._sum_up(ground, counted)
-        self._counted.clear()
+        """Record all counts."""
+        for reason, count in list(self._counts.items()):
+            count.timer.cancel()
+            self._sum_up(reason, count)
+        self._counts.clear()
 
-    def _wait(self, ground: Ground) -> None:
+    def _begin_interval(self, reason: RefusalReason) -> None:
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(self._interval_seconds, self._end_interval, ground)
-        self._counted[ground] = _Counted(timer)
+        timer = loop.call_later(self._interval_seconds, self._end_interval, reason)
+        self._counts[reason] = _Count(timer)
 
-    def _end_interval(self, ground: Ground) -> None:
-        counted = self._counted.pop(ground)
-        if counted.count:
-            self._wait(ground)  # first, so that it holds whatever comes of the telling
-            self._sum_up(ground, counted)
+    def _end_interval(self, reason: RefusalReason) -> None:
+        count = self._counts.pop(reason)
+        if count.requests:
+            self._begin_interval(reason)  # first, even if recording fails
+            self._sum_up(reason, count)
 
-    def _sum_up(self, ground: Ground, counted: _Counted) -> None:
-        if not counted.count:
+    def _sum_up(self, reason: RefusalReason, count: _Count) -> None:
+        if not count.requests:
             return
-        many = "" if len(counted.peers) < MAX_PEERS else " or more"
-        peers = f"{len(counted.peers)}{many} addresses" if len(counted.peers) > 1 else "1 address"
-        first = f", first {counted.route}" if counted.route else ""
-        times = f"{counted.count} more request{'s' if counted.count > 1 else ''}"
-        said = f"{times} within {self._interval_seconds:g} s, from {peers}: {ground.words}{first}"
-        self._write(ground, said, counted.first)
+        more = "" if len(count.peers) < MAX_PEERS else " or more"
+        peers = f"{len(count.peers)}{more} addresses" if len(count.peers) > 1 else "1 address"
+        first = f", first {count.first_route}" if count.first_route else ""
+        requests = f"{count.requests} more request{'s' if count.requests > 1 else ''}"
+        when = f"within {self._interval_seconds:g} s"
+        note = f"{requests} {when}, from {peers}: {reason.words}{first}"
+        self._write(reason, note, count.first_peer)
 
-    def _write(self, ground: Ground, note: str, peer: str) -> None:
-        self._tell(Finding(ground.rule, PLACE, severity=ground.severity, note=note), peer)
+    def _write(self, reason: RefusalReason, note: str, peer: str) -> None:
+        self._record(Finding(reason.rule, PLACE, severity=reason.severity, note=note), peer)

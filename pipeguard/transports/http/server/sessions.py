@@ -1,4 +1,4 @@
-"""The conversations of one listener: a Session for each session id, forgotten when it is idle.
+"""The sessions of one listener: a Session for each session id, forgotten when it is idle.
 
 A session id is the server's or ours, and a secret: it is compared and never shown (MCP
 2025-06-18, basic/transports, "Session Management").
@@ -25,67 +25,67 @@ from pipeguard.transports.http.headers import is_session_id
 
 KEY_BYTES = 32
 MAX_OWNERS = 65536
-DEFAULT_REVISION = "2025-03-26"  # where no header tells (MCP 2025-06-18, basic/transports)
+DEFAULT_REVISION = "2025-03-26"  # without a header (MCP 2025-06-18, basic/transports)
 
 _Mirrored = dict[str, tuple[str, ...]]
 
 
-class Listener(Protocol):
-    """A stream on which a client hears what it did not ask for."""
+class Subscriber(Protocol):
+    """A stream on which a client gets messages that it did not ask for."""
 
     def send(self, frames: list[bytes]) -> None:
-        """Send these, without waiting."""
+        """Send frames without waiting."""
 
 
-class _SessionEntry:
-    """A Session, when it was last used, and who listens to it now."""
+class _Entry:
+    """A Session, when it was last used, and its current subscribers."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.used = monotonic()
-        self.listeners: list[Listener] = []
+        self.used_at = monotonic()
+        self.subscribers: list[Subscriber] = []
 
 
-class Owners:
-    """Which token opened a session: it is for that one, and for no other one that lets in as well.
+class SessionOwners:
+    """Which token opened which session: no other token may use it.
 
-    Kept until the session ends, which may be long after its Session here was forgotten: the
-    server's own outlives that. Of too many, the oldest go.
+    An entry stays until the session ends, which may be long after its Session here is forgotten:
+    the server's own lives on. Of too many entries, the oldest are dropped.
     """
 
     def __init__(self) -> None:
-        self._names: dict[bytes, str] = {}  # of tokens, by what stands for a session's id
+        self._names: dict[bytes, str] = {}  # of tokens, by the digest of a session id
 
     def __len__(self) -> int:
         return len(self._names)
 
     def own(self, session_id: str, who: str) -> None:
-        """A session was opened with a token of this name; nothing is kept where none is asked."""
+        """Note the token's name for a new session; nothing where no token is required."""
         if not who:
             return
         while len(self._names) >= MAX_OWNERS:
             del self._names[next(iter(self._names))]
-        self._names[_short(session_id)] = who
+        self._names[_digest(session_id)] = who
 
-    def may(self, session_id: str, who: str) -> bool:
-        """True where a session is this token's, or nobody's that we know."""
-        return not self._names or self._names.get(_short(session_id), who) == who
+    def allow(self, session_id: str, who: str) -> bool:
+        """True if a session belongs to this token, or to none that we know."""
+        return not self._names or self._names.get(_digest(session_id), who) == who
 
     def drop(self, session_id: str) -> None:
-        """A session is over."""
-        self._names.pop(_short(session_id), None)
+        """Forget a session that is over."""
+        self._names.pop(_digest(session_id), None)
 
 
-class Conversations:
+class Sessions:
     """The Sessions of one guarded server.
 
-    What came to the client of one token goes to no other one: each name has a guard of its own.
+    What came to the client of one token goes to no other: each name has a guard of its own.
 
     Args:
         guard: what is known of the server; its Sessions share it.
         run: names this run.
-        most: Sessions that are kept; of more, the one that was idle for longest is forgotten.
-        idle_seconds: after which one is.
+        most: Sessions to keep; above that, the least recently used is forgotten.
+        idle_seconds: after which a Session is forgotten.
 
     Attributes:
         owners: of the sessions, by the names of tokens.
@@ -93,25 +93,25 @@ class Conversations:
 
     def __init__(self, guard: Guard, run: str, most: int, idle_seconds: float) -> None:
         self.guard = guard
-        self.owners = Owners()
+        self.owners = SessionOwners()
         self._run = run
         self._most = most
         self._idle_seconds = idle_seconds
-        self._kept: OrderedDict[str, _SessionEntry] = OrderedDict()
-        self._heard: dict[Session, _SessionEntry] = {}  # those, and others while somebody listens
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()  # by session id
+        self._with_subscribers: dict[Session, _Entry] = {}  # those, and others with subscribers
         self._guards = {"": guard}  # by the names of tokens, of which only the user makes more
         self._count = 0
         self._mirrored: dict[str, tuple[object, _Mirrored]] = {}
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._entries)
 
     def new(self, version: str | None, who: str = "") -> Session:
-        """A conversation that begins, or one in which each message stands alone.
+        """A Session for a conversation that begins, or for one message without a session.
 
         Args:
             version: of MCP, where it is known.
-            who: the name of the token that the client gave, or empty.
+            who: the name of the client's token, or empty.
         """
         self._count += 1
         if who not in self._guards:
@@ -121,54 +121,55 @@ class Conversations:
         return session
 
     def of(self, session_id: str | None, version: str | None, who: str = "") -> Session:
-        """The Session of a session id; one that knows nothing yet where the id is not known.
+        """The Session of a session id; a new one where the id is not known.
 
         The server says whether there is such a session: it may have outlived us.
         """
-        kept = self._kept.get(session_id) if session_id is not None else None
-        if session_id is None or kept is None:
+        entry = self._entries.get(session_id) if session_id is not None else None
+        if session_id is None or entry is None:
             return self.new(version, who)
-        kept.used = monotonic()
-        self._kept.move_to_end(session_id)
-        return kept.session
+        entry.used_at = monotonic()
+        self._entries.move_to_end(session_id)
+        return entry.session
 
     def keep(self, session_id: str | None, session: Session) -> None:
-        """The server has begun a session, or knows one that we did not."""
+        """Store the Session of an id that the server has given, or knows."""
         if session_id is None or not is_session_id(session_id):
             return
-        known = self._kept.get(session_id)
-        if known is None or known.session is not session:
-            self._expire()
-            self._kept[session_id] = self._heard[session] = _SessionEntry(session)
+        entry = self._entries.get(session_id)
+        if entry is None or entry.session is not session:
+            self._make_room()
+            self._entries[session_id] = self._with_subscribers[session] = _Entry(session)
 
     def forget(self, session_id: str | None) -> None:
-        """A session is over."""
-        kept = self._kept.pop(session_id or "", None)
-        if kept is not None:
-            self._heard.pop(kept.session, None)
+        """Forget a session that is over."""
+        entry = self._entries.pop(session_id or "", None)
+        if entry is not None:
+            self._with_subscribers.pop(entry.session, None)
 
     def mirrored(self, tool: str) -> _Mirrored:
-        """Of a tool as it is trusted, the headers that repeat its parameters (2026-07-28)."""
+        """The headers that repeat a trusted tool's parameters (2026-07-28), with their paths."""
         pin = self.guard.pin("tool", tool)
         if pin is None:
             self._mirrored.pop(tool, None)
-            return {}  # nothing is kept under a name that a client has invented
+            return {}  # nothing is stored under a name that a client has invented
         known = self._mirrored.get(tool)
         if known is not None and known[0] is pin:
             return known[1]
-        text = pin.approved or pin.held
-        found = request_headers.mirrored_by(parse_json(text.encode())) if text else {}
-        self._mirrored[tool] = (pin, found)
-        return found
+        definition = pin.approved or pin.held
+        parsed = parse_json(definition.encode()) if definition else None
+        mirrored = request_headers.mirrored_by(parsed)
+        self._mirrored[tool] = (pin, mirrored)
+        return mirrored
 
     def patience(self, method: str | None) -> asyncio.Timeout:
-        """For how long an answer is waited for, as the policy says; else for ever."""
+        """Limits how long an answer is waited for, as the policy says."""
         seconds = self.guard.policy.limits.timeout_seconds
         return asyncio.timeout(None if method in NEVER_OVERDUE else seconds)
 
     @contextmanager
     def expiring(self, method: str | None, expire: Callable[[], None]) -> Iterator[None]:
-        """While an answer is waited for; `expire` is called when that takes too long."""
+        """Call `expire` when an answer takes longer than the policy allows."""
         seconds = self.guard.policy.limits.timeout_seconds
         if seconds is None or method in NEVER_OVERDUE:
             yield
@@ -180,43 +181,43 @@ class Conversations:
             timer.cancel()
 
     @contextmanager
-    def listening(self, session: Session, listener: Listener) -> Iterator[None]:
-        """While somebody hears what a conversation says unasked."""
-        kept = self._heard.get(session)
-        if kept is None:
-            kept = self._heard[session] = _SessionEntry(session)
-        kept.listeners.append(listener)
+    def subscribing(self, session: Session, subscriber: Subscriber) -> Iterator[None]:
+        """Send to a subscriber what concerns its conversation."""
+        entry = self._with_subscribers.get(session)
+        if entry is None:
+            entry = self._with_subscribers[session] = _Entry(session)
+        entry.subscribers.append(subscriber)
         try:
             yield
         finally:
-            kept.listeners.remove(listener)
-            kept.used = monotonic()
-            if not kept.listeners and kept not in self._kept.values():
-                self._heard.pop(session, None)
+            entry.subscribers.remove(subscriber)
+            entry.used_at = monotonic()
+            if not entry.subscribers and entry not in self._entries.values():
+                self._with_subscribers.pop(session, None)
 
-    def subscribed(
-        self, method: str | None, session: Session, listener: Listener
+    def answering(
+        self, method: str | None, session: Session, subscriber: Subscriber
     ) -> AbstractContextManager[None]:
-        """While a request is answered, which may have asked to be told of changes (2026-07-28)."""
-        return self.listening(session, listener) if method == LISTEN else nullcontext()
+        """Subscribe while a request is answered, if it is `subscriptions/listen` (2026-07-28)."""
+        return self.subscribing(session, subscriber) if method == LISTEN else nullcontext()
 
     def relist(self, kinds: Iterable[str]) -> None:
-        """Tell whoever listens to list again what changed."""
+        """Tell each conversation's latest subscriber to list again what changed."""
         changed = frozenset(kinds)
-        for kept in list(self._heard.values()):
-            frames = kept.session.relist(changed)
-            if frames and kept.listeners:
-                kept.listeners[-1].send(frames)  # a message goes to one stream only
+        for entry in list(self._with_subscribers.values()):
+            frames = entry.session.relist(changed)
+            if frames and entry.subscribers:
+                entry.subscribers[-1].send(frames)  # a message goes to one stream only
 
-    def _expire(self) -> None:
-        """Make room for one more; they stand in the order of their last use."""
+    def _make_room(self) -> None:
+        """Forget idle sessions, and the least recently used while there are too many."""
         now = monotonic()
-        for session_id, kept in list(self._kept.items()):
-            idle = now - kept.used > self._idle_seconds
-            if not kept.listeners and (idle or len(self._kept) >= self._most):
+        for session_id, entry in list(self._entries.items()):
+            is_idle = now - entry.used_at > self._idle_seconds
+            if not entry.subscribers and (is_idle or len(self._entries) >= self._most):
                 self.forget(session_id)
 
 
-def _short(session_id: str) -> bytes:
-    """What stands for a session's id: as long for each, however long a server's may be."""
+def _digest(session_id: str) -> bytes:
+    """A digest of a session id, of the same length however long the id is."""
     return sha256(session_id.encode("utf-8", "surrogateescape")).digest()

@@ -1,378 +1,389 @@
-"""Streamable HTTP for a server that speaks another transport: our sessions, its channel.
+"""Streamable HTTP for a server of another transport: the sessions are ours, the channel is its own.
 
-A session is a channel of its own to the server. A message without a session (MCP 2026-07-28)
-goes to a channel that such messages share, under an id that no other one there has; where clients
-have tokens, those of one name share one. Sources: MCP 2025-03-26 to 2026-07-28, basic/transports.
+A session is a channel of its own to the server. Messages without a session (MCP 2026-07-28) share
+one channel, under ids of ours; clients with different tokens share none. Sources: MCP 2025-03-26
+to 2026-07-28, basic/transports.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from secrets import token_urlsafe
 from time import monotonic
+from typing import NamedTuple
 
 from aiohttp import web
 
 from pipeguard.core.finding import Direction, Verdict
 from pipeguard.core.protocol import codes, request_headers
 from pipeguard.core.protocol.message import Message, parse
-from pipeguard.core.protocol.sse import ServerSentEvent, written
-from pipeguard.core.protocol.strict_json import parse_json
 from pipeguard.core.session import replies
 from pipeguard.errors import Refusal
-from pipeguard.transports.backlog import Backlog, Crowded
-from pipeguard.transports.channel import AsyncChannel, ChannelClosed
-from pipeguard.transports.http.headers import EVENTS, JSON, SESSION_ID
-from pipeguard.transports.http.server.admission import WHO, Refused, crowded
-from pipeguard.transports.http.server.exchanges import Exchange, Hosted
-from pipeguard.transports.http.server.header_mirroring import check_headers, message_in
-from pipeguard.transports.http.server.refusals import Ground
-from pipeguard.transports.http.server.relay import is_stateless, refused
-from pipeguard.transports.http.server.sessions import Conversations
-from pipeguard.transports.judging import Judge
+from pipeguard.transports.backlog import Crowded
+from pipeguard.transports.channel import ChannelClosed
+from pipeguard.transports.failure import Failure
+from pipeguard.transports.http.headers import JSON, SESSION_ID
+from pipeguard.transports.http.server.admission import WHO, RequestRefused, overloaded
+from pipeguard.transports.http.server.backend import Backend
+from pipeguard.transports.http.server.exchange import Exchange
+from pipeguard.transports.http.server.exchange_router import ExchangeRouter
+from pipeguard.transports.http.server.header_mirroring import check_headers, message_of
+from pipeguard.transports.http.server.refusals import RefusalReason
+from pipeguard.transports.http.server.responses import (
+    AWAKE_SECONDS,
+    STREAM_HEADERS,
+    as_event,
+    is_stateless,
+    refusal_response,
+    status_of,
+)
+from pipeguard.transports.judging import with_value
 
 SESSION_BYTES = 24
-CROWDED = "too much waits for the server; ask again a little later"
-INVALID_PARAMS, NOT_FOUND = -32602, codes.METHOD_NOT_FOUND
-_STATUSES = {"-32601": 404, **dict.fromkeys(("-32602", "-32020", "-32021", "-32022"), 400)}
-SESSION_UNKNOWN = -32001  # as the official SDKs say it
-AWAKE_SECONDS = 25.0
+INVALID_PARAMS = -32602
+SESSION_UNKNOWN = -32001  # as in the official SDKs
 SWEEP_SECONDS = 15.0
-RETRY_SECONDS = 10.0  # for which a server that did not start is not ready
-_KEEP_AWAKE = written(ServerSentEvent(None, comment=b""))
-_HEADERS = {"Content-Type": EVENTS, "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+RETRY_SECONDS = 10.0  # for which we are not ready after a server failed to start
+OVERLOADED = Failure("too much waits for the server; ask again a little later", codes.OVERLOADED)
 
 
-class Posted:
+class _Answering(NamedTuple):
+    """A request that went through, on its way to the server.
+
+    Attributes:
+        router: to the server.
+        exchange: in which it is answered.
+        verdict: on it.
+        opened: the id of the session that it begins, or None.
+    """
+
+    router: ExchangeRouter
+    exchange: Exchange
+    verdict: Verdict
+    opened: str | None
+
+
+class StreamableEndpoint:
     """Answers clients of Streamable HTTP out of channels.
 
     Args:
-        conversations: makes their Sessions.
-        dial: opens a channel to the server; raises ChannelClosed where that fails.
-        judge: judges each message, and records the verdict.
-        most: sessions at once.
-        idle_seconds: after which one is ended.
-        backlog: of all that peers make us keep.
-        waits: False where several sessions have one server, which then waits for no client.
+        backend: the server behind.
     """
 
-    def __init__(  # noqa: PLR0913  so many parts of the outside
-        self,
-        conversations: Conversations,
-        dial: Callable[[], Awaitable[AsyncChannel]],
-        judge: Judge,
-        most: int,
-        idle_seconds: float,
-        backlog: Backlog,
-        *,
-        waits: bool = True,
-    ) -> None:
-        self._waits = waits
-        self._backlog = backlog
-        self._conversations = conversations
-        self._dial = dial
-        self._judge = judge
-        self._most = most
-        self._idle_seconds = idle_seconds
-        self._hosted: dict[str, Hosted] = {}
-        self._common: dict[str, Hosted] = {}  # by the names of tokens
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._sessions, self._judge, self._backlog = backend.service
+        self._routers: dict[str, ExchangeRouter] = {}  # by session id
+        self._shared: dict[str, ExchangeRouter] = {}  # for messages without one, by token's name
         self._opening: dict[str, asyncio.Lock] = {}
         self._beginning = 0
-        self._failed = float("-inf")  # when a server could last not be started
+        self._failed_at = float("-inf")  # when a server last failed to start
         self._sweeping = asyncio.create_task(self._sweep())
 
     def __len__(self) -> int:
-        return len(self._hosted)
+        return len(self._routers)
 
     def is_ready(self) -> bool:
-        """True while a new conversation could begin, as far as can be told.
+        """True while a new conversation could begin, as far as is known.
 
-        A server that could not be started may start the next time, so it is tried again before
-        long.
+        A server that failed to start may start the next time, so it is tried again before long.
         """
-        if monotonic() - self._failed < RETRY_SECONDS:
+        if monotonic() - self._failed_at < RETRY_SECONDS:
             return False
-        return all(hosted.is_well for hosted in self._common.values())
+        return all(router.is_healthy for router in self._shared.values())
 
     async def post(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
-        """A message of the client's, and all that answers it."""
-        alone = is_stateless(request, body)
-        if alone:
-            self._check_alone(request, body)
-        opened, hosted = await self._place(request, body, alone=alone)
-        version = request.headers.get(request_headers.VERSION, request_headers.STATELESS)
-        who = request.get(WHO, "")
-        session = self._conversations.new(version, who) if alone else hosted.session
-        exchange = Exchange(session.fork(), hosted, lasting=not alone)
+        """Answer a message."""
+        body = with_value(body)
+        stateless = is_stateless(request, body)
+        if stateless:
+            self._check_stateless(request, body)
+        opened, router = await self._router_for(request, body, stateless=stateless)
+        exchange = self._exchange(request, router, stateless=stateless)
         try:
             async with self._backlog.holding() as hold:
                 hold(len(body))
                 verdict = await self._judge(exchange.session, Direction.TO_SERVER, body)
-            del body  # or it were kept for as long as the answer is waited for
+            del body  # otherwise it would be kept until the answer comes
             if verdict.forward is None:
-                if opened is not None:
-                    await self._end(opened)
-                return refused(verdict)
+                await self._end(opened)
+                return refusal_response(verdict)
             if not exchange.session.waiting():
-                return await _notified(hosted, verdict)
-            answering = self._answered(request, exchange, verdict, opened)
+                return await _notify(router, verdict)
+            answering = self._answer(request, _Answering(router, exchange, verdict, opened))
             del verdict
             return await answering
         except Crowded:
-            if opened is not None:
-                await self._end(opened)
-            raise crowded() from None
+            await self._end(opened)
+            raise overloaded() from None
         finally:
             exchange.session.leave()
 
     async def get(self, request: web.BaseRequest) -> web.StreamResponse:
-        """The stream of what the server says unasked."""
-        hosted = self._of(request)
-        response = web.StreamResponse(headers=_HEADERS)
+        """Answer with the stream of unrequested messages."""
+        router = self._router_of(request)
+        response = web.StreamResponse(headers=STREAM_HEADERS)
         await response.prepare(request)
-        async with hosted.listening() as stream:
-            with self._conversations.listening(hosted.session, stream):
+        async with router.listening() as stream:
+            with self._sessions.subscribing(router.session, stream):
                 while (frame := await stream.next(AWAKE_SECONDS)) is not None:
-                    await response.write(written(ServerSentEvent(frame)) if frame else _KEEP_AWAKE)
+                    await response.write(as_event(frame))
         await response.write_eof()
         return response
 
     async def delete(self, request: web.BaseRequest) -> web.StreamResponse:
-        """The end of a session."""
-        self._of(request)
+        """End a session."""
+        self._router_of(request)
         await self._end(request.headers[SESSION_ID])
         return web.Response(status=204)
 
     async def close(self) -> None:
         """End all sessions."""
         self._sweeping.cancel()
-        hosted = [*self._hosted.values(), *self._common.values()]
-        await asyncio.gather(*(one.close() for one in hosted))
-        self._hosted.clear()
+        routers = [*self._routers.values(), *self._shared.values()]
+        await asyncio.gather(*(router.close() for router in routers))
+        self._routers.clear()
 
-    def _check_alone(self, request: web.BaseRequest, body: bytes) -> None:
-        """Look whether a message that stands alone is what it and its headers say it is."""
-        message = message_in(body)
+    def _check_stateless(self, request: web.BaseRequest, body: bytes) -> None:
+        """Check that a message without a session has the revision and headers that it needs."""
+        message = message_of(body)
         if message is not None:
-            _check_version(message, body)
-            check_headers(self._conversations, request.headers, message, all_of_them=True)
+            _check_revision(message, body)
+            check_headers(self._sessions, request.headers, message, all_of_them=True)
+
+    def _exchange(
+        self, request: web.BaseRequest, router: ExchangeRouter, *, stateless: bool
+    ) -> Exchange:
+        session = router.session
+        if stateless:
+            revision = request.headers.get(request_headers.VERSION, request_headers.STATELESS)
+            session = self._sessions.new(revision, request.get(WHO, ""))
+        return Exchange(session.fork(), self._backlog, lasting=not stateless)
 
     # --- sessions -----------------------------------------------------------------------
 
-    def _of(self, request: web.BaseRequest) -> Hosted:
-        if request.headers.get(request_headers.VERSION, "") >= request_headers.STATELESS:
-            raise Refused(Ground.NOWHERE, 405, "this revision has no sessions", {"Allow": "POST"})
-        session_id = request.headers.get(SESSION_ID)
-        if session_id is None:
-            raise Refused(Ground.NO_SESSION, 400, f"{SESSION_ID} is missing")
-        hosted = self._hosted.get(session_id)
-        if hosted is None:
-            raise Refused(Ground.NO_SESSION, 404, "there is no such session")
-        return hosted
-
-    async def _place(
-        self, request: web.BaseRequest, body: bytes, *, alone: bool
-    ) -> tuple[str | None, Hosted]:
-        """Where a message goes, with the id of a session that begins with it.
+    def _router_of(self, request: web.BaseRequest) -> ExchangeRouter:
+        """The router of a request's session.
 
         Raises:
-            Refused: there is no such session, or none could begin.
+            RequestRefused: there is no such session.
+        """
+        if request.headers.get(request_headers.VERSION, "") >= request_headers.STATELESS:
+            why = "this revision has no sessions"
+            raise RequestRefused(RefusalReason.NOWHERE, 405, why, {"Allow": "POST"})
+        session_id = request.headers.get(SESSION_ID)
+        if session_id is None:
+            raise RequestRefused(RefusalReason.NO_SESSION, 400, f"{SESSION_ID} is missing")
+        router = self._routers.get(session_id)
+        if router is None:
+            raise RequestRefused(RefusalReason.NO_SESSION, 404, "there is no such session")
+        return router
+
+    async def _router_for(
+        self, request: web.BaseRequest, body: bytes, *, stateless: bool
+    ) -> tuple[str | None, ExchangeRouter]:
+        """Where a message goes, and the id of the session that it begins.
+
+        Raises:
+            RequestRefused: there is no such session, or none can begin.
         """
         session_id = request.headers.get(SESSION_ID)
-        if alone:
-            return None, await self._shared(request.get(WHO, ""), body)
+        if stateless:
+            return None, await self._shared_router(request.get(WHO, ""), body)
         if session_id is None:
-            return await self._begun(request.get(WHO, ""), body)
-        hosted = self._hosted.get(session_id)
-        if hosted is None:
-            raise _told(Ground.NO_SESSION, 404, body, SESSION_UNKNOWN, "Session not found")
-        return None, hosted
+            return await self._begin_session(request.get(WHO, ""), body)
+        router = self._routers.get(session_id)
+        if router is None:
+            why = "Session not found"
+            raise _refusal(RefusalReason.NO_SESSION, 404, body, SESSION_UNKNOWN, why)
+        return None, router
 
-    async def _begun(self, who: str, body: bytes) -> tuple[str, Hosted]:
-        """A session for a client that opens one."""
-        if _asks(body) != "initialize":
+    async def _begin_session(self, who: str, body: bytes) -> tuple[str, ExchangeRouter]:
+        if _method_of(body) != "initialize":
             why = f"{SESSION_ID} is missing"
-            raise _told(Ground.NO_SESSION, 400, body, codes.INVALID_REQUEST, why)
-        if len(self._hosted) + self._beginning >= self._most:
-            await self._expire()
-        if len(self._hosted) + self._beginning >= self._most:
-            why = f"PipeGuard: {Ground.SESSIONS.words}"
-            full = _told(Ground.SESSIONS, 503, body, codes.OVERLOADED, why)
-            full.headers["Retry-After"] = "5"
-            raise full
+            raise _refusal(RefusalReason.NO_SESSION, 400, body, codes.INVALID_REQUEST, why)
+        if self._is_full():
+            await self._end_idle()
+        if self._is_full():
+            reason = RefusalReason.SESSIONS
+            why = f"PipeGuard: {reason.words}"
+            refusal = _refusal(reason, 503, body, codes.OVERLOADED, why)
+            refusal.headers["Retry-After"] = "5"
+            raise refusal
         self._beginning += 1
         try:
-            hosted = await self._dialled(who, body)
+            router = await self._open_router(who, body)
         finally:
             self._beginning -= 1
         session_id = token_urlsafe(SESSION_BYTES)
-        self._hosted[session_id] = hosted
-        self._conversations.owners.own(session_id, who)
-        self._begin(hosted, partial(self._forget, session_id))
-        return session_id, hosted
+        self._routers[session_id] = router
+        self._sessions.owners.own(session_id, who)
+        self._begin(router, partial(self._forget, session_id))
+        return session_id, router
 
-    async def _shared(self, who: str, body: bytes) -> Hosted:
-        """The channel for messages that stand alone, of one name."""
+    def _is_full(self) -> bool:
+        return len(self._routers) + self._beginning >= self._backend.most
+
+    async def _shared_router(self, who: str, body: bytes) -> ExchangeRouter:
+        """The router for messages without a session, of clients with the same token."""
         async with self._opening.setdefault(who, asyncio.Lock()):
-            hosted = self._common.get(who)
-            if hosted is None:
-                hosted = self._common[who] = await self._dialled(who, body, is_shared=True)
-                self._begin(hosted, partial(self._forget_common, who, hosted))
-            hosted.use()
-            return hosted
+            router = self._shared.get(who)
+            if router is None:
+                router = self._shared[who] = await self._open_router(who, body, is_shared=True)
+                self._begin(router, partial(self._forget_shared, who, router))
+            router.use()
+            return router
 
-    async def _dialled(self, who: str, body: bytes, *, is_shared: bool = False) -> Hosted:
+    async def _open_router(
+        self, who: str, body: bytes, *, is_shared: bool = False
+    ) -> ExchangeRouter:
         try:
-            channel = await self._dial()
+            channel = await self._backend.dial()
         except ChannelClosed as error:
-            self._failed = monotonic()
-            raise _told(None, 200, body, codes.PEER_GONE, f"PipeGuard: {error}") from None
-        session = self._conversations.new(request_headers.STATELESS if is_shared else None, who)
-        waits = self._waits and not is_shared
-        return Hosted(
+            self._failed_at = monotonic()
+            raise _refusal(None, 200, body, codes.PEER_GONE, f"PipeGuard: {error}") from None
+        session = self._sessions.new(request_headers.STATELESS if is_shared else None, who)
+        waits = self._backend.waits and not is_shared
+        return ExchangeRouter(
             channel, session, self._judge, self._backlog, is_shared=is_shared, waits=waits
         )
 
-    def _begin(self, hosted: Hosted, forget: Callable[[], object]) -> None:
+    def _begin(self, router: ExchangeRouter, forget: Callable[[], object]) -> None:
         def ended() -> None:
             forget()
-            if hosted.was_stillborn:
-                self._failed = monotonic()
+            if router.was_stillborn:
+                self._failed_at = monotonic()
 
-        hosted.begin(ended)
+        router.begin(ended)
 
-    def _forget_common(self, who: str, hosted: Hosted) -> None:
-        if self._common.get(who) is hosted:
-            del self._common[who]
+    def _forget_shared(self, who: str, router: ExchangeRouter) -> None:
+        if self._shared.get(who) is router:
+            del self._shared[who]
 
-    def _forget(self, session_id: str) -> Hosted | None:
-        self._conversations.owners.drop(session_id)
-        return self._hosted.pop(session_id, None)
+    def _forget(self, session_id: str) -> ExchangeRouter | None:
+        self._sessions.owners.drop(session_id)
+        return self._routers.pop(session_id, None)
 
-    async def _end(self, session_id: str) -> None:
-        hosted = self._forget(session_id)
-        if hosted is not None:
-            await hosted.close()
+    async def _end(self, session_id: str | None) -> None:
+        """End a session; does nothing without one."""
+        router = None if session_id is None else self._forget(session_id)
+        if router is not None:
+            await router.close()
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            await self._expire()
+            await self._end_idle()
 
-    async def _expire(self) -> None:
-        now = monotonic()
-        for session_id, hosted in list(self._hosted.items()):
-            if hosted.idle_since(now) > self._idle_seconds:
+    async def _end_idle(self) -> None:
+        now, most = monotonic(), self._backend.idle_seconds
+        for session_id, router in list(self._routers.items()):
+            if router.idle_seconds(now) > most:
                 await self._end(session_id)
-        for who, hosted in list(self._common.items()):
-            if hosted.idle_since(now) > self._idle_seconds:
-                self._forget_common(who, hosted)
-                await hosted.close()
+        for who, router in list(self._shared.items()):
+            if router.idle_seconds(now) > most:
+                self._forget_shared(who, router)
+                await router.close()
 
     # --- answers ------------------------------------------------------------------------
 
-    async def _answered(
-        self,
-        request: web.BaseRequest,
-        exchange: Exchange,
-        verdict: Verdict,
-        opened: str | None,
-    ) -> web.StreamResponse:
-        """What comes for a request: one JSON where that is all, else a stream."""
-        headers = {} if opened is None else {SESSION_ID: opened}
+    async def _answer(self, request: web.BaseRequest, answering: _Answering) -> web.StreamResponse:
+        """Send a request to the server, and answer it: in one JSON text, or in a stream."""
+        router, exchange, verdict, opened = answering
         method, reply = verdict.method, verdict.reply
         with (
-            exchange.under_way(verdict.forward or b"") as frame,
-            self._conversations.expiring(method, exchange.expire),
-            self._conversations.subscribed(method, exchange.session, exchange),
+            router.answering(exchange, verdict.forward or b"") as frame,
+            self._sessions.expiring(method, exchange.expire),
+            self._sessions.answering(method, exchange.session, exchange),
         ):
-            del verdict
-            try:
-                async with self._backlog.holding() as hold:
-                    hold(len(frame))
-                    await exchange.hosted.write(frame)
-            except ChannelClosed:
-                await exchange.hosted.lose(exchange)
-            except Crowded:
-                await exchange.hosted.lose(exchange, CROWDED, codes.OVERLOADED)
+            del answering, verdict
+            await self._send(router, exchange, frame)
             del frame
+            headers = {} if opened is None else {SESSION_ID: opened}
             first = await exchange.next(AWAKE_SECONDS)
             if first and exchange.is_answered and method != "batch":
-                status = 200 if exchange.lasting else _status(first)
+                status = 200 if exchange.lasting else status_of(first)
                 return web.Response(body=first, status=status, content_type=JSON, headers=headers)
-            response = web.StreamResponse(headers=_HEADERS | headers)
+            response = web.StreamResponse(headers=STREAM_HEADERS | headers)
             await response.prepare(request)
             if reply is not None:
-                await response.write(written(ServerSentEvent(reply)))
-            while first is not None:
-                await response.write(written(ServerSentEvent(first)) if first else _KEEP_AWAKE)
-                if first and exchange.is_answered:
-                    break
-                first = await exchange.next(AWAKE_SECONDS)
+                await response.write(as_event(reply))
+            await _write_all(response, exchange, first)
             if exchange.is_cut:
-                await exchange.hosted.lose(exchange)
+                await router.lose(exchange)
             await response.write_eof()
             return response
 
+    async def _send(self, router: ExchangeRouter, exchange: Exchange, frame: bytes) -> None:
+        try:
+            async with self._backlog.holding() as hold:
+                hold(len(frame))
+                await router.send(frame)
+        except ChannelClosed:
+            await router.lose(exchange)
+        except Crowded:
+            await router.lose(exchange, OVERLOADED)
 
-async def _notified(hosted: Hosted, verdict: Verdict) -> web.Response:
-    """Pass on what nothing answers but what is said of the members of a batch."""
+
+async def _write_all(response: web.StreamResponse, exchange: Exchange, frame: bytes | None) -> None:
+    """Write events until everything is answered, beginning with the first frame."""
+    while frame is not None:
+        await response.write(as_event(frame))
+        if frame and exchange.is_answered:
+            break
+        frame = await exchange.next(AWAKE_SECONDS)
+
+
+async def _notify(router: ExchangeRouter, verdict: Verdict) -> web.Response:
+    """Pass on notifications; what does not go on of a batch is answered."""
     if verdict.forward is not None:
         with suppress(ChannelClosed):
-            await hosted.notify(verdict.forward)
+            await router.notify(verdict.forward)
     if verdict.reply is not None:
         return web.Response(body=verdict.reply, content_type=JSON)
     return web.Response(status=202)
 
 
-def _check_version(message: Message, body: bytes) -> None:
-    """Look whether a message that stands alone says of which revision it is.
+def _check_revision(message: Message, body: bytes) -> None:
+    """Check that a message without a session says of which revision it is.
 
-    The server behind takes one that does not for the opening of a session, for all who share it.
+    The server behind would take one that does not for the opening of a session, and all clients
+    share that server.
 
     Raises:
-        Refused: it does not, or opens a session: with -32602 or -32601 (MCP 2026-07-28,
+        RequestRefused: it does not, or opens a session; with -32602 or -32601 (MCP 2026-07-28,
             basic/index, "Meta").
     """
     if message.method == "initialize":
-        raise _told(Ground.BODY, 404, body, NOT_FOUND, "this revision has no initialize")
+        why = "this revision has no initialize"
+        raise _refusal(RefusalReason.BODY, 404, body, codes.METHOD_NOT_FOUND, why)
     if request_headers.revision_of(message.value) is None:
         why = f"_meta lacks {request_headers.VERSION_META}"
-        raise _told(Ground.BODY, 400, body, INVALID_PARAMS, why)
+        raise _refusal(RefusalReason.BODY, 400, body, INVALID_PARAMS, why)
 
 
-def _status(frame: bytes) -> int:
-    """The status that goes with an answer (2026-07-28, basic/transports/streamable-http)."""
-    with suppress(Refusal):
-        value = parse_json(frame)
-        error = value.get("error") if isinstance(value, dict) else None
-        if isinstance(error, dict):
-            return _STATUSES.get(str(error.get("code")), 200)
-    return 200
-
-
-def _asks(body: bytes) -> str | None:
+def _method_of(body: bytes) -> str | None:
     """The method of a message.
 
     Raises:
-        Refused: it is no message.
+        RequestRefused: the body is not a message.
     """
     try:
         message = parse(body)
     except Refusal as refusal:
         why = f"PipeGuard: {refusal.why}"
         frame = replies.error(refusal.id_token, refusal.code, why)
-        raise Refused(Ground.BODY, 400, why, frame=frame) from None
+        raise RequestRefused(RefusalReason.BODY, 400, why, frame=frame) from None
     return message.method if isinstance(message, Message) else None
 
 
-def _told(ground: Ground | None, status: int, body: bytes, code: int, why: str) -> Refused:
-    """An error of ours, under the id of the message that it is about."""
-    token = None
-    with suppress(Refusal):
-        message = parse(body)
-        token = message.id_token if isinstance(message, Message) else None
-    return Refused(ground, status, why, frame=replies.error(token, code, why))
+def _refusal(
+    reason: RefusalReason | None, status: int, body: bytes, code: int, why: str
+) -> RequestRefused:
+    """A refusal whose body is a JSON-RPC error, under the id of the message in the request."""
+    message = message_of(body)
+    frame = replies.error(None if message is None else message.id_token, code, why)
+    return RequestRefused(reason, status, why, frame=frame)

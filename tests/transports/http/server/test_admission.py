@@ -15,14 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.core.checks.addresses import is_loopback
+from pipeguard.transports.backlog import Backlog
 from pipeguard.transports.http.server import admission
 from pipeguard.transports.http.server.admission import (
     MAX_TARGET_CHARS,
-    Entrance,
-    Refused,
+    Admission,
+    RequestRefused,
     Tokens,
     host_of,
-    named,
+    tokens_of_variables,
 )
 from tests.fuzz.budget import tried
 from tests.transports.wire import Answer, exchange, run, serving
@@ -30,15 +31,15 @@ from tests.transports.wire import Answer, exchange, run, serving
 LIMIT = 1000
 ROOM_BYTES, MOST_BYTES = 2**20, 64 * 2**20
 NONE: frozenset[str] = frozenset()
-LOCAL = Entrance("127.0.0.1", NONE, NONE, None, LIMIT)
+LOCAL = Admission("127.0.0.1", NONE, NONE, None, LIMIT, Backlog())
 
 
-def guarded(held: Mapping[str, str]) -> Entrance:
+def guarded(held: Mapping[str, str]) -> Admission:
     return LOCAL._replace(tokens=Tokens(lambda: held))
 
 
 async def asked(
-    at: Entrance,
+    at: Admission,
     headers: Iterable[tuple[str, str]] = (),
     body: bytes = b"{}",
     *,
@@ -51,8 +52,8 @@ async def asked(
     async def let_in(request: web.BaseRequest) -> web.StreamResponse:
         try:
             who = at.check(request).name
-            size = len(await at.body(request))
-        except Refused as refused:
+            size = len(await at.read_body(request))
+        except RequestRefused as refused:
             return refused.response
         return web.Response(text=f"{who}:{size}")
 
@@ -71,7 +72,7 @@ async def asked(
 
 
 def ask(
-    at: Entrance,
+    at: Admission,
     *headers: tuple[str, str],
     body: bytes = b"{}",
     target: str = "/mcp",
@@ -226,12 +227,12 @@ def test_tokens_are_read_anew_for_each_request() -> None:
 def test_the_last_token_taken_away_before_the_first_look_is_seen() -> None:
     held = {"ci": "t"}
     tokens = Tokens(lambda: dict(held))
-    caller = tokens.who("Bearer t")
+    caller = tokens.caller_of("Bearer t")
     assert caller is not None
-    assert tokens.hold(caller)
+    assert tokens.still_admit(caller)
     held.clear()
     assert tokens.changed()
-    assert not tokens.hold(caller)
+    assert not tokens.still_admit(caller)
     assert not tokens.changed()
 
 
@@ -241,7 +242,10 @@ def test_a_host_is_asked_for_before_a_token() -> None:
 
 def test_variables_name_tokens() -> None:
     environment = {"A": " x ", "B": "y", "EMPTY": " "}
-    assert named(["A", "ci=B", "EMPTY", "MISSING"], environment) == {"A": "x", "ci": "y"}
+    assert tokens_of_variables(["A", "ci=B", "EMPTY", "MISSING"], environment) == {
+        "A": "x",
+        "ci": "y",
+    }
 
 
 # --- headers ----------------------------------------------------------------------------------
@@ -369,8 +373,8 @@ def test_what_stands_behind_a_chunk_size_takes_no_room_and_is_given_up(
 
     async def handler(request: web.BaseRequest) -> web.StreamResponse:
         try:
-            await LOCAL.body(request)
-        except Refused as refused:
+            await LOCAL.read_body(request)
+        except RequestRefused as refused:
             return refused.response
         return web.Response()
 
@@ -405,7 +409,7 @@ def test_a_client_that_leaves_in_the_middle_of_a_body_breaks_nothing() -> None:
 
         async def handler(request: web.BaseRequest) -> web.StreamResponse:
             try:
-                await LOCAL.body(request)
+                await LOCAL.read_body(request)
             finally:
                 ended.set()
             return web.Response()

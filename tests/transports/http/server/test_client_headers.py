@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from pipeguard.core.finding import Action
-from tests.transports.http.server.test_relay import between, echo, through
+from tests.transports.http.server.relaying import between, echo, through
 from tests.transports.talking import (
     INITIALIZED,
     SECRET,

@@ -1,119 +1,29 @@
-"""The address that clients come to: paths, methods, health, connections, and its end."""
+"""The address that clients come to: each path has its answer. listener.py."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import socket
-import ssl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from pipeguard.core.finding import Finding
 from pipeguard.errors import StateError
-from pipeguard.transports.http.server import connections as connections_module
-from pipeguard.transports.http.server import listener as front_module
-from pipeguard.transports.http.server.admission import Entrance, Tokens
-from pipeguard.transports.http.server.listener import Front, listen
-from pipeguard.transports.http.server.refusals import PLACE, Refusals
-from pipeguard.transports.http.server.sessions import Owners
-from tests.auth.certificates import CertificateAuthority
+from pipeguard.transports.http.server.admission import Tokens
+from pipeguard.transports.http.server.listener import listen
+from pipeguard.transports.http.server.refusals import PLACE
+from tests.transports.http.server.listening import (
+    CHUNKED,
+    JSON,
+    LIMIT,
+    UPGRADE,
+    fronted,
+)
 from tests.transports.wire import Answer, eventually, exchange, read_answer, run
 
-LIMIT = 1000
-JSON = "Content-Type: application/json\r\n"
-CHUNKED = (
-    f"POST /mcp HTTP/1.1\r\nHost: localhost\r\n{JSON}Transfer-Encoding: chunked\r\n\r\n"
-).encode()
-
-
-class Answers:
-    """What answers behind a front: it says what it was asked."""
-
-    def __init__(self) -> None:
-        self.under_way = 0
-        self.fault: Exception | None = None
-        self.release = asyncio.Event()
-
-    async def _says(self, what: str) -> web.StreamResponse:
-        if self.fault is not None:
-            raise self.fault
-        return web.Response(text=what)
-
-    async def post(self, _: web.BaseRequest, body: bytes) -> web.StreamResponse:
-        if body == b'"wait"':
-            self.under_way += 1
-            await self.release.wait()
-        return await self._says(f"post {len(body)}")
-
-    async def get(self, request: web.BaseRequest) -> web.StreamResponse:
-        if request.query_string == "stream":
-            await web.StreamResponse().prepare(request)
-        return await self._says("get")
-
-    async def close(self) -> None:
-        return
-
-    async def delete(self, _: web.BaseRequest) -> web.StreamResponse:
-        return await self._says("delete")
-
-    async def events(self, _: web.BaseRequest) -> web.StreamResponse:
-        return await self._says("events")
-
-    async def message(self, _: web.BaseRequest, body: bytes) -> web.StreamResponse:
-        return await self._says(f"message {len(body)}")
-
-    async def socket(self, _: web.BaseRequest) -> web.StreamResponse:
-        return await self._says("socket")
-
-
-class At:
-    """A front that listens."""
-
-    def __init__(
-        self, front: Front, port: int, answers: Answers, told: list[tuple[Finding, str]]
-    ) -> None:
-        self.front = front
-        self.told = told
-        self.port = port
-        self.answers = answers
-        self.is_ready = True
-
-    async def ask(self, method: str, path: str, head: str = "", body: bytes = b"") -> Answer:
-        length = f"Content-Length: {len(body)}\r\n" if body else ""
-        lines = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{head}{length}\r\n"
-        return await exchange(self.port, lines.encode() + body)
-
-
-@asynccontextmanager
-async def fronted(
-    tokens: Tokens | None = None, context: ssl.SSLContext | None = None
-) -> AsyncIterator[At]:
-    owners = Owners()
-    owners.own("one", "ann")
-    entrance = Entrance("127.0.0.1", frozenset(), frozenset(), tokens, LIMIT, owners=owners)
-    answers = Answers()
-    listening = listen("127.0.0.1", 0)
-    told: list[tuple[Finding, str]] = []
-    refusals = Refusals(lambda finding, peer: told.append((finding, peer)))
-    front = Front(entrance, answers, answers, lambda: at.is_ready, refusals)
-    at = At(front, listening.getsockname()[1], answers, told)
-    await front.open(listening, context)
-    try:
-        yield at
-    finally:
-        answers.release.set()
-        await front.close()
-        refusals.close()
-
-
-UPGRADE = "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+pytestmark = pytest.mark.usefixtures("_compiled_rules")
 
 
 @pytest.mark.parametrize(
@@ -277,202 +187,6 @@ def test_so_is_a_body_that_is_not_taken(rule: str, head: str, body: bytes) -> No
 
     ((finding, _),) = run(work)
     assert finding.rule == f"entrance.{rule}"
-
-
-# --- connections ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("sent", [b"", b"GET /mcp HTTP/1.1\r\nHost: local"])
-def test_a_connection_that_does_not_speak_is_closed(
-    sent: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connections_module, "HEADER_SECONDS", 0.05)
-
-    async def work() -> None:
-        async with fronted() as at:
-            reader, writer = await asyncio.open_connection("127.0.0.1", at.port)
-            writer.write(sent)
-            assert await reader.read() == b""
-            writer.close()
-            assert not at.front._connections
-            assert [finding.rule for finding, _ in at.told] == ["entrance.silent"]
-
-    run(work)
-
-
-def test_a_connection_that_speaks_lives_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections_module, "HEADER_SECONDS", 0.05)
-
-    async def work() -> None:
-        async with fronted() as at:
-            waiting = asyncio.create_task(at.ask("POST", "/mcp", JSON, b'"wait"'))
-            await eventually(lambda: at.answers.under_way, "it is under way")
-            await asyncio.sleep(0.1)
-            at.answers.release.set()
-            assert (await waiting).status == 200
-
-    run(work)
-
-
-async def opened(port: int, sent: bytes = b"") -> asyncio.StreamReader:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    OPEN.append(writer)
-    writer.write(sent)
-    return reader
-
-
-OPEN: list[asyncio.StreamWriter] = []  # so that they stay open
-
-
-@pytest.fixture(autouse=True)
-def _none_open() -> Iterator[None]:
-    yield
-    OPEN.clear()
-
-
-PLAIN = "POST /mcp HTTP/1.1\r\nHost: localhost\r\n"
-BEARER = "Authorization: Bearer t\r\n"
-WITH_TOKEN = f"POST /mcp HTTP/1.1\r\nHost: localhost\r\n{BEARER}{JSON}Content-Length: 2\r\n\r\n{{}}"
-HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
-
-
-def closing() -> None:
-    for writer in OPEN:
-        writer.close()
-
-
-@pytest.mark.parametrize("sent", [b"", b"POST /mcp HTTP/1.1\r\nHost: loc", HEALTH])
-def test_whoever_has_no_token_cannot_keep_out_who_has(
-    sent: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connections_module, "MAX_STRANGERS", 4)
-
-    async def work() -> None:
-        async with fronted(Tokens(lambda: {"ci": "t"})) as at:
-            readers = [await opened(at.port, sent) for _ in range(20)]
-            answer = await exchange(at.port, WITH_TOKEN.encode())
-            assert (answer.status, answer.body) == (200, b"post 2")
-            await readers[0].read()  # the oldest gave way
-            assert readers[0].at_eof()
-            assert len(at.front._connections) <= 5
-            assert "entrance.many-connections" in {finding.rule for finding, _ in at.told}
-            closing()
-
-    run(work)
-
-
-@pytest.mark.parametrize("shakes_hands", [False, True])
-def test_nor_can_a_peer_that_never_finishes_with_tls(
-    shakes_hands: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connections_module, "MAX_STRANGERS", 4)
-    authority = CertificateAuthority(tmp_path)
-    trusted = ssl.create_default_context(cafile=authority.file)
-
-    def silent(port: int) -> socket.socket:
-        """A peer that says nothing more, and does not answer when it is told the end."""
-        plain = socket.create_connection(("127.0.0.1", port))
-        if not shakes_hands:
-            return plain
-        return trusted.wrap_socket(plain, server_hostname="127.0.0.1")
-
-    async def work() -> None:
-        async with fronted(Tokens(lambda: {"ci": "t"}), authority.context()) as at:
-            peers = [await asyncio.to_thread(silent, at.port) for _ in range(20)]
-            reader, writer = await asyncio.open_connection(
-                "127.0.0.1", at.port, ssl=trusted, server_hostname="127.0.0.1"
-            )
-            for _ in range(2):  # the twin: who has a token comes in, and stays
-                writer.write(WITH_TOKEN.encode())
-                answer = await read_answer(reader)
-                assert (answer.status, answer.body) == (200, b"post 2")
-            held = at.front._connections
-            assert len(held._strangers) <= 4
-            assert at.front._runner is not None
-            assert at.front._runner.server is not None
-            library = at.front._runner.server
-            await eventually(lambda: len(library.connections) <= 5, "the library let go of them")
-            assert "entrance.many-connections" in {finding.rule for finding, _ in at.told}
-            writer.close()
-            for peer in peers:
-                peer.close()
-
-    run(work)
-
-
-def test_of_too_many_connections_an_idle_one_gives_way_and_none_that_waits(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(connections_module, "MAX_CONNECTIONS", 3)
-
-    async def work() -> None:
-        async with fronted() as at:
-            waiting = asyncio.create_task(at.ask("POST", "/mcp", JSON, b'"wait"'))
-            await eventually(lambda: at.answers.under_way, "it is under way")
-            idle = await opened(
-                at.port, f"POST /mcp HTTP/1.1\r\nHost: localhost\r\n{JSON}".encode()
-            )
-            OPEN[-1].write(b"Content-Length: 2\r\n\r\n{}")
-            assert (await read_answer(idle)).status == 200
-            busy = asyncio.create_task(at.ask("POST", "/mcp", JSON, b'"wait"'))
-            await eventually(lambda: at.answers.under_way == 2, "so is the next")
-            assert (await at.ask("POST", "/mcp", JSON, b"{}")).status == 200
-            assert await idle.read() == b"", "the idle one gave way"
-            third = asyncio.create_task(at.ask("POST", "/mcp", JSON, b'"wait"'))
-            await eventually(lambda: at.answers.under_way == 3, "and the third")
-            assert (await at.ask("GET", "/healthz")).status == 0, "all three wait"
-            at.answers.release.set()
-            assert [(await one).status for one in (waiting, busy, third)] == [200, 200, 200]
-            closing()
-
-    run(work)
-
-
-def test_a_token_that_is_taken_away_ends_what_it_opened(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(front_module, "RECHECK_SECONDS", 0.01)
-    held = {"ci": "t", "dev": "u"}
-
-    async def work() -> None:
-        async with fronted(Tokens(lambda: dict(held))) as at:
-            body = f'{JSON}Content-Length: 6\r\n\r\n"wait"'
-            head = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "
-            taken = await opened(at.port, f"{head}t\r\n{body}".encode())
-            other = await opened(at.port, f"{head}u\r\n{body}".encode())
-            await eventually(lambda: at.answers.under_way == 2, "both are under way")
-            held["new"] = "v"
-            held["ci"] = "renewed"
-            assert await taken.read() == b""
-            assert (await exchange(at.port, WITH_TOKEN.encode())).status == 401
-            at.answers.release.set()
-            assert (await read_answer(other)).status == 200, "the other one's goes on"
-            closing()
-
-    run(work)
-
-
-def test_health_is_told_to_no_page_and_the_server_names_no_version() -> None:
-    async def work() -> None:
-        async with fronted() as at:
-            for path in ("/healthz", "/readyz"):
-                rebound = f"GET {path} HTTP/1.1\r\nHost: evil.example\r\n\r\n"
-                assert (await exchange(at.port, rebound.encode())).status == 403
-                page = await at.ask("GET", path, "Origin: https://evil.example\r\n")
-                assert page.status == 403
-                assert (await at.ask("GET", path)).status == 200
-            at.answers.fault = ValueError("broken")
-            for sent in (
-                HEALTH,
-                b"GET /mcp HTTP/1.1\r\nHost: localhost\r\n\r\n",
-                b"\x16\x03\r\n\r\n",
-            ):
-                answer = await exchange(at.port, sent)
-                assert answer.status in (200, 400, 500)
-                told = repr(answer).lower()
-                assert "server" not in answer.headers
-                assert "aiohttp" not in told
-                assert "python" not in told
-
-    run(work)
 
 
 # --- faults ---------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeguard.core.finding import Action, Finding
 from pipeguard.transports.http.server import refusals as refusals_module
-from pipeguard.transports.http.server.refusals import Ground, Refusals
+from pipeguard.transports.http.server.refusals import RefusalReason, Refusals
 from tests.transports.wire import eventually, run
 
 DOCS = Path(__file__).parents[4] / "docs" / "http.md"
@@ -29,9 +29,9 @@ def test_the_first_is_told_at_once_and_a_million_more_in_one_row() -> None:
     async def work() -> None:
         refusals = Refusals(told, NEVER)
         for number in range(20_000):
-            refusals.add(Ground.WRONG_TOKEN, "POST /mcp", f"10.0.0.{number % 3}")
+            refusals.add(RefusalReason.WRONG_TOKEN, "POST /mcp", f"10.0.0.{number % 3}")
         assert [note for _, note, _ in told] == [
-            "1 request: the token that was given is none of ours (POST /mcp)"
+            "1 request: the bearer token is not one of ours (POST /mcp)"
         ]
         refusals.close()
 
@@ -39,7 +39,7 @@ def test_the_first_is_told_at_once_and_a_million_more_in_one_row() -> None:
     (_, (rule, note, peer)) = told
     assert (rule, peer) == ("entrance.wrong-token", "10.0.0.1")
     assert note == (
-        "19999 more requests within 3600 s, from 3 addresses: the token that was given is none of"
+        "19999 more requests within 3600 s, from 3 addresses: the bearer token is not one of"
         " ours, first POST /mcp"
     )
 
@@ -49,14 +49,14 @@ def test_each_kind_has_a_row_of_its_own_and_what_does_not_come_again_has_one() -
 
     async def work() -> None:
         refusals = Refusals(told, SOON)
-        for ground in Ground:
+        for ground in RefusalReason:
             refusals.add(ground, "", "10.0.0.1")
-        assert len(told) == len(Ground)
-        await eventually(lambda: not refusals._counted, "the intervals are over")
+        assert len(told) == len(RefusalReason)
+        await eventually(lambda: not refusals._counts, "the intervals are over")
         refusals.close()
 
     run(work)
-    assert [rule for rule, _, _ in told] == [ground.rule for ground in Ground]
+    assert [rule for rule, _, _ in told] == [ground.rule for ground in RefusalReason]
 
 
 def test_who_goes_on_knocking_has_a_row_for_each_interval_and_no_more() -> None:
@@ -66,7 +66,7 @@ def test_who_goes_on_knocking_has_a_row_for_each_interval_and_no_more() -> None:
         refusals = Refusals(told, SOON)
         began, count = asyncio.get_running_loop().time(), 0
         while len(told) < 4:
-            refusals.add(Ground.HOST, "GET /mcp", "10.0.0.1")
+            refusals.add(RefusalReason.HOST, "GET /mcp", "10.0.0.1")
             count += 1
             await asyncio.sleep(0)
         assert asyncio.get_running_loop().time() - began > 2.9 * SOON
@@ -84,8 +84,8 @@ def test_of_addresses_as_many_are_kept_as_is_allowed() -> None:
     async def work() -> None:
         refusals = Refusals(told, NEVER)
         for number in range(3 * refusals_module.MAX_PEERS):
-            refusals.add(Ground.HOST, "GET /mcp", f"peer-{number}")
-        assert len(refusals._counted[Ground.HOST].peers) == refusals_module.MAX_PEERS
+            refusals.add(RefusalReason.HOST, "GET /mcp", f"peer-{number}")
+        assert len(refusals._counts[RefusalReason.HOST].peers) == refusals_module.MAX_PEERS
         refusals.close()
 
     run(work)
@@ -94,5 +94,5 @@ def test_of_addresses_as_many_are_kept_as_is_allowed() -> None:
 
 def test_every_ground_is_documented() -> None:
     text = DOCS.read_text(encoding="utf-8")
-    rows = [f"| `{ground.rule}` | {ground.words} |" for ground in Ground]
+    rows = [f"| `{ground.rule}` | {ground.words} |" for ground in RefusalReason]
     assert [row for row in rows if row not in text] == []

@@ -15,9 +15,9 @@ from pipeguard.core.session.guard import Guard
 from pipeguard.core.session.session import Session
 from pipeguard.transports.http.headers import is_session_id
 from pipeguard.transports.http.server import sessions as module
-from pipeguard.transports.http.server.sessions import Conversations, Owners
+from pipeguard.transports.http.server.sessions import SessionOwners, Sessions
 from tests.fuzz.rulebook import engines
-from tests.transports.talking import Json, conversations, initialize, opened
+from tests.transports.talking import Json, initialize, make_sessions, opened
 
 pytestmark = pytest.mark.usefixtures("_compiled_rules")
 
@@ -49,7 +49,7 @@ def frame(message: Json) -> bytes:
     return json.dumps(message).encode()
 
 
-def begun(known: Conversations, session_id: str, tools: Json = None) -> Session:
+def begun(known: Sessions, session_id: str, tools: Json = None) -> Session:
     session = known.new(None)
     session.receive(Direction.TO_SERVER, frame(initialize()), 1.0)
     session.receive(Direction.TO_CLIENT, frame(opened(tools=tools)), 1.0)
@@ -59,15 +59,15 @@ def begun(known: Conversations, session_id: str, tools: Json = None) -> Session:
 
 def test_of_too_many_owners_the_oldest_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_OWNERS", 3)
-    owners = Owners()
+    owners = SessionOwners()
     owners.own("nobody's", "")
     for number in range(5):
         owners.own(str(number), "ann")
     assert len(owners) == 3
-    assert [owners.may(str(number), "bob") for number in range(5)] == [True, True, *[False] * 3]
+    assert [owners.allow(str(number), "bob") for number in range(5)] == [True, True, *[False] * 3]
     owners.drop("4")
     owners.drop("unknown")
-    assert owners.may("4", "bob")
+    assert owners.allow("4", "bob")
 
 
 @pytest.mark.parametrize("text", ["a", "!~", "x" * 1024])
@@ -78,13 +78,13 @@ def test_a_session_id_is_visible_ascii(text: str) -> None:
 @pytest.mark.parametrize("text", ["", " ", "a b", "a\n", "\x7f", "\u00e9", "x" * 1025, "a\0"])
 def test_what_else_comes_is_none(text: str) -> None:
     assert not is_session_id(text)
-    known = conversations()
+    known = make_sessions()
     known.keep(text, known.new(None))
     assert len(known) == 0
 
 
 def test_a_session_is_found_until_it_is_forgotten() -> None:
-    known = conversations()
+    known = make_sessions()
     session = begun(known, "s")
     assert known.of("s", None) is session
     assert known.of("t", None) is not session
@@ -100,21 +100,21 @@ def test_a_session_is_found_until_it_is_forgotten() -> None:
 
 def test_an_unknown_session_is_judged_by_the_revision_that_is_told() -> None:
     batch = b'[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","id":2,"method":"ping"}]'
-    known = conversations()
+    known = make_sessions()
     for version, passes in ((None, True), ("2025-03-26", True), ("2025-11-25", False)):
         verdict = known.of("gone", version).receive(Direction.TO_SERVER, batch, 1.0)
         assert (verdict.forward is not None) is passes
 
 
 def test_events_of_all_sessions_have_different_names() -> None:
-    known = conversations()
+    known = make_sessions()
     sessions = [known.new(None) for _ in range(3)]
     names = {s.receive(Direction.TO_SERVER, frame(initialize()), 1.0).event for s in sessions}
     assert len(names) == 3
 
 
 def test_of_too_many_the_one_that_was_idle_for_longest_is_forgotten(clock: Clock) -> None:
-    known = conversations(most=3)
+    known = make_sessions(most=3)
     sessions = {}
     for name in ("a", "b", "c"):
         clock.now += 1
@@ -129,9 +129,9 @@ def test_of_too_many_the_one_that_was_idle_for_longest_is_forgotten(clock: Clock
 
 
 def test_an_idle_session_is_forgotten_and_one_that_listens_is_not(clock: Clock) -> None:
-    known = conversations(idle_seconds=10.0)
+    known = make_sessions(idle_seconds=10.0)
     listens, idle = begun(known, "listens"), begun(known, "idle")
-    with known.listening(listens, Heard()):
+    with known.subscribing(listens, Heard()):
         clock.now = 11.0
         begun(known, "new")
         assert known.of("listens", None) is listens
@@ -146,25 +146,25 @@ def test_an_idle_session_is_forgotten_and_one_that_listens_is_not(clock: Clock) 
 
 
 def test_sessions_that_listen_are_never_forgotten_however_many(clock: Clock) -> None:
-    known = conversations(most=1)
+    known = make_sessions(most=1)
     first = begun(known, "a")
-    with known.listening(first, Heard()):
+    with known.subscribing(first, Heard()):
         begun(known, "b")
         begun(known, "c")
         assert known.of("a", None) is first
 
 
 def test_what_changed_is_told_once_to_each_conversation_that_asked_for_it() -> None:
-    known = conversations()
+    known = make_sessions()
     announces, silent = begun(known, "a", tools={"listChanged": True}), begun(known, "b", tools={})
     other = begun(known, "c", tools={"listChanged": True})
     known.forget("c")
     heard = [Heard() for _ in range(4)]
     with (
-        known.listening(announces, heard[0]),
-        known.listening(announces, heard[1]),
-        known.listening(silent, heard[2]),
-        known.listening(other, heard[3]),
+        known.subscribing(announces, heard[0]),
+        known.subscribing(announces, heard[1]),
+        known.subscribing(silent, heard[2]),
+        known.subscribing(other, heard[3]),
     ):
         known.relist({"tool"})
         known.relist({"prompt"})
@@ -184,7 +184,7 @@ def test_headers_of_a_tool_are_those_of_its_pin() -> None:
         return Pin("tool", "find", text, print_, None, None, "")
 
     guard = Guard("demo", engines(), Policy(), {})
-    known = Conversations(guard, "RUN", 10, 10.0)
+    known = Sessions(guard, "RUN", 10, 10.0)
     assert known.mirrored("find") == {}
     guard.repin({("tool", "find"): pin("Region", held=False)})
     assert known.mirrored("find") == {"Region": ("region",)}

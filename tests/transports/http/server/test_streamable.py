@@ -1,27 +1,30 @@
-"""Streamable HTTP for servers of another transport: our sessions, and exchanges that share one."""
+"""Streamable HTTP for servers of another transport: sessions, from their openings to their ends."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from pipeguard.core.protocol.framing import Lost
 from pipeguard.core.protocol.subscriptions import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
 from pipeguard.errors import StateError
-from pipeguard.transports.backlog import LIMIT_BYTES, Backlog
 from pipeguard.transports.channel import ChannelClosed
-from pipeguard.transports.http.server import exchanges as hosted_module
-from pipeguard.transports.http.server import streamable as posted_module
-from pipeguard.transports.http.server.admission import WHO, Refused
-from pipeguard.transports.http.server.sessions import Conversations
-from pipeguard.transports.http.server.streamable import Posted
-from pipeguard.transports.judging import Judge
+from tests.transports.http.server.hosting import (
+    NOTE,
+    R5,
+    R5_HEADERS,
+    Child,
+    Clock,
+    code,
+    dashed,
+    hosting,
+    in_one,
+    next_event,
+    quiet,
+)
 from tests.transports.talking import (
     GONE,
     INITIALIZED,
@@ -31,174 +34,18 @@ from tests.transports.talking import (
     VERSION,
     Json,
     Object,
-    Records,
     call,
-    conversations,
     events,
     initialize,
     notification,
-    opened,
     posted,
     request,
     result,
     text_result,
 )
-from tests.transports.wire import eventually, run, serving
+from tests.transports.wire import eventually, run
 
 pytestmark = pytest.mark.usefixtures("_compiled_rules")
-
-IDLE_SECONDS = 60.0
-R5 = "2026-07-28"
-R5_HEADERS = {"MCP_Protocol_Version": R5}
-Answering = Callable[["Child", Object], None]
-
-
-class Child:
-    """A server as its channel shows it: what it heard, and what it says when a test wants it to."""
-
-    def __init__(self, answering: Answering | None) -> None:
-        self._answering = answering
-        self._frames: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self.heard: list[Json] = []
-        self.is_closed = False
-        self.is_deaf = False
-
-    async def read(self) -> bytes | None:
-        return await self._frames.get()
-
-    async def write(self, frame: bytes) -> None:
-        await asyncio.sleep(0)
-        if self.is_closed or self.is_deaf:
-            raise ChannelClosed("gone")
-        message = json.loads(frame)
-        self.heard.append(message)
-        for member in message if isinstance(message, list) else [message]:
-            if member.get("method") == "initialize":
-                version = member["params"]["protocolVersion"]
-                self.say(opened(member["id"], version, tools={"listChanged": True}))
-            elif self._answering:
-                self._answering(self, member)
-
-    async def close(self) -> None:
-        self.is_closed = True
-        self._frames.put_nowait(None)
-
-    def say(self, message: Json | bytes) -> None:
-        frame = message if isinstance(message, bytes) else json.dumps(message).encode()
-        self._frames.put_nowait(frame)
-
-    def die(self) -> None:
-        self._frames.put_nowait(None)
-
-    def asked(self, method: str) -> list[Object]:
-        return [one for one in self.heard if isinstance(one, dict) and one.get("method") == method]
-
-
-class Clock:
-    """The clock of the sessions, which goes only where a test lets it."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 1000.0
-        for module in (posted_module, hosted_module):
-            monkeypatch.setattr(module, "monotonic", lambda: self.now)
-        monkeypatch.setattr(posted_module, "SWEEP_SECONDS", 0.01)
-
-    def pass_until(self, holds: Callable[[], object]) -> Callable[[], object]:
-        """Ask it each time after longer than a session may be idle."""
-
-        def ask() -> object:
-            self.now += 2 * IDLE_SECONDS
-            return holds()
-
-        return ask
-
-
-def echo(child: Child, message: Object) -> None:
-    if "id" in message and "method" in message:
-        child.say(text_result(message["id"], "fine"))
-
-
-class Host:
-    """An endpoint over children, and a client of it."""
-
-    def __init__(self, http: aiohttp.ClientSession) -> None:
-        self.http = http
-        self.url = ""
-        self.children: list[Child] = []
-        self.known: Conversations = conversations()
-        self.records = Records()
-        self.posted: Posted
-
-    async def post(self, message: Json | bytes, **headers: str) -> tuple[int, Json, dict[str, str]]:
-        status, body, found = await posted(self.http, self.url, message, **headers)
-        if found.get("content-type") == "text/event-stream":
-            return status, events(body), found
-        is_json = found.get("content-type") == "application/json"
-        return status, json.loads(body) if body and is_json else None, found
-
-    async def ask(self, message: Json, **headers: str) -> Json:
-        return (await self.post(message, **headers))[1]
-
-    async def open(self, version: str = "2025-06-18", **capabilities: Json) -> dict[str, str]:
-        """A session; the header that names it."""
-        status, told, headers = await self.post(initialize(0, version, **capabilities))
-        assert (status, told) == (200, opened(0, version, tools={"listChanged": True}))
-        named = {"Mcp_Session_Id": headers[SESSION.lower()]}
-        assert (await self.post(INITIALIZED, **named))[0] == 202
-        return named
-
-
-@asynccontextmanager
-async def hosting(
-    answering: Answering | None = echo,
-    *,
-    most: int = 10,
-    dial: Callable[[], Child] | None = None,
-    gate: asyncio.Event | None = None,
-    record: Callable[[object], None] | None = None,
-    waits: bool = True,
-) -> AsyncIterator[Host]:
-    async with aiohttp.ClientSession() as http:
-        host = Host(http)
-
-        async def dialled() -> Child:
-            child = Child(answering) if dial is None else dial()
-            host.children.append(child)
-            if gate is not None:
-                await gate.wait()
-            return child
-
-        judge = Judge(record or host.records)
-        host.posted = Posted(host.known, dialled, judge, most, IDLE_SECONDS, Backlog(), waits=waits)
-
-        async def handle(asked: web.BaseRequest) -> web.StreamResponse:
-            asked[WHO] = asked.headers.get("Who", "")
-            try:
-                if asked.method == "GET":
-                    return await host.posted.get(asked)
-                if asked.method == "DELETE":
-                    return await host.posted.delete(asked)
-                return await host.posted.post(asked, await asked.read())
-            except Refused as refused:
-                return refused.response
-
-        async with serving(handle) as url:
-            host.url = f"{url}/mcp"
-            try:
-                yield host
-            finally:
-                await host.posted.close()
-
-
-def code(message: Json) -> Json:
-    assert isinstance(message, dict)
-    error = message["error"]
-    assert isinstance(error, dict)
-    return error["code"]
-
-
-def dashed(headers: dict[str, str]) -> dict[str, str]:
-    return {name.replace("_", "-"): value for name, value in headers.items()}
 
 
 # --- sessions -------------------------------------------------------------------------------------
@@ -313,12 +160,6 @@ def test_there_are_only_so_many_sessions_also_where_all_come_at_once() -> None:
     run(work)
 
 
-def quiet(child: Child, message: Object) -> None:
-    """A server that answers all but one method."""
-    if message.get("method") != "never":
-        echo(child, message)
-
-
 def test_an_idle_session_ends_and_one_in_use_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
 
@@ -408,486 +249,6 @@ def test_a_lost_answer_is_told_to_whom_it_was_for() -> None:
     run(work)
 
 
-# --- one id, many requests ------------------------------------------------------------------------
-
-
-def test_requests_with_one_id_at_once_get_each_its_own_answer() -> None:
-    def reversed_(child: Child, message: Object) -> None:
-        if message.get("method") == "tools/call" and len(child.asked("tools/call")) == 5:
-            for one in reversed(child.asked("tools/call")):
-                child.say(text_result(one["id"], one["params"]["arguments"]["text"]))  # type: ignore[index,call-overload,arg-type]
-
-    async def work() -> None:
-        async with hosting(reversed_) as host:
-            named = await host.open()
-            many = [host.ask(call(1, f"n{n}"), **named) for n in range(5)]
-            assert await asyncio.gather(*many) == [text_result(1, f"n{n}") for n in range(5)]
-            ids = [one["id"] for one in host.children[0].asked("tools/call")]
-            assert ids[0] == 1
-            assert len(set(map(str, ids))) == 5
-
-    run(work)
-
-
-def test_progress_of_two_that_use_one_token_reaches_each_its_own() -> None:
-    def progressing(child: Child, message: Object) -> None:
-        asked = child.asked("tools/call")
-        if message.get("method") != "tools/call" or len(asked) < 2:
-            return
-        for number, one in enumerate(asked):
-            token = one["params"]["_meta"]["progressToken"]  # type: ignore[index,call-overload]
-            note = {"progressToken": token, "progress": number, "message": f"n{number}"}
-            child.say(notification("notifications/progress", **note))
-        for one in asked:
-            child.say(text_result(one["id"], "fine"))
-
-    async def work() -> None:
-        async with hosting(progressing) as host:
-            meta: Object = {**STATELESS, "progressToken": "p"}
-            many = [host.ask(call(1, f"n{n}", _meta=meta), **R5_HEADERS) for n in range(2)]
-            for number, told in enumerate(await asyncio.gather(*many)):
-                assert isinstance(told, list)
-                assert [one.get("params") for one in told if isinstance(one, dict)] == [
-                    {"progressToken": "p", "progress": number, "message": f"n{number}"},
-                    None,
-                ]
-
-    run(work)
-
-
-def test_a_cancellation_names_the_request_as_it_went_up() -> None:
-    async def work() -> None:
-        async with hosting(None) as host:
-            named = await host.open()
-            child = host.children[0]
-            first = asyncio.create_task(host.post(request(1), **named))
-            await eventually(lambda: len(child.asked("x/y")) == 1, "the first")
-            second = asyncio.create_task(host.post(request(1), **named))
-            await eventually(lambda: len(child.asked("x/y")) == 2, "the second")
-            cancel = notification("notifications/cancelled", requestId=1, reason="late")
-            for task in (first, second):
-                await host.post(cancel, **named)
-                assert (await task)[1] == []
-            ids = [one["id"] for one in child.asked("x/y")]
-            told = [one["params"] for one in child.asked("notifications/cancelled")]
-            assert [one["requestId"] for one in told if isinstance(one, dict)] == ids
-            child.say(result(ids[0]))
-            child.say(result(ids[1]))
-            echoing = asyncio.create_task(host.post(request(2), **named))
-            await eventually(lambda: len(child.asked("x/y")) == 3, "the third")
-            child.say(result(2))
-            assert (await echoing)[1] == result(2)
-            assert "protocol.unknown-answer" not in host.records.rules, "they were expected"
-            again = asyncio.create_task(host.post(request(1), **named))
-            await eventually(lambda: len(child.asked("x/y")) == 4, "the fourth")
-            child.say(result(child.asked("x/y")[3]["id"]))
-            assert (await again)[1] == result(1)
-
-    run(work)
-
-
-@pytest.mark.parametrize("method", ["notifications\\/cancelled", "notifications/\\u0063ancelled"])
-def test_a_cancellation_may_be_spelt_otherwise(method: str) -> None:
-    async def work() -> None:
-        async with hosting(None) as host:
-            named = await host.open()
-            asking = [asyncio.create_task(host.post(request(1), **named)) for _ in range(2)]
-            child = host.children[0]
-            await eventually(lambda: len(child.asked("x/y")) == 2, "both")
-            for _ in asking:
-                body = f'{{"jsonrpc":"2.0","method":"{method}","params":{{"requestId":1}}}}'
-                await host.post(body.encode(), **named)
-            await asyncio.gather(*asking)
-            told = [one["params"]["requestId"] for one in child.asked("notifications/cancelled")]  # type: ignore[index,call-overload]
-            assert sorted(map(str, told)) == sorted(str(one["id"]) for one in child.asked("x/y"))
-
-    run(work)
-
-
-# --- odd answers ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        '{"jsonrpc":"2.0","id":ID,"result":{"a":1,"a":2}}',
-        '{"jsonrpc":"2.0","id":ID,"result":[]}',
-        '{"jsonrpc":"2.0","id":ID,"result":{},"error":{"code":1,"message":"x"}}',
-        '{"jsonrpc":"2.0","id":ID}',
-        '{"jsonrpc":"2.0","id":ID,"error":"x"}',
-        '[{"jsonrpc":"2.0","id":ID,"result":{}}]',
-        '{"jsonrpc":"2.0","id":ID,"result":{"x":' + "[" * 70 + "]" * 70 + "}}",
-        '{"jsonrpc":"2.0","id":ID,"result":{"x":"\\ud800"}}',
-    ],
-)
-@pytest.mark.parametrize("at_once", [1, 2])
-def test_an_answer_that_is_none_is_told_to_whom_it_was_for(answer: str, at_once: int) -> None:
-    def odd(child: Child, message: Object) -> None:
-        asked = child.asked("x/y")
-        if message.get("method") == "x/y" and len(asked) == at_once:
-            for one in asked:
-                child.say(answer.replace("ID", json.dumps(one["id"])).encode())
-
-    async def work() -> None:
-        async with hosting(odd) as host:
-            named = await host.open()
-            for told in await asyncio.gather(
-                *(host.ask(request(1), **named) for _ in range(at_once))
-            ):
-                one = told[0] if isinstance(told, list) else told
-                assert isinstance(one, dict)
-                assert one["id"] == 1
-                assert "error" in one
-            assert not next(iter(host.known.guard.pins), None)
-
-    run(work)
-
-
-@pytest.mark.parametrize("behind", ["", ",NaN"], ids=["whole", "broken"])
-def test_an_array_of_answers_to_several_is_told_to_each(behind: str) -> None:
-    def odd(child: Child, message: Object) -> None:
-        asked = [json.dumps(result(one["id"])) for one in child.asked("x/y")]
-        if len(asked) == 3:
-            child.say(f"[{','.join(asked)}{behind}]".encode())
-
-    async def work() -> None:
-        async with hosting(odd) as host:
-            named = await host.open()
-            asking = [host.ask(request(id_), **named) for id_ in (1, 2, 2)]
-            told = [
-                in_one(one if isinstance(one, list) else [one])
-                for one in await asyncio.gather(*asking)
-            ]
-            assert [[one["id"] for one in each] for each in told] == [[1], [2], [2]]
-            assert all("error" in one for each in told for one in each)
-
-    run(work)
-
-
-def test_an_answer_to_nothing_is_dropped_and_the_rest_goes_on() -> None:
-    def odd(child: Child, message: Object) -> None:
-        if message.get("method") == "x/y":
-            for id_ in ("1", 2, "pipeguard-1", 1, 1):
-                child.say(result(id_))
-
-    async def work() -> None:
-        async with hosting(odd) as host:
-            named = await host.open()
-            assert await host.ask(request(1), **named) == result(1)
-            await eventually(
-                lambda: host.records.rules.count("protocol.unknown-answer") == 4, "four dropped"
-            )
-
-    run(work)
-
-
-# --- batches --------------------------------------------------------------------------------------
-
-
-def batching(child: Child, message: Object) -> None:
-    """Answers a batch as one, as JSON-RPC 2.0 says (section 6)."""
-    last = child.heard[-1]
-    if isinstance(last, list) and message is last[-1]:
-        asked = [one for one in last if isinstance(one, dict) and "id" in one]
-        child.say([text_result(one["id"], "fine") for one in asked])
-
-
-def in_one(told: Json) -> list[Object]:
-    assert isinstance(told, list)
-    flat: list[Object] = []
-    for one in told:
-        flat += [m for m in (one if isinstance(one, list) else [one]) if isinstance(m, dict)]
-    return flat
-
-
-@pytest.mark.parametrize("answering", [batching, echo])
-def test_a_batch_is_answered_whole_whether_in_one_or_in_many(answering: Answering) -> None:
-    async def work() -> None:
-        async with hosting(answering) as host:
-            named = await host.open("2025-03-26")
-            batch: Json = [call(1), INITIALIZED, call("a", SECRET), call(2)]
-            told = in_one(await host.ask(batch, **named))
-            assert sorted(str(one["id"]) for one in told) == ["1", "2", "a"]
-
-    run(work)
-
-
-@pytest.mark.parametrize("answering", [batching, echo])
-def test_batches_with_the_same_ids_at_once_are_answered_apart(answering: Answering) -> None:
-    async def work() -> None:
-        async with hosting(answering) as host:
-            named = await host.open("2025-03-26")
-            batch: Json = [call(1), call(2)]
-            for told in await asyncio.gather(*(host.ask(batch, **named) for _ in range(3))):
-                assert sorted(one["id"] for one in in_one(told)) == [1, 2]  # type: ignore[type-var]
-
-    run(work)
-
-
-def test_a_batch_that_asks_nothing_is_taken() -> None:
-    async def work() -> None:
-        async with hosting() as host:
-            named = await host.open("2025-03-26")
-            assert (await host.post([INITIALIZED, INITIALIZED], **named))[0] == 202
-            status, told, _ = await host.post([INITIALIZED, call(1, SECRET)], **named)
-            assert status == 200
-            assert [one["id"] for one in in_one(told)] == [1]
-            status, told, _ = await host.post([call(1, SECRET)], **named)
-            assert status == 200
-            assert [one["id"] for one in in_one(told)] == [1]
-
-    run(work)
-
-
-def test_an_array_for_exchanges_of_several_is_taken_apart() -> None:
-    def at_once(child: Child, message: Object) -> None:
-        asked = child.asked("x/y")
-        if message.get("method") == "x/y" and len(asked) == 3:
-            child.say([result(one["id"]) for one in asked])
-
-    async def work() -> None:
-        async with hosting(at_once) as host:
-            named = await host.open("2025-03-26")
-            for told in await asyncio.gather(*(host.ask(request(1), **named) for _ in range(3))):
-                assert in_one(told) == [result(1)]
-
-    run(work)
-
-
-# --- what is said unasked -------------------------------------------------------------------------
-
-NOTE = notification("notifications/message", level="info", data="x")
-
-
-async def next_event(stream: aiohttp.ClientResponse) -> Json:
-    async with asyncio.timeout(5):
-        while not (found := events(await stream.content.readuntil(b"\n\n"))):
-            pass
-    return found[0]
-
-
-def test_what_is_said_before_anybody_listens_is_kept_and_told_once() -> None:
-    async def work() -> None:
-        async with hosting() as host:
-            named = await host.open()
-            child = host.children[0]
-            await host.ask(call(1), **named)
-            for number in range(3):
-                child.say(notification("notifications/message", level="info", data=number))
-            async with host.http.get(host.url, headers=dashed(named)) as stream:
-                told = [await next_event(stream) for _ in range(3)]
-                assert [one["params"]["data"] for one in told] == [0, 1, 2]  # type: ignore[index,call-overload]
-                async with host.http.get(host.url, headers=dashed(named)) as other:
-                    child.say(NOTE)
-                    assert await next_event(other) == NOTE, "the first may be lost by then"
-                    other.close()
-                    hosted = host.posted._hosted[named["Mcp_Session_Id"]]
-                    await eventually(lambda: len(hosted._streams) == 1, "it was noticed")
-                    child.say(NOTE)
-                    assert await next_event(stream) == NOTE, "and takes over where it is not"
-
-    run(work)
-
-
-def test_each_stream_of_one_client_gets_what_is_its_own() -> None:
-    """MCP 2025-11-25, basic/transports, "Multiple Connections"."""
-    changed = notification("notifications/tools/list_changed")
-    asks = request("q", "roots/list")
-
-    async def work() -> None:
-        async with hosting(None) as host:
-            named = await host.open("2025-11-25", roots={})
-            child = host.children[0]
-            async with host.http.get(host.url, headers=dashed(named)) as stream:
-                first = asyncio.create_task(host.post(request(1), **named))
-                await eventually(lambda: len(child.asked("x/y")) == 1, "the first is asked")
-                child.say(asks)
-                child.say(changed)
-                child.say(NOTE)
-                assert await next_event(stream) == changed
-                token: Object = {"progressToken": "p"}
-                second = asyncio.create_task(host.post(request(2, _meta=token), **named))
-                await eventually(lambda: len(child.asked("x/y")) == 2, "the second is asked")
-                told = notification("notifications/progress", progressToken="p", progress=1)
-                child.say(told)
-                child.say(NOTE)
-                assert await next_event(stream) == NOTE, "nobody can tell whose it is"
-                child.say(result(2))
-                child.say(result(1))
-                assert (await first)[1] == [asks, NOTE, result(1)]
-                assert (await second)[1] == [told, result(2)]
-
-    run(work)
-
-
-@pytest.mark.parametrize("method", ["tasks/result", "tasks/list"])
-def test_a_method_that_was_removed_gets_the_servers_own_answer(method: str) -> None:
-    def unknown(child: Child, message: Object) -> None:
-        error: Object = {"code": -32601, "message": "Method not found"}
-        child.say({"jsonrpc": "2.0", "id": message["id"], "error": error})
-
-    async def work() -> None:
-        async with hosting(unknown) as host:
-            removed = request(1, method, taskId="t", _meta=STATELESS)
-            status, told, _ = await host.post(removed, Mcp_Method=method, **R5_HEADERS)
-            assert (status, code(told)) == (404, -32601)
-            living = request(2, "tasks/get", taskId="t", _meta=STATELESS)
-            status, told, _ = await host.post(living, Mcp_Name="other", **R5_HEADERS)
-            assert (status, code(told)) == (400, -32020), "of those that are left, it is compared"
-
-    run(work)
-
-
-def test_a_request_that_was_refused_leaves_nothing_of_its_name() -> None:
-    async def work() -> None:
-        async with hosting() as host:
-            for number in range(40):
-                message = request(number, "tools/call", name=f"{number}" * 1000, _meta=STATELESS)
-                status, _, _ = await host.post(message, Mcp_Name="other", **R5_HEADERS)
-                assert status == 400
-            assert host.known._mirrored == {}
-
-    run(work)
-
-
-def test_of_what_nobody_hears_only_so_many_bytes_are_kept() -> None:
-    async def work() -> None:
-        async with hosting() as host:
-            named = await host.open(roots={})
-            child = host.children[0]
-            child.say(request("q", "roots/list"))
-            for number in range(60):
-                data: Json = f"{number} " * 4000
-                child.say(notification("notifications/message", level="info", data=data))
-            await eventually(lambda: child.heard[-1].get("id") == "q", "the request is answered")  # type: ignore[union-attr]
-            hosted = host.posted._hosted[named["Mcp_Session_Id"]]
-            await host.ask(call(1), **named)
-            assert hosted._unheard_bytes <= hosted_module.UNHEARD_BYTES
-            assert sum(len(frame) for frame, _ in hosted._unheard) == hosted._unheard_bytes
-
-    run(work)
-
-
-@pytest.mark.parametrize("waits", [False, True])
-def test_an_answer_comes_behind_more_than_a_client_takes(waits: bool) -> None:
-    count = 3 * LIMIT_BYTES // 120_000
-
-    async def work() -> None:
-        async with hosting(None, waits=waits) as host:
-            named = await host.open()
-            child = host.children[0]
-            asking = host.http.post(host.url, json=request(1), headers=dashed(named))
-            response = asyncio.ensure_future(asking)
-            await eventually(lambda: len(child.asked("x/y")) == 1, "it is asked")
-            for _ in range(count):
-                child.say(notification("notifications/message", level="info", data="x" * 60_000))
-            child.say(result(1))
-            answering = await response  # and nothing of it is read yet
-            if not waits:
-                await eventually(child._frames.empty, "the server is read to the end")
-            told = events(await answering.read())
-            assert told[-1] == result(1)
-            assert (len(told) == count + 1) is waits, "it misses none of a server of its own"
-
-    run(work)
-
-
-def test_of_what_nobody_hears_only_so_many_frames_are_kept() -> None:
-    async def work() -> None:
-        async with hosting() as host:
-            named = await host.open()
-            child, most = host.children[0], hosted_module.UNHEARD_FRAMES
-            notes = [notification("notifications/x", number=number) for number in range(most + 9)]
-            for note in notes:
-                child.say(note)
-            hosted = host.posted._hosted[named["Mcp_Session_Id"]]
-            await eventually(child._frames.empty, "all of it was read")
-            await host.ask(call(1), **named)
-            assert [json.loads(frame) for frame, _ in hosted._unheard] == notes[9:]
-
-    run(work)
-
-
-def test_a_notification_is_judged_once_somebody_hears_it() -> None:
-    async def work() -> None:
-        async with hosting() as host:
-            named = await host.open()
-            before = len(host.records)
-            first, last = [notification("notifications/x", number=number) for number in (1, 3)]
-            for note in (first, notification("notifications/x", text=f"key {SECRET}"), last):
-                host.children[0].say(note)
-            hosted = host.posted._hosted[named["Mcp_Session_Id"]]
-            await eventually(lambda: len(hosted._unheard) == 3, "all of it was read")
-            assert len(host.records) == before
-            async with host.http.get(host.url, headers=dashed(named)) as stream:
-                told = [await next_event(stream) for _ in range(3)]
-            assert (told[0], told[2]) == (first, last)
-            assert SECRET not in json.dumps(told[1])
-            assert len(host.records) == before + 3
-
-    run(work)
-
-
-def test_without_a_stream_it_comes_before_an_answer() -> None:
-    def noting(child: Child, message: Object) -> None:
-        if message.get("method") == "x/y":
-            child.say(NOTE)
-            child.say(result(message["id"]))
-
-    async def work() -> None:
-        async with hosting(noting) as host:
-            named = await host.open()
-            assert await host.ask(request(1), **named) == [NOTE, result(1)]
-
-    run(work)
-
-
-def test_a_server_asks_and_a_client_answers_with_another_post() -> None:
-    def asking(child: Child, message: Object) -> None:
-        if message.get("method") == "x/y":
-            child.say(request("q", "roots/list"))
-        elif message.get("id") == "q":
-            child.say(result(1))
-
-    async def work() -> None:
-        async with hosting(asking) as host:
-            named = await host.open(roots={})
-            async with host.http.post(host.url, json=request(1), headers=dashed(named)) as stream:
-                assert await next_event(stream) == request("q", "roots/list")
-                assert (await host.post(result("q", roots=[]), **named))[0] == 202
-                assert await next_event(stream) == result(1)
-
-    run(work)
-
-
-def test_a_servers_request_that_is_stopped_is_answered_to_it() -> None:
-    def asking(child: Child, message: Object) -> None:
-        if message.get("method") == "x/y":
-            child.say(request("q", "sampling/createMessage", messages=[], maxTokens=1))
-        elif message.get("id") == "q":
-            assert code(message) == -32601
-            child.say(result(1))
-
-    async def work() -> None:
-        async with hosting(asking) as host:
-            named = await host.open()
-            assert await host.ask(request(1), **named) == result(1)
-
-    run(work)
-
-
-def test_what_changed_is_told_on_the_stream_of_the_session() -> None:
-    async def work() -> None:
-        async with hosting() as host:
-            named = await host.open()
-            async with host.http.get(host.url, headers=dashed(named)) as stream:
-                host.known.relist({"tool"})
-                told = await next_event(stream)
-                assert told == {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
-
-    run(work)
-
-
 # --- whose a session is ---------------------------------------------------------------------------
 
 
@@ -904,8 +265,8 @@ def test_it_is_known_whose_a_session_is_until_it_ends(monkeypatch: pytest.Monkey
             for way in ("deleted", "dead", "idle"):
                 _, _, headers = await host.post(initialize(0), Who="ann")
                 session_id = headers[SESSION.lower()]
-                assert owners.may(session_id, "ann")
-                assert not owners.may(session_id, "bob")
+                assert owners.allow(session_id, "ann")
+                assert not owners.allow(session_id, "bob")
                 if way == "dead":
                     host.children[-1].die()
                 if way == "deleted":
@@ -931,7 +292,8 @@ def test_a_client_that_leaves_a_session_gives_nothing_up() -> None:
             leaving.cancel()
             await asyncio.gather(leaving, return_exceptions=True)
             await eventually(
-                lambda: not host.posted._hosted[named["Mcp_Session_Id"]]._present(), "it left"
+                lambda: not host.posted._routers[named["Mcp_Session_Id"]]._in_flight.present(),
+                "it left",
             )
             assert child.asked("notifications/cancelled") == []
             child.say(NOTE)
@@ -940,7 +302,7 @@ def test_a_client_that_leaves_a_session_gives_nothing_up() -> None:
                 assert await next_event(stream) == NOTE, "it is not told to whoever left"
             pending = next(iter(host.known.new(None).state.pending.values()))
             assert len(pending) == 0
-            session = host.posted._hosted[named["Mcp_Session_Id"]].session
+            session = host.posted._routers[named["Mcp_Session_Id"]].session
             await eventually(lambda: not session.waiting(), "its answer came")
             assert not next(iter(session.state.pending.values()))._exchanges
 
@@ -1079,11 +441,13 @@ def test_what_changed_is_told_on_the_subscription_that_asked_for_it() -> None:
             told = await next_event(asking[0])
             assert told == notification("notifications/tools/list_changed", _meta=meta)
             asking[0].close()
-            await eventually(lambda: len(host.known._heard) == 1, "nobody listens there any more")
+            await eventually(
+                lambda: len(host.known._with_subscribers) == 1, "nobody listens there any more"
+            )
             host.children[0].die()
             last = await next_event(asking[1])
             assert code(last) == GONE, "and nothing that was not asked for came before"
-            await eventually(lambda: not host.known._heard, "it is over")
+            await eventually(lambda: not host.known._with_subscribers, "it is over")
             asking[1].close()
 
     run(work)

@@ -1,8 +1,8 @@
-"""Whether a client masks its WebSocket frames, and floods nobody with small ones.
+"""Checks that a client masks its WebSocket frames, and does not flood us with small ones.
 
-RFC 6455, section 5.1: a server closes the connection when it gets a frame that is not masked; the
-library does not ask. A megabyte of frames without a payload takes seconds to read, in which nobody
-else is served. Knows frame headers, and no payload.
+RFC 6455, section 5.1: a server must close the connection on an unmasked frame; the library does
+not check. A megabyte of frames without a payload takes seconds to read, during which nobody else
+is served. Knows frame headers, and no payload.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ _MASKED, _LENGTH = 0x80, 0x7F
 _SHORT, _LONG = 126, 127  # two or eight bytes of length follow (section 5.2)
 _KEY_BYTES = 4
 _WHOLE = frozenset({0x81, 0x82})  # a message in one frame: FIN, and text or binary
-MESSAGE_BYTES = 24  # fewer are no message of JSON-RPC
-PART_BYTES = 1024  # of a message in several frames; pings and pongs have fewer
-MOST_SMALL, SMALL_A_SECOND = 1024, 64.0  # at once, and for as long as one likes
+MESSAGE_BYTES = 24  # a shorter text is no JSON-RPC message
+PART_BYTES = 1024  # a shorter part of a message is small; so is every ping and pong
+MOST_SMALL, SMALL_A_SECOND = 1024, 64.0  # in a burst, and sustained
 
 
-class Masks:
-    """Follows the frames of one client."""
+class FrameMasks:
+    """Follows the frame headers of one client."""
 
     def __init__(self) -> None:
         self._head = bytearray()
-        self._payload_bytes = 0  # of the frame that is under way, still to come
-        self._small = 0.0  # frames, less those that had their time
-        self._looked_at = 0.0
+        self._payload_bytes = 0  # of the current frame, still to come
+        self._small = 0.0  # small frames, less those that the time since has paid for
+        self._checked_at = 0.0
 
-    def hold(self, data: bytes, now: float) -> bool:
-        """Take the next bytes; False once a frame is not masked, or too many are small.
+    def allow(self, data: bytes, now: float) -> bool:
+        """Check the next bytes; False on an unmasked frame, or on too many small ones.
 
         Args:
-            data: as they came.
+            data: as received.
             now: seconds on a clock that only goes forward.
         """
-        self._small = max(0.0, self._small - SMALL_A_SECOND * (now - self._looked_at))
-        self._looked_at = now
+        self._small = max(0.0, self._small - SMALL_A_SECOND * (now - self._checked_at))
+        self._checked_at = now
         at = 0
         while at < len(data):
             if self._payload_bytes:

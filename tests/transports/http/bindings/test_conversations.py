@@ -13,12 +13,13 @@ from aiohttp import web
 
 from pipeguard.errors import StateError
 from pipeguard.transports.channel import ChannelClosed
-from pipeguard.transports.http.server import sse_and_websocket as talks_module
-from pipeguard.transports.http.server.admission import WHO, Refused
-from pipeguard.transports.http.server.sessions import Conversations
-from pipeguard.transports.http.server.sse_and_websocket import Talks
-from pipeguard.transports.judging import Judge
-from tests.transports.http.server.test_streamable import Answering, Child, code, echo
+from pipeguard.transports.http.bindings import sse
+from pipeguard.transports.http.bindings.sse import SseEndpoint
+from pipeguard.transports.http.bindings.websocket import WebSocketEndpoint
+from pipeguard.transports.http.server.admission import WHO, RequestRefused
+from pipeguard.transports.http.server.conversations import Conversations
+from pipeguard.transports.http.server.sessions import Sessions
+from tests.transports.http.server.hosting import Answering, Child, code, echo
 from tests.transports.talking import (
     GONE,
     INITIALIZED,
@@ -26,10 +27,11 @@ from tests.transports.talking import (
     Json,
     Object,
     Records,
+    backend,
     call,
-    conversations,
     events,
     initialize,
+    make_sessions,
     notification,
     opened,
     request,
@@ -42,15 +44,15 @@ LIMIT = 10_000
 
 
 class Host:
-    """Talks with children behind, and a client of it."""
+    """Conversations with children behind, and a client of it."""
 
     def __init__(self, http: aiohttp.ClientSession) -> None:
         self.http = http
         self.url = ""
         self.children: list[Child] = []
-        self.known: Conversations = conversations()
+        self.known: Sessions = make_sessions()
         self.records = Records()
-        self.talks: Talks
+        self.conversations: Conversations
 
 
 @asynccontextmanager
@@ -70,25 +72,25 @@ async def hosting(
             host.children.append(Child(answering))
             return host.children[-1]
 
-        host.talks = Talks(
-            host.known, dialled, Judge(record or host.records), "/messages", LIMIT, most
-        )
+        behind = backend(host.known, dialled, record or host.records, most=most, limit_bytes=LIMIT)
+        host.conversations = behind.conversations
+        events, sockets = SseEndpoint(behind.conversations), WebSocketEndpoint(behind.conversations)
 
         async def handle(asked: web.BaseRequest) -> web.StreamResponse:
             asked[WHO] = asked.headers.get("Who", "")
             try:
                 if asked.path == "/sse":
-                    return await host.talks.events(asked)
+                    return await events.get(asked)
                 if asked.path == "/messages":
-                    return await host.talks.message(asked, await asked.read())
-                return await host.talks.socket(asked)
-            except Refused as refused:
+                    return await events.post(asked, await asked.read())
+                return await sockets.get(asked)
+            except RequestRefused as refused:
                 return refused.response
 
         async with serving(handle) as url:
             host.url = url
             yield host
-            await host.talks.close()
+            await host.conversations.close()
 
 
 class Client:
@@ -217,7 +219,7 @@ def test_a_server_that_dies_answers_what_waits_and_ends_the_connection(transport
             assert last["method"] == "notifications/message"
             assert [code(await client.hear()) for _ in range(2)] == [GONE, GONE]
             assert await client.hear() is None
-            await eventually(lambda: not host.talks._servers, "all of it is over")
+            await eventually(lambda: not host.conversations._servers, "all of it is over")
             assert host.children[0].is_closed
 
     run(work)
@@ -230,7 +232,7 @@ def test_closing_answers_what_waits(transport: str) -> None:
             client = await joined(host, transport)
             await client.send(request(1))
             await eventually(lambda: host.children[0].asked("x/y"), "it was asked")
-            await host.talks.close()
+            await host.conversations.close()
             assert code(await client.hear()) == GONE
             assert await client.hear() is None
 
@@ -326,7 +328,7 @@ def test_what_changed_is_told_to_those_who_were_promised_it() -> None:
 
 
 def test_a_silent_stream_is_kept_awake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(talks_module, "AWAKE_SECONDS", 0.01)
+    monkeypatch.setattr(sse, "AWAKE_SECONDS", 0.01)
 
     async def work() -> None:
         async with hosting() as host, host.http.get(f"{host.url}/sse") as stream:

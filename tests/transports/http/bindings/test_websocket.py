@@ -13,9 +13,9 @@ from aiohttp import web
 from yarl import URL
 
 from pipeguard.transports.channel import ChannelClosed
+from pipeguard.transports.http.bindings.websocket import WebSocketChannel, WebSocketLink
 from pipeguard.transports.http.client.reconnecting import LinkLost
 from pipeguard.transports.http.client.upstream import Remote, connect
-from pipeguard.transports.http.client.websocket import WebSocketChannel, WebSocketLink
 from tests.transports.talking import Login, request, result
 from tests.transports.wire import run, serving
 

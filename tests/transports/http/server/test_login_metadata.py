@@ -10,7 +10,7 @@ from aiohttp import web
 from yarl import URL
 
 from pipeguard.transports.http.client.upstream import Remote, connect
-from pipeguard.transports.http.server.metadata import Metadata
+from pipeguard.transports.http.server.login_metadata import LoginMetadata
 from tests.transports.talking import Asked, Odd, as_json
 from tests.transports.wire import run, serving
 
@@ -29,7 +29,7 @@ def through(
         async with serving(odd) as server:
             remote = Remote(URL(f"{server}/api/mcp"), {}, passes_credentials=True)
             async with connect(remote) as up, aiohttp.ClientSession() as http:
-                metadata = Metadata(remote, up, "/mcp")
+                metadata = LoginMetadata(remote, up, "/mcp")
 
                 async def handle(request: web.BaseRequest) -> web.StreamResponse:
                     assert metadata.answers(request.path)

@@ -7,15 +7,24 @@ up to its version 1. Binary frames, other subprotocols and compressed frames are
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import aiohttp
 from aiohttp import web
 
 from pipeguard.errors import PipeGuardError
-from pipeguard.transports.channel import ChannelClosed
-from pipeguard.transports.http.client.reconnecting import LinkLost
+from pipeguard.transports.channel import ChannelClosed, RemoteChannel
+from pipeguard.transports.http.client.reconnecting import LinkLost, ReconnectingChannel
 from pipeguard.transports.http.client.upstream import SUBPROTOCOL, Remote, login_renewed
+from pipeguard.transports.http.server.admission import WHO, RequestRefused
+from pipeguard.transports.http.server.backend import Backend
+from pipeguard.transports.http.server.binding import TransportBinding
+from pipeguard.transports.http.server.conversations import Conversations
+from pipeguard.transports.http.server.refusals import RefusalReason
+from pipeguard.transports.http.server.routes import MCP, Endpoint, Route, without_body
+from pipeguard.transports.judging import with_value
 
+WEBSOCKET = "/ws"
 PING_SECONDS = 30.0
 UNSUPPORTED = 1003  # RFC 6455, section 7.4.1
 
@@ -83,7 +92,8 @@ class WebSocketChannel:
 
     async def read(self) -> bytes | None:
         """Wait for the next frame; None at the end."""
-        return await _receive(self._socket)
+        frame = await _receive(self._socket)
+        return None if frame is None else with_value(frame)
 
     async def write(self, frame: bytes) -> None:
         """Send a frame.
@@ -101,6 +111,46 @@ class WebSocketChannel:
         await self._socket.close()
 
 
+class WebSocketEndpoint:
+    """Answers clients of WebSocket.
+
+    Args:
+        conversations: hold each client's conversation.
+    """
+
+    def __init__(self, conversations: Conversations) -> None:
+        self._conversations = conversations
+
+    async def get(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Upgrade the connection, for as long as the conversation lasts."""
+        offered = ",".join(request.headers.getall("Sec-WebSocket-Protocol", (SUBPROTOCOL,)))
+        if SUBPROTOCOL not in [name.strip() for name in offered.split(",")]:
+            why = f"there is no such subprotocol; offer {SUBPROTOCOL}, or none"
+            raise RequestRefused(RefusalReason.NOWHERE, 400, why)
+        socket = web.WebSocketResponse(
+            protocols=(SUBPROTOCOL,),
+            heartbeat=PING_SECONDS,
+            compress=False,
+            max_msg_size=self._conversations.limit_bytes + 1,  # the smallest size that is too large
+        )
+        with self._conversations.room():
+            await socket.prepare(request)
+            await self._conversations.hold(WebSocketChannel(socket), request.get(WHO, ""))
+        return socket
+
+
+def open_channel(remote: Remote, http: aiohttp.ClientSession) -> RemoteChannel:
+    """A channel to a server."""
+    return ReconnectingChannel(partial(WebSocketLink.open, remote, http))
+
+
+def make_endpoint(backend: Backend) -> Endpoint:
+    """A path of its own, and that of Streamable HTTP."""
+    endpoint = WebSocketEndpoint(backend.conversations)
+    answer = without_body(endpoint.get)
+    return Endpoint(tuple(Route("GET", path, answer, upgrades=True) for path in (WEBSOCKET, MCP)))
+
+
 async def _receive(
     socket: aiohttp.ClientWebSocketResponse | web.WebSocketResponse,
 ) -> bytes | None:
@@ -114,3 +164,8 @@ async def _receive(
     if message.type is aiohttp.WSMsgType.BINARY:
         await socket.close(code=UNSUPPORTED)
     return None
+
+
+BINDING = TransportBinding(
+    "WebSocket, as in version 1 of the Python SDK", ("ws", "wss"), open_channel, make_endpoint
+)

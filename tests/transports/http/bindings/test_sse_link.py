@@ -12,9 +12,9 @@ from aiohttp import web
 from yarl import URL
 
 from pipeguard.core.protocol.framing import Lost
-from pipeguard.transports.http.client import sse
+from pipeguard.transports.http.bindings import sse
+from pipeguard.transports.http.bindings.sse import SseLink
 from pipeguard.transports.http.client.reconnecting import LinkLost, ReconnectingChannel
-from pipeguard.transports.http.client.sse import SseLink
 from pipeguard.transports.http.client.upstream import Remote, connect
 from tests.transports.talking import (
     Asked,

@@ -1,0 +1,270 @@
+"""HTTP+SSE, the transport of MCP 2024-11-05: a stream of events from the server, POSTs to it.
+
+basic/transports, "HTTP with SSE": the first event names the address for POSTs. It must be on the
+same origin, or a server could send a client's token to another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from functools import partial
+from secrets import token_urlsafe
+
+import aiohttp
+from aiohttp import web
+from yarl import URL
+
+from pipeguard.core.protocol.sse import MESSAGE, EventStream, ServerSentEvent, written
+from pipeguard.errors import PipeGuardError
+from pipeguard.transports.bounded import FrameQueue
+from pipeguard.transports.channel import ChannelClosed
+from pipeguard.transports.http.client.bodies import Unreadable, body_pieces
+from pipeguard.transports.http.client.reconnecting import LinkLost, ReconnectingChannel
+from pipeguard.transports.http.client.upstream import Remote, Request, send
+from pipeguard.transports.http.headers import EVENTS, JSON, media_type
+from pipeguard.transports.http.server.admission import WHO, RequestRefused
+from pipeguard.transports.http.server.backend import Backend
+from pipeguard.transports.http.server.binding import TransportBinding
+from pipeguard.transports.http.server.conversations import Conversations
+from pipeguard.transports.http.server.refusals import RefusalReason
+from pipeguard.transports.http.server.responses import (
+    AWAKE_SECONDS,
+    KEEP_AWAKE,
+    STREAM_HEADERS,
+    as_event,
+)
+from pipeguard.transports.http.server.routes import Endpoint, Route, without_body
+from pipeguard.transports.judging import with_value
+
+SSE, MESSAGES = "/sse", "/messages"
+ENDPOINT_SECONDS = 10.0  # for a server to name the address for POSTs
+PROBE_SECONDS = 1.0  # the same, where the server may not speak this transport
+SESSION_BYTES = 24
+
+
+# --- to a server ----------------------------------------------------------------------------
+
+
+class SseLink:
+    """One stream from a server, and the address for POSTs that it named."""
+
+    def __init__(self, remote: Remote, http: aiohttp.ClientSession) -> None:
+        self._remote = remote
+        self._http = http
+        self._answer: aiohttp.ClientResponse | None = None
+        self._pieces: AsyncIterator[bytes] | None = None
+        self._frames: deque[bytes] = deque()
+        self._stream = EventStream(remote.limit_bytes)
+        self._target: URL | None = None
+
+    @classmethod
+    async def open(
+        cls,
+        remote: Remote,
+        http: aiohttp.ClientSession,
+        patience_seconds: float | None = None,
+    ) -> SseLink:
+        """Connect, and wait for the address for POSTs.
+
+        Raises:
+            LinkLost: the server cannot be reached, speaks no HTTP+SSE, or names a foreign address.
+        """
+        link = cls(remote, http)
+        try:
+            async with asyncio.timeout(patience_seconds or ENDPOINT_SECONDS):
+                await link._begin()
+        except LinkLost:
+            await link.close()
+            raise
+        except (aiohttp.ClientError, OSError, PipeGuardError, Unreadable) as error:
+            await link.close()
+            raise LinkLost.of(error) from None
+        return link
+
+    async def _begin(self) -> None:
+        request = Request("GET", self._remote.url, {"Accept": EVENTS})
+        answer = await send(self._remote, self._http, request)
+        self._answer, self._pieces = answer, body_pieces(answer)
+        if media_type(answer) != EVENTS or not answer.ok:
+            raise LinkLost(f"the server answered with HTTP {answer.status}, not with MCP")
+        while self._target is None:
+            if not await self._read_events():
+                raise LinkLost("the server named no address for messages")
+
+    async def receive(self) -> bytes | None:
+        """Wait for the next frame; None at the end."""
+        with suppress(aiohttp.ClientError, OSError, LinkLost, Unreadable):  # the stream ends here
+            while not self._frames and await self._read_events():
+                pass
+        return self._frames.popleft() if self._frames else None
+
+    async def send(self, frame: bytes) -> None:
+        """Send a frame in a POST.
+
+        Raises:
+            LinkLost: it was not accepted.
+        """
+        if self._target is None:
+            raise LinkLost("closed")
+        request = Request("POST", self._target, {"Content-Type": JSON}, frame)
+        try:
+            async with await send(self._remote, self._http, request) as answer:
+                if not 200 <= answer.status < 300:
+                    raise LinkLost(f"the server answered with HTTP {answer.status}")
+        except (aiohttp.ClientError, OSError, PipeGuardError) as error:
+            raise LinkLost.of(error) from None
+
+    async def close(self) -> None:
+        """Hang up."""
+        if self._answer is not None:
+            self._answer.close()
+
+    async def _read_events(self) -> bool:
+        """Read the next events; False at the end of the stream."""
+        if self._pieces is None:
+            return False
+        piece = await anext(self._pieces, b"")
+        for event in self._stream.feed(piece):
+            if event.name == "endpoint":
+                self._set_target(event.data or b"")
+            elif event.name == MESSAGE and event.data:
+                self._frames.append(event.data)
+        return bool(piece) and not self._stream.overrun
+
+    def _set_target(self, address: bytes) -> None:
+        """Set the address for POSTs.
+
+        Raises:
+            LinkLost: it is set already, or on another origin.
+        """
+        if self._target is not None:
+            raise LinkLost("the server named a second address for messages")
+        try:
+            target = self._remote.url.join(URL(address.decode()))
+            if target.origin() == self._remote.url.origin() and target.user is None:
+                self._target = target
+        except ValueError:
+            pass  # not a URL
+        if self._target is None:
+            raise LinkLost("the server named an address for messages that is not its own")
+
+
+def open_channel(remote: Remote, http: aiohttp.ClientSession) -> ReconnectingChannel:
+    """A channel to a server."""
+    return ReconnectingChannel(partial(SseLink.open, remote, http))
+
+
+async def answers(remote: Remote, http: aiohttp.ClientSession) -> bool:
+    """True if a server speaks HTTP+SSE: it names the address for POSTs at once."""
+    try:
+        link = await SseLink.open(remote, http, PROBE_SECONDS)
+    except LinkLost:
+        return False
+    await link.close()
+    return True
+
+
+# --- to a client ----------------------------------------------------------------------------
+
+
+class SseChannel:
+    """A client: its POSTs come in, its stream goes out.
+
+    Attributes:
+        who: the name of its token, or empty.
+    """
+
+    def __init__(self, response: web.StreamResponse, who: str) -> None:
+        self.who = who
+        self._response = response
+        self._inbox = FrameQueue()
+
+    async def take(self, frame: bytes) -> None:
+        """Take the message of a POST."""
+        await self._inbox.put(with_value(frame))
+
+    async def read(self) -> bytes | None:
+        """Wait for the next message; None once closed."""
+        while True:
+            try:
+                async with asyncio.timeout(AWAKE_SECONDS):
+                    return await self._inbox.get()
+            except TimeoutError:
+                try:
+                    await self._response.write(KEEP_AWAKE)
+                except ConnectionError:
+                    return None
+
+    async def write(self, frame: bytes) -> None:
+        """Send a frame.
+
+        Raises:
+            ChannelClosed: the client is gone.
+        """
+        try:
+            await self._response.write(as_event(frame))
+        except ConnectionError:
+            raise ChannelClosed("the client is gone") from None
+
+    async def close(self) -> None:
+        """Hang up."""
+        self._inbox.end()
+
+
+class SseEndpoint:
+    """Answers clients of HTTP+SSE.
+
+    Args:
+        conversations: hold each client's conversation.
+    """
+
+    def __init__(self, conversations: Conversations) -> None:
+        self._conversations = conversations
+        self._channels: dict[str, SseChannel] = {}  # by session id
+
+    async def get(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer with a stream; its first event names the address for POSTs."""
+        with self._conversations.room():
+            response = web.StreamResponse(headers=STREAM_HEADERS)
+            channel = SseChannel(response, request.get(WHO, ""))
+            session_id = token_urlsafe(SESSION_BYTES)
+            self._channels[session_id] = channel
+            try:
+                await response.prepare(request)
+                address = f"{MESSAGES}?session={session_id}".encode()
+                await response.write(written(ServerSentEvent(address, "endpoint")))
+                await self._conversations.hold(channel, channel.who)
+            finally:
+                del self._channels[session_id]
+            with suppress(ConnectionError):
+                await response.write_eof()
+            return response
+
+    async def post(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        """Take a message, which is answered on its stream."""
+        channel = self._channels.get(request.query.get("session", ""))
+        if channel is None or channel.who != request.get(WHO, ""):
+            is_foreign = channel is not None
+            reason = RefusalReason.FOREIGN_SESSION if is_foreign else RefusalReason.NO_SESSION
+            raise RequestRefused(reason, 404, "there is no such session")
+        await channel.take(body)
+        return web.Response(status=202)
+
+
+def make_endpoint(backend: Backend) -> Endpoint:
+    """The stream's path, and the one for POSTs."""
+    endpoint = SseEndpoint(backend.conversations)
+    return Endpoint(
+        (
+            Route("GET", SSE, without_body(endpoint.get)),
+            Route("POST", MESSAGES, endpoint.post, has_body=True),
+        )
+    )
+
+
+BINDING = TransportBinding(
+    "HTTP+SSE, the transport of MCP 2024-11-05", ("http", "https"), open_channel, make_endpoint
+)

@@ -1,0 +1,391 @@
+"""Routes the frames of one channel between a server and the exchanges over HTTP that share it.
+
+Every answer reaches the exchange that waits for it, even if clients use one id twice. Any other
+message of the server's goes on a single stream (`unrequested`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from time import monotonic
+
+from pipeguard.core.finding import Direction
+from pipeguard.core.protocol import codes
+from pipeguard.core.protocol.frame_outline import is_request_shaped, legible_ids
+from pipeguard.core.protocol.framing import Lost
+from pipeguard.core.protocol.ids import request_ids
+from pipeguard.core.protocol.json_values import JsonValue, serialise
+from pipeguard.core.protocol.strict_json import parse_json
+from pipeguard.core.session import replies
+from pipeguard.core.session.session import Session
+from pipeguard.errors import PipeGuardError, Refusal
+from pipeguard.transports.backlog import Backlog
+from pipeguard.transports.channel import AsyncChannel, ChannelClosed
+from pipeguard.transports.failure import Failure
+from pipeguard.transports.http.server.exchange import Exchange
+from pipeguard.transports.http.server.in_flight import InFlight, RequestOrigin
+from pipeguard.transports.http.server.streams import Stream
+from pipeguard.transports.http.server.unrequested import UnrequestedMessages, is_notification
+from pipeguard.transports.http.shared_ids import (
+    answered_id,
+    cancelled_id,
+    progress_token_of,
+    progress_tokens_in,
+    subscription_id_of,
+    with_answered_id,
+    with_cancelled_id,
+    with_progress_token,
+    with_request_ids,
+    with_subscription_id,
+)
+from pipeguard.transports.judging import Judge, with_value
+from pipeguard.transports.tasks import Tasks
+
+STUCK_SECONDS = 10.0  # after which a server that reads nothing is not healthy
+GONE = Failure("the server is gone")
+_UNREADABLE = Failure("the answer cannot be read", codes.UNSCANNABLE)
+_NOT_LISTENING = "PipeGuard: the client does not listen"
+
+
+class ExchangeRouter:
+    """One channel to a server, and the exchanges that share it.
+
+    Args:
+        channel: to the server.
+        session: the conversation, or one that stands for messages without a session.
+        judge: judges each message, and records the verdict.
+        backlog: counts the unsent bytes of all clients.
+        is_shared: True if the clients know nothing of each other.
+        waits: False if the server must not wait for a client that does not read, since other
+            clients would have to wait as well.
+
+    Attributes:
+        session: as it was given.
+    """
+
+    def __init__(  # noqa: PLR0913  two flags of one kind
+        self,
+        channel: AsyncChannel,
+        session: Session,
+        judge: Judge,
+        backlog: Backlog,
+        *,
+        is_shared: bool = False,
+        waits: bool = True,
+    ) -> None:
+        self.session = session
+        self._backlog = backlog
+        self._waits = waits
+        self._channel = channel
+        self._judge = judge
+        self._is_shared = is_shared
+        self._in_flight = InFlight()
+        self._unrequested = UnrequestedMessages(self._in_flight, is_shared=is_shared, waits=waits)
+        self._used_at = monotonic()
+        self._reading: asyncio.Task[None] | None = None
+        self._tasks = Tasks()
+        self._writing: dict[object, float] = {}  # since when, the oldest first
+        self._has_failed = self._is_closing = False
+        self._has_spoken = False
+
+    @property
+    def was_stillborn(self) -> bool:
+        """True if the server ended by itself before it sent anything."""
+        return not self._has_spoken and not self._is_closing
+
+    @property
+    def is_healthy(self) -> bool:
+        """True while the server accepts what it is sent, as far as is known."""
+        oldest = next(iter(self._writing.values()), None)
+        return not self._has_failed and (oldest is None or monotonic() - oldest < STUCK_SECONDS)
+
+    def begin(self, ended: Callable[[], object]) -> None:
+        """Read the server's frames until it ends."""
+        self._reading = asyncio.create_task(self._read(ended))
+
+    def idle_seconds(self, now: float) -> float:
+        """For how long nobody has used it."""
+        is_used = self._unrequested.streams or self._in_flight.present()
+        return 0.0 if is_used else now - self._used_at
+
+    def use(self) -> None:
+        """Note that somebody is about to use it."""
+        self._used_at = monotonic()
+
+    async def close(self) -> None:
+        """End the server; whatever waits is answered."""
+        self._is_closing = True
+        await self._channel.close()
+        if self._reading is not None:
+            await asyncio.wait([self._reading])
+
+    # --- exchanges ----------------------------------------------------------------------
+
+    @contextmanager
+    def answering(self, exchange: Exchange, frame: bytes) -> Iterator[bytes]:
+        """Route answers to an exchange; yields the frame to send for it."""
+        value = parse_json(frame)
+        ids = request_ids(value)
+        exchange.begin(ids)
+        sent_ids = [self._in_flight.add_request(exchange, token) for token in ids]
+        tokens = progress_tokens_in(value)
+        sent_tokens = [self._in_flight.add_progress(exchange, token) for token in tokens]
+        frames = [with_request_ids(frame, value, sent_ids, sent_tokens)]
+        del frame, value  # otherwise they would be kept until the answer comes
+        try:
+            yield frames.pop()
+        finally:
+            exchange.leave()
+            self._end(exchange)
+            exchange.session.leave()
+
+    def _end(self, exchange: Exchange) -> None:
+        """Forget an exchange; cancel the requests of a client that left, if it cannot come back."""
+        self._used_at = monotonic()
+        self._in_flight.forget_progress(exchange)
+        if exchange.lasting and not exchange.is_cut:
+            return
+        for sent_id in self._in_flight.of(exchange):
+            self._in_flight.give_up(sent_id)
+            self._send_soon(replies.cancelled(sent_id, "the client is gone"))
+
+    async def lose(self, exchange: Exchange, failure: Failure = GONE) -> None:
+        """Tell an exchange that its answers will not come."""
+        for sent_id in self._in_flight.of(exchange):
+            self._in_flight.give_up(sent_id)
+        await exchange.lose(failure, self._judge_answer)
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[Stream]:
+        """A stream for unrequested messages, while a client reads it."""
+        stream = Stream(self._backlog)
+        try:
+            while (unheard := self._unrequested.take_unheard()) is not None:
+                judged: bytes | None = unheard.frame
+                if not unheard.is_judged:
+                    judged = await self._judge_answer(self.session, unheard.frame)
+                stream.send([] if judged is None else [judged])
+            self._unrequested.streams.append(stream)
+            yield stream
+        finally:
+            if stream in self._unrequested.streams:
+                self._unrequested.streams.remove(stream)
+            if unsent := stream.untaken():
+                self._tasks.begin(self._deliver_again(unsent))
+            self._used_at = monotonic()
+
+    async def _deliver_again(self, frames: list[bytes]) -> None:
+        for frame in frames:
+            await self._refuse(self._unrequested.deliver(frame, None))
+
+    # --- to the server ------------------------------------------------------------------
+
+    async def send(self, frame: bytes) -> None:
+        """Send a frame of an exchange.
+
+        Raises:
+            ChannelClosed: the server is gone.
+        """
+        self._used_at = monotonic()
+        await self._write(frame)
+
+    async def notify(self, frame: bytes) -> None:
+        """Send notifications; a cancellation names the request as it was sent.
+
+        Raises:
+            ChannelClosed: the server is gone.
+        """
+        self._used_at = monotonic()
+        value = parse_json(frame)
+        if isinstance(value, list):
+            changed: JsonValue = [self._cancelling(member) for member in value]
+        else:
+            changed = self._cancelling(value)
+        await self._write(frame if changed == value else serialise(changed))
+
+    def _cancelling(self, value: JsonValue) -> JsonValue:
+        """A cancellation with the id that was sent; nobody waits for that answer any more."""
+        token = cancelled_id(value)
+        sent_id = None if token is None else self._in_flight.sent_as(token)
+        if sent_id is None or not isinstance(value, dict):
+            return value
+        origin = self._in_flight.give_up(sent_id)
+        origin.exchange.cancel(origin.token)
+        return with_cancelled_id(value, sent_id)
+
+    async def _write(self, frame: bytes) -> None:
+        entry = object()
+        self._writing[entry] = monotonic()
+        try:
+            await self._channel.write(frame)
+        except ChannelClosed:
+            self._has_failed = True
+            raise
+        finally:
+            del self._writing[entry]
+
+    def _send_soon(self, frame: bytes) -> None:
+        self._tasks.begin(self._write_quietly(frame))
+
+    async def _write_quietly(self, frame: bytes) -> None:
+        with suppress(ChannelClosed):
+            await self._write(frame)
+
+    # --- from the server ----------------------------------------------------------------
+
+    async def _read(self, ended: Callable[[], object]) -> None:
+        try:
+            with suppress(PipeGuardError):  # a verdict cannot be recorded, so nothing may pass
+                while (frame := await self._channel.read()) is not None:
+                    self._has_spoken = True
+                    await self._take(with_value(frame))
+                    await self._wait_for_clients()
+        finally:  # whatever happened, nobody waits for this server any more
+            ended()
+            await self._answer_all()
+
+    async def _wait_for_clients(self) -> None:
+        if self._waits:
+            for stream in [*self._unrequested.streams, *self._in_flight.present()]:
+                await stream.make_room()
+
+    async def _answer_all(self) -> None:
+        """Answer whatever waits for a server that is gone, and end the streams."""
+        self._has_failed = True
+        exchanges = self._in_flight.exchanges()
+        with suppress(PipeGuardError):
+            for exchange in exchanges:
+                await exchange.lose(GONE, self._judge_answer)
+        for exchange in exchanges:
+            exchange.abandon()
+        self._in_flight.requests.clear()
+        for stream in self._unrequested.streams:
+            stream.end()
+        await self._channel.close()
+
+    async def _take(self, frame: bytes) -> None:
+        value, sent_id = _answer_in(frame)
+        if isinstance(value, list):
+            await self._take_batch(frame, value)
+        elif value is None and await self._take_unreadable(frame):
+            return
+        elif sent_id is not None and sent_id in self._in_flight.requests:
+            origin = self._in_flight.requests[sent_id]
+            answer = _with_client_id(frame, value, sent_id, origin.token)
+            await origin.exchange.take(answer, [origin.token], self._judge_answer)
+            self._in_flight.requests.pop(sent_id, None)
+        elif sent_id is None or not self._in_flight.was_late(sent_id):
+            await self._take_unrequested(frame, value)
+
+    async def _take_unrequested(self, frame: bytes, value: JsonValue) -> None:
+        origin = self._origin(value)
+        if origin is None and is_notification(value) and not self._unrequested.is_heard():
+            if not self._is_shared:
+                await self._refuse(self._unrequested.store(frame, is_judged=False))
+            return
+        owner = None if origin is None else origin.exchange
+        if origin is not None:
+            frame = _for_client(frame, value, origin.token)
+        session = self.session if owner is None else owner.session
+        judged = await self._judge_answer(session, frame)
+        if judged is not None:
+            await self._refuse(self._unrequested.deliver(judged, owner))
+
+    async def _take_unreadable(self, frame: bytes) -> bool:
+        """True for an unreadable frame with several answers: none of them will come."""
+        requests = self._in_flight.requests
+        answered = [token for token, is_request in legible_ids(frame) if not is_request]
+        sent_ids = [token for token in answered if token in requests]
+        if len(sent_ids) <= 1:
+            return False
+        for sent_id in sent_ids:
+            if sent_id in requests:
+                await self._lose_answer(sent_id)
+        return True
+
+    async def _lose_answer(self, sent_id: str) -> None:
+        """Tell a client that its answer cannot be read."""
+        exchange, token = self._in_flight.give_up(sent_id)
+        await exchange.take(_UNREADABLE.lost(token), [token], self._judge_answer)
+
+    async def _take_batch(self, frame: bytes, members: list[JsonValue]) -> None:
+        """Pass each exchange its own answers of a batch."""
+        parts: dict[Exchange | None, tuple[list[JsonValue], dict[str, str]]] = {}
+        for member in members:
+            sent_id = answered_id(member)
+            origin = self._in_flight.requests.get(sent_id or "")
+            if sent_id is None or origin is None:
+                parts.setdefault(None, ([], {}))[0].append(member)
+                continue
+            own, tokens = parts.setdefault(origin.exchange, ([], {}))
+            own.append(with_answered_id(member, sent_id, origin.token))
+            tokens[sent_id] = origin.token
+        for exchange, (own, tokens) in parts.items():
+            part = frame if own == members else serialise(own)
+            if exchange is not None:
+                await exchange.take(part, list(tokens.values()), self._judge_answer)
+                for sent_id in tokens:
+                    self._in_flight.requests.pop(sent_id, None)
+            elif (judged := await self._judge_answer(self.session, part)) is not None:
+                await self._refuse(self._unrequested.deliver(judged, None))
+
+    async def _judge_answer(self, session: Session, frame: bytes) -> bytes | None:
+        """Judge a frame of the server's; return what goes on to the client."""
+        verdict = await self._judge(session, Direction.TO_CLIENT, frame)
+        if verdict.reply is not None:
+            self._send_soon(verdict.reply)
+        if verdict.is_astray:
+            for sent_id, (exchange, token) in list(self._in_flight.requests.items()):
+                if sent_id in self._in_flight.requests and exchange.session.is_due(token):
+                    await self._lose_answer(sent_id)
+        return verdict.forward
+
+    def _origin(self, value: JsonValue) -> RequestOrigin | None:
+        """Whose request a message belongs to, by its progress token or subscription id."""
+        if not isinstance(value, dict):
+            return None
+        if (token := progress_token_of(value)) is not None:
+            return self._in_flight.progress.get(token)
+        return self._in_flight.requests.get(subscription_id_of(value) or "")
+
+    async def _refuse(self, frames: list[bytes]) -> None:
+        """Answer the server's requests in frames that are dropped since no client listens."""
+        for frame in frames:
+            for token in request_ids(parse_json(frame)):
+                answer = replies.error(token, codes.METHOD_NOT_FOUND, _NOT_LISTENING)
+                verdict = await self._judge(self.session, Direction.TO_SERVER, answer)
+                if verdict.forward is not None:
+                    self._send_soon(verdict.forward)
+
+
+def _answer_in(frame: bytes) -> tuple[JsonValue, str | None]:
+    """The value of a frame, None where it cannot be read; and the id that it answers."""
+    if isinstance(frame, Lost):
+        return None, frame.id_token
+    try:
+        value = parse_json(frame)
+    except Refusal as refusal:
+        return None, None if is_request_shaped(frame) else refusal.id_token
+    return value, answered_id(value)
+
+
+def _with_client_id(frame: bytes, value: JsonValue, sent_id: str, token: str) -> bytes:
+    """An answer with the client's id."""
+    if sent_id == token:
+        return frame
+    if isinstance(value, dict):
+        return serialise(with_answered_id(value, sent_id, token))
+    if isinstance(frame, Lost):
+        return Failure(frame.why, frame.code).lost(token)
+    return _UNREADABLE.lost(token)  # an unreadable answer has no id that could be changed
+
+
+def _for_client(frame: bytes, value: JsonValue, token: str) -> bytes:
+    """A message under the client's progress token or subscription id."""
+    if not isinstance(value, dict):
+        return frame
+    is_progress = progress_token_of(value) is not None
+    changed = (with_progress_token if is_progress else with_subscription_id)(value, token)
+    return frame if changed == value else serialise(changed)

@@ -1,0 +1,114 @@
+"""The login metadata of a server for clients that log in to it through us.
+
+The metadata must name the address that the client called (RFC 9728, section 3.3), so our address
+replaces the server's. The client's token is then for our address, which the server or its
+authorization server may refuse. Sources: MCP 2025-06-18, basic/authorization; for the paths at the
+origin itself, MCP 2025-03-26, basic/authorization, "Fallbacks".
+"""
+
+from __future__ import annotations
+
+import json
+
+import aiohttp
+from aiohttp import web
+from yarl import URL
+
+from pipeguard.transports.http.client.bodies import Unreadable, read_body
+from pipeguard.transports.http.client.upstream import Remote
+from pipeguard.transports.http.headers import (
+    JSON,
+    headers_to_client,
+    headers_to_server,
+    media_type,
+)
+
+PREFIX = "/.well-known/"
+RESOURCE = "/.well-known/oauth-protected-resource"
+AUTHORIZE = "/authorize"
+MAX_BYTES = 2**20
+_ORIGIN_PATHS = frozenset({"/token", "/register", "/revoke"})
+# Other headers of the client would go to the server without being judged.
+_LOGIN_HEADERS = ("Authorization", "Content-Type", "MCP-Protocol-Version")
+_DOCUMENTS = ("oauth-protected-resource", "oauth-authorization-server", "openid-configuration")
+
+
+class LoginMetadata:
+    """Answers the requests of a login to the server behind us.
+
+    Args:
+        remote: the server.
+        http: connections to it.
+        path: where clients reach the server at our address.
+    """
+
+    def __init__(self, remote: Remote, http: aiohttp.ClientSession, path: str) -> None:
+        self._remote = remote
+        self._http = http
+        self._path = path
+        self._origin = remote.url.origin()
+
+    def answers(self, path: str) -> bool:
+        """True for a path that belongs to a login."""
+        if path == AUTHORIZE or path in _ORIGIN_PATHS:
+            return True
+        return path.startswith(tuple(PREFIX + name for name in _DOCUMENTS))
+
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The server's answer, with our address in place of its own."""
+        if request.path == AUTHORIZE:
+            target = self._origin.with_path(AUTHORIZE).with_query(request.query_string)
+            return web.Response(status=302, headers={"Location": str(target)})
+        body = await request.content.read(MAX_BYTES) if request.method == "POST" else None
+        try:
+            async with self._http.request(
+                request.method,
+                self._target(request.path),
+                data=body,
+                headers=self._headers(request),
+                allow_redirects=False,
+            ) as answer:
+                document = await read_body(answer, MAX_BYTES)
+        except (aiohttp.ClientError, OSError, Unreadable):
+            return web.Response(status=502, text="PipeGuard: the server cannot be reached\n")
+        if media_type(answer) != JSON:
+            return web.Response(status=answer.status)
+        if request.path.startswith(RESOURCE) and answer.status == web.HTTPOk.status_code:
+            document = _with_resource(document, _own_address(request, self._path))
+        return web.Response(
+            status=answer.status,
+            body=document,
+            headers=headers_to_client(answer),
+            content_type=JSON,
+        )
+
+    def _headers(self, request: web.BaseRequest) -> dict[str, str]:
+        given = headers_to_server(
+            request.headers.items(), passes_credentials=self._remote.passes_credentials
+        )
+        headers = {name: given[name] for name in _LOGIN_HEADERS if name in given}
+        return headers | {"Accept": JSON, "Accept-Encoding": "identity"}
+
+    def _target(self, path: str) -> URL:
+        """The server's URL for a path of ours; its own path replaces ours."""
+        mounted = self._remote.url.path.rstrip("/")
+        head, separator, tail = path.partition(self._path)
+        if path.startswith(PREFIX) and separator and not tail.strip("/"):
+            return self._origin.with_path(head + mounted)
+        return self._origin.with_path(path)
+
+
+def _with_resource(document: bytes, address: URL) -> bytes:
+    """Protected resource metadata (RFC 9728) for another address."""
+    try:
+        value = json.loads(document)
+    except ValueError:
+        return document
+    if not isinstance(value, dict):
+        return document
+    return json.dumps({**value, "resource": str(address)}).encode()
+
+
+def _own_address(request: web.BaseRequest, path: str) -> URL:
+    """Our own address, as the client called it."""
+    return URL(f"{request.scheme}://{request.headers['Host']}").with_path(path)

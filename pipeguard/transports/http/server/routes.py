@@ -1,0 +1,58 @@
+"""Paths and methods of a listener, and what answers them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from aiohttp import web
+
+MCP = "/mcp"
+Answer = Callable[[web.BaseRequest, bytes], Awaitable[web.StreamResponse]]
+
+
+class Route(NamedTuple):
+    """What answers one method at one path.
+
+    Attributes:
+        method: of HTTP.
+        path: without a slash at its end.
+        answer: takes the request, and its body or nothing.
+        has_body: True if a JSON message is expected as the body.
+        upgrades: True if the connection is to become a WebSocket.
+    """
+
+    method: str
+    path: str
+    answer: Answer
+    has_body: bool = False
+    upgrades: bool = False
+
+
+def without_body(
+    answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+) -> Answer:
+    """An answer to a request whose body is not read."""
+
+    async def answer_head(request: web.BaseRequest, _: bytes) -> web.StreamResponse:
+        return await answer(request)
+
+    return answer_head
+
+
+async def _close_nothing() -> None:
+    return
+
+
+class Endpoint(NamedTuple):
+    """What answers the clients of one transport.
+
+    Attributes:
+        routes: where they come to.
+        close: ends what is in progress.
+        is_ready: True while a new conversation could begin.
+    """
+
+    routes: tuple[Route, ...]
+    close: Callable[[], Awaitable[None]] = _close_nothing
+    is_ready: Callable[[], bool] = lambda: True

@@ -1,0 +1,108 @@
+"""What the tests of the channel to servers of Streamable HTTP share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+from yarl import URL
+
+from pipeguard.core.protocol.framing import Lost
+from pipeguard.transports.http.client import upstream as remote_module
+from pipeguard.transports.http.client.streamable import StreamableChannel
+from pipeguard.transports.http.client.upstream import Remote, connect
+from tests.transports.talking import (
+    INITIALIZED,
+    SESSION,
+    Asked,
+    Json,
+    Object,
+    Odd,
+    as_json,
+    initialize,
+    notification,
+    opened,
+    text_result,
+)
+from tests.transports.wire import serving
+
+LIMIT = 10_000
+NOTE = notification("notifications/message", level="info", data="x")
+
+
+@pytest.fixture(autouse=True)
+def _no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_module, "FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(remote_module, "MOST_PAUSE_SECONDS", 0.01)
+
+
+class Client:
+    """A client of a channel."""
+
+    def __init__(self, channel: StreamableChannel) -> None:
+        self.channel = channel
+
+    async def send(self, message: Json) -> None:
+        await self.channel.write(json.dumps(message).encode())
+
+    async def hear(self) -> Json:
+        """The next message; of a lost answer its id and why."""
+        frame = await self.channel.read()
+        assert frame is not None
+        if isinstance(frame, Lost):
+            return {"lost": json.loads(frame.id_token), "why": frame.why}
+        told: Json = json.loads(frame)
+        return told
+
+    async def ask(self, message: Object) -> Json:
+        await self.send(message)
+        return await self.hear()
+
+    async def open(self) -> None:
+        assert await self.ask(initialize()) == opened()
+        await self.send(INITIALIZED)
+
+
+@asynccontextmanager
+async def talking(odd: Odd, url: str | None = None) -> AsyncIterator[Client]:
+    async with serving(odd) as address:
+        remote = Remote(URL(url or f"{address}/mcp"), {"X-Own": "y"}, limit_bytes=LIMIT)
+        async with connect(remote) as http:
+            channel = StreamableChannel(remote, http)
+            try:
+                yield Client(channel)
+            finally:
+                await channel.close()
+
+
+Answering = Callable[[web.BaseRequest, Asked], Awaitable[web.StreamResponse]]
+
+
+def in_sessions(answering: Answering, *ids: str) -> Odd:
+    """A server whose sessions have these ids, the last of them for all further ones."""
+    names = list(ids or ("s",))
+
+    async def known(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
+        if told.says == "initialize":
+            name = names.pop(0) if len(names) > 1 else names[0]
+            return as_json(opened(told.message["id"]), headers={SESSION: name})
+        if told.says == INITIALIZED["method"]:
+            return web.Response(status=202)
+        if told.method == "DELETE":
+            return web.Response(status=204)
+        if told.method == "GET" and "last-event-id" not in told.headers:
+            return web.Response(status=405)
+        return await answering(asked, told)
+
+    return Odd(known)
+
+
+async def echo(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+    return as_json(text_result(asked.message["id"], "fine"))
+
+
+def said(odd: Odd) -> list[Json]:
+    return [asked.says or asked.method for asked in odd.asked]

@@ -1,0 +1,228 @@
+"""What the tests of Streamable HTTP over channels share: servers, an endpoint, a client."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from pipeguard.transports.channel import ChannelClosed
+from pipeguard.transports.http.server import exchange_router as router_module
+from pipeguard.transports.http.server import streamable as posted_module
+from pipeguard.transports.http.server.admission import WHO, RequestRefused
+from pipeguard.transports.http.server.sessions import Sessions
+from pipeguard.transports.http.server.streamable import StreamableEndpoint
+from tests.transports.talking import (
+    INITIALIZED,
+    SESSION,
+    Json,
+    Object,
+    Records,
+    backend,
+    events,
+    initialize,
+    make_sessions,
+    notification,
+    opened,
+    posted,
+    text_result,
+)
+from tests.transports.wire import serving
+
+IDLE_SECONDS = 60.0
+R5 = "2026-07-28"
+R5_HEADERS = {"MCP_Protocol_Version": R5}
+Answering = Callable[["Child", Object], None]
+
+
+class Child:
+    """A server as its channel shows it: what it heard, and what it says when a test wants it to."""
+
+    def __init__(self, answering: Answering | None) -> None:
+        self._answering = answering
+        self._frames: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.heard: list[Json] = []
+        self.is_closed = False
+        self.is_deaf = False
+
+    async def read(self) -> bytes | None:
+        return await self._frames.get()
+
+    async def write(self, frame: bytes) -> None:
+        await asyncio.sleep(0)
+        if self.is_closed or self.is_deaf:
+            raise ChannelClosed("gone")
+        message = json.loads(frame)
+        self.heard.append(message)
+        for member in message if isinstance(message, list) else [message]:
+            if member.get("method") == "initialize":
+                version = member["params"]["protocolVersion"]
+                self.say(opened(member["id"], version, tools={"listChanged": True}))
+            elif self._answering:
+                self._answering(self, member)
+
+    async def close(self) -> None:
+        self.is_closed = True
+        self._frames.put_nowait(None)
+
+    def say(self, message: Json | bytes) -> None:
+        frame = message if isinstance(message, bytes) else json.dumps(message).encode()
+        self._frames.put_nowait(frame)
+
+    def die(self) -> None:
+        self._frames.put_nowait(None)
+
+    def asked(self, method: str) -> list[Object]:
+        return [one for one in self.heard if isinstance(one, dict) and one.get("method") == method]
+
+
+class Clock:
+    """The clock of the sessions, which goes only where a test lets it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        for module in (posted_module, router_module):
+            monkeypatch.setattr(module, "monotonic", lambda: self.now)
+        monkeypatch.setattr(posted_module, "SWEEP_SECONDS", 0.01)
+
+    def pass_until(self, holds: Callable[[], object]) -> Callable[[], object]:
+        """Ask it each time after longer than a session may be idle."""
+
+        def ask() -> object:
+            self.now += 2 * IDLE_SECONDS
+            return holds()
+
+        return ask
+
+
+def echo(child: Child, message: Object) -> None:
+    if "id" in message and "method" in message:
+        child.say(text_result(message["id"], "fine"))
+
+
+class Host:
+    """An endpoint over children, and a client of it."""
+
+    def __init__(self, http: aiohttp.ClientSession) -> None:
+        self.http = http
+        self.url = ""
+        self.children: list[Child] = []
+        self.known: Sessions = make_sessions()
+        self.records = Records()
+        self.posted: StreamableEndpoint
+
+    async def post(self, message: Json | bytes, **headers: str) -> tuple[int, Json, dict[str, str]]:
+        status, body, found = await posted(self.http, self.url, message, **headers)
+        if found.get("content-type") == "text/event-stream":
+            return status, events(body), found
+        is_json = found.get("content-type") == "application/json"
+        return status, json.loads(body) if body and is_json else None, found
+
+    async def ask(self, message: Json, **headers: str) -> Json:
+        return (await self.post(message, **headers))[1]
+
+    async def open(self, version: str = "2025-06-18", **capabilities: Json) -> dict[str, str]:
+        """A session; the header that names it."""
+        status, told, headers = await self.post(initialize(0, version, **capabilities))
+        assert (status, told) == (200, opened(0, version, tools={"listChanged": True}))
+        named = {"Mcp_Session_Id": headers[SESSION.lower()]}
+        assert (await self.post(INITIALIZED, **named))[0] == 202
+        return named
+
+
+@asynccontextmanager
+async def hosting(
+    answering: Answering | None = echo,
+    *,
+    most: int = 10,
+    dial: Callable[[], Child] | None = None,
+    gate: asyncio.Event | None = None,
+    record: Callable[[object], None] | None = None,
+    waits: bool = True,
+) -> AsyncIterator[Host]:
+    async with aiohttp.ClientSession() as http:
+        host = Host(http)
+
+        async def dialled() -> Child:
+            child = Child(answering) if dial is None else dial()
+            host.children.append(child)
+            if gate is not None:
+                await gate.wait()
+            return child
+
+        host.posted = StreamableEndpoint(
+            backend(
+                host.known,
+                dialled,
+                record or host.records,
+                most=most,
+                idle_seconds=IDLE_SECONDS,
+                waits=waits,
+            )
+        )
+
+        async def handle(asked: web.BaseRequest) -> web.StreamResponse:
+            asked[WHO] = asked.headers.get("Who", "")
+            try:
+                if asked.method == "GET":
+                    return await host.posted.get(asked)
+                if asked.method == "DELETE":
+                    return await host.posted.delete(asked)
+                return await host.posted.post(asked, await asked.read())
+            except RequestRefused as refused:
+                return refused.response
+
+        async with serving(handle) as url:
+            host.url = f"{url}/mcp"
+            try:
+                yield host
+            finally:
+                await host.posted.close()
+
+
+def code(message: Json) -> Json:
+    assert isinstance(message, dict)
+    error = message["error"]
+    assert isinstance(error, dict)
+    return error["code"]
+
+
+def dashed(headers: dict[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+def quiet(child: Child, message: Object) -> None:
+    """A server that answers all but one method."""
+    if message.get("method") != "never":
+        echo(child, message)
+
+
+def batching(child: Child, message: Object) -> None:
+    """Answers a batch as one, as JSON-RPC 2.0 says (section 6)."""
+    last = child.heard[-1]
+    if isinstance(last, list) and message is last[-1]:
+        asked = [one for one in last if isinstance(one, dict) and "id" in one]
+        child.say([text_result(one["id"], "fine") for one in asked])
+
+
+def in_one(told: Json) -> list[Object]:
+    assert isinstance(told, list)
+    flat: list[Object] = []
+    for one in told:
+        flat += [m for m in (one if isinstance(one, list) else [one]) if isinstance(m, dict)]
+    return flat
+
+
+NOTE = notification("notifications/message", level="info", data="x")
+
+
+async def next_event(stream: aiohttp.ClientResponse) -> Json:
+    async with asyncio.timeout(5):
+        while not (found := events(await stream.content.readuntil(b"\n\n"))):
+            pass
+    return found[0]
