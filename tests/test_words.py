@@ -26,7 +26,6 @@ NOT_YET: set[str] = {
     "pipeguard/core/scanning",
     "pipeguard/core/text",
     "pipeguard/rulebook",
-    "pipeguard/runtime",
 }
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

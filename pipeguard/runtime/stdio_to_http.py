@@ -13,9 +13,10 @@ from pipeguard.errors import PipeGuardError
 from pipeguard.identity.server_name import launched_at
 from pipeguard.launch.command import Exit
 from pipeguard.runtime.connect import RemoteDialler
+from pipeguard.runtime.declining import decline
 from pipeguard.runtime.endpoints import login_of, name_of, remote_of, transport_of, url_of
 from pipeguard.runtime.run import start_thread
-from pipeguard.runtime.stdio import GuardedServer, decline
+from pipeguard.runtime.stdio import GuardedServer
 from pipeguard.transports.bridge import BlockingAdapter
 from pipeguard.transports.channel import Channel, RemoteChannel
 from pipeguard.transports.http.client.upstream import Remote, connect
