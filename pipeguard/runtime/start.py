@@ -59,11 +59,14 @@ def run(options: WrapOptions) -> int:
     from pipeguard.identity.server_name import launched
     from pipeguard.log import say
     from pipeguard.runtime.stdio import GuardedServer, LocalServer
+    from pipeguard.transports.stdio import LineChannel
 
     try:
         child.wait_started()
         who = launched(options.command, options.values.get("--cwd"))
-        guarded = GuardedServer(LocalServer(child), who, options, client_fd)
+        guarded = GuardedServer(
+            LocalServer(child), who, options, lambda limit: LineChannel(0, client_fd, limit)
+        )
     except PipeGuardError as error:
         _decline(child, error, client_fd)
         raise

@@ -80,17 +80,17 @@ class LocalServer:
     """A server that was started here."""
 
     def __init__(self, child: Child) -> None:
-        self._target = child
+        self._child = child
         self.end = child.end
         self.close = child.close
 
     def channel(self, limit_bytes: int) -> Channel:
         """A channel over its standard input and output."""
-        return LineChannel(self._target.stdout_fd, self._target.stdin_fd, limit_bytes)
+        return LineChannel(self._child.stdout_fd, self._child.stdin_fd, limit_bytes)
 
     def stderr(self, mask: Callable[[bytes], bytes]) -> StderrCopy | None:
         """A copy of its standard error to ours."""
-        return StderrCopy(self._target.stderr_fd, STDERR, mask)
+        return StderrCopy(self._child.stderr_fd, STDERR, mask)
 
 
 class GuardedServer:
@@ -102,7 +102,11 @@ class GuardedServer:
     """
 
     def __init__(
-        self, server: TargetServer, launched: Launched, options: WrapOptions, client_fd: int
+        self,
+        server: TargetServer,
+        launched: Launched,
+        options: WrapOptions,
+        open_client: Callable[[int], LineChannel],
     ) -> None:
         """Load what judging needs, while the server boots.
 
@@ -110,7 +114,7 @@ class GuardedServer:
             server: is booting.
             launched: who the server is.
             options: of the command line.
-            client_fd: takes the frames for the client.
+            open_client: opens the channel to the client, given the limit of one frame in bytes.
 
         Raises:
             PipeGuardError: rules, policy or store do not load.
@@ -121,7 +125,7 @@ class GuardedServer:
         self._run = Run(launched, options, self._relist)
         self._session = Session(self._run.guard, self._run.name)
         limit = self._run.guard.policy.limits.frame_bytes
-        self._client = LineChannel(0, client_fd, limit)
+        self._client = open_client(limit)
         self._server = server.channel(limit)
         self._stderr = server.stderr(Mask(self._run.engines))
         self._events: SimpleQueue[_Event] = SimpleQueue()
