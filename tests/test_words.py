@@ -24,7 +24,6 @@ NOT_YET: set[str] = {
     "pipeguard/core/protocol",
     "pipeguard/core/scanning",
     "pipeguard/core/text",
-    "pipeguard/runtime",
 }
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.core.finding import Severity
-from pipeguard.runtime.progress import COMPILING, told
+from pipeguard.runtime.progress import COMPILING, say_if_slow
 
 if TYPE_CHECKING:
     from pipeguard.assess.assessing import Assessment
@@ -154,7 +154,7 @@ def _target(folder: str | None) -> AssessmentTarget:
     from pipeguard.clients.rewrite import GuardOptions
     from pipeguard.rulebook.cache import load_engines
 
-    with told(COMPILING):
+    with say_if_slow(COMPILING):
         compiled = load_engines()
     if folder is not None:
         return of_repository(Path(folder).absolute(), Machine.here(), compiled)

@@ -13,7 +13,7 @@ import click
 
 from pipeguard.demo.play import SCENES, play
 from pipeguard.rulebook.cache import load_engines
-from pipeguard.runtime.progress import COMPILING, told
+from pipeguard.runtime.progress import COMPILING, say_if_slow
 
 if TYPE_CHECKING:
     from pipeguard.demo.play import Scene
@@ -37,7 +37,7 @@ def command(*, as_json: bool) -> None:
     Example:
       pipeguard demo
     """  # noqa: D301  click reads the mark
-    with told(COMPILING):
+    with say_if_slow(COMPILING):
         load_engines()
     started = monotonic()
     if not as_json:

@@ -32,7 +32,7 @@ from pipeguard.rulebook.nearness import near_all
 from pipeguard.rulebook.packs import MAX_PACK_BYTES, PackFile, load_rules, model
 from pipeguard.rulebook.proof import prove_all, texts
 from pipeguard.rulebook.reference import pages, usual_action
-from pipeguard.runtime.progress import COMPILING, told
+from pipeguard.runtime.progress import COMPILING, say_if_slow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -178,9 +178,9 @@ def test(*, file: str | None, glob: str, speed: bool, near_miss: bool, as_json: 
     failures = list(prove_all(rules, proving))
     seconds = perf_counter() - began
     count = sum(len(texts(sample)) for rule in rules for sample in (*rule.matches, *rule.passes))
-    with told(f"trying mutated samples of {len(rules)} rules"):
+    with say_if_slow(f"trying mutated samples of {len(rules)} rules"):
         nearness = list(near_all(rules, proving)) if near_miss else []
-    with told(f"measuring {len(rules)} rules, about 50 ms each"):
+    with say_if_slow(f"measuring {len(rules)} rules, about 50 ms each"):
         measured = list(costs(rules, proving, _compiled())) if speed else []
     if as_json:
         fields: dict[str, object] = {"rules": len(rules), "samples": count, "seconds": seconds}
@@ -218,7 +218,7 @@ def docs(*, out: str) -> None:
 def _compiled() -> Engines:
     from pipeguard.rulebook.cache import load_engines
 
-    with told(COMPILING):
+    with say_if_slow(COMPILING):
         return load_engines()
 
 

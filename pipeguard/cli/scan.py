@@ -19,7 +19,7 @@ from pipeguard.core.unicode.display import visible
 from pipeguard.errors import InputError
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.trial import USUAL_KEY, TextRole, Trial, TrialInput, judge
-from pipeguard.runtime.progress import COMPILING, told
+from pipeguard.runtime.progress import COMPILING, say_if_slow
 
 if TYPE_CHECKING:
     from pipeguard.rulebook.spots import Spot
@@ -113,9 +113,9 @@ def command(  # noqa: PLR0913  one for each option
     options = WrapOptions((), {} if policy is None else {"--policy": policy}, {}, [])
     rules = load_wrap_policy(options)
     text = _text(file, rules.limits.frame_bytes)
-    with told(COMPILING):
+    with say_if_slow(COMPILING):
         compiled = load_engines()
-    with told(f"judging {_size(len(text))}, which takes some seconds"):
+    with say_if_slow(f"judging {_size(len(text))}, which takes some seconds"):
         trial_input = TrialInput(text, TextRole(taken), tool, server, key)
         trial = judge(compiled, rules, trial_input, os.urandom(KEY_BYTES), monotonic())
     if as_json:

@@ -6,9 +6,12 @@ import click
 
 from pipeguard.cli import _completions as completions
 from pipeguard.config.options import TABLE, WrapOptions
+from pipeguard.runtime.transports import transport_names
 
 
 def _options(command: click.Command) -> click.Command:
+    default, *others, last = transport_names()
+    described = f"{', '.join([f'{default} (default)', *others])} or {last}"
     for name, metavar, many, text in TABLE:
         command.params.append(
             click.Option(
@@ -17,7 +20,7 @@ def _options(command: click.Command) -> click.Command:
                 is_flag=not metavar,
                 multiple=bool(many),
                 shell_complete=completions.of_wrap(name, metavar),
-                help=text,
+                help=text.replace("{transports}", described),
             )
         )
     return command

@@ -14,7 +14,7 @@ from time import monotonic
 from pipeguard.config.directories import cache_folder, usual_cache_folder
 from pipeguard.config.effective_policy import load_policy, user_policy_path
 from pipeguard.rulebook.cache import cache_in, load_engines
-from pipeguard.runtime.progress import COMPILING, told
+from pipeguard.runtime.progress import COMPILING, say_if_slow
 
 
 def make_ready() -> None:
@@ -26,7 +26,7 @@ def make_ready() -> None:
     """
     today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
     load_policy(user_policy_path(), None, now=monotonic(), today=today)
-    with told(COMPILING):
+    with say_if_slow(COMPILING):
         load_engines()
         if cache_folder() != usual_cache_folder():
             cache_in(usual_cache_folder())

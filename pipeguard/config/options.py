@@ -11,7 +11,8 @@ TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-# Name, metavar (empty for a flag), "+" where it may be given more than once, help.
+# Name, metavar (empty for a flag), "+" if it may be repeated, help ({transports} stands for their
+# names: runtime.transports).
 TABLE: tuple[tuple[str, str, str, str], ...] = (
     ("--name", "NAME", "", "Keep pins and audit under NAME (default: made from the command)."),
     ("--env", "NAME[=VALUE]", "+", "Pass this variable to the server; VALUE may be keyring:NAME."),
@@ -25,7 +26,7 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
     ("--grace", "SECONDS", "", "How long a server may take to end before it is made to (2)."),
     ("--no-audit", "", "", "Keep no audit of this run; pins are kept all the same."),
     ("--upstream", "URL", "", "Guard the server at URL instead of starting one."),
-    ("--transport", "HOW", "", "auto (default), streamable-http, sse or websocket."),
+    ("--transport", "HOW", "", "Speak this to URL: {transports}."),
     ("--header", "'NAME: VALUE'", "+", "Send this header to the server at URL."),
     ("--header-env", "NAME=VARIABLE", "+", "The same, with the value of a variable."),
     ("--bearer-env", "VARIABLE", "", "Send this variable to the server as a bearer token."),

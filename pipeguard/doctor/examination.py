@@ -20,7 +20,7 @@ from pipeguard.doctor.diagnosis import (
     wrong,
 )
 from pipeguard.errors import InputError, PipeGuardError
-from pipeguard.runtime.progress import told
+from pipeguard.runtime.progress import say_if_slow
 
 # The rules come before the keyring: they are compiled by forks, which a thread would forbid.
 CHECKS: tuple[InstallationCheck, ...] = (
@@ -63,7 +63,7 @@ def examine(case: Case, checks: Iterable[InstallationCheck] = CHECKS) -> Iterato
             what = f"not checked: mend {check.needs} first"
             diagnoses = [Diagnosis(DiagnosisState.UNKNOWN, what)]
         else:
-            with told(check.waits or f"looking at: {check.title}"):
+            with say_if_slow(check.waits or f"looking at: {check.title}"):
                 diagnoses = list(_diagnose(check, case))
         result = Result(check, tuple(diagnoses), perf_counter() - begun)
         states[check.id] = result.state

@@ -1,4 +1,4 @@
-"""Says what takes so long, once it does: a person who waits wonders."""
+"""Tells a waiting person what takes so long."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ COMPILING = "compiling the rules, once after each change (a few seconds)"
 
 
 @contextmanager
-def told(what: str) -> Iterator[None]:
-    """Say on stderr what is being done, if it takes more than a second; in the main thread only."""
+def say_if_slow(what: str) -> Iterator[None]:
+    """Say on stderr what is being done if it takes more than a second; in the main thread only."""
     if sys.platform == "win32":
         yield
         return

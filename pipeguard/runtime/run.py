@@ -1,6 +1,6 @@
-"""One run of `wrap`: what judges in it, where it writes, and what goes on beside the frames.
+"""One run of `wrap`: what judges, what is recorded, and what runs beside the frames.
 
-Shared by every way in which a server is reached; knows no channel and no process.
+The same for every transport; knows no channel and no process of the server.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from pipeguard.errors import PolicyError, Refusal, StateError
 from pipeguard.identity.server_name import Launched
 from pipeguard.log import Log, Trace
 from pipeguard.rulebook.cache import load_engines
-from pipeguard.runtime.progress import COMPILING, told
+from pipeguard.runtime.progress import COMPILING, say_if_slow
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.state.paths import store_file
 from pipeguard.state.recorder import PinsListener, Recorder
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.store import NamedServer, Store
 
-MOST_CLIENTS = 4096  # of which the name is remembered
+MOST_CLIENTS = 4096  # whose names are remembered
 LAST_SECONDS = 2.0  # for a thread to end
-CALENDAR_SECONDS = 2.0  # between two looks at it, where an exception ends
-SETTLED_SECONDS = 5.0  # after which a start is over, and the audit's age is looked at
+CALENDAR_SECONDS = 2.0  # between two checks whether an exception has ended
+SETTLED_SECONDS = 5.0  # after which a start is over, and the audit is pruned
 
 
 class Run:
-    """What one run knows of its server, and what it writes down.
+    """What one run knows of its server, and what it records.
 
     Attributes:
-        log: what people read.
+        log: for people.
         guard: rules, policy and pins.
         engines: the compiled rules.
-        name: names the run: events begin with it.
+        name: of the run: events begin with it.
         over: set once the run ends.
     """
 
@@ -56,9 +56,9 @@ class Run:
         """Load what judging needs.
 
         Args:
-            launched: who the server is, and what it is called where no option says.
+            launched: who the server is, and its name where no option gives one.
             options: of the command line.
-            changed: told, in another thread, of which kinds a client should list again.
+            changed: called in another thread with the kinds that a client should list again.
             engines: the compiled rules, where they are loaded already.
 
         Raises:
@@ -69,25 +69,24 @@ class Run:
         self._audits = "--no-audit" not in options.flags
         if policy.stop_without_audit and not self._audits:
             raise PolicyError("--no-audit: the policy says `audit.on_failure: stop`.")
-        with told(COMPILING):
+        with say_if_slow(COMPILING):
             self.engines = load_engines() if engines is None else engines
         self._store = store_file()
-        asked = options.values.get("--name") or launched.name
+        wanted = options.values.get("--name") or launched.name
         with Store.open(self._store) as opened:
-            known = opened.name_server(asked, launched)
-            pins = opened.pins(known.server)
-        name = known.server
-        if known.holder:
-            self._tell_taken(asked, known, launched)
+            server = opened.name_server(wanted, launched)
+            pins = opened.pins(server.server)
+        if server.holder:
+            self._warn_of_other_name(wanted, server, launched)
         self.name = _run_id()
-        self.guard = Guard(name, self.engines, policy, pins, os.urandom(32))
+        self.guard = Guard(server.server, self.engines, policy, pins, os.urandom(32))
         self.guard.known = IN_USE
         self._recorder = Recorder(
             self._store,
-            name,
+            server.server,
             self.name if self._audits else None,
             self.log,
-            PinsListener(pins, lambda now: changed(self.guard.repin(now))),
+            PinsListener(pins, lambda pins: changed(self.guard.repin(pins))),
         )
         self._trace = Trace(self.log, Mask(self.engines)) if self.log.traces else None
         self._clients: dict[str, str] = {}  # by the conversation that an event's name begins with
@@ -95,29 +94,30 @@ class Run:
         self._refused = 0
         self._pruning: threading.Thread | None = None
 
-    def _tell_taken(self, asked: str, known: NamedServer, launched: Launched) -> None:
+    def _warn_of_other_name(self, wanted: str, server: NamedServer, launched: Launched) -> None:
+        """Say that the wanted name belongs to another server."""
         from pipeguard.core.unicode.display import quoted
 
         with suppress(OSError, ValueError):  # standard error is closed
             self.log(
                 "warning",
-                f"another server has the name {asked}: this one is kept apart as {known.server}",
-                has_the_name=known.holder,
-                since=known.since[:10],
+                f"another server has the name {wanted}: this one is kept apart as {server.server}",
+                has_the_name=server.holder,
+                since=server.since[:10],
                 this_one=launched.description,
                 do="nothing, or give it a --name of its own; if it is the same server, started"
-                f" otherwise now: pipeguard forget {quoted(asked)} --launch",
+                f" otherwise now: pipeguard forget {quoted(wanted)} --launch",
             )
 
     def begin(self) -> None:
-        """Start what goes on beside the frames."""
+        """Start what runs beside the frames."""
         if self.guard.policy.ends:
             start_thread("calendar", self._follow_calendar)
         if self._audits and self.guard.policy.audit_keep_days > 0:
             self._pruning = start_thread("prune", self._prune)
 
     def record(self, verdict: Verdict) -> bool:
-        """Write a verdict down; False where nothing may pass since that cannot be done."""
+        """Record a verdict; False if it cannot be recorded, and nothing may pass then."""
         if self._trace is not None:
             self._trace.show(verdict)
         conversation = verdict.event.rpartition(".")[0]
@@ -131,27 +131,27 @@ class Run:
             and verdict.kind is MessageKind.NOTIFICATION
             and not verdict.findings
         ):
-            return True  # one of a flood, of which a row tells already
-        self._recorder.record(_shown(verdict) if IN_USE and verdict.findings else verdict)
+            return True  # one of a flood, which has a row already
+        self._recorder.record(_masked(verdict) if IN_USE and verdict.findings else verdict)
         is_whole = self._recorder.healthy and not self._recorder.missing
         return is_whole or not self.guard.policy.stop_without_audit
 
     def refuse(self, finding: Finding, client: str) -> None:
-        """Write down who was not let in; there is no message that could have passed.
+        """Record refused HTTP requests, of which there is no verdict.
 
         Args:
-            finding: why, and how often.
-            client: the address from which it came, or the first did.
+            finding: why, and how many.
+            client: the address of the first one's client.
         """
         self._refused += 1
         self._recorder.refuse(finding, client, f"{self.name}.e{self._refused}")
 
     def end(self) -> None:
-        """Nothing comes any more: let what goes on beside come to its end."""
+        """End what runs beside the frames."""
         self.over.set()
 
     def close(self) -> None:
-        """Write what waits."""
+        """Write all records."""
         self.over.set()
         self._recorder.close()
         if self._pruning is not None:
@@ -160,16 +160,16 @@ class Run:
             self._trace.close()
 
     def _follow_calendar(self) -> None:
-        """Exceptions end by the calendar, but frames have a clock that sleeps as the machine does.
+        """Correct when exceptions end: they do by the calendar, but frames are judged by a clock.
 
-        Whether it slept, or somebody set the calendar, their ends are put where they belong.
+        The two differ once the machine has slept, or somebody has set the calendar.
         """
         policy, offset = self.guard.policy, time() - monotonic()
         while not self.over.wait(CALENDAR_SECONDS):
             self.guard.adopt(policy.sooner(time() - monotonic() - offset))
 
     def _prune(self) -> None:
-        """Remove what the audit has kept for long enough, once the start is over."""
+        """Remove the oldest rows of the audit, once the start is over."""
         self.over.wait(SETTLED_SECONDS)
         from datetime import UTC, datetime
 
@@ -184,21 +184,21 @@ class Run:
 
 
 class Mask:
-    """Masks secrets in free text, with an engine of its own that is made when first needed."""
+    """Masks secrets in free text, with an engine of its own that is made at its first use."""
 
     def __init__(self, compiled: Engines) -> None:
         self._engine: Engine = compiled.to_server
-        self._is_ours = False
+        self._is_cloned = False
 
     def __call__(self, text: bytes) -> bytes:
         """The text without secrets."""
-        if not self._is_ours:
-            self._engine, self._is_ours = self._engine.clone(), True
+        if not self._is_cloned:
+            self._engine, self._is_cloned = self._engine.clone(), True
         return self._engine.mask(IN_USE.masked_bytes(text))
 
 
-def _shown(verdict: Verdict) -> Verdict:
-    """A verdict whose words hold no secret of ours."""
+def _masked(verdict: Verdict) -> Verdict:
+    """A verdict whose texts contain no secret of ours."""
     findings = tuple(
         finding._replace(
             excerpt=IN_USE.masked(finding.excerpt),
@@ -215,22 +215,22 @@ def _shown(verdict: Verdict) -> Verdict:
 
 
 def start_thread(name: str, work: Callable[[], object]) -> threading.Thread:
-    """A thread that does not keep this process alive, with a stack that frames fit on."""
+    """Start a daemon thread whose stack is large enough to parse frames."""
     threading.stack_size(STACK_BYTES)
-    begun = threading.Thread(target=work, name=name, daemon=True)
-    begun.start()
-    return begun
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    thread.start()
+    return thread
 
 
 def _run_id() -> str:
-    """Eight letters and digits that name this run in events: 40 random bits."""
-    alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: none is taken for another
+    """A random name for this run: eight letters and digits, 40 bits."""
+    alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: no two look alike
     number = int.from_bytes(os.urandom(5), "big")
     return "".join(alphabet[number >> shift & 31] for shift in range(35, -1, -5))
 
 
 def _client_of(frame: bytes) -> str:
-    """The client's name and version, as it gives them in `initialize`."""
+    """The client's name and version in its `initialize`."""
     with suppress(Refusal):
         message = parse(frame)
         params = message.value.get("params") if isinstance(message, Message) else None

@@ -1,7 +1,7 @@
-"""One real stdio server, guarded end to end: started, judged, recorded, ended.
+"""Starts a guarded run: a stdio server, or whatever other transport the options name.
 
-Puts the parts together and knows the order in which they live and die. Nothing here judges.
-The server is started first of all, and everything else is loaded while it boots.
+A stdio server is started first of all, and everything else is loaded while it boots. Nothing here
+judges.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipeguard.launch.child import Child
     from pipeguard.launch.environment import Environment
 
-DYING_SECONDS = 5.0  # a server that ends within this of its start may lack a variable
+DYING_SECONDS = 5.0  # a server that ends sooner may lack a variable
 MOST_HINTS = 8
 STDOUT, STDERR = 1, 2
 
@@ -30,7 +30,7 @@ def run(options: WrapOptions) -> int:
         The server's exit code; 128 and the number where a signal ended it.
 
     Raises:
-        PipeGuardError: it could not be guarded; what was asked meanwhile is answered.
+        PipeGuardError: it could not be guarded; the client's requests are answered with that.
     """
     wrong = options.misplaced()
     if wrong is not None:
@@ -54,31 +54,35 @@ def run(options: WrapOptions) -> int:
     if refers(variables):
         variables = _with_secrets(variables, options)
     child = start(Command(options.command, variables, options.values.get("--cwd")))
-    # From here on the server boots beside us.
+    # From here on the server boots, and we load.
     client_fd = _keep_stdout_for_frames()
     from pipeguard.identity.server_name import launched
     from pipeguard.log import say
-    from pipeguard.runtime.stdio import GuardedServer, Local
+    from pipeguard.runtime.stdio import GuardedServer, LocalServer
+    from pipeguard.transports.stdio import LineChannel
 
     try:
-        child.wait_started()  # by now it is known
+        child.wait_started()
         who = launched(options.command, options.values.get("--cwd"))
-        guarded = GuardedServer(Local(child), who, options, client_fd)
+        guarded = GuardedServer(
+            LocalServer(child), who, options, lambda limit: LineChannel(0, client_fd, limit)
+        )
     except PipeGuardError as error:
         _decline(child, error, client_fd)
         raise
     for missing in environment.missing:
         say(f"--env {missing}: there is no such variable to pass.")
     code = guarded.run()
-    told = hint(environment, code) if guarded.died and guarded.seconds < DYING_SECONDS else None
-    if told is not None:
-        say(told)
+    died_young = guarded.died and guarded.seconds < DYING_SECONDS
+    advice = hint(environment, code) if died_young else None
+    if advice is not None:
+        say(advice)
     return code
 
 
 def hint(environment: Environment, code: int) -> str | None:
-    """What to say of a server that died young: it may have missed a variable."""
-    names = [name for name in environment.withheld if _is_telling(name)][:MOST_HINTS]
+    """Advice for a server that died young: it may lack a variable; None if it lacks none."""
+    names = [name for name in environment.withheld if _may_be_needed(name)][:MOST_HINTS]
     if not code or not names:
         return None
     return (
@@ -87,24 +91,24 @@ def hint(environment: Environment, code: int) -> str | None:
     )
 
 
-def _is_telling(name: str) -> bool:
+def _may_be_needed(name: str) -> bool:
     from pipeguard.core.words.credentials import VARIABLES
 
     return any(part in name.lower() for part in VARIABLES)
 
 
 def _keep_stdout_for_frames() -> int:
-    """A descriptor of the client's; whatever else is printed goes to stderr."""
+    """A descriptor for frames to the client; whatever else is printed goes to stderr."""
     client_fd = os.dup(STDOUT)
     os.dup2(STDERR, STDOUT)
     return client_fd
 
 
 def _with_secrets(variables: dict[str, str], options: WrapOptions) -> dict[str, str]:
-    """Variables with what the keyring holds of them, before the server starts.
+    """Resolve references to the keyring, before the server starts.
 
     Raises:
-        PipeGuardError: a secret is not there; the client's first requests are told so.
+        PipeGuardError: a secret does not exist; the client's first requests are answered with that.
     """
     from pipeguard.auth.secrets import all_resolved
 
@@ -115,9 +119,9 @@ def _with_secrets(variables: dict[str, str], options: WrapOptions) -> dict[str, 
 
 
 def _declined(error: PipeGuardError, options: WrapOptions) -> PipeGuardError:
-    """The error that ends us, once a client over stdio was told of it in place of its answers."""
+    """The error that ends us, once a client over stdio got it in place of its answers."""
     if "--listen" not in options.values:
-        from pipeguard.runtime.stdio import decline
+        from pipeguard.runtime.declining import decline
 
         decline(error, _keep_stdout_for_frames())
     return error
@@ -126,7 +130,7 @@ def _declined(error: PipeGuardError, options: WrapOptions) -> PipeGuardError:
 def _decline(child: Child, error: PipeGuardError, client_fd: int) -> None:
     from threading import Thread
 
-    from pipeguard.runtime.stdio import decline
+    from pipeguard.runtime.declining import decline
 
     if isinstance(error, LaunchError):
         decline(error, client_fd)

@@ -13,13 +13,16 @@ from pipeguard.errors import PipeGuardError
 from pipeguard.identity.server_name import launched_at
 from pipeguard.launch.command import Exit
 from pipeguard.runtime.connect import RemoteDialler
+from pipeguard.runtime.declining import decline
 from pipeguard.runtime.endpoints import login_of, name_of, remote_of, transport_of, url_of
 from pipeguard.runtime.run import start_thread
-from pipeguard.runtime.stdio import GuardedServer, decline
+from pipeguard.runtime.stdio import GuardedServer
 from pipeguard.transports.bridge import BlockingAdapter
 from pipeguard.transports.channel import Channel, RemoteChannel
 from pipeguard.transports.http.client.upstream import Remote, connect
+from pipeguard.transports.judging import with_value
 from pipeguard.transports.stderr import StderrCopy
+from pipeguard.transports.stdio import LineChannel
 
 JOIN_SECONDS = 5.0
 
@@ -34,11 +37,21 @@ def run(options: WrapOptions, client_fd: int) -> int:
         server = RemoteServer(options)
         url = url_of(options.values["--upstream"])
         launched = launched_at(str(url), name_of(url))
-        guarded = GuardedServer(server, launched, options, client_fd)
+        guarded = GuardedServer(
+            server, launched, options, lambda limit: _ParsedLines(0, client_fd, limit)
+        )
     except PipeGuardError as error:
         decline(error, client_fd)
         raise
     return guarded.run()
+
+
+class _ParsedLines(LineChannel):
+    """The client's lines with their values, which the channel to the server reads as well."""
+
+    def read(self) -> bytes | None:
+        frame = super().read()
+        return None if frame is None else with_value(frame)
 
 
 class RemoteServer:

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from pipeguard.cli import cli
 from pipeguard.config.options import TABLE, WrapOptions, read
 from pipeguard.runtime import start
+from pipeguard.runtime.transports import transport_names
 
 SERVER = ["npx", "-y", "server", "--name", "not-ours", "--"]
 PLAIN = [
@@ -95,9 +96,11 @@ def test_help_names_every_option_with_its_words() -> None:
     missing = [
         name
         for name, metavar, _, text in TABLE
-        if f"{name} {metavar}".strip() not in told or " ".join(text.split()) not in told
+        if f"{name} {metavar}".strip() not in told
+        or " ".join(text.partition("{")[0].split()) not in told
     ]
     assert missing == []
+    assert [name for name in transport_names() if name not in told] == []
 
 
 def test_the_pages_name_every_option() -> None:

@@ -74,9 +74,9 @@ def test_what_a_server_repeats_of_it_is_told_with_its_place(vault: Vault, placeh
     scope = Scope(Guard("demo", engines(), Policy(), {}), "result", "tools/call", 0.0, "echo")
     value: JsonValue = {"result": {"content": [{"text": f"key {SECRET}"}]}}
     frame = serialise(value)
-    assert echoes(vault, frame, scope, value) == [], "it was never put back"
+    assert echoes(vault.sent(), frame, scope, value) == [], "it was never put back"
     put_back(vault, request("tools/call", {"arguments": {"k": placeholder}}))
-    (finding,) = echoes(vault, frame, scope, value)
+    (finding,) = echoes(vault.sent(), frame, scope, value)
     assert (finding.rule, finding.action) == ("secrets.github-token", Action.REDACT)
     assert (finding.pointer, finding.start, finding.end) == ("/result/content/0/text", 4, 20)
-    assert echoes(vault, b"{}", scope, {}) == []
+    assert echoes(vault.sent(), b"{}", scope, {}) == []

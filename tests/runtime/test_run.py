@@ -1,13 +1,10 @@
-"""The parts of a run that need no process; the run itself is in tests/wrap. guarded.py, wrap.py."""
+"""The parts of a run that need no process; the run itself is in tests/wrap. run.py, start.py."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -15,9 +12,8 @@ from pipeguard.core.finding import Action, Confidence, Severity
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.policy import Exempt, Layer, Policy, PolicyTarget, Selector
 from pipeguard.core.session.guard import Guard
-from pipeguard.errors import LaunchError, StateError
 from pipeguard.launch.environment import Environment
-from pipeguard.runtime import run, stdio
+from pipeguard.runtime import run
 from pipeguard.runtime.start import hint
 from tests.fuzz.rulebook import engines
 
@@ -92,59 +88,3 @@ def test_a_withheld_variable_is_hinted_at_only_after_a_failure() -> None:
     assert "EDITOR" not in told
     assert hint(environment, 0) is None
     assert hint(Environment({}, ["EDITOR"], []), 3) is None
-
-
-@contextmanager
-def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, int, int]]:
-    """A client's two pipes: where to write, where to read, and our end of the second."""
-    read_end, to_us = os.pipe()
-    from_us, write_end = os.pipe()
-    saved = os.dup(0)
-    os.dup2(read_end, 0)
-    try:
-        yield to_us, from_us, write_end
-    finally:
-        os.dup2(saved, 0)
-        for descriptor in (saved, read_end, from_us, write_end):
-            os.close(descriptor)
-
-
-def ask(descriptor: int, *frames: bytes) -> None:
-    os.write(descriptor, b"".join(frame + b"\n" for frame in frames))
-    os.close(descriptor)
-
-
-@pytest.mark.parametrize(
-    ("error", "code"), [(LaunchError("no such file"), -37104), (StateError("no store"), -37108)]
-)
-def test_without_a_server_requests_are_answered_and_all_else_is_not(
-    error: LaunchError | StateError, code: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with client(monkeypatch) as (to_us, from_us, write_end):
-        ask(
-            to_us,
-            b'{"jsonrpc":"2.0","id":"a","method":"initialize"}',
-            b"not json",
-            b'{"jsonrpc":"2.0","method":"notifications/initialized"}',
-            b'{"jsonrpc":"2.0","id":"a","result":{}}',
-            b"[]",
-            b'{"jsonrpc":"2.0","id":1.0,"method":"x"}',
-            b'{"jsonrpc":"2.0","id":7,"method":"tools/list"}',
-        )
-        stdio.decline(error, write_end)
-        answers = [json.loads(line) for line in os.read(from_us, 65536).splitlines()]
-    assert [answer["id"] for answer in answers] == ["a", 7]
-    assert {answer["error"]["code"] for answer in answers} == {code}
-    assert {answer["error"]["message"] for answer in answers} == {f"PipeGuard: {error}"}
-
-
-def test_it_does_not_wait_for_a_client_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stdio, "DECLINE_SECONDS", 0.05)
-    with client(monkeypatch) as (to_us, _, write_end):
-        declining = threading.Thread(
-            target=stdio.decline, args=(LaunchError("gone"), write_end), daemon=True
-        )
-        declining.start()
-        declining.join(10)
-        assert not declining.is_alive()
-        os.close(to_us)

@@ -1,0 +1,46 @@
+"""Answers a client whose server could not be guarded, so that it does not wait."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+
+from pipeguard.core.finding import MessageKind
+from pipeguard.core.protocol import codes
+from pipeguard.core.protocol.frame_outline import legible_ids
+from pipeguard.core.protocol.ids import request_ids
+from pipeguard.core.protocol.message import Message, parse
+from pipeguard.core.session import replies
+from pipeguard.errors import LaunchError, PipeGuardError, Refusal
+from pipeguard.secrets_in_use import IN_USE
+from pipeguard.transports.channel import ChannelClosed
+from pipeguard.transports.stdio import LineChannel
+
+DECLINE_SECONDS = 1.0  # for the client's first requests
+
+
+def decline(error: PipeGuardError, client_fd: int) -> None:
+    """Answer the client's first requests over stdio with an error."""
+    channel = LineChannel(0, client_fd)
+    timer = threading.Timer(DECLINE_SECONDS, channel.close_reading)
+    timer.daemon = True
+    timer.start()
+    code = codes.PEER_GONE if isinstance(error, LaunchError) else codes.INTERNAL
+    why = IN_USE.masked(f"PipeGuard: {replies.what_happened(str(error))}")
+    with suppress(ChannelClosed):
+        while (frame := channel.read()) is not None:
+            for id_token in _ids_of_requests(frame):
+                channel.write(replies.own_error(id_token, code, why))
+    timer.cancel()
+
+
+def _ids_of_requests(frame: bytes) -> list[str]:
+    """The ids of the requests in a frame, as far as they can be read."""
+    try:
+        message = parse(frame)
+    except Refusal:
+        return [id_token for id_token, is_request in legible_ids(frame) if is_request]
+    if not isinstance(message, Message):
+        return request_ids(message)
+    is_request = message.kind is MessageKind.REQUEST
+    return [message.id_token] if is_request and message.id_token else []
