@@ -1,5 +1,5 @@
-"""Definitions over time: their fingerprints, what is trusted of them, and what changed since.
+"""Definitions over time: their fingerprints, which of them are trusted, and what changed since.
 
-Knows what a server may change without asking. Refuses to know messages in flight: whether a
-changed tool may be called is for `session`. Begin with `fingerprint.fingerprint`, then `drift`.
+Knows what a server may change without asking. Knows no messages: whether a changed tool may be
+called is for `session`. Begin with `fingerprint.fingerprint`, then `drift`.
 """

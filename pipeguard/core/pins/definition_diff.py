@@ -1,4 +1,4 @@
-"""Where two definitions differ, place by place; knows JSON Schema's structure, judges nothing."""
+"""The differences between two definitions. Knows the structure of JSON Schema; judges nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Absent(Enum):
-    """Stands for a value that one of the two sides has not."""
+    """In place of a value that one of the two definitions does not have."""
 
     ABSENT = "absent"
 
@@ -28,12 +28,12 @@ Path = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One place where two definitions differ, and what stands there in each.
+    """One difference between two definitions.
 
     Attributes:
-        path: the keys that lead there, and positions in lists as digits.
-        old: what the approved definition has.
-        new: what the seen one has.
+        path: the keys that lead to it, with list indexes as digits.
+        old: the value in the approved definition.
+        new: the value in the definition seen now.
     """
 
     path: Path
@@ -42,7 +42,7 @@ class Difference:
 
 
 class SchemaRole(Enum):
-    """What stands at a path inside of a JSON Schema."""
+    """What a path within a JSON Schema leads to."""
 
     PARAMETER = "parameter"
     SUBSCHEMA = "subschema"
@@ -51,12 +51,12 @@ class SchemaRole(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SchemaPlace:
-    """A path inside of a schema, read.
+    """What a path within a schema leads to.
 
     Attributes:
-        role: what stands there.
-        label: the parameter for people, as `options.note` or `points[].x`; empty at the top.
-        keyword: the keyword that it stands under, as `enum`.
+        role: what it is.
+        label: the parameter, as people write it: `options.note`, `points[].x`; empty at the top.
+        keyword: the keyword that it is under, as `enum`.
     """
 
     role: SchemaRole
@@ -64,12 +64,12 @@ class SchemaPlace:
     keyword: str
 
 
-INPUTS = frozenset({"inputSchema", "arguments"})  # of a tool; of a prompt, read as a schema
-_OPENED = INPUTS | {"annotations", "_meta"}
-# Where a schema stands under a keyword (JSON Schema 2020-12, core, sections 8.2.4 and 10).
-_OF_NAMED = frozenset({"patternProperties", "$defs", "definitions", "dependentSchemas"})
-_OF_LISTED = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
-_OF_ONE = frozenset(
+INPUTS = frozenset({"inputSchema", "arguments"})  # of a tool; of a prompt, as a schema
+_BY_MEMBER = INPUTS | {"annotations", "_meta"}
+# Keywords that contain schemas (JSON Schema 2020-12, core, sections 8.2.4 and 10).
+_WITH_NAMED_SCHEMAS = frozenset({"patternProperties", "$defs", "definitions", "dependentSchemas"})
+_WITH_LISTED_SCHEMAS = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
+_WITH_ONE_SCHEMA = frozenset(
     [
         "items",
         "additionalProperties",
@@ -90,7 +90,7 @@ _DECODER = JSONDecoder(parse_float=Number, parse_int=Number)
 def read(text: str) -> JsonObject:
     """Parse a definition; a bare string is a server's instructions.
 
-    Key order and the spelling of numbers are those of the canonical form: they are no difference.
+    Key order and number spelling become canonical, so that they make no difference.
     """
     value: JsonValue = _DECODER.decode(canonical(_DECODER.decode(text)).decode("utf-8"))
     if not isinstance(value, dict):
@@ -102,9 +102,9 @@ def read(text: str) -> JsonObject:
 
 
 def differences(old: Side, new: Side, path: Path = ()) -> Iterator[Difference]:
-    """Every place where two values differ, in the order of the old one's keys."""
-    if (old is ABSENT or new is ABSENT) and _is_opened(path):
-        # What came or went as a whole is told by its members.
+    """Each difference between two values, in the order of the old one's keys."""
+    if (old is ABSENT or new is ABSENT) and _is_by_member(path):
+        # What was added or removed as a whole is reported by its members.
         if new is ABSENT and isinstance(old, dict) and old:
             new = {}
         elif old is ABSENT and isinstance(new, dict) and new:
@@ -122,7 +122,7 @@ def differences(old: Side, new: Side, path: Path = ()) -> Iterator[Difference]:
 
 
 def schema_place(path: Path) -> SchemaPlace:
-    """Read a path inside of a schema; a parameter may itself be called `properties`.
+    """What a path within a schema leads to; a parameter may itself be named `properties`.
 
     Args:
         path: the keys below the schema's own.
@@ -133,13 +133,13 @@ def schema_place(path: Path) -> SchemaPlace:
         keyword, role = rest.pop(0), SchemaRole.SUBSCHEMA
         if keyword == "properties" and rest:
             label, role = f"{label}.{rest.pop(0)}", SchemaRole.PARAMETER
-        elif keyword in _OF_NAMED and rest:
+        elif keyword in _WITH_NAMED_SCHEMAS and rest:
             label = f"{label}.{keyword}.{rest.pop(0)}"
-        elif keyword in _OF_LISTED and rest:
+        elif keyword in _WITH_LISTED_SCHEMAS and rest:
             label = f"{label}.{keyword}[{rest.pop(0)}]"
         elif keyword == "items":
             label = f"{label}[]"
-        elif keyword in _OF_ONE:
+        elif keyword in _WITH_ONE_SCHEMA:
             label = f"{label}.{keyword}"
         else:
             role = SchemaRole.KEYWORD
@@ -148,24 +148,24 @@ def schema_place(path: Path) -> SchemaPlace:
 
 
 class Parameters:
-    """What a definition says of its parameters; each schema in it is looked up once."""
+    """The parameters of a definition; each schema in it is looked up once."""
 
     def __init__(self, definition: JsonObject) -> None:
         self._definition = definition
         self._required: dict[Path, frozenset[str]] = {}
 
     def required(self, schema: Path) -> frozenset[str]:
-        """The names that the schema at a path calls required."""
-        known = self._required.get(schema)
-        if known is None:
+        """The names that the schema at a path lists as required."""
+        required = self._required.get(schema)
+        if required is None:
             names = value_at(self._definition, (*schema, "required"))
             listed = names if isinstance(names, list) else []
-            known = frozenset(name for name in listed if isinstance(name, str))
-            self._required[schema] = known
-        return known
+            required = frozenset(name for name in listed if isinstance(name, str))
+            self._required[schema] = required
+        return required
 
     def names(self, schema: Path) -> frozenset[str]:
-        """The names of all parameters of the schema at a path."""
+        """The names of all parameters in the schema at a path."""
         properties = value_at(self._definition, (*schema, "properties"))
         return frozenset(properties if isinstance(properties, dict) else ())
 
@@ -173,15 +173,15 @@ class Parameters:
 def required_anew(
     old: Parameters, new: Parameters, schema: Path
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Of the parameters on both sides, those that became required, and those that ceased to be."""
+    """The parameters of both sides that became required, and those that became optional."""
     before, after = old.required(schema), new.required(schema)
     both = old.names(schema) & new.names(schema)
     return tuple(sorted((after - before) & both)), tuple(sorted((before - after) & both))
 
 
-def _is_opened(path: Path) -> bool:
+def _is_by_member(path: Path) -> bool:
     if len(path) <= 1 or path[-1] != "properties":
-        return len(path) == 1 and path[0] in _OPENED
+        return len(path) == 1 and path[0] in _BY_MEMBER
     return schema_place(path[1:]).role is SchemaRole.KEYWORD
 
 
@@ -190,7 +190,7 @@ def _nested(values: list[JsonValue]) -> bool:
 
 
 def _as_schema(arguments: list[JsonValue]) -> JsonValue:
-    """A prompt's arguments in the shape of a schema, so that one reading serves both."""
+    """A prompt's arguments as a schema, so that they are compared as a tool's parameters are."""
     properties: JsonObject = {}
     names: list[JsonValue] = []
     for argument in arguments:

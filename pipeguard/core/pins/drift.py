@@ -1,7 +1,7 @@
-"""What a difference between an approved definition and the one seen now amounts to.
+"""Classifies and describes how a definition differs from the approved one.
 
-Classes it for policy and tells it to people. Decides nothing: what a class of drift leads to is
-policy, and whether a text is poisoned is for the rules to say.
+The classes are for policy, the descriptions for people. Decides nothing: policy decides what a
+class of drift leads to, and rules decide whether a text is poisoned.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from pipeguard.core.unicode.display import cut, is_hidden, shown, visible
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LINE_CHARS = 200  # of one told difference: two lines of a terminal
-VALUE_CHARS = 70  # of a value in it; two of them and a label fit
+LINE_CHARS = 200  # of one described difference: two lines of a terminal
+VALUE_CHARS = 70  # of a value in it: two values and a label fit in a line
 LINES = 30  # of one description; `pipeguard diff` shows all of it
-EDITS = 4  # of one text that are told apart
-EDIT_GAP_WORDS = 2  # that two edits may share between them and still be told as one
-EDIT_WORDS = 400  # of both texts together; matching takes up to their cube
-CUE_CHARS = 256 * 1024  # of text in which new instructions are looked for; more is suspect
+EDITS = 4  # of one text that are described one by one
+EDIT_GAP_WORDS = 2  # edits that are this close are described as one
+EDIT_WORDS = 400  # of both texts together: matching takes up to their cube
+CUE_CHARS = 256 * 1024  # of text that is searched for new instructions; more is suspect
 
 
 def classify(approved_json: str, seen_json: str, kind: str) -> tuple[Drift, ...]:
-    """Class the differences between two definitions.
+    """Classify the differences between two definitions.
 
     Args:
         approved_json: the JSON text that is trusted.
@@ -48,24 +48,24 @@ def classify(approved_json: str, seen_json: str, kind: str) -> tuple[Drift, ...]
         kind: `tool`, `prompt`, `resource`, `template` or `server`.
 
     Returns:
-        Every class that applies, the gravest first; nothing where the texts are equal.
+        Every class that applies, the gravest first; none if the texts are equal.
     """
     if approved_json == seen_json:
         return ()
     old, new = read(approved_json), read(seen_json)
     before, after = Parameters(old), Parameters(new)
-    seen = {drift for one in differences(old, new) for drift in _classes(one, before, after)}
+    seen = {drift for change in differences(old, new) for drift in _classes(change, before, after)}
     if Drift.NAME_ONLY in seen and len(seen) > 1:
         seen = (seen - {Drift.NAME_ONLY}) | {Drift.WORDING}
     if Drift.NAME_ONLY in seen and kind == "server":
-        seen = {Drift.OTHER}  # what calls itself by another name may be another server
+        seen = {Drift.OTHER}  # a server with another name may be another server
     if _instructs(old, new):
         seen.add(Drift.INSTRUCTION_ADDED)
     return tuple(drift for drift in Drift if drift in seen) or (Drift.OTHER,)
 
 
 def describe(approved: str, seen: str) -> tuple[str, ...]:
-    """Tell the differences between two definitions in short lines for people.
+    """Describe the differences between two definitions in short lines for people.
 
     Args:
         approved: the JSON text that is trusted.
@@ -73,7 +73,7 @@ def describe(approved: str, seen: str) -> tuple[str, ...]:
 
     Returns:
         Lines as `description gained: "Read this first."`, none longer than `LINE_CHARS`, with
-        invisible characters made visible; nothing where the texts are equal.
+        invisible characters made visible; none if the texts are equal.
     """
     if approved == seen:
         return ()
@@ -82,18 +82,18 @@ def describe(approved: str, seen: str) -> tuple[str, ...]:
     lines = [
         cut(line, LINE_CHARS)
         for change in differences(old, new)
-        for line in _tell(change, before, after)
+        for line in _describe_change(change, before, after)
     ]
     if len(lines) > LINES:
         lines[LINES - 1 :] = [f"… and {len(lines) - LINES + 1} more differences"]
-    return tuple(lines) or ("changed in a way that has no name here",)
+    return tuple(lines) or ("changed in a way that has no description",)
 
 
 # --- classes -------------------------------------------------------------------------------
 
 _NAMES = frozenset({"name", "title"})
 _WORDS = frozenset({"description", "title", "$comment", "examples", "markdownDescription"})
-# Keywords whose loss or move lets more through (JSON Schema 2020-12, validation, section 6).
+# Keywords whose removal or change can accept more (JSON Schema 2020-12, validation, section 6).
 _CEILINGS = frozenset(
     ["maxLength", "maximum", "exclusiveMaximum", "maxItems", "maxProperties", "maxContains"]
 )
@@ -161,7 +161,7 @@ def _input_classes(change: Difference, old: Parameters, new: Parameters) -> Iter
 
 
 def _widens(keyword: str, old: Side, new: Side) -> bool:
-    """True where a schema with the new value takes what it did not take with the old one."""
+    """True if the schema accepts more with the new value than with the old one."""
     if keyword in {"enum", "type"}:
         before, after = _set_of(old), _set_of(new)
         numbers = b'"integer"' in before and b'"number"' in after
@@ -173,7 +173,7 @@ def _widens(keyword: str, old: Side, new: Side) -> bool:
     if keyword in _OPEN_ENDS:
         return old is False or new is True or new is ABSENT
     if keyword in {"anyOf", "oneOf"}:
-        return True  # a branch that came, or the whole of them that went
+        return True  # a branch was added, or all of them were removed
     return keyword in _RESTRAINTS and (new is ABSENT or new is False)
 
 
@@ -185,7 +185,7 @@ def _set_of(side: Side) -> set[bytes]:
 
 # --- instructions --------------------------------------------------------------------------
 
-# Own words: how descriptions order a model about, ask for silence, or point at secrets.
+# How descriptions give orders to a model, ask for silence, or point at secrets. Our own list.
 _CUE = re.compile(
     r"""
     \b(?:must|always|never|mandatory|ensure|important|critical|urgent|remember\ to|make\ sure
@@ -208,10 +208,10 @@ _CUE = re.compile(
 
 
 def _instructs(old: JsonObject, new: JsonObject) -> bool:
-    """True where the new definition has an order or a secrecy that the old one had not.
+    """True if the new definition has an order or asks for secrecy, and the old one did not.
 
-    Each cue is counted, so that an order that was approved and stays is no news. Over the limit
-    nothing is searched and the answer is yes: nobody needs so long a definition.
+    Cues are counted, so that an approved order that stays is not new. Over the limit nothing is
+    searched and the answer is True: nobody needs so long a definition.
     """
     before, after = "\n".join(texts_in(old)), "\n".join(texts_in(new))
     if len(before) + len(after) > CUE_CHARS:
@@ -229,13 +229,13 @@ def _cues(text: str) -> Counter[str]:
     return Counter(cue.strip(" .!?:;-*•\n") for cue in _CUE.findall(folded))
 
 
-# --- telling -------------------------------------------------------------------------------
+# --- describing -------------------------------------------------------------------------------
 
 
-def _tell(change: Difference, old: Parameters, new: Parameters) -> Iterator[str]:
+def _describe_change(change: Difference, old: Parameters, new: Parameters) -> Iterator[str]:
     top, last = change.path[0], change.path[-1]
     if top not in INPUTS and top != "outputSchema":
-        yield from _tell_value(_name(change.path), change)
+        yield from _describe_value(_name(change.path), change)
         return
     place = schema_place(change.path[1:])
     noun = "parameter" if top in INPUTS else "output"
@@ -243,7 +243,7 @@ def _tell(change: Difference, old: Parameters, new: Parameters) -> Iterator[str]
     if place.role is SchemaRole.PARAMETER and change.old is ABSENT:
         needed = " (required)" if last in new.required(change.path[:-2]) else ""
         yield f"{noun} added: {label}{needed}"
-        yield from _tell_words(f"{noun} {label}", change.new)
+        yield from _describe_new_texts(f"{noun} {label}", change.new)
     elif place.role is SchemaRole.PARAMETER and change.new is ABSENT:
         yield f"{noun} removed: {label}"
     elif place.keyword == "required":
@@ -256,7 +256,7 @@ def _tell(change: Difference, old: Parameters, new: Parameters) -> Iterator[str]
         keyword = (
             "schema" if place.role is not SchemaRole.KEYWORD else shown(place.keyword, VALUE_CHARS)
         )
-        yield from (f"{where}: {line}" for line in _tell_value(keyword, change))
+        yield from (f"{where}: {line}" for line in _describe_value(keyword, change))
 
 
 def _name(path: tuple[str, ...]) -> str:
@@ -264,18 +264,18 @@ def _name(path: tuple[str, ...]) -> str:
     return shown(".".join(path[1:] if hints else path), VALUE_CHARS)
 
 
-def _tell_words(where: str, schema: Side) -> Iterator[str]:
-    """The texts that came with a new parameter: they are what a model reads."""
+def _describe_new_texts(where: str, schema: Side) -> Iterator[str]:
+    """The texts of a new parameter, which a model reads."""
     if isinstance(schema, dict):
         for key in ("title", "description"):
             if isinstance(schema.get(key), str):
                 yield f"{where}: {key} gained: {_quoted(schema[key])}"
 
 
-def _tell_value(name: str, change: Difference) -> Iterator[str]:
+def _describe_value(name: str, change: Difference) -> Iterator[str]:
     old, new = change.old, change.new
     if _is_text(old) and _is_text(new):
-        yield from _tell_text(name, str(old), str(new))
+        yield from _describe_text(name, str(old), str(new))
     elif old is ABSENT:
         yield f"{name} gained: {_quoted(new)}"
     elif new is ABSENT:
@@ -284,18 +284,18 @@ def _tell_value(name: str, change: Difference) -> Iterator[str]:
         before, after = _set_of(old), _set_of(new)
         gained = [_quoted(value) for value in new if serialise(value) not in before]
         lost = [_quoted(value) for value in old if serialise(value) not in after]
-        told = " and ".join(
+        changes = " and ".join(
             f"{verb} {', '.join(values)}"
             for verb, values in (("gained", gained), ("lost", lost))
             if values
         )
-        yield f"{name} {told or 'has another order'}"
+        yield f"{name} {changes or 'has another order'}"
     else:
         yield f"{name}: {_quoted(old)} → {_quoted(new)}"
 
 
-def _tell_text(name: str, old: str, new: str) -> Iterator[str]:
-    """What words came and went; of a text that is long or all new, the middle that differs."""
+def _describe_text(name: str, old: str, new: str) -> Iterator[str]:
+    """The words gained and lost; of a text that is long or all new, the middle that differs."""
     before, after = _words(old), _words(new)
     if before == after:
         yield f"{name}: white space changed"
@@ -312,11 +312,11 @@ def _tell_text(name: str, old: str, new: str) -> Iterator[str]:
 
 
 def _words(text: str) -> list[str]:
-    return [word for word in re.split(r"[ \t\r\n]+", text) if word]  # no exotic space goes unseen
+    return [word for word in re.split(r"[ \t\r\n]+", text) if word]  # an exotic space stays visible
 
 
 def _edits(before: list[str], after: list[str]) -> list[tuple[int, int, int, int]]:
-    """Spans of words that differ, those that nearly touch in one."""
+    """The spans of words that differ; spans that nearly touch are one."""
     if len(before) + len(after) <= EDIT_WORDS:
         from difflib import SequenceMatcher
 

@@ -1,6 +1,6 @@
-"""A definition's canonical form, its fingerprint, and the pin that is kept of it.
+"""A definition's canonical form, its fingerprint, and its pin.
 
-Knows JSON; knows neither what a tool is, nor where pins are kept, nor what a drift means.
+Knows JSON. Does not know what a tool is, where pins are stored, or what drift means.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
     _Scalar = bool | int | str | float | None
     _Dump = Callable[[_Scalar, IO[bytes]], None]
 
-EXACT_DIGITS = 15  # any decimal of so many digits comes back whole from a double (IEEE 754)
+EXACT_DIGITS = 15  # a decimal of so many digits survives a double and back (IEEE 754)
 
-_WHEN = -2  # from here on a pin's fields say when
+_TIMES = -2  # the index of the first field that is a time
 
 
 class Pin(NamedTuple):
-    """What is trusted of one definition, and what waits for a person.
+    """The trusted version of one definition, and the version that waits for a person.
 
     Attributes:
         kind: `tool`, `prompt`, `resource`, `template` or `server`.
         name: the definition's own key: name, uri, uriTemplate, or `instructions`.
-        approved: the JSON text that is trusted, its keys in the order in which it was judged, or
-            None where none is yet.
+        approved: the JSON text that is trusted, with its keys in the order in which it was
+            judged, or None.
         approved_fingerprint: SHA-256 of its canonical form, 64 hex digits, or None.
         held: the newest JSON text that waits for a person, likewise, or None.
         held_fingerprint: SHA-256 of its canonical form, 64 hex digits, or None.
-        reason: why `held` is held, as `drift: wording`; empty where nothing is.
-        approved_at: when it was approved or first pinned (ISO 8601, UTC), or empty; two pins
-            that differ in times alone are equal.
+        reason: why `held` is held, as `drift: wording`; empty if nothing is.
+        approved_at: when it was approved or first pinned (ISO 8601, UTC), or empty. Pins that
+            differ only in times are equal.
         held_at: when `held` was first seen (ISO 8601, UTC), or empty.
     """
 
@@ -50,27 +50,27 @@ class Pin(NamedTuple):
     held_at: str = ""
 
     def __eq__(self, other: object) -> bool:
-        """True where the same is approved and held, whenever that was."""
-        return isinstance(other, Pin) and self[:_WHEN] == other[:_WHEN]
+        """True if the same texts are approved and held, whenever that was."""
+        return isinstance(other, Pin) and self[:_TIMES] == other[:_TIMES]
 
     def __hash__(self) -> int:
-        return hash(self[:_WHEN])
+        return hash(self[:_TIMES])
 
 
 def canonical(definition: object) -> bytes:
-    """Write a definition in the one form that all its spellings share (RFC 8785).
+    """Write a definition in the canonical form that all its spellings share (RFC 8785).
 
-    Key order, white space and escapes are gone, and a number has the shortest spelling of its
-    double. Where that would round it (`1e400`, a long integer; RFC 8785 section 3.1 leaves those
-    to I-JSON), the token stands as it was sent. It is still JSON, nothing is lost, and numbers
-    that differ stay apart: such a token differs in value from its double's spelling, and so from
-    every spelling that RFC 8785 gives.
+    Key order, white space and escapes are normalised, and a number has the shortest spelling of
+    its double. A number that a double would round (`1e400`, a long integer; RFC 8785 section 3.1
+    leaves those to I-JSON) is written as it was sent. The result is still JSON, nothing is lost,
+    and different numbers stay different: such a token differs in value from every spelling that
+    RFC 8785 produces.
 
     Args:
         definition: a parsed JSON value; its numbers are `Number`, `int` or `float`.
 
     Raises:
-        ValueError: it is not JSON, as NaN or a lone surrogate.
+        ValueError: it is not JSON, for example NaN or a lone surrogate.
     """
     from io import BytesIO
 
@@ -156,20 +156,20 @@ def _write_number(token: str, sink: IO[bytes], dump: _Dump) -> None:
         dump(int(token), sink)
         return
     double = float(token)
-    if _holds(double, token):
+    if _is_exact(double, token):
         dump(double, sink)
     else:
         sink.write(token.encode("ascii"))
 
 
-def _holds(double: float, token: str) -> bool:
-    """True where the double's shortest spelling has the very value of the token."""
+def _is_exact(double: float, token: str) -> bool:
+    """True if the double's shortest spelling has exactly the value of the token."""
     from decimal import Decimal
     from math import isinf
 
     if isinf(double):
         return False
     if double == 0:
-        # Not by Decimal: it refuses exponents of more than 18 digits.
+        # Decimal rejects exponents of more than 18 digits.
         return not any(digit in "123456789" for digit in token.lower().partition("e")[0])
     return Decimal(repr(double)) == Decimal(token)

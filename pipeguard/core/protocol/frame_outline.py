@@ -1,8 +1,8 @@
-"""The outline of a frame that could not be read: its members at the top, as far as can be told.
+"""The outline of a frame that could not be parsed: its id and the names of its top-level members.
 
-Whoever sent it waits for an answer under the id in it, or to the id that it answers. A wrong guess
-ends no more than one of the sender's own requests, so this reads on where a parser must stop. It
-looks at tokens, one after another and at no more than `MAX_TOKENS`, and never repairs anything.
+Its sender waits for an answer under that id, or the frame answers a request with that id. A wrong
+guess ends at most one of the sender's own requests, so this reads on where a parser must stop. It
+reads at most `MAX_TOKENS` tokens in order, and never repairs anything.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from pipeguard.core.protocol.ids import id_token_of
 from pipeguard.core.protocol.json_values import Number
 from pipeguard.core.protocol.spelling import folded_name
 
-MAX_TOKENS = 100_000  # looked at in one frame, in about 50 ms
+MAX_TOKENS = 100_000  # read in one frame, in about 50 ms
 MAX_MESSAGES = 100  # of a batch
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _TOKEN = re.compile(_STRING + rb'|[{}\[\],:"]|[^\s{}\[\],:"]++', re.DOTALL)
 _NESTED = re.compile(_STRING + rb'|[{}\[\]"]', re.DOTALL)  # below the top only the depth counts
-# What stands last in a frame stands at its top: some SDKs write the id there, behind the result.
+# The last members of a frame are at its top level: some SDKs write the id there, after the result.
 _ID = rb'"id"\s*:\s*(-?\d{1,40}|"[^"\\\x00-\x1f]{0,1024}")\s*'
 _MEMBER = rb'"(?:jsonrpc|method)"\s*:\s*"[^"\\]{0,200}"\s*'
 _TAIL = re.compile(
@@ -33,11 +33,11 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class Outline(NamedTuple):
-    """What can be told of one message.
+    """What can be read of one message.
 
     Attributes:
-        id: its id as it stands in the frame, or None.
-        names: of its members at the top, as somebody reads them who looks only briefly.
+        id: its id as it is written in the frame, or None.
+        names: the folded names of its top-level members (core.protocol.spelling).
     """
 
     id: bytes | None
@@ -45,18 +45,18 @@ class Outline(NamedTuple):
 
     @property
     def asks(self) -> bool | None:
-        """True for a request, False for an answer, None where nothing tells."""
+        """True for a request, False for an answer, None if the names do not tell."""
         if self.names & {"method", "params"}:
             return True
         return False if self.names & {"result", "error"} else None
 
 
 def outlines(frame: bytes) -> list[Outline]:
-    """Of a message, or of each message of a batch; none where the frame is something else."""
+    """The outline of a message, or of each message of a batch; empty if the frame is neither."""
     if isinstance(frame, Oversized):
-        return _with_tail(_Scan(frame.head).found, frame.tail)
+        return _with_tail(_Scan(frame.head).messages, frame.tail)
     scan = _Scan(frame.removeprefix(_BOM))
-    return scan.found if scan.is_whole else _with_tail(scan.found, bytes(frame[-KEPT_BYTES:]))
+    return scan.messages if scan.is_whole else _with_tail(scan.messages, bytes(frame[-KEPT_BYTES:]))
 
 
 def legible_ids(frame: bytes) -> list[tuple[str, bool | None]]:
@@ -83,15 +83,15 @@ class _Scan:
     """One pass over the tokens of the first JSON value.
 
     Attributes:
-        found: the messages at its top, so far.
-        is_whole: True once it was read to its end, or found to be no message.
+        messages: the outlines so far.
+        is_whole: True once the value was read to its end, or turned out to be no message.
     """
 
     def __init__(self, data: bytes) -> None:
-        self.found: list[Outline] = []
+        self.messages: list[Outline] = []
         self.is_whole = False
         self._depth = 0
-        self._level = 0  # the depth of a message's own members; 0 outside of one
+        self._level = 0  # the depth of the current message's members; 0 outside a message
         self._is_batch = False
         self._id: bytes | None = None
         self._names: set[str] = set()
@@ -100,7 +100,7 @@ class _Scan:
         for _ in range(MAX_TOKENS):
             pattern = _NESTED if 0 < self._level < self._depth else _TOKEN
             match = pattern.search(data, position)
-            if match is None or match[0] == b'"':  # the end, or a string without one
+            if match is None or match[0] == b'"':  # the end, or an unterminated string
                 break
             token, position = match[0], match.end()
             self._take(token, is_ended=position < len(data) or token.startswith(b'"'))
@@ -112,13 +112,13 @@ class _Scan:
         if token in (b"{", b"["):
             self._open(token)
         elif self._depth == 0:
-            self.is_whole = True  # a line that begins with something else is no message
+            self.is_whole = True  # a frame that begins with anything else is no message
         elif token in (b"}", b"]"):
             self._depth -= 1
             self._key = None
             if self._depth < self._level:
                 self._end()
-            self.is_whole = self._depth == 0 or len(self.found) == MAX_MESSAGES
+            self.is_whole = self._depth == 0 or len(self.messages) == MAX_MESSAGES
         elif 0 < self._level == self._depth:
             self._member(token, is_ended=is_ended)
 
@@ -145,12 +145,12 @@ class _Scan:
 
     def _end(self) -> None:
         if self._level:
-            self.found.append(Outline(self._id, frozenset(self._names)))
+            self.messages.append(Outline(self._id, frozenset(self._names)))
             self._level = 0
 
 
 def _name(token: bytes) -> str:
-    """How a key reads; `id` is told to the letter, for it is what an answer repeats."""
+    """The folded name of a key. `id` must be spelt exactly, because an answer repeats it."""
     text = token.strip(b'"').decode("utf-8", "replace")
     with suppress(ValueError):
         text = str(json.loads(token, strict=False))
@@ -158,13 +158,14 @@ def _name(token: bytes) -> str:
     return name if name != "id" or text == "id" else ""
 
 
-def _with_tail(found: list[Outline], tail: bytes) -> list[Outline]:
-    if len(found) > 1 or (found and found[0].id is not None):
-        return found
+def _with_tail(messages: list[Outline], tail: bytes) -> list[Outline]:
+    """The outlines, with the id at the end of the frame if a single message has none."""
+    if len(messages) > 1 or (messages and messages[0].id is not None):
+        return messages
     last = _TAIL.search(tail)
     if last is None:
-        return found
-    names = found[0].names if found else frozenset()
+        return messages
+    names = messages[0].names if messages else frozenset()
     return [Outline(last[1], names | ({"method"} if b'"method"' in last[0] else frozenset()))]
 
 

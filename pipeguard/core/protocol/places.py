@@ -1,9 +1,9 @@
-"""Where in a message a text stands, by name: the one table of the shape of MCP's messages.
+"""Names the places of texts in a message: the one table of the shape of MCP's messages.
 
-Each row is a pattern over the path from `params`, `result` or `error` down, where `*` is one
-step and `**` the rest, and the name of the place. The first row that fits wins; what no row
-maps is `other` of its part and is scanned all the same. Sources: the MCP schema of the five
-revisions, 2024-11-05 to 2026-07-28 (schema/<revision>/schema.ts), and the tasks extension.
+A row is a pattern over the path below `params`, `result` or `error`, where `*` is one step and `**`
+the rest, and the name of the place. The first row that matches wins. A text that no row matches is
+in `other` of its part, and is scanned all the same. Sources: the MCP schema of the five revisions,
+2024-11-05 to 2026-07-28 (schema/<revision>/schema.ts), and the tasks extension.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ Row = tuple[str, str]
 
 
 class Surface(Enum):
-    """What a text is judged for: rules name the surfaces that they are made for."""
+    """What a text is judged as: each rule names the surfaces that it applies to."""
 
     TO_SERVER = "to-server"
     TO_CLIENT = "to-client"
     DEFINITIONS = "definitions"
 
-    __hash__ = object.__hash__  # members are single; the one of Enum is a call for each look-up
+    __hash__ = object.__hash__  # members are singletons; Enum's own costs a call for each look-up
 
 
 _CONTENT: tuple[Row, ...] = (
@@ -147,21 +147,21 @@ PARTS = {
     MessageKind.RESULT: "result",
     MessageKind.ERROR: "error",
 }
-HTTP_HEADER = "http.header"  # beside a message: its part is `headers`
+HTTP_HEADER = "http.header"  # not in a message: its part is `headers`
 _ERROR: tuple[Row, ...] = (("message", "error.message"), ("data/**", "error.data"))
 
-# Methods whose result is a list of definitions: its member, and what one of them is.
+# Methods whose result is a list of definitions: the list's member, the kind, and its key.
 LISTS: dict[str, tuple[str, str, str]] = {
     "tools/list": ("tools", "tool", "name"),
     "prompts/list": ("prompts", "prompt", "name"),
     "resources/list": ("resources", "resource", "uri"),
     "resources/templates/list": ("resourceTemplates", "template", "uriTemplate"),
 }
-# Results that a model or a client takes as the server's own description of itself.
+# Methods whose result is the server's description of itself.
 OPENINGS = frozenset({"initialize", "server/discover"})
 
-# Values under these keys are chosen from a list that the schema gives; they stand between the
-# text blocks of a result and would tear a sentence that is split over two of them.
+# The schema lists the values of these members. They are between the text blocks of a result, and
+# would tear apart a sentence that is split over two of them.
 ASIDE = frozenset({"jsonrpc", "type", "mimeType", "role", "audience", "lastModified", "resultType"})
 
 
@@ -171,11 +171,11 @@ def place_of(part: str, method: str | None, path: Path) -> str:
     Args:
         part: `params`, `result` or `error`.
         method: of the request, also for its answer.
-        path: from the message's root, as ("result", "content", 0, "text"); what stands
-            outside of its part is `other`.
+        path: from the message's root, as ("result", "content", 0, "text").
 
     Returns:
-        The place, as `result.text`, or `meta`, or `other` of its part.
+        The place, as `result.text`, or `meta`, or `other` of its part; `envelope.other` for a
+        path outside the part.
     """
     if not path or path[0] != part:
         return "envelope.other"
@@ -192,7 +192,7 @@ def place_of(part: str, method: str | None, path: Path) -> str:
 
 
 def value_at(value: JsonValue, path: Sequence[str | int]) -> JsonValue:
-    """What stands at a path, whose steps may be texts as in a JSON pointer; else None."""
+    """The value at a path, whose steps may be strings as in a JSON pointer; else None."""
     for step in path:
         if isinstance(value, dict):
             value = value.get(str(step))
@@ -204,19 +204,19 @@ def value_at(value: JsonValue, path: Sequence[str | int]) -> JsonValue:
 
 
 def pointer(path: Path) -> str:
-    """The JSON pointer (RFC 6901) of a path; a key that could be a secret is `…` in it."""
+    """The JSON pointer (RFC 6901) of a path, with `…` in place of a key that could be a secret."""
     return "".join(map(pointer_step, path))
 
 
 def pointer_step(step: str | int) -> str:
-    """One step of a pointer. Keys are the peer's words too, and pointers go into the audit."""
+    """One step of a pointer. A peer chooses the keys, and pointers go into the audit."""
     if isinstance(step, str) and (len(step) > LONGEST_STEP or _COULD_BE_SECRET.search(step)):
         return f"/{MASKED_STEP}"
     return "/" + str(step).replace("~", "~0").replace("/", "~1")
 
 
 MASKED_STEP = "…"
-LONGEST_STEP = 64  # characters: a longer key names nothing that a person would look for
+LONGEST_STEP = 64  # characters: no person looks for a longer key
 _COULD_BE_SECRET = re.compile(r"(?=\S{0,64}[0-9])(?=\S{0,64}[A-Za-z])\S{12,64}")
 
 
@@ -231,7 +231,7 @@ def _fits(pattern: str, steps: Path) -> bool:
 
 
 def known_places() -> tuple[str, ...]:
-    """Every name that a place can have, in the order of the alphabet."""
+    """The names of all places, sorted."""
     named = {name for rows in PLACES.values() for _, name in rows}
     others = {f"{part}.other" for part in ("params", "result", "error", "envelope")}
     return tuple(sorted(named | others | {"error.message", "error.data", "meta", HTTP_HEADER}))

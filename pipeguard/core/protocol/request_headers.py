@@ -1,7 +1,7 @@
-"""What MCP 2026-07-28 repeats of a body in headers, and whether the two say the same.
+"""The headers in which MCP 2026-07-28 repeats parts of a body, and whether the two agree.
 
-Two readers that look at different places are two truths: who routes by a header would let pass
-what the body forbids. Source: basic/transports/streamable-http, "Request Headers".
+If they differ, two readers see two requests: whoever routes by a header would let through what the
+body forbids. Source: basic/transports/streamable-http, "Request Headers".
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ PARAM = "Mcp-Param-"
 VERSION_META = "io.modelcontextprotocol/protocolVersion"
 STATELESS = "2026-07-28"  # the first revision without sessions
 SCHEMA_KEY = "x-mcp-header"
-MAX_MIRRORED = 64  # parameters of one tool
+MAX_MIRRORED = 64  # parameters of one tool that headers repeat
 _MAX_DEPTH = 16
 _NAMED = {
     **dict.fromkeys(("tools/call", "prompts/get"), "name"),
     "resources/read": "uri",
-    # Not `tasks/result`, which the extension has no more: its server says so itself.
+    # Not `tasks/result`, which the extension no longer has: its server says so itself.
     **dict.fromkeys(("tasks/get", "tasks/update", "tasks/cancel"), "taskId"),
 }
 _MIRRORED_TYPES = ("string", "integer", "boolean")
@@ -38,7 +38,7 @@ _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?\Z")  # RFC 8259, se
 
 
 def revision_of(value: JsonObject) -> str | None:
-    """The revision that a message says it is of; None where a handshake has said it."""
+    """The revision that a message states; None if a handshake agreed on it."""
     params = value.get("params")
     meta = params.get("_meta") if isinstance(params, dict) else None
     version = meta.get(VERSION_META) if isinstance(meta, dict) else None
@@ -46,13 +46,13 @@ def revision_of(value: JsonObject) -> str | None:
 
 
 def headers_of(value: JsonObject, mirrored: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
-    """The headers that a message of this revision is sent with.
+    """The headers with which a message of this revision is sent.
 
     Args:
         value: a request or a notification.
-        mirrored: of the tool that it calls, as `mirrored_by` tells.
+        mirrored: of the tool that it calls, from `mirrored_by`.
     """
-    return {name: written(text) for name, text in _told(value, mirrored).items()}
+    return {name: encode_header(text) for name, text in _repeated(value, mirrored).items()}
 
 
 def disagreement(
@@ -60,43 +60,50 @@ def disagreement(
     headers: Mapping[str, str],
     mirrored: Mapping[str, tuple[str, ...]],
     *,
-    all_of_them: bool = False,
+    all_required: bool = False,
 ) -> str | None:
-    """Which header says something else than the body, in a few words; None where none does.
+    """Which header differs from the body, in a few words; None if they agree.
 
-    A header that is missing is for the server to miss, unless `all_of_them` are asked for; one
-    that repeats nothing is a difference.
-    Names are compared whatever their case, values as they are, numbers by what they count.
+    Names are compared without case, values as they are, numbers by value.
+
+    Args:
+        value: the body.
+        headers: of the request.
+        mirrored: of the tool that it calls, from `mirrored_by`.
+        all_required: True if a missing header is a difference; otherwise the server notices it.
+            A header that repeats nothing is always one.
     """
-    told = _told(value, mirrored)
+    repeated = _repeated(value, mirrored)
     mirrors = [PARAM + name for name in mirrored]
     if value.get("method") in _NAMED:
         mirrors.append(NAME)
-    for name in dict.fromkeys([*told, *mirrors]):
+    for name in dict.fromkeys([*repeated, *mirrors]):
         given = headers.get(name)
         if given is None:
-            if all_of_them and name in told:
+            if all_required and name in repeated:
                 return f"{name} is missing"
             continue
-        read = decoded(given)
-        if read is None:
+        decoded = decode_header(given)
+        if decoded is None:
             return f"{name} cannot be decoded"
-        said = told.get(name)
-        if read != said and not (isinstance(said, Number) and _same_number(read, said)):
+        wanted = repeated.get(name)
+        is_same_number = isinstance(wanted, Number) and _are_equal(decoded, wanted)
+        if decoded != wanted and not is_same_number:
             return f"{name} differs from the body"
     return None
 
 
 def missing(value: JsonObject, headers: Mapping[str, str]) -> str | None:
-    """Which of the headers that every message has is not there; None where none is missing."""
-    told = _told(value, {})
+    """The first header that every such message needs and that is missing, or None."""
+    repeated = _repeated(value, {})
     return next(
-        (name for name in (VERSION, METHOD, NAME) if name in told and name not in headers), None
+        (name for name in (VERSION, METHOD, NAME) if name in repeated and name not in headers),
+        None,
     )
 
 
 def mirrored_by(definition: JsonValue) -> dict[str, tuple[str, ...]]:
-    """Of a tool, the headers that repeat its parameters, each with the parameter's path."""
+    """The headers that repeat a tool's parameters, each with the parameter's path."""
     schema = definition.get("inputSchema") if isinstance(definition, dict) else None
     named = (
         (header, path)
@@ -109,32 +116,32 @@ def mirrored_by(definition: JsonValue) -> dict[str, tuple[str, ...]]:
     return dict(paths.values())
 
 
-def without_bad_tools(frame: bytes, value: JsonValue, asked: JsonValue) -> bytes:
-    """A list of tools without those whose parameters ask for headers that cannot be.
+def without_bad_tools(frame: bytes, value: JsonValue, request: JsonValue) -> bytes:
+    """An answer without the tools whose parameters ask for invalid headers.
 
-    A client of this revision leaves them out (server/tools, "x-mcp-header"); one that speaks
-    another transport does not know of headers, so it is done for it.
+    A client of this revision leaves them out (server/tools, "x-mcp-header"). A client on another
+    transport knows nothing of headers, so they are left out for it.
 
     Args:
-        frame: an answer of the server's.
+        frame: an answer from the server.
         value: the same, parsed.
-        asked: the request that it answers.
+        request: the request that it answers.
     """
-    if not isinstance(asked, dict) or not isinstance(value, dict):
+    if not isinstance(request, dict) or not isinstance(value, dict):
         return frame
     result = value.get("result")
-    if asked.get("method") != "tools/list" or revision_of(asked) is None:
+    if request.get("method") != "tools/list" or revision_of(request) is None:
         return frame
     tools = result.get("tools") if isinstance(result, dict) else None
     if not isinstance(result, dict) or not isinstance(tools, list):
         return frame
-    kept = [tool for tool in tools if _is_well(tool)]
-    if len(kept) == len(tools):
+    valid = [tool for tool in tools if _has_valid_headers(tool)]
+    if len(valid) == len(tools):
         return frame
-    return serialise({**value, "result": {**result, "tools": kept}})
+    return serialise({**value, "result": {**result, "tools": valid}})
 
 
-def _is_well(tool: JsonValue) -> bool:
+def _has_valid_headers(tool: JsonValue) -> bool:
     schema = tool.get("inputSchema") if isinstance(tool, dict) else None
     seen: set[str] = set()
     for _, inner in _parameters(schema):
@@ -161,16 +168,16 @@ def _parameters(
                 yield from _parameters(inner, (*path, name))
 
 
-def written(text: str) -> str:
-    """A value as a header carries it: as it is, or in base64 where a header cannot hold it."""
+def encode_header(text: str) -> str:
+    """A value as the value of a header: as it is, or in base64 if a header cannot contain it."""
     plain = text.isascii() and text.isprintable() and text == text.strip()
     if plain and not (text.startswith(_OPEN) and text.endswith(_CLOSE)):
         return text
     return _OPEN + base64.b64encode(text.encode("utf-8", "surrogatepass")).decode() + _CLOSE
 
 
-def decoded(value: str) -> str | None:
-    """What a header's value stands for; None where it is not well formed."""
+def decode_header(value: str) -> str | None:
+    """The value that a header's value encodes; None if it is not well formed."""
     if not (value.startswith(_OPEN) and value.endswith(_CLOSE)):
         return value
     inner = value[len(_OPEN) : -len(_CLOSE)]
@@ -180,22 +187,22 @@ def decoded(value: str) -> str | None:
         return None
 
 
-def _told(value: JsonObject, mirrored: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
-    """What the headers repeat, not yet written as one."""
-    told = {METHOD: str(value.get("method", ""))}
+def _repeated(value: JsonObject, mirrored: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """The values that the headers repeat, not encoded, by header name."""
+    repeated = {METHOD: str(value.get("method", ""))}
     version, params = revision_of(value), value.get("params")
     if version is not None:
-        told[VERSION] = version
+        repeated[VERSION] = version
     if not isinstance(params, dict):
-        return told
-    name = params.get(_NAMED.get(told[METHOD], ""))
+        return repeated
+    name = params.get(_NAMED.get(repeated[METHOD], ""))
     if type(name) is str:
-        told[NAME] = name
+        repeated[NAME] = name
     for header, path in mirrored.items():
         text = _text(value_at(params.get("arguments"), path))
         if text is not None:
-            told[PARAM + header] = text
-    return told
+            repeated[PARAM + header] = text
+    return repeated
 
 
 def _text(value: JsonValue) -> str | None:
@@ -204,8 +211,8 @@ def _text(value: JsonValue) -> str | None:
     return value if isinstance(value, str) else None  # a Number is its own spelling
 
 
-def _same_number(one: str, other: str) -> bool:
+def _are_equal(number: str, other: str) -> bool:
     try:
-        return _NUMBER.match(one) is not None and Decimal(one) == Decimal(other)
+        return _NUMBER.match(number) is not None and Decimal(number) == Decimal(other)
     except InvalidOperation:
         return False

@@ -1,7 +1,7 @@
-r"""Server-sent events out of a stream of bytes, and into one; knows lines and fields, and no JSON.
+r"""Reads and writes server-sent events. Knows lines and fields, and no JSON.
 
-HTML Living Standard, 9.2.5 and 9.2.6. What goes on is written anew from what was read, so that
-no two readers find other events in it. LF, CR LF and CR each end a line, also where a piece ends.
+HTML Living Standard, 9.2.5 and 9.2.6. Events are written anew from what was read, so that no two
+readers see different events. LF, CR LF and CR each end a line, also at the end of a piece.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class ServerSentEvent(NamedTuple):
     """One event, or a comment alone.
 
     Attributes:
-        data: its lines joined by LF; None where it has none, which carries no message.
-        name: the kind of event, `message` unless it says otherwise.
-        id: the server's cursor, for `Last-Event-ID`; None where it was not given.
-        retry_ms: after how long to come back, or None.
-        comment: the text of a comment, which keeps a connection awake.
+        data: its data lines joined by LF; None if it has none, and so no message.
+        name: the type of event, `message` by default.
+        id: the server's cursor, for `Last-Event-ID`, or None.
+        retry_ms: the reconnection time, or None.
+        comment: the text of a comment, which keeps a connection alive.
     """
 
     data: bytes | None
@@ -37,16 +37,16 @@ class ServerSentEvent(NamedTuple):
 
 
 class EventStream:
-    """Splits a stream into events; memory is bounded by the limit whatever comes.
+    """Splits a stream into events. The limit bounds its memory, whatever comes.
 
     Attributes:
-        overrun: True once an event, its name or its cursor exceeded the limit; nothing is read
+        overrun: True once an event, its name or its cursor exceeded its limit; nothing is read
             after that.
     """
 
     def __init__(self, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
         self._limit = limit_bytes
-        self._begun = bytearray()  # a line whose end has not come
+        self._begun = bytearray()  # a line whose end has not come yet
         self._first = True
         self._after_cr = False
         self._is_odd = False
@@ -54,10 +54,10 @@ class EventStream:
         self.overrun = False
 
     def feed(self, piece: bytes) -> list[ServerSentEvent]:
-        """Take the next bytes; return the events that are whole now."""
-        found: list[ServerSentEvent] = []
+        """Take the next bytes; return the events that they complete."""
+        events: list[ServerSentEvent] = []
         if self.overrun or not piece:
-            return found
+            return events
         if self._after_cr:
             piece = piece.removeprefix(b"\n")
         self._after_cr = piece.endswith(b"\r")
@@ -70,14 +70,14 @@ class EventStream:
                 self._begun.clear()
             event = self._line(line)
             if event is not None:
-                found.append(event)
+                events.append(event)
         self._begun += piece[start:]
         size = len(self._begun) + len(self._data or b"")
         if size > self._limit or self._is_odd:
             self.overrun = True
             self._begun.clear()
             self._clear()
-        return found
+        return events
 
     def _clear(self) -> None:
         self._data: bytes | bytearray | None = None
@@ -94,12 +94,12 @@ class EventStream:
         name, colon, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if not name and colon:
-            # At once, in the middle of an event too: it is there to be seen in time.
+            # At once, even within an event: a comment is useful only in time.
             return ServerSentEvent(None, comment=value)
         if name == b"data":
             self._add(value)
         elif name in (b"event", b"id") and len(value) > MAX_FIELD_BYTES:
-            self._is_odd = True  # it would be kept, and sent back in a header
+            self._is_odd = True  # it would be stored, and sent back in a header
         elif name == b"event":
             self._name = value.decode("utf-8", "replace")
         elif name == b"id" and b"\0" not in value:
@@ -110,7 +110,7 @@ class EventStream:
 
     def _add(self, value: bytes) -> None:
         if self._data is None:
-            self._data = value  # the common case: all of it on one line
+            self._data = value  # the common case: all data on one line
             return
         if isinstance(self._data, bytes):
             self._data = bytearray(self._data)
@@ -120,15 +120,15 @@ class EventStream:
         data = None if self._data is None else bytes(self._data)
         event = ServerSentEvent(data, self._name or MESSAGE, self._id, self._retry_ms)
         self._clear()
-        told = data is not None or event.id is not None or event.retry_ms is not None
-        return event if told else None
+        has_content = data is not None or event.id is not None or event.retry_ms is not None
+        return event if has_content else None
 
 
 def written(event: ServerSentEvent) -> bytes:
-    """An event as it goes over the wire, with LF at each line's end.
+    """An event as bytes, with LF at the end of each line.
 
-    Some clients split events where `str.splitlines` does: no name, cursor or comment goes on that
-    they would read as lines of their own. A message holds no such line end, since it was judged.
+    Some clients split lines where `str.splitlines` does, so no name, cursor or comment that
+    contains such a line end is written. Data has none, since it was judged.
     """
     lines: list[bytes] = []
     if event.comment is not None:
@@ -143,7 +143,7 @@ def written(event: ServerSentEvent) -> bytes:
     if event.retry_ms is not None:
         lines.append(b"retry: %d" % event.retry_ms)
     if event.data is not None:
-        # A CR ends a line as well: one between two values of a frame would cut the frame short.
+        # A CR ends a line too: one between two values of a frame would cut the frame short.
         lines += [b"data: " + line for line in _LINE_END.split(event.data)]
     return b"\n".join(lines) + b"\n\n"
 

@@ -1,6 +1,6 @@
-"""Which URIs name the same resource. Opens none, and asks nobody.
+"""Which URIs name the same resource. Opens none of them.
 
-Knows RFC 3986 (equivalence, section 6.2.2) and what the URL parsers of clients change in one
+Knows RFC 3986 (equivalence, section 6.2.2) and what the URL parsers of clients change in a URI
 before they send it (WHATWG URL, sections 4.4 and 4.5).
 """
 
@@ -10,22 +10,22 @@ import re
 
 from pipeguard.core.unicode.display import is_hidden
 
-# Of these the host is read in one case, an empty path is `/`, and `\` is `/` (WHATWG URL, 3.3).
-# The port is the one that nobody needs to write.
+# Schemes whose host is read without case, whose empty path is `/`, and in which `\` is `/` (WHATWG
+# URL, 3.3), with their default ports.
 _PORTS = {"http": ":80", "https": ":443", "ws": ":80", "wss": ":443", "ftp": ":21", "file": ":"}
 _PARTS = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*):)?(//[^/?#]*)?([^?#]*)(.*)", re.DOTALL)
 ENCODED = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
-# What delimits (RFC 3986, 2.2), `%` itself, and controls are not the same when they are encoded.
-_KEPT = frozenset(":/?#[]@!$&'()*+,;=%") | {chr(code) for code in (*range(0x20), 0x7F)}
+# Delimiters (RFC 3986, 2.2), `%` and controls mean something else when they are encoded.
+_NEVER_DECODED = frozenset(":/?#[]@!$&'()*+,;=%") | {chr(code) for code in (*range(0x20), 0x7F)}
 _PLAIN = re.compile(r"[!-$&-~]*")
 _ODD = re.compile(r"[^!-~]|[%\\]|/\.")
 
 
 def normal(uri: str) -> str:
-    """The one form of all spellings of a URI that name the same resource.
+    """The normal form of all spellings of a URI that name the same resource.
 
-    The scheme is in lower case, and the host of a scheme of the web; what is encoded without need
-    is decoded; `.` and `..` are resolved; what nobody sees is taken out.
+    The scheme is in lower case, and so is the host of a scheme in `_PORTS`. Characters that are
+    encoded without need are decoded, `.` and `..` are resolved, invisible characters are removed.
     """
     scheme, authority, path, rest = _split(uri)
     if _ODD.search(uri):
@@ -44,8 +44,8 @@ def normal(uri: str) -> str:
 
 
 def hides(uri: str) -> bool:
-    """True where something stands in a URI of which nothing is seen, encoded or not."""
-    return not _PLAIN.fullmatch(uri) and any(map(is_hidden, ENCODED.sub(_plainly, uri)))
+    """True if a URI contains an invisible character, encoded or not."""
+    return not _PLAIN.fullmatch(uri) and any(map(is_hidden, ENCODED.sub(_decode_run, uri)))
 
 
 def _split(uri: str) -> tuple[str, ...]:
@@ -56,17 +56,17 @@ def _split(uri: str) -> tuple[str, ...]:
 
 
 def _decoded(uri: str) -> str:
-    text = ENCODED.sub(_plainly, uri)
+    text = ENCODED.sub(_decode_run, uri)
     text = "".join(" " if c.isspace() and c not in "\t\r\n" else c for c in text)
     return "".join(c for c in text if c not in "\t\r\n" and not is_hidden(c)).strip()
 
 
-def _plainly(run: re.Match[str]) -> str:
-    """What a run of encoded bytes stands for; what is no UTF-8, or delimits, stays encoded."""
+def _decode_run(run: re.Match[str]) -> str:
+    """A run of encoded bytes, decoded; what is not UTF-8, or a delimiter, stays encoded."""
     letters = bytes.fromhex(run[0].replace("%", "")).decode("utf-8", "surrogateescape")
     return "".join(
         "".join(f"%{byte:02X}" for byte in letter.encode("utf-8", "surrogateescape"))
-        if letter in _KEPT or "\ud800" <= letter <= "\udfff"
+        if letter in _NEVER_DECODED or "\ud800" <= letter <= "\udfff"
         else letter
         for letter in letters
     )
@@ -74,14 +74,14 @@ def _plainly(run: re.Match[str]) -> str:
 
 def _resolved(path: str) -> str:
     """A path without `.` and `..` (RFC 3986, 5.2.4)."""
-    kept: list[str] = []
+    resolved: list[str] = []
     segments = path.split("/")
     for segment in segments:
         if segment == "..":
-            if len(kept) > 1:
-                kept.pop()
+            if len(resolved) > 1:
+                resolved.pop()
         elif segment != ".":
-            kept.append(segment)
+            resolved.append(segment)
     if segments[-1] in (".", ".."):
-        kept.append("")
-    return "/".join(kept)
+        resolved.append("")
+    return "/".join(resolved)

@@ -8,14 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core.protocol.framing import KEPT_BYTES, PARTS, LineFrames, Oversized, one_line
+from pipeguard.core.protocol.framing import KEPT_BYTES, MAX_PART, LineFrames, Oversized, one_line
 from tests.fuzz.budget import tried
 
 LIMIT = 2 * KEPT_BYTES
 lines = st.one_of(
     st.binary(max_size=30).map(lambda data: data.replace(b"\n", b"")),
     st.sampled_from([b"", b" ", b"\r", b"{}\r", "\u2028\u2029\x85".encode(), b"\x00", b"\xff"]),
-    st.integers(LIMIT - 2, PARTS * LIMIT).map(lambda size: bytes(i % 97 + 11 for i in range(size))),
+    st.integers(LIMIT - 2, MAX_PART * LIMIT).map(
+        lambda size: bytes(i % 97 + 11 for i in range(size))
+    ),
 )
 
 
@@ -70,7 +72,7 @@ def test_a_line_at_the_limit_passes_and_one_over_it_is_oversized() -> None:
 
 @pytest.mark.parametrize("step", [1, 7, KEPT_BYTES - 1, LIMIT, 5 * LIMIT])
 def test_an_oversized_line_keeps_its_head_and_its_tail(step: int) -> None:
-    line = b"head" + b"-" * (PARTS * LIMIT - 8) + b"tail"
+    line = b"head" + b"-" * (MAX_PART * LIMIT - 8) + b"tail"
     framing = LineFrames(LIMIT)
     found: list[bytes] = []
     for start in range(0, len(line), step):
@@ -81,12 +83,12 @@ def test_an_oversized_line_keeps_its_head_and_its_tail(step: int) -> None:
 
 def test_a_line_that_never_ends_is_told_in_parts_and_the_next_line_comes() -> None:
     framing = LineFrames(LIMIT)
-    assert framing.feed(b"head" + b"-" * (PARTS * LIMIT - 4)) == []
+    assert framing.feed(b"head" + b"-" * (MAX_PART * LIMIT - 4)) == []
     (first,) = framing.feed(b"-")
-    (more,) = framing.feed(b"-" * (PARTS * LIMIT + 1))
+    (more,) = framing.feed(b"-" * (MAX_PART * LIMIT + 1))
     last, after = framing.feed(b"tail\nnext\n")
     kept = [(p.head[:4], p.tail[-4:], p.size) for p in (first, more, last) if type(p) is Oversized]
-    size = PARTS * LIMIT + 1
+    size = MAX_PART * LIMIT + 1
     assert kept == [(b"head", b"", size), (b"", b"", size), (b"", b"tail", 4)]
     assert after == b"next"
 

@@ -15,12 +15,12 @@ from pipeguard.core.protocol.request_headers import (
     PARAM,
     VERSION,
     VERSION_META,
-    decoded,
+    decode_header,
     disagreement,
+    encode_header,
     headers_of,
     mirrored_by,
     revision_of,
-    written,
 )
 from pipeguard.core.protocol.strict_json import parse_json
 from tests.fuzz.budget import tried
@@ -54,21 +54,21 @@ def differs(value: JsonObject, **headers: str) -> str | None:
     st.text(max_size=20) | st.sampled_from(["=?base64??=", "=?base64?=", " a", "a\t", "\r\nX: y"])
 )
 def test_any_text_comes_back_out_of_its_header(text: str) -> None:
-    header = written(text)
+    header = encode_header(text)
     assert header.isascii()
     assert header.isprintable()
     assert header == header.strip()
-    assert decoded(header) == text
+    assert decode_header(header) == text
 
 
 @pytest.mark.parametrize("text", ["find", "", "a b", "=?base64?", "?=", "=?BASE64?YQ==?="])
 def test_what_a_header_can_hold_stays_as_it_is(text: str) -> None:
-    assert written(text) == text
+    assert encode_header(text) == text
 
 
 @pytest.mark.parametrize("header", ["=?base64?!!?=", "=?base64?YQ?=", "=?base64?/w==?="])
 def test_what_is_not_well_formed_stands_for_nothing(header: str) -> None:
-    assert decoded(header) is None
+    assert decode_header(header) is None
     assert differs(call(), Mcp_Name=header) == "Mcp-Name cannot be decoded"
 
 

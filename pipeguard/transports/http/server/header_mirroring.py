@@ -42,7 +42,7 @@ def check_headers(
     if missing is not None:
         raise _mismatch(message, f"{missing} is missing")
     mirrored = _mirrored_parameters(sessions, message)
-    wrong = request_headers.disagreement(message.value, headers, mirrored, all_of_them=all_of_them)
+    wrong = request_headers.disagreement(message.value, headers, mirrored, all_required=all_of_them)
     if wrong is not None:
         raise _mismatch(message, wrong)
 
