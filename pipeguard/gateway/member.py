@@ -158,8 +158,9 @@ class GatewayServer:
     async def _keep(self) -> None:
         """Start it, and start it again when it falls, each time after a longer while."""
         delay = FIRST_DELAY_SECONDS
+        self.why = "it is starting"
         while True:
-            self.state, self.why = State.STARTING, "it is starting"
+            self.state = State.STARTING
             began = self._loop.time()
             fallen = asyncio.Event()
             try:

