@@ -307,7 +307,15 @@ class GatewayServer:
                     break
                 cursor = after
         said = self.settings
-        listing = Listing(said.name, definitions, said.allow, said.block, said.overrides, said.tags)
+        listing = Listing(
+            said.name,
+            definitions,
+            said.allow,
+            said.block,
+            said.overrides,
+            said.tags,
+            said.is_prefixed,
+        )
         self._owner.catalog.put(listing, self._run.guard.tool)
         self._tell_waiting()
 

@@ -27,6 +27,7 @@ class ServerSettings:
         block: globs of those that nobody sees.
         overrides: other names and descriptions, by its own names.
         tags: by which its tools are found, too.
+        is_prefixed: False where agents call its tools and prompts by its own names.
         timeout_seconds: for an answer; None as the policy says.
     """
 
@@ -42,6 +43,7 @@ class ServerSettings:
     block: tuple[str, ...] = ()
     overrides: Mapping[str, Override] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
+    is_prefixed: bool = True
     timeout_seconds: float | None = None
 
     def options(self, common: Mapping[str, str]) -> WrapOptions:

@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 _KEYS = ("mode", "servers", "mcpServers")
 _SERVER = (
     *("command", "args", "env", "cwd", "url", "headers", "transport", "type", "enabled"),
-    *("disabled", "trust", "tools", "tags", "timeout"),
+    *("disabled", "trust", "tools", "tags", "prefix", "timeout"),
 )
 _TOOLS = ("allow", "block", "overrides")
 _TRANSPORTS: Mapping[str, str] = {
@@ -141,6 +141,7 @@ class _Reader:
             block=self._texts(tools.get("block")),
             overrides=_overrides(tools.get("overrides")),
             tags=self._texts(keys.get("tags")),
+            is_prefixed=_chosen(keys.get("prefix"), _BOOLEANS) is not False,
             timeout_seconds=_seconds(keys.get("timeout")),
         )
         is_on = _chosen(keys.get("enabled"), _BOOLEANS) is not False
