@@ -1,8 +1,8 @@
 """Many conversations over one channel to a server, for `--shared`: ids are unique on the channel.
 
-A notification that belongs to no request goes to every client. A request of the server's goes to the
-one client whose request it works on: while it works for several, any client's answer could leak
-somebody else's secret, so none is asked. Source of the fields: MCP 2025-11-25, basic.
+A notification that belongs to no request goes to every client. A request of the server's goes to
+the one client whose request it works on: while it works for several, any client's answer could
+leak somebody else's secret, so none is asked. Source of the fields: MCP 2025-11-25, basic.
 """
 
 from __future__ import annotations
