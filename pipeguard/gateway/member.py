@@ -23,10 +23,12 @@ from pipeguard.core.session.guard import Engines
 from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError, StateError
 from pipeguard.gateway.catalog import Catalog, Listing
-from pipeguard.gateway.leg import Leg, LegListener, Opening
+from pipeguard.gateway.eras import Opening
+from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.legs import Unavailable
 from pipeguard.gateway.server_log import ServerLog
 from pipeguard.gateway.server_settings import ServerSettings
+from pipeguard.gateway.stateless_server import NOBODY_ASKED, StatelessServer
 from pipeguard.identity.server_name import launched, launched_at
 from pipeguard.runtime.connect import RemoteDialler, local_dialler
 from pipeguard.runtime.endpoints import login_of, name_of, remote_of, transport_of, url_of
@@ -123,6 +125,7 @@ class GatewayServer:
         self._tasks = Tasks()
         self._dialler: Dialler | None = None
         self._leg: Leg | None = None
+        self._stateless = StatelessServer(OUR_OPENING, self._made, self._dial, self.relist)
         self._settled = asyncio.Event()
         self._keeping: asyncio.Task[None] | None = None
 
@@ -172,6 +175,8 @@ class GatewayServer:
             await self._settled.wait()
         if self._dialler is None or self.state is not State.READY:
             raise Unavailable(self.why)
+        if opening.is_stateless and (leg := await self._stateless.open(listener, opening, flows)):
+            return leg
         leg = await self._dial(self._dialler, listener, flows)
         await self._opened(leg, opening)
         return leg
@@ -232,6 +237,7 @@ class GatewayServer:
     async def _hang_up(self) -> None:
         if self._leg is not None:
             await self._leg.close()
+        await self._stateless.close()
         if self._dialler is not None:
             await self._dialler.close()
         self._leg = self._dialler = None
@@ -374,7 +380,7 @@ class _OwnListener:
 
     def requested(self, leg: Leg, message: Message) -> None:
         """Nobody is there who could be asked."""
-        self._member._tasks.begin(_decline(leg, message))
+        self._member._tasks.begin(leg.decline(message, NOBODY_ASKED))
 
     def notified(self, leg: Leg, message: Message) -> None:
         """Its tools have changed, or something that clients hear for themselves."""
@@ -384,17 +390,3 @@ class _OwnListener:
     def lost(self, leg: Leg) -> None:
         """It is gone."""
         self._fallen.set()
-
-
-async def _decline(leg: Leg, message: Message) -> None:
-    if message.method == "ping":
-        await leg.answer({"jsonrpc": "2.0", "id": message.value["id"], "result": {}})
-        return
-    from pipeguard.core.protocol import codes
-    from pipeguard.core.protocol.json_values import Number
-
-    error: JsonObject = {
-        "code": Number(str(codes.METHOD_NOT_FOUND)),
-        "message": "PipeGuard: no client is there to be asked",
-    }
-    await leg.answer({"jsonrpc": "2.0", "id": message.value["id"], "error": error})

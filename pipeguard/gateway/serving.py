@@ -18,9 +18,9 @@ from pipeguard.config.options import WrapOptions
 from pipeguard.core.finding import Direction
 from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError
-from pipeguard.gateway.front import FrontRecord, front_guard
+from pipeguard.gateway.front import FrontRecord, FrontSessions, front_guard
 from pipeguard.gateway.gateway import Changes, Gateway
-from pipeguard.gateway.listening import IDLE_SECONDS, MAX_SESSIONS, Front, GatewayListener
+from pipeguard.gateway.listening import Front, GatewayListener
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.sources import Sources
 from pipeguard.gateway.tool_calls import ToolMode
@@ -36,7 +36,6 @@ from pipeguard.runtime.progress import COMPILING, say_if_slow
 from pipeguard.runtime.run import start_thread
 from pipeguard.transports.bridge import AsyncAdapter
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
-from pipeguard.transports.http.server.sessions import Sessions
 from pipeguard.transports.judging import Judge
 from pipeguard.transports.pump import pump
 from pipeguard.transports.stdio import LineChannel
@@ -105,9 +104,9 @@ class _Serving:
             engines = load_engines()
         record = FrontRecord(self._log)
         guard = front_guard(engines, policy)
-        sessions = Sessions(guard, guard.name, MAX_SESSIONS, IDLE_SECONDS)
-        self._front = Front(sessions, Judge(record.verdict), record)
         self._gateway = Gateway(engines, options.mode or file.mode, options.common())
+        sessions = FrontSessions(guard, self._gateway.definition_of)
+        self._front = Front(sessions, Judge(record.verdict), record)
         if client_fd is None:
             self._listener = GatewayListener(options.wrap, self._gateway, self._front)
         with ending_on_signals(loop, ended):
