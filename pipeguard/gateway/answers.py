@@ -19,7 +19,7 @@ from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import REVISIONS, Declined, Opening
 from pipeguard.gateway.input_calls import InputCalls
 from pipeguard.gateway.leg import Leg, LegListener
-from pipeguard.gateway.legs import Legs
+from pipeguard.gateway.legs import Legs, Unavailable
 from pipeguard.gateway.merged import Merged, with_task
 from pipeguard.gateway.router import Router
 from pipeguard.gateway.subscriptions import Subscriptions
@@ -92,7 +92,7 @@ class ClientAnswers:
         self._conversation = conversation
         self._access = access
         self._legs = legs = Legs(self._open)
-        self._input_calls = InputCalls(conversation, self._open_for_call, self._heard)
+        self._input_calls = InputCalls(conversation, self._open_for, self._heard)
         router = Router(conversation, legs, self._input_calls)
         self._calls = ToolCalls(hub.catalog, router, access, hub.mode)
         self._merged = Merged(legs, router, conversation, access.servers, hub.catalog.public_name)
@@ -169,16 +169,22 @@ class ClientAnswers:
         await self._legs.close()
 
     async def _open(self, server: str, opening: Opening) -> Leg:
-        conversation = self._conversation
+        """A conversation with a server that the client may use.
+
+        Raises:
+            Unavailable: it may not, or the server does not answer.
+        """
         if opening.is_stateless:
             # Of nobody's call alone, so that nothing can be asked on it.
             unasked = Opening({}, opening.client_info, opening.revision)
-            return await self._hub.open(server, conversation, unasked, self._subscriptions)
-        leg = await self._hub.open(server, conversation, opening, conversation)
+            return await self._open_for(server, unasked, self._subscriptions)
+        leg = await self._open_for(server, opening, self._conversation)
         await self._merged.opened(leg)
         return leg
 
-    async def _open_for_call(self, server: str, opening: Opening, listener: LegListener) -> Leg:
+    async def _open_for(self, server: str, opening: Opening, listener: LegListener) -> Leg:
+        if server not in self._access.servers():
+            raise Unavailable("there is no such server")
         return await self._hub.open(server, self._conversation, opening, listener)
 
     def _heard(self, leg: Leg, message: Message) -> None:

@@ -281,6 +281,8 @@ class Subscriptions:
     def _spread(
         self, server: str, method: str, body: JsonObject, subscriptions: list[_Subscription]
     ) -> None:
+        if server not in self._servers():
+            return  # the client may use it no more
         if method == _UPDATED:
             body = {**body, "uri": self._addresses.uri_shown(server, body.get("uri"))}
         for subscription in subscriptions:
