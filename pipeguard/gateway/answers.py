@@ -97,7 +97,7 @@ class ClientAnswers:
         self._calls = ToolCalls(hub.catalog, router, access, hub.mode)
         self._merged = Merged(legs, router, conversation, access.servers, hub.catalog.public_name)
         self._subscriptions = Subscriptions(conversation, legs, self._servers, self._merged)
-        self._knows_of_handshake = False
+        self._knows_of_handshake = self._has_settled = False
         self._methods: dict[str, Callable[[ClientRequest], Awaitable[JsonObject]]] = {
             "initialize": self._initialize,
             "server/discover": self._discover,
@@ -118,6 +118,9 @@ class ClientAnswers:
             eras.check_envelope(request.params)
             if request.method in _WITH_HANDSHAKE:
                 raise _unknown(request.method)
+            if not self._has_settled:  # there was no opening in which to wait
+                await self._hub.settle()
+                self._has_settled = True
             try:
                 answer = await self._answered(request)
             except Declined as declined:
@@ -246,7 +249,6 @@ class ClientAnswers:
 
     async def _listen(self, request: ClientRequest) -> JsonObject:
         self._hub.join(self._conversation)
-        await self._hub.settle()
         return await self._subscriptions.listen(request)
 
     async def _ping(self, _: ClientRequest) -> JsonObject:

@@ -24,6 +24,7 @@ from pipeguard.gateway.eras import Opening
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.judging import Judge
 
+MOST_PAGES = 100  # of a list of tools; the largest servers give one
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 
 
@@ -166,6 +167,21 @@ class Leg:
             return answer
         finally:
             del self._waiting[token]
+
+    async def list_tools(self) -> list[JsonValue]:
+        """The definitions of all tools, page by page."""
+        definitions: list[JsonValue] = []
+        cursor: JsonValue = None
+        for _ in range(MOST_PAGES):
+            answer = await self.request("tools/list", {} if cursor is None else {"cursor": cursor})
+            result = answer.get("result")
+            tools = result.get("tools") if isinstance(result, dict) else None
+            definitions += tools if isinstance(tools, list) else []
+            after = result.get("nextCursor") if isinstance(result, dict) else None
+            if type(after) is not str or after == cursor:
+                break
+            cursor = after
+        return definitions
 
     async def notify(self, method: str, params: JsonObject | None = None) -> None:
         """Tell the server something."""

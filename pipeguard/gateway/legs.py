@@ -17,6 +17,10 @@ class Unavailable(Exception):  # noqa: N818  becomes the answer to whoever neede
     """A server that cannot be used now; the text says why, and what is being done about it."""
 
 
+class Refused(Unavailable):
+    """A server that does not take its opening, and says so itself."""
+
+
 class Legs:
     """A client's conversations with servers.
 

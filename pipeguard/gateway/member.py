@@ -17,18 +17,18 @@ from typing import Protocol
 
 from pipeguard.core.finding import Verdict
 from pipeguard.core.flows.ledger import Flows
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue
-from pipeguard.core.protocol.message import Message
+from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.core.session.guard import Engines
 from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError, StateError
 from pipeguard.gateway.catalog import Catalog, Listing
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.leg import Leg, LegListener
-from pipeguard.gateway.legs import Unavailable
+from pipeguard.gateway.legs import Refused, Unavailable
+from pipeguard.gateway.own_listener import OwnListener, listen_for_tools
 from pipeguard.gateway.server_log import ServerLog
 from pipeguard.gateway.server_settings import ServerSettings
-from pipeguard.gateway.stateless_server import NOBODY_ASKED, StatelessServer
+from pipeguard.gateway.stateless_server import StatelessServer, discovered, is_refusal
 from pipeguard.identity.server_name import launched, launched_at
 from pipeguard.runtime.connect import RemoteDialler, local_dialler
 from pipeguard.runtime.endpoints import login_of, name_of, remote_of, transport_of, url_of
@@ -45,7 +45,6 @@ FIRST_DELAY_SECONDS, MOST_DELAY_SECONDS = 0.5, 60.0  # between two starts of one
 JITTER = 0.25  # of a delay, either way: servers that fell together do not rise together
 OPENING_SECONDS = 30.0  # for a server's answer to `initialize`; npx may install it first
 RELIST_SECONDS = 0.05  # in which further changes are covered by one listing
-MOST_PAGES = 100  # of a list of tools; the largest servers give one
 # What the gateway can pass on to some client.
 OUR_OPENING = Opening(
     {"roots": {"listChanged": True}, "sampling": {}, "elicitation": {}},
@@ -176,11 +175,24 @@ class GatewayServer:
             await self._settled.wait()
         if self._dialler is None or self.state is not State.READY:
             raise Unavailable(self.why)
-        if opening.is_stateless and (leg := await self._stateless.open(listener, opening, flows)):
-            return leg
+        if opening.is_stateless and self._may_be_stateless():
+            found = await self._stateless.open(listener, opening, flows)
+            if found is not None:
+                return found
         leg = await self._dial(self._dialler, listener, flows)
-        await self._opened(leg, opening)
+        if self._leg is not None and self._leg.is_stateless:
+            leg.go_without_handshake(opening, self.described)
+        else:
+            await self._opened(leg, opening)
         return leg
+
+    def _may_be_stateless(self) -> bool:
+        """True where it may speak the revision without handshakes besides one with them.
+
+        One that does not know the newest revision with handshakes is older than that.
+        """
+        is_newest = self.described.get("protocolVersion") == OUR_OPENING.revision
+        return is_newest and (self._leg is None or not self._leg.is_stateless)
 
     async def dial(self) -> AsyncChannel:
         """A channel to it whose frames are not judged yet, for its own endpoint.
@@ -229,8 +241,16 @@ class GatewayServer:
             PipeGuardError: it cannot be started.
         """
         self._dialler = await self._made()
-        leg = self._leg = await self._dial(self._dialler, _OwnListener(self, fallen), Flows())
-        self.described = await self._opened(leg, OUR_OPENING)
+        listener = OwnListener(self.relist, self._tasks, fallen.set)
+        leg = self._leg = await self._dial(self._dialler, listener, Flows())
+        try:
+            self.described = await self._opened(leg, OUR_OPENING)
+        except Refused:  # it may make no handshakes
+            leg = self._leg = await self._dial(self._dialler, listener, Flows())
+            if not await discovered(leg, OUR_OPENING):
+                raise
+            self.described = leg.described
+            self._tasks.begin(listen_for_tools(leg))
         await self._list_tools(leg)
         self.state, self.why = State.READY, ""
         self._owner.relisted(frozenset({"tools", "prompts", "resources"}))
@@ -265,7 +285,7 @@ class GatewayServer:
         if not isinstance(result, dict):
             await leg.close()
             message = error.get("message") if isinstance(error, dict) else "it refused its opening"
-            raise Unavailable(str(message))
+            raise Refused(str(message)) if is_refusal(answer) else Unavailable(str(message))
         return result
 
     async def _made(self) -> Dialler:
@@ -300,19 +320,7 @@ class GatewayServer:
 
     async def _list_tools(self, leg: Leg) -> None:
         """Take over what its tools are now: what its Session let pass of them."""
-        definitions: list[JsonValue] = []
-        if leg.offers("tools"):
-            cursor: JsonValue = None
-            for _ in range(MOST_PAGES):
-                params: JsonObject = {} if cursor is None else {"cursor": cursor}
-                answer = await leg.request("tools/list", params)
-                result = answer.get("result")
-                tools = result.get("tools") if isinstance(result, dict) else None
-                definitions += tools if isinstance(tools, list) else []
-                after = result.get("nextCursor") if isinstance(result, dict) else None
-                if type(after) is not str or after == cursor:
-                    break
-                cursor = after
+        definitions = await leg.list_tools() if leg.offers("tools") else []
         said = self.settings
         listing = Listing(
             said.name,
@@ -370,24 +378,3 @@ class GatewayServer:
     def judge(self) -> Judge:
         """Judges frames to and from it, and records the verdicts."""
         return self._judge
-
-
-class _OwnListener:
-    """What the gateway does with what a server says in the gateway's own conversation."""
-
-    def __init__(self, member: GatewayServer, fallen: asyncio.Event) -> None:
-        self._member = member
-        self._fallen = fallen
-
-    def requested(self, leg: Leg, message: Message) -> None:
-        """Nobody is there who could be asked."""
-        self._member._tasks.begin(leg.decline(message, NOBODY_ASKED))
-
-    def notified(self, leg: Leg, message: Message) -> None:
-        """Its tools have changed, or something that clients hear for themselves."""
-        if message.method == "notifications/tools/list_changed":
-            self._member.relist()
-
-    def lost(self, leg: Leg) -> None:
-        """It is gone."""
-        self._fallen.set()

@@ -20,7 +20,6 @@ from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.legs import Legs
 
 MOST_ROUNDS = 8  # of questions in the course of one request
-MOST_PAGES = 100  # of a list of tools
 
 
 class Router:
@@ -76,20 +75,9 @@ class Router:
         """
         leg = await self._legs.to(server, request.opening)
         if leg.is_stateless and leg not in self._with_headers and mirrored_by(definition):
-            await self._list_tools(leg)
+            await leg.list_tools()  # so that the channel learns what goes into headers, too
             self._with_headers.add(leg)
         return await self.send(server, request, params)
-
-    async def _list_tools(self, leg: Leg) -> None:
-        """Have the channel learn which parameters go into headers, too (server/tools)."""
-        cursor: JsonValue = None
-        for _ in range(MOST_PAGES):
-            params: JsonObject = {} if cursor is None else {"cursor": cursor}
-            result = (await leg.request("tools/list", params)).get("result")
-            after = result.get("nextCursor") if isinstance(result, dict) else None
-            if type(after) is not str or after == cursor:
-                break
-            cursor = after
 
     async def _with_answers(
         self, leg: Leg, request: ClientRequest, params: JsonObject, answer: JsonObject

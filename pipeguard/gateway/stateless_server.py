@@ -9,24 +9,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Protocol
 
 from pipeguard.core.flows.ledger import Flows
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.json_values import JsonObject
-from pipeguard.core.protocol.message import Message
-from pipeguard.core.protocol.subscriptions import LISTEN
 from pipeguard.errors import PipeGuardError
 from pipeguard.gateway import eras
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.legs import Unavailable
+from pipeguard.gateway.own_listener import OwnListener, listen_for_tools
 from pipeguard.transports.channel import Dialler
 from pipeguard.transports.tasks import Tasks
 
 ANSWER_SECONDS = 10.0  # for `server/discover`; some servers never answer what they do not know
 PAUSE_SECONDS = 60.0  # between two attempts where the server could not be asked
-NOBODY_ASKED = "no client is there to be asked"
 
 
 class Dials(Protocol):
@@ -104,53 +103,33 @@ class StatelessServer:
             self._asked_at = asyncio.get_running_loop().time()
             return
         leg: Leg | None = None
-        answer: JsonObject = {}
-        try:
-            leg = await self._dials(dialler, _OwnListener(self._relist, self._tasks), Flows())
-            async with asyncio.timeout(ANSWER_SECONDS):
-                answer = await leg.discover(self._opening)
-        except (Unavailable, TimeoutError):
-            pass
-        if leg is not None and speaks(answer):
-            self._dialler, self._leg, self._described = dialler, leg, leg.described
-            if leg.offers("tools", "listChanged"):
-                self._tasks.begin(listen_for_tools(leg))
-            return
-        self._is_certain = "result" in answer or is_refusal(answer)
+        with suppress(Unavailable):
+            leg = await self._dials(dialler, OwnListener(self._relist, self._tasks), Flows())
+            if await discovered(leg, self._opening):
+                self._dialler, self._leg, self._described = dialler, leg, leg.described
+                if leg.offers("tools", "listChanged"):
+                    self._tasks.begin(listen_for_tools(leg))
+                return
+            self._is_certain = True
         self._asked_at = asyncio.get_running_loop().time()
         if leg is not None:
             await leg.close()
         await dialler.close()
 
 
-class _OwnListener:
-    """Hears what a server says to the gateway itself."""
+async def discovered(leg: Leg, opening: Opening) -> bool:
+    """Ask a server what it is; True where it speaks the revision without handshakes.
 
-    def __init__(self, relist: Callable[[], None], tasks: Tasks) -> None:
-        self._relist = relist
-        self._tasks = tasks
-
-    def requested(self, leg: Leg, message: Message) -> None:
-        """Nobody is there who could be asked."""
-        self._tasks.begin(leg.decline(message, NOBODY_ASKED))
-
-    def notified(self, leg: Leg, message: Message) -> None:
-        """Its tools have changed."""
-        if message.method == "notifications/tools/list_changed":
-            self._relist()
-
-    def lost(self, leg: Leg) -> None:
-        """It is gone; it is started again with the next request."""
-
-
-async def listen_for_tools(leg: Leg) -> None:
-    """Have a server say when its tools have changed, for as long as it answers."""
-    await leg.request(LISTEN, {"notifications": {"toolsListChanged": True}})
-
-
-def speaks(answer: JsonObject) -> bool:
-    """True for an answer to `server/discover` of a server that speaks this revision."""
-    result = answer.get("result")
+    Raises:
+        Unavailable: it cannot be asked now.
+    """
+    answer: JsonObject = {}
+    with suppress(TimeoutError):
+        async with asyncio.timeout(ANSWER_SECONDS):
+            answer = await leg.discover(opening)
+    result, error = answer.get("result"), answer.get("error")
+    if isinstance(error, dict) and not is_refusal(answer):
+        raise Unavailable(str(error.get("message")))
     versions = result.get("supportedVersions") if isinstance(result, dict) else None
     return isinstance(versions, list) and eras.STATELESS in versions
 
