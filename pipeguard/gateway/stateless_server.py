@@ -56,7 +56,7 @@ class StatelessServer:
         self._make = make
         self._dials = dials
         self._relist = relist
-        self._asking = asyncio.Lock()
+        self._finding: asyncio.Task[None] | None = None
         self._asked_at: float | None = None  # when it was found not to speak it
         self._is_certain = False
         self._dialler: Dialler | None = None
@@ -70,10 +70,11 @@ class StatelessServer:
         Raises:
             Unavailable: it does not answer.
         """
-        async with self._asking:
-            if self._dialler is None and self._may_ask():
-                await self._find_out()
-            dialler = self._dialler
+        if self._dialler is None and self._may_ask():
+            if self._finding is None or self._finding.done():
+                self._finding = self._tasks.begin(self._find_out())
+            await asyncio.wait({self._finding})
+        dialler = self._dialler
         if dialler is None:
             return None
         leg = await self._dials(dialler, listener, flows)
@@ -87,7 +88,7 @@ class StatelessServer:
             await self._leg.close()
         if self._dialler is not None:
             await self._dialler.close()
-        self._leg = self._dialler = None
+        self._leg = self._dialler = self._finding = None
         self._asked_at, self._is_certain = None, False
 
     def _may_ask(self) -> bool:
@@ -97,24 +98,24 @@ class StatelessServer:
         return not self._is_certain and waited > PAUSE_SECONDS
 
     async def _find_out(self) -> None:
+        dialler: Dialler | None = None
+        leg: Leg | None = None
         try:
             dialler = await self._make()
-        except PipeGuardError:
-            self._asked_at = asyncio.get_running_loop().time()
-            return
-        leg: Leg | None = None
-        with suppress(Unavailable):
             leg = await self._dials(dialler, OwnListener(self._relist, self._tasks), Flows())
             if await discovered(leg, self._opening):
                 self._dialler, self._leg, self._described = dialler, leg, leg.described
                 if leg.offers("tools", "listChanged"):
                     self._tasks.begin(listen_for_tools(leg))
-                return
             self._is_certain = True
-        self._asked_at = asyncio.get_running_loop().time()
-        if leg is not None:
-            await leg.close()
-        await dialler.close()
+        except (Unavailable, PipeGuardError):
+            pass  # it is asked again later
+        finally:
+            self._asked_at = asyncio.get_running_loop().time()
+            if leg is not None and leg is not self._leg:
+                await leg.close()
+            if dialler is not None and dialler is not self._dialler:
+                await dialler.close()
 
 
 async def discovered(leg: Leg, opening: Opening) -> bool:

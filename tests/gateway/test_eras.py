@@ -19,6 +19,9 @@ from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.tool_calls import ToolMode
 from tests import tools
 from tests.fuzz.rulebook import engines
+from tests.gateway.served import ServedAt, write_servers
+from tests.gateway.test_serving import played
+from tests.wrap.wrapped import Object as WireObject
 
 pytestmark = pytest.mark.real
 
@@ -133,9 +136,10 @@ def server(name: str, era: str, *log: Path) -> ServerSettings:
 def talk(
     scenario: Callable[[Client, Gateway], Awaitable[None]],
     *servers: ServerSettings,
+    mode: ToolMode = ToolMode.DIRECT,
 ) -> None:
     async def run() -> None:
-        gateway = Gateway(engines(), ToolMode.DIRECT)
+        gateway = Gateway(engines(), mode)
         await gateway.apply(servers)
         channel = await gateway.dial()
         client = Client(channel)
@@ -308,6 +312,25 @@ def test_a_secret_in_an_answer_goes_to_no_server() -> None:
     talk(scenario, server("old", "handshake"))
 
 
+def test_the_menu_leads_to_tools_that_ask() -> None:
+    async def scenario(client: Client, _: Gateway) -> None:
+        meta = envelope(EVERYTHING)
+        named = {"name": "test_elicitation", "arguments": ASKS["test_elicitation"][0]}
+        found = await client.call("retrieve_tools", meta, arguments={"query": "ask the user"})
+        assert "test_elicitation" in text(found)
+        asked = await client.call("call_tool_destructive", meta, arguments=named)
+        done = await client.call(
+            "call_tool_destructive",
+            meta,
+            arguments=named,
+            requestState=asked["requestState"],
+            inputResponses={key: {"action": "decline"} for key in questions(asked)},
+        )
+        assert "action=decline" in text(done)
+
+    talk(scenario, server("old", "handshake"), mode=ToolMode.SEARCH)
+
+
 # --- both without a handshake ------------------------------------------------------------------
 
 
@@ -330,6 +353,22 @@ def test_a_server_of_both_eras_is_started_again_only_when_it_is_needed(tmp_path:
         assert log.read_text() == "started\n" * 2
 
     talk(scenario, server("both", "both", log))
+
+
+@pytest.mark.parametrize("mode", ["legacy", "auto"])
+def test_the_official_sdk_calls_servers_of_every_era(tmp_path: Path, mode: str) -> None:
+    command, *words = str(tools.server_python()), str(SERVER)
+    entries: dict[str, WireObject] = {
+        era: {"command": command, "args": [*words, era], "trust": "first-use"}
+        for era in ("handshake", "stateless", "both")
+    }
+    config = write_servers(tmp_path, entries, mode="direct")
+    calls = [[f"{era}__test_simple_text", {}] for era in entries]
+    with ServedAt(tmp_path, "--config", str(config)) as served:
+        plan = {"transport": "http", "url": served.url, "mode": mode, "command": [], "env": {}}
+        results = played({**plan, "calls": calls})["results"]
+    for result in results:
+        assert "This is a simple text response" in text(as_object(result))
 
 
 # --- a client with a handshake, a server without one --------------------------------------------
@@ -409,6 +448,29 @@ def test_what_servers_announce_comes_on_the_subscription(era: str, trigger: tupl
         assert not listening.done()
 
     talk(scenario, server("any", era))
+
+
+def test_a_client_with_a_handshake_hears_what_a_server_without_one_announces() -> None:
+    watched = "test://watched-resource"
+
+    async def announced(client: Client, trigger: str) -> Object:
+        """What is heard: the server is listened to soon after the first request to it."""
+        while client.heard.empty():
+            await client.result("tools/call", name=trigger, arguments={})
+        return client.heard.get_nowait()
+
+    async def scenario(client: Client, _: Gateway) -> None:
+        await client.shake_hands()
+        await client.result("prompts/list")
+        changed = await announced(client, "test_trigger_prompt_change")
+        assert changed["method"] == "notifications/prompts/list_changed"
+        await client.result("resources/subscribe", uri=watched)
+        client.heard = asyncio.Queue()
+        updated = await announced(client, "test_trigger_resource_update")
+        assert updated["params"] == {"uri": watched}
+        await client.result("resources/unsubscribe", uri=watched)
+
+    talk(scenario, server("new", "stateless"))
 
 
 def test_a_subscription_hears_of_servers_that_come_and_ends_with_the_gateway() -> None:
