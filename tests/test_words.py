@@ -21,7 +21,6 @@ NOT_YET: set[str] = {
     "pipeguard/core/commands",
     "pipeguard/core/model",
     "pipeguard/core/scanning",
-    "pipeguard/core/text",
 }
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

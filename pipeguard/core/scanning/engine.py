@@ -28,9 +28,9 @@ from pipeguard.core.scanning.readings import (
 from pipeguard.core.scanning.rule_lookup import RuleLookup
 from pipeguard.core.scanning.rule_partition import Residents
 from pipeguard.core.scanning.scan import Scan
-from pipeguard.core.text import split_literals
 from pipeguard.core.text.budgets import Budgets
 from pipeguard.core.text.document import MessageText
+from pipeguard.core.text.split_values import spelled_texts
 from pipeguard.core.text.windowing import BLOCK_BYTES
 from pipeguard.core.unicode import folding
 
@@ -131,7 +131,7 @@ class Engine:
             return False
         if not (self.keyed or text.is_several):
             return not plain.look(b"\n\n".join((data, keys)) if keys else data)
-        if self.gate is not None and any(map(self.gate.stretches, split_literals.spelt_in(text))):
+        if self.gate is not None and any(map(self.gate.stretches, spelled_texts(text))):
             return False
         joined = text.joined()
         # One pass over all. What matches across the gap is looked at again, and is none.

@@ -22,7 +22,8 @@ from pipeguard.core.scanning.context import in_pieces, is_disguised, is_inside_d
 from pipeguard.core.scanning.stated_purpose import serves
 from pipeguard.core.text.decoders import ENCODINGS, DecodedParts
 from pipeguard.core.text.document import MessageText
-from pipeguard.core.text.split_literals import Stitched, joints
+from pipeguard.core.text.split_literals import JoinedLiterals
+from pipeguard.core.text.split_values import row_of_edges
 from pipeguard.core.unicode import folding
 
 SHORT_BYTES = 1024  # of decoded text: orders are encoded to hide, documents to be carried
@@ -109,7 +110,7 @@ class Origin(NamedTuple):
     squeezed_from: bytes | None = None
     offset: int = 0
     outer: Origin | None = None
-    parts: DecodedParts | Stitched | None = None
+    parts: DecodedParts | JoinedLiterals | None = None
     unfolding: folding.Unfolding | None = None
     many: bool = False
 
@@ -128,7 +129,7 @@ class Origin(NamedTuple):
     @property
     def _is_of_pieces(self) -> bool:
         """True where what is read stands in several strings, or literals of a program."""
-        is_of_literals = self.outer is not None and isinstance(self.outer.parts, Stitched)
+        is_of_literals = self.outer is not None and isinstance(self.outer.parts, JoinedLiterals)
         return is_of_literals or self.locate is not None
 
     def admits(self, rule: Rule, start: int, end: int) -> bool:
@@ -138,7 +139,7 @@ class Origin(NamedTuple):
             first, last = folding.unsqueezed(self.squeezed_from, start, end, words=words)
             if self.outer is not None and self.outer.parts is not None:
                 parts = self.outer.parts
-                if isinstance(parts, Stitched) and rule.is_private:
+                if isinstance(parts, JoinedLiterals) and rule.is_private:
                     low, _ = parts.origin(first, last)
                     if self.subject.text.data[max(0, low - 1) : low].isalnum():
                         return False  # it would begin within a word of a literal
@@ -299,7 +300,7 @@ def joined_values(subject: ScanInput) -> tuple[bytes, Origin]:
     text = subject.text
     if text.count <= FEW_VALUES and len(text.data) <= JOINED_BYTES:
         return text.joined(), Origin(subject, "joined", locate=text.locate_joined)
-    row = joints(text)
+    row = row_of_edges(text)
     return row.data, Origin(subject, "joined", locate=row.locate, many=True)
 
 

@@ -19,7 +19,7 @@ from pipeguard.core.text import split_literals
 from pipeguard.core.text.decoders import ENCODINGS, DecodedParts
 from pipeguard.core.text.document import MessageText
 from pipeguard.core.text.encoding import Decoded
-from pipeguard.core.text.split_literals import JoinedRow
+from pipeguard.core.text.split_values import ValueRow, reordered_rows, spelled_rows
 from pipeguard.core.unicode import folding
 
 
@@ -107,10 +107,10 @@ def _read_literals(scan: Scan) -> None:
     """The string literals of a program as it would join them."""
     source = scan.source
     for low, high in scan.signs.get("literals", ()):
-        for stitched in split_literals.literals(source.text.data, low, high):
-            outer = Origin(source, "", outer=Origin(source, ""), parts=stitched)
-            origin = Origin(source, "", outer=outer, many=stitched.many)
-            _run_squeezed(scan, stitched.data, origin, always=True)
+        for joined in split_literals.joined_literals(source.text.data, low, high):
+            outer = Origin(source, "", outer=Origin(source, ""), parts=joined)
+            origin = Origin(source, "", outer=outer, many=joined.may_fit_by_chance)
+            _run_squeezed(scan, joined.data, origin, always=True)
 
 
 def _run_squeezed(scan: Scan, data: bytes, origin: Origin, *, always: bool) -> None:
@@ -148,7 +148,7 @@ def _read_spelled_values(scan: Scan) -> None:
     """What is spelled over many values, a letter or a word in each."""
     if not scan.source.text.is_several:
         return
-    for row in split_literals.spelt(scan.source.text):
+    for row in spelled_rows(scan.source.text):
         origin = Origin(scan.source, "joined", locate=row.locate)
         signs = scan.run_rules(row.data, View.DECODED, origin)
         if any(name in signs for name in _SPACED_OUT):
@@ -156,9 +156,9 @@ def _read_spelled_values(scan: Scan) -> None:
             scan.run_rules(squeezed, View.SQUEEZED, origin._replace(squeezed_from=row.data))
 
 
-def rows_to_read(lookup: RuleLookup, text: MessageText) -> Sequence[JoinedRow]:
+def rows_to_read(lookup: RuleLookup, text: MessageText) -> Sequence[ValueRow]:
     """Rows of a text's strings in other orders, if a rule could match in any; else none."""
-    rows = [*split_literals.rows(text)]
+    rows = [*reordered_rows(text)]
     together = b"\n\n".join([row.data for row in rows])
     return rows if together and lookup.look(together, squeezed=False)[1] else ()
 
