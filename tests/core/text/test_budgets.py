@@ -129,7 +129,7 @@ def jumbled(size: int, per_line: int = 20, seed: int = 1) -> str:
 def decoys(size: int) -> str:
     """Sentences of the heaviest words that open a gate, none of which is likely to be an order."""
     engine = engines().to_client
-    (rule,) = engine.lookup.residents.classifying
+    (rule,) = engine.lookup.rules.with_classifier
     classifier = engine.lookup.classifier(rule)
     words = sorted((weight, word) for word, weight in classifier.opening if word.isascii())[-400:]
     dice = random.Random(3)  # noqa: S311  the same on every run
