@@ -121,7 +121,7 @@ class Engine:
         tool = called_tool(value) if self.keyed else None
         budgets = budgets or Budgets()
         budgets.grow(len(text.data), classified=self.prefilter is not None)
-        budgets.decoding.spent = False
+        budgets.decoding.is_exceeded = False
         source = ScanInput(text, place_of, self.keyed, Uses(text, tool))
         scan = Scan(self.lookup, source, surface, budgets)
         for reading in READINGS.values():

@@ -96,7 +96,7 @@ class Scan:
         matches = with_support(self.matches, with_several, self.reported_orders)
         return ScanResult(
             list(without_repeats(matches)),
-            has_undecoded=self._budget.spent or self.has_undecoded,
+            has_undecoded=self._budget.is_exceeded or self.has_undecoded,
             is_unfinished=self.tally.exhausted,
             unread_passages=self.unread_passages,
         )

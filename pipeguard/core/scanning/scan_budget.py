@@ -48,7 +48,7 @@ class Tally:
 
     def spend(self, cost_bytes: int) -> bool:
         """Charge for so many bytes that are searched; False if the budget is exhausted."""
-        if not self._budgets.look(cost_bytes):
+        if not self._budgets.scan(cost_bytes):
             self.exhausted = True
         return not self.exhausted
 

@@ -72,7 +72,7 @@ def test_what_would_cost_too_much_to_decode_is_reported() -> None:
     budgets.decoding.calls = 0
     scan = scan_of({"a": "%41 " * 100}, budgets)
     signs = scan.run_rules(scan.data, View.TEXT, Origin(scan.source, "text"))
-    budgets.decoding.spent = False
+    budgets.decoding.is_exceeded = False
     scan.decode(scan.data, signs, Origin(scan.source, ""))
     assert scan.result().has_undecoded
 

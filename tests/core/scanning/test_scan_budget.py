@@ -9,7 +9,7 @@ from pipeguard.core.finding import Action, Confidence, Severity
 from pipeguard.core.rules.rule import Rule
 from pipeguard.core.scanning.match import MAX_PRIVATE_PER_RULE, max_findings
 from pipeguard.core.scanning.scan_budget import MAX_REPEATED, Tally
-from pipeguard.core.text.budgets import LOOKED_BYTES, LOOKED_TIMES, Budgets
+from pipeguard.core.text.budgets import SCAN_BYTES, SCAN_TIMES, Budgets
 from pipeguard.rulebook.samples import expand
 from tests.core.text.messages import KEY, judge_call, judge_result, look_alike
 from tests.fuzz.rulebook import engines
@@ -74,14 +74,14 @@ def test_the_scan_ends_with_its_budget_and_says_so() -> None:
     budgets = Budgets()
     budgets.grow(1000, classified=False)
     tally = Tally(budgets)
-    assert tally.spend(LOOKED_BYTES + 1000 * LOOKED_TIMES)
+    assert tally.spend(SCAN_BYTES + 1000 * SCAN_TIMES)
     assert not list(tally.worth_rating(ORDER, words(b"one")))  # it costs MATCH_BYTES
     assert tally.exhausted
 
 
 def test_the_texts_of_one_message_share_a_budget() -> None:
     budgets = Budgets()
-    assert Tally(budgets).spend(LOOKED_BYTES)
+    assert Tally(budgets).spend(SCAN_BYTES)
     other = Tally(budgets)
     assert not other.spend(1)
     assert other.exhausted

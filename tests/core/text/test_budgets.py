@@ -79,7 +79,7 @@ def poor(monkeypatch: pytest.MonkeyPatch) -> None:
     class Poor(Budgets):
         def __init__(self) -> None:
             super().__init__()
-            self._read -= READ_BYTES - 1500
+            self._read_bytes -= READ_BYTES - 1500
 
         def grow(self, length: int, *, classified: bool) -> None:
             super().grow(length, classified=False)
