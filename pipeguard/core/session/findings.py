@@ -273,4 +273,4 @@ def _is_host_of_secret(scope: Scope, value: JsonValue, match: Match) -> bool:
     first = max(text.rfind(" ", 0, match.start), text.rfind("\n", 0, match.start)) + 1
     given = vault.restore(text[first:].split(maxsplit=1)[0])
     is_web = given.text.lower().startswith("http")
-    return given.known > 0 and not is_web and scope.guard.flows.has_returned(given.text)
+    return given.restored_count > 0 and not is_web and scope.guard.flows.has_returned(given.text)
