@@ -82,6 +82,7 @@ class GatewayServer:
         settings: what the user says of it.
         state: how it is.
         why: why it is not ready, for people; empty where it is.
+        waiting: how many of its definitions wait for approval.
         described: its answer to `initialize`.
     """
 
@@ -116,7 +117,7 @@ class GatewayServer:
             limits = policy.limits._replace(timeout_seconds=settings.timeout_seconds)
             self._run.guard.adopt(policy._replace(limits=limits))
         self._judge = Judge(self._record)
-        self._waiting = 0
+        self.waiting = 0
         self._is_relisting = False
         self._relist_own: Callable[[frozenset[str]], None] | None = None
         self._count = 0
@@ -322,14 +323,14 @@ class GatewayServer:
     def _tell_waiting(self) -> None:
         """Say how many definitions wait for approval, whenever that changes."""
         waiting = sum(pin.held_definition is not None for pin in self._run.guard.pins.values())
-        if waiting and waiting != self._waiting:
+        if waiting and waiting != self.waiting:
             self._log(
                 "warning",
                 f"{waiting} definitions wait for approval",
                 do=f"pipeguard diff {self._run.guard.name};"
                 f" pipeguard approve {self._run.guard.name} --all",
             )
-        self._waiting = waiting
+        self.waiting = waiting
 
     def on_relist(self, relist: Callable[[frozenset[str]], None]) -> None:
         """Have clients of its own endpoint told what they should list again."""
