@@ -137,8 +137,9 @@ def _watched_reading(reading: TextReading, note: Note) -> TextReading:
 def _state(scan: Scan) -> tuple[object, ...]:
     """All of a scan that a reading can change, as far as it decides what is found."""
     return (
-        *(len(scan.matches), len(scan.opened), len(scan.unread), len(scan.told)),
-        *(len(scan.signs), len(scan.folded_signs), scan.undecoded, scan.tally.exhausted),
+        *(len(scan.matches), len(scan.unread_passages)),
+        *(len(scan.to_classify), len(scan.reported_orders)),
+        *(len(scan.signs), len(scan.folded_signs), scan.has_undecoded, scan.tally.exhausted),
     )
 
 

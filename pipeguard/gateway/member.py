@@ -342,7 +342,7 @@ class GatewayServer:
 
     def _tell_waiting(self) -> None:
         """Say how many definitions wait for approval, whenever that changes."""
-        waiting = sum(pin.held is not None for pin in self._run.guard.pins.values())
+        waiting = sum(pin.held_definition is not None for pin in self._run.guard.pins.values())
         if waiting and waiting != self.waiting:
             self._log(
                 "warning",

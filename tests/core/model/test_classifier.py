@@ -29,7 +29,7 @@ from pipeguard.core.rules.rule import Rule, load_pack
 from pipeguard.core.scanning.databases import LEAST_WEIGHT, Compiled, build, loaded
 from pipeguard.core.scanning.engine import Engine
 from pipeguard.core.scanning.match import MAX_MATCHES_PER_RULE
-from pipeguard.core.scanning.origin import Match
+from pipeguard.core.scanning.scan_result import Match
 from pipeguard.core.session.guard import Engines, Guard
 from pipeguard.core.session.session import Session
 from pipeguard.core.text.budgets import READ_BYTES
@@ -447,7 +447,7 @@ def test_no_more_of_a_message_is_read_than_its_share(part: str, read: list[str])
 
 
 def test_the_heaviest_of_much_is_read_first(read: list[str]) -> None:
-    gate = engine_of("injection").gate
+    gate = engine_of("injection").prefilter
     assert gate is not None
     light = light_line() * (2**17 // 20)
     lighter = max(one.weight for one in gate.stretches(light.encode() * 2))
@@ -503,7 +503,7 @@ def test_a_gate_opens_for_what_the_classifier_is_sure_of() -> None:
     for language, text in orders():
         name = "poisoning" if language == "definitions" else "injection"
         if shipped(name).surest(text).score >= shipped(name).sure:
-            gate = engine_of(name).gate
+            gate = engine_of(name).prefilter
             assert gate is not None
             opened[language].append(bool(gate.stretches(text.encode())))
     shares = {one: sum(found) / len(found) for one, found in opened.items() if len(found) >= FEWEST}
@@ -518,13 +518,13 @@ def test_a_gate_opens_for_what_the_classifier_is_sure_of() -> None:
 
 @both
 def test_a_gate_is_there_where_a_classifier_reads(name: str) -> None:
-    assert engine_of(name).gate is not None
-    assert RULE_OF[name].id in {rule.id for rule in engine_of(name).lookup.residents.classifying}
+    assert engine_of(name).prefilter is not None
+    assert RULE_OF[name].id in {rule.id for rule in engine_of(name).lookup.rules.with_classifier}
 
 
 def test_what_goes_to_a_server_is_read_by_no_classifier() -> None:
-    assert engines().to_server.gate is None
-    assert engines().to_server.lookup.residents.classifying == ()
+    assert engines().to_server.prefilter is None
+    assert engines().to_server.lookup.rules.with_classifier == ()
 
 
 # --- however and wherever it stands ------------------------------------------------------------
