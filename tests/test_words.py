@@ -19,7 +19,6 @@ SAME_ON_OTHER_SYSTEMS = {"Child"}
 NOT_YET: set[str] = {
     "benchmarks/detection",
     "pipeguard/core/commands",
-    "pipeguard/core/model",
     "pipeguard/core/scanning",
     "pipeguard/core/text",
 }

@@ -16,7 +16,7 @@ def read_orders(scan: Scan) -> None:
     if not scan.opened or scan.tally.exhausted:
         return  # before a rule or a model is loaded
     if len(scan.source.text.data) < BRIEF_BYTES and scan.source.asks_the_user(scan.surface):
-        scan.reader.spare_nothing()
+        scan.reader.drop_leniency()
     opened = [each for each, _ in scan.opened]
     for rule in scan.lookup.residents.classifying:
         if scan.surface not in rule.surfaces:
@@ -40,6 +40,6 @@ def _judge(scan: Scan, rule: Rule, data: bytes, order: Order, origin: Origin) ->
             found = found._replace(confidence=lower(confidence))
         place = scan.source.place_of(found.path)
         if scan.tally.tell(rule, data[start:end], place, found.confidence):
-            if order.is_told:
+            if order.is_reported:
                 scan.told.add(len(scan.matches))
             scan.matches.append(found)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pipeguard.core.finding import Confidence, lower
 from pipeguard.core.matching.confirm import Finder
 from pipeguard.core.matching.pattern_set import value_of
-from pipeguard.core.model.cascade import Opened, Reader
+from pipeguard.core.model.cascade import Reader, Selection
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule, View
 from pipeguard.core.scanning.confidence import certainty, may_be_doubted
@@ -68,7 +68,7 @@ class Scan:
         self.unfolding = unfolding if self.changed else None
         self.signs: Signs = {}
         self.folded_signs: Signs = {}
-        self.opened: list[tuple[Opened, Origin]] = []
+        self.opened: list[tuple[Selection, Origin]] = []
         self.reader = Reader(len(text.data), budgets)
         self.tally = Tally(budgets, by_string=source.keyed)
         self.matches: list[Match] = []
@@ -160,7 +160,7 @@ class Scan:
         stretches = gate.stretches(data[low:high]) if gate is not None else ()
         if stretches:
             moved = [one._replace(start=low + one.start, end=low + one.end) for one in stretches]
-            self.opened.append((Opened(data, moved), origin))
+            self.opened.append((Selection(data, moved), origin))
 
     def _match(
         self,
