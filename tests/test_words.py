@@ -17,7 +17,6 @@ BARE = {
 SAME_ON_OTHER_SYSTEMS = {"Child"}
 # Folders whose functions and parameters still have such names.
 NOT_YET: set[str] = {
-    "benchmarks/detection",
     "pipeguard/core/commands",
     "pipeguard/core/scanning",
     "pipeguard/core/text",

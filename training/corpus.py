@@ -16,7 +16,7 @@ from fnmatch import fnmatch
 from heapq import nlargest
 from pathlib import Path
 
-from benchmarks.detection.servers import kept
+from benchmarks.detection.servers import stored_definitions
 from pipeguard.core.model.classifier import Classifier
 from pipeguard.core.model.prefilter import Prefilter, compile_words
 from pipeguard.core.model.sentences import read_together, units
@@ -95,7 +95,7 @@ def definitions_of(folder: Path) -> list[Text]:
             "served",
             MessageText(definition, keyed=False).data.decode(),
         )
-        for name, definition in kept(folder)
+        for name, definition in stored_definitions(folder)
     ]
 
 
