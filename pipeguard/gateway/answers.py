@@ -73,7 +73,7 @@ class ClientAnswers:
         self._access = access
         self._legs = Legs(self._open)
         self._calls = ToolCalls(hub.catalog, self._legs, conversation, access, hub.mode)
-        self._merged = Merged(self._legs, conversation, access.servers)
+        self._merged = Merged(self._legs, conversation, access.servers, hub.catalog.public_name)
         self._methods: dict[str, Callable[[ClientRequest], Awaitable[JsonObject]]] = {
             "initialize": self._initialize,
             "server/discover": self._discover,

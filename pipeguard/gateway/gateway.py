@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from pipeguard.core.flows.ledger import Flows
 from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.core.session.guard import Engines
+from pipeguard.errors import PipeGuardError
 from pipeguard.gateway.answers import ClientAnswers
 from pipeguard.gateway.catalog import Catalog, CatalogTool
 from pipeguard.gateway.conversation import GatewayChannel
@@ -40,8 +42,29 @@ class FullAccess:
         return sorted(self._gateway.members)
 
 
+class Changes(NamedTuple):
+    """What became of the servers.
+
+    Attributes:
+        added: the names of new ones.
+        changed: of those that were started again, since their settings are others.
+        removed: of those that are gone.
+        failed: why those that could not be added are not there, by name.
+    """
+
+    added: list[str]
+    changed: list[str]
+    removed: list[str]
+    failed: dict[str, str]
+
+
 class Gateway:
     """All servers behind one endpoint. To be made on the loop where it lives.
+
+    Args:
+        engines: the compiled rules.
+        mode: how agents get to the tools.
+        common: options of `wrap` for all servers, such as `--policy`.
 
     Attributes:
         catalog: the tools of all.
@@ -49,25 +72,49 @@ class Gateway:
         members: the servers, by name.
     """
 
-    def __init__(self, engines: Engines, mode: ToolMode = ToolMode.SEARCH) -> None:
+    def __init__(
+        self,
+        engines: Engines,
+        mode: ToolMode = ToolMode.SEARCH,
+        common: Mapping[str, str] | None = None,
+    ) -> None:
         self.catalog = Catalog()
         self.mode = mode
         self.members: dict[str, GatewayServer] = {}
         self._engines = engines
+        self._common = common or {}
         self._clients: dict[GatewayChannel, Flows] = {}
 
-    def add(self, entries: Sequence[ServerSettings]) -> None:
-        """Take servers in, and start them.
+    async def apply(self, servers: Iterable[ServerSettings]) -> Changes:
+        """Have exactly these servers: start new ones, end others, leave unchanged ones alone."""
+        wanted = {server.name: server for server in servers}
+        changes = Changes([], [], [], {})
+        leaving = []
+        for name, member in list(self.members.items()):
+            if wanted.get(name) == member.settings:
+                del wanted[name]
+                continue
+            (changes.changed if name in wanted else changes.removed).append(name)
+            leaving.append(self.members.pop(name).stop())
+        await asyncio.gather(*leaving)
+        for name in changes.removed:
+            if self.catalog.drop(name):
+                self.relisted(frozenset({"tools", "prompts", "resources"}))
+        for name, settings in wanted.items():
+            try:
+                member = GatewayServer(settings, self, self._engines, self._common)
+            except PipeGuardError as error:
+                changes.failed[name] = str(error)
+                self.catalog.drop(name)
+                continue
+            self.members[name] = member
+            member.start()
+            if name not in changes.changed:
+                changes.added.append(name)
+        return changes
 
-        Raises:
-            PipeGuardError: what is said of one is wrong.
-        """
-        for entry in entries:
-            self.members[entry.name] = GatewayServer(entry, self, self._engines)
-            self.members[entry.name].start()
-
-    async def dial(self) -> GatewayChannel:
-        """A client's side of the gateway."""
+    async def dial(self, _who: str = "") -> GatewayChannel:
+        """A client's side of the gateway, for the name of its token."""
         return GatewayChannel(
             lambda conversation: ClientAnswers(self, conversation, FullAccess(self))
         )
@@ -93,6 +140,10 @@ class Gateway:
             raise Unavailable("there is no such server any more")
         flows = self._clients.setdefault(conversation, Flows())
         return await member.open(conversation, conversation.opening, flows)
+
+    def is_ready(self) -> bool:
+        """True once each server has started, or failed to."""
+        return all(member.has_settled for member in self.members.values())
 
     async def settle(self) -> None:
         """Wait until the servers that start at once have said what they are, but not for long."""
