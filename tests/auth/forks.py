@@ -26,7 +26,7 @@ PROGRAM, MODULES = sys.argv[1], sys.argv[2:]
 def become(arguments: list[str]) -> None:
     """Be the program, in a copy of this process.
 
-    It ends as an interpreter does, but leaves its modules: freeing them takes longer than most runs.
+    It ends as an interpreter does, but leaves its modules: to free them takes longer than a run.
     """
     sys.argv = [PROGRAM, *arguments]
     code: object = None
