@@ -17,9 +17,7 @@ BARE = {
 SAME_ON_OTHER_SYSTEMS = {"Child"}
 # Folders whose functions and parameters still have such names.
 NOT_YET: set[str] = {
-    "benchmarks/detection",
     "pipeguard/core/commands",
-    "pipeguard/core/model",
 }
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

@@ -234,7 +234,7 @@ def _model_stages() -> Iterator[Part]:
     yield _function(
         "model.network",
         Classifier,
-        "again",
+        "network_scores",
         lambda _classifier, texts: [0.0] * len(texts),
         _gives_something,
     )
@@ -242,7 +242,7 @@ def _model_stages() -> Iterator[Part]:
     yield _function(
         "model.doubt", cascade.Reader, "doubts", lambda *_given, **_named: False, _gives_something
     )
-    yield _function("model.told", cascade, "_is_told", lambda *_given: False)
+    yield _function("model.told", cascade, "_is_reported", lambda *_given: False)
 
 
 def _whole_text(_gate: Prefilter, data: bytes) -> list[Stretch]:

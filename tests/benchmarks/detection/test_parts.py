@@ -2,9 +2,11 @@
 
 import pytest
 
-from benchmarks.detection.cases import Case, Expect, Object, Played, Split, Way, played
+from benchmarks.detection.cases import Case, Expect, Split, Way
+from benchmarks.detection.json_tree import Object
 from benchmarks.detection.parts import PartError, part_of, parts, watching, without
 from benchmarks.detection.play import play
+from benchmarks.detection.variants import Variant, variant
 from benchmarks.detection.worth import measure
 from pipeguard.core.scanning.readings import READINGS
 from pipeguard.core.text.decoders import ENCODINGS
@@ -14,9 +16,9 @@ KEY = "{{mint:aws-access-key-id}}"
 BASE64 = "encoding.base64"
 
 
-def sent(text: str, view: str = "text", expect: Expect = Expect.BLOCK) -> Played:
+def sent(text: str, view: str = "text", expect: Expect = Expect.BLOCK) -> Variant:
     body: Object = {"tool": "send", "arguments": {"text": text}}
-    return played(Case("a-1", Split.TUNED, "secret", expect, "en", Way.ARGUMENTS, body), view)
+    return variant(Case("a-1", Split.TUNED, "secret", expect, "en", Way.ARGUMENTS, body), view)
 
 
 def test_each_part_can_be_taken_out_and_is_back_in_its_place() -> None:
