@@ -1,8 +1,8 @@
 """The parts of detection that can be taken out, one or several, to see what each is worth.
 
-Most are entries of tables in `pipeguard.core`: readings, encodings, what commands are read by. They
-are taken out from here, so that core has no switch and pays for none. For a few functions, of flows
-and of models, something stands in that finds nothing.
+Many are entries of tables in `pipeguard.core`: readings, encodings, programs whose output is known,
+disguises of PowerShell. They are taken out from here, so that core has no switch and pays for none.
+For functions, of commands, flows and models, something stands in that finds nothing.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -12,6 +12,11 @@ from functools import wraps
 from time import thread_time
 from typing import Any
 
+from pipeguard.core.commands import effects, interpret, posix_shell, powershell, shell_output, sql
+from pipeguard.core.commands.interpret import _Acts
+from pipeguard.core.commands.posix_shell import _Script
+from pipeguard.core.commands.powershell import DISGUISES
+from pipeguard.core.commands.shell_output import PRINTING_PROGRAMS
 from pipeguard.core.flows import (
     ledger,
     outgoing_call,
@@ -60,11 +65,12 @@ def parts() -> dict[str, Part]:
     """All parts, by name."""
     found = [
         *(
-            _entry("reading", READINGS, name, _watched_reading)
+            _entry(f"reading.{name}", READINGS, name, _watched_reading)
             for name in READINGS
             if name != "text"
         ),
-        *(_entry("encoding", ENCODINGS, name, _watched_encoding) for name in ENCODINGS),
+        *(_entry(f"encoding.{name}", ENCODINGS, name, _watched_encoding) for name in ENCODINGS),
+        *_command_readers(),
         *_flow_heuristics(),
         *_model_stages(),
     ]
@@ -102,7 +108,7 @@ def without(names: Iterable[str]) -> Iterator[None]:
 # --- entries of tables --------------------------------------------------------------------
 
 
-def _entry(kind: str, table: dict[str, Any], key: str, watch: Callable[[Any, Note], Any]) -> Part:
+def _entry(name: str, table: dict[str, Any], key: str, watch: Callable[[Any, Note], Any]) -> Part:
     @contextmanager
     def taken_out() -> Iterator[None]:
         entries = dict(table)
@@ -122,7 +128,7 @@ def _entry(kind: str, table: dict[str, Any], key: str, watch: Callable[[Any, Not
         finally:
             table[key] = entry
 
-    return Part(f"{kind}.{key}", taken_out, watched)
+    return Part(name, taken_out, watched)
 
 
 def _watched_reading(reading: TextReading, note: Note) -> TextReading:
@@ -192,6 +198,64 @@ def _gives_something(_given: tuple[Any, ...], result: object) -> bool:
 
 def _always(_given: tuple[Any, ...], _result: object) -> bool:
     return True
+
+
+def _command_readers() -> Iterator[Part]:
+    """What reads the arguments of a call as commands, statements and paths."""
+    for program in PRINTING_PROGRAMS:
+        yield _entry(f"command.output-of-{program}", PRINTING_PROGRAMS, program, _watched_printing)
+    for disguise in DISGUISES:
+        yield _entry(f"command.powershell-{disguise}", DISGUISES, disguise, _watched_undoing)
+    yield _function("command.shell-output", shell_output, "_printed", lambda *_: None)
+    yield _function("command.escapes", shell_output, "_unescape", lambda match: match[0])
+    yield _function("command.powershell", powershell, "_untangled", lambda text: text)
+    yield _function("command.powershell-encoded", powershell, "_decoded", lambda _text: "")
+    yield _function("command.sql", sql, "_lines", lambda _text: [])
+    yield _function("command.braces", posix_shell, "_brace", lambda word: [word])
+    yield _function("command.parts-of-variables", posix_shell, "_cut", lambda value, _cut: value)
+    yield _function("command.word-separators", _Script, "_divided", lambda _script, value: value)
+    yield _function("command.here-documents", _Script, "_heredoc", lambda *_: "")
+    yield from _command_interpreters()
+    yield from _value_readers()
+
+
+def _command_interpreters() -> Iterator[Part]:
+    """What the programs of a command line do with their arguments."""
+    yield _function("command.powershell-lines", interpret, "is_windows", lambda _text: False)
+    yield _function("command.torn-names", interpret, "_torn", lambda _text: [])
+    yield _function("command.globs", interpret, "matched", lambda word: word)
+    yield _function("command.wrappers", interpret, "unwrapped", lambda words: (words, False))
+    yield _function("command.inline-scripts", interpret, "script_of", lambda _words: "")
+    yield _function("command.long-pipelines", interpret, "_fitting", _first_line)
+    for name, key in (
+        ("code", "code"), ("find", "_find"), ("sql-clients", "_client"), ("files", "_files"),
+        ("git-clone", "_clones"), ("dd", "_copies_blocks"), ("downloads", "_transfer"),
+        ("run-downloads", "_runs"),
+    ):  # fmt: skip
+        yield _function(f"command.{name}", _Acts, key, lambda *_: None, _always)
+
+
+def _first_line(shown: list[str]) -> list[str]:
+    return [" | ".join(shown)[: interpret.MAX_LINE]]
+
+
+def _value_readers() -> Iterator[Part]:
+    """What a value that is no command is read for."""
+    yield _function("command.paths", effects, "path_lines", lambda *_, **__: [])
+    yield _function("command.injections", effects, "_injects", lambda _value: False)
+    yield _function("command.options", effects, "_options", lambda *_: [])
+    yield _function("command.program-options", effects, "_program_options", lambda *_: [])
+    yield _function("command.named-tools", effects, "_named_after", lambda *_: [])
+    yield _function("command.json-lists", effects, "_as_list", lambda _value: [])
+    yield _function("command.long-values", effects, "_long_value_lines", lambda *_: [])
+
+
+def _watched_printing(program: Any, note: Note) -> Any:
+    return _watched(program, note, lambda _given, result: result is not None)
+
+
+def _watched_undoing(disguise: Any, note: Note) -> Any:
+    return _watched(disguise, note, lambda given, result: bool(result != given[0]))
 
 
 def _flow_heuristics() -> Iterator[Part]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from pipeguard.core.commands.signs import WINDOWS_SIGNS, WINDOWS_WORDS
@@ -81,27 +81,18 @@ def windows_lines(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _untangled(text: str) -> str:
-    text = re.sub(r"\^(?=[^\s])", "", text) if re.search(r"\w\^\w", text) else text
-    text = re.sub(r"(?<=[\w-])`(?=\w)|`\n", "", text)
-    text = _CMD_SETS.sub(" ", _substituted(text))
     for _ in range(MAX_ROUNDS):
         before = text
-        text = _CHARS.sub(
-            lambda m: "'" + "".join(map(_char, re.split(r"[\s,]+", m[1]))) + "'", text
-        )
-        text = _CHAR.sub(lambda m: f"'{_char(m[1])}'", text)
-        text = _KNOWN_LETTERS.sub("iex", text)
-        text = _FORM.sub(_formed, text)
-        text = _JOIN.sub(lambda m: "'" + "".join(_strings(m[1] or m[2])) + "'", text)
-        text = _REPLACE.sub(lambda m: "'" + m[1].replace(m[2], m[3]) + "'", text)
-        text = _BACKWARDS.sub(lambda m: f"'{m[1][::-1]}' [", text)
-        text = _PLUS.sub("", text)
-        values = {match[1].lower(): match[3] for match in _SETS.finditer(text)}
-        if values:
-            text = _USES.sub(partial(_used, values=values), text)[:MAX_TEXT]
+        for undo in DISGUISES.values():
+            text = undo(text)
         if text == before:
             break
     return text
+
+
+def _variables(text: str) -> str:
+    values = {match[1].lower(): match[3] for match in _SETS.finditer(text)}
+    return _USES.sub(partial(_used, values=values), text)[:MAX_TEXT] if values else text
 
 
 def _used(match: re.Match[str], values: dict[str, str]) -> str:
@@ -157,3 +148,21 @@ def _decoded(text: str) -> str:
     if raw[1:2] == b"\0" or b"\0" in raw:
         return raw[: len(raw) // 2 * 2].decode("utf-16-le", "replace")
     return raw.decode("utf-8", "replace")
+
+
+DISGUISES: dict[str, Callable[[str], str]] = {
+    "carets": lambda text: re.sub(r"\^(?=[^\s])", "", text) if re.search(r"\w\^\w", text) else text,
+    "backticks": partial(re.compile(r"(?<=[\w-])`(?=\w)|`\n").sub, ""),
+    "environment": lambda text: _CMD_SETS.sub(" ", _substituted(text)),
+    "char-arrays": partial(
+        _CHARS.sub, lambda m: "'" + "".join(map(_char, re.split(r"[\s,]+", m[1]))) + "'"
+    ),
+    "chars": partial(_CHAR.sub, lambda m: f"'{_char(m[1])}'"),
+    "letters-of-variables": partial(_KNOWN_LETTERS.sub, "iex"),
+    "formats": partial(_FORM.sub, _formed),
+    "joins": partial(_JOIN.sub, lambda m: "'" + "".join(_strings(m[1] or m[2])) + "'"),
+    "replacements": partial(_REPLACE.sub, lambda m: "'" + m[1].replace(m[2], m[3]) + "'"),
+    "reversals": partial(_BACKWARDS.sub, lambda m: f"'{m[1][::-1]}' ["),
+    "sums": partial(_PLUS.sub, ""),
+    "variables": _variables,
+}

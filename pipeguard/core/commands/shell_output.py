@@ -48,22 +48,25 @@ def output(pipeline: Pipeline) -> str | None:
 
 def _printed(words: list[str], given: str | None) -> str | None:
     name, rest = words[0].rpartition("/")[2], words[1:]
-    if name == "echo":
-        options = [word for word in rest[:2] if re.fullmatch("-[neE]{1,3}", word)]
-        text = " ".join(rest[len(options) :])
-        return (escapes(text) if any("e" in option for option in options) else text) + "\n"
-    if name == "printf" and rest:
-        return _formatted(rest)
-    reader = _FILTERS.get(name)
-    if reader is None or given is None:
+    reader = PRINTING_PROGRAMS.get(name)
+    if reader is None or (given is None and name not in ("echo", "printf")):
         return None
+    given = given or ""
     try:
         return reader(rest, given)
     except (ValueError, Base64Error, EOFError, OSError):
         return None
 
 
-def _formatted(rest: list[str]) -> str:
+def _echoed(words: list[str], _given: str) -> str:
+    options = [word for word in words[:2] if re.fullmatch("-[neE]{1,3}", word)]
+    text = " ".join(words[len(options) :])
+    return (escapes(text) if any("e" in option for option in options) else text) + "\n"
+
+
+def _formatted(rest: list[str], _given: str) -> str | None:
+    if not rest:
+        return None
     rest = rest[1:] if rest[0] == "--" and len(rest) > 1 else rest
     form, values = escapes(rest[0]), list(rest[1:])
     fills = max(1, len(re.findall("%[sbdciqx]", form)))
@@ -135,7 +138,9 @@ def _decrypted(words: list[str], given: str) -> str | None:
     return None
 
 
-_FILTERS: dict[str, Callable[[list[str], str], str | None]] = {
+PRINTING_PROGRAMS: dict[str, Callable[[list[str], str], str | None]] = {
+    "echo": _echoed,
+    "printf": _formatted,
     "base64": _from_base64,
     "openssl": _decrypted,
     "xxd": _from_hex,
