@@ -77,10 +77,7 @@ def command_lines(text: str, *, windows: bool = True, effort: Effort | None = No
     if "LD_" in text and _PRELOADS.search(text):
         reader.lines.append("ENV LD_PRELOAD=")
     if windows and is_windows(text):
-        for line, script in windows_lines(text[:MAX_TEXT]):
-            reader.lines.append(line)
-            if script:
-                reader.script(script)
+        reader.lines += windows_lines(text[:MAX_TEXT])
     return reader.all_lines()
 
 
@@ -91,7 +88,7 @@ def argument_lines(words: Sequence[str], *, effort: Effort | None = None) -> lis
     reader.pipelines([[ShellCommand(list(words), [], None)]])
     text = text[:MAX_TEXT]
     if is_windows(text):
-        reader.lines += [line for line, _ in windows_lines(text)]
+        reader.lines += windows_lines(text)
     return reader.all_lines()
 
 

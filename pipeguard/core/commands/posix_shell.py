@@ -415,28 +415,17 @@ def _parameter(values: dict[str, str], body: str) -> str:
     if value is None:
         # Cut up, a variable that nobody set is as good as empty.
         return "" if operation and name.islower() else _value(values, name)
-    return _cut(value, operation)[:MAX_VALUE]
+    return _part(value, operation)[:MAX_VALUE]
 
 
-def _cut(value: str, operation: str) -> str:  # noqa: PLR0911  one for each form
+def _part(value: str, operation: str) -> str:
+    """The characters that `${name:start:length}` takes; any other operation is left undone."""
     cut = re.fullmatch(r":[ ]?(-?[0-9]{1,6})(?::[ ]?(-?[0-9]{1,6}))?", operation)
-    if cut:
-        start = int(cut[1])
-        rest = value[start:] if start >= 0 else value[max(0, len(value) + start) :]
-        return rest if cut[2] is None else rest[: int(cut[2])]
-    if operation.startswith("/"):
-        old, _, new = operation.lstrip("/").partition("/")
-        many = -1 if operation.startswith("//") else 1
-        return value.replace(old.lstrip("\\"), new, many) if old else value
-    if operation in ("^^", "^"):
-        return value.upper()
-    if operation in (",,", ","):
-        return value.lower()
-    if operation[:1] == "#":
-        return value.removeprefix(operation.lstrip("#").replace("*", ""))
-    if operation[:1] == "%":
-        return value.removesuffix(operation.lstrip("%").replace("*", ""))
-    return value
+    if cut is None:
+        return value
+    start = int(cut[1])
+    rest = value[start:] if start >= 0 else value[max(0, len(value) + start) :]
+    return rest if cut[2] is None else rest[: int(cut[2])]
 
 
 def _braces(word: str) -> Iterator[str]:
