@@ -12,11 +12,22 @@ from functools import wraps
 from time import thread_time
 from typing import Any
 
-from pipeguard.core.commands import effects, interpret, posix_shell, powershell, shell_output, sql
-from pipeguard.core.commands.interpret import _Acts
+from pipeguard.core.commands import (
+    argument_values,
+    effects,
+    interpret,
+    nested_commands,
+    powershell,
+    shell_output,
+    sql,
+    word_expansion,
+)
+from pipeguard.core.commands.file_access import FileAccess
+from pipeguard.core.commands.pipeline_lines import MAX_LINE
 from pipeguard.core.commands.posix_shell import _Script
 from pipeguard.core.commands.powershell import DISGUISES
 from pipeguard.core.commands.shell_output import PRINTING_PROGRAMS
+from pipeguard.core.commands.shell_words import WordReader
 from pipeguard.core.flows import (
     ledger,
     outgoing_call,
@@ -210,9 +221,9 @@ def _command_readers() -> Iterator[Part]:
     yield _function("command.escapes", shell_output, "_unescape", lambda match: match[0])
     yield _function("command.powershell", powershell, "_undisguised", lambda text: text)
     yield _function("command.sql", sql, "_lines", lambda _text: [])
-    yield _function("command.braces", posix_shell, "_brace", lambda word: [word])
-    yield _function("command.parts-of-variables", posix_shell, "_part", lambda value, _part: value)
-    yield _function("command.word-separators", _Script, "_divided", lambda _script, value: value)
+    yield _function("command.braces", word_expansion, "_first_brace_words", lambda word: [word])
+    yield _function("command.substrings", word_expansion, "_substring", lambda value, _part: value)
+    yield _function("command.word-separators", WordReader, "_divided", lambda _reader, value: value)
     yield _function("command.here-documents", _Script, "_heredoc", lambda *_: "")
     yield from _command_interpreters()
     yield from _value_readers()
@@ -221,32 +232,38 @@ def _command_readers() -> Iterator[Part]:
 def _command_interpreters() -> Iterator[Part]:
     """What the programs of a command line do with their arguments."""
     yield _function("command.powershell-lines", interpret, "is_windows", lambda _text: False)
-    yield _function("command.torn-names", interpret, "_torn", lambda _text: [])
+    yield _function("command.torn-names", interpret, "torn_name_lines", lambda _text: [])
     yield _function("command.globs", interpret, "matched", lambda word: word)
     yield _function("command.wrappers", interpret, "unwrapped", lambda words: (words, False))
-    yield _function("command.inline-scripts", interpret, "script_of", lambda _words: "")
-    yield _function("command.long-pipelines", interpret, "_fitting", _first_line)
+    yield _function("command.long-pipelines", interpret, "pipeline_lines", _first_line)
+    yield _function("command.inline-scripts", nested_commands, "script_of", lambda _words: "")
+    yield _function("command.inline-programs", nested_commands, "_program_of", lambda *_: None)
+    yield _function("command.sql-clients", nested_commands, "_client_lines", lambda *_: [])
+    yield _function("command.find", nested_commands, "_actions_of_find", lambda *_: [])
+    yield _function("command.shell-calls", interpret, "shell_calls", lambda _text: [])
+    yield _function("command.opened-files", interpret, "opened_file_lines", lambda _text: [])
     for name, key in (
-        ("code", "code"), ("find", "_find"), ("sql-clients", "_client"), ("files", "_files"),
-        ("git-clone", "_clones"), ("dd", "_copies_blocks"), ("downloads", "_transfer"),
-        ("run-downloads", "_runs"),
+        ("files", "follow"), ("git-clone", "_clone"), ("dd", "_copy_blocks"),
+        ("downloads", "_transfer"), ("run-downloads", "run"),
     ):  # fmt: skip
-        yield _function(f"command.{name}", _Acts, key, lambda *_: None, _always)
+        yield _function(f"command.{name}", FileAccess, key, lambda *_: None, _always)
 
 
-def _first_line(shown: list[str]) -> list[str]:
-    return [" | ".join(shown)[: interpret.MAX_LINE]]
+def _first_line(commands: list[str]) -> list[str]:
+    return [" | ".join(commands)[:MAX_LINE]]
 
 
 def _value_readers() -> Iterator[Part]:
     """What a value that is no command is read for."""
-    yield _function("command.paths", effects, "path_lines", lambda *_, **__: [])
-    yield _function("command.injections", effects, "_injects", lambda _value: False)
-    yield _function("command.options", effects, "_options", lambda *_: [])
-    yield _function("command.program-options", effects, "_program_options", lambda *_: [])
-    yield _function("command.named-tools", effects, "_named_after", lambda *_: [])
-    yield _function("command.json-lists", effects, "_as_list", lambda _value: [])
-    yield _function("command.long-values", effects, "_long_value_lines", lambda *_: [])
+    yield _function(
+        "command.paths", argument_values, "path_lines", lambda *_, **__: [], _gives_something
+    )
+    yield _function("command.injections", argument_values, "injects_command", lambda _value: False)
+    yield _function("command.options", argument_values, "option_lines", lambda *_: [])
+    yield _function("command.long-values", argument_values, "_long_value_lines", lambda *_: [])
+    yield _function("command.option-lists", effects, "_option_list_lines", lambda *_: [])
+    yield _function("command.named-tools", effects, "_program_of_tool", lambda *_: [])
+    yield _function("command.json-lists", effects, "_words_of_json", lambda _value: [])
 
 
 def _watched_printing(program: Any, note: Note) -> Any:

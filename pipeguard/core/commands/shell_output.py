@@ -10,26 +10,8 @@ import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64
 from collections.abc import Callable
-from typing import NamedTuple
 
-MAX_VALUE = 16_384  # characters of what is printed or assigned
-
-
-class ShellCommand(NamedTuple):
-    """One command of a pipeline.
-
-    Attributes:
-        words: the command's name and arguments.
-        redirects: each an operator, as `>`, and a target.
-        given: its input, where the script says it.
-    """
-
-    words: list[str]
-    redirects: list[tuple[str, str]]
-    given: str | None
-
-
-Pipeline = list[ShellCommand]
+from pipeguard.core.commands.shell_command import MAX_VALUE, Pipeline
 
 
 def output(pipeline: Pipeline) -> str | None:
@@ -38,7 +20,7 @@ def output(pipeline: Pipeline) -> str | None:
     for at, command in enumerate(pipeline):
         if not command.words:
             return printed if at else None
-        stdin = printed if command.given is None else command.given
+        stdin = printed if command.stdin is None else command.stdin
         printed = _printed(command.words, stdin)
         if printed is None:
             return None

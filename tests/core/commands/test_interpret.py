@@ -3,12 +3,12 @@
 import pytest
 
 from pipeguard.core.commands.interpret import (
-    MAX_LINE,
     argument_lines,
     code_lines,
     command_lines,
 )
-from pipeguard.core.commands.posix_shell import Effort
+from pipeguard.core.commands.pipeline_lines import MAX_LINE
+from pipeguard.core.commands.script_budget import ScriptBudget
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_pipeline_that_is_too_long_for_a_line_has_its_commands_side_by_side_in
 
 
 def test_a_script_that_costs_more_than_is_left_is_cut_and_says_so() -> None:
-    effort = Effort()
-    effort.steps = 10
-    assert "$ rm -r /" not in command_lines("ls; " * 100 + "rm -rf /", effort=effort)
-    assert effort.is_cut
+    budget = ScriptBudget()
+    budget.steps = 10
+    assert "$ rm -r /" not in command_lines("ls; " * 100 + "rm -rf /", budget=budget)
+    assert budget.is_exceeded

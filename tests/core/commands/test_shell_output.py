@@ -2,7 +2,8 @@
 
 import pytest
 
-from pipeguard.core.commands.shell_output import MAX_VALUE, ShellCommand, escapes, output
+from pipeguard.core.commands.shell_command import MAX_VALUE, ShellCommand
+from pipeguard.core.commands.shell_output import escapes, output
 
 
 def printed(*commands: str, given: str | None = None) -> str | None:
