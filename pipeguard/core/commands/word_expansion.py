@@ -14,9 +14,10 @@ from pipeguard.core.commands.shell_command import MAX_VALUE
 MAX_WORDS = 64  # that braces may make of one word
 MAX_NESTED_BRACES = 3
 
-_UNSET = "\ue0f0"  # before and after the name of a variable that the script does not set
-_UNSET_NAME = re.compile(f"{_UNSET}([^{_UNSET}]*){_UNSET}")
-_UNSET_INSIDE = re.compile(f"(?<=[A-Za-z]){_UNSET}[^{_UNSET}]*{_UNSET}(?=[A-Za-z])")
+# Before and after the name of a variable that the script does not set.
+_UNSET, _UNSET_END = "\ue0f0", "\ue0f1"
+_UNSET_NAME = re.compile(f"{_UNSET}([^{_UNSET_END}]*){_UNSET_END}")
+_UNSET_INSIDE = re.compile(f"(?<=[A-Za-z])(?:{_UNSET}[^{_UNSET_END}]*{_UNSET_END})+(?=[A-Za-z])")
 _EXPANSION = re.compile(r"(!?)([A-Za-z_][A-Za-z0-9_]*|[@*0-9])(?:\[[@*0-9]{1,4}\])?(.*)", re.DOTALL)
 _SUBSTRING = re.compile(r":[ ]?(-?[0-9]{1,6})(?::[ ]?(-?[0-9]{1,6}))?")
 _BRACE = re.compile(r"(?<!\$)\{([^{}]{0,4000})\}")
@@ -24,7 +25,7 @@ _BRACE = re.compile(r"(?<!\$)\{([^{}]{0,4000})\}")
 
 def variable(values: Mapping[str, str], name: str) -> str:
     """The value of `$name`."""
-    return values.get(name, f"{_UNSET}{name}{_UNSET}")[:MAX_VALUE]
+    return values.get(name, f"{_UNSET}{name}{_UNSET_END}")[:MAX_VALUE]
 
 
 def parameter(values: Mapping[str, str], body: str) -> str:

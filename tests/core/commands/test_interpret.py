@@ -32,6 +32,7 @@ from pipeguard.core.commands.script_budget import ScriptBudget
         "time timeout -s KILL 5 rm -rf //",
         "bash -c 'sh -c \"rm -rf /\"'",
         'eval "rm -rf /"',
+        'bash -c "echo $A; rm -rf /; echo $B"',
         "cd / && rm -rf ./*",
         "true | xargs rm -rf /",
         "sh <<E\nrm -rf /\nE",

@@ -38,12 +38,13 @@ def test_a_parameter_is_its_value_or_a_part_of_it(body: str, value: str) -> None
 
 def test_a_variable_that_nobody_set_keeps_its_name() -> None:
     assert variable(VALUES, "x") == "abcdef"
-    assert without_unset(f"/{variable({}, 'DIR')}/a") == "/$DIR/a"
-    assert without_unset(parameter({}, "NAME")) == "$NAME"
+    assert without_unset(f"/{variable({}, 'DIR')}/{parameter({}, 'NAME')}") == "/$DIR/$NAME"
+    assert without_unset(variable({}, "A") + variable({}, "B")) == "$A$B"
 
 
 def test_a_variable_that_nobody_set_tears_no_word() -> None:
     assert without_unset(f"wh{variable({}, 'u')}oami") == "whoami"
+    assert without_unset(f"wh{variable({}, 'u')}{variable({}, 'v')}oami") == "whoami"
 
 
 def test_a_value_is_only_so_long() -> None:
