@@ -146,14 +146,14 @@ class FileAccess:
         for word, following in zip(words, [*words[1:], ""], strict=True):
             if word in ("-o", "--output", "-O", "--output-document") and following:
                 if not (name == "curl" and word == "-O") and following != "-":
-                    self._fetch(following)
+                    self._fetch(self.resolved(following))
             elif keeps_name and _WEB_ADDRESS.match(word):
                 file = re.split(r"[?#]", word)[0].rpartition("/")[2]
                 self.fetched.append(self.resolved(file))
             elif output := _OUTPUT_OPTION.fullmatch(word):
                 target = output[1] or output[2] or output[3] or following
                 if target not in ("", "-"):
-                    self._fetch(target)
+                    self._fetch(self.resolved(target))
             else:
                 self._send(word, following)
 
@@ -167,7 +167,6 @@ class FileAccess:
             self._read(self.resolved("/" + address[1].lstrip("/")))
 
     def _fetch(self, path: str) -> None:
-        path = self.resolved(path)
         self.fetched.append(path)
         self.lines.append(f"> {path}")
 

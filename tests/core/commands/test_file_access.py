@@ -68,3 +68,11 @@ def test_redirects_read_write_and_fetch() -> None:
     assert files.lines == ["> a", "< b\x1fc", "> d"]
     files.redirect(ShellCommand(["curl", "h"], [(">", "e")], None))
     assert files.fetched == ["e"]
+
+
+def test_what_was_fetched_by_a_redirect_in_a_folder_is_run_there() -> None:
+    files = FileAccess([])
+    files.folder = "x"
+    files.redirect(ShellCommand(["curl", "h"], [(">", "a.sh")], None))
+    files.run("sh", ["sh", "a.sh"])
+    assert files.lines == ["> x/a.sh", "RUN x/a.sh"]
