@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from enum import StrEnum
 from secrets import token_bytes
@@ -18,18 +19,19 @@ from pipeguard.core.finding import Verdict
 from pipeguard.core.flows.ledger import Flows
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from pipeguard.core.protocol.message import Message
-from pipeguard.core.session.guard import Engines, Guard
+from pipeguard.core.session.guard import Engines
 from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError, StateError
 from pipeguard.gateway.catalog import Catalog, Listing
 from pipeguard.gateway.leg import Leg, LegListener, Opening
 from pipeguard.gateway.legs import Unavailable
+from pipeguard.gateway.server_log import ServerLog
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.identity.server_name import launched, launched_at
 from pipeguard.runtime.connect import RemoteDialler, local_dialler
 from pipeguard.runtime.endpoints import login_of, name_of, remote_of, transport_of, url_of
 from pipeguard.runtime.run import Mask, Run
-from pipeguard.transports.channel import ChannelClosed, Dialler
+from pipeguard.transports.channel import AsyncChannel, ChannelClosed, Dialler
 from pipeguard.transports.http.client.multiplexer import Multiplexer
 from pipeguard.transports.http.client.upstream import connect
 from pipeguard.transports.judging import Judge
@@ -40,6 +42,7 @@ KEY_BYTES = 32
 FIRST_DELAY_SECONDS, MOST_DELAY_SECONDS = 0.5, 60.0  # between two starts of one that fails
 JITTER = 0.25  # of a delay, either way: servers that fell together do not rise together
 OPENING_SECONDS = 30.0  # for a server's answer to `initialize`; npx may install it first
+RELIST_SECONDS = 0.05  # in which further changes are covered by one listing
 MOST_PAGES = 100  # of a list of tools; the largest servers give one
 # What the gateway can pass on to some client.
 OUR_OPENING = Opening(
@@ -70,37 +73,53 @@ class GatewayServer:
     """A server of the gateway.
 
     Args:
-        entry: what the user says of it.
+        settings: what the user says of it.
         owner: whose it is.
         engines: the compiled rules, shared by all.
+        common: options of `wrap` for all servers.
 
     Attributes:
-        entry: what the user says of it.
+        settings: what the user says of it.
         state: how it is.
         why: why it is not ready, for people; empty where it is.
+        waiting: how many of its definitions wait for approval.
         described: its answer to `initialize`.
     """
 
-    def __init__(self, entry: ServerSettings, owner: Owner, engines: Engines) -> None:
+    def __init__(
+        self,
+        settings: ServerSettings,
+        owner: Owner,
+        engines: Engines,
+        common: Mapping[str, str],
+    ) -> None:
         """Load its pins and policy; nothing is started.
 
         Raises:
             PipeGuardError: an option is wrong, or its state cannot be read.
         """
-        self.entry = entry
+        self.settings = settings
         self.state = State.STOPPED
         self.why = "it was not started yet"
         self.described: JsonObject = {}
         self._owner = owner
-        self._options = options = entry.options()
+        self._options = options = settings.options(common)
         self._loop = asyncio.get_running_loop()
         who = (
             launched(options.command, options.values.get("--cwd"))
             if options.command
-            else launched_at(entry.url, name_of(url_of(entry.url)))
+            else launched_at(settings.url, name_of(url_of(settings.url)))
         )
-        self._run = Run(who, options, self._repinned, engines)
+        self._log = ServerLog(settings.name, options)
+        self._run = Run(who, options, self._repinned, engines, self._log)
+        if settings.timeout_seconds is not None:
+            policy = self._run.guard.policy
+            limits = policy.limits._replace(timeout_seconds=settings.timeout_seconds)
+            self._run.guard.adopt(policy._replace(limits=limits))
         self._judge = Judge(self._record)
+        self.waiting = 0
+        self._is_relisting = False
+        self._relist_own: Callable[[frozenset[str]], None] | None = None
         self._count = 0
         self._tasks = Tasks()
         self._dialler: Dialler | None = None
@@ -111,7 +130,12 @@ class GatewayServer:
     @property
     def name(self) -> str:
         """The server's name, as the user gave it."""
-        return self.entry.name
+        return self.settings.name
+
+    @property
+    def has_settled(self) -> bool:
+        """True once its first start succeeded or failed."""
+        return self._settled.is_set()
 
     def start(self) -> None:
         """Start it, and keep it running."""
@@ -152,6 +176,18 @@ class GatewayServer:
         leg = await self._dial(self._dialler, listener, flows)
         await self._opened(leg, opening)
         return leg
+
+    async def dial(self) -> AsyncChannel:
+        """A channel to it whose frames are not judged yet, for its own endpoint.
+
+        Raises:
+            ChannelClosed: it does not answer.
+        """
+        if self.state is State.STARTING:
+            await self._settled.wait()
+        if self._dialler is None or self.state is not State.READY:
+            raise ChannelClosed(f"the server {self.name} is not available: {self.why}")
+        return await self._dialler.dial()
 
     # --- its life -------------------------------------------------------------------------
 
@@ -237,7 +273,7 @@ class GatewayServer:
             login = login_of(options)
             own = login if login is not None and await login.header() is not None else None
             remote = remote_of(options, os.environ, limit, own)
-            transport = transport_of(options, url_of(self.entry.url))
+            transport = transport_of(options, url_of(self.settings.url))
             return RemoteDialler(remote, transport, connect(remote))
         return Multiplexer(local_dialler(options, limit, Mask(self._run.engines)))
 
@@ -246,10 +282,13 @@ class GatewayServer:
     def relist(self) -> None:
         """List its tools again."""
         leg = self._leg
-        if leg is not None:
+        if leg is not None and not self._is_relisting:
+            self._is_relisting = True
             self._tasks.begin(self._relisted(leg))
 
     async def _relisted(self, leg: Leg) -> None:
+        await asyncio.sleep(RELIST_SECONDS)
+        self._is_relisting = False
         await self._list_tools(leg)
         self._owner.relisted(frozenset({"tools"}))
 
@@ -268,15 +307,44 @@ class GatewayServer:
                 if type(after) is not str or after == cursor:
                     break
                 cursor = after
-        entry = self.entry
+        said = self.settings
         listing = Listing(
-            entry.name, definitions, entry.allow, entry.block, entry.overrides, entry.tags
+            said.name,
+            definitions,
+            said.allow,
+            said.block,
+            said.overrides,
+            said.tags,
+            said.is_prefixed,
         )
         self._owner.catalog.put(listing, self._run.guard.tool)
+        self._tell_waiting()
 
-    def _repinned(self, _: frozenset[str]) -> None:
+    def _tell_waiting(self) -> None:
+        """Say how many definitions wait for approval, whenever that changes."""
+        waiting = sum(pin.held is not None for pin in self._run.guard.pins.values())
+        if waiting and waiting != self.waiting:
+            self._log(
+                "warning",
+                f"{waiting} definitions wait for approval",
+                do=f"pipeguard diff {self._run.guard.name};"
+                f" pipeguard approve {self._run.guard.name} --all",
+            )
+        self.waiting = waiting
+
+    def on_relist(self, relist: Callable[[frozenset[str]], None]) -> None:
+        """Have clients of its own endpoint told what they should list again."""
+        self._relist_own = relist
+
+    def _repinned(self, kinds: frozenset[str]) -> None:
         """In the recorder's thread: somebody approved or revoked something."""
-        self._loop.call_soon_threadsafe(self.relist)
+        with suppress(RuntimeError):  # the loop is closed: we end
+            self._loop.call_soon_threadsafe(self._relist_all, kinds)
+
+    def _relist_all(self, kinds: frozenset[str]) -> None:
+        self.relist()
+        if self._relist_own is not None:
+            self._relist_own(kinds)
 
     def _record(self, verdict: Verdict) -> None:
         """Record a verdict.
@@ -288,9 +356,14 @@ class GatewayServer:
             raise StateError("the audit cannot be written, and the policy says to stop.")
 
     @property
-    def guard(self) -> Guard:
-        """What is known about it."""
-        return self._run.guard
+    def run(self) -> Run:
+        """What judges and records its frames."""
+        return self._run
+
+    @property
+    def judge(self) -> Judge:
+        """Judges frames to and from it, and records the verdicts."""
+        return self._judge
 
 
 class _OwnListener:
