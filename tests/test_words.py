@@ -18,7 +18,6 @@ SAME_ON_OTHER_SYSTEMS = {"Child"}
 # Folders whose functions and parameters still have such names.
 NOT_YET: set[str] = {
     "benchmarks/detection",
-    "pipeguard/core/commands",
     "pipeguard/core/model",
     "pipeguard/core/scanning",
     "pipeguard/core/text",

@@ -22,9 +22,8 @@ from pipeguard.core.words.notation import word_set
 MAX_VALUE = 1500  # characters that are read at a time
 VALUE_OVERLAP = 300  # of these that are read twice
 MAX_VALUE_LINES = 3  # of a value that is put into a command or a statement; more is a document
-CODE_SHARE = (
-    50  # a program on one line has a bracket or an end of a statement in so many characters
-)
+# A program on one line has a bracket or the end of a statement in so many characters.
+CODE_SHARE = 50
 
 OPTION = re.compile(r"--?[A-Za-z][\w-]{0,40}")
 OPTION_KEYS = word_set(
@@ -82,8 +81,8 @@ def value_lines(tool: str | None, key: str, value: str, budget: ScriptBudget) ->
     Args:
         tool: whose argument it is; None where that is not known.
         key: the argument's name, in small letters.
-        value: itself.
-        budget: of the whole message.
+        value: the value.
+        budget: the message's.
     """
     if len(value) > MAX_VALUE:
         return list(_long_value_lines(tool, key, value, budget))

@@ -198,7 +198,7 @@ class _ArgumentReader:
     """Reads the arguments of one message.
 
     Attributes:
-        budget: that is left of the message's.
+        budget: what is left of the message's.
     """
 
     def __init__(self, tool: str | None, budget: ScriptBudget, *, windows: bool) -> None:

@@ -1,7 +1,7 @@
 """The files that the commands of one script read, write, fetch and run.
 
-A line each: `< path` for one that is read, `> path` for one that is written, and `RUN path` for one
-that was fetched before. Knows what programs do with their operands, and no rule.
+Adds a line for each: `< path` where it is read, `> path` where it is written, and `RUN path` where
+it was fetched before and is run. Knows what programs do with their operands, and no rule.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ class FileAccess:
     """Follows the files of one script.
 
     Attributes:
-        lines: those of the script, to which its own are added.
-        folder: that `cd` led to.
-        read: files that were read.
-        fetched: files and folders that came from another machine.
+        lines: the lines of the script; those of its files are added.
+        folder: the one that `cd` led to; empty for the first.
+        read: the files that were read.
+        fetched: the files and folders that came from another machine.
     """
 
     __slots__ = ("fetched", "folder", "lines", "read")

@@ -67,7 +67,7 @@ def command_lines(
     Args:
         text: the script.
         windows: False where it contains nothing for PowerShell or cmd.
-        budget: of the whole message; None where the script is all of it.
+        budget: the message's; None where the script is all of it.
     """
     interpreter = _Interpreter(text, budget)
     interpreter.run_script(text[:MAX_TEXT])
@@ -101,7 +101,7 @@ class _Interpreter:
     """Collects the lines of one argument.
 
     Attributes:
-        lines: so far.
+        lines: the lines so far.
     """
 
     def __init__(self, text: str, budget: ScriptBudget | None) -> None:

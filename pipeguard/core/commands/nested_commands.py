@@ -48,8 +48,8 @@ class Nested(NamedTuple):
 
     Attributes:
         kind: what it is.
-        text: itself; empty for a command.
-        words: of a command.
+        text: the script, program, path or line; empty for a command.
+        words: the command's.
     """
 
     kind: NestedKind
@@ -61,9 +61,9 @@ def nested_in(name: str, words: list[str], budget: ScriptBudget) -> Iterator[Nes
     """What a command is given to run.
 
     Args:
-        name: of its program.
-        words: of the command.
-        budget: is exceeded by a `find` with more actions than are read.
+        name: its program's.
+        words: all of them.
+        budget: the message's; exceeded by a `find` with more actions than are read.
     """
     if name == "eval":
         yield Nested(NestedKind.SCRIPT, " ".join(words[1:]))

@@ -12,7 +12,7 @@ STEP = 3
 
 
 def pipeline_lines(commands: list[str]) -> list[str]:
-    """The commands of a pipeline in one line, or in parts that any two neighbours share."""
+    """The commands of a pipeline in one line; of a long one, any two neighbours share a line."""
     line = " | ".join(commands)
     if len(line) <= MAX_LINE:
         return [line]

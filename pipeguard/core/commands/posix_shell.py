@@ -36,11 +36,11 @@ _ASSIGNING = frozenset(("export", "local", "declare", "readonly", "set", "for"))
 
 
 class Shell:
-    """What is known while a script and the scripts inside it are read.
+    """Reads scripts, with the variables that they set.
 
     Attributes:
-        values: of variables that the script sets.
-        budget: that reading may still cost.
+        values: the variables that the script sets.
+        budget: what reading may still cost.
     """
 
     __slots__ = ("_depth", "_on_substitution", "budget", "values")
@@ -54,7 +54,7 @@ class Shell:
 
         Args:
             on_substitution: called with each script in a substitution, before its place is filled.
-            budget: None for the one of a short script.
+            budget: what reading may cost; None for that of a short script.
         """
         self.values: dict[str, str] = {
             "IFS": " ", "HOME": "~", "PWD": ".", "SHELL": "/bin/bash",

@@ -9,7 +9,7 @@ class ScriptBudget:
     """What reading the scripts of one message may still cost.
 
     Attributes:
-        steps: that may still be taken.
+        steps: how many may still be taken.
         is_exceeded: True where there was more than was read.
     """
 

@@ -45,8 +45,8 @@ class WordReader:
 
         Args:
             text: the script.
-            values: of variables; read anew for each word.
-            budget: that reading may cost.
+            values: the variables; looked up anew for each word.
+            budget: what reading may cost.
             substitute: gives the output of a script in `$(...)`.
         """
         self.text = text

@@ -1,7 +1,7 @@
 r"""Names of programs that are torn apart by quotes, escapes and empty variables: `w'h'oa\mi`.
 
-A shell sees through them, and so does core.commands.shell_words; that somebody writes so is a sign
-of its own. Knows which names are worth hiding, and not what their programs do.
+A shell reads them as whole names, and so does core.commands.shell_words; to write them so is
+suspicious in itself. Knows which names are worth hiding, and not what their programs do.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a script, a list of words or a program would do, a line for each deed."""
+"""What a script, a list of words or a program would do, a line for each thing."""
 
 import pytest
 
@@ -46,7 +46,7 @@ from pipeguard.core.commands.script_budget import ScriptBudget
         "rm / --recursive",
     ],
 )
-def test_one_deed_in_many_words(text: str) -> None:
+def test_one_removal_in_many_words(text: str) -> None:
     assert "$ rm -r /" in command_lines(text)
 
 
@@ -62,7 +62,7 @@ def test_one_deed_in_many_words(text: str) -> None:
         "rm -f /",
     ],
 )
-def test_what_is_only_mentioned_is_no_deed(text: str) -> None:
+def test_what_is_only_mentioned_is_not_done(text: str) -> None:
     assert "$ rm -r /" not in command_lines(text)
 
 

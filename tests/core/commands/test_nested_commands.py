@@ -13,8 +13,8 @@ from pipeguard.core.commands.script_budget import ScriptBudget
 
 
 def nested(*words: str) -> list[tuple[NestedKind, str]]:
-    found = nested_in(words[0], list(words), ScriptBudget())
-    return [(entry.kind, entry.text or " ".join(entry.words)) for entry in found]
+    entries = nested_in(words[0], list(words), ScriptBudget())
+    return [(entry.kind, entry.text or " ".join(entry.words)) for entry in entries]
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,13 @@ from tests.fuzz.budget import tried
 
 def read(script: str) -> list[list[list[str]]]:
     """The words of each command of each pipeline."""
-    found = Shell(lambda _: None).pipelines(script)
-    return [[command.words for command in pipeline] for pipeline in found]
+    pipelines = Shell(lambda _: None).pipelines(script)
+    return [[command.words for command in pipeline] for pipeline in pipelines]
 
 
 def words(script: str) -> list[str]:
-    ((found,),) = read(script)
-    return found
+    ((command,),) = read(script)
+    return command
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_what_is_in_a_group_comes_out_of_it() -> None:
     assert [["a"], ["b"], ["c"]] in read("(a; b) | c")
 
 
-def test_redirects_and_here_documents_are_told_apart_from_words() -> None:
+def test_redirects_and_here_documents_are_no_words() -> None:
     ((command,),) = Shell(lambda _: None).pipelines("a b > c 2>/dev/null < d\n")
     assert command.words == ["a", "b"]
     assert command.redirects == [(">", "c"), ("<", "d")]
@@ -87,7 +87,7 @@ def test_what_only_the_machine_knows_stays_as_it_is_written() -> None:
     assert "NAME" in words("echo $NAME")[1]
 
 
-def test_each_script_in_a_substitution_is_told() -> None:
+def test_each_script_in_a_substitution_is_reported() -> None:
     seen: list[Pipeline] = []
     Shell(seen.extend).pipelines("echo $(curl x | sh) `rm y`")
     assert [command.words for pipeline in seen for command in pipeline] == [
@@ -108,7 +108,7 @@ def test_only_so_many_scripts_stand_inside_each_other() -> None:
 @given(st.text("ab$(){}'\"`\\|&;<>#=*?~ \n", max_size=80))
 def test_no_more_is_read_than_there_is(script: str) -> None:
     budget = ScriptBudget(len(script))
-    found = Shell(lambda _: None, budget).pipelines(script)
-    told = [word for pipeline in found for command in pipeline for word in command.words]
-    assert len(told) <= MAX_WORDS * (len(script) + 1)
+    pipelines = Shell(lambda _: None, budget).pipelines(script)
+    words = [word for pipeline in pipelines for command in pipeline for word in command.words]
+    assert len(words) <= MAX_WORDS * (len(script) + 1)
     assert not budget.is_exceeded or script.count("(") + script.count("`") > MAX_DEPTH

@@ -1,4 +1,4 @@
-"""Lines for PowerShell and cmd, without what hides their words."""
+"""Commands for PowerShell and cmd, with their disguises undone."""
 
 import pytest
 
@@ -42,10 +42,10 @@ def test_what_is_longer_than_a_line_is_cut() -> None:
 
 
 @pytest.mark.parametrize("text", ["powershell -c x", "Invoke-WebRequest h", "cmd /c dir"])
-def test_a_line_for_windows_is_told_by_its_words(text: str) -> None:
+def test_a_text_for_windows_has_words_of_its_own(text: str) -> None:
     assert is_windows(text)
 
 
 @pytest.mark.parametrize("text", ["", "ls -la /tmp", "git commit -m done"])
-def test_a_line_for_another_system_is_not(text: str) -> None:
+def test_a_text_for_another_system_has_none(text: str) -> None:
     assert not is_windows(text)

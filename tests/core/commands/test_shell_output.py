@@ -6,8 +6,8 @@ from pipeguard.core.commands.shell_command import MAX_VALUE, ShellCommand
 from pipeguard.core.commands.shell_output import escapes, output
 
 
-def printed(*commands: str, given: str | None = None) -> str | None:
-    return output([ShellCommand(words.split(" "), [], given) for words in commands])
+def printed(*commands: str, stdin: str | None = None) -> str | None:
+    return output([ShellCommand(words.split(" "), [], stdin) for words in commands])
 
 
 def test_escapes() -> None:
@@ -49,9 +49,9 @@ def test_what_only_the_machine_knows_is_not(commands: list[str]) -> None:
     assert printed(*commands) is None
 
 
-def test_what_is_given_is_read_before_what_was_printed() -> None:
-    assert printed("cat", given="a") == "a"
+def test_a_redirected_input_comes_before_what_was_printed() -> None:
+    assert printed("cat", stdin="a") == "a"
 
 
-def test_only_so_much_is_kept() -> None:
+def test_only_so_much_is_printed() -> None:
     assert printed("echo " + "a" * 2 * MAX_VALUE) == "a" * MAX_VALUE
