@@ -17,7 +17,6 @@ BARE = {
 SAME_ON_OTHER_SYSTEMS = {"Child"}
 # Folders whose functions and parameters still have such names.
 NOT_YET: set[str] = {
-    "pipeguard/core/commands",
 }
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
