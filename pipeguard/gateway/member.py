@@ -23,12 +23,19 @@ from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError, StateError
 from pipeguard.gateway.catalog import Catalog, Listing
 from pipeguard.gateway.eras import Opening
+from pipeguard.gateway.health import watch_health
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.legs import Refused, Unavailable
-from pipeguard.gateway.own_listener import OwnListener, listen_for_tools
+from pipeguard.gateway.own_conversation import OwnListener, listen_for_tools
 from pipeguard.gateway.server_log import ServerLog
+from pipeguard.gateway.server_output import ServerOutput
 from pipeguard.gateway.server_settings import ServerSettings
-from pipeguard.gateway.stateless_server import StatelessServer, discovered, is_refusal
+from pipeguard.gateway.stateless_server import (
+    StatelessServer,
+    discovered,
+    is_refusal,
+    may_speak_both,
+)
 from pipeguard.identity.server_name import launched, launched_at
 from pipeguard.runtime.connect import RemoteDialler, local_dialler
 from pipeguard.runtime.endpoints import login_of, name_of, remote_of, transport_of, url_of
@@ -117,6 +124,7 @@ class GatewayServer:
             policy = self._run.guard.policy
             limits = policy.limits._replace(timeout_seconds=settings.timeout_seconds)
             self._run.guard.adopt(policy._replace(limits=limits))
+        self._output = ServerOutput(self._run.guard.name, Mask(engines))
         self._judge = Judge(self._record)
         self.waiting = 0
         self._is_relisting = False
@@ -175,7 +183,7 @@ class GatewayServer:
             await self._settled.wait()
         if self._dialler is None or self.state is not State.READY:
             raise Unavailable(self.why)
-        if opening.is_stateless and self._may_be_stateless():
+        if opening.is_stateless and may_speak_both(self.described):
             found = await self._stateless.open(listener, opening, flows)
             if found is not None:
                 return found
@@ -185,14 +193,6 @@ class GatewayServer:
         else:
             await self._opened(leg, opening)
         return leg
-
-    def _may_be_stateless(self) -> bool:
-        """True where it may speak the revision without handshakes besides one with them.
-
-        One that does not know the newest revision with handshakes is older than that.
-        """
-        is_newest = self.described.get("protocolVersion") == OUR_OPENING.revision
-        return is_newest and (self._leg is None or not self._leg.is_stateless)
 
     async def dial(self) -> AsyncChannel:
         """A channel to it whose frames are not judged yet, for its own endpoint.
@@ -210,38 +210,54 @@ class GatewayServer:
 
     async def _keep(self) -> None:
         """Start it, and start it again when it falls, each time after a longer while."""
-        delay = FIRST_DELAY_SECONDS
+        failures = 0
         self.why = "it is starting"
         while True:
             self.state = State.STARTING
             began = self._loop.time()
-            fallen = asyncio.Event()
+            gone = asyncio.Event()
             try:
-                await self._begin(fallen)
+                leg = await self._begin(gone)
                 self._settled.set()
-                await fallen.wait()
-                self.why = "it ended by itself"
+                self._log("info", "the server is ready")
+                self.why = await watch_health(leg, gone, self._open_requests)
             except (Unavailable, PipeGuardError, OSError) as error:
                 self.why = str(error)
             self.state = State.DOWN
             self._settled.set()
             await self._hang_up()
             if self._loop.time() - began > MOST_DELAY_SECONDS:
-                delay = FIRST_DELAY_SECONDS  # it ran well for long
-            waits = delay * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  no secret
-            self.why += f"; it is started again in {waits:.0f} s"
-            await asyncio.sleep(waits)
-            delay = min(delay * 2, MOST_DELAY_SECONDS)
+                failures = 0  # it ran well for long
+            await self._pause(failures)
+            failures += 1
 
-    async def _begin(self, fallen: asyncio.Event) -> None:
+    async def _pause(self, failures: int) -> None:
+        """Wait before the next start, the longer the more often it failed, and say so."""
+        delay = min(FIRST_DELAY_SECONDS * 2**failures, MOST_DELAY_SECONDS)
+        seconds = delay * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  no secret
+        times = f" {failures + 1} times in a row" if failures else ""
+        self._log(
+            "warning", f"the server is down{times}", why=self.why, next_start=f"{seconds:.1f} s"
+        )
+        self.why += f"; it is started again in {seconds:.0f} s"
+        await asyncio.sleep(seconds)
+
+    def _open_requests(self) -> int:
+        dialler = self._dialler
+        return dialler.open_requests if isinstance(dialler, Multiplexer) else 0
+
+    async def _begin(self, gone: asyncio.Event) -> Leg:
         """Open the gateway's own conversation, and list the tools.
+
+        Args:
+            gone: to be set once the conversation has ended.
 
         Raises:
             Unavailable: it does not answer.
             PipeGuardError: it cannot be started.
         """
         self._dialler = await self._made()
-        listener = OwnListener(self.relist, self._tasks, fallen.set)
+        listener = OwnListener(self.relist, gone)
         leg = self._leg = await self._dial(self._dialler, listener, Flows())
         try:
             self.described = await self._opened(leg, OUR_OPENING)
@@ -254,6 +270,7 @@ class GatewayServer:
         await self._list_tools(leg)
         self.state, self.why = State.READY, ""
         self._owner.relisted(frozenset({"tools", "prompts", "resources"}))
+        return leg
 
     async def _hang_up(self) -> None:
         if self._leg is not None:
@@ -301,7 +318,7 @@ class GatewayServer:
             remote = remote_of(options, os.environ, limit, own)
             transport = transport_of(options, url_of(self.settings.url))
             return RemoteDialler(remote, transport, connect(remote))
-        return Multiplexer(local_dialler(options, limit, Mask(self._run.engines)))
+        return Multiplexer(local_dialler(options, limit, self._output))
 
     # --- what it offers -------------------------------------------------------------------
 
@@ -336,7 +353,7 @@ class GatewayServer:
 
     def _tell_waiting(self) -> None:
         """Say how many definitions wait for approval, whenever that changes."""
-        waiting = sum(pin.held is not None for pin in self._run.guard.pins.values())
+        waiting = sum(pin.held_definition is not None for pin in self._run.guard.pins.values())
         if waiting and waiting != self.waiting:
             self._log(
                 "warning",

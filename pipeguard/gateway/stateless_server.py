@@ -20,7 +20,7 @@ from pipeguard.gateway import eras
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.legs import Unavailable
-from pipeguard.gateway.own_listener import OwnListener, listen_for_tools
+from pipeguard.gateway.own_conversation import OwnListener, listen_for_tools
 from pipeguard.transports.channel import Dialler
 from pipeguard.transports.tasks import Tasks
 
@@ -102,7 +102,7 @@ class StatelessServer:
         leg: Leg | None = None
         try:
             dialler = await self._make()
-            leg = await self._dials(dialler, OwnListener(self._relist, self._tasks), Flows())
+            leg = await self._dials(dialler, OwnListener(self._relist, asyncio.Event()), Flows())
             if await discovered(leg, self._opening):
                 self._dialler, self._leg, self._described = dialler, leg, leg.described
                 if leg.offers("tools", "listChanged"):
@@ -116,6 +116,14 @@ class StatelessServer:
                 await leg.close()
             if dialler is not None and dialler is not self._dialler:
                 await dialler.close()
+
+
+def may_speak_both(described: JsonObject) -> bool:
+    """True where a server's answer to `initialize` does not tell that it is too old.
+
+    One that does not know the newest revision with handshakes knows none without them.
+    """
+    return described.get("protocolVersion") == eras.REVISIONS[0]
 
 
 async def discovered(leg: Leg, opening: Opening) -> bool:

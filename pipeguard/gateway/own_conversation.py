@@ -1,7 +1,8 @@
-"""What the gateway does with what a server says in a conversation of the gateway's own."""
+"""The gateway's own conversation with a server, in which no client is there to be asked."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from pipeguard.core.protocol.message import Message
@@ -10,20 +11,12 @@ from pipeguard.transports.tasks import Tasks
 
 
 class OwnListener:
-    """Hears what a server says to the gateway itself.
+    """What the gateway does with what a server says in the gateway's own conversation."""
 
-    Args:
-        relist: called when the server's tools have changed.
-        tasks: of what is answered meanwhile.
-        fallen: called once the server is gone.
-    """
-
-    def __init__(
-        self, relist: Callable[[], None], tasks: Tasks, fallen: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, relist: Callable[[], None], gone: asyncio.Event) -> None:
         self._relist = relist
-        self._tasks = tasks
-        self._fallen = fallen
+        self._tasks = Tasks()
+        self._gone = gone
 
     def requested(self, leg: Leg, message: Message) -> None:
         """Nobody is there who could be asked."""
@@ -36,8 +29,7 @@ class OwnListener:
 
     def lost(self, leg: Leg) -> None:
         """It is gone."""
-        if self._fallen is not None:
-            self._fallen()
+        self._gone.set()
 
 
 async def listen_for_tools(leg: Leg) -> None:
