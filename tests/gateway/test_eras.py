@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.gateway import input_calls
+from pipeguard.gateway import input_calls, member
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.member import State
@@ -21,12 +21,14 @@ from tests import tools
 from tests.fuzz.rulebook import engines
 from tests.gateway.served import ServedAt, write_servers
 from tests.gateway.test_serving import played
+from tests.listening import Process
 from tests.wrap.wrapped import Object as WireObject
 
 pytestmark = pytest.mark.real
 
 Object = dict[str, object]
 SERVER = Path(__file__).with_name("one_era.py")
+CONFORMANCE = Path(__file__).parent.parent / "conformance" / "server.py"
 PREFIX = "io.modelcontextprotocol/"
 EVERYTHING: Object = {"sampling": {}, "elicitation": {}, "roots": {}}
 SUBSCRIPTION = f"{PREFIX}subscriptionId"
@@ -102,8 +104,10 @@ class Client:
         assert message["method"] == method, message
         return as_object(message["params"])
 
-    def close(self) -> None:
-        self._reading.cancel()
+    async def hang_up(self) -> None:
+        """Hang up, and read what is still said."""
+        await self._channel.close()
+        await self._reading
 
 
 def as_object(value: object) -> Object:
@@ -146,8 +150,7 @@ def talk(
         try:
             await scenario(client, gateway)
         finally:
-            client.close()
-            await channel.close()
+            await client.hang_up()
             await gateway.close()
 
     asyncio.run(run())
@@ -290,6 +293,49 @@ def test_calls_that_wait_for_their_clients_end_in_time(monkeypatch: pytest.Monke
             assert late["code"] == -32602
 
     talk(scenario, server("old", "handshake"))
+
+
+def test_each_of_two_calls_at_once_gets_its_own_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(member, "may_speak_both", lambda _: False)
+
+    async def scenario(client: Client, _: Gateway) -> None:
+        meta = envelope(EVERYTHING)
+        arguments, answer, _said = ASKS["test_sampling"]
+        asked = [await client.call("test_sampling", meta, arguments=arguments) for _ in range(2)]
+        for number, result in reversed(list(enumerate(asked))):
+            content = {"type": "text", "text": f"Oslo {number}"}
+            responses = {key: {**answer, "content": content} for key in questions(result)}
+            done = await client.call(
+                "test_sampling",
+                meta,
+                arguments=arguments,
+                requestState=result["requestState"],
+                inputResponses=responses,
+            )
+            assert text(done) == f"LLM response: Oslo {number}"
+
+    with Process(tmp_path / "log", [str(tools.server_python()), CONFORMANCE, "http"]) as process:
+        at = ServerSettings("at", url=process.url, trust="first-use", is_prefixed=False)
+        talk(scenario, at)
+
+
+@pytest.mark.parametrize("declared", [{}, EVERYTHING], ids=["asked-nothing", "asked"])
+@pytest.mark.parametrize("era", ["handshake", "stateless"])
+def test_a_cancelled_call_is_cancelled_at_the_server(era: str, declared: Object) -> None:
+    async def scenario(client: Client, _: Gateway) -> None:
+        arguments: Object = {"key": "k"}
+        meta = {**envelope(declared), "progressToken": "t"}
+        hanging: Object = {"name": "test_hang", "arguments": arguments, "_meta": meta}
+        number, answer = await client.begin("tools/call", hanging)
+        assert (await client.hears("notifications/progress"))["progressToken"] == "t"
+        await client.send({"method": "notifications/cancelled", "params": {"requestId": number}})
+        learned = await client.call("test_learn_of_cancel", envelope(), arguments=arguments)
+        assert text(learned) == "it was cancelled"
+        assert not answer.done()
+
+    talk(scenario, server("any", era))
 
 
 def test_a_secret_in_an_answer_goes_to_no_server() -> None:
@@ -481,7 +527,7 @@ def test_a_subscription_hears_of_servers_that_come_and_ends_with_the_gateway() -
         await gateway.apply([server("any", "handshake")])
         changed = await client.hears("notifications/tools/list_changed")
         assert changed["_meta"] == {SUBSCRIPTION: first}
-        await client._channel.drain()
+        await client.hang_up()
         ended = as_object((await listening)["result"])
         assert ended == {"resultType": "complete", "_meta": {SUBSCRIPTION: first}}
 
