@@ -31,9 +31,9 @@ from pipeguard.gateway.server_log import ServerLog
 from pipeguard.gateway.server_output import ServerOutput
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.stateless_server import StatelessServer, discovered, is_refusal
-from pipeguard.identity.server_name import launched, launched_at
+from pipeguard.gateway.turns import TakingTurns, Turns
 from pipeguard.runtime.connect import RemoteDialler, local_dialler
-from pipeguard.runtime.endpoints import login_of, name_of, remote_of, transport_of, url_of
+from pipeguard.runtime.endpoints import login_of, remote_of, transport_of, url_of
 from pipeguard.runtime.run import Mask, Run
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed, Dialler
 from pipeguard.transports.http.client.multiplexer import Multiplexer
@@ -67,6 +67,7 @@ class Owner(Protocol):
     """What a server belongs to."""
 
     catalog: Catalog
+    turns: Turns
 
     def relisted(self, kinds: frozenset[str]) -> None:
         """What a server offers has changed: tools, prompts or resources."""
@@ -108,19 +109,11 @@ class GatewayServer:
         self._owner = owner
         self._options = options = settings.options(common)
         self._loop = asyncio.get_running_loop()
-        who = (
-            launched(options.command, options.values.get("--cwd"))
-            if options.command
-            else launched_at(settings.url, name_of(url_of(settings.url)))
-        )
         self._log = ServerLog(settings.name, options)
-        self._run = Run(who, options, self._repinned, engines, self._log)
-        if settings.timeout_seconds is not None:
-            policy = self._run.guard.policy
-            limits = policy.limits._replace(timeout_seconds=settings.timeout_seconds)
-            self._run.guard.adopt(policy._replace(limits=limits))
+        self._run = Run(settings.launched(), options, self._repinned, engines, self._log)
+        self._run.guard.adopt(settings.tightened(self._run.guard.policy))
         self._output = ServerOutput(self._run.guard.name, Mask(engines))
-        self._judge = Judge(self._record)
+        self._judge = TakingTurns(self._record, owner.turns, settings.name)
         self.waiting = 0
         self._is_relisting = False
         self._relist_own: Callable[[frozenset[str]], None] | None = None
