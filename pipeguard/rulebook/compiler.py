@@ -53,7 +53,9 @@ def compile_rules(packs: Iterable[PackFile], folder: str, key: bytes) -> None:
     jobs = _jobs(patterns)
 
     def compiled(job: PatternGroup | WeightedWords) -> list[str]:
-        blobs = [compile_group(job)] if isinstance(job, PatternGroup) else prefilter.make(job)
+        blobs = (
+            [compile_group(job)] if isinstance(job, PatternGroup) else prefilter.compile_words(job)
+        )
         names = [store(folder, blob) for blob in blobs]
         with suppress(FileNotFoundError):  # it tells waiting processes of the progress
             os.utime(os.path.join(folder, LOCK_NAME))

@@ -17,7 +17,7 @@ from pipeguard.rulebook.packs import load_rules
 from pipeguard.rulebook.proof import sample_place, texts
 
 ALL = {rule.id: rule for rule in load_rules()}
-# A rule that has a classifier has no pattern: tests/core/model/test_classifier.py is about those.
+# A rule that has a classifier has no pattern: tests/core/model is about those.
 RULES = {name: rule for name, rule in ALL.items() if rule.pattern}
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeguard.core.digest import sha256
 from pipeguard.core.matching.pattern_set import PatternGroup, PatternSet, compile_group, grouped
 from pipeguard.core.model import prefilter
-from pipeguard.core.model.classifier import Classifier, Second, load
+from pipeguard.core.model.classifier import Classifier, Rescoring, load
 from pipeguard.core.model.prefilter import Prefilter
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule, View
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Models = Callable[[str], bytes]  # reads the file that a rule names as its model
 WeightedWords = tuple[tuple[str, int], ...]
 
-LEAST_WEIGHT = 500  # hundredths; tests/core/model/test_classifier.py holds what it lets pass unread
+LEAST_WEIGHT = 500  # hundredths; tests/core/model/test_prefilter.py holds what it leaves unread
 
 
 class Patterns(NamedTuple):
@@ -110,7 +110,7 @@ def patterns_of(rules: Iterable[Rule], surface: Surface, models: Models | None =
         without_spaces[len(squeezed)] = [(sign, False) for sign in SQUEEZED_SIGNS.values()]
     over_acts = [(rule.pattern, rule.ignore_case) for rule in chosen if View.ACTS in rule.views]
     classifiers = [classifier(rule, models) for rule in chosen if rule.model]
-    words = {word: weight for reading in classifiers for word, weight in reading.opening}
+    words = {word: weight for reading in classifiers for word, weight in reading.prefilter_words}
     return Patterns(
         grouped(plain), grouped(without_spaces), grouped({0: over_acts}), tuple(words.items())
     )
@@ -130,7 +130,7 @@ def build(rules: Iterable[Rule], surface: Surface, models: Models | None = None)
     """
     patterns = patterns_of(rules, surface, models)
     plain, squeezed, acts = (tuple(map(compile_group, groups)) for groups in patterns[:3])
-    words = prefilter.make(patterns.words) if patterns.words else None
+    words = prefilter.compile_words(patterns.words) if patterns.words else None
     return Compiled(plain, squeezed, acts, words)
 
 
@@ -141,7 +141,7 @@ def loaded(compiled: Compiled) -> PatternSets:
         EngineError: a database is damaged, or was compiled for another processor.
     """
     plain, squeezed, acts = map(PatternSet.of, compiled[:3])
-    before_classifiers = prefilter.opened(compiled.words, LEAST_WEIGHT) if compiled.words else None
+    before_classifiers = Prefilter.of(compiled.words, LEAST_WEIGHT) if compiled.words else None
     return PatternSets(plain, squeezed, acts, before_classifiers)
 
 
@@ -156,7 +156,7 @@ def classifier(rule: Rule, models: Models | None) -> Classifier:
         return load(content, partial(_network, rule, models))
 
 
-def _network(rule: Rule, models: Models | None, second: Second) -> Network:
+def _network(rule: Rule, models: Models | None, second: Rescoring) -> Network:
     """The network that a classifier names as its second reader."""
     network = _last_network.get(second.sha256)
     if network is None:

@@ -17,7 +17,7 @@ def read_orders(scan: Scan) -> None:
     if not scan.to_classify or scan.tally.is_exhausted:
         return  # before a rule or a model is loaded
     if len(scan.source.text.data) < BRIEF_BYTES and scan.source.asks_the_user(scan.surface):
-        scan.reader.spare_nothing()
+        scan.reader.drop_leniency()
     opened = [each for each, _ in scan.to_classify]
     for rule in scan.lookup.rules.with_classifier:
         if scan.surface not in rule.surfaces:
@@ -41,6 +41,6 @@ def _report(scan: Scan, rule: Rule, data: bytes, order: Order, origin: Origin) -
             match = match._replace(confidence=lower(confidence))
         place = scan.source.place_of(match.path)
         if scan.tally.admits(rule, data[start:end], place, match.confidence):
-            if order.is_told:
+            if order.is_reported:
                 scan.reported_orders.add(len(scan.matches))
             scan.matches.append(match)

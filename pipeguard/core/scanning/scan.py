@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pipeguard.core.finding import Confidence, lower
 from pipeguard.core.matching.confirm import Finder
 from pipeguard.core.matching.pattern_set import value_of
-from pipeguard.core.model.cascade import Opened, Reader
+from pipeguard.core.model.cascade import Reader, Selection
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule, View
 from pipeguard.core.scanning.confidence import confidence_by_checks, may_be_doubted
@@ -72,7 +72,7 @@ class Scan:
         self.unfolding = unfolding if self.changed else None
         self.signs: Signs = {}
         self.folded_signs: Signs = {}
-        self.to_classify: list[tuple[Opened, Origin]] = []
+        self.to_classify: list[tuple[Selection, Origin]] = []
         self.reader = Reader(len(text.data), budgets)
         self.tally = Tally(budgets, by_string=source.keyed)
         self.matches: list[Match] = []
@@ -171,7 +171,7 @@ class Scan:
                 stretch._replace(start=low + stretch.start, end=low + stretch.end)
                 for stretch in stretches
             ]
-            self.to_classify.append((Opened(data, moved), origin))
+            self.to_classify.append((Selection(data, moved), origin))
 
     def _match(
         self,

@@ -45,7 +45,7 @@ def test_words_of_a_classifier_are_compiled_for_the_prefilter() -> None:
 
 
 def test_a_model_is_the_file_that_its_rule_names() -> None:
-    assert classifier(CLASSIFYING, model).opening
+    assert classifier(CLASSIFYING, model).prefilter_words
     for models in (None, lambda _: b"", lambda name: model(name) + b" "):
         with pytest.raises(EngineError, match="is not the file that the rule names"):
             classifier(CLASSIFYING, models)

@@ -48,7 +48,9 @@ def decoys(size: int) -> str:
     engine = engines().to_client
     (rule,) = engine.lookup.rules.with_classifier
     classifier = engine.lookup.classifier(rule)
-    words = sorted((weight, word) for word, weight in classifier.opening if word.isascii())[-400:]
+    words = sorted((weight, word) for word, weight in classifier.prefilter_words if word.isascii())[
+        -400:
+    ]
     dice = random.Random(3)  # noqa: S311  the same on every run
     lines: list[str] = []
     length = 0
