@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from time import perf_counter
@@ -47,60 +47,68 @@ def main() -> None:
 
 async def run(
     folder: Path, log: int, counts: Sequence[int], *, quick: bool
-) -> list[dict[str, object]]:
+) -> list[dict[str, float | None]]:
     """Take and print all measurements."""
     print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} CPUs\n")
     calls = QUICK_CALLS if quick else CALLS
     seconds = QUICK_SECONDS if quick else LOAD_SECONDS
-    rows, report = [], []
-    for count in counts:
-        async with AsyncExitStack() as stack:
-            direct = await Client.start([sys.executable, SERVER, "s0"], os.environ, log)
-            stack.push_async_callback(direct.close)
-            began = perf_counter()
-            through = await Client.start(gateway(folder, count), environment(folder), log)
-            stack.push_async_callback(through.close)
-            await all_found(through, count)
-            ready = perf_counter() - began
-            one = await alternately(direct, through, count, calls)
-            kib = field(through.process.pid, "smaps_rollup", "Pss")
-            rates = [await rate(direct, None, seconds), await rate(through, count, seconds)]
-            quiet, loaded = await beside_load(through, count, seconds)
-            loaded_kib = field(through.process.pid, "smaps_rollup", "Pss")
-        figures: dict[str, object] = {
-            "servers": count,
-            "ready_s": ready,
-            "direct_ms": one[0].median,
-            "through_ms": one[1].median,
-            "through_p99_ms": one[1].p99,
-            "direct_calls_per_s": rates[0],
-            "through_calls_per_s": rates[1],
-            "quiet_p99_ms": quiet.p99 if quiet else None,
-            "loaded_p99_ms": loaded.p99 if loaded else None,
-            "pss_mib": kib / 1024,
-            "pss_loaded_mib": loaded_kib / 1024,
-        }
-        report.append(figures)
-        rows.append(
-            [
-                f"{count}",
-                f"{ready:.2f}",
-                f"{one[0].median:.2f}",
-                f"{one[1].median:.2f} / {one[1].p99:.2f}",
-                f"{one[1].median - one[0].median:+.2f}",
-                f"{rates[0]:,.0f}",
-                f"{rates[1]:,.0f}",
-                f"{quiet.p99:.1f} / {loaded.p99:.1f}" if quiet and loaded else "-",
-                f"{kib / 1024:.1f}",
-                f"{loaded_kib / 1024:.1f}",
-            ]
-        )
+    report = [await figures_of(folder, log, count, calls, seconds) for count in counts]
+    rows = [shown(figures) for figures in report]
     heads = (
         *("servers", "ready s", "direct ms", "through ms, p50 / p99", "added", "direct calls/s"),
         *("through calls/s", "p99 ms, quiet / beside load", "PSS MiB", "after load"),
     )
     print(table("Calls of 222 bytes, through the gateway and direct", heads, rows))
     return report
+
+
+async def figures_of(
+    folder: Path, log: int, count: int, calls: int, seconds: float
+) -> dict[str, float | None]:
+    """All figures of a gateway before so many servers."""
+    async with AsyncExitStack() as stack:
+        direct = await Client.start([sys.executable, SERVER, "s0"], os.environ, log)
+        stack.push_async_callback(direct.close)
+        began = perf_counter()
+        through = await Client.start(gateway(folder, count), environment(folder), log)
+        stack.push_async_callback(through.close)
+        await all_found(through, count)
+        ready = perf_counter() - began
+        own, its = await alternately(direct, through, count, calls)
+        kib = field(through.process.pid, "smaps_rollup", "Pss")
+        rates = [await rate(direct, None, seconds), await rate(through, count, seconds)]
+        quiet, loaded = await beside_load(through, count, seconds)
+        return {
+            "servers": count,
+            "ready_s": ready,
+            "direct_ms": own.median,
+            "through_ms": its.median,
+            "through_p99_ms": its.p99,
+            "direct_calls_per_s": rates[0],
+            "through_calls_per_s": rates[1],
+            "quiet_p99_ms": quiet.p99 if quiet else None,
+            "loaded_p99_ms": loaded.p99 if loaded else None,
+            "pss_mib": kib / 1024,
+            "pss_loaded_mib": field(through.process.pid, "smaps_rollup", "Pss") / 1024,
+        }
+
+
+def shown(figures: Mapping[str, float | None]) -> list[str]:
+    """One line of the table."""
+    known = {name: value or 0.0 for name, value in figures.items()}
+    beside = f"{known['quiet_p99_ms']:.1f} / {known['loaded_p99_ms']:.1f}"
+    return [
+        f"{known['servers']:.0f}",
+        f"{known['ready_s']:.2f}",
+        f"{known['direct_ms']:.2f}",
+        f"{known['through_ms']:.2f} / {known['through_p99_ms']:.2f}",
+        f"{known['through_ms'] - known['direct_ms']:+.2f}",
+        f"{known['direct_calls_per_s']:,.0f}",
+        f"{known['through_calls_per_s']:,.0f}",
+        beside if figures["quiet_p99_ms"] is not None else "-",
+        f"{known['pss_mib']:.1f}",
+        f"{known['pss_loaded_mib']:.1f}",
+    ]
 
 
 def gateway(folder: Path, count: int) -> list[str]:
