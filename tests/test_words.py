@@ -17,9 +17,6 @@ BARE = {
 SAME_ON_OTHER_SYSTEMS = {"Child"}
 # Folders whose functions and parameters still have such names.
 NOT_YET: set[str] = {
-    "pipeguard/core/commands",
-    "pipeguard/core/scanning",
-    "pipeguard/core/text",
 }
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

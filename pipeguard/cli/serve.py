@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from pipeguard.cli import _completions as completions
+from pipeguard.cli._sources import source_options
 from pipeguard.config.options import TABLE, WrapOptions
-from pipeguard.errors import InputError, PipeGuardError
+from pipeguard.errors import PipeGuardError
 from pipeguard.log import say
 
 if TYPE_CHECKING:
     from pipeguard.gateway.serving import ServeOptions
+    from pipeguard.gateway.sources import Sources
 
 # Options of `wrap` that mean the same here.
 FROM_WRAP = (
@@ -52,19 +53,7 @@ Examples:
 The exit code is 0 at the end; 1 if the address is in use; 2 for a wrong option, file or policy, 3
 if the scan engine is missing, 4 if the store cannot be used.""",
 )
-@click.option(
-    "--config",
-    metavar="FILE",
-    help="Take the servers from FILE (default: pipeguard.yaml in the folder of your policy).",
-)
-@click.option("--folder", metavar="DIR", help="Each file or folder in DIR is a server, too.")
-@click.option(
-    "--import",
-    "imports",
-    metavar="CLIENT",
-    multiple=True,
-    help="Take the servers of this client, or of a file with mcpServers, too.",
-)
+@source_options
 @click.option(
     "--mode",
     type=click.Choice(MODES),
@@ -73,12 +62,10 @@ if the scan engine is missing, 4 if the store cannot be used.""",
 )
 @click.option("--check", is_flag=True, help="Say which servers there are, and start nothing.")
 @click.pass_context
-def command(  # noqa: PLR0913  one for each option
+def command(
     ctx: click.Context,
     /,
-    config: str | None,
-    folder: str | None,
-    imports: tuple[str, ...],
+    sources: Sources,
     mode: str | None,
     *,
     check: bool,
@@ -94,36 +81,13 @@ def command(  # noqa: PLR0913  one for each option
     once; a wrong one changes nothing.
     """
     from pipeguard.gateway.serving import ServeOptions
-    from pipeguard.gateway.sources import Sources, usual_file
     from pipeguard.gateway.tool_calls import ToolMode
 
-    file = _file_of(config, usual_file(), is_needed=not folder and not imports)
-    sources = Sources(file, folder or "", imports)
     options = ServeOptions(sources, None if mode is None else ToolMode(mode), _wrap_options(given))
     if check:
         _show(options)
         return
     ctx.exit(_serve(options))
-
-
-def _file_of(config: str | None, usual: str, *, is_needed: bool) -> str:
-    """The file of servers; empty where there is none and none is needed.
-
-    Raises:
-        InputError: there is none, and nothing else says which servers there are.
-    """
-    if config is not None:
-        return config
-    if Path(usual).is_file():
-        return usual
-    if not is_needed:
-        return ""
-    raise InputError(
-        f"nothing says which servers there are. Write them to {usual}, as\n\n"
-        "  servers:\n    memory:\n      command: npx\n"
-        '      args: ["-y", "@modelcontextprotocol/server-memory"]\n\n'
-        "  or name a client whose servers you want:  pipeguard serve --import claude-code"
-    )
 
 
 def _wrap_options(given: dict[str, object]) -> WrapOptions:

@@ -185,9 +185,13 @@ class Catalog:
         return name if server in self._unprefixed else public_name(server, name)
 
     def _changed(self) -> None:
-        """Give each tool its public name: those with a prefix first, which nobody can take."""
+        """Give each tool its public name: those with a prefix first, which nobody can take.
+
+        The order of tools does not depend on which server was first to start: agents' caches of
+        prompts would be lost.
+        """
         tools = [tool for listed in self._tools.values() for tool in listed]
-        tools.sort(key=lambda tool: tool.server in self._unprefixed)
+        tools.sort(key=lambda tool: (tool.server in self._unprefixed, tool.server))
         self._public = {}
         for tool in tools:
             is_taken = tool.public in self._public

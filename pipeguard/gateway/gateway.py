@@ -3,43 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from pipeguard.core.flows.ledger import Flows
 from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.core.session.guard import Engines
 from pipeguard.errors import PipeGuardError
+from pipeguard.gateway.access import RateLimit, ScopedAccess, may_use_alone
 from pipeguard.gateway.answers import ClientAnswers
-from pipeguard.gateway.catalog import Catalog, CatalogTool
+from pipeguard.gateway.catalog import Catalog
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.legs import Unavailable
 from pipeguard.gateway.member import GatewayServer
-from pipeguard.gateway.search import Filter
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.tool_calls import ToolMode
+from pipeguard.state.tokens import TokenScope
 
 SETTLING_SECONDS = 8.0  # for which a client waits at most for servers that start
-
-
-class FullAccess:
-    """A client that may use everything."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
-
-    def finds(self) -> Filter | None:
-        """What it may find; None for everything."""
-        return None
-
-    def may_call(self, tool: CatalogTool) -> bool:
-        """True where it may call a tool."""
-        return True
-
-    def servers(self) -> list[str]:
-        """Names of the servers that it may use."""
-        return sorted(self._gateway.members)
 
 
 class Changes(NamedTuple):
@@ -65,6 +47,8 @@ class Gateway:
         engines: the compiled rules.
         mode: how agents get to the tools.
         common: options of `wrap` for all servers, such as `--policy`.
+        scope_of: what the client of a token may do, by the token's name; None where it is not
+            valid any more.
 
     Attributes:
         catalog: the tools of all.
@@ -77,12 +61,15 @@ class Gateway:
         engines: Engines,
         mode: ToolMode = ToolMode.SEARCH,
         common: Mapping[str, str] | None = None,
+        scope_of: Callable[[str], TokenScope | None] = lambda _who: TokenScope(),
     ) -> None:
         self.catalog = Catalog()
         self.mode = mode
         self.members: dict[str, GatewayServer] = {}
         self._engines = engines
         self._common = common or {}
+        self._scope_of = scope_of
+        self._limits: dict[str, RateLimit] = {}  # by the names of tokens
         self._clients: dict[GatewayChannel, Flows] = {}
 
     async def apply(self, servers: Iterable[ServerSettings]) -> Changes:
@@ -113,11 +100,17 @@ class Gateway:
                 changes.added.append(name)
         return changes
 
-    async def dial(self, _who: str = "") -> GatewayChannel:
+    async def dial(self, who: str = "") -> GatewayChannel:
         """A client's side of the gateway, for the name of its token."""
-        return GatewayChannel(
-            lambda conversation: ClientAnswers(self, conversation, FullAccess(self))
+        limit = self._limits.setdefault(who, RateLimit())
+        access = ScopedAccess(
+            self.catalog, lambda: self.members, lambda: self._scope_of(who), limit
         )
+        return GatewayChannel(lambda conversation: ClientAnswers(self, conversation, access))
+
+    def may_use_alone(self, who: str, server: str) -> bool:
+        """True where a token may use the endpoint of a server alone."""
+        return may_use_alone(self._scope_of(who), server)
 
     async def close(self) -> None:
         """End all servers."""

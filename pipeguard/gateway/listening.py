@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from pipeguard.config.options import WrapOptions
@@ -20,7 +20,7 @@ from pipeguard.runtime.endpoints import admission_of, server_context
 from pipeguard.runtime.listening import bind, tune_process, url_at
 from pipeguard.runtime.numbers import number_of
 from pipeguard.runtime.transports import endpoints_of
-from pipeguard.transports.channel import AsyncChannel
+from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.http.server.backend import Backend, Dial, Service
 from pipeguard.transports.http.server.conversations import Conversations
 from pipeguard.transports.http.server.listener import Listener
@@ -68,9 +68,16 @@ class GatewayListener:
         options: of listening, as `wrap` has them.
         gateway: what is behind.
         front: what all clients share.
+        digests: of stored tokens, by their names; None where there are none.
     """
 
-    def __init__(self, options: WrapOptions, gateway: Gateway, front: Front) -> None:
+    def __init__(
+        self,
+        options: WrapOptions,
+        gateway: Gateway,
+        front: Front,
+        digests: Callable[[], Mapping[str, bytes]] | None,
+    ) -> None:
         """Check the options, and take the address.
 
         Raises:
@@ -79,7 +86,7 @@ class GatewayListener:
         self._gateway = gateway
         self._front = front
         limit = front.sessions.guard.policy.limits.frame_bytes
-        admission, port = admission_of(options, os.environ, limit)
+        admission, port = admission_of(options, os.environ, limit, digests)
         self._context = server_context(options)
         self._most = int(number_of(options, "--max-sessions", MAX_SESSIONS))
         self._idle_seconds = number_of(options, "--idle-timeout", IDLE_SECONDS)
@@ -90,6 +97,11 @@ class GatewayListener:
         self._routes = RouteTable()
         self._mounted: dict[str, _Mounted] = {}
         self._closing = Tasks()
+
+    def is_given(self, who: str) -> bool:
+        """True for a token of the options, which are not those of the store."""
+        tokens = self._admission.tokens
+        return tokens is not None and tokens.has_whole(who)
 
     async def run(self, ended: asyncio.Future[None]) -> None:
         """Listen until a signal."""
@@ -130,8 +142,10 @@ class GatewayListener:
         )
         member.on_relist(sessions.relist)
 
-        def dial(_who: str) -> Awaitable[AsyncChannel]:
-            return member.dial()
+        async def dial(who: str) -> AsyncChannel:
+            if not self._gateway.may_use_alone(who, name):
+                raise ChannelClosed("this token may not use all of this server; use /mcp")
+            return await member.dial()
 
         self._mount(name, sessions, member.judge, dial, member)
 

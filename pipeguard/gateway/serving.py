@@ -34,6 +34,9 @@ from pipeguard.runtime.listening import (
 )
 from pipeguard.runtime.progress import COMPILING, say_if_slow
 from pipeguard.runtime.run import start_thread
+from pipeguard.state.paths import store_file
+from pipeguard.state.store import Store
+from pipeguard.state.tokens import TokenReader, TokenScope
 from pipeguard.transports.bridge import AsyncAdapter
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.http.server.sessions import Sessions
@@ -92,6 +95,7 @@ class _Serving:
             options.wrap.values.get("--log-level"), options.wrap.values.get("--log-format")
         )
         self._listener: GatewayListener | None = None
+        self._tokens: TokenReader | None = None
 
     async def run(self, client_fd: int | None) -> int:
         """Serve until the end."""
@@ -107,9 +111,13 @@ class _Serving:
         guard = front_guard(engines, policy)
         sessions = Sessions(guard, guard.name, MAX_SESSIONS, IDLE_SECONDS)
         self._front = Front(sessions, Judge(record.verdict), record)
-        self._gateway = Gateway(engines, options.mode or file.mode, options.common())
+        mode = options.mode or file.mode
         if client_fd is None:
-            self._listener = GatewayListener(options.wrap, self._gateway, self._front)
+            self._tokens = TokenReader(Store.open(store_file()), say)
+        self._gateway = Gateway(engines, mode, options.common(), self._scope_of)
+        if self._tokens is not None:
+            digests = self._tokens.digests if self._tokens.valid() else None
+            self._listener = GatewayListener(options.wrap, self._gateway, self._front, digests)
         with ending_on_signals(loop, ended):
             await self._apply(file.servers)
             watching = asyncio.create_task(self._watch())
@@ -121,7 +129,19 @@ class _Serving:
             finally:
                 watching.cancel()
                 await self._gateway.close()
+                if self._tokens is not None:
+                    self._tokens.close()
         return 0
+
+    def _scope_of(self, who: str) -> TokenScope | None:
+        """What the client of a token may do: all, where the token is one of the options."""
+        if self._tokens is None or not who:
+            return TokenScope()
+        token = self._tokens.valid().get(who)
+        if token is not None:
+            return token.scope
+        is_given = self._listener is not None and self._listener.is_given(who)
+        return TokenScope() if is_given else None
 
     # --- over stdio -----------------------------------------------------------------------
 
@@ -149,7 +169,7 @@ class _Serving:
         with suppress(ChannelClosed):
             for frame in session.abandon():
                 await client.write(frame)
-        await client.close()
+        await client.finish()
 
     # --- its sources ----------------------------------------------------------------------
 

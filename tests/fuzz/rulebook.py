@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule, View
 from pipeguard.core.scanning.engine import Engine
-from pipeguard.core.scanning.rule_partition import home
+from pipeguard.core.scanning.rule_partition import engine_for
 from pipeguard.core.session.guard import Engines
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.packs import load_rules
@@ -90,4 +90,4 @@ def engine_of(rule_id: str) -> Engine:
     """The engine that a rule is compiled into."""
     made = engines()
     homes = {one.surface: one for one in (made.to_server, made.to_client, made.definitions)}
-    return homes[home(RULES[rule_id], Surface.TO_SERVER)]
+    return homes[engine_for(RULES[rule_id], Surface.TO_SERVER)]

@@ -144,6 +144,28 @@ def test_a_token_is_needed_where_one_is_asked_for(tmp_path: Path) -> None:
             assert refused.value.code == 401
 
 
+def test_a_stored_token_finds_what_it_may_use_until_it_is_revoked(tmp_path: Path) -> None:
+    config = write_servers(tmp_path, {"one": actor(), "two": actor()}, mode="direct")
+    person = {**environment_of_state(tmp_path), TOKEN_VARIABLE: new_token()[0]}
+
+    def tokens(*words: str) -> str:
+        done = subprocess.run(
+            [*PIPEGUARD, "tokens", *words], env=person, capture_output=True, check=True
+        )
+        return done.stdout.decode().strip()
+
+    token = tokens("create", "ci", "--server", "two")
+    with ServedAt(tmp_path, "--config", str(config)) as served:
+        assert status(served.url) == 401
+        listed = ask(served.url, token)
+        assert "two__echo" in listed
+        assert "one__echo" not in listed
+        assert "echo" in ask(served.at("/servers/two/mcp"), token)
+        assert "may not use all of this server" in ask(served.at("/servers/one/mcp"), token)
+        tokens("revoke", "ci")
+        assert status(served.url, token) == 401
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -173,6 +195,48 @@ def test_a_file_that_others_may_write_starts_nothing(tmp_path: Path) -> None:
         client.hang_up()
         assert client.code() == 2
         assert "chmod go-w" in client.said()
+
+
+def post(url: str, token: str, message: Object, session: str = "") -> urllib.request.Request:
+    headers = {
+        "Content-Type": "application/json",
+        "Accept": "application/json, text/event-stream",
+        "Authorization": f"Bearer {token}",
+    }
+    if session:
+        headers["Mcp-Session-Id"] = session
+    return urllib.request.Request(url, json.dumps(message).encode(), headers)  # noqa: S310  our own address
+
+
+def status(url: str, token: str = "none") -> int:
+    message: Object = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+    try:
+        with urllib.request.urlopen(post(url, token, message)) as answer:  # noqa: S310  the same
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
+
+
+def ask(url: str, token: str) -> str:
+    """What `tools/list` gives in a session, or why there is none."""
+    opening: Object = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "initialize",
+        "params": {
+            "protocolVersion": "2025-06-18",
+            "capabilities": {},
+            "clientInfo": {"name": "tests", "version": "1"},
+        },
+    }
+    with urllib.request.urlopen(post(url, token, opening)) as answer:  # noqa: S310  the same
+        session, text = answer.headers["Mcp-Session-Id"], answer.read().decode()
+    if session is None:
+        return str(text)
+    listing: Object = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
+    with urllib.request.urlopen(post(url, token, listing, session)) as answer:  # noqa: S310  the same
+        return str(answer.read().decode())
 
 
 def played(plan: dict[str, object]) -> dict[str, list[object]]:

@@ -10,7 +10,7 @@ from pipeguard.core.model.classifier import Classifier, load
 from pipeguard.core.model.lexicon import Lexicon
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.scanning.engine import Engine
-from pipeguard.core.scanning.origin import Match
+from pipeguard.core.scanning.scan_result import Match
 from pipeguard.rulebook.packs import model
 from pipeguard.rulebook.proof import frame_value, sample_place
 from tests.fuzz.rulebook import ALL as RULES

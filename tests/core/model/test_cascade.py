@@ -135,7 +135,7 @@ def test_no_more_of_a_message_is_read_than_its_share(part: str, read: list[str])
 
 
 def test_the_heaviest_of_much_is_read_first(read: list[str]) -> None:
-    prefilter = engine_of("injection").gate
+    prefilter = engine_of("injection").prefilter
     assert prefilter is not None
     light = light_line() * (2**17 // 20)
     lighter = max(one.weight for one in prefilter.stretches(light.encode() * 2))

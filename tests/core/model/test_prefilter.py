@@ -365,7 +365,7 @@ def test_what_the_classifier_is_sure_of_is_selected() -> None:
     for language, text in orders():
         name = "poisoning" if language == "definitions" else "injection"
         if shipped(name).best(text).score >= shipped(name).sure:
-            prefilter = engine_of(name).gate
+            prefilter = engine_of(name).prefilter
             assert prefilter is not None
             selected[language].append(bool(prefilter.stretches(text.encode())))
     shares = {
@@ -382,10 +382,10 @@ def test_what_the_classifier_is_sure_of_is_selected() -> None:
 
 @both
 def test_there_is_a_prefilter_where_a_classifier_reads(name: str) -> None:
-    assert engine_of(name).gate is not None
-    assert RULE_OF[name].id in {rule.id for rule in engine_of(name).lookup.residents.classifying}
+    assert engine_of(name).prefilter is not None
+    assert RULE_OF[name].id in {rule.id for rule in engine_of(name).lookup.rules.with_classifier}
 
 
 def test_what_goes_to_a_server_is_read_by_no_classifier() -> None:
-    assert engines().to_server.gate is None
-    assert engines().to_server.lookup.residents.classifying == ()
+    assert engines().to_server.prefilter is None
+    assert engines().to_server.lookup.rules.with_classifier == ()
