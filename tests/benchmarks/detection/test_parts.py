@@ -46,7 +46,7 @@ def test_what_an_encoding_hides_passes_without_it() -> None:
 def test_a_command_that_a_program_prints_passes_without_that_program() -> None:
     body: Object = {"tool": "run", "arguments": {"command": "$(echo mr | rev) -rf /"}}
     case = Case("a-1", Split.TUNED, "command", Expect.BLOCK, "en", Way.ARGUMENTS, body)
-    hidden = played(case, "text")
+    hidden = variant(case, "text")
     assert play(hidden, engines()).caught
     with without(["output-of-rev"]):
         assert not play(hidden, engines()).caught
