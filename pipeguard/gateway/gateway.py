@@ -20,6 +20,7 @@ from pipeguard.gateway.legs import Unavailable
 from pipeguard.gateway.member import GatewayServer
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.tool_calls import ToolMode
+from pipeguard.gateway.turns import Turns
 from pipeguard.state.tokens import TokenScope
 
 SETTLING_SECONDS = 8.0  # for which a client waits at most for servers that start
@@ -53,6 +54,7 @@ class Gateway:
 
     Attributes:
         catalog: the tools of all.
+        turns: of the servers on the loop.
         mode: how agents get to them.
         members: the servers, by name.
     """
@@ -65,6 +67,7 @@ class Gateway:
         scope_of: Callable[[str], TokenScope | None] = lambda _who: TokenScope(),
     ) -> None:
         self.catalog = Catalog()
+        self.turns = Turns()
         self.mode = mode
         self.members: dict[str, GatewayServer] = {}
         self._engines = engines

@@ -26,7 +26,7 @@ from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.health import watch_health
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.legs import Refused, Unavailable
-from pipeguard.gateway.own_conversation import OwnListener, listen_for_tools
+from pipeguard.gateway.own_listener import OwnListener, listen_for_tools
 from pipeguard.gateway.server_log import ServerLog
 from pipeguard.gateway.server_output import ServerOutput
 from pipeguard.gateway.server_settings import ServerSettings
@@ -36,9 +36,9 @@ from pipeguard.gateway.stateless_server import (
     is_refusal,
     may_speak_both,
 )
-from pipeguard.identity.server_name import launched, launched_at
+from pipeguard.gateway.turns import TakingTurns, Turns
 from pipeguard.runtime.connect import RemoteDialler, local_dialler
-from pipeguard.runtime.endpoints import login_of, name_of, remote_of, transport_of, url_of
+from pipeguard.runtime.endpoints import login_of, remote_of, transport_of, url_of
 from pipeguard.runtime.run import Mask, Run
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed, Dialler
 from pipeguard.transports.http.client.multiplexer import Multiplexer
@@ -72,6 +72,7 @@ class Owner(Protocol):
     """What a server belongs to."""
 
     catalog: Catalog
+    turns: Turns
 
     def relisted(self, kinds: frozenset[str]) -> None:
         """What a server offers has changed: tools, prompts or resources."""
@@ -113,19 +114,11 @@ class GatewayServer:
         self._owner = owner
         self._options = options = settings.options(common)
         self._loop = asyncio.get_running_loop()
-        who = (
-            launched(options.command, options.values.get("--cwd"))
-            if options.command
-            else launched_at(settings.url, name_of(url_of(settings.url)))
-        )
         self._log = ServerLog(settings.name, options)
-        self._run = Run(who, options, self._repinned, engines, self._log)
-        if settings.timeout_seconds is not None:
-            policy = self._run.guard.policy
-            limits = policy.limits._replace(timeout_seconds=settings.timeout_seconds)
-            self._run.guard.adopt(policy._replace(limits=limits))
+        self._run = Run(settings.launched(), options, self._repinned, engines, self._log)
+        self._run.guard.adopt(settings.tightened(self._run.guard.policy))
         self._output = ServerOutput(self._run.guard.name, Mask(engines))
-        self._judge = Judge(self._record)
+        self._judge = TakingTurns(self._record, owner.turns, settings.name)
         self.waiting = 0
         self._is_relisting = False
         self._relist_own: Callable[[frozenset[str]], None] | None = None
@@ -257,7 +250,7 @@ class GatewayServer:
             PipeGuardError: it cannot be started.
         """
         self._dialler = await self._made()
-        listener = OwnListener(self.relist, gone)
+        listener = OwnListener(self.relist, self._tasks, gone.set)
         leg = self._leg = await self._dial(self._dialler, listener, Flows())
         try:
             self.described = await self._opened(leg, OUR_OPENING)

@@ -20,7 +20,7 @@ from pipeguard.gateway import eras
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.legs import Unavailable
-from pipeguard.gateway.own_conversation import OwnListener, listen_for_tools
+from pipeguard.gateway.own_listener import OwnListener, listen_for_tools
 from pipeguard.transports.channel import Dialler
 from pipeguard.transports.tasks import Tasks
 
@@ -102,7 +102,7 @@ class StatelessServer:
         leg: Leg | None = None
         try:
             dialler = await self._make()
-            leg = await self._dials(dialler, OwnListener(self._relist, asyncio.Event()), Flows())
+            leg = await self._dials(dialler, OwnListener(self._relist, self._tasks), Flows())
             if await discovered(leg, self._opening):
                 self._dialler, self._leg, self._described = dialler, leg, leg.described
                 if leg.offers("tools", "listChanged"):

@@ -1,8 +1,7 @@
-"""The gateway's own conversation with a server, in which no client is there to be asked."""
+"""What the gateway does with what a server says in a conversation of the gateway's own."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from pipeguard.core.protocol.message import Message
@@ -11,12 +10,20 @@ from pipeguard.transports.tasks import Tasks
 
 
 class OwnListener:
-    """What the gateway does with what a server says in the gateway's own conversation."""
+    """Hears what a server says to the gateway itself.
 
-    def __init__(self, relist: Callable[[], None], gone: asyncio.Event) -> None:
+    Args:
+        relist: called when the server's tools have changed.
+        tasks: of what is answered meanwhile.
+        fallen: called once the server is gone.
+    """
+
+    def __init__(
+        self, relist: Callable[[], None], tasks: Tasks, fallen: Callable[[], None] | None = None
+    ) -> None:
         self._relist = relist
-        self._tasks = Tasks()
-        self._gone = gone
+        self._tasks = tasks
+        self._fallen = fallen
 
     def requested(self, leg: Leg, message: Message) -> None:
         """Nobody is there who could be asked."""
@@ -29,7 +36,8 @@ class OwnListener:
 
     def lost(self, leg: Leg) -> None:
         """It is gone."""
-        self._gone.set()
+        if self._fallen is not None:
+            self._fallen()
 
 
 async def listen_for_tools(leg: Leg) -> None:
