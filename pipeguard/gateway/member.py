@@ -22,6 +22,7 @@ from pipeguard.core.session.guard import Engines
 from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError, StateError
 from pipeguard.gateway.catalog import Catalog, Listing
+from pipeguard.gateway.era_channel import dial_by_era
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.health import watch_health
 from pipeguard.gateway.leg import Leg, LegListener
@@ -34,7 +35,7 @@ from pipeguard.gateway.stateless_server import (
     StatelessServer,
     discovered,
     is_refusal,
-    may_speak_both,
+    speaks_newest,
 )
 from pipeguard.gateway.turns import TakingTurns, Turns
 from pipeguard.runtime.connect import RemoteDialler, local_dialler
@@ -172,15 +173,12 @@ class GatewayServer:
         Raises:
             Unavailable: it does not answer.
         """
-        if self.state is State.STARTING:
-            await self._settled.wait()
-        if self._dialler is None or self.state is not State.READY:
-            raise Unavailable(self.why)
-        if opening.is_stateless and may_speak_both(self.described):
+        dialler = await self._ready()
+        if opening.is_stateless:
             found = await self._stateless.open(listener, opening, flows)
             if found is not None:
                 return found
-        leg = await self._dial(self._dialler, listener, flows)
+        leg = await self._dial(dialler, listener, flows)
         if self._leg is not None and self._leg.is_stateless:
             leg.go_without_handshake(opening, self.described)
         else:
@@ -193,11 +191,15 @@ class GatewayServer:
         Raises:
             ChannelClosed: it does not answer.
         """
+        return await dial_by_era(self.name, self._ready, self._stateless.dial)
+
+    async def _ready(self) -> Dialler:
+        """What opens channels to it, once it is there; raises Unavailable."""
         if self.state is State.STARTING:
             await self._settled.wait()
         if self._dialler is None or self.state is not State.READY:
-            raise ChannelClosed(f"the server {self.name} is not available: {self.why}")
-        return await self._dialler.dial()
+            raise Unavailable(self.why)
+        return self._dialler
 
     # --- its life -------------------------------------------------------------------------
 
@@ -254,6 +256,7 @@ class GatewayServer:
         leg = self._leg = await self._dial(self._dialler, listener, Flows())
         try:
             self.described = await self._opened(leg, OUR_OPENING)
+            self._stateless.may_exist = speaks_newest(self.described)
         except Refused:  # it may make no handshakes
             leg = self._leg = await self._dial(self._dialler, listener, Flows())
             if not await discovered(leg, OUR_OPENING):

@@ -298,7 +298,7 @@ def test_calls_that_wait_for_their_clients_end_in_time(monkeypatch: pytest.Monke
 def test_each_of_two_calls_at_once_gets_its_own_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(member, "may_speak_both", lambda _: False)
+    monkeypatch.setattr(member, "speaks_newest", lambda _: False)
 
     async def scenario(client: Client, _: Gateway) -> None:
         meta = envelope(EVERYTHING)
@@ -413,6 +413,9 @@ def test_the_official_sdk_calls_servers_of_every_era(tmp_path: Path, mode: str) 
     with ServedAt(tmp_path, "--config", str(config)) as served:
         plan = {"transport": "http", "url": served.url, "mode": mode, "command": [], "env": {}}
         results = played({**plan, "calls": calls})["results"]
+        for era in {"legacy": ("handshake", "both"), "auto": entries}[mode]:
+            alone = {**plan, "url": served.at(f"/servers/{era}/mcp")}  # which translates nothing
+            results += played({**alone, "calls": [["test_simple_text", {}]]})["results"]
     for result in results:
         assert "This is a simple text response" in text(as_object(result))
 
