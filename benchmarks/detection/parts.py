@@ -154,8 +154,9 @@ def _watched_reading(reading: TextReading, note: Note) -> TextReading:
 def _state(scan: Scan) -> tuple[object, ...]:
     """All of a scan that a reading can change, as far as it decides what is found."""
     return (
-        *(len(scan.matches), len(scan.opened), len(scan.unread), len(scan.told)),
-        *(len(scan.signs), len(scan.folded_signs), scan.undecoded, scan.tally.exhausted),
+        *(len(scan.matches), len(scan.unread_passages)),
+        *(len(scan.to_classify), len(scan.reported_orders)),
+        *(len(scan.signs), len(scan.folded_signs), scan.has_undecoded, scan.tally.exhausted),
     )
 
 
@@ -313,7 +314,7 @@ def _model_stages() -> Iterator[Part]:
     yield _function(
         "model.network",
         Classifier,
-        "again",
+        "network_scores",
         lambda _classifier, texts: [0.0] * len(texts),
         _gives_something,
     )
@@ -321,7 +322,7 @@ def _model_stages() -> Iterator[Part]:
     yield _function(
         "model.doubt", cascade.Reader, "doubts", lambda *_given, **_named: False, _gives_something
     )
-    yield _function("model.told", cascade, "_is_told", lambda *_given: False)
+    yield _function("model.told", cascade, "_is_reported", lambda *_given: False)
 
 
 def _whole_text(_gate: Prefilter, data: bytes) -> list[Stretch]:

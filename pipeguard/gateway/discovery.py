@@ -3,8 +3,8 @@
 What starts one is found in this order: `server.json` (the registry's, or a plain entry), then
 `package.json`, then `pyproject.toml`, then a script by its ending. Starts nothing.
 
-Sources: registry server.json (github.com/modelcontextprotocol/registry, docs/reference), npm
-package.json (docs.npmjs.com), PEP 621 and PEP 723.
+Sources: the server.json of github.com/modelcontextprotocol/registry (docs/reference), npm's
+documentation of package.json, PEP 621 and PEP 723.
 """
 
 from __future__ import annotations

@@ -18,14 +18,16 @@ from typing import Protocol
 from pipeguard.core.finding import Verdict
 from pipeguard.core.flows.ledger import Flows
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue
-from pipeguard.core.protocol.message import Message
 from pipeguard.core.session.guard import Engines
 from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError, StateError
 from pipeguard.gateway.catalog import Catalog, Listing
+from pipeguard.gateway.health import watch_health
 from pipeguard.gateway.leg import Leg, LegListener, Opening
 from pipeguard.gateway.legs import Unavailable
+from pipeguard.gateway.own_conversation import OwnListener
 from pipeguard.gateway.server_log import ServerLog
+from pipeguard.gateway.server_output import ServerOutput
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.identity.server_name import launched, launched_at
 from pipeguard.runtime.connect import RemoteDialler, local_dialler
@@ -116,6 +118,7 @@ class GatewayServer:
             policy = self._run.guard.policy
             limits = policy.limits._replace(timeout_seconds=settings.timeout_seconds)
             self._run.guard.adopt(policy._replace(limits=limits))
+        self._output = ServerOutput(self._run.guard.name, Mask(engines))
         self._judge = Judge(self._record)
         self.waiting = 0
         self._is_relisting = False
@@ -193,42 +196,59 @@ class GatewayServer:
 
     async def _keep(self) -> None:
         """Start it, and start it again when it falls, each time after a longer while."""
-        delay = FIRST_DELAY_SECONDS
+        failures = 0
         self.why = "it is starting"
         while True:
             self.state = State.STARTING
             began = self._loop.time()
-            fallen = asyncio.Event()
+            gone = asyncio.Event()
             try:
-                await self._begin(fallen)
+                leg = await self._begin(gone)
                 self._settled.set()
-                await fallen.wait()
-                self.why = "it ended by itself"
+                self._log("info", "the server is ready")
+                self.why = await watch_health(leg, gone, self._open_requests)
             except (Unavailable, PipeGuardError, OSError) as error:
                 self.why = str(error)
             self.state = State.DOWN
             self._settled.set()
             await self._hang_up()
             if self._loop.time() - began > MOST_DELAY_SECONDS:
-                delay = FIRST_DELAY_SECONDS  # it ran well for long
-            waits = delay * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  no secret
-            self.why += f"; it is started again in {waits:.0f} s"
-            await asyncio.sleep(waits)
-            delay = min(delay * 2, MOST_DELAY_SECONDS)
+                failures = 0  # it ran well for long
+            await self._pause(failures)
+            failures += 1
 
-    async def _begin(self, fallen: asyncio.Event) -> None:
+    async def _pause(self, failures: int) -> None:
+        """Wait before the next start, the longer the more often it failed, and say so."""
+        delay = min(FIRST_DELAY_SECONDS * 2**failures, MOST_DELAY_SECONDS)
+        seconds = delay * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  no secret
+        times = f" {failures + 1} times in a row" if failures else ""
+        self._log(
+            "warning", f"the server is down{times}", why=self.why, next_start=f"{seconds:.1f} s"
+        )
+        self.why += f"; it is started again in {seconds:.0f} s"
+        await asyncio.sleep(seconds)
+
+    def _open_requests(self) -> int:
+        dialler = self._dialler
+        return dialler.open_requests if isinstance(dialler, Multiplexer) else 0
+
+    async def _begin(self, gone: asyncio.Event) -> Leg:
         """Open the gateway's own conversation, and list the tools.
+
+        Args:
+            gone: to be set once the conversation has ended.
 
         Raises:
             Unavailable: it does not answer.
             PipeGuardError: it cannot be started.
         """
         self._dialler = await self._made()
-        leg = self._leg = await self._dial(self._dialler, _OwnListener(self, fallen), Flows())
+        leg = self._leg = await self._dial(self._dialler, OwnListener(self.relist, gone), Flows())
         self.described = await self._opened(leg, OUR_OPENING)
         await self._list_tools(leg)
         self.state, self.why = State.READY, ""
         self._owner.relisted(frozenset({"tools", "prompts", "resources"}))
+        return leg
 
     async def _hang_up(self) -> None:
         if self._leg is not None:
@@ -275,7 +295,7 @@ class GatewayServer:
             remote = remote_of(options, os.environ, limit, own)
             transport = transport_of(options, url_of(self.settings.url))
             return RemoteDialler(remote, transport, connect(remote))
-        return Multiplexer(local_dialler(options, limit, Mask(self._run.engines)))
+        return Multiplexer(local_dialler(options, limit, self._output))
 
     # --- what it offers -------------------------------------------------------------------
 
@@ -322,7 +342,7 @@ class GatewayServer:
 
     def _tell_waiting(self) -> None:
         """Say how many definitions wait for approval, whenever that changes."""
-        waiting = sum(pin.held is not None for pin in self._run.guard.pins.values())
+        waiting = sum(pin.held_definition is not None for pin in self._run.guard.pins.values())
         if waiting and waiting != self.waiting:
             self._log(
                 "warning",
@@ -364,38 +384,3 @@ class GatewayServer:
     def judge(self) -> Judge:
         """Judges frames to and from it, and records the verdicts."""
         return self._judge
-
-
-class _OwnListener:
-    """What the gateway does with what a server says in the gateway's own conversation."""
-
-    def __init__(self, member: GatewayServer, fallen: asyncio.Event) -> None:
-        self._member = member
-        self._fallen = fallen
-
-    def requested(self, leg: Leg, message: Message) -> None:
-        """Nobody is there who could be asked."""
-        self._member._tasks.begin(_decline(leg, message))
-
-    def notified(self, leg: Leg, message: Message) -> None:
-        """Its tools have changed, or something that clients hear for themselves."""
-        if message.method == "notifications/tools/list_changed":
-            self._member.relist()
-
-    def lost(self, leg: Leg) -> None:
-        """It is gone."""
-        self._fallen.set()
-
-
-async def _decline(leg: Leg, message: Message) -> None:
-    if message.method == "ping":
-        await leg.answer({"jsonrpc": "2.0", "id": message.value["id"], "result": {}})
-        return
-    from pipeguard.core.protocol import codes
-    from pipeguard.core.protocol.json_values import Number
-
-    error: JsonObject = {
-        "code": Number(str(codes.METHOD_NOT_FOUND)),
-        "message": "PipeGuard: no client is there to be asked",
-    }
-    await leg.answer({"jsonrpc": "2.0", "id": message.value["id"], "error": error})

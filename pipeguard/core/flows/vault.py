@@ -26,18 +26,18 @@ MIN_ECHO = 8  # characters: shorter texts are anywhere by chance
 RESTORED = {"tools/call": "arguments", "prompts/get": "arguments", "resources/read": "uri"}
 
 
-class Restored(NamedTuple):
+class RestoredText(NamedTuple):
     """A text with its secrets put back.
 
     Attributes:
         text: with them.
-        known: how many were put back.
-        unknown: how many placeholders have no secret here.
+        restored_count: how many were put back.
+        unknown_count: how many placeholders have no secret here.
     """
 
     text: str
-    known: int
-    unknown: int
+    restored_count: int
+    unknown_count: int
 
 
 class Vault:
@@ -108,25 +108,26 @@ class Vault:
             self._bytes -= size_of(oldest[1])
             del self._names[oldest]
 
-    def restore(self, text: str, *, is_sent: bool = False) -> Restored:
+    def restore(self, text: str, *, is_sent: bool = False) -> RestoredText:
         """Put back the secret of each placeholder; one without a secret stays.
 
         Args:
             text: which may have placeholders.
             is_sent: True where it goes to the server, which may then say it again.
         """
-        known = unknown = 0
+        restored_count = unknown_count = 0
 
         def put_back(match: re.Match[str]) -> str:
-            nonlocal known, unknown
+            nonlocal restored_count, unknown_count
             secret = self._secret_of(match[0], is_sent=is_sent)
             if secret is None:
-                unknown += 1
+                unknown_count += 1
                 return match[0]
-            known += 1
+            restored_count += 1
             return secret
 
-        return Restored(PLACEHOLDER.sub(put_back, text), known, unknown)
+        with_secrets = PLACEHOLDER.sub(put_back, text)
+        return RestoredText(with_secrets, restored_count, unknown_count)
 
     def _secret_of(self, placeholder: str, *, is_sent: bool) -> str | None:
         with self._lock:

@@ -15,8 +15,8 @@ from pipeguard.core.matching.pattern_set import value_of
 from pipeguard.core.protocol.json_values import JsonValue, Number
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule, View
-from pipeguard.core.scanning.context import EXCERPT, masked
-from pipeguard.core.scanning.origin import Match, Seen
+from pipeguard.core.scanning.context import EXCERPT_CHARS, masked_excerpt
+from pipeguard.core.scanning.scan_result import Match, ScanResult
 from pipeguard.core.text.windowing import BLOCK_BYTES, OVERLAP_BYTES
 from pipeguard.rulebook.proof import frame_value, sample_place
 from tests.fuzz.budget import tried
@@ -29,7 +29,7 @@ EDGE = OVERLAP_BYTES + 76
 SURFACES = {"secrets": Surface.TO_SERVER, "injection": Surface.TO_CLIENT}
 
 
-def scanned(rule: Rule, surface: Surface, value: JsonValue) -> Seen:
+def scanned(rule: Rule, surface: Surface, value: JsonValue) -> ScanResult:
     place = sample_place(rule, surface)
     return engine_of(rule.id).scan(value, lambda _: place, surface)
 
@@ -265,14 +265,14 @@ def test_a_match_tells_where_it_stands(sample: Sample, before: str, after: str) 
             spans = (one["secret"] if one.re.groupindex else one[0] for one in found)
             assert stretch.strip() in {span.strip() for span in spans if span}
         assert 0 <= match.start <= match.end <= len(text)
-        assert len(match.excerpt) <= EXCERPT + 20
+        assert len(match.excerpt) <= EXCERPT_CHARS + 20
 
 
 @tried(300)
 @given(drawn_from(samples), st.booleans())
 def test_an_excerpt_never_holds_the_secret(sample: Sample, whole: bool) -> None:
     assume(sample.rule.is_private and len(sample.secret) > 8)
-    told = masked(sample.rule, (sample.found if whole else sample.secret).encode())
+    told = masked_excerpt(sample.rule, (sample.found if whole else sample.secret).encode())
     for at in range(len(sample.secret) - 5):
         assert sample.secret[at : at + 6] not in told.partition(" (")[0]
 
@@ -280,8 +280,8 @@ def test_an_excerpt_never_holds_the_secret(sample: Sample, whole: bool) -> None:
 @tried(100)
 @given(st.binary(max_size=600), st.sampled_from([*RULES]))
 def test_any_bytes_can_be_told(found: bytes, rule: str) -> None:
-    told = masked(RULES[rule], found)
-    assert len(told) <= EXCERPT
+    told = masked_excerpt(RULES[rule], found)
+    assert len(told) <= EXCERPT_CHARS
     assert told.isprintable() or RULES[rule].is_private
 
 
@@ -320,7 +320,7 @@ def test_a_line_without_a_secret_is_the_same_bytes() -> None:
 def test_any_value_can_be_scanned_on_any_surface(value: JsonValue, surface: Surface) -> None:
     for engine in engines().over(surface):
         seen = engine.scan(value, lambda _: "result.text", surface)
-        assert not seen.unfinished
+        assert not seen.is_unfinished
         assert engine.scan(value, lambda _: "result.text", surface) == seen
 
 
@@ -339,4 +339,4 @@ def test_too_much_that_is_encoded_is_told(surface: Surface) -> None:
     text = "%41 " * 100_000
     for engine in engines().over(surface):
         if engine.surface is surface:
-            assert engine.scan([text, Number("1")], lambda _: "result.text", surface).undecoded
+            assert engine.scan([text, Number("1")], lambda _: "result.text", surface).has_undecoded

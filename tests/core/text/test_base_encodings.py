@@ -31,7 +31,7 @@ def test_base32_that_is_too_long_to_read_is_told() -> None:
     budget = DecodingBudget()
     data = DENSE["base32"]("a" * 3 * base_encodings.MAX_BASE32_BYTES).encode()
     assert decode(data, signs_in(data), budget)
-    assert budget.spent
+    assert budget.is_exceeded
 
 
 def test_text_of_another_alphabet_is_read_from_base64() -> None:
@@ -51,7 +51,7 @@ def test_a_bomb_is_inflated_as_far_as_is_allowed_and_told() -> None:
     assert [len(item.data) for item in decode(data, signs_in(data), budget)] == [
         base_encodings.MAX_INFLATED_BYTES
     ]
-    assert budget.spent
+    assert budget.is_exceeded
 
 
 @pytest.mark.parametrize("between", [*" :,;|/-\t", "', '", '"\n"'])

@@ -259,7 +259,7 @@ def test_the_budget_holds(data: bytes) -> None:
     assert len(found) <= CALLS
     assert sum(len(item.data) for item in found) <= 3 * len(data)
     read = sum(item.end - item.start for item in found)
-    assert budget.spent or read * 2 >= len(data) or not found
+    assert budget.is_exceeded or read * 2 >= len(data) or not found
 
 
 @pytest.mark.slow
@@ -309,13 +309,13 @@ def test_a_budget_that_is_spent_is_told() -> None:
     budget = DecodingBudget()
     budget.calls = 2
     assert [budget.call() for _ in range(3)] == [True, True, False]
-    assert budget.spent
+    assert budget.is_exceeded
     budget = DecodingBudget()
     budget.decoded_bytes = 5
     assert budget.admits(b"1234")
-    assert not budget.spent
+    assert not budget.is_exceeded
     assert not budget.admits(b"12")
-    assert budget.spent
+    assert budget.is_exceeded
 
 
 EXPANDING = {

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from pipeguard.core.protocol.json_values import JsonValue, Number
 from pipeguard.core.protocol.places import ASIDE, Path
-from pipeguard.core.text.document import LONGEST_LISTED, MIN_NUMBER_DIGITS, MessageText
+from pipeguard.core.text.document import MessageText
+from pipeguard.core.text.layouts import LONGEST_LISTED, MIN_NUMBER_DIGITS
 from tests.fuzz.budget import tried
 from tests.fuzz.values import texts, tokens
 

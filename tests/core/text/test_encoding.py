@@ -63,4 +63,4 @@ def test_where_the_budget_is_spent_nothing_more_is_decoded() -> None:
     budget = DecodingBudget()
     budget.calls = 0
     assert windows(re.compile(b"%"), b"%", 0, 1, budget) == []
-    assert budget.spent
+    assert budget.is_exceeded

@@ -72,6 +72,11 @@ class Multiplexer:
         self._opening_id = ""  # of the `initialize` that was sent
         self._initialized = False
 
+    @property
+    def open_requests(self) -> int:
+        """How many requests the server has not answered yet."""
+        return len(self._requests)
+
     async def dial(self) -> AsyncChannel:
         """Open a port: a channel that looks like one of the client's own.
 

@@ -164,7 +164,7 @@ class Sessions:
         known = self._mirrored.get(tool)
         if known is not None and known[0] is pin:
             return known[1]
-        definition = pin.approved or pin.held
+        definition = pin.approved_definition or pin.held_definition
         parsed = parse_json(definition.encode()) if definition else None
         mirrored = request_headers.mirrored_by(parsed)
         self._mirrored[tool] = (pin, mirrored)
