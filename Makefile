@@ -70,7 +70,7 @@ model: train-environment ## Train the classifiers from the texts and the folders
 	$(TRAIN)/bin/python -m training.train injection $(NATURAL:%=--natural %)
 	$(TRAIN)/bin/python -m training.train poisoning $(NATURAL:%=--natural %) $(SERVED:%=--served %)
 
-network: train-environment ## Train the second reader behind both classifiers: an hour
+network: train-environment ## Train the network behind both classifiers: an hour
 	$(TRAIN)/bin/python -m training.network $(NATURAL:%=--natural %) $(SERVED:%=--served %) $(LABELS:%=--labels %)
 
 lock: ## Renew requirements/*.txt and the locks of the tests' servers: the only step that selects versions

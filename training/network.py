@@ -1,4 +1,4 @@
-"""Makes the second reader's weights: `python -m training.network --help`.
+"""Trains the network behind the classifiers: `python -m training.network --help`.
 
 It learns from what the classifiers learn from (training/corpus.py). A large model is taught to tell
 orders from other texts (training/teacher.py), and then labels each text, variants of it, and pieces

@@ -55,7 +55,7 @@ QUIET_WEIGHT = {"injection": 4.0, "poisoning": 1.0}
 # The shares of innocent texts, made to look like attacks, that score more than the thresholds of a
 # warning and of a block. Definitions speak to the model by nature, so others block few of them.
 SHARES = {"injection": (0.041, 0.0375), "poisoning": (0.062, 0.051)}
-# With the second reader of both: the scores of a warning and of a block; the share of its logits
+# With the network behind both: the scores of a warning and of a block; the share of its logits
 # that is added; how far below the warning it is asked, and for how many sentences. Chosen on cases
 # of the benchmark's `tuned` half that nothing learns from.
 NETWORK = "orders.network"
@@ -222,7 +222,7 @@ def _with_mined(examples: Examples, mined: sp.csr_matrix, name: str) -> Examples
 
 
 def write(name: str, document: dict[str, Any]) -> None:
-    """Write a classifier and its hash, with the second reader if there is one."""
+    """Write a classifier and its hash, with its network if there is one."""
     target = HERE.parent / "rules" / f"{name}.model"
     network = target.with_name(NETWORK)
     if network.exists():

@@ -156,7 +156,7 @@ def _state(scan: Scan) -> tuple[object, ...]:
     return (
         *(len(scan.matches), len(scan.unread_passages)),
         *(len(scan.to_classify), len(scan.reported_orders)),
-        *(len(scan.signs), len(scan.folded_signs), scan.has_undecoded, scan.tally.exhausted),
+        *(len(scan.signs), len(scan.folded_signs), scan.has_undecoded, scan.tally.is_exhausted),
     )
 
 

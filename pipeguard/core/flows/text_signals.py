@@ -44,7 +44,9 @@ _ADDRESSED = re.compile(
     r"(?: (?:agents?|assistants?|models?|visitors?|shoppers?|readers?|users?|systems?|bots?"
     r"|tools?|software|programs?))?"
     r"(?: (?:reading|visiting|seeing|handling|processing)(?: [^.,:;\n]{1,40})?"
-    r"| (?:that|who|which|with) [^.,:;\n]{1,50}| (?:reads?|visits?|sees?)(?: [^.,:;\n]{1,40})?)?"
+    r"| (?:that|who|which|with) [^.,:;\n]{1,50}"
+    # What an agent sees is told in any description of one; what it sees here is told to it.
+    r"| (?:reads?|visits?|sees?)(?: (?:this|these|our|my)\b[^.,:;\n]{0,40})?)?"
     r"(?: (?:in|on|at|of|from) \w+)?"
     r"(?:\s?[,:]|\s(?:must|should|shall|have to|has to|needs? to|are to|is to|please)\b))",
     re.IGNORECASE,

@@ -49,7 +49,7 @@ class Vault:
         self._bytes = self._sent_bytes = 0
         self._count = 0
         self._names: dict[tuple[str, str], str] = {}
-        self._sent: OrderedDict[str, str] = OrderedDict()
+        self._sent_secrets: OrderedDict[str, str] = OrderedDict()
         self._lock = Lock()  # one thread takes secrets out, another puts them back
 
     def placeholder(self, rule: str, secret: str) -> str:
@@ -133,16 +133,16 @@ class Vault:
         with self._lock:
             _, secret = self._secrets.get(placeholder, (None, None))
             if secret is not None and is_sent and len(secret) >= MIN_ECHO:
-                if secret not in self._sent:
+                if secret not in self._sent_secrets:
                     self._sent_bytes += size_of(secret)
-                self._sent[secret] = placeholder
-                self._sent.move_to_end(secret)
-                while len(self._sent) > MAX_SENT or self._sent_bytes > MAX_SENT_BYTES:
-                    gone, _ = self._sent.popitem(last=False)
+                self._sent_secrets[secret] = placeholder
+                self._sent_secrets.move_to_end(secret)
+                while len(self._sent_secrets) > MAX_SENT or self._sent_bytes > MAX_SENT_BYTES:
+                    gone, _ = self._sent_secrets.popitem(last=False)
                     self._sent_bytes -= size_of(gone)
             return secret
 
     def sent(self) -> dict[str, str]:
         """The secrets that were put back lately and may be echoed, with their placeholders."""
         with self._lock:
-            return dict(self._sent)
+            return dict(self._sent_secrets)

@@ -33,7 +33,7 @@ _PROGRAMS = (*PROGRAMS, ArgumentRole.STATEMENT)
 def confidence_by_checks(
     rule: Rule, data: bytes, match: re.Match[bytes], view: View
 ) -> Confidence | None:
-    """How sure a match is, wherever it is; None if it is none.
+    """How sure a match is, by its checks and the text around it; None if it is to be ignored.
 
     Args:
         rule: whose expression matched.
@@ -74,7 +74,7 @@ def _lower_if_shown(confidence: Confidence, data: bytes, start: int, end: int) -
 def confidence_in_text(
     source: ScanInput, confidence: Confidence, path: Path, data: bytes, span: Range
 ) -> Confidence | None:
-    """Lower in a text about attacks; None in a file, or as code that a reader is shown.
+    """How sure a match is in a text: less in one about attacks; None in a file or in quoted code.
 
     Args:
         source: the value that is scanned.
@@ -92,7 +92,7 @@ def confidence_in_text(
 def confidence_in_use(
     source: ScanInput, rule: Rule, confidence: Confidence, path: Path, match: tuple[int, int]
 ) -> Confidence | None:
-    """How sure a match is, given what its string is used for; None if it is none there.
+    """How sure a match is, given what its string is used for; None if it is to be ignored.
 
     Args:
         source: the value that is scanned.

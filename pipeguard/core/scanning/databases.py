@@ -157,7 +157,7 @@ def classifier(rule: Rule, models: Models | None) -> Classifier:
 
 
 def _network(rule: Rule, models: Models | None, second: Rescoring) -> Network:
-    """The network that a classifier names as its second reader."""
+    """The network that a classifier names."""
     network = _last_network.get(second.sha256)
     if network is None:
         content = _read_named(rule, models, second.network, second.sha256, rule.model)

@@ -37,5 +37,5 @@ def outcome_of(check: str, data: bytes, match: re.Match[bytes], secret: bytes) -
 
 
 def without_separators(number: bytes) -> bytes:
-    """A number without what is written between its groups."""
+    """A number without the separators of its groups."""
     return re.sub(rb"[ .\-/]", b"", number).upper()

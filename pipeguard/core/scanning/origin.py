@@ -88,7 +88,7 @@ class Origin(NamedTuple):
         if self.squeezed_from is not None:
             return self._is_new_in_squeezed(rule, self.squeezed_from, (start, end))
         if self.parts is not None and not rule.is_private and self.parts.as_written(start, end):
-            return False  # it is beside what was encoded; a secret may still end elsewhere
+            return False  # but a secret may continue in what is encoded
         return self.locate is None or self.locate(start, end)[1]
 
     def _is_new_in_squeezed(self, rule: Rule, spaced: bytes, span: folding.Range) -> bool:
@@ -104,7 +104,7 @@ class Origin(NamedTuple):
         return not parts.as_written(first, last)
 
     def is_split(self, start: int, end: int) -> bool:
-        """True if the spaces in a match are such as nobody writes by chance."""
+        """True if a match is written in pieces, with spaces that nobody writes by chance."""
         if self.squeezed_from is None:
             return False
         first, last = folding.unsqueezed(self.squeezed_from, start, end, words=False)

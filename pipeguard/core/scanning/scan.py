@@ -97,7 +97,7 @@ class Scan:
         return ScanResult(
             list(without_repeats(matches)),
             has_undecoded=self._budget.is_exceeded or self.has_undecoded,
-            is_unfinished=self.tally.exhausted,
+            is_unfinished=self.tally.is_exhausted,
             unread_passages=self.unread_passages,
         )
 
@@ -112,7 +112,7 @@ class Scan:
         signs: Signs = {}
         squeezed = view is View.SQUEEZED
         for low, high in blocks(len(data), ranges):
-            if self.tally.exhausted:
+            if self.tally.is_exhausted:
                 break
             names, rules = self.lookup.look(data[low:high], squeezed=squeezed)
             for name in names:
@@ -133,7 +133,7 @@ class Scan:
         """Run the rules over the lines that say what arguments do."""
         for low, high in blocks(len(data)):
             for rule in self.lookup.look_at_acts(data[low:high]):
-                if self.surface in rule.surfaces and not self.tally.exhausted:
+                if self.surface in rule.surfaces and not self.tally.is_exhausted:
                     matches = self._confirmed(rule, data, low, high + TAIL_BYTES, squeezed=False)
                     self._match(rule, data, matches, View.ACTS, origin)
 
@@ -195,7 +195,7 @@ class Scan:
                 self._values.setdefault(rule.id, set()).add(value)
             if tally.admits(rule, key, self.source.place_of(match.path), match.confidence):
                 self.matches.append(match._replace(is_doubted=is_doubted))
-            if tally.exhausted:
+            if tally.is_exhausted:
                 return
 
     def _confidence(

@@ -25,7 +25,7 @@ class Tally:
     """The findings of the rules in one text so far.
 
     Attributes:
-        exhausted: True if searching the rest would take too long, or if there are more secrets
+        is_exhausted: True if searching the rest would take too long, or if there are more secrets
             than can be redacted.
     """
 
@@ -44,13 +44,13 @@ class Tally:
         self._counts: Counter[tuple[str, str, Confidence]] = Counter()  # by rule and place
         self._full: set[tuple[str, Confidence]] = set()
         self._sure: set[str] = set()  # rules whose finding blocks the message
-        self.exhausted = False
+        self.is_exhausted = False
 
     def spend(self, cost_bytes: int) -> bool:
         """Charge for so many bytes that are searched; False if the budget is exhausted."""
         if not self._budgets.scan(cost_bytes):
-            self.exhausted = True
-        return not self.exhausted
+            self.is_exhausted = True
+        return not self.is_exhausted
 
     def worth_rating(
         self, rule: Rule, matches: Iterable[re.Match[bytes]]
@@ -74,7 +74,7 @@ class Tally:
     def key_of(self, match: Match, words: bytes) -> bytes | None:
         """What `admits` takes as the words of a located match; None if it adds nothing.
 
-        A secret that is whole in one string is not reported again for pieces of which that is one.
+        A secret that one string contains whole is not reported again for a row of several strings.
         """
         rule = match.rule
         key = words
@@ -93,7 +93,7 @@ class Tally:
         if self._counts[key] >= max_findings(rule):
             if confidence is Confidence.HIGH:
                 # Each secret has to be redacted; for anything else the first blocks the message.
-                self.exhausted = self.exhausted or rule.is_private
+                self.is_exhausted = self.is_exhausted or rule.is_private
             else:
                 self._full.add((rule.id, confidence))
             return False

@@ -1,4 +1,4 @@
-"""What a scan found in one value: matches, and what was left unread.
+"""The result of a scan of one value: matches, and passages that were left unread.
 
 Also how matches of one text support or repeat each other. Knows rules; runs none.
 """
@@ -14,7 +14,7 @@ from pipeguard.core.rules.rule import Rule
 
 
 class Match(NamedTuple):
-    """What a rule found.
+    """A match of a rule, located in a string.
 
     Attributes:
         rule: the rule.
@@ -42,7 +42,7 @@ class Match(NamedTuple):
 
 
 class ScanResult(NamedTuple):
-    """What a scan found in one value.
+    """The result of a scan of one value.
 
     Attributes:
         matches: what the rules found.

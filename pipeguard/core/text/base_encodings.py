@@ -310,7 +310,7 @@ def _inflated(packed: bytes, max_bytes: int) -> tuple[bytes, bool]:
 
 
 def _labels(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
-    """Join the labels of host names: data leaves in them when the name is looked up.
+    """Join the labels of host names, in which a DNS query may carry data.
 
     With and without the last labels, which are those of the host itself and not encoded.
     """

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import accumulate, islice
 
 from pipeguard.core.protocol.json_values import JsonValue
-from pipeguard.core.protocol.places import ASIDE, Path
+from pipeguard.core.protocol.places import FIXED_VALUE_KEYS, Path
 from pipeguard.core.text.layouts import (
     LocatedString,
     Member,
@@ -28,7 +28,7 @@ from pipeguard.core.unicode.folding import fold
 MAX_TOKEN_CHARS = 120  # of a value that could be one word or one expression
 DOCUMENT_CHARS = 160  # a longer value is a document, if it has so many lines
 DOCUMENT_LINES = 3
-SEGMENTS_AT_A_TIME = 256  # of which the start is computed
+SEGMENTS_AT_A_TIME = 256  # whose starts are computed together
 
 _COULD_BE_SECRET = re.compile(r"(?=\D{0,24}[0-9])[!-~]{10}")
 
@@ -199,7 +199,7 @@ class MessageText:
 
     def _is_left_out(self, path: Path, value: str) -> bool:
         """True for a string of the keyed layout that is not one of `values`."""
-        return self._keyed and bool(path) and path[-1] in ASIDE and is_listed(value)
+        return self._keyed and bool(path) and path[-1] in FIXED_VALUE_KEYS and is_listed(value)
 
     def _computed(self) -> _Positions:
         if self._positions is None:

@@ -17,7 +17,7 @@ from typing import TypeGuard
 
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number
 from pipeguard.core.protocol.json_walk import values_in
-from pipeguard.core.protocol.places import ASIDE, Path
+from pipeguard.core.protocol.places import FIXED_VALUE_KEYS, Path
 from pipeguard.core.text.sensitive_keys import LONGEST_NAMED, is_sensitive, sensitive_label
 
 LONGEST_LISTED = 12  # characters, as `application/` has
@@ -48,7 +48,7 @@ def collect_members(
                 else None
             )
             members.append((key, string or ""))
-            if string is not None and (key not in ASIDE or not is_listed(string)):
+            if string is not None and (key not in FIXED_VALUE_KEYS or not is_listed(string)):
                 values.append(string)
             elif type(item) is dict or type(item) is list:
                 collect_members(item, members, values, keys)
@@ -61,7 +61,7 @@ def collect_members(
 
 
 def members_in(value: JsonValue) -> Iterator[LocatedString]:
-    """The strings of `collect_members`, empty where a member has none of its own."""
+    """The strings of `collect_members` with their paths."""
     for path, item in values_in(value):
         if path and type(path[-1]) is str:
             yield path, len(path[-1]) + 2, item if _is_string(item) else ""
@@ -103,7 +103,7 @@ def _collect_values_of_object(
             collect_values(item, values, named, keys)
             if type(item) is Number and len(item) >= MIN_NUMBER_DIGITS and is_sensitive(key):
                 named.append(f"{key}: {item}")
-        elif key in ASIDE:
+        elif key in FIXED_VALUE_KEYS:
             keys[item] = None
         else:
             values.append(item)
@@ -114,9 +114,9 @@ def _collect_values_of_object(
 
 
 def unkeyed_strings_in(value: JsonValue) -> Iterator[LocatedString]:
-    """The strings of `collect_values` without the keys: first the values, then those with a key."""
+    """The strings of `collect_values` with their paths: `values`, then `named`."""
     for path, item in values_in(value):
-        if _is_string(item) and not (type(item) is str and path and path[-1] in ASIDE):
+        if _is_string(item) and not (type(item) is str and path and path[-1] in FIXED_VALUE_KEYS):
             yield path, 0, item
     yield from _named_values_in(value, ())
 
@@ -138,14 +138,14 @@ def _named_values_in(value: JsonValue, path: Path) -> Iterator[LocatedString]:
 def _is_named(item: JsonValue, key: str) -> TypeGuard[str]:
     """True for a value that is read once more, behind its key."""
     if type(item) is str:
-        return key not in ASIDE and len(item) <= LONGEST_NAMED and is_sensitive(key)
+        return key not in FIXED_VALUE_KEYS and len(item) <= LONGEST_NAMED and is_sensitive(key)
     return _is_string(item) and is_sensitive(key)
 
 
 def paths_of_key(value: JsonValue, key: str) -> Iterator[Path]:
     """The paths of a key, or of a value from a fixed list."""
     for path, item in values_in(value):
-        if path and (path[-1] == key or (path[-1] in ASIDE and item == key)):
+        if path and (path[-1] == key or (path[-1] in FIXED_VALUE_KEYS and item == key)):
             yield path
 
 

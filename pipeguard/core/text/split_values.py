@@ -73,7 +73,10 @@ class _ResultRow(ValueRow):
 
 
 def row_of_edges(text: MessageText) -> ValueRow:
-    """The values of a result, of long ones only the edges: for what the end of a value cuts."""
+    """The values of a result, joined; of long values only the edges.
+
+    Something that is cut in two by the end of a value is whole in this row.
+    """
     pieces: list[str] = []
     numbers: list[int] = []
     for number, value in enumerate(text.values):

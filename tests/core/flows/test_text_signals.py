@@ -27,6 +27,8 @@ def test_a_text_that_speaks_to_a_model_is_known(said: str) -> None:
 @pytest.mark.parametrize(
     "said",
     [
+        "An agent sees six tools instead of hundreds, finds the right one and calls it.",
+        "The model reads a page, then another one.",
         "AI agents are changing how teams work",
         "User-Agent: Mozilla/5.0",
         "The agents SDK is installed with pip",

@@ -13,8 +13,8 @@ CODE = "{{ lipsum.__globals__['os'].popen('id').read() }}"
 
 def sureness(arguments: dict[str, JsonValue], tool: str = "save_note") -> list[Confidence]:
     call: JsonValue = {"method": "tools/call", "params": {"name": tool, "arguments": arguments}}
-    seen = engines().to_server.scan(call, lambda _: "call.arguments", Surface.TO_SERVER)
-    return [match.confidence for match in seen.matches if match.rule.id == RULE]
+    result = engines().to_server.scan(call, lambda _: "call.arguments", Surface.TO_SERVER)
+    return [match.confidence for match in result.matches if match.rule.id == RULE]
 
 
 @pytest.mark.parametrize("key", ["name", "title", "body", "content", "query", "message", "code"])

@@ -24,8 +24,8 @@ def orders_in(result: ScanResult) -> list[tuple[str, Confidence]]:
 
 def test_an_order_is_found_with_its_place() -> None:
     before = "The shop opens at nine.\n"
-    seen = scanned(f"{before}{ORDER}\nThe end.")
-    (match,) = (match for match in seen.matches if match.rule.id == RULE)
+    result = scanned(f"{before}{ORDER}\nThe end.")
+    (match,) = (match for match in result.matches if match.rule.id == RULE)
     assert match.path == ("content", 0, "text")
     assert len(before) - 1 <= match.start < match.end <= len(before) + len(ORDER) + 1
 
@@ -47,5 +47,5 @@ def test_what_is_no_order_is_not_found() -> None:
 
 def test_what_goes_to_a_server_is_read_by_none() -> None:
     value: JsonValue = {"text": ORDER}
-    seen = engines().to_server.scan(value, lambda _: "call.arguments", Surface.TO_SERVER)
-    assert orders_in(seen) == []
+    result = engines().to_server.scan(value, lambda _: "call.arguments", Surface.TO_SERVER)
+    assert orders_in(result) == []

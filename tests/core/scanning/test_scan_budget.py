@@ -55,7 +55,7 @@ def test_findings_that_are_less_sure_or_elsewhere_use_up_nothing(rule: Rule) -> 
         assert is_admitted is (number < max_findings(rule))
     assert tally.has_enough(rule, Confidence.LOW)
     assert not tally.has_enough(rule, Confidence.HIGH)
-    assert not tally.exhausted
+    assert not tally.is_exhausted
     for number in range(max_findings(rule)):
         assert tally.admits(rule, b"sure %d" % number, TEXT, Confidence.HIGH)
     assert tally.admits(rule, b"elsewhere", NAME, Confidence.HIGH)
@@ -65,9 +65,9 @@ def test_more_secrets_than_are_redacted_stop_the_message() -> None:
     tally = Tally(Budgets())
     for number in range(max_findings(SECRET)):
         assert tally.admits(SECRET, b"%d" % number, TEXT, Confidence.HIGH)
-    assert not tally.exhausted
+    assert not tally.is_exhausted
     assert not tally.admits(SECRET, b"one more", TEXT, Confidence.HIGH)
-    assert tally.exhausted
+    assert tally.is_exhausted
 
 
 def test_the_scan_ends_with_its_budget_and_says_so() -> None:
@@ -76,7 +76,7 @@ def test_the_scan_ends_with_its_budget_and_says_so() -> None:
     tally = Tally(budgets)
     assert tally.spend(SCAN_BYTES + 1000 * SCAN_TIMES)
     assert not list(tally.worth_rating(ORDER, words(b"one")))  # it costs MATCH_BYTES
-    assert tally.exhausted
+    assert tally.is_exhausted
 
 
 def test_the_texts_of_one_message_share_a_budget() -> None:
@@ -84,7 +84,7 @@ def test_the_texts_of_one_message_share_a_budget() -> None:
     assert Tally(budgets).spend(SCAN_BYTES)
     other = Tally(budgets)
     assert not other.spend(1)
-    assert other.exhausted
+    assert other.is_exhausted
 
 
 # --- whole messages ---------------------------------------------------------------------

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.core.protocol.json_values import JsonValue, Number
-from pipeguard.core.protocol.places import ASIDE
+from pipeguard.core.protocol.places import FIXED_VALUE_KEYS
 from pipeguard.core.text.layouts import (
     Member,
     collect_members,
@@ -25,7 +25,9 @@ VARIABLES: JsonValue = {
     "card": Number("4111111111111111"),
     "count": Number("12"),
 }
-keys = st.one_of(texts, st.sampled_from([*sorted(ASIDE), "api_key", "value", "name", "iban"]))
+keys = st.one_of(
+    texts, st.sampled_from([*sorted(FIXED_VALUE_KEYS), "api_key", "value", "name", "iban"])
+)
 values: st.SearchStrategy[JsonValue] = st.recursive(
     st.none() | st.booleans() | tokens | texts,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4),

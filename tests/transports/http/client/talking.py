@@ -6,12 +6,10 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-import pytest
 from aiohttp import web
 from yarl import URL
 
 from pipeguard.core.protocol.framing import Lost
-from pipeguard.transports.http.client import upstream as remote_module
 from pipeguard.transports.http.client.streamable import StreamableChannel
 from pipeguard.transports.http.client.upstream import Remote, connect
 from tests.transports.talking import (
@@ -31,12 +29,6 @@ from tests.transports.wire import serving
 
 LIMIT = 10_000
 NOTE = notification("notifications/message", level="info", data="x")
-
-
-@pytest.fixture(autouse=True)
-def _no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_module, "FIRST_PAUSE_SECONDS", 0.001)
-    monkeypatch.setattr(remote_module, "MOST_PAUSE_SECONDS", 0.01)
 
 
 class Client:

@@ -12,6 +12,7 @@ from pipeguard.core.protocol.framing import Lost
 from pipeguard.core.protocol.subscriptions import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
 from pipeguard.errors import StateError
 from pipeguard.transports.channel import ChannelClosed
+from pipeguard.transports.http.server import streamable
 from tests.transports.http.server.hosting import (
     NOTE,
     R5,
@@ -139,6 +140,23 @@ def test_a_server_that_does_not_start_is_told() -> None:
             assert (status, code(told)) == (200, GONE)
             assert "no such program" in json.dumps(told)
             assert code(await host.ask(call(1, _meta=STATELESS), **R5_HEADERS)) == GONE
+
+    run(work)
+
+
+def test_it_is_ready_again_once_a_server_that_failed_may_be_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails() -> Child:
+        raise ChannelClosed("no such program")
+
+    async def work() -> None:
+        async with hosting(dial=fails) as host:
+            assert host.posted.is_ready()
+            await host.post(initialize("a"))
+            assert not host.posted.is_ready()
+            monkeypatch.setattr(streamable, "RETRY_SECONDS", 0.0)
+            assert host.posted.is_ready()
 
     run(work)
 

@@ -1,0 +1,11 @@
+"""What the tests of clients share: a server that fails is tried again at once."""
+
+import pytest
+
+from pipeguard.transports.http.client import upstream
+
+
+@pytest.fixture(autouse=True)
+def _no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upstream, "FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(upstream, "MOST_PAUSE_SECONDS", 0.01)
