@@ -15,7 +15,7 @@ from pipeguard.core.protocol.message import Message
 from pipeguard.gateway.catalog import Catalog
 from pipeguard.gateway.conversation import REVISIONS, ClientRequest, Declined, GatewayChannel
 from pipeguard.gateway.leg import Leg, Opening
-from pipeguard.gateway.legs import Legs
+from pipeguard.gateway.legs import Legs, Unavailable
 from pipeguard.gateway.merged import Merged, with_task
 from pipeguard.gateway.tool_calls import Access, ToolCalls, ToolMode
 from pipeguard.version import VERSION
@@ -73,7 +73,7 @@ class ClientAnswers:
         self._access = access
         self._legs = Legs(self._open)
         self._calls = ToolCalls(hub.catalog, self._legs, conversation, access, hub.mode)
-        self._merged = Merged(self._legs, conversation, access.servers)
+        self._merged = Merged(self._legs, conversation, access.servers, hub.catalog.public_name)
         self._methods: dict[str, Callable[[ClientRequest], Awaitable[JsonObject]]] = {
             "initialize": self._initialize,
             "server/discover": self._discover,
@@ -119,6 +119,13 @@ class ClientAnswers:
         await self._legs.close()
 
     async def _open(self, server: str) -> Leg:
+        """A conversation with a server that the client may use.
+
+        Raises:
+            Unavailable: it may not, or the server does not answer.
+        """
+        if server not in self._access.servers():
+            raise Unavailable("there is no such server")
         leg = await self._hub.open(server, self._conversation)
         await self._merged.opened(leg)
         return leg

@@ -90,6 +90,7 @@ class Listing(NamedTuple):
         block: globs of names that nobody sees.
         overrides: by the server's names.
         tags: of the server.
+        is_prefixed: False where its names stay as they are, as far as they are unique.
     """
 
     server: str
@@ -98,6 +99,7 @@ class Listing(NamedTuple):
     block: tuple[str, ...] = ()
     overrides: Mapping[str, Override] = {}
     tags: tuple[str, ...] = ()
+    is_prefixed: bool = True
 
 
 class Catalog:
@@ -106,6 +108,7 @@ class Catalog:
     def __init__(self) -> None:
         self._tools: dict[str, tuple[CatalogTool, ...]] = {}  # by server
         self._public: dict[str, CatalogTool] = {}
+        self._unprefixed: set[str] = set()  # servers whose names stay as they are
         self._keys: dict[tuple[str, str], int] = {}
         self._index = ToolIndex()
         self._is_indexed = True
@@ -123,6 +126,10 @@ class Catalog:
             listing: what it offers.
             known_as: what is known of a tool by its name: `Guard.tool`.
         """
+        if listing.is_prefixed:
+            self._unprefixed.discard(listing.server)
+        else:
+            self._unprefixed.add(listing.server)
         tools = tuple(self._chosen(listing, known_as))
         if self._tools.get(listing.server, ()) == tools:
             return False
@@ -168,13 +175,28 @@ class Catalog:
             shown = {**definition}
             if override.description:
                 shown["description"] = override.description
-            public = public_name(listing.server, override.name or name)
+            public = self.public_name(listing.server, override.name or name)
             key = self._keys.setdefault((listing.server, name), len(self._keys))
             effect = effect_of(known_as(name), definition)
             yield CatalogTool(key, public, listing.server, name, shown, effect, listing.tags)
 
+    def public_name(self, server: str, name: str) -> str:
+        """The name under which agents know a tool or a prompt of a server."""
+        return name if server in self._unprefixed else public_name(server, name)
+
     def _changed(self) -> None:
-        self._public = {tool.public: tool for tools in self._tools.values() for tool in tools}
+        """Give each tool its public name: those with a prefix first, which nobody can take.
+
+        The order of tools does not depend on which server was first to start: agents' caches of
+        prompts would be lost.
+        """
+        tools = [tool for listed in self._tools.values() for tool in listed]
+        tools.sort(key=lambda tool: (tool.server in self._unprefixed, tool.server))
+        self._public = {}
+        for tool in tools:
+            is_taken = tool.public in self._public
+            public = public_name(tool.server, tool.name) if is_taken else tool.public
+            self._public[public] = tool._replace(public=public)
         self._is_indexed = False
 
 

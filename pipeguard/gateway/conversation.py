@@ -124,7 +124,9 @@ class GatewayChannel:
 
     async def read(self) -> bytes | None:
         """The next frame for the client; None at the end."""
-        return None if self._closed else await self._inbox.get()
+        if self._closed and self._inbox.empty():
+            return None
+        return await self._inbox.get()
 
     async def write(self, frame: bytes) -> None:
         """Take a frame of the client's.
@@ -147,6 +149,11 @@ class GatewayChannel:
             self._inbox.put_nowait(None)
             await self._tasks.end()
             await self._answers.close()
+
+    async def drain(self) -> None:
+        """Wait until every request of the client's is answered."""
+        while self._under_way:
+            await asyncio.wait([task for _, task in self._under_way.values()])
 
     def say(self, value: JsonObject) -> None:
         """Send the client a message."""

@@ -3,45 +3,52 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 from pipeguard.core.flows.ledger import Flows
 from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.core.session.guard import Engines
+from pipeguard.errors import PipeGuardError
+from pipeguard.gateway.access import RateLimit, ScopedAccess, may_use_alone
 from pipeguard.gateway.answers import ClientAnswers
-from pipeguard.gateway.catalog import Catalog, CatalogTool
+from pipeguard.gateway.catalog import Catalog
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.legs import Unavailable
 from pipeguard.gateway.member import GatewayServer
-from pipeguard.gateway.search import Filter
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.tool_calls import ToolMode
+from pipeguard.state.tokens import TokenScope
 
 SETTLING_SECONDS = 8.0  # for which a client waits at most for servers that start
 
 
-class FullAccess:
-    """A client that may use everything."""
+class Changes(NamedTuple):
+    """What became of the servers.
 
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
+    Attributes:
+        added: the names of new ones.
+        changed: of those that were started again, since their settings are others.
+        removed: of those that are gone.
+        failed: why those that could not be added are not there, by name.
+    """
 
-    def finds(self) -> Filter | None:
-        """What it may find; None for everything."""
-        return None
-
-    def may_call(self, tool: CatalogTool) -> bool:
-        """True where it may call a tool."""
-        return True
-
-    def servers(self) -> list[str]:
-        """Names of the servers that it may use."""
-        return sorted(self._gateway.members)
+    added: list[str]
+    changed: list[str]
+    removed: list[str]
+    failed: dict[str, str]
 
 
 class Gateway:
     """All servers behind one endpoint. To be made on the loop where it lives.
+
+    Args:
+        engines: the compiled rules.
+        mode: how agents get to the tools.
+        common: options of `wrap` for all servers, such as `--policy`.
+        scope_of: what the client of a token may do, by the token's name; None where it is not
+            valid any more.
 
     Attributes:
         catalog: the tools of all.
@@ -49,28 +56,61 @@ class Gateway:
         members: the servers, by name.
     """
 
-    def __init__(self, engines: Engines, mode: ToolMode = ToolMode.SEARCH) -> None:
+    def __init__(
+        self,
+        engines: Engines,
+        mode: ToolMode = ToolMode.SEARCH,
+        common: Mapping[str, str] | None = None,
+        scope_of: Callable[[str], TokenScope | None] = lambda _who: TokenScope(),
+    ) -> None:
         self.catalog = Catalog()
         self.mode = mode
         self.members: dict[str, GatewayServer] = {}
         self._engines = engines
+        self._common = common or {}
+        self._scope_of = scope_of
+        self._limits: dict[str, RateLimit] = {}  # by the names of tokens
         self._clients: dict[GatewayChannel, Flows] = {}
 
-    def add(self, entries: Sequence[ServerSettings]) -> None:
-        """Take servers in, and start them.
+    async def apply(self, servers: Iterable[ServerSettings]) -> Changes:
+        """Have exactly these servers: start new ones, end others, leave unchanged ones alone."""
+        wanted = {server.name: server for server in servers}
+        changes = Changes([], [], [], {})
+        leaving = []
+        for name, member in list(self.members.items()):
+            if wanted.get(name) == member.settings:
+                del wanted[name]
+                continue
+            (changes.changed if name in wanted else changes.removed).append(name)
+            leaving.append(self.members.pop(name).stop())
+        await asyncio.gather(*leaving)
+        for name in changes.removed:
+            if self.catalog.drop(name):
+                self.relisted(frozenset({"tools", "prompts", "resources"}))
+        for name, settings in wanted.items():
+            try:
+                member = GatewayServer(settings, self, self._engines, self._common)
+            except PipeGuardError as error:
+                changes.failed[name] = str(error)
+                self.catalog.drop(name)
+                continue
+            self.members[name] = member
+            member.start()
+            if name not in changes.changed:
+                changes.added.append(name)
+        return changes
 
-        Raises:
-            PipeGuardError: what is said of one is wrong.
-        """
-        for entry in entries:
-            self.members[entry.name] = GatewayServer(entry, self, self._engines)
-            self.members[entry.name].start()
-
-    async def dial(self) -> GatewayChannel:
-        """A client's side of the gateway."""
-        return GatewayChannel(
-            lambda conversation: ClientAnswers(self, conversation, FullAccess(self))
+    async def dial(self, who: str = "") -> GatewayChannel:
+        """A client's side of the gateway, for the name of its token."""
+        limit = self._limits.setdefault(who, RateLimit())
+        access = ScopedAccess(
+            self.catalog, lambda: self.members, lambda: self._scope_of(who), limit
         )
+        return GatewayChannel(lambda conversation: ClientAnswers(self, conversation, access))
+
+    def may_use_alone(self, who: str, server: str) -> bool:
+        """True where a token may use the endpoint of a server alone."""
+        return may_use_alone(self._scope_of(who), server)
 
     async def close(self) -> None:
         """End all servers."""
@@ -93,6 +133,10 @@ class Gateway:
             raise Unavailable("there is no such server any more")
         flows = self._clients.setdefault(conversation, Flows())
         return await member.open(conversation, conversation.opening, flows)
+
+    def is_ready(self) -> bool:
+        """True once each server has started, or failed to."""
+        return all(member.has_settled for member in self.members.values())
 
     async def settle(self) -> None:
         """Wait until the servers that start at once have said what they are, but not for long."""

@@ -151,9 +151,16 @@ class Leg:
         waiting = self._waiting[token] = asyncio.get_running_loop().create_future()
         if began is not None:
             began(Number(token))
+        seconds = self._session.guard.policy.limits.timeout_seconds
         try:
             await self._send(serialise(value))
-            answer: JsonObject = await waiting
+            async with asyncio.timeout(seconds):
+                await waiting
+        except TimeoutError:
+            await self.notify("notifications/cancelled", {"requestId": Number(token)})
+            return _error(token, codes.PEER_SILENT, f"PipeGuard: no answer within {seconds:g} s")
+        else:
+            answer: JsonObject = waiting.result()
             return answer
         finally:
             del self._waiting[token]
@@ -233,13 +240,12 @@ class Leg:
                 self._hear(frame)
         for token, waiting in list(self._waiting.items()):
             if not waiting.done():
-                waiting.set_result(_gone(token))
+                waiting.set_result(_error(token, codes.PEER_GONE, "PipeGuard: the server is gone"))
 
 
-def _gone(token: str) -> JsonObject:
-    why = "PipeGuard: the server is gone"
+def _error(token: str, code: int, why: str) -> JsonObject:
     return {
         "jsonrpc": "2.0",
         "id": Number(token),
-        "error": {"code": Number(str(codes.PEER_GONE)), "message": why},
+        "error": {"code": Number(str(code)), "message": why},
     }

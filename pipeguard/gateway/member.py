@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from enum import StrEnum
 from secrets import token_bytes
@@ -17,19 +18,22 @@ from typing import Protocol
 from pipeguard.core.finding import Verdict
 from pipeguard.core.flows.ledger import Flows
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue
-from pipeguard.core.protocol.message import Message
-from pipeguard.core.session.guard import Engines, Guard
+from pipeguard.core.session.guard import Engines
 from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError, StateError
 from pipeguard.gateway.catalog import Catalog, Listing
+from pipeguard.gateway.health import watch_health
 from pipeguard.gateway.leg import Leg, LegListener, Opening
 from pipeguard.gateway.legs import Unavailable
+from pipeguard.gateway.own_conversation import OwnListener
+from pipeguard.gateway.server_log import ServerLog
+from pipeguard.gateway.server_output import ServerOutput
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.identity.server_name import launched, launched_at
 from pipeguard.runtime.connect import RemoteDialler, local_dialler
 from pipeguard.runtime.endpoints import login_of, name_of, remote_of, transport_of, url_of
 from pipeguard.runtime.run import Mask, Run
-from pipeguard.transports.channel import ChannelClosed, Dialler
+from pipeguard.transports.channel import AsyncChannel, ChannelClosed, Dialler
 from pipeguard.transports.http.client.multiplexer import Multiplexer
 from pipeguard.transports.http.client.upstream import connect
 from pipeguard.transports.judging import Judge
@@ -40,6 +44,7 @@ KEY_BYTES = 32
 FIRST_DELAY_SECONDS, MOST_DELAY_SECONDS = 0.5, 60.0  # between two starts of one that fails
 JITTER = 0.25  # of a delay, either way: servers that fell together do not rise together
 OPENING_SECONDS = 30.0  # for a server's answer to `initialize`; npx may install it first
+RELIST_SECONDS = 0.05  # in which further changes are covered by one listing
 MOST_PAGES = 100  # of a list of tools; the largest servers give one
 # What the gateway can pass on to some client.
 OUR_OPENING = Opening(
@@ -70,37 +75,54 @@ class GatewayServer:
     """A server of the gateway.
 
     Args:
-        entry: what the user says of it.
+        settings: what the user says of it.
         owner: whose it is.
         engines: the compiled rules, shared by all.
+        common: options of `wrap` for all servers.
 
     Attributes:
-        entry: what the user says of it.
+        settings: what the user says of it.
         state: how it is.
         why: why it is not ready, for people; empty where it is.
+        waiting: how many of its definitions wait for approval.
         described: its answer to `initialize`.
     """
 
-    def __init__(self, entry: ServerSettings, owner: Owner, engines: Engines) -> None:
+    def __init__(
+        self,
+        settings: ServerSettings,
+        owner: Owner,
+        engines: Engines,
+        common: Mapping[str, str],
+    ) -> None:
         """Load its pins and policy; nothing is started.
 
         Raises:
             PipeGuardError: an option is wrong, or its state cannot be read.
         """
-        self.entry = entry
+        self.settings = settings
         self.state = State.STOPPED
         self.why = "it was not started yet"
         self.described: JsonObject = {}
         self._owner = owner
-        self._options = options = entry.options()
+        self._options = options = settings.options(common)
         self._loop = asyncio.get_running_loop()
         who = (
             launched(options.command, options.values.get("--cwd"))
             if options.command
-            else launched_at(entry.url, name_of(url_of(entry.url)))
+            else launched_at(settings.url, name_of(url_of(settings.url)))
         )
-        self._run = Run(who, options, self._repinned, engines)
+        self._log = ServerLog(settings.name, options)
+        self._run = Run(who, options, self._repinned, engines, self._log)
+        if settings.timeout_seconds is not None:
+            policy = self._run.guard.policy
+            limits = policy.limits._replace(timeout_seconds=settings.timeout_seconds)
+            self._run.guard.adopt(policy._replace(limits=limits))
+        self._output = ServerOutput(self._run.guard.name, Mask(engines))
         self._judge = Judge(self._record)
+        self.waiting = 0
+        self._is_relisting = False
+        self._relist_own: Callable[[frozenset[str]], None] | None = None
         self._count = 0
         self._tasks = Tasks()
         self._dialler: Dialler | None = None
@@ -111,7 +133,12 @@ class GatewayServer:
     @property
     def name(self) -> str:
         """The server's name, as the user gave it."""
-        return self.entry.name
+        return self.settings.name
+
+    @property
+    def has_settled(self) -> bool:
+        """True once its first start succeeded or failed."""
+        return self._settled.is_set()
 
     def start(self) -> None:
         """Start it, and keep it running."""
@@ -153,46 +180,75 @@ class GatewayServer:
         await self._opened(leg, opening)
         return leg
 
+    async def dial(self) -> AsyncChannel:
+        """A channel to it whose frames are not judged yet, for its own endpoint.
+
+        Raises:
+            ChannelClosed: it does not answer.
+        """
+        if self.state is State.STARTING:
+            await self._settled.wait()
+        if self._dialler is None or self.state is not State.READY:
+            raise ChannelClosed(f"the server {self.name} is not available: {self.why}")
+        return await self._dialler.dial()
+
     # --- its life -------------------------------------------------------------------------
 
     async def _keep(self) -> None:
         """Start it, and start it again when it falls, each time after a longer while."""
-        delay = FIRST_DELAY_SECONDS
+        failures = 0
         self.why = "it is starting"
         while True:
             self.state = State.STARTING
             began = self._loop.time()
-            fallen = asyncio.Event()
+            gone = asyncio.Event()
             try:
-                await self._begin(fallen)
+                leg = await self._begin(gone)
                 self._settled.set()
-                await fallen.wait()
-                self.why = "it ended by itself"
+                self._log("info", "the server is ready")
+                self.why = await watch_health(leg, gone, self._open_requests)
             except (Unavailable, PipeGuardError, OSError) as error:
                 self.why = str(error)
             self.state = State.DOWN
             self._settled.set()
             await self._hang_up()
             if self._loop.time() - began > MOST_DELAY_SECONDS:
-                delay = FIRST_DELAY_SECONDS  # it ran well for long
-            waits = delay * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  no secret
-            self.why += f"; it is started again in {waits:.0f} s"
-            await asyncio.sleep(waits)
-            delay = min(delay * 2, MOST_DELAY_SECONDS)
+                failures = 0  # it ran well for long
+            await self._pause(failures)
+            failures += 1
 
-    async def _begin(self, fallen: asyncio.Event) -> None:
+    async def _pause(self, failures: int) -> None:
+        """Wait before the next start, the longer the more often it failed, and say so."""
+        delay = min(FIRST_DELAY_SECONDS * 2**failures, MOST_DELAY_SECONDS)
+        seconds = delay * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  no secret
+        times = f" {failures + 1} times in a row" if failures else ""
+        self._log(
+            "warning", f"the server is down{times}", why=self.why, next_start=f"{seconds:.1f} s"
+        )
+        self.why += f"; it is started again in {seconds:.0f} s"
+        await asyncio.sleep(seconds)
+
+    def _open_requests(self) -> int:
+        dialler = self._dialler
+        return dialler.open_requests if isinstance(dialler, Multiplexer) else 0
+
+    async def _begin(self, gone: asyncio.Event) -> Leg:
         """Open the gateway's own conversation, and list the tools.
+
+        Args:
+            gone: to be set once the conversation has ended.
 
         Raises:
             Unavailable: it does not answer.
             PipeGuardError: it cannot be started.
         """
         self._dialler = await self._made()
-        leg = self._leg = await self._dial(self._dialler, _OwnListener(self, fallen), Flows())
+        leg = self._leg = await self._dial(self._dialler, OwnListener(self.relist, gone), Flows())
         self.described = await self._opened(leg, OUR_OPENING)
         await self._list_tools(leg)
         self.state, self.why = State.READY, ""
         self._owner.relisted(frozenset({"tools", "prompts", "resources"}))
+        return leg
 
     async def _hang_up(self) -> None:
         if self._leg is not None:
@@ -237,19 +293,22 @@ class GatewayServer:
             login = login_of(options)
             own = login if login is not None and await login.header() is not None else None
             remote = remote_of(options, os.environ, limit, own)
-            transport = transport_of(options, url_of(self.entry.url))
+            transport = transport_of(options, url_of(self.settings.url))
             return RemoteDialler(remote, transport, connect(remote))
-        return Multiplexer(local_dialler(options, limit, Mask(self._run.engines)))
+        return Multiplexer(local_dialler(options, limit, self._output))
 
     # --- what it offers -------------------------------------------------------------------
 
     def relist(self) -> None:
         """List its tools again."""
         leg = self._leg
-        if leg is not None:
+        if leg is not None and not self._is_relisting:
+            self._is_relisting = True
             self._tasks.begin(self._relisted(leg))
 
     async def _relisted(self, leg: Leg) -> None:
+        await asyncio.sleep(RELIST_SECONDS)
+        self._is_relisting = False
         await self._list_tools(leg)
         self._owner.relisted(frozenset({"tools"}))
 
@@ -268,15 +327,44 @@ class GatewayServer:
                 if type(after) is not str or after == cursor:
                     break
                 cursor = after
-        entry = self.entry
+        said = self.settings
         listing = Listing(
-            entry.name, definitions, entry.allow, entry.block, entry.overrides, entry.tags
+            said.name,
+            definitions,
+            said.allow,
+            said.block,
+            said.overrides,
+            said.tags,
+            said.is_prefixed,
         )
         self._owner.catalog.put(listing, self._run.guard.tool)
+        self._tell_waiting()
 
-    def _repinned(self, _: frozenset[str]) -> None:
+    def _tell_waiting(self) -> None:
+        """Say how many definitions wait for approval, whenever that changes."""
+        waiting = sum(pin.held is not None for pin in self._run.guard.pins.values())
+        if waiting and waiting != self.waiting:
+            self._log(
+                "warning",
+                f"{waiting} definitions wait for approval",
+                do=f"pipeguard diff {self._run.guard.name};"
+                f" pipeguard approve {self._run.guard.name} --all",
+            )
+        self.waiting = waiting
+
+    def on_relist(self, relist: Callable[[frozenset[str]], None]) -> None:
+        """Have clients of its own endpoint told what they should list again."""
+        self._relist_own = relist
+
+    def _repinned(self, kinds: frozenset[str]) -> None:
         """In the recorder's thread: somebody approved or revoked something."""
-        self._loop.call_soon_threadsafe(self.relist)
+        with suppress(RuntimeError):  # the loop is closed: we end
+            self._loop.call_soon_threadsafe(self._relist_all, kinds)
+
+    def _relist_all(self, kinds: frozenset[str]) -> None:
+        self.relist()
+        if self._relist_own is not None:
+            self._relist_own(kinds)
 
     def _record(self, verdict: Verdict) -> None:
         """Record a verdict.
@@ -288,41 +376,11 @@ class GatewayServer:
             raise StateError("the audit cannot be written, and the policy says to stop.")
 
     @property
-    def guard(self) -> Guard:
-        """What is known about it."""
-        return self._run.guard
+    def run(self) -> Run:
+        """What judges and records its frames."""
+        return self._run
 
-
-class _OwnListener:
-    """What the gateway does with what a server says in the gateway's own conversation."""
-
-    def __init__(self, member: GatewayServer, fallen: asyncio.Event) -> None:
-        self._member = member
-        self._fallen = fallen
-
-    def requested(self, leg: Leg, message: Message) -> None:
-        """Nobody is there who could be asked."""
-        self._member._tasks.begin(_decline(leg, message))
-
-    def notified(self, leg: Leg, message: Message) -> None:
-        """Its tools have changed, or something that clients hear for themselves."""
-        if message.method == "notifications/tools/list_changed":
-            self._member.relist()
-
-    def lost(self, leg: Leg) -> None:
-        """It is gone."""
-        self._fallen.set()
-
-
-async def _decline(leg: Leg, message: Message) -> None:
-    if message.method == "ping":
-        await leg.answer({"jsonrpc": "2.0", "id": message.value["id"], "result": {}})
-        return
-    from pipeguard.core.protocol import codes
-    from pipeguard.core.protocol.json_values import Number
-
-    error: JsonObject = {
-        "code": Number(str(codes.METHOD_NOT_FOUND)),
-        "message": "PipeGuard: no client is there to be asked",
-    }
-    await leg.answer({"jsonrpc": "2.0", "id": message.value["id"], "error": error})
+    @property
+    def judge(self) -> Judge:
+        """Judges frames to and from it, and records the verdicts."""
+        return self._judge

@@ -57,14 +57,20 @@ class Merged:
         legs: to the servers.
         conversation: the client's.
         servers: names of those that it may use now, in their order.
+        public: the name under which clients know a prompt, by its server's and its own.
     """
 
     def __init__(
-        self, legs: Legs, conversation: GatewayChannel, servers: Callable[[], list[str]]
+        self,
+        legs: Legs,
+        conversation: GatewayChannel,
+        servers: Callable[[], list[str]],
+        public: Callable[[str, str], str],
     ) -> None:
         self._legs = legs
         self._conversation = conversation
         self._servers = servers
+        self._public_name = public
         self._prompts: dict[str, tuple[str, str]] = {}  # server and name, by the public name
         self._homes: dict[str, tuple[str, str]] = {}  # server and address, by the address shown
         self._templates: dict[str, tuple[str, str]] = {}
@@ -156,10 +162,11 @@ class Merged:
         if type(name) is not str:
             return item
         table = {"name": self._prompts, "uri": self._homes}.get(kind.key, self._templates)
-        public = public_name(server, name) if kind.key == "name" else name
+        is_prompt = kind.key == "name"
+        public = self._public_name(server, name) if is_prompt else name
         home = (server, name)
-        if table.get(public, home) != home:  # another server has the same address
-            public = f"{_scheme(server)}+{name}"
+        if table.get(public, home) != home:  # another server has the same name or address
+            public = public_name(server, name) if is_prompt else f"{_scheme(server)}+{name}"
         if len(table) < MOST_REMEMBERED or public in table:
             table[public] = home
         return item if public == name else {**item, kind.key: public}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.gateway.catalog import Override
+from pipeguard.launch.environment import refers
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class ServerSettings:
         block: globs of those that nobody sees.
         overrides: other names and descriptions, by its own names.
         tags: by which its tools are found, too.
+        is_prefixed: False where agents call its tools and prompts by its own names.
+        timeout_seconds: for an answer; None as the policy says.
     """
 
     name: str
@@ -40,18 +43,27 @@ class ServerSettings:
     block: tuple[str, ...] = ()
     overrides: Mapping[str, Override] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
+    is_prefixed: bool = True
+    timeout_seconds: float | None = None
 
-    def options(self) -> WrapOptions:
-        """The same as options of `wrap`, which starts and reaches servers."""
-        values = {"--name": self.name, "--trust": self.trust}
+    def options(self, common: Mapping[str, str]) -> WrapOptions:
+        """The same as options of `wrap`, which starts and reaches servers.
+
+        Args:
+            common: options for all servers, such as `--policy`.
+        """
+        values = {**common, "--name": self.name, "--trust": self.trust}
         if self.cwd:
             values["--cwd"] = self.cwd
         if self.url:
             values |= {"--upstream": self.url, "--transport": self.transport}
+        headers = self.headers.items()
         lists = {
             "--env": [f"{name}={value}" for name, value in self.env.items()],
-            "--header": [f"{name}: {value}" for name, value in self.headers.items()],
+            "--header": [
+                f"{name}: {value}" for name, value in headers if not refers({name: value})
+            ],
+            "--header-env": [f"{name}={value}" for name, value in headers if refers({name: value})],
         }
-        return WrapOptions(
-            self.command, values, {name: items for name, items in lists.items() if items}, []
-        )
+        given = {name: items for name, items in lists.items() if items}
+        return WrapOptions(self.command, values, given, ["--secret-arguments"])

@@ -12,15 +12,18 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pipeguard.config.strict_yaml import Document, YamlEntry
+from pipeguard.errors import PolicyError
 from pipeguard.gateway.catalog import Override
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.tool_calls import ToolMode
+
+MOST_SECONDS = 86400.0  # that a server may take for an answer
 
 _T = TypeVar("_T")
 _KEYS = ("mode", "servers", "mcpServers")
 _SERVER = (
     *("command", "args", "env", "cwd", "url", "headers", "transport", "type", "enabled"),
-    *("disabled", "trust", "tools", "tags", "timeout", "description"),
+    *("disabled", "trust", "tools", "tags", "prefix", "timeout"),
 )
 _TOOLS = ("allow", "block", "overrides")
 _TRANSPORTS: Mapping[str, str] = {
@@ -34,7 +37,7 @@ _TRANSPORTS: Mapping[str, str] = {
 }
 _TRUST: Mapping[str, str] = {"review": "review", "first-use": "first-use"}
 _BOOLEANS: Mapping[str, bool] = {"true": True, "false": False}
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,49}\Z")  # a part of a path, and of a tool's name
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,49}\Z")  # a part of a path, and of a tool's name
 _VARIABLE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -68,6 +71,28 @@ def parse_servers(text: str, source: str, variables: Mapping[str, str]) -> Serve
     return file
 
 
+def parse_server(
+    text: str, source: str, name: str, variables: Mapping[str, str]
+) -> ServerSettings | None:
+    """Read a file that describes a single server; None where that is switched off.
+
+    Args:
+        text: the YAML document: what is under a name in `servers:`.
+        source: its name, for errors.
+        name: the server's.
+        variables: what `${env:NAME}` stands for.
+
+    Raises:
+        PolicyError: naming line, column and key of all that is wrong.
+    """
+    document = Document(text, source)
+    if document.root is None:
+        raise PolicyError(f"{source}: it is empty.")
+    server = _Reader(variables).server(name, document.root)
+    document.finish()
+    return server
+
+
 class _Reader:
     """What the keys mean; what is wrong is noted at the entry, and left out."""
 
@@ -84,13 +109,13 @@ class _Reader:
             for name, entry in keys[key].members().items() if key in keys else ():
                 if name in servers:
                     entry.wrong("another server has this name")
-                servers[name] = self._server(name, entry)
+                servers[name] = self.server(name, entry)
         enabled = tuple(server for server in servers.values() if server is not None)
         return ServersFile(enabled, mode or ToolMode.SEARCH)
 
-    def _server(self, name: str, entry: YamlEntry) -> ServerSettings | None:
+    def server(self, name: str, entry: YamlEntry) -> ServerSettings | None:
         """A server; None where it is switched off, or wrong."""
-        if not _NAME.match(name):
+        if not NAME.match(name):
             entry.wrong("a server's name has at most 50 letters, digits, `.`, `_` and `-`")
         keys = entry.fields(_SERVER)
         if ("command" in keys) == ("url" in keys):
@@ -116,6 +141,8 @@ class _Reader:
             block=self._texts(tools.get("block")),
             overrides=_overrides(tools.get("overrides")),
             tags=self._texts(keys.get("tags")),
+            is_prefixed=_chosen(keys.get("prefix"), _BOOLEANS) is not False,
+            timeout_seconds=_seconds(keys.get("timeout")),
         )
         is_on = _chosen(keys.get("enabled"), _BOOLEANS) is not False
         return server if is_on and _chosen(keys.get("disabled"), _BOOLEANS) is not True else None
@@ -143,6 +170,20 @@ class _Reader:
 
 def _chosen(entry: YamlEntry | None, words: Mapping[str, _T]) -> _T | None:
     return entry.choice(words) if entry is not None else None
+
+
+def _seconds(entry: YamlEntry | None) -> float | None:
+    text = entry.text() if entry is not None else None
+    if entry is None or text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= MOST_SECONDS:
+        entry.wrong(f"give seconds, up to {MOST_SECONDS:.0f}")
+        return None
+    return seconds
 
 
 def _overrides(entry: YamlEntry | None) -> dict[str, Override]:

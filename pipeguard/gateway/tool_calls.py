@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from enum import StrEnum
+from math import ceil
 from secrets import token_hex
 from typing import Protocol
 
@@ -43,6 +44,9 @@ class Access(Protocol):
 
     def servers(self) -> list[str]:
         """Names of the servers that it may use."""
+
+    def seconds_to_wait(self) -> float:
+        """Count a call; how long to wait instead where there were too many in a minute."""
 
 
 class Rest:
@@ -151,6 +155,10 @@ class ToolCalls:
             params.pop("arguments", None)
         else:
             params["arguments"] = arguments
+        wait_seconds = self._access.seconds_to_wait()
+        if wait_seconds:
+            text = f"Too many calls in a minute. Try again in {ceil(wait_seconds)} seconds."
+            return {"result": menu.content(text, is_error=True)}
         try:
             leg = await self._legs.to(tool.server)
         except Unavailable as why:

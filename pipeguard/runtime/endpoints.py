@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -185,15 +185,24 @@ def _value(value: str, what: str) -> str:
 
 
 def admission_of(
-    options: WrapOptions, environment: Mapping[str, str], limit_bytes: int
+    options: WrapOptions,
+    environment: Mapping[str, str],
+    limit_bytes: int,
+    digests: Callable[[], Mapping[str, bytes]] | None = None,
 ) -> tuple[Admission, int]:
     """Which requests may come in, and the port to listen on.
+
+    Args:
+        options: of the command line.
+        environment: with the tokens that options name.
+        limit_bytes: of one body.
+        digests: of stored tokens, by their names; None where there are none.
 
     Raises:
         PolicyError: an option is wrong, or other machines could come in without a token.
     """
     host, port = _listening(options.values["--listen"])
-    tokens = _tokens(options, environment)
+    tokens = _tokens(options, environment, digests)
     if tokens is None and not is_loopback(host):
         raise PolicyError(
             f"--listen {options.values['--listen']}: others could reach this address, so a token"
@@ -216,9 +225,14 @@ def _requires_token(options: WrapOptions) -> bool:
     return bool(options.lists.get("--token-env") or options.values.get("--token-file"))
 
 
-def _tokens(options: WrapOptions, environment: Mapping[str, str]) -> Tokens | None:
+def _tokens(
+    options: WrapOptions,
+    environment: Mapping[str, str],
+    digests: Callable[[], Mapping[str, bytes]] | None,
+) -> Tokens | None:
     if not _requires_token(options):
-        return None
+        return None if digests is None else Tokens(digests=digests)
+    digests = digests or dict
     pairs = options.lists.get("--token-env", ())
     tokens = tokens_of_variables(pairs, environment)
     if len(tokens) != len(pairs):
@@ -226,10 +240,10 @@ def _tokens(options: WrapOptions, environment: Mapping[str, str]) -> Tokens | No
     IN_USE.add(tokens.values())
     path = options.values.get("--token-file")
     if path is None:
-        return Tokens(lambda: tokens)
+        return Tokens(lambda: tokens, digests)
     file = TokenFile(Path(path))
     file.read()  # what is wrong with it is reported at the start
-    return Tokens(lambda: {**tokens, **file.read()})
+    return Tokens(lambda: {**tokens, **file.read()}, digests)
 
 
 # --- TLS --------------------------------------------------------------------------------------

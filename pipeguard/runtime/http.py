@@ -6,50 +6,45 @@ Everything runs on one event loop, in the main thread. Nothing here judges.
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import gc
 import os
-import signal
 import socket
 import ssl
-import sys
-import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable
 from typing import NamedTuple
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.core.finding import Verdict
 from pipeguard.core.protocol.places import Surface
-from pipeguard.core.protocol.strict_json import STACK_BYTES
-from pipeguard.errors import LaunchError, StateError
+from pipeguard.errors import StateError
 from pipeguard.identity.server_name import Launched, launched, launched_at
 from pipeguard.log import say
 from pipeguard.runtime.connect import RemoteDialler, local_dialler, remote_dialler
 from pipeguard.runtime.endpoints import admission_of, name_of, server_context, url_of
+from pipeguard.runtime.listening import (
+    bind,
+    ending_on_signals,
+    new_loop,
+    prepare_threads,
+    tune_process,
+    url_at,
+)
 from pipeguard.runtime.numbers import number_of
 from pipeguard.runtime.run import Mask, Run
-from pipeguard.runtime.transports import transport, transport_names
-from pipeguard.transports.channel import Dialler
+from pipeguard.runtime.transports import endpoints_of
+from pipeguard.transports.channel import AsyncChannel, Dialler
 from pipeguard.transports.http.client.multiplexer import Multiplexer
 from pipeguard.transports.http.server.admission import Admission
 from pipeguard.transports.http.server.backend import Backend, Service, Upstream
 from pipeguard.transports.http.server.conversations import Conversations
-from pipeguard.transports.http.server.listener import Listener, listen
+from pipeguard.transports.http.server.listener import Listener
 from pipeguard.transports.http.server.login_metadata import LoginMetadata
 from pipeguard.transports.http.server.refusals import Refusals
-from pipeguard.transports.http.server.routes import MCP, Endpoint
+from pipeguard.transports.http.server.routes import MCP, Endpoint, RouteTable
 from pipeguard.transports.http.server.sessions import Sessions
 from pipeguard.transports.judging import Judge
 
 MAX_SESSIONS = 1000
 IDLE_SECONDS = 1800.0
-SWITCH_SECONDS = 0.001  # instead of 0.005
-_THREADS = 128  # that wait for servers to end; each holds one of them
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of malloc.h
-_LARGE_BLOCK_BYTES = 2**18
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def serve(options: WrapOptions) -> int:
@@ -61,16 +56,8 @@ def serve(options: WrapOptions) -> int:
     Raises:
         PipeGuardError: it could not begin, or the audit cannot be written and policy says to stop.
     """
-    with asyncio.Runner(loop_factory=_new_loop) as runner:
+    with asyncio.Runner(loop_factory=new_loop) as runner:
         return runner.run(_ListeningServer(options).run())
-
-
-def _new_loop() -> asyncio.AbstractEventLoop:
-    if sys.platform == "win32":
-        return asyncio.new_event_loop()
-    import uvloop
-
-    return uvloop.new_event_loop()
 
 
 class _Parts(NamedTuple):
@@ -103,8 +90,7 @@ class _ListeningServer:
         """Listen until a signal, or a failure of the audit."""
         options = self._options
         self._loop = loop = asyncio.get_running_loop()
-        threading.stack_size(STACK_BYTES)
-        loop.set_default_executor(ThreadPoolExecutor(_THREADS))
+        prepare_threads(loop)
         self._ended = loop.create_future()
         self._run = run = Run(self._launched(), options, self._note_changes)
         admission, port = admission_of(options, os.environ, run.guard.policy.limits.frame_bytes)
@@ -112,7 +98,7 @@ class _ListeningServer:
         most = int(number_of(options, "--max-sessions", MAX_SESSIONS))
         idle_seconds = number_of(options, "--idle-timeout", IDLE_SECONDS)
         self._sessions = Sessions(run.guard, run.name, most, idle_seconds)
-        listening = self._bind(admission.host, port)
+        listening = bind(options.values["--listen"], admission.host, port)
         for surface in Surface:
             run.guard.load(surface)
         service = Service(self._sessions, Judge(self._record), admission.backlog)
@@ -133,7 +119,7 @@ class _ListeningServer:
         context: ssl.SSLContext | None,
     ) -> None:
         refusals = Refusals(self._run.refuse)
-        routes = [route for endpoint in parts.endpoints for route in endpoint.routes]
+        routes = RouteTable(route for endpoint in parts.endpoints for route in endpoint.routes)
         listener = Listener(
             admission,
             routes,
@@ -141,11 +127,11 @@ class _ListeningServer:
             refusals,
             parts.login,
         )
-        with _ending_on_signals(self._loop, self._ended):
+        with ending_on_signals(self._loop, self._ended):
             await listener.open(listening, context)
             self._run.begin()
-            _tune_process()
-            say(f"listening on {_address(listening, tls=context is not None)}")
+            tune_process()
+            say(f"listening on {url_at(listening, tls=context is not None)}")
             await self._ended
             listener.refuse()
             await parts.close()  # first, so that clients get their answers before the end
@@ -158,13 +144,6 @@ class _ListeningServer:
         url = url_of(self._options.values["--upstream"])
         return launched_at(str(url), name_of(url))
 
-    def _bind(self, host: str, port: int) -> socket.socket:
-        try:
-            return listen(host, port)
-        except OSError as error:
-            what = self._options.values["--listen"]
-            raise LaunchError(f"--listen {what}: {error.strerror or error}.", 1) from None
-
     async def _make_parts(
         self, service: Service, limit_bytes: int, most: int, idle_seconds: float
     ) -> _Parts:
@@ -176,14 +155,14 @@ class _ListeningServer:
             dialler = remote = await remote_dialler(self._options, limit_bytes)
             upstream = Upstream(remote.remote, remote.http, remote.transport)
             login = _login_metadata(remote)
-        conversations = Conversations(
-            service.sessions, dialler.dial, service.judge, limit_bytes, most
-        )
+
+        def dial(_who: str) -> Awaitable[AsyncChannel]:
+            return dialler.dial()
+
+        conversations = Conversations(service.sessions, dial, service.judge, limit_bytes, most)
         waits = not isinstance(dialler, Multiplexer)
-        backend = Backend(service, dialler.dial, conversations, most, idle_seconds, waits, upstream)
-        makers = [transport(name).make_endpoint for name in transport_names()]
-        endpoints = tuple(make(backend) for make in makers if make is not None)
-        return _Parts(endpoints, conversations, dialler, login)
+        backend = Backend(service, dial, conversations, most, idle_seconds, waits, upstream)
+        return _Parts(endpoints_of(backend), conversations, dialler, login)
 
     def _local_dialler(self, limit_bytes: int) -> Dialler:
         dialler = local_dialler(self._options, limit_bytes, Mask(self._run.engines))
@@ -210,52 +189,3 @@ def _login_metadata(dialler: RemoteDialler) -> LoginMetadata | None:
     """What clients need for their own login to the server; None where they do not log in."""
     remote = dialler.remote
     return LoginMetadata(remote, dialler.http, MCP) if remote.passes_credentials else None
-
-
-def _tune_process() -> None:
-    """Prepare memory and threads for a long run.
-
-    What is loaded stays, so the garbage collector need not look at it. Threads switch after a fifth
-    of the usual time, since scanning runs in several. Freed memory goes back to the system: glibc
-    would keep it, in an arena for each thread (mallopt(3)).
-    """
-    with suppress(AttributeError, OSError, TypeError):  # another C library, or system
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_ARENA_MAX, 2)
-        mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)
-        mallopt(_M_TRIM_THRESHOLD, _LARGE_BLOCK_BYTES)
-    gc.collect()
-    gc.freeze()
-    sys.setswitchinterval(SWITCH_SECONDS)
-
-
-def _address(listening: socket.socket, *, tls: bool) -> str:
-    """The URL at which clients reach us."""
-    host, port = listening.getsockname()[:2]
-    name = f"[{host}]" if ":" in host else host
-    return f"{'https' if tls else 'http'}://{name}:{port}{MCP}"
-
-
-@contextmanager
-def _ending_on_signals(
-    loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]
-) -> Iterator[None]:
-    """Set a future on a signal; a second signal ends the process at once."""
-
-    def end() -> None:
-        if ended.done():
-            os._exit(1)
-        ended.set_result(None)
-
-    if sys.platform == "win32":
-        for number in _SIGNALS:
-            signal.signal(number, lambda _number, _frame: loop.call_soon_threadsafe(end))
-        yield
-        return
-    for number in (*_SIGNALS, signal.SIGHUP):
-        loop.add_signal_handler(number, end)
-    try:
-        yield
-    finally:
-        for number in (*_SIGNALS, signal.SIGHUP):
-            loop.remove_signal_handler(number)

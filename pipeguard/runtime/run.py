@@ -52,6 +52,7 @@ class Run:
         options: WrapOptions,
         changed: Callable[[frozenset[str]], None],
         engines: Engines | None = None,
+        log: Log | None = None,
     ) -> None:
         """Load what judging needs.
 
@@ -60,11 +61,12 @@ class Run:
             options: of the command line.
             changed: called in another thread with the kinds that a client should list again.
             engines: the compiled rules, where they are loaded already.
+            log: for people, where it is not the one that the options describe.
 
         Raises:
             PipeGuardError: rules, policy or store do not load.
         """
-        self.log = Log(options.values.get("--log-level"), options.values.get("--log-format"))
+        self.log = log or Log(options.values.get("--log-level"), options.values.get("--log-format"))
         policy = load_wrap_policy(options)
         self._audits = "--no-audit" not in options.flags
         if policy.stop_without_audit and not self._audits:

@@ -42,7 +42,7 @@ def run(options: WrapOptions) -> int:
     if "--upstream" in options.values:
         from pipeguard.runtime import stdio_to_http
 
-        return stdio_to_http.run(options, _keep_stdout_for_frames())
+        return stdio_to_http.run(options, keep_stdout_for_frames())
     inherits = "--inherit-env" in options.flags
     environment = child_environment(
         os.environ,
@@ -55,7 +55,7 @@ def run(options: WrapOptions) -> int:
         variables = _with_secrets(variables, options)
     child = start(Command(options.command, variables, options.values.get("--cwd")))
     # From here on the server boots, and we load.
-    client_fd = _keep_stdout_for_frames()
+    client_fd = keep_stdout_for_frames()
     from pipeguard.identity.server_name import launched
     from pipeguard.log import say
     from pipeguard.runtime.stdio import GuardedServer, LocalServer
@@ -97,7 +97,7 @@ def _may_be_needed(name: str) -> bool:
     return any(part in name.lower() for part in VARIABLES)
 
 
-def _keep_stdout_for_frames() -> int:
+def keep_stdout_for_frames() -> int:
     """A descriptor for frames to the client; whatever else is printed goes to stderr."""
     client_fd = os.dup(STDOUT)
     os.dup2(STDERR, STDOUT)
@@ -123,7 +123,7 @@ def _declined(error: PipeGuardError, options: WrapOptions) -> PipeGuardError:
     if "--listen" not in options.values:
         from pipeguard.runtime.declining import decline
 
-        decline(error, _keep_stdout_for_frames())
+        decline(error, keep_stdout_for_frames())
     return error
 
 

@@ -13,7 +13,9 @@ from pipeguard.transports.http import bindings
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING
 if TYPE_CHECKING:
+    from pipeguard.transports.http.server.backend import Backend
     from pipeguard.transports.http.server.binding import TransportBinding
+    from pipeguard.transports.http.server.routes import Endpoint
 
 AUTO = "auto"
 
@@ -30,6 +32,12 @@ def transport(name: str) -> TransportBinding:
     module = import_module(f"{bindings.__name__}.{name.replace('-', '_')}")
     binding: TransportBinding = module.BINDING
     return binding
+
+
+def endpoints_of(backend: Backend) -> tuple[Endpoint, ...]:
+    """What answers clients of a backend, for each transport that has clients."""
+    makers = [transport(name).make_endpoint for name in transport_names()]
+    return tuple(make(backend) for make in makers if make is not None)
 
 
 def transport_for(given: str, scheme: str) -> str:

@@ -74,6 +74,19 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             UNIQUE (name, identity)
         ) STRICT""",
     ),
+    (
+        # Bearer tokens of the gateway's clients, by their digests alone.
+        """CREATE TABLE tokens (
+            name TEXT NOT NULL PRIMARY KEY,
+            sha256 BLOB NOT NULL,
+            servers TEXT NOT NULL,
+            tools TEXT NOT NULL,
+            effect TEXT NOT NULL,
+            per_minute INTEGER NOT NULL,
+            created TEXT NOT NULL,
+            expires TEXT NOT NULL
+        ) STRICT""",
+    ),
 )
 
 

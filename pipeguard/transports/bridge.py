@@ -71,6 +71,13 @@ class AsyncAdapter:
             self._unsent.open()
             await self._loop.run_in_executor(None, self.join)
 
+    async def finish(self) -> None:
+        """Send what still waits to be written, then hang up."""
+        self._outbox.put(None)
+        _, writing = self._threads
+        await self._loop.run_in_executor(None, writing.join, CLOSE_SECONDS)
+        await self.close()
+
     def join(self) -> None:
         """Wait for the threads, once the peer is gone or the channel is closed here."""
         self._closed = True

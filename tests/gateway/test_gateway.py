@@ -77,7 +77,7 @@ def talk(
 ) -> None:
     async def run() -> None:
         gateway = Gateway(engines(), mode)
-        gateway.add(servers(*extra))
+        await gateway.apply(servers(*extra))
         channel = await gateway.dial()
         client = Client(channel)
         try:

@@ -46,10 +46,10 @@ def test_a_file_is_read() -> None:
 
 def test_it_becomes_the_options_of_wrap() -> None:
     files, web = parse_servers(GOOD, "pipeguard.yaml", {"ROOT": "/srv"}).servers
-    assert files.options().values == {"--name": "files", "--trust": "first-use"}
-    assert files.options().lists == {"--env": ("TOKEN=keyring:files",)}
-    assert web.options().values["--transport"] == "streamable-http"
-    assert web.options().lists == {"--header": ("X-Team: blue",)}
+    assert files.options({}).values == {"--name": "files", "--trust": "first-use"}
+    assert files.options({}).lists == {"--env": ("TOKEN=keyring:files",)}
+    assert web.options({}).values["--transport"] == "streamable-http"
+    assert web.options({}).lists == {"--header": ("X-Team: blue",)}
 
 
 def test_what_clients_have_is_read_too() -> None:

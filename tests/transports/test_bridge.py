@@ -126,6 +126,24 @@ def test_a_peer_that_does_not_read_holds_writers_up_and_then_lets_all_go() -> No
     run(work)
 
 
+def test_what_waits_to_be_written_is_written_before_the_end() -> None:
+    async def work() -> None:
+        peer = Blocked()
+        channel = AsyncAdapter(peer, begin)
+        frames = [b"%d" % number for number in range(5)]
+        for frame in frames:
+            await channel.write(frame)
+        finishing = asyncio.create_task(channel.finish())
+        await asyncio.sleep(0)
+        peer.let.set()
+        await finishing
+        assert peer.taken == frames
+        with pytest.raises(ChannelClosed):
+            await channel.write(b"late")
+
+    run(work)
+
+
 def test_closing_wakes_everybody_who_waits() -> None:
     async def work() -> None:
         peer = Blocked()

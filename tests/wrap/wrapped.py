@@ -40,6 +40,8 @@ class Wrapped:
         stderr: the file that holds what it wrote there.
     """
 
+    verb = "wrap"
+
     def __init__(
         self,
         folder: Path,
@@ -63,7 +65,7 @@ class Wrapped:
         folder.mkdir(exist_ok=True)
         with open(self.stderr, "wb") as file:
             self.process = subprocess.Popen(
-                [*pipeguard, "wrap", *options, *(["--", *words] if words else [])],
+                [*pipeguard, self.verb, *options, *(["--", *words] if words else [])],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=file,

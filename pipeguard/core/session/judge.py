@@ -98,23 +98,30 @@ class MessageJudge(NamedTuple):
         request = pending_request(message, self.now)
         early = self.state.admit(self.direction, message, request)
         try:
-            findings = obstacles(self.guard, message) if self.direction is TO_SERVER else []
-            scope = self._scope(message, request)
-            findings += self._findings(scope, message)
-            findings += leak_findings(scope, message)
-            if request.tool is not None:
-                self.state.describe(self.direction, request, call_values(message))
+            findings = self._request_findings(message, request)
             if early is not None:
                 findings.append(early)
             verdict = self._settle(message, request, findings)
             if verdict.forward is not None:
                 self.state.request_sent(self.direction, message, request)
-                if request.tool is not None:
-                    self.guard.flows.record_request(message.frame)
+                self._record_request(message, request)
         finally:
             if not request.forwarded:
                 self.state.drop(self.direction, request)
         return verdict
+
+    def _record_request(self, message: Message, request: PendingRequest) -> None:
+        if request.tool is not None:
+            self.guard.flows.record_request(message.frame)
+
+    def _request_findings(self, message: Message, request: PendingRequest) -> list[Finding]:
+        findings = obstacles(self.guard, message) if self.direction is TO_SERVER else []
+        scope = self._scope(message, request)
+        findings += self._findings(scope, message)
+        findings += leak_findings(scope, message)
+        if request.tool is not None:
+            self.state.describe(self.direction, request, call_values(message))
+        return findings
 
     def _judge_notification(self, message: Message) -> Verdict:
         reasons = self.state.admit_notification(self.direction, message, self.now)
@@ -154,8 +161,8 @@ class MessageJudge(NamedTuple):
             why = "a mark that only PipeGuard sets was removed"
             extra.append(warned("protocol.forged-mark", why))
         result = message.value.get("result")
-        if isinstance(result, dict) and creates_task(result):
-            self.state.outlive(self.direction, request)
+        if isinstance(result, dict):
+            self._note_answer(request, result)
         reviewed = self._review(request, result)
         if reviewed is not None:
             extra += reviewed.findings
@@ -168,7 +175,7 @@ class MessageJudge(NamedTuple):
         if request.tool is not None:  # also if it was blocked: a later call that repeats it tells
             tool = self.guard.tool(request.tool)
             self.guard.flows.record_result(tool, message.frame, self.now, request.call_values)
-        if isinstance(result, dict) and ("inputRequests" in result or "requestState" in result):
+        if isinstance(result, dict):
             self._record_input_requests(result, verdict)
         pins = () if reviewed is None else reviewed.pins
         if extra or pins:
@@ -179,14 +186,21 @@ class MessageJudge(NamedTuple):
         """Review the definitions that a server sent; None if the result has none."""
         if self.direction is TO_SERVER or not isinstance(result, dict):
             return None
-        if request.method in OPENINGS:
-            self.state.server_described(request.method, result)
-        elif request.method not in LISTS:
+        if request.method not in OPENINGS and request.method not in LISTS:
             return None
         return review(self.guard, request.method, result, self.now, self.budgets)
 
+    def _note_answer(self, request: PendingRequest, result: JsonObject) -> None:
+        """Remember what a result says of its server, or of a task that outlives it."""
+        if creates_task(result):
+            self.state.outlive(self.direction, request)
+        if self.direction is TO_CLIENT and request.method in OPENINGS:
+            self.state.server_described(request.method, result)
+
     def _record_input_requests(self, body: JsonObject, verdict: Verdict) -> None:
         """Record the input that a server asks for, if that reached the client."""
+        if "inputRequests" not in body and "requestState" not in body:
+            return
         if self.direction is TO_CLIENT and verdict.action is not Action.BLOCK:
             self.state.input_requests.record(body)
 

@@ -38,6 +38,7 @@ from pipeguard.core.session.envelope import warned
 from pipeguard.core.session.guard import Guard
 from pipeguard.core.session.judge import MessageJudge
 from pipeguard.core.session.lifecycle import ConversationState
+from pipeguard.core.session.protocol_judge import ProtocolJudge
 from pipeguard.core.session.refusals import Refuser, refusal_of
 from pipeguard.core.text.budgets import Budgets
 from pipeguard.errors import Refusal
@@ -73,9 +74,8 @@ class Session:
         """
         number = self.state.count_frame(direction)
         event = f"{self.run}.{'c' if direction is TO_SERVER else 's'}{number}"
-        return self._judge_or_refuse(
-            MessageJudge(self.guard, self.state, direction, now, event), frame
-        )
+        judge = MessageJudge if self.guard.inspects else ProtocolJudge
+        return self._judge_or_refuse(judge(self.guard, self.state, direction, now, event), frame)
 
     def receive_concurrently(self, direction: Direction, frame: bytes, now: float) -> Verdict:
         """As `receive`, in a thread that is not one of the two: for frames that take long."""

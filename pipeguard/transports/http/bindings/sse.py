@@ -234,7 +234,8 @@ class SseEndpoint:
             self._channels[session_id] = channel
             try:
                 await response.prepare(request)
-                address = f"{MESSAGES}?session={session_id}".encode()
+                prefix = request.path.rstrip("/").removesuffix(SSE)
+                address = f"{prefix}{MESSAGES}?session={session_id}".encode()
                 await response.write(written(ServerSentEvent(address, "endpoint")))
                 await self._conversations.hold(channel, channel.who)
             finally:

@@ -40,7 +40,7 @@ def _endpoint(server: StreamableServer) -> Endpoint:
     return Endpoint(routes, server.close)
 
 
-async def _open_older(upstream: Upstream) -> AsyncChannel:
+async def _open_older(upstream: Upstream, _who: str) -> AsyncChannel:
     return sse.open_channel(upstream.remote, upstream.http)
 
 

@@ -1,8 +1,8 @@
 """Many conversations over one channel to a server, for `--shared`: ids are unique on the channel.
 
-A notification that belongs to no request goes to every client. A request of the server's goes to a
-client only while there is a single one: any other client's answer could leak somebody else's
-secret. Source of the fields: MCP 2025-11-25, basic.
+A notification that belongs to no request goes to every client. A request of the server's goes to
+the one client whose request it works on: while it works for several, any client's answer could
+leak somebody else's secret, so none is asked. Source of the fields: MCP 2025-11-25, basic.
 """
 
 from __future__ import annotations
@@ -71,6 +71,11 @@ class Multiplexer:
         self._description: asyncio.Future[JsonObject | None] | None = None
         self._opening_id = ""  # of the `initialize` that was sent
         self._initialized = False
+
+    @property
+    def open_requests(self) -> int:
+        """How many requests the server has not answered yet."""
+        return len(self._requests)
 
     async def dial(self) -> AsyncChannel:
         """Open a port: a channel that looks like one of the client's own.
@@ -232,8 +237,10 @@ class Multiplexer:
         sent.port.put(serialise(with_answered_id(value, own, sent.token)))
 
     async def _receive_request(self, frame: bytes, token: str) -> None:
-        if len(self._ports) == 1:
-            self._ports[0].put(frame)
+        busy = {sent.port for sent in self._requests.values()}
+        asked = busy if len(self._ports) > 1 else set(self._ports)
+        if len(asked) == 1:
+            asked.pop().put(frame)
         elif self._channel is not None:
             why = "PipeGuard: several clients share this server, so none of them is asked"
             with suppress(ChannelClosed):

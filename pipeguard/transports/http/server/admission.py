@@ -105,10 +105,16 @@ class Tokens:
 
     Args:
         read: returns the current tokens by their names.
+        digests: returns the SHA-256 of further ones by their names, where only that is stored.
     """
 
-    def __init__(self, read: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(
+        self,
+        read: Callable[[], Mapping[str, str]] = dict,
+        digests: Callable[[], Mapping[str, bytes]] = dict,
+    ) -> None:
         self._read = read
+        self._read_digests = digests
         self._last = self._digests()  # as `changed` saw them last
 
     def caller_of(self, authorization: str | None) -> Caller | None:
@@ -130,8 +136,13 @@ class Tokens:
         """True while a caller's token is valid under the same name, as `changed` saw it last."""
         return self._last.get(caller.name) == caller.digest
 
+    def has_whole(self, name: str) -> bool:
+        """True for a token that is known as it is, not by its digest."""
+        return name in self._read()
+
     def _digests(self) -> dict[str, bytes]:
-        return {name: sha256(token.encode()).digest() for name, token in self._read().items()}
+        given = {name: sha256(token.encode()).digest() for name, token in self._read().items()}
+        return {**self._read_digests(), **given}
 
 
 class Admission(NamedTuple):

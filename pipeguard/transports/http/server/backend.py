@@ -14,7 +14,7 @@ from pipeguard.transports.http.server.conversations import Conversations
 from pipeguard.transports.http.server.sessions import Sessions
 from pipeguard.transports.judging import Judge
 
-Dial = Callable[[], Awaitable[AsyncChannel]]
+Dial = Callable[[str], Awaitable[AsyncChannel]]  # given the name of the client's token
 
 
 class Service(NamedTuple):
@@ -50,7 +50,8 @@ class Backend(NamedTuple):
 
     Attributes:
         service: what every endpoint uses.
-        dial: opens a channel to the server; raises ChannelClosed where that fails.
+        dial: opens a channel to the server for the name of a token; raises ChannelClosed where
+            that fails.
         conversations: over one connection each.
         most: sessions at once.
         idle_seconds: after which a session is ended.

@@ -30,7 +30,7 @@ class Conversations:
 
     Args:
         sessions: makes their Sessions.
-        dial: opens a channel to the server.
+        dial: opens a channel to the server for the name of a token.
         judge: judges each frame, and records the verdict.
         limit_bytes: of one message.
         most: conversations at once.
@@ -42,7 +42,7 @@ class Conversations:
     def __init__(
         self,
         sessions: Sessions,
-        dial: Callable[[], Awaitable[AsyncChannel]],
+        dial: Callable[[str], Awaitable[AsyncChannel]],
         judge: Judge,
         limit_bytes: int,
         most: int,
@@ -83,7 +83,7 @@ class Conversations:
             who: the name of its token, or empty.
         """
         try:
-            server = await self._dial()
+            server = await self._dial(who)
         except ChannelClosed:  # no server could be started
             await client.close()
             return

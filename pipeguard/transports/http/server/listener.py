@@ -9,7 +9,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from aiohttp import HttpVersion11, StreamReader, web
@@ -28,7 +28,7 @@ from pipeguard.transports.http.server.admission import (
 )
 from pipeguard.transports.http.server.connections import Connection, Connections
 from pipeguard.transports.http.server.refusals import RefusalReason, Refusals
-from pipeguard.transports.http.server.routes import MCP, Route
+from pipeguard.transports.http.server.routes import MCP, Route, RouteTable
 from pipeguard.transports.tasks import Tasks
 
 HEALTHY, READY = "/healthz", "/readyz"
@@ -66,15 +66,13 @@ class Listener:
     def __init__(
         self,
         admission: Admission,
-        routes: Sequence[Route],
+        routes: RouteTable,
         is_ready: Callable[[], bool],
         refusals: Refusals,
         login: LoginEndpoint | None = None,
     ) -> None:
         self._admission = admission
-        self._routes: dict[str, list[Route]] = {}  # by path
-        for route in routes:
-            self._routes.setdefault(route.path, []).append(route)
+        self._routes = routes
         self._is_ready = is_ready
         self._refusals = refusals
         self._login = login
@@ -211,7 +209,7 @@ class Listener:
         Raises:
             RequestRefused: there is no such path, method or upgrade.
         """
-        routes = self._routes.get(path, [])
+        routes = self._routes.at(path)
         matching = [route for route in routes if route.method == method]
         for upgrades in (True, False) if wants_upgrade else (False,):
             for route in matching:

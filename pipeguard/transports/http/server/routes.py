@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from aiohttp import web
@@ -38,6 +38,36 @@ def without_body(
         return await answer(request)
 
     return answer_head
+
+
+class RouteTable:
+    """The routes of a listener, by path. They may change while it listens.
+
+    Args:
+        routes: those that it begins with.
+    """
+
+    def __init__(self, routes: Iterable[Route] = ()) -> None:
+        self._routes: dict[str, list[Route]] = {}
+        self.add(routes)
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._routes
+
+    def add(self, routes: Iterable[Route], prefix: str = "") -> None:
+        """Add routes, their paths below a prefix such as `/servers/weather`."""
+        for route in routes:
+            path = prefix + route.path
+            self._routes.setdefault(path, []).append(route._replace(path=path))
+
+    def remove(self, prefix: str) -> None:
+        """Remove all routes below a prefix."""
+        for path in [path for path in self._routes if path.startswith(f"{prefix}/")]:
+            del self._routes[path]
+
+    def at(self, path: str) -> Sequence[Route]:
+        """The routes of a path."""
+        return self._routes.get(path, ())
 
 
 async def _close_nothing() -> None:

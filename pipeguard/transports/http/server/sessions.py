@@ -86,14 +86,22 @@ class Sessions:
         run: names this run.
         most: Sessions to keep; above that, the least recently used is forgotten.
         idle_seconds: after which a Session is forgotten.
+        owners: of the sessions of a listener that has other servers as well; its own if None.
 
     Attributes:
         owners: of the sessions, by the names of tokens.
     """
 
-    def __init__(self, guard: Guard, run: str, most: int, idle_seconds: float) -> None:
+    def __init__(
+        self,
+        guard: Guard,
+        run: str,
+        most: int,
+        idle_seconds: float,
+        owners: SessionOwners | None = None,
+    ) -> None:
         self.guard = guard
-        self.owners = SessionOwners()
+        self.owners = SessionOwners() if owners is None else owners
         self._run = run
         self._most = most
         self._idle_seconds = idle_seconds

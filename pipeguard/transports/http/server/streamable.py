@@ -241,7 +241,7 @@ class StreamableEndpoint:
         self, who: str, body: bytes, *, is_shared: bool = False
     ) -> ExchangeRouter:
         try:
-            channel = await self._backend.dial()
+            channel = await self._backend.dial(who)
         except ChannelClosed as error:
             self._failed_at = monotonic()
             raise _refusal(None, 200, body, codes.PEER_GONE, f"PipeGuard: {error}") from None

@@ -186,6 +186,23 @@ def test_what_the_server_asks_goes_to_a_client_only_while_there_is_one() -> None
     sharing(work)
 
 
+def test_what_the_server_asks_goes_to_the_one_client_that_it_works_for() -> None:
+    async def work(shared: Multiplexer, source: Source) -> None:
+        one, two = await shared.dial(), await shared.dial()
+        [server] = source.servers
+        await send(two, request(7, "tools/call", name="ask"))
+        server.say(request("r", "elicitation/create"))
+        assert (await told(two))["id"] == "r"
+        await send(one, request(7, "tools/call", name="ask"))
+        server.say(request("s", "elicitation/create"))
+        server.say(notification("notifications/tools/list_changed"))
+        for port in (one, two):
+            assert (await told(port))["method"] == "notifications/tools/list_changed"
+        assert server.heard[-1]["id"] == "s"
+
+    sharing(work)
+
+
 def test_who_leaves_gives_up_what_it_asked_and_the_server_stays() -> None:
     async def work(shared: Multiplexer, source: Source) -> None:
         one, two = await shared.dial(), await shared.dial()

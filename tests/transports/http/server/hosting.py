@@ -148,7 +148,7 @@ async def hosting(
     async with aiohttp.ClientSession() as http:
         host = Host(http)
 
-        async def dialled() -> Child:
+        async def dialled(_who: str) -> Child:
             child = Child(answering) if dial is None else dial()
             host.children.append(child)
             if gate is not None:

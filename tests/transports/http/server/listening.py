@@ -14,7 +14,7 @@ from pipeguard.transports.backlog import Backlog
 from pipeguard.transports.http.server.admission import Admission, Tokens
 from pipeguard.transports.http.server.listener import Listener, listen
 from pipeguard.transports.http.server.refusals import Refusals
-from pipeguard.transports.http.server.routes import Route, without_body
+from pipeguard.transports.http.server.routes import Route, RouteTable, without_body
 from pipeguard.transports.http.server.sessions import SessionOwners
 from tests.transports.wire import Answer, exchange
 
@@ -108,7 +108,7 @@ async def fronted(
     listening = listen("127.0.0.1", 0)
     told: list[tuple[Finding, str]] = []
     refusals = Refusals(lambda finding, peer: told.append((finding, peer)))
-    front = Listener(admission, answers.routes, lambda: at.is_ready, refusals)
+    front = Listener(admission, RouteTable(answers.routes), lambda: at.is_ready, refusals)
     at = At(front, listening.getsockname()[1], answers, told)
     await front.open(listening, context)
     try:

@@ -1,0 +1,73 @@
+"""The options that say which servers are behind the gateway. Not a command itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeguard.errors import InputError
+
+if TYPE_CHECKING:
+    from pipeguard.gateway.sources import Sources
+
+Command = Callable[..., Any]
+
+
+def source_options(command: Command) -> Command:
+    """Give a command `--config`, `--folder` and `--import`, and hand them over as `sources`."""
+
+    @click.option(
+        "--config",
+        metavar="FILE",
+        help="Take the servers from FILE (default: pipeguard.yaml in the folder of your policy).",
+    )
+    @click.option("--folder", metavar="DIR", help="Each file or folder in DIR is a server, too.")
+    @click.option(
+        "--import",
+        "imports",
+        metavar="CLIENT",
+        multiple=True,
+        help="Take the servers of this client, or of a file with mcpServers, too.",
+    )
+    @wraps(command)
+    def with_sources(
+        *arguments: object,
+        config: str | None,
+        folder: str | None,
+        imports: tuple[str, ...],
+        **options: object,
+    ) -> object:
+        return command(*arguments, sources=_sources(config, folder, imports), **options)
+
+    return with_sources
+
+
+def _sources(config: str | None, folder: str | None, imports: tuple[str, ...]) -> Sources:
+    from pipeguard.gateway.sources import Sources, usual_file
+
+    file = _file_of(config, usual_file(), is_needed=not folder and not imports)
+    return Sources(file, folder or "", imports)
+
+
+def _file_of(config: str | None, usual: str, *, is_needed: bool) -> str:
+    """The file of servers; empty where there is none and none is needed.
+
+    Raises:
+        InputError: there is none, and nothing else says which servers there are.
+    """
+    if config is not None:
+        return config
+    if Path(usual).is_file():
+        return usual
+    if not is_needed:
+        return ""
+    raise InputError(
+        f"nothing says which servers there are. Write them to {usual}, as\n\n"
+        "  servers:\n    memory:\n      command: npx\n"
+        '      args: ["-y", "@modelcontextprotocol/server-memory"]\n\n'
+        "  or name a client whose servers you want:  pipeguard serve --import claude-code"
+    )

@@ -1,0 +1,28 @@
+"""`pipeguard logs`: what a server behind the gateway writes on its standard error."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("logs", short_help="Show what a server behind the gateway writes.")
+@click.argument("name")
+@click.option("--follow", "-f", is_flag=True, help="Go on with new lines until you press Ctrl-C.")
+@click.option(
+    "--lines", "-n", type=click.IntRange(0), default=50, help="The last so many lines (50)."
+)
+def command(name: str, lines: int, *, follow: bool) -> None:
+    """Show what a server of `pipeguard serve` writes on its standard error, secrets masked.
+
+    \b
+    Examples:
+      pipeguard logs github
+      pipeguard logs github -f
+    """  # noqa: D301  click reads the mark
+    from pipeguard.gateway.server_output import following_lines, last_lines
+
+    for line in last_lines(name, lines):
+        click.echo(line)
+    if follow:
+        for line in following_lines(name):
+            click.echo(line)

@@ -1,0 +1,134 @@
+"""`pipeguard serve`: many guarded servers behind one endpoint."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeguard.cli import _completions as completions
+from pipeguard.cli._sources import source_options
+from pipeguard.config.options import TABLE, WrapOptions
+from pipeguard.errors import PipeGuardError
+from pipeguard.log import say
+
+if TYPE_CHECKING:
+    from pipeguard.gateway.serving import ServeOptions
+    from pipeguard.gateway.sources import Sources
+
+# Options of `wrap` that mean the same here.
+FROM_WRAP = (
+    *("--listen", "--token-env", "--token-file", "--allow-host", "--allow-origin"),
+    *("--max-sessions", "--idle-timeout", "--tls-cert", "--tls-key"),
+    *("--policy", "--log-level", "--log-format", "--grace"),
+)
+MODES = ("search", "direct", "auto")
+
+
+def _options(command: click.Command) -> click.Command:
+    for name, metavar, many, text in TABLE:
+        if name in FROM_WRAP:
+            command.params.append(
+                click.Option(
+                    [name],
+                    metavar=metavar,
+                    multiple=bool(many),
+                    shell_complete=completions.of_wrap(name, metavar),
+                    help=text,
+                )
+            )
+    return command
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  pipeguard serve --import claude-code
+  pipeguard serve --import ~/.cursor/mcp.json --listen 127.0.0.1:8080
+  pipeguard serve --config pipeguard.yaml --mode direct
+  pipeguard serve --folder servers/ --check
+
+The exit code is 0 at the end; 1 if the address is in use; 2 for a wrong option, file or policy, 3
+if the scan engine is missing, 4 if the store cannot be used.""",
+)
+@source_options
+@click.option(
+    "--mode",
+    type=click.Choice(MODES),
+    help="How agents get to the tools: search (default) shows a few that find and call all others,"
+    " direct lists all of them, auto lists them while they are few.",
+)
+@click.option("--check", is_flag=True, help="Say which servers there are, and start nothing.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    sources: Sources,
+    mode: str | None,
+    *,
+    check: bool,
+    **given: object,
+) -> None:
+    """Guard many MCP servers, and serve them as one whose tools an agent finds by search.
+
+    Each server is judged as `pipeguard wrap` judges it. The tools of a new server, and changed
+    tools, are neither found nor called before you approve them: pipeguard approve SERVER --all.
+
+    Speaks MCP over stdin and stdout; with --listen, over Streamable HTTP, HTTP+SSE and WebSocket at
+    /mcp and /sse, and each server alone at /servers/NAME/mcp. Edits of the file take effect at
+    once; a wrong one changes nothing.
+    """
+    from pipeguard.gateway.serving import ServeOptions
+    from pipeguard.gateway.tool_calls import ToolMode
+
+    options = ServeOptions(sources, None if mode is None else ToolMode(mode), _wrap_options(given))
+    if check:
+        _show(options)
+        return
+    ctx.exit(_serve(options))
+
+
+def _wrap_options(given: dict[str, object]) -> WrapOptions:
+    values: dict[str, str] = {}
+    lists: dict[str, tuple[str, ...]] = {}
+    for name in FROM_WRAP:
+        value = given[name.removeprefix("--").replace("-", "_")]
+        if isinstance(value, tuple) and value:
+            lists[name] = value
+        elif isinstance(value, str):
+            values[name] = value
+    options = WrapOptions((), values, lists, [])
+    wrong = options.misplaced()
+    if wrong is not None:
+        raise click.UsageError(wrong)
+    return options
+
+
+def _show(options: ServeOptions) -> None:
+    from pipeguard.clients.masking import masked_url, masked_words
+
+    for server in options.sources.read(os.environ).servers:
+        words = " ".join(masked_words(server.command))
+        click.echo(f"{server.name}: {words or masked_url(server.url)}")
+
+
+def _serve(options: ServeOptions) -> int:
+    from pipeguard.gateway.serving import serve
+    from pipeguard.runtime.declining import decline
+    from pipeguard.runtime.start import keep_stdout_for_frames
+
+    if "--listen" in options.wrap.values:
+        return serve(options, None)
+    if sys.stdin.isatty():
+        say("waiting for a client on standard input; --listen HOST:PORT is for clients over HTTP.")
+    client_fd = keep_stdout_for_frames()
+    try:
+        return serve(options, client_fd)
+    except PipeGuardError as error:
+        decline(error, client_fd)
+        raise
+
+
+_options(command)

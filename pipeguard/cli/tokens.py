@@ -1,0 +1,198 @@
+"""`pipeguard tokens`: who may use the gateway, and what of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeguard.cli._person import Person
+from pipeguard.errors import InputError
+
+if TYPE_CHECKING:
+    from pipeguard.state.store import Store
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,49}")
+EFFECTS = ("read", "write", "destructive")
+_SPAN = re.compile(r"([0-9]{1,5})([hdw])")
+_HOURS = {"h": 1, "d": 24, "w": 168}
+
+
+@click.group("tokens", short_help="Make and revoke tokens for clients of the gateway.")
+def command() -> None:
+    """Make and revoke bearer tokens for clients of `pipeguard serve`.
+
+    Once there is one, every client over HTTP needs one. A token says which servers and tools its
+    client may use, and what they may do; what it may not use, it cannot find. The store has the
+    hash of a token, and changes take effect at once.
+
+    \b
+    Examples:
+      pipeguard tokens create laptop
+      pipeguard tokens create ci --server github --effect read --expires 30d
+      pipeguard tokens revoke laptop
+    """  # noqa: D301  click reads the mark
+
+
+@command.command("create")
+@click.argument("name")
+@click.option("--server", "servers", metavar="GLOB", multiple=True, help="Only these servers.")
+@click.option(
+    "--tool",
+    "tools",
+    metavar="GLOB",
+    multiple=True,
+    help="Only these tools, as agents call them (github__get_*), or as SERVER/TOOL.",
+)
+@click.option(
+    "--effect",
+    type=click.Choice(EFFECTS),
+    default=EFFECTS[-1],
+    help="The most that a tool may do (default: destructive).",
+)
+@click.option("--expires", metavar="SPAN", help="After so long: 12h, 30d or 8w (default: never).")
+@click.option(
+    "--per-minute", type=click.IntRange(1, 100_000), help="At most so many calls in a minute."
+)
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+def create(  # noqa: PLR0913  one for each option
+    name: str,
+    servers: tuple[str, ...],
+    tools: tuple[str, ...],
+    effect: str,
+    expires: str | None,
+    *,
+    per_minute: int | None,
+    as_json: bool,
+) -> None:
+    """Make a token, and print it: it is stored nowhere.
+
+    A person decides: it asks on a terminal, or takes a token (`pipeguard policy ci-token`).
+
+    \b
+    Examples:
+      pipeguard tokens create laptop
+      pipeguard tokens create ci --server github --effect read --expires 30d --per-minute 60
+    """  # noqa: D301  click reads the mark
+    from pipeguard.state.tokens import TokenScope, create_token
+
+    if not NAME.fullmatch(name):
+        raise InputError("a token's name has at most 50 letters, digits, `.`, `_` and `-`.")
+    ends = None if expires is None else datetime.now(UTC) + _span(expires)
+    scope = TokenScope(servers or ("*",), tools or ("*",), effect, per_minute or 0)
+    person = Person.here()
+    if not person.confirms(f"make the token {name}"):
+        raise click.exceptions.Exit(1)
+    with _store() as store:
+        token = create_token(store, name, scope, ends)
+    _print_token(name, token, as_json=as_json)
+
+
+@command.command("rotate")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+def rotate(name: str, *, as_json: bool) -> None:
+    """Exchange a token for a new one with the same scope; the old one ends at once.
+
+    A person decides, as for `create`.
+
+    \b
+    Examples:
+      pipeguard tokens rotate laptop
+    """  # noqa: D301  click reads the mark
+    from pipeguard.state.tokens import rotate_token
+
+    if not Person.here().confirms(f"exchange the token {name}"):
+        raise click.exceptions.Exit(1)
+    with _store() as store:
+        token = rotate_token(store, name)
+    _print_token(name, token, as_json=as_json)
+
+
+@command.command("revoke")
+@click.argument("name")
+def revoke(name: str) -> None:
+    """End a token: its client is refused from the next request on, and its streams end.
+
+    \b
+    Examples:
+      pipeguard tokens revoke laptop
+    """  # noqa: D301  click reads the mark
+    from pipeguard.state.tokens import revoke_token
+
+    with _store() as store:
+        revoke_token(store, name)
+    click.echo(f"Revoked {name}.")
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+def list_(*, as_json: bool) -> None:
+    """List the tokens and their scopes, not the tokens themselves.
+
+    \b
+    Examples:
+      pipeguard tokens list
+    """  # noqa: D301  click reads the mark
+    from pipeguard.state.timestamps import now_text
+    from pipeguard.state.tokens import stored_tokens
+
+    now = now_text()
+    with _store() as store:
+        tokens = stored_tokens(store)
+    fields = [
+        {
+            "name": token.name,
+            "servers": token.scope.servers,
+            "tools": token.scope.tools,
+            "effect": token.scope.effect,
+            "per_minute": token.scope.per_minute or None,
+            "created": token.created,
+            "expires": token.expires or None,
+            "is_expired": token.is_expired(now),
+        }
+        for token in tokens
+    ]
+    if as_json:
+        click.echo(json.dumps(fields, indent=2))
+        return
+    if not tokens:
+        click.echo("There is no token. Make one:  pipeguard tokens create NAME", err=True)
+    for token in tokens:
+        scope = token.scope
+        parts = [
+            f"servers {', '.join(scope.servers)}",
+            f"tools {', '.join(scope.tools)}",
+            f"up to {scope.effect}",
+            *([f"{scope.per_minute} calls a minute"] if scope.per_minute else []),
+            f"made {token.created[:10]}",
+        ]
+        if token.expires:
+            parts.append(f"{'ended' if token.is_expired(now) else 'ends'} {token.expires[:16]}Z")
+        click.echo(f"{token.name}: {'; '.join(parts)}")
+
+
+def _store() -> Store:
+    from pipeguard.state.paths import store_path
+    from pipeguard.state.store import Store
+
+    return Store.open(store_path())
+
+
+def _span(text: str) -> timedelta:
+    match = _SPAN.fullmatch(text)
+    if match is None or int(match[1]) == 0:
+        raise InputError(f"--expires {text}: give hours, days or weeks, as 12h, 30d or 8w.")
+    return timedelta(hours=int(match[1]) * _HOURS[match[2]])
+
+
+def _print_token(name: str, token: str, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"name": name, "token": token}))
+        return
+    click.echo(f"The token of {name}; it is shown once:", err=True)
+    click.echo(token)
+    click.echo(f"  A client sends it as:  Authorization: Bearer {token[:6]}…", err=True)

@@ -1,0 +1,250 @@
+"""`pipeguard tools`: what agents find behind the gateway, and what it does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeguard.cli._sources import source_options
+from pipeguard.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from pipeguard.core.protocol.json_values import JsonObject
+    from pipeguard.gateway.catalog import CatalogTool
+    from pipeguard.gateway.gateway import Gateway
+    from pipeguard.gateway.inspection import Inspector
+    from pipeguard.gateway.sources import Sources
+
+MOST_FOUND = 50
+
+
+@click.group("tools", short_help="Find, describe and call the tools behind the gateway.")
+def command() -> None:
+    """Find, describe and call the tools behind `pipeguard serve`, as an agent would.
+
+    The servers are started for that, and ended again. What waits for approval is not there.
+
+    \b
+    Examples:
+      pipeguard tools search "create an issue"
+      pipeguard tools list --server github
+      pipeguard tools call memory__read_graph
+    """  # noqa: D301  click reads the mark
+
+
+@command.command("search")
+@click.argument("query")
+@click.option("--limit", type=click.IntRange(1, MOST_FOUND), default=5, help="At most so many (5).")
+@click.option("--server", metavar="NAME", help="Only tools of this server.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@source_options
+def search(sources: Sources, query: str, limit: int, server: str | None, *, as_json: bool) -> None:
+    """Find the tools that QUERY is about, in the order in which an agent gets them.
+
+    \b
+    Examples:
+      pipeguard tools search "create an issue"
+      pipeguard tools search "read a file" --server filesystem --limit 3
+
+    The exit code is 1 if there is none.
+    """  # noqa: D301  click reads the mark
+    from pipeguard.gateway import menu
+    from pipeguard.gateway.search import Filter
+
+    async def work(inspector: Inspector) -> int:
+        gateway = inspector.gateway
+        only = None if server is None else Filter(servers=[_known_server(gateway, server)])
+        found = gateway.catalog.search(query, limit, only)
+        if as_json:
+            rows = [
+                {
+                    **_fields(tool),
+                    "score": round(hit.score, 4),
+                    "matched": [{"word": word, "field": field} for word, field in hit.why],
+                }
+                for tool, hit in found
+            ]
+            click.echo(json.dumps(rows, indent=2))
+        elif found:
+            click.echo(menu.results(found))
+        return 0 if found else 1
+
+    _run(sources, work)
+
+
+@command.command("list")
+@click.option("--server", metavar="NAME", help="Only tools of this server.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Choice(("table", "json", "yaml")),
+    default="table",
+    help="How (table).",
+)
+@source_options
+def list_(sources: Sources, server: str | None, output: str) -> None:
+    """List the tools of all servers, and why a server has none.
+
+    \b
+    Examples:
+      pipeguard tools list
+      pipeguard tools list --server github -o json
+    """  # noqa: D301  click reads the mark
+
+    async def work(inspector: Inspector) -> int:
+        gateway = inspector.gateway
+        if server is not None:
+            _known_server(gateway, server)
+        tools = [tool for tool in gateway.catalog if server in (None, tool.server)]
+        fields = [_fields(tool) for tool in tools]
+        if output == "json":
+            click.echo(json.dumps(fields, indent=2))
+        elif output == "yaml":
+            import yaml
+
+            click.echo(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True), nl=False)
+        else:
+            _print_table(tools)
+        for name, why in _absent(gateway).items():
+            if server in (None, name):
+                click.echo(f"{name}: {why}", err=True)
+        return 0
+
+    _run(sources, work)
+
+
+@command.command("describe")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="As JSON: the whole definition.")
+@source_options
+def describe(sources: Sources, name: str, *, as_json: bool) -> None:
+    """Show all that an agent can know of a tool.
+
+    \b
+    Examples:
+      pipeguard tools describe memory__read_graph
+    """  # noqa: D301  click reads the mark
+    from pipeguard.gateway import menu
+    from pipeguard.gateway.inspection import as_json as written
+
+    async def work(inspector: Inspector) -> int:
+        tool = _known_tool(inspector.gateway, name)
+        whole: JsonObject = {**tool.definition, "name": tool.public}
+        click.echo(written(whole) if as_json else menu.description(tool))
+        return 0
+
+    _run(sources, work)
+
+
+@command.command("call")
+@click.argument("name")
+@click.argument("arguments", default="{}")
+@click.option("--json", "as_json", is_flag=True, help="As JSON: the whole result.")
+@source_options
+def call(sources: Sources, name: str, arguments: str, *, as_json: bool) -> None:
+    """Call a tool with ARGUMENTS, a JSON object. It is judged and audited as an agent's call.
+
+    \b
+    Examples:
+      pipeguard tools call memory__read_graph
+      pipeguard tools call everything__echo '{"message": "hello"}'
+
+    The exit code is 1 if the tool says that it failed, or the call was blocked.
+    """  # noqa: D301  click reads the mark
+    from pipeguard.gateway.inspection import as_json as written
+
+    try:
+        given = json.loads(arguments)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"the arguments are not JSON: {error}.") from None
+    if not isinstance(given, dict):
+        raise InputError('the arguments are not a JSON object, as {"message": "hello"}.')
+
+    async def work(inspector: Inspector) -> int:
+        _known_tool(inspector.gateway, name)
+        answer = await inspector.request("tools/call", {"name": name, "arguments": given})
+        result, error = answer.get("result"), answer.get("error")
+        if not isinstance(result, dict):
+            message = error.get("message") if isinstance(error, dict) else "it failed"
+            raise InputError(str(message))
+        click.echo(written(result) if as_json else _text(result))
+        return 1 if result.get("isError") is True else 0
+
+    _run(sources, work)
+
+
+def _run(sources: Sources, work: Callable[[Inspector], Awaitable[int]]) -> None:
+    from pipeguard.gateway.inspection import inspected
+    from pipeguard.runtime.listening import new_loop, prepare_threads
+
+    async def inspecting() -> int:
+        prepare_threads(asyncio.get_running_loop())
+        async with inspected(sources, "error") as inspector:
+            return await work(inspector)
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        raise click.exceptions.Exit(runner.run(inspecting()))
+
+
+def _fields(tool: CatalogTool) -> dict[str, object]:
+    return {
+        "name": tool.public,
+        "server": tool.server,
+        "tool": tool.name,
+        "effect": tool.effect.value,
+        "description": tool.description,
+    }
+
+
+def _print_table(tools: list[CatalogTool]) -> None:
+    from pipeguard.gateway.menu import first_sentences
+
+    width = max((len(tool.public) for tool in tools), default=0)
+    for tool in tools:
+        words = first_sentences(tool.description or tool.title, 80)
+        click.echo(f"{tool.public:{width}}  {tool.effect.value:11}  {words}")
+
+
+def _absent(gateway: Gateway) -> dict[str, str]:
+    """Why servers have no tools here, by name."""
+    absent = {}
+    for name, member in gateway.members.items():
+        if member.why:
+            absent[name] = member.why
+        elif member.waiting:
+            absent[name] = (
+                f"{member.waiting} definitions wait for approval:"
+                f" pipeguard approve {member.run.guard.name} --all"
+            )
+    return absent
+
+
+def _known_server(gateway: Gateway, name: str) -> str:
+    if name not in gateway.members:
+        names = ", ".join(gateway.members) or "none"
+        raise InputError(f"there is no server {name}. There are: {names}.")
+    return name
+
+
+def _known_tool(gateway: Gateway, name: str) -> CatalogTool:
+    tool = gateway.catalog.named(name)
+    if tool is None:
+        near = [near.public for near, _ in gateway.catalog.search(name, 3)]
+        hint = f" Is it one of these: {', '.join(near)}?" if near else ""
+        raise InputError(f"there is no tool {name} that is approved.{hint}")
+    return tool
+
+
+def _text(result: JsonObject) -> str:
+    blocks = result.get("content")
+    texts = [
+        str(block.get("text", f"[{block.get('type')}]"))
+        for block in (blocks if isinstance(blocks, list) else [])
+        if isinstance(block, dict)
+    ]
+    return "\n".join(texts)

@@ -1,0 +1,168 @@
+"""The gateway's address: one endpoint for all servers, and one for each server alone.
+
+`/mcp`, `/sse` and a WebSocket lead to the gateway, `/servers/NAME/mcp` and the like to one server.
+Knows no frames.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from pipeguard.config.options import WrapOptions
+from pipeguard.gateway.front import FrontRecord
+from pipeguard.gateway.gateway import Gateway
+from pipeguard.gateway.member import GatewayServer
+from pipeguard.log import say
+from pipeguard.runtime.endpoints import admission_of, server_context
+from pipeguard.runtime.listening import bind, tune_process, url_at
+from pipeguard.runtime.numbers import number_of
+from pipeguard.runtime.transports import endpoints_of
+from pipeguard.transports.channel import AsyncChannel, ChannelClosed
+from pipeguard.transports.http.server.backend import Backend, Dial, Service
+from pipeguard.transports.http.server.conversations import Conversations
+from pipeguard.transports.http.server.listener import Listener
+from pipeguard.transports.http.server.refusals import Refusals
+from pipeguard.transports.http.server.routes import Endpoint, RouteTable
+from pipeguard.transports.http.server.sessions import Sessions
+from pipeguard.transports.judging import Judge
+from pipeguard.transports.tasks import Tasks
+
+MAX_SESSIONS = 1000
+IDLE_SECONDS = 1800.0
+SERVERS = "/servers"
+
+
+class Front(NamedTuple):
+    """What all clients of the gateway share.
+
+    Attributes:
+        sessions: of clients.
+        judge: holds the protocol of their frames.
+        record: reports what is refused.
+    """
+
+    sessions: Sessions
+    judge: Judge
+    record: FrontRecord
+
+
+class _Mounted(NamedTuple):
+    """What answers at one place: endpoints, and the conversations behind them."""
+
+    endpoints: tuple[Endpoint, ...]
+    conversations: Conversations
+    server: GatewayServer | None = None
+
+    async def close(self) -> None:
+        closing = [endpoint.close() for endpoint in self.endpoints]
+        await asyncio.gather(*closing, self.conversations.close())
+
+
+class GatewayListener:
+    """Answers clients at an address.
+
+    Args:
+        options: of listening, as `wrap` has them.
+        gateway: what is behind.
+        front: what all clients share.
+        digests: of stored tokens, by their names; None where there are none.
+    """
+
+    def __init__(
+        self,
+        options: WrapOptions,
+        gateway: Gateway,
+        front: Front,
+        digests: Callable[[], Mapping[str, bytes]] | None,
+    ) -> None:
+        """Check the options, and take the address.
+
+        Raises:
+            PipeGuardError: an option is wrong, or the address is in use.
+        """
+        self._gateway = gateway
+        self._front = front
+        limit = front.sessions.guard.policy.limits.frame_bytes
+        admission, port = admission_of(options, os.environ, limit, digests)
+        self._context = server_context(options)
+        self._most = int(number_of(options, "--max-sessions", MAX_SESSIONS))
+        self._idle_seconds = number_of(options, "--idle-timeout", IDLE_SECONDS)
+        self._socket = bind(options.values["--listen"], admission.host, port)
+        self._admission = admission._replace(
+            port=self._socket.getsockname()[1], owners=front.sessions.owners
+        )
+        self._routes = RouteTable()
+        self._mounted: dict[str, _Mounted] = {}
+        self._closing = Tasks()
+
+    def is_given(self, who: str) -> bool:
+        """True for a token of the options, which are not those of the store."""
+        tokens = self._admission.tokens
+        return tokens is not None and tokens.has_whole(who)
+
+    async def run(self, ended: asyncio.Future[None]) -> None:
+        """Listen until a signal."""
+        self._mount("", self._front.sessions, self._front.judge, self._gateway.dial)
+        self.follow()
+        refusals = Refusals(self._front.record.refusal)
+        listener = Listener(
+            self._admission,
+            self._routes,
+            lambda: not ended.done() and self._gateway.is_ready(),
+            refusals,
+        )
+        await listener.open(self._socket, self._context)
+        tune_process()
+        say(f"listening on {url_at(self._socket, tls=self._context is not None)}")
+        await ended
+        listener.refuse()
+        await asyncio.gather(*(mounted.close() for mounted in self._mounted.values()))
+        await self._closing.end()
+        await listener.close()
+        refusals.close()
+
+    def follow(self) -> None:
+        """Have an endpoint for each server that is there now."""
+        members = self._gateway.members
+        for name, mounted in list(self._mounted.items()):
+            if name and members.get(name) is not mounted.server:
+                self._routes.remove(f"{SERVERS}/{name}")
+                self._closing.begin(self._mounted.pop(name).close())
+        for name, member in members.items():
+            if name not in self._mounted:
+                self._mount_server(name, member)
+
+    def _mount_server(self, name: str, member: GatewayServer) -> None:
+        run = member.run
+        sessions = Sessions(
+            run.guard, run.name, self._most, self._idle_seconds, self._front.sessions.owners
+        )
+        member.on_relist(sessions.relist)
+
+        async def dial(who: str) -> AsyncChannel:
+            if not self._gateway.may_use_alone(who, name):
+                raise ChannelClosed("this token may not use all of this server; use /mcp")
+            return await member.dial()
+
+        self._mount(name, sessions, member.judge, dial, member)
+
+    def _mount(
+        self,
+        name: str,
+        sessions: Sessions,
+        judge: Judge,
+        dial: Dial,
+        server: GatewayServer | None = None,
+    ) -> None:
+        service = Service(sessions, judge, self._admission.backlog)
+        conversations = Conversations(
+            sessions, dial, judge, self._admission.limit_bytes, self._most
+        )
+        backend = Backend(service, dial, conversations, self._most, self._idle_seconds, waits=False)
+        endpoints = endpoints_of(backend)
+        for endpoint in endpoints:
+            self._routes.add(endpoint.routes, f"{SERVERS}/{name}" if name else "")
+        self._mounted[name] = _Mounted(endpoints, conversations, server)

@@ -1,0 +1,111 @@
+"""What each server writes on its standard error: in a file of its own, masked and bounded.
+
+Free text, which is never an error signal (MCP 2025-11-25, basic/transports, stdio).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+from time import sleep
+
+from pipeguard.errors import InputError
+from pipeguard.state.paths import state_folder
+from pipeguard.state.timestamps import utc_text
+from pipeguard.transports.stderr import neutralise
+
+MOST_BYTES = 2 * 2**20  # of one file; there are two of them for a server
+LOOK_SECONDS = 0.2  # between two looks for new lines
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
+
+
+def output_path(server: str) -> Path:
+    """The file of a server's output, which need not exist."""
+    return state_folder() / "logs" / f"{_UNSAFE.sub('_', server)}.log"
+
+
+class ServerOutput:
+    """Appends a server's output to its file; called as the mask of a copy of standard error.
+
+    Each line gets the time. Once the file is full it replaces the one before it.
+
+    Args:
+        server: the server's name.
+        mask: takes secrets out.
+    """
+
+    def __init__(self, server: str, mask: Callable[[bytes], bytes]) -> None:
+        self._path = output_path(server)
+        self._mask = mask
+        self._lock = Lock()
+        self._is_line_open = False
+        self._path.parent.mkdir(mode=0o700, exist_ok=True)
+
+    def __call__(self, text: bytes) -> bytes:
+        """Write a text down; nothing of it is for our own standard error."""
+        clean = neutralise(self._mask(text))
+        with self._lock:
+            try:
+                self._append(clean)
+            except OSError:  # the disk is full: a server does not stop for that
+                self._is_line_open = False
+        return b""
+
+    def _append(self, text: bytes) -> None:
+        file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            if os.fstat(file).st_size > MOST_BYTES:
+                self._path.replace(self._path.with_suffix(".log.1"))
+                os.close(file)
+                file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            time = utc_text(datetime.now(UTC)).encode()
+            for line in text.splitlines(keepends=True):
+                os.write(file, line if self._is_line_open else b"%s %s" % (time, line))
+                self._is_line_open = not line.endswith((b"\n", b"\r"))
+        finally:
+            os.close(file)
+
+
+def last_lines(server: str, count: int) -> list[str]:
+    """The last lines of a server's output.
+
+    Raises:
+        InputError: there is no output of a server of this name.
+    """
+    path = output_path(server)
+    lines: list[str] = []
+    for file in (path.with_suffix(".log.1"), path):
+        if file.is_file():
+            lines += file.read_text("utf-8", "backslashreplace").splitlines()
+    if not lines and not path.is_file():
+        known = sorted(file.stem for file in path.parent.glob("*.log"))
+        raise InputError(
+            f"no server {server} has written anything under `pipeguard serve`."
+            f" These have: {', '.join(known) or 'none'}."
+        )
+    return lines[-count:] if count else []
+
+
+def following_lines(server: str) -> Iterator[str]:
+    """New lines as they come, for ever; goes on with the next file when one is full."""
+    path, rest = output_path(server), ""
+    file = path.open(encoding="utf-8", errors="backslashreplace")
+    file.seek(0, os.SEEK_END)
+    try:
+        while True:
+            text = file.read()
+            *lines, rest = (rest + text).split("\n")
+            yield from lines
+            if text:
+                continue
+            if path.is_file() and path.stat().st_ino != os.fstat(file.fileno()).st_ino:
+                file.close()
+                file = path.open(encoding="utf-8", errors="backslashreplace")
+            else:
+                sleep(LOOK_SECONDS)
+    finally:
+        file.close()

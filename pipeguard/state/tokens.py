@@ -1,0 +1,191 @@
+"""Bearer tokens of the gateway's clients: who may use which servers and tools, until when.
+
+The store has the SHA-256 of each token, never the token itself. Knows no HTTP.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import NamedTuple
+
+from pipeguard.errors import InputError, StateError
+from pipeguard.state.store import Store
+from pipeguard.state.timestamps import now_text, utc_text
+
+PREFIX = "pgt_"  # by which people and secret scanners know one
+TOKEN_BYTES = 32
+EFFECTS = ("read", "write", "destructive")
+MOST_TOKENS = 1000
+MOST_NAME_CHARS = 50
+
+
+class TokenScope(NamedTuple):
+    """What the client of a token may do.
+
+    Attributes:
+        servers: globs of servers' names.
+        tools: globs of tools, as agents call them, or as `server/tool`.
+        effect: the most that a tool may do: `read`, `write` or `destructive`.
+        per_minute: calls; 0 for any number.
+    """
+
+    servers: tuple[str, ...] = ("*",)
+    tools: tuple[str, ...] = ("*",)
+    effect: str = "destructive"
+    per_minute: int = 0
+
+
+class StoredToken(NamedTuple):
+    """One token.
+
+    Attributes:
+        name: whom it is for.
+        digest: its SHA-256.
+        scope: what its client may do.
+        created: when it was made (ISO 8601, UTC).
+        expires: when it ends, likewise; empty for never.
+    """
+
+    name: str
+    digest: bytes
+    scope: TokenScope
+    created: str
+    expires: str = ""
+
+    def is_expired(self, now: str) -> bool:
+        """True where it has ended at a moment (ISO 8601, UTC)."""
+        return bool(self.expires) and self.expires <= now
+
+
+def stored_tokens(store: Store) -> list[StoredToken]:
+    """All tokens, by name."""
+    rows = store.connection.execute(
+        "SELECT name, sha256, servers, tools, effect, per_minute, created, expires"
+        " FROM tokens ORDER BY name"
+    )
+    return [
+        StoredToken(
+            name,
+            digest,
+            TokenScope(tuple(json.loads(servers)), tuple(json.loads(tools)), effect, per_minute),
+            created,
+            expires,
+        )
+        for name, digest, servers, tools, effect, per_minute, created, expires in rows
+    ]
+
+
+def create_token(
+    store: Store, name: str, scope: TokenScope, expires: datetime | None = None
+) -> str:
+    """Make a token.
+
+    Returns:
+        The token, which is stored nowhere.
+
+    Raises:
+        InputError: another token has this name, or there are too many.
+    """
+    token = f"{PREFIX}{secrets.token_urlsafe(TOKEN_BYTES)}"
+    ends = "" if expires is None else utc_text(expires, "seconds")
+    with store.transaction():
+        names = [stored.name for stored in stored_tokens(store)]
+        if name in names:
+            raise InputError(
+                f"there is a token {name} already. Give another name, or exchange it for a new one:"
+                f"  pipeguard tokens rotate {name}"
+            )
+        if len(names) >= MOST_TOKENS:
+            raise InputError(f"there are {MOST_TOKENS} tokens; revoke one first.")
+        store.connection.execute(
+            "INSERT INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                name,
+                sha256(token.encode()).digest(),
+                json.dumps(scope.servers),
+                json.dumps(scope.tools),
+                scope.effect,
+                scope.per_minute,
+                now_text(),
+                ends,
+            ),
+        )
+    return token
+
+
+def rotate_token(store: Store, name: str) -> str:
+    """Exchange a token for a new one with the same scope; the old one ends at once.
+
+    Raises:
+        InputError: there is no such token.
+    """
+    token = f"{PREFIX}{secrets.token_urlsafe(TOKEN_BYTES)}"
+    with store.transaction():
+        _check_known(store, name)
+        store.connection.execute(
+            "UPDATE tokens SET sha256 = ?, created = ? WHERE name = ?",
+            (sha256(token.encode()).digest(), now_text(), name),
+        )
+    return token
+
+
+def revoke_token(store: Store, name: str) -> None:
+    """End a token at once.
+
+    Raises:
+        InputError: there is no such token.
+    """
+    with store.transaction():
+        _check_known(store, name)
+        store.connection.execute("DELETE FROM tokens WHERE name = ?", (name,))
+
+
+def _check_known(store: Store, name: str) -> None:
+    names = [stored.name for stored in stored_tokens(store)]
+    if name not in names:
+        raise InputError(f"there is no token {name}. There are: {', '.join(names) or 'none'}.")
+
+
+class TokenReader:
+    """The tokens as they are now: read again once another process has changed the store.
+
+    For one thread. Where the store cannot be read, no token is valid.
+
+    Args:
+        store: the open store, which belongs to the reader.
+        tell: reports why it cannot be read.
+    """
+
+    def __init__(self, store: Store, tell: Callable[[str], None]) -> None:
+        self._store = store
+        self._tell = tell
+        self._version = -1
+        self._tokens: dict[str, StoredToken] = {}
+
+    def valid(self) -> Mapping[str, StoredToken]:
+        """Those that have not ended, by name."""
+        try:
+            if not self._store.is_in_place():
+                self._store, self._version = self._store.reopened(), -1
+            version = self._store.change_counter()
+            if version != self._version:
+                self._tokens = {token.name: token for token in stored_tokens(self._store)}
+                self._version = version
+        except StateError as error:
+            if self._tokens:
+                self._tell(f"no stored token lets in any more: {error}")
+            self._tokens, self._version = {}, -1
+        now = utc_text(datetime.now(UTC), "seconds")
+        return {name: token for name, token in self._tokens.items() if not token.is_expired(now)}
+
+    def digests(self) -> Mapping[str, bytes]:
+        """The SHA-256 of each valid token, by name."""
+        return {name: token.digest for name, token in self.valid().items()}
+
+    def close(self) -> None:
+        """Close the store."""
+        self._store.close()

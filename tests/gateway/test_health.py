@@ -1,0 +1,113 @@
+"""Servers that end or hang are started again, and the others do not notice."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from pipeguard.gateway import health, member
+from pipeguard.gateway.gateway import Gateway
+from pipeguard.gateway.member import State
+from pipeguard.gateway.server_output import last_lines, output_path
+from pipeguard.gateway.server_settings import ServerSettings
+from pipeguard.gateway.tool_calls import ToolMode
+from tests.fuzz.rulebook import engines
+from tests.gateway.test_gateway import INITIALIZE, Client
+from tests.transports.wire import eventually
+from tests.wrap.wrapped import PYTHON, SERVER
+
+Scenario = Callable[[Client, Gateway], Awaitable[None]]
+
+
+@pytest.fixture(autouse=True)
+def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setattr(member, "FIRST_DELAY_SECONDS", 0.01)
+    monkeypatch.setattr(health, "PING_SECONDS", 0.05)
+    monkeypatch.setattr(health, "ANSWER_SECONDS", 0.2)
+
+
+def actor(name: str, script: str = "pass") -> ServerSettings:
+    """The tests' own server, which writes its process id on its standard error first."""
+    code = (
+        "import os, sys, runpy; print('pid', os.getpid(), file=sys.stderr, flush=True);"
+        f"{script}; sys.argv = ['server']; runpy.run_path({str(SERVER)!r}, run_name='__main__')"
+    )
+    return ServerSettings(name, (*PYTHON, "-c", code), trust="first-use")
+
+
+def talk(scenario: Scenario, *servers: ServerSettings) -> None:
+    async def run() -> None:
+        gateway = Gateway(engines(), ToolMode.DIRECT)
+        await gateway.apply(servers)
+        channel = await gateway.dial()
+        client = Client(channel)
+        try:
+            await client.result("initialize", **INITIALIZE)
+            await scenario(client, gateway)
+        finally:
+            await channel.close()
+            await gateway.close()
+
+    asyncio.run(run())
+
+
+def processes_of(server: str) -> list[int]:
+    """The processes of a server, by what each wrote."""
+    if not output_path(server).is_file():
+        return []
+    return [int(line.split()[-1]) for line in last_lines(server, 1000) if " pid " in line]
+
+
+async def process_of(gateway: Gateway, server: str, *, after: int = 0) -> int:
+    """The process in which a server runs now; a later one than another."""
+
+    def is_there() -> bool:
+        is_ready = gateway.members[server].state is State.READY
+        return is_ready and processes_of(server)[-1:] not in ([], [after])
+
+    await eventually(is_there, f"{server} runs")
+    return processes_of(server)[-1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_one_that_ends_or_hangs_is_started_again(number: signal.Signals) -> None:
+    async def scenario(client: Client, gateway: Gateway) -> None:
+        before, other = await process_of(gateway, "one"), await process_of(gateway, "two")
+        os.kill(before, number)
+        await process_of(gateway, "one", after=before)
+        assert await client.text("one__echo", text="again") == "again"
+        assert await process_of(gateway, "two") == other
+        if number is signal.SIGSTOP:
+            with pytest.raises(ProcessLookupError):
+                os.kill(before, 0)
+
+    talk(scenario, actor("one"), actor("two"))
+
+
+def test_one_that_is_busy_is_left_alone() -> None:
+    async def scenario(client: Client, gateway: Gateway) -> None:
+        before = await process_of(gateway, "slow")
+        assert await client.text("slow__echo", text="x" * 5) == "xxxxx"
+        assert await process_of(gateway, "slow") == before
+
+    sleepy = (
+        "import time, json; loads = json.loads;"
+        "json.loads = lambda s: (time.sleep(1.5 * ('xxxxx' in str(s))), loads(s))[1]"
+    )
+    talk(scenario, actor("slow", sleepy))
+
+
+def test_a_call_of_a_server_that_is_down_says_why() -> None:
+    async def scenario(client: Client, gateway: Gateway) -> None:
+        before = await process_of(gateway, "one")
+        member_of_one = gateway.members["one"]
+        os.kill(before, signal.SIGKILL)
+        await eventually(lambda: member_of_one.state is not State.READY, "it is noticed")
+        answer = await client.text("one__echo", text="hello")
+        assert answer == "hello" or "is not available: it ended by itself" in answer
+
+    talk(scenario, actor("one"))

@@ -1,0 +1,253 @@
+"""`pipeguard serve` as its clients see it: real processes, over stdio and at an address."""
+
+import json
+import os
+import subprocess
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from pipeguard.cli._person import TOKEN_VARIABLE, new_token
+from pipeguard.rulebook.cache import load_engines
+from tests import tools
+from tests.gateway.served import (
+    Served,
+    ServedAt,
+    actor,
+    environment_of_state,
+    text_of,
+    write_servers,
+)
+from tests.launch.processes import until
+from tests.wrap.wrapped import PIPEGUARD, SERVER, Object
+
+pytestmark = pytest.mark.real
+KEY = "ghp_" + "Z7QX4M2N5P6R3STV" * 2 + "abcd"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_rules() -> None:
+    load_engines()
+
+
+def serve(folder: Path, **servers: Object) -> Served:
+    return Served(folder, "--config", str(write_servers(folder, servers)))
+
+
+def test_two_servers_answer_as_one_and_end_with_it(tmp_path: Path) -> None:
+    with serve(tmp_path, one=actor(), two=actor()) as client:
+        assert '"name": "pipeguard"' in json.dumps(client.initialize())
+        found = client.call("retrieve_tools", query="return its text")
+        assert "one__echo(text: string)" in found
+        assert "two__echo(text: string)" in found
+        for name in ("one__echo", "two__echo"):
+            given: Object = {"name": name, "arguments": {"text": f"hello {name}"}}
+            assert client.call("call_tool_write", **given) == f"hello {name}"
+        last = client.request(
+            "tools/call",
+            name="call_tool_write",
+            arguments={"name": "one__echo", "arguments": {"text": "last"}},
+        )
+        client.hang_up()
+        assert text_of(client.answer(last)) == "last"
+        assert client.code() == 0
+
+
+def test_a_secret_goes_to_no_server_and_the_audit_has_the_server_and_tool(tmp_path: Path) -> None:
+    with serve(tmp_path, one=actor()) as client:
+        client.initialize()
+        given: Object = {"name": "one__echo", "arguments": {"text": f"key {KEY}"}}
+        refused = client.ask("tools/call", name="call_tool_write", arguments=given)["result"]
+        assert isinstance(refused, dict)
+        assert refused["isError"] is True
+        assert KEY not in json.dumps(refused)
+        client.hang_up()
+        assert client.code() == 0
+        assert KEY not in client.said()
+    audit = subprocess.run(
+        [*PIPEGUARD, "audit", "list", "--json"],
+        env=environment_of_state(tmp_path),
+        capture_output=True,
+        check=True,
+    )
+    rows = [row for row in json.loads(audit.stdout) if row["action"] == "block"]
+    assert [(row["server"], row["tool"]) for row in rows] == [("one", "echo")]
+
+
+def test_a_new_servers_tools_are_found_once_a_person_approves_them(tmp_path: Path) -> None:
+    with serve(tmp_path, new=actor(trust="review")) as client:
+        client.initialize()
+        assert client.call("retrieve_tools", query="return text").startswith("No tool matches")
+        assert "pipeguard approve new --all" in client.said()
+        subprocess.run(
+            [*PIPEGUARD, "approve", "new", "--all", "--yes"],
+            env={**environment_of_state(tmp_path), TOKEN_VARIABLE: new_token()[0]},
+            capture_output=True,
+            check=True,
+        )
+        until(
+            lambda: "new__echo" in client.call("retrieve_tools", query="return text"),
+            "the approved tool is found",
+        )
+
+
+def test_edits_take_effect_and_a_wrong_one_changes_nothing(tmp_path: Path) -> None:
+    with serve(tmp_path, one=actor()) as client:
+        client.initialize()
+        assert "one__echo" in client.call("retrieve_tools", query="echo")
+        before = client.running()
+        write_servers(tmp_path, {"one": actor(), "two": actor()})
+        until(lambda: "two__echo" in client.call("retrieve_tools", query="echo"), "two is there")
+        assert set(before) <= set(client.running()), "what did not change goes on"
+        (tmp_path / "pipeguard.yaml").write_text("servers:\n  one:\n    comand: x\n")
+        until(lambda: "stay as they are" in client.said(), "the error is told")
+        assert "line 3" in client.said()
+        assert "command" in client.said()
+        assert "two__echo" in client.call("retrieve_tools", query="echo")
+        write_servers(tmp_path, {"two": actor()})
+        until(
+            lambda: "one__echo" not in client.call("retrieve_tools", query="echo"),
+            "one is gone",
+        )
+        missing: Object = {"name": "one__echo", "arguments": {"text": "x"}}
+        assert "There is no tool" in client.call("call_tool_write", **missing)
+
+
+def test_each_server_has_an_address_of_its_own(tmp_path: Path) -> None:
+    config = write_servers(tmp_path, {"one": actor(), "two": actor()}, mode="direct")
+    with ServedAt(tmp_path, "--config", str(config)) as served:
+        plan: dict[str, object] = {"transport": "http", "mode": "legacy", "command": [], "env": {}}
+        both = played({**plan, "url": served.url, "calls": [["two__echo", {"text": "hello"}]]})
+        assert both["tools"] == ["one__echo", "two__echo"]
+        assert '"text": "hello"' in json.dumps(both["results"])
+        alone = {**plan, "url": served.at("/servers/two/mcp"), "calls": [["echo", {"text": "a"}]]}
+        assert played(alone)["tools"] == ["echo"]
+        events = {**plan, "transport": "sse", "url": served.at("/servers/two/sse"), "calls": []}
+        assert played(events)["tools"] == ["echo"]
+        with urllib.request.urlopen(served.at("/readyz")) as ready:  # noqa: S310  our own address
+            assert ready.status == 200
+        write_servers(tmp_path, {"one": actor()}, mode="direct")
+        until(lambda: "removed" in served.said(), "two is gone")
+        assert played({**plan, "url": served.url, "calls": []})["tools"] == ["one__echo"]
+
+
+def test_a_token_is_needed_where_one_is_asked_for(tmp_path: Path) -> None:
+    config = write_servers(tmp_path, {"one": actor()})
+    options = ("--config", str(config), "--token-env", "AGENT")
+    with ServedAt(tmp_path, *options, AGENT="a-token-of-the-tests") as served:
+        for path in ("/mcp", "/servers/one/mcp", "/sse"):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(served.at(path))  # noqa: S310  our own address
+            refused.value.close()
+            assert refused.value.code == 401
+
+
+def test_a_stored_token_finds_what_it_may_use_until_it_is_revoked(tmp_path: Path) -> None:
+    config = write_servers(tmp_path, {"one": actor(), "two": actor()}, mode="direct")
+    person = {**environment_of_state(tmp_path), TOKEN_VARIABLE: new_token()[0]}
+
+    def tokens(*words: str) -> str:
+        done = subprocess.run(
+            [*PIPEGUARD, "tokens", *words], env=person, capture_output=True, check=True
+        )
+        return done.stdout.decode().strip()
+
+    token = tokens("create", "ci", "--server", "two")
+    with ServedAt(tmp_path, "--config", str(config)) as served:
+        assert status(served.url) == 401
+        listed = ask(served.url, token)
+        assert "two__echo" in listed
+        assert "one__echo" not in listed
+        assert "echo" in ask(served.at("/servers/two/mcp"), token)
+        assert "may not use all of this server" in ask(served.at("/servers/one/mcp"), token)
+        tokens("revoke", "ci")
+        assert status(served.url, token) == 401
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("servers: [", "line 1"),
+        ("servers:\n  a:\n    command: x\n    url: http://localhost/\n", "`command` or a `url`"),
+        ("servers:\n  a:\n    command: ${env:NOT_SET_ANYWHERE}\n", "NOT_SET_ANYWHERE"),
+    ],
+)
+def test_a_wrong_file_is_told_to_the_client_and_on_the_terminal(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    path = tmp_path / "pipeguard.yaml"
+    path.write_text(text)
+    path.chmod(0o600)
+    with Served(tmp_path, "--config", str(path)) as client:
+        answer = client.ask("initialize", protocolVersion="2025-06-18", capabilities={})
+        assert "error" in answer
+        client.hang_up()
+        assert client.code() == 2
+        assert told in client.said()
+
+
+def test_a_file_that_others_may_write_starts_nothing(tmp_path: Path) -> None:
+    path = write_servers(tmp_path, {"one": actor()})
+    path.chmod(0o666)
+    with Served(tmp_path, "--config", str(path)) as client:
+        client.hang_up()
+        assert client.code() == 2
+        assert "chmod go-w" in client.said()
+
+
+def post(url: str, token: str, message: Object, session: str = "") -> urllib.request.Request:
+    headers = {
+        "Content-Type": "application/json",
+        "Accept": "application/json, text/event-stream",
+        "Authorization": f"Bearer {token}",
+    }
+    if session:
+        headers["Mcp-Session-Id"] = session
+    return urllib.request.Request(url, json.dumps(message).encode(), headers)  # noqa: S310  our own address
+
+
+def status(url: str, token: str = "none") -> int:
+    message: Object = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+    try:
+        with urllib.request.urlopen(post(url, token, message)) as answer:  # noqa: S310  the same
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
+
+
+def ask(url: str, token: str) -> str:
+    """What `tools/list` gives in a session, or why there is none."""
+    opening: Object = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "initialize",
+        "params": {
+            "protocolVersion": "2025-06-18",
+            "capabilities": {},
+            "clientInfo": {"name": "tests", "version": "1"},
+        },
+    }
+    with urllib.request.urlopen(post(url, token, opening)) as answer:  # noqa: S310  the same
+        session, text = answer.headers["Mcp-Session-Id"], answer.read().decode()
+    if session is None:
+        return str(text)
+    listing: Object = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
+    with urllib.request.urlopen(post(url, token, listing, session)) as answer:  # noqa: S310  the same
+        return str(answer.read().decode())
+
+
+def played(plan: dict[str, object]) -> dict[str, list[object]]:
+    """What the official Python SDK sees."""
+    done = subprocess.run(
+        [tools.server_python(), SERVER.with_name("sdk_client.py")],
+        input=json.dumps(plan).encode(),
+        env=dict(os.environ),
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    seen: dict[str, list[object]] = json.loads(done.stdout)
+    return seen

@@ -1,0 +1,99 @@
+"""Tokens of the gateway's clients: stored by their digests, valid until they end."""
+
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from pipeguard.errors import InputError
+from pipeguard.state.store import Store
+from pipeguard.state.tokens import (
+    MOST_TOKENS,
+    PREFIX,
+    TokenReader,
+    TokenScope,
+    create_token,
+    revoke_token,
+    rotate_token,
+    stored_tokens,
+)
+
+SCOPE = TokenScope(("git*",), ("git__get_*", "git/list"), "read", 60)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "pipeguard.db"
+
+
+def test_a_token_is_shown_once_and_stored_by_its_digest(path: Path) -> None:
+    with Store.open(path) as store:
+        token = create_token(store, "ci", SCOPE)
+        (stored,) = stored_tokens(store)
+    assert token.startswith(PREFIX)
+    assert (stored.name, stored.scope, stored.expires) == ("ci", SCOPE, "")
+    assert stored.digest == sha256(token.encode()).digest()
+    for file in path.parent.iterdir():
+        assert token.encode() not in file.read_bytes()
+
+
+def test_a_name_is_for_one_token_which_can_be_exchanged_and_ended(path: Path) -> None:
+    with Store.open(path) as store:
+        first = create_token(store, "ci", SCOPE)
+        with pytest.raises(InputError, match="tokens rotate ci"):
+            create_token(store, "ci", TokenScope())
+        second = rotate_token(store, "ci")
+        (stored,) = stored_tokens(store)
+        assert first != second
+        assert (stored.digest, stored.scope) == (sha256(second.encode()).digest(), SCOPE)
+        revoke_token(store, "ci")
+        assert stored_tokens(store) == []
+        for change in (rotate_token, revoke_token):
+            with pytest.raises(InputError, match="There are: none"):
+                change(store, "ci")
+
+
+def test_a_reader_sees_at_once_what_another_process_does(path: Path) -> None:
+    told: list[str] = []
+    reader = TokenReader(Store.open(path), told.append)
+    assert reader.digests() == {}
+    with Store.open(path) as store:
+        token = create_token(store, "ci", SCOPE)
+        assert reader.digests() == {"ci": sha256(token.encode()).digest()}
+        revoke_token(store, "ci")
+        assert reader.digests() == {}
+    reader.close()
+    assert told == []
+
+
+def test_one_that_has_ended_is_not_valid(path: Path) -> None:
+    now = datetime.now(UTC)
+    with Store.open(path) as store:
+        create_token(store, "over", SCOPE, now - timedelta(seconds=1))
+        create_token(store, "open", SCOPE, now + timedelta(days=1))
+    reader = TokenReader(Store.open(path), pytest.fail)
+    assert set(reader.valid()) == {"open"}
+    reader.close()
+
+
+def test_a_store_that_is_gone_lets_nobody_in(path: Path) -> None:
+    with Store.open(path) as store:
+        create_token(store, "ci", SCOPE)
+    reader = TokenReader(Store.open(path), pytest.fail)
+    assert set(reader.valid()) == {"ci"}
+    for file in path.parent.iterdir():
+        file.unlink()
+    assert reader.valid() == {}
+    reader.close()
+
+
+def test_there_is_an_end_to_their_number(path: Path) -> None:
+    with Store.open(path) as store, store.transaction():
+        for number in range(MOST_TOKENS):
+            store.connection.execute(
+                "INSERT INTO tokens VALUES (?, x'00', '[]', '[]', 'read', 0, '', '')",
+                (f"{number}",),
+            )
+        with pytest.raises(InputError, match="revoke one first"):
+            create_token(store, "one-more", SCOPE)
