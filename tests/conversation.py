@@ -334,8 +334,8 @@ class _Play:
         pins = dict(self.guard.pins)
         for key, pin in self.guard.pins.items():
             if pin.name in names:
-                assert pin.held is not None, f"{pin.name} does not wait"
-                pins[key] = Pin(*key, pin.held, pin.held_fingerprint, None, None, "")
+                assert pin.held_definition is not None, f"{pin.name} does not wait"
+                pins[key] = Pin(*key, pin.held_definition, pin.held_fingerprint, None, None, "")
                 names = [name for name in names if name != pin.name]
         assert names == [], f"nobody knows {names}"
         self.guard.repin(pins)

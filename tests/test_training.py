@@ -17,8 +17,9 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from benchmarks.detection.cases import FOLDER, Split
-from benchmarks.detection.cases import read as cases_of
+from benchmarks.detection.case_files import FOLDER
+from benchmarks.detection.case_files import read as cases_of
+from benchmarks.detection.cases import Split
 from pipeguard.core.model.features import MAX_FAMILIES
 from pipeguard.rulebook.packs import load_rules, model
 from training.texts import MANIFEST, MOST_SAMPLED, SAMPLE, is_whole, manifest, sample

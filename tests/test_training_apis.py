@@ -5,7 +5,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from benchmarks.detection.servers import kept
+from benchmarks.detection.servers import stored_definitions
 from training.apis import main
 
 DOCUMENT = {
@@ -36,8 +36,8 @@ def test_an_operation_is_a_tool(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert done.output == "2 definitions\n"
     assert [path.name for path in target.iterdir()] == ["api-pets.example.json"]
-    found = dict(kept(target))
-    assert found["api-pets.example/listPets"] == {
+    stored = dict(stored_definitions(target))
+    assert stored["api-pets.example/listPets"] == {
         "name": "listPets",
         "description": "All pets. The latest first.",
         "inputSchema": {
@@ -45,4 +45,4 @@ def test_an_operation_is_a_tool(tmp_path: Path) -> None:
             "properties": {"page": {"type": "string", "description": "Which page."}},
         },
     }
-    assert found["api-pets.example/post_pets"]["description"] == "A new one."
+    assert stored["api-pets.example/post_pets"]["description"] == "A new one."

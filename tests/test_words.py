@@ -15,14 +15,6 @@ BARE = {
 }
 # One interface on two systems, of which only one is ever imported.
 SAME_ON_OTHER_SYSTEMS = {"Child"}
-# Folders whose functions and parameters still have such names.
-NOT_YET: set[str] = {
-    "benchmarks/detection",
-    "pipeguard/core/commands",
-    "pipeguard/core/model",
-    "pipeguard/core/scanning",
-    "pipeguard/core/text",
-}
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -59,13 +51,7 @@ def bare_names() -> dict[str, list[str]]:
 
 
 def test_no_name_is_a_word_that_says_nothing() -> None:
-    assert {
-        folder: places for folder, places in bare_names().items() if folder not in NOT_YET
-    } == {}
-
-
-def test_no_folder_is_excused_that_is_clean() -> None:
-    assert NOT_YET - bare_names().keys() == set()
+    assert bare_names() == {}
 
 
 def test_no_two_public_classes_have_one_name() -> None:

@@ -16,9 +16,9 @@ from fnmatch import fnmatch
 from heapq import nlargest
 from pathlib import Path
 
-from benchmarks.detection.servers import kept
+from benchmarks.detection.servers import stored_definitions
 from pipeguard.core.model.classifier import Classifier
-from pipeguard.core.model.prefilter import Prefilter, make, opened
+from pipeguard.core.model.prefilter import Prefilter, compile_words
 from pipeguard.core.model.sentences import read_together, units
 from pipeguard.core.scanning.databases import LEAST_WEIGHT
 from pipeguard.core.text.document import MessageText
@@ -95,7 +95,7 @@ def definitions_of(folder: Path) -> list[Text]:
             "served",
             MessageText(definition, keyed=False).data.decode(),
         )
-        for name, definition in kept(folder)
+        for name, definition in stored_definitions(folder)
     ]
 
 
@@ -120,7 +120,9 @@ def like_attacks(
 ) -> list[str]:
     """The pieces of what is installed that a guard would read and that look most like attacks."""
     scores: dict[str, float] = {}
-    for text in _mined_texts(folders, opened(make(guard.opening), LEAST_WEIGHT), chance):
+    for text in _mined_texts(
+        folders, Prefilter.of(compile_words(guard.prefilter_words), LEAST_WEIGHT), chance
+    ):
         for score, start, end, _ in guard.pieces(text):
             if score > least:
                 scores[text[start:end]] = score

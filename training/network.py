@@ -26,8 +26,15 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeguard.core.model.network import HEAD_BYTES, INSIDE, NONE, REACH, Words, tokens
-from pipeguard.identity.server_name import DIGITS
+from pipeguard.core.model.network import (
+    HEAD_BYTES,
+    INSIDE,
+    KERNEL,
+    NUMBER,
+    PADDING,
+    Vocabulary,
+    tokens,
+)
 from training.labelled import (
     OUTPUTS,
     RULES,
@@ -59,7 +66,7 @@ class Small(nn.Module):
         super().__init__()
         self.words = nn.Embedding.from_pretrained(rows, freeze=False)
         self.layers = nn.ModuleList(
-            nn.Conv1d(ROW if not i else WIDTH, WIDTH, REACH, padding=2**i, dilation=2**i)
+            nn.Conv1d(ROW if not i else WIDTH, WIDTH, KERNEL, padding=2**i, dilation=2**i)
             for i in range(LAYERS)
         )
         self.head = nn.Linear(2 * WIDTH, len(OUTPUTS))
@@ -67,7 +74,7 @@ class Small(nn.Module):
 
     def forward(self, numbers: Tensor) -> Tensor:
         """How sure it is, in logits."""
-        there = (numbers != NONE).float()[:, None]
+        there = (numbers != PADDING).float()[:, None]
         state = self.drop(self.words(numbers)).transpose(1, 2) * there
         for index, layer in enumerate(self.layers):
             seen = functional.gelu(layer(state), approximate="tanh") * there
@@ -86,7 +93,7 @@ def parts_of(
     Those of English are the large model's; further ones are made for words with other letters.
     """
     parts = [*_MARKS, *dict.fromkeys((*names, *_other_parts(labels, names)))]
-    counted = Words(parts)
+    counted = Vocabulary(parts)
     often = Counter(number for label in labels for number in set(counted.numbers(label.text)))
     frequent = [
         number for number in range(len(parts)) if number < len(_MARKS) or often[number] >= OFTEN
@@ -95,7 +102,7 @@ def parts_of(
     made = torch.randn(len(parts), ROW) * flat.std()
     at = [(number, names[part]) for number, part in enumerate(parts) if part in names]
     made[[number for number, _ in at]] = flat[[number for _, number in at]]
-    made[NONE], made[DIGITS] = 0, flat[names["0"]]
+    made[PADDING], made[NUMBER] = 0, flat[names["0"]]
     return [parts[number] for number in frequent], made[frequent] * (SPREAD / float(flat.std()))
 
 
@@ -164,7 +171,7 @@ def main(folders: tuple[Path, ...], served: Path | None, labels_file: Path | Non
     base = Teacher()
     parts, rows = parts_of(labels, base.words(), base.split.get_vocab())
     click.echo(f"{len(labels)} texts, {len(parts)} parts of words")
-    model, words = Small(rows), Words(parts)
+    model, words = Small(rows), Vocabulary(parts)
     fit(model, [words.numbers(label.text) for label in labels], labels, RATE, PASSES)
     content = packed(model, parts)
     (RULES / NETWORK).write_bytes(content)

@@ -27,7 +27,7 @@ import scipy.sparse as sp
 import yaml
 from sklearn.linear_model import LogisticRegression
 
-from pipeguard.core.model.classifier import LEAST_FEATURES, Classifier, Second
+from pipeguard.core.model.classifier import LEAST_FEATURES, Classifier, Rescoring
 from pipeguard.core.model.features import WEIGHTS, Features, features
 from pipeguard.core.model.lexicon import Lexicon
 from pipeguard.core.model.normal_form import plain
@@ -228,7 +228,7 @@ def write(name: str, document: dict[str, Any]) -> None:
     if network.exists():
         likely, sure, share, again, most = TOGETHER[name]
         digest = sha256(network.read_bytes()).hexdigest()
-        second = Second(NETWORK, digest, name, share, again, most)
+        second = Rescoring(NETWORK, digest, name, share, again, most)
         document |= {"likely": likely, "sure": sure, "second": second._asdict()}
     content = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     digest = sha256(content).hexdigest()

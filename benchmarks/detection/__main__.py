@@ -1,4 +1,4 @@
-"""`python -m benchmarks.detection`: what the rules find, what they let be, and how sure that is."""
+"""`python -m benchmarks.detection`: what the rules find, and what they leave alone."""
 
 import argparse
 import json
@@ -9,35 +9,37 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from benchmarks.detection import harvest, speed
-from benchmarks.detection.cases import Case, CaseError, Split, Way, load_apart, played
+from benchmarks.detection.case_files import load_apart
+from benchmarks.detection.cases import Case, CaseError, Split, Way
 from benchmarks.detection.corpus import play_corpus, play_noise
 from benchmarks.detection.page import page
 from benchmarks.detection.parts import PartError, parts, without
 from benchmarks.detection.play import Play, play_all
 from benchmarks.detection.report import SUMMARY_HEADS, Report, misses, report
+from benchmarks.detection.variants import variant
 from benchmarks.frames.figures import table
 from pipeguard.core.session.guard import Engines
 from pipeguard.rulebook.cache import load_engines
 
 HARVESTED = 600
-SHOWN_RULES = 3  # of a case that was missed
+SHOWN_RULES = 3  # for a missed case
 
 
 def main() -> None:
-    """Play what the arguments ask for, print tables, write files."""
+    """Play cases as the options say, print tables, write files."""
     options = arguments()
     if "list" in options.without:
         print("\n".join(parts()))
         return
     try:
         with without(options.without):
-            play_what_is_wanted(options, load_engines())
+            play_and_report(options, load_engines())
     except (CaseError, PartError) as error:
         sys.exit(f"{error}")
 
 
-def play_what_is_wanted(options: argparse.Namespace, rules: Engines) -> None:
-    """Play it, print tables, write files.
+def play_and_report(options: argparse.Namespace, rules: Engines) -> None:
+    """Play cases as the options say, print tables, write files.
 
     Raises:
         CaseError: a case file is wrong.
@@ -48,24 +50,27 @@ def play_what_is_wanted(options: argparse.Namespace, rules: Engines) -> None:
         print(f"without {', '.join(options.without)}\n")
     splits = [split for split in Split if options.split in ("both", split.value)]
     reports = [run(split, options, rules) for split in splits]
-    written: dict[str, object] = {"machine": machine, "splits": [one.as_json() for one in reports]}
+    figures: dict[str, object] = {
+        "machine": machine,
+        "splits": [each.as_json() for each in reports],
+    }
     if options.speed:
         lines = list(speed.rows(rules))
         print(table("One frame, judged by one thread", speed.HEADS, lines), flush=True)
-        written["speed"] = [dict(zip(speed.HEADS, line, strict=True)) for line in lines]
+        figures["speed"] = [dict(zip(speed.HEADS, line, strict=True)) for line in lines]
     if options.noise:
-        written["noise"] = play_noise(options.noise, rules)
+        figures["noise"] = play_noise(options.noise, rules)
     if options.corpus:
         way = Way(options.way)
-        written["corpus"] = play_corpus(options.corpus, way, rules, misses=options.misses)
+        figures["corpus"] = play_corpus(options.corpus, way, rules, misses=options.misses)
     if options.json:
-        Path(options.json).write_text(json.dumps(written, indent=1) + "\n", "utf-8")
+        Path(options.json).write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
     if options.html:
         Path(options.html).write_text(page(machine, reports), "utf-8")
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """The options of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.detection",
         description=__doc__,
@@ -81,16 +86,16 @@ def arguments() -> argparse.Namespace:
         help="take a part of detection out, such as a reading, an encoding or a model stage; may "
         "be repeated. `list` prints the names",
     )
-    add("--speed", action="store_true", help="measure what judging 10 KB and 1 MB of texts takes")
+    add("--speed", action="store_true", help="measure how long judging 10 KB and 1 MB takes")
     add("--json", metavar="FILE", help="write all figures to FILE")
     add("--html", metavar="FILE", help="write them as a page, with plots")
-    add("--misses", action="store_true", help="list what was missed or blocked")
-    add("--open", action="store_true", help="with --misses: also those of the held split")
+    add("--misses", action="store_true", help="list what was missed or blocked wrongly")
+    add("--open", action="store_true", help="with --misses: list those of the held split too")
     return parser.parse_args()
 
 
 def _add_texts(parser: argparse.ArgumentParser) -> None:
-    """Which texts are played."""
+    """Add the options that say which texts are played."""
     add = parser.add_argument
     add("--split", choices=["tuned", "held", "both", "none"], default="both")
     add(
@@ -107,7 +112,7 @@ def _add_texts(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="DIR",
-        help="further trees to harvest from, such as a node_modules",
+        help="also harvest from these trees, such as a node_modules",
     )
     add(
         "--corpus",
@@ -115,7 +120,7 @@ def _add_texts(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="DIR",
-        help="play all that is readable in these trees, or with `--as definition` all that "
+        help="play all texts in these trees, or with `--as definition` the definitions that "
         "benchmarks.detection.servers stored in them, and list false blocks by rule",
     )
     add(
@@ -123,9 +128,9 @@ def _add_texts(parser: argparse.ArgumentParser) -> None:
         dest="way",
         choices=["result", "arguments", "definition"],
         default="result",
-        help="how texts of --corpus travel: other rules look at what is sent than at what comes",
+        help="how texts of --corpus are sent: arguments and results have different rules",
     )
-    add("--noise", type=int, metavar="N", help="play 32 KiB of each noise N times")
+    add("--noise", type=int, metavar="N", help="play 32 KiB of each noise, N times each way")
 
 
 def run(split: Split, options: argparse.Namespace, rules: Engines) -> Report:
@@ -137,9 +142,9 @@ def run(split: Split, options: argparse.Namespace, rules: Engines) -> Report:
         gathered = _gathered(options.harvest, tuple(options.harvest_from))
         cases += [case for case in gathered if case.split is split]
     cases = cases[:: max(1, options.every)]
-    plays = list(play_all((played(case, view) for case in cases for view in case.views), rules))
+    plays = list(play_all((variant(case, view) for case in cases for view in case.views), rules))
     disguised = (case for case in cases if "text" not in case.views and not case.innocent)
-    clear = play_all((played(case, "text") for case in disguised), rules)
+    clear = play_all((variant(case, "text") for case in disguised), rules)
     figures = report(split.value, plays, clear)
     show(figures)
     if options.misses:
@@ -151,14 +156,14 @@ _HARVEST: dict[tuple[int, tuple[Path, ...]], list[Case]] = {}
 
 
 def _gathered(count: int, more: tuple[Path, ...]) -> list[Case]:
-    """The harvest of both splits, read once."""
+    """The harvested cases of both splits, read once."""
     if (count, more) not in _HARVEST:
         _HARVEST[count, more] = harvest.harvest(count, more)
     return _HARVEST[count, more]
 
 
 def show(figures: Report) -> None:
-    """Print the tables of one split."""
+    """Print the tables of one report."""
     print(table(f"=== {figures.split}", SUMMARY_HEADS, figures.summary()))
     for part in figures.tables:
         if part.rows:
@@ -166,7 +171,7 @@ def show(figures: Report) -> None:
 
 
 def show_misses(split: Split, plays: Iterable[Play], *, opened: bool) -> None:
-    """Print what was missed, and what was blocked in vain; of the held split only on request."""
+    """Print what was missed or blocked wrongly; of the held split only on request."""
     missed = misses(plays)
     if split is Split.HELD and not opened:
         print(f"{split.value}: {len(missed)} missed or falsely blocked; --open lists them.\n")

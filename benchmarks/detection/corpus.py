@@ -1,24 +1,26 @@
-"""Documents and noise that no attack is in, played in one direction: what is blocked of them."""
+"""What is blocked of documents and noise, in which there is no attack."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.detection import harvest, servers
-from benchmarks.detection.cases import Case, Expect, Object, Split, Way, played
+from benchmarks.detection.cases import Case, Expect, Split, Way
+from benchmarks.detection.json_tree import Object
 from benchmarks.detection.play import Outcome, Play, play_all
 from benchmarks.detection.report import MEGABYTE
+from benchmarks.detection.variants import variant
 from benchmarks.frames.figures import table
 from pipeguard.core.session.guard import Engines
 
-SHOWN_RULES = 3  # of a document that was stopped
+SHOWN_RULES = 3  # for a stopped document
 
 
 def play_noise(count: int, rules: Engines) -> dict[str, int]:
-    """Play each kind of noise so many times each way.
+    """Play each kind of noise, so many times as a result and as an argument.
 
     Returns:
-        By kind, how many frames were blocked.
+        The number of blocked frames by kind.
     """
     blocks: dict[str, int] = {}
     lines = []
@@ -28,7 +30,7 @@ def play_noise(count: int, rules: Engines) -> dict[str, int]:
             for number in range(count)
             for way in (Way.RESULT, Way.ARGUMENTS)
         )
-        plays = list(play_all((played(case, "text") for case in cases), rules))
+        plays = list(play_all((variant(case, "text") for case in cases), rules))
         blocks[kind] = sum(play.stopped for play in plays)
         first = Counter(rule for play in plays if play.stopped for rule in play.rules[:1])
         named = ", ".join(f"{rule} {times}" for rule, times in first.most_common())
@@ -41,13 +43,13 @@ def play_noise(count: int, rules: Engines) -> dict[str, int]:
 def play_corpus(
     folders: Sequence[Path], way: Way, rules: Engines, *, misses: bool
 ) -> dict[str, object]:
-    """Play all that is readable in some trees, and print what was blocked, and by which rules.
+    """Play all texts in some trees, and print what was blocked, and by which rules.
 
     Args:
         folders: the trees.
-        way: in which the texts travel.
+        way: the part of a conversation that contains them.
         rules: that judge them.
-        misses: whether to list what was stopped.
+        misses: True to list what was stopped.
 
     Returns:
         The figures.
@@ -55,7 +57,7 @@ def play_corpus(
     size_bytes, frames, seconds = 0, 0, 0.0
     stopped: list[Play] = []
     cases = (case for folder in folders for case in _all_in(folder, way))
-    for play in play_all((played(case, "text") for case in cases), rules):
+    for play in play_all((variant(case, "text") for case in cases), rules):
         frames += 1
         size_bytes += play.frame_bytes
         seconds += play.seconds
@@ -66,7 +68,7 @@ def play_corpus(
     blocked = sum(play.outcome is Outcome.BLOCKED for play in stopped)
     share = 10 * blocked / megabytes if megabytes else 0.0
     total = f"{blocked} of {frames} frames blocked, {share:.2f} in 10 MB"
-    total += f", of {len(stopped) - blocked} a secret taken out"
+    total += f", {len(stopped) - blocked} redacted"
     rate = f"{megabytes / seconds:,.1f} MB/s" if seconds else "nothing readable"
     print(f"Corpus as {way.value}: {megabytes:,.1f} MB, {total}, {rate}")
     rows = [[rule, str(times), f"{times / megabytes:.3f}"] for rule, times in first.most_common()]
@@ -96,12 +98,12 @@ def _show_stopped(stopped: Iterable[Play]) -> None:
 def _all_in(folder: Path, way: Way) -> Iterator[Case]:
     bodies: Iterator[tuple[str, Object]]
     if way is Way.DEFINITION:
-        bodies = ((name, _definition(offer)) for name, offer in servers.kept(folder))
+        bodies = ((name, _definition(entry)) for name, entry in servers.stored_definitions(folder))
     else:
         bodies = ((path, harvest.body_of(text, way)) for path, text in harvest.tree(folder))
     for name, body in bodies:
         yield Case(name, Split.TUNED, "corpus", Expect.QUIET, "zxx", way, body)
 
 
-def _definition(offer: Object) -> Object:
-    return {"server": offer} if "instructions" in offer else {"tools": [offer]}
+def _definition(entry: Object) -> Object:
+    return {"server": entry} if "instructions" in entry else {"tools": [entry]}

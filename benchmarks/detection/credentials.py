@@ -1,10 +1,10 @@
-"""Generators of keys and tokens that carry a checksum, a signature or an encoding."""
+"""Generators of keys and tokens with a checksum, a signature or an encoding."""
 
 import base64
 import json
 import re
 from binascii import crc_hqx
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from hashlib import sha256
 from random import Random
 from uuid import UUID
@@ -12,15 +12,15 @@ from zlib import crc32
 
 from benchmarks.detection.letters import (
     BASE62,
+    Generator,
     base58_of,
     base58check_of,
     base64_of,
     base64url_of,
-    chosen,
     in_base,
+    random_text,
 )
 
-Generator = Callable[[Random, str], str]
 WORDS = [
     "harbour", "ledger", "orchard", "lantern", "meadow", "granite", "compass", "willow",
     "beacon", "saddle", "copper", "thistle", "anchor", "juniper", "cobalt", "falcon", "heron",
@@ -59,13 +59,13 @@ def host(dice: Random, _: str) -> str:
 
 
 def password(dice: Random, _: str) -> str:
-    """A password as a manager of passwords makes it."""
-    return chosen(dice, "b62", 9) + dice.choice("!#%*") + chosen(dice, "b62", 9)
+    """A password as a password manager makes it."""
+    return random_text(dice, "b62", 9) + dice.choice("!#%*") + random_text(dice, "b62", 9)
 
 
 def url_password(dice: Random, _: str) -> str:
-    """A password that a URL holds as it is."""
-    return chosen(dice, "b62", 18)
+    """A password that needs no escapes in a URL."""
+    return random_text(dice, "b62", 18)
 
 
 def uuid(dice: Random, _: str) -> str:
@@ -74,12 +74,12 @@ def uuid(dice: Random, _: str) -> str:
 
 
 def random_base64(dice: Random, size: str) -> str:
-    """Base64 of so many bytes."""
+    """Base64 of random bytes of a size."""
     return base64_of(dice.randbytes(int(size)))
 
 
 def random_base58(dice: Random, size: str) -> str:
-    """Base58 of so many bytes."""
+    """Base58 of random bytes of a size."""
     return base58_of(bytes([dice.randint(1, 255)]) + dice.randbytes(int(size) - 1))
 
 
@@ -94,55 +94,55 @@ def as_base64url(_: Random, text: str) -> str:
 
 
 def crc62(dice: Random, prefix: str) -> str:
-    """GitHub's and npm's: thirty characters, then their CRC-32 in base 62."""
-    body = chosen(dice, "b62", 30)
+    """A token of GitHub or npm: thirty characters, then their CRC-32 in base 62."""
+    body = random_text(dice, "b62", 30)
     return prefix + body + in_base(crc32(body.encode()), BASE62, 6)
 
 
 def gitlab_routable(dice: Random, prefix: str) -> str:
-    """GitLab's: payload, version, its length in base 36, and a CRC-32 of all that in base 36."""
-    routing = f"o:{chosen(dice, 'la', 4)}\nu:{chosen(dice, 'la', 3)}".encode()
+    """A token of GitLab: payload, version, length and CRC-32, the last two in base 36."""
+    routing = f"o:{random_text(dice, 'la', 4)}\nu:{random_text(dice, 'la', 3)}".encode()
     payload = base64url_of(dice.randbytes(16) + routing + bytes([len(routing)]))
     token = f"{prefix}{payload}.01.{in_base(len(payload), BASE36, 2)}"
     return token + in_base(crc32(token.encode()), BASE36, 7)
 
 
 def atlassian(dice: Random, prefix: str) -> str:
-    """Atlassian's: a CRC-32 of all before it stands at the end."""
-    token = f"{prefix}xFfGF0{chosen(dice, 'b64u', 172)}="
+    """A token of Atlassian, which ends with the CRC-32 of the rest."""
+    token = f"{prefix}xFfGF0{random_text(dice, 'b64u', 172)}="
     return f"{token}{crc32(token.encode()):08X}"
 
 
 def cloudflare(dice: Random, prefix: str) -> str:
-    """Cloudflare's: forty characters and their CRC-32."""
-    body = chosen(dice, "b62", 40)
+    """A token of Cloudflare: forty characters and their CRC-32."""
+    body = random_text(dice, "b62", 40)
     return f"{prefix}{body}{crc32(body.encode()):08x}"
 
 
 def grafana(dice: Random, _: str) -> str:
-    """A service account's: the CRC-32 stands in little-endian order."""
-    token = f"glsa_{chosen(dice, 'b62', 32)}"
+    """A token of a Grafana service account, whose CRC-32 is in little-endian order."""
+    token = f"glsa_{random_text(dice, 'b62', 32)}"
     return f"{token}_{crc32(token.encode()).to_bytes(4, 'little').hex()}"
 
 
 def keyed(dice: Random, argument: str) -> str:
-    """Microsoft's fixed-size keys: so many bytes in base64, with a signature at an index."""
+    """A key of Microsoft: a fixed number of bytes in base64, with a signature at an index."""
     size, index, signature = argument.split(",")
     text = base64_of(dice.randbytes(int(size)))
     return text[: int(index)] + signature + text[int(index) + len(signature) :]
 
 
 def data_centre(dice: Random, _: str) -> str:
-    """Atlassian Data Center's: base64 of a number and twenty bytes."""
+    """A token of Atlassian Data Center: base64 of a number and twenty bytes."""
     return base64_of(f"{dice.randrange(10**11, 10**12)}:".encode() + dice.randbytes(20))
 
 
 def pypi(dice: Random, which: str) -> str:
-    """A package index's: a macaroon of two fields, a caveat and a signature."""
+    """A token of a package index: a macaroon of two fields, a caveat and a signature."""
     place = {"main": "pypi", "test": "test.pypi"}[which] + ".org"
     identifier = uuid(dice, "")
     fields = bytes([2, 1, len(place)]) + place.encode() + bytes([2, 36]) + identifier.encode()
-    caveat = json.dumps([1, [chosen(dice, "az", 9)]]).encode()
+    caveat = json.dumps([1, [random_text(dice, "az", 9)]]).encode()
     tail = b"\0\0" + bytes([2, len(caveat)]) + caveat + b"\0\0\x06\x20" + dice.randbytes(32)
     return f"pypi-{base64url_of(fields + tail)}"
 
@@ -154,22 +154,22 @@ def jwt(dice: Random, claims: str) -> str:
 
 
 def discord(dice: Random, _: str) -> str:
-    """A bot's: its id in base64, six characters of time, and a signature."""
-    return f"{base64url_of(snowflake(dice, '').encode())}.{_of(dice, 6)}.{_of(dice, 38)}"
+    """A token of a Discord bot: its id in base64, six characters of time, a signature."""
+    return f"{base64url_of(snowflake(dice, '').encode())}.{_base62(dice, 6)}.{_base62(dice, 38)}"
 
 
 def snowflake(dice: Random, _: str) -> str:
-    """An id that tells its time of birth, after 2016 and before 2026."""
+    """An id of Discord, which contains its time of creation, between 2016 and 2026."""
     milliseconds = dice.randint(_2016_MS, _2026_MS) - FIRST_SNOWFLAKE_MS
     return str(milliseconds << 22 | dice.getrandbits(22))
 
 
-def _of(dice: Random, length: int) -> str:
-    return chosen(dice, "b62", length)
+def _base62(dice: Random, length: int) -> str:
+    return random_text(dice, "b62", length)
 
 
 def pem(dice: Random, label: str) -> str:
-    """A private key's armour round bytes that begin as such a key does (RFC 7468)."""
+    """A private key in PEM (RFC 7468): bytes that begin as such a key does."""
     kind = label.split()[0] if label != "PRIVATE KEY" else "EC"
     size = PEM_BYTES[kind]
     if kind == "OPENSSH":
@@ -197,19 +197,19 @@ def _crc24(content: bytes) -> int:
 
 
 def public_pem(dice: Random, label: str) -> str:
-    """Something public in the same armour."""
+    """A public key or a certificate in PEM."""
     content = b"\x30\x82\x01\x22\x30\x0d" + dice.randbytes(290)
     return armour(label, re.findall(f".{{1,{LINE}}}", base64_of(content)))
 
 
 def armour(label: str, lines: list[str]) -> str:
-    """Lines between a begin and an end."""
+    """Lines between the BEGIN and END of PEM."""
     dashes = "-" * 5
     return "\n".join([f"{dashes}BEGIN {label}{dashes}", *lines, f"{dashes}END {label}{dashes}"])
 
 
 def repeated(_: Random, argument: str) -> str:
-    """The same so many times."""
+    """A text, repeated."""
     times, text = argument.split(",")
     return text * int(times)
 
@@ -220,33 +220,33 @@ def private_key(dice: Random, _: str) -> str:
 
 
 def escaped_key(dice: Random, _: str) -> str:
-    """The same as it stands within a JSON string."""
+    """A private key in PKCS #8, as JSON strings escape it."""
     return private_key(dice, "").replace("\n", "\\n") + "\\n"
 
 
 def wif(dice: Random, compressed: str) -> str:
-    """A Bitcoin key as wallets export it."""
+    """A Bitcoin key as wallets export it (WIF)."""
     return base58check_of(b"\x80" + dice.randbytes(32) + b"\1" * (compressed == "true"))
 
 
 def bip38(dice: Random, _: str) -> str:
-    """A Bitcoin key under a passphrase."""
+    """A Bitcoin key that a passphrase protects (BIP-38)."""
     return base58check_of(b"\x01\x42" + b"\xe0" + dice.randbytes(36))
 
 
 def extended_key(dice: Random, version: str) -> str:
-    """A key of BIP-32, private or public by its version."""
+    """A key of BIP-32; its version says whether it is private."""
     own = (b"\0" if version.endswith("ade4") else b"\2") + dice.randbytes(32)
     content = bytes.fromhex(version) + b"\3" + dice.randbytes(4 + 4 + 32) + own
     return base58check_of(content)
 
 
 def bech32(dice: Random, prefix: str) -> str:
-    """32 bytes in Bech32 (BIP-173); in capitals where the prefix is."""
+    """32 bytes in Bech32 (BIP-173); in capitals if the prefix is."""
     lower = prefix.lower()
     bits = int.from_bytes(dice.randbytes(32), "big") << 4  # 260 bits, that is 52 groups of five
     values = [bits >> shift & 31 for shift in range(255, -1, -5)]
-    expanded = [ord(one) >> 5 for one in lower] + [0] + [ord(one) & 31 for one in lower]
+    expanded = [ord(letter) >> 5 for letter in lower] + [0] + [ord(letter) & 31 for letter in lower]
     check = _polymod([*expanded, *values, 0, 0, 0, 0, 0, 0]) ^ 1
     values += [check >> shift & 31 for shift in range(25, -1, -5)]
     text = f"{lower}1{''.join(BECH32[value] for value in values)}"
@@ -265,13 +265,13 @@ def _polymod(values: list[int]) -> int:
 
 
 def stellar(dice: Random, _: str) -> str:
-    """A seed: a version byte, 32 bytes and a CRC-16, in base 32."""
+    """A seed of Stellar: a version byte, 32 bytes and a CRC-16, in base 32."""
     content = b"\x90" + dice.randbytes(32)
     return base64.b32encode(content + crc_hqx(content, 0).to_bytes(2, "little")).decode()
 
 
 def bip39(dice: Random, count: str) -> str:
-    """A seed phrase: the last bits are of the SHA-256 of the others (BIP-39)."""
+    """A seed phrase, whose last bits are of the SHA-256 of the others (BIP-39)."""
     words = int(count)
     check_bits = words // 3
     while True:

@@ -1,8 +1,7 @@
-"""Disguises: how a text is written so that a model can still read it and a filter may not.
+"""Disguises: ways to write a text that a model can still read, and a filter may not.
 
-A disguise takes a text and gives one string; those named `split-` give several, which stand side
-by side. Written from the standards alone, so that none shares a mistake with the views that
-PipeGuard reads. Nothing here knows what a text says.
+A disguise makes one string of a text; the `split-` ones make several. They are written from the
+standards alone, so that none shares a mistake with the views that PipeGuard reads.
 """
 
 import base64
@@ -19,9 +18,9 @@ LINE = 76  # characters of a line of base64 (RFC 2045, section 6.8)
 LABEL = 60  # characters of a DNS label; at most 63 (RFC 1035, section 2.3.4)
 SINK = "sync.collector.test"  # a reserved name (RFC 2606)
 PIECES = 3
-WORDS_TO_SPLIT = 6  # with fewer, a text is cut within its words
+WORDS_TO_SPLIT = 6  # a text with fewer words is cut inside words
 ZERO_WIDTH_SPACE, SOFT_HYPHEN, ACUTE = "\u200b", "\u00ad", "\u0301"
-OVERRIDE, POP = "\u202e", "\u202c"  # right to left, and its end (UAX 9)
+OVERRIDE, POP = "\u202e", "\u202c"  # from right to left, and its end (UAX 9)
 TAGS = 0xE0000
 BASE_OF_SELECTORS = "\U0001f600"
 
@@ -44,17 +43,17 @@ _BOLD = _bold()
 
 
 def base64_of(text: str) -> str:
-    """Standard base64 of its UTF-8."""
+    """Standard base64 of UTF-8."""
     return base64.b64encode(text.encode()).decode()
 
 
 def base64url(text: str) -> str:
-    """The alphabet for URLs, without padding."""
+    """Base64 for URLs, without padding."""
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def base64_lines(text: str) -> str:
-    """Base64 as mail wraps it."""
+    """Base64 in lines, as in mail."""
     return "\n".join(re.findall(f".{{1,{LINE}}}", base64_of(text)))
 
 
@@ -64,14 +63,15 @@ def hex_spaced(text: str) -> str:
 
 
 def percent_all(text: str) -> str:
-    """Every byte, also those that a URL need not escape."""
+    """Every byte escaped, even where a URL need not."""
     return "".join(f"%{byte:02X}" for byte in text.encode())
 
 
 def html_entities(text: str) -> str:
-    """Character references, by turns decimal and hexadecimal."""
+    """Character references, decimal and hexadecimal in turns."""
     return "".join(
-        f"&#x{ord(one):X};" if place % 2 else f"&#{ord(one)};" for place, one in enumerate(text)
+        f"&#x{ord(letter):X};" if place % 2 else f"&#{ord(letter)};"
+        for place, letter in enumerate(text)
     )
 
 
@@ -82,19 +82,19 @@ def js_escapes(text: str) -> str:
 
 
 def quoted_printable(text: str) -> str:
-    """Every byte escaped, lines broken softly (RFC 2045, section 6.7)."""
+    """Every byte escaped, with soft line breaks (RFC 2045, section 6.7)."""
     escaped = [f"={byte:02X}" for byte in text.encode()]
     lines = ["".join(escaped[start : start + 25]) for start in range(0, len(escaped), 25)]
     return "=\n".join(lines)
 
 
 def json_string(text: str) -> str:
-    """A member of an object that is written out."""
+    """A member of a JSON object that is itself text."""
     return json.dumps({"data": text})
 
 
 def bidi(text: str) -> str:
-    """Backwards, between marks by which it is shown forwards."""
+    """The text backwards, between marks that have it shown forwards."""
     return f"{OVERRIDE}{text[::-1]}{POP}"
 
 
@@ -104,7 +104,7 @@ def spaced(text: str) -> str:
 
 
 def dotted(text: str) -> str:
-    """Full stops within each word."""
+    """Full stops between the letters of each word."""
     return re.sub(r"\S+", lambda word: ".".join(word[0]), text)
 
 
@@ -115,30 +115,30 @@ def between(mark: str, text: str) -> str:
 
 def combining(text: str) -> str:
     """An accent on each letter and digit."""
-    return "".join(one + ACUTE if one.isalnum() else one for one in text)
+    return "".join(letter + ACUTE if letter.isalnum() else letter for letter in text)
 
 
 def tags(text: str) -> str:
-    """Invisible twins of the ASCII characters; others stay."""
-    return "".join(chr(TAGS + ord(one)) if " " <= one <= "~" else one for one in text)
+    """Tag characters, which are invisible, for ASCII; other characters stay."""
+    return "".join(chr(TAGS + ord(letter)) if " " <= letter <= "~" else letter for letter in text)
 
 
 def variation_selectors(text: str) -> str:
-    """One selector for each byte, behind an emoji."""
+    """An emoji, then a variation selector for each byte."""
     return BASE_OF_SELECTORS + "".join(
         chr(0xFE00 + byte) if byte < 16 else chr(0xE0100 + byte - 16) for byte in text.encode()
     )
 
 
 def sub_domains(text: str) -> str:
-    """Base 32 as labels of a host name, which case does not matter to."""
+    """Base 32, which needs no case, as labels of a host name."""
     written = base64.b32encode(text.encode()).decode().rstrip("=").lower()
     labels = [written[start : start + LABEL] for start in range(0, len(written), LABEL)]
     return f"https://{'.'.join(labels)}.{SINK}/"
 
 
 def markdown_comment(text: str) -> str:
-    """A link definition that nothing shows."""
+    """A link definition, which Markdown does not show."""
     return f"[//]: # ({text})"
 
 
@@ -185,10 +185,7 @@ VIEWS = (*DISGUISES, *SPLITS)
 
 
 def split(text: str) -> list[str]:
-    """The text in pieces that give it back when they are joined.
-
-    A sentence is cut between its words, so that each piece reads well; a key anywhere.
-    """
+    """Cut a text into pieces: a sentence between words, for each to read well; a key anywhere."""
     cuts = [len(text) * part // PIECES for part in range(1, PIECES)]
     if len(text.split()) >= WORDS_TO_SPLIT:
         cuts = [_after_space(text, cut) for cut in cuts]
@@ -196,8 +193,8 @@ def split(text: str) -> list[str]:
 
 
 def _after_space(text: str, cut: int) -> int:
-    found = [space.end() for space in re.finditer(r"\s+", text)]
-    return min(found, key=lambda place: abs(place - cut))
+    ends = [space.end() for space in re.finditer(r"\s+", text)]
+    return min(ends, key=lambda place: abs(place - cut))
 
 
 def _pieces(text: str, cuts: list[int]) -> Iterator[str]:

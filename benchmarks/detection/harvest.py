@@ -1,8 +1,8 @@
-"""Innocent texts from what is installed on this machine, and from seeded noise. Keeps nothing.
+"""Innocent cases: texts that are installed on this machine, and noise. Stores nothing.
 
-Which texts are taken depends on their paths alone, and so does the split that each belongs to:
-two runs on one machine see the same. What is read was written by people who thought of no
-firewall, so whatever is blocked in it is blocked in vain.
+The path of a text decides whether it is taken, and for which split: two runs on one machine take
+the same. The texts were written by people who did not think of a firewall, so whatever is blocked
+in them is blocked wrongly.
 """
 
 import base64
@@ -15,28 +15,26 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from operator import attrgetter
 from pathlib import Path
 from random import Random
 from uuid import UUID
 
-from benchmarks.detection.cases import Case, Expect, Object, Split, Way
+from benchmarks.detection.cases import Case, Expect, Split, Way
+from benchmarks.detection.json_tree import Object
 from benchmarks.detection.servers import offered
 
 LARGEST_BYTES = 16 * 1024  # of a case
-CHUNK_BYTES = (10_000, 64_000)  # of a frame of a whole tree
-FILE_BYTES = 32 * 2**20  # what is larger is no text that a tool would give
+CHUNK_BYTES = (10_000, 64_000)  # of a piece of a tree
+FILE_BYTES = 32 * 2**20  # no tool returns a larger text
 NOISE_BYTES = 32 * 1024
 NOISE_CASES = 8  # of each kind of noise in each split
-AS_ARGUMENTS = 4  # one of so many is written by the client, the others are read
+AS_ARGUMENTS = 4  # one text in four is an argument, the others are results
 TOP = Path(__file__).resolve().parents[2]
-SKIPPED = (
-    "__pycache__",
-    ".git",
-    "pipeguard",
-)  # what we installed ourselves holds samples of attacks
+SKIPPED = ("__pycache__", ".git", "pipeguard")  # our own packages contain samples of attacks
 OURS = (TOP / "tests", TOP / "requirements")
 
-# By the first that fits; the path is the one below its root.
+# Each kind with the paths, below a root, of its files; the first that matches counts.
 KINDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (kind, re.compile(pattern, re.IGNORECASE))
     for kind, pattern in (
@@ -61,55 +59,61 @@ KINDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """One file that could be a case."""
+class Candidate:
+    """A file that may become a case.
+
+    Attributes:
+        kind: one of `KINDS`.
+        path: of the file.
+        name: its path below its root; the root differs from machine to machine.
+    """
 
     kind: str
     path: Path
-    name: str  # below its root, which differs from machine to machine
+    name: str
 
     @property
     def order(self) -> bytes:
-        """By which files are drawn."""
+        """The order in which files are taken."""
         return sha256(self.name.encode()).digest()
 
 
 def roots() -> list[Path]:
-    """Where this machine keeps texts: those of Python, Node, manuals, and our own locks."""
+    """The folders of this machine that have texts: of Python, Node, manuals, and our own locks."""
     paths = sysconfig.get_paths()
     system = ("/usr/share/doc", "/usr/share/man", "/usr/share/licenses", "/usr/share/nodejs")
     node = ("/usr/lib/node_modules", "/usr/local/lib/node_modules")
     wanted = [paths["stdlib"], paths["purelib"], *OURS, TOP / ".tools", *system, *node]
-    return [Path(one) for one in dict.fromkeys(map(str, wanted)) if Path(one).is_dir()]
+    return [Path(path) for path in dict.fromkeys(map(str, wanted)) if Path(path).is_dir()]
 
 
 def files(folder: Path) -> Iterator[Path]:
-    """Every plain file of a tree in a fixed order; links are not followed."""
+    """The regular files of a tree, in a fixed order; links are not followed."""
     for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(one for one in folders if one not in SKIPPED)
+        folders[:] = sorted(set(folders).difference(SKIPPED))
         for name in sorted(names):
             path = Path(parent) / name
             if path.is_file() and not path.is_symlink():
                 yield path
 
 
-def found(folders: Iterable[Path]) -> Iterator[Found]:
-    """The files of these trees whose kind is known, each once."""
+def candidates(folders: Iterable[Path]) -> Iterator[Candidate]:
+    """The files of these trees that are of a kind, each once."""
     seen: set[Path] = set()
     for folder in folders:
         for path in files(folder):
             name = f"{folder.name}/{path.relative_to(folder).as_posix()}"
             ours = folder in OURS and not name.endswith((".txt", ".json"))
             if ours or path in seen:
-                continue  # of our own folders only the locks: tests hold attacks
+                continue  # of our own folders only the locks: tests contain attacks
             seen.add(path)
             kind = next((kind for kind, form in KINDS if form.search(name)), None)
             if kind is not None:
-                yield Found(kind, path, name)
+                yield Candidate(kind, path, name)
 
 
 def text_of(path: Path) -> str | None:
-    """A file's text; None where it is none, or cannot be read."""
+    """The text of a file; None if it is no text, or cannot be read."""
     try:
         if path.stat().st_size > FILE_BYTES:
             return None
@@ -126,17 +130,17 @@ def harvest(count: int, more: Iterable[Path] = ()) -> list[Case]:
     """Innocent cases of both splits.
 
     Args:
-        count: how many texts of files; the kinds take turns until there are so many.
-        more: further trees to look in.
+        count: of texts; the kinds take turns until there are so many.
+        more: trees to take texts from too.
     """
-    by_kind: Mapping[str, list[Found]] = defaultdict(list)
-    for one in found([*roots(), *more]):
-        by_kind[one.kind].append(one)
-    queues = [iter(sorted(by_kind[kind], key=lambda one: one.order)) for kind, _ in KINDS]
+    by_kind: Mapping[str, list[Candidate]] = defaultdict(list)
+    for candidate in candidates([*roots(), *more]):
+        by_kind[candidate.kind].append(candidate)
+    queues = [iter(sorted(by_kind[kind], key=attrgetter("order"))) for kind, _ in KINDS]
     cases: list[Case] = []
     while queues and len(cases) < count:
         for queue in list(queues):
-            case = next((made for one in queue if (made := _case(one)) is not None), None)
+            case = next((made for file in queue if (made := _case(file)) is not None), None)
             if case is None:
                 queues.remove(queue)
             elif len(cases) < count:
@@ -144,18 +148,19 @@ def harvest(count: int, more: Iterable[Path] = ()) -> list[Case]:
     return cases + definitions(more) + noise_cases()
 
 
-def _case(one: Found) -> Case | None:
-    text = text_of(one.path)
+def _case(candidate: Candidate) -> Case | None:
+    text = text_of(candidate.path)
     if text is None:
         return None
-    part = _part(text, Random(one.name))
-    split = Split.TUNED if one.order[-1] % 2 else Split.HELD
-    way = Way.RESULT if one.order[-2] % AS_ARGUMENTS else Way.ARGUMENTS
-    return _innocent(one.name, split, one.kind, way, body_of(part, way))
+    name, order = candidate.name, candidate.order
+    part = _part(text, Random(name))
+    split = Split.TUNED if order[-1] % 2 else Split.HELD
+    way = Way.RESULT if order[-2] % AS_ARGUMENTS else Way.ARGUMENTS
+    return _innocent(name, split, candidate.kind, way, body_of(part, way))
 
 
 def body_of(text: str, way: Way) -> Object:
-    """A text as a tool gives it, or as a client writes it into a file."""
+    """A text as a result, or as an argument that a client writes to a file."""
     if way is Way.RESULT:
         return {"method": "tools/call", "result": _result(text)}
     return {"tool": "write_file", "arguments": {"path": "notes.txt", "content": text}}
@@ -170,7 +175,7 @@ def _result(text: str) -> Object:
 
 
 def _part(text: str, dice: Random) -> str:
-    """So much of a text as makes a case, from the beginning of a line on."""
+    """The part of a text that becomes a case; it begins with a line."""
     content = text.encode()
     if len(content) <= LARGEST_BYTES:
         return text
@@ -180,7 +185,7 @@ def _part(text: str, dice: Random) -> str:
 
 
 def definitions(more: Iterable[Path] = ()) -> list[Case]:
-    """What the reference servers say of their tools, where such servers are installed."""
+    """The tools of the reference servers that are installed."""
     cases = []
     for server, tool in offered([TOP / ".tools", *more]):
         assert isinstance(tool, dict)
@@ -192,7 +197,7 @@ def definitions(more: Iterable[Path] = ()) -> list[Case]:
 
 
 def chunks(text: str, dice: Random) -> Iterator[str]:
-    """A text in pieces as tools give them, between 10 and 64 KB."""
+    """A text in pieces of 10 to 64 KB, as tools return them."""
     content, start = text.encode(), 0
     while start < len(content):
         size_bytes = dice.randint(*CHUNK_BYTES)
@@ -201,7 +206,7 @@ def chunks(text: str, dice: Random) -> Iterator[str]:
 
 
 def tree(folder: Path) -> Iterator[tuple[str, str]]:
-    """All that is readable in a tree: small files joined, large ones cut; with the first's path."""
+    """The texts of a tree, small ones joined, large ones cut; each with its first file's path."""
     dice = Random(folder.name)
     gathered, first = "", ""
     for path in files(folder):
@@ -221,7 +226,7 @@ def tree(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def noise(kind: str, seed: str, way: Way) -> Object:
-    """The body of a case that holds nothing but noise."""
+    """The body of a case that is only noise."""
     dice = Random(f"{kind} {seed}")
     if kind != "png":
         return body_of(_noise_text(kind, dice), way)
@@ -240,8 +245,8 @@ def _noise_text(kind: str, dice: Random) -> str:
     if kind == "hex":
         return dice.randbytes(size_bytes // 2).hex()
     if kind == "uuid":
-        some = (UUID(int=dice.getrandbits(128), version=4) for _ in range(size_bytes // 37))
-        return "\n".join(map(str, some))
+        uuids = (UUID(int=dice.getrandbits(128), version=4) for _ in range(size_bytes // 37))
+        return "\n".join(map(str, uuids))
     content = json.dumps([dice.random() for _ in range(size_bytes // 14)]).encode()
     return base64.b64encode(gzip.compress(content, mtime=0)).decode()
 
@@ -250,13 +255,13 @@ NOISES = ("base64", "hex", "uuid", "png", "gzip")
 
 
 def noise_case(kind: str, split: Split, number: int, way: Way) -> Case:
-    """One case of noise; its seed is its own name."""
+    """One case of noise; its name is its seed."""
     name = f"{kind}-{split.value}-{way.value}-{number}"
     return _innocent(name, split, f"noise-{kind}", way, noise(kind, name, way))
 
 
 def noise_cases() -> list[Case]:
-    """Some of each kind in each split, half of them as arguments."""
+    """Cases of each kind of noise in each split, half of them arguments."""
     return [
         noise_case(kind, split, number, way)
         for kind in NOISES

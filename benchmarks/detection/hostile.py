@@ -1,8 +1,8 @@
-"""`python -m benchmarks.detection.hostile`: the CPU that messages made to be slow take.
+"""`python -m benchmarks.detection.hostile`: the CPU time of messages that are made to be slow.
 
-Each family of 120 kB is judged as a call's argument (under names of several purposes), as a result
-and as a list of tools, by a Session that has judged one small message before, so that what is
-loaded once is not counted.
+Each family of 120 kB is judged as an argument of a call (under several names), as a result, and as
+a list of tools. The Session has judged one small message before, so that what is loaded once is not
+counted.
 """
 
 import argparse
@@ -10,9 +10,10 @@ import base64
 import random
 import zlib
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from time import process_time
 
-from benchmarks.detection.cases import Json, Object
+from benchmarks.detection.json_tree import Json, Object
 from benchmarks.detection.play import Conversation
 from benchmarks.frames.figures import table
 from pipeguard.core.finding import Verdict
@@ -20,7 +21,7 @@ from pipeguard.core.session.guard import Engines
 from pipeguard.rulebook.cache import load_engines
 
 SIZE_BYTES = 120_000
-LIMIT_SECONDS = 1.2  # of CPU; a slower machine has its margin up to 2 s
+LIMIT_SECONDS = 1.2  # of CPU: with a margin for slower machines, whose limit is 2 s
 ARGUMENTS = ("command", "code", "query", "path", "url", "content", "value")
 BLOCK_CHARS, TOOLS = 20, 60
 HEADS = ("family", "as", "CPU s", "verdict", "rules")
@@ -36,13 +37,13 @@ def _dice() -> random.Random:
 
 def _jumbled(share: float = 0.45) -> str:
     dice = _dice()
-    made = (
+    words = (
         dice.choice(WORDS)
         if dice.random() < share
         else "".join(dice.choices("abcdefghijklmnop", k=dice.randint(3, 9)))
         for _ in range(SIZE_BYTES // 5)
     )
-    return "".join(f"{word}{chr(10) if n % 20 == 19 else ' '}" for n, word in enumerate(made))
+    return "".join(f"{word}{chr(10) if n % 20 == 19 else ' '}" for n, word in enumerate(words))
 
 
 def _numbered(form: str) -> str:
@@ -149,30 +150,30 @@ FAMILIES: dict[str, Callable[[], str]] = {
 
 
 def main() -> None:
-    """Judge each family in each way, the slowest first."""
+    """Judge each family in each way, and list the slowest first."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.detection.hostile")
-    parser.add_argument("--family", action="append", help="judge this one alone; may be repeated")
-    parser.add_argument("--most", type=int, default=30, help="lines that are shown (30)")
+    parser.add_argument("--family", action="append", help="judge only this family; may be repeated")
+    parser.add_argument("--most", type=int, default=30, help="lines to show (30)")
     options = parser.parse_args()
     rules = load_engines()
-    found = [
-        (seconds, [name, way, f"{seconds:.2f}", verdict, said])
+    judgements = [
+        (seconds, [name, way, f"{seconds:.2f}", action, rule_ids])
         for name in options.family or FAMILIES
-        for way, seconds, verdict, said in judged(FAMILIES[name](), rules)
+        for way, seconds, action, rule_ids in judged(FAMILIES[name](), rules)
     ]
-    found.sort(key=lambda one: -one[0])
-    slow = sum(seconds > LIMIT_SECONDS for seconds, _ in found)
+    judgements.sort(key=itemgetter(0), reverse=True)
+    slow = sum(seconds > LIMIT_SECONDS for seconds, _ in judgements)
     print(
         table(
-            f"{slow} of {len(found)} take longer than {LIMIT_SECONDS} s",
+            f"{slow} of {len(judgements)} take longer than {LIMIT_SECONDS} s",
             HEADS,
-            [row for _, row in found[: options.most]],
+            [row for _, row in judgements[: options.most]],
         )
     )
 
 
 def judged(text: str, rules: Engines) -> Iterator[tuple[str, float, str, str]]:
-    """What each way takes: its name, seconds of CPU, the verdict, the rules."""
+    """Judge a text in each way: the name of the way, CPU seconds, the action, the rules."""
     for key in ARGUMENTS:
         yield _called(f"argument {key}", {key: text}, rules)
     pieces = [text[at : at + BLOCK_CHARS] for at in range(0, len(text), BLOCK_CHARS)]
@@ -199,16 +200,16 @@ def _called(way: str, arguments: Object, rules: Engines) -> tuple[str, float, st
     talk.ask("tools/call", {"name": "read", "arguments": {"path": "a"}})
     began = process_time()
     verdict = talk.ask("tools/call", {"name": "read", "arguments": arguments}).verdict
-    return way, process_time() - began, *_said(verdict)
+    return way, process_time() - began, *_summary(verdict)
 
 
 def _answered(way: str, texts: list[str], rules: Engines) -> tuple[str, float, str, str]:
     talk = _conversation(rules)
     talk.ask("tools/call", {"name": "read", "arguments": {}})
-    content: list[Json] = [{"type": "text", "text": one} for one in texts]
+    content: list[Json] = [{"type": "text", "text": text} for text in texts]
     began = process_time()
     verdict = talk.answer({"content": content}).verdict
-    return way, process_time() - began, *_said(verdict)
+    return way, process_time() - began, *_summary(verdict)
 
 
 def _listed(way: str, tools: list[Json], rules: Engines) -> tuple[str, float, str, str]:
@@ -216,11 +217,11 @@ def _listed(way: str, tools: list[Json], rules: Engines) -> tuple[str, float, st
     talk.ask("tools/list", {})
     began = process_time()
     verdict = talk.answer({"tools": tools}).verdict
-    return way, process_time() - began, *_said(verdict)
+    return way, process_time() - began, *_summary(verdict)
 
 
-def _said(verdict: Verdict) -> tuple[str, str]:
-    rules = dict.fromkeys(one.rule for one in verdict.findings)
+def _summary(verdict: Verdict) -> tuple[str, str]:
+    rules = dict.fromkeys(finding.rule for finding in verdict.findings)
     return verdict.action.name.lower(), ", ".join(list(rules)[:3])
 
 

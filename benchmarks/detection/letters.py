@@ -1,9 +1,12 @@
-"""Alphabets, encodings and checksums that several generators share; nothing of any one format."""
+"""What generators share: alphabets, encodings, check digits and dates; nothing of one format."""
 
 import base64
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from random import Random
 from string import ascii_letters, ascii_lowercase, ascii_uppercase, digits
+
+Generator = Callable[[Random, str], str]  # of a random source and the argument of a recipe
 
 BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 BASE62 = digits + ascii_uppercase + ascii_lowercase
@@ -27,8 +30,8 @@ ALPHABETS = {
 _EDGES = "+/-_.=!@#$%^&*()"  # a value that begins or ends with one is often cut there
 
 
-def chosen(dice: Random, alphabet: str, length: int) -> str:
-    """So many characters of an alphabet; long ones begin and end with a letter or a digit."""
+def random_text(dice: Random, alphabet: str, length: int) -> str:
+    """Random characters of an alphabet; a long text begins and ends with a letter or a digit."""
     letters = ALPHABETS[alphabet]
     made = dice.choices(letters, k=length)
     if length > 8:
@@ -48,7 +51,7 @@ def base64url_of(content: bytes) -> str:
 
 
 def in_base(number: int, letters: str, width: int) -> str:
-    """A number in the base of an alphabet, filled up with its zero."""
+    """A number in the base of an alphabet, filled to a width with its zero."""
     written = ""
     while number:
         number, digit = divmod(number, len(letters))
@@ -65,3 +68,52 @@ def base58_of(content: bytes) -> str:
 def base58check_of(content: bytes) -> str:
     """Base58 with the first four bytes of SHA-256 taken twice (Bitcoin, Base58Check)."""
     return base58_of(content + sha256(sha256(content).digest()).digest()[:4])
+
+
+def random_digits(dice: Random, length: int) -> list[int]:
+    """Random digits; the first is not zero."""
+    return [dice.randint(1, 9), *(dice.randint(0, 9) for _ in range(length - 1))]
+
+
+def weighted_sum(values: Sequence[int], weights: Sequence[int]) -> int:
+    """The sum of values times weights."""
+    return sum(value * weight for value, weight in zip(values, weights, strict=True))
+
+
+def joined(values: Sequence[int]) -> str:
+    """Digits as text."""
+    return "".join(map(str, values))
+
+
+def drawn_until_valid(draw: Callable[[], str | None]) -> str:
+    """Draw until there is a check digit for the number."""
+    while True:
+        made = draw()
+        if made is not None:
+            return made
+
+
+def luhn_digit(text: str) -> str:
+    """The check digit of Luhn (ISO/IEC 7812-1, annex B)."""
+    total = 0
+    for place, digit in enumerate(reversed(text)):
+        value = int(digit) * (2 if place % 2 == 0 else 1)
+        total += value - 9 if value > 9 else value
+    return str(-total % 10)
+
+
+def birthday(dice: Random) -> tuple[int, int, int]:
+    """Year, month and day of somebody's birth."""
+    return dice.randint(1950, 1999), dice.randint(1, 12), dice.randint(1, 28)
+
+
+def yymmdd(dice: Random, _: str) -> str:
+    """A day of birth as YYMMDD."""
+    year, month, date = birthday(dice)
+    return f"{year % 100:02d}{month:02d}{date:02d}"
+
+
+def ddmmyy(dice: Random, _: str) -> str:
+    """A day of birth as DDMMYY."""
+    year, month, date = birthday(dice)
+    return f"{date:02d}{month:02d}{year % 100:02d}"

@@ -1,11 +1,11 @@
-"""Secrets by the name of their format, put together when asked for; none of them opens anything.
+"""Mints secrets by the name of their format; none of them opens anything.
 
-formats.txt says how each is built. A recipe is text in which `<...>` stands for something made:
+formats.txt has the recipe of each format. A recipe is text with parts to be generated:
 
-    <hex*32>       characters of an alphabet, by number, or by range as in <b62*8-16>
-    <d>            one of them
-    <pick:a|b>     one of several
-    <crc62:ghp_>   what a generator makes of an argument, which may hold `<...>` itself
+    <hex*32>       characters of an alphabet: a number of them, or a range as in <b62*8-16>
+    <d>            one character
+    <pick:a|b>     one of several texts
+    <crc62:ghp_>   the value of a generator, whose argument may contain `<...>` itself
 
 The same format and seed give the same value. Knows nothing of rules, and no published example.
 """
@@ -19,10 +19,10 @@ from pathlib import Path
 from random import Random
 
 from benchmarks.detection import credentials, numbers
-from benchmarks.detection.letters import ALPHABETS, chosen
+from benchmarks.detection.letters import ALPHABETS, random_text
 
 TABLE = Path(__file__).with_name("formats.txt")
-_ENTRY = re.compile(r"(?P<name>[a-z0-9-]+) (?P<use>[ACKWPNI]) (?P<kept>\S+) (?P<recipe>.+)")
+_ENTRY = re.compile(r"(?P<name>[a-z0-9-]+) (?P<use>[ACKWPNI]) (?P<field>\S+) (?P<recipe>.+)")
 _MADE = re.compile(
     r"(?P<name>[A-Za-z0-9-]+?)(?:\*(?P<least>\d+)(?:-(?P<most>\d+))?|:(?P<arg>.*))?", re.S
 )
@@ -30,15 +30,15 @@ _GENERATORS = {**credentials.GENERATORS, **numbers.GENERATORS}
 
 
 class Use(Enum):
-    """What a format is worth by itself."""
+    """Whether a value of a format is a secret."""
 
     ALONE = "A"  # a secret by its form
-    CHECKED = "C"  # a secret where a checksum, a decoding or its entropy passes
-    KEYWORD = "K"  # a secret where a word beside it says so
-    WEAK = "W"  # made to be passed on, or good for tests only
+    CHECKED = "C"  # a secret if its checksum, decoding or entropy passes
+    KEYWORD = "K"  # a secret where a word next to it says so
+    WEAK = "W"  # meant to be passed on, or valid only in tests
     PUBLIC = "P"  # public, or an identifier
     NUMBER = "N"  # of a person or of an account
-    INNOCENT = "I"  # looks like a secret and is none
+    INNOCENT = "I"  # looks like a secret, but is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +48,22 @@ class Format:
     Attributes:
         name: in kebab-case.
         row: the kind of issuer, and part of the table: `cloud: AWS access key id`.
-        use: what it is worth by itself.
-        kept: the variable or the field in which it is usually kept.
-        recipe: how it is made.
+        use: whether its values are secrets.
+        field: the variable or field that usually contains it.
+        recipe: of its values.
     """
 
     name: str
     row: str
     use: Use
-    kept: str
+    field: str
     recipe: str
 
 
 @cache
 def formats() -> Mapping[str, Format]:
-    """Every format by its name, in the table's order."""
-    found: dict[str, Format] = {}
+    """The formats by name, in the order of the table."""
+    formats: dict[str, Format] = {}
     part = row = ""
     for number, line in enumerate(TABLE.read_text("utf-8").splitlines(), 1):
         if line.startswith("== "):
@@ -72,19 +72,19 @@ def formats() -> Mapping[str, Format]:
             row = f"{part}: {line[2:]}"
         elif line and not line.startswith("#"):
             entry = _ENTRY.fullmatch(line)
-            if entry is None or entry["name"] in found:
+            if entry is None or entry["name"] in formats:
                 raise ValueError(f"{TABLE.name}:{number}: not an entry, or its name is taken")
             use, recipe = Use(entry["use"]), entry["recipe"].replace("\\n", "\n")
-            found[entry["name"]] = Format(entry["name"], row, use, entry["kept"], recipe)
-    return found
+            formats[entry["name"]] = Format(entry["name"], row, use, entry["field"], recipe)
+    return formats
 
 
 def mint(name: str, seed: str) -> str:
     """A fresh value of a format.
 
     Args:
-        name: the format's.
-        seed: what the value depends on beside the name.
+        name: of the format.
+        seed: another seed gives another value.
 
     Raises:
         KeyError: there is no such format.
@@ -93,10 +93,10 @@ def mint(name: str, seed: str) -> str:
 
 
 def fill(recipe: str, dice: Random) -> str:
-    """A recipe with all that stands in `<...>` made, the innermost first.
+    """The recipe with each `<...>` generated, the innermost first.
 
     Raises:
-        ValueError: it names what is not there.
+        ValueError: it is malformed, or names no alphabet and no generator.
     """
     made, position = "", 0
     while (start := recipe.find("<", position)) >= 0:
@@ -125,7 +125,7 @@ def _make(inner: str, dice: Random) -> str:
         return dice.choice(options)
     if name in ALPHABETS:
         least = int(part["least"] or 1)
-        return chosen(dice, name, dice.randint(least, int(part["most"] or least)))
+        return random_text(dice, name, dice.randint(least, int(part["most"] or least)))
     if name in _GENERATORS:
         return _GENERATORS[name](dice, fill(part["arg"] or "", dice))
     raise ValueError(f"<{inner}>: no alphabet and no generator has this name")

@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing else: its style and its plots are in it."""
+"""Reports as one HTML page, which contains its style and its plots."""
 
 from collections.abc import Sequence
 from html import escape
@@ -23,8 +23,8 @@ def page(machine: str, reports: Sequence[Report]) -> str:
     """The whole page.
 
     Args:
-        machine: on what it was measured.
-        reports: one for each split, shown one after the other.
+        machine: that the figures are of.
+        reports: one for each split.
     """
     parts = [
         "<!doctype html>",

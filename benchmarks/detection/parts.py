@@ -1,8 +1,8 @@
 """The parts of detection that can be taken out, one or several, to see what each is worth.
 
-Most are entries of tables in `pipeguard.core`: readings, encodings, what commands are read by. They
-are taken out from here, so that core has no switch and pays for none. For a few functions, of flows
-and of models, something stands in that finds nothing.
+Many are entries of tables in `pipeguard.core`: readings, encodings, programs whose output is known,
+disguises of PowerShell. They are taken out from here, so that core has no switch and pays for none.
+For functions, of commands, flows and models, something stands in that finds nothing.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -12,6 +12,22 @@ from functools import wraps
 from time import thread_time
 from typing import Any
 
+from pipeguard.core.commands import (
+    argument_values,
+    effects,
+    interpret,
+    nested_commands,
+    powershell,
+    shell_output,
+    sql,
+    word_expansion,
+)
+from pipeguard.core.commands.file_access import FileAccess
+from pipeguard.core.commands.pipeline_lines import MAX_LINE
+from pipeguard.core.commands.posix_shell import _Script
+from pipeguard.core.commands.powershell import DISGUISES
+from pipeguard.core.commands.shell_output import PRINTING_PROGRAMS
+from pipeguard.core.commands.shell_words import WordReader
 from pipeguard.core.flows import (
     ledger,
     outgoing_call,
@@ -60,11 +76,12 @@ def parts() -> dict[str, Part]:
     """All parts, by name."""
     found = [
         *(
-            _entry("reading", READINGS, name, _watched_reading)
+            _entry(f"reading.{name}", READINGS, name, _watched_reading)
             for name in READINGS
             if name != "text"
         ),
-        *(_entry("encoding", ENCODINGS, name, _watched_encoding) for name in ENCODINGS),
+        *(_entry(f"encoding.{name}", ENCODINGS, name, _watched_encoding) for name in ENCODINGS),
+        *_command_readers(),
         *_flow_heuristics(),
         *_model_stages(),
     ]
@@ -102,7 +119,7 @@ def without(names: Iterable[str]) -> Iterator[None]:
 # --- entries of tables --------------------------------------------------------------------
 
 
-def _entry(kind: str, table: dict[str, Any], key: str, watch: Callable[[Any, Note], Any]) -> Part:
+def _entry(name: str, table: dict[str, Any], key: str, watch: Callable[[Any, Note], Any]) -> Part:
     @contextmanager
     def taken_out() -> Iterator[None]:
         entries = dict(table)
@@ -122,7 +139,7 @@ def _entry(kind: str, table: dict[str, Any], key: str, watch: Callable[[Any, Not
         finally:
             table[key] = entry
 
-    return Part(f"{kind}.{key}", taken_out, watched)
+    return Part(name, taken_out, watched)
 
 
 def _watched_reading(reading: TextReading, note: Note) -> TextReading:
@@ -137,8 +154,9 @@ def _watched_reading(reading: TextReading, note: Note) -> TextReading:
 def _state(scan: Scan) -> tuple[object, ...]:
     """All of a scan that a reading can change, as far as it decides what is found."""
     return (
-        *(len(scan.matches), len(scan.opened), len(scan.unread), len(scan.told)),
-        *(len(scan.signs), len(scan.folded_signs), scan.undecoded, scan.tally.exhausted),
+        *(len(scan.matches), len(scan.unread_passages)),
+        *(len(scan.to_classify), len(scan.reported_orders)),
+        *(len(scan.signs), len(scan.folded_signs), scan.has_undecoded, scan.tally.is_exhausted),
     )
 
 
@@ -194,6 +212,69 @@ def _always(_given: tuple[Any, ...], _result: object) -> bool:
     return True
 
 
+def _command_readers() -> Iterator[Part]:
+    """What reads the arguments of a call as commands, statements and paths."""
+    for program in PRINTING_PROGRAMS:
+        yield _entry(f"command.output-of-{program}", PRINTING_PROGRAMS, program, _watched_printing)
+    for disguise in DISGUISES:
+        yield _entry(f"command.powershell-{disguise}", DISGUISES, disguise, _watched_undoing)
+    yield _function("command.shell-output", shell_output, "_printed", lambda *_: None)
+    yield _function("command.escapes", shell_output, "_unescape", lambda match: match[0])
+    yield _function("command.powershell", powershell, "_undisguised", lambda text: text)
+    yield _function("command.sql", sql, "_lines", lambda _text: [])
+    yield _function("command.braces", word_expansion, "_first_brace_words", lambda word: [word])
+    yield _function("command.substrings", word_expansion, "_substring", lambda value, _part: value)
+    yield _function("command.word-separators", WordReader, "_divided", lambda _reader, value: value)
+    yield _function("command.here-documents", _Script, "_heredoc", lambda *_: "")
+    yield from _command_interpreters()
+    yield from _value_readers()
+
+
+def _command_interpreters() -> Iterator[Part]:
+    """What the programs of a command line do with their arguments."""
+    yield _function("command.powershell-lines", interpret, "is_windows", lambda _text: False)
+    yield _function("command.torn-names", interpret, "torn_name_lines", lambda _text: [])
+    yield _function("command.globs", interpret, "matched", lambda word: word)
+    yield _function("command.wrappers", interpret, "unwrapped", lambda words: (words, False))
+    yield _function("command.long-pipelines", interpret, "pipeline_lines", _first_line)
+    yield _function("command.inline-scripts", nested_commands, "script_of", lambda _words: "")
+    yield _function("command.inline-programs", nested_commands, "_program_of", lambda *_: None)
+    yield _function("command.sql-clients", nested_commands, "_client_lines", lambda *_: [])
+    yield _function("command.find", nested_commands, "_actions_of_find", lambda *_: [])
+    yield _function("command.shell-calls", interpret, "shell_calls", lambda _text: [])
+    yield _function("command.opened-files", interpret, "opened_file_lines", lambda _text: [])
+    for name, key in (
+        ("files", "follow"), ("git-clone", "_clone"), ("dd", "_copy_blocks"),
+        ("downloads", "_transfer"), ("run-downloads", "run"),
+    ):  # fmt: skip
+        yield _function(f"command.{name}", FileAccess, key, lambda *_: None, _always)
+
+
+def _first_line(commands: list[str]) -> list[str]:
+    return [" | ".join(commands)[:MAX_LINE]]
+
+
+def _value_readers() -> Iterator[Part]:
+    """What a value that is no command is read for."""
+    yield _function(
+        "command.paths", argument_values, "path_lines", lambda *_, **__: [], _gives_something
+    )
+    yield _function("command.injections", argument_values, "injects_command", lambda _value: False)
+    yield _function("command.options", argument_values, "option_lines", lambda *_: [])
+    yield _function("command.long-values", argument_values, "_long_value_lines", lambda *_: [])
+    yield _function("command.option-lists", effects, "_option_list_lines", lambda *_: [])
+    yield _function("command.named-tools", effects, "_program_of_tool", lambda *_: [])
+    yield _function("command.json-lists", effects, "_words_of_json", lambda _value: [])
+
+
+def _watched_printing(program: Any, note: Note) -> Any:
+    return _watched(program, note, lambda _given, result: result is not None)
+
+
+def _watched_undoing(disguise: Any, note: Note) -> Any:
+    return _watched(disguise, note, lambda given, result: bool(result != given[0]))
+
+
 def _flow_heuristics() -> Iterator[Part]:
     """What flows tell a leak by, what they read of a call, and what excuses it."""
     follow = Call.follow
@@ -233,7 +314,7 @@ def _model_stages() -> Iterator[Part]:
     yield _function(
         "model.network",
         Classifier,
-        "again",
+        "network_scores",
         lambda _classifier, texts: [0.0] * len(texts),
         _gives_something,
     )
@@ -241,7 +322,7 @@ def _model_stages() -> Iterator[Part]:
     yield _function(
         "model.doubt", cascade.Reader, "doubts", lambda *_given, **_named: False, _gives_something
     )
-    yield _function("model.told", cascade, "_is_told", lambda *_given: False)
+    yield _function("model.told", cascade, "_is_reported", lambda *_given: False)
 
 
 def _whole_text(_gate: Prefilter, data: bytes) -> list[Stretch]:

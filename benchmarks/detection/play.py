@@ -1,7 +1,7 @@
-"""Cases played through a real Session, and what became of each, read off its Verdict.
+"""Plays cases through a real Session; its Verdicts show what happened to each.
 
-A Session is made as `pipeguard wrap` makes it: all rules, the policy of somebody who has no
-policy file, and no pins. Each case has a Session of its own, with a whole handshake.
+The Session is made as `pipeguard wrap` makes it: all rules, the default policy, and no pins. Each
+case has a Session of its own, with a whole handshake.
 """
 
 import json
@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from time import perf_counter
 
-from benchmarks.detection.cases import Expect, Json, Object, Played, Way
+from benchmarks.detection.cases import Expect, Way
+from benchmarks.detection.json_tree import Json, Object
+from benchmarks.detection.variants import Variant
 from pipeguard.config.effective_policy import combine
 from pipeguard.core.finding import Action, Direction, Verdict
 from pipeguard.core.session.guard import Engines, Guard
@@ -19,13 +21,13 @@ from pipeguard.core.vault_placeholder import PLACEHOLDER
 from pipeguard.rulebook.cache import load_engines
 
 REVISION = "2025-11-25"
-KEY = b"benchmark"  # of placeholders; of no consequence here
-TOOL = "lookup"  # a tool of no meaning, for results
+KEY = b"benchmark"  # of placeholders; any will do
+TOOL = "lookup"  # whose results are cases
 SERVER = {"name": "detection", "version": "1"}
 CLIENT = {"name": "detection", "version": "1"}
-SECRETS = ("secret", "number")  # classes in which it is enough to take something out
+SECRETS = ("secret", "number")  # classes in which redacting a result is enough
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
-ASKED: dict[str, Object] = {
+REQUEST_PARAMS: dict[str, Object] = {
     "tools/call": {"name": TOOL, "arguments": {}},
     "resources/read": {"uri": "notes:///today"},
     "prompts/get": {"name": "daily"},
@@ -33,7 +35,7 @@ ASKED: dict[str, Object] = {
 
 
 class Outcome(IntEnum):
-    """What became of a case."""
+    """What happened to a case."""
 
     QUIET = 0
     WARNED = 1
@@ -43,21 +45,21 @@ class Outcome(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """What became of one case in one view.
+    """What happened to one case in one view.
 
     Attributes:
-        id: the case's.
+        id: of the case.
         split: what the case may be used for: `tuned` or `held`.
-        kind: its class or kind.
+        kind: the class of attack, or the kind of innocent text.
         language: of its text.
-        view: the disguise it wore.
-        way: in what it travelled.
-        expect: what should have become of it.
-        outcome: what did.
-        caught: True where an attack was answered as it should be; for what is innocent, never.
-        rules: which saw something, those that decided first.
-        frame_bytes: of the frame that was judged.
-        seconds: that judging it took.
+        view: its disguise.
+        way: the part of the conversation that contained it.
+        expect: the action that it should get.
+        outcome: what happened to it.
+        caught: True for an attack that got the action it should; never for an innocent text.
+        rules: that found something, the decisive ones first.
+        frame_bytes: of the judged frames.
+        seconds: that judging them took.
     """
 
     id: str
@@ -75,12 +77,12 @@ class Play:
 
     @property
     def innocent(self) -> bool:
-        """True where nothing should be said of it."""
+        """True if no rule should find anything in the case."""
         return self.expect is Expect.QUIET
 
     @property
     def stopped(self) -> bool:
-        """True where the policy's strongest answers were given: it did not go on as it was."""
+        """True if the case was blocked or redacted."""
         return self.outcome >= Outcome.REDACTED
 
 
@@ -91,23 +93,23 @@ class _Judged:
     Attributes:
         verdict: on a frame.
         seconds: that judging it took.
-        serves: True for a result in a flow whose secrets were taken out, and are put back where
-            they are used: that disturbs nobody.
-        changed: True for a call that did not go on as it was meant.
+        is_restorable: True for a redacted result of an honest flow: later calls get the secrets
+            back, so that the redaction disturbs nobody.
+        is_changed: True for an honest call that the server got with other arguments.
     """
 
     verdict: Verdict
     seconds: float
-    serves: bool = False
-    changed: bool = False
+    is_restorable: bool = False
+    is_changed: bool = False
 
 
 class Conversation:
-    """One Session, and both sides of it.
+    """One Session, with its client and its server.
 
     Attributes:
-        honest: True where the client uses what it was given: the placeholder of a secret that was
-            taken out. Who is not has the secret from somewhere.
+        honest: True if the client only knows what it was given: placeholders for redacted secrets.
+            An attacker has the secrets from somewhere else.
     """
 
     def __init__(self, rules: Engines, *, honest: bool = False) -> None:
@@ -116,56 +118,56 @@ class Conversation:
         self._session = Session(self._guard, "BENCH")
         self._id = 0
         self._now = 0.0
-        self._given: dict[str, str] = {}  # placeholders, by what they stand for
+        self._placeholders: dict[str, str] = {}  # by the secrets that they replace
 
     def open(self, server: Object, tools: Sequence[Json]) -> tuple[_Judged, _Judged]:
         """Shake hands and list the tools.
 
         Returns:
-            What was judged of the server's own words and of its tools.
+            The verdicts on the server's instructions and on its tools.
         """
-        said: Object = {
+        initialized: Object = {
             "protocolVersion": REVISION,
             "capabilities": {"tools": {}, "resources": {}, "prompts": {}},
             "serverInfo": {**SERVER, **{k: v for k, v in server.items() if k != "instructions"}},
         }
         if "instructions" in server:
-            said["instructions"] = server["instructions"]
-        asked: Object = {
+            initialized["instructions"] = server["instructions"]
+        params: Object = {
             "protocolVersion": REVISION,
             "capabilities": {},
             "clientInfo": dict(CLIENT),
         }
-        self.ask("initialize", asked)
-        opened = self.answer(said)
+        self.ask("initialize", params)
+        opened = self.answer(initialized)
         self._send(TO_SERVER, {"method": "notifications/initialized"})
         self.ask("tools/list", {})
         return opened, self.answer({"tools": list(tools)})
 
     def ask(self, method: str, params: Object) -> _Judged:
-        """A request of the client's."""
+        """Send a request of the client."""
         self._id += 1
         return self._send(TO_SERVER, {"id": self._id, "method": method, "params": params})
 
     def answer(self, result: Json) -> _Judged:
-        """The server's answer to the last request."""
+        """Send the server's answer to the last request."""
         return self._send(TO_CLIENT, {"id": self._id, "result": result})
 
-    def look(self, verdict: Verdict) -> None:
-        """Read what goes to the model: of a secret that was taken out it has the placeholder."""
+    def note_placeholders(self, verdict: Verdict) -> None:
+        """Remember the placeholders in what goes to the model, with the secrets they replace."""
         assert self._guard.vault is not None
-        for found in PLACEHOLDER.finditer((verdict.forward or b"").decode()):
-            self._given[self._guard.vault.restore(found[0]).text] = found[0]
+        for match in PLACEHOLDER.finditer((verdict.forward or b"").decode()):
+            self._placeholders[self._guard.vault.restore(match[0]).text] = match[0]
 
-    def known(self, value: Json) -> Json:
-        """A value as a model writes it that has seen nothing else than what went to it."""
+    def with_placeholders(self, value: Json) -> Json:
+        """A value as a model writes it that knows only the placeholders of redacted secrets."""
         if isinstance(value, dict):
-            return {key: self.known(item) for key, item in value.items()}
+            return {key: self.with_placeholders(item) for key, item in value.items()}
         if isinstance(value, list):
-            return [self.known(item) for item in value]
+            return [self.with_placeholders(item) for item in value]
         if isinstance(value, str):
-            for secret in sorted(self._given, key=len, reverse=True):
-                value = value.replace(secret, self._given[secret])
+            for secret in sorted(self._placeholders, key=len, reverse=True):
+                value = value.replace(secret, self._placeholders[secret])
         return value
 
     def _send(self, direction: Direction, message: Object) -> _Judged:
@@ -176,42 +178,42 @@ class Conversation:
         return _Judged(verdict, perf_counter() - began)
 
 
-def play_all(cases: Iterable[Played], rules: Engines | None = None) -> Iterator[Play]:
-    """Play cases one after the other."""
+def play_all(variants: Iterable[Variant], rules: Engines | None = None) -> Iterator[Play]:
+    """Play variants of cases one after the other."""
     rules = load_engines() if rules is None else rules
-    for one in cases:
-        yield play(one, rules)
+    for variant in variants:
+        yield play(variant, rules)
 
 
-def play(played: Played, rules: Engines) -> Play:
-    """Play one case, and read off what became of it."""
-    case = played.case
-    judged = list(_PLAYERS[case.way](Conversation(rules, honest=case.innocent), played.body))
-    outcomes = [_outcome(one, case.way) for one in judged]
+def play(variant: Variant, rules: Engines) -> Play:
+    """Play one case in one view."""
+    case = variant.case
+    judged = list(_PLAYERS[case.way](Conversation(rules, honest=case.innocent), variant.body))
+    outcomes = [_outcome(each, case.way) for each in judged]
     outcome = outcomes[-1]
     if case.innocent and case.way is Way.FLOW:
-        outcome = max(outcomes)  # an innocent flow that is stopped on its way is stopped
-    if outcome is Outcome.REDACTED and _still_there(judged[-1].verdict, played.secrets):
+        outcome = max(outcomes)  # an innocent flow is stopped if one of its steps is
+    if outcome is Outcome.REDACTED and _leaks(judged[-1].verdict, variant.secrets):
         outcome = Outcome.WARNED
-    told = judged[outcomes.index(max(outcomes))] if case.innocent else judged[-1]
+    decisive = judged[outcomes.index(max(outcomes))] if case.innocent else judged[-1]
     return Play(
         id=case.id,
         split=case.split.value,
         kind=case.kind,
         language=case.language,
-        view=played.view,
+        view=variant.view,
         way=case.way.value,
         expect=case.expect,
         outcome=outcome,
-        caught=_is_caught(played, outcome),
-        rules=_rules(told.verdict),
-        frame_bytes=sum(len(one.verdict.frame) for one in judged),
-        seconds=sum(one.seconds for one in judged),
+        caught=_is_caught(variant, outcome),
+        rules=_rules(decisive.verdict),
+        frame_bytes=sum(len(each.verdict.frame) for each in judged),
+        seconds=sum(each.seconds for each in judged),
     )
 
 
-def _is_caught(played: Played, outcome: Outcome) -> bool:
-    case = played.case
+def _is_caught(variant: Variant, outcome: Outcome) -> bool:
+    case = variant.case
     if case.innocent:
         return False
     if case.expect is Expect.WARN:
@@ -221,8 +223,8 @@ def _is_caught(played: Played, outcome: Outcome) -> bool:
     return outcome is Outcome.BLOCKED
 
 
-def _still_there(verdict: Verdict, secrets: Sequence[str]) -> bool:
-    """Whether a secret stands in what goes on in place of the frame."""
+def _leaks(verdict: Verdict, secrets: Sequence[str]) -> bool:
+    """Whether what goes on contains one of the secrets."""
     if verdict.forward is None:
         return False
     text = json.dumps(json.loads(verdict.forward), ensure_ascii=False)
@@ -230,16 +232,16 @@ def _still_there(verdict: Verdict, secrets: Sequence[str]) -> bool:
 
 
 def _rules(verdict: Verdict) -> tuple[str, ...]:
-    """Of the findings, the strongest first, each once."""
+    """The rules of the findings, those with the strongest action first."""
     ordered = sorted(verdict.findings, key=lambda finding: -finding.action)
     return tuple(dict.fromkeys(finding.rule for finding in ordered))
 
 
 def _outcome(judged: _Judged, way: Way) -> Outcome:
     verdict = judged.verdict
-    if judged.changed:
+    if judged.is_changed:
         return Outcome.BLOCKED
-    if judged.serves:
+    if judged.is_restorable:
         return Outcome.QUIET
     if way is Way.DEFINITION and _left_out(verdict):
         return Outcome.BLOCKED
@@ -252,7 +254,7 @@ def _outcome(judged: _Judged, way: Way) -> Outcome:
 
 
 def _left_out(verdict: Verdict) -> bool:
-    """Whether a tool or the server's instructions do not go on."""
+    """Whether a tool or the server's instructions are withheld."""
     sent, passed = _result_of(verdict.frame), _result_of(verdict.forward or b"{}")
     if "tools" in sent:
         return _names(passed) != _names(sent)
@@ -278,7 +280,7 @@ def _play_result(talk: Conversation, body: Object) -> Iterator[_Judged]:
     method = body["method"]
     assert isinstance(method, str)
     talk.open({}, [_plain_tool(TOOL)])
-    talk.ask(method, ASKED[method])
+    talk.ask(method, REQUEST_PARAMS[method])
     yield talk.answer(body["result"])
 
 
@@ -303,36 +305,38 @@ def _object(value: Json) -> Object:
 
 
 def _whole_tool(tool: Json) -> Json:
-    """With what every tool must have."""
+    """A tool with the members that every tool must have."""
     return {"inputSchema": {"type": "object"}, **_object(tool)}
 
 
 def _play_flow(talk: Conversation, body: Object) -> Iterator[_Judged]:
-    """The last that is judged is the last call; its answer is not sent."""
+    """Play the calls and their answers; the answer to the last call is not sent."""
     steps, tools = body["steps"], body["tools"]
     assert isinstance(steps, list)
     assert isinstance(tools, list)
-    told = [_object(tool)["name"] for tool in tools]
+    listed = [_object(tool)["name"] for tool in tools]
     named = dict.fromkeys(str(_object(step)["tool"]) for step in steps)
-    others = [_plain_tool(name) for name in named if name not in told]
+    others = [_plain_tool(name) for name in named if name not in listed]
     talk.open({}, [*(_whole_tool(tool) for tool in tools), *others])
     for number, step in enumerate(map(_object, steps), 1):
         meant = step.get("arguments", {})
-        arguments = talk.known(meant) if talk.honest else meant
+        arguments = talk.with_placeholders(meant) if talk.honest else meant
         call = talk.ask("tools/call", {"name": step["tool"], "arguments": arguments})
-        went = call.verdict.forward
-        yield replace(call, changed=talk.honest and _arguments_of(went) not in (None, meant))
-        if number < len(steps) and went is not None and "result" in step:
+        forward = call.verdict.forward
+        yield replace(call, is_changed=talk.honest and _arguments_of(forward) not in (None, meant))
+        if number < len(steps) and forward is not None and "result" in step:
             result = step["result"]
             if isinstance(result, str):
                 result = {"content": [{"type": "text", "text": result}]}
             answer = talk.answer(result)
-            talk.look(answer.verdict)
-            yield replace(answer, serves=talk.honest and answer.verdict.action is Action.REDACT)
+            talk.note_placeholders(answer.verdict)
+            yield replace(
+                answer, is_restorable=talk.honest and answer.verdict.action is Action.REDACT
+            )
 
 
 def _arguments_of(frame: bytes | None) -> Json:
-    """What a call took to the server; None where it did not get there."""
+    """The arguments that the server got; None if it did not get the call."""
     return None if frame is None else _object(json.loads(frame)["params"])["arguments"]
 
 

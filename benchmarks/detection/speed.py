@@ -1,4 +1,4 @@
-"""What judging one frame takes, inside of a Session: large and small, every day and hostile."""
+"""How long a Session takes to judge one frame: small and large, ordinary and hostile."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +9,7 @@ from benchmarks.detection.play import Conversation
 from benchmarks.frames.corpus import MEGABYTE, alphabet_text, cut, hostile, prose, text_result
 from pipeguard.core.session.guard import Engines
 
-SMALL_BYTES, SMALL = 10_000, 60  # of a page, and how many of them
+SMALL_BYTES, SMALL = 10_000, 60  # of a page; pages
 LARGE = 5  # times that each megabyte is judged
 CYRILLIC, IDEOGRAPHS = range(0x430, 0x450), range(0x4E00, 0x9FA0)
 FROM_HOSTILE = {
@@ -25,7 +25,7 @@ HEADS = ("text, as a result", "median ms", "slowest", "frames")
 
 
 def pages() -> Iterator[object]:
-    """Pieces of prose, each from another place."""
+    """Results with prose, each from another place of a book."""
     dice = Random(5)
     text = prose()
     for _ in range(SMALL):
@@ -34,13 +34,13 @@ def pages() -> Iterator[object]:
 
 
 def megabytes() -> Iterator[tuple[str, object]]:
-    """One result of each kind."""
-    made: dict[str, Callable[[], str]] = {
+    """A result of a megabyte of each kind."""
+    texts: dict[str, Callable[[], str]] = {
         "prose": prose,
         "Cyrillic": lambda: alphabet_text(CYRILLIC),
         "ideographs": lambda: alphabet_text(IDEOGRAPHS, spaced=False),
     }
-    for name, text in made.items():
+    for name, text in texts.items():
         yield name, text_result(cut(text(), MEGABYTE))
     for name, kind in FROM_HOSTILE.items():
         value = json.loads(hostile()[kind]())
@@ -49,7 +49,7 @@ def megabytes() -> Iterator[tuple[str, object]]:
 
 
 def rows(rules: Engines) -> Iterator[list[str]]:
-    """A line for each kind of text, judged once before, so that all is loaded."""
+    """A row for each kind of text; each is judged once before, so that all is loaded."""
     yield _row("10 KB of prose", list(pages()), 1, rules)
     for name, value in megabytes():
         yield _row(f"1 MB of {name}", [value], LARGE, rules)

@@ -16,9 +16,11 @@ from pathlib import Path
 from time import thread_time
 
 from benchmarks.detection import harvest
-from benchmarks.detection.cases import Played, Split, load_apart, played
+from benchmarks.detection.case_files import load_apart
+from benchmarks.detection.cases import Split
 from benchmarks.detection.parts import Part, PartError, part_of, parts, watching
 from benchmarks.detection.play import Play, play
+from benchmarks.detection.variants import Variant, variant
 from benchmarks.frames.figures import table
 from pipeguard.core.session.guard import Engines
 from pipeguard.rulebook.cache import load_engines
@@ -140,20 +142,20 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _texts(harvested: int) -> Iterator[Played]:
+def _texts(harvested: int) -> Iterator[Variant]:
     gathered = harvest.harvest(harvested) if harvested else []
     for split in Split:
         cases, _ = load_apart(split)
         cases += [case for case in gathered if case.split is split]
-        yield from (played(case, view) for case in cases for view in case.views)
+        yield from (variant(case, view) for case in cases for view in case.views)
 
 
 # --- measured by all CPUs -----------------------------------------------------------------
 
-_work: tuple[Sequence[Played], Sequence[Part], Engines]  # for processes that are forked
+_work: tuple[Sequence[Variant], Sequence[Part], Engines]  # for processes that are forked
 
 
-def measure(texts: Sequence[Played], chosen: Sequence[Part], rules: Engines) -> Measured:
+def measure(texts: Sequence[Variant], chosen: Sequence[Part], rules: Engines) -> Measured:
     """Play texts with all parts, and without each where it changed anything."""
     global _work  # noqa: PLW0603  what a forked process starts from
     _work = texts, chosen, rules
@@ -178,7 +180,9 @@ def _measure_share(first: int, step: int) -> Measured:
     return measured
 
 
-def _measure_text(text: Played, chosen: Sequence[Part], rules: Engines, measured: Measured) -> None:
+def _measure_text(
+    text: Variant, chosen: Sequence[Part], rules: Engines, measured: Measured
+) -> None:
     name = f"{text.case.split.value}:{text.case.id} ({text.view})"
     with watching(chosen) as seen:
         usual = play(text, rules)
@@ -197,7 +201,7 @@ def _measure_text(text: Played, chosen: Sequence[Part], rules: Engines, measured
         worth.compare(name, again, without)
 
 
-def _timed(text: Played, rules: Engines) -> tuple[Play, float]:
+def _timed(text: Variant, rules: Engines) -> tuple[Play, float]:
     began = thread_time()
     return play(text, rules), thread_time() - began
 

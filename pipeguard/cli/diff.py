@@ -83,10 +83,12 @@ def as_fields(entry: HeldDefinition) -> dict[str, object]:
         "reason": pin.reason,
         "drift": [drift.value for drift in entry.drift],
         "changes": entry.changes,
-        "approved": None if pin.approved is None else _canonical(pin.approved),
+        "approved": None
+        if pin.approved_definition is None
+        else _canonical(pin.approved_definition),
         "approved_fingerprint": pin.approved_fingerprint,
         "approved_at": pin.approved_at,
-        "held": None if pin.held is None else _canonical(pin.held),
+        "held": None if pin.held_definition is None else _canonical(pin.held_definition),
         "held_fingerprint": pin.held_fingerprint,
         "held_at": pin.held_at,
         "approve": entry.command,
@@ -96,14 +98,18 @@ def as_fields(entry: HeldDefinition) -> dict[str, object]:
 def page(entry: HeldDefinition) -> str:
     """One held definition for people: what changed, and the diff."""
     pin = entry.pin
-    if pin.approved is None:
+    if pin.approved_definition is None:
         state = f"{pin.kind}, never approved"
     else:
         state = f"{pin.kind}, changed since it was approved on {pin.approved_at[:10]}"
     lines = [click.style(entry.target, bold=True) + f"  {state}"]
     lines += [f"  held: {visible(pin.reason)}"] if pin.reason else []
     lines += [click.style(f"  {change}", fg="yellow") for change in entry.changes]
-    lines += ["", *map(_coloured, unified(pin.approved, pin.held or "null")), ""]
+    lines += [
+        "",
+        *map(_coloured, unified(pin.approved_definition, pin.held_definition or "null")),
+        "",
+    ]
     return "\n".join(lines)
 
 

@@ -1,8 +1,8 @@
 """The options of `wrap`, read in a millisecond so that the server starts at once.
 
-One table describes them; the command line's help and completion are made from it (cli.wrap). The
-reader here takes plain spellings only and leaves everything else, as errors and `--help`, to the
-full parser.
+One table describes them; the help and completion of the command line are made from it (cli.wrap).
+The reader here accepts plain spellings only, and leaves everything else, such as errors and
+`--help`, to the full parser.
 """
 
 from __future__ import annotations
@@ -11,39 +11,44 @@ TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import costs 6 ms
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-# Name, metavar (empty for a flag), "+" if it may be repeated, help ({transports} stands for their
-# names: runtime.transports).
+# Name, metavar (empty for a flag), "+" if it may be repeated, help; {transports} becomes the names
+# of runtime.transports.
 TABLE: tuple[tuple[str, str, str, str], ...] = (
-    ("--name", "NAME", "", "Keep pins and audit under NAME (default: made from the command)."),
+    ("--name", "NAME", "", "Store pins and audit under NAME (default: derived from the command)."),
     ("--env", "NAME[=VALUE]", "+", "Pass this variable to the server; VALUE may be keyring:NAME."),
-    ("--inherit-env", "", "", "Pass the server every variable that we have."),
+    ("--inherit-env", "", "", "Pass the server all variables of our environment."),
     ("--cwd", "DIR", "", "Start the server in DIR."),
     ("--policy", "FILE", "", "Use this policy instead of the user's own."),
-    ("--trust", "HOW", "", "first-use pins what scans clean; review holds all until approved."),
+    ("--trust", "HOW", "", "first-use pins clean definitions; review holds all until approved."),
     ("--observe", "", "", "Judge and record, but let everything through."),
     ("--log-level", "LEVEL", "", "trace, debug, info, warning (default), error or off."),
     ("--log-format", "FORMAT", "", "console (default) or json."),
-    ("--grace", "SECONDS", "", "How long a server may take to end before it is made to (2)."),
-    ("--no-audit", "", "", "Keep no audit of this run; pins are kept all the same."),
+    ("--grace", "SECONDS", "", "How long a server may take to exit before it is terminated (2)."),
+    ("--no-audit", "", "", "Write no audit of this run; pins are stored anyway."),
     ("--upstream", "URL", "", "Guard the server at URL instead of starting one."),
-    ("--transport", "HOW", "", "Speak this to URL: {transports}."),
+    ("--transport", "HOW", "", "The transport to URL: {transports}."),
     ("--header", "'NAME: VALUE'", "+", "Send this header to the server at URL."),
     ("--header-env", "NAME=VARIABLE", "+", "The same, with the value of a variable."),
     ("--bearer-env", "VARIABLE", "", "Send this variable to the server as a bearer token."),
-    ("--secret-arguments", "", "", "Take secrets in --header, where others can read them."),
+    ("--secret-arguments", "", "", "Accept secrets in --header, where other users can read them."),
     ("--ca", "FILE", "", "Trust this certificate authority for URL, not the system's."),
-    ("--client-cert", "FILE", "", "Show this certificate (PEM) to the server at URL."),
-    ("--client-key", "FILE", "", "Its key, where it is in a file of its own."),
+    ("--client-cert", "FILE", "", "Present this certificate (PEM) to the server at URL."),
+    ("--client-key", "FILE", "", "Its key, if that is in a file of its own."),
     ("--listen", "HOST:PORT", "", "Answer clients over HTTP at this address, not over stdio."),
     ("--shared", "", "", "With --listen: one process of the server for all sessions."),
-    ("--token-env", "[NAME=]VARIABLE", "+", "Ask clients for the bearer token in this variable."),
-    ("--token-file", "FILE", "", "The same, of lines NAME TOKEN; read anew when it changes."),
-    ("--allow-host", "HOST", "+", "A further name by which clients may call us."),
-    ("--allow-origin", "ORIGIN", "+", "A web origin whose pages may speak to us."),
+    (
+        "--token-env",
+        "[NAME=]VARIABLE",
+        "+",
+        "Clients must send the bearer token in this variable.",
+    ),
+    ("--token-file", "FILE", "", "The same, with lines NAME TOKEN; reread when it changes."),
+    ("--allow-host", "HOST", "+", "Another host name that clients may use for us."),
+    ("--allow-origin", "ORIGIN", "+", "A web origin whose pages may connect to us."),
     ("--max-sessions", "N", "", "How many sessions may be open at once (1000)."),
-    ("--idle-timeout", "SECONDS", "", "End a session that nobody used for so long (1800)."),
+    ("--idle-timeout", "SECONDS", "", "End a session after this time without use (1800)."),
     ("--tls-cert", "FILE", "", "Listen with TLS, with this certificate (PEM)."),
-    ("--tls-key", "FILE", "", "Its key, where it is in a file of its own."),
+    ("--tls-key", "FILE", "", "Its key, if that is in a file of its own."),
 )
 
 _LISTENING = frozenset(
@@ -79,7 +84,7 @@ class WrapOptions:
         self.flags = frozenset(flags)
 
     def misplaced(self) -> str | None:
-        """Why an option would have no effect here; None where all of them have one.
+        """Why an option would have no effect; None if each has one.
 
         Whoever gives `--token-env` believes that clients need a token.
         """
@@ -95,10 +100,10 @@ class WrapOptions:
 
 
 def read(arguments: Sequence[str]) -> WrapOptions | None:
-    """Read `[OPTIONS] -- COMMAND`, or options alone where one is the server's address.
+    """Read `[OPTIONS] -- COMMAND`, or options alone if one of them is the server's address.
 
     Returns:
-        None where only the full parser can tell.
+        None if only the full parser can read them.
     """
     kinds = {name: (metavar, many) for name, metavar, many, _ in TABLE}
     values: dict[str, str] = {}

@@ -125,18 +125,18 @@ class PinChange(NamedTuple):
         name: the definition's own key: name, uri, uriTemplate, or `instructions`.
         fingerprint: SHA-256 of its canonical JSON, 64 hex digits.
         definition: its JSON text, with its keys in the order in which it was judged.
-        held: True if it may not be used until a person approves it.
+        is_held: True if it may not be used until a person approves it.
         reason: why it is held: `drift: wording`, `review`, `poisoned: <rule>`; or empty.
-        pinned: True if it is trusted from now on (trust on first use).
+        is_pinned: True if it is trusted from now on (trust on first use).
     """
 
     kind: str
     name: str
     fingerprint: str
     definition: str
-    held: bool
+    is_held: bool
     reason: str
-    pinned: bool
+    is_pinned: bool
 
 
 class Verdict(NamedTuple):  # a tuple, since there is one for each frame: it is made in 0.5 us

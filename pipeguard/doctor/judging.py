@@ -56,7 +56,7 @@ def engine(_case: Case) -> Iterable[Diagnosis]:
 
 def rules(_case: Case) -> Iterable[Diagnosis]:
     """Whether the rules are valid, load, and find their own samples."""
-    from pipeguard.core.scanning.rule_partition import home
+    from pipeguard.core.scanning.rule_partition import engine_for
     from pipeguard.rulebook.cache import is_cached, load_engines
     from pipeguard.rulebook.proof import confidences, texts
 
@@ -68,7 +68,7 @@ def rules(_case: Case) -> Iterable[Diagnosis]:
     by_surface = {engine.surface: engine for engine in ready}
     first = {rule.pack: rule for rule in reversed(chosen)}  # of each pack
     for pack, rule in sorted(first.items()):
-        surface = home(rule, min(rule.surfaces, key=lambda surface: surface.value))
+        surface = engine_for(rule, min(rule.surfaces, key=lambda surface: surface.value))
         if not confidences(rule, by_surface[surface], surface, texts(rule.matches[0])[0]):
             yield wrong(f"the pack {pack} does not find its own sample", "pipeguard rules test")
             return

@@ -9,14 +9,20 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
-from pipeguard.core.protocol import codes, request_headers
+from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from pipeguard.core.protocol.message import Message
+from pipeguard.gateway import eras
 from pipeguard.gateway.catalog import Catalog
-from pipeguard.gateway.conversation import REVISIONS, ClientRequest, Declined, GatewayChannel
-from pipeguard.gateway.leg import Leg, Opening
+from pipeguard.gateway.client_request import ClientRequest
+from pipeguard.gateway.conversation import GatewayChannel
+from pipeguard.gateway.eras import REVISIONS, Declined, Opening
+from pipeguard.gateway.input_calls import InputCalls
+from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.legs import Legs, Unavailable
 from pipeguard.gateway.merged import Merged, with_task
+from pipeguard.gateway.router import Router
+from pipeguard.gateway.subscriptions import Subscriptions
 from pipeguard.gateway.tool_calls import Access, ToolCalls, ToolMode
 from pipeguard.version import VERSION
 
@@ -24,6 +30,12 @@ INSTRUCTIONS = (
     "Many servers' tools are behind this one. Search with retrieve_tools before you decide that"
     " something cannot be done, then call what it finds with the call_tool variant that it names."
 )
+# What is asked no more without a handshake (MCP 2026-07-28, changelog).
+_WITH_HANDSHAKE = {
+    *("initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"),
+    *("tasks/get", "tasks/result", "tasks/cancel", "tasks/list"),
+}
+_LISTED = ("tools", "prompts", "resources")
 _UNASKED = {  # what a server says unasked, and which list a client should then read again
     "notifications/prompts/list_changed",
     "notifications/resources/list_changed",
@@ -41,8 +53,16 @@ class Hub(Protocol):
     def described(self) -> Mapping[str, JsonObject]:
         """By server, its answer to `initialize`: of those that have answered."""
 
-    async def open(self, server: str, conversation: GatewayChannel) -> Leg:
+    async def open(
+        self, server: str, conversation: GatewayChannel, opening: Opening, listener: LegListener
+    ) -> Leg:
         """A client's conversation with a server.
+
+        Args:
+            server: its name.
+            conversation: the client's.
+            opening: what the client says of itself.
+            listener: hears what the server says unasked.
 
         Raises:
             Unavailable: the server does not answer.
@@ -71,13 +91,18 @@ class ClientAnswers:
         self._hub = hub
         self._conversation = conversation
         self._access = access
-        self._legs = Legs(self._open)
-        self._calls = ToolCalls(hub.catalog, self._legs, conversation, access, hub.mode)
-        self._merged = Merged(self._legs, conversation, access.servers, hub.catalog.public_name)
+        self._legs = legs = Legs(self._open)
+        self._input_calls = InputCalls(conversation, self._open_for, self._heard)
+        router = Router(conversation, legs, self._input_calls)
+        self._calls = ToolCalls(hub.catalog, router, access, hub.mode)
+        self._merged = Merged(legs, router, conversation, access.servers, hub.catalog.public_name)
+        self._subscriptions = Subscriptions(conversation, legs, self._servers, self._merged)
+        self._knows_of_handshake = self._has_settled = False
         self._methods: dict[str, Callable[[ClientRequest], Awaitable[JsonObject]]] = {
             "initialize": self._initialize,
             "server/discover": self._discover,
             "ping": self._ping,
+            "subscriptions/listen": self._listen,
             "tools/list": self._list_tools,
             "tools/call": self._calls.call,
             **self._merged.methods(),
@@ -89,11 +114,37 @@ class ClientAnswers:
         Raises:
             Declined: the gateway itself answers with an error.
         """
-        self._learn(request)
+        if request.opening.is_stateless:
+            eras.check_envelope(request.params)
+            if request.method in _WITH_HANDSHAKE:
+                raise _unknown(request.method)
+            if not self._has_settled:  # there was no opening in which to wait
+                await self._hub.settle()
+                self._has_settled = True
+            try:
+                answer = await self._answered(request)
+            except Declined as declined:
+                answer = declined.error()
+            return eras.without_handshake(request.method, request.params, answer)
+        return await self._answered(request)
+
+    async def _answered(self, request: ClientRequest) -> JsonObject:
         method = self._methods.get(request.method)
         if method is None:
-            raise Declined(codes.METHOD_NOT_FOUND, f"Method not found: {request.method}")
+            raise _unknown(request.method)
         return await method(request)
+
+    def relisted(self, kinds: frozenset[str]) -> None:
+        """What servers offer has changed: tools, prompts or resources."""
+        self._subscriptions.relisted(kinds)
+        if self._knows_of_handshake:
+            for kind in sorted(kinds):
+                method = f"notifications/{kind}/list_changed"
+                self._conversation.say({"jsonrpc": "2.0", "method": method})
+
+    def finish(self) -> None:
+        """Answer what would never be answered by itself: the client hangs up."""
+        self._subscriptions.finish()
 
     async def broadcast(self, method: str, params: JsonObject) -> None:
         """Tell all servers that are open for this client."""
@@ -116,19 +167,35 @@ class ClientAnswers:
     async def close(self) -> None:
         """Hang up on all servers."""
         self._hub.leave(self._conversation)
+        await self._subscriptions.close()
+        await self._input_calls.close()
         await self._legs.close()
 
-    async def _open(self, server: str) -> Leg:
+    async def _open(self, server: str, opening: Opening) -> Leg:
         """A conversation with a server that the client may use.
 
         Raises:
             Unavailable: it may not, or the server does not answer.
         """
-        if server not in self._access.servers():
-            raise Unavailable("there is no such server")
-        leg = await self._hub.open(server, self._conversation)
+        if opening.is_stateless:
+            # Of nobody's call alone, so that nothing can be asked on it.
+            unasked = Opening({}, opening.client_info, opening.revision)
+            return await self._open_for(server, unasked, self._subscriptions)
+        leg = await self._open_for(server, opening, self._conversation)
         await self._merged.opened(leg)
         return leg
+
+    async def _open_for(self, server: str, opening: Opening, listener: LegListener) -> Leg:
+        if server not in self._access.servers():
+            raise Unavailable("there is no such server")
+        return await self._hub.open(server, self._conversation, opening, listener)
+
+    def _heard(self, leg: Leg, message: Message) -> None:
+        self._subscriptions.notified(leg, message)
+
+    def _servers(self) -> dict[str, JsonObject]:
+        described = self._hub.described()
+        return {name: described[name] for name in self._access.servers() if name in described}
 
     # --- openings -------------------------------------------------------------------------
 
@@ -142,6 +209,7 @@ class ClientAnswers:
             info if isinstance(info, dict) else {"name": "unknown", "version": "0"},
             revision,
         )
+        self._knows_of_handshake = True
         await self._hub.settle()
         self._hub.join(self._conversation)
         result: JsonObject = {
@@ -156,28 +224,13 @@ class ClientAnswers:
     async def _discover(self, request: ClientRequest) -> JsonObject:
         await self._hub.settle()
         result: JsonObject = {
-            "resultType": "complete",
-            "supportedVersions": [request_headers.STATELESS, *REVISIONS],
-            "capabilities": self._capabilities(),
-            "_meta": {"io.modelcontextprotocol/serverInfo": _SERVER_INFO},
+            "supportedVersions": [eras.STATELESS, *REVISIONS],
+            "capabilities": _announcing(self._capabilities()),
+            "_meta": {eras.SERVER: _SERVER_INFO},
         }
         if self._hub.mode is not ToolMode.DIRECT:
             result["instructions"] = INSTRUCTIONS
         return {"result": result}
-
-    def _learn(self, request: ClientRequest) -> None:
-        """Take what a client says of itself in each request (2026-07-28, basic/index, "Meta")."""
-        meta = request.params.get("_meta")
-        if not isinstance(meta, dict) or request_headers.VERSION_META not in meta:
-            return
-        info, declared = (
-            meta.get(f"io.modelcontextprotocol/{name}")
-            for name in ("clientInfo", "clientCapabilities")
-        )
-        # What asks the client something would have to wait for its next request: none is asked.
-        del declared
-        known: JsonObject = info if isinstance(info, dict) else {"name": "unknown", "version": "0"}
-        self._conversation.opening = Opening({}, known)
 
     def _capabilities(self) -> JsonObject:
         """What the servers can do together (MCP 2025-11-25, basic/lifecycle)."""
@@ -194,12 +247,31 @@ class ClientAnswers:
                     together[name] = {**base, **_true(detail)}
         return together
 
+    async def _listen(self, request: ClientRequest) -> JsonObject:
+        self._hub.join(self._conversation)
+        return await self._subscriptions.listen(request)
+
     async def _ping(self, _: ClientRequest) -> JsonObject:
         return {"result": {}}
 
     async def _list_tools(self, _: ClientRequest) -> JsonObject:
         await self._hub.settle()
         return {"result": {"tools": self._calls.listed()}}
+
+
+def _announcing(capabilities: JsonObject) -> JsonObject:
+    """Capabilities as `server/discover` has them: lists change when servers come and go."""
+    return {
+        name: {**detail, "listChanged": True}
+        if name in _LISTED and isinstance(detail, dict)
+        else detail
+        for name, detail in capabilities.items()
+        if name != "tasks"  # of an extension now, which is another one
+    }
+
+
+def _unknown(method: str) -> Declined:
+    return Declined(codes.METHOD_NOT_FOUND, f"Method not found: {method}")
 
 
 def _true(detail: JsonObject) -> JsonObject:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pipeguard.core.finding import MessageKind
 from pipeguard.core.protocol import codes
@@ -17,66 +17,12 @@ from pipeguard.core.protocol.ids import id_of, id_token_of
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.core.protocol.message import Message, parse
 from pipeguard.core.protocol.peers import CAPABILITIES
-from pipeguard.gateway.leg import Leg, Opening
+from pipeguard.gateway import eras
+from pipeguard.gateway.client_request import ClientRequest
+from pipeguard.gateway.eras import Declined, Opening
+from pipeguard.gateway.leg import Leg
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.tasks import Tasks
-
-REVISIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
-INVALID_PARAMS = -32602
-
-
-class Declined(Exception):  # noqa: N818  becomes the answer to one request
-    """A request that the gateway itself answers with an error."""
-
-    def __init__(self, code: int, why: str) -> None:
-        super().__init__(why)
-        self.code = code
-
-
-class ClientRequest:
-    """A client's request while it is being answered.
-
-    Attributes:
-        method: of it.
-        params: of it; empty where there are none.
-        token: the id, as it stood in the frame.
-    """
-
-    __slots__ = ("_went", "method", "params", "token")
-
-    def __init__(self, message: Message) -> None:
-        params = message.value.get("params")
-        self.method = message.method or ""
-        self.params: JsonObject = params if isinstance(params, dict) else {}
-        self.token = message.id_token or ""
-        self._went: tuple[Leg, JsonValue] | None = None
-
-    @property
-    def progress(self) -> JsonValue:
-        """The token under which the client wants to hear of progress; None where it does not."""
-        meta = self.params.get("_meta")
-        return meta.get("progressToken") if isinstance(meta, dict) else None
-
-    @classmethod
-    def like(cls, other: ClientRequest) -> ClientRequest:
-        """A request of ours in the course of a client's: without its cursor and its progress."""
-        request = cls.__new__(cls)
-        request.method, request.params, request.token = other.method, {}, other.token
-        request._went = None
-        return request
-
-    def went(self, leg: Leg, number: JsonValue) -> None:
-        """It was sent to a server, under an id of ours."""
-        self._went = leg, number
-
-    async def cancel(self, reason: JsonValue) -> None:
-        """Tell the server, if it has it, that nobody waits any more."""
-        if self._went is not None:
-            leg, number = self._went
-            params: JsonObject = {"requestId": number}
-            if reason is not None:
-                params["reason"] = reason
-            await leg.notify("notifications/cancelled", params)
 
 
 class Answers(Protocol):
@@ -95,8 +41,28 @@ class Answers(Protocol):
     def shown(self, leg: Leg, message: Message) -> JsonObject | None:
         """A server's notification as the client may read it; None where it is not for it."""
 
+    def relisted(self, kinds: frozenset[str]) -> None:
+        """What servers offer has changed: tools, prompts or resources."""
+
+    def finish(self) -> None:
+        """Answer what would never be answered by itself: the client hangs up."""
+
     async def close(self) -> None:
         """Hang up on all servers."""
+
+
+class _Question(NamedTuple):
+    """What a server asks the client.
+
+    Attributes:
+        leg: to the server.
+        message: the server's request.
+        answer: where the answer is waited for; None where it goes to the server as it is.
+    """
+
+    leg: Leg
+    message: Message
+    answer: asyncio.Future[JsonObject] | None = None
 
 
 class GatewayChannel:
@@ -115,7 +81,7 @@ class GatewayChannel:
         self._tasks = Tasks()
         self._under_way: dict[str, tuple[ClientRequest, asyncio.Task[None]]] = {}
         self._progress: dict[tuple[Leg, str], JsonValue] = {}  # the client's tokens, by ours
-        self._asked: dict[str, tuple[Leg, Message]] = {}  # by the servers, under ids of ours
+        self._questions: dict[str, _Question] = {}  # of the servers, under ids of ours
         self._count = 0
         self._closed = False
         self._answers = answers(self)
@@ -152,6 +118,7 @@ class GatewayChannel:
 
     async def drain(self) -> None:
         """Wait until every request of the client's is answered."""
+        self._answers.finish()
         while self._under_way:
             await asyncio.wait([task for _, task in self._under_way.values()])
 
@@ -168,49 +135,84 @@ class GatewayChannel:
         Args:
             leg: to the server.
             request: whose cancellation and progress it shares.
-            params: as the server is to read them.
+            params: as the server is to read them, but for the era that it speaks.
             method: as the server is to read it; the client's own where it is empty.
 
         Returns:
             The server's answer, with `result` or `error`.
         """
-        tokens: list[str] = []
+        numbers: list[Number] = []
 
         def began(number: Number) -> None:
-            request.went(leg, number)
-            if request.progress is not None:
-                tokens.append(number)
-                self._progress[leg, number] = request.progress
+            numbers.append(number)
+            self.sent(request, leg, number)
 
+        if leg.is_stateless:
+            params = eras.with_envelope(params, request.opening)
+        elif request.opening.is_stateless:
+            params = eras.without_envelope(params)
         try:
             wants = request.progress is not None
             return await leg.request(method or request.method, params, began, with_progress=wants)
         finally:
-            for token in tokens:
-                self._progress.pop((leg, token), None)
+            for number in numbers:
+                self.ended(leg, number)
+
+    def sent(self, request: ClientRequest, leg: Leg, number: Number) -> None:
+        """A server works on a client's request from now on: progress and cancellation are its."""
+        request.went(leg, number)
+        if request.progress is not None:
+            self._progress[leg, number] = request.progress
+
+    def ended(self, leg: Leg, number: Number) -> None:
+        """A server works on a request no more."""
+        self._progress.pop((leg, number), None)
+
+    def wants_log(self, leg: Leg, level: str) -> bool:
+        """True where a request that this server works on asks for lines of a level."""
+        return any(
+            request.leg is leg and eras.is_logged(level, request.log_level)
+            for request, _ in self._under_way.values()
+        )
+
+    async def question(self, leg: Leg, request: Message) -> JsonObject:
+        """Ask the client what a result asks for, after a handshake; its answer."""
+        answer = asyncio.get_running_loop().create_future()
+        token = self._put_question(_Question(leg, request, answer))
+        try:
+            said: JsonObject = await answer
+            return said
+        finally:
+            self._questions.pop(token, None)
+
+    def relisted(self, kinds: frozenset[str]) -> None:
+        """What servers offer has changed: tools, prompts or resources."""
+        self._answers.relisted(kinds)
 
     # --- from the client ----------------------------------------------------------------
 
     async def _take(self, message: Message) -> None:
         if message.kind is MessageKind.REQUEST:
-            request = ClientRequest(message)
+            request = ClientRequest(message, self.opening)
             task = self._tasks.begin(self._serve(request))
             self._under_way[request.token] = request, task
         elif message.kind is MessageKind.NOTIFICATION:
             await self._hear(message)
         else:
-            leg, asked = self._asked.pop(message.id_token or "", (None, None))
-            if leg is not None and asked is not None:
-                await leg.answer({**message.value, "id": asked.value["id"]})
+            question = self._questions.pop(message.id_token or "", None)
+            if question is not None and question.answer is None:
+                asked = question.message.value
+                await question.leg.answer({**message.value, "id": asked["id"]})
+            elif question is not None and question.answer is not None:
+                question.answer.set_result(message.value)
 
     async def _serve(self, request: ClientRequest) -> None:
         try:
             answer = await self._answers.answer(request)
         except Declined as declined:
-            answer = {"error": {"code": Number(str(declined.code)), "message": str(declined)}}
+            answer = declined.error()
         except Exception:
-            why = "PipeGuard failed on this request"
-            self._reply(request, {"error": {"code": Number(str(codes.INTERNAL)), "message": why}})
+            self._reply(request, _error(codes.INTERNAL, "it failed on this request"))
             raise
         finally:
             self._under_way.pop(request.token, None)
@@ -231,9 +233,9 @@ class GatewayChannel:
                 task.cancel()
         elif message.method == "notifications/progress":
             token = id_token_of(body.get("progressToken"))
-            for leg, asked in self._asked.values():
-                if token is not None and _progress_of(asked) == token:
-                    await leg.notify(message.method, body)
+            for question in self._questions.values():
+                if token is not None and _progress_of(question.message) == token:
+                    await question.leg.notify(message.method, body)
         elif message.method == "notifications/roots/list_changed":
             await self._answers.broadcast(message.method, body)
 
@@ -244,19 +246,17 @@ class GatewayChannel:
         self._tasks.begin(self._request(leg, message))
 
     async def _request(self, leg: Leg, message: Message) -> None:
-        method = message.method or ""
-        answer: JsonObject = {"jsonrpc": "2.0", "id": message.value["id"]}
-        if method == "ping":
-            await leg.answer({**answer, "result": {}})
-        elif CAPABILITIES.get(method) not in self.opening.capabilities:
-            why = "PipeGuard: the client does not answer this"
-            code = Number(str(codes.METHOD_NOT_FOUND))
-            await leg.answer({**answer, "error": {"code": code, "message": why}})
+        if CAPABILITIES.get(message.method or "") in self.opening.capabilities:
+            self._put_question(_Question(leg, message))
         else:
-            self._count += 1
-            token = str(self._count)
-            self._asked[token] = leg, message
-            self.say({**message.value, "id": Number(token)})
+            await leg.decline(message, "the client does not answer this")
+
+    def _put_question(self, question: _Question) -> str:
+        self._count += 1
+        token = str(self._count)
+        self._questions[token] = question
+        self.say({**question.message.value, "id": Number(token)})
+        return token
 
     def notified(self, leg: Leg, message: Message) -> None:
         """A server says something: to the client under the tokens that it knows."""
@@ -275,18 +275,24 @@ class GatewayChannel:
 
     def lost(self, leg: Leg) -> None:
         """A server is gone: what it asked needs no answer any more."""
-        for asker, message in list(self._asked.values()):
-            if asker is leg:
-                self._withdraw(leg, message.id_token, "the server is gone")
+        for question in list(self._questions.values()):
+            if question.leg is leg:
+                self._withdraw(leg, question.message.id_token, "the server is gone")
 
     def _withdraw(self, leg: Leg, id_token: str | None, reason: JsonValue) -> None:
-        for token, (asker, message) in list(self._asked.items()):
-            if asker is leg and message.id_token == id_token:
-                del self._asked[token]
+        for token, question in list(self._questions.items()):
+            if question.leg is leg and question.message.id_token == id_token:
+                del self._questions[token]
+                if question.answer is not None and not question.answer.done():
+                    question.answer.set_result(_error(codes.PEER_GONE, "the server is gone"))
                 params: JsonObject = {"requestId": Number(token)}
                 if reason is not None:
                     params["reason"] = reason
                 self.say({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params})
+
+
+def _error(code: int, why: str) -> JsonObject:
+    return {"error": {"code": Number(str(code)), "message": f"PipeGuard: {why}"}}
 
 
 def _progress_of(message: Message) -> str | None:

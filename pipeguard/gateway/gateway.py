@@ -14,11 +14,13 @@ from pipeguard.gateway.access import RateLimit, ScopedAccess, may_use_alone
 from pipeguard.gateway.answers import ClientAnswers
 from pipeguard.gateway.catalog import Catalog
 from pipeguard.gateway.conversation import GatewayChannel
-from pipeguard.gateway.leg import Leg
+from pipeguard.gateway.eras import Opening
+from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.legs import Unavailable
 from pipeguard.gateway.member import GatewayServer
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.tool_calls import ToolMode
+from pipeguard.gateway.turns import Turns
 from pipeguard.state.tokens import TokenScope
 
 SETTLING_SECONDS = 8.0  # for which a client waits at most for servers that start
@@ -52,6 +54,7 @@ class Gateway:
 
     Attributes:
         catalog: the tools of all.
+        turns: of the servers on the loop.
         mode: how agents get to them.
         members: the servers, by name.
     """
@@ -64,6 +67,7 @@ class Gateway:
         scope_of: Callable[[str], TokenScope | None] = lambda _who: TokenScope(),
     ) -> None:
         self.catalog = Catalog()
+        self.turns = Turns()
         self.mode = mode
         self.members: dict[str, GatewayServer] = {}
         self._engines = engines
@@ -122,8 +126,16 @@ class Gateway:
         """By server, its answer to `initialize`: of those that have answered."""
         return {name: member.described for name, member in self.members.items() if member.described}
 
-    async def open(self, server: str, conversation: GatewayChannel) -> Leg:
+    async def open(
+        self, server: str, conversation: GatewayChannel, opening: Opening, listener: LegListener
+    ) -> Leg:
         """A client's conversation with a server.
+
+        Args:
+            server: its name.
+            conversation: the client's.
+            opening: what the client says of itself.
+            listener: hears what the server says unasked.
 
         Raises:
             Unavailable: the server does not answer.
@@ -132,7 +144,12 @@ class Gateway:
         if member is None:
             raise Unavailable("there is no such server any more")
         flows = self._clients.setdefault(conversation, Flows())
-        return await member.open(conversation, conversation.opening, flows)
+        return await member.open(listener, opening, flows)
+
+    def definition_of(self, public: str) -> JsonObject | None:
+        """The definition of a tool that clients call by its own name; None where they do not."""
+        tool = None if self.mode is ToolMode.SEARCH else self.catalog.named(public)
+        return None if tool is None else tool.definition
 
     def is_ready(self) -> bool:
         """True once each server has started, or failed to."""
@@ -159,7 +176,6 @@ class Gateway:
     def relisted(self, kinds: frozenset[str]) -> None:
         """What a server offers has changed: tools, prompts or resources."""
         if self.mode is ToolMode.SEARCH:
-            return  # the menu stays the same, whatever is found by it
+            kinds -= {"tools"}  # the menu stays the same, whatever is found by it
         for conversation in self._clients:
-            for kind in sorted(kinds):
-                conversation.say({"jsonrpc": "2.0", "method": f"notifications/{kind}/list_changed"})
+            conversation.relisted(kinds)

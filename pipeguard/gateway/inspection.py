@@ -13,7 +13,8 @@ from contextlib import asynccontextmanager
 from pipeguard.config.effective_policy import load_wrap_policy
 from pipeguard.config.options import WrapOptions
 from pipeguard.core.protocol.json_values import JsonObject, serialise
-from pipeguard.gateway.conversation import REVISIONS, GatewayChannel
+from pipeguard.gateway.conversation import GatewayChannel
+from pipeguard.gateway.eras import REVISIONS
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.sources import Sources
 from pipeguard.gateway.tool_calls import ToolMode

@@ -16,12 +16,15 @@ from pipeguard.core.finding import Direction, MessageKind
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.core.protocol.message import Message, parse
+from pipeguard.core.session.lifecycle import NEVER_OVERDUE
 from pipeguard.core.session.session import Session
 from pipeguard.errors import Refusal
+from pipeguard.gateway import eras
+from pipeguard.gateway.eras import Opening
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.judging import Judge
 
-REVISION = "2025-11-25"  # of a server that is opened before any client has said its own
+MOST_PAGES = 100  # of a list of tools; the largest servers give one
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 
 
@@ -38,33 +41,6 @@ class LegListener(Protocol):
         """The server is gone; all that waited is answered."""
 
 
-class Opening:
-    """What a client says of itself when a server is opened for it.
-
-    Args:
-        capabilities: that it declares.
-        client_info: its name and version.
-        revision: of MCP that it speaks.
-    """
-
-    __slots__ = ("capabilities", "client_info", "revision")
-
-    def __init__(
-        self, capabilities: JsonObject, client_info: JsonObject, revision: str = REVISION
-    ) -> None:
-        self.capabilities = capabilities
-        self.client_info = client_info
-        self.revision = revision
-
-    def params(self) -> JsonObject:
-        """The params of `initialize` (MCP 2025-11-25, basic/lifecycle)."""
-        return {
-            "protocolVersion": self.revision,
-            "capabilities": self.capabilities,
-            "clientInfo": self.client_info,
-        }
-
-
 class Leg:
     """A conversation with one server.
 
@@ -77,8 +53,9 @@ class Leg:
 
     Attributes:
         server: the server's name.
-        described: its answer to `initialize`; empty before.
+        described: its answer to `initialize` or `server/discover`; empty before.
         is_open: False once it is gone.
+        is_stateless: True where each request says who sends it, after no handshake.
     """
 
     def __init__(
@@ -92,6 +69,8 @@ class Leg:
         self.server = server
         self.described: JsonObject = {}
         self.is_open = True
+        self.is_stateless = False
+        self._opening = Opening({}, {})
         self._session = session
         self._channel = channel
         self._judge = judge
@@ -112,6 +91,28 @@ class Leg:
             self.described = result
             await self.notify("notifications/initialized")
         return answer
+
+    async def discover(self, opening: Opening) -> JsonObject:
+        """Ask what the server is, without a handshake (MCP 2026-07-28, server/discover).
+
+        Returns:
+            The answer, with `result` or `error`.
+        """
+        self.go_without_handshake(opening, {})
+        answer = await self.request("server/discover")
+        result = answer.get("result")
+        if isinstance(result, dict):
+            self.described = result
+        return answer
+
+    def go_without_handshake(self, opening: Opening, described: JsonObject) -> None:
+        """Say who sends it in each request that does not say it itself.
+
+        Args:
+            opening: of the client.
+            described: what the server is known to be.
+        """
+        self.is_stateless, self._opening, self.described = True, opening, described
 
     def offers(self, *path: str) -> bool:
         """True where the server declared a capability, as `offers("resources", "subscribe")`."""
@@ -142,16 +143,18 @@ class Leg:
         self._count += 1
         token = str(self._count)
         value: JsonObject = {"jsonrpc": "2.0", "id": Number(token), "method": method}
+        if self.is_stateless:
+            params = eras.with_envelope(params or {}, self._opening)
         if with_progress:
-            meta = (params or {}).get("_meta")
-            meta = meta if isinstance(meta, dict) else {}
+            meta = eras.meta_of(params or {})
             params = {**(params or {}), "_meta": {**meta, "progressToken": Number(token)}}
         if params is not None:
             value["params"] = params
         waiting = self._waiting[token] = asyncio.get_running_loop().create_future()
         if began is not None:
             began(Number(token))
-        seconds = self._session.guard.policy.limits.timeout_seconds
+        most = self._session.guard.policy.limits.timeout_seconds
+        seconds = None if method in NEVER_OVERDUE else most
         try:
             await self._send(serialise(value))
             async with asyncio.timeout(seconds):
@@ -165,6 +168,21 @@ class Leg:
         finally:
             del self._waiting[token]
 
+    async def list_tools(self) -> list[JsonValue]:
+        """The definitions of all tools, page by page."""
+        definitions: list[JsonValue] = []
+        cursor: JsonValue = None
+        for _ in range(MOST_PAGES):
+            answer = await self.request("tools/list", {} if cursor is None else {"cursor": cursor})
+            result = answer.get("result")
+            tools = result.get("tools") if isinstance(result, dict) else None
+            definitions += tools if isinstance(tools, list) else []
+            after = result.get("nextCursor") if isinstance(result, dict) else None
+            if type(after) is not str or after == cursor:
+                break
+            cursor = after
+        return definitions
+
     async def notify(self, method: str, params: JsonObject | None = None) -> None:
         """Tell the server something."""
         value: JsonObject = {"jsonrpc": "2.0", "method": method}
@@ -175,6 +193,15 @@ class Leg:
     async def answer(self, value: JsonObject) -> None:
         """Answer what the server asked; `value` has its id."""
         await self._send(serialise(value))
+
+    async def decline(self, message: Message, why: str) -> None:
+        """Answer what the server asked of a client that is not asked; a ping with its echo."""
+        answer: JsonObject = {"jsonrpc": "2.0", "id": message.value["id"]}
+        if message.method == "ping":
+            await self.answer({**answer, "result": {}})
+            return
+        code = Number(str(codes.METHOD_NOT_FOUND))
+        await self.answer({**answer, "error": {"code": code, "message": f"PipeGuard: {why}"}})
 
     async def close(self) -> None:
         """Hang up."""

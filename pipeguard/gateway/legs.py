@@ -1,4 +1,7 @@
-"""The servers that are open for one client: each opened when it is first needed, once."""
+"""The servers that are open for one client: each opened when it is first needed, once.
+
+Once for a client after a handshake, and once for requests without one.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,16 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from pipeguard.core.protocol.json_values import JsonObject
+from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.leg import Leg
 
 
 class Unavailable(Exception):  # noqa: N818  becomes the answer to whoever needed the server
     """A server that cannot be used now; the text says why, and what is being done about it."""
+
+
+class Refused(Unavailable):
+    """A server that does not take its opening, and says so itself."""
 
 
 class Legs:
@@ -20,33 +28,39 @@ class Legs:
         opens: opens one with a server; raises Unavailable.
     """
 
-    def __init__(self, opens: Callable[[str], Awaitable[Leg]]) -> None:
+    def __init__(self, opens: Callable[[str, Opening], Awaitable[Leg]]) -> None:
         self._opens = opens
-        self._opening: dict[str, asyncio.Task[Leg]] = {}
+        self._opening: dict[tuple[str, bool], asyncio.Task[Leg]] = {}
         self._closed = False
 
-    async def to(self, server: str) -> Leg:
+    async def to(self, server: str, opening: Opening) -> Leg:
         """The conversation with a server, opened where it is not.
+
+        Args:
+            server: its name.
+            opening: what the client says of itself.
 
         Raises:
             Unavailable: the server does not answer.
         """
         if self._closed:
             raise Unavailable("the client is gone")
-        opening = self._opening.get(server)
-        if opening is None or (opening.done() and not _is_open(opening)):
-            opening = asyncio.ensure_future(self._opens(server))
-            self._opening[server] = opening
-        return await asyncio.shield(opening)  # others wait for it as well
+        key = server, opening.is_stateless
+        task = self._opening.get(key)
+        if task is None or (task.done() and not _is_open(task)):
+            task = asyncio.ensure_future(self._opens(server, opening))
+            self._opening[key] = task
+        return await asyncio.shield(task)  # others wait for it as well
 
     def open_now(self) -> list[Leg]:
         """Those that are open."""
         return [task.result() for task in self._opening.values() if task.done() and _is_open(task)]
 
     async def tell(self, method: str, params: JsonObject) -> None:
-        """Tell all that are open."""
+        """Tell all that are open and know of a handshake."""
         for leg in self.open_now():
-            await leg.notify(method, params)
+            if not leg.is_stateless:
+                await leg.notify(method, params)
 
     async def close(self) -> None:
         """Hang up on all."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from pipeguard.config.options import WrapOptions
-from pipeguard.gateway.front import FrontRecord
+from pipeguard.gateway.front import IDLE_SECONDS, MAX_SESSIONS, FrontRecord
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.member import GatewayServer
 from pipeguard.log import say
@@ -30,8 +30,6 @@ from pipeguard.transports.http.server.sessions import Sessions
 from pipeguard.transports.judging import Judge
 from pipeguard.transports.tasks import Tasks
 
-MAX_SESSIONS = 1000
-IDLE_SECONDS = 1800.0
 SERVERS = "/servers"
 
 

@@ -17,21 +17,23 @@ from typing import Protocol
 
 from pipeguard.core.finding import Verdict
 from pipeguard.core.flows.ledger import Flows
-from pipeguard.core.protocol.json_values import JsonObject, JsonValue
+from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.core.session.guard import Engines
 from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError, StateError
 from pipeguard.gateway.catalog import Catalog, Listing
+from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.health import watch_health
-from pipeguard.gateway.leg import Leg, LegListener, Opening
-from pipeguard.gateway.legs import Unavailable
-from pipeguard.gateway.own_conversation import OwnListener
+from pipeguard.gateway.leg import Leg, LegListener
+from pipeguard.gateway.legs import Refused, Unavailable
+from pipeguard.gateway.own_listener import OwnListener, listen_for_tools
 from pipeguard.gateway.server_log import ServerLog
 from pipeguard.gateway.server_output import ServerOutput
 from pipeguard.gateway.server_settings import ServerSettings
-from pipeguard.identity.server_name import launched, launched_at
+from pipeguard.gateway.stateless_server import StatelessServer, discovered, is_refusal
+from pipeguard.gateway.turns import TakingTurns, Turns
 from pipeguard.runtime.connect import RemoteDialler, local_dialler
-from pipeguard.runtime.endpoints import login_of, name_of, remote_of, transport_of, url_of
+from pipeguard.runtime.endpoints import login_of, remote_of, transport_of, url_of
 from pipeguard.runtime.run import Mask, Run
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed, Dialler
 from pipeguard.transports.http.client.multiplexer import Multiplexer
@@ -45,7 +47,6 @@ FIRST_DELAY_SECONDS, MOST_DELAY_SECONDS = 0.5, 60.0  # between two starts of one
 JITTER = 0.25  # of a delay, either way: servers that fell together do not rise together
 OPENING_SECONDS = 30.0  # for a server's answer to `initialize`; npx may install it first
 RELIST_SECONDS = 0.05  # in which further changes are covered by one listing
-MOST_PAGES = 100  # of a list of tools; the largest servers give one
 # What the gateway can pass on to some client.
 OUR_OPENING = Opening(
     {"roots": {"listChanged": True}, "sampling": {}, "elicitation": {}},
@@ -66,6 +67,7 @@ class Owner(Protocol):
     """What a server belongs to."""
 
     catalog: Catalog
+    turns: Turns
 
     def relisted(self, kinds: frozenset[str]) -> None:
         """What a server offers has changed: tools, prompts or resources."""
@@ -107,19 +109,11 @@ class GatewayServer:
         self._owner = owner
         self._options = options = settings.options(common)
         self._loop = asyncio.get_running_loop()
-        who = (
-            launched(options.command, options.values.get("--cwd"))
-            if options.command
-            else launched_at(settings.url, name_of(url_of(settings.url)))
-        )
         self._log = ServerLog(settings.name, options)
-        self._run = Run(who, options, self._repinned, engines, self._log)
-        if settings.timeout_seconds is not None:
-            policy = self._run.guard.policy
-            limits = policy.limits._replace(timeout_seconds=settings.timeout_seconds)
-            self._run.guard.adopt(policy._replace(limits=limits))
+        self._run = Run(settings.launched(), options, self._repinned, engines, self._log)
+        self._run.guard.adopt(settings.tightened(self._run.guard.policy))
         self._output = ServerOutput(self._run.guard.name, Mask(engines))
-        self._judge = Judge(self._record)
+        self._judge = TakingTurns(self._record, owner.turns, settings.name)
         self.waiting = 0
         self._is_relisting = False
         self._relist_own: Callable[[frozenset[str]], None] | None = None
@@ -127,6 +121,7 @@ class GatewayServer:
         self._tasks = Tasks()
         self._dialler: Dialler | None = None
         self._leg: Leg | None = None
+        self._stateless = StatelessServer(OUR_OPENING, self._made, self._dial, self.relist)
         self._settled = asyncio.Event()
         self._keeping: asyncio.Task[None] | None = None
 
@@ -176,9 +171,24 @@ class GatewayServer:
             await self._settled.wait()
         if self._dialler is None or self.state is not State.READY:
             raise Unavailable(self.why)
+        if opening.is_stateless and self._may_be_stateless():
+            found = await self._stateless.open(listener, opening, flows)
+            if found is not None:
+                return found
         leg = await self._dial(self._dialler, listener, flows)
-        await self._opened(leg, opening)
+        if self._leg is not None and self._leg.is_stateless:
+            leg.go_without_handshake(opening, self.described)
+        else:
+            await self._opened(leg, opening)
         return leg
+
+    def _may_be_stateless(self) -> bool:
+        """True where it may speak the revision without handshakes besides one with them.
+
+        One that does not know the newest revision with handshakes is older than that.
+        """
+        is_newest = self.described.get("protocolVersion") == OUR_OPENING.revision
+        return is_newest and (self._leg is None or not self._leg.is_stateless)
 
     async def dial(self) -> AsyncChannel:
         """A channel to it whose frames are not judged yet, for its own endpoint.
@@ -243,8 +253,16 @@ class GatewayServer:
             PipeGuardError: it cannot be started.
         """
         self._dialler = await self._made()
-        leg = self._leg = await self._dial(self._dialler, OwnListener(self.relist, gone), Flows())
-        self.described = await self._opened(leg, OUR_OPENING)
+        listener = OwnListener(self.relist, self._tasks, gone.set)
+        leg = self._leg = await self._dial(self._dialler, listener, Flows())
+        try:
+            self.described = await self._opened(leg, OUR_OPENING)
+        except Refused:  # it may make no handshakes
+            leg = self._leg = await self._dial(self._dialler, listener, Flows())
+            if not await discovered(leg, OUR_OPENING):
+                raise
+            self.described = leg.described
+            self._tasks.begin(listen_for_tools(leg))
         await self._list_tools(leg)
         self.state, self.why = State.READY, ""
         self._owner.relisted(frozenset({"tools", "prompts", "resources"}))
@@ -253,6 +271,7 @@ class GatewayServer:
     async def _hang_up(self) -> None:
         if self._leg is not None:
             await self._leg.close()
+        await self._stateless.close()
         if self._dialler is not None:
             await self._dialler.close()
         self._leg = self._dialler = None
@@ -279,7 +298,7 @@ class GatewayServer:
         if not isinstance(result, dict):
             await leg.close()
             message = error.get("message") if isinstance(error, dict) else "it refused its opening"
-            raise Unavailable(str(message))
+            raise Refused(str(message)) if is_refusal(answer) else Unavailable(str(message))
         return result
 
     async def _made(self) -> Dialler:
@@ -314,19 +333,7 @@ class GatewayServer:
 
     async def _list_tools(self, leg: Leg) -> None:
         """Take over what its tools are now: what its Session let pass of them."""
-        definitions: list[JsonValue] = []
-        if leg.offers("tools"):
-            cursor: JsonValue = None
-            for _ in range(MOST_PAGES):
-                params: JsonObject = {} if cursor is None else {"cursor": cursor}
-                answer = await leg.request("tools/list", params)
-                result = answer.get("result")
-                tools = result.get("tools") if isinstance(result, dict) else None
-                definitions += tools if isinstance(tools, list) else []
-                after = result.get("nextCursor") if isinstance(result, dict) else None
-                if type(after) is not str or after == cursor:
-                    break
-                cursor = after
+        definitions = await leg.list_tools() if leg.offers("tools") else []
         said = self.settings
         listing = Listing(
             said.name,
@@ -342,7 +349,7 @@ class GatewayServer:
 
     def _tell_waiting(self) -> None:
         """Say how many definitions wait for approval, whenever that changes."""
-        waiting = sum(pin.held is not None for pin in self._run.guard.pins.values())
+        waiting = sum(pin.held_definition is not None for pin in self._run.guard.pins.values())
         if waiting and waiting != self.waiting:
             self._log(
                 "warning",

@@ -15,11 +15,13 @@ from typing import NamedTuple
 from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.gateway.catalog import public_name
-from pipeguard.gateway.conversation import INVALID_PARAMS, ClientRequest, Declined, GatewayChannel
+from pipeguard.gateway.client_request import ClientRequest
+from pipeguard.gateway.conversation import GatewayChannel
+from pipeguard.gateway.eras import INVALID_PARAMS, RESOURCE_NOT_FOUND, Declined
 from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.legs import Legs, Unavailable
+from pipeguard.gateway.router import Router
 
-RESOURCE_NOT_FOUND = -32002  # MCP 2025-11-25, server/resources, "Error Handling"
 MOST_ITEMS = 1000  # of one page: many clients never ask for a second one
 MOST_PAGE_BYTES = 2**20
 MOST_REMEMBERED = 20_000  # addresses of resources, and names of prompts, for one client
@@ -55,6 +57,7 @@ class Merged:
 
     Args:
         legs: to the servers.
+        router: sends requests to them.
         conversation: the client's.
         servers: names of those that it may use now, in their order.
         public: the name under which clients know a prompt, by its server's and its own.
@@ -63,11 +66,13 @@ class Merged:
     def __init__(
         self,
         legs: Legs,
+        router: Router,
         conversation: GatewayChannel,
         servers: Callable[[], list[str]],
         public: Callable[[str, str], str],
     ) -> None:
         self._legs = legs
+        self._router = router
         self._conversation = conversation
         self._servers = servers
         self._public_name = public
@@ -92,7 +97,7 @@ class Merged:
 
     async def opened(self, leg: Leg) -> None:
         """Tell a server that is new what all others know."""
-        if self._level is not None and leg.offers("logging"):
+        if self._level is not None and leg.offers("logging") and not leg.is_stateless:
             await leg.request("logging/setLevel", {"level": self._level})
 
     # --- lists ----------------------------------------------------------------------------
@@ -136,7 +141,7 @@ class Merged:
     ) -> tuple[list[JsonValue], str | None]:
         """One page of one server; nothing of one that does not answer, or has no such list."""
         try:
-            leg = await self._legs.to(server)
+            leg = await self._legs.to(server, request.opening)
         except Unavailable:
             return [], None
         if not leg.offers(kind.capability):
@@ -177,15 +182,13 @@ class Merged:
         """`prompts/get`, by the public name."""
         name = request.params.get("name")
         server, own = await self._prompt_of(request, name)
-        leg = await self._leg(server)
-        return await self._conversation.ask(leg, request, {**request.params, "name": own})
+        return await self._send(server, request, {**request.params, "name": own})
 
     async def resource(self, request: ClientRequest) -> JsonObject:
         """`resources/read`, `subscribe` and `unsubscribe`, by the address that was shown."""
         shown = request.params.get("uri")
-        server, own = await self._home_of(request, shown)
-        leg = await self._leg(server)
-        answer = await self._conversation.ask(leg, request, {**request.params, "uri": own})
+        server, own = await self.home_of(request, shown)
+        answer = await self._send(server, request, {**request.params, "uri": own})
         result = answer.get("result")
         contents = result.get("contents") if isinstance(result, dict) else None
         if own == shown or not isinstance(result, dict) or not isinstance(contents, list):
@@ -204,16 +207,15 @@ class Merged:
             server, own = await self._prompt_of(request, ref.get("name"))
             ref = {**ref, "name": own}
         else:
-            server, own = await self._home_of(request, ref.get("uri"))
+            server, own = await self.home_of(request, ref.get("uri"))
             ref = {**ref, "uri": own}
-        leg = await self._leg(server)
-        return await self._conversation.ask(leg, request, {**request.params, "ref": ref})
+        return await self._send(server, request, {**request.params, "ref": ref})
 
     async def set_level(self, request: ClientRequest) -> JsonObject:
         """`logging/setLevel`, of all servers: those too that are opened later."""
-        self._level = request.params.get("level")
+        self._level = self._conversation.opening.log_level = request.params.get("level")
         for leg in self._legs.open_now():
-            if leg.offers("logging"):
+            if leg.offers("logging") and not leg.is_stateless:
                 await self._conversation.ask(leg, request, request.params)
         return {"result": {}}
 
@@ -225,8 +227,7 @@ class Merged:
         )
         if not found or server not in self._servers():
             raise Declined(INVALID_PARAMS, "there is no such task")
-        leg = await self._leg(server)
-        answer = await self._conversation.ask(leg, request, {**request.params, "taskId": own})
+        answer = await self._send(server, request, {**request.params, "taskId": own})
         return with_task(server, answer)
 
     async def tasks(self, request: ClientRequest) -> JsonObject:
@@ -252,8 +253,12 @@ class Merged:
                 return self._prompts[public]
         raise Declined(INVALID_PARAMS, "there is no such prompt")
 
-    async def _home_of(self, request: ClientRequest, shown: JsonValue) -> tuple[str, str]:
-        """The server of a resource: by who listed it, or a template that fits it."""
+    async def home_of(self, request: ClientRequest, shown: JsonValue) -> tuple[str, str]:
+        """The server of a resource, and its address there: by who listed it, or a template.
+
+        Raises:
+            Declined: there is no such resource.
+        """
         if type(shown) is str:
             found = self._home_by_table(shown)
             if found is None:
@@ -275,9 +280,9 @@ class Merged:
                 return server, shown.removeprefix(prefix)
         return None
 
-    async def _leg(self, server: str) -> Leg:
+    async def _send(self, server: str, request: ClientRequest, params: JsonObject) -> JsonObject:
         try:
-            return await self._legs.to(server)
+            return await self._router.send(server, request, params)
         except Unavailable as why:
             raise Declined(
                 codes.PEER_GONE, f"the server {server} is not available: {why}"

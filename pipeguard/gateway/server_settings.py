@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pipeguard.config.options import WrapOptions
+from pipeguard.core.rules.policy import Policy
 from pipeguard.gateway.catalog import Override
+from pipeguard.identity.server_name import Launched, launched, launched_at
 from pipeguard.launch.environment import refers
+from pipeguard.runtime.endpoints import name_of, url_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,23 @@ class ServerSettings:
     tags: tuple[str, ...] = ()
     is_prefixed: bool = True
     timeout_seconds: float | None = None
+
+    def launched(self) -> Launched:
+        """What its command or its address launches.
+
+        Raises:
+            PolicyError: its address is not one that we support.
+        """
+        if self.command:
+            return launched(self.command, self.cwd or None)
+        return launched_at(self.url, name_of(url_of(self.url)))
+
+    def tightened(self, policy: Policy) -> Policy:
+        """A policy with the limits of this server."""
+        if self.timeout_seconds is None:
+            return policy
+        limits = policy.limits._replace(timeout_seconds=self.timeout_seconds)
+        return policy._replace(limits=limits)
 
     def options(self, common: Mapping[str, str]) -> WrapOptions:
         """The same as options of `wrap`, which starts and reaches servers.

@@ -18,9 +18,9 @@ from pipeguard.config.options import WrapOptions
 from pipeguard.core.finding import Direction
 from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError
-from pipeguard.gateway.front import FrontRecord, front_guard
+from pipeguard.gateway.front import FrontRecord, FrontSessions, front_guard
 from pipeguard.gateway.gateway import Changes, Gateway
-from pipeguard.gateway.listening import IDLE_SECONDS, MAX_SESSIONS, Front, GatewayListener
+from pipeguard.gateway.listening import Front, GatewayListener
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.sources import Sources
 from pipeguard.gateway.tool_calls import ToolMode
@@ -39,7 +39,6 @@ from pipeguard.state.store import Store
 from pipeguard.state.tokens import TokenReader, TokenScope
 from pipeguard.transports.bridge import AsyncAdapter
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
-from pipeguard.transports.http.server.sessions import Sessions
 from pipeguard.transports.judging import Judge
 from pipeguard.transports.pump import pump
 from pipeguard.transports.stdio import LineChannel
@@ -109,12 +108,12 @@ class _Serving:
             engines = load_engines()
         record = FrontRecord(self._log)
         guard = front_guard(engines, policy)
-        sessions = Sessions(guard, guard.name, MAX_SESSIONS, IDLE_SECONDS)
-        self._front = Front(sessions, Judge(record.verdict), record)
-        mode = options.mode or file.mode
         if client_fd is None:
             self._tokens = TokenReader(Store.open(store_file()), say)
+        mode = options.mode or file.mode
         self._gateway = Gateway(engines, mode, options.common(), self._scope_of)
+        sessions = FrontSessions(guard, self._gateway.definition_of)
+        self._front = Front(sessions, Judge(record.verdict), record)
         if self._tokens is not None:
             digests = self._tokens.digests if self._tokens.valid() else None
             self._listener = GatewayListener(options.wrap, self._gateway, self._front, digests)

@@ -15,8 +15,10 @@ from typing import Protocol
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.gateway import menu
 from pipeguard.gateway.catalog import Catalog, CatalogTool
-from pipeguard.gateway.conversation import INVALID_PARAMS, ClientRequest, Declined, GatewayChannel
-from pipeguard.gateway.legs import Legs, Unavailable
+from pipeguard.gateway.client_request import ClientRequest
+from pipeguard.gateway.eras import INVALID_PARAMS, Declined
+from pipeguard.gateway.legs import Unavailable
+from pipeguard.gateway.router import Router
 from pipeguard.gateway.search import Filter
 
 DEFAULT_RESULT_CHARS = 20_000  # about 5,000 tokens: what an agent reads of one result at once
@@ -79,14 +81,12 @@ class ToolCalls:
     def __init__(
         self,
         catalog: Catalog,
-        legs: Legs,
-        conversation: GatewayChannel,
+        router: Router,
         access: Access,
         mode: ToolMode = ToolMode.SEARCH,
     ) -> None:
         self._catalog = catalog
-        self._legs = legs
-        self._conversation = conversation
+        self._router = router
         self._access = access
         self._mode = mode
         self._rest = Rest()
@@ -160,11 +160,10 @@ class ToolCalls:
             text = f"Too many calls in a minute. Try again in {ceil(wait_seconds)} seconds."
             return {"result": menu.content(text, is_error=True)}
         try:
-            leg = await self._legs.to(tool.server)
+            answer = await self._router.call(tool.server, request, params, tool.definition)
         except Unavailable as why:
             text = f"The server {tool.server} of {tool.public} is not available: {why}"
             return {"result": menu.content(text, is_error=True)}
-        answer = await self._conversation.ask(leg, request, params)
         result = answer.get("result")
         return {"result": self._cut(result)} if isinstance(result, dict) else answer
 

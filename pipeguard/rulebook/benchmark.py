@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeguard.core.digest import sha256
 from pipeguard.core.matching.confirm import Finder
 from pipeguard.core.matching.pattern_set import PatternGroup, PatternSet, compile_group
-from pipeguard.core.model.cascade import Opened, Reader
+from pipeguard.core.model.cascade import Reader, Selection
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import View
 from pipeguard.core.scanning.match import MAX_MATCHES_PER_RULE
-from pipeguard.core.scanning.rule_partition import home
+from pipeguard.core.scanning.rule_partition import engine_for
 from pipeguard.core.text.budgets import Budgets
 from pipeguard.core.text.windowing import BLOCK_BYTES
 from pipeguard.rulebook.proof import USUAL_PLACE, frame_value
@@ -113,7 +113,8 @@ def costs(rules: Iterable[Rule], homes: Iterable[Engine], engines: Engines) -> I
         if rule.views <= {View.ACTS}:
             continue
         surface = _surface(rule)
-        work = _reading(rule, engine_of[home(rule, surface)]) if rule.model else _matching(rule)
+        engine = engine_of[engine_for(rule, surface)]
+        work = _reading(rule, engine) if rule.model else _matching(rule)
         kinds = {}
         for kind, blocks in samples().items():
             seconds, (candidates, false, confirming) = _shortest(work, blocks)
@@ -207,11 +208,11 @@ def _reading(rule: Rule, engine: Engine) -> _Work:
 
     def work(blocks: Sequence[bytes]) -> _RunResult:
         data = b"".join(blocks)
-        stretches = engine.gate.stretches(data) if engine.gate is not None else []
+        stretches = engine.prefilter.stretches(data) if engine.prefilter is not None else []
         began = perf_counter()
         budgets = Budgets()
         budgets.grow(len(data), classified=True)
-        read = Reader(len(data), budgets).read([Opened(data, stretches)], classifier)
+        read = Reader(len(data), budgets).read([Selection(data, stretches)], classifier)
         false = sum(piece.score < classifier.likely for *_, piece in read)
         seconds = perf_counter() - began
         return _RunResult(min(len(stretches), len(blocks)), min(false, len(blocks)), seconds)

@@ -20,7 +20,7 @@ from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import from_record
 from pipeguard.core.scanning.databases import LEAST_WEIGHT, PatternSets
 from pipeguard.core.scanning.engine import Engine
-from pipeguard.core.scanning.rule_partition import Residents
+from pipeguard.core.scanning.rule_partition import EngineRules
 from pipeguard.core.session.guard import Engines
 from pipeguard.errors import EngineError
 from pipeguard.rulebook.cache_files import (
@@ -128,7 +128,7 @@ def _engines(reopen: Callable[[], CachedRules]) -> Engines:
     read_rules = cache(partial(_rules, files[rules_file], reopen))
     engines = []
     for surface, (over, plain, squeezed, acts, words) in zip(Surface, engine_files, strict=True):
-        rules = Residents(read_rules, surface, frozenset(map(Surface, over)))
+        rules = EngineRules(read_rules, surface, frozenset(map(Surface, over)))
         gate = None
         if words:
             read_weights = partial(_read, files[words[0]], reopen)

@@ -20,7 +20,7 @@ from pipeguard.core.protocol.places import Surface
 from pipeguard.core.protocol.strict_json import STACK_BYTES
 from pipeguard.core.rules.rule import as_record
 from pipeguard.core.scanning.databases import Patterns, WeightedWords, patterns_of
-from pipeguard.core.scanning.rule_partition import residents
+from pipeguard.core.scanning.rule_partition import rules_for
 from pipeguard.rulebook.cache_files import LOCK_NAME, EngineFiles, prune, store, write_index
 from pipeguard.rulebook.packs import PackFile, load_rules, model
 
@@ -53,7 +53,9 @@ def compile_rules(packs: Iterable[PackFile], folder: str, key: bytes) -> None:
     jobs = _jobs(patterns)
 
     def compiled(job: PatternGroup | WeightedWords) -> list[str]:
-        blobs = [compile_group(job)] if isinstance(job, PatternGroup) else prefilter.make(job)
+        blobs = (
+            [compile_group(job)] if isinstance(job, PatternGroup) else prefilter.compile_words(job)
+        )
         names = [store(folder, blob) for blob in blobs]
         with suppress(FileNotFoundError):  # it tells waiting processes of the progress
             os.utime(os.path.join(folder, LOCK_NAME))
@@ -64,7 +66,7 @@ def compile_rules(packs: Iterable[PackFile], folder: str, key: bytes) -> None:
         names = dict(zip(jobs, pool.map(compiled, jobs), strict=True))
     engines = []
     for surface, parts in zip(Surface, patterns, strict=True):
-        over = {reached.value for rule in residents(rules, surface) for reached in rule.surfaces}
+        over = {reached.value for rule in rules_for(rules, surface) for reached in rule.surfaces}
         plain, squeezed, acts = (
             [name for group in part for name in names[group]] for part in parts[:3]
         )

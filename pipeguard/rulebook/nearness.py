@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.core.scanning.rule_partition import home
+from pipeguard.core.scanning.rule_partition import engine_for
 from pipeguard.rulebook.mutations import Mutation, mutate_span, mutate_words
 from pipeguard.rulebook.proof import confidences, texts
 
@@ -68,7 +68,7 @@ def near_all(rules: Iterable[Rule], engines: Iterable[Engine]) -> Iterator[Nearn
     homes = {engine.surface: engine for engine in engines}
     for rule in rules:
         surface = min(rule.surfaces, key=lambda surface: surface.value)
-        yield near(rule, homes[home(rule, surface)], surface)
+        yield near(rule, homes[engine_for(rule, surface)], surface)
 
 
 def near(rule: Rule, engine: Engine, surface: Surface) -> Nearness:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pipeguard.core.finding import Confidence, raised
 from pipeguard.core.protocol.places import Surface, known_places
 from pipeguard.core.rules.rule import View, Written
-from pipeguard.core.scanning.rule_partition import home
+from pipeguard.core.scanning.rule_partition import engine_for
 from pipeguard.rulebook.samples import expand
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def prove_all(rules: Iterable[Rule], engines: Iterable[Engine]) -> Iterator[Samp
     homes = {engine.surface: engine for engine in engines}
     for rule in rules:
         for surface in sorted(rule.surfaces, key=lambda surface: surface.value):
-            yield from prove(rule, homes[home(rule, surface)], surface)
+            yield from prove(rule, homes[engine_for(rule, surface)], surface)
 
 
 def texts(sample: Sample) -> list[str]:
@@ -121,7 +121,7 @@ def confidences(rule: Rule, engine: Engine, surface: Surface, text: str) -> list
         key = "text"
     seen = engine.scan(frame_value(surface, text, key), lambda _: place, surface)
     return [
-        raised(match.confidence) if match.doubted else match.confidence
+        raised(match.confidence) if match.is_doubted else match.confidence
         for match in seen.matches
         if match.rule.id == rule.id
     ]

@@ -82,7 +82,7 @@ class Run:
             self._warn_of_other_name(wanted, server, launched)
         self.name = _run_id()
         self.guard = Guard(server.server, self.engines, policy, pins, os.urandom(32))
-        self.guard.known = IN_USE
+        self.guard.known_secrets = IN_USE
         self._recorder = Recorder(
             self._store,
             server.server,

@@ -62,16 +62,16 @@ class HeldDefinition(StoredDefinition):
     @property
     def drift(self) -> tuple[Drift, ...]:
         """The classes of its drift; empty where it was never approved."""
-        if self.pin.approved is None or self.pin.held is None:
+        if self.pin.approved_definition is None or self.pin.held_definition is None:
             return ()
-        return classify(self.pin.approved, self.pin.held, self.pin.kind)
+        return classify(self.pin.approved_definition, self.pin.held_definition, self.pin.kind)
 
     @property
     def changes(self) -> tuple[str, ...]:
         """Its drift in short lines; empty where it was never approved."""
-        if self.pin.approved is None or self.pin.held is None:
+        if self.pin.approved_definition is None or self.pin.held_definition is None:
             return ()
-        return describe(self.pin.approved, self.pin.held)
+        return describe(self.pin.approved_definition, self.pin.held_definition)
 
 
 def stored_definitions(
@@ -111,7 +111,7 @@ def held_definitions(
     return [
         HeldDefinition(definition.server, definition.pin)
         for definition in stored_definitions(store, target, kind)
-        if definition.pin.held is not None
+        if definition.pin.held_definition is not None
     ]
 
 
@@ -221,13 +221,13 @@ def _entry(definition: StoredDefinition, action: str, moment: str) -> AuditEntry
     """A decision as an entry of the audit; its frame is the definition decided on."""
     pin = definition.pin
     note = f"approved: {pin.approved_fingerprint or 'nothing'}"
-    if pin.held is not None:
+    if pin.held_definition is not None:
         note += f"; held for {pin.reason or 'review'}"
     return _row(action, moment, note=note)._replace(
         method=pin.kind,
         tool=pin.name[:MAX_NAME_CHARS],
         frame_sha256=pin.held_fingerprint or pin.approved_fingerprint or "",
-        frame_bytes=len((pin.held or pin.approved or "").encode("utf-8")),
+        frame_bytes=len((pin.held_definition or pin.approved_definition or "").encode("utf-8")),
     )
 
 

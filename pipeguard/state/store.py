@@ -146,9 +146,9 @@ class Store(StateDatabase):
         now = now_text()
         with self.transaction():
             for change in changes:
-                if change.pinned:
+                if change.is_pinned:
                     self._pin(server, change, now)
-                elif change.held:
+                elif change.is_held:
                     self._hold(server, change, change.reason, now)
 
     def approve(
@@ -176,7 +176,7 @@ class Store(StateDatabase):
             for pin in pins:
                 self.connection.execute(_APPROVE, (now, server, pin.kind, pin.name))
         return [
-            Pin(pin.kind, pin.name, pin.held, pin.held_fingerprint, None, None, "", now)
+            Pin(pin.kind, pin.name, pin.held_definition, pin.held_fingerprint, None, None, "", now)
             for pin in pins
         ]
 
@@ -195,7 +195,7 @@ class Store(StateDatabase):
         with self.transaction():
             pins = self._held_pins(server, kind, name, fingerprint)
             for pin in pins:
-                statement = _DELETE if pin.approved is None else _REJECT
+                statement = _DELETE if pin.approved_definition is None else _REJECT
                 self.connection.execute(statement, (server, pin.kind, pin.name))
         return pins
 

@@ -194,8 +194,9 @@ def forks() -> Iterator[Forks | None]:
 @pytest.fixture(scope="session")
 def guards() -> Iterator[Forks | None]:
     """What starts `pipeguard`, with all that a login needs."""
-    modules = ("pipeguard.cli", "pipeguard.auth.login", "pipeguard.auth.sdk")
-    with _forking([sys.executable, "-E", "-P"], "pipeguard", *modules) as started:
+    modules = ("pipeguard.cli.auth", "pipeguard.auth.login", "pipeguard.auth.sdk")
+    libraries = ("anyio._backends._asyncio", "httpcore2", "keyring", "keyrings.alt.file")
+    with _forking([sys.executable, "-E", "-P"], "pipeguard", *modules, *libraries) as started:
         yield started
 
 

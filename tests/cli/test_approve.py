@@ -46,7 +46,10 @@ def test_one_tool_is_shown_and_approved() -> None:
     assert result.output.endswith(f"get_forecast  {held(POISONED).fingerprint[:16]}\n")
     assert waiting() == {"weather/alerts", "mail/alerts"}
     with Store.open(store_path()) as store:
-        assert store.pins("weather")["tool", "get_forecast"].approved == held(POISONED).definition
+        assert (
+            store.pins("weather")["tool", "get_forecast"].approved_definition
+            == held(POISONED).definition
+        )
 
 
 def test_an_approval_is_in_the_audit() -> None:

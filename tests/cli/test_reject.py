@@ -44,7 +44,10 @@ def known() -> dict[str, str]:
         return {
             one.target: "+".join(
                 word
-                for word, there in (("trusted", one.pin.approved), ("held", one.pin.held))
+                for word, there in (
+                    ("trusted", one.pin.approved_definition),
+                    ("held", one.pin.held_definition),
+                )
                 if there
             )
             for one in review.stored_definitions(store)

@@ -20,7 +20,8 @@ from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.policy import Policy
 from pipeguard.core.scanning.engine import Engine
-from pipeguard.core.scanning.origin import NOTHING, PlaceOf, Seen
+from pipeguard.core.scanning.scan_input import PlaceOf
+from pipeguard.core.scanning.scan_result import NOTHING_FOUND, ScanResult
 from pipeguard.core.session.guard import Guard
 from pipeguard.core.session.session import Session
 from pipeguard.core.text.budgets import Budgets
@@ -159,11 +160,11 @@ class BrokenEngine(Engine):
         place_of: PlaceOf,
         surface: Surface,
         budgets: Budgets | None = None,
-    ) -> Seen:
+    ) -> ScanResult:
         """See nothing, or break."""
         if "fault" in str(value):
             raise ZeroDivisionError
-        return NOTHING
+        return NOTHING_FOUND
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule, View
 from pipeguard.core.scanning.engine import Engine
-from pipeguard.core.scanning.rule_partition import home
+from pipeguard.core.scanning.rule_partition import engine_for
 from pipeguard.core.session.guard import Engines
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.packs import load_rules
 from pipeguard.rulebook.proof import sample_place, texts
 
 ALL = {rule.id: rule for rule in load_rules()}
-# A rule that has a classifier has no pattern: tests/core/model/test_classifier.py is about those.
+# A rule that has a classifier has no pattern: tests/core/model is about those.
 RULES = {name: rule for name, rule in ALL.items() if rule.pattern}
 
 
@@ -90,4 +90,4 @@ def engine_of(rule_id: str) -> Engine:
     """The engine that a rule is compiled into."""
     made = engines()
     homes = {one.surface: one for one in (made.to_server, made.to_client, made.definitions)}
-    return homes[home(RULES[rule_id], Surface.TO_SERVER)]
+    return homes[engine_for(RULES[rule_id], Surface.TO_SERVER)]

@@ -28,7 +28,11 @@ def compiles(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         compile_rules(packs, folder, key)
 
     monkeypatch.setattr(compilation, "compile_rules", counting)
-    for signs in ("SIGNS", "SIGNS_TO_SERVER"):  # they take most of the time, and say nothing here
+    for signs in (
+        "SIGNS",
+        "SIGNS_TO_SERVER",
+        "SQUEEZED_SIGNS",
+    ):  # they take most of the time, and say nothing here
         simple = {name: f"no sign {name}" for name in getattr(databases, signs)}
         monkeypatch.setattr(databases, signs, simple)
     monkeypatch.setattr(sys, "executable", "")

@@ -28,6 +28,7 @@ from pipeguard.rulebook import compiler
 folder = Path({folder!r})
 databases.SIGNS = {{name: f"no sign {{name}}" for name in databases.SIGNS}}
 databases.SIGNS_TO_SERVER = {{name: f"no sign {{name}}" for name in databases.SIGNS_TO_SERVER}}
+databases.SQUEEZED_SIGNS = {{name: f"no sign {{name}}" for name in databases.SQUEEZED_SIGNS}}
 compile_rules = compiler.compile_rules
 
 def held_up(*arguments):

@@ -3,7 +3,7 @@
 from pipeguard.core.finding import Confidence
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule
-from pipeguard.core.scanning.rule_partition import home
+from pipeguard.core.scanning.rule_partition import engine_for
 from pipeguard.rulebook.mutations import Mutation
 from pipeguard.rulebook.nearness import MOST_CLOSE, NearMisses, near, near_all
 from tests.fuzz.rulebook import ALL as RULES
@@ -15,7 +15,7 @@ TOKEN = RULES["secrets.github-token"]
 
 def nearness(rule: Rule) -> dict[Mutation, NearMisses]:
     surface = min(rule.surfaces, key=lambda one: one.value)
-    return near(rule, ENGINES[home(rule, surface)], surface).mutated
+    return near(rule, ENGINES[engine_for(rule, surface)], surface).mutated
 
 
 def test_a_check_sees_another_digit_and_one_that_only_raises_does_not() -> None:

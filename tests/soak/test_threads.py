@@ -246,8 +246,8 @@ def check(one: Round) -> None:
     assert Counter(row.entry.event for row in kept) == Counter(one.events)
     found = [(r.entry.event, f["rule"]) for r in kept for f in json.loads(r.entry.findings)]
     assert Counter(found) == Counter(one.findings)
-    assert {key: pin.held for key, pin in pins.items() if pin.held} == {
-        key: pin.held for key, pin in one.guard.pins.items() if pin.held
+    assert {key: pin.held_definition for key, pin in pins.items() if pin.held_definition} == {
+        key: pin.held_definition for key, pin in one.guard.pins.items() if pin.held_definition
     }
     assert verify(one.path) == []
     one.path.unlink()

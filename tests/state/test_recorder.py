@@ -126,7 +126,10 @@ def test_pins_are_kept(recorder: Recorder, path: Path) -> None:
     assert recorder.flush()
     with Store.open(path) as store:
         pin = store.pins("weather")[TOOL]
-    assert (pin.approved, pin.held) == (seen(FORECAST).definition, held(POISONED).definition)
+    assert (pin.approved_definition, pin.held_definition) == (
+        seen(FORECAST).definition,
+        held(POISONED).definition,
+    )
 
 
 def test_findings_are_told_to_the_log(path: Path) -> None:
@@ -276,7 +279,7 @@ def test_an_approval_from_elsewhere_is_told_while_the_server_runs(path: Path) ->
         person.remember("mail", [seen(FORECAST)])
     assert changed.wait(10)
     recorder.close()
-    assert [pins[TOOL].approved for pins in told] == [held(POISONED).definition]
+    assert [pins[TOOL].approved_definition for pins in told] == [held(POISONED).definition]
 
 
 def test_what_another_process_pinned_first_is_told_with_our_own_write(path: Path) -> None:
@@ -287,8 +290,8 @@ def test_what_another_process_pinned_first_is_told_with_our_own_write(path: Path
     recorder.record(verdict(pins=(seen(POISONED),)))
     recorder.close()
     (pins,) = told
-    assert pins[TOOL].approved == seen(FORECAST).definition
-    assert pins[TOOL].held == seen(POISONED).definition
+    assert pins[TOOL].approved_definition == seen(FORECAST).definition
+    assert pins[TOOL].held_definition == seen(POISONED).definition
 
 
 def test_a_finding_wakes_a_recorder_that_sleeps(
@@ -356,7 +359,7 @@ def test_a_log_and_a_listener_that_fail_end_nothing(
         assert recorder.flush()
     assert recorder.healthy
     recorder.close()
-    assert told[2][TOOL].approved == held(POISONED).definition
+    assert told[2][TOOL].approved_definition == held(POISONED).definition
 
 
 def test_what_a_run_could_not_write_is_told_by_the_next(

@@ -40,8 +40,11 @@ def test_first_use_is_trusted_and_outlives_the_process(store: Store, path: Path)
     with Store.open(path) as again:
         pin = again.pins("weather")[TOOL]
         assert again.servers() == ("weather",)
-    assert (pin.approved, pin.approved_fingerprint) == (seen().definition, seen().fingerprint)
-    assert (pin.held, pin.held_fingerprint, pin.reason) == (None, None, "")
+    assert (pin.approved_definition, pin.approved_fingerprint) == (
+        seen().definition,
+        seen().fingerprint,
+    )
+    assert (pin.held_definition, pin.held_fingerprint, pin.reason) == (None, None, "")
     assert pin.approved_at.endswith("Z")
 
 
@@ -54,7 +57,7 @@ def test_a_drift_is_held_beside_what_is_trusted(store: Store) -> None:
     store.remember("weather", [seen()])
     store.remember("weather", [held()])
     pin = store.pins("weather")[TOOL]
-    assert (pin.approved, pin.held, pin.reason) == (
+    assert (pin.approved_definition, pin.held_definition, pin.reason) == (
         seen().definition,
         held().definition,
         "drift: wording",
@@ -65,15 +68,19 @@ def test_the_newest_definition_is_the_one_that_is_held(store: Store) -> None:
     newest = held({"name": "get_forecast", "description": "Third."}, reason="review")
     store.remember("weather", [held(), newest])
     pin = store.pins("weather")[TOOL]
-    assert (pin.held, pin.reason, pin.approved) == (newest.definition, "review", None)
+    assert (pin.held_definition, pin.reason, pin.approved_definition) == (
+        newest.definition,
+        "review",
+        None,
+    )
 
 
 def test_first_use_never_replaces_what_another_session_pinned(store: Store) -> None:
     store.remember("weather", [seen(FORECAST)])
     store.remember("weather", [seen(POISONED)])
     pin = store.pins("weather")[TOOL]
-    assert pin.approved == seen(FORECAST).definition
-    assert pin.held == seen(POISONED).definition
+    assert pin.approved_definition == seen(FORECAST).definition
+    assert pin.held_definition == seen(POISONED).definition
     assert "another session" in pin.reason
 
 
@@ -82,14 +89,14 @@ def test_what_goes_back_to_the_approved_words_is_held_no_more(store: Store) -> N
     since = store.pins("weather")[TOOL].approved_at
     store.remember("weather", [held(), seen()])
     pin = store.pins("weather")[TOOL]
-    assert (pin.held, pin.approved_at) == (None, since)
+    assert (pin.held_definition, pin.approved_at) == (None, since)
 
 
 def test_what_a_person_approved_meanwhile_is_not_held_again(store: Store) -> None:
     store.remember("weather", [seen(), held()])
     store.approve("weather")
     store.remember("weather", [held()])
-    assert store.pins("weather")[TOOL].held is None
+    assert store.pins("weather")[TOOL].held_definition is None
 
 
 def test_approval_trusts_what_is_held(store: Store) -> None:
@@ -107,7 +114,7 @@ def test_only_what_was_shown_is_approved(store: Store) -> None:
     store.remember("weather", [shown])
     store.remember("weather", [held({"name": "get_forecast", "description": "Swapped."})])
     assert store.approve("weather", *TOOL, shown.fingerprint) == []
-    assert store.pins("weather")[TOOL].approved is None
+    assert store.pins("weather")[TOOL].approved_definition is None
 
 
 def test_rejection_throws_away_what_is_held_alone(store: Store) -> None:
@@ -115,15 +122,15 @@ def test_rejection_throws_away_what_is_held_alone(store: Store) -> None:
     assert len(store.reject("weather")) == 2
     pins = store.pins("weather")
     assert set(pins) == {TOOL}
-    assert pins[TOOL].approved is not None
-    assert pins[TOOL].held is None
+    assert pins[TOOL].approved_definition is not None
+    assert pins[TOOL].held_definition is None
 
 
 def test_what_is_forgotten_is_seen_for_the_first_time_again(store: Store) -> None:
     store.remember("weather", [seen(), seen(kind="prompt")])
     assert store.forget("weather", "tool", "get_forecast") == 1
     store.remember("weather", [seen(POISONED)])
-    assert store.pins("weather")[TOOL].approved == seen(POISONED).definition
+    assert store.pins("weather")[TOOL].approved_definition == seen(POISONED).definition
     assert store.forget("weather") == 2
 
 

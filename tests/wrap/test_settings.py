@@ -339,14 +339,18 @@ def listed(wrapped: Wrapped) -> list[Json]:
 
 def approve(wrapped: Wrapped) -> None:
     """Approve from another process, once what was seen is written."""
-    until(lambda: any(pin.held is not None for pin in pins(wrapped).values()), "it is held")
+    until(
+        lambda: any(pin.held_definition is not None for pin in pins(wrapped).values()), "it is held"
+    )
     token = {TOKEN_VARIABLE: new_token()[0]}
     environment = {**os.environ, "PIPEGUARD_STATE_DIR": str(wrapped.store.parent), **token}
     # Not below this process, which is the client of the server: else it is an agent's.
     away = "import os, sys; os.fork() and os._exit(0); os.execv(sys.argv[1], sys.argv[1:])"
     approve = [*PIPEGUARD, "approve", "demo", "--all", "--yes"]
     subprocess.run([sys.executable, "-c", away, *approve], env=environment, check=True)
-    until(lambda: all(pin.held is None for pin in pins(wrapped).values()), "it is approved")
+    until(
+        lambda: all(pin.held_definition is None for pin in pins(wrapped).values()), "it is approved"
+    )
 
 
 def test_an_approval_takes_effect_in_a_running_wrap(tmp_path: Path) -> None:
@@ -377,7 +381,7 @@ def test_two_runs_share_one_store(tmp_path: Path) -> None:
             assert len(listed(wrapped)) == 1
         one.ask("do/describe", text="Returns its text, in capitals.")
         listed(one)
-        until(lambda: any(pin.held for pin in pins(one).values()), "it is held")
+        until(lambda: any(pin.held_definition for pin in pins(one).values()), "it is held")
         for wrapped in (one, other):
             wrapped.hang_up()
             assert wrapped.code() == 0

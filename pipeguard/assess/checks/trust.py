@@ -85,7 +85,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
 def _pins(store: Store, guarded: list[ServerEntry]) -> Iterator[PostureFinding]:
     seen = store.servers()
     for name in seen:
-        waiting = [pin for pin in store.pins(name).values() if pin.held is not None]
+        waiting = [pin for pin in store.pins(name).values() if pin.held_definition is not None]
         mend = ("pipeguard", "diff", name)
         if waiting:
             listed = ", ".join(f"{pin.kind} {pin.name}" for pin in waiting[:_MOST_NAMES])

@@ -1,5 +1,6 @@
-"""What the arguments of a call would do: commands, statements and paths, read as their programs do.
+"""What the arguments of a call would do: its commands, statements and paths, undisguised.
 
-Turns arguments into plain lines (`$ rm -rf /`, `< ~/.ssh/id_rsa`) that rules are run over. Runs
-nothing, opens nothing, and knows no rule. Begin with `effects.effects_of`, then `interpret`.
+Turns arguments into plain lines (`$ rm -r /`, `< ~/.ssh/id_rsa`) that rules are run over. Runs
+nothing, opens nothing, and knows no rule. Begin with `effects`, which reads each argument by its
+role; then `interpret`, which follows commands; `posix_shell` and `powershell` undo disguises.
 """

@@ -1,8 +1,8 @@
-"""What an argument is for: it acts, or it is only written, said or looked for.
+"""What an argument is for: the tool acts on it, or it is only written, stored or searched for.
 
-A command inside a file's content, a message or a question is no command. The server names the
-arguments, so only names that leave no doubt make a text harmless, and none does where the tool is
-one that executes. Knows words in names (core.words.arguments), and no values.
+A command inside a file's content, a message or a question is no command. The server chooses the
+names, so only a name that leaves no doubt makes a text idle, and none does where the tool executes
+what it is given. Knows words in names (core.words.arguments), and no values.
 """
 
 from __future__ import annotations
@@ -20,34 +20,35 @@ from pipeguard.core.words import arguments as lists
 class ArgumentRole(Enum):
     """What an argument is for."""
 
-    COMMAND = "command"  # a command line, or a script of them
+    COMMAND = "command"  # a command line or a script
     CODE = "code"  # a program in some language
-    STATEMENT = "statement"  # of a database
+    STATEMENT = "statement"  # for a database
     VALUE = "value"  # anything else that a tool acts on
     KEPT = "kept"  # a value in a record or a document that a tool keeps
     PARSED = "parsed"  # text that the tool itself reads: a template, a document with rules
-    WRITTEN = "written"  # content or message: text that somebody reads
-    ASKED = "asked"  # question or pattern: text that is looked for
+    WRITTEN = "written"  # text that somebody reads: a file's content, a message
+    ASKED = "asked"  # text that is searched for: a question, a pattern
 
     __hash__ = object.__hash__
 
 
 MAX_NAME_CHARS = 128  # of a tool's or an argument's name that are read
-MANY_STRINGS = 24  # of one call: a document, or rows, in which each string says little
+MANY_STRINGS = 24  # in one call: a document or rows, in which each string says little
+NEAREST_NAMES = 4  # around an argument, by which its role is decided
 
 
 def role(tool: str | None, path: Path, *, among: int = 0) -> ArgumentRole:
     """What the argument at a path is for.
 
     Args:
-        tool: whose argument it is; None for a prompt's, or where it is not known.
-        path: from anywhere above the arguments down.
+        tool: whose argument it is; None for a prompt's, and where it is not known.
+        path: of the argument; may begin at `params`.
         among: how many strings the arguments have.
     """
     if path[:2] == ("params", "arguments"):
         path = path[2:]
     names = tuple(step for step in path if isinstance(step, str))
-    nearest = tuple([name[:MAX_NAME_CHARS] for name in names[-4:]])
+    nearest = tuple([name[:MAX_NAME_CHARS] for name in names[-NEAREST_NAMES:]])
     role_by_name = _role((tool or "")[:MAX_NAME_CHARS], nearest)
     if role_by_name is ArgumentRole.VALUE and len(names) > 1:
         if among > MANY_STRINGS:
@@ -63,19 +64,19 @@ def is_shell(tool: str | None) -> bool:
 
 
 def is_of_database(tool: str | None) -> bool:
-    """True where a tool speaks to a database, so that a statement is no surprise."""
+    """True where a tool takes statements for a database."""
     return bool(_words(tool or "") & lists.DATABASE)
 
 
 def writes(tool: str | None, key: str) -> bool:
-    """True where a path in an argument is one that the tool writes to."""
+    """True where the tool writes to the path in an argument."""
     if key.lower() in lists.TARGETS:
         return True
     return bool(_words(tool or "") & lists.WRITES) and key.lower() not in lists.SOURCES
 
 
 def writes_file(tool: str | None, paths: Iterable[Path]) -> bool:
-    """True where a call writes a file: by what its tool is called, or by an argument for a path."""
+    """True where a call writes a file, by the name of its tool or of one of its arguments."""
     names = (step for path in paths for step in path if isinstance(step, str))
     is_of_files = bool(_words(tool or "") & lists.OF_FILES)
     return is_of_files or any(_words(name) & lists.FILE for name in names)
@@ -85,7 +86,7 @@ def writes_file(tool: str | None, paths: Iterable[Path]) -> bool:
 def _role(tool: str, names: tuple[str, ...]) -> ArgumentRole:
     words = _words(tool)
     executes = bool(words & lists.EXECUTES)
-    for name in reversed(names):  # the nearest name that says something
+    for name in reversed(names):  # the nearest name that decides counts
         role_by_name = _role_by_name(name, words, executes=executes)
         if role_by_name is not None:
             return role_by_name
@@ -95,7 +96,7 @@ def _role(tool: str, names: tuple[str, ...]) -> ArgumentRole:
 def _role_by_name(  # noqa: PLR0911  a table of names, each with its own exception
     name: str, tool: frozenset[str], *, executes: bool
 ) -> ArgumentRole | None:
-    """What an argument is for by its own name; None where that says nothing."""
+    """What an argument is for by its own name; None where the name decides nothing."""
     last = next(reversed(name_words(name[:64])), "")
     either = {last, name.lower()}
     if either & lists.STATEMENT:
@@ -135,7 +136,7 @@ def _role_of_text(tool: frozenset[str], *, executes: bool) -> ArgumentRole:
 
 
 def _words(name: str) -> frozenset[str]:
-    return _words_of(name[:MAX_NAME_CHARS])  # what is beyond is not to be remembered
+    return _words_of(name[:MAX_NAME_CHARS])  # no longer name is to fill the cache
 
 
 @lru_cache(maxsize=512)
@@ -144,7 +145,7 @@ def _words_of(name: str) -> frozenset[str]:
 
 
 def called_tool(value: JsonValue) -> str | None:
-    """The tool that a message calls."""
+    """The name of the tool that a message calls; None where it calls none."""
     params = value.get("params") if isinstance(value, dict) else None
     name = params.get("name") if isinstance(params, dict) else None
     return name if isinstance(name, str) else None

@@ -1,7 +1,7 @@
-"""What each string of one message is used for, and the stretches in which any of them acts.
+"""What each string of one message is for, and which parts of its text are not idle.
 
-Asked once for a message and remembered: rules that let be what is only written or looked for ask
-it again and again. Knows places and roles, and no rule.
+An idle string is only written, searched for or parsed: many rules skip those. Each answer is
+computed once for a message. Knows places and roles, and no rule.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pipeguard.core.text.document import MessageText
 
 Range = tuple[int, int]
 Idle = tuple[ArgumentRole, ...]
-WHOLE_BYTES = 480  # of a string that is nothing but what a rule looks for
+WHOLE_BYTES = 480  # of a string that may be nothing but what a rule searches for
 
 IDLE = (ArgumentRole.WRITTEN, ArgumentRole.ASKED, ArgumentRole.PARSED)
 PROGRAMS = (ArgumentRole.COMMAND, ArgumentRole.CODE)
@@ -26,73 +26,75 @@ class Uses:
 
     Attributes:
         text: its strings.
-        tool: that it calls; None where it calls none.
+        tool: the name of the tool that it calls; None where it calls none.
     """
 
-    __slots__ = ("_busy", "_is_of_file", "_known", "text", "tool")
+    __slots__ = ("_busy", "_is_of_file", "_roles", "text", "tool")
 
     def __init__(self, text: MessageText, tool: str | None) -> None:
         self.text = text
         self.tool = tool
-        self._known: dict[Path, ArgumentRole] = {}
+        self._roles: dict[Path, ArgumentRole] = {}
         self._busy: dict[Idle, list[Range]] = {}
         self._is_of_file: bool | None = None
 
     def role(self, path: Path) -> ArgumentRole:
-        """What the string at a path is for."""
+        """What the string at a path is for, by names alone."""
         names = tuple([step for step in path if type(step) is str])
-        found = self._known.get(names)
-        if found is None:
-            found = self._known[names] = role(self.tool, path, among=self.text.count)
-        return found
+        role_by_names = self._roles.get(names)
+        if role_by_names is None:
+            role_by_names = role(self.tool, path, among=self.text.count)
+            self._roles[names] = role_by_names
+        return role_by_names
 
     def is_alone(self, path: Path) -> bool:
-        """True for an argument by itself, that is in no list and no object."""
+        """True for an argument that is in no list and no object."""
         return len(path) == 1 or (len(path) == 3 and path[:2] == ("params", "arguments"))
 
     @property
     def is_of_file(self) -> bool:
-        """True where a file is written, which the tool itself does not read."""
+        """True where the tool writes a file."""
         if self._is_of_file is None:
             self._is_of_file = writes_file(self.tool, (path for path, _ in self.text.sizes()))
         return self._is_of_file
 
     def used(self, path: Path, value: str) -> ArgumentRole:
-        """The same for a string that is known: what is looked for may be a statement or a value."""
-        found = self.role(path)
-        if found is ArgumentRole.STATEMENT and not is_statement(value):
+        """What a string is for, by its value too: a query may be a statement or a search term."""
+        role_by_names = self.role(path)
+        if role_by_names is ArgumentRole.STATEMENT and not is_statement(value):
             return ArgumentRole.VALUE
-        return found
+        return role_by_names
 
     def busy(self, low: int, high: int, idle: Idle) -> list[Range]:
-        """The parts of a stretch of the text in which something else stands than what is idle.
+        """The parts of a stretch of the text that are not idle.
 
         Args:
             low: where the stretch begins, in bytes.
             high: where it ends.
-            idle: the roles of what is.
+            idle: the roles of idle strings.
         """
         if idle not in self._busy:
-            self._busy[idle] = self._found(idle)
+            self._busy[idle] = self._busy_ranges(idle)
         ranges = self._busy[idle]
-        found: list[Range] = []
+        parts: list[Range] = []
         for start, end in ranges[bisect_left(ranges, low, key=_end_of) :]:
             if start >= high:
                 break
             if max(start, low) < min(end, high):
-                found.append((max(start, low), min(end, high)))
-        return found
+                parts.append((max(start, low), min(end, high)))
+        return parts
 
-    def _found(self, idle: Idle) -> list[Range]:
+    def _busy_ranges(self, idle: Idle) -> list[Range]:
+        """All parts of the text that are not idle, neighbours as one."""
         ranges: list[Range] = []
         start = 0
         for path, size in self.text.sizes():
-            purpose = self.role(path)
+            string_role = self.role(path)
             end = start + size
-            lets_be = purpose in idle and (
-                size > WHOLE_BYTES or purpose in PROGRAMS or not self.is_alone(path)
+            is_idle = string_role in idle and (
+                size > WHOLE_BYTES or string_role in PROGRAMS or not self.is_alone(path)
             )
-            if not lets_be:
+            if not is_idle:
                 if ranges and ranges[-1][1] == start:
                     ranges[-1] = (ranges[-1][0], end)
                 else:
@@ -101,5 +103,5 @@ class Uses:
         return ranges
 
 
-def _end_of(found: Range) -> int:
-    return found[1]
+def _end_of(part: Range) -> int:
+    return part[1]

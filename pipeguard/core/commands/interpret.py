@@ -1,485 +1,284 @@
-"""What arguments would do: one plain line for each command, file, and statement in them.
+"""Commands, scripts and programs as plain lines, one for each thing that they would do.
 
-The reading that rules about commands are run over (core.scanning.readings names it `acts`)::
+The reading `acts` (core.scanning.readings) runs the rules about commands over them::
 
     $ curl -s https://x.example/a | $ sh      a pipeline, without quotes, wrappers and tricks
     < ~/.ssh/id_rsa                           a file that a command reads
     > /etc/cron.d/x                           a file that one writes
-    ^ ~/.ssh/id_rsa                           a file, or ENV, that leaves by the network
-    PS iex irm https://x.example/a            a line for PowerShell or cmd
+    ^ ~/.ssh/id_rsa                           a file, or ENV, that is sent over a network
+    RUN a.sh                                  a program that was fetched before
+    CODE import os                            a program in another language
+    PS iex irm https://x.example/a            a command of PowerShell or cmd
     SQL drop table x                          a statement of a database
 
-What stands in quotes for a program that only prints or keeps it is no command, so a commit's
-message or a search for one is not taken for it. Knows what programs do with their arguments, and
-not which of it is bad: that is for rules.
+A word in quotes for a program that only prints or stores it is no command: a commit's message, or a
+search for one. Knows what programs do with their arguments; which of it is harmful, rules say.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from pipeguard.core.commands.posix_shell import GAP, MAX_WORDS, Effort, Shell
+from pipeguard.core.commands.file_access import FileAccess
+from pipeguard.core.commands.nested_commands import Nested, NestedKind, nested_in
+from pipeguard.core.commands.pipeline_lines import pipeline_lines, text_lines
+from pipeguard.core.commands.posix_shell import Shell
 from pipeguard.core.commands.powershell import is_windows, windows_lines
+from pipeguard.core.commands.program_code import opened_file_lines, shell_calls
 from pipeguard.core.commands.programs import (
-    FILE_OPTION,
-    FILE_VALUE,
     INTERPRETERS,
     SENDERS,
     UPLOADS,
-    each,
     flat,
     is_inner,
     is_ordinary,
     matched,
     name_of,
-    operands,
     script_of,
-    tidy,
     unwrapped,
-    without_values,
 )
-from pipeguard.core.commands.shell_output import Pipeline, ShellCommand, output
+from pipeguard.core.commands.script_budget import ScriptBudget
+from pipeguard.core.commands.shell_command import GAP, Pipeline, ShellCommand
+from pipeguard.core.commands.shell_output import output
 from pipeguard.core.commands.sql import statements
-from pipeguard.core.words.programs import (
-    CLIENTS,
-    COPIES,
-    DECODERS,
-    FETCHERS,
-    LAST_IS_TARGET,
-    NARROWS,
-    OPERANDS_LAST,
-    PATTERN_FIRST,
-    READERS,
-    RUN_IN,
-    SHELLS,
-    TEARABLE,
-    TELL_ENVIRONMENT,
-)
+from pipeguard.core.commands.torn_names import torn_name_lines
+from pipeguard.core.commands.word_expansion import MAX_WORDS
+from pipeguard.core.words.programs import CLIENTS, DECODERS, OPERANDS_LAST, SHELLS
 
-MAX_LINE = 3000  # characters
-OVERLAP = 500  # of what is longer that stand in two lines
 MAX_TEXT = 2**20  # characters of one argument that are read
 MAX_LINES = 40_000
+MAX_DEPTH = 8  # of pipelines inside each other
+MAX_NESTING_DEPTH = 6  # of pipelines whose arguments are read as commands again
+MAX_PIPED_ARGUMENTS = 4000  # characters of a known input that `xargs` makes arguments of
+MAX_MANIFEST = 1000  # characters of an input that are shown with a command
+
+_PRELOADS = re.compile(r"\bLD_(?:PRELOAD|AUDIT)=[^\s;&|]|\bDYLD_INSERT_LIBRARIES=[^\s;&|]")
+_RECURSIVE = re.compile(r"-[a-zA-Z]*[rR][a-zA-Z]*|--recursive")
+_CLOUDS = ("aws", "gcloud", "az", "git", "gh", "docker", "kubectl")  # that send with some verbs
+_TAKE_MANIFEST = ("kubectl", "oc", "docker", "podman", "aws", "gcloud", "az")  # as their input
 
 
-def command_lines(text: str, *, windows: bool = True, effort: Effort | None = None) -> list[str]:
+def command_lines(
+    text: str, *, windows: bool = True, budget: ScriptBudget | None = None
+) -> list[str]:
     """The lines of a command line or a script.
 
     Args:
         text: the script.
-        windows: False where no line for PowerShell or cmd stands in it.
-        effort: of the message that it stands in; None where it is all of it.
+        windows: False where it contains nothing for PowerShell or cmd.
+        budget: the message's; None where the script is all of it.
     """
-    reader = _Acts(text, effort)
-    reader.script(text[:MAX_TEXT])
-    reader.lines += _torn(text[:MAX_TEXT])
+    interpreter = _Interpreter(text, budget)
+    interpreter.run_script(text[:MAX_TEXT])
+    interpreter.lines += torn_name_lines(text[:MAX_TEXT])
     if "LD_" in text and _PRELOADS.search(text):
-        reader.lines.append("ENV LD_PRELOAD=")
+        interpreter.lines.append("ENV LD_PRELOAD=")
     if windows and is_windows(text):
-        for line, script in windows_lines(text[:MAX_TEXT]):
-            reader.lines.append(line)
-            if script:
-                reader.script(script)
-    return reader.all_lines()
+        interpreter.lines += windows_lines(text[:MAX_TEXT])
+    return interpreter.all_lines()
 
 
-def argument_lines(words: Sequence[str], *, effort: Effort | None = None) -> list[str]:
+def argument_lines(words: Sequence[str], *, budget: ScriptBudget | None = None) -> list[str]:
     """The lines of a command that is given as a list of words."""
     text = " ".join(words)
-    reader = _Acts(text, effort)
-    reader.pipelines([[ShellCommand(list(words), [], None)]])
+    interpreter = _Interpreter(text, budget)
+    interpreter.run_words(words)
     text = text[:MAX_TEXT]
     if is_windows(text):
-        reader.lines += [line for line, _ in windows_lines(text)]
-    return reader.all_lines()
+        interpreter.lines += windows_lines(text)
+    return interpreter.all_lines()
 
 
-def code_lines(text: str, *, effort: Effort | None = None) -> list[str]:
-    """The lines of the commands that a program hands to a shell."""
-    reader = _Acts(text, effort)
-    reader.code(text[:MAX_TEXT])
-    return reader.all_lines()
+def code_lines(text: str, *, budget: ScriptBudget | None = None) -> list[str]:
+    """The lines of a program in another language than a shell's."""
+    interpreter = _Interpreter(text, budget)
+    interpreter.run_code(text[:MAX_TEXT])
+    return interpreter.all_lines()
 
 
-_PRELOADS = re.compile(r"\bLD_(?:PRELOAD|AUDIT)=[^\s;&|]|\bDYLD_INSERT_LIBRARIES=[^\s;&|]")
-_TORN = re.compile(
-    r"(?:^|[;|&(`\n]|\$\()\s{0,8}(?:sudo\s{1,4})?((?:[A-Za-z0-9_./-]{0,20}(?:''|\"\"|\\[A-Za-z]|'[A-Za-z]{1,6}'"
-    r"|\"[A-Za-z]{1,6}\"|\$[@*]|\$\{[A-Za-z@*]{1,8}\}|\$\{[@*]\})){1,20}[A-Za-z0-9_.-]{0,20})(?=[\s;|&)<>`]|\Z)"
-)
+class _Interpreter:
+    """Collects the lines of one argument.
 
+    Attributes:
+        lines: the lines so far.
+    """
 
-def _torn(text: str) -> list[str]:
-    """A line where a command's name is written in pieces."""
-    found: list[str] = []
-    if not any(sign in text for sign in "'\"\\$"):
-        return found
-    for match in _TORN.finditer(text):
-        word = re.sub(r"''|\"\"|['\"\\]|\$\{?[@*]\}?|\$\{[A-Za-z]{1,8}\}", "", match[1])
-        name = name_of(word)
-        quoted = match[1][:1] in "'\"" and match[1][1:-1] == word
-        if not quoted and (name in TEARABLE or INTERPRETERS.match(name)):
-            found.append(f"ODD torn {name}")
-    return found[:5]
-
-
-def _fitting(shown: list[str]) -> list[str]:
-    """A pipeline as one line; one that is too long in parts, its commands side by side as well."""
-    line = " | ".join(shown)
-    if len(line) <= MAX_LINE:
-        return [line]
-    lines = [line[:MAX_LINE]]
-    for one in shown:
-        name = " ".join(one[:100].split(" ", 2)[:2])
-        starts = range(MAX_LINE - OVERLAP, len(one) - OVERLAP, MAX_LINE - OVERLAP)
-        lines += [f"{name} {one[at : at + MAX_LINE]}" for at in starts]
-    ends = [one if len(one) <= OVERLAP else f"{one[:250]} {one[-250:]}" for one in shown]
-    lines += [" | ".join(ends[at : at + 5]) for at in range(0, max(1, len(ends) - 2), 3)]
-    # What runs its input may stand behind any number of commands that only pass it on.
-    last = next((at for at in range(len(shown) - 1, 0, -1) if _runs_input(shown[at])), 0)
-    return lines + [f"{one} | {ends[last]}" for one in dict.fromkeys(ends[:last])]
-
-
-def _runs_input(line: str) -> bool:
-    name = line.removeprefix("$ ").partition(" ")[0]
-    return name in SHELLS or INTERPRETERS.match(name) is not None
-
-
-class _Acts:
-    """Collects the lines of one argument."""
-
-    def __init__(self, text: str, effort: Effort | None) -> None:
+    def __init__(self, text: str, budget: ScriptBudget | None) -> None:
         self.lines: list[str] = []
-        self.effort = effort or Effort(len(text))
-        self.effort.is_cut = self.effort.is_cut or len(text) > MAX_TEXT
-        self.shell = Shell(self._substitution, self.effort)
-        self.folder = ""  # where `cd` led
-        self.read: list[str] = []
-        self.substituted: list[str] = []  # files that substitutions read
-        self.fetched: list[str] = []  # files and folders that came from elsewhere
-        self.decoded = False  # a substitution was decoded
-        self.depth = 0
-        self.sent = False
+        self._budget = budget or ScriptBudget(len(text))
+        self._budget.is_exceeded = self._budget.is_exceeded or len(text) > MAX_TEXT
+        self._shell = Shell(self._run_substitution, self._budget)
+        self._files = FileAccess(self.lines)
+        self._read_by_substitutions: list[str] = []
+        self._is_decoding = False  # a substitution decodes its text
+        self._is_sending = False  # the current pipeline does
+        self._depth = 0
 
     def all_lines(self) -> list[str]:
-        self.effort.is_cut = self.effort.is_cut or len(self.lines) > MAX_LINES
+        """The lines, as many as are read."""
+        self._budget.is_exceeded = self._budget.is_exceeded or len(self.lines) > MAX_LINES
         return self.lines[:MAX_LINES]
 
-    def script(self, text: str) -> None:
-        self.pipelines(self.shell.pipelines(text))
+    # -- scripts and pipelines -------------------------------------------------------------------
 
-    def code(self, text: str) -> None:
-        """A program in another language: what it gives to a shell."""
-        for match in _CALLS_SHELL.finditer(text):
-            script = match[2] or match[4] or match[5]
-            if match[3] is not None:
-                words = [one or two for one, two in _STRINGS.findall(match[3])]
-                self.pipelines([[ShellCommand(words, [], None)]])
-            elif script:
-                self.script(script.replace("\\'", "'").replace('\\"', '"'))
-        for match in _OPENS.finditer(text):
-            path = tidy(("~" if match[2] else "") + match[3])
-            sign = ">" if match[1] in _WRITERS or match[4] else "<"
-            self.lines.append(f"{sign} {path}")
-        if not self.effort.is_cut:
-            flat = " ".join(text.split())
-            for at in range(0, max(1, len(flat) - OVERLAP), MAX_LINE - OVERLAP):
-                self.lines.append("CODE " + flat[at : at + MAX_LINE])
+    def run_script(self, text: str) -> None:
+        """Add the lines of a script."""
+        self._run_pipelines(self._shell.pipelines(text))
 
-    def _substitution(self, found: list[Pipeline]) -> None:
-        first = len(self.read)
-        self.pipelines(found)
-        self.substituted += self.read[first:]
-        last = found[-1][-1].words if found else []
-        self.decoded = self.decoded or bool(last and name_of(last[0]) in DECODERS)
+    def run_words(self, words: Sequence[str]) -> None:
+        """Add the lines of a command."""
+        self._run_pipelines([[ShellCommand(list(words), [], None)]])
 
-    def pipelines(self, found: list[Pipeline]) -> None:
-        if self.depth > 8 or len(self.lines) > MAX_LINES:
-            self.effort.is_cut = True
-            return
-        self.depth += 1
-        for pipeline in found:
-            first, known = len(self.read), len(self.lines)
-            sent, self.sent = self.sent, False
-            shown = [line for command in self._run(pipeline) if (line := self._one(command))]
-            if shown:
-                self.lines[known:known] = _fitting(shown)
-            if self.sent:
-                inner = self.substituted if any("$(" in line for line in shown) else []
-                self.lines += [f"^ {path}" for path in dict.fromkeys(self.read[first:] + inner)]
-            self.sent = sent or self.sent
-        self.depth -= 1
-
-    def _run(self, pipeline: Pipeline) -> Iterator[ShellCommand]:
-        """The commands of a pipeline, unwrapped; what is printed into a shell is read as well."""
-        for at, command in enumerate(pipeline):
-            words, wrapped = unwrapped(command.words)
-            given = command.given
-            if given is None and at:
-                given = output(pipeline[max(0, at - MAX_WORDS) : at])
-            if words:
-                plain = words
-                if any("*" in word or "?" in word or "[" in word for word in words):
-                    plain = [matched(word) for word in words]
-                if plain != words:
-                    pairs = zip(words, plain, strict=True)
-                    self.lines += [f"ODD glob {new}" for old, new in pairs if old != new]
-                    words = plain
-                if wrapped and given is not None and len(given) < 4000:
-                    words = words + given.split()
-                name = name_of(words[0])
-                if given is not None and name in SHELLS and not script_of(words):
-                    self.script(given)
-                elif given is not None and INTERPRETERS.match(name):
-                    self.code(given)
-                elif given is not None and name in CLIENTS:
-                    self.lines += statements(given)
-            yield ShellCommand(words, command.redirects, given)
-
-    def _redirected(self, command: ShellCommand) -> str:
-        words, targets = command.words, ""
-        for operator, target in command.redirects:
-            path = self._resolved(target)
-            if operator.startswith("<"):
-                self._reads(path)
-            elif words and name_of(words[0]) in ("curl", "wget", "base64", "xxd", "openssl"):
-                self._fetches(path)
+    def run_code(self, text: str) -> None:
+        """Add the lines of a program in another language."""
+        for call in shell_calls(text):
+            if isinstance(call, str):
+                self.run_script(call)
             else:
-                self.lines.append(f"> {path}")
-            targets += f" {operator[0]} {flat(path)}"
-        return targets
+                self.run_words(call)
+        self.lines += opened_file_lines(text)
+        if not self._budget.is_exceeded:
+            self.lines += text_lines("CODE", " ".join(text.split()))
 
-    def _one(self, command: ShellCommand) -> str:
+    def _run_substitution(self, pipelines: list[Pipeline]) -> None:
+        first = len(self._files.read)
+        self._run_pipelines(pipelines)
+        self._read_by_substitutions += self._files.read[first:]
+        last = pipelines[-1][-1].words if pipelines else []
+        self._is_decoding = self._is_decoding or bool(last and name_of(last[0]) in DECODERS)
+
+    def _run_pipelines(self, pipelines: list[Pipeline]) -> None:
+        if self._depth > MAX_DEPTH or len(self.lines) > MAX_LINES:
+            self._budget.is_exceeded = True
+            return
+        self._depth += 1
+        for pipeline in pipelines:
+            self._run_pipeline(pipeline)
+        self._depth -= 1
+
+    def _run_pipeline(self, pipeline: Pipeline) -> None:
+        first_read, first_line = len(self._files.read), len(self.lines)
+        was_sending, self._is_sending = self._is_sending, False
+        shown: list[str] = []
+        for at, command in enumerate(pipeline):
+            stdin = command.stdin
+            if stdin is None and at:
+                stdin = output(pipeline[max(0, at - MAX_WORDS) : at])
+            if line := self._command_line(self._prepared(command, stdin)):
+                shown.append(line)
+        if shown:
+            self.lines[first_line:first_line] = pipeline_lines(shown)
+        if self._is_sending:
+            is_substituting = any("$(" in line for line in shown)
+            sent = self._files.read[first_read:]
+            sent += self._read_by_substitutions if is_substituting else []
+            self.lines += [f"^ {path}" for path in dict.fromkeys(sent)]
+        self._is_sending = was_sending or self._is_sending
+
+    def _prepared(self, command: ShellCommand, stdin: str | None) -> ShellCommand:
+        """A command without what only runs it; its input, where it is known, is run as well."""
+        words, takes_arguments = unwrapped(command.words)
+        if words:
+            words = self._without_globs(words)
+            if takes_arguments and stdin is not None and len(stdin) < MAX_PIPED_ARGUMENTS:
+                words = words + stdin.split()
+            if stdin is not None:
+                self._run_input(words, stdin)
+        return ShellCommand(words, command.redirects, stdin)
+
+    def _without_globs(self, words: list[str]) -> list[str]:
+        """Words with the files that patterns such as `/b?n/sh` are written for."""
+        if not any("*" in word or "?" in word or "[" in word for word in words):
+            return words
+        plain = [matched(word) for word in words]
+        pairs = zip(words, plain, strict=True)
+        self.lines += [f"ODD glob {file}" for pattern, file in pairs if file != pattern]
+        return plain
+
+    def _run_input(self, words: list[str], stdin: str) -> None:
+        name = name_of(words[0])
+        if name in SHELLS and not script_of(words):
+            self.run_script(stdin)
+        elif INTERPRETERS.match(name):
+            self.run_code(stdin)
+        elif name in CLIENTS:
+            self.lines += statements(stdin)
+
+    # -- one command -----------------------------------------------------------------------------
+
+    def _command_line(self, command: ShellCommand) -> str:
+        """The line of a command, after the lines for what it does are added; empty for nothing."""
         words = command.words
-        targets = self._redirected(command) if command.redirects else ""
+        targets = self._files.redirect(command) if command.redirects else ""
         if not words:
             return f"${targets}" if targets else ""
-        plainly = not (command.redirects or command.given or "/" in words[0])
-        if plainly and is_ordinary(words[0]) and not any(map(is_inner, words)):
-            return "$ " + " ".join([name_of(words[0]), *(flat(word) for word in words[1:] if word)])
         name = name_of(words[0])
-        self._nested(name, words)
-        self._files(name, words)
-        self._runs(name, words)
-        if SENDERS.match(name) or any("/dev/tcp/" in t for _, t in command.redirects):
-            self.sent = True
-        if name in ("aws", "gcloud", "az", "git", "gh", "docker", "kubectl") and UPLOADS.search(
-            " ".join(words[1:6])
-        ):
-            self.sent = True
-        if command.given and name in ("kubectl", "oc", "docker", "podman", "aws", "gcloud", "az"):
-            words = [*words, GAP.join(command.given.split())[:1000]]
+        is_plain = not (command.redirects or command.stdin or "/" in words[0])
+        if is_plain and is_ordinary(words[0]) and not any(map(is_inner, words)):
+            return _shown(name, words[1:])
+        if self._depth <= MAX_NESTING_DEPTH:
+            for nested in nested_in(name, words, self._budget):
+                self._run_nested(nested)
+        self._files.follow(name, words)
+        self._follow_decoded(name, words)
+        self._files.run(name, words)
+        self._is_sending = self._is_sending or _sends(name, command)
+        if command.stdin and name in _TAKE_MANIFEST:
+            words = [*words, GAP.join(command.stdin.split())[:MAX_MANIFEST]]
         if name == "rm":
-            return self._removal(words) + targets
+            return self._removal_line(words) + targets
         if name == "cd" and len(words) > 1:
-            self.folder = self._resolved(words[-1])
-        rest = [word for word in words[1:] if word]
-        if name in OPERANDS_LAST:
-            rest.sort(key=lambda word: not word.startswith("-"))
-            rest = [
-                w if w.startswith("-") or n == 0 else self._resolved(w) for n, w in enumerate(rest)
-            ]
-        return "$ " + " ".join([name, *map(flat, rest)]) + targets
+            self._files.folder = self._files.resolved(words[-1])
+        return _shown(name, self._arguments(name, words)) + targets
 
-    def _removal(self, words: list[str]) -> str:
-        """`rm`, with a line for each thing that it removes."""
-        options = [word for word in words[1:] if word.startswith("-") and word != "-"]
-        whole = any(re.fullmatch(r"-[a-zA-Z]*[rR][a-zA-Z]*|--recursive", word) for word in options)
-        name = "rm -r" if whole else "rm"
-        things = [self._resolved(word) for word in words[1:] if not word.startswith("-") and word]
-        self.lines += [f"$ {name} {flat(thing)}" for thing in things]
-        return " ".join([f"$ {name} of", *map(flat, things)])
+    def _run_nested(self, nested: Nested) -> None:
+        match nested.kind:
+            case NestedKind.SCRIPT:
+                self.run_script(nested.text)
+            case NestedKind.CODE:
+                self.run_code(nested.text)
+            case NestedKind.COMMAND:
+                self.run_words(nested.words)
+            case NestedKind.REMOVAL:
+                self.lines.append(f"$ rm -r {flat(self._files.resolved(nested.text))}")
+            case NestedKind.SQL:
+                self.lines.append(nested.text)
 
-    def _nested(self, name: str, words: list[str]) -> None:
-        """The scripts and programs that a command is given as an argument."""
-        if self.depth > 6:
-            return
-        if name == "eval":
-            self.script(" ".join(words[1:]))
-        if name in ("su", "runuser", "script", "watch", "flock", "docker", "podman", "kubectl"):
-            each(words, ("-c", "--command"), self.script)
-        if name == "ssh":
-            rest = operands(words[1:], "bcDEeFIiJLlmOopQRSWw")
-            if len(rest) > 1:
-                self.script(" ".join(rest[1:]))
-        if name == "find":
-            self._find(words)
-        self._inner_program(words)
-        if name in CLIENTS:
-            self._client(name, words)
-
-    def _inner_program(self, words: list[str]) -> None:
-        """The first shell or interpreter among the words, with the script that it is given."""
-        for at, word in enumerate(words[:-1]):
-            inner = name_of(word)
-            if inner in SHELLS:
-                script = script_of(words[at:])
-                if script:
-                    self.script(script)
-                return
-            if INTERPRETERS.match(inner) and (at == 0 or words[0] in RUN_IN):
-                self._interpreted(inner, words[at + 1 : at + 8])
-                return
-
-    def _interpreted(self, inner: str, words: list[str]) -> None:
-        """The program that an interpreter is given on its command line."""
-        for word, following in zip(words, [*words[1:], ""], strict=True):
-            if re.match(r"-[ceE].{8}", word) and " " in word:
-                self.code(word[2:])
-                return
-            if re.fullmatch(r"-[a-zA-Z]*[cerE]|--eval|eval|--print|-p|-pe|-ne", word):
-                self.code(following)
-                return
-        if inner in ("awk", "gawk") and words:
-            self.code(words[0])
-
-    def _runs(self, name: str, words: list[str]) -> None:
-        """A line where what came from elsewhere, or was decoded, is run."""
-        inline = name == "eval" or (name in SHELLS and bool(script_of(words)))
-        if inline and self.decoded:
+    def _follow_decoded(self, name: str, words: list[str]) -> None:
+        is_inline = name == "eval" or (name in SHELLS and bool(script_of(words)))
+        if is_inline and self._is_decoding:
             self.lines.append("RUN decoded")
-        program = words[0]
-        if name in SHELLS or name in ("source", ".") or INTERPRETERS.match(name):
-            program = next((word for word in words[1:] if not word.startswith("-")), "")
-        if "/" in program or name != program.lower() or name.endswith((".sh", ".py", ".bin")):
-            path = self._resolved(program)
-            if any(path == one or path.startswith(one + "/") for one in self.fetched):
-                self.lines.append(f"RUN {path}")
 
-    def _client(self, name: str, words: list[str]) -> None:
-        if name == "redis-cli":
-            rest = operands(words[1:], "hpanu")
-            self.lines.append("SQL " + " ".join(rest)[:MAX_LINE])
-        elif name == "sqlite3":
-            for word in operands(words[1:], "")[1:]:
-                self.lines += statements(word)
-        else:
-            each(words, CLIENTS[name], lambda text: self.lines.extend(statements(text)))
+    def _removal_line(self, words: list[str]) -> str:
+        """The line of `rm`, after a line for each thing that it removes is added."""
+        options = [word for word in words[1:] if word.startswith("-") and word != "-"]
+        name = "rm -r" if any(map(_RECURSIVE.fullmatch, options)) else "rm"
+        files = [word for word in words[1:] if not word.startswith("-") and word]
+        paths = [flat(self._files.resolved(file)) for file in files]
+        self.lines += [f"$ {name} {path}" for path in paths]
+        return " ".join([f"$ {name} of", *paths])
 
-    def _find(self, words: list[str]) -> None:
-        roots = [word for word in words[1:] if not word.startswith(("-", "(", "!"))]
-        first = next((at for at, word in enumerate(words) if at and word.startswith("-")), 0)
-        roots = words[1:first] if first > 1 else roots[:1] or ["."]
-        narrow = any(word in NARROWS for word in words)
-        if sum(word.startswith(("-exec", "-ok", "-delete")) for word in words) > MAX_WORDS:
-            self.effort.is_cut = True
-            return
-        for at, word in enumerate(words):
-            if word in ("-exec", "-execdir", "-ok", "-okdir"):
-                inner = []
-                for one in words[at + 1 :]:
-                    if one in (";", "+"):
-                        break
-                    inner.append(one)
-                for root in roots[:8] if not narrow else []:
-                    done = [root if one == "{}" else one for one in inner]
-                    if done and name_of(done[0]) == "rm":
-                        done.insert(1, "-r")
-                    self.pipelines([[ShellCommand(done, [], None)]])
-                if narrow:
-                    self.pipelines([[ShellCommand(inner, [], None)]])
-            elif word == "-delete" and not narrow:
-                self.lines += [f"$ rm -r {flat(self._resolved(root))}" for root in roots[:8]]
-
-    def _files(self, name: str, words: list[str]) -> None:
-        """The files that a command reads and writes."""
-        rest = words[1:]
-        if name in TELL_ENVIRONMENT and (len(words) == 1 or rest in (["-p"], ["-x"], ["-0"])):
-            self._reads("ENV")
-        things = [word for word in rest if word and not word.startswith("-")]
-        if name in COPIES:
-            things = without_values(rest)
-        if name in ("tee", "truncate") or (name == "sed" and any(w.startswith("-i") for w in rest)):
-            self.lines += [f"> {self._resolved(word)}" for word in things[:20]]
-        elif name in LAST_IS_TARGET and len(things) > 1:
-            self.lines += [f"> {path}" for path in self._targets(things)]
-            self.sent = self.sent or (name in COPIES and ":" in things[-1].partition("/")[0])
-            things = things[:-1]
-        if name == "git" and "clone" in things[:3]:
-            self._clones(things[things.index("clone") + 1 :])
-        elif name == "dd":
-            self._copies_blocks(things)
-        elif name in FETCHERS:
-            self._transfer(name, words)
-        elif name in READERS or name in PATTERN_FIRST:
-            for word in things[name in PATTERN_FIRST : 40]:
-                self._reads(self._resolved(word))
-
-    def _targets(self, things: list[str]) -> Iterator[str]:
-        """What `cp` and the like write: a file, or others of the same names in a folder."""
-        target = things[-1]
-        yield self._resolved(target)
-        if target.endswith("/"):
-            for thing in things[:-1][:20]:
-                yield self._resolved(target + thing.rstrip("/").rpartition("/")[2])
-
-    def _clones(self, rest: list[str]) -> None:
-        folder = rest[-1] if rest else "?"
-        if "://" in folder or "@" in folder:
-            folder = folder.rstrip("/").rpartition("/")[2].removesuffix(".git")
-        self.fetched.append(self._resolved(folder))
-
-    def _copies_blocks(self, things: list[str]) -> None:
-        for word in things:
-            option, _, path = word.partition("=")
-            if option == "of":
-                self.lines.append(f"> {path}")
-            elif option == "if":
-                self._reads(path)
-
-    def _transfer(self, name: str, words: list[str]) -> None:
-        remote = name == "wget" or any(re.fullmatch("-[a-zA-Z]*O", word) for word in words)
-        for word, following in zip(words, [*words[1:], ""], strict=True):
-            if word in ("-o", "--output", "-O", "--output-document") and following:
-                if not (name == "curl" and word == "-O") and following != "-":
-                    self._fetches(following)
-            elif remote and re.match(r"(?:https?|ftp)://", word):
-                self.fetched.append(self._resolved(re.split(r"[?#]", word)[0].rpartition("/")[2]))
-            elif match := re.fullmatch(r"-[a-zA-Z]*o(.*)|--output=(.+)|-[a-zA-Z]*O(.+)", word):
-                target = match[1] or match[2] or match[3] or following
-                if target not in ("", "-"):
-                    self._fetches(target)
-            elif re.fullmatch("-[a-zA-Z]*T|--(?:upload|post|body)-file", word):
-                self._reads(self._resolved(following))
-            elif match := FILE_OPTION.match(word) or FILE_VALUE.match(word):
-                self._reads(self._resolved(match[1]))
-            elif match := re.match(r"file:/{1,3}(/?\S{1,300})", word):
-                self._reads(self._resolved("/" + match[1].lstrip("/")))
-
-    def _fetches(self, path: str) -> None:
-        path = self._resolved(path)
-        self.fetched.append(path)
-        self.lines.append(f"> {path}")
-
-    def _reads(self, path: str) -> None:
-        if len(self.read) < 2000:
-            self.read.append(path)
-            self.lines.append(f"< {path}")
-
-    def _resolved(self, path: str) -> str:
-        """A path without detours, from the folder that the script went to."""
-        path = path.removeprefix("file://")
-        if self.folder and not re.match(r"[/~$]|[A-Za-z]:", path):
-            path = f"{self.folder}/{path}"
-        return tidy(path)
+    def _arguments(self, name: str, words: list[str]) -> list[str]:
+        """The arguments; of what changes files, the options first and the paths resolved."""
+        arguments = [word for word in words[1:] if word]
+        if name not in OPERANDS_LAST:
+            return arguments
+        arguments.sort(key=lambda word: not word.startswith("-"))
+        return [
+            word if at == 0 or word.startswith("-") else self._files.resolved(word)
+            for at, word in enumerate(arguments)
+        ]
 
 
-# A program in another language that opens a file by its name.
-_OPENS = re.compile(
-    r"\b(open|path|read_?text|read_?bytes|readfile(?:sync)?|writefile(?:sync)?|appendfile(?:sync)?|"
-    r"createreadstream|file_get_contents|file_put_contents|fopen|readlines|file\.read|io\.open|"
-    r"copy(?:file|2)?|expanduser|slurp|readalltext|filereader|load)\s{0,2}\(\s{0,2}"
-    r"((?:process\.env\.HOME|os\.homedir\(\)|os\.environ\[['\"]HOME['\"]\]|home)\s{0,2}[+,]\s{0,2})?"
-    r"[rbfu]{0,2}['\"`]([~/.][^'\"`\n]{1,200})['\"`](\s{0,2},\s{0,2}['\"][wa])?",
-    re.IGNORECASE,
-)
-_WRITERS = ("writeFileSync", "writeFile", "appendFileSync", "appendFile", "file_put_contents")
-_STRINGS = re.compile(r"'((?:[^'\\]|\\.){0,4000})'|\"((?:[^\"\\]|\\.){0,4000})\"")
-_CALLS_SHELL = re.compile(
-    r"(?:\b(?:system|popen[234]?|exec(?:sync|file(?:sync)?|[lv]p?e?)?|spawn(?:sync)?|run|call|"
-    r"check_(?:call|output)|popen|shell_exec|passthru|proc_open|getoutput|getstatusoutput|"
-    r"create_subprocess_shell|command|start|invoke|sh|bash)\s{0,4}\(\s{0,4}[rbfu]{0,2}"
-    r"(?:(['\"]{1,3})((?:[^'\"\\\n]|\\.|(?!\1)['\"]){1,4000}?)\1|\[([^\]\n]{1,4000})\])"
-    r"|(?<![\w`])`([^`\n]{2,2000})`|\bdo shell script\s{1,4}\"((?:[^\"\\]|\\.){1,4000})\")",
-    re.IGNORECASE,
-)
+def _shown(name: str, arguments: Sequence[str]) -> str:
+    return " ".join([f"$ {name}", *(flat(word) for word in arguments if word)])
+
+
+def _sends(name: str, command: ShellCommand) -> bool:
+    """True for a command that sends to another machine."""
+    return (
+        SENDERS.match(name) is not None
+        or any("/dev/tcp/" in target for _, target in command.redirects)
+        or (name in _CLOUDS and UPLOADS.search(" ".join(command.words[1:6])) is not None)
+    )

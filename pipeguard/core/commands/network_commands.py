@@ -1,7 +1,7 @@
 """Whether a command that is run sends a secret over a network, and whether it logs in with it.
 
-Knows the programs that talk to another machine, and how a script of a shell names what it gives
-them. Which words are a secret is for the one who asks.
+Knows the programs that talk to another machine. Which words are a secret, the caller knows: it has
+put `MARK` in their place.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from pipeguard.core.commands.posix_shell import Effort, Shell
+from pipeguard.core.commands.posix_shell import Shell
 from pipeguard.core.commands.programs import (
     INTERPRETERS,
     SENDERS,
@@ -18,17 +18,19 @@ from pipeguard.core.commands.programs import (
     script_of,
     unwrapped,
 )
-from pipeguard.core.commands.shell_output import Pipeline, ShellCommand
+from pipeguard.core.commands.script_budget import ScriptBudget
+from pipeguard.core.commands.shell_command import Pipeline, ShellCommand
 from pipeguard.core.finding import Confidence
 from pipeguard.core.words.notation import word_set
 from pipeguard.core.words.programs import CLIENTS, SHELLS
 
-MARK = "pipeguardsecretword"  # for a secret: of letters alone, one word in any language
+MARK = "pipeguardsecretword"  # in place of a secret: of letters alone, one word in any language
 MAX_SCRIPT = 2**16  # characters that are read of one
-MOST_SCRIPTS = 8  # inside each other or side by side
+MAX_SCRIPTS = 8  # inside each other or side by side
+LOGIN_CHARS = 96  # before a secret, in which an option to log in is looked for
 
-# Programs beside `SENDERS` that name another machine only with one of these among their words.
-_WITH: dict[str, re.Pattern[str]] = {
+# Programs that talk to another machine only with one of these among their words.
+_WITH_ARGUMENTS: dict[str, re.Pattern[str]] = {
     "git": re.compile(r"\b(?:push|clone|fetch|pull|ls-remote|remote|send-email|archive)\b"),
     "openssl": re.compile(r"\bs_client\b"),
     "aws": UPLOADS, "gcloud": UPLOADS, "az": UPLOADS, "gh": UPLOADS, "oc": UPLOADS, "mc": UPLOADS,
@@ -36,20 +38,21 @@ _WITH: dict[str, re.Pattern[str]] = {
     "getent": re.compile(r"\bhosts\b"), "logger": re.compile(r"-n\b|--server"),
     "npm": re.compile(r"\bpublish\b"),
 }  # fmt: skip
-_OTHERS = re.compile(
+# Programs that do so whatever their arguments, beside `SENDERS`.
+_OTHER_SENDERS = re.compile(
     r"(?:start-bitstransfer|iwr|irm|curlie|grpcurl|ghz|axel|hurl|wget2|dog|doggo|traceroute|tracepath|mtr|nmap|hping3|"
     r"smtp-cli|mpack|telegram-send|ntfy|amqp-publish|sshpass|autossh|mosh|bitsadmin|certutil|"
     r"invoke-(?:webrequest|restmethod)|send-mailmessage|resolve-dnsname|test-netconnection)\Z"
 )
-# Programs that run what their arguments say, on this machine or in a box on it.
-_BOXES = word_set(
+# Programs that run their arguments, on this machine or in a container on it.
+_RUNNERS = word_set(
     "eval cmd docker podman kubectl nerdctl lxc su runuser script find chroot nsenter"
 )
-_NAMED = re.compile(
+_NAMES_SENDER = re.compile(
     r"(?:\A|[\s/'\"(;|&])(?:curl|wget|nc|ncat|netcat|socat|ssh|scp|sftp|rsync|ftp|telnet|mail|"
     r"sendmail|nslookup|dig|ping|https?)\s"
 )
-# What talks to a network in a program of any language.
+# Calls that talk to a network, in a program of any language.
 _IN_CODE = re.compile(
     r"/inet/tcp/|\b(?:requests\.\w+\(|urlopen\(|urlretrieve\(|http\.client|httpx\.|aiohttp\.|urllib3\.|socket\.|"
     r"create_connection\(|smtplib\.|ftplib\.|paramiko\.|fetch\(|axios[.(]|https?\.(?:get|request)\(|"
@@ -64,12 +67,12 @@ _ADDRESSED = re.compile(rf"[a-z]://[^\s\"']*{MARK}(?![^\s/\"']*@)")
 _DEVICE = re.compile(r"/dev/(?:tcp|udp)/|\\\\[\w.-]+\\")
 _HOST = re.compile(r"(?:-h|--host(?:name)?)[ =]?([\w.:-]+)")
 _LOCAL = re.compile(r"localhost|127\.[\d.]+|::1|0\.0\.0\.0")
-# Before a secret on a command's line: an option by which programs that talk to a server log in.
+# The option, before a secret, by which a client of a server logs in with it.
 _LOGS_IN = re.compile(
     r"(?:(?:\A| )sshpass -p ?|(?:\A| )(?:-[paPwW] ?|--pass\w*[ =]|--auth[ =]|--token[ =])"
     r"|-u ?[^\s:,]{0,64}[:,]|://[^\s/?#@]{0,64}:?)\Z"
 )
-_OF_CLIENTS = ("sshpass", "lftp", "mosquitto_pub", "smbclient", "ldapsearch", *CLIENTS)
+_LOGGING_IN = ("sshpass", "lftp", "mosquitto_pub", "smbclient", "ldapsearch", *CLIENTS)
 
 
 def sends(script: str, logs_in: Callable[[str], object]) -> Confidence | None:
@@ -77,53 +80,77 @@ def sends(script: str, logs_in: Callable[[str], object]) -> Confidence | None:
 
     Args:
         script: a line or a program, in the language of a shell or another one.
-        logs_in: tells of what stands before a secret on a line whether it logs in with it.
+        logs_in: whether the text before a secret on a line has a program log in with it.
     """
-    if MARK not in script or len(script) > MAX_SCRIPT:
-        return Confidence.HIGH if MARK in script else None  # too long to know where it goes
-    effort = Effort(len(script))
-    surest: Confidence | None = None
-    scripts, networked = [script], False
-    files: set[str] = set()  # that hold a secret by then
-    for at in range(MOST_SCRIPTS):
-        if at >= len(scripts):
-            break
-        nested: list[Pipeline] = []
-        pipelines = Shell(nested.extend, effort).pipelines(scripts[at])
-        for pipeline in [*pipelines, *nested]:
-            lines = [_line(command.words) for command in pipeline]
-            said = "\n".join([*lines, *(one.given or "" for one in pipeline)])
-            talks = any(map(_talks, (one.words for one in pipeline))) or _reaches(pipeline)
-            networked = networked or talks
-            if talks and any(file in said for file in files):
+    if MARK not in script:
+        return None
+    if len(script) > MAX_SCRIPT:
+        return Confidence.HIGH  # too long to know where it goes
+    return _Sending(script, logs_in).confidence()
+
+
+class _Sending:
+    """Follows a secret through a script and the scripts inside it."""
+
+    def __init__(self, script: str, logs_in: Callable[[str], object]) -> None:
+        self._scripts = [script]
+        self._logs_in = logs_in
+        self._budget = ScriptBudget(len(script))
+        self._surest: Confidence | None = None
+        self._files: set[str] = set()  # that contain the secret by then
+        self._is_networked = False  # a command talks to another machine, whatever it says
+
+    def confidence(self) -> Confidence | None:
+        script = self._scripts[0]
+        for at in range(MAX_SCRIPTS):
+            if at >= len(self._scripts):
+                break
+            nested: list[Pipeline] = []
+            pipelines = Shell(nested.extend, self._budget).pipelines(self._scripts[at])
+            if any(self._surely_sends(pipeline) for pipeline in [*pipelines, *nested]):
                 return Confidence.HIGH
-            if _ADDRESSED.search(said):
-                return Confidence.HIGH
-            if MARK in said:
-                files.update(file for one in pipeline for _, file in one.redirects if file)
-                inner = (script_of(unwrapped(one.words)[0]) for one in pipeline if _is_shell(one))
-                scripts += filter(None, inner)
-                if talks:
-                    found = _as_sent(said, logs_in)
-                    surest = found if surest is None else max(surest, found)
-    is_cut = effort.is_cut or len(scripts) > MOST_SCRIPTS
-    if is_cut or (surest is None and (_IN_CODE.search(script) or _DEVICE.search(script))):
-        return Confidence.HIGH
-    # A variable or a file may be what another line of it sends.
-    return Confidence.MEDIUM if surest is None and networked else surest
+        is_cut = self._budget.is_exceeded or len(self._scripts) > MAX_SCRIPTS
+        if is_cut or (self._surest is None and _is_networked_code(script)):
+            return Confidence.HIGH
+        # A variable or a file may be what another line of it sends.
+        is_likely = self._surest is None and self._is_networked
+        return Confidence.MEDIUM if is_likely else self._surest
+
+    def _surely_sends(self, pipeline: Pipeline) -> bool:
+        """True where a pipeline sends the secret; else notes what it does with it."""
+        lines = [_line(command.words) for command in pipeline]
+        text = "\n".join([*lines, *(command.stdin or "" for command in pipeline)])
+        talks = any(_talks(command.words) for command in pipeline) or _reaches(pipeline)
+        self._is_networked = self._is_networked or talks
+        if _ADDRESSED.search(text) or (talks and any(file in text for file in self._files)):
+            return True
+        if MARK in text:
+            self._files.update(
+                file for command in pipeline for _, file in command.redirects if file
+            )
+            self._scripts += filter(None, map(_inner_script, pipeline))
+            if talks:
+                confidence = _confidence_of_sent(text, self._logs_in)
+                self._surest = max(self._surest or confidence, confidence)
+        return False
+
+
+def _is_networked_code(script: str) -> bool:
+    return bool(_IN_CODE.search(script) or _DEVICE.search(script))
 
 
 def _line(words: Sequence[str]) -> str:
     return " ".join(words)
 
 
-def _is_shell(command: ShellCommand) -> bool:
+def _inner_script(command: ShellCommand) -> str:
+    """The script that a shell is given; empty where there is none."""
     words = unwrapped(command.words)[0]
-    return bool(words) and name_of(words[0]) in SHELLS
+    return script_of(words) if words and name_of(words[0]) in SHELLS else ""
 
 
 def _talks(words: list[str]) -> bool:
-    """True for a command that talks to another machine."""
+    """True for the words of a command that talks to another machine."""
     words = unwrapped(words)[0]
     if not words:
         return False
@@ -131,26 +158,25 @@ def _talks(words: list[str]) -> bool:
     if name in CLIENTS or name == "redis-cli":
         host = _HOST.search(line)
         return "://" in line or (host is not None and _LOCAL.fullmatch(host[1]) is None)
-    if name in _WITH:
-        return _WITH[name].search(line) is not None
-    if name in _BOXES and _NAMED.search(line):
+    if name in _WITH_ARGUMENTS:
+        return _WITH_ARGUMENTS[name].search(line) is not None
+    if name in _RUNNERS and _NAMES_SENDER.search(line):
         return True
     if INTERPRETERS.match(name) or name in ("powershell", "pwsh", "cmd"):
         return _IN_CODE.search(line) is not None
-    return SENDERS.match(name) is not None or _OTHERS.match(name) is not None
+    return SENDERS.match(name) is not None or _OTHER_SENDERS.match(name) is not None
 
 
 def _reaches(pipeline: Pipeline) -> bool:
     """True where a redirect goes to another machine."""
-    return any(_DEVICE.search(target) for one in pipeline for _, target in one.redirects)
+    return any(_DEVICE.search(target) for command in pipeline for _, target in command.redirects)
 
 
-def _as_sent(said: str, logs_in: Callable[[str], object]) -> Confidence:
-    """Surely, but where a program logs in with it."""
-    found = Confidence.MEDIUM
-    for place in re.finditer(MARK, said):
-        before = said[max(0, place.start() - 96) : place.start()]
-        by_option = said.startswith(_OF_CLIENTS) or "-u" in before or "://" in before
+def _confidence_of_sent(text: str, logs_in: Callable[[str], object]) -> Confidence:
+    """High, or medium where a program logs in with each of the secrets in a text."""
+    for place in re.finditer(MARK, text):
+        before = text[max(0, place.start() - LOGIN_CHARS) : place.start()]
+        by_option = text.startswith(_LOGGING_IN) or "-u" in before or "://" in before
         if not (logs_in(before) or (by_option and _LOGS_IN.search(before))):
-            found = Confidence.HIGH
-    return found
+            return Confidence.HIGH
+    return Confidence.MEDIUM

@@ -1,8 +1,7 @@
-"""Paths in values, resolved: however their steps are written. Knows no rules.
+"""A path in a value, resolved, however its steps are written. Knows no rules.
 
-A line `< path` for one that is read, `> path` for one that is written, and `ODD path` for one
-whose steps upwards are disguised. Sources: RFC 3986 section 2.1; RFC 3629 section 10, on forms
-that are too long.
+A line `< path` for one that is read, `> path` for one that is written, and `ODD path` for one with
+disguised steps upwards. Sources: RFC 3986, section 2.1; RFC 3629, section 10, on overlong forms.
 """
 
 from __future__ import annotations
@@ -12,46 +11,46 @@ import re
 from pipeguard.core.commands.programs import tidy
 
 PERCENT_ROUNDS = 3
-_LOOKS = re.compile(
+_PATH_SIGN = re.compile(
     r"[/\\~%]|\.\.|^\.[a-z]|^id_(?:rsa|dsa|ecdsa|ed25519)\b|\.(?:pem|key|p12|pfx|jks|kdbx|ppk|env|"
     r"tfstate|ovpn|asc)\Z",
     re.IGNORECASE,
 )
 _PERCENTS = re.compile(r"(?:%[0-9a-fA-F]{2}){1,300}")
 _UTF16 = re.compile(r"%u([0-9a-fA-F]{4})")
-# Forms of `.`, `/` and `\` in UTF-8 that are longer than they may be.
-_TOO_LONG = (
+# `.`, `/` and `\` in UTF-8, in more bytes than they need.
+_OVERLONG = (
     (re.compile(r"%(?:c0%[2a6e]e|e0%80%ae|f0%80%80%ae|c0%2e)", re.IGNORECASE), "."),
     (re.compile(r"%(?:c0%[2a6e]f|c0%9v|e0%80%af|c1%9c|c0%5c|c1%8s|c1%af)", re.IGNORECASE), "/"),
 )
-_SCHEME = re.compile(
+_FILE_SCHEME = re.compile(
     r"(?:view-source:)?(?:file|local_file|netdoc|vscode-file|jar:file):/{0,3}(?:localhost(?=/))?",
     re.IGNORECASE,
 )
-_FOREIGN = re.compile(r"[a-z][a-z0-9+.-]{1,20}://", re.IGNORECASE)
+_OTHER_SCHEME = re.compile(r"[a-z][a-z0-9+.-]{1,20}://", re.IGNORECASE)
 
 
 def path_lines(raw: str, folded: str, *, writes: bool) -> list[str]:
-    """The lines for a value, where it looks like a path.
+    """The lines for a value that looks like a path; none for another.
 
     Args:
         raw: the value.
-        folded: the same with look-alikes made plain.
+        folded: the value with look-alikes as plain letters.
         writes: whether the tool writes there.
     """
-    if not _LOOKS.search(folded) or folded.count("\n") > 2:
+    if not _PATH_SIGN.search(folded) or folded.count("\n") > 2:
         return []
     plain = folded.replace("\u2044", "/").strip()
-    for pattern, meant in _TOO_LONG:
-        plain = pattern.sub(meant, plain)
+    for pattern, character in _OVERLONG:
+        plain = pattern.sub(character, plain)
     for _ in range(PERCENT_ROUNDS):
         decoded = _PERCENTS.sub(_unpercent, _UTF16.sub(lambda m: chr(int(m[1], 16)), plain))
         if decoded == plain:
             break
         plain = decoded
-    foreign = _FOREIGN.match(_SCHEME.sub("/", plain))
+    foreign = _OTHER_SCHEME.match(_FILE_SCHEME.sub("/", plain))
     encoded = plain != raw.strip() and ".." in plain and raw.count("..") < plain.count("..")
-    plain = _SCHEME.sub("/", plain) if _SCHEME.match(plain) else plain
+    plain = _FILE_SCHEME.sub("/", plain) if _FILE_SCHEME.match(plain) else plain
     slashed = plain.replace("\\", "/")
     stripped = re.sub(r"\.\.(?:;|%3b)[^/]{0,40}/", "../", slashed)
     stripped = re.sub(r"\.{3,4}/{2,}", "../", stripped)

@@ -1,15 +1,14 @@
-"""Lines for PowerShell and cmd without the tricks that hide their words.
+"""The commands of a text for PowerShell or cmd, with the usual disguises of their names undone.
 
-What is taken away: carets and backticks inside of words, strings that are put together, letters
-by their number, variables that the line itself sets, base64 of UTF-16. Knows no rules.
+`DISGUISES` undoes carets and backticks inside words, variables of the environment, letters by
+number, formats, sums of strings, and variables that the text itself sets. Base64 after
+`-EncodedCommand` is not decoded: a rule stops it whatever it contains. Knows no rules.
 """
 
 from __future__ import annotations
 
 import re
-from binascii import Error as Base64Error
-from binascii import a2b_base64
-from collections.abc import Iterator
+from collections.abc import Callable
 from functools import partial
 
 from pipeguard.core.commands.signs import WINDOWS_SIGNS, WINDOWS_WORDS
@@ -18,39 +17,22 @@ MAX_LINE = 3000  # characters
 MAX_ROUNDS = 6
 MAX_TEXT = 200_000  # characters that variables may make of a text
 
-_ENCODED = re.compile(
-    r"(?:^|\s)[-/–]e(?:n?c?|nco?d?e?d?c?o?m?m?a?n?d?)\s{1,4}['\"]?([A-Za-z0-9+/=]{16,})",
-    re.IGNORECASE,
-)
-_FROM_BASE64 = re.compile(r"frombase64string\s{0,4}\(\s{0,4}['\"]([A-Za-z0-9+/=]{8,})", re.I)
+_COMMAND_END = re.compile(r"[;\n]|&&|\|\||(?<=\s)&(?=\s)")
+_CALL_OPERATOR = re.compile(r"(?:^|(?<=\s))[&.](?=\s)")
 _CHAR = re.compile(r"\[char\]\s{0,4}\(?\s{0,4}(0x[0-9a-f]{1,4}|[0-9]{1,5})\s{0,4}\)?", re.I)
-_CHARS = re.compile(
-    r"\[char\[\]\]\s{0,4}\(?@?\(?\s{0,4}((?:0x[0-9a-f]{1,4}|[0-9]{1,5})"
-    r"(?:\s{0,4},\s{0,4}(?:0x[0-9a-f]{1,4}|[0-9]{1,5}))+)\)?\)?",
-    re.I,
-)
 _PLUS = re.compile(r"(['\"])\s{0,4}\)?\s{0,4}\+\s{0,4}\(?\s{0,4}\1")
-_FORM = re.compile(r"['\"]((?:\{\d{1,2}\}[^'\"{}]{0,40}){1,40})['\"]\s{0,4}-f\s{0,4}"
-                   r"((?:['\"][^'\"]{0,200}['\"]\s{0,4},?\s{0,4}){1,40})", re.I)  # fmt: skip
-_JOIN = re.compile(r"-join\s{0,4}\(?\s{0,4}((?:['\"][^'\"]{1,200}['\"]\s{0,4},?\s{0,4}){2,400})|"
-                   r"\(((?:['\"][^'\"]{1,200}['\"]\s{0,4},?\s{0,4}){2,400})\)\s{0,4}-join\s{0,4}['\"]{2}",
-                   re.I)  # fmt: skip
-_REPLACE = re.compile(
-    r"['\"]([^'\"]{1,2000})['\"]\s{0,4}(?:\.replace\s{0,4}\(\s{0,4}|-c?replace\s{0,4})"
-    r"['\"]([^'\"]{1,40})['\"]\s{0,4},\s{0,4}['\"]([^'\"]{0,40})['\"]\)?",
+_FORMAT = re.compile(
+    r"['\"]((?:\{\d{1,2}\}[^'\"{}]{0,40}){1,40})['\"]\s{0,4}-f\s{0,4}"
+    r"((?:['\"][^'\"]{0,200}['\"]\s{0,4},?\s{0,4}){1,40})",
     re.I,
 )
-_BACKWARDS = re.compile(r"['\"]([^'\"]{2,2000})['\"]\s{0,4}\[\s{0,4}-1\s{0,4}\.\.", re.I)
-_SETS = re.compile(r"\$(\w{1,40})\s{0,4}=\s{0,4}(['\"])([^'\"\n]{0,2000})\2")
-_USES = re.compile(r"\$\{?(\w{1,40})\b\}?(?!\s{0,4}=)")
-_CMD_SETS = re.compile(r"\bset\s{1,4}\"?(\w{1,40})=([^&|\n\"]{0,400})", re.I)
-_KNOWN_LETTERS = re.compile(
-    r"\$(?:env:comspec|pshome|shellid|verbosepreference\.tostring\(\))\s{0,4}\[[^\]]{1,40}\]"
-    r"(?:\s{0,4}\+\s{0,4}(?:\$(?:env:comspec|pshome|shellid)\s{0,4}\[[^\]]{1,40}\]|['\"]x['\"])){0,3}"
-    r"(?:\s{0,4}-join\s{0,4}['\"]{2})?",
-    re.I,
-)
-_ENV = {
+_STRING = re.compile(r"'([^']*)'|\"([^\"]*)\"")
+_ASSIGNMENT = re.compile(r"\$(\w{1,40})\s{0,4}=\s{0,4}(['\"])([^'\"\n]{0,2000})\2")
+_VARIABLE = re.compile(r"\$\{?(\w{1,40})\b\}?(?!\s{0,4}=)")
+_CMD_SET = re.compile(r"\bset\s{1,4}\"?(\w{1,40})=([^&|\n\"]{0,400})", re.I)
+_CMD_VARIABLE = re.compile(r"%(\w{1,40})(?::~(-?\d{1,3})(?:,(-?\d{1,3}))?)?%")
+_ENVIRONMENT_VARIABLE = re.compile(r"\$env:(\w{1,40})", re.I)
+_ENVIRONMENT = {
     "systemroot": "C:\\Windows", "windir": "C:\\Windows", "systemdrive": "C:", "homedrive": "C:",
     "comspec": "C:\\Windows\\System32\\cmd.exe", "userprofile": "~", "homepath": "~", "home": "~",
     "appdata": "~\\AppData\\Roaming", "localappdata": "~\\AppData\\Local", "temp": "C:\\Temp",
@@ -66,94 +48,83 @@ def is_windows(text: str) -> bool:
     )
 
 
-def windows_lines(text: str) -> Iterator[tuple[str, str]]:
-    """Each line, `PS` before it; with it a script for `cmd /c`, or nothing."""
-    for encoded in [*_ENCODED.finditer(text), *_FROM_BASE64.finditer(text)]:
-        inner = _decoded(encoded[1])
-        if inner:
-            yield from windows_lines(inner)
-    plain = _untangled(text)
-    for part in re.split(r"[;\n]|&&|\|\||(?<=\s)&(?=\s)", plain):
-        bare = re.sub(r"['\"(){}@]", " ", part)
-        words = " ".join(re.sub(r"(?:^|(?<=\s))[&.](?=\s)", " ", bare).split())
+def windows_lines(text: str) -> list[str]:
+    """A line `PS command` for each command, without quotes, brackets and the call operator."""
+    lines: list[str] = []
+    for command in _COMMAND_END.split(_undisguised(text)):
+        bare = re.sub(r"['\"(){}@]", " ", command)
+        words = " ".join(_CALL_OPERATOR.sub(" ", bare).split())
         if words:
-            yield f"PS {words[:MAX_LINE]}", ""
+            lines.append(f"PS {words[:MAX_LINE]}")
+    return lines
 
 
-def _untangled(text: str) -> str:
-    text = re.sub(r"\^(?=[^\s])", "", text) if re.search(r"\w\^\w", text) else text
-    text = re.sub(r"(?<=[\w-])`(?=\w)|`\n", "", text)
-    text = _CMD_SETS.sub(" ", _substituted(text))
+def _undisguised(text: str) -> str:
     for _ in range(MAX_ROUNDS):
         before = text
-        text = _CHARS.sub(
-            lambda m: "'" + "".join(map(_char, re.split(r"[\s,]+", m[1]))) + "'", text
-        )
-        text = _CHAR.sub(lambda m: f"'{_char(m[1])}'", text)
-        text = _KNOWN_LETTERS.sub("iex", text)
-        text = _FORM.sub(_formed, text)
-        text = _JOIN.sub(lambda m: "'" + "".join(_strings(m[1] or m[2])) + "'", text)
-        text = _REPLACE.sub(lambda m: "'" + m[1].replace(m[2], m[3]) + "'", text)
-        text = _BACKWARDS.sub(lambda m: f"'{m[1][::-1]}' [", text)
-        text = _PLUS.sub("", text)
-        values = {match[1].lower(): match[3] for match in _SETS.finditer(text)}
-        if values:
-            text = _USES.sub(partial(_used, values=values), text)[:MAX_TEXT]
+        for undo in DISGUISES.values():
+            text = undo(text)
         if text == before:
             break
     return text
 
 
-def _used(match: re.Match[str], values: dict[str, str]) -> str:
-    """A variable that the line sets, as the string that it holds."""
-    value = values.get(match[1].lower())
-    return match[0] if value is None else f"'{value}'"
+def _without_carets(text: str) -> str:
+    return re.sub(r"\^(?=\S)", "", text) if re.search(r"\w\^\w", text) else text
 
 
-def _substituted(text: str) -> str:
-    """The variables of cmd, and parts of them, as `%COMSPEC:~0,1%`."""
-    values = dict(_ENV)
-    for match in _CMD_SETS.finditer(text):
+def _with_environment(text: str) -> str:
+    """Variables of cmd and parts of them, as `%COMSPEC:~0,1%`, and `$env:NAME`, by their values."""
+    values = dict(_ENVIRONMENT)
+    for match in _CMD_SET.finditer(text):
         values[match[1].lower()] = match[2].strip()
-
-    def value(match: re.Match[str]) -> str:
-        found = values.get(match[1].lower())
-        if found is None:
-            return match[0]
-        if match[2] is None:
-            return found
-        start = int(match[2])
-        rest = found[start:]
-        return rest if match[3] is None else rest[: int(match[3])]
-
-    text = re.sub(r"%(\w{1,40})(?::~(-?\d{1,3})(?:,(-?\d{1,3}))?)?%", value, text)
-    return re.sub(r"\$env:(\w{1,40})", lambda m: _ENV.get(m[1].lower(), m[0]), text, flags=re.I)
+    text = _CMD_VARIABLE.sub(partial(_cmd_value, values=values), text)
+    text = _ENVIRONMENT_VARIABLE.sub(lambda m: _ENVIRONMENT.get(m[1].lower(), m[0]), text)
+    return _CMD_SET.sub(" ", text)
 
 
-def _char(number: str) -> str:
-    code = int(number, 0) if number[:2].lower() == "0x" else int(number or "0")
-    return chr(code) if 0 < code < 0xD800 else ""
+def _cmd_value(match: re.Match[str], values: dict[str, str]) -> str:
+    value = values.get(match[1].lower())
+    if value is None:
+        return match[0]
+    if match[2] is None:
+        return value
+    rest = value[int(match[2]) :]
+    return rest if match[3] is None else rest[: int(match[3])]
 
 
-def _strings(text: str) -> list[str]:
-    return [one or two for one, two in re.findall(r"'([^']*)'|\"([^\"]*)\"", text)]
+def _letter(match: re.Match[str]) -> str:
+    number = match[1]
+    code = int(number, 16 if number[:2].lower() == "0x" else 10)
+    return f"'{chr(code)}'" if 0 < code < 0xD800 else "''"
 
 
-def _formed(match: re.Match[str]) -> str:
-    values = _strings(match[2])
+def _formatted(match: re.Match[str]) -> str:
+    values = [single or double for single, double in _STRING.findall(match[2])]
     text = re.sub(
         r"\{(\d{1,2})\}", lambda m: values[int(m[1])] if int(m[1]) < len(values) else "", match[1]
     )
     return f"'{text}'"
 
 
-def _decoded(text: str) -> str:
-    text = text.rstrip("=")
-    text = text[:-1] if len(text) % 4 == 1 else text
-    try:
-        raw = a2b_base64(text + "=" * (-len(text) % 4))
-    except Base64Error:
-        return ""
-    if raw[1:2] == b"\0" or b"\0" in raw:
-        return raw[: len(raw) // 2 * 2].decode("utf-16-le", "replace")
-    return raw.decode("utf-8", "replace")
+def _with_variables(text: str) -> str:
+    """Variables that the text sets, as strings."""
+    values = {match[1].lower(): match[3] for match in _ASSIGNMENT.finditer(text)}
+    return _VARIABLE.sub(partial(_quoted_value, values=values), text)[:MAX_TEXT] if values else text
+
+
+def _quoted_value(match: re.Match[str], values: dict[str, str]) -> str:
+    value = values.get(match[1].lower())
+    return match[0] if value is None else f"'{value}'"
+
+
+# Each makes a text without one disguise; all are tried again while any changes something.
+DISGUISES: dict[str, Callable[[str], str]] = {
+    "carets": _without_carets,
+    "backticks": partial(re.compile(r"(?<=[\w-])`(?=\w)|`\n").sub, ""),
+    "environment": _with_environment,
+    "chars": partial(_CHAR.sub, _letter),
+    "formats": partial(_FORMAT.sub, _formatted),
+    "sums": partial(_PLUS.sub, ""),
+    "variables": _with_variables,
+}

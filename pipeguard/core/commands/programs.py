@@ -1,4 +1,4 @@
-"""Programs of a command line and their words: options, operands, and programs that others run.
+"""The words of a command: its program's name, options, operands, and a program that it only runs.
 
 Reads words by the tables in core.words.programs. Knows nothing of what is harmful.
 """
@@ -6,12 +6,11 @@ Reads words by the tables in core.words.programs. Knows nothing of what is harmf
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
-from pipeguard.core.commands.posix_shell import GAP
-from pipeguard.core.commands.shell_output import MAX_VALUE
+from pipeguard.core.commands.shell_command import GAP, MAX_VALUE
 from pipeguard.core.words import programs as lists
 
 INTERPRETERS = re.compile(rf"(?:{'|'.join(lists.INTERPRETERS)})\Z")
@@ -23,7 +22,7 @@ FILE_OPTION = re.compile(
     r"--form=[\w.-]{0,60}=?@|"
     r"-[dFT](?:[\w.-]{0,60}=)?@?(?=[/~.]))@?([^\s;,]{1,300})"
 )
-# Programs that core.commands.interpret knows more of than their name and arguments.
+# Programs of which core.commands.interpret reads more than the name and the arguments.
 _INTERPRETED = (
     lists.SHELLS
     | lists.READERS
@@ -59,7 +58,7 @@ def is_inner(word: str) -> bool:
 
 
 def tidy(path: str) -> str:
-    """A path without detours, and without an ending that means all of its contents, as `/*`."""
+    """A path without detours, and without an ending that means everything in it, as `/*`."""
     path = flat(path[:MAX_VALUE])
     if path.startswith("./") and path[2:3] not in ("", "*", ".", "/"):
         path = path[2:]
@@ -111,7 +110,7 @@ def matched(word: str) -> str:
 
 def unwrapped(words: list[str]) -> tuple[list[str], bool]:
     """A command without the programs that only run it; True where its input becomes arguments."""
-    wrapped = False
+    takes_arguments = False
     for _ in range(12):
         if not words:
             break
@@ -124,7 +123,7 @@ def unwrapped(words: list[str]) -> tuple[list[str], bool]:
         valued, first = lists.WRAPPERS[name]
         if name == "command" and words[1] in ("-v", "-V"):
             break
-        wrapped = wrapped or name in ("xargs", "parallel")
+        takes_arguments = takes_arguments or name in ("xargs", "parallel")
         rest = after_options(words[1:], valued)
         while (
             name in ("env", "sudo") and rest and "=" in rest[0] and "/" not in rest[0].split("=")[0]
@@ -136,14 +135,19 @@ def unwrapped(words: list[str]) -> tuple[list[str], bool]:
             words = ["sh", "-c", rest[0]]
             break
         words = rest[first:]
-    return words, wrapped
+    return words, takes_arguments
 
 
 _ASSIGNS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 
 
 def after_options(words: list[str], valued: str) -> list[str]:
-    """The words after the options, and the values of those that take one."""
+    """The words after the options.
+
+    Args:
+        words: a command's arguments.
+        valued: options of one letter that take the next word as their value.
+    """
     at = 0
     while at < len(words) and words[at].startswith("-") and len(words[at]) > 1:
         option = words[at]
@@ -156,43 +160,36 @@ def after_options(words: list[str], valued: str) -> list[str]:
 
 
 def operands(words: list[str], valued: str) -> list[str]:
-    """What is left of arguments without options before and between them."""
-    found: list[str] = []
-    while words:
-        rest = after_options(words, valued)
-        if found or not rest:
-            return found + words
-        found, words = rest[:1], rest[1:]
-    return found
+    """The words from the first operand on; all of them where each may be an option's."""
+    return after_options(words, valued) or words
 
 
 def without_values(words: list[str]) -> list[str]:
-    """The operands of `scp` and its like: a key that is used is not sent."""
-    found: list[str] = []
+    """The operands of `scp` and the like; the value of an option, as a key file, is none."""
+    files: list[str] = []
     skip = False
     for word in words:
         if not skip and not word.startswith("-"):
-            found.append(word)
+            files.append(word)
         skip = not skip and word in ("-i", "-F", "-o", "-P", "-J", "-e", "-c", "-l", "-S", "-D")
-    return found
+    return files
 
 
 def script_of(words: list[str]) -> str:
     """The script after a shell's `-c`; empty where there is none."""
     for at, word in enumerate(words[1:-1], 1):
         if re.fullmatch(r"-[a-zA-Z]*c[a-zA-Z]*|--command", word):
-            rest = [one for one in words[at + 1 :] if one != "--"]
-            return rest[0] if rest else ""
+            return next((script for script in words[at + 1 :] if script != "--"), "")
         if not word.startswith(("-", "+")):
             break
     return ""
 
 
-def each(words: list[str], options: Sequence[str], act: Callable[[str], None]) -> None:
-    """Have each value of some options acted on."""
+def option_values(words: list[str], options: Sequence[str]) -> Iterator[str]:
+    """Each value of some options of a command."""
     for at, word in enumerate(words[1:], 1):
         for option in options:
             if word == option and at + 1 < len(words):
-                act(words[at + 1])
+                yield words[at + 1]
             elif option.startswith("--") and word.startswith(option + "="):
-                act(word.partition("=")[2])
+                yield word.partition("=")[2]

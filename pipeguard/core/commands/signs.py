@@ -1,14 +1,14 @@
-"""Signs that a call does something, for Hyperscan: commands, statements, paths, PowerShell and cmd.
+"""Signs that the arguments of a call do something: commands, statements, paths, PowerShell, cmd.
 
-The engine looks for them in the same pass as for the rules, so a call that does nothing of the kind
-costs nothing more. Knows patterns alone.
+Hyperscan searches for them in the same pass as for the rules, so that core.commands.effects reads
+only calls with a sign. Only patterns are here.
 """
 
 from __future__ import annotations
 
 import re
 
-# Words of PowerShell and cmd alone, each with a pattern for what follows it; all in small letters.
+# Words of PowerShell and cmd, in small letters, each with a pattern for what follows it.
 _WINDOWS_WORDS: dict[str, str] = {
     "powershell": "", "pwsh": "", "cmd": r"(?:\.exe)?\s{1,4}/", "iex": r"\b", "irm": r"\b",
     "iwr": r"\b", "invoke-": r"\w", "new-object": r"\b", "remove-item": r"\b",
@@ -25,7 +25,7 @@ _WINDOWS_WORDS: dict[str, str] = {
     "procdump": r"\b", "ntdsutil": r"\b", "esentutl": r"\b", "cmdkey": r"\b", "vaultcmd": r"\b",
     "mimikatz": "", "sekurlsa": "", "get-disk": r"\b", "gci": r"\b", "saps": r"\b",
 }  # fmt: skip
-# Each with its pattern, which begins with fixed letters: `re` finds those at once.
+# Each word with its whole pattern, which begins with fixed letters: `re` finds those fast.
 WINDOWS_WORDS = [
     (word, re.compile(rf"{re.escape(word)}(?<!\w{re.escape(word)}){rest}"))
     for word, rest in _WINDOWS_WORDS.items()
@@ -49,12 +49,12 @@ _ALL_WINDOWS = (
 WINDOWS_SIGN = f"(?i:{'|'.join(_ALL_WINDOWS)})"
 
 # The name of an argument or a tool that runs something; a value that goes on as a command, leads
-# upwards, is an option, or names a file that contains credentials or is run by itself.
+# upwards, is an option, or names a file that contains credentials or is started by the system.
 ACTS_SIGN = (
     r"(?i:(?:command|commandline|cmd|cmds|script|argv|args|shell|bash|code|sql|statements?|query|"
     r"expression|expr|cypher|program|terminal|stdin|keys|formula|exec|run|entrypoint|lambda): "
     r"|name: [a-z0-9_.:/-]{0,40}(?:shell|bash|exec|terminal|console|run|eval|ssh|repl|spawn|cmd)"
-    # Each begins with fixed letters: a class in their place costs half of a whole pass.
+    # Each begins with fixed letters: a class in their place costs half as much as a whole pass.
     r"|(?:;|; |\||\| |&|& |\$\(|`|%0a)(?:cat|curl|wget|rm|ncat|nc|bash|sh|zsh|python|perl|id|"
     r"whoami|uname|sleep|ping|nslookup|touch|ls|echo|env|printenv|head|tail|base64|chmod|powershell|cmd|"
     r"reboot|shutdown|kill|dig|ssh|eval|tee|find|node|php|ruby|dir|type|set|sudo|/bin|/usr)"

@@ -1,7 +1,7 @@
-"""Statements for databases, one a line, without comments, quotes and what they quote.
+"""Statements for databases, one a line, without comments and with `'_'` for each string.
 
-Reads no grammar: it only tells what is data in a statement from what is not, so that a rule does
-not take a word in a text column for an order. Knows no rules.
+Reads no grammar: it only tells data from the rest of a statement, so that a rule takes no word in a
+text column for an order. Knows no rules.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-MAX_LINE = 1500  # characters; of a longer statement there are several lines
-OVERLAP = 200  # characters that stand in two of them
+MAX_LINE = 1500  # characters; a longer statement has several lines
+OVERLAP = 200  # characters that are in two of them
 
-# A string, an identifier in quotes, a comment that MySQL runs, a comment, the end of a statement.
+# A string, an identifier in quotes, a comment that MySQL runs, a comment, a string between dollars
+# (PostgreSQL), the end of a statement.
 _TOKEN = re.compile(
     r"(?P<string>'(?:[^'\\]|''|\\.)*+'?)"
     r"|(?P<name>\"(?:[^\"]|\"\"){0,200}\"|`[^`]{0,200}`|\[[A-Za-z_][\w ]{0,60}\])"
@@ -22,21 +23,21 @@ _TOKEN = re.compile(
     r"|(?P<end>;)",
     re.DOTALL,
 )
-_STANDARD = re.compile(_TOKEN.pattern.replace(r"(?:[^'\\]|''|\\.)*+", r"(?:[^']|'')*+"), re.DOTALL)
-_ALL = re.compile(
+# The same where a backslash escapes no quote (ISO/IEC 9075-2).
+_STANDARD_TOKEN = re.compile(
+    _TOKEN.pattern.replace(r"(?:[^'\\]|''|\\.)*+", r"(?:[^']|'')*+"), re.DOTALL
+)
+# A statement whose condition is true for every row.
+_AFFECTS_ALL = re.compile(
     r"(?:delete from|update) .* where "
     r"\(?(?:(\w+) ?= ?\1|true|1|not false|'_' ?(?:=|like) ?'_'|\d+ ?(?:<>|!=|<|>|=) ?\d+|"
     r"[\w.]+ ?= ?[\w.]+ or 1 ?= ?1|\w+ (?:is not null|like '_'))\)?\Z"
 )
-
-
-# What a session made for itself it may drop.
+# A table that a session made for itself, which it may drop.
 _SCRATCH = re.compile(
     r"(?:drop|truncate) (?:temporary |temp )?(?:table )?(?:if exists )?[\w]*\.?(?:tmp|temp|test|"
     r"scratch|staging|stg|#)_?\w*"
 )
-
-
 _BEGINS = re.compile(
     r"[\s(/*-]{0,20}(?:select|insert|update|delete|drop|truncate|alter|create|grant|revoke|copy|attach|"
     r"exec|load|merge|replace|call|do|set|use|with|match|optional|unwind|explain|describe|desc|show|"
@@ -47,40 +48,43 @@ _BEGINS = re.compile(
 
 
 def is_statement(text: str) -> bool:
-    """True for what begins as a statement does; else it is a value that is looked for."""
+    """True for a text that begins as a statement does; another one is a term to search for."""
     return _BEGINS.match(text) is not None
 
 
 def statements(text: str) -> list[str]:
-    """The lines, each `SQL` and a statement; `ALL` follows where it spares no row."""
-    lines = _lines(_TOKEN.sub(_plain, text))
-    if "\\'" in text:  # the quote ends a string where a backslash escapes none (ISO/IEC 9075-2)
-        lines += _lines(_STANDARD.sub(_plain, text))
+    """A line `SQL statement` for each; `ALL` follows where it changes or deletes every row."""
+    lines = _lines(_TOKEN.sub(_replacement, text))
+    if "\\'" in text:  # databases differ in whether this quote ends a string
+        lines += _lines(_STANDARD_TOKEN.sub(_replacement, text))
     return list(dict.fromkeys(lines))
 
 
-def _lines(plain: str) -> list[str]:
+def _lines(text: str) -> list[str]:
     lines: list[str] = []
-    for statement in plain.split(";"):
+    for statement in text.split(";"):
         words = " ".join(statement.split())
         if words:
             folded = words.lower()
             changes = folded.startswith(("delete", "update"))
-            spared = " where " in folded and not _ALL.match(folded)
-            kept = "SQL scratch" if _SCRATCH.match(folded) else "SQL"
-            lines.append(f"{kept} {words[:MAX_LINE]}" + (" ALL" if changes and not spared else ""))
-            lines += [f"{kept} {part}" for part in _later(words)]
+            spares_rows = " where " in folded and not _AFFECTS_ALL.match(folded)
+            head = "SQL scratch" if _SCRATCH.match(folded) else "SQL"
+            lines.append(
+                f"{head} {words[:MAX_LINE]}" + (" ALL" if changes and not spares_rows else "")
+            )
+            lines += [f"{head} {part}" for part in _later_parts(words)]
     return lines
 
 
-def _later(words: str) -> Iterator[str]:
-    """What of a statement one line does not hold, each after the word that it begins with."""
+def _later_parts(words: str) -> Iterator[str]:
+    """The rest of a statement that is too long for one line, each part after its first word."""
     first = words[:20].partition(" ")[0]
     for at in range(MAX_LINE, len(words), MAX_LINE - OVERLAP):
         yield f"{first} {words[at - OVERLAP : at + MAX_LINE - OVERLAP]}"
 
 
-def _plain(match: re.Match[str]) -> str:
+def _replacement(match: re.Match[str]) -> str:
+    """What a token becomes: a string `'_'`, a name in quotes one word, a comment a space."""
     if match["string"] is not None:
         return "'_'"
     if match["name"] is not None:

@@ -91,7 +91,7 @@ class Flows:
         self._request_bytes = 0
         self._texts_before: deque[tuple[str, str]] = deque()  # texts of requests, and their letters
         self._chars_before = 0
-        self._sent: deque[str] = deque(maxlen=RECENT_CALLS)  # squeezed, to tools that send
+        self._sent_texts: deque[str] = deque(maxlen=RECENT_CALLS)  # squeezed, to tools that send
         self._pieces: dict[str, deque[str]] = {}  # by tool, the longest value of each recent call
 
     def record_result(
@@ -166,7 +166,7 @@ class Flows:
         about = text_values.short_values(arguments)
         if any(text_values.is_outside(value) for value in about):
             tool = tool._replace(labels=tool.labels | Label.OUTSIDE)
-        call = Call(tool, text, self._said_before(), about)
+        call = Call(tool, text, self._earlier_text(), about)
         self._follow(call)
         leaks = list(_leaks(call, results))
         _forget_derived(results)
@@ -179,15 +179,15 @@ class Flows:
         """
         if not call.tool.labels & Label.SENDS:
             with self._lock:
-                before = list(self._sent)
+                before = list(self._sent_texts)
             call.follow("".join(before))
             return
         name = call.tool.name[:MAX_NAME_CHARS]
         piece = text_values.longest_run(call.readings[0])[:PIECE_CHARS]
         squeezed = call.squeezed[0][-ARGUMENT_BYTES:]
         with self._lock:
-            before = list(self._sent)
-            self._sent.append(squeezed)
+            before = list(self._sent_texts)
+            self._sent_texts.append(squeezed)
             recent = self._pieces.pop(name, None) or deque(maxlen=RECENT_CALLS)
             recent.append(piece)
             while len(self._pieces) >= RECENT_TOOLS:
@@ -197,7 +197,7 @@ class Flows:
         call.follow("".join(before))
         call.put_together(pieces)
 
-    def _said_before(self) -> tuple[str, str]:
+    def _earlier_text(self) -> tuple[str, str]:
         """The texts of the requests that went on, and their letters alone."""
         with self._lock:
             requests = list(self._requests)
@@ -321,14 +321,14 @@ def _secrets(call: Call, result: ToolResult) -> tuple[bool, bool]:
 
     text, is_secret = result.text(), result.looks_secret()
     looks_secret = any(token in text for token in call.tokens if is_secret(token))
-    said_before = overlap.squeezed(call.said_before) if result.secrets() else ""
+    earlier_text = overlap.squeezed(call.earlier_text) if result.secrets() else ""
     for bare in result.secrets():
         if looks_secret:
             break
-        if bare not in said_before:
+        if bare not in earlier_text:
             looks_secret = bare in call.whole or bare[::-1] in call.whole
             looks_secret = looks_secret or overlap.in_pieces(bare, call.torn)
-    named = (value for value in named_secrets(text) if value not in call.said_before)
+    named = (value for value in named_secrets(text) if value not in call.earlier_text)
     return looks_secret, any(value in reading for value in named for reading in call.readings)
 
 

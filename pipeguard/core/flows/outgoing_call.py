@@ -24,7 +24,7 @@ class Call:
     Attributes:
         tool: that is called.
         about: the short values of the arguments.
-        said_before: what the client said before, which is its own.
+        earlier_text: what the client said before, which is its own.
         readings: the arguments as they are, and all that is encoded in them.
         squeezed: the readings by their ASCII letters and digits alone.
         torn: the first of these after what was sent before.
@@ -40,19 +40,19 @@ class Call:
     """
 
     def __init__(
-        self, tool: Tool, text: bytes, said_before: tuple[str, str], about: frozenset[str]
+        self, tool: Tool, text: bytes, earlier_text: tuple[str, str], about: frozenset[str]
     ) -> None:
         """Read a call.
 
         Args:
             tool: that is called.
             text: the strings of the arguments.
-            said_before: what the client said before, and its letters.
+            earlier_text: what the client said before, and its letters.
             about: the short values of the arguments.
         """
         self.tool = tool
         self.about = about
-        self.said_before, self._letters_before = said_before
+        self.earlier_text, self._letters_before = earlier_text
         self.readings = readings(text)
         self.squeezed = list(map(overlap.squeezed, self.readings))
         self.follow("")
@@ -124,7 +124,7 @@ class Call:
         """Each value once, without those of what was said before; at most MOST_NEEDLES."""
         ordered = list(dict.fromkeys(values))
         step = len(ordered) // MOST_NEEDLES + 1
-        return [value for value in ordered[::step] if value not in self.said_before]
+        return [value for value in ordered[::step] if value not in self.earlier_text]
 
 
 def _letters(texts: Iterable[str]) -> list[str]:

@@ -100,7 +100,7 @@ def _marked(vault: Vault, text: str, mark: str) -> str:
 def _secrets(vault: Vault, text: str) -> Iterator[int]:
     """Where secrets of the server begin, or placeholders for them."""
     for placeholder in PLACEHOLDER.finditer(text):
-        if placeholder[0].startswith("[secret:") and vault.restore(placeholder[0]).known:
+        if placeholder[0].startswith("[secret:") and vault.restore(placeholder[0]).restored_count:
             yield placeholder.start()
     for secret in vault.secrets_in(text[:READ_CHARS]):
         yield from (match.start() for match in re.finditer(re.escape(secret), text))

@@ -26,18 +26,18 @@ MIN_ECHO = 8  # characters: shorter texts are anywhere by chance
 RESTORED = {"tools/call": "arguments", "prompts/get": "arguments", "resources/read": "uri"}
 
 
-class Restored(NamedTuple):
+class RestoredText(NamedTuple):
     """A text with its secrets put back.
 
     Attributes:
         text: with them.
-        known: how many were put back.
-        unknown: how many placeholders have no secret here.
+        restored_count: how many were put back.
+        unknown_count: how many placeholders have no secret here.
     """
 
     text: str
-    known: int
-    unknown: int
+    restored_count: int
+    unknown_count: int
 
 
 class Vault:
@@ -49,7 +49,7 @@ class Vault:
         self._bytes = self._sent_bytes = 0
         self._count = 0
         self._names: dict[tuple[str, str], str] = {}
-        self._sent: OrderedDict[str, str] = OrderedDict()
+        self._sent_secrets: OrderedDict[str, str] = OrderedDict()
         self._lock = Lock()  # one thread takes secrets out, another puts them back
 
     def placeholder(self, rule: str, secret: str) -> str:
@@ -108,40 +108,41 @@ class Vault:
             self._bytes -= size_of(oldest[1])
             del self._names[oldest]
 
-    def restore(self, text: str, *, is_sent: bool = False) -> Restored:
+    def restore(self, text: str, *, is_sent: bool = False) -> RestoredText:
         """Put back the secret of each placeholder; one without a secret stays.
 
         Args:
             text: which may have placeholders.
             is_sent: True where it goes to the server, which may then say it again.
         """
-        known = unknown = 0
+        restored_count = unknown_count = 0
 
         def put_back(match: re.Match[str]) -> str:
-            nonlocal known, unknown
+            nonlocal restored_count, unknown_count
             secret = self._secret_of(match[0], is_sent=is_sent)
             if secret is None:
-                unknown += 1
+                unknown_count += 1
                 return match[0]
-            known += 1
+            restored_count += 1
             return secret
 
-        return Restored(PLACEHOLDER.sub(put_back, text), known, unknown)
+        with_secrets = PLACEHOLDER.sub(put_back, text)
+        return RestoredText(with_secrets, restored_count, unknown_count)
 
     def _secret_of(self, placeholder: str, *, is_sent: bool) -> str | None:
         with self._lock:
             _, secret = self._secrets.get(placeholder, (None, None))
             if secret is not None and is_sent and len(secret) >= MIN_ECHO:
-                if secret not in self._sent:
+                if secret not in self._sent_secrets:
                     self._sent_bytes += size_of(secret)
-                self._sent[secret] = placeholder
-                self._sent.move_to_end(secret)
-                while len(self._sent) > MAX_SENT or self._sent_bytes > MAX_SENT_BYTES:
-                    gone, _ = self._sent.popitem(last=False)
+                self._sent_secrets[secret] = placeholder
+                self._sent_secrets.move_to_end(secret)
+                while len(self._sent_secrets) > MAX_SENT or self._sent_bytes > MAX_SENT_BYTES:
+                    gone, _ = self._sent_secrets.popitem(last=False)
                     self._sent_bytes -= size_of(gone)
             return secret
 
     def sent(self) -> dict[str, str]:
         """The secrets that were put back lately and may be echoed, with their placeholders."""
         with self._lock:
-            return dict(self._sent)
+            return dict(self._sent_secrets)

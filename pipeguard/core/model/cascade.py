@@ -1,9 +1,9 @@
-"""What of one text a classifier reads, and how sure it is, seeing what stands around.
+"""Finds orders to the model in one text: what the prefilter selected is read, scored and rated.
 
-All that a gate opened, in every reading of the text, is ranked before any of it is read: first by
-the weight of its words, then, for the network, by what the linear model says. What a message cannot
-afford is told, never passed over. Knows a gate and a classifier; where a finding goes is for
-core.scanning.engine.
+The stretches of all readings of the text are ranked before any is read: by the weight of their
+words for the classifier, by the classifier's score for the network. What the budget of the message
+does not cover is reported as unread, never passed over. Knows stretches and a classifier;
+core.scanning.orders makes findings of the orders.
 """
 
 from __future__ import annotations
@@ -16,21 +16,28 @@ from typing import NamedTuple
 from pipeguard.core.finding import Confidence
 from pipeguard.core.model.classifier import Classifier
 from pipeguard.core.model.prefilter import Stretch, widened
-from pipeguard.core.model.quotation import FEW_TOPICS, MANY_TOPICS, is_shown, topics, unquoted
+from pipeguard.core.model.quotation import (
+    FEW_TOPICS,
+    MANY_TOPICS,
+    is_shown_as_example,
+    topics,
+    unquoted,
+)
 from pipeguard.core.model.sentences import Piece, best_of, units
 from pipeguard.core.text.budgets import Budgets
 
-ENOUGH_WORDS, SHORT = 10, 0.1  # of fewer words, more is asked: so many logits for each
-LONG_BYTES, LONG = 8192, 0.5  # and for each doubling of a longer text, in which more is by chance
-BRIEF_BYTES, BRIEF = 512, 0.5  # and less for each halving of a brief one,
-BRIEFEST_BYTES = 64  # down to one of so many
-ABOUT = 1.5  # logits that a text loses which is about attacks
-TOLD = 0.5  # logits below what is likely, without its quotes, of a sentence that tells of an order
-# Logits below what is likely, of sentences in which a pattern is doubted: one that is not sure, and
-# one that is, for which the words that it found must be none as well.
-DOUBT, DOUBT_SURE = 3.0, 9.0
-FEW_WORDS = 7  # say too little to doubt a pattern for
-ANY = 99.0  # logits: sentences are read a second time however unlikely they are
+# Logits that an order needs beyond a threshold of its classifier, by the length of the text:
+ENOUGH_WORDS, SHORT_LOGITS = 10, 0.1  # for each word that it has fewer
+LONG_BYTES, LONG_LOGITS = 8192, 0.5  # for each doubling: a longer text has more of them by chance
+BRIEF_BYTES, BRIEF_LOGITS = 512, 0.5  # subtracted for each halving,
+BRIEFEST_BYTES = 64  # down to this length
+ABOUT_ATTACKS_LOGITS = 1.5  # in a text that is about attacks
+REPORTED_LOGITS = 0.5  # below `likely`: what a sentence without its quotes scores at most
+# Logits below `likely` at which a pattern's match is doubted. Where the pattern is sure, the words
+# that it matched must score as low as the sentences around them.
+DOUBT_LOGITS, DOUBT_SURE_LOGITS = 3.0, 9.0
+FEW_WORDS = 7  # too few to doubt a match
+ALL_LOGITS = 99.0  # with this leniency the network reads every sentence
 _DIGITS = re.compile(rb"[0-9]+")
 
 
@@ -39,19 +46,19 @@ class Order(NamedTuple):
 
     Attributes:
         start: of the first byte.
-        end: after the last one.
-        confidence: that they are.
-        is_told: True where they tell of an order, which stands in quotes.
+        end: after the last byte.
+        confidence: that they are an order.
+        is_reported: True if the text only reports the order, in quotes.
     """
 
     start: int
     end: int
     confidence: Confidence
-    is_told: bool
+    is_reported: bool
 
 
-class Opened(NamedTuple):
-    """What a gate opened in one reading of a text.
+class Selection(NamedTuple):
+    """The stretches of one reading of a text that the prefilter selected.
 
     Attributes:
         data: the reading.
@@ -63,14 +70,14 @@ class Opened(NamedTuple):
 
 
 class Passage(NamedTuple):
-    """A stretch that is read.
+    """A stretch that the classifier read.
 
     Attributes:
-        reading: the number of the reading that it stands in.
-        start: of its first byte.
-        end: after its last one.
-        text: what it says.
-        pieces: what the linear model says of its sentences.
+        reading: the number of its reading.
+        start: of the first byte.
+        end: after the last byte.
+        text: of the stretch.
+        pieces: its sentences, alone and together, with their scores.
     """
 
     reading: int
@@ -81,141 +88,149 @@ class Passage(NamedTuple):
 
 
 class Reader:
-    """What was read of one text.
+    """Reads one text with classifiers, within the budget of its message.
 
     Attributes:
-        unread: what was worth reading, and more than the message can afford: reading, first byte,
-            end.
+        unread: stretches that the budget did not cover: reading, first byte, end.
     """
 
     def __init__(self, length: int, budgets: Budgets) -> None:
-        """Begin with a text of so many bytes, and what its message may still cost."""
+        """Take the length of the text in bytes, and what its message may still cost."""
         self._budgets = budgets
-        self._more = LONG * log2(max(length, LONG_BYTES) / LONG_BYTES)
-        self._less = BRIEF * log2(BRIEF_BYTES / min(max(length, BRIEFEST_BYTES), BRIEF_BYTES))
-        self._scores: dict[tuple[Classifier, str], float] = {}  # of what was looked at for a doubt
+        self._strictness = LONG_LOGITS * log2(max(length, LONG_BYTES) / LONG_BYTES)
+        brief = min(max(length, BRIEFEST_BYTES), BRIEF_BYTES)
+        self._leniency = BRIEF_LOGITS * log2(BRIEF_BYTES / brief)
+        self._doubt_scores: dict[tuple[Classifier, str], float] = {}
         self.unread: list[tuple[int, int, int]] = []
 
-    def spare_nothing(self) -> None:
-        """Ask as much of a brief message as of any other: it tells a person what to do."""
-        self._less = 0.0
+    def drop_leniency(self) -> None:
+        """Require as much of a brief text as of any other: it asks a person to do something."""
+        self._leniency = 0.0
 
     def orders(
-        self, opened: Sequence[Opened], classifier: Classifier
+        self, selections: Sequence[Selection], classifier: Classifier
     ) -> Iterator[tuple[int, Order]]:
-        """The orders in what a gate opened for, each with the number of its reading."""
-        for reading, at, text, piece in self.read(opened, classifier):
-            if piece.score >= classifier.likely - self._less:
-                data = opened[reading].data
+        """The orders in the selected stretches, each with the number of its reading."""
+        for reading, at, text, piece in self.read(selections, classifier):
+            if piece.score >= classifier.likely - self._leniency:
+                data = selections[reading].data
                 start = at + len(text[: piece.start].encode())
                 end = min(len(data), start + len(text[piece.start : piece.end].encode()))
-                sure = classifier.sure + SHORT * max(0, ENOUGH_WORDS - piece.words)
-                sure += self._more - self._less
+                sure = classifier.sure + SHORT_LOGITS * max(0, ENOUGH_WORDS - piece.words)
+                sure += self._strictness - self._leniency
                 confidence = _confidence(data, start, end, piece.score - sure)
-                is_told = confidence is Confidence.HIGH and _is_told(data, start, end, classifier)
-                confidence = Confidence.MEDIUM if is_told else confidence
-                yield reading, Order(start, end, confidence, is_told)
+                is_sure = confidence is Confidence.HIGH
+                is_reported = is_sure and _is_reported(data, start, end, classifier)
+                confidence = Confidence.MEDIUM if is_reported else confidence
+                yield reading, Order(start, end, confidence, is_reported)
 
     def doubts(
         self, data: bytes, start: int, end: int, classifier: Classifier, *, is_sure: bool = False
     ) -> bool:
-        """True where the sentences around what a pattern found are no order, by far.
+        """True if a pattern's match and the sentences around it are clearly no order.
 
         Args:
-            data: what was looked through.
-            start: where the pattern's match begins.
-            end: where it ends.
-            classifier: is asked.
-            is_sure: True where the pattern is sure, so that more is asked of who doubts it.
+            data: the text.
+            start: of the match.
+            end: of the match.
+            classifier: scores the sentences.
+            is_sure: True if the pattern is sure, so that more is required for a doubt.
         """
         around = widened(data, start, end)
         text = data[around.start : around.end].decode("utf-8", "replace")
-        if sum(count for *_, count in units(text)) <= FEW_WORDS:
+        if sum(words for *_, words in units(text)) <= FEW_WORDS:
             return False
-        least = classifier.likely - (DOUBT_SURE if is_sure else DOUBT)
-        if self._looked_at(text, classifier) >= least:
+        least = classifier.likely - (DOUBT_SURE_LOGITS if is_sure else DOUBT_LOGITS)
+        if self._doubt_score(text, classifier) >= least:
             return False
-        found = data[start:end].decode("utf-8", "replace")
-        return not is_sure or self._looked_at(found, classifier) < least
+        matched = data[start:end].decode("utf-8", "replace")
+        return not is_sure or self._doubt_score(matched, classifier) < least
 
-    def _looked_at(self, text: str, classifier: Classifier) -> float:
-        """How much of an order a text is, of which several patterns may find something."""
-        known = self._scores.get((classifier, text))
-        if known is None:
+    def _doubt_score(self, text: str, classifier: Classifier) -> float:
+        """The score of a text; remembered, since several patterns may match in it."""
+        score = self._doubt_scores.get((classifier, text))
+        if score is None:
             if not self._budgets.doubt():
-                return inf  # whoever does not look has no doubt
-            known = self._scores[classifier, text] = classifier.surest(text, ANY).score
-        return known
+                return inf  # without a score there is no doubt
+            score = classifier.best(text, ALL_LOGITS).score
+            self._doubt_scores[classifier, text] = score
+        return score
 
     def read(
-        self, opened: Sequence[Opened], classifier: Classifier
+        self, selections: Sequence[Selection], classifier: Classifier
     ) -> Iterator[tuple[int, int, str, Piece]]:
-        """Each passage that is read: its reading, first byte, text, what in it is most an order."""
-        passages = self._passages(opened, classifier)
-        self._read_again(passages, classifier)
-        for one in passages:
-            yield one.reading, one.start, one.text, best_of(one.pieces)
+        """Read the stretches: of each, its reading, first byte, text, and its best piece."""
+        passages = self._passages(selections, classifier)
+        self._rescore(passages, classifier)
+        for passage in passages:
+            yield passage.reading, passage.start, passage.text, best_of(passage.pieces)
 
-    def _passages(self, opened: Sequence[Opened], classifier: Classifier) -> list[Passage]:
-        """What the linear model says of all that it can afford to read, the heaviest first."""
-        found: list[Passage] = []
-        known: dict[bytes, bool] = {}  # to a classifier, all numbers are one word
-        ranked = [(number, one) for number, each in enumerate(opened) for one in each.stretches]
-        for number, (start, end, _) in sorted(ranked, key=lambda one: -one[1].weight):
-            words = opened[number].data[start:end]
-            said = _DIGITS.sub(b"0", words)
-            is_new = said not in known
+    def _passages(self, selections: Sequence[Selection], classifier: Classifier) -> list[Passage]:
+        """Have the classifier read as many stretches as the budget covers, the heaviest first."""
+        passages: list[Passage] = []
+        covered: dict[bytes, bool] = {}  # by text; to a classifier, all numbers are one word
+        ranked = [
+            (number, stretch)
+            for number, selection in enumerate(selections)
+            for stretch in selection.stretches
+        ]
+        for number, (start, end, _) in sorted(ranked, key=lambda ranks: -ranks[1].weight):
+            data = selections[number].data[start:end]
+            masked = _DIGITS.sub(b"0", data)
+            is_new = masked not in covered
             if is_new:
-                known[said] = self._budgets.read(len(words))
-            if not known[said]:
+                covered[masked] = self._budgets.read(len(data))
+            if not covered[masked]:
                 self.unread.append((number, start, end))
             elif is_new:
-                text = words.decode("utf-8", "replace")
-                pieces = list(classifier.pieces(text, self._less))
-                found.append(Passage(number, start, end, text, pieces))
-        return found
+                text = data.decode("utf-8", "replace")
+                pieces = list(classifier.pieces(text, self._leniency))
+                passages.append(Passage(number, start, end, text, pieces))
+        return passages
 
-    def _read_again(self, passages: Sequence[Passage], classifier: Classifier) -> None:
-        """Ask the second reader of all that is not clear, the likeliest of all passages first."""
-        unclear = [
-            (one.pieces[at].score, place, at)
-            for place, one in enumerate(passages)
-            for at in classifier.unclear(one.pieces, self._less)
+    def _rescore(self, passages: Sequence[Passage], classifier: Classifier) -> None:
+        """Add the network's scores to the borderline pieces, the likeliest of all first."""
+        borderline = [
+            (passage.pieces[at].score, number, at)
+            for number, passage in enumerate(passages)
+            for at in classifier.borderline(passage.pieces, self._leniency)
         ]
-        said, name = self._budgets.network_scores, classifier.name
-        asked: list[tuple[Passage, int, str]] = []
+        scores, network = self._budgets.network_scores, classifier.network_id
+        covered: list[tuple[Passage, int, str]] = []
         new: dict[str, None] = {}
         left_out: set[int] = set()
-        for _, place, at in sorted(unclear, reverse=True):
-            one = passages[place]
-            text = one.text[one.pieces[at].start : one.pieces[at].end]
-            if (name, text) not in said and text not in new:
+        for _, number, at in sorted(borderline, reverse=True):
+            passage = passages[number]
+            text = passage.text[passage.pieces[at].start : passage.pieces[at].end]
+            if (network, text) not in scores and text not in new:
                 if not self._budgets.read_again():
-                    left_out.add(place)
+                    left_out.add(number)
                     continue
                 new[text] = None
-            asked.append((one, at, text))
-        for text, more in zip(new, classifier.again(list(new)), strict=True):
-            said[name, text] = more
-        for one, at, text in asked:
-            piece = one.pieces[at]
-            one.pieces[at] = piece._replace(score=piece.score + said[name, text])
-        self.unread += [passages[place][:3] for place in sorted(left_out)]
+            covered.append((passage, at, text))
+        for text, score in zip(new, classifier.network_scores(list(new)), strict=True):
+            scores[network, text] = score
+        for passage, at, text in covered:
+            piece = passage.pieces[at]
+            passage.pieces[at] = piece._replace(score=piece.score + scores[network, text])
+        self.unread += [passages[number][:3] for number in sorted(left_out)]
 
 
-def _is_told(data: bytes, start: int, end: int, classifier: Classifier) -> bool:
-    """True where only what is quoted is an order, in a sentence that tells of it."""
+def _is_reported(data: bytes, start: int, end: int, classifier: Classifier) -> bool:
+    """True if a sentence reports an order: without what it quotes, it is none."""
     outside = unquoted(data, start, end)
-    return outside is not None and classifier.surest(outside).score < classifier.likely - TOLD
+    if outside is None:
+        return False
+    return classifier.best(outside).score < classifier.likely - REPORTED_LOGITS
 
 
-def _confidence(data: bytes, start: int, end: int, over: float) -> Confidence:
-    """How sure it is, where the score is so much over what is enough."""
+def _confidence(data: bytes, start: int, end: int, excess: float) -> Confidence:
+    """The confidence of an order whose score exceeds `sure` by so many logits."""
     about = topics(data, start, end)
-    if over < 0:
+    if excess < 0:
         return Confidence.LOW if about >= FEW_TOPICS else Confidence.MEDIUM
-    if about >= MANY_TOPICS and over < ABOUT:
+    if about >= MANY_TOPICS and excess < ABOUT_ATTACKS_LOGITS:
         return Confidence.LOW
-    if about >= FEW_TOPICS and is_shown(data, start):
+    if about >= FEW_TOPICS and is_shown_as_example(data, start):
         return Confidence.LOW
     return Confidence.HIGH

@@ -1,9 +1,8 @@
 """A linear classifier: how sure it is that a few sentences are an order to the model.
 
-It reads only where the gate (core.model.prefilter) found words that orders are made of. The weights
-are made by training/train.py, and are in a file that the rule names.
-
-A text is a `str`; a score is in logits, 0 is even odds. Knows no rules and no policy.
+It reads only the stretches that the prefilter selects. training/train.py makes its weights; the
+rule names the file that contains them. A score is in logits: 0 is even odds. Knows no rules and no
+policy.
 """
 
 from __future__ import annotations
@@ -25,20 +24,20 @@ from pipeguard.core.model.sentences import Piece, best_of, read_together, units
 if TYPE_CHECKING:
     from pipeguard.core.model.network import Network
 
-LEAST_FEATURES = 8  # features; fewer count no more each
+LEAST_FEATURES = 8  # with fewer features, none counts for more
 _DIGITS = re.compile(r"\d+")
 
 
-class Second(NamedTuple):
-    """What reads a second time.
+class Rescoring(NamedTuple):
+    """How a network re-scores borderline pieces: the member `second` of a classifier's file.
 
     Attributes:
         network: the name of its file.
         sha256: of that file, in hexadecimal.
-        output: which of the things that it says of a text counts.
-        share: of what it says, in logits, that is added to a score.
-        again: logits below what is likely from which on sentences are read a second time.
-        most: sentences of one text that are.
+        output: the name of the network's output that counts.
+        share: factor of the network's logits that are added to a score.
+        again: logits below `likely` from which a piece is borderline.
+        most: borderline pieces of one text.
     """
 
     network: str
@@ -49,27 +48,28 @@ class Second(NamedTuple):
     most: int
 
 
-# Weights of -128 to 127, plus 128.
+# Signed bytes, -128 to 127, become unsigned ones that are greater by 128.
 _ABOVE_ZERO = bytes((number + 128) % 256 for number in range(256))
 
 
 class Classifier:
-    """Weights, and the lexicon that goes with them.
+    """Weights of features, the lexicon that they need, and perhaps a network.
 
     Attributes:
-        likely: the score from which on sentences may be an order.
-        sure: the one from which on they are one.
-        opening: the words that make a text worth reading, each with its weight in hundredths.
+        likely: the score from which sentences may be an order.
+        sure: the score from which they are one.
+        prefilter_words: words that make a stretch worth reading, each with its weight in
+            hundredths.
     """
 
     def __init__(
-        self, document: dict[str, Any], network: Callable[[Second], Network] | None = None
+        self, document: dict[str, Any], network: Callable[[Rescoring], Network] | None = None
     ) -> None:
         """Take what training/train.py wrote.
 
         Args:
-            document: the weights, and what else stands in their file.
-            network: gives the second reader that is named; None where there is none.
+            document: the content of a classifier's file.
+            network: loads the network that the file names; None to do without it.
         """
         weights = base64.b64decode(document["weights"], validate=True)
         self._weights = weights.translate(_ABOVE_ZERO)
@@ -80,108 +80,109 @@ class Classifier:
             raise ValueError("a stem of no family")
         self._scale: float = document["scale"]
         self._bias: float = document["bias"]
-        self.opening = [(str(word), int(weight)) for word, weight in document["anchors"]]
+        self.prefilter_words = [(str(word), int(weight)) for word, weight in document["anchors"]]
         self.likely: float = document["likely"]
         self.sure: float = document["sure"]
         self._lexicon = Lexicon(document["families"], document["stems"])
-        self._second = Second(**document["second"]) if "second" in document else None
-        self._again = self._second.again if self._second else 0.0
+        self._rescoring = Rescoring(**document["second"]) if "second" in document else None
+        self._margin = self._rescoring.again if self._rescoring else 0.0
         self._load = network
         self._network: Network | None = None
 
-    def surest(self, text: str, less: float = 0.0) -> Piece:
-        """The sentences that are most an order, of those that may be one.
-
-        Its place is that of the fewest among them that are almost as much an order alone.
+    def best(self, text: str, leniency: float = 0.0) -> Piece:
+        """The sentences of a text that are most like an order, as `best_of` chooses them.
 
         Args:
             text: what is read.
-            less: logits below `likely` from which on sentences together are read.
+            leniency: logits below `likely` from which sentences are read together.
         """
-        found = list(self.pieces(text, less))
-        chosen = self.unclear(found, less, single=False)
-        said = self.again([text[found[at].start : found[at].end] for at in chosen])
-        for at, more in zip(chosen, said, strict=True):
-            found[at] = found[at]._replace(score=found[at].score + more)
-        return best_of(found)
+        pieces = list(self.pieces(text, leniency))
+        chosen = self.borderline(pieces, leniency, every_sentence=False)
+        scores = self.network_scores([text[pieces[at].start : pieces[at].end] for at in chosen])
+        for at, score in zip(chosen, scores, strict=True):
+            pieces[at] = pieces[at]._replace(score=pieces[at].score + score)
+        return best_of(pieces)
 
-    def unclear(self, found: Sequence[Piece], less: float, *, single: bool = True) -> list[int]:
-        """Which pieces of a text a second reader is asked of, where there is one.
+    def borderline(
+        self, pieces: Sequence[Piece], leniency: float, *, every_sentence: bool = True
+    ) -> list[int]:
+        """The indices of the pieces that the network should read; none without a network.
 
         Args:
-            found: sentences alone and together, as `pieces` tells them.
-            less: logits below `likely` from which on sentences together are read.
-            single: of sentences alone all of which it is not clear that they are none: so that
-                those together with others, which stand around them, are not read in their place.
+            pieces: of one text, as `pieces` gives them.
+            leniency: logits below `likely` from which sentences are read together.
+            every_sentence: True to choose each borderline sentence alone as well, so that the
+                sentences around it, read together with it, do not take its place.
         """
-        if self._second is None or self._load is None:
+        if self._rescoring is None or self._load is None:
             return []
-        least = self.likely - less - self._again
-        unclear = [place for place, piece in enumerate(found) if piece.score >= least]
-        chosen = nlargest(self._second.most, unclear, key=lambda place: found[place].score)
-        if single and len(unclear) > len(chosen):
-            alone = (at for at in unclear if not at or found[at - 1].start != found[at].start)
+        least = self.likely - leniency - self._margin
+        likeliest = [at for at, piece in enumerate(pieces) if piece.score >= least]
+        chosen = nlargest(self._rescoring.most, likeliest, key=lambda at: pieces[at].score)
+        if every_sentence and len(likeliest) > len(chosen):
+            alone = (at for at in likeliest if not at or pieces[at - 1].start != pieces[at].start)
             chosen = list(dict.fromkeys([*chosen, *alone]))
         return chosen
 
-    def again(self, texts: Sequence[str]) -> list[float]:
-        """What a second reader adds to the score of each text.
+    def network_scores(self, texts: Sequence[str]) -> list[float]:
+        """What the network adds to the score of each text.
 
         Raises:
-            EngineError: its file is not the one that is named, or none.
+            EngineError: its file is not the one that is named, or is no network.
         """
-        if not texts or self._second is None or self._load is None:
+        if not texts or self._rescoring is None or self._load is None:
             return []
         if self._network is None:
-            self._network = self._load(self._second)
-        said = self._network.scores(texts, self._second.output)
-        return [self._second.share * score for score in said]
+            self._network = self._load(self._rescoring)
+        scores = self._network.scores(texts, self._rescoring.output)
+        return [self._rescoring.share * score for score in scores]
 
     @property
-    def name(self) -> str:
-        """Tells it from others whose second reader says something else."""
-        return f"{self._second.sha256} {self._second.output}" if self._second else ""
+    def network_id(self) -> str:
+        """The same for classifiers that use the same output of the same network."""
+        return f"{self._rescoring.sha256} {self._rescoring.output}" if self._rescoring else ""
 
-    def pieces(self, text: str, less: float = 0.0) -> Iterator[Piece]:
-        """Read each sentence, and each few that stand together and may be an order.
+    def pieces(self, text: str, leniency: float = 0.0) -> Iterator[Piece]:
+        """Score each sentence, and adjacent sentences together where they may be an order.
 
-        What is repeated is read once. Numbers are all one word, so that rows of a table that
-        differ in them alone are repeated.
+        A repeated sentence is read once. All numbers are one word, so rows of a table that differ
+        only in them are repetitions.
         """
-        found = units(text)
-        said = [_DIGITS.sub("0", text[start:end]) for start, end, _ in found]
-        read = {unit: self._read(unit) for unit in dict.fromkeys(said)}
+        sentences = units(text)
+        masked = [_DIGITS.sub("0", text[start:end]) for start, end, _ in sentences]
+        read = {sentence: self._read(sentence) for sentence in dict.fromkeys(masked)}
         scores: dict[tuple[str, ...], float | None] = {}
-        for first, last, count in read_together(found):
-            key = tuple(said[first : last + 1])
+        for first, last, count in read_together(sentences):
+            key = tuple(masked[first : last + 1])
             if key not in scores:
-                scores[key] = self._score_together([read[unit] for unit in key], less)
+                scores[key] = self._score_together([read[sentence] for sentence in key], leniency)
             score = scores[key]
             if score is not None:
-                yield Piece(score, found[first][0], found[last][1], count)
+                yield Piece(score, sentences[first][0], sentences[last][1], count)
 
     def score(self, seen: Features) -> float:
-        """How sure it is, in logits."""
+        """The score of a text that has these features."""
         return self._bias + self._scale * sum(map(self._mean, seen))
 
-    def _read(self, unit: str) -> _Unit:
-        seen = features(unit, self._lexicon)
+    def _read(self, sentence: str) -> _Sentence:
+        seen = features(sentence, self._lexicon)
         weighed = [(group, self._weight(group)) for group in seen]
-        most = tuple(_most(*one) for one in weighed)
-        return _Unit(seen, sum(_mean(*one) for one in weighed), most)
+        bounds = tuple(_squared_bound(*each) for each in weighed)
+        return _Sentence(seen, sum(_mean(*each) for each in weighed), bounds)
 
-    def _score_together(self, read: Sequence[_Unit], less: float) -> float | None:
-        """How sure it is of sentences together; None where that cannot be likely.
+    def _score_together(self, read: Sequence[_Sentence], leniency: float) -> float | None:
+        """The score of sentences together; None where it cannot be likely.
 
         However features are spread over sentences, those of all together weigh no more than the
         root of the sum of the squares of each (Cauchy and Schwarz), but for what they share.
         """
         if len(read) == 1:
             return self._bias + self._scale * read[0].mean
-        most = sum(math.sqrt(sum(kind)) for kind in zip(*(unit.most for unit in read), strict=True))
-        if self._bias + self._scale * most < self.likely - less - self._again:
+        kinds = zip(*(sentence.bounds for sentence in read), strict=True)
+        most = sum(math.sqrt(sum(kind)) for kind in kinds)
+        if self._bias + self._scale * most < self.likely - leniency - self._margin:
             return None
-        return self.score(reduce(or_, (unit.seen for unit in read)))
+        return self.score(reduce(or_, (sentence.seen for sentence in read)))
 
     def _mean(self, group: frozenset[int]) -> float:
         return _mean(group, self._weight(group))
@@ -191,30 +192,30 @@ class Classifier:
         return above - 128 * len(group)
 
 
-class _Unit(NamedTuple):
+class _Sentence(NamedTuple):
     """A sentence that was read.
 
     Attributes:
-        seen: what counts in it.
-        mean: what that weighs.
-        most: of each kind, the square of what it can add to the mean of several sentences.
+        seen: its features.
+        mean: their weighted mean.
+        bounds: of each kind, the square of what it can add to the mean of several sentences.
     """
 
     seen: Features
     mean: float
-    most: tuple[float, ...]
+    bounds: tuple[float, ...]
 
 
 def _mean(group: frozenset[int], weight: int) -> float:
     return weight / math.sqrt(max(len(group), LEAST_FEATURES))
 
 
-def _most(group: frozenset[int], weight: int) -> float:
+def _squared_bound(group: frozenset[int], weight: int) -> float:
     return max(0, weight) ** 2 / max(1, len(group))
 
 
-def load(content: bytes, network: Callable[[Second], Network] | None = None) -> Classifier:
-    """Read a model's file.
+def load(content: bytes, network: Callable[[Rescoring], Network] | None = None) -> Classifier:
+    """Read a classifier's file.
 
     Raises:
         ValueError, KeyError: it is none.

@@ -1,4 +1,4 @@
-"""Stems of words, and the families that they belong to, of fifteen languages together."""
+"""Stems of words in fifteen languages, and the families that they belong to."""
 
 from __future__ import annotations
 
@@ -6,21 +6,29 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pipeguard.core.model.normal_form import FIRST_IDEOGRAPH, IDEOGRAPH, words
 
-REMEMBERED = 16_384  # words
+CACHED_WORDS = 16_384
 IDEOGRAPHS_A_WORD = 2.5  # on average
+
+Place = tuple[float, frozenset[int]]  # in words from the beginning, and the families there
 
 
 class Lexicon:
-    """Stems and the families that they belong to, of all languages together."""
+    """Stems and their families, of all languages together.
+
+    Attributes:
+        families: their names; a family is its index.
+        model_family: the family of names for the model; -1 without one.
+    """
 
     def __init__(self, families: Iterable[str], stems: dict[str, list[int]]) -> None:
-        """Take the families' names, and for each stem the numbers of its families.
+        """Take the names of the families, and the families of each stem.
 
-        Stems stand as `plain` writes them. One that ends in a space is a whole word; one that holds
-        a space, several; ideographs are looked for anywhere, any other at the beginning of a word.
+        Stems are written as `plain` writes words. A stem that ends in a space is a whole word; one
+        that contains a space is several words. Ideographs are found anywhere, other stems at the
+        beginning of a word.
         """
         self.families = tuple(families)
-        self.model = self.families.index("ai") if "ai" in self.families else -1
+        self.model_family = self.families.index("ai") if "ai" in self.families else -1
         self._whole: dict[str, frozenset[int]] = {}
         self._begin: dict[str, frozenset[int]] = {}
         self._anywhere: dict[str, list[tuple[str, frozenset[int]]]] = {}
@@ -28,78 +36,77 @@ class Lexicon:
         for stem, numbers in stems.items():
             self._add(stem.strip(), stem.endswith(" "), frozenset(numbers))
         self._longest = max(map(len, self._begin), default=0)
-        self._most = max((stem.count(" ") + 1 for stem in stems), default=1)
-        self._known: dict[str, frozenset[int]] = {}
-        self._called: dict[str, frozenset[int]] = {}
+        self._most_words = max((stem.count(" ") + 1 for stem in stems), default=1)
+        self._by_word: dict[str, frozenset[int]] = {}
+        self._by_text: dict[str, frozenset[int]] = {}
 
-    def _add(self, stem: str, whole: bool, numbers: frozenset[int]) -> None:  # noqa: FBT001  of one stem
+    def _add(self, stem: str, whole: bool, families: frozenset[int]) -> None:  # noqa: FBT001  of one stem
         if " " in stem:
-            self._several.setdefault(stem.partition(" ")[0], []).append((stem, numbers))
+            self._several.setdefault(stem.partition(" ")[0], []).append((stem, families))
         elif IDEOGRAPH.match(stem):
-            self._anywhere.setdefault(stem[0], []).append((stem, numbers))
+            self._anywhere.setdefault(stem[0], []).append((stem, families))
         else:
             table = self._whole if whole else self._begin
-            table[stem] = table.get(stem, frozenset()) | numbers
+            table[stem] = table.get(stem, frozenset()) | families
 
-    def of(self, word: str) -> frozenset[int]:
+    def families_of(self, word: str) -> frozenset[int]:
         """The families of one word."""
-        found = self._known.get(word)
-        if found is None:
-            found = self._whole.get(word, frozenset())
+        families = self._by_word.get(word)
+        if families is None:
+            families = self._whole.get(word, frozenset())
             for end in range(2, min(len(word), self._longest) + 1):
-                found |= self._begin.get(word[:end], frozenset())
-            if len(self._known) >= REMEMBERED:
-                self._known.clear()
-            self._known[word] = found
-        return found
+                families |= self._begin.get(word[:end], frozenset())
+            if len(self._by_word) >= CACHED_WORDS:
+                self._by_word.clear()
+            self._by_word[word] = families
+        return families
 
-    def in_order(self, text: str) -> list[tuple[float, frozenset[int]]]:
-        """Where families stand in a text, in words from its beginning."""
-        return self.in_order_of(words(text))
+    def places(self, text: str) -> list[Place]:
+        """Where in a text its families are."""
+        return self.places_of(words(text))
 
-    def in_order_of(self, read: Sequence[str]) -> list[tuple[float, frozenset[int]]]:
-        """The same, of a text's words."""
-        found: list[tuple[float, frozenset[int]]] = []
+    def places_of(self, read: Sequence[str]) -> list[Place]:
+        """Where among the words of a text its families are."""
+        places: list[Place] = []
         at = 0.0
         several = self._several
         for index, word in enumerate(read):
             if word > FIRST_IDEOGRAPH and IDEOGRAPH.match(word):
-                found += self._in_ideographs(word, "".join(read[index + 1 : index + 2]), at)
+                places += self._in_ideographs(word, "".join(read[index + 1 : index + 2]), at)
                 at += len(word) / IDEOGRAPHS_A_WORD
                 continue
-            numbers = self.of(word)
+            families = self.families_of(word)
             if word in several:
-                numbers |= _starting(several[word], " ".join(read[index : index + self._most]))
-            if numbers:
-                found.append((at, numbers))
+                following = " ".join(read[index : index + self._most_words])
+                families |= _starting(several[word], following)
+            if families:
+                places.append((at, families))
             at += 1
-        return found
+        return places
 
-    def _in_ideographs(
-        self, word: str, following: str, at: float
-    ) -> Iterator[tuple[float, frozenset[int]]]:
-        """Where families stand in a row of ideographs, and the row that follows it."""
+    def _in_ideographs(self, word: str, following: str, at: float) -> Iterator[Place]:
+        """Where families are in a row of ideographs; a stem may reach into the following row."""
         for place, letter in enumerate(word):
             if letter in self._anywhere:
-                numbers = _starting(self._anywhere[letter], word[place:] + following)
-                if numbers:
-                    yield at + place / IDEOGRAPHS_A_WORD, numbers
+                families = _starting(self._anywhere[letter], word[place:] + following)
+                if families:
+                    yield at + place / IDEOGRAPHS_A_WORD, families
 
-    def among(self, text: str) -> frozenset[int]:
-        """All families of a few words, which may come again as keys of objects do."""
-        found = self._called.get(text)
-        if found is None:
-            if len(self._called) >= REMEMBERED:
-                self._called.clear()
-            found = self._called[text] = all_families(self.in_order(text))
-        return found
+    def families_in(self, text: str) -> frozenset[int]:
+        """All families of a few words; remembered, since keys of objects are repeated."""
+        families = self._by_text.get(text)
+        if families is None:
+            if len(self._by_text) >= CACHED_WORDS:
+                self._by_text.clear()
+            families = self._by_text[text] = all_families(self.places(text))
+        return families
 
 
 def _starting(stems: Iterable[tuple[str, frozenset[int]]], text: str) -> frozenset[int]:
-    """The families of those stems that a text begins with."""
-    return frozenset().union(*(numbers for stem, numbers in stems if text.startswith(stem)))
+    """The families of the stems that a text begins with."""
+    return frozenset().union(*(families for stem, families in stems if text.startswith(stem)))
 
 
-def all_families(found: Iterable[tuple[float, frozenset[int]]]) -> frozenset[int]:
+def all_families(places: Iterable[Place]) -> frozenset[int]:
     """The families of all places together."""
-    return frozenset().union(*(numbers for _, numbers in found))
+    return frozenset().union(*(families for _, families in places))

@@ -1,15 +1,14 @@
-"""A second reading of what may be an order to the model: a small neural network, run with numpy.
+"""A small neural network that re-scores borderline pieces, run with numpy.
 
-A classifier (core.model.classifier) adds up words, each for itself; here each word is seen in the
-light of those around it, and words that mean much the same weigh much the same. It costs a third of
-a millisecond a sentence, several times as much, and is asked only of those that the classifier
-is not sure are no order. The weights are made by training/network.py; the classifier's file names
-theirs. This module is imported where it is first asked, since numpy costs a start 70 ms.
+A classifier (core.model.classifier) adds up words, each for itself. The network sees each word in
+its context, and words of similar meaning weigh alike. It takes a third of a millisecond a sentence,
+several times as much as the classifier, and so reads only the sentences that the classifier is not
+sure are harmless. training/network.py makes the weights; the classifier's file names their file.
+Imported at its first use, since numpy takes 70 ms to import.
 
-Form: a row of numbers for each part of a word; convolutions of three, each twice as far apart as
-the one before; of what they see the most and the mean; a weighted sum of these for each output,
-that of what results say and that of what definitions do.
-Shapes: texts of a batch, parts of words, numbers of each. Knows no rules.
+Embedding, four residual 1-D convolutions (kernel 3, dilation 1, 2, 4, 8), max and mean pooling, one
+linear head per output: one for results, one for definitions. The axes of arrays are the texts of a
+batch, the parts of words, and the channels. Knows no rules.
 Sources of the form: F. Yu, V. Koltun, "Multi-Scale Context Aggregation by Dilated Convolutions"
 (2016); Y. Wu et al., "Google's Neural Machine Translation System" (2016), parts of words.
 """
@@ -26,17 +25,17 @@ import numpy as np
 
 from pipeguard.core.model.normal_form import plain
 
-Numbers: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
+Floats: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
 Steps: TypeAlias = "np.ndarray[Any, np.dtype[np.int8]]"
 
-MAX_PARTS = 80  # of a text; what follows is not read
-TOGETHER = 16  # texts that are read at once, of about one length
-REMEMBERED = 8192  # words
-MOST_OF_WORD = 8  # parts
-LONGEST_PART = 24  # letters
-REACH = 3  # parts that a convolution sees
-HEAD_BYTES = 4  # that tell how long the description is
-NONE, UNKNOWN, DIGITS = 0, 1, 2  # numbers of what is no part: nothing, what is not known, a number
+MAX_PARTS = 80  # of a text; the rest is not read
+BATCH = 16  # texts of about one length that are read together
+CACHED_WORDS = 8192
+MAX_PARTS_OF_WORD = 8
+MAX_LETTERS_OF_PART = 24
+KERNEL = 3  # adjacent parts that a convolution sees
+HEAD_BYTES = 4  # contain the length of the description
+PADDING, UNKNOWN, NUMBER = 0, 1, 2  # parts that are none: past the end, unknown letters, a number
 INSIDE = "##"  # before a part that does not begin a word
 
 _TOKEN = re.compile(
@@ -46,127 +45,131 @@ _ADDRESS = re.compile(r"https?://\S+|www\.\S+")
 _MAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+")
 
 
-class Words:
-    """Parts of words, and the number of each."""
+class Vocabulary:
+    """Parts of words, and their numbers."""
 
     def __init__(self, parts: Sequence[str]) -> None:
-        """Take them in their order; what stands for no part comes first."""
-        self._known = {part: number for number, part in enumerate(parts) if number > DIGITS}
-        self._of = lru_cache(REMEMBERED)(self._parts)
+        """Take the parts in the order of their numbers; the first three are none."""
+        self._numbers = {part: number for number, part in enumerate(parts) if number > NUMBER}
+        self._of_word = lru_cache(CACHED_WORDS)(self._parts)
 
     def numbers(self, text: str) -> list[int]:
-        """The parts that a text is made of, addresses each as one word."""
-        found: list[int] = []
+        """The parts of a text; an address is one word."""
+        numbers: list[int] = []
         for token in tokens(text):
-            found += self._of(token)
-            if len(found) >= MAX_PARTS:
+            numbers += self._of_word(token)
+            if len(numbers) >= MAX_PARTS:
                 break
-        return found[:MAX_PARTS] or [UNKNOWN]
+        return numbers[:MAX_PARTS] or [UNKNOWN]
 
     def _parts(self, word: str) -> tuple[int, ...]:
-        """The longest known parts of a word, from its beginning on."""
+        """The parts of a word, from its beginning on the longest that are known."""
         if word.isdecimal():
-            return (DIGITS,)
-        found: list[int] = []
+            return (NUMBER,)
+        numbers: list[int] = []
         start = 0
-        while start < len(word) and len(found) < MOST_OF_WORD:
+        while start < len(word) and len(numbers) < MAX_PARTS_OF_WORD:
             mark = INSIDE if start else ""
-            for end in range(min(len(word), start + LONGEST_PART), start, -1):
-                number = self._known.get(mark + word[start:end])
+            for end in range(min(len(word), start + MAX_LETTERS_OF_PART), start, -1):
+                number = self._numbers.get(mark + word[start:end])
                 if number is not None:
                     break
             else:
-                return (*found, UNKNOWN)
-            found.append(number)
+                return (*numbers, UNKNOWN)
+            numbers.append(number)
             start = end
-        return tuple(found)
+        return tuple(numbers)
 
 
 def tokens(text: str) -> list[str]:
-    """Words, numbers, ideographs and marks, in small letters."""
+    """The words, numbers, ideographs and signs of a text, in lower case."""
     return _TOKEN.findall(_MAIL.sub(" email ", _ADDRESS.sub(" website ", plain(text))))
 
 
 class Network:
-    """Weights, and the parts of words that they are for."""
+    """Weights, and the vocabulary that they are for.
+
+    Attributes:
+        outputs: their names.
+    """
 
     def __init__(self, content: bytes) -> None:
         """Take what training/network.py wrote.
 
         Args:
             content: the length of a description; the description, in JSON; all weights, one byte
-                each, of which the description tells the shapes and what a step is worth.
+                each. The description has the shapes of the weights, and their steps: the values
+                of a byte of one.
 
         Raises:
-            ValueError, KeyError, TypeError: it is none.
-
-        Attributes:
-            outputs: the names of what it says of a text.
+            ValueError, KeyError, TypeError: the content is no network.
         """
         size = int.from_bytes(content[:HEAD_BYTES], "little")
         about = json.loads(content[HEAD_BYTES : HEAD_BYTES + size])
-        self._words = Words(about["words"])
+        self._vocabulary = Vocabulary(about["words"])
         self.outputs: list[str] = about["outputs"]
-        steps = dict(_steps(about["tensors"], content[HEAD_BYTES + size :]))
-        self._rows, self._step = steps.pop("words")  # most of all weights, of which few are read
-        tensors = {name: worth * each for name, (each, worth) in steps.items()}
+        tensors = dict(_tensors(about["tensors"], content[HEAD_BYTES + size :]))
+        # Most weights are embeddings, of which a text needs few: these stay bytes.
+        self._embeddings, self._embedding_step = tensors.pop("words")
+        weights = {name: step * steps for name, (steps, step) in tensors.items()}
         self._layers = [
-            (tensors[f"{number}.weights"], tensors[f"{number}.bias"])
+            (weights[f"{number}.weights"], weights[f"{number}.bias"])
             for number in range(about["layers"])
         ]
-        self._told, self._bias = tensors["told"], tensors["bias"]
-        if len(about["words"]) != len(self._rows):
-            raise ValueError("a row for each part of a word is wanted")
+        self._head, self._bias = weights["told"], weights["bias"]
+        if len(about["words"]) != len(self._embeddings):
+            raise ValueError("each part of a word needs an embedding")
         if len(self.outputs) != len(self._bias):
-            raise ValueError("a name for each output is wanted")
+            raise ValueError("each output needs a name")
 
     def scores(self, texts: Sequence[str], output: str) -> list[float]:
-        """How sure it is of each text that it is an order to the model, in logits.
+        """How sure it is that each text is an order to the model, in logits.
 
         Raises:
-            ValueError: it has no such output.
+            ValueError: there is no such output.
         """
         column = self.outputs.index(output)
-        read = [self._words.numbers(text) for text in texts]
-        scores = [0.0] * len(read)
-        order = sorted(range(len(read)), key=lambda index: len(read[index]))
-        for first in range(0, len(order), TOGETHER):
-            batch = order[first : first + TOGETHER]
-            told = self._read([read[index] for index in batch])
-            for index, score in zip(batch, told[:, column], strict=True):
+        numbers = [self._vocabulary.numbers(text) for text in texts]
+        scores = [0.0] * len(numbers)
+        order = sorted(range(len(numbers)), key=lambda index: len(numbers[index]))
+        for first in range(0, len(order), BATCH):
+            batch = order[first : first + BATCH]
+            logits = self._logits([numbers[index] for index in batch])
+            for index, score in zip(batch, logits[:, column], strict=True):
                 scores[index] = float(score)
         return scores
 
-    def _read(self, batch: Sequence[Sequence[int]]) -> Numbers:
+    def _logits(self, batch: Sequence[Sequence[int]]) -> Floats:
+        """Of each text of a batch, a number for each output."""
         longest = max(map(len, batch))
-        numbers = np.array([[*one, *[NONE] * (longest - len(one))] for one in batch])
-        is_there = (numbers != NONE)[..., None].astype(np.float32)
-        state: Numbers = self._rows[numbers] * (is_there * self._step)
+        numbers = np.array([[*text, *[PADDING] * (longest - len(text))] for text in batch])
+        is_part = (numbers != PADDING)[..., None].astype(np.float32)
+        state: Floats = self._embeddings[numbers] * (is_part * self._embedding_step)
         for index, (weights, bias) in enumerate(self._layers):
-            wide = _around(state, 2**index)
+            wide = _with_neighbours(state, 2**index)
             seen = (wide.reshape(-1, len(weights)) @ weights).reshape(*wide.shape[:2], -1)
             seen += bias
             _gelu(seen)
-            seen *= is_there
+            seen *= is_part
             state = np.add(state, seen, out=seen) if index else seen
-        most = np.where(is_there > 0, state, -np.inf).max(1)
-        mean = state.sum(1) / is_there.sum(1)
-        told: Numbers = np.concatenate([most, mean], 1) @ self._told + self._bias
-        return told
+        most = np.where(is_part > 0, state, -np.inf).max(1)
+        mean = state.sum(1) / is_part.sum(1)
+        logits: Floats = np.concatenate([most, mean], 1) @ self._head + self._bias
+        return logits
 
 
-def _around(state: Numbers, apart: int) -> Numbers:
-    """Each part with the one before it and the one behind it, so far apart."""
+def _with_neighbours(state: Floats, dilation: int) -> Floats:
+    """Each part next to the parts before and after it, at the distance of the dilation."""
     texts, parts, width = state.shape
-    wide = np.zeros((texts, parts, REACH * width), np.float32)
-    wide[:, apart:, :width] = state[:, :-apart]
+    wide = np.zeros((texts, parts, KERNEL * width), np.float32)
+    wide[:, dilation:, :width] = state[:, :-dilation]
     wide[:, :, width : 2 * width] = state
-    wide[:, :-apart, 2 * width :] = state[:, apart:]
+    wide[:, :-dilation, 2 * width :] = state[:, dilation:]
     return wide
 
 
-def _gelu(state: Numbers) -> None:
-    """In place, as D. Hendrycks and K. Gimpel have it, by their formula with `tanh` (2016)."""
+def _gelu(state: Floats) -> None:
+    """Apply GELU in place, approximated with `tanh` (D. Hendrycks, K. Gimpel, 2016)."""
     half = state * state
     half *= 0.044715
     half += 1
@@ -178,16 +181,16 @@ def _gelu(state: Numbers) -> None:
     state *= half
 
 
-def _steps(
+def _tensors(
     described: Sequence[dict[str, Any]], content: bytes
 ) -> Iterator[tuple[str, tuple[Steps, np.float32]]]:
-    """Each tensor of the file by its name, in steps, and what a step is worth."""
+    """The name of each tensor, its values in steps, and the size of a step."""
     at = 0
-    for one in described:
-        shape = tuple(map(int, one["shape"]))
+    for tensor in described:
+        shape = tuple(map(int, tensor["shape"]))
         size = int(np.prod(shape))
         steps = np.frombuffer(content, np.int8, size, at).reshape(shape)
-        yield str(one["name"]), (steps, np.float32(float(one["step"])))
+        yield str(tensor["name"]), (steps, np.float32(float(tensor["step"])))
         at += size
     if at != len(content):
         raise ValueError("more weights than are described")

@@ -1,4 +1,4 @@
-"""The form in which models read a text, and which letters make a word. Knows no model."""
+"""The form in which models read a text, and what they take for a word. Knows no model."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import unicodedata
 LETTERS = r"[^\W\d_](?:[^\W\d_]|[\u0900-\u0903\u093a-\u094f\u0955-\u0957\u0962\u0963])*"
 IDEOGRAPH = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 FIRST_IDEOGRAPH = "\u3040"
-LETTERS_READ = 256  # of a word; a longer one is no word, and would fill the memory
+LETTERS_READ = 256  # of a word; a longer one is no real word, and would fill the memory
 _TOKEN = re.compile(LETTERS + r"|\d+|[<>\[\]{}#:!?`\"|=*_-]")
 _DROPPED = re.compile("[\u0300-\u036f\u0640\u064b-\u0652]")
 
 
 def plain(text: str) -> str:
-    """Small letters without accents, and without the marks of Arabic."""
+    """The text in lower case, without accents and without the marks of Arabic."""
     text = text.lower()
     if text.isascii():
         return text
@@ -23,8 +23,8 @@ def plain(text: str) -> str:
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, each as far as it is read, and the signs between them that count."""
-    found = _TOKEN.findall(text)
+    """The words, numbers and significant signs of a text; a word ends after LETTERS_READ."""
+    tokens = _TOKEN.findall(text)
     if len(text) > LETTERS_READ:
-        return [word[:LETTERS_READ] for word in found]
-    return found
+        return [word[:LETTERS_READ] for word in tokens]
+    return tokens

@@ -1,9 +1,8 @@
-"""Where a text holds words that orders are made of: all that a classifier has to read.
+"""Selects the stretches of a text that a classifier has to read.
 
-A classifier costs a microsecond a word, and almost no text holds an order. So each word that
-speaks for one, and is rare elsewhere, has a weight; only where the weights of the words that
-stand close to each other come to enough is a stretch read. The words stand in one Hyperscan
-database, which finds them all in one pass.
+A classifier takes a microsecond a word, and almost no text contains an order. So words that are
+common in orders and rare elsewhere have weights; a stretch is selected only where different words
+that are close together weigh enough. One Hyperscan database finds all words in one pass.
 """
 
 from __future__ import annotations
@@ -23,27 +22,27 @@ from pipeguard.core.model.normal_form import IDEOGRAPH
 from pipeguard.core.model.sentences import MAX_UNITS
 from pipeguard.errors import EngineError
 
-NEAR_BYTES = 320  # between the first and the last of words that count together
-AROUND_BYTES = 200  # before and after them, as far as the line or sentence goes
-WORD_BYTES = 24  # that a word goes back from where it was found
-SHORT_BYTES = 4096  # a text that is no longer is read for less: it costs no time
-LONG_BYTES = 2**17  # in one that is longer, more words stand together by chance
-# Stretches, and looks at sentences, from which on those are no longer told apart in what meets.
+NEAR_BYTES = 320  # between the first and the last of the words that are weighed together
+AROUND_BYTES = 200  # before and after them: how far a sentence is followed
+WORD_BYTES = 24  # how far before its end a word may begin
+SHORT_BYTES = 4096  # to this length a text is selected for less weight: it costs no time
+LONG_BYTES = 2**17  # above this length more weight is required: more words meet by chance
+# From so many stretches, or looks at sentences, on, stretches that meet are joined unseen.
 MANY, MANY_LOOKS = 64, 2048
-MOST_BYTES = 2048  # of stretches that meet; what goes on is another one
-# Of a word in another script, which is looked for inside of longer ones too; a shorter one stands
-# between what no word of its script is made of.
+MOST_BYTES = 2048  # of joined stretches; what goes on begins another one
+# A shorter word in another script is found only between characters that are not of its script;
+# longer ones are found inside words, too.
 _LETTERS_ALONE = 4
 _NO_LETTER = r"[\x00-@\[-`{-\x7f]"
 
 
 class Stretch(NamedTuple):
-    """Bytes in which words stand together.
+    """A part of a text that a classifier should read.
 
     Attributes:
-        start: of the first byte that is to be read.
-        end: after the last one.
-        weight: of the words, in hundredths.
+        start: of the first byte.
+        end: after the last byte.
+        weight: of its words, in hundredths.
     """
 
     start: int
@@ -51,37 +50,39 @@ class Stretch(NamedTuple):
     weight: int
 
 
-def make(words: Iterable[tuple[str, int]]) -> tuple[bytes, bytes]:
-    """Compile the words of a gate for this machine's processor.
+def compile_words(words: Iterable[tuple[str, int]]) -> tuple[bytes, bytes]:
+    """Compile the words of a prefilter for this machine's processor.
 
     Args:
-        words: each with its weight in hundredths, 1 to 255. `*` at the end of a word stands for
-            any ending, a space for one between two words.
+        words: each with its weight in hundredths, 1 to 255. A `*` at the end of a word is any
+            ending; a space is between two words.
 
     Returns:
         The weights, one byte a word, and the words as a serialised database.
 
     Raises:
-        EngineError: the engine is absent, or it does not take a word.
+        EngineError: Hyperscan is missing, or rejects a word.
     """
-    chosen = [(_pattern(word), weight) for word, weight in words]
+    patterns = [(_pattern(word), weight) for word, weight in words]
     hyperscan = binding()
     database = hyperscan.Database()
     try:
         database.compile(
-            expressions=[pattern.encode() for pattern, _ in chosen],
-            ids=list(range(len(chosen))),
-            flags=[hyperscan.HS_FLAG_CASELESS] * len(chosen),
+            expressions=[pattern.encode() for pattern, _ in patterns],
+            ids=list(range(len(patterns))),
+            flags=[hyperscan.HS_FLAG_CASELESS] * len(patterns),
         )
     except hyperscan.HyperscanError as error:
-        raise EngineError(f"the scan engine does not take the words of a gate: {error}") from None
-    weights = bytes(weight for _, weight in chosen)
+        raise EngineError(
+            f"the scan engine does not take the words of a prefilter: {error}"
+        ) from None
+    weights = bytes(weight for _, weight in patterns)
     blob: bytes = hyperscan.dumpb(database)
     return weights, blob
 
 
 def _pattern(word: str) -> str:
-    """What is looked for."""
+    """The expression that finds a word, or two."""
     parts = word.split(" ")
     alone = len(parts) == 1
     if alone and not word.isascii() and len(word) < _LETTERS_ALONE and not IDEOGRAPH.match(word):
@@ -101,9 +102,9 @@ def _part(word: str, *, last: bool) -> str:
 
 
 def _forms(word: str) -> str:
-    """A word however it is capitalised: the engine ignores the case of ASCII letters only.
+    """A word however it is capitalised: Hyperscan ignores the case of ASCII letters only.
 
-    The Turkish `\u0131` is not looked for as the `I` that it is capitalised to.
+    The Turkish `\u0131` is not found as `I`, its capital.
     """
     forms = dict.fromkeys((word, word.capitalize(), word.upper()))
     return "|".join(re.escape(form) for form in forms if not form.isascii())
@@ -116,15 +117,15 @@ def _ending(whole: bool, last: bool) -> str:  # noqa: FBT001  of one piece of a 
 
 
 class Prefilter:
-    """Words, ready to be looked for. One thread at a time may use it."""
+    """Words that select stretches, with their weights. One thread at a time may use it."""
 
     def __init__(self, weights: Callable[[], bytes], database: Database, least: int) -> None:
-        """Know where what `make` made is read from, when the first text comes.
+        """Remember where the results of `compile_words` come from; the first text loads them.
 
         Args:
-            weights: gives them, one byte a word.
+            weights: reads them, one byte a word.
             database: of the words.
-            least: the weight from which on a stretch is read.
+            least: the weight from which a stretch is selected.
         """
         self._read = weights
         self._database = database
@@ -132,11 +133,17 @@ class Prefilter:
         self._weights = b""
         self._scratch: Any = None
 
+    @classmethod
+    def of(cls, compiled: tuple[bytes, bytes], least: int) -> Prefilter:
+        """The prefilter that `compile_words` compiled, in memory."""
+        weights, words = compiled
+        return cls(partial(bytes, weights), Database.of(words), least)
+
     def load(self) -> None:
-        """Load the words, where something is going to be looked for soon.
+        """Load the words before the first text.
 
         Raises:
-            EngineError: they are not whole, or made for another processor.
+            EngineError: they are damaged, or were compiled for another processor.
         """
         if self._scratch is None:
             self._weights = self._read()
@@ -149,10 +156,10 @@ class Prefilter:
         return other
 
     def stretches(self, data: bytes) -> list[Stretch]:
-        """What is worth reading, from the start of a text on.
+        """The stretches of a text that are worth reading, in their order.
 
         Raises:
-            EngineError: the engine failed.
+            EngineError: Hyperscan failed.
         """
         ends, words = array("I"), array("I")  # as many as the words of a large text
         add_end, add_word = ends.append, words.append
@@ -173,61 +180,95 @@ class Prefilter:
             least = least * 5 // 4
         if sum(map(self._weights.__getitem__, words)) < least:
             return []
-        return [widened(data, *found) for found in self._heavy(ends, words, data, least)]
+        return [widened(data, *heavy) for heavy in self._heavy(ends, words, data, least)]
 
     def _heavy(
         self, ends: array[int], words: array[int], data: bytes, least: int
     ) -> list[tuple[int, int, int]]:
-        """Where different words that stand near each other weigh enough, joined where they meet."""
+        """Where different words that are near each other weigh enough: end, end, weight."""
         if any(map(ge, ends, islice(ends, 1, None))):
             ends, words = _in_order(ends, words)
         weights = self._weights
-        found: list[tuple[int, int, int]] = []
+        heavy = _HeavyStretches(ends, words, weights, data, least)
         count: dict[int, int] = {}
-        total = first = looks = 0
-        sentences = _Sentences(data)
+        total = first = 0
         for index, (end, word) in enumerate(zip(ends, words, strict=True)):
             before = count.get(word, 0)
             count[word] = before + 1
             if not before:
                 total += weights[word]
             while ends[first] < end - NEAR_BYTES:
-                gone = words[first]
-                count[gone] -= 1
-                if not count[gone]:
-                    total -= weights[gone]
+                passed = words[first]
+                count[passed] -= 1
+                if not count[passed]:
+                    total -= weights[passed]
                 first += 1
-            if total < least:
-                continue
-            last = found[-1] if found else None
-            is_dense = total >= 2 * least or len(found) > MANY or looks > MANY_LOOKS
-            if last and is_dense and ends[first] <= last[1] and end - last[0] <= MOST_BYTES:
-                found[-1] = (last[0], end, max(last[2], total))
-                continue
-            looks += 1
-            start, weight = ends[first], total
-            begin = sentences.begin(max(0, start - WORD_BYTES), end)
-            if start <= begin:
-                inside = bisect_right(ends, begin, first, index + 1)
-                start = ends[inside]
-                distinct = set(words[inside : index + 1])
-                weight = sum([weights[word] for word in distinct])  # noqa: C419  a list is faster
-            if weight >= least:
-                if found and start <= found[-1][1] and end - found[-1][0] <= MOST_BYTES:
-                    start, _, most = found.pop()
-                    weight = max(most, weight)
-                found.append((start, end, weight))
-        return found
+            if total >= least:
+                heavy.add(first, index, total)
+        return heavy.stretches
 
 
 def _in_order(ends: array[int], words: array[int]) -> tuple[array[int], array[int]]:
-    """Words by where they end; of those that end together, by their numbers."""
+    """Words in the order of their ends; with one end, in the order of their numbers."""
     hits = sorted([end << 32 | word for end, word in zip(ends, words, strict=True)])
     return array("I", [hit >> 32 for hit in hits]), array("I", [hit & 0xFFFFFFFF for hit in hits])
 
 
+class _HeavyStretches:
+    """The heavy stretches of one text, joined where they meet.
+
+    Attributes:
+        stretches: end of the first word, end of the last word, weight.
+    """
+
+    __slots__ = ("_ends", "_least", "_looks", "_sentences", "_weights", "_words", "stretches")
+
+    def __init__(
+        self, ends: array[int], words: array[int], weights: bytes, data: bytes, least: int
+    ) -> None:
+        self._ends, self._words, self._weights = ends, words, weights
+        self._least = least
+        self._looks = 0
+        self._sentences = _Sentences(data)
+        self.stretches: list[tuple[int, int, int]] = []
+
+    def add(self, first: int, last: int, total: int) -> None:
+        """Add the words from the first to the last, which weigh so much.
+
+        Only those count that are in sentences which are read together. In a dense text, words that
+        meet the stretch before them are joined to it without a look at the sentences.
+        """
+        ends, stretches = self._ends, self.stretches
+        start, end = ends[first], ends[last]
+        if stretches:
+            begin, before, most = stretches[-1]
+            if start <= before and end - begin <= MOST_BYTES and self._is_dense(total):
+                stretches[-1] = (begin, end, total if total > most else most)
+                return
+        self._looks += 1
+        weight = total
+        begin = self._sentences.begin(max(0, start - WORD_BYTES), end)
+        if start <= begin:
+            inside = bisect_right(ends, begin, first, last + 1)
+            start = ends[inside]
+            weight = self._weight(inside, last)
+        if weight < self._least:
+            return
+        if stretches and start <= stretches[-1][1] and end - stretches[-1][0] <= MOST_BYTES:
+            start, _, most = stretches.pop()
+            weight = max(most, weight)
+        stretches.append((start, end, weight))
+
+    def _is_dense(self, total: int) -> bool:
+        return total >= 2 * self._least or len(self.stretches) > MANY or self._looks > MANY_LOOKS
+
+    def _weight(self, first: int, last: int) -> int:
+        weights, distinct = self._weights, set(self._words[first : last + 1])
+        return sum([weights[word] for word in distinct])  # noqa: C419  a list is faster
+
+
 class _Sentences:
-    """Where sentences begin, asked from the start of a text to its end."""
+    """Finds where sentences begin; asked from the start of a text to its end."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -235,7 +276,7 @@ class _Sentences:
         self._read = 0
 
     def begin(self, low: int, high: int) -> int:
-        """Where that begins which is read with what ends at `high`, but not before `low`."""
+        """The beginning of the sentences that are read together up to `high`, at least `low`."""
         begins = self._begins
         known = max(low, self._read - _END_BYTES, *begins[-1:])
         begins += [match.end() for match in _SENTENCE_END.finditer(self._data, known, high)]
@@ -243,14 +284,8 @@ class _Sentences:
         return max(low, begins[-MAX_UNITS]) if len(begins) >= MAX_UNITS else low
 
 
-def opened(compiled: tuple[bytes, bytes], least: int) -> Prefilter:
-    """A gate of what `make` made, in memory."""
-    weights, words = compiled
-    return Prefilter(partial(bytes, weights), Database.of(words), least)
-
-
 def widened(data: bytes, first: int, last: int, weight: int = 0) -> Stretch:
-    """From the beginning of the sentence that it begins in to the end of that it ends in."""
+    """The stretch from the beginning of the first sentence to the end of the last."""
     low, high = max(0, first - AROUND_BYTES), min(len(data), last + AROUND_BYTES)
     ends = [
         match.end() for match in _SENTENCE_END.finditer(data, low, max(low, first - WORD_BYTES))
@@ -260,12 +295,12 @@ def widened(data: bytes, first: int, last: int, weight: int = 0) -> Stretch:
     return Stretch(low, end.end() if end else _begin(data, high), weight)
 
 
-_END_BYTES = 4  # that a sentence's end can reach over where was read to
+_END_BYTES = 4  # of a sentence's end: one may have begun before the byte that was read to
 _SENTENCE_END = re.compile(rb"[.!?]\s+|\n|\xe3\x80\x82|\xef\xbc[\x81\x9f]|\xe0\xa5\xa4\s*")
 
 
 def _begin(data: bytes, at: int) -> int:
-    """The same place, or a little later, where a letter begins."""
+    """The same place, or the next one where a character begins."""
     while at < len(data) and data[at] & 0xC0 == 0x80:
         at += 1
     return at

@@ -1,10 +1,10 @@
-"""Whether a text speaks about attacks rather than making one: its form, and the words around.
+"""Whether a text discusses attacks rather than making one: how it shows them, and its other words.
 
-What shows an attack shows it as an example: in quotes, a fence of code, a cell of a table, a
-literal of a program; and says in other words what it is about. Both together make a finding less
-sure, and neither alone: whoever writes an order can put it in quotes, or call it an example.
-A sentence can also tell of what somebody else said, and be no order itself. Knows no rules; what
-follows from the answer is for core.scanning.engine and core.model.cascade.
+A text that discusses an attack shows it as an example, in quotes, a fenced code block, a table or a
+literal of a program, and has other words for its topic. Both together make a finding less sure,
+neither alone: whoever writes an order can quote it, or call it an example. A sentence can also
+report what somebody else said, and be no order itself. Knows no rules; core.scanning.confidence and
+core.model.cascade draw the conclusions.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from functools import cache
 
 from pipeguard.core.matching.confirm import Finder
 
-BEFORE_BYTES, AFTER_BYTES = 2000, 800  # in which a text says what it is about
-QUOTE_BYTES = 600  # before and after a stretch, in which a quote may begin or end
-BEHIND = 24  # characters behind a quote, in which a word may tell of it
-FENCE_BYTES = 6000  # before a match, in which a fence may have been opened
-FEW_TOPICS, MANY_TOPICS = 2, 3  # different words that tell it
+BEFORE_BYTES, AFTER_BYTES = 2000, 800  # around a stretch: where words of its topic count
+QUOTE_BYTES = 600  # before and after a stretch: where a quote may begin or end
+BEHIND_LETTERS = 24  # after a quote: where a word may say who said it
+FENCE_BYTES = 6000  # before a stretch: where a fence may have been opened
+FEW_TOPICS, MANY_TOPICS = 2, 3  # different words of the topic
 
 _FENCE = re.compile(rb"^[ \t]{0,3}(?:```|~~~)", re.MULTILINE)
-_SHOWN = re.compile(
+_EXAMPLE_LINE = re.compile(
     rb"^[ \t]*(?:\||>|(?:[-*+]|[0-9]{1,2}[.)])[ \t]+[\"'`]|\\item|[\"'`]|\+?[ \t]*[\"'`(\[{]"
     rb"|(?:assert|expect|const|let|var|def|return|yield|it|test|describe)\b"
     rb"|\w+[ \t]*[=(:][ \t]*[\"'`\[(])"
 )
-# Of attacks, frauds, examples, and of those who study or stop them, in twelve languages.
+# Words for attacks, frauds, examples, and those who study or stop them, in twelve languages.
 _TOPIC_WORDS = (
     r"prompt[ -]?injections?|jail ?breaks?|red[- ]?team\w*|adversar\w+|payloads?"
     r"|\battack\w*|malicious|phish\w+|\bscam\w*|classifiers?"
@@ -65,21 +65,21 @@ def _topics() -> Finder:
 
 
 def topics(data: bytes, start: int, end: int) -> int:
-    """How many different words around a stretch tell that the text is about attacks."""
+    """The number of different words around a stretch whose topic is attacks."""
     around = data[max(0, start - BEFORE_BYTES) : start] + b"\n" + data[end : end + AFTER_BYTES]
-    found = _topics().finditer(around, 0, len(around))
-    return len({match[0].lower()[:6] for match in found})
+    matches = _topics().finditer(around, 0, len(around))
+    return len({match[0].lower()[:6] for match in matches})
 
 
-def is_shown(data: bytes, start: int) -> bool:
-    """True where what begins there stands as an example does: fenced, in a table, as a literal."""
+def is_shown_as_example(data: bytes, start: int) -> bool:
+    """True if what begins here is in a fence, a table, a list of quotes or a literal."""
     line = data[data.rfind(b"\n", 0, start) + 1 : start + 16]
-    return _SHOWN.match(line) is not None or _is_fenced(data, start)
+    return _EXAMPLE_LINE.match(line) is not None or _is_fenced(data, start)
 
 
 def is_marked(data: bytes, start: int, end: int) -> bool:
-    """True for a stretch that is marked as code in a text for a reader, in Markdown or HTML."""
-    before = data[data.rfind(b"\n", 0, start) + 1 : start + 1]  # an expression may take the mark
+    """True if a stretch is marked as code, in Markdown or HTML."""
+    before = data[data.rfind(b"\n", 0, start) + 1 : start + 1]  # a match may begin with the mark
     behind = data[end : end + QUOTE_BYTES]
     in_span = before.count(b"`") % 2 == 1 and b"`" in behind.partition(b"\n")[0]
     return in_span or _is_fenced(data, start) or (_is_tagged(data, start) and b"</" in behind)
@@ -97,34 +97,34 @@ def _is_fenced(data: bytes, start: int) -> bool:
 
 
 def is_example(data: bytes, start: int, end: int) -> bool:
-    """True for a stretch that is shown in a text about attacks."""
-    return is_shown(data, start) and topics(data, start, end) >= FEW_TOPICS
+    """True if a stretch is shown as an example, in a text about attacks."""
+    return is_shown_as_example(data, start) and topics(data, start, end) >= FEW_TOPICS
 
 
 def unquoted(data: bytes, start: int, end: int) -> str | None:
-    """What a stretch says itself, where it tells of what somebody else says; None for any other.
+    """A stretch without its quotes, if it reports what somebody else says; None otherwise.
 
-    A quote is told of where a word that tells stands before it in the same sentence, or right
-    behind it. The value of a record stands in quotes too, and is said by nobody else.
+    A quote is reported if a verb of saying is before it in its sentence, or right after it. A
+    quoted value of a record is said by nobody else.
     """
     low = max(data.rfind(b"\n", 0, start) + 1, start - QUOTE_BYTES)
     before = data[low:start].decode("utf-8", "ignore")
-    said = data[start:end].decode("utf-8", "ignore")
-    text = before + said + data[end : end + QUOTE_BYTES].decode("utf-8", "ignore")
-    at, last = len(before), len(before) + len(said)
+    stretch = data[start:end].decode("utf-8", "ignore")
+    text = before + stretch + data[end : end + QUOTE_BYTES].decode("utf-8", "ignore")
+    at, last = len(before), len(before) + len(stretch)
     outside: list[str] = []
-    is_told = False
+    is_reported = False
     for quote in _QUOTED.finditer(text):
         if quote.end() <= at or quote.start() >= last:
             continue
-        ahead, behind = text[: quote.start()], text[quote.end() : quote.end() + BEHIND]
-        if _OF_DATA.search(ahead):
+        ahead, behind = text[: quote.start()], text[quote.end() : quote.end() + BEHIND_LETTERS]
+        if _BEFORE_VALUE.search(ahead):
             return None
         around = f"{_SENTENCE_END.split(ahead)[-1]} {_SENTENCE_END.split(behind)[0]}"
-        is_told = is_told or _TELLS.search(around) is not None
+        is_reported = is_reported or _REPORTING.search(around) is not None
         outside.append(text[at : max(at, quote.start())])
         at = quote.end()
-    return " ".join([*outside, text[at:last]]) if is_told else None
+    return " ".join([*outside, text[at:last]]) if is_reported else None
 
 
 _QUOTED = re.compile(
@@ -133,9 +133,9 @@ _QUOTED = re.compile(
     r"|\u00ab[^\u00ab\u00bb]{8,600}\u00bb|\u00bb[^\u00ab\u00bb]{8,600}\u00ab"
     r"|[\u300c\u300e][^\u300c-\u300f]{4,600}[\u300d\u300f]"
 )
-_OF_DATA = re.compile(r"(?:[\"'`\]}]\s*[:,]|[=({\[])\s*$")  # before a value in quotes
+_BEFORE_VALUE = re.compile(r"(?:[\"'`\]}]\s*[:,]|[=({\[])\s*$")
 _SENTENCE_END = re.compile(r"[.!?\u3002\uff01\uff1f]\s*|\n")
-_TELLS = re.compile(
+_REPORTING = re.compile(
     r"\b(?:sa(?:id|ys)|wrote|writes|reads|asked|asks|typed|stated|states|contain(?:s|ed)"
     r"|includ(?:es|ed)|claim(?:s|ed)|posted|pasted|tried|hid|smuggled|injected|planted"
     r"|(?:told|instructed) (?:the|it|our|my|him|her)|warned|quoted|replied|such as"

@@ -28,22 +28,22 @@ class Pin(NamedTuple):
     Attributes:
         kind: `tool`, `prompt`, `resource`, `template` or `server`.
         name: the definition's own key: name, uri, uriTemplate, or `instructions`.
-        approved: the JSON text that is trusted, with its keys in the order in which it was
-            judged, or None.
+        approved_definition: the JSON text that is trusted, with its keys in the order in which it
+            was judged, or None.
         approved_fingerprint: SHA-256 of its canonical form, 64 hex digits, or None.
-        held: the newest JSON text that waits for a person, likewise, or None.
+        held_definition: the newest JSON text that waits for a person, likewise, or None.
         held_fingerprint: SHA-256 of its canonical form, 64 hex digits, or None.
-        reason: why `held` is held, as `drift: wording`; empty if nothing is.
+        reason: why a definition is held, as `drift: wording`; empty if nothing is.
         approved_at: when it was approved or first pinned (ISO 8601, UTC), or empty. Pins that
             differ only in times are equal.
-        held_at: when `held` was first seen (ISO 8601, UTC), or empty.
+        held_at: when it was first seen (ISO 8601, UTC), or empty.
     """
 
     kind: str
     name: str
-    approved: str | None
+    approved_definition: str | None
     approved_fingerprint: str | None
-    held: str | None
+    held_definition: str | None
     held_fingerprint: str | None
     reason: str
     approved_at: str = ""

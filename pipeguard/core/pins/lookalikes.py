@@ -59,7 +59,7 @@ class Names:
         self._templates: dict[str, None] = {}
         waiting = []
         for pin in pins:
-            if pin.approved is None:
+            if pin.approved_definition is None:
                 waiting.append(pin)
             else:
                 self.learn(pin)
@@ -69,7 +69,7 @@ class Names:
     def learn(self, pin: Pin) -> None:
         """Add a definition."""
         self._first.setdefault((pin.kind, as_seen(pin.kind, pin.name)), pin.name)
-        if pin.kind == "template" and pin.approved is not None:
+        if pin.kind == "template" and pin.approved_definition is not None:
             self._templates[pin.name] = None
 
     def first(self, kind: str, name: str) -> str | None:

@@ -76,9 +76,9 @@ class Pins:
             pin = _merged(pin, current)
             if not self._has_room(pin, current):
                 self._full |= {pin.kind}
-                if current is None or pin.approved is None:
+                if current is None or pin.approved_definition is None:
                     return None
-                pin = pin._replace(held=NOT_KEPT, held_fingerprint=_NOT_KEPT_FINGERPRINT)
+                pin = pin._replace(held_definition=NOT_KEPT, held_fingerprint=_NOT_KEPT_FINGERPRINT)
             self._bytes += _size(pin) - _size(current)
             self._now[key] = self._learned[key] = pin
             self.names.learn(pin)
@@ -111,7 +111,7 @@ class Pins:
         labelled = self._tools.get(name)
         if labelled is not None and labelled[0] is pin:
             return labelled[1]
-        text = pin.approved or pin.held if pin is not None else None
+        text = pin.approved_definition or pin.held_definition if pin is not None else None
         definition = parse_json(text.encode()) if text else None
         tool = tool_of(name, definition if isinstance(definition, dict) else None)
         if len(name) <= MAX_TOOL_CHARS:
@@ -135,7 +135,9 @@ def _merged(pin: Pin, current: Pin | None) -> Pin:
     if seen == current.approved_fingerprint:
         return current
     return current._replace(
-        held=pin.held or pin.approved, held_fingerprint=seen, reason=pin.reason or OTHERWISE
+        held_definition=pin.held_definition or pin.approved_definition,
+        held_fingerprint=seen,
+        reason=pin.reason or OTHERWISE,
     )
 
 
@@ -143,11 +145,11 @@ def _size(pin: Pin | None) -> int:
     """The bytes that a pin takes in memory."""
     if pin is None:
         return 0
-    return PIN_BYTES + size_of(pin.name, pin.approved, pin.held)
+    return PIN_BYTES + size_of(pin.name, pin.approved_definition, pin.held_definition)
 
 
 def _waits(pin: Pin, stored: Pin | None) -> bool:
     """True if a definition is held here and the store has neither that nor its approval."""
-    if pin.held is None or (stored is not None and stored.held is not None):
+    if pin.held_definition is None or (stored is not None and stored.held_definition is not None):
         return False
     return stored is None or stored.approved_fingerprint != pin.held_fingerprint

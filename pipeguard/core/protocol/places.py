@@ -162,7 +162,9 @@ OPENINGS = frozenset({"initialize", "server/discover"})
 
 # The schema lists the values of these members. They are between the text blocks of a result, and
 # would tear apart a sentence that is split over two of them.
-ASIDE = frozenset({"jsonrpc", "type", "mimeType", "role", "audience", "lastModified", "resultType"})
+FIXED_VALUE_KEYS = frozenset(
+    {"jsonrpc", "type", "mimeType", "role", "audience", "lastModified", "resultType"}
+)
 
 
 def place_of(part: str, method: str | None, path: Path) -> str:

@@ -1,6 +1,6 @@
-"""How sure a match is: what its checks say of it, and what stands around.
+"""How sure a match is: by its checks, by the text around it, and by what its string is for.
 
-Knows rules and their checks; where a match goes is for core.scanning.engine.
+Knows rules and their checks; core.scanning.scan and core.scanning.location say what follows.
 """
 
 from __future__ import annotations
@@ -9,61 +9,118 @@ import re
 
 from pipeguard.core.checks.outcome import Outcome
 from pipeguard.core.checks.placeholders import is_placeholder, is_published
+from pipeguard.core.commands.argument_roles import ArgumentRole
+from pipeguard.core.commands.argument_usage import PROGRAMS
 from pipeguard.core.finding import Confidence, Severity, lower
-from pipeguard.core.model.quotation import FEW_TOPICS, is_example, topics
-from pipeguard.core.rules.rule import Rule, View
+from pipeguard.core.model.quotation import FEW_TOPICS, MANY_TOPICS, is_example, is_marked, topics
+from pipeguard.core.protocol.places import Path
+from pipeguard.core.rules.rule import Rule, View, Written
 from pipeguard.core.scanning.context import (
-    excepted,
-    in_placeholder,
+    has_exception,
+    is_in_placeholder,
     is_inside_data,
+    is_part_of_word,
     is_quoted,
-    touched,
 )
-from pipeguard.core.scanning.match import ask, secret_span
+from pipeguard.core.scanning.match import outcome_of, secret_span
+from pipeguard.core.scanning.scan_input import ScanInput
+from pipeguard.core.unicode.folding import Range
 
-_UNBROKEN = (View.TEXT, View.FOLDED, View.DECODED)  # views in which words end where they ended
+_WITH_SPACES = (View.TEXT, View.FOLDED, View.DECODED)  # views in which words end where they ended
+_PROGRAMS = (*PROGRAMS, ArgumentRole.STATEMENT)
 
 
-def certainty(rule: Rule, data: bytes, match: re.Match[bytes], view: View) -> Confidence | None:
-    """How sure a match is; None where it is none, wherever it stands.
+def confidence_by_checks(
+    rule: Rule, data: bytes, match: re.Match[bytes], view: View
+) -> Confidence | None:
+    """How sure a match is, by its checks and the text around it; None if it is to be ignored.
 
     Args:
         rule: whose expression matched.
-        data: the text.
+        data: the reading.
         match: in it.
-        view: the reading that the text is.
+        view: the kind of reading.
     """
     start, end = secret_span(match)
     secret = data[start:end]
-    if rule.is_private and (in_placeholder(data, start, end) or is_published(secret)):
+    if rule.is_private and (is_in_placeholder(data, start, end) or is_published(secret)):
         return None
-    if any(ask(spec, data, match, secret) is not Outcome.HOLDS for spec in rule.require):
+    if any(outcome_of(spec, data, match, secret) is not Outcome.HOLDS for spec in rule.require):
         return None
-    results = [ask(spec, data, match, secret) for spec in rule.check]
-    if Outcome.HOLDS in results:
+    outcomes = [outcome_of(spec, data, match, secret) for spec in rule.check]
+    if Outcome.HOLDS in outcomes:
         return Confidence.HIGH
-    is_chance = rule.is_private and view in _UNBROKEN and is_inside_data(data, start, end)
+    is_chance = rule.is_private and view in _WITH_SPACES and is_inside_data(data, start, end)
     if is_chance or (rule.placeholders and is_placeholder(secret)):
         return None
-    confidence = Confidence.LOW if Outcome.FAILS in results else rule.confidence
-    if view in _UNBROKEN and touched(rule, data, match):
+    confidence = Confidence.LOW if Outcome.FAILS in outcomes else rule.confidence
+    if view in _WITH_SPACES and is_part_of_word(rule, data, match):
         confidence = lower(confidence)
     if view is View.SQUEEZED and rule.is_private:
         confidence = lower(confidence)
-    if rule.unless and excepted(rule.unless, data, *match.span()):
+    if rule.unless and has_exception(rule.unless, data, *match.span()):
         return Confidence.LOW
-    return _unless_shown(confidence, data, *match.span()) if rule.quoted else confidence
+    return _lower_if_shown(confidence, data, *match.span()) if rule.quoted else confidence
 
 
-def _unless_shown(confidence: Confidence, data: bytes, start: int, end: int) -> Confidence:
-    """One step less in quotes, or as an example of what the text is about; two for both."""
+def _lower_if_shown(confidence: Confidence, data: bytes, start: int, end: int) -> Confidence:
+    """One step lower in quotes, or as an example of what the text is about; two for both."""
     if is_quoted(data, start, end):
-        is_about = topics(data, start, end) >= FEW_TOPICS
-        return Confidence.LOW if is_about else lower(confidence)
+        is_about_attacks = topics(data, start, end) >= FEW_TOPICS
+        return Confidence.LOW if is_about_attacks else lower(confidence)
     return lower(confidence) if is_example(data, start, end) else confidence
 
 
+def confidence_in_text(
+    source: ScanInput, confidence: Confidence, path: Path, data: bytes, span: Range
+) -> Confidence | None:
+    """How sure a match is in a text: less in one about attacks; None in a file or in quoted code.
+
+    Args:
+        source: the value that is scanned.
+        confidence: by the checks.
+        path: of the string that contains the match.
+        data: the reading.
+        span: of the match in it.
+    """
+    is_read = source.uses.role(path) is ArgumentRole.WRITTEN
+    if is_read and (source.uses.is_of_file or is_marked(data, *span)):
+        return None
+    return lower(confidence) if topics(data, *span) >= MANY_TOPICS else confidence
+
+
+def confidence_in_use(
+    source: ScanInput, rule: Rule, confidence: Confidence, path: Path, match: tuple[int, int]
+) -> Confidence | None:
+    """How sure a match is, given what its string is used for; None if it is to be ignored.
+
+    Args:
+        source: the value that is scanned.
+        rule: whose expression matched.
+        confidence: by the checks.
+        path: of the string that contains the match.
+        match: where it begins in the text, and how many bytes it has.
+    """
+    uses, text, start = source.uses, source.text, match[0]
+    role = uses.used(path, text.value_at(start))
+    if role is ArgumentRole.KEPT or (role is ArgumentRole.VALUE and text.is_document(start)):
+        return lower(confidence)
+    if rule.written is Written.KEEP or (
+        role is ArgumentRole.PARSED and rule.written is Written.PARSED
+    ):
+        return confidence
+    if rule.written in (Written.VALUES, Written.PARSED) and role in _PROGRAMS:
+        return None
+    does_nothing = role is ArgumentRole.ASKED or (
+        role in (ArgumentRole.WRITTEN, ArgumentRole.PARSED)
+        and not (uses.is_alone(path) and text.is_most(*match))
+    )
+    if not does_nothing:
+        return confidence
+    return lower(confidence) if rule.written is Written.LOWER else None
+
+
 def may_be_doubted(rule: Rule, confidence: Confidence) -> bool:
-    """Whether a classifier is asked of a match: not of a sure one of the worst kind."""
-    is_worst = confidence is Confidence.HIGH and rule.severity is Severity.CRITICAL
-    return rule.quoted and confidence > Confidence.LOW and not is_worst
+    """True if a classifier may lower a match: not a sure one of the gravest kind."""
+    is_gravest = confidence is Confidence.HIGH and rule.severity is Severity.CRITICAL
+    return rule.quoted and confidence > Confidence.LOW and not is_gravest

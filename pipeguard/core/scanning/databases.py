@@ -1,4 +1,7 @@
-"""The compiled databases of one engine: what they are compiled of, and how they are loaded."""
+"""The Hyperscan databases of one engine: compiled from its rules, stored, loaded.
+
+Also reads the models that rules name. Knows rules and signs; runs nothing over a text.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeguard.core.digest import sha256
 from pipeguard.core.matching.pattern_set import PatternGroup, PatternSet, compile_group, grouped
 from pipeguard.core.model import prefilter
-from pipeguard.core.model.classifier import Classifier, Second, load
+from pipeguard.core.model.classifier import Classifier, Rescoring, load
 from pipeguard.core.model.prefilter import Prefilter
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule, View
 from pipeguard.core.scanning.readings import SIGNS, SIGNS_TO_SERVER, SQUEEZED_SIGNS
-from pipeguard.core.scanning.rule_partition import in_groups, residents, squeezed_pattern
+from pipeguard.core.scanning.rule_partition import in_groups, rules_for, squeezed_pattern
 from pipeguard.errors import EngineError
 
 if TYPE_CHECKING:
@@ -25,14 +28,14 @@ if TYPE_CHECKING:
 Models = Callable[[str], bytes]  # reads the file that a rule names as its model
 WeightedWords = tuple[tuple[str, int], ...]
 
-LEAST_WEIGHT = 500  # hundredths; tests/core/model/test_classifier.py holds what it lets pass unread
+LEAST_WEIGHT = 500  # hundredths; tests/core/model/test_prefilter.py holds what it leaves unread
 
 
 class Patterns(NamedTuple):
-    """What the databases of one engine are compiled of.
+    """What the databases of one engine are compiled from.
 
     Attributes:
-        plain: for texts as they are.
+        plain: for texts with their spaces.
         squeezed: for texts without spaces.
         acts: for what arguments do.
         words: of the prefilter before the classifiers; empty if no rule has one.
@@ -48,7 +51,7 @@ class Compiled(NamedTuple):
     """The serialised databases of one engine.
 
     Attributes:
-        plain: for texts as they are.
+        plain: for texts with their spaces.
         squeezed: for texts without spaces.
         acts: for what arguments do.
         words: of the prefilter: weights and database; None if no rule has a classifier.
@@ -64,20 +67,20 @@ class PatternSets(NamedTuple):
     """The databases of one engine, ready to run.
 
     Attributes:
-        plain: for texts as they are.
+        plain: for texts with their spaces.
         squeezed: for texts without spaces.
         acts: for what arguments do.
-        gate: before the classifiers; None if no rule has one.
+        prefilter: of the classifiers; None if no rule has one.
     """
 
     plain: PatternSet
     squeezed: PatternSet
     acts: PatternSet
-    gate: Prefilter | None
+    prefilter: Prefilter | None
 
 
 def patterns_of(rules: Iterable[Rule], surface: Surface, models: Models | None = None) -> Patterns:
-    """What is compiled for one engine.
+    """The patterns of one engine, in the order that core.scanning.rule_lookup expects.
 
     Args:
         rules: of all engines.
@@ -87,12 +90,12 @@ def patterns_of(rules: Iterable[Rule], surface: Surface, models: Models | None =
     Raises:
         EngineError: a model is missing, or is not the one that its rule names.
     """
-    chosen = list(residents(rules, surface))
+    chosen = list(rules_for(rules, surface))
     private, others = (
         [(rule.sign or rule.pattern, rule.ignore_case) for rule in group]
         for group in in_groups(chosen)
     )
-    # Groups of their own: together they compile longer than one after the other.
+    # In groups of their own: compiling them together takes longer.
     plain = {0: [(sign, False) for sign in SIGNS.values()]}
     if surface is Surface.TO_SERVER:
         plain |= {
@@ -102,13 +105,15 @@ def patterns_of(rules: Iterable[Rule], surface: Surface, models: Models | None =
     first = len(SIGNS) + len(SIGNS_TO_SERVER)
     plain |= {first: private, first + len(private): others}
     squeezed = list(filter(itemgetter(0), map(squeezed_pattern, chosen)))
-    torn = {0: squeezed}
+    without_spaces = {0: squeezed}
     if surface is Surface.TO_SERVER:
-        torn[len(squeezed)] = [(sign, False) for sign in SQUEEZED_SIGNS.values()]
-    acting = [(rule.pattern, rule.ignore_case) for rule in chosen if View.ACTS in rule.views]
+        without_spaces[len(squeezed)] = [(sign, False) for sign in SQUEEZED_SIGNS.values()]
+    over_acts = [(rule.pattern, rule.ignore_case) for rule in chosen if View.ACTS in rule.views]
     classifiers = [classifier(rule, models) for rule in chosen if rule.model]
-    words = {word: weight for reading in classifiers for word, weight in reading.opening}
-    return Patterns(grouped(plain), grouped(torn), grouped({0: acting}), tuple(words.items()))
+    words = {word: weight for reading in classifiers for word, weight in reading.prefilter_words}
+    return Patterns(
+        grouped(plain), grouped(without_spaces), grouped({0: over_acts}), tuple(words.items())
+    )
 
 
 def build(rules: Iterable[Rule], surface: Surface, models: Models | None = None) -> Compiled:
@@ -120,11 +125,12 @@ def build(rules: Iterable[Rule], surface: Surface, models: Models | None = None)
         models: reads the file that a rule names as its model.
 
     Raises:
-        EngineError: Hyperscan is missing or rejects a pattern; a model is missing or another one.
+        EngineError: Hyperscan is missing or rejects a pattern; a model is missing, or is not the
+            one that its rule names.
     """
     patterns = patterns_of(rules, surface, models)
     plain, squeezed, acts = (tuple(map(compile_group, groups)) for groups in patterns[:3])
-    words = prefilter.make(patterns.words) if patterns.words else None
+    words = prefilter.compile_words(patterns.words) if patterns.words else None
     return Compiled(plain, squeezed, acts, words)
 
 
@@ -135,8 +141,8 @@ def loaded(compiled: Compiled) -> PatternSets:
         EngineError: a database is damaged, or was compiled for another processor.
     """
     plain, squeezed, acts = map(PatternSet.of, compiled[:3])
-    gate = prefilter.opened(compiled.words, LEAST_WEIGHT) if compiled.words else None
-    return PatternSets(plain, squeezed, acts, gate)
+    before_classifiers = Prefilter.of(compiled.words, LEAST_WEIGHT) if compiled.words else None
+    return PatternSets(plain, squeezed, acts, before_classifiers)
 
 
 def classifier(rule: Rule, models: Models | None) -> Classifier:
@@ -150,7 +156,7 @@ def classifier(rule: Rule, models: Models | None) -> Classifier:
         return load(content, partial(_network, rule, models))
 
 
-def _network(rule: Rule, models: Models | None, second: Second) -> Network:
+def _network(rule: Rule, models: Models | None, second: Rescoring) -> Network:
     """The network that a classifier names as its second reader."""
     network = _last_network.get(second.sha256)
     if network is None:
@@ -180,7 +186,7 @@ def _read_named(rule: Rule, models: Models | None, name: str, digest: str, by: s
 
 @contextmanager
 def _parsing(what: str) -> Iterator[None]:
-    """Turn the errors of a parser into one that says what is wrong with its file."""
+    """Turn any error of a parser into an EngineError that says which file is wrong, and how."""
     try:
         yield
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:

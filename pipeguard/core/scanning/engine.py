@@ -1,7 +1,8 @@
 """The rules of one surface, run over values: texts in, matches out.
 
 One Hyperscan database has all patterns of a surface: a pass over a block of text says which rules
-could match in it, in time linear in the text for any input. Knows no messages' meaning, no policy.
+could match in it, in time linear in the text for any input. Knows no policy, and of a message only
+its texts and their places.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule
 from pipeguard.core.scanning.databases import Models, PatternSets, classifier
-from pipeguard.core.scanning.origin import NOTHING, PlaceOf, ScanInput, Seen
 from pipeguard.core.scanning.readings import (
     READINGS,
     SIGNS,
@@ -26,11 +26,13 @@ from pipeguard.core.scanning.readings import (
     rows_to_read,
 )
 from pipeguard.core.scanning.rule_lookup import RuleLookup
-from pipeguard.core.scanning.rule_partition import Residents
+from pipeguard.core.scanning.rule_partition import EngineRules
 from pipeguard.core.scanning.scan import Scan
-from pipeguard.core.text import split_literals
+from pipeguard.core.scanning.scan_input import PlaceOf, ScanInput
+from pipeguard.core.scanning.scan_result import NOTHING_FOUND, ScanResult
 from pipeguard.core.text.budgets import Budgets
 from pipeguard.core.text.document import MessageText
+from pipeguard.core.text.split_values import spelled_texts
 from pipeguard.core.text.windowing import BLOCK_BYTES
 from pipeguard.core.unicode import folding
 
@@ -41,23 +43,30 @@ class Engine:
     """The rules of one surface, ready to run. One thread at a time may use it.
 
     Attributes:
-        surface: to which the rules belong (core.scanning.rule_partition).
-        surfaces: all that any of its rules is run over.
-        keyed: True where texts are read as `key: value`, as they go to a server.
+        surface: the surface that the engine is for (core.scanning.rule_partition).
+        surfaces: all surfaces that any of its rules is run over.
+        keyed: True if texts are read as `key: value`, as those that go to a server.
         lookup: the rules.
     """
 
     def __init__(
         self,
-        rules: Iterable[Rule] | Residents,
+        rules: Iterable[Rule] | EngineRules,
         surface: Surface,
         patterns: PatternSets,
         models: Models | None = None,
     ) -> None:
-        """Take what was compiled of the same rules; a model's file is read when it is needed."""
-        if not isinstance(rules, Residents):
-            given = tuple(rules)
-            rules = Residents(lambda: given, surface)
+        """Make an engine of rules and what was compiled from them.
+
+        Args:
+            rules: of this engine, or of all engines.
+            surface: the surface that the engine is for.
+            patterns: compiled from the same rules.
+            models: reads the file that a rule names as its model, when it is first needed.
+        """
+        if not isinstance(rules, EngineRules):
+            all_rules = tuple(rules)
+            rules = EngineRules(lambda: all_rules, surface)
         self.surface = surface
         self.surfaces = rules.surfaces
         self.keyed = surface is Surface.TO_SERVER
@@ -65,23 +74,23 @@ class Engine:
 
     @property
     def rules(self) -> tuple[Rule, ...]:
-        """Its rules, in the order in which they were given."""
-        return self.lookup.residents.rules
+        """Its rules, in the order in which they are read."""
+        return self.lookup.rules.all
 
     @property
-    def gate(self) -> Prefilter | None:
-        """What finds the stretches that a classifier reads; None where there is no classifier."""
-        return self.lookup.gate
+    def prefilter(self) -> Prefilter | None:
+        """What finds the stretches that a classifier reads; None if there is no classifier."""
+        return self.lookup.prefilter
 
     def load(self) -> None:
-        """Load what any text is looked through with, so that the first need not wait for it.
+        """Load the databases that any text needs, so that the first text need not wait for them.
 
         Raises:
-            EngineError: a database is not whole, or made for another processor.
+            EngineError: a database is damaged, or was compiled for another processor.
         """
         self.lookup.plain.load()
-        if self.gate is not None:
-            self.gate.load()
+        if self.prefilter is not None:
+            self.prefilter.load()
         if self.keyed:
             self.lookup.squeezed.load()
 
@@ -93,14 +102,14 @@ class Engine:
 
     def scan(
         self, value: JsonValue, place_of: PlaceOf, surface: Surface, budgets: Budgets | None = None
-    ) -> Seen:
+    ) -> ScanResult:
         """Run the rules for a surface over every string and key of a value.
 
         Args:
             value: any JSON value.
             place_of: names the place of a path below the value.
-            surface: what the value is judged for.
-            budgets: of the message that the value is part of; None where it is all of it.
+            surface: what the value is judged as.
+            budgets: of the message that the value is part of; None if it is the whole message.
 
         Raises:
             UnicodeEncodeError: a string has a lone surrogate.
@@ -108,11 +117,11 @@ class Engine:
         """
         text = MessageText(value, keyed=self.keyed)
         if self._is_plainly_clean(text):
-            return NOTHING
+            return NOTHING_FOUND
         tool = called_tool(value) if self.keyed else None
         budgets = budgets or Budgets()
-        budgets.grow(len(text.data), classified=self.gate is not None)
-        budgets.decoding.spent = False
+        budgets.grow(len(text.data), classified=self.prefilter is not None)
+        budgets.decoding.is_exceeded = False
         source = ScanInput(text, place_of, self.keyed, Uses(text, tool))
         scan = Scan(self.lookup, source, surface, budgets)
         for reading in READINGS.values():
@@ -121,20 +130,20 @@ class Engine:
         return scan.result()
 
     def _is_plainly_clean(self, text: MessageText) -> bool:
-        """True for a short text with no pattern and no sign in it: most texts."""
+        """True for a short text that contains no pattern and no sign: most texts."""
         data = text.data
         if len(data) > BLOCK_BYTES or not data.isascii():
             return False
         keys = text.joined_keys()
         plain = self.lookup.plain
-        if self.gate is not None and self.gate.stretches(data):
+        if self.prefilter is not None and self.prefilter.stretches(data):
             return False
         if not (self.keyed or text.is_several):
             return not plain.look(b"\n\n".join((data, keys)) if keys else data)
-        if self.gate is not None and any(map(self.gate.stretches, split_literals.spelt_in(text))):
+        if self.prefilter is not None and any(map(self.prefilter.stretches, spelled_texts(text))):
             return False
         joined = text.joined()
-        # One pass over all. What matches across the gap is looked at again, and is none.
+        # One pass over all. A hit across the gap costs a full scan, which does not confirm it.
         hits = plain.look(b"\n\n".join((data, joined, keys)))
         if hits or not self.keyed or rows_to_read(self.lookup, text):
             return not (hits or self.keyed)
@@ -142,7 +151,7 @@ class Engine:
         return len(squeezed) == len(joined) or not self.lookup.squeezed.look(squeezed)
 
     def mask(self, data: bytes) -> bytes:
-        """Replace the secrets in free text, as a line of a log, by the rule's name."""
+        """Replace the secrets in free text, such as a line of a log, by the rule's id."""
         text = data.decode("utf-8", "replace").encode()
         nothing = MessageText("", keyed=self.keyed)
         source = ScanInput(nothing, lambda _: "log.message", self.keyed, Uses(nothing, None))

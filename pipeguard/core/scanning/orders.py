@@ -1,45 +1,46 @@
-"""What classifiers say of the readings of one value: sentences that are an order to the model."""
+"""Orders to the model: what classifiers find in the readings of one value."""
 
 from __future__ import annotations
 
 from pipeguard.core.finding import lower
 from pipeguard.core.model.cascade import BRIEF_BYTES, Order
 from pipeguard.core.rules.rule import Rule
+from pipeguard.core.scanning.location import located
 from pipeguard.core.scanning.origin import Origin
 from pipeguard.core.scanning.scan import Scan
 
-ADDRESS_BYTES = 80  # of what is percent-encoded: no order is so short
+ADDRESS_BYTES = 80  # percent-encoded: no order is so short
 
 
 def read_orders(scan: Scan) -> None:
-    """Have each rule that has a classifier read what could be an order to the model."""
-    if not scan.opened or scan.tally.exhausted:
+    """Have each rule with a classifier read what could be an order to the model."""
+    if not scan.to_classify or scan.tally.is_exhausted:
         return  # before a rule or a model is loaded
     if len(scan.source.text.data) < BRIEF_BYTES and scan.source.asks_the_user(scan.surface):
-        scan.reader.spare_nothing()
-    opened = [each for each, _ in scan.opened]
-    for rule in scan.lookup.residents.classifying:
+        scan.reader.drop_leniency()
+    opened = [each for each, _ in scan.to_classify]
+    for rule in scan.lookup.rules.with_classifier:
         if scan.surface not in rule.surfaces:
             continue
         for number, order in scan.reader.orders(opened, scan.lookup.classifier(rule)):
-            _judge(scan, rule, opened[number].data, order, scan.opened[number][1])
+            _report(scan, rule, opened[number].data, order, scan.to_classify[number][1])
         for number, start, end in scan.reader.unread:
-            data, origin = opened[number].data, scan.opened[number][1]
-            passage = origin.located(rule, rule.confidence, data, start, end)
-            scan.unread += [passage] if passage is not None else []
+            data, origin = opened[number].data, scan.to_classify[number][1]
+            passage = located(origin, rule, rule.confidence, data, (start, end))
+            scan.unread_passages += [passage] if passage is not None else []
         scan.reader.unread.clear()
 
 
-def _judge(scan: Scan, rule: Rule, data: bytes, order: Order, origin: Origin) -> None:
+def _report(scan: Scan, rule: Rule, data: bytes, order: Order, origin: Origin) -> None:
     start, end = order.start, order.end
     confidence = min(order.confidence, rule.confidence)
-    if scan.tally.known(rule, data[start:end]) >= confidence:
+    if scan.tally.confidence_so_far(rule, data[start:end]) >= confidence:
         return
-    if (found := origin.located(rule, confidence, data, start, end)) is not None:
-        if found.view == "percent" and end - start < ADDRESS_BYTES:
-            found = found._replace(confidence=lower(confidence))
-        place = scan.source.place_of(found.path)
-        if scan.tally.tell(rule, data[start:end], place, found.confidence):
-            if order.is_told:
-                scan.told.add(len(scan.matches))
-            scan.matches.append(found)
+    if (match := located(origin, rule, confidence, data, (start, end))) is not None:
+        if match.view == "percent" and end - start < ADDRESS_BYTES:
+            match = match._replace(confidence=lower(confidence))
+        place = scan.source.place_of(match.path)
+        if scan.tally.admits(rule, data[start:end], place, match.confidence):
+            if order.is_reported:
+                scan.reported_orders.add(len(scan.matches))
+            scan.matches.append(match)

@@ -1,7 +1,7 @@
-"""The table of readings: each has the rules look through a text as it could also be read.
+"""The table of readings: the ways in which the rules are run over a whole text.
 
-Here are the readings of a whole text. What is encoded in a stretch of it is decoded by the table in
-core.text.decoders, which `text`, `folded` and `squeezed` consult.
+What is encoded in a stretch of the text is decoded by the table in core.text.decoders, which the
+readings `text`, `folded` and `squeezed` use.
 """
 
 from __future__ import annotations
@@ -12,26 +12,35 @@ from typing import NamedTuple
 from pipeguard.core.commands.signs import ACTS_SIGN, WINDOWS_SIGN
 from pipeguard.core.rules.rule import View
 from pipeguard.core.scanning.orders import read_orders
-from pipeguard.core.scanning.origin import Origin, joined_values
+from pipeguard.core.scanning.origin import Origin
 from pipeguard.core.scanning.rule_lookup import RuleLookup
 from pipeguard.core.scanning.scan import Scan
+from pipeguard.core.scanning.scan_input import ScanInput
 from pipeguard.core.text import split_literals
 from pipeguard.core.text.decoders import ENCODINGS, DecodedParts
 from pipeguard.core.text.document import MessageText
 from pipeguard.core.text.encoding import Decoded
-from pipeguard.core.text.split_literals import JoinedRow
+from pipeguard.core.text.split_values import (
+    ValueRow,
+    reordered_rows,
+    row_of_edges,
+    spelled_rows,
+)
 from pipeguard.core.unicode import folding
+
+FEW_VALUES = 64  # that are read whole, with nothing between: of more, some fit together by chance
+JOINED_BYTES = 2**16  # of values that are read whole
 
 
 class TextReading(NamedTuple):
     """A way to read a text.
 
     Attributes:
-        read: has the rules look through the reading, where it differs from those before it.
-        to_server: True where texts that go to a server are read so.
-        to_client: True where texts that go to a client, and definitions, are read so.
-        signs: patterns for Hyperscan, by name, which it looks for in the same pass as the rules.
-            `read` finds in `Scan.signs` where they were seen.
+        read: runs the rules over the reading, unless an earlier reading is the same.
+        to_server: True if it is for texts that go to a server.
+        to_client: True if it is for texts that go to a client, and for definitions.
+        signs: patterns by name, which Hyperscan finds in the same pass as the rules; `read` gets
+            their ranges from `Scan.signs`.
     """
 
     read: Callable[[Scan], None]
@@ -41,13 +50,13 @@ class TextReading(NamedTuple):
 
 
 def _read_text(scan: Scan) -> None:
-    """The text as it is, and what is encoded in it."""
+    """Read the text as it is, and what is encoded in it."""
     scan.signs = scan.run_rules(scan.data, View.TEXT, Origin(scan.source, "text"))
     scan.decode(scan.data, scan.signs, Origin(scan.source, ""))
 
 
 def _read_folded(scan: Scan) -> None:
-    """Look-alikes and compatibility forms as plain letters, without invisible characters."""
+    """Read look-alikes and compatibility forms as plain letters, without invisible characters."""
     if scan.changed:
         origin = Origin(scan.source, "folded", whole=True, unfolding=scan.unfolding)
         scan.folded_signs = scan.run_rules(scan.folded, View.FOLDED, origin, scan.changed)
@@ -55,28 +64,28 @@ def _read_folded(scan: Scan) -> None:
 
 
 def _read_keys(scan: Scan) -> None:
-    """All keys with nothing between: a secret may be spread over them."""
+    """Read all keys joined: a secret may be split over them."""
     if keys := scan.source.text.joined_keys():
         origin = Origin(scan.source, "joined", locate=scan.source.text.locate_keys)
         scan.run_rules(keys, View.JOINED, origin)
 
 
 def _read_acts(scan: Scan) -> None:
-    """What the arguments of a call would do."""
+    """Read what the arguments of a call would do."""
     if not scan.has_sign("acts"):
         return
     from pipeguard.core.commands.effects import effects_of  # here, since it costs a start 11 ms
 
-    found, scan.undecoded = effects_of(scan.source.uses, windows=scan.has_sign("windows"))
-    if found:
-        acts = [Decoded(deed.data, "acts", deed.start, deed.end) for deed in found]
+    effects, scan.has_undecoded = effects_of(scan.source.uses, windows=scan.has_sign("windows"))
+    if effects:
+        acts = [Decoded(effect.data, "acts", effect.start, effect.end) for effect in effects]
         parts = DecodedParts(acts, scan.source.text.data)
         origin = Origin(scan.source, "", outer=Origin(scan.source, ""), parts=parts)
         scan.run_rules_over_acts(parts.data, origin)
 
 
 def _read_joined(scan: Scan) -> None:
-    """All strings with nothing between: a secret may be split over them."""
+    """Read all strings joined: a secret may be split over them."""
     text = scan.source.text
     if text.is_several:
         origin = Origin(scan.source, "joined", locate=text.locate_joined)
@@ -84,14 +93,14 @@ def _read_joined(scan: Scan) -> None:
 
 
 def _read_reordered(scan: Scan) -> None:
-    """Keys with their values, and few strings in any order."""
+    """Read keys joined with their values, and a few strings in every order."""
     for row in rows_to_read(scan.lookup, scan.source.text):
         origin = Origin(scan.source, "joined", locate=row.locate)
         scan.run_rules(row.data, View.JOINED, origin)
 
 
 def _read_squeezed(scan: Scan) -> None:
-    """The strings without spaces and quotes, and what is encoded in that."""
+    """Read the strings without spaces and quotes, and what is encoded in that."""
     text = scan.source.text
     folded, changed, unfolding = folding.fold_and_back(text.joined())
     origin = Origin(
@@ -104,13 +113,13 @@ def _read_squeezed(scan: Scan) -> None:
 
 
 def _read_literals(scan: Scan) -> None:
-    """The string literals of a program as it would join them."""
+    """Read the string literals of a program as the program would join them."""
     source = scan.source
     for low, high in scan.signs.get("literals", ()):
-        for stitched in split_literals.literals(source.text.data, low, high):
-            outer = Origin(source, "", outer=Origin(source, ""), parts=stitched)
-            origin = Origin(source, "", outer=outer, many=stitched.many)
-            _run_squeezed(scan, stitched.data, origin, always=True)
+        for joined in split_literals.joined_literals(source.text.data, low, high):
+            outer = Origin(source, "", outer=Origin(source, ""), parts=joined)
+            origin = Origin(source, "", outer=outer, may_fit_by_chance=joined.may_fit_by_chance)
+            _run_squeezed(scan, joined.data, origin, always=True)
 
 
 def _run_squeezed(scan: Scan, data: bytes, origin: Origin, *, always: bool) -> None:
@@ -122,8 +131,8 @@ def _run_squeezed(scan: Scan, data: bytes, origin: Origin, *, always: bool) -> N
 
 
 def _read_spaced_out(scan: Scan) -> None:
-    """Letters that stand apart and words that run together, without what separates letters."""
-    ranges = [found for name in _SPACED_OUT for found in scan.ranges(name)]
+    """Read letters that are written apart, and words without spaces, as words."""
+    ranges = [spaced for name in _SPACED_OUT for spaced in scan.ranges(name)]
     for low, high in folding.merged(ranges):
         stretch = scan.folded[low:high]
         origin = Origin(
@@ -138,17 +147,26 @@ def _read_spaced_out(scan: Scan) -> None:
 
 
 def _read_joined_values(scan: Scan) -> None:
-    """What is cut in two by the end of a value."""
+    """Read values joined: the end of a value may cut something in two."""
     if scan.source.text.is_several:
-        data, origin = joined_values(scan.source)
+        data, origin = _joined_values(scan.source)
         scan.run_rules(data, View.JOINED, origin)
 
 
+def _joined_values(source: ScanInput) -> tuple[bytes, Origin]:
+    """The values of a result joined; of many or long values only their edges."""
+    text = source.text
+    if text.count <= FEW_VALUES and len(text.data) <= JOINED_BYTES:
+        return text.joined(), Origin(source, "joined", locate=text.locate_joined)
+    row = row_of_edges(text)
+    return row.data, Origin(source, "joined", locate=row.locate, may_fit_by_chance=True)
+
+
 def _read_spelled_values(scan: Scan) -> None:
-    """What is spelled over many values, a letter or a word in each."""
+    """Read what is spelled out over many values, a letter or a word in each."""
     if not scan.source.text.is_several:
         return
-    for row in split_literals.spelt(scan.source.text):
+    for row in spelled_rows(scan.source.text):
         origin = Origin(scan.source, "joined", locate=row.locate)
         signs = scan.run_rules(row.data, View.DECODED, origin)
         if any(name in signs for name in _SPACED_OUT):
@@ -156,16 +174,16 @@ def _read_spelled_values(scan: Scan) -> None:
             scan.run_rules(squeezed, View.SQUEEZED, origin._replace(squeezed_from=row.data))
 
 
-def rows_to_read(lookup: RuleLookup, text: MessageText) -> Sequence[JoinedRow]:
-    """Rows of a text's strings in other orders, if a rule could match in any; else none."""
-    rows = [*split_literals.rows(text)]
+def rows_to_read(lookup: RuleLookup, text: MessageText) -> Sequence[ValueRow]:
+    """The strings of a text in other orders, if a rule could match in any of these; else none."""
+    rows = [*reordered_rows(text)]
     together = b"\n\n".join([row.data for row in rows])
     return rows if together and lookup.look(together, squeezed=False)[1] else ()
 
 
 _SPACED_OUT = ("spelled", "run-together")  # the first is also the sign of an encoding
 
-# A further reading is an entry here, in the order in which they are read.
+# In the order in which they are read. A new reading is an entry here.
 READINGS: dict[str, TextReading] = {
     "text": TextReading(_read_text),
     "folded": TextReading(_read_folded),
@@ -202,7 +220,7 @@ def _signs(*, to_server_only: bool) -> dict[str, str]:
     return signs
 
 
-# By name, what Hyperscan looks for in all texts, in those to a server, and in squeezed ones.
+# Patterns of signs by name: for all texts, for texts to a server alone, and for squeezed ones.
 SIGNS = _signs(to_server_only=False)
 SIGNS_TO_SERVER = _signs(to_server_only=True)
 SQUEEZED_SIGNS = {

@@ -14,37 +14,37 @@ from pipeguard.core.matching.pattern_set import PatternSet
 from pipeguard.core.model.classifier import Classifier
 from pipeguard.core.model.prefilter import Prefilter
 from pipeguard.core.rules.rule import Rule
-from pipeguard.core.scanning.rule_partition import Residents, squeezed_pattern
+from pipeguard.core.scanning.rule_partition import EngineRules, squeezed_pattern
 
 
 class RuleLookup:
     """The rules of one engine, ready to run. One thread at a time may use it.
 
     Attributes:
-        residents: the rules.
-        plain: patterns for texts as they are: signs first, then rules.
+        rules: the rules.
+        plain: patterns for texts with their spaces: signs first, then rules.
         squeezed: patterns for texts without spaces: rules first, then signs.
-        acts: patterns for the lines that tell what arguments do.
-        gate: finds what a classifier reads; None where no rule has a classifier.
+        acts: patterns for the lines that say what arguments do.
+        prefilter: finds what a classifier reads; None if no rule has a classifier.
     """
 
     def __init__(
         self,
-        residents: Residents,
+        rules: EngineRules,
         patterns: tuple[PatternSet, PatternSet, PatternSet, Prefilter | None],
         signs: tuple[Sequence[str], Sequence[str]],
         load_classifier: Callable[[Rule], Classifier],
     ) -> None:
-        """Take what was compiled.
+        """Store the rules and their compiled patterns.
 
         Args:
-            residents: the rules.
-            patterns: `plain`, `squeezed`, `acts` and `gate`.
+            rules: the rules.
+            patterns: `plain`, `squeezed`, `acts` and `prefilter`.
             signs: the names of the signs in `plain` and in `squeezed`, in their order there.
             load_classifier: reads the classifier of a rule.
         """
-        self.residents = residents
-        self.plain, self.squeezed, self.acts, self.gate = patterns
+        self.rules = rules
+        self.plain, self.squeezed, self.acts, self.prefilter = patterns
         self._signs, self._squeezed_signs = signs
         self._load_classifier = load_classifier
         self._classifiers: dict[str, Classifier] = {}
@@ -56,8 +56,8 @@ class RuleLookup:
         other.plain = self.plain.share()
         other.squeezed = self.squeezed.share()
         other.acts = self.acts.share()
-        if self.gate is not None:
-            other.gate = self.gate.share()
+        if self.prefilter is not None:
+            other.prefilter = self.prefilter.share()
         return other
 
     def look(self, data: bytes, *, squeezed: bool) -> tuple[list[str], list[Rule]]:
@@ -71,25 +71,25 @@ class RuleLookup:
             if index < count:
                 signs.append(self._signs[index])
             else:
-                rules.append(self.residents.looked_for[index - count])
+                rules.append(self.rules.plain[index - count])
         return signs, rules
 
     def _look_squeezed(self, data: bytes) -> tuple[list[str], list[Rule]]:
-        rules = self.residents.squeezable
-        seen = sorted(self.squeezed.look(data))
-        signs = [self._squeezed_signs[index - len(rules)] for index in seen if index >= len(rules)]
-        return signs, [rules[index] for index in seen if index < len(rules)]
+        rules = self.rules.squeezed
+        hits = sorted(self.squeezed.look(data))
+        signs = [self._squeezed_signs[index - len(rules)] for index in hits if index >= len(rules)]
+        return signs, [rules[index] for index in hits if index < len(rules)]
 
     def look_at_acts(self, data: bytes) -> list[Rule]:
-        """The rules that could match in the lines that tell what arguments do."""
-        return [self.residents.acting[index] for index in self.acts.look(data)]
+        """The rules that could match in the lines that say what arguments do."""
+        return [self.rules.over_acts[index] for index in self.acts.look(data)]
 
     def finder(self, rule: Rule, *, squeezed: bool) -> Finder:
         """What finds the matches of the rule's own expression."""
         key = (rule.id, squeezed)
         if key not in self._finders:
-            source = squeezed_pattern(rule)[0] if squeezed else rule.pattern
-            self._finders[key] = Finder(source, ignore_case=rule.ignore_case)
+            pattern = squeezed_pattern(rule)[0] if squeezed else rule.pattern
+            self._finders[key] = Finder(pattern, ignore_case=rule.ignore_case)
         return self._finders[key]
 
     def classifier(self, rule: Rule) -> Classifier:
@@ -98,7 +98,7 @@ class RuleLookup:
         Raises:
             EngineError: its file is not the one that the rule names, or no classifier.
         """
-        found = self._classifiers.get(rule.id)
-        if found is None:
-            found = self._classifiers[rule.id] = self._load_classifier(rule)
-        return found
+        classifier = self._classifiers.get(rule.id)
+        if classifier is None:
+            classifier = self._classifiers[rule.id] = self._load_classifier(rule)
+        return classifier

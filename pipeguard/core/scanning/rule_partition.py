@@ -1,7 +1,8 @@
-"""Which rules an engine runs, and which of them are compiled together. Knows no engine.
+"""Which engine runs which rules, and which rules are compiled together. Knows no engine itself.
 
-Every rule has a home: the engine that holds it, whatever it is run over. What goes to a client is
-read by one engine, which therefore has credentials of its own.
+There is an engine for each surface. A rule for several surfaces is run over all of them by one
+engine, so that it is compiled once. Only credentials are in two: texts to a client are read by
+one engine, which therefore has credentials of its own.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule, View
 
 
-def home(rule: Rule, surface: Surface) -> Surface:
-    """The engine that runs a rule over a surface that it is made for."""
+def engine_for(rule: Rule, surface: Surface) -> Surface:
+    """The engine that runs a rule over one of the rule's surfaces."""
     if surface is Surface.TO_CLIENT and rule.is_private:
         return surface
     if Surface.TO_SERVER in rule.surfaces:
@@ -24,15 +25,15 @@ def home(rule: Rule, surface: Surface) -> Surface:
     return Surface.TO_CLIENT if Surface.TO_CLIENT in rule.surfaces else Surface.DEFINITIONS
 
 
-def residents(rules: Iterable[Rule], engine: Surface) -> Iterator[Rule]:
-    """The rules of one engine, each with those of its surfaces that it is run over there."""
-    known: dict[tuple[frozenset[Surface], bool], frozenset[Surface]] = {}
+def rules_for(rules: Iterable[Rule], engine: Surface) -> Iterator[Rule]:
+    """The rules of one engine, each with only the surfaces that this engine runs it over."""
+    surfaces_by_kind: dict[tuple[frozenset[Surface], bool], frozenset[Surface]] = {}
     for rule in rules:
         kind = rule.surfaces, rule.is_private
-        surfaces = known.get(kind)
+        surfaces = surfaces_by_kind.get(kind)
         if surfaces is None:
-            surfaces = frozenset(over for over in rule.surfaces if home(rule, over) is engine)
-            known[kind] = surfaces
+            surfaces = frozenset(over for over in rule.surfaces if engine_for(rule, over) is engine)
+            surfaces_by_kind[kind] = surfaces
         if surfaces == rule.surfaces:
             yield rule
         elif surfaces:
@@ -40,69 +41,74 @@ def residents(rules: Iterable[Rule], engine: Surface) -> Iterator[Rule]:
             yield rule._replace(surfaces=surfaces, views=views)
 
 
-class Residents:
-    """The rules of one engine, read when one of them is first asked for.
+class EngineRules:
+    """The rules of one engine, read when one of them is first needed.
 
     Attributes:
-        surface: whose home it is.
+        engine: the surface that the engine is for.
     """
 
     def __init__(
         self,
         read: Callable[[], Iterable[Rule]],
-        surface: Surface,
+        engine: Surface,
         surfaces: frozenset[Surface] | None = None,
     ) -> None:
-        """Know where rules are read from, and maybe already what they are run over."""
-        self.surface = surface
+        """Store where the rules of all engines are read from.
+
+        Args:
+            read: reads them.
+            engine: the surface that the engine is for.
+            surfaces: that this engine runs rules over; None to read the rules for that.
+        """
+        self.engine = engine
         self._read = read
         self._surfaces = surfaces
 
     @cached_property
-    def rules(self) -> tuple[Rule, ...]:
-        """All of them, in the order in which they were given."""
-        return tuple(residents(self._read(), self.surface))
+    def all(self) -> tuple[Rule, ...]:
+        """Every rule of the engine, in the order in which they are read."""
+        return tuple(rules_for(self._read(), self.engine))
 
     @property
     def surfaces(self) -> frozenset[Surface]:
-        """All that any of them is run over."""
+        """The surfaces that any of the rules is run over."""
         if self._surfaces is None:
-            self._surfaces = frozenset(over for rule in self.rules for over in rule.surfaces)
+            self._surfaces = frozenset(over for rule in self.all for over in rule.surfaces)
         return self._surfaces
 
     @cached_property
-    def looked_for(self) -> tuple[Rule, ...]:
-        """Those that are run over texts as they are, in the order of their patterns."""
-        return tuple(chain(*in_groups(self.rules)))
+    def plain(self) -> tuple[Rule, ...]:
+        """The rules for texts with their spaces, in the order of their patterns."""
+        return tuple(chain(*in_groups(self.all)))
 
     @cached_property
-    def squeezable(self) -> tuple[Rule, ...]:
-        """Those that are run over texts without spaces, in the order of their patterns."""
-        return tuple(rule for rule in self.rules if squeezed_pattern(rule)[0])
+    def squeezed(self) -> tuple[Rule, ...]:
+        """The rules for texts without spaces, in the order of their patterns."""
+        return tuple(rule for rule in self.all if squeezed_pattern(rule)[0])
 
     @cached_property
-    def classifying(self) -> tuple[Rule, ...]:
-        """Those that have a classifier."""
-        return tuple(rule for rule in self.rules if rule.model)
+    def with_classifier(self) -> tuple[Rule, ...]:
+        """The rules that have a classifier."""
+        return tuple(rule for rule in self.all if rule.model)
 
     @cached_property
-    def acting(self) -> tuple[Rule, ...]:
-        """Those that are run over what arguments do, in the order of their patterns."""
-        return tuple(rule for rule in self.rules if View.ACTS in rule.views)
-
-
-def _is_plain(rule: Rule) -> bool:
-    """True where a rule is run over a text with its spaces."""
-    return bool(rule.pattern) and not rule.views <= {View.SQUEEZED, View.ACTS}
+    def over_acts(self) -> tuple[Rule, ...]:
+        """The rules for what arguments do, in the order of their patterns."""
+        return tuple(rule for rule in self.all if View.ACTS in rule.views)
 
 
 def in_groups(rules: Sequence[Rule]) -> tuple[list[Rule], list[Rule]]:
-    """The rules that are compiled together: those for credentials and the like, and the others."""
+    """The rules for texts with spaces, as they are compiled: private ones, and the others."""
     plain = list(filter(_is_plain, rules))
     return (
         [rule for rule in plain if rule.is_private],
         [rule for rule in plain if not rule.is_private],
     )
+
+
+def _is_plain(rule: Rule) -> bool:
+    return bool(rule.pattern) and not rule.views <= {View.SQUEEZED, View.ACTS}
 
 
 _SPACE_TOKEN = re.compile(
@@ -111,7 +117,7 @@ _SPACE_TOKEN = re.compile(
 
 
 def squeezed_pattern(rule: Rule) -> tuple[str, bool]:
-    """The rule's pattern for a text without spaces; empty where it is not run over one."""
+    """A rule's pattern for texts without spaces, with `ignore_case`; empty without such a view."""
     if View.SQUEEZED not in rule.views:
         return "", False
     pattern = rule.pattern

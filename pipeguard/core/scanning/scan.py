@@ -1,7 +1,7 @@
-"""One value while rules are run over its readings: what matched, and how sure that is.
+"""One value while rules are run over its readings: what matches, and how sure that is.
 
-A pass of Hyperscan over a block says which rules could match in it. Only there, and only from the
-hit on, the rule's own expression is run. The same pass finds the signs of further readings.
+A pass of Hyperscan over a block says which rules could match in it. Only there is the rule's own
+expression run. The same pass finds the signs of encodings and of further readings.
 """
 
 from __future__ import annotations
@@ -12,48 +12,52 @@ from collections.abc import Iterable, Iterator
 from pipeguard.core.finding import Confidence, lower
 from pipeguard.core.matching.confirm import Finder
 from pipeguard.core.matching.pattern_set import value_of
-from pipeguard.core.model.cascade import Opened, Reader
+from pipeguard.core.model.cascade import Reader, Selection
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule, View
-from pipeguard.core.scanning.confidence import certainty, may_be_doubted
-from pipeguard.core.scanning.match import digits_of, secret_span
-from pipeguard.core.scanning.origin import Match, Origin, ScanInput, Seen, surer
+from pipeguard.core.scanning.confidence import confidence_by_checks, may_be_doubted
+from pipeguard.core.scanning.location import located
+from pipeguard.core.scanning.match import secret_span, without_separators
+from pipeguard.core.scanning.origin import Origin
 from pipeguard.core.scanning.rule_lookup import RuleLookup
-from pipeguard.core.scanning.scan_budget import Tally, told_once
+from pipeguard.core.scanning.scan_budget import Tally
+from pipeguard.core.scanning.scan_input import ScanInput
+from pipeguard.core.scanning.scan_result import Match, ScanResult, with_support, without_repeats
 from pipeguard.core.text import decoders
 from pipeguard.core.text.budgets import Budgets
 from pipeguard.core.text.windowing import blocks
 from pipeguard.core.unicode import folding
 from pipeguard.core.unicode.folding import Range
 
-TAIL_BYTES = 4096  # of an open tail that is looked at beyond the block
-AGAIN_BYTES = 4096  # after a number that has its name before it, in which more may follow
-LEVELS = 2  # of encodings inside each other
+TAIL_BYTES = 4096  # beyond a block, for a match with an open end
+FOLLOWING_BYTES = 4096  # after a named number, in which further numbers may follow without a name
+LEVELS = 2  # of encodings within each other
 _CLASSIFIED = (View.TEXT, View.FOLDED, View.DECODED)
 
 Signs = dict[str, list[Range]]  # by name, the ranges of a text in which they were seen
 
 
 class Scan:
-    """One value, being scanned.
+    """The scan of one value.
 
     Attributes:
         lookup: the rules.
         source: the value.
-        surface: what the value is judged for.
-        data: its text. Towards a client, JSON escapes are softened in their places.
+        surface: what the value is judged as.
+        data: its text. Towards a client, escaped line ends and quotes of JSON are replaced in
+            place (core.unicode.folding.soften).
         folded: the text folded.
         changed: the ranges of `folded` that differ from the text.
-        unfolding: the way back from `folded`; None where nothing differs.
-        signs: seen in the text.
-        folded_signs: seen in what folding changed.
-        opened: what a classifier is to read, and which reading that is of.
-        reader: what classifiers read.
-        tally: what the rules found so far.
-        matches: so far.
-        undecoded: True where more would have to be decoded than is for one message.
-        unread: what a classifier should have read.
-        told: indices of matches that only tell of an order.
+        unfolding: the way back from `folded`; None if nothing differs.
+        signs: in the text.
+        folded_signs: in what folding changed.
+        to_classify: stretches for classifiers, each with the origin of its reading.
+        reader: has classifiers read these.
+        tally: the findings so far.
+        matches: the same, located.
+        has_undecoded: True if more is encoded in it than is decoded for one message.
+        unread_passages: what a classifier should have read beyond its budget.
+        reported_orders: indices of matches that report an order instead of giving one.
     """
 
     def __init__(
@@ -68,30 +72,34 @@ class Scan:
         self.unfolding = unfolding if self.changed else None
         self.signs: Signs = {}
         self.folded_signs: Signs = {}
-        self.opened: list[tuple[Opened, Origin]] = []
+        self.to_classify: list[tuple[Selection, Origin]] = []
         self.reader = Reader(len(text.data), budgets)
         self.tally = Tally(budgets, by_string=source.keyed)
         self.matches: list[Match] = []
-        self.undecoded = False
-        self.unread: list[Match] = []
-        self.told: set[int] = set()
+        self.has_undecoded = False
+        self.unread_passages: list[Match] = []
+        self.reported_orders: set[int] = set()
         self._budget = budgets.decoding
-        self._values: dict[str, set[bytes]] = {}  # of rules that need several different ones
+        self._values: dict[str, set[bytes]] = {}  # by rule, if it asks for several
 
     def has_sign(self, name: str) -> bool:
-        """True where a sign was seen in the text, folded or not."""
+        """True if the text contains a sign, folded or not."""
         return name in self.signs or name in self.folded_signs
 
     def ranges(self, name: str) -> list[Range]:
-        """Where a sign was seen in the text, folded or not."""
+        """The ranges of the text that contain a sign, folded or not."""
         return [*self.signs.get(name, ()), *self.folded_signs.get(name, ())]
 
-    def result(self) -> Seen:
-        """What was found, once all readings are read."""
-        several = {rule for rule, values in self._values.items() if len(values) > 1}
-        matches = list(told_once(surer(self.matches, several, self.told)))
-        undecoded = self._budget.spent or self.undecoded
-        return Seen(matches, undecoded, self.tally.exhausted, self.unread)
+    def result(self) -> ScanResult:
+        """The result, once all readings are read."""
+        with_several = {rule for rule, values in self._values.items() if len(values) > 1}
+        matches = with_support(self.matches, with_several, self.reported_orders)
+        return ScanResult(
+            list(without_repeats(matches)),
+            has_undecoded=self._budget.is_exceeded or self.has_undecoded,
+            is_unfinished=self.tally.is_exhausted,
+            unread_passages=self.unread_passages,
+        )
 
     def run_rules(
         self, data: bytes, view: View, origin: Origin, ranges: list[Range] | None = None
@@ -104,7 +112,7 @@ class Scan:
         signs: Signs = {}
         squeezed = view is View.SQUEEZED
         for low, high in blocks(len(data), ranges):
-            if self.tally.exhausted:
+            if self.tally.is_exhausted:
                 break
             names, rules = self.lookup.look(data[low:high], squeezed=squeezed)
             for name in names:
@@ -112,28 +120,28 @@ class Scan:
             for rule in rules:
                 if view not in rule.views or self.surface not in rule.surfaces:
                     continue
-                for first, last in origin.busy(rule, low, high):
+                for first, last in origin.active_ranges(rule, low, high):
                     tail = TAIL_BYTES if last == high else 0
                     matches = self._confirmed(rule, data, first, last + tail, squeezed=squeezed)
                     self._match(rule, data, matches, view, origin)
         if view in _CLASSIFIED:
             for low, high in ranges or [(0, len(data))]:
-                self._open(data, low, high, origin)
+                self._note_for_classifiers(data, low, high, origin)
         return signs
 
     def run_rules_over_acts(self, data: bytes, origin: Origin) -> None:
-        """Run the rules over the lines that tell what arguments do."""
+        """Run the rules over the lines that say what arguments do."""
         for low, high in blocks(len(data)):
             for rule in self.lookup.look_at_acts(data[low:high]):
-                if self.surface in rule.surfaces and not self.tally.exhausted:
+                if self.surface in rule.surfaces and not self.tally.is_exhausted:
                     matches = self._confirmed(rule, data, low, high + TAIL_BYTES, squeezed=False)
                     self._match(rule, data, matches, View.ACTS, origin)
 
     def decode(self, data: bytes, signs: Signs, origin: Origin, levels: int = LEVELS) -> None:
         """Run the rules over what is encoded in a reading, and in that again."""
-        if not signs or not (found := decoders.decode(data, signs, self._budget)):
+        if not signs or not (stretches := decoders.decode(data, signs, self._budget)):
             return
-        parts = decoders.DecodedParts(found, data)
+        parts = decoders.DecodedParts(stretches, data)
         inner = Origin(self.source, "", whole=origin.whole, outer=origin, parts=parts)
         decoded = parts.data
         signs = self.run_rules(decoded, View.DECODED, inner)
@@ -151,16 +159,19 @@ class Scan:
             for low, high in blocks(len(data))
             for rule in self.lookup.look(data[low:high], squeezed=False)[1]
             for match in self._confirmed(rule, data, low, high + TAIL_BYTES, squeezed=False)
-            if certainty(rule, data, match, View.TEXT) is not None
+            if confidence_by_checks(rule, data, match, View.TEXT) is not None
         ]
 
-    def _open(self, data: bytes, low: int, high: int, origin: Origin) -> None:
-        """Remember what of a reading could be an order to the model."""
-        gate = self.lookup.gate
-        stretches = gate.stretches(data[low:high]) if gate is not None else ()
+    def _note_for_classifiers(self, data: bytes, low: int, high: int, origin: Origin) -> None:
+        """Note what of a reading could be an order to the model."""
+        prefilter = self.lookup.prefilter
+        stretches = prefilter.stretches(data[low:high]) if prefilter is not None else ()
         if stretches:
-            moved = [one._replace(start=low + one.start, end=low + one.end) for one in stretches]
-            self.opened.append((Opened(data, moved), origin))
+            moved = [
+                stretch._replace(start=low + stretch.start, end=low + stretch.end)
+                for stretch in stretches
+            ]
+            self.to_classify.append((Selection(data, moved), origin))
 
     def _match(
         self,
@@ -171,19 +182,20 @@ class Scan:
         origin: Origin,
     ) -> None:
         tally = self.tally
-        for match in tally.worth(rule, matches):
-            start, end = secret_span(match)
-            confidence, doubted = self._confidence(rule, data, match, view, origin)
-            if confidence is None or not origin.admits(rule, start, end):
+        for candidate in tally.worth_rating(rule, matches):
+            span = secret_span(candidate)
+            confidence, is_doubted = self._confidence(rule, data, candidate, view, origin)
+            if confidence is None or not origin.is_new(rule, *span):
                 continue
-            found = origin.located(rule, confidence, data, start, end)
-            if found is None or (words := tally.news(found, match[0])) is None:
+            match = located(origin, rule, confidence, data, span)
+            if match is None or (key := tally.key_of(match, candidate[0])) is None:
                 continue
             if rule.several:
-                self._values.setdefault(rule.id, set()).add(digits_of(data[start:end]))
-            if tally.tell(rule, words, self.source.place_of(found.path), found.confidence):
-                self.matches.append(found._replace(doubted=doubted))
-            if tally.exhausted:
+                value = without_separators(data[slice(*span)])
+                self._values.setdefault(rule.id, set()).add(value)
+            if tally.admits(rule, key, self.source.place_of(match.path), match.confidence):
+                self.matches.append(match._replace(is_doubted=is_doubted))
+            if tally.is_exhausted:
                 return
 
     def _confidence(
@@ -191,55 +203,55 @@ class Scan:
     ) -> tuple[Confidence | None, bool]:
         """How sure a match is, and whether a classifier doubts it.
 
-        None where it is no match, or says nothing new.
+        None if it is no match, or adds nothing to the findings.
         """
-        start, end = secret_span(match)
-        confidence = certainty(rule, data, match, view)
-        if confidence is None or origin.is_chance(rule, confidence, data, (start, end)):
+        span = secret_span(match)
+        confidence = confidence_by_checks(rule, data, match, view)
+        if confidence is None or origin.is_chance(rule, confidence, data, span):
             return None, False
-        doubted = (
+        is_doubted = (
             may_be_doubted(rule, confidence)
             and view in _CLASSIFIED
             and self._is_doubted(data, *match.span(), confidence)
         )
-        if doubted:
+        if is_doubted:
             confidence = lower(confidence)
-        is_spelt = view is View.SQUEEZED and rule.is_private and confidence > Confidence.LOW
-        if is_spelt and origin.is_torn(start, end):
-            confidence = certainty(rule, data, match, View.JOINED) or confidence
-        is_known = confidence <= self.tally.known(rule, match[0]) or (
+        is_squeezed = view is View.SQUEEZED and rule.is_private and confidence > Confidence.LOW
+        if is_squeezed and origin.is_split(*span):
+            confidence = confidence_by_checks(rule, data, match, View.JOINED) or confidence
+        adds_nothing = confidence <= self.tally.confidence_so_far(rule, match[0]) or (
             view is not View.DECODED and self.tally.has_enough(rule, confidence)
         )
-        return (None if is_known else confidence), doubted
+        return (None if adds_nothing else confidence), is_doubted
 
     def _is_doubted(self, data: bytes, start: int, end: int, confidence: Confidence) -> bool:
-        """True where a classifier is sure that what a pattern found is no order."""
+        """True if a classifier is sure that a match of a pattern is no order."""
         is_sure = confidence is Confidence.HIGH
         return any(
             self.reader.doubts(data, start, end, self.lookup.classifier(rule), is_sure=is_sure)
-            for rule in self.lookup.residents.classifying
+            for rule in self.lookup.rules.with_classifier
             if self.surface in rule.surfaces
         )
 
     def _confirmed(
         self, rule: Rule, data: bytes, low: int, high: int, *, squeezed: bool
     ) -> Iterator[re.Match[bytes]]:
-        """The rule's own matches in a block: Hyperscan says that there may be one, not which."""
+        """The matches of a rule's own expression in a block where Hyperscan found its pattern."""
         high = min(len(data), high)
         if not self.tally.spend(high - low):
             return iter(())
         finder = self.lookup.finder(rule, squeezed=squeezed)
         if rule.several:
-            return self._each(rule, finder, data, low, high)
+            return self._with_following(rule, finder, data, low, high)
         return finder.finditer(data, low, high)
 
-    def _each(
+    def _with_following(
         self, rule: Rule, finder: Finder, data: bytes, low: int, high: int
     ) -> Iterator[re.Match[bytes]]:
-        """Each match, and further values of its kind that follow without their name."""
+        """Each match, and the values of its kind that follow it without a name."""
         value = value_of(rule.pattern, ignore_case=rule.ignore_case)
         for match in finder.finditer(data, low, high):
             yield match
             end = match.end()
-            self.tally.spend(AGAIN_BYTES)
-            yield from value.finditer(data, end, min(len(data), end + AGAIN_BYTES))
+            self.tally.spend(FOLLOWING_BYTES)
+            yield from value.finditer(data, end, min(len(data), end + FOLLOWING_BYTES))

@@ -1,128 +1,107 @@
-"""What the rules have told of one text, and whether more may be looked through for it.
+"""How much of one text may still be searched, and which matches of it are worth a finding.
 
-Each says the same thing once, and only so often at all; and a text that is made to be slow is not
-judged to its end, and refused. Counts by confidence and by place: what is less sure, or stands
-where less is asked, never uses up what a sure finding elsewhere needs. Knows rules and how sure
-they are, and no texts.
+A text that is made to be slow is not searched to its end, and is refused. A rule reports the same
+words once, and only so many findings; these are counted by confidence and by place, so that
+doubtful ones never use up what a sure one elsewhere needs. Knows rules, and no texts.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from pipeguard.core.finding import Confidence, Severity
-from pipeguard.core.protocol.places import Path
 from pipeguard.core.rules.rule import Rule
-from pipeguard.core.scanning.match import most
-from pipeguard.core.scanning.origin import Match
+from pipeguard.core.scanning.match import max_findings
+from pipeguard.core.scanning.scan_result import Match
 from pipeguard.core.text.budgets import Budgets
 
-MATCH_BYTES = 2048  # what one match costs to look at, in bytes that are looked through
-MAX_REPEATED = 32  # matches in one block that are known, of a rule that is sure
+MATCH_BYTES = 2048  # charged for each match, as so many bytes that are searched
+MAX_REPEATED = 32  # matches in one block that repeat a sure finding
 
 
 class Tally:
-    """What the rules have told of one text.
+    """The findings of the rules in one text so far.
 
     Attributes:
-        exhausted: True where looking through the rest would take too long, or would find more
-            than can be taken out.
+        is_exhausted: True if searching the rest would take too long, or if there are more secrets
+            than can be redacted.
     """
 
     def __init__(self, budgets: Budgets, *, by_string: bool = False) -> None:
-        """Begin.
+        """Start with no findings.
 
         Args:
-            budgets: what the message may still cost.
-            by_string: a secret is told in each string that holds it: in one it may stay.
+            budgets: what judging the message may still cost.
+            by_string: report a secret in each string that contains it, since it may be allowed
+                in one of them.
         """
         self._budgets = budgets
         self._by_string = by_string
-        self._whole: set[tuple[str, bytes]] = set()  # secrets that stand in one string
-        self._known: dict[tuple[str, bytes], Confidence] = {}
-        self._told: Counter[tuple[str, str, Confidence]] = Counter()
+        self._in_one_string: set[tuple[str, bytes]] = set()  # secrets, by rule
+        self._confidences: dict[tuple[str, bytes], Confidence] = {}  # by rule and words
+        self._counts: Counter[tuple[str, str, Confidence]] = Counter()  # by rule and place
         self._full: set[tuple[str, Confidence]] = set()
-        self._sure: set[str] = set()
-        self.exhausted = False
+        self._sure: set[str] = set()  # rules whose finding blocks the message
+        self.is_exhausted = False
 
     def spend(self, cost_bytes: int) -> bool:
-        """Whether so much more may be looked through."""
-        if not self._budgets.look(cost_bytes):
-            self.exhausted = True
-        return not self.exhausted
+        """Charge for so many bytes that are searched; False if the budget is exhausted."""
+        if not self._budgets.scan(cost_bytes):
+            self.is_exhausted = True
+        return not self.is_exhausted
 
-    def worth(self, rule: Rule, matches: Iterable[re.Match[bytes]]) -> Iterator[re.Match[bytes]]:
-        """The matches in one block that may tell more than is known already."""
-        again = 0
+    def worth_rating(
+        self, rule: Rule, matches: Iterable[re.Match[bytes]]
+    ) -> Iterator[re.Match[bytes]]:
+        """The matches in one block that may add something to the findings."""
+        repeated = 0
         for match in matches:
             if not self.spend(MATCH_BYTES):
                 return
-            if self.known(rule, match[0]) < Confidence.HIGH:
+            if self.confidence_so_far(rule, match[0]) < Confidence.HIGH:
                 yield match
             elif rule.id in self._sure:
-                again += 1
-                if again >= MAX_REPEATED:
-                    return  # the rest of the block says the same once more
+                repeated += 1
+                if repeated >= MAX_REPEATED:
+                    return  # the rest of the block repeats it, too
 
-    def known(self, rule: Rule, words: bytes) -> int:
-        """How sure the surest finding of these words is; below any where there was none."""
-        return self._known.get((rule.id, words), -1)
+    def confidence_so_far(self, rule: Rule, words: bytes) -> int:
+        """The highest confidence of a finding of these words; -1 if there is none."""
+        return self._confidences.get((rule.id, words), -1)
 
-    def news(self, found: Match, words: bytes) -> bytes | None:
-        """What stands for a located match in `known` and `tell`; None where it is known already.
+    def key_of(self, match: Match, words: bytes) -> bytes | None:
+        """What `admits` takes as the words of a located match; None if it adds nothing.
 
-        A secret that stands whole in a string is no second one in pieces, of which that is one.
+        A secret that one string contains whole is not reported again for a row of several strings.
         """
-        rule = found.rule
+        rule = match.rule
         key = words
         if self._by_string and rule.is_private:
-            key += repr(found.path).encode()
-            if not found.view.startswith("squeezed"):
-                self._whole.add((rule.id, words))
-            elif (rule.id, words) in self._whole:
+            key += repr(match.path).encode()
+            if not match.view.startswith("squeezed"):
+                self._in_one_string.add((rule.id, words))
+            elif (rule.id, words) in self._in_one_string:
                 return None
-        return key if found.confidence > self.known(rule, key) else None
+        return key if match.confidence > self.confidence_so_far(rule, key) else None
 
-    def tell(self, rule: Rule, words: bytes, place: str, confidence: Confidence) -> bool:
-        """They were found there, as sure as that.
-
-        Returns:
-            Whether it is told: not where the rule has told enough that is as sure there.
-        """
-        self._known[rule.id, words] = confidence
+    def admits(self, rule: Rule, words: bytes, place: str, confidence: Confidence) -> bool:
+        """Note a match; False if the rule has enough findings of this confidence there."""
+        self._confidences[rule.id, words] = confidence
         key = rule.id, place, confidence
-        if self._told[key] >= most(rule):
+        if self._counts[key] >= max_findings(rule):
             if confidence is Confidence.HIGH:
-                # Each secret has to be taken out; of orders, the message is stopped by the first.
-                self.exhausted = self.exhausted or rule.is_private
+                # Each secret has to be redacted; for anything else the first blocks the message.
+                self.is_exhausted = self.is_exhausted or rule.is_private
             else:
                 self._full.add((rule.id, confidence))
             return False
-        self._told[key] += 1
+        self._counts[key] += 1
         if confidence is Confidence.HIGH and not rule.is_private and rule.severity >= Severity.HIGH:
             self._sure.add(rule.id)
         return True
 
     def has_enough(self, rule: Rule, confidence: Confidence) -> bool:
-        """True where a match that is no surer than that need not be located."""
+        """True if a match of no more than this confidence need not be located."""
         return (rule.id, confidence) in self._full
-
-
-def told_once(matches: Sequence[Match]) -> Iterator[Match]:
-    """The matches, but for secrets that a rule found in another reading where it had them exactly.
-
-    Of what is not exact, the whole string is taken out.
-    """
-    exact: dict[tuple[str, Path], list[Match]] = {}
-    for match in matches:
-        if match.exact and match.rule.is_private:
-            exact.setdefault((match.rule.id, match.path), []).append(match)
-    for match in matches:
-        known = () if match.exact else exact.get((match.rule.id, match.path), ())
-        if not any(
-            one.start <= match.start and match.end <= one.end and one.confidence >= match.confidence
-            for one in known
-        ):
-            yield match

@@ -66,9 +66,9 @@ def obstacle(guard: Guard, kind: str, name: str) -> Finding | None:
     pin = guard.pin(kind, name)
     if pin is None:
         return _obstacle_without_pin(guard, kind, name)
-    if pin.held is None:
+    if pin.held_definition is None:
         return None
-    rule = "trust.held" if pin.approved is None else "trust.drifted"
+    rule = "trust.held" if pin.approved_definition is None else "trust.drifted"
     return _held_finding(guard, kind, name, _why_held(pin), rule)
 
 
@@ -129,14 +129,14 @@ def _is_covered(guard: Guard, uri: str) -> bool:
 
     for template in guard.names.templates():
         pin = guard.pin("template", template)
-        if pin is not None and pin.held is None and covers(template, uri):
+        if pin is not None and pin.held_definition is None and covers(template, uri):
             return True
     return False
 
 
 def _why_held(pin: Pin) -> str:
     """Why it is held, in our words alone: `pipeguard diff` shows the server's."""
-    if pin.approved is None:
+    if pin.approved_definition is None:
         return f"it was never approved ({pin.reason})" if pin.reason else "it was never approved"
     return f"it changed since it was approved ({pin.reason})"
 

@@ -147,7 +147,7 @@ def _review_item(
         return ReviewedDefinition(HIDDEN, (finding,))
     is_new = scope.guard.pin(kind, name) is None
     reviewed = review_definition(scope, name, item, names.look_alike(name))
-    if is_new and reviewed.pin is not None and reviewed.pin.pinned:
+    if is_new and reviewed.pin is not None and reviewed.pin.is_pinned:
         names.add_trusted(name)
     return reviewed
 

@@ -27,7 +27,7 @@ from pipeguard.core.protocol.places import (
 )
 from pipeguard.core.rules.policy import Mode
 from pipeguard.core.rules.rule import tells_private
-from pipeguard.core.scanning.origin import NOTHING, Match, Seen
+from pipeguard.core.scanning.scan_result import NOTHING_FOUND, Match, ScanResult
 from pipeguard.core.session import replies
 from pipeguard.core.session.envelope import blocked
 from pipeguard.core.session.redact import UNREAD
@@ -91,12 +91,12 @@ def scan(scope: Scope, surface: Surface, value: JsonValue) -> list[Finding]:
     findings: list[Finding] = []
     for engine in scope.guard.scanners[surface]:
         try:
-            seen = engine.scan(value, scope.place, surface, scope.budgets)
+            result = engine.scan(value, scope.place, surface, scope.budgets)
         except UnicodeEncodeError:
             why = "a string contains a lone surrogate, which is half a character"
             raise Refusal("protocol.lone-surrogate", why, codes.INVALID_REQUEST) from None
-        if seen != NOTHING:
-            findings += _findings_of(scope, value, seen, surface)
+        if result != NOTHING_FOUND:
+            findings += _findings_of(scope, value, result, surface)
     if findings and name_is_secret(findings):
         findings = [finding._replace(tool=None) for finding in findings]
     return findings
@@ -170,20 +170,22 @@ def _arguments(message: Message) -> JsonValue:
 # --- from matches to findings ---------------------------------------------------------------
 
 
-def _findings_of(scope: Scope, value: JsonValue, seen: Seen, surface: Surface) -> list[Finding]:
-    returning = [match for match in seen.matches if _may_return(scope, value, match)]
+def _findings_of(
+    scope: Scope, value: JsonValue, result: ScanResult, surface: Surface
+) -> list[Finding]:
+    returning = [match for match in result.matches if _may_return(scope, value, match)]
     findings: list[Finding] = []
-    for match in seen.matches:
+    for match in result.matches:
         is_servers = any(_is_part_of(value, match, secret) for secret in returning)
         is_servers = is_servers or _is_host_of_secret(scope, value, match)
         confidence = min(match.confidence, Confidence.MEDIUM) if is_servers else match.confidence
         findings += (scope.finding_of(piece, confidence, surface) for piece in _pieces(match))
-    if seen.undecoded:
+    if result.has_undecoded:
         findings.append(scope.finding("protocol.view-limit", f"{scope.part}.other", _SEVERE))
-    if seen.unfinished:
+    if result.is_unfinished:
         findings.append(scope.finding("protocol.scan-limit", f"{scope.part}.other", _SEVERE))
-    if seen.unread:
-        findings += _unread(scope, seen.unread, surface)
+    if result.unread_passages:
+        findings += _unread(scope, result.unread_passages, surface)
     return findings
 
 
@@ -271,4 +273,4 @@ def _is_host_of_secret(scope: Scope, value: JsonValue, match: Match) -> bool:
     first = max(text.rfind(" ", 0, match.start), text.rfind("\n", 0, match.start)) + 1
     given = vault.restore(text[first:].split(maxsplit=1)[0])
     is_web = given.text.lower().startswith("http")
-    return given.known > 0 and not is_web and scope.guard.flows.has_returned(given.text)
+    return given.restored_count > 0 and not is_web and scope.guard.flows.has_returned(given.text)

@@ -72,7 +72,7 @@ class Guard:
             it; or None.
         scanners: the engines that have rules for each surface.
         flows: what went through it lately.
-        known: PipeGuard's own secrets, which are removed from what it says.
+        known_secrets: PipeGuard's own secrets, which are removed from what it says.
         inspects: False where others judge what the messages say, and only the protocol is checked.
     """
 
@@ -101,7 +101,7 @@ class Guard:
         self._spare_scanners: dict[Surface, tuple[Engine, ...]] = {}
         self._spare_lock = Lock()
         self.flows = Flows()
-        self.known = KnownSecrets()
+        self.known_secrets = KnownSecrets()
         self.inspects = True
         self._shared = _Shared(policy, Pins(pins))
 

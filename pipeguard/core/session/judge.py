@@ -77,9 +77,11 @@ class MessageJudge(NamedTuple):
             verdict = self._judge_kind(message)
             return put_back(self.guard.vault, verdict) if self.guard.vault is not None else verdict
         guard = self.guard
-        if not guard.known.may_be_in(message.frame):
+        if not guard.known_secrets.may_be_in(message.frame):
             return self._judge_kind(message)
-        clean, finding = without_known_secrets(guard.known, guard.policy, self.direction, message)
+        clean, finding = without_known_secrets(
+            guard.known_secrets, guard.policy, self.direction, message
+        )
         verdict = self._judge_kind(clean)
         return verdict if finding is None else verdict.with_findings(message.frame, [finding])
 

@@ -84,11 +84,15 @@ class DefinitionScope(NamedTuple):
 
     def trust_change(self, name: str, fingerprint: str, text: str) -> PinChange:
         """The change that trusts a definition from now on."""
-        return PinChange(self.kind, name, fingerprint, text, held=False, reason="", pinned=True)
+        return PinChange(
+            self.kind, name, fingerprint, text, is_held=False, reason="", is_pinned=True
+        )
 
     def hold_change(self, name: str, fingerprint: str, text: str, reason: str) -> PinChange:
         """The change that holds a definition until a person decides."""
-        return PinChange(self.kind, name, fingerprint, text, held=True, reason=reason, pinned=False)
+        return PinChange(
+            self.kind, name, fingerprint, text, is_held=True, reason=reason, is_pinned=False
+        )
 
     def finding(self, rule: str, note: str, name: str | None, action: Action) -> Finding:
         """A finding about the definition as a whole."""
@@ -129,11 +133,15 @@ def review_definition(
     fingerprint = sha256(canonical(lasting)).hexdigest()
     pin = scope.guard.pin(scope.kind, name)
     findings = scope.scan(definition, name)
-    if pin is not None and pin.approved is not None and pin.approved_fingerprint == fingerprint:
-        return _unchanged(scope, pin, pin.approved, definition, findings)
+    if (
+        pin is not None
+        and pin.approved_definition is not None
+        and pin.approved_fingerprint == fingerprint
+    ):
+        return _unchanged(scope, pin, pin.approved_definition, definition, findings)
     seen = _Seen(name, definition, serialise(lasting).decode(), fingerprint, findings)
-    if pin is not None and pin.approved is not None:
-        return _drifted(scope, pin, pin.approved, seen)
+    if pin is not None and pin.approved_definition is not None:
+        return _drifted(scope, pin, pin.approved_definition, seen)
     if seen.is_poisoned or look_alike is not None or scope.guard.policy.trust is Trust.REVIEW:
         return _unapproved(scope, pin, seen, look_alike)
     return _first_use(scope, pin, seen)
@@ -164,7 +172,7 @@ def _unchanged(
     definition is shown in its place.
     """
     change = None
-    if pin.held is not None:
+    if pin.held_definition is not None:
         assert pin.approved_fingerprint is not None  # noqa: S101  it is the one that was seen
         change = scope.trust_change(pin.name, pin.approved_fingerprint, approved_text)
         _learn(scope.guard, change, pin)
@@ -183,7 +191,11 @@ def _unchanged(
 
 def _first_use(scope: DefinitionScope, pin: Pin | None, seen: _Seen) -> ReviewedDefinition:
     """Trust a clean definition that was never seen, unless it is already held."""
-    if pin is not None and pin.held is not None and pin.held_fingerprint == seen.fingerprint:
+    if (
+        pin is not None
+        and pin.held_definition is not None
+        and pin.held_fingerprint == seen.fingerprint
+    ):
         return _hidden(scope, seen, pin.reason)
     change = scope.trust_change(seen.name, seen.fingerprint, seen.text)
     if _learn(scope.guard, change, None) is None:
@@ -228,8 +240,14 @@ def _drifted(
         return ReviewedDefinition(seen.definition, (*seen.findings, finding))
     change = scope.hold_change(pin.name, seen.fingerprint, seen.text, reason)
     stored = _learn(scope.guard, change, pin)
-    if stored is not None and stored.held is not None and stored.held_fingerprint is not None:
-        change = scope.hold_change(pin.name, stored.held_fingerprint, stored.held, reason)
+    if (
+        stored is not None
+        and stored.held_definition is not None
+        and stored.held_fingerprint is not None
+    ):
+        change = scope.hold_change(
+            pin.name, stored.held_fingerprint, stored.held_definition, reason
+        )
     is_remembered = pin.held_fingerprint == change.fingerprint
     finding = scope.finding("trust.drifted", note, pin.name, Action.BLOCK)
     approved: JsonValue = _LENIENT.decode(approved_text)
@@ -255,9 +273,9 @@ def _beyond_room(scope: DefinitionScope, seen: _Seen) -> ReviewedDefinition:
 
 def _learn(guard: Guard, change: PinChange, pin: Pin | None) -> Pin | None:
     """Remember a definition; return what is stored of it, or None if there is no room."""
-    approved = change.definition if change.pinned else pin.approved if pin else None
+    approved = change.definition if change.is_pinned else pin.approved_definition if pin else None
     approved_fingerprint = (
-        change.fingerprint if change.pinned else pin.approved_fingerprint if pin else None
+        change.fingerprint if change.is_pinned else pin.approved_fingerprint if pin else None
     )
     return guard.learn(
         Pin(
@@ -265,8 +283,8 @@ def _learn(guard: Guard, change: PinChange, pin: Pin | None) -> Pin | None:
             change.name,
             approved,
             approved_fingerprint,
-            change.definition if change.held else None,
-            change.fingerprint if change.held else None,
+            change.definition if change.is_held else None,
+            change.fingerprint if change.is_held else None,
             change.reason,
         )
     )

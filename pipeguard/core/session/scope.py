@@ -7,7 +7,7 @@ from typing import NamedTuple
 from pipeguard.core.finding import Confidence, Finding, Severity
 from pipeguard.core.protocol.places import Path, Surface, place_of, pointer
 from pipeguard.core.rules.policy import PolicyTarget
-from pipeguard.core.scanning.origin import Match
+from pipeguard.core.scanning.scan_result import Match
 from pipeguard.core.session.guard import Guard
 from pipeguard.core.text.budgets import Budgets
 

@@ -27,7 +27,7 @@ FOREIGN_NOTE = (
 def has_foreign_placeholder(vault: Vault | None, value: JsonValue) -> bool:
     """True if a value contains a placeholder that this server's vault did not make."""
     own = Vault(b"") if vault is None else vault
-    return any("[" in text and own.restore(text).unknown > 0 for text in texts_in(value))
+    return any("[" in text and own.restore(text).unknown_count > 0 for text in texts_in(value))
 
 
 def put_back(vault: Vault, verdict: Verdict) -> Verdict:

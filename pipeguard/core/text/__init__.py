@@ -1,6 +1,7 @@
 """Readings of a text (decoded, squeezed, joined), and the way back to the bytes that came.
 
-Knows encodings and disguises, and what decoding may cost. Refuses to know rules: a reading says
-what a text could also be read as, never that it is bad. Begin with `document.MessageText`, all
-texts of a message as one buffer, then `decoders`, the table of encodings.
+Knows encodings, disguises, and what decoding may cost. Refuses to know rules: a reading is what a
+text could also say, never that it is bad. Begin with `document.MessageText`, the buffer of all
+strings of a message, and `layouts`, which says how they are laid out; then `decoders`, the table
+of encodings, and `split_values`, for what is split over several strings.
 """

@@ -1,7 +1,7 @@
-"""Runs of letters that stand for bytes: base64, base32, hex, and what is compressed in them.
+"""Bytes written as letters: base64, base32 and hex, also of compressed or UTF-16 text.
 
-The cost is linear in the text for any input. Sources: RFC 4648 (base64, base32, hex), RFC 1950 and
-RFC 1952 (zlib, gzip).
+A *run* is a row of letters of one such alphabet. The cost is linear in the text for any input.
+Sources: RFC 4648 (base64, base32, hex), RFC 1950 and RFC 1952 (zlib, gzip).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from pipeguard.core.text.encoding import Decoded, Encoding, is_readable
 
 MAX_RUN_BYTES = 2**20  # of one encoded run
 MAX_INFLATED_BYTES = 2**20  # of one compressed run
-HEAD_BYTES = 4096  # of a compressed run, by which it is recognised
+HEAD_BYTES = 4096  # of a compressed run, which show that it is one
 MAX_BASE32_BYTES = 2**15  # of one run: this decoder is slow
-WIDE_BEFORE_BYTES = 12  # of base64: a byte order mark and two letters, which have other groups
-HOST_LABELS = 3  # at most that are the host's own, as `collector.acme.test`
+WIDE_BEFORE_BYTES = 12  # of base64 before its sign: a byte order mark and two letters
+HOST_LABELS = 3  # at most, of the host that receives the data, as `collector.acme.test`
 
 BASE64_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 BASE32_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
@@ -32,9 +32,9 @@ def _class(alphabet: str, indices: Iterable[int]) -> str:
     return "[" + "".join(sorted(re.escape(letter) for letter in letters)) + "]"
 
 
-# The bytes of plain text are 0x20 to 0x7E, so each letter of its encoding comes from a part of
-# the alphabet only (RFC 4648, sections 4 and 6). A run that keeps to those parts for twelve
-# characters is hardly ever chance, and it is found at any alignment.
+# The bytes of plain text are 0x20 to 0x7E, so each letter of its encoding is from a part of the
+# alphabet (RFC 4648, sections 4 and 6). Twelve letters from these parts are hardly ever chance, and
+# are found at any alignment.
 _BASE64_GROUP = (
     _class(BASE64_ALPHABET, range(8, 32))
     + _class(BASE64_ALPHABET, (i for i in range(64) if 2 <= i % 16 <= 7))
@@ -51,7 +51,7 @@ _BASE32_GROUP = (
     + _class(BASE32_ALPHABET, (i for i in range(32) if 1 <= i % 8 <= 3))
     + "[A-Z2-7]"
 )
-# A letter of ASCII in UTF-16, as base64 and as hex: of each pair of bytes, one is zero.
+# ASCII in UTF-16, as base64 and as hex: one of each pair of bytes is zero.
 _WIDE_BASE64 = (
     _class(BASE64_ALPHABET, range(8, 32))
     + "[AQgw][AB][A-Za-z0-9+/_-]A[C-H]"
@@ -65,8 +65,8 @@ _COMPRESSED_SIGN = (
     "(?:H4sI|eJ[w-z0-9+/_-]|eN[o-r]|eAE|eF[4-7])[A-Za-z0-9+/_-]{20}|"
     "(?:1[Ff]8[Bb]08|78(?:01|5[Ee]|9[Cc]|[Dd][Aa]))[0-9A-Fa-f]{30}"
 )
-_BETWEEN_PAIRS = r"[ :,;|/\t\r\n\x22'-]{1,4}"  # between bytes that are written in hex
-# What is written before a host's name where a program is told to reach it.
+_BETWEEN_PAIRS = r"[ :,;|/\t\r\n\x22'-]{1,4}"  # of hex digits
+# Before the name of a host that a program is to reach.
 _BEFORE_HOST = "(?:://|@|: |dig |host |ping |nslookup )"
 
 _BASE64 = re.compile(f"(?:{_BASE64_GROUP}){{4}}".encode())
@@ -102,75 +102,85 @@ _TEXT = re.compile(rb"[ -~\t\r\n]*")
 
 
 def _base64(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
-    """From each group of letters that can only be text on, as far as its run goes on as text."""
-    found: list[Decoded] = []
+    """Decode from letters that can only be text on, as far as the run decodes to text."""
+    decoded: list[Decoded] = []
     position = stop = start
     while (match := _BASE64.search(data, position, end)) and budget.call():
         if match.end() > stop:
             stop = _end_of_run(data, match.end(), MAX_RUN_BYTES)
         plain, position = _text_from(data, match.start(), match.end(), stop, _from_base64)
-        found.append(Decoded(plain, "base64", match.start(), position))
-    return found
+        decoded.append(Decoded(plain, "base64", match.start(), position))
+    return decoded
 
 
-def _end_of_run(data: bytes, at: int, most: int) -> int:
-    """Where a run of base64 ends that goes on at a place, over line ends as well."""
-    rest = _REST_OF_RUN.match(data, at, at + most)
+def _end_of_run(data: bytes, at: int, max_bytes: int) -> int:
+    """Where a run of base64 ends that continues at a byte, also over line ends."""
+    rest = _REST_OF_RUN.match(data, at, at + max_bytes)
     return rest.end() if rest else at
 
 
 def _text_from(
     data: bytes, start: int, end: int, stop: int, decoder: Callable[[bytes], bytes]
 ) -> tuple[bytes, int]:
-    """The longest reading of a run that is text, from a stretch of whole groups that is.
+    """Decode as much of a run as is text.
 
-    What was read as text from the wrong letter on ends soon, and hides nothing after it.
+    Letters that are decoded at the wrong alignment end as text soon, and hide nothing after them.
+
+    Args:
+        data: the text that contains the run.
+        start: of whole groups of letters that are text.
+        end: of these.
+        stop: where the run ends.
+        decoder: of any number of whole groups.
+
+    Returns:
+        The plain text, and where its source ends.
     """
     plain = decoder(data[start:end])
-    size, made = end - start, len(plain)
+    size, plain_size = end - start, len(plain)
     step = size
     while end < stop:
-        step *= 8  # so that all that is tried costs little more than the last of it
+        step *= 8  # so that all attempts cost little more than the last
         longer = decoder(data[start : min(stop, start + step)])
         if not is_readable(longer):
             text = _TEXT.match(longer)
             if text and text.end() > len(plain):
-                plain, end = text[0], max(end, start + text.end() // made * size)
+                plain, end = text[0], max(end, start + text.end() // plain_size * size)
             break
         plain, end = longer, min(stop, start + step)
     return plain, end
 
 
 def _long_run(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
-    """Text that is not ASCII has no groups to know it by: a run is decoded whole."""
-    found: list[Decoded] = []
+    """Decode whole runs: text that is not ASCII has no letters that can only be text."""
+    decoded: list[Decoded] = []
     position = start
-    letters = data[start:end].translate(_IN_RUN)  # a search for one letter, forty times over
+    letters = data[start:end].translate(_IN_RUN)  # then forty times one letter is a long run
     while (at := letters.find(_FORTY, position - start)) >= 0 and budget.call():
         stop = letters.find(b" ", at + len(_FORTY))
         match = _LONG_RUN.search(data, start + at, end if stop < 0 else start + stop)
         if match is None:
             if stop < 0:
                 break
-            position = start + stop  # a rule, as of dashes, or too little after one
+            position = start + stop  # a line of dashes, or a short run after one
             continue
         position = match.end()
         for view, plain in _on_one_line(match[0]):
             if is_readable(plain):
-                found.append(Decoded(plain, view, match.start(), position))
+                decoded.append(Decoded(plain, view, match.start(), position))
                 break
         else:
             if match[0].islower() or _BASE64.match(match[0]):
-                continue  # neither mixed as base64 is, nor left to this cue
+                continue  # base64 has both cases; ASCII in base64 is found by its own sign
             position = _end_of_run(data, position, MAX_RUN_BYTES)
             plain = _from_base64(data[match.start() : position])
             if is_readable(plain):
-                found.append(Decoded(plain, "base64", match.start(), position))
-    return found
+                decoded.append(Decoded(plain, "base64", match.start(), position))
+    return decoded
 
 
 def _on_one_line(run: bytes) -> Iterator[tuple[str, bytes]]:
-    """What a run says in hex and in base32, where it has their letters alone."""
+    """A run decoded as hex and as base32, if it has only letters of these."""
     if not run.strip(_HEX_DIGITS) and not _HEX.match(run):
         yield "hex", _from_hex(run)
     if not run.strip(_LOWER_BASE32) or (not run.strip(_UPPER_BASE32) and not _BASE32.match(run)):
@@ -188,18 +198,18 @@ def _from_base64(token: bytes) -> bytes:
 
 
 def _hex(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
-    found: list[Decoded] = []
+    decoded: list[Decoded] = []
     position = stop = start
     while (match := _HEX.search(data, position, end)) and budget.call():
         if match.end() > stop:
             stop = _end_of_hex(data, match.end(), MAX_RUN_BYTES)
         plain, position = _text_from(data, match.start(), match.end(), stop, _from_hex)
-        found.append(Decoded(plain, "hex", match.start(), position))
-    return found
+        decoded.append(Decoded(plain, "hex", match.start(), position))
+    return decoded
 
 
-def _end_of_hex(data: bytes, at: int, most: int) -> int:
-    rest = _REST_OF_HEX.match(data, at, at + most)
+def _end_of_hex(data: bytes, at: int, max_bytes: int) -> int:
+    rest = _REST_OF_HEX.match(data, at, at + max_bytes)
     return rest.end() if rest else at
 
 
@@ -208,17 +218,17 @@ def _from_hex(run: bytes) -> bytes:
 
 
 def _separated_hex(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
-    found = []
+    decoded = []
     for match in _SEPARATED_HEX.finditer(data, start, end):
         plain = unhexlify(match[0].replace(b"0x", b"").translate(None, _PAIR_SEPARATORS))
         if budget.call() and is_readable(plain):
-            found.append(Decoded(plain, "hex", match.start(), match.end()))
-    return found
+            decoded.append(Decoded(plain, "hex", match.start(), match.end()))
+    return decoded
 
 
 def _wide(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
-    """Base64 or hex of UTF-16 or UTF-32, as far as it is ASCII: the zeros are left out."""
-    found: list[Decoded] = []
+    """Decode base64 or hex of ASCII in UTF-16 or UTF-32: its zeros are left out."""
+    decoded: list[Decoded] = []
     position = start
     while (match := _WIDE.search(data, position, end)) and budget.call():
         low = match.start()
@@ -230,14 +240,14 @@ def _wide(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Dec
         else:
             position = _end_of_hex(data, match.end(), MAX_RUN_BYTES)
             view, plain = "hex", _from_hex(data[low:position])
-        plain = plain.translate(None, b"\0\xff\xfe")  # a mark of the bytes' order, too
+        plain = plain.translate(None, b"\0\xff\xfe")  # and the byte order mark
         if is_readable(plain):
-            found.append(Decoded(plain, view, low, position))
-    return found
+            decoded.append(Decoded(plain, view, low, position))
+    return decoded
 
 
 def _base32(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
-    found = []
+    decoded = []
     position = start
     letters = data[start:end].translate(_IN_BASE32)
     while (at := letters.find(_SIXTEEN, position - start)) >= 0:
@@ -247,10 +257,10 @@ def _base32(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[D
         if match is None:
             continue
         plain = _from_base32(match[0])
-        budget.spent = budget.spent or len(match[0]) > MAX_BASE32_BYTES
+        budget.is_exceeded = budget.is_exceeded or len(match[0]) > MAX_BASE32_BYTES
         if budget.call() and is_readable(plain):
-            found.append(Decoded(plain, "base32", match.start(), match.end()))
-    return found
+            decoded.append(Decoded(plain, "base32", match.start(), match.end()))
+    return decoded
 
 
 def _from_base32(run: bytes) -> bytes:
@@ -262,11 +272,11 @@ def _from_base32(run: bytes) -> bytes:
 
 
 def _compressed(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
-    found: list[Decoded] = []
-    position, left = start, budget.decoded_bytes
-    if left <= 0:
-        budget.spent = True
-        return found
+    decoded: list[Decoded] = []
+    position, remaining = start, budget.decoded_bytes
+    if remaining <= 0:
+        budget.is_exceeded = True
+        return decoded
     while (match := _COMPRESSED.search(data, position, end)) and budget.call():
         position = match.end()
         is_hex = match[0][:1] in b"17"
@@ -274,44 +284,44 @@ def _compressed(data: bytes, start: int, end: int, budget: DecodingBudget) -> li
         end_of_run = _end_of_hex if is_hex else _end_of_run
         head = data[match.start() : end_of_run(data, position, HEAD_BYTES)]
         if not _inflated(decoder(head), HEAD_BYTES)[0]:
-            continue  # four letters by chance, in a long run
+            continue  # the sign is in the run by chance
         position = end_of_run(data, position, MAX_RUN_BYTES)
         packed = decoder(data[match.start() : position])
-        plain, is_cut = _inflated(packed, min(MAX_INFLATED_BYTES, left))
-        left -= len(plain)
-        budget.spent = budget.spent or is_cut
+        plain, is_cut = _inflated(packed, min(MAX_INFLATED_BYTES, remaining))
+        remaining -= len(plain)
+        budget.is_exceeded = budget.is_exceeded or is_cut
         if is_readable(plain):
-            found.append(Decoded(plain, f"{view}>compressed", match.start(), position))
-        if left <= 0:
-            budget.spent = True  # even where it was packed to its last byte
+            decoded.append(Decoded(plain, f"{view}>compressed", match.start(), position))
+        if remaining <= 0:
+            budget.is_exceeded = True  # even if that was exactly the end
             break
-    return found
+    return decoded
 
 
-def _inflated(packed: bytes, most: int) -> tuple[bytes, bool]:
-    """What gzip or zlib packed, as far as it goes; True where it is more (RFC 1950, RFC 1952)."""
-    import zlib  # here, since few texts need it
+def _inflated(packed: bytes, max_bytes: int) -> tuple[bytes, bool]:
+    """Decompress zlib (RFC 1950) or gzip (RFC 1952) up to a length; True if there is more."""
+    import zlib  # imported here because few texts need it
 
     unpacker = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)  # either header
     try:
-        return unpacker.decompress(packed, most), bool(unpacker.unconsumed_tail)
+        return unpacker.decompress(packed, max_bytes), bool(unpacker.unconsumed_tail)
     except zlib.error:
         return b"", False
 
 
 def _labels(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
-    """The labels of host names, joined: data leaves in them when the name is looked up.
+    """Join the labels of host names, in which a DNS query may carry data.
 
-    Read with and without the last ones, which are the host's own and would spoil an encoding.
+    With and without the last labels, which are those of the host itself and not encoded.
     """
-    found: list[Decoded] = []
+    decoded: list[Decoded] = []
     for match in _LABELS.finditer(data, start, end):
         labels = match[1].split(b".")
-        for own in range(min(len(labels), HOST_LABELS + 1)):
+        for host_labels in range(min(len(labels), HOST_LABELS + 1)):
             if budget.call():
-                plain = b"".join(labels[: len(labels) - own])
-                found.append(Decoded(plain, "labels", match.start(1), match.end()))
-    return found
+                plain = b"".join(labels[: len(labels) - host_labels])
+                decoded.append(Decoded(plain, "labels", match.start(1), match.end()))
+    return decoded
 
 
 ENCODINGS: dict[str, Encoding] = {

@@ -1,6 +1,6 @@
-"""Texts written in other characters: their numbers, letters of flags, and characters nobody sees.
+"""Texts written as numbers of characters, in characters that nobody sees, or right to left.
 
-Sources: Unicode UAX 9 (overrides of direction), UTS 51 (flags), block E0000 (tags).
+Sources: Unicode UAX 9 (direction), UTS 51 (flags), block E0000 (tags).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pipeguard.core.text.word_disguises import reverse
 _CODE = "(?:3[2-9]|[4-9][0-9]|1[01][0-9]|12[0-6])"  # the number of a printable character
 _BETWEEN = rb"[^0-9A-Za-z]{1,6}+(?:(?!U[+])[A-Za-z_.]{1,16}+[^0-9A-Za-z]{1,4}+)?"  # `65) + chr(75`
 _BINARY = re.compile(rb"[01]{8}")
-# Base, a row of numbers in that base, and one of them.
+# The base, a row of numbers in it, and a single number.
 _CODES = (
     *(
         (base, re.compile(b"(?:%s(?:%s|(?![0-9A-Za-z]))){8,4000}+" % (number, _BETWEEN)), digits)
@@ -39,16 +39,16 @@ _BIDI = re.compile(rb"\xd8\x9c|\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]")
 
 
 def _codes(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
-    """Numbers of characters in a row, as they are or each in a call."""
-    found: list[Decoded] = []
+    """Decode numbers of characters in a row, alone or each in a call."""
+    decoded: list[Decoded] = []
     for base, row, number in _CODES:
         for match in row.finditer(data, start, end):
             if not budget.call():
-                return found
+                return decoded
             codes = (int(digits, base) for digits in number.findall(match[0]))
             plain = bytes(code for code in codes if code < 0x80)
-            found.append(Decoded(plain, "codes", match.start(), match.end()))
-    return found
+            decoded.append(Decoded(plain, "codes", match.start(), match.end()))
+    return decoded
 
 
 def _tags(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
@@ -62,20 +62,20 @@ def _from_tags(run: str) -> str:
 
 
 def _selectors(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
-    """Bytes as variation selectors: the first sixteen of them, and the supplement."""
-    found: list[Decoded] = []
+    """Decode bytes that are written as variation selectors, 1 to 16 and the supplement."""
+    decoded: list[Decoded] = []
     text = data[start:end].decode("utf-8", "ignore")
     for run in _SELECTORS.finditer(text):
         codes = (ord(character) for character in run[0])
         plain = bytes(c - 0xFE00 if c < 0xFF00 else c - 0xE0100 + 16 for c in codes)
         if budget.call() and is_readable(plain):
-            found.append(Decoded(plain, "selectors", start, end))
-    return found
+            decoded.append(Decoded(plain, "selectors", start, end))
+    return decoded
 
 
 def _bits(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
-    """Bits as two invisible characters, eight to a byte."""
-    found: list[Decoded] = []
+    """Decode bits that are written as two invisible characters, eight to a byte."""
+    decoded: list[Decoded] = []
     text = data[start:end].decode("utf-8", "ignore")
     for run in _BITS.finditer(text):
         for set_bit in set(run[0]):
@@ -83,23 +83,23 @@ def _bits(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Dec
             whole = len(bits) // 8
             plain = int(bits[: whole * 8], 2).to_bytes(whole, "big")
             if budget.call() and is_readable(plain):
-                found.append(Decoded(plain, "bits", start, end))
-    return found
+                decoded.append(Decoded(plain, "bits", start, end))
+    return decoded
 
 
 def _overridden(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
-    """What stands between a right-to-left override and its end, as it is displayed (UAX 9)."""
-    found: list[Decoded] = []
+    """Decode text after a right-to-left override as it is displayed (UAX 9)."""
+    decoded: list[Decoded] = []
     for match in _OVERRIDDEN.finditer(data, start, end):
         if not budget.call():
             break
         plain = reverse(_BIDI.sub(b"", match[0]))
-        found.append(Decoded(plain, "reversed", match.start(), match.end()))
-    return found
+        decoded.append(Decoded(plain, "reversed", match.start(), match.end()))
+    return decoded
 
 
 def _small_indicators(text: bytes) -> bytes:
-    """Regional indicators as small letters; folding makes capitals of them."""
+    """Regional indicators as small letters; folding reads them as capitals."""
     return text.decode("utf-8", "replace").translate(_INDICATORS).encode()
 
 

@@ -1,7 +1,7 @@
-"""The table of encodings, what of a text they decode, and the way back. Knows no rules.
+"""The table of encodings, the decoding of a text by them, and the way back. Knows no rules.
 
-Works on UTF-8 bytes. The cost is linear in the text for any input: Python calls are counted against
-a budget, and whoever exceeds it is told.
+Works on UTF-8 bytes. The cost is linear in the text for any input: Python calls are charged to a
+budget, which says so if it is exceeded.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pipeguard.core.text.budgets import DecodingBudget
 from pipeguard.core.text.encoding import Decoded, Encoding
 from pipeguard.core.unicode.folding import Range
 
-PIECE_BYTES = 2048  # decoded at a time for the way back
+PIECE_BYTES = 2048  # of a stretch, decoded at a time to find the way back
 
-# A further encoding is an entry in one of these, or a module of its own with one line here.
+# A new encoding is an entry in one of these tables, or a module of its own with a line here.
 ENCODINGS: dict[str, Encoding] = {
     **escapes.ENCODINGS,
     **base_encodings.ENCODINGS,
@@ -27,47 +27,47 @@ ENCODINGS: dict[str, Encoding] = {
 
 
 def decode(data: bytes, signs: Mapping[str, list[Range]], budget: DecodingBudget) -> list[Decoded]:
-    """Each stretch of a text that decodes to something readable, one level deep.
+    """Decode each stretch of a text that is encoded, one level deep.
 
     Args:
         data: the text.
-        signs: by the name of an encoding, the ranges of bytes in which its sign was seen, in order.
+        signs: for each encoding the ranges of the text that contain its sign, in order.
         budget: what decoding may cost; shared by all levels of one message.
     """
-    found: list[Decoded] = []
+    stretches: list[Decoded] = []
     for name, ranges in signs.items():
         encoding = ENCODINGS.get(name)
         if encoding is not None:
             for start, end in ranges:
-                found += encoding.decode(data, start, end, budget)
+                stretches += encoding.decode(data, start, end, budget)
     return [
-        item
-        if item.data.isascii() and b"\0" not in item.data
-        else item._replace(data=_valid(item.data))
-        for item in found
-        if budget.admits(item.data)
+        stretch
+        if stretch.data.isascii() and b"\0" not in stretch.data
+        else stretch._replace(data=_as_utf_8(stretch.data))
+        for stretch in stretches
+        if budget.admits(stretch.data)
     ]
 
 
-def _valid(data: bytes) -> bytes:
-    """As UTF-8, without zeros: those of UTF-16 stand between letters."""
+def _as_utf_8(data: bytes) -> bytes:
+    """Valid UTF-8 without zero bytes, which UTF-16 has between letters."""
     return data.replace(b"\0", b"").decode("utf-8", "replace").encode("utf-8")
 
 
 class DecodedParts:
-    """All that was decoded from one reading, and the way back to it.
+    """All stretches that were decoded from one reading, and the way back to it.
 
     Attributes:
-        data: the decoded texts, one a line.
+        data: the decoded texts, one on each line.
     """
 
-    __slots__ = ("_ends", "_parts", "_pieces", "_source", "data")
+    __slots__ = ("_ends", "_parts", "_piece_starts", "_source", "data")
 
     def __init__(self, parts: list[Decoded], source: bytes) -> None:
         self._parts = parts
         self._source = source
-        self._ends: list[int] = []  # of each part in `data`; computed when first asked for
-        self._pieces: dict[int, list[int]] = {}
+        self._ends: list[int] = []  # of each part in `data`; computed when first needed
+        self._piece_starts: dict[int, list[int]] = {}  # in `data`, by part
         self.data = b"\n".join(part.data for part in parts)
 
     def at(self, start: int) -> Decoded:
@@ -75,25 +75,25 @@ class DecodedParts:
         return self._parts[self._index(start)]
 
     def origin(self, start: int, end: int) -> Range:
-        """About where a stretch of `data` stands in the text that it was decoded from."""
+        """About where a range of `data` is in the text that it was decoded from."""
         index = self._index(start)
-        part, begins = self._parts[index], self._ends[index - 1] if index else 0
+        part, part_start = self._parts[index], self._ends[index - 1] if index else 0
         if part.view == "reversed":
-            return max(part.start, part.end + begins - end), part.end + begins - start
+            return max(part.start, part.end + part_start - end), part.end + part_start - start
         if part.reader is None:
             return part.start, part.end
-        if index not in self._pieces:
+        if index not in self._piece_starts:
             cuts = range(part.start, part.end, PIECE_BYTES)
-            texts = (self._source[cut : min(cut + PIECE_BYTES, part.end)] for cut in cuts)
-            lengths = (len(part.reader(text)) for text in texts)
-            self._pieces[index] = list(accumulate(lengths, initial=begins))
-        pieces = self._pieces[index]
-        nth = min(bisect_right(pieces, start), len(pieces) - 1) - 1
-        first = min(part.start + nth * PIECE_BYTES + start - pieces[nth], part.end - 1)
+            pieces = (self._source[cut : min(cut + PIECE_BYTES, part.end)] for cut in cuts)
+            lengths = (len(part.reader(piece)) for piece in pieces)
+            self._piece_starts[index] = list(accumulate(lengths, initial=part_start))
+        starts = self._piece_starts[index]
+        nth = min(bisect_right(starts, start), len(starts) - 1) - 1
+        first = min(part.start + nth * PIECE_BYTES + start - starts[nth], part.end - 1)
         return first, min(max(first + end - start, first + 1), part.end)
 
     def as_written(self, start: int, end: int) -> bool:
-        """True where a stretch of `data` stands in the source as it is."""
+        """True if the part's stretch of the source contains a range of `data` as it is."""
         part = self.at(start)
         return (
             part.reader is not None

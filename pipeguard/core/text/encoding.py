@@ -1,4 +1,4 @@
-"""What an encoding is: the sign that finds it, and the decoder that reads it. Knows none itself."""
+"""The interface of an encoding: a sign that finds it, and a decoder. Knows no encoding itself."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import NamedTuple
 from pipeguard.core.text.budgets import DecodingBudget
 from pipeguard.core.unicode.folding import Range
 
-AROUND_BYTES = 384  # of plain text before and after something encoded that are read with it
-UNCUT_BYTES = 32  # of several escapes in a row that are fewer than their sign needs
-MIN_TEXT_BYTES = 8  # decoded: what is shorter says nothing
-MIN_PRINTABLE = 0.9  # of decoded bytes; with fewer they are images, digests or identifiers
+AROUND_BYTES = 384  # of plain text before and after encoded characters, which are read with them
+UNCUT_BYTES = 32  # after the last escape of a window, so that it is not cut
+MIN_TEXT_BYTES = 8  # decoded: a shorter text says nothing
+MIN_PRINTABLE = 0.9  # share of decoded bytes; with less they are an image, a digest or an id
 _PRINTABLE = bytes(range(0x20, 0x7F)) + b"\t\r\n"
 
 
@@ -21,11 +21,11 @@ class Decoded(NamedTuple):
 
     Attributes:
         data: the decoded bytes, UTF-8 or nearly.
-        view: the encoding, as findings name it: `base64`.
+        view: the encoding, as findings name it, such as `base64`.
         start: where the stretch begins in its text, in bytes.
         end: where it ends.
-        reader: decodes any part of the stretch alone, where the encoding allows that. A finding is
-            then located within the stretch; otherwise it is about the whole stretch.
+        reader: decodes any part of the stretch alone; None if the encoding does not allow that. A
+            finding is then about the whole stretch.
     """
 
     data: bytes
@@ -35,7 +35,7 @@ class Decoded(NamedTuple):
     reader: Callable[[bytes], bytes] | None = None
 
 
-# Decodes what is encoded between two bytes of a text, within a budget.
+# Decodes a range of a text (first byte, end), within a budget.
 Decoder = Callable[[bytes, int, int, DecodingBudget], list[Decoded]]
 
 
@@ -43,14 +43,14 @@ class Encoding(NamedTuple):
     """One way to encode a text.
 
     Attributes:
-        sign: a pattern for Hyperscan that finds each block in which something may be encoded so.
-            It may match more than `decode` accepts, wherever that makes a much smaller automaton.
-        decode: decodes what is encoded so between two bytes of a text.
-        squeezed_sign: the sign in a text without spaces, where letters stand side by side by
-            chance; empty where the encoding is not looked for there.
-        to_server_only: True where only texts that go to a server are looked through.
-        is_invisible: True where nobody sees what is written so. Nobody hides harmless words.
-        is_opaque: True where nobody can read what is written so.
+        sign: a pattern by which Hyperscan finds each block that may contain this encoding. It may
+            match more than `decode` accepts, where that makes a much smaller automaton.
+        decode: decodes a range of a text.
+        squeezed_sign: the sign in a text without spaces, where more letters are neighbours by
+            chance; empty if the encoding is not looked for there.
+        to_server_only: True if it is only looked for in texts that go to a server.
+        is_invisible: True if nobody sees the encoded text. Nobody hides harmless words.
+        is_opaque: True if nobody can read the encoded text.
     """
 
     sign: str
@@ -62,7 +62,7 @@ class Encoding(NamedTuple):
 
 
 def is_readable(plain: bytes) -> bool:
-    """True where decoded bytes are text in UTF-8 rather than noise."""
+    """True if decoded bytes are text in UTF-8 rather than noise."""
     if len(plain) < MIN_TEXT_BYTES:
         return False
     noise = len(plain.translate(None, _PRINTABLE))
@@ -72,7 +72,7 @@ def is_readable(plain: bytes) -> bool:
         text = plain[:4096].decode("utf-8")
     except UnicodeDecodeError as error:
         if error.start < min(len(plain), 4096) - 3:
-            return False  # not a character that was cut
+            return False  # invalid, and not just a character cut at the end
         text = plain[: error.start].decode("utf-8")
     return sum(map(str.isprintable, text)) >= MIN_PRINTABLE * len(text)
 
@@ -80,13 +80,13 @@ def is_readable(plain: bytes) -> bool:
 def in_windows(
     view: str, sign: str, reader: Callable[[bytes], bytes], *, in_pieces: bool = True
 ) -> Decoder:
-    """A decoder of characters in the midst of a text: a window around each sign is read whole.
+    """A decoder for encoded characters within a text: it decodes a window around each sign.
 
     Args:
         view: the encoding, as findings name it.
-        sign: a pattern for what is encoded.
-        reader: decodes a text, and leaves what is not encoded.
-        in_pieces: True where any part of the window can be decoded alone.
+        sign: a pattern for the encoded characters.
+        reader: decodes a text, and leaves plain text as it is.
+        in_pieces: True if any part of the window can be decoded alone.
     """
     pattern = re.compile(sign.encode())
 
@@ -102,18 +102,18 @@ def in_windows(
 def windows(
     pattern: re.Pattern[bytes], data: bytes, start: int, end: int, budget: DecodingBudget
 ) -> list[Range]:
-    """The matches of a pattern, each with the text around it; neighbours are joined."""
-    found: list[Range] = []
+    """The ranges around the matches of a pattern; those that meet are one range."""
+    ranges: list[Range] = []
     position = start
     while (match := pattern.search(data, position, end)) and budget.call():
         low = max(start, match.start() - AROUND_BYTES)
-        # What follows near by is in the window. Its last escape is not cut, and may move the end.
+        # Later signs in reach belong to the window, whose end moves so that the last is not cut.
         sign = data[match.start() : match.start() + 1]
         last = data.rfind(sign, match.start(), min(end, match.end() + AROUND_BYTES))
         high = min(end, max(match.end() + AROUND_BYTES, last + UNCUT_BYTES))
-        if found and low <= found[-1][1]:
-            found[-1] = (found[-1][0], high)
+        if ranges and low <= ranges[-1][1]:
+            ranges[-1] = (ranges[-1][0], high)
         else:
-            found.append((low, high))
+            ranges.append((low, high))
         position = max(match.end(), last)
-    return found
+    return ranges

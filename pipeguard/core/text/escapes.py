@@ -1,7 +1,7 @@
-"""Encodings of single characters in the midst of a text, which is read together with them.
+"""Escapes: characters of a text that are encoded one by one, and read with the text around them.
 
-Percent signs, backslashes, HTML entities, and the quoted-printable of mail. Sources: RFC 3986
-section 2.1, RFC 8259 section 7, HTML 13.5, RFC 2045 section 6.7.
+Percent-encoding (RFC 3986, section 2.1), backslash escapes (RFC 8259, section 7), HTML character
+references (HTML, 13.5) and quoted-printable (RFC 2045, section 6.7).
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from binascii import a2b_qp, unhexlify
 from pipeguard.core.text.budgets import DecodingBudget
 from pipeguard.core.text.encoding import Decoded, Encoding, in_windows, windows
 
-ENTITY_ROUNDS = 3  # `&amp;amp;#105;` is one letter in the end
+ENTITY_ROUNDS = 3  # `&amp;amp;#105;` is one letter
 OCTAL = "(?:0[4-7]|1[0-7])[0-7]"  # a printable character of ASCII
 
-# Repeats of a group are short or possessive: `re` keeps 140 bytes for each repetition. Each
-# pattern begins with a fixed character, by which `re` finds it ten times as fast as by a group.
+# Repetitions of a group are few or possessive: `re` allocates 140 bytes for each. Each pattern
+# begins with a fixed character, by which `re` finds it ten times as fast as by a group.
 _PERCENT = re.compile(
     rb"%(?:u[0-9A-Fa-f]{4}|[0-9A-Fa-f]{2})(?:%(?:u[0-9A-Fa-f]{4}|[0-9A-Fa-f]{2}))*+"
 )
@@ -29,7 +29,7 @@ _ESCAPE = re.compile(rf"\\{_BACKSLASHED}(?:\\{_BACKSLASHED}){{0,499}}".encode())
 _ANY_ESCAPE = re.compile(rb'\\[nrt"\\/xuU01]')
 _CODE_POINT = re.compile(rb"\\(?:[ux]\{([0-9A-Fa-f]+)\}|(0000[2-7][0-9A-Fa-f]))")
 _LONG_OCTAL = re.compile(rb"\\0([01][0-7]{2})")
-_SIMPLE_ESCAPES = (
+_SIMPLE_ESCAPES = (  # each with its character
     (b"\\\\", b"\\"), (b"\\n", b"\n"), (b"\\r", b"\r"), (b"\\t", b"\t"), (b'\\"', b'"'),
     (b"\\/", b"/"),
 )  # fmt: skip
@@ -61,11 +61,11 @@ def _unpercent(match: re.Match[bytes]) -> bytes:
 
 
 def _escapes(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
-    found: list[Decoded] = []
+    decoded: list[Decoded] = []
     for low, high in windows(_ANY_ESCAPE, data, start, end, budget):
         plain = _plain_of_simple(budget.replace(_ESCAPE, _unescape, data[low:high]))
-        found.append(Decoded(plain, "escapes", low, high, _plain_of_escapes))
-    return found
+        decoded.append(Decoded(plain, "escapes", low, high, _plain_of_escapes))
+    return decoded
 
 
 def _plain_of_escapes(block: bytes) -> bytes:
@@ -73,9 +73,9 @@ def _plain_of_escapes(block: bytes) -> bytes:
 
 
 def _plain_of_simple(text: bytes) -> bytes:
-    for written, meant in _SIMPLE_ESCAPES:
-        if written in text:
-            text = text.replace(written, meant)
+    for escape, character in _SIMPLE_ESCAPES:
+        if escape in text:
+            text = text.replace(escape, character)
     return text
 
 
@@ -87,13 +87,13 @@ def _unescape_run(run: bytes) -> bytes:
     if b"{" in run or b"\\0" in run:
         run = _CODE_POINT.sub(lambda m: b"\\U" + (m[1] or m[2]).rjust(8, b"0"), run)
         run = _LONG_OCTAL.sub(rb"\\\1", run)
-    text = run.decode("unicode_escape")  # no digits reach beyond the last code point
+    text = run.decode("unicode_escape")  # the patterns admit no number above U+10FFFF
     # Two escaped surrogates are one character (RFC 8259, section 7).
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
 def _plain_of_entities(block: bytes) -> bytes:
-    import html  # here, since its table of names is large
+    import html  # imported here because its table of names is large
 
     text = block.decode("utf-8", "replace")
     for _ in range(ENTITY_ROUNDS):

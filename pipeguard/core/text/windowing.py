@@ -1,4 +1,4 @@
-"""Pieces of a text that are looked through at a time. Knows lengths, and no texts."""
+"""The blocks in which a text is scanned. Knows lengths, and no texts."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ from collections.abc import Iterator
 
 from pipeguard.core.unicode.folding import Range
 
-BLOCK_BYTES = 8192  # scanned at a time: each rule reports at most once for a block
-OVERLAP_BYTES = 1024  # longest match before an open tail
+BLOCK_BYTES = 8192  # one pass of Hyperscan, which reports each rule at most once
+OVERLAP_BYTES = 1024  # longest match without an open end
 
 
 def blocks(length: int, ranges: list[Range] | None = None) -> Iterator[Range]:
-    """Where to look, in pieces that overlap by the longest match."""
+    """Cut a text into blocks that overlap by the longest match.
+
+    Args:
+        length: of the text, in bytes.
+        ranges: of the text that are to be scanned; None for all of it.
+    """
     if ranges is None:
         if length <= BLOCK_BYTES + OVERLAP_BYTES:
             yield 0, length

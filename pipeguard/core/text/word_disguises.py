@@ -1,7 +1,7 @@
-"""Words in another spelling: backwards, in ROT13, with digits for letters, a letter at a time.
+"""Words in disguise: reversed, in ROT13, with digits for letters, or spelled letter by letter.
 
-Read backwards or in ROT13, any text differs from itself. So a text is only read that way where a
-watched word stands in that spelling. Knows letters and a list of words; rules know what they mean.
+Reversed or in ROT13 any text differs from itself, so a text is only read that way if it contains a
+watched word in that disguise. Knows letters and lists of words; rules know what the words mean.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pipeguard.core.text.budgets import DecodingBudget
 from pipeguard.core.text.encoding import Decoded, Decoder, Encoding, in_windows
 
-# Every order to a model and every theft of a credential contains one of these. Read backwards or in
-# ROT13, none of them is a word.
+# Every order to a model and every theft of a credential contains one of these. Reversed or in ROT13
+# none of them is a word.
 WATCHED = (
     *("ignore", "disregard", "override", "instruct", "previous", "prompt", "assistant", "secret"),
     *("password", "credential", "confidential", "forward", "execute", "reveal", "bypass", "upload"),
@@ -21,8 +21,7 @@ WATCHED = (
     *("token", "environment", "forget", "system", "guideline", "silently", "sudo rm", "rm -rf"),
     *("curl http", "/etc/passwd", "id_rsa", ".aws/", "drop table"),
 )
-# Prefixes of credentials, in their own case. Read backwards or in ROT13, none of them is part of a
-# word.
+# Prefixes of credentials, in their own case. Reversed or in ROT13 none of them is part of a word.
 _PREFIXES = (
     "AKIA ASIA ABIA ACCA FwoGZXIv IQoJb3Jp ABSKQmVk bedrock-api-key amzn.mws amzn1.oa2 AIza AQ.Ab "
     "GOCSPX- ya29. 1//0 service_account authorized_user GOOG1E :APA91b AccountKey= AccessKey= +ABa "
@@ -48,7 +47,7 @@ _PREFIXES = (
     "_|WARNING"
 )
 PREFIXES = tuple(_PREFIXES.split())
-# Schemes of addresses that may contain a password. Two slashes alone are no sign.
+# Schemes of URLs that may contain a password. Two slashes alone are no sign.
 _SCHEMES = (
     "http https postgres postgresql mysql mariadb mongodb mongodb+srv redis rediss amqp amqps "
     "mssql sqlserver clickhouse cockroachdb ldap ldaps ftp ftps sftp smtp smtps nats kafka "
@@ -56,22 +55,22 @@ _SCHEMES = (
 )
 SCHEMES = tuple(_SCHEMES.split())
 MIN_PREFIX = 4  # characters: shorter ones are common in noise
-_INSIDE = frozenset(("ACDb", "AzCa", "AzSe", "AzFu", "AZDO"))  # of a token, and do not begin it
+_INSIDE = frozenset(("ACDb", "AzCa", "AzSe", "AzFu", "AZDO"))  # in the middle of a token
 _LEET = {
     "a": "4@", "e": "3", "i": "1!", "o": "0", "s": "5$", "t": "7+", "b": "8", "l": "1|", "g": "9",
 }  # fmt: skip
-LEETABLE = 6  # letters of a word that is watched in leetspeak
-SEPARATORS = "._*|,/- "  # between the characters of what is spelled out
+LEETABLE = 6  # letters at least, of a word that is watched in leetspeak
+SEPARATORS = "._*|,/- "  # between the letters of a word that is spelled out
 
 
 def unspell(text: bytes) -> bytes:
-    """Take away a separator that follows each character of a word."""
+    """Remove the separators between the letters of spelled words."""
     for spelled in _SPELLED:
         text = spelled.sub(lambda word: word[0][::2], text)
     return text
 
 
-# Where spaces are the separator, three of them end a word: its own and one on either side.
+# If spaces are the separator, three of them end a word: its own and one on either side.
 _SPELLED = (
     *(
         re.compile(rb"(?<!\S)[!-~](?:%s[!-~]){3,4000}+(?!\S)" % re.escape(sign).encode())
@@ -82,22 +81,22 @@ _SPELLED = (
 
 
 def rot13(text: bytes) -> bytes:
-    """Each letter of ASCII moved by thirteen places; all else stays."""
+    """Move each letter of ASCII by thirteen places."""
     return text.translate(_ROT13)
 
 
 def reverse(text: bytes) -> bytes:
-    """The characters from last to first."""
+    """Reverse the order of characters."""
     return text[::-1] if text.isascii() else text.decode("utf-8", "replace")[::-1].encode()
 
 
 def unleet(text: bytes) -> bytes:
-    """Digits and signs as the letters that they look like; `1` as an i."""
+    """Replace digits and signs by the letters that they look like; `1` by `i`."""
     return text.translate(_UNLEET)
 
 
 def unleet_l(text: bytes) -> bytes:
-    """The same, but `1` as an l."""
+    """Do the same, but replace `1` by `l`."""
     return text.translate(_UNLEET_L)
 
 
@@ -113,19 +112,26 @@ _UNLEET = bytes.maketrans(b"43105$7@!+89|", b"aeiossta" + b"itbgl")
 _UNLEET_L = bytes.maketrans(b"43105$7@!+89|", b"aelossta" + b"itbgl")
 
 
-def _either(
+def _any_disguised(
     words: tuple[str, ...],
     spell: Callable[[str], str],
     more: tuple[str, ...] = (),
     *,
-    begins: str = "",
-    ends: str = "",
+    boundary_before: str = "",
+    boundary_behind: str = "",
 ) -> str:
-    r"""A pattern for any of the watched words and prefixes in a spelling.
+    r"""A pattern for all watched words and prefixes in a disguise.
 
-    A short prefix must not count in the midst of a word: `nfu_` in ROT13 is part of `hash_`. So
-    `begins` or `ends` is a boundary where its token begins. Hyperscan's own word boundary would
-    double the cost of a pass. `\z` is Hyperscan's; `re` calls it `\Z`.
+    A short prefix must not match within a word: `nfu_` in ROT13 is part of `hash_`. So its token
+    must begin at a boundary, before or behind it. Hyperscan's own word boundary would double the
+    cost of a pass. `\z` is Hyperscan's; `re` calls it `\Z`.
+
+    Args:
+        words: in any case.
+        spell: disguises a word.
+        more: in their own case, like the prefixes.
+        boundary_before: of a short prefix.
+        boundary_behind: of a short prefix.
     """
     plain = "|".join(re.escape(spell(word)) for word in words)
     exact: list[str] = []
@@ -133,12 +139,12 @@ def _either(
         short = len(word) <= MIN_PREFIX and word[0].isalnum() and word not in _INSIDE
         pattern = re.escape(spell(word))
         if spell(word) != word:
-            exact.append(f"{begins}{pattern}{ends}" if short else pattern)
+            exact.append(f"{boundary_before}{pattern}{boundary_behind}" if short else pattern)
     return f"(?i:{plain})|(?:{'|'.join(exact)})"
 
 
 def _in_leet(word: str) -> str:
-    """A pattern for a word in which at least one letter is written as a digit or a sign."""
+    """A pattern for a word with at least one letter written as a digit or a sign."""
     letters = [f"[{letter}{re.escape(_LEET.get(letter, ''))}]" for letter in word]
     forms = (
         re.escape(word[:at]) + f"[{re.escape(_LEET[letter])}]" + "".join(letters[at + 1 :])
@@ -148,21 +154,25 @@ def _in_leet(word: str) -> str:
     return "|".join(forms)
 
 
-_ADDRESSES = tuple(f"{word}://" for word in SCHEMES)
-_REVERSED_SIGN = _either(WATCHED, lambda word: word[::-1], _ADDRESSES, ends=r"(?:[^0-9A-Za-z]|\z)")
-_ROT13_SIGN = _either(WATCHED, _in_rot13, _ADDRESSES, begins=r"(?:[^0-9A-Za-z]|\A)")
+_URL_STARTS = tuple(f"{word}://" for word in SCHEMES)
+_REVERSED_SIGN = _any_disguised(
+    WATCHED, lambda word: word[::-1], _URL_STARTS, boundary_behind=r"(?:[^0-9A-Za-z]|\z)"
+)
+_ROT13_SIGN = _any_disguised(
+    WATCHED, _in_rot13, _URL_STARTS, boundary_before=r"(?:[^0-9A-Za-z]|\A)"
+)
 _LEETABLE = filter(str.isalpha, (word for word in WATCHED if len(word) >= LEETABLE))
 _LEET_SIGN = f"(?i:{'|'.join(map(_in_leet, _LEETABLE))})"
 _SPELLED_SIGN = r"[^A-Za-z0-9](?:[A-Za-z0-9][ ._*|,/-]){5}"
 
 
-def _whole_stretch(view: str, *readers: Callable[[bytes], bytes], in_place: bool = True) -> Decoder:
-    """A decoder that reads a whole stretch.
+def _whole_range(view: str, *readers: Callable[[bytes], bytes], in_place: bool = True) -> Decoder:
+    """A decoder that decodes the whole range.
 
     Args:
-        view: as findings name it.
-        readers: each gives a reading.
-        in_place: True where each byte of a reading stands where it was read.
+        view: the encoding, as findings name it.
+        readers: each decodes a text in its own way.
+        in_place: True if each decoded byte is at the offset of its source.
     """
 
     def decode(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
@@ -176,9 +186,9 @@ def _whole_stretch(view: str, *readers: Callable[[bytes], bytes], in_place: bool
 
 
 ENCODINGS: dict[str, Encoding] = {
-    "rot13": Encoding(_ROT13_SIGN, _whole_stretch("rot13", rot13)),
-    "reversed": Encoding(_REVERSED_SIGN, _whole_stretch("reversed", reverse, in_place=False)),
-    "leet": Encoding(_LEET_SIGN, _whole_stretch("leet", unleet, unleet_l)),
+    "rot13": Encoding(_ROT13_SIGN, _whole_range("rot13", rot13)),
+    "reversed": Encoding(_REVERSED_SIGN, _whole_range("reversed", reverse, in_place=False)),
+    "leet": Encoding(_LEET_SIGN, _whole_range("leet", unleet, unleet_l)),
     "spelled": Encoding(
         _SPELLED_SIGN, in_windows("spelled", _SPELLED_SIGN, unspell, in_pieces=False)
     ),

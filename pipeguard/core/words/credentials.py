@@ -5,7 +5,7 @@ everywhere belongs in COMMON; one that does so in some places only, in the table
 
 | table | used by | to find | adds |
 |---|---|---|---|
-| KEYS | core.text.document | keys of JSON that are read with their values | short forms, German |
+| KEYS | core.text.sensitive_keys | keys that are read with their values | short forms, German |
 | NAMED | core.flows.secret_values | values that a text calls a secret | short forms |
 | ARGUMENTS | core.checks.credential_names | arguments for a credential | ten languages |
 | BEFORE_VALUE | core.flows.secret_egress | what a command logs in with | `_key`, `auth` |

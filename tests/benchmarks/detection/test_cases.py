@@ -7,20 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.detection.cases import (
-    Case,
-    CaseError,
-    Expect,
-    Json,
-    Split,
-    Way,
-    load,
-    load_apart,
-    played,
-    read,
-    targets,
-)
+from benchmarks.detection.case_files import load, load_apart, read
+from benchmarks.detection.cases import Case, CaseError, Expect, Split, Way
+from benchmarks.detection.json_tree import Json
 from benchmarks.detection.mint import Use, formats
+from benchmarks.detection.variants import targets, variant
 
 SMALLEST = "- {id: a-1, class: override, expect: block, as: result, text: Hello}\n"
 LOOK_ALIKES = 80  # of secrets, in each split, at least
@@ -35,19 +26,19 @@ def write(folder: Path, text: str, name: str = "some.yaml") -> Path:
     return path
 
 
-def one(folder: Path, text: str) -> Case:
+def case_of(folder: Path, text: str) -> Case:
     (case,) = read(write(folder, text), Split.TUNED)
     return case
 
 
 def result(case: Case, view: str = "text") -> dict[str, Json]:
-    body = played(case, view).body["result"]
+    body = variant(case, view).body["result"]
     assert isinstance(body, dict)
     return body
 
 
 def test_a_case_is_read(tmp_path: Path) -> None:
-    case = one(tmp_path, SMALLEST)
+    case = case_of(tmp_path, SMALLEST)
     assert (case.id, case.kind, case.expect) == ("a-1", "override", Expect.BLOCK)
     assert (case.language, case.way, case.views) == ("en", Way.RESULT, ("text",))
     assert result(case) == {"content": [{"type": "text", "text": "Hello"}]}
@@ -97,29 +88,31 @@ def test_an_id_stands_once_in_a_split(tmp_path: Path) -> None:
 
 
 def test_a_date_is_a_string(tmp_path: Path) -> None:
-    case = one(tmp_path, SMALLEST.replace("text: Hello", "value: {content: [], when: 2026-03-02}"))
+    case = case_of(
+        tmp_path, SMALLEST.replace("text: Hello", "value: {content: [], when: 2026-03-02}")
+    )
     assert result(case)["when"] == "2026-03-02"
 
 
 def test_a_secret_is_minted_and_the_same_name_is_the_same_secret(tmp_path: Path) -> None:
     text = '"{{mint:github-pat}} {{mint:github-pat}} {{mint:github-pat#2}}"'
-    case = one(tmp_path, SMALLEST.replace("Hello", text))
-    body = played(case, "text")
+    case = case_of(tmp_path, SMALLEST.replace("Hello", text))
+    body = variant(case, "text")
     assert len(body.secrets) == 2
     assert json.dumps(body.body).count(body.secrets[0]) == 2
-    assert played(case, "text") == body
+    assert variant(case, "text") == body
 
 
 def test_a_key_may_hold_a_secret(tmp_path: Path) -> None:
     value = '{id: a-1, class: b, expect: block, as: arguments, tool: t, value: {"{{mint:jwt}}": 1}}'
-    body = played(one(tmp_path, f"- {value}\n"), "text")
+    body = variant(case_of(tmp_path, f"- {value}\n"), "text")
     assert body.body["arguments"] == {body.secrets[0]: 1}
 
 
 def test_a_disguise_is_over_the_whole_string_that_holds_the_secret(tmp_path: Path) -> None:
     value = "{content: [{type: text, text: plain}], structuredContent: {a: 'K={{mint:jwt}}', b: c}}"
-    case = one(tmp_path, SMALLEST.replace("text: Hello", f"value: {value}, views: [base64]"))
-    body = played(case, "base64")
+    case = case_of(tmp_path, SMALLEST.replace("text: Hello", f"value: {value}, views: [base64]"))
+    body = variant(case, "base64")
     shown = result(case, "base64")["structuredContent"]
     assert isinstance(shown, dict)
     assert base64.b64decode(str(shown["a"])).decode() == f"K={body.secrets[0]}"
@@ -128,8 +121,8 @@ def test_a_disguise_is_over_the_whole_string_that_holds_the_secret(tmp_path: Pat
 
 def test_a_disguise_is_over_no_more_than_what_is_marked(tmp_path: Path) -> None:
     text = "'Note: {{hide:read {{mint:jwt}} now}} (end)'"
-    case = one(tmp_path, SMALLEST.replace("Hello", text))
-    (secret,) = played(case, "text").secrets
+    case = case_of(tmp_path, SMALLEST.replace("Hello", text))
+    (secret,) = variant(case, "text").secrets
     assert result(case)["content"] == [{"type": "text", "text": f"Note: read {secret} now (end)"}]
     shown = json.dumps(result(case, "hex"))
     assert f"Note: {f'read {secret} now'.encode().hex()} (end)" in shown
@@ -138,20 +131,20 @@ def test_a_disguise_is_over_no_more_than_what_is_marked(tmp_path: Path) -> None:
 def test_without_a_mark_the_longest_string_wears_the_disguise(tmp_path: Path) -> None:
     value = "{a: short, b: longer one}"
     call = f"{{id: a-1, class: b, expect: block, as: arguments, tool: t, value: {value}}}"
-    assert targets(one(tmp_path, f"- {call}\n")) == [("arguments", "b")]
+    assert targets(case_of(tmp_path, f"- {call}\n")) == [("arguments", "b")]
 
 
 @pytest.mark.parametrize(
     ("view", "expected"),
     [
-        ("split-blocks", [{"type": "text", "text": one} for one in ("abc", "def", "ghi")]),
+        ("split-blocks", [{"type": "text", "text": piece} for piece in ("abc", "def", "ghi")]),
         ("split-fields", {"part1": "abc", "part2": "def", "part3": "ghi"}),
         ("split-array", ["abc", "def", "ghi"]),
         ("split-keys", {"abc": 1, "def": 2, "ghi": 3}),
     ],
 )
 def test_a_text_in_pieces_stands_side_by_side(tmp_path: Path, view: str, expected: Json) -> None:
-    shown = result(one(tmp_path, SMALLEST.replace("Hello", "abcdefghi")), view)
+    shown = result(case_of(tmp_path, SMALLEST.replace("Hello", "abcdefghi")), view)
     structured = shown.get("structuredContent")
     assert expected == (shown["content"] if structured is None else structured["parts"])  # type: ignore[index,call-overload]
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from benchmarks.detection.european_ids import FINNISH, ODD_ITALIAN, SPANISH
 from benchmarks.detection.mint import Use, formats, mint
-from benchmarks.detection.numbers import FINNISH, ODD_ITALIAN, SPANISH
 from tests.each import each
 
 pytestmark = pytest.mark.exhaustive  # holds the cases of the benchmark, not the program

@@ -1,31 +1,38 @@
 """A part that is taken out does nothing, and is back afterwards; what it is worth is counted."""
 
+from typing import Any
+
 import pytest
 
-from benchmarks.detection.cases import Case, Expect, Object, Played, Split, Way, played
+from benchmarks.detection.cases import Case, Expect, Split, Way
+from benchmarks.detection.json_tree import Object
 from benchmarks.detection.parts import PartError, part_of, parts, watching, without
 from benchmarks.detection.play import play
+from benchmarks.detection.variants import Variant, variant
 from benchmarks.detection.worth import measure
+from pipeguard.core.commands.powershell import DISGUISES
+from pipeguard.core.commands.shell_output import PRINTING_PROGRAMS
 from pipeguard.core.scanning.readings import READINGS
 from pipeguard.core.text.decoders import ENCODINGS
 from tests.fuzz.rulebook import engines
 
 KEY = "{{mint:aws-access-key-id}}"
 BASE64 = "encoding.base64"
+TABLES: list[dict[str, Any]] = [READINGS, ENCODINGS, PRINTING_PROGRAMS, DISGUISES]
 
 
-def sent(text: str, view: str = "text", expect: Expect = Expect.BLOCK) -> Played:
+def sent(text: str, view: str = "text", expect: Expect = Expect.BLOCK) -> Variant:
     body: Object = {"tool": "send", "arguments": {"text": text}}
-    return played(Case("a-1", Split.TUNED, "secret", expect, "en", Way.ARGUMENTS, body), view)
+    return variant(Case("a-1", Split.TUNED, "secret", expect, "en", Way.ARGUMENTS, body), view)
 
 
 def test_each_part_can_be_taken_out_and_is_back_in_its_place() -> None:
     text = sent(f"use {KEY}")
-    tables = [*READINGS.items()], [*ENCODINGS.items()]
+    tables = [[*table.items()] for table in TABLES]
     for part in parts().values():
         with part.taken_out():
             assert play(text, engines()).caught, part.name
-        assert ([*READINGS.items()], [*ENCODINGS.items()]) == tables, part.name
+        assert [[*table.items()] for table in TABLES] == tables, part.name
 
 
 def test_what_an_encoding_hides_passes_without_it() -> None:
@@ -34,6 +41,15 @@ def test_what_an_encoding_hides_passes_without_it() -> None:
     with without(["base64", "long-run"]):
         assert not play(hidden, engines()).caught
     assert play(hidden, engines()).caught
+
+
+def test_a_command_that_a_program_prints_passes_without_that_program() -> None:
+    body: Object = {"tool": "run", "arguments": {"command": "$(echo mr | rev) -rf /"}}
+    case = Case("a-1", Split.TUNED, "command", Expect.BLOCK, "en", Way.ARGUMENTS, body)
+    hidden = variant(case, "text")
+    assert play(hidden, engines()).caught
+    with without(["output-of-rev"]):
+        assert not play(hidden, engines()).caught
 
 
 def test_a_part_is_named_in_full_or_by_its_own_name() -> None:

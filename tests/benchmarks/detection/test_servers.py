@@ -1,4 +1,4 @@
-"""What a real server offers is kept as it says it, and played definition by definition."""
+"""The definitions of a real server are stored as they are, and played one by one."""
 
 import json
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.detection.servers import kept
+from benchmarks.detection.servers import stored_definitions
 from tests import tools
 from tests.matrix.cells import HERE
 
@@ -31,12 +31,12 @@ def played(folder: Path) -> str:
     return done.stdout
 
 
-def test_what_a_server_offers_is_kept_and_played(tmp_path: Path) -> None:
+def test_what_a_server_offers_is_stored_and_played(tmp_path: Path) -> None:
     file = tmp_path / "served" / "demo.json"
     server = [str(tools.first_line_python()), SERVER, "stdio"]
     done = run("benchmarks.detection.servers", file, *server)
     assert done.returncode == 0, done.stderr
-    found = dict(kept(file.parent))
+    found = dict(stored_definitions(file.parent))
     assert found["demo/instructions"] == {"instructions": "Call what you like."}
     assert found["demo/echo"]["description"] == "Say it again."
     assert f"{len(found)} definitions" in done.stdout
@@ -54,7 +54,7 @@ def test_one_that_is_poisoned_is_told(tmp_path: Path) -> None:
 def test_json_of_another_kind_is_passed_over(tmp_path: Path) -> None:
     for name, content in (("a", "{"), ("b", '{"name": 1}'), ("c", '[1, {"x": 2}, {"name": "t"}]')):
         (tmp_path / f"{name}.json").write_text(content, "utf-8")
-    assert list(kept(tmp_path)) == [("c/t", {"name": "t"})]
+    assert list(stored_definitions(tmp_path)) == [("c/t", {"name": "t"})]
 
 
 @pytest.mark.parametrize("command", [[], ["no-such-server-at-all"], [sys.executable, "-c", "0"]])

@@ -76,8 +76,8 @@ def test_a_list_is_of_the_command_that_its_tool_is_named_after(
     tool: str, key: str, words: list[str], line: str
 ) -> None:
     value = MessageText({"name": tool, "arguments": {key: [*words]}}, keyed=True)
-    told = b"".join(deed.data for deed in effects_of(Uses(value, tool))[0])
-    assert f"\n{line}\n".encode() in told
+    lines = b"".join(effect.data for effect in effects_of(Uses(value, tool))[0])
+    assert f"\n{line}\n".encode() in lines
 
 
 @tried(200)
@@ -88,7 +88,7 @@ def test_nothing_is_raised_whatever_the_signs(text: str) -> None:
     code_lines(text)
     statements(text)
     path_lines(text, text, writes=True)
-    list(windows_lines(text))
+    windows_lines(text)
 
 
 @tried(100)

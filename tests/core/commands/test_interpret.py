@@ -1,14 +1,14 @@
-"""What a script, a list of words or a program would do, a line for each deed."""
+"""What a script, a list of words or a program would do, a line for each thing."""
 
 import pytest
 
 from pipeguard.core.commands.interpret import (
-    MAX_LINE,
     argument_lines,
     code_lines,
     command_lines,
 )
-from pipeguard.core.commands.posix_shell import Effort
+from pipeguard.core.commands.pipeline_lines import MAX_LINE
+from pipeguard.core.commands.script_budget import ScriptBudget
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,7 @@ from pipeguard.core.commands.posix_shell import Effort
         "time timeout -s KILL 5 rm -rf //",
         "bash -c 'sh -c \"rm -rf /\"'",
         'eval "rm -rf /"',
+        'bash -c "echo $A; rm -rf /; echo $B"',
         "cd / && rm -rf ./*",
         "true | xargs rm -rf /",
         "sh <<E\nrm -rf /\nE",
@@ -45,7 +46,7 @@ from pipeguard.core.commands.posix_shell import Effort
         "rm / --recursive",
     ],
 )
-def test_one_deed_in_many_words(text: str) -> None:
+def test_one_removal_in_many_words(text: str) -> None:
     assert "$ rm -r /" in command_lines(text)
 
 
@@ -61,7 +62,7 @@ def test_one_deed_in_many_words(text: str) -> None:
         "rm -f /",
     ],
 )
-def test_what_is_only_mentioned_is_no_deed(text: str) -> None:
+def test_what_is_only_mentioned_is_not_done(text: str) -> None:
     assert "$ rm -r /" not in command_lines(text)
 
 
@@ -107,7 +108,7 @@ def test_a_pipeline_that_is_too_long_for_a_line_has_its_commands_side_by_side_in
 
 
 def test_a_script_that_costs_more_than_is_left_is_cut_and_says_so() -> None:
-    effort = Effort()
-    effort.steps = 10
-    assert "$ rm -r /" not in command_lines("ls; " * 100 + "rm -rf /", effort=effort)
-    assert effort.is_cut
+    budget = ScriptBudget()
+    budget.steps = 10
+    assert "$ rm -r /" not in command_lines("ls; " * 100 + "rm -rf /", budget=budget)
+    assert budget.is_exceeded

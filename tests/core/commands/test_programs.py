@@ -2,20 +2,20 @@
 
 import pytest
 
-from pipeguard.core.commands.posix_shell import GAP
 from pipeguard.core.commands.programs import (
     after_options,
-    each,
     flat,
     is_inner,
     matched,
     name_of,
     operands,
+    option_values,
     script_of,
     tidy,
     unwrapped,
     without_values,
 )
+from pipeguard.core.commands.shell_command import GAP
 
 
 def test_paths_without_detours() -> None:
@@ -98,9 +98,8 @@ def test_a_script_stands_behind_its_option(words: list[str], script: str) -> Non
 
 
 def test_each_value_of_an_option_is_acted_on() -> None:
-    seen: list[str] = []
-    each(["psql", "-c", "one", "--command=two", "-c"], ("-c", "--command"), seen.append)
-    assert seen == ["one", "two"]
+    words = ["psql", "-c", "one", "--command=two", "-c"]
+    assert list(option_values(words, ("-c", "--command"))) == ["one", "two"]
 
 
 @pytest.mark.parametrize(

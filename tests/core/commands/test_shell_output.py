@@ -2,11 +2,12 @@
 
 import pytest
 
-from pipeguard.core.commands.shell_output import MAX_VALUE, ShellCommand, escapes, output
+from pipeguard.core.commands.shell_command import MAX_VALUE, ShellCommand
+from pipeguard.core.commands.shell_output import escapes, output
 
 
-def printed(*commands: str, given: str | None = None) -> str | None:
-    return output([ShellCommand(words.split(" "), [], given) for words in commands])
+def printed(*commands: str, stdin: str | None = None) -> str | None:
+    return output([ShellCommand(words.split(" "), [], stdin) for words in commands])
 
 
 def test_escapes() -> None:
@@ -22,12 +23,8 @@ def test_escapes() -> None:
         ([r"printf %s-%s a b"], "a-b"),
         ([r"printf %s, a b"], "a,b,"),
         (["echo cm0K", "base64 -d"], "rm\n"),
-        (["echo cm0K", "openssl enc -base64 -d"], "rm\n"),
-        (["echo 726d", "xxd -r -p"], "rm"),
+        (["echo cm0K", "base64 --decode"], "rm\n"),
         (["echo mr", "rev"], "rm\n"),
-        (["echo EZ", "tr A-Z a-z"], "ez\n"),
-        (["echo rxm", "tr -d x"], "rm\n"),
-        (["echo rXm", "sed s/X//"], "rm\n"),
         (["echo a", "cat", "tee b"], "a\n"),
     ],
 )
@@ -42,7 +39,9 @@ def test_what_the_script_says_is_printed(commands: list[str], expected: str) -> 
         ["cat"],
         ["echo a", "sort"],
         ["echo a", "base64"],
-        ["echo zz", "gunzip"],
+        ["base64 -d"],
+        ["rev"],
+        ["printf"],
         ["ls", "cat"],
     ],
 )
@@ -50,9 +49,9 @@ def test_what_only_the_machine_knows_is_not(commands: list[str]) -> None:
     assert printed(*commands) is None
 
 
-def test_what_is_given_is_read_before_what_was_printed() -> None:
-    assert printed("cat", given="a") == "a"
+def test_a_redirected_input_comes_before_what_was_printed() -> None:
+    assert printed("cat", stdin="a") == "a"
 
 
-def test_only_so_much_is_kept() -> None:
+def test_only_so_much_is_printed() -> None:
     assert printed("echo " + "a" * 2 * MAX_VALUE) == "a" * MAX_VALUE

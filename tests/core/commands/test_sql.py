@@ -40,7 +40,7 @@ def test_a_long_statement_has_several_lines_that_overlap() -> None:
 
 
 @pytest.mark.parametrize("text", ["SELECT 1", " (select 1)", "/**/ drop table a", "{a: 1}"])
-def test_a_statement_is_told_by_how_it_begins(text: str) -> None:
+def test_a_statement_begins_as_one(text: str) -> None:
     assert is_statement(text)
 
 

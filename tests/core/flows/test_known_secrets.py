@@ -79,7 +79,7 @@ def test_short_values_and_other_texts_are_left_alone() -> None:
 
 def session() -> Session:
     guard = Guard("demo", engines(), Policy(), {})
-    guard.known = KnownSecrets([SECRET])
+    guard.known_secrets = KnownSecrets([SECRET])
     return Session(guard, "RUN")
 
 

@@ -164,13 +164,13 @@ def test_it_remembers_no_more_than_it_may() -> None:
     assert vault.placeholder("secrets.a", "x1") == first
     for index in range(MAX_SECRETS):
         vault.placeholder("secrets.a", f"y{index}")
-    assert vault.restore(first).unknown == 1
+    assert vault.restore(first).unknown_count == 1
     large = "z" * MAX_SECRET_CHARACTERS
     made = [vault.placeholder("secrets.a", large + "!" * 0 + str(i))[:9] for i in range(3)]
     assert set(made) == {"[redacted"}
     kept = [vault.placeholder("secrets.a", large[:-9] + f"{i:09d}") for i in range(20)]
-    assert vault.restore(kept[-1]).known == 1
-    assert vault.restore(kept[0]).unknown == 1
+    assert vault.restore(kept[-1]).restored_count == 1
+    assert vault.restore(kept[0]).unknown_count == 1
     assert MAX_BYTES < 20 * MAX_SECRET_CHARACTERS
 
 

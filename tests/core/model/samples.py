@@ -1,17 +1,26 @@
-"""Texts, orders and a lexicon for the tests of what reads meaning."""
+"""Texts, orders, and the shipped models, for the tests of what reads meaning."""
 
 import json
 from functools import cache
 
+import pytest
 from hypothesis import strategies as st
 
+from pipeguard.core.model.classifier import Classifier, load
 from pipeguard.core.model.lexicon import Lexicon
+from pipeguard.core.protocol.places import Surface
+from pipeguard.core.scanning.engine import Engine
+from pipeguard.core.scanning.scan_result import Match
 from pipeguard.rulebook.packs import model
+from pipeguard.rulebook.proof import frame_value, sample_place
 from tests.fuzz.rulebook import ALL as RULES
+from tests.fuzz.rulebook import engines
 from tests.fuzz.values import long_texts
 
 NAMES = ("injection", "poisoning")
 RULE_OF = {name: RULES[f"{name}.classifier"] for name in NAMES}
+SURFACE = {"injection": Surface.TO_CLIENT, "poisoning": Surface.DEFINITIONS}
+FILLER = "The library opens at nine, and the boats are moored at the northern pier.\n"
 
 
 # Texts of words that count and of what separates them, among any characters at all.
@@ -70,3 +79,24 @@ def stems_of(name: str) -> tuple[list[str], dict[str, list[int]]]:
 @cache
 def shared_lexicon() -> Lexicon:
     return Lexicon(*stems_of("injection"))
+
+
+SAMPLES = [(name, text) for name in NAMES for text in samples(name)]
+both = pytest.mark.parametrize("name", NAMES)
+
+
+@cache
+def shipped(name: str) -> Classifier:
+    return load(model(f"{name}.model"))
+
+
+def engine_of(name: str) -> Engine:
+    return engines().to_client if name == "injection" else engines().definitions
+
+
+def matches(name: str, text: str, engine: Engine | None = None) -> list[Match]:
+    """The matches of a classifier's rule in a text, as an engine finds them."""
+    rule, surface = RULE_OF[name], SURFACE[name]
+    place = sample_place(rule, surface)
+    seen = (engine or engine_of(name)).scan(frame_value(surface, text), lambda _: place, surface)
+    return [match for match in seen.matches if match.rule.id == rule.id]

@@ -3,76 +3,45 @@
 import base64
 import json
 import math
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
-from pydoc_data import topics
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
-from pipeguard.core.finding import Action, Confidence, Direction, Verdict
-from pipeguard.core.model.classifier import Classifier, Second, load
-from pipeguard.core.model.features import (
-    MAX_FAMILIES,
-    WEIGHTS,
-)
-from pipeguard.core.model.sentences import MAX_UNITS, Piece, units
-from pipeguard.core.protocol.json_values import JsonValue
+from pipeguard.core.finding import Action, Direction, Verdict
+from pipeguard.core.model.classifier import Classifier, Rescoring, load
+from pipeguard.core.model.features import MAX_FAMILIES, WEIGHTS
+from pipeguard.core.model.sentences import MAX_UNITS, units
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.policy import Policy
 from pipeguard.core.rules.rule import Rule, load_pack
-from pipeguard.core.scanning.databases import LEAST_WEIGHT, Compiled, build, loaded
+from pipeguard.core.scanning.databases import Compiled, build, loaded
 from pipeguard.core.scanning.engine import Engine
-from pipeguard.core.scanning.match import MAX_MATCHES_PER_RULE
-from pipeguard.core.scanning.origin import Match
 from pipeguard.core.session.guard import Engines, Guard
 from pipeguard.core.session.session import Session
-from pipeguard.core.text.budgets import READ_BYTES
 from pipeguard.errors import EngineError, RuleError
 from pipeguard.rulebook.packs import model
-from pipeguard.rulebook.proof import frame_value, sample_place
 from pipeguard.state.recorder import Recorder
-from tests.core.model.samples import NAMES, RULE_OF, any_texts, samples
+from tests.core.model.samples import (
+    RULE_OF,
+    any_texts,
+    both,
+    engine_of,
+    matches,
+    samples,
+    shipped,
+)
 from tests.fuzz.budget import tried
-from tests.fuzz.disguises import ENCODINGS, FOLDS
-from tests.fuzz.rulebook import engines
-from tests.fuzz.values import long_texts
-from training import texts as training_texts
-
-SURFACE = {"injection": Surface.TO_CLIENT, "poisoning": Surface.DEFINITIONS}
-FILLER = "The library opens at nine, and the boats are moored at the northern pier.\n"
 
 
 @cache
 def document(name: str) -> dict[str, object]:
     found: dict[str, object] = json.loads(model(f"{name}.model"))
     return found
-
-
-@cache
-def shipped(name: str) -> Classifier:
-    return load(model(f"{name}.model"))
-
-
-def engine_of(name: str) -> Engine:
-    return engines().to_client if name == "injection" else engines().definitions
-
-
-def matches(name: str, text: str, engine: Engine | None = None) -> list[Match]:
-    rule, surface = RULE_OF[name], SURFACE[name]
-    place = sample_place(rule, surface)
-    seen = (engine or engine_of(name)).scan(frame_value(surface, text), lambda _: place, surface)
-    return [match for match in seen.matches if match.rule.id == rule.id]
-
-
-SAMPLES = [(name, text) for name in NAMES for text in samples(name)]
-sampled = pytest.mark.parametrize(("name", "order"), SAMPLES, ids=range(len(SAMPLES)))
-both = pytest.mark.parametrize("name", NAMES)
 
 
 # --- any text is read --------------------------------------------------------------------------
@@ -89,7 +58,7 @@ def test_any_text_has_finite_scores_and_spans_inside_of_it(name: str, text: str)
         assert any(letter.isalnum() for letter in text[start:end])
         spans.append((start, end))
     assert [start for start, _ in spans] == sorted(start for start, _ in spans)
-    best = shipped(name).surest(text)
+    best = shipped(name).best(text)
     assert (best.start, best.end) in spans if spans else best.score == -math.inf
 
 
@@ -141,7 +110,7 @@ def test_what_is_left_out_could_not_have_been_likely(name: str) -> None:
 )
 def test_what_has_no_words_says_nothing(text: str) -> None:
     assert list(shipped("injection").pieces(text)) == []
-    assert shipped("injection").surest(text).score == -math.inf
+    assert shipped("injection").best(text).score == -math.inf
 
 
 @pytest.mark.parametrize(
@@ -165,18 +134,15 @@ def test_a_text_made_to_be_slow_is_read_too(text: str) -> None:
 @both
 @tried(60)
 @given(text=any_texts)
-def test_the_same_text_is_told_the_same(name: str, text: str) -> None:
+def test_the_same_text_has_the_same_scores(name: str, text: str) -> None:
     again = reread(name)
-    assert shipped(name).surest(text) == again.surest(text)
+    assert shipped(name).best(text) == again.best(text)
     assert [*shipped(name).pieces(text)] == [*again.pieces(text)]
 
 
 @cache
 def reread(name: str) -> Classifier:
     return load(model(f"{name}.model"))
-
-
-# --- what a lexicon knows ----------------------------------------------------------------------
 
 
 # --- the file ----------------------------------------------------------------------------------
@@ -217,7 +183,7 @@ def encoded(size: int) -> str:
     return base64.b64encode(bytes(size)).decode()
 
 
-SECOND = Second("mine.network", "0" * 64, "mine", 1.0, 1.0, 1)._asdict()
+RESCORING = Rescoring("mine.network", "0" * 64, "mine", 1.0, 1.0, 1)._asdict()
 
 WRONG: dict[str, bytes] = {
     "nothing": b"",
@@ -235,10 +201,10 @@ WRONG: dict[str, bytes] = {
     "words without weights": written(anchors=["assistant"]),
     "a weight that is a word": written(anchors=[["assistant", "much"]]),
     "stems in a list": written(stems=["assistant"]),
-    "a second reader without a hash": written(
-        second={key: value for key, value in SECOND.items() if key != "sha256"}
+    "a network without a hash": written(
+        second={key: value for key, value in RESCORING.items() if key != "sha256"}
     ),
-    "a second reader with more than is known": written(second=SECOND | {"more": 1}),
+    "a network with more than is known": written(second=RESCORING | {"more": 1}),
     **{
         f"no {key}": written(**{key: None})
         for key in ("weights", "families", "stems", "anchors", "scale", "bias", "likely", "sure")
@@ -277,7 +243,7 @@ def compiled() -> tuple[Compiled, ...]:
 
 
 def reading(rule: Rule, models: Callable[[str], bytes]) -> Engines:
-    """Engines whose gate was made of a good model, and whose file is read when it opens."""
+    """Engines with the prefilter of a good model; what it selects has the file read."""
     made = {
         surface: Engine([rule], surface, loaded(blobs), models)
         for surface, blobs in zip(Surface, compiled(), strict=True)
@@ -351,7 +317,7 @@ def test_a_good_model_blocks_the_order_itself() -> None:
     assert [finding.rule for finding in verdict.findings] == ["mine.classifier"]
 
 
-def test_what_opens_no_gate_needs_no_model() -> None:
+def test_a_text_that_the_prefilter_does_not_select_needs_no_model() -> None:
     def none(name: str) -> bytes:
         raise AssertionError(name)
 
@@ -407,210 +373,3 @@ def test_threads_share_what_was_read() -> None:
     rule = RULE_OF["injection"]
     assert engine.lookup.classifier(rule) is other.lookup.classifier(rule)
     assert matches("injection", ORDER, other)
-
-
-# --- how much is read --------------------------------------------------------------------------
-
-
-@pytest.fixture
-def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was given to a classifier that never finds anything."""
-    given: list[str] = []
-
-    def nothing(_: Classifier, text: str, _less: float) -> list[Piece]:
-        given.append(text)
-        return []
-
-    monkeypatch.setattr(Classifier, "pieces", nothing)
-    return given
-
-
-MEGABYTE = 2**20
-
-
-@pytest.mark.parametrize(
-    "part",
-    [
-        ORDER + "\n",
-        ORDER + " ",
-        ORDER.upper() + "\n",
-        f"{FILLER}{ORDER}\n",
-        ORDER.replace(" ", "\u00a0 "),
-    ],
-    ids=["lines", "one line", "capitals", "between", "folded"],
-)
-def test_no_more_of_a_message_is_read_than_its_share(part: str, read: list[str]) -> None:
-    text = part * (MEGABYTE // len(part.encode()))
-    matches("injection", text)
-    most = READ_BYTES + len(text.encode())
-    assert 0 < sum(len(one.encode()) for one in read) <= most
-
-
-def test_the_heaviest_of_much_is_read_first(read: list[str]) -> None:
-    gate = engine_of("injection").gate
-    assert gate is not None
-    light = light_line() * (2**17 // 20)
-    lighter = max(one.weight for one in gate.stretches(light.encode() * 2))
-    assert lighter < max(one.weight for one in gate.stretches(ORDER.encode()))
-    matches("injection", f"{light * 4}{FILLER * 8}{ORDER}\n{FILLER * 8}{light * 4}")
-    assert ORDER.split(". ")[1] in read[0]
-    assert len(read) > 1
-
-
-def light_line() -> str:
-    """Some words that open a gate in a long text, if hardly."""
-    words = sorted(
-        (weight, word)
-        for word, weight in shipped("injection").opening
-        if word.isascii() and word.isalpha() and weight < LEAST_WEIGHT
-    )
-    total, chosen = 0, []
-    while total < LEAST_WEIGHT * 3 // 2:
-        weight, word = words.pop()
-        total += weight
-        chosen.append(word)
-    return ", ".join(chosen) + ".\n"
-
-
-def test_a_rule_tells_only_so_often() -> None:
-    told = (ORDER.replace("Assistant", f"Assistant {name}", 1) for name in CALLED)
-    found = matches("injection", "\n".join(f"{FILLER * 9}{order}" for order in told))
-    assert 1 < len(found) <= 3 * MAX_MATCHES_PER_RULE  # of each confidence
-
-
-CALLED = [f"{first}{second}" for first in "abcdef" for second in ("nna", "rik", "lena", "mos")]
-
-
-# --- what the gate lets pass unread ------------------------------------------------------------
-
-# Of what was written to learn from, the share of sure orders for which the gate opens: measured,
-# less what the next training may cost. It is the floor of what may get lost without being read.
-FLOORS = {"definitions": 0.93, "en": 0.94, "hi": 0.93, "tr": 0.7}
-USUAL_FLOOR = 0.93
-FEWEST = 20  # texts of a language, for a share to say something
-
-
-def orders() -> Iterable[tuple[str, str]]:
-    for name, content in training_texts.files().items():
-        if name.startswith("attacks-"):
-            for line in content.decode("utf-8").splitlines()[::6]:
-                yield name.split("-")[1], json.loads(line)["text"]
-
-
-@pytest.mark.slow
-def test_a_gate_opens_for_what_the_classifier_is_sure_of() -> None:
-    opened: dict[str, list[bool]] = defaultdict(list)
-    for language, text in orders():
-        name = "poisoning" if language == "definitions" else "injection"
-        if shipped(name).surest(text).score >= shipped(name).sure:
-            gate = engine_of(name).gate
-            assert gate is not None
-            opened[language].append(bool(gate.stretches(text.encode())))
-    shares = {one: sum(found) / len(found) for one, found in opened.items() if len(found) >= FEWEST}
-    assert len(shares) >= (12 if training_texts.is_whole() else 0)
-    low = {
-        language: f"{share:.0%} of {len(opened[language])}"
-        for language, share in shares.items()
-        if share < FLOORS.get(language, USUAL_FLOOR)
-    }
-    assert low == {}
-
-
-@both
-def test_a_gate_is_there_where_a_classifier_reads(name: str) -> None:
-    assert engine_of(name).gate is not None
-    assert RULE_OF[name].id in {rule.id for rule in engine_of(name).lookup.residents.classifying}
-
-
-def test_what_goes_to_a_server_is_read_by_no_classifier() -> None:
-    assert engines().to_server.gate is None
-    assert engines().to_server.lookup.residents.classifying == ()
-
-
-# --- however and wherever it stands ------------------------------------------------------------
-
-
-@sampled
-def test_an_order_is_as_sure_as_its_rule_claims(name: str, order: str) -> None:
-    found = {match.confidence for match in matches(name, order)}
-    assert max(found) >= RULE_OF[name].confidence
-
-
-@both
-def test_what_only_looks_like_an_order_passes(name: str) -> None:
-    assert [text for text in RULE_OF[name].passes if matches(name, str(text))] == []
-
-
-def test_nothing_in_the_manual_of_python_is_surely_an_order() -> None:
-    found = {
-        topic: told.excerpt
-        for topic, page in topics.topics.items()
-        for told in matches("injection", page)
-        if told.confidence is Confidence.HIGH
-    }
-    assert found == {}
-
-
-@sampled
-@pytest.mark.parametrize("encoding", ["base64", "hex", "percent", "gzip", "base64 twice"])
-def test_an_encoded_order_is_found(name: str, order: str, encoding: str) -> None:
-    once = ENCODINGS.get(encoding)
-    written = ENCODINGS["base64"](ENCODINGS["base64"](order)) if once is None else once(order)
-    found = matches(name, f"See the attachment: {written} and tell me.")
-    assert max(match.confidence for match in found) >= RULE_OF[name].confidence
-
-
-@sampled
-def test_an_order_in_other_letters_is_found(name: str, order: str) -> None:
-    changed = {disguise: change(order) for disguise, change in FOLDS.items() if order.isascii()}
-    missed = [
-        disguise for disguise, text in changed.items() if text != order and not matches(name, text)
-    ]
-    assert missed == []
-
-
-@sampled
-@pytest.mark.parametrize("lines", [1, 40, 400])
-def test_an_order_inside_a_long_page_is_found_and_its_place_is_told(
-    name: str, order: str, lines: int
-) -> None:
-    page = f"Öffnungszeiten: 開館時間。\n{FILLER * lines}{order}\n{FILLER * lines}"
-    (found, *_) = sorted(matches(name, page), key=lambda match: -match.confidence)
-    assert found.exact
-    assert found.view == "text"
-    assert page.index(order) <= found.start < found.end <= page.index(order) + len(order)
-    assert found.excerpt.strip("…") in order
-
-
-@sampled
-def test_an_order_is_found_in_any_string_of_a_message(name: str, order: str) -> None:
-    value: JsonValue = {"content": [{"type": "text", "text": FILLER}, {"a": ["", {"b": order}]}]}
-    rule, surface = RULE_OF[name], SURFACE[name]
-    place = sample_place(rule, surface)
-    seen = engine_of(name).scan(value, lambda _: place, surface)
-    (found, *_) = [match for match in seen.matches if match.rule.id == rule.id]
-    assert found.path == ("content", 1, "a", 1, "b")
-
-
-@tried(40)
-@given(st.sampled_from(SAMPLES), long_texts, long_texts)
-def test_an_order_is_found_whatever_stands_before_and_after(
-    sample: tuple[str, str], before: str, after: str
-) -> None:
-    name, order = sample
-    assert matches(name, f"{before}\n\n{order}\n\n{after}")
-
-
-# --- what the user is asked ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("keys", [("ask",), ("ask", "text"), ("text", "ask")])
-def test_a_question_to_the_user_hides_no_order_to_the_model(keys: tuple[str, ...]) -> None:
-    said = samples("injection")[0]
-    seen = engines().to_client.scan(
-        dict.fromkeys(keys, said),
-        lambda path: "elicitation.message" if path[:1] == ("ask",) else "result.text",
-        Surface.TO_CLIENT,
-    )
-    rule = RULE_OF["injection"].id
-    assert Confidence.HIGH in [one.confidence for one in seen.matches if one.rule.id == rule]

@@ -1,10 +1,10 @@
-"""What counts in a sentence, as the numbers of weights."""
+"""The features of a sentence."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.core.model import features as module
-from pipeguard.core.model.features import BUCKETS, GRAMS, WEIGHTS, features, tokens
+from pipeguard.core.model.features import FIRST_GRAM, WEIGHTS, WORD_BUCKETS, features, tokens
 from pipeguard.core.model.lexicon import Lexicon
 from tests.core.model.samples import any_texts, shared_lexicon, stems_of
 from tests.fuzz.budget import tried
@@ -25,17 +25,17 @@ def test_what_was_read_before_makes_no_difference(read: list[str]) -> None:
 @given(any_texts)
 def test_every_feature_has_a_weight(text: str) -> None:
     words, families, grams = features(text, shared_lexicon())
-    assert all(0 <= number < BUCKETS for number in words)
-    assert all(BUCKETS <= number < GRAMS for number in families)
-    assert all(GRAMS <= number < WEIGHTS for number in grams)
+    assert all(0 <= number < WORD_BUCKETS for number in words)
+    assert all(WORD_BUCKETS <= number < FIRST_GRAM for number in families)
+    assert all(FIRST_GRAM <= number < WEIGHTS for number in grams)
 
 
 def test_the_address_of_a_schemas_language_is_no_address_to_send_to() -> None:
-    said = "Trigger a Request from the Server for LLM Sampling"
-    beside = f"{said} http://json-schema.org/draft-07/schema#"
-    assert features(beside, shared_lexicon()) == features(said, shared_lexicon())
-    assert features(f"{said} http://collector.test/x", shared_lexicon()) != features(
-        said, shared_lexicon()
+    tool = "Trigger a Request from the Server for LLM Sampling"
+    beside = f"{tool} http://json-schema.org/draft-07/schema#"
+    assert features(beside, shared_lexicon()) == features(tool, shared_lexicon())
+    assert features(f"{tool} http://collector.test/x", shared_lexicon()) != features(
+        tool, shared_lexicon()
     )
 
 
@@ -49,7 +49,7 @@ def test_of_ideographs_each_two_together_are_a_token() -> None:
     assert tokens(["42", "do", "\u65e5\u672c\u8a9e"]) == ["0", "do", "\u65e5\u672c", "\u672c\u8a9e"]
 
 
-def test_what_counts_in_two_texts_together_is_what_counts_in_either() -> None:
+def test_two_texts_together_have_the_features_of_either() -> None:
     one, other = (features(text, shared_lexicon()) for text in ("ignore this", "send that"))
     both = one | other
     assert both.words == one.words | other.words

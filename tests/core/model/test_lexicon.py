@@ -37,32 +37,32 @@ STEMS = {
 )
 def test_a_word_has_the_families_of_its_stems(text: str, found: set[int]) -> None:
     lexicon = Lexicon(["ai", "not", "ignore", "rule"], STEMS)
-    told = lexicon.in_order(plain(text))
-    assert {number for _, numbers in told for number in numbers} == found
+    places = lexicon.places(plain(text))
+    assert {number for _, numbers in places for number in numbers} == found
 
 
 def test_families_stand_in_the_order_of_the_text() -> None:
     lexicon = Lexicon(["ai", "not", "ignore", "rule"], STEMS)
-    told = lexicon.in_order(plain("AI, do not 忽略 this, assistant"))
-    assert [min(numbers) for _, numbers in told] == [0, 1, 2, 0]
-    assert [at for at, _ in told] == sorted(at for at, _ in told)
+    places = lexicon.places(plain("AI, do not 忽略 this, assistant"))
+    assert [min(numbers) for _, numbers in places] == [0, 1, 2, 0]
+    assert [at for at, _ in places] == sorted(at for at, _ in places)
 
 
 def test_a_lexicon_that_forgets_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     families, stems = stems_of("injection")
     texts = [text for name in NAMES for text in samples(name)]
     expected = [features(text, Lexicon(families, stems)) for text in texts]
-    monkeypatch.setattr(module, "REMEMBERED", 2)
+    monkeypatch.setattr(module, "CACHED_WORDS", 2)
     assert [features(text, Lexicon(families, stems)) for text in texts] == expected
 
 
 def test_the_model_itself_has_a_family_where_there_is_one() -> None:
-    assert Lexicon(["not", "ai"], STEMS).model == 1
-    assert Lexicon(["not"], {}).model == -1
+    assert Lexicon(["not", "ai"], STEMS).model_family == 1
+    assert Lexicon(["not"], {}).model_family == -1
 
 
 def test_all_families_of_a_few_words_are_told_together() -> None:
     lexicon = Lexicon(["ai", "not", "ignore", "rule"], STEMS)
     text = "assistant, do not"
-    assert lexicon.among(text) == all_families(lexicon.in_order(text)) == {0, 1}
-    assert lexicon.among(text) == {0, 1}, "also where it is remembered"
+    assert lexicon.families_in(text) == all_families(lexicon.places(text)) == {0, 1}
+    assert lexicon.families_in(text) == {0, 1}, "also where it is remembered"

@@ -6,7 +6,7 @@ from pipeguard.core.model.quotation import (
     FENCE_BYTES,
     is_example,
     is_marked,
-    is_shown,
+    is_shown_as_example,
     topics,
     unquoted,
 )
@@ -42,16 +42,16 @@ def test_only_words_that_stand_near_count() -> None:
     "before", [b"> ", b"| ", b'- "', b"```\n", b"assert ", b'payload = "', b"  'x': \""]
 )
 def test_an_example_stands_in_a_quote_a_table_a_literal_or_a_fence(before: bytes) -> None:
-    assert is_shown(around(before)[0], len(before))
+    assert is_shown_as_example(around(before)[0], len(before))
 
 
 @pytest.mark.parametrize("before", [b"", b"Now ", b"```\nx\n```\n", b"And then, please, "])
 def test_what_stands_in_a_sentence_is_no_example(before: bytes) -> None:
-    assert not is_shown(around(before)[0], len(before))
+    assert not is_shown_as_example(around(before)[0], len(before))
 
 
 def test_a_fence_that_was_opened_too_long_ago_is_none() -> None:
-    assert not is_shown(*around(b"```\n" + b"x\n" * FENCE_BYTES)[:2])
+    assert not is_shown_as_example(*around(b"```\n" + b"x\n" * FENCE_BYTES)[:2])
 
 
 def test_an_example_is_one_in_a_text_about_attacks() -> None:

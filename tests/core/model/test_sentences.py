@@ -5,11 +5,11 @@ from itertools import pairwise
 from hypothesis import given
 
 from pipeguard.core.model.sentences import (
-    ALMOST,
+    ALMOST_LOGITS,
     LONG_WORDS,
     MAX_UNITS,
     MAX_WORDS,
-    PIECE,
+    PART_WORDS,
     Piece,
     best_of,
     read_together,
@@ -39,7 +39,7 @@ def test_pieces_of_a_long_sentence_overlap() -> None:
     assert found[-1][1] == len(text)
     for (_, end, _), (start, *_) in pairwise(found):
         assert start < end
-    assert max(len(text[start:end].split()) for start, end, _ in found) <= PIECE
+    assert max(len(text[start:end].split()) for start, end, _ in found) <= PART_WORDS
 
 
 def test_a_long_sentence_in_two_scripts_is_read_from_its_beginning() -> None:
@@ -64,7 +64,7 @@ def test_sentences_are_read_together_up_to_three_and_so_many_words() -> None:
 
 
 def test_the_best_is_told_in_the_place_of_the_fewest_words_that_say_almost_as_much() -> None:
-    whole, core = Piece(5.0, 0, 90, 20), Piece(5.0 - ALMOST, 30, 60, 5)
+    whole, core = Piece(5.0, 0, 90, 20), Piece(5.0 - ALMOST_LOGITS, 30, 60, 5)
     assert best_of([whole, core]) == whole._replace(start=30, end=60)
     assert best_of([whole, core._replace(score=core.score - 0.1)]) == whole
     assert best_of([whole, core._replace(end=95)]) == whole

@@ -37,9 +37,9 @@ def pin(name: str, says: str = "Returns its text.") -> Pin:
 
 def held(one: Pin) -> Pin:
     return one._replace(
-        approved=None,
+        approved_definition=None,
         approved_fingerprint=None,
-        held=one.approved,
+        held_definition=one.approved_definition,
         held_fingerprint=one.approved_fingerprint,
         reason="review",
     )

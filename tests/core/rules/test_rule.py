@@ -12,7 +12,7 @@ from pipeguard.core.protocol.places import PLACES, Surface, known_places
 from pipeguard.core.rules.rule import Rule, as_record, from_record, load_pack
 from pipeguard.core.scanning.databases import build, loaded
 from pipeguard.core.scanning.engine import Engine
-from pipeguard.core.scanning.rule_partition import home
+from pipeguard.core.scanning.rule_partition import engine_for
 from pipeguard.errors import RuleError
 from pipeguard.rulebook.packs import PackFile, load_rules, sources
 from pipeguard.rulebook.proof import frame_value, prove, prove_all, sample_place, texts
@@ -35,7 +35,7 @@ def homes() -> dict[Surface, Engine]:
 
 @each("rule, surface", SURFACES)
 def test_a_rules_samples_hold(rule: Rule, surface: Surface) -> None:
-    assert list(prove(rule, homes()[home(rule, surface)], surface)) == []
+    assert list(prove(rule, homes()[engine_for(rule, surface)], surface)) == []
 
 
 @each("rule", RULES)

@@ -7,7 +7,7 @@ import pytest
 
 from pipeguard.core.finding import Confidence
 from pipeguard.core.rules.rule import Rule, View, load_pack
-from pipeguard.core.scanning.confidence import certainty, may_be_doubted
+from pipeguard.core.scanning.confidence import confidence_by_checks, may_be_doubted
 from tests.fuzz.rulebook import ALL as RULES
 
 PACK = """\
@@ -29,7 +29,7 @@ def sure(text: str, more: str = "", view: View = View.TEXT) -> Confidence | None
     rule, data = rule_with(more), text.encode()
     match = re.search(rule.pattern.encode(), data)
     assert match
-    return certainty(rule, data, match, view)
+    return confidence_by_checks(rule, data, match, view)
 
 
 VALID, WRONG = "4111111111111111", "4111111111111112"

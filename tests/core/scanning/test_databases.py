@@ -33,19 +33,19 @@ def test_signs_of_readings_are_looked_for_in_the_pass_of_the_rules() -> None:
 
 def test_what_was_compiled_finds_the_rule() -> None:
     sets = loaded(build(RULE, Surface.DEFINITIONS))
-    assert sets.gate is None
+    assert sets.prefilter is None
     assert len(sets.plain.look(b"see xyzzy there")) == 1
     assert not sets.plain.look(b"see nothing there")
 
 
-def test_words_of_a_classifier_open_a_gate() -> None:
+def test_words_of_a_classifier_are_compiled_for_the_prefilter() -> None:
     words = patterns_of([CLASSIFYING], Surface.TO_CLIENT, model).words
     assert dict(words)
     assert patterns_of([CLASSIFYING], Surface.TO_SERVER, model).words == ()
 
 
 def test_a_model_is_the_file_that_its_rule_names() -> None:
-    assert classifier(CLASSIFYING, model).opening
+    assert classifier(CLASSIFYING, model).prefilter_words
     for models in (None, lambda _: b"", lambda name: model(name) + b" "):
         with pytest.raises(EngineError, match="is not the file that the rule names"):
             classifier(CLASSIFYING, models)

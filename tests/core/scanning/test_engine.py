@@ -15,8 +15,8 @@ from pipeguard.core.matching.pattern_set import value_of
 from pipeguard.core.protocol.json_values import JsonValue, Number
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule, View
-from pipeguard.core.scanning.context import EXCERPT, masked
-from pipeguard.core.scanning.origin import Match, Seen
+from pipeguard.core.scanning.context import EXCERPT_CHARS, masked_excerpt
+from pipeguard.core.scanning.scan_result import Match, ScanResult
 from pipeguard.core.text.windowing import BLOCK_BYTES, OVERLAP_BYTES
 from pipeguard.rulebook.proof import frame_value, sample_place
 from tests.fuzz.budget import tried
@@ -29,7 +29,7 @@ EDGE = OVERLAP_BYTES + 76
 SURFACES = {"secrets": Surface.TO_SERVER, "injection": Surface.TO_CLIENT}
 
 
-def scanned(rule: Rule, surface: Surface, value: JsonValue) -> Seen:
+def scanned(rule: Rule, surface: Surface, value: JsonValue) -> ScanResult:
     place = sample_place(rule, surface)
     return engine_of(rule.id).scan(value, lambda _: place, surface)
 
@@ -37,8 +37,8 @@ def scanned(rule: Rule, surface: Surface, value: JsonValue) -> Seen:
 def matches_of(rule: Rule, surface: Surface, text: str) -> list[Match]:
     # Deeds are no matches in what is only written, as it is under the name `text`.
     key = "text" if rule.written.value == "keep" else "input"
-    seen = scanned(rule, surface, frame_value(surface, text, key))
-    return [match for match in seen.matches if match.rule.id == rule.id]
+    result = scanned(rule, surface, frame_value(surface, text, key))
+    return [match for match in result.matches if match.rule.id == rule.id]
 
 
 def surface_of(rule: Rule) -> Surface:
@@ -73,7 +73,7 @@ def test_a_sample_is_found_at_any_place_around_the_edge_of_a_block(
     ("rule", "step"), [("secrets.aws-access-key-id", 1), ("injection.override-instructions", 7)]
 )
 def test_a_sample_is_found_at_every_place_around_the_edge_of_a_block(rule: str, step: int) -> None:
-    sample = next(one for one in textual() if one.rule.id == rule)
+    sample = next(sample for sample in textual() if sample.rule.id == rule)
     surface = surface_of(sample.rule)
     missed = []
     for before in range(BLOCK_BYTES - EDGE, BLOCK_BYTES + EDGE, step):
@@ -128,7 +128,7 @@ def fits(name: str, text: str, *, inner: bool) -> bool:
 
 
 @cache
-def said(pack: str) -> tuple[Sample, ...]:
+def in_a_sentence(pack: str) -> tuple[Sample, ...]:
     """The samples that are found in the midst of a sentence, as they are."""
     surface = SURFACES[pack]
     return tuple(
@@ -140,7 +140,7 @@ def said(pack: str) -> tuple[Sample, ...]:
 
 @st.composite
 def written(draw: st.DrawFn, pack: str, levels: int) -> Written:
-    sample = draw(st.sampled_from(said(pack)))
+    sample = draw(st.sampled_from(in_a_sentence(pack)))
     text, names = sample.text, list[str]()
     for level in range(levels):
         name = draw(st.sampled_from(sorted(ENCODINGS)))
@@ -161,7 +161,7 @@ def test_every_rule_finds_a_sample_under_every_encoding(pack: str, every: int) -
     """
     surface = SURFACES[pack]
     missed = []
-    groups = groupby(said(pack), lambda sample: sample.rule.id)
+    groups = groupby(in_a_sentence(pack), lambda sample: sample.rule.id)
     for rule, (_, group) in enumerate(groups):
         of_rule = [*group]
         for at, name in enumerate(sorted(ENCODINGS)):
@@ -176,14 +176,14 @@ def test_every_rule_finds_a_sample_under_every_encoding(pack: str, every: int) -
 
 @tried(150)
 @given(written("secrets", 2))
-def test_a_secret_is_found_under_two_encodings(found: Written) -> None:
-    assert matches_of(found.sample.rule, Surface.TO_SERVER, found.text)
+def test_a_secret_is_found_under_two_encodings(disguised: Written) -> None:
+    assert matches_of(disguised.sample.rule, Surface.TO_SERVER, disguised.text)
 
 
 @tried(150)
 @given(written("injection", 2))
-def test_an_order_is_found_under_two_encodings(found: Written) -> None:
-    assert matches_of(found.sample.rule, Surface.TO_CLIENT, found.text)
+def test_an_order_is_found_under_two_encodings(disguised: Written) -> None:
+    assert matches_of(disguised.sample.rule, Surface.TO_CLIENT, disguised.text)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_an_order_beside_what_is_encoded_is_not_encoded(text: str, encoded: bool
 @pytest.mark.parametrize("pack", SURFACES)
 def test_a_sample_is_found_in_json_in_a_string(pack: str) -> None:
     missed = []
-    for sample in said(pack)[::4]:
+    for sample in in_a_sentence(pack)[::4]:
         plain = json.dumps({"b": sample.text}, ensure_ascii=False)
         if set('"\\') & set(sample.text) or not sample.text.isascii():
             continue  # a third level, then
@@ -239,8 +239,8 @@ def test_a_secret_is_found_that_is_torn_over_several_strings(
     cuts = data.draw(st.sets(st.integers(1, len(sample.text) - 1), min_size=1, max_size=4))
     ends = [0, *sorted(cuts), len(sample.text)]
     parts = [sample.text[a:b] for a, b in pairwise(ends)]
-    found = scanned(sample.rule, Surface.TO_SERVER, {"parts": list(parts)}).matches
-    assert sample.rule.id in {match.rule.id for match in found}
+    matches = scanned(sample.rule, Surface.TO_SERVER, {"parts": list(parts)}).matches
+    assert sample.rule.id in {match.rule.id for match in matches}
 
 
 # --- what is told ------------------------------------------------------------------------------
@@ -257,32 +257,32 @@ def test_a_match_tells_where_it_stands(sample: Sample, before: str, after: str) 
             stretch = text[match.start : match.end].encode()
             lookup = engine_of(match.rule.id).lookup
             pattern = lookup.finder(match.rule, squeezed=False).expression
-            found = list(pattern.finditer(text.encode()))
+            expected = list(pattern.finditer(text.encode()))
             if match.rule.several:  # also further values, without their name
                 rule = match.rule
                 value = value_of(rule.pattern, ignore_case=rule.ignore_case)
-                found += value.finditer(text.encode())
-            spans = (one["secret"] if one.re.groupindex else one[0] for one in found)
+                expected += value.finditer(text.encode())
+            spans = (match["secret"] if match.re.groupindex else match[0] for match in expected)
             assert stretch.strip() in {span.strip() for span in spans if span}
         assert 0 <= match.start <= match.end <= len(text)
-        assert len(match.excerpt) <= EXCERPT + 20
+        assert len(match.excerpt) <= EXCERPT_CHARS + 20
 
 
 @tried(300)
 @given(drawn_from(samples), st.booleans())
 def test_an_excerpt_never_holds_the_secret(sample: Sample, whole: bool) -> None:
     assume(sample.rule.is_private and len(sample.secret) > 8)
-    told = masked(sample.rule, (sample.found if whole else sample.secret).encode())
+    masked = masked_excerpt(sample.rule, (sample.found if whole else sample.secret).encode())
     for at in range(len(sample.secret) - 5):
-        assert sample.secret[at : at + 6] not in told.partition(" (")[0]
+        assert sample.secret[at : at + 6] not in masked.partition(" (")[0]
 
 
 @tried(100)
 @given(st.binary(max_size=600), st.sampled_from([*RULES]))
-def test_any_bytes_can_be_told(found: bytes, rule: str) -> None:
-    told = masked(RULES[rule], found)
-    assert len(told) <= EXCERPT
-    assert told.isprintable() or RULES[rule].is_private
+def test_any_bytes_can_be_told(matched: bytes, rule: str) -> None:
+    masked = masked_excerpt(RULES[rule], matched)
+    assert len(masked) <= EXCERPT_CHARS
+    assert masked.isprintable() or RULES[rule].is_private
 
 
 # Lines of a log hold what rules are sure of without a key before it.
@@ -298,16 +298,16 @@ def maskable() -> list[Sample]:
 @given(drawn_from(maskable), long_texts, long_texts)
 def test_no_sample_passes_in_a_line_of_a_log(sample: Sample, before: str, after: str) -> None:
     line = f"{before}\n{sample.text}\n{after}".encode()
-    told = engines().to_server.mask(line)
-    assert sample.secret.encode() not in told
-    assert b"[masked:" in told
+    masked = engines().to_server.mask(line)
+    assert sample.secret.encode() not in masked
+    assert b"[masked:" in masked
 
 
 @tried(100)
 @given(st.binary(max_size=200))
 def test_any_line_of_a_log_can_be_masked(line: bytes) -> None:
-    told = engines().to_server.mask(line)
-    assert told == line or b"[masked:" in told
+    masked = engines().to_server.mask(line)
+    assert masked == line or b"[masked:" in masked
 
 
 def test_a_line_without_a_secret_is_the_same_bytes() -> None:
@@ -319,9 +319,9 @@ def test_a_line_without_a_secret_is_the_same_bytes() -> None:
 @given(values, st.sampled_from(sorted(Surface, key=str)))
 def test_any_value_can_be_scanned_on_any_surface(value: JsonValue, surface: Surface) -> None:
     for engine in engines().over(surface):
-        seen = engine.scan(value, lambda _: "result.text", surface)
-        assert not seen.unfinished
-        assert engine.scan(value, lambda _: "result.text", surface) == seen
+        result = engine.scan(value, lambda _: "result.text", surface)
+        assert not result.is_unfinished
+        assert engine.scan(value, lambda _: "result.text", surface) == result
 
 
 def test_a_clone_finds_the_same() -> None:
@@ -339,4 +339,4 @@ def test_too_much_that_is_encoded_is_told(surface: Surface) -> None:
     text = "%41 " * 100_000
     for engine in engines().over(surface):
         if engine.surface is surface:
-            assert engine.scan([text, Number("1")], lambda _: "result.text", surface).undecoded
+            assert engine.scan([text, Number("1")], lambda _: "result.text", surface).has_undecoded

@@ -1,4 +1,4 @@
-"""What an expression found, and what is asked of it."""
+"""Where the secret in a match is, and what checks say of it."""
 
 import re
 
@@ -8,38 +8,38 @@ from pipeguard.core.checks.outcome import Outcome
 from pipeguard.core.scanning.match import (
     MAX_MATCHES_PER_RULE,
     MAX_PRIVATE_PER_RULE,
-    ask,
-    digits_of,
-    most,
+    max_findings,
+    outcome_of,
     secret_span,
+    without_separators,
 )
 from tests.fuzz.rulebook import RULES
 
 
-def found(pattern: str, text: str) -> re.Match[bytes]:
+def match_of(pattern: str, text: str) -> re.Match[bytes]:
     match = re.search(pattern.encode(), text.encode())
     assert match
     return match
 
 
 def test_the_secret_is_the_group_of_that_name_or_all_of_it() -> None:
-    assert secret_span(found("key=(?P<secret>[a-z]+)", "x key=abc")) == (6, 9)
-    assert secret_span(found("key=([a-z]+)", "x key=abc")) == (2, 9)
-    assert secret_span(found("key=(?P<secret>[0-9]+)?", "x key=abc")) == (2, 6)
+    assert secret_span(match_of("key=(?P<secret>[a-z]+)", "x key=abc")) == (6, 9)
+    assert secret_span(match_of("key=([a-z]+)", "x key=abc")) == (2, 9)
+    assert secret_span(match_of("key=(?P<secret>[0-9]+)?", "x key=abc")) == (2, 6)
 
 
-def test_what_may_be_taken_out_is_told_more_often() -> None:
-    assert most(RULES["secrets.github-token"]) == MAX_PRIVATE_PER_RULE
-    assert most(RULES["injection.override-instructions"]) == MAX_MATCHES_PER_RULE
+def test_secrets_may_have_more_findings() -> None:
+    assert max_findings(RULES["secrets.github-token"]) == MAX_PRIVATE_PER_RULE
+    assert max_findings(RULES["injection.override-instructions"]) == MAX_MATCHES_PER_RULE
 
 
 @pytest.mark.parametrize("number", [b"4111 1111-1111.1111", b"4111/1111/11111111"])
-def test_what_is_written_between_groups_is_left_out(number: bytes) -> None:
-    assert digits_of(number) == b"4111111111111111"
-    assert digits_of(b"gb82 west") == b"GB82WEST"
+def test_a_number_is_compared_without_separators(number: bytes) -> None:
+    assert without_separators(number) == b"4111111111111111"
+    assert without_separators(b"gb82 west") == b"GB82WEST"
 
 
-def test_a_check_is_asked_of_the_secret() -> None:
-    match = found("card (?P<secret>[0-9 ]+)", "card 4111 1111 1111 1111")
-    assert ask("luhn", match.string, match, match["secret"]) is Outcome.HOLDS
-    assert ask("luhn", match.string, match, b"4111 1111 1111 1112") is Outcome.FAILS
+def test_a_check_is_run_on_the_secret() -> None:
+    match = match_of("card (?P<secret>[0-9 ]+)", "card 4111 1111 1111 1111")
+    assert outcome_of("luhn", match.string, match, match["secret"]) is Outcome.HOLDS
+    assert outcome_of("luhn", match.string, match, b"4111 1111 1111 1112") is Outcome.FAILS

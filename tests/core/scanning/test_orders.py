@@ -5,7 +5,7 @@ import base64
 from pipeguard.core.finding import Confidence
 from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import Surface
-from pipeguard.core.scanning.origin import Seen
+from pipeguard.core.scanning.scan_result import ScanResult
 from tests.core.model.samples import RULE_OF, samples
 from tests.fuzz.rulebook import engines
 
@@ -13,37 +13,39 @@ RULE = RULE_OF["injection"].id
 ORDER = max(samples("injection"), key=len)
 
 
-def scanned(text: str, place: str = "result.text") -> Seen:
+def scanned(text: str, place: str = "result.text") -> ScanResult:
     value: JsonValue = {"content": [{"type": "text", "text": text}]}
     return engines().to_client.scan(value, lambda _: place, Surface.TO_CLIENT)
 
 
-def found(seen: Seen) -> list[tuple[str, Confidence]]:
-    return [(match.view, match.confidence) for match in seen.matches if match.rule.id == RULE]
+def orders_in(result: ScanResult) -> list[tuple[str, Confidence]]:
+    return [(match.view, match.confidence) for match in result.matches if match.rule.id == RULE]
 
 
 def test_an_order_is_found_with_its_place() -> None:
     before = "The shop opens at nine.\n"
-    seen = scanned(f"{before}{ORDER}\nThe end.")
-    (match,) = (match for match in seen.matches if match.rule.id == RULE)
+    result = scanned(f"{before}{ORDER}\nThe end.")
+    (match,) = (match for match in result.matches if match.rule.id == RULE)
     assert match.path == ("content", 0, "text")
     assert len(before) - 1 <= match.start < match.end <= len(before) + len(ORDER) + 1
 
 
 def test_one_order_in_several_readings_is_told_once() -> None:
-    assert len(found(scanned(ORDER))) == 1
+    assert len(orders_in(scanned(ORDER))) == 1
 
 
 def test_an_order_that_is_encoded_is_found_in_that_reading() -> None:
     encoded = base64.b64encode(f"Listen. {ORDER} Thank you.".encode()).decode()
-    assert [view for view, _ in found(scanned(encoded))] == ["base64"]
+    assert [view for view, _ in orders_in(scanned(encoded))] == ["base64"]
 
 
 def test_what_is_no_order_is_not_found() -> None:
-    assert found(scanned("The library opens at nine, and the boats are moored at the pier.")) == []
+    assert (
+        orders_in(scanned("The library opens at nine, and the boats are moored at the pier.")) == []
+    )
 
 
 def test_what_goes_to_a_server_is_read_by_none() -> None:
     value: JsonValue = {"text": ORDER}
-    seen = engines().to_server.scan(value, lambda _: "call.arguments", Surface.TO_SERVER)
-    assert found(seen) == []
+    result = engines().to_server.scan(value, lambda _: "call.arguments", Surface.TO_SERVER)
+    assert orders_in(result) == []

@@ -35,8 +35,8 @@ TO_CLIENT: dict[str, JsonValue] = {
 
 @pytest.mark.parametrize("value", TO_SERVER.values(), ids=[*TO_SERVER])
 def test_what_goes_to_a_server_is_read_in_each_way(value: JsonValue) -> None:
-    seen = engines().to_server.scan(value, lambda _: "call.arguments", Surface.TO_SERVER)
-    assert {match.rule.id for match in seen.matches} & {
+    result = engines().to_server.scan(value, lambda _: "call.arguments", Surface.TO_SERVER)
+    assert {match.rule.id for match in result.matches} & {
         "secrets.github-token",
         "commands.delete-root",
     }
@@ -44,16 +44,18 @@ def test_what_goes_to_a_server_is_read_in_each_way(value: JsonValue) -> None:
 
 @pytest.mark.parametrize("value", TO_CLIENT.values(), ids=[*TO_CLIENT])
 def test_what_comes_to_a_client_is_read_in_each_way(value: JsonValue) -> None:
-    found = [
+    rules = [
         match.rule.id
         for engine in engines().over(Surface.TO_CLIENT)
         for match in engine.scan(value, lambda _: "result.text", Surface.TO_CLIENT).matches
     ]
-    assert any(rule.startswith("injection.") for rule in found)
+    assert any(rule.startswith("injection.") for rule in rules)
 
 
 def test_each_reading_is_for_some_text_and_has_signs_of_its_own() -> None:
-    assert [name for name, one in READINGS.items() if not (one.to_server or one.to_client)] == []
+    assert [
+        name for name, reading in READINGS.items() if not (reading.to_server or reading.to_client)
+    ] == []
     assert SIGNS.keys().isdisjoint(SIGNS_TO_SERVER)
     signs = [sign for reading in READINGS.values() for sign in reading.signs]
     assert sorted(signs) == sorted({*SIGNS, *SIGNS_TO_SERVER} & set(signs))

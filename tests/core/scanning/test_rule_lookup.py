@@ -36,6 +36,6 @@ def test_the_expression_of_a_rule_confirms_and_is_made_once() -> None:
 def test_a_clone_has_databases_for_its_own_thread() -> None:
     look = engines().to_server.lookup
     other = look.clone()
-    assert other.residents is look.residents
+    assert other.rules is look.rules
     assert other.plain is not look.plain
     assert other.look(TOKEN, squeezed=False) == look.look(TOKEN, squeezed=False)

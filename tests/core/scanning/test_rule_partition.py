@@ -7,10 +7,10 @@ import pytest
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import Rule, View
 from pipeguard.core.scanning.rule_partition import (
-    Residents,
-    home,
+    EngineRules,
+    engine_for,
     in_groups,
-    residents,
+    rules_for,
     squeezed_pattern,
 )
 from tests.each import each
@@ -21,28 +21,28 @@ def test_each_rule_is_run_over_each_of_its_surfaces_by_one_engine() -> None:
     run = Counter(
         (rule.id, surface)
         for engine in Surface
-        for rule in residents(RULES.values(), engine)
+        for rule in rules_for(RULES.values(), engine)
         for surface in rule.surfaces
     )
     assert run == Counter((r.id, surface) for r in RULES.values() for surface in r.surfaces)
 
 
 @each("rule", RULES)
-def test_a_home_holds_the_rule(rule: Rule) -> None:
-    homes = {home(rule, surface) for surface in rule.surfaces}
-    holding = {one for one in Surface if rule.id in {r.id for r in residents([rule], one)}}
-    assert homes == holding
+def test_the_engine_for_a_rule_has_the_rule(rule: Rule) -> None:
+    expected = {engine_for(rule, surface) for surface in rule.surfaces}
+    having = {engine for engine in Surface if list(rules_for([rule], engine))}
+    assert having == expected
 
 
 def test_nothing_is_squeezed_where_nothing_goes_to_a_server() -> None:
     (rule,) = (r for r in RULES.values() if r.id == "secrets.github-token")
     assert View.SQUEEZED in rule.views
-    (there,) = residents([rule], Surface.TO_CLIENT)
+    (there,) = rules_for([rule], Surface.TO_CLIENT)
     assert View.SQUEEZED not in there.views
     assert there.surfaces == {Surface.TO_CLIENT}
 
 
-def test_rules_are_read_when_one_of_them_is_first_asked_for() -> None:
+def test_rules_are_read_when_one_of_them_is_first_needed() -> None:
     reads = 0
 
     def read() -> list[Rule]:
@@ -50,20 +50,20 @@ def test_rules_are_read_when_one_of_them_is_first_asked_for() -> None:
         reads += 1
         return list(RULES.values())
 
-    known = Residents(read, Surface.TO_SERVER, frozenset({Surface.TO_SERVER}))
-    assert known.surfaces == {Surface.TO_SERVER}
+    rules = EngineRules(read, Surface.TO_SERVER, frozenset({Surface.TO_SERVER}))
+    assert rules.surfaces == {Surface.TO_SERVER}
     assert reads == 0
-    assert known.rules
-    assert known.looked_for
-    assert known.acting
+    assert rules.all
+    assert rules.plain
+    assert rules.over_acts
     assert reads == 1
-    assert Residents(read, Surface.TO_SERVER).surfaces == {
-        surface for rule in known.rules for surface in rule.surfaces
+    assert EngineRules(read, Surface.TO_SERVER).surfaces == {
+        surface for rule in rules.all for surface in rule.surfaces
     }
 
 
 def test_secrets_and_the_others_are_compiled_apart() -> None:
-    private, others = in_groups([*residents(RULES.values(), Surface.TO_SERVER)])
+    private, others = in_groups([*rules_for(RULES.values(), Surface.TO_SERVER)])
     assert {rule.is_private for rule in private} == {True}
     assert {rule.is_private for rule in others} == {False}
     assert not any(rule.views <= {View.SQUEEZED, View.ACTS} for rule in (*private, *others))

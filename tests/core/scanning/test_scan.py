@@ -7,8 +7,9 @@ from pipeguard.core.finding import Confidence
 from pipeguard.core.protocol.json_values import JsonValue
 from pipeguard.core.protocol.places import Surface
 from pipeguard.core.rules.rule import View
-from pipeguard.core.scanning.origin import Origin, ScanInput
+from pipeguard.core.scanning.origin import Origin
 from pipeguard.core.scanning.scan import Scan
+from pipeguard.core.scanning.scan_input import ScanInput
 from pipeguard.core.text.budgets import Budgets
 from pipeguard.core.text.document import MessageText
 from tests.fuzz.rulebook import engines
@@ -43,15 +44,15 @@ def test_what_is_encoded_twice_is_decoded_twice_and_no_more() -> None:
     def percent(text: str) -> str:
         return "".join(f"%{byte:02x}" for byte in text.encode())
 
-    def found(text: str) -> list[str]:
+    def views(text: str) -> list[str]:
         scan = scan_of({"a": f"see {text} there"})
         signs = scan.run_rules(scan.data, View.TEXT, Origin(scan.source, "text"))
         scan.decode(scan.data, signs, Origin(scan.source, ""))
         return [match.view for match in scan.result().matches]
 
-    assert found(percent(KEY)) == ["percent"]
-    assert found(percent(percent(KEY))) == ["percent>percent"]
-    assert found(percent(percent(percent(KEY)))) == []
+    assert views(percent(KEY)) == ["percent"]
+    assert views(percent(percent(KEY))) == ["percent>percent"]
+    assert views(percent(percent(percent(KEY)))) == []
 
 
 def test_a_folded_text_has_a_way_back_only_where_something_differs() -> None:
@@ -59,21 +60,21 @@ def test_a_folded_text_has_a_way_back_only_where_something_differs() -> None:
     assert scan_of({"a": "pl\u0430in"}).unfolding is not None
 
 
-def test_where_a_secret_stands_is_told_in_any_text() -> None:
+def test_secrets_are_located_in_any_text() -> None:
     scan = scan_of("")
     line = f"key {KEY} used".encode()
     ((start, end, rule),) = scan.spans(line)
     assert (line[start:end], rule.id) == (KEY.encode(), "secrets.github-token")
 
 
-def test_what_would_cost_too_much_is_told() -> None:
+def test_what_would_cost_too_much_to_decode_is_reported() -> None:
     budgets = Budgets()
     budgets.decoding.calls = 0
     scan = scan_of({"a": "%41 " * 100}, budgets)
     signs = scan.run_rules(scan.data, View.TEXT, Origin(scan.source, "text"))
-    budgets.decoding.spent = False
+    budgets.decoding.is_exceeded = False
     scan.decode(scan.data, signs, Origin(scan.source, ""))
-    assert scan.result().undecoded
+    assert scan.result().has_undecoded
 
 
 @pytest.mark.parametrize("name", ["percent", "acts"])

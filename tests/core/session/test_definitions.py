@@ -100,7 +100,7 @@ def rules(reviewed: ReviewedResult) -> list[str]:
 def state(made: Guard, kind: str = "tool", name: str = "a") -> tuple[bool, bool, str]:
     """Of a pin: whether anything is approved, whether anything waits, and why."""
     pin = made.pins[kind, name]
-    return pin.approved is not None, pin.held is not None, pin.reason
+    return pin.approved_definition is not None, pin.held_definition is not None, pin.reason
 
 
 # --- first sight ---------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def test_what_is_seen_first_and_clean_is_pinned() -> None:
     made = guard()
     reviewed = listed(made, tool())
     assert shown(reviewed) == [tool()]
-    assert [(pin.name, pin.pinned, pin.held) for pin in reviewed.pins] == [("a", True, False)]
+    assert [(pin.name, pin.is_pinned, pin.is_held) for pin in reviewed.pins] == [("a", True, False)]
     assert state(made) == (True, False, "")
     again = listed(made, tool())
     assert (again.findings, again.pins) == ((), ())
@@ -131,7 +131,7 @@ def test_what_is_poisoned_is_left_out_and_waits() -> None:
 def test_what_only_looks_odd_is_pinned_with_a_warning() -> None:
     reviewed = listed(guard(), tool(description="plugh"))
     assert [finding.action for finding in reviewed.findings] == [Action.WARN]
-    assert reviewed.pins[0].pinned
+    assert reviewed.pins[0].is_pinned
 
 
 def test_what_is_no_longer_poisoned_is_pinned() -> None:
@@ -150,7 +150,7 @@ def test_under_review_all_that_is_new_waits() -> None:
     made = guard(REVIEW)
     reviewed = listed(made, tool())
     assert (shown(reviewed), rules(reviewed)) == ([], ["trust.held"])
-    assert [(pin.held, pin.reason) for pin in reviewed.pins] == [(True, "review")]
+    assert [(pin.is_held, pin.reason) for pin in reviewed.pins] == [(True, "review")]
     changed = listed(made, tool(description="Subtracts."))
     assert [json.loads(pin.definition) for pin in changed.pins] == [tool("a", "Subtracts.")]
 
@@ -189,7 +189,7 @@ def test_what_changed_back_waits_no_longer() -> None:
     made = guard(None, pinned(tool()))
     listed(made, tool(description="Sends mail."))
     back = listed(made, tool())
-    assert [(pin.pinned, pin.held) for pin in back.pins] == [(True, False)]
+    assert [(pin.is_pinned, pin.is_held) for pin in back.pins] == [(True, False)]
     assert state(made) == (True, False, "")
 
 

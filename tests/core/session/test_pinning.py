@@ -41,7 +41,7 @@ def test_what_is_new_and_clean_is_shown_and_trusted_from_then_on() -> None:
     seen = review_definition(scope(), "a", tool())
     assert (seen.shown, seen.findings) == (tool(), ())
     assert seen.pin is not None
-    assert (seen.pin.pinned, seen.pin.held, seen.pin.fingerprint) == (
+    assert (seen.pin.is_pinned, seen.pin.is_held, seen.pin.fingerprint) == (
         True,
         False,
         fingerprint(tool()),
@@ -52,7 +52,7 @@ def test_what_is_poisoned_is_hidden_until_a_person_decides() -> None:
     seen = review_definition(scope(), "a", tool(POISON))
     assert seen.shown is HIDDEN
     assert seen.pin is not None
-    assert (seen.pin.held, seen.pin.reason.partition(":")[0]) == (True, "poisoned")
+    assert (seen.pin.is_held, seen.pin.reason.partition(":")[0]) == (True, "poisoned")
     assert seen.findings[-1].rule == "trust.held"
     assert seen.findings[-1].action is Action.BLOCK
 
@@ -62,7 +62,7 @@ def test_what_drifted_is_shown_as_it_was_approved() -> None:
     assert seen.shown == tool()
     assert seen.findings[-1].rule == "trust.drifted"
     assert seen.pin is not None
-    assert seen.pin.held
+    assert seen.pin.is_held
 
 
 def test_what_is_unchanged_passes_and_nothing_is_remembered() -> None:

@@ -30,7 +30,7 @@ def test_flags_are_no_hidden_text() -> None:
     ids=["decimal", "calls", "octal", "binary", "bits", "code points"],
 )
 def test_numbers_of_characters_are_read(written: str) -> None:
-    assert any(PLAIN.encode() in found for found in readings(f"say {written}".encode()))
+    assert any(PLAIN.encode() in decoded for decoded in readings(f"say {written}".encode()))
 
 
 def test_numbers_that_are_no_letters_are_not() -> None:

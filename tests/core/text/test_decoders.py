@@ -67,8 +67,8 @@ def test_no_reading_fails_on_any_bytes(data: bytes) -> None:
 @tried(100)
 @given(raw, st.data())
 def test_the_way_back_from_a_reading_fails_nowhere(data: bytes, draw: st.DataObject) -> None:
-    parts, begins = DecodedParts(found := decode(data, signs_in(data), DecodingBudget()), data), 0
-    for item in found:
+    parts, begins = DecodedParts(decoded := decode(data, signs_in(data), DecodingBudget()), data), 0
+    for item in decoded:
         start = draw.draw(st.integers(0, max(0, len(item.data) - 1)))
         end = draw.draw(st.integers(start, len(item.data)))
         assert parts.at(begins + start) is item
@@ -175,15 +175,15 @@ def test_what_is_encoded_in_ordinary_text_is_read(
         return
     if name in ("gzip", "zlib") and len(ENCODINGS[name](text)) < 40:
         return
-    found = readings(data)
+    decoded = readings(data)
     if name.startswith(("percent", "escapes", "entities", "mail")):
-        plain = [item.replace(b"\\\\", b"\\") for item in found]
-        assert set(text) & set("%&=\\") or any(text.encode() in one for one in plain)
+        plain = [item.replace(b"\\\\", b"\\") for item in decoded]
+        assert set(text) & set("%&=\\") or any(text.encode() in reading for reading in plain)
     elif name.startswith("base32"):
         # Its last letters say less than a byte: what is not padded may lack them.
-        assert any(text.encode()[:-5] in item for item in found)
+        assert any(text.encode()[:-5] in item for item in decoded)
     else:
-        assert any(text.encode() in item for item in found)
+        assert any(text.encode() in item for item in decoded)
 
 
 # In hex and base32 any letter before may be one of theirs: where they begin cannot be told.
@@ -193,15 +193,17 @@ TOUCHED = [name for name in sorted(ENCODINGS) if not name.startswith(("hex", "ba
 @each("name", TOUCHED)
 @each("before", ["", "a", "ab", "abc", "abcd", "data", "Zm9v", "f00", "x" * 17])
 def test_words_that_touch_an_encoding_do_not_hide_it(name: str, before: str) -> None:
-    found = readings((before + ENCODINGS[name](PLAIN * 2)).encode())
-    assert any(PLAIN.encode() in item for item in found)
+    decoded = readings((before + ENCODINGS[name](PLAIN * 2)).encode())
+    assert any(PLAIN.encode() in item for item in decoded)
 
 
 @given(st.text('\\\\\\ntr"x', max_size=60), st.sampled_from([1, 300]))
 def test_escaped_line_ends_and_quotes_are_softened_in_their_place(text: str, times: int) -> None:
     plain = re.sub(
         r'\\{1,3}([ntr"])',
-        lambda found: found[1].replace("n", " ").translate({116: 32, 114: 32}).rjust(len(found[0])),
+        lambda escape: (
+            escape[1].replace("n", " ").translate({116: 32, 114: 32}).rjust(len(escape[0]))
+        ),
         text * times,
     )
     few = text.count("\\") * folding.SOFTENED < len(text)
@@ -255,11 +257,11 @@ COSTLY = {
 def test_the_budget_holds(data: bytes) -> None:
     """Counted, not timed: pieces made, bytes made, and told where something was left out."""
     budget = DecodingBudget()
-    found = decode(data, signs_of_repeated(data), budget)
-    assert len(found) <= CALLS
-    assert sum(len(item.data) for item in found) <= 3 * len(data)
-    read = sum(item.end - item.start for item in found)
-    assert budget.spent or read * 2 >= len(data) or not found
+    decoded = decode(data, signs_of_repeated(data), budget)
+    assert len(decoded) <= CALLS
+    assert sum(len(item.data) for item in decoded) <= 3 * len(data)
+    read = sum(item.end - item.start for item in decoded)
+    assert budget.is_exceeded or read * 2 >= len(data) or not decoded
 
 
 @pytest.mark.slow
@@ -269,12 +271,12 @@ def test_memory_is_a_few_times_that_of_the_text(data: bytes) -> None:
     ranges = signs_of_repeated(data)
     tracemalloc.start()
     try:
-        kept = decode(data, ranges, DecodingBudget())
+        decoded = decode(data, ranges, DecodingBudget())
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert peak <= 8 * len(data) + 600 * CALLS
-    assert kept or not data.isascii() or b"A" * 40 in data
+    assert decoded or not data.isascii() or b"A" * 40 in data
 
 
 @each("data", COSTLY)
@@ -309,13 +311,13 @@ def test_a_budget_that_is_spent_is_told() -> None:
     budget = DecodingBudget()
     budget.calls = 2
     assert [budget.call() for _ in range(3)] == [True, True, False]
-    assert budget.spent
+    assert budget.is_exceeded
     budget = DecodingBudget()
     budget.decoded_bytes = 5
     assert budget.admits(b"1234")
-    assert not budget.spent
+    assert not budget.is_exceeded
     assert not budget.admits(b"12")
-    assert budget.spent
+    assert budget.is_exceeded
 
 
 EXPANDING = {

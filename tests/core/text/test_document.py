@@ -7,13 +7,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pipeguard.core.protocol.json_values import JsonValue, Number
-from pipeguard.core.protocol.places import ASIDE, Path
-from pipeguard.core.text.document import LONGEST_LISTED, MIN_NUMBER_DIGITS, MessageText
+from pipeguard.core.protocol.places import FIXED_VALUE_KEYS, Path
+from pipeguard.core.text.document import MessageText
+from pipeguard.core.text.layouts import LONGEST_LISTED, MIN_NUMBER_DIGITS
 from tests.fuzz.budget import tried
 from tests.fuzz.values import texts, tokens
 
 MARKER = "Zm@rker§"
-keys = st.one_of(texts, st.sampled_from(sorted(ASIDE)))
+keys = st.one_of(texts, st.sampled_from(sorted(FIXED_VALUE_KEYS)))
 values: st.SearchStrategy[JsonValue] = st.recursive(
     st.none() | st.booleans() | tokens | texts,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4),
@@ -62,8 +63,8 @@ def located(text: MessageText, start: int, end: int) -> tuple[Path, int, int]:
 @given(values, st.booleans())
 def test_every_string_and_every_key_is_read(value: JsonValue, keyed: bool) -> None:
     lines = MessageText(value, keyed=keyed).data
-    for _, one in strings(value):
-        assert one.encode() in lines
+    for _, string in strings(value):
+        assert string.encode() in lines
     for key in all_keys(value):
         assert key.encode() in lines
 
@@ -86,8 +87,8 @@ def marked(draw: st.DrawFn) -> tuple[JsonValue, str]:
 
 @tried(150)
 @given(marked(), st.booleans())
-def test_nothing_escapes_wherever_it_stands(found: tuple[JsonValue, str], keyed: bool) -> None:
-    value, hidden = found
+def test_nothing_escapes_wherever_it_stands(case: tuple[JsonValue, str], keyed: bool) -> None:
+    value, hidden = case
     text = MessageText(value, keyed=keyed)
     start = text.data.find(MARKER.encode())
     assert start >= 0
@@ -103,23 +104,27 @@ def test_nothing_escapes_wherever_it_stands(found: tuple[JsonValue, str], keyed:
 @given(values)
 def test_each_string_towards_a_client_is_located_as_a_whole(value: JsonValue) -> None:
     text = MessageText(value, keyed=False)
-    aside = {*all_keys(value)} | {one for path, one in strings(value) if is_aside(path, one)}
-    expected = [(path, one) for path, one in strings(value) if not is_aside(path, one)]
+    listed = {*all_keys(value)} | {
+        string for path, string in strings(value) if has_fixed_value(path, string)
+    }
+    expected = [
+        (path, string) for path, string in strings(value) if not has_fixed_value(path, string)
+    ]
     position = 0
-    for path, one in expected:
-        end = position + len(one.encode())
-        assert text.data[position:end] == one.encode()
-        if one:
-            assert located(text, position, end) == (path, 0, len(one))
+    for path, string in expected:
+        end = position + len(string.encode())
+        assert text.data[position:end] == string.encode()
+        if string:
+            assert located(text, position, end) == (path, 0, len(string))
         position = end + 1
     rest = text.data[position:].decode()
-    ends = "\n".join(aside)
+    ends = "\n".join(listed)
     assert len(rest) >= len(ends)  # before them, values whose name tells what they are
     assert sorted(rest[len(rest) - len(ends) :]) == sorted(ends)
 
 
-def is_aside(path: Path, one: str) -> bool:
-    return bool(path) and path[-1] in ASIDE and not isinstance(one, Number)
+def has_fixed_value(path: Path, string: str) -> bool:
+    return bool(path) and path[-1] in FIXED_VALUE_KEYS and not isinstance(string, Number)
 
 
 @tried(200)
@@ -154,7 +159,8 @@ def test_the_very_span_is_found(items: list[str], keyed: bool, data: st.DataObje
     low = data.draw(st.integers(0, len(item) - 1))
     high = data.draw(st.integers(low + 1, len(item)))
     before = "\n".join(
-        (f"key{number}: {one}" if keyed else one) for number, one in enumerate(items[:index])
+        (f"key{number}: {string}" if keyed else string)
+        for number, string in enumerate(items[:index])
     )
     head = (before + "\n" if index else "") + (f"key{index}: " if keyed else "")
     start = len((head + item[:low]).encode())
@@ -167,14 +173,18 @@ def test_the_very_span_is_found(items: list[str], keyed: bool, data: st.DataObje
 @given(values)
 def test_joined_is_the_values_with_nothing_between(value: JsonValue) -> None:
     text = MessageText(value, keyed=True)
-    parts = [one for path, one in strings(value) if not is_listed(path, one)]
+    parts = [string for path, string in strings(value) if not is_listed(path, string)]
     assert text.joined() == "".join(parts).encode()
     assert text.is_several == (len(parts) > 1)
 
 
-def is_listed(path: Path, one: str) -> bool:
+def is_listed(path: Path, string: str) -> bool:
     """True for what a schema lists, which would stand between the pieces of a secret."""
-    return is_aside(path, one) and len(one) <= LONGEST_LISTED and (one.islower() or one == "2.0")
+    return (
+        has_fixed_value(path, string)
+        and len(string) <= LONGEST_LISTED
+        and (string.islower() or string == "2.0")
+    )
 
 
 @tried(150)
@@ -220,8 +230,8 @@ def test_a_key_is_located_by_the_path_it_leads_to(keyed: bool) -> None:
 @pytest.mark.parametrize("keyed", [True, False])
 def test_half_a_character_is_an_error_wherever_it_stands(keyed: bool) -> None:
     half = "\ud800"
-    held: list[JsonValue] = [half, {half: None}, [{"type": half}], {"a": [half]}]
-    for value in held:
+    broken: list[JsonValue] = [half, {half: None}, [{"type": half}], {"a": [half]}]
+    for value in broken:
         with pytest.raises(UnicodeEncodeError):
             MessageText(value, keyed=keyed)
 

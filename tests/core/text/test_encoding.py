@@ -38,13 +38,13 @@ def test_text_is_told_from_noise(plain: bytes, readable: bool) -> None:
 @tried(100)
 @given(st.lists(st.sampled_from([b"%", b"ab", b" " * 50, b"x" * 500]), max_size=30).map(b"".join))
 def test_each_sign_lies_in_a_window_with_what_is_around_it(data: bytes) -> None:
-    found = windows(re.compile(b"%"), data, 0, len(data), DecodingBudget())
-    assert found == sorted(found)
-    assert all(end < start for (_, end), (start, _) in pairwise(found))
+    ranges = windows(re.compile(b"%"), data, 0, len(data), DecodingBudget())
+    assert ranges == sorted(ranges)
+    assert all(end < start for (_, end), (start, _) in pairwise(ranges))
     for sign in re.finditer(b"%", data):
         low = max(0, sign.start() - AROUND_BYTES)
         high = min(len(data), sign.end() + AROUND_BYTES)
-        assert any(start <= low and high <= end for start, end in found)
+        assert any(start <= low and high <= end for start, end in ranges)
 
 
 def test_a_window_is_decoded_whole_and_any_part_of_it_alone() -> None:
@@ -63,4 +63,4 @@ def test_where_the_budget_is_spent_nothing_more_is_decoded() -> None:
     budget = DecodingBudget()
     budget.calls = 0
     assert windows(re.compile(b"%"), b"%", 0, 1, budget) == []
-    assert budget.spent
+    assert budget.is_exceeded

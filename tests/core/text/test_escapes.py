@@ -17,8 +17,8 @@ def test_surrogate_pairs_are_one_character() -> None:
 @each("length", range(120, 132))
 def test_a_long_row_of_escapes_is_read_to_its_last(name: str, length: int) -> None:
     text = ("0x7a, " * 30)[:length]
-    found = readings(f"see {ENCODINGS[name](text)} and tell me".encode())
-    assert any(text.encode() in item for item in found)
+    decoded = readings(f"see {ENCODINGS[name](text)} and tell me".encode())
+    assert any(text.encode() in item for item in decoded)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_a_long_row_of_escapes_is_read_to_its_last(name: str, length: int) -> No
     ],
 )
 def test_each_way_to_escape_is_read(written: str, plain: str) -> None:
-    assert any(plain.encode() in found for found in readings(f"so {written} it is".encode()))
+    assert any(plain.encode() in decoded for decoded in readings(f"so {written} it is".encode()))
 
 
 @pytest.mark.parametrize("written", ["100% of it", "a & b", "a = b", "C:/new"])

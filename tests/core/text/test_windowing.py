@@ -25,13 +25,13 @@ def test_every_match_up_to_the_overlap_lies_in_one_block(length: int, at: int) -
 @tried(200)
 @given(lengths, lengths, lengths)
 def test_a_range_is_looked_through_with_what_stands_around_it(
-    length: int, one: int, other: int
+    length: int, first: int, other: int
 ) -> None:
-    low, high = sorted((min(one, length), min(other, length)))
-    found = list(blocks(length, [(low, high)]))
-    assert min(start for start, _ in found) == max(0, low - OVERLAP_BYTES) if found else low == 0
-    assert all(0 <= start < end <= length for start, end in found if length)
-    assert sum(end - start for start, end in found) <= (high - low + 2 * OVERLAP_BYTES) * 2
+    low, high = sorted((min(first, length), min(other, length)))
+    ranges = list(blocks(length, [(low, high)]))
+    assert min(start for start, _ in ranges) == max(0, low - OVERLAP_BYTES) if ranges else low == 0
+    assert all(0 <= start < end <= length for start, end in ranges if length)
+    assert sum(end - start for start, end in ranges) <= (high - low + 2 * OVERLAP_BYTES) * 2
 
 
 def test_no_range_is_nothing_to_look_through() -> None:

@@ -16,9 +16,9 @@ from tests.fuzz.disguises import RESPELT, Disguise
 @each("text", [*word_disguises.WATCHED, *word_disguises.PREFIXES])
 def test_each_watched_word_is_read_in_another_spelling(text: str, disguise: Disguise) -> None:
     spelt = disguise(text)
-    found = readings(f"well, {spelt} it is".encode())
-    seen = any(text.encode() in item for item in found)
-    assert seen or spelt == text or len(text) < word_disguises.MIN_PREFIX
+    decoded = readings(f"well, {spelt} it is".encode())
+    is_decoded = any(text.encode() in item for item in decoded)
+    assert is_decoded or spelt == text or len(text) < word_disguises.MIN_PREFIX
 
 
 @pytest.mark.parametrize("text", ["the hash_ of", "contract_ and act", "INDIA", "AISAK", "_unpack"])
@@ -28,9 +28,9 @@ def test_part_of_a_word_is_no_prefix_in_another_spelling(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["1gn0r3 all", "Pr3v10u5 rules", "ign0re", "p@ssword", "SY5TEM"])
 def test_digits_are_read_as_letters(text: str) -> None:
-    found = b"|".join(readings(text.encode())).lower()
+    decoded = b"|".join(readings(text.encode())).lower()
     words = (b"ignore", b"previous", b"password", b"system")
-    assert any(word in found for word in words)
+    assert any(word in decoded for word in words)
 
 
 @tried(100)

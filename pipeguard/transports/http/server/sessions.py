@@ -27,7 +27,7 @@ KEY_BYTES = 32
 MAX_OWNERS = 65536
 DEFAULT_REVISION = "2025-03-26"  # without a header (MCP 2025-06-18, basic/transports)
 
-_Mirrored = dict[str, tuple[str, ...]]
+Mirrored = dict[str, tuple[str, ...]]  # headers that repeat parameters, with their paths
 
 
 class Subscriber(Protocol):
@@ -109,7 +109,7 @@ class Sessions:
         self._with_subscribers: dict[Session, _Entry] = {}  # those, and others with subscribers
         self._guards = {"": guard}  # by the names of tokens, of which only the user makes more
         self._count = 0
-        self._mirrored: dict[str, tuple[object, _Mirrored]] = {}
+        self._mirrored: dict[str, tuple[object, Mirrored]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -155,7 +155,7 @@ class Sessions:
         if entry is not None:
             self._with_subscribers.pop(entry.session, None)
 
-    def mirrored(self, tool: str) -> _Mirrored:
+    def mirrored(self, tool: str) -> Mirrored:
         """The headers that repeat a trusted tool's parameters (2026-07-28), with their paths."""
         pin = self.guard.pin("tool", tool)
         if pin is None:
@@ -164,7 +164,7 @@ class Sessions:
         known = self._mirrored.get(tool)
         if known is not None and known[0] is pin:
             return known[1]
-        definition = pin.approved or pin.held
+        definition = pin.approved_definition or pin.held_definition
         parsed = parse_json(definition.encode()) if definition else None
         mirrored = request_headers.mirrored_by(parsed)
         self._mirrored[tool] = (pin, mirrored)

@@ -1,0 +1,107 @@
+"""From a match in a reading to the string and span that it is reported by.
+
+Also the last word on its confidence, which needs the string: what it is for, and how it is hidden.
+"""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+
+from pipeguard.core.finding import Confidence, lower, raised
+from pipeguard.core.protocol.places import MASKED_STEP, Path
+from pipeguard.core.rules.rule import Rule, View, Written
+from pipeguard.core.scanning.confidence import confidence_in_text, confidence_in_use
+from pipeguard.core.scanning.context import masked_excerpt
+from pipeguard.core.scanning.origin import Origin
+from pipeguard.core.scanning.scan_result import Match
+from pipeguard.core.scanning.stated_purpose import serves
+from pipeguard.core.text.decoders import ENCODINGS
+from pipeguard.core.unicode.folding import Range
+
+# Decoded bytes. Somebody who encodes a short text hides an order; a long one is a document, encoded
+# for transport.
+SHORT_BYTES = 1024
+
+_INVISIBLE = re.compile("|".join(name for name, form in ENCODINGS.items() if form.is_invisible))
+_OPAQUE = re.compile("|".join(name for name, form in ENCODINGS.items() if form.is_opaque))
+
+
+def located(
+    origin: Origin, rule: Rule, confidence: Confidence, data: bytes, span: Range
+) -> Match | None:
+    """The match of a rule, with the string that contains it; None if the rule does not apply there.
+
+    Args:
+        origin: the way back from the reading.
+        rule: whose expression matched.
+        confidence: after its checks.
+        data: the reading.
+        span: of the match in it.
+    """
+    start, end = _without_leading_space(data, span)
+    matched = data[slice(*span)]
+    source, locate_joined = origin.source, origin.locate_joined
+    if rule.places and not _may_apply(origin, rule, start, end):
+        return None
+    view, low, high, exact = origin.trace(start, end)
+    paths = locate_joined(low, high)[0] if locate_joined is not None else []
+    path = source.text.path_at(low) if locate_joined is None else paths[0]
+    if rule.places and not _applies_to(rule, source.place_of(path)):
+        return None
+    adjusted: Confidence | None = confidence
+    if rule.written is Written.ANYWHERE:
+        adjusted = confidence_in_text(source, confidence, path, data, (start, end))
+    elif rule.written is not Written.KEEP or View.ACTS in rule.views:
+        adjusted = confidence_in_use(source, rule, confidence, path, (low, len(matched)))
+    if adjusted is None:
+        return None
+    first, last = source.text.span(low, high) if locate_joined is None else (0, 0)
+    if rule.purpose and serves(rule.purpose, source.text.value, path, first):
+        adjusted = lower(adjusted)
+    exact = exact and locate_joined is None and not origin.whole
+    return Match(
+        rule,
+        _confidence_if_hidden(rule, adjusted, view, len(data)),
+        view,
+        _without_secret(path, matched.decode("utf-8", "replace")) if rule.is_private else path,
+        first,
+        last,
+        exact,
+        tuple(paths),
+        masked_excerpt(rule, matched),
+    )
+
+
+def _without_leading_space(data: bytes, span: Range) -> Range:
+    """The span from its first character on, so that the match is in its own line."""
+    start, end = span
+    while start < end - 1 and data[start] in b" \t\r\n":
+        start += 1
+    return start, end
+
+
+def _may_apply(origin: Origin, rule: Rule, start: int, end: int) -> bool:
+    """False if a range is within one string for sure, and the rule does not apply to it."""
+    if origin.locate_joined is not None or origin.squeezed_from is not None:
+        return True
+    path = origin.path_of(start, end)
+    return path is None or _applies_to(rule, origin.source.place_of(path))
+
+
+def _applies_to(rule: Rule, place: str) -> bool:
+    return any(fnmatchcase(place, pattern) for pattern in rule.places)
+
+
+def _confidence_if_hidden(rule: Rule, confidence: Confidence, view: str, size: int) -> Confidence:
+    """More sure if the match was hidden on purpose."""
+    if _INVISIBLE.search(view):
+        return Confidence.HIGH  # nobody hides harmless words
+    if not rule.is_private and size <= SHORT_BYTES and _OPAQUE.search(view):
+        return raised(confidence)
+    return confidence
+
+
+def _without_secret(path: Path, secret: str) -> Path:
+    """A path in which keys that contain the secret are masked."""
+    return tuple(MASKED_STEP if isinstance(step, str) and secret in step else step for step in path)

@@ -1,0 +1,161 @@
+"""The two layouts of a message: which strings of its value are read, and in which order.
+
+- Keyed, towards a server: each member as `key: value`, so that a rule can ask for the name before
+  a value. A member without a string of its own has an empty one.
+- Unkeyed, towards a client: the values in order, so that a sentence that is split over content
+  blocks is read as the model reads it. After them come values with a sensitive key, behind that
+  key; then keys and values from fixed lists (such as `type`), each once.
+
+For each layout one function collects the strings, and another yields them in the same order with
+their paths. The latter runs only if something was found, and no further than necessary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeGuard
+
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number
+from pipeguard.core.protocol.json_walk import values_in
+from pipeguard.core.protocol.places import FIXED_VALUE_KEYS, Path
+from pipeguard.core.text.sensitive_keys import LONGEST_NAMED, is_sensitive, sensitive_label
+
+LONGEST_LISTED = 12  # characters, as `application/` has
+MIN_NUMBER_DIGITS = 9  # shorter numbers identify nobody and nothing
+
+Member = tuple[str | None, str]  # a key, which an item of a list does not have, and its string
+# The path of a string, the length of `key: ` before it, and the string.
+LocatedString = tuple[Path, int, str]
+
+
+def collect_members(
+    value: JsonValue, members: list[Member], values: list[str], keys: dict[str, None]
+) -> None:
+    """Collect the strings of the keyed layout.
+
+    Args:
+        value: of the message.
+        members: receives each member and each item of a list.
+        values: receives the strings that are read joined, without any from fixed lists.
+        keys: receives each key.
+    """
+    if type(value) is dict:
+        for key, item in value.items():
+            keys[key] = None
+            string = (
+                item
+                if type(item) is str or (type(item) is Number and len(item) >= MIN_NUMBER_DIGITS)
+                else None
+            )
+            members.append((key, string or ""))
+            if string is not None and (key not in FIXED_VALUE_KEYS or not is_listed(string)):
+                values.append(string)
+            elif type(item) is dict or type(item) is list:
+                collect_members(item, members, values, keys)
+    elif type(value) is list:
+        for item in value:
+            collect_members(item, members, values, keys)
+    elif type(value) is str or (type(value) is Number and len(value) >= MIN_NUMBER_DIGITS):
+        members.append((None, value))
+        values.append(value)
+
+
+def members_in(value: JsonValue) -> Iterator[LocatedString]:
+    """The strings of `collect_members` with their paths."""
+    for path, item in values_in(value):
+        if path and type(path[-1]) is str:
+            yield path, len(path[-1]) + 2, item if _is_string(item) else ""
+        elif _is_string(item):
+            yield path, 0, item
+
+
+def collect_values(
+    value: JsonValue, values: list[str], named: list[str], keys: dict[str, None]
+) -> None:
+    """Collect the strings of the unkeyed layout.
+
+    Args:
+        value: of the message.
+        values: receives the strings that are read in order.
+        named: receives `key: value` for values with a sensitive key.
+        keys: receives keys, and values from fixed lists.
+    """
+    if type(value) is dict:
+        _collect_values_of_object(value, values, named, keys)
+    elif type(value) is list:
+        for item in value:
+            if type(item) is str:
+                values.append(item)
+            else:
+                collect_values(item, values, named, keys)
+    elif type(value) is str or (type(value) is Number and len(value) >= MIN_NUMBER_DIGITS):
+        values.append(value)
+
+
+def _collect_values_of_object(
+    value: JsonObject, values: list[str], named: list[str], keys: dict[str, None]
+) -> None:
+    for key, item in value.items():
+        keys[key] = None
+        if type(item) is not str:
+            if item is None or item is True or item is False:
+                continue
+            collect_values(item, values, named, keys)
+            if type(item) is Number and len(item) >= MIN_NUMBER_DIGITS and is_sensitive(key):
+                named.append(f"{key}: {item}")
+        elif key in FIXED_VALUE_KEYS:
+            keys[item] = None
+        else:
+            values.append(item)
+            if len(item) <= LONGEST_NAMED and is_sensitive(key):
+                named.append(f"{key}: {item}")
+    if label := sensitive_label(value):
+        named.append(f"{label}: {value['value']}")
+
+
+def unkeyed_strings_in(value: JsonValue) -> Iterator[LocatedString]:
+    """The strings of `collect_values` with their paths: `values`, then `named`."""
+    for path, item in values_in(value):
+        if _is_string(item) and not (type(item) is str and path and path[-1] in FIXED_VALUE_KEYS):
+            yield path, 0, item
+    yield from _named_values_in(value, ())
+
+
+def _named_values_in(value: JsonValue, path: Path) -> Iterator[LocatedString]:
+    if type(value) is list:
+        for index, item in enumerate(value):
+            yield from _named_values_in(item, (*path, index))
+    if type(value) is not dict:
+        return
+    for key, item in value.items():
+        yield from _named_values_in(item, (*path, key))
+        if _is_named(item, key):
+            yield (*path, key), len(key) + 2, item
+    if label := sensitive_label(value):
+        yield (*path, "value"), len(label) + 2, str(value["value"])
+
+
+def _is_named(item: JsonValue, key: str) -> TypeGuard[str]:
+    """True for a value that is read once more, behind its key."""
+    if type(item) is str:
+        return key not in FIXED_VALUE_KEYS and len(item) <= LONGEST_NAMED and is_sensitive(key)
+    return _is_string(item) and is_sensitive(key)
+
+
+def paths_of_key(value: JsonValue, key: str) -> Iterator[Path]:
+    """The paths of a key, or of a value from a fixed list."""
+    for path, item in values_in(value):
+        if path and (path[-1] == key or (path[-1] in FIXED_VALUE_KEYS and item == key)):
+            yield path
+
+
+def _is_string(value: JsonValue) -> TypeGuard[str]:
+    """True for a string, and for a number that is long enough to identify somebody."""
+    return type(value) is str or (type(value) is Number and len(value) >= MIN_NUMBER_DIGITS)
+
+
+def is_listed(value: str) -> bool:
+    """True for a word such as `text` or `image/png`; False for a piece of a secret."""
+    if type(value) is Number:
+        return False
+    return len(value) <= LONGEST_LISTED and (value.islower() or value == "2.0")

@@ -1,0 +1,69 @@
+"""A client's request while the gateway answers it."""
+
+from __future__ import annotations
+
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue
+from pipeguard.core.protocol.message import Message
+from pipeguard.gateway import eras
+from pipeguard.gateway.eras import Opening
+from pipeguard.gateway.leg import Leg
+
+
+class ClientRequest:
+    """A client's request while it is being answered.
+
+    Attributes:
+        method: of it.
+        params: of it; empty where there are none.
+        token: the id, as it stood in the frame.
+        opening: what its client says of itself.
+        leg: to the server that it was sent to last; None before.
+    """
+
+    __slots__ = ("_number", "leg", "method", "opening", "params", "token")
+
+    def __init__(self, message: Message, agreed: Opening) -> None:
+        """Read a request.
+
+        Args:
+            message: the request.
+            agreed: what a handshake has said of the client, where the request itself says nothing.
+        """
+        params = message.value.get("params")
+        self.method = message.method or ""
+        self.params: JsonObject = params if isinstance(params, dict) else {}
+        self.token = message.id_token or ""
+        self.opening = eras.opening_in(self.method, self.params) or agreed
+        self.leg: Leg | None = None
+        self._number: JsonValue = None
+
+    @property
+    def progress(self) -> JsonValue:
+        """The token under which the client wants to hear of progress; None where it does not."""
+        return eras.meta_of(self.params).get("progressToken")
+
+    @property
+    def log_level(self) -> str | None:
+        """From which level on the client wants to read the server's log; None for nothing."""
+        level = eras.meta_of(self.params).get(eras.LOG_LEVEL)
+        return level if type(level) is str else None
+
+    @classmethod
+    def like(cls, other: ClientRequest) -> ClientRequest:
+        """A request of ours in the course of a client's: without its cursor and its progress."""
+        request = cls.__new__(cls)
+        request.method, request.params, request.token = other.method, {}, other.token
+        request.opening, request.leg, request._number = other.opening, None, None
+        return request
+
+    def went(self, leg: Leg, number: JsonValue) -> None:
+        """It was sent to a server, under an id of ours."""
+        self.leg, self._number = leg, number
+
+    async def cancel(self, reason: JsonValue) -> None:
+        """Tell the server, if it has it, that nobody waits any more."""
+        if self.leg is not None:
+            params: JsonObject = {"requestId": self._number}
+            if reason is not None:
+                params["reason"] = reason
+            await self.leg.notify("notifications/cancelled", params)

@@ -1,0 +1,214 @@
+"""MCP with a handshake and without one (2026-07-28): one form of a message from the other.
+
+A request without a handshake says in `_meta` who sends it, which is its envelope. Its result says
+whether it is complete, and for how long it may be kept. Values only. Sources: MCP 2026-07-28,
+basic/index, basic/versioning, basic/patterns/mrtr, server/utilities/caching, server/resources.
+"""
+
+from __future__ import annotations
+
+from pipeguard.core.protocol import codes, peers, request_headers
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number
+
+STATELESS = request_headers.STATELESS
+REVISIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")  # with a handshake
+INVALID_PARAMS = -32602
+RESOURCE_NOT_FOUND = -32002  # MCP 2025-11-25, server/resources, "Error Handling"
+UNSUPPORTED_VERSION = -32022
+PREFIX = "io.modelcontextprotocol/"  # of the envelope's keys in `_meta`
+VERSION = request_headers.VERSION_META
+CAPABILITIES = f"{PREFIX}clientCapabilities"
+CLIENT = f"{PREFIX}clientInfo"
+LOG_LEVEL = f"{PREFIX}logLevel"
+SERVER = f"{PREFIX}serverInfo"
+# What a client may keep, and a server has to say for how long.
+CACHED = {
+    *("server/discover", "tools/list", "prompts/list"),
+    *("resources/list", "resources/templates/list", "resources/read"),
+}
+_WITHOUT_HANDSHAKE = {"server/discover", "subscriptions/listen"}
+# The levels of a log, from RFC 5424 (MCP 2026-07-28, server/utilities/logging).
+_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+_ASKED = frozenset(peers.CAPABILITIES.values())  # capabilities without which nothing is asked
+_UNKNOWN: JsonObject = {"name": "unknown", "version": "0"}
+_OF_RESULTS = ("resultType", "ttlMs", "cacheScope")
+_OF_RETRIES = ("inputResponses", "requestState")
+
+
+class Opening:
+    """What a client says of itself when a server is opened for it.
+
+    Args:
+        capabilities: that it declares.
+        client_info: its name and version.
+        revision: of MCP that it speaks.
+
+    Attributes:
+        capabilities: that it declares.
+        client_info: its name and version.
+        revision: of MCP that it speaks.
+        log_level: from which on it wants to read logs, as `logging/setLevel` said; None before.
+    """
+
+    __slots__ = ("capabilities", "client_info", "log_level", "revision")
+
+    def __init__(
+        self, capabilities: JsonObject, client_info: JsonObject, revision: str = REVISIONS[0]
+    ) -> None:
+        self.capabilities = capabilities
+        self.client_info = client_info
+        self.revision = revision
+        self.log_level: JsonValue = None
+
+    @property
+    def is_stateless(self) -> bool:
+        """True where it makes no handshake."""
+        return self.revision == STATELESS
+
+    def params(self) -> JsonObject:
+        """The params of `initialize` (MCP 2025-11-25, basic/lifecycle)."""
+        return {
+            "protocolVersion": REVISIONS[0] if self.is_stateless else self.revision,
+            "capabilities": self.capabilities,
+            "clientInfo": self.client_info,
+        }
+
+
+class Declined(Exception):  # noqa: N818  becomes the answer to one request
+    """A request that the gateway itself answers with an error.
+
+    Attributes:
+        code: of the error.
+        data: of the error; None for none.
+    """
+
+    def __init__(self, code: int, why: str, data: JsonObject | None = None) -> None:
+        super().__init__(why)
+        self.code = code
+        self.data = data
+
+    def error(self) -> JsonObject:
+        """The answer."""
+        error: JsonObject = {"code": Number(str(self.code)), "message": str(self)}
+        return {"error": error if self.data is None else {**error, "data": self.data}}
+
+
+# --- requests -------------------------------------------------------------------------------
+
+
+def meta_of(params: JsonObject) -> JsonObject:
+    """The `_meta` of params; empty where there is none."""
+    meta = params.get("_meta")
+    return meta if isinstance(meta, dict) else {}
+
+
+def opening_in(method: str, params: JsonObject) -> Opening | None:
+    """What a request says of its client; None where a handshake has said it."""
+    meta = meta_of(params)
+    if VERSION not in meta and method not in _WITHOUT_HANDSHAKE:
+        return None
+    declared, info = meta.get(CAPABILITIES), meta.get(CLIENT)
+    return Opening(
+        declared if isinstance(declared, dict) else {},
+        info if isinstance(info, dict) else _UNKNOWN,
+        STATELESS,
+    )
+
+
+def check_envelope(params: JsonObject) -> None:
+    """Check what a request says of its client.
+
+    Raises:
+        Declined: it lacks what it needs, or is of another revision.
+    """
+    meta = meta_of(params)
+    for key in (VERSION, CAPABILITIES):
+        if key not in meta:
+            raise Declined(INVALID_PARAMS, f"_meta lacks {key}")
+    version = meta[VERSION]
+    if type(version) is not str:
+        raise Declined(INVALID_PARAMS, f"{VERSION} is not a string")
+    for key in (CAPABILITIES, CLIENT):
+        if not isinstance(meta.get(key, {}), dict):
+            raise Declined(INVALID_PARAMS, f"{key} is not an object")
+    if version != STATELESS:
+        data: JsonObject = {"supported": [STATELESS, *REVISIONS], "requested": version}
+        raise Declined(UNSUPPORTED_VERSION, "Unsupported protocol version", data)
+
+
+def envelope(opening: Opening) -> JsonObject:
+    """The envelope of a client that has said with a handshake who it is."""
+    said: JsonObject = {
+        VERSION: STATELESS,
+        CLIENT: opening.client_info,
+        CAPABILITIES: {
+            name: detail for name, detail in opening.capabilities.items() if name in _ASKED
+        },
+    }
+    return said if opening.log_level is None else {**said, LOG_LEVEL: opening.log_level}
+
+
+def with_envelope(params: JsonObject, opening: Opening) -> JsonObject:
+    """Params for a server without handshakes; unchanged where they have an envelope."""
+    meta = meta_of(params)
+    if VERSION in meta:
+        return params
+    return {**params, "_meta": {**meta, **envelope(opening)}}
+
+
+def is_logged(level: str, least: str | None) -> bool:
+    """True where a line of a log is at least of a level; False where no level was asked for."""
+    if least not in _LEVELS:
+        return False
+    return level not in _LEVELS or _LEVELS.index(level) >= _LEVELS.index(least)
+
+
+def without_envelope(params: JsonObject) -> JsonObject:
+    """Params for a server with which a handshake was made."""
+    kept = {name: value for name, value in params.items() if name not in _OF_RETRIES}
+    meta = {name: value for name, value in meta_of(params).items() if not name.startswith(PREFIX)}
+    if meta:
+        kept["_meta"] = meta
+    elif "_meta" in kept:
+        del kept["_meta"]
+    return kept
+
+
+# --- answers --------------------------------------------------------------------------------
+
+
+def without_handshake(method: str, params: JsonObject, answer: JsonObject) -> JsonObject:
+    """An answer as a client reads it that made no handshake."""
+    result, error = answer.get("result"), answer.get("error")
+    if isinstance(result, dict):
+        return {"result": _typed(method, result)}
+    if isinstance(error, dict) and str(error.get("code")) == str(RESOURCE_NOT_FOUND):
+        uri: JsonObject = {"uri": params.get("uri")}
+        return {"error": {**error, "code": Number(str(INVALID_PARAMS)), "data": uri}}
+    return answer
+
+
+def with_handshake(method: str, answer: JsonObject) -> JsonObject:
+    """An answer of a server without handshakes, as a client reads it that made one."""
+    result, error = answer.get("result"), answer.get("error")
+    if isinstance(result, dict):
+        if result.get("resultType", "complete") != "complete":
+            why = "PipeGuard: the server asks for what this client cannot be asked here"
+            return {"error": {"code": Number(str(codes.PEER_BROKE_PROTOCOL)), "message": why}}
+        plain = {name: value for name, value in result.items() if name not in _OF_RESULTS}
+        return {"result": plain}
+    data = error.get("data") if isinstance(error, dict) else None
+    is_missing = method == "resources/read" and isinstance(data, dict) and "uri" in data
+    if isinstance(error, dict) and is_missing and str(error.get("code")) == str(INVALID_PARAMS):
+        return {"error": {**error, "code": Number(str(RESOURCE_NOT_FOUND))}}
+    return answer
+
+
+def _typed(method: str, result: JsonObject) -> JsonObject:
+    """A result that says what it is, and how long it may be kept: not at all, if nobody knows."""
+    if "resultType" not in result:
+        result = {"resultType": "complete", **result}
+    if method not in CACHED or result["resultType"] != "complete":
+        return result
+    hints: dict[str, JsonValue] = {"ttlMs": Number("0"), "cacheScope": "private"}
+    return {**hints, **result}

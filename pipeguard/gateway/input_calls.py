@@ -1,0 +1,299 @@
+"""Calls in the course of which a server asks the client, for clients that are asked in results.
+
+A server after a handshake sends requests of its own. Here each of them becomes an input request in
+the result of the call, which waits, and goes on when the client sends it again with its answers
+(MCP 2026-07-28, basic/patterns/mrtr). Each such call has a leg of its own, so that a question is
+certainly of this call. What waits is bounded in number and time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from secrets import token_urlsafe
+
+from pipeguard.core.protocol import codes
+from pipeguard.core.protocol.ids import id_token_of
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.core.protocol.message import Message
+from pipeguard.core.protocol.peers import CAPABILITIES
+from pipeguard.gateway.client_request import ClientRequest
+from pipeguard.gateway.conversation import GatewayChannel
+from pipeguard.gateway.eras import INVALID_PARAMS, Declined, Opening, without_envelope
+from pipeguard.gateway.leg import Leg, LegListener
+from pipeguard.transports.tasks import Tasks
+
+MOST_CALLS = 32  # at once, of one conversation: clients with the same token share one
+MOST_IDLE = 2  # legs to one server that wait for another call
+WAITING_SECONDS = 600.0  # for a person to answer
+STATE_BYTES = 24
+METHODS = frozenset({"tools/call", "prompts/get", "resources/read"})  # whose results may ask
+# What a client may say of what it can be asked: client/sampling, client/elicitation.
+_MODES = {"sampling": ("tools", "context"), "elicitation": ("form", "url"), "roots": ()}
+
+Opens = Callable[[str, Opening, LegListener], Awaitable[Leg]]
+
+
+def may_ask(request: ClientRequest) -> bool:
+    """True for a request in the course of which its client can be asked."""
+    return request.method in METHODS and bool(_declared(request.opening))
+
+
+def _declared(opening: Opening) -> JsonObject:
+    """The capabilities of a client without which nothing may be asked, and nothing else of them."""
+    declared: JsonObject = {}
+    for name, modes in _MODES.items():
+        detail = opening.capabilities.get(name)
+        if isinstance(detail, dict):
+            declared[name] = {mode: {} for mode in modes if mode in detail}
+    return declared
+
+
+class _Line(LegListener):
+    """A leg for one call at a time, and what the server asks on it.
+
+    Args:
+        declared: what the client can be asked.
+        heard: called with what the server says otherwise.
+    """
+
+    def __init__(self, declared: JsonObject, heard: Callable[[Leg, Message], None]) -> None:
+        self._declared = declared
+        self._heard = heard
+        self._count = 0
+        self.questions: dict[str, Message] = {}
+        self.changed = asyncio.Event()
+        self.tasks = Tasks()
+        self.is_busy = False
+
+    def requested(self, leg: Leg, message: Message) -> None:
+        """The server asks the client something."""
+        if self.is_busy and CAPABILITIES.get(message.method or "") in self._declared:
+            self._count += 1
+            self.questions[f"question-{self._count}"] = message
+            self.changed.set()
+        else:
+            self.tasks.begin(leg.decline(message, "the client does not answer this"))
+
+    def notified(self, leg: Leg, message: Message) -> None:
+        """The server says something: that it does not ask any more, or what others hear."""
+        if message.method != "notifications/cancelled":
+            self._heard(leg, message)
+            return
+        params = message.value.get("params")
+        token = id_token_of(params.get("requestId")) if isinstance(params, dict) else None
+        for key, question in list(self.questions.items()):
+            if question.id_token == token:
+                del self.questions[key]
+
+    def lost(self, leg: Leg) -> None:
+        """The server is gone, and its call is answered."""
+        self.questions.clear()
+
+
+class _Call:
+    """A call that a server works on, for longer than one request of the client's.
+
+    Attributes:
+        leg: its own.
+        line: what the server asks on it.
+        essence: what each request of this call says alike.
+        answer: of the server, once it is there.
+        number: the id that the server knows it by.
+    """
+
+    answer: asyncio.Task[JsonObject]
+
+    def __init__(self, leg: Leg, line: _Line, key: tuple[str, str], essence: JsonObject) -> None:
+        self.leg = leg
+        self.line = line
+        self.key = key
+        self.essence = essence
+        self.number: Number | None = None
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class InputCalls:
+    """The calls of one conversation in the course of which servers may ask.
+
+    Args:
+        conversation: the client's.
+        opens: opens a leg to a server for one listener; raises Unavailable.
+        heard: called with what servers say that nobody asked.
+    """
+
+    def __init__(
+        self,
+        conversation: GatewayChannel,
+        opens: Opens,
+        heard: Callable[[Leg, Message], None],
+    ) -> None:
+        self._conversation = conversation
+        self._opens = opens
+        self._heard = heard
+        self._calls: set[_Call] = set()
+        self._waiting: dict[str, _Call] = {}  # for the client, by the state that it repeats
+        self._idle: dict[tuple[str, str], list[tuple[Leg, _Line]]] = {}
+        self._beginning = 0
+        self._tasks = Tasks()
+
+    async def ask(self, server: str, request: ClientRequest, params: JsonObject) -> JsonObject:
+        """Pass a call on, or what the client answers in the course of it.
+
+        Returns:
+            The server's answer, or a result that asks the client.
+
+        Raises:
+            Unavailable: the server does not answer.
+            Declined: no such call waits, or too many do.
+        """
+        state = request.params.get("requestState")
+        if state is None:
+            call = await self._begin(server, request, params)
+        else:
+            call = await self._go_on(state, _essence(server, request, params), request)
+        return await self._next(call)
+
+    async def close(self) -> None:
+        """Give up all calls, and hang up."""
+        await asyncio.gather(*(self._give_up(call) for call in list(self._calls)))
+        idle = [leg for lines in self._idle.values() for leg, _ in lines]
+        await asyncio.gather(*(leg.close() for leg in idle))
+        await self._tasks.end()
+
+    # --- a call -----------------------------------------------------------------------------
+
+    async def _begin(self, server: str, request: ClientRequest, params: JsonObject) -> _Call:
+        if len(self._calls) + self._beginning >= MOST_CALLS:
+            raise Declined(codes.OVERLOADED, "PipeGuard: too many calls wait for a server")
+        declared = _declared(request.opening)
+        key = server, serialise(declared).decode()
+        self._beginning += 1
+        try:
+            leg, line = await self._line(key, declared, request.opening)
+        finally:
+            self._beginning -= 1
+        call = _Call(leg, line, key, _essence(server, request, params))
+        line.is_busy = True
+        self._calls.add(call)
+
+        def began(number: Number) -> None:
+            call.number = number
+            self._conversation.sent(request, leg, number)
+
+        asking = leg.request(
+            request.method,
+            without_envelope(params),
+            began,
+            with_progress=request.progress is not None,
+        )
+        call.answer = asyncio.ensure_future(asking)
+        return call
+
+    async def _line(
+        self, key: tuple[str, str], declared: JsonObject, opening: Opening
+    ) -> tuple[Leg, _Line]:
+        while lines := self._idle.get(key):
+            leg, line = lines.pop()
+            if leg.is_open:
+                return leg, line
+        line = _Line(declared, self._heard)
+        said = Opening(declared, opening.client_info)
+        return await self._opens(key[0], said, line), line
+
+    async def _next(self, call: _Call) -> JsonObject:
+        """The server's answer, or what it asks first."""
+        while not call.answer.done():
+            changed = asyncio.ensure_future(call.line.changed.wait())
+            try:
+                await asyncio.wait((call.answer, changed), return_when=asyncio.FIRST_COMPLETED)
+            except asyncio.CancelledError:
+                await self._give_up(call)
+                raise
+            finally:
+                changed.cancel()
+            call.line.changed.clear()
+            if call.line.questions and not call.answer.done():
+                return {"result": self._input_required(call)}
+        return self._answer(call)
+
+    def _answer(self, call: _Call) -> JsonObject:
+        answer = call.answer.result()
+        self._forget(call)
+        call.line.is_busy = False
+        lines = self._idle.setdefault(call.key, [])
+        if call.leg.is_open and not call.line.questions and len(lines) < MOST_IDLE:
+            lines.append((call.leg, call.line))
+        else:
+            self._tasks.begin(call.leg.close())
+        return answer
+
+    def _input_required(self, call: _Call) -> JsonObject:
+        state = token_urlsafe(STATE_BYTES)
+        self._waiting[state] = call
+        loop = asyncio.get_running_loop()
+        call.timer = loop.call_later(WAITING_SECONDS, self._expire, state)
+        return {
+            "resultType": "input_required",
+            "inputRequests": {
+                key: _input_request(question) for key, question in call.line.questions.items()
+            },
+            "requestState": state,
+        }
+
+    async def _go_on(self, state: JsonValue, essence: JsonObject, request: ClientRequest) -> _Call:
+        """Give a server what its client answers."""
+        call = self._waiting.get(state) if type(state) is str else None
+        if call is None or call.essence != essence:
+            raise Declined(INVALID_PARAMS, "requestState is of no call that waits, or of another")
+        del self._waiting[str(state)]
+        if call.timer is not None:
+            call.timer.cancel()
+        if call.number is not None:
+            self._conversation.sent(request, call.leg, call.number)
+        responses = request.params.get("inputResponses")
+        for key, response in responses.items() if isinstance(responses, dict) else ():
+            question = call.line.questions.get(key)
+            if question is not None and isinstance(response, dict):
+                del call.line.questions[key]
+                answer: JsonObject = {"jsonrpc": "2.0", "id": question.value["id"]}
+                await call.leg.answer({**answer, "result": response})
+        if call.line.questions:
+            call.line.changed.set()  # the client is asked again
+        return call
+
+    # --- the end of a call --------------------------------------------------------------------
+
+    def _expire(self, state: str) -> None:
+        call = self._waiting.pop(state, None)
+        if call is not None:
+            self._tasks.begin(self._give_up(call))
+
+    async def _give_up(self, call: _Call) -> None:
+        """Hang up: then the server knows that nobody waits any more."""
+        if call not in self._calls:
+            return
+        self._forget(call)
+        call.answer.cancel()
+        await call.leg.close()
+
+    def _forget(self, call: _Call) -> None:
+        self._calls.discard(call)
+        if call.timer is not None:
+            call.timer.cancel()
+        if call.number is not None:
+            self._conversation.ended(call.leg, call.number)
+
+
+def _essence(server: str, request: ClientRequest, params: JsonObject) -> JsonObject:
+    """What each request of one call says alike."""
+    plain = without_envelope(params)
+    plain.pop("_meta", None)
+    return {"server": server, "method": request.method, "params": plain}
+
+
+def _input_request(question: Message) -> JsonObject:
+    params = question.value.get("params")
+    params = params if isinstance(params, dict) else {}
+    shown: JsonObject = {name: value for name, value in params.items() if name != "_meta"}
+    return {"method": question.method, "params": shown}

@@ -1,0 +1,122 @@
+"""Sends a client's request to a server in the era that both speak, or translates between the two.
+
+A server without handshakes asks the client for input in a result, and the client repeats its
+request with the answers; after a handshake, the server sends requests of its own instead (MCP
+2026-07-28, basic/patterns/mrtr; 2025-11-25, client/*).
+"""
+
+from __future__ import annotations
+
+from pipeguard.core.protocol import codes
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.core.protocol.message import Message, parse
+from pipeguard.core.protocol.peers import CAPABILITIES
+from pipeguard.core.protocol.request_headers import mirrored_by
+from pipeguard.gateway import eras
+from pipeguard.gateway.client_request import ClientRequest
+from pipeguard.gateway.conversation import GatewayChannel
+from pipeguard.gateway.input_calls import InputCalls, may_ask
+from pipeguard.gateway.leg import Leg
+from pipeguard.gateway.legs import Legs
+
+MOST_ROUNDS = 8  # of questions in the course of one request
+
+
+class Router:
+    """Sends the requests of one client.
+
+    Args:
+        conversation: the client's.
+        legs: to the servers.
+        input_calls: those in the course of which a server asks the client.
+    """
+
+    def __init__(self, conversation: GatewayChannel, legs: Legs, input_calls: InputCalls) -> None:
+        self._conversation = conversation
+        self._legs = legs
+        self._input_calls = input_calls
+        self._with_headers: set[Leg] = set()  # whose channels know which parameters they repeat
+
+    async def send(self, server: str, request: ClientRequest, params: JsonObject) -> JsonObject:
+        """Pass a request on, and return the answer.
+
+        Args:
+            server: its name.
+            request: the client's.
+            params: as the server is to read them, but for the era that it speaks.
+
+        Raises:
+            Unavailable: the server does not answer.
+            Declined: the request goes on with what there is not.
+        """
+        leg = await self._legs.to(server, request.opening)
+        if request.opening.is_stateless and not leg.is_stateless and may_ask(request):
+            return await self._input_calls.ask(server, request, params)
+        answer = await self._conversation.ask(leg, request, params)
+        if leg.is_stateless and not request.opening.is_stateless:
+            answer = await self._with_answers(leg, request, params, answer)
+            return eras.with_handshake(request.method, answer)
+        return answer
+
+    async def call(
+        self, server: str, request: ClientRequest, params: JsonObject, definition: JsonObject
+    ) -> JsonObject:
+        """Pass a `tools/call` on, and return the answer.
+
+        Args:
+            server: its name.
+            request: the client's.
+            params: as the server is to read them, but for the era that it speaks.
+            definition: of the tool.
+
+        Raises:
+            Unavailable: the server does not answer.
+            Declined: the request goes on with what there is not.
+        """
+        leg = await self._legs.to(server, request.opening)
+        if leg.is_stateless and leg not in self._with_headers and mirrored_by(definition):
+            await leg.list_tools()  # so that the channel learns what goes into headers, too
+            self._with_headers.add(leg)
+        return await self.send(server, request, params)
+
+    async def _with_answers(
+        self, leg: Leg, request: ClientRequest, params: JsonObject, answer: JsonObject
+    ) -> JsonObject:
+        """Ask a client what a result asks for, and repeat its request with the answers."""
+        for _ in range(MOST_ROUNDS):
+            result = answer.get("result")
+            if not isinstance(result, dict) or result.get("resultType") != "input_required":
+                return answer
+            asked = result.get("inputRequests")
+            responses: JsonObject = {}
+            for key, question in asked.items() if isinstance(asked, dict) else ():
+                response = await self._response(leg, question)
+                if response is None:
+                    return _refusal("the client does not answer what the server asks for")
+                responses[key] = response
+            params = {**params, "inputResponses": responses}
+            if "requestState" in result:
+                params["requestState"] = result["requestState"]
+            answer = await self._conversation.ask(leg, request, params)
+        return _refusal("the server asks for more and more")
+
+    async def _response(self, leg: Leg, question: JsonValue) -> JsonObject | None:
+        """What the client answers; None where it does not."""
+        method = question.get("method") if isinstance(question, dict) else None
+        if not isinstance(question, dict) or type(method) is not str:
+            return None
+        if CAPABILITIES.get(method) not in self._conversation.opening.capabilities:
+            return None
+        value: JsonObject = {"jsonrpc": "2.0", "id": Number("0"), "method": method}
+        if isinstance(question.get("params"), dict):
+            value["params"] = question["params"]
+        message = parse(serialise(value))
+        if not isinstance(message, Message):
+            return None
+        result = (await self._conversation.question(leg, message)).get("result")
+        return result if isinstance(result, dict) else None
+
+
+def _refusal(why: str) -> JsonObject:
+    code = Number(str(codes.PEER_BROKE_PROTOCOL))
+    return {"error": {"code": code, "message": f"PipeGuard: {why}"}}

@@ -1,0 +1,141 @@
+"""A server of the gateway in the revision without handshakes (MCP 2026-07-28), if it speaks it.
+
+Which era a server speaks on a channel is decided by the first message there. So this is a channel
+beside that of the handshake, opened when a client of this revision first needs the server; for a
+server that is started here, it is a second process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Protocol
+
+from pipeguard.core.flows.ledger import Flows
+from pipeguard.core.protocol import codes
+from pipeguard.core.protocol.json_values import JsonObject
+from pipeguard.errors import PipeGuardError
+from pipeguard.gateway import eras
+from pipeguard.gateway.eras import Opening
+from pipeguard.gateway.leg import Leg, LegListener
+from pipeguard.gateway.legs import Unavailable
+from pipeguard.gateway.own_listener import OwnListener, listen_for_tools
+from pipeguard.transports.channel import Dialler
+from pipeguard.transports.tasks import Tasks
+
+ANSWER_SECONDS = 10.0  # for `server/discover`; some servers never answer what they do not know
+PAUSE_SECONDS = 60.0  # between two attempts where the server could not be asked
+
+
+class Dials(Protocol):
+    """Opens legs to the server."""
+
+    async def __call__(self, dialler: Dialler, listener: LegListener, flows: Flows) -> Leg:
+        """Open a leg over a channel of a dialler; raises Unavailable."""
+
+
+class StatelessServer:
+    """The channels of one server on which no handshake is made.
+
+    Args:
+        opening: what the gateway says of itself.
+        make: makes what opens channels; raises PipeGuardError.
+        dials: opens legs over them.
+        relist: called when the server's tools have changed.
+    """
+
+    def __init__(
+        self,
+        opening: Opening,
+        make: Callable[[], Awaitable[Dialler]],
+        dials: Dials,
+        relist: Callable[[], None],
+    ) -> None:
+        self._opening = opening
+        self._make = make
+        self._dials = dials
+        self._relist = relist
+        self._asking = asyncio.Lock()
+        self._asked_at: float | None = None  # when it was found not to speak it
+        self._is_certain = False
+        self._dialler: Dialler | None = None
+        self._leg: Leg | None = None
+        self._described: JsonObject = {}
+        self._tasks = Tasks()
+
+    async def open(self, listener: LegListener, opening: Opening, flows: Flows) -> Leg | None:
+        """A client's conversation with the server; None where it does not speak this revision.
+
+        Raises:
+            Unavailable: it does not answer.
+        """
+        async with self._asking:
+            if self._dialler is None and self._may_ask():
+                await self._find_out()
+            dialler = self._dialler
+        if dialler is None:
+            return None
+        leg = await self._dials(dialler, listener, flows)
+        leg.go_without_handshake(opening, self._described)
+        return leg
+
+    async def close(self) -> None:
+        """Hang up, and find out anew when it is needed again."""
+        await self._tasks.end()
+        if self._leg is not None:
+            await self._leg.close()
+        if self._dialler is not None:
+            await self._dialler.close()
+        self._leg = self._dialler = None
+        self._asked_at, self._is_certain = None, False
+
+    def _may_ask(self) -> bool:
+        if self._asked_at is None:
+            return True
+        waited = asyncio.get_running_loop().time() - self._asked_at
+        return not self._is_certain and waited > PAUSE_SECONDS
+
+    async def _find_out(self) -> None:
+        try:
+            dialler = await self._make()
+        except PipeGuardError:
+            self._asked_at = asyncio.get_running_loop().time()
+            return
+        leg: Leg | None = None
+        with suppress(Unavailable):
+            leg = await self._dials(dialler, OwnListener(self._relist, self._tasks), Flows())
+            if await discovered(leg, self._opening):
+                self._dialler, self._leg, self._described = dialler, leg, leg.described
+                if leg.offers("tools", "listChanged"):
+                    self._tasks.begin(listen_for_tools(leg))
+                return
+            self._is_certain = True
+        self._asked_at = asyncio.get_running_loop().time()
+        if leg is not None:
+            await leg.close()
+        await dialler.close()
+
+
+async def discovered(leg: Leg, opening: Opening) -> bool:
+    """Ask a server what it is; True where it speaks the revision without handshakes.
+
+    Raises:
+        Unavailable: it cannot be asked now.
+    """
+    answer: JsonObject = {}
+    with suppress(TimeoutError):
+        async with asyncio.timeout(ANSWER_SECONDS):
+            answer = await leg.discover(opening)
+    result, error = answer.get("result"), answer.get("error")
+    if isinstance(error, dict) and not is_refusal(answer):
+        raise Unavailable(str(error.get("message")))
+    versions = result.get("supportedVersions") if isinstance(result, dict) else None
+    return isinstance(versions, list) and eras.STATELESS in versions
+
+
+def is_refusal(answer: JsonObject) -> bool:
+    """True for an error of the server's own."""
+    error = answer.get("error")
+    code = str(error.get("code")) if isinstance(error, dict) else ""
+    return bool(code) and code not in {str(own) for own in codes.OURS}

@@ -1,0 +1,314 @@
+"""`subscriptions/listen`, which the gateway answers itself (MCP 2026-07-28, server/utilities).
+
+What servers announce, each in its era, goes to the clients that listen to it, under the ids of
+their own requests. A server without handshakes is listened to for each of them; another one
+announces what it likes, and is subscribed to for single resources.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, NamedTuple, Protocol
+
+from pipeguard.core.protocol.ids import id_of, id_token_of
+from pipeguard.core.protocol.json_values import JsonObject, JsonValue, Number
+from pipeguard.core.protocol.message import Message
+from pipeguard.core.protocol.subscriptions import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
+from pipeguard.gateway import eras
+from pipeguard.gateway.client_request import ClientRequest
+from pipeguard.gateway.conversation import GatewayChannel
+from pipeguard.gateway.eras import INVALID_PARAMS, Declined
+from pipeguard.gateway.leg import Leg
+from pipeguard.gateway.legs import Legs, Unavailable
+from pipeguard.transports.http.client.upstream import backoff
+from pipeguard.transports.tasks import Tasks
+
+SETTLING_SECONDS = 5.0  # for which an acknowledgement waits for servers
+MOST_LISTENING = 64  # at once, of one conversation: clients with the same token share one
+MOST_URIS = 256  # of one subscription
+_KINDS = {
+    "toolsListChanged": "tools",
+    "promptsListChanged": "prompts",
+    "resourcesListChanged": "resources",
+}
+_TOOLS = "toolsListChanged"
+_UPDATED = "notifications/resources/updated"
+# What servers announce to clients. Of tools, the catalogue tells when it has changed.
+_METHODS = {
+    f"notifications/{kind}/list_changed": name for name, kind in _KINDS.items() if kind != "tools"
+}
+
+
+class Addresses(Protocol):
+    """Which resource is of which server."""
+
+    async def home_of(self, request: ClientRequest, shown: JsonValue) -> tuple[str, str]:
+        """The server of a resource, and its address there; raises Declined."""
+
+    def uri_shown(self, server: str, uri: JsonValue) -> JsonValue:
+        """The address under which a client knows a resource of a server."""
+
+
+class _Subscription(NamedTuple):
+    """What one request listens to.
+
+    Attributes:
+        request: the client's.
+        flags: the lists whose changes it wants to hear of, as in `notifications`.
+        uris: addresses as shown, each with its server and its address there.
+        over: set once it ends.
+    """
+
+    request: ClientRequest
+    flags: frozenset[str]
+    uris: dict[str, tuple[str, str]]
+    over: asyncio.Event
+
+    def covers(self, uri: JsonValue) -> bool:
+        """True for a resource that it names, or one below it."""
+        return type(uri) is str and any(
+            uri == own or uri.startswith(own.rstrip("/") + "/") for own in self.uris
+        )
+
+
+class Subscriptions:
+    """The subscriptions of one conversation, and what its servers say unasked.
+
+    Hears the legs for requests without a handshake (`LegListener`).
+
+    Args:
+        conversation: the client's.
+        legs: to the servers.
+        servers: names of those that the client may use, with what they offer.
+        addresses: of resources.
+    """
+
+    def __init__(
+        self,
+        conversation: GatewayChannel,
+        legs: Legs,
+        servers: Callable[[], dict[str, JsonObject]],
+        addresses: Addresses,
+    ) -> None:
+        self._conversation = conversation
+        self._legs = legs
+        self._servers = servers
+        self._addresses = addresses
+        self._open: dict[str, _Subscription] = {}  # by the id of the request
+        self._upstream: dict[tuple[Leg, str], tuple[_Subscription, asyncio.Event]] = {}
+        self._lost: dict[Leg, asyncio.Event] = {}
+        self._tasks = Tasks()
+
+    # --- what the client asks ---------------------------------------------------------------
+
+    async def listen(self, request: ClientRequest) -> JsonObject:
+        """Answer `subscriptions/listen`: once the gateway ends.
+
+        Raises:
+            Declined: it does not say what it listens to, or too many listen.
+        """
+        if len(self._open) >= MOST_LISTENING:
+            raise Declined(INVALID_PARAMS, f"there are {MOST_LISTENING} subscriptions already")
+        subscription = await self._read(request)
+        self._open[request.token] = subscription
+        following = Tasks()
+        try:
+            await self._follow_all(subscription, following)
+            self._acknowledge(subscription)
+            await subscription.over.wait()
+        finally:
+            del self._open[request.token]
+            await following.end()
+        meta: JsonObject = {SUBSCRIPTION_META: id_of(request.token)}
+        return {"result": {"resultType": "complete", "_meta": meta}}
+
+    def finish(self) -> None:
+        """End all of them."""
+        for subscription in self._open.values():
+            subscription.over.set()
+
+    async def close(self) -> None:
+        """Give up what is still said to servers."""
+        await self._tasks.end()
+
+    async def _read(self, request: ClientRequest) -> _Subscription:
+        wanted = request.params.get("notifications")
+        if not isinstance(wanted, dict):
+            raise Declined(INVALID_PARAMS, "subscriptions/listen has no notifications")
+        flags = frozenset(name for name in _KINDS if wanted.get(name) is True)
+        listed = wanted.get("resourceSubscriptions")
+        addresses: dict[str, tuple[str, str]] = {}
+        for uri in listed[:MOST_URIS] if isinstance(listed, list) else ():
+            if type(uri) is str:
+                with suppress(Declined):
+                    addresses[uri] = await self._addresses.home_of(request, uri)
+        return _Subscription(request, flags, addresses, asyncio.Event())
+
+    def _acknowledge(self, subscription: _Subscription) -> None:
+        granted: JsonObject = dict.fromkeys(sorted(subscription.flags), True)
+        if subscription.uris:
+            granted["resourceSubscriptions"] = list(subscription.uris)
+        self._say(subscription, ACKNOWLEDGED, {"notifications": granted})
+
+    def _say(self, subscription: _Subscription, method: str, params: JsonObject) -> None:
+        meta = {**eras.meta_of(params), SUBSCRIPTION_META: id_of(subscription.request.token)}
+        self._conversation.say(
+            {"jsonrpc": "2.0", "method": method, "params": {**params, "_meta": meta}}
+        )
+
+    # --- the servers --------------------------------------------------------------------------
+
+    async def _follow_all(self, subscription: _Subscription, following: Tasks) -> None:
+        """Listen to all servers that may have something to say; wait for them, but not for long."""
+        ready = []
+        for server, described in self._servers().items():
+            declared = described.get("capabilities")
+            offered = declared if isinstance(declared, dict) else {}
+            flags = {name for name in subscription.flags if _KINDS[name] in offered} - {_TOOLS}
+            uris = tuple(uri for home, uri in subscription.uris.values() if home == server)
+            if flags or uris:
+                is_ready = asyncio.Event()
+                ready.append(asyncio.ensure_future(is_ready.wait()))
+                follower = _Follower(subscription, server, frozenset(flags), uris, is_ready)
+                following.begin(self._follow(follower))
+        if ready:
+            _, late = await asyncio.wait(ready, timeout=SETTLING_SECONDS)
+            for waiting in late:
+                waiting.cancel()
+
+    async def _follow(self, follower: _Follower) -> None:
+        """Listen to a server, again when it was started again."""
+        for pause in backoff():
+            with suppress(Unavailable):
+                leg = await self._legs.to(follower.server, follower.subscription.request.opening)
+                listens = self._listen if leg.is_stateless else self._subscribe
+                if not await listens(leg, follower):
+                    follower.is_ready.set()
+                    return
+            await asyncio.sleep(pause)
+
+    async def _listen(self, leg: Leg, follower: _Follower) -> bool:
+        """Listen to a server without handshakes; False where it does not offer that."""
+        wanted: JsonObject = dict.fromkeys(sorted(follower.flags), True)
+        if follower.uris:
+            wanted["resourceSubscriptions"] = list(follower.uris)
+        numbers: list[Number] = []
+
+        def began(number: Number) -> None:
+            numbers.append(number)
+            self._upstream[leg, number] = follower.subscription, follower.is_ready
+
+        params = eras.with_envelope(
+            {"notifications": wanted}, follower.subscription.request.opening
+        )
+        answer: JsonObject = {}
+        try:
+            answer = await leg.request(LISTEN, params, began)
+        finally:
+            for number in numbers:
+                self._upstream.pop((leg, number), None)
+                if not answer and leg.is_open:
+                    cancelled: JsonObject = {"requestId": number}
+                    self._begin(leg.notify("notifications/cancelled", cancelled))
+        return "error" not in answer or not leg.is_open
+
+    async def _subscribe(self, leg: Leg, follower: _Follower) -> bool:
+        """Hear what a server announces; subscribe to single resources of it."""
+        lost = self._lost.setdefault(leg, asyncio.Event())
+        try:
+            for uri in follower.uris if leg.offers("resources", "subscribe") else ():
+                await leg.request("resources/subscribe", {"uri": uri})
+            follower.is_ready.set()
+            await lost.wait()
+        finally:
+            for uri in follower.uris if leg.is_open else ():
+                if not self._is_wanted(follower.server, uri):
+                    self._begin(_unsubscribe(leg, uri))
+        return True
+
+    def _is_wanted(self, server: str, uri: str) -> bool:
+        return any((server, uri) in open_.uris.values() for open_ in self._open.values())
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.begin(work)
+
+    # --- what servers say: LegListener ----------------------------------------------------------
+
+    def requested(self, leg: Leg, message: Message) -> None:
+        """A server asks on a leg that is not of one call, so nobody can be asked."""
+        self._begin(leg.decline(message, "the client does not answer this"))
+
+    def notified(self, leg: Leg, message: Message) -> None:
+        """A server says something: to those whose requests it is about."""
+        params = message.value.get("params")
+        body = params if isinstance(params, dict) else {}
+        method = message.method or ""
+        if method == "notifications/progress":
+            self._conversation.notified(leg, message)
+        elif method == "notifications/message":
+            if self._conversation.wants_log(leg, str(body.get("level"))):
+                self._conversation.say(message.value)
+        elif leg.is_stateless:
+            self._announced(leg, method, body)
+        elif method == _UPDATED or method in _METHODS:
+            self._spread(leg.server, method, body, list(self._open.values()))
+
+    def lost(self, leg: Leg) -> None:
+        """A server is gone: whoever listens to it finds out when it is there again."""
+        if (lost := self._lost.pop(leg, None)) is not None:
+            lost.set()
+
+    def relisted(self, kinds: frozenset[str]) -> None:
+        """What the gateway offers has changed."""
+        for name, kind in _KINDS.items():
+            for subscription in list(self._open.values()):
+                if kind in kinds and name in subscription.flags:
+                    self._say(subscription, f"notifications/{kind}/list_changed", {})
+
+    def _announced(self, leg: Leg, method: str, body: JsonObject) -> None:
+        """What a server without handshakes says to one subscription."""
+        token = id_token_of(eras.meta_of(body).get(SUBSCRIPTION_META))
+        subscription, is_ready = self._upstream.get((leg, token or ""), (None, None))
+        if subscription is None or is_ready is None:
+            return
+        if method == ACKNOWLEDGED:
+            is_ready.set()
+        elif method == _UPDATED or method in _METHODS:
+            self._spread(leg.server, method, body, [subscription])
+
+    def _spread(
+        self, server: str, method: str, body: JsonObject, subscriptions: list[_Subscription]
+    ) -> None:
+        if server not in self._servers():
+            return  # the client may use it no more
+        if method == _UPDATED:
+            body = {**body, "uri": self._addresses.uri_shown(server, body.get("uri"))}
+        for subscription in subscriptions:
+            if _METHODS.get(method) in subscription.flags or (
+                method == _UPDATED and subscription.covers(body["uri"])
+            ):
+                self._say(subscription, method, body)
+
+
+class _Follower(NamedTuple):
+    """What is listened to at one server for one subscription.
+
+    Attributes:
+        subscription: the client's.
+        server: its name.
+        flags: the lists of which it may announce changes.
+        uris: its own addresses of resources.
+        is_ready: set once it listens, or never will.
+    """
+
+    subscription: _Subscription
+    server: str
+    flags: frozenset[str]
+    uris: tuple[str, ...]
+    is_ready: asyncio.Event
+
+
+async def _unsubscribe(leg: Leg, uri: str) -> None:
+    await leg.request("resources/unsubscribe", {"uri": uri})

@@ -1,0 +1,70 @@
+"""Turns on the event loop, one server after the other: nobody waits for a server with much to do.
+
+Judging takes time on the one loop that all servers share. Without turns, a call of a quiet server
+would wait until the calls of a busy one, of which there may be thousands, have been judged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from pipeguard.core.finding import Direction, Verdict
+from pipeguard.core.session.session import Session
+from pipeguard.transports.judging import Judge, judge_frame
+
+
+class Turns:
+    """Lets one of those who wait go on in each pass of the loop. For one loop."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}  # the next server's first
+        self._is_scheduled = False
+
+    async def wait(self, server: str) -> None:
+        """Wait for a turn of a server's."""
+        loop = asyncio.get_running_loop()
+        turn = loop.create_future()
+        self._waiting.setdefault(server, deque()).append(turn)
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            loop.call_soon(self._give)
+        await turn
+
+    def _give(self) -> None:
+        """Give the next server one turn, and have it wait behind all others."""
+        while self._waiting:
+            server = next(iter(self._waiting))
+            turns = self._waiting.pop(server)
+            turn = turns.popleft()
+            if turns:
+                self._waiting[server] = turns
+            if not turn.done():  # who waited may have been cancelled
+                turn.set_result(None)
+                break
+        self._is_scheduled = bool(self._waiting)
+        if self._is_scheduled:
+            asyncio.get_running_loop().call_soon(self._give)
+
+
+class TakingTurns(Judge):
+    """Judges the frames of one server when it is its turn.
+
+    Args:
+        record: as for `Judge`.
+        turns: shared by all servers.
+        server: the server's name.
+    """
+
+    def __init__(self, record: Callable[[Verdict], None], turns: Turns, server: str) -> None:
+        super().__init__(record)
+        self._turns = turns
+        self._server = server
+
+    async def __call__(self, session: Session, direction: Direction, frame: bytes) -> Verdict:
+        """Judge a frame, and record the verdict."""
+        await self._turns.wait(self._server)
+        verdict = await judge_frame(session, direction, frame)
+        self.record(verdict)
+        return verdict

@@ -1,0 +1,426 @@
+"""Clients and servers of MCP with a handshake and without one, through the gateway.
+
+The servers are real ones, of the official SDK, which speak one era alone or both. Source: MCP
+2026-07-28, basic/index, basic/patterns/mrtr, server/utilities/subscriptions.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from pipeguard.gateway import input_calls
+from pipeguard.gateway.conversation import GatewayChannel
+from pipeguard.gateway.gateway import Gateway
+from pipeguard.gateway.member import State
+from pipeguard.gateway.server_settings import ServerSettings
+from pipeguard.gateway.tool_calls import ToolMode
+from tests import tools
+from tests.fuzz.rulebook import engines
+
+pytestmark = pytest.mark.real
+
+Object = dict[str, object]
+SERVER = Path(__file__).with_name("one_era.py")
+PREFIX = "io.modelcontextprotocol/"
+EVERYTHING: Object = {"sampling": {}, "elicitation": {}, "roots": {}}
+SUBSCRIPTION = f"{PREFIX}subscriptionId"
+
+
+def envelope(capabilities: Object | None = None, **more: object) -> Object:
+    """What a client says of itself in each request."""
+    said: Object = {
+        f"{PREFIX}protocolVersion": "2026-07-28",
+        f"{PREFIX}clientInfo": {"name": "test", "version": "1"},
+        f"{PREFIX}clientCapabilities": capabilities or {},
+    }
+    return {**said, **{PREFIX + name: value for name, value in more.items()}}
+
+
+class Client:
+    """A client of either era; answers what it is asked with `answers`, by method."""
+
+    def __init__(self, channel: GatewayChannel) -> None:
+        self._channel = channel
+        self._waiting: dict[object, asyncio.Future[Object]] = {}
+        self._count = 0
+        self.heard: asyncio.Queue[Object] = asyncio.Queue()
+        self.answers: dict[str, Object] = {}
+        self._reading = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        while (frame := await self._channel.read()) is not None:
+            message: Object = json.loads(frame)
+            if "method" not in message:
+                self._waiting.pop(message["id"]).set_result(message)  # a second answer fails
+            elif "id" in message:
+                result = self.answers[str(message["method"])]
+                await self.send({"id": message["id"], "result": result})
+            else:
+                self.heard.put_nowait(message)
+
+    async def send(self, message: Object) -> None:
+        await self._channel.write(json.dumps({"jsonrpc": "2.0", **message}).encode())
+
+    async def begin(self, method: str, params: Object) -> tuple[int, asyncio.Future[Object]]:
+        self._count += 1
+        future = self._waiting[self._count] = asyncio.get_running_loop().create_future()
+        await self.send({"id": self._count, "method": method, "params": params})
+        return self._count, future
+
+    async def ask(self, method: str, **params: object) -> Object:
+        return await (await self.begin(method, params))[1]
+
+    async def result(self, method: str, **params: object) -> Object:
+        return as_object((await self.ask(method, **params)).get("result"))
+
+    async def error(self, method: str, **params: object) -> Object:
+        return as_object((await self.ask(method, **params)).get("error"))
+
+    async def call(self, tool: str, meta: Object, **params: object) -> Object:
+        return await self.result("tools/call", name=tool, **{"arguments": {}, **params}, _meta=meta)
+
+    async def shake_hands(self, capabilities: Object | None = None) -> Object:
+        opened = await self.result(
+            "initialize",
+            protocolVersion="2025-11-25",
+            capabilities=capabilities or {},
+            clientInfo={"name": "test", "version": "1"},
+        )
+        await self.send({"method": "notifications/initialized"})
+        return opened
+
+    async def hears(self, method: str) -> Object:
+        """The params of the next notification, which is of this method."""
+        async with asyncio.timeout(30):
+            message = await self.heard.get()
+        assert message["method"] == method, message
+        return as_object(message["params"])
+
+    def close(self) -> None:
+        self._reading.cancel()
+
+
+def as_object(value: object) -> Object:
+    assert isinstance(value, dict), value
+    return value
+
+
+def text(result: Object) -> str:
+    content = result["content"]
+    assert isinstance(content, list)
+    return "\n".join(str(as_object(block).get("text")) for block in content)
+
+
+def questions(result: Object) -> dict[str, Object]:
+    """What a result asks the client, by key."""
+    assert result["resultType"] == "input_required", result
+    return {key: as_object(value) for key, value in as_object(result["inputRequests"]).items()}
+
+
+@pytest.fixture(autouse=True)
+def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+def server(name: str, era: str, *log: Path) -> ServerSettings:
+    command = (str(tools.server_python()), str(SERVER), era, *map(str, log))
+    return ServerSettings(name, command, trust="first-use", is_prefixed=False)
+
+
+def talk(
+    scenario: Callable[[Client, Gateway], Awaitable[None]],
+    *servers: ServerSettings,
+) -> None:
+    async def run() -> None:
+        gateway = Gateway(engines(), ToolMode.DIRECT)
+        await gateway.apply(servers)
+        channel = await gateway.dial()
+        client = Client(channel)
+        try:
+            await scenario(client, gateway)
+        finally:
+            client.close()
+            await channel.close()
+            await gateway.close()
+
+    asyncio.run(run())
+
+
+# --- a client without a handshake, a server with one ------------------------------------------
+
+
+def test_results_and_errors_of_an_older_server_are_those_of_the_newer_revision() -> None:
+    async def scenario(client: Client, _: Gateway) -> None:
+        meta = envelope()
+        found = await client.result("server/discover", _meta=meta)
+        assert as_object(found["capabilities"])["prompts"] == {"listChanged": True}
+        for method in ("tools/list", "prompts/list", "resources/list", "server/discover"):
+            listed = await client.result(method, _meta=meta)
+            hints = [listed[name] for name in ("resultType", "ttlMs", "cacheScope")]
+            assert hints == ["complete", 0, "private"]
+        called = await client.call("test_simple_text", meta)
+        assert (called["resultType"], "ttlMs" in called) == ("complete", False)
+        missing = await client.error("resources/read", uri="nobody://knows", _meta=meta)
+        assert (missing["code"], missing["data"]) == (-32602, {"uri": "nobody://knows"})
+        for method in ("ping", "logging/setLevel", "resources/subscribe", "initialize"):
+            assert (await client.error(method, _meta=meta))["code"] == -32601
+        newer = await client.error("tools/list", _meta=envelope(protocolVersion="2099-01-01"))
+        assert newer["code"] == -32022
+        assert as_object(newer["data"])["requested"] == "2099-01-01"
+        assert "2026-07-28" in str(as_object(newer["data"])["supported"])
+
+    talk(scenario, server("old", "handshake"))
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {f"{PREFIX}protocolVersion": "2026-07-28"},
+        {**envelope(), f"{PREFIX}protocolVersion": 7},
+        {**envelope(), f"{PREFIX}clientCapabilities": []},
+        {**envelope(), f"{PREFIX}clientInfo": "me"},
+    ],
+    ids=["no-capabilities", "version-7", "capabilities-list", "info-text"],
+)
+def test_a_request_that_does_not_say_who_sends_it_is_declined(meta: Object) -> None:
+    async def scenario(client: Client, _: Gateway) -> None:
+        assert (await client.error("tools/list", _meta=meta))["code"] == -32602
+
+    talk(scenario)
+
+
+def test_the_envelope_does_not_go_to_a_server_that_knows_none() -> None:
+    async def scenario(client: Client, _: Gateway) -> None:
+        meta = {**envelope(), "progressToken": 7, "traceparent": "00-1-2-00"}
+        seen = text(await client.call("test_meta", meta))
+        assert seen == "progress_token traceparent", "as the SDK spells them"
+
+    talk(scenario, server("old", "handshake"))
+
+
+def test_logs_are_heard_only_from_the_level_that_a_request_asks_for() -> None:
+    async def scenario(client: Client, _: Gateway) -> None:
+        await client.call("test_logging_tool", envelope())
+        await client.call("test_logging_tool", envelope(logLevel="error"))
+        assert client.heard.empty()
+        await client.call("test_logging_tool", envelope(logLevel="info"))
+        assert (await client.hears("notifications/message"))["data"] == "asked for"
+
+    talk(scenario, server("old", "handshake"))
+
+
+ASKS: Mapping[str, tuple[Object, Object, str]] = {
+    "test_elicitation": (
+        {"message": "Who?"},
+        {"action": "accept", "content": {"username": "ann", "email": "a@example.com"}},
+        'content={"username": "ann", "email": "a@example.com"}',
+    ),
+    "test_sampling": (
+        {"prompt": "Capital?"},
+        {"role": "assistant", "content": {"type": "text", "text": "Oslo"}, "model": "m"},
+        "LLM response: Oslo",
+    ),
+}
+
+
+@pytest.mark.parametrize("tool", ASKS)
+def test_what_an_older_server_asks_becomes_an_input_request(tool: str) -> None:
+    arguments, answer, said = ASKS[tool]
+
+    async def scenario(client: Client, _: Gateway) -> None:
+        meta = envelope(EVERYTHING)
+        asked = await client.call(tool, meta, arguments=arguments)
+        ((key, question),) = questions(asked).items()
+        assert question["method"] in {"elicitation/create", "sampling/createMessage"}
+        state = asked["requestState"]
+        again = {"arguments": arguments, "requestState": state}
+        other = await client.error(
+            "tools/call", name="test_simple_text", arguments={}, requestState=state, _meta=meta
+        )
+        assert other["code"] == -32602, "a state is of one call"
+        asked = await client.call(tool, meta, **again)
+        assert list(questions(asked)) == [key], "what was not answered is asked again"
+        again["requestState"] = asked["requestState"]
+        done = await client.call(tool, meta, **again, inputResponses={key: answer})
+        assert done["resultType"] == "complete"
+        assert said in text(done)
+        assert await client.error("tools/call", name=tool, **again, _meta=meta)
+
+    talk(scenario, server("old", "handshake"))
+
+
+def test_nobody_is_asked_who_did_not_say_that_they_answer() -> None:
+    async def scenario(client: Client, _: Gateway) -> None:
+        arguments, *_rest = ASKS["test_elicitation"]
+        for declared in (Object(), Object(sampling={})):
+            answer = await client.ask(
+                "tools/call", name="test_elicitation", arguments=arguments, _meta=envelope(declared)
+            )
+            assert "input_required" not in json.dumps(answer)
+        assert client.heard.empty()
+
+    talk(scenario, server("old", "handshake"))
+
+
+def test_calls_that_wait_for_their_clients_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(input_calls, "WAITING_SECONDS", 0.0)
+    monkeypatch.setattr(input_calls, "MOST_CALLS", 1)
+
+    async def scenario(client: Client, _: Gateway) -> None:
+        arguments, answer, _said = ASKS["test_elicitation"]
+        for _round in range(3):  # so each has made room for the next
+            meta = envelope(EVERYTHING)
+            asked = await client.call("test_elicitation", meta, arguments=arguments)
+            responses = dict.fromkeys(questions(asked), answer)
+            late = await client.error(
+                "tools/call",
+                name="test_elicitation",
+                arguments=arguments,
+                requestState=asked["requestState"],
+                inputResponses=responses,
+                _meta=meta,
+            )
+            assert late["code"] == -32602
+
+    talk(scenario, server("old", "handshake"))
+
+
+def test_a_secret_in_an_answer_goes_to_no_server() -> None:
+    async def scenario(client: Client, _: Gateway) -> None:
+        arguments, *_rest = ASKS["test_elicitation"]
+        meta = envelope(EVERYTHING)
+        asked = await client.call("test_elicitation", meta, arguments=arguments)
+        key = "ghp_" + "Z7QX4M2N5P6R3STV" * 2 + "abcd"
+        answer: Object = {"action": "accept", "content": {"username": key, "email": "a"}}
+        done = await client.ask(
+            "tools/call",
+            name="test_elicitation",
+            arguments=arguments,
+            requestState=asked["requestState"],
+            inputResponses=dict.fromkeys(questions(asked), answer),
+            _meta=meta,
+        )
+        assert "Z7QX4M2N5P6R3STV" not in json.dumps(done), "the server would repeat it"
+
+    talk(scenario, server("old", "handshake"))
+
+
+# --- both without a handshake ------------------------------------------------------------------
+
+
+def test_a_server_of_both_eras_is_started_again_only_when_it_is_needed(tmp_path: Path) -> None:
+    log = tmp_path / "starts"
+
+    async def scenario(client: Client, _: Gateway) -> None:
+        await client.shake_hands()
+        await client.result("prompts/list")
+        await client.result("server/discover", _meta=envelope())
+        await client.result("tools/list", _meta=envelope())
+        assert log.read_text() == "started\n"
+        tool = "test_input_required_result_elicitation"
+        meta = envelope(EVERYTHING)
+        asked = await client.call(tool, meta)
+        assert questions(asked)["user_name"]["method"] == "elicitation/create"
+        answer = {"action": "accept", "content": {"name": "Ann"}}
+        done = await client.call(tool, meta, inputResponses={"user_name": answer})
+        assert text(done) == "Hello, Ann!"
+        assert log.read_text() == "started\n" * 2
+
+    talk(scenario, server("both", "both", log))
+
+
+# --- a client with a handshake, a server without one --------------------------------------------
+
+
+def test_a_server_without_handshakes_is_used_by_a_client_that_makes_one() -> None:
+    async def scenario(client: Client, gateway: Gateway) -> None:
+        opened = await client.shake_hands(EVERYTHING)
+        assert gateway.members["new"].state is State.READY
+        assert "prompts" in as_object(opened["capabilities"])
+        listed = await client.result("tools/list")
+        assert "test_simple_text" in json.dumps(listed)
+        called = await client.result("tools/call", name="test_simple_text", arguments={})
+        assert "resultType" not in called
+        prompts = await client.result("prompts/list")
+        assert "ttlMs" not in prompts
+        got = await client.result("prompts/get", name="test_simple_prompt")
+        assert "simple prompt" in json.dumps(got)
+        read = await client.result("resources/read", uri="test://static-text")
+        assert "cacheScope" not in read
+        missing = await client.error("resources/read", uri="test://template/7/nothing")
+        assert missing["code"] == -32002
+
+    talk(scenario, server("new", "stateless"))
+
+
+def test_a_client_is_asked_what_a_result_asks_for() -> None:
+    async def scenario(client: Client, _: Gateway) -> None:
+        await client.shake_hands({"elicitation": {}})
+        answer: Object = {"action": "accept", "content": {"name": "Ann"}}
+        client.answers["elicitation/create"] = answer
+        tool = "test_input_required_result_elicitation"
+        done = await client.result("tools/call", name=tool, arguments={})
+        assert text(done) == "Hello, Ann!"
+        unasked = await client.ask(
+            "tools/call", name="test_input_required_result_sampling", arguments={}
+        )
+        assert "error" in unasked
+
+    talk(scenario, server("new", "stateless"))
+
+
+# --- subscriptions -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("era", "trigger"),
+    [
+        ("handshake", ("test_announce",)),
+        ("stateless", ("test_trigger_resource_update", "test_trigger_prompt_change")),
+    ],
+)
+def test_what_servers_announce_comes_on_the_subscription(era: str, trigger: tuple[str]) -> None:
+    watched = "test://watched-resource"
+
+    async def scenario(client: Client, _: Gateway) -> None:
+        wanted: Object = {"promptsListChanged": True, "resourceSubscriptions": [watched, "x://y"]}
+        meta = envelope()
+        first, listening = await client.begin(
+            "subscriptions/listen", {"notifications": wanted, "_meta": meta}
+        )
+        granted = await client.hears("notifications/subscriptions/acknowledged")
+        assert granted["notifications"] == {
+            "promptsListChanged": True,
+            "resourceSubscriptions": [watched],
+        }
+        for tool in trigger:
+            await client.call(tool, meta)
+        updated = await client.hears("notifications/resources/updated")
+        assert (updated["uri"], updated["_meta"]) == (watched, {SUBSCRIPTION: first})
+        changed = await client.hears("notifications/prompts/list_changed")
+        assert changed["_meta"] == {SUBSCRIPTION: first}
+        await client.send({"method": "notifications/cancelled", "params": {"requestId": first}})
+        for tool in trigger:
+            await client.call(tool, meta)
+        assert client.heard.empty()
+        assert not listening.done()
+
+    talk(scenario, server("any", era))
+
+
+def test_a_subscription_hears_of_servers_that_come_and_ends_with_the_gateway() -> None:
+    async def scenario(client: Client, gateway: Gateway) -> None:
+        params: Object = {"notifications": {"toolsListChanged": True}, "_meta": envelope()}
+        first, listening = await client.begin("subscriptions/listen", params)
+        await client.hears("notifications/subscriptions/acknowledged")
+        await gateway.apply([server("any", "handshake")])
+        changed = await client.hears("notifications/tools/list_changed")
+        assert changed["_meta"] == {SUBSCRIPTION: first}
+        await client._channel.drain()
+        ended = as_object((await listening)["result"])
+        assert ended == {"resultType": "complete", "_meta": {SUBSCRIPTION: first}}
+
+    talk(scenario)
