@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.frames.figures import table
 from benchmarks.search import menu_tokens, queries, scores, speed
-from benchmarks.search.contenders import CONTENDERS, Search
+from benchmarks.search.contenders import CONTENDERS, TIMED, Search
 from benchmarks.search.queries import Part, Query, Split
 from benchmarks.search.servers import Definitions, definitions
 
@@ -165,11 +165,11 @@ def tokens(listed: Definitions, chosen: list[Query]) -> Report:
 
 def speeds(listed: Definitions, chosen: Sequence[Query], largest: int) -> Report:
     """Time every contender at every size, and print it."""
-    report: dict[str, list[Mapping[str, float]]] = {name: [] for name in CONTENDERS}
+    report: dict[str, list[Mapping[str, float]]] = {name: [] for name in TIMED}
     rows = []
     for size in (size for size in speed.SIZES if size <= largest):
         tools = speed.grown(listed, size)
-        for name, build in CONTENDERS.items():
+        for name, build in TIMED.items():
             times = speed.measured(build, tools, chosen)
             report[name].append(times._asdict())
             milliseconds = (f"{figure:,.2f}" for figure in times[2:])

@@ -11,8 +11,9 @@ from benchmarks.search.queries import Query
 from benchmarks.search.servers import HERE, Definitions
 from pipeguard.core.protocol.message import Message, parse
 from pipeguard.gateway.access import RateLimit, ScopedAccess
-from pipeguard.gateway.conversation import ClientRequest, GatewayChannel
-from pipeguard.gateway.legs import Legs
+from pipeguard.gateway.client_request import ClientRequest
+from pipeguard.gateway.eras import Opening
+from pipeguard.gateway.router import Router
 from pipeguard.gateway.tool_calls import ToolCalls
 from pipeguard.state.tokens import TokenScope
 from tests import tools
@@ -48,15 +49,19 @@ class MenuTokens(NamedTuple):
 
 def measured(definitions: Definitions, queries: list[Query]) -> MenuTokens:
     """Count the menu, and the answer to each query."""
-    catalog = catalog_of(definitions)
-    access = ScopedAccess(catalog, lambda: definitions, TokenScope, RateLimit())
-    # Neither is used, as nothing is called on a server.
-    calls = ToolCalls(catalog, cast(Legs, None), cast(GatewayChannel, None), access)
-    menu = _json(calls.listed())
+    menu, answers = texts_read(definitions, [query.ask for query in queries])
     everything = _json([tool for listed in definitions.values() for tool in listed])
-    answers = [asyncio.run(_answer(calls, query.ask)) for query in queries]
     of_menu, of_everything, *of_answers = counted([menu, everything, *answers])
     return MenuTokens(of_menu, len(menu), of_everything, median(of_answers), max(of_answers))
+
+
+def texts_read(definitions: Definitions, asks: list[str]) -> tuple[str, list[str]]:
+    """What an agent reads: the menu, and the answer to each query."""
+    catalog = catalog_of(definitions)
+    access = ScopedAccess(catalog, lambda: definitions, TokenScope, RateLimit())
+    no_router = cast(Router, None)  # nothing is called on a server
+    calls = ToolCalls(catalog, no_router, access)
+    return _json(calls.listed()), [asyncio.run(_answer(calls, ask)) for ask in asks]
 
 
 def counted(texts: list[str]) -> list[int]:
@@ -79,7 +84,7 @@ async def _answer(calls: ToolCalls, ask: str) -> str:
     frame = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
     message = parse(json.dumps(frame).encode())
     assert isinstance(message, Message)
-    answer = await calls.call(ClientRequest(message))
+    answer = await calls.call(ClientRequest(message, Opening({}, {})))
     result = answer["result"]
     assert isinstance(result, dict)
     content = result["content"]

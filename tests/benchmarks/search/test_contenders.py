@@ -3,6 +3,7 @@
 import pytest
 
 from benchmarks.search.contenders import Fts5Search, PipeGuardSearch, Search, tool_texts
+from benchmarks.search.menu_tokens import SEARCH_TOOL, TOOLS_IN_ANSWER, texts_read
 from benchmarks.search.servers import Definitions
 from benchmarks.search.speed import grown, measured
 from tests.benchmarks.search.test_scores import QUERY
@@ -43,6 +44,14 @@ def test_a_contender_names_tools_by_server_and_tool(
 
 def test_fts5_finds_nothing_for_a_query_without_a_word() -> None:
     assert Fts5Search(DEFINITIONS).find("?!", 5) == []
+
+
+def test_what_an_agent_reads_is_the_menu_and_five_tools_for_each_query() -> None:
+    menu, answers = texts_read(grown(DEFINITIONS, 40), ["send a parcel", "buy stamps"])
+    assert SEARCH_TOOL in menu
+    assert "parcel" not in menu.lower()
+    for answer in answers:
+        assert sum(answer.count(f"{server}__") for server in DEFINITIONS) >= TOOLS_IN_ANSWER
 
 
 def test_copies_are_of_other_words_and_no_two_share_a_name() -> None:
