@@ -11,10 +11,11 @@ from benchmarks.search.queries import Query
 from benchmarks.search.servers import HERE, Definitions
 from pipeguard.core.protocol.message import Message, parse
 from pipeguard.gateway.access import RateLimit, ScopedAccess
+from pipeguard.gateway.catalog import Catalog
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.router import Router
-from pipeguard.gateway.tool_calls import ToolCalls
+from pipeguard.gateway.tool_calls import ToolCalls, ToolMode
 from pipeguard.state.tokens import TokenScope
 from tests import tools
 
@@ -60,8 +61,20 @@ def texts_read(definitions: Definitions, asks: list[str]) -> tuple[str, list[str
     catalog = catalog_of(definitions)
     access = ScopedAccess(catalog, lambda: definitions, TokenScope, RateLimit())
     no_router = cast(Router, None)  # nothing is called on a server
-    calls = ToolCalls(catalog, no_router, access)
+    calls = ToolCalls(_Hub(catalog), no_router, access)
     return _json(calls.listed()), [asyncio.run(_answer(calls, ask)) for ask in asks]
+
+
+class _Hub:
+    """A gateway of which nothing but the tools is there."""
+
+    mode = ToolMode.SEARCH
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+
+    def called(self, server: str, outcome: str, seconds: float) -> None:
+        """Nothing is called."""
 
 
 def counted(texts: list[str]) -> list[int]:
