@@ -13,7 +13,6 @@ from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from pipeguard.core.protocol.message import Message
 from pipeguard.gateway import eras
-from pipeguard.gateway.catalog import Catalog
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import REVISIONS, Declined, Opening
@@ -24,7 +23,7 @@ from pipeguard.gateway.legs import Legs, Unavailable
 from pipeguard.gateway.merged import Merged, with_task
 from pipeguard.gateway.router import Router
 from pipeguard.gateway.subscriptions import Subscriptions
-from pipeguard.gateway.tool_calls import Access, ToolCalls, ToolMode
+from pipeguard.gateway.tool_calls import Access, ToolCalls, ToolHub, ToolMode
 from pipeguard.version import VERSION
 
 INSTRUCTIONS = (
@@ -45,11 +44,8 @@ _UNASKED = {  # what a server says unasked, and which list a client should then 
 }
 
 
-class Hub(Protocol):
+class Hub(ToolHub, Protocol):
     """What all clients of a gateway share."""
-
-    catalog: Catalog
-    mode: ToolMode
 
     def described(self) -> Mapping[str, JsonObject]:
         """By server, its answer to `initialize`: of those that have answered."""
@@ -96,7 +92,7 @@ class ClientAnswers:
         self._input_calls = InputCalls(conversation, self._open_for, self._heard)
         self._leg_subscriptions = LegSubscriptions()
         router = Router(conversation, legs, self._input_calls, self._leg_subscriptions)
-        self._calls = ToolCalls(hub.catalog, router, access, hub.mode)
+        self._calls = ToolCalls(hub, router, access)
         self._merged = Merged(legs, router, conversation, access.servers, hub.catalog.public_name)
         self._subscriptions = Subscriptions(conversation, legs, self._servers, self._merged)
         self._knows_of_handshake = self._has_settled = False

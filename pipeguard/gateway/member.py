@@ -78,6 +78,9 @@ class Owner(Protocol):
     def relisted(self, kinds: frozenset[str]) -> None:
         """What a server offers has changed: tools, prompts or resources."""
 
+    def judged(self, server: str, verdict: Verdict) -> None:
+        """Count a message to or from a server."""
+
 
 class GatewayServer:
     """A server of the gateway.
@@ -379,6 +382,7 @@ class GatewayServer:
         Raises:
             StateError: it cannot be recorded, and the policy says that nothing passes then.
         """
+        self._owner.judged(self.name, verdict)
         if not self._run.record(verdict):
             raise StateError("the audit cannot be written, and the policy says to stop.")
 
