@@ -1,8 +1,9 @@
 """The commands of a text for PowerShell or cmd, with the usual disguises of their names undone.
 
-`DISGUISES` undoes letters picked out of variables, carets and backticks inside words, variables of the environment, letters by
-number, formats, sums of strings, and variables that the text itself sets. Base64 after
-`-EncodedCommand` is not decoded: a rule stops it whatever it contains. Knows no rules.
+`DISGUISES` undoes letters picked out of variables, carets and backticks inside words, variables
+of the environment, letters by number, formats, sums of strings, and variables that the text itself
+sets. Base64 after `-EncodedCommand` is not decoded: a rule stops it whatever it contains. Knows no
+rules.
 """
 
 from __future__ import annotations
