@@ -16,7 +16,7 @@ from pipeguard.clients.entries import Config, GuardState, ServerEntry
 from pipeguard.clients.machine import Machine, is_present
 from pipeguard.clients.private import own_copy
 from pipeguard.clients.setting import SHARED_FILE, ChangePlan, JudgedServer
-from pipeguard.clients.showing import command_line, diff
+from pipeguard.clients.showing import command_line, diff, exchange_diff
 from pipeguard.clients.snippets import Snippet
 from pipeguard.clients.undoing import UndoMethod, UndoPlan
 from pipeguard.core.unicode.display import printable_json, shown, visible
@@ -79,8 +79,15 @@ def diffs(plans: Iterable[ChangePlan]) -> None:
     """What would change, with secrets hidden."""
     for plan in plans:
         if plan.content is not None:
-            paths = [change.path for _, change in plan.changes]
-            _show_diff(diff(plan.config, plan.content, paths))
+            _show_diff(_diff(plan))
+
+
+def _diff(plan: ChangePlan) -> list[str]:
+    if plan.content is None:
+        return []
+    if plan.move is not None:
+        return exchange_diff(plan.config, plan.content)
+    return diff(plan.config, plan.content, [change.path for _, change in plan.changes])
 
 
 def undo_diffs(plans: Iterable[UndoPlan]) -> None:
@@ -88,14 +95,22 @@ def undo_diffs(plans: Iterable[UndoPlan]) -> None:
     for plan in plans:
         if plan.content is not None:
             paths = [server.path for server in plan.config.servers if server.guard is not None]
-            _show_diff(diff(plan.config, plan.content, paths))
+            if paths:
+                _show_diff(diff(plan.config, plan.content, paths))
+            if any(record.move is not None for record in plan.used):
+                _show_diff(exchange_diff(plan.config, plan.content))
 
 
 def outcome(done: Sequence[ChangePlan], failed: Mapping[Path, str], machine: Machine) -> None:
     """What was done, what was not, and what the user must do now."""
     for plan in done:
         names = ", ".join(name for name, _ in plan.changes)
-        click.echo(f"Guarded {visible(names)}  in {_short(plan.config.path, machine)}")
+        where = _short(plan.config.path, machine)
+        if plan.move is None:
+            click.echo(f"Guarded {visible(names)}  in {where}")
+        else:
+            to = _short(plan.move.file, machine)
+            click.echo(f"Moved {visible(names)}  from {where} to {to}")
     for path, why in failed.items():
         click.echo(
             click.style(f"Not changed: {_short(path, machine)}: {visible(why)}", fg="red"), err=True
@@ -106,17 +121,34 @@ def outcome(done: Sequence[ChangePlan], failed: Mapping[Path, str], machine: Mac
             click.echo(f"  {client.name}: {client.after}")
         if client.list_command:
             click.echo(f"  {client.name} shows its servers with: {client.list_command}")
+    if any(plan.move is not None for plan in done):
+        _after_move()
     if done:
         click.echo("Undo it:  pipeguard setup --undo")
 
 
-def what_next(chosen: Sequence[Client], scope: str, launcher: str, *, open_count: int) -> None:
-    """The command that guards what was only shown, with the launcher if one must be named."""
-    if open_count:
+def _after_move() -> None:
+    click.echo("Next:")
+    for command, what in (
+        ("pipeguard serve --check", "which servers there are now"),
+        ("pipeguard tools list", "what they offer, and what waits for you"),
+        ("pipeguard approve SERVER --all", "let agents find a server's tools"),
+    ):
+        click.echo(f"  {command:<32}{what}")
+    click.echo("  and restart the clients.")
+
+
+def what_next(
+    chosen: Sequence[Client], scope: str, launcher: str, plans: Sequence[ChangePlan]
+) -> None:
+    """The command that carries out what was only shown, with the launcher if one must be named."""
+    if any(plan.open_count for plan in plans):
         who = " ".join(client.id for client in chosen) or "--all"
         where = f" --scope {scope}" if scope else ""
         which = f" --launcher {shlex.quote(launcher)}" if launcher else ""
-        click.echo(f"Guard them:  pipeguard setup {who}{where} --yes{which}")
+        is_move = any(plan.move is not None for plan in plans)
+        what, how = ("Move", " --gateway") if is_move else ("Guard", "")
+        click.echo(f"{what} them:  pipeguard setup {who}{where}{how} --yes{which}")
 
 
 def other_scopes(plans: Iterable[ChangePlan]) -> None:
@@ -181,11 +213,7 @@ def as_json(
             "problem": failed.get(plan.config.path, plan.problem),
             "changed": plan in done,
             "servers": [_fields(judged, changed=plan in done) for judged in plan.servers],
-            **(
-                {"diff": diff(plan.config, plan.content, [c.path for _, c in plan.changes])}
-                if dry_run and plan.content is not None
-                else {}
-            ),
+            **({"diff": _diff(plan)} if dry_run and plan.content is not None else {}),
         }
         for plan in plans
     ]
@@ -222,6 +250,10 @@ def undo_outcome(
             click.echo(click.style(why, fg="red"), err=True)
         elif done:
             click.echo(f"Restored {_short(path, machine)}")
+    others = set(failed) - {plan.config.path for plan in plans}
+    for path in others:
+        why = f"Not changed: {_short(path, machine)}: {visible(failed[path])}"
+        click.echo(click.style(why, fg="red"), err=True)
 
 
 def undo_as_json(plans: Iterable[UndoPlan], failed: Mapping[Path, str], code: int) -> None:

@@ -95,6 +95,11 @@ class Container:
             else self._exchanged_lines(ordered, new),
         )
 
+    def addition(self, piece: str) -> tuple[int, str]:
+        """The position where a new entry goes after all others, and its text with what joins it."""
+        edit = self._added([piece])
+        return edit.start, edit.text
+
     def written(self, name: str, named: str, fields: dict[str, Value]) -> str:
         """The text of a new entry, on one line if the format allows it.
 

@@ -65,6 +65,11 @@ class ChangePlan:
     problem: str = ""
     move: history.GatewayMove | None = None
 
+    @property
+    def open_count(self) -> int:
+        """How many servers it would guard or move."""
+        return sum(server.is_to_do for server in self.servers)
+
 
 def plan(
     config: Config, machine: Machine, launcher: Sequence[str], options: GuardOptions
