@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+
+from pipeguard.clients.catalog import FileSpec
 from pipeguard.clients.entries import Config, GuardState, ServerEntry
 from pipeguard.clients.gateway_entry import TakenOut, put_back, with_gateway
 from pipeguard.clients.guarding import gateway_launcher
 from pipeguard.clients.rewrite import judge
+from tests.clients.documents import (
+    NAME,
+    Document,
+    json_documents,
+    toml_documents,
+    yaml_documents,
+)
 from tests.clients.samples import LAUNCHER, OPTIONS, Sample, read, samples
+from tests.clients.test_generated import ELSEWHERE, SPECS
 from tests.clients.test_samples import FORMATTINGS, can_be
 from tests.each import each
+from tests.fuzz.budget import tried
 
 MOVED = (GuardState.OPEN, GuardState.GUARDED)
 CASES = {
@@ -53,3 +65,35 @@ def test_without_its_backup_the_same_text_is_put_back(sample: Sample, text: str)
     )
     for change in out.changes:
         assert all(piece in back.text for piece in change.before)
+
+
+def check_generated(spec: FileSpec, document: Document) -> None:
+    """Only the entry's text changes, and the same text is put back where the file changed too."""
+    config = read(spec, document.text)
+    assert config.problem == ""
+    server = next(server for server in config.servers if server.name == NAME)
+    out = with_gateway(config, [server], LAUNCHER)
+    assert out.text.endswith(document.after)
+    changes = {change.path: change for change in out.changes}
+    above, below = ELSEWHERE[spec.format]
+    changed = read(spec, above + out.text + below)
+    back = put_back(changed, config, changes, out.entry).text
+    assert back == above + document.text + below
+
+
+@tried(50)
+@given(json_documents())
+def test_json_is_put_back_exactly(document: Document) -> None:
+    check_generated(SPECS["json"], document)
+
+
+@tried(50)
+@given(toml_documents())
+def test_toml_is_put_back_exactly(document: Document) -> None:
+    check_generated(SPECS["toml"], document)
+
+
+@tried(50)
+@given(yaml_documents())
+def test_yaml_is_put_back_exactly(document: Document) -> None:
+    check_generated(SPECS["yaml"], document)
