@@ -15,7 +15,7 @@ from pipeguard.clients.catalog import Client, clients
 from pipeguard.clients.entries import Config, GuardState, ServerEntry
 from pipeguard.clients.machine import Machine, is_present
 from pipeguard.clients.private import own_copy
-from pipeguard.clients.setting import SHARED_FILE, ChangePlan, JudgedServer
+from pipeguard.clients.setting import OWN_GUARD, SHARED_FILE, ChangePlan, JudgedServer
 from pipeguard.clients.showing import command_line, diff, exchange_diff
 from pipeguard.clients.snippets import Snippet
 from pipeguard.clients.undoing import UndoMethod, UndoPlan
@@ -29,6 +29,7 @@ _COLOURS = {
     GuardState.LEFT: "bright_black",
 }
 _WORDS = {GuardState.CANNOT: "cannot be", GuardState.STALE: "stale guard"}
+_TO_MOVE = "to move"
 _COMMAND_CHARS = 60
 _STATE_CHARS = 11
 TAB_CHARS = 4  # columns to which a tab expands at most
@@ -49,7 +50,7 @@ def table(plans: Sequence[ChangePlan], machine: Machine) -> None:
         longest = max((len(judged.server.name) for judged in plan.servers), default=0)
         width = min(max(longest, _NAME_CHARS[0]), _NAME_CHARS[1])
         for judged in plan.servers:
-            click.echo(_line(judged, width))
+            click.echo(_line(judged, width, moves=plan.move is not None and judged.is_to_do))
         click.echo()
     click.echo(_count(plans))
 
@@ -80,6 +81,9 @@ def diffs(plans: Iterable[ChangePlan]) -> None:
     for plan in plans:
         if plan.content is not None:
             _show_diff(_diff(plan))
+        if plan.move is not None:
+            names = ", ".join(name for name, _ in plan.changes)
+            click.echo(f"To {visible(str(plan.move.file))}: {visible(names)}")
 
 
 def _diff(plan: ChangePlan) -> list[str]:
@@ -269,6 +273,8 @@ def undo_as_json(plans: Iterable[UndoPlan], failed: Mapping[Path, str], code: in
         }
         for plan in plans
     ]
+    others = set(failed) - {plan.config.path for plan in plans}
+    files += [{"path": str(path), "problem": failed[path], "servers": []} for path in others]
     click.echo(printable_json({"files": files, "exit_code": code}))
 
 
@@ -292,9 +298,9 @@ def _head(config: Config, machine: Machine) -> str:
     return f"{title}  {_short(config.path, machine)}  ({', '.join(scopes)})"
 
 
-def _line(judged: JudgedServer, width: int) -> str:
+def _line(judged: JudgedServer, width: int, *, moves: bool) -> str:
     state = judged.judgement.state
-    word = f"{_WORDS.get(state, state.value):<{_STATE_CHARS}}"
+    word = f"{_TO_MOVE if moves else _WORDS.get(state, state.value):<{_STATE_CHARS}}"
     name = f"{shown(judged.server.name, _NAME_CHARS[1]):<{width}}"
     command = shown(command_line(judged.server), _COMMAND_CHARS)
     line = f"  {name}  {click.style(word, fg=_COLOURS[state])}  {command}".rstrip()
@@ -313,10 +319,14 @@ def _indent(text: str, indent_chars: int) -> str:
 
 
 def _count(plans: Iterable[ChangePlan]) -> str:
-    states = [judged.judgement.state for plan in plans for judged in plan.servers]
-    counted = {state: states.count(state) for state in GuardState}
-    parts = [f"{count} {state.value}" for state, count in counted.items() if count]
-    servers = "1 server" if len(states) == 1 else f"{len(states)} servers"
+    words = [
+        _TO_MOVE if plan.move is not None and judged.is_to_do else judged.judgement.state.value
+        for plan in plans
+        for judged in plan.servers
+    ]
+    counted = {word: words.count(word) for word in (_TO_MOVE, *(s.value for s in GuardState))}
+    parts = [f"{count} {word}" for word, count in counted.items() if count]
+    servers = "1 server" if len(words) == 1 else f"{len(words)} servers"
     return f"{servers}: {', '.join(parts)}." if parts else "No servers."
 
 
@@ -346,7 +356,8 @@ def _file_fields(config: Config) -> dict[str, object]:
 def _fields(judged: JudgedServer, *, changed: bool) -> dict[str, object]:
     server = judged.server
     judgement = judged.judgement
-    state = GuardState.GUARDED if changed and judged.is_to_do else judgement.state
+    is_guarded = judgement.code == OWN_GUARD or (changed and judged.is_to_do)
+    state = GuardState.GUARDED if is_guarded else judgement.state
     return {
         "name": server.name,
         "client": server.client,

@@ -22,6 +22,7 @@ from pipeguard.clients.sharing import is_shared
 from pipeguard.clients.tree import UneditableError
 
 _TO_DO = (GuardState.OPEN, GuardState.STALE)
+OWN_GUARD = "own-guard"  # the code of a guarded server that could move behind the gateway
 SHARED_FILE = "shared-file"  # the code of a server in a file that git tracks
 
 

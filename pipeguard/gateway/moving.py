@@ -14,6 +14,7 @@ from pipeguard.clients.catalog import ConfigScope
 from pipeguard.clients.entries import GuardState, ServerEntry
 from pipeguard.clients.guarding import gateway_launcher
 from pipeguard.clients.rewrite import GuardOptions, Judgement, judge
+from pipeguard.clients.setting import OWN_GUARD
 from pipeguard.clients.tree import Value
 from pipeguard.errors import PipeGuardError
 
@@ -82,7 +83,7 @@ def _judgements(
     except ImmovableError as error:
         yield Judgement(GuardState.CANNOT, error.code, str(error))
     if server.guard is not None:
-        yield Judgement(GuardState.OPEN, "own-guard", "it has a guard of its own")
+        yield Judgement(GuardState.OPEN, OWN_GUARD, "it has a guard of its own")
 
 
 def gateway_name(server: ServerEntry) -> str:
@@ -183,7 +184,7 @@ class _ServerFields:
 
     def _variable(self, name: str) -> str:
         if name not in self._variables:
-            why = f"the variable {name}, which its client passes on, is not set here"
+            why = f"its client fills in {name}, which is not set here as a variable"
             raise ImmovableError("variable", why)
         return f"${{env:{name}}}"
 

@@ -97,6 +97,7 @@ FORMS = {
     "CRLF": "servers:\r\n  own: {command: x}\r\n# end\r\n",
     "JSON": '{"mcpServers": {"own": {"command": "x"}}, "mode": "auto"}\n',
     "empty": '{"servers": {}}',
+    "no servers": "mode: auto",
     "byte order mark": "\ufeffservers:\n  own:\n    command: x",
 }
 
@@ -269,3 +270,74 @@ def test_a_wrong_file_of_servers_stops_it(home: Path, launcher: str) -> None:
     assert isinstance(result.exception, PolicyError)
     assert contents(home) == before
     assert records() == []
+
+
+def test_servers_that_the_user_added_to_the_file_stay(home: Path, launcher: str) -> None:
+    move(launcher, "claude-desktop")
+    file = Path(usual_file())
+    file.write_text(file.read_text() + "    tags: [clock]\n  own:\n    command: mine\n")
+    assert gateway_names() == {"time", "own"}
+    assert run("--undo", "claude-desktop", "--yes").exit_code == 0
+    assert gateway_names() == {"own"}
+    assert "clock" not in file.read_text()
+
+
+def test_a_file_that_cannot_be_edited_any_more_is_named(home: Path, launcher: str) -> None:
+    before = contents(home)
+    move(launcher, "claude-desktop")
+    Path(usual_file()).write_text("servers: [\n")
+    result = run("--undo", "claude-desktop", "--yes")
+    assert result.exit_code == 5
+    assert "still has time" in result.stderr
+    assert contents(home) == before
+
+
+def test_one_server_moves_alone(home: Path, launcher: str) -> None:
+    before = contents(home)
+    move(launcher, "claude-code", "--server", "api")
+    assert gateway_names() == {"api"}
+    assert '"files"' in (home / ".claude.json").read_text()
+    named = run("--undo", "claude-code", "--server", "api", "--yes")
+    assert named.exit_code == 6
+    assert "leave out --server" in named.output
+    assert run("--undo", "claude-code", "--yes").exit_code == 0
+    assert contents(home) == before
+
+
+def test_the_gateway_gets_a_name_that_no_server_of_the_client_has(
+    home: Path, launcher: str
+) -> None:
+    path = home / ".cursor/mcp.json"
+    mine = {"command": "srv", "args": ["${input:x}"]}
+    path.write_text(json.dumps({"mcpServers": {"pipeguard": mine, "a b": {"command": "srv"}}}))
+    move(launcher, "cursor")
+    assert json.loads(path.read_text())["mcpServers"] == {
+        "pipeguard": mine,
+        "pipeguard-2": {"command": launcher, "args": ["serve"]},
+    }
+    assert gateway_names() == {"a-b"}
+
+
+def test_a_launcher_that_is_gone_is_replaced(home: Path, launcher: str) -> None:
+    path = home / ".config/Claude/claude_desktop_config.json"
+    before = path.read_text()
+    move(launcher, "claude-desktop")
+    new = Path(launcher).with_name("pipeguard.exe")
+    Path(launcher).rename(new)
+    assert "mend it with --gateway" in run("claude-desktop").output
+    move(str(new), "claude-desktop")
+    assert json.loads(path.read_text())["mcpServers"]["pipeguard"]["command"] == str(new)
+    assert run("--undo", "claude-desktop", "--yes").exit_code == 0
+    assert path.read_text() == before
+
+
+def test_a_guarded_server_is_told_from_an_open_one_before_it_moves(
+    home: Path, launcher: str
+) -> None:
+    run("claude-desktop", "--yes", "--launcher", launcher)
+    result = run("claude-desktop", "--gateway", "--check")
+    assert result.exit_code == 1
+    assert "1 server: 1 to move." in result.output
+    assert "it has a guard of its own" in result.output
+    (file,) = json.loads(run("claude-desktop", "--gateway", "--json").output)["files"]
+    assert [server["state"] for server in file["servers"]] == ["guarded"]
