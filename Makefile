@@ -82,6 +82,7 @@ lock: ## Renew requirements/*.txt and the locks of the tests' servers: the only 
 	$(COMPILE) requirements/lock.in -o requirements/lock.txt
 	$(COMPILE) tests/requirements-servers.in -o tests/requirements-servers.txt
 	$(COMPILE) tests/requirements-servers-1.in -o tests/requirements-servers-1.txt
+	$(COMPILE) benchmarks/search/requirements.in -o benchmarks/search/requirements.txt
 
 clean: ## Remove the environments, caches and reports
 	rm -rf $(DEMO) $(TEST) $(LOCK) $(TRAIN) .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -20,7 +20,12 @@ from tests.fuzz.rulebook import engines
 from training import texts as training_texts
 
 TOP = Path(__file__).resolve().parent.parent
-LOCKS = sorted([*TOP.glob("requirements/*.txt"), *TOP.glob("tests/requirements-*.txt")])
+LOCKS = sorted(
+    path
+    for pattern in ("requirements/*.txt", "tests/requirements-*.txt", "benchmarks/*/require*.txt")
+    for path in TOP.glob(pattern)
+)
+NPM_LOCKS = ("tests/package-lock.json", "benchmarks/search/package-lock.json")
 PLAYED = "benchmarks/detection/cases/"  # what is sent through a Session there is installed nowhere
 TRAINED = "training/texts/"  # in an archive, whose every file is known by its hash
 BINARY = {".png", ".gz", ".db", ".xz"}
@@ -134,7 +139,7 @@ def live_looking(names: Iterable[str]) -> dict[str, list[str]]:
 
 def test_no_file_holds_a_live_looking_secret() -> None:
     committed = (name for name in files() if not name.startswith(TRAINED))
-    hashes = re.compile(r"requirements/.*\.txt")
+    hashes = re.compile(r"requirements/.*\.txt|benchmarks/search/requirements\.txt")
     assert live_looking(name for name in committed if not hashes.fullmatch(name)) == {}
 
 
@@ -157,8 +162,9 @@ def test_a_lock_pins_every_package_by_hash_and_names_no_index(lock: Path) -> Non
     assert [entry for entry in entries if "--hash=sha256:" not in entry] == []
 
 
-def test_the_npm_lock_names_no_registry() -> None:
-    assert '"resolved"' not in files()["tests/package-lock.json"]
+@pytest.mark.parametrize("lock", NPM_LOCKS)
+def test_an_npm_lock_names_no_registry(lock: str) -> None:
+    assert '"resolved"' not in files()[lock]
 
 
 @pytest.mark.parametrize(("lock", "extra"), [("base", None), ("test", "test")])

@@ -48,7 +48,7 @@ def npm_modules(source: Path = HERE) -> Path:
     """The `node_modules` that holds all of a folder's package-lock.json, installed if need be."""
     lock = source / "package-lock.json"
     install = partial(_install_npm, source=source)
-    return _once(f"npm-{_digest(lock)}", install) / "node_modules"
+    return installed_once(f"npm-{_digest(lock)}", install) / "node_modules"
 
 
 def npm_bin(name: str) -> Path:
@@ -63,13 +63,13 @@ def npm_bin(name: str) -> Path:
 @cache
 def server_python() -> Path:
     """The Python of the environment that holds all of tests/requirements-servers.txt."""
-    return _python_with(HERE / "requirements-servers.txt")
+    return python_with(HERE / "requirements-servers.txt")
 
 
 @cache
 def first_line_python() -> Path:
     """The Python of the environment that holds all of tests/requirements-servers-1.txt."""
-    return _python_with(HERE / "requirements-servers-1.txt")
+    return python_with(HERE / "requirements-servers-1.txt")
 
 
 def server_bin(name: str) -> Path:
@@ -94,7 +94,9 @@ def _node_wheel() -> Path:
 
 
 def _install_npm(folder: Path, source: Path) -> None:
-    for path in (source / "package.json", source / "package-lock.json", HERE / ".npmrc"):
+    settings = source / ".npmrc"
+    settings = settings if settings.exists() else HERE / ".npmrc"
+    for path in (source / "package.json", source / "package-lock.json", settings):
         shutil.copy(path, folder / path.name)
     wheel = _node_wheel()
     modules = wheel / "node_modules" if os.name == "nt" else wheel / "lib" / "node_modules"
@@ -106,9 +108,10 @@ def _install_npm(folder: Path, source: Path) -> None:
     _run(command, folder, {"PATH": path_with_node()})
 
 
-def _python_with(lock: Path) -> Path:
+def python_with(lock: Path) -> Path:
+    """The Python of an environment that holds all of a lock file, installed if need be."""
     version = "{}{}".format(*sys.version_info)
-    folder = _once(f"py{version}-{_digest(lock)}", partial(_install_python, lock))
+    folder = installed_once(f"py{version}-{_digest(lock)}", partial(_install_python, lock))
     return _server_program(folder, "python")
 
 
@@ -140,7 +143,7 @@ def _run(command: list[str], folder: Path, more: dict[str, str]) -> None:
         raise ToolMissingError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
 
 
-def _once(name: str, install: Callable[[Path], None]) -> Path:
+def installed_once(name: str, install: Callable[[Path], None]) -> Path:
     """The folder of this name under `.tools/`, made by `install` unless an earlier run did."""
     folder = TOOLS / name
     complete = folder / ".complete"

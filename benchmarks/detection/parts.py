@@ -1,4 +1,4 @@
-"""The parts of detection that can be taken out, one or several, to see what each is worth.
+"""The parts of detection that can be taken out, to see what each is worth.
 
 Many are entries of tables in `pipeguard.core`: readings, encodings, programs whose output is known,
 disguises of PowerShell. They are taken out from here, so that core has no switch and pays for none.
@@ -59,12 +59,12 @@ class PartError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Something that detection can do without.
+    """A part of detection that it can do without.
 
     Attributes:
         name: its kind, a dot, and its own name: `encoding.base64`.
-        taken_out: do without it for a while.
-        watched: have it report for a while what it does.
+        taken_out: has detection do without it, in a `with` block.
+        watched: has it report what it does, in a `with` block.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Part:
 
 def parts() -> dict[str, Part]:
     """All parts, by name."""
-    found = [
+    all_parts = [
         *(
             _entry(f"reading.{name}", READINGS, name, _watched_reading)
             for name in READINGS
@@ -85,7 +85,7 @@ def parts() -> dict[str, Part]:
         *_flow_heuristics(),
         *_model_stages(),
     ]
-    return {part.name: part for part in found}
+    return {part.name: part for part in all_parts}
 
 
 def part_of(name: str) -> Part:
@@ -94,13 +94,13 @@ def part_of(name: str) -> Part:
     Raises:
         PartError: there is none, or there are several.
     """
-    known = parts()
-    if name in known:
-        return known[name]
-    found = [part for part in known.values() if part.name.partition(".")[2] == name]
-    if len(found) != 1:
-        raise PartError(f"{name}: {'several parts have this name' if found else 'no such part'}")
-    return found[0]
+    by_name = parts()
+    if name in by_name:
+        return by_name[name]
+    named = [part for part in by_name.values() if part.name.partition(".")[2] == name]
+    if len(named) != 1:
+        raise PartError(f"{name}: {'several parts have this name' if named else 'no such part'}")
+    return named[0]
 
 
 @contextmanager
@@ -108,7 +108,7 @@ def without(names: Iterable[str]) -> Iterator[None]:
     """Take out several parts for a while.
 
     Raises:
-        PartError: one of them is none.
+        PartError: one of the names is no part's.
     """
     with ExitStack() as stack:
         for part in [part_of(name) for name in names]:

@@ -1,8 +1,7 @@
 """`python -m benchmarks.detection.worth`: what each part of detection is worth.
 
-Plays every case and some innocent documents, and notes what each part did for each of them. Then
-plays those for which a part changed anything once more without that part: all others would end the
-same.
+Plays every case and some innocent documents, and notes which parts changed anything for each. Those
+are played once more without that part: all others would end the same.
 """
 
 import argparse
@@ -29,20 +28,20 @@ HARVESTED = 300
 HEADS = ("part", "attacks", "missed", "blocks", "spared", "time %")
 PAGE = """# What each part of detection is worth
 
-Of each reading, encoding, way to read commands, flow heuristic and model stage: what detection is
-without it. Taken by
+How detection changes without one of its parts: a reading, an encoding, a reader of commands, a flow
+heuristic or a model stage. Measured with
 
     {command}
 
-which plays the cases of both splits ([benchmarks](../benchmarks/README.md)) and {harvested}
+which plays the cases of both splits ([benchmarks](../benchmarks/README.md)) and up to {harvested}
 innocent texts of one machine: {attacks} attacks, of which {caught} are caught, and {innocents}
 innocent texts, of which {blocked} are stopped.
 
-- *attacks*: caught with the part, and not without it. What several parts catch counts for none.
+- *attacks*: caught only with the part; not those that another part catches too.
 - *missed*: caught only without it.
 - *blocks*: innocent texts that are stopped only with it.
 - *spared*: innocent texts that are stopped only without it.
-- *time %*: of all CPU time, what is saved without it.
+- *time %*: the share of all CPU time that is saved without it.
 
 Zero attacks means that no case needs the part, not that no attack does.
 
@@ -117,7 +116,7 @@ def main() -> None:
         for name, worth in measured.worths.items():
             print(f"{name}: {', '.join([*worth.caught, *worth.blocks])}")
     if options.page:
-        Path(options.page).write_text(_page(options.harvest, measured.plays, rows), "utf-8")
+        Path(options.page).write_text(page(options, measured.plays, rows), "utf-8")
 
 
 def _arguments() -> argparse.Namespace:
@@ -127,7 +126,11 @@ def _arguments() -> argparse.Namespace:
         epilog="example: python -m benchmarks.detection.worth --part encoding.base64 --misses",
     )
     parser.add_argument(
-        "--part", action="append", default=[], metavar="NAME", help="this one; may be repeated"
+        "--part",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="only this part; may be repeated",
     )
     parser.add_argument("--every", type=int, default=1, metavar="N", help="play every Nth text")
     parser.add_argument(
@@ -218,10 +221,10 @@ def _rows(measured: Measured) -> Iterator[list[str]]:
 
 def _counts(plays: Iterable[Play]) -> Mapping[str, int]:
     counts = dict.fromkeys(("attacks", "caught", "innocents", "blocked"), 0)
-    for one in plays:
-        counts["innocents" if one.innocent else "attacks"] += 1
-        counts["blocked"] += one.innocent and one.stopped
-        counts["caught"] += one.caught
+    for judged in plays:
+        counts["innocents" if judged.innocent else "attacks"] += 1
+        counts["blocked"] += judged.innocent and judged.stopped
+        counts["caught"] += judged.caught
     return counts
 
 
@@ -233,8 +236,11 @@ def _title(plays: Iterable[Play]) -> str:
     )
 
 
-def _page(harvested: int, plays: Iterable[Play], rows: Iterable[Sequence[str]]) -> str:
+def page(options: argparse.Namespace, plays: Iterable[Play], rows: Iterable[Sequence[str]]) -> str:
+    """The table as a page for docs/."""
     command = "python -m benchmarks.detection.worth --page docs/worth.md"
+    command += f" --every {options.every}" if options.every > 1 else ""
+    harvested = options.harvest
     lines = "\n".join(f"| `{row[0]}` | {' | '.join(row[1:])} |" for row in rows)
     return PAGE.format(command=command, harvested=harvested, rows=lines, **_counts(plays))
 

@@ -13,17 +13,17 @@ from pipeguard.core.protocol import codes
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue
 from pipeguard.core.protocol.message import Message
 from pipeguard.gateway import eras
-from pipeguard.gateway.catalog import Catalog
 from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import REVISIONS, Declined, Opening
 from pipeguard.gateway.input_calls import InputCalls
 from pipeguard.gateway.leg import Leg, LegListener
+from pipeguard.gateway.leg_subscriptions import LegSubscriptions
 from pipeguard.gateway.legs import Legs, Unavailable
 from pipeguard.gateway.merged import Merged, with_task
 from pipeguard.gateway.router import Router
 from pipeguard.gateway.subscriptions import Subscriptions
-from pipeguard.gateway.tool_calls import Access, ToolCalls, ToolMode
+from pipeguard.gateway.tool_calls import Access, ToolCalls, ToolHub, ToolMode
 from pipeguard.version import VERSION
 
 INSTRUCTIONS = (
@@ -44,11 +44,8 @@ _UNASKED = {  # what a server says unasked, and which list a client should then 
 }
 
 
-class Hub(Protocol):
+class Hub(ToolHub, Protocol):
     """What all clients of a gateway share."""
-
-    catalog: Catalog
-    mode: ToolMode
 
     def described(self) -> Mapping[str, JsonObject]:
         """By server, its answer to `initialize`: of those that have answered."""
@@ -93,8 +90,9 @@ class ClientAnswers:
         self._access = access
         self._legs = legs = Legs(self._open)
         self._input_calls = InputCalls(conversation, self._open_for, self._heard)
-        router = Router(conversation, legs, self._input_calls)
-        self._calls = ToolCalls(hub.catalog, router, access, hub.mode)
+        self._leg_subscriptions = LegSubscriptions()
+        router = Router(conversation, legs, self._input_calls, self._leg_subscriptions)
+        self._calls = ToolCalls(hub, router, access)
         self._merged = Merged(legs, router, conversation, access.servers, hub.catalog.public_name)
         self._subscriptions = Subscriptions(conversation, legs, self._servers, self._merged)
         self._knows_of_handshake = self._has_settled = False
@@ -154,8 +152,10 @@ class ClientAnswers:
         """A server's notification as the client may read it; None where it is not for it."""
         params = message.value.get("params")
         body = params if isinstance(params, dict) else {}
+        if leg.is_stateless:
+            body = eras.without_envelope(body)  # the subscription is ours
         if message.method in _UNASKED:
-            return message.value
+            return {**message.value, "params": body} if leg.is_stateless else message.value
         if message.method == "notifications/resources/updated":
             uri = self._merged.uri_shown(leg.server, body.get("uri"))
             return {**message.value, "params": {**body, "uri": uri}}
@@ -167,6 +167,7 @@ class ClientAnswers:
     async def close(self) -> None:
         """Hang up on all servers."""
         self._hub.leave(self._conversation)
+        await self._leg_subscriptions.close()
         await self._subscriptions.close()
         await self._input_calls.close()
         await self._legs.close()
@@ -182,6 +183,8 @@ class ClientAnswers:
             unasked = Opening({}, opening.client_info, opening.revision)
             return await self._open_for(server, unasked, self._subscriptions)
         leg = await self._open_for(server, opening, self._conversation)
+        if leg.is_stateless:
+            self._leg_subscriptions.follow(leg)
         await self._merged.opened(leg)
         return leg
 

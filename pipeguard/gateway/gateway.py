@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from pipeguard.core.finding import Verdict
 from pipeguard.core.flows.ledger import Flows
 from pipeguard.core.protocol.json_values import JsonObject
 from pipeguard.core.session.guard import Engines
@@ -17,13 +18,18 @@ from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.legs import Unavailable
-from pipeguard.gateway.member import GatewayServer
+from pipeguard.gateway.member import GatewayServer, State
 from pipeguard.gateway.server_settings import ServerSettings
+from pipeguard.gateway.server_state import ServerState
 from pipeguard.gateway.tool_calls import ToolMode
 from pipeguard.gateway.turns import Turns
 from pipeguard.state.tokens import TokenScope
 
 SETTLING_SECONDS = 8.0  # for which a client waits at most for servers that start
+
+
+if TYPE_CHECKING:
+    from pipeguard.gateway.metrics import GatewayMetrics
 
 
 class Changes(NamedTuple):
@@ -55,6 +61,7 @@ class Gateway:
     Attributes:
         catalog: the tools of all.
         turns: of the servers on the loop.
+        metrics: counts what goes through; None where nobody asks for that.
         mode: how agents get to them.
         members: the servers, by name.
     """
@@ -68,6 +75,7 @@ class Gateway:
     ) -> None:
         self.catalog = Catalog()
         self.turns = Turns()
+        self.metrics: GatewayMetrics | None = None
         self.mode = mode
         self.members: dict[str, GatewayServer] = {}
         self._engines = engines
@@ -162,6 +170,30 @@ class Gateway:
             _, late = await asyncio.wait(waiting, timeout=SETTLING_SECONDS)
             for task in late:
                 task.cancel()
+
+    def called(self, server: str, outcome: str, seconds: float) -> None:
+        """Count a call of a server's tool: `ok`, `error` or `unavailable`."""
+        if self.metrics is not None:
+            self.metrics.called(server, outcome, seconds)
+
+    def judged(self, server: str, verdict: Verdict) -> None:
+        """Count a message to or from a server."""
+        if self.metrics is not None:
+            self.metrics.judged(server, verdict)
+
+    def count(self) -> None:
+        """Count what goes through from now on."""
+        from pipeguard.gateway.metrics import GatewayMetrics
+
+        self.metrics = GatewayMetrics(self._states, lambda: len(self._clients))
+
+    def _states(self) -> dict[str, ServerState]:
+        return {
+            name: ServerState(
+                member.state is State.READY, len(self.catalog.of(name)), member.waiting
+            )
+            for name, member in self.members.items()
+        }
 
     def join(self, conversation: GatewayChannel) -> None:
         """A client is there, and is to be told of changes."""

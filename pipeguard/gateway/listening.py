@@ -11,6 +11,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from aiohttp import web
+
 from pipeguard.config.options import WrapOptions
 from pipeguard.gateway.front import IDLE_SECONDS, MAX_SESSIONS, FrontRecord
 from pipeguard.gateway.gateway import Gateway
@@ -25,12 +27,14 @@ from pipeguard.transports.http.server.backend import Backend, Dial, Service
 from pipeguard.transports.http.server.conversations import Conversations
 from pipeguard.transports.http.server.listener import Listener
 from pipeguard.transports.http.server.refusals import Refusals
-from pipeguard.transports.http.server.routes import Endpoint, RouteTable
+from pipeguard.transports.http.server.routes import Endpoint, Route, RouteTable, without_body
 from pipeguard.transports.http.server.sessions import Sessions
 from pipeguard.transports.judging import Judge
 from pipeguard.transports.tasks import Tasks
 
-SERVERS = "/servers"
+SERVERS, METRICS = "/servers", "/metrics"
+# Source: prometheus.io/docs/instrumenting/exposition_formats.
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Front(NamedTuple):
@@ -104,6 +108,8 @@ class GatewayListener:
     async def run(self, ended: asyncio.Future[None]) -> None:
         """Listen until a signal."""
         self._mount("", self._front.sessions, self._front.judge, self._gateway.dial)
+        self._gateway.count()
+        self._routes.add([Route("GET", METRICS, without_body(self._metrics))])
         self.follow()
         refusals = Refusals(self._front.record.refusal)
         listener = Listener(
@@ -121,6 +127,12 @@ class GatewayListener:
         await self._closing.end()
         await listener.close()
         refusals.close()
+
+    async def _metrics(self, _: web.BaseRequest) -> web.StreamResponse:
+        """Figures for Prometheus."""
+        metrics = self._gateway.metrics
+        body = b"" if metrics is None else metrics.text()
+        return web.Response(body=body, headers={"Content-Type": METRICS_TYPE})
 
     def follow(self) -> None:
         """Have an endpoint for each server that is there now."""

@@ -22,6 +22,7 @@ from pipeguard.core.session.guard import Engines
 from pipeguard.core.session.session import Session
 from pipeguard.errors import PipeGuardError, StateError
 from pipeguard.gateway.catalog import Catalog, Listing
+from pipeguard.gateway.era_channel import dial_by_era
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.health import watch_health
 from pipeguard.gateway.leg import Leg, LegListener
@@ -30,7 +31,12 @@ from pipeguard.gateway.own_listener import OwnListener, listen_for_tools
 from pipeguard.gateway.server_log import ServerLog
 from pipeguard.gateway.server_output import ServerOutput
 from pipeguard.gateway.server_settings import ServerSettings
-from pipeguard.gateway.stateless_server import StatelessServer, discovered, is_refusal
+from pipeguard.gateway.stateless_server import (
+    StatelessServer,
+    discovered,
+    is_refusal,
+    speaks_newest,
+)
 from pipeguard.gateway.turns import TakingTurns, Turns
 from pipeguard.runtime.connect import RemoteDialler, local_dialler
 from pipeguard.runtime.endpoints import login_of, remote_of, transport_of, url_of
@@ -71,6 +77,9 @@ class Owner(Protocol):
 
     def relisted(self, kinds: frozenset[str]) -> None:
         """What a server offers has changed: tools, prompts or resources."""
+
+    def judged(self, server: str, verdict: Verdict) -> None:
+        """Count a message to or from a server."""
 
 
 class GatewayServer:
@@ -167,28 +176,17 @@ class GatewayServer:
         Raises:
             Unavailable: it does not answer.
         """
-        if self.state is State.STARTING:
-            await self._settled.wait()
-        if self._dialler is None or self.state is not State.READY:
-            raise Unavailable(self.why)
-        if opening.is_stateless and self._may_be_stateless():
+        dialler = await self._ready()
+        if opening.is_stateless:
             found = await self._stateless.open(listener, opening, flows)
             if found is not None:
                 return found
-        leg = await self._dial(self._dialler, listener, flows)
+        leg = await self._dial(dialler, listener, flows)
         if self._leg is not None and self._leg.is_stateless:
             leg.go_without_handshake(opening, self.described)
         else:
             await self._opened(leg, opening)
         return leg
-
-    def _may_be_stateless(self) -> bool:
-        """True where it may speak the revision without handshakes besides one with them.
-
-        One that does not know the newest revision with handshakes is older than that.
-        """
-        is_newest = self.described.get("protocolVersion") == OUR_OPENING.revision
-        return is_newest and (self._leg is None or not self._leg.is_stateless)
 
     async def dial(self) -> AsyncChannel:
         """A channel to it whose frames are not judged yet, for its own endpoint.
@@ -196,11 +194,15 @@ class GatewayServer:
         Raises:
             ChannelClosed: it does not answer.
         """
+        return await dial_by_era(self.name, self._ready, self._stateless.dial)
+
+    async def _ready(self) -> Dialler:
+        """What opens channels to it, once it is there; raises Unavailable."""
         if self.state is State.STARTING:
             await self._settled.wait()
         if self._dialler is None or self.state is not State.READY:
-            raise ChannelClosed(f"the server {self.name} is not available: {self.why}")
-        return await self._dialler.dial()
+            raise Unavailable(self.why)
+        return self._dialler
 
     # --- its life -------------------------------------------------------------------------
 
@@ -257,6 +259,7 @@ class GatewayServer:
         leg = self._leg = await self._dial(self._dialler, listener, Flows())
         try:
             self.described = await self._opened(leg, OUR_OPENING)
+            self._stateless.may_exist = speaks_newest(self.described)
         except Refused:  # it may make no handshakes
             leg = self._leg = await self._dial(self._dialler, listener, Flows())
             if not await discovered(leg, OUR_OPENING):
@@ -379,6 +382,7 @@ class GatewayServer:
         Raises:
             StateError: it cannot be recorded, and the policy says that nothing passes then.
         """
+        self._owner.judged(self.name, verdict)
         if not self._run.record(verdict):
             raise StateError("the audit cannot be written, and the policy says to stop.")
 

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from enum import StrEnum
 from math import ceil
 from secrets import token_hex
+from time import monotonic
 from typing import Protocol
 
 from pipeguard.core.protocol.json_values import JsonObject, JsonValue, serialise
@@ -75,21 +76,31 @@ class Rest:
         return text
 
 
+class ToolHub(Protocol):
+    """What the tools of all clients have in common.
+
+    Attributes:
+        catalog: the tools of all servers.
+        mode: how agents get to them.
+    """
+
+    catalog: Catalog
+    mode: ToolMode
+
+    def called(self, server: str, outcome: str, seconds: float) -> None:
+        """Count a call of a server's tool: `ok`, `error` or `unavailable`."""
+
+
 class ToolCalls:
     """Answers `tools/list` and `tools/call` for one client."""
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        router: Router,
-        access: Access,
-        mode: ToolMode = ToolMode.SEARCH,
-    ) -> None:
-        self._catalog = catalog
+    def __init__(self, hub: ToolHub, router: Router, access: Access) -> None:
+        self._hub = hub
+        self._catalog = hub.catalog
         self._router = router
         self._access = access
-        self._mode = mode
         self._rest = Rest()
+        self._is_small, self._measured_version = True, -1
         self.most_chars = DEFAULT_RESULT_CHARS
 
     # --- lists ---------------------------------------------------------------------------
@@ -101,10 +112,13 @@ class ToolCalls:
         return menu.definitions(self._access.servers())
 
     def _is_direct(self) -> bool:
-        if self._mode is not ToolMode.AUTO:
-            return self._mode is ToolMode.DIRECT
-        size = sum(len(serialise(tool.definition)) for tool in self._allowed())
-        return size <= AUTO_TOKENS * BYTES_PER_TOKEN
+        if self._hub.mode is not ToolMode.AUTO:
+            return self._hub.mode is ToolMode.DIRECT
+        if self._catalog.version != self._measured_version:
+            size = sum(len(serialise(tool.definition)) for tool in self._allowed())
+            self._is_small = size <= AUTO_TOKENS * BYTES_PER_TOKEN
+            self._measured_version = self._catalog.version
+        return self._is_small
 
     def _allowed(self) -> list[CatalogTool]:
         return [tool for tool in self._catalog if self._access.may_call(tool)]
@@ -159,12 +173,18 @@ class ToolCalls:
         if wait_seconds:
             text = f"Too many calls in a minute. Try again in {ceil(wait_seconds)} seconds."
             return {"result": menu.content(text, is_error=True)}
+        began = monotonic()
+        outcome = "unavailable"
         try:
             answer = await self._router.call(tool.server, request, params, tool.definition)
+            result = answer.get("result")
+            is_ok = isinstance(result, dict) and result.get("isError") is not True
+            outcome = "ok" if is_ok else "error"
         except Unavailable as why:
             text = f"The server {tool.server} of {tool.public} is not available: {why}"
             return {"result": menu.content(text, is_error=True)}
-        result = answer.get("result")
+        finally:
+            self._hub.called(tool.server, outcome, monotonic() - began)
         return {"result": self._cut(result)} if isinstance(result, dict) else answer
 
     def _tool(self, name: str) -> CatalogTool | None:

@@ -144,6 +144,28 @@ def test_a_token_is_needed_where_one_is_asked_for(tmp_path: Path) -> None:
             assert refused.value.code == 401
 
 
+def test_figures_say_what_went_through(tmp_path: Path) -> None:
+    config = write_servers(tmp_path, {"one": actor(), "new": actor(trust="review")}, mode="direct")
+    with ServedAt(tmp_path, "--config", str(config)) as served:
+        calls = [["one__echo", {"text": "hello"}], ["one__echo", {"text": f"key {KEY}"}]]
+        plan: dict[str, object] = {"transport": "http", "mode": "legacy", "command": [], "env": {}}
+        played({**plan, "url": served.url, "calls": calls})
+        with urllib.request.urlopen(served.at("/metrics")) as answer:  # noqa: S310  our own address
+            figures = dict(
+                line.rsplit(" ", 1)
+                for line in answer.read().decode().splitlines()
+                if not line.startswith("#")
+            )
+    assert figures['pipeguard_server_up{server="one"}'] == "1.0"
+    assert figures['pipeguard_tools{server="one"}'] == "1.0"
+    assert figures['pipeguard_tools{server="new"}'] == "0.0"
+    assert float(figures['pipeguard_definitions_waiting{server="new"}']) > 0
+    counted = 'pipeguard_call_seconds_count{outcome="%s",server="one"}'
+    assert (figures[counted % "ok"], figures[counted % "error"]) == ("1.0", "1.0")
+    blocked = 'pipeguard_verdicts_total{action="block",direction="to-server",server="one"}'
+    assert figures[blocked] == "1.0"
+
+
 def test_a_stored_token_finds_what_it_may_use_until_it_is_revoked(tmp_path: Path) -> None:
     config = write_servers(tmp_path, {"one": actor(), "two": actor()}, mode="direct")
     person = {**environment_of_state(tmp_path), TOKEN_VARIABLE: new_token()[0]}

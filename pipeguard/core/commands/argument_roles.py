@@ -24,10 +24,10 @@ class ArgumentRole(Enum):
     CODE = "code"  # a program in some language
     STATEMENT = "statement"  # for a database
     VALUE = "value"  # anything else that a tool acts on
-    KEPT = "kept"  # a value in a record or a document that a tool keeps
+    STORED = "stored"  # a value in a record or a document that the tool stores
     PARSED = "parsed"  # text that the tool itself reads: a template, a document with rules
     WRITTEN = "written"  # text that somebody reads: a file's content, a message
-    ASKED = "asked"  # text that is searched for: a question, a pattern
+    SEARCHED = "searched"  # text that is searched for: a question, a pattern
 
     __hash__ = object.__hash__
 
@@ -54,7 +54,7 @@ def role(tool: str | None, path: Path, *, among: int = 0) -> ArgumentRole:
         if among > MANY_STRINGS:
             return ArgumentRole.WRITTEN
         if _words(tool or "") & lists.KEEPS:
-            return ArgumentRole.KEPT
+            return ArgumentRole.STORED
     return role_by_name
 
 
@@ -116,7 +116,7 @@ def _role_by_name(  # noqa: PLR0911  a table of names, each with its own excepti
         return ArgumentRole.WRITTEN
     if either & lists.LOOKED_FOR:
         is_text = tool & lists.READS_TEXT or not (tool & lists.DATABASE or executes)
-        return ArgumentRole.ASKED if is_text else ArgumentRole.STATEMENT
+        return ArgumentRole.SEARCHED if is_text else ArgumentRole.STATEMENT
     return None
 
 

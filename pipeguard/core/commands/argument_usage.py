@@ -17,7 +17,7 @@ Range = tuple[int, int]
 Idle = tuple[ArgumentRole, ...]
 WHOLE_BYTES = 480  # of a string that may be nothing but what a rule searches for
 
-IDLE = (ArgumentRole.WRITTEN, ArgumentRole.ASKED, ArgumentRole.PARSED)
+IDLE = (ArgumentRole.WRITTEN, ArgumentRole.SEARCHED, ArgumentRole.PARSED)
 PROGRAMS = (ArgumentRole.COMMAND, ArgumentRole.CODE)
 
 
@@ -58,7 +58,7 @@ class Uses:
             self._is_of_file = writes_file(self.tool, (path for path, _ in self.text.sizes()))
         return self._is_of_file
 
-    def used(self, path: Path, value: str) -> ArgumentRole:
+    def role_of_value(self, path: Path, value: str) -> ArgumentRole:
         """What a string is for, by its value too: a query may be a statement or a search term."""
         role_by_names = self.role(path)
         if role_by_names is ArgumentRole.STATEMENT and not is_statement(value):

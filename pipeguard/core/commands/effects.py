@@ -37,7 +37,7 @@ from pipeguard.core.text.document import MessageText
 from pipeguard.core.words.notation import word_set
 
 MAX_CHARS = 4 * 2**20  # of all strings of one message that are read, at most 3 us each
-MAX_TOKEN = 300  # characters of a word that leads somewhere
+MAX_TOKEN = 300  # characters of a path or an option in an argument for text
 MAX_PROGRAM_NAME = 200  # characters
 
 # A file that is written so is run later: a shell's start-up file, a hook, a job, a service.
@@ -131,7 +131,7 @@ def _is_acting(uses: Uses, path: Path) -> bool:
 
 
 def _is_token(value: str) -> bool:
-    """True for what is no prose, whatever its name: one word that leads somewhere."""
+    """True for a path or an option: a single word, which no prose is."""
     if len(value) >= MAX_TOKEN:
         return False
     if value.startswith("-"):

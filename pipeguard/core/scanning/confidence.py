@@ -102,8 +102,8 @@ def confidence_in_use(
         match: where it begins in the text, and how many bytes it has.
     """
     uses, text, start = source.uses, source.text, match[0]
-    role = uses.used(path, text.value_at(start))
-    if role is ArgumentRole.KEPT or (role is ArgumentRole.VALUE and text.is_document(start)):
+    role = uses.role_of_value(path, text.value_at(start))
+    if role is ArgumentRole.STORED or (role is ArgumentRole.VALUE and text.is_document(start)):
         return lower(confidence)
     if rule.written is Written.KEEP or (
         role is ArgumentRole.PARSED and rule.written is Written.PARSED
@@ -111,7 +111,7 @@ def confidence_in_use(
         return confidence
     if rule.written in (Written.VALUES, Written.PARSED) and role in _PROGRAMS:
         return None
-    does_nothing = role is ArgumentRole.ASKED or (
+    does_nothing = role is ArgumentRole.SEARCHED or (
         role in (ArgumentRole.WRITTEN, ArgumentRole.PARSED)
         and not (uses.is_alone(path) and text.is_most(*match))
     )

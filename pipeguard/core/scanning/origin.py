@@ -33,7 +33,7 @@ _IDLE: dict[Written, Idle] = {
     Written.LOWER: IDLE,
     Written.DROP: IDLE,
     Written.VALUES: (*IDLE, *PROGRAMS),
-    Written.PARSED: (ArgumentRole.WRITTEN, ArgumentRole.ASKED, *PROGRAMS),
+    Written.PARSED: (ArgumentRole.WRITTEN, ArgumentRole.SEARCHED, *PROGRAMS),
 }
 
 

@@ -1,5 +1,6 @@
 """A part that is taken out does nothing, and is back afterwards; what it is worth is counted."""
 
+from argparse import Namespace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from benchmarks.detection.json_tree import Object
 from benchmarks.detection.parts import PartError, part_of, parts, watching, without
 from benchmarks.detection.play import play
 from benchmarks.detection.variants import Variant, variant
-from benchmarks.detection.worth import measure
+from benchmarks.detection.worth import measure, page
 from pipeguard.core.commands.powershell import DISGUISES
 from pipeguard.core.commands.shell_output import PRINTING_PROGRAMS
 from pipeguard.core.scanning.readings import READINGS
@@ -83,3 +84,13 @@ def test_worth_is_what_a_part_alone_decides() -> None:
     assert not (tags.blocks)
     assert not (tags.missed)
     assert not (tags.spared)
+
+
+def test_a_page_says_how_it_was_measured() -> None:
+    plays = [play(sent(KEY), engines()), play(sent("a fine day", expect=Expect.QUIET), engines())]
+    text = page(
+        Namespace(every=3, harvest=7), plays, [["encoding.base64", "1", "0", "0", "0", "2.5"]]
+    )
+    assert "--every 3\n" in text
+    assert "1 attacks, of which 1 are caught, and 1\ninnocent texts, of which 0 are stopped" in text
+    assert "| `encoding.base64` | 1 | 0 | 0 | 0 | 2.5 |\n" in text

@@ -22,7 +22,7 @@ from pipeguard.core.protocol.json_values import JsonValue
         ("terminal", ("text",), ArgumentRole.COMMAND),
         ("write_file", ("content",), ArgumentRole.WRITTEN),
         ("run", ("description",), ArgumentRole.WRITTEN),
-        ("web_search", ("query",), ArgumentRole.ASKED),
+        ("web_search", ("query",), ArgumentRole.SEARCHED),
         ("execute_sql", ("query",), ArgumentRole.STATEMENT),
         ("db", ("sql",), ArgumentRole.STATEMENT),
         ("run_python", ("code",), ArgumentRole.CODE),
@@ -49,7 +49,7 @@ def test_which_tools_write() -> None:
 
 def test_a_value_of_a_record_is_kept_by_a_tool_that_makes_one() -> None:
     path = ("fields", "colour")
-    assert role("create_item", path) is ArgumentRole.KEPT
+    assert role("create_item", path) is ArgumentRole.STORED
     assert role("look_up", path) is ArgumentRole.VALUE
     assert role("create_item", ("colour",)) is ArgumentRole.VALUE
 

@@ -15,7 +15,7 @@ def at(*steps: str | int) -> tuple[str | int, ...]:
 
 
 def test_a_value_in_a_record_that_a_tool_keeps_is_data() -> None:
-    assert uses("create_ticket").role(at("fields", "customfield_1")) is ArgumentRole.KEPT
+    assert uses("create_ticket").role(at("fields", "customfield_1")) is ArgumentRole.STORED
     assert uses("create_ticket").role(at("project")) is ArgumentRole.VALUE
     assert uses("find_ticket").role(at("filter", "name")) is ArgumentRole.VALUE
     assert uses("import_feed").role(at("feeds", 3)) is ArgumentRole.VALUE
@@ -50,10 +50,10 @@ def test_a_stretch_is_cut_where_it_begins_and_ends() -> None:
 
 
 def test_what_is_looked_for_is_a_value_unless_it_begins_as_a_statement() -> None:
-    asked = uses("find_user", query="x")
-    assert asked.used(at("query"), "select 1") is ArgumentRole.STATEMENT
-    assert asked.used(at("query"), "*)(uid=*") is ArgumentRole.VALUE
-    assert asked.used(at("name"), "select 1") is ArgumentRole.VALUE
+    query = uses("find_user", query="x")
+    assert query.role_of_value(at("query"), "select 1") is ArgumentRole.STATEMENT
+    assert query.role_of_value(at("query"), "*)(uid=*") is ArgumentRole.VALUE
+    assert query.role_of_value(at("name"), "select 1") is ArgumentRole.VALUE
 
 
 def test_a_text_that_the_tool_makes_something_of_is_parsed() -> None:

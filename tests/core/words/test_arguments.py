@@ -32,7 +32,7 @@ PROOFS: Mapping[str, Proof] = {
     "WRITTEN_TO_READERS": lambda word: (
         serves(ArgumentRole.WRITTEN, "translate", word) and serves(ArgumentRole.VALUE, "tool", word)
     ),
-    "LOOKED_FOR": lambda word: serves(ArgumentRole.ASKED, "tool", word),
+    "LOOKED_FOR": lambda word: serves(ArgumentRole.SEARCHED, "tool", word),
     "FILE": lambda word: writes_file("tool", [(word,)]),
     "TARGETS": lambda word: writes("tool", word),
     "SOURCES": lambda word: not writes("write", word),
@@ -44,9 +44,9 @@ PROOFS: Mapping[str, Proof] = {
     "PARSES": lambda word: serves(ArgumentRole.PARSED, word, "content"),
     "RENDERS": lambda word: serves(ArgumentRole.PARSED, word, "title"),
     "OF_CODE": lambda word: serves(ArgumentRole.WRITTEN, f"parse_{word}", "content"),
-    "KEEPS": lambda word: serves(ArgumentRole.KEPT, word, "fields", "name"),
+    "KEEPS": lambda word: serves(ArgumentRole.STORED, word, "fields", "name"),
     "DATABASE": lambda word: serves(ArgumentRole.STATEMENT, word, "query") and is_of_database(word),
-    "READS_TEXT": lambda word: serves(ArgumentRole.ASKED, f"db_{word}", "query"),
+    "READS_TEXT": lambda word: serves(ArgumentRole.SEARCHED, f"db_{word}", "query"),
     "WRITES": lambda word: writes(word, "path"),
     "OF_FILES": lambda word: writes_file(word, []),
     "AMOUNTS": lambda word: not short_values({word.removeprefix(r"\A").removesuffix(r"\Z"): "T-7"}),

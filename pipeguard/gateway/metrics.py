@@ -1,0 +1,103 @@
+"""Counts what goes through the gateway, for Prometheus.
+
+Names follow prometheus.io/docs/practices/naming. No label is a text that a server or a client
+chose: servers are named by the user, outcomes and actions are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from pipeguard.core.finding import Direction, Verdict
+from pipeguard.gateway.server_state import ServerState
+
+SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0)  # of calls
+
+
+class GatewayMetrics:
+    """All figures of one gateway.
+
+    Args:
+        servers: returns the state of each server, by name.
+        clients: returns how many clients are there.
+    """
+
+    def __init__(
+        self, servers: Callable[[], Mapping[str, ServerState]], clients: Callable[[], int]
+    ) -> None:
+        self._registry = registry = CollectorRegistry()
+        self._calls = Histogram(
+            "pipeguard_call_seconds",
+            "Calls of tools, from the client's request to the answer.",
+            ("server", "outcome"),
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._verdicts = Counter(
+            "pipeguard_verdicts",
+            "Messages to and from servers, by what was done about them.",
+            ("server", "direction", "action"),
+            registry=registry,
+        )
+        self._bytes = Counter(
+            "pipeguard_bytes",
+            "Bytes of messages to and from servers.",
+            ("server", "direction"),
+            registry=registry,
+        )
+        registry.register(_Gauges(servers, clients))
+
+    def called(self, server: str, outcome: str, seconds: float) -> None:
+        """Count a call of a tool.
+
+        Args:
+            server: its server.
+            outcome: `ok`, `error` or `unavailable`.
+            seconds: that it took.
+        """
+        self._calls.labels(server, outcome).observe(seconds)
+
+    def judged(self, server: str, verdict: Verdict) -> None:
+        """Count a message."""
+        direction = "to-server" if verdict.direction is Direction.TO_SERVER else "to-client"
+        self._verdicts.labels(server, direction, verdict.action.name.lower()).inc()
+        self._bytes.labels(server, direction).inc(len(verdict.frame))
+
+    def text(self) -> bytes:
+        """All figures, in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+class _Gauges(Collector):
+    """What is looked up when it is asked for."""
+
+    def __init__(
+        self, servers: Callable[[], Mapping[str, ServerState]], clients: Callable[[], int]
+    ) -> None:
+        self._servers = servers
+        self._clients = clients
+
+    def describe(self) -> Iterable[Metric]:
+        return ()  # the names are in `collect`; nothing is looked up before
+
+    def collect(self) -> Iterator[Metric]:
+        up = GaugeMetricFamily(
+            "pipeguard_server_up", "1 while it can be called.", labels=["server"]
+        )
+        tools = GaugeMetricFamily(
+            "pipeguard_tools", "Tools that agents may find.", labels=["server"]
+        )
+        waiting = GaugeMetricFamily(
+            "pipeguard_definitions_waiting", "Definitions to approve.", labels=["server"]
+        )
+        for name, state in self._servers().items():
+            up.add_metric([name], float(state.is_up))
+            tools.add_metric([name], state.tools)
+            waiting.add_metric([name], state.waiting)
+        yield from (up, tools, waiting)
+        yield GaugeMetricFamily("pipeguard_clients", "Clients now.", value=self._clients())

@@ -1,0 +1,1 @@
+"""The benchmark of the search measures what it says it measures."""
