@@ -90,7 +90,7 @@ def plan_move(
     servers = tuple(
         JudgedServer(
             server,
-            judge_move(server, options, gateway.variables),
+            judge_move(server, options),
             (not options.names or server.name in options.names) and server.scope in options.scopes,
         )
         for server in config.servers
@@ -129,7 +129,7 @@ def carry_out_move(planned: ChangePlan, machine: Machine, gateway: GatewayFile) 
         Described(
             item.server.name,
             gateway_name(item.server),
-            server_fields(item.server, gateway.variables),
+            server_fields(item.server),
         )
         for item in planned.servers
         if item.is_to_do and not gateway_launcher(item.server.words)

@@ -1,7 +1,8 @@
 """Decides which servers of a client can move behind the gateway, and how its file describes them.
 
-Works on values; reads and writes no file. A client expands variables that the gateway does not
-know, and may restrict a server's tools: such a server stays, so that nothing it may do changes.
+Works on values; reads and writes no file. A client fills in variables that a gateway of another
+client may not have, which would then not start, and may restrict a server's tools: such a server
+stays, so that nothing it may do changes.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from pipeguard.errors import PipeGuardError
 NAME_CHARS = 50
 _UNNAMED = re.compile(r"[^A-Za-z0-9._-]+")
 _OURS = re.compile(r"\$\{env:[A-Za-z_]\w*\}")  # a variable in pipeguard.yaml
-_NAMED = re.compile(r"\$\{(?:env:)?([A-Za-z_]\w*)\}|\{env:([A-Za-z_]\w*)\}|\$([A-Za-z_]\w*)\b")
 # Fields by which clients restrict a server's tools; ["*"] is all of them.
 _RESTRICTS = re.compile(
     r"(?:disabled?|exclude[ds]?|include[ds]?|enabled|blocked|allowed)[-_]?tools|tools|tool_?filter",
@@ -45,28 +45,23 @@ class ImmovableError(PipeGuardError):
         self.code = code
 
 
-def judge_move(
-    server: ServerEntry, options: GuardOptions, variables: Mapping[str, str]
-) -> Judgement:
+def judge_move(server: ServerEntry, options: GuardOptions) -> Judgement:
     """Decide whether a server is the gateway (guarded), can move (open), or cannot and why.
 
     Args:
         server: the client's entry.
         options: what a person allows.
-        variables: what is set in the environment.
     """
-    return next(_judgements(server, options, variables), Judgement(GuardState.OPEN))
+    return next(_judgements(server, options), Judgement(GuardState.OPEN))
 
 
-def _judgements(
-    server: ServerEntry, options: GuardOptions, variables: Mapping[str, str]
-) -> Iterator[Judgement]:
+def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[Judgement]:
     """All judgements that apply to an entry, the decisive one first; none where it can move."""
     # The gateway passes an address to nobody, so a secret in it is not exposed.
     judged = judge(server, replace(options, expose_urls=True))
     if launcher := gateway_launcher(server.words):
         gone = f"its launcher does not exist any more: {launcher[0]}"
-        is_gone = judged.state is not GuardState.GUARDED
+        is_gone = server.scope is ConfigScope.USER and judged.state is not GuardState.GUARDED
         yield Judgement(GuardState.STALE, "stale-launcher", gone) if is_gone else judged
     if server.scope is not ConfigScope.USER:
         why = "it is for one folder, and the gateway serves its servers everywhere"
@@ -78,7 +73,7 @@ def _judgements(
     if judged.state not in (GuardState.OPEN, GuardState.GUARDED, GuardState.STALE):
         yield judged
     try:
-        server_fields(server, variables)
+        server_fields(server)
         _refuse_settings(server)
     except ImmovableError as error:
         yield Judgement(GuardState.CANNOT, error.code, str(error))
@@ -91,13 +86,13 @@ def gateway_name(server: ServerEntry) -> str:
     return _UNNAMED.sub("-", server.name).strip("-._")[:NAME_CHARS] or "server"
 
 
-def server_fields(server: ServerEntry, variables: Mapping[str, str]) -> dict[str, Value]:
+def server_fields(server: ServerEntry) -> dict[str, Value]:
     """A server, without a guard that it may have, as the gateway's file describes it.
 
     Raises:
         ImmovableError: it would not mean the same there.
     """
-    fields = _ServerFields(server, variables)
+    fields = _ServerFields(server)
     described = fields.of_command() if server.own_words else fields.of_address()
     if server.off:
         described["enabled"] = False
@@ -131,22 +126,22 @@ def _refuse_settings(server: ServerEntry) -> None:
 
 
 class _ServerFields:
-    """Describes one server; variables that its client expands become the gateway's."""
+    """Describes one server; refuses variables, whose values only its client has."""
 
-    def __init__(self, server: ServerEntry, variables: Mapping[str, str]) -> None:
+    def __init__(self, server: ServerEntry) -> None:
         self._server = server
-        self._variables = variables
 
     def of_command(self) -> dict[str, Value]:
         server = self._server
         command, *args = server.own_words
         env = {name: self._text("env", value) for name, value in server.env.items()}
-        passed = {name: self._variable(name) for name in server.env_names if name not in env}
+        if passed := [name for name in server.env_names if name not in env]:
+            raise ImmovableError("variable", _why_not(passed[0]))
         folder = (server.guard.folder if server.guard else None) or server.cwd
         fields: dict[str, Value] = {
             "command": self._text("command" if server.guard is None else "args", command),
             "args": [self._text("args", word) for word in args],
-            "env": {**env, **passed},
+            "env": env,
             "cwd": self._text("cwd", folder),
         }
         return fields
@@ -174,40 +169,31 @@ class _ServerFields:
         for name, variable in named.items():
             yield name, self._of_variable(str(variable))
         if bearer:
-            yield "Authorization", f"Bearer {self._variable(str(bearer))}"
+            yield "Authorization", f"Bearer {self._of_variable(str(bearer))}"
 
     def _of_variable(self, name: str) -> str:
-        """The value of a header that a variable has, which a guarded entry itself may set."""
-        if self._server.guard is not None and name in self._server.env:
-            return self._text("env", self._server.env[name])
-        return self._variable(name)
-
-    def _variable(self, name: str) -> str:
-        if name not in self._variables:
-            why = f"its client fills in {name}, which is not set here as a variable"
-            raise ImmovableError("variable", why)
-        return f"${{env:{name}}}"
+        """The value of a variable with a header, which a guarded entry itself may set."""
+        if self._server.guard is None or name not in self._server.env:
+            raise ImmovableError("variable", _why_not(name))
+        return self._text("env", self._server.env[name])
 
     def _text(self, field: str, text: str) -> str:
-        """A text with the variables that its client would expand in this field as the gateway's."""
+        """A text that means the same in the gateway's file."""
         shape = self._server.shape
-        if field not in shape.expands and field != "cwd":
-            if _OURS.search(text):
-                why = "it contains a variable as plain text, which the gateway would expand"
-                raise ImmovableError("variable", why)
-            return text
-        parts, rest, position = [], [], 0
-        for match in _NAMED.finditer(text):
-            if re.match(shape.variable, match[0]) is None:
-                continue
-            rest.append(text[position : match.start()])
-            parts += [rest[-1], self._variable(match[1] or match[2] or match[3])]
-            position = match.end()
-        rest.append(text[position:])
-        if any(re.search(shape.variable, part) or _OURS.search(part) for part in rest):
-            why = f"its client fills in a part of its {field}, which the gateway cannot"
+        is_expanded = field in shape.expands or field == "cwd"
+        if is_expanded and (match := re.search(shape.variable, text)):
+            raise ImmovableError("variable", _why_not(match[0]))
+        if _OURS.search(text):
+            why = f"its {field} contains a variable as plain text, which the gateway would expand"
             raise ImmovableError("variable", why)
-        return "".join((*parts, rest[-1]))
+        return text
+
+
+def _why_not(variable: str) -> str:
+    return (
+        f"its client fills in {variable}; a gateway that another client starts may not have it. "
+        "A plain value can move, or keyring:NAME"
+    )
 
 
 def is_described_by(fields: Mapping[str, Value], described: Mapping[str, object]) -> bool:
@@ -218,7 +204,10 @@ def is_described_by(fields: Mapping[str, Value], described: Mapping[str, object]
         described: the entry's data, where every scalar may be a text.
     """
     keys = ("command", "args", "env", "cwd", "url", "headers", "transport")
-    return all(_texts(fields.get(key)) == _texts(described.get(key)) for key in keys)
+    is_off = str(described.get("enabled")).lower() == "false" or "disabled" in described
+    return is_off == ("enabled" in fields) and all(
+        _texts(fields.get(key)) == _texts(described.get(key)) for key in keys
+    )
 
 
 def _texts(value: object) -> object:

@@ -210,7 +210,8 @@ def test_a_server_that_came_later_moves_beside_the_others(home: Path, launcher: 
 
 LEFT = {
     "variable": {"command": "srv", "args": ["${workspaceFolder}"]},
-    "unset": {"command": "srv", "env": {"T": "${env:NOBODY_SETS_THIS}"}},
+    "environment": {"command": "srv", "env": {"T": "${env:HOME}"}},
+    "header": {"url": "https://x.test/mcp", "headers": {"Authorization": "Bearer ${env:HOME}"}},
     "tools": {"command": "srv", "disabledTools": ["write"]},
     "file": {"command": "srv", "envFile": ".env"},
     "login": {"url": "https://x.test/mcp"},
@@ -231,21 +232,39 @@ def test_what_would_not_mean_the_same_stays(home: Path, launcher: str, name: str
     assert gateway_names() == {"ok"}
 
 
-def test_variables_and_headers_mean_the_same_there(
-    home: Path, launcher: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MY_TOKEN", SECRET)
+def test_headers_and_variables_move_with_their_values(home: Path, launcher: str) -> None:
     servers = {
-        "a": {"command": "${env:MY_TOKEN}/srv", "env": {"T": "x${MY_TOKEN}"}},
-        "b": {"url": "https://x.test", "headers": {"Authorization": "Bearer ${env:MY_TOKEN}"}},
+        "a": {"command": "srv", "args": ["-v", 1], "env": {"T": SECRET}, "cwd": "/srv"},
+        "b": {"url": "https://x.test", "type": "sse", "headers": {"X-A": SECRET}},
+        "c": {"url": "http://localhost:1/", "headers": {"X-B": "keyring:NAME"}},
     }
     (home / ".cursor/mcp.json").write_text(json.dumps({"mcpServers": servers}))
+    run("cursor", "--server", "b", "--yes", "--launcher", launcher)  # a guard of its own
     move(launcher, "cursor")
-    text = Path(usual_file()).read_text()
-    assert SECRET not in text
-    first, second = Sources(usual_file()).read({"MY_TOKEN": "t"}).servers
-    assert (first.command, first.env) == (("t/srv",), {"T": "xt"})
-    assert (second.url, second.headers) == ("https://x.test", {"Authorization": "Bearer t"})
+    first, second, third = Sources(usual_file()).read({}).servers
+    assert (first.command, first.env, first.cwd) == (("srv", "-v", "1"), {"T": SECRET}, "/srv")
+    assert (second.url, second.headers) == ("https://x.test", {"X-A": SECRET})
+    assert second.transport == "sse"
+    assert (third.url, third.headers) == ("http://localhost:1/", {"X-B": "keyring:NAME"})
+
+
+def test_a_server_that_the_file_has_switched_off_is_not_shared(home: Path, launcher: str) -> None:
+    file = Path(usual_file())
+    file.parent.mkdir(parents=True)
+    file.write_text("servers: {time: {command: uvx, args: [t], enabled: false}}\n")
+    file.chmod(0o600)
+    move(launcher, "claude-desktop")
+    assert gateway_names() == {"time-2"}
+
+
+def test_a_text_that_the_gateway_would_expand_stays(home: Path, launcher: str) -> None:
+    path = home / ".config/Claude/claude_desktop_config.json"  # a client without variables
+    before = '{"mcpServers": {"a": {"command": "srv", "args": ["${env:HOME}"]}}}'
+    path.write_text(before)
+    result = run("claude-desktop", "--gateway", "--yes", "--launcher", launcher)
+    assert result.exit_code == 6
+    assert "as plain text" in result.output
+    assert path.read_text() == before
 
 
 def test_a_project_s_servers_stay_in_it(home: Path, launcher: str) -> None:

@@ -113,7 +113,7 @@ def machine(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mach
 
 @pytest.fixture
 def servers_file(tmp_path: Path) -> GatewayFile:
-    return GatewayFile(tmp_path / "config" / "pipeguard.yaml", {"TOK": "t", "L": "l"})
+    return GatewayFile(tmp_path / "config" / "pipeguard.yaml", {})
 
 
 def content_of(sample: Sample, how: str, text: str) -> bytes:
